@@ -1,0 +1,63 @@
+//! The listening socket, and a sentence for each way in which it can be refused.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+use tokio::net::{TcpListener, TcpSocket};
+
+/// Connections the kernel holds before they are accepted. It covers the burst of a page's
+/// reconnecting viewers; the kernel caps it at `net.core.somaxconn` (4096 since Linux 5.4).
+const BACKLOG: u32 = 1024;
+
+/// Why the service cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {}", reason(.source))]
+pub struct ListenError {
+    /// The address that was asked for.
+    pub address: SocketAddr,
+    /// What the kernel said.
+    pub source: io::Error,
+}
+
+/// Binds `address` and listens on it.
+///
+/// # Errors
+/// When the port is taken or not allowed, or the address is not this machine's.
+pub fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    let bind = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A restart must not wait for the last connections' TIME_WAIT.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|source| ListenError { address, source })
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => "another process has this port".to_owned(),
+        ErrorKind::PermissionDenied => "ports below 1024 need a privilege".to_owned(),
+        ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_taken_port_is_said_in_words() {
+        let first = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = first.local_addr().unwrap();
+        let error = listen(address).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("cannot listen on {address}: another process has this port")
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! Logs: JSON lines where a machine reads them, coloured lines on a terminal.
+
+use std::io::{IsTerminal, stdout};
+use std::str::FromStr;
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::Settings;
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Format {
+    /// One JSON object a line.
+    Json,
+    /// For eyes.
+    Text,
+}
+
+impl FromStr for Format {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "json" => Ok(Self::Json),
+            "text" => Ok(Self::Text),
+            "auto" => Ok(Self::of_stdout()),
+            _ => Err(()),
+        }
+    }
+}
+
+impl Format {
+    fn of_stdout() -> Self {
+        if stdout().is_terminal() {
+            Self::Text
+        } else {
+            Self::Json
+        }
+    }
+}
+
+/// Which lines are written and how.
+pub(crate) struct Logs {
+    format: Format,
+    filter: Targets,
+}
+
+impl Logs {
+    pub(crate) fn read(settings: &mut Settings) -> Self {
+        Self {
+            format: settings.get("LOG_FORMAT", "auto, json or text", Format::of_stdout()),
+            filter: settings.get_with(
+                "LOG_LEVEL",
+                "off, error, warn, info, debug or trace, or a list such as info,hyper=debug",
+                Targets::new().with_default(LevelFilter::INFO),
+                filter_of,
+            ),
+        }
+    }
+
+    /// Sends all events from here on to standard output, and panics to the same place, so that
+    /// the last words of a process are a log line too.
+    pub(crate) fn start(self) {
+        let registry = tracing_subscriber::registry().with(self.filter);
+        // A second start in one process (tests) keeps the first; nothing is lost by it.
+        let _ = match self.format {
+            Format::Json => registry
+                .with(fmt::layer().json().flatten_event(true))
+                .try_init(),
+            Format::Text => registry
+                .with(
+                    fmt::layer()
+                        .with_ansi(stdout().is_terminal())
+                        .with_target(false),
+                )
+                .try_init(),
+        };
+        std::panic::set_hook(Box::new(|panic| {
+            tracing::error!(
+                at = panic.location().map(ToString::to_string),
+                "panic: {}",
+                {
+                    let payload = panic.payload();
+                    payload
+                        .downcast_ref::<&str>()
+                        .copied()
+                        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+                        .unwrap_or("no message")
+                }
+            );
+        }));
+    }
+}
+
+/// `Targets` takes a bare word for a target and would log everything of the target "loud"; here a
+/// bare word is a level.
+fn filter_of(text: &str) -> Option<Targets> {
+    text.split(',')
+        .try_fold(Targets::new(), |filter, directive| {
+            Some(match directive.split_once('=') {
+                Some((target, level)) => {
+                    filter.with_target(target, level.parse::<LevelFilter>().ok()?)
+                }
+                None => filter.with_default(directive.parse::<LevelFilter>().ok()?),
+            })
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_have_names_and_others_are_refused() {
+        assert_eq!("json".parse(), Ok(Format::Json));
+        assert_eq!("text".parse(), Ok(Format::Text));
+        assert_eq!("yaml".parse::<Format>(), Err(()));
+    }
+
+    #[test]
+    fn a_wrong_level_is_a_fault_with_the_name_of_the_variable() {
+        let variables = [("LOG_LEVEL".to_owned(), "loud".to_owned())];
+        let mut settings = Settings::new("STATS", variables);
+        Logs::read(&mut settings);
+        assert!(settings.finish().unwrap_err().faults[0].starts_with("LOG_LEVEL is \"loud\""));
+    }
+}

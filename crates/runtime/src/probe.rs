@@ -1,0 +1,128 @@
+//! The health check that a scratch image can run: the service's own binary asks the service.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// How long each step (connect, write, read) may take. Docker and ECS give a check 5 s by default
+/// here; one that has not answered in 2 s on loopback is not well.
+const STEP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why the service is not well.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// Nothing answers, or not in time.
+    #[error("no answer from {address}: {source}")]
+    NoAnswer {
+        /// Where the service should be.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// An answer, but not 200.
+    #[error("{address}{path} answered {status:?}")]
+    Unwell {
+        /// Where the service is.
+        address: SocketAddr,
+        /// What was asked for.
+        path: String,
+        /// The status line that came.
+        status: String,
+    },
+}
+
+/// Asks `GET path` of the service that listens on `listen` and wants a 200.
+///
+/// # Errors
+/// When there is no answer within 2 s a step, or another status.
+pub fn probe(listen: SocketAddr, path: &str) -> Result<(), ProbeError> {
+    let address = reachable(listen);
+    let status =
+        status_line(address, path).map_err(|source| ProbeError::NoAnswer { address, source })?;
+    if status.split(' ').nth(1) == Some("200") {
+        Ok(())
+    } else {
+        Err(ProbeError::Unwell {
+            address,
+            path: path.to_owned(),
+            status,
+        })
+    }
+}
+
+/// A socket bound to "any address" is reached over loopback.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+fn status_line(address: SocketAddr, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, STEP_TIMEOUT)?;
+    stream.set_read_timeout(Some(STEP_TIMEOUT))?;
+    stream.set_write_timeout(Some(STEP_TIMEOUT))?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    // "HTTP/1.1 200" is 12 bytes; the rest of the answer does not matter.
+    let mut start = Vec::with_capacity(64);
+    stream.take(64).read_to_end(&mut start)?;
+    let text = String::from_utf8_lossy(&start);
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::thread;
+
+    /// A server for one request; gives its address.
+    fn answering(answer: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 256];
+            let _ = stream.read(&mut request).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        address
+    }
+
+    #[test]
+    fn a_200_is_well_and_any_other_status_is_not() {
+        let well = answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        assert!(probe(well, "/healthz").is_ok());
+        let unwell = answering("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n");
+        let error = probe(unwell, "/healthz").unwrap_err();
+        assert!(matches!(error, ProbeError::Unwell { status, .. } if status.contains("503")));
+    }
+
+    #[test]
+    fn an_answer_that_only_mentions_200_is_not_well() {
+        assert!(probe(answering("HTTP/1.1 500 200\r\n\r\n"), "/healthz").is_err());
+        assert!(probe(answering(""), "/healthz").is_err());
+    }
+
+    #[test]
+    fn a_service_bound_to_any_address_is_asked_over_loopback() {
+        let reach = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(reach("0.0.0.0:80"), "127.0.0.1:80");
+        assert_eq!(reach("[::]:80"), "[::1]:80");
+        assert_eq!(reach("127.0.0.2:80"), "127.0.0.2:80");
+    }
+
+    #[test]
+    fn nobody_listening_is_no_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        assert!(matches!(
+            probe(address, "/"),
+            Err(ProbeError::NoAnswer { .. })
+        ));
+    }
+}

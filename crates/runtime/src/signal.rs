@@ -1,0 +1,32 @@
+//! SIGTERM and SIGINT. PID 1 of a container has no default action for either: a process that does
+//! not ask for them is killed after the grace period instead (`signal(7)`, `pid_namespaces(7)`).
+
+use std::future::Future;
+use std::io;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Which signal asked the process to end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Termination {
+    /// SIGTERM: `docker stop`, ECS, systemd.
+    Terminate,
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+}
+
+/// A future of the first SIGTERM or SIGINT. Both are caught from the moment of the call, not from
+/// the first poll.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+pub fn termination() -> io::Result<impl Future<Output = Termination>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => Termination::Terminate,
+            _ = interrupt.recv() => Termination::Interrupt,
+        }
+    })
+}

@@ -19,7 +19,7 @@ pub struct ListenError {
     pub source: io::Error,
 }
 
-/// Binds `address` and listens on it.
+/// Binds `address`, listens on it and logs `listening` with the address it got.
 ///
 /// # Errors
 /// When the port is taken or not allowed, or the address is not this machine's.
@@ -32,7 +32,10 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
         // A restart must not wait for the last connections' TIME_WAIT.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        socket.listen(BACKLOG)
+        let listener = socket.listen(BACKLOG)?;
+        // With port 0 the kernel chose; say what it is.
+        tracing::info!(address = %listener.local_addr()?, "listening");
+        Ok(listener)
     };
     bind().map_err(|source| ListenError { address, source })
 }

@@ -103,7 +103,7 @@ async fn a_request_that_outlasts_the_drain_is_cut_off_and_counted() {
         drain: Duration::from_millis(200),
         ..Limits::default()
     };
-    let server = server(limits, Duration::from_secs(60)).await;
+    let server = server(limits, Duration::from_mins(1)).await;
     let stream = ask(server.address, REQUEST).await;
     sleep(Duration::from_millis(100)).await;
     server.stop.send(()).unwrap();
@@ -151,7 +151,7 @@ async fn malformed_and_oversized_heads_are_the_clients_fault() {
             .unwrap()
             .unwrap();
         let status = std::str::from_utf8(&status[9..]).unwrap();
-        assert!(statuses.contains(&status), "{status} for {:.40}", request);
+        assert!(statuses.contains(&status), "{status} for {request:.40}");
     }
 }
 

@@ -1,0 +1,21 @@
+//! Time since boot: `/proc/uptime` (`proc(5)`).
+
+use procfs::{FromRead, Uptime};
+
+use super::ParseError;
+
+/// Parses the text of `/proc/uptime`: seconds since boot, suspended time included.
+pub(crate) fn parse(text: &str) -> Result<f64, ParseError> {
+    Ok(Uptime::from_read(text.as_bytes())?.uptime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_number_is_the_uptime() {
+        assert_eq!(parse("350735.47 234388.90\n"), Ok(350_735.47));
+        assert!(parse("").is_err());
+    }
+}

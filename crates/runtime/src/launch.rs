@@ -106,7 +106,7 @@ where
     };
     let shutdown = Box::pin(async move {
         let signal = signal.await;
-        tracing::info!(?signal, "draining");
+        tracing::info!(%signal, "draining");
     });
     match service(shutdown).await {
         Ok(()) => {

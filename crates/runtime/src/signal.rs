@@ -1,6 +1,7 @@
 //! SIGTERM and SIGINT. PID 1 of a container has no default action for either: a process that does
 //! not ask for them is killed after the grace period instead (`signal(7)`, `pid_namespaces(7)`).
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 
@@ -13,6 +14,15 @@ pub enum Termination {
     Terminate,
     /// SIGINT: Ctrl-C.
     Interrupt,
+}
+
+impl fmt::Display for Termination {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "SIGINT",
+        })
+    }
 }
 
 /// A future of the first SIGTERM or SIGINT. Both are caught from the moment of the call, not from

@@ -1,0 +1,38 @@
+# One line a verb; what a verb does is written in tools/.
+PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install Python 3.9 or newer, with its venv module))
+
+.DEFAULT_GOAL := help
+.PHONY: help tools dev up down logs build images check test clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+tools: ## install every compiler and helper below .tools/ (instant when there is nothing to do)
+	@$(PYTHON) tools/install.py build test
+
+dev: ## build, start, watch; an edit shows by itself; Ctrl-C stops everything
+	@$(PYTHON) tools/dev.py
+
+up: ## build and start the release version, in the background
+	@$(PYTHON) tools/stack.py up
+
+down: ## stop what `up` or `dev` started
+	@$(PYTHON) tools/stack.py down
+
+logs: ## follow the logs of what is running
+	@$(PYTHON) tools/stack.py logs
+
+build: ## compile the page and the three static binaries
+	@$(PYTHON) tools/build.py binaries
+
+images: ## pack each binary into its image and print the sizes
+	@$(PYTHON) tools/build.py images
+
+check: ## formatting, lints, and who may depend on whom
+	@$(PYTHON) tools/check.py
+
+test: ## everything: check, unit, integration, system and browser tests
+	@$(PYTHON) tools/test.py
+
+clean: ## remove what was built; the tools stay
+	@$(PYTHON) tools/build.py clean

@@ -1,0 +1,91 @@
+"""Black-box tests of a URL: the same for containers, plain processes and a deployment.
+
+    pytest e2e --base-url http://localhost:3050 --local --browser /usr/bin/chromium
+
+`--local` adds what only makes sense when the service samples the machine that the tests run on.
+What an option would need and did not get is skipped, with the reason.
+"""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ARTIFACTS = Path(__file__).parent / "artifacts"
+
+# One answer over loopback takes milliseconds; over the internet to a small task a second or two.
+ANSWER_SECONDS = 10
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict
+    body: bytes
+
+    def json(self):
+        return json.loads(self.body)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--base-url", default="http://localhost:3050", help="where the gateway is")
+    parser.addoption("--local", action="store_true", help="the gateway is on this machine")
+    parser.addoption("--browser", default="", help="path of a Chromium")
+    parser.addoption("--binaries", default="", help="folder of the release binaries to test")
+    parser.addoption("--images", default="", help="tag of the images to test, such as latest")
+
+
+def pytest_report_header(config):
+    return f"system under test: {config.getoption('base_url')}"
+
+
+@pytest.fixture(scope="session")
+def base_url(request):
+    return request.config.getoption("base_url").rstrip("/")
+
+
+@pytest.fixture(scope="session")
+def fetch(base_url):
+    """`fetch(path, method="GET", headers={})` gives the answer, whatever its status."""
+
+    def fetch(path, method="GET", headers=None, body=None):
+        return request(base_url + path, method, headers, body)
+
+    return fetch
+
+
+def request(url, method="GET", headers=None, body=None):
+    asked = urllib.request.Request(url, data=body, headers=headers or {}, method=method)
+    try:
+        with urllib.request.urlopen(asked, timeout=ANSWER_SECONDS) as answer:
+            return Answer(answer.status, _lower(answer.headers), answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Answer(error.code, _lower(error.headers), error.read())
+
+
+def _lower(headers):
+    return {name.lower(): value for name, value in headers.items()}
+
+
+@pytest.fixture
+def local(request):
+    if not request.config.getoption("local"):
+        pytest.skip("needs --local: the service must sample this machine")
+
+
+def eventually(condition, seconds=ANSWER_SECONDS, every=0.05):
+    """The first true value of `condition()`; the last exception or value when time is up."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if value := condition():
+                return value
+            last = value
+        except (AssertionError, OSError) as error:
+            last = error
+        assert time.monotonic() < deadline, f"not within {seconds} s: {last!r}"
+        time.sleep(every)

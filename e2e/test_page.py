@@ -1,0 +1,109 @@
+"""The page in a real browser."""
+
+import re
+
+import pytest
+from conftest import ARTIFACTS
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the playwright package")
+
+# As root, and in a machine without a GPU.
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# From navigation to live figures: parse, compile and one sample; slow phones need seconds.
+LIVE_MS = 15_000
+
+
+@pytest.fixture(scope="module")
+def chromium(request):
+    path = request.config.getoption("browser")
+    if not path:
+        pytest.skip("needs --browser with the path of a Chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page_at(chromium, base_url):
+    """`page_at(path, **context)` opens a page; at the end its console must have been silent."""
+    complaints, contexts = [], []
+
+    def page_at(path="/", **options):
+        context = chromium.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on(
+            "console",
+            lambda message: message.type in ("error", "warning") and complaints.append(message.text),
+        )
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "requestfailed",
+            # Leaving the page ends its event stream.
+            lambda asked: "stream" in asked.url or complaints.append(f"failed: {asked.url}"),
+        )
+        page.goto(base_url + path)
+        return page
+
+    yield page_at
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def figure(page, name):
+    text = page.get_by_test_id(name).inner_text()
+    number = re.search(r"\d+(\.\d+)?", text)
+    return float(number.group(0)) if number else None
+
+
+def wait_until_live(page):
+    page.wait_for_selector('[data-state="live"]', timeout=LIVE_MS)
+
+
+def test_the_figures_appear_and_move(page_at):
+    page = page_at()
+    wait_until_live(page)
+    for name in ("cpu", "ram"):
+        assert 0 <= figure(page, name) <= 100
+    before = page.inner_text("body")
+    page.wait_for_function("before => document.body.innerText !== before", arg=before, timeout=LIVE_MS)
+
+
+def test_the_figures_are_those_of_the_service(page_at, fetch):
+    page = page_at()
+    wait_until_live(page)
+    assert abs(figure(page, "ram") - fetch("/stats").json()["ram"]) <= 2
+
+
+def test_the_title_shows_the_state_from_another_tab(page_at):
+    page = page_at()
+    wait_until_live(page)
+    assert re.search(r"\d", page.title()), page.title()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1280, 800), (375, 740)], ids=["desktop", "phone"])
+def test_it_fits_and_leaves_a_picture(page_at, scheme, size):
+    width, height = size
+    page = page_at(color_scheme=scheme, viewport={"width": width, "height": height})
+    wait_until_live(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    # Some seconds of history in the picture.
+    page.wait_for_timeout(3000)
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTIFACTS / f"page-{scheme}-{width}.png")
+
+
+def test_without_javascript_it_says_where_the_numbers_are(page_at):
+    page = page_at(java_script_enabled=False)
+    assert page.locator('a[href="/stats"]').first.is_visible()

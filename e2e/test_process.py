@@ -1,0 +1,87 @@
+"""The release binaries as processes: how soon they answer and how they end."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+# From exec to the first 200.
+START_SECONDS = 0.05
+STOP_SECONDS = 2
+SERVICES = {"stats": "STATS_LISTEN", "frontend": "FRONTEND_LISTEN", "gateway": "GATEWAY_LISTEN"}
+
+
+@pytest.fixture(params=SERVICES)
+def service(request):
+    """The binary, the name of its listening setting, and a free port."""
+    folder = request.config.getoption("binaries")
+    if not folder:
+        pytest.skip("needs --binaries with the folder of the release binaries")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return Path(folder) / request.param, SERVICES[request.param], port
+
+
+def start(service):
+    program, listen, port = service
+    environment = {listen: f"127.0.0.1:{port}", "LOG_LEVEL": "warn"}
+    if program.name == "gateway":
+        # Addresses, so that the start does not depend on a name server.
+        environment |= {"GATEWAY_STATS": "127.0.0.1:1", "GATEWAY_FRONTEND": "127.0.0.1:1"}
+    return subprocess.Popen([program], env=environment)
+
+
+def seconds_until_first_200(port, begun):
+    while time.monotonic() < begun + 5:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1) as stream:
+                stream.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                if stream.recv(64).startswith(b"HTTP/1.1 200"):
+                    return time.monotonic() - begun
+        except ConnectionRefusedError:
+            pass
+    raise AssertionError("no answer within 5 s")
+
+
+def test_the_first_answer_comes_at_once_and_the_end_is_clean(service):
+    starts = []
+    for _ in range(5):
+        begun = time.monotonic()
+        process = start(service)
+        try:
+            starts.append(seconds_until_first_200(service[2], begun))
+            begun = time.monotonic()
+            os.kill(process.pid, signal.SIGTERM)
+            assert process.wait(timeout=10) == 0
+            assert time.monotonic() - begun < STOP_SECONDS
+        finally:
+            process.kill()
+            process.wait()
+    # The best of five: the others measure what else the machine was doing.
+    print(f"{service[0].name}: exec to first 200 in {min(starts) * 1000:.1f} ms")
+    assert min(starts) < START_SECONDS, starts
+
+
+def test_a_wrong_setting_is_one_sentence_and_exit_code_64(service):
+    program, listen, _ = service
+    refused = subprocess.run([program], env={listen: "nowhere"}, capture_output=True, timeout=10)
+    assert refused.returncode == 64
+    assert refused.stderr.decode().count("\n") == 1
+    assert listen in refused.stderr.decode()
+
+
+def test_a_taken_port_is_one_sentence_and_exit_code_1(service):
+    program, listen, port = service
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        environment = {listen: f"127.0.0.1:{port}", "LOG_LEVEL": "warn"}
+        refused = subprocess.run([program], env=environment, capture_output=True, timeout=10)
+    assert refused.returncode == 1
+    assert refused.stderr.decode().count("\n") == 1
+    assert "another process has this port" in refused.stderr.decode()

@@ -1,0 +1,93 @@
+"""The numbers, as a program sees them."""
+
+import json
+import multiprocessing
+import os
+import statistics
+import time
+import urllib.request
+from contextlib import contextmanager
+
+from conftest import eventually
+
+
+def test_cpu_and_ram_are_percentages_and_come_first(fetch):
+    answer = fetch("/stats")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    sample = answer.json()
+    assert list(sample)[:2] == ["cpu", "ram"]
+    for name in ("cpu", "ram"):
+        assert isinstance(sample[name], (int, float)), sample
+        assert 0 <= sample[name] <= 100, sample
+
+
+def test_samples_move_on_by_themselves(fetch):
+    first = fetch("/stats").json()
+
+    def newer():
+        sample = fetch("/stats").json()
+        same = sample["instance"] == first["instance"]
+        return sample if not same or sample["sequence"] > first["sequence"] else None
+
+    newer_sample = eventually(newer, seconds=5)
+    assert newer_sample["time_unix_ms"] > first["time_unix_ms"]
+
+
+def test_memory_agrees_with_the_kernel(fetch, local):
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    sample = fetch("/stats").json()
+    assert abs(sample["memory_total_bytes"] - total) <= 0.01 * total
+    assert sample["ram"] == round(sample["memory_used_bytes"] / sample["memory_total_bytes"] * 100, 2)
+
+
+def burn(until):
+    while time.monotonic() < until:
+        pass
+
+
+@contextmanager
+def one_core_busy(seconds):
+    process = multiprocessing.Process(target=burn, args=(time.monotonic() + seconds,))
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def cpu_over(fetch, samples):
+    seen = {}
+    deadline = time.monotonic() + samples + 5
+    while len(seen) < samples and time.monotonic() < deadline:
+        sample = fetch("/stats").json()
+        seen[sample["sequence"]] = sample["cpu"]
+        time.sleep(0.2)
+    # The median: a passing task of the machine is not what is measured.
+    return statistics.median(seen.values())
+
+
+def test_one_busy_core_is_its_share_of_all(fetch, local):
+    share = 100 / fetch("/stats").json()["cpu_count"]
+    before = cpu_over(fetch, 3)
+    with one_core_busy(20):
+        time.sleep(1)  # The sample that was half before the load is not counted.
+        under_load = cpu_over(fetch, 5)
+    # Upper bound: what was going on before goes on beside it.
+    assert share - 10 <= under_load <= min(100, share + before + 15), (before, under_load)
+
+
+def test_the_stream_delivers_each_sample_when_it_is_taken(base_url):
+    with urllib.request.urlopen(f"{base_url}/stats/stream", timeout=10) as stream:
+        assert stream.headers["content-type"] == "text/event-stream"
+        arrivals = []
+        for line in stream:
+            if line.startswith(b"data: "):
+                arrivals.append((time.monotonic(), json.loads(line[6:])["sequence"]))
+            if len(arrivals) == 4:
+                break
+    sequences = [sequence for _, sequence in arrivals]
+    assert sequences == list(range(sequences[0], sequences[0] + 4))
+    gaps = [later - earlier for (earlier, _), (later, _) in zip(arrivals[1:], arrivals[2:])]
+    assert all(0.5 < gap < 1.5 for gap in gaps), gaps

@@ -1,0 +1,161 @@
+"""Source to page, static binaries and images.
+
+`python3 tools/build.py binaries|images|clean`; the other scripts call `build()` and `pack()`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import toolchain
+from toolchain import ROOT
+
+SERVICES = ("stats", "frontend", "gateway")
+PAGE = ROOT / "services" / "frontend" / "app"
+TARGET = ROOT / "target"
+# Files that a `docker build` may see: the binary and its Dockerfile, nothing else.
+CONTEXTS = TARGET / "images"
+
+RELEASE = "release"
+# The loop of an edit: quick to compile, and the frontend reads the page from a folder.
+QUICK = "quick"
+
+# A fat release build of the gateway takes about 3 minutes on two cores; a machine ten times
+# slower is taken for stuck.
+COMPILE_SECONDS = 1800
+PACK_SECONDS = 120
+
+
+class BuildError(Exception):
+    """A build step failed; its own output has said why."""
+
+
+def main(arguments: list[str]) -> int:
+    verb = arguments[0] if len(arguments) == 1 else None
+    try:
+        if verb == "clean":
+            clean()
+        elif verb == "binaries":
+            print_sizes({name: path.stat().st_size for name, path in build(RELEASE).items()})
+        elif verb == "images":
+            if toolchain.engine() is None:
+                print("images: no Docker engine answers; `make build` makes the binaries alone")
+                return 1
+            build(RELEASE)
+            print_sizes({name: pack(name, RELEASE, "latest") for name in SERVICES})
+        else:
+            print("usage: build.py binaries|images|clean", file=sys.stderr)
+            return 64
+    except BuildError as error:
+        print(f"build: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def build(profile: str) -> dict[str, Path]:
+    """Build everything and give the path of each service's binary."""
+    ensure_tools("build")
+    build_page(profile)
+    return build_binaries(profile)
+
+
+def build_page(profile: str) -> None:
+    """Build the page with Trunk into services/frontend/app/dist."""
+    release = ["--release"] if profile == RELEASE else []
+    run("page", ["trunk", "build", "--offline", *release], cwd=PAGE)
+
+
+def build_binaries(profile: str) -> dict[str, Path]:
+    """Build the three static binaries and give their paths."""
+    packages = [argument for name in SERVICES for argument in ("--package", name)]
+    features = ["--features", "frontend/dev"] if profile == QUICK else []
+    target = toolchain.musl_target()
+    command = ["cargo", "zigbuild", "--locked", "--profile", profile, "--target", target]
+    run("binaries", [*command, *packages, *features])
+    return {name: TARGET / target / profile / name for name in SERVICES}
+
+
+def pack(name: str, profile: str, tag: str) -> int:
+    """Build the image of one service from its binary and give the size of its one file."""
+    context = CONTEXTS / tag / name
+    shutil.rmtree(context, ignore_errors=True)
+    context.mkdir(parents=True)
+    shutil.copy2(TARGET / toolchain.musl_target() / profile / name, context / name)
+    shutil.copy2(ROOT / "services" / name / "Dockerfile", context / "Dockerfile")
+    image = f"system-stats/{name}:{tag}"
+    labels = {"title": name, "version": version(), "revision": revision()}
+    pairs = [f"--label=org.opencontainers.image.{key}={value}" for key, value in labels.items()]
+    # The classic builder is enough for FROM, COPY and metadata, and is there on every engine.
+    command = ["docker", "build", "--quiet", "--tag", image, *pairs, str(context)]
+    run(f"image {image}", command, DOCKER_BUILDKIT="0", bound=PACK_SECONDS, quiet=True)
+    size = ["docker", "image", "inspect", "--format", "{{.Size}}", image]
+    return int(subprocess.run(size, check=True, stdout=subprocess.PIPE, timeout=30).stdout)
+
+
+def ensure_tools(*groups: str) -> None:
+    """Install what is missing below .tools/; instant when there is nothing to do."""
+    if subprocess.run([sys.executable, str(ROOT / "tools" / "install.py"), *groups]).returncode:
+        raise BuildError("the tools could not be installed; the lines above say why")
+
+
+def run(
+    what: str,
+    command: list[str],
+    cwd: Path = ROOT,
+    bound: int = COMPILE_SECONDS,
+    quiet: bool = False,
+    **variables: str,
+) -> None:
+    """Run one build command with its own progress on the terminal."""
+    begun = time.monotonic()
+    print(f"build: {what}", flush=True)
+    output = subprocess.DEVNULL if quiet else None
+    environment = {**toolchain.environment(), "CARGO_TARGET_DIR": str(TARGET), **variables}
+    try:
+        code = subprocess.run(
+            command, cwd=cwd, env=environment, stdout=output, timeout=bound
+        ).returncode
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"{what}: not done after {bound} s") from None
+    if code:
+        raise BuildError(f"{what}: {command[0]} ended with exit code {code}")
+    print(f"build: {what} done in {time.monotonic() - begun:.1f} s", flush=True)
+
+
+def version() -> str:
+    """The workspace's version."""
+    for line in (ROOT / "Cargo.toml").read_text(encoding="utf-8").splitlines():
+        if line.startswith("version = "):
+            return line.split('"')[1]
+    raise BuildError("Cargo.toml names no version")
+
+
+def revision() -> str:
+    """The commit, with `-dirty` behind it when the work tree differs; `unknown` outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return done.stdout.decode().strip() or "unknown"
+
+
+def print_sizes(sizes: dict[str, int]) -> None:
+    for name, size in {**sizes, "together": sum(sizes.values())}.items():
+        print(f"  {name:<10} {size / 1e6:6.2f} MB")
+
+
+def clean() -> None:
+    """Remove everything that was built; the tools stay."""
+    for path in (TARGET, PAGE / "dist", ROOT / "e2e" / "artifacts"):
+        if path.exists():
+            print(f"clean: {os.path.relpath(path, ROOT)}")
+            shutil.rmtree(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,126 @@
+"""`make check`: formatting, lints, and who may depend on whom."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import build
+import toolchain
+from toolchain import ROOT
+
+LINT_SECONDS = 1200
+
+CRATES = {"wire", "runtime", "serve", "harness"}
+SERVICES = {"stats", "frontend", "gateway", "app"}
+
+# ARCHITECTURE.md, "Who may know whom": for each member the members it may depend on.
+ALLOWED = {
+    "wire": set(),
+    "runtime": set(),
+    "serve": set(),
+    "harness": set(),
+    "stats": {"wire", "runtime", "serve"},
+    "frontend": {"runtime", "serve"},
+    "gateway": {"runtime"},
+    "app": {"wire"},
+}
+# In tests only.
+ALLOWED_IN_TESTS = {"harness"}
+# Crates outside that only one member may name.
+OWNERS = {"pingora": "gateway", "yew": "app"}
+# Folders and files whose code must not name these things.
+INPUT_OUTPUT = r"\b(std::(fs|io|net|env|process)|tokio|hyper|yew|web_sys)\b"
+CLOCK = r"\b(Instant|SystemTime)\b"
+SILENT = {
+    "crates/wire/src": INPUT_OUTPUT,
+    "services/stats/src/proc": f"{INPUT_OUTPUT}|{CLOCK}",
+    "services/stats/src/rates.rs": f"{INPUT_OUTPUT}|{CLOCK}",
+    "crates/serve/src": r"\b(std::env|env::var|tokio::signal|signal::)\b",
+}
+
+
+def main() -> int:
+    begun = time.monotonic()
+    try:
+        build.ensure_tools("build")
+        steps = {
+            "format": ["cargo", "fmt", "--all", "--check"],
+            "lints": [*clippy("--workspace", "--exclude", "app", "--all-targets")],
+            "lints of the development server": clippy("--package", "frontend", "--features", "dev"),
+            "lints of the page": clippy("--package", "app", "--target", toolchain.WASM_TARGET),
+        }
+        failed = [what for what, command in steps.items() if not passes(what, command)]
+        broken = list(broken_rules(metadata(), ROOT))
+    except build.BuildError as error:
+        print(f"check: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    for sentence in broken:
+        print(f"check: {sentence}", file=sys.stderr)
+    if failed or broken:
+        print(f"check: failed: {', '.join([*failed, *(['arrows'] if broken else [])])}")
+        return 1
+    print(f"check: all good after {time.monotonic() - begun:.0f} s", flush=True)
+    return 0
+
+
+def clippy(*selection: str) -> list[str]:
+    return ["cargo", "clippy", "--quiet", "--locked", *selection, "--", "--deny", "warnings"]
+
+
+def passes(what: str, command: list[str]) -> bool:
+    print(f"check: {what}", flush=True)
+    environment = toolchain.environment()
+    return subprocess.run(command, cwd=ROOT, env=environment, timeout=LINT_SECONDS).returncode == 0
+
+
+def metadata() -> dict:
+    command = ["cargo", "metadata", "--locked", "--format-version", "1", "--no-deps"]
+    environment = toolchain.environment()
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, timeout=120
+    )
+    return json.loads(done.stdout)
+
+
+def broken_rules(workspace: dict, root: Path) -> Iterator[str]:
+    """A sentence for each arrow or word that ARCHITECTURE.md does not allow."""
+    for package in workspace["packages"]:
+        name = package["name"]
+        if name not in ALLOWED:
+            yield f"{name} is new: say in tools/check.py and ARCHITECTURE.md whom it may know"
+            continue
+        for dependency in package["dependencies"]:
+            other = dependency["name"]
+            allowed = ALLOWED[name]
+            if dependency["kind"] == "dev":
+                allowed = allowed | ALLOWED_IN_TESTS
+            if other in CRATES | SERVICES and other not in allowed:
+                yield f"{name} must not depend on {other}"
+            owner = OWNERS.get(other.split("-")[0])
+            if owner not in (None, name):
+                yield f"{name} must not depend on {other}: only {owner} names it"
+    for place, words in SILENT.items():
+        for file in sorted((root / place).rglob("*.rs")) or [root / place]:
+            for number, line in enumerate(code_lines(file.read_text(encoding="utf-8")), 1):
+                if found := re.search(words, line):
+                    yield f"{file.relative_to(root)}:{number} must not name {found.group(0)}"
+
+
+def code_lines(text: str) -> Iterator[str]:
+    """The lines of a source file; comments are emptied, and the tests at its end left out."""
+    for line in text.splitlines():
+        if line.strip() == "#[cfg(test)]":
+            return
+        yield "" if line.lstrip().startswith("//") else line
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,418 @@
+"""The running system: containers where a Docker engine answers, else the same binaries as plain
+processes on the same ports.
+
+`python3 tools/stack.py up|down|logs`. `STACK=containers|processes` overrides the choice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import build
+import toolchain
+from build import SERVICES
+from toolchain import ROOT
+
+STATE = ROOT / ".run"
+
+# From the start of the last process to the first real answer: the stats service needs 0.25 s, a
+# container engine a few seconds for health-ordered start; ten times that is taken for broken.
+READY_SECONDS = 60
+# Longer than DRAIN_SECONDS, as in docker-compose.yaml.
+STOP_SECONDS = 15
+COMPOSE_SECONDS = 180
+
+
+class StackError(Exception):
+    """The system cannot run; the sentence says why."""
+
+
+def main(arguments: list[str]) -> int:
+    verb = arguments[0] if len(arguments) == 1 else None
+    try:
+        if verb == "up":
+            up()
+        elif verb == "down":
+            for stack in running_stacks():
+                stack.down()
+        elif verb == "logs":
+            stacks = running_stacks()
+            if not stacks:
+                raise StackError("nothing is running; `make up` or `make dev` starts it")
+            stacks[0].follow_logs()
+        else:
+            print("usage: stack.py up|down|logs", file=sys.stderr)
+            return 64
+    except (StackError, build.BuildError) as error:
+        print(f"stack: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def up() -> None:
+    """Build the release version and start it in the background."""
+    build.ensure_tools("build")
+    stack = choose(build.RELEASE)
+    stack.check_ports()
+    build.build(build.RELEASE)
+    stack.start()
+    stack.wait_until_ready()
+
+
+def port() -> int:
+    """The published port: PORT, or 3050."""
+    text = os.environ.get("PORT") or "3050"
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise StackError(f"PORT is {text!r}, but must be a number from 1 to 65535")
+    return int(text)
+
+
+def bind() -> str:
+    """The address to publish on: BIND, or loopback."""
+    return os.environ.get("BIND") or "127.0.0.1"
+
+
+def url() -> str:
+    return f"http://localhost:{port()}"
+
+
+def choose(profile: str) -> Containers | Processes:
+    """The way to run the system on this machine, and say which."""
+    wanted = os.environ.get("STACK", "")
+    if wanted not in ("", "containers", "processes"):
+        raise StackError(f"STACK is {wanted!r}, but must be containers or processes")
+    port()
+    engine = toolchain.engine() if wanted != "processes" else None
+    compose = toolchain.compose() if engine else None
+    if compose:
+        print(f"stack: containers (Docker engine {engine})", flush=True)
+        return Containers(profile, compose)
+    missing = "Compose of version 2 or later" if engine else "a Docker engine"
+    if wanted == "containers":
+        raise StackError(f"STACK is containers, but there is no sign of {missing}")
+    if not wanted:
+        print(f"stack: there is no sign of {missing}: ", end="")
+    else:
+        print("stack: ", end="")
+    print("the same static binaries run as plain processes", flush=True)
+    return Processes(profile)
+
+
+def running_stacks() -> list[Containers | Processes]:
+    """What runs now, of either kind."""
+    stacks: list[Containers | Processes] = []
+    processes = Processes(build.RELEASE)
+    if processes.is_running():
+        stacks.append(processes)
+    compose = toolchain.compose() if toolchain.engine() else None
+    if compose:
+        containers = Containers(build.RELEASE, compose)
+        if containers.is_running():
+            stacks.append(containers)
+    return stacks
+
+
+def refuse_taken_port(name: str, address: str, number: int, remedy: str) -> None:
+    """One sentence instead of what a container engine says about a taken port."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, number))
+            probe.listen(1)
+        except OSError as error:
+            raise StackError(
+                f"port {number} for the {name} cannot be used ({error.strerror}): "
+                f"stop what has it, or {remedy}"
+            ) from None
+
+
+def wait_until_ready(still_running) -> None:
+    """Wait for the first real answer of page and figures through the gateway, and say so."""
+    deadline = time.monotonic() + READY_SECONDS
+    address = "127.0.0.1" if bind() in ("0.0.0.0", "127.0.0.1") else bind()
+    base = f"http://{f'[{address}]' if ':' in address else address}:{port()}"
+    last = "no answer"
+    while time.monotonic() < deadline:
+        still_running()
+        try:
+            with urllib.request.urlopen(f"{base}/", timeout=2) as page:
+                page.read()
+            with urllib.request.urlopen(f"{base}/stats", timeout=2) as stats:
+                json.load(stats)
+            print(f"ready: {url()}", flush=True)
+            return
+        except (OSError, ValueError) as error:
+            last = str(error)
+        time.sleep(0.1)
+    raise StackError(f"no real answer from {base} within {READY_SECONDS} s ({last})")
+
+
+class Containers:
+    """The system under Compose."""
+
+    def __init__(self, profile: str, compose: list[str]) -> None:
+        self.profile = profile
+        self.tag = "latest" if profile == build.RELEASE else "dev"
+        files = ["docker-compose.yaml"]
+        if profile == build.QUICK:
+            files.append("docker-compose.dev.yaml")
+        self.command = [*compose, *(part for file in files for part in ("--file", file))]
+        self.environment = {**os.environ, "TAG": self.tag, "PORT": str(port()), "BIND": bind()}
+
+    def check_ports(self) -> None:
+        if not self.is_running():
+            refuse_taken_port("gateway", bind(), port(), "choose another: `make dev PORT=3051`")
+
+    def start(self) -> None:
+        for name in SERVICES:
+            build.pack(name, self.profile, self.tag)
+        # A service that refuses its configuration never becomes healthy, and Compose says only
+        # that; the service's own sentence is in its log.
+        if self._compose("up", "--detach", "--no-build", "--remove-orphans", quiet=True):
+            self.tell_why()
+            self.down()
+            raise StackError("the containers did not start; the lines above say why")
+
+    def restart(self, name: str) -> None:
+        """Put the new binary of one service into its place."""
+        build.pack(name, self.profile, self.tag)
+        if self._compose("up", "--detach", "--no-build", "--no-deps", name, quiet=True):
+            self.tell_why()
+
+    def wait_until_ready(self) -> None:
+        try:
+            wait_until_ready(lambda: None)
+        except StackError:
+            self.tell_why()
+            raise
+
+    def down(self) -> None:
+        print("stack: stopping the containers", flush=True)
+        if self._compose("down", "--remove-orphans", quiet=True):
+            raise StackError("the containers could not be removed")
+
+    def is_running(self) -> bool:
+        return bool(self._output("ps", "--quiet"))
+
+    def follow_logs(self) -> None:
+        subprocess.run(
+            [*self.command, "logs", "--follow", "--tail", "100"], cwd=ROOT, env=self.environment
+        )
+
+    def stream_logs(self) -> subprocess.Popen:
+        """Print log lines as they come, until the process is ended."""
+        command = [*self.command, "logs", "--follow"]
+        return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL)
+
+    def unexpected_ends(self) -> list[str]:
+        """Services that are down although they should run; Compose's own lines tell the rest."""
+        return []
+
+    def tell_why(self) -> None:
+        """Print the last lines of each service's log."""
+        self._compose("logs", "--no-color", "--tail", "10")
+
+    def _compose(self, *arguments: str, quiet: bool = False) -> int:
+        """Run Compose; quietly, unless it fails."""
+        done = subprocess.run(
+            [*self.command, *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if quiet else None,
+            stderr=subprocess.STDOUT if quiet else None,
+            timeout=COMPOSE_SECONDS,
+        )
+        if quiet and done.returncode:
+            sys.stdout.write(done.stdout.decode("utf-8", "replace"))
+            sys.stdout.flush()
+        return done.returncode
+
+    def _output(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [*self.command, *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=COMPOSE_SECONDS,
+        )
+        return done.stdout.decode("utf-8", "replace").strip()
+
+
+class Processes:
+    """The system as plain processes: pids and logs in .run/, only the gateway beyond loopback."""
+
+    LISTEN = {"stats": "STATS_LISTEN", "frontend": "FRONTEND_LISTEN", "gateway": "GATEWAY_LISTEN"}
+
+    def __init__(self, profile: str) -> None:
+        self.profile = profile
+        self.children: dict[str, subprocess.Popen] = {}
+        host = f"[{bind()}]" if ":" in bind() else bind()
+        self.listen = {
+            "stats": os.environ.get("STATS_LISTEN") or "127.0.0.1:8080",
+            "frontend": os.environ.get("FRONTEND_LISTEN") or "127.0.0.1:3000",
+            "gateway": f"{host}:{port()}",
+        }
+
+    def check_ports(self) -> None:
+        self.down(quiet=True)
+        for name in SERVICES:
+            address, _, number = self.listen[name].rpartition(":")
+            if not number.isdigit():
+                continue  # The service itself says what is wrong with it.
+            setting = self.LISTEN[name]
+            remedy = (
+                "choose another: `make dev PORT=3051`"
+                if name == "gateway"
+                else f"choose another: `make dev {setting}=127.0.0.1:{int(number) + 1}`"
+            )
+            refuse_taken_port(name, address.strip("[]"), int(number), remedy)
+
+    def start(self) -> None:
+        STATE.mkdir(exist_ok=True)
+        for name in SERVICES:
+            self._start(name)
+
+    def restart(self, name: str) -> None:
+        """Put the new binary of one service into its place."""
+        self._stop([name])
+        self._start(name)
+
+    def wait_until_ready(self) -> None:
+        def still_running() -> None:
+            ended = self.unexpected_ends()
+            if ended:
+                self.tell_why(ended)
+                raise StackError("the lines above say why")
+
+        try:
+            wait_until_ready(still_running)
+        except StackError:
+            self.down(quiet=True)
+            raise
+
+    def down(self, quiet: bool = False) -> None:
+        if self.is_running() and not quiet:
+            print("stack: stopping the processes", flush=True)
+        self._stop(SERVICES)
+
+    def is_running(self) -> bool:
+        return any(self._pid(name) for name in SERVICES)
+
+    def follow_logs(self) -> None:
+        self.stream_logs(from_start=True).wait()
+
+    def stream_logs(self, from_start: bool = False) -> subprocess.Popen:
+        """Print log lines as they come, until the process is ended."""
+        lines = "100" if from_start else "+1"
+        files = [str(self._log(name)) for name in SERVICES]
+        return subprocess.Popen(
+            ["tail", "--quiet", f"--lines={lines}", "--follow=name", *files],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def unexpected_ends(self) -> list[str]:
+        """Services whose process has ended by itself."""
+        return [name for name, child in self.children.items() if child.poll() is not None]
+
+    def _start(self, name: str) -> None:
+        # A build may replace the file of a running program only under another name.
+        source = build.TARGET / toolchain.musl_target() / self.profile / name
+        program = STATE / name
+        program.unlink(missing_ok=True)
+        program.write_bytes(source.read_bytes())
+        program.chmod(0o755)
+        environment = {
+            **os.environ,
+            **{self.LISTEN[name]: self.listen[name]},
+        }
+        if name == "gateway":
+            environment["GATEWAY_STATS"] = self.listen["stats"]
+            environment["GATEWAY_FRONTEND"] = self.listen["frontend"]
+        if self.profile == build.QUICK:
+            environment.setdefault("LOG_FORMAT", "text")
+            if name == "frontend":
+                environment["FRONTEND_PAGE_FOLDER"] = str(build.PAGE / "dist")
+        with self._log(name).open("wb") as log:
+            # A session of its own: Ctrl-C on the terminal is for this script, which stops the
+            # services in order.
+            child = subprocess.Popen(
+                [str(program)],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.children[name] = child
+        self._pid_file(name).write_text(f"{child.pid} {_start_time(child.pid)}\n")
+
+    def _stop(self, names) -> None:
+        pids = {name: pid for name in names if (pid := self._pid(name))}
+        for pid in pids.values():
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while pids and time.monotonic() < deadline:
+            pids = {name: pid for name, pid in pids.items() if self._pid(name)}
+            time.sleep(0.02)
+        for name, pid in pids.items():
+            print(f"stack: {name} did not drain within {STOP_SECONDS} s, killing it", flush=True)
+            os.kill(pid, signal.SIGKILL)
+        for name in names:
+            self._pid_file(name).unlink(missing_ok=True)
+            if child := self.children.pop(name, None):
+                child.wait()
+
+    def _pid(self, name: str) -> int | None:
+        """The pid of a service that runs; a pid that another program has by now is not it."""
+        if (child := self.children.get(name)) and child.poll() is not None:
+            return None
+        try:
+            pid, _, started = self._pid_file(name).read_text().strip().partition(" ")
+        except FileNotFoundError:
+            return None
+        return int(pid) if started and _start_time(int(pid)) == started else None
+
+    def tell_why(self, names=SERVICES) -> None:
+        """Print the last lines of each service's log."""
+        for name in names:
+            sys.stdout.write(self._log(name).read_text(errors="replace")[-2000:])
+        sys.stdout.flush()
+
+    @staticmethod
+    def _log(name: str) -> Path:
+        return STATE / f"{name}.log"
+
+    @staticmethod
+    def _pid_file(name: str) -> Path:
+        return STATE / f"{name}.pid"
+
+
+def _start_time(pid: int) -> str:
+    """When a process started, in kernel ticks (field 22 of /proc/PID/stat); empty when it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    state, *rest = stat.rpartition(")")[2].split()
+    return "" if state == "Z" else rest[18]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,106 @@
+"""`make test`: everything, from the tools' own tests to the page in a browser."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import build
+import stack
+import toolchain
+from toolchain import ROOT
+
+CARGO_TEST_SECONDS = 1800
+E2E_SECONDS = 600
+
+
+class TestsFailed(Exception):
+    """Some test failed; its own output has said which."""
+
+
+def main() -> int:
+    times: list[tuple[str, float]] = []
+    try:
+        with step("tools", times):
+            build.ensure_tools("build", "test")
+        if stack.running_stacks():
+            raise stack.StackError("the system is running already; `make down` first")
+        with step("tests of the scripts", times):
+            run([sys.executable, "-m", "unittest", "discover", "-s", "tools", "-p", "test_*.py"])
+        with step("check", times):
+            run([sys.executable, "tools/check.py"], bound=CARGO_TEST_SECONDS)
+        with step("unit and integration tests", times):
+            run(["cargo", "test", "--workspace", "--locked"], bound=CARGO_TEST_SECONDS)
+        with step("release build", times):
+            build.build(build.RELEASE)
+        kinds = ["processes"]
+        if toolchain.engine() and toolchain.compose():
+            kinds.insert(0, "containers")
+        else:
+            print("test: SKIPPED: the containers; there is no Docker engine with Compose here")
+        for kind in kinds:
+            with step(f"the system as {kind}", times):
+                system(kind)
+    except (TestsFailed, build.BuildError, stack.StackError) as error:
+        print(f"test: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    for what, seconds in times:
+        print(f"test: {what:<32} {seconds:6.0f} s")
+    print("test: all passed")
+    return 0
+
+
+@contextmanager
+def step(what: str, times: list[tuple[str, float]]):
+    print(f"\ntest: == {what}", flush=True)
+    begun = time.monotonic()
+    yield
+    times.append((what, time.monotonic() - begun))
+
+
+def system(kind: str) -> None:
+    """The black-box tests, with the system up in one of its two forms."""
+    os.environ["STACK"] = kind
+    running = stack.choose(build.RELEASE)
+    running.check_ports()
+    try:
+        running.start()
+        running.wait_until_ready()
+        options = ["--base-url", stack.url(), "--local", "--browser", browser()]
+        options += ["--binaries", str(build.TARGET / toolchain.musl_target() / build.RELEASE)]
+        if kind == "containers":
+            options += ["--images", "latest"]
+        python = str(toolchain.PYTHON / "bin" / "python")
+        run([python, "-m", "pytest", "-q", "-rs", "e2e", *options], bound=E2E_SECONDS)
+    except TestsFailed:
+        running.tell_why()
+        raise
+    finally:
+        running.down()
+
+
+def browser() -> str:
+    path = toolchain.browser()
+    if path is None:
+        raise TestsFailed("there is no Chromium; `make tools` says how to get one")
+    return path
+
+
+def run(command: list[str], bound: int = 300) -> None:
+    try:
+        code = subprocess.run(
+            command, cwd=ROOT, env=toolchain.environment(), timeout=bound
+        ).returncode
+    except subprocess.TimeoutExpired:
+        raise TestsFailed(f"{' '.join(command[:3])}: not done after {bound} s") from None
+    if code:
+        raise TestsFailed(f"{' '.join(command[:3])}: failed with exit code {code}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,241 @@
+//! The gateway's own error answers: problem details (RFC 9457), or a small page for a browser.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use pingora::http::ResponseHeader;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use crate::decision::BODY_BYTES;
+use crate::forwarded::REQUEST_ID;
+use crate::routes::Upstream;
+
+/// Something that kept the gateway from an upstream's answer. Texts are the gateway's own and
+/// without characters that JSON or HTML would have to escape.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Problem {
+    /// The answer's status.
+    pub(crate) status: StatusCode,
+    /// A sentence about this case.
+    pub(crate) detail: String,
+    /// For 405: what is allowed.
+    pub(crate) allow: Option<&'static str>,
+}
+
+impl Problem {
+    /// A problem with a sentence about it.
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+            allow: None,
+        }
+    }
+
+    /// Another method is needed.
+    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
+        Self {
+            allow: Some(allow),
+            ..Self::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this method is not allowed here",
+            )
+        }
+    }
+
+    /// The body is too large.
+    pub(crate) fn too_large() -> Self {
+        let detail = format!("the body has more than {BODY_BYTES} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
+    /// What to tell the client of an error; `None` when nobody is there to be told.
+    pub(crate) fn of(error: &Error, upstream: Option<Upstream>) -> Option<Self> {
+        let name = upstream.map_or("the upstream", Upstream::name);
+        let problem = |status, detail: String| Some(Self::new(status, detail));
+        match (error.esource(), error.etype()) {
+            (_, ErrorType::HTTPStatus(503)) => problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("{name} has no address yet"),
+            ),
+            (_, ErrorType::HTTPStatus(413)) => Some(Self::too_large()),
+            (
+                ErrorSource::Upstream,
+                ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout,
+            ) => problem(
+                StatusCode::GATEWAY_TIMEOUT,
+                format!("{name} did not answer in time"),
+            ),
+            (ErrorSource::Upstream, ErrorType::ConnectRefused | ErrorType::ConnectNoRoute) => {
+                problem(StatusCode::BAD_GATEWAY, format!("{name} cannot be reached"))
+            }
+            (ErrorSource::Upstream, _) => problem(
+                StatusCode::BAD_GATEWAY,
+                format!("{name} gave no valid answer"),
+            ),
+            (
+                ErrorSource::Downstream,
+                ErrorType::WriteError
+                | ErrorType::WriteTimedout
+                | ErrorType::ReadError
+                | ErrorType::ConnectionClosed,
+            ) => None,
+            (ErrorSource::Downstream, ErrorType::ReadTimedout) => problem(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body did not come in time".to_owned(),
+            ),
+            (ErrorSource::Downstream, _) => problem(
+                StatusCode::BAD_REQUEST,
+                "the request is not valid".to_owned(),
+            ),
+            (ErrorSource::Internal | ErrorSource::Unset, _) => problem(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the gateway failed".to_owned(),
+            ),
+        }
+    }
+
+    /// Head and body of the answer to a request with this `Accept` field.
+    pub(crate) fn answer(&self, accept: &str, request_id: &str) -> Result<(ResponseHeader, Bytes)> {
+        let Self {
+            status,
+            detail,
+            allow,
+        } = self;
+        let (number, title) = (
+            status.as_u16(),
+            status.canonical_reason().unwrap_or("Error"),
+        );
+        let (kind, body) = if prefers_html(accept) {
+            let body = format!(
+                "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
+                 <title>{number} {title}</title>\n<h1>{title}</h1>\n<p>{detail}</p>\n\
+                 <p><small>request {request_id}</small></p>\n</html>\n"
+            );
+            ("text/html; charset=utf-8", body)
+        } else {
+            let body = format!(
+                "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{number},\
+                 \"detail\":\"{detail}\",\"request_id\":\"{request_id}\"}}\n"
+            );
+            ("application/problem+json", body)
+        };
+        let mut head = ResponseHeader::build(*status, Some(6))?;
+        head.insert_header(CONTENT_TYPE, kind)?;
+        head.set_content_length(body.len())?;
+        head.insert_header(CACHE_CONTROL, "no-store")?;
+        head.insert_header(REQUEST_ID, request_id)?;
+        if let Some(allow) = *allow {
+            head.insert_header(ALLOW, allow)?;
+        }
+        if *status == StatusCode::SERVICE_UNAVAILABLE {
+            // The next lookup is at most so far away.
+            head.insert_header(RETRY_AFTER, "1")?;
+        }
+        Ok((head, body.into()))
+    }
+}
+
+/// Whether `Accept` (RFC 9110, section 12.5.1) names HTML with a greater weight than JSON. A client
+/// that takes anything is a program.
+fn prefers_html(accept: &str) -> bool {
+    let weight = |wanted: &[&str]| {
+        accept
+            .split(',')
+            .filter_map(|range| {
+                let mut parts = range.split(';').map(str::trim);
+                let kind = parts.next()?;
+                let named = wanted.iter().any(|name| kind.eq_ignore_ascii_case(name));
+                let weight = parts
+                    .find_map(|parameter| parameter.strip_prefix("q="))
+                    .map_or(Some(1.0), |text| text.parse::<f32>().ok())?;
+                named.then_some(weight)
+            })
+            .fold(0.0, f32::max)
+    };
+    weight(&["text/html", "application/xhtml+xml"])
+        > weight(&["application/problem+json", "application/json"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_gets_a_page_and_a_program_gets_json() {
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        assert!(prefers_html(browser));
+        assert!(prefers_html("application/json;q=0.5, text/html"));
+        for program in [
+            "",
+            "*/*",
+            "application/json",
+            "text/event-stream",
+            "application/json, text/html;q=0.9",
+            "text/html;q=0",
+            "text/html;q=x",
+        ] {
+            assert!(!prefers_html(program), "{program}");
+        }
+    }
+
+    #[test]
+    fn problem_details_are_json_with_the_members_of_rfc_9457() {
+        let problem = Problem::new(StatusCode::BAD_GATEWAY, "stats refused the connection");
+        let (head, body) = problem.answer("*/*", "0123").unwrap();
+        assert_eq!(head.headers["content-type"], "application/problem+json");
+        assert_eq!(head.headers["cache-control"], "no-store");
+        assert_eq!(head.headers["content-length"], body.len().to_string());
+        assert!(!head.headers.contains_key("server"));
+        let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let expected = serde_json::json!({
+            "type": "about:blank",
+            "title": "Bad Gateway",
+            "status": 502,
+            "detail": "stats refused the connection",
+            "request_id": "0123",
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn unavailable_says_when_to_come_back_and_not_allowed_says_what_is() {
+        let unavailable = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stats has no address");
+        let (head, _) = unavailable.answer("text/html", "0").unwrap();
+        assert_eq!(head.headers["retry-after"], "1");
+        let (head, _) = Problem::method_not_allowed("GET, HEAD")
+            .answer("", "0")
+            .unwrap();
+        assert_eq!(head.status, 405);
+        assert_eq!(head.headers["allow"], "GET, HEAD");
+    }
+
+    #[test]
+    fn timeouts_are_504_and_other_failures_of_an_upstream_502() {
+        let told = |kind: ErrorType| {
+            let problem = Problem::of(&Error::new_up(kind), Some(Upstream::Stats)).unwrap();
+            assert!(problem.detail.starts_with("stats "), "{problem:?}");
+            problem.status.as_u16()
+        };
+        assert_eq!(told(ErrorType::ConnectTimedout), 504);
+        assert_eq!(told(ErrorType::ReadTimedout), 504);
+        assert_eq!(told(ErrorType::ConnectRefused), 502);
+        assert_eq!(told(ErrorType::ConnectionClosed), 502);
+        assert_eq!(told(ErrorType::ReadError), 502);
+        assert_eq!(told(ErrorType::InvalidHTTPHeader), 502);
+        assert_eq!(told(ErrorType::HTTPStatus(503)), 503);
+    }
+
+    #[test]
+    fn nobody_is_told_when_the_client_has_left() {
+        for kind in [
+            ErrorType::ConnectionClosed,
+            ErrorType::WriteError,
+            ErrorType::ReadError,
+        ] {
+            assert_eq!(Problem::of(&Error::new_down(kind), None), None);
+        }
+        let slow = Problem::of(&Error::new_down(ErrorType::ReadTimedout), None);
+        assert_eq!(slow.map(|problem| problem.status.as_u16()), Some(408));
+    }
+}

@@ -1,0 +1,711 @@
+//! The real binary between raw sockets: what it passes on, what it refuses, how it fails and how
+//! it ends.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in tests a failed unwrap is the test's failure"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// No single step of a test takes longer, or it has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[test]
+fn stats_goes_to_stats_and_the_rest_to_the_frontend() {
+    let gateway = Gateway::between(echo("stats"), echo("frontend"));
+    for (path, upstream) in [
+        ("/stats", "stats"),
+        ("/stats/stream?x=1", "stats"),
+        ("/", "frontend"),
+        ("/statsfoo", "frontend"),
+        ("/assets/app.js", "frontend"),
+    ] {
+        let answer = gateway.get(path);
+        assert_eq!(
+            (answer.status, answer.field("from")),
+            (200, Some(upstream)),
+            "{path}"
+        );
+        let asked = answer.body.lines().next().unwrap();
+        assert_eq!(asked, format!("GET {path} HTTP/1.1"));
+    }
+}
+
+#[test]
+fn method_query_body_and_host_pass_unchanged() {
+    let gateway = Gateway::between(echo("stats"), echo("frontend"));
+    let answer = gateway.ask(
+        "POST /form?a=b%20c&d HTTP/1.1\r\nHost: example.org:3050\r\nContent-Length: 5\r\n\r\nhello",
+    );
+    assert_eq!(answer.status, 200);
+    assert!(
+        answer.body.starts_with("POST /form?a=b%20c&d HTTP/1.1\r\n"),
+        "{}",
+        answer.body
+    );
+    assert_eq!(answer.echoed("host"), ["example.org:3050"]);
+    assert!(answer.body.ends_with("\r\n\r\nhello"), "{}", answer.body);
+}
+
+#[test]
+fn an_escaped_path_is_routed_and_passed_on_as_what_it_means() {
+    let gateway = Gateway::between(echo("stats"), echo("frontend"));
+    let answer = gateway.get("/%73tats?q=%73");
+    assert_eq!(answer.field("from"), Some("stats"));
+    assert!(
+        answer.body.starts_with("GET /stats?q=%73 HTTP/1.1\r\n"),
+        "{}",
+        answer.body
+    );
+}
+
+#[test]
+fn several_requests_share_one_connection() {
+    let gateway = Gateway::between(echo("stats"), echo("frontend"));
+    let mut client = gateway.connect();
+    for path in ["/stats", "/", "/healthz", "/stats"] {
+        client.send(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(client.answer().status, 200, "{path}");
+    }
+}
+
+#[test]
+fn a_connection_over_the_cap_waits_for_a_place() {
+    let gateway = Gateway::start(&[
+        ("GATEWAY_STATS", &nobody().to_string()),
+        ("GATEWAY_FRONTEND", &nobody().to_string()),
+        ("GATEWAY_MAX_CONNECTIONS", "1"),
+    ]);
+    let request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut first = gateway.connect();
+    first.send(request);
+    assert_eq!(first.answer().status, 200);
+    let mut second = gateway.connect();
+    second.send(request);
+    let stream = second.0.get_ref();
+    stream
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    assert!(stream.peek(&mut [0]).is_err(), "it was answered");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    drop(first);
+    assert_eq!(second.answer().status, 200);
+}
+
+#[test]
+fn healthz_is_the_gateways_own() {
+    let gateway = Gateway::between(nobody(), nobody());
+    let answer = gateway.get("/healthz");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
+    let head = gateway.ask("HEAD /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    let post = gateway.ask("POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!((post.status, post.field("allow")), (405, Some("GET, HEAD")));
+}
+
+#[test]
+fn a_stopped_upstream_is_502_at_once_and_the_other_one_still_serves() {
+    let gateway = Gateway::between(nobody(), echo("frontend"));
+    let asked = Instant::now();
+    let answer = gateway.get("/stats");
+    assert_eq!(answer.status, 502);
+    assert!(asked.elapsed() < Duration::from_secs(1));
+    assert_eq!(
+        answer.field("content-type"),
+        Some("application/problem+json")
+    );
+    assert_eq!(answer.field("cache-control"), Some("no-store"));
+    assert_eq!(answer.field("server"), None);
+    let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(problem["status"], 502);
+    assert_eq!(problem["detail"], "stats cannot be reached");
+    assert_eq!(gateway.get("/").status, 200);
+}
+
+#[test]
+fn a_browser_gets_a_page_for_an_error() {
+    let gateway = Gateway::between(nobody(), nobody());
+    let answer = gateway.ask("GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html,*/*;q=0.8\r\n\r\n");
+    assert_eq!(answer.status, 502);
+    assert_eq!(
+        answer.field("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    assert!(answer.body.contains("frontend cannot be reached"));
+}
+
+#[test]
+fn an_upstream_that_closes_without_an_answer_is_502() {
+    let closing = upstream(|_, _| false);
+    let gateway = Gateway::between(closing, nobody());
+    assert_eq!(gateway.get("/stats").status, 502);
+}
+
+#[test]
+fn an_upstream_that_hangs_is_504_after_the_timeout() {
+    let hanging = upstream(|_, _| {
+        loop {
+            thread::park();
+        }
+    });
+    let gateway = Gateway::start(&[
+        ("GATEWAY_STATS", &hanging.to_string()),
+        ("GATEWAY_FRONTEND", &nobody().to_string()),
+        ("GATEWAY_UPSTREAM_TIMEOUT_SECONDS", "1"),
+    ]);
+    let asked = Instant::now();
+    let answer = gateway.get("/stats");
+    assert_eq!(answer.status, 504);
+    let waited = asked.elapsed();
+    assert!(
+        waited >= Duration::from_millis(900) && waited < Duration::from_secs(3),
+        "{waited:?}"
+    );
+    assert!(answer.body.contains("stats did not answer in time"));
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_503_and_harms_nobody_else() {
+    let mut gateway = Gateway::start(&[
+        ("GATEWAY_STATS", "no-such-name.invalid:8080"),
+        ("GATEWAY_FRONTEND", &echo("frontend").to_string()),
+        ("GATEWAY_RESOLVE_SECONDS", "1"),
+    ]);
+    gateway.log_line("does not resolve");
+    let answer = gateway.get("/stats");
+    assert_eq!(
+        (answer.status, answer.field("retry-after")),
+        (503, Some("1"))
+    );
+    assert_eq!(gateway.get("/").status, 200);
+    gateway.terminate();
+    let (status, log) = gateway.end();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(log.matches("does not resolve").count(), 1, "{log}");
+    assert!(!log.contains("panic"), "{log}");
+}
+
+#[test]
+fn a_kept_connection_that_the_upstream_closed_costs_no_request() {
+    // It keeps the connection for one answer only, without saying so.
+    let forgetful = upstream(|_, stream| {
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            .unwrap();
+        false
+    });
+    let gateway = Gateway::between(forgetful, nobody());
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/stats").status, 200);
+    }
+}
+
+#[test]
+fn the_gateway_speaks_its_own_version_of_http() {
+    let old = upstream(|_, stream| {
+        let answer = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        stream.write_all(answer).unwrap();
+        false
+    });
+    let gateway = Gateway::between(old, nobody());
+    let answer = gateway.get("/stats");
+    assert!(
+        answer.head.starts_with("HTTP/1.1 200 OK\r\n"),
+        "{}",
+        answer.head
+    );
+    assert_eq!(answer.body, "ok");
+}
+
+#[test]
+fn a_request_with_two_lengths_is_refused_and_reaches_nobody() {
+    let (seen, requests) = channel();
+    let stats = upstream(move |head, stream| {
+        seen.send(head.to_owned()).unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .is_ok()
+    });
+    let gateway = Gateway::between(stats, nobody());
+    let mut client = gateway.connect();
+    client.send(
+        "POST /stats HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
+         0\r\n\r\n",
+    );
+    let answer = client.answer();
+    assert_eq!(
+        (answer.status, answer.field("connection")),
+        (400, Some("close"))
+    );
+    assert!(client.is_closed());
+    assert!(requests.try_recv().is_err());
+}
+
+#[test]
+fn ambiguous_requests_are_refused() {
+    let gateway = Gateway::between(nobody(), nobody());
+    for path in [
+        "/./stats",
+        "//stats",
+        "/stats/../x",
+        "/foo%2f..%2fstats",
+        "/a\\b",
+        "/%00",
+    ] {
+        assert_eq!(gateway.get(path).status, 400, "{path}");
+    }
+    assert_eq!(gateway.ask("GET / HTTP/1.1\r\n\r\n").status, 400);
+    assert_eq!(
+        gateway
+            .ask("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+            .status,
+        400
+    );
+    for method in ["TRACE /", "CONNECT a:80"] {
+        let answer = gateway.ask(&format!("{method} HTTP/1.1\r\nHost: a:80\r\n\r\n"));
+        assert_eq!(
+            (answer.status, answer.field("server")),
+            (405, None),
+            "{method}"
+        );
+    }
+}
+
+#[test]
+fn a_body_over_the_limit_is_413_with_and_without_a_length() {
+    let gateway = Gateway::between(nobody(), echo("frontend"));
+    let body = "x".repeat(64 * 1024 + 1);
+    let announced = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    assert_eq!(gateway.ask(&announced).status, 413);
+    let chunked = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    );
+    assert_eq!(gateway.ask(&chunked).status, 413);
+    let limit = &body[1..];
+    let within = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{limit}",
+        limit.len()
+    );
+    assert_eq!(gateway.ask(&within).status, 200);
+}
+
+#[test]
+fn what_a_client_claims_about_itself_is_replaced() {
+    let gateway = Gateway::between(echo("stats"), nobody());
+    let answer = gateway.ask(
+        "GET /stats HTTP/1.1\r\nHost: example.org\r\nX-Forwarded-For: 6.6.6.6\r\n\
+         X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nForwarded: for=6.6.6.6\r\n\
+         X-Request-ID: forged\r\nConnection: Upgrade, X-Secret\r\nUpgrade: websocket\r\n\
+         X-Secret: 1\r\n\r\n",
+    );
+    assert_eq!(answer.echoed("x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(answer.echoed("x-forwarded-proto"), ["http"]);
+    assert_eq!(answer.echoed("x-forwarded-host"), ["example.org"]);
+    for dropped in ["forwarded", "upgrade", "x-secret"] {
+        assert!(
+            answer.echoed(dropped).is_empty(),
+            "{dropped}: {}",
+            answer.body
+        );
+    }
+    let id = answer.field("x-request-id").unwrap();
+    assert_eq!(answer.echoed("x-request-id"), [id]);
+    assert_eq!(id.len(), 32);
+}
+
+#[test]
+fn events_pass_while_the_upstream_keeps_the_stream_open() {
+    let (go, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let stats = upstream(move |_, stream| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                    Transfer-Encoding: chunked\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(b"9\r\ndata: 1\n\n\r\n").unwrap();
+        wait.lock().unwrap().recv().unwrap();
+        stream.write_all(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n").unwrap();
+        true
+    });
+    let gateway = Gateway::between(stats, nobody());
+    let mut client = gateway.connect();
+    client.send("GET /stats/stream HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.read_until("data: 1\n\n");
+    go.send(()).unwrap();
+    client.read_until("data: 2\n\n");
+}
+
+#[test]
+fn sigterm_ends_an_idle_gateway_at_once() {
+    let mut gateway = Gateway::between(echo("stats"), echo("frontend"));
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
+    let told = Instant::now();
+    gateway.terminate();
+    assert!(client.is_closed());
+    assert_eq!(gateway.end().0.code(), Some(0));
+    assert!(
+        told.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        told.elapsed()
+    );
+}
+
+#[test]
+fn sigterm_lets_a_request_in_flight_end() {
+    let (arrived, arrival) = channel();
+    let (go, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let stats = upstream(move |_, stream| {
+        arrived.send(()).unwrap();
+        wait.lock().unwrap().recv().unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            .is_ok()
+    });
+    let mut gateway = Gateway::between(stats, nobody());
+    let mut client = gateway.connect();
+    client.send("GET /stats HTTP/1.1\r\nHost: a\r\n\r\n");
+    arrival.recv_timeout(PATIENCE).unwrap();
+    let mut idle = gateway.connect();
+    idle.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(idle.answer().status, 200);
+    gateway.terminate();
+    assert!(idle.is_closed());
+    go.send(()).unwrap();
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
+    assert_eq!(answer.field("connection"), Some("close"));
+    assert_eq!(gateway.end().0.code(), Some(0));
+}
+
+#[test]
+fn an_endless_stream_is_cut_after_the_drain_time() {
+    let stats = upstream(|_, stream| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                    Transfer-Encoding: chunked\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        while stream.write_all(b"9\r\ndata: 1\n\n\r\n").is_ok() {
+            thread::sleep(Duration::from_millis(20));
+        }
+        false
+    });
+    let mut gateway = Gateway::start(&[
+        ("GATEWAY_STATS", &stats.to_string()),
+        ("GATEWAY_FRONTEND", &nobody().to_string()),
+        ("DRAIN_SECONDS", "1"),
+    ]);
+    let mut client = gateway.connect();
+    client.send("GET /stats/stream HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.read_until("data: 1\n\n");
+    let told = Instant::now();
+    gateway.terminate();
+    assert_eq!(gateway.end().0.code(), Some(0));
+    let took = told.elapsed();
+    assert!(
+        took > Duration::from_millis(900) && took < Duration::from_secs(2),
+        "{took:?}"
+    );
+}
+
+#[test]
+fn a_taken_port_is_one_sentence_and_exit_code_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(&[], &[("GATEWAY_LISTEN", &address)]);
+    assert_eq!(output.status.code(), Some(1));
+    let sentence = format!("gateway: cannot listen on {address}: another process has this port\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), sentence);
+}
+
+#[test]
+fn wrong_settings_are_told_all_at_once_with_exit_code_64() {
+    let output = run(
+        &[],
+        &[
+            ("GATEWAY_STATS", "stats"),
+            ("GATEWAY_FRONTEND", "http://frontend"),
+            ("GATEWAY_STAT", "stats:8080"),
+        ],
+    );
+    assert_eq!(output.status.code(), Some(64));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(said.lines().count(), 3, "{said}");
+    for name in ["GATEWAY_STATS is", "GATEWAY_FRONTEND is", "GATEWAY_STAT is"] {
+        assert!(said.contains(name), "{said}");
+    }
+}
+
+#[test]
+fn the_health_check_asks_the_running_gateway() {
+    let gateway = Gateway::between(nobody(), nobody());
+    let listen = gateway.address.to_string();
+    let check = |listen: &str| {
+        run(&["healthcheck"], &[("GATEWAY_LISTEN", listen)])
+            .status
+            .code()
+    };
+    assert_eq!(check(&listen), Some(0));
+    assert_eq!(check(&nobody().to_string()), Some(1));
+}
+
+/// The binary, serving; killed when dropped.
+struct Gateway {
+    process: Child,
+    address: SocketAddr,
+    lines: Receiver<String>,
+    log: String,
+}
+
+impl Gateway {
+    fn between(stats: SocketAddr, frontend: SocketAddr) -> Self {
+        Self::start(&[
+            ("GATEWAY_STATS", &stats.to_string()),
+            ("GATEWAY_FRONTEND", &frontend.to_string()),
+        ])
+    }
+
+    fn start(settings: &[(&str, &str)]) -> Self {
+        let mut process = command(&[], settings)
+            .env("GATEWAY_LISTEN", "127.0.0.1:0")
+            .env("LOG_FORMAT", "json")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let (line, lines) = channel();
+        thread::spawn(move || {
+            for text in output.lines().map_while(Result::ok) {
+                if line.send(text).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut gateway = Self {
+            process,
+            address: ([0, 0, 0, 0], 0).into(),
+            lines,
+            log: String::new(),
+        };
+        let listening = gateway.log_line("listening");
+        let listening: serde_json::Value = serde_json::from_str(&listening).unwrap();
+        gateway.address = listening["address"].as_str().unwrap().parse().unwrap();
+        gateway
+    }
+
+    /// The first line so far, or the next to come, that has this message.
+    fn log_line(&mut self, message: &str) -> String {
+        let wanted = format!("\"message\":\"{message}\"");
+        loop {
+            if let Some(line) = self.log.lines().find(|line| line.contains(&wanted)) {
+                return line.to_owned();
+            }
+            let line = self.lines.recv_timeout(PATIENCE).expect(message);
+            self.log += &line;
+            self.log.push('\n');
+        }
+    }
+
+    fn connect(&self) -> Client {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client(BufReader::new(stream))
+    }
+
+    fn ask(&self, request: &str) -> Answer {
+        let mut client = self.connect();
+        client.send(request);
+        client.answer()
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    }
+
+    fn terminate(&self) {
+        let process = self.process.id().to_string();
+        let kill = Command::new("kill").args(["-TERM", &process]).status();
+        assert!(kill.unwrap().success());
+    }
+
+    /// Waits for the end of the process; gives how it ended and everything that it logged.
+    fn end(&mut self) -> (ExitStatus, String) {
+        let mut ended = None;
+        eventually(|| {
+            ended = self.process.try_wait().unwrap();
+            ended.is_some()
+        });
+        let rest: Vec<String> = self.lines.iter().collect();
+        (
+            ended.unwrap(),
+            std::mem::take(&mut self.log) + &rest.join("\n"),
+        )
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn send(&mut self, request: &str) {
+        // A gateway that has already refused may have closed.
+        let _ = self.0.get_mut().write_all(request.as_bytes());
+    }
+
+    fn answer(&mut self) -> Answer {
+        let head = read_head(&mut self.0).expect("an answer");
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let mut answer = Answer {
+            status,
+            head,
+            body: String::new(),
+        };
+        // A HEAD announces a length and closes; a GET brings it.
+        let length = answer
+            .field("content-length")
+            .map_or(0, |n| n.parse().unwrap());
+        self.0
+            .by_ref()
+            .take(length)
+            .read_to_string(&mut answer.body)
+            .unwrap();
+        answer
+    }
+
+    fn read_until(&mut self, end: &str) {
+        let mut text = Vec::new();
+        while !text.ends_with(end.as_bytes()) {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).unwrap();
+            text.extend(byte);
+        }
+    }
+
+    fn is_closed(&mut self) -> bool {
+        matches!(self.0.read(&mut [0]), Ok(0))
+    }
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn field(&self, name: &str) -> Option<&str> {
+        fields(&self.head, name).into_iter().next()
+    }
+
+    /// The values of a field of the request that [`echo`] saw.
+    fn echoed(&self, name: &str) -> Vec<&str> {
+        fields(&self.body, name)
+    }
+}
+
+fn fields<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
+    head.lines()
+        .filter_map(|line| line.split_once(": "))
+        .filter(|(field, _)| field.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
+        .collect()
+}
+
+/// An upstream that answers with the request it saw.
+fn echo(name: &'static str) -> SocketAddr {
+    upstream(move |request, stream| {
+        let length = request.len();
+        let answer =
+            format!("HTTP/1.1 200 OK\r\nFrom: {name}\r\nContent-Length: {length}\r\n\r\n{request}");
+        stream.write_all(answer.as_bytes()).is_ok()
+    })
+}
+
+/// An upstream on a port of its own; `answer` gets each request as text and says whether to keep
+/// the connection.
+fn upstream(answer: impl Fn(&str, &mut TcpStream) -> bool + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = Arc::new(answer);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let answer = answer.clone();
+            thread::spawn(move || {
+                let mut reader = BufReader::new(stream.unwrap());
+                while let Some(mut request) = read_head(&mut reader) {
+                    let length = fields(&request, "content-length");
+                    let length = length.first().map_or(0, |n| n.parse().unwrap());
+                    if reader
+                        .by_ref()
+                        .take(length)
+                        .read_to_string(&mut request)
+                        .is_err()
+                        || !answer(&request, reader.get_mut())
+                    {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+/// An address where nobody listens, and nobody can until the tests are over: it is bound.
+fn nobody() -> SocketAddr {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    std::mem::forget(socket);
+    address
+}
+
+fn read_head(reader: &mut impl BufRead) -> Option<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        match reader.read_line(&mut head) {
+            Ok(0) | Err(_) => return None,
+            Ok(_) => {}
+        }
+    }
+    Some(head)
+}
+
+fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(settings.iter().copied());
+    command
+}
+
+fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    command(arguments, settings).output().unwrap()
+}
+
+fn eventually(mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < PATIENCE, "it did not happen in time");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

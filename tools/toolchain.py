@@ -1,0 +1,166 @@
+"""Where the tools are, and the environment that build commands run in.
+
+`tools/install.py` puts everything under `.tools/`; this module is what other
+scripts import to use it. On the command line it runs one command in that
+environment: `python3 tools/toolchain.py cargo check`, or shorter `tools/with
+cargo check`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import versions
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / ".tools"
+BIN = TOOLS / "bin"
+PYTHON = TOOLS / "python"
+# Debian's compilers; a folder of their own, because the packages unpacked
+# beside it may bring other programs that must not shadow the machine's.
+DEBIAN = TOOLS / "debian"
+CHANNEL = versions.rust_channel(ROOT)
+WASM_TARGET = "wasm32-unknown-unknown"
+
+# Asking a program for its version touches no network; a loaded machine may
+# still need seconds to start a large one.
+QUESTION_SECONDS = 20
+
+
+def main(arguments: list[str]) -> int:
+    """Replace this process by the command, in the tools' environment."""
+    if not arguments:
+        print("usage: tools/with COMMAND [ARGUMENT...]", file=sys.stderr)
+        return 64
+    variables = environment()
+    program = shutil.which(arguments[0], path=variables["PATH"])
+    if program is None:
+        print(f"tools: {arguments[0]}: no such command", file=sys.stderr)
+        return 127
+    os.execve(program, arguments, variables)
+
+
+def route() -> str:
+    """The source of Rust that was chosen when the tools were installed: `rustup` or `debian`."""
+    chosen = remembered_route()
+    if chosen is None:
+        raise SystemExit("tools: not installed yet; run `make tools`")
+    return chosen
+
+
+def environment() -> dict[str, str]:
+    """A whole process environment in which every build command finds its tools."""
+    return environment_for(route())
+
+
+def compose() -> list[str] | None:
+    """The command prefix of a Compose of version 2 or later, or None where there is none."""
+    candidates = (
+        ["docker", "compose"],
+        [str(PYTHON / "bin" / "docker-compose")],
+        ["docker-compose"],
+    )
+    for command in candidates:
+        version = answer([*command, "version", "--short"])
+        if version and versions.at_least(
+            version.lstrip("v"), f"{versions.COMPOSE_MINIMUM_MAJOR}"
+        ):
+            return command
+    return None
+
+
+def engine() -> str | None:
+    """The version of the Docker engine that answers, or None where none does."""
+    return answer(["docker", "version", "--format", "{{.Server.Version}}"]) or None
+
+
+def browser() -> str | None:
+    """The Chromium that the installer found or installed, or None."""
+    try:
+        path = browser_record().read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    return path if os.access(path, os.X_OK) else None
+
+
+def musl_target() -> str:
+    """The static Linux target of this machine's processor."""
+    machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(
+        platform.machine().lower(), platform.machine()
+    )
+    return f"{machine}-unknown-linux-musl"
+
+
+def environment_for(chosen: str) -> dict[str, str]:
+    """The environment of one route, for the installer, which builds before a route is recorded."""
+    variables = dict(os.environ)
+    # They would replace the flags of a single target that are set below.
+    for name in ("RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTUP_TOOLCHAIN"):
+        variables.pop(name, None)
+    cargo_bin = str(cargo_home() / "bin")
+    path = [part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part]
+    path = [part for part in path if part != cargo_bin]
+    if chosen == "rustup":
+        path.insert(0, cargo_bin)
+        variables["RUSTUP_TOOLCHAIN"] = CHANNEL
+    else:
+        # Last, but present: Cargo looks for its subcommands there first when
+        # PATH does not say otherwise, and would find rustup's.
+        path = [str(DEBIAN / "bin"), *path, cargo_bin]
+        variables[_target_variable(musl_target(), "RUSTFLAGS")] = "-C link-self-contained=no"
+        variables[_target_variable(WASM_TARGET, "LINKER")] = str(BIN / "wasm-ld")
+    variables["PATH"] = os.pathsep.join([str(BIN), str(PYTHON / "bin"), *path])
+    variables["ZIG_GLOBAL_CACHE_DIR"] = variables["ZIG_LOCAL_CACHE_DIR"] = str(
+        TOOLS / "cache" / "zig"
+    )
+    variables["CARGO_ZIGBUILD_CACHE_DIR"] = str(TOOLS / "cache" / "zigbuild")
+    variables["PLAYWRIGHT_BROWSERS_PATH"] = str(TOOLS / "browser")
+    return variables
+
+
+def remembered_route() -> str | None:
+    """The content of `.tools/route`, or None before the first installation."""
+    try:
+        return (TOOLS / "route").read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def browser_record() -> Path:
+    """The file that holds the path of the browser."""
+    return TOOLS / "browser" / "path"
+
+
+def cargo_home() -> Path:
+    return Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+
+
+def answer(command: list[str], variables: dict[str, str] | None = None) -> str | None:
+    """What a program prints when asked a quick question; None when it fails, hangs or is missing."""
+    try:
+        done = subprocess.run(
+            command,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=QUESTION_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    text = done.stdout.decode("utf-8", "replace").strip()
+    return text if done.returncode == 0 else None
+
+
+def _target_variable(target: str, setting: str) -> str:
+    return f"CARGO_TARGET_{target.upper().replace('-', '_')}_{setting}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

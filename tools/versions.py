@@ -1,0 +1,71 @@
+"""Every version this repository is built with, in one place.
+
+Three facts have a home of their own and are read from there: the Rust channel
+(/rust-toolchain.toml), the version of wasm-bindgen (/Cargo.lock: the command
+line tool must match the library exactly) and the wheels (requirements*.txt
+beside this file, with their hashes).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+# The newest Trunk that the pinned Rust channel compiles; 0.22 wants Rust 1.96.1.
+TRUNK = "0.21.14"
+
+# Debian keeps a recent Rust beside its stable one, to be able to build browsers.
+DEBIAN_RUST = ("rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy", "rustfmt-web")
+# The oldest Rust that compiles this workspace and Trunk.
+DEBIAN_RUST_MINIMUM = "1.95.0"
+DEBIAN_C_COMPILER = ("gcc", "libc6-dev")
+DEBIAN_VENV = ("python3-venv",)
+# A browser without a font draws empty boxes, and the screenshots show them.
+DEBIAN_CHROMIUM = ("chromium", "fonts-liberation")
+
+COMPOSE_MINIMUM_MAJOR = 2
+
+# The crates of std that make a target complete: both panic strategies, macros and `#[test]`.
+STD_CRATES = ("std", "panic_abort", "panic_unwind", "proc_macro", "test")
+
+
+def rust_channel(root: Path) -> str:
+    """The toolchain named in rust-toolchain.toml."""
+    text = (root / "rust-toolchain.toml").read_text(encoding="utf-8")
+    found = re.search(r'^channel\s*=\s*"([^"]+)"', text, re.MULTILINE)
+    if found is None:
+        raise ValueError("rust-toolchain.toml names no channel")
+    return found.group(1)
+
+
+def wasm_bindgen(root: Path) -> str | None:
+    """The version of wasm-bindgen that Cargo.lock holds; None while there is no lock."""
+    try:
+        text = (root / "Cargo.lock").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    return locked_version(text, "wasm-bindgen")
+
+
+def locked_version(lock: str, package: str) -> str | None:
+    """The version of one package in the text of a Cargo.lock.
+
+    Python 3.9 has no TOML parser; the format of the file is fixed by Cargo:
+    `version` is the line after `name`.
+    """
+    found = re.search(
+        rf'^\[\[package\]\]\nname = "{re.escape(package)}"\nversion = "([^"]+)"',
+        lock.replace("\r\n", "\n"),
+        re.MULTILINE,
+    )
+    return found.group(1) if found else None
+
+
+def at_least(version: str, minimum: str) -> bool:
+    """Whether a version such as `1.96.0+dfsg1-1` is not older than `1.95.0`."""
+    return _numbers(version) >= _numbers(minimum)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    upstream = re.match(r"[0-9.]*", version.split(":")[-1]).group(0)
+    return tuple(int(part) for part in upstream.split(".") if part)

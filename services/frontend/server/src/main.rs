@@ -1,1 +1,60 @@
-fn main() {}
+//! The page from memory: every file is packed when the program is built, and answered as it is.
+
+mod backend;
+mod config;
+#[cfg(feature = "dev")]
+mod dev;
+mod negotiation;
+#[allow(dead_code, reason = "the build script and `dev` use the rest")]
+mod page;
+mod routes;
+mod site;
+
+use std::{process::ExitCode, sync::Arc};
+
+use config::Config;
+use runtime::{About, Launch, ListenError, Process};
+use serve::Limits;
+
+const ABOUT: About = About {
+    name: "frontend",
+    version: env!("CARGO_PKG_VERSION"),
+    prefix: "FRONTEND",
+    listen_name: "FRONTEND_LISTEN",
+    port: 3000,
+};
+
+// One thread is enough: an answer is a few copied pointers.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let (process, config) = match runtime::launch(&ABOUT, Config::read) {
+        Launch::Serve(process, config) => (process, config),
+        Launch::Exit(code) => return code,
+    };
+    runtime::serve_until_terminated(&ABOUT, |signal| run(process, config, signal)).await
+}
+
+async fn run(
+    process: Process,
+    config: Config,
+    signal: impl Future<Output = ()>,
+) -> Result<(), ListenError> {
+    let listener = runtime::listen(process.listen)?;
+    let limits = Limits {
+        drain: process.drain,
+        ..Limits::default()
+    };
+    #[cfg(feature = "dev")]
+    if let Some(folder) = config.folder {
+        dev::run(listener, folder, config.backend, limits, signal).await;
+        return Ok(());
+    }
+    let site = Arc::new(site::Site::embedded(&config.backend));
+    let handler = move |request: hyper::Request<_>| {
+        let path = request.uri().path();
+        let response = routes::answer(request.method(), path, request.headers(), &site);
+        async { response }
+    };
+    serve::run(listener, handler, limits, signal).await;
+    Ok(())
+}

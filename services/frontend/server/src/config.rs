@@ -1,0 +1,36 @@
+//! What only this service can be told.
+
+#[cfg(feature = "dev")]
+use std::path::PathBuf;
+
+use runtime::Settings;
+
+use crate::backend::{Backend, EXPECTED};
+
+/// What only this service can be told.
+pub(crate) struct Config {
+    /// Where the page finds the figures.
+    pub(crate) backend: Backend,
+    /// The folder to serve in place of what was built in.
+    #[cfg(feature = "dev")]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads the settings.
+    pub(crate) fn read(settings: &mut Settings) -> Self {
+        Self {
+            backend: settings.get_with(
+                "BACKEND_SERVICE_URL",
+                EXPECTED,
+                Backend::default(),
+                Backend::parse,
+            ),
+            // The folder may come later than the server: the first build takes its time.
+            #[cfg(feature = "dev")]
+            folder: settings.get_with("FRONTEND_PAGE_FOLDER", "a folder", None, |text| {
+                Some(Some(PathBuf::from(text)))
+            }),
+        }
+    }
+}

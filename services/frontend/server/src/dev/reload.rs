@@ -1,0 +1,132 @@
+//! The stream that tells an open page which build there is.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::Response;
+use hyper::body::Frame;
+use hyper::header::{self, HeaderValue};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::Body;
+use super::folder::Folder;
+
+/// The path of the stream.
+pub(crate) const STREAM_PATH: &str = "/dev/reload";
+/// The path of the script that listens to it.
+pub(crate) const SCRIPT_PATH: &str = "/dev/reload.js";
+/// The script.
+pub(crate) const SCRIPT: &str = include_str!("reload.js");
+
+/// How often the folder is looked at while a page is open: a fifth of a second is not felt, and
+/// reading one small file costs nothing.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How often an idle stream says something. It is how a departed browser is noticed, and below the
+/// read timeouts of the proxies on the way.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// The first words of a stream: how soon to come back when it breaks.
+const GREETING: &str = "retry: 300\n\n";
+
+/// What the open pages are told.
+pub(crate) struct Reload {
+    news: watch::Sender<News>,
+    /// Whether there is a task that looks at the folder; one is enough for all.
+    is_watching: AtomicBool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum News {
+    /// Nobody has looked.
+    Unknown,
+    /// The folder holds this build.
+    Build(u64),
+    /// The server ends.
+    Stop,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        Self {
+            news: watch::Sender::new(News::Unknown),
+            is_watching: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Reload {
+    /// A stream of the builds there are, beginning with the one there is.
+    pub(crate) fn stream(self: &Arc<Self>, folder: &Arc<Folder>) -> Response<Body> {
+        let mut listener = self.news.subscribe();
+        // What is known already is news to who has just come.
+        listener.mark_changed();
+        if !self.is_watching.swap(true, Ordering::Relaxed) {
+            tokio::spawn(watch_folder(Arc::clone(self), Arc::clone(folder)));
+        }
+        let frames = stream::unfold(Some((listener, true)), |state| async {
+            let (mut listener, is_new) = state?;
+            let text = if is_new {
+                Some(GREETING.into())
+            } else {
+                next(&mut listener).await
+            };
+            let frame = Frame::data(Bytes::from(text?));
+            Some((Ok::<_, Infallible>(frame), Some((listener, false))))
+        });
+        let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+        let fields = response.headers_mut();
+        fields.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream"),
+        );
+        fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+
+    /// Ends every stream.
+    pub(crate) fn stop(&self) {
+        self.news.send_replace(News::Stop);
+    }
+}
+
+/// Looks at the folder while anybody listens.
+async fn watch_folder(reload: Arc<Reload>, folder: Arc<Folder>) {
+    while reload.news.receiver_count() > 0 {
+        // A page that is half written is no news: the open one stays until the next is whole.
+        if let Some(build) = folder.build() {
+            reload.news.send_if_modified(|news| {
+                let is_news = !matches!(news, News::Stop) && *news != News::Build(build);
+                if is_news {
+                    *news = News::Build(build);
+                }
+                is_news
+            });
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    reload.is_watching.store(false, Ordering::Relaxed);
+}
+
+/// The next words of a stream, or `None` at its end.
+async fn next(listener: &mut watch::Receiver<News>) -> Option<String> {
+    loop {
+        match timeout(HEARTBEAT, listener.changed()).await {
+            Err(_) => return Some(":\n\n".to_owned()),
+            Ok(Err(_)) => return None,
+            Ok(Ok(())) => {}
+        }
+        let news = *listener.borrow_and_update();
+        match news {
+            News::Stop => return None,
+            News::Build(build) => return Some(format!("event: build\ndata: {build:016x}\n\n")),
+            News::Unknown => {}
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What a client accepts and what it has already (RFC 9110, sections 12.5.3 and 13.1.2).
+
+/// How the bytes of an answer are packed, the smallest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// `br`, RFC 7932.
+    Brotli,
+    /// `gzip`, RFC 1952.
+    Gzip,
+    /// As they are.
+    Identity,
+}
+
+impl Encoding {
+    /// The name in `Content-Encoding`; identity has none there.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Brotli => "br",
+            Self::Gzip => "gzip",
+            Self::Identity => "identity",
+        }
+    }
+}
+
+/// The encoding among `offered` (the server's favourite first) that the client likes best, or
+/// `None` when it refuses them all. `accept` is the field's value, `None` when it was not sent.
+pub(crate) fn choose(accept: Option<&str>, offered: &[Encoding]) -> Option<Encoding> {
+    let Some(accept) = accept else {
+        // Who says nothing may be anyone; what everyone understands is the thing itself.
+        return Some(Encoding::Identity);
+    };
+    let mut best: Option<(Encoding, u16)> = None;
+    for &encoding in offered {
+        let weight = weight(accept, encoding);
+        // The first of equals stays: the order of `offered` decides.
+        if weight > 0 && best.is_none_or(|(_, best)| weight > best) {
+            best = Some((encoding, weight));
+        }
+    }
+    best.map(|(encoding, _)| encoding)
+}
+
+/// How much the client likes an encoding, in thousandths; 0 is not at all.
+fn weight(accept: &str, encoding: Encoding) -> u16 {
+    let mut any = None;
+    for item in accept.split(',') {
+        let (name, parameters) = item.split_once(';').unwrap_or((item, ""));
+        let name = name.trim();
+        if name.eq_ignore_ascii_case(encoding.name())
+            || (encoding == Encoding::Gzip && name.eq_ignore_ascii_case("x-gzip"))
+        {
+            return quality(parameters);
+        }
+        if name == "*" {
+            any = Some(quality(parameters));
+        }
+    }
+    match (any, encoding) {
+        (Some(weight), _) => weight,
+        // Identity is acceptable unless it is refused, but liked less than anything named.
+        (None, Encoding::Identity) => 1,
+        (None, _) => 0,
+    }
+}
+
+/// `q=0.5` as 500; without it 1000; what is no weight is taken for 0, so that a client never gets
+/// what it may have refused.
+fn quality(parameters: &str) -> u16 {
+    let value = parameters.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
+    });
+    match value {
+        None => 1_000,
+        Some(value) => value.parse().map_or(0, thousandths),
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the value is from 0 to 1000"
+)]
+fn thousandths(value: f32) -> u16 {
+    if (0.0..=1.0).contains(&value) {
+        (value * 1_000.0) as u16
+    } else {
+        0
+    }
+}
+
+/// Whether `If-None-Match` names `etag` (quotes included): the client has it already. The
+/// comparison is the weak one.
+pub(crate) fn has_already(if_none_match: &str, etag: &str) -> bool {
+    if if_none_match.trim() == "*" {
+        return true;
+    }
+    let mut rest = if_none_match;
+    // Each turn takes one tag; a comma inside the quotes belongs to the tag.
+    while let Some(start) = rest.find('"') {
+        let tag = &rest[start..];
+        let Some(length) = tag[1..].find('"') else {
+            return false;
+        };
+        if &tag[..length + 2] == etag {
+            return true;
+        }
+        rest = &tag[length + 2..];
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Encoding::{Brotli, Gzip, Identity};
+    use super::*;
+
+    fn chosen(accept: &str) -> Option<Encoding> {
+        choose(Some(accept), &[Brotli, Gzip, Identity])
+    }
+
+    #[test]
+    fn the_smallest_of_what_is_liked_equally_wins() {
+        assert_eq!(chosen("gzip, deflate, br, zstd"), Some(Brotli));
+        assert_eq!(chosen("gzip"), Some(Gzip));
+        assert_eq!(chosen("x-gzip"), Some(Gzip));
+        assert_eq!(chosen("*"), Some(Brotli));
+        assert_eq!(chosen("GZIP"), Some(Gzip));
+    }
+
+    #[test]
+    fn weights_come_first() {
+        assert_eq!(chosen("br;q=0.1, gzip;q=0.9"), Some(Gzip));
+        assert_eq!(chosen("br; q=0.5 , identity"), Some(Identity));
+        assert_eq!(chosen("gzip;q=0.001"), Some(Gzip));
+        assert_eq!(chosen("br;q=0, *"), Some(Gzip));
+    }
+
+    #[test]
+    fn identity_is_the_last_resort_unless_it_is_refused() {
+        assert_eq!(chosen(""), Some(Identity));
+        assert_eq!(chosen("zstd"), Some(Identity));
+        assert_eq!(chosen("br;q=0"), Some(Identity));
+        assert_eq!(chosen("identity;q=0, gzip"), Some(Gzip));
+        assert_eq!(chosen("identity;q=0"), None);
+        assert_eq!(chosen("*;q=0"), None);
+        assert_eq!(chosen("*;q=0, identity"), Some(Identity));
+        assert_eq!(choose(None, &[Brotli, Gzip, Identity]), Some(Identity));
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_chosen() {
+        assert_eq!(choose(Some("br, gzip"), &[Gzip, Identity]), Some(Gzip));
+        assert_eq!(choose(Some("br"), &[Identity]), Some(Identity));
+    }
+
+    #[test]
+    fn a_weight_that_is_none_refuses() {
+        assert_eq!(chosen("br;q=2, gzip;q=x"), Some(Identity));
+        assert_eq!(chosen("br;q=NaN"), Some(Identity));
+        assert_eq!(chosen("br;q=-1"), Some(Identity));
+    }
+
+    #[test]
+    fn a_tag_is_found_in_a_list_weak_or_strong() {
+        assert!(has_already(r#""a""#, r#""a""#));
+        assert!(has_already(r#""b", W/"a""#, r#""a""#));
+        assert!(has_already(r#""x,y","a""#, r#""a""#));
+        assert!(has_already(" * ", r#""a""#));
+        assert!(!has_already(r#""b""#, r#""a""#));
+        assert!(!has_already("a", r#""a""#));
+        assert!(!has_already(r#"""#, r#""a""#));
+        assert!(!has_already("", r#""a""#));
+    }
+}

@@ -1,0 +1,352 @@
+//! Request to response, over values: no socket, no clock, no file.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+
+use crate::negotiation::{Encoding, choose, has_already};
+use crate::site::{Asset, Site};
+
+const NOT_FOUND: &str = include_str!("not_found.html");
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+
+/// For a name that changes with the content: kept for a year, the longest that makes sense
+/// (RFC 9111, section 5.2.2), and not even asked about on reload (RFC 8246).
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+
+/// For a name that stays: kept, but asked about each time.
+const ASK_FIRST: &str = "no-cache";
+
+/// On every answer.
+const COMMON: [(HeaderName, &str); 2] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
+];
+
+/// On every document, beside its policy.
+const DOCUMENT: [(HeaderName, &str); 3] = [
+    (header::REFERRER_POLICY, "no-referrer"),
+    (CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
+    (
+        PERMISSIONS_POLICY,
+        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    ),
+];
+
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
+const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-opener-policy");
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+
+/// The answer to a request for `path`.
+///
+/// - `/` and the page's files, in the encoding the client likes best, 304 when it has them.
+/// - `/healthz` and `/readyz`: 200; there is nothing to wait for.
+///
+/// Other paths get 404 and other methods than GET and HEAD 405.
+pub(crate) fn answer(
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+    site: &Site,
+) -> Response<Full<Bytes>> {
+    let mut response = if method != Method::GET && method != Method::HEAD {
+        not_allowed()
+    } else if let Some(asset) = site.find(path) {
+        file(asset, headers)
+    } else if matches!(path, "/healthz" | "/readyz") {
+        short(StatusCode::OK, TEXT, "ok\n")
+    } else {
+        short(StatusCode::NOT_FOUND, HTML, NOT_FOUND)
+    };
+    protect(response.headers_mut(), site);
+    if method == Method::HEAD {
+        return without_body(response);
+    }
+    response
+}
+
+fn file(asset: &Asset, headers: &HeaderMap) -> Response<Full<Bytes>> {
+    let accept = all_of(headers, &header::ACCEPT_ENCODING);
+    let mut offered = [Encoding::Identity; 3];
+    let count = asset.forms.len().min(offered.len());
+    for (place, form) in offered.iter_mut().zip(&asset.forms) {
+        *place = form.encoding;
+    }
+    let chosen = choose(accept.as_deref(), &offered[..count]);
+    let Some(form) = asset
+        .forms
+        .iter()
+        .find(|form| Some(form.encoding) == chosen)
+    else {
+        let mut response = short(
+            StatusCode::NOT_ACCEPTABLE,
+            TEXT,
+            "there is br, gzip and identity\n",
+        );
+        set(response.headers_mut(), header::VARY, "accept-encoding");
+        return response;
+    };
+    let known = all_of(headers, &header::IF_NONE_MATCH);
+    let etag = form.etag.to_str().unwrap_or_default();
+    let is_known = known.is_some_and(|known| has_already(&known, etag));
+    let mut response = Response::new(Full::new(if is_known {
+        Bytes::new()
+    } else {
+        form.bytes.clone()
+    }));
+    let fields = response.headers_mut();
+    fields.insert(header::ETAG, form.etag.clone());
+    set(fields, header::VARY, "accept-encoding");
+    let keep = if asset.is_hashed { FOR_EVER } else { ASK_FIRST };
+    set(fields, header::CACHE_CONTROL, keep);
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return response;
+    }
+    set(fields, header::CONTENT_TYPE, asset.content_type);
+    if form.encoding != Encoding::Identity {
+        set(fields, header::CONTENT_ENCODING, form.encoding.name());
+    }
+    response
+}
+
+fn not_allowed() -> Response<Full<Bytes>> {
+    let mut response = short(
+        StatusCode::METHOD_NOT_ALLOWED,
+        TEXT,
+        "this server can only be read from\n",
+    );
+    set(response.headers_mut(), header::ALLOW, "GET, HEAD");
+    response
+}
+
+/// An answer that is nobody's to keep.
+fn short(
+    status: StatusCode,
+    content_type: &'static str,
+    text: &'static str,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
+    set(response.headers_mut(), header::CONTENT_TYPE, content_type);
+    set(response.headers_mut(), header::CACHE_CONTROL, "no-store");
+    response
+}
+
+/// Adds what keeps a browser from doing more with the answer than the page needs.
+fn protect(fields: &mut HeaderMap, site: &Site) {
+    for (name, value) in COMMON {
+        set(fields, name, value);
+    }
+    let is_document = fields
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|content_type| content_type == HTML);
+    if is_document {
+        fields.insert(header::CONTENT_SECURITY_POLICY, site.policy().clone());
+        for (name, value) in DOCUMENT {
+            set(fields, name, value);
+        }
+    }
+}
+
+fn without_body(response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    let (mut head, body) = response.into_parts();
+    if head.status != StatusCode::NOT_MODIFIED {
+        let length = hyper::body::Body::size_hint(&body).lower();
+        head.headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    Response::from_parts(head, Full::default())
+}
+
+fn set(fields: &mut HeaderMap, name: HeaderName, value: &'static str) {
+    fields.insert(name, HeaderValue::from_static(value));
+}
+
+/// The value of a field that may be sent in several lines (RFC 9110, section 5.3).
+fn all_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let mut values = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let first = values.next()?.to_owned();
+    Some(values.fold(first, |all, value| all + "," + value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Backend;
+    use crate::site::Form;
+    use http_body_util::BodyExt;
+
+    const SCRIPT: &str = "/app-0123456789abcdef.js";
+
+    fn site() -> Site {
+        let form = |encoding, bytes: &'static str, etag| Form {
+            encoding,
+            bytes: Bytes::from_static(bytes.as_bytes()),
+            etag: HeaderValue::from_static(etag),
+        };
+        let mut script = Asset::plain("app-0123456789abcdef.js", Bytes::new(), "");
+        script.forms = vec![
+            form(Encoding::Brotli, "b", "\"b\""),
+            form(Encoding::Gzip, "gg", "\"g\""),
+            form(Encoding::Identity, "plain", "\"i\""),
+        ];
+        let index = Asset::plain("index.html", "<html>".into(), "\"x\"");
+        Site::new(index, vec![script], "'sha256-x'", &Backend::default())
+    }
+
+    fn ask(method: &Method, path: &str, fields: &[(HeaderName, &str)]) -> Response<Full<Bytes>> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name, value.parse().unwrap());
+        }
+        answer(method, path, &headers, &site())
+    }
+
+    fn get(path: &str, fields: &[(HeaderName, &str)]) -> Response<Full<Bytes>> {
+        ask(&Method::GET, path, fields)
+    }
+
+    async fn body_of(response: Response<Full<Bytes>>) -> Bytes {
+        response.into_body().collect().await.unwrap().to_bytes()
+    }
+
+    #[tokio::test]
+    async fn the_page_is_at_both_of_its_paths_and_asked_about_each_time() {
+        for path in ["/", "/index.html"] {
+            let response = get(path, &[]);
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(response.headers()[header::CACHE_CONTROL], "no-cache");
+            assert_eq!(response.headers()[header::CONTENT_TYPE], HTML);
+            assert_eq!(body_of(response).await, "<html>");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_comes_in_the_form_the_client_likes_best() {
+        for (accept, encoding, etag, body) in [
+            ("gzip, br", Some("br"), "\"b\"", "b"),
+            ("gzip", Some("gzip"), "\"g\"", "gg"),
+            ("identity", None, "\"i\"", "plain"),
+        ] {
+            let response = get(SCRIPT, &[(header::ACCEPT_ENCODING, accept)]);
+            let fields = response.headers();
+            let named = fields
+                .get(header::CONTENT_ENCODING)
+                .map(|name| name.to_str().unwrap());
+            assert_eq!(named, encoding);
+            assert_eq!(fields[header::ETAG], etag);
+            assert_eq!(fields[header::VARY], "accept-encoding");
+            assert_eq!(fields[header::CACHE_CONTROL], FOR_EVER);
+            assert_eq!(body_of(response).await, body);
+        }
+    }
+
+    #[test]
+    fn a_field_in_two_lines_is_one_list() {
+        let accept = header::ACCEPT_ENCODING;
+        let response = get(SCRIPT, &[(accept.clone(), "gzip"), (accept, "br")]);
+        assert_eq!(response.headers()[header::CONTENT_ENCODING], "br");
+    }
+
+    #[test]
+    fn who_refuses_every_form_is_told() {
+        let response = get(SCRIPT, &[(header::ACCEPT_ENCODING, "*;q=0")]);
+        assert_eq!(response.status(), StatusCode::NOT_ACCEPTABLE);
+        assert_eq!(response.headers()[header::VARY], "accept-encoding");
+    }
+
+    #[tokio::test]
+    async fn what_the_client_has_is_not_sent_again() {
+        let accept = (header::ACCEPT_ENCODING, "br");
+        let response = get(
+            SCRIPT,
+            &[accept.clone(), (header::IF_NONE_MATCH, "W/\"a\", \"b\"")],
+        );
+        assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(response.headers()[header::ETAG], "\"b\"");
+        assert_eq!(response.headers()[header::CACHE_CONTROL], FOR_EVER);
+        assert_eq!(response.headers().get(header::CONTENT_TYPE), None);
+        assert!(body_of(response).await.is_empty());
+        // The same content in another form is another thing.
+        let response = get(SCRIPT, &[accept, (header::IF_NONE_MATCH, "\"g\"")]);
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn head_is_get_without_the_body() {
+        let response = ask(&Method::HEAD, SCRIPT, &[]);
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()[header::CONTENT_LENGTH], "5");
+        assert_eq!(response.headers()[header::ETAG], "\"i\"");
+        assert!(body_of(response).await.is_empty());
+        let response = ask(&Method::HEAD, "/nowhere", &[]);
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    }
+
+    #[test]
+    fn whoever_writes_is_told_what_is_allowed() {
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+            let response = ask(&method, "/", &[]);
+            assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+            assert_eq!(response.headers()[header::ALLOW], "GET, HEAD");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_path_has_a_page_that_nobody_keeps() {
+        for path in [
+            "/nowhere",
+            "/app.js",
+            "//",
+            "/../etc/passwd",
+            "/dev/reload.js",
+        ] {
+            let response = get(path, &[]);
+            assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+            assert_eq!(response.headers()[header::CONTENT_TYPE], HTML);
+            assert!(body_of(response).await.starts_with(b"<!doctype html>"));
+        }
+    }
+
+    #[test]
+    fn the_process_says_that_it_is_well() {
+        for path in ["/healthz", "/readyz"] {
+            let response = get(path, &[]);
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+        }
+    }
+
+    #[test]
+    fn documents_carry_the_policy_and_everything_is_what_it_says() {
+        for path in ["/", "/nowhere"] {
+            let response = get(path, &[]);
+            let policy = response.headers()[header::CONTENT_SECURITY_POLICY]
+                .to_str()
+                .unwrap();
+            assert!(policy.starts_with("default-src 'none'; "), "{policy}");
+            assert!(
+                policy.contains("'wasm-unsafe-eval' 'sha256-x';"),
+                "{policy}"
+            );
+            for (name, value) in DOCUMENT {
+                assert_eq!(response.headers()[name], value);
+            }
+        }
+        for path in ["/", "/nowhere", "/healthz", SCRIPT] {
+            let response = get(path, &[]);
+            for (name, value) in COMMON {
+                assert_eq!(response.headers()[name], value, "{path}");
+            }
+        }
+    }
+}

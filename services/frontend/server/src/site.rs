@@ -1,0 +1,239 @@
+//! The page's files as they are answered with: each in every encoding that makes it smaller.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use bytes::Bytes;
+use hyper::header::HeaderValue;
+
+use crate::backend::Backend;
+use crate::negotiation::Encoding;
+use crate::page::{self, BACKEND_META, STATS_LINK};
+
+/// Everything there is to answer with.
+pub(crate) struct Site {
+    index: Asset,
+    assets: Vec<Asset>,
+    policy: HeaderValue,
+}
+
+/// One file.
+pub(crate) struct Asset {
+    /// The path that asks for it.
+    pub(crate) path: String,
+    /// Its media type.
+    pub(crate) content_type: &'static str,
+    /// Whether its name changes with its content.
+    pub(crate) is_hashed: bool,
+    /// The same content, packed in different ways, the server's favourite first; identity is
+    /// always among them.
+    pub(crate) forms: Vec<Form>,
+}
+
+/// A file's content, packed in one way.
+#[derive(Clone)]
+pub(crate) struct Form {
+    /// The way.
+    pub(crate) encoding: Encoding,
+    /// The content.
+    pub(crate) bytes: Bytes,
+    /// The tag of exactly these bytes, in its quotes.
+    pub(crate) etag: HeaderValue,
+}
+
+/// What the build script wrote down.
+mod embedded {
+    use crate::negotiation::Encoding::{self, Brotli, Gzip, Identity};
+
+    /// A file.
+    pub(super) struct Embedded {
+        /// Its name.
+        pub(super) name: &'static str,
+        /// Encoding, bytes, tag.
+        pub(super) forms: &'static [(Encoding, &'static [u8], &'static str)],
+    }
+
+    include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+}
+
+impl Site {
+    /// The files that are carried in the binary, for a page that asks `backend`.
+    pub(crate) fn embedded(backend: &Backend) -> Self {
+        let assets = embedded::ASSETS.iter().map(Asset::embedded).collect();
+        Self::new(
+            Asset::embedded(&embedded::INDEX),
+            assets,
+            embedded::SCRIPT_HASHES,
+            backend,
+        )
+    }
+
+    /// A page with its files, for `backend`. `script_hashes` are those of the page's inline
+    /// scripts, as its policy names them.
+    pub(crate) fn new(
+        index: Asset,
+        assets: Vec<Asset>,
+        script_hashes: &str,
+        backend: &Backend,
+    ) -> Self {
+        let index = if backend.is_same_origin() {
+            index
+        } else {
+            index.for_backend(backend)
+        };
+        Self {
+            index,
+            assets,
+            policy: policy(script_hashes, backend),
+        }
+    }
+
+    /// The file that `path` asks for.
+    pub(crate) fn find(&self, path: &str) -> Option<&Asset> {
+        if matches!(path, "/" | "/index.html") {
+            return Some(&self.index);
+        }
+        self.assets.iter().find(|asset| asset.path == path)
+    }
+
+    /// What the page may load and do, as `Content-Security-Policy`.
+    pub(crate) fn policy(&self) -> &HeaderValue {
+        &self.policy
+    }
+}
+
+impl Asset {
+    fn embedded(file: &embedded::Embedded) -> Self {
+        let forms = file.forms.iter().map(|&(encoding, bytes, etag)| Form {
+            encoding,
+            bytes: Bytes::from_static(bytes),
+            etag: HeaderValue::from_static(etag),
+        });
+        Self::new(file.name, forms.collect())
+    }
+
+    /// A file in one form, as it is.
+    pub(crate) fn plain(name: &str, bytes: Bytes, etag: &str) -> Self {
+        let etag = HeaderValue::from_str(etag).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
+        Self::new(
+            name,
+            vec![Form {
+                encoding: Encoding::Identity,
+                bytes,
+                etag,
+            }],
+        )
+    }
+
+    fn new(name: &str, forms: Vec<Form>) -> Self {
+        Self {
+            path: format!("/{name}"),
+            content_type: page::content_type(name),
+            is_hashed: page::is_hashed(name),
+            forms,
+        }
+    }
+
+    /// The page with the backend's address filled in. It is not compressed: a compressor would be
+    /// more code than the few kilobytes are worth.
+    fn for_backend(&self, backend: &Backend) -> Self {
+        let Some(form) = self
+            .forms
+            .iter()
+            .find(|form| form.encoding == Encoding::Identity)
+        else {
+            return Self::plain("index.html", Bytes::new(), "\"\"");
+        };
+        let url = escaped(backend.url());
+        let html = String::from_utf8_lossy(&form.bytes)
+            .replace(
+                BACKEND_META,
+                &BACKEND_META.replace("\"\"", &format!("\"{url}\"")),
+            )
+            .replace(STATS_LINK, &format!("href=\"{url}/stats\""));
+        // The tag of the page as it was built, and one of what was filled in.
+        let etag = form.etag.to_str().unwrap_or_default().trim_matches('"');
+        let etag = format!("\"{etag}-{:016x}\"", hash_of(backend.url()));
+        Self::plain("index.html", html.into(), &etag)
+    }
+}
+
+/// The same for the same bytes in every run of this binary; nobody gains by finding another text
+/// with the same number.
+pub(crate) fn hash_of(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn policy(script_hashes: &str, backend: &Backend) -> HeaderValue {
+    let connect = ["'self' ", backend.origin()].concat();
+    let text = format!(
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' {script_hashes}; \
+         connect-src {}; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
+        connect.trim_end()
+    );
+    // Hashes and origins are plain ASCII; were one not, nothing would be allowed.
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
+}
+
+/// Text as the value of an attribute in double quotes.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('"', "&quot;")
+        .replace('<', "&lt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(backend: &Backend) -> Site {
+        let html = format!("<head>{BACKEND_META}</head><a {STATS_LINK}>figures</a>");
+        let index = Asset::plain("index.html", html.into(), "\"built\"");
+        Site::new(index, Vec::new(), "'sha256-x'", backend)
+    }
+
+    fn index_of(site: &Site) -> (&Form, &str) {
+        let form = &site.find("/").unwrap().forms[0];
+        (form, std::str::from_utf8(&form.bytes).unwrap())
+    }
+
+    #[test]
+    fn the_backend_goes_into_the_page_as_data() {
+        let backend = Backend::parse("https://stats.example.org/a&b").unwrap();
+        let site = site(&backend);
+        let (_, html) = index_of(&site);
+        assert_eq!(
+            html,
+            "<head><meta name=\"backend-service-url\" \
+             content=\"https://stats.example.org/a&amp;b\"></head>\
+             <a href=\"https://stats.example.org/a&amp;b/stats\">figures</a>"
+        );
+    }
+
+    #[test]
+    fn the_tag_follows_the_backend() {
+        let own = site(&Backend::default());
+        let one = site(&Backend::parse("http://one").unwrap());
+        let two = site(&Backend::parse("http://two").unwrap());
+        assert_eq!(index_of(&own).0.etag, "\"built\"");
+        assert_ne!(index_of(&one).0.etag, index_of(&two).0.etag);
+        assert_eq!(
+            index_of(&one).0.etag,
+            index_of(&site(&Backend::parse("http://one/").unwrap()))
+                .0
+                .etag
+        );
+    }
+
+    #[test]
+    fn the_policy_names_exactly_the_configured_backend() {
+        let policy = |backend| site(&backend).policy().to_str().unwrap().to_owned();
+        assert!(policy(Backend::default()).contains("connect-src 'self';"));
+        assert!(
+            policy(Backend::parse("http://stats:8080/x").unwrap())
+                .contains("connect-src 'self' http://stats:8080;")
+        );
+    }
+}

@@ -75,8 +75,8 @@ def test_the_figures_appear_and_move(page_at):
     wait_until_live(page)
     for name in ("cpu", "ram"):
         assert 0 <= figure(page, name) <= 100
-    before = page.inner_text("body")
-    page.wait_for_function("before => document.body.innerText !== before", arg=before, timeout=LIVE_MS)
+    before = page.locator(".page").get_attribute("data-sequence")
+    page.wait_for_selector(f'.page:not([data-sequence="{before}"])', timeout=LIVE_MS)
 
 
 def test_the_figures_are_those_of_the_service(page_at, fetch):

@@ -320,8 +320,13 @@ def rust_inputs() -> object:
 
 
 def rust(job: Job) -> None:
+    """Try the routes until one works: the forced one alone, else the last choice before the others."""
+    if wanted_route():
+        names = [wanted_route()]
+    else:
+        names = sorted(ROUTES, key=lambda name: name != toolchain.remembered_route())
     failures = []
-    for name in [wanted_route()] if wanted_route() else ROUTES:
+    for name in names:
         try:
             {"rustup": rust_from_rustup, "debian": rust_from_debian}[name](job)
         except Failed as failure:
@@ -468,6 +473,13 @@ def debian_std(job: Job) -> None:
         '[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2021"\n\n[workspace]\n',
     )
     write(folder / "src" / "lib.rs", "#![no_std]\n")
+    # Cargo compiles every crate to unwind; a program that aborts is refused unless
+    # panic_abort itself is compiled to abort, as in the official std.
+    script(
+        folder / "rustc",
+        'case " $* " in *" --crate-name panic_abort "*) set -- "$@" -C panic=abort ;; esac\n'
+        'exec "$@"\n',
+    )
     targets = [word for target in targets_to_add() for word in ("--target", target)]
     job.run(
         ["cargo", "build", "--release", "-Z", "build-std=" + ",".join(versions.STD_CRATES), *targets],
@@ -477,6 +489,7 @@ def debian_std(job: Job) -> None:
         # `-Z` wants a nightly or this; link-time optimisation needs the bitcode.
         RUSTC_BOOTSTRAP="1",
         RUSTFLAGS="-C embed-bitcode=yes",
+        RUSTC_WRAPPER=str(folder / "rustc"),
         CARGO_TARGET_DIR=str(folder / "target"),
     )
     for target in targets_to_add():

@@ -148,6 +148,13 @@ class TheRoute(InAnEmptyPlace):
         self.assertIn("debian: there is no apt-get", self.install_rust())
         self.assertEqual(self.asked(), "")
 
+    def test_the_last_choice_is_kept_while_it_works(self) -> None:
+        self.provide_rustup(toolchains=f"{toolchain.CHANNEL}-host")
+        install.write(toolchain.TOOLS / "route", "debian")
+        with mock.patch.object(install, "rust_from_debian"):
+            self.assertEqual(self.install_rust(), "")
+        self.assertEqual(toolchain.route(), "debian")
+
     def test_an_unknown_route_is_one_sentence_and_exit_code_64(self) -> None:
         os.environ["RUST_ROUTE"] = "snap"
         self.assertEqual(install.main([]), 64)

@@ -64,16 +64,9 @@ impl Service {
         let (lines, log) = channel();
         thread::spawn(move || {
             // The test may have ended first; then nobody wants the line.
-            stdout
-                .lines()
-                .map_while(Result::ok)
-                .for_each(|line| drop(lines.send(line)));
+            stdout.lines().map_while(Result::ok).for_each(|line| drop(lines.send(line)));
         });
-        let mut service = Self {
-            child,
-            address: ([0, 0, 0, 0], 0).into(),
-            log,
-        };
+        let mut service = Self { child, address: ([0, 0, 0, 0], 0).into(), log };
         let listening = service.log_line("listening");
         service.address = listening["address"].as_str().unwrap().parse().unwrap();
         service
@@ -107,9 +100,7 @@ impl Service {
 
     /// `GET path` on a connection of its own.
     pub fn get(&self, path: &str) -> Answer {
-        self.send(&format!(
-            "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
-        ))
+        self.send(&format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"))
     }
 
     /// Sends these bytes on a connection of their own and reads until the service closes it.
@@ -122,13 +113,7 @@ impl Service {
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         let id = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -143,11 +128,7 @@ impl Service {
             thread::sleep(Duration::from_millis(5));
         };
         let took = begun.elapsed();
-        Ended {
-            code,
-            took,
-            log: self.log.iter().collect(),
-        }
+        Ended { code, took, log: self.log.iter().collect() }
     }
 }
 
@@ -163,30 +144,17 @@ impl Answer {
     /// Reads an answer until the other side closes.
     pub fn read(mut stream: impl Read) -> Self {
         let mut bytes = Vec::new();
-        stream
-            .read_to_end(&mut bytes)
-            .expect("the service closes in time");
+        stream.read_to_end(&mut bytes).expect("the service closes in time");
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
         let end = end.unwrap_or_else(|| panic!("no head: {:?}", String::from_utf8_lossy(&bytes)));
         let head = std::str::from_utf8(&bytes[..end]).unwrap();
         let mut lines = head.split("\r\n");
-        let status = lines
-            .next()
-            .unwrap()
-            .split(' ')
-            .nth(1)
-            .unwrap()
-            .parse()
-            .unwrap();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let headers = lines
             .map(|line| line.split_once(':').unwrap())
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        Self {
-            status,
-            headers,
-            body: bytes[end + 4..].to_vec(),
-        }
+        Self { status, headers, body: bytes[end + 4..].to_vec() }
     }
 
     /// The body as text.
@@ -220,10 +188,6 @@ pub fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Out
 
 fn command(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(variables.iter().copied())
-        .stdin(Stdio::null());
+    command.args(arguments).env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
     command
 }

@@ -23,9 +23,7 @@ impl Command {
             Some("healthcheck") => {
                 let path = arguments.next().unwrap_or_else(|| "/healthz".to_owned());
                 if !path.starts_with('/') || path.contains(|c: char| c <= ' ' || c == '\x7f') {
-                    return Err(format!(
-                        "{path:?} is not a path to check: it must begin with /"
-                    ));
+                    return Err(format!("{path:?} is not a path to check: it must begin with /"));
                 }
                 Self::HealthCheck { path }
             }
@@ -56,17 +54,10 @@ mod tests {
 
     #[test]
     fn the_health_check_asks_healthz_unless_told_another_path() {
-        assert_eq!(
-            parse("healthcheck"),
-            Ok(Command::HealthCheck {
-                path: "/healthz".into()
-            })
-        );
+        assert_eq!(parse("healthcheck"), Ok(Command::HealthCheck { path: "/healthz".into() }));
         assert_eq!(
             parse("healthcheck /readyz"),
-            Ok(Command::HealthCheck {
-                path: "/readyz".into()
-            })
+            Ok(Command::HealthCheck { path: "/readyz".into() })
         );
         assert!(parse("healthcheck readyz").is_err());
     }

@@ -30,10 +30,7 @@ impl Settings {
     ) -> Self {
         Self {
             prefix,
-            variables: variables
-                .into_iter()
-                .filter(|(_, value)| !value.is_empty())
-                .collect(),
+            variables: variables.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
             known: BTreeSet::new(),
             faults: Vec::new(),
         }
@@ -58,8 +55,7 @@ impl Settings {
             return default;
         };
         parse(text).unwrap_or_else(|| {
-            self.faults
-                .push(format!("{name} is {text:?}, but must be {expected}"));
+            self.faults.push(format!("{name} is {text:?}, but must be {expected}"));
             default
         })
     }
@@ -71,27 +67,15 @@ impl Settings {
     pub fn finish(mut self) -> Result<(), ConfigError> {
         let own = format!("{}_", self.prefix);
         let ours = |name: &str| name.starts_with(&own);
-        let known: Vec<_> = self
-            .known
-            .iter()
-            .copied()
-            .filter(|name| ours(name))
-            .collect();
+        let known: Vec<_> = self.known.iter().copied().filter(|name| ours(name)).collect();
         for name in self.variables.keys() {
             let unknown = ours(name) && !self.known.contains(name.as_str());
             if unknown && !is_service_link(&name[own.len()..]) {
                 let known = known.join(", ");
-                self.faults
-                    .push(format!("{name} is not a setting; there are {known}"));
+                self.faults.push(format!("{name} is not a setting; there are {known}"));
             }
         }
-        if self.faults.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError {
-                faults: self.faults,
-            })
-        }
+        if self.faults.is_empty() { Ok(()) } else { Err(ConfigError { faults: self.faults }) }
     }
 }
 
@@ -99,8 +83,7 @@ impl Settings {
 /// environment (`STATS_PORT=tcp://…`); those are nobody's typing mistake.
 fn is_service_link(rest: &str) -> bool {
     ["SERVICE_HOST", "SERVICE_PORT", "PORT"].iter().any(|link| {
-        rest.strip_prefix(link)
-            .is_some_and(|tail| tail.is_empty() || tail.starts_with('_'))
+        rest.strip_prefix(link).is_some_and(|tail| tail.is_empty() || tail.starts_with('_'))
     })
 }
 
@@ -110,10 +93,7 @@ mod tests {
     use std::net::SocketAddr;
 
     fn settings<const N: usize>(variables: [(&str, &str); N]) -> Settings {
-        Settings::new(
-            "STATS",
-            variables.map(|(name, value)| (name.to_owned(), value.to_owned())),
-        )
+        Settings::new("STATS", variables.map(|(name, value)| (name.to_owned(), value.to_owned())))
     }
 
     #[test]
@@ -126,11 +106,8 @@ mod tests {
 
     #[test]
     fn every_fault_is_reported_at_once_with_its_name_and_what_was_expected() {
-        let mut settings = settings([
-            ("STATS_LISTEN", "here"),
-            ("STATS_N", "-1"),
-            ("STATS_TYPO", "1"),
-        ]);
+        let mut settings =
+            settings([("STATS_LISTEN", "here"), ("STATS_N", "-1"), ("STATS_TYPO", "1")]);
         let fallback: SocketAddr = ([0, 0, 0, 0], 1).into();
         settings.get("STATS_LISTEN", "an address and a port", fallback);
         settings.get("STATS_N", "a whole number", 1_u32);

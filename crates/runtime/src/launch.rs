@@ -62,12 +62,8 @@ pub fn launch<C>(about: &About, read: impl FnOnce(&mut Settings) -> C) -> Launch
         }
         Command::Serve | Command::HealthCheck { .. } => {}
     }
-    let variables = std::env::vars_os().map(|(name, value)| {
-        (
-            name.to_string_lossy().into(),
-            value.to_string_lossy().into(),
-        )
-    });
+    let variables = std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into()));
     let (process, logs, config) = match configure(about, variables, read) {
         Ok(configured) => configured,
         Err(error) => {
@@ -136,12 +132,7 @@ fn configure<C>(
             "DRAIN_SECONDS",
             "a whole number of seconds from 0 to 3600",
             Duration::from_secs(5),
-            |text| {
-                text.parse()
-                    .ok()
-                    .filter(|&n| n <= 3600)
-                    .map(Duration::from_secs)
-            },
+            |text| text.parse().ok().filter(|&n| n <= 3600).map(Duration::from_secs),
         ),
     };
     let logs = Logs::read(&mut settings);
@@ -184,9 +175,7 @@ mod tests {
     };
 
     fn configured(variables: &[(&str, &str)]) -> Result<Process, ConfigError> {
-        let variables = variables
-            .iter()
-            .map(|&(name, value)| (name.into(), value.into()));
+        let variables = variables.iter().map(|&(name, value)| (name.into(), value.into()));
         configure(&ABOUT, variables, |_| ()).map(|(process, ..)| process)
     }
 
@@ -209,9 +198,7 @@ mod tests {
         .faults;
         assert_eq!(faults.len(), 4);
         for (fault, name) in
-            faults
-                .iter()
-                .zip(["STATS_LISTEN", "DRAIN_SECONDS", "LOG_FORMAT", "STATS_LISTN"])
+            faults.iter().zip(["STATS_LISTEN", "DRAIN_SECONDS", "LOG_FORMAT", "STATS_LISTN"])
         {
             assert!(fault.starts_with(name), "{fault}");
         }

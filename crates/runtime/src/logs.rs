@@ -34,11 +34,7 @@ impl FromStr for Format {
 
 impl Format {
     fn of_stdout() -> Self {
-        if stdout().is_terminal() {
-            Self::Text
-        } else {
-            Self::Json
-        }
+        if stdout().is_terminal() { Self::Text } else { Self::Json }
     }
 }
 
@@ -67,30 +63,20 @@ impl Logs {
         let registry = tracing_subscriber::registry().with(self.filter);
         // A second start in one process (tests) keeps the first; nothing is lost by it.
         let _ = match self.format {
-            Format::Json => registry
-                .with(fmt::layer().json().flatten_event(true))
-                .try_init(),
+            Format::Json => registry.with(fmt::layer().json().flatten_event(true)).try_init(),
             Format::Text => registry
-                .with(
-                    fmt::layer()
-                        .with_ansi(stdout().is_terminal())
-                        .with_target(false),
-                )
+                .with(fmt::layer().with_ansi(stdout().is_terminal()).with_target(false))
                 .try_init(),
         };
         std::panic::set_hook(Box::new(|panic| {
-            tracing::error!(
-                at = panic.location().map(ToString::to_string),
-                "panic: {}",
-                {
-                    let payload = panic.payload();
-                    payload
-                        .downcast_ref::<&str>()
-                        .copied()
-                        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-                        .unwrap_or("no message")
-                }
-            );
+            tracing::error!(at = panic.location().map(ToString::to_string), "panic: {}", {
+                let payload = panic.payload();
+                payload
+                    .downcast_ref::<&str>()
+                    .copied()
+                    .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+                    .unwrap_or("no message")
+            });
         }));
     }
 }
@@ -98,15 +84,12 @@ impl Logs {
 /// `Targets` takes a bare word for a target and would log everything of the target "loud"; here a
 /// bare word is a level.
 fn filter_of(text: &str) -> Option<Targets> {
-    text.split(',')
-        .try_fold(Targets::new(), |filter, directive| {
-            Some(match directive.split_once('=') {
-                Some((target, level)) => {
-                    filter.with_target(target, level.parse::<LevelFilter>().ok()?)
-                }
-                None => filter.with_default(directive.parse::<LevelFilter>().ok()?),
-            })
+    text.split(',').try_fold(Targets::new(), |filter, directive| {
+        Some(match directive.split_once('=') {
+            Some((target, level)) => filter.with_target(target, level.parse::<LevelFilter>().ok()?),
+            None => filter.with_default(directive.parse::<LevelFilter>().ok()?),
         })
+    })
 }
 
 #[cfg(test)]

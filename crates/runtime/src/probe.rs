@@ -42,11 +42,7 @@ pub fn probe(listen: SocketAddr, path: &str) -> Result<(), ProbeError> {
     if status.split(' ').nth(1) == Some("200") {
         Ok(())
     } else {
-        Err(ProbeError::Unwell {
-            address,
-            path: path.to_owned(),
-            status,
-        })
+        Err(ProbeError::Unwell { address, path: path.to_owned(), status })
     }
 }
 
@@ -120,9 +116,6 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        assert!(matches!(
-            probe(address, "/"),
-            Err(ProbeError::NoAnswer { .. })
-        ));
+        assert!(matches!(probe(address, "/"), Err(ProbeError::NoAnswer { .. })));
     }
 }

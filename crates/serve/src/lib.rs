@@ -139,10 +139,7 @@ fn prepared(stream: TcpStream) -> Option<TcpStream> {
 /// A connection that was reset before it was accepted is nobody's fault; without file descriptors
 /// the same error would come back at once and burn a core.
 async fn pause_after(error: &io::Error) {
-    if matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-    ) {
+    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
         return;
     }
     tracing::warn!(%error, "cannot accept a connection");

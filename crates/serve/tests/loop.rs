@@ -40,28 +40,18 @@ async fn server(limits: Limits, delay: Duration) -> Server {
     let ended = tokio::spawn(serve::run(listener, handler, limits, async move {
         let _: Result<(), _> = stopped.await;
     }));
-    Server {
-        address,
-        stop,
-        ended,
-    }
+    Server { address, stop, ended }
 }
 
 async fn ask(address: SocketAddr, request: &[u8]) -> TcpStream {
-    let mut stream = timeout(BOUND, TcpStream::connect(address))
-        .await
-        .unwrap()
-        .unwrap();
+    let mut stream = timeout(BOUND, TcpStream::connect(address)).await.unwrap().unwrap();
     stream.write_all(request).await.unwrap();
     stream
 }
 
 async fn all_of(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
-    timeout(BOUND, stream.read_to_end(&mut answer))
-        .await
-        .expect("the server closes")
-        .unwrap();
+    timeout(BOUND, stream.read_to_end(&mut answer)).await.expect("the server closes").unwrap();
     String::from_utf8(answer).unwrap()
 }
 
@@ -75,11 +65,7 @@ async fn an_idle_connection_does_not_delay_the_end() {
     let begun = Instant::now();
     server.stop.send(()).unwrap();
     assert_eq!(server.ended.await.unwrap(), Drained::Complete);
-    assert!(
-        begun.elapsed() < Duration::from_secs(1),
-        "took {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(1), "took {:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -90,43 +76,28 @@ async fn a_request_in_flight_is_answered_before_the_end() {
     sleep(Duration::from_millis(100)).await;
     server.stop.send(()).unwrap();
     let answer = all_of(stream).await;
-    assert!(
-        answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
     assert_eq!(server.ended.await.unwrap(), Drained::Complete);
 }
 
 #[tokio::test]
 async fn a_request_that_outlasts_the_drain_is_cut_off_and_counted() {
-    let limits = Limits {
-        drain: Duration::from_millis(200),
-        ..Limits::default()
-    };
+    let limits = Limits { drain: Duration::from_millis(200), ..Limits::default() };
     let server = server(limits, Duration::from_mins(1)).await;
     let stream = ask(server.address, REQUEST).await;
     sleep(Duration::from_millis(100)).await;
     server.stop.send(()).unwrap();
-    assert_eq!(
-        timeout(BOUND, server.ended).await.unwrap().unwrap(),
-        Drained::CutOff(1)
-    );
+    assert_eq!(timeout(BOUND, server.ended).await.unwrap().unwrap(), Drained::CutOff(1));
     drop(stream);
 }
 
 #[tokio::test]
 async fn a_head_that_trickles_in_is_cut_off() {
-    let limits = Limits {
-        request_head: Duration::from_millis(200),
-        ..Limits::default()
-    };
+    let limits = Limits { request_head: Duration::from_millis(200), ..Limits::default() };
     let server = server(limits, Duration::ZERO).await;
     let stream = ask(server.address, b"GET / HTTP/1.1\r\nhost:").await;
     let answer = all_of(stream).await;
-    assert!(
-        answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
-        "{answer}"
-    );
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
 }
 
 #[tokio::test]
@@ -146,10 +117,7 @@ async fn malformed_and_oversized_heads_are_the_clients_fault() {
         // The server may answer and close before it has read everything.
         let _ = stream.write_all(request.as_bytes()).await;
         let mut status = [0; 12];
-        timeout(BOUND, stream.read_exact(&mut status))
-            .await
-            .unwrap()
-            .unwrap();
+        timeout(BOUND, stream.read_exact(&mut status)).await.unwrap().unwrap();
         let status = std::str::from_utf8(&status[9..]).unwrap();
         assert!(statuses.contains(&status), "{status} for {request:.40}");
     }
@@ -157,24 +125,15 @@ async fn malformed_and_oversized_heads_are_the_clients_fault() {
 
 #[tokio::test]
 async fn connections_above_the_limit_wait_for_a_place() {
-    let limits = Limits {
-        connections: 1,
-        ..Limits::default()
-    };
+    let limits = Limits { connections: 1, ..Limits::default() };
     let server = server(limits, Duration::ZERO).await;
     let mut first = ask(server.address, REQUEST).await;
     let mut answer = [0; 12];
     first.read_exact(&mut answer).await.unwrap();
     let mut second = ask(server.address, REQUEST).await;
     let early = timeout(Duration::from_millis(200), second.read_exact(&mut answer)).await;
-    assert!(
-        early.is_err(),
-        "the second connection was served beside the first"
-    );
+    assert!(early.is_err(), "the second connection was served beside the first");
     drop(first);
-    timeout(BOUND, second.read_exact(&mut answer))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(BOUND, second.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200");
 }

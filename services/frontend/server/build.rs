@@ -49,11 +49,7 @@ fn pack() -> Result<(), Box<dyn Error>> {
     };
     // A path that is not there counts as changed each time; its parent is asked instead, until
     // there is something to watch.
-    let watched = if folder.is_dir() {
-        folder.as_path()
-    } else {
-        existing_parent(&folder)
-    };
+    let watched = if folder.is_dir() { folder.as_path() } else { existing_parent(&folder) };
     println!("cargo:rerun-if-changed={}", watched.display());
 
     let is_release = env::var("PROFILE")? == "release";
@@ -62,22 +58,13 @@ fn pack() -> Result<(), Box<dyn Error>> {
         (None, true) => return Err(NOT_BUILT.into()),
         (None, false) => {
             println!("cargo:warning={NOT_BUILT}");
-            vec![File {
-                name: "index.html".into(),
-                content: STAND_IN.into(),
-            }]
+            vec![File { name: "index.html".into(), content: STAND_IN.into() }]
         }
     };
     let effort = if is_release {
-        Effort {
-            brotli: 11,
-            gzip: Compression::best(),
-        }
+        Effort { brotli: 11, gzip: Compression::best() }
     } else {
-        Effort {
-            brotli: 5,
-            gzip: Compression::default(),
-        }
+        Effort { brotli: 5, gzip: Compression::default() }
     };
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("embedded.rs"), table(&files, &effort, &out)?)?;
@@ -85,10 +72,7 @@ fn pack() -> Result<(), Box<dyn Error>> {
 }
 
 fn existing_parent(folder: &Path) -> &Path {
-    folder
-        .ancestors()
-        .find(|parent| parent.is_dir())
-        .unwrap_or(folder)
+    folder.ancestors().find(|parent| parent.is_dir()).unwrap_or(folder)
 }
 
 /// The files of the folder, or `None` when it does not hold a whole page.
@@ -134,10 +118,7 @@ fn table(files: &[File], effort: &Effort, out: &Path) -> Result<String, Box<dyn 
         let entry = entry(number, file, effort, out)?;
         if file.name == "index.html" {
             let html = std::str::from_utf8(&file.content)?;
-            hashes = page::inline_scripts(html)
-                .into_iter()
-                .map(script_hash)
-                .collect();
+            hashes = page::inline_scripts(html).into_iter().map(script_hash).collect();
             index = entry;
         } else {
             writeln!(assets, "{entry},")?;
@@ -177,10 +158,7 @@ fn entry(
         )?;
         fs::write(&path, bytes)?;
     }
-    Ok(format!(
-        "Embedded {{ name: {:?}, forms: &[{forms}] }}",
-        file.name
-    ))
+    Ok(format!("Embedded {{ name: {:?}, forms: &[{forms}] }}", file.name))
 }
 
 fn script_hash(text: &str) -> String {

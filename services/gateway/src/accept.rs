@@ -81,10 +81,7 @@ pub(crate) async fn run<A>(
     drop(listener);
     app.http_cleanup().await;
     closing.send_replace(true);
-    if timeout(drain, places.acquire_many(connections))
-        .await
-        .is_err()
-    {
+    if timeout(drain, places.acquire_many(connections)).await.is_err() {
         let open = connections as usize - places.available_permits();
         tracing::warn!(connections = open, "drain time is up, cutting off");
     }
@@ -139,10 +136,7 @@ where
 /// A connection that was reset before it was accepted is nobody's fault; without file descriptors
 /// the same error would come back at once and burn a core.
 async fn pause_after(error: &io::Error) {
-    if matches!(
-        error.kind(),
-        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
-    ) {
+    if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) {
         return;
     }
     tracing::warn!(%error, "cannot accept a connection");
@@ -180,9 +174,7 @@ mod tests {
     /// How long, on a clock that jumps, a connection lives that sends these bytes and waits.
     async fn lifetime(sent: &str) -> Duration {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         client.write_all(sent.as_bytes()).await.unwrap();
         let mut nothing = [0];
         let begun = Instant::now();

@@ -50,10 +50,7 @@ impl Client {
 
     /// Waits until there is something to read. False when the client has closed.
     pub(crate) async fn speaks(&mut self) -> bool {
-        self.stream
-            .fill_buf()
-            .await
-            .is_ok_and(|bytes| !bytes.is_empty())
+        self.stream.fill_buf().await.is_ok_and(|bytes| !bytes.is_empty())
     }
 }
 

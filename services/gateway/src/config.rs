@@ -79,9 +79,7 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> (Config, Vec<String>) {
-        let variables = variables
-            .iter()
-            .map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let variables = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let mut settings = Settings::new("GATEWAY", variables);
         let config = Config::read(&mut settings);
         let faults = settings.finish().map_or_else(|e| e.faults, |()| Vec::new());

@@ -44,10 +44,7 @@ impl Framing {
                 .as_http1()
                 .is_some_and(|session| names_content_length(&session.get_headers_raw_bytes()));
         let length = headers.get(CONTENT_LENGTH);
-        Self {
-            ambiguous,
-            length: length.and_then(|value| value.to_str().ok()?.parse().ok()),
-        }
+        Self { ambiguous, length: length.and_then(|value| value.to_str().ok()?.parse().ok()) }
     }
 }
 
@@ -100,9 +97,7 @@ pub(crate) fn decide(head: &RequestHeader, framing: Framing) -> Decision {
 fn names_content_length(head: &[u8]) -> bool {
     head.split(|&byte| byte == b'\n').any(|line| {
         let mut parts = line.splitn(2, |&byte| byte == b':');
-        parts
-            .next()
-            .is_some_and(|name| name.eq_ignore_ascii_case(b"content-length"))
+        parts.next().is_some_and(|name| name.eq_ignore_ascii_case(b"content-length"))
     })
 }
 
@@ -138,10 +133,7 @@ mod tests {
     fn the_upstream_reads_the_path_that_was_routed() {
         let forward = |target: &str| Decision::Forward(Upstream::Stats, Some(target.to_owned()));
         assert_eq!(decision("GET", "/%73tats?x=%73"), forward("/stats?x=%73"));
-        assert_eq!(
-            decision("GET", "http://localhost/stats?x"),
-            forward("/stats?x")
-        );
+        assert_eq!(decision("GET", "http://localhost/stats?x"), forward("/stats?x"));
     }
 
     #[test]
@@ -149,10 +141,7 @@ mod tests {
         assert_eq!(decision("GET", "/healthz"), Decision::Healthy);
         assert_eq!(decision("HEAD", "/healthz?x"), Decision::Healthy);
         assert_eq!(status(decision("POST", "/healthz")), 405);
-        assert_eq!(
-            decision("GET", "/healthz/x"),
-            Decision::Forward(Upstream::Frontend, None)
-        );
+        assert_eq!(decision("GET", "/healthz/x"), Decision::Forward(Upstream::Frontend, None));
     }
 
     #[test]
@@ -168,20 +157,14 @@ mod tests {
         let mut no_host = head("GET", "/");
         no_host.remove_header(&HOST);
         assert_eq!(status(decide(&no_host, Framing::default())), 400);
-        let both = Framing {
-            ambiguous: true,
-            length: None,
-        };
+        let both = Framing { ambiguous: true, length: None };
         assert_eq!(status(decide(&head("POST", "/"), both)), 400);
     }
 
     #[test]
     fn a_body_over_the_limit_is_refused_by_its_announced_length() {
         let announced = |length| {
-            let framing = Framing {
-                ambiguous: false,
-                length: Some(length),
-            };
+            let framing = Framing { ambiguous: false, length: Some(length) };
             decide(&head("POST", "/"), framing)
         };
         assert!(matches!(announced(BODY_BYTES), Decision::Forward(..)));
@@ -191,11 +174,7 @@ mod tests {
     #[test]
     fn content_length_is_found_among_the_raw_fields_only_by_its_whole_name() {
         let named = |head: &str| names_content_length(head.as_bytes());
-        assert!(named(
-            "POST / HTTP/1.1\r\nHost: a\r\ncontent-LENGTH: 3\r\n\r\n"
-        ));
-        assert!(!named(
-            "POST /content-length: HTTP/1.1\r\nX-Content-Length: 3\r\n\r\n"
-        ));
+        assert!(named("POST / HTTP/1.1\r\nHost: a\r\ncontent-LENGTH: 3\r\n\r\n"));
+        assert!(!named("POST /content-length: HTTP/1.1\r\nX-Content-Length: 3\r\n\r\n"));
     }
 }

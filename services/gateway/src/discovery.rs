@@ -26,10 +26,7 @@ impl Addresses {
         if literal.is_none() {
             tokio::spawn(keep_looking_up(upstream, origin.clone(), every, found));
         }
-        Self {
-            known,
-            turn: AtomicUsize::new(0),
-        }
+        Self { known, turn: AtomicUsize::new(0) }
     }
 
     /// Waits for the end of the first lookup, at most for `bound`.
@@ -55,10 +52,7 @@ impl Addresses {
     /// Whether there is another address than the one just tried.
     pub(crate) fn has_other_than(&self, tried: SocketAddr) -> bool {
         let known = self.known.borrow();
-        known
-            .iter()
-            .flat_map(|known| known.iter())
-            .any(|&address| address != tried)
+        known.iter().flat_map(|known| known.iter()).any(|&address| address != tried)
     }
 }
 
@@ -82,9 +76,9 @@ impl Origin {
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
         let port = port.parse().ok().filter(|&port| digits && port != 0)?;
         let host = match host.strip_prefix('[') {
-            Some(rest) => rest
-                .strip_suffix(']')
-                .filter(|literal| literal.parse::<Ipv6Addr>().is_ok())?,
+            Some(rest) => {
+                rest.strip_suffix(']').filter(|literal| literal.parse::<Ipv6Addr>().is_ok())?
+            }
             None => Some(host).filter(|name| is_name(name))?,
         };
         Some(Self::new(host, port))
@@ -99,11 +93,7 @@ impl Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port } = self;
-        if host.contains(':') {
-            write!(f, "[{host}]:{port}")
-        } else {
-            write!(f, "{host}:{port}")
-        }
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }
 
@@ -111,9 +101,7 @@ impl fmt::Display for Origin {
 /// of digits and dots alone must be an IPv4 address.
 fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    let looks_like_ipv4 = name
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let looks_like_ipv4 = name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     (1..=253).contains(&name.len())
         && name.bytes().all(allowed)
         && !name.split('.').any(str::is_empty)
@@ -160,9 +148,8 @@ async fn keep_looking_up(
 
 /// Sorted, because name servers shuffle and an order is no news.
 async fn lookup(origin: &Origin) -> io::Result<Vec<SocketAddr>> {
-    let mut addresses: Vec<_> = tokio::net::lookup_host((origin.host.as_str(), origin.port))
-        .await?
-        .collect();
+    let mut addresses: Vec<_> =
+        tokio::net::lookup_host((origin.host.as_str(), origin.port)).await?.collect();
     addresses.sort_unstable();
     addresses.dedup();
     if addresses.is_empty() {
@@ -178,20 +165,12 @@ mod tests {
     fn known(addresses: &[&str]) -> Addresses {
         let addresses: Vec<SocketAddr> = addresses.iter().map(|a| a.parse().unwrap()).collect();
         let (_, known) = watch::channel(Some(addresses.into()));
-        Addresses {
-            known,
-            turn: AtomicUsize::new(0),
-        }
+        Addresses { known, turn: AtomicUsize::new(0) }
     }
 
     #[test]
     fn an_origin_is_a_host_and_a_port() {
-        for text in [
-            "stats:8080",
-            "127.0.0.1:80",
-            "[::1]:65535",
-            "my_app.a-b.c:1",
-        ] {
+        for text in ["stats:8080", "127.0.0.1:80", "[::1]:65535", "my_app.a-b.c:1"] {
             assert_eq!(Origin::parse(text).unwrap().to_string(), text);
         }
         for text in [

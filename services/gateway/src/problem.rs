@@ -25,21 +25,14 @@ pub(crate) struct Problem {
 impl Problem {
     /// A problem with a sentence about it.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self {
-            status,
-            detail: detail.into(),
-            allow: None,
-        }
+        Self { status, detail: detail.into(), allow: None }
     }
 
     /// Another method is needed.
     pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
         Self {
             allow: Some(allow),
-            ..Self::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "this method is not allowed here",
-            )
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here")
         }
     }
 
@@ -54,25 +47,20 @@ impl Problem {
         let name = upstream.map_or("the upstream", Upstream::name);
         let problem = |status, detail: String| Some(Self::new(status, detail));
         match (error.esource(), error.etype()) {
-            (_, ErrorType::HTTPStatus(503)) => problem(
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("{name} has no address yet"),
-            ),
+            (_, ErrorType::HTTPStatus(503)) => {
+                problem(StatusCode::SERVICE_UNAVAILABLE, format!("{name} has no address yet"))
+            }
             (_, ErrorType::HTTPStatus(413)) => Some(Self::too_large()),
             (
                 ErrorSource::Upstream,
                 ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout,
-            ) => problem(
-                StatusCode::GATEWAY_TIMEOUT,
-                format!("{name} did not answer in time"),
-            ),
+            ) => problem(StatusCode::GATEWAY_TIMEOUT, format!("{name} did not answer in time")),
             (ErrorSource::Upstream, ErrorType::ConnectRefused | ErrorType::ConnectNoRoute) => {
                 problem(StatusCode::BAD_GATEWAY, format!("{name} cannot be reached"))
             }
-            (ErrorSource::Upstream, _) => problem(
-                StatusCode::BAD_GATEWAY,
-                format!("{name} gave no valid answer"),
-            ),
+            (ErrorSource::Upstream, _) => {
+                problem(StatusCode::BAD_GATEWAY, format!("{name} gave no valid answer"))
+            }
             (
                 ErrorSource::Downstream,
                 ErrorType::WriteError
@@ -80,32 +68,22 @@ impl Problem {
                 | ErrorType::ReadError
                 | ErrorType::ConnectionClosed,
             ) => None,
-            (ErrorSource::Downstream, ErrorType::ReadTimedout) => problem(
-                StatusCode::REQUEST_TIMEOUT,
-                "the body did not come in time".to_owned(),
-            ),
-            (ErrorSource::Downstream, _) => problem(
-                StatusCode::BAD_REQUEST,
-                "the request is not valid".to_owned(),
-            ),
-            (ErrorSource::Internal | ErrorSource::Unset, _) => problem(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the gateway failed".to_owned(),
-            ),
+            (ErrorSource::Downstream, ErrorType::ReadTimedout) => {
+                problem(StatusCode::REQUEST_TIMEOUT, "the body did not come in time".to_owned())
+            }
+            (ErrorSource::Downstream, _) => {
+                problem(StatusCode::BAD_REQUEST, "the request is not valid".to_owned())
+            }
+            (ErrorSource::Internal | ErrorSource::Unset, _) => {
+                problem(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed".to_owned())
+            }
         }
     }
 
     /// Head and body of the answer to a request with this `Accept` field.
     pub(crate) fn answer(&self, accept: &str, request_id: &str) -> Result<(ResponseHeader, Bytes)> {
-        let Self {
-            status,
-            detail,
-            allow,
-        } = self;
-        let (number, title) = (
-            status.as_u16(),
-            status.canonical_reason().unwrap_or("Error"),
-        );
+        let Self { status, detail, allow } = self;
+        let (number, title) = (status.as_u16(), status.canonical_reason().unwrap_or("Error"));
         let (kind, body) = if prefers_html(accept) {
             let body = format!(
                 "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
@@ -203,9 +181,7 @@ mod tests {
         let unavailable = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stats has no address");
         let (head, _) = unavailable.answer("text/html", "0").unwrap();
         assert_eq!(head.headers["retry-after"], "1");
-        let (head, _) = Problem::method_not_allowed("GET, HEAD")
-            .answer("", "0")
-            .unwrap();
+        let (head, _) = Problem::method_not_allowed("GET, HEAD").answer("", "0").unwrap();
         assert_eq!(head.status, 405);
         assert_eq!(head.headers["allow"], "GET, HEAD");
     }
@@ -228,11 +204,7 @@ mod tests {
 
     #[test]
     fn nobody_is_told_when_the_client_has_left() {
-        for kind in [
-            ErrorType::ConnectionClosed,
-            ErrorType::WriteError,
-            ErrorType::ReadError,
-        ] {
+        for kind in [ErrorType::ConnectionClosed, ErrorType::WriteError, ErrorType::ReadError] {
             assert_eq!(Problem::of(&Error::new_down(kind), None), None);
         }
         let slow = Problem::of(&Error::new_down(ErrorType::ReadTimedout), None);

@@ -108,10 +108,7 @@ impl Upstreams {
         };
         let stats = discover(Upstream::Stats, &config.stats);
         let frontend = discover(Upstream::Frontend, &config.frontend);
-        tokio::join!(
-            stats.looked_up(FIRST_LOOKUP_TIME),
-            frontend.looked_up(FIRST_LOOKUP_TIME)
-        );
+        tokio::join!(stats.looked_up(FIRST_LOOKUP_TIME), frontend.looked_up(FIRST_LOOKUP_TIME));
         Self { stats, frontend }
     }
 
@@ -309,9 +306,7 @@ impl ProxyHttp for Gateway {
                 )
             };
         }
-        let status = session
-            .response_written()
-            .map_or(0, |head| head.status.as_u16());
+        let status = session.response_written().map_or(0, |head| head.status.as_u16());
         let cut_short = error.is_some_and(|e| *e.esource() != ErrorSource::Downstream);
         match status {
             500.. => access!(warn),
@@ -326,16 +321,9 @@ impl ProxyHttp for Gateway {
 /// way left to say it is to break that off.
 async fn refuse(session: &mut Session, request: &Request, problem: &Problem) -> Result<()> {
     let head = session.req_header();
-    let accept = head
-        .headers
-        .get(ACCEPT)
-        .and_then(|accept| accept.to_str().ok());
+    let accept = head.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     let (answer, body) = problem.answer(accept.unwrap_or_default(), &request.id)?;
-    let body = if head.method == Method::HEAD {
-        Bytes::new()
-    } else {
-        body
-    };
+    let body = if head.method == Method::HEAD { Bytes::new() } else { body };
     session.write_error_response(answer, body).await?;
     if problem.status == StatusCode::PAYLOAD_TOO_LARGE {
         session.set_total_drain_timeout(Some(LINGER_TIME));
@@ -353,9 +341,7 @@ async fn say_healthy(session: &mut Session, request: &Request) -> Result<()> {
     head.insert_header(CACHE_CONTROL, "no-store")?;
     head.insert_header(REQUEST_ID, request.id.as_str())?;
     let has_body = session.req_header().method != Method::HEAD;
-    session
-        .write_response_header(Box::new(head), !has_body)
-        .await?;
+    session.write_response_header(Box::new(head), !has_body).await?;
     if has_body {
         let body = Bytes::from_static(OK.as_bytes());
         session.write_response_body(Some(body), true).await?;

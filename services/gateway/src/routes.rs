@@ -100,15 +100,7 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_stats_goes_to_the_frontend() {
-        for path in [
-            "/",
-            "/statsfoo",
-            "/stats.json",
-            "/stat",
-            "/a/stats",
-            "/Stats",
-            "/stats%20",
-        ] {
+        for path in ["/", "/statsfoo", "/stats.json", "/stat", "/a/stats", "/Stats", "/stats%20"] {
             assert_eq!(upstream_for(path), Upstream::Frontend, "{path}");
         }
     }
@@ -116,10 +108,7 @@ mod tests {
     #[test]
     fn a_needless_escape_changes_nothing() {
         assert_eq!(plain("/%73tats").unwrap(), "/stats");
-        assert_eq!(
-            plain("/stats%2Fx").unwrap_err().0,
-            "it has an escaped slash"
-        );
+        assert_eq!(plain("/stats%2Fx").unwrap_err().0, "it has an escaped slash");
         assert_eq!(plain("/a%7Eb").unwrap(), "/a~b");
     }
 

@@ -7,10 +7,7 @@ use tokio::runtime::Builder;
 
 /// Runs `main` on `count` threads and leaves without waiting for what it left behind.
 pub(crate) fn run(count: usize, main: impl Future<Output = ExitCode>) -> ExitCode {
-    let threads = Builder::new_multi_thread()
-        .worker_threads(count)
-        .enable_all()
-        .build();
+    let threads = Builder::new_multi_thread().worker_threads(count).enable_all().build();
     match threads {
         Ok(threads) => {
             let code = threads.block_on(main);

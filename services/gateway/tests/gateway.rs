@@ -29,11 +29,7 @@ fn stats_goes_to_stats_and_the_rest_to_the_frontend() {
         ("/assets/app.js", "frontend"),
     ] {
         let answer = gateway.get(path);
-        assert_eq!(
-            (answer.status, answer.field("from")),
-            (200, Some(upstream)),
-            "{path}"
-        );
+        assert_eq!((answer.status, answer.field("from")), (200, Some(upstream)), "{path}");
         let asked = answer.body.lines().next().unwrap();
         assert_eq!(asked, format!("GET {path} HTTP/1.1"));
     }
@@ -46,11 +42,7 @@ fn method_query_body_and_host_pass_unchanged() {
         "POST /form?a=b%20c&d HTTP/1.1\r\nHost: example.org:3050\r\nContent-Length: 5\r\n\r\nhello",
     );
     assert_eq!(answer.status, 200);
-    assert!(
-        answer.body.starts_with("POST /form?a=b%20c&d HTTP/1.1\r\n"),
-        "{}",
-        answer.body
-    );
+    assert!(answer.body.starts_with("POST /form?a=b%20c&d HTTP/1.1\r\n"), "{}", answer.body);
     assert_eq!(answer.echoed("host"), ["example.org:3050"]);
     assert!(answer.body.ends_with("\r\n\r\nhello"), "{}", answer.body);
 }
@@ -60,11 +52,7 @@ fn an_escaped_path_is_routed_and_passed_on_as_what_it_means() {
     let gateway = Gateway::between(echo("stats"), echo("frontend"));
     let answer = gateway.get("/%73tats?q=%73");
     assert_eq!(answer.field("from"), Some("stats"));
-    assert!(
-        answer.body.starts_with("GET /stats?q=%73 HTTP/1.1\r\n"),
-        "{}",
-        answer.body
-    );
+    assert!(answer.body.starts_with("GET /stats?q=%73 HTTP/1.1\r\n"), "{}", answer.body);
 }
 
 #[test]
@@ -91,9 +79,7 @@ fn a_connection_over_the_cap_waits_for_a_place() {
     let mut second = gateway.connect();
     second.send(request);
     let stream = second.0.get_ref();
-    stream
-        .set_read_timeout(Some(Duration::from_millis(200)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert!(stream.peek(&mut [0]).is_err(), "it was answered");
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     drop(first);
@@ -118,10 +104,7 @@ fn a_stopped_upstream_is_502_at_once_and_the_other_one_still_serves() {
     let answer = gateway.get("/stats");
     assert_eq!(answer.status, 502);
     assert!(asked.elapsed() < Duration::from_secs(1));
-    assert_eq!(
-        answer.field("content-type"),
-        Some("application/problem+json")
-    );
+    assert_eq!(answer.field("content-type"), Some("application/problem+json"));
     assert_eq!(answer.field("cache-control"), Some("no-store"));
     assert_eq!(answer.field("server"), None);
     let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
@@ -135,10 +118,7 @@ fn a_browser_gets_a_page_for_an_error() {
     let gateway = Gateway::between(nobody(), nobody());
     let answer = gateway.ask("GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html,*/*;q=0.8\r\n\r\n");
     assert_eq!(answer.status, 502);
-    assert_eq!(
-        answer.field("content-type"),
-        Some("text/html; charset=utf-8")
-    );
+    assert_eq!(answer.field("content-type"), Some("text/html; charset=utf-8"));
     assert!(answer.body.contains("frontend cannot be reached"));
 }
 
@@ -165,10 +145,7 @@ fn an_upstream_that_hangs_is_504_after_the_timeout() {
     let answer = gateway.get("/stats");
     assert_eq!(answer.status, 504);
     let waited = asked.elapsed();
-    assert!(
-        waited >= Duration::from_millis(900) && waited < Duration::from_secs(3),
-        "{waited:?}"
-    );
+    assert!(waited >= Duration::from_millis(900) && waited < Duration::from_secs(3), "{waited:?}");
     assert!(answer.body.contains("stats did not answer in time"));
 }
 
@@ -181,10 +158,7 @@ fn a_name_that_does_not_resolve_is_503_and_harms_nobody_else() {
     ]);
     gateway.log_line("does not resolve");
     let answer = gateway.get("/stats");
-    assert_eq!(
-        (answer.status, answer.field("retry-after")),
-        (503, Some("1"))
-    );
+    assert_eq!((answer.status, answer.field("retry-after")), (503, Some("1")));
     assert_eq!(gateway.get("/").status, 200);
     gateway.terminate();
     let (status, log) = gateway.end();
@@ -197,9 +171,7 @@ fn a_name_that_does_not_resolve_is_503_and_harms_nobody_else() {
 fn a_kept_connection_that_the_upstream_closed_costs_no_request() {
     // It keeps the connection for one answer only, without saying so.
     let forgetful = upstream(|_, stream| {
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
         false
     });
     let gateway = Gateway::between(forgetful, nobody());
@@ -217,11 +189,7 @@ fn the_gateway_speaks_its_own_version_of_http() {
     });
     let gateway = Gateway::between(old, nobody());
     let answer = gateway.get("/stats");
-    assert!(
-        answer.head.starts_with("HTTP/1.1 200 OK\r\n"),
-        "{}",
-        answer.head
-    );
+    assert!(answer.head.starts_with("HTTP/1.1 200 OK\r\n"), "{}", answer.head);
     assert_eq!(answer.body, "ok");
 }
 
@@ -230,9 +198,7 @@ fn a_request_with_two_lengths_is_refused_and_reaches_nobody() {
     let (seen, requests) = channel();
     let stats = upstream(move |head, stream| {
         seen.send(head.to_owned()).unwrap();
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-            .is_ok()
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_ok()
     });
     let gateway = Gateway::between(stats, nobody());
     let mut client = gateway.connect();
@@ -241,10 +207,7 @@ fn a_request_with_two_lengths_is_refused_and_reaches_nobody() {
          0\r\n\r\n",
     );
     let answer = client.answer();
-    assert_eq!(
-        (answer.status, answer.field("connection")),
-        (400, Some("close"))
-    );
+    assert_eq!((answer.status, answer.field("connection")), (400, Some("close")));
     assert!(client.is_closed());
     assert!(requests.try_recv().is_err());
 }
@@ -252,30 +215,14 @@ fn a_request_with_two_lengths_is_refused_and_reaches_nobody() {
 #[test]
 fn ambiguous_requests_are_refused() {
     let gateway = Gateway::between(nobody(), nobody());
-    for path in [
-        "/./stats",
-        "//stats",
-        "/stats/../x",
-        "/foo%2f..%2fstats",
-        "/a\\b",
-        "/%00",
-    ] {
+    for path in ["/./stats", "//stats", "/stats/../x", "/foo%2f..%2fstats", "/a\\b", "/%00"] {
         assert_eq!(gateway.get(path).status, 400, "{path}");
     }
     assert_eq!(gateway.ask("GET / HTTP/1.1\r\n\r\n").status, 400);
-    assert_eq!(
-        gateway
-            .ask("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
-            .status,
-        400
-    );
+    assert_eq!(gateway.ask("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").status, 400);
     for method in ["TRACE /", "CONNECT a:80"] {
         let answer = gateway.ask(&format!("{method} HTTP/1.1\r\nHost: a:80\r\n\r\n"));
-        assert_eq!(
-            (answer.status, answer.field("server")),
-            (405, None),
-            "{method}"
-        );
+        assert_eq!((answer.status, answer.field("server")), (405, None), "{method}");
     }
 }
 
@@ -283,10 +230,8 @@ fn ambiguous_requests_are_refused() {
 fn a_body_over_the_limit_is_413_with_and_without_a_length() {
     let gateway = Gateway::between(nobody(), echo("frontend"));
     let body = "x".repeat(64 * 1024 + 1);
-    let announced = format!(
-        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let announced =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     assert_eq!(gateway.ask(&announced).status, 413);
     let chunked = format!(
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
@@ -294,10 +239,8 @@ fn a_body_over_the_limit_is_413_with_and_without_a_length() {
     );
     assert_eq!(gateway.ask(&chunked).status, 413);
     let limit = &body[1..];
-    let within = format!(
-        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{limit}",
-        limit.len()
-    );
+    let within =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{limit}", limit.len());
     assert_eq!(gateway.ask(&within).status, 200);
 }
 
@@ -314,11 +257,7 @@ fn what_a_client_claims_about_itself_is_replaced() {
     assert_eq!(answer.echoed("x-forwarded-proto"), ["http"]);
     assert_eq!(answer.echoed("x-forwarded-host"), ["example.org"]);
     for dropped in ["forwarded", "upgrade", "x-secret"] {
-        assert!(
-            answer.echoed(dropped).is_empty(),
-            "{dropped}: {}",
-            answer.body
-        );
+        assert!(answer.echoed(dropped).is_empty(), "{dropped}: {}", answer.body);
     }
     let id = answer.field("x-request-id").unwrap();
     assert_eq!(answer.echoed("x-request-id"), [id]);
@@ -356,11 +295,7 @@ fn sigterm_ends_an_idle_gateway_at_once() {
     gateway.terminate();
     assert!(client.is_closed());
     assert_eq!(gateway.end().0.code(), Some(0));
-    assert!(
-        told.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        told.elapsed()
-    );
+    assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
 }
 
 #[test]
@@ -371,9 +306,7 @@ fn sigterm_lets_a_request_in_flight_end() {
     let stats = upstream(move |_, stream| {
         arrived.send(()).unwrap();
         wait.lock().unwrap().recv().unwrap();
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            .is_ok()
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_ok()
     });
     let mut gateway = Gateway::between(stats, nobody());
     let mut client = gateway.connect();
@@ -414,10 +347,7 @@ fn an_endless_stream_is_cut_after_the_drain_time() {
     gateway.terminate();
     assert_eq!(gateway.end().0.code(), Some(0));
     let took = told.elapsed();
-    assert!(
-        took > Duration::from_millis(900) && took < Duration::from_secs(2),
-        "{took:?}"
-    );
+    assert!(took > Duration::from_millis(900) && took < Duration::from_secs(2), "{took:?}");
 }
 
 #[test]
@@ -452,11 +382,7 @@ fn wrong_settings_are_told_all_at_once_with_exit_code_64() {
 fn the_health_check_asks_the_running_gateway() {
     let gateway = Gateway::between(nobody(), nobody());
     let listen = gateway.address.to_string();
-    let check = |listen: &str| {
-        run(&["healthcheck"], &[("GATEWAY_LISTEN", listen)])
-            .status
-            .code()
-    };
+    let check = |listen: &str| run(&["healthcheck"], &[("GATEWAY_LISTEN", listen)]).status.code();
     assert_eq!(check(&listen), Some(0));
     assert_eq!(check(&nobody().to_string()), Some(1));
 }
@@ -493,12 +419,8 @@ impl Gateway {
                 }
             }
         });
-        let mut gateway = Self {
-            process,
-            address: ([0, 0, 0, 0], 0).into(),
-            lines,
-            log: String::new(),
-        };
+        let mut gateway =
+            Self { process, address: ([0, 0, 0, 0], 0).into(), lines, log: String::new() };
         let listening = gateway.log_line("listening");
         let listening: serde_json::Value = serde_json::from_str(&listening).unwrap();
         gateway.address = listening["address"].as_str().unwrap().parse().unwrap();
@@ -548,10 +470,7 @@ impl Gateway {
             ended.is_some()
         });
         let rest: Vec<String> = self.lines.iter().collect();
-        (
-            ended.unwrap(),
-            std::mem::take(&mut self.log) + &rest.join("\n"),
-        )
+        (ended.unwrap(), std::mem::take(&mut self.log) + &rest.join("\n"))
     }
 }
 
@@ -573,20 +492,10 @@ impl Client {
     fn answer(&mut self) -> Answer {
         let head = read_head(&mut self.0).expect("an answer");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut answer = Answer {
-            status,
-            head,
-            body: String::new(),
-        };
+        let mut answer = Answer { status, head, body: String::new() };
         // A HEAD announces a length and closes; a GET brings it.
-        let length = answer
-            .field("content-length")
-            .map_or(0, |n| n.parse().unwrap());
-        self.0
-            .by_ref()
-            .take(length)
-            .read_to_string(&mut answer.body)
-            .unwrap();
+        let length = answer.field("content-length").map_or(0, |n| n.parse().unwrap());
+        self.0.by_ref().take(length).read_to_string(&mut answer.body).unwrap();
         answer
     }
 
@@ -653,11 +562,7 @@ fn upstream(answer: impl Fn(&str, &mut TcpStream) -> bool + Send + Sync + 'stati
                 while let Some(mut request) = read_head(&mut reader) {
                     let length = fields(&request, "content-length");
                     let length = length.first().map_or(0, |n| n.parse().unwrap());
-                    if reader
-                        .by_ref()
-                        .take(length)
-                        .read_to_string(&mut request)
-                        .is_err()
+                    if reader.by_ref().take(length).read_to_string(&mut request).is_err()
                         || !answer(&request, reader.get_mut())
                     {
                         break;
@@ -691,10 +596,7 @@ fn read_head(reader: &mut impl BufRead) -> Option<String> {
 
 fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(settings.iter().copied());
+    command.args(arguments).env_clear().envs(settings.iter().copied());
     command
 }
 

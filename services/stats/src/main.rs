@@ -61,10 +61,7 @@ async fn run(
         // The streams end when their publisher is gone; only then can the drain complete.
         sampler.abort();
     };
-    let limits = Limits {
-        drain: process.drain,
-        ..Limits::default()
-    };
+    let limits = Limits { drain: process.drain, ..Limits::default() };
     let handler = move |request: hyper::Request<_>| {
         let response = routes::respond(request.method(), request.uri().path(), &latest);
         async { response }

@@ -15,14 +15,9 @@ pub(crate) struct Reading {
 /// The figures of a sample that follow from its readings; who, when and which number it is, the
 /// sampler adds.
 pub(crate) fn sample(before: &Reading, after: &Reading) -> wire::Sample {
-    let used = after
-        .memory
-        .map(|memory| memory.total_bytes - memory.available_bytes);
+    let used = after.memory.map(|memory| memory.total_bytes - memory.available_bytes);
     wire::Sample {
-        cpu: before
-            .cpu
-            .zip(after.cpu)
-            .and_then(|(before, after)| busy_percent(before, after)),
+        cpu: before.cpu.zip(after.cpu).and_then(|(before, after)| busy_percent(before, after)),
         ram: after.memory.and_then(used_percent),
         cpu_count: after.cpu.map(|cpu| cpu.online),
         memory_total_bytes: after.memory.map(|memory| memory.total_bytes),
@@ -44,10 +39,7 @@ fn busy_percent(before: Cpu, after: Cpu) -> Option<f64> {
 }
 
 fn used_percent(memory: Memory) -> Option<f64> {
-    percent(
-        memory.total_bytes - memory.available_bytes,
-        memory.total_bytes,
-    )
+    percent(memory.total_bytes - memory.available_bytes, memory.total_bytes)
 }
 
 /// With two decimals, which is finer than the kernel's ticks resolve.
@@ -60,14 +52,7 @@ mod tests {
     use super::*;
 
     fn cpu(busy: u64, idle: u64) -> Reading {
-        Reading {
-            cpu: Some(Cpu {
-                busy,
-                idle,
-                online: 2,
-            }),
-            ..Reading::default()
-        }
+        Reading { cpu: Some(Cpu { busy, idle, online: 2 }), ..Reading::default() }
     }
 
     #[test]
@@ -96,14 +81,8 @@ mod tests {
 
     #[test]
     fn used_memory_is_what_is_not_available() {
-        let memory = Memory {
-            total_bytes: 4096,
-            available_bytes: 1024,
-        };
-        let after = Reading {
-            memory: Some(memory),
-            ..Reading::default()
-        };
+        let memory = Memory { total_bytes: 4096, available_bytes: 1024 };
+        let after = Reading { memory: Some(memory), ..Reading::default() };
         let sample = sample(&Reading::default(), &after);
         assert_eq!(sample.ram, Some(75.0));
         assert_eq!(sample.memory_used_bytes, Some(3072));
@@ -111,12 +90,6 @@ mod tests {
 
     #[test]
     fn a_machine_without_memory_has_no_share_of_it() {
-        assert_eq!(
-            used_percent(Memory {
-                total_bytes: 0,
-                available_bytes: 0
-            }),
-            None
-        );
+        assert_eq!(used_percent(Memory { total_bytes: 0, available_bytes: 0 }), None);
     }
 }

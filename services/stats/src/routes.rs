@@ -23,9 +23,7 @@ pub(crate) fn respond(method: &Method, path: &str, latest: &Latest) -> Response<
     };
     if method != Method::GET && method != Method::HEAD {
         let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "this path can only be read");
-        response
-            .headers_mut()
-            .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     answer(latest)
@@ -43,19 +41,13 @@ fn stream(latest: &Latest) -> Response<Body> {
 }
 
 fn ready(latest: &Latest) -> Response<Body> {
-    if latest.borrow().is_some() {
-        text("ready\n")
-    } else {
-        warming_up()
-    }
+    if latest.borrow().is_some() { text("ready\n") } else { warming_up() }
 }
 
 fn warming_up() -> Response<Body> {
     let detail = "a rate needs two readings; the second is on its way";
     let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, detail);
-    response
-        .headers_mut()
-        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
@@ -80,10 +72,7 @@ fn respond_with(content_type: &'static str, body: impl Into<Body>) -> Response<B
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     // A sample is old after a second, and the state of health at once.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
@@ -96,10 +85,7 @@ mod tests {
 
     fn latest(json: &'static str) -> (watch::Sender<Option<Published>>, Latest) {
         let event = format!("data: {json}\n\n").into();
-        watch::channel(Some(Published {
-            json: json.into(),
-            event,
-        }))
+        watch::channel(Some(Published { json: json.into(), event }))
     }
 
     async fn body_of(response: Response<Body>) -> String {
@@ -125,29 +111,19 @@ mod tests {
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
             assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         }
-        assert_eq!(
-            respond(&Method::GET, "/healthz", &latest).status(),
-            StatusCode::OK
-        );
+        assert_eq!(respond(&Method::GET, "/healthz", &latest).status(), StatusCode::OK);
     }
 
     #[tokio::test]
     async fn a_stream_starts_with_the_newest_sample_and_ends_with_the_publisher() {
         let (publisher, latest) = latest("1");
         let mut body = respond(&Method::GET, "/stats/stream", &latest).into_body();
-        let mut next = async || {
-            body.frame()
-                .await
-                .map(|frame| frame.unwrap().into_data().unwrap())
-        };
+        let mut next = async || body.frame().await.map(|frame| frame.unwrap().into_data().unwrap());
         assert_eq!(next().await.unwrap(), "retry: 1000\n\n");
         assert_eq!(next().await.unwrap(), "data: 1\n\n");
         for number in [2, 3] {
             let event = format!("data: {number}\n\n").into();
-            publisher.send_replace(Some(Published {
-                event,
-                ..Published::default()
-            }));
+            publisher.send_replace(Some(Published { event, ..Published::default() }));
         }
         // The reader was slow: it gets the newest, not both.
         assert_eq!(next().await.unwrap(), "data: 3\n\n");
@@ -160,10 +136,7 @@ mod tests {
         let (_publisher, latest) = latest("{}");
         let missing = respond(&Method::GET, "/statsx", &latest);
         assert_eq!(missing.status(), StatusCode::NOT_FOUND);
-        assert_eq!(
-            missing.headers()[header::CONTENT_TYPE],
-            "application/problem+json"
-        );
+        assert_eq!(missing.headers()[header::CONTENT_TYPE], "application/problem+json");
         let problem: serde_json::Value = serde_json::from_str(&body_of(missing).await).unwrap();
         assert_eq!(problem["status"], 404);
         let refused = respond(&Method::POST, "/stats", &latest);

@@ -38,10 +38,7 @@ pub(crate) type Latest = watch::Receiver<Option<Published>>;
 /// Starts sampling the proc filesystem at `root`. Aborting the task ends all streams.
 pub(crate) fn start(root: &Path) -> (Latest, JoinHandle<()>) {
     let (publisher, latest) = watch::channel(None);
-    (
-        latest,
-        tokio::spawn(sample_forever(Files::at(root), publisher)),
-    )
+    (latest, tokio::spawn(sample_forever(Files::at(root), publisher)))
 }
 
 async fn sample_forever(mut files: Files, publisher: watch::Sender<Option<Published>>) {
@@ -55,9 +52,7 @@ async fn sample_forever(mut files: Files, publisher: watch::Sender<Option<Publis
         ticks.tick().await;
         let after = (Instant::now(), files.read());
         // A clock before 1970 reads as 1970.
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let sample = wire::Sample {
             instance: instance.clone(),
             sequence,
@@ -77,15 +72,8 @@ fn forms_of(sample: &wire::Sample) -> serde_json::Result<Published> {
     let json = serde_json::to_string(sample)?;
     let mut event = String::with_capacity(json.len() + 64);
     // Writing into a string cannot fail.
-    let _ = write!(
-        event,
-        "id: {}\nevent: sample\ndata: {json}\n\n",
-        sample.sequence
-    );
-    Ok(Published {
-        json: json.into(),
-        event: event.into(),
-    })
+    let _ = write!(event, "id: {}\nevent: sample\ndata: {json}\n\n", sample.sequence);
+    Ok(Published { json: json.into(), event: event.into() })
 }
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -146,12 +134,7 @@ enum SourceError {
 
 impl Source {
     fn at(path: PathBuf) -> Self {
-        Self {
-            path,
-            file: None,
-            buffer: Vec::new(),
-            faulty: false,
-        }
+        Self { path, file: None, buffer: Vec::new(), faulty: false }
     }
 
     /// The parsed content, or none when the file is missing or odd.
@@ -206,17 +189,10 @@ mod tests {
 
     #[test]
     fn an_event_is_one_line_of_data_and_ends_with_an_empty_line() {
-        let sample = wire::Sample {
-            cpu: Some(1.0),
-            sequence: 7,
-            ..wire::Sample::default()
-        };
+        let sample = wire::Sample { cpu: Some(1.0), sequence: 7, ..wire::Sample::default() };
         let published = forms_of(&sample).unwrap();
         let json = std::str::from_utf8(&published.json).unwrap();
-        assert_eq!(
-            published.event,
-            format!("id: 7\nevent: sample\ndata: {json}\n\n")
-        );
+        assert_eq!(published.event, format!("id: 7\nevent: sample\ndata: {json}\n\n"));
         assert!(!json.contains('\n'));
     }
 

@@ -1,8 +1,5 @@
 //! The real binary as a process, over a proc tree of the test's making and over the real one.
-#![expect(
-    clippy::unwrap_used,
-    reason = "in a test a failed unwrap is the test's failure"
-)]
+#![expect(clippy::unwrap_used, reason = "in a test a failed unwrap is the test's failure")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -37,11 +34,7 @@ impl Tree {
     }
 
     fn serve(&self) -> Service {
-        Service::start(
-            STATS,
-            "STATS_LISTEN",
-            &[("STATS_PROC", self.0.to_str().unwrap())],
-        )
+        Service::start(STATS, "STATS_LISTEN", &[("STATS_PROC", self.0.to_str().unwrap())])
     }
 }
 
@@ -88,10 +81,7 @@ fn the_figures_are_those_of_the_proc_tree() {
     assert_eq!(sample["cpu_count"], 1);
     assert!(sample.get("cpu").is_none(), "{sample}");
     tree.write("stat", &stat(1100, 1300));
-    assert_eq!(
-        stats_once(&service, |sample| sample.get("cpu").is_some())["cpu"],
-        25.0
-    );
+    assert_eq!(stats_once(&service, |sample| sample.get("cpu").is_some())["cpu"], 25.0);
 }
 
 #[test]
@@ -101,16 +91,10 @@ fn a_missing_file_takes_its_own_figures_along_and_no_others() {
     tree.write("meminfo", "nonsense");
     let service = tree.serve();
     let sample = stats_once(&service, |_| true);
-    assert!(
-        sample.get("load").is_none() && sample.get("ram").is_none(),
-        "{sample}"
-    );
+    assert!(sample.get("load").is_none() && sample.get("ram").is_none(), "{sample}");
     assert_eq!(sample["uptime_seconds"], 100.5);
     tree.write("meminfo", "MemTotal: 4000 kB\nMemAvailable: 2000 kB\n");
-    assert_eq!(
-        stats_once(&service, |sample| sample.get("ram").is_some())["ram"],
-        50.0
-    );
+    assert_eq!(stats_once(&service, |sample| sample.get("ram").is_some())["ram"], 50.0);
 }
 
 #[test]
@@ -122,10 +106,7 @@ fn on_this_machine_both_figures_are_percentages_and_come_first() {
         assert!((0.0..=100.0).contains(&value), "{name} is {value}");
     }
     let text = service.get("/stats").text().to_owned();
-    assert!(
-        text.starts_with(r#"{"cpu":"#) && text.contains(r#","ram":"#),
-        "{text}"
-    );
+    assert!(text.starts_with(r#"{"cpu":"#) && text.contains(r#","ram":"#), "{text}");
 }
 
 #[test]
@@ -149,14 +130,10 @@ fn the_first_answer_already_sees_a_busy_processor() {
 fn a_stream_carries_one_sample_a_second_and_ends_when_the_service_stops() {
     let service = start_on_real_proc();
     let mut stream = service.connect();
-    stream
-        .write_all(b"GET /stats/stream HTTP/1.1\r\nhost: test\r\n\r\n")
-        .unwrap();
+    stream.write_all(b"GET /stats/stream HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
     let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
     let mut next_sequence = || {
-        let data = lines
-            .find_map(|line| Some(line.strip_prefix("data: ")?.to_owned()))
-            .unwrap();
+        let data = lines.find_map(|line| Some(line.strip_prefix("data: ")?.to_owned())).unwrap();
         let sample: serde_json::Value = serde_json::from_str(&data).unwrap();
         sample["sequence"].as_u64().unwrap()
     };
@@ -164,18 +141,11 @@ fn a_stream_carries_one_sample_a_second_and_ends_when_the_service_stops() {
     let begun = Instant::now();
     assert_eq!([next_sequence(), next_sequence()], [first + 1, first + 2]);
     let took = begun.elapsed();
-    assert!(
-        (Duration::from_secs(1)..BOUND).contains(&took),
-        "two ticks took {took:?}"
-    );
+    assert!((Duration::from_secs(1)..BOUND).contains(&took), "two ticks took {took:?}");
     let ended = service.stop();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.took < Duration::from_secs(2), "{ended:?}");
-    assert_eq!(
-        lines.last().as_deref(),
-        Some(""),
-        "the stream ends after a whole chunk"
-    );
+    assert_eq!(lines.last().as_deref(), Some(""), "the stream ends after a whole chunk");
 }
 
 #[test]
@@ -187,11 +157,7 @@ fn the_health_check_follows_the_service() {
         let checked = run(STATS, arguments, &[("STATS_LISTEN", &address)]);
         assert!(checked.status.success(), "{checked:?}");
     }
-    let unwell = run(
-        STATS,
-        &["healthcheck", "/no-such"],
-        &[("STATS_LISTEN", &address)],
-    );
+    let unwell = run(STATS, &["healthcheck", "/no-such"], &[("STATS_LISTEN", &address)]);
     assert_eq!(unwell.status.code(), Some(1), "{unwell:?}");
     assert_eq!(service.stop().code, Some(0));
     let gone = run(STATS, &["healthcheck"], &[("STATS_LISTEN", &address)]);
@@ -200,18 +166,12 @@ fn the_health_check_follows_the_service() {
 
 #[test]
 fn wrong_settings_are_all_told_at_once_and_exit_64() {
-    let variables = [
-        ("STATS_LISTEN", "everywhere"),
-        ("STATS_PROC", "/no/such/folder"),
-    ];
+    let variables = [("STATS_LISTEN", "everywhere"), ("STATS_PROC", "/no/such/folder")];
     let refused = run(STATS, &[], &variables);
     let told = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(64));
     assert_eq!(told.lines().count(), 2, "{told}");
-    assert!(
-        told.contains("STATS_LISTEN") && told.contains("STATS_PROC"),
-        "{told}"
-    );
+    assert!(told.contains("STATS_LISTEN") && told.contains("STATS_PROC"), "{told}");
     assert_eq!(run(STATS, &["sevre"], &[]).status.code(), Some(64));
 }
 
@@ -222,8 +182,5 @@ fn a_taken_port_is_one_sentence_and_exit_1() {
     let refused = run(STATS, &[], &[("STATS_LISTEN", &address)]);
     let told = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(1));
-    assert_eq!(
-        told,
-        format!("stats: cannot listen on {address}: another process has this port\n")
-    );
+    assert_eq!(told, format!("stats: cannot listen on {address}: another process has this port\n"));
 }

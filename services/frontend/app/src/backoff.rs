@@ -26,10 +26,7 @@ mod tests {
     #[test]
     fn waits_double_up_to_the_limit() {
         let waits: Vec<_> = (0..8).map(|attempt| delay_ms(attempt, 1.0)).collect();
-        assert_eq!(
-            waits,
-            [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000]
-        );
+        assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000]);
         assert_eq!(delay_ms(u32::MAX, 1.0), 15_000);
     }
 
@@ -37,10 +34,6 @@ mod tests {
     fn chance_takes_away_up_to_half() {
         assert_eq!(delay_ms(1, 0.0), 500);
         assert_eq!(delay_ms(1, 0.5), 750);
-        assert_eq!(
-            delay_ms(1, f64::NAN),
-            0,
-            "no number is no wait, not a crash"
-        );
+        assert_eq!(delay_ms(1, f64::NAN), 0, "no number is no wait, not a crash");
     }
 }

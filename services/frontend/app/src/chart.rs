@@ -94,12 +94,7 @@ mod tests {
 
     /// A point so many seconds before the end.
     fn point(seconds: u64, cpu: f64) -> Point {
-        Point {
-            time_unix_ms: END - seconds * 1_000,
-            interval_ms: 1_000,
-            cpu: Some(cpu),
-            ram: None,
-        }
+        Point { time_unix_ms: END - seconds * 1_000, interval_ms: 1_000, cpu: Some(cpu), ram: None }
     }
 
     fn drawn(points: &[Point]) -> Paths {
@@ -115,12 +110,7 @@ mod tests {
 
     #[test]
     fn a_gap_begins_a_new_stroke() {
-        let paths = drawn(&[
-            point(5, 50.0),
-            point(4, 50.0),
-            point(1, 50.0),
-            point(0, 50.0),
-        ]);
+        let paths = drawn(&[point(5, 50.0), point(4, 50.0), point(1, 50.0), point(0, 50.0)]);
         assert_eq!(paths.line, "M5500 500L5600 500M5900 500L6000 500");
         assert_eq!(paths.area.matches('Z').count(), 2);
     }

@@ -29,10 +29,7 @@ pub(crate) fn sample(fields: &impl Fields) -> Option<Sample> {
         cpu_count: whole("cpu_count").and_then(|count| count.try_into().ok()),
         memory_total_bytes: whole("memory_total_bytes"),
         memory_used_bytes: whole("memory_used_bytes"),
-        load: load(0)
-            .zip(load(1))
-            .zip(load(2))
-            .map(|((one, five), fifteen)| [one, five, fifteen]),
+        load: load(0).zip(load(1)).zip(load(2)).map(|((one, five), fifteen)| [one, five, fifteen]),
         uptime_seconds: fields.number("uptime_seconds"),
     })
 }

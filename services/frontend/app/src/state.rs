@@ -130,11 +130,7 @@ impl Dashboard {
 impl Instance {
     fn new(latest: Sample, received_ms: f64) -> Self {
         let history = VecDeque::from([Point::of(&latest)]);
-        Self {
-            latest,
-            received_ms,
-            history,
-        }
+        Self { latest, received_ms, history }
     }
 
     /// A connection that was lost and found may repeat what is known already; that is no news.
@@ -149,10 +145,7 @@ impl Instance {
         }
         let horizon = point.time_unix_ms.saturating_sub(WINDOW_MS);
         while self.history.len() >= RING
-            || self
-                .history
-                .get(1)
-                .is_some_and(|second| second.time_unix_ms < horizon)
+            || self.history.get(1).is_some_and(|second| second.time_unix_ms < horizon)
         {
             self.history.pop_front();
         }
@@ -182,20 +175,14 @@ impl Point {
     pub(crate) fn follows_a_gap(&self, before: &Self) -> bool {
         // Timers are late by fractions of a tick; half a tick is no missing sample.
         let slack = self.interval_ms / 2;
-        self.time_unix_ms
-            .saturating_sub(self.interval_ms)
-            .saturating_sub(slack)
+        self.time_unix_ms.saturating_sub(self.interval_ms).saturating_sub(slack)
             > before.time_unix_ms
     }
 }
 
 /// A percentage that can be drawn, whatever came over the wire.
 pub(crate) fn percent(value: f64) -> f64 {
-    if value.is_finite() {
-        value.clamp(0.0, 100.0)
-    } else {
-        0.0
-    }
+    if value.is_finite() { value.clamp(0.0, 100.0) } else { 0.0 }
 }
 
 /// What a percentage means to an operator.
@@ -246,10 +233,7 @@ pub(crate) mod tests {
     fn live(samples: impl IntoIterator<Item = u64>) -> Dashboard {
         let mut dashboard = Dashboard::default();
         for sequence in samples {
-            dashboard.apply(
-                Event::Sample(sample("a", sequence)),
-                sequence as f64 * 1_000.0,
-            );
+            dashboard.apply(Event::Sample(sample("a", sequence)), sequence as f64 * 1_000.0);
         }
         dashboard
     }

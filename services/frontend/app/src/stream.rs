@@ -114,12 +114,8 @@ impl Stream {
         );
         // To come back to the page or to the network is a reason to try at once.
         let wake = function(&stream.on_event);
-        let _ = stream
-            .document
-            .add_event_listener_with_callback("visibilitychange", wake);
-        let _ = stream
-            .window
-            .add_event_listener_with_callback("online", wake);
+        let _ = stream.document.add_event_listener_with_callback("visibilitychange", wake);
+        let _ = stream.window.add_event_listener_with_callback("online", wake);
         Some(stream)
     }
 
@@ -198,10 +194,7 @@ impl Stream {
         let (link, interval) = {
             let dashboard = self.dashboard.borrow();
             let latest = dashboard.instance.as_ref().map(|instance| &instance.latest);
-            (
-                dashboard.link,
-                latest.map_or(0.0, |sample| sample.interval_ms as f64),
-            )
+            (dashboard.link, latest.map_or(0.0, |sample| sample.interval_ms as f64))
         };
         let patience = DEAD_AFTER_MS.max(interval * 4.0);
         let silence_ms = now - self.heard_ms.get();
@@ -234,10 +227,7 @@ impl Stream {
     /// A stream that was refused does not say why, an ordinary request does: 503 means "not yet".
     /// A sample that comes instead is as good as any.
     fn ask_why(&self) {
-        let (me, answer) = (
-            self.me.clone(),
-            self.window.fetch_with_str(&self.snapshot_url),
-        );
+        let (me, answer) = (self.me.clone(), self.window.fetch_with_str(&self.snapshot_url));
         spawn_local(async move {
             let event = event_of(JsFuture::from(answer).await).await;
             if let Some(stream) = me.upgrade() {
@@ -281,12 +271,8 @@ impl Drop for Stream {
             self.window.clear_interval_with_handle(ticker);
         }
         let wake = function(&self.on_event);
-        let _ = self
-            .document
-            .remove_event_listener_with_callback("visibilitychange", wake);
-        let _ = self
-            .window
-            .remove_event_listener_with_callback("online", wake);
+        let _ = self.document.remove_event_listener_with_callback("visibilitychange", wake);
+        let _ = self.window.remove_event_listener_with_callback("online", wake);
     }
 }
 

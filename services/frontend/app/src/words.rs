@@ -200,10 +200,7 @@ mod tests {
     #[test]
     fn cores_and_load_are_said_in_words() {
         let mut sample = sample("a", 1);
-        assert_eq!(
-            cpu_words(&sample),
-            "2 cores, load\u{2002}0.42\u{2002}0.30\u{2002}0.21"
-        );
+        assert_eq!(cpu_words(&sample), "2 cores, load\u{2002}0.42\u{2002}0.30\u{2002}0.21");
         sample.cpu_count = None;
         assert!(cpu_words(&sample).starts_with("load\u{2002}0.42"));
         sample.cpu_count = Some(1);

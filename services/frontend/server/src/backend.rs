@@ -41,10 +41,7 @@ impl Backend {
         well_formed.then(|| {
             let origin = format!("{scheme}://{authority}").to_ascii_lowercase();
             let path = uri.path().trim_end_matches('/');
-            Self {
-                url: format!("{origin}{path}"),
-                origin,
-            }
+            Self { url: format!("{origin}{path}"), origin }
         })
     }
 

@@ -40,10 +40,7 @@ async fn run(
     signal: impl Future<Output = ()>,
 ) -> Result<(), ListenError> {
     let listener = runtime::listen(process.listen)?;
-    let limits = Limits {
-        drain: process.drain,
-        ..Limits::default()
-    };
+    let limits = Limits { drain: process.drain, ..Limits::default() };
     #[cfg(feature = "dev")]
     if let Some(folder) = config.folder {
         dev::run(listener, folder, config.backend, limits, signal).await;

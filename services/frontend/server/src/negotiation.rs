@@ -82,11 +82,7 @@ fn quality(parameters: &str) -> u16 {
     reason = "the value is from 0 to 1000"
 )]
 fn thousandths(value: f32) -> u16 {
-    if (0.0..=1.0).contains(&value) {
-        (value * 1_000.0) as u16
-    } else {
-        0
-    }
+    if (0.0..=1.0).contains(&value) { (value * 1_000.0) as u16 } else { 0 }
 }
 
 /// Whether `If-None-Match` names `etag` (quotes included): the client has it already. The

@@ -21,19 +21,14 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const ASK_FIRST: &str = "no-cache";
 
 /// On every answer.
-const COMMON: [(HeaderName, &str); 2] = [
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
-];
+const COMMON: [(HeaderName, &str); 2] =
+    [(header::X_CONTENT_TYPE_OPTIONS, "nosniff"), (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin")];
 
 /// On every document, beside its policy.
 const DOCUMENT: [(HeaderName, &str); 3] = [
     (header::REFERRER_POLICY, "no-referrer"),
     (CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
-    (
-        PERMISSIONS_POLICY,
-        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    ),
+    (PERMISSIONS_POLICY, "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 ];
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
@@ -78,27 +73,17 @@ fn file(asset: &Asset, headers: &HeaderMap) -> Response<Full<Bytes>> {
         *place = form.encoding;
     }
     let chosen = choose(accept.as_deref(), &offered[..count]);
-    let Some(form) = asset
-        .forms
-        .iter()
-        .find(|form| Some(form.encoding) == chosen)
-    else {
-        let mut response = short(
-            StatusCode::NOT_ACCEPTABLE,
-            TEXT,
-            "there is br, gzip and identity\n",
-        );
+    let Some(form) = asset.forms.iter().find(|form| Some(form.encoding) == chosen) else {
+        let mut response =
+            short(StatusCode::NOT_ACCEPTABLE, TEXT, "there is br, gzip and identity\n");
         set(response.headers_mut(), header::VARY, "accept-encoding");
         return response;
     };
     let known = all_of(headers, &header::IF_NONE_MATCH);
     let etag = form.etag.to_str().unwrap_or_default();
     let is_known = known.is_some_and(|known| has_already(&known, etag));
-    let mut response = Response::new(Full::new(if is_known {
-        Bytes::new()
-    } else {
-        form.bytes.clone()
-    }));
+    let mut response =
+        Response::new(Full::new(if is_known { Bytes::new() } else { form.bytes.clone() }));
     let fields = response.headers_mut();
     fields.insert(header::ETAG, form.etag.clone());
     set(fields, header::VARY, "accept-encoding");
@@ -116,11 +101,8 @@ fn file(asset: &Asset, headers: &HeaderMap) -> Response<Full<Bytes>> {
 }
 
 fn not_allowed() -> Response<Full<Bytes>> {
-    let mut response = short(
-        StatusCode::METHOD_NOT_ALLOWED,
-        TEXT,
-        "this server can only be read from\n",
-    );
+    let mut response =
+        short(StatusCode::METHOD_NOT_ALLOWED, TEXT, "this server can only be read from\n");
     set(response.headers_mut(), header::ALLOW, "GET, HEAD");
     response
 }
@@ -143,9 +125,8 @@ fn protect(fields: &mut HeaderMap, site: &Site) {
     for (name, value) in COMMON {
         set(fields, name, value);
     }
-    let is_document = fields
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|content_type| content_type == HTML);
+    let is_document =
+        fields.get(header::CONTENT_TYPE).is_some_and(|content_type| content_type == HTML);
     if is_document {
         fields.insert(header::CONTENT_SECURITY_POLICY, site.policy().clone());
         for (name, value) in DOCUMENT {
@@ -169,10 +150,7 @@ fn set(fields: &mut HeaderMap, name: HeaderName, value: &'static str) {
 
 /// The value of a field that may be sent in several lines (RFC 9110, section 5.3).
 fn all_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let mut values = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+    let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let first = values.next()?.to_owned();
     Some(values.fold(first, |all, value| all + "," + value))
 }
@@ -238,9 +216,7 @@ mod tests {
         ] {
             let response = get(SCRIPT, &[(header::ACCEPT_ENCODING, accept)]);
             let fields = response.headers();
-            let named = fields
-                .get(header::CONTENT_ENCODING)
-                .map(|name| name.to_str().unwrap());
+            let named = fields.get(header::CONTENT_ENCODING).map(|name| name.to_str().unwrap());
             assert_eq!(named, encoding);
             assert_eq!(fields[header::ETAG], etag);
             assert_eq!(fields[header::VARY], "accept-encoding");
@@ -266,10 +242,7 @@ mod tests {
     #[tokio::test]
     async fn what_the_client_has_is_not_sent_again() {
         let accept = (header::ACCEPT_ENCODING, "br");
-        let response = get(
-            SCRIPT,
-            &[accept.clone(), (header::IF_NONE_MATCH, "W/\"a\", \"b\"")],
-        );
+        let response = get(SCRIPT, &[accept.clone(), (header::IF_NONE_MATCH, "W/\"a\", \"b\"")]);
         assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
         assert_eq!(response.headers()[header::ETAG], "\"b\"");
         assert_eq!(response.headers()[header::CACHE_CONTROL], FOR_EVER);
@@ -302,13 +275,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_path_has_a_page_that_nobody_keeps() {
-        for path in [
-            "/nowhere",
-            "/app.js",
-            "//",
-            "/../etc/passwd",
-            "/dev/reload.js",
-        ] {
+        for path in ["/nowhere", "/app.js", "//", "/../etc/passwd", "/dev/reload.js"] {
             let response = get(path, &[]);
             assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
             assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
@@ -330,14 +297,9 @@ mod tests {
     fn documents_carry_the_policy_and_everything_is_what_it_says() {
         for path in ["/", "/nowhere"] {
             let response = get(path, &[]);
-            let policy = response.headers()[header::CONTENT_SECURITY_POLICY]
-                .to_str()
-                .unwrap();
+            let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
             assert!(policy.starts_with("default-src 'none'; "), "{policy}");
-            assert!(
-                policy.contains("'wasm-unsafe-eval' 'sha256-x';"),
-                "{policy}"
-            );
+            assert!(policy.contains("'wasm-unsafe-eval' 'sha256-x';"), "{policy}");
             for (name, value) in DOCUMENT {
                 assert_eq!(response.headers()[name], value);
             }

@@ -59,12 +59,7 @@ impl Site {
     /// The files that are carried in the binary, for a page that asks `backend`.
     pub(crate) fn embedded(backend: &Backend) -> Self {
         let assets = embedded::ASSETS.iter().map(Asset::embedded).collect();
-        Self::new(
-            Asset::embedded(&embedded::INDEX),
-            assets,
-            embedded::SCRIPT_HASHES,
-            backend,
-        )
+        Self::new(Asset::embedded(&embedded::INDEX), assets, embedded::SCRIPT_HASHES, backend)
     }
 
     /// A page with its files, for `backend`. `script_hashes` are those of the page's inline
@@ -75,16 +70,8 @@ impl Site {
         script_hashes: &str,
         backend: &Backend,
     ) -> Self {
-        let index = if backend.is_same_origin() {
-            index
-        } else {
-            index.for_backend(backend)
-        };
-        Self {
-            index,
-            assets,
-            policy: policy(script_hashes, backend),
-        }
+        let index = if backend.is_same_origin() { index } else { index.for_backend(backend) };
+        Self { index, assets, policy: policy(script_hashes, backend) }
     }
 
     /// The file that `path` asks for.
@@ -114,14 +101,7 @@ impl Asset {
     /// A file in one form, as it is.
     pub(crate) fn plain(name: &str, bytes: Bytes, etag: &str) -> Self {
         let etag = HeaderValue::from_str(etag).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
-        Self::new(
-            name,
-            vec![Form {
-                encoding: Encoding::Identity,
-                bytes,
-                etag,
-            }],
-        )
+        Self::new(name, vec![Form { encoding: Encoding::Identity, bytes, etag }])
     }
 
     fn new(name: &str, forms: Vec<Form>) -> Self {
@@ -136,19 +116,12 @@ impl Asset {
     /// The page with the backend's address filled in. It is not compressed: a compressor would be
     /// more code than the few kilobytes are worth.
     fn for_backend(&self, backend: &Backend) -> Self {
-        let Some(form) = self
-            .forms
-            .iter()
-            .find(|form| form.encoding == Encoding::Identity)
-        else {
+        let Some(form) = self.forms.iter().find(|form| form.encoding == Encoding::Identity) else {
             return Self::plain("index.html", Bytes::new(), "\"\"");
         };
         let url = escaped(backend.url());
         let html = String::from_utf8_lossy(&form.bytes)
-            .replace(
-                BACKEND_META,
-                &BACKEND_META.replace("\"\"", &format!("\"{url}\"")),
-            )
+            .replace(BACKEND_META, &BACKEND_META.replace("\"\"", &format!("\"{url}\"")))
             .replace(STATS_LINK, &format!("href=\"{url}/stats\""));
         // The tag of the page as it was built, and one of what was filled in.
         let etag = form.etag.to_str().unwrap_or_default().trim_matches('"');
@@ -179,9 +152,7 @@ fn policy(script_hashes: &str, backend: &Backend) -> HeaderValue {
 
 /// Text as the value of an attribute in double quotes.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('"', "&quot;")
-        .replace('<', "&lt;")
+    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
 }
 
 #[cfg(test)]
@@ -221,9 +192,7 @@ mod tests {
         assert_ne!(index_of(&one).0.etag, index_of(&two).0.etag);
         assert_eq!(
             index_of(&one).0.etag,
-            index_of(&site(&Backend::parse("http://one/").unwrap()))
-                .0
-                .etag
+            index_of(&site(&Backend::parse("http://one/").unwrap())).0.etag
         );
     }
 

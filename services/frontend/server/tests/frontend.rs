@@ -48,9 +48,7 @@ impl Server {
                 }
             }
         });
-        let address = addresses
-            .recv_timeout(BOUND)
-            .expect("the server says where it listens");
+        let address = addresses.recv_timeout(BOUND).expect("the server says where it listens");
         Self { child, address }
     }
 
@@ -87,13 +85,7 @@ impl Server {
     fn end(mut self) -> (Option<i32>, Duration) {
         let begun = Instant::now();
         let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let code = wait(&mut self.child);
         (code, begun.elapsed())
     }
@@ -120,11 +112,7 @@ fn wait(child: &mut Child) -> Option<i32> {
 
 /// Runs the program to its end, which must come by itself.
 fn run(command: &mut Command) -> Output {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait(&mut child);
     child.wait_with_output().unwrap()
 }
@@ -137,10 +125,7 @@ struct Answer {
 
 impl Answer {
     fn parse(bytes: &[u8]) -> Self {
-        let end = bytes
-            .windows(4)
-            .position(|four| four == b"\r\n\r\n")
-            .expect("a whole head");
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head");
         let head = std::str::from_utf8(&bytes[..end]).unwrap();
         let (first, rest) = head.split_once("\r\n").unwrap();
         let fields = rest.split("\r\n").map(|line| {
@@ -168,14 +153,10 @@ impl Answer {
         match self.field("content-encoding") {
             "" => content.clone_from(&self.body),
             "br" => {
-                brotli::Decompressor::new(&self.body[..], 4096)
-                    .read_to_end(&mut content)
-                    .unwrap();
+                brotli::Decompressor::new(&self.body[..], 4096).read_to_end(&mut content).unwrap();
             }
             "gzip" => {
-                flate2::read::GzDecoder::new(&self.body[..])
-                    .read_to_end(&mut content)
-                    .unwrap();
+                flate2::read::GzDecoder::new(&self.body[..]).read_to_end(&mut content).unwrap();
             }
             other => panic!("{other} was not asked for"),
         }
@@ -194,10 +175,7 @@ fn every_file_is_the_same_in_every_encoding_and_never_larger() {
             let packed = server.get(&path, &[("accept-encoding", accept)]);
             assert_eq!(packed.status, 200, "{path}");
             assert_eq!(packed.field("vary"), "accept-encoding", "{path}");
-            assert_eq!(
-                packed.field("content-length"),
-                packed.body.len().to_string()
-            );
+            assert_eq!(packed.field("content-length"), packed.body.len().to_string());
             assert!(packed.body.len() <= plain.body.len(), "{path} {accept}");
             assert_eq!(packed.content(), plain.body, "{path} {accept}");
         }
@@ -209,11 +187,7 @@ fn names_with_a_hash_are_kept_and_the_page_is_asked_about() {
     let server = Server::start(&[]);
     for path in server.paths() {
         let answer = server.get(&path, &[]);
-        let expected = if path == "/" {
-            "no-cache"
-        } else {
-            "public, max-age=31536000, immutable"
-        };
+        let expected = if path == "/" { "no-cache" } else { "public, max-age=31536000, immutable" };
         assert_eq!(answer.field("cache-control"), expected, "{path}");
     }
 }
@@ -237,12 +211,7 @@ fn head_has_the_fields_of_get_and_no_body() {
     let (get, head) = (server.get("/", &[]), server.ask("HEAD", "/", &[]));
     assert_eq!(head.status, 200);
     assert!(head.body.is_empty());
-    for name in [
-        "content-length",
-        "content-type",
-        "etag",
-        "content-security-policy",
-    ] {
+    for name in ["content-length", "content-type", "etag", "content-security-policy"] {
         assert_eq!(head.field(name), get.field(name), "{name}");
     }
 }
@@ -250,12 +219,7 @@ fn head_has_the_fields_of_get_and_no_body() {
 #[test]
 fn unknown_paths_and_other_methods_are_refused() {
     let server = Server::start(&[]);
-    for path in [
-        "/nowhere",
-        "/../Cargo.toml",
-        "/%2e%2e/Cargo.toml",
-        "/dev/reload",
-    ] {
+    for path in ["/nowhere", "/../Cargo.toml", "/%2e%2e/Cargo.toml", "/dev/reload"] {
         let answer = server.get(path, &[]);
         assert_eq!(answer.status, 404, "{path}");
         assert_eq!(answer.field("cache-control"), "no-store");
@@ -272,21 +236,12 @@ fn the_page_is_held_to_its_policy() {
     let answer = server.get("/", &[("accept-encoding", "br")]);
     let policy = answer.field("content-security-policy");
     assert!(policy.starts_with("default-src 'none'; "), "{policy}");
-    assert!(
-        policy.contains("connect-src 'self' http://stats.example.org:8080;"),
-        "{policy}"
-    );
+    assert!(policy.contains("connect-src 'self' http://stats.example.org:8080;"), "{policy}");
     assert_eq!(answer.field("x-content-type-options"), "nosniff");
     assert_eq!(answer.field("content-encoding"), "");
     let page = answer.text();
-    assert!(
-        page.contains(r#"content="http://stats.example.org:8080">"#),
-        "{page}"
-    );
-    assert!(
-        page.contains(r#"href="http://stats.example.org:8080/stats""#),
-        "{page}"
-    );
+    assert!(page.contains(r#"content="http://stats.example.org:8080">"#), "{page}");
+    assert!(page.contains(r#"href="http://stats.example.org:8080/stats""#), "{page}");
 }
 
 #[test]
@@ -301,8 +256,7 @@ fn sigterm_ends_it_with_0_at_once() {
     let server = Server::start(&[]);
     // A browser keeps its connection open.
     let mut idle = TcpStream::connect(server.address).unwrap();
-    idle.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
-        .unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
     idle.read_exact(&mut [0; 12]).unwrap();
     let (code, time) = server.end();
     assert_eq!(code, Some(0));
@@ -311,12 +265,7 @@ fn sigterm_ends_it_with_0_at_once() {
 
 #[test]
 fn a_wrong_backend_is_one_sentence_and_64() {
-    for wrong in [
-        "stats:8080",
-        "ftp://stats",
-        "http://user@stats",
-        "http://stats/?a",
-    ] {
+    for wrong in ["stats:8080", "ftp://stats", "http://user@stats", "http://stats/?a"] {
         let output = run(&mut program(&[("BACKEND_SERVICE_URL", wrong)]));
         let complaint = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(64), "{complaint}");
@@ -343,9 +292,7 @@ fn the_health_check_is_0_while_the_server_runs_and_1_when_not() {
     let address = server.address.to_string();
     let check = || {
         let mut command = program(&[]);
-        run(command.arg("healthcheck").env("FRONTEND_LISTEN", &address))
-            .status
-            .code()
+        run(command.arg("healthcheck").env("FRONTEND_LISTEN", &address)).status.code()
     };
     assert_eq!(check(), Some(0));
     assert_eq!(server.end().0, Some(0));
@@ -392,16 +339,12 @@ mod dev {
     fn listen(server: &Server) -> impl Iterator<Item = String> + use<> {
         let mut stream = TcpStream::connect(server.address).unwrap();
         stream.set_read_timeout(Some(BOUND)).unwrap();
-        stream
-            .write_all(b"GET /dev/reload HTTP/1.1\r\nhost: test\r\n\r\n")
-            .unwrap();
+        stream.write_all(b"GET /dev/reload HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
         BufReader::new(stream).lines().map_while(Result::ok)
     }
 
     fn next_build(lines: &mut impl Iterator<Item = String>) -> String {
-        lines
-            .find(|line| line.starts_with("data: "))
-            .expect("the stream goes on")
+        lines.find(|line| line.starts_with("data: ")).expect("the stream goes on")
     }
 
     #[test]
@@ -419,10 +362,7 @@ mod dev {
         assert_eq!(server.get(&format!("/{script}"), &[]).text(), "1");
 
         let script = page.write_index(2);
-        assert!(
-            server.get("/", &[]).text().contains("being built"),
-            "half a page is none"
-        );
+        assert!(server.get("/", &[]).text().contains("being built"), "half a page is none");
         fs::write(page.0.join(script), "2").unwrap();
         assert_ne!(next_build(&mut lines), first);
     }

@@ -19,17 +19,7 @@ pub(crate) struct Cpu {
 pub(crate) fn parse(text: &str) -> Result<Cpu, ParseError> {
     let stats = KernelStats::from_buf_read(text.as_bytes(), &TICKS_ONLY)?;
     let online = u32::try_from(stats.cpu_time.len()).unwrap_or(u32::MAX);
-    let CpuTime {
-        user,
-        nice,
-        system,
-        idle,
-        iowait,
-        irq,
-        softirq,
-        steal,
-        ..
-    } = stats.total;
+    let CpuTime { user, nice, system, idle, iowait, irq, softirq, steal, .. } = stats.total;
     // Guest time is already inside user time; adding it would count twice.
     let work = [Some(user), Some(nice), Some(system), irq, softirq, steal];
     Ok(Cpu {
@@ -60,41 +50,20 @@ mod tests {
             "cpu  100 20 30 4000 50 6 7 8 0 0\ncpu0 50 10 15 2000 25 3 3 4 0 0\n\
              cpu3 50 10 15 2000 25 3 4 4 0 0\nintr 5 1 2\n{REST}"
         );
-        assert_eq!(
-            parse(&text),
-            Ok(Cpu {
-                busy: 171,
-                idle: 4050,
-                online: 2
-            })
-        );
+        assert_eq!(parse(&text), Ok(Cpu { busy: 171, idle: 4050, online: 2 }));
     }
 
     #[test]
     fn guest_time_is_not_counted_twice() {
         let text =
             format!("cpu  100 0 0 100 0 0 0 0 90 10\ncpu0 100 0 0 100 0 0 0 0 90 10\n{REST}");
-        assert_eq!(
-            parse(&text),
-            Ok(Cpu {
-                busy: 100,
-                idle: 100,
-                online: 1
-            })
-        );
+        assert_eq!(parse(&text), Ok(Cpu { busy: 100, idle: 100, online: 1 }));
     }
 
     #[test]
     fn an_old_kernel_with_four_columns_is_understood() {
         let text = format!("cpu  1 2 3 4\ncpu0 1 2 3 4\n{REST}");
-        assert_eq!(
-            parse(&text),
-            Ok(Cpu {
-                busy: 6,
-                idle: 4,
-                online: 1
-            })
-        );
+        assert_eq!(parse(&text), Ok(Cpu { busy: 6, idle: 4, online: 1 }));
     }
 
     #[test]

@@ -6,9 +6,7 @@ use super::ParseError;
 
 /// Parses the text of `/proc/loadavg`: the averages over 1, 5 and 15 minutes.
 pub(crate) fn parse(text: &str) -> Result<[f64; 3], ParseError> {
-    let LoadAverage {
-        one, five, fifteen, ..
-    } = LoadAverage::from_read(text.as_bytes())?;
+    let LoadAverage { one, five, fifteen, .. } = LoadAverage::from_read(text.as_bytes())?;
     // The kernel prints two decimals; widening from f32 would show its rounding.
     Ok([one, five, fifteen].map(|load| (f64::from(load) * 100.0).round() / 100.0))
 }
@@ -19,10 +17,7 @@ mod tests {
 
     #[test]
     fn the_three_averages_keep_their_two_decimals() {
-        assert_eq!(
-            parse("0.42 1.10 15.03 1/234 5678\n"),
-            Ok([0.42, 1.10, 15.03])
-        );
+        assert_eq!(parse("0.42 1.10 15.03 1/234 5678\n"), Ok([0.42, 1.10, 15.03]));
     }
 
     #[test]

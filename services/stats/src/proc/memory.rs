@@ -21,24 +21,16 @@ pub(crate) fn parse(text: &str) -> Result<Memory, ParseError> {
     // Kernels before 3.14 do not say what is available; this is what `free(1)` took then.
     let available_bytes = field("MemAvailable").or_else(|| {
         let reclaimable = [field("Buffers"), field("Cached"), field("SReclaimable")];
-        let sum = reclaimable
-            .into_iter()
-            .flatten()
-            .fold(field("MemFree")?, u64::saturating_add);
+        let sum = reclaimable.into_iter().flatten().fold(field("MemFree")?, u64::saturating_add);
         Some(sum.saturating_sub(field("Shmem").unwrap_or(0)))
     });
     let available_bytes = available_bytes.ok_or(ParseError::Missing("MemAvailable"))?;
     // Kernels have been seen to call more available than there is (memory hot-unplug).
-    Ok(Memory {
-        total_bytes,
-        available_bytes: available_bytes.min(total_bytes),
-    })
+    Ok(Memory { total_bytes, available_bytes: available_bytes.min(total_bytes) })
 }
 
 fn bytes_of(text: &str, name: &str) -> Option<u64> {
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
     kibibytes.checked_mul(1024)
 }
@@ -50,10 +42,7 @@ mod tests {
     #[test]
     fn available_memory_is_what_the_kernel_says() {
         let text = "MemTotal:       16384 kB\nMemFree:         100 kB\nMemAvailable:    4096 kB\n";
-        let expected = Memory {
-            total_bytes: 16384 * 1024,
-            available_bytes: 4096 * 1024,
-        };
+        let expected = Memory { total_bytes: 16384 * 1024, available_bytes: 4096 * 1024 };
         assert_eq!(parse(text), Ok(expected));
     }
 
@@ -73,14 +62,8 @@ mod tests {
     #[test]
     fn a_missing_or_odd_field_is_named() {
         assert_eq!(parse(""), Err(ParseError::Missing("MemTotal")));
-        assert_eq!(
-            parse("MemTotal: 1 kB"),
-            Err(ParseError::Missing("MemAvailable"))
-        );
-        assert_eq!(
-            parse("MemTotal: many kB"),
-            Err(ParseError::Missing("MemTotal"))
-        );
+        assert_eq!(parse("MemTotal: 1 kB"), Err(ParseError::Missing("MemAvailable")));
+        assert_eq!(parse("MemTotal: many kB"), Err(ParseError::Missing("MemTotal")));
         let too_large = format!("MemTotal: {} kB", u64::MAX);
         assert_eq!(parse(&too_large), Err(ParseError::Missing("MemTotal")));
     }

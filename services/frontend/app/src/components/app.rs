@@ -85,9 +85,5 @@ fn trend_of(instance: &Instance, age_ms: f64, value: fn(&Point) -> Option<f64>) 
         reason = "a negative lateness is none, and the cast saturates"
     )]
     let late = if late > 0.0 { age_ms as u64 } else { 0 };
-    paths(
-        instance.history(),
-        value,
-        instance.latest.time_unix_ms.saturating_add(late),
-    )
+    paths(instance.history(), value, instance.latest.time_unix_ms.saturating_add(late))
 }

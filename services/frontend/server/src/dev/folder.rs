@@ -36,10 +36,7 @@ impl Folder {
         let page = self.index();
         let build = page.as_ref().map(hash_of).unwrap_or_default();
         let html = with_reload(page.as_deref().unwrap_or(BUILDING), build);
-        let hashes: Vec<_> = page::inline_scripts(&html)
-            .into_iter()
-            .map(script_hash)
-            .collect();
+        let hashes: Vec<_> = page::inline_scripts(&html).into_iter().map(script_hash).collect();
         let hashes = hashes.join(" ");
         let index = Asset::plain("index.html", html.into(), &format!("\"{build:016x}\""));
         let assets = self.file(path).into_iter().collect();
@@ -50,9 +47,7 @@ impl Folder {
     fn index(&self) -> Option<String> {
         let html = fs::read_to_string(self.folder.join("index.html")).ok()?;
         let is_whole = html.contains("</html>")
-            && page::files(&html)
-                .into_iter()
-                .all(|name| is_filled(&self.folder.join(name)));
+            && page::files(&html).into_iter().all(|name| is_filled(&self.folder.join(name)));
         is_whole.then_some(html)
     }
 
@@ -106,10 +101,7 @@ mod tests {
             let name = format!("frontend-dev-{}-{number}", std::process::id());
             let folder = std::env::temp_dir().join(name);
             fs::create_dir_all(&folder).unwrap();
-            Self(Folder {
-                folder,
-                backend: Backend::default(),
-            })
+            Self(Folder { folder, backend: Backend::default() })
         }
 
         fn write(&self, name: &str, content: &str) {
@@ -147,10 +139,7 @@ mod tests {
     fn until_there_is_a_page_another_waits_for_it() {
         let scratch = Scratch::new();
         let html = text_of(&scratch.0.site("/"), "/").unwrap();
-        assert!(
-            html.contains("being built") && html.contains(SCRIPT_PATH),
-            "{html}"
-        );
+        assert!(html.contains("being built") && html.contains(SCRIPT_PATH), "{html}");
     }
 
     #[test]
@@ -160,10 +149,7 @@ mod tests {
         scratch.write("app-0123456789abcdef.js", "1");
         let html = text_of(&scratch.0.site("/"), "/").unwrap();
         let build = scratch.0.build().unwrap();
-        assert!(
-            html.contains(&format!("data-build=\"{build:016x}\"></script></head>")),
-            "{html}"
-        );
+        assert!(html.contains(&format!("data-build=\"{build:016x}\"></script></head>")), "{html}");
     }
 
     #[test]
@@ -174,14 +160,7 @@ mod tests {
         let found = |path| text_of(&scratch.0.site(path), path);
         assert_eq!(found("/styles.css").as_deref(), Some("a{}"));
         assert!(found(SCRIPT_PATH).is_some());
-        for path in [
-            "/../styles.css",
-            "/..",
-            "/.hidden",
-            "//etc/passwd",
-            "/%2e%2e/x",
-            "/a/../b",
-        ] {
+        for path in ["/../styles.css", "/..", "/.hidden", "//etc/passwd", "/%2e%2e/x", "/a/../b"] {
             assert_eq!(found(path), None, "{path}");
         }
     }

@@ -54,10 +54,7 @@ enum News {
 
 impl Default for Reload {
     fn default() -> Self {
-        Self {
-            news: watch::Sender::new(News::Unknown),
-            is_watching: AtomicBool::new(false),
-        }
+        Self { news: watch::Sender::new(News::Unknown), is_watching: AtomicBool::new(false) }
     }
 }
 
@@ -72,20 +69,13 @@ impl Reload {
         }
         let frames = stream::unfold(Some((listener, true)), |state| async {
             let (mut listener, is_new) = state?;
-            let text = if is_new {
-                Some(GREETING.into())
-            } else {
-                next(&mut listener).await
-            };
+            let text = if is_new { Some(GREETING.into()) } else { next(&mut listener).await };
             let frame = Frame::data(Bytes::from(text?));
             Some((Ok::<_, Infallible>(frame), Some((listener, false))))
         });
         let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
         let fields = response.headers_mut();
-        fields.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/event-stream"),
-        );
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }

@@ -113,19 +113,21 @@ def run(
     quiet: bool = False,
     **variables: str,
 ) -> None:
-    """Run one build command with its own progress on the terminal."""
+    """Run one build command with its own progress on the terminal, or quietly unless it fails."""
     begun = time.monotonic()
     print(f"build: {what}", flush=True)
-    output = subprocess.DEVNULL if quiet else None
+    output = subprocess.PIPE if quiet else None
     environment = {**toolchain.environment(), "CARGO_TARGET_DIR": str(TARGET), **variables}
     try:
-        code = subprocess.run(
-            command, cwd=cwd, env=environment, stdout=output, timeout=bound
-        ).returncode
+        done = subprocess.run(
+            command, cwd=cwd, env=environment, stdout=output, stderr=output, timeout=bound
+        )
     except subprocess.TimeoutExpired:
         raise BuildError(f"{what}: not done after {bound} s") from None
-    if code:
-        raise BuildError(f"{what}: {command[0]} ended with exit code {code}")
+    if done.returncode:
+        for text in filter(None, (done.stdout, done.stderr)):
+            sys.stderr.write(text.decode("utf-8", "replace"))
+        raise BuildError(f"{what}: {command[0]} ended with exit code {done.returncode}")
     print(f"build: {what} done in {time.monotonic() - begun:.1f} s", flush=True)
 
 

@@ -187,7 +187,11 @@ def steps(groups: list[str]) -> list[Step]:
             "python",
             "zig, cargo-zigbuild and cmake from PyPI",
             "about 1 min",
-            lambda: (content("requirements.txt"), ROOT, identity(PYTHON / "bin" / "python")),
+            lambda: (
+                content("requirements.txt"),
+                (ZIG, WASM_LD),
+                (ROOT, identity(PYTHON / "bin" / "python")),
+            ),
             python_packages,
         ),
         Step(
@@ -267,7 +271,7 @@ def python_packages(job: Job) -> None:
         [str(python), "-c", "import ziglang; print(ziglang.__path__[0])"], LOCAL
     ).strip()
     script(BIN / "zig", ZIG.format(zig=shlex.quote(package + "/zig")))
-    script(BIN / "wasm-ld", f'exec {shlex.quote(package + "/zig")} wasm-ld "$@"\n')
+    script(BIN / "wasm-ld", WASM_LD.format(zig=shlex.quote(package + "/zig")))
 
 
 # zig compiles a C library of its own, half a minute of work, for every set of processor
@@ -288,6 +292,12 @@ case " $* " in
         ;;
 esac
 exec {zig} "$@"
+"""
+
+# rustc tells every lld its flavour; zig's has it in its name and knows no such option.
+WASM_LD = """\
+[ "$1" = -flavor ] && shift 2
+exec {zig} wasm-ld "$@"
 """
 
 

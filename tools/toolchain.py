@@ -118,6 +118,10 @@ def environment_for(chosen: str) -> dict[str, str]:
     variables["ZIG_GLOBAL_CACHE_DIR"] = variables["ZIG_LOCAL_CACHE_DIR"] = str(
         TOOLS / "cache" / "zig"
     )
+    # Ours links faster (see ZIG in install.py), but cargo-zigbuild first asks
+    # Python for the wheel's own zig: let that question fail.
+    variables["CARGO_ZIGBUILD_PYTHON_PATH"] = "false"
+    variables["CARGO_ZIGBUILD_ZIG_PATH"] = str(BIN / "zig")
     variables["CARGO_ZIGBUILD_CACHE_DIR"] = str(TOOLS / "cache" / "zigbuild")
     variables["PLAYWRIGHT_BROWSERS_PATH"] = str(TOOLS / "browser")
     return variables

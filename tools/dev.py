@@ -30,8 +30,9 @@ Snapshot = dict
 
 
 def main() -> int:
-    # `kill` and a closed terminal end it as Ctrl-C does.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # `kill` and a closed terminal end it as Ctrl-C does; and a shell that started it in the
+    # background had SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
     running = logs = None
     try:

@@ -46,11 +46,12 @@ def page_at(chromium, base_url):
             lambda message: message.type in ("error", "warning") and complaints.append(message.text),
         )
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "requestfailed",
-            # Leaving the page ends its event stream.
-            lambda asked: "stream" in asked.url or complaints.append(f"failed: {asked.url}"),
-        )
+        # Leaving the page ends its event stream, and a browser without JavaScript drops scripts.
+        if options.get("java_script_enabled", True):
+            page.on(
+                "requestfailed",
+                lambda asked: "stream" in asked.url or complaints.append(f"failed: {asked.url}"),
+            )
         page.goto(base_url + path)
         return page
 

@@ -34,6 +34,9 @@ def main() -> int:
             run([sys.executable, "tools/check.py"], bound=CARGO_TEST_SECONDS)
         with step("unit and integration tests", times):
             run(["cargo", "test", "--workspace", "--locked"], bound=CARGO_TEST_SECONDS)
+        with step("tests of the development server", times):
+            development = ["--package", "frontend", "--features", "dev"]
+            run(["cargo", "test", "--locked", *development], bound=CARGO_TEST_SECONDS)
         with step("release build", times):
             build.build(build.RELEASE)
         kinds = ["processes"]
@@ -75,6 +78,9 @@ def system(kind: str) -> None:
         options += ["--binaries", str(build.TARGET / toolchain.musl_target() / build.RELEASE)]
         if kind == "containers":
             options += ["--images", "latest"]
+        elif toolchain.engine():
+            # They were tested with the containers; without an engine they are skipped aloud.
+            options += ["--ignore", "e2e/test_images.py"]
         python = str(toolchain.PYTHON / "bin" / "python")
         run([python, "-m", "pytest", "-q", "-rs", "e2e", *options], bound=E2E_SECONDS)
     except TestsFailed:

@@ -27,7 +27,7 @@ ALLOWED = {
     "harness": set(),
     "stats": {"wire", "runtime", "serve"},
     "frontend": {"runtime", "serve"},
-    "gateway": {"runtime"},
+    "gateway": {"runtime", "serve"},
     "app": {"wire"},
 }
 # In tests only.

@@ -9,23 +9,26 @@
     reason = "a failed expectation is the test's failure"
 )]
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// No wait in a test is longer; a loaded machine with two cores stays well below it.
-pub const BOUND: Duration = Duration::from_secs(15);
+pub const BOUND: Duration = Duration::from_secs(10);
 
 /// A running service; killed when it is dropped.
 pub struct Service {
     child: Child,
     /// Where it listens.
     pub address: SocketAddr,
-    log: Receiver<String>,
+    lines: Receiver<String>,
+    /// The lines that were received.
+    log: Vec<String>,
+    /// When SIGTERM was sent.
+    told: Option<Instant>,
 }
 
 /// How a service ended.
@@ -35,8 +38,14 @@ pub struct Ended {
     pub code: Option<i32>,
     /// The time from the signal to the end.
     pub took: Duration,
-    /// The log lines that nobody had read yet.
-    pub log: Vec<String>,
+    /// All that it logged.
+    pub log: String,
+}
+
+/// A connection to a service. It is kept open, for one request after the other.
+pub struct Connection {
+    /// What the service sends.
+    pub reader: BufReader<TcpStream>,
 }
 
 /// An HTTP answer, body and all.
@@ -44,9 +53,9 @@ pub struct Ended {
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// The header fields; names in lower case.
-    pub headers: BTreeMap<String, String>,
-    /// The body as it came (an identity body of a closed connection).
+    /// The status line and the header fields, to the empty line that ends them.
+    pub head: String,
+    /// The body as it came: with its content encoding.
     pub body: Vec<u8>,
 }
 
@@ -61,74 +70,93 @@ impl Service {
             .spawn()
             .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (lines, log) = channel();
+        let (sender, lines) = channel();
+        // It reads on to the end, so that the service never waits for its reader.
         thread::spawn(move || {
             // The test may have ended first; then nobody wants the line.
-            stdout.lines().map_while(Result::ok).for_each(|line| drop(lines.send(line)));
+            stdout.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
-        let mut service = Self { child, address: ([0, 0, 0, 0], 0).into(), log };
+        let address = ([0, 0, 0, 0], 0).into();
+        let mut service = Self { child, address, lines, log: Vec::new(), told: None };
         let listening = service.log_line("listening");
         service.address = listening["address"].as_str().unwrap().parse().unwrap();
         service
     }
 
-    /// Waits for the log line with this message.
-    pub fn log_line(&self, message: &str) -> serde_json::Value {
+    /// The first log line with this message: one so far, or the next to come.
+    pub fn log_line(&mut self, message: &str) -> serde_json::Value {
         let deadline = Instant::now() + BOUND;
+        let mut index = 0;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.log.recv_timeout(left) {
-                Ok(line) => {
-                    let line: serde_json::Value =
-                        serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
-                    if line["message"] == message {
-                        return line;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => panic!("no {message:?} in the log in time"),
-                Err(RecvTimeoutError::Disconnected) => panic!("ended without {message:?}"),
+            if index == self.log.len() {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let next = self.lines.recv_timeout(left);
+                let line = next.unwrap_or_else(|why| panic!("no {message:?} in the log: {why:?}"));
+                self.log.push(line);
             }
+            let line = &self.log[index];
+            let line: serde_json::Value =
+                serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+            if line["message"] == message {
+                return line;
+            }
+            index += 1;
         }
     }
 
     /// A connection to the service.
-    pub fn connect(&self) -> TcpStream {
+    pub fn connect(&self) -> Connection {
         let stream = TcpStream::connect_timeout(&self.address, BOUND).unwrap();
         stream.set_read_timeout(Some(BOUND)).unwrap();
-        stream
+        Connection { reader: BufReader::new(stream) }
     }
 
     /// `GET path` on a connection of its own.
     pub fn get(&self, path: &str) -> Answer {
-        self.send(&format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"))
+        self.ask("GET", path, &[])
     }
 
-    /// Sends these bytes on a connection of their own and reads until the service closes it.
-    pub fn send(&self, request: &str) -> Answer {
-        let mut stream = self.connect();
-        stream.write_all(request.as_bytes()).unwrap();
-        Answer::read(stream)
+    /// Asks with these fields on a connection of its own, and reads until the service closes it: a
+    /// byte more than announced is part of the body.
+    pub fn ask(&self, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let fields: String =
+            fields.iter().flat_map(|(name, value)| [*name, ": ", *value, "\r\n"]).collect();
+        let mut connection = self.connect();
+        connection.send(&format!(
+            "{method} {path} HTTP/1.1\r\nhost: test\r\n{fields}connection: close\r\n\r\n"
+        ));
+        let mut answer = connection.head();
+        let rest = connection.reader.read_to_end(&mut answer.body);
+        rest.expect("the service closes in time");
+        answer
+    }
+
+    /// `GET path`, line by line as the answer comes: its head, its chunks and their sizes.
+    pub fn stream(&self, path: &str) -> impl Iterator<Item = String> + use<> {
+        let mut connection = self.connect();
+        connection.send(&format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"));
+        connection.reader.lines().map(|line| line.expect("the stream goes on in time"))
     }
 
     /// Sends SIGTERM.
-    pub fn terminate(&self) {
+    pub fn terminate(&mut self) {
+        self.told = Some(Instant::now());
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 
+    /// Waits for the end, after [`Self::terminate`].
+    pub fn end(mut self) -> Ended {
+        let told = self.told.expect("only a service that was told to end is waited for");
+        let code = wait(&mut self.child).expect("it ends on SIGTERM").code();
+        self.log.extend(self.lines.iter());
+        Ended { code, took: told.elapsed(), log: self.log.join("\n") }
+    }
+
     /// Sends SIGTERM and waits for the end.
     pub fn stop(mut self) -> Ended {
-        let begun = Instant::now();
         self.terminate();
-        let code = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status.code();
-            }
-            assert!(begun.elapsed() < BOUND, "did not end on SIGTERM");
-            thread::sleep(Duration::from_millis(5));
-        };
-        let took = begun.elapsed();
-        Ended { code, took, log: self.log.iter().collect() }
+        self.end()
     }
 }
 
@@ -140,21 +168,51 @@ impl Drop for Service {
     }
 }
 
-impl Answer {
-    /// Reads an answer until the other side closes.
-    pub fn read(mut stream: impl Read) -> Self {
+impl Connection {
+    /// Sends these bytes.
+    pub fn send(&mut self, request: &str) {
+        // A service that has already refused may have closed; its answer can still be read.
+        let _ = self.reader.get_mut().write_all(request.as_bytes());
+    }
+
+    /// The next answer, with a body of the length that it announces, or less when the service
+    /// closes before that.
+    pub fn answer(&mut self) -> Answer {
+        let mut answer = self.head();
+        let length = answer.field("content-length").map_or(0, |length| length.parse().unwrap());
+        self.reader.by_ref().take(length).read_to_end(&mut answer.body).unwrap();
+        answer
+    }
+
+    /// Reads until what came ends with this.
+    pub fn read_until(&mut self, end: &str) {
+        let begun = Instant::now();
         let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).expect("the service closes in time");
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
-        let end = end.unwrap_or_else(|| panic!("no head: {:?}", String::from_utf8_lossy(&bytes)));
-        let head = std::str::from_utf8(&bytes[..end]).unwrap();
-        let mut lines = head.split("\r\n");
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let headers = lines
-            .map(|line| line.split_once(':').unwrap())
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-            .collect();
-        Self { status, headers, body: bytes[end + 4..].to_vec() }
+        while !bytes.ends_with(end.as_bytes()) {
+            assert!(begun.elapsed() < BOUND, "no {end:?} in time");
+            let mut byte = [0];
+            self.reader.read_exact(&mut byte).unwrap();
+            bytes.extend(byte);
+        }
+    }
+
+    /// Whether the service closes the connection and sends nothing more.
+    pub fn is_closed(&mut self) -> bool {
+        matches!(self.reader.read(&mut [0]), Ok(0))
+    }
+
+    /// The next answer, without its body.
+    fn head(&mut self) -> Answer {
+        let head = read_head(&mut self.reader).expect("an answer");
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head, body: Vec::new() }
+    }
+}
+
+impl Answer {
+    /// The value of this header field, the first one if there are several.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        fields(&self.head, name).first().copied()
     }
 
     /// The body as text.
@@ -168,6 +226,29 @@ impl Answer {
     }
 }
 
+/// Reads the head of a request or an answer, with the empty line that ends it; none when the other
+/// side closes before that.
+pub fn read_head(reader: &mut impl BufRead) -> Option<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        match reader.read_line(&mut head) {
+            Ok(0) | Err(_) => return None,
+            Ok(_) => {}
+        }
+    }
+    Some(head)
+}
+
+/// The values of this header field, in a message that begins with its head.
+pub fn fields<'a>(message: &'a str, name: &str) -> Vec<&'a str> {
+    let lines = message.lines().skip(1).take_while(|line| !line.is_empty());
+    lines
+        .map(|line| line.split_once(": ").unwrap_or_else(|| panic!("not a field: {line}")))
+        .filter(|(field, _)| field.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
+        .collect()
+}
+
 /// Runs `program` to its end, with these variables and nothing else in its environment.
 pub fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut child = command(program, arguments, variables)
@@ -175,15 +256,23 @@ pub fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Out
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    if wait(&mut child).is_none() {
+        child.kill().unwrap();
+        panic!("{program} {arguments:?} did not end by itself");
+    }
+    child.wait_with_output().unwrap()
+}
+
+/// How the process ended, or none when it does not.
+fn wait(child: &mut Child) -> Option<ExitStatus> {
     let begun = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if begun.elapsed() > BOUND {
-            child.kill().unwrap();
-            panic!("{program} {arguments:?} did not end by itself");
+    while begun.elapsed() < BOUND {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
         }
         thread::sleep(Duration::from_millis(5));
     }
-    child.wait_with_output().unwrap()
+    None
 }
 
 fn command(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Command {

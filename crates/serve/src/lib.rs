@@ -1,11 +1,11 @@
 //! One hyper accept loop for HTTP/1.1: so many connections at once, so long for a request's head,
 //! so long to drain. It reads neither environment nor signals; both are parameters.
 
+mod acceptor;
+
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
-use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -14,15 +14,16 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+pub use acceptor::{Acceptor, Place, Places};
 
 /// How much the loop takes on at once, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Connections at once; more of them wait in the kernel's backlog.
-    pub connections: usize,
+    pub connections: u32,
     /// Time from the end of the last answer to the end of the next request's head. It is the
     /// keep-alive time as well, so it must be longer than that of the clients' pools (the
     /// gateway's: 20 s), or they use a connection at the moment it closes.
@@ -57,9 +58,6 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// Fields a request's head may have; hyper answers 431 above it.
 const HEAD_FIELDS: usize = 64;
 
-/// How long to let others close their files when the process has none left (`accept(2)`, EMFILE).
-const NO_FILES_PAUSE: Duration = Duration::from_millis(100);
-
 /// Accepts connections and hands their requests to `handler`, until `shutdown` resolves; then
 /// closes idle connections, waits for the others at most `limits.drain`, and returns.
 pub async fn run<H, F, B>(
@@ -80,28 +78,14 @@ where
         .header_read_timeout(limits.request_head)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEAD_FIELDS);
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let acceptor = Acceptor::new(listener, limits.connections);
+    let places = acceptor.places();
     let graceful = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let accepted = async {
-            // The semaphore is never closed, so there always is a place in the end.
-            let place = places.clone().acquire_owned().await.ok();
-            (listener.accept().await, place)
-        };
-        let (accepted, place) = tokio::select! {
+        let (stream, _, place) = tokio::select! {
             () = &mut shutdown => break,
-            accepted = accepted => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                pause_after(&error).await;
-                continue;
-            }
-        };
-        let Some(stream) = prepared(stream) else {
-            continue;
+            accepted = acceptor.accept() => accepted,
         };
         let handler = handler.clone();
         let service = service_fn(move |request| {
@@ -117,31 +101,11 @@ where
             drop(place);
         });
     }
-    drop(listener);
-    let open = graceful.count();
+    drop(acceptor);
     if timeout(limits.drain, graceful.shutdown()).await.is_ok() {
         return Drained::Complete;
     }
-    let left = (limits.connections - places.available_permits()).min(open);
+    let left = places.taken();
     tracing::warn!(connections = left, "drain time is up, cutting off");
     Drained::CutOff(left)
-}
-
-/// Small answers go out at once instead of waiting for the client's acknowledgement.
-fn prepared(stream: TcpStream) -> Option<TcpStream> {
-    match stream.set_nodelay(true) {
-        Ok(()) => Some(stream),
-        // The peer is gone already.
-        Err(_) => None,
-    }
-}
-
-/// A connection that was reset before it was accepted is nobody's fault; without file descriptors
-/// the same error would come back at once and burn a core.
-async fn pause_after(error: &io::Error) {
-    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-        return;
-    }
-    tracing::warn!(%error, "cannot accept a connection");
-    sleep(NO_FILES_PAUSE).await;
 }

@@ -3,7 +3,6 @@
 //! time.
 
 use std::future::Future;
-use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,9 +12,10 @@ use pingora::apps::{HttpPersistentSettings, HttpServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
+use serve::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::client::Client;
 
@@ -26,9 +26,6 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long a connection may be idle between requests, and before the first. Longer than the 60 s
 /// of AWS's load balancer, which answers 502 when it uses a connection that is just closing.
 const IDLE_TIME: Duration = Duration::from_secs(75);
-
-/// How long to let others close their files when the process has none left (`accept(2)`, EMFILE).
-const NO_FILES_PAUSE: Duration = Duration::from_millis(100);
 
 /// Set once a request's head is complete. Goes with each request as pingora's connection context,
 /// because pingora hands that over at exactly this moment.
@@ -54,36 +51,26 @@ pub(crate) async fn run<A>(
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let places = Arc::new(Semaphore::new(connections as usize));
+    let acceptor = Acceptor::new(listener, connections);
+    let places = acceptor.places();
     let (closing, watch) = watch::channel(false);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let accepted = async {
-            // The semaphore is never closed, so there always is a place in the end.
-            let place = places.clone().acquire_owned().await.ok();
-            (listener.accept().await, place)
-        };
-        let (accepted, place) = tokio::select! {
+        let (stream, peer, place) = tokio::select! {
             () = &mut shutdown => break,
-            accepted = accepted => accepted,
+            accepted = acceptor.accept() => accepted,
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                let conversation = converse(app.clone(), stream, peer, watch.clone());
-                tokio::spawn(async move {
-                    conversation.await;
-                    drop(place);
-                });
-            }
-            Err(error) => pause_after(&error).await,
-        }
+        let conversation = converse(app.clone(), stream, peer, watch.clone());
+        tokio::spawn(async move {
+            conversation.await;
+            drop(place);
+        });
     }
-    drop(listener);
+    drop(acceptor);
     app.http_cleanup().await;
     closing.send_replace(true);
-    if timeout(drain, places.acquire_many(connections)).await.is_err() {
-        let open = connections as usize - places.available_permits();
-        tracing::warn!(connections = open, "drain time is up, cutting off");
+    if timeout(drain, places.all_free()).await.is_err() {
+        tracing::warn!(connections = places.taken(), "drain time is up, cutting off");
     }
 }
 
@@ -92,10 +79,7 @@ async fn converse<A>(app: Arc<A>, stream: TcpStream, peer: SocketAddr, mut closi
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let Ok(client) = Client::new(stream, peer) else {
-        return;
-    };
-    let mut client = Box::new(client);
+    let mut client = Box::new(Client::new(stream, peer));
     let mut settings: Option<HttpPersistentSettings> = None;
     loop {
         let spoke = tokio::select! {
@@ -133,16 +117,6 @@ where
     }
 }
 
-/// A connection that was reset before it was accepted is nobody's fault; without file descriptors
-/// the same error would come back at once and burn a core.
-async fn pause_after(error: &io::Error) {
-    if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) {
-        return;
-    }
-    tracing::warn!(%error, "cannot accept a connection");
-    sleep(NO_FILES_PAUSE).await;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,7 +125,7 @@ mod tests {
     use std::future::pending;
     use std::net::Ipv4Addr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::time::Instant;
+    use tokio::time::{Instant, sleep};
 
     /// Reads one head, then takes a minute, then closes.
     struct Slow;

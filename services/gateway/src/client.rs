@@ -33,19 +33,15 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Small answers go out at once instead of waiting for the client's acknowledgement.
-    ///
-    /// # Errors
-    /// When the peer is gone already.
-    pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
+    /// The connection with `peer`.
+    pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> Self {
         let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
         // A new cell takes its first value.
         let _ = digest.peer_addr.set(Some(PeerAddress::Inet(peer)));
-        Ok(Self {
+        Self {
             stream: BufStream::with_capacity(BUFFER_BYTES, BUFFER_BYTES, stream),
             digest: Arc::new(digest),
-        })
+        }
     }
 
     /// Waits until there is something to read. False when the client has closed.

@@ -1,26 +1,22 @@
 //! The real binary between raw sockets: what it passes on, what it refuses, how it fails and how
 //! it ends.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "in tests a failed unwrap is the test's failure"
-)]
+#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// No single step of a test takes longer, or it has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
+use harness::{Answer, BOUND, Service, fields, read_head, run};
+
+const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
 #[test]
 fn stats_goes_to_stats_and_the_rest_to_the_frontend() {
-    let gateway = Gateway::between(echo("stats"), echo("frontend"));
+    let gateway = between(echo("stats"), echo("frontend"));
     for (path, upstream) in [
         ("/stats", "stats"),
         ("/stats/stream?x=1", "stats"),
@@ -28,36 +24,37 @@ fn stats_goes_to_stats_and_the_rest_to_the_frontend() {
         ("/statsfoo", "frontend"),
         ("/assets/app.js", "frontend"),
     ] {
-        let answer = gateway.get(path);
+        let answer = get(&gateway, path);
         assert_eq!((answer.status, answer.field("from")), (200, Some(upstream)), "{path}");
-        let asked = answer.body.lines().next().unwrap();
+        let asked = answer.text().lines().next().unwrap();
         assert_eq!(asked, format!("GET {path} HTTP/1.1"));
     }
 }
 
 #[test]
 fn method_query_body_and_host_pass_unchanged() {
-    let gateway = Gateway::between(echo("stats"), echo("frontend"));
-    let answer = gateway.ask(
+    let gateway = between(echo("stats"), echo("frontend"));
+    let answer = ask(
+        &gateway,
         "POST /form?a=b%20c&d HTTP/1.1\r\nHost: example.org:3050\r\nContent-Length: 5\r\n\r\nhello",
     );
     assert_eq!(answer.status, 200);
-    assert!(answer.body.starts_with("POST /form?a=b%20c&d HTTP/1.1\r\n"), "{}", answer.body);
-    assert_eq!(answer.echoed("host"), ["example.org:3050"]);
-    assert!(answer.body.ends_with("\r\n\r\nhello"), "{}", answer.body);
+    assert!(answer.text().starts_with("POST /form?a=b%20c&d HTTP/1.1\r\n"), "{}", answer.text());
+    assert_eq!(echoed(&answer, "host"), ["example.org:3050"]);
+    assert!(answer.text().ends_with("\r\n\r\nhello"), "{}", answer.text());
 }
 
 #[test]
 fn an_escaped_path_is_routed_and_passed_on_as_what_it_means() {
-    let gateway = Gateway::between(echo("stats"), echo("frontend"));
-    let answer = gateway.get("/%73tats?q=%73");
+    let gateway = between(echo("stats"), echo("frontend"));
+    let answer = get(&gateway, "/%73tats?q=%73");
     assert_eq!(answer.field("from"), Some("stats"));
-    assert!(answer.body.starts_with("GET /stats?q=%73 HTTP/1.1\r\n"), "{}", answer.body);
+    assert!(answer.text().starts_with("GET /stats?q=%73 HTTP/1.1\r\n"), "{}", answer.text());
 }
 
 #[test]
 fn several_requests_share_one_connection() {
-    let gateway = Gateway::between(echo("stats"), echo("frontend"));
+    let gateway = between(echo("stats"), echo("frontend"));
     let mut client = gateway.connect();
     for path in ["/stats", "/", "/healthz", "/stats"] {
         client.send(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
@@ -67,7 +64,7 @@ fn several_requests_share_one_connection() {
 
 #[test]
 fn a_connection_over_the_cap_waits_for_a_place() {
-    let gateway = Gateway::start(&[
+    let gateway = start(&[
         ("GATEWAY_STATS", &nobody().to_string()),
         ("GATEWAY_FRONTEND", &nobody().to_string()),
         ("GATEWAY_MAX_CONNECTIONS", "1"),
@@ -78,55 +75,55 @@ fn a_connection_over_the_cap_waits_for_a_place() {
     assert_eq!(first.answer().status, 200);
     let mut second = gateway.connect();
     second.send(request);
-    let stream = second.0.get_ref();
+    let stream = second.reader.get_ref();
     stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert!(stream.peek(&mut [0]).is_err(), "it was answered");
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(BOUND)).unwrap();
     drop(first);
     assert_eq!(second.answer().status, 200);
 }
 
 #[test]
 fn healthz_is_the_gateways_own() {
-    let gateway = Gateway::between(nobody(), nobody());
-    let answer = gateway.get("/healthz");
-    assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
-    let head = gateway.ask("HEAD /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    assert_eq!((head.status, head.body.as_str()), (200, ""));
-    let post = gateway.ask("POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    let gateway = between(nobody(), nobody());
+    let answer = get(&gateway, "/healthz");
+    assert_eq!((answer.status, answer.text()), (200, "ok\n"));
+    let head = ask(&gateway, "HEAD /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_eq!((head.status, head.text()), (200, ""));
+    let post = ask(&gateway, "POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
     assert_eq!((post.status, post.field("allow")), (405, Some("GET, HEAD")));
 }
 
 #[test]
 fn a_stopped_upstream_is_502_at_once_and_the_other_one_still_serves() {
-    let gateway = Gateway::between(nobody(), echo("frontend"));
+    let gateway = between(nobody(), echo("frontend"));
     let asked = Instant::now();
-    let answer = gateway.get("/stats");
+    let answer = get(&gateway, "/stats");
     assert_eq!(answer.status, 502);
     assert!(asked.elapsed() < Duration::from_secs(1));
     assert_eq!(answer.field("content-type"), Some("application/problem+json"));
     assert_eq!(answer.field("cache-control"), Some("no-store"));
     assert_eq!(answer.field("server"), None);
-    let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let problem = answer.json();
     assert_eq!(problem["status"], 502);
     assert_eq!(problem["detail"], "stats cannot be reached");
-    assert_eq!(gateway.get("/").status, 200);
+    assert_eq!(get(&gateway, "/").status, 200);
 }
 
 #[test]
 fn a_browser_gets_a_page_for_an_error() {
-    let gateway = Gateway::between(nobody(), nobody());
-    let answer = gateway.ask("GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html,*/*;q=0.8\r\n\r\n");
+    let gateway = between(nobody(), nobody());
+    let answer = ask(&gateway, "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html,*/*;q=0.8\r\n\r\n");
     assert_eq!(answer.status, 502);
     assert_eq!(answer.field("content-type"), Some("text/html; charset=utf-8"));
-    assert!(answer.body.contains("frontend cannot be reached"));
+    assert!(answer.text().contains("frontend cannot be reached"));
 }
 
 #[test]
 fn an_upstream_that_closes_without_an_answer_is_502() {
     let closing = upstream(|_, _| false);
-    let gateway = Gateway::between(closing, nobody());
-    assert_eq!(gateway.get("/stats").status, 502);
+    let gateway = between(closing, nobody());
+    assert_eq!(get(&gateway, "/stats").status, 502);
 }
 
 #[test]
@@ -136,35 +133,34 @@ fn an_upstream_that_hangs_is_504_after_the_timeout() {
             thread::park();
         }
     });
-    let gateway = Gateway::start(&[
+    let gateway = start(&[
         ("GATEWAY_STATS", &hanging.to_string()),
         ("GATEWAY_FRONTEND", &nobody().to_string()),
         ("GATEWAY_UPSTREAM_TIMEOUT_SECONDS", "1"),
     ]);
     let asked = Instant::now();
-    let answer = gateway.get("/stats");
+    let answer = get(&gateway, "/stats");
     assert_eq!(answer.status, 504);
     let waited = asked.elapsed();
     assert!(waited >= Duration::from_millis(900) && waited < Duration::from_secs(3), "{waited:?}");
-    assert!(answer.body.contains("stats did not answer in time"));
+    assert!(answer.text().contains("stats did not answer in time"));
 }
 
 #[test]
 fn a_name_that_does_not_resolve_is_503_and_harms_nobody_else() {
-    let mut gateway = Gateway::start(&[
+    let mut gateway = start(&[
         ("GATEWAY_STATS", "no-such-name.invalid:8080"),
         ("GATEWAY_FRONTEND", &echo("frontend").to_string()),
         ("GATEWAY_RESOLVE_SECONDS", "1"),
     ]);
     gateway.log_line("does not resolve");
-    let answer = gateway.get("/stats");
+    let answer = get(&gateway, "/stats");
     assert_eq!((answer.status, answer.field("retry-after")), (503, Some("1")));
-    assert_eq!(gateway.get("/").status, 200);
-    gateway.terminate();
-    let (status, log) = gateway.end();
-    assert_eq!(status.code(), Some(0));
-    assert_eq!(log.matches("does not resolve").count(), 1, "{log}");
-    assert!(!log.contains("panic"), "{log}");
+    assert_eq!(get(&gateway, "/").status, 200);
+    let ended = gateway.stop();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.log.matches("does not resolve").count(), 1, "{ended:?}");
+    assert!(!ended.log.contains("panic"), "{ended:?}");
 }
 
 #[test]
@@ -174,9 +170,9 @@ fn a_kept_connection_that_the_upstream_closed_costs_no_request() {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
         false
     });
-    let gateway = Gateway::between(forgetful, nobody());
+    let gateway = between(forgetful, nobody());
     for _ in 0..20 {
-        assert_eq!(gateway.get("/stats").status, 200);
+        assert_eq!(get(&gateway, "/stats").status, 200);
     }
 }
 
@@ -187,10 +183,10 @@ fn the_gateway_speaks_its_own_version_of_http() {
         stream.write_all(answer).unwrap();
         false
     });
-    let gateway = Gateway::between(old, nobody());
-    let answer = gateway.get("/stats");
+    let gateway = between(old, nobody());
+    let answer = get(&gateway, "/stats");
     assert!(answer.head.starts_with("HTTP/1.1 200 OK\r\n"), "{}", answer.head);
-    assert_eq!(answer.body, "ok");
+    assert_eq!(answer.text(), "ok");
 }
 
 #[test]
@@ -200,7 +196,7 @@ fn a_request_with_two_lengths_is_refused_and_reaches_nobody() {
         seen.send(head.to_owned()).unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_ok()
     });
-    let gateway = Gateway::between(stats, nobody());
+    let gateway = between(stats, nobody());
     let mut client = gateway.connect();
     client.send(
         "POST /stats HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -214,53 +210,54 @@ fn a_request_with_two_lengths_is_refused_and_reaches_nobody() {
 
 #[test]
 fn ambiguous_requests_are_refused() {
-    let gateway = Gateway::between(nobody(), nobody());
+    let gateway = between(nobody(), nobody());
     for path in ["/./stats", "//stats", "/stats/../x", "/foo%2f..%2fstats", "/a\\b", "/%00"] {
-        assert_eq!(gateway.get(path).status, 400, "{path}");
+        assert_eq!(get(&gateway, path).status, 400, "{path}");
     }
-    assert_eq!(gateway.ask("GET / HTTP/1.1\r\n\r\n").status, 400);
-    assert_eq!(gateway.ask("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").status, 400);
+    assert_eq!(ask(&gateway, "GET / HTTP/1.1\r\n\r\n").status, 400);
+    assert_eq!(ask(&gateway, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").status, 400);
     for method in ["TRACE /", "CONNECT a:80"] {
-        let answer = gateway.ask(&format!("{method} HTTP/1.1\r\nHost: a:80\r\n\r\n"));
+        let answer = ask(&gateway, &format!("{method} HTTP/1.1\r\nHost: a:80\r\n\r\n"));
         assert_eq!((answer.status, answer.field("server")), (405, None), "{method}");
     }
 }
 
 #[test]
 fn a_body_over_the_limit_is_413_with_and_without_a_length() {
-    let gateway = Gateway::between(nobody(), echo("frontend"));
+    let gateway = between(nobody(), echo("frontend"));
     let body = "x".repeat(64 * 1024 + 1);
     let announced =
         format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    assert_eq!(gateway.ask(&announced).status, 413);
+    assert_eq!(ask(&gateway, &announced).status, 413);
     let chunked = format!(
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
         body.len()
     );
-    assert_eq!(gateway.ask(&chunked).status, 413);
+    assert_eq!(ask(&gateway, &chunked).status, 413);
     let limit = &body[1..];
     let within =
         format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{limit}", limit.len());
-    assert_eq!(gateway.ask(&within).status, 200);
+    assert_eq!(ask(&gateway, &within).status, 200);
 }
 
 #[test]
 fn what_a_client_claims_about_itself_is_replaced() {
-    let gateway = Gateway::between(echo("stats"), nobody());
-    let answer = gateway.ask(
+    let gateway = between(echo("stats"), nobody());
+    let answer = ask(
+        &gateway,
         "GET /stats HTTP/1.1\r\nHost: example.org\r\nX-Forwarded-For: 6.6.6.6\r\n\
          X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nForwarded: for=6.6.6.6\r\n\
          X-Request-ID: forged\r\nConnection: Upgrade, X-Secret\r\nUpgrade: websocket\r\n\
          X-Secret: 1\r\n\r\n",
     );
-    assert_eq!(answer.echoed("x-forwarded-for"), ["127.0.0.1"]);
-    assert_eq!(answer.echoed("x-forwarded-proto"), ["http"]);
-    assert_eq!(answer.echoed("x-forwarded-host"), ["example.org"]);
+    assert_eq!(echoed(&answer, "x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(echoed(&answer, "x-forwarded-proto"), ["http"]);
+    assert_eq!(echoed(&answer, "x-forwarded-host"), ["example.org"]);
     for dropped in ["forwarded", "upgrade", "x-secret"] {
-        assert!(answer.echoed(dropped).is_empty(), "{dropped}: {}", answer.body);
+        assert!(echoed(&answer, dropped).is_empty(), "{dropped}: {}", answer.text());
     }
     let id = answer.field("x-request-id").unwrap();
-    assert_eq!(answer.echoed("x-request-id"), [id]);
+    assert_eq!(echoed(&answer, "x-request-id"), [id]);
     assert_eq!(id.len(), 32);
 }
 
@@ -277,7 +274,7 @@ fn events_pass_while_the_upstream_keeps_the_stream_open() {
         stream.write_all(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n").unwrap();
         true
     });
-    let gateway = Gateway::between(stats, nobody());
+    let gateway = between(stats, nobody());
     let mut client = gateway.connect();
     client.send("GET /stats/stream HTTP/1.1\r\nHost: a\r\n\r\n");
     client.read_until("data: 1\n\n");
@@ -287,15 +284,15 @@ fn events_pass_while_the_upstream_keeps_the_stream_open() {
 
 #[test]
 fn sigterm_ends_an_idle_gateway_at_once() {
-    let mut gateway = Gateway::between(echo("stats"), echo("frontend"));
+    let mut gateway = between(echo("stats"), echo("frontend"));
     let mut client = gateway.connect();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.answer().status, 200);
-    let told = Instant::now();
     gateway.terminate();
     assert!(client.is_closed());
-    assert_eq!(gateway.end().0.code(), Some(0));
-    assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
+    let ended = gateway.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.took < Duration::from_secs(2), "{ended:?}");
 }
 
 #[test]
@@ -308,10 +305,10 @@ fn sigterm_lets_a_request_in_flight_end() {
         wait.lock().unwrap().recv().unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_ok()
     });
-    let mut gateway = Gateway::between(stats, nobody());
+    let mut gateway = between(stats, nobody());
     let mut client = gateway.connect();
     client.send("GET /stats HTTP/1.1\r\nHost: a\r\n\r\n");
-    arrival.recv_timeout(PATIENCE).unwrap();
+    arrival.recv_timeout(BOUND).unwrap();
     let mut idle = gateway.connect();
     idle.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(idle.answer().status, 200);
@@ -319,9 +316,9 @@ fn sigterm_lets_a_request_in_flight_end() {
     assert!(idle.is_closed());
     go.send(()).unwrap();
     let answer = client.answer();
-    assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
+    assert_eq!((answer.status, answer.text()), (200, "ok"));
     assert_eq!(answer.field("connection"), Some("close"));
-    assert_eq!(gateway.end().0.code(), Some(0));
+    assert_eq!(gateway.end().code, Some(0));
 }
 
 #[test]
@@ -335,7 +332,7 @@ fn an_endless_stream_is_cut_after_the_drain_time() {
         }
         false
     });
-    let mut gateway = Gateway::start(&[
+    let gateway = start(&[
         ("GATEWAY_STATS", &stats.to_string()),
         ("GATEWAY_FRONTEND", &nobody().to_string()),
         ("DRAIN_SECONDS", "1"),
@@ -343,10 +340,9 @@ fn an_endless_stream_is_cut_after_the_drain_time() {
     let mut client = gateway.connect();
     client.send("GET /stats/stream HTTP/1.1\r\nHost: a\r\n\r\n");
     client.read_until("data: 1\n\n");
-    let told = Instant::now();
-    gateway.terminate();
-    assert_eq!(gateway.end().0.code(), Some(0));
-    let took = told.elapsed();
+    let ended = gateway.stop();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let took = ended.took;
     assert!(took > Duration::from_millis(900) && took < Duration::from_secs(2), "{took:?}");
 }
 
@@ -354,7 +350,7 @@ fn an_endless_stream_is_cut_after_the_drain_time() {
 fn a_taken_port_is_one_sentence_and_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let output = run(&[], &[("GATEWAY_LISTEN", &address)]);
+    let output = run(GATEWAY, &[], &[("GATEWAY_LISTEN", &address)]);
     assert_eq!(output.status.code(), Some(1));
     let sentence = format!("gateway: cannot listen on {address}: another process has this port\n");
     assert_eq!(String::from_utf8_lossy(&output.stderr), sentence);
@@ -363,6 +359,7 @@ fn a_taken_port_is_one_sentence_and_exit_code_1() {
 #[test]
 fn wrong_settings_are_told_all_at_once_with_exit_code_64() {
     let output = run(
+        GATEWAY,
         &[],
         &[
             ("GATEWAY_STATS", "stats"),
@@ -380,162 +377,36 @@ fn wrong_settings_are_told_all_at_once_with_exit_code_64() {
 
 #[test]
 fn the_health_check_asks_the_running_gateway() {
-    let gateway = Gateway::between(nobody(), nobody());
+    let gateway = between(nobody(), nobody());
     let listen = gateway.address.to_string();
-    let check = |listen: &str| run(&["healthcheck"], &[("GATEWAY_LISTEN", listen)]).status.code();
+    let check =
+        |listen: &str| run(GATEWAY, &["healthcheck"], &[("GATEWAY_LISTEN", listen)]).status.code();
     assert_eq!(check(&listen), Some(0));
     assert_eq!(check(&nobody().to_string()), Some(1));
 }
 
-/// The binary, serving; killed when dropped.
-struct Gateway {
-    process: Child,
-    address: SocketAddr,
-    lines: Receiver<String>,
-    log: String,
+fn between(stats: SocketAddr, frontend: SocketAddr) -> Service {
+    start(&[("GATEWAY_STATS", &stats.to_string()), ("GATEWAY_FRONTEND", &frontend.to_string())])
 }
 
-impl Gateway {
-    fn between(stats: SocketAddr, frontend: SocketAddr) -> Self {
-        Self::start(&[
-            ("GATEWAY_STATS", &stats.to_string()),
-            ("GATEWAY_FRONTEND", &frontend.to_string()),
-        ])
-    }
-
-    fn start(settings: &[(&str, &str)]) -> Self {
-        let mut process = command(&[], settings)
-            .env("GATEWAY_LISTEN", "127.0.0.1:0")
-            .env("LOG_FORMAT", "json")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(process.stdout.take().unwrap());
-        let (line, lines) = channel();
-        thread::spawn(move || {
-            for text in output.lines().map_while(Result::ok) {
-                if line.send(text).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut gateway =
-            Self { process, address: ([0, 0, 0, 0], 0).into(), lines, log: String::new() };
-        let listening = gateway.log_line("listening");
-        let listening: serde_json::Value = serde_json::from_str(&listening).unwrap();
-        gateway.address = listening["address"].as_str().unwrap().parse().unwrap();
-        gateway
-    }
-
-    /// The first line so far, or the next to come, that has this message.
-    fn log_line(&mut self, message: &str) -> String {
-        let wanted = format!("\"message\":\"{message}\"");
-        loop {
-            if let Some(line) = self.log.lines().find(|line| line.contains(&wanted)) {
-                return line.to_owned();
-            }
-            let line = self.lines.recv_timeout(PATIENCE).expect(message);
-            self.log += &line;
-            self.log.push('\n');
-        }
-    }
-
-    fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client(BufReader::new(stream))
-    }
-
-    fn ask(&self, request: &str) -> Answer {
-        let mut client = self.connect();
-        client.send(request);
-        client.answer()
-    }
-
-    fn get(&self, path: &str) -> Answer {
-        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
-    }
-
-    fn terminate(&self) {
-        let process = self.process.id().to_string();
-        let kill = Command::new("kill").args(["-TERM", &process]).status();
-        assert!(kill.unwrap().success());
-    }
-
-    /// Waits for the end of the process; gives how it ended and everything that it logged.
-    fn end(&mut self) -> (ExitStatus, String) {
-        let mut ended = None;
-        eventually(|| {
-            ended = self.process.try_wait().unwrap();
-            ended.is_some()
-        });
-        let rest: Vec<String> = self.lines.iter().collect();
-        (ended.unwrap(), std::mem::take(&mut self.log) + &rest.join("\n"))
-    }
+fn start(settings: &[(&str, &str)]) -> Service {
+    Service::start(GATEWAY, "GATEWAY_LISTEN", settings)
 }
 
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// The answer to this request, on a connection that the client would keep.
+fn ask(gateway: &Service, request: &str) -> Answer {
+    let mut client = gateway.connect();
+    client.send(request);
+    client.answer()
 }
 
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn send(&mut self, request: &str) {
-        // A gateway that has already refused may have closed.
-        let _ = self.0.get_mut().write_all(request.as_bytes());
-    }
-
-    fn answer(&mut self) -> Answer {
-        let head = read_head(&mut self.0).expect("an answer");
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut answer = Answer { status, head, body: String::new() };
-        // A HEAD announces a length and closes; a GET brings it.
-        let length = answer.field("content-length").map_or(0, |n| n.parse().unwrap());
-        self.0.by_ref().take(length).read_to_string(&mut answer.body).unwrap();
-        answer
-    }
-
-    fn read_until(&mut self, end: &str) {
-        let mut text = Vec::new();
-        while !text.ends_with(end.as_bytes()) {
-            let mut byte = [0];
-            self.0.read_exact(&mut byte).unwrap();
-            text.extend(byte);
-        }
-    }
-
-    fn is_closed(&mut self) -> bool {
-        matches!(self.0.read(&mut [0]), Ok(0))
-    }
+fn get(gateway: &Service, path: &str) -> Answer {
+    ask(gateway, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 }
 
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    fn field(&self, name: &str) -> Option<&str> {
-        fields(&self.head, name).into_iter().next()
-    }
-
-    /// The values of a field of the request that [`echo`] saw.
-    fn echoed(&self, name: &str) -> Vec<&str> {
-        fields(&self.body, name)
-    }
-}
-
-fn fields<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
-    head.lines()
-        .filter_map(|line| line.split_once(": "))
-        .filter(|(field, _)| field.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value)
-        .collect()
+/// The values of a field of the request that [`echo`] saw.
+fn echoed<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {
+    fields(answer.text(), name)
 }
 
 /// An upstream that answers with the request it saw.
@@ -581,33 +452,4 @@ fn nobody() -> SocketAddr {
     let address = socket.local_addr().unwrap();
     std::mem::forget(socket);
     address
-}
-
-fn read_head(reader: &mut impl BufRead) -> Option<String> {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        match reader.read_line(&mut head) {
-            Ok(0) | Err(_) => return None,
-            Ok(_) => {}
-        }
-    }
-    Some(head)
-}
-
-fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
-    command.args(arguments).env_clear().envs(settings.iter().copied());
-    command
-}
-
-fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
-    command(arguments, settings).output().unwrap()
-}
-
-fn eventually(mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "it did not happen in time");
-        thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "in a test a failed unwrap is the test's failure")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -129,9 +128,7 @@ fn the_first_answer_already_sees_a_busy_processor() {
 #[test]
 fn a_stream_carries_one_sample_a_second_and_ends_when_the_service_stops() {
     let service = start_on_real_proc();
-    let mut stream = service.connect();
-    stream.write_all(b"GET /stats/stream HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
-    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+    let mut lines = service.stream("/stats/stream");
     let mut next_sequence = || {
         let data = lines.find_map(|line| Some(line.strip_prefix("data: ")?.to_owned())).unwrap();
         let sample: serde_json::Value = serde_json::from_str(&data).unwrap();

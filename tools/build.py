@@ -67,9 +67,30 @@ def build(profile: str) -> dict[str, Path]:
 
 
 def build_page(profile: str) -> None:
-    """Build the page with Trunk into services/frontend/app/dist."""
+    """Build the page with Trunk into services/frontend/app/dist.
+
+    Trunk writes every file anew. Only what differs is put into place, so that the server is not
+    compiled again for a page that is the same; `index.html` last, because it names the others.
+    """
     release = ["--release"] if profile == RELEASE else []
-    run("page", ["trunk", "build", "--offline", *release], cwd=PAGE)
+    fresh = TARGET / "page" / profile
+    fresh.mkdir(parents=True, exist_ok=True)
+    run("page", ["trunk", "build", "--offline", "--dist", str(fresh), *release], cwd=PAGE)
+    mirror(fresh, PAGE / "dist", last="index.html")
+
+
+def mirror(source: Path, goal: Path, last: str) -> None:
+    """Make the files of one folder those of the other, touching only what differs."""
+    goal.mkdir(exist_ok=True)
+    names = sorted((file.name for file in source.iterdir()), key=lambda name: name == last)
+    for name in names:
+        file = goal / name
+        if not file.exists() or file.read_bytes() != (source / name).read_bytes():
+            shutil.copyfile(source / name, goal / f".{name}")
+            os.replace(goal / f".{name}", file)
+    for file in goal.iterdir():
+        if file.name not in names:
+            file.unlink()
 
 
 def build_binaries(profile: str) -> dict[str, Path]:

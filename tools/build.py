@@ -30,6 +30,9 @@ QUICK = "quick"
 COMPILE_SECONDS = 1800
 PACK_SECONDS = 120
 
+# What the images of this repository are known by.
+LABEL = "system-stats.image=true"
+
 
 class BuildError(Exception):
     """A build step failed; its own output has said why."""
@@ -82,11 +85,14 @@ def build_page(profile: str) -> None:
 def mirror(source: Path, goal: Path, last: str) -> None:
     """Make the files of one folder those of the other, touching only what differs."""
     goal.mkdir(exist_ok=True)
+    # A container's user reads it under `make dev`, whatever the umask here.
+    goal.chmod(0o755)
     names = sorted((file.name for file in source.iterdir()), key=lambda name: name == last)
     for name in names:
         file = goal / name
         if not file.exists() or file.read_bytes() != (source / name).read_bytes():
             shutil.copyfile(source / name, goal / f".{name}")
+            (goal / f".{name}").chmod(0o644)
             os.replace(goal / f".{name}", file)
     for file in goal.iterdir():
         if file.name not in names:
@@ -109,15 +115,21 @@ def pack(name: str, profile: str, tag: str) -> int:
     shutil.rmtree(context, ignore_errors=True)
     context.mkdir(parents=True)
     shutil.copy2(TARGET / toolchain.musl_target() / profile / name, context / name)
+    # The container's user is not the one who built it, whose umask may be strict.
+    (context / name).chmod(0o755)
     shutil.copy2(ROOT / "services" / name / "Dockerfile", context / "Dockerfile")
     image = f"system-stats/{name}:{tag}"
     labels = {"title": name, "version": version(), "revision": revision()}
-    pairs = [f"--label=org.opencontainers.image.{key}={value}" for key, value in labels.items()]
+    pairs = [f"--label={LABEL}"]
+    pairs += [f"--label=org.opencontainers.image.{key}={value}" for key, value in labels.items()]
     # The classic builder is enough for FROM, COPY and metadata, and is there on every engine.
     command = ["docker", "build", "--quiet", "--tag", image, *pairs, str(context)]
     run(f"image {image}", command, DOCKER_BUILDKIT="0", bound=PACK_SECONDS, quiet=True)
     size = ["docker", "image", "inspect", "--format", "{{.Size}}", image]
-    return int(subprocess.run(size, check=True, stdout=subprocess.PIPE, timeout=30).stdout)
+    answer = toolchain.answer(size)
+    if answer is None:
+        raise BuildError(f"image {image}: the engine does not tell its size")
+    return int(answer)
 
 
 def ensure_tools(*groups: str) -> None:
@@ -163,7 +175,12 @@ def version() -> str:
 def revision() -> str:
     """The commit, with `-dirty` behind it when the work tree differs; `unknown` outside git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
     return done.stdout.decode().strip() or "unknown"
 
 
@@ -173,11 +190,17 @@ def print_sizes(sizes: dict[str, int]) -> None:
 
 
 def clean() -> None:
-    """Remove everything that was built; the tools stay."""
-    for path in (TARGET, PAGE / "dist", ROOT / "e2e" / "artifacts"):
+    """Remove everything that was built, images included; the tools stay."""
+    for path in (TARGET, PAGE / "dist", ROOT / "e2e" / "artifacts", ROOT / ".run"):
         if path.exists():
             print(f"clean: {os.path.relpath(path, ROOT)}")
             shutil.rmtree(path)
+    # Replaced images have lost their name and are known by their label.
+    for filter in ("reference=system-stats/*", f"label={LABEL}"):
+        ids = toolchain.answer(["docker", "images", "--quiet", "--filter", filter])
+        if ids:
+            print(f"clean: images ({filter})")
+            subprocess.run(["docker", "rmi", "--force", *set(ids.split())], stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

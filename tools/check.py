@@ -35,7 +35,11 @@ ALLOWED_IN_TESTS = {"harness"}
 # Crates outside that only one member may name.
 OWNERS = {"pingora": "gateway", "yew": "app"}
 # Folders and files whose code must not name these things.
-INPUT_OUTPUT = r"\b(std::(fs|io|net|env|process)|tokio|hyper|yew|web_sys)\b"
+INPUT_OUTPUT = (
+    r"\b(std::(fs|io|net|env|process)|tokio|hyper|yew|web_sys)\b"
+    r"|\b(fs|File|net|env|process)::|\bstd::\{.*\b(fs|io|net|env|process)\b"
+    r"|::current(_with_system_info)?\("
+)
 CLOCK = r"\b(Instant|SystemTime)\b"
 SILENT = {
     "crates/wire/src": INPUT_OUTPUT,

@@ -36,6 +36,8 @@ def main() -> int:
     running = logs = None
     try:
         build.ensure_tools("build")
+        if stack.running_stacks():
+            raise stack.StackError("the system is running already; `make down` first")
         system = stack.choose(build.QUICK)
         system.check_ports()
         seen = snapshot()
@@ -49,13 +51,13 @@ def main() -> int:
     except (build.BuildError, stack.StackError) as error:
         print(f"dev: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(flush=True)
+    except (KeyboardInterrupt, BrokenPipeError):
         return 0
     finally:
         # A second Ctrl-C must not leave half of it running.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        leave_a_closed_terminal()
         if logs:
             logs.terminate()
             logs.wait()
@@ -64,6 +66,17 @@ def main() -> int:
                 running.down()
             except stack.StackError as error:
                 print(f"dev: {error}", file=sys.stderr)
+
+
+def leave_a_closed_terminal() -> None:
+    """Write into the void from here on where nobody reads, so that no complaint about it keeps the
+    services from being stopped."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.write("\n")
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def interrupt(*_: object) -> None:

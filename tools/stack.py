@@ -6,6 +6,7 @@ processes on the same ports.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import signal
@@ -76,18 +77,43 @@ def up() -> None:
 def port() -> int:
     """The published port: PORT, or 3050."""
     text = os.environ.get("PORT") or "3050"
-    if not text.isdigit() or not 0 < int(text) < 65536:
+    number = port_number(text)
+    if number is None:
         raise StackError(f"PORT is {text!r}, but must be a number from 1 to 65535")
-    return int(text)
+    return number
+
+
+def port_number(text: str) -> int | None:
+    """The port that a text names, or None."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 5:
+        return None
+    return int(text) if 0 < int(text) < 65536 else None
 
 
 def bind() -> str:
     """The address to publish on: BIND, or loopback."""
-    return os.environ.get("BIND") or "127.0.0.1"
+    text = os.environ.get("BIND") or "127.0.0.1"
+    try:
+        return str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError:
+        raise StackError(
+            f"BIND is {text!r}, but must be an address such as 127.0.0.1, 0.0.0.0 or ::1"
+        ) from None
+
+
+def published() -> str:
+    """The address as it stands before a port."""
+    return f"[{bind()}]" if ":" in bind() else bind()
 
 
 def url() -> str:
-    return f"http://localhost:{port()}"
+    """Where the page is for a browser on this machine."""
+    address = ipaddress.ip_address(bind())
+    if address.is_loopback or address.is_unspecified:
+        # Its names resolve to 127.0.0.1 and ::1 alone.
+        if str(address) in ("127.0.0.1", "0.0.0.0", "::1", "::"):
+            return f"http://localhost:{port()}"
+    return f"http://{f'[{address}]' if address.version == 6 else address}:{port()}"
 
 
 def choose(profile: str) -> Containers | Processes:
@@ -95,7 +121,7 @@ def choose(profile: str) -> Containers | Processes:
     wanted = os.environ.get("STACK", "")
     if wanted not in ("", "containers", "processes"):
         raise StackError(f"STACK is {wanted!r}, but must be containers or processes")
-    port()
+    url()
     engine = toolchain.engine() if wanted != "processes" else None
     compose = toolchain.compose() if engine else None
     if compose:
@@ -144,8 +170,7 @@ def refuse_taken_port(name: str, address: str, number: int, remedy: str) -> None
 def wait_until_ready(still_running) -> None:
     """Wait for the first real answer of page and figures through the gateway, and say so."""
     deadline = time.monotonic() + READY_SECONDS
-    address = "127.0.0.1" if bind() in ("0.0.0.0", "127.0.0.1") else bind()
-    base = f"http://{f'[{address}]' if ':' in address else address}:{port()}"
+    base = url()
     last = "no answer"
     while time.monotonic() < deadline:
         still_running()
@@ -153,12 +178,13 @@ def wait_until_ready(still_running) -> None:
             with urllib.request.urlopen(f"{base}/", timeout=2) as page:
                 page.read()
             with urllib.request.urlopen(f"{base}/stats", timeout=2) as stats:
-                json.load(stats)
+                sample = json.load(stats)
+            sample["cpu"] + sample["ram"]  # Both are numbers.
             print(f"ready: {url()}", flush=True)
             return
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             last = str(error)
-        time.sleep(0.1)
+        time.sleep(0.25)
     raise StackError(f"no real answer from {base} within {READY_SECONDS} s ({last})")
 
 
@@ -172,7 +198,7 @@ class Containers:
         if profile == build.QUICK:
             files.append("docker-compose.dev.yaml")
         self.command = [*compose, *(part for file in files for part in ("--file", file))]
-        self.environment = {**os.environ, "TAG": self.tag, "PORT": str(port()), "BIND": bind()}
+        self.environment = {**os.environ, "TAG": self.tag, "PORT": str(port()), "BIND": published()}
 
     def check_ports(self) -> None:
         if not self.is_running():
@@ -280,26 +306,29 @@ class Processes:
     def __init__(self, profile: str) -> None:
         self.profile = profile
         self.children: dict[str, subprocess.Popen] = {}
-        host = f"[{bind()}]" if ":" in bind() else bind()
         self.listen = {
             "stats": os.environ.get("STATS_LISTEN") or "127.0.0.1:8080",
             "frontend": os.environ.get("FRONTEND_LISTEN") or "127.0.0.1:3000",
-            "gateway": f"{host}:{port()}",
+            "gateway": f"{published()}:{port()}",
         }
 
     def check_ports(self) -> None:
-        self.down(quiet=True)
+        self.down()
         for name in SERVICES:
-            address, _, number = self.listen[name].rpartition(":")
-            if not number.isdigit():
-                continue  # The service itself says what is wrong with it.
+            address, _, text = self.listen[name].rpartition(":")
+            number = port_number(text)
+            if number is None:
+                raise StackError(
+                    f"{self.LISTEN[name]} is {self.listen[name]!r}, but must be an address and a "
+                    "port from 1 to 65535, such as 127.0.0.1:8080"
+                )
             setting = self.LISTEN[name]
             remedy = (
                 "choose another: `make dev PORT=3051`"
                 if name == "gateway"
-                else f"choose another: `make dev {setting}=127.0.0.1:{int(number) + 1}`"
+                else f"choose another: `make dev {setting}=127.0.0.1:{number + 1}`"
             )
-            refuse_taken_port(name, address.strip("[]"), int(number), remedy)
+            refuse_taken_port(name, address.strip("[]"), number, remedy)
 
     def start(self) -> None:
         STATE.mkdir(exist_ok=True)
@@ -320,8 +349,8 @@ class Processes:
 
         wait_until_ready(still_running)
 
-    def down(self, quiet: bool = False) -> None:
-        if self.is_running() and not quiet:
+    def down(self) -> None:
+        if self.is_running():
             print("stack: stopping the processes", flush=True)
         self._stop(SERVICES)
 

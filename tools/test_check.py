@@ -49,6 +49,13 @@ class Arrows(unittest.TestCase):
         file = self.root / "services/stats/src/proc/lib.rs"
         file.write_text("// std::fs in a comment is fine\nuse std::time::Instant;\n")
         self.assertEqual(self.broken(), ["services/stats/src/proc/lib.rs:2 must not name Instant"])
+        for hidden in (
+            "use std::{fs, path::Path};",
+            "let text = fs::read_to_string(path);",
+            "let stats = procfs::KernelStats::current();",
+        ):
+            file.write_text(hidden)
+            self.assertEqual(len(self.broken()), 1, hidden)
         file.write_text("fn f() {}\n#[cfg(test)]\nmod tests { use std::fs; }\n")
         self.assertEqual(self.broken(), [])
 

@@ -19,10 +19,34 @@ class Settings(unittest.TestCase):
             self.assertEqual(stack.url(), "http://localhost:8081")
 
     def test_a_wrong_setting_is_one_sentence(self):
-        for name, value in (("PORT", "http"), ("PORT", "70000"), ("STACK", "podman")):
+        for name, value in (
+            ("PORT", "http"),
+            ("PORT", "70000"),
+            ("PORT", "\u00b2"),
+            ("BIND", "localhost"),
+            ("BIND", "nonsense"),
+            ("STACK", "podman"),
+        ):
             with self.subTest(name=name), mock.patch.dict(os.environ, {name: value}):
                 with self.assertRaisesRegex(stack.StackError, f"{name} is '{value}', but must be"):
                     stack.choose(build.RELEASE)
+
+    def test_the_address_that_is_said_is_the_one_that_answers(self):
+        for bind, url in (
+            ("", "http://localhost:3050"),
+            ("0.0.0.0", "http://localhost:3050"),
+            ("[::1]", "http://localhost:3050"),
+            ("127.0.0.2", "http://127.0.0.2:3050"),
+            ("2001:db8::1", "http://[2001:db8::1]:3050"),
+        ):
+            with self.subTest(bind=bind), mock.patch.dict(os.environ, {"BIND": bind, "PORT": ""}):
+                self.assertEqual(stack.url(), url)
+
+    def test_a_wrong_listening_address_is_one_sentence(self):
+        for wrong in ("127.0.0.1:99999", "127.0.0.1", "127.0.0.1:0"):
+            with mock.patch.dict(os.environ, {"STATS_LISTEN": wrong}):
+                with self.assertRaisesRegex(stack.StackError, "STATS_LISTEN is '.*', but must be"):
+                    stack.Processes(build.RELEASE).check_ports()
 
     def test_a_taken_port_names_the_service_and_the_remedy(self):
         with socket.socket() as taken:

@@ -83,6 +83,7 @@ pub fn launch<C>(about: &About, read: impl FnOnce(&mut Settings) -> C) -> Launch
         });
     }
     logs.start();
+    crate::files::raise_limit();
     Launch::Serve(process, config)
 }
 

@@ -5,6 +5,7 @@
 
 mod command;
 mod config;
+mod files;
 mod launch;
 mod listen;
 mod logs;

@@ -86,10 +86,18 @@ impl Logs {
 fn filter_of(text: &str) -> Option<Targets> {
     text.split(',').try_fold(Targets::new(), |filter, directive| {
         Some(match directive.split_once('=') {
-            Some((target, level)) => filter.with_target(target, level.parse::<LevelFilter>().ok()?),
-            None => filter.with_default(directive.parse::<LevelFilter>().ok()?),
+            Some((target, level)) if !target.is_empty() => {
+                filter.with_target(target, level_of(level)?)
+            }
+            Some(_) => return None,
+            None => filter.with_default(level_of(directive)?),
         })
     })
+}
+
+/// The parser of levels takes an empty text for "error".
+fn level_of(text: &str) -> Option<LevelFilter> {
+    if text.is_empty() { None } else { text.parse().ok() }
 }
 
 #[cfg(test)]
@@ -105,9 +113,12 @@ mod tests {
 
     #[test]
     fn a_wrong_level_is_a_fault_with_the_name_of_the_variable() {
-        let variables = [("LOG_LEVEL".to_owned(), "loud".to_owned())];
-        let mut settings = Settings::new("STATS", variables);
-        Logs::read(&mut settings);
-        assert!(settings.finish().unwrap_err().faults[0].starts_with("LOG_LEVEL is \"loud\""));
+        for wrong in ["loud", ",,", "info,", "info,=debug", "hyper=", "hyper=loud"] {
+            let variables = [("LOG_LEVEL".to_owned(), wrong.to_owned())];
+            let mut settings = Settings::new("STATS", variables);
+            Logs::read(&mut settings);
+            let faults = settings.finish().unwrap_err().faults;
+            assert!(faults[0].starts_with(&format!("LOG_LEVEL is {wrong:?}")), "{faults:?}");
+        }
     }
 }

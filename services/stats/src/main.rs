@@ -12,6 +12,8 @@ use std::process::ExitCode;
 use runtime::{About, Launch, ListenError, Process, Settings};
 use serve::Limits;
 
+use crate::sampler::Sampler;
+
 const ABOUT: About = About {
     name: "stats",
     version: env!("CARGO_PKG_VERSION"),
@@ -55,11 +57,11 @@ async fn run(
     signal: impl Future<Output = ()>,
 ) -> Result<(), ListenError> {
     let listener = runtime::listen(process.listen)?;
-    let (latest, sampler) = sampler::start(&config.proc_root);
+    let (latest, sampler) = Sampler::start(&config.proc_root);
     let shutdown = async {
         signal.await;
-        // The streams end when their publisher is gone; only then can the drain complete.
-        sampler.abort();
+        // Only when the streams have ended can the drain complete.
+        sampler.stop();
     };
     let limits = Limits { drain: process.drain, ..Limits::default() };
     let handler = move |request: hyper::Request<_>| {

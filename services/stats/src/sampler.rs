@@ -6,12 +6,12 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
 use crate::proc::{ParseError, cpu, load, memory, uptime};
 use crate::rates::{self, Reading};
@@ -22,6 +22,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The first sample comes sooner, so that a start is not a second of nothing. A quarter of a second
 /// is 25 ticks of each processor: enough to tell busy from idle.
 const FIRST_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The longest file that is read: `stat` of 4096 processors has about 400 kB.
+const FILE_BYTES: usize = 1024 * 1024;
 
 /// A sample in the forms in which it is handed out, each made once.
 #[derive(Clone, Debug, Default)]
@@ -35,22 +38,48 @@ pub(crate) struct Published {
 /// The newest sample; none until two readings were taken, for a rate needs both.
 pub(crate) type Latest = watch::Receiver<Option<Published>>;
 
-/// Starts sampling the proc filesystem at `root`. Aborting the task ends all streams.
-pub(crate) fn start(root: &Path) -> (Latest, JoinHandle<()>) {
-    let (publisher, latest) = watch::channel(None);
-    (latest, tokio::spawn(sample_forever(Files::at(root), publisher)))
+/// Where samples are put; empty once the sampling was stopped.
+type Publisher = Arc<Mutex<Option<watch::Sender<Option<Published>>>>>;
+
+/// The running sampler.
+pub(crate) struct Sampler {
+    publisher: Publisher,
 }
 
-async fn sample_forever(mut files: Files, publisher: watch::Sender<Option<Published>>) {
+impl Sampler {
+    /// Starts sampling the proc filesystem at `root`, on a thread of its own: a file that hangs (a
+    /// FUSE mount without its server) then holds up no request and not the end of the process.
+    pub(crate) fn start(root: &Path) -> (Latest, Self) {
+        let (sender, latest) = watch::channel(None);
+        let publisher: Publisher = Arc::new(Mutex::new(Some(sender)));
+        let sampler = Self { publisher: publisher.clone() };
+        let files = Files::at(root);
+        let thread = thread::Builder::new().name("sampler".to_owned());
+        if let Err(error) = thread.spawn(move || sample_until_stopped(files, &publisher)) {
+            tracing::error!(%error, "cannot start the sampler, there will be no figures");
+        }
+        (latest, sampler)
+    }
+
+    /// Stops sampling. All streams end, because their publisher is gone.
+    pub(crate) fn stop(&self) {
+        self.publisher.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+fn sample_until_stopped(mut files: Files, publisher: &Publisher) {
     let instance = format!("{:016x}", RandomState::new().build_hasher().finish());
     let mut before = (Instant::now(), files.read());
-    sleep(FIRST_INTERVAL).await;
-    let mut ticks = interval_at(tokio::time::Instant::now(), INTERVAL);
-    // After a stall (a stopped container) one sample covers the gap; there is no catching up.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    for sequence in 1.. {
-        ticks.tick().await;
+    let mut due = before.0 + FIRST_INTERVAL;
+    let mut sequence = 1;
+    loop {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
         let after = (Instant::now(), files.read());
+        // After a stall (a stopped container) one sample covers the gap; there is no catching up.
+        due += INTERVAL;
+        if due <= after.0 {
+            due = after.0 + INTERVAL;
+        }
         // A clock before 1970 reads as 1970.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let sample = wire::Sample {
@@ -61,10 +90,21 @@ async fn sample_forever(mut files: Files, publisher: watch::Sender<Option<Publis
             ..rates::sample(&before.1, &after.1)
         };
         before = after;
-        match forms_of(&sample) {
-            Ok(forms) => drop(publisher.send_replace(Some(forms))),
-            Err(error) => tracing::error!(%error, "cannot write the sample as JSON"),
+        // A first sample without either figure would call a service ready that has nothing to say.
+        if sequence == 1 && sample.cpu.is_none() && sample.ram.is_none() {
+            continue;
         }
+        let forms = match forms_of(&sample) {
+            Ok(forms) => forms,
+            Err(error) => {
+                tracing::error!(%error, "cannot write the sample as JSON");
+                continue;
+            }
+        };
+        let publisher = publisher.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(publisher) = publisher.as_ref() else { return };
+        publisher.send_replace(Some(forms));
+        sequence += 1;
     }
 }
 
@@ -126,6 +166,8 @@ struct Source {
 enum SourceError {
     #[error(transparent)]
     Read(#[from] io::Error),
+    #[error("it has more than {FILE_BYTES} bytes")]
+    TooLong,
     #[error("not UTF-8: {0}")]
     Text(#[from] std::str::Utf8Error),
     #[error(transparent)]
@@ -139,10 +181,8 @@ impl Source {
 
     /// The parsed content, or none when the file is missing or odd.
     fn read<T>(&mut self, parse: impl FnOnce(&str) -> Result<T, ParseError>) -> Option<T> {
-        let result = self
-            .read_buffer()
-            .map_err(SourceError::from)
-            .and_then(|()| Ok(parse(std::str::from_utf8(&self.buffer)?)?));
+        let result =
+            self.read_buffer().and_then(|()| Ok(parse(std::str::from_utf8(&self.buffer)?)?));
         match result {
             Ok(value) => {
                 if std::mem::take(&mut self.faulty) {
@@ -161,13 +201,17 @@ impl Source {
         }
     }
 
-    fn read_buffer(&mut self) -> io::Result<()> {
+    fn read_buffer(&mut self) -> Result<(), SourceError> {
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(File::open(&self.path)?),
         };
         let mut length = 0;
         loop {
+            if length > FILE_BYTES {
+                self.buffer = Vec::new();
+                return Err(SourceError::TooLong);
+            }
             if self.buffer.len() - length < 1024 {
                 self.buffer.resize(length + 4096, 0);
             }
@@ -175,7 +219,7 @@ impl Source {
                 Ok(0) => break,
                 Ok(count) => length += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         self.buffer.truncate(length);
@@ -221,5 +265,12 @@ mod tests {
         let length = source.read(|read| Ok(read.len()));
         std::fs::remove_file(&path).unwrap();
         assert_eq!(length, Some(text.len()));
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_given_up() {
+        let mut source = Source::at(PathBuf::from("/dev/zero"));
+        assert_eq!(source.read(|text| Ok(text.len())), None);
+        assert!(source.buffer.capacity() == 0);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -87,13 +88,48 @@ fn the_figures_are_those_of_the_proc_tree() {
 fn a_missing_file_takes_its_own_figures_along_and_no_others() {
     let tree = Tree::new("missing");
     fs::remove_file(tree.0.join("loadavg")).unwrap();
-    tree.write("meminfo", "nonsense");
     let service = tree.serve();
     let sample = stats_once(&service, |_| true);
-    assert!(sample.get("load").is_none() && sample.get("ram").is_none(), "{sample}");
+    assert!(sample.get("load").is_none(), "{sample}");
+    assert_eq!((&sample["ram"], &sample["uptime_seconds"]), (&75.0.into(), &100.5.into()));
+    tree.write("meminfo", "nonsense");
+    let sample = stats_once(&service, |sample| sample.get("ram").is_none());
     assert_eq!(sample["uptime_seconds"], 100.5);
     tree.write("meminfo", "MemTotal: 4000 kB\nMemAvailable: 2000 kB\n");
     assert_eq!(stats_once(&service, |sample| sample.get("ram").is_some())["ram"], 50.0);
+}
+
+#[test]
+fn a_service_without_any_figure_is_not_ready_until_it_has_one() {
+    let tree = Tree::new("empty");
+    tree.write("meminfo", "");
+    tree.write("stat", "");
+    let service = tree.serve();
+    let begun = Instant::now();
+    // Longer than it takes to be ready in a whole tree.
+    while begun.elapsed() < Duration::from_millis(1500) {
+        assert_eq!(service.get("/readyz").status, 503);
+        assert_eq!(service.get("/healthz").status, 200);
+        thread::sleep(Duration::from_millis(50));
+    }
+    tree.write("meminfo", "MemTotal: 4000 kB\nMemAvailable: 1000 kB\n");
+    assert_eq!(stats_once(&service, |_| true)["ram"], 75.0);
+    assert_eq!(service.get("/readyz").status, 200);
+}
+
+#[test]
+fn a_file_that_hangs_holds_up_neither_requests_nor_the_end() {
+    let tree = Tree::new("hanging");
+    fs::remove_file(tree.0.join("stat")).unwrap();
+    // Opening a pipe that nobody writes to waits for ever.
+    let made = Command::new("mkfifo").arg(tree.0.join("stat")).status().unwrap();
+    assert!(made.success());
+    let service = tree.serve();
+    assert_eq!(service.get("/healthz").status, 200);
+    assert_eq!(service.get("/stats").status, 503);
+    let ended = service.stop();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.took < Duration::from_secs(2), "{ended:?}");
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Processor time: `/proc/stat` (`proc(5)`).
 
-use procfs::{CpuTime, ExplicitSystemInfo, FromBufReadSI, KernelStats};
-
 use super::ParseError;
 
 /// Time all processors have spent since boot, in kernel ticks, and how many are online.
@@ -16,27 +14,35 @@ pub(crate) struct Cpu {
 }
 
 /// Parses the text of `/proc/stat`.
+///
+/// Not by procfs: its parser wants fields that are not used here (`ctxt`, `btime`, `processes`),
+/// and would lose the processors for one of them.
 pub(crate) fn parse(text: &str) -> Result<Cpu, ParseError> {
-    let stats = KernelStats::from_buf_read(text.as_bytes(), &TICKS_ONLY)?;
-    let online = u32::try_from(stats.cpu_time.len()).unwrap_or(u32::MAX);
-    let CpuTime { user, nice, system, idle, iowait, irq, softirq, steal, .. } = stats.total;
-    // Guest time is already inside user time; adding it would count twice.
-    let work = [Some(user), Some(nice), Some(system), irq, softirq, steal];
+    let mut lines = text.lines();
+    let total =
+        lines.find_map(|line| line.strip_prefix("cpu ")).ok_or(ParseError::Missing("cpu"))?;
+    // user, nice, system, idle, iowait, irq, softirq, steal; kernels before 2.6.11 end sooner.
+    // Guest time follows, but is already inside user time; adding it would count twice.
+    let mut ticks = [0; 8];
+    let mut columns = 0;
+    for (tick, column) in ticks.iter_mut().zip(total.split_ascii_whitespace()) {
+        *tick = column.parse().map_err(|_| ParseError::Odd(format!("cpu has {column:?}")))?;
+        columns += 1;
+    }
+    if columns < 4 {
+        return Err(ParseError::Missing("idle"));
+    }
+    let [user, nice, system, idle, iowait, irq, softirq, steal] = ticks;
+    let work: [u64; 6] = [user, nice, system, irq, softirq, steal];
+    let online = lines
+        .take_while(|line| line.starts_with("cpu"))
+        .fold(0, |count: u32, _| count.saturating_add(1));
     Ok(Cpu {
-        busy: work.into_iter().flatten().fold(0, u64::saturating_add),
-        idle: idle.saturating_add(iowait.unwrap_or(0)),
+        busy: work.into_iter().fold(0, u64::saturating_add),
+        idle: idle.saturating_add(iowait),
         online,
     })
 }
-
-/// What procfs wants to know of the system; only ratios of ticks are used here, so the values do
-/// not matter.
-const TICKS_ONLY: ExplicitSystemInfo = ExplicitSystemInfo {
-    boot_time_secs: 0,
-    ticks_per_second: 100,
-    page_size: 4096,
-    is_little_endian: true,
-};
 
 #[cfg(test)]
 mod tests {
@@ -67,8 +73,14 @@ mod tests {
     }
 
     #[test]
+    fn fields_that_are_not_used_need_not_be_there() {
+        let cpu = parse("cpu  1 2 3 4\ncpu0 1 2 3 4\nprocs_running many\n");
+        assert_eq!(cpu, Ok(Cpu { busy: 6, idle: 4, online: 1 }));
+    }
+
+    #[test]
     fn text_that_is_not_stat_is_an_error_and_no_panic() {
-        for text in ["", "cpu", "cpu  1 2", "cpu  a b c d\n", "\u{1F980}"] {
+        for text in ["", "cpu", "cpu  1 2 3", "cpu  a b c d\n", "cpu  1 2 3 -4\n", "\u{1F980}"] {
             assert!(parse(text).is_err(), "{text:?}");
         }
     }

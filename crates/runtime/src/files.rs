@@ -1,0 +1,31 @@
+//! File descriptors: a connection is one, and the usual soft limit of 1024 is for programs that use
+//! `select(2)`. The hard limit is what the operator allows.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Raises the soft limit of open files to the hard one (`getrlimit(2)`). Where that is refused,
+/// the service runs with what it has, and says so.
+pub(crate) fn raise_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => tracing::debug!(from = current, to = maximum, "may open more files"),
+        Err(error) => {
+            tracing::warn!(%error, limit = current, "cannot raise the limit of open files");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn afterwards_the_soft_limit_is_the_hard_one() {
+        raise_limit();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+    }
+}

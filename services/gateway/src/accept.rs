@@ -2,10 +2,10 @@
 //! takes its whole grace period; of pingora only the HTTP machinery is used, one connection at a
 //! time.
 
-use std::future::Future;
+use std::fmt::{self, Write};
+use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pingora::apps::{HttpPersistentSettings, HttpServerApp};
@@ -27,20 +27,8 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 /// of AWS's load balancer, which answers 502 when it uses a connection that is just closing.
 const IDLE_TIME: Duration = Duration::from_secs(75);
 
-/// Set once a request's head is complete. Goes with each request as pingora's connection context,
-/// because pingora hands that over at exactly this moment.
-#[derive(Clone, Default)]
-pub(crate) struct HeadRead(Arc<AtomicBool>);
-
-impl HeadRead {
-    /// The head is complete.
-    pub(crate) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Accepts connections, at most `connections` at once, and has `app` answer them, until `shutdown`
-/// resolves. Then idle connections end, requests in flight get at most `drain`, and what is left
+/// resolves. Then idle connections and event streams end, other requests in flight get at most `drain`, and what is left
 /// after that is cut off.
 pub(crate) async fn run<A>(
     listener: TcpListener,
@@ -80,10 +68,13 @@ where
     A: HttpServerApp + Send + Sync + 'static,
 {
     let mut client = Box::new(Client::new(stream, peer));
+    let watch = closing.clone();
     let mut settings: Option<HttpPersistentSettings> = None;
+    let mut has_next = false;
     loop {
         let spoke = tokio::select! {
             biased;
+            () = ready(()), if has_next => true,
             spoke = timeout(IDLE_TIME, client.speaks()) => spoke.unwrap_or(false),
             // An error means that the accept loop is gone, which is an end as well.
             _ = closing.wait_for(|&closing| closing) => false,
@@ -91,21 +82,39 @@ where
         if !spoke {
             return;
         }
+        let exchange = client.begin();
         let stream: Stream = client;
         let mut session = ServerSession::new_http1(stream);
         session.set_keepalive(Some(IDLE_TIME.as_secs()));
         if let Some(settings) = settings.take() {
             settings.apply_to_session(&mut session);
         }
-        let head = HeadRead::default();
-        session.set_connection_user_context(Some(Box::new(head.clone())));
-        let mut answer = app.process_new_http(session, &closing);
-        let answered = match timeout(HEAD_TIME, &mut answer).await {
-            Ok(answered) => answered,
-            Err(_) if head.0.load(Ordering::Relaxed) => answer.await,
-            Err(_) => {
-                tracing::debug!(%peer, "request head not complete in time");
-                return;
+        session.set_pipelining_enabled(true);
+        session.set_connection_user_context(Some(Box::new(exchange.clone())));
+        let mut answer = app.process_new_http(session, &watch);
+        let whole = async {
+            match timeout(HEAD_TIME, &mut answer).await {
+                Ok(answered) => answered,
+                Err(_) if exchange.has_head() => answer.await,
+                Err(_) => {
+                    tracing::debug!(%peer, "request head not complete in time");
+                    None
+                }
+            }
+        };
+        let events_end = async {
+            exchange.events().await;
+            // As above.
+            let _ = closing.wait_for(|&closing| closing).await;
+            // Here, because the branch below runs when the connection has been dropped.
+            exchange.end_events();
+        };
+        let answered = tokio::select! {
+            biased;
+            answered = whole => answered,
+            () = events_end => {
+                tracing::debug!(%peer, "ending an event stream");
+                None
             }
         };
         let Some(reusable) = answered else { return };
@@ -113,13 +122,31 @@ where
         let Ok(same) = stream.into_any().downcast::<Client>() else {
             return;
         };
+        has_next = kept.as_ref().is_some_and(has_prefix);
         (client, settings) = (same, kept);
     }
+}
+
+/// Whether a part of the next request has come together with the last one. Pingora keeps it to
+/// itself and says so only here; the first bytes of its words are enough.
+fn has_prefix(settings: &HttpPersistentSettings) -> bool {
+    struct Beginning(String);
+    impl Write for Beginning {
+        fn write_str(&mut self, words: &str) -> fmt::Result {
+            self.0.push_str(words);
+            if self.0.len() > 256 { Err(fmt::Error) } else { Ok(()) }
+        }
+    }
+    let mut beginning = Beginning(String::with_capacity(512));
+    // An error is only the end of what is wanted.
+    let _ = write!(beginning, "{settings:?}");
+    beginning.0.contains("pipelined_prefix: Some(")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Exchange;
     use async_trait::async_trait;
     use pingora::apps::ReusedHttpStream;
     use std::future::pending;
@@ -139,7 +166,7 @@ mod tests {
         ) -> Option<ReusedHttpStream> {
             let context = session.take_connection_user_context()?;
             session.read_request().await.ok()?;
-            context.downcast_ref::<HeadRead>()?.set();
+            context.downcast_ref::<Exchange>()?.head_is_read();
             sleep(Duration::from_mins(1)).await;
             None
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
 use pingora::apps::HttpServerOptions;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -19,7 +19,7 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tracing::level_filters::LevelFilter;
 
-use crate::accept::HeadRead;
+use crate::client::Exchange;
 use crate::config::Config;
 use crate::decision::{BODY_BYTES, Decision, Framing, decide};
 use crate::discovery::Addresses;
@@ -130,6 +130,7 @@ pub(crate) struct Request {
     /// The address of the try that failed.
     failed: Option<SocketAddr>,
     body_bytes: usize,
+    exchange: Exchange,
 }
 
 #[async_trait]
@@ -144,6 +145,7 @@ impl ProxyHttp for Gateway {
             target: None,
             failed: None,
             body_bytes: 0,
+            exchange: Exchange::default(),
         }
     }
 
@@ -153,11 +155,12 @@ impl ProxyHttp for Gateway {
     fn on_connection_reuse(
         &self,
         _: &mut Session,
-        _: &mut Request,
+        request: &mut Request,
         context: Box<dyn Any + Send + Sync>,
     ) {
-        if let Some(head) = context.downcast_ref::<HeadRead>() {
-            head.set();
+        if let Ok(exchange) = context.downcast::<Exchange>() {
+            exchange.head_is_read();
+            request.exchange = *exchange;
         }
     }
 
@@ -236,6 +239,12 @@ impl ProxyHttp for Gateway {
         // whatever the upstream speaks.
         response.set_version(Version::HTTP_11);
         response.insert_header(REQUEST_ID, request.id.as_str())?;
+        if is_event_stream(response) {
+            let chunked = response.headers.contains_key(TRANSFER_ENCODING)
+                && session.req_header().version == Version::HTTP_11
+                && session.req_header().method != Method::HEAD;
+            request.exchange.answers_with_events(chunked);
+        }
         Ok(())
     }
 
@@ -331,6 +340,12 @@ async fn refuse(session: &mut Session, request: &Request, problem: &Problem) -> 
         let _ = session.drain_request_body().await;
     }
     Ok(())
+}
+
+fn is_event_stream(response: &ResponseHeader) -> bool {
+    let kind = response.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.and_then(|kind| kind.split(';').next())
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 async fn say_healthy(session: &mut Session, request: &Request) -> Result<()> {

@@ -322,18 +322,9 @@ fn sigterm_lets_a_request_in_flight_end() {
 }
 
 #[test]
-fn an_endless_stream_is_cut_after_the_drain_time() {
-    let stats = upstream(|_, stream| {
-        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
-                    Transfer-Encoding: chunked\r\n\r\n";
-        stream.write_all(head.as_bytes()).unwrap();
-        while stream.write_all(b"9\r\ndata: 1\n\n\r\n").is_ok() {
-            thread::sleep(Duration::from_millis(20));
-        }
-        false
-    });
+fn an_endless_answer_is_cut_after_the_drain_time() {
     let gateway = start(&[
-        ("GATEWAY_STATS", &stats.to_string()),
+        ("GATEWAY_STATS", &endless("text/plain").to_string()),
         ("GATEWAY_FRONTEND", &nobody().to_string()),
         ("DRAIN_SECONDS", "1"),
     ]);
@@ -344,6 +335,71 @@ fn an_endless_stream_is_cut_after_the_drain_time() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let took = ended.took;
     assert!(took > Duration::from_millis(900) && took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn sigterm_ends_an_event_stream_at_once_and_cleanly() {
+    let gateway = between(endless("text/event-stream; charset=utf-8"), nobody());
+    let mut client = gateway.connect();
+    client.send("GET /stats/stream HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.read_until("data: 1\n\n");
+    let ended = gateway.stop();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.took < Duration::from_millis(900), "{ended:?}");
+    assert!(!ended.log.contains("cutting off"), "{ended:?}");
+    let mut rest = String::new();
+    client.reader.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with("\r\n0\r\n\r\n"), "{rest:?}");
+}
+
+#[test]
+fn a_head_without_end_is_431_and_the_connection_closes() {
+    let gateway = between(echo("stats"), nobody());
+    let mut client = gateway.connect();
+    let large = "x".repeat(12 * 1024);
+    // Each request counts for itself.
+    for _ in 0..3 {
+        client.send(&format!("GET /stats HTTP/1.1\r\nHost: a\r\nX: {large}\r\n\r\n"));
+        assert_eq!(client.answer().status, 200);
+    }
+    client.send(&format!("GET /stats HTTP/1.1\r\nHost: a\r\nX: {large}{large}"));
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.field("connection")), (431, Some("close")));
+    assert_eq!(answer.json()["status"], 431);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn what_is_not_http_is_refused_in_the_gateways_own_words_and_logged() {
+    let gateway = between(nobody(), nobody());
+    let mut ids = Vec::new();
+    for request in ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\nHo st: a\r\n\r\n"] {
+        let mut client = gateway.connect();
+        client.send(request);
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.field("server")), (400, None), "{request}");
+        assert_eq!(answer.field("content-type"), Some("application/problem+json"));
+        ids.push(answer.field("x-request-id").unwrap().to_owned());
+        assert!(client.is_closed());
+    }
+    let ended = gateway.stop();
+    assert!(ids.iter().all(|id| ended.log.contains(id)), "{ended:?}");
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_turn() {
+    let gateway = between(echo("stats"), echo("frontend"));
+    let mut client = gateway.connect();
+    client.send(
+        "GET /stats HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n\
+         hiGET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /stats/x HTTP/1.1\r\nHost: a\r\n",
+    );
+    for from in [Some("stats"), Some("frontend"), None] {
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.field("from")), (200, from));
+    }
+    client.send("\r\n");
+    assert_eq!(client.answer().field("from"), Some("stats"));
 }
 
 #[test]
@@ -416,6 +472,20 @@ fn echo(name: &'static str) -> SocketAddr {
         let answer =
             format!("HTTP/1.1 200 OK\r\nFrom: {name}\r\nContent-Length: {length}\r\n\r\n{request}");
         stream.write_all(answer.as_bytes()).is_ok()
+    })
+}
+
+/// An upstream whose answers do not end.
+fn endless(kind: &'static str) -> SocketAddr {
+    upstream(move |_, stream| {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        while stream.write_all(b"9\r\ndata: 1\n\n\r\n").is_ok() {
+            thread::sleep(Duration::from_millis(20));
+        }
+        false
     })
 }
 

@@ -8,7 +8,7 @@ use js_sys::Reflect;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{Document, EventSource, MessageEvent, Response, Window};
+use web_sys::{Document, EventSource, MessageEvent, Performance, Response, Window};
 use wire::Sample;
 use yew::{hook, use_effect_with, use_state};
 
@@ -45,6 +45,8 @@ pub(crate) fn use_stream(backend: &str) -> Rc<Dashboard> {
 struct Stream {
     window: Window,
     document: Document,
+    /// Counts up whatever happens to the time of day.
+    clock: Performance,
     snapshot_url: String,
     events_url: String,
     dashboard: RefCell<Dashboard>,
@@ -68,12 +70,13 @@ impl Stream {
         backend: &str,
         show: impl Fn(Dashboard) + 'static,
     ) -> Option<Rc<Self>> {
-        let document = window.document()?;
+        let (document, clock) = (window.document()?, window.performance()?);
         // Whoever calls back holds the stream weakly: it may be gone by then.
         let stream = Rc::new_cyclic(|me: &Weak<Self>| {
             let (event, tick, retry) = (me.clone(), me.clone(), me.clone());
             Self {
                 document,
+                clock,
                 snapshot_url: [backend, "/stats"].concat(),
                 events_url: [backend, "/stats/stream"].concat(),
                 dashboard: RefCell::default(),
@@ -122,7 +125,7 @@ impl Stream {
     /// Opens a new connection in place of the one there is.
     fn connect(&self) {
         self.disconnect();
-        self.heard_ms.set(js_sys::Date::now());
+        self.heard_ms.set(self.clock.now());
         // The address was checked when the server started; what the browser still refuses would be
         // refused for ever, and is shown as a connection that does not come about.
         let Ok(source) = EventSource::new(&self.events_url) else {
@@ -153,12 +156,12 @@ impl Stream {
                 let data = event.dyn_ref::<MessageEvent>().map(MessageEvent::data);
                 // What cannot be read is no sample; the age of the figures will tell.
                 if let Some(sample) = data.as_ref().and_then(sample_of) {
-                    self.heard_ms.set(js_sys::Date::now());
+                    self.heard_ms.set(self.clock.now());
                     self.attempt.set(0);
                     self.apply(Event::Sample(sample));
                 }
             }
-            "open" => self.heard_ms.set(js_sys::Date::now()),
+            "open" => self.heard_ms.set(self.clock.now()),
             "error" => self.on_error(),
             _ => self.on_wake(),
         }
@@ -190,7 +193,7 @@ impl Stream {
     }
 
     fn on_tick(&self) {
-        let now = js_sys::Date::now();
+        let now = self.clock.now();
         let (link, interval) = {
             let dashboard = self.dashboard.borrow();
             let latest = dashboard.instance.as_ref().map(|instance| &instance.latest);
@@ -241,7 +244,7 @@ impl Stream {
             let mut dashboard = self.dashboard.borrow_mut();
             let is_tick = event == Event::Tick;
             let before = dashboard.link;
-            dashboard.apply(event, js_sys::Date::now());
+            dashboard.apply(event, self.clock.now());
             // While samples come in, they are the clock; the seconds between them change nothing.
             is_tick && before == Link::Live && dashboard.link == Link::Live
         };

@@ -51,13 +51,31 @@ pub(crate) fn Figure(props: &FigureProps) -> Html {
             <Meter percent={props.percent} labelled_by={heading} />
             <p class="words">
                 if let Some(words) = &props.words {
-                    { if props.percent.is_some() { words } else { "This machine does not tell" } }
+                    if words.is_empty() && props.percent.is_none() {
+                        { "This machine does not tell" }
+                    } else {
+                        { in_parts(words) }
+                    }
                 } else {
                     <span class="blank">{ "0 cores, load 0.00 0.00" }</span>
                 }
             </p>
             <Sparkline name={props.name.clone()} trend={props.trend.clone()} />
         </section>
+    }
+}
+
+/// The words with each part of their list in one piece, so that a narrow page breaks between them.
+fn in_parts(words: &str) -> Html {
+    let mut parts = words.split(", ");
+    let first = parts.next();
+    html! {
+        <>
+            <span class="part">{ first }</span>
+            for part in parts {
+                { ", " }<span class="part">{ part }</span>
+            }
+        </>
     }
 }
 

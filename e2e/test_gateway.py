@@ -75,5 +75,13 @@ def test_malformed_requests_are_the_clients_fault(base_url, local, request_bytes
     address = urlsplit(base_url)
     with socket.create_connection((address.hostname, address.port or 80), timeout=10) as stream:
         stream.sendall(request_bytes)
-        status = stream.recv(64)
-    assert status.startswith(b"HTTP/1.1 400"), status
+        head = stream.recv(4096)
+    assert head.startswith(b"HTTP/1.1 400"), head
+    assert b"\nserver:" not in head.lower()
+
+
+def test_a_head_without_an_end_is_cut_off_before_it_costs_memory(base_url, local):
+    address = urlsplit(base_url)
+    with socket.create_connection((address.hostname, address.port or 80), timeout=10) as stream:
+        stream.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 40_000)
+        assert stream.recv(64).startswith(b"HTTP/1.1 431")

@@ -2,8 +2,7 @@
 //! takes its whole grace period; of pingora only the HTTP machinery is used, one connection at a
 //! time.
 
-use std::fmt::{self, Write};
-use std::future::{Future, ready};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,11 +69,9 @@ where
     let mut client = Box::new(Client::new(stream, peer));
     let watch = closing.clone();
     let mut settings: Option<HttpPersistentSettings> = None;
-    let mut has_next = false;
     loop {
         let spoke = tokio::select! {
             biased;
-            () = ready(()), if has_next => true,
             spoke = timeout(IDLE_TIME, client.speaks()) => spoke.unwrap_or(false),
             // An error means that the accept loop is gone, which is an end as well.
             _ = closing.wait_for(|&closing| closing) => false,
@@ -89,7 +86,6 @@ where
         if let Some(settings) = settings.take() {
             settings.apply_to_session(&mut session);
         }
-        session.set_pipelining_enabled(true);
         session.set_connection_user_context(Some(Box::new(exchange.clone())));
         let mut answer = app.process_new_http(session, &watch);
         let whole = async {
@@ -122,25 +118,8 @@ where
         let Ok(same) = stream.into_any().downcast::<Client>() else {
             return;
         };
-        has_next = kept.as_ref().is_some_and(has_prefix);
         (client, settings) = (same, kept);
     }
-}
-
-/// Whether a part of the next request has come together with the last one. Pingora keeps it to
-/// itself and says so only here; the first bytes of its words are enough.
-fn has_prefix(settings: &HttpPersistentSettings) -> bool {
-    struct Beginning(String);
-    impl Write for Beginning {
-        fn write_str(&mut self, words: &str) -> fmt::Result {
-            self.0.push_str(words);
-            if self.0.len() > 256 { Err(fmt::Error) } else { Ok(()) }
-        }
-    }
-    let mut beginning = Beginning(String::with_capacity(512));
-    // An error is only the end of what is wanted.
-    let _ = write!(beginning, "{settings:?}");
-    beginning.0.contains("pipelined_prefix: Some(")
 }
 
 #[cfg(test)]

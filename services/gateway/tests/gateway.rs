@@ -387,22 +387,6 @@ fn what_is_not_http_is_refused_in_the_gateways_own_words_and_logged() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_turn() {
-    let gateway = between(echo("stats"), echo("frontend"));
-    let mut client = gateway.connect();
-    client.send(
-        "GET /stats HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n\
-         hiGET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /stats/x HTTP/1.1\r\nHost: a\r\n",
-    );
-    for from in [Some("stats"), Some("frontend"), None] {
-        let answer = client.answer();
-        assert_eq!((answer.status, answer.field("from")), (200, from));
-    }
-    client.send("\r\n");
-    assert_eq!(client.answer().field("from"), Some("stats"));
-}
-
-#[test]
 fn a_taken_port_is_one_sentence_and_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

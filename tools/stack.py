@@ -180,7 +180,7 @@ def wait_until_ready(still_running) -> None:
             with urllib.request.urlopen(f"{base}/stats", timeout=2) as stats:
                 sample = json.load(stats)
             sample["cpu"] + sample["ram"]  # Both are numbers.
-            print(f"ready: {url()}", flush=True)
+            print(f"ready: {base}", flush=True)
             return
         except (OSError, ValueError, KeyError, TypeError) as error:
             last = str(error)
@@ -266,15 +266,16 @@ class Containers:
     def _broken(self) -> list[str]:
         """Services whose container has ended with a fault, were it restarted since or not."""
         label = '{{index .Config.Labels "com.docker.compose.service"}}'
-        format = f"{label} {{{{.RestartCount}}}} {{{{.State.ExitCode}}}}"
+        template = f"{label} {{{{.RestartCount}}}} {{{{.State.ExitCode}}}}"
         ids = self._output("ps", "--all", "--quiet").split()
-        states = toolchain.answer(["docker", "inspect", "--format", format, *ids]) if ids else None
-        return [line.split()[0] for line in (states or "").splitlines() if not line.endswith("0 0")]
+        inspect = ["docker", "inspect", "--format", template, *ids]
+        states = (toolchain.answer(inspect) or "") if ids else ""
+        return [line.split()[0] for line in states.splitlines() if not line.endswith(" 0 0")]
 
-    def _compose(self, *arguments: str) -> int:
+    def _compose(self, *arguments: str) -> None:
         """Run Compose with its output on the terminal."""
         sys.stdout.flush()
-        return self._run(*arguments, output=None).returncode
+        self._run(*arguments, output=None)
 
     def _output(self, *arguments: str) -> str:
         """What Compose says; nothing when it fails."""

@@ -41,7 +41,7 @@ impl Config {
     }
 }
 
-// One thread is enough: a tick costs well under a millisecond, and a request is a copied pointer.
+// One thread is enough beside the sampler: a request is a copied pointer.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let (process, config) = match runtime::launch(&ABOUT, Config::read) {

@@ -2,7 +2,7 @@
 PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install Python 3.9 or newer, with its venv module))
 
 .DEFAULT_GOAL := help
-.PHONY: help tools dev up down logs build images check test clean
+.PHONY: help tools dev up down logs build images check test bench clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ check: ## formatting, lints, and who may depend on whom
 
 test: ## everything: check, unit, integration, system and browser tests
 	@$(PYTHON) tools/test.py
+
+bench: ## measure one scenario, e.g. `make bench S=stats-requests`; results in target/bench/
+	@$(PYTHON) bench/run.py $(S)
 
 clean: ## remove what was built; the tools stay
 	@$(PYTHON) tools/build.py clean

@@ -18,6 +18,7 @@ from browser import browser
 from cargo_tools import trunk, wasm_bindgen
 from files import identity
 from job import Failed, end_on_signals, say
+from promtool import promtool
 from rust_route import rust, rust_inputs
 from step import Step, only_one_installer, perform
 from system_packages import c_compiler
@@ -115,7 +116,7 @@ def steps(groups: list[str]) -> list[Step]:
     test = [
         Step(
             "python-test",
-            "pytest and playwright from PyPI",
+            "pytest, playwright and schemathesis from PyPI",
             "about 1 min",
             lambda: (pypi.pinned("requirements-test.txt"), ROOT, identity(python)),
             pypi.test_packages,
@@ -126,6 +127,13 @@ def steps(groups: list[str]) -> list[Step]:
             "about 2 min",
             lambda: identity(toolchain.browser()),
             browser,
+        ),
+        Step(
+            "promtool",
+            "promtool",
+            "seconds",
+            lambda: (versions.DEBIAN_PROMTOOL, identity(toolchain.program("promtool"))),
+            promtool,
         ),
     ]
     return build + (test if "test" in groups else [])

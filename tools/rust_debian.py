@@ -9,6 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
+import debian_archive
 import toolchain
 import versions
 from files import script, write
@@ -30,9 +31,9 @@ RUST_PROGRAMS = (
 
 def install(job: Job) -> None:
     """Unpack the packages, then compile std: two parts, because each takes minutes."""
-    for needed in ("apt-get", "apt-cache", "dpkg-deb"):
-        if shutil.which(needed) is None:
-            raise Failed(f"there is no {needed}")
+    missing = debian_archive.missing_program()
+    if missing:
+        raise Failed(f"there is no {missing}")
     part(
         job,
         "debian-packages",
@@ -56,17 +57,7 @@ def install(job: Job) -> None:
 def debian_packages(job: Job) -> None:
     """Download with apt into a private folder, unpack, and make the programs find their libraries."""
     archive = toolchain.TOOLS / "cache" / "apt"
-    for folder in ("lists/partial", "archives/partial"):
-        (archive / folder).mkdir(parents=True, exist_ok=True)
-    write(archive / "status", without_rust(dpkg_status()))
-    options = [
-        *("-o", f"Dir::State::Lists={archive}/lists"),
-        *("-o", f"Dir::State::Status={archive}/status"),
-        *("-o", f"Dir::Cache={archive}"),
-        *("-o", "Debug::NoLocking=1"),
-        # As root, apt would become a user that may not write into this folder.
-        *("-o", "APT::Sandbox::User=root"),
-    ]
+    options = debian_archive.private_apt(archive, without_rust(dpkg_status()))
     job.run(["apt-get", *options, "update"], DOWNLOAD)
     policy = job.run(["apt-cache", *options, "policy", versions.DEBIAN_RUST[0]], LOCAL)
     candidate = re.search(r"Candidate: (\S+)", policy)
@@ -81,9 +72,7 @@ def debian_packages(job: Job) -> None:
     download = ["install", "-y", "--no-install-recommends", "--download-only"]
     job.run(["apt-get", *options, *download, *versions.DEBIAN_RUST], DOWNLOAD)
     unpacked = toolchain.TOOLS / "debian.unfinished"
-    shutil.rmtree(unpacked, ignore_errors=True)
-    for package in sorted((archive / "archives").glob("*.deb")):
-        job.run(["dpkg-deb", "-x", str(package), str(unpacked)], LOCAL)
+    debian_archive.unpack(job, archive / "archives", unpacked)
     relocate_programs(job, unpacked)
     shutil.rmtree(toolchain.DEBIAN, ignore_errors=True)
     unpacked.rename(toolchain.DEBIAN)

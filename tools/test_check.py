@@ -56,8 +56,9 @@ class Arrows(unittest.TestCase):
         ):
             file.write_text(hidden)
             self.assertEqual(len(self.broken()), 1, hidden)
-        file.write_text("fn f() {}\n#[cfg(test)]\nmod tests { use std::fs; }\n")
-        self.assertEqual(self.broken(), [])
+        for test in ("fn f() {}\n#[cfg(test)]\nmod tests { use std::fs; }\n", "#![cfg(test)]\nuse std::fs;\n"):
+            file.write_text(test)
+            self.assertEqual(self.broken(), [], test)
 
 
 if __name__ == "__main__":

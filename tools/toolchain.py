@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,8 @@ PYTHON = TOOLS / "python"
 DEBIAN = TOOLS / "debian"
 CHANNEL = versions.rust_channel(ROOT)
 WASM_TARGET = "wasm32-unknown-unknown"
+# Where Cargo keeps the sources that come from crates.io.
+CRATES_IO = "index.crates.io-1949cf8c6b5b557f/"
 # The sources of Rust.
 ROUTES = ("rustup", "debian")
 
@@ -124,6 +127,12 @@ def environment_for(chosen: str) -> dict[str, str]:
     # They would replace the flags of a single target that are set below.
     for name in ("RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTUP_TOOLCHAIN"):
         variables.pop(name, None)
+    # Relative to the workspace, where the linker runs, so that no path gets into what is built.
+    flags = ["-C link-arg=-Wl,-T,tools/no-unwind.ld"]
+    # What a panic tells is the crate and the line, not where this machine keeps its sources.
+    sources = f"{cargo_home()}/registry/src/"
+    if not re.search(r"\s", sources):
+        flags += [f"--remap-path-prefix={sources}{index}=" for index in ("", CRATES_IO)]
     cargo_bin = str(cargo_home() / "bin")
     path = [part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part]
     path = [part for part in path if part != cargo_bin]
@@ -134,8 +143,9 @@ def environment_for(chosen: str) -> dict[str, str]:
         # Last, but present: Cargo looks for its subcommands there first when
         # PATH does not say otherwise, and would find rustup's.
         path = [str(DEBIAN / "bin"), *path, cargo_bin]
-        variables[_target_variable(musl_target(), "RUSTFLAGS")] = "-C link-self-contained=no"
+        flags.append("-C link-self-contained=no")
         variables[_target_variable(WASM_TARGET, "LINKER")] = str(BIN / "wasm-ld")
+    variables[_target_variable(musl_target(), "RUSTFLAGS")] = " ".join(flags)
     variables["PATH"] = os.pathsep.join([str(BIN), str(PYTHON / "bin"), *path])
     variables["ZIG_GLOBAL_CACHE_DIR"] = variables["ZIG_LOCAL_CACHE_DIR"] = str(
         TOOLS / "cache" / "zig"

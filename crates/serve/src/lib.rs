@@ -2,22 +2,24 @@
 //! so long to drain. It reads neither environment nor signals; both are parameters.
 
 mod acceptor;
+mod connection;
+mod events;
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 pub use acceptor::{Acceptor, Place, Places};
+pub use events::{Chunk, Feed, Publisher, Viewer, feed};
 
 /// How much the loop takes on at once, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -51,15 +53,27 @@ pub enum Drained {
     CutOff(usize),
 }
 
-/// Bytes a request's head may have in all; hyper answers 431 above it. A browser's request through
-/// a proxy has about 1 KiB.
-const HEAD_BYTES: usize = 16 * 1024;
+/// Bytes a request's head may have in all; above it hyper answers 431 by itself, without a word. A
+/// handler that wants to say more refuses less: a browser's request through a proxy has about 1 KiB.
+const HEAD_BYTES: usize = 32 * 1024;
 
-/// Fields a request's head may have; hyper answers 431 above it.
-const HEAD_FIELDS: usize = 64;
+/// What a handler answers with. A [`Response`] turns into one by itself.
+pub enum Answer<B> {
+    /// An answer with a body of this kind.
+    Whole(Response<B>),
+    /// An event stream. Its connection closes behind it.
+    Events(Response<Viewer>),
+}
+
+impl<B> From<Response<B>> for Answer<B> {
+    fn from(response: Response<B>) -> Self {
+        Self::Whole(response)
+    }
+}
 
 /// Accepts connections and hands their requests to `handler`, until `shutdown` resolves; then
-/// closes idle connections, waits for the others at most `limits.drain`, and returns.
+/// closes idle connections, waits for the others at most `limits.drain`, and returns. Event streams
+/// end when their [`Publisher`] is dropped.
 pub async fn run<H, F, B>(
     listener: TcpListener,
     handler: H,
@@ -67,42 +81,45 @@ pub async fn run<H, F, B>(
     shutdown: impl Future<Output = ()>,
 ) -> Drained
 where
-    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
+    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output: Into<Answer<B>>> + Send + 'static,
     B: http_body::Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.request_head)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEAD_FIELDS);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.request_head).max_buf_size(HEAD_BYTES);
     let acceptor = Acceptor::new(listener, limits.connections);
     let places = acceptor.places();
-    let graceful = GracefulShutdown::new();
-    let mut shutdown = std::pin::pin!(shutdown);
+    let (stop, stopping) = watch::channel(());
+    let mut shutdown = pin!(shutdown);
     loop {
         let (stream, _, place) = tokio::select! {
             () = &mut shutdown => break,
             accepted = acceptor.accept() => accepted,
         };
-        let handler = handler.clone();
-        let service = service_fn(move |request| {
-            let answer = handler(request);
-            async move { Ok::<_, Infallible>(answer.await) }
-        });
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let mut stopping = stopping.clone();
+        // An error would mean that the loop below has gone, and with it the runtime.
+        let stopping = async move { drop(stopping.changed().await) };
+        let connection = connection::answer(http.clone(), stream, handler.clone(), stopping);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            match connection.await {
+                Ok(None) => {}
+                Ok(Some((stream, response, asked))) => {
+                    let (parts, viewer) = response.into_parts();
+                    let head = events::head(parts.status, &parts.headers, asked);
+                    // A task of its own, because this one has hyper's size.
+                    tokio::spawn(events::write(stream, head, viewer, asked, place));
+                }
                 // A departing client is everyday life, not a fault of the service.
-                tracing::debug!(%error, "connection ended early");
+                Err(error) => tracing::debug!(%error, "connection ended early"),
             }
-            drop(place);
         });
     }
     drop(acceptor);
-    if timeout(limits.drain, graceful.shutdown()).await.is_ok() {
+    // There is a receiver in this function.
+    let _ = stop.send(());
+    if timeout(limits.drain, places.all_free()).await.is_ok() {
         return Drained::Complete;
     }
     let left = places.taken();

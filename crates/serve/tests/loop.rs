@@ -104,7 +104,7 @@ async fn a_head_that_trickles_in_is_cut_off() {
 async fn malformed_and_oversized_heads_are_the_clients_fault() {
     let server = server(Limits::default(), Duration::ZERO).await;
     let long = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(64 * 1024));
-    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(100));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(101));
     let uri = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(70 * 1024));
     for (request, statuses) in [
         ("nonsense\r\n\r\n", &["400"][..]),

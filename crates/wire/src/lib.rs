@@ -1,49 +1,114 @@
 //! What a sample is, for the service that writes it and the page that reads it.
 //!
 //! Types and nothing else: no I/O, no clock, no runtime, so that the crate compiles to wasm as it
-//! is. JSON keeps the order of the fields; `cpu` and `ram` come first by contract.
+//! is. JSON keeps the order of the fields; `cpu` and `ram` come first by contract. What could not
+//! be read is absent, never null and never zero in its place.
+
+mod container;
+mod history;
+mod host;
 
 use serde::{Deserialize, Serialize};
 
-/// One tick of the sampler: the machine's figures over the interval that ended at `time_unix_ms`.
+pub use container::{Container, Task, TaskContainer};
+pub use history::{History, Series};
+pub use host::{
+    Core, Disk, Filesystem, Memory, Network, Pressure, Process, Processes, Processors, Shares,
+    Stall, Stalls, Top, Traffic,
+};
+
+/// One tick of the sampler: figures over the interval that ended at `time_unix_ms`.
 ///
-/// A figure whose source is missing or odd is absent; the rest of the sample stands.
+/// A figure whose source is missing or odd is absent; the rest of the sample stands. `cpu` and
+/// `ram` are those of [`Scope::kind`]; every other field says itself whose it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sample {
-    /// Busy share of all processors over the interval, percent, 0 to 100.
+    /// Processor time used of what the scope may use, percent, 0 to 100.
     ///
-    /// Busy is everything but `idle` and `iowait` of the first line of `/proc/stat` (`proc(5)`).
+    /// Host: everything but `idle` and `iowait` of the first line of `/proc/stat` (`proc(5)`).
+    /// Container and task: time used over the tightest limit, or over the host's processors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<f64>,
-    /// Share of memory that is not available to programs, percent, 0 to 100.
+    /// Memory in use of what the scope may use, percent, 0 to 100.
     ///
-    /// `MemTotal - MemAvailable` of `/proc/meminfo`, so reclaimable cache does not count as used.
+    /// Host: `MemTotal - MemAvailable` of `/proc/meminfo`. Container and task: use without the
+    /// cache that the kernel would give back first, over the tightest limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ram: Option<f64>,
-    /// Which process took the sample: 16 hexadecimal digits, new at every start.
-    pub instance: String,
-    /// Counts the samples of this instance from 1, without gaps.
-    pub sequence: u64,
     /// When the sample was taken, milliseconds since the Unix epoch.
     pub time_unix_ms: u64,
-    /// Time since the previous reading, milliseconds; `cpu` covers exactly this long.
+    /// Time since the previous reading, milliseconds; every rate covers exactly this long.
     pub interval_ms: u64,
-    /// Processors that were online when the sample was taken (`/proc/stat`).
+    /// Which process took the sample: 16 hexadecimal digits, new at every start; in an ECS task
+    /// the task's id.
+    pub instance: String,
+    /// Counts the samples of this process from 1, without gaps.
+    pub sequence: u64,
+    /// The host's name, only when the service was told to show it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu_count: Option<u32>,
-    /// `MemTotal` of `/proc/meminfo`, bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_total_bytes: Option<u64>,
-    /// `MemTotal - MemAvailable` of `/proc/meminfo`, bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_used_bytes: Option<u64>,
-    /// Load averages over 1, 5 and 15 minutes (`/proc/loadavg`).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub load: Option<[f64; 3]>,
-    /// Time since boot, seconds (`/proc/uptime`).
+    pub hostname: Option<String>,
+    /// Whose `cpu` and `ram` are.
+    pub scope: Scope,
+    /// Time since the kernel started, seconds (`/proc/uptime`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uptime_seconds: Option<f64>,
+    /// The host's load averages over 1, 5 and 15 minutes (`/proc/loadavg`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<[f64; 3]>,
+    /// The host's processors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processors: Option<Processors>,
+    /// The host's memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
+    /// How much work waits for the host's resources.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<Pressure>,
+    /// The host's disks, in the kernel's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<Disk>,
+    /// The network interfaces that the service sees, by name, without loopback.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Network>,
+    /// The filesystems that the service sees, in the order of their mounting.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filesystems: Vec<Filesystem>,
+    /// The host's processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<Processes>,
+    /// The control group that the service runs in, where there is one below the root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
+    /// The ECS task that the service is part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
+    /// The processes that use most, only when the service was told to show them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top: Option<Top>,
+}
+
+/// Whose `cpu` and `ram` are, and why.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Scope {
+    /// What they are measured against.
+    pub kind: ScopeKind,
+    /// Why, as a sentence for people.
+    pub reason: String,
+}
+
+/// What `cpu` and `ram` are measured against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScopeKind {
+    /// All that the kernel has.
+    #[default]
+    Host,
+    /// The limits of the control group that the service runs in.
+    Container,
+    /// The limits of the ECS task that the service is part of.
+    Task,
 }
 
 #[cfg(test)]
@@ -54,8 +119,8 @@ mod tests {
     fn cpu_and_ram_come_first_and_absent_figures_are_left_out() {
         let sample = Sample { cpu: Some(12.5), ram: Some(34.0), ..Sample::default() };
         let text = serde_json::to_string(&sample).unwrap();
-        assert!(text.starts_with(r#"{"cpu":12.5,"ram":34.0,"instance":"#), "{text}");
-        assert!(!text.contains("null"), "{text}");
+        assert!(text.starts_with(r#"{"cpu":12.5,"ram":34.0,"time_unix_ms":"#), "{text}");
+        assert!(!text.contains("null") && !text.contains("[]"), "{text}");
     }
 
     #[test]

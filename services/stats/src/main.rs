@@ -1,18 +1,34 @@
-//! The machine's figures from /proc, sampled once a second, as JSON and as an event stream.
+//! The machine's figures from /proc, sampled once a second, as JSON, event stream and metrics.
 
 mod body;
+mod config;
+mod feed;
+mod history;
+mod metrics;
+mod negotiation;
+mod openapi;
+mod origins;
+mod problem;
 mod proc;
+mod published;
+mod query;
 mod rates;
+mod reading;
+mod recent;
 mod routes;
 mod sampler;
+mod scope;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 
-use runtime::{About, Launch, ListenError, Process, Settings};
+use runtime::{About, Launch, ListenError, Process};
 use serve::Limits;
 
+use crate::config::Config;
+use crate::history::History;
 use crate::sampler::Sampler;
+use crate::sampler::keeper::{self, Keeper};
 
 const ABOUT: About = About {
     name: "stats",
@@ -21,25 +37,6 @@ const ABOUT: About = About {
     listen_name: "STATS_LISTEN",
     port: 8080,
 };
-
-/// What only this service can be told.
-struct Config {
-    /// Where the proc filesystem is mounted.
-    proc_root: PathBuf,
-}
-
-impl Config {
-    fn read(settings: &mut Settings) -> Self {
-        Self {
-            proc_root: settings.get_with(
-                "STATS_PROC",
-                "a folder: the mount point of a proc filesystem",
-                PathBuf::from("/proc"),
-                |text| Some(PathBuf::from(text)).filter(|path| path.is_dir()),
-            ),
-        }
-    }
-}
 
 // One thread is enough beside the sampler: a request is a copied pointer.
 #[tokio::main(flavor = "current_thread")]
@@ -57,17 +54,25 @@ async fn run(
     signal: impl Future<Output = ()>,
 ) -> Result<(), ListenError> {
     let listener = runtime::listen(process.listen)?;
-    let (latest, sampler) = Sampler::start(&config.proc_root);
+    let history = config.history_file.as_deref().map_or_else(History::new, keeper::load);
+    let history = Arc::new(Mutex::new(history));
+    let keeper = config.history_file.map(|path| Keeper::start(path, history.clone()));
+    let (publisher, feed, pass_on) = feed::feed(history);
+    let metadata = config.task_metadata.map(sampler::watch_metadata);
+    let sampler = Sampler::start(config.sampling, metadata, publisher);
+    tokio::spawn(pass_on);
     let shutdown = async {
         signal.await;
         // Only when the streams have ended can the drain complete.
         sampler.stop();
     };
     let limits = Limits { drain: process.drain, ..Limits::default() };
+    let origins = Arc::new(config.origins);
     let handler = move |request: hyper::Request<_>| {
-        let response = routes::respond(request.method(), request.uri().path(), &latest);
-        async { response }
+        let answer = routes::respond(&request, &feed, &origins);
+        async { answer }
     };
     serve::run(listener, handler, limits, shutdown).await;
+    keeper.into_iter().for_each(Keeper::finish);
     Ok(())
 }

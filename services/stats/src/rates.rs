@@ -1,95 +1,123 @@
 //! Two readings and the time between them to a sample: pure.
 
-use crate::proc::cpu::Cpu;
-use crate::proc::memory::Memory;
+mod container;
+mod host;
+mod task;
 
-/// What one look at /proc gave; absent is what could not be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Reading {
-    pub(crate) cpu: Option<Cpu>,
-    pub(crate) memory: Option<Memory>,
-    pub(crate) load: Option<[f64; 3]>,
-    pub(crate) uptime_seconds: Option<f64>,
+use crate::reading::Reading;
+use crate::scope::{self, Capacity, Wanted};
+
+/// What a sample may tell beyond figures (`STATS_EXPOSE`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Exposed {
+    /// The host's name.
+    pub(crate) hostname: bool,
+    /// What is mounted, not only where.
+    pub(crate) mounts: bool,
+    /// The names of processes.
+    pub(crate) processes: bool,
 }
 
-/// The figures of a sample that follow from its readings; who, when and which number it is, the
-/// sampler adds.
-pub(crate) fn sample(before: &Reading, after: &Reading) -> wire::Sample {
-    let used = after.memory.map(|memory| memory.total_bytes - memory.available_bytes);
+/// The figures of a sample that follow from its readings, `seconds` apart; who, when and which
+/// number it is, the sampler adds.
+pub(crate) fn sample(
+    before: &Reading,
+    after: &Reading,
+    seconds: f64,
+    wanted: Wanted,
+    exposed: Exposed,
+) -> wire::Sample {
+    let processors = host::processors(before.stat.as_ref(), after.stat.as_ref());
+    let memory = after.memory.as_ref().map(host::memory);
+    let capacity = Capacity {
+        cpu: processors.as_ref().and_then(|all| Some(all.total?.busy)),
+        processors: processors.as_ref().map(|all| all.online),
+        memory_used_bytes: memory.map(|memory| memory.used_bytes),
+        memory_bytes: memory.map(|memory| memory.total_bytes),
+    };
+    let container = after
+        .container
+        .as_ref()
+        .map(|now| container::container(before.container.as_ref(), now, seconds));
+    let task = after.task.as_ref().map(task::task);
+    let (scope, figures) =
+        scope::choose(wanted, capacity, container.as_ref(), task.as_ref(), after.task_is_awaited);
     wire::Sample {
-        cpu: before.cpu.zip(after.cpu).and_then(|(before, after)| busy_percent(before, after)),
-        ram: after.memory.and_then(used_percent),
-        cpu_count: after.cpu.map(|cpu| cpu.online),
-        memory_total_bytes: after.memory.map(|memory| memory.total_bytes),
-        memory_used_bytes: used,
-        load: after.load,
+        cpu: figures.cpu,
+        ram: figures.ram,
+        scope,
         uptime_seconds: after.uptime_seconds,
+        load: after.load.map(|load| load.averages),
+        processes: host::processes(before, after, seconds),
+        processors,
+        memory,
+        pressure: host::pressure(after.pressure),
+        disks: host::disks(&before.disks, &after.disks, seconds),
+        networks: host::networks(&before.networks, &after.networks, seconds),
+        filesystems: after.filesystems.iter().map(|one| host::filesystem(one, exposed)).collect(),
+        container,
+        task,
+        top: after.processes.as_deref().filter(|_| exposed.processes).map(host::top),
         ..wire::Sample::default()
     }
 }
 
-/// Busy share of the ticks between two readings, percent; none when no tick went by.
-///
-/// Each counter may step back a little (iowait does, `proc(5)`; a processor that is taken offline
-/// takes its share along); a step back counts as standing still.
-fn busy_percent(before: Cpu, after: Cpu) -> Option<f64> {
-    let busy = after.busy.saturating_sub(before.busy);
-    let idle = after.idle.saturating_sub(before.idle);
-    percent(busy, busy.saturating_add(idle))
+/// A share in percent with two decimals, which is finer than the kernel's ticks resolve; at most
+/// 100, for the two clocks of a rate are not quite the same. None of nothing.
+pub(crate) fn percent(part: f64, whole: f64) -> Option<f64> {
+    (whole > 0.0).then(|| hundredths(part / whole * 100.0).clamp(0.0, 100.0))
 }
 
-fn used_percent(memory: Memory) -> Option<f64> {
-    percent(memory.total_bytes - memory.available_bytes, memory.total_bytes)
+fn hundredths(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
 }
 
-/// With two decimals, which is finer than the kernel's ticks resolve.
-fn percent(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| (part as f64 / whole as f64 * 10_000.0).round() / 100.0)
+/// How far a counter went, per second, with two decimals.
+fn per_second(before: u64, after: u64, seconds: f64) -> f64 {
+    hundredths(advance(before, after) as f64 / seconds)
+}
+
+/// How far a counter went. One that steps back stands still: iowait does so (`proc(5)`), and a
+/// device that was taken away and put back starts anew. One that kept its numbers in 32 bits (the
+/// milliseconds of `/proc/diskstats`, everything on a 32-bit kernel) has wrapped when it fell from
+/// the last quarter of its range into the first.
+fn advance(before: u64, after: u64) -> u64 {
+    const RANGE: u64 = 1 << 32;
+    match after.checked_sub(before) {
+        Some(difference) => difference,
+        None if (RANGE / 4 * 3..RANGE).contains(&before) && after < RANGE / 4 => {
+            after + RANGE - before
+        }
+        None => 0,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cpu(busy: u64, idle: u64) -> Reading {
-        Reading { cpu: Some(Cpu { busy, idle, online: 2 }), ..Reading::default() }
+    #[test]
+    fn a_counter_that_steps_back_stands_still_and_one_of_32_bits_wraps() {
+        assert_eq!(advance(100, 150), 50);
+        assert_eq!(advance(100, 90), 0);
+        assert_eq!(advance((1 << 32) - 10, 20), 30);
+        assert_eq!(advance((1 << 32) + 10, 20), 0);
+        assert_eq!(advance(u64::MAX, 0), 0);
     }
 
     #[test]
-    fn one_busy_processor_of_two_is_fifty_percent() {
-        assert_eq!(sample(&cpu(1000, 5000), &cpu(1100, 5100)).cpu, Some(50.0));
+    fn a_share_is_between_0_and_100_and_nothing_has_none() {
+        assert_eq!(percent(1.0, 3.0), Some(33.33));
+        assert_eq!(percent(3.1, 3.0), Some(100.0));
+        assert_eq!(percent(0.0, 0.0), None);
     }
 
     #[test]
-    fn idle_is_zero_and_full_is_a_hundred() {
-        assert_eq!(sample(&cpu(7, 0), &cpu(7, 200)).cpu, Some(0.0));
-        assert_eq!(sample(&cpu(0, 7), &cpu(200, 7)).cpu, Some(100.0));
-    }
-
-    #[test]
-    fn a_counter_that_steps_back_stands_still() {
-        assert_eq!(sample(&cpu(100, 500), &cpu(150, 499)).cpu, Some(100.0));
-        assert_eq!(sample(&cpu(100, 500), &cpu(90, 600)).cpu, Some(0.0));
-    }
-
-    #[test]
-    fn without_a_tick_or_an_earlier_reading_there_is_no_figure() {
-        assert_eq!(sample(&cpu(1, 1), &cpu(1, 1)).cpu, None);
-        assert_eq!(sample(&Reading::default(), &cpu(1, 1)).cpu, None);
-        assert_eq!(sample(&Reading::default(), &cpu(1, 1)).cpu_count, Some(2));
-    }
-
-    #[test]
-    fn used_memory_is_what_is_not_available() {
-        let memory = Memory { total_bytes: 4096, available_bytes: 1024 };
-        let after = Reading { memory: Some(memory), ..Reading::default() };
-        let sample = sample(&Reading::default(), &after);
-        assert_eq!(sample.ram, Some(75.0));
-        assert_eq!(sample.memory_used_bytes, Some(3072));
-    }
-
-    #[test]
-    fn a_machine_without_memory_has_no_share_of_it() {
-        assert_eq!(used_percent(Memory { total_bytes: 0, available_bytes: 0 }), None);
+    fn of_nothing_a_sample_is_nothing_but_its_scope() {
+        let nothing = Reading::default();
+        let sample = sample(&nothing, &nothing, 1.0, Wanted::Auto, Exposed::default());
+        let scope = sample.scope.clone();
+        assert_eq!(scope.kind, wire::ScopeKind::Host);
+        assert_eq!(sample, wire::Sample { scope, ..wire::Sample::default() });
     }
 }

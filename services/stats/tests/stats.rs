@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "in a test a failed unwrap is the test's failure")]
 
 use std::fs;
+use std::io::{BufReader, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -75,10 +77,11 @@ fn the_figures_are_those_of_the_proc_tree() {
     // No tick has gone by in this tree: memory is known, the processor's share is not.
     let sample = stats_once(&service, |_| true);
     assert_eq!(sample["ram"], 75.0);
-    assert_eq!(sample["memory_total_bytes"], 4_096_000);
+    assert_eq!(sample["memory"]["total_bytes"], 4_096_000);
     assert_eq!(sample["load"], serde_json::json!([0.5, 0.25, 0.1]));
     assert_eq!(sample["uptime_seconds"], 100.5);
-    assert_eq!(sample["cpu_count"], 1);
+    assert_eq!(sample["processors"]["online"], 1);
+    assert_eq!(sample["scope"]["kind"], "host");
     assert!(sample.get("cpu").is_none(), "{sample}");
     tree.write("stat", &stat(1100, 1300));
     assert_eq!(stats_once(&service, |sample| sample.get("cpu").is_some())["cpu"], 25.0);
@@ -157,16 +160,18 @@ fn the_first_answer_already_sees_a_busy_processor() {
     spinner.join().unwrap();
     assert_eq!(first["sequence"], 1);
     // One processor was busy all the time; half of its share allows for a coarse first interval.
-    let share = 100.0 / first["cpu_count"].as_f64().unwrap();
+    let share = 100.0 / first["processors"]["online"].as_f64().unwrap();
     assert!(first["cpu"].as_f64().unwrap() > share / 2.0, "{first}");
 }
 
 #[test]
 fn a_stream_carries_one_sample_a_second_and_ends_when_the_service_stops() {
     let service = start_on_real_proc();
+    stats_once(&service, |_| true);
     let mut lines = service.stream("/stats/stream");
     let mut next_sequence = || {
-        let data = lines.find_map(|line| Some(line.strip_prefix("data: ")?.to_owned())).unwrap();
+        lines.find(|line| line == "event: sample").unwrap();
+        let data = lines.next().unwrap().strip_prefix("data: ").unwrap().to_owned();
         let sample: serde_json::Value = serde_json::from_str(&data).unwrap();
         sample["sequence"].as_u64().unwrap()
     };
@@ -179,6 +184,121 @@ fn a_stream_carries_one_sample_a_second_and_ends_when_the_service_stops() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.took < Duration::from_secs(2), "{ended:?}");
     assert_eq!(lines.last().as_deref(), Some(""), "the stream ends after a whole chunk");
+}
+
+#[test]
+fn the_head_of_a_stream_can_be_asked_for() {
+    let service = start_on_real_proc();
+    stats_once(&service, |_| true);
+    let answer = service.ask("HEAD", "/stats/stream", &[]);
+    assert_eq!((answer.status, answer.body.len()), (200, 0), "{answer:?}");
+    assert_eq!(answer.field("content-type"), Some("text/event-stream"));
+    assert_eq!(answer.field("cache-control"), Some("no-store"));
+}
+
+#[test]
+fn in_a_limited_container_the_figures_are_the_containers() {
+    let tree = Tree::new("container");
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/cgroup-v2-limited");
+    std::os::unix::fs::symlink(format!("{fixture}/proc/self"), tree.0.join("self")).unwrap();
+    tree.write("meminfo", "MemTotal: 1048576 kB\nMemAvailable: 262144 kB\n");
+    let proc_root = tree.0.to_str().unwrap();
+    let root = [("STATS_PROC", proc_root), ("STATS_ROOT", fixture)];
+    let service = Service::start(STATS, "STATS_LISTEN", &root);
+    let sample = stats_once(&service, |sample| sample.get("cpu").is_some());
+    assert_eq!(sample["scope"]["kind"], "container", "{sample}");
+    let reason = "the control group is limited to 128 MiB of memory";
+    assert_eq!(sample["scope"]["reason"], reason);
+    // 9 MiB are charged, 2 of them cache that would be given back first.
+    assert_eq!(sample["container"]["memory_used_bytes"], 7 << 20);
+    assert_eq!(sample["ram"], 5.47);
+    let metrics = service.get("/metrics");
+    assert!(metrics.text().contains("container_cpu_usage_seconds_total"), "{}", metrics.text());
+    let host = [("STATS_PROC", proc_root), ("STATS_ROOT", fixture), ("STATS_SCOPE", "host")];
+    let service = Service::start(STATS, "STATS_LISTEN", &host);
+    let sample = stats_once(&service, |_| true);
+    assert_eq!((&sample["scope"]["kind"], &sample["ram"]), (&"host".into(), &75.0.into()));
+}
+
+/// Answers like the ECS agent; `/task/stats` counts on by a tenth of a processor a second.
+fn ecs_agent() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/fargate");
+    let task = fs::read_to_string(format!("{fixture}/task.json")).unwrap();
+    let containers: serde_json::Value = serde_json::from_str(&task).unwrap();
+    let id = containers["Containers"][0]["DockerId"].as_str().unwrap().to_owned();
+    thread::spawn(move || {
+        for (second, stream) in (0..).zip(listener.incoming()) {
+            let mut stream = stream.unwrap();
+            let head = harness::read_head(&mut BufReader::new(&mut stream)).unwrap();
+            let body = if head.starts_with("GET /v4/abc/task/stats ") {
+                let usage = serde_json::json!({ &id: {
+                    "read": format!("2026-01-01T00:{:02}:{:02}.0Z", second / 60, second % 60),
+                    "cpu_stats": { "cpu_usage": { "total_usage": second * 100_000_000_u64 } },
+                    "memory_stats": { "usage": 64 << 20, "stats": { "inactive_file": 0 } },
+                }});
+                usage.to_string()
+            } else {
+                task.clone()
+            };
+            let length = body.len();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    format!("http://{address}/v4/abc")
+}
+
+#[test]
+fn in_an_ecs_task_the_figures_are_the_tasks() {
+    let agent = ecs_agent();
+    let variables = [("ECS_CONTAINER_METADATA_URI_V4", agent.as_str())];
+    let service = Service::start(STATS, "STATS_LISTEN", &variables);
+    let sample = stats_once(&service, |sample| sample["task"].get("cpu_used_cores").is_some());
+    assert_eq!(sample["scope"]["kind"], "task", "{sample}");
+    assert!(sample["task"]["containers"].as_array().unwrap().len() > 1, "{sample}");
+    assert_eq!(sample["task"]["memory_used_bytes"], 64 << 20);
+    assert!(sample["task"]["cpu_used_cores"].as_f64().unwrap() <= 0.1, "{sample}");
+    // The first sample waits for the task, or it would be the host's.
+    let history = service.get("/stats/history").json();
+    assert!(history["instance"].as_str().unwrap().contains('-'), "{history}");
+}
+
+#[test]
+fn an_agent_that_does_not_answer_leaves_the_figures_of_the_host() {
+    let variables = [("ECS_CONTAINER_METADATA_URI_V4", "http://127.0.0.1:9/v4/abc")];
+    let service = Service::start(STATS, "STATS_LISTEN", &variables);
+    let sample = stats_once(&service, |_| true);
+    assert_ne!(sample["scope"]["kind"], "task", "{sample}");
+}
+
+#[test]
+fn a_history_file_outlives_the_process_and_a_damaged_one_is_put_aside() {
+    let folder = std::env::temp_dir().join(format!("stats-history-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("history");
+    let variables = [("STATS_HISTORY_FILE", file.to_str().unwrap())];
+    let rows = |service: &Service| {
+        let first = stats_once(service, |_| true);
+        let history = service.get("/stats/history").json();
+        let times = history["time_unix_ms"].as_array().unwrap().clone();
+        (first["time_unix_ms"].as_u64().unwrap(), times)
+    };
+    let service = Service::start(STATS, "STATS_LISTEN", &variables);
+    let (first, _) = rows(&service);
+    assert_eq!(service.stop().code, Some(0));
+    let service = Service::start(STATS, "STATS_LISTEN", &variables);
+    let (second, times) = rows(&service);
+    assert!(second > first && times.contains(&first.into()), "{first} is not in {times:?}");
+    assert_eq!(service.stop().code, Some(0));
+    fs::write(&file, "nonsense").unwrap();
+    let service = Service::start(STATS, "STATS_LISTEN", &variables);
+    let (third, times) = rows(&service);
+    assert_eq!(times.first(), Some(&third.into()));
+    assert_eq!(fs::read_to_string(folder.join("history.damaged")).unwrap(), "nonsense");
+    assert_eq!(service.stop().code, Some(0));
+    fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

@@ -42,6 +42,7 @@ pub(crate) enum Link {
 }
 
 /// What happened.
+#[expect(clippy::large_enum_variant, reason = "one at a time, once a second")]
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event {
     /// A sample came in.
@@ -212,6 +213,7 @@ impl Level {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use wire::{Memory, Processors};
 
     /// The `sequence`th sample of an instance that ticks once a second.
     pub(crate) fn sample(instance: &str, sequence: u64) -> Sample {
@@ -222,11 +224,15 @@ pub(crate) mod tests {
             sequence,
             time_unix_ms: 1_700_000_000_000 + sequence * 1_000,
             interval_ms: 1_000,
-            cpu_count: Some(2),
-            memory_total_bytes: Some(24 << 30),
-            memory_used_bytes: Some(8 << 30),
+            processors: Some(Processors { online: 2, ..Processors::default() }),
+            memory: Some(Memory {
+                total_bytes: 24 << 30,
+                used_bytes: 8 << 30,
+                ..Memory::default()
+            }),
             load: Some([0.42, 0.3, 0.21]),
             uptime_seconds: Some(11_520.0),
+            ..Sample::default()
         }
     }
 

@@ -303,6 +303,10 @@ fn sample_of(text: &JsValue) -> Option<Sample> {
 }
 
 impl Fields for JsValue {
+    fn object(&self, name: &str) -> Option<Self> {
+        Reflect::get(self, &name.into()).ok().filter(Self::is_object)
+    }
+
     fn number(&self, name: &str) -> Option<f64> {
         Reflect::get(self, &name.into()).ok()?.as_f64()
     }

@@ -2,7 +2,7 @@
 //! floats is some 20 kB of code, which every viewer would load.
 
 use crate::state::{Dashboard, Level, Link, percent};
-use wire::Sample;
+use wire::{Sample, ScopeKind};
 
 /// A percentage as "12" and ".4", the two parts being set in different sizes.
 pub(crate) fn percent_parts(value: f64) -> (String, String) {
@@ -16,11 +16,18 @@ pub(crate) fn percent_whole(value: f64) -> String {
     scaled(percent(value), 1.0).to_string()
 }
 
-/// "2 cores, load 0.42 0.30 0.21", as far as it is known.
+/// "2 cores, load 0.42 0.30 0.21", as far as it is known; of a container or task its limit.
 pub(crate) fn cpu_words(sample: &Sample) -> String {
-    let mut text = match sample.cpu_count {
-        Some(count) => counted(u64::from(count), "core", "cores"),
-        None => String::new(),
+    let limit = match sample.scope.kind {
+        ScopeKind::Host => None,
+        ScopeKind::Container => sample.container.as_ref().and_then(|one| one.cpu_limit_cores),
+        ScopeKind::Task => sample.task.as_ref().and_then(|one| one.cpu_limit_cores),
+    };
+    let online = sample.processors.as_ref().map(|processors| u64::from(processors.online));
+    let mut text = match (limit, online) {
+        (Some(limit), _) => ["limited to ", &hundredths(limit), " cores"].concat(),
+        (None, Some(online)) => counted(online, "core", "cores"),
+        (None, None) => String::new(),
     };
     if let Some(load) = sample.load {
         text.push_str(if text.is_empty() { "load" } else { ", load" });
@@ -34,7 +41,7 @@ pub(crate) fn cpu_words(sample: &Sample) -> String {
 
 /// "3.1 of 24 GiB used", or nothing where it is not known.
 pub(crate) fn memory_words(sample: &Sample) -> String {
-    let (Some(used), Some(total)) = (sample.memory_used_bytes, sample.memory_total_bytes) else {
+    let Some((used, total)) = memory_in_scope(sample) else {
         return String::new();
     };
     let (unit, shift) = binary_unit(total);
@@ -49,6 +56,24 @@ pub(crate) fn memory_words(sample: &Sample) -> String {
         }
     };
     [&amount(used), " of ", &amount(total), " ", unit, " used"].concat()
+}
+
+/// What `ram` is the share of: used and total bytes.
+fn memory_in_scope(sample: &Sample) -> Option<(u64, u64)> {
+    let host = sample.memory;
+    let (used, limit) = match sample.scope.kind {
+        ScopeKind::Host => (host.map(|host| host.used_bytes), None),
+        ScopeKind::Container => {
+            let container = sample.container.as_ref()?;
+            (container.memory_used_bytes, container.memory_limit_bytes)
+        }
+        ScopeKind::Task => {
+            let task = sample.task.as_ref()?;
+            (task.memory_used_bytes, task.memory_limit_bytes)
+        }
+    };
+    let total = [limit, host.map(|host| host.total_bytes)].into_iter().flatten().min()?;
+    Some((used?, total))
 }
 
 /// "up 3 h 12 min".
@@ -182,6 +207,7 @@ mod tests {
     use super::*;
     use crate::state::Event;
     use crate::state::tests::sample;
+    use wire::{Container, Memory, Processors};
 
     #[test]
     fn a_percentage_has_one_decimal_and_stays_in_its_range() {
@@ -201,27 +227,39 @@ mod tests {
     fn cores_and_load_are_said_in_words() {
         let mut sample = sample("a", 1);
         assert_eq!(cpu_words(&sample), "2 cores, load\u{2002}0.42\u{2002}0.30\u{2002}0.21");
-        sample.cpu_count = None;
+        sample.processors = None;
         assert!(cpu_words(&sample).starts_with("load\u{2002}0.42"));
-        sample.cpu_count = Some(1);
+        sample.processors = Some(Processors { online: 1, ..Processors::default() });
         sample.load = None;
         assert_eq!(cpu_words(&sample), "1 core");
     }
 
     #[test]
     fn memory_is_said_in_the_unit_that_fits() {
+        let words = |used_bytes, total_bytes| {
+            let memory = Some(Memory { total_bytes, used_bytes, ..Memory::default() });
+            memory_words(&Sample { memory, ..Sample::default() })
+        };
+        assert_eq!(words(3_328_599_654, 24 << 30), "3.1 of 24 GiB used");
+        assert_eq!(words(100 << 20, 512 << 20), "100 of 512 MiB used");
+        assert_eq!(words(1 << 40, 3 << 39), "1 of 1.5 TiB used");
+        assert_eq!(words(1 << 40, 0), "1048576 of 0 MiB used");
+        assert_eq!(memory_words(&Sample::default()), "");
+    }
+
+    #[test]
+    fn in_a_container_the_words_are_of_its_limits() {
         let mut sample = sample("a", 1);
-        sample.memory_used_bytes = Some(3_328_599_654);
-        assert_eq!(memory_words(&sample), "3.1 of 24 GiB used");
-        sample.memory_total_bytes = Some(512 << 20);
-        sample.memory_used_bytes = Some(100 << 20);
+        sample.scope.kind = ScopeKind::Container;
+        sample.container = Some(Container {
+            cpu_limit_cores: Some(0.5),
+            memory_limit_bytes: Some(512 << 20),
+            memory_used_bytes: Some(100 << 20),
+            ..Container::default()
+        });
+        assert!(cpu_words(&sample).starts_with("limited to 0.50 cores, load"));
         assert_eq!(memory_words(&sample), "100 of 512 MiB used");
-        sample.memory_total_bytes = Some(3 << 39);
-        sample.memory_used_bytes = Some(1 << 40);
-        assert_eq!(memory_words(&sample), "1 of 1.5 TiB used");
-        sample.memory_total_bytes = Some(0);
-        assert_eq!(memory_words(&sample), "1048576 of 0 MiB used");
-        sample.memory_total_bytes = None;
+        sample.scope.kind = ScopeKind::Task;
         assert_eq!(memory_words(&sample), "");
     }
 

@@ -2,80 +2,227 @@
 
 use super::ParseError;
 
-/// Time all processors have spent since boot, in kernel ticks, and how many are online.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Cpu {
-    /// Ticks of work: user, nice, system, irq, softirq and steal.
-    pub(crate) busy: u64,
-    /// Ticks without work: idle and iowait, which is idleness with a reason.
+/// The counters of `/proc/stat` since boot; what a kernel does not tell is absent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Stat {
+    /// All processors together.
+    pub(crate) total: Times,
+    /// Each processor that is online, by number.
+    pub(crate) cores: Vec<(u32, Times)>,
+    /// When the kernel started, seconds since the Unix epoch.
+    pub(crate) boot_time_unix_seconds: Option<u64>,
+    /// Changes from one thread to another.
+    pub(crate) context_switches: Option<u64>,
+    /// Processes and threads made.
+    pub(crate) forks: Option<u64>,
+    /// Threads that run or could run, now.
+    pub(crate) running: Option<u64>,
+    /// Threads that wait for a disk, now.
+    pub(crate) blocked: Option<u64>,
+}
+
+/// Where processor time went, in ticks of 1/100 s (`USER_HZ`).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Times {
+    pub(crate) user: u64,
+    pub(crate) nice: u64,
+    pub(crate) system: u64,
     pub(crate) idle: u64,
-    /// Processors that are online.
-    pub(crate) online: u32,
+    pub(crate) iowait: u64,
+    pub(crate) irq: u64,
+    pub(crate) softirq: u64,
+    pub(crate) steal: u64,
+    /// Already inside `user`.
+    pub(crate) guest: u64,
+    /// Already inside `nice`.
+    pub(crate) guest_nice: u64,
+}
+
+impl Stat {
+    /// Holds counters where they were in an earlier reading that stepped back a little since:
+    /// `idle` and `iowait` do so (`proc(5)`), and whoever takes rates would see a restart.
+    pub(crate) fn hold(&mut self, before: &Self) {
+        self.total.hold(&before.total);
+        let mut earlier = before.cores.iter().peekable();
+        for (id, times) in &mut self.cores {
+            while earlier.next_if(|(earlier_id, _)| earlier_id < id).is_some() {}
+            if let Some((_, before)) = earlier.next_if(|(earlier_id, _)| earlier_id == id) {
+                times.hold(before);
+            }
+        }
+    }
+}
+
+/// Idle time that a processor loses when it was taken offline and put back; small steps are less.
+const RESTART_TICKS: u64 = 300;
+
+impl Times {
+    fn hold(&mut self, before: &Self) {
+        if before.idle.saturating_sub(self.idle) >= RESTART_TICKS {
+            return;
+        }
+        for (now, before) in [
+            (&mut self.user, before.user),
+            (&mut self.nice, before.nice),
+            (&mut self.system, before.system),
+            (&mut self.idle, before.idle),
+            (&mut self.iowait, before.iowait),
+            (&mut self.irq, before.irq),
+            (&mut self.softirq, before.softirq),
+            (&mut self.steal, before.steal),
+            (&mut self.guest, before.guest),
+            (&mut self.guest_nice, before.guest_nice),
+        ] {
+            *now = before.max(*now);
+        }
+    }
 }
 
 /// Parses the text of `/proc/stat`.
 ///
-/// Not by procfs: its parser wants fields that are not used here (`ctxt`, `btime`, `processes`),
-/// and would lose the processors for one of them.
-pub(crate) fn parse(text: &str) -> Result<Cpu, ParseError> {
-    let mut lines = text.lines();
-    let total =
-        lines.find_map(|line| line.strip_prefix("cpu ")).ok_or(ParseError::Missing("cpu"))?;
-    // user, nice, system, idle, iowait, irq, softirq, steal; kernels before 2.6.11 end sooner.
-    // Guest time follows, but is already inside user time; adding it would count twice.
-    let mut ticks = [0; 8];
-    let mut columns = 0;
-    for (tick, column) in ticks.iter_mut().zip(total.split_ascii_whitespace()) {
-        *tick = column.parse().map_err(|_| ParseError::Odd(format!("cpu has {column:?}")))?;
-        columns += 1;
+/// Not by procfs: its parser wants fields that some kernels do not have, and would lose the
+/// processors for one of them.
+pub(crate) fn parse(text: &str) -> Result<Stat, ParseError> {
+    let mut stat = Stat::default();
+    let mut total = None;
+    for line in text.lines() {
+        // The `intr` line can have thousands of columns; no line is read beyond what is needed.
+        let Some((key, rest)) = line.split_once(' ') else { continue };
+        match key {
+            "cpu" if total.is_none() => total = Some(times(rest)?),
+            "ctxt" => stat.context_switches = counter(rest),
+            "btime" => stat.boot_time_unix_seconds = counter(rest),
+            "processes" => stat.forks = counter(rest),
+            "procs_running" => stat.running = counter(rest),
+            "procs_blocked" => stat.blocked = counter(rest),
+            _ => {
+                let Some(number) = key.strip_prefix("cpu") else { continue };
+                // One odd line costs one processor's figures, not all of them.
+                if let (Ok(number), Ok(times)) = (number.parse(), times(rest)) {
+                    stat.cores.push((number, times));
+                }
+            }
+        }
     }
-    if columns < 4 {
+    stat.total = total.ok_or(ParseError::Missing("cpu"))?;
+    // The kernel writes them in order; who looks one up may rely on it.
+    stat.cores.sort_by_key(|(number, _)| *number);
+    stat.cores.dedup_by_key(|(number, _)| *number);
+    Ok(stat)
+}
+
+fn times(columns: &str) -> Result<Times, ParseError> {
+    // Kernels before 2.6.11 end before steal, those before 2.6.33 before guest_nice.
+    let mut ticks = [0; 10];
+    let mut known = 0;
+    for (tick, column) in ticks.iter_mut().zip(columns.split_ascii_whitespace()) {
+        *tick = column.parse().map_err(|_| {
+            let start: String = column.chars().take(20).collect();
+            ParseError::Odd(format!("cpu has {start:?}"))
+        })?;
+        known += 1;
+    }
+    if known < 4 {
         return Err(ParseError::Missing("idle"));
     }
-    let [user, nice, system, idle, iowait, irq, softirq, steal] = ticks;
-    let work: [u64; 6] = [user, nice, system, irq, softirq, steal];
-    let online = lines
-        .take_while(|line| line.starts_with("cpu"))
-        .fold(0, |count: u32, _| count.saturating_add(1));
-    Ok(Cpu {
-        busy: work.into_iter().fold(0, u64::saturating_add),
-        idle: idle.saturating_add(iowait),
-        online,
-    })
+    let [user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice] = ticks;
+    Ok(Times { user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice })
+}
+
+fn counter(column: &str) -> Option<u64> {
+    column.trim().parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const REST: &str = "ctxt 1\nbtime 1\nprocesses 1\n";
-
     #[test]
-    fn busy_and_idle_add_up_and_processors_are_counted() {
-        let text = format!(
-            "cpu  100 20 30 4000 50 6 7 8 0 0\ncpu0 50 10 15 2000 25 3 3 4 0 0\n\
-             cpu3 50 10 15 2000 25 3 4 4 0 0\nintr 5 1 2\n{REST}"
-        );
-        assert_eq!(parse(&text), Ok(Cpu { busy: 171, idle: 4050, online: 2 }));
+    fn a_small_step_back_is_held_and_a_processor_that_came_back_begins_anew() {
+        let times = |idle, iowait| Times { idle, iowait, ..Times::default() };
+        let before = Stat {
+            cores: vec![(0, times(1000, 50)), (1, times(5000, 7)), (3, times(1, 1))],
+            ..Stat::default()
+        };
+        let mut after = Stat {
+            cores: vec![(0, times(1100, 40)), (1, times(10, 7)), (2, times(3, 3))],
+            ..Stat::default()
+        };
+        after.hold(&before);
+        assert_eq!(after.cores, [(0, times(1100, 50)), (1, times(10, 7)), (2, times(3, 3))]);
     }
 
+    const FOUR: Times = Times {
+        user: 1,
+        nice: 2,
+        system: 3,
+        idle: 4,
+        iowait: 0,
+        irq: 0,
+        softirq: 0,
+        steal: 0,
+        guest: 0,
+        guest_nice: 0,
+    };
+
     #[test]
-    fn guest_time_is_not_counted_twice() {
-        let text =
-            format!("cpu  100 0 0 100 0 0 0 0 90 10\ncpu0 100 0 0 100 0 0 0 0 90 10\n{REST}");
-        assert_eq!(parse(&text), Ok(Cpu { busy: 100, idle: 100, online: 1 }));
+    fn every_column_and_every_counter_has_its_place() {
+        let text = "cpu  11 12 13 14 15 16 17 18 19 20\ncpu0 1 2 3 4 0 0 0 0 0 0\n\
+                    intr 5 1 2\nctxt 21\nbtime 22\nprocesses 23\nprocs_running 24\n\
+                    procs_blocked 25\nsoftirq 9 8 7\n";
+        let total = Times {
+            user: 11,
+            nice: 12,
+            system: 13,
+            idle: 14,
+            iowait: 15,
+            irq: 16,
+            softirq: 17,
+            steal: 18,
+            guest: 19,
+            guest_nice: 20,
+        };
+        let expected = Stat {
+            total,
+            cores: vec![(0, FOUR)],
+            boot_time_unix_seconds: Some(22),
+            context_switches: Some(21),
+            forks: Some(23),
+            running: Some(24),
+            blocked: Some(25),
+        };
+        assert_eq!(parse(text), Ok(expected));
     }
 
     #[test]
     fn an_old_kernel_with_four_columns_is_understood() {
-        let text = format!("cpu  1 2 3 4\ncpu0 1 2 3 4\n{REST}");
-        assert_eq!(parse(&text), Ok(Cpu { busy: 6, idle: 4, online: 1 }));
+        let stat = parse("cpu  1 2 3 4\ncpu0 1 2 3 4\n").unwrap();
+        assert_eq!(stat, Stat { total: FOUR, cores: vec![(0, FOUR)], ..Stat::default() });
     }
 
     #[test]
-    fn fields_that_are_not_used_need_not_be_there() {
-        let cpu = parse("cpu  1 2 3 4\ncpu0 1 2 3 4\nprocs_running many\n");
-        assert_eq!(cpu, Ok(Cpu { busy: 6, idle: 4, online: 1 }));
+    fn numbers_of_processors_may_have_gaps() {
+        let stat = parse("cpu  1 2 3 4\ncpu0 1 2 3 4\ncpu3 1 2 3 4\nctxt 1\n").unwrap();
+        assert_eq!(stat.cores, [(0, FOUR), (3, FOUR)]);
+    }
+
+    #[test]
+    fn an_odd_line_of_one_processor_costs_only_that_one() {
+        let text = "cpu  1 2 3 4\ncpu0 1 2 3\ncpu1 1 x 3 4\ncpu2 1 2 3 4\ncpuX 1 2 3 4\n\
+                    cpu99999999999 1 2 3 4\ncpu4\n";
+        assert_eq!(parse(text).unwrap().cores, [(2, FOUR)]);
+    }
+
+    #[test]
+    fn processors_come_in_order_and_once() {
+        let stat = parse("cpu  1 2 3 4\ncpu2 1 2 3 4\ncpu0 1 2 3 4\ncpu2 9 9 9 9\n").unwrap();
+        assert_eq!(stat.cores, [(0, FOUR), (2, FOUR)]);
+    }
+
+    #[test]
+    fn fields_that_are_not_there_or_odd_are_absent() {
+        let stat = parse("cpu  1 2 3 4\nprocs_running many\nctxt\nbtime -1\n").unwrap();
+        assert_eq!(stat, Stat { total: FOUR, ..Stat::default() });
     }
 
     #[test]
@@ -83,5 +230,11 @@ mod tests {
         for text in ["", "cpu", "cpu  1 2 3", "cpu  a b c d\n", "cpu  1 2 3 -4\n", "\u{1F980}"] {
             assert!(parse(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_endless_text() {
+        let error = parse(&format!("cpu  {}", "x".repeat(100_000))).unwrap_err();
+        assert_eq!(error.to_string(), r#"cpu has "xxxxxxxxxxxxxxxxxxxx""#);
     }
 }

@@ -4,14 +4,24 @@ use procfs::{FromRead, LoadAverage};
 
 use super::ParseError;
 
-/// Parses the text of `/proc/loadavg`: the averages over 1, 5 and 15 minutes.
-pub(crate) fn parse(text: &str) -> Result<[f64; 3], ParseError> {
-    let LoadAverage { one, five, fifteen, .. } = LoadAverage::from_read(text.as_bytes())?;
+/// How much wants to run.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Load {
+    /// Averages over 1, 5 and 15 minutes.
+    pub(crate) averages: [f64; 3],
+    /// Processes and threads that exist.
+    pub(crate) total: u64,
+}
+
+/// Parses the text of `/proc/loadavg`.
+pub(crate) fn parse(text: &str) -> Result<Load, ParseError> {
+    let LoadAverage { one, five, fifteen, max, .. } = LoadAverage::from_read(text.as_bytes())?;
     if ![one, five, fifteen].into_iter().all(|load| load.is_finite() && load >= 0.0) {
-        return Err(ParseError::Odd(format!("{:?} are not averages", text.trim_end())));
+        return Err(ParseError::Odd(format!("{one} {five} {fifteen} are not averages")));
     }
     // The kernel prints two decimals; widening from f32 would show its rounding.
-    Ok([one, five, fifteen].map(|load| (f64::from(load) * 100.0).round() / 100.0))
+    let averages = [one, five, fifteen].map(|load| (f64::from(load) * 100.0).round() / 100.0);
+    Ok(Load { averages, total: max.into() })
 }
 
 #[cfg(test)]
@@ -19,8 +29,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_three_averages_keep_their_two_decimals() {
-        assert_eq!(parse("0.42 1.10 15.03 1/234 5678\n"), Ok([0.42, 1.10, 15.03]));
+    fn the_three_averages_keep_their_two_decimals_and_everything_that_exists_is_counted() {
+        let load = parse("0.42 1.10 15.03 1/234 5678\n");
+        assert_eq!(load, Ok(Load { averages: [0.42, 1.10, 15.03], total: 234 }));
     }
 
     #[test]
@@ -29,5 +40,11 @@ mod tests {
         assert!(parse("a b c 1/2 3").is_err());
         assert!(parse("NaN 0.1 0.1 1/2 3").is_err());
         assert!(parse("0.1 -5 0.1 1/2 3").is_err());
+    }
+
+    #[test]
+    fn an_error_does_not_tell_where_the_program_was_compiled() {
+        let error = parse("a b c 1/2 3").unwrap_err().to_string();
+        assert!(!error.contains(".rs") && !error.contains('/'), "{error}");
     }
 }

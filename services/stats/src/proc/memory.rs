@@ -6,32 +6,86 @@
 use super::ParseError;
 
 /// Memory of the system, bytes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Memory {
     /// Usable memory in all.
     pub(crate) total_bytes: u64,
-    /// What programs could still get without swapping.
+    /// What programs could still get without swapping; never more than the total.
     pub(crate) available_bytes: u64,
+    pub(crate) free_bytes: Option<u64>,
+    pub(crate) buffers_bytes: Option<u64>,
+    pub(crate) cached_bytes: Option<u64>,
+    pub(crate) slab_reclaimable_bytes: Option<u64>,
+    pub(crate) swap_total_bytes: Option<u64>,
+    pub(crate) swap_free_bytes: Option<u64>,
+    /// What only the metrics tell: the values of [`OTHER_FIELDS`], in their order.
+    pub(crate) others: [Option<u64>; OTHER_FIELDS.len()],
 }
+
+/// Fields that dashboards of `node_exporter` draw and samples do not carry.
+pub(crate) const OTHER_FIELDS: [&str; 15] = [
+    "Active",
+    "Inactive",
+    "AnonPages",
+    "CommitLimit",
+    "Committed_AS",
+    "Dirty",
+    "KernelStack",
+    "Mapped",
+    "PageTables",
+    "SUnreclaim",
+    "Shmem",
+    "Slab",
+    "SwapCached",
+    "VmallocUsed",
+    "Writeback",
+];
 
 /// Parses the text of `/proc/meminfo`.
 pub(crate) fn parse(text: &str) -> Result<Memory, ParseError> {
-    let field = |name| bytes_of(text, name);
-    let total_bytes = field("MemTotal").ok_or(ParseError::Missing("MemTotal"))?;
-    // Kernels before 3.14 do not say what is available; this is what `free(1)` took then.
-    let available_bytes = field("MemAvailable").or_else(|| {
-        let reclaimable = [field("Buffers"), field("Cached"), field("SReclaimable")];
-        let sum = reclaimable.into_iter().flatten().fold(field("MemFree")?, u64::saturating_add);
-        Some(sum.saturating_sub(field("Shmem").unwrap_or(0)))
-    });
-    let available_bytes = available_bytes.ok_or(ParseError::Missing("MemAvailable"))?;
+    let mut memory = Memory::default();
+    let mut total = None;
+    let mut available = None;
+    for line in text.lines() {
+        let Some((name, value)) = line.split_once(':') else { continue };
+        let field = match name {
+            "MemTotal" => &mut total,
+            "MemAvailable" => &mut available,
+            "MemFree" => &mut memory.free_bytes,
+            "Buffers" => &mut memory.buffers_bytes,
+            "Cached" => &mut memory.cached_bytes,
+            "SReclaimable" => &mut memory.slab_reclaimable_bytes,
+            "SwapTotal" => &mut memory.swap_total_bytes,
+            "SwapFree" => &mut memory.swap_free_bytes,
+            _ => {
+                let mut others = OTHER_FIELDS.iter().zip(&mut memory.others);
+                let Some((_, other)) = others.find(|(other, _)| **other == name) else { continue };
+                other
+            }
+        };
+        *field = bytes(value);
+    }
+    memory.total_bytes = total.ok_or(ParseError::Missing("MemTotal"))?;
+    let available = available.or_else(|| estimate(&memory));
+    let available = available.ok_or(ParseError::Missing("MemAvailable"))?;
     // Kernels have been seen to call more available than there is (memory hot-unplug).
-    Ok(Memory { total_bytes, available_bytes: available_bytes.min(total_bytes) })
+    memory.available_bytes = available.min(memory.total_bytes);
+    Ok(memory)
 }
 
-fn bytes_of(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+/// What `free(1)` took for available where the kernel does not say it (before 3.14).
+fn estimate(memory: &Memory) -> Option<u64> {
+    let Memory { buffers_bytes, cached_bytes, slab_reclaimable_bytes, .. } = *memory;
+    let reclaimable = [buffers_bytes, cached_bytes, slab_reclaimable_bytes];
+    let sum = reclaimable.into_iter().flatten().fold(memory.free_bytes?, u64::saturating_add);
+    // Shared memory is counted as cache, but has nowhere to be given back to.
+    let mut others = OTHER_FIELDS.iter().zip(memory.others);
+    let shared = others.find_map(|(name, value)| value.filter(|_| *name == "Shmem"));
+    Some(sum.saturating_sub(shared.unwrap_or(0)))
+}
+
+fn bytes(value: &str) -> Option<u64> {
+    let kibibytes: u64 = value.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
     kibibytes.checked_mul(1024)
 }
 
@@ -42,7 +96,12 @@ mod tests {
     #[test]
     fn available_memory_is_what_the_kernel_says() {
         let text = "MemTotal:       16384 kB\nMemFree:         100 kB\nMemAvailable:    4096 kB\n";
-        let expected = Memory { total_bytes: 16384 * 1024, available_bytes: 4096 * 1024 };
+        let expected = Memory {
+            total_bytes: 16384 * 1024,
+            available_bytes: 4096 * 1024,
+            free_bytes: Some(100 * 1024),
+            ..Memory::default()
+        };
         assert_eq!(parse(text), Ok(expected));
     }
 
@@ -54,9 +113,37 @@ mod tests {
     }
 
     #[test]
+    fn every_field_has_its_place() {
+        let named = "MemTotal: 1 kB\nMemAvailable: 1 kB\nMemFree: 2 kB\nBuffers: 3 kB\n\
+                     Cached: 4 kB\nSReclaimable: 5 kB\nSwapTotal: 6 kB\nSwapFree: 7 kB\n";
+        let others = (100..).zip(OTHER_FIELDS).map(|(value, name)| format!("{name}: {value} kB\n"));
+        let text: String = [named.to_owned()].into_iter().chain(others).collect();
+        let mut values = 100..;
+        let expected = Memory {
+            total_bytes: 1024,
+            available_bytes: 1024,
+            free_bytes: Some(2 * 1024),
+            buffers_bytes: Some(3 * 1024),
+            cached_bytes: Some(4 * 1024),
+            slab_reclaimable_bytes: Some(5 * 1024),
+            swap_total_bytes: Some(6 * 1024),
+            swap_free_bytes: Some(7 * 1024),
+            others: OTHER_FIELDS.map(|_| values.next().map(|value| value * 1024)),
+        };
+        assert_eq!(parse(&text), Ok(expected));
+    }
+
+    #[test]
     fn more_available_than_total_is_cut_to_total() {
         let memory = parse("MemTotal: 10 kB\nMemAvailable: 20 kB\n").unwrap();
         assert_eq!(memory.available_bytes, memory.total_bytes);
+    }
+
+    #[test]
+    fn a_field_without_a_unit_or_of_another_name_is_not_taken() {
+        let text = "MemTotal: 10 kB\nMemAvailable: 5 kB\nCached: 7\nActive(anon): 3 kB\n";
+        let memory = parse(text).unwrap();
+        assert_eq!((memory.cached_bytes, memory.others), (None, Memory::default().others));
     }
 
     #[test]

@@ -1,0 +1,148 @@
+//! One connection: hyper reads its requests and writes its answers, until one of them is an event
+//! stream, which is written without hyper.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::{Future, pending, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use hyper::body::Incoming;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::Answer;
+use crate::events::{Asked, Viewer};
+
+/// What the handler, hyper's socket and the connection share.
+#[derive(Default)]
+struct Shared {
+    stream: Mutex<Option<(Response<Viewer>, Asked)>>,
+    /// Whether bytes of an earlier answer wait for the client. hyper tells nobody, and would drop
+    /// them when it gives the socket back.
+    blocked: AtomicBool,
+}
+
+/// A socket that sees whether all was written.
+struct Socket {
+    stream: TokioIo<TcpStream>,
+    shared: Arc<Shared>,
+}
+
+/// An event stream that begins, and the socket it begins on.
+pub(crate) type Begun = (TcpStream, Response<Viewer>, Asked);
+
+/// Answers the requests of one connection until it ends, or until an answer is an event stream.
+/// After `stopping` it answers the request in flight and no other.
+pub(crate) async fn answer<H, F, B>(
+    http: http1::Builder,
+    stream: TcpStream,
+    handler: H,
+    stopping: impl Future<Output = ()>,
+) -> hyper::Result<Option<Begun>>
+where
+    H: Fn(Request<Incoming>) -> F,
+    F: Future<Output: Into<Answer<B>>>,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let shared = Arc::new(Shared::default());
+    let service = service_fn(|request| {
+        let asked = Asked::of(&request);
+        let answer = handler(request);
+        let shared = &shared;
+        async move {
+            match answer.await.into() {
+                Answer::Whole(response) => Ok::<_, Infallible>(response),
+                Answer::Events(response) => {
+                    *shared.stream.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some((response, asked));
+                    // hyper is dropped while it waits for this.
+                    pending().await
+                }
+            }
+        }
+    });
+    let socket = Socket { stream: TokioIo::new(stream), shared: shared.clone() };
+    let mut connection = http.serve_connection(socket, service);
+    let mut stopping = pin!(stopping);
+    let mut stopped = false;
+    let begun = poll_fn(|context| {
+        if !stopped && stopping.as_mut().poll(context).is_ready() {
+            stopped = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        let ended = Pin::new(&mut connection).poll(context);
+        if ended.is_pending() && !shared.blocked.load(Ordering::Relaxed) {
+            let begun = shared.stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if begun.is_some() {
+                return Poll::Ready(Ok(begun));
+            }
+        }
+        ended.map_ok(|()| None)
+    });
+    Ok(begun
+        .await?
+        .map(|(response, asked)| (connection.into_parts().io.stream.into_inner(), response, asked)))
+}
+
+impl Read for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// hyper comes here when it has nothing more to write.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.shared.blocked.store(false, Ordering::Relaxed);
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl Socket {
+    fn note(&self, written: &Poll<io::Result<usize>>) {
+        if written.is_pending() {
+            self.shared.blocked.store(true, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Event streams for very many viewers: a socket, a place in what is sent, and nothing else.
+//!
+//! hyper keeps 8 KiB of read buffer and its own state for as long as an answer lasts. Once a
+//! request is answered by [`Viewer`], none of it is needed any more: the connection is taken out of
+//! hyper, and a task of a few hundred bytes writes what the publisher has framed once for all.
+
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, Write as _};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+
+use bytes::{Buf, Bytes};
+use hyper::{HeaderMap, Method, Request, StatusCode, Version};
+use rustix::net::sockopt::set_socket_send_buffer_size;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::acceptor::Place;
+
+/// How long a viewer may accept nothing of what is there for it. A radio cell or a sleeping lid
+/// takes seconds to come back; a viewer that takes longer asks anew by itself.
+const ACCEPTS_NOTHING: Duration = Duration::from_secs(30);
+
+/// What the kernel may hold for a viewer that does not read, bytes; it would let it grow to
+/// megabytes, and all of it would be old when it is read. Some ten events fit.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+
+/// What a viewer may send behind its request, bytes; requests among it are not answered.
+const SAID_BYTES: usize = 16 * 1024;
+
+/// The chunk after the last one (RFC 9112, section 7.1).
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// Keeps what lies between from closing a silent connection; a comment to the viewer (WHATWG HTML,
+/// section 9.2.6).
+const HEARTBEAT: &[u8] = b":\n\n";
+
+/// The publishing end of a feed. When it is dropped, every stream ends, with a whole chunk.
+pub struct Publisher(watch::Sender<Newest>);
+
+/// Where streams of one publisher's events begin.
+#[derive(Clone)]
+pub struct Feed(watch::Receiver<Newest>);
+
+/// The body of an answer that is an event stream. A viewer that reads slowly misses events and gets
+/// the newest next: it has no queue.
+pub struct Viewer {
+    /// The last one comes first.
+    preamble: Vec<Chunk>,
+    sequence: u64,
+    beats: u64,
+    feed: watch::Receiver<Newest>,
+}
+
+/// A piece of an event stream with its chunk framing around it, made once for all viewers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Chunk {
+    framed: Bytes,
+    text: (usize, usize),
+}
+
+#[derive(Default)]
+struct Newest {
+    sequence: u64,
+    event: Chunk,
+    /// Counts the heartbeats, each of which follows the event above.
+    beats: u64,
+    heartbeat: Chunk,
+}
+
+/// What of a request decides how a stream is written.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    head_only: bool,
+    chunked: bool,
+}
+
+/// A feed without events, and its publishing end.
+pub fn feed() -> (Publisher, Feed) {
+    let newest = Newest { heartbeat: Chunk::new(HEARTBEAT), ..Newest::default() };
+    let (publisher, feed) = watch::channel(newest);
+    (Publisher(publisher), Feed(feed))
+}
+
+impl Publisher {
+    /// Sends this event to every viewer that has none of this sequence or a later one.
+    ///
+    /// Call it on the thread that serves: to wake ten thousand viewers from another one costs a
+    /// system call for each.
+    pub fn publish(&self, sequence: u64, event: Chunk) {
+        self.0.send_modify(|newest| {
+            newest.sequence = sequence;
+            newest.event = event;
+        });
+    }
+
+    /// Sends a comment to every viewer that has the newest event: for when there was none for long.
+    pub fn heartbeat(&self) {
+        self.0.send_modify(|newest| newest.beats += 1);
+    }
+}
+
+impl Feed {
+    /// A stream that begins with `preamble` and goes on with the newest event after `sequence`;
+    /// after 0, that is the newest there is.
+    pub fn viewer(&self, mut preamble: Vec<Chunk>, sequence: u64) -> Viewer {
+        preamble.reverse();
+        let beats = self.0.borrow().beats;
+        Viewer { preamble, sequence, beats, feed: self.0.clone() }
+    }
+}
+
+impl Chunk {
+    /// Frames this text, which is one or more whole events. An empty text is no chunk at all, for
+    /// that would end the stream.
+    pub fn new(text: &[u8]) -> Self {
+        if text.is_empty() {
+            return Self::default();
+        }
+        let size = format!("{:x}\r\n", text.len());
+        let framed = [size.as_bytes(), text, b"\r\n"].concat().into();
+        Self { framed, text: (size.len(), size.len() + text.len()) }
+    }
+
+    /// The text without its framing.
+    pub fn text(&self) -> Bytes {
+        self.framed.slice(self.text.0..self.text.1)
+    }
+
+    fn bytes(self, chunked: bool) -> Bytes {
+        if chunked { self.framed } else { self.text() }
+    }
+}
+
+impl Viewer {
+    /// The next piece; none when the publisher has gone.
+    ///
+    /// It can be dropped while it waits, and nothing is lost.
+    pub async fn next(&mut self) -> Option<Chunk> {
+        loop {
+            if let Some(chunk) = self.unsent() {
+                return Some(chunk);
+            }
+            self.feed.changed().await.ok()?;
+        }
+    }
+
+    fn unsent(&mut self) -> Option<Chunk> {
+        if let Some(chunk) = self.preamble.pop() {
+            if self.preamble.is_empty() {
+                self.preamble = Vec::new();
+            }
+            return Some(chunk);
+        }
+        let newest = self.feed.borrow_and_update();
+        let beats = std::mem::replace(&mut self.beats, newest.beats);
+        if newest.sequence > self.sequence {
+            self.sequence = newest.sequence;
+            return Some(newest.event.clone());
+        }
+        (newest.beats > beats).then(|| newest.heartbeat.clone())
+    }
+}
+
+impl Asked {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        Self {
+            head_only: *request.method() == Method::HEAD,
+            chunked: request.version() >= Version::HTTP_11,
+        }
+    }
+}
+
+/// The head of an answer, to the empty line that ends it. The connection closes behind the stream,
+/// and a client that knows no chunks (HTTP/1.0) sees its end by that.
+pub(crate) fn head(status: StatusCode, fields: &HeaderMap, asked: Asked) -> Vec<u8> {
+    let mut head = Vec::with_capacity(512);
+    let reason = status.canonical_reason().unwrap_or_default();
+    // Writing into a vector cannot fail.
+    let _ = write!(head, "HTTP/1.1 {} {reason}\r\n", status.as_u16());
+    for (name, value) in fields {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.extend(part);
+        }
+    }
+    if asked.chunked {
+        head.extend(b"transfer-encoding: chunked\r\n");
+    }
+    let date = httpdate::HttpDate::from(SystemTime::now());
+    let _ = write!(head, "date: {date}\r\nconnection: close\r\n\r\n");
+    head
+}
+
+/// Writes a stream until its publisher or its viewer goes; then its place is free.
+///
+/// This is a viewer's task, so its size counts. Parameters of an `async fn` would be in it twice.
+pub(crate) async fn write(
+    stream: TcpStream,
+    head: Vec<u8>,
+    mut viewer: Viewer,
+    asked: Asked,
+    place: Place,
+) {
+    let _place = &place;
+    // Without this bound the kernel holds more, and nothing else is different.
+    let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
+    let mut sent = send(&stream, head.into()).await;
+    let mut said = 0;
+    while sent.is_ok() && !asked.head_only {
+        let next = tokio::select! {
+            biased;
+            // First, because what is unread when the socket closes would reset the connection, and
+            // the last chunk could be lost.
+            () = poll_fn(|context| poll_left(&stream, &mut said, context)) => return,
+            next = viewer.next() => next,
+        };
+        match next {
+            Some(chunk) => sent = send(&stream, chunk.bytes(asked.chunked)).await,
+            None if asked.chunked => {
+                sent = send(&stream, Bytes::from_static(LAST_CHUNK)).await;
+                break;
+            }
+            None => break,
+        }
+    }
+    if let Err(error) = sent {
+        tracing::debug!(%error, "event stream ended early");
+    }
+}
+
+/// Hands all of it to the kernel.
+async fn send(stream: &TcpStream, mut bytes: Bytes) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.try_write(&bytes) {
+            Ok(count) => bytes.advance(count),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let writable = poll_fn(|context| stream.poll_write_ready(context));
+                // In a box, because hardly any viewer ever needs it.
+                Box::pin(timeout(ACCEPTS_NOTHING, writable)).await??;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Ready when the viewer has closed its side, or has `said` too much behind its request.
+///
+/// It takes the place of hyper's task in the socket's list of those to wake, which would otherwise
+/// keep that task's memory.
+fn poll_left(stream: &TcpStream, said: &mut usize, context: &mut Context<'_>) -> Poll<()> {
+    while *said <= SAID_BYTES && ready!(stream.poll_read_ready(context)).is_ok() {
+        let mut bytes = [0; 1024];
+        match stream.try_read(&mut bytes) {
+            Ok(count) if count > 0 => *said += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            _ => break,
+        }
+    }
+    Poll::Ready(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_its_size_its_text_and_line_ends_and_an_empty_text_is_none() {
+        let chunk = Chunk::new(b"data: 0123456789\n\n");
+        assert_eq!(chunk.clone().bytes(true), "12\r\ndata: 0123456789\n\n\r\n");
+        assert_eq!(chunk.bytes(false), "data: 0123456789\n\n");
+        assert_eq!(Chunk::new(b"").bytes(true), "");
+        assert_eq!(Chunk::new(b"").text(), "");
+    }
+
+    #[tokio::test]
+    async fn a_viewer_gets_the_preamble_the_newest_event_and_the_end() {
+        let chunk = |text: &str| Chunk::new(text.as_bytes());
+        let (publisher, feed) = feed();
+        publisher.publish(4, chunk("4"));
+        let mut viewer = feed.viewer(vec![chunk("a"), chunk("b")], 0);
+        for text in ["a", "b", "4"] {
+            assert_eq!(viewer.next().await, Some(chunk(text)));
+        }
+        publisher.publish(5, chunk("5"));
+        publisher.publish(6, chunk("6"));
+        drop(publisher);
+        assert_eq!(viewer.next().await, Some(chunk("6")));
+        assert_eq!(viewer.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn what_the_preamble_told_is_not_sent_again_and_a_heartbeat_comes_once() {
+        let (publisher, feed) = feed();
+        publisher.publish(4, Chunk::new(b"4"));
+        publisher.heartbeat();
+        let mut viewer = feed.viewer(vec![], 4);
+        let early = timeout(Duration::from_millis(20), viewer.next()).await;
+        assert!(early.is_err(), "{early:?}");
+        publisher.heartbeat();
+        assert_eq!(viewer.next().await.unwrap().text(), ":\n\n");
+        publisher.heartbeat();
+        publisher.publish(5, Chunk::new(b"5"));
+        assert_eq!(viewer.next().await.unwrap().text(), "5");
+        drop(publisher);
+        assert_eq!(viewer.next().await, None);
+    }
+}

@@ -1,0 +1,37 @@
+//! The past, in columns: small to send, easy to draw.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What the service remembers: one row a step, all columns of the same length.
+///
+/// Rows are in the order of time and need not touch: where the service did not run, there is none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct History {
+    /// Who answers; the rows may be older than its start, when it keeps a history file.
+    pub instance: String,
+    /// The newest sample that is in the rows.
+    pub sequence: u64,
+    /// The time that a row covers, seconds.
+    pub step_seconds: u32,
+    /// The end of each row's time, milliseconds since the Unix epoch.
+    pub time_unix_ms: Vec<u64>,
+    /// The figures, by name; each has the unit that its name says or that the sample's field has.
+    pub series: BTreeMap<String, Series>,
+}
+
+/// One figure over the rows; null where it was not known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Series {
+    /// The mean of the row's samples.
+    pub mean: Vec<Option<f32>>,
+    /// The smallest of the row's samples; left out where a row is one sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimum: Option<Vec<Option<f32>>>,
+    /// The largest of the row's samples; left out where a row is one sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maximum: Option<Vec<Option<f32>>>,
+}

@@ -1,0 +1,63 @@
+"""A service of a test's own: one binary as a process on a free port."""
+
+import socket
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from conftest import eventually, request
+
+
+class Own(NamedTuple):
+    process: subprocess.Popen
+    host: str
+    port: int
+
+    @property
+    def url(self):
+        return f"http://{self.host}:{self.port}"
+
+    def fetch(self, path, method="GET", headers=None, body=None):
+        return request(self.url + path, method, headers, body)
+
+    def exchange(self, text):
+        """Send bytes as they are, and read until the service closes or is silent for a second."""
+        with socket.create_connection((self.host, self.port), timeout=1) as stream:
+            stream.sendall(text)
+            answer = b""
+            try:
+                while part := stream.recv(65536):
+                    answer += part
+            except (TimeoutError, socket.timeout, ConnectionResetError):
+                pass
+        return answer
+
+
+@contextmanager
+def stats(config, ready=True, **settings):
+    """A stats service with these settings, by default once it has a sample."""
+    folder = config.getoption("binaries")
+    if not folder:
+        pytest.skip("needs --binaries with the folder of the binaries")
+    port = free_port()
+    environment = {"STATS_LISTEN": f"127.0.0.1:{port}", "LOG_LEVEL": "warn", **settings}
+    process = subprocess.Popen([Path(folder) / "stats"], env=environment)
+    own = Own(process, "127.0.0.1", port)
+    try:
+        path = "/readyz" if ready else "/healthz"
+        eventually(lambda: own.fetch(path).status == 200)
+        yield own
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        finally:
+            process.kill()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

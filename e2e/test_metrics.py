@@ -1,0 +1,119 @@
+"""The metrics, as Prometheus and its own tools read them."""
+
+import re
+import shutil
+import subprocess
+
+import own
+import pytest
+from conftest import eventually
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
+from prometheus_client.parser import text_string_to_metric_families as text_format
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+# The kernel's names of /proc/meminfo stay as they are: what reads node_exporter expects them so.
+KERNEL_NAME = re.compile(r"^node_memory_\w+_bytes metric names .* 'snake_case' not 'camelCase'$")
+# What Prometheus 2.42 sends.
+PROMETHEUS = (
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+
+
+@pytest.fixture(scope="module")
+def service(request):
+    with own.stats(request.config, STATS_EXPOSE="hostname,mounts,processes") as service:
+        yield service
+
+
+def families(answer):
+    parse = open_metrics if answer.headers["content-type"] == OPEN_METRICS else text_format
+    return {family.name: family for family in parse(answer.body.decode())}
+
+
+def test_promtool_has_nothing_to_object_to(service):
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("there is no promtool; `make tools` says why")
+    metrics = service.fetch("/metrics").body
+    # It says what is wrong, and also what is only against good custom; then it ends with 3.
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=metrics, capture_output=True, timeout=30
+    )
+    said = (done.stdout + done.stderr).decode().splitlines()
+    objections = [line for line in said if not KERNEL_NAME.search(line)]
+    assert not objections
+    assert done.returncode == (3 if said else 0), metrics.decode()
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        (None, TEXT),
+        ("*/*", TEXT),
+        ("text/plain", TEXT),
+        ("text/plain;version=0.0.4;q=0.5,application/openmetrics-text;q=0.1", TEXT),
+        ("application/openmetrics-text; version=1.0.0", OPEN_METRICS),
+        (PROMETHEUS, OPEN_METRICS),
+    ],
+)
+def test_the_format_is_the_one_that_is_asked_for(service, accept, content_type):
+    answer = service.fetch("/metrics", headers={"accept": accept} if accept else {})
+    assert (answer.status, answer.headers["content-type"]) == (200, content_type)
+    assert answer.body.endswith(b"# EOF\n") == (content_type == OPEN_METRICS)
+    assert len(families(answer)) > 5
+
+
+def test_both_formats_tell_the_same(service):
+    def names(accept):
+        answer = service.fetch("/metrics", headers={"accept": accept})
+        return {
+            (sample.name, *sorted(sample.labels.items()))
+            for family in families(answer).values()
+            for sample in family.samples
+            # The labels of a top list change by themselves.
+            if "pid" not in sample.labels and not sample.name.endswith("_created")
+        }
+
+    # A disk or an interface may come or go between the two.
+    eventually(lambda: names("text/plain") == names("application/openmetrics-text"))
+
+
+def test_every_family_has_a_type_and_a_help_and_no_sample_is_there_twice(service):
+    for accept in ("text/plain", "application/openmetrics-text"):
+        for family in families(service.fetch("/metrics", headers={"accept": accept})).values():
+            assert family.type not in ("unknown", "untyped"), family.name
+            assert family.documentation, family.name
+            keys = [(sample.name, *sorted(sample.labels.items())) for sample in family.samples]
+            assert len(keys) == len(set(keys)), family.name
+
+
+def test_counters_never_fall(service):
+    def counters():
+        answer = service.fetch("/metrics", headers={"accept": "application/openmetrics-text"})
+        return {
+            (sample.name, *sorted(sample.labels.items())): sample.value
+            for family in families(answer).values()
+            if family.type == "counter"
+            for sample in family.samples
+            if sample.name.endswith("_total")
+        }
+
+    first = counters()
+    assert first
+    sequence = service.fetch("/stats").json()["sequence"]
+    eventually(lambda: service.fetch("/stats").json()["sequence"] >= sequence + 2)
+    second = counters()
+    # The idle time of a processor may be revised downwards by the kernel (proc(5)).
+    fallen = {
+        key: (value, second[key])
+        for key, value in first.items()
+        if second.get(key, value) < value and not {"idle", "iowait"} & label_values(key)
+    }
+    assert not fallen
+    assert any(second.get(key, value) > value for key, value in first.items())
+
+
+def label_values(key):
+    return {value for _, value in key[1:]}

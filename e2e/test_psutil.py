@@ -1,0 +1,42 @@
+"""The figures beside those of psutil, on the same machine over the same time."""
+
+import own
+import psutil
+from test_stats import one_core_busy
+from test_stream import stream
+
+SAMPLES = 30
+BUSY_SECONDS = 12
+# In points of percent. psutil reads a moment after the service, and what both read moves.
+CPU_POINTS = 2
+RAM_POINTS = 1
+
+
+def test_processor_and_memory_agree_with_psutil_under_changing_load(request, local):
+    taken, memory = [], []
+    with own.stats(request.config, STATS_SCOPE="host") as service, stream(service) as coming:
+        samples = (event.data for event in coming if event.name == "sample")
+        # The first was waiting; the second comes when it is taken, and there the time begins.
+        next(samples), next(samples)
+        before = psutil.cpu_times()
+        with one_core_busy(BUSY_SECONDS):
+            for _ in range(SAMPLES):
+                taken.append(next(samples))
+                memory.append(psutil.virtual_memory().percent)
+        after = psutil.cpu_times()
+    assert all(sample["scope"]["kind"] == "host" for sample in taken)
+    milliseconds = sum(sample["interval_ms"] for sample in taken)
+    cpu = sum(sample["cpu"] * sample["interval_ms"] for sample in taken) / milliseconds
+    ram = sum(sample["ram"] for sample in taken) / SAMPLES
+    psutil_cpu, psutil_ram = busy_percent(before, after), sum(memory) / SAMPLES
+    told = f"cpu {cpu:.2f} (psutil {psutil_cpu:.2f}), ram {ram:.2f} (psutil {psutil_ram:.2f})"
+    print(told)
+    assert abs(cpu - psutil_cpu) <= CPU_POINTS, told
+    assert abs(ram - psutil_ram) <= RAM_POINTS, told
+
+
+def busy_percent(before, after):
+    """What went by between the two, without idle and iowait; guest time is inside user and nice."""
+    spent = {name: getattr(after, name) - getattr(before, name) for name in after._fields}
+    busy = sum(spent[name] for name in ("user", "nice", "system", "irq", "softirq", "steal"))
+    return 100 * busy / (busy + spent["idle"] + spent["iowait"])

@@ -1,0 +1,148 @@
+"""The stream: the past first, then every sample once, also after an interruption."""
+
+import http.client
+import json
+import signal
+import time
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import own
+import pytest
+from conftest import eventually
+
+# A tick takes a second; ten without an event are a broken stream.
+SILENCE_SECONDS = 10
+
+
+class Event(NamedTuple):
+    name: str
+    id: str
+    data: dict
+
+
+@pytest.fixture(scope="module")
+def service(request):
+    with own.stats(request.config) as service:
+        yield service
+
+
+@contextmanager
+def stream(service, last_event_id=None):
+    """The response to a stream's request, and its events as they come."""
+    connection = http.client.HTTPConnection(service.host, service.port, timeout=SILENCE_SECONDS)
+    headers = {"accept": "text/event-stream"}
+    if last_event_id is not None:
+        headers["last-event-id"] = last_event_id
+    try:
+        connection.request("GET", "/stats/stream", headers=headers)
+        response = connection.getresponse()
+        assert response.status == 200
+        assert response.getheader("content-type") == "text/event-stream"
+        yield events(response)
+    finally:
+        connection.close()
+
+
+def events(response):
+    """What a browser's EventSource makes of it (HTML, 9.2.6)."""
+    fields = {}
+    for line in response:
+        line = line.decode().rstrip("\n")
+        if line == "":
+            if "data" in fields:
+                data = json.loads(fields["data"])
+                yield Event(fields.get("event", "message"), fields.get("id", ""), data)
+            elif "retry" in fields:
+                yield Event("retry", "", int(fields["retry"]))
+            fields = {}
+        elif not line.startswith(":"):
+            name, _, value = line.partition(": ")
+            assert name not in fields, f"{name} is there twice"
+            fields[name] = value
+
+
+def take(stream, count):
+    return [next(stream) for _ in range(count)]
+
+
+def identity(sample):
+    return f"{sample['instance']}-{sample['sequence']}"
+
+
+def test_the_history_comes_first_and_then_every_sample_in_its_time(service):
+    with stream(service) as coming:
+        retry, history = take(coming, 2)
+        assert retry.name == "retry"
+        assert 100 <= retry.data <= 60_000
+        assert (history.name, history.id) == ("history", identity(history.data))
+        samples, arrivals = [], []
+        for _ in range(5):
+            samples.append(next(coming))
+            arrivals.append(time.monotonic())
+    for event in samples:
+        assert (event.name, event.id) == ("sample", identity(event.data))
+    first = history.data["sequence"] + 1
+    assert [event.data["sequence"] for event in samples] == list(range(first, first + 5))
+    # The first was waiting already; each of the others comes when it is taken.
+    gaps = [later - earlier for earlier, later in zip(arrivals[1:], arrivals[2:])]
+    assert all(0.5 < gap < 1.5 for gap in gaps), gaps
+
+
+def test_the_history_of_a_stream_fits_the_samples_behind_it(service):
+    eventually(lambda: service.fetch("/stats").json()["sequence"] >= 4)
+    with stream(service) as coming:
+        _, history, sample = take(coming, 3)
+    rows = history.data
+    assert rows["step_seconds"] == 1
+    times = rows["time_unix_ms"]
+    assert times == sorted(times)
+    assert times[-1] < sample.data["time_unix_ms"]
+    assert set(rows["series"]) >= {"cpu", "ram"}
+    assert {len(series["mean"]) for series in rows["series"].values()} == {len(times)}
+
+
+def test_a_viewer_that_comes_back_misses_nothing_and_gets_nothing_twice(service):
+    with stream(service) as coming:
+        last = take(coming, 4)[-1]
+    # The service goes on without the viewer.
+    away_until = last.data["sequence"] + 3
+    eventually(lambda: service.fetch("/stats").json()["sequence"] >= away_until)
+    with stream(service, last_event_id=last.id) as coming:
+        missed = [event for event in take(coming, 6) if event.name != "retry"]
+    assert [event.name for event in missed] == ["sample"] * len(missed)
+    first = last.data["sequence"] + 1
+    expected = list(range(first, first + len(missed)))
+    assert [event.data["sequence"] for event in missed] == expected
+
+
+@pytest.mark.parametrize("last", ["0123456789abcdef-7", "nonsense", "-", "x" * 1000, "{own}-99999"])
+def test_a_viewer_from_elsewhere_begins_anew(service, last):
+    last = last.replace("{own}", service.fetch("/stats").json()["instance"])
+    with stream(service, last_event_id=last) as coming:
+        _, history, sample = take(coming, 3)
+    assert (history.name, sample.name) == ("history", "sample")
+    assert sample.data["sequence"] == history.data["sequence"] + 1
+
+
+def test_viewers_at_the_same_time_see_the_same(service):
+    with stream(service) as one, stream(service) as other:
+        seen = [
+            {event.id: event.data for event in take(viewer, 5) if event.name == "sample"}
+            for viewer in (one, other)
+        ]
+    both = set(seen[0]) & set(seen[1])
+    assert len(both) >= 2
+    assert all(seen[0][id] == seen[1][id] for id in both)
+
+
+def test_streams_end_whole_when_the_service_stops(request):
+    with own.stats(request.config) as service, stream(service) as coming:
+        take(coming, 3)
+        begun = time.monotonic()
+        service.process.send_signal(signal.SIGTERM)
+        # An end in the middle of an event would be no JSON, and one of a chunk IncompleteRead.
+        rest = list(coming)
+        assert service.process.wait(timeout=10) == 0
+        assert time.monotonic() - begun < 2
+        assert all(event.name == "sample" for event in rest)

@@ -1,0 +1,128 @@
+//! What only this service can be told.
+
+use std::path::PathBuf;
+
+use runtime::Settings;
+
+use crate::origins::Origins;
+use crate::rates::Exposed;
+use crate::sampler::{Endpoint, Roots, Sampling};
+use crate::scope::Wanted;
+
+/// The settings of this service.
+pub(crate) struct Config {
+    pub(crate) sampling: Sampling,
+    pub(crate) origins: Origins,
+    /// Where the history is kept; nowhere by default.
+    pub(crate) history_file: Option<PathBuf>,
+    /// Where the ECS agent answers, in an ECS task.
+    pub(crate) task_metadata: Option<Endpoint>,
+}
+
+impl Config {
+    pub(crate) fn read(settings: &mut Settings) -> Self {
+        let folder = |text: &str| Some(PathBuf::from(text)).filter(|path| path.is_dir());
+        let roots = Roots {
+            proc: settings.get_with(
+                "STATS_PROC",
+                "a folder: the mount point of a proc filesystem",
+                PathBuf::from("/proc"),
+                folder,
+            ),
+            root: settings.get_with(
+                "STATS_ROOT",
+                "a folder: what the paths of the mount table begin at",
+                PathBuf::from("/"),
+                folder,
+            ),
+        };
+        let wanted =
+            settings.get_with("STATS_SCOPE", Wanted::EXPECTED, Wanted::Auto, Wanted::parse);
+        let exposed = settings.get_with("STATS_EXPOSE", EXPOSED, Exposed::default(), parse_exposed);
+        Self {
+            sampling: Sampling { roots, wanted, exposed },
+            origins: settings.get_with(
+                "STATS_ALLOWED_ORIGINS",
+                Origins::EXPECTED,
+                Origins::default(),
+                Origins::parse,
+            ),
+            history_file: settings.get_with(
+                "STATS_HISTORY_FILE",
+                "the path of a file in a folder that is there",
+                None,
+                |text| Some(PathBuf::from(text)).filter(|path| is_place_for_a_file(path)).map(Some),
+            ),
+            task_metadata: settings.get_with(
+                "ECS_CONTAINER_METADATA_URI_V4",
+                "an address such as http://169.254.170.2/v4/…",
+                None,
+                |text| text.parse().ok().map(Some),
+            ),
+        }
+    }
+}
+
+const EXPOSED: &str = "some of hostname, mounts, processes, separated by commas";
+
+fn parse_exposed(text: &str) -> Option<Exposed> {
+    let mut exposed = Exposed::default();
+    for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        match word {
+            "hostname" => exposed.hostname = true,
+            "mounts" => exposed.mounts = true,
+            "processes" => exposed.processes = true,
+            _ => return None,
+        }
+    }
+    Some(exposed)
+}
+
+fn is_place_for_a_file(path: &std::path::Path) -> bool {
+    path.file_name().is_some()
+        && !path.is_dir()
+        && path.parent().is_some_and(|folder| folder.as_os_str().is_empty() || folder.is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> (Config, Result<(), runtime::ConfigError>) {
+        let variables =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut settings = Settings::new("STATS", variables);
+        let config = Config::read(&mut settings);
+        (config, settings.finish())
+    }
+
+    #[test]
+    fn nothing_needs_to_be_set() {
+        let (config, faults) = read(&[]);
+        assert_eq!(faults, Ok(()));
+        assert_eq!(config.sampling.exposed, Exposed::default());
+        assert_eq!(config.sampling.wanted, Wanted::Auto);
+        assert!(config.history_file.is_none() && config.task_metadata.is_none());
+    }
+
+    #[test]
+    fn what_may_be_told_is_named() {
+        let (config, faults) = read(&[("STATS_EXPOSE", "hostname, processes")]);
+        assert_eq!(faults, Ok(()));
+        let exposed = Exposed { hostname: true, mounts: false, processes: true };
+        assert_eq!(config.sampling.exposed, exposed);
+    }
+
+    #[test]
+    fn every_wrong_setting_is_named() {
+        let (_, faults) = read(&[
+            ("STATS_EXPOSE", "everything"),
+            ("STATS_SCOPE", "galaxy"),
+            ("STATS_ALLOWED_ORIGINS", "*"),
+            ("STATS_HISTORY_FILE", "/no/such/folder/file"),
+            ("STATS_ROOT", "/no/such/folder"),
+            ("ECS_CONTAINER_METADATA_URI_V4", "gopher"),
+        ]);
+        assert_eq!(faults.unwrap_err().faults.len(), 6);
+    }
+}

@@ -1,0 +1,108 @@
+//! Where the sampler puts samples and requests take them from.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serve::{Chunk, Viewer};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::history::History;
+use crate::published::{Published, parse_event_id};
+use crate::query::Span;
+use crate::recent::Recent;
+
+/// How long a stream may be silent: proxies on the way close connections that are silent for
+/// longer (load balancers from 30 s, nginx after 60 s).
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// How long a browser waits before it asks again after the stream ended.
+const RETRY: &[u8] = b"retry: 1000\n\n";
+
+/// The reader's side.
+#[derive(Clone)]
+pub(crate) struct Feed {
+    /// None until two readings were taken, for a rate needs both.
+    newest: watch::Receiver<Option<Arc<Published>>>,
+    events: serve::Feed,
+    history: Arc<Mutex<History>>,
+    recent: Arc<Mutex<Recent>>,
+}
+
+/// The sampler's side. Every stream ends when it is dropped.
+pub(crate) struct Publisher {
+    newest: watch::Sender<Option<Arc<Published>>>,
+    history: Arc<Mutex<History>>,
+    recent: Arc<Mutex<Recent>>,
+}
+
+/// The two sides, and what passes samples on to the streams; the past begins with `history`, which
+/// another may look at too.
+pub(crate) fn feed(
+    history: Arc<Mutex<History>>,
+) -> (Publisher, Feed, impl Future<Output = ()> + Send + 'static) {
+    let (sender, newest) = watch::channel(None);
+    let (publisher, events) = serve::feed();
+    let recent = Arc::new(Mutex::new(Recent::default()));
+    let pass_on = pass_on(newest.clone(), publisher);
+    let feed = Feed { newest, events, history: history.clone(), recent: recent.clone() };
+    (Publisher { newest: sender, history, recent }, feed, pass_on)
+}
+
+impl Publisher {
+    /// The past comes first: who hears of a sample finds all before it.
+    pub(crate) fn publish(&self, published: Published) {
+        lock(&self.history).push(&published.sample);
+        lock(&self.recent).push(published.sample.sequence, published.event.clone());
+        self.newest.send_replace(Some(Arc::new(published)));
+    }
+}
+
+impl Feed {
+    /// The newest sample.
+    pub(crate) fn newest(&self) -> Option<Arc<Published>> {
+        self.newest.borrow().clone()
+    }
+
+    /// What is remembered of the last so many seconds.
+    pub(crate) fn rows(&self, span: Span) -> wire::History {
+        lock(&self.history).rows(span.seconds, span.step)
+    }
+
+    /// A stream that brings its viewer up to `newest` and goes on from there: with the events after
+    /// the one it saw last, or else with the whole past as one event and the newest sample.
+    pub(crate) fn viewer(&self, newest: &Published, last_event_id: Option<&str>) -> Viewer {
+        let sequence = newest.sample.sequence;
+        let missed = last_event_id
+            .and_then(parse_event_id)
+            .filter(|(instance, _)| *instance == newest.sample.instance)
+            .and_then(|(_, seen)| lock(&self.recent).between(seen, sequence));
+        let mut preamble = vec![Chunk::new(RETRY)];
+        preamble.extend(missed.unwrap_or_else(|| {
+            let past = newest.history(|| lock(&self.history).before(sequence));
+            vec![past, newest.event.clone()]
+        }));
+        self.events.viewer(preamble, sequence)
+    }
+}
+
+/// Passes samples on to the streams on the thread that serves them, and comments while the sampler
+/// hangs; ends with the sampling.
+async fn pass_on(mut newest: watch::Receiver<Option<Arc<Published>>>, streams: serve::Publisher) {
+    loop {
+        match timeout(SILENCE, newest.changed()).await {
+            Ok(Ok(())) => {
+                if let Some(published) = &*newest.borrow_and_update() {
+                    streams.publish(published.sample.sequence, published.event.clone());
+                }
+            }
+            Ok(Err(_)) => return,
+            Err(_) => streams.heartbeat(),
+        }
+    }
+}
+
+/// A panic elsewhere leaves figures that are whole, for each is written in one go.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

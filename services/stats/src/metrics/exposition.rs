@@ -1,0 +1,293 @@
+//! The two text formats that scrapers read: Prometheus' 0.0.4 and `OpenMetrics` 1.0.0.
+
+use std::fmt::Write as _;
+
+use crate::negotiation::media_type;
+
+/// How the metrics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Prometheus' text format, version 0.0.4.
+    Text,
+    /// `OpenMetrics`, version 1.0.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// The format that a scraper likes best; none where it takes neither. Between equals the one
+    /// that it named more exactly wins, then the plain text.
+    pub(crate) fn preferred<'a, I: Iterator<Item = &'a str>>(
+        accept: impl Fn() -> I,
+    ) -> Option<Self> {
+        let text = media_type(accept(), "text/plain");
+        let open_metrics = media_type(accept(), "application/openmetrics-text");
+        if open_metrics > text { Some(Self::OpenMetrics) } else { text.map(|_| Self::Text) }
+    }
+
+    /// The media type to answer with.
+    pub(crate) const fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// What a family's values do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Only grows. The name must end in `_total`: `OpenMetrics` knows no other.
+    Counter,
+    Gauge,
+}
+
+/// The value of one sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Value {
+    Whole(u64),
+    /// `units` over `scale`, a power of ten: written without rounding.
+    Scaled {
+        units: u64,
+        scale: u32,
+    },
+    Real(f64),
+    /// Not written.
+    Unknown,
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self::Whole(number)
+    }
+}
+
+impl From<Option<u64>> for Value {
+    fn from(number: Option<u64>) -> Self {
+        number.map_or(Self::Unknown, Self::Whole)
+    }
+}
+
+impl Value {
+    /// A count of parts of a second as seconds.
+    pub(super) fn seconds(units: impl Into<Option<u64>>, scale: u32) -> Self {
+        units.into().map_or(Self::Unknown, |units| Self::Scaled { units, scale })
+    }
+
+    /// A figure that is left out when unknown or not a number.
+    pub(super) fn real(number: Option<f64>) -> Self {
+        number.filter(|number| number.is_finite()).map_or(Self::Unknown, Self::Real)
+    }
+
+    fn write(self, out: &mut String) {
+        // Writing to a string cannot fail.
+        let _ = match self {
+            Self::Whole(number) => write!(out, "{number}"),
+            Self::Scaled { units, scale } => {
+                write_scaled(out, units, scale);
+                Ok(())
+            }
+            Self::Real(number) => write!(out, "{number}"),
+            Self::Unknown => Ok(()),
+        };
+    }
+}
+
+fn write_scaled(out: &mut String, units: u64, scale: u32) {
+    let scale = scale.max(1);
+    let _ = write!(out, "{}", units / u64::from(scale));
+    let mut rest = u32::try_from(units % u64::from(scale)).unwrap_or(0);
+    if rest > 0 {
+        out.push('.');
+    }
+    let mut place = scale;
+    while rest > 0 {
+        place = (place / 10).max(1);
+        out.push(char::from_digit(rest / place, 10).unwrap_or('0'));
+        rest %= place;
+    }
+}
+
+/// A name and a value.
+pub(super) type Label<'a> = (&'static str, &'a str);
+
+/// Writes families one after the other.
+pub(super) struct Writer {
+    out: String,
+    format: Format,
+}
+
+impl Writer {
+    pub(super) fn new(format: Format, capacity: usize) -> Self {
+        Self { out: String::with_capacity(capacity), format }
+    }
+
+    /// Starts a family. Nothing is written before its first sample, and no other family can be
+    /// started before its last.
+    pub(super) fn family<'w>(
+        &'w mut self,
+        name: &'w str,
+        kind: Kind,
+        help: &'static str,
+    ) -> Samples<'w> {
+        Samples { writer: self, name, kind, help, headed: false }
+    }
+
+    /// The whole text.
+    pub(super) fn finish(mut self) -> String {
+        if self.format == Format::OpenMetrics {
+            self.out.push_str("# EOF\n");
+        }
+        self.out
+    }
+}
+
+/// The samples of one family.
+pub(super) struct Samples<'w> {
+    writer: &'w mut Writer,
+    name: &'w str,
+    kind: Kind,
+    help: &'static str,
+    headed: bool,
+}
+
+impl Samples<'_> {
+    /// Writes one sample, unless its value is unknown.
+    pub(super) fn add(&mut self, labels: &[Label], value: Value) {
+        if value == Value::Unknown {
+            return;
+        }
+        if !self.headed {
+            self.headed = true;
+            self.head();
+        }
+        let out = &mut self.writer.out;
+        out.push_str(self.name);
+        let mut separator = '{';
+        for (name, text) in labels {
+            out.push(separator);
+            separator = ',';
+            out.push_str(name);
+            out.push_str("=\"");
+            escape(out, text);
+            out.push('"');
+        }
+        if !labels.is_empty() {
+            out.push('}');
+        }
+        out.push(' ');
+        value.write(out);
+        out.push('\n');
+    }
+
+    fn head(&mut self) {
+        let (kind, suffix) = match self.kind {
+            Kind::Counter => ("counter", "_total"),
+            Kind::Gauge => ("gauge", ""),
+        };
+        let name = match self.writer.format {
+            Format::Text => self.name,
+            // There the family is what its samples' names begin with.
+            Format::OpenMetrics => self.name.strip_suffix(suffix).unwrap_or(self.name),
+        };
+        let out = &mut self.writer.out;
+        for part in ["# HELP ", name, " ", self.help, "\n# TYPE ", name, " ", kind, "\n"] {
+            out.push_str(part);
+        }
+    }
+}
+
+fn escape(out: &mut String, text: &str) {
+    if !text.bytes().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+        out.push_str(text);
+        return;
+    }
+    for character in text.chars() {
+        match character {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            other => out.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(value: Value) -> String {
+        let mut out = String::new();
+        value.write(&mut out);
+        out
+    }
+
+    #[test]
+    fn counts_of_parts_of_a_second_are_written_without_rounding() {
+        assert_eq!(written(Value::seconds(1234, 100)), "12.34");
+        assert_eq!(written(Value::seconds(1205, 100)), "12.05");
+        assert_eq!(written(Value::seconds(1250, 100)), "12.5");
+        assert_eq!(written(Value::seconds(1200, 100)), "12");
+        assert_eq!(written(Value::seconds(7, 1_000_000_000)), "0.000000007");
+        assert_eq!(written(Value::seconds(0, 1000)), "0");
+        assert_eq!(written(Value::seconds(u64::MAX, 1_000_000)), "18446744073709.551615");
+        assert_eq!(written(Value::Scaled { units: 5, scale: 0 }), "5");
+    }
+
+    #[test]
+    fn integers_are_exact_and_reals_are_plain() {
+        assert_eq!(written(Value::from(u64::MAX)), "18446744073709551615");
+        assert_eq!(written(Value::real(Some(0.25))), "0.25");
+        assert_eq!(written(Value::real(Some(1e-7))), "0.0000001");
+        assert_eq!(written(Value::real(Some(3.0))), "3");
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_unknown() {
+        for odd in [None, Some(f64::NAN), Some(f64::INFINITY), Some(f64::NEG_INFINITY)] {
+            assert_eq!(Value::real(odd), Value::Unknown);
+        }
+        assert_eq!(Value::from(None), Value::Unknown);
+        assert_eq!(Value::seconds(None, 100), Value::Unknown);
+    }
+
+    #[test]
+    fn a_family_without_a_known_value_is_not_written() {
+        let mut writer = Writer::new(Format::Text, 0);
+        writer.family("a_total", Kind::Counter, "A.").add(&[("b", "c")], Value::Unknown);
+        assert_eq!(writer.finish(), "");
+    }
+
+    #[test]
+    fn label_values_are_escaped() {
+        let mut writer = Writer::new(Format::Text, 0);
+        writer.family("a", Kind::Gauge, "A.").add(&[("b", "\\ \" \n"), ("c", "ü")], 1.into());
+        let text = writer.finish();
+        assert_eq!(text, "# HELP a A.\n# TYPE a gauge\na{b=\"\\\\ \\\" \\n\",c=\"ü\"} 1\n");
+    }
+
+    #[test]
+    fn a_counter_of_openmetrics_is_named_without_its_suffix() {
+        let mut writer = Writer::new(Format::OpenMetrics, 0);
+        writer.family("a_total", Kind::Counter, "A.").add(&[], 1.into());
+        writer.family("b_total", Kind::Gauge, "B.").add(&[], 2.into());
+        assert_eq!(
+            writer.finish(),
+            "# HELP a A.\n# TYPE a counter\na_total 1\n\
+             # HELP b_total B.\n# TYPE b_total gauge\nb_total 2\n# EOF\n"
+        );
+    }
+
+    #[test]
+    fn a_scraper_gets_the_format_that_it_likes_best() {
+        let preferred = |accept: &'static str| Format::preferred(|| [accept].into_iter());
+        assert_eq!(preferred(""), Some(Format::Text));
+        assert_eq!(preferred("*/*"), Some(Format::Text));
+        // What Prometheus 2 and 3 send.
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.6,\
+            application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        assert_eq!(preferred(prometheus), Some(Format::OpenMetrics));
+        assert_eq!(preferred("application/openmetrics-text, */*"), Some(Format::OpenMetrics));
+        assert_eq!(preferred("text/plain, application/openmetrics-text"), Some(Format::Text));
+        assert_eq!(preferred("application/json"), None);
+    }
+}

@@ -1,0 +1,647 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::proc::mounts::Mount;
+use crate::proc::network::Counters;
+use crate::proc::pressure::Stall;
+use crate::proc::task::{self, Task};
+
+const OPEN: Exposed = Exposed { hostname: true, mounts: true, processes: true };
+const HIDDEN: Exposed = Exposed { hostname: false, mounts: false, processes: false };
+
+fn times() -> Times {
+    Times {
+        user: 12_345,
+        nice: 0,
+        system: 250,
+        idle: 100_000,
+        iowait: 7,
+        irq: 1,
+        softirq: 2,
+        steal: 3,
+        guest: 40,
+        guest_nice: 5,
+    }
+}
+
+fn filesystem(mount: &str, source: &str) -> Filesystem {
+    Filesystem {
+        mount: Mount {
+            point: mount.to_owned(),
+            kind: "ext4".to_owned(),
+            source: source.to_owned(),
+            ..Mount::default()
+        },
+        size_bytes: 1000,
+        available_bytes: 400,
+        free_bytes: 500,
+        files: 60,
+        files_free: 50,
+    }
+}
+
+fn sample() -> wire::Sample {
+    wire::Sample {
+        cpu: Some(12.5),
+        ram: Some(50.0),
+        time_unix_ms: 1_795_000_000_250,
+        sequence: 7,
+        ..wire::Sample::default()
+    }
+}
+
+fn small() -> Reading {
+    Reading {
+        stat: Some(Stat {
+            cores: vec![(3, times())],
+            boot_time_unix_seconds: Some(1_794_000_000),
+            forks: Some(u64::MAX),
+            ..Stat::default()
+        }),
+        filesystems: vec![filesystem("/", "/dev/vda")],
+        ..Reading::default()
+    }
+}
+
+fn group() -> Container {
+    Container {
+        version: 2,
+        cpu_limit_cores: Some(0.5),
+        cpuset_cores: None,
+        cpu_us: Some(3_500_000),
+        cpu_user_us: Some(2_000_000),
+        cpu_system_us: Some(1_500_000),
+        periods: Some(100),
+        throttled_periods: Some(10),
+        throttled_us: Some(123_456),
+        memory_limit_bytes: Some(1 << 30),
+        memory_usage_bytes: Some(5000),
+        memory_inactive_file_bytes: Some(6000),
+        memory_cache_bytes: Some(6000),
+        memory_rss_bytes: Some(100),
+        swap_bytes: Some(0),
+        oom_kills: Some(1),
+        pids: Some(4),
+        pids_limit: Some(64),
+    }
+}
+
+fn counters() -> Counters {
+    Counters { bytes: 1, packets: 2, errors: 3, drops: 4 }
+}
+
+fn usage(id: &str) -> Usage {
+    Usage {
+        id: id.to_owned(),
+        cpu_ns: Some(1_500_000_001),
+        memory_used_bytes: Some(2048),
+        receive: Some(counters()),
+        transmit: Some(counters()),
+        read_bytes: Some(5),
+        write_bytes: Some(6),
+        ..Usage::default()
+    }
+}
+
+fn member(id: &str, name: &str) -> task::Container {
+    task::Container {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        memory_limit_bytes: Some(4096),
+        ..task::Container::default()
+    }
+}
+
+fn task_reading(members: Vec<task::Container>, usage: Vec<Usage>) -> TaskReading {
+    TaskReading {
+        task: Arc::new(Task { containers: members, ..Task::default() }),
+        usage: Arc::new(usage),
+        usage_before: Arc::default(),
+        age_ms: 0,
+    }
+}
+
+/// Everything that can be there outside of a task.
+fn whole() -> Reading {
+    let stall = Stall { total_us: 1_000_001, ..Stall::default() };
+    let stalls = Some(Stalls { some: stall, full: Some(stall) });
+    Reading {
+        stat: Some(Stat {
+            cores: vec![(0, times()), (1, times())],
+            boot_time_unix_seconds: Some(1),
+            context_switches: Some(2),
+            forks: Some(3),
+            running: Some(4),
+            blocked: Some(5),
+            ..Stat::default()
+        }),
+        memory: Some(Memory {
+            total_bytes: 1,
+            available_bytes: 2,
+            free_bytes: Some(3),
+            buffers_bytes: Some(4),
+            cached_bytes: Some(5),
+            slab_reclaimable_bytes: Some(6),
+            swap_total_bytes: Some(7),
+            swap_free_bytes: Some(8),
+            others: [Some(9); OTHER_FIELDS.len()],
+        }),
+        load: Some(crate::proc::load::Load { averages: [0.25, 1.5, 2.0], total: 9 }),
+        pressure: Pressure { cpu: stalls, memory: stalls, io: stalls },
+        disks: ["vda", "vdb"].map(|name| Disk { name: name.to_owned(), ..Disk::default() }).into(),
+        networks: ["eth0", "eth1"]
+            .map(|name| Interface {
+                name: name.to_owned(),
+                stacked: false,
+                receive: counters(),
+                transmit: counters(),
+            })
+            .into(),
+        filesystems: vec![filesystem("/", "/dev/vda"), filesystem("/mnt", "/dev/vdb")],
+        container: Some(group()),
+        ..Reading::default()
+    }
+}
+
+const SMALL: &str = r#"# HELP stats_build_info The version of the service, always 1.
+# TYPE stats_build_info gauge
+stats_build_info{version="VERSION"} 1
+# HELP stats_samples_total Samples that the service has taken.
+# TYPE stats_samples_total counter
+stats_samples_total 7
+# HELP stats_scope_cpu_ratio Processor time used of what the scope may use.
+# TYPE stats_scope_cpu_ratio gauge
+stats_scope_cpu_ratio{scope="host"} 0.125
+# HELP stats_scope_memory_ratio Memory in use of what the scope may use.
+# TYPE stats_scope_memory_ratio gauge
+stats_scope_memory_ratio{scope="host"} 0.5
+# HELP node_uname_info The name of the host, always 1.
+# TYPE node_uname_info gauge
+node_uname_info{nodename="(none)",sysname="Linux"} 1
+# HELP node_time_seconds When the figures were read, Unix time.
+# TYPE node_time_seconds gauge
+node_time_seconds 1795000000.25
+# HELP node_cpu_seconds_total Time that processors spent in each mode; guests count as user and nice.
+# TYPE node_cpu_seconds_total counter
+node_cpu_seconds_total{cpu="3",mode="user"} 123.45
+node_cpu_seconds_total{cpu="3",mode="nice"} 0
+node_cpu_seconds_total{cpu="3",mode="system"} 2.5
+node_cpu_seconds_total{cpu="3",mode="idle"} 1000
+node_cpu_seconds_total{cpu="3",mode="iowait"} 0.07
+node_cpu_seconds_total{cpu="3",mode="irq"} 0.01
+node_cpu_seconds_total{cpu="3",mode="softirq"} 0.02
+node_cpu_seconds_total{cpu="3",mode="steal"} 0.03
+# HELP node_cpu_guest_seconds_total Time that processors spent in guests.
+# TYPE node_cpu_guest_seconds_total counter
+node_cpu_guest_seconds_total{cpu="3",mode="user"} 0.4
+node_cpu_guest_seconds_total{cpu="3",mode="nice"} 0.05
+# HELP node_boot_time_seconds When the kernel started, Unix time.
+# TYPE node_boot_time_seconds gauge
+node_boot_time_seconds 1794000000
+# HELP node_forks_total Processes and threads made.
+# TYPE node_forks_total counter
+node_forks_total 18446744073709551615
+# HELP node_filesystem_size_bytes Size of the filesystem.
+# TYPE node_filesystem_size_bytes gauge
+node_filesystem_size_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 1000
+# HELP node_filesystem_free_bytes Free space, what is kept for root included.
+# TYPE node_filesystem_free_bytes gauge
+node_filesystem_free_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 500
+# HELP node_filesystem_avail_bytes Free space for everybody.
+# TYPE node_filesystem_avail_bytes gauge
+node_filesystem_avail_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 400
+# HELP node_filesystem_files Files that fit.
+# TYPE node_filesystem_files gauge
+node_filesystem_files{device="/dev/vda",fstype="ext4",mountpoint="/"} 60
+# HELP node_filesystem_files_free Files that still fit.
+# TYPE node_filesystem_files_free gauge
+node_filesystem_files_free{device="/dev/vda",fstype="ext4",mountpoint="/"} 50
+"#;
+
+#[test]
+fn a_small_reading_as_plain_text() {
+    let expected = SMALL.replace("VERSION", env!("CARGO_PKG_VERSION"));
+    assert_eq!(render(&small(), &sample(), Format::Text, OPEN), expected);
+}
+
+#[test]
+fn openmetrics_differs_in_the_names_of_counters_and_ends_with_eof() {
+    let mut expected = String::new();
+    for line in SMALL.replace("VERSION", env!("CARGO_PKG_VERSION")).lines() {
+        match line.strip_prefix('#') {
+            Some(comment) => {
+                expected += "#";
+                expected += &comment.replace("_total ", " ");
+            }
+            None => expected += line,
+        }
+        expected += "\n";
+    }
+    expected += "# EOF\n";
+    assert_eq!(render(&small(), &sample(), Format::OpenMetrics, OPEN), expected);
+}
+
+#[test]
+fn an_empty_reading_is_valid_too() {
+    let text = render(&Reading::default(), &wire::Sample::default(), Format::Text, HIDDEN);
+    let names: Vec<_> = series(&text).into_iter().map(|series| series.name).collect();
+    let expected =
+        ["stats_build_info", "stats_samples_total", "node_uname_info", "node_time_seconds"];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn hidden_sources_leave_an_empty_label_and_hide_nothing_else() {
+    let text = render(&small(), &sample(), Format::Text, HIDDEN);
+    assert!(!text.contains("/dev/vda"), "{text}");
+    let expected = SMALL.replace("VERSION", env!("CARGO_PKG_VERSION")).replace("/dev/vda", "");
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn a_shown_host_name_is_the_node_name() {
+    let sample = wire::Sample { hostname: Some("box".to_owned()), ..sample() };
+    let text = render(&small(), &sample, Format::Text, HIDDEN);
+    assert!(text.contains("\nnode_uname_info{nodename=\"box\",sysname=\"Linux\"} 1\n"), "{text}");
+}
+
+#[test]
+fn mounts_on_the_same_place_are_one_series() {
+    let mut reading = small();
+    reading.filesystems = vec![filesystem("/a", "x"), filesystem("/a", "y")];
+    let count = |shown| {
+        let text = render(&reading, &sample(), Format::Text, shown);
+        text.matches("\nnode_filesystem_size_bytes{").count()
+    };
+    assert_eq!((count(HIDDEN), count(OPEN)), (1, 2));
+}
+
+#[test]
+fn the_control_group_is_the_one_at_the_top() {
+    let reading = Reading { container: Some(group()), ..Reading::default() };
+    let text = render(&reading, &sample(), Format::Text, HIDDEN);
+    let found = lines_of(&text, "container_");
+    let expected = [
+        r#"container_cpu_usage_seconds_total{cpu="total",id="/"} 3.5"#,
+        r#"container_cpu_user_seconds_total{id="/"} 2"#,
+        r#"container_cpu_system_seconds_total{id="/"} 1.5"#,
+        r#"container_cpu_cfs_periods_total{id="/"} 100"#,
+        r#"container_cpu_cfs_throttled_periods_total{id="/"} 10"#,
+        r#"container_cpu_cfs_throttled_seconds_total{id="/"} 0.123456"#,
+        r#"container_spec_cpu_quota{id="/"} 50000"#,
+        r#"container_spec_cpu_period{id="/"} 100000"#,
+        r#"container_memory_usage_bytes{id="/"} 5000"#,
+        r#"container_memory_working_set_bytes{id="/"} 0"#,
+        r#"container_memory_cache{id="/"} 6000"#,
+        r#"container_memory_rss{id="/"} 100"#,
+        r#"container_memory_swap{id="/"} 0"#,
+        r#"container_spec_memory_limit_bytes{id="/"} 1073741824"#,
+        r#"container_oom_events_total{id="/"} 1"#,
+        r#"container_threads{id="/"} 4"#,
+        r#"container_threads_max{id="/"} 64"#,
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn without_limits_there_is_nothing_to_divide_by() {
+    let group =
+        Container { cpu_limit_cores: None, memory_limit_bytes: None, pids_limit: None, ..group() };
+    let reading = Reading { container: Some(group), ..Reading::default() };
+    let text = render(&reading, &sample(), Format::Text, HIDDEN);
+    assert!(!text.contains("container_spec_") && !text.contains("threads_max"), "{text}");
+}
+
+#[test]
+fn the_containers_of_a_task_take_the_place_of_the_own_group() {
+    let members = vec![member("2", "app"), member("1", "proxy"), member("9", "not started")];
+    let reading = Reading {
+        container: Some(group()),
+        task: Some(task_reading(members, vec![usage("1"), usage("2"), usage("3")])),
+        ..Reading::default()
+    };
+    let text = render(&reading, &sample(), Format::Text, HIDDEN);
+    let found = lines_of(&text, "container_");
+    let families = [
+        ("container_cpu_usage_seconds_total", "1.500000001"),
+        ("container_spec_memory_limit_bytes", "4096"),
+        ("container_memory_working_set_bytes", "2048"),
+        ("container_network_receive_bytes_total", "1"),
+        ("container_network_receive_packets_total", "2"),
+        ("container_network_receive_errors_total", "3"),
+        ("container_network_receive_packets_dropped_total", "4"),
+        ("container_network_transmit_bytes_total", "1"),
+        ("container_network_transmit_packets_total", "2"),
+        ("container_network_transmit_errors_total", "3"),
+        ("container_network_transmit_packets_dropped_total", "4"),
+        ("container_fs_reads_bytes_total", "5"),
+        ("container_fs_writes_bytes_total", "6"),
+    ];
+    let mut expected = Vec::new();
+    for (name, value) in families {
+        let cpu = if name.contains("cpu_usage") { "cpu=\"total\"," } else { "" };
+        for member in ["app", "proxy"] {
+            expected.push(format!("{name}{{{cpu}name=\"{member}\"}} {value}"));
+        }
+    }
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn containers_of_the_same_name_are_one_series() {
+    let members = vec![member("1", "app"), member("2", "app")];
+    let reading = Reading {
+        task: Some(task_reading(members, vec![usage("1"), usage("2")])),
+        ..Reading::default()
+    };
+    check_form(&render(&reading, &sample(), Format::Text, HIDDEN), Format::Text);
+}
+
+#[test]
+fn every_family_of_a_whole_reading_is_well_formed() {
+    for format in [Format::Text, Format::OpenMetrics] {
+        check_form(&render(&whole(), &sample(), format, OPEN), format);
+    }
+}
+
+/// The lines of samples whose names begin so.
+fn lines_of<'t>(text: &'t str, start: &str) -> Vec<&'t str> {
+    text.lines().filter(|line| line.starts_with(start)).collect()
+}
+
+#[test]
+fn every_disk_figure_is_in_its_family() {
+    let disk = Disk {
+        name: "vda".to_owned(),
+        reads: 1,
+        read_bytes: 2,
+        read_ms: 3,
+        writes: 4,
+        write_bytes: 5,
+        write_ms: 6,
+        in_flight: 7,
+        busy_ms: 8,
+        stacked: false,
+    };
+    let reading = Reading { disks: vec![disk], ..Reading::default() };
+    let text = render(&reading, &sample(), Format::Text, HIDDEN);
+    let expected = [
+        r#"node_disk_reads_completed_total{device="vda"} 1"#,
+        r#"node_disk_read_bytes_total{device="vda"} 2"#,
+        r#"node_disk_read_time_seconds_total{device="vda"} 0.003"#,
+        r#"node_disk_writes_completed_total{device="vda"} 4"#,
+        r#"node_disk_written_bytes_total{device="vda"} 5"#,
+        r#"node_disk_write_time_seconds_total{device="vda"} 0.006"#,
+        r#"node_disk_io_now{device="vda"} 7"#,
+        r#"node_disk_io_time_seconds_total{device="vda"} 0.008"#,
+    ];
+    assert_eq!(lines_of(&text, "node_disk_"), expected);
+}
+
+#[test]
+fn every_network_figure_is_in_its_family() {
+    let interface = Interface {
+        name: "eth0".to_owned(),
+        stacked: false,
+        receive: counters(),
+        transmit: Counters { bytes: 5, packets: 6, errors: 7, drops: 8 },
+    };
+    let reading = Reading { networks: vec![interface], ..Reading::default() };
+    let text = render(&reading, &sample(), Format::Text, HIDDEN);
+    let expected = [
+        r#"node_network_receive_bytes_total{device="eth0"} 1"#,
+        r#"node_network_receive_packets_total{device="eth0"} 2"#,
+        r#"node_network_receive_errs_total{device="eth0"} 3"#,
+        r#"node_network_receive_drop_total{device="eth0"} 4"#,
+        r#"node_network_transmit_bytes_total{device="eth0"} 5"#,
+        r#"node_network_transmit_packets_total{device="eth0"} 6"#,
+        r#"node_network_transmit_errs_total{device="eth0"} 7"#,
+        r#"node_network_transmit_drop_total{device="eth0"} 8"#,
+    ];
+    assert_eq!(lines_of(&text, "node_network_"), expected);
+}
+
+#[test]
+fn pressure_is_told_as_node_exporter_tells_it() {
+    let stall = |total_us| Stall { total_us, ..Stall::default() };
+    let stalls = |some, full| Some(Stalls { some: stall(some), full: Some(stall(full)) });
+    let pressure = Pressure {
+        cpu: stalls(1_000_000, 9),
+        memory: stalls(2_500_000, 3),
+        io: stalls(4_000_000, 500_000),
+    };
+    let reading = Reading { pressure, ..Reading::default() };
+    let text = render(&reading, &sample(), Format::Text, HIDDEN);
+    let expected = [
+        "node_pressure_cpu_waiting_seconds_total 1",
+        "node_pressure_io_waiting_seconds_total 4",
+        "node_pressure_io_stalled_seconds_total 0.5",
+        "node_pressure_memory_waiting_seconds_total 2.5",
+        "node_pressure_memory_stalled_seconds_total 0.000003",
+    ];
+    assert_eq!(lines_of(&text, "node_pressure_"), expected);
+}
+
+#[test]
+fn the_kernel_figures_are_in_their_families() {
+    let text = render(&whole(), &sample(), Format::Text, HIDDEN);
+    for line in [
+        "node_boot_time_seconds 1",
+        "node_context_switches_total 2",
+        "node_forks_total 3",
+        "node_procs_running 4",
+        "node_procs_blocked 5",
+        "node_load1 0.25",
+        "node_load5 1.5",
+        "node_load15 2",
+    ] {
+        assert!(text.contains(&format!("\n{line}\n")), "{line}");
+    }
+}
+
+#[test]
+fn the_memory_fields_keep_the_names_of_the_kernel() {
+    let text = render(&whole(), &sample(), Format::Text, HIDDEN);
+    let found = lines_of(&text, "node_memory_");
+    let expected = [
+        "node_memory_MemTotal_bytes 1",
+        "node_memory_MemFree_bytes 3",
+        "node_memory_MemAvailable_bytes 2",
+        "node_memory_Buffers_bytes 4",
+        "node_memory_Cached_bytes 5",
+        "node_memory_SReclaimable_bytes 6",
+        "node_memory_SwapTotal_bytes 7",
+        "node_memory_SwapFree_bytes 8",
+        "node_memory_Active_bytes 9",
+    ];
+    assert_eq!(found.get(..9), Some(&expected[..]));
+    assert!(found.contains(&"node_memory_Committed_AS_bytes 9"), "{found:?}");
+    assert_eq!(found.len(), 8 + OTHER_FIELDS.len());
+}
+
+#[test]
+fn what_has_no_number_is_left_out() {
+    let reading = Reading {
+        load: Some(crate::proc::load::Load { averages: [f64::NAN, f64::INFINITY, 1.0], total: 0 }),
+        ..Reading::default()
+    };
+    let sample = wire::Sample { cpu: Some(f64::NAN), ram: None, ..sample() };
+    let text = render(&reading, &sample, Format::Text, HIDDEN);
+    assert!(!text.contains("node_load1 ") && !text.contains("node_load5"), "{text}");
+    assert!(text.contains("node_load15 1\n") && !text.contains("_ratio"), "{text}");
+}
+
+#[test]
+fn a_machine_with_512_processors_fits_the_text_that_was_made_room_for() {
+    let mut reading = whole();
+    let cores = (0..512).map(|number| (number, times())).collect();
+    reading.stat = Some(Stat { cores, ..Stat::default() });
+    for format in [Format::Text, Format::OpenMetrics] {
+        let text = render(&reading, &sample(), format, OPEN);
+        assert_eq!(text.matches("\nnode_cpu_seconds_total{").count(), 512 * 8);
+        assert_eq!(text.matches("\nnode_cpu_guest_seconds_total{").count(), 512 * 2);
+        let room = expected_length(&reading);
+        assert!((room / 2..=room).contains(&text.len()), "{} of {room}", text.len());
+        check_form(&text, format);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_label_value_reads_back(
+        host in any::<String>(),
+        disk in "[\\\\\"\n\r{},= a\u{2028}]{0,12}",
+        mount in any::<String>(),
+        source in "[\\\\\"\nnx]{0,12}",
+        name in any::<String>(),
+    ) {
+        let mut reading = whole();
+        reading.disks = vec![Disk { name: disk.clone(), ..Disk::default() }];
+        reading.filesystems = vec![filesystem(&mount, &source)];
+        reading.task = Some(task_reading(vec![member("1", &name)], vec![usage("1")]));
+        let sample = wire::Sample { hostname: Some(host.clone()), ..sample() };
+        for format in [Format::Text, Format::OpenMetrics] {
+            let text = render(&reading, &sample, format, OPEN);
+            check_form(&text, format);
+            let all = series(&text);
+            let values = |metric: &str, label: &str| -> Vec<String> {
+                let found = all.iter().filter(|series| series.name == metric);
+                let labels = found.flat_map(|series| &series.labels);
+                labels.filter(|(name, _)| name == label).map(|(_, value)| value.clone()).collect()
+            };
+            prop_assert_eq!(values("node_uname_info", "nodename"), [host.clone()]);
+            prop_assert_eq!(values("node_disk_io_now", "device"), [disk.clone()]);
+            prop_assert_eq!(values("node_filesystem_files", "mountpoint"), [mount.clone()]);
+            prop_assert_eq!(values("node_filesystem_files", "device"), [source.clone()]);
+            prop_assert_eq!(values("container_fs_reads_bytes_total", "name"), [name.clone()]);
+        }
+    }
+
+    #[test]
+    fn any_counter_is_written_exactly(ticks in any::<u64>(), bytes in any::<u64>()) {
+        let mut reading = small();
+        reading.stat = Some(Stat {
+            cores: vec![(0, Times { user: ticks, ..Times::default() })],
+            context_switches: Some(bytes),
+            ..Stat::default()
+        });
+        let all = series(&render(&reading, &sample(), Format::Text, HIDDEN));
+        let value = |metric: &str| {
+            all.iter().find(|series| series.name == metric).map(|series| series.value.as_str())
+        };
+        let bytes = bytes.to_string();
+        prop_assert_eq!(value("node_context_switches_total"), Some(bytes.as_str()));
+        let seconds = format!("{}.{:02}", ticks / 100, ticks % 100);
+        let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
+        prop_assert_eq!(value("node_cpu_seconds_total"), Some(seconds));
+    }
+}
+
+/// One sample, as a reader of the format sees it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Series {
+    name: String,
+    labels: Vec<(String, String)>,
+    value: String,
+}
+
+/// What a text holds; shares nothing with the writer.
+fn series(text: &str) -> Vec<Series> {
+    let lines = text.strip_suffix('\n').unwrap().split('\n');
+    lines.filter(|line| !line.starts_with('#')).map(read_line).collect()
+}
+
+fn read_line(line: &str) -> Series {
+    let end = line.find(['{', ' ']).unwrap();
+    let (name, mut rest) = line.split_at(end);
+    let mut labels = Vec::new();
+    if let Some(inside) = rest.strip_prefix('{') {
+        rest = inside;
+        loop {
+            let (label, after) = rest.split_once("=\"").unwrap();
+            let mut value = String::new();
+            let mut characters = after.chars();
+            loop {
+                match characters.next().unwrap() {
+                    '"' => break,
+                    '\\' => value.push(match characters.next().unwrap() {
+                        'n' => '\n',
+                        same @ ('\\' | '"') => same,
+                        other => panic!("{other} is escaped in {line}"),
+                    }),
+                    other => value.push(other),
+                }
+            }
+            labels.push((label.to_owned(), value));
+            rest = characters.as_str();
+            if let Some(after) = rest.strip_prefix('}') {
+                rest = after;
+                break;
+            }
+            rest = rest.strip_prefix(',').unwrap();
+        }
+    }
+    let value = rest.strip_prefix(' ').unwrap().to_owned();
+    Series { name: name.to_owned(), labels, value }
+}
+
+/// Checks what both formats demand of a text as a whole.
+#[track_caller]
+fn check_form(text: &str, format: Format) {
+    let body = match format {
+        Format::Text => text,
+        Format::OpenMetrics => text.strip_suffix("# EOF\n").unwrap(),
+    };
+    let mut families = BTreeSet::new();
+    let mut all = BTreeSet::new();
+    let mut lines = body.strip_suffix('\n').unwrap().split('\n').peekable();
+    while let Some(help) = lines.next() {
+        let (family, help) = help.strip_prefix("# HELP ").unwrap().split_once(' ').unwrap();
+        assert!(help.ends_with('.') && !help.contains('\\'), "{family}: {help}");
+        assert!(families.insert(family), "{family} appears twice");
+        let letters = family.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        assert!(letters, "{family}");
+        let kind = lines.next().unwrap();
+        let (name, kind) = kind.strip_prefix("# TYPE ").unwrap().split_once(' ').unwrap();
+        assert_eq!(name, family);
+        let sample = match (format, kind) {
+            (_, "gauge") => family.to_owned(),
+            (Format::Text, "counter") => {
+                assert!(family.ends_with("_total"), "{family}");
+                family.to_owned()
+            }
+            (Format::OpenMetrics, "counter") => format!("{family}_total"),
+            other => panic!("{family} is {other:?}"),
+        };
+        assert!(lines.peek().is_some_and(|line| !line.starts_with('#')), "{family} is empty");
+        while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
+            let series = read_line(line);
+            assert_eq!(series.name, sample);
+            assert!(series.labels.is_sorted(), "{line}");
+            assert!(series.value.parse::<f64>().unwrap().is_finite(), "{line}");
+            assert!(all.insert((series.name, series.labels)), "{line} appears twice");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! A sample in the forms in which it is handed out, each made once and shared by all who ask.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hyper::header::{HeaderMap, HeaderValue};
+use serve::Chunk;
+
+use crate::metrics::{self, Format};
+use crate::query::Span;
+use crate::rates::Exposed;
+use crate::reading::Reading;
+use crate::routes::fields_of_sample;
+
+/// One tick. What few ask for (compressed forms, metrics, the history) is made when the first one
+/// asks: a service that nobody watches spends nothing on it.
+pub(crate) struct Published {
+    /// The figures.
+    pub(crate) sample: wire::Sample,
+    /// The sample as JSON.
+    pub(crate) json: Encoded,
+    /// The sample as a server-sent event.
+    pub(crate) event: Chunk,
+    /// The sample's entity tag: weak, for the compressed forms have the same.
+    pub(crate) etag: HeaderValue,
+    /// The header fields of the answer that carries it.
+    pub(crate) fields: HeaderMap,
+    reading: Arc<Reading>,
+    exposed: Exposed,
+    text: OnceLock<Encoded>,
+    open_metrics: OnceLock<Encoded>,
+    history: OnceLock<Chunk>,
+    rows: Mutex<Vec<(Span, Arc<Encoded>)>>,
+}
+
+/// Answers about the past that are kept until the next sample: a page asks for one of three spans.
+const SPANS: usize = 4;
+
+/// Bytes, and the same compressed where that is worth it.
+#[derive(Default)]
+pub(crate) struct Encoded {
+    /// As they are.
+    pub(crate) identity: Bytes,
+    gzip: OnceLock<Option<Bytes>>,
+}
+
+/// Larger answers are compressed with less care: everybody waits while one is.
+const LARGE_BYTES: usize = 64 * 1024;
+
+/// Smaller answers fit one packet anyway.
+const WORTH_COMPRESSING_BYTES: usize = 1024;
+
+impl Published {
+    pub(crate) fn new(
+        sample: wire::Sample,
+        reading: Arc<Reading>,
+        exposed: Exposed,
+    ) -> serde_json::Result<Self> {
+        let json = serde_json::to_string(&sample)?;
+        let id = event_id(&sample.instance, sample.sequence);
+        // An instance is made of hexadecimal digits and what ECS gives a task: a tag can hold it.
+        // One that it cannot matches nothing, which is safe.
+        let etag = HeaderValue::try_from(format!("W/\"{id}\""))
+            .unwrap_or(HeaderValue::from_static("W/\"\""));
+        Ok(Self {
+            event: event("sample", &id, &json),
+            json: json.into(),
+            fields: fields_of_sample(etag.clone()),
+            etag,
+            sample,
+            reading,
+            exposed,
+            text: OnceLock::new(),
+            open_metrics: OnceLock::new(),
+            history: OnceLock::new(),
+            rows: Mutex::default(),
+        })
+    }
+
+    /// The readings as Prometheus wants them.
+    pub(crate) fn metrics(&self, format: Format) -> &Encoded {
+        let form = match format {
+            Format::Text => &self.text,
+            Format::OpenMetrics => &self.open_metrics,
+        };
+        form.get_or_init(|| {
+            metrics::render(&self.reading, &self.sample, format, self.exposed).into()
+        })
+    }
+
+    /// The rows of a span as JSON. `rows` is asked once for each span: a day has 800 kB, which take
+    /// milliseconds to write and to compress.
+    pub(crate) fn rows(&self, span: Span, rows: impl FnOnce() -> wire::History) -> Arc<Encoded> {
+        let mut kept = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, form)) = kept.iter().find(|(other, _)| *other == span) {
+            return form.clone();
+        }
+        // Columns of numbers and names always are JSON.
+        let form: Arc<Encoded> =
+            Arc::new(serde_json::to_string(&rows()).unwrap_or_default().into());
+        if kept.len() == SPANS {
+            kept.remove(0);
+        }
+        kept.push((span, form.clone()));
+        form
+    }
+
+    /// The event that goes before this sample's at the beginning of a stream: all that was before
+    /// it. `rows` is asked once.
+    pub(crate) fn history(&self, rows: impl FnOnce() -> wire::History) -> Chunk {
+        let event_of_rows = || {
+            let rows = rows();
+            let id = event_id(&rows.instance, rows.sequence);
+            // Columns of numbers and names always are JSON.
+            event("history", &id, &serde_json::to_string(&rows).unwrap_or_default())
+        };
+        self.history.get_or_init(event_of_rows).clone()
+    }
+}
+
+impl Encoded {
+    /// Compressed; none where that would not be worth it.
+    pub(crate) fn gzip(&self) -> Option<&Bytes> {
+        let compress = || {
+            if self.identity.len() < WORTH_COMPRESSING_BYTES {
+                return None;
+            }
+            let level = if self.identity.len() > LARGE_BYTES {
+                Compression::fast()
+            } else {
+                Compression::default()
+            };
+            let mut encoder = GzEncoder::new(Vec::new(), level);
+            // Writing into memory cannot fail.
+            encoder.write_all(&self.identity).ok()?;
+            let bytes = encoder.finish().ok()?;
+            (bytes.len() < self.identity.len()).then(|| bytes.into())
+        };
+        self.gzip.get_or_init(compress).as_ref()
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Encoded {
+    fn from(bytes: T) -> Self {
+        Self { identity: bytes.into(), gzip: OnceLock::new() }
+    }
+}
+
+/// What identifies a sample among those of all instances, for `Last-Event-ID` and for tags.
+pub(crate) fn event_id(instance: &str, sequence: u64) -> String {
+    format!("{instance}-{sequence}")
+}
+
+/// The two parts of [`event_id`].
+pub(crate) fn parse_event_id(id: &str) -> Option<(&str, u64)> {
+    let (instance, sequence) = id.rsplit_once('-')?;
+    Some((instance, sequence.parse().ok()?))
+}
+
+/// A server-sent event (WHATWG HTML, section 9.2) with one line of data.
+fn event(name: &str, id: &str, data: &str) -> Chunk {
+    let mut event = String::with_capacity(data.len() + 96);
+    // Writing into a string cannot fail.
+    let _ = write!(event, "id: {id}\nevent: {name}\ndata: {data}\n\n");
+    Chunk::new(event.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_of_data_and_ends_with_an_empty_line() {
+        let sample = wire::Sample {
+            cpu: Some(1.0),
+            instance: "a".to_owned(),
+            sequence: 7,
+            ..wire::Sample::default()
+        };
+        let published = Published::new(sample, Arc::default(), Exposed::default()).unwrap();
+        let json = std::str::from_utf8(&published.json.identity).unwrap();
+        assert_eq!(published.event.text(), format!("id: a-7\nevent: sample\ndata: {json}\n\n"));
+        assert_eq!(published.etag, "W/\"a-7\"");
+        assert!(!json.contains('\n'));
+    }
+
+    #[test]
+    fn an_id_is_read_back_whatever_the_instance_is_called() {
+        let id = event_id("0123-abc", 7);
+        assert_eq!(parse_event_id(&id), Some(("0123-abc", 7)));
+        for foreign in ["", "7", "a-", "a-b", "a--1"] {
+            assert!(parse_event_id(foreign).is_none_or(|(_, n)| n == 1), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_span_is_asked_for_once_and_few_are_kept() {
+        let published =
+            Published::new(wire::Sample::default(), Arc::default(), Exposed::default()).unwrap();
+        let mut asked = 0;
+        for seconds in [1, 2, 1, 2, 3, 4, 4, 5, 1] {
+            let form = published.rows(Span { seconds, step: 1 }, || {
+                asked += 1;
+                wire::History { step_seconds: seconds, ..wire::History::default() }
+            });
+            let rows: wire::History = serde_json::from_slice(&form.identity).unwrap();
+            assert_eq!(rows.step_seconds, seconds);
+        }
+        // The first was given up for the fifth.
+        assert_eq!(asked, 6);
+    }
+
+    #[test]
+    fn only_what_shrinks_is_compressed() {
+        assert_eq!(Encoded::from("short").gzip(), None);
+        let long = Encoded::from("long ".repeat(1000));
+        let gzip = long.gzip().unwrap();
+        let mut text = String::new();
+        let mut decoder = flate2::read::GzDecoder::new(&gzip[..]);
+        std::io::Read::read_to_string(&mut decoder, &mut text).unwrap();
+        assert_eq!(text.len(), 5000);
+    }
+}

@@ -1,0 +1,92 @@
+//! The query of `/stats/history`.
+
+/// How far back, and how finely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// The time to look back, seconds.
+    pub(crate) seconds: u32,
+    /// The time that a row covers, seconds.
+    pub(crate) step: u32,
+}
+
+/// The longest time that is remembered, seconds.
+const DAY: u32 = 24 * 60 * 60;
+
+/// The longest time for which every second is remembered.
+const FINE: u32 = 10 * 60;
+
+/// The coarsest step, seconds.
+const HOUR: u32 = 60 * 60;
+
+impl Span {
+    /// Parses `seconds=N&step=M`, both of which may be left out: ten minutes, and the finest step
+    /// that is remembered for so long.
+    ///
+    /// # Errors
+    /// A sentence with every fault.
+    pub(crate) fn parse(query: &str) -> Result<Self, String> {
+        let (mut seconds, mut step) = (None, None);
+        let mut faults = Vec::new();
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let (place, most) = match name {
+                "seconds" => (&mut seconds, DAY),
+                "step" => (&mut step, HOUR),
+                _ => {
+                    faults.push(format!("{name:?} is not a parameter; there are seconds and step"));
+                    continue;
+                }
+            };
+            if place.is_some() {
+                faults.push(format!("{name} is there twice"));
+            }
+            match whole(value).filter(|value| (1..=most).contains(value)) {
+                Some(value) => *place = Some(value),
+                None => faults.push(format!(
+                    "{name} is {value:?}, but must be a whole number of 1 to {most}"
+                )),
+            }
+        }
+        let seconds = seconds.unwrap_or(FINE);
+        let finest = if seconds > FINE { 60 } else { 1 };
+        let span = Self { seconds, step: step.unwrap_or(finest) };
+        if faults.is_empty() { Ok(span) } else { Err(faults.join("; ")) }
+    }
+}
+
+/// Digits and nothing else; `parse` alone would take a sign.
+fn whole(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_the_finest_of_ten_minutes() {
+        assert_eq!(Span::parse(""), Ok(Span { seconds: 600, step: 1 }));
+        assert_eq!(Span::parse("seconds=601"), Ok(Span { seconds: 601, step: 60 }));
+        assert_eq!(Span::parse("step=5&seconds=60"), Ok(Span { seconds: 60, step: 5 }));
+    }
+
+    #[test]
+    fn every_fault_is_told() {
+        let told = Span::parse("seconds=0&step=x&page=1&step=2").unwrap_err();
+        for part in ["seconds is \"0\"", "step is \"x\"", "\"page\" is not a parameter"] {
+            assert!(told.contains(part), "{told}");
+        }
+        for wrong in [
+            "seconds",
+            "seconds=",
+            "seconds=+5",
+            "seconds=86401",
+            "step=3601",
+            "=",
+            "step=1&step=1",
+            "step=99999999999",
+        ] {
+            assert!(Span::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

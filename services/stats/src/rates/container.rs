@@ -1,0 +1,83 @@
+//! The figures of the control group that the service runs in.
+
+use super::{advance, hundredths, percent};
+use crate::proc::cgroup::Container;
+
+/// The group's figures; its rates need an earlier reading.
+pub(super) fn container(
+    before: Option<&Container>,
+    after: &Container,
+    seconds: f64,
+) -> wire::Container {
+    let advanced = |counter: fn(&Container) -> Option<u64>| {
+        Some(advance(counter(before?)?, counter(after)?) as f64)
+    };
+    let periods = advanced(|container| container.periods);
+    let throttled = advanced(|container| container.throttled_periods);
+    let limits = [after.cpu_limit_cores, after.cpuset_cores.map(f64::from)];
+    wire::Container {
+        cgroup_version: after.version,
+        cpu_limit_cores: limits.into_iter().flatten().reduce(f64::min),
+        cpu_used_cores: advanced(|container| container.cpu_us)
+            .map(|us| hundredths(us / 1e6 / seconds)),
+        throttled: periods
+            .zip(throttled)
+            .map(|(periods, throttled)| percent(throttled, periods).unwrap_or(0.0)),
+        memory_limit_bytes: after.memory_limit_bytes,
+        memory_used_bytes: after.memory_usage_bytes.map(|usage| {
+            usage.saturating_sub(after.memory_inactive_file_bytes.unwrap_or_default())
+        }),
+        oom_kills: after.oom_kills,
+        pids: after.pids,
+        pids_limit: after.pids_limit,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn use_is_over_time_and_throttling_over_periods() {
+        let before = Container {
+            cpu_us: Some(1_000_000),
+            periods: Some(10),
+            throttled_periods: Some(1),
+            ..Container::default()
+        };
+        let after = Container {
+            cpu_us: Some(1_250_000),
+            periods: Some(20),
+            throttled_periods: Some(4),
+            ..before
+        };
+        let container = container(Some(&before), &after, 0.5);
+        assert_eq!(container.cpu_used_cores, Some(0.5));
+        assert_eq!(container.throttled, Some(30.0));
+    }
+
+    #[test]
+    fn a_group_that_had_nothing_to_do_was_not_throttled() {
+        let still =
+            Container { periods: Some(1), throttled_periods: Some(1), ..Container::default() };
+        assert_eq!(container(Some(&still), &still, 1.0).throttled, Some(0.0));
+        assert_eq!(container(None, &still, 1.0).throttled, None);
+    }
+
+    #[test]
+    fn cache_that_would_be_given_back_is_not_in_use() {
+        let group = Container {
+            memory_usage_bytes: Some(100),
+            memory_inactive_file_bytes: Some(30),
+            ..Container::default()
+        };
+        assert_eq!(container(None, &group, 1.0).memory_used_bytes, Some(70));
+    }
+
+    #[test]
+    fn the_tighter_of_quota_and_processor_set_limits() {
+        let group =
+            Container { cpu_limit_cores: Some(1.5), cpuset_cores: Some(1), ..Container::default() };
+        assert_eq!(container(None, &group, 1.0).cpu_limit_cores, Some(1.0));
+    }
+}

@@ -1,0 +1,362 @@
+//! The host's figures.
+
+use std::cmp::Ordering;
+
+use super::{Exposed, advance, hundredths, per_second, percent};
+use crate::proc::cpu::{Stat, Times};
+use crate::proc::disk::Disk;
+use crate::proc::memory::Memory;
+use crate::proc::network::{Counters, Interface};
+use crate::proc::pressure::{Stall, Stalls};
+use crate::proc::process::Process;
+use crate::reading::{Filesystem, Pressure, Reading, Scan};
+
+/// Bytes of a page; every kernel that Fargate, x86-64 and most arm64 hosts run has this size.
+const PAGE_BYTES: u64 = 4096;
+
+/// Entries of each list of the processes that use most.
+const TOP: usize = 10;
+
+/// Where processor time went between two readings.
+pub(super) fn processors(before: Option<&Stat>, after: Option<&Stat>) -> Option<wire::Processors> {
+    let after = after?;
+    let cores = before.map_or_else(Vec::new, |before| {
+        in_both(&before.cores, &after.cores, |(a, _), (b, _)| a.cmp(b))
+            .filter_map(|((_, before), (id, after))| {
+                Some(wire::Core { id: *id, shares: shares(before, after)? })
+            })
+            .collect()
+    });
+    Some(wire::Processors {
+        online: u32::try_from(after.cores.len()).unwrap_or(u32::MAX),
+        total: before.and_then(|before| shares(&before.total, &after.total)),
+        cores,
+    })
+}
+
+/// Where the ticks between two readings went; none when no tick went by.
+fn shares(before: &Times, after: &Times) -> Option<wire::Shares> {
+    let user = advance(before.user, after.user);
+    let nice = advance(before.nice, after.nice);
+    let system = advance(before.system, after.system);
+    let irq = advance(before.irq, after.irq) + advance(before.softirq, after.softirq);
+    let steal = advance(before.steal, after.steal);
+    let iowait = advance(before.iowait, after.iowait);
+    let idle = advance(before.idle, after.idle);
+    // Guest time is already inside user time; adding it would count twice.
+    let busy = [user, nice, system, irq, steal].into_iter().fold(0, u64::saturating_add);
+    let all = busy.saturating_add(iowait).saturating_add(idle) as f64;
+    let share = |ticks: u64| percent(ticks as f64, all);
+    Some(wire::Shares {
+        busy: share(busy)?,
+        user: share(user)?,
+        nice: share(nice)?,
+        system: share(system)?,
+        irq: share(irq)?,
+        steal: share(steal)?,
+        iowait: share(iowait)?,
+        idle: share(idle)?,
+    })
+}
+
+pub(super) fn memory(memory: &Memory) -> wire::Memory {
+    let swap_used = memory.swap_total_bytes.zip(memory.swap_free_bytes);
+    wire::Memory {
+        total_bytes: memory.total_bytes,
+        available_bytes: memory.available_bytes,
+        used_bytes: memory.total_bytes.saturating_sub(memory.available_bytes),
+        free_bytes: memory.free_bytes,
+        buffers_bytes: memory.buffers_bytes,
+        cached_bytes: memory.cached_bytes,
+        slab_reclaimable_bytes: memory.slab_reclaimable_bytes,
+        swap_total_bytes: memory.swap_total_bytes,
+        swap_used_bytes: swap_used.map(|(total, free)| total.saturating_sub(free)),
+    }
+}
+
+/// Pressure, where the kernel tells any.
+pub(super) fn pressure(pressure: Pressure) -> Option<wire::Pressure> {
+    let pressure = wire::Pressure {
+        cpu: pressure.cpu.map(stalls),
+        memory: pressure.memory.map(stalls),
+        io: pressure.io.map(stalls),
+    };
+    (pressure != wire::Pressure::default()).then_some(pressure)
+}
+
+fn stalls(stalls: Stalls) -> wire::Stalls {
+    let stall = |Stall { avg10, avg60, avg300, .. }| wire::Stall { avg10, avg60, avg300 };
+    wire::Stalls { some: stall(stalls.some), full: stalls.full.map(stall) }
+}
+
+/// The rates of the disks that both readings have, in the order of the later one.
+pub(super) fn disks(before: &[Disk], after: &[Disk], seconds: f64) -> Vec<wire::Disk> {
+    let earlier = by_name(before, |disk| &disk.name);
+    let rates = |after: &Disk| {
+        let before = earlier(&after.name)?;
+        Some(wire::Disk {
+            name: after.name.clone(),
+            stacked: after.stacked,
+            read_bytes_per_second: per_second(before.read_bytes, after.read_bytes, seconds),
+            write_bytes_per_second: per_second(before.write_bytes, after.write_bytes, seconds),
+            reads_per_second: per_second(before.reads, after.reads, seconds),
+            writes_per_second: per_second(before.writes, after.writes, seconds),
+            utilisation: percent(advance(before.busy_ms, after.busy_ms) as f64, seconds * 1000.0)?,
+        })
+    };
+    after.iter().filter_map(rates).collect()
+}
+
+/// The rates of the interfaces that both readings have.
+pub(super) fn networks(
+    before: &[Interface],
+    after: &[Interface],
+    seconds: f64,
+) -> Vec<wire::Network> {
+    let earlier = by_name(before, |interface| &interface.name);
+    let rates = |after: &Interface| {
+        let before = earlier(&after.name)?;
+        Some(wire::Network {
+            name: after.name.clone(),
+            stacked: after.stacked,
+            receive: traffic(&before.receive, &after.receive, seconds),
+            transmit: traffic(&before.transmit, &after.transmit, seconds),
+        })
+    };
+    after.iter().filter_map(rates).collect()
+}
+
+pub(super) fn traffic(before: &Counters, after: &Counters, seconds: f64) -> wire::Traffic {
+    wire::Traffic {
+        bytes_per_second: per_second(before.bytes, after.bytes, seconds),
+        packets_per_second: per_second(before.packets, after.packets, seconds),
+        errors_per_second: per_second(before.errors, after.errors, seconds),
+        drops_per_second: per_second(before.drops, after.drops, seconds),
+    }
+}
+
+pub(super) fn filesystem(filesystem: &Filesystem, exposed: Exposed) -> wire::Filesystem {
+    wire::Filesystem {
+        mount: filesystem.mount.point.clone(),
+        kind: filesystem.mount.kind.clone(),
+        source: exposed.mounts.then(|| filesystem.mount.source.clone()),
+        total_bytes: filesystem.size_bytes,
+        available_bytes: filesystem.available_bytes,
+        used_bytes: filesystem.size_bytes.saturating_sub(filesystem.free_bytes),
+    }
+}
+
+pub(super) fn processes(
+    before: &Reading,
+    after: &Reading,
+    seconds: f64,
+) -> Option<wire::Processes> {
+    let rate = |counter: fn(&Stat) -> Option<u64>| {
+        let before = before.stat.as_ref().and_then(counter)?;
+        let after = after.stat.as_ref().and_then(counter)?;
+        Some(per_second(before, after, seconds))
+    };
+    let processes = wire::Processes {
+        running: after.stat.as_ref().and_then(|stat| stat.running),
+        blocked: after.stat.as_ref().and_then(|stat| stat.blocked),
+        total: after.load.map(|load| load.total),
+        context_switches_per_second: rate(|stat| stat.context_switches),
+        forks_per_second: rate(|stat| stat.forks),
+    };
+    (processes != wire::Processes::default()).then_some(processes)
+}
+
+/// The processes that use most of one scan.
+pub(super) fn top(scan: &Scan) -> wire::Top {
+    let cpu_cores = |process: &Process| {
+        // A number that was given to another program since has another start.
+        let earlier = scan.before.binary_search_by_key(&process.pid, |earlier| earlier.pid);
+        let earlier = earlier.ok().and_then(|place| scan.before.get(place));
+        let ticks = earlier.filter(|earlier| earlier.started == process.started)?.ticks;
+        let seconds = scan.interval_ms as f64 / 1000.0;
+        (seconds > 0.0).then(|| hundredths(advance(ticks, process.ticks) as f64 / 100.0 / seconds))
+    };
+    let mut all: Vec<_> =
+        scan.processes.iter().map(|process| (process, cpu_cores(process))).collect();
+    let mut first = |compare: fn(&Used, &Used) -> Ordering| {
+        all.sort_by(compare);
+        let named = |(process, cpu_cores): &Used| wire::Process {
+            pid: process.pid,
+            name: process.name.clone(),
+            cpu_cores: *cpu_cores,
+            memory_bytes: process.resident_pages.saturating_mul(PAGE_BYTES),
+        };
+        all.iter().take(TOP).map(named).collect()
+    };
+    wire::Top {
+        by_cpu: first(|(a, a_cores), (b, b_cores)| {
+            let by_cores = b_cores.unwrap_or(-1.0).total_cmp(&a_cores.unwrap_or(-1.0));
+            by_cores.then(a.pid.cmp(&b.pid))
+        }),
+        by_memory: first(|(a, _), (b, _)| {
+            b.resident_pages.cmp(&a.resident_pages).then(a.pid.cmp(&b.pid))
+        }),
+    }
+}
+
+/// A process and the processors it kept busy.
+type Used<'a> = (&'a Process, Option<f64>);
+
+/// A way to find what had a name in the earlier reading. Devices keep their order, so the search
+/// begins where the last one ended and is linear over all.
+fn by_name<'a, T>(
+    earlier: &'a [T],
+    name: fn(&T) -> &String,
+) -> impl Fn(&str) -> Option<&'a T> + 'a {
+    let next = std::cell::Cell::new(0);
+    move |wanted| {
+        let (first, rest) = earlier.split_at(next.get().min(earlier.len()));
+        let found = rest.iter().chain(first).position(|one| name(one) == wanted)?;
+        let place = (first.len() + found) % earlier.len();
+        next.set(place + 1);
+        earlier.get(place)
+    }
+}
+
+/// The pairs of what is in both of two sorted lists.
+fn in_both<'a, T>(
+    before: &'a [T],
+    after: &'a [T],
+    compare: fn(&T, &T) -> Ordering,
+) -> impl Iterator<Item = (&'a T, &'a T)> {
+    let mut before = before.iter().peekable();
+    after.iter().filter_map(move |after| {
+        while before.next_if(|before| compare(before, after) == Ordering::Less).is_some() {}
+        Some((before.next_if(|before| compare(before, after) == Ordering::Equal)?, after))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat(cores: &[(u32, u64, u64)]) -> Stat {
+        let times = |user, idle| Times { user, idle, ..Times::default() };
+        let all = cores.iter().fold((0, 0), |all, core| (all.0 + core.1, all.1 + core.2));
+        Stat {
+            total: times(all.0, all.1),
+            cores: cores.iter().map(|&(id, user, idle)| (id, times(user, idle))).collect(),
+            ..Stat::default()
+        }
+    }
+
+    fn busy(before: &[(u32, u64, u64)], after: &[(u32, u64, u64)]) -> Option<f64> {
+        Some(processors(Some(&stat(before)), Some(&stat(after)))?.total?.busy)
+    }
+
+    #[test]
+    fn one_busy_processor_of_two_is_fifty_percent() {
+        let before = [(0, 1000, 0), (1, 0, 1000)];
+        let after = [(0, 1100, 0), (1, 0, 1100)];
+        assert_eq!(busy(&before, &after), Some(50.0));
+        let cores = processors(Some(&stat(&before)), Some(&stat(&after))).unwrap().cores;
+        let busy: Vec<_> = cores.iter().map(|core| (core.id, core.shares.busy)).collect();
+        assert_eq!(busy, [(0, 100.0), (1, 0.0)]);
+    }
+
+    #[test]
+    fn all_kinds_of_time_together_are_a_hundred() {
+        let after = Times {
+            user: 10,
+            nice: 20,
+            system: 5,
+            idle: 30,
+            iowait: 15,
+            irq: 4,
+            softirq: 6,
+            steal: 10,
+            guest: 10,
+            guest_nice: 20,
+        };
+        let shares = shares(&Times::default(), &after).unwrap();
+        let parts = [shares.busy, shares.irq, shares.iowait, shares.idle];
+        assert_eq!(Some(parts), Some([55.0, 10.0, 15.0, 30.0]));
+    }
+
+    #[test]
+    fn an_unplugged_processor_is_left_out_and_a_new_one_waits_for_its_second_reading() {
+        let before = [(0, 0, 0), (1, 500, 500), (2, 0, 0)];
+        let after = [(0, 50, 50), (2, 100, 0), (3, 9, 9)];
+        let processors = processors(Some(&stat(&before)), Some(&stat(&after))).unwrap();
+        let ids: Vec<_> = processors.cores.iter().map(|core| core.id).collect();
+        assert_eq!((processors.online, ids), (3, vec![0, 2]));
+    }
+
+    #[test]
+    fn without_a_tick_or_an_earlier_reading_there_is_no_share() {
+        let now = [(0, 1, 1)];
+        assert_eq!(busy(&now, &now), None);
+        let first = processors(None, Some(&stat(&now))).unwrap();
+        assert_eq!((first.total, first.online), (None, 1));
+        assert_eq!(processors(Some(&stat(&now)), None), None);
+    }
+
+    #[test]
+    fn disks_that_change_their_order_come_or_go_keep_their_own_rates() {
+        let disk = |name: &str, reads| Disk { name: name.to_owned(), reads, ..Disk::default() };
+        let before = [disk("a", 0), disk("b", 100), disk("gone", 5)];
+        let after = [disk("b", 110), disk("new", 7), disk("a", 30)];
+        let rates = disks(&before, &after, 2.0);
+        let rates: Vec<_> = rates.iter().map(|d| (&*d.name, d.reads_per_second)).collect();
+        assert_eq!(rates, [("b", 5.0), ("a", 15.0)]);
+    }
+
+    #[test]
+    fn a_disk_that_is_busy_all_the_time_is_at_a_hundred_percent() {
+        let disk = |busy_ms| Disk { busy_ms, ..Disk::default() };
+        let utilisation = |busy_ms| disks(&[disk(10)], &[disk(busy_ms)], 1.0)[0].utilisation;
+        assert_eq!(Some([utilisation(260), utilisation(1013)]), Some([25.0, 100.0]));
+    }
+
+    #[test]
+    fn traffic_is_per_second_in_both_directions() {
+        let interface = |received, sent| Interface {
+            name: "eth0".to_owned(),
+            stacked: false,
+            receive: Counters { bytes: received, packets: 1, errors: 2, drops: 3 },
+            transmit: Counters { bytes: sent, packets: 1, errors: 2, drops: 3 },
+        };
+        let rates = networks(&[interface(1000, 50)], &[interface(2500, 50)], 0.5);
+        let directions = [rates[0].receive, rates[0].transmit];
+        assert_eq!(Some(directions.map(|traffic| traffic.bytes_per_second)), Some([3000.0, 0.0]));
+    }
+
+    #[test]
+    fn the_source_of_a_mount_is_told_only_when_it_may_be() {
+        let mut filesystem =
+            Filesystem { size_bytes: 100, free_bytes: 30, ..Filesystem::default() };
+        filesystem.mount.source = "/dev/secret".to_owned();
+        let hidden = super::filesystem(&filesystem, Exposed::default());
+        assert_eq!((hidden.source, hidden.used_bytes), (None, 70));
+        let exposed = Exposed { mounts: true, ..Exposed::default() };
+        let shown = super::filesystem(&filesystem, exposed);
+        assert_eq!(shown.source.as_deref(), Some("/dev/secret"));
+    }
+
+    #[test]
+    fn the_top_of_the_processes_is_by_what_they_use() {
+        let process = |pid, ticks, started, resident_pages| Process {
+            pid,
+            name: format!("p{pid}"),
+            ticks,
+            started,
+            resident_pages,
+        };
+        let scan = Scan {
+            before: vec![process(1, 0, 1, 0), process(2, 0, 1, 0), process(3, 1000, 1, 0)],
+            // The third is another program that got a number again.
+            processes: vec![process(1, 100, 1, 5), process(2, 250, 1, 1), process(3, 900, 9, 9)],
+            interval_ms: 5000,
+        };
+        let top = top(&scan);
+        let by_cpu: Vec<_> = top.by_cpu.iter().map(|one| (one.pid, one.cpu_cores)).collect();
+        assert_eq!(by_cpu, [(2, Some(0.5)), (1, Some(0.2)), (3, None)]);
+        let by_memory: Vec<_> = top.by_memory.iter().map(|one| one.memory_bytes / 4096).collect();
+        assert_eq!(by_memory, [9, 5, 1]);
+    }
+}

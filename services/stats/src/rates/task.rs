@@ -1,0 +1,113 @@
+//! The figures of the ECS task that the service is part of.
+
+use super::host::traffic;
+use super::{advance, hundredths, per_second};
+use crate::proc::network::Counters;
+use crate::proc::task::{Container, Usage};
+use crate::reading::TaskReading;
+
+/// The task's figures. Its rates are over the endpoint's own two readings, whose times it tells.
+pub(super) fn task(reading: &TaskReading) -> wire::Task {
+    let containers: Vec<_> =
+        reading.task.containers.iter().map(|container| figures(container, reading)).collect();
+    let cpu_used = containers.iter().filter_map(|container| container.cpu_used_cores);
+    let memory_used = containers.iter().filter_map(|container| container.memory_used_bytes);
+    wire::Task {
+        family: reading.task.family.clone(),
+        revision: reading.task.revision.clone(),
+        cpu_limit_cores: reading.task.cpu_limit_cores,
+        cpu_used_cores: cpu_used.reduce(|a, b| a + b).map(hundredths),
+        memory_limit_bytes: reading.task.memory_limit_bytes,
+        memory_used_bytes: memory_used.reduce(u64::saturating_add),
+        age_ms: reading.age_ms,
+        containers,
+    }
+}
+
+fn figures(container: &Container, reading: &TaskReading) -> wire::TaskContainer {
+    let usage_in = |usages: &[Usage]| usages.iter().find(|usage| usage.id == container.id).cloned();
+    let now = usage_in(&reading.usage);
+    let pair = usage_in(&reading.usage_before).zip(now.clone()).and_then(|(before, now)| {
+        let ms = now.read_unix_ms.checked_sub(before.read_unix_ms).filter(|&ms| ms > 0)?;
+        Some((before, now, ms as f64 / 1000.0))
+    });
+    let rate = |counter: fn(&Usage) -> Option<u64>| {
+        let (before, now, seconds) = pair.as_ref()?;
+        Some(per_second(counter(before)?, counter(now)?, *seconds))
+    };
+    let direction = |counters: fn(&Usage) -> Option<Counters>| {
+        let (before, now, seconds) = pair.as_ref()?;
+        Some(traffic(&counters(before)?, &counters(now)?, *seconds))
+    };
+    wire::TaskContainer {
+        name: container.name.clone(),
+        status: container.status.clone(),
+        cpu_limit_cores: container.cpu_limit_cores,
+        cpu_used_cores: pair.as_ref().and_then(|(before, now, seconds)| {
+            Some(hundredths(advance(before.cpu_ns?, now.cpu_ns?) as f64 / 1e9 / seconds))
+        }),
+        memory_limit_bytes: container.memory_limit_bytes,
+        memory_used_bytes: now.and_then(|now| now.memory_used_bytes),
+        receive: direction(|usage| usage.receive),
+        transmit: direction(|usage| usage.transmit),
+        read_bytes_per_second: rate(|usage| usage.read_bytes),
+        write_bytes_per_second: rate(|usage| usage.write_bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::proc::task::Task;
+
+    fn usage(id: &str, read_unix_ms: u64, cpu_ns: u64) -> Usage {
+        Usage {
+            id: id.to_owned(),
+            read_unix_ms,
+            cpu_ns: Some(cpu_ns),
+            memory_used_bytes: Some(1000),
+            read_bytes: Some(cpu_ns),
+            ..Usage::default()
+        }
+    }
+
+    fn reading(before: Vec<Usage>, now: Vec<Usage>) -> TaskReading {
+        let container = |id: &str| Container {
+            id: id.to_owned(),
+            name: format!("name of {id}"),
+            ..Container::default()
+        };
+        TaskReading {
+            task: Arc::new(Task {
+                cpu_limit_cores: Some(0.25),
+                containers: vec![container("a"), container("b")],
+                ..Task::default()
+            }),
+            usage: Arc::new(now),
+            usage_before: Arc::new(before),
+            age_ms: 12,
+        }
+    }
+
+    #[test]
+    fn rates_are_over_the_endpoints_own_times_and_sums_over_the_containers() {
+        let before = vec![usage("b", 500, 0), usage("a", 1000, 0)];
+        let now = vec![usage("a", 2000, 100_000_000), usage("b", 2500, 100_000_000)];
+        let task = task(&reading(before, now));
+        let used: Vec<_> = task.containers.iter().map(|one| one.cpu_used_cores).collect();
+        assert_eq!(used, [Some(0.1), Some(0.05)]);
+        assert_eq!((task.cpu_used_cores, task.memory_used_bytes), (Some(0.15), Some(2000)));
+        assert_eq!(task.containers[0].read_bytes_per_second, Some(1e8));
+    }
+
+    #[test]
+    fn a_container_that_just_started_has_no_rate_yet() {
+        let task = task(&reading(vec![], vec![usage("a", 2000, 5)]));
+        assert_eq!(task.containers[0].cpu_used_cores, None);
+        assert_eq!(task.containers[0].memory_used_bytes, Some(1000));
+        assert_eq!(task.containers[1].memory_used_bytes, None);
+        assert_eq!(task.cpu_used_cores, None);
+    }
+}

@@ -1,0 +1,79 @@
+//! What one look at the machine gave, as counters: the raw material of samples and of metrics.
+
+use std::sync::Arc;
+
+use crate::proc::cgroup::Container;
+use crate::proc::cpu::Stat;
+use crate::proc::disk::Disk;
+use crate::proc::load::Load;
+use crate::proc::memory::Memory;
+use crate::proc::mounts::Mount;
+use crate::proc::network::Interface;
+use crate::proc::pressure::Stalls;
+use crate::proc::process::Process;
+use crate::proc::task::{Task, Usage};
+
+/// One look; absent or empty is what could not be read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Reading {
+    pub(crate) stat: Option<Stat>,
+    pub(crate) memory: Option<Memory>,
+    pub(crate) load: Option<Load>,
+    pub(crate) uptime_seconds: Option<f64>,
+    pub(crate) pressure: Pressure,
+    pub(crate) disks: Vec<Disk>,
+    pub(crate) networks: Vec<Interface>,
+    pub(crate) filesystems: Vec<Filesystem>,
+    /// None outside of a control group below the root.
+    pub(crate) container: Option<Container>,
+    /// None outside of ECS, and before the endpoint's first answer.
+    pub(crate) task: Option<TaskReading>,
+    /// Whether that first answer may still come.
+    pub(crate) task_is_awaited: bool,
+    /// None unless processes are shown; the newest scan, which several readings share.
+    pub(crate) processes: Option<Arc<Scan>>,
+}
+
+/// `/proc/pressure`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Pressure {
+    pub(crate) cpu: Option<Stalls>,
+    pub(crate) memory: Option<Stalls>,
+    pub(crate) io: Option<Stalls>,
+}
+
+/// A mount and its sizes (`statvfs(3)`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Filesystem {
+    pub(crate) mount: Mount,
+    pub(crate) size_bytes: u64,
+    /// Free for everybody.
+    pub(crate) available_bytes: u64,
+    /// Free for root, what is reserved included.
+    pub(crate) free_bytes: u64,
+    pub(crate) files: u64,
+    pub(crate) files_free: u64,
+}
+
+/// The newest answers of the task metadata endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TaskReading {
+    pub(crate) task: Arc<Task>,
+    /// The newest answer of `/task/stats`.
+    pub(crate) usage: Arc<Vec<Usage>>,
+    /// The one before it.
+    pub(crate) usage_before: Arc<Vec<Usage>>,
+    /// How old the newest answer was when this reading was taken.
+    pub(crate) age_ms: u64,
+}
+
+/// One scan of all processes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Scan {
+    /// Processes that there were.
+    pub(crate) processes: Vec<Process>,
+    /// The scan before, for rates.
+    pub(crate) before: Vec<Process>,
+    /// The time between the two, milliseconds.
+    pub(crate) interval_ms: u64,
+}

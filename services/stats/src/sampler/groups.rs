@@ -1,0 +1,545 @@
+//! The files of the process's control groups.
+
+use std::path::{Path, PathBuf};
+
+use super::source::Source;
+use crate::proc::ParseError;
+use crate::proc::cgroup::{self, Container, Place, Version};
+use crate::proc::mounts;
+
+/// Readings between two looks for where the groups are: a process that is moved, and a controller
+/// that is switched on, are rare, and looking costs some forty system calls.
+const READS_PER_LOOK: u32 = 60;
+
+/// The control groups that the process is in.
+pub(crate) struct Groups {
+    /// Beneath it the mount points are looked up.
+    root: PathBuf,
+    membership: Source,
+    mountinfo: Source,
+    layout: Layout,
+    files: Files,
+    reads_left: u32,
+}
+
+impl Groups {
+    /// Finds the groups of the process in the proc filesystem at `proc_root`; their mount points
+    /// are beneath `root`.
+    pub(crate) fn find(proc_root: &Path, root: &Path) -> Self {
+        let mut groups = Self {
+            root: root.to_owned(),
+            membership: Source::at(proc_root.join("self/cgroup")),
+            mountinfo: Source::at(proc_root.join("self/mountinfo")),
+            layout: Layout::default(),
+            files: Files::default(),
+            reads_left: 0,
+        };
+        groups.look();
+        groups
+    }
+
+    /// What the group's files say now; none outside of a group below the root.
+    pub(crate) fn read(&mut self) -> Option<Container> {
+        if self.reads_left == 0 {
+            self.look();
+        }
+        let (container, complete) = self.files.read();
+        // A file that was there and cannot be read: the group is gone.
+        self.reads_left = if complete { self.reads_left - 1 } else { 0 };
+        let container =
+            Container { cpuset_cores: self.cpuset(container.cpuset_cores), ..container };
+        let empty = Container { version: container.version, ..Container::default() };
+        (container != empty).then_some(container)
+    }
+
+    /// Processors of the set, where they are fewer than there are.
+    fn cpuset(&self, cores: Option<u32>) -> Option<u32> {
+        cores.filter(|&cores| cores > 0 && self.layout.online.is_some_and(|online| cores < online))
+    }
+
+    fn look(&mut self) {
+        self.reads_left = READS_PER_LOOK;
+        let layout = self.layout();
+        // Files that are where they were stay open, and their faults stay logged once.
+        if layout != self.layout {
+            self.files = Files::of(&layout);
+            self.layout = layout;
+        }
+    }
+
+    fn layout(&mut self) -> Layout {
+        // Kernels without control groups have no such file.
+        let Some(membership) = self.membership.read_optional(|text| Ok(text.to_owned())) else {
+            return Layout::default();
+        };
+        let mounts = self.mountinfo.read_optional(mounts::parse).unwrap_or_default();
+        let places = cgroup::places(&membership, &mounts);
+        let resource = |place, names| ResourceLayout::of(&self.root, place, names);
+        let online = Source::at(self.root.join("sys/devices/system/cpu/online"))
+            .read_optional(cgroup::processors);
+        Layout {
+            cpu: resource(places.cpu, CPU),
+            cpuacct: resource(places.cpuacct, CPUACCT),
+            memory: resource(places.memory, MEMORY),
+            pids: resource(places.pids, PIDS),
+            cpuset: resource(places.cpuset, CPUSET),
+            online,
+        }
+    }
+}
+
+/// The files of one resource by version.
+struct Names {
+    one: VersionNames,
+    two: VersionNames,
+}
+
+struct VersionNames {
+    /// Those that are read in the groups around too.
+    limits: &'static [&'static str],
+    /// Those that are read in the process's own group only.
+    own: &'static [&'static str],
+}
+
+const QUOTA: &str = "cpu.cfs_quota_us";
+const PERIOD: &str = "cpu.cfs_period_us";
+const NONE: VersionNames = VersionNames { limits: &[], own: &[] };
+const CPU: &Names = &Names {
+    one: VersionNames { limits: &[QUOTA, PERIOD], own: &["cpu.stat"] },
+    two: VersionNames { limits: &["cpu.max"], own: &["cpu.stat"] },
+};
+const CPUACCT: &Names = &Names {
+    one: VersionNames { limits: &[], own: &["cpuacct.usage", "cpuacct.stat"] },
+    two: NONE,
+};
+const MEMORY: &Names = &Names {
+    one: VersionNames {
+        limits: &["memory.limit_in_bytes"],
+        own: &["memory.usage_in_bytes", "memory.stat", "memory.oom_control"],
+    },
+    two: VersionNames {
+        limits: &["memory.max"],
+        own: &["memory.current", "memory.stat", "memory.swap.current", "memory.events"],
+    },
+};
+const PIDS: &Names = &Names {
+    one: VersionNames { limits: &["pids.max"], own: &["pids.current"] },
+    two: VersionNames { limits: &["pids.max"], own: &["pids.current"] },
+};
+// A set is always within those of the groups around.
+const CPUSET: &Names = &Names {
+    one: VersionNames { limits: &[], own: &["cpuset.effective_cpus", "cpuset.cpus"] },
+    two: VersionNames { limits: &[], own: &["cpuset.cpus.effective"] },
+};
+
+/// Which files there are.
+#[derive(Default, PartialEq)]
+struct Layout {
+    cpu: Option<ResourceLayout>,
+    cpuacct: Option<ResourceLayout>,
+    memory: Option<ResourceLayout>,
+    pids: Option<ResourceLayout>,
+    cpuset: Option<ResourceLayout>,
+    /// Processors of the host.
+    online: Option<u32>,
+}
+
+#[derive(PartialEq)]
+struct ResourceLayout {
+    version: Version,
+    /// By group, the process's own first.
+    groups: Vec<Vec<(&'static str, PathBuf)>>,
+}
+
+impl ResourceLayout {
+    fn of(root: &Path, place: Option<Place>, names: &Names) -> Option<Self> {
+        let Place { version, folders } = place?;
+        let mut folders =
+            folders.into_iter().map(|folder| root.join(folder.trim_start_matches('/')));
+        let own = folders.next().filter(|folder| is_below_the_root(folder, version))?;
+        let names = match version {
+            Version::One => &names.one,
+            Version::Two => &names.two,
+        };
+        let files = |folder: &Path, names: &mut dyn Iterator<Item = &&'static str>| {
+            names
+                .map(|&name| (name, folder.join(name)))
+                .filter(|(_, path)| path.exists())
+                .collect::<Vec<_>>()
+        };
+        let mut groups = vec![files(&own, &mut names.limits.iter().chain(names.own))];
+        groups.extend(folders.map(|folder| files(&folder, &mut names.limits.iter())));
+        Some(Self { version, groups })
+    }
+}
+
+/// Whether a group is a real one; the kernel's root group, whose figures are the host's, looks the
+/// same from outside and from inside a namespace, but for its files.
+fn is_below_the_root(folder: &Path, version: Version) -> bool {
+    match version {
+        Version::One => folder.exists() && !folder.join("release_agent").exists(),
+        Version::Two => ["cgroup.events", "memory.max", "cpu.max", "pids.max"]
+            .into_iter()
+            .any(|name| folder.join(name).exists()),
+    }
+}
+
+/// Reads one resource's files into what the group's files say.
+type ReadResource = fn(&mut Resource, &mut Container);
+
+/// The files themselves.
+#[derive(Default)]
+struct Files {
+    cpu: Option<Resource>,
+    cpuacct: Option<Resource>,
+    memory: Option<Resource>,
+    pids: Option<Resource>,
+    cpuset: Option<Resource>,
+}
+
+impl Files {
+    fn of(layout: &Layout) -> Self {
+        let resource = |layout: &Option<ResourceLayout>| layout.as_ref().map(Resource::of);
+        Self {
+            cpu: resource(&layout.cpu),
+            cpuacct: resource(&layout.cpuacct),
+            memory: resource(&layout.memory),
+            pids: resource(&layout.pids),
+            cpuset: resource(&layout.cpuset),
+        }
+    }
+
+    /// What they say, and whether all of them could be read.
+    fn read(&mut self) -> (Container, bool) {
+        let mut container = Container { version: 2, ..Container::default() };
+        let mut complete = true;
+        let all: [(&mut Option<Resource>, ReadResource); 5] = [
+            (&mut self.cpu, read_cpu),
+            (&mut self.cpuacct, read_cpuacct),
+            (&mut self.memory, read_memory),
+            (&mut self.pids, read_pids),
+            (&mut self.cpuset, read_cpuset),
+        ];
+        for (resource, read) in all {
+            let Some(resource) = resource else { continue };
+            read(resource, &mut container);
+            complete &= resource.was_complete();
+            if resource.version == Version::One {
+                container.version = 1;
+            }
+        }
+        (container, complete)
+    }
+}
+
+fn read_cpu(cpu: &mut Resource, container: &mut Container) {
+    container.cpu_limit_cores = match cpu.version {
+        Version::One => cpu.tightest(|group| {
+            let quota_us = group.read(QUOTA, cgroup::limit)??;
+            cgroup::cores(Some(quota_us), group.read(PERIOD, cgroup::number)?)
+        }),
+        Version::Two => cpu.tightest(|group| group.read("cpu.max", cgroup::cpu_max)?),
+    };
+    let stat = cpu.own("cpu.stat", |text| Ok(cgroup::cpu_stat(text))).unwrap_or_default();
+    container.cpu_us = stat.usage_us;
+    container.cpu_user_us = stat.user_us;
+    container.cpu_system_us = stat.system_us;
+    container.periods = stat.periods;
+    container.throttled_periods = stat.throttled_periods;
+    container.throttled_us = stat.throttled_us;
+}
+
+fn read_cpuacct(cpuacct: &mut Resource, container: &mut Container) {
+    let usage_ns = cpuacct.own("cpuacct.usage", cgroup::number);
+    container.cpu_us = usage_ns.map(|nanoseconds| nanoseconds / 1000);
+    let times = cpuacct.own("cpuacct.stat", |text| Ok(cgroup::cpuacct_stat(text)));
+    [container.cpu_user_us, container.cpu_system_us] = times.unwrap_or_default();
+}
+
+fn read_memory(memory: &mut Resource, container: &mut Container) {
+    let (limit, usage, kills) = match memory.version {
+        Version::One => ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.oom_control"),
+        Version::Two => ("memory.max", "memory.current", "memory.events"),
+    };
+    let stat = memory.own("memory.stat", |text| Ok(cgroup::memory_stat(text))).unwrap_or_default();
+    let limit_bytes = memory.tightest(|group| group.read(limit, cgroup::limit)?);
+    container.memory_limit_bytes = limit_bytes.into_iter().chain(stat.limit_bytes).min();
+    container.memory_usage_bytes = memory.own(usage, cgroup::number);
+    container.memory_inactive_file_bytes = stat.inactive_file_bytes;
+    container.memory_cache_bytes = stat.cache_bytes;
+    container.memory_rss_bytes = stat.rss_bytes;
+    container.swap_bytes = memory.own("memory.swap.current", cgroup::number).or(stat.swap_bytes);
+    container.oom_kills = memory.own(kills, |text| Ok(cgroup::oom_kills(text))).flatten();
+}
+
+fn read_pids(pids: &mut Resource, container: &mut Container) {
+    container.pids = pids.own("pids.current", cgroup::number);
+    container.pids_limit = pids.tightest(|group| group.read("pids.max", cgroup::limit)?);
+}
+
+fn read_cpuset(cpuset: &mut Resource, container: &mut Container) {
+    let names = ["cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus"];
+    container.cpuset_cores =
+        names.into_iter().find_map(|name| cpuset.own(name, cgroup::processors));
+}
+
+/// One resource's files.
+struct Resource {
+    version: Version,
+    /// The process's own group first.
+    groups: Vec<Group>,
+}
+
+impl Resource {
+    fn of(layout: &ResourceLayout) -> Self {
+        let group = |files: &Vec<(&'static str, PathBuf)>| Group {
+            files: files.iter().map(|(name, path)| (*name, Source::at(path.clone()))).collect(),
+            complete: true,
+        };
+        let groups = layout.groups.iter().map(group).collect();
+        Self { version: layout.version, groups }
+    }
+
+    /// Whether all files could be read since this was last asked.
+    fn was_complete(&mut self) -> bool {
+        let mut complete = true;
+        for group in &mut self.groups {
+            complete &= std::mem::replace(&mut group.complete, true);
+        }
+        complete
+    }
+
+    /// The value of a file of the process's own group.
+    fn own<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, ParseError>,
+    ) -> Option<T> {
+        self.groups.first_mut()?.read(name, parse)
+    }
+
+    /// The smallest of the groups' values.
+    fn tightest<T: PartialOrd>(&mut self, read: impl FnMut(&mut Group) -> Option<T>) -> Option<T> {
+        self.groups.iter_mut().filter_map(read).reduce(|a, b| if b < a { b } else { a })
+    }
+}
+
+/// One group's files.
+struct Group {
+    files: Vec<(&'static str, Source)>,
+    /// Whether all files could be read since that was last asked.
+    complete: bool,
+}
+
+impl Group {
+    /// The value of a file, or none when there is no such file.
+    fn read<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, ParseError>,
+    ) -> Option<T> {
+        let (_, source) = self.files.iter_mut().find(|(known, _)| *known == name)?;
+        let value = source.read_optional(parse);
+        self.complete &= value.is_some();
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+    }
+
+    fn container(name: &str) -> Option<Container> {
+        let root = fixture(name);
+        Groups::find(&root.join("proc"), &root).read()
+    }
+
+    #[test]
+    fn version_one_with_limits() {
+        let expected = Container {
+            version: 1,
+            cpu_limit_cores: Some(0.5),
+            cpuset_cores: Some(1),
+            cpu_us: Some(123_091),
+            cpu_user_us: Some(110_000),
+            cpu_system_us: Some(0),
+            periods: Some(4),
+            throttled_periods: Some(0),
+            throttled_us: Some(0),
+            memory_limit_bytes: Some(64 << 20),
+            memory_usage_bytes: Some(3_092_480),
+            memory_inactive_file_bytes: Some(348_160),
+            memory_cache_bytes: Some(1_982_464),
+            memory_rss_bytes: Some(110_592),
+            swap_bytes: Some(0),
+            oom_kills: Some(0),
+            pids: Some(2),
+            pids_limit: Some(32),
+        };
+        assert_eq!(container("cgroup-v1-limited"), Some(expected));
+    }
+
+    #[test]
+    fn the_top_of_a_namespace_is_told_from_the_root_group_by_its_files() {
+        let container = container("cgroup-v1-namespace").unwrap();
+        assert_eq!(container.cpu_limit_cores, Some(0.25));
+        assert_eq!(container.memory_limit_bytes, Some(32 << 20));
+        assert!(container.cpu_us.is_some() && container.pids.is_some());
+    }
+
+    #[test]
+    fn version_two_with_limits() {
+        let expected = Container {
+            version: 2,
+            cpu_limit_cores: Some(1.5),
+            cpuset_cores: Some(2),
+            cpu_us: Some(2_500_000),
+            cpu_user_us: Some(1_800_000),
+            cpu_system_us: Some(700_000),
+            periods: Some(250),
+            throttled_periods: Some(40),
+            throttled_us: Some(1_234_567),
+            memory_limit_bytes: Some(128 << 20),
+            memory_usage_bytes: Some(9_437_184),
+            memory_inactive_file_bytes: Some(2_097_152),
+            memory_cache_bytes: Some(3_145_728),
+            memory_rss_bytes: Some(4_194_304),
+            swap_bytes: Some(8192),
+            oom_kills: Some(2),
+            pids: Some(3),
+            pids_limit: Some(64),
+        };
+        assert_eq!(container("cgroup-v2-limited"), Some(expected));
+    }
+
+    #[test]
+    fn containers_without_limits_are_counted_all_the_same() {
+        for (name, version) in [("cgroup-v1-unlimited", 1), ("cgroup-v2-unlimited", 2)] {
+            let container = container(name).unwrap();
+            assert_eq!(container.version, version);
+            assert_eq!((container.cpu_limit_cores, container.cpuset_cores), (None, None));
+            assert_eq!((container.memory_limit_bytes, container.pids_limit), (None, None));
+            assert!(container.cpu_us.is_some() && container.memory_usage_bytes.is_some());
+            assert!(container.pids.is_some() && container.oom_kills == Some(0));
+        }
+    }
+
+    #[test]
+    fn the_limits_of_the_groups_around_hold_and_their_counters_do_not() {
+        let container = container("cgroup-v2-nested").unwrap();
+        assert_eq!(container.cpu_limit_cores, Some(2.0));
+        assert_eq!(container.memory_limit_bytes, Some(256 << 20));
+        assert_eq!(container.pids_limit, Some(1024));
+        assert_eq!(container.cpu_us, Some(2_500_000));
+        assert_eq!(container.memory_usage_bytes, Some(9_437_184));
+        assert_eq!(container.periods, Some(0));
+    }
+
+    #[test]
+    fn a_service_of_systemd_has_its_own_counters() {
+        let container = container("cgroup-v2-systemd").unwrap();
+        assert_eq!(container.memory_usage_bytes, Some(9_437_184));
+        assert_eq!((container.cpu_limit_cores, container.memory_limit_bytes), (None, None));
+        assert_eq!(container.pids_limit, Some(9445));
+    }
+
+    #[test]
+    fn in_a_hybrid_host_only_groups_below_a_root_count() {
+        let container = container("cgroup-hybrid").unwrap();
+        let expected = Container {
+            version: 1,
+            memory_limit_bytes: Some(1 << 30),
+            memory_usage_bytes: container.memory_usage_bytes,
+            memory_inactive_file_bytes: container.memory_inactive_file_bytes,
+            memory_cache_bytes: container.memory_cache_bytes,
+            memory_rss_bytes: container.memory_rss_bytes,
+            swap_bytes: Some(0),
+            oom_kills: Some(0),
+            ..Container::default()
+        };
+        assert_eq!(container, expected);
+        assert!(container.memory_usage_bytes.is_some_and(|bytes| bytes < 1 << 30));
+    }
+
+    #[test]
+    fn the_root_group_is_no_container_and_neither_is_a_kernel_without_groups() {
+        assert_eq!(container("cgroup-v2-root"), None);
+        assert_eq!(container("no-such-tree"), None);
+    }
+
+    /// A tree that is removed when the test ends.
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn of(name: &str) -> Self {
+            let root = std::env::temp_dir().join(format!("stats-{name}-{}", std::process::id()));
+            let tree = Self(root);
+            tree.write("proc/self/cgroup", "0::/\n");
+            let mount = "617 616 0:27 / /cgroup ro - cgroup2 cgroup rw\n";
+            tree.write("proc/self/mountinfo", mount);
+            tree.write("cgroup/cgroup.events", "populated 1\n");
+            tree.write("cgroup/memory.max", "1000\n");
+            tree.write("cgroup/memory.current", "500\n");
+            tree
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.0.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn groups(&self) -> Groups {
+            Groups::find(&self.0.join("proc"), &self.0)
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn limits_that_change_are_seen_at_once() {
+        let tree = Tree::of("limits");
+        let mut groups = tree.groups();
+        assert_eq!(groups.read().unwrap().memory_limit_bytes, Some(1000));
+        tree.write("cgroup/memory.max", "max\n");
+        assert_eq!(groups.read().unwrap().memory_limit_bytes, None);
+        tree.write("cgroup/memory.max", "2000\n");
+        assert_eq!(groups.read().unwrap().memory_limit_bytes, Some(2000));
+    }
+
+    #[test]
+    fn a_controller_that_is_switched_on_is_seen_within_a_minute() {
+        let tree = Tree::of("controller");
+        let mut groups = tree.groups();
+        tree.write("cgroup/pids.current", "7\n");
+        for _ in 0..READS_PER_LOOK {
+            assert_eq!(groups.read().unwrap().pids, None);
+        }
+        assert_eq!(groups.read().unwrap().pids, Some(7));
+    }
+
+    #[test]
+    fn a_group_that_vanishes_is_looked_for_at_the_next_reading() {
+        let tree = Tree::of("vanishes");
+        let mut groups = tree.groups();
+        assert_eq!(groups.read().unwrap().memory_usage_bytes, Some(500));
+        tree.write("proc/self/cgroup", "0::/moved\n");
+        tree.write("cgroup/moved/cgroup.events", "populated 1\n");
+        tree.write("cgroup/moved/memory.current", "600\n");
+        // What is open stays readable on an ordinary filesystem, unlike in a control group.
+        tree.write("cgroup/memory.current", "");
+        assert_eq!(groups.read().unwrap().memory_usage_bytes, None);
+        let moved = groups.read().unwrap();
+        assert_eq!((moved.memory_usage_bytes, moved.memory_limit_bytes), (Some(600), Some(1000)));
+    }
+}

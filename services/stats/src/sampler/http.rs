@@ -1,0 +1,312 @@
+//! The answer to one request of HTTP/1 (RFC 9112), as its bytes come in: pure.
+
+use std::str;
+
+/// The longest head of an answer; the endpoint's has about 150 bytes.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// The longest body: the figures of a container have about 6 kB.
+const BODY_BYTES: usize = 1024 * 1024;
+
+/// The longest line that starts a chunk, extensions included.
+const CHUNK_LINE_BYTES: usize = 256;
+
+/// Why an answer cannot be used.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub(crate) enum AnswerError {
+    /// It is no answer of HTTP/1.
+    #[error("the answer is not HTTP: {0}")]
+    Odd(&'static str),
+    /// It has another status than 200.
+    #[error("the status is {0}")]
+    Status(u16),
+    /// It is longer than any that the endpoint gives.
+    #[error("the answer is too long")]
+    TooLong,
+    /// The connection ended before the answer.
+    #[error("the answer is cut off")]
+    CutOff,
+}
+
+/// An answer that is coming in.
+#[derive(Default)]
+pub(crate) struct Answer {
+    /// What was received and not used yet: the head, then the body or the rest of a chunk.
+    received: Vec<u8>,
+    state: State,
+}
+
+enum State {
+    /// Up to here the end of the head was looked for.
+    Head {
+        searched: usize,
+    },
+    Length(usize),
+    UntilClose,
+    Chunks(Chunks),
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Head { searched: 0 }
+    }
+}
+
+/// A chunked body; what was received is decoded from `at` on.
+#[derive(Default)]
+struct Chunks {
+    at: usize,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// Takes the bytes that came in; gives the body once it is complete.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, AnswerError> {
+        self.received.extend_from_slice(bytes);
+        if let State::Head { searched } = self.state {
+            let Some(end) = end_of_head(&self.received, searched) else {
+                if self.received.len() > HEAD_BYTES {
+                    return Err(AnswerError::TooLong);
+                }
+                self.state = State::Head { searched: self.received.len().saturating_sub(3) };
+                return Ok(None);
+            };
+            let head = str::from_utf8(&self.received[..end])
+                .map_err(|_| AnswerError::Odd("its head is not text"))?;
+            self.state = framing(head)?;
+            self.received.drain(..end);
+        }
+        match &mut self.state {
+            State::Chunks(chunks) => {
+                let ended = chunks.decode(&self.received)?;
+                // What was decoded is let go, so that nothing is decoded twice.
+                self.received.drain(..chunks.at);
+                chunks.at = 0;
+                Ok(ended.then(|| std::mem::take(&mut chunks.body)))
+            }
+            State::Length(length) if self.received.len() >= *length => {
+                self.received.truncate(*length);
+                Ok(Some(std::mem::take(&mut self.received)))
+            }
+            _ if self.received.len() > BODY_BYTES => Err(AnswerError::TooLong),
+            _ => Ok(None),
+        }
+    }
+
+    /// The body of an answer that ends with the connection.
+    pub(crate) fn closed(self) -> Result<Vec<u8>, AnswerError> {
+        match self.state {
+            State::UntilClose => Ok(self.received),
+            _ => Err(AnswerError::CutOff),
+        }
+    }
+}
+
+/// The length of the head, looked for from `from` on.
+fn end_of_head(received: &[u8], from: usize) -> Option<usize> {
+    let found = received.get(from..)?.windows(4).position(|window| window == b"\r\n\r\n")?;
+    Some(from + found + 4).filter(|&end| end <= HEAD_BYTES)
+}
+
+/// How the body of an answer ends.
+fn framing(head: &str) -> Result<State, AnswerError> {
+    let mut lines = head.split("\r\n");
+    let status_line = lines.next().unwrap_or_default();
+    let status = status_line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
+    match status.and_then(|status| status.parse().ok()) {
+        Some(200) => {}
+        Some(other) => return Err(AnswerError::Status(other)),
+        None => return Err(AnswerError::Odd("there is no status")),
+    }
+    let mut length = None;
+    let mut chunked = false;
+    for line in lines.filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(':').ok_or(AnswerError::Odd("a header is odd"))?;
+        let value = value.trim();
+        if name.eq_ignore_ascii_case("transfer-encoding") {
+            if chunked || !value.eq_ignore_ascii_case("chunked") {
+                return Err(AnswerError::Odd("its transfer encoding is unknown"));
+            }
+            chunked = true;
+        } else if name.eq_ignore_ascii_case("content-length") {
+            let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+            let value = value.parse::<usize>().ok().filter(|_| digits);
+            if value.is_none() || (length.is_some() && length != value) {
+                return Err(AnswerError::Odd("its length is odd"));
+            }
+            length = value;
+        }
+    }
+    match length {
+        // Chunks count where both are told (RFC 9112, section 6.3).
+        _ if chunked => Ok(State::Chunks(Chunks::default())),
+        Some(length) if length > BODY_BYTES => Err(AnswerError::TooLong),
+        Some(length) => Ok(State::Length(length)),
+        None => Ok(State::UntilClose),
+    }
+}
+
+impl Chunks {
+    /// Decodes the whole chunks that were received; whether the last one was among them.
+    fn decode(&mut self, received: &[u8]) -> Result<bool, AnswerError> {
+        loop {
+            let rest = &received[self.at..];
+            let line = rest.iter().take(CHUNK_LINE_BYTES).position(|&byte| byte == b'\n');
+            let Some(line) = line else {
+                return match rest.len() {
+                    0..CHUNK_LINE_BYTES => Ok(false),
+                    _ => Err(AnswerError::Odd("the start of a chunk is too long")),
+                };
+            };
+            let length = chunk_length(&rest[..line])?;
+            if length == 0 {
+                // What may follow are trailers, which say nothing that is wanted.
+                return Ok(true);
+            }
+            if self.body.len() + length > BODY_BYTES {
+                return Err(AnswerError::TooLong);
+            }
+            let Some(chunk) = rest.get(line + 1..line + 1 + length + 2) else { return Ok(false) };
+            let (data, end) = chunk.split_at(length);
+            if end != b"\r\n" {
+                return Err(AnswerError::Odd("a chunk has another length than it says"));
+            }
+            self.body.extend_from_slice(data);
+            self.at += line + 1 + length + 2;
+        }
+    }
+}
+
+/// The length in the line that starts a chunk, hexadecimal and maybe followed by an extension.
+fn chunk_length(line: &[u8]) -> Result<usize, AnswerError> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let ends = matches!(line.get(digits), Some(b'\r' | b';' | b' ' | b'\t'));
+    str::from_utf8(&line[..digits])
+        .ok()
+        .and_then(|digits| usize::from_str_radix(digits, 16).ok())
+        // Nothing longer is taken, and sums with it stay small.
+        .filter(|&length| ends && length <= BODY_BYTES)
+        .ok_or(AnswerError::Odd("the length of a chunk is odd"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The body of an answer that comes in pieces of a size, and then the connection ends.
+    fn body(answer: &[u8], piece: usize) -> Result<Vec<u8>, AnswerError> {
+        let mut state = Answer::default();
+        for bytes in answer.chunks(piece) {
+            if let Some(body) = state.push(bytes)? {
+                return Ok(body);
+            }
+        }
+        state.closed()
+    }
+
+    #[test]
+    fn a_body_ends_with_its_length_its_last_chunk_or_its_connection() {
+        let answers: [&[u8]; 4] = [
+            b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{\"a\":1}and more",
+            b"HTTP/1.0 200 OK\r\nServer: x\r\n\r\n{\"a\":1}",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n4\r\n{\"a\"\r\n3;x=y\r\n:1}\r\n0\r\n\r\n",
+            b"HTTP/1.1 200 \r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n{\"a\":1}\r\n0\r\nA: b\r\n\r\n",
+        ];
+        for answer in answers {
+            for piece in [1, 2, 3, 7, 1000] {
+                assert_eq!(body(answer, piece).as_deref(), Ok(b"{\"a\":1}".as_slice()), "{piece}");
+            }
+        }
+        assert_eq!(body(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 1000), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn what_is_not_the_wanted_answer_is_an_error() {
+        let error = |answer: &str| body(answer.as_bytes(), 5).unwrap_err();
+        assert_eq!(error("HTTP/1.1 404 Not Found\r\n\r\n"), AnswerError::Status(404));
+        assert_eq!(error("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"), AnswerError::CutOff);
+        assert_eq!(error("HTTP/1.1 200 OK\r\nContent-"), AnswerError::CutOff);
+        assert_eq!(error(""), AnswerError::CutOff);
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(error(&format!("{chunked}7\r\n{{")), AnswerError::CutOff);
+        assert_eq!(
+            error(&format!("{chunked}100001\r\n")).to_string(),
+            "the answer is not HTTP: the length of a chunk is odd"
+        );
+        for odd in ["g\r\n", "1\r\nab\r\n", "\r\n", "ffffffffffffffffff\r\n", "1x\r\na\r\n"] {
+            assert!(matches!(error(&format!("{chunked}{odd}")), AnswerError::Odd(_)), "{odd}");
+        }
+        for odd in [
+            "SSH-2.0\r\n\r\n",
+            "HTTP/1.1 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: +7\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 7\r\nContent-Length: 8\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        ] {
+            assert!(matches!(error(odd), AnswerError::Odd(_)), "{odd}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_an_end_is_given_up() {
+        let endless = |start: &str| {
+            let mut state = Answer::default();
+            let mut result = state.push(start.as_bytes());
+            for _ in 0..2 * BODY_BYTES / 1024 {
+                if result.is_err() {
+                    break;
+                }
+                result = state.push(&[b'1'; 1024]);
+            }
+            result.unwrap_err()
+        };
+        assert_eq!(endless("HTTP/1.1 200 OK\r\n"), AnswerError::TooLong);
+        assert_eq!(endless("HTTP/1.1 200 OK\r\n\r\n"), AnswerError::TooLong);
+        assert_eq!(
+            endless("HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n"),
+            AnswerError::TooLong
+        );
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(matches!(endless(chunked), AnswerError::Odd(_)));
+        let chunks =
+            format!("{chunked}{}", format!("80000\r\n{}\r\n", "x".repeat(0x8_0000)).repeat(3));
+        assert_eq!(body(chunks.as_bytes(), 4096), Err(AnswerError::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_the_parser_panic(
+            bytes in any::<Vec<u8>>(),
+            text in "[0-9a-fA-F;: \r\n]{0,40}",
+            piece in 1_usize..9,
+        ) {
+            let _ = body(&bytes, piece);
+            let _ = body(format!("HTTP/1.1 200 OK\r\n{text}\r\n\r\n").as_bytes(), piece);
+            let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let _ = body(format!("{chunked}{text}").as_bytes(), piece);
+        }
+
+        #[test]
+        fn any_body_comes_back_however_it_is_cut(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..8),
+            piece in 1_usize..50,
+        ) {
+            let whole = chunks.concat();
+            let head = |header: &str| format!("HTTP/1.1 200 OK\r\n{header}\r\n\r\n").into_bytes();
+            let mut plain = head(&format!("Content-Length: {}", whole.len()));
+            plain.extend(&whole);
+            let mut chunked = head("Transfer-Encoding: chunked");
+            for chunk in &chunks {
+                chunked.extend(format!("{:x}\r\n", chunk.len()).as_bytes());
+                chunked.extend(chunk);
+                chunked.extend(b"\r\n");
+            }
+            chunked.extend(b"0\r\n\r\n");
+            prop_assert_eq!(body(&plain, piece), Ok(whole.clone()));
+            prop_assert_eq!(body(&chunked, piece), Ok(whole));
+        }
+    }
+}

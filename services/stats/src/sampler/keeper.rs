@@ -1,0 +1,356 @@
+//! Keeps the history in a file, so that it outlives the process.
+//!
+//! The file is written beside the one that it replaces and then takes its name, so that at any
+//! moment the name stands for a whole file. Nothing here ends the service: a history that cannot be
+//! kept is a warning.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::history::History;
+use crate::history::file::{BYTES_MOST, DamagedHistory, from_bytes, to_bytes};
+
+/// How much of the past a crash may cost. A full file has 600 kB: 10 kB/s for the disk.
+const INTERVAL: Duration = Duration::from_mins(1);
+
+/// How long the end of the process waits for the last save: a disk needs milliseconds, and one that
+/// hangs must not use up the time in which the process has to end.
+const LAST_SAVE: Duration = Duration::from_secs(2);
+
+/// Saves the history every minute, on a thread of its own: the sampler never waits for the disk.
+pub(crate) struct Keeper {
+    /// Dropped to ask for the last save.
+    order: Sender<()>,
+    /// Hung up when the last save is done.
+    done: Receiver<()>,
+}
+
+/// Why a file gave no history.
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    #[error(transparent)]
+    Damaged(#[from] DamagedHistory),
+}
+
+impl Keeper {
+    /// Saves the history under this name every minute from now on.
+    pub(crate) fn start(path: PathBuf, history: Arc<Mutex<History>>) -> Self {
+        Self::start_every(INTERVAL, path, history)
+    }
+
+    fn start_every(interval: Duration, path: PathBuf, history: Arc<Mutex<History>>) -> Self {
+        let (order, orders) = channel();
+        let (finished, done) = channel();
+        let thread = thread::Builder::new().name("history".to_owned());
+        let result = thread.spawn(move || {
+            let mut target = Target { path, faulty: false };
+            while orders.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                target.save(&history);
+            }
+            target.save(&history);
+            drop::<Sender<()>>(finished);
+        });
+        if let Err(error) = result {
+            tracing::error!(%error, "cannot start the keeper, the history will not be saved");
+        }
+        Self { order, done }
+    }
+
+    /// Saves a last time, and returns when that is done or has taken 2 seconds.
+    pub(crate) fn finish(self) {
+        self.finish_within(LAST_SAVE);
+    }
+
+    fn finish_within(self, bound: Duration) {
+        drop(self.order);
+        if self.done.recv_timeout(bound) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the disk does not answer, the last of the history is not saved");
+        }
+    }
+}
+
+/// The history in the file of this name, or a new one.
+///
+/// No file is how it begins. A damaged one is put aside as `<name>.damaged`, for whoever wants to
+/// know; one that cannot be read is left to the next save.
+pub(crate) fn load(path: &Path) -> History {
+    let shown = path.display();
+    match read(path) {
+        Ok(history) => {
+            tracing::info!(path = %shown, "continuing the history");
+            return history;
+        }
+        Err(LoadError::Read(error)) if error.kind() == io::ErrorKind::NotFound => {
+            tracing::info!(path = %shown, "no history yet");
+        }
+        Err(LoadError::Read(error)) => {
+            tracing::warn!(path = %shown, %error, "cannot read the history, starting a new one");
+        }
+        Err(LoadError::Damaged(damage)) => {
+            tracing::warn!(path = %shown, %damage, "the history is damaged, starting a new one");
+            if let Err(error) = fs::rename(path, beside(path, ".damaged")) {
+                tracing::warn!(path = %shown, %error, "cannot put the damaged history aside");
+            }
+        }
+    }
+    History::new()
+}
+
+fn read(path: &Path) -> Result<History, LoadError> {
+    // Opening a pipe or a device could wait for ever.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file").into());
+    }
+    let mut bytes = Vec::new();
+    // A byte more than possible shows that there are too many.
+    File::open(path)?.take(BYTES_MOST as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(from_bytes(&bytes)?)
+}
+
+/// Where the history is saved.
+struct Target {
+    path: PathBuf,
+    /// Whether the last save failed, so that a fault is logged when it comes and when it goes.
+    faulty: bool,
+}
+
+impl Target {
+    fn save(&mut self, history: &Mutex<History>) {
+        // Unlocked again before the disk has its turn.
+        let bytes = to_bytes(&history.lock().unwrap_or_else(PoisonError::into_inner));
+        let path = self.path.display();
+        match save(&self.path, &bytes) {
+            Ok(()) if std::mem::take(&mut self.faulty) => {
+                tracing::info!(%path, "the history is saved again");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut self.faulty, true) {
+                    tracing::warn!(%path, %error, "cannot save the history");
+                }
+            }
+        }
+    }
+}
+
+/// Writes a file that is there as a whole or not at all, even after a loss of power.
+fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = beside(path, ".new");
+    let result = write_new(&new, bytes).and_then(|()| fs::rename(&new, path));
+    if result.is_err() {
+        // What is left of it may be what fills the disk. If it stays, the next save removes it.
+        let _ = fs::remove_file(&new);
+    }
+    result?;
+    // The new name is on the disk only when its folder is.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Writes a file that nobody else can read, on the disk when this returns.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A file that was left behind has an owner and a mode of its own, or is a link elsewhere.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// The path with this at the end of its name.
+fn beside(path: &Path, suffix: impl AsRef<OsStr>) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// No wait is longer.
+    const BOUND: Duration = Duration::from_secs(10);
+
+    /// An empty folder that is removed with its content in the end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(test: &str) -> Self {
+            let name = format!("stats-keeper-{test}-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(&self.0).unwrap();
+            let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name();
+            let mut names: Vec<_> =
+                entries.map(|entry| name(entry).into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn history(samples: u64) -> Arc<Mutex<History>> {
+        let mut history = History::new();
+        (1..=samples).for_each(|number| history.push(&sample(number)));
+        Arc::new(Mutex::new(history))
+    }
+
+    fn sample(sequence: u64) -> wire::Sample {
+        let time_unix_ms = 1_700_000_000_000 + sequence * 1000;
+        wire::Sample { cpu: Some(1.0), sequence, time_unix_ms, ..wire::Sample::default() }
+    }
+
+    fn count(history: &History) -> usize {
+        history.rows(600, 1).time_unix_ms.len()
+    }
+
+    /// Waits until it is so.
+    fn wait_until(so: impl Fn() -> bool) {
+        let deadline = Instant::now() + BOUND;
+        while !so() {
+            assert!(Instant::now() < deadline, "it does not happen");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn what_was_kept_is_loaded_and_nobody_else_can_read_it() {
+        let folder = Folder::new("kept");
+        let path = folder.0.join("history");
+        assert_eq!(count(&load(&path)), 0);
+        Keeper::start(path.clone(), history(5)).finish();
+        assert_eq!(folder.names(), ["history"]);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(count(&load(&path)), 5);
+        assert_eq!(folder.names(), ["history"]);
+    }
+
+    #[test]
+    fn it_is_saved_again_and_again_until_the_end() {
+        let folder = Folder::new("again");
+        let path = folder.0.join("history");
+        let history = history(1);
+        let keeper =
+            Keeper::start_every(Duration::from_millis(5), path.clone(), Arc::clone(&history));
+        wait_until(|| count(&load(&path)) == 1);
+        history.lock().unwrap().push(&sample(2));
+        wait_until(|| count(&load(&path)) == 2);
+        history.lock().unwrap().push(&sample(3));
+        keeper.finish();
+        assert_eq!(count(&load(&path)), 3);
+    }
+
+    #[test]
+    fn a_damaged_file_is_put_aside_in_place_of_an_older_one() {
+        let folder = Folder::new("damaged");
+        let path = folder.0.join("history");
+        for content in ["first", "second"] {
+            fs::write(&path, content).unwrap();
+            assert_eq!(count(&load(&path)), 0);
+            assert_eq!(folder.names(), ["history.damaged"]);
+            assert_eq!(fs::read_to_string(folder.0.join("history.damaged")).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_damaged_and_is_not_read_to_it() {
+        let folder = Folder::new("endless");
+        let path = folder.0.join("history");
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert!(matches!(read(&path), Err(LoadError::Damaged(DamagedHistory::TooLong))));
+        assert_eq!(count(&load(&path)), 0);
+        assert_eq!(folder.names(), ["history.damaged"]);
+    }
+
+    #[test]
+    fn what_is_no_file_is_left_where_it_is() {
+        let folder = Folder::new("folder");
+        let path = folder.0.join("history");
+        fs::create_dir(&path).unwrap();
+        assert_eq!(count(&load(&path)), 0);
+        assert!(save(&path, b"bytes").is_err());
+        assert_eq!(folder.names(), ["history"]);
+        assert!(matches!(read(Path::new("/dev/zero")), Err(LoadError::Read(_))));
+    }
+
+    #[test]
+    fn a_save_that_fails_is_tried_again_and_works_when_it_can() {
+        let folder = Folder::new("fails");
+        let inner = folder.0.join("inner");
+        let mut target = Target { path: inner.join("history"), faulty: false };
+        let history = history(5);
+        target.save(&history);
+        target.save(&history);
+        assert!(target.faulty);
+        assert!(folder.names().is_empty());
+        fs::create_dir(&inner).unwrap();
+        target.save(&history);
+        assert!(!target.faulty);
+        assert_eq!(count(&load(&target.path)), 5);
+    }
+
+    #[test]
+    fn a_save_that_fails_leaves_the_old_file_as_it_is() {
+        let folder = Folder::new("old");
+        let path = folder.0.join("history");
+        save(&path, &to_bytes(&history(5).lock().unwrap())).unwrap();
+        // A folder in place of the new file: nothing can be written there.
+        let new = folder.0.join("history.new");
+        fs::create_dir(&new).unwrap();
+        assert!(save(&path, b"bytes").is_err());
+        fs::remove_dir(&new).unwrap();
+        assert_eq!(folder.names(), ["history"]);
+        assert_eq!(count(&load(&path)), 5);
+    }
+
+    #[test]
+    fn a_new_file_that_was_left_behind_is_replaced_and_a_link_is_not_followed() {
+        let folder = Folder::new("left");
+        let path = folder.0.join("history");
+        let other = folder.0.join("other");
+        fs::write(&other, "precious").unwrap();
+        std::os::unix::fs::symlink(&other, folder.0.join("history.new")).unwrap();
+        save(&path, &to_bytes(&history(5).lock().unwrap())).unwrap();
+        assert_eq!(folder.names(), ["history", "other"]);
+        assert_eq!(fs::read_to_string(&other).unwrap(), "precious");
+        assert_eq!(count(&load(&path)), 5);
+    }
+
+    #[test]
+    fn a_save_that_hangs_does_not_hold_up_the_end() {
+        let folder = Folder::new("hangs");
+        let history = history(5);
+        // The keeper waits for this lock as it would for a disk.
+        let lock = history.lock().unwrap();
+        let keeper = Keeper::start(folder.0.join("history"), Arc::clone(&history));
+        let start = Instant::now();
+        keeper.finish_within(Duration::from_millis(50));
+        assert!(start.elapsed() < BOUND);
+        drop(lock);
+        wait_until(|| folder.names() == ["history"]);
+    }
+}

@@ -1,0 +1,474 @@
+//! The ECS task metadata endpoint, version 4, asked again and again.
+
+use std::io;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::http::{Answer, AnswerError};
+use crate::proc::ParseError;
+use crate::proc::task::{self, Task, Usage};
+
+/// The longest that one request may take: the endpoint is on the same machine, and the next one
+/// is due after a second.
+const REQUEST_TIME: Duration = Duration::from_secs(1);
+
+/// The time between two looks at the counters, which the endpoint renews about once a second.
+const STATS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The time between two looks at the task: limits never change, states and ids do at its start.
+const TASK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The same while containers have counters that the task does not name yet.
+const NEW_TASK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The longest time between two tries at an endpoint that fails.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What the endpoint said last.
+#[derive(Clone, Debug)]
+pub(crate) struct Answers {
+    pub(crate) task: Arc<Task>,
+    /// The newest counters.
+    pub(crate) usage: Arc<Vec<Usage>>,
+    /// The newest counters of each container that were read at another time than those.
+    pub(crate) usage_before: Arc<Vec<Usage>>,
+    /// When the counters last came, be it the same ones: the endpoint keeps them for a while.
+    pub(crate) received: Instant,
+}
+
+/// Where the endpoint is: the value of `ECS_CONTAINER_METADATA_URI_V4`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// A name or an address.
+    host: String,
+    port: u16,
+    /// Without a slash at its end.
+    path: String,
+}
+
+/// Why a text is not the address of the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EndpointError {
+    /// Another protocol, or none.
+    #[error("it does not start with http://")]
+    Scheme,
+    /// The part between the slashes.
+    #[error("its host is odd: a name, an IPv4 address or an IPv6 address in brackets is expected")]
+    Host,
+    /// The part after the colon.
+    #[error("its port is not a number from 1 to 65535")]
+    Port,
+    /// The rest.
+    #[error("its path has a query, a fragment, spaces or letters that are not ASCII")]
+    Path,
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let (scheme, rest) = text.split_at_checked(7).ok_or(EndpointError::Scheme)?;
+        if !scheme.eq_ignore_ascii_case("http://") {
+            return Err(EndpointError::Scheme);
+        }
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (host, port) = host_and_port(authority)?;
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'?' && byte != b'#';
+        if !path.bytes().all(is_plain) {
+            return Err(EndpointError::Path);
+        }
+        let path = path.trim_end_matches('/').to_owned();
+        Ok(Self { host: host.to_owned(), port, path })
+    }
+}
+
+fn host_and_port(authority: &str) -> Result<(&str, u16), EndpointError> {
+    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
+        let (host, port) = rest.split_once(']').ok_or(EndpointError::Host)?;
+        host.parse::<std::net::Ipv6Addr>().map_err(|_| EndpointError::Host)?;
+        (host, port)
+    } else {
+        let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if host.is_empty() || !host.bytes().all(is_plain) {
+            return Err(EndpointError::Host);
+        }
+        (host, port)
+    };
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => 80,
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().ok().filter(|&port| port != 0).ok_or(EndpointError::Port)?
+        }
+        _ => return Err(EndpointError::Port),
+    };
+    Ok((host, port))
+}
+
+/// Asks the endpoint from now on until the last receiver is gone, in a task of the runtime.
+///
+/// There is nothing to be received until both the task and its counters were answered once.
+pub(crate) fn watch(endpoint: Endpoint) -> watch::Receiver<Option<Answers>> {
+    let (sender, receiver) = watch::channel(None);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = sender.closed() => {}
+            () = ask_forever(&endpoint, &sender) => {}
+        }
+    });
+    receiver
+}
+
+async fn ask_forever(endpoint: &Endpoint, sender: &watch::Sender<Option<Answers>>) {
+    let mut task = Schedule::of("/task");
+    let mut stats = Schedule::of("/task/stats");
+    let mut known: Option<Arc<Task>> = None;
+    let mut usage: Arc<Vec<Usage>> = Arc::default();
+    let mut usage_before: Arc<Vec<Usage>> = Arc::default();
+    loop {
+        sleep(task.due.min(stats.due).saturating_duration_since(Instant::now())).await;
+        if task.due <= Instant::now()
+            && let Some(answer) = task.ask(endpoint, TASK_INTERVAL, task::parse).await
+        {
+            known = Some(Arc::new(answer));
+        }
+        if stats.due <= Instant::now()
+            && let Some(answer) = stats.ask(endpoint, STATS_INTERVAL, task::parse_stats).await
+            && let Some(known) = &known
+        {
+            if *usage != answer {
+                usage_before = Arc::new(before(&usage, &usage_before, &answer));
+                usage = Arc::new(answer);
+            }
+            let names = |usage: &Usage| known.containers.iter().any(|named| named.id == usage.id);
+            if !usage.iter().all(names) {
+                task.be_due_within(NEW_TASK_INTERVAL);
+            }
+            sender.send_replace(Some(Answers {
+                task: known.clone(),
+                usage: usage.clone(),
+                usage_before: usage_before.clone(),
+                received: Instant::now(),
+            }));
+        }
+    }
+}
+
+/// What comes before the counters of an answer: for each container the last ones, or, where they
+/// were read at the same time, the ones before those.
+fn before(last: &[Usage], before_last: &[Usage], answer: &[Usage]) -> Vec<Usage> {
+    let find = |list: &[Usage], usage: &Usage| {
+        // In the order of the ids, as they were parsed.
+        let index = list.binary_search_by(|listed| listed.id.cmp(&usage.id)).ok()?;
+        list.get(index).filter(|listed| listed.read_unix_ms != usage.read_unix_ms).cloned()
+    };
+    let earlier = |usage| find(last, usage).or_else(|| find(before_last, usage));
+    answer.iter().filter_map(earlier).collect()
+}
+
+/// When one path of the endpoint is asked.
+struct Schedule {
+    path: &'static str,
+    due: Instant,
+    asked: Instant,
+    /// Tries that failed in a row.
+    failures: u32,
+}
+
+impl Schedule {
+    fn of(path: &'static str) -> Self {
+        let now = Instant::now();
+        Self { path, due: now, asked: now, failures: 0 }
+    }
+
+    /// The parsed answer; a fault is logged when it comes and when it goes.
+    async fn ask<T>(
+        &mut self,
+        endpoint: &Endpoint,
+        interval: Duration,
+        parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
+    ) -> Option<T> {
+        self.asked = Instant::now();
+        let result = get(endpoint, self.path).await.and_then(|body| Ok(parse(&body)?));
+        let path = self.path;
+        match result {
+            Ok(value) => {
+                if std::mem::take(&mut self.failures) > 0 {
+                    tracing::info!(path, "the task metadata endpoint answers again");
+                }
+                self.due = self.asked + interval;
+                Some(value)
+            }
+            Err(error) => {
+                if self.failures == 0 {
+                    tracing::warn!(path, %error, "the task metadata endpoint does not answer");
+                }
+                self.failures = self.failures.saturating_add(1);
+                self.due = self.asked + pause(self.failures);
+                None
+            }
+        }
+    }
+
+    /// Brings the next try forward, if no fault holds it back.
+    fn be_due_within(&mut self, interval: Duration) {
+        if self.failures == 0 {
+            self.due = self.due.min(self.asked + interval);
+        }
+    }
+}
+
+/// The time between a try that failed and the next one: 1, 2, 4, 8, 16 and then 30 seconds.
+fn pause(failures: u32) -> Duration {
+    let seconds = 1_u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
+    Duration::from_secs(seconds).min(LONGEST_PAUSE)
+}
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+enum RequestError {
+    #[error("there was no answer within a second")]
+    TooSlow,
+    #[error(transparent)]
+    Connection(#[from] io::Error),
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+}
+
+/// Asks for a path below the endpoint's.
+///
+/// By hand and not by hyper's client: a second state machine for connections would be the largest
+/// part of this service, for one GET without a body, a redirect or a kept connection. HTTP/1.0 asks
+/// for the plainest answer; one of HTTP/1.1 is understood as well.
+async fn get(endpoint: &Endpoint, path: &str) -> Result<Vec<u8>, RequestError> {
+    timeout(REQUEST_TIME, exchange(endpoint, path)).await.map_err(|_| RequestError::TooSlow)?
+}
+
+async fn exchange(endpoint: &Endpoint, path: &str) -> Result<Vec<u8>, RequestError> {
+    let Endpoint { host, port, path: base } = endpoint;
+    let mut connection = TcpStream::connect((host.as_str(), *port)).await?;
+    let shown = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let request = format!(
+        "GET {base}{path} HTTP/1.0\r\nHost: {shown}:{port}\r\nAccept: application/json\r\n\
+         Connection: close\r\n\r\n"
+    );
+    connection.write_all(request.as_bytes()).await?;
+    let mut answer = Answer::default();
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let count = connection.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(answer.closed()?);
+        }
+        if let Some(body) = answer.push(&buffer[..count])? {
+            return Ok(body);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use proptest::prelude::*;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const TASK: &str = include_str!("../../fixtures/fargate/task.json");
+    const STATS: &str = include_str!("../../fixtures/fargate/task-stats.json");
+
+    fn endpoint(host: &str, port: u16, path: &str) -> Endpoint {
+        Endpoint { host: host.to_owned(), port, path: path.to_owned() }
+    }
+
+    #[test]
+    fn the_address_that_ecs_gives_is_understood() {
+        let parse = |text: &str| text.parse::<Endpoint>();
+        assert_eq!(
+            parse("http://169.254.170.2/v4/e902-2495"),
+            Ok(endpoint("169.254.170.2", 80, "/v4/e902-2495"))
+        );
+        assert_eq!(
+            parse("HTTP://[fd00:ec2::23]:8080/v4/"),
+            Ok(endpoint("fd00:ec2::23", 8080, "/v4"))
+        );
+        assert_eq!(parse("http://metadata.local"), Ok(endpoint("metadata.local", 80, "")));
+    }
+
+    #[test]
+    fn other_addresses_are_refused_with_a_reason() {
+        let error = |text: &str| text.parse::<Endpoint>().unwrap_err();
+        for text in ["", "http:/", "https://169.254.170.2/v4", "169.254.170.2/v4"] {
+            assert_eq!(error(text), EndpointError::Scheme, "{text}");
+        }
+        for text in
+            ["http://", "http:///v4", "http://a@b/", "http://[::1/", "http://[a]/", "http://a b/"]
+        {
+            assert_eq!(error(text), EndpointError::Host, "{text}");
+        }
+        for text in ["http://a:/", "http://a:0/", "http://a:65536", "http://a:+1", "http://[::1]8/"]
+        {
+            assert_eq!(error(text), EndpointError::Port, "{text}");
+        }
+        for text in ["http://a/b?c", "http://a?c", "http://a/b#c", "http://a/b c", "http://a/\r\n"]
+        {
+            assert_eq!(error(text), EndpointError::Path, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_fails_is_asked_less_and_less_often() {
+        let pauses =
+            [1, 2, 3, 4, 5, 6, 7, 64, 65, u32::MAX].map(|failures| pause(failures).as_secs());
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30, 30, 30]);
+    }
+
+    #[test]
+    fn counters_that_were_read_at_the_same_time_do_not_replace_earlier_ones() {
+        let usage =
+            |id: &str, read_unix_ms| Usage { id: id.to_owned(), read_unix_ms, ..Usage::default() };
+        let before_last = [usage("a", 1), usage("b", 1), usage("gone", 1)];
+        let last = [usage("a", 2), usage("b", 2)];
+        let answer = [usage("a", 3), usage("b", 2), usage("c", 3)];
+        assert_eq!(before(&last, &before_last, &answer), [usage("a", 2), usage("b", 1)]);
+        assert_eq!(before(&[], &[], &answer), []);
+    }
+
+    fn answer(body: &str) -> String {
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    }
+
+    /// Answers each request with what the function makes of its path, and tells its address.
+    async fn serve(respond: impl Fn(&str) -> String + Send + 'static) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    assert!(connection.read_buf(&mut request).await.unwrap() > 0);
+                }
+                let request = String::from_utf8(request).unwrap();
+                let path = request.split(' ').nth(1).unwrap();
+                connection.write_all(respond(path).as_bytes()).await.unwrap();
+            }
+        });
+        address
+    }
+
+    async fn next(receiver: &mut watch::Receiver<Option<Answers>>) -> Answers {
+        let wait = receiver.changed();
+        timeout(Duration::from_secs(10), wait).await.unwrap().unwrap();
+        receiver.borrow_and_update().clone().unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_task_and_its_counters_arrive_together() {
+        let address = serve(|path| match path {
+            "/v4/id/task" => answer(TASK),
+            "/v4/id/task/stats" => answer(STATS),
+            _ => "HTTP/1.1 404 Not Found\r\n\r\n".to_owned(),
+        })
+        .await;
+        let mut receiver = watch(endpoint("127.0.0.1", address.port(), "/v4/id"));
+        assert!(receiver.borrow().is_none());
+        let first = next(&mut receiver).await;
+        assert_eq!(*first.task, task::parse(TASK.as_bytes()).unwrap());
+        assert_eq!(*first.usage, task::parse_stats(STATS.as_bytes()).unwrap());
+        assert_eq!(*first.usage_before, []);
+        // The same counters again: they are as they were, but the endpoint is known to live.
+        let second = next(&mut receiver).await;
+        assert!(Arc::ptr_eq(&first.usage, &second.usage));
+        assert!(second.received > first.received);
+    }
+
+    #[tokio::test]
+    async fn new_counters_keep_the_ones_before_them() {
+        let count = std::sync::atomic::AtomicU32::new(0);
+        let address = serve(move |path| {
+            if path == "/task" {
+                return answer(TASK);
+            }
+            let count = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            // The second answer is the first again, as the endpoint's cache gives it.
+            answer(&STATS.replace(
+                "21:24:44.938",
+                ["21:24:44.938", "21:24:44.938", "21:24:45.938"][count.min(2) as usize],
+            ))
+        })
+        .await;
+        let mut receiver = watch(endpoint("localhost", address.port(), ""));
+        let reads =
+            |list: &[Usage]| list.iter().map(|usage| usage.read_unix_ms).collect::<Vec<_>>();
+        assert!(next(&mut receiver).await.usage_before.is_empty());
+        assert!(next(&mut receiver).await.usage_before.is_empty());
+        let third = next(&mut receiver).await;
+        assert_eq!(reads(&third.usage), [1_602_192_284_930, 1_602_192_285_938]);
+        assert_eq!(reads(&third.usage_before), [1_602_192_284_938]);
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_is_late_is_asked_again() {
+        let count = std::sync::atomic::AtomicU32::new(0);
+        let address = serve(move |path| match path {
+            // The first answer is one of a server that still starts.
+            "/task" if count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 => {
+                "HTTP/1.1 503 Service Unavailable\r\n\r\n".to_owned()
+            }
+            "/task" => answer(TASK),
+            _ => answer(STATS),
+        })
+        .await;
+        let mut receiver = watch(endpoint("127.0.0.1", address.port(), ""));
+        assert_eq!(next(&mut receiver).await.task.family, "stats");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_does_not_hold_up_for_longer_than_a_second() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let endpoint = endpoint("127.0.0.1", listener.local_addr().unwrap().port(), "");
+        let start = Instant::now();
+        assert!(matches!(get(&endpoint, "/task").await, Err(RequestError::TooSlow)));
+        assert!(start.elapsed() < Duration::from_secs(5));
+        drop(listener);
+        assert!(matches!(get(&endpoint, "/task").await, Err(RequestError::Connection(_))));
+    }
+
+    #[tokio::test]
+    async fn asking_ends_with_the_last_receiver() {
+        let receiver = watch(endpoint("127.0.0.1", 1, ""));
+        let metrics = tokio::runtime::Handle::current().metrics();
+        assert_eq!(metrics.num_alive_tasks(), 1);
+        drop(receiver);
+        let ended = async {
+            while metrics.num_alive_tasks() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), ended).await.unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn no_address_makes_the_parser_panic(text in any::<String>(), rest in "[a-z0-9:/.@?#\\[\\] é]{0,30}") {
+            let _ = text.parse::<Endpoint>();
+            let _ = format!("http://{rest}").parse::<Endpoint>();
+        }
+
+        #[test]
+        fn addresses_come_back(host in "[a-z0-9][a-z0-9.-]{0,20}", port in 1_u16.., path in "(/[a-z0-9-]{1,9}){0,4}") {
+            let parsed = format!("http://{host}:{port}{path}").parse::<Endpoint>();
+            prop_assert_eq!(parsed, Ok(endpoint(&host, port, &path)));
+        }
+    }
+}

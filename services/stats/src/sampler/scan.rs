@@ -1,0 +1,73 @@
+//! All processes, looked at rarely: a walk costs tens of microseconds for each of them.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::proc::process::{self, Process};
+use crate::reading::Scan;
+
+/// The time between scans.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Processes that are looked at; a machine with more shows its first ones.
+const PROCESSES: usize = 20_000;
+
+/// Scans on a thread of its own, so that a long walk makes no sample late.
+pub(super) struct Scanner {
+    newest: Arc<Mutex<Option<Arc<Scan>>>>,
+}
+
+impl Scanner {
+    pub(super) fn start(proc_root: &Path) -> Self {
+        let newest = Arc::new(Mutex::new(None));
+        let weak = Arc::downgrade(&newest);
+        let root = proc_root.to_owned();
+        let thread = thread::Builder::new().name("processes".to_owned());
+        if let Err(error) = thread.spawn(move || scan_until_dropped(&root, &weak)) {
+            tracing::error!(%error, "cannot scan the processes, they will not be shown");
+        }
+        Self { newest }
+    }
+
+    /// The newest scan; none before the second, for its rates need both.
+    pub(super) fn newest(&self) -> Option<Arc<Scan>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn scan_until_dropped(root: &Path, newest: &Weak<Mutex<Option<Arc<Scan>>>>) {
+    let mut before = (Instant::now(), processes(root));
+    loop {
+        thread::sleep(INTERVAL);
+        let Some(newest) = newest.upgrade() else { return };
+        let now = (Instant::now(), processes(root));
+        let scan = Scan {
+            processes: now.1.clone(),
+            interval_ms: super::milliseconds(now.0 - before.0),
+            before: std::mem::replace(&mut before, now).1,
+        };
+        *newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(scan));
+    }
+}
+
+/// All processes by number. One that ends in between is left out.
+fn processes(root: &Path) -> Vec<Process> {
+    let stat_of = |entry: io::Result<fs::DirEntry>| -> Option<PathBuf> {
+        let entry = entry.ok()?;
+        let is_number = entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
+        is_number.then(|| entry.path().join("stat"))
+    };
+    let entries = fs::read_dir(root).into_iter().flatten();
+    let mut processes: Vec<_> = entries
+        .filter_map(stat_of)
+        .take(PROCESSES)
+        // A name need not be UTF-8.
+        .filter_map(|path| process::parse(&String::from_utf8_lossy(&fs::read(path).ok()?)).ok())
+        .collect();
+    processes.sort_by_key(|process| process.pid);
+    processes
+}

@@ -1,0 +1,282 @@
+//! Whose `cpu` and `ram` a sample shows: the tightest real limit's, unless told otherwise. Pure.
+
+use wire::{Scope, ScopeKind};
+
+use crate::rates::percent;
+
+/// What `STATS_SCOPE` asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// The task if it is limited, else the container if it is limited, else the host.
+    #[default]
+    Auto,
+    Host,
+    Container,
+    Task,
+}
+
+impl Wanted {
+    /// Every value of the setting.
+    pub(crate) const EXPECTED: &str = "one of auto, host, container, task";
+
+    /// The value of the setting.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "auto" => Self::Auto,
+            "host" => Self::Host,
+            "container" => Self::Container,
+            "task" => Self::Task,
+            _ => return None,
+        })
+    }
+}
+
+/// What the host has and uses: its own figures, and the bound of every limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Capacity {
+    /// Busy share of all processors, percent.
+    pub(crate) cpu: Option<f64>,
+    pub(crate) processors: Option<u32>,
+    pub(crate) memory_used_bytes: Option<u64>,
+    pub(crate) memory_bytes: Option<u64>,
+}
+
+/// The two figures of a scope, percent.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Figures {
+    pub(crate) cpu: Option<f64>,
+    pub(crate) ram: Option<f64>,
+}
+
+/// The scope in force and its figures. `task_is_awaited` says that there is a task whose first
+/// figures may still come.
+pub(crate) fn choose(
+    wanted: Wanted,
+    host: Capacity,
+    container: Option<&wire::Container>,
+    task: Option<&wire::Task>,
+    task_is_awaited: bool,
+) -> (Scope, Figures) {
+    let container = container.map(|container| Confined {
+        cpu_limit_cores: container.cpu_limit_cores,
+        cpu_used_cores: container.cpu_used_cores,
+        memory_limit_bytes: container.memory_limit_bytes,
+        memory_used_bytes: container.memory_used_bytes,
+    });
+    let task = task.map(|task| Confined {
+        cpu_limit_cores: task.cpu_limit_cores,
+        cpu_used_cores: task.cpu_used_cores,
+        memory_limit_bytes: task.memory_limit_bytes,
+        memory_used_bytes: task.memory_used_bytes,
+    });
+    let limited = |confined: &Confined| confined.limits(host).is_some();
+    match wanted {
+        Wanted::Auto | Wanted::Task if task_is_awaited => (awaited(), Figures::default()),
+        Wanted::Auto => {
+            if let Some(task) = task.filter(limited) {
+                of(ScopeKind::Task, "the ECS task", task, host)
+            } else if let Some(container) = container.filter(limited) {
+                of(ScopeKind::Container, "the control group", container, host)
+            } else {
+                of_host("neither a task nor a control group has a limit below the host's", host)
+            }
+        }
+        Wanted::Host => of_host(ASKED_FOR, host),
+        Wanted::Container => asked_for(ScopeKind::Container, "the control group", container, host),
+        Wanted::Task => asked_for(ScopeKind::Task, "the ECS task", task, host),
+    }
+}
+
+const ASKED_FOR: &str = "STATS_SCOPE asks for it";
+
+/// Limits and use of a part of the host.
+#[derive(Clone, Copy)]
+struct Confined {
+    cpu_limit_cores: Option<f64>,
+    cpu_used_cores: Option<f64>,
+    memory_limit_bytes: Option<u64>,
+    memory_used_bytes: Option<u64>,
+}
+
+impl Confined {
+    /// Use over the limit; where there is no limit, the host's size is the limit.
+    fn figures(&self, host: Capacity) -> Figures {
+        let processors = host.processors.map(f64::from);
+        let cores = [self.cpu_limit_cores, processors].into_iter().flatten().reduce(f64::min);
+        let bytes = [self.memory_limit_bytes, host.memory_bytes].into_iter().flatten().min();
+        let cpu = self.cpu_used_cores.zip(cores);
+        let ram = self.memory_used_bytes.zip(bytes);
+        Figures {
+            cpu: cpu.and_then(|(used, limit)| percent(used, limit)),
+            ram: ram.and_then(|(used, limit)| percent(used as f64, limit as f64)),
+        }
+    }
+
+    /// The limits that are real, which is below what the host has, in words.
+    fn limits(&self, host: Capacity) -> Option<String> {
+        let cores = self
+            .cpu_limit_cores
+            .filter(|&limit| host.processors.is_none_or(|all| limit < f64::from(all)))
+            .map(|limit| format!("{} CPU", rounded(limit)));
+        let bytes = self
+            .memory_limit_bytes
+            .filter(|&limit| host.memory_bytes.is_none_or(|all| limit < all))
+            .map(in_words);
+        match (cores, bytes) {
+            (Some(cores), Some(bytes)) => Some(format!("{cores} and {bytes} of memory")),
+            (Some(cores), None) => Some(cores),
+            (None, Some(bytes)) => Some(format!("{bytes} of memory")),
+            (None, None) => None,
+        }
+    }
+}
+
+fn of(kind: ScopeKind, who: &str, confined: Confined, host: Capacity) -> (Scope, Figures) {
+    let reason = match confined.limits(host) {
+        Some(limits) => format!("{who} is limited to {limits}"),
+        None => format!("{ASKED_FOR}; {who} has no limit below the host's"),
+    };
+    (Scope { kind, reason }, confined.figures(host))
+}
+
+fn of_host(reason: &str, host: Capacity) -> (Scope, Figures) {
+    let ram = host.memory_used_bytes.zip(host.memory_bytes);
+    let figures = Figures {
+        cpu: host.cpu,
+        ram: ram.and_then(|(used, all)| percent(used as f64, all as f64)),
+    };
+    (Scope { kind: ScopeKind::Host, reason: reason.to_owned() }, figures)
+}
+
+/// A scope that was asked for has no figures where it does not exist: others would pass for them.
+fn asked_for(
+    kind: ScopeKind,
+    who: &str,
+    confined: Option<Confined>,
+    host: Capacity,
+) -> (Scope, Figures) {
+    let Some(confined) = confined else {
+        let reason = format!("{ASKED_FOR}, but {who} of this process cannot be read");
+        return (Scope { kind, reason }, Figures::default());
+    };
+    of(kind, who, confined, host)
+}
+
+fn awaited() -> Scope {
+    let reason = "the task's metadata endpoint has not answered yet".to_owned();
+    Scope { kind: ScopeKind::Task, reason }
+}
+
+/// Bytes in the largest binary unit that they reach, to a tenth.
+fn in_words(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let unit = UNITS.into_iter().find(|(_, size)| bytes >= *size);
+    unit.map_or_else(
+        || format!("{bytes} bytes"),
+        |(name, size)| format!("{} {name}", (bytes as f64 / size as f64 * 10.0).round() / 10.0),
+    )
+}
+
+fn rounded(cores: f64) -> f64 {
+    (cores * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+    const HOST: Capacity = Capacity {
+        cpu: Some(40.0),
+        processors: Some(4),
+        memory_used_bytes: Some(2 * GIB),
+        memory_bytes: Some(8 * GIB),
+    };
+
+    fn container(cpu_limit_cores: Option<f64>, memory_limit_bytes: Option<u64>) -> wire::Container {
+        wire::Container {
+            cpu_limit_cores,
+            cpu_used_cores: Some(0.25),
+            memory_limit_bytes,
+            memory_used_bytes: Some(GIB / 4),
+            ..wire::Container::default()
+        }
+    }
+
+    fn task() -> wire::Task {
+        wire::Task {
+            cpu_limit_cores: Some(1.0),
+            cpu_used_cores: Some(0.1),
+            memory_limit_bytes: Some(GIB),
+            memory_used_bytes: Some(GIB / 2),
+            ..wire::Task::default()
+        }
+    }
+
+    fn chosen(wanted: Wanted, container: Option<&wire::Container>) -> (ScopeKind, Figures, String) {
+        let (scope, figures) = choose(wanted, HOST, container, None, false);
+        (scope.kind, figures, scope.reason)
+    }
+
+    fn figures(cpu: f64, ram: f64) -> Figures {
+        Figures { cpu: Some(cpu), ram: Some(ram) }
+    }
+
+    #[test]
+    fn without_a_limit_the_figures_are_the_hosts() {
+        let (kind, host, _) = chosen(Wanted::Auto, None);
+        assert_eq!((kind, host), (ScopeKind::Host, figures(40.0, 25.0)));
+        let unlimited = container(None, None);
+        assert_eq!(chosen(Wanted::Auto, Some(&unlimited)).0, ScopeKind::Host);
+        let above_the_host = container(Some(4.0), Some(8 * GIB));
+        assert_eq!(chosen(Wanted::Auto, Some(&above_the_host)).0, ScopeKind::Host);
+    }
+
+    #[test]
+    fn a_limited_container_is_measured_against_its_limits() {
+        let limited = container(Some(0.5), Some(GIB / 2));
+        let (kind, used, reason) = chosen(Wanted::Auto, Some(&limited));
+        assert_eq!((kind, used), (ScopeKind::Container, figures(50.0, 50.0)));
+        assert_eq!(reason, "the control group is limited to 0.5 CPU and 512 MiB of memory");
+    }
+
+    #[test]
+    fn a_resource_without_a_limit_is_limited_by_the_host() {
+        let (_, used, reason) = chosen(Wanted::Auto, Some(&container(Some(0.5), None)));
+        assert_eq!(used, figures(50.0, 3.13));
+        assert_eq!(reason, "the control group is limited to 0.5 CPU");
+        let (_, used, reason) = chosen(Wanted::Auto, Some(&container(None, Some(GIB))));
+        assert_eq!(used, figures(6.25, 25.0));
+        assert_eq!(reason, "the control group is limited to 1 GiB of memory");
+    }
+
+    #[test]
+    fn the_task_goes_before_the_container_and_is_waited_for() {
+        let limited = container(Some(0.5), None);
+        let (scope, used) = choose(Wanted::Auto, HOST, Some(&limited), Some(&task()), false);
+        assert_eq!((scope.kind, used), (ScopeKind::Task, figures(10.0, 50.0)));
+        let (scope, used) = choose(Wanted::Auto, HOST, Some(&limited), None, true);
+        assert_eq!((scope.kind, used), (ScopeKind::Task, Figures::default()));
+        let (scope, _) = choose(Wanted::Auto, HOST, Some(&limited), None, false);
+        assert_eq!(scope.kind, ScopeKind::Container);
+    }
+
+    #[test]
+    fn what_was_asked_for_is_given_or_left_out_but_never_replaced() {
+        let limited = container(Some(0.5), None);
+        assert_eq!(chosen(Wanted::Host, Some(&limited)).0, ScopeKind::Host);
+        let (kind, used, _) = chosen(Wanted::Container, Some(&container(None, None)));
+        assert_eq!((kind, used), (ScopeKind::Container, figures(6.25, 3.13)));
+        let (kind, used, reason) = chosen(Wanted::Container, None);
+        assert_eq!((kind, used), (ScopeKind::Container, Figures::default()));
+        assert!(reason.contains("cannot be read"), "{reason}");
+        assert_eq!(chosen(Wanted::Task, Some(&limited)).1, Figures::default());
+    }
+
+    #[test]
+    fn use_above_the_limit_is_a_hundred_percent() {
+        let mut burst = container(Some(0.2), None);
+        burst.cpu_used_cores = Some(0.21);
+        assert_eq!(chosen(Wanted::Auto, Some(&burst)).1.cpu, Some(100.0));
+    }
+}

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Iterator, NamedTuple
+from typing import Callable, Iterable, Iterator, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -31,13 +31,14 @@ import toolchain  # noqa: E402
 
 PEERS = ROOT / "bench" / "peers"
 REQUIREMENTS = ROOT / "bench" / "requirements.txt"
-WRK = toolchain.TOOLS / "wrk"
 PEER_PYTHON = toolchain.TOOLS / "bench-python"
 RESULTS = ROOT / "target" / "bench"
 
 # One core for who answers, the other for who asks.
 SERVER_CORE, CLIENT_CORE = 0, 1
 CONNECTIONS = 64
+# Asks for the same form of a file from every server.
+COMPRESSED = "accept-encoding: gzip"
 # The first sample is there after a quarter of a second.
 READY_SECONDS = 10
 DOWNLOAD_SECONDS = 600
@@ -119,10 +120,39 @@ def stats_idle(options: Options) -> list[Row]:
         ]
 
 
+def page_requests(options: Options) -> list[Row]:
+    """The page and two of its files: the frontend beside nginx with the same compressed files."""
+    wrk, seconds = find_wrk(), options.seconds or 4
+    with frontend(options) as server:
+        paths = page_files(server)
+        folder = mirrored(server, paths.values())
+    servers = {
+        "frontend": lambda: frontend(options, SERVER_CORE),
+        "nginx": lambda: nginx(folder, SERVER_CORE),
+    }
+    runs: dict[str, list[Row]] = {f"{name} {what}": [] for what in paths for name in servers}
+    for _ in range(options.rounds):
+        for name, start in servers.items():
+            with start() as server:
+                for what, path in paths.items():
+                    run = load(wrk, server, path, seconds, COMPRESSED)
+                    runs[f"{name} {what}"].append(run)
+    rows = [{"server": name, **medians(of)} for name, of in runs.items()]
+    by_name = {row["server"]: row for row in rows}
+    for what in paths:
+        ours, theirs = (by_name[f"{name} {what}"] for name in servers)
+        ours["of_nginx"] = round(ours["requests_per_second"] / theirs["requests_per_second"], 3)
+        # When the client is busier than the server (client_busy), this is the figure that tells.
+        used = theirs["server_us_per_request"] / ours["server_us_per_request"]
+        ours["of_nginx_by_processor"] = round(used, 3)
+    return rows
+
+
 SCENARIOS: dict[str, Callable[[Options], list[Row]]] = {
     "stats-requests": stats_requests,
     "stats-streams": stats_streams,
     "stats-idle": stats_idle,
+    "page-requests": page_requests,
 }
 
 
@@ -185,21 +215,36 @@ def build_all() -> Path:
     build.ensure_tools("build")
     target = toolchain.musl_target()
     command = ["cargo", "zigbuild", "--locked", "--profile", build.RELEASE, "--target", target]
-    build.run("stats and its measures", [*command, "--package", "stats", "--package", "bench"])
+    build.build_page(build.RELEASE)
+    packages = [word for name in ("stats", "frontend", "bench") for word in ("--package", name)]
+    build.run("the services and their measures", [*command, *packages])
     return build.TARGET / target / build.RELEASE
 
 
 @contextlib.contextmanager
 def stats(options: Options, core: int | None = None) -> Iterator[Server]:
     """The service, with a sample to give."""
-    variables = {"STATS_LISTEN": "127.0.0.1:0", "LOG_FORMAT": "json"}
-    with started([str(options.binaries / "stats")], core, variables) as process:
+    with service(options, "stats", core) as server:
+        wait_for_answer(server.port, "/stats")
+        yield server
+
+
+@contextlib.contextmanager
+def frontend(options: Options, core: int | None = None) -> Iterator[Server]:
+    """The service with the page in it."""
+    with service(options, "frontend", core) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def service(options: Options, name: str, core: int | None) -> Iterator[Server]:
+    """One of ours, once it listens."""
+    variables = {f"{name.upper()}_LISTEN": "127.0.0.1:0", "LOG_FORMAT": "json"}
+    with started([str(options.binaries / name)], core, variables) as process:
         for line in process.stdout:
             if b'"listening"' in line:
                 break
-        port = int(json.loads(line)["address"].rsplit(":", 1)[1])
-        wait_for_answer(port, "/stats")
-        yield Server(process.pid, port)
+        yield Server(process.pid, int(json.loads(line)["address"].rsplit(":", 1)[1]))
 
 
 @contextlib.contextmanager
@@ -217,6 +262,43 @@ def flask(core: int) -> Iterator[Server]:
     with started([peer_python(), str(PEERS / "flask_stats.py"), str(port)], core) as process:
         wait_for_answer(port, "/stats")
         yield Server(process.pid, port)
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, core: int) -> Iterator[Server]:
+    """nginx with one worker; the worker is what is looked at."""
+    command, port = find_nginx(), free_port()
+    text = (PEERS / "nginx_static.conf").read_text(encoding="utf-8")
+    configuration = folder / "nginx.conf"
+    filled = text.replace("FOLDER", str(folder)).replace("PORT", str(port))
+    configuration.write_text(filled, encoding="utf-8")
+    with started([*command, "-p", str(folder), "-c", str(configuration)], core) as process:
+        wait_for_answer(port, "/index.html")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        yield Server(int(children.read_text(encoding="utf-8").split()[0]), port)
+
+
+def page_files(server: Server) -> dict[str, str]:
+    """What is measured of the page: itself, its script and its program, by the names they have."""
+    page = whole_answer(server, "/").partition(b"\r\n\r\n")[2].decode()
+    paths = {"page": "/"}
+    for what, end in (("script", "js"), ("program", "wasm")):
+        paths[what] = re.search(rf"['\"](/[^'\"]+\.{end})['\"]", page).group(1)
+    return paths
+
+
+def mirrored(server: Server, paths: Iterable[str]) -> Path:
+    """A folder with the same files, plain and compressed to the same bytes."""
+    folder = RESULTS / "nginx"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "files").mkdir(parents=True)
+    (folder / "temporary").mkdir()
+    for path in paths:
+        file = folder / "files" / (path.lstrip("/") or "index.html")
+        for end, fields in (("", ""), (".gz", COMPRESSED)):
+            content = whole_answer(server, path, fields).partition(b"\r\n\r\n")[2]
+            file.with_name(file.name + end).write_bytes(content)
+    return folder
 
 
 @contextlib.contextmanager
@@ -252,10 +334,10 @@ def pinned(core: int | None) -> Callable[[], None] | None:
     return lambda: os.sched_setaffinity(0, {core})
 
 
-def load(wrk: list[str], server: Server, path: str, seconds: int) -> Row:
+def load(wrk: list[str], server: Server, path: str, seconds: int, field: str = "") -> Row:
     """As many requests as one core can make, after a second that does not count."""
     url = f"http://127.0.0.1:{server.port}{path}"
-    command = [*wrk, "-t1", f"-c{CONNECTIONS}"]
+    command = [*wrk, "-t1", f"-c{CONNECTIONS}", *(["-H", field] if field else [])]
     answer_of([*command, "-d1s", url], 60, CLIENT_CORE)
     before, client = processor_seconds(server.pid), children_seconds()
     printed = answer_of([*command, "--latency", f"-d{seconds}s", url], seconds + 60, CLIENT_CORE)
@@ -308,10 +390,11 @@ def resident_bytes(pid: int) -> int:
     return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) * 1024
 
 
-def whole_answer(server: Server, path: str) -> bytes:
+def whole_answer(server: Server, path: str, field: str = "") -> bytes:
     """An answer as it is on the wire, its head included."""
+    lines = [f"GET {path} HTTP/1.1", "host: bench", *([field] if field else []), "", ""]
     with socket.create_connection(("127.0.0.1", server.port), READY_SECONDS) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n".encode())
+        connection.sendall("\r\n".join(lines).encode())
         answer = b""
         while True:
             answer += connection.recv(65536)
@@ -344,21 +427,32 @@ def raise_file_limit() -> None:
 
 def find_wrk() -> list[str]:
     """The command of wrk: from PATH, or Debian's package, unpacked without root."""
-    found = shutil.which("wrk")
+    return find_program("wrk", "usr/bin/wrk")
+
+
+def find_nginx() -> list[str]:
+    """The command of nginx, in the same way."""
+    return find_program("nginx", "usr/sbin/nginx")
+
+
+def find_program(name: str, inside: str) -> list[str]:
+    found = shutil.which(name)
     if found:
         return [found]
-    if not (WRK / "usr" / "bin" / "wrk").exists():
-        unpack_wrk()
-    libraries = ":".join(str(path) for path in WRK.glob("usr/lib/*-linux-gnu*"))
-    return ["env", f"LD_LIBRARY_PATH={libraries}", str(WRK / "usr" / "bin" / "wrk")]
+    folder = toolchain.TOOLS / name
+    if not (folder / inside).exists():
+        unpack(name, folder)
+    libraries = ":".join(str(path) for path in folder.glob("usr/lib/*-linux-gnu*"))
+    # Its own exec and no shell's, so that the process is the program.
+    return ["env", f"LD_LIBRARY_PATH={libraries}", str(folder / inside)]
 
 
-def unpack_wrk() -> None:
+def unpack(name: str, folder: Path) -> None:
     if shutil.which("apt-get") is None:
-        raise BenchError("wrk is missing, and there is no apt-get to fetch it with: install wrk")
-    archive = toolchain.TOOLS / "cache" / "apt-wrk"
-    for folder in ("lists/partial", "archives/partial"):
-        (archive / folder).mkdir(parents=True, exist_ok=True)
+        raise BenchError(f"{name} is missing, and there is no apt-get to fetch it: install {name}")
+    archive = toolchain.TOOLS / "cache" / f"apt-{name}"
+    for part in ("lists/partial", "archives/partial"):
+        (archive / part).mkdir(parents=True, exist_ok=True)
     options = [
         *("-o", f"Dir::State::Lists={archive}/lists"),
         *("-o", f"Dir::Cache={archive}"),
@@ -366,16 +460,16 @@ def unpack_wrk() -> None:
         # As root, apt would become a user that may not write into this folder.
         *("-o", "APT::Sandbox::User=root"),
     ]
-    print("bench: wrk from Debian", flush=True)
+    print(f"bench: {name} from Debian", flush=True)
     answer_of(["apt-get", *options, "update"], DOWNLOAD_SECONDS)
-    download = ["install", "-y", "--no-install-recommends", "--download-only", "wrk"]
+    download = ["install", "-y", "--no-install-recommends", "--download-only", name]
     answer_of(["apt-get", *options, *download], DOWNLOAD_SECONDS)
-    unpacked = toolchain.TOOLS / "wrk.unfinished"
+    unpacked = folder.with_suffix(".unfinished")
     shutil.rmtree(unpacked, ignore_errors=True)
     for package in sorted((archive / "archives").glob("*.deb")):
         answer_of(["dpkg-deb", "-x", str(package), str(unpacked)], DOWNLOAD_SECONDS)
-    shutil.rmtree(WRK, ignore_errors=True)
-    unpacked.rename(WRK)
+    shutil.rmtree(folder, ignore_errors=True)
+    unpacked.rename(folder)
     shutil.rmtree(archive)
 
 

@@ -17,6 +17,17 @@ import pytest
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
 
+# As root, and in a machine without a GPU.
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
 # One answer over loopback takes milliseconds; over the internet to a small task a second or two.
 ANSWER_SECONDS = 10
 
@@ -33,6 +44,7 @@ class Answer(NamedTuple):
 def pytest_addoption(parser):
     parser.addoption("--base-url", default="http://localhost:3050", help="where the gateway is")
     parser.addoption("--local", action="store_true", help="the gateway is on this machine")
+    parser.addoption("--quiet-machine", dest="quiet_machine", action="store_true", help="nothing else runs here")
     parser.addoption("--browser", default="", help="path of a Chromium")
     parser.addoption("--binaries", default="", help="folder of the release binaries to test")
     parser.addoption("--images", default="", help="tag of the images to test, such as latest")
@@ -69,6 +81,24 @@ def request(url, method="GET", headers=None, body=None):
 
 def _lower(headers):
     return {name.lower(): value for name, value in headers.items()}
+
+
+@pytest.fixture(scope="session")
+def chromium(request):
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the playwright package")
+    path = request.config.getoption("browser")
+    if not path:
+        pytest.skip("needs --browser with the path of a Chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def quiet(request):
+    if not request.config.getoption("quiet_machine"):
+        pytest.skip("needs --quiet-machine: times are compared, and nothing else may run beside it")
 
 
 @pytest.fixture

@@ -38,15 +38,28 @@ class Own(NamedTuple):
 @contextmanager
 def stats(config, ready=True, **settings):
     """A stats service with these settings, by default once it has a sample."""
+    with _service(config, "stats", "/readyz" if ready else "/healthz", settings) as own:
+        yield own
+
+
+@contextmanager
+def frontend(config, **settings):
+    """A frontend service with these settings."""
+    with _service(config, "frontend", "/healthz", settings) as own:
+        yield own
+
+
+@contextmanager
+def _service(config, name, path, settings):
     folder = config.getoption("binaries")
     if not folder:
         pytest.skip("needs --binaries with the folder of the binaries")
     port = free_port()
-    environment = {"STATS_LISTEN": f"127.0.0.1:{port}", "LOG_LEVEL": "warn", **settings}
-    process = subprocess.Popen([Path(folder) / "stats"], env=environment)
+    listen = {f"{name.upper()}_LISTEN": f"127.0.0.1:{port}"}
+    environment = {**listen, "LOG_LEVEL": "warn", **settings}
+    process = subprocess.Popen([Path(folder) / name], env=environment)
     own = Own(process, "127.0.0.1", port)
     try:
-        path = "/readyz" if ready else "/healthz"
         eventually(lambda: own.fetch(path).status == 200)
         yield own
     finally:

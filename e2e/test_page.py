@@ -5,54 +5,22 @@ import re
 import pytest
 from conftest import ARTIFACTS
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the playwright package")
-
-# As root, and in a machine without a GPU.
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # From navigation to live figures: parse, compile and one sample; slow phones need seconds.
 LIVE_MS = 15_000
 
 SIZES = {"desktop": (1280, 800), "phone": (375, 740), "narrow": (320, 640)}
-# What is wider than it may be, with the longest words and with letters of a given size; all in one
-# go, so that no sample comes in between.
+# What is wider than it may be, with letters of a given size; what scrolls by itself may be.
 FITS = """(size) => {
   const root = document.documentElement;
   root.style.fontSize = size;
-  const parts = document.querySelectorAll(".words .part");
-  const texts = Array.from(parts, (part) => part.firstChild).filter(Boolean);
-  const before = texts.map((text) => text.data);
-  for (const text of texts)
-    text.data = text.data.startsWith("load")
-      ? "load\\u2002256.42\\u2002210.30\\u2002188.21"
-      : text.data.replace(/^\\d+ cores?$/, "256 cores");
-  const wide = Array.from(document.querySelectorAll(".card, .card *:not(svg, svg *)"))
+  const wide = Array.from(document.querySelectorAll(".tile, .panel, .top, .controls"))
     .filter((box) => box.clientWidth && box.scrollWidth > box.clientWidth)
     .map((box) => `${box.className || box.tagName} ${box.scrollWidth} > ${box.clientWidth}`);
   if (root.scrollWidth > window.innerWidth)
     wide.push(`page ${root.scrollWidth} > ${window.innerWidth}`);
-  texts.forEach((text, place) => (text.data = before[place]));
   root.style.fontSize = "";
   return wide;
 }"""
-
-
-@pytest.fixture(scope="module")
-def chromium(request):
-    path = request.config.getoption("browser")
-    if not path:
-        pytest.skip("needs --browser with the path of a Chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

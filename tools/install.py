@@ -18,6 +18,7 @@ from browser import browser
 from cargo_tools import trunk, wasm_bindgen
 from files import identity
 from job import Failed, end_on_signals, say
+from page_std import page_std, page_std_inputs
 from promtool import promtool
 from rust_route import rust, rust_inputs
 from step import Step, only_one_installer, perform
@@ -85,6 +86,13 @@ def steps(groups: list[str]) -> list[Step]:
             "seconds with rustup, about 3 min with Debian's packages",
             rust_inputs,
             rust,
+        ),
+        Step(
+            "page-std",
+            "a small std for the page",
+            "about 1 min",
+            page_std_inputs,
+            page_std,
         ),
         Step(
             "trunk",

@@ -10,9 +10,10 @@ import shutil
 from pathlib import Path
 
 import debian_archive
+import own_std
 import toolchain
 import versions
-from files import script, write
+from files import script
 from job import COMPILE, DOWNLOAD, LOCAL, Failed, Job
 from step import part
 from toolchain import targets_to_add
@@ -115,12 +116,7 @@ def relocate_programs(job: Job, unpacked: Path) -> None:
 def debian_std(job: Job) -> None:
     """Compile std for both targets as the dependency of an empty crate, and put it into the sysroot."""
     folder = toolchain.TOOLS / "build" / "std"
-    # A workspace of its own: it lies inside the repository's.
-    write(
-        folder / "Cargo.toml",
-        '[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2021"\n\n[workspace]\n',
-    )
-    write(folder / "src" / "lib.rs", "#![no_std]\n")
+    own_std.empty_crate(folder)
     # Cargo compiles every crate to unwind; a program that aborts is refused unless
     # panic_abort itself is compiled to abort, as in the official std.
     script(
@@ -144,10 +140,7 @@ def debian_std(job: Job) -> None:
         library = toolchain.DEBIAN / "usr" / "lib" / "rustlib" / target / "lib"
         unfinished = library.with_name("lib.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        for rlib in (folder / "target" / target / "release" / "deps").glob("*.rlib"):
-            if not rlib.name.startswith("libempty-"):
-                shutil.copy2(rlib, unfinished)
+        own_std.copy_libraries(folder / "target" / target, unfinished)
         shutil.rmtree(library, ignore_errors=True)
         unfinished.rename(library)
     shutil.rmtree(folder)

@@ -33,6 +33,12 @@ def install(job: Job) -> None:
         run("target", "add", "--toolchain", CHANNEL, *targets)
 
 
+def add_sources(job: Job) -> None:
+    """Add std's sources, for those who compile one of their own."""
+    command = ["rustup", "component", "add", "--toolchain", CHANNEL, "rust-src"]
+    job.run(command, RUSTUP, route="rustup")
+
+
 def sysroot() -> Path:
     """Where rustup keeps the toolchain; some folder without targets while there is none."""
     home = Path(os.environ.get("RUSTUP_HOME") or Path.home() / ".rustup")

@@ -27,6 +27,11 @@ PYTHON = TOOLS / "python"
 DEBIAN = TOOLS / "debian"
 CHANNEL = versions.rust_channel(ROOT)
 WASM_TARGET = "wasm32-unknown-unknown"
+# A panic becomes one trap; with the std of page_std.py nothing is left of its message.
+PAGE_FLAGS = ("-Zunstable-options", "-Cpanic=immediate-abort")
+# Where Cargo works on the small page: its flags must not make the other programs' crates be
+# compiled again.
+PAGE_TARGET = ROOT / "target" / "page" / "cargo"
 # Where Cargo keeps the sources that come from crates.io.
 CRATES_IO = "index.crates.io-1949cf8c6b5b557f/"
 # The sources of Rust.
@@ -71,6 +76,24 @@ def presumed_route() -> str:
 def environment() -> dict[str, str]:
     """A whole process environment in which every build command finds its tools."""
     return environment_for(route())
+
+
+def page_std_root() -> Path:
+    """The sysroot that page_std.py makes."""
+    return TOOLS / "page-std"
+
+
+def small_page() -> dict[str, str] | None:
+    """What makes Cargo build the page with the small std; None where that std could not be made."""
+    root = page_std_root()
+    if not root.is_dir():
+        return None
+    return {
+        "CARGO_ENCODED_RUSTFLAGS": "\x1f".join((f"--sysroot={root}", *PAGE_FLAGS)),
+        # The flags are those of a nightly.
+        "RUSTC_BOOTSTRAP": "1",
+        "CARGO_TARGET_DIR": str(PAGE_TARGET),
+    }
 
 
 def compose() -> list[str] | None:

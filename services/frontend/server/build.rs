@@ -109,16 +109,17 @@ fn read(folder: &Path) -> Result<Option<Vec<File>>, Box<dyn Error>> {
     Ok(Some(files))
 }
 
-/// The constants `INDEX`, `ASSETS` and `SCRIPT_HASHES`.
+/// The constants `INDEX`, `ASSETS`, `SCRIPT_HASHES` and `STYLE_HASHES`.
 fn table(files: &[File], effort: &Effort, out: &Path) -> Result<String, Box<dyn Error>> {
     let mut index = String::new();
     let mut assets = String::new();
-    let mut hashes = Vec::new();
+    let (mut scripts, mut styles) = (String::new(), String::new());
     for (number, file) in files.iter().enumerate() {
         let entry = entry(number, file, effort, out)?;
         if file.name == "index.html" {
             let html = std::str::from_utf8(&file.content)?;
-            hashes = page::inline_scripts(html).into_iter().map(script_hash).collect();
+            scripts = hashes(page::inline_scripts(html));
+            styles = hashes(page::inline_styles(html));
             index = entry;
         } else {
             writeln!(assets, "{entry},")?;
@@ -127,8 +128,8 @@ fn table(files: &[File], effort: &Effort, out: &Path) -> Result<String, Box<dyn 
     Ok(format!(
         "pub(super) static INDEX: Embedded = {index};\n\
          pub(super) static ASSETS: &[Embedded] = &[{assets}];\n\
-         pub(super) const SCRIPT_HASHES: &str = {:?};\n",
-        hashes.join(" ")
+         pub(super) const SCRIPT_HASHES: &str = {scripts:?};\n\
+         pub(super) const STYLE_HASHES: &str = {styles:?};\n"
     ))
 }
 
@@ -161,8 +162,9 @@ fn entry(
     Ok(format!("Embedded {{ name: {:?}, forms: &[{forms}] }}", file.name))
 }
 
-fn script_hash(text: &str) -> String {
-    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
+fn hashes(texts: Vec<&str>) -> String {
+    let hash = |text| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
+    texts.into_iter().map(hash).collect::<Vec<_>>().join(" ")
 }
 
 fn brotli(content: &[u8], effort: &Effort) -> Result<Vec<u8>, Box<dyn Error>> {

@@ -1,137 +1,285 @@
-//! From points to the two paths of a small chart, in a box of [`WIDTH`] by [`HEIGHT`] units.
-//! Coordinates are whole numbers: the box is finer than any screen shows it.
+//! From rows to the paths of a chart, in a box of [`WIDTH`] by [`HEIGHT`] units. Coordinates are
+//! whole numbers: the box is finer than any screen shows it.
 
-use std::fmt::Write;
+use crate::figures::Figure;
+use crate::panels::Unit;
+use crate::reading::Row;
+use crate::words::push_whole;
 
-use crate::state::{Point, WINDOW_MS};
+/// Units from the left edge (the window's beginning) to the right (its end).
+pub(crate) const WIDTH: i64 = 6_000;
+/// Units from nothing (at the bottom) to the most.
+pub(crate) const HEIGHT: i64 = 1_000;
 
-/// Units from the left edge (the window's beginning) to the right (now).
-pub(crate) const WIDTH: u32 = 6_000;
-/// Units from 0 percent (at the bottom) to 100.
-pub(crate) const HEIGHT: u32 = 1_000;
+/// Points of a line: more than a chart is wide on most screens are drawn by nobody.
+const MOST_POINTS: usize = 400;
 
 /// What is drawn.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Paths {
-    /// The line through the points, a new stroke after each gap.
-    pub(crate) line: String,
-    /// The area under it.
-    pub(crate) area: String,
+pub(crate) struct Drawing {
+    /// A path for each series; of a stack the areas down to the bottom, to be drawn from the last
+    /// to the first, each over the one above it.
+    pub(crate) paths: Vec<String>,
+    /// What the top stands for.
+    pub(crate) top: f64,
+    /// Whether there is anything to see.
+    pub(crate) is_empty: bool,
 }
 
-/// The paths of `value` over the window that ends at `end_unix_ms`. Nothing is drawn where there
-/// is no sample: a gap ends the stroke, and a point alone becomes a dot.
-pub(crate) fn paths<'a>(
-    points: impl Iterator<Item = &'a Point>,
-    value: impl Fn(&Point) -> Option<f64>,
-    end_unix_ms: u64,
-) -> Paths {
-    let mut paths = Paths::default();
-    let mut stroke: Vec<(i64, i64)> = Vec::new();
-    let mut before: Option<&Point> = None;
-    for point in points {
-        let value = value(point);
-        if value.is_none() || before.is_some_and(|before| point.follows_a_gap(before)) {
-            paths.add(&stroke);
-            stroke.clear();
-        }
-        if let Some(value) = value {
-            stroke.push((x(point.time_unix_ms, end_unix_ms), y(value)));
-        }
-        before = Some(point);
-    }
-    paths.add(&stroke);
-    paths
+/// What is to be drawn.
+pub(crate) struct Plan<'a> {
+    /// The rows, oldest first.
+    pub(crate) rows: &'a [Row],
+    /// The beginning and the end of the window, by the clock of the rows.
+    pub(crate) window: (f64, f64),
+    /// The series, the lowest first.
+    pub(crate) series: &'a [Figure],
+    /// Whether they add up.
+    pub(crate) stacked: bool,
+    /// In what they are counted.
+    pub(crate) unit: Unit,
+    /// The least that the top stands for.
+    pub(crate) least: f64,
 }
 
-impl Paths {
-    fn add(&mut self, stroke: &[(i64, i64)]) {
-        let (Some(&(first, _)), Some(&(last, bottom))) = (stroke.first(), stroke.last()) else {
-            return;
+/// Draws it. Nothing is drawn where nothing is known: a gap ends the stroke.
+pub(crate) fn draw(plan: &Plan) -> Drawing {
+    let (begin, end) = plan.window;
+    // One row on each side lets the lines enter and leave at the edges.
+    let first = plan.rows.partition_point(|row| row.time_ms < begin).saturating_sub(1);
+    let last = plan.rows.partition_point(|row| row.time_ms <= end) + 1;
+    let rows = plan.rows.get(first..last.min(plan.rows.len())).unwrap_or_default();
+
+    let mut lines: Vec<Vec<f64>> = Vec::new();
+    let mut most: f64 = 0.0;
+    for &figure in plan.series {
+        let below = if plan.stacked { lines.last() } else { None };
+        let value = |(place, row): (usize, &Row)| {
+            let value = row.value(figure);
+            let below = below.and_then(|line| line.get(place)).copied();
+            match below {
+                // Of a sum, what is not known is nothing.
+                Some(below) if value.is_nan() => below,
+                Some(below) if !below.is_nan() => below + value,
+                _ => value,
+            }
         };
-        if last < 0 {
-            return;
+        let line: Vec<f64> = rows.iter().enumerate().map(value).collect();
+        most = line.iter().fold(most, |most, &value| most.max(value));
+        lines.push(line);
+    }
+    let is_empty = lines.iter().flatten().all(|value| value.is_nan());
+    let spans = spans(rows);
+    let top = nice(most.max(plan.least), plan.unit);
+    let draw = |line: &Vec<f64>| {
+        let point = |span: &Span| {
+            let x = to_whole((span.end_ms - begin) / (end - begin).max(1.0) * WIDTH as f64);
+            let values = line.get(span.first..span.last).unwrap_or_default();
+            // A peak must be seen, however far one looks back.
+            let value = values.iter().copied().fold(f64::NAN, f64::max);
+            let y = (!value.is_nan()).then(|| HEIGHT - to_whole(value / top * HEIGHT as f64));
+            Point { x, y, follows_a_gap: span.follows_a_gap }
+        };
+        path(spans.iter().map(point).collect(), plan.stacked)
+    };
+    Drawing { paths: lines.iter().map(draw).collect(), top, is_empty }
+}
+
+/// Rows that share a point.
+struct Span {
+    first: usize,
+    last: usize,
+    end_ms: f64,
+    follows_a_gap: bool,
+}
+
+struct Point {
+    x: i64,
+    y: Option<i64>,
+    follows_a_gap: bool,
+}
+
+/// Neighbours that share a point do so by the clock, so that a line does not tremble as it moves.
+fn spans(rows: &[Row]) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    let step_ms = rows.last().map_or(1.0, |row| row.time_ms - row.begun_ms);
+    let width_ms = step_ms * rows.len().div_ceil(MOST_POINTS) as f64;
+    let (mut before, mut slot): (Option<&Row>, f64) = (None, 0.0);
+    for (place, row) in rows.iter().enumerate() {
+        let own = (row.time_ms / width_ms).floor();
+        let follows_a_gap = before.is_some_and(|before| row.follows_a_gap(before));
+        match spans.last_mut().filter(|_| own <= slot && !follows_a_gap) {
+            Some(span) if rows.len() > MOST_POINTS => {
+                span.last = place + 1;
+                span.end_ms = row.time_ms;
+            }
+            _ => spans.push(Span {
+                first: place,
+                last: place + 1,
+                end_ms: row.time_ms,
+                follows_a_gap,
+            }),
         }
-        let mut command = 'M';
-        for (x, y) in stroke {
-            // Writing to a string cannot fail.
-            let _ = write!(self.line, "{command}{x} {y}");
-            command = 'L';
+        (before, slot) = (Some(row), own);
+    }
+    spans
+}
+
+fn path(points: Vec<Point>, is_area: bool) -> String {
+    let mut text = String::new();
+    // Where the stroke began and where its pen is.
+    let mut stroke: Option<(i64, i64, i64)> = None;
+    for Point { x, y, follows_a_gap } in points {
+        if y.is_none() || follows_a_gap {
+            finish(&mut text, stroke.take(), is_area);
         }
-        if stroke.len() == 1 {
-            // With round caps a line to where it is already is a dot.
-            let _ = write!(self.line, "L{last} {bottom}");
-            return;
+        let Some(y) = y else { continue };
+        let start = match stroke {
+            Some((start, last_x, last_y)) => {
+                push(&mut text, 'l', x - last_x, y - last_y);
+                start
+            }
+            None if is_area => {
+                push(&mut text, 'M', x, HEIGHT);
+                push(&mut text, 'V', y, 0);
+                x
+            }
+            None => {
+                push(&mut text, 'M', x, y);
+                x
+            }
+        };
+        stroke = Some((start, x, y));
+    }
+    finish(&mut text, stroke, is_area);
+    text
+}
+
+/// Ends a stroke: an area goes down to the bottom; a point alone becomes a dot under round caps.
+fn finish(text: &mut String, stroke: Option<(i64, i64, i64)>, is_area: bool) {
+    match stroke {
+        Some(_) if is_area => {
+            push(text, 'V', HEIGHT, 0);
+            text.push('Z');
         }
-        let _ = write!(self.area, "M{first} {HEIGHT}");
-        for (x, y) in stroke {
-            let _ = write!(self.area, "L{x} {y}");
-        }
-        let _ = write!(self.area, "L{last} {HEIGHT}Z");
+        Some((start, x, _)) if start == x => push(text, 'l', 0, 0),
+        _ => {}
     }
 }
 
-/// What lies before the window has a negative place, and the box cuts it off.
-fn x(time_unix_ms: u64, end_unix_ms: u64) -> i64 {
-    let age = end_unix_ms.saturating_sub(time_unix_ms).min(WINDOW_MS * 10);
-    let width = i64::from(WIDTH);
-    width - age.cast_signed() * width / WINDOW_MS.cast_signed()
+fn push(text: &mut String, command: char, x: i64, y: i64) {
+    text.push(command);
+    push_whole(text, x);
+    if command != 'V' {
+        text.push(' ');
+        push_whole(text, y);
+    }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a percentage times ten is far from the limits of an integer"
-)]
-fn y(percent: f64) -> i64 {
-    i64::from(HEIGHT) - (percent * f64::from(HEIGHT) / 100.0) as i64
+/// The next 1, 2 or 5 with zeros behind it; rates of bytes go by powers of two, and memory ends
+/// where there is no more.
+fn nice(most: f64, unit: Unit) -> f64 {
+    let (mut top, steps): (f64, &[f64]) = match unit {
+        Unit::Bytes => return most,
+        Unit::Rate => (1_024.0, &[2.0]),
+        _ => (0.1, &[2.0, 2.5, 2.0]),
+    };
+    // Two hundred doublings are more than there are bytes.
+    for step in steps.iter().cycle().take(200) {
+        if top * 1.000_1 >= most {
+            break;
+        }
+        top *= step;
+    }
+    top
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "it saturates, and the box is clipped")]
+fn to_whole(value: f64) -> i64 {
+    value.clamp(-1e6, 1e6) as i64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::tests::row;
 
-    const END: u64 = 1_700_000_000_000;
-
-    /// A point so many seconds before the end.
-    fn point(seconds: u64, cpu: f64) -> Point {
-        Point { time_unix_ms: END - seconds * 1_000, interval_ms: 1_000, cpu: Some(cpu), ram: None }
-    }
-
-    fn drawn(points: &[Point]) -> Paths {
-        paths(points.iter(), |point| point.cpu, END)
-    }
-
-    #[test]
-    fn now_is_at_the_right_edge_and_full_at_the_top() {
-        let paths = drawn(&[point(1, 0.0), point(0, 100.0)]);
-        assert_eq!(paths.line, "M5900 1000L6000 0");
-        assert_eq!(paths.area, "M5900 1000L5900 1000L6000 0L6000 1000Z");
+    fn drawn(rows: &[Row], stacked: bool) -> Drawing {
+        let series = [Figure::CpuUser, Figure::CpuSystem];
+        let plan = Plan {
+            rows,
+            window: (0.0, 60_000.0),
+            series: &series,
+            stacked,
+            unit: Unit::Percent,
+            least: 100.0,
+        };
+        draw(&plan)
     }
 
     #[test]
-    fn a_gap_begins_a_new_stroke() {
-        let paths = drawn(&[point(5, 50.0), point(4, 50.0), point(1, 50.0), point(0, 50.0)]);
-        assert_eq!(paths.line, "M5500 500L5600 500M5900 500L6000 500");
-        assert_eq!(paths.area.matches('Z').count(), 2);
+    fn the_end_is_at_the_right_edge_and_the_most_at_the_top() {
+        let drawing = drawn(&[row(59, 0.0), row(60, 100.0)], false);
+        assert_eq!(drawing.paths[0], "M5900 1000l100 -1000");
+        assert!((drawing.top - 100.0).abs() < 0.01, "{}", drawing.top);
+        assert!(!drawing.is_empty);
     }
 
     #[test]
-    fn a_point_without_the_figure_is_a_gap() {
-        let mut points = [4, 3, 2, 1, 0].map(|seconds| point(seconds, 50.0));
-        points[2].cpu = None;
-        assert_eq!(drawn(&points).line, "M5600 500L5700 500M5900 500L6000 500");
+    fn a_stack_adds_up_and_what_is_not_known_of_it_is_nothing() {
+        let mut rows = [row(59, 20.0), row(60, 20.0)];
+        rows[1].values[Figure::CpuSystem as usize] = 30.0;
+        let drawing = drawn(&rows, true);
+        assert_eq!(drawing.paths[0], "M5900 1000V800l100 0V1000Z");
+        assert_eq!(drawing.paths[1], "M5900 1000V800l100 -300V1000Z");
     }
 
     #[test]
-    fn a_point_alone_is_a_dot_without_an_area() {
-        let paths = drawn(&[point(0, 50.0)]);
-        assert_eq!(paths.line, "M6000 500L6000 500");
-        assert_eq!(paths.area, "");
+    fn a_gap_begins_a_new_stroke_and_a_point_alone_is_a_dot() {
+        let rows = [row(55, 50.0), row(56, 50.0), row(59, 50.0)];
+        assert_eq!(drawn(&rows, false).paths[0], "M5500 500l100 0M5900 500l0 0");
     }
 
     #[test]
-    fn what_left_the_window_is_not_drawn() {
-        assert_eq!(drawn(&[point(90, 50.0), point(89, 50.0)]), Paths::default());
-        assert_eq!(drawn(&[]), Paths::default());
+    fn a_row_without_the_figure_is_a_gap() {
+        let mut rows = [56, 57, 58, 59, 60].map(|second| row(second, 50.0));
+        rows[2].values[Figure::CpuUser as usize] = f32::NAN;
+        assert_eq!(drawn(&rows, false).paths[0], "M5600 500l100 0M5900 500l100 0");
+    }
+
+    #[test]
+    fn of_many_rows_the_peaks_are_drawn() {
+        let mut rows: Vec<_> = (1..=900).map(|second| row(second, 10.0)).collect();
+        rows[500].values[Figure::CpuUser as usize] = 90.0;
+        assert_eq!(spans(&rows).len(), 301);
+        assert_eq!(spans(&rows[..300]).len(), 300);
+        let plan = Plan {
+            rows: &rows,
+            window: (0.0, 900_000.0),
+            series: &[Figure::CpuUser],
+            stacked: false,
+            unit: Unit::Percent,
+            least: 100.0,
+        };
+        let path = draw(&plan).paths.remove(0);
+        assert!(path.contains(" -800l") && path.contains(" 800l"), "{path}");
+    }
+
+    #[test]
+    fn what_is_not_known_at_all_is_empty() {
+        assert!(drawn(&[], true).is_empty);
+        let mut rows = [row(60, 0.0)];
+        rows[0].values = [f32::NAN; crate::figures::CHARTED];
+        assert!(drawn(&rows, true).is_empty);
+    }
+
+    #[test]
+    fn the_top_is_a_round_number() {
+        let near = |value: f64, wanted: f64| (value - wanted).abs() < 1e-6 * wanted;
+        assert!(near(nice(0.3, Unit::Number), 0.5));
+        assert!(near(nice(7.0, Unit::Percent), 10.0));
+        assert!(near(nice(3_000.0, Unit::Rate), 4_096.0));
+        assert!(near(nice(24.5, Unit::Bytes), 24.5));
+        assert!(nice(1e300, Unit::Rate).is_finite());
     }
 }

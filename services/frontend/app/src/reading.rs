@@ -1,148 +1,374 @@
-//! A sample out of what the browser's JSON parser made of it, field by field: a deserialiser that
-//! can read any type is 11 kB of code after brotli, which every viewer would load.
+//! A sample or a history out of what the browser's JSON parser made of it, by the tables of
+//! [`figures`](crate::figures) and [`panels`](crate::panels): a deserialiser that can read any type
+//! is 11 kB of code after brotli, which every viewer would load.
 
-use wire::{Container, Memory, Processors, Sample, Scope, ScopeKind, Task};
+use wire::ScopeKind;
 
-/// An object with named fields, as JSON has them.
+use crate::figures::{CHARTED, FIGURES, Figure};
+use crate::panels::{TABLES, Unit};
+
+/// A value as JSON has them.
 pub(crate) trait Fields: Sized {
-    /// The object of that name; none where there is none.
-    fn object(&self, name: &str) -> Option<Self>;
-    /// The number of that name.
-    fn number(&self, name: &str) -> Option<f64>;
-    /// The text of that name.
-    fn text(&self, name: &str) -> Option<String>;
-    /// The whole number of that name.
-    fn whole(&self, name: &str) -> Option<u64> {
-        self.number(name).map(whole)
+    /// The value of that name, or at that place of a list.
+    fn get(&self, name: &str) -> Option<Self>;
+    /// The number that it is.
+    fn number(&self) -> Option<f64>;
+    /// The text that it is.
+    fn text(&self) -> Option<String>;
+    /// The values of the list that it is; none where it is no list.
+    fn list(&self) -> Vec<Self>;
+
+    /// The value at the end of a path.
+    fn at(&self, path: &str) -> Option<Self> {
+        let mut names = path.split('.');
+        let first = self.get(names.next()?)?;
+        names.try_fold(first, |value, name| value.get(name))
     }
-    /// The number at that place of the list of that name.
-    fn number_at(&self, name: &str, place: u32) -> Option<f64>;
+
+    /// The number at the end of a path.
+    fn number_at(&self, path: &str) -> Option<f64> {
+        self.at(path)?.number()
+    }
+
+    /// The text at the end of a path, empty where there is none.
+    fn text_at(&self, path: &str) -> String {
+        self.at(path).and_then(|value| value.text()).unwrap_or_default()
+    }
+}
+
+/// What the page keeps of a sample.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Reading {
+    /// Who took it.
+    pub(crate) instance: String,
+    /// Its number, counted from 1.
+    pub(crate) sequence: f64,
+    /// When it was taken, by the clock of the machine that took it.
+    pub(crate) time_ms: f64,
+    /// How long before that its interval began.
+    pub(crate) interval_ms: f64,
+    /// Whose `cpu` and `ram` are.
+    pub(crate) scope: ScopeKind,
+    /// Why.
+    pub(crate) reason: String,
+    /// The machine's name, where it may be shown.
+    pub(crate) hostname: String,
+    /// The figures by number, NaN where they are not known.
+    pub(crate) figures: Vec<f64>,
+    /// Percent of each processor's time, by place.
+    pub(crate) cores: Vec<u8>,
+    /// The rows of each of the [`TABLES`].
+    pub(crate) tables: Vec<Vec<Vec<Cell>>>,
+}
+
+/// A cell of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Cell {
+    /// A name.
+    Text(String),
+    /// A number, NaN where it is not known.
+    Number(f64),
+}
+
+/// What the charts keep of a moment.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    /// When its time began.
+    pub(crate) begun_ms: f64,
+    /// When its time ended.
+    pub(crate) time_ms: f64,
+    /// The charted figures by number, NaN where they are not known.
+    pub(crate) values: [f32; CHARTED],
+    /// Percent of each processor's time; a history has none.
+    pub(crate) cores: Vec<u8>,
+}
+
+/// What a service remembers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct History {
+    /// Who remembers.
+    pub(crate) instance: String,
+    /// The rows, oldest first.
+    pub(crate) rows: Vec<Row>,
 }
 
 /// The sample that the fields are of, or `None` where they are no sample's. What is absent stays
 /// absent; what is of another type counts as absent.
-pub(crate) fn sample(fields: &impl Fields) -> Option<Sample> {
-    let whole = |name| fields.whole(name);
-    let load = |place| fields.number_at("load", place);
-    Some(Sample {
-        cpu: fields.number("cpu"),
-        ram: fields.number("ram"),
-        instance: fields.text("instance")?,
+pub(crate) fn reading(fields: &impl Fields) -> Option<Reading> {
+    let table = |table: &crate::panels::Table| {
+        let rows = fields.at(table.list).map(|list| list.list()).unwrap_or_default();
+        rows.iter().map(|row| cells(row, table)).collect()
+    };
+    let cores = fields.at("processors.cores").map(|cores| cores.list()).unwrap_or_default();
+    Some(Reading {
+        instance: fields.get("instance")?.text()?,
         // Samples are counted from 1: JSON without a count is somebody else's.
-        sequence: whole("sequence").filter(|&sequence| sequence > 0)?,
-        time_unix_ms: whole("time_unix_ms")?,
-        interval_ms: whole("interval_ms")?,
-        scope: fields.object("scope").map(|scope| scope_of(&scope)).unwrap_or_default(),
-        processors: fields.object("processors").and_then(|processors| {
-            let online = processors.whole("online")?.try_into().ok()?;
-            Some(Processors { online, ..Processors::default() })
-        }),
-        memory: fields.object("memory").and_then(|memory| {
-            Some(Memory {
-                total_bytes: memory.whole("total_bytes")?,
-                used_bytes: memory.whole("used_bytes")?,
-                ..Memory::default()
-            })
-        }),
-        container: fields.object("container").map(|container| Container {
-            cpu_limit_cores: container.number("cpu_limit_cores"),
-            memory_limit_bytes: container.whole("memory_limit_bytes"),
-            memory_used_bytes: container.whole("memory_used_bytes"),
-            ..Container::default()
-        }),
-        task: fields.object("task").map(|task| Task {
-            cpu_limit_cores: task.number("cpu_limit_cores"),
-            memory_limit_bytes: task.whole("memory_limit_bytes"),
-            memory_used_bytes: task.whole("memory_used_bytes"),
-            ..Task::default()
-        }),
-        load: load(0).zip(load(1)).zip(load(2)).map(|((one, five), fifteen)| [one, five, fifteen]),
-        uptime_seconds: fields.number("uptime_seconds"),
-        ..Sample::default()
+        sequence: fields.number_at("sequence").filter(|&sequence| sequence >= 1.0)?,
+        time_ms: fields.number_at("time_unix_ms")?,
+        interval_ms: fields.number_at("interval_ms")?.max(1.0),
+        scope: match fields.text_at("scope.kind").as_str() {
+            "container" => ScopeKind::Container,
+            "task" => ScopeKind::Task,
+            _ => ScopeKind::Host,
+        },
+        reason: fields.text_at("scope.reason"),
+        hostname: fields.text_at("hostname"),
+        figures: FIGURES.iter().map(|(_, path)| value(fields, path)).collect(),
+        cores: cores.iter().map(|core| whole(core.number_at("busy"))).collect(),
+        tables: TABLES.iter().map(table).collect(),
     })
 }
 
-fn scope_of(scope: &impl Fields) -> Scope {
-    let kind = match scope.text("kind").as_deref() {
-        Some("container") => ScopeKind::Container,
-        Some("task") => ScopeKind::Task,
-        _ => ScopeKind::Host,
-    };
-    Scope { kind, reason: scope.text("reason").unwrap_or_default() }
+/// The history that the fields are of.
+pub(crate) fn history(fields: &impl Fields) -> Option<History> {
+    let step_ms = fields.number_at("step_seconds")? * 1_000.0;
+    let mut rows: Vec<_> = numbers(&fields.get("time_unix_ms")?)
+        .map(|time_ms| Row {
+            begun_ms: time_ms - step_ms,
+            time_ms,
+            values: [f32::NAN; CHARTED],
+            cores: Vec::new(),
+        })
+        .collect();
+    let series = fields.get("series")?;
+    for (place, (name, _)) in FIGURES.iter().enumerate().take(CHARTED) {
+        let Some(mean) = series.get(name).and_then(|series| series.get("mean")) else { continue };
+        for (row, value) in rows.iter_mut().zip(numbers(&mean)) {
+            row.values[place] = narrow(value);
+        }
+    }
+    Some(History { instance: fields.text_at("instance"), rows })
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the cast saturates, and every number of JavaScript is a float"
-)]
-fn whole(number: f64) -> u64 {
-    number as u64
+impl Reading {
+    /// The figure, NaN where it is not known.
+    pub(crate) fn figure(&self, figure: Figure) -> f64 {
+        self.figures.get(figure as usize).copied().unwrap_or(f64::NAN)
+    }
+
+    /// What the charts keep of it.
+    pub(crate) fn row(&self) -> Row {
+        let mut values = [f32::NAN; CHARTED];
+        for (value, &figure) in values.iter_mut().zip(&self.figures) {
+            *value = narrow(figure);
+        }
+        Row {
+            begun_ms: self.time_ms - self.interval_ms,
+            time_ms: self.time_ms,
+            values,
+            cores: self.cores.clone(),
+        }
+    }
+}
+
+fn cells(row: &impl Fields, table: &crate::panels::Table) -> Vec<Cell> {
+    let cell = |column: &crate::panels::Column| match column.unit {
+        Unit::Text => Cell::Text(row.text_at(column.path)),
+        _ => Cell::Number(value(row, column.path)),
+    };
+    table.columns.iter().map(cell).collect()
+}
+
+/// The value of a path as [`FIGURES`] describes it.
+fn value(fields: &impl Fields, path: &str) -> f64 {
+    let value = match path.split_once('/') {
+        Some((part, whole)) => 100.0 * value(fields, part) / value(fields, whole),
+        // Old kernels tell only parts of some sums.
+        None => path.split('|').filter_map(|path| single(fields, path)).fold(f64::NAN, sum),
+    };
+    // The absurd is not known.
+    if value.is_finite() && value >= 0.0 { value } else { f64::NAN }
+}
+
+fn single(fields: &impl Fields, path: &str) -> Option<f64> {
+    let fold = match path.as_bytes().first()? {
+        b'+' => sum,
+        b'^' => f64::max,
+        _ => return fields.number_at(path),
+    };
+    let (list, path) = path.get(1..)?.split_once('.')?;
+    let entries = fields.get(list)?.list();
+    // What goes through a stacked one would count twice.
+    let whole = entries.iter().filter(|entry| entry.get("stacked").is_none());
+    whole.filter_map(|entry| entry.number_at(path)).reduce(fold)
+}
+
+/// The sum; the first of all is added to "not known".
+fn sum(one: f64, other: f64) -> f64 {
+    if one.is_nan() { other } else { one + other }
+}
+
+fn numbers(list: &impl Fields) -> impl Iterator<Item = f64> {
+    list.list().into_iter().map(|value| value.number().unwrap_or(f64::NAN))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "seven digits are enough for a chart")]
+fn narrow(value: f64) -> f32 {
+    value as f32
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+fn whole(percent: Option<f64>) -> u8 {
+    percent.unwrap_or_default().min(100.0) as u8
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::state::tests::sample as a_sample;
     use serde_json::{Value, json};
+    use wire::{Core, Disk, Memory, Processors, Sample, Shares};
 
     impl Fields for Value {
-        fn object(&self, name: &str) -> Option<Self> {
-            self.get(name).filter(|value| value.is_object()).cloned()
+        fn get(&self, name: &str) -> Option<Self> {
+            match self {
+                Value::Array(list) => list.get(name.parse::<usize>().ok()?).cloned(),
+                value => value.as_object()?.get(name).cloned(),
+            }
         }
 
-        fn number(&self, name: &str) -> Option<f64> {
-            self[name].as_f64()
+        fn number(&self) -> Option<f64> {
+            self.as_f64()
         }
 
-        fn text(&self, name: &str) -> Option<String> {
-            self[name].as_str().map(str::to_owned)
+        fn text(&self) -> Option<String> {
+            self.as_str().map(str::to_owned)
         }
 
-        fn number_at(&self, name: &str, place: u32) -> Option<f64> {
-            self[name][place as usize].as_f64()
+        fn list(&self) -> Vec<Self> {
+            self.as_array().cloned().unwrap_or_default()
         }
     }
 
-    #[test]
-    fn what_the_page_shows_is_read_back_as_it_was_written() {
-        let mut written = a_sample("a", 7);
-        written.scope = Scope { kind: ScopeKind::Task, reason: "because".to_owned() };
-        written.container = Some(Container {
-            cpu_limit_cores: Some(0.5),
-            memory_limit_bytes: Some(2),
-            memory_used_bytes: Some(1),
-            ..Container::default()
-        });
-        written.task = Some(Task { memory_used_bytes: Some(1), ..Task::default() });
-        let value = serde_json::to_value(&written).unwrap();
-        assert_eq!(sample(&value), Some(written));
-    }
-
-    #[test]
-    fn what_is_absent_stays_absent() {
-        let written = Sample {
-            instance: "a".to_owned(),
-            sequence: 1,
-            time_unix_ms: 2,
-            interval_ms: 3,
-            ..Sample::default()
+    pub(crate) fn a_sample(instance: &str, sequence: u64) -> Sample {
+        let core = |id, busy| Core { id, shares: Shares { busy, ..Shares::default() } };
+        let disk = |name: &str, stacked, read_bytes_per_second, utilisation| Disk {
+            name: name.to_owned(),
+            stacked,
+            read_bytes_per_second,
+            utilisation,
+            ..Disk::default()
         };
-        let value = serde_json::to_value(&written).unwrap();
-        assert_eq!(sample(&value), Some(written));
+        Sample {
+            cpu: Some(12.5),
+            ram: Some(34.0),
+            instance: instance.to_owned(),
+            sequence,
+            time_unix_ms: 1_700_000_000_000 + sequence * 1_000,
+            interval_ms: 1_000,
+            processors: Some(Processors {
+                online: 2,
+                total: Some(Shares::default()),
+                cores: vec![core(0, 7.9), core(2, 100.0)],
+            }),
+            memory: Some(Memory {
+                total_bytes: 24 << 30,
+                used_bytes: 8 << 30,
+                buffers_bytes: Some(1),
+                cached_bytes: Some(20),
+                ..Memory::default()
+            }),
+            load: Some([0.42, 0.3, 0.21]),
+            uptime_seconds: Some(11_520.0),
+            disks: vec![
+                disk("sda", false, 10.0, 20.0),
+                disk("sdb", false, 5.0, 60.0),
+                disk("dm-0", true, 100.0, 99.0),
+            ],
+            ..Sample::default()
+        }
+    }
+
+    fn read(sample: &Sample) -> Reading {
+        reading(&serde_json::to_value(sample).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn figures_are_found_by_their_paths() {
+        let reading = read(&a_sample("a", 7));
+        let near = |figure, wanted: f64| {
+            let found = reading.figure(figure);
+            assert!((found - wanted).abs() < 1e-9, "{figure:?} is {found}");
+        };
+        near(Figure::Cpu, 12.5);
+        near(Figure::Load15, 0.21);
+        near(Figure::LoadShare, 21.0);
+        near(Figure::MemoryCached, 21.0);
+        near(Figure::Read, 15.0);
+        near(Figure::DiskBusy, 60.0);
+        assert!(reading.figure(Figure::PressureCpu).is_nan());
+        assert_eq!((reading.instance.as_str(), reading.cores), ("a", vec![7, 100]));
+    }
+
+    #[test]
+    fn every_field_that_is_named_is_one_of_a_sample() {
+        let text = serde_json::to_string(&json!({
+            "sample": Sample {
+                cpu: Some(0.0), ram: Some(0.0), uptime_seconds: Some(0.0), ..a_sample("a", 1)
+            },
+            "memory": Memory {
+                free_bytes: Some(0), slab_reclaimable_bytes: Some(0), swap_used_bytes: Some(0),
+                ..Memory::default()
+            },
+            "pressure": wire::Pressure {
+                cpu: Some(wire::Stalls::default()), memory: Some(wire::Stalls::default()),
+                io: Some(wire::Stalls::default()),
+            },
+            "networks": [wire::Network::default()],
+            "task": wire::Task {
+                cpu_limit_cores: Some(0.0), memory_used_bytes: Some(0), memory_limit_bytes: Some(0),
+                ..wire::Task::default()
+            },
+            "container": wire::Container {
+                cpu_limit_cores: Some(0.0), cpu_used_cores: Some(0.0), throttled: Some(0.0),
+                memory_limit_bytes: Some(0), memory_used_bytes: Some(0), oom_kills: Some(0),
+                pids: Some(0), pids_limit: Some(0), ..wire::Container::default()
+            },
+        }))
+        .unwrap();
+        for (_, path) in FIGURES {
+            for name in path.split(['.', '/', '|', '+', '^']).filter(|name| name.len() > 2) {
+                assert!(text.contains(&["\"", name, "\":"].concat()), "{name} of {path}");
+            }
+        }
     }
 
     #[test]
     fn odd_types_count_as_absent_and_foreign_json_is_no_sample() {
         let mut value = serde_json::to_value(a_sample("a", 1)).unwrap();
         value["cpu"] = json!("much");
-        value["load"] = json!([1, 2]);
-        value["processors"] = json!({ "online": 1e300 });
-        let read = sample(&value).unwrap();
-        assert_eq!((read.cpu, read.load, read.processors), (None, None, None));
-        assert_eq!(sample(&json!({})), None);
-        assert_eq!(sample(&json!([1])), None);
+        value["ram"] = json!(-1e300);
+        value["load"] = json!({});
+        value["disks"] = json!(7);
+        value["processors"] = json!([1]);
+        let found = reading(&value).unwrap();
+        for figure in [Figure::Cpu, Figure::Ram, Figure::Load1, Figure::Read, Figure::CpuUser] {
+            assert!(found.figure(figure).is_nan(), "{figure:?}");
+        }
         value["sequence"] = json!(0);
-        assert_eq!(sample(&value), None);
+        assert_eq!(reading(&value), None);
+        assert_eq!(reading(&json!({})), None);
+        assert_eq!(reading(&json!([1])), None);
+    }
+
+    #[test]
+    fn lists_become_rows_of_a_table() {
+        let reading = read(&a_sample("a", 1));
+        let disks = TABLES.iter().position(|table| table.list == "disks").unwrap();
+        assert_eq!(reading.tables[disks].len(), 3);
+        assert_eq!(reading.tables[disks][1][0], Cell::Text("sdb".to_owned()));
+        assert_eq!(reading.tables[disks][1][3], Cell::Number(60.0));
+    }
+
+    #[test]
+    fn a_history_is_read_by_rows_and_null_is_not_known() {
+        let value = json!({
+            "instance": "a", "step_seconds": 1, "time_unix_ms": [1_000, 2_000],
+            "series": { "cpu": { "mean": [1.5, null] }, "from_the_future": {} },
+        });
+        let history = history(&value).unwrap();
+        assert_eq!(history.instance, "a");
+        assert!((history.rows[0].value(Figure::Cpu) - 1.5).abs() < 1e-9);
+        assert!(history.rows[1].value(Figure::Cpu).is_nan());
+        assert!((history.rows[1].begun_ms - 1_000.0).abs() < 1e-9);
     }
 }

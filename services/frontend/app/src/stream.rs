@@ -1,21 +1,24 @@
 //! The browser's side of a sample's way: an `EventSource` that is kept alive, and everything that
 //! has to be cleaned up after it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::rc::{Rc, Weak};
 
-use js_sys::Reflect;
 use wasm_bindgen::closure::Closure;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::{Clamped, JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{Document, EventSource, MessageEvent, Performance, Response, Window};
-use wire::Sample;
-use yew::{hook, use_effect_with, use_state};
+use web_sys::{
+    CanvasRenderingContext2d, Document, Element, EventSource, HtmlCanvasElement, HtmlElement,
+    ImageData, MessageEvent, Performance, Response, Window,
+};
 
 use crate::backoff::delay_ms;
+use crate::browser;
+use crate::heat;
 use crate::reading::{self, Fields};
-use crate::state::{Dashboard, Event, Link};
-use crate::words::title;
+use crate::state::{Dashboard, Event, Level, Link};
+use crate::view::{Place, RANGES, Settings};
+use crate::words::{level_words, title};
 
 /// How often the age of the figures is looked at.
 const TICK_MS: i32 = 1_000;
@@ -25,32 +28,38 @@ const TICK_MS: i32 = 1_000;
 /// figures are shown as old.
 const DEAD_AFTER_MS: f64 = 10_000.0;
 
-/// What is sent while the stream is well, and what says that it is not.
-const STREAM_EVENTS: [&str; 3] = ["sample", "open", "error"];
+/// Failures in a row after which ordinary requests are made instead, every other tick, until a
+/// stream comes about: some proxies let none through.
+const POLL_AFTER: u32 = 3;
 
-/// The figures of the service at `backend` (empty: where the page came from), as they come in.
-#[hook]
-pub(crate) fn use_stream(backend: &str) -> Rc<Dashboard> {
-    let shown = use_state(|| Rc::new(Dashboard::default()));
-    let setter = shown.setter();
-    use_effect_with(backend.to_owned(), move |backend| {
-        let stream = web_sys::window()
-            .and_then(|window| Stream::start(window, backend, move |now| setter.set(Rc::new(now))));
-        move || drop(stream)
-    });
-    (*shown).clone()
-}
+/// How often a longer time is fetched again: its rows are minutes.
+const PAST_MS: f64 = 60_000.0;
+
+/// What is sent while the stream is well, and what says that it is not.
+const STREAM_EVENTS: [&str; 4] = ["sample", "history", "open", "error"];
+
+/// What a viewer does, heard once for the whole page.
+const HANDS: [&str; 7] =
+    ["visibilitychange", "click", "change", "keydown", "pointerdown", "pointermove", "pointerup"];
+
+/// What happens to the window: to come back to the network is a reason to try at once.
+const WINDOW_EVENTS: [&str; 2] = ["online", "hashchange"];
 
 /// A stream and all that listens to it; dropping it ends both.
-struct Stream {
+pub(crate) struct Stream {
     window: Window,
     document: Document,
     /// Counts up whatever happens to the time of day.
     clock: Performance,
     snapshot_url: String,
     events_url: String,
+    history_url: String,
     dashboard: RefCell<Dashboard>,
-    show: Box<dyn Fn(Dashboard)>,
+    show: Box<dyn Fn()>,
+    /// When a longer time was last asked for.
+    asked_ms: Cell<f64>,
+    /// Counts the ticks.
+    ticks: Cell<u32>,
     source: RefCell<Option<EventSource>>,
     /// Tries since the last sample.
     attempt: Cell<u32>,
@@ -65,10 +74,11 @@ struct Stream {
 }
 
 impl Stream {
-    fn start(
+    /// Begins; `show` is called whenever there is something new to see.
+    pub(crate) fn start(
         window: Window,
         backend: &str,
-        show: impl Fn(Dashboard) + 'static,
+        show: impl Fn() + 'static,
     ) -> Option<Rc<Self>> {
         let (document, clock) = (window.document()?, window.performance()?);
         // Whoever calls back holds the stream weakly: it may be gone by then.
@@ -79,7 +89,10 @@ impl Stream {
                 clock,
                 snapshot_url: [backend, "/stats"].concat(),
                 events_url: [backend, "/stats/stream"].concat(),
+                history_url: [backend, "/stats/history?step=60&seconds="].concat(),
                 dashboard: RefCell::default(),
+                asked_ms: Cell::default(),
+                ticks: Cell::default(),
                 show: Box::new(show),
                 source: RefCell::default(),
                 attempt: Cell::default(),
@@ -105,6 +118,10 @@ impl Stream {
                 window,
             }
         });
+        if let Some(text) = browser::stored(&stream.window) {
+            stream.dashboard.borrow_mut().settings = Settings::parse(&text);
+        }
+        stream.look_at_address();
         stream.connect();
         stream.ticker.set(
             stream
@@ -115,10 +132,14 @@ impl Stream {
                 )
                 .ok(),
         );
-        // To come back to the page or to the network is a reason to try at once.
-        let wake = function(&stream.on_event);
-        let _ = stream.document.add_event_listener_with_callback("visibilitychange", wake);
-        let _ = stream.window.add_event_listener_with_callback("online", wake);
+        for name in HANDS {
+            let _ =
+                stream.document.add_event_listener_with_callback(name, function(&stream.on_event));
+        }
+        for name in WINDOW_EVENTS {
+            let _ =
+                stream.window.add_event_listener_with_callback(name, function(&stream.on_event));
+        }
         Some(stream)
     }
 
@@ -151,20 +172,103 @@ impl Stream {
     }
 
     fn on_event(&self, event: &web_sys::Event) {
-        match event.type_().as_str() {
-            "sample" => {
+        let kind = event.type_();
+        match kind.as_str() {
+            "sample" | "history" => {
                 let data = event.dyn_ref::<MessageEvent>().map(MessageEvent::data);
-                // What cannot be read is no sample; the age of the figures will tell.
-                if let Some(sample) = data.as_ref().and_then(sample_of) {
+                // What cannot be read is nothing; the age of the figures will tell.
+                let Some(value) = data.as_ref().and_then(parsed) else { return };
+                let news = if kind == "sample" {
+                    reading::reading(&value).map(Event::Sample)
+                } else {
+                    reading::history(&value).map(Event::History)
+                };
+                if let Some(news) = news {
                     self.heard_ms.set(self.clock.now());
                     self.attempt.set(0);
-                    self.apply(Event::Sample(sample));
+                    self.apply(news);
                 }
             }
             "open" => self.heard_ms.set(self.clock.now()),
             "error" => self.on_error(),
-            _ => self.on_wake(),
+            "visibilitychange" | "online" => self.on_wake(),
+            "hashchange" => self.look_at_address(),
+            "click" => {
+                if let Some(button) = browser::button(event) {
+                    self.press(button);
+                }
+            }
+            _ => {
+                let meaning = browser::meaning(event, &kind);
+                let stores = matches!(meaning, Some(Event::Threshold(..)));
+                if let Some(meaning) = meaning {
+                    self.apply(meaning);
+                }
+                if stores {
+                    self.store();
+                }
+            }
         }
+    }
+
+    fn press(&self, button: String) {
+        if let Some(what) = button.strip_prefix("download-") {
+            self.download(what);
+        } else if button == "copy-json" {
+            let navigator = self.window.navigator();
+            // Browsers have a clipboard for pages over HTTPS alone.
+            if navigator.get("clipboard").is_some() {
+                let _ = navigator.clipboard().write_text(&self.text_of("json"));
+            } else {
+                self.download("json");
+            }
+        } else {
+            self.apply(Event::Press(button));
+            self.store();
+        }
+    }
+
+    /// The browser saves what an address carries as if it had been fetched.
+    fn download(&self, what: &str) {
+        let text = self.text_of(what);
+        let link = self.document.create_element("a").ok().and_then(|a| a.dyn_into().ok());
+        let link: Option<HtmlElement> = link;
+        let Some(link) = link else { return };
+        let suffix = if what.starts_with("svg") { "svg" } else { what };
+        let address = String::from(js_sys::encode_uri_component(&text));
+        let _ = link.set_attribute("href", &["data:text/plain,", &address].concat());
+        let _ = link.set_attribute("download", &["system-stats.", suffix].concat());
+        link.click();
+    }
+
+    fn text_of(&self, what: &str) -> String {
+        crate::components::text_of(&self.dashboard.borrow(), what)
+    }
+
+    fn store(&self) {
+        browser::store(&self.window, &self.dashboard.borrow().settings.text());
+    }
+
+    fn look_at_address(&self) {
+        let place = Place::parse(&self.window.location().hash().unwrap_or_default());
+        self.apply(Event::Place(place));
+        self.ask_for_past();
+    }
+
+    /// Fetches the longer time that is looked at.
+    fn ask_for_past(&self) {
+        let range = self.dashboard.borrow().place.range;
+        let Some((_, _, seconds)) = RANGES.get(range).filter(|_| range > 0) else { return };
+        self.asked_ms.set(self.clock.now());
+        let mut url = self.history_url.clone();
+        crate::words::push_whole(&mut url, i64::from(*seconds));
+        let (me, answer) = (self.me.clone(), self.window.fetch_with_str(&url));
+        spawn_local(async move {
+            let Ok(value) = value_of(JsFuture::from(answer).await).await else { return };
+            if let (Some(stream), Some(history)) = (me.upgrade(), reading::history(&value)) {
+                stream.apply(Event::Past(range, history));
+            }
+        });
     }
 
     fn on_error(&self) {
@@ -194,21 +298,27 @@ impl Stream {
 
     fn on_tick(&self) {
         let now = self.clock.now();
-        let (link, interval) = {
+        let (link, interval_ms) = {
             let dashboard = self.dashboard.borrow();
-            let latest = dashboard.instance.as_ref().map(|instance| &instance.latest);
-            (dashboard.link, latest.map_or(0.0, |sample| sample.interval_ms as f64))
+            (dashboard.link, dashboard.latest.as_ref().map_or(0.0, |latest| latest.interval_ms))
         };
-        let patience = DEAD_AFTER_MS.max(interval * 4.0);
+        let patience = DEAD_AFTER_MS.max(interval_ms * 4.0);
         let silence_ms = now - self.heard_ms.get();
         let is_open = self.source.borrow().is_some();
         if is_open && silence_ms > patience {
+            self.attempt.set(self.attempt.get().saturating_add(1));
             self.connect();
         }
+        self.ticks.set(self.ticks.get().wrapping_add(1));
         // A stream that opens and says nothing is a service that has not measured yet, or a proxy
         // that holds the stream back; the answer to an ordinary request tells which.
-        if is_open && silence_ms > f64::from(TICK_MS) && link != Link::Live {
+        let is_silent = is_open && silence_ms > f64::from(TICK_MS) && link != Link::Live;
+        let polls = self.attempt.get() >= POLL_AFTER && self.ticks.get().is_multiple_of(2);
+        if is_silent || polls {
             self.ask_why();
+        }
+        if now - self.asked_ms.get() > PAST_MS && !self.document.hidden() {
+            self.ask_for_past();
         }
         self.apply(Event::Tick);
     }
@@ -240,29 +350,73 @@ impl Stream {
     }
 
     fn apply(&self, event: Event) {
-        let quiet = {
-            let mut dashboard = self.dashboard.borrow_mut();
-            let is_tick = event == Event::Tick;
-            let before = dashboard.link;
-            dashboard.apply(event, self.clock.now());
-            // While samples come in, they are the clock; the seconds between them change nothing.
-            is_tick && before == Link::Live && dashboard.link == Link::Live
-        };
-        if !quiet {
+        let is_new = self.dashboard.borrow_mut().apply(event, self.clock.now());
+        if is_new {
             self.draw();
         }
     }
 
-    /// The title is seen in a tab that is not, so it is always true; the page is drawn while it is
-    /// seen.
+    /// The title and the icon are seen in a tab that is not, so they are always true; the page is
+    /// drawn while it is seen.
     fn draw(&self) {
         let dashboard = self.dashboard.borrow();
         let title = title(&dashboard);
         if self.document.title() != title {
             self.document.set_title(&title);
+            self.set_icon(dashboard.worst());
         }
+        drop(dashboard);
         if !self.document.hidden() {
-            (self.show)(dashboard.clone());
+            (self.show)();
+        }
+    }
+
+    fn set_icon(&self, level: Level) {
+        let (_, _, shape) = level_words(level);
+        let colour = match level {
+            Level::Normal => "%2318a58f",
+            Level::Warning => "%23e39a1b",
+            Level::Critical => "%23e5484d",
+        };
+        let icon = [
+            "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 12 12'><path fill='",
+            colour,
+            "' d='",
+            shape,
+            "'/></svg>",
+        ]
+        .concat();
+        if let Some(link) = self.element("link[rel=icon]") {
+            let _ = link.set_attribute("href", &icon);
+        }
+    }
+
+    fn element(&self, selector: &str) -> Option<Element> {
+        self.document.query_selector(selector).ok()?
+    }
+
+    /// What there is to see.
+    pub(crate) fn dashboard(&self) -> Ref<'_, Dashboard> {
+        self.dashboard.borrow()
+    }
+
+    /// Fills in what markup cannot say: the picture of the cores.
+    pub(crate) fn paint(&self) -> Option<()> {
+        let canvas: HtmlCanvasElement = self.element("canvas")?.dyn_into().ok()?;
+        let context: CanvasRenderingContext2d = canvas.get_context("2d").ok()??.dyn_into().ok()?;
+        let dashboard = self.dashboard.borrow();
+        let cores = dashboard.latest.as_ref()?.cores.len();
+        let rows = dashboard.rows().filter(|_| dashboard.frozen.is_some());
+        let rows = rows.unwrap_or(dashboard.live());
+        let pixels = heat::pixels(rows, dashboard.window(), cores);
+        let image = ImageData::new_with_u8_clamped_array(Clamped(&pixels), heat::COLUMNS).ok()?;
+        context.put_image_data(&image, 0.0, 0.0).ok()
+    }
+
+    /// Brings the panel that the address names into view.
+    pub(crate) fn scroll_to_panel(&self) {
+        if let Some(panel) = self.element("[data-focus]") {
+            panel.scroll_into_view();
         }
     }
 }
@@ -273,52 +427,37 @@ impl Drop for Stream {
         if let Some(ticker) = self.ticker.take() {
             self.window.clear_interval_with_handle(ticker);
         }
-        let wake = function(&self.on_event);
-        let _ = self.document.remove_event_listener_with_callback("visibilitychange", wake);
-        let _ = self.window.remove_event_listener_with_callback("online", wake);
+        for name in HANDS {
+            let _ =
+                self.document.remove_event_listener_with_callback(name, function(&self.on_event));
+        }
+        for name in WINDOW_EVENTS {
+            let _ = self.window.remove_event_listener_with_callback(name, function(&self.on_event));
+        }
     }
 }
 
 /// What the answer to an ordinary request means.
 async fn event_of(answer: Result<JsValue, JsValue>) -> Event {
-    let Ok(Ok(response)) = answer.map(JsCast::dyn_into::<Response>) else {
-        return Event::Lost;
-    };
-    if response.status() == 503 {
-        return Event::Starting;
-    }
-    let Ok(text) = response.text() else {
-        return Event::Lost;
-    };
-    match JsFuture::from(text).await {
-        Ok(text) => sample_of(&text).map_or(Event::Lost, Event::Sample),
+    match value_of(answer).await {
+        Ok(value) => reading::reading(&value).map_or(Event::Lost, Event::Sample),
+        Err(503) => Event::Starting,
         Err(_) => Event::Lost,
     }
 }
 
-/// The browser's own JSON parser is there already; a second one would have to be loaded.
-fn sample_of(text: &JsValue) -> Option<Sample> {
-    let value = js_sys::JSON::parse(&text.as_string()?).ok()?;
-    reading::sample(&value)
+/// What an answer says, or its status; 0 where there was none.
+async fn value_of(answer: Result<JsValue, JsValue>) -> Result<JsValue, u16> {
+    let Ok(Ok(response)) = answer.map(JsCast::dyn_into::<Response>) else { return Err(0) };
+    let status = response.status();
+    let text = response.text().map_err(|_| 0_u16)?;
+    let text = JsFuture::from(text).await.map_err(|_| 0_u16)?;
+    parsed(&text).filter(|_| response.ok()).ok_or(status)
 }
 
-impl Fields for JsValue {
-    fn object(&self, name: &str) -> Option<Self> {
-        Reflect::get(self, &name.into()).ok().filter(Self::is_object)
-    }
-
-    fn number(&self, name: &str) -> Option<f64> {
-        Reflect::get(self, &name.into()).ok()?.as_f64()
-    }
-
-    fn text(&self, name: &str) -> Option<String> {
-        Reflect::get(self, &name.into()).ok()?.as_string()
-    }
-
-    fn number_at(&self, name: &str, place: u32) -> Option<f64> {
-        let list = Reflect::get(self, &name.into()).ok()?;
-        Reflect::get_u32(&list, place).ok()?.as_f64()
-    }
+/// The browser's own JSON parser is there already; a second one would have to be loaded.
+fn parsed(text: &JsValue) -> Option<JsValue> {
+    js_sys::JSON::parse(&text.as_string()?).ok()
 }
 
 fn function<T: ?Sized>(closure: &Closure<T>) -> &js_sys::Function {

@@ -1,110 +1,227 @@
 //! Figures as text. Numbers are written through integers: the standard library's formatting of
 //! floats is some 20 kB of code, which every viewer would load.
 
-use crate::state::{Dashboard, Level, Link, percent};
-use wire::{Sample, ScopeKind};
+use wire::ScopeKind;
 
-/// A percentage as "12" and ".4", the two parts being set in different sizes.
-pub(crate) fn percent_parts(value: f64) -> (String, String) {
-    let tenths = scaled(percent(value), 10.0);
-    let rest = (tenths % 10).to_string();
-    ((tenths / 10).to_string(), ".".to_owned() + &rest)
+use crate::figures::Figure;
+use crate::panels::{Tile, Unit};
+use crate::reading::{Cell, Reading};
+use crate::state::{Dashboard, Level, Link};
+
+/// What stands for a figure that is not known.
+pub(crate) const UNKNOWN: &str = "\u{2013}";
+
+/// How the viewer reads numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Format {
+    /// What stands before the decimals.
+    pub(crate) point: char,
+    /// Units of 1,000 instead of 1,024.
+    pub(crate) decimal: bool,
 }
 
-/// A percentage in whole numbers, rounded: "12".
-pub(crate) fn percent_whole(value: f64) -> String {
-    scaled(percent(value), 1.0).to_string()
-}
-
-/// "2 cores, load 0.42 0.30 0.21", as far as it is known; of a container or task its limit.
-pub(crate) fn cpu_words(sample: &Sample) -> String {
-    let limit = match sample.scope.kind {
-        ScopeKind::Host => None,
-        ScopeKind::Container => sample.container.as_ref().and_then(|one| one.cpu_limit_cores),
-        ScopeKind::Task => sample.task.as_ref().and_then(|one| one.cpu_limit_cores),
-    };
-    let online = sample.processors.as_ref().map(|processors| u64::from(processors.online));
-    let mut text = match (limit, online) {
-        (Some(limit), _) => ["limited to ", &hundredths(limit), " cores"].concat(),
-        (None, Some(online)) => counted(online, "core", "cores"),
-        (None, None) => String::new(),
-    };
-    if let Some(load) = sample.load {
-        text.push_str(if text.is_empty() { "load" } else { ", load" });
-        for average in load {
-            text.push('\u{2002}');
-            text.push_str(&hundredths(average));
+impl Format {
+    /// A value as number and unit, to be set in different sizes: "3.1" and "GiB".
+    pub(crate) fn parts(self, value: f64, unit: Unit) -> (String, &'static str) {
+        if value.is_nan() {
+            return (UNKNOWN.to_owned(), "");
         }
+        match unit {
+            Unit::Percent | Unit::Bar => (self.number(value, 1), "%"),
+            Unit::Bytes | Unit::Rate => self.bytes(value, unit == Unit::Rate),
+            Unit::Number => (self.number(value, 2), ""),
+            Unit::Count | Unit::Text => (self.number(value, 0), ""),
+        }
+    }
+
+    /// A value with its unit: "3.1 GiB".
+    pub(crate) fn text(self, value: f64, unit: Unit) -> String {
+        let (number, unit) = self.parts(value, unit);
+        if unit.is_empty() { number } else { [&number, "\u{a0}", unit].concat() }
+    }
+
+    /// The text of a table's cell.
+    pub(crate) fn cell(self, cell: &Cell, unit: Unit) -> String {
+        match cell {
+            Cell::Text(text) => text.clone(),
+            Cell::Number(value) => self.text(*value, unit),
+        }
+    }
+
+    fn number(self, value: f64, digits: u32) -> String {
+        decimals(value, digits, self.point)
+    }
+
+    fn bytes(self, mut value: f64, rate: bool) -> (String, &'static str) {
+        const UNITS: [[&str; 6]; 4] = [
+            ["B", "KiB", "MiB", "GiB", "TiB", "PiB"],
+            ["B/s", "KiB/s", "MiB/s", "GiB/s", "TiB/s", "PiB/s"],
+            ["B", "kB", "MB", "GB", "TB", "PB"],
+            ["B/s", "kB/s", "MB/s", "GB/s", "TB/s", "PB/s"],
+        ];
+        let names = UNITS[usize::from(self.decimal) * 2 + usize::from(rate)];
+        let step = if self.decimal { 1_000.0 } else { 1_024.0 };
+        let mut place = 0;
+        // At 999.5 three digits would become four.
+        while value >= 999.5 && place + 1 < names.len() {
+            value /= step;
+            place += 1;
+        }
+        // Three digits say enough: 3.1, 24.0, 512.
+        (self.number(value, u32::from(place > 0 && value < 99.95)), names[place])
+    }
+}
+
+/// What the figures are of, as a sentence.
+pub(crate) fn scope_words(latest: &Reading, format: Format) -> String {
+    let (who, cores, memory) = match latest.scope {
+        ScopeKind::Host => ("The host", Figure::Cores, Figure::MemoryTotal),
+        ScopeKind::Container => {
+            ("This container", Figure::ContainerCpuLimit, Figure::ContainerMemoryLimit)
+        }
+        ScopeKind::Task => ("This ECS task", Figure::TaskCpuLimit, Figure::TaskMemoryLimit),
+    };
+    let (cores, memory) = (latest.figure(cores), latest.figure(memory));
+    let is_host = latest.scope == ScopeKind::Host;
+    let mut text = who.to_owned();
+    if !latest.hostname.is_empty() {
+        text.push_str(" on ");
+        text.push_str(&latest.hostname);
+    }
+    let mut link = if is_host { ", " } else { ", limited to " };
+    if !cores.is_nan() {
+        text.push_str(link);
+        text.push_str(&short(cores, format.point));
+        text.push_str(match (is_host, cores < 1.5) {
+            (false, _) => "\u{a0}CPU",
+            (true, true) => "\u{a0}core",
+            (true, false) => "\u{a0}cores",
+        });
+        link = if is_host { ", " } else { " and " };
+    }
+    if !memory.is_nan() {
+        text.push_str(link);
+        let (number, unit) = format.parts(memory, Unit::Bytes);
+        text.push_str(
+            number.strip_suffix("0").and_then(|n| n.strip_suffix(format.point)).unwrap_or(&number),
+        );
+        text.push('\u{a0}');
+        text.push_str(unit);
     }
     text
 }
 
-/// "3.1 of 24 GiB used", or nothing where it is not known.
-pub(crate) fn memory_words(sample: &Sample) -> String {
-    let Some((used, total)) = memory_in_scope(sample) else {
-        return String::new();
+/// What stands under a large figure; its parts are kept in one piece each.
+pub(crate) fn tile_words(dashboard: &Dashboard, tile: &Tile, format: Format) -> Vec<String> {
+    let Some(latest) = &dashboard.latest else { return Vec::new() };
+    let figure = |name: &str, figure: Figure, unit: Unit| {
+        let value = latest.figure(figure);
+        if value.is_nan() { None } else { Some([name, &format.text(value, unit)].concat()) }
     };
-    let (unit, shift) = binary_unit(total);
-    let amount = |bytes: u64| {
-        let value = bytes as f64 / (1_u64 << shift) as f64;
-        let tenths = scaled(value, 10.0);
-        // Three digits say enough: 3.1, 24, 512.
-        if tenths >= 1_000 || tenths.is_multiple_of(10) {
-            scaled(value, 1.0).to_string()
-        } else {
-            point(tenths, 1)
+    let two = match tile.id {
+        "cpu" => [
+            figure("system\u{a0}", Figure::CpuSystem, Unit::Percent),
+            figure("I/O\u{a0}wait\u{a0}", Figure::CpuIowait, Unit::Percent),
+        ],
+        "ram" => {
+            let (used, total) = memory_in_scope(latest);
+            let of = [format.text(used, Unit::Bytes), format.text(total, Unit::Bytes)].join(" of ");
+            [(!used.is_nan()).then_some(of), None]
         }
+        "load" => [
+            figure("5\u{a0}min\u{a0}", Figure::Load5, Unit::Number),
+            figure("15\u{a0}min\u{a0}", Figure::Load15, Unit::Number),
+        ],
+        "network" => [
+            figure("in\u{a0}", Figure::Receive, Unit::Rate),
+            figure("out\u{a0}", Figure::Transmit, Unit::Rate),
+        ],
+        "disk" => [
+            figure("read\u{a0}", Figure::Read, Unit::Rate),
+            figure("write\u{a0}", Figure::Write, Unit::Rate),
+        ],
+        _ => [
+            figure("memory\u{a0}", Figure::PressureMemory, Unit::Percent),
+            figure("disk\u{a0}", Figure::PressureIo, Unit::Percent),
+        ],
     };
-    [&amount(used), " of ", &amount(total), " ", unit, " used"].concat()
+    two.into_iter().flatten().collect()
 }
 
 /// What `ram` is the share of: used and total bytes.
-fn memory_in_scope(sample: &Sample) -> Option<(u64, u64)> {
-    let host = sample.memory;
-    let (used, limit) = match sample.scope.kind {
-        ScopeKind::Host => (host.map(|host| host.used_bytes), None),
-        ScopeKind::Container => {
-            let container = sample.container.as_ref()?;
-            (container.memory_used_bytes, container.memory_limit_bytes)
-        }
-        ScopeKind::Task => {
-            let task = sample.task.as_ref()?;
-            (task.memory_used_bytes, task.memory_limit_bytes)
+fn memory_in_scope(latest: &Reading) -> (f64, f64) {
+    let (used, limit) = match latest.scope {
+        ScopeKind::Host => (Figure::MemoryUsed, Figure::MemoryTotal),
+        ScopeKind::Container => (Figure::ContainerMemory, Figure::ContainerMemoryLimit),
+        ScopeKind::Task => (Figure::TaskMemory, Figure::TaskMemoryLimit),
+    };
+    (latest.figure(used), latest.figure(limit).min(latest.figure(Figure::MemoryTotal)))
+}
+
+/// What is known of the container, as names and texts, with the share of a limit where there is one.
+pub(crate) fn container_facts(
+    latest: &Reading,
+    format: Format,
+) -> Vec<(&'static str, String, f64)> {
+    let of = |figure, limit, unit, name: &str| {
+        let (value, limit) = (latest.figure(figure), latest.figure(limit));
+        let limit = if limit.is_nan() { "no limit".to_owned() } else { format.text(limit, unit) };
+        if value.is_nan() {
+            String::new()
+        } else {
+            [&format.text(value, unit), " of ", &limit, name].concat()
         }
     };
-    let total = [limit, host.map(|host| host.total_bytes)].into_iter().flatten().min()?;
-    Some((used?, total))
+    let one = |figure, unit| {
+        let value = latest.figure(figure);
+        if value.is_nan() { String::new() } else { format.text(value, unit) }
+    };
+    let facts = [
+        (
+            "CPU",
+            of(Figure::ContainerCpu, Figure::ContainerCpuLimit, Unit::Number, "\u{a0}cores"),
+            latest.figure(Figure::ContainerCpuShare),
+        ),
+        (
+            "Memory",
+            of(Figure::ContainerMemory, Figure::ContainerMemoryLimit, Unit::Bytes, ""),
+            latest.figure(Figure::ContainerMemoryShare),
+        ),
+        ("Throttled", one(Figure::Throttled, Unit::Percent), latest.figure(Figure::Throttled)),
+        ("Tasks", of(Figure::Pids, Figure::PidsLimit, Unit::Count, ""), f64::NAN),
+        ("Killed for memory", one(Figure::OomKills, Unit::Count), f64::NAN),
+    ];
+    facts.into_iter().filter(|(_, text, _)| !text.is_empty()).collect()
 }
 
 /// "up 3 h 12 min".
 pub(crate) fn uptime_words(seconds: f64) -> String {
     let minutes = scaled(seconds, 1.0) / 60;
-    let (days, hours, minutes) = (minutes / 1_440, minutes / 60 % 24, minutes % 60);
     let mut text = String::from("up ");
-    if days > 0 {
-        text.push_str(&counted(days, "day", "days"));
-        text.push(' ');
+    for (count, unit, is_shown) in [
+        (minutes / 1_440, " d ", minutes >= 1_440),
+        (minutes / 60 % 24, " h ", minutes >= 60),
+        (minutes % 60, " min", true),
+    ] {
+        if is_shown {
+            push_whole(&mut text, count.cast_signed());
+            text.push_str(unit);
+        }
     }
-    if days > 0 || hours > 0 {
-        text.push_str(&hours.to_string());
-        text.push_str(" h ");
-    }
-    text.push_str(&minutes.to_string());
-    text.push_str(" min");
     text
 }
 
-/// "last data 12 s ago".
+/// "12 s old".
 pub(crate) fn age_words(age_ms: f64) -> String {
-    let seconds = scaled(age_ms / 1_000.0, 1.0);
-    let age = if seconds < 120 {
-        seconds.to_string() + " s"
-    } else if seconds < 7_200 {
-        (seconds / 60).to_string() + " min"
-    } else {
-        (seconds / 3_600).to_string() + " h"
+    let seconds = scaled(age_ms / 1_000.0, 1.0).cast_signed();
+    let (count, unit) = match seconds {
+        0..120 => (seconds, " s old"),
+        120..7_200 => (seconds / 60, " min old"),
+        _ => (seconds / 3_600, " h old"),
     };
-    ["last data ", &age, " ago"].concat()
+    let mut text = String::new();
+    push_whole(&mut text, count);
+    text + unit
 }
 
 /// The name of a state, for attributes.
@@ -127,69 +244,92 @@ pub(crate) fn link_words(link: Link) -> &'static str {
     }
 }
 
-/// The name of a level, for attributes.
-pub(crate) fn level_name(level: Level) -> &'static str {
+/// The name of a level, for attributes and for people, and the shape that stands for it in a box of
+/// twelve: a disc, a triangle, a diamond.
+pub(crate) fn level_words(level: Level) -> (&'static str, &'static str, &'static str) {
     match level {
-        Level::Normal => "normal",
-        Level::Warning => "warning",
-        Level::Critical => "critical",
-    }
-}
-
-/// The name of a level, for people.
-pub(crate) fn level_words(level: Level) -> &'static str {
-    match level {
-        Level::Normal => "Normal",
-        Level::Warning => "Warning",
-        Level::Critical => "Critical",
+        Level::Normal => ("normal", "Normal", "M6 1.5a4.5 4.5 0 1 1 0 9a4.5 4.5 0 0 1 0-9z"),
+        Level::Warning => ("warning", "Warning", "M6 .8 11.6 11H.4z"),
+        Level::Critical => ("critical", "Critical", "M6 0 12 6 6 12 0 6z"),
     }
 }
 
 /// The title of the tab: the figures while they are true, else what is wrong.
 pub(crate) fn title(dashboard: &Dashboard) -> String {
-    match (&dashboard.instance, dashboard.link) {
-        (Some(instance), Link::Live) => {
-            let figure = |value: Option<f64>| match value {
-                Some(value) => [&percent_whole(value), "%"].concat(),
-                None => "\u{2013}".to_owned(),
-            };
-            let Sample { cpu, ram, .. } = instance.latest;
-            ["CPU ", &figure(cpu), " RAM ", &figure(ram)].concat()
-        }
-        (_, link) => [link_words(link), "\u{2026}"].concat(),
+    if dashboard.link != Link::Live || dashboard.latest.is_none() {
+        return [link_words(dashboard.link), "\u{2026}"].concat();
+    }
+    let mark = match dashboard.worst() {
+        Level::Normal => "",
+        Level::Warning => "\u{25b2} ",
+        Level::Critical => "\u{25c6} ",
+    };
+    let figure = |figure| {
+        let value = dashboard.figure(figure);
+        if value.is_nan() { UNKNOWN.to_owned() } else { decimals(value, 0, '.') + "%" }
+    };
+    [mark, "CPU ", &figure(Figure::Cpu), " RAM ", &figure(Figure::Ram)].concat()
+}
+
+/// A number as programs read it: at most three decimals, none that say nothing.
+pub(crate) fn plain(value: f64) -> String {
+    let text = decimals(value, 3, '.');
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The number that a text is, with at most three decimals; none where it is no such number.
+pub(crate) fn number_of(text: &str) -> Option<f64> {
+    let (whole, rest) = text.split_once(['.', ',']).unwrap_or((text, ""));
+    let digits = |text: &str| {
+        text.bytes().try_fold(0.0, |number, byte| {
+            byte.is_ascii_digit().then(|| number * 10.0 + f64::from(byte - b'0'))
+        })
+    };
+    // Thresholds are percentages or counts: what has more digits is a slip.
+    if whole.is_empty() || whole.len() > 6 || rest.len() > 3 {
+        return None;
+    }
+    let scale = [1.0, 10.0, 100.0, 1_000.0][rest.len()];
+    Some(digits(whole)? + digits(rest)? / scale)
+}
+
+/// Adds a whole number to a text.
+pub(crate) fn push_whole(text: &mut String, value: i64) {
+    if value < 0 {
+        text.push('-');
+    }
+    let mut rest = value.unsigned_abs();
+    let mut unit = 1;
+    while rest / unit >= 10 {
+        unit *= 10;
+    }
+    while unit > 0 {
+        text.push(char::from(b'0' + u8::try_from(rest / unit).unwrap_or_default()));
+        rest %= unit;
+        unit /= 10;
     }
 }
 
-/// "1 core", "2 cores".
-fn counted(count: u64, one: &str, many: &str) -> String {
-    let unit = if count == 1 { one } else { many };
-    [&count.to_string(), " ", unit].concat()
-}
-
-fn hundredths(value: f64) -> String {
-    point(scaled(value, 100.0), 2)
-}
-
-/// An integer with a decimal point before its last `digits` digits.
-fn point(value: u64, digits: u32) -> String {
+/// A number with so many decimals.
+pub(crate) fn decimals(value: f64, digits: u32, point: char) -> String {
     let unit = 10_u64.pow(digits);
-    let rest = (value % unit).to_string();
-    let mut text = (value / unit).to_string();
-    text.push('.');
-    for _ in rest.len()..digits as usize {
-        text.push('0');
+    let value = scaled(value, unit as f64).min(u64::MAX / 4);
+    let mut text = String::new();
+    push_whole(&mut text, (value / unit).cast_signed());
+    if digits > 0 {
+        text.push(point);
+        // The one in front keeps the zeros behind the point, and is taken away again.
+        let mut rest = String::new();
+        push_whole(&mut rest, (unit + value % unit).cast_signed());
+        text.push_str(rest.get(1..).unwrap_or_default());
     }
-    text.push_str(&rest);
     text
 }
 
-/// The unit in which an amount has one to four digits, and its power of two.
-fn binary_unit(bytes: u64) -> (&'static str, u32) {
-    match bytes {
-        0..0x4000_0000 => ("MiB", 20),
-        0x4000_0000..0x100_0000_0000 => ("GiB", 30),
-        _ => ("TiB", 40),
-    }
+/// A number with the decimals that it needs, at most two: "2", "0.5".
+fn short(value: f64, point: char) -> String {
+    let text = decimals(value, 2, point);
+    text.trim_end_matches('0').trim_end_matches(point).to_owned()
 }
 
 /// `value` times `scale`, rounded; what is negative or no number is 0.
@@ -205,86 +345,110 @@ fn scaled(value: f64, scale: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::panels::TILES;
+    use crate::reading::reading;
+    use crate::reading::tests::a_sample;
     use crate::state::Event;
-    use crate::state::tests::sample;
-    use wire::{Container, Memory, Processors};
+    use wire::{Container, Sample, Scope};
 
-    #[test]
-    fn a_percentage_has_one_decimal_and_stays_in_its_range() {
-        let parts = |value| {
-            let (whole, tenth) = percent_parts(value);
-            whole + &tenth
-        };
-        assert_eq!(parts(0.0), "0.0");
-        assert_eq!(parts(12.449), "12.4");
-        assert_eq!(parts(9.96), "10.0");
-        assert_eq!(parts(100.0), "100.0");
-        assert_eq!(parts(1e9), "100.0");
-        assert_eq!(parts(f64::NAN), "0.0");
+    const BINARY: Format = Format { point: '.', decimal: false };
+
+    fn read(sample: &Sample) -> Reading {
+        reading(&serde_json::to_value(sample).unwrap()).unwrap()
     }
 
     #[test]
-    fn cores_and_load_are_said_in_words() {
-        let mut sample = sample("a", 1);
-        assert_eq!(cpu_words(&sample), "2 cores, load\u{2002}0.42\u{2002}0.30\u{2002}0.21");
-        sample.processors = None;
-        assert!(cpu_words(&sample).starts_with("load\u{2002}0.42"));
-        sample.processors = Some(Processors { online: 1, ..Processors::default() });
-        sample.load = None;
-        assert_eq!(cpu_words(&sample), "1 core");
+    fn amounts_have_three_digits_in_the_unit_that_fits() {
+        let text = |value| BINARY.text(value, Unit::Bytes);
+        assert_eq!(text(0.0), "0\u{a0}B");
+        assert_eq!(text(999.0), "999\u{a0}B");
+        assert_eq!(text(1_000.0), "1.0\u{a0}KiB");
+        assert_eq!(text(100.0 * 1_048_576.0), "100\u{a0}MiB");
+        assert_eq!(text(25_769_803_776.0), "24.0\u{a0}GiB");
+        assert_eq!(text(f64::NAN), UNKNOWN);
+        let decimal = Format { point: ',', decimal: true };
+        assert_eq!(decimal.text(1_500.0, Unit::Rate), "1,5\u{a0}kB/s");
+        assert!(text(1e300).ends_with("PiB"), "the absurd stays harmless");
     }
 
     #[test]
-    fn memory_is_said_in_the_unit_that_fits() {
-        let words = |used_bytes, total_bytes| {
-            let memory = Some(Memory { total_bytes, used_bytes, ..Memory::default() });
-            memory_words(&Sample { memory, ..Sample::default() })
-        };
-        assert_eq!(words(3_328_599_654, 24 << 30), "3.1 of 24 GiB used");
-        assert_eq!(words(100 << 20, 512 << 20), "100 of 512 MiB used");
-        assert_eq!(words(1 << 40, 3 << 39), "1 of 1.5 TiB used");
-        assert_eq!(words(1 << 40, 0), "1048576 of 0 MiB used");
-        assert_eq!(memory_words(&Sample::default()), "");
+    fn numbers_are_rounded() {
+        assert_eq!(decimals(12.449, 1, '.'), "12.4");
+        assert_eq!(decimals(9.96, 1, '.'), "10.0");
+        assert_eq!(decimals(0.05, 2, '.'), "0.05");
+        assert_eq!(decimals(-3.0, 0, '.'), "0");
+        assert_eq!(plain(1_700_000_000_123.0), "1700000000123");
+        assert_eq!((plain(0.0), plain(95.5)), ("0".to_owned(), "95.5".to_owned()));
+        let mut text = String::new();
+        push_whole(&mut text, -1_020);
+        assert_eq!(text, "-1020");
     }
 
     #[test]
-    fn in_a_container_the_words_are_of_its_limits() {
-        let mut sample = sample("a", 1);
-        sample.scope.kind = ScopeKind::Container;
+    fn a_number_is_read_back_and_nothing_else() {
+        assert_eq!(number_of("95.5"), Some(95.5));
+        assert_eq!(number_of("0"), Some(0.0));
+        for text in ["", "-1", "1e3", "NaN", ".", "1.2.3", "99999999", "\u{664}"] {
+            assert_eq!(number_of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn it_is_said_what_the_figures_are_of() {
+        let mut sample = a_sample("a", 1);
+        assert_eq!(scope_words(&read(&sample), BINARY), "The host, 2\u{a0}cores, 24\u{a0}GiB");
+        sample.scope = Scope { kind: ScopeKind::Container, reason: String::new() };
         sample.container = Some(Container {
             cpu_limit_cores: Some(0.5),
             memory_limit_bytes: Some(512 << 20),
-            memory_used_bytes: Some(100 << 20),
             ..Container::default()
         });
-        assert!(cpu_words(&sample).starts_with("limited to 0.50 cores, load"));
-        assert_eq!(memory_words(&sample), "100 of 512 MiB used");
-        sample.scope.kind = ScopeKind::Task;
-        assert_eq!(memory_words(&sample), "");
+        assert_eq!(
+            scope_words(&read(&sample), BINARY),
+            "This container, limited to 0.5\u{a0}CPU and 512\u{a0}MiB"
+        );
+        sample.container = None;
+        assert_eq!(scope_words(&read(&sample), BINARY), "This container");
+        sample.scope.kind = ScopeKind::Host;
+        sample.processors = None;
+        assert_eq!(scope_words(&read(&sample), BINARY), "The host, 24\u{a0}GiB");
     }
 
     #[test]
-    fn uptime_is_said_in_days_hours_and_minutes() {
+    fn a_container_is_told_against_its_limits() {
+        let mut sample = a_sample("a", 1);
+        sample.container = Some(Container {
+            cpu_limit_cores: Some(0.5),
+            cpu_used_cores: Some(0.25),
+            pids: Some(3),
+            ..Container::default()
+        });
+        let facts = container_facts(&read(&sample), BINARY);
+        assert_eq!(facts.len(), 2);
+        assert_eq!(facts[0].1, "0.25 of 0.50\u{a0}cores");
+        assert!((facts[0].2 - 50.0).abs() < 1e-9);
+        assert_eq!(facts[1].1, "3 of no limit");
+    }
+
+    #[test]
+    fn uptime_and_age_are_said_in_their_units() {
         assert_eq!(uptime_words(59.0), "up 0 min");
         assert_eq!(uptime_words(11_520.0), "up 3 h 12 min");
-        assert_eq!(uptime_words(90_060.0), "up 1 day 1 h 1 min");
-        assert_eq!(uptime_words(-1.0), "up 0 min");
-    }
-
-    #[test]
-    fn age_grows_in_seconds_then_minutes_then_hours() {
-        assert_eq!(age_words(12_300.0), "last data 12 s ago");
-        assert_eq!(age_words(119_000.0), "last data 119 s ago");
-        assert_eq!(age_words(150_000.0), "last data 2 min ago");
-        assert_eq!(age_words(8_000_000.0), "last data 2 h ago");
+        assert_eq!(uptime_words(90_060.0), "up 1 d 1 h 1 min");
+        assert_eq!(age_words(12_300.0), "12 s old");
+        assert_eq!(age_words(150_000.0), "2 min old");
+        assert_eq!(age_words(8_000_000.0), "2 h old");
     }
 
     #[test]
     fn the_title_shows_figures_only_while_they_are_true() {
         let mut dashboard = Dashboard::default();
         assert_eq!(title(&dashboard), "Connecting\u{2026}");
-        dashboard.apply(Event::Sample(sample("a", 1)), 0.0);
+        dashboard.apply(Event::Sample(read(&a_sample("a", 1))), 0.0);
         assert_eq!(title(&dashboard), "CPU 13% RAM 34%");
+        assert_eq!(tile_words(&dashboard, &TILES[1], BINARY), ["8.0\u{a0}GiB of 24.0\u{a0}GiB"]);
+        dashboard.apply(Event::Threshold(1, "10".to_owned()), 0.0);
+        assert_eq!(title(&dashboard), "\u{25c6} CPU 13% RAM 34%");
         dashboard.apply(Event::Lost, 0.0);
         assert_eq!(title(&dashboard), "Reconnecting\u{2026}");
     }

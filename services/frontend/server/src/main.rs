@@ -4,6 +4,7 @@ mod backend;
 mod config;
 #[cfg(feature = "dev")]
 mod dev;
+mod fields;
 mod negotiation;
 #[allow(dead_code, reason = "the build script and `dev` use the rest")]
 mod page;

@@ -36,12 +36,26 @@ pub(crate) fn is_hashed(name: &str) -> bool {
 
 /// The texts of the scripts that stand in the page itself; the page's policy names their hashes.
 pub(crate) fn inline_scripts(html: &str) -> Vec<&str> {
-    html.split("<script")
+    texts_of(html, "<script", "</script>", |attributes| !attributes.contains("src="))
+}
+
+/// The texts of the style sheets that stand in the page itself, for the same reason.
+pub(crate) fn inline_styles(html: &str) -> Vec<&str> {
+    texts_of(html, "<style", "</style>", |_| true)
+}
+
+fn texts_of<'a>(
+    html: &'a str,
+    begin: &str,
+    end: &str,
+    is_meant: impl Fn(&str) -> bool,
+) -> Vec<&'a str> {
+    html.split(begin)
         .skip(1)
         .filter_map(|rest| {
             let (attributes, rest) = rest.split_once('>')?;
-            let (text, _) = rest.split_once("</script>")?;
-            (!attributes.contains("src=")).then_some(text)
+            let (text, _) = rest.split_once(end)?;
+            is_meant(attributes).then_some(text)
         })
         .collect()
 }
@@ -84,6 +98,15 @@ await init('/app-e1f8c5e2b02bce24_bg.wasm');
         let scripts = inline_scripts(HTML);
         assert_eq!(scripts.len(), 1);
         assert!(scripts[0].starts_with("\nimport") && scripts[0].ends_with(";\n"));
+    }
+
+    #[test]
+    fn style_sheets_in_the_page_itself_are_found() {
+        assert_eq!(
+            inline_styles("<style media=print>a{}</style><p><style>b{}</style>"),
+            ["a{}", "b{}"]
+        );
+        assert!(inline_styles(HTML).is_empty());
     }
 
     #[test]

@@ -1,42 +1,19 @@
 //! Request to response, over values: no socket, no clock, no file.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::{Method, Response, StatusCode};
 
+use crate::fields::{self, HTML, set};
 use crate::negotiation::{Encoding, choose, has_already};
 use crate::site::{Asset, Site};
 
 const NOT_FOUND: &str = include_str!("not_found.html");
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const HTML: &str = "text/html; charset=utf-8";
-
-/// For a name that changes with the content: kept for a year, the longest that makes sense
-/// (RFC 9111, section 5.2.2), and not even asked about on reload (RFC 8246).
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
-
-/// For a name that stays: kept, but asked about each time.
-const ASK_FIRST: &str = "no-cache";
-
-/// On every answer.
-const COMMON: [(HeaderName, &str); 2] =
-    [(header::X_CONTENT_TYPE_OPTIONS, "nosniff"), (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin")];
-
-/// On every document, beside its policy.
-const DOCUMENT: [(HeaderName, &str); 3] = [
-    (header::REFERRER_POLICY, "no-referrer"),
-    (CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
-    (PERMISSIONS_POLICY, "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
-];
-
-const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
-    HeaderName::from_static("cross-origin-resource-policy");
-const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
-    HeaderName::from_static("cross-origin-opener-policy");
-const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
-
 /// The answer to a request for `path`.
 ///
 /// - `/` and the page's files, in the encoding the client likes best, 304 when it has them.
@@ -49,23 +26,22 @@ pub(crate) fn answer(
     headers: &HeaderMap,
     site: &Site,
 ) -> Response<Full<Bytes>> {
-    let mut response = if method != Method::GET && method != Method::HEAD {
-        not_allowed()
+    let response = if method != Method::GET && method != Method::HEAD {
+        not_allowed(site)
     } else if let Some(asset) = site.find(path) {
-        file(asset, headers)
+        file(asset, headers, site)
     } else if matches!(path, "/healthz" | "/readyz") {
-        short(StatusCode::OK, TEXT, "ok\n")
+        short(StatusCode::OK, TEXT, "ok\n", site)
     } else {
-        short(StatusCode::NOT_FOUND, HTML, NOT_FOUND)
+        short(StatusCode::NOT_FOUND, HTML, NOT_FOUND, site)
     };
-    protect(response.headers_mut(), site);
     if method == Method::HEAD {
         return without_body(response);
     }
     response
 }
 
-fn file(asset: &Asset, headers: &HeaderMap) -> Response<Full<Bytes>> {
+fn file(asset: &Asset, headers: &HeaderMap, site: &Site) -> Response<Full<Bytes>> {
     let accept = all_of(headers, &header::ACCEPT_ENCODING);
     let mut offered = [Encoding::Identity; 3];
     let count = asset.forms.len().min(offered.len());
@@ -74,35 +50,28 @@ fn file(asset: &Asset, headers: &HeaderMap) -> Response<Full<Bytes>> {
     }
     let chosen = choose(accept.as_deref(), &offered[..count]);
     let Some(form) = asset.forms.iter().find(|form| Some(form.encoding) == chosen) else {
-        let mut response =
-            short(StatusCode::NOT_ACCEPTABLE, TEXT, "there is br, gzip and identity\n");
+        let words = "there is br, gzip and identity\n";
+        let mut response = short(StatusCode::NOT_ACCEPTABLE, TEXT, words, site);
         set(response.headers_mut(), header::VARY, "accept-encoding");
         return response;
     };
     let known = all_of(headers, &header::IF_NONE_MATCH);
     let etag = form.etag.to_str().unwrap_or_default();
-    let is_known = known.is_some_and(|known| has_already(&known, etag));
-    let mut response =
-        Response::new(Full::new(if is_known { Bytes::new() } else { form.bytes.clone() }));
-    let fields = response.headers_mut();
-    fields.insert(header::ETAG, form.etag.clone());
-    set(fields, header::VARY, "accept-encoding");
-    let keep = if asset.is_hashed { FOR_EVER } else { ASK_FIRST };
-    set(fields, header::CACHE_CONTROL, keep);
-    if is_known {
+    let mut response = Response::new(Full::default());
+    // A copy of a few words; to build the fields anew would be a good part of the whole request.
+    if known.is_some_and(|known| has_already(&known, etag)) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        return response;
-    }
-    set(fields, header::CONTENT_TYPE, asset.content_type);
-    if form.encoding != Encoding::Identity {
-        set(fields, header::CONTENT_ENCODING, form.encoding.name());
+        *response.headers_mut() = form.known_fields.clone();
+    } else {
+        *response.headers_mut() = form.fields.clone();
+        *response.body_mut() = Full::new(form.bytes.clone());
     }
     response
 }
 
-fn not_allowed() -> Response<Full<Bytes>> {
-    let mut response =
-        short(StatusCode::METHOD_NOT_ALLOWED, TEXT, "this server can only be read from\n");
+fn not_allowed(site: &Site) -> Response<Full<Bytes>> {
+    let words = "this server can only be read from\n";
+    let mut response = short(StatusCode::METHOD_NOT_ALLOWED, TEXT, words, site);
     set(response.headers_mut(), header::ALLOW, "GET, HEAD");
     response
 }
@@ -112,27 +81,12 @@ fn short(
     status: StatusCode,
     content_type: &'static str,
     text: &'static str,
+    site: &Site,
 ) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
     *response.status_mut() = status;
-    set(response.headers_mut(), header::CONTENT_TYPE, content_type);
-    set(response.headers_mut(), header::CACHE_CONTROL, "no-store");
+    *response.headers_mut() = fields::of_text(content_type, site.policy());
     response
-}
-
-/// Adds what keeps a browser from doing more with the answer than the page needs.
-fn protect(fields: &mut HeaderMap, site: &Site) {
-    for (name, value) in COMMON {
-        set(fields, name, value);
-    }
-    let is_document =
-        fields.get(header::CONTENT_TYPE).is_some_and(|content_type| content_type == HTML);
-    if is_document {
-        fields.insert(header::CONTENT_SECURITY_POLICY, site.policy().clone());
-        for (name, value) in DOCUMENT {
-            set(fields, name, value);
-        }
-    }
 }
 
 fn without_body(response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
@@ -144,14 +98,10 @@ fn without_body(response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     Response::from_parts(head, Full::default())
 }
 
-fn set(fields: &mut HeaderMap, name: HeaderName, value: &'static str) {
-    fields.insert(name, HeaderValue::from_static(value));
-}
-
 /// The value of a field that may be sent in several lines (RFC 9110, section 5.3).
-fn all_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+fn all_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
     let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    let first = values.next()?.to_owned();
+    let first = Cow::Borrowed(values.next()?);
     Some(values.fold(first, |all, value| all + "," + value))
 }
 
@@ -159,16 +109,20 @@ fn all_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 mod tests {
     use super::*;
     use crate::backend::Backend;
-    use crate::site::Form;
+    use crate::fields::{COMMON, DOCUMENT, FOR_EVER};
+    use crate::site::{Form, Inline};
     use http_body_util::BodyExt;
+    use hyper::header::HeaderValue;
 
     const SCRIPT: &str = "/app-0123456789abcdef.js";
 
     fn site() -> Site {
-        let form = |encoding, bytes: &'static str, etag| Form {
-            encoding,
-            bytes: Bytes::from_static(bytes.as_bytes()),
-            etag: HeaderValue::from_static(etag),
+        let form = |encoding, bytes: &'static str, etag| {
+            Form::new(
+                encoding,
+                Bytes::from_static(bytes.as_bytes()),
+                HeaderValue::from_static(etag),
+            )
         };
         let mut script = Asset::plain("app-0123456789abcdef.js", Bytes::new(), "");
         script.forms = vec![
@@ -177,7 +131,8 @@ mod tests {
             form(Encoding::Identity, "plain", "\"i\""),
         ];
         let index = Asset::plain("index.html", "<html>".into(), "\"x\"");
-        Site::new(index, vec![script], "'sha256-x'", &Backend::default())
+        let inline = Inline { scripts: "'sha256-x'", styles: "'sha256-y'" };
+        Site::new(index, vec![script], &inline, &Backend::default())
     }
 
     fn ask(method: &Method, path: &str, fields: &[(HeaderName, &str)]) -> Response<Full<Bytes>> {
@@ -264,6 +219,16 @@ mod tests {
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
     }
 
+    #[tokio::test]
+    async fn a_part_of_a_file_is_not_to_be_had() {
+        for range in ["bytes=0-1", "bytes=99-", "nonsense"] {
+            let response = get(SCRIPT, &[(header::RANGE, range), (header::IF_RANGE, "\"i\"")]);
+            assert_eq!(response.status(), StatusCode::OK, "{range}");
+            assert_eq!(response.headers().get(header::ACCEPT_RANGES), None);
+            assert_eq!(body_of(response).await, "plain");
+        }
+    }
+
     #[test]
     fn whoever_writes_is_told_what_is_allowed() {
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
@@ -300,6 +265,7 @@ mod tests {
             let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
             assert!(policy.starts_with("default-src 'none'; "), "{policy}");
             assert!(policy.contains("'wasm-unsafe-eval' 'sha256-x';"), "{policy}");
+            assert!(policy.contains("style-src 'self' 'sha256-y';"), "{policy}");
             for (name, value) in DOCUMENT {
                 assert_eq!(response.headers()[name], value);
             }

@@ -3,11 +3,12 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderMap, HeaderValue};
 
 use crate::backend::Backend;
+use crate::fields;
 use crate::negotiation::Encoding;
-use crate::page::{self, BACKEND_META, STATS_LINK};
+use crate::page::{BACKEND_META, STATS_LINK};
 
 /// Everything there is to answer with.
 pub(crate) struct Site {
@@ -20,10 +21,6 @@ pub(crate) struct Site {
 pub(crate) struct Asset {
     /// The path that asks for it.
     pub(crate) path: String,
-    /// Its media type.
-    pub(crate) content_type: &'static str,
-    /// Whether its name changes with its content.
-    pub(crate) is_hashed: bool,
     /// The same content, packed in different ways, the server's favourite first; identity is
     /// always among them.
     pub(crate) forms: Vec<Form>,
@@ -38,6 +35,18 @@ pub(crate) struct Form {
     pub(crate) bytes: Bytes,
     /// The tag of exactly these bytes, in its quotes.
     pub(crate) etag: HeaderValue,
+    /// The header fields that go with them.
+    pub(crate) fields: HeaderMap,
+    /// Those that go to a client that has them already.
+    pub(crate) known_fields: HeaderMap,
+}
+
+/// The hashes of what stands in the page itself, as its policy names them.
+pub(crate) struct Inline<'a> {
+    /// Of scripts.
+    pub(crate) scripts: &'a str,
+    /// Of style sheets.
+    pub(crate) styles: &'a str,
 }
 
 /// What the build script wrote down.
@@ -59,19 +68,23 @@ impl Site {
     /// The files that are carried in the binary, for a page that asks `backend`.
     pub(crate) fn embedded(backend: &Backend) -> Self {
         let assets = embedded::ASSETS.iter().map(Asset::embedded).collect();
-        Self::new(Asset::embedded(&embedded::INDEX), assets, embedded::SCRIPT_HASHES, backend)
+        let inline = Inline { scripts: embedded::SCRIPT_HASHES, styles: embedded::STYLE_HASHES };
+        Self::new(Asset::embedded(&embedded::INDEX), assets, &inline, backend)
     }
 
-    /// A page with its files, for `backend`. `script_hashes` are those of the page's inline
-    /// scripts, as its policy names them.
+    /// A page with its files, for `backend`.
     pub(crate) fn new(
         index: Asset,
-        assets: Vec<Asset>,
-        script_hashes: &str,
+        mut assets: Vec<Asset>,
+        inline: &Inline,
         backend: &Backend,
     ) -> Self {
-        let index = if backend.is_same_origin() { index } else { index.for_backend(backend) };
-        Self { index, assets, policy: policy(script_hashes, backend) }
+        let mut index = if backend.is_same_origin() { index } else { index.for_backend(backend) };
+        let policy = policy(inline, backend);
+        for asset in assets.iter_mut().chain([&mut index]) {
+            asset.prepare_fields(&policy);
+        }
+        Self { index, assets, policy }
     }
 
     /// The file that `path` asks for.
@@ -90,10 +103,8 @@ impl Site {
 
 impl Asset {
     fn embedded(file: &embedded::Embedded) -> Self {
-        let forms = file.forms.iter().map(|&(encoding, bytes, etag)| Form {
-            encoding,
-            bytes: Bytes::from_static(bytes),
-            etag: HeaderValue::from_static(etag),
+        let forms = file.forms.iter().map(|&(encoding, bytes, etag)| {
+            Form::new(encoding, Bytes::from_static(bytes), HeaderValue::from_static(etag))
         });
         Self::new(file.name, forms.collect())
     }
@@ -101,15 +112,18 @@ impl Asset {
     /// A file in one form, as it is.
     pub(crate) fn plain(name: &str, bytes: Bytes, etag: &str) -> Self {
         let etag = HeaderValue::from_str(etag).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
-        Self::new(name, vec![Form { encoding: Encoding::Identity, bytes, etag }])
+        Self::new(name, vec![Form::new(Encoding::Identity, bytes, etag)])
     }
 
     fn new(name: &str, forms: Vec<Form>) -> Self {
-        Self {
-            path: format!("/{name}"),
-            content_type: page::content_type(name),
-            is_hashed: page::is_hashed(name),
-            forms,
+        Self { path: format!("/{name}"), forms }
+    }
+
+    fn prepare_fields(&mut self, policy: &HeaderValue) {
+        let name = self.path.trim_start_matches('/');
+        for form in &mut self.forms {
+            form.fields = fields::of_file(name, form.encoding, &form.etag, policy);
+            form.known_fields = fields::of_known_file(name, &form.etag);
         }
     }
 
@@ -130,6 +144,14 @@ impl Asset {
     }
 }
 
+impl Form {
+    /// A form whose fields are not known yet: they depend on the whole page.
+    pub(crate) fn new(encoding: Encoding, bytes: Bytes, etag: HeaderValue) -> Self {
+        let (fields, known_fields) = Default::default();
+        Self { encoding, bytes, etag, fields, known_fields }
+    }
+}
+
 /// The same for the same bytes in every run of this binary; nobody gains by finding another text
 /// with the same number.
 pub(crate) fn hash_of(value: impl Hash) -> u64 {
@@ -138,13 +160,17 @@ pub(crate) fn hash_of(value: impl Hash) -> u64 {
     hasher.finish()
 }
 
-fn policy(script_hashes: &str, backend: &Backend) -> HeaderValue {
+fn policy(inline: &Inline, backend: &Backend) -> HeaderValue {
+    // The page's own origin is where its program is fetched from.
     let connect = ["'self' ", backend.origin()].concat();
+    let scripts = ["'self' 'wasm-unsafe-eval' ", inline.scripts].concat();
+    let styles = ["'self' ", inline.styles].concat();
     let text = format!(
-        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' {script_hashes}; \
-         connect-src {}; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'",
-        connect.trim_end()
+        "default-src 'none'; script-src {}; connect-src {}; style-src {}; img-src 'self' data:; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        scripts.trim_end(),
+        connect.trim_end(),
+        styles.trim_end()
     );
     // Hashes and origins are plain ASCII; were one not, nothing would be allowed.
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
@@ -162,7 +188,7 @@ mod tests {
     fn site(backend: &Backend) -> Site {
         let html = format!("<head>{BACKEND_META}</head><a {STATS_LINK}>figures</a>");
         let index = Asset::plain("index.html", html.into(), "\"built\"");
-        Site::new(index, Vec::new(), "'sha256-x'", backend)
+        Site::new(index, Vec::new(), &Inline { scripts: "'sha256-x'", styles: "" }, backend)
     }
 
     fn index_of(site: &Site) -> (&Form, &str) {

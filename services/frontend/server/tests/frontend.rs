@@ -180,6 +180,29 @@ fn the_health_check_is_0_while_the_server_runs_and_1_when_not() {
     assert_eq!(check(), Some(1));
 }
 
+#[cfg(not(feature = "dev"))]
+#[test]
+fn what_reloads_the_page_in_development_is_not_in_the_program() {
+    let program = std::fs::read(FRONTEND).unwrap();
+    let has = |text: &str| program.windows(text.len()).any(|place| place == text.as_bytes());
+    assert!(has("There is no such page"), "else nothing would be found");
+    for text in ["/dev/reload", "FRONTEND_PAGE_FOLDER", "The page is being built"] {
+        assert!(!has(text), "{text}");
+    }
+}
+
+#[test]
+fn a_part_of_a_file_is_not_offered_and_not_given() {
+    let server = start(&[]);
+    for path in paths(&server) {
+        let whole = server.get(&path);
+        let asked = server.ask("GET", &path, &[("range", "bytes=0-9")]);
+        assert_eq!(asked.status, 200, "{path}");
+        assert_eq!(asked.field("accept-ranges"), None, "{path}");
+        assert_eq!(asked.body, whole.body, "{path}");
+    }
+}
+
 #[cfg(feature = "dev")]
 mod dev {
     use super::*;

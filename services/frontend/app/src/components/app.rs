@@ -1,89 +1,135 @@
 //! The page as a whole. Its markup before the first sample is also written in `index.html`, where
 //! it is seen while the program is on its way: whoever changes one changes the other.
 
-use yew::{Html, Properties, component, html};
+use std::rc::Rc;
 
-use super::figure::Figure;
-use super::status::Status;
-use crate::chart::{Paths, paths};
-use crate::state::{Instance, Link, Point, percent};
-use crate::stream::use_stream;
-use crate::words::{cpu_words, link_name, memory_words, uptime_words};
+use yew::{Component, Context, Html, Properties};
 
-/// Where the figures come from.
+use super::controls::controls;
+use super::markup::{all, tag, text, words};
+use super::panel::panel;
+use super::tile::tile;
+use crate::browser::decimal_point;
+use crate::figures::Figure;
+use crate::panels::{PANELS, TILES};
+use crate::state::{Dashboard, Link};
+use crate::stream::Stream;
+use crate::words::{Format, age_words, link_name, link_words, plain, scope_words, uptime_words};
+
+/// Where the figures come from, and how they are shown.
 #[derive(Clone, PartialEq, Properties)]
 pub(crate) struct AppProps {
     /// The address of the service, empty for the page's own.
     pub(crate) backend: String,
+    /// Only the large figures, for a wall.
+    pub(crate) kiosk: bool,
 }
 
 /// The page as a whole.
-#[component]
-pub(crate) fn App(props: &AppProps) -> Html {
-    let dashboard = use_stream(&props.backend);
-    let instance = dashboard.instance.as_ref();
-    let latest = instance.map(|instance| &instance.latest);
-    let age = dashboard.age_ms().unwrap_or_default();
-    let trend = |value: fn(&Point) -> Option<f64>| match instance {
-        Some(instance) => trend_of(instance, age, value),
-        None => Paths::default(),
-    };
-    html! {
-        <div
-            class="page"
-            data-state={link_name(dashboard.link)}
-            data-sequence={latest.map(|sample| sample.sequence.to_string())}
-        >
-            <header class="top">
-                <h1>{ "System stats" }</h1>
-                <Status
-                    link={dashboard.link}
-                    age_ms={dashboard.age_ms().filter(|_| dashboard.link != Link::Live)}
-                />
-            </header>
-            <main>
-                <Figure
-                    id="cpu"
-                    name="CPU"
-                    percent={latest.and_then(|sample| sample.cpu).map(percent)}
-                    words={latest.map(cpu_words)}
-                    trend={trend(|point| point.cpu)}
-                />
-                <Figure
-                    id="ram"
-                    name="Memory"
-                    percent={latest.and_then(|sample| sample.ram).map(percent)}
-                    words={latest.map(memory_words)}
-                    trend={trend(|point| point.ram)}
-                />
-            </main>
-            <footer>
-                <p>
-                    if let Some(sample) = latest {
-                        { "Instance " }
-                        <code data-testid="instance">{ sample.instance.clone() }</code>
-                        if let Some(seconds) = sample.uptime_seconds {
-                            <span class="uptime">{ uptime_words(seconds) }</span>
-                        }
-                    } else {
-                        <span class="blank">{ "Instance 0000000000000000" }</span>
-                    }
-                </p>
-                <a href={[&props.backend, "/stats"].concat()}>{ "Raw figures" }</a>
-            </footer>
-        </div>
+pub(crate) struct App {
+    stream: Option<Rc<Stream>>,
+    point: char,
+}
+
+impl Component for App {
+    type Message = ();
+    type Properties = AppProps;
+
+    fn create(context: &Context<Self>) -> Self {
+        let link = context.link().clone();
+        let stream = web_sys::window().and_then(|window| {
+            Stream::start(window, &context.props().backend, move || link.send_message(()))
+        });
+        Self { stream, point: decimal_point() }
+    }
+
+    fn view(&self, context: &Context<Self>) -> Html {
+        match &self.stream {
+            Some(stream) => page(&stream.dashboard(), context.props(), self.point),
+            None => Html::default(),
+        }
+    }
+
+    fn rendered(&mut self, _: &Context<Self>, is_first: bool) {
+        if let Some(stream) = &self.stream {
+            stream.paint();
+            if is_first {
+                stream.scroll_to_panel();
+            }
+        }
     }
 }
 
-/// The window ends now, by the clock of the machine that is looked at. While samples come in, now
-/// is the newest of them, so that the line does not tremble by the time they spend on their way.
-fn trend_of(instance: &Instance, age_ms: f64, value: fn(&Point) -> Option<f64>) -> Paths {
-    let late = age_ms - instance.latest.interval_ms as f64 * 2.0;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a negative lateness is none, and the cast saturates"
-    )]
-    let late = if late > 0.0 { age_ms as u64 } else { 0 };
-    paths(instance.history(), value, instance.latest.time_unix_ms.saturating_add(late))
+fn page(dashboard: &Dashboard, props: &AppProps, point: char) -> Html {
+    let format = Format { point, decimal: dashboard.settings.decimal };
+    let latest = dashboard.latest.as_ref();
+    let scope = match latest {
+        Some(latest) => text(scope_words(latest, format)),
+        None => tag!(span "class" = "blank"; words("The host, 2 cores, 24 GiB")),
+    };
+    let instance = match latest {
+        Some(latest) => {
+            let uptime = latest.figure(Figure::Uptime);
+            let uptime = if uptime.is_nan() { String::new() } else { uptime_words(uptime) };
+            all(vec![
+                words("Instance "),
+                tag!(code "data-testid" = "instance"; text(latest.instance.clone())),
+                tag!(span "class" = "uptime"; text(uptime)),
+            ])
+        }
+        None => tag!(span "class" = "blank"; words("Instance 0000000000000000")),
+    };
+    tag!(div
+        "class" = "page",
+        "data-state" = link_name(dashboard.link),
+        "data-sequence" = latest.map(|latest| plain(latest.sequence)),
+        "data-theme" = dashboard.settings.theme_name(),
+        "data-kiosk" = props.kiosk.then_some("");
+        tag!(header "class" = "top";
+            tag!(h1; words("System stats")),
+            tag!(p
+                "class" = "scope",
+                "data-testid" = "scope",
+                "title" = latest.map(|latest| latest.reason.clone());
+                scope
+            ),
+            status(dashboard),
+        ),
+        tag!(main;
+            tag!(section "class" = "tiles", "aria-label" = "Now";
+                all((0..TILES.len()).map(|place| tile(dashboard, place, format)).collect())
+            ),
+            controls(dashboard),
+            tag!(div "class" = "panels";
+                all((0..PANELS.len()).map(|place| panel(dashboard, place, format)).collect())
+            ),
+        ),
+        tag!(footer;
+            tag!(p; instance),
+            tag!(a "href" = [&props.backend, "/stats"].concat(); words("Raw figures")),
+        ),
+    )
+}
+
+/// How the stream is doing. The state is a live region and changes rarely; the age changes every
+/// second and is not in it.
+fn status(dashboard: &Dashboard) -> Html {
+    let age = dashboard.age_ms().filter(|_| dashboard.link != Link::Live);
+    let changed = if dashboard.is_changed() {
+        ", now from another instance: charts started anew"
+    } else {
+        ""
+    };
+    tag!(div "class" = "status";
+        tag!(svg "class" = "lamp", "viewBox" = "0 0 12 12", "aria-hidden" = "true";
+            tag!(circle "cx" = "6", "cy" = "6", "r" = "4")
+        ),
+        tag!(p "role" = "status", "data-testid" = "status";
+            words(link_words(dashboard.link)),
+            words(changed),
+        ),
+        age.map_or_else(Html::default, |age| {
+            tag!(p "class" = "age", "data-testid" = "age"; text(age_words(age)))
+        }),
+    )
 }

@@ -1,10 +1,12 @@
-//! What is on the screen: properties in, markup out.
+//! What is on the screen: what is known in, markup out. Only the page as a whole is a component of
+//! its own; the parts are functions, because each component is some kilobytes of its own code.
 
 mod app;
-mod figure;
-mod level;
-mod meter;
-mod sparkline;
-mod status;
+mod controls;
+mod markup;
+mod panel;
+mod table;
+mod tile;
 
 pub(crate) use app::{App, AppProps};
+pub(crate) use controls::text_of;

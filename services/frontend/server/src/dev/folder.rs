@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::backend::Backend;
 use crate::dev::reload::{SCRIPT, SCRIPT_PATH};
 use crate::page;
-use crate::site::{Asset, Site, hash_of};
+use crate::site::{Asset, Inline, Site, hash_of};
 
 /// What stands in for the page until it has been built.
 const BUILDING: &str = include_str!("building.html");
@@ -36,11 +36,12 @@ impl Folder {
         let page = self.index();
         let build = page.as_ref().map(hash_of).unwrap_or_default();
         let html = with_reload(page.as_deref().unwrap_or(BUILDING), build);
-        let hashes: Vec<_> = page::inline_scripts(&html).into_iter().map(script_hash).collect();
-        let hashes = hashes.join(" ");
+        let scripts = hashes(page::inline_scripts(&html));
+        let styles = hashes(page::inline_styles(&html));
         let index = Asset::plain("index.html", html.into(), &format!("\"{build:016x}\""));
         let assets = self.file(path).into_iter().collect();
-        Site::new(index, assets, &hashes, &self.backend)
+        let inline = Inline { scripts: &scripts, styles: &styles };
+        Site::new(index, assets, &inline, &self.backend)
     }
 
     /// The page as it was built, if all the files are there that it names.
@@ -75,8 +76,9 @@ fn with_reload(html: &str, build: u64) -> String {
     html.replacen("</head>", &script, 1)
 }
 
-fn script_hash(text: &str) -> String {
-    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
+fn hashes(texts: Vec<&str>) -> String {
+    let hash = |text| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
+    texts.into_iter().map(hash).collect::<Vec<_>>().join(" ")
 }
 
 fn is_filled(path: &Path) -> bool {

@@ -1,0 +1,426 @@
+"""A stats service that says what a test wants, in front of a real frontend.
+
+`/stats` and what is below it are answered here, from a `Scene`; every other request goes to the
+frontend. A tick is made by the test (`tick`) or by a clock (`ticking`).
+"""
+
+import http.client
+import json
+import math
+import queue
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+# What the service keeps ready for a page that comes: ten minutes.
+READY_SECONDS = 600
+PERCENTS = ("user", "nice", "system", "irq", "steal", "iowait", "idle")
+
+
+class Scene:
+    """What is said, and how. A test changes what it is about."""
+
+    def __init__(self):
+        self.instance = "0123456789abcdef"
+        self.cores = 4
+        # host, container or task.
+        self.scope = "host"
+        # What a sample's time is ahead of the one before, whatever the clock does.
+        self.interval_ms = 1000
+        # Takes a sample before it is sent and gives what is sent: an object, or the text itself.
+        self.change = lambda sample: sample
+        # The same for a history.
+        self.change_history = lambda history: history
+        # Times of the past, seconds before now, at which the service did not run.
+        self.gap = range(0)
+        # The status of a stream's request; anything but 200 is a refusal.
+        self.stream_status = 200
+        # Whether nobody answers, as behind a gateway: 502.
+        self.is_down = False
+        # Seconds before a path with this end is answered.
+        self.delays = {}
+
+
+class FakeBackend:
+    """The server; `url` is where the page is."""
+
+    def __init__(self, frontend_port):
+        self.scene = Scene()
+        self.sequence = 0
+        self.frontend_port = frontend_port
+        self.asked = []
+        self._time_unix_ms = int(time.time() * 1000)
+        self._viewers = set()
+        self._lock = threading.Lock()
+        handler = type("Handler", (Handler,), {"backend": self})
+        self._server = Server(("127.0.0.1", 0), handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self):
+        self.cut()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def tick(self, count=1):
+        """Take samples and send them to every open stream."""
+        for _ in range(count):
+            with self._lock:
+                self.sequence += 1
+                self._time_unix_ms += self.scene.interval_ms
+                viewers = list(self._viewers)
+            event = self.event()
+            for viewer in viewers:
+                viewer.put(event)
+
+    @contextmanager
+    def ticking(self, every=0.2):
+        """Ticks by the clock while the block runs."""
+        stop = threading.Event()
+
+        def run():
+            begun = time.monotonic()
+            count = 0
+            while not stop.wait(max(0.0, begun + count * every - time.monotonic())):
+                self.tick()
+                count += 1
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def cut(self):
+        """End every open stream, as a restarted proxy does."""
+        with self._lock:
+            viewers = list(self._viewers)
+        for viewer in viewers:
+            viewer.put(None)
+
+    def restart(self, instance):
+        """Another process answers from now on, and counts from the beginning."""
+        self.scene.instance = instance
+        self.sequence = 0
+        self.cut()
+        self.tick()
+
+    @property
+    def viewers(self):
+        return len(self._viewers)
+
+    def sample(self):
+        """What `/stats` says, as text."""
+        scene = self.scene
+        said = scene.change(sample(scene, self.sequence, self._time_unix_ms))
+        return said if isinstance(said, str) else json.dumps(said)
+
+    def event(self):
+        data = self.sample().replace("\n", "\ndata: ")
+        return f"id: {self.scene.instance}-{self.sequence}\nevent: sample\ndata: {data}\n\n"
+
+    def history(self, seconds, step):
+        scene = self.scene
+        told = history(scene, self.sequence, self._time_unix_ms, seconds, step)
+        said = scene.change_history(told)
+        return said if isinstance(said, str) else json.dumps(said)
+
+    def subscribe(self):
+        viewer = queue.Queue()
+        past = self.history(READY_SECONDS, 1)
+        name = f"{self.scene.instance}-{self.sequence}"
+        viewer.put(f"retry: 300\n\nid: {name}\nevent: history\ndata: {past}\n\n")
+        if self.sequence:
+            viewer.put(self.event())
+        with self._lock:
+            self._viewers.add(viewer)
+        return viewer
+
+    def unsubscribe(self, viewer):
+        with self._lock:
+            self._viewers.discard(viewer)
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # A browser opens several connections at once.
+    request_queue_size = 64
+
+    def handle_error(self, request, client_address):
+        """A browser that leaves is no fault."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    backend = None
+
+    def do_GET(self):
+        scene, url = self.backend.scene, urlsplit(self.path)
+        self.backend.asked.append(self.path)
+        for end, seconds in list(scene.delays.items()):
+            if url.path.endswith(end):
+                time.sleep(seconds)
+        if url.path != "/stats" and not url.path.startswith("/stats/"):
+            self.pass_on()
+        elif scene.is_down:
+            self.answer(502, "text/plain", b"nobody answers\n")
+        elif url.path == "/stats":
+            self.json(self.backend.sample())
+        elif url.path == "/stats/stream":
+            self.stream()
+        elif url.path == "/stats/history":
+            asked = {name: int(values[0]) for name, values in parse_qs(url.query).items()}
+            seconds = asked.get("seconds", READY_SECONDS)
+            self.json(self.backend.history(seconds, asked.get("step", 1)))
+        else:
+            self.answer(404, "text/plain", b"there is nothing here\n")
+
+    def stream(self):
+        status = self.backend.scene.stream_status
+        if status != 200:
+            self.answer(status, "text/plain", b"no stream\n")
+            return
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("cache-control", "no-store")
+        self.send_header("connection", "close")
+        self.end_headers()
+        viewer = self.backend.subscribe()
+        try:
+            while (text := viewer.get()) is not None:
+                self.wfile.write(text.encode())
+        except OSError:
+            pass
+        finally:
+            self.backend.unsubscribe(viewer)
+
+    def json(self, text):
+        if self.backend.sequence:
+            self.answer(200, "application/json", text.encode())
+        else:
+            self.answer(503, "application/problem+json", b'{"status":503}')
+
+    def answer(self, status, content_type, body):
+        self.send_response(status)
+        self.send_header("content-type", content_type)
+        self.send_header("content-length", str(len(body)))
+        self.send_header("cache-control", "no-store")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def pass_on(self):
+        frontend = http.client.HTTPConnection("127.0.0.1", self.backend.frontend_port, timeout=10)
+        try:
+            frontend.request("GET", self.path, headers=dict(self.headers))
+            answer = frontend.getresponse()
+            body = answer.read()
+            # By itself this server would add fields of its own.
+            self.send_response_only(answer.status)
+            for name, value in answer.getheaders():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+        finally:
+            frontend.close()
+
+    def log_message(self, *_):
+        pass
+
+
+def sample(scene, sequence, time_unix_ms):
+    """A sample with everything that the wire has, from waves that anybody can recompute."""
+    seconds = time_unix_ms / 1000
+    cores = [{"id": core, **shares(seconds, core)} for core in range(scene.cores)]
+    total = {name: round(sum(core[name] for core in cores) / len(cores), 2) for name in cores[0]}
+    del total["id"]
+    gib = 1 << 30
+    used = int(wave(seconds, 60, 4 * gib, 9 * gib))
+    told = {
+        "cpu": total["busy"],
+        "ram": round(used / (16 * gib) * 100, 2),
+        "time_unix_ms": time_unix_ms,
+        "interval_ms": scene.interval_ms,
+        "instance": scene.instance,
+        "sequence": sequence,
+        "scope": {"kind": scene.scope, "reason": f"the test says {scene.scope}"},
+        "uptime_seconds": 90_061.5 + sequence,
+        "load": [round(wave(seconds, 90, 0.2, 5.0), 2), 1.5, 0.75],
+        "processors": {"online": scene.cores, "total": total, "cores": cores},
+        "memory": {
+            "total_bytes": 16 * gib,
+            "available_bytes": 16 * gib - used,
+            "used_bytes": used,
+            "free_bytes": 3 * gib,
+            "buffers_bytes": gib // 8,
+            "cached_bytes": 2 * gib,
+            "slab_reclaimable_bytes": gib // 4,
+            "swap_total_bytes": 2 * gib,
+            "swap_used_bytes": gib // 2,
+        },
+        "pressure": {
+            name: {
+                "some": {"avg10": round(wave(seconds, 40, 0, top), 2), "avg60": 1.0, "avg300": 0.5},
+                "full": {"avg10": 0.1, "avg60": 0.0, "avg300": 0.0},
+            }
+            for name, top in (("cpu", 30), ("memory", 3), ("io", 12))
+        },
+        "disks": [
+            {
+                "name": "nvme0n1",
+                "read_bytes_per_second": round(wave(seconds, 30, 0, 4e7), 2),
+                "write_bytes_per_second": round(wave(seconds, 20, 0, 9e7), 2),
+                "reads_per_second": 120.5,
+                "writes_per_second": 80.25,
+                "utilisation": round(wave(seconds, 25, 0, 60), 2),
+            }
+        ],
+        "networks": [
+            {
+                "name": "eth0",
+                "receive": traffic(wave(seconds, 35, 1e4, 2e7)),
+                "transmit": traffic(wave(seconds, 45, 1e4, 6e6)),
+            }
+        ],
+        "filesystems": [
+            {
+                "mount": "/",
+                "kind": "ext4",
+                "total_bytes": 100 * gib,
+                "available_bytes": 20 * gib,
+                "used_bytes": 75 * gib,
+            }
+        ],
+        "processes": {
+            "running": 3,
+            "blocked": 0,
+            "total": 321,
+            "context_switches_per_second": 12_345.6,
+            "forks_per_second": 7.0,
+        },
+    }
+    if scene.scope == "container":
+        told["container"] = {
+            "cgroup_version": 2,
+            "cpu_limit_cores": 0.5,
+            "cpu_used_cores": round(wave(seconds, 30, 0.05, 0.5), 4),
+            "throttled": round(wave(seconds, 50, 0, 40), 2),
+            "memory_limit_bytes": 512 << 20,
+            "memory_used_bytes": int(wave(seconds, 60, 100 << 20, 480 << 20)),
+            "oom_kills": 2,
+            "pids": 12,
+            "pids_limit": 100,
+        }
+    if scene.scope == "task":
+        told["task"] = {
+            "family": "system-stats",
+            "revision": "7",
+            "cpu_limit_cores": 1.0,
+            "cpu_used_cores": 0.4,
+            "memory_limit_bytes": 2 * gib,
+            "memory_used_bytes": gib // 2,
+            "age_ms": 800,
+            "containers": [task_container(name, place) for place, name in enumerate(TASK)],
+        }
+    return told
+
+
+TASK = ("stats", "frontend", "gateway", "log-router")
+
+
+def task_container(name, place):
+    return {
+        "name": name,
+        "status": "RUNNING",
+        "cpu_used_cores": 0.1 * (place + 1),
+        "memory_limit_bytes": 256 << 20,
+        "memory_used_bytes": (10 << 20) * (place + 1),
+        "receive": traffic(1e5 * (place + 1)),
+        "transmit": traffic(1e4 * (place + 1)),
+        "read_bytes_per_second": 0.0,
+        "write_bytes_per_second": 2048.0,
+    }
+
+
+def traffic(bytes_per_second):
+    return {
+        "bytes_per_second": round(bytes_per_second, 2),
+        "packets_per_second": round(bytes_per_second / 1000, 2),
+        "errors_per_second": 0.0,
+        "drops_per_second": 0.0,
+    }
+
+
+def shares(seconds, core):
+    """Where a core's time went: seven shares that are 100 together."""
+    busy = wave(seconds + 7 * core, 60, 2, 95)
+    parts = {"user": 0.6, "nice": 0.05, "system": 0.25, "irq": 0.06, "steal": 0.04}
+    told = {"busy": round(busy, 2)}
+    told.update({name: round(busy * part, 2) for name, part in parts.items()})
+    told["iowait"] = round((100 - busy) * 0.1, 2)
+    told["idle"] = round((100 - busy) * 0.9, 2)
+    return told
+
+
+def history(scene, sequence, time_unix_ms, seconds, step):
+    """The past in columns; coarse rows have minimum and maximum as well."""
+    ages = [age for age in range(seconds - step, -1, -step) if age not in scene.gap]
+    times = [time_unix_ms - age * 1000 for age in ages]
+    rows = [figures(scene, at) for at in times]
+    told = {}
+    for name in rows[0] if rows else ():
+        mean = [row[name] for row in rows]
+        told[name] = {"mean": mean}
+        if step > 1:
+            told[name]["minimum"] = [round(value * 0.7, 2) for value in mean]
+            told[name]["maximum"] = [round(value * 1.2, 2) for value in mean]
+    return {
+        "instance": scene.instance,
+        "sequence": sequence,
+        "step_seconds": step,
+        "time_unix_ms": times,
+        "series": told,
+    }
+
+
+def figures(scene, time_unix_ms):
+    """A sample's figures that have a history, by the names that the service gives them."""
+    seconds = time_unix_ms / 1000
+    gib = 1 << 30
+    # The mean of a few cores is that of many: the waves repeat.
+    some = [shares(seconds, core) for core in range(min(scene.cores, 4))]
+    told = {f"cpu_{name}": mean_of(some, name) for name in PERCENTS if name != "idle"}
+    used = wave(seconds, 60, 4 * gib, 9 * gib)
+    told.update({
+        "cpu": mean_of(some, "busy"),
+        "ram": round(used / (16 * gib) * 100, 2),
+        "memory_used_bytes": used,
+        "memory_cached_bytes": 2.375 * gib,
+        "memory_free_bytes": 3 * gib,
+        "swap_used_bytes": gib / 2,
+        "load_1": round(wave(seconds, 90, 0.2, 5.0), 2),
+        "network_receive_bytes_per_second": wave(seconds, 35, 1e4, 2e7),
+        "network_transmit_bytes_per_second": wave(seconds, 45, 1e4, 6e6),
+        "disk_read_bytes_per_second": wave(seconds, 30, 0, 4e7),
+        "disk_write_bytes_per_second": wave(seconds, 20, 0, 9e7),
+        "pressure_cpu": round(wave(seconds, 40, 0, 30), 2),
+        "pressure_memory": round(wave(seconds, 40, 0, 3), 2),
+        "pressure_io": round(wave(seconds, 40, 0, 12), 2),
+    })
+    if scene.scope == "container":
+        told["container_cpu_cores"] = round(wave(seconds, 30, 0.05, 0.5), 4)
+        told["container_memory_bytes"] = wave(seconds, 60, 100 << 20, 480 << 20)
+        told["throttled"] = round(wave(seconds, 50, 0, 40), 2)
+    return told
+
+
+def mean_of(some, name):
+    return round(sum(one[name] for one in some) / len(some), 2)
+
+
+def wave(seconds, period, least, most):
+    return least + (most - least) * (0.5 + 0.5 * math.sin(2 * math.pi * seconds / period))

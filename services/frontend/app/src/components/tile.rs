@@ -1,0 +1,92 @@
+//! One large figure with everything that belongs to it.
+
+use yew::Html;
+
+use super::markup::{all, tag, text, words};
+use crate::chart::{Plan, draw};
+use crate::panels::{TILES, Unit};
+use crate::state::Dashboard;
+use crate::words::{Format, level_words, tile_words};
+
+/// How far the small line looks back.
+const WINDOW_MS: f64 = 60_000.0;
+
+/// The tile at that place, with name, level, figure, trend and the line of the last minute.
+pub(super) fn tile(dashboard: &Dashboard, place: usize, format: Format) -> Html {
+    let tile = &TILES[place];
+    let value = dashboard.value(tile);
+    let level = dashboard.level(place).map(level_words);
+    let end = dashboard.end_ms();
+    let line = draw(&Plan {
+        rows: dashboard.live(),
+        window: (end - WINDOW_MS, end),
+        series: tile.figures,
+        stacked: tile.unit == Unit::Rate,
+        unit: tile.unit,
+        least: tile.least,
+    });
+    let (trend, arrow) = match dashboard.trend(tile) {
+        1 => ("rising", "M2 10 6 3l4 7z"),
+        -1 => ("falling", "M2 2 6 9l4-7z"),
+        _ => ("steady", "M2 5h8v2H2z"),
+    };
+    let is_loading = dashboard.latest.is_none();
+    let (number, unit) = format.parts(value.unwrap_or(f64::NAN), tile.unit);
+    let figure = if is_loading {
+        tag!(span "class" = "blank"; words("00.0"))
+    } else {
+        all(vec![
+            tag!(span "data-testid" = tile.id; text(number)),
+            tag!(span "class" = "unit"; words(unit)),
+            match value {
+                Some(_) => shape("arrow", arrow, trend),
+                None => Html::default(),
+            },
+        ])
+    };
+    let part = |words| tag!(span "class" = "part"; text(words));
+    let about = if value.is_none() && !is_loading {
+        words("not told here")
+    } else {
+        all(tile_words(dashboard, tile, format).into_iter().map(part).collect())
+    };
+    let class = if tile.unit == Unit::Rate { "area" } else { "line" };
+    let heading = [tile.id, "-tile"].concat();
+    tag!(section
+        "class" = "tile",
+        "data-tile" = tile.id,
+        "data-level" = level.map(|level| level.0),
+        "aria-labelledby" = heading.clone();
+        tag!(div "class" = "head";
+            tag!(h2 "id" = heading; words(tile.name)),
+            match level {
+                Some((_, name, mark)) => {
+                    tag!(p "class" = "level"; shape("mark", mark, ""), words(name))
+                }
+                None => Html::default(),
+            },
+        ),
+        tag!(p "class" = "figure"; figure),
+        tag!(p "class" = "words"; about),
+        tag!(svg
+            "class" = "spark",
+            "viewBox" = "0 0 6000 1000",
+            "preserveAspectRatio" = "none",
+            "aria-hidden" = "true";
+            all(line.paths.into_iter().rev().map(|d| tag!(path "class" = class, "d" = d)).collect())
+        ),
+    )
+}
+
+/// A shape in a box of twelve; without a name it only repeats what a word says.
+fn shape(class: &'static str, path: &'static str, name: &'static str) -> Html {
+    let is_named = !name.is_empty();
+    tag!(svg
+        "class" = class,
+        "viewBox" = "0 0 12 12",
+        "role" = is_named.then_some("img"),
+        "aria-label" = is_named.then_some(name),
+        "aria-hidden" = (!is_named).then_some("true");
+        tag!(path "d" = path)
+    )
+}

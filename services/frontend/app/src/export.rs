@@ -1,0 +1,127 @@
+//! What is shown, to take away: as JSON, as CSV, and a chart as SVG.
+
+use crate::chart::{Drawing, HEIGHT, WIDTH};
+use crate::figures::{CHARTED, FIGURES};
+use crate::panels::Panel;
+use crate::reading::Row;
+use crate::words::{plain, push_whole};
+
+/// The colours of the series on paper, where no stylesheet reaches.
+const COLOURS: [&str; 6] = ["#0f8a7a", "#3b74d6", "#8f63d2", "#c58a12", "#d0588f", "#b5443c"];
+
+/// The rows as comma-separated values, with a head.
+pub(crate) fn csv(rows: &[Row]) -> String {
+    let mut text = String::from("time_unix_ms");
+    for (name, _) in FIGURES.iter().take(CHARTED) {
+        text.push(',');
+        text.push_str(name);
+    }
+    for row in rows {
+        text.push('\n');
+        push_row(&mut text, row, "");
+    }
+    text.push('\n');
+    text
+}
+
+/// The rows as JSON: the names of the columns, and rows of numbers and nulls.
+pub(crate) fn json(instance: &str, rows: &[Row]) -> String {
+    // An instance is hexadecimal digits; what would break the text is nobody's.
+    let instance: String = instance.chars().filter(char::is_ascii_alphanumeric).collect();
+    let mut text = ["{\"instance\":\"", &instance, "\",\"columns\":[\"time_unix_ms\""].concat();
+    for (name, _) in FIGURES.iter().take(CHARTED) {
+        text.push_str(",\"");
+        text.push_str(name);
+        text.push('"');
+    }
+    let mut before = "],\"rows\":[[";
+    for row in rows {
+        text.push_str(before);
+        push_row(&mut text, row, "null");
+        before = "],[";
+    }
+    text.push_str(if rows.is_empty() { "],\"rows\":[]}" } else { "]]}" });
+    text
+}
+
+/// A chart as a picture of its own, with its title and the names of its series.
+pub(crate) fn svg(panel: &Panel, drawing: &Drawing, top: &str) -> String {
+    let size = |text: &mut String, x: i64, y: i64| {
+        push_whole(text, x);
+        text.push(' ');
+        push_whole(text, y);
+    };
+    let mut text = String::from("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 -180 ");
+    size(&mut text, WIDTH, HEIGHT + 300);
+    text.push_str("\" font-family=\"sans-serif\" font-size=\"80\"><text y=\"-100\">");
+    for part in
+        [panel.title, " (top: ", top, ")</text><path stroke=\"#888\" d=\"M0 0H6000M0 1000H6000\"/>"]
+    {
+        text.push_str(part);
+    }
+    for (place, path) in drawing.paths.iter().enumerate().rev() {
+        let kind =
+            if panel.stacked { " fill=\"" } else { " fill=\"none\" stroke-width=\"8\" stroke=\"" };
+        for part in ["<path", kind, COLOURS[place % COLOURS.len()], "\" d=\"", path, "\"/>"] {
+            text.push_str(part);
+        }
+    }
+    for (place, (_, name)) in panel.series.iter().enumerate() {
+        text.push_str("<text y=\"1100\" x=\"");
+        push_whole(&mut text, i64::try_from(place).unwrap_or_default() * 700);
+        for part in ["\" fill=\"", COLOURS[place % COLOURS.len()], "\">", name, "</text>"] {
+            text.push_str(part);
+        }
+    }
+    text.push_str("</svg>");
+    text
+}
+
+fn push_row(text: &mut String, row: &Row, unknown: &str) {
+    text.push_str(&plain(row.time_ms));
+    for &value in &row.values {
+        text.push(',');
+        if value.is_nan() {
+            text.push_str(unknown);
+        } else {
+            text.push_str(&plain(f64::from(value)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::panels::PANELS;
+    use crate::state::tests::row;
+
+    #[test]
+    fn json_is_read_back_with_nulls_for_what_is_not_known() {
+        let text = json("ab\"c", &[row(60, 1.5), row(61, 2.0)]);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["instance"], "abc");
+        assert_eq!(value["columns"].as_array().unwrap().len(), CHARTED + 1);
+        assert_eq!(value["rows"][1][0], 61_000);
+        assert_eq!(value["rows"][0][3], 1.5);
+        assert!(value["rows"][0][1].is_null());
+        let empty: serde_json::Value = serde_json::from_str(&json("a", &[])).unwrap();
+        assert_eq!(empty["rows"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn csv_has_a_head_and_a_line_for_each_row() {
+        let text = csv(&[row(60, 1.5)]);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].starts_with("time_unix_ms,cpu,ram,"));
+        assert!(lines[1].starts_with("60000,,,1.5,"), "{}", lines[1]);
+    }
+
+    #[test]
+    fn a_picture_stands_alone() {
+        let drawing = Drawing { paths: vec!["M0 0".to_owned()], top: 1.0, is_empty: false };
+        let text = svg(&PANELS[0], &drawing, "100 %");
+        assert!(text.starts_with("<svg xmlns=") && text.ends_with("</svg>"));
+        assert!(text.contains("d=\"M0 0\"") && text.contains("Processor time (top: 100 %)"));
+    }
+}

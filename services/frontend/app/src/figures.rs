@@ -1,0 +1,67 @@
+//! The figures that the page knows, by name: where each stands in a sample, and which have a
+//! history. A table of paths is a tenth of the code of a reader per field, and every viewer loads it.
+
+macro_rules! figures {
+    ($($figure:ident $series:literal $path:literal,)*) => {
+        /// A figure of a sample; its number is its place in every table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Figure {
+            $(
+                #[doc = concat!("`", $path, "`")]
+                $figure,
+            )*
+        }
+
+        /// The name of the figure's column in a history (empty: it has none), and its path in a
+        /// sample: `a.b` is a field, `a|b` a sum, `a/b` a percentage; behind a `+` it is summed up
+        /// over a list, behind a `^` the largest of the list is taken.
+        pub(crate) const FIGURES: &[(&str, &str)] = &[$(($series, $path),)*];
+    };
+}
+
+figures! {
+    Cpu "cpu" "cpu",
+    Ram "ram" "ram",
+    CpuUser "cpu_user" "processors.total.user",
+    CpuNice "cpu_nice" "processors.total.nice",
+    CpuSystem "cpu_system" "processors.total.system",
+    CpuIrq "cpu_irq" "processors.total.irq",
+    CpuSteal "cpu_steal" "processors.total.steal",
+    CpuIowait "cpu_iowait" "processors.total.iowait",
+    MemoryUsed "memory_used_bytes" "memory.used_bytes",
+    MemoryCached "memory_cached_bytes" "memory.cached_bytes|memory.buffers_bytes|memory.slab_reclaimable_bytes",
+    MemoryFree "memory_free_bytes" "memory.free_bytes",
+    SwapUsed "swap_used_bytes" "memory.swap_used_bytes",
+    Load1 "load_1" "load.0",
+    Receive "network_receive_bytes_per_second" "+networks.receive.bytes_per_second",
+    Transmit "network_transmit_bytes_per_second" "+networks.transmit.bytes_per_second",
+    Read "disk_read_bytes_per_second" "+disks.read_bytes_per_second",
+    Write "disk_write_bytes_per_second" "+disks.write_bytes_per_second",
+    PressureCpu "pressure_cpu" "pressure.cpu.some.avg10",
+    PressureMemory "pressure_memory" "pressure.memory.some.avg10",
+    PressureIo "pressure_io" "pressure.io.some.avg10",
+    ContainerCpu "container_cpu_cores" "container.cpu_used_cores",
+    ContainerMemory "container_memory_bytes" "container.memory_used_bytes",
+    Throttled "throttled" "container.throttled",
+    Load5 "" "load.1",
+    Load15 "" "load.2",
+    LoadShare "" "load.0/processors.online",
+    Cores "" "processors.online",
+    MemoryTotal "" "memory.total_bytes",
+    Uptime "" "uptime_seconds",
+    Faults "" "+networks.receive.errors_per_second|+networks.receive.drops_per_second|+networks.transmit.errors_per_second|+networks.transmit.drops_per_second",
+    DiskBusy "" "^disks.utilisation",
+    ContainerCpuLimit "" "container.cpu_limit_cores",
+    ContainerCpuShare "" "container.cpu_used_cores/container.cpu_limit_cores",
+    ContainerMemoryLimit "" "container.memory_limit_bytes",
+    ContainerMemoryShare "" "container.memory_used_bytes/container.memory_limit_bytes",
+    OomKills "" "container.oom_kills",
+    Pids "" "container.pids",
+    PidsLimit "" "container.pids_limit",
+    TaskCpuLimit "" "task.cpu_limit_cores",
+    TaskMemory "" "task.memory_used_bytes",
+    TaskMemoryLimit "" "task.memory_limit_bytes",
+}
+
+/// How many have a history: they stand first.
+pub(crate) const CHARTED: usize = Figure::Load5 as usize;

@@ -1,0 +1,142 @@
+//! What the viewer chose: what part of the time, which units, which theme, from where on a figure
+//! is too high. The address carries the first, the browser's storage the rest.
+
+use crate::panels::{PANELS, TILES};
+
+/// How far the charts look back: name in addresses, name for people, and seconds.
+pub(crate) const RANGES: [(&str, &str, u32); 3] =
+    [("10m", "10 min", 600), ("1h", "1 hour", 3_600), ("24h", "24 hours", 86_400)];
+
+/// The names of the themes, in the order in which a click goes through them.
+pub(crate) const THEMES: [&str; 3] = ["system", "light", "dark"];
+
+/// What the address says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Which of the [`RANGES`].
+    pub(crate) range: usize,
+    /// Which of the [`PANELS`] is shown large.
+    pub(crate) panel: Option<usize>,
+}
+
+/// What the viewer set once and for all.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settings {
+    /// Which of the [`THEMES`].
+    pub(crate) theme: usize,
+    /// Units of 1,000 instead of 1,024.
+    pub(crate) decimal: bool,
+    /// Where warning and critical begin, of each of the [`TILES`].
+    pub(crate) thresholds: [[f64; 2]; TILES.len()],
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { theme: 0, decimal: false, thresholds: TILES.map(|tile| tile.thresholds) }
+    }
+}
+
+impl Place {
+    /// What `#range=1h&panel=cpu` means; what it does not say is as at first.
+    pub(crate) fn parse(hash: &str) -> Self {
+        let mut place = Self::default();
+        for pair in hash.trim_start_matches('#').split('&') {
+            match pair.split_once('=') {
+                Some(("range", name)) => {
+                    let range = RANGES.iter().position(|range| range.0 == name);
+                    place.range = range.unwrap_or_default();
+                }
+                Some(("panel", name)) => {
+                    place.panel = PANELS.iter().position(|panel| panel.id == name);
+                }
+                _ => {}
+            }
+        }
+        place
+    }
+
+    /// The address of this place.
+    pub(crate) fn hash(self) -> String {
+        let range = RANGES.get(self.range).map_or("", |range| range.0);
+        match self.panel.and_then(|panel| PANELS.get(panel)) {
+            Some(panel) => ["#range=", range, "&panel=", panel.id].concat(),
+            None => ["#range=", range].concat(),
+        }
+    }
+}
+
+impl Settings {
+    /// The settings that were stored; what cannot be read is as at first.
+    pub(crate) fn parse(text: &str) -> Self {
+        let mut settings = Self::default();
+        let mut parts = text.split(' ');
+        let theme = parts.next().and_then(|name| THEMES.iter().position(|theme| *theme == name));
+        settings.theme = theme.unwrap_or_default();
+        settings.decimal = parts.next() == Some("decimal");
+        for (place, number) in parts.enumerate() {
+            settings.set_threshold(place, number);
+        }
+        settings
+    }
+
+    /// The settings as they are stored.
+    pub(crate) fn text(&self) -> String {
+        let mut text =
+            [self.theme_name(), if self.decimal { " decimal" } else { " binary" }].concat();
+        for &limit in self.thresholds.as_flattened() {
+            text.push(' ');
+            text.push_str(&crate::words::plain(limit));
+        }
+        text
+    }
+
+    /// The theme's name.
+    pub(crate) fn theme_name(&self) -> &'static str {
+        THEMES.get(self.theme).copied().unwrap_or_default()
+    }
+
+    /// Sets a threshold by its place in the row of all; what is no number changes nothing.
+    pub(crate) fn set_threshold(&mut self, place: usize, number: &str) {
+        let number = crate::words::number_of(number);
+        if let (Some(limit), Some(number)) =
+            (self.thresholds.as_flattened_mut().get_mut(place), number)
+        {
+            *limit = number;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_carries_the_view() {
+        let place = Place::parse("#range=1h&panel=cpu");
+        assert_eq!(place, Place { range: 1, panel: Some(0) });
+        assert_eq!(place.hash(), "#range=1h&panel=cpu");
+        assert_eq!(Place { range: 2, panel: None }.hash(), "#range=24h");
+    }
+
+    #[test]
+    fn a_strange_address_is_the_first_view() {
+        for hash in ["", "#", "#range=9y&panel=nothing", "#&&=", "#range"] {
+            assert_eq!(Place::parse(hash), Place::default(), "{hash}");
+        }
+    }
+
+    #[test]
+    fn settings_are_read_back_as_they_were_stored() {
+        let mut settings = Settings { theme: 2, decimal: true, ..Settings::default() };
+        settings.set_threshold(1, "95.5");
+        assert_eq!(settings.thresholds[0], [75.0, 95.5]);
+        assert_eq!(Settings::parse(&settings.text()), settings);
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_change_nothing() {
+        for text in ["", "pink", "system binary x y z", "\0 \0", "system binary -1 NaN 1e999"] {
+            assert_eq!(Settings::parse(text), Settings::default(), "{text}");
+        }
+    }
+}

@@ -356,6 +356,7 @@ mod tests {
     /// `cargo test --profile quick -p gateway forwarded -- --ignored --nocapture`.
     #[test]
     #[ignore = "a measurement, not a test"]
+    #[expect(clippy::print_stderr, reason = "that is all it does")]
     fn measure_what_is_said() {
         let request = request(&[
             ("Host", "example.org"),

@@ -297,6 +297,7 @@ mod tests {
     /// `cargo test --profile quick -p gateway auth -- --ignored --nocapture`.
     #[test]
     #[ignore = "a measurement, not a test"]
+    #[expect(clippy::print_stderr, reason = "that is all it does")]
     fn measure_a_comparison() {
         let guard = bearer();
         let half = format!("Bearer {}{}", &OLD[..OLD.len() / 2], "x".repeat(OLD.len() / 2));

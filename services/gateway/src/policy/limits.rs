@@ -252,7 +252,7 @@ impl Clients {
         now: Instant,
     ) -> Option<Place> {
         if most == 0 || bounds.exempts(client) {
-            return Some(Place(None));
+            return Some(Place { _taken: None });
         }
         let who = self.0.hashed(client);
         let mut part = self.0.part(who);
@@ -262,7 +262,7 @@ impl Clients {
             return None;
         }
         *open += 1;
-        Some(Place(Some(Taken { table: self.0.clone(), kind, who, own })))
+        Some(Place { _taken: Some(Taken { table: self.0.clone(), kind, who, own }) })
     }
 }
 
@@ -353,7 +353,9 @@ impl Entry {
 /// A client's place; it is free again when this is dropped.
 #[derive(Debug)]
 #[must_use = "the place is free again when this is dropped"]
-pub(crate) struct Place(Option<Taken>);
+pub(crate) struct Place {
+    _taken: Option<Taken>,
+}
 
 #[derive(Debug)]
 struct Taken {
@@ -700,6 +702,7 @@ mod tests {
     /// `cargo test --profile quick -p gateway limits -- --ignored --nocapture`.
     #[test]
     #[ignore = "a measurement, not a test"]
+    #[expect(clippy::print_stderr, reason = "that is all it does")]
     fn measure_a_request() {
         let start = Instant::now();
         let clients = Clients::new(REMEMBERED, start);
@@ -792,7 +795,7 @@ mod tests {
                     };
                     open.extend(place.map(|place| (number, stream, place)));
                 } else if let Some(at) = open.iter().position(|(whose, ..)| *whose == number) {
-                    open.remove(at);
+                    drop(open.remove(at));
                 }
                 for number in 0..5 {
                     let of = |wanted| open.iter().filter(|(whose, stream, _)| {

@@ -25,8 +25,9 @@ const FLAGS: u8 = 0b11;
 /// The gateway's step of a trace.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Trace {
-    trace_id: u128,
-    parent_id: u64,
+    id: u128,
+    /// The parent's id for what comes next.
+    step: u64,
     flags: u8,
     /// It began before the gateway.
     continued: bool,
@@ -36,29 +37,29 @@ impl Trace {
     /// A new step of the trace that the fields tell of, or of a new trace. A new one is not
     /// sampled, which is what the standard wants of someone who leaves that to others.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let [parent_id, _] = new_bits();
+        let [step, _] = new_bits();
         // Zero is not an id.
-        let parent_id = parent_id.max(1);
-        if let Some((trace_id, flags)) = told(headers) {
-            return Self { trace_id, parent_id, flags, continued: true };
+        let step = step.max(1);
+        if let Some((id, flags)) = told(headers) {
+            return Self { id, step, flags, continued: true };
         }
         let [left, right] = new_bits();
-        let trace_id = (u128::from(left) << 64 | u128::from(right)).max(1);
-        Self { trace_id, parent_id, flags: 0, continued: false }
+        let id = (u128::from(left) << 64 | u128::from(right)).max(1);
+        Self { id, step, flags: 0, continued: false }
     }
 
     /// The field `traceparent` for the upstream.
     pub(crate) fn parent(&self) -> HeaderValue {
-        let Self { trace_id, parent_id, flags, .. } = self;
+        let Self { id, step, flags, .. } = self;
         let mut text = String::with_capacity(LENGTH);
         // Writing to a String cannot fail.
-        let _ = write!(text, "00-{trace_id:032x}-{parent_id:016x}-{flags:02x}");
+        let _ = write!(text, "00-{id:032x}-{step:016x}-{flags:02x}");
         value(text)
     }
 
     /// The trace's id, for logs.
     pub(crate) fn id(&self) -> String {
-        format!("{:032x}", self.trace_id)
+        format!("{:032x}", self.id)
     }
 
     /// Whether `tracestate` belongs to it; if not, that field is dropped.
@@ -78,8 +79,8 @@ fn parse(text: &str) -> Option<(u128, u8)> {
     let (known, rest) = text.split_at_checked(LENGTH)?;
     let mut parts = known.split('-');
     let version = parts.next().and_then(|digits| hexadecimal(digits, 2))?;
-    let trace_id = parts.next().and_then(|digits| hexadecimal(digits, 32))?;
-    let parent_id = parts.next().and_then(|digits| hexadecimal(digits, 16))?;
+    let id = parts.next().and_then(|digits| hexadecimal(digits, 32))?;
+    let parent = parts.next().and_then(|digits| hexadecimal(digits, 16))?;
     let flags = parts.next().and_then(|digits| hexadecimal(digits, 2))?;
     // A later version may have more to say, behind another hyphen.
     let whole = match version {
@@ -87,8 +88,8 @@ fn parse(text: &str) -> Option<(u128, u8)> {
         0xff => false,
         _ => rest.is_empty() || rest.starts_with('-'),
     };
-    let valid = whole && parts.next().is_none() && trace_id != 0 && parent_id != 0;
-    valid.then_some((trace_id, u8::try_from(flags).ok()? & FLAGS))
+    let valid = whole && parts.next().is_none() && id != 0 && parent != 0;
+    valid.then_some((id, u8::try_from(flags).ok()? & FLAGS))
 }
 
 /// So many hexadecimal digits, in lower case as the standard wants them.
@@ -181,8 +182,8 @@ mod tests {
         let none = headers(&[]);
         let traces: Vec<_> = (0..1000).map(|_| Trace::of(&none)).collect();
         let of = |id: fn(&Trace) -> u128| traces.iter().map(id).collect::<HashSet<_>>().len();
-        assert_eq!(of(|trace| trace.trace_id), 1000);
-        assert_eq!(of(|trace| trace.parent_id.into()), 1000);
+        assert_eq!(of(|trace| trace.id), 1000);
+        assert_eq!(of(|trace| trace.step.into()), 1000);
     }
 
     proptest! {

@@ -120,14 +120,11 @@ impl Trust {
             (walk, told.flatten())
         };
         let element = element.unwrap_or_default();
-        let told_scheme = match element.scheme {
-            Some(scheme) => Some(scheme),
-            None => members(headers, &FORWARDED_PROTO).next(),
-        };
-        let scheme = match told_scheme {
+        let scheme = match (&element.scheme, members(headers, &FORWARDED_PROTO).next()) {
             // What is no scheme must not pass for encrypted.
-            Some(text) => text.and_then(Scheme::parse).unwrap_or(Scheme::Http),
-            None => arrived,
+            (Some(text), _) => Scheme::parse(text).unwrap_or(Scheme::Http),
+            (None, Some(text)) => text.and_then(Scheme::parse).unwrap_or(Scheme::Http),
+            (None, None) => arrived,
         };
         let told_host = if self.host {
             let element = element.host.and_then(|host| HeaderValue::from_str(&host).ok());
@@ -220,11 +217,11 @@ fn is_port(text: &str) -> bool {
     hidden || number
 }
 
-/// What one proxy says in `Forwarded`. `None` inside is what could not be understood.
+/// What one proxy says in `Forwarded`.
 #[derive(Debug, Default)]
 struct Element<'a> {
     node: Option<Cow<'a, str>>,
-    scheme: Option<Option<&'a str>>,
+    scheme: Option<Cow<'a, str>>,
     host: Option<Cow<'a, str>>,
 }
 
@@ -282,9 +279,7 @@ impl<'a> Element<'a> {
             let twice = if known("for") {
                 element.node.replace(value).is_some()
             } else if known("proto") {
-                // Nothing in the name of a scheme needs an escape.
-                let scheme = if let Cow::Borrowed(scheme) = value { Some(scheme) } else { None };
-                element.scheme.replace(scheme).is_some()
+                element.scheme.replace(value).is_some()
             } else if known("host") {
                 element.host.replace(value).is_some()
             } else {

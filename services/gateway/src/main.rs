@@ -5,12 +5,13 @@ mod accept;
 mod client;
 mod config;
 mod decision;
-mod discovery;
 mod forwarded;
 mod problem;
 mod proxy;
 mod routes;
 mod threads;
+#[expect(dead_code, unused_imports, reason = "admin and configuration will use the rest")]
+mod upstreams;
 
 use std::future::Future;
 use std::process::ExitCode;

@@ -432,6 +432,7 @@ mod tests {
         it.now += PROBE_TIME;
         let next = it.probe().unwrap();
         it.fail(lost, Failure::Timeout, 0);
+        it.now += PROBE_TIME.checked_sub(SECOND).unwrap();
         assert_eq!(it.probe(), None, "the next one is still out");
         assert!(it.breaker.succeeded(next, it.now));
     }

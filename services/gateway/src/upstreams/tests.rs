@@ -188,6 +188,17 @@ mod discovery {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_first_lookup_that_hangs_does_not_hold_those_who_wait_for_ever() {
+        let script = Script::default();
+        script.say("app", Answer::Nothing);
+        let pool = Pool::start_with(&target("app:80"), &PoolSettings::default(), &script);
+        let begun = Instant::now();
+        pool.looked_up(SECOND * 3600).await;
+        assert!(begun.elapsed() < SECOND * 12);
+        assert!(pool.pick(&[]).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn all_addresses_of_all_origins_are_used_each_once() {
         let script = Script::default();
         script.lead("a", &[3, 1, 3]);
@@ -404,6 +415,16 @@ mod failing {
         assert_eq!(used(&pool), [1, 3]);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn while_all_are_used_they_take_turns_without_probes() {
+        let pool = fixed(2);
+        refuse(&pool, 1, 5);
+        refuse(&pool, 2, 5);
+        advance(SECOND * 2).await;
+        let numbers: Vec<_> = (0..4).filter_map(|_| pool.pick(&[])).map(|p| number(&p)).collect();
+        assert!(numbers == [1, 2, 1, 2] || numbers == [2, 1, 2, 1], "{numbers:?}");
+    }
+
     #[tokio::test]
     async fn without_a_threshold_nobody_well_is_nobody_to_ask() {
         let settings = PoolSettings { panic_below_percent: 0, ..PoolSettings::default() };
@@ -562,6 +583,25 @@ mod checking {
         sleep(Duration::from_millis(200)).await;
         assert_eq!(one.asked.load(Ordering::SeqCst), asked);
         drop(pick);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_pool_leaves_no_task_behind_however_long_its_waits_are() {
+        let settings = PoolSettings {
+            check: CheckSettings { every: SECOND * 3600, ..CheckSettings::default() },
+            ..PoolSettings::default()
+        };
+        let check = CheckPath::parse("/healthz");
+        let target = Target { check, ..target("10.0.0.1:80,10.0.0.2:80,app:80") };
+        let script = Script::default();
+        script.lead("app", &[3]);
+        let pool = Pool::start_with(&target, &settings, &script);
+        pool.looked_up(SECOND).await;
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        assert_eq!(tasks(), 4);
+        drop(pool);
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(tasks(), 0);
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use runtime::Settings;
 
-use crate::discovery::Origin;
+use crate::upstreams::Origin;
 
 /// The gateway's own settings.
 #[derive(Debug, PartialEq)]

@@ -22,10 +22,10 @@ use tracing::level_filters::LevelFilter;
 use crate::client::Exchange;
 use crate::config::Config;
 use crate::decision::{BODY_BYTES, Decision, Framing, decide};
-use crate::discovery::Addresses;
 use crate::forwarded::{self, REQUEST_ID};
 use crate::problem::Problem;
 use crate::routes::Upstream;
+use crate::upstreams::{Failure, Origin, Pick, Pool, PoolSettings, Target};
 
 /// How long to read on after a 413, so that the client is not reset before it has read it
 /// (RFC 9112, section 9.6).
@@ -96,23 +96,26 @@ pub(crate) struct Gateway {
 
 /// The services behind the gateway.
 struct Upstreams {
-    stats: Addresses,
-    frontend: Addresses,
+    stats: Arc<Pool>,
+    frontend: Arc<Pool>,
 }
 
 impl Upstreams {
     /// Looks both up; gives up waiting, but not looking, after a moment.
     async fn discover(config: &Config) -> Self {
-        let discover = |upstream: Upstream, origin| {
-            Addresses::discover(upstream.name(), origin, config.resolve_every)
+        let settings =
+            PoolSettings { resolve_every: config.resolve_every, ..PoolSettings::default() };
+        let start = |upstream: Upstream, origin: &Origin| {
+            let (name, origins) = (upstream.name().to_owned(), vec![origin.clone()]);
+            Pool::start(&Target { name, origins, check: None }, &settings)
         };
-        let stats = discover(Upstream::Stats, &config.stats);
-        let frontend = discover(Upstream::Frontend, &config.frontend);
+        let stats = start(Upstream::Stats, &config.stats);
+        let frontend = start(Upstream::Frontend, &config.frontend);
         tokio::join!(stats.looked_up(FIRST_LOOKUP_TIME), frontend.looked_up(FIRST_LOOKUP_TIME));
         Self { stats, frontend }
     }
 
-    fn of(&self, upstream: Upstream) -> &Addresses {
+    fn of(&self, upstream: Upstream) -> &Pool {
         match upstream {
             Upstream::Stats => &self.stats,
             Upstream::Frontend => &self.frontend,
@@ -129,6 +132,8 @@ pub(crate) struct Request {
     target: Option<String>,
     /// The address of the try that failed.
     failed: Option<SocketAddr>,
+    /// The address of the try that is under way.
+    pick: Option<Pick>,
     body_bytes: usize,
     exchange: Exchange,
 }
@@ -144,6 +149,7 @@ impl ProxyHttp for Gateway {
             upstream: None,
             target: None,
             failed: None,
+            pick: None,
             body_bytes: 0,
             exchange: Exchange::default(),
         }
@@ -196,9 +202,11 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(&self, _: &mut Session, request: &mut Request) -> Result<Box<HttpPeer>> {
         let upstream = request.upstream.unwrap_or(Upstream::Frontend);
-        let Some(address) = self.upstreams.of(upstream).next(request.failed) else {
+        let Some(pick) = self.upstreams.of(upstream).pick(request.failed.as_slice()) else {
             return Err(Error::new_up(ErrorType::HTTPStatus(503)));
         };
+        let address = pick.address();
+        request.pick = Some(pick);
         // From an address alone: given a name, pingora resolves it here and now, and panics when
         // there is none.
         let mut peer = HttpPeer::new(address, false, String::new());
@@ -232,6 +240,9 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         request: &mut Request,
     ) -> Result<()> {
+        if let Some(pick) = &mut request.pick {
+            pick.succeeded();
+        }
         if session.is_process_shutting_down() {
             session.set_keepalive(None);
         }
@@ -256,12 +267,15 @@ impl ProxyHttp for Gateway {
         mut error: Box<Error>,
     ) -> Box<Error> {
         request.failed = peer.address().as_inet().copied();
-        let other = request
-            .upstream
-            .zip(request.failed)
-            .is_some_and(|(upstream, failed)| self.upstreams.of(upstream).has_other_than(failed));
+        if let Some(pick) = &mut request.pick {
+            pick.failed(failure_of(&error));
+        }
+        let again = request.upstream.is_some_and(|upstream| {
+            let pool = self.upstreams.of(upstream);
+            pool.has_other_than(request.failed.as_slice()) && pool.may_retry()
+        });
         // Nothing has been sent yet, so another address may be tried for any method.
-        error.set_retry(other);
+        error.set_retry(again);
         error
     }
 
@@ -271,6 +285,11 @@ impl ProxyHttp for Gateway {
         error: &Error,
         request: &mut Request,
     ) -> FailToProxy {
+        if *error.esource() == ErrorSource::Upstream
+            && let Some(pick) = &mut request.pick
+        {
+            pick.failed(failure_of(error));
+        }
         let problem = Problem::of(error, request.upstream);
         if let Some(problem) = &problem {
             // When this fails too, the client has left.
@@ -340,6 +359,18 @@ async fn refuse(session: &mut Session, request: &Request, problem: &Problem) -> 
         let _ = session.drain_request_body().await;
     }
     Ok(())
+}
+
+fn failure_of(error: &Error) -> Failure {
+    match error.etype() {
+        ErrorType::ConnectRefused => Failure::Refused,
+        ErrorType::ConnectNoRoute => Failure::Unreachable,
+        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
+            Failure::Timeout
+        }
+        ErrorType::InvalidHTTPHeader => Failure::Invalid,
+        _ => Failure::Reset,
+    }
 }
 
 fn is_event_stream(response: &ResponseHeader) -> bool {

@@ -2,6 +2,8 @@
 //! the frontend, `/healthz` is its own.
 
 mod accept;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "wired up by the lead"))]
+mod cache;
 mod client;
 mod config;
 mod decision;

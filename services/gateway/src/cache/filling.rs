@@ -1,0 +1,427 @@
+//! A request that brings an answer into the cache: fed with the upstream's answer as it comes.
+
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    TRANSFER_ENCODING,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::watch;
+
+use super::answer::Answer;
+use super::conditions::client_has_it;
+use super::room::Room;
+use super::shard::{Ask, Class, Key, Opening};
+use super::status::{Forwarded, How};
+use super::stored::{Head, Stored};
+use super::terms::{Moment, Refusal, Terms};
+use super::vary::{Codings, Vary};
+use super::{Inner, write};
+
+/// Room that is taken at once for a body whose length is not known.
+const FIRST_BYTES: usize = 16 * 1024;
+
+/// What to do with the upstream's answer.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// Pass it on, and feed the body to [`Filling::body`]. If `client_has_it`, the client asked
+    /// for it only if it changed, and may be told 304.
+    Storing {
+        /// The client's condition says that it has this very answer.
+        client_has_it: bool,
+    },
+    /// Pass it on; it is not kept.
+    Forward(Refusal),
+    /// Send this instead: the stored answer, which the upstream said is good still, or which may
+    /// be used while the upstream fails.
+    Instead(Answer),
+    /// The upstream's 304 is not about the stored answer: ask once more with the changed
+    /// [`Filling::changes`].
+    AskAgain,
+}
+
+/// A request that brings an answer into the cache. Others wait for it: when it is dropped before
+/// the answer is complete, one of them takes its place.
+#[derive(Debug)]
+pub(crate) struct Filling {
+    inner: Arc<Inner>,
+    key: Arc<Key>,
+    class: Class,
+    request: HeaderMap,
+    begun: Instant,
+    forwarded: Forwarded,
+    /// Its entry among the fetches, and what wakes the others when it is dropped.
+    flight: Option<(u64, Option<watch::Sender<()>>)>,
+    /// The answer that the others wait for may not be worth it.
+    loose: bool,
+    generation: u64,
+    stale: Option<Arc<Stored>>,
+    revalidates: bool,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Asked,
+    Storing(Box<Storing>),
+    Over,
+}
+
+#[derive(Debug)]
+struct Storing {
+    head: Head,
+    vary: Vary,
+    class: Class,
+    body: Vec<u8>,
+    /// What the upstream said of the length of the body.
+    length: Option<usize>,
+    room: Room,
+    /// Room among all that comes in at the same time.
+    coming: Room,
+}
+
+impl Filling {
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        ask: &Ask<'_>,
+        opening: Opening,
+        flight: Option<(u64, watch::Sender<()>)>,
+        generation: u64,
+        waited: bool,
+    ) -> Self {
+        Self {
+            inner,
+            key: Arc::new(ask.key()),
+            class: opening.class,
+            request: ask.headers.clone(),
+            begun: ask.now,
+            forwarded: Forwarded { why: opening.why, waited, stored: false },
+            loose: flight.is_none(),
+            flight: flight.map(|(id, sender)| (id, Some(sender))),
+            generation,
+            stale: opening.stale,
+            revalidates: false,
+            state: State::Asked,
+        }
+    }
+
+    /// Asks the upstream only whether the stored answer is good still, if there is one that can be
+    /// asked about: then the upstream may say 304, and [`Verdict::Instead`] is the answer to send.
+    /// Whoever does not call this gets the answer anew, and never `Instead` for a 304.
+    pub(crate) fn revalidate(&mut self) {
+        self.revalidates = self.stale.as_ref().is_some_and(|stale| stale.condition().is_some());
+    }
+
+    /// Fields to set, or to remove where there is no value, in the request to the upstream. The
+    /// answer is for others too: it must be whole, and in a coding that all of them take.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = (HeaderName, Option<HeaderValue>)> {
+        let condition = self.stale.as_ref().filter(|_| self.revalidates);
+        let condition = condition.and_then(|stale| stale.condition());
+        let codings = Codings::of(&self.request).field();
+        [(IF_NONE_MATCH, None), (IF_MODIFIED_SINCE, None), (ACCEPT_ENCODING, Some(codings))]
+            .into_iter()
+            .chain(condition.map(|(name, value)| (name, Some(value))))
+    }
+
+    /// The stored answer, where it may be sent at once although it is old: then this fetch can go
+    /// on behind the client's back. Other requests get that answer in the meantime.
+    pub(crate) fn stale_while_revalidate(&self, now: Instant) -> Option<Answer> {
+        let stale = self.stale.as_ref()?;
+        stale.terms().may_be_stale_while_revalidated(now).then(|| {
+            self.inner.counters.stale.add();
+            self.answer(stale.clone(), How::Hit, now)
+        })
+    }
+
+    /// What to say in `Cache-Status`, if the answer is passed on.
+    pub(crate) fn forwarded(&self) -> Forwarded {
+        Forwarded { stored: matches!(self.state, State::Storing(_)), ..self.forwarded }
+    }
+
+    /// The upstream answers; the head is as it came, before anything of the gateway's is added.
+    /// Informational answers (1xx) are not to be told.
+    pub(crate) fn response(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        now: Moment,
+    ) -> Verdict {
+        if !matches!(self.state, State::Asked) {
+            return Verdict::Forward(Refusal::Superseded);
+        }
+        if status == StatusCode::NOT_MODIFIED
+            && self.revalidates
+            && let Some(stale) = self.stale.clone()
+        {
+            if !stale.is_meant_by(headers) {
+                self.revalidates = false;
+                self.stale = None;
+                return Verdict::AskAgain;
+            }
+            return Verdict::Instead(self.freshen(&stale, headers, now));
+        }
+        // RFC 5861, section 4.
+        if matches!(status.as_u16(), 500 | 502 | 503 | 504)
+            && let Some(answer) = self.instead_of_failure(Some(status), now.instant)
+        {
+            return Verdict::Instead(answer);
+        }
+        match self.start(status, headers, now) {
+            Ok(client_has_it) => Verdict::Storing { client_has_it },
+            Err(refusal) => {
+                let error = status.is_client_error() || status.is_server_error();
+                self.refuse(refusal, error, now.instant);
+                Verdict::Forward(refusal)
+            }
+        }
+    }
+
+    /// The upstream did not answer. The stored answer, where it may be used then; the others get
+    /// it too, for a while without asking the upstream.
+    pub(crate) fn failed(&mut self, now: Instant) -> Option<Answer> {
+        self.instead_of_failure(None, now)
+    }
+
+    /// A piece of the body.
+    pub(crate) fn body(&mut self, piece: &[u8], now: Instant) {
+        let State::Storing(storing) = &mut self.state else { return };
+        let most = storing.length.unwrap_or(self.inner.entry_bytes);
+        let length = storing.body.len() + piece.len();
+        if length > most {
+            let refusal =
+                if storing.length.is_some() { Refusal::Framing } else { Refusal::TooLarge };
+            self.refuse(refusal, false, now);
+            return;
+        }
+        if length > storing.body.capacity() {
+            let capacity = length.max(2 * storing.body.capacity()).max(FIRST_BYTES).min(most);
+            let more = capacity - storing.body.capacity();
+            if !storing.coming.grow(more) || !self.inner.grow(&mut storing.room, more) {
+                self.refuse(Refusal::TooLarge, false, now);
+                return;
+            }
+            storing.body.reserve_exact(capacity - storing.body.len());
+        }
+        storing.body.extend_from_slice(piece);
+    }
+
+    /// The body is complete. False if it is not stored after all: it is shorter than announced, or
+    /// something else came in between.
+    pub(crate) fn complete(mut self, now: Instant) -> bool {
+        let State::Storing(storing) = std::mem::replace(&mut self.state, State::Over) else {
+            return false;
+        };
+        let Storing { head, vary, class, body, length, room, coming } = *storing;
+        if length.is_some_and(|length| length != body.len()) {
+            // Who comes next may have more luck.
+            return false;
+        }
+        let stored = Arc::new(head.with(body.into_boxed_slice().into()));
+        drop(coming);
+        self.store(stored, &vary, &class, room, now)
+    }
+
+    /// Takes what is known of the answer; whether the client has it already.
+    fn start(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        now: Moment,
+    ) -> Result<bool, Refusal> {
+        let delay = now.instant.saturating_duration_since(self.begun);
+        let terms = Terms::of(status, headers, self.class.authorised, delay, now)?;
+        let vary = Vary::of(headers).ok_or(Refusal::Vary)?;
+        let variant = vary.variant(&self.request).ok_or(Refusal::Vary)?;
+        let length = body_length(status, headers)?;
+        if length.is_some_and(|length| length > self.inner.entry_bytes) {
+            return Err(Refusal::TooLarge);
+        }
+        let class = Class { authorised: self.class.authorised, variant: Some(variant) };
+        self.enter(&class, now.instant)?;
+        let head = Head::new(status, headers, terms, now);
+        let bytes = length.unwrap_or(0);
+        let overhead = self.key.slot_bytes(&class);
+        let (mut room, mut coming) = (self.inner.space.room(), self.inner.coming.room());
+        if !coming.grow(bytes) || !self.inner.grow(&mut room, overhead + head.bytes() + bytes) {
+            return Err(Refusal::TooLarge);
+        }
+        let client_has_it =
+            status == StatusCode::OK && client_has_it(&self.request, head.etag(), head.modified());
+        self.state = State::Storing(Box::new(Storing {
+            head,
+            vary,
+            class,
+            body: Vec::with_capacity(bytes),
+            length,
+            room,
+            coming,
+        }));
+        if !terms.may_be_stale_while_revalidated(now.instant) {
+            // It is kept for when the upstream fails, but it answers none of those who wait.
+            self.wake();
+        }
+        Ok(client_has_it)
+    }
+
+    /// Becomes the one that stores, if it was not.
+    fn enter(&mut self, class: &Class, now: Instant) -> Result<(), Refusal> {
+        if self.flight.is_some() {
+            return Ok(());
+        }
+        let mut shard = write(self.inner.shard(self.key.hash));
+        if shard.generation != self.generation || shard.is_fetched(self.key.hash, class) {
+            return Err(Refusal::Superseded);
+        }
+        let (id, sender) = shard.begin(self.key.hash, class, now);
+        self.flight = Some((id, Some(sender)));
+        Ok(())
+    }
+
+    /// Stores the answer, then lets the others go on; false if it may not be stored any more.
+    fn store(
+        &mut self,
+        stored: Arc<Stored>,
+        vary: &Vary,
+        class: &Class,
+        mut room: Room,
+        now: Instant,
+    ) -> bool {
+        let Some((id, sender)) = self.flight.take() else { return false };
+        room.shrink_to(self.key.slot_bytes(class) + stored.bytes());
+        let answers_others = stored.terms().may_be_stale_while_revalidated(now);
+        let result = {
+            let mut shard = write(self.inner.shard(self.key.hash));
+            // Struck off: somebody else fetches it, or it is to be forgotten.
+            if shard.end(self.key.hash, id) {
+                shard.store(&self.key, vary, class, stored, room, now)
+            } else {
+                Err(Refusal::Superseded)
+            }
+        };
+        match &result {
+            Ok(_) => self.inner.counters.stored.add(),
+            Err(_) => self.inner.counters.refused.add(),
+        }
+        if result.is_ok() && !answers_others {
+            // Those who wait would fetch it one after the other.
+            self.note(class, false, now);
+        }
+        drop(sender);
+        result.is_ok()
+    }
+
+    fn freshen(&mut self, stale: &Arc<Stored>, told: &HeaderMap, now: Moment) -> Answer {
+        let delay = now.instant.saturating_duration_since(self.begun);
+        let (stored, headers, verdict) = stale.freshened(told, self.class.authorised, delay, now);
+        let stored = Arc::new(stored);
+        let how = How::Asked(Some(StatusCode::NOT_MODIFIED));
+        let answer = self.answer(stored.clone(), how, now.instant);
+        let vary = Vary::of(&headers);
+        let variant = vary.as_ref().and_then(|vary| vary.variant(&self.request));
+        let kept = verdict.is_ok() && variant.is_some() && variant == self.class.variant;
+        self.state = State::Over;
+        if let Some(vary) = vary.filter(|_| kept) {
+            let class = self.class.clone();
+            let mut room = self.inner.space.room();
+            let bytes = self.key.slot_bytes(&class) + stored.bytes();
+            if self.enter(&class, now.instant).is_ok() && self.inner.grow(&mut room, bytes) {
+                self.inner.counters.freshened.add();
+                self.store(stored, &vary, &class, room, now.instant);
+            }
+        } else if let Some(variant) = &self.class.variant {
+            write(self.inner.shard(self.key.hash)).remove(self.key.hash, variant);
+            self.inner.counters.refused.add();
+            self.note(&self.class, false, now.instant);
+        }
+        self.leave();
+        answer
+    }
+
+    fn instead_of_failure(&mut self, status: Option<StatusCode>, now: Instant) -> Option<Answer> {
+        let stale = self.stale.clone()?;
+        if !matches!(self.state, State::Asked) || !stale.terms().may_be_stale_on_error(now) {
+            return None;
+        }
+        if let Some(variant) = &self.class.variant {
+            let until = now + self.inner.settings.uncacheable;
+            write(self.inner.shard(self.key.hash)).trouble(self.key.hash, variant, until);
+        }
+        self.state = State::Over;
+        self.leave();
+        self.inner.counters.stale.add();
+        Some(self.answer(stale, How::Asked(status), now))
+    }
+
+    fn answer(&self, stored: Arc<Stored>, how: How, now: Instant) -> Answer {
+        Answer::new(stored, how, &self.request, false, now)
+    }
+
+    /// The answer is not kept: nobody shall wait for it, nor for the next.
+    fn refuse(&mut self, refusal: Refusal, error: bool, now: Instant) {
+        self.state = State::Over;
+        self.inner.counters.refused.add();
+        if refusal != Refusal::Superseded && self.is_worth_a_note() {
+            self.note(&self.class, error, now);
+        }
+        self.leave();
+    }
+
+    /// Where nobody waits and nothing is known, a note would only take room.
+    fn is_worth_a_note(&self) -> bool {
+        let sender = self.flight.as_ref().and_then(|(_, sender)| sender.as_ref());
+        // One receiver is the list of fetches.
+        let others_wait = sender.is_some_and(|sender| sender.receiver_count() > 1);
+        self.loose || others_wait || self.stale.is_some()
+    }
+
+    fn note(&self, class: &Class, error: bool, now: Instant) {
+        let mut room = self.inner.space.room();
+        if self.inner.grow(&mut room, self.key.note_bytes(class)) {
+            let until = now + self.inner.settings.uncacheable;
+            let mut shard = write(self.inner.shard(self.key.hash));
+            shard.note(&self.key, class, error, until, now, room);
+        }
+    }
+
+    /// Lets the others go on, but stays the one that stores.
+    fn wake(&mut self) {
+        if let Some((_, sender)) = &mut self.flight {
+            *sender = None;
+        }
+    }
+
+    /// Strikes itself off, then lets the others go on.
+    fn leave(&mut self) {
+        if let Some((id, sender)) = self.flight.take() {
+            write(self.inner.shard(self.key.hash)).end(self.key.hash, id);
+            drop(sender);
+        }
+    }
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// How long the body will be; none where its end is marked in it.
+fn body_length(status: StatusCode, headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
+    if status == StatusCode::NO_CONTENT {
+        return Ok(Some(0));
+    }
+    let number = |line: &HeaderValue| {
+        let text = line.to_str().ok()?;
+        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+    };
+    let mut codings = headers.get_all(TRANSFER_ENCODING).into_iter();
+    let mut lengths = headers.get_all(CONTENT_LENGTH).into_iter();
+    match (codings.next(), codings.next(), lengths.next(), lengths.next()) {
+        (None, _, Some(length), None) => Ok(Some(number(length).ok_or(Refusal::Framing)?)),
+        (Some(coding), None, None, _) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            Ok(None)
+        }
+        _ => Err(Refusal::Framing),
+    }
+}

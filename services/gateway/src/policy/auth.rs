@@ -237,6 +237,7 @@ mod tests {
             "Bearer ",
             OLD,
             "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            &format!("Basic {OLD}"),
             "Bearer é",
             &format!("Bearer {}", &OLD[1..]),
             &format!("Bearer {OLD}x"),

@@ -222,7 +222,9 @@ impl Clients {
         }
         drop(part);
         let remaining = all.saturating_sub(owed) / one;
-        let more = owed.saturating_add((remaining + 1) * one).saturating_sub(all);
+        // One more request is earned in at most a second, so that only a client that owes from the
+        // time of a greater bound waits for longer.
+        let more = owed.saturating_add(one).saturating_sub(all);
         let quota = Quota {
             limit: rate.burst.max(1),
             window_seconds: all.div_ceil(SECOND),

@@ -496,6 +496,8 @@ mod tests {
         ] {
             assert_eq!(client("10.0.0.1", &[("forwarded", value)]), expected, "{value}");
         }
+        let fields = [("forwarded", "for=1.1.1.1,for=192.0.2.1"), ("forwarded", "for=10.0.0.2")];
+        assert_eq!(client("10.0.0.1", &fields), known("192.0.2.1"));
         let both = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.2")];
         assert_eq!(client("10.0.0.1", &both), known("192.0.2.1"));
     }

@@ -35,6 +35,8 @@ pub struct Process {
     /// How long requests in flight may take to end after SIGTERM. Below the 10 s after which
     /// Docker kills.
     pub drain: Duration,
+    /// Whether log lines are JSON, for lines that a service writes by itself.
+    pub json_logs: bool,
 }
 
 /// How a launch ended.
@@ -123,7 +125,9 @@ fn configure<C>(
     read: impl FnOnce(&mut Settings) -> C,
 ) -> Result<(Process, Logs, C), ConfigError> {
     let mut settings = Settings::new(about.prefix, variables);
+    let logs = Logs::read(&mut settings);
     let process = Process {
+        json_logs: logs.are_json(),
         listen: settings.get(
             about.listen_name,
             "an address and a port such as 0.0.0.0:8080 or [::]:8080",
@@ -136,7 +140,6 @@ fn configure<C>(
             |text| text.parse().ok().filter(|&n| n <= 3600).map(Duration::from_secs),
         ),
     };
-    let logs = Logs::read(&mut settings);
     let config = read(&mut settings);
     settings.finish()?;
     Ok((process, logs, config))
@@ -199,7 +202,7 @@ mod tests {
         .faults;
         assert_eq!(faults.len(), 4);
         for (fault, name) in
-            faults.iter().zip(["STATS_LISTEN", "DRAIN_SECONDS", "LOG_FORMAT", "STATS_LISTN"])
+            faults.iter().zip(["LOG_FORMAT", "STATS_LISTEN", "DRAIN_SECONDS", "STATS_LISTN"])
         {
             assert!(fault.starts_with(name), "{fault}");
         }

@@ -121,6 +121,46 @@ async fn what_is_not_kept_is_waited_for_once_and_then_not_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_never_kept_is_not_waited_for_as_long_as_it_is_asked_for() {
+    let cache = cache();
+    let mut first = filling(ask(&cache, &[]).await);
+    let mut waiting = crowd(&cache, 1).await;
+    respond(&mut first, 200, "cache-control: no-store");
+    let mut one = filling(waiting.join_next().await.unwrap().unwrap());
+    for _ in 0..50 {
+        respond(&mut one, 200, "cache-control: no-store");
+        time::advance(Duration::from_millis(900)).await;
+        one = filling(ask(&cache, &[]).await);
+        drop(filling(ask(&cache, &[]).await));
+    }
+    assert_eq!(cache.snapshot().waits, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_invents_variants_goes_past_the_cache_and_leaves_the_others_alone() {
+    let cache = cache();
+    let respond = |filling: &mut Filling| {
+        let line = "cache-control: max-age=1";
+        let response = headers(&[line, "vary: origin", "content-length: 0"]);
+        filling.response(StatusCode::OK, &response, moment(now()))
+    };
+    let mut first = filling(ask(&cache, &[]).await);
+    respond(&mut first);
+    assert!(first.complete(now()));
+    let mut fetches = Vec::new();
+    for number in 0..64 {
+        fetches.push(filling(ask(&cache, &[&format!("origin: {number}")]).await));
+    }
+    assert_eq!(reason(ask(&cache, &["origin: x"]).await), Reason::TooManyVariants);
+    assert!(time::timeout(Duration::from_secs(1), ask(&cache, &["origin: 1"])).await.is_err());
+    // What is there and old may be fetched nevertheless.
+    let mut again = filling(ask(&cache, &[]).await);
+    respond(&mut again);
+    assert!(again.complete(now()));
+    answer(ask(&cache, &[]).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_answer_that_can_be_kept_makes_requests_wait_again() {
     let cache = cache();
     let mut first = filling(ask(&cache, &[]).await);

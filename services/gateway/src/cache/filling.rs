@@ -53,8 +53,9 @@ pub(crate) struct Filling {
     forwarded: Forwarded,
     /// Its entry among the fetches, and what wakes the others when it is dropped.
     flight: Option<(u64, Option<watch::Sender<()>>)>,
-    /// The answer that the others wait for may not be worth it.
+    /// Nobody waits for it.
     loose: bool,
+    noted_until: Option<Instant>,
     generation: u64,
     stale: Option<Arc<Stored>>,
     revalidates: bool,
@@ -101,6 +102,7 @@ impl Filling {
             flight: flight.map(|(id, sender)| (id, Some(sender))),
             generation,
             stale: opening.stale,
+            noted_until: opening.noted_until,
             revalidates: false,
             state: State::Asked,
         }
@@ -361,18 +363,22 @@ impl Filling {
     fn refuse(&mut self, refusal: Refusal, error: bool, now: Instant) {
         self.state = State::Over;
         self.inner.counters.refused.add();
-        if refusal != Refusal::Superseded && self.is_worth_a_note() {
+        if refusal != Refusal::Superseded && self.is_worth_a_note(now) {
             self.note(&self.class, error, now);
         }
         self.leave();
     }
 
-    /// Where nobody waits and nothing is known, a note would only take room.
-    fn is_worth_a_note(&self) -> bool {
+    /// Where nobody waits and nothing is known, a note would only take room; and where there is
+    /// one, it is enough to write it anew now and then.
+    fn is_worth_a_note(&self, now: Instant) -> bool {
         let sender = self.flight.as_ref().and_then(|(_, sender)| sender.as_ref());
         // One receiver is the list of fetches.
         let others_wait = sender.is_some_and(|sender| sender.receiver_count() > 1);
-        self.loose || others_wait || self.stale.is_some()
+        let noted = self.noted_until.is_some_and(|until| {
+            until.saturating_duration_since(now) > self.inner.settings.uncacheable / 2
+        });
+        others_wait || (!noted && (self.loose || self.stale.is_some()))
     }
 
     fn note(&self, class: &Class, error: bool, now: Instant) {

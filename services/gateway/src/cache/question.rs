@@ -50,6 +50,8 @@ pub(crate) enum Reason {
     Authorization,
     /// Its target or a field that selects the answer is too long to be a key.
     LongKey,
+    /// Too many different answers of this target are being fetched.
+    TooManyVariants,
     /// Another target has the same hash, which does not happen twice in a lifetime.
     Collision,
     /// The request that it waited for took too long.

@@ -24,6 +24,10 @@ const MOST_VARIANTS: usize = 8;
 /// Notes that a target may have side by side.
 const MOST_NOTES: usize = 8;
 
+/// Fetches of a target at the same time for variants that are not there. Whoever invents variants
+/// goes past the cache then; each look reads the whole list.
+const MOST_FETCHES: usize = 64;
+
 /// Errors in succession that a target may answer with before its requests stop waiting for each
 /// other, when it has been stored before. One request that provokes an error must not send all
 /// others to the upstream at once.
@@ -33,12 +37,12 @@ const STRIKES: u8 = 3;
 /// is held.
 const MOST_SECOND_CHANCES: usize = 32;
 
-/// What a stored answer takes beside its own bytes: record, slot, places in map and queue, and
-/// what an allocator adds to each.
-const SLOT_BYTES: usize = 640;
+/// What a stored answer takes beside its own bytes: a record, places in map and queue that are
+/// half empty, and what an allocator adds. A test adds it up.
+const SLOT_BYTES: usize = 1024;
 
 /// What a note takes beside its own bytes, with a record for it alone.
-const NOTE_BYTES: usize = 320;
+const NOTE_BYTES: usize = 768;
 
 /// What is asked for: site and target.
 #[derive(Debug, PartialEq, Eq)]
@@ -132,6 +136,8 @@ pub(super) struct Opening {
     pub(super) class: Class,
     pub(super) why: Forward,
     pub(super) stale: Option<Arc<Stored>>,
+    /// Until then it is known that waiting is in vain.
+    pub(super) noted_until: Option<Instant>,
 }
 
 /// A part of the stored answers.
@@ -223,24 +229,30 @@ impl Shard {
             Some(record) if !record.slots.is_empty() => Forward::VaryMiss,
             _ => Forward::UriMiss,
         };
-        let opening = |class| Opening { class, why, stale: slot.map(|slot| slot.stored.clone()) };
+        let opening = |class, noted_until| {
+            let stale = slot.map(|slot| slot.stored.clone());
+            Opening { class, why, stale, noted_until }
+        };
         if let Some(slot) = slot
             && slot.stored.terms().may_be_stale_while_revalidated(ask.now)
         {
             // One fetches, and nobody else has to.
             return match flight {
                 Some(_) => Judged::Hit(slot.visit()),
-                None => Judged::Open(opening(class)),
+                None => Judged::Open(opening(class, None)),
             };
         }
-        if record.is_some_and(|record| record.is_noted(&class, ask.now)) {
-            return Judged::Loose(opening(class));
+        if let Some(until) = record.and_then(|record| record.noted_until(&class, ask.now)) {
+            return Judged::Loose(opening(class, Some(until)));
         }
         match flight {
             // What it brings answers nobody else.
-            Some(flight) if flight.has_ended() => Judged::Loose(opening(class)),
+            Some(flight) if flight.has_ended() => Judged::Loose(opening(class, None)),
             Some(flight) => Judged::Wait(flight.ended.clone(), flight.begun + ask.wait, why),
-            None => Judged::Open(opening(class)),
+            None if slot.is_none() && self.is_crowded(ask.hash) => {
+                Judged::Pass(Reason::TooManyVariants)
+            }
+            None => Judged::Open(opening(class, None)),
         }
     }
 
@@ -260,10 +272,15 @@ impl Shard {
         (id, sender)
     }
 
-    /// Whether somebody fetches an answer of this class.
+    /// Whether somebody fetches an answer of this class, or too many fetch others.
     pub(super) fn is_fetched(&self, hash: u64, class: &Class) -> bool {
         let flights = self.flights.get(&hash);
         flights.is_some_and(|flights| flights.iter().any(|flight| flight.class.may_be(class)))
+            || self.is_crowded(hash)
+    }
+
+    fn is_crowded(&self, hash: u64) -> bool {
+        self.flights.get(&hash).is_some_and(|flights| flights.len() >= MOST_FETCHES)
     }
 
     /// Strikes a fetch off; false if that has been done.
@@ -309,6 +326,7 @@ impl Shard {
         if let Some(place) = place {
             replaced.push(record.slots.remove(place));
         }
+        record.slots.reserve_exact(1);
         record.slots.push(Slot {
             variant,
             stored,
@@ -343,6 +361,7 @@ impl Shard {
             record.notes.remove(0);
         }
         let note = Note { class: class.clone(), until, strikes_left: strikes - 1, room };
+        record.notes.reserve_exact(1);
         record.notes.push(note);
     }
 
@@ -449,10 +468,10 @@ impl Record {
         self.slots.iter().find(|slot| slot.variant == *variant)
     }
 
-    fn is_noted(&self, class: &Class, now: Instant) -> bool {
-        self.notes
-            .iter()
-            .any(|note| note.class == *class && note.strikes_left == 0 && now < note.until)
+    /// Until when it is known that waiting for this class is in vain.
+    fn noted_until(&self, class: &Class, now: Instant) -> Option<Instant> {
+        let note = self.notes.iter().find(|note| note.class == *class)?;
+        (note.strikes_left == 0 && now < note.until).then_some(note.until)
     }
 
     /// Whether any of its answers was asked for since this was last called.
@@ -522,5 +541,23 @@ impl Hasher for AsItIs {
         for &byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(byte);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_for_one_answer_is_what_it_takes() {
+        // What an allocator adds to each of at most eight pieces.
+        const PIECES: usize = 8 * 16;
+        let places = 2 * (size_of::<(u64, Record)>() + 1 + size_of::<(u64, u64)>());
+        let record = places + size_of::<Key>() + 2 * size_of::<usize>() + PIECES;
+        let stored = size_of::<Stored>() + 2 * size_of::<usize>();
+        let slot = record + size_of::<Slot>() + stored;
+        assert!(slot <= SLOT_BYTES, "{slot}");
+        let note = record + size_of::<Note>();
+        assert!(note <= NOTE_BYTES, "{note}");
     }
 }

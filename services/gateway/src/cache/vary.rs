@@ -105,6 +105,18 @@ impl Codings {
     /// Reads `Accept-Encoding` (RFC 9110, section 12.5.3). A client that says nothing gets no
     /// coding, and a member that cannot be read is not there.
     pub(super) fn of(request: &HeaderMap) -> Self {
+        let mut lines = request.get_all(ACCEPT_ENCODING).into_iter();
+        match (lines.next().map(HeaderValue::as_bytes), lines.next()) {
+            (None, _) => Self::default(),
+            // What browsers send needs no reading, which takes half of the time of a hit.
+            (Some(b"gzip, deflate, br, zstd" | b"gzip, deflate, br"), None) => {
+                Self { brotli: true, gzip: true, not_identity: false }
+            }
+            _ => Self::read(request),
+        }
+    }
+
+    fn read(request: &HeaderMap) -> Self {
         let (mut brotli, mut gzip, mut identity, mut rest) = (None, None, None, None);
         let lines = request.get_all(ACCEPT_ENCODING).into_iter();
         for line in lines.filter_map(|line| line.to_str().ok()) {
@@ -243,6 +255,17 @@ mod tests {
         let vary = vary(&["accept-encoding, origin"]).unwrap();
         let variant = vary.variant(&headers(&[("accept-encoding", "gzip")])).unwrap();
         assert_eq!(variant.bytes(), 0);
+    }
+
+    #[test]
+    fn what_browsers_send_means_what_is_written() {
+        for line in ["gzip, deflate, br, zstd", "gzip, deflate, br", "gzip, deflate"] {
+            let request = headers(&[("accept-encoding", line)]);
+            assert_eq!(Codings::of(&request), Codings::read(&request), "{line}");
+        }
+        let twice =
+            headers(&[("accept-encoding", "gzip, deflate, br"), ("accept-encoding", "br;q=0")]);
+        assert_eq!(Codings::of(&twice).field(), "gzip");
     }
 
     #[test]

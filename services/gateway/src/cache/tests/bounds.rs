@@ -203,12 +203,14 @@ const BROWSER: [&str; 10] = [
     "sec-fetch-site: same-origin",
 ];
 
-/// Run with optimisation: `cargo test --release -p gateway -- --ignored --nocapture hit`.
+/// Run with optimisation: `cargo test --release -p gateway -- --ignored --nocapture hit`. The
+/// quickest of many rounds counts: what else the machine does is not the cache's.
 #[test]
 #[ignore = "a measurement"]
 #[expect(clippy::print_stderr, reason = "what it measured")]
 fn a_hit_costs_less_than_a_microsecond() {
-    const ROUNDS: u32 = 2_000_000;
+    const ROUNDS: u32 = 200;
+    const HITS: u32 = 10_000;
     let world = World::new();
     let response = [
         "content-type: text/javascript",
@@ -220,32 +222,33 @@ fn a_hit_costs_less_than_a_microsecond() {
         "content-encoding: br",
     ];
     assert!(world.fetch("/app-0123456789abcdef.js", &BROWSER, &response, &"x".repeat(20_000)));
-    for threads in [1, 2] {
-        let begun = Instant::now();
-        thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    let headers = headers(&BROWSER);
-                    let question = Question {
-                        method: &Method::GET,
-                        site: "http://a",
-                        target: "/app-0123456789abcdef.js",
-                        headers: &headers,
-                    };
-                    let mut out = Vec::with_capacity(1024);
-                    for _ in 0..ROUNDS {
-                        let Looked::Hit(answer) = world.cache.look(black_box(&question), begun)
-                        else {
-                            panic!("no hit");
-                        };
-                        out.clear();
-                        answer.write_head(&mut out);
-                        black_box((&out, answer.body()));
-                    }
-                });
+    let hits = || {
+        let headers = headers(&BROWSER);
+        let question = Question {
+            method: &Method::GET,
+            site: "http://a",
+            target: "/app-0123456789abcdef.js",
+            headers: &headers,
+        };
+        let mut out = Vec::with_capacity(1024);
+        let rounds = (0..ROUNDS).map(|_| {
+            let begun = Instant::now();
+            for _ in 0..HITS {
+                let looked = world.cache.look(black_box(&question), begun);
+                let Looked::Hit(answer) = looked else { panic!("no hit") };
+                out.clear();
+                answer.write_head(&mut out);
+                black_box((&out, answer.body()));
             }
+            begun.elapsed() / HITS
         });
-        let nanoseconds = begun.elapsed().as_nanos() / u128::from(ROUNDS);
-        eprintln!("{threads} threads: {nanoseconds} ns a hit");
-    }
+        rounds.min().unwrap()
+    };
+    eprintln!("one thread: {:?} a hit", hits());
+    let both = thread::scope(|scope| {
+        let threads = [scope.spawn(hits), scope.spawn(hits)];
+        threads.map(|thread| thread.join().unwrap())
+    });
+    eprintln!("two threads: {both:?} a hit");
+    assert!(both.into_iter().all(|time| time < Duration::from_micros(1)));
 }

@@ -32,6 +32,13 @@ async fn crowd(cache: &Cache, number: u64) -> JoinSet<Looked> {
     crowd
 }
 
+/// Lets all tasks that can go on do so.
+async fn settle() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
 fn respond(filling: &mut Filling, status: u16, line: &str) -> Verdict {
     let headers = headers(&[line, "content-length: 3"]);
     filling.response(StatusCode::from_u16(status).unwrap(), &headers, moment(now()))
@@ -84,7 +91,8 @@ async fn when_one_gives_up_another_takes_its_place_and_the_rest_wait_on() {
             drop(failing);
         }
         first = Some(filling(crowd.join_next().await.unwrap().unwrap()));
-        assert_eq!(crowd.len(), remaining);
+        settle().await;
+        assert_eq!(cache.snapshot().misses, 1001 - remaining);
         if remaining == 990 {
             break;
         }
@@ -121,6 +129,46 @@ async fn what_is_not_kept_is_waited_for_once_and_then_not_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_never_kept_is_not_waited_for_as_long_as_it_is_asked_for() {
+    let cache = cache();
+    let mut first = filling(ask(&cache, &[]).await);
+    let mut waiting = crowd(&cache, 1).await;
+    respond(&mut first, 200, "cache-control: no-store");
+    let mut one = filling(waiting.join_next().await.unwrap().unwrap());
+    for _ in 0..50 {
+        respond(&mut one, 200, "cache-control: no-store");
+        time::advance(Duration::from_millis(900)).await;
+        one = filling(ask(&cache, &[]).await);
+        drop(filling(ask(&cache, &[]).await));
+    }
+    assert_eq!(cache.snapshot().waits, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_invents_variants_goes_past_the_cache_and_leaves_the_others_alone() {
+    let cache = cache();
+    let respond = |filling: &mut Filling| {
+        let line = "cache-control: max-age=1";
+        let response = headers(&[line, "vary: origin", "content-length: 0"]);
+        filling.response(StatusCode::OK, &response, moment(now()))
+    };
+    let mut first = filling(ask(&cache, &[]).await);
+    respond(&mut first);
+    assert!(first.complete(now()));
+    let mut fetches = Vec::new();
+    for number in 0..64 {
+        fetches.push(filling(ask(&cache, &[&format!("origin: {number}")]).await));
+    }
+    assert_eq!(reason(ask(&cache, &["origin: x"]).await), Reason::TooManyVariants);
+    assert!(time::timeout(Duration::from_secs(1), ask(&cache, &["origin: 1"])).await.is_err());
+    // What is there and old may be fetched nevertheless.
+    let mut again = filling(ask(&cache, &[]).await);
+    respond(&mut again);
+    assert!(again.complete(now()));
+    answer(ask(&cache, &[]).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_answer_that_can_be_kept_makes_requests_wait_again() {
     let cache = cache();
     let mut first = filling(ask(&cache, &[]).await);
@@ -146,11 +194,13 @@ async fn one_error_does_not_send_all_to_the_upstream_at_once() {
     time::advance(Duration::from_secs(1)).await;
     let mut first = filling(ask(&cache, &[]).await);
     let mut crowd = crowd(&cache, 100).await;
-    for status in [406, 503] {
+    for (status, misses) in [(406, 3), (503, 4)] {
         respond(&mut first, status, "cache-control: no-store");
         first = filling(crowd.join_next().await.unwrap().unwrap());
+        settle().await;
+        // One for the answer of a second ago, one for each that tried since.
+        assert_eq!(cache.snapshot().misses, misses);
     }
-    assert_eq!(crowd.len(), 98);
     // The third in succession is no accident.
     respond(&mut first, 503, "cache-control: no-store");
     while let Some(looked) = crowd.join_next().await {
@@ -284,7 +334,9 @@ async fn who_authenticates_neither_waits_for_nor_holds_up_the_others() {
     const SOMEBODY: [&str; 1] = ["authorization: x"];
     let cache = cache();
     let mut somebody = filling(ask(&cache, &SOMEBODY).await);
+    let begun = now();
     let first = filling(ask(&cache, &[]).await);
+    assert_eq!(now(), begun);
     respond(&mut somebody, 200, "cache-control: no-store");
     assert!(time::timeout(Duration::from_secs(1), ask(&cache, &[])).await.is_err());
     land(first, "cache-control: s-maxage=10");

@@ -563,6 +563,14 @@ fn a_cache_of_no_bytes_is_none() {
 }
 
 #[test]
+fn what_it_hands_out_may_go_to_another_thread() {
+    fn is_shared<T: Send + Sync + 'static>() {}
+    is_shared::<Cache>();
+    is_shared::<Looked>();
+    is_shared::<Verdict>();
+}
+
+#[test]
 fn sizes_are_read_with_their_units() {
     for (text, bytes) in [
         ("0", Some(0)),

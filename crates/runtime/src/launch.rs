@@ -50,6 +50,15 @@ pub enum Launch<C> {
 /// Reads arguments and environment and does what can be done without serving: `--help`,
 /// `--version`, `healthcheck`, and the report of a wrong configuration (exit code 64).
 pub fn launch<C>(about: &About, read: impl FnOnce(&mut Settings) -> C) -> Launch<C> {
+    launch_or_explain(about, read, |_, _| "the configuration is right".to_owned())
+}
+
+/// Like [`launch`], with words for what `check` says of a configuration that is right.
+pub fn launch_or_explain<C>(
+    about: &About,
+    read: impl FnOnce(&mut Settings) -> C,
+    explain: impl FnOnce(&Process, &C) -> String,
+) -> Launch<C> {
     let command = match Command::parse(std::env::args().skip(1)) {
         Ok(command) => command,
         Err(sentence) => {
@@ -62,7 +71,7 @@ pub fn launch<C>(about: &About, read: impl FnOnce(&mut Settings) -> C) -> Launch
         Command::Version => {
             return Launch::Exit(say(&format!("{} {}", about.name, about.version)));
         }
-        Command::Serve | Command::HealthCheck { .. } => {}
+        Command::Serve | Command::Check | Command::HealthCheck { .. } => {}
     }
     let variables = std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into()));
@@ -75,6 +84,9 @@ pub fn launch<C>(about: &About, read: impl FnOnce(&mut Settings) -> C) -> Launch
             return Launch::Exit(exit::USAGE.into());
         }
     };
+    if command == Command::Check {
+        return Launch::Exit(say(&explain(&process, &config)));
+    }
     if let Command::HealthCheck { path } = command {
         return Launch::Exit(match probe(process.listen, &path) {
             Ok(()) => ExitCode::SUCCESS,
@@ -150,6 +162,7 @@ fn help(about: &About) -> String {
     format!(
         "{name} {version}\n\n\
          {name} [serve]             listen and serve, until SIGTERM or SIGINT\n\
+         {name} check               say whether the settings are right, and what is in force\n\
          {name} healthcheck [PATH]  exit 0 if the running service answers 200 at PATH (/healthz)\n\
          {name} --version\n\n\
          Settings come from the environment; the README has the table."

@@ -14,6 +14,8 @@ use http::header::{
 };
 use http::{HeaderMap, Method, StatusCode, Version};
 
+use tokio::sync::Notify;
+
 use crate::cache::{Answer, Filling, Looked, Question};
 use crate::forwarded::{REQUEST_ID, Words};
 use crate::gate::Head;
@@ -45,6 +47,8 @@ pub(crate) struct Order {
     pub(crate) method: Method,
     /// Path and query as the upstream will read them.
     pub(crate) target: String,
+    /// The host that it is for, as the client wrote it.
+    site: String,
     /// Its `Accept` field.
     accept: Option<HeaderValue>,
     /// Who asks.
@@ -69,6 +73,8 @@ pub(crate) struct Order {
     pub(crate) closes: bool,
     /// HTTP/1.0.
     pub(crate) is_old: bool,
+    /// Told when the answer turns out to be an event stream that nobody asked for as one.
+    pub(crate) streams: Arc<Notify>,
     /// What went wrong.
     pub(crate) error: Option<String>,
     /// Status and bytes of the answer.
@@ -99,11 +105,17 @@ pub(crate) struct Reply {
 
 impl Order {
     /// Of a request whose head has been read.
-    pub(crate) fn new(gateway: &Arc<Gateway>, head: &Head, peer: SocketAddr, scheme: Scheme) -> Self {
+    pub(crate) fn new(
+        gateway: &Arc<Gateway>,
+        head: &Head,
+        peer: SocketAddr,
+        scheme: Scheme,
+    ) -> Self {
         Self {
             begun: Instant::now(),
             method: head.method.clone(),
             target: String::from_utf8_lossy(&head.target).into_owned(),
+            site: text_of(head.fields.get(HOST)).to_owned(),
             accept: head.fields.get(ACCEPT).cloned(),
             asker: gateway.config.trust.asker(peer.ip(), scheme, &head.fields),
             trace: Trace::of(&head.fields),
@@ -117,6 +129,7 @@ impl Order {
             has_body: false,
             closes: !head.keeps_alive,
             is_old: head.version == Version::HTTP_10,
+            streams: Arc::default(),
             error: None,
             status: 0,
             sent_bytes: 0,
@@ -134,7 +147,8 @@ impl Order {
 
     async fn try_to_admit(&mut self, head: &Head, body: &Bytes) -> Result<Admission, Problem> {
         let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
-        let (path, query) = split_target(&self.target);
+        let came = self.target.clone();
+        let (path, query) = split_target(&came);
         let path = plain(path).map_err(|why| bad(format!("the path is ambiguous: {}", why.0)))?;
         if query.is_some_and(|query| query.contains('#')) || path.contains('#') {
             return Err(bad("the target has a fragment".to_owned()));
@@ -144,7 +158,7 @@ impl Order {
             return Ok(Admission::Answer(reply));
         }
         self.check_who()?;
-        self.check_host(head)?;
+        self.check_host()?;
         self.check_rate()?;
         let rules = self.gateway.rules();
         // There always is a route for `/`.
@@ -211,13 +225,12 @@ impl Order {
     }
 
     /// RFC 9110, section 15.5.20.
-    fn check_host(&self, head: &Head) -> Result<(), Problem> {
+    fn check_host(&self) -> Result<(), Problem> {
         let names = &self.gateway.config.hosts;
         if names.is_empty() {
             return Ok(());
         }
-        let host = head.fields.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        if names.iter().any(|name| answers_to(name, host)) {
+        if names.iter().any(|name| answers_to(name, &self.site)) {
             return Ok(());
         }
         self.gateway.metrics.denied.add();
@@ -243,11 +256,7 @@ impl Order {
         }
     }
 
-    fn check_guard(
-        &self,
-        guard: &crate::policy::auth::Guard,
-        head: &Head,
-    ) -> Result<(), Problem> {
+    fn check_guard(&self, guard: &crate::policy::auth::Guard, head: &Head) -> Result<(), Problem> {
         guard.check(&head.fields).map_err(|challenge| {
             self.gateway.metrics.denied.add();
             Problem::new(StatusCode::UNAUTHORIZED, "this route wants a secret")
@@ -274,27 +283,25 @@ impl Order {
 
     /// The answer, if it is here or on its way.
     async fn look_into_cache(&mut self, head: &Head) -> Option<Answer> {
-        let site = head.fields.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let question = Question {
             method: &self.method,
-            site,
+            site: &self.site,
             target: &self.target,
             headers: &head.fields,
         };
         match self.gateway.cache.ask(&question).await {
             Looked::Hit(answer) => return Some(answer),
             Looked::Fill(filling) => self.filling = Some(filling),
-            Looked::Pass(pass) => {
-                self.cache_status = Some(pass.forwarded().field());
-                if !self.method.is_safe() {
-                    // What it may change must not be answered from memory.
-                    self.gateway.cache.invalidate(site, &self.target);
-                }
-            }
+            Looked::Pass(pass) => self.cache_status = Some(pass.forwarded().field()),
             // `ask` has waited.
             Looked::Wait(_) => {}
         }
         None
+    }
+
+    /// What an unsafe request may have changed must not be answered from memory.
+    pub(crate) fn forget(&self) {
+        self.gateway.cache.invalidate(&self.site, &self.target);
     }
 
     /// The request as the upstream reads it: nothing that is about the client's connection, and
@@ -307,10 +314,9 @@ impl Order {
         protocol: Option<&HeaderValue>,
     ) -> Bytes {
         let guarded = self.route.as_ref().is_some_and(|route| route.guard.is_some());
-        let words =
-            Words { asker: &self.asker, trace: &self.trace, guarded, standard: false };
-        let changes: Vec<_> =
-            self.filling.iter().flat_map(|filling| filling.changes()).collect();
+        let standard = self.gateway.config.forwarded;
+        let words = Words { asker: &self.asker, trace: &self.trace, guarded, standard };
+        let changes: Vec<_> = self.filling.iter().flat_map(|filling| filling.changes()).collect();
         let mut text = BytesMut::with_capacity(1024 + self.target.len() + body.len());
         text.put_slice(self.method.as_str().as_bytes());
         text.put_slice(b" ");
@@ -374,8 +380,7 @@ impl Order {
 
     /// Fields and body for a problem.
     pub(crate) fn problem(&self, problem: &Problem) -> (HeaderMap, Bytes) {
-        let accept = self.accept.as_ref().and_then(|accept| accept.to_str().ok());
-        problem.answer(accept.unwrap_or_default(), &self.asker.request_id)
+        problem.answer(text_of(self.accept.as_ref()), &self.asker.request_id)
     }
 
     fn reply(&self, status: StatusCode, fields: &HeaderMap, body: Bytes) -> Reply {
@@ -396,7 +401,7 @@ impl Order {
     }
 
     /// Adds what every answer has, and the empty line.
-    fn finish(&self, head: &mut Vec<u8>) {
+    pub(crate) fn finish(&self, head: &mut Vec<u8>) {
         for (name, value) in self.fields() {
             field(head, name.as_str(), value.as_bytes());
         }
@@ -413,7 +418,8 @@ impl Order {
         let id = HeaderValue::from_str(&self.asker.request_id).ok();
         let hsts = (self.asker.scheme == Scheme::Https).then_some(HSTS);
         let quota = self.quota.as_ref().map(Quota::fields);
-        let (policy, limit) = quota.map_or((None, None), |(policy, limit)| (Some(policy), Some(limit)));
+        let (policy, limit) =
+            quota.map_or((None, None), |(policy, limit)| (Some(policy), Some(limit)));
         [
             (REQUEST_ID, id),
             (CACHE_STATUS, self.cache_status.clone()),
@@ -428,7 +434,8 @@ impl Order {
     /// Notes what became of it.
     pub(crate) fn ended(&self) {
         let took = self.begun.elapsed();
-        let metrics = self.route.as_ref().map_or(&self.gateway.metrics.own, |route| &*route.metrics);
+        let metrics =
+            self.route.as_ref().map_or(&self.gateway.metrics.own, |route| &*route.metrics);
         metrics.ended(self.status, took, self.sent_bytes);
         self.log(took);
     }
@@ -458,6 +465,11 @@ impl Order {
         };
         entry.write(&self.gateway.metrics.unlogged);
     }
+}
+
+/// A field's value, empty where there is none that is text.
+fn text_of(value: Option<&HeaderValue>) -> &str {
+    value.and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 fn split_target(target: &str) -> (&str, Option<&str>) {
@@ -494,7 +506,10 @@ fn upgrade_of(head: &Head) -> Result<Option<HeaderValue>, Problem> {
         let mut options = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
     });
-    if protocols.next().is_some() || !asks || head.method != Method::GET || head.version != Version::HTTP_11
+    if protocols.next().is_some()
+        || !asks
+        || head.method != Method::GET
+        || head.version != Version::HTTP_11
     {
         let detail = "the request for another protocol is not complete";
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
@@ -504,13 +519,13 @@ fn upgrade_of(head: &Head) -> Result<Option<HeaderValue>, Problem> {
 
 /// Whether the client wants an event stream, which has no end.
 fn is_event_stream(method: &Method, accept: Option<&HeaderValue>) -> bool {
-    *method == Method::GET
-        && accept.and_then(|accept| accept.to_str().ok()).is_some_and(|accept| {
-            accept.split(',').any(|kind| {
-                let kind = kind.split(';').next().unwrap_or_default().trim();
-                kind.eq_ignore_ascii_case("text/event-stream")
-            })
-        })
+    *method == Method::GET && text_of(accept).split(',').any(names_events)
+}
+
+/// Whether a media type, with parameters or not, is that of event streams.
+pub(crate) fn names_events(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("text/event-stream")
 }
 
 #[cfg(test)]

@@ -54,8 +54,12 @@ pub(crate) use self::answer::Answer;
 pub(crate) use self::counters::Snapshot;
 pub(crate) use self::filling::{Filling, Verdict};
 pub(crate) use self::question::{Pass, Question, Reason};
-pub(crate) use self::status::{Forward, Forwarded};
-pub(crate) use self::terms::{Moment, Refusal};
+pub(crate) use self::status::Forward;
+#[cfg(test)]
+use self::status::Forwarded;
+pub(crate) use self::terms::Moment;
+#[cfg(test)]
+use self::terms::Refusal;
 
 /// Parts of the cache with a lock each; a power of two. Enough that 256 threads that store seldom
 /// meet.

@@ -254,8 +254,7 @@ impl AsyncWrite for Client {
         }
         let client = &mut *self;
         let slices = [io::IoSlice::new(&client.outbox), io::IoSlice::new(bytes)];
-        let written =
-            ready!(Pin::new(&mut client.stream).poll_write_vectored(context, &slices))?;
+        let written = ready!(Pin::new(&mut client.stream).poll_write_vectored(context, &slices))?;
         let ours = written.min(client.outbox.len());
         client.outbox.drain(..ours);
         if written > ours {

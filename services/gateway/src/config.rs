@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) bounds: Bounds,
     /// Whom to believe what they say of others.
     pub(crate) trust: Trust,
+    /// Whether upstreams are told of the client in RFC 7239's words as well.
+    pub(crate) forwarded: bool,
     /// Who may ask at all.
     pub(crate) access: Access,
     /// The names that the gateway answers to; none means any.
@@ -42,8 +44,8 @@ pub(crate) struct Config {
     pub(crate) cache: CacheSettings,
     /// Of a hundred requests so many are in the access log; those that failed always are.
     pub(crate) log_percent: u8,
-    /// Where metrics are told; `None` for nowhere.
-    pub(crate) admin: Option<SocketAddr>,
+    /// Where metrics are told.
+    pub(crate) admin: Admin,
     /// Worker threads.
     pub(crate) threads: usize,
 }
@@ -60,6 +62,18 @@ pub(crate) struct Times {
     pub(crate) silence: Duration,
     /// For the whole answer, if it is no event stream.
     pub(crate) total: Duration,
+}
+
+/// Where metrics are told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Admin {
+    /// Here, because somebody wants it.
+    At(SocketAddr),
+    /// Here, unless the port is taken: nobody asked for it, and another gateway may be on this
+    /// machine.
+    Unless(SocketAddr),
+    /// Nowhere.
+    Off,
 }
 
 /// Where the table of routes comes from.
@@ -130,6 +144,7 @@ impl Config {
                 proxies: networks(settings, "GATEWAY_TRUSTED_PROXIES"),
                 host: switch(settings, "GATEWAY_TRUST_HOST"),
             },
+            forwarded: switch(settings, "GATEWAY_FORWARDED"),
             access: Access {
                 allow: networks(settings, "GATEWAY_ALLOW"),
                 deny: networks(settings, "GATEWAY_DENY"),
@@ -157,9 +172,12 @@ impl Config {
             ),
             admin: settings.get_with(
                 "GATEWAY_ADMIN_LISTEN",
-                "an address and a port such as 127.0.0.1:3051, or off",
-                Some((Ipv4Addr::LOCALHOST, 3051).into()),
-                |text| if text == "off" { Some(None) } else { text.parse().ok().map(Some) },
+                "an address and a port such as 127.0.0.1:9350, or off",
+                Admin::Unless((Ipv4Addr::LOCALHOST, 9350).into()),
+                |text| match text {
+                    "off" => Some(Admin::Off),
+                    text => text.parse().ok().map(Admin::At),
+                },
             ),
             threads: settings.get_with(
                 "GATEWAY_THREADS",
@@ -172,11 +190,67 @@ impl Config {
     }
 }
 
+impl Config {
+    /// What is in force, for `gateway check`; secrets are not told.
+    pub(crate) fn explain(process: &runtime::Process, config: &Self) -> String {
+        let mut lines = vec![format!("listens at {}", process.listen)];
+        for Guarded { line, guard } in config.table.lines().unwrap_or_default() {
+            let origins: Vec<_> = line.origins.iter().map(ToString::to_string).collect();
+            let mut route = format!("route {} -> {}", line.prefix, origins.join(", "));
+            if let Some(check) = &line.check {
+                route.push_str(&format!(", checked at {check}"));
+            }
+            if let Some(guard) = guard {
+                route.push_str(&format!(", {guard:?}"));
+            }
+            if line.upgrade {
+                route.push_str(", may be upgraded");
+            }
+            lines.push(route);
+        }
+        let Self { pools, times, bounds, trust, access, hosts, cache, .. } = config;
+        let Rate { per_second, burst } = bounds.requests;
+        let any = |text: String, otherwise: &str| {
+            if text.is_empty() { otherwise.to_owned() } else { text }
+        };
+        lines.extend([
+            format!("names are looked up every {:?}", pools.resolve_every),
+            format!(
+                "an upstream has {:?} to connect, {:?} of silence and {:?} in all",
+                times.connect, times.silence, times.total
+            ),
+            format!(
+                "at most {} connections, {} bytes of body, {} worker threads",
+                config.max_connections, config.body_bytes, config.threads
+            ),
+            format!(
+                "a client has {} connections, {per_second} requests a second ({burst} at once), {} streams; \
+                 0 is no bound; exempt: {}",
+                bounds.connections, bounds.streams, any(bounds.exempt.to_string(), "nobody"),
+            ),
+            format!("trusted proxies: {}", any(trust.proxies.to_string(), "none")),
+            format!("allowed: {}", any(access.allow.to_string(), "everybody")),
+            format!("denied: {}", any(access.deny.to_string(), "nobody")),
+            format!("hosts: {}", any(hosts.join(", "), "any")),
+            format!("{} bytes of cache", cache.bytes),
+            format!("{} percent of the requests that go well are logged", config.log_percent),
+            match config.admin {
+                Admin::At(address) => format!("metrics at {address}"),
+                Admin::Unless(address) => format!("metrics at {address}, unless it is taken"),
+                Admin::Off => "no metrics".to_owned(),
+            },
+            format!("{:?} to drain", process.drain),
+        ]);
+        lines.join("\n")
+    }
+}
+
 impl Table {
     fn read(settings: &mut Settings) -> Self {
         const ORIGIN: &str = "a host and a port such as stats:8080, 127.0.0.1:8080 or [::1]:8080";
         let mut own = |name, prefix: &str, host, port| {
-            let origins = vec![settings.get_with(name, ORIGIN, Origin::new(host, port), Origin::parse)];
+            let origins =
+                vec![settings.get_with(name, ORIGIN, Origin::new(host, port), Origin::parse)];
             let check = CheckPath::parse("/healthz");
             RouteLine { prefix: prefix.to_owned(), origins, check, guard: None, upgrade: false }
         };
@@ -224,7 +298,8 @@ impl Table {
             match read.and_then(|text| routes::parse(&text)) {
                 Ok(more) => merge(more),
                 Err(more) => faults.extend(
-                    more.iter().map(|fault| format!("GATEWAY_ROUTES_FILE {}: {fault}", file.display())),
+                    more.iter()
+                        .map(|fault| format!("GATEWAY_ROUTES_FILE {}: {fault}", file.display())),
                 ),
             }
         }
@@ -376,6 +451,7 @@ mod tests {
             ("GATEWAY_CLIENT_EXEMPT", "10.0.0.0/33"),
             ("GATEWAY_TRUSTED_PROXIES", "10.0.0.1/8"),
             ("GATEWAY_TRUST_HOST", "maybe"),
+            ("GATEWAY_FORWARDED", "yes"),
             ("GATEWAY_ALLOW", "lan"),
             ("GATEWAY_DENY", ","),
             ("GATEWAY_HOSTS", "example.org:80"),

@@ -99,7 +99,8 @@ impl Entry<'_> {
                 return;
             }
         }
-        let line = if journal.json { self.line(SystemTime::now()) } else { self.words(SystemTime::now()) };
+        let line =
+            if journal.json { self.line(SystemTime::now()) } else { self.words(SystemTime::now()) };
         if journal.lines.try_send(line).is_err() {
             unlogged.add();
         }
@@ -111,7 +112,12 @@ impl Entry<'_> {
         let (path, took) = (self.path.escape_ascii(), self.took);
         // Writing to a Vec cannot fail.
         let _ = write!(line, "  INFO {} {path} {} {took:.1?}", self.method, self.status);
-        for (name, text) in [("route", self.route), ("cache", self.cache), ("request_id", self.request_id), ("error", self.error.unwrap_or_default())] {
+        for (name, text) in [
+            ("route", self.route),
+            ("cache", self.cache),
+            ("request_id", self.request_id),
+            ("error", self.error.unwrap_or_default()),
+        ] {
             if !text.is_empty() {
                 let _ = write!(line, " {name}={text:?}");
             }
@@ -129,7 +135,11 @@ impl Entry<'_> {
         line.extend_from_slice(b"{\"timestamp\":\"");
         push_time(&mut line, now);
         // Writing to a Vec cannot fail, here and below.
-        let _ = write!(line, "\",\"level\":\"{level}\",\"message\":\"request\",\"method\":\"{}\"", self.method);
+        let _ = write!(
+            line,
+            "\",\"level\":\"{level}\",\"message\":\"request\",\"method\":\"{}\"",
+            self.method
+        );
         push_text(&mut line, "path", self.path);
         let _ = write!(
             line,

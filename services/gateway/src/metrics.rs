@@ -9,9 +9,8 @@ use crate::gateway::Gateway;
 
 /// Upper ends of the buckets of durations, microseconds: from an answer out of memory to the time
 /// after which nobody waits any more.
-const BUCKETS_US: [u64; 11] = [
-    100, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 250_000, 1_000_000, 10_000_000,
-];
+const BUCKETS_US: [u64; 11] =
+    [100, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 250_000, 1_000_000, 10_000_000];
 
 /// A number that many threads count up.
 #[derive(Debug, Default)]
@@ -125,7 +124,11 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
     for (route, metrics) in routes() {
         for (class, count) in metrics.classes.iter().enumerate() {
             let code = if class == 0 { "none".to_owned() } else { format!("{class}xx") };
-            text.line("gateway_requests_total", &format!("route=\"{route}\",code=\"{code}\""), count.get());
+            text.line(
+                "gateway_requests_total",
+                &format!("route=\"{route}\",code=\"{code}\""),
+                count.get(),
+            );
         }
     }
     let name = "gateway_request_duration_seconds";
@@ -142,9 +145,21 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
         text.line(&format!("{name}_count"), &labels, sum);
     }
     for (name, kind, help, value) in [
-        ("gateway_sent_bytes_total", "counter", "Bytes of answers, heads left out.", (|m| m.sent_bytes.get()) as fn(&RouteMetrics) -> u64),
-        ("gateway_streams", "gauge", "Event streams and upgraded connections that are open.", |m| m.streams.get()),
-        ("gateway_upstream_failures_total", "counter", "Tries at an address that failed.", |m| m.upstream_failures.get()),
+        (
+            "gateway_sent_bytes_total",
+            "counter",
+            "Bytes of answers, heads left out.",
+            (|m| m.sent_bytes.get()) as fn(&RouteMetrics) -> u64,
+        ),
+        (
+            "gateway_streams",
+            "gauge",
+            "Event streams and upgraded connections that are open.",
+            |m| m.streams.get(),
+        ),
+        ("gateway_upstream_failures_total", "counter", "Tries at an address that failed.", |m| {
+            m.upstream_failures.get()
+        }),
     ] {
         text.family(name, kind, help);
         for (route, metrics) in routes() {
@@ -155,7 +170,11 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
     let snapshots: Vec<_> =
         rules.routes().iter().map(|route| (&route.name, route.pool.snapshot())).collect();
     let name = "gateway_upstream_up";
-    text.family(name, "gauge", "Whether an address is used, with the state of its circuit breaker.");
+    text.family(
+        name,
+        "gauge",
+        "Whether an address is used, with the state of its circuit breaker.",
+    );
     for (route, snapshot) in &snapshots {
         for one in &snapshot.addresses {
             let (address, state) = (one.address, one.state.name());
@@ -172,10 +191,24 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
         }
     }
     for (name, kind, help, value) in [
-        ("gateway_upstream_panic", "gauge", "1 while so few addresses are well that all are used.", (|s| u64::from(s.panic)) as fn(&crate::upstreams::Snapshot) -> u64),
-        ("gateway_upstream_ejections_total", "counter", "Addresses given up by requests.", |s| s.opened_total),
-        ("gateway_upstream_retries_total", "counter", "Requests that were tried again.", |s| s.retries_total),
-        ("gateway_upstream_retries_refused_total", "counter", "Retries that the budget did not allow.", |s| s.retries_refused_total),
+        (
+            "gateway_upstream_panic",
+            "gauge",
+            "1 while so few addresses are well that all are used.",
+            (|s| u64::from(s.panic)) as fn(&crate::upstreams::Snapshot) -> u64,
+        ),
+        ("gateway_upstream_ejections_total", "counter", "Addresses given up by requests.", |s| {
+            s.opened_total
+        }),
+        ("gateway_upstream_retries_total", "counter", "Requests that were tried again.", |s| {
+            s.retries_total
+        }),
+        (
+            "gateway_upstream_retries_refused_total",
+            "counter",
+            "Retries that the budget did not allow.",
+            |s| s.retries_refused_total,
+        ),
     ] {
         text.family(name, kind, help);
         for (route, snapshot) in &snapshots {
@@ -189,23 +222,78 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
         text.line("gateway_cache_requests_total", &format!("result=\"{result}\""), count);
     }
     for (name, kind, help, value) in [
-        ("gateway_cache_collapsed_total", "counter", "Requests answered by another's fetch.", cache.collapsed),
-        ("gateway_cache_waited_too_long_total", "counter", "Requests that waited for another's fetch in vain.", cache.waited_too_long),
+        (
+            "gateway_cache_collapsed_total",
+            "counter",
+            "Requests answered by another's fetch.",
+            cache.collapsed,
+        ),
+        (
+            "gateway_cache_waited_too_long_total",
+            "counter",
+            "Requests that waited for another's fetch in vain.",
+            cache.waited_too_long,
+        ),
         ("gateway_cache_stale_total", "counter", "Answers older than they should be.", cache.stale),
-        ("gateway_cache_freshened_total", "counter", "Stored answers that were said to be good still.", cache.freshened),
+        (
+            "gateway_cache_freshened_total",
+            "counter",
+            "Stored answers that were said to be good still.",
+            cache.freshened,
+        ),
         ("gateway_cache_stored_total", "counter", "Answers stored.", cache.stored),
         ("gateway_cache_refused_total", "counter", "Answers not stored.", cache.refused),
         ("gateway_cache_evicted_total", "counter", "Targets dropped to make room.", cache.evicted),
         ("gateway_cache_bytes", "gauge", "Bytes that the cache holds.", cache.bytes as u64),
-        ("gateway_cache_limit_bytes", "gauge", "Bytes that the cache may hold.", cache.most_bytes as u64),
+        (
+            "gateway_cache_limit_bytes",
+            "gauge",
+            "Bytes that the cache may hold.",
+            cache.most_bytes as u64,
+        ),
         ("gateway_cache_entries", "gauge", "Answers that the cache holds.", cache.entries as u64),
-        ("gateway_connections", "gauge", "Client connections that are open.", metrics.connections.get()),
-        ("gateway_connections_total", "counter", "Client connections accepted.", metrics.accepted.get()),
-        ("gateway_denied_total", "counter", "Requests refused by address, host or secret.", metrics.denied.get()),
-        ("gateway_malformed_total", "counter", "Requests that were not read: malformed, too large or too slow.", metrics.malformed.get()),
-        ("gateway_clients", "gauge", "Clients whose limits are remembered.", gateway.clients.remembered() as u64),
-        ("gateway_clients_crowded_total", "counter", "Times that a client shared its limits with others for want of room.", gateway.clients.crowded()),
-        ("gateway_unlogged_total", "counter", "Lines of the access log that were dropped.", metrics.unlogged.get()),
+        (
+            "gateway_connections",
+            "gauge",
+            "Client connections that are open.",
+            metrics.connections.get(),
+        ),
+        (
+            "gateway_connections_total",
+            "counter",
+            "Client connections accepted.",
+            metrics.accepted.get(),
+        ),
+        (
+            "gateway_denied_total",
+            "counter",
+            "Requests refused by address, host or secret.",
+            metrics.denied.get(),
+        ),
+        (
+            "gateway_malformed_total",
+            "counter",
+            "Requests that were not read: malformed, too large or too slow.",
+            metrics.malformed.get(),
+        ),
+        (
+            "gateway_clients",
+            "gauge",
+            "Clients whose limits are remembered.",
+            gateway.clients.remembered() as u64,
+        ),
+        (
+            "gateway_clients_crowded_total",
+            "counter",
+            "Times that a client shared its limits with others for want of room.",
+            gateway.clients.crowded(),
+        ),
+        (
+            "gateway_unlogged_total",
+            "counter",
+            "Lines of the access log that were dropped.",
+            metrics.unlogged.get(),
+        ),
     ] {
         text.single(name, kind, help, value);
     }

@@ -173,7 +173,10 @@ mod tests {
         let (head, _) = Problem::nobody("stats").answer("text/html", "0");
         assert_eq!(head["retry-after"], "1");
         let problem = Problem::method_not_allowed("GET, HEAD");
-        assert_eq!((problem.status.as_u16(), &problem.answer("", "0").0["allow"]), (405, &HeaderValue::from_static("GET, HEAD")));
+        assert_eq!(
+            (problem.status.as_u16(), &problem.answer("", "0").0["allow"]),
+            (405, &HeaderValue::from_static("GET, HEAD"))
+        );
     }
 
     #[test]

@@ -57,7 +57,8 @@ impl Rules {
                 let same = known.filter(|known| *known.pool.target() == target);
                 Arc::new(Route {
                     prefix: line.prefix.clone(),
-                    pool: same.map_or_else(|| Pool::start(&target, settings), |same| same.pool.clone()),
+                    pool: same
+                        .map_or_else(|| Pool::start(&target, settings), |same| same.pool.clone()),
                     guard: guard.clone(),
                     upgrade: line.upgrade,
                     metrics: known.map_or_else(Arc::default, |known| known.metrics.clone()),

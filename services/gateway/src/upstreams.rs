@@ -22,7 +22,7 @@ pub(crate) use breaker::BreakerSettings;
 pub(crate) use check::{CheckPath, CheckSettings};
 pub(crate) use origin::Origin;
 pub(crate) use pick::Pick;
-pub(crate) use pool::{AddressSnapshot, Pool, Snapshot};
+pub(crate) use pool::{Pool, Snapshot};
 pub(crate) use wellness::State;
 
 /// What is behind one route: its name in logs and metrics, where it is, and what to ask it to see

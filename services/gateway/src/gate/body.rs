@@ -34,7 +34,10 @@ pub(crate) enum Progress {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     /// So many bytes are left, of a body or, if `chunked`, of a chunk.
-    Data { left: u64, chunked: bool },
+    Data {
+        left: u64,
+        chunked: bool,
+    },
     /// The line end behind a chunk.
     AfterChunk,
     /// The line with a chunk's size.

@@ -151,7 +151,9 @@ fn field(line: &Bytes) -> Result<(HeaderName, HeaderValue), Refused> {
     };
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     if name.is_empty() || !name.iter().copied().all(is_token) {
-        return Err(malformed("the name of a field is no word, or a space stands before its colon"));
+        return Err(malformed(
+            "the name of a field is no word, or a space stands before its colon",
+        ));
     }
     let value = trim(value);
     if value.iter().any(|&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f) {
@@ -331,7 +333,11 @@ fn keeps_alive(version: Version, fields: &HeaderMap) -> bool {
             options.any(|option| option.eq_ignore_ascii_case(wanted.as_bytes()))
         })
     };
-    if version == Version::HTTP_10 { names("keep-alive") && !names("close") } else { !names("close") }
+    if version == Version::HTTP_10 {
+        names("keep-alive") && !names("close")
+    } else {
+        !names("close")
+    }
 }
 
 fn too_large() -> Refused {

@@ -58,14 +58,6 @@ impl HopByHop {
     pub(crate) fn drops(&self, name: &HeaderName) -> bool {
         never_passes(name) || self.nominated.contains(name)
     }
-
-    /// Takes them out.
-    pub(crate) fn remove_from(&self, headers: &mut HeaderMap) {
-        let dropped: Vec<_> = headers.keys().filter(|name| self.drops(name)).cloned().collect();
-        for name in dropped {
-            headers.remove(name);
-        }
-    }
 }
 
 /// The non-empty members of a list (RFC 9110, section 5.6.1).
@@ -127,6 +119,15 @@ fn is_needed(name: &HeaderName) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl HopByHop {
+        fn remove_from(&self, headers: &mut HeaderMap) {
+            let dropped: Vec<_> = headers.keys().filter(|name| self.drops(name)).cloned().collect();
+            for name in dropped {
+                headers.remove(name);
+            }
+        }
+    }
     use proptest::prelude::*;
 
     fn headers(fields: &[(&str, &str)]) -> HeaderMap {

@@ -42,6 +42,12 @@ impl Default for CheckSettings {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CheckPath(Arc<str>);
 
+impl std::fmt::Display for CheckPath {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
 impl CheckPath {
     /// A path, perhaps with a query: what may stand in a request line.
     pub(crate) fn parse(text: &str) -> Option<Self> {

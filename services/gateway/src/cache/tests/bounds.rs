@@ -99,7 +99,7 @@ proptest! {
                 Step::Pass { seconds } => world.seconds += seconds,
                 Step::Feed { .. } | Step::Finish { .. } => {}
             }
-            world.check();
+            world.check_bounds();
         }
         drop(open);
         world.check();

@@ -55,14 +55,20 @@ def gathered(gateway, origins, piece_bytes):
     return results, [one for origin in origins for one in unmeant(origin.seen)]
 
 
+def judge(result):
+    if found := complaints(result):
+        case = result.case
+        pytest.fail(f"{case.name} ({case.source}): " + "; ".join(found), pytrace=False)
+
+
 @pytest.mark.parametrize("number", range(len(CASES)), ids=map(slug, CASES))
 def test_at_once(whole, number):
-    assert not complaints(whole[0][number]), CASES[number].name
+    judge(whole[0][number])
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=map(slug, CASES))
 def test_in_small_pieces(pieces, number):
-    assert not complaints(pieces[0][number]), CASES[number].name
+    judge(pieces[0][number])
 
 
 @pytest.mark.parametrize("gathering", ["whole", "pieces"])

@@ -65,13 +65,17 @@ def _reached(result: Result) -> list[str]:
 
 def _passed(result: Result) -> list[str]:
     found = []
+    present, absent = (
+        [part.replace(b"case-000", tag(result.number)).lower() for part in parts]
+        for parts in (result.case.present, result.case.absent)
+    )
     for one in result.seen:
         found += faults(one.raw)
         passed = one.raw.lower()
         if one.target.startswith(b"/smuggled"):
             found.append(f"a hidden request was taken for one: {one.target[:80]!r}")
-        found += [f"{part!r} did not reach it" for part in result.case.present if part.lower() not in passed]
-        found += [f"{part!r} reached it" for part in result.case.absent if part.lower() in passed]
+        found += [f"{part!r} did not reach it" for part in present if part not in passed]
+        found += [f"{part!r} reached it" for part in absent if part in passed]
     return found
 
 

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# The connection ends without an answer.
-CLOSED = 0
+from raw import CLOSED
 
 OK = frozenset({200})
 BAD = frozenset({400})

@@ -9,8 +9,9 @@ import socket
 import own
 import pytest
 from corpus import CASES, GET, HOST, POST, SMUGGLED, head
-from exchange import Reader, attempt, run
+from exchange import run
 from origin import Origin
+from raw import Reader
 from strict import faults
 from verdict import complaints, unmeant
 

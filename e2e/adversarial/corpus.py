@@ -2,8 +2,8 @@
 
 Each case is what one client sends on a connection of its own, with what must come of it. `case-000`
 in the bytes becomes the case's own number when it is sent, so that whatever reaches an origin can
-be told apart. A target with `/smuggled` is a request that must never be one: it is hidden in a body
-or sent after something that ends the connection.
+be told apart. A request for `/smuggled` must never be one, for it is hidden in a body or a field; one
+for `/behind` must not be one either, for it comes after something that ends the connection.
 
 What is expected follows RFC 9110 and 9112, in their strict reading, and the gateway's own limits.
 Where the RFCs leave a choice, every safe choice is accepted.
@@ -59,8 +59,10 @@ HOST = b"Host: gateway.test"
 GET = b"GET /case-000 HTTP/1.1"
 POST = b"POST /case-000 HTTP/1.1"
 CHUNKED = b"Transfer-Encoding: chunked"
-# A request of its own, which must not become one.
+# What is no request.
 SMUGGLED = b"GET /smuggled/case-000 HTTP/1.1\r\nHost: gateway.test\r\n\r\n"
+# What comes too late to be one.
+BEHIND = b"GET /behind/case-000 HTTP/1.1\r\nHost: gateway.test\r\n\r\n"
 NOTHING = b"0\r\n\r\n"
 HELLO = b"5\r\nhello\r\n0\r\n\r\n"
 
@@ -77,7 +79,7 @@ def chunks(*parts: bytes) -> bytes:
 
 def refused(attack, source, name, sent, status=BAD, **more):
     """The answer is an error, the connection ends, and what comes behind it is never a request."""
-    follow = b"" if more.get("half_closes") or more.get("stalls") else SMUGGLED
+    follow = b"" if more.get("half_closes") or more.get("stalls") else BEHIND
     _cases.append(Case(name, attack, source, sent + follow, (status,), **more))
 
 
@@ -810,35 +812,35 @@ RFC_PIPE = "RFC 9112, 9.3.2"
 FINE = head(GET, HOST)
 
 in_order(PIPE, RFC_PIPE, "a good request is answered, and the bad one behind it refused",
-         FINE + head(POST, HOST, b"Content-Length: 4", CHUNKED) + chunks(SMUGGLED) + SMUGGLED,
+         FINE + head(POST, HOST, b"Content-Length: 4", CHUNKED) + chunks(SMUGGLED) + BEHIND,
          (OK, BAD), reaches=1)
 in_order(PIPE, RFC_PIPE, "a good request is answered, and the nonsense behind it refused",
-         FINE + b"nonsense\r\n\r\n" + SMUGGLED, (OK, BAD), reaches=1)
+         FINE + b"nonsense\r\n\r\n" + BEHIND, (OK, BAD), reaches=1)
 in_order(PIPE, RFC_PIPE, "two good requests are answered, and the bad third refused",
-         FINE + FINE + head(GET, HOST, HOST) + SMUGGLED, (OK, OK, BAD), reaches=2)
+         FINE + FINE + head(GET, HOST, HOST) + BEHIND, (OK, OK, BAD), reaches=2)
 in_order(PIPE, RFC_PIPE, "a good body is answered, and a bare line feed behind it refused",
-         head(POST, HOST, FIVE) + b"hello" + GET + b"\n" + HOST + b"\n\n" + SMUGGLED,
+         head(POST, HOST, FIVE) + b"hello" + GET + b"\n" + HOST + b"\n\n" + BEHIND,
          (OK, BAD), reaches=1)
 in_order(PIPE, RFC_PIPE, "bytes behind a body are no part of it",
-         head(POST, HOST, FIVE) + b"hello world\r\n\r\n" + SMUGGLED, (OK, BAD), reaches=1)
+         head(POST, HOST, FIVE) + b"hello world\r\n\r\n" + BEHIND, (OK, BAD), reaches=1)
 in_order(PIPE, "CL.0", "a GET with bytes behind it and no length ends before them",
-         FINE + b"hello" + SMUGGLED, (OK, BAD), reaches=1)
+         FINE + b"hello" + BEHIND, (OK, BAD), reaches=1)
 in_order(PIPE, RFC_PIPE, "bytes behind the last chunk are no part of it",
-         head(POST, HOST, CHUNKED) + HELLO + b"0\r\n\r\n" + SMUGGLED, (OK, BAD), reaches=1)
+         head(POST, HOST, CHUNKED) + HELLO + b"0\r\n\r\n" + BEHIND, (OK, BAD), reaches=1)
 in_order(PIPE, RFC_PIPE, "the second request's head does not end",
          FINE + GET + b"\r\n" + HOST + b"\r\n", (OK, CUT_SHORT), reaches=1, half_closes=True)
 in_order(PIPE, RFC_PIPE, "the second request's body does not end",
          FINE + head(POST, HOST, b"Content-Length: 100") + b"hello", (OK, CUT_SHORT), reaches=1,
          half_closes=True)
 in_order(PIPE, "RFC 9112, 9.6", "nothing counts behind a request that closes",
-         head(GET, HOST, b"Connection: close") + SMUGGLED, (OK,), reaches=1)
+         head(GET, HOST, b"Connection: close") + BEHIND, (OK,), reaches=1)
 in_order(PIPE, "RFC 9112, 9.3", "nothing counts behind a request of HTTP/1.0",
-         head(b"GET /case-000 HTTP/1.0", HOST) + SMUGGLED, (OK,), reaches=1)
+         head(b"GET /case-000 HTTP/1.0", HOST) + BEHIND, (OK,), reaches=1)
 in_order(PIPE, RFC_PIPE, "a good request is answered, and the large body behind it refused",
-         FINE + head(POST, HOST, b"Content-Length: 100000") + b"a" * 1000 + SMUGGLED,
+         FINE + head(POST, HOST, b"Content-Length: 100000") + b"a" * 1000 + BEHIND,
          (OK, frozenset({413})), reaches=1)
 in_order(PIPE, RFC_PIPE, "a good request is answered, and HTTP/2 behind it refused",
-         FINE + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SMUGGLED,
+         FINE + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + BEHIND,
          (OK, VERSION | {405, CLOSED}), reaches=1)
 in_order(PIPE, "RFC 9112, 2.2", "an empty line between two requests is nothing",
          head(POST, HOST, FIVE) + b"hello\r\n" + FINE, (OK, EITHER), closes=None, reaches=2)

@@ -36,6 +36,8 @@ class Seen(NamedTuple):
     tag: bytes
     # The connection that it came on, counted from one.
     connection: int
+    # The body came to its end.
+    whole: bool
 
 
 class Origin:
@@ -79,9 +81,11 @@ class Origin:
         try:
             while seen := await self._read(reader, connection):
                 self.seen.append(seen)
+                if not seen.whole:
+                    return
                 writer.write(self._answer(seen))
                 await writer.drain()
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+        except (OSError, asyncio.LimitOverrunError, ValueError):
             pass
         finally:
             writer.close()
@@ -101,7 +105,7 @@ class Origin:
                 fields.setdefault(name.strip().lower().replace(b"_", b"-"), value.strip())
         lines.append(line)
         head = b"".join(lines)
-        coded, body = await self._body(reader, fields)
+        coded, body, whole = await self._body(reader, fields)
         tag = TAG.search(first) or TAG.search(head)
         words = first.split()
         return Seen(
@@ -111,15 +115,18 @@ class Origin:
             body=body,
             tag=tag.group() if tag else b"",
             connection=connection,
+            whole=whole,
         )
 
-    async def _body(self, reader, fields) -> tuple[bytes, bytes]:
+    async def _body(self, reader, fields) -> tuple[bytes, bytes, bool]:
         coded = b"chunked" in fields.get(b"transfer-encoding", b"").lower()
         length = LENGTH.match(fields.get(b"content-length", b""))
         if coded and not (length and self._prefers == "length"):
             return await _chunks(reader)
-        body = await reader.readexactly(min(int(length.group(1)), LONGEST)) if length else b""
-        return body, body
+        if not length:
+            return b"", b"", True
+        body, whole = await _exactly(reader, int(length.group(1)))
+        return body, body, whole
 
     def _answer(self, seen: Seen) -> bytes:
         """Says what was understood, so that a client sees when an answer is another one's."""
@@ -131,18 +138,27 @@ class Origin:
         return head if seen.head.lstrip().startswith(b"HEAD ") else head + body
 
 
-async def _chunks(reader) -> tuple[bytes, bytes]:
+async def _chunks(reader) -> tuple[bytes, bytes, bool]:
     raw, body = b"", b""
-    while True:
-        line = await reader.readline()
+    while line := await reader.readline():
         raw += line
         size = SIZE.match(line)
         size = int(size.group(1), 16) if size else 0
         if size == 0:
             break
-        part = await reader.readexactly(min(size, LONGEST))
+        part, whole = await _exactly(reader, size)
         end = await reader.readline()
         raw, body = raw + part + end, body + part
+        if not whole:
+            return raw, body, False
     while (line := await reader.readline()).strip(b"\r\n"):
         raw += line
-    return raw + line, body
+    return raw + line, body, bool(line)
+
+
+async def _exactly(reader, size: int) -> tuple[bytes, bool]:
+    """So many bytes, or those that there are."""
+    try:
+        return await reader.readexactly(min(size, LONGEST)), True
+    except asyncio.IncompleteReadError as error:
+        return error.partial, False

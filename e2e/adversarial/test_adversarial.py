@@ -8,7 +8,7 @@ import socket
 
 import own
 import pytest
-from corpus import CASES, GET, HOST, POST, SMUGGLED, head
+from corpus import BEHIND, CASES, HOST, POST, head
 from exchange import run
 from origin import Origin
 from raw import Reader
@@ -159,5 +159,5 @@ def test_the_strict_reader_doubts_what_is_refused_for_its_form():
     }
     for case in CASES:
         if case.attack in form and case.reaches == 0:
-            sent = case.sent[: -len(SMUGGLED)] if case.sent.endswith(SMUGGLED) else case.sent
+            sent = case.sent[: -len(BEHIND)] if case.sent.endswith(BEHIND) else case.sent
             assert faults(sent), case.name

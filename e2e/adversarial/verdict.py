@@ -20,7 +20,7 @@ def unmeant(seen: list[Seen]) -> list[str]:
     return [
         repr(one.raw[:200])
         for one in seen
-        if one.tag not in known or one.target.startswith(b"/smuggled")
+        if one.tag not in known or one.target.startswith((b"/smuggled", b"/behind"))
     ]
 
 

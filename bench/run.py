@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 import build  # noqa: E402
+import debian_program  # noqa: E402
 import toolchain  # noqa: E402
 
 PEERS = ROOT / "bench" / "peers"
@@ -436,41 +437,10 @@ def find_nginx() -> list[str]:
 
 
 def find_program(name: str, inside: str) -> list[str]:
-    found = shutil.which(name)
-    if found:
-        return [found]
-    folder = toolchain.TOOLS / name
-    if not (folder / inside).exists():
-        unpack(name, folder)
-    libraries = ":".join(str(path) for path in folder.glob("usr/lib/*-linux-gnu*"))
-    # Its own exec and no shell's, so that the process is the program.
-    return ["env", f"LD_LIBRARY_PATH={libraries}", str(folder / inside)]
-
-
-def unpack(name: str, folder: Path) -> None:
-    if shutil.which("apt-get") is None:
-        raise BenchError(f"{name} is missing, and there is no apt-get to fetch it: install {name}")
-    archive = toolchain.TOOLS / "cache" / f"apt-{name}"
-    for part in ("lists/partial", "archives/partial"):
-        (archive / part).mkdir(parents=True, exist_ok=True)
-    options = [
-        *("-o", f"Dir::State::Lists={archive}/lists"),
-        *("-o", f"Dir::Cache={archive}"),
-        *("-o", "Debug::NoLocking=1"),
-        # As root, apt would become a user that may not write into this folder.
-        *("-o", "APT::Sandbox::User=root"),
-    ]
-    print(f"bench: {name} from Debian", flush=True)
-    answer_of(["apt-get", *options, "update"], DOWNLOAD_SECONDS)
-    download = ["install", "-y", "--no-install-recommends", "--download-only", name]
-    answer_of(["apt-get", *options, *download], DOWNLOAD_SECONDS)
-    unpacked = folder.with_suffix(".unfinished")
-    shutil.rmtree(unpacked, ignore_errors=True)
-    for package in sorted((archive / "archives").glob("*.deb")):
-        answer_of(["dpkg-deb", "-x", str(package), str(unpacked)], DOWNLOAD_SECONDS)
-    shutil.rmtree(folder, ignore_errors=True)
-    unpacked.rename(folder)
-    shutil.rmtree(archive)
+    try:
+        return debian_program.find(name, inside)
+    except debian_program.NotToBeHad as error:
+        raise BenchError(error) from None
 
 
 def peer_python() -> str:

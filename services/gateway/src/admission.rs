@@ -22,6 +22,7 @@ use crate::gate::Head;
 use crate::gateway::Gateway;
 use crate::journal::Entry;
 use crate::policy::hop::HopByHop;
+use crate::policy::is;
 use crate::policy::limits::{Asked, Place, Quota};
 use crate::policy::trace::Trace;
 use crate::policy::trust::{Asker, Scheme};
@@ -329,7 +330,9 @@ impl Order {
         for (name, value) in &head.fields {
             let dropped = hop.drops(name)
                 || words.replace(name)
-                || [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT].contains(name)
+                || *name == EXPECT
+                || is(name.as_str(), "content-length")
+                || is(name.as_str(), "transfer-encoding")
                 || changes.iter().any(|(changed, _)| changed == name);
             if !dropped {
                 field(&mut text, name.as_str(), value.as_bytes());
@@ -342,6 +345,10 @@ impl Order {
         }
         for (name, value) in words.fields() {
             field(&mut text, name.as_str(), value.as_bytes());
+        }
+        if self.is_old && !self.closes {
+            // For Pingora, which takes it out again.
+            field(&mut text, "connection", b"keep-alive");
         }
         if let Some(protocol) = protocol {
             field(&mut text, "connection", b"upgrade");

@@ -58,6 +58,8 @@ pub(crate) struct Client {
     replay: Bytes,
     /// What is to be written.
     outbox: Vec<u8>,
+    /// The client will send no more.
+    has_closed: bool,
 }
 
 /// Why there is no request.
@@ -88,6 +90,7 @@ impl Client {
             inbox: BytesMut::new(),
             replay: Bytes::new(),
             outbox: Vec::new(),
+            has_closed: false,
         }
     }
 
@@ -218,8 +221,8 @@ impl Client {
     }
 }
 
-/// What Pingora reads: the request that is shown to it. Behind that, it only wants to know whether
-/// the client leaves.
+/// What Pingora reads: the request that is shown to it. Behind that, it only waits for the client to
+/// be reset.
 impl AsyncRead for Client {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -232,12 +235,11 @@ impl AsyncRead for Client {
             self.replay.advance(count);
             return Poll::Ready(Ok(()));
         }
-        while self.inbox.len() < AHEAD_BYTES {
-            if ready!(self.poll_more(context))? == 0 {
-                return Poll::Ready(Ok(()));
-            }
+        while !self.has_closed && self.inbox.len() < AHEAD_BYTES {
+            self.has_closed = ready!(self.poll_more(context))? == 0;
         }
-        // A client that sends so much ahead is not read until it is its turn; nobody wakes this.
+        // Who sends so much ahead is not read until it is its turn. Who has closed its side may still
+        // listen, and whoever does not shows when the answer is written. Nobody wakes this.
         Poll::Pending
     }
 }

@@ -131,9 +131,10 @@ pub(crate) fn plain(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
     let mut segments = segments.split('/').peekable();
     while let Some(segment) = segments.next() {
         let last = segments.peek().is_none();
-        match segment {
+        // Some servers take what follows a semicolon for a parameter, and the rest for the name.
+        match segment.split(';').next().unwrap_or_default() {
             "." | ".." => return Err(Ambiguous("it has a dot segment")),
-            "" if !last => return Err(Ambiguous("it has an empty segment")),
+            "" if segment.is_empty() && !last => return Err(Ambiguous("it has an empty segment")),
             _ => {}
         }
     }
@@ -145,6 +146,9 @@ fn unescaped(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
         return Ok(Cow::Borrowed(path));
     };
     let mut plain = path[..first].to_owned();
+    // What is beyond ASCII must be UTF-8 (RFC 3986, section 2.5): in other codings, and in too many
+    // bytes, there are slashes and dots that only some readers see.
+    let mut bytes = Vec::new();
     for part in path[first + 1..].split('%') {
         let byte = part
             .get(..2)
@@ -164,6 +168,11 @@ fn unescaped(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
                 plain.push_str(part);
             }
         }
+        bytes.push(byte);
+        bytes.extend_from_slice(part.get(2..).unwrap_or_default().as_bytes());
+    }
+    if std::str::from_utf8(&bytes).is_err() {
+        return Err(Ambiguous("it has escapes that are not UTF-8"));
     }
     Ok(Cow::Owned(plain))
 }
@@ -275,6 +284,13 @@ mod tests {
             "/a%zz",
             "/a%+1",
             "/%é",
+            "/stats/..;/x",
+            "/stats/.;a=b",
+            "/%2e%2e;/x",
+            "/%c0%af",
+            "/%e0%80%af",
+            "/%ff",
+            "/%c3",
         ] {
             assert!(plain(path).is_err(), "{path:?}");
         }
@@ -282,7 +298,7 @@ mod tests {
 
     #[test]
     fn dots_inside_a_name_are_only_dots() {
-        for path in ["/a.b", "/...", "/.well-known/x", "/a..b/", "/"] {
+        for path in ["/a.b", "/...", "/.well-known/x", "/a..b/", "/", "/a;b=c/d", "/;x"] {
             assert_eq!(plain(path).unwrap(), path);
         }
     }

@@ -10,8 +10,8 @@ use crate::problem::Problem;
 /// Bytes of a line between chunks: a size and perhaps an extension, which nobody uses.
 const LINE_BYTES: usize = 256;
 
-/// Bytes of all trailer fields together; they are read and dropped.
-const TRAILER_BYTES: usize = 4 * 1024;
+/// Bytes of all extensions, and of all trailer fields, of a body together; they are read and dropped.
+const DROPPED_BYTES: usize = 4 * 1024;
 
 /// A body as far as it has come.
 #[derive(Debug)]
@@ -19,7 +19,8 @@ pub(crate) struct Body {
     taken: BytesMut,
     most: usize,
     state: State,
-    trailer_bytes: usize,
+    /// Of extensions and trailer fields.
+    dropped_bytes: usize,
 }
 
 /// Whether there is more to come.
@@ -59,7 +60,7 @@ impl Body {
             Length::Known(left) => State::Data { left, chunked: false },
             Length::Chunked => State::Size,
         };
-        Ok(Self { taken: BytesMut::new(), most, state, trailer_bytes: 0 })
+        Ok(Self { taken: BytesMut::new(), most, state, dropped_bytes: 0 })
     }
 
     /// Takes what belongs to the body from the front of `bytes`.
@@ -96,7 +97,8 @@ impl Body {
                     let Some(line) = take_line(bytes, LINE_BYTES)? else {
                         return Ok(Progress::More);
                     };
-                    let size = chunk_size(&line)?;
+                    let (size, extension_bytes) = chunk_size(&line)?;
+                    self.drop_bytes(extension_bytes)?;
                     if size > (self.most - self.taken.len()) as u64 {
                         return Err(Problem::too_large(self.most));
                     }
@@ -106,11 +108,10 @@ impl Body {
                     };
                 }
                 State::Trailer => {
-                    let most = TRAILER_BYTES - self.trailer_bytes;
-                    let Some(line) = take_line(bytes, most)? else {
+                    let Some(line) = take_line(bytes, DROPPED_BYTES)? else {
                         return Ok(Progress::More);
                     };
-                    self.trailer_bytes = (self.trailer_bytes + line.len() + 2).min(TRAILER_BYTES);
+                    self.drop_bytes(line.len() + 2)?;
                     if line.is_empty() {
                         self.state = State::Done;
                     } else {
@@ -119,6 +120,15 @@ impl Body {
                 }
             }
         }
+    }
+
+    /// Counts what nobody needs.
+    fn drop_bytes(&mut self, count: usize) -> Result<(), Refused> {
+        self.dropped_bytes += count;
+        if self.dropped_bytes > DROPPED_BYTES {
+            return Err(malformed("there is too much between the chunks and behind them"));
+        }
+        Ok(())
     }
 
     /// The whole body.
@@ -141,8 +151,9 @@ fn take_line(bytes: &mut BytesMut, most: usize) -> Result<Option<Bytes>, Refused
     }
 }
 
-/// The size in a chunk's first line. Extensions are dropped, as they may be.
-fn chunk_size(line: &[u8]) -> Result<u64, Refused> {
+/// The size in a chunk's first line, and the bytes of its extensions, which are dropped, as they
+/// may be.
+fn chunk_size(line: &[u8]) -> Result<(u64, usize), Refused> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (size, extension) = line.split_at(digits);
     // Eight digits are four gigabytes.
@@ -154,7 +165,8 @@ fn chunk_size(line: &[u8]) -> Result<u64, Refused> {
         return Err(malformed("there is something else than an extension behind a chunk's size"));
     }
     let size = std::str::from_utf8(size).ok().and_then(|size| u64::from_str_radix(size, 16).ok());
-    size.ok_or_else(|| malformed("the size of a chunk is not a number"))
+    let size = size.ok_or_else(|| malformed("the size of a chunk is not a number"))?;
+    Ok((size, extension.len()))
 }
 
 fn trailer_field(line: &[u8]) -> Result<(), Refused> {
@@ -228,6 +240,10 @@ mod tests {
         assert_eq!(taken(Length::Chunked, b"65\r\n", 1), Err(413));
         let sent = [b"40\r\n", &[b'x'; 64][..], b"\r\n40\r\n"].concat();
         assert_eq!(taken(Length::Chunked, &sent, 1000), Err(413));
+        let extensions =
+            b"1;aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\nx\r\n"
+                .repeat(90);
+        assert_eq!(taken(Length::Chunked, &extensions, 1000), Err(400));
         let trailers = [b"0\r\n", &b"X: y\r\n".repeat(800)[..], b"\r\n"].concat();
         assert_eq!(taken(Length::Chunked, &trailers, 1000), Err(400));
     }

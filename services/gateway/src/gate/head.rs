@@ -279,7 +279,15 @@ fn is_authority(text: &[u8]) -> bool {
     let named = !host.is_empty()
         && host.len() <= 255
         && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte));
-    named && port.is_none_or(|port| port.len() <= 5 && port.iter().all(u8::is_ascii_digit))
+    let is_port = |port: &[u8]| match std::str::from_utf8(port) {
+        // A colon alone is allowed.
+        Ok("") => true,
+        Ok(digits) => {
+            digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+        }
+        Err(_) => false,
+    };
+    named && port.is_none_or(is_port)
 }
 
 fn length(version: Version, fields: &HeaderMap) -> Result<Length, Refused> {
@@ -448,6 +456,7 @@ mod tests {
             ("a/b", 400),
             ("a:b", 400),
             ("a:123456", 400),
+            ("a:65536", 400),
             ("[::1", 400),
             ("[x]:1", 400),
         ] {

@@ -60,6 +60,8 @@ pub(crate) struct Order {
     pub(crate) cache_status: Option<HeaderValue>,
     /// What brings the answer into the cache.
     pub(crate) filling: Option<Box<Filling>>,
+    /// The client has the upstream's answer already, and is told so.
+    pub(crate) knows: bool,
     /// What is sent in place of the upstream's answer.
     pub(crate) instead: Option<Answer>,
     /// Where it goes.
@@ -123,6 +125,7 @@ impl Order {
             quota: None,
             cache_status: None,
             filling: None,
+            knows: false,
             instead: None,
             route: None,
             pick: None,

@@ -205,6 +205,7 @@ impl Cache {
     }
 
     /// What to do with a request now.
+    #[cfg(test)]
     pub(crate) fn look(&self, question: &Question<'_>, now: Instant) -> Looked {
         self.look_after(question, now, None)
     }

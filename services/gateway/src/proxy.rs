@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -155,13 +155,14 @@ impl ProxyHttp for Proxy {
         }
         order.status = response.status.as_u16();
         if let Some(filling) = &mut order.filling {
+            order.knows = filling.client_has_it(response.status, &response.headers);
             let now = Moment { instant: Instant::now(), unix: SystemTime::now() };
             match filling.response(response.status, &response.headers, now) {
                 Verdict::Instead(answer) => {
                     order.instead = Some(answer);
                     return Err(Error::new_up(ErrorType::HTTPStatus(order.status)));
                 }
-                Verdict::Storing { .. } | Verdict::Forward(_) | Verdict::AskAgain => {}
+                Verdict::Storing | Verdict::Forward(_) | Verdict::AskAgain => {}
             }
             order.cache_status = Some(filling.forwarded().field());
         } else if !order.method.is_safe() && order.status < 400 {
@@ -184,6 +185,14 @@ impl ProxyHttp for Proxy {
         // A version belongs to one connection (RFC 9110, section 2.5), and this one speaks 1.1
         // whatever the upstream speaks.
         response.set_version(Version::HTTP_11);
+        if order.knows {
+            // RFC 9110, section 15.4.5.
+            response.set_status(StatusCode::NOT_MODIFIED)?;
+            for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, TRANSFER_ENCODING] {
+                response.remove_header(&name);
+            }
+            order.status = StatusCode::NOT_MODIFIED.as_u16();
+        }
         for (name, value) in order.fields() {
             response.insert_header(name, value)?;
         }
@@ -198,11 +207,14 @@ impl ProxyHttp for Proxy {
         context: &mut Context,
     ) -> Result<Option<Duration>> {
         let order = of(context)?;
-        if let Some(body) = body {
-            order.sent_bytes += body.len() as u64;
+        if let Some(piece) = body {
             if let Some(filling) = &mut order.filling {
-                filling.body(body, Instant::now());
+                filling.body(piece, Instant::now());
             }
+            if order.knows {
+                piece.clear();
+            }
+            order.sent_bytes += piece.len() as u64;
         }
         if is_end && let Some(filling) = order.filling.take() {
             filling.complete(Instant::now());

@@ -1,7 +1,7 @@
 //! A request that brings an answer into the cache: fed with the upstream's answer as it comes.
 
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    ACCEPT_ENCODING, CONTENT_LENGTH, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
     TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -15,7 +15,7 @@ use super::room::Room;
 use super::shard::{Ask, Class, Key, Opening};
 use super::status::{Forwarded, How};
 use super::stored::{Head, Stored};
-use super::terms::{Moment, Refusal, Terms};
+use super::terms::{Moment, Refusal, Terms, date};
 use super::vary::{Codings, Vary};
 use super::{Inner, write};
 
@@ -25,14 +25,10 @@ const FIRST_BYTES: usize = 16 * 1024;
 /// What to do with the upstream's answer.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// Pass it on, and feed the body to [`Filling::body`]. If `client_has_it`, the client asked
-    /// for it only if it changed, and may be told 304.
-    Storing {
-        /// The client's condition says that it has this very answer.
-        client_has_it: bool,
-    },
-    /// Pass it on; it is not kept.
-    Forward(Refusal),
+    /// Pass it on, and feed the body to [`Filling::body`].
+    Storing,
+    /// Pass it on; it is not kept, for the reason that is told.
+    Forward(#[cfg_attr(not(test), expect(dead_code, reason = "told to tests and in debug output"))] Refusal),
     /// Send this instead: the stored answer, which the upstream said is good still, or which may
     /// be used while the upstream fails.
     Instead(Answer),
@@ -170,13 +166,20 @@ impl Filling {
             return Verdict::Instead(answer);
         }
         match self.start(status, headers, now) {
-            Ok(client_has_it) => Verdict::Storing { client_has_it },
+            Ok(()) => Verdict::Storing,
             Err(refusal) => {
                 let error = status.is_client_error() || status.is_server_error();
                 self.refuse(refusal, error, now.instant);
                 Verdict::Forward(refusal)
             }
         }
+    }
+
+    /// Whether the client, whose conditions the upstream did not see, has this very answer, and may
+    /// be told 304.
+    pub(crate) fn client_has_it(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        let modified = date(headers, LAST_MODIFIED);
+        status == StatusCode::OK && client_has_it(&self.request, headers.get(ETAG), modified)
     }
 
     /// The upstream did not answer. The stored answer, where it may be used then; the others get
@@ -224,13 +227,13 @@ impl Filling {
         self.store(stored, &vary, &class, room, now)
     }
 
-    /// Takes what is known of the answer; whether the client has it already.
+    /// Takes what is known of the answer.
     fn start(
         &mut self,
         status: StatusCode,
         headers: &HeaderMap,
         now: Moment,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<(), Refusal> {
         let delay = now.instant.saturating_duration_since(self.begun);
         let terms = Terms::of(status, headers, self.class.authorised, delay, now)?;
         let vary = Vary::of(headers).ok_or(Refusal::Vary)?;
@@ -248,8 +251,6 @@ impl Filling {
         if !coming.grow(bytes) || !self.inner.grow(&mut room, overhead + head.bytes() + bytes) {
             return Err(Refusal::TooLarge);
         }
-        let client_has_it =
-            status == StatusCode::OK && client_has_it(&self.request, head.etag(), head.modified());
         self.state = State::Storing(Box::new(Storing {
             head,
             vary,
@@ -263,7 +264,7 @@ impl Filling {
             // It is kept for when the upstream fails, but it answers none of those who wait.
             self.wake();
         }
-        Ok(client_has_it)
+        Ok(())
     }
 
     /// Becomes the one that stores, if it was not.

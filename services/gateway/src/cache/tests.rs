@@ -63,7 +63,7 @@ impl World {
         let verdict = self.respond(&mut filling, 200, response, body.len());
         filling.body(body.as_bytes(), self.now());
         let stored = filling.complete(self.now());
-        assert!(!stored || matches!(verdict, Verdict::Storing { .. }), "{verdict:?}");
+        assert!(!stored || matches!(verdict, Verdict::Storing), "{verdict:?}");
         self.check();
         stored
     }

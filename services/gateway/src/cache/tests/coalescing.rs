@@ -46,7 +46,7 @@ fn respond(filling: &mut Filling, status: u16, line: &str) -> Verdict {
 
 /// Brings the answer.
 fn land(mut filling: Box<Filling>, line: &str) {
-    assert!(matches!(respond(&mut filling, 200, line), Verdict::Storing { .. }));
+    assert!(matches!(respond(&mut filling, 200, line), Verdict::Storing));
     filling.body(b"abc", now());
     assert!(filling.complete(now()));
 }
@@ -175,7 +175,7 @@ async fn the_first_answer_that_can_be_kept_makes_requests_wait_again() {
     let _crowd = crowd(&cache, 2).await;
     respond(&mut first, 200, "cache-control: no-store");
     let (mut one, mut other) = (filling(ask(&cache, &[]).await), filling(ask(&cache, &[]).await));
-    assert!(matches!(respond(&mut one, 200, TEN), Verdict::Storing { .. }));
+    assert!(matches!(respond(&mut one, 200, TEN), Verdict::Storing));
     // One is enough.
     let verdict = respond(&mut other, 200, TEN);
     assert!(matches!(verdict, Verdict::Forward(Refusal::Superseded)));

@@ -132,7 +132,7 @@ fn only_a_success_is_conditional() {
     let mut filling = world.fill("/a", &["if-none-match: \"1\""]);
     let response = [TEN, "etag: \"1\"", "location: /b"];
     let verdict = world.respond(&mut filling, 301, &response, 0);
-    assert!(matches!(verdict, Verdict::Storing { client_has_it: false }));
+    assert!(matches!(verdict, Verdict::Storing));
     assert!(filling.complete(world.now()));
     let hit = world.hit("/a", &["if-none-match: \"1\""]);
     assert_eq!(hit.status(), 301);
@@ -144,7 +144,7 @@ fn no_content_has_no_length() {
     let world = World::new();
     let mut filling = world.fill("/a", &[]);
     let verdict = filling.response(StatusCode::NO_CONTENT, &headers(&[TEN]), world.moment());
-    assert!(matches!(verdict, Verdict::Storing { .. }));
+    assert!(matches!(verdict, Verdict::Storing));
     assert!(filling.complete(world.now()));
     assert_eq!(field(&world.hit("/a", &[]), "content-length"), None);
 }
@@ -169,7 +169,7 @@ fn the_upstream_is_asked_for_what_all_can_use() {
     }
     assert_eq!(asked, headers(&["accept-encoding: br, gzip"]));
     let verdict = world.respond(&mut filling, 200, &[TEN, "etag: \"1\""], 0);
-    assert!(matches!(verdict, Verdict::Storing { client_has_it: true }));
+    assert!(matches!(verdict, Verdict::Storing));
     assert_eq!(filling.forwarded().field(), "gateway; fwd=uri-miss; stored");
 }
 
@@ -251,7 +251,7 @@ fn an_answer_whose_end_is_not_certain_is_not_kept() {
     let starts = |lines: &[&str]| {
         let verdict =
             world.fill("/a", &[]).response(StatusCode::OK, &headers(lines), world.moment());
-        matches!(verdict, Verdict::Storing { .. })
+        matches!(verdict, Verdict::Storing)
     };
     assert!(starts(&[TEN, "content-length: 3"]));
     assert!(starts(&[TEN, "transfer-encoding: Chunked"]));
@@ -391,7 +391,7 @@ fn a_304_about_something_else_is_asked_again() {
     let verdict = filling.response(StatusCode::NOT_MODIFIED, &told, world.moment());
     assert!(matches!(verdict, Verdict::AskAgain));
     assert!(filling.changes().all(|(name, value)| name != "if-none-match" || value.is_none()));
-    assert!(matches!(world.respond(&mut filling, 200, &[TEN], 1), Verdict::Storing { .. }));
+    assert!(matches!(world.respond(&mut filling, 200, &[TEN], 1), Verdict::Storing));
     filling.body(b"x", world.now());
     assert!(filling.complete(world.now()));
     assert_eq!(world.hit("/a", &[]).body(), "x");

@@ -60,6 +60,8 @@ pub(crate) struct Order {
     pub(crate) cache_status: Option<HeaderValue>,
     /// What brings the answer into the cache.
     pub(crate) filling: Option<Box<Filling>>,
+    /// Informational answers that came before the answer.
+    pub(crate) informed: u8,
     /// The client has the upstream's answer already, and is told so.
     pub(crate) knows: bool,
     /// What is sent in place of the upstream's answer.
@@ -125,6 +127,7 @@ impl Order {
             quota: None,
             cache_status: None,
             filling: None,
+            informed: 0,
             knows: false,
             instead: None,
             route: None,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheSettings};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::policy::limits::{Clients, REMEMBERED};
@@ -37,8 +37,10 @@ impl Gateway {
     pub(crate) fn start(config: Config) -> Result<Arc<Self>, Vec<String>> {
         let table = config.table.lines()?;
         let rules = Rules::start(&table, &config.pools, &Rules::default());
+        // Who waits for another's answer waits no longer than for one of his own.
+        let wait = config.cache.wait.min(config.times.silence);
         Ok(Arc::new(Self {
-            cache: Cache::new(&config.cache),
+            cache: Cache::new(&CacheSettings { wait, ..config.cache.clone() }),
             clients: Clients::new(REMEMBERED, Instant::now()),
             metrics: Metrics::default(),
             rules: RwLock::new(Arc::new(rules)),

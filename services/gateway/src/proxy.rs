@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session, http_proxy};
@@ -28,7 +28,7 @@ use crate::upstreams::Failure;
 
 /// Upstreams close connections that were idle for 30 s; one that is about to be closed must not
 /// carry a request.
-const UPSTREAM_IDLE_TIME: Duration = Duration::from_secs(20);
+const UPSTREAM_IDLE_TIME: Duration = Duration::from_secs(15);
 
 /// Idle upstream connections kept. As many as busy clients on a large day: with fewer, a burst
 /// opens and closes a connection per request.
@@ -36,6 +36,9 @@ const UPSTREAM_IDLE_CONNECTIONS: usize = 1024;
 
 /// How long a client may take nothing of an answer.
 const CLIENT_TIME: Duration = Duration::from_secs(30);
+
+/// Informational answers before the answer; more of them are a loop.
+const INFORMATIONAL: u8 = 8;
 
 /// Tries in all, where trying again cannot do harm.
 const TRIES: usize = 3;
@@ -101,6 +104,7 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, _: &mut Context) -> Result<bool> {
         session.set_write_timeout(Some(CLIENT_TIME));
+        session.set_ignore_info_resp(true);
         Ok(false)
     }
 
@@ -151,7 +155,18 @@ impl ProxyHttp for Proxy {
             }
         }
         if response.status.is_informational() {
-            return Ok(());
+            // None was asked for: the body was there already, and upgrades do not come here.
+            order.informed += 1;
+            let patient = order.informed <= INFORMATIONAL
+                && response.status != StatusCode::SWITCHING_PROTOCOLS;
+            return if patient { Ok(()) } else { Err(invalid()) };
+        }
+        let mut codings = response.headers.get_all(TRANSFER_ENCODING).iter();
+        let coding = codings.next();
+        let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if codings.next().is_some() || coding.is_some_and(|coding| !chunked(coding)) {
+            // Where such a body ends is anybody's guess.
+            return Err(invalid());
         }
         order.status = response.status.as_u16();
         if let Some(filling) = &mut order.filling {
@@ -364,6 +379,11 @@ async fn write(
         session.write_response_body(Some(body), true).await?;
     }
     Ok(())
+}
+
+/// The upstream does not speak HTTP as it must.
+fn invalid() -> Box<Error> {
+    Error::new_up(ErrorType::InvalidHTTPHeader)
 }
 
 fn is_timeout(error: &Error) -> bool {

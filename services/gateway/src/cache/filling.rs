@@ -1,8 +1,8 @@
 //! A request that brings an answer into the cache: fed with the upstream's answer as it comes.
 
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
-    TRANSFER_ENCODING,
+    ACCEPT_ENCODING, CONTENT_LENGTH, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use std::sync::Arc;
@@ -28,7 +28,10 @@ pub(crate) enum Verdict {
     /// Pass it on, and feed the body to [`Filling::body`].
     Storing,
     /// Pass it on; it is not kept, for the reason that is told.
-    Forward(#[cfg_attr(not(test), expect(dead_code, reason = "told to tests and in debug output"))] Refusal),
+    Forward(
+        #[cfg_attr(not(test), expect(dead_code, reason = "told to tests and in debug output"))]
+        Refusal,
+    ),
     /// Send this instead: the stored answer, which the upstream said is good still, or which may
     /// be used while the upstream fails.
     Instead(Answer),

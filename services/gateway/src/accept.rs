@@ -270,10 +270,14 @@ impl Door {
         let (socket, _) = client.into_parts();
         let silence = self.gateway.config.times.silence;
         let metrics = order.route.as_ref().map(|route| route.metrics.clone());
-        metrics.iter().for_each(|metrics| metrics.streams.add());
+        if let Some(metrics) = &metrics {
+            metrics.streams.add();
+        }
         let closing = self.until_closing();
         order.sent_bytes = answering.pass_on(socket, silence, closing).await;
-        metrics.iter().for_each(|metrics| metrics.streams.remove());
+        if let Some(metrics) = &metrics {
+            metrics.streams.remove();
+        }
         order.ended();
         drop(place);
         Next::End
@@ -305,14 +309,18 @@ impl Door {
         let Ok(()) = client.send(&head, &[]).await else { return Next::End };
         let (socket, ahead) = client.into_parts();
         let metrics = order.route.as_ref().map(|route| route.metrics.clone());
-        metrics.iter().for_each(|metrics| metrics.streams.add());
+        if let Some(metrics) = &metrics {
+            metrics.streams.add();
+        }
         let closing = self.until_closing();
         order.sent_bytes = if changes {
             answering.join(socket, &ahead, closing).await
         } else {
             answering.pass_on(socket, self.gateway.config.times.silence, closing).await
         };
-        metrics.iter().for_each(|metrics| metrics.streams.remove());
+        if let Some(metrics) = &metrics {
+            metrics.streams.remove();
+        }
         order.ended();
         drop(place);
         Next::End

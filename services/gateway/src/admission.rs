@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{
-    ACCEPT, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName,
-    HeaderValue, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE,
-    WWW_AUTHENTICATE,
+    ACCEPT, CACHE_STATUS, CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue,
+    RETRY_AFTER, STRICT_TRANSPORT_SECURITY, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, Method, StatusCode, Version};
 
@@ -39,6 +38,7 @@ const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// The requests of one client connection that are on their way, as far as the access log and the
 /// answer want to know of them.
+#[expect(clippy::struct_excessive_bools, reason = "each is true or not whatever the others are")]
 pub(crate) struct Order {
     /// Whose settings and counters are in force.
     pub(crate) gateway: Arc<Gateway>,

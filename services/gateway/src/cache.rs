@@ -9,6 +9,8 @@
 //! - Nothing is kept that does not name its time, sets a cookie, or is an error of the upstream,
 //!   and nothing whose `Cache-Control` cannot be read. `no-cache` means not kept.
 //! - Clients cannot make an answer be fetched anew: see [`Question`].
+//! - What is too old is fetched whole: an upstream is never asked whether it is good still.
+//!   Where `stale-while-revalidate` allows it, the others get the old answer meanwhile.
 //! - `Accept-Encoding` is one of eight sets, and the upstream is asked with just that set.
 //! - Requests with `Authorization` get and bring only what is said to be for all.
 //! - The upstream's `Date` does not make an answer older, only its `Age` and the time it took.
@@ -55,11 +57,7 @@ pub(crate) use self::counters::Snapshot;
 pub(crate) use self::filling::{Filling, Verdict};
 pub(crate) use self::question::{Pass, Question, Reason};
 pub(crate) use self::status::Forward;
-#[cfg(test)]
-use self::status::Forwarded;
 pub(crate) use self::terms::Moment;
-#[cfg(test)]
-use self::terms::Refusal;
 
 /// Parts of the cache with a lock each; a power of two. Enough that 256 threads that store seldom
 /// meet.
@@ -187,7 +185,7 @@ impl Cache {
         let deadline = begun + self.0.settings.wait;
         let (mut now, mut waited) = (begun, None);
         loop {
-            match self.look_after(question, now, waited) {
+            match self.look(question, now, waited) {
                 Looked::Wait(ticket) if now < deadline => {
                     waited = Some(ticket.why);
                     ticket.wait(deadline).await;
@@ -204,15 +202,9 @@ impl Cache {
         }
     }
 
-    /// What to do with a request now.
-    #[cfg(test)]
-    pub(crate) fn look(&self, question: &Question<'_>, now: Instant) -> Looked {
-        self.look_after(question, now, None)
-    }
-
     /// What to do now with a request that may have waited, and why the fetch that it waited for
     /// was made.
-    fn look_after(&self, question: &Question<'_>, now: Instant, waited: Option<Forward>) -> Looked {
+    fn look(&self, question: &Question<'_>, now: Instant, waited: Option<Forward>) -> Looked {
         let inner = &self.0;
         if inner.settings.bytes == 0 {
             return inner.pass(Pass::of(Reason::Off));

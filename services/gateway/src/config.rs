@@ -1,5 +1,6 @@
 //! What the gateway can be told, beside the settings that every service has.
 
+use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -198,10 +199,11 @@ impl Config {
             let origins: Vec<_> = line.origins.iter().map(ToString::to_string).collect();
             let mut route = format!("route {} -> {}", line.prefix, origins.join(", "));
             if let Some(check) = &line.check {
-                route.push_str(&format!(", checked at {check}"));
+                // Writing to a String cannot fail, here and below.
+                let _ = write!(route, ", checked at {check}");
             }
             if let Some(guard) = guard {
-                route.push_str(&format!(", {guard:?}"));
+                let _ = write!(route, ", {guard:?}");
             }
             if line.upgrade {
                 route.push_str(", may be upgraded");
@@ -262,16 +264,18 @@ impl Table {
         let table = Self {
             own,
             told,
-            file: settings.get_with("GATEWAY_ROUTES_FILE", "a path", None, path),
+            file: path(settings, "GATEWAY_ROUTES_FILE"),
             secrets: Secrets {
                 text: settings.get_with("GATEWAY_SECRET", "a text", None, |text| {
                     Some(Some(Hidden(text.to_owned())))
                 }),
-                file: settings.get_with("GATEWAY_SECRET_FILE", "a path", None, path),
+                file: path(settings, "GATEWAY_SECRET_FILE"),
             },
         };
         if let Err(faults) = table.lines() {
-            faults.into_iter().for_each(|fault| settings.complain(fault));
+            for fault in faults {
+                settings.complain(fault);
+            }
         }
         table
     }
@@ -341,8 +345,8 @@ impl Secrets {
     }
 }
 
-fn path(text: &str) -> Option<Option<PathBuf>> {
-    Some(Some(text.into()))
+fn path(settings: &mut Settings, name: &'static str) -> Option<PathBuf> {
+    settings.get_with(name, "a path", None, |text| Some(Some(text.into())))
 }
 
 fn networks(settings: &mut Settings, name: &'static str) -> Networks {

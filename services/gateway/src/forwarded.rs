@@ -172,8 +172,12 @@ mod tests {
         let hop = HopByHop::of(request).unwrap();
         let kept = request.iter().filter(|(name, _)| !words.replace(name) && !hop.drops(name));
         let mut said = HeaderMap::new();
-        kept.for_each(|(name, value)| drop(said.append(name, value.clone())));
-        words.fields().for_each(|(name, value)| drop(said.insert(name, value)));
+        for (name, value) in kept {
+            said.append(name, value.clone());
+        }
+        for (name, value) in words.fields() {
+            said.insert(name, value);
+        }
         said
     }
 

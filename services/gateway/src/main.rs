@@ -67,7 +67,9 @@ async fn serve(
         Ok(gateway) => gateway,
         Err(faults) => {
             // They were not there a moment ago.
-            faults.iter().for_each(|fault| tracing::error!(%fault, "no routes"));
+            for fault in &faults {
+                tracing::error!(%fault, "no routes");
+            }
             return Ok(());
         }
     };

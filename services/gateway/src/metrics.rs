@@ -5,7 +5,10 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::cache;
 use crate::gateway::Gateway;
+use crate::rules::Rules;
+use crate::upstreams;
 
 /// Upper ends of the buckets of durations, microseconds: from an answer out of memory to the time
 /// after which nobody waits any more.
@@ -114,12 +117,19 @@ impl Text {
 pub(crate) fn exposition(gateway: &Gateway) -> String {
     let mut text = Text(String::with_capacity(8 * 1024));
     let rules = gateway.rules();
-    let metrics = &gateway.metrics;
+    tell_routes(&mut text, &rules, &gateway.metrics.own);
+    tell_upstreams(&mut text, &rules);
+    tell_cache(&mut text, &gateway.cache.snapshot());
+    tell_clients(&mut text, gateway);
+    text.0
+}
+
+/// Rate, errors and duration by route; the gateway's own answers count as one.
+fn tell_routes(text: &mut Text, rules: &Rules, own: &RouteMetrics) {
     let routes = || {
-        let own = ("gateway", &metrics.own);
+        let own = ("gateway", own);
         rules.routes().iter().map(|route| (route.name.as_str(), &*route.metrics)).chain([own])
     };
-
     text.family("gateway_requests_total", "counter", "Requests by route and class of status.");
     for (route, metrics) in routes() {
         for (class, count) in metrics.classes.iter().enumerate() {
@@ -166,7 +176,10 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
             text.line(name, &format!("route=\"{route}\""), value(metrics));
         }
     }
+}
 
+/// What the gateway thinks of the addresses of each route.
+fn tell_upstreams(text: &mut Text, rules: &Rules) {
     let snapshots: Vec<_> =
         rules.routes().iter().map(|route| (&route.name, route.pool.snapshot())).collect();
     let name = "gateway_upstream_up";
@@ -179,7 +192,7 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
         for one in &snapshot.addresses {
             let (address, state) = (one.address, one.state.name());
             let labels = format!("route=\"{route}\",address=\"{address}\",state=\"{state}\"");
-            text.line(name, &labels, u8::from(one.state == crate::upstreams::State::Well));
+            text.line(name, &labels, u8::from(one.state == upstreams::State::Well));
         }
     }
     let name = "gateway_upstream_in_flight";
@@ -195,7 +208,7 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
             "gateway_upstream_panic",
             "gauge",
             "1 while so few addresses are well that all are used.",
-            (|s| u64::from(s.panic)) as fn(&crate::upstreams::Snapshot) -> u64,
+            (|s| u64::from(s.panic)) as fn(&upstreams::Snapshot) -> u64,
         ),
         ("gateway_upstream_ejections_total", "counter", "Addresses given up by requests.", |s| {
             s.opened_total
@@ -215,8 +228,9 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
             text.line(name, &format!("route=\"{route}\""), value(snapshot));
         }
     }
+}
 
-    let cache = gateway.cache.snapshot();
+fn tell_cache(text: &mut Text, cache: &cache::Snapshot) {
     text.family("gateway_cache_requests_total", "counter", "Requests by what the cache did.");
     for (result, count) in [("hit", cache.hits), ("miss", cache.misses), ("pass", cache.passes)] {
         text.line("gateway_cache_requests_total", &format!("result=\"{result}\""), count);
@@ -235,12 +249,6 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
             cache.waited_too_long,
         ),
         ("gateway_cache_stale_total", "counter", "Answers older than they should be.", cache.stale),
-        (
-            "gateway_cache_freshened_total",
-            "counter",
-            "Stored answers that were said to be good still.",
-            cache.freshened,
-        ),
         ("gateway_cache_stored_total", "counter", "Answers stored.", cache.stored),
         ("gateway_cache_refused_total", "counter", "Answers not stored.", cache.refused),
         ("gateway_cache_evicted_total", "counter", "Targets dropped to make room.", cache.evicted),
@@ -252,6 +260,15 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
             cache.most_bytes as u64,
         ),
         ("gateway_cache_entries", "gauge", "Answers that the cache holds.", cache.entries as u64),
+    ] {
+        text.single(name, kind, help, value);
+    }
+}
+
+/// Connections, and what was refused to whom.
+fn tell_clients(text: &mut Text, gateway: &Gateway) {
+    let metrics = &gateway.metrics;
+    for (name, kind, help, value) in [
         (
             "gateway_connections",
             "gauge",
@@ -305,7 +322,6 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
     ] {
         text.line("gateway_limited_total", &format!("limit=\"{limit}\""), counter.get());
     }
-    text.0
 }
 
 #[cfg(test)]

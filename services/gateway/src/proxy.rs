@@ -177,7 +177,10 @@ impl ProxyHttp for Proxy {
                     order.instead = Some(answer);
                     return Err(Error::new_up(ErrorType::HTTPStatus(order.status)));
                 }
-                Verdict::Storing | Verdict::Forward(_) | Verdict::AskAgain => {}
+                Verdict::Forward(why) => {
+                    tracing::debug!(request_id = order.asker.request_id, ?why, "not kept");
+                }
+                Verdict::Storing => {}
             }
             order.cache_status = Some(filling.forwarded().field());
         } else if !order.method.is_safe() && order.status < 400 {

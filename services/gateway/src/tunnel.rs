@@ -225,7 +225,7 @@ impl Answering {
             }
         }
         let Relay { mut to, held, chunks, passed, left, .. } = relay;
-        if !left && held.is_empty() && chunks.is_some_and(|chunks| chunks.is_between()) {
+        if !left && held.is_empty() && chunks.is_some_and(Chunks::is_between) {
             // Only if the kernel takes it at once: a break would be understood as well.
             let _ = to.try_write(LAST_CHUNK);
         }

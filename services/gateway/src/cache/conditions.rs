@@ -25,11 +25,6 @@ pub(super) fn client_has_it(
     modified.is_some_and(|modified| since().is_some_and(|since| modified <= since))
 }
 
-/// Whether two tags are the same by the weak comparison (RFC 9110, section 8.8.3.2).
-pub(super) fn is_same(one: &HeaderValue, other: &HeaderValue) -> bool {
-    opaque(one.as_bytes()) == opaque(other.as_bytes())
-}
-
 /// The tag without the mark of its weakness.
 fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)

@@ -16,7 +16,6 @@ pub(super) struct Counters {
     pub(super) waited_too_long: Count,
     pub(super) collapsed: Count,
     pub(super) stale: Count,
-    pub(super) freshened: Count,
     pub(super) stored: Count,
     pub(super) refused: Count,
     pub(super) evicted: Count,
@@ -39,8 +38,6 @@ pub(crate) struct Snapshot {
     pub(crate) collapsed: u64,
     /// Answers from memory that were older than they should be, where the upstream allows it.
     pub(crate) stale: u64,
-    /// Stored answers that the upstream said are good still.
-    pub(crate) freshened: u64,
     /// Answers stored.
     pub(crate) stored: u64,
     /// Answers of the upstream that were not stored.
@@ -90,7 +87,6 @@ impl Counters {
             waited_too_long: self.waited_too_long.get(),
             collapsed: self.collapsed.get(),
             stale: self.stale.get(),
-            freshened: self.freshened.get(),
             stored: self.stored.get(),
             refused: self.refused.get(),
             evicted: self.evicted.get(),

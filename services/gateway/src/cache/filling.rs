@@ -28,16 +28,9 @@ pub(crate) enum Verdict {
     /// Pass it on, and feed the body to [`Filling::body`].
     Storing,
     /// Pass it on; it is not kept, for the reason that is told.
-    Forward(
-        #[cfg_attr(not(test), expect(dead_code, reason = "told to tests and in debug output"))]
-        Refusal,
-    ),
-    /// Send this instead: the stored answer, which the upstream said is good still, or which may
-    /// be used while the upstream fails.
+    Forward(Refusal),
+    /// Send this instead: the stored answer, which may be used while the upstream fails.
     Instead(Answer),
-    /// The upstream's 304 is not about the stored answer: ask once more with the changed
-    /// [`Filling::changes`].
-    AskAgain,
 }
 
 /// A request that brings an answer into the cache. Others wait for it: when it is dropped before
@@ -57,7 +50,6 @@ pub(crate) struct Filling {
     noted_until: Option<Instant>,
     generation: u64,
     stale: Option<Arc<Stored>>,
-    revalidates: bool,
     state: State,
 }
 
@@ -102,37 +94,15 @@ impl Filling {
             generation,
             stale: opening.stale,
             noted_until: opening.noted_until,
-            revalidates: false,
             state: State::Asked,
         }
     }
 
-    /// Asks the upstream only whether the stored answer is good still, if there is one that can be
-    /// asked about: then the upstream may say 304, and [`Verdict::Instead`] is the answer to send.
-    /// Whoever does not call this gets the answer anew, and never `Instead` for a 304.
-    pub(crate) fn revalidate(&mut self) {
-        self.revalidates = self.stale.as_ref().is_some_and(|stale| stale.condition().is_some());
-    }
-
     /// Fields to set, or to remove where there is no value, in the request to the upstream. The
     /// answer is for others too: it must be whole, and in a coding that all of them take.
-    pub(crate) fn changes(&self) -> impl Iterator<Item = (HeaderName, Option<HeaderValue>)> {
-        let condition = self.stale.as_ref().filter(|_| self.revalidates);
-        let condition = condition.and_then(|stale| stale.condition());
+    pub(crate) fn changes(&self) -> [(HeaderName, Option<HeaderValue>); 3] {
         let codings = Codings::of(&self.request).field();
         [(IF_NONE_MATCH, None), (IF_MODIFIED_SINCE, None), (ACCEPT_ENCODING, Some(codings))]
-            .into_iter()
-            .chain(condition.map(|(name, value)| (name, Some(value))))
-    }
-
-    /// The stored answer, where it may be sent at once although it is old: then this fetch can go
-    /// on behind the client's back. Other requests get that answer in the meantime.
-    pub(crate) fn stale_while_revalidate(&self, now: Instant) -> Option<Answer> {
-        let stale = self.stale.as_ref()?;
-        stale.terms().may_be_stale_while_revalidated(now).then(|| {
-            self.inner.counters.stale.add();
-            self.answer(stale.clone(), How::Hit, now)
-        })
     }
 
     /// What to say in `Cache-Status`, if the answer is passed on.
@@ -150,17 +120,6 @@ impl Filling {
     ) -> Verdict {
         if !matches!(self.state, State::Asked) {
             return Verdict::Forward(Refusal::Superseded);
-        }
-        if status == StatusCode::NOT_MODIFIED
-            && self.revalidates
-            && let Some(stale) = self.stale.clone()
-        {
-            if !stale.is_meant_by(headers) {
-                self.revalidates = false;
-                self.stale = None;
-                return Verdict::AskAgain;
-            }
-            return Verdict::Instead(self.freshen(&stale, headers, now));
         }
         // RFC 5861, section 4.
         if matches!(status.as_u16(), 500 | 502 | 503 | 504)
@@ -317,33 +276,6 @@ impl Filling {
         result.is_ok()
     }
 
-    fn freshen(&mut self, stale: &Arc<Stored>, told: &HeaderMap, now: Moment) -> Answer {
-        let delay = now.instant.saturating_duration_since(self.begun);
-        let (stored, headers, verdict) = stale.freshened(told, self.class.authorised, delay, now);
-        let stored = Arc::new(stored);
-        let how = How::Asked(Some(StatusCode::NOT_MODIFIED));
-        let answer = self.answer(stored.clone(), how, now.instant);
-        let vary = Vary::of(&headers);
-        let variant = vary.as_ref().and_then(|vary| vary.variant(&self.request));
-        let kept = verdict.is_ok() && variant.is_some() && variant == self.class.variant;
-        self.state = State::Over;
-        if let Some(vary) = vary.filter(|_| kept) {
-            let class = self.class.clone();
-            let mut room = self.inner.space.room();
-            let bytes = self.key.slot_bytes(&class) + stored.bytes();
-            if self.enter(&class, now.instant).is_ok() && self.inner.grow(&mut room, bytes) {
-                self.inner.counters.freshened.add();
-                self.store(stored, &vary, &class, room, now.instant);
-            }
-        } else if let Some(variant) = &self.class.variant {
-            write(self.inner.shard(self.key.hash)).remove(self.key.hash, variant);
-            self.inner.counters.refused.add();
-            self.note(&self.class, false, now.instant);
-        }
-        self.leave();
-        answer
-    }
-
     fn instead_of_failure(&mut self, status: Option<StatusCode>, now: Instant) -> Option<Answer> {
         let stale = self.stale.clone()?;
         if !matches!(self.state, State::Asked) || !stale.terms().may_be_stale_on_error(now) {
@@ -356,11 +288,7 @@ impl Filling {
         self.state = State::Over;
         self.leave();
         self.inner.counters.stale.add();
-        Some(self.answer(stale, How::Asked(status), now))
-    }
-
-    fn answer(&self, stored: Arc<Stored>, how: How, now: Instant) -> Answer {
-        Answer::new(stored, how, &self.request, false, now)
+        Some(Answer::new(stale, How::Asked(status), &self.request, false, now))
     }
 
     /// The answer is not kept: nobody shall wait for it, nor for the next.

@@ -375,15 +375,6 @@ impl Shard {
         }
     }
 
-    /// Drops one answer.
-    pub(super) fn remove(&mut self, hash: u64, variant: &Variant) {
-        let Some(record) = self.records.get_mut(&hash) else { return };
-        record.slots.retain(|slot| slot.variant != *variant);
-        if record.slots.is_empty() && record.notes.is_empty() {
-            self.remove_record(hash);
-        }
-    }
-
     /// Drops a target and what is on its way for it.
     pub(super) fn forget(&mut self, hash: u64) {
         self.generation += 1;

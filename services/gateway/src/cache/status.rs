@@ -67,7 +67,7 @@ pub(super) enum How {
     Hit,
     /// Another request brought it.
     Collapsed(Forward),
-    /// The upstream was asked and said this, or nothing.
+    /// It is old, but the upstream was asked and failed with this, or did not answer.
     Asked(Option<StatusCode>),
 }
 
@@ -132,8 +132,8 @@ mod tests {
         assert_eq!(written(How::Hit, -3), "gateway; hit; ttl=-3");
         let collapsed = How::Collapsed(Forward::Stale);
         assert_eq!(written(collapsed, 0), "gateway; fwd=stale; collapsed; ttl=0");
-        let asked = How::Asked(Some(StatusCode::NOT_MODIFIED));
-        assert_eq!(written(asked, 10), "gateway; fwd=stale; fwd-status=304; ttl=10");
+        let asked = How::Asked(Some(StatusCode::BAD_GATEWAY));
+        assert_eq!(written(asked, -10), "gateway; fwd=stale; fwd-status=502; ttl=-10");
         assert_eq!(written(How::Asked(None), -10), "gateway; fwd=stale; ttl=-10");
     }
 }

@@ -1,17 +1,16 @@
 //! An answer as it is kept: its head ready to be sent, its body, and what is known of both.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
-    AGE, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION,
-    CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderName, LAST_MODIFIED, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AGE, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, DATE, ETAG, HeaderName, LAST_MODIFIED, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::conditions::is_same;
-use super::terms::{Moment, Refusal, Terms, date};
+use super::terms::{Moment, Terms, date};
 
 /// Fields that belong to a connection (RFC 9110, section 7.6.1), and those that are made anew for
 /// each answer.
@@ -32,7 +31,7 @@ const NOT_KEPT: [HeaderName; 13] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// Fields that describe the content and not the answer: a 304 neither has nor changes them.
+/// Fields that describe the content and not the answer: a 304 does not have them.
 const OF_CONTENT: [HeaderName; 4] =
     [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE, CONTENT_TYPE];
 
@@ -45,7 +44,6 @@ pub(super) struct Head {
     /// The same of the 304 to a client that has the answer.
     not_modified: Vec<u8>,
     etag: Option<HeaderValue>,
-    last_modified: Option<HeaderValue>,
     modified: Option<SystemTime>,
     terms: Terms,
 }
@@ -77,13 +75,11 @@ impl Head {
             line(&mut full, &DATE, date.as_bytes());
             line(&mut not_modified, &DATE, date.as_bytes());
         }
-        let copy = |name| HeaderValue::from_bytes(headers.get(name)?.as_bytes()).ok();
         Self {
             status,
             full,
             not_modified,
-            etag: copy(ETAG),
-            last_modified: copy(LAST_MODIFIED),
+            etag: headers.get(ETAG).and_then(|tag| HeaderValue::from_bytes(tag.as_bytes()).ok()),
             // RFC 9111, section 4.3.2.
             modified: date(headers, LAST_MODIFIED).or_else(|| date(headers, DATE)),
             terms,
@@ -92,8 +88,8 @@ impl Head {
 
     /// What it takes in memory.
     pub(super) fn bytes(&self) -> usize {
-        let of = |value: &Option<HeaderValue>| value.as_ref().map_or(0, HeaderValue::len);
-        self.full.len() + self.not_modified.len() + of(&self.etag) + of(&self.last_modified)
+        let etag = self.etag.as_ref().map_or(0, HeaderValue::len);
+        self.full.len() + self.not_modified.len() + etag
     }
 
     pub(super) fn terms(&self) -> &Terms {
@@ -155,61 +151,6 @@ impl Stored {
     /// What it takes in memory.
     pub(super) fn bytes(&self) -> usize {
         self.head.bytes() + self.body.len()
-    }
-
-    /// The field that asks an upstream whether this is still its answer.
-    pub(super) fn condition(&self) -> Option<(HeaderName, HeaderValue)> {
-        let tag = || Some((http::header::IF_NONE_MATCH, self.head.etag.clone()?));
-        let date = || Some((http::header::IF_MODIFIED_SINCE, self.head.last_modified.clone()?));
-        tag().or_else(date)
-    }
-
-    /// Whether a 304 with these fields is about this answer (RFC 9111, section 4.3.4).
-    pub(super) fn is_meant_by(&self, headers: &HeaderMap) -> bool {
-        match (headers.get(ETAG), self.head.etag()) {
-            (Some(told), Some(own)) => is_same(told, own),
-            (Some(_), None) => false,
-            (None, _) => match (headers.get(LAST_MODIFIED), &self.head.last_modified) {
-                (Some(told), Some(own)) => told == own,
-                _ => true,
-            },
-        }
-    }
-
-    /// This answer with the fields of a 304 (RFC 9111, section 3.2), and whether it may be kept.
-    pub(super) fn freshened(
-        &self,
-        told: &HeaderMap,
-        authorised: bool,
-        delay: Duration,
-        now: Moment,
-    ) -> (Self, HeaderMap, Result<(), Refusal>) {
-        let mut headers = self.fields();
-        headers.remove(DATE);
-        let nominated = nominated(told);
-        for name in told.keys() {
-            if OF_CONTENT.contains(name)
-                || name == CONTENT_LENGTH
-                || name == CONTENT_LOCATION
-                || nominated.contains(name)
-            {
-                continue;
-            }
-            headers.remove(name);
-            for value in told.get_all(name) {
-                headers.append(name, value.clone());
-            }
-        }
-        let terms = Terms::of(self.head.status, &headers, authorised, delay, now);
-        let verdict = terms.map(|_| ());
-        let terms = terms.unwrap_or(self.head.terms);
-        let head = Head::new(self.head.status, &headers, terms, now);
-        (head.with(self.body.clone()), headers, verdict)
-    }
-
-    /// The fields of its head, read back from the text: they are wanted too seldom to be kept twice.
-    pub(super) fn fields(&self) -> HeaderMap {
-        fields(&self.head.full)
     }
 }
 

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+use super::status::Forwarded;
+use super::terms::Refusal;
 use super::*;
 
 /// Kept for ten seconds.
@@ -42,7 +44,7 @@ impl World {
     fn look(&self, method: &Method, target: &str, lines: &[&str]) -> Looked {
         let headers = headers(lines);
         let question = Question { method, site: "http://a", target, headers: &headers };
-        self.cache.look(&question, self.now())
+        self.cache.look(&question, self.now(), None)
     }
 
     fn get(&self, target: &str, lines: &[&str]) -> Looked {

@@ -92,7 +92,7 @@ pub(crate) fn read(head: &Bytes) -> Result<Head, Refused> {
         let (name, value) = field(&line)?;
         fields.append(name, value);
     }
-    let method = allowed(method)?;
+    let method = allowed(&method)?;
     let target = origin_form(&method, target, version, &fields)?;
     let length = length(version, &fields)?;
     let expects_continue = expectation(version, &fields)?;
@@ -177,8 +177,8 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-fn allowed(method: Bytes) -> Result<Method, Refused> {
-    Ok(match &method[..] {
+fn allowed(method: &[u8]) -> Result<Method, Refused> {
+    Ok(match method {
         b"GET" => Method::GET,
         b"HEAD" => Method::HEAD,
         b"POST" => Method::POST,
@@ -401,16 +401,16 @@ mod tests {
     #[test]
     fn what_is_too_long_has_its_own_status() {
         let long = "a".repeat(HEAD_BYTES);
-        let status = |text: &str| end_of_head(text.as_bytes(), 0).unwrap_err().status.as_u16();
-        assert_eq!(status(&long), 414);
-        assert_eq!(status(&format!("GET / HTTP/1.1\r\nX: {long}")), 431);
+        let unended = |text: &str| end_of_head(text.as_bytes(), 0).unwrap_err().status.as_u16();
+        assert_eq!(unended(&long), 414);
+        assert_eq!(unended(&format!("GET / HTTP/1.1\r\nX: {long}")), 431);
         let target = format!("GET /{} HTTP/1.1", "a".repeat(TARGET_BYTES));
-        assert_eq!(super::tests::status(&[&target, "Host: a"]), 414);
+        assert_eq!(status(&[&target, "Host: a"]), 414);
         let mut many = vec!["GET / HTTP/1.1", "Host: a"];
         many.resize(FIELDS + 2, "X: y");
-        assert_eq!(super::tests::status(&many), 431);
+        assert_eq!(status(&many), 431);
         many.pop();
-        assert_eq!(super::tests::status(&many), 200);
+        assert_eq!(status(&many), 200);
     }
 
     #[test]

@@ -56,8 +56,9 @@ def gateway(config, stats, frontend, prefix=(), streams=None, **settings):
     `prefix` is a command that runs it, such as one that gives it another clock; `streams` says
     where its output goes, as for subprocess.Popen.
     """
-    upstreams = {"GATEWAY_STATS": stats, "GATEWAY_FRONTEND": frontend}
-    with _service(config, "gateway", "/healthz", {**upstreams, **settings}, prefix, streams) as own:
+    # Several run at once, and the port of the metrics is one.
+    usual = {"GATEWAY_STATS": stats, "GATEWAY_FRONTEND": frontend, "GATEWAY_ADMIN_LISTEN": "off"}
+    with _service(config, "gateway", "/healthz", {**usual, **settings}, prefix, streams) as own:
         yield own
 
 

@@ -193,6 +193,7 @@ def gateway(origin: Origin, folder: Path, binaries: Path) -> Iterator[Proxy]:
         "GATEWAY_LISTEN": f"127.0.0.1:{port}",
         "GATEWAY_STATS": origin.address,
         "GATEWAY_FRONTEND": origin.address,
+        "GATEWAY_ADMIN_LISTEN": "off",
         "LOG_LEVEL": "error",
     }
     with started([str(program)], port, environment):

@@ -337,7 +337,8 @@ chunked("an extension has 20 KiB", b"5;" + b"a" * 20480 + b"\r\nhello\r\n" + NOT
         frozenset({400, 413, 431}), source="chunk extension flood")
 chunked("every small chunk has a long extension",
         b"".join(b"1;" + b"a" * 200 + b"\r\nx\r\n" for _ in range(1000)) + NOTHING,
-        frozenset({400, 413, 431}), source="chunk extension flood, CVE-2023-39326")
+        frozenset({200, 400, 413, 431}), add=tolerated, absent=(b"a" * 200,),
+        source="chunk extension flood, CVE-2023-39326")
 chunked("the client leaves before the last chunk", b"5\r\nhello\r\n", CUT_SHORT, half_closes=True)
 chunked("the client leaves within a chunk", b"f\r\nhello", CUT_SHORT, half_closes=True)
 chunked("the last chunk never comes", b"5\r\nhello\r\n", CUT_SHORT, stalls=True)
@@ -566,7 +567,6 @@ for value, what in [
     (b"gateway.test#fragment", "a name with a fragment"),
     (b"http://gateway.test", "an address with a scheme"),
     (b"gateway.test:http", "a name with a port that is no number"),
-    (b"gateway.test:99999", "a name with a port that is too large"),
     (b"gateway.test:-1", "a name with a negative port"),
     (b"gateway.test:80:80", "a name with two ports"),
     (b"gateway.test\\evil.test", "a name with a backslash"),
@@ -614,6 +614,8 @@ tolerated(AUTHORITY, "RFC 9110, 4.2.3", "the target names the port that Host lea
           head(b"GET http://gateway.test:80/case-000 HTTP/1.1", HOST), present=(b"GET /case-000 ",))
 tolerated(AUTHORITY, "RFC 3986, 3.2.3", "Host ends with a colon and no port",
           head(GET, b"Host: gateway.test:"))
+tolerated(AUTHORITY, "RFC 3986, 3.2.3", "Host is a name with a port that is too large",
+          head(GET, b"Host: gateway.test:99999"))
 
 # --- targets --------------------------------------------------------------------------------------
 
@@ -828,10 +830,10 @@ in_order(PIPE, "CL.0", "a GET with bytes behind it and no length ends before the
 in_order(PIPE, RFC_PIPE, "bytes behind the last chunk are no part of it",
          head(POST, HOST, CHUNKED) + HELLO + b"0\r\n\r\n" + BEHIND, (OK, BAD), reaches=1)
 in_order(PIPE, RFC_PIPE, "the second request's head does not end",
-         FINE + GET + b"\r\n" + HOST + b"\r\n", (OK, CUT_SHORT), reaches=1, half_closes=True)
+         FINE + GET + b"\r\n" + HOST + b"\r\n", (OK | {CLOSED}, CUT_SHORT), reaches=1, half_closes=True)
 in_order(PIPE, RFC_PIPE, "the second request's body does not end",
-         FINE + head(POST, HOST, b"Content-Length: 100") + b"hello", (OK, CUT_SHORT), reaches=1,
-         half_closes=True)
+         FINE + head(POST, HOST, b"Content-Length: 100") + b"hello", (OK | {CLOSED}, CUT_SHORT),
+         reaches=1, half_closes=True)
 in_order(PIPE, "RFC 9112, 9.6", "nothing counts behind a request that closes",
          head(GET, HOST, b"Connection: close") + BEHIND, (OK,), reaches=1)
 in_order(PIPE, "RFC 9112, 9.3", "nothing counts behind a request of HTTP/1.0",

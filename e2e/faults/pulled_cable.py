@@ -54,6 +54,7 @@ def scenario(gateway: str, there: str) -> dict:
     with Upstream("frontend") as frontend:
         environment = {
             "GATEWAY_LISTEN": "127.0.0.1:3050",
+            "GATEWAY_ADMIN_LISTEN": "off",
             "GATEWAY_STATS": f"{THERE}:8080",
             "GATEWAY_FRONTEND": frontend.address,
             "GATEWAY_UPSTREAM_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),

@@ -15,14 +15,12 @@ def complaints(result: Result) -> list[str]:
 
 
 def unmeant(seen: list[Seen]) -> list[str]:
-    """What an origin saw that belongs to no case, or that hid in another request; the gateway's own
-    health checks come by themselves."""
+    """What an origin saw that belongs to no case, or that hid in another request."""
     known = {tag(number) for number in range(len(CASES))}
     known |= {b"after-%03d" % number for number in range(len(CASES))}
     return [
         repr(one.raw[:200])
         for one in seen
-        if b"\r\nUser-Agent: gateway-check\r\n" not in one.raw
         if one.tag not in known or one.target.startswith((b"/smuggled", b"/behind"))
         if not _is_the_gateways_own(one)
     ]

@@ -30,8 +30,12 @@ use crate::tunnel::{self, Failed};
 /// From a request's first byte to the end of its head: a client that trickles is cut off.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
-/// For the body behind it, and a second more for every [`BODY_FLOOR_BYTES`].
+/// For the body behind it, and, where more than [`BODY_BYTES`] are allowed, a second more for every
+/// [`BODY_FLOOR_BYTES`].
 const BODY_TIME: Duration = Duration::from_secs(8);
+
+/// The body that this time is enough for.
+const BODY_BYTES: usize = 64 * 1024;
 
 /// Bytes of a body that a client must manage in a second: half of what a slow radio cell gives.
 const BODY_FLOOR_BYTES: usize = 16 * 1024;
@@ -152,28 +156,29 @@ impl Door {
     async fn exchange(&self, mut client: Box<Client>) -> Next {
         let bytes = match timeout(HEAD_TIME, client.head()).await {
             Ok(Ok(bytes)) => bytes,
-            Ok(Err(lost)) => return self.lose(client, lost).await,
-            Err(_) => return self.lose(client, too_slow("head")).await,
+            Ok(Err(lost)) => return Box::pin(self.lose(client, lost)).await,
+            Err(_) => return Box::pin(self.lose(client, too_slow("head"))).await,
         };
         let head = match gate::read(&bytes) {
             Ok(head) => head,
-            Err(refused) => return self.lose(client, refused.into()).await,
+            Err(refused) => return Box::pin(self.lose(client, refused.into())).await,
         };
         let most = self.gateway.config.body_bytes;
         if head.expects_continue && head.length != gate::Length::Known(0) {
             // Who wants to send too much need not begin.
             if let Err(refused) = gate::Body::new(head.length, most) {
-                return self.lose(client, refused.into()).await;
+                return Box::pin(self.lose(client, refused.into())).await;
             }
             if client.ask_for_body().await.is_err() {
                 return Next::End;
             }
         }
-        let time = BODY_TIME + Duration::from_secs((most / BODY_FLOOR_BYTES) as u64);
-        let body = match timeout(time.min(BODY_TIME * 40), client.body(head.length, most)).await {
+        let more = most.saturating_sub(BODY_BYTES) / BODY_FLOOR_BYTES;
+        let time = BODY_TIME + Duration::from_secs(more as u64);
+        let body = match timeout(time, client.body(head.length, most)).await {
             Ok(Ok(body)) => body,
-            Ok(Err(lost)) => return self.lose(client, lost).await,
-            Err(_) => return self.lose(client, too_slow("body")).await,
+            Ok(Err(lost)) => return Box::pin(self.lose(client, lost)).await,
+            Err(_) => return Box::pin(self.lose(client, too_slow("body"))).await,
         };
         let mut order = Box::new(Order::new(&self.gateway, &head, client.peer(), Scheme::Http));
         order.closes |= self.gateway.is_closing();
@@ -185,11 +190,11 @@ impl Door {
             }
             Admission::Stream(request, place) => {
                 drop((head, body, bytes));
-                self.stream(client, order, request, place).await
+                Box::pin(self.stream(client, order, request, place)).await
             }
             Admission::Upgrade(request, place) => {
                 drop((head, body, bytes));
-                self.upgrade(client, order, request, place).await
+                Box::pin(self.upgrade(client, order, request, place)).await
             }
         }
     }

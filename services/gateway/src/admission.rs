@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{
@@ -19,7 +19,7 @@ use crate::cache::{Answer, Filling, Looked, Question};
 use crate::forwarded::{REQUEST_ID, Words};
 use crate::gate::Head;
 use crate::gateway::Gateway;
-use crate::journal::Entry;
+use crate::journal::{self, Entry};
 use crate::policy::hop::HopByHop;
 use crate::policy::is;
 use crate::policy::limits::{Asked, Place, Quota};
@@ -408,6 +408,8 @@ impl Order {
             field(&mut head, name.as_str(), value.as_bytes());
         }
         field(&mut head, "content-length", body.len().to_string().as_bytes());
+        let date = httpdate::HttpDate::from(SystemTime::now()).to_string();
+        field(&mut head, "date", date.as_bytes());
         self.finish(&mut head);
         let body = if self.method == Method::HEAD { Bytes::new() } else { body };
         Reply { head, body }
@@ -454,17 +456,19 @@ impl Order {
     }
 
     fn log(&self, took: Duration) {
-        let path = split_target(&self.target).0;
+        if !journal::wants(self.status >= 400 || self.error.is_some()) {
+            return;
+        }
         let trace_id = self.trace.id();
         let cache = self.cache_status.as_ref().and_then(|status| status.to_str().ok());
         let from_memory = self.pick.is_none() && self.tried.is_empty() && self.error.is_none();
         let entry = Entry {
             method: &self.method,
-            path: path.as_bytes(),
+            path: split_target(&self.target).0.as_bytes(),
             status: self.status,
             took,
             sent_bytes: self.sent_bytes,
-            client: self.asker.client.address().to_string(),
+            client: self.asker.client.address(),
             request_id: &self.asker.request_id,
             trace_id: &trace_id,
             route: self.route.as_ref().map_or("", |route| &route.name),

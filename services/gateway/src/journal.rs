@@ -2,31 +2,41 @@
 //! waits for a disk or a reader that is slow. What it cannot write in time is counted and dropped.
 
 use std::io::Write;
-use std::net::SocketAddr;
-use std::sync::OnceLock;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::Method;
 
 use crate::metrics::Counter;
 
-/// Lines that may wait: a tenth of a second of a machine's most requests.
-const WAITING_LINES: usize = 8_192;
+/// Bytes of lines that may wait: some twenty thousand, half a second of a machine's most requests.
+const WAITING_BYTES: usize = 8 << 20;
 
-/// Bytes handed to the kernel at once.
-const BATCH_BYTES: usize = 64 * 1024;
+/// How long lines are collected once there is one: a thread that was woken for each would cost the
+/// requests more than all the rest of the log.
+const COLLECTED: Duration = Duration::from_millis(20);
 
 /// Where lines go; nothing is written before it is opened.
 static JOURNAL: OnceLock<Journal> = OnceLock::new();
 
 struct Journal {
-    lines: SyncSender<Vec<u8>>,
+    lines: Mutex<Lines>,
+    /// There is a line after there was none, or nothing will come any more.
+    news: Condvar,
     /// JSON, or words for eyes.
     json: bool,
     percent: u8,
     turn: AtomicU32,
+}
+
+#[derive(Default)]
+struct Lines {
+    waiting: Vec<u8>,
+    closed: bool,
+    /// The writer has written everything and is gone.
+    over: bool,
 }
 
 /// One request and what became of it.
@@ -42,7 +52,7 @@ pub(crate) struct Entry<'a> {
     /// Bytes of the answer's body.
     pub(crate) sent_bytes: u64,
     /// Who asked.
-    pub(crate) client: String,
+    pub(crate) client: IpAddr,
     /// Its id.
     pub(crate) request_id: &'a str,
     /// The id of its trace.
@@ -62,47 +72,91 @@ pub(crate) fn open(json: bool, percent: u8) {
     if !tracing::enabled!(target: "access", tracing::Level::INFO) {
         return;
     }
-    let (lines, waiting) = sync_channel(WAITING_LINES);
-    let writer = std::thread::Builder::new().name("journal".to_owned());
-    if let Err(error) = writer.spawn(move || write_all(&waiting)) {
-        tracing::error!(%error, "there will be no access log");
-        return;
-    }
+    let (lines, news, turn) = (Mutex::default(), Condvar::new(), AtomicU32::new(0));
     // A second call in one process keeps the first.
-    let _ = JOURNAL.set(Journal { lines, json, percent, turn: AtomicU32::new(0) });
+    let journal = JOURNAL.get_or_init(|| Journal { lines, news, json, percent, turn });
+    let writer = std::thread::Builder::new().name("journal".to_owned());
+    if let Err(error) = writer.spawn(|| journal.write_all()) {
+        tracing::error!(%error, "there will be no access log");
+        journal.lock().over = true;
+    }
 }
 
-/// Writes until nobody can send any more.
-fn write_all(waiting: &Receiver<Vec<u8>>) {
-    let mut batch = Vec::with_capacity(BATCH_BYTES);
-    while let Ok(line) = waiting.recv() {
-        batch.extend_from_slice(&line);
-        while batch.len() < BATCH_BYTES {
-            let Ok(line) = waiting.try_recv() else { break };
-            batch.extend_from_slice(&line);
+/// Writes what is left, for at most a second: a reader that is gone must not hold the process.
+pub(crate) fn close() {
+    let Some(journal) = JOURNAL.get() else { return };
+    let mut lines = journal.lock();
+    lines.closed = true;
+    journal.news.notify_all();
+    // Poisoned or too late: the process ends in any case.
+    drop(journal.news.wait_timeout_while(lines, Duration::from_secs(1), |lines| !lines.over));
+}
+
+/// Whether a request that went well, or failed, is to be written: what failed always is.
+pub(crate) fn wants(failed: bool) -> bool {
+    let Some(journal) = JOURNAL.get() else { return false };
+    if failed || journal.percent >= 100 {
+        return true;
+    }
+    // Evenly, and with the same share for every client that comes in any order.
+    let turn = journal.turn.fetch_add(1, Ordering::Relaxed) % 100;
+    turn * 37 % 100 < u32::from(journal.percent)
+}
+
+impl Journal {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes until nothing will come any more.
+    fn write_all(&self) {
+        let mut batch = Vec::new();
+        let mut lines = self.lock();
+        loop {
+            std::mem::swap(&mut lines.waiting, &mut batch);
+            if !batch.is_empty() {
+                drop(lines);
+                // A full disk or a closed pipe must not end the service; the next batch tries again.
+                let _ = std::io::stdout().lock().write_all(&batch);
+                batch.clear();
+                // After a burst.
+                batch.shrink_to(1 << 20);
+                lines = self.lock();
+                continue;
+            }
+            if lines.closed {
+                break;
+            }
+            let is_idle = |lines: &mut Lines| lines.waiting.is_empty() && !lines.closed;
+            let woken = self.news.wait_while(lines, is_idle);
+            lines = woken.unwrap_or_else(PoisonError::into_inner);
+            if !lines.closed {
+                drop(lines);
+                std::thread::sleep(COLLECTED);
+                lines = self.lock();
+            }
         }
-        // A full disk or a closed pipe must not end the service; the next batch tries again.
-        let _ = std::io::stdout().lock().write_all(&batch);
-        batch.clear();
+        lines.over = true;
+        self.news.notify_all();
     }
 }
 
 impl Entry<'_> {
-    /// Writes it, if it is to be written: what failed always is.
+    /// Hands it to the writer.
     pub(crate) fn write(&self, unlogged: &Counter) {
         let Some(journal) = JOURNAL.get() else { return };
-        let failed = self.status >= 400 || self.error.is_some();
-        if !failed && journal.percent < 100 {
-            // Evenly, and with the same share for every client that comes in any order.
-            let turn = journal.turn.fetch_add(1, Ordering::Relaxed) % 100;
-            if turn * 37 % 100 >= u32::from(journal.percent) {
-                return;
-            }
-        }
-        let line =
-            if journal.json { self.line(SystemTime::now()) } else { self.words(SystemTime::now()) };
-        if journal.lines.try_send(line).is_err() {
+        let now = SystemTime::now();
+        let line = if journal.json { self.line(now) } else { self.words(now) };
+        let mut lines = journal.lock();
+        if lines.over || lines.waiting.len() + line.len() > WAITING_BYTES {
             unlogged.add();
+            return;
+        }
+        let is_first = lines.waiting.is_empty();
+        lines.waiting.extend_from_slice(&line);
+        drop(lines);
+        if is_first {
+            journal.news.notify_all();
         }
     }
 
@@ -222,7 +276,7 @@ mod tests {
             status: 200,
             took: Duration::from_micros(1_500),
             sent_bytes: 7,
-            client: "192.0.2.1".to_owned(),
+            client: [192, 0, 2, 1].into(),
             request_id: "id",
             trace_id: "",
             route: "stats",

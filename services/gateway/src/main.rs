@@ -87,5 +87,6 @@ async fn serve(
     }
     let proxy = proxy::new(&gateway);
     accept::run(listener, gateway, proxy, process.drain, shutdown).await;
+    journal::close();
     Ok(())
 }

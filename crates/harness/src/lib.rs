@@ -104,6 +104,13 @@ impl Service {
         }
     }
 
+    /// Sends it this signal: `HUP`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.unwrap().success(), "no signal {name}");
+    }
+
     /// A connection to the service.
     pub fn connect(&self) -> Connection {
         let stream = TcpStream::connect_timeout(&self.address, BOUND).unwrap();
@@ -202,7 +209,7 @@ impl Connection {
     }
 
     /// The next answer, without its body.
-    fn head(&mut self) -> Answer {
+    pub fn head(&mut self) -> Answer {
         let head = read_head(&mut self.reader).expect("an answer");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Answer { status, head, body: Vec::new() }

@@ -159,14 +159,14 @@ impl ProxyHttp for Proxy {
             order.informed += 1;
             let patient = order.informed <= INFORMATIONAL
                 && response.status != StatusCode::SWITCHING_PROTOCOLS;
-            return if patient { Ok(()) } else { Err(invalid()) };
+            return if patient { Ok(()) } else { invalid() };
         }
         let mut codings = response.headers.get_all(TRANSFER_ENCODING).iter();
         let coding = codings.next();
         let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
         if codings.next().is_some() || coding.is_some_and(|coding| !chunked(coding)) {
             // Where such a body ends is anybody's guess.
-            return Err(invalid());
+            return invalid();
         }
         order.status = response.status.as_u16();
         if let Some(filling) = &mut order.filling {
@@ -385,8 +385,8 @@ async fn write(
 }
 
 /// The upstream does not speak HTTP as it must.
-fn invalid() -> Box<Error> {
-    Error::new_up(ErrorType::InvalidHTTPHeader)
+fn invalid() -> Result<()> {
+    Err(Error::new_up(ErrorType::InvalidHTTPHeader))
 }
 
 fn is_timeout(error: &Error) -> bool {

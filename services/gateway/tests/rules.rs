@@ -1,0 +1,357 @@
+//! The real binary and what it can be told: routes, limits, whom to believe, what to keep, and what
+//! it tells of itself.
+
+#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+
+use std::fs;
+use std::io::{BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::{Answer, BOUND, Service, fields, read_head, run};
+
+const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+
+/// An upstream that answers with what it saw, and with fields of the test's choice; it counts.
+struct Origin {
+    address: SocketAddr,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Origin {
+    fn start(more: &'static str, takes: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let count = count.clone();
+                thread::spawn(move || serve(stream.unwrap(), more, takes, &count));
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+fn serve(stream: TcpStream, more: &str, takes: Duration, count: &AtomicUsize) {
+    let mut reader = BufReader::new(stream);
+    while let Some(mut request) = read_head(&mut reader) {
+        let length = fields(&request, "content-length");
+        let length = length.first().map_or(0, |n| n.parse().unwrap());
+        reader.by_ref().take(length).read_to_string(&mut request).unwrap();
+        if !request.contains("gateway-check") {
+            count.fetch_add(1, Ordering::SeqCst);
+            thread::sleep(takes);
+        }
+        let answer = if request.contains("\r\nupgrade: echo\r\n") {
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
+                .to_owned()
+        } else {
+            format!("HTTP/1.1 200 OK\r\n{more}Content-Length: {}\r\n\r\n{request}", request.len())
+        };
+        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+        if answer.starts_with("HTTP/1.1 101") {
+            let mut said = [0; 4];
+            reader.read_exact(&mut said).unwrap();
+            reader.get_mut().write_all(&said).unwrap();
+            return;
+        }
+    }
+}
+
+fn start(origin: &Origin, settings: &[(&str, &str)]) -> Service {
+    let address = origin.address.to_string();
+    let own = [
+        ("GATEWAY_STATS", address.as_str()),
+        ("GATEWAY_FRONTEND", address.as_str()),
+        ("GATEWAY_ADMIN_LISTEN", "off"),
+    ];
+    let named = |name: &str| settings.iter().any(|(told, _)| *told == name);
+    let own = own.into_iter().filter(|(name, _)| !named(name));
+    Service::start(
+        GATEWAY,
+        "GATEWAY_LISTEN",
+        &own.chain(settings.iter().copied()).collect::<Vec<_>>(),
+    )
+}
+
+fn plain() -> Origin {
+    Origin::start("", Duration::ZERO)
+}
+
+/// A file of this test's own.
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn eventually(what: impl Fn() -> bool) {
+    let deadline = Instant::now() + BOUND;
+    while !what() {
+        assert!(Instant::now() < deadline, "not within {BOUND:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn seen(answer: &Answer, name: &str) -> Vec<String> {
+    fields(answer.text(), name).into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_asset_is_fetched_once_and_then_comes_from_memory() {
+    let origin = Origin::start(
+        "Cache-Control: public, max-age=31536000, immutable\r\nETag: \"a\"\r\n",
+        Duration::ZERO,
+    );
+    let gateway = start(&origin, &[]);
+    let first = gateway.get("/app.js");
+    let second = gateway.get("/app.js");
+    assert_eq!((origin.asked(), &first.body), (1, &second.body));
+    assert!(first.field("cache-status").unwrap().contains("fwd=uri-miss"), "{}", first.head);
+    assert!(second.field("cache-status").unwrap().contains("hit"), "{}", second.head);
+    assert!(second.field("age").is_some());
+    let known = gateway.ask("GET", "/app.js", &[("if-none-match", "\"a\"")]);
+    assert_eq!((known.status, known.text(), origin.asked()), (304, "", 1));
+    let head = gateway.ask("HEAD", "/app.js", &[]);
+    assert_eq!((head.status, head.text(), origin.asked()), (200, "", 1));
+}
+
+#[test]
+fn many_who_ask_for_the_same_at_once_cost_the_upstream_one_request() {
+    let origin =
+        Origin::start("Cache-Control: max-age=0, s-maxage=60\r\n", Duration::from_millis(300));
+    let gateway = start(&origin, &[]);
+    let mut clients: Vec<_> = (0..20).map(|_| gateway.connect()).collect();
+    for client in &mut clients {
+        client.send("GET /stats HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 200);
+    }
+    assert_eq!(origin.asked(), 1);
+}
+
+#[test]
+fn what_must_be_asked_about_is_304_for_who_has_it_and_never_kept() {
+    let origin = Origin::start("Cache-Control: no-cache\r\nETag: \"a\"\r\n", Duration::ZERO);
+    let gateway = start(&origin, &[]);
+    for asked in 1..4 {
+        let answer = gateway.ask("GET", "/", &[("if-none-match", "\"a\"")]);
+        assert_eq!((answer.text(), origin.asked()), ("", asked), "{}", answer.head);
+        assert_eq!(answer.status, 304);
+    }
+}
+
+#[test]
+fn requests_behind_each_other_are_answered_in_their_order() {
+    let gateway = start(&plain(), &[]);
+    let mut client = gateway.connect();
+    let one = |n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let body =
+        "POST /4 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    client.send(&[one(1), one(2), one(3), body.to_owned(), one(5)].concat());
+    for n in 1..=5 {
+        let answer = client.answer();
+        let method = if n == 4 { "POST" } else { "GET" };
+        assert!(answer.text().starts_with(&format!("{method} /{n} ")), "{}", answer.text());
+        assert_eq!(answer.text().ends_with("abc"), n == 4);
+    }
+}
+
+#[test]
+fn whoever_asks_too_often_is_429_with_the_time_to_wait() {
+    let origin = plain();
+    let gateway = start(&origin, &[("GATEWAY_CLIENT_RATE", "1 burst 3")]);
+    let statuses: Vec<_> = (0..5).map(|_| gateway.get("/").status).collect();
+    assert_eq!(statuses[..3], [200, 200, 200]);
+    let answer = gateway.get("/");
+    assert_eq!(answer.status, 429);
+    assert_eq!(answer.field("retry-after"), Some("1"));
+    assert!(answer.field("ratelimit").is_some() && answer.field("ratelimit-policy").is_some());
+    assert_eq!(gateway.get("/healthz").status, 200);
+}
+
+#[test]
+fn a_client_has_so_many_connections_and_streams() {
+    let gateway = start(&plain(), &[("GATEWAY_CLIENT_CONNECTIONS", "1")]);
+    let mut first = gateway.connect();
+    first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(first.answer().status, 200);
+    let mut second = gateway.connect();
+    let mut byte = [0];
+    assert_eq!(second.reader.read(&mut byte).unwrap_or(0), 0, "it was let in");
+}
+
+#[test]
+fn only_those_who_are_allowed_are_answered() {
+    let denied = start(&plain(), &[("GATEWAY_DENY", "127.0.0.0/8")]);
+    assert_eq!((denied.get("/").status, denied.get("/healthz").status), (403, 200));
+    let others = start(&plain(), &[("GATEWAY_ALLOW", "10.0.0.0/8")]);
+    assert_eq!(others.get("/").status, 403);
+    let hosts = start(&plain(), &[("GATEWAY_HOSTS", "example.org")]);
+    assert_eq!(hosts.get("/").status, 421);
+}
+
+#[test]
+fn a_trusted_proxy_is_believed_and_nobody_else() {
+    let claims = [("x-forwarded-for", "203.0.113.7"), ("x-forwarded-proto", "https")];
+    let trusting = start(&plain(), &[("GATEWAY_TRUSTED_PROXIES", "127.0.0.1")]);
+    let answer = trusting.ask("GET", "/", &claims);
+    assert_eq!(seen(&answer, "x-forwarded-for"), ["203.0.113.7, 127.0.0.1"]);
+    assert_eq!(seen(&answer, "x-forwarded-proto"), ["https"]);
+    assert!(answer.field("strict-transport-security").is_some());
+    let doubting = start(&plain(), &[]);
+    let answer = doubting.ask("GET", "/", &claims);
+    assert_eq!(seen(&answer, "x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(seen(&answer, "x-forwarded-proto"), ["http"]);
+    assert!(answer.field("strict-transport-security").is_none());
+}
+
+#[test]
+fn a_trace_goes_on_and_an_id_goes_through() {
+    let gateway = start(&plain(), &[]);
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let answer = gateway.ask("GET", "/", &[("traceparent", parent)]);
+    assert!(seen(&answer, "traceparent")[0].starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+    assert_eq!(seen(&answer, "x-request-id")[0], answer.field("x-request-id").unwrap());
+}
+
+#[test]
+fn a_guarded_route_wants_its_secret_and_keeps_it() {
+    let origin = plain();
+    let secret = file("secret", "0123456789abcdef\n");
+    let route = format!("/private {} auth=bearer", origin.address);
+    let gateway = start(
+        &origin,
+        &[("GATEWAY_ROUTES", &route), ("GATEWAY_SECRET_FILE", secret.to_str().unwrap())],
+    );
+    let answer = gateway.get("/private/x");
+    assert_eq!((answer.status, origin.asked()), (401, 0));
+    assert!(answer.field("www-authenticate").unwrap().starts_with("Bearer"));
+    let wrong = gateway.ask("GET", "/private/x", &[("authorization", "Bearer wrong")]);
+    assert_eq!(wrong.status, 401);
+    let right = gateway.ask("GET", "/private/x", &[("authorization", "Bearer 0123456789abcdef")]);
+    assert_eq!(right.status, 200);
+    assert!(seen(&right, "authorization").is_empty(), "the upstream saw it");
+    assert_eq!(gateway.get("/privateer").status, 200);
+}
+
+#[test]
+fn another_protocol_is_for_routes_that_allow_it() {
+    let origin = plain();
+    let route = format!("/ws {} upgrade", origin.address);
+    let gateway = start(&origin, &[("GATEWAY_ROUTES", &route)]);
+    let ask = |path: &str| {
+        let mut client = gateway.connect();
+        client.send(&format!(
+            "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+        ));
+        let head = client.head();
+        (client, head)
+    };
+    assert_eq!(ask("/").1.status, 400);
+    let (mut client, head) = ask("/ws");
+    assert_eq!(head.status, 101);
+    client.send("ping");
+    client.read_until("ping");
+}
+
+#[test]
+fn routes_are_read_again_and_a_wrong_table_changes_nothing() {
+    let (one, other) = (plain(), plain());
+    let table = file("routes", &format!("/api {}\n", one.address));
+    let mut gateway = start(&one, &[("GATEWAY_ROUTES_FILE", table.to_str().unwrap())]);
+    assert_eq!((gateway.get("/api").status, one.asked()), (200, 1));
+    let mut kept = gateway.connect();
+    fs::write(&table, format!("/api {} # moved\n", other.address)).unwrap();
+    gateway.signal("HUP");
+    gateway.log_line("routes read again");
+    assert_eq!((gateway.get("/api").status, one.asked(), other.asked()), (200, 1, 1));
+    kept.send("GET /api HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((kept.answer().status, other.asked()), (200, 2));
+    fs::write(&table, "/api nowhere\n").unwrap();
+    gateway.signal("HUP");
+    gateway.log_line("the routes stay as they were");
+    assert_eq!((gateway.get("/api").status, other.asked()), (200, 3));
+}
+
+#[test]
+fn metrics_are_told_at_the_operators_door_alone() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let origin = Origin::start("Cache-Control: s-maxage=60\r\n", Duration::ZERO);
+    let gateway = start(&origin, &[("GATEWAY_ADMIN_LISTEN", &free)]);
+    for _ in 0..3 {
+        assert_eq!(gateway.get("/stats").status, 200);
+    }
+    let metrics = || {
+        let mut stream = TcpStream::connect(&free).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    eventually(|| metrics().contains("gateway_requests_total{route=\"stats\",code=\"2xx\"} 3\n"));
+    let text = metrics();
+    for line in [
+        "gateway_cache_requests_total{result=\"hit\"} 2\n",
+        "gateway_request_duration_seconds_count{route=\"stats\"} 3\n",
+        "state=\"well\"} 1\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(gateway.get("/metrics").text().starts_with("GET /metrics "), "it is the frontend's");
+}
+
+#[test]
+fn it_is_ready_when_somebody_is_behind_every_route() {
+    let gateway = start(&plain(), &[]);
+    eventually(|| gateway.get("/readyz").status == 200);
+    let alone = start(&plain(), &[("GATEWAY_STATS", "no-such-name.invalid:80")]);
+    let answer = alone.get("/readyz");
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("stats"), "{}", answer.text());
+    assert_eq!(alone.get("/healthz").status, 200);
+}
+
+#[test]
+fn every_request_is_in_the_log_once_and_nothing_secret_is() {
+    let origin = plain();
+    let gateway = start(&origin, &[]);
+    let answer = gateway.ask("GET", "/page?token=hidden", &[("authorization", "Bearer hidden")]);
+    let id = answer.field("x-request-id").unwrap().to_owned();
+    let log = gateway.stop().log;
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &serde_json::Value| line["request_id"] == id.as_str())
+        .collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    assert_eq!((&lines[0]["path"], &lines[0]["status"]), (&"/page".into(), &200.into()));
+    assert_eq!(lines[0]["upstream"], origin.address.to_string().as_str());
+    assert!(!log.contains("hidden"), "{log}");
+}
+
+#[test]
+fn check_tells_what_is_in_force_or_what_is_wrong() {
+    let right = run(GATEWAY, &["check"], &[("GATEWAY_ROUTES", "/api api:1")]);
+    let text = String::from_utf8(right.stdout).unwrap();
+    assert_eq!(right.status.code(), Some(0));
+    for line in ["route /api -> api:1", "route /stats -> stats:8080", "trusted proxies: none"] {
+        assert!(text.contains(line), "{text}");
+    }
+    let wrong = run(GATEWAY, &["check"], &[("GATEWAY_ROUTES", "/api"), ("GATEWAY_DENY", "x")]);
+    let text = String::from_utf8(wrong.stderr).unwrap();
+    assert_eq!((wrong.status.code(), text.lines().count()), (Some(64), 2), "{text}");
+}

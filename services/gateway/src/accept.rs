@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use serve::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::admission::{Admission, Order, Reply};
@@ -64,7 +65,7 @@ pub(crate) async fn run(
     let acceptor = Acceptor::new(listener, gateway.config.max_connections);
     let places = acceptor.places();
     let (closing, watch) = watch::channel(false);
-    let mut shutdown = std::pin::pin!(shutdown);
+    let mut shutdown = pin!(shutdown);
     let begin = |(stream, peer, place)| {
         let door = Door { gateway: gateway.clone(), proxy: proxy.clone(), closing: watch.clone() };
         tokio::spawn(async move {
@@ -107,7 +108,7 @@ enum Next {
 }
 
 impl Door {
-    async fn converse(mut self, stream: TcpStream, peer: SocketAddr) {
+    async fn converse(self, stream: TcpStream, peer: SocketAddr) {
         let metrics = &self.gateway.metrics;
         metrics.accepted.add();
         let bounds = &self.gateway.config.bounds;
@@ -124,32 +125,42 @@ impl Door {
         };
         metrics.connections.add();
         let mut client = Box::new(Client::new(stream, peer));
-        while self.is_spoken_to(&mut client).await {
-            // In a box, because it is large and an idle connection does not need it.
-            match Box::pin(self.exchange(client)).await {
+        // Both are made once and go on from request to request: to begin and end a wait for each
+        // request costs more than to read it.
+        let mut idle = pin!(sleep(IDLE_TIME));
+        let mut closing = self.closing.clone();
+        let mut closing = pin!(async move {
+            // An error means that the accept loop is gone, which is an end as well.
+            let _ = closing.wait_for(|&closing| closing).await;
+            sleep(LAST_CALL).await;
+        });
+        loop {
+            let since = Instant::now();
+            let spoke = client.has_more()
+                || loop {
+                    tokio::select! {
+                        biased;
+                        spoke = client.speaks() => break spoke,
+                        () = &mut closing => break false,
+                        () = &mut idle => {
+                            let until = since + IDLE_TIME;
+                            if until <= Instant::now() {
+                                break false;
+                            }
+                            idle.as_mut().reset(until.into());
+                        }
+                    }
+                };
+            if !spoke {
+                break;
+            }
+            match self.exchange(client).await {
                 Next::Go(same) => client = same,
                 Next::End => break,
             }
         }
         self.gateway.metrics.connections.remove();
         drop(place);
-    }
-
-    /// Waits for a request. False when there will be none.
-    async fn is_spoken_to(&mut self, client: &mut Client) -> bool {
-        if client.has_more() {
-            return true;
-        }
-        let closing = async {
-            // An error means that the accept loop is gone, which is an end as well.
-            let _ = self.closing.wait_for(|&closing| closing).await;
-            sleep(LAST_CALL).await;
-        };
-        tokio::select! {
-            biased;
-            spoke = timeout(IDLE_TIME, client.speaks()) => spoke.unwrap_or(false),
-            () = closing => false,
-        }
     }
 
     /// One request and its answer.
@@ -223,29 +234,15 @@ impl Door {
     ) -> Next {
         client.show(request);
         let closes = order.closes;
-        let streams = order.streams.clone();
         let mut session = ServerSession::new_http1(client);
         session.set_keepalive(if closes { None } else { Some(IDLE_TIME.as_secs()) });
         session.set_connection_user_context(Some(order));
-        let answered = tokio::select! {
-            biased;
-            answered = self.proxy.process_new_http(session, &self.closing) => answered,
-            () = self.gives_up(&streams) => None,
-        };
+        let answered = self.proxy.process_new_http(session, &self.closing).await;
         let Some(reusable) = answered else { return Next::End };
         let (stream, _) = reusable.consume();
         match stream.into_any().downcast::<Client>() {
             Ok(client) => Next::Go(client),
             Err(_) => Next::End,
-        }
-    }
-
-    /// When an answer has taken all its time. An event stream has no such time, but ends when the
-    /// gateway does; whoever wants one properly says so, and is served by [`Door::stream`].
-    async fn gives_up(&self, streams: &Notify) {
-        let total = self.gateway.config.times.total;
-        if timeout(total, streams.notified()).await.is_ok() {
-            self.until_closing().await;
         }
     }
 

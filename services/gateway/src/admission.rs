@@ -13,8 +13,6 @@ use http::header::{
 };
 use http::{HeaderMap, Method, StatusCode, Version};
 
-use tokio::sync::Notify;
-
 use crate::cache::{Answer, Filling, Looked, Question};
 use crate::forwarded::{REQUEST_ID, Words};
 use crate::gate::Head;
@@ -78,8 +76,8 @@ pub(crate) struct Order {
     pub(crate) closes: bool,
     /// HTTP/1.0.
     pub(crate) is_old: bool,
-    /// Told when the answer turns out to be an event stream that nobody asked for as one.
-    pub(crate) streams: Arc<Notify>,
+    /// The answer turned out to be an event stream that nobody asked for as one.
+    pub(crate) streams: bool,
     /// What went wrong.
     pub(crate) error: Option<String>,
     /// Status and bytes of the answer.
@@ -136,7 +134,7 @@ impl Order {
             has_body: false,
             closes: !head.keeps_alive,
             is_old: head.version == Version::HTTP_10,
-            streams: Arc::default(),
+            streams: false,
             error: None,
             status: 0,
             sent_bytes: 0,

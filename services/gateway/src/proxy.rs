@@ -187,9 +187,7 @@ impl ProxyHttp for Proxy {
             order.forget();
         }
         let kind = response.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        if kind.is_some_and(names_events) {
-            order.streams.notify_one();
-        }
+        order.streams = kind.is_some_and(names_events);
         // A nomination that must not be obeyed is not obeyed; the rest goes as usual.
         let hop = HopByHop::of(&response.headers).unwrap_or_default();
         let dropped: Vec<_> =
@@ -225,6 +223,17 @@ impl ProxyHttp for Proxy {
         context: &mut Context,
     ) -> Result<Option<Duration>> {
         let order = of(context)?;
+        // Looked at with each piece, because a timer for each request would cost more. An event
+        // stream has no such time, but ends when the gateway does; whoever wants one properly says
+        // so, and is served by `tunnel.rs`. Between pieces there is the bound of silence.
+        let over = if order.streams {
+            order.gateway.is_closing()
+        } else {
+            order.begun.elapsed() > self.times.total
+        };
+        if over && !is_end {
+            return Err(Error::new_in(ErrorType::InternalError));
+        }
         if let Some(piece) = body {
             if let Some(filling) = &mut order.filling {
                 filling.body(piece, Instant::now());

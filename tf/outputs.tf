@@ -23,6 +23,11 @@ output "images" {
   value       = var.images
 }
 
+output "services" {
+  description = "What each service is called in the cluster."
+  value       = module.app.service_names
+}
+
 output "task_definitions" {
   description = "The ARN of each service's task definition, revision included."
   value       = module.app.task_definitions

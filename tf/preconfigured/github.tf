@@ -5,10 +5,16 @@ locals {
   provider = try(var.github.provider_arn, null) != null ? var.github.provider_arn : try(one(values(aws_iam_openid_connect_provider.github)).arn, null)
 
   policies = {
-    plan   = data.aws_iam_policy_document.plan.json
-    push   = data.aws_iam_policy_document.push.json
-    deploy = data.aws_iam_policy_document.deploy.json
+    plan         = data.aws_iam_policy_document.plan.json
+    push         = data.aws_iam_policy_document.push.json
+    deploy       = data.aws_iam_policy_document.deploy.json
+    surroundings = data.aws_iam_policy_document.surroundings.json
   }
+  # Who deploys also looks: a plan comes first.
+  grants = merge([
+    for role, policies in { plan = ["plan"], push = ["push"], deploy = ["plan", "deploy", "surroundings"] } :
+    { for policy in policies : "${role} ${policy}" => { role = role, policy = policy } } if contains(keys(local.github), role)
+  ]...)
 }
 
 resource "aws_iam_openid_connect_provider" "github" {
@@ -51,24 +57,23 @@ resource "aws_iam_role" "github" {
 }
 
 resource "aws_iam_policy" "github" {
-  for_each = local.github
+  for_each = var.github == null ? {} : local.policies
 
   name        = "${var.name}-github-${each.key}"
-  description = "For the role of the same name"
-  policy      = local.policies[each.key]
+  description = "For the roles of workflows"
+  policy      = each.value
+
+  lifecycle {
+    precondition {
+      condition     = length(replace(each.value, "/\\s/", "")) <= 6144
+      error_message = "the policy ${each.key} has more than the 6144 characters that AWS allows; split it."
+    }
+  }
 }
 
 resource "aws_iam_role_policy_attachment" "github" {
-  for_each = local.github
+  for_each = local.grants
 
-  role       = aws_iam_role.github[each.key].name
-  policy_arn = aws_iam_policy.github[each.key].arn
-}
-
-# Who deploys also looks: a plan comes first.
-resource "aws_iam_role_policy_attachment" "deploy_looks" {
-  for_each = { for role, subjects in local.github : role => subjects if role == "deploy" }
-
-  role       = aws_iam_role.github[each.key].name
-  policy_arn = aws_iam_policy.github["plan"].arn
+  role       = aws_iam_role.github[each.value.role].name
+  policy_arn = aws_iam_policy.github[each.value.policy].arn
 }

@@ -1,4 +1,4 @@
-# What the three roles may do. tests/roles.tftest.hcl repeats the lists, so that none grows unnoticed.
+# What the three roles may do. tests/preconfigured.tftest.hcl repeats the lists, so that none grows unnoticed.
 
 locals {
   arn = "arn:${local.partition}"
@@ -175,7 +175,7 @@ data "aws_iam_policy_document" "deploy" {
   statement {
     sid       = "Services"
     actions   = ["ecs:CreateService", "ecs:DeleteService", "ecs:UpdateService"]
-    resources = ["${local.arn}:ecs:${local.region}:${local.account}:service/${var.name}/*"]
+    resources = ["${local.arn}:ecs:${local.region}:${local.account}:service/${var.name}/${local.named}"]
   }
 
   # ECS knows no narrower resource for these; what a task may become is bounded by PassRole above.
@@ -189,7 +189,7 @@ data "aws_iam_policy_document" "deploy" {
     sid     = "TagServices"
     actions = ["ecs:TagResource", "ecs:UntagResource"]
     resources = [
-      "${local.arn}:ecs:${local.region}:${local.account}:service/${var.name}/*",
+      "${local.arn}:ecs:${local.region}:${local.account}:service/${var.name}/${local.named}",
       "${local.arn}:ecs:${local.region}:${local.account}:task-definition/${local.named}:*",
     ]
   }
@@ -222,7 +222,10 @@ data "aws_iam_policy_document" "deploy" {
       "${local.arn}:elasticloadbalancing:${local.region}:${local.account}:${kind}/${local.named}/*"
     ]
   }
+}
 
+# The second half of what a deployment may do: a policy holds 6144 characters and not one more.
+data "aws_iam_policy_document" "surroundings" {
   # Networks get their names from AWS, so these are bounded by the region alone.
   statement {
     sid = "Network"

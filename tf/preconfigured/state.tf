@@ -14,12 +14,10 @@ locals {
   bucket = "${var.name}-state-${local.account}-${local.region}"
 }
 
+# AWS deletes no bucket that holds something, and this one holds its own state.
 resource "aws_s3_bucket" "state" {
-  bucket = local.bucket
-
-  lifecycle {
-    prevent_destroy = true
-  }
+  bucket        = local.bucket
+  force_destroy = false
 }
 
 resource "aws_s3_bucket_versioning" "state" {

@@ -14,19 +14,19 @@ locals {
         "${name} cpu" = {
           text       = "${name} needs more processor", namespace = "AWS/ECS", metric = "CPUUtilization", statistic = "Average"
           threshold  = var.alarms.cpu_percent, comparison = "GreaterThanThreshold", minutes = 5, missing = "notBreaching"
-          dimensions = { ClusterName = var.cluster_name, ServiceName = name }
+          dimensions = { ClusterName = var.cluster_name, ServiceName = local.service_names[name] }
         }
         "${name} memory" = {
           text       = "${name} needs more memory", namespace = "AWS/ECS", metric = "MemoryUtilization", statistic = "Average"
           threshold  = var.alarms.memory_percent, comparison = "GreaterThanThreshold", minutes = 5, missing = "notBreaching"
-          dimensions = { ClusterName = var.cluster_name, ServiceName = name }
+          dimensions = { ClusterName = var.cluster_name, ServiceName = local.service_names[name] }
         }
       },
       try(service.autoscaling.minimum, service.replicas) == 0 ? {} : {
         "${name} tasks" = {
           text       = "${name} has no running task", namespace = "ECS/ContainerInsights", metric = "RunningTaskCount", statistic = "Minimum"
           threshold  = 1, comparison = "LessThanThreshold", minutes = 3, missing = "breaching"
-          dimensions = { ClusterName = var.cluster_name, ServiceName = name }
+          dimensions = { ClusterName = var.cluster_name, ServiceName = local.service_names[name] }
         }
       },
     )

@@ -26,7 +26,7 @@ locals {
       type = "metric"
       properties = {
         title   = title
-        metrics = [for name in keys(var.services) : [metric[0], metric[1], "ClusterName", var.cluster_name, "ServiceName", name, { label = name }]]
+        metrics = [for name in keys(var.services) : [metric[0], metric[1], "ClusterName", var.cluster_name, "ServiceName", local.service_names[name], { label = name }]]
         region  = data.aws_region.current.region
         period  = 60
         view    = "timeSeries"

@@ -13,6 +13,11 @@ output "load_balancer_cidrs" {
   value       = local.load_balancer_cidrs
 }
 
+output "service_names" {
+  description = "What each service is called in the cluster."
+  value       = { for name, service in aws_ecs_service.this : name => service.name }
+}
+
 output "task_definitions" {
   description = "The ARN of each service's task definition, revision included."
   value       = { for name, task in aws_ecs_task_definition.this : name => task.arn }

@@ -1,6 +1,8 @@
 # Tasks and services. A container has no shell, no root, no writable file and no capability.
 
 locals {
+  service_names = { for name in keys(var.services) : name => "${var.name}-${name}" }
+
   # One description for the main container and those beside it.
   containers = {
     for name, service in var.services : name => concat(
@@ -127,7 +129,8 @@ resource "aws_ecs_task_definition" "this" {
 resource "aws_ecs_service" "this" {
   for_each = var.services
 
-  name             = each.key
+  # Whole, because environments may share a cluster.
+  name             = local.service_names[each.key]
   cluster          = var.cluster_name
   task_definition  = aws_ecs_task_definition.this[each.key].arn
   desired_count    = try(each.value.autoscaling.minimum, each.value.replicas)

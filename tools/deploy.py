@@ -37,7 +37,9 @@ from terraform import Terraform, TerraformError
 from toolchain import ROOT
 
 # The name of a new load balancer takes some minutes to be known everywhere.
-ANSWER_SECONDS = 600
+REACH_SECONDS = 600
+# Once it answers at all, tasks that run and are healthy answer well at once; the gateway looks up names every 2 s.
+ANSWER_SECONDS = 30
 SMOKE_SECONDS = 600
 # Of the suite in e2e/, what needs nothing but a URL; the others start services of their own.
 SMOKE_TESTS = ("test_stats.py", "test_gateway.py", "test_page.py")
@@ -90,8 +92,8 @@ class Session:
         return one
 
 
-def session() -> Session:
-    """Everything that can be wrong before anything is touched."""
+def session(prepared: bool = True) -> Session:
+    """Everything that can be wrong before anything is touched; the account must be prepared, or may be."""
     environment = environments.named(os.environ.get("ENV", ""))
     terraform.check()
     ensure_aws()
@@ -102,7 +104,10 @@ def session() -> Session:
     account = aws.account()
     if environment.account_id not in (None, account):
         raise Refused(f"{environment.name} belongs to the account {environment.account_id}, and these credentials are of {account}")
-    return Session(environment, aws, account)
+    here = Session(environment, aws, account)
+    if prepared and not bootstrap.exists(aws, here.bucket):
+        raise Refused(f"the account {account} is not prepared: run `make bootstrap` first")
+    return here
 
 
 def ensure_aws() -> None:
@@ -205,7 +210,7 @@ def do_push() -> None:
 def do_deploy() -> None:
     begun = time.monotonic()
     with step("checks"):
-        here = session()
+        here = session(prepared=False)
         revision = version()
         confirm(here.environment, "deploying to")
         say(f"{revision[:12]} to {here.environment.name}: account {here.account}, {here.environment.region}, {here.environment.architecture}")
@@ -307,16 +312,20 @@ def smoke(url: str) -> None:
 
 def answers(url: str) -> None:
     """Wait for the first good answer: name servers have to learn a new load balancer's name."""
-    deadline = time.monotonic() + ANSWER_SECONDS
+    unreached = time.monotonic() + REACH_SECONDS
+    reached: Optional[float] = None
     while True:
         try:
             with urllib.request.urlopen(f"{url.rstrip('/')}/stats", timeout=10) as answer:
                 answer.read()
             return
+        except urllib.error.HTTPError as error:
+            reached = reached or time.monotonic()
+            last, deadline = error, reached + ANSWER_SECONDS
         except (OSError, ValueError) as error:
-            last = error
+            last, deadline = error, unreached
         if time.monotonic() > deadline:
-            raise Failed(f"{url} gave no good answer within {ANSWER_SECONDS} s ({last})")
+            raise Failed(f"{url}/stats gave no good answer: {last}")
         time.sleep(1)
 
 

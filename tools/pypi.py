@@ -74,7 +74,8 @@ def own_venv(job: Job, name: str, requirements: str) -> None:
     """A virtual environment for one program, whose needs do not agree with the others'."""
     if importlib.util.find_spec("ensurepip") is None:
         debian_install(job, "Python's module venv", versions.DEBIAN_VENV)
-    folder = toolchain.TOOLS / name
+    # Its programs name their Python by path: the real one.
+    folder = toolchain.TOOLS.resolve() / name
     job.run([sys.executable, "-m", "venv", "--clear", str(folder)], LOCAL)
     pip_install(job, requirements, python=folder / "bin" / "python")
 

@@ -65,6 +65,9 @@ class Terraform:
     def init_s3(self, bucket: str, key: str, region: str, *arguments: str) -> None:
         """Use the state in the bucket; its lock is a file beside it."""
         settings = {"bucket": bucket, "key": key, "region": region, "use_lockfile": "true", "encrypt": "true"}
+        if "AWS_ENDPOINT_URL_S3" in self.variables:
+            # Another S3 than AWS's own seldom has a host name for each bucket.
+            settings["use_path_style"] = "true"
         pairs = [f"-backend-config={name}={value}" for name, value in settings.items()]
         self.init(*(arguments or ("-reconfigure",)), *pairs)
 

@@ -27,6 +27,8 @@ locals {
 }
 
 resource "aws_lb" "this" {
+  #checkov:skip=CKV2_AWS_20:it redirects where https is given; without a domain there is no certificate to redirect to
+  #checkov:skip=CKV2_AWS_76:the firewall is a choice, and has these rules; the check does not follow its for_each
   name               = var.name
   load_balancer_type = "application"
   internal           = false
@@ -54,6 +56,7 @@ resource "aws_lb" "this" {
 }
 
 resource "aws_lb_target_group" "this" {
+  #checkov:skip=CKV_AWS_378:inside the VPC, from one security group to another
   for_each = local.target_groups
 
   name                 = each.value.name
@@ -79,6 +82,7 @@ resource "aws_lb_target_group" "this" {
 }
 
 resource "aws_lb_listener" "http" {
+  #checkov:skip=CKV_AWS_103:it only redirects, or there is no domain and so no certificate
   load_balancer_arn = aws_lb.this.arn
   protocol          = "HTTP"
   port              = 80
@@ -114,6 +118,7 @@ resource "aws_lb_listener" "http" {
 }
 
 resource "aws_lb_listener" "https" {
+  #checkov:skip=CKV_AWS_103:variables.tf refuses policies that allow less than TLS 1.2
   for_each = local.secure
 
   load_balancer_arn = aws_lb.this.arn

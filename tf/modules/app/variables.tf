@@ -274,6 +274,10 @@ variable "https" {
     condition     = var.https == null || try((var.https.certificate_arn == null) != (var.https.domain == null), false)
     error_message = "https needs either certificate_arn or domain."
   }
+  validation {
+    condition     = try(can(regex("^ELBSecurityPolicy-TLS13-1-[23]-", var.https.policy)), true) || var.https == null
+    error_message = "https.policy must be one of ELBSecurityPolicy-TLS13-1-2-... or TLS13-1-3-...: nothing older than TLS 1.2."
+  }
 }
 
 variable "idle_timeout_seconds" {

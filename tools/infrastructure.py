@@ -51,7 +51,8 @@ def main(arguments: list[str]) -> int:
 
 
 def check() -> None:
-    """Format, validity, tests, and what checkov finds."""
+    """Tables, format, validity, tests, and what checkov finds."""
+    run("tables", [sys.executable, str(ROOT / "tools" / "tf_docs.py"), "check"])
     checkov()
     if not installed():
         return

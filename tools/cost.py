@@ -1,7 +1,8 @@
 """What an environment costs a month before anybody visits it, from Terraform's own list of what there is.
 
 Public list prices of us-east-1, in US dollars, as of November 2026; without taxes, discounts and the
-free tier. Traffic, log lines and requests come on top and depend on use.
+free tier. Traffic, log lines, requests and Container Insights (some 10 dollars for three services) come
+on top and depend on use.
 """
 
 from __future__ import annotations

@@ -200,8 +200,8 @@ def planned_release(here: Session, run: Terraform) -> Release:
 
 
 def do_push() -> None:
-    """Build and push alone, for workflows in which another job deploys."""
-    here = session()
+    """Build and push alone, for workflows in which another job deploys; its role sees no state."""
+    here = session(prepared=False)
     revision = version()
     with step("images"):
         Images(here.aws, revision, here.environment.architecture).ensure(say)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import tempfile
 import unittest
 from pathlib import Path
@@ -169,6 +169,12 @@ class ThePins(unittest.TestCase):
         wanted = {(environments.TF / folder / "versions.tf").read_text(encoding="utf-8").split(' version = "')[1].split('"')[0] for folder in ("", "preconfigured")}
         self.assertEqual(len(wanted), 1)
         self.assertRegex(wanted.pop(), r"^\d+\.\d+\.\d+$")
+
+    def test_every_setting_that_tf_hands_over_is_one_that_the_services_know(self):
+        handed = set(re.findall(r"^\s+([A-Z][A-Z_]+)\s+= ", (environments.TF / "main.tf").read_text(encoding="utf-8"), re.MULTILINE))
+        known = set(re.findall(r"^\| `([A-Z_]+)` \|", (toolchain.ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE))
+        self.assertIn("GATEWAY_STATS", handed)
+        self.assertEqual(handed - known, set())
 
     def test_no_bucket_is_written_down_twice(self):
         text = (environments.TF / "preconfigured" / "state.tf").read_text(encoding="utf-8")

@@ -101,7 +101,7 @@ def plan(shown: dict[str, dict]) -> str:
     lines.append(f"| together | {' | '.join(str(sum(count.values())) for count in counts.values())} |")
     for name, structure in shown.items():
         found = cost.lines({"values": {"root_module": planned(structure)}})
-        lines += ["", f"## What {name} costs", "", "US dollars a month, " + " ".join(cost.__doc__.split("\n\n")[1].split()), "", "| what | number | dollars |", "| --- | ---: | ---: |"]
+        lines += ["", f"## What {name} costs", "", " ".join(cost.__doc__.split("\n\n")[1].split()), "", "| what | number | dollars |", "| --- | ---: | ---: |"]
         lines += [f"| {line.what} | {line.count:g} | {line.dollars:.2f} |" for line in found]
         lines.append(f"| together | | {sum(line.dollars for line in found):.2f} |")
     return "\n".join(lines) + "\n"

@@ -20,8 +20,10 @@ data "aws_iam_policy_document" "plan" {
       "cloudwatch:GetDashboard",
       "cloudwatch:ListTagsForResource",
       "ec2:Describe*",
+      "ecr:BatchGetImage",
       "ecr:DescribeImages",
       "ecr:DescribeRepositories",
+      "ecr:GetAuthorizationToken",
       "ecr:GetLifecyclePolicy",
       "ecr:ListTagsForResource",
       "ecs:Describe*",
@@ -301,6 +303,17 @@ data "aws_iam_policy_document" "surroundings" {
       sid       = "Records"
       actions   = ["route53:ChangeResourceRecordSets"]
       resources = [for id in statement.value : "${local.arn}:route53:::hostedzone/${id}"]
+    }
+  }
+
+  # Only who deploys: a plan of a pull request does not see it.
+  dynamic "statement" {
+    for_each = length(var.sign_in_secret_arns) > 0 ? [var.sign_in_secret_arns] : []
+
+    content {
+      sid       = "SecretOfSignIn"
+      actions   = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
+      resources = statement.value
     }
   }
 

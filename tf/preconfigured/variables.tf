@@ -84,6 +84,17 @@ variable "zone_ids" {
   default     = []
 }
 
+variable "sign_in_secret_arns" {
+  description = "Secrets with the client secret of an OpenID provider, where an environment asks for sign-in by one. Who deploys may read them."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.sign_in_secret_arns : can(regex("^arn:[a-z-]+:secretsmanager:", arn))])
+    error_message = "sign_in_secret_arns must be ARNs of Secrets Manager."
+  }
+}
+
 variable "kept_images" {
   description = "How many images each repository keeps; the rest expires."
   type        = number

@@ -78,5 +78,11 @@ def failure(call: str, text: str) -> AwsError:
     """The error that the command line has printed, as one sentence."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     last = lines[-1] if lines else "it failed and said nothing"
-    found = re.match(r"(?:aws: \[ERROR\]: )?An error occurred \(([^)]+)\) when calling .*?: (.*)", last)
-    return AwsError(call, found.group(1), f"{found.group(2)} ({found.group(1)})") if found else AwsError(call, "", last)
+    found = re.match(
+        r"(?:aws: \[ERROR\]: )?An error occurred \(([^)]+)\) when calling .*?: (.*)", last
+    )
+    return (
+        AwsError(call, found.group(1), f"{found.group(2)} ({found.group(1)})")
+        if found
+        else AwsError(call, "", last)
+    )

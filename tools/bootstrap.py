@@ -35,18 +35,24 @@ def exists(aws: Aws, bucket: str) -> bool:
         if error.code == "404":
             return False
         if error.code == "403":
-            raise Refused(f"the bucket {bucket} is there, and these credentials may not see it") from None
+            raise Refused(
+                f"the bucket {bucket} is there, and these credentials may not see it"
+            ) from None
         raise
     return True
 
 
-def ensure(aws: Aws, account: str, profile: str | None, say: Callable[[str], None], may_create: bool = True) -> None:
+def ensure(
+    aws: Aws, account: str, profile: str | None, say: Callable[[str], None], may_create: bool = True
+) -> None:
     """Make the account's part what tf/preconfigured says; nothing happens when it is so already."""
     bucket = state_bucket(account, aws.region)
     terraform = Terraform(FOLDER, "preconfigured", aws.region, profile)
     if LOCAL_STATE.exists() or not exists(aws, bucket):
         if not may_create:
-            raise Refused(f"the account {account} is not prepared: run `make bootstrap` with an administrator's credentials")
+            raise Refused(
+                f"the account {account} is not prepared: run `make bootstrap` with an administrator's credentials"
+            )
         begin(terraform, aws, bucket, say)
     OVERRIDE.unlink(missing_ok=True)
     terraform.init_s3(bucket, PRECONFIGURED_KEY, aws.region)
@@ -62,12 +68,16 @@ def ensure(aws: Aws, account: str, profile: str | None, say: Callable[[str], Non
     try:
         terraform.apply()
     except TerraformError as error:
-        raise TerraformError(f"{error}; changes of tf/preconfigured need an administrator: `make bootstrap`") from None
+        raise TerraformError(
+            f"{error}; changes of tf/preconfigured need an administrator: `make bootstrap`"
+        ) from None
 
 
 def begin(terraform: Terraform, aws: Aws, bucket: str, say: Callable[[str], None]) -> None:
     """The first time: with a state on this machine, which then moves into the bucket."""
-    say(f"the bucket {bucket} is made first; until then the state is {LOCAL_STATE.name} in tf/preconfigured")
+    say(
+        f"the bucket {bucket} is made first; until then the state is {LOCAL_STATE.name} in tf/preconfigured"
+    )
     write(OVERRIDE, OVERRIDE_TEXT)
     try:
         terraform.init("-reconfigure")
@@ -87,8 +97,16 @@ def begin(terraform: Terraform, aws: Aws, bucket: str, say: Callable[[str], None
 def clone_of(revision: str, goal: Path) -> Path:
     """tf/ as it was at a commit, so that a version goes back with the settings that it knew."""
     goal.mkdir(parents=True, exist_ok=True)
-    archive = subprocess.run(["git", "archive", revision, "tf"], cwd=TF.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    archive = subprocess.run(
+        ["git", "archive", revision, "tf"],
+        cwd=TF.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=60,
+    )
     if archive.returncode:
-        raise Refused(f"the commit {revision} is not here ({archive.stderr.decode().strip()}): git fetch --unshallow")
+        raise Refused(
+            f"the commit {revision} is not here ({archive.stderr.decode().strip()}): git fetch --unshallow"
+        )
     subprocess.run(["tar", "-x", "-C", str(goal)], input=archive.stdout, check=True, timeout=60)
     return goal / "tf"

@@ -87,7 +87,9 @@ class Session:
         return Releases(self.aws, self.bucket, self.environment.releases_key)
 
     def terraform(self, folder: Path = TF, name: str = "") -> Terraform:
-        one = Terraform(folder, name or self.environment.name, self.environment.region, self.environment.profile)
+        one = Terraform(
+            folder, name or self.environment.name, self.environment.region, self.environment.profile
+        )
         one.init_s3(self.bucket, self.environment.state_key, self.environment.region)
         return one
 
@@ -99,11 +101,15 @@ def session(prepared: bool = True) -> Session:
     ensure_aws()
     region = bootstrap.variables()["region"]
     if environment.region != region:
-        raise Refused(f"{environment.name} is in {environment.region}, and the account is prepared in {region} (tf/preconfigured/terraform.tfvars)")
+        raise Refused(
+            f"{environment.name} is in {environment.region}, and the account is prepared in {region} (tf/preconfigured/terraform.tfvars)"
+        )
     aws = Aws(environment.region, environment.profile)
     account = aws.account()
     if environment.account_id not in (None, account):
-        raise Refused(f"{environment.name} belongs to the account {environment.account_id}, and these credentials are of {account}")
+        raise Refused(
+            f"{environment.name} belongs to the account {environment.account_id}, and these credentials are of {account}"
+        )
     here = Session(environment, aws, account)
     if prepared and not bootstrap.exists(aws, here.bucket):
         raise Refused(f"the account {account} is not prepared: run `make bootstrap` first")
@@ -120,7 +126,9 @@ def version() -> str:
     if revision == "unknown":
         raise Refused("this is no git work tree, so what is deployed would have no name")
     if revision.endswith("-dirty") or git("status", "--porcelain"):
-        raise Refused("the work tree has changes that are not committed: commit or stash them, so that what is deployed can be found again")
+        raise Refused(
+            "the work tree has changes that are not committed: commit or stash them, so that what is deployed can be found again"
+        )
     if not git("branch", "--remotes", "--contains", "HEAD"):
         raise Refused(f"the commit {revision[:12]} is on no remote branch: push it first")
     return revision
@@ -155,9 +163,16 @@ def say(text: str) -> None:
 
 def variables_of(environment: Environment, release: Release, folder: Path = TF) -> list[str]:
     """The arguments that tell Terraform what an environment is and what it runs."""
-    file = Terraform(folder, environment.name, environment.region, None).data / "release.tfvars.json"
-    file.write_text(json.dumps({"images": release.images, "release": release.revision}), encoding="utf-8")
-    return [f"-var-file={folder}/environments/{environment.name}/terraform.tfvars", f"-var-file={file}"]
+    file = (
+        Terraform(folder, environment.name, environment.region, None).data / "release.tfvars.json"
+    )
+    file.write_text(
+        json.dumps({"images": release.images, "release": release.revision}), encoding="utf-8"
+    )
+    return [
+        f"-var-file={folder}/environments/{environment.name}/terraform.tfvars",
+        f"-var-file={file}",
+    ]
 
 
 # The verbs.
@@ -170,7 +185,9 @@ def do_bootstrap() -> None:
     aws = Aws(wanted["region"], wanted.get("profile"))
     account = aws.account()
     if wanted.get("account_id") not in (None, account):
-        raise Refused(f"tf/preconfigured is for the account {wanted['account_id']}, and these credentials are of {account}")
+        raise Refused(
+            f"tf/preconfigured is for the account {wanted['account_id']}, and these credentials are of {account}"
+        )
     with step(f"prepare the account {account} in {wanted['region']}"):
         bootstrap.ensure(aws, account, wanted.get("profile"), say)
 
@@ -196,7 +213,9 @@ def planned_release(here: Session, run: Terraform) -> Release:
         say("the images of this commit are not pushed; planned with those that run")
         return Release(outputs["release"], outputs["images"], now())
     say("no images are pushed yet; planned with a digest of zeros")
-    return Release(revision, {name: f"not-pushed/{name}@sha256:{'0' * 64}" for name in build.SERVICES}, now())
+    return Release(
+        revision, {name: f"not-pushed/{name}@sha256:{'0' * 64}" for name in build.SERVICES}, now()
+    )
 
 
 def do_push() -> None:
@@ -213,7 +232,9 @@ def do_deploy() -> None:
         here = session(prepared=False)
         revision = version()
         confirm(here.environment, "deploying to")
-        say(f"{revision[:12]} to {here.environment.name}: account {here.account}, {here.environment.region}, {here.environment.architecture}")
+        say(
+            f"{revision[:12]} to {here.environment.name}: account {here.account}, {here.environment.region}, {here.environment.architecture}"
+        )
     with step("account"):
         bootstrap.ensure(here.aws, here.account, here.environment.profile, say)
     with step("images"):
@@ -255,8 +276,12 @@ def put_back(here: Session, before: list[Release], failed: Release) -> None:
     try:
         apply_release(here, previous)
     except (RolledBack, Failed, AwsError, TerraformError) as error:
-        raise Failed(f"the new version failed, AND {previous.revision[:12]} could not be put back: {error}") from None
-    raise Failed(f"{failed.revision[:12]} was not good; {previous.revision[:12]} is back and proven")
+        raise Failed(
+            f"the new version failed, AND {previous.revision[:12]} could not be put back: {error}"
+        ) from None
+    raise Failed(
+        f"{failed.revision[:12]} was not good; {previous.revision[:12]} is back and proven"
+    )
 
 
 def apply_release(here: Session, release: Release) -> None:
@@ -301,9 +326,23 @@ def smoke(url: str) -> None:
     if browser and toolchain.answer([str(full), "-c", "import pytest, playwright; print('yes')"]):
         python, options = full, ["--browser", browser]
     files = [str(ROOT / "e2e" / name) for name in SMOKE_TESTS]
-    command = [str(python), "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *files, "--base-url", url, *options]
+    command = [
+        str(python),
+        "-m",
+        "pytest",
+        "-q",
+        "-rs",
+        "-p",
+        "no:cacheprovider",
+        *files,
+        "--base-url",
+        url,
+        *options,
+    ]
     try:
-        code = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=SMOKE_SECONDS).returncode
+        code = subprocess.run(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=SMOKE_SECONDS
+        ).returncode
     except subprocess.TimeoutExpired:
         raise Failed(f"the smoke test of {url} was not done after {SMOKE_SECONDS} s") from None
     if code:
@@ -336,7 +375,10 @@ def do_destroy() -> None:
     if os.environ.get("CONFIRM") != environment.name:
         if not sys.stdin.isatty():
             raise Refused(f"destroying {environment.name} needs CONFIRM={environment.name}")
-        if input(f"destroying {environment.name}: type its name to go on: ").strip() != environment.name:
+        if (
+            input(f"destroying {environment.name}: type its name to go on: ").strip()
+            != environment.name
+        ):
             raise Refused("that was not its name; nothing was touched")
     run = here.terraform()
     outputs = run.output()
@@ -344,7 +386,9 @@ def do_destroy() -> None:
         say(f"{environment.name} is not deployed")
         return
     with step(f"destroy {environment.name}"):
-        run.destroy(*variables_of(environment, Release(outputs["release"], outputs["images"], now())))
+        run.destroy(
+            *variables_of(environment, Release(outputs["release"], outputs["images"], now()))
+        )
     # What was proven here says nothing about what is made anew.
     here.releases.write([])
 
@@ -356,7 +400,9 @@ def do_logs() -> None:
     if not groups:
         raise Refused(f"{here.environment.name} is not deployed")
     command = [str(PROGRAM), "logs", "tail", "--follow", "--since", "10m"]
-    following = [subprocess.Popen([*command, group], env=here.aws.variables) for group in groups.values()]
+    following = [
+        subprocess.Popen([*command, group], env=here.aws.variables) for group in groups.values()
+    ]
     try:
         for process in following:
             process.wait()
@@ -373,11 +419,20 @@ def do_status() -> None:
         return
     print(f"{here.environment.name}: {outputs['release']} at {outputs['url']}")
     wanted = Deployed.of(outputs)
-    found = here.aws.call("ecs", "describe-services", "--cluster", wanted.cluster, "--services", *wanted.services.values())["services"]
+    found = here.aws.call(
+        "ecs",
+        "describe-services",
+        "--cluster",
+        wanted.cluster,
+        "--services",
+        *wanted.services.values(),
+    )["services"]
     by_name = {service["serviceName"]: service for service in found}
     well = True
     for name, full in wanted.services.items():
-        text, done = rollout.state(by_name.get(full), wanted.task_definitions[name], wanted.replicas[name])
+        text, done = rollout.state(
+            by_name.get(full), wanted.task_definitions[name], wanted.replicas[name]
+        )
         well = well and bool(done)
         print(f"  {name:<10} {text}")
     for release in here.releases.read()[-5:]:

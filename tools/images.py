@@ -23,12 +23,18 @@ class Images:
         self.tag = f"{revision}-{ARCHITECTURES[architecture]}"
         names = [f"{APPLICATION}/{name}" for name in build.SERVICES]
         try:
-            found = aws.call("ecr", "describe-repositories", "--repository-names", *names)["repositories"]
+            found = aws.call("ecr", "describe-repositories", "--repository-names", *names)[
+                "repositories"
+            ]
         except AwsError as error:
             if error.code == "RepositoryNotFoundException":
-                raise Refused("the registry has no repositories yet: run `make bootstrap`") from None
+                raise Refused(
+                    "the registry has no repositories yet: run `make bootstrap`"
+                ) from None
             raise
-        self.urls = {entry["repositoryName"].split("/", 1)[1]: entry["repositoryUri"] for entry in found}
+        self.urls = {
+            entry["repositoryName"].split("/", 1)[1]: entry["repositoryUri"] for entry in found
+        }
         self.user, self.password = credentials(aws)
 
     def registry(self, name: str) -> Registry:

@@ -62,26 +62,51 @@ def check() -> None:
     for name, folder in folders.items():
         variables = {"TF_DATA_DIR": str(terraform.DATA / f"test-{name}")}
         try:
-            run(f"{name}: init", [*prefix, "terraform", f"-chdir={folder}", "init", "-backend=false", "-no-color"], INIT_SECONDS, quiet=True, **variables)
+            run(
+                f"{name}: init",
+                [*prefix, "terraform", f"-chdir={folder}", "init", "-backend=false", "-no-color"],
+                INIT_SECONDS,
+                quiet=True,
+                **variables,
+            )
         except Broken as error:
             if prefix:
                 raise
-            skip(f"{error}: the provider for AWS cannot be fetched here, and TF_AWS_STANDIN names no stand-in: tf/ is not validated")
+            skip(
+                f"{error}: the provider for AWS cannot be fetched here, and TF_AWS_STANDIN names no stand-in: tf/ is not validated"
+            )
             return
-        run(f"{name}: validate", [*prefix, "terraform", f"-chdir={folder}", "validate", "-no-color"], **variables)
+        run(
+            f"{name}: validate",
+            [*prefix, "terraform", f"-chdir={folder}", "validate", "-no-color"],
+            **variables,
+        )
     if not prefix:
-        skip("without a stand-in for AWS (TF_AWS_STANDIN) the tests of tf/ would need an account: they are only validated")
+        skip(
+            "without a stand-in for AWS (TF_AWS_STANDIN) the tests of tf/ would need an account: they are only validated"
+        )
         return
     for name in ("module", "preconfigured"):
         test(prefix, name, folders[name])
     test(prefix, "root", TF, "-filter=tests/refusals.tftest.hcl")
     for variables_file in sorted((TF / "environments").glob("*/terraform.tfvars")):
-        test(prefix, "root", TF, "-filter=tests/environment.tftest.hcl", f"-var-file={variables_file}")
+        test(
+            prefix,
+            "root",
+            TF,
+            "-filter=tests/environment.tftest.hcl",
+            f"-var-file={variables_file}",
+        )
 
 
 def test(prefix: list[str], name: str, folder: Path, *options: str) -> None:
     what = f"{name}: test {' '.join(Path(option.split('=')[1]).parent.name for option in options if 'var-file' in option)}"
-    run(what.strip(), [*prefix, "terraform", f"-chdir={folder}", "test", "-no-color", *options], TEST_SECONDS, TF_DATA_DIR=str(terraform.DATA / f"test-{name}"))
+    run(
+        what.strip(),
+        [*prefix, "terraform", f"-chdir={folder}", "test", "-no-color", *options],
+        TEST_SECONDS,
+        TF_DATA_DIR=str(terraform.DATA / f"test-{name}"),
+    )
 
 
 def rehearse(binaries: Path) -> None:
@@ -108,7 +133,11 @@ def checkov() -> None:
     if not program.exists():
         skip("checkov: it is not installed here; it needs Python 3.10 or later")
         return
-    run("checkov", [str(program), "--directory", str(TF), "--config-file", str(ROOT / ".checkov.yaml")], CHECKOV_SECONDS)
+    run(
+        "checkov",
+        [str(program), "--directory", str(TF), "--config-file", str(ROOT / ".checkov.yaml")],
+        CHECKOV_SECONDS,
+    )
 
 
 def installed() -> bool:
@@ -132,7 +161,9 @@ def skip(why: str) -> None:
     print(f"test: SKIPPED: {why}", flush=True)
 
 
-def run(what: str, command: list[str], bound: int = TEST_SECONDS, quiet: bool = False, **variables: str) -> None:
+def run(
+    what: str, command: list[str], bound: int = TEST_SECONDS, quiet: bool = False, **variables: str
+) -> None:
     begun = time.monotonic()
     output = subprocess.PIPE if quiet else None
     try:

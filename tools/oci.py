@@ -52,7 +52,9 @@ def pack(name: str, binary: bytes, dockerfile: str, architecture: str) -> Image:
     """The image that the Dockerfile describes, for the given processor."""
     built_for = machine(binary)
     if built_for != architecture:
-        raise ImageError(f"{name}: the binary is for {built_for}, and the environment wants {architecture}")
+        raise ImageError(
+            f"{name}: the binary is for {built_for}, and the environment wants {architecture}"
+        )
     settings = instructions(dockerfile)
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as archive:
@@ -91,7 +93,14 @@ def instructions(dockerfile: str) -> dict[str, str]:
         if not line.strip() or line.startswith("#"):
             continue
         word, _, rest = line.partition(" ")
-        if word in found or word not in ("FROM", "USER", "EXPOSE", "HEALTHCHECK", "ENTRYPOINT", "COPY"):
+        if word in found or word not in (
+            "FROM",
+            "USER",
+            "EXPOSE",
+            "HEALTHCHECK",
+            "ENTRYPOINT",
+            "COPY",
+        ):
             raise ImageError(f"the Dockerfile says {line!r}, which is not understood here")
         found[word] = rest.strip()
     if found.get("FROM") != "scratch":
@@ -132,7 +141,9 @@ class Registry:
 
     def digest_of(self, tag: str) -> Optional[str]:
         """What a tag means; None when there is no such tag."""
-        status, headers, _ = self._ask("HEAD", f"manifests/{tag}", {"accept": ACCEPTED}, allowed=(200, 404))
+        status, headers, _ = self._ask(
+            "HEAD", f"manifests/{tag}", {"accept": ACCEPTED}, allowed=(200, 404)
+        )
         return headers.get("docker-content-digest") if status == 200 else None
 
     def manifest(self, reference: str) -> dict:
@@ -142,7 +153,9 @@ class Registry:
     def blob(self, blob_digest: str) -> bytes:
         _, _, body = self._ask("GET", f"blobs/{blob_digest}")
         if digest(body) != blob_digest:
-            raise ImageError(f"{self.repository}: the registry sent something else than {blob_digest}")
+            raise ImageError(
+                f"{self.repository}: the registry sent something else than {blob_digest}"
+            )
         return body
 
     def push(self, image: Image, tag: str) -> None:
@@ -159,18 +172,33 @@ class Registry:
         status, _, _ = self._ask("HEAD", f"blobs/{name}", allowed=(200, 404))
         if status == 200:
             return
-        _, headers, _ = self._ask("POST", "blobs/uploads/", {"content-length": "0"}, b"", allowed=(202,))
+        _, headers, _ = self._ask(
+            "POST", "blobs/uploads/", {"content-length": "0"}, b"", allowed=(202,)
+        )
         octets = {"content-type": "application/octet-stream"}
         _, headers, _ = self._ask("PATCH", headers["location"], octets, blob, allowed=(202,))
         place = headers["location"]
         place += ("&" if "?" in place else "?") + urllib.parse.urlencode({"digest": name})
         self._ask("PUT", place, octets, b"", allowed=(201,))
 
-    def _ask(self, method: str, place: str, headers: Optional[dict] = None, body: Optional[bytes] = None, allowed=(200,)):
+    def _ask(
+        self,
+        method: str,
+        place: str,
+        headers: Optional[dict] = None,
+        body: Optional[bytes] = None,
+        allowed=(200,),
+    ):
         """One request; tried again when the network or the registry stumbles."""
-        url = place if "://" in place else urllib.parse.urljoin(f"{self.base}/v2/{self.repository}/", place)
+        url = (
+            place
+            if "://" in place
+            else urllib.parse.urljoin(f"{self.base}/v2/{self.repository}/", place)
+        )
         for attempt in range(1, TRIES + 1):
-            request = urllib.request.Request(url, data=body, method=method, headers={**self.headers, **(headers or {})})
+            request = urllib.request.Request(
+                url, data=body, method=method, headers={**self.headers, **(headers or {})}
+            )
             try:
                 status, answered, content = _exchange(request)
             except (OSError, ValueError) as error:
@@ -182,7 +210,9 @@ class Registry:
             if attempt < TRIES:
                 time.sleep(attempt)
         text = content.decode("utf-8", "replace").strip()[:300]
-        raise ImageError(f"{self.repository}: {method} {urllib.parse.urlsplit(url).path} was answered {status or 'not at all'} {text}")
+        raise ImageError(
+            f"{self.repository}: {method} {urllib.parse.urlsplit(url).path} was answered {status or 'not at all'} {text}"
+        )
 
 
 class _DropCredentials(urllib.request.HTTPRedirectHandler):

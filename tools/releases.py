@@ -36,7 +36,9 @@ class Releases:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "releases.json")
             try:
-                self.aws.call("s3api", "get-object", "--bucket", self.bucket, "--key", self.key, str(file))
+                self.aws.call(
+                    "s3api", "get-object", "--bucket", self.bucket, "--key", self.key, str(file)
+                )
             except AwsError as error:
                 if error.code in ("NoSuchKey", "404"):
                     return []
@@ -48,7 +50,16 @@ class Releases:
             file = Path(folder, "releases.json")
             entries = [asdict(release) for release in releases[-KEPT:]]
             file.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-            self.aws.call("s3api", "put-object", "--bucket", self.bucket, "--key", self.key, "--body", str(file))
+            self.aws.call(
+                "s3api",
+                "put-object",
+                "--bucket",
+                self.bucket,
+                "--key",
+                self.key,
+                "--body",
+                str(file),
+            )
 
 
 def with_newest(releases: list[Release], release: Release) -> list[Release]:

@@ -35,29 +35,65 @@ class Deployed:
 
     @classmethod
     def of(cls, outputs: dict) -> Deployed:
-        return cls(*(outputs[name] for name in ("cluster", "services", "task_definitions", "replicas", "log_groups")))
+        return cls(
+            *(
+                outputs[name]
+                for name in ("cluster", "services", "task_definitions", "replicas", "log_groups")
+            )
+        )
 
 
-def wait(aws: Aws, wanted: Deployed, say: Callable[[str], None], seconds: float = ROLLOUT_SECONDS, every: float = LOOK_EVERY_SECONDS) -> None:
+def wait(
+    aws: Aws,
+    wanted: Deployed,
+    say: Callable[[str], None],
+    seconds: float = ROLLOUT_SECONDS,
+    every: float = LOOK_EVERY_SECONDS,
+) -> None:
     """Return when every service runs what was applied; RolledBack when one does not, or not in time."""
     deadline = time.monotonic() + seconds
     last: dict[str, str] = {}
     while True:
-        answer = aws.call("ecs", "describe-services", "--cluster", wanted.cluster, "--services", *wanted.services.values())
-        found = {service["serviceName"]: service for service in answer["services"] if service["status"] != "INACTIVE"}
-        states = {name: state(found.get(wanted.services[name]), wanted.task_definitions[name], wanted.replicas[name]) for name in wanted.services}
+        answer = aws.call(
+            "ecs",
+            "describe-services",
+            "--cluster",
+            wanted.cluster,
+            "--services",
+            *wanted.services.values(),
+        )
+        found = {
+            service["serviceName"]: service
+            for service in answer["services"]
+            if service["status"] != "INACTIVE"
+        }
+        states = {
+            name: state(
+                found.get(wanted.services[name]),
+                wanted.task_definitions[name],
+                wanted.replicas[name],
+            )
+            for name in wanted.services
+        }
         for name, (text, _) in states.items():
             if last.get(name) != text:
                 say(f"{name}: {text}")
                 last[name] = text
         failed = [name for name, (_, verdict) in states.items() if verdict is False]
         if failed:
-            raise RolledBack("\n".join(reason(aws, wanted, name, states[name][0]) for name in failed))
+            raise RolledBack(
+                "\n".join(reason(aws, wanted, name, states[name][0]) for name in failed)
+            )
         if all(verdict for _, verdict in states.values()):
             return
         if time.monotonic() > deadline:
             late = [name for name, (_, verdict) in states.items() if not verdict]
-            raise RolledBack("\n".join(reason(aws, wanted, name, f"not done after {seconds:.0f} s: {states[name][0]}") for name in late))
+            raise RolledBack(
+                "\n".join(
+                    reason(aws, wanted, name, f"not done after {seconds:.0f} s: {states[name][0]}")
+                    for name in late
+                )
+            )
         time.sleep(every)
 
 
@@ -68,16 +104,26 @@ def state(service: Optional[dict], wanted: str, replicas: int) -> tuple[str, Opt
     primary = next((one for one in service["deployments"] if one["status"] == "PRIMARY"), {})
     ours = next((one for one in service["deployments"] if one["taskDefinition"] == wanted), None)
     if ours and ours.get("rolloutState") == "FAILED":
-        return f"{short(wanted)} was given up: {ours.get('rolloutStateReason', 'ECS says no reason')}", False
+        return (
+            f"{short(wanted)} was given up: {ours.get('rolloutStateReason', 'ECS says no reason')}",
+            False,
+        )
     if primary.get("taskDefinition") != wanted:
         # Terraform has made ours the primary one; ECS alone can have changed that since.
-        return f"ECS went back to {short(primary.get('taskDefinition', 'nothing'))}: {primary.get('rolloutStateReason', 'it says no reason')}", False
+        return (
+            f"ECS went back to {short(primary.get('taskDefinition', 'nothing'))}: {primary.get('rolloutStateReason', 'it says no reason')}",
+            False,
+        )
     running, desired = primary.get("runningCount", 0), primary.get("desiredCount", 0)
     text = f"{short(wanted)}: {running} of {desired} tasks run"
     if primary.get("failedTasks"):
         text += f", {primary['failedTasks']} failed"
     others = sum(one.get("runningCount", 0) for one in service["deployments"] if one is not primary)
-    done = primary.get("rolloutState", "COMPLETED") == "COMPLETED" and running == desired >= replicas and not others
+    done = (
+        primary.get("rolloutState", "COMPLETED") == "COMPLETED"
+        and running == desired >= replicas
+        and not others
+    )
     if others:
         text += f", {others} of the version before"
     if primary.get("rolloutState") == "COMPLETED" and desired < replicas:
@@ -96,7 +142,9 @@ def reason(aws: Aws, wanted: Deployed, name: str, text: str) -> str:
                 code = container.get("exitCode")
                 said = container.get("reason", "")
                 if code is not None or said:
-                    lines.append(f"    container {container['name']}: {f'exit code {code}' if code is not None else ''} {said}".rstrip())
+                    lines.append(
+                        f"    container {container['name']}: {f'exit code {code}' if code is not None else ''} {said}".rstrip()
+                    )
         for line in log(aws, wanted.log_groups[name], tasks[:1]):
             lines.append(f"    log: {line}")
     except AwsError as error:
@@ -107,7 +155,15 @@ def reason(aws: Aws, wanted: Deployed, name: str, text: str) -> str:
 def stopped(aws: Aws, wanted: Deployed, name: str) -> list[dict]:
     """The stopped tasks of what was applied, the newest first."""
     where = ["--cluster", wanted.cluster]
-    arns = aws.call("ecs", "list-tasks", *where, "--service-name", wanted.services[name], "--desired-status", "STOPPED")["taskArns"]
+    arns = aws.call(
+        "ecs",
+        "list-tasks",
+        *where,
+        "--service-name",
+        wanted.services[name],
+        "--desired-status",
+        "STOPPED",
+    )["taskArns"]
     if not arns:
         return []
     tasks = aws.call("ecs", "describe-tasks", *where, "--tasks", *arns[:100])["tasks"]
@@ -121,7 +177,9 @@ def log(aws: Aws, group: str, tasks: list[dict]) -> list[str]:
         identity = task["taskArn"].rsplit("/", 1)[-1]
         container = task["containers"][0]["name"]
         stream = f"{container}/{container}/{identity}"
-        events = aws.call("logs", "filter-log-events", "--log-group-name", group, "--log-stream-names", stream)["events"]
+        events = aws.call(
+            "logs", "filter-log-events", "--log-group-name", group, "--log-stream-names", stream
+        )["events"]
         return [event["message"].rstrip() for event in events[-LOG_LINES:]]
     return []
 

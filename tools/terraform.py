@@ -64,7 +64,13 @@ class Terraform:
 
     def init_s3(self, bucket: str, key: str, region: str, *arguments: str) -> None:
         """Use the state in the bucket; its lock is a file beside it."""
-        settings = {"bucket": bucket, "key": key, "region": region, "use_lockfile": "true", "encrypt": "true"}
+        settings = {
+            "bucket": bucket,
+            "key": key,
+            "region": region,
+            "use_lockfile": "true",
+            "encrypt": "true",
+        }
         if "AWS_ENDPOINT_URL_S3" in self.variables:
             # Another S3 than AWS's own seldom has a host name for each bucket.
             settings["use_path_style"] = "true"
@@ -73,7 +79,13 @@ class Terraform:
 
     def plan(self, *arguments: str, lock: bool = True) -> bool:
         """Show a plan and keep it; whether it changes anything."""
-        options = ["-no-color", "-detailed-exitcode", f"-lock={str(lock).lower()}", "-lock-timeout=5m", f"-out={self.plan_file}"]
+        options = [
+            "-no-color",
+            "-detailed-exitcode",
+            f"-lock={str(lock).lower()}",
+            "-lock-timeout=5m",
+            f"-out={self.plan_file}",
+        ]
         code = self._run("plan", *options, *arguments, allowed=(0, 2))
         return code == 2
 
@@ -83,10 +95,19 @@ class Terraform:
 
     def apply(self) -> None:
         """Carry out the plan that was kept."""
-        self._run("apply", "-no-color", "-lock-timeout=5m", str(self.plan_file), bound=APPLY_SECONDS)
+        self._run(
+            "apply", "-no-color", "-lock-timeout=5m", str(self.plan_file), bound=APPLY_SECONDS
+        )
 
     def destroy(self, *arguments: str) -> None:
-        self._run("destroy", "-no-color", "-auto-approve", "-lock-timeout=5m", *arguments, bound=APPLY_SECONDS)
+        self._run(
+            "destroy",
+            "-no-color",
+            "-auto-approve",
+            "-lock-timeout=5m",
+            *arguments,
+            bound=APPLY_SECONDS,
+        )
 
     def output(self) -> dict[str, Any]:
         """The outputs of what was applied last; empty before the first apply."""
@@ -97,7 +118,14 @@ class Terraform:
         """The state, or a plan's file, as a structure."""
         return json.loads(self._read("show", "-json", *arguments))
 
-    def _run(self, verb: str, *arguments: str, bound: int = APPLY_SECONDS, allowed=(0,), quiet: bool = False) -> int:
+    def _run(
+        self,
+        verb: str,
+        *arguments: str,
+        bound: int = APPLY_SECONDS,
+        allowed=(0,),
+        quiet: bool = False,
+    ) -> int:
         output = subprocess.PIPE if quiet else None
         process = subprocess.Popen(
             ["terraform", verb, *arguments],
@@ -121,7 +149,9 @@ class Terraform:
         if process.returncode not in allowed:
             if quiet:
                 print((text or b"").decode("utf-8", "replace"), end="", flush=True)
-            raise TerraformError(f"terraform {verb} of {self.name} failed with exit code {process.returncode}; the lines above say why")
+            raise TerraformError(
+                f"terraform {verb} of {self.name} failed with exit code {process.returncode}; the lines above say why"
+            )
         return process.returncode
 
     def _read(self, *arguments: str) -> str:
@@ -135,5 +165,7 @@ class Terraform:
             timeout=QUICK_SECONDS,
         )
         if done.returncode:
-            raise TerraformError(f"terraform {arguments[0]} of {self.name}: {done.stderr.decode('utf-8', 'replace').strip()}")
+            raise TerraformError(
+                f"terraform {arguments[0]} of {self.name}: {done.stderr.decode('utf-8', 'replace').strip()}"
+            )
         return done.stdout.decode("utf-8")

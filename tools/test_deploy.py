@@ -18,7 +18,10 @@ from environments import Refused
 from releases import Release, before_last, with_newest
 from rollout import RolledBack
 
-ONE, TWO, THREE = (Release(revision * 40, {"stats": f"r@sha256:{revision * 64}"}, "2026-11-24T00:00:00Z") for revision in "123")
+ONE, TWO, THREE = (
+    Release(revision * 40, {"stats": f"r@sha256:{revision * 64}"}, "2026-11-24T00:00:00Z")
+    for revision in "123"
+)
 
 
 class TheEnvironment(unittest.TestCase):
@@ -53,9 +56,15 @@ class TheEnvironment(unittest.TestCase):
         self.assertIn('must say key = "environments/new/terraform.tfstate"', self.refused("new"))
 
     def test_what_the_verbs_need_is_read(self):
-        self.write("dev", 'environment = "dev" # a comment\naccount_id = "123456789012"\nservices = {\n  region = "no"\n}\n')
+        self.write(
+            "dev",
+            'environment = "dev" # a comment\naccount_id = "123456789012"\nservices = {\n  region = "no"\n}\n',
+        )
         found = environments.named("dev", self.folder)
-        self.assertEqual((found.region, found.account_id, found.profile, found.architecture), ("eu-west-1", "123456789012", None, "ARM64"))
+        self.assertEqual(
+            (found.region, found.account_id, found.profile, found.architecture),
+            ("eu-west-1", "123456789012", None, "ARM64"),
+        )
 
     def test_every_environment_of_the_repository_can_be_used(self):
         names = [path.name for path in (environments.TF / "environments").iterdir()]
@@ -65,18 +74,33 @@ class TheEnvironment(unittest.TestCase):
 
 class WhatAwsRefuses(unittest.TestCase):
     def test_its_own_word_and_sentence_are_kept(self):
-        error = aws.failure("ecs describe-services", "\nAn error occurred (ClusterNotFoundException) when calling the DescribeServices operation: Cluster not found.\n")
-        self.assertEqual((error.code, str(error)), ("ClusterNotFoundException", "aws ecs describe-services: Cluster not found. (ClusterNotFoundException)"))
+        error = aws.failure(
+            "ecs describe-services",
+            "\nAn error occurred (ClusterNotFoundException) when calling the DescribeServices operation: Cluster not found.\n",
+        )
+        self.assertEqual(
+            (error.code, str(error)),
+            (
+                "ClusterNotFoundException",
+                "aws ecs describe-services: Cluster not found. (ClusterNotFoundException)",
+            ),
+        )
 
     def test_what_is_no_answer_of_aws_is_told_as_it_is(self):
-        self.assertEqual(str(aws.failure("sts x", "Unable to locate credentials\n")), "aws sts x: Unable to locate credentials")
+        self.assertEqual(
+            str(aws.failure("sts x", "Unable to locate credentials\n")),
+            "aws sts x: Unable to locate credentials",
+        )
         self.assertEqual(str(aws.failure("sts x", "")), "aws sts x: it failed and said nothing")
 
 
 class TheVersion(unittest.TestCase):
     def version(self, revision, changes="", branches="  origin/main"):
-        with mock.patch("build.revision", return_value=revision), mock.patch.object(
-            deploy, "git", lambda *arguments: changes if arguments[0] == "status" else branches
+        with (
+            mock.patch("build.revision", return_value=revision),
+            mock.patch.object(
+                deploy, "git", lambda *arguments: changes if arguments[0] == "status" else branches
+            ),
         ):
             return deploy.version()
 
@@ -84,7 +108,12 @@ class TheVersion(unittest.TestCase):
         self.assertEqual(self.version("1" * 40), "1" * 40)
 
     def test_what_nobody_could_find_again_is_refused(self):
-        for arguments in (("unknown",), ("1" * 40 + "-dirty",), ("1" * 40, "?? new-file"), ("1" * 40, "", "")):
+        for arguments in (
+            ("unknown",),
+            ("1" * 40 + "-dirty",),
+            ("1" * 40, "?? new-file"),
+            ("1" * 40, "", ""),
+        ):
             with self.assertRaises(Refused, msg=arguments):
                 self.version(*arguments)
 
@@ -103,7 +132,10 @@ class TheReleases(unittest.TestCase):
 
 class AfterAFailure(unittest.TestCase):
     def put_back(self, before, failed, outcome=None):
-        with mock.patch.object(deploy, "apply_release", side_effect=outcome) as applied, mock.patch.object(deploy, "say"):
+        with (
+            mock.patch.object(deploy, "apply_release", side_effect=outcome) as applied,
+            mock.patch.object(deploy, "say"),
+        ):
             with self.assertRaises(Failed) as told:
                 deploy.put_back(None, before, failed)
         return [call.args[1] for call in applied.call_args_list], str(told.exception)
@@ -127,13 +159,20 @@ class AfterAFailure(unittest.TestCase):
 
 class TheCost(unittest.TestCase):
     def shown(self, spot=0, count=2, public=True):
-        task = {"family": "shop-web", "cpu": "256", "memory": "512", "runtime_platform": [{"cpu_architecture": "ARM64"}]}
+        task = {
+            "family": "shop-web",
+            "cpu": "256",
+            "memory": "512",
+            "runtime_platform": [{"cpu_architecture": "ARM64"}],
+        }
         service = {
             "name": "shop-web",
             "desired_count": count,
             "network_configuration": [{"assign_public_ip": public}],
             "capacity_provider_strategy": [
-                {"capacity_provider": name, "weight": weight} for name, weight in (("FARGATE", 100 - spot), ("FARGATE_SPOT", spot)) if weight
+                {"capacity_provider": name, "weight": weight}
+                for name, weight in (("FARGATE", 100 - spot), ("FARGATE_SPOT", spot))
+                if weight
             ],
         }
         inner = [
@@ -148,15 +187,24 @@ class TheCost(unittest.TestCase):
 
     def test_tasks_addresses_and_load_balancer_are_counted(self):
         # 2 x 730 h x (0.25 x 0.03238 + 0.5 x 0.00356); 730 h x 0.0225; 4 x 730 h x 0.005.
-        self.assertEqual(self.dollars(), {"shop-web: 256 CPU, 512 MiB": 14.42, "load balancer": 16.43, "public addresses": 14.6})
+        self.assertEqual(
+            self.dollars(),
+            {"shop-web: 256 CPU, 512 MiB": 14.42, "load balancer": 16.43, "public addresses": 14.6},
+        )
 
     def test_private_tasks_have_no_address(self):
         self.assertEqual(self.dollars(public=False)["public addresses"], 7.3)
 
     def test_spot_is_cheaper_and_the_first_task_of_a_mix_is_not_on_it(self):
         full = self.dollars()["shop-web: 256 CPU, 512 MiB"]
-        self.assertAlmostEqual(self.dollars(spot=100)["shop-web: 256 CPU, 512 MiB"], full * 0.3, places=2)
-        self.assertAlmostEqual(self.dollars(spot=50)["shop-web: 256 CPU, 512 MiB"], full * (0.75 + 0.25 * 0.3), places=1)
+        self.assertAlmostEqual(
+            self.dollars(spot=100)["shop-web: 256 CPU, 512 MiB"], full * 0.3, places=2
+        )
+        self.assertAlmostEqual(
+            self.dollars(spot=50)["shop-web: 256 CPU, 512 MiB"],
+            full * (0.75 + 0.25 * 0.3),
+            places=1,
+        )
 
     def test_the_table_ends_with_the_sum(self):
         text = cost.table(cost.lines(self.shown()))
@@ -166,20 +214,40 @@ class TheCost(unittest.TestCase):
 class ThePins(unittest.TestCase):
     def test_every_configuration_wants_the_same_provider(self):
         # "required_version" stands before it, and is a range.
-        wanted = {(environments.TF / folder / "versions.tf").read_text(encoding="utf-8").split(' version = "')[1].split('"')[0] for folder in ("", "preconfigured")}
+        wanted = {
+            (environments.TF / folder / "versions.tf")
+            .read_text(encoding="utf-8")
+            .split(' version = "')[1]
+            .split('"')[0]
+            for folder in ("", "preconfigured")
+        }
         self.assertEqual(len(wanted), 1)
         self.assertRegex(wanted.pop(), r"^\d+\.\d+\.\d+$")
 
     def test_every_setting_that_tf_hands_over_is_one_that_the_services_know(self):
-        handed = set(re.findall(r"^\s+([A-Z][A-Z_]+)\s+= ", (environments.TF / "main.tf").read_text(encoding="utf-8"), re.MULTILINE))
-        known = set(re.findall(r"^\| `([A-Z_]+)` \|", (toolchain.ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE))
+        handed = set(
+            re.findall(
+                r"^\s+([A-Z][A-Z_]+)\s+= ",
+                (environments.TF / "main.tf").read_text(encoding="utf-8"),
+                re.MULTILINE,
+            )
+        )
+        known = set(
+            re.findall(
+                r"^\| `([A-Z_]+)` \|",
+                (toolchain.ROOT / "README.md").read_text(encoding="utf-8"),
+                re.MULTILINE,
+            )
+        )
         self.assertIn("GATEWAY_STATS", handed)
         self.assertEqual(handed - known, set())
 
     def test_no_bucket_is_written_down_twice(self):
         text = (environments.TF / "preconfigured" / "state.tf").read_text(encoding="utf-8")
         self.assertIn('"${var.name}-state-${local.account}-${local.region}"', text)
-        self.assertEqual(environments.state_bucket("1", "eu-west-1"), "system-stats-state-1-eu-west-1")
+        self.assertEqual(
+            environments.state_bucket("1", "eu-west-1"), "system-stats-state-1-eu-west-1"
+        )
 
 
 if __name__ == "__main__":

@@ -41,7 +41,9 @@ class Packing(unittest.TestCase):
         self.assertEqual(config["config"]["Entrypoint"], ["/stats"])
         with tarfile.open(fileobj=io.BytesIO(gzip.decompress(image.layer))) as archive:
             (entry,) = archive.getmembers()
-            self.assertEqual((entry.name, entry.mode, entry.mtime, entry.uid), ("stats", 0o755, 0, 0))
+            self.assertEqual(
+                (entry.name, entry.mode, entry.mtime, entry.uid), ("stats", 0o755, 0, 0)
+            )
             self.assertEqual(archive.extractfile(entry).read(), ARM)
 
     def test_every_digest_is_that_of_what_it_names(self):
@@ -57,10 +59,14 @@ class Packing(unittest.TestCase):
         with mock.patch("time.time", return_value=2e9):
             second = oci.pack("stats", ARM, DOCKERFILE, "ARM64").digest
         self.assertEqual(first, second)
-        self.assertNotEqual(first, oci.pack("stats", executable(0xB7, b"other"), DOCKERFILE, "ARM64").digest)
+        self.assertNotEqual(
+            first, oci.pack("stats", executable(0xB7, b"other"), DOCKERFILE, "ARM64").digest
+        )
 
     def test_a_binary_for_the_wrong_processor_is_refused(self):
-        with self.assertRaisesRegex(oci.ImageError, "stats: the binary is for X86_64, and the environment wants ARM64"):
+        with self.assertRaisesRegex(
+            oci.ImageError, "stats: the binary is for X86_64, and the environment wants ARM64"
+        ):
             oci.pack("stats", INTEL, DOCKERFILE, "ARM64")
         with self.assertRaisesRegex(oci.ImageError, "no executable of Linux"):
             oci.pack("stats", b"#!/bin/sh\n" + bytes(20), DOCKERFILE, "ARM64")
@@ -83,11 +89,16 @@ class FakeRegistry(BaseHTTPRequestHandler):
         self.answer(200 if found else 404, headers)
 
     def do_POST(self):
-        self.answer(202, {"location": f"/v2/shop/blobs/uploads/1?state=begun"})
+        self.answer(202, {"location": "/v2/shop/blobs/uploads/1?state=begun"})
 
     def do_PATCH(self):
         self.server.upload = self.read()
-        self.answer(202, {"location": f"http://127.0.0.1:{self.server.server_port}/v2/shop/blobs/uploads/1?state=sent"})
+        self.answer(
+            202,
+            {
+                "location": f"http://127.0.0.1:{self.server.server_port}/v2/shop/blobs/uploads/1?state=sent"
+            },
+        )
 
     def do_PUT(self):
         body = self.read()
@@ -101,7 +112,10 @@ class FakeRegistry(BaseHTTPRequestHandler):
             self.server.tags[self.path.rsplit("/", 1)[1]] = body
         else:
             name = "sha256:" + hashlib.sha256(self.server.upload).hexdigest()
-            if f"digest={name.replace(':', '%3A')}" not in self.path or "state=sent" not in self.path:
+            if (
+                f"digest={name.replace(':', '%3A')}" not in self.path
+                or "state=sent" not in self.path
+            ):
                 return self.answer(400)
             self.server.blobs[name] = self.server.upload
         return self.answer(201)
@@ -136,7 +150,10 @@ class Pushing(unittest.TestCase):
         self.assertIsNone(self.registry.digest_of("v1"))
         self.registry.push(self.image, "v1")
         self.assertEqual(self.registry.digest_of("v1"), self.image.digest)
-        self.assertEqual(self.server.blobs, {oci.digest(part): part for part in (self.image.config, self.image.layer)})
+        self.assertEqual(
+            self.server.blobs,
+            {oci.digest(part): part for part in (self.image.config, self.image.layer)},
+        )
         self.assertEqual(self.server.authorizations, {"Basic QVdTOnNlY3JldA=="})
 
     def test_a_second_push_sends_nothing(self):
@@ -154,11 +171,15 @@ class Pushing(unittest.TestCase):
     def test_a_tag_that_means_something_else_is_one_sentence(self):
         self.registry.push(self.image, "v1")
         other = oci.pack("stats", executable(0xB7, b"other"), DOCKERFILE, "ARM64")
-        with self.assertRaisesRegex(oci.ImageError, "shop: PUT /v2/shop/manifests/v1 was answered 400 TAG_INVALID"):
+        with self.assertRaisesRegex(
+            oci.ImageError, "shop: PUT /v2/shop/manifests/v1 was answered 400 TAG_INVALID"
+        ):
             self.registry.push(other, "v1")
 
     def test_plain_http_is_for_this_machine_only(self):
-        self.assertEqual(oci.Registry("123456789012.dkr.ecr.us-east-1.amazonaws.com/shop").base[:8], "https://")
+        self.assertEqual(
+            oci.Registry("123456789012.dkr.ecr.us-east-1.amazonaws.com/shop").base[:8], "https://"
+        )
         self.assertEqual(oci.Registry("localhost.example.org/shop").base[:8], "https://")
         self.assertEqual(oci.Registry("localhost:5000/shop").base, "http://localhost:5000")
 

@@ -6,7 +6,10 @@ import unittest
 
 from rollout import Deployed, RolledBack, state, wait
 
-OLD, NEW = "arn:aws:ecs:eu-west-1:1:task-definition/shop:1", "arn:aws:ecs:eu-west-1:1:task-definition/shop:2"
+OLD, NEW = (
+    "arn:aws:ecs:eu-west-1:1:task-definition/shop:1",
+    "arn:aws:ecs:eu-west-1:1:task-definition/shop:2",
+)
 
 
 def deployment(arn, rollout="COMPLETED", running=2, desired=2, status="PRIMARY", failed=0):
@@ -27,10 +30,14 @@ def service(*deployments):
 
 class TheState(unittest.TestCase):
     def test_it_is_done_when_all_tasks_are_of_what_was_applied(self):
-        self.assertEqual(state(service(deployment(NEW)), NEW, 2), ("shop:2: 2 of 2 tasks run", True))
+        self.assertEqual(
+            state(service(deployment(NEW)), NEW, 2), ("shop:2: 2 of 2 tasks run", True)
+        )
 
     def test_it_is_not_done_while_tasks_of_the_version_before_run(self):
-        text, done = state(service(deployment(NEW), deployment(OLD, running=1, status="ACTIVE")), NEW, 2)
+        text, done = state(
+            service(deployment(NEW), deployment(OLD, running=1, status="ACTIVE")), NEW, 2
+        )
         self.assertIsNone(done)
         self.assertIn("1 of the version before", text)
 
@@ -48,7 +55,11 @@ class TheState(unittest.TestCase):
         self.assertEqual(text, "ECS went back to shop:1: because")
 
     def test_a_given_up_deployment_is_seen_while_ecs_still_lists_it(self):
-        text, done = state(service(deployment(OLD, "IN_PROGRESS"), deployment(NEW, "FAILED", 0, 0, "ACTIVE")), NEW, 2)
+        text, done = state(
+            service(deployment(OLD, "IN_PROGRESS"), deployment(NEW, "FAILED", 0, 0, "ACTIVE")),
+            NEW,
+            2,
+        )
         self.assertIs(done, False)
         self.assertIn("shop:2 was given up: because", text)
 
@@ -56,7 +67,9 @@ class TheState(unittest.TestCase):
         self.assertIs(state(service(deployment(NEW, "FAILED", 0)), NEW, 2)[1], False)
 
     def test_failed_tasks_are_told(self):
-        self.assertIn("1 failed", state(service(deployment(NEW, "IN_PROGRESS", 0, failed=1)), NEW, 2)[0])
+        self.assertIn(
+            "1 failed", state(service(deployment(NEW, "IN_PROGRESS", 0, failed=1)), NEW, 2)[0]
+        )
 
     def test_a_service_that_is_not_there_may_come(self):
         self.assertEqual(state(None, NEW, 2), ("not there", None))
@@ -75,11 +88,21 @@ class FakeAws:
         if arguments[1] == "list-tasks":
             return {"taskArns": ["arn:task/shop/1", "arn:task/shop/2"]}
         if arguments[1] == "describe-tasks":
-            stopped = {"stoppedReason": "Essential container in task exited", "containers": [{"name": "web", "exitCode": 64}]}
-            return {"tasks": [
-                {**stopped, "taskArn": "arn:task/shop/1", "taskDefinitionArn": NEW},
-                {**stopped, "taskArn": "arn:task/shop/2", "taskDefinitionArn": OLD, "stoppedReason": "of the old version"},
-            ]}
+            stopped = {
+                "stoppedReason": "Essential container in task exited",
+                "containers": [{"name": "web", "exitCode": 64}],
+            }
+            return {
+                "tasks": [
+                    {**stopped, "taskArn": "arn:task/shop/1", "taskDefinitionArn": NEW},
+                    {
+                        **stopped,
+                        "taskArn": "arn:task/shop/2",
+                        "taskDefinitionArn": OLD,
+                        "stoppedReason": "of the old version",
+                    },
+                ]
+            }
         assert arguments[:2] == ("logs", "filter-log-events") and "web/web/1" in arguments
         return {"events": [{"message": "LOG_LEVEL is wrong\n"}]}
 
@@ -90,20 +113,36 @@ WANTED = Deployed("shop", {"web": "shop"}, {"web": NEW}, {"web": 2}, {"web": "/s
 class Waiting(unittest.TestCase):
     def test_every_change_is_said_once(self):
         said = []
-        wait(FakeAws(*[service(deployment(NEW, "IN_PROGRESS", 1))] * 3, service(deployment(NEW))), WANTED, said.append, every=0)
+        wait(
+            FakeAws(*[service(deployment(NEW, "IN_PROGRESS", 1))] * 3, service(deployment(NEW))),
+            WANTED,
+            said.append,
+            every=0,
+        )
         self.assertEqual(said, ["web: shop:2: 1 of 2 tasks run", "web: shop:2: 2 of 2 tasks run"])
 
     def test_a_rollback_is_told_with_reason_exit_code_and_log_of_the_right_task(self):
         with self.assertRaises(RolledBack) as failed:
             wait(FakeAws(service(deployment(OLD))), WANTED, lambda _: None, every=0)
         text = str(failed.exception)
-        for part in ("web: ECS went back to shop:1", "Essential container in task exited", "container web: exit code 64", "log: LOG_LEVEL is wrong"):
+        for part in (
+            "web: ECS went back to shop:1",
+            "Essential container in task exited",
+            "container web: exit code 64",
+            "log: LOG_LEVEL is wrong",
+        ):
             self.assertIn(part, text)
         self.assertNotIn("of the old version", text)
 
     def test_it_does_not_wait_for_ever(self):
         with self.assertRaisesRegex(RolledBack, "not done after 0 s"):
-            wait(FakeAws(service(deployment(NEW, "IN_PROGRESS", 0))), WANTED, lambda _: None, seconds=0, every=0)
+            wait(
+                FakeAws(service(deployment(NEW, "IN_PROGRESS", 0))),
+                WANTED,
+                lambda _: None,
+                seconds=0,
+                every=0,
+            )
 
 
 if __name__ == "__main__":

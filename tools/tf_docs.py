@@ -23,7 +23,15 @@ PLAN = ROOT / "docs" / "plan.md"
 
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["plan"] and len(arguments) > 1:
-        PLAN.write_text(plan({Path(file).stem: json.loads(Path(file).read_text(encoding="utf-8")) for file in arguments[1:]}), encoding="utf-8")
+        PLAN.write_text(
+            plan(
+                {
+                    Path(file).stem: json.loads(Path(file).read_text(encoding="utf-8"))
+                    for file in arguments[1:]
+                }
+            ),
+            encoding="utf-8",
+        )
         return 0
     if arguments not in ([], ["check"]):
         print("usage: tf_docs.py [check|plan FILE...]", file=sys.stderr)
@@ -38,7 +46,10 @@ def main(arguments: list[str]) -> int:
             if not arguments:
                 readme.write_text(fresh, encoding="utf-8")
     if stale and arguments:
-        print(f"{', '.join(stale)}: not what tf/ says; run `python3 tools/tf_docs.py`", file=sys.stderr)
+        print(
+            f"{', '.join(stale)}: not what tf/ says; run `python3 tools/tf_docs.py`",
+            file=sys.stderr,
+        )
         return 1
     return 0
 
@@ -52,7 +63,10 @@ def tables(folder: Path) -> str:
     inputs = blocks("variable", (folder / "variables.tf").read_text(encoding="utf-8"))
     outputs = blocks("output", (folder / "outputs.tf").read_text(encoding="utf-8"))
     rows = ["| input | type | default | meaning |", "| --- | --- | --- | --- |"]
-    rows += [f"| `{name}` | {kind(body)} | {default(body)} | {description(body)} |" for name, body in inputs.items()]
+    rows += [
+        f"| `{name}` | {kind(body)} | {default(body)} | {description(body)} |"
+        for name, body in inputs.items()
+    ]
     rows += ["", "| output | meaning |", "| --- | --- |"]
     rows += [f"| `{name}` | {description(body)} |" for name, body in outputs.items()]
     return "\n".join(rows) + "\n"
@@ -87,7 +101,12 @@ def default(body: str) -> str:
 
 def plan(shown: dict[str, dict]) -> str:
     """What each environment would make, by type."""
-    counts = {name: Counter(one["type"] for one in cost.resources(planned(structure)) if one["mode"] == "managed") for name, structure in shown.items()}
+    counts = {
+        name: Counter(
+            one["type"] for one in cost.resources(planned(structure)) if one["mode"] == "managed"
+        )
+        for name, structure in shown.items()
+    }
     types = sorted(set().union(*counts.values()))
     lines = [
         "# What a first deployment makes",
@@ -97,11 +116,24 @@ def plan(shown: dict[str, dict]) -> str:
         f"| resource | {' | '.join(counts)} |",
         f"| --- |{' ---: |' * len(counts)}",
     ]
-    lines += [f"| `{kind}` | {' | '.join(str(count[kind] or '') for count in counts.values())} |" for kind in types]
-    lines.append(f"| together | {' | '.join(str(sum(count.values())) for count in counts.values())} |")
+    lines += [
+        f"| `{kind}` | {' | '.join(str(count[kind] or '') for count in counts.values())} |"
+        for kind in types
+    ]
+    lines.append(
+        f"| together | {' | '.join(str(sum(count.values())) for count in counts.values())} |"
+    )
     for name, structure in shown.items():
         found = cost.lines({"values": {"root_module": planned(structure)}})
-        lines += ["", f"## What {name} costs", "", " ".join(cost.__doc__.split("\n\n")[1].split()), "", "| what | number | dollars |", "| --- | ---: | ---: |"]
+        lines += [
+            "",
+            f"## What {name} costs",
+            "",
+            " ".join(cost.__doc__.split("\n\n")[1].split()),
+            "",
+            "| what | number | dollars |",
+            "| --- | ---: | ---: |",
+        ]
         lines += [f"| {line.what} | {line.count:g} | {line.dollars:.2f} |" for line in found]
         lines.append(f"| together | | {sum(line.dollars for line in found):.2f} |")
     return "\n".join(lines) + "\n"

@@ -58,7 +58,9 @@ class Relay:
         self.turn += 1
         try:
             if not targets:
-                client.sendall(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                client.sendall(
+                    b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                )
                 client.close()
                 return
             target = socket.create_connection(targets[self.turn % len(targets)], timeout=5)
@@ -98,11 +100,19 @@ class Task:
         self.address = (address, container["portMappings"][0]["containerPort"])
         self.check = container["healthCheck"]["command"][2:]
         self.program = cloud.program(container["image"], self.name)
-        self.environment = {pair["name"]: cloud.resolved(pair["value"]) for pair in container["environment"]}
+        self.environment = {
+            pair["name"]: cloud.resolved(pair["value"]) for pair in container["environment"]
+        }
         self.environment[LISTEN[self.name]] = f"{self.address[0]}:{self.address[1]}"
         self.log = cloud.folder / f"{self.identity}.log"
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([self.program], env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                [self.program],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
         self.begun = time.monotonic()
         self.stopped_at = 0.0
         self.reason = ""
@@ -112,7 +122,13 @@ class Task:
         if self.process.poll() is not None:
             self.reason = "Essential container in task exited"
             return False
-        done = subprocess.run([self.program, *self.check], env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=10)
+        done = subprocess.run(
+            [self.program, *self.check],
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=10,
+        )
         if done.returncode == 0:
             return True
         if time.monotonic() - self.begun > HEALTHY_SECONDS:
@@ -165,7 +181,9 @@ class Service:
             self.failed, self.given_up = 0, ""
             self._drop(self.new)
             self.new = []
-            self.coming = None if self.current and definition["arn"] == self.current["arn"] else definition
+            self.coming = (
+                None if self.current and definition["arn"] == self.current["arn"] else definition
+            )
 
     def tick(self) -> None:
         if self.coming is None:
@@ -204,12 +222,35 @@ class Service:
     def described(self) -> dict:
         deployments = []
         if self.current:
-            reason = "ECS deployment circuit breaker: rolling back to the last completed deployment." if self.given_up else "ECS deployment completed."
-            deployments.append(self._deployment(self.current["arn"], "COMPLETED", reason, len(self.tasks), "ACTIVE" if self.coming else "PRIMARY"))
+            reason = (
+                "ECS deployment circuit breaker: rolling back to the last completed deployment."
+                if self.given_up
+                else "ECS deployment completed."
+            )
+            deployments.append(
+                self._deployment(
+                    self.current["arn"],
+                    "COMPLETED",
+                    reason,
+                    len(self.tasks),
+                    "ACTIVE" if self.coming else "PRIMARY",
+                )
+            )
         if self.coming:
-            deployments.insert(0, self._deployment(self.coming["arn"], "IN_PROGRESS", "in progress", 0, "PRIMARY"))
+            deployments.insert(
+                0, self._deployment(self.coming["arn"], "IN_PROGRESS", "in progress", 0, "PRIMARY")
+            )
         if self.given_up and not self.current:
-            deployments.insert(0, self._deployment(self.given_up, "FAILED", "ECS deployment circuit breaker: tasks failed to start.", 0, "PRIMARY"))
+            deployments.insert(
+                0,
+                self._deployment(
+                    self.given_up,
+                    "FAILED",
+                    "ECS deployment circuit breaker: tasks failed to start.",
+                    0,
+                    "PRIMARY",
+                ),
+            )
         return {"serviceName": self.full_name, "status": "ACTIVE", "deployments": deployments}
 
     def _deployment(self, arn: str, state: str, reason: str, running: int, status: str) -> dict:
@@ -225,8 +266,23 @@ class Service:
 
 
 class Cloud:
-    def __init__(self, folder: Path, s3: str, bucket: str, key: str, registry: str, local_state: Path, network: str) -> None:
-        self.folder, self.s3, self.bucket, self.key, self.registry = folder, s3, bucket, key, registry
+    def __init__(
+        self,
+        folder: Path,
+        s3: str,
+        bucket: str,
+        key: str,
+        registry: str,
+        local_state: Path,
+        network: str,
+    ) -> None:
+        self.folder, self.s3, self.bucket, self.key, self.registry = (
+            folder,
+            s3,
+            bucket,
+            key,
+            registry,
+        )
         self.local_state = local_state
         self.network = network
         self.services: dict[str, Service] = {}
@@ -254,7 +310,11 @@ class Cloud:
         return f"{self.network}.{1 + self.used // 250}.{1 + self.used % 250}"
 
     def relay(self, task: Task) -> Relay:
-        return self.balancer if task.name == "gateway" else Relay((self.names[task.name], task.address[1]))
+        return (
+            self.balancer
+            if task.name == "gateway"
+            else Relay((self.names[task.name], task.address[1]))
+        )
 
     def resolved(self, value: str) -> str:
         """What Cloud Map would answer, put in place of the name."""
@@ -287,7 +347,9 @@ class Cloud:
 
     def _make_bucket(self) -> None:
         """A bucket that Terraform believes to have made becomes a real one of the stand-in."""
-        if self.local_state.exists() and '"aws_s3_bucket"' in self.local_state.read_text(encoding="utf-8"):
+        if self.local_state.exists() and '"aws_s3_bucket"' in self.local_state.read_text(
+            encoding="utf-8"
+        ):
             self.ask("PUT", self.bucket)
 
     def _reconcile(self) -> None:
@@ -304,7 +366,9 @@ class Cloud:
         with self.lock:
             for name, one in wanted.items():
                 if one["task_definition"] in definitions:
-                    self.services.setdefault(name, Service(self, name)).want(definitions[one["task_definition"]], int(one["desired_count"]))
+                    self.services.setdefault(name, Service(self, name)).want(
+                        definitions[one["task_definition"]], int(one["desired_count"])
+                    )
             for name in set(self.services) - set(wanted):
                 self.services.pop(name).end()
             for service in self.services.values():
@@ -313,7 +377,9 @@ class Cloud:
     def ask(self, method: str, path: str) -> str:
         # moto wants to see a signature, and does not check it.
         signed = "AWS4-HMAC-SHA256 Credential=rehearsal/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
-        request = urllib.request.Request(f"{self.s3}/{path}", method=method, headers={"authorization": signed})
+        request = urllib.request.Request(
+            f"{self.s3}/{path}", method=method, headers={"authorization": signed}
+        )
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return answer.read().decode()
@@ -334,7 +400,14 @@ class Cloud:
 
     def DescribeServices(self, asked: dict) -> dict:
         with self.lock:
-            return {"services": [self.services[name].described() for name in asked["services"] if name in self.services], "failures": []}
+            return {
+                "services": [
+                    self.services[name].described()
+                    for name in asked["services"]
+                    if name in self.services
+                ],
+                "failures": [],
+            }
 
     def ListTasks(self, asked: dict) -> dict:
         with self.lock:
@@ -347,16 +420,37 @@ class Cloud:
 
     def FilterLogEvents(self, asked: dict) -> dict:
         log = self.folder / f"{asked['logStreamNames'][0].rsplit('/', 1)[-1]}.log"
-        return {"events": [{"message": line, "timestamp": 0} for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]}
+        return {
+            "events": [
+                {"message": line, "timestamp": 0}
+                for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+            ]
+        }
 
     def DescribeRepositories(self, asked: dict) -> dict:
-        return {"repositories": [{"repositoryName": name, "repositoryUri": f"{self.registry}/{name}"} for name in asked["repositoryNames"]]}
+        return {
+            "repositories": [
+                {"repositoryName": name, "repositoryUri": f"{self.registry}/{name}"}
+                for name in asked["repositoryNames"]
+            ]
+        }
 
     def GetAuthorizationToken(self, _asked: dict) -> dict:
-        return {"authorizationData": [{"authorizationToken": base64.b64encode(b"AWS:rehearsal").decode()}]}
+        return {
+            "authorizationData": [
+                {"authorizationToken": base64.b64encode(b"AWS:rehearsal").decode()}
+            ]
+        }
 
 
-CALLS = ("DescribeServices", "ListTasks", "DescribeTasks", "FilterLogEvents", "DescribeRepositories", "GetAuthorizationToken")
+CALLS = (
+    "DescribeServices",
+    "ListTasks",
+    "DescribeTasks",
+    "FilterLogEvents",
+    "DescribeRepositories",
+    "GetAuthorizationToken",
+)
 
 
 def handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:
@@ -365,7 +459,14 @@ def handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
             call = self.headers.get("x-amz-target", "").rpartition(".")[2]
             known = call in CALLS
-            answer = getattr(cloud, call)(json.loads(body)) if known else {"__type": "UnknownOperationException", "message": f"the stand-in does not know {call}"}
+            answer = (
+                getattr(cloud, call)(json.loads(body))
+                if known
+                else {
+                    "__type": "UnknownOperationException",
+                    "message": f"the stand-in does not know {call}",
+                }
+            )
             text = json.dumps(answer).encode()
             self.send_response(200 if known else 400)
             self.send_header("content-type", "application/x-amz-json-1.1")

@@ -50,10 +50,21 @@ class Rehearsal:
 
     def build_scene(self) -> None:
         moto, registry = free_port(), free_port()
-        self.serve("moto", [str(toolchain.TOOLS / "rehearsal" / "bin" / "moto_server"), "-H", "127.0.0.1", "-p", str(moto)], moto)
+        self.serve(
+            "moto",
+            [
+                str(toolchain.TOOLS / "rehearsal" / "bin" / "moto_server"),
+                "-H",
+                "127.0.0.1",
+                "-p",
+                str(moto),
+            ],
+            moto,
+        )
         settings = self.folder / "registry.yaml"
         settings.write_text(
-            "version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: %s}\nhttp: {addr: '127.0.0.1:%d'}\n" % (self.folder / "registry", registry)
+            "version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: %s}\nhttp: {addr: '127.0.0.1:%d'}\n"
+            % (self.folder / "registry", registry)
         )
         program = toolchain.program("docker-registry") or "docker-registry"
         self.serve("registry", [program, "serve", str(settings)], registry)
@@ -71,7 +82,11 @@ class Rehearsal:
         )
         stand_in = f"http://127.0.0.1:{moto}"
         self.variables = {
-            **{name: value for name, value in os.environ.items() if name not in ("ENV", "URL", "CONFIRM", "AWS_PROFILE", "MAKEFLAGS")},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if name not in ("ENV", "URL", "CONFIRM", "AWS_PROFILE", "MAKEFLAGS")
+            },
             "AWS_ACCESS_KEY_ID": "rehearsal",
             "AWS_SECRET_ACCESS_KEY": "rehearsal",
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -98,7 +113,9 @@ class Rehearsal:
                 return
             except OSError:
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"rehearsal: {name} does not start: {(self.folder / f'{name}.log').read_text()[-500:]}")
+                    raise SystemExit(
+                        f"rehearsal: {name} does not start: {(self.folder / f'{name}.log').read_text()[-500:]}"
+                    )
                 time.sleep(0.1)
 
     def clone(self) -> None:
@@ -106,7 +123,12 @@ class Rehearsal:
         origin = self.folder / "origin.git"
         run(["git", "init", "--quiet", "--bare", str(origin)])
         run(["git", "init", "--quiet", "--initial-branch=main", str(self.repository)])
-        names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, stdout=subprocess.PIPE, check=True)
+        names = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
         for name in filter(None, names.stdout.decode().split("\0")):
             if (ROOT / name).is_file():
                 (self.repository / name).parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +141,14 @@ class Rehearsal:
         self.commit("the first version")
 
     def git(self, *arguments: str) -> str:
-        who = ["-c", "user.name=rehearsal", "-c", "user.email=rehearsal@example.org", "-c", "commit.gpgsign=false"]
+        who = [
+            "-c",
+            "user.name=rehearsal",
+            "-c",
+            "user.email=rehearsal@example.org",
+            "-c",
+            "commit.gpgsign=false",
+        ]
         return run(["git", *who, *arguments], cwd=self.repository)
 
     def commit(self, message: str) -> str:
@@ -166,10 +195,15 @@ class Rehearsal:
         missing = [needle for needle in needles if needle not in text]
         if code != expect or missing or self.cloud.trouble:
             print(text)
-            print(f"rehearsal: {verb} ended with {code}, expected {expect}; not said: {missing}; trouble: {self.cloud.trouble[:3]}")
+            print(
+                f"rehearsal: {verb} ended with {code}, expected {expect}; not said: {missing}; trouble: {self.cloud.trouble[:3]}"
+            )
             raise SystemExit(1)
         self.passed += 1
-        print(f"rehearsal: {verb:<9} exit code {code:>3} after {time.monotonic() - begun:5.1f} s: {' | '.join(needles)}", flush=True)
+        print(
+            f"rehearsal: {verb:<9} exit code {code:>3} after {time.monotonic() - begun:5.1f} s: {' | '.join(needles)}",
+            flush=True,
+        )
         return text
 
     def play(self) -> None:
@@ -177,9 +211,17 @@ class Rehearsal:
         staging = self.repository / "tf" / "environments" / "staging" / "terraform.tfvars"
 
         # Refused, each in one sentence, before anything is touched.
-        make("deploy", 64, "there is no environment 'moon'; there are dev, prod, staging", ENV="moon")
+        make(
+            "deploy", 64, "there is no environment 'moon'; there are dev, prod, staging", ENV="moon"
+        )
         make("deploy", 64, "which environment?", ENV="")
-        make("deploy", 64, "no usable AWS credentials", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+        make(
+            "deploy",
+            64,
+            "no usable AWS credentials",
+            AWS_ACCESS_KEY_ID="",
+            AWS_SECRET_ACCESS_KEY="",
+        )
         make("deploy", 64, "prod needs CONFIRM=prod", ENV="prod")
         (self.repository / "new-file").write_text("not committed\n")
         make("deploy", 64, "changes that are not committed")
@@ -189,7 +231,11 @@ class Rehearsal:
         self.git("reset", "--quiet", "--hard", "HEAD~1")
         text = staging.read_text()
         staging.write_text(text + '\naccount_id = "999999999999"\n')
-        make("deploy", 64, "belongs to the account 999999999999, and these credentials are of 123456789012")
+        make(
+            "deploy",
+            64,
+            "belongs to the account 999999999999, and these credentials are of 123456789012",
+        )
         staging.write_text(text)
         make("rollback", 64, "is not prepared: run `make bootstrap` first")
 
@@ -199,18 +245,36 @@ class Rehearsal:
         first = self.git("rev-parse", "HEAD").strip()
         make("deploy", 130, "broken off", until="frontend: pushing")
         make("deploy", 130, "broken off", until="== wait until it runs")
-        make("deploy", 0, "the registry has all three", "nothing to apply", "gateway: ", f"{first[:12]} runs in staging")
+        make(
+            "deploy",
+            0,
+            "the registry has all three",
+            "nothing to apply",
+            "gateway: ",
+            f"{first[:12]} runs in staging",
+        )
         self.answers()
         make("rollback", 64, "has had no version before this one")
         # The same again changes nothing.
-        again = make("deploy", 0, "the registry has all three", "No changes.", "nothing to apply", f"{first[:12]} runs in staging")
+        again = make(
+            "deploy",
+            0,
+            "the registry has all three",
+            "No changes.",
+            "nothing to apply",
+            f"{first[:12]} runs in staging",
+        )
         assert "pushing" not in again and "build:" not in again
         make("status", 0, f"staging: {first}", "proven")
         make("cost", 0, "together, US dollars a month")
         make("plan", 0, "a deployment would change nothing")
 
         # A second version that is good, and back from it.
-        staging.write_text(staging.read_text().replace("log_retention_days = 14", 'log_retention_days = 14\nlog_level = "debug"'))
+        staging.write_text(
+            staging.read_text().replace(
+                "log_retention_days = 14", 'log_retention_days = 14\nlog_level = "debug"'
+            )
+        )
         second = self.commit("a second version, with a setting of its own")
         make("deploy", 0, "Plan:", f"{second[:12]} runs in staging")
         make("rollback", 0, f"{second[:12]} -> {first[:12]}", f"{first[:12]} runs in staging")
@@ -223,17 +287,39 @@ class Rehearsal:
         shutil.copy2(shutil.which("false"), broken / "gateway")
         bad = self.commit("a gateway that does not start")
         make(
-            "deploy", 1, "gateway: ECS went back to", "a task stopped: Essential container in task exited", "container gateway: exit code 1",
-            f"putting back {second[:12]}", f"{bad[:12]} was not good; {second[:12]} is back and proven", BINARIES=str(broken),
+            "deploy",
+            1,
+            "gateway: ECS went back to",
+            "a task stopped: Essential container in task exited",
+            "container gateway: exit code 1",
+            f"putting back {second[:12]}",
+            f"{bad[:12]} was not good; {second[:12]} is back and proven",
+            BINARIES=str(broken),
         )
         self.answers()
         make("status", 0, f"staging: {second}")
 
         # A version that starts, and does not work: the smoke test sees it. Its settings go back with it.
-        staging.write_text(staging.read_text() + '\nservices = {\n  gateway = { environment = { GATEWAY_STATS = "127.0.0.1:9" } }\n}\n')
-        staging.write_text(re.sub(r"\nservices = \{\n  stats .*?\n\}\n", "\n", staging.read_text(), count=1, flags=re.DOTALL))
+        staging.write_text(
+            staging.read_text()
+            + '\nservices = {\n  gateway = { environment = { GATEWAY_STATS = "127.0.0.1:9" } }\n}\n'
+        )
+        staging.write_text(
+            re.sub(
+                r"\nservices = \{\n  stats .*?\n\}\n",
+                "\n",
+                staging.read_text(),
+                count=1,
+                flags=re.DOTALL,
+            )
+        )
         wrong = self.commit("a gateway that looks for stats in the wrong place")
-        make("deploy", 1, "/stats gave no good answer", f"{wrong[:12]} was not good; {second[:12]} is back and proven")
+        make(
+            "deploy",
+            1,
+            "/stats gave no good answer",
+            f"{wrong[:12]} was not good; {second[:12]} is back and proven",
+        )
         self.answers()
 
         # And nothing is left.
@@ -258,7 +344,9 @@ def free_port() -> int:
 
 
 def run(command: list[str], cwd: Path = ROOT) -> str:
-    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    done = subprocess.run(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
+    )
     if done.returncode:
         raise SystemExit(f"rehearsal: {' '.join(command)}: {done.stdout}")
     return done.stdout

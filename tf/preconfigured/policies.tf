@@ -319,8 +319,21 @@ data "aws_iam_policy_document" "surroundings" {
 
   statement {
     sid       = "Certificates"
-    actions   = ["acm:AddTagsToCertificate", "acm:DeleteCertificate", "acm:RemoveTagsFromCertificate", "acm:RequestCertificate"]
+    actions   = ["acm:AddTagsToCertificate", "acm:DeleteCertificate", "acm:RemoveTagsFromCertificate"]
     resources = ["${local.arn}:acm:${local.region}:${local.account}:certificate/*"]
+  }
+
+  # A certificate has no name before it is asked for.
+  statement {
+    sid       = "NewCertificates"
+    actions   = ["acm:RequestCertificate"]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestedRegion"
+      values   = [local.region]
+    }
   }
 
   statement {

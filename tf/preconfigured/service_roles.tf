@@ -90,11 +90,6 @@ data "aws_iam_policy_document" "ecs" {
       type        = "Service"
       identifiers = ["ecs.amazonaws.com"]
     }
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account]
-    }
   }
 }
 

@@ -150,6 +150,7 @@ data "aws_iam_policy_document" "key" {
     }
   }
 
+  # CloudWatch writes to topics that are encrypted with the key; no condition of AWS's is documented for it.
   statement {
     sid       = "Alarms"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
@@ -158,11 +159,6 @@ data "aws_iam_policy_document" "key" {
     principals {
       type        = "Service"
       identifiers = ["cloudwatch.amazonaws.com"]
-    }
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account]
     }
   }
 }

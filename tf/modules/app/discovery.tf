@@ -8,7 +8,7 @@ resource "aws_service_discovery_private_dns_namespace" "this" {
 }
 
 resource "aws_service_discovery_service" "this" {
-  for_each = var.services
+  for_each = { for name, service in var.services : name => service if service.deployment.strategy == "ROLLING" }
 
   name = each.key
   # What is registered goes with the service; without it a service that was just stopped cannot be removed.

@@ -75,6 +75,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "logs" {
 data "aws_iam_policy_document" "logs" {
   for_each = aws_s3_bucket.logs
 
+  # The account's number in the path keeps other accounts' load balancers out.
   statement {
     sid       = "LoadBalancerWrites"
     actions   = ["s3:PutObject"]
@@ -83,11 +84,6 @@ data "aws_iam_policy_document" "logs" {
     principals {
       type        = "Service"
       identifiers = ["logdelivery.elasticloadbalancing.amazonaws.com"]
-    }
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [data.aws_caller_identity.current.account_id]
     }
   }
 

@@ -139,7 +139,7 @@ resource "aws_ecs_service" "this" {
 
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200
-  availability_zone_rebalancing      = "ENABLED"
+  availability_zone_rebalancing      = each.value.deployment.strategy == "ROLLING" ? "ENABLED" : "DISABLED"
   propagate_tags                     = "SERVICE"
   enable_ecs_managed_tags            = true
   # There is no shell to execute.
@@ -205,8 +205,13 @@ resource "aws_ecs_service" "this" {
     }
   }
 
-  service_registries {
-    registry_arn = aws_service_discovery_service.this[each.key].arn
+  # A name stands for one version; while two are there, the load balancer alone knows which is meant.
+  dynamic "service_registries" {
+    for_each = each.value.deployment.strategy == "ROLLING" ? [aws_service_discovery_service.this[each.key].arn] : []
+
+    content {
+      registry_arn = service_registries.value
+    }
   }
 
   # The first tasks need the way out and in to be there, and AWS refuses a target group without a listener.

@@ -182,6 +182,10 @@ variable "services" {
     error_message = "calls may only name other services of this application."
   }
   validation {
+    condition     = alltrue(flatten([for service in values(var.services) : [for other in service.calls : try(var.services[other].deployment.strategy == "ROLLING", true)]]))
+    error_message = "a service with the strategy BLUE_GREEN has no name inside, so that no other may call it."
+  }
+  validation {
     condition     = length(distinct([for service in values(var.services) : service.public.priority if service.public != null])) == length([for service in values(var.services) : service if service.public != null])
     error_message = "two public services have the same priority; the load balancer needs an order."
   }

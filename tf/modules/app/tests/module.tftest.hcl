@@ -468,6 +468,20 @@ run "blue_green_is_for_public_services" {
   expect_failures = [var.services]
 }
 
+run "blue_green_has_no_name_to_be_called_by" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = var.services.web
+      cart = merge(var.services.cart, { public = { priority = 20 }, deployment = { strategy = "BLUE_GREEN" } })
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
 run "a_container_is_not_stopped_later_than_fargate_allows" {
   command = plan
 

@@ -1,6 +1,7 @@
 """What an account needs once: tf/preconfigured, whose state is kept in the bucket that it makes.
 
-Safe to repeat, and to break off: the state is a file on this machine only until the bucket is there.
+Safe to repeat, and to break off: the state is a file on this machine only until the bucket is
+there.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def ensure(
     if LOCAL_STATE.exists() or not exists(aws, bucket):
         if not may_create:
             raise Refused(
-                f"the account {account} is not prepared: run `make bootstrap` with an administrator's credentials"
+                f"the account {account} is not prepared: run `make bootstrap` with an"
+                " administrator's credentials"
             )
         begin(terraform, aws, bucket, say)
     OVERRIDE.unlink(missing_ok=True)
@@ -76,7 +78,8 @@ def ensure(
 def begin(terraform: Terraform, aws: Aws, bucket: str, say: Callable[[str], None]) -> None:
     """The first time: with a state on this machine, which then moves into the bucket."""
     say(
-        f"the bucket {bucket} is made first; until then the state is {LOCAL_STATE.name} in tf/preconfigured"
+        f"the bucket {bucket} is made first; until then the state is {LOCAL_STATE.name} in"
+        " tf/preconfigured"
     )
     write(OVERRIDE, OVERRIDE_TEXT)
     try:

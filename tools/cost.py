@@ -1,8 +1,9 @@
-"""What an environment costs a month before anybody visits it, from Terraform's own list of what there is.
+"""What an environment costs a month before anybody visits it, from Terraform's own list of what
+there is.
 
-Public list prices of us-east-1, in US dollars, as of November 2026; without taxes, discounts and the
-free tier. Traffic, log lines, requests and Container Insights (some 10 dollars for three services) come
-on top and depend on use.
+Public list prices of us-east-1, in US dollars, as of November 2026; without taxes, discounts and
+the free tier. Traffic, log lines, requests and Container Insights (some 10 dollars for three
+services) come on top and depend on use.
 """
 
 from __future__ import annotations

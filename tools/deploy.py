@@ -1,7 +1,8 @@
-"""The verbs for the cloud: bootstrap, plan, push, deploy, smoke, rollback, destroy, logs, status, cost.
+"""The verbs for the cloud: bootstrap, plan, push, deploy, smoke, rollback, destroy, logs, status,
+cost.
 
-`ENV=staging python3 tools/deploy.py deploy`, or shorter `make deploy ENV=staging`. What each does to
-the account is in Terraform's language in tf/; what it asks of AWS itself is in aws.py.
+`ENV=staging python3 tools/deploy.py deploy`, or shorter `make deploy ENV=staging`. What each does
+to the account is in Terraform's language in tf/; what it asks of AWS itself is in aws.py.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from toolchain import ROOT
 
 # The name of a new load balancer takes some minutes to be known everywhere.
 REACH_SECONDS = 600
-# Once it answers at all, tasks that run and are healthy answer well at once; the gateway looks up names every 2 s.
+# Once it answers at all, tasks that run and are healthy answer well at once; the gateway looks up
+# names every 2 s.
 ANSWER_SECONDS = 30
 SMOKE_SECONDS = 600
 # Of the suite in e2e/, what needs nothing but a URL; the others start services of their own.
@@ -95,20 +97,22 @@ class Session:
 
 
 def session(prepared: bool = True) -> Session:
-    """Everything that can be wrong before anything is touched; the account must be prepared, or may be."""
+    """Everything that can be wrong before anything is touched; the account prepared, or not yet."""
     environment = environments.named(os.environ.get("ENV", ""))
     terraform.check()
     ensure_aws()
     region = bootstrap.variables()["region"]
     if environment.region != region:
         raise Refused(
-            f"{environment.name} is in {environment.region}, and the account is prepared in {region} (tf/preconfigured/terraform.tfvars)"
+            f"{environment.name} is in {environment.region}, and the account is prepared in"
+            f" {region} (tf/preconfigured/terraform.tfvars)"
         )
     aws = Aws(environment.region, environment.profile)
     account = aws.account()
     if environment.account_id not in (None, account):
         raise Refused(
-            f"{environment.name} belongs to the account {environment.account_id}, and these credentials are of {account}"
+            f"{environment.name} belongs to the account {environment.account_id}, and these"
+            f" credentials are of {account}"
         )
     here = Session(environment, aws, account)
     if prepared and not bootstrap.exists(aws, here.bucket):
@@ -127,7 +131,8 @@ def version() -> str:
         raise Refused("this is no git work tree, so what is deployed would have no name")
     if revision.endswith("-dirty") or git("status", "--porcelain"):
         raise Refused(
-            "the work tree has changes that are not committed: commit or stash them, so that what is deployed can be found again"
+            "the work tree has changes that are not committed: commit or stash them, so that what"
+            " is deployed can be found again"
         )
     if not git("branch", "--remotes", "--contains", "HEAD"):
         raise Refused(f"the commit {revision[:12]} is on no remote branch: push it first")
@@ -186,7 +191,8 @@ def do_bootstrap() -> None:
     account = aws.account()
     if wanted.get("account_id") not in (None, account):
         raise Refused(
-            f"tf/preconfigured is for the account {wanted['account_id']}, and these credentials are of {account}"
+            f"tf/preconfigured is for the account {wanted['account_id']}, and these credentials"
+            f" are of {account}"
         )
     with step(f"prepare the account {account} in {wanted['region']}"):
         bootstrap.ensure(aws, account, wanted.get("profile"), say)
@@ -203,7 +209,7 @@ def do_plan() -> None:
 
 
 def planned_release(here: Session, run: Terraform) -> Release:
-    """The images of this commit where they are pushed, else those that run, so that the rest can be seen."""
+    """The images of this commit where they are pushed, else those that run: the rest is to be seen."""
     revision = build.revision()
     found = Images(here.aws, revision, here.environment.architecture).found()
     if len(found) == len(build.SERVICES):
@@ -233,7 +239,8 @@ def do_deploy() -> None:
         revision = version()
         confirm(here.environment, "deploying to")
         say(
-            f"{revision[:12]} to {here.environment.name}: account {here.account}, {here.environment.region}, {here.environment.architecture}"
+            f"{revision[:12]} to {here.environment.name}: account {here.account},"
+            f" {here.environment.region}, {here.environment.architecture}"
         )
     with step("account"):
         bootstrap.ensure(here.aws, here.account, here.environment.profile, say)

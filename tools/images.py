@@ -1,4 +1,5 @@
-"""The images of a commit in the registry: found, or built and pushed. A tag is a commit and a processor."""
+"""The images of a commit in the registry: found, or built and pushed. A tag is a commit and a
+processor."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The tests of tf/ and the rehearsal of a deployment, as far as this machine can run them.
 
-`python3 tools/infrastructure.py check|rehearse [BINARIES]`. Terraform itself is not installed here: no package
-registry has it. Its provider for AWS is the real one where it can be fetched (then everything is validated) or
-a stand-in that TF_AWS_STANDIN names as a command's beginning (then everything is planned and applied, too).
+`python3 tools/infrastructure.py check|rehearse [BINARIES]`. Terraform itself is not installed
+here: no package registry has it. Its provider for AWS is the real one where it can be fetched
+(then everything is validated) or a stand-in that TF_AWS_STANDIN names as a command's beginning
+(then everything is planned and applied, too).
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def check() -> None:
             if prefix:
                 raise
             skip(
-                f"{error}: the provider for AWS cannot be fetched here, and TF_AWS_STANDIN names no stand-in: tf/ is not validated"
+                f"{error}: the provider for AWS cannot be fetched here, and TF_AWS_STANDIN names"
+                " no stand-in: tf/ is not validated"
             )
             return
         run(
@@ -83,7 +85,8 @@ def check() -> None:
         )
     if not prefix:
         skip(
-            "without a stand-in for AWS (TF_AWS_STANDIN) the tests of tf/ would need an account: they are only validated"
+            "without a stand-in for AWS (TF_AWS_STANDIN) the tests of tf/ would need an account:"
+            " they are only validated"
         )
         return
     for name in ("module", "preconfigured"):
@@ -100,7 +103,8 @@ def check() -> None:
 
 
 def test(prefix: list[str], name: str, folder: Path, *options: str) -> None:
-    what = f"{name}: test {' '.join(Path(option.split('=')[1]).parent.name for option in options if 'var-file' in option)}"
+    environment = next((Path(option).parent.name for option in options if "var-file" in option), "")
+    what = f"{name}: test {environment}"
     run(
         what.strip(),
         [*prefix, "terraform", f"-chdir={folder}", "test", "-no-color", *options],

@@ -163,7 +163,8 @@ class Registry:
         for blob in (image.config, image.layer):
             self._push_blob(blob)
         headers = {"content-type": MANIFEST}
-        # A tag never changes; the same image under the same tag is no change, and some registries refuse it.
+        # A tag never changes; the same image under the same tag is no change, and some registries
+        # refuse it.
         if self.digest_of(tag) != image.digest:
             self._ask("PUT", f"manifests/{tag}", headers, image.manifest, allowed=(201,))
 

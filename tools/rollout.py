@@ -1,7 +1,7 @@
 """Waiting until the tasks that run are those that were applied.
 
-`terraform apply` is content as soon as ECS has taken note. What counts comes after: new tasks start,
-prove healthy and replace the old ones, or ECS gives up and goes back to the version before.
+`terraform apply` is content as soon as ECS has taken note. What counts comes after: new tasks
+start, prove healthy and replace the old ones, or ECS gives up and goes back to the version before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Callable, Optional
 
 from aws import Aws, AwsError
 
-# Start, three health checks, registration, the old tasks' 20 s of deregistration and 30 s to stop: about three
+# Start, three health checks, registration, the old tasks' 20 s of deregistration and 30 s to stop:
+# about three
 # minutes. The circuit breaker gives up after 3 to 10 failed tasks, each of some minutes.
 ROLLOUT_SECONDS = 1500
 LOOK_EVERY_SECONDS = 5
@@ -111,7 +112,8 @@ def state(service: Optional[dict], wanted: str, replicas: int) -> tuple[str, Opt
     if primary.get("taskDefinition") != wanted:
         # Terraform has made ours the primary one; ECS alone can have changed that since.
         return (
-            f"ECS went back to {short(primary.get('taskDefinition', 'nothing'))}: {primary.get('rolloutStateReason', 'it says no reason')}",
+            f"ECS went back to {short(primary.get('taskDefinition', 'nothing'))}:"
+            f" {primary.get('rolloutStateReason', 'it says no reason')}",
             False,
         )
     running, desired = primary.get("runningCount", 0), primary.get("desiredCount", 0)

@@ -28,7 +28,10 @@ class TerraformError(Exception):
 
 def check() -> str:
     """Terraform's version; Refused where it is missing or too old."""
-    how = f"install Terraform {MINIMUM} or later (developer.hashicorp.com/terraform/install) and put it on PATH"
+    how = (
+        f"install Terraform {MINIMUM} or later (developer.hashicorp.com/terraform/install) and put"
+        " it on PATH"
+    )
     if shutil.which("terraform") is None:
         raise Refused(f"terraform is missing: {how}")
     text = toolchain.answer(["terraform", "version", "-json"], environment()) or "{}"
@@ -150,7 +153,8 @@ class Terraform:
             if quiet:
                 print((text or b"").decode("utf-8", "replace"), end="", flush=True)
             raise TerraformError(
-                f"terraform {verb} of {self.name} failed with exit code {process.returncode}; the lines above say why"
+                f"terraform {verb} of {self.name} failed with exit code {process.returncode}; the"
+                " lines above say why"
             )
         return process.returncode
 

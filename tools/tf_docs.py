@@ -1,7 +1,8 @@
 """The tables in the README of each folder of tf/, and docs/plan.md: made from what they describe.
 
-`python3 tools/tf_docs.py` writes the inputs and outputs anew, `tools/tf_docs.py check` says where they differ.
-`tools/tf_docs.py plan FILE...` writes docs/plan.md from files of `terraform show -json`, named ENVIRONMENT.json.
+`python3 tools/tf_docs.py` writes the inputs and outputs anew, `tools/tf_docs.py check` says where
+they differ. `tools/tf_docs.py plan FILE...` writes docs/plan.md from files of `terraform show
+-json`, named ENVIRONMENT.json.
 """
 
 from __future__ import annotations
@@ -111,7 +112,8 @@ def plan(shown: dict[str, dict]) -> str:
     lines = [
         "# What a first deployment makes",
         "",
-        "Made by `tools/tf_docs.py plan` from the plans of the environments as they are in this repository. The account's part (`make bootstrap`) is not in it.",
+        "Made by `tools/tf_docs.py plan` from the plans of the environments as they are in this"
+        " repository. The account's part (`make bootstrap`) is not in it.",
         "",
         f"| resource | {' | '.join(counts)} |",
         f"| --- |{' ---: |' * len(counts)}",

@@ -1,9 +1,10 @@
-"""A stand-in for what AWS does with an applied plan: it runs the tasks of ECS services as processes.
+"""A stand-in for what AWS does with an applied plan: it runs the tasks of ECS services as
+processes.
 
-It reads the state that Terraform has written, takes the images that were pushed out of the registry,
-starts what is in them with the settings of the task definition, asks their health checks, replaces
-old tasks by new ones, and goes back when the new ones do not live. It answers the few calls to ECS,
-ECR and CloudWatch Logs that the verbs make.
+It reads the state that Terraform has written, takes the images that were pushed out of the
+registry, starts what is in them with the settings of the task definition, asks their health
+checks, replaces old tasks by new ones, and goes back when the new ones do not live. It answers the
+few calls to ECS, ECR and CloudWatch Logs that the verbs make.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 import socket
 import subprocess
 import sys

@@ -2,9 +2,9 @@
 
     python3 e2e/deploy/rehearse.py BINARIES
 
-run under a stand-in for Terraform's provider. S3 and STS are moto's, the registry is Debian's, ECS is
-cloud.py; everything else, from the verbs and Terraform to the images, the services and the smoke test, is real.
-BINARIES is the folder of the three finished static binaries.
+run under a stand-in for Terraform's provider. S3 and STS are moto's, the registry is Debian's, ECS
+is cloud.py; everything else, from the verbs and Terraform to the images, the services and the
+smoke test, is real. BINARIES is the folder of the three finished static binaries.
 """
 
 from __future__ import annotations
@@ -239,11 +239,12 @@ class Rehearsal:
         staging.write_text(text)
         make("rollback", 64, "is not prepared: run `make bootstrap` first")
 
-        # The account, twice; a deployment that is broken off twice, and then goes through.
+        # The account, twice; a deployment that is broken off three times, and then goes through.
         make("bootstrap", 0, "the state is in the bucket now")
         make("bootstrap", 0, "the account is as tf/preconfigured says")
         first = self.git("rev-parse", "HEAD").strip()
         make("deploy", 130, "broken off", until="frontend: pushing")
+        make("deploy", 130, "broken off", until="module.app.aws_lb.this: Creating...")
         make("deploy", 130, "broken off", until="== wait until it runs")
         make(
             "deploy",
@@ -281,7 +282,8 @@ class Rehearsal:
         make("status", 0, f"staging: {first}")
         make("deploy", 0, f"{second[:12]} runs in staging")
 
-        # A version that does not start: ECS gives it up, the verb says why and puts the one before back.
+        # A version that does not start: ECS gives it up, the verb says why and puts the one before
+        # back.
         broken = self.folder / "broken"
         shutil.copytree(self.binaries, broken)
         shutil.copy2(shutil.which("false"), broken / "gateway")
@@ -299,7 +301,8 @@ class Rehearsal:
         self.answers()
         make("status", 0, f"staging: {second}")
 
-        # A version that starts, and does not work: the smoke test sees it. Its settings go back with it.
+        # A version that starts, and does not work: the smoke test sees it. Its settings go back
+        # with it.
         staging.write_text(
             staging.read_text()
             + '\nservices = {\n  gateway = { environment = { GATEWAY_STATS = "127.0.0.1:9" } }\n}\n'

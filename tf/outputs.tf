@@ -3,6 +3,11 @@ output "url" {
   value       = module.app.url
 }
 
+output "signs_in" {
+  description = "Whether a sign-in stands before the page."
+  value       = var.sign_in != null
+}
+
 output "release" {
   description = "The commit that is deployed."
   value       = var.release

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import tempfile
+import threading
 import unittest
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from unittest import mock
 
@@ -155,6 +157,38 @@ class AfterAFailure(unittest.TestCase):
 
     def test_when_both_fail_both_are_told(self):
         self.assertIn("AND", self.put_back([ONE], TWO, RolledBack("that too"))[1])
+
+
+class TheSignIn(unittest.TestCase):
+    def asked(self, status, location=""):
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(status)
+                self.send_header("location", location)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with mock.patch.object(deploy, "say") as said:
+            deploy.signs_in(f"http://127.0.0.1:{server.server_port}")
+        return said.call_args.args[0]
+
+    def test_a_redirect_to_the_provider_is_good(self):
+        self.assertIn(
+            "asks for a sign-in at https://login.example",
+            self.asked(302, "https://login.example?state=1"),
+        )
+
+    def test_figures_without_a_sign_in_and_errors_are_not(self):
+        for status, location in ((200, ""), (503, ""), (302, "http://plain.example")):
+            with self.assertRaises(Failed, msg=status):
+                self.asked(status, location)
 
 
 class TheCost(unittest.TestCase):

@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 import build  # noqa: E402
+import debian_program  # noqa: E402
 import toolchain  # noqa: E402
 
 PEERS = ROOT / "bench" / "peers"
@@ -148,11 +149,139 @@ def page_requests(options: Options) -> list[Row]:
     return rows
 
 
+def gateway_proxy(options: Options) -> list[Row]:
+    """The gateway beside nginx, nothing cached: the page and /stats, 64 and 512 connections."""
+    return gateway_beside_nginx(options, {"page": "/", "stats": "/stats"}, cached=False)
+
+
+def gateway_cached(options: Options) -> list[Row]:
+    """The same with both caches on: a hashed asset and /stats."""
+    with frontend(options) as server:
+        program = page_files(server)["script"]
+    return gateway_beside_nginx(options, {"asset": program, "stats": "/stats"}, cached=True)
+
+
+def gateway_beside_nginx(options: Options, paths: dict[str, str], cached: bool) -> list[Row]:
+    """Both on the same two processors with the same upstreams, in turn."""
+    wrk, seconds = find_wrk(), options.seconds or 4
+    with stats(options) as one, frontend(options) as other:
+        servers = {
+            "gateway": lambda: gateway(options, one, other, cached),
+            "nginx": lambda: nginx_proxy(one, other, cached),
+        }
+        runs: dict[str, list[Row]] = {}
+        for _ in range(options.rounds):
+            for name, start in servers.items():
+                with start() as server:
+                    for what, path in paths.items():
+                        for connections in (64, 512):
+                            row = f"{name} {what} {connections}"
+                            run = load(wrk, server, path, seconds, COMPRESSED, connections, None)
+                            runs.setdefault(row, []).append(run)
+    rows = [{"server": name, **medians(of)} for name, of in runs.items()]
+    by_name = {row["server"]: row for row in rows}
+    for row in rows:
+        name, _, rest = row["server"].partition(" ")
+        if name == "gateway":
+            pairs = zip(runs[row["server"]], runs[f"nginx {rest}"])
+            ratios = [a["requests_per_second"] / b["requests_per_second"] for a, b in pairs]
+            row["of_nginx"] = round(statistics.median(ratios), 3)
+            theirs = by_name[f"nginx {rest}"]
+            row["p99_of_nginx"] = round(row["p99_ms"] / theirs["p99_ms"], 3)
+    return rows
+
+
+def gateway_idle(options: Options) -> list[Row]:
+    """Memory of the gateway: idle, for a thousand idle connections, for as many open streams."""
+    count = min(options.viewers, 1_000)
+    with stats(options) as one, frontend(options) as other, gateway(options, one, other) as server:
+        whole_answer(server, "/")
+        time.sleep(1)
+        idle = resident_bytes(server.pid)
+        with contextlib.ExitStack() as stack:
+            for _ in range(count):
+                place = ("127.0.0.1", server.port)
+                connection = stack.enter_context(socket.create_connection(place, READY_SECONDS))
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: bench\r\n\r\n")
+                connection.recv(4096)
+            time.sleep(1)
+            connected = resident_bytes(server.pid)
+        time.sleep(2)
+        base = resident_bytes(server.pid)
+        with contextlib.ExitStack() as stack:
+            for _ in range(count):
+                place = ("127.0.0.1", server.port)
+                connection = stack.enter_context(socket.create_connection(place, READY_SECONDS))
+                ask = "GET /stats/stream HTTP/1.1\r\nhost: bench\r\naccept: text/event-stream\r\n\r\n"
+                connection.sendall(ask.encode())
+                connection.recv(256)
+            time.sleep(2)
+            streaming = resident_bytes(server.pid)
+        return [
+            {
+                "idle_bytes": idle,
+                "bytes_per_idle_connection": round((connected - idle) / count),
+                "bytes_per_stream": round((streaming - base) / count),
+                "binary_bytes": (options.binaries / "gateway").stat().st_size,
+            }
+        ]
+
+
+def gateway_streams(options: Options) -> list[Row]:
+    """Many viewers of /stats/stream through the gateway: how late, how much memory."""
+    seconds = options.seconds or 20
+    with stats(options) as one, frontend(options) as other, gateway(options, one, other) as server:
+        client = [options.binaries / "streams", f"127.0.0.1:{server.port}", "/stats/stream"]
+        numbers = [options.viewers, seconds, server.pid]
+        row = json.loads(answer_of([*map(str, client), *map(str, numbers)], seconds + 120))
+    delays = {f"delay_ms_{name}": value for name, value in row.pop("delay_ms").items()}
+    return [{**row, **delays}]
+
+
+def gateway_soak(options: Options) -> list[Row]:
+    """Requests and streams that come and go for ten minutes: memory and descriptors stay flat."""
+    wrk, seconds = find_wrk(), options.seconds or 600
+    samples: list[tuple[int, int]] = []
+    with stats(options) as one, frontend(options) as other, gateway(options, one, other) as server:
+        ended = time.monotonic() + seconds
+        while time.monotonic() < ended:
+            url = f"http://127.0.0.1:{server.port}"
+            for path in ("/", "/stats", "/no-such", "/stats/history?seconds=60"):
+                answer_of([*wrk, "-t1", "-c50", "-d2s", url + path], 60)
+            with contextlib.ExitStack() as stack:
+                for _ in range(200):
+                    place = ("127.0.0.1", server.port)
+                    viewer = stack.enter_context(socket.create_connection(place, READY_SECONDS))
+                    ask = "GET /stats/stream HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\n\r\n"
+                    viewer.sendall(ask.encode())
+                    viewer.recv(256)
+            time.sleep(1)
+            files = len(os.listdir(f"/proc/{server.pid}/fd"))
+            samples.append((resident_bytes(server.pid), files))
+    half = len(samples) // 2
+    first, last = samples[: max(half, 1)], samples[half:]
+    return [
+        {
+            "seconds": seconds,
+            "rounds": len(samples),
+            "resident_bytes_first_half": round(statistics.median(one for one, _ in first)),
+            "resident_bytes_second_half": round(statistics.median(one for one, _ in last)),
+            "files_first_half": round(statistics.median(files for _, files in first)),
+            "files_second_half": round(statistics.median(files for _, files in last)),
+        }
+    ]
+
+
 SCENARIOS: dict[str, Callable[[Options], list[Row]]] = {
     "stats-requests": stats_requests,
     "stats-streams": stats_streams,
     "stats-idle": stats_idle,
     "page-requests": page_requests,
+    "gateway-proxy": gateway_proxy,
+    "gateway-cached": gateway_cached,
+    "gateway-idle": gateway_idle,
+    "gateway-streams": gateway_streams,
+    "gateway-soak": gateway_soak,
 }
 
 
@@ -216,7 +345,7 @@ def build_all() -> Path:
     target = toolchain.musl_target()
     command = ["cargo", "zigbuild", "--locked", "--profile", build.RELEASE, "--target", target]
     build.build_page(build.RELEASE)
-    packages = [word for name in ("stats", "frontend", "bench") for word in ("--package", name)]
+    packages = [word for name in ("stats", "frontend", "gateway", "bench") for word in ("--package", name)]
     build.run("the services and their measures", [*command, *packages])
     return build.TARGET / target / build.RELEASE
 
@@ -234,6 +363,53 @@ def frontend(options: Options, core: int | None = None) -> Iterator[Server]:
     """The service with the page in it."""
     with service(options, "frontend", core) as server:
         yield server
+
+
+@contextlib.contextmanager
+def gateway(
+    options: Options, one: Server, other: Server, cached: bool = True
+) -> Iterator[Server]:
+    """The gateway before the two, on every processor, with room for all viewers."""
+    port = free_port()
+    variables = {
+        "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+        "LOG_FORMAT": "json",
+        "GATEWAY_STATS": f"127.0.0.1:{one.port}",
+        "GATEWAY_FRONTEND": f"127.0.0.1:{other.port}",
+        "GATEWAY_ADMIN_LISTEN": "off",
+        "GATEWAY_MAX_CONNECTIONS": "20000",
+        **({} if cached else {"GATEWAY_CACHE_BYTES": "0"}),
+    }
+    # Its access log goes where that of nginx goes.
+    command = [str(options.binaries / "gateway")]
+    with started(command, None, variables, subprocess.DEVNULL) as process:
+        wait_for_answer(port, "/stats")
+        yield Server(process.pid, port)
+
+
+@contextlib.contextmanager
+def nginx_proxy(one: Server, other: Server, cached: bool) -> Iterator[Server]:
+    """nginx in the gateway's place; the first of its workers is what is looked at."""
+    command, port = find_nginx(), free_port()
+    folder = RESULTS / "nginx-proxy"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "temporary").mkdir(parents=True)
+    text = (PEERS / "nginx_proxy.conf").read_text(encoding="utf-8")
+    for name, value in {
+        "FOLDER": folder,
+        "PORT": port,
+        "STATS": f"127.0.0.1:{one.port}",
+        "FRONTEND": f"127.0.0.1:{other.port}",
+        "WORKERS": os.cpu_count(),
+        "CACHE": "answers" if cached else "off",
+    }.items():
+        text = re.sub(rf"\b{name}\b", str(value), text)
+    configuration = folder / "nginx.conf"
+    configuration.write_text(text, encoding="utf-8")
+    with started([*command, "-p", str(folder), "-c", str(configuration)]) as process:
+        wait_for_answer(port, "/stats")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        yield Server(int(children.read_text(encoding="utf-8").split()[0]), port)
 
 
 @contextlib.contextmanager
@@ -303,14 +479,17 @@ def mirrored(server: Server, paths: Iterable[str]) -> Path:
 
 @contextlib.contextmanager
 def started(
-    command: list[str], core: int | None = None, variables: dict[str, str] | None = None
+    command: list[str],
+    core: int | None = None,
+    variables: dict[str, str] | None = None,
+    output: int = subprocess.PIPE,
 ) -> Iterator[subprocess.Popen]:
     """A process on one core or on all, which ends with the block."""
     process = subprocess.Popen(
         command,
         env={"PATH": os.defpath, **(variables or {})},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.DEVNULL,
         preexec_fn=pinned(core),
     )
@@ -323,7 +502,8 @@ def started(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        process.stdout.close()
+        if process.stdout:
+            process.stdout.close()
 
 
 def pinned(core: int | None) -> Callable[[], None] | None:
@@ -334,13 +514,21 @@ def pinned(core: int | None) -> Callable[[], None] | None:
     return lambda: os.sched_setaffinity(0, {core})
 
 
-def load(wrk: list[str], server: Server, path: str, seconds: int, field: str = "") -> Row:
+def load(
+    wrk: list[str],
+    server: Server,
+    path: str,
+    seconds: int,
+    field: str = "",
+    connections: int = CONNECTIONS,
+    client_core: int | None = CLIENT_CORE,
+) -> Row:
     """As many requests as one core can make, after a second that does not count."""
     url = f"http://127.0.0.1:{server.port}{path}"
-    command = [*wrk, "-t1", f"-c{CONNECTIONS}", *(["-H", field] if field else [])]
-    answer_of([*command, "-d1s", url], 60, CLIENT_CORE)
+    command = [*wrk, "-t1", f"-c{connections}", *(["-H", field] if field else [])]
+    answer_of([*command, "-d1s", url], 60, client_core)
     before, client = processor_seconds(server.pid), children_seconds()
-    printed = answer_of([*command, "--latency", f"-d{seconds}s", url], seconds + 60, CLIENT_CORE)
+    printed = answer_of([*command, "--latency", f"-d{seconds}s", url], seconds + 60, client_core)
     used, client = processor_seconds(server.pid) - before, children_seconds() - client
     if "Non-2xx" in printed or "Socket errors" in printed:
         raise BenchError(f"wrong answers from {url}:\n{printed}")
@@ -436,41 +624,10 @@ def find_nginx() -> list[str]:
 
 
 def find_program(name: str, inside: str) -> list[str]:
-    found = shutil.which(name)
-    if found:
-        return [found]
-    folder = toolchain.TOOLS / name
-    if not (folder / inside).exists():
-        unpack(name, folder)
-    libraries = ":".join(str(path) for path in folder.glob("usr/lib/*-linux-gnu*"))
-    # Its own exec and no shell's, so that the process is the program.
-    return ["env", f"LD_LIBRARY_PATH={libraries}", str(folder / inside)]
-
-
-def unpack(name: str, folder: Path) -> None:
-    if shutil.which("apt-get") is None:
-        raise BenchError(f"{name} is missing, and there is no apt-get to fetch it: install {name}")
-    archive = toolchain.TOOLS / "cache" / f"apt-{name}"
-    for part in ("lists/partial", "archives/partial"):
-        (archive / part).mkdir(parents=True, exist_ok=True)
-    options = [
-        *("-o", f"Dir::State::Lists={archive}/lists"),
-        *("-o", f"Dir::Cache={archive}"),
-        *("-o", "Debug::NoLocking=1"),
-        # As root, apt would become a user that may not write into this folder.
-        *("-o", "APT::Sandbox::User=root"),
-    ]
-    print(f"bench: {name} from Debian", flush=True)
-    answer_of(["apt-get", *options, "update"], DOWNLOAD_SECONDS)
-    download = ["install", "-y", "--no-install-recommends", "--download-only", name]
-    answer_of(["apt-get", *options, *download], DOWNLOAD_SECONDS)
-    unpacked = folder.with_suffix(".unfinished")
-    shutil.rmtree(unpacked, ignore_errors=True)
-    for package in sorted((archive / "archives").glob("*.deb")):
-        answer_of(["dpkg-deb", "-x", str(package), str(unpacked)], DOWNLOAD_SECONDS)
-    shutil.rmtree(folder, ignore_errors=True)
-    unpacked.rename(folder)
-    shutil.rmtree(archive)
+    try:
+        return debian_program.find(name, inside)
+    except debian_program.NotToBeHad as error:
+        raise BenchError(error) from None
 
 
 def peer_python() -> str:

@@ -50,14 +50,28 @@ def frontend(config, **settings):
 
 
 @contextmanager
-def _service(config, name, path, settings):
+def gateway(config, stats, frontend, prefix=(), streams=None, **settings):
+    """A gateway in front of two addresses, with these settings.
+
+    `prefix` is a command that runs it, such as one that gives it another clock; `streams` says
+    where its output goes, as for subprocess.Popen.
+    """
+    # Several run at once, and the port of the metrics is one.
+    usual = {"GATEWAY_STATS": stats, "GATEWAY_FRONTEND": frontend, "GATEWAY_ADMIN_LISTEN": "off"}
+    with _service(config, "gateway", "/healthz", {**usual, **settings}, prefix, streams) as own:
+        yield own
+
+
+@contextmanager
+def _service(config, name, path, settings, prefix=(), streams=None):
     folder = config.getoption("binaries")
     if not folder:
         pytest.skip("needs --binaries with the folder of the binaries")
     port = free_port()
     listen = {f"{name.upper()}_LISTEN": f"127.0.0.1:{port}"}
     environment = {**listen, "LOG_LEVEL": "warn", **settings}
-    process = subprocess.Popen([Path(folder) / name], env=environment)
+    command = [*prefix, Path(folder) / name]
+    process = subprocess.Popen(command, env=environment, **(streams or {}))
     own = Own(process, "127.0.0.1", port)
     try:
         eventually(lambda: own.fetch(path).status == 200)

@@ -7,6 +7,8 @@ pub(crate) enum Command {
     Serve,
     /// Ask the running service at this path whether it is well.
     HealthCheck { path: String },
+    /// Say whether the configuration is right, and what is in force.
+    Check,
     /// Print how to use the program.
     Help,
     /// Print name and version.
@@ -27,6 +29,7 @@ impl Command {
                 }
                 Self::HealthCheck { path }
             }
+            Some("check") => Self::Check,
             Some("--help" | "-h" | "help") => Self::Help,
             Some("--version" | "-V") => Self::Version,
             Some(other) => return Err(format!("{other:?} is not a command; try --help")),

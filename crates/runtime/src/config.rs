@@ -60,6 +60,29 @@ impl Settings {
         })
     }
 
+    /// Like [`Settings::get_with`], with a parser that says what is wrong, in a clause or several:
+    /// for values that are lists.
+    pub fn get_or_explain<T>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, Vec<String>>,
+    ) -> T {
+        self.known.insert(name);
+        let Some(text) = self.variables.get(name) else {
+            return default;
+        };
+        parse(text).unwrap_or_else(|faults| {
+            self.faults.extend(faults.iter().map(|fault| format!("{name}: {fault}")));
+            default
+        })
+    }
+
+    /// Adds a fault that shows only when several settings are seen together.
+    pub fn complain(&mut self, sentence: String) {
+        self.faults.push(sentence);
+    }
+
     /// Checks for names nobody asked for and reports everything that was found.
     ///
     /// # Errors

@@ -35,6 +35,8 @@ pub struct Process {
     /// How long requests in flight may take to end after SIGTERM. Below the 10 s after which
     /// Docker kills.
     pub drain: Duration,
+    /// Whether log lines are JSON, for lines that a service writes by itself.
+    pub json_logs: bool,
 }
 
 /// How a launch ended.
@@ -48,6 +50,15 @@ pub enum Launch<C> {
 /// Reads arguments and environment and does what can be done without serving: `--help`,
 /// `--version`, `healthcheck`, and the report of a wrong configuration (exit code 64).
 pub fn launch<C>(about: &About, read: impl FnOnce(&mut Settings) -> C) -> Launch<C> {
+    launch_or_explain(about, read, |_, _| "the configuration is right".to_owned())
+}
+
+/// Like [`launch`], with words for what `check` says of a configuration that is right.
+pub fn launch_or_explain<C>(
+    about: &About,
+    read: impl FnOnce(&mut Settings) -> C,
+    explain: impl FnOnce(&Process, &C) -> String,
+) -> Launch<C> {
     let command = match Command::parse(std::env::args().skip(1)) {
         Ok(command) => command,
         Err(sentence) => {
@@ -60,7 +71,7 @@ pub fn launch<C>(about: &About, read: impl FnOnce(&mut Settings) -> C) -> Launch
         Command::Version => {
             return Launch::Exit(say(&format!("{} {}", about.name, about.version)));
         }
-        Command::Serve | Command::HealthCheck { .. } => {}
+        Command::Serve | Command::Check | Command::HealthCheck { .. } => {}
     }
     let variables = std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into()));
@@ -73,6 +84,9 @@ pub fn launch<C>(about: &About, read: impl FnOnce(&mut Settings) -> C) -> Launch
             return Launch::Exit(exit::USAGE.into());
         }
     };
+    if command == Command::Check {
+        return Launch::Exit(say(&explain(&process, &config)));
+    }
     if let Command::HealthCheck { path } = command {
         return Launch::Exit(match probe(process.listen, &path) {
             Ok(()) => ExitCode::SUCCESS,
@@ -123,7 +137,9 @@ fn configure<C>(
     read: impl FnOnce(&mut Settings) -> C,
 ) -> Result<(Process, Logs, C), ConfigError> {
     let mut settings = Settings::new(about.prefix, variables);
+    let logs = Logs::read(&mut settings);
     let process = Process {
+        json_logs: logs.are_json(),
         listen: settings.get(
             about.listen_name,
             "an address and a port such as 0.0.0.0:8080 or [::]:8080",
@@ -136,7 +152,6 @@ fn configure<C>(
             |text| text.parse().ok().filter(|&n| n <= 3600).map(Duration::from_secs),
         ),
     };
-    let logs = Logs::read(&mut settings);
     let config = read(&mut settings);
     settings.finish()?;
     Ok((process, logs, config))
@@ -147,6 +162,7 @@ fn help(about: &About) -> String {
     format!(
         "{name} {version}\n\n\
          {name} [serve]             listen and serve, until SIGTERM or SIGINT\n\
+         {name} check               say whether the settings are right, and what is in force\n\
          {name} healthcheck [PATH]  exit 0 if the running service answers 200 at PATH (/healthz)\n\
          {name} --version\n\n\
          Settings come from the environment; the README has the table."
@@ -199,7 +215,7 @@ mod tests {
         .faults;
         assert_eq!(faults.len(), 4);
         for (fault, name) in
-            faults.iter().zip(["STATS_LISTEN", "DRAIN_SECONDS", "LOG_FORMAT", "STATS_LISTN"])
+            faults.iter().zip(["LOG_FORMAT", "STATS_LISTEN", "DRAIN_SECONDS", "STATS_LISTN"])
         {
             assert!(fault.starts_with(name), "{fault}");
         }

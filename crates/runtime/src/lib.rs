@@ -13,7 +13,7 @@ mod probe;
 mod signal;
 
 pub use config::{ConfigError, Settings};
-pub use launch::{About, Launch, Process, launch, serve_until_terminated};
+pub use launch::{About, Launch, Process, launch, launch_or_explain, serve_until_terminated};
 pub use listen::{ListenError, listen};
 pub use probe::{ProbeError, probe};
 pub use signal::{Termination, termination};

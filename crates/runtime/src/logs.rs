@@ -57,6 +57,10 @@ impl Logs {
         }
     }
 
+    pub(crate) fn are_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
     /// Sends all events from here on to standard output, and panics to the same place, so that
     /// the last words of a process are a log line too.
     pub(crate) fn start(self) {

@@ -1,190 +1,366 @@
-//! The accept loop. Pingora's `Server` brings runtimes, signal handling and a shutdown that always
-//! takes its whole grace period; of pingora only the HTTP machinery is used, one connection at a
-//! time.
+//! The accept loop, and one request after the other on each connection. Pingora's `Server` brings
+//! runtimes, signal handling and a shutdown that always takes its whole grace period; of Pingora
+//! only the HTTP machinery is used, one request at a time.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use pingora::apps::{HttpPersistentSettings, HttpServerApp};
-use pingora::protocols::Stream;
+use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
+use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use serve::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
 
-use crate::client::Client;
+use crate::admission::{Admission, Order, Reply};
+use crate::client::{Client, Lost};
+use crate::forwarded::new_request_id;
+use crate::gate;
+use crate::gateway::Gateway;
+use crate::policy::limits::Place;
+use crate::policy::trust::Scheme;
+use crate::problem::Problem;
+use crate::proxy::Proxy;
+use crate::tunnel::{self, Failed};
 
-/// From a request's first byte to the end of its head. Pingora's own wait begins anew with every
-/// byte, so a client that trickles would never be done.
+/// From a request's first byte to the end of its head: a client that trickles is cut off.
 const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// For the body behind it, and a second more for every [`BODY_FLOOR_BYTES`].
+const BODY_TIME: Duration = Duration::from_secs(8);
+
+/// Bytes of a body that a client must manage in a second: half of what a slow radio cell gives.
+const BODY_FLOOR_BYTES: usize = 16 * 1024;
 
 /// How long a connection may be idle between requests, and before the first. Longer than the 60 s
 /// of AWS's load balancer, which answers 502 when it uses a connection that is just closing.
 const IDLE_TIME: Duration = Duration::from_secs(75);
 
-/// Accepts connections, at most `connections` at once, and has `app` answer them, until `shutdown`
-/// resolves. Then idle connections and event streams end, other requests in flight get at most `drain`, and what is left
-/// after that is cut off.
-pub(crate) async fn run<A>(
+/// How long idle connections stay open when the gateway ends: a request that is on its way already
+/// is answered, and the client is told that it was the last one.
+const LAST_CALL: Duration = Duration::from_millis(300);
+
+/// How long to look for connections that the kernel has accepted before the door is closed.
+const LAST_ACCEPT: Duration = Duration::from_millis(10);
+
+/// Accepts connections and answers them until `shutdown` resolves. Then idle connections and event
+/// streams end, other requests in flight get at most `drain`, and what is left after that is cut
+/// off.
+pub(crate) async fn run(
     listener: TcpListener,
-    app: Arc<A>,
-    connections: u32,
+    gateway: Arc<Gateway>,
+    proxy: Arc<HttpProxy<Proxy>>,
     drain: Duration,
     shutdown: impl Future<Output = ()>,
-) where
-    A: HttpServerApp + Send + Sync + 'static,
-{
-    let acceptor = Acceptor::new(listener, connections);
+) {
+    let acceptor = Acceptor::new(listener, gateway.config.max_connections);
     let places = acceptor.places();
     let (closing, watch) = watch::channel(false);
     let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        let (stream, peer, place) = tokio::select! {
-            () = &mut shutdown => break,
-            accepted = acceptor.accept() => accepted,
-        };
-        let conversation = converse(app.clone(), stream, peer, watch.clone());
+    let begin = |(stream, peer, place)| {
+        let door = Door { gateway: gateway.clone(), proxy: proxy.clone(), closing: watch.clone() };
         tokio::spawn(async move {
-            conversation.await;
+            door.converse(stream, peer).await;
             drop(place);
         });
+    };
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = acceptor.accept() => begin(accepted),
+        }
+    }
+    gateway.close();
+    // The kernel has shaken hands with them: to close now would reset them.
+    while let Ok(accepted) = timeout(LAST_ACCEPT, acceptor.accept()).await {
+        begin(accepted);
     }
     drop(acceptor);
-    app.http_cleanup().await;
+    proxy.http_cleanup().await;
     closing.send_replace(true);
     if timeout(drain, places.all_free()).await.is_err() {
         tracing::warn!(connections = places.taken(), "drain time is up, cutting off");
     }
 }
 
-/// One request after the other on one connection.
-async fn converse<A>(app: Arc<A>, stream: TcpStream, peer: SocketAddr, mut closing: ShutdownWatch)
-where
-    A: HttpServerApp + Send + Sync + 'static,
-{
-    let mut client = Box::new(Client::new(stream, peer));
-    let watch = closing.clone();
-    let mut settings: Option<HttpPersistentSettings> = None;
-    loop {
-        let spoke = tokio::select! {
+/// What a connection needs.
+struct Door {
+    gateway: Arc<Gateway>,
+    proxy: Arc<HttpProxy<Proxy>>,
+    closing: ShutdownWatch,
+}
+
+/// What comes of a request.
+enum Next {
+    /// Another one may come.
+    Go(Box<Client>),
+    /// This connection is over.
+    End,
+}
+
+impl Door {
+    async fn converse(mut self, stream: TcpStream, peer: SocketAddr) {
+        let metrics = &self.gateway.metrics;
+        metrics.accepted.add();
+        let bounds = &self.gateway.config.bounds;
+        let place = if bounds.connections == 0 {
+            None
+        } else {
+            let place = self.gateway.clients.connect(bounds, peer.ip(), Instant::now());
+            if place.is_none() {
+                // Without a word: whoever opens so many does not read.
+                metrics.over_connections.add();
+                return;
+            }
+            place
+        };
+        metrics.connections.add();
+        let mut client = Box::new(Client::new(stream, peer));
+        while self.is_spoken_to(&mut client).await {
+            // In a box, because it is large and an idle connection does not need it.
+            match Box::pin(self.exchange(client)).await {
+                Next::Go(same) => client = same,
+                Next::End => break,
+            }
+        }
+        self.gateway.metrics.connections.remove();
+        drop(place);
+    }
+
+    /// Waits for a request. False when there will be none.
+    async fn is_spoken_to(&mut self, client: &mut Client) -> bool {
+        if client.has_more() {
+            return true;
+        }
+        let closing = async {
+            // An error means that the accept loop is gone, which is an end as well.
+            let _ = self.closing.wait_for(|&closing| closing).await;
+            sleep(LAST_CALL).await;
+        };
+        tokio::select! {
             biased;
             spoke = timeout(IDLE_TIME, client.speaks()) => spoke.unwrap_or(false),
-            // An error means that the accept loop is gone, which is an end as well.
-            _ = closing.wait_for(|&closing| closing) => false,
+            () = closing => false,
+        }
+    }
+
+    /// One request and its answer.
+    async fn exchange(&self, mut client: Box<Client>) -> Next {
+        let bytes = match timeout(HEAD_TIME, client.head()).await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(lost)) => return self.lose(client, lost).await,
+            Err(_) => return self.lose(client, too_slow("head")).await,
         };
-        if !spoke {
-            return;
-        }
-        let exchange = client.begin();
-        let stream: Stream = client;
-        let mut session = ServerSession::new_http1(stream);
-        session.set_keepalive(Some(IDLE_TIME.as_secs()));
-        if let Some(settings) = settings.take() {
-            settings.apply_to_session(&mut session);
-        }
-        session.set_connection_user_context(Some(Box::new(exchange.clone())));
-        let mut answer = app.process_new_http(session, &watch);
-        let whole = async {
-            match timeout(HEAD_TIME, &mut answer).await {
-                Ok(answered) => answered,
-                Err(_) if exchange.has_head() => answer.await,
-                Err(_) => {
-                    tracing::debug!(%peer, "request head not complete in time");
-                    None
-                }
+        let head = match gate::read(&bytes) {
+            Ok(head) => head,
+            Err(refused) => return self.lose(client, refused.into()).await,
+        };
+        let most = self.gateway.config.body_bytes;
+        if head.expects_continue && head.length != gate::Length::Known(0) {
+            // Who wants to send too much need not begin.
+            if let Err(refused) = gate::Body::new(head.length, most) {
+                return self.lose(client, refused.into()).await;
             }
+            if client.ask_for_body().await.is_err() {
+                return Next::End;
+            }
+        }
+        let time = BODY_TIME + Duration::from_secs((most / BODY_FLOOR_BYTES) as u64);
+        let body = match timeout(time.min(BODY_TIME * 40), client.body(head.length, most)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(lost)) => return self.lose(client, lost).await,
+            Err(_) => return self.lose(client, too_slow("body")).await,
         };
-        let events_end = async {
-            exchange.events().await;
-            // As above.
-            let _ = closing.wait_for(|&closing| closing).await;
-            // Here, because the branch below runs when the connection has been dropped.
-            exchange.end_events();
-        };
+        let mut order = Box::new(Order::new(&self.gateway, &head, client.peer(), Scheme::Http));
+        order.closes |= self.gateway.is_closing();
+        match order.admit(&head, &body).await {
+            Admission::Answer(reply) => self.answer(client, &order, &reply).await,
+            Admission::Forward(request) => {
+                drop(head);
+                self.forward(client, order, request).await
+            }
+            Admission::Stream(request, place) => {
+                drop((head, body, bytes));
+                self.stream(client, order, request, place).await
+            }
+            Admission::Upgrade(request, place) => {
+                drop((head, body, bytes));
+                self.upgrade(client, order, request, place).await
+            }
+        }
+    }
+
+    /// Sends what is complete.
+    async fn answer(&self, mut client: Box<Client>, order: &Order, reply: &Reply) -> Next {
+        let sent = client.send(&reply.head, &reply.body).await;
+        order.ended();
+        match sent {
+            Ok(()) if !order.closes => Next::Go(client),
+            Ok(()) => {
+                client.part().await;
+                Next::End
+            }
+            // The client has left.
+            Err(_) => Next::End,
+        }
+    }
+
+    /// Has Pingora fetch the answer.
+    async fn forward(
+        &self,
+        mut client: Box<Client>,
+        order: Box<Order>,
+        request: bytes::Bytes,
+    ) -> Next {
+        client.show(request);
+        let closes = order.closes;
+        let streams = order.streams.clone();
+        let mut session = ServerSession::new_http1(client);
+        session.set_keepalive(if closes { None } else { Some(IDLE_TIME.as_secs()) });
+        session.set_connection_user_context(Some(order));
         let answered = tokio::select! {
             biased;
-            answered = whole => answered,
-            () = events_end => {
-                tracing::debug!(%peer, "ending an event stream");
-                None
+            answered = self.proxy.process_new_http(session, &self.closing) => answered,
+            () = self.gives_up(&streams) => None,
+        };
+        let Some(reusable) = answered else { return Next::End };
+        let (stream, _) = reusable.consume();
+        match stream.into_any().downcast::<Client>() {
+            Ok(client) => Next::Go(client),
+            Err(_) => Next::End,
+        }
+    }
+
+    /// When an answer has taken all its time. An event stream has no such time, but ends when the
+    /// gateway does; whoever wants one properly says so, and is served by [`Door::stream`].
+    async fn gives_up(&self, streams: &Notify) {
+        let total = self.gateway.config.times.total;
+        if timeout(total, streams.notified()).await.is_ok() {
+            self.until_closing().await;
+        }
+    }
+
+    /// Passes an event stream on, past Pingora.
+    async fn stream(
+        &self,
+        mut client: Box<Client>,
+        mut order: Box<Order>,
+        request: bytes::Bytes,
+        place: Option<Place>,
+    ) -> Next {
+        // A stream's end is its connection's.
+        order.closes = true;
+        let answering = match tunnel::ask(&mut order, &request, false).await {
+            Ok(answering) => answering,
+            Err(Failed::Problem(problem)) => {
+                let reply = order.refuse(&problem);
+                return self.answer(client, &order, &reply).await;
             }
         };
-        let Some(reusable) = answered else { return };
-        let (stream, kept) = reusable.consume();
-        let Ok(same) = stream.into_any().downcast::<Client>() else {
-            return;
+        drop(request);
+        order.status = answering.status;
+        let mut head = answering.head.clone();
+        order.finish(&mut head);
+        let Ok(()) = client.send(&head, &[]).await else { return Next::End };
+        drop(head);
+        let (socket, _) = client.into_parts();
+        let silence = self.gateway.config.times.silence;
+        let metrics = order.route.as_ref().map(|route| route.metrics.clone());
+        if let Some(metrics) = &metrics {
+            metrics.streams.add();
+        }
+        let closing = self.until_closing();
+        order.sent_bytes = answering.pass_on(socket, silence, closing).await;
+        if let Some(metrics) = &metrics {
+            metrics.streams.remove();
+        }
+        order.ended();
+        drop(place);
+        Next::End
+    }
+
+    /// Passes another protocol on.
+    async fn upgrade(
+        &self,
+        mut client: Box<Client>,
+        mut order: Box<Order>,
+        request: bytes::Bytes,
+        place: Option<Place>,
+    ) -> Next {
+        let answering = match tunnel::ask(&mut order, &request, true).await {
+            Ok(answering) => answering,
+            Err(Failed::Problem(problem)) => {
+                let reply = order.refuse(&problem);
+                return self.answer(client, &order, &reply).await;
+            }
         };
-        (client, settings) = (same, kept);
+        order.status = answering.status;
+        let changes = answering.status == 101;
+        order.closes = !changes;
+        let mut head = answering.head.clone();
+        if changes {
+            head.extend_from_slice(b"connection: upgrade\r\n");
+        }
+        order.finish(&mut head);
+        let Ok(()) = client.send(&head, &[]).await else { return Next::End };
+        let (socket, ahead) = client.into_parts();
+        let metrics = order.route.as_ref().map(|route| route.metrics.clone());
+        if let Some(metrics) = &metrics {
+            metrics.streams.add();
+        }
+        let closing = self.until_closing();
+        order.sent_bytes = if changes {
+            answering.join(socket, &ahead, closing).await
+        } else {
+            answering.pass_on(socket, self.gateway.config.times.silence, closing).await
+        };
+        if let Some(metrics) = &metrics {
+            metrics.streams.remove();
+        }
+        order.ended();
+        drop(place);
+        Next::End
+    }
+
+    async fn until_closing(&self) {
+        let mut closing = self.closing.clone();
+        // As above.
+        let _ = closing.wait_for(|&closing| closing).await;
+    }
+
+    /// Ends a connection on which no whole request came.
+    async fn lose(&self, mut client: Box<Client>, lost: Lost) -> Next {
+        let Lost::Refused(problem) = lost else { return Next::End };
+        self.gateway.metrics.malformed.add();
+        let id = new_request_id();
+        let status = problem.status.as_u16();
+        let peer = client.peer();
+        tracing::info!(%peer, status, request_id = id, error = problem.detail, "request");
+        let (fields, body) = problem.answer("", &id);
+        let reason = problem.status.canonical_reason().unwrap_or_default();
+        let mut head = format!("HTTP/1.1 {status} {reason}\r\n").into_bytes();
+        for (name, value) in &fields {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+        }
+        let length = body.len();
+        head.extend_from_slice(
+            format!("content-length: {length}\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n")
+                .as_bytes(),
+        );
+        if client.send(&head, &body).await.is_ok() {
+            client.part().await;
+        }
+        Next::End
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::client::Exchange;
-    use async_trait::async_trait;
-    use pingora::apps::ReusedHttpStream;
-    use std::future::pending;
-    use std::net::Ipv4Addr;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::time::{Instant, sleep};
-
-    /// Reads one head, then takes a minute, then closes.
-    struct Slow;
-
-    #[async_trait]
-    impl HttpServerApp for Slow {
-        async fn process_new_http(
-            self: &Arc<Self>,
-            mut session: ServerSession,
-            _: &ShutdownWatch,
-        ) -> Option<ReusedHttpStream> {
-            let context = session.take_connection_user_context()?;
-            session.read_request().await.ok()?;
-            context.downcast_ref::<Exchange>()?.head_is_read();
-            sleep(Duration::from_mins(1)).await;
-            None
-        }
-    }
-
-    /// How long, on a clock that jumps, a connection lives that sends these bytes and waits.
-    async fn lifetime(sent: &str) -> Duration {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        client.write_all(sent.as_bytes()).await.unwrap();
-        let mut nothing = [0];
-        let begun = Instant::now();
-        let loops = run(listener, Arc::new(Slow), 1, Duration::ZERO, pending());
-        tokio::select! {
-            () = loops => unreachable!("nothing ends the loop"),
-            end = client.read(&mut nothing) => assert_eq!(end.unwrap_or(0), 0),
-        }
-        begun.elapsed()
-    }
-
-    fn about(duration: Duration) -> impl Fn(Duration) -> bool {
-        move |measured| measured >= duration && measured < duration + Duration::from_secs(1)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_head_that_does_not_end_is_cut_off() {
-        let lived = lifetime("GET / HTTP/1.1\r\nHost: a\r\n").await;
-        assert!(about(HEAD_TIME)(lived), "{lived:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_may_take_longer_than_the_head() {
-        let lived = lifetime("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        assert!(about(Duration::from_mins(1))(lived), "{lived:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_connection_ends_with_the_idle_time() {
-        let lived = lifetime("").await;
-        assert!(about(IDLE_TIME)(lived), "{lived:?}");
-    }
+fn too_slow(what: &str) -> Lost {
+    let detail = format!("the {what} did not come in time");
+    Problem::new(http::StatusCode::REQUEST_TIMEOUT, detail).into()
 }

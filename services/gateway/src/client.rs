@@ -1,21 +1,21 @@
-//! A client's connection, in the shape in which pingora wants it.
+//! A client's connection. It reads whole requests strictly, keeps what comes behind them for the
+//! next one, and shows Pingora exactly one request at a time, in the shape that it wants.
 //!
-//! Pingora's own stream gets its buffers only from pingora's own listener; without them every
-//! header and every piece of a body is a system call. This one also tells when a first byte has
-//! come, so that an idle connection costs no request's memory; bounds a request's head; and gives
-//! the gateway's own answer where pingora could not read the head.
+//! Pingora's own stream gets its buffers only from Pingora's own listener, takes a megabyte of
+//! head, waits anew with every byte, and keeps what it has read of the next request to itself.
 
-use std::future::Future;
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::{Buf, Bytes, BytesMut};
 use http::StatusCode;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -23,86 +23,58 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
-use tokio::time::{Sleep, sleep};
+use tokio::time::timeout;
 
-use crate::forwarded;
+use crate::gate::{self, Body, Length, Progress, Refused};
 use crate::problem::Problem;
 
-/// Bytes buffered each way: a request's usual head and a small answer fit. Measured with all else
-/// that a connection needs, an idle client holds some 21 KiB, and one in the middle of the largest
-/// head some 50 KiB: `GATEWAY_MAX_CONNECTIONS` times that is what the memory must have.
-const BUFFER_BYTES: usize = 8 * 1024;
+/// Bytes of one read. A request's usual head fits.
+const READ_BYTES: usize = 8 * 1024;
 
-/// Bytes after which a request's head must be complete. Browsers send less than one KiB, and
-/// cookies of other services on the same host some more. Pingora would take 1 MiB.
-const HEAD_BYTES: usize = 16 * 1024;
+/// Bytes that are collected before the kernel gets them: an answer's head and a small body.
+const WRITE_BYTES: usize = 16 * 1024;
 
-/// How long to read on after refusing a head, so that the client is not reset before it has read
-/// why (RFC 9112, section 9.6).
+/// Bytes of further requests that are taken in while one is answered.
+const AHEAD_BYTES: usize = 32 * 1024;
+
+/// How long a client may take nothing of what is sent to it.
+const TAKES_NOTHING: Duration = Duration::from_secs(30);
+
+/// How long to read on after a refusal, so that the client is not reset before it has read why
+/// (RFC 9112, section 9.6).
 const LINGER_TIME: Duration = Duration::from_secs(1);
-
-/// One request and its answer, as the accept loop, the connection and the rules see it together.
-/// Goes with each request as pingora's connection context, because pingora hands that over at
-/// exactly the moment when the head is complete.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Exchange(Arc<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    head_read: AtomicBool,
-    /// The answer is an event stream.
-    events: Notify,
-    /// ... and chunked.
-    chunked: AtomicBool,
-    /// It is to end now.
-    ending: AtomicBool,
-}
-
-impl Exchange {
-    /// The head is complete.
-    pub(crate) fn head_is_read(&self) {
-        self.0.head_read.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the head is complete.
-    pub(crate) fn has_head(&self) -> bool {
-        self.0.head_read.load(Ordering::Relaxed)
-    }
-
-    /// The answer is an event stream, whose end the client takes for a break.
-    pub(crate) fn answers_with_events(&self, chunked: bool) {
-        self.0.chunked.store(chunked, Ordering::Relaxed);
-        self.0.events.notify_one();
-    }
-
-    /// Waits until the answer is known to be an event stream.
-    pub(crate) async fn events(&self) {
-        self.0.events.notified().await;
-    }
-
-    /// The connection is about to be dropped in the middle of an event stream.
-    pub(crate) fn end_events(&self) {
-        self.0.ending.store(true, Ordering::Relaxed);
-    }
-}
 
 /// An accepted connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    stream: BufStream<TcpStream>,
+    stream: TcpStream,
     peer: SocketAddr,
     digest: Arc<SocketDigest>,
-    exchange: Exchange,
-    /// Bytes read of a head that is not complete.
-    head_bytes: usize,
-    /// What to say instead of pingora's own words.
-    refusal: Option<Problem>,
-    farewell: Option<Farewell>,
-    /// Something written is not yet with the kernel.
-    unflushed: bool,
+    /// What has come and belongs to no request yet.
+    inbox: BytesMut,
+    /// The request that Pingora is to read.
+    replay: Bytes,
+    /// What is to be written.
+    outbox: Vec<u8>,
+    /// The client will send no more.
+    has_closed: bool,
+}
+
+/// Why there is no request.
+#[derive(Debug)]
+pub(crate) enum Lost {
+    /// It must not be answered otherwise than by this, and the connection ends.
+    Refused(Refused),
+    /// The client has left.
+    Left,
+}
+
+impl From<Refused> for Lost {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
 }
 
 impl Client {
@@ -112,125 +84,163 @@ impl Client {
         // A new cell takes its first value.
         let _ = digest.peer_addr.set(Some(PeerAddress::Inet(peer)));
         Self {
-            stream: BufStream::with_capacity(BUFFER_BYTES, BUFFER_BYTES, stream),
+            stream,
             peer,
             digest: Arc::new(digest),
-            exchange: Exchange::default(),
-            head_bytes: 0,
-            refusal: None,
-            farewell: None,
-            unflushed: false,
+            inbox: BytesMut::new(),
+            replay: Bytes::new(),
+            outbox: Vec::new(),
+            has_closed: false,
         }
     }
 
-    /// Begins anew, with the next request.
-    pub(crate) fn begin(&mut self) -> Exchange {
-        self.exchange = Exchange::default();
-        self.head_bytes = 0;
-        self.exchange.clone()
+    /// The other end.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
     }
 
-    /// Waits until there is something to read. False when the client has closed.
+    /// Waits for the first byte of a request, without a buffer. False when the client has closed.
     pub(crate) async fn speaks(&mut self) -> bool {
-        self.stream.fill_buf().await.is_ok_and(|bytes| !bytes.is_empty())
+        if self.inbox.is_empty() {
+            self.inbox = BytesMut::new();
+            self.outbox = Vec::new();
+            return self.read_more().await.is_ok_and(|count| count > 0);
+        }
+        true
     }
 
-    /// Whether what is written now is pingora's own answer to a head that it could not read.
-    fn speaks_for_itself(&mut self) -> bool {
-        let itself = !self.exchange.has_head();
-        if itself && self.refusal.is_none() {
-            let detail = "the request is not valid HTTP/1.1";
-            self.refusal = Some(Problem::new(StatusCode::BAD_REQUEST, detail));
-        }
-        itself
+    /// Whether bytes of another request are here already.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.inbox.is_empty()
     }
-}
 
-/// The answer to a request of which no head is known; it is in the log then.
-fn refuse(problem: &Problem, peer: SocketAddr) -> Vec<u8> {
-    let id = forwarded::new_request_id();
-    let status = problem.status.as_u16();
-    tracing::info!(%peer, status, request_id = id, error = problem.detail, "request");
-    let reason = problem.status.canonical_reason().unwrap_or_default();
-    let mut answer = format!("HTTP/1.1 {status} {reason}\r\nconnection: close\r\n").into_bytes();
-    // It is made of nothing that could fail.
-    if let Ok((head, body)) = problem.answer("", &id) {
-        for (name, value) in &head.headers {
-            answer.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
-        }
-        answer.extend_from_slice(b"\r\n");
-        answer.extend_from_slice(&body);
-    }
-    answer
-}
-
-/// The last words to a client.
-#[derive(Debug)]
-struct Farewell {
-    /// What is still to be written.
-    words: Vec<u8>,
-    until: Pin<Box<Sleep>>,
-}
-
-impl Farewell {
-    /// Says them, and reads on for a moment.
-    fn poll(
-        &mut self,
-        stream: &mut BufStream<TcpStream>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.until.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Ok(()));
-        }
-        let mut stream = Pin::new(stream);
-        while !self.words.is_empty() {
-            let written = ready!(stream.as_mut().poll_write(context, &self.words))?;
-            self.words.drain(..written);
-        }
-        ready!(stream.as_mut().poll_shutdown(context))?;
-        let mut rest = [0; 1024];
+    /// A whole head.
+    pub(crate) async fn head(&mut self) -> Result<Bytes, Lost> {
+        let mut seen = 0;
         loop {
-            let mut rest = ReadBuf::new(&mut rest);
-            ready!(stream.as_mut().poll_read(context, &mut rest))?;
-            if rest.filled().is_empty() {
-                return Poll::Ready(Ok(()));
+            if let Some(end) = gate::end_of_head(&self.inbox, seen)? {
+                return Ok(self.inbox.split_to(end).freeze());
+            }
+            seen = self.inbox.len();
+            match self.read_more().await {
+                Ok(count) if count > 0 => {}
+                // A client that closed in the middle of a head may still listen.
+                _ if seen > 0 => {
+                    let detail = "the connection was closed within the head";
+                    return Err(Problem::new(StatusCode::BAD_REQUEST, detail).into());
+                }
+                _ => return Err(Lost::Left),
             }
         }
     }
-}
 
-/// Ends a chunked event stream in the way that it would have ended by itself. Only where nothing
-/// is under way, and only if the kernel takes it at once: a break would be understood as well.
-impl Drop for Client {
-    fn drop(&mut self) {
-        let state = &self.exchange.0;
-        let ending = state.ending.load(Ordering::Relaxed) && state.chunked.load(Ordering::Relaxed);
-        if ending && !self.unflushed {
-            let _ = self.stream.get_ref().try_write(b"0\r\n\r\n");
+    /// A whole body of at most so many bytes.
+    pub(crate) async fn body(&mut self, length: Length, most: usize) -> Result<Bytes, Lost> {
+        let mut body = Body::new(length, most)?;
+        while body.take(&mut self.inbox)? == Progress::More {
+            match self.read_more().await {
+                Ok(count) if count > 0 => {}
+                _ => {
+                    let detail = "the connection was closed within the body";
+                    return Err(Problem::new(StatusCode::BAD_REQUEST, detail).into());
+                }
+            }
         }
+        Ok(body.into_bytes())
+    }
+
+    /// The client may send the body that it holds back (RFC 9110, section 10.1.1).
+    pub(crate) async fn ask_for_body(&mut self) -> io::Result<()> {
+        if self.inbox.is_empty() {
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n", &[]).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends head and body in one piece if the kernel takes it.
+    pub(crate) async fn send(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        self.outbox.extend_from_slice(head);
+        let sent = timeout(TAKES_NOTHING, async {
+            self.write_all(body).await?;
+            self.flush().await
+        });
+        sent.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Closes, after what was sent had a chance to be read.
+    pub(crate) async fn part(mut self: Box<Self>) {
+        let parted = async {
+            self.stream.shutdown().await?;
+            while self.read_more().await? > 0 {
+                self.inbox.clear();
+            }
+            io::Result::Ok(())
+        };
+        // However it ends, it is over.
+        let _ = timeout(LINGER_TIME, parted).await;
+    }
+
+    /// What Pingora reads next.
+    pub(crate) fn show(&mut self, request: Bytes) {
+        self.replay = request;
+    }
+
+    /// The bare connection and what has come on it, for another protocol.
+    pub(crate) fn into_parts(self) -> (TcpStream, BytesMut) {
+        (self.stream, self.inbox)
+    }
+
+    async fn read_more(&mut self) -> io::Result<usize> {
+        poll_fn(|context| self.poll_more(context)).await
+    }
+
+    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // On the stack, so that a connection that waits has no buffer.
+        let mut bytes = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut bytes = ReadBuf::uninit(&mut bytes);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut bytes))?;
+        self.inbox.extend_from_slice(bytes.filled());
+        Poll::Ready(Ok(bytes.filled().len()))
+    }
+
+    fn poll_outbox(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut written = 0;
+        let result = loop {
+            match self.outbox.get(written..) {
+                None | Some([]) => break Poll::Ready(Ok(())),
+                Some(rest) => match Pin::new(&mut self.stream).poll_write(context, rest) {
+                    Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(count)) => written += count,
+                    Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                    Poll::Pending => break Poll::Pending,
+                },
+            }
+        };
+        self.outbox.drain(..written);
+        result
     }
 }
 
+/// What Pingora reads: the request that is shown to it. Behind that, it only waits for the client to
+/// be reset.
 impl AsyncRead for Client {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.exchange.has_head() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        if !self.replay.is_empty() {
+            let count = self.replay.len().min(buffer.remaining());
+            buffer.put_slice(&self.replay[..count]);
+            self.replay.advance(count);
+            return Poll::Ready(Ok(()));
         }
-        if self.head_bytes >= HEAD_BYTES {
-            let detail = format!("the head has more than {HEAD_BYTES} bytes");
-            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            self.refusal = Some(Problem::new(status, detail));
-            // After which pingora calls `shutdown`.
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        while !self.has_closed && self.inbox.len() < AHEAD_BYTES {
+            self.has_closed = ready!(self.poll_more(context))? == 0;
         }
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.head_bytes += buffer.filled().len() - before;
-        read
+        // Who sends so much ahead is not read until it is its turn. Who has closed its side may still
+        // listen, and whoever does not shows when the answer is written. Nobody wakes this.
+        Poll::Pending
     }
 }
 
@@ -240,45 +250,30 @@ impl AsyncWrite for Client {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.speaks_for_itself() {
+        if self.outbox.len() + bytes.len() <= WRITE_BYTES {
+            self.outbox.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
-        self.unflushed = true;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.speaks_for_itself() {
-            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        let client = &mut *self;
+        let slices = [io::IoSlice::new(&client.outbox), io::IoSlice::new(bytes)];
+        let written = ready!(Pin::new(&mut client.stream).poll_write_vectored(context, &slices))?;
+        let ours = written.min(client.outbox.len());
+        client.outbox.drain(..ours);
+        if written > ours {
+            return Poll::Ready(Ok(written - ours));
         }
-        self.unflushed = true;
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        // Only what was collected before has gone.
+        ready!(client.poll_outbox(context))?;
+        Pin::new(&mut client.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(context);
-        self.unflushed &= !matches!(flushed, Poll::Ready(Ok(())));
-        flushed
+        self.poll_outbox(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let client = &mut *self;
-        if let Some(problem) = client.refusal.take() {
-            let words = refuse(&problem, client.peer);
-            client.farewell = Some(Farewell { words, until: Box::pin(sleep(LINGER_TIME)) });
-        }
-        match &mut client.farewell {
-            Some(farewell) => farewell.poll(&mut client.stream, context),
-            None => Pin::new(&mut client.stream).poll_shutdown(context),
-        }
+        ready!(self.poll_outbox(context))?;
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -292,7 +287,7 @@ impl Shutdown for Client {
 
 impl UniqueID for Client {
     fn id(&self) -> UniqueIDType {
-        self.stream.get_ref().as_raw_fd()
+        self.stream.as_raw_fd()
     }
 }
 

@@ -1,55 +1,184 @@
 //! What the gateway can be told, beside the settings that every service has.
 
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use runtime::Settings;
 
-use crate::discovery::Origin;
+use crate::cache::{CacheSettings, parse_bytes};
+use crate::policy::auth::Guard;
+use crate::policy::limits::{Bounds, Rate};
+use crate::policy::networks::{Access, Networks};
+use crate::policy::trust::Trust;
+use crate::routes::{self, RouteLine};
+use crate::rules::Guarded;
+use crate::upstreams::{CheckPath, Origin, PoolSettings};
 
 /// The gateway's own settings.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Config {
-    /// Where stats is.
-    pub(crate) stats: Origin,
-    /// Where the frontend is.
-    pub(crate) frontend: Origin,
-    /// How often the names of both are looked up.
-    pub(crate) resolve_every: Duration,
-    /// How long an upstream may be silent, before its answer and inside it. Longer than the 15 s
-    /// after which a stream sends something in any case.
-    pub(crate) upstream_timeout: Duration,
+    /// Where requests go.
+    pub(crate) table: Table,
+    /// How addresses are found and given up.
+    pub(crate) pools: PoolSettings,
+    /// How long each part of an exchange with an upstream may take.
+    pub(crate) times: Times,
     /// Client connections at once; more of them wait in the kernel's backlog.
     pub(crate) max_connections: u32,
+    /// Bytes of a request's body.
+    pub(crate) body_bytes: usize,
+    /// What one client may have.
+    pub(crate) bounds: Bounds,
+    /// Whom to believe what they say of others.
+    pub(crate) trust: Trust,
+    /// Whether upstreams are told of the client in RFC 7239's words as well.
+    pub(crate) forwarded: bool,
+    /// Who may ask at all.
+    pub(crate) access: Access,
+    /// The names that the gateway answers to; none means any.
+    pub(crate) hosts: Vec<String>,
+    /// The answers that are kept.
+    pub(crate) cache: CacheSettings,
+    /// Of a hundred requests so many are in the access log; those that failed always are.
+    pub(crate) log_percent: u8,
+    /// Where metrics are told.
+    pub(crate) admin: Admin,
     /// Worker threads.
     pub(crate) threads: usize,
+}
+
+/// How long each part of an exchange with an upstream may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// Until there is a connection. Upstreams are on the same host or network, where it takes
+    /// milliseconds; one that takes a second leads nowhere, and a second try still fits into a
+    /// person's patience.
+    pub(crate) connect: Duration,
+    /// From the request to the head of the answer, and from one piece of the answer to the next.
+    /// Longer than the 15 s after which a stream sends something in any case.
+    pub(crate) silence: Duration,
+    /// For the whole answer, if it is no event stream.
+    pub(crate) total: Duration,
+}
+
+/// Where metrics are told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Admin {
+    /// Here, because somebody wants it.
+    At(SocketAddr),
+    /// Here, unless the port is taken: nobody asked for it, and another gateway may be on this
+    /// machine.
+    Unless(SocketAddr),
+    /// Nowhere.
+    Off,
+}
+
+/// Where the table of routes comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    own: Vec<RouteLine>,
+    told: Vec<RouteLine>,
+    file: Option<PathBuf>,
+    secrets: Secrets,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Secrets {
+    text: Option<Hidden>,
+    file: Option<PathBuf>,
+}
+
+#[derive(Clone)]
+struct Hidden(String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("hidden")
+    }
 }
 
 impl Config {
     /// Reads them; the faults stay in `settings`.
     pub(crate) fn read(settings: &mut Settings) -> Self {
-        const ORIGIN: &str = "a host and a port such as stats:8080, 127.0.0.1:8080 or [::1]:8080";
+        const NUMBER: &str = "a whole number from 0 to 1000000, 0 for no bound";
+        let table = Table::read(settings);
+        let count = |text: &str| text.parse().ok().filter(|n| *n <= 1_000_000_u32);
         Self {
-            stats: settings.get_with(
-                "GATEWAY_STATS",
-                ORIGIN,
-                Origin::new("stats", 8080),
-                Origin::parse,
-            ),
-            frontend: settings.get_with(
-                "GATEWAY_FRONTEND",
-                ORIGIN,
-                Origin::new("frontend", 3000),
-                Origin::parse,
-            ),
-            resolve_every: seconds(settings, "GATEWAY_RESOLVE_SECONDS", 2),
-            upstream_timeout: seconds(settings, "GATEWAY_UPSTREAM_TIMEOUT_SECONDS", 30),
+            table,
+            pools: PoolSettings {
+                resolve_every: seconds(settings, "GATEWAY_RESOLVE_SECONDS", 2),
+                ..PoolSettings::default()
+            },
+            times: Times {
+                connect: seconds(settings, "GATEWAY_CONNECT_TIMEOUT_SECONDS", 1),
+                silence: seconds(settings, "GATEWAY_UPSTREAM_TIMEOUT_SECONDS", 30),
+                total: seconds(settings, "GATEWAY_TOTAL_TIMEOUT_SECONDS", 300),
+            },
             max_connections: settings.get_with(
                 "GATEWAY_MAX_CONNECTIONS",
                 "a whole number from 1 to 1000000",
                 10_000,
-                |text| text.parse().ok().filter(|n| (1..=1_000_000).contains(n)),
+                |text| count(text).filter(|n| *n > 0),
+            ),
+            body_bytes: settings.get_with(
+                "GATEWAY_BODY_BYTES",
+                "a number of bytes up to 64 MiB such as 65536 or 64 KiB",
+                64 << 10,
+                |text| parse_bytes(text).filter(|n| *n <= 64 << 20),
+            ),
+            bounds: Bounds {
+                connections: settings.get_with("GATEWAY_CLIENT_CONNECTIONS", NUMBER, 0, count),
+                requests: settings.get_with(
+                    "GATEWAY_CLIENT_RATE",
+                    "requests a second and perhaps a burst such as \"50\" or \"50 burst 200\"",
+                    Rate::default(),
+                    Rate::parse,
+                ),
+                streams: settings.get_with("GATEWAY_CLIENT_STREAMS", NUMBER, 0, count),
+                exempt: networks(settings, "GATEWAY_CLIENT_EXEMPT"),
+            },
+            trust: Trust {
+                proxies: networks(settings, "GATEWAY_TRUSTED_PROXIES"),
+                host: switch(settings, "GATEWAY_TRUST_HOST"),
+            },
+            forwarded: switch(settings, "GATEWAY_FORWARDED"),
+            access: Access {
+                allow: networks(settings, "GATEWAY_ALLOW"),
+                deny: networks(settings, "GATEWAY_DENY"),
+            },
+            hosts: settings.get_with(
+                "GATEWAY_HOSTS",
+                "host names without ports such as \"example.org, *.example.org\"",
+                Vec::new(),
+                host_names,
+            ),
+            cache: CacheSettings {
+                bytes: settings.get_with(
+                    "GATEWAY_CACHE_BYTES",
+                    "a number of bytes such as 33554432 or 32 MiB, 0 for no cache",
+                    CacheSettings::default().bytes,
+                    parse_bytes,
+                ),
+                ..CacheSettings::default()
+            },
+            log_percent: settings.get_with(
+                "GATEWAY_LOG_PERCENT",
+                "a whole number from 0 to 100",
+                100,
+                |text| text.parse().ok().filter(|n| *n <= 100),
+            ),
+            admin: settings.get_with(
+                "GATEWAY_ADMIN_LISTEN",
+                "an address and a port such as 127.0.0.1:9350, or off",
+                Admin::Unless((Ipv4Addr::LOCALHOST, 9350).into()),
+                |text| match text {
+                    "off" => Some(Admin::Off),
+                    text => text.parse().ok().map(Admin::At),
+                },
             ),
             threads: settings.get_with(
                 "GATEWAY_THREADS",
@@ -60,6 +189,191 @@ impl Config {
             ),
         }
     }
+}
+
+impl Config {
+    /// What is in force, for `gateway check`; secrets are not told.
+    pub(crate) fn explain(process: &runtime::Process, config: &Self) -> String {
+        let mut lines = vec![format!("listens at {}", process.listen)];
+        for Guarded { line, guard } in config.table.lines().unwrap_or_default() {
+            let origins: Vec<_> = line.origins.iter().map(ToString::to_string).collect();
+            let mut route = format!("route {} -> {}", line.prefix, origins.join(", "));
+            if let Some(check) = &line.check {
+                // Writing to a String cannot fail, here and below.
+                let _ = write!(route, ", checked at {check}");
+            }
+            if let Some(guard) = guard {
+                let _ = write!(route, ", {guard:?}");
+            }
+            if line.upgrade {
+                route.push_str(", may be upgraded");
+            }
+            lines.push(route);
+        }
+        let Self { pools, times, bounds, trust, access, hosts, cache, .. } = config;
+        let Rate { per_second, burst } = bounds.requests;
+        let any = |text: String, otherwise: &str| {
+            if text.is_empty() { otherwise.to_owned() } else { text }
+        };
+        lines.extend([
+            format!("names are looked up every {:?}", pools.resolve_every),
+            format!(
+                "an upstream has {:?} to connect, {:?} of silence and {:?} in all",
+                times.connect, times.silence, times.total
+            ),
+            format!(
+                "at most {} connections, {} bytes of body, {} worker threads",
+                config.max_connections, config.body_bytes, config.threads
+            ),
+            format!(
+                "a client has {} connections, {per_second} requests a second ({burst} at once), {} streams; \
+                 0 is no bound; exempt: {}",
+                bounds.connections, bounds.streams, any(bounds.exempt.to_string(), "nobody"),
+            ),
+            format!("trusted proxies: {}", any(trust.proxies.to_string(), "none")),
+            format!("allowed: {}", any(access.allow.to_string(), "everybody")),
+            format!("denied: {}", any(access.deny.to_string(), "nobody")),
+            format!("hosts: {}", any(hosts.join(", "), "any")),
+            format!("{} bytes of cache", cache.bytes),
+            format!("{} percent of the requests that go well are logged", config.log_percent),
+            match config.admin {
+                Admin::At(address) => format!("metrics at {address}"),
+                Admin::Unless(address) => format!("metrics at {address}, unless it is taken"),
+                Admin::Off => "no metrics".to_owned(),
+            },
+            format!("{:?} to drain", process.drain),
+        ]);
+        lines.join("\n")
+    }
+}
+
+impl Table {
+    fn read(settings: &mut Settings) -> Self {
+        const ORIGIN: &str = "a host and a port such as stats:8080, 127.0.0.1:8080 or [::1]:8080";
+        let mut own = |name, prefix: &str, host, port| {
+            let origins =
+                vec![settings.get_with(name, ORIGIN, Origin::new(host, port), Origin::parse)];
+            let check = CheckPath::parse("/healthz");
+            RouteLine { prefix: prefix.to_owned(), origins, check, guard: None, upgrade: false }
+        };
+        let own = vec![
+            own("GATEWAY_STATS", "/stats", "stats", 8080),
+            own("GATEWAY_FRONTEND", "/", "frontend", 3000),
+        ];
+        let told = settings.get_or_explain("GATEWAY_ROUTES", Vec::new(), routes::parse);
+        let table = Self {
+            own,
+            told,
+            file: path(settings, "GATEWAY_ROUTES_FILE"),
+            secrets: Secrets {
+                text: settings.get_with("GATEWAY_SECRET", "a text", None, |text| {
+                    Some(Some(Hidden(text.to_owned())))
+                }),
+                file: path(settings, "GATEWAY_SECRET_FILE"),
+            },
+        };
+        if let Err(faults) = table.lines() {
+            for fault in faults {
+                settings.complain(fault);
+            }
+        }
+        table
+    }
+
+    /// The table as it is now: files are read each time. What was told takes the place of the
+    /// gateway's own routes of the same prefix, and the file of both.
+    ///
+    /// # Errors
+    /// With a sentence for each fault.
+    pub(crate) fn lines(&self) -> Result<Vec<Guarded>, Vec<String>> {
+        let mut faults = Vec::new();
+        let mut lines = self.own.clone();
+        let mut merge = |more: Vec<RouteLine>| {
+            for route in more {
+                match lines.iter_mut().find(|known| known.prefix == route.prefix) {
+                    Some(known) => *known = route,
+                    None => lines.push(route),
+                }
+            }
+        };
+        merge(self.told.clone());
+        if let Some(file) = &self.file {
+            let read = std::fs::read_to_string(file).map_err(|error| vec![error.to_string()]);
+            match read.and_then(|text| routes::parse(&text)) {
+                Ok(more) => merge(more),
+                Err(more) => faults.extend(
+                    more.iter()
+                        .map(|fault| format!("GATEWAY_ROUTES_FILE {}: {fault}", file.display())),
+                ),
+            }
+        }
+        let guarded = lines.into_iter().map(|line| {
+            let guard = line.guard.map(|scheme| self.secrets.guard(scheme)).transpose();
+            guard.map(|guard| Guarded { line, guard })
+        });
+        let mut table = Vec::new();
+        for line in guarded {
+            match line {
+                Ok(line) => table.push(line),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        faults.dedup();
+        if faults.is_empty() { Ok(table) } else { Err(faults) }
+    }
+}
+
+impl Secrets {
+    fn guard(&self, scheme: crate::policy::auth::Scheme) -> Result<Guard, String> {
+        let (name, text) = match (&self.text, &self.file) {
+            (Some(_), Some(_)) => {
+                return Err("GATEWAY_SECRET and GATEWAY_SECRET_FILE are both set".to_owned());
+            }
+            (Some(Hidden(text)), None) => ("GATEWAY_SECRET", text.clone()),
+            (None, Some(file)) => {
+                let text = std::fs::read_to_string(file)
+                    .map_err(|error| format!("GATEWAY_SECRET_FILE {}: {error}", file.display()))?;
+                ("GATEWAY_SECRET_FILE", text)
+            }
+            (None, None) => {
+                return Err("a route has auth=, but neither GATEWAY_SECRET nor \
+                            GATEWAY_SECRET_FILE is set"
+                    .to_owned());
+            }
+        };
+        Guard::parse(scheme, &text).map_err(|faults| format!("{name}: {faults}"))
+    }
+}
+
+fn path(settings: &mut Settings, name: &'static str) -> Option<PathBuf> {
+    settings.get_with(name, "a path", None, |text| Some(Some(text.into())))
+}
+
+fn networks(settings: &mut Settings, name: &'static str) -> Networks {
+    settings.get_or_explain(name, Networks::default(), |text| {
+        Networks::parse(text).map_err(|faults| faults.0)
+    })
+}
+
+fn switch(settings: &mut Settings, name: &'static str) -> bool {
+    settings.get_with(name, "on or off", false, |text| match text {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    })
+}
+
+/// Names in lower case; `*.` at the beginning stands for one or more labels.
+fn host_names(text: &str) -> Option<Vec<String>> {
+    text.split(',')
+        .map(|name| {
+            let name = name.trim().to_ascii_lowercase();
+            let label = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[:]".contains(&byte);
+            let rest = name.strip_prefix("*.").unwrap_or(&name);
+            let port = !rest.starts_with('[') && rest.contains(':');
+            (!rest.is_empty() && !port && rest.bytes().all(label)).then_some(name)
+        })
+        .collect()
 }
 
 fn seconds(settings: &mut Settings, name: &'static str, default: u64) -> Duration {
@@ -86,14 +400,41 @@ mod tests {
         (config, faults)
     }
 
+    fn prefixes(config: &Config) -> Vec<String> {
+        config.table.lines().unwrap().into_iter().map(|route| route.line.prefix).collect()
+    }
+
     #[test]
     fn without_settings_the_upstreams_are_the_names_of_the_compose_file() {
         let (config, faults) = read(&[]);
         assert!(faults.is_empty(), "{faults:?}");
-        assert_eq!(config.stats.to_string(), "stats:8080");
-        assert_eq!(config.frontend.to_string(), "frontend:3000");
-        assert_eq!(config.resolve_every, Duration::from_secs(2));
+        let table = config.table.lines().unwrap();
+        let told: Vec<_> = table
+            .iter()
+            .map(|route| format!("{} {}", route.line.prefix, route.line.origins[0]))
+            .collect();
+        assert_eq!(told, ["/stats stats:8080", "/ frontend:3000"]);
         assert!(config.threads >= 1);
+    }
+
+    #[test]
+    fn what_is_told_is_added_or_takes_the_place_of_the_own_routes() {
+        let (config, faults) = read(&[("GATEWAY_ROUTES", "/api api:1; / page:2")]);
+        assert!(faults.is_empty(), "{faults:?}");
+        assert_eq!(prefixes(&config), ["/stats", "/", "/api"]);
+    }
+
+    #[test]
+    fn a_guarded_route_wants_a_secret() {
+        let routes = ("GATEWAY_ROUTES", "/api api:1 auth=bearer");
+        let (_, faults) = read(&[routes]);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].contains("GATEWAY_SECRET"), "{faults:?}");
+        let (config, faults) = read(&[routes, ("GATEWAY_SECRET", "0123456789abcdef")]);
+        assert!(faults.is_empty(), "{faults:?}");
+        assert!(!format!("{config:?}").contains("0123456789"), "it is told");
+        let (_, faults) = read(&[routes, ("GATEWAY_SECRET_FILE", "/nonexistent")]);
+        assert!(faults[0].contains("/nonexistent"), "{faults:?}");
     }
 
     #[test]
@@ -101,15 +442,31 @@ mod tests {
         let wrong = [
             ("GATEWAY_STATS", "stats"),
             ("GATEWAY_FRONTEND", "http://frontend:3000"),
+            ("GATEWAY_ROUTES", "/api"),
             ("GATEWAY_RESOLVE_SECONDS", "0"),
+            ("GATEWAY_CONNECT_TIMEOUT_SECONDS", "0"),
             ("GATEWAY_UPSTREAM_TIMEOUT_SECONDS", "never"),
+            ("GATEWAY_TOTAL_TIMEOUT_SECONDS", "1h"),
             ("GATEWAY_MAX_CONNECTIONS", "-1"),
+            ("GATEWAY_BODY_BYTES", "1 TiB"),
+            ("GATEWAY_CLIENT_CONNECTIONS", "many"),
+            ("GATEWAY_CLIENT_RATE", "fast"),
+            ("GATEWAY_CLIENT_STREAMS", "-1"),
+            ("GATEWAY_CLIENT_EXEMPT", "10.0.0.0/33"),
+            ("GATEWAY_TRUSTED_PROXIES", "10.0.0.1/8"),
+            ("GATEWAY_TRUST_HOST", "maybe"),
+            ("GATEWAY_FORWARDED", "yes"),
+            ("GATEWAY_ALLOW", "lan"),
+            ("GATEWAY_DENY", ","),
+            ("GATEWAY_HOSTS", "example.org:80"),
+            ("GATEWAY_CACHE_BYTES", "much"),
+            ("GATEWAY_LOG_PERCENT", "101"),
+            ("GATEWAY_ADMIN_LISTEN", "3051"),
             ("GATEWAY_THREADS", "0"),
         ];
         let (_, faults) = read(&wrong);
-        assert_eq!(faults.len(), wrong.len(), "{faults:?}");
-        for (fault, (name, _)) in faults.iter().zip(wrong) {
-            assert!(fault.starts_with(name), "{fault}");
+        for (name, _) in wrong {
+            assert!(faults.iter().any(|fault| fault.starts_with(name)), "{name}: {faults:#?}");
         }
     }
 }

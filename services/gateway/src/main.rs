@@ -1,23 +1,34 @@
 //! The gateway: the one door to the system. `/stats` and below goes to stats, everything else to
-//! the frontend, `/healthz` is its own.
+//! the frontend, `/healthz` and `/readyz` are its own.
 
 mod accept;
+mod admin;
+mod admission;
+mod cache;
 mod client;
 mod config;
-mod decision;
-mod discovery;
 mod forwarded;
+mod gate;
+mod gateway;
+mod journal;
+mod metrics;
+mod policy;
 mod problem;
 mod proxy;
 mod routes;
+mod rules;
 mod threads;
+mod tunnel;
+mod upstreams;
 
 use std::future::Future;
 use std::process::ExitCode;
 
 use runtime::{About, Launch, ListenError, Process};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
+use crate::gateway::Gateway;
 
 /// musl's own allocator takes one lock for all threads, and every request allocates.
 #[global_allocator]
@@ -32,7 +43,8 @@ const ABOUT: About = About {
 };
 
 fn main() -> ExitCode {
-    let (process, config) = match runtime::launch(&ABOUT, Config::read) {
+    let (process, config) = match runtime::launch_or_explain(&ABOUT, Config::read, Config::explain)
+    {
         Launch::Serve(process, config) => (process, config),
         Launch::Exit(code) => return code,
     };
@@ -49,9 +61,31 @@ async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ListenError> {
     let listener = runtime::listen(process.listen)?;
-    let proxy = proxy::new(&config).await;
-    tracing::info!(stats = %config.stats, frontend = %config.frontend, "forwarding");
-    let limit = config.max_connections;
-    accept::run(listener, proxy, limit, process.drain, shutdown).await;
+    let admin = admin::listen(config.admin)?;
+    journal::open(process.json_logs, config.log_percent);
+    let gateway = match Gateway::start(config) {
+        Ok(gateway) => gateway,
+        Err(faults) => {
+            // They were not there a moment ago.
+            for fault in &faults {
+                tracing::error!(%fault, "no routes");
+            }
+            return Ok(());
+        }
+    };
+    gateway.looked_up().await;
+    if let Some(admin) = admin {
+        tokio::spawn(admin::run(admin, gateway.clone()));
+    }
+    if let Ok(mut hangup) = signal(SignalKind::hangup()) {
+        let gateway = gateway.clone();
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                gateway.reload();
+            }
+        });
+    }
+    let proxy = proxy::new(&gateway);
+    accept::run(listener, gateway, proxy, process.drain, shutdown).await;
     Ok(())
 }

@@ -1,56 +1,58 @@
 //! The gateway's own error answers: problem details (RFC 9457), or a small page for a browser.
 
 use bytes::Bytes;
-use http::StatusCode;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use pingora::http::ResponseHeader;
-use pingora::{Error, ErrorSource, ErrorType, Result};
-
-use crate::decision::BODY_BYTES;
-use crate::forwarded::REQUEST_ID;
-use crate::routes::Upstream;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use pingora::{Error, ErrorSource, ErrorType};
 
 /// Something that kept the gateway from an upstream's answer. Texts are the gateway's own and
 /// without characters that JSON or HTML would have to escape.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Problem {
     /// The answer's status.
     pub(crate) status: StatusCode,
     /// A sentence about this case.
     pub(crate) detail: String,
-    /// For 405: what is allowed.
-    pub(crate) allow: Option<&'static str>,
+    /// What the status wants to be told besides: what is allowed, when to come back.
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     /// A problem with a sentence about it.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), allow: None }
+        Self { status, detail: detail.into(), fields: Vec::new() }
+    }
+
+    /// With one more field.
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.fields.push((name, value));
+        self
     }
 
     /// Another method is needed.
     pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
-        Self {
-            allow: Some(allow),
-            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here")
-        }
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here")
+            .with(ALLOW, HeaderValue::from_static(allow))
     }
 
     /// The body is too large.
-    pub(crate) fn too_large() -> Self {
-        let detail = format!("the body has more than {BODY_BYTES} bytes");
+    pub(crate) fn too_large(most: usize) -> Self {
+        let detail = format!("the body has more than {most} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
 
+    /// There is nobody to ask; the next look is at most a second away.
+    pub(crate) fn nobody(name: &str) -> Self {
+        let detail = format!("nobody is there to answer for {name}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .with(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
     /// What to tell the client of an error; `None` when nobody is there to be told.
-    pub(crate) fn of(error: &Error, upstream: Option<Upstream>) -> Option<Self> {
-        let name = upstream.map_or("the upstream", Upstream::name);
+    pub(crate) fn of(error: &Error, name: &str) -> Option<Self> {
         let problem = |status, detail: String| Some(Self::new(status, detail));
         match (error.esource(), error.etype()) {
-            (_, ErrorType::HTTPStatus(503)) => {
-                problem(StatusCode::SERVICE_UNAVAILABLE, format!("{name} has no address yet"))
-            }
-            (_, ErrorType::HTTPStatus(413)) => Some(Self::too_large()),
+            (_, ErrorType::HTTPStatus(503)) => Some(Self::nobody(name)),
             (
                 ErrorSource::Upstream,
                 ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout,
@@ -80,9 +82,9 @@ impl Problem {
         }
     }
 
-    /// Head and body of the answer to a request with this `Accept` field.
-    pub(crate) fn answer(&self, accept: &str, request_id: &str) -> Result<(ResponseHeader, Bytes)> {
-        let Self { status, detail, allow } = self;
+    /// Fields and body of the answer to a request with this `Accept` field.
+    pub(crate) fn answer(&self, accept: &str, request_id: &str) -> (HeaderMap, Bytes) {
+        let Self { status, detail, fields } = self;
         let (number, title) = (status.as_u16(), status.canonical_reason().unwrap_or("Error"));
         let (kind, body) = if prefers_html(accept) {
             let body = format!(
@@ -98,19 +100,11 @@ impl Problem {
             );
             ("application/problem+json", body)
         };
-        let mut head = ResponseHeader::build(*status, Some(6))?;
-        head.insert_header(CONTENT_TYPE, kind)?;
-        head.set_content_length(body.len())?;
-        head.insert_header(CACHE_CONTROL, "no-store")?;
-        head.insert_header(REQUEST_ID, request_id)?;
-        if let Some(allow) = *allow {
-            head.insert_header(ALLOW, allow)?;
-        }
-        if *status == StatusCode::SERVICE_UNAVAILABLE {
-            // The next lookup is at most so far away.
-            head.insert_header(RETRY_AFTER, "1")?;
-        }
-        Ok((head, body.into()))
+        let mut head = HeaderMap::with_capacity(8);
+        head.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        head.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        head.extend(fields.iter().cloned());
+        (head, body.into())
     }
 }
 
@@ -160,11 +154,9 @@ mod tests {
     #[test]
     fn problem_details_are_json_with_the_members_of_rfc_9457() {
         let problem = Problem::new(StatusCode::BAD_GATEWAY, "stats refused the connection");
-        let (head, body) = problem.answer("*/*", "0123").unwrap();
-        assert_eq!(head.headers["content-type"], "application/problem+json");
-        assert_eq!(head.headers["cache-control"], "no-store");
-        assert_eq!(head.headers["content-length"], body.len().to_string());
-        assert!(!head.headers.contains_key("server"));
+        let (head, body) = problem.answer("*/*", "0123");
+        assert_eq!(head["content-type"], "application/problem+json");
+        assert_eq!(head["cache-control"], "no-store");
         let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let expected = serde_json::json!({
             "type": "about:blank",
@@ -178,19 +170,20 @@ mod tests {
 
     #[test]
     fn unavailable_says_when_to_come_back_and_not_allowed_says_what_is() {
-        let unavailable = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stats has no address");
-        let (head, _) = unavailable.answer("text/html", "0").unwrap();
-        assert_eq!(head.headers["retry-after"], "1");
-        let (head, _) = Problem::method_not_allowed("GET, HEAD").answer("", "0").unwrap();
-        assert_eq!(head.status, 405);
-        assert_eq!(head.headers["allow"], "GET, HEAD");
+        let (head, _) = Problem::nobody("stats").answer("text/html", "0");
+        assert_eq!(head["retry-after"], "1");
+        let problem = Problem::method_not_allowed("GET, HEAD");
+        assert_eq!(
+            (problem.status.as_u16(), &problem.answer("", "0").0["allow"]),
+            (405, &HeaderValue::from_static("GET, HEAD"))
+        );
     }
 
     #[test]
     fn timeouts_are_504_and_other_failures_of_an_upstream_502() {
         let told = |kind: ErrorType| {
-            let problem = Problem::of(&Error::new_up(kind), Some(Upstream::Stats)).unwrap();
-            assert!(problem.detail.starts_with("stats "), "{problem:?}");
+            let problem = Problem::of(&Error::new_up(kind), "stats").unwrap();
+            assert!(problem.detail.contains("stats"), "{problem:?}");
             problem.status.as_u16()
         };
         assert_eq!(told(ErrorType::ConnectTimedout), 504);
@@ -205,9 +198,9 @@ mod tests {
     #[test]
     fn nobody_is_told_when_the_client_has_left() {
         for kind in [ErrorType::ConnectionClosed, ErrorType::WriteError, ErrorType::ReadError] {
-            assert_eq!(Problem::of(&Error::new_down(kind), None), None);
+            assert_eq!(Problem::of(&Error::new_down(kind), "stats"), None);
         }
-        let slow = Problem::of(&Error::new_down(ErrorType::ReadTimedout), None);
+        let slow = Problem::of(&Error::new_down(ErrorType::ReadTimedout), "stats");
         assert_eq!(slow.map(|problem| problem.status.as_u16()), Some(408));
     }
 }

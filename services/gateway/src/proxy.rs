@@ -1,84 +1,64 @@
-//! What happens to a request: checked, routed, forwarded, answered, logged.
+//! What Pingora does with a request that was admitted: it has the connections to upstreams, sends
+//! the request, and passes the answer on. The rules here say where, how long, how often, and what
+//! is added to the answer.
 
 use std::any::Any;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{Method, StatusCode, Version};
-use pingora::apps::HttpServerOptions;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
-use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, ProxyWarnLogContext, Session, http_proxy};
 use pingora::server::configuration::ServerConf;
-use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer};
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tracing::level_filters::LevelFilter;
 
-use crate::client::Exchange;
-use crate::config::Config;
-use crate::decision::{BODY_BYTES, Decision, Framing, decide};
-use crate::discovery::Addresses;
-use crate::forwarded::{self, REQUEST_ID};
+use crate::admission::{Order, names_events};
+use crate::cache::{Moment, Verdict};
+use crate::config::Times;
+use crate::gateway::Gateway;
+use crate::policy::hop::HopByHop;
 use crate::problem::Problem;
-use crate::routes::Upstream;
-
-/// How long to read on after a 413, so that the client is not reset before it has read it
-/// (RFC 9112, section 9.6).
-const LINGER_TIME: Duration = Duration::from_secs(1);
-
-/// Upstreams are on the same host or network, where a connection takes milliseconds; one that takes
-/// a second leads nowhere, and a second try still fits into a person's patience.
-const CONNECT_TIME: Duration = Duration::from_secs(1);
+use crate::upstreams::Failure;
 
 /// Upstreams close connections that were idle for 30 s; one that is about to be closed must not
 /// carry a request.
-const UPSTREAM_IDLE_TIME: Duration = Duration::from_secs(20);
+const UPSTREAM_IDLE_TIME: Duration = Duration::from_secs(15);
 
 /// Idle upstream connections kept. As many as busy clients on a large day: with fewer, a burst
 /// opens and closes a connection per request.
 const UPSTREAM_IDLE_CONNECTIONS: usize = 1024;
 
-/// How long a client may be silent inside a body, or not take what is sent to it.
+/// How long a client may take nothing of an answer.
 const CLIENT_TIME: Duration = Duration::from_secs(30);
 
+/// Informational answers before the answer; more of them are a loop.
+const INFORMATIONAL: u8 = 8;
+
 /// Tries in all, where trying again cannot do harm.
-const TRIES: usize = 2;
+const TRIES: usize = 3;
 
-/// How long the start waits for the names of the upstreams; compose's name server answers within
-/// milliseconds.
-const FIRST_LOOKUP_TIME: Duration = Duration::from_millis(500);
-
-/// Pingora with the gateway's rules, and with the upstreams' addresses where they can be had in a
-/// moment.
-pub(crate) async fn new(config: &Config) -> Arc<HttpProxy<Gateway>> {
-    // Pingora wants the number per thread.
-    let pool = UPSTREAM_IDLE_CONNECTIONS / config.threads;
+/// Pingora with the gateway's rules.
+pub(crate) fn new(gateway: &Gateway) -> Arc<HttpProxy<Proxy>> {
+    let threads = gateway.config.threads;
     let server = Arc::new(ServerConf {
-        threads: config.threads,
-        upstream_keepalive_pool_size: pool.max(1),
+        threads,
+        // Pingora wants the number per thread.
+        upstream_keepalive_pool_size: (UPSTREAM_IDLE_CONNECTIONS / threads).max(1),
         max_retries: TRIES,
         ..ServerConf::default()
     });
-    let gateway = Gateway {
-        upstreams: Upstreams::discover(config).await,
-        upstream_timeout: config.upstream_timeout,
-    };
-    let mut proxy = http_proxy(&server, gateway);
-    let mut options = HttpServerOptions::default();
-    // Not to allow it, but to refuse it with the gateway's own answer.
-    options.allow_connect_method_proxying = true;
-    proxy.server_options = Some(options);
-    Arc::new(proxy)
+    Arc::new(http_proxy(&server, Proxy { times: gateway.config.times }))
 }
 
 /// Pingora logs every vanished client as an error of its own, and at its debug level every header
-/// with the secrets in it. The access log has each request once, at the level it deserves, so
-/// pingora's voice is only for those who debug, and its whispers for those who trace.
+/// with the secrets in it. The access log has each request once, so Pingora's voice is only for
+/// those who debug, and its whispers for those who trace.
 pub(crate) fn hush_pingora() {
     let level = match LevelFilter::current() {
         LevelFilter::TRACE => log::LevelFilter::Trace,
@@ -89,64 +69,25 @@ pub(crate) fn hush_pingora() {
 }
 
 /// The rules.
-pub(crate) struct Gateway {
-    upstreams: Upstreams,
-    upstream_timeout: Duration,
+pub(crate) struct Proxy {
+    times: Times,
 }
 
-/// The services behind the gateway.
-struct Upstreams {
-    stats: Addresses,
-    frontend: Addresses,
-}
+/// The order that came with the request; Pingora hands it over when it has read the head.
+type Context = Option<Box<Order>>;
 
-impl Upstreams {
-    /// Looks both up; gives up waiting, but not looking, after a moment.
-    async fn discover(config: &Config) -> Self {
-        let discover = |upstream: Upstream, origin| {
-            Addresses::discover(upstream.name(), origin, config.resolve_every)
-        };
-        let stats = discover(Upstream::Stats, &config.stats);
-        let frontend = discover(Upstream::Frontend, &config.frontend);
-        tokio::join!(stats.looked_up(FIRST_LOOKUP_TIME), frontend.looked_up(FIRST_LOOKUP_TIME));
-        Self { stats, frontend }
-    }
-
-    fn of(&self, upstream: Upstream) -> &Addresses {
-        match upstream {
-            Upstream::Stats => &self.stats,
-            Upstream::Frontend => &self.frontend,
-        }
-    }
-}
-
-/// What is known of one request.
-pub(crate) struct Request {
-    started: Instant,
-    id: String,
-    upstream: Option<Upstream>,
-    /// The target to ask the upstream for, where it is not the one that came.
-    target: Option<String>,
-    /// The address of the try that failed.
-    failed: Option<SocketAddr>,
-    body_bytes: usize,
-    exchange: Exchange,
+/// Pingora hands a context over only by a callback for a connection that is used again, so there
+/// could be a request without one; it is answered with 500, and no test has brought it about.
+fn of(context: &mut Context) -> Result<&mut Order> {
+    context.as_deref_mut().ok_or_else(|| Error::new_in(ErrorType::InternalError))
 }
 
 #[async_trait]
-impl ProxyHttp for Gateway {
-    type CTX = Request;
+impl ProxyHttp for Proxy {
+    type CTX = Context;
 
-    fn new_ctx(&self) -> Request {
-        Request {
-            started: Instant::now(),
-            id: forwarded::new_request_id(),
-            upstream: None,
-            target: None,
-            failed: None,
-            body_bytes: 0,
-            exchange: Exchange::default(),
-        }
+    fn new_ctx(&self) -> Context {
+        None
     }
 
     /// None: compression is the upstreams' business, they know what is compressed already.
@@ -155,113 +96,186 @@ impl ProxyHttp for Gateway {
     fn on_connection_reuse(
         &self,
         _: &mut Session,
-        request: &mut Request,
-        context: Box<dyn Any + Send + Sync>,
+        context: &mut Context,
+        order: Box<dyn Any + Send + Sync>,
     ) {
-        if let Ok(exchange) = context.downcast::<Exchange>() {
-            exchange.head_is_read();
-            request.exchange = *exchange;
-        }
+        *context = order.downcast::<Order>().ok();
     }
 
-    async fn request_filter(&self, session: &mut Session, request: &mut Request) -> Result<bool> {
-        session.set_read_timeout(Some(CLIENT_TIME));
+    async fn request_filter(&self, session: &mut Session, _: &mut Context) -> Result<bool> {
         session.set_write_timeout(Some(CLIENT_TIME));
-        let framing = Framing::of(session);
-        match decide(session.req_header(), framing) {
-            Decision::Forward(upstream, target) => {
-                request.upstream = Some(upstream);
-                request.target = target;
-                return Ok(false);
-            }
-            Decision::Healthy => say_healthy(session, request).await?,
-            Decision::Refuse(problem) => refuse(session, request, &problem).await?,
-        }
-        Ok(true)
+        session.set_ignore_info_resp(true);
+        Ok(false)
     }
 
-    async fn request_body_filter(
-        &self,
-        _: &mut Session,
-        body: &mut Option<Bytes>,
-        _: bool,
-        request: &mut Request,
-    ) -> Result<()> {
-        request.body_bytes += body.as_ref().map_or(0, Bytes::len);
-        if request.body_bytes > BODY_BYTES {
-            return Err(Error::new_down(ErrorType::HTTPStatus(413)));
-        }
-        Ok(())
-    }
-
-    async fn upstream_peer(&self, _: &mut Session, request: &mut Request) -> Result<Box<HttpPeer>> {
-        let upstream = request.upstream.unwrap_or(Upstream::Frontend);
-        let Some(address) = self.upstreams.of(upstream).next(request.failed) else {
+    async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        let order = of(context)?;
+        // The one that failed before.
+        order.pick = None;
+        let picked = order.route.as_ref().and_then(|route| route.pool.pick(&order.tried));
+        let Some(pick) = picked else {
             return Err(Error::new_up(ErrorType::HTTPStatus(503)));
         };
         // From an address alone: given a name, pingora resolves it here and now, and panics when
         // there is none.
-        let mut peer = HttpPeer::new(address, false, String::new());
+        let mut peer = HttpPeer::new(pick.address(), false, String::new());
+        order.pick = Some(pick);
+        let Times { connect, silence, .. } = self.times;
         let options = &mut peer.options;
-        options.connection_timeout = Some(CONNECT_TIME);
-        options.total_connection_timeout = Some(CONNECT_TIME);
-        options.read_timeout = Some(self.upstream_timeout);
-        options.write_timeout = Some(self.upstream_timeout);
+        options.connection_timeout = Some(connect);
+        options.total_connection_timeout = Some(connect);
+        options.read_timeout = Some(silence);
+        options.write_timeout = Some(silence);
         options.idle_timeout = Some(UPSTREAM_IDLE_TIME);
         options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         Ok(Box::new(peer))
     }
 
+    /// The head was written for the upstream before Pingora saw it.
     async fn upstream_request_filter(
         &self,
-        session: &mut Session,
-        upstream_request: &mut RequestHeader,
-        request: &mut Request,
+        _: &mut Session,
+        _: &mut RequestHeader,
+        _: &mut Context,
     ) -> Result<()> {
-        // A second try sends the body again.
-        request.body_bytes = 0;
-        if let Some(target) = &request.target {
-            upstream_request.set_raw_path(target.as_bytes())?;
-        }
-        forwarded::say(upstream_request, client_ip(session), &request.id)
+        Ok(())
     }
 
     async fn response_filter(
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        request: &mut Request,
+        context: &mut Context,
     ) -> Result<()> {
-        if session.is_process_shutting_down() {
+        let order = of(context)?;
+        if let Some(pick) = &mut order.pick {
+            match response.status.as_u16() {
+                status @ 502..=504 => pick.failed(Failure::Status(status)),
+                _ => pick.succeeded(),
+            }
+        }
+        if response.status.is_informational() {
+            // None was asked for: the body was there already, and upgrades do not come here.
+            order.informed += 1;
+            let patient = order.informed <= INFORMATIONAL
+                && response.status != StatusCode::SWITCHING_PROTOCOLS;
+            return if patient { Ok(()) } else { Err(invalid()) };
+        }
+        let mut codings = response.headers.get_all(TRANSFER_ENCODING).iter();
+        let coding = codings.next();
+        let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if codings.next().is_some() || coding.is_some_and(|coding| !chunked(coding)) {
+            // Where such a body ends is anybody's guess.
+            return Err(invalid());
+        }
+        order.status = response.status.as_u16();
+        if let Some(filling) = &mut order.filling {
+            order.knows = filling.client_has_it(response.status, &response.headers);
+            let now = Moment { instant: Instant::now(), unix: SystemTime::now() };
+            match filling.response(response.status, &response.headers, now) {
+                Verdict::Instead(answer) => {
+                    order.instead = Some(answer);
+                    return Err(Error::new_up(ErrorType::HTTPStatus(order.status)));
+                }
+                Verdict::Forward(why) => {
+                    tracing::debug!(request_id = order.asker.request_id, ?why, "not kept");
+                }
+                Verdict::Storing => {}
+            }
+            order.cache_status = Some(filling.forwarded().field());
+        } else if !order.method.is_safe() && order.status < 400 {
+            order.forget();
+        }
+        let kind = response.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if kind.is_some_and(names_events) {
+            order.streams.notify_one();
+        }
+        // A nomination that must not be obeyed is not obeyed; the rest goes as usual.
+        let hop = HopByHop::of(&response.headers).unwrap_or_default();
+        let dropped: Vec<_> =
+            response.headers.keys().filter(|name| hop.drops(name)).cloned().collect();
+        for name in &dropped {
+            response.remove_header(name);
+        }
+        if order.closes || order.gateway.is_closing() {
             session.set_keepalive(None);
         }
         // A version belongs to one connection (RFC 9110, section 2.5), and this one speaks 1.1
         // whatever the upstream speaks.
         response.set_version(Version::HTTP_11);
-        response.insert_header(REQUEST_ID, request.id.as_str())?;
-        if is_event_stream(response) {
-            let chunked = response.headers.contains_key(TRANSFER_ENCODING)
-                && session.req_header().version == Version::HTTP_11
-                && session.req_header().method != Method::HEAD;
-            request.exchange.answers_with_events(chunked);
+        if order.knows {
+            // RFC 9110, section 15.4.5.
+            response.set_status(StatusCode::NOT_MODIFIED)?;
+            for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, TRANSFER_ENCODING] {
+                response.remove_header(&name);
+            }
+            order.status = StatusCode::NOT_MODIFIED.as_u16();
+        }
+        for (name, value) in order.fields() {
+            response.insert_header(name, value)?;
         }
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        is_end: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        let order = of(context)?;
+        if let Some(piece) = body {
+            if let Some(filling) = &mut order.filling {
+                filling.body(piece, Instant::now());
+            }
+            if order.knows {
+                piece.clear();
+            }
+            order.sent_bytes += piece.len() as u64;
+        }
+        if is_end && let Some(filling) = order.filling.take() {
+            filling.complete(Instant::now());
+        }
+        Ok(None)
     }
 
     fn fail_to_connect(
         &self,
         _: &mut Session,
-        peer: &HttpPeer,
-        request: &mut Request,
+        _: &HttpPeer,
+        context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        request.failed = peer.address().as_inet().copied();
-        let other = request
-            .upstream
-            .zip(request.failed)
-            .is_some_and(|(upstream, failed)| self.upstreams.of(upstream).has_other_than(failed));
         // Nothing has been sent yet, so another address may be tried for any method.
-        error.set_retry(other);
+        let again = context.as_deref_mut().is_some_and(|order| order.fails(&error));
+        error.set_retry(again);
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        context: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
+        let Some(order) = context.as_deref_mut() else { return error };
+        let begun = session.response_written().is_some();
+        // On a connection that was used before, an end without an answer may only mean that the
+        // upstream was about to close it.
+        let harmless = order.method.is_idempotent() && !order.has_body;
+        let closed = reused && *error.esource() == ErrorSource::Upstream;
+        let again = if closed && harmless && !begun && !is_timeout(&error) {
+            order.tried.len() < TRIES - 1
+        } else if *error.esource() == ErrorSource::Upstream {
+            let other = order.fails(&error);
+            other && harmless && !begun && !is_timeout(&error)
+        } else {
+            false
+        };
+        error.set_retry(again);
         error
     }
 
@@ -269,21 +283,39 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         error: &Error,
-        request: &mut Request,
+        context: &mut Context,
     ) -> FailToProxy {
-        let problem = Problem::of(error, request.upstream);
-        if let Some(problem) = &problem {
-            // When this fails too, the client has left.
-            let _ = refuse(session, request, problem).await;
-        }
+        let nothing = FailToProxy { error_code: 0, can_reuse_downstream: false };
+        let Some(order) = context.as_deref_mut() else { return nothing };
+        let name = order.route.as_ref().map_or("the upstream", |route| &route.name).to_owned();
+        let problem = Problem::of(error, &name);
+        let begun = session.response_written().is_some();
+        order.error = Some(match &problem {
+            Some(_) if begun => format!("{name} broke its answer off"),
+            Some(problem) => problem.detail.clone(),
+            None => "the client has left".to_owned(),
+        });
+        let stale = order.filling.as_mut().and_then(|filling| filling.failed(Instant::now()));
+        let answer = order.instead.take().or(stale).filter(|_| !begun);
+        let sent = if let Some(answer) = answer {
+            order.cache_status = None;
+            let (status, fields, body) = (answer.status(), answer.headers(), answer.body());
+            write(session, order, status, &fields, body).await
+        } else if let Some(problem) = problem.filter(|_| !begun) {
+            let (fields, body) = order.problem(&problem);
+            write(session, order, problem.status, &fields, body).await
+        } else {
+            return nothing;
+        };
+        // When it fails, the client has left.
         FailToProxy {
-            error_code: problem.map_or(0, |problem| problem.status.as_u16()),
-            can_reuse_downstream: false,
+            error_code: order.status,
+            can_reuse_downstream: sent.is_ok() && !order.closes && !order.gateway.is_closing(),
         }
     }
 
     /// The access log has it.
-    fn suppress_error_log(&self, _: &Session, _: &Request, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
         true
     }
 
@@ -291,79 +323,85 @@ impl ProxyHttp for Gateway {
     fn suppress_proxy_warn_log(
         &self,
         _: &Session,
-        _: &Request,
+        _: &Context,
         _: &Error,
         _: ProxyWarnLogContext,
     ) -> bool {
         true
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, request: &mut Request) {
-        /// The level is part of the macro's name.
-        macro_rules! access {
-            ($level:ident) => {
-                tracing::$level!(
-                    method = %session.req_header().method,
-                    path = session.req_header().uri.path(),
-                    status = session.response_written().map(|head| head.status.as_u16()),
-                    bytes = session.body_bytes_sent(),
-                    duration_ms = request.started.elapsed().as_micros() as f64 / 1000.0,
-                    upstream = request.upstream.map(Upstream::name),
-                    request_id = request.id,
-                    error = error.map(tracing::field::display),
-                    "request"
-                )
-            };
+    async fn logging(&self, _: &mut Session, error: Option<&Error>, context: &mut Context) {
+        let Some(mut order) = context.take() else { return };
+        if order.error.is_none() {
+            order.error = error.map(|_| "the answer was broken off".to_owned());
         }
-        let status = session.response_written().map_or(0, |head| head.status.as_u16());
-        let cut_short = error.is_some_and(|e| *e.esource() != ErrorSource::Downstream);
-        match status {
-            500.. => access!(warn),
-            400.. => access!(info),
-            _ if cut_short => access!(warn),
-            _ => access!(debug),
-        }
+        order.ended();
     }
 }
 
-/// Answers with the problem and closes the connection, unless an answer has begun: then the only
-/// way left to say it is to break that off.
-async fn refuse(session: &mut Session, request: &Request, problem: &Problem) -> Result<()> {
-    let head = session.req_header();
-    let accept = head.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    let (answer, body) = problem.answer(accept.unwrap_or_default(), &request.id)?;
-    let body = if head.method == Method::HEAD { Bytes::new() } else { body };
-    session.write_error_response(answer, body).await?;
-    if problem.status == StatusCode::PAYLOAD_TOO_LARGE {
-        session.set_total_drain_timeout(Some(LINGER_TIME));
-        // The time is up, or the client has left: both end it.
-        let _ = session.drain_request_body().await;
+impl Order {
+    /// Counts a failed try; whether another address may be asked.
+    fn fails(&mut self, error: &Error) -> bool {
+        let Some(route) = &self.route else { return false };
+        route.metrics.upstream_failures.add();
+        if let Some(mut pick) = self.pick.take() {
+            pick.failed(failure_of(error));
+            self.tried.push(pick.address());
+        }
+        self.tried.len() < TRIES && route.pool.has_other_than(&self.tried) && route.pool.may_retry()
     }
-    Ok(())
 }
 
-fn is_event_stream(response: &ResponseHeader) -> bool {
-    let kind = response.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.and_then(|kind| kind.split(';').next())
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
-}
-
-async fn say_healthy(session: &mut Session, request: &Request) -> Result<()> {
-    const OK: &str = "ok\n";
-    let mut head = ResponseHeader::build(StatusCode::OK, Some(4))?;
-    head.insert_header(CONTENT_TYPE, "text/plain; charset=utf-8")?;
-    head.set_content_length(OK.len())?;
-    head.insert_header(CACHE_CONTROL, "no-store")?;
-    head.insert_header(REQUEST_ID, request.id.as_str())?;
-    let has_body = session.req_header().method != Method::HEAD;
-    session.write_response_header(Box::new(head), !has_body).await?;
-    if has_body {
-        let body = Bytes::from_static(OK.as_bytes());
+/// Writes a whole answer that is not the upstream's.
+async fn write(
+    session: &mut Session,
+    order: &mut Order,
+    status: StatusCode,
+    fields: &HeaderMap,
+    body: Bytes,
+) -> Result<()> {
+    order.status = status.as_u16();
+    let mut head = ResponseHeader::build(status, Some(fields.len() + 4))?;
+    for (name, value) in fields {
+        head.append_header(name, value)?;
+    }
+    for (name, value) in order.fields() {
+        head.insert_header(name, value)?;
+    }
+    if status != StatusCode::NOT_MODIFIED && !fields.contains_key(CONTENT_LENGTH) {
+        head.set_content_length(body.len())?;
+    }
+    let body = if order.method == Method::HEAD { Bytes::new() } else { body };
+    order.sent_bytes = body.len() as u64;
+    if order.closes || order.gateway.is_closing() {
+        session.set_keepalive(None);
+    }
+    let is_all = body.is_empty();
+    session.write_response_header(Box::new(head), is_all).await?;
+    if !is_all {
         session.write_response_body(Some(body), true).await?;
     }
     Ok(())
 }
 
-fn client_ip(session: &ServerSession) -> Option<IpAddr> {
-    Some(session.client_addr()?.as_inet()?.ip())
+/// The upstream does not speak HTTP as it must.
+fn invalid() -> Box<Error> {
+    Error::new_up(ErrorType::InvalidHTTPHeader)
+}
+
+fn is_timeout(error: &Error) -> bool {
+    matches!(
+        error.etype(),
+        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout
+    )
+}
+
+fn failure_of(error: &Error) -> Failure {
+    match error.etype() {
+        ErrorType::ConnectRefused => Failure::Refused,
+        ErrorType::ConnectNoRoute => Failure::Unreachable,
+        _ if is_timeout(error) => Failure::Timeout,
+        ErrorType::InvalidHTTPHeader => Failure::Invalid,
+        _ => Failure::Reset,
+    }
 }

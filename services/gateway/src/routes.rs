@@ -1,32 +1,113 @@
-//! From a request's path to the service behind it. Pure.
+//! From a request's path to the service behind it: which path is plain, and the table of routes.
+//! Pure.
 
 use std::borrow::Cow;
 
-/// A service behind the gateway.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Upstream {
-    /// The machine's figures.
-    Stats,
-    /// The page.
-    Frontend,
+use crate::policy::auth::Scheme;
+use crate::upstreams::{CheckPath, Origin};
+
+/// Paths of the gateway's own.
+const RESERVED: [&str; 2] = ["/healthz", "/readyz"];
+
+/// Routes that there may be; a table that a person keeps has a dozen.
+const MOST_ROUTES: usize = 256;
+
+/// A line of the table, as it is written down.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RouteLine {
+    /// What a path begins with: whole segments.
+    pub(crate) prefix: String,
+    /// Where those requests go.
+    pub(crate) origins: Vec<Origin>,
+    /// Where a GET tells whether an address is well.
+    pub(crate) check: Option<CheckPath>,
+    /// Whether the gateway asks for a secret first, and how.
+    pub(crate) guard: Option<Scheme>,
+    /// Whether a connection may become one of another protocol (RFC 9110, section 7.8).
+    pub(crate) upgrade: bool,
 }
 
-impl Upstream {
-    /// Its name, as in logs and error answers.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Stats => "stats",
-            Self::Frontend => "frontend",
+impl RouteLine {
+    /// Its name, as in logs, metrics and error answers: the prefix without its slash.
+    pub(crate) fn name(&self) -> &str {
+        match self.prefix.trim_start_matches('/') {
+            "" => "frontend",
+            name => name,
         }
     }
 }
 
-/// The upstream of a plain path (see [`plain`]).
-pub(crate) fn upstream_for(path: &str) -> Upstream {
-    match path.strip_prefix("/stats") {
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => Upstream::Stats,
-        _ => Upstream::Frontend,
+/// Reads a table: a route a line, or several with semicolons between them; what follows `#` is a
+/// comment. `PREFIX ORIGIN[,ORIGIN...] [check=PATH] [auth=bearer|basic] [upgrade]`.
+///
+/// # Errors
+/// With a clause for each line that is none.
+pub(crate) fn parse(text: &str) -> Result<Vec<RouteLine>, Vec<String>> {
+    let mut routes: Vec<RouteLine> = Vec::new();
+    let mut faults = Vec::new();
+    let uncommented = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    for line in uncommented.flat_map(|line| line.split(';')).map(str::trim) {
+        if line.is_empty() {
+            continue;
+        }
+        match parse_line(line) {
+            Ok(route) if routes.iter().any(|known| known.prefix == route.prefix) => {
+                faults.push(format!("{line:?} has a prefix that is there already"));
+            }
+            Ok(route) => routes.push(route),
+            Err(fault) => faults.push(format!("{line:?}: {fault}")),
+        }
     }
+    if routes.len() > MOST_ROUTES {
+        faults.push(format!("there are more than {MOST_ROUTES} routes"));
+    }
+    if faults.is_empty() { Ok(routes) } else { Err(faults) }
+}
+
+fn parse_line(line: &str) -> Result<RouteLine, String> {
+    const ORIGINS: &str = "an upstream must be HOST:PORT, several with commas between them";
+    let mut words = line.split_whitespace();
+    let prefix = words.next().unwrap_or_default();
+    let whole = prefix == "/" || (prefix.starts_with('/') && !prefix.ends_with('/'));
+    if !whole || plain(prefix).ok().as_deref() != Some(prefix) || prefix.contains(['?', '#']) {
+        return Err("a prefix must be a plain path such as / or /api, without a slash at its end"
+            .to_owned());
+    }
+    if RESERVED.contains(&prefix) {
+        return Err("this path is the gateway's own".to_owned());
+    }
+    let origins = words.next().and_then(Origin::parse_all).ok_or(ORIGINS)?;
+    let mut route =
+        RouteLine { prefix: prefix.to_owned(), origins, check: None, guard: None, upgrade: false };
+    for word in words {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("check", path) => {
+                let path = CheckPath::parse(path).ok_or("check must be a path such as /healthz")?;
+                route.check = Some(path);
+            }
+            ("auth", scheme) => {
+                let scheme = Scheme::parse(scheme).ok_or("auth must be bearer or basic")?;
+                route.guard = Some(scheme);
+            }
+            ("upgrade", "") => route.upgrade = true,
+            _ => return Err(format!("{word:?} is neither check=, auth= nor upgrade")),
+        }
+    }
+    Ok(route)
+}
+
+/// The place of the longest prefix that covers a plain path (see [`plain`]), whole segments only.
+/// The prefixes are sorted, the longest first.
+pub(crate) fn longest<'a>(
+    path: &str,
+    prefixes: impl IntoIterator<Item = &'a str>,
+) -> Option<usize> {
+    prefixes.into_iter().position(|prefix| {
+        prefix == "/"
+            || path
+                .strip_prefix(prefix)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
 }
 
 /// A path that two readers could take for two different resources, and why.
@@ -50,9 +131,10 @@ pub(crate) fn plain(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
     let mut segments = segments.split('/').peekable();
     while let Some(segment) = segments.next() {
         let last = segments.peek().is_none();
-        match segment {
+        // Some servers take what follows a semicolon for a parameter, and the rest for the name.
+        match segment.split(';').next().unwrap_or_default() {
             "." | ".." => return Err(Ambiguous("it has a dot segment")),
-            "" if !last => return Err(Ambiguous("it has an empty segment")),
+            "" if segment.is_empty() && !last => return Err(Ambiguous("it has an empty segment")),
             _ => {}
         }
     }
@@ -64,6 +146,9 @@ fn unescaped(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
         return Ok(Cow::Borrowed(path));
     };
     let mut plain = path[..first].to_owned();
+    // What is beyond ASCII must be UTF-8 (RFC 3986, section 2.5): in other codings, and in too many
+    // bytes, there are slashes and dots that only some readers see.
+    let mut bytes = Vec::new();
     for part in path[first + 1..].split('%') {
         let byte = part
             .get(..2)
@@ -83,6 +168,11 @@ fn unescaped(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
                 plain.push_str(part);
             }
         }
+        bytes.push(byte);
+        bytes.extend_from_slice(part.get(2..).unwrap_or_default().as_bytes());
+    }
+    if std::str::from_utf8(&bytes).is_err() {
+        return Err(Ambiguous("it has escapes that are not UTF-8"));
     }
     Ok(Cow::Owned(plain))
 }
@@ -92,17 +182,60 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stats_and_what_is_below_it_goes_to_stats() {
-        for path in ["/stats", "/stats/", "/stats/stream", "/stats/a/b"] {
-            assert_eq!(upstream_for(path), Upstream::Stats, "{path}");
+    fn the_longest_prefix_of_whole_segments_wins() {
+        let prefixes = ["/stats/live", "/stats", "/"];
+        for (path, wanted) in [
+            ("/stats", 1),
+            ("/stats/", 1),
+            ("/stats/a/b", 1),
+            ("/stats/live", 0),
+            ("/stats/lively", 1),
+            ("/", 2),
+            ("/statsfoo", 2),
+            ("/stats.json", 2),
+            ("/a/stats", 2),
+            ("/Stats", 2),
+            ("/stats%20", 2),
+        ] {
+            assert_eq!(longest(path, prefixes), Some(wanted), "{path}");
         }
+        assert_eq!(longest("/x", ["/stats"]), None);
     }
 
     #[test]
-    fn what_only_looks_like_stats_goes_to_the_frontend() {
-        for path in ["/", "/statsfoo", "/stats.json", "/stat", "/a/stats", "/Stats", "/stats%20"] {
-            assert_eq!(upstream_for(path), Upstream::Frontend, "{path}");
+    fn a_table_is_read_line_by_line() {
+        let text = "/api api:9000,10.0.0.1:9000 check=/healthz auth=bearer # ours\n\n/ws ws:1 upgrade;/ x:2";
+        let routes = parse(text).unwrap();
+        assert_eq!(routes.len(), 3);
+        assert_eq!((routes[0].prefix.as_str(), routes[0].origins.len()), ("/api", 2));
+        assert_eq!((routes[0].guard, routes[0].check.is_some()), (Some(Scheme::Bearer), true));
+        assert!(routes[1].upgrade && !routes[0].upgrade);
+        assert_eq!((routes[0].name(), routes[2].name()), ("api", "frontend"));
+        assert_eq!(parse(" # nothing\n"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn every_line_that_is_none_is_named() {
+        let wrong = [
+            "api api:9000",
+            "/api/ api:9000",
+            "/a//b api:9000",
+            "/a?b api:9000",
+            "/healthz api:9000",
+            "/api",
+            "/api api",
+            "/api api:9000 check=healthz",
+            "/api api:9000 auth=digest",
+            "/api api:9000 upgrade=yes",
+            "/api api:9000 fast",
+        ];
+        for line in wrong {
+            let faults = parse(line).unwrap_err();
+            assert_eq!(faults.len(), 1, "{line}");
+            assert!(faults[0].contains(line), "{faults:?}");
         }
+        assert_eq!(parse(&wrong.join("\n")).unwrap_err().len(), wrong.len());
+        assert!(parse("/a a:1; /a b:1").unwrap_err()[0].contains("already"));
     }
 
     #[test]
@@ -151,6 +284,13 @@ mod tests {
             "/a%zz",
             "/a%+1",
             "/%é",
+            "/stats/..;/x",
+            "/stats/.;a=b",
+            "/%2e%2e;/x",
+            "/%c0%af",
+            "/%e0%80%af",
+            "/%ff",
+            "/%c3",
         ] {
             assert!(plain(path).is_err(), "{path:?}");
         }
@@ -158,7 +298,7 @@ mod tests {
 
     #[test]
     fn dots_inside_a_name_are_only_dots() {
-        for path in ["/a.b", "/...", "/.well-known/x", "/a..b/", "/"] {
+        for path in ["/a.b", "/...", "/.well-known/x", "/a..b/", "/", "/a;b=c/d", "/;x"] {
             assert_eq!(plain(path).unwrap(), path);
         }
     }

@@ -160,8 +160,9 @@ fn stats(headers: &HeaderMap, newest: &Published) -> Response<Body> {
 pub(crate) fn fields_of_sample(etag: HeaderValue) -> HeaderMap {
     let mut fields = fields(JSON);
     fields.insert(header::ETAG, etag);
-    // Old after a second; whoever keeps it asks whether it is the newest still.
-    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Whoever keeps it for himself asks whether it is the newest still. A cache in front of many may
+    // give it to all who ask within a second: a sample is no older than that, and its age is in it.
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=0, s-maxage=1"));
     fields.insert(header::VARY, VARY);
     fields
 }

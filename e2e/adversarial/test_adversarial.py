@@ -1,0 +1,163 @@
+"""The gateway between clients that mean harm and an origin that believes everything.
+
+    pytest e2e/adversarial --binaries FOLDER [-k "length"]
+"""
+
+import re
+import socket
+
+import own
+import pytest
+from corpus import BEHIND, CASES, HOST, POST, head
+from exchange import run
+from origin import Origin
+from raw import Reader
+from strict import faults
+from verdict import complaints, unmeant
+
+# Two segments of a request line, of most field lines, and of every chunk.
+PIECE_BYTES = 7
+# For all of it, each time.
+CORPUS_SECONDS = 30
+
+
+def slug(case):
+    return re.sub(r"[^a-z0-9]+", "-", case.name.lower()).strip("-")
+
+
+@pytest.fixture(scope="module")
+def origins():
+    """What both routes lead to; each prefers another of two lengths."""
+    with Origin("stats", "length") as stats, Origin("frontend", "chunks") as frontend:
+        yield stats, frontend
+
+
+@pytest.fixture(scope="module")
+def gateway(pytestconfig, origins):
+    stats, frontend = origins
+    with own.gateway(pytestconfig, stats.address, frontend.address) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def whole(gateway, origins):
+    """What came of each case, and of what belongs to none."""
+    return gathered(gateway, origins, None)
+
+
+@pytest.fixture(scope="module")
+def pieces(gateway, origins):
+    """The same, when every request comes in small pieces."""
+    return gathered(gateway, origins, PIECE_BYTES)
+
+
+def gathered(gateway, origins, piece_bytes):
+    results = run(gateway.host, gateway.port, origins, piece_bytes)
+    return results, [one for origin in origins for one in unmeant(origin.seen)]
+
+
+def judge(result):
+    if found := complaints(result):
+        case = result.case
+        pytest.fail(f"{case.name} ({case.source}): " + "; ".join(found), pytrace=False)
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=map(slug, CASES))
+def test_at_once(whole, number):
+    judge(whole[0][number])
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=map(slug, CASES))
+def test_in_small_pieces(pieces, number):
+    judge(pieces[0][number])
+
+
+@pytest.mark.parametrize("gathering", ["whole", "pieces"])
+def test_the_origins_saw_nothing_that_was_not_meant(request, gathering):
+    assert request.getfixturevalue(gathering)[1] == []
+
+
+def test_who_is_refused_for_good_is_told_so(whole):
+    """A client that pipelines must know that nothing behind this counts (RFC 9112, 9.6)."""
+    silent = [
+        result.case.name
+        for result in whole[0]
+        if result.outcome.closed and 400 <= result.statuses[-1]
+        if b"\r\nconnection: close\r\n" not in result.outcome.answers[-1].head.lower()
+    ]
+    assert silent == []
+
+
+def test_no_refusal_names_the_software_or_repeats_what_was_sent(whole):
+    for result in whole[0]:
+        for answer in result.outcome.answers:
+            assert b"\r\nserver:" not in answer.head.lower(), result.case.name
+            if answer.status >= 400:
+                assert b"case-" not in answer.body, result.case.name
+                assert b"evil.test" not in answer.head + answer.body, result.case.name
+
+
+def test_the_gateway_serves_after_all_of_it(whole, pieces, gateway):
+    assert gateway.process.poll() is None
+    for path, upstream in (("/stats/after-000", "stats"), ("/after-000", "frontend")):
+        answer = gateway.fetch(path)
+        assert (answer.status, answer.body.split()[0].decode()) == (200, upstream)
+
+
+def test_who_waits_for_leave_to_go_on_gets_it(gateway):
+    """RFC 9110, 10.1.1: the gateway reads the body itself, so the leave is its own."""
+    with socket.create_connection((gateway.host, gateway.port), timeout=5) as stream:
+        stream.sendall(head(POST, HOST, b"Content-Length: 5", b"Expect: 100-continue"))
+        assert stream.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        stream.sendall(b"hello")
+        assert Reader(stream, 5).answer().status == 200
+
+
+def test_who_is_of_http_1_0_gets_no_leave(gateway):
+    with socket.create_connection((gateway.host, gateway.port), timeout=5) as stream:
+        first = b"POST /case-000 HTTP/1.0"
+        stream.sendall(head(first, HOST, b"Content-Length: 5", b"Expect: 100-continue") + b"hello")
+        reader = Reader(stream, 5)
+        assert (reader.answer().status, reader.interim) == (200, 0)
+
+
+def test_the_corpus_is_one_of_sentences():
+    names = [case.name for case in CASES]
+    assert len(set(names)) == len(names)
+    assert len(set(map(slug, CASES))) == len(names)
+    refused = [case for case in CASES if case.reaches == 0]
+    assert len(refused) >= 120
+    assert len(CASES) <= 1000, "a tag has three digits"
+
+
+@pytest.mark.parametrize("prefers", ["chunks", "length"])
+def test_the_origin_would_notice_a_hidden_request(prefers):
+    """What shows that the proof can fail: without a gateway, the origin falls for these."""
+    hiding = [number for number, case in enumerate(CASES) if case.source in ("CL.TE", "TE.CL")]
+    with Origin("bare", prefers) as origin:
+        found = run("127.0.0.1", origin.port, [origin], numbers=hiding, seconds=1)
+        assert len(unmeant(origin.seen)) >= 4
+    assert all(map(complaints, found))
+
+
+def test_the_strict_reader_has_no_doubts_about_what_is_well_formed():
+    for case in CASES:
+        exempt = len(case.answers) > 1 or b"http://" in case.sent or b"Trailer" in case.sent
+        if case.attack == "well-formed" and not exempt:
+            assert faults(case.sent) == [], case.name
+
+
+def test_the_strict_reader_doubts_what_is_refused_for_its_form():
+    """Other reasons for a refusal are sizes, methods, and clients that stop in the middle."""
+    form = {
+        "Content-Length with Transfer-Encoding",
+        "Transfer-Encoding obfuscated",
+        "Content-Length",
+        "line ends and blanks",
+        "names and values of fields",
+        "ambiguous targets",
+    }
+    for case in CASES:
+        if case.attack in form and case.reaches == 0:
+            sent = case.sent[: -len(BEHIND)] if case.sent.endswith(BEHIND) else case.sent
+            assert faults(sent), case.name

@@ -1,0 +1,211 @@
+"""Slow clients: a thousand at once, in the three ways of slowhttptest, and single ones in our own.
+
+A client that takes its time costs the gateway a connection and some memory, and nobody else
+anything: the issue is p99 under 100 ms for everyone else, and an end within a stated time.
+"""
+
+import contextlib
+import re
+import resource
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import own
+import pytest
+from load import Load, outcomes, p99_seconds
+from upstream import Upstream
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+
+import debian_program  # noqa: E402
+
+SLOW_CLIENTS = 1000
+ATTACK_SECONDS = 10
+# What the others may notice.
+OTHERS_P99_SECONDS = 0.1
+# The machine may be busy with other things; the gateway is to blame only when it is so each time.
+ROUNDS = 3
+# A head or a body that trickles is cut off within 10 s; what a busy machine adds is in it.
+TRICKLE_SECONDS = 12
+# Who takes nothing of an answer is cut off within 30 s.
+UNREAD_SECONDS = 40
+# Kernel and gateway hold what is on the way to one who does not read; not the whole answer.
+UNREAD_BYTES = 16 * 1024 * 1024
+UNREAD_RESIDENT_BYTES = 1024 * 1024
+UNREAD_CLIENTS = 20
+
+
+@pytest.fixture(scope="module")
+def gateway(pytestconfig):
+    with Upstream("stats") as stats, Upstream("frontend") as frontend:
+        with own.gateway(pytestconfig, stats.address, frontend.address) as gateway:
+            yield gateway
+
+
+class Single(threading.Thread):
+    """One slow client on a thread of its own; `told` and `ended` say how long it was let."""
+
+    def __init__(self, gateway, first, then):
+        super().__init__(daemon=True)
+        self._address = (gateway.host, gateway.port)
+        self._first, self._then = first, then
+        self.said = b""
+        # Until the first byte of an answer, and until the end of the connection.
+        self.told = self.ended = None
+        self.start()
+
+    def run(self):
+        with socket.create_connection(self._address, 5, ("127.66.0.2", 0)) as stream:
+            begun = due = time.monotonic()
+            stream.settimeout(0.1)
+            with contextlib.suppress(OSError):
+                stream.sendall(self._first)
+                while self.ended is None and time.monotonic() < begun + 2 * TRICKLE_SECONDS:
+                    if self._then and time.monotonic() > due and not self.said:
+                        stream.sendall(self._then)
+                        due += 1
+                    with contextlib.suppress(TimeoutError, socket.timeout):
+                        part = stream.recv(4096)
+                        self.said += part
+                        self.told = self.told or time.monotonic() - begun
+                        if not part:
+                            return self._ends(begun)
+            if time.monotonic() < begun + 2 * TRICKLE_SECONDS:
+                self._ends(begun)
+
+    def _ends(self, begun):
+        self.ended = time.monotonic() - begun
+        self.told = self.told or self.ended
+
+
+@pytest.fixture(scope="module")
+def singles(gateway):
+    """They begin together, and their times run while the other tests do."""
+    post = b"POST /slow HTTP/1.1\r\nHost: gateway.test\r\n"
+    return {
+        name: Single(gateway, first, then)
+        for name, first, then in [
+            ("request line", b"GET /", b"a"),
+            ("head", b"GET /slow HTTP/1.1\r\nHost: gateway.test\r\nX: ", b"a"),
+            ("fields", b"GET /slow HTTP/1.1\r\nHost: gateway.test\r\n", b"X: y\r\n"),
+            ("half a head", b"GET /slow HTTP/1.1\r\nHost: gateway.test\r\n", b""),
+            ("body", post + b"Content-Length: 60000\r\n\r\n", b"a"),
+            ("half a body", post + b"Content-Length: 60000\r\n\r\n" + b"a" * 30000, b""),
+            ("chunks", post + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
+            ("chunk size", post + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
+            ("extension", post + b"Transfer-Encoding: chunked\r\n\r\n1;", b"a"),
+            ("trailers", post + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+        ]
+    }
+
+
+MODES = {
+    "headers": ["-H", "-i", "2", "-x", "24"],
+    "body": ["-B", "-i", "2", "-s", "60000", "-x", "10"],
+    "read": ["-X", "-w", "64", "-y", "128", "-n", "2", "-z", "16", "-k", "3"],
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_thousand_slow_clients_are_not_noticed_by_others(gateway, singles, mode):
+    try:
+        program = debian_program.find("slowhttptest", "usr/bin/slowhttptest")
+    except debian_program.NotToBeHad as error:
+        pytest.skip(f"needs slowhttptest: {error}")
+    raise_file_limit()
+    rounds = []
+    for _ in range(ROUNDS):
+        rounds.append(beside(gateway, [*program, *MODES[mode]]))
+        p99, came, most, said = rounds[-1]
+        print(f"slow {mode}: {most} slow clients, others' p99 {p99 * 1000:.1f} ms, {came}")
+        assert set(came) == {200}, came
+        if p99 < OTHERS_P99_SECONDS and most >= SLOW_CLIENTS * 0.9:
+            return
+    tried = [f"p99 {p99:.3f} s beside {most} slow clients" for p99, _, most, _ in rounds]
+    pytest.fail(f"{'; '.join(tried)}; the last ones said: {said}")
+
+
+def beside(gateway, attack):
+    """How others fare during an attack: p99, outcomes, how many attackers there were, what they said."""
+    url = f"http://{gateway.host}:{gateway.port}/slow?bytes=60000"
+    options = ["-c", str(SLOW_CLIENTS), "-r", "500", "-l", str(ATTACK_SECONDS), "-p", "5", "-u", url]
+    process = subprocess.Popen(
+        # What the attackers compute must not be taken for what they do to the gateway.
+        ["nice", "-n", "10", *attack, *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    with Load(gateway.host, gateway.port, "/stats", per_second=100, connections=10) as load:
+        printed, _ = process.communicate(timeout=ATTACK_SECONDS + 60)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", printed.decode("utf-8", "replace"))
+    states = ("connected", "closed", "error")
+    counts = [
+        sum(int(re.search(rf"{state}:\s+(\d+)", part).group(1)) for state in states)
+        for part in re.split(r"slow HTTP test status on", text)[1:]
+    ]
+    most = max(counts, default=0)
+    return p99_seconds(load.requests), outcomes(load.requests), most, text[-800:]
+
+
+def raise_file_limit():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 2 * SLOW_CLIENTS:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["request line", "head", "fields", "half a head", "body", "half a body", "chunks", "chunk size",
+     "extension", "trailers"],
+)
+def test_who_trickles_is_cut_off_within_ten_seconds(singles, name):
+    single = singles[name]
+    single.join(2 * TRICKLE_SECONDS + 10)
+    print(f"trickling {name}: told after {single.told} s, ended after {single.ended} s")
+    assert single.told is not None and single.told < TRICKLE_SECONDS, single.told
+    # Some time to take the answer is granted.
+    assert single.ended is not None and single.ended < TRICKLE_SECONDS + 3, single.ended
+    assert not single.said or re.match(rb"HTTP/1.1 4(00|08|13) ", single.said), single.said[:80]
+
+
+def test_who_does_not_read_costs_little_and_is_cut_off(gateway):
+    raise_file_limit()
+    before = resident_bytes(gateway.process.pid)
+    asked = b"GET /big?bytes=%d HTTP/1.1\r\nHost: gateway.test\r\n\r\n" % UNREAD_BYTES
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(UNREAD_CLIENTS):
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect((gateway.host, gateway.port))
+            client.sendall(asked)
+            clients.append(stack.enter_context(client))
+        begun, most = time.monotonic(), 0
+        while time.monotonic() < begun + UNREAD_SECONDS and established(gateway, clients):
+            most = max(most, resident_bytes(gateway.process.pid) - before)
+            time.sleep(0.25)
+        seconds = time.monotonic() - begun
+    print(f"unread: {most / UNREAD_CLIENTS / 1024:.0f} KiB each, cut off after {seconds:.1f} s")
+    assert most / UNREAD_CLIENTS < UNREAD_RESIDENT_BYTES
+    assert seconds < UNREAD_SECONDS, "they were not cut off"
+
+
+def established(gateway, clients):
+    """Whether the gateway still has its end of any of these connections (state 01 of proc(5))."""
+    ports = {client.getsockname()[1] for client in clients}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, here, there, state = line.split()[:4]
+        if state == "01" and int(here.split(":")[1], 16) == gateway.port:
+            if int(there.split(":")[1], 16) in ports:
+                return True
+    return False
+
+
+def resident_bytes(pid):
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) * 1024

@@ -1,0 +1,81 @@
+"""An upstream that neither answers nor refuses: 504 in time, whatever became of its packets."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import own
+import pytest
+from load import Load, outcomes
+from upstream import Upstream
+
+TIMEOUT_SECONDS = 2
+SLACK_SECONDS = 2
+
+
+@contextlib.contextmanager
+def black_hole():
+    """An address that swallows connections: its backlog is full, and nobody accepts."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(8):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                client.connect(listener.getsockname())
+        time.sleep(0.1)
+        with pytest.raises((TimeoutError, socket.timeout)):
+            socket.create_connection(listener.getsockname(), 0.5)
+        yield "{}:{}".format(*listener.getsockname())
+
+
+def test_a_connection_that_nobody_takes_is_504_in_time(pytestconfig):
+    with black_hole() as hole, Upstream("frontend") as frontend:
+        settings = {"GATEWAY_UPSTREAM_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS)}
+        with own.gateway(pytestconfig, hole, frontend.address, **settings) as gateway:
+            with Load(gateway.host, gateway.port, "/", 100, 10) as whole:
+                for attempt in range(3):
+                    begun = time.monotonic()
+                    answer = gateway.fetch("/stats")
+                    seconds = time.monotonic() - begun
+                    assert answer.status in ((504,) if attempt == 0 else (503, 504))
+                    assert seconds < TIMEOUT_SECONDS + SLACK_SECONDS, seconds
+            assert set(outcomes(whole.requests)) == {200}
+
+
+def test_a_cable_that_is_pulled_is_504_in_time_and_is_mended(pytestconfig):
+    """Kept connections of a running system go dead without a word; in network namespaces."""
+    folder = pytestconfig.getoption("binaries")
+    if not folder:
+        pytest.skip("needs --binaries with the folder of the binaries")
+    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare", "nsenter"))):
+        pytest.skip("needs root, iproute2 and util-linux for network namespaces")
+    if subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode:
+        pytest.skip("needs leave to make network namespaces")
+    scenario = Path(__file__).with_name("pulled_cable.py")
+    done = subprocess.run(
+        ["unshare", "-n", sys.executable, str(scenario), str(Path(folder) / "gateway")],
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    found = json.loads(done.stdout)
+    print(f"pulled cable: {found}")
+    if "skipped" in found:
+        pytest.skip(found["skipped"])
+    assert found["before"] == 200
+    first = found["pulled"][0]
+    assert first["status"] == 504
+    for one in found["pulled"]:
+        assert one["status"] in (503, 504)
+        assert one["seconds"] < TIMEOUT_SECONDS + SLACK_SECONDS, one
+    assert set(found["others"]) == {200}
+    assert found["back_seconds"] < 2 + SLACK_SECONDS

@@ -1,0 +1,128 @@
+"""The name of an upstream moves, vanishes, and comes back.
+
+The gateway is given a name server of the test's own through an `/etc/resolv.conf` that only it
+sees, in a mount namespace.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+
+import own
+import pytest
+from conftest import eventually
+from load import Load, outcomes
+from name_server import NO_ERROR, NO_SUCH_NAME, SERVER_FAILURE, NameServer
+from upstream import Upstream
+
+NAME_SERVER, ONE, TWO = "127.88.0.53", "127.88.0.1", "127.88.0.2"
+NAME = "stats.gateway.test"
+# From a new answer to its use.
+NEW_ADDRESS_SECONDS = 10
+# Some lookups, each two seconds after the last, some of them into the void.
+WHILE_SECONDS = 8
+
+
+class World:
+    def __init__(self, gateway, names, one, two):
+        self.gateway, self.names, self.one, self.two = gateway, names, one, two
+
+    def says(self):
+        """Which upstream answers, or the status where none does."""
+        answer = self.gateway.fetch("/stats")
+        return answer.body.split()[0].decode() if answer.status == 200 else answer.status
+
+    def has_looked(self):
+        """Waits until the name was asked for twice more."""
+        asked = self.names.asked
+        eventually(lambda: self.names.asked > asked + 2, NEW_ADDRESS_SECONDS)
+
+
+@contextlib.contextmanager
+def world(config, folder, addresses):
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        pytest.skip("needs root and util-linux for a mount namespace")
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        pytest.skip("needs leave to make mount namespaces")
+    resolver = folder / "resolv.conf"
+    resolver.write_text(f"nameserver {NAME_SERVER}\noptions timeout:1 attempts:1\n")
+    mount = f'mount --bind {resolver} /etc/resolv.conf && exec "$@"'
+    prefix = ("unshare", "-m", "sh", "-c", mount, "sh")
+    with contextlib.ExitStack() as stack:
+        try:
+            names = stack.enter_context(NameServer(NAME_SERVER, NAME))
+        except OSError as error:
+            pytest.skip(f"needs UDP port 53 of {NAME_SERVER}: {error}")
+        names.addresses = addresses
+        one = stack.enter_context(Upstream("one", ONE))
+        two = stack.enter_context(Upstream("two", TWO, one.port))
+        frontend = stack.enter_context(Upstream("frontend"))
+        gateway = stack.enter_context(
+            own.gateway(
+                config, f"{NAME}:{one.port}", frontend.address, prefix,
+                PATH=os.defpath, LOG_LEVEL="error",
+            )
+        )
+        yield World(gateway, names, one, two)
+
+
+def test_a_new_address_is_used_within_ten_seconds(pytestconfig, tmp_path):
+    with world(pytestconfig, tmp_path, [ONE]) as it:
+        eventually(lambda: it.says() == "one")
+        with Load(it.gateway.host, it.gateway.port, "/stats", 100, 10) as load:
+            eventually(lambda: len(load.requests) > 50)
+            it.names.addresses = [TWO]
+            moved = time.monotonic()
+            eventually(lambda: it.says() == "two", NEW_ADDRESS_SECONDS)
+            seconds = time.monotonic() - moved
+            # And the old one is not asked any more.
+            assert {it.says() for _ in range(50)} == {"two"}
+            it.one.kill()
+            time.sleep(1)
+        print(f"moved: new address in use after {seconds:.1f} s")
+        assert set(outcomes(load.requests)) == {200}
+
+
+def test_both_of_two_addresses_are_used_and_one_of_them_may_die(pytestconfig, tmp_path):
+    with world(pytestconfig, tmp_path, [ONE, TWO]) as it:
+        eventually(lambda: {it.says() for _ in range(20)} == {"one", "two"})
+        with Load(it.gateway.host, it.gateway.port, "/stats", 100, 10) as load:
+            eventually(lambda: len(load.requests) > 50)
+            it.one.kill()
+            killed = time.monotonic()
+            time.sleep(4)
+        # A request that was under way is lost with who answered it, or tried again.
+        assert set(outcomes(load.requests)) <= {200, 502}
+        lost = [request for request in load.since(killed) if request.outcome != 200]
+        late = [request for request in lost if request.begun > killed + 2]
+        print(f"one of two killed: {len(lost)} of {len(load.since(killed))} lost")
+        assert not late, "the dead address is still asked after 2 s"
+        assert len(lost) <= 10, "more was lost than was under way"
+
+
+@pytest.mark.parametrize("how", ["emptied", "unknown", "failing", "silent"])
+def test_a_name_without_an_answer_keeps_its_last_good_one(pytestconfig, tmp_path, how):
+    with world(pytestconfig, tmp_path, [ONE]) as it:
+        eventually(lambda: it.says() == "one")
+        it.names.code = {"unknown": NO_SUCH_NAME, "failing": SERVER_FAILURE}.get(how, NO_ERROR)
+        it.names.silent = how == "silent"
+        it.names.addresses = []
+        begun = time.monotonic()
+        with Load(it.gateway.host, it.gateway.port, "/stats", 50, 5) as load:
+            it.has_looked()
+            time.sleep(max(0, begun + WHILE_SECONDS - time.monotonic()))
+        assert set(outcomes(load.requests)) == {200}, "the last good answer was not kept"
+        it.names.code, it.names.silent, it.names.addresses = NO_ERROR, False, [TWO]
+        eventually(lambda: it.says() == "two", NEW_ADDRESS_SECONDS)
+
+
+def test_a_name_that_comes_late_is_503_until_then(pytestconfig, tmp_path):
+    with world(pytestconfig, tmp_path, []) as it:
+        answer = it.gateway.fetch("/stats")
+        assert answer.status == 503
+        assert int(answer.headers["retry-after"]) > 0
+        assert it.gateway.fetch("/").status == 200, "the other route noticed"
+        it.names.addresses = [ONE]
+        eventually(lambda: it.says() == "one", NEW_ADDRESS_SECONDS)

@@ -1,0 +1,24 @@
+"""`seeds.py FOLDER`: the corpus of e2e/adversarial as files, for the targets to begin with."""
+
+import sys
+from pathlib import Path
+
+E2E = Path(__file__).resolve().parents[3] / "e2e"
+sys.path[:0] = [str(E2E), str(E2E / "adversarial")]
+
+from corpus import CASES  # noqa: E402
+
+
+def main(folder: Path) -> None:
+    for kind in ("routes", "gate"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for number, case in enumerate(CASES):
+        (folder / "gate" / f"{number:03}").write_bytes(case.sent)
+        words = case.sent.split(b" ", 2)
+        if len(words) == 3:
+            path = words[1].partition(b"?")[0]
+            (folder / "routes" / f"{number:03}").write_bytes(path)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,161 @@
+//! The cache as a whole: what it answers, what it keeps, who waits for whom, and how much it takes.
+
+mod bounds;
+mod coalescing;
+mod reuse;
+
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use super::status::Forwarded;
+use super::terms::Refusal;
+use super::*;
+
+/// Kept for ten seconds.
+const TEN: &str = "cache-control: max-age=10";
+
+/// A cache, and a clock that goes when it is told to.
+struct World {
+    cache: Cache,
+    start: Instant,
+    seconds: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(&CacheSettings::default())
+    }
+
+    fn with(settings: &CacheSettings) -> Self {
+        Self { cache: Cache::new(settings), start: Instant::now(), seconds: 0 }
+    }
+
+    fn now(&self) -> Instant {
+        self.start + Duration::from_secs(self.seconds)
+    }
+
+    fn moment(&self) -> Moment {
+        moment(self.now())
+    }
+
+    fn look(&self, method: &Method, target: &str, lines: &[&str]) -> Looked {
+        let headers = headers(lines);
+        let question = Question { method, site: "http://a", target, headers: &headers };
+        self.cache.look(&question, self.now(), None)
+    }
+
+    fn get(&self, target: &str, lines: &[&str]) -> Looked {
+        self.look(&Method::GET, target, lines)
+    }
+
+    fn fill(&self, target: &str, lines: &[&str]) -> Box<Filling> {
+        filling(self.get(target, lines))
+    }
+
+    fn hit(&self, target: &str, lines: &[&str]) -> Answer {
+        answer(self.get(target, lines))
+    }
+
+    /// A request, its answer of 200, and whether that is stored.
+    fn fetch(&self, target: &str, request: &[&str], response: &[&str], body: &str) -> bool {
+        let mut filling = self.fill(target, request);
+        let verdict = self.respond(&mut filling, 200, response, body.len());
+        filling.body(body.as_bytes(), self.now());
+        let stored = filling.complete(self.now());
+        assert!(!stored || matches!(verdict, Verdict::Storing), "{verdict:?}");
+        self.check();
+        stored
+    }
+
+    fn respond(
+        &self,
+        filling: &mut Filling,
+        status: u16,
+        lines: &[&str],
+        length: usize,
+    ) -> Verdict {
+        let mut headers = headers(lines);
+        headers.insert("content-length", length.into());
+        filling.response(StatusCode::from_u16(status).unwrap(), &headers, self.moment())
+    }
+
+    /// What is counted is what is there, when no answer is coming in.
+    fn check(&self) {
+        let inner = &self.cache.0;
+        let rooms: usize = inner.shards.iter().map(|part| read(part).room_bytes()).sum();
+        self.check_bounds();
+        if inner.coming.taken() == 0 {
+            assert_eq!(rooms, inner.space.taken());
+        }
+    }
+
+    /// What is there is counted. An answer that is coming in without a body has taken room for its
+    /// head alone.
+    fn check_bounds(&self) {
+        let inner = &self.cache.0;
+        let rooms: usize = inner.shards.iter().map(|part| read(part).room_bytes()).sum();
+        let coming = inner.coming.taken();
+        let taken = inner.space.taken();
+        assert!(taken <= inner.space.bytes());
+        assert!(rooms + coming <= taken, "{rooms} + {coming} > {taken}");
+    }
+
+    /// Records, places in the queue, and fetches.
+    fn lengths(&self) -> (usize, usize, usize) {
+        self.cache.0.shards.iter().fold((0, 0, 0), |sum, part| {
+            let part = read(part).lengths();
+            (sum.0 + part.0, sum.1 + part.1, sum.2 + part.2)
+        })
+    }
+}
+
+fn moment(instant: Instant) -> Moment {
+    Moment { instant, unix: SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777) }
+}
+
+fn headers(lines: &[&str]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let (name, value) = line.split_once(": ").unwrap();
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        headers.append(name, HeaderValue::from_str(value).unwrap());
+    }
+    headers
+}
+
+fn filling(looked: Looked) -> Box<Filling> {
+    match looked {
+        Looked::Fill(filling) => filling,
+        other => panic!("nothing to fill: {other:?}"),
+    }
+}
+
+fn answer(looked: Looked) -> Answer {
+    match looked {
+        Looked::Hit(answer) => answer,
+        other => panic!("no hit: {other:?}"),
+    }
+}
+
+fn reason(looked: Looked) -> Reason {
+    match looked {
+        Looked::Pass(pass) => pass.reason,
+        other => panic!("does not pass: {other:?}"),
+    }
+}
+
+fn head(answer: &Answer) -> String {
+    let mut head = Vec::new();
+    answer.write_head(&mut head);
+    String::from_utf8(head).unwrap()
+}
+
+/// The value of a line of the head.
+fn field(answer: &Answer, name: &str) -> Option<String> {
+    let head = head(answer);
+    let mut lines = head.split("\r\n").filter_map(|line| line.split_once(": "));
+    lines.find(|(field, _)| *field == name).map(|(_, value)| value.to_owned())
+}

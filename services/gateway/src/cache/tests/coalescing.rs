@@ -1,0 +1,376 @@
+//! Many requests at once.
+
+use tokio::task::JoinSet;
+
+use super::*;
+
+fn now() -> Instant {
+    time::Instant::now().into_std()
+}
+
+fn cache() -> Cache {
+    Cache::new(&CacheSettings::default())
+}
+
+async fn ask(cache: &Cache, lines: &[&str]) -> Looked {
+    let headers = headers(lines);
+    let question = Question { method: &Method::GET, site: "", target: "/a", headers: &headers };
+    cache.ask(&question).await
+}
+
+/// So many requests that are told what to do one day; all of them are looking when this returns.
+async fn crowd(cache: &Cache, number: u64) -> JoinSet<Looked> {
+    let mut crowd = JoinSet::new();
+    let before = cache.snapshot().waits;
+    for _ in 0..number {
+        let cache = cache.clone();
+        crowd.spawn(async move { ask(&cache, &[]).await });
+    }
+    while cache.snapshot().waits < before + number {
+        tokio::task::yield_now().await;
+    }
+    crowd
+}
+
+/// Lets all tasks that can go on do so.
+async fn settle() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn respond(filling: &mut Filling, status: u16, line: &str) -> Verdict {
+    let headers = headers(&[line, "content-length: 3"]);
+    filling.response(StatusCode::from_u16(status).unwrap(), &headers, moment(now()))
+}
+
+/// Brings the answer.
+fn land(mut filling: Box<Filling>, line: &str) {
+    assert!(matches!(respond(&mut filling, 200, line), Verdict::Storing));
+    filling.body(b"abc", now());
+    assert!(filling.complete(now()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_wait_for_one_and_get_its_answer() {
+    let cache = cache();
+    let first = filling(ask(&cache, &[]).await);
+    let mut crowd = crowd(&cache, 1000).await;
+    let begun = now();
+    land(first, TEN);
+    while let Some(looked) = crowd.join_next().await {
+        let answer = answer(looked.unwrap());
+        assert_eq!(answer.body(), "abc");
+        assert_eq!(
+            field(&answer, "cache-status").as_deref(),
+            Some("gateway; fwd=uri-miss; collapsed; ttl=10")
+        );
+    }
+    assert_eq!(now(), begun);
+    let snapshot = cache.snapshot();
+    assert_eq!((snapshot.misses, snapshot.hits, snapshot.collapsed), (1, 1000, 1000));
+    assert_eq!(snapshot.waits, 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_one_gives_up_another_takes_its_place_and_the_rest_wait_on() {
+    let cache = cache();
+    let first = filling(ask(&cache, &[]).await);
+    let mut crowd = crowd(&cache, 1000).await;
+    let mut first = Some(first);
+    for remaining in (0..1000).rev() {
+        // Before the answer, or in the midst of it.
+        let mut failing = first.take().unwrap();
+        if remaining % 2 == 0 {
+            respond(&mut failing, 200, TEN);
+            failing.body(b"a", now());
+        }
+        if remaining % 3 == 0 {
+            assert!(!failing.complete(now()));
+        } else {
+            drop(failing);
+        }
+        first = Some(filling(crowd.join_next().await.unwrap().unwrap()));
+        settle().await;
+        assert_eq!(cache.snapshot().misses, 1001 - remaining);
+        if remaining == 990 {
+            break;
+        }
+    }
+    let first = first.unwrap();
+    assert_eq!(first.forwarded().field(), "gateway; fwd=uri-miss; collapsed=?0");
+    land(first, TEN);
+    while let Some(looked) = crowd.join_next().await {
+        answer(looked.unwrap());
+    }
+    assert_eq!(cache.snapshot().misses, 11);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_kept_is_waited_for_once_and_then_not_for_a_while() {
+    let cache = cache();
+    let mut first = filling(ask(&cache, &[]).await);
+    let mut crowd = crowd(&cache, 100).await;
+    respond(&mut first, 200, "cache-control: no-store");
+    let begun = now();
+    while let Some(looked) = crowd.join_next().await {
+        let mut filling = filling(looked.unwrap());
+        respond(&mut filling, 200, "cache-control: no-store");
+    }
+    assert_eq!(now(), begun);
+    // So far nobody waits for anybody.
+    let one = filling(ask(&cache, &[]).await);
+    let other = filling(ask(&cache, &[]).await);
+    drop((one, other));
+    time::advance(Duration::from_secs(2)).await;
+    let _one = filling(ask(&cache, &[]).await);
+    let waits = time::timeout(Duration::from_secs(1), ask(&cache, &[])).await;
+    assert!(waits.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_never_kept_is_not_waited_for_as_long_as_it_is_asked_for() {
+    let cache = cache();
+    let mut first = filling(ask(&cache, &[]).await);
+    let mut waiting = crowd(&cache, 1).await;
+    respond(&mut first, 200, "cache-control: no-store");
+    let mut one = filling(waiting.join_next().await.unwrap().unwrap());
+    for _ in 0..50 {
+        respond(&mut one, 200, "cache-control: no-store");
+        time::advance(Duration::from_millis(900)).await;
+        one = filling(ask(&cache, &[]).await);
+        drop(filling(ask(&cache, &[]).await));
+    }
+    assert_eq!(cache.snapshot().waits, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_invents_variants_goes_past_the_cache_and_leaves_the_others_alone() {
+    let cache = cache();
+    let respond = |filling: &mut Filling| {
+        let line = "cache-control: max-age=1";
+        let response = headers(&[line, "vary: origin", "content-length: 0"]);
+        filling.response(StatusCode::OK, &response, moment(now()))
+    };
+    let mut first = filling(ask(&cache, &[]).await);
+    respond(&mut first);
+    assert!(first.complete(now()));
+    let mut fetches = Vec::new();
+    for number in 0..64 {
+        fetches.push(filling(ask(&cache, &[&format!("origin: {number}")]).await));
+    }
+    assert_eq!(reason(ask(&cache, &["origin: x"]).await), Reason::TooManyVariants);
+    assert!(time::timeout(Duration::from_secs(1), ask(&cache, &["origin: 1"])).await.is_err());
+    // What is there and old may be fetched nevertheless.
+    let mut again = filling(ask(&cache, &[]).await);
+    respond(&mut again);
+    assert!(again.complete(now()));
+    answer(ask(&cache, &[]).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_answer_that_can_be_kept_makes_requests_wait_again() {
+    let cache = cache();
+    let mut first = filling(ask(&cache, &[]).await);
+    let _crowd = crowd(&cache, 2).await;
+    respond(&mut first, 200, "cache-control: no-store");
+    let (mut one, mut other) = (filling(ask(&cache, &[]).await), filling(ask(&cache, &[]).await));
+    assert!(matches!(respond(&mut one, 200, TEN), Verdict::Storing));
+    // One is enough.
+    let verdict = respond(&mut other, 200, TEN);
+    assert!(matches!(verdict, Verdict::Forward(Refusal::Superseded)));
+    one.body(b"abc", now());
+    assert!(one.complete(now()));
+    answer(ask(&cache, &[]).await);
+    time::advance(Duration::from_secs(10)).await;
+    let _one = filling(ask(&cache, &[]).await);
+    assert!(time::timeout(Duration::from_secs(1), ask(&cache, &[])).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_error_does_not_send_all_to_the_upstream_at_once() {
+    let cache = cache();
+    land(filling(ask(&cache, &[]).await), "cache-control: s-maxage=1");
+    time::advance(Duration::from_secs(1)).await;
+    let mut first = filling(ask(&cache, &[]).await);
+    let mut crowd = crowd(&cache, 100).await;
+    for (status, misses) in [(406, 3), (503, 4)] {
+        respond(&mut first, status, "cache-control: no-store");
+        first = filling(crowd.join_next().await.unwrap().unwrap());
+        settle().await;
+        // One for the answer of a second ago, one for each that tried since.
+        assert_eq!(cache.snapshot().misses, misses);
+    }
+    // The third in succession is no accident.
+    respond(&mut first, 503, "cache-control: no-store");
+    while let Some(looked) = crowd.join_next().await {
+        filling(looked.unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_get_the_old_answer_when_the_upstream_fails_where_that_is_allowed() {
+    let cache = cache();
+    let line = "cache-control: max-age=1, stale-if-error=60";
+    land(filling(ask(&cache, &[]).await), line);
+    time::advance(Duration::from_secs(2)).await;
+    let mut first = filling(ask(&cache, &[]).await);
+    let mut crowd = crowd(&cache, 100).await;
+    assert!(first.failed(now()).is_some());
+    while let Some(looked) = crowd.join_next().await {
+        assert!(answer(looked.unwrap()).is_stale());
+    }
+    assert_eq!(cache.snapshot().misses, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_has_a_bound_and_then_one_more_tries_and_the_rest_pass() {
+    let cache = cache();
+    let slow = filling(ask(&cache, &[]).await);
+    let begun = now();
+    let mut crowd = crowd(&cache, 1000).await;
+    let (mut fills, mut passes) = (Vec::new(), 0);
+    while let Some(looked) = crowd.join_next().await {
+        match looked.unwrap() {
+            Looked::Fill(filling) => fills.push(filling),
+            Looked::Pass(pass) => {
+                assert_eq!(pass.reason, Reason::WaitedTooLong);
+                let field = pass.forwarded().field();
+                assert_eq!(field, "gateway; fwd=uri-miss; collapsed=?0");
+                passes += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let waited = now() - begun;
+    assert!((5.0..5.1).contains(&waited.as_secs_f64()), "{waited:?}");
+    assert_eq!((fills.len(), passes), (1, 999));
+    assert_eq!(cache.snapshot().waited_too_long, 999);
+    // The one that took over stores; the slow one may not any more.
+    land(fills.remove(0), TEN);
+    let mut slow = slow;
+    respond(&mut slow, 200, TEN);
+    slow.body(b"old", now());
+    assert!(!slow.complete(now()));
+    assert_eq!(answer(ask(&cache, &[]).await).body(), "abc");
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_are_let_go_as_soon_as_the_answer_is_too_large() {
+    let settings = CacheSettings { entry_bytes: 10_000, ..CacheSettings::default() };
+    let cache = Cache::new(&settings);
+    let mut first = filling(ask(&cache, &[]).await);
+    let mut crowd = crowd(&cache, 100).await;
+    let response = headers(&[TEN, "transfer-encoding: chunked"]);
+    first.response(StatusCode::OK, &response, moment(now()));
+    first.body(&[0; 10_000], now());
+    assert_eq!(crowd.try_join_next().map(|_| ()), None);
+    first.body(&[0; 1], now());
+    while let Some(looked) = crowd.join_next().await {
+        filling(looked.unwrap());
+    }
+    assert_eq!(cache.snapshot().entries, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_only_for_failures_is_not_waited_for() {
+    let cache = cache();
+    let line = "cache-control: max-age=0, stale-if-error=60";
+    let mut first = filling(ask(&cache, &[]).await);
+    let mut waiting = crowd(&cache, 10).await;
+    respond(&mut first, 200, line);
+    // Its head is enough to see that.
+    let mut others = Vec::new();
+    while let Some(looked) = waiting.join_next().await {
+        others.push(filling(looked.unwrap()));
+    }
+    for other in &mut others {
+        assert!(matches!(respond(other, 200, line), Verdict::Forward(Refusal::Superseded)));
+    }
+    first.body(b"abc", now());
+    assert!(first.complete(now()));
+    let (one, mut other) = (filling(ask(&cache, &[]).await), filling(ask(&cache, &[]).await));
+    drop(one);
+    assert_eq!(other.failed(now()).unwrap().body(), "abc");
+    answer(ask(&cache, &[]).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_need_another_variant_fetch_it_once() {
+    let cache = cache();
+    let respond = |mut filling: Box<Filling>| {
+        let response = headers(&[TEN, "vary: accept-encoding", "content-length: 0"]);
+        filling.response(StatusCode::OK, &response, moment(now()));
+        assert!(filling.complete(now()));
+    };
+    let first = filling(ask(&cache, &[]).await);
+    let mut crowd = JoinSet::new();
+    for number in 0..900 {
+        let cache = cache.clone();
+        crowd.spawn(async move {
+            let lines = ["accept-encoding: br", "accept-encoding: gzip", "x: y"];
+            ask(&cache, &[lines[number % 3]]).await
+        });
+    }
+    while cache.snapshot().waits < 900 {
+        tokio::task::yield_now().await;
+    }
+    respond(first);
+    let mut hits = 0;
+    while let Some(looked) = crowd.join_next().await {
+        match looked.unwrap() {
+            Looked::Fill(filling) => respond(filling),
+            looked => {
+                answer(looked);
+                hits += 1;
+            }
+        }
+    }
+    assert_eq!((hits, cache.snapshot().misses, cache.snapshot().entries), (898, 3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_authenticates_neither_waits_for_nor_holds_up_the_others() {
+    const SOMEBODY: [&str; 1] = ["authorization: x"];
+    let cache = cache();
+    let mut somebody = filling(ask(&cache, &SOMEBODY).await);
+    let begun = now();
+    let first = filling(ask(&cache, &[]).await);
+    assert_eq!(now(), begun);
+    respond(&mut somebody, 200, "cache-control: no-store");
+    assert!(time::timeout(Duration::from_secs(1), ask(&cache, &[])).await.is_err());
+    land(first, "cache-control: s-maxage=10");
+    answer(ask(&cache, &SOMEBODY).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_pollers_cost_the_upstream_one_request_a_second() {
+    let cache = cache();
+    let mut pollers = JoinSet::new();
+    for number in 0..10_000_u64 {
+        let cache = cache.clone();
+        pollers.spawn(async move {
+            let lines = ["accept-encoding: gzip", "cache-control: no-cache", "pragma: no-cache"];
+            time::sleep(Duration::from_micros(number * 100)).await;
+            for _ in 0..10 {
+                match ask(&cache, &lines).await {
+                    Looked::Fill(filling) => {
+                        // The upstream takes its time.
+                        time::sleep(Duration::from_millis(50)).await;
+                        land(filling, "cache-control: max-age=0, s-maxage=1");
+                    }
+                    looked => assert_eq!(answer(looked).body(), "abc"),
+                }
+                time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+    }
+    let begun = now();
+    while let Some(result) = pollers.join_next().await {
+        result.unwrap();
+    }
+    let seconds = (now() - begun).as_secs();
+    let misses = cache.snapshot().misses;
+    assert!(misses <= seconds + 1, "{misses} in {seconds} s");
+    assert_eq!(cache.snapshot().hits, 100_000 - misses);
+}

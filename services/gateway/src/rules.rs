@@ -1,0 +1,97 @@
+//! The routes in force, each with its pool of addresses. They are replaced as a whole when they
+//! are read again; pools whose target stays the same are kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::metrics::RouteMetrics;
+use crate::policy::auth::Guard;
+use crate::routes::{RouteLine, longest};
+use crate::upstreams::{Pool, PoolSettings, Target};
+
+/// A route in force.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// In logs, metrics and error answers.
+    pub(crate) name: String,
+    prefix: String,
+    /// Where its requests go.
+    pub(crate) pool: Arc<Pool>,
+    /// What must be known to use it.
+    pub(crate) guard: Option<Guard>,
+    /// Whether a connection may become one of another protocol.
+    pub(crate) upgrade: bool,
+    /// What became of its requests.
+    pub(crate) metrics: Arc<RouteMetrics>,
+}
+
+/// All routes, the longest prefix first.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    routes: Vec<Arc<Route>>,
+}
+
+/// A line of the table with its guard.
+#[derive(Clone, Debug)]
+pub(crate) struct Guarded {
+    /// The line.
+    pub(crate) line: RouteLine,
+    /// Its guard, if it asks for one.
+    pub(crate) guard: Option<Guard>,
+}
+
+impl Rules {
+    /// Starts what is new in the table, and takes the rest from `before`. Must be called inside a
+    /// runtime.
+    pub(crate) fn start(table: &[Guarded], settings: &PoolSettings, before: &Self) -> Self {
+        let mut routes: Vec<_> = table
+            .iter()
+            .map(|Guarded { line, guard }| {
+                let target = Target {
+                    name: line.name().to_owned(),
+                    origins: line.origins.clone(),
+                    check: line.check.clone(),
+                };
+                let known = |known: &&Arc<Route>| known.name == target.name;
+                let known = before.routes.iter().find(known);
+                let same = known.filter(|known| *known.pool.target() == target);
+                Arc::new(Route {
+                    prefix: line.prefix.clone(),
+                    pool: same
+                        .map_or_else(|| Pool::start(&target, settings), |same| same.pool.clone()),
+                    guard: guard.clone(),
+                    upgrade: line.upgrade,
+                    metrics: known.map_or_else(Arc::default, |known| known.metrics.clone()),
+                    name: target.name,
+                })
+            })
+            .collect();
+        routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
+        Self { routes }
+    }
+
+    /// The route of a plain path.
+    pub(crate) fn route(&self, path: &str) -> Option<&Arc<Route>> {
+        let place = longest(path, self.routes.iter().map(|route| route.prefix.as_str()))?;
+        self.routes.get(place)
+    }
+
+    /// All of them.
+    pub(crate) fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// Waits for the first lookups, at most for `bound`.
+    pub(crate) async fn looked_up(&self, bound: Duration) {
+        for route in &self.routes {
+            // One after the other, but they look at the same time.
+            route.pool.looked_up(bound).await;
+        }
+    }
+
+    /// The first route that nobody well is behind.
+    pub(crate) fn not_ready(&self) -> Option<&str> {
+        let route = self.routes.iter().find(|route| !route.pool.is_ready())?;
+        Some(&route.name)
+    }
+}

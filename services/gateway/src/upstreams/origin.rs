@@ -1,0 +1,121 @@
+//! A host and a port, as a setting gives them.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// `name:port`, `1.2.3.4:port` or `[::1]:port`.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Origin {
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// The origin of a name that is known to be one.
+    pub(crate) fn new(host: &str, port: u16) -> Self {
+        let host = host.to_owned();
+        Self { host, port }
+    }
+
+    /// `name:port`, `1.2.3.4:port` or `[::1]:port`; nothing else.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        let port = port.parse().ok().filter(|&port| digits && port != 0)?;
+        let host = match host.strip_prefix('[') {
+            Some(rest) => {
+                rest.strip_suffix(']').filter(|literal| literal.parse::<Ipv6Addr>().is_ok())?
+            }
+            None => Some(host).filter(|name| is_name(name))?,
+        };
+        Some(Self::new(host, port))
+    }
+
+    /// One or several, with commas between them.
+    pub(crate) fn parse_all(text: &str) -> Option<Vec<Self>> {
+        text.split(',').map(|origin| Self::parse(origin.trim())).collect()
+    }
+
+    /// The name or the address, without brackets.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(super) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its address, where no name has to be looked up.
+    pub(super) fn literal(&self) -> Option<SocketAddr> {
+        let ip: IpAddr = self.host.parse().ok()?;
+        Some(SocketAddr::new(ip, self.port))
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+/// Names as resolvers take them: RFC 1123, and the underscore that compose projects use. A name
+/// of digits and dots alone must be an IPv4 address.
+fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let looks_like_ipv4 = name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    (1..=253).contains(&name.len())
+        && name.bytes().all(allowed)
+        && !name.split('.').any(str::is_empty)
+        && (!looks_like_ipv4 || name.parse::<Ipv4Addr>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_a_host_and_a_port() {
+        for text in ["stats:8080", "127.0.0.1:80", "[::1]:65535", "my_app.a-b.c:1"] {
+            assert_eq!(Origin::parse(text).unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "stats",
+            "stats:",
+            "stats:0",
+            "stats:65536",
+            "stats:+1",
+            ":8080",
+            "::1:80",
+            "[::1]",
+            "[stats]:80",
+            "http://stats:80",
+            "a b:80",
+            "stats:80/x",
+            "a..b:80",
+            "1.2.3:80",
+            "[]:80",
+        ] {
+            assert_eq!(Origin::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn several_origins_are_separated_by_commas() {
+        let all = Origin::parse_all("stats:8080, 10.0.0.1:80,[::1]:80").unwrap();
+        let all: Vec<_> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(all, ["stats:8080", "10.0.0.1:80", "[::1]:80"]);
+        for text in ["", ",", "a:1,", "a:1 b:2", "a:1,,b:2"] {
+            assert_eq!(Origin::parse_all(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_an_address_is_known_without_a_lookup() {
+        let literal = |text: &str| Origin::parse(text).unwrap().literal();
+        assert_eq!(literal("[::1]:80"), Some("[::1]:80".parse().unwrap()));
+        assert_eq!(literal("127.0.0.1:80"), Some("127.0.0.1:80".parse().unwrap()));
+        assert_eq!(literal("localhost:80"), None);
+    }
+}

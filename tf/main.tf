@@ -51,6 +51,8 @@ locals {
       environment = {
         GATEWAY_STATS    = "stats.${module.app.namespace}:8080"
         GATEWAY_FRONTEND = "frontend.${module.app.namespace}:3000"
+        # What the load balancer says of a client is true, and it is in these subnets.
+        GATEWAY_TRUSTED_PROXIES = join(",", module.app.load_balancer_cidrs)
       }
     }
   }

@@ -23,6 +23,15 @@ run "only_the_gateway_is_public" {
   }
 }
 
+run "the_gateway_believes_the_load_balancer_and_nobody_else" {
+  command = plan
+
+  assert {
+    condition     = local.facts.gateway.environment.GATEWAY_TRUSTED_PROXIES == join(",", [for index in range(var.network.zones) : cidrsubnet(var.network.cidr, 4, index)])
+    error_message = "the trusted addresses are not exactly the load balancer's subnets"
+  }
+}
+
 run "everything_begins_with_the_environment_s_name" {
   assert {
     condition     = output.services == { for name in local.names : name => "system-stats-${var.environment}-${name}" }

@@ -3,9 +3,10 @@ PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install P
 
 .DEFAULT_GOAL := help
 .PHONY: help tools dev up down logs build images check test bench clean
+.PHONY: bootstrap plan push deploy smoke rollback destroy status cost
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 tools: ## install every compiler and helper below .tools/ (instant when there is nothing to do)
 	@$(PYTHON) tools/install.py build test
@@ -19,8 +20,8 @@ up: ## build and start the release version, in the background
 down: ## stop what `up` or `dev` started
 	@$(PYTHON) tools/stack.py down
 
-logs: ## follow the logs of what is running
-	@$(PYTHON) tools/stack.py logs
+logs: ## follow the logs of what is running here, or in the cloud with ENV=staging
+	@$(PYTHON) tools/$(if $(ENV),deploy,stack).py logs
 
 build: ## compile the page and the three static binaries
 	@$(PYTHON) tools/build.py binaries
@@ -39,3 +40,30 @@ bench: ## measure one scenario, e.g. `make bench S=stats-requests`; results in t
 
 clean: ## remove what was built; the tools stay
 	@$(PYTHON) tools/build.py clean
+
+bootstrap: ## cloud: prepare the AWS account, once; safe to repeat
+	@$(PYTHON) tools/deploy.py bootstrap
+
+plan: ## cloud: show what `deploy` would change, e.g. `make plan ENV=staging`
+	@$(PYTHON) tools/deploy.py plan
+
+push: ## cloud: build and push the images alone
+	@$(PYTHON) tools/deploy.py push
+
+deploy: ## cloud: build, push, apply, wait, test; puts the previous version back if it is not good
+	@$(PYTHON) tools/deploy.py deploy
+
+smoke: ## cloud: the black-box tests against ENV=staging or URL=http://...
+	@$(PYTHON) tools/deploy.py smoke
+
+rollback: ## cloud: back to the version before
+	@$(PYTHON) tools/deploy.py rollback
+
+destroy: ## cloud: remove an environment
+	@$(PYTHON) tools/deploy.py destroy
+
+status: ## cloud: what runs
+	@$(PYTHON) tools/deploy.py status
+
+cost: ## cloud: what an environment costs a month
+	@$(PYTHON) tools/deploy.py cost

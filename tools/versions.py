@@ -23,6 +23,7 @@ DEBIAN_VENV = ("python3-venv",)
 # A browser without a font draws empty boxes, and the screenshots show them.
 DEBIAN_CHROMIUM = ("chromium", "fonts-liberation")
 DEBIAN_PROMTOOL = "prometheus"
+DEBIAN_REGISTRY = "docker-registry"
 
 COMPOSE_MINIMUM_MAJOR = 2
 

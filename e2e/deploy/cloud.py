@@ -1,0 +1,480 @@
+"""A stand-in for what AWS does with an applied plan: it runs the tasks of ECS services as
+processes.
+
+It reads the state that Terraform has written, takes the images that were pushed out of the
+registry, starts what is in them with the settings of the task definition, asks their health
+checks, replaces old tasks by new ones, and goes back when the new ones do not live. It answers the
+few calls to ECS, ECR and CloudWatch Logs that the verbs make.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+
+from oci import Registry  # noqa: E402
+
+# ECS gives up after three tasks that do not live.
+FAILED_TASKS = 3
+HEALTHY_SECONDS = 15
+TICK_SECONDS = 0.2
+LISTEN = {"stats": "STATS_LISTEN", "frontend": "FRONTEND_LISTEN", "gateway": "GATEWAY_LISTEN"}
+
+
+class Relay:
+    """An address that leads to whatever task is current: the load balancer, or a name of Cloud Map."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.targets: list[tuple[str, int]] = []
+        self.turn = 0
+        self.socket = socket.create_server(address)
+        self.address = self.socket.getsockname()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._lead, args=(client,), daemon=True).start()
+
+    def _lead(self, client: socket.socket) -> None:
+        targets = list(self.targets)
+        self.turn += 1
+        try:
+            if not targets:
+                client.sendall(
+                    b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                )
+                client.close()
+                return
+            target = socket.create_connection(targets[self.turn % len(targets)], timeout=5)
+            target.settimeout(None)
+        except OSError:
+            client.close()
+            return
+        threading.Thread(target=pour, args=(client, target), daemon=True).start()
+        pour(target, client)
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def pour(source: socket.socket, goal: socket.socket) -> None:
+    try:
+        while part := source.recv(65536):
+            goal.sendall(part)
+    except OSError:
+        pass
+    for end in (source, goal):
+        try:
+            end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+class Task:
+    """One container of a task definition, as a process with an address of its own."""
+
+    def __init__(self, cloud: Cloud, service: str, definition: dict, address: str) -> None:
+        container = json.loads(definition["container_definitions"])[0]
+        self.name = container["name"]
+        self.definition = definition["arn"]
+        self.identity = uuid.uuid4().hex
+        self.arn = f"{definition['arn'].split(':task-definition')[0]}:task/{self.identity}"
+        self.address = (address, container["portMappings"][0]["containerPort"])
+        self.check = container["healthCheck"]["command"][2:]
+        self.program = cloud.program(container["image"], self.name)
+        self.environment = {
+            pair["name"]: cloud.resolved(pair["value"]) for pair in container["environment"]
+        }
+        self.environment[LISTEN[self.name]] = f"{self.address[0]}:{self.address[1]}"
+        self.log = cloud.folder / f"{self.identity}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [self.program],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
+        self.begun = time.monotonic()
+        self.stopped_at = 0.0
+        self.reason = ""
+
+    def verdict(self) -> bool | None:
+        """Healthy, never going to be, or not yet."""
+        if self.process.poll() is not None:
+            self.reason = "Essential container in task exited"
+            return False
+        done = subprocess.run(
+            [self.program, *self.check],
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=10,
+        )
+        if done.returncode == 0:
+            return True
+        if time.monotonic() - self.begun > HEALTHY_SECONDS:
+            self.reason = "Task failed container health checks"
+            return False
+        return None
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.stopped_at = time.time()
+        self.reason = self.reason or "Scaling activity initiated by deployment"
+
+    def described(self) -> dict:
+        code = self.process.poll()
+        return {
+            "taskArn": self.arn,
+            "taskDefinitionArn": self.definition,
+            "stoppedReason": self.reason,
+            "stoppedAt": self.stopped_at,
+            "containers": [{"name": self.name, **({} if code is None else {"exitCode": code})}],
+        }
+
+
+class Service:
+    """Deployments of one service: what runs, what comes, and what has failed."""
+
+    def __init__(self, cloud: Cloud, full_name: str) -> None:
+        self.cloud = cloud
+        self.full_name = full_name
+        self.current: dict | None = None
+        self.wanted_arn = ""
+        self.coming: dict | None = None
+        self.given_up = ""
+        self.tasks: list[Task] = []
+        self.new: list[Task] = []
+        self.stopped: list[Task] = []
+        self.failed = 0
+        self.count = 1
+        self.relay: Relay | None = None
+
+    def want(self, definition: dict, count: int) -> None:
+        self.count = count
+        if definition["arn"] != self.wanted_arn:
+            self.wanted_arn = definition["arn"]
+            self.failed, self.given_up = 0, ""
+            self._drop(self.new)
+            self.new = []
+            self.coming = (
+                None if self.current and definition["arn"] == self.current["arn"] else definition
+            )
+
+    def tick(self) -> None:
+        if self.coming is None:
+            return
+        while len(self.new) < self.count:
+            self.new.append(Task(self.cloud, self.full_name, self.coming, self.cloud.address()))
+        verdicts = [task.verdict() for task in self.new]
+        if False in verdicts:
+            broken = [task for task, verdict in zip(self.new, verdicts) if verdict is False]
+            self._drop(broken)
+            self.new = [task for task in self.new if task not in broken]
+            self.failed += len(broken)
+            if self.failed >= FAILED_TASKS:
+                self._drop(self.new)
+                self.new = []
+                self.given_up, self.coming = self.coming["arn"], None
+        elif all(verdicts):
+            old, self.tasks, self.new = self.tasks, self.new, []
+            self.current, self.coming = self.coming, None
+            if self.relay is None:
+                self.relay = self.cloud.relay(self.tasks[0])
+            self.relay.targets = [task.address for task in self.tasks]
+            self._drop(old)
+
+    def _drop(self, tasks: list[Task]) -> None:
+        for task in tasks:
+            task.stop()
+            self.stopped.append(task)
+
+    def end(self) -> None:
+        self._drop([*self.tasks, *self.new])
+        self.tasks = self.new = []
+        if self.relay:
+            self.relay.close()
+
+    def described(self) -> dict:
+        deployments = []
+        if self.current:
+            reason = (
+                "ECS deployment circuit breaker: rolling back to the last completed deployment."
+                if self.given_up
+                else "ECS deployment completed."
+            )
+            deployments.append(
+                self._deployment(
+                    self.current["arn"],
+                    "COMPLETED",
+                    reason,
+                    len(self.tasks),
+                    "ACTIVE" if self.coming else "PRIMARY",
+                )
+            )
+        if self.coming:
+            deployments.insert(
+                0, self._deployment(self.coming["arn"], "IN_PROGRESS", "in progress", 0, "PRIMARY")
+            )
+        if self.given_up and not self.current:
+            deployments.insert(
+                0,
+                self._deployment(
+                    self.given_up,
+                    "FAILED",
+                    "ECS deployment circuit breaker: tasks failed to start.",
+                    0,
+                    "PRIMARY",
+                ),
+            )
+        return {"serviceName": self.full_name, "status": "ACTIVE", "deployments": deployments}
+
+    def _deployment(self, arn: str, state: str, reason: str, running: int, status: str) -> dict:
+        return {
+            "status": status,
+            "taskDefinition": arn,
+            "rolloutState": state,
+            "rolloutStateReason": reason,
+            "runningCount": running,
+            "desiredCount": self.count,
+            "failedTasks": self.failed if state != "COMPLETED" else 0,
+        }
+
+
+class Cloud:
+    def __init__(
+        self,
+        folder: Path,
+        s3: str,
+        bucket: str,
+        key: str,
+        registry: str,
+        local_state: Path,
+        network: str,
+    ) -> None:
+        self.folder, self.s3, self.bucket, self.key, self.registry = (
+            folder,
+            s3,
+            bucket,
+            key,
+            registry,
+        )
+        self.local_state = local_state
+        self.network = network
+        self.services: dict[str, Service] = {}
+        self.balancer = Relay(("127.0.0.1", 0))
+        self.names = {name: f"{network}.0.{number}" for number, name in enumerate(LISTEN, 1)}
+        self.namespace = ""
+        self.used = 0
+        self.lock = threading.Lock()
+        self.trouble: list[str] = []
+        self.ended = False
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._live, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.balancer.address[1]}"
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def address(self) -> str:
+        self.used += 1
+        return f"{self.network}.{1 + self.used // 250}.{1 + self.used % 250}"
+
+    def relay(self, task: Task) -> Relay:
+        return (
+            self.balancer
+            if task.name == "gateway"
+            else Relay((self.names[task.name], task.address[1]))
+        )
+
+    def resolved(self, value: str) -> str:
+        """What Cloud Map would answer, put in place of the name."""
+        for name, address in self.names.items():
+            value = value.replace(f"{name}.{self.namespace}", address)
+        return value
+
+    def program(self, image: str, name: str) -> str:
+        """The one file of an image, fetched by its digest."""
+        repository, _, digest = image.partition("@")
+        path = self.folder / digest.replace(":", "-") / name
+        if not path.exists():
+            registry = Registry(repository)
+            layer = registry.blob(registry.manifest(digest)["layers"][0]["digest"])
+            with tarfile.open(fileobj=io.BytesIO(layer)) as archive:
+                content = archive.extractfile(name).read()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            path.chmod(0o755)
+        return str(path)
+
+    def _live(self) -> None:
+        while not self.ended:
+            try:
+                self._make_bucket()
+                self._reconcile()
+            except Exception as error:  # Told by the rehearsal, which else would wait for nothing.
+                self.trouble.append(f"{type(error).__name__}: {error}")
+            time.sleep(TICK_SECONDS)
+
+    def _make_bucket(self) -> None:
+        """A bucket that Terraform believes to have made becomes a real one of the stand-in."""
+        if self.local_state.exists() and '"aws_s3_bucket"' in self.local_state.read_text(
+            encoding="utf-8"
+        ):
+            self.ask("PUT", self.bucket)
+
+    def _reconcile(self) -> None:
+        text = self.ask("GET", f"{self.bucket}/{self.key}")
+        state = json.loads(text) if text else {"resources": []}
+        found = {}
+        for resource in state["resources"]:
+            for instance in resource["instances"]:
+                found.setdefault(resource["type"], []).append(instance["attributes"])
+        definitions = {one["arn"]: one for one in found.get("aws_ecs_task_definition", [])}
+        for one in found.get("aws_service_discovery_private_dns_namespace", []):
+            self.namespace = one["name"]
+        wanted = {one["name"]: one for one in found.get("aws_ecs_service", [])}
+        with self.lock:
+            for name, one in wanted.items():
+                if one["task_definition"] in definitions:
+                    self.services.setdefault(name, Service(self, name)).want(
+                        definitions[one["task_definition"]], int(one["desired_count"])
+                    )
+            for name in set(self.services) - set(wanted):
+                self.services.pop(name).end()
+            for service in self.services.values():
+                service.tick()
+
+    def ask(self, method: str, path: str) -> str:
+        # moto wants to see a signature, and does not check it.
+        signed = "AWS4-HMAC-SHA256 Credential=rehearsal/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+        request = urllib.request.Request(
+            f"{self.s3}/{path}", method=method, headers={"authorization": signed}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.read().decode()
+        except urllib.error.HTTPError as error:
+            # Not there yet, or there already.
+            if error.code in (404, 409):
+                return ""
+            raise
+
+    def end(self) -> None:
+        self.ended = True
+        with self.lock:
+            for service in self.services.values():
+                service.end()
+        self.server.shutdown()
+
+    # What the verbs ask.
+
+    def DescribeServices(self, asked: dict) -> dict:
+        with self.lock:
+            return {
+                "services": [
+                    self.services[name].described()
+                    for name in asked["services"]
+                    if name in self.services
+                ],
+                "failures": [],
+            }
+
+    def ListTasks(self, asked: dict) -> dict:
+        with self.lock:
+            return {"taskArns": [task.arn for task in self.services[asked["serviceName"]].stopped]}
+
+    def DescribeTasks(self, asked: dict) -> dict:
+        with self.lock:
+            stopped = [task for service in self.services.values() for task in service.stopped]
+            return {"tasks": [task.described() for task in stopped if task.arn in asked["tasks"]]}
+
+    def FilterLogEvents(self, asked: dict) -> dict:
+        log = self.folder / f"{asked['logStreamNames'][0].rsplit('/', 1)[-1]}.log"
+        return {
+            "events": [
+                {"message": line, "timestamp": 0}
+                for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+            ]
+        }
+
+    def DescribeRepositories(self, asked: dict) -> dict:
+        return {
+            "repositories": [
+                {"repositoryName": name, "repositoryUri": f"{self.registry}/{name}"}
+                for name in asked["repositoryNames"]
+            ]
+        }
+
+    def GetAuthorizationToken(self, _asked: dict) -> dict:
+        return {
+            "authorizationData": [
+                {"authorizationToken": base64.b64encode(b"AWS:rehearsal").decode()}
+            ]
+        }
+
+
+CALLS = (
+    "DescribeServices",
+    "ListTasks",
+    "DescribeTasks",
+    "FilterLogEvents",
+    "DescribeRepositories",
+    "GetAuthorizationToken",
+)
+
+
+def handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", "0")))
+            call = self.headers.get("x-amz-target", "").rpartition(".")[2]
+            known = call in CALLS
+            answer = (
+                getattr(cloud, call)(json.loads(body))
+                if known
+                else {
+                    "__type": "UnknownOperationException",
+                    "message": f"the stand-in does not know {call}",
+                }
+            )
+            text = json.dumps(answer).encode()
+            self.send_response(200 if known else 400)
+            self.send_header("content-type", "application/x-amz-json-1.1")
+            self.send_header("content-length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_arguments) -> None:
+            pass
+
+    return Handler

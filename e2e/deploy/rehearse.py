@@ -1,0 +1,373 @@
+"""The whole of `make deploy ENV=staging` on this machine, with nothing of AWS.
+
+    python3 e2e/deploy/rehearse.py BINARIES
+
+run under a stand-in for Terraform's provider. S3 and STS are moto's, the registry is Debian's, ECS
+is cloud.py; everything else, from the verbs and Terraform to the images, the services and the
+smoke test, is real. BINARIES is the folder of the three finished static binaries.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+from cloud import Cloud
+
+import toolchain  # cloud.py has put tools/ on the path
+from toolchain import ROOT
+
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+BUCKET = f"system-stats-state-{ACCOUNT}-{REGION}"
+# One verb takes 10 to 60 s; one that goes back, twice that.
+VERB_SECONDS = 100
+START_SECONDS = 60
+ARCHITECTURE = {"aarch64": "ARM64", "arm64": "ARM64"}.get(platform.machine(), "X86_64")
+
+
+class Rehearsal:
+    def __init__(self, folder: Path, binaries: Path) -> None:
+        self.folder = folder
+        self.repository = folder / "system-stats"
+        self.binaries = binaries
+        self.servers: list[subprocess.Popen] = []
+        self.passed = 0
+
+    # The scene.
+
+    def build_scene(self) -> None:
+        moto, registry = free_port(), free_port()
+        self.serve(
+            "moto",
+            [
+                str(toolchain.TOOLS / "rehearsal" / "bin" / "moto_server"),
+                "-H",
+                "127.0.0.1",
+                "-p",
+                str(moto),
+            ],
+            moto,
+        )
+        settings = self.folder / "registry.yaml"
+        settings.write_text(
+            "version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: %s}\nhttp: {addr: '127.0.0.1:%d'}\n"
+            % (self.folder / "registry", registry)
+        )
+        program = toolchain.program("docker-registry") or "docker-registry"
+        self.serve("registry", [program, "serve", str(settings)], registry)
+        self.clone()
+        network = f"127.{random.randrange(10, 250)}"
+        (self.folder / "cloud").mkdir()
+        self.cloud = Cloud(
+            folder=self.folder / "cloud",
+            s3=f"http://127.0.0.1:{moto}",
+            bucket=BUCKET,
+            key="environments/staging/terraform.tfstate",
+            registry=f"127.0.0.1:{registry}",
+            local_state=self.repository / "tf" / "preconfigured" / "terraform.tfstate",
+            network=network,
+        )
+        stand_in = f"http://127.0.0.1:{moto}"
+        self.variables = {
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if name not in ("ENV", "URL", "CONFIRM", "AWS_PROFILE", "MAKEFLAGS")
+            },
+            "AWS_ACCESS_KEY_ID": "rehearsal",
+            "AWS_SECRET_ACCESS_KEY": "rehearsal",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL_S3": stand_in,
+            "AWS_ENDPOINT_URL_STS": stand_in,
+            "AWS_ENDPOINT_URL_ECS": self.cloud.endpoint,
+            "AWS_ENDPOINT_URL_ECR": self.cloud.endpoint,
+            "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": self.cloud.endpoint,
+            "AWS_CONFIG_FILE": str(self.folder / "none"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "none"),
+            "BINARIES": str(self.binaries),
+            "ENV": "staging",
+            "URL": self.cloud.url,
+        }
+
+    def serve(self, name: str, command: list[str], port: int) -> None:
+        log = (self.folder / f"{name}.log").open("wb")
+        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self.servers.append(process)
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit(
+                        f"rehearsal: {name} does not start: {(self.folder / f'{name}.log').read_text()[-500:]}"
+                    )
+                time.sleep(0.1)
+
+    def clone(self) -> None:
+        """This work tree as a commit of a repository of its own, with a remote to push to."""
+        origin = self.folder / "origin.git"
+        run(["git", "init", "--quiet", "--bare", str(origin)])
+        run(["git", "init", "--quiet", "--initial-branch=main", str(self.repository)])
+        names = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        for name in filter(None, names.stdout.decode().split("\0")):
+            if (ROOT / name).is_file():
+                (self.repository / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, self.repository / name)
+        (self.repository / ".git" / "info" / "exclude").write_text(".tools\n")
+        (self.repository / ".tools").symlink_to(toolchain.TOOLS)
+        variables = self.repository / "tf" / "environments" / "staging" / "terraform.tfvars"
+        variables.write_text(variables.read_text() + f'\narchitecture = "{ARCHITECTURE}"\n')
+        self.git("remote", "add", "origin", str(origin))
+        self.commit("the first version")
+
+    def git(self, *arguments: str) -> str:
+        who = [
+            "-c",
+            "user.name=rehearsal",
+            "-c",
+            "user.email=rehearsal@example.org",
+            "-c",
+            "commit.gpgsign=false",
+        ]
+        return run(["git", *who, *arguments], cwd=self.repository)
+
+    def commit(self, message: str) -> str:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
+        self.git("push", "--quiet", "origin", "HEAD:main")
+        return self.git("rev-parse", "HEAD").strip()
+
+    def end(self) -> None:
+        if hasattr(self, "cloud"):
+            self.cloud.end()
+        for process in self.servers:
+            process.terminate()
+            process.wait(timeout=20)
+
+    # What is played.
+
+    def make(self, verb: str, expect: int, *needles: str, until: str = "", **variables: str) -> str:
+        """One verb to its end, or until it says something; its exit code and what it must have said."""
+        environment = {**self.variables, **variables}
+        environment = {name: value for name, value in environment.items() if value != ""}
+        process = subprocess.Popen(
+            [sys.executable, "tools/deploy.py", verb],
+            cwd=self.repository,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        begun, lines = time.monotonic(), []
+        bound = threading.Timer(VERB_SECONDS, lambda: os.killpg(process.pid, signal.SIGKILL))
+        bound.start()
+        for line in process.stdout:
+            lines.append(line)
+            if until and until in line:
+                # As Ctrl-C on a terminal does: all of them get it.
+                os.killpg(process.pid, signal.SIGINT)
+                until = ""
+        code = process.wait(timeout=30)
+        bound.cancel()
+        text = "".join(lines)
+        missing = [needle for needle in needles if needle not in text]
+        if code != expect or missing or self.cloud.trouble:
+            print(text)
+            print(
+                f"rehearsal: {verb} ended with {code}, expected {expect}; not said: {missing}; trouble: {self.cloud.trouble[:3]}"
+            )
+            raise SystemExit(1)
+        self.passed += 1
+        print(
+            f"rehearsal: {verb:<9} exit code {code:>3} after {time.monotonic() - begun:5.1f} s: {' | '.join(needles)}",
+            flush=True,
+        )
+        return text
+
+    def play(self) -> None:
+        make = self.make
+        staging = self.repository / "tf" / "environments" / "staging" / "terraform.tfvars"
+
+        # Refused, each in one sentence, before anything is touched.
+        make(
+            "deploy", 64, "there is no environment 'moon'; there are dev, prod, staging", ENV="moon"
+        )
+        make("deploy", 64, "which environment?", ENV="")
+        make(
+            "deploy",
+            64,
+            "no usable AWS credentials",
+            AWS_ACCESS_KEY_ID="",
+            AWS_SECRET_ACCESS_KEY="",
+        )
+        make("deploy", 64, "prod needs CONFIRM=prod", ENV="prod")
+        (self.repository / "new-file").write_text("not committed\n")
+        make("deploy", 64, "changes that are not committed")
+        (self.repository / "new-file").unlink()
+        self.git("commit", "--quiet", "--allow-empty", "--message", "not pushed")
+        make("deploy", 64, "is on no remote branch")
+        self.git("reset", "--quiet", "--hard", "HEAD~1")
+        text = staging.read_text()
+        staging.write_text(text + '\naccount_id = "999999999999"\n')
+        make(
+            "deploy",
+            64,
+            "belongs to the account 999999999999, and these credentials are of 123456789012",
+        )
+        staging.write_text(text)
+        make("rollback", 64, "is not prepared: run `make bootstrap` first")
+
+        # The account, twice; a deployment that is broken off three times, and then goes through.
+        make("bootstrap", 0, "the state is in the bucket now")
+        make("bootstrap", 0, "the account is as tf/preconfigured says")
+        first = self.git("rev-parse", "HEAD").strip()
+        make("deploy", 130, "broken off", until="frontend: pushing")
+        make("deploy", 130, "broken off", until="module.app.aws_lb.this: Creating...")
+        make("deploy", 130, "broken off", until="== wait until it runs")
+        make(
+            "deploy",
+            0,
+            "the registry has all three",
+            "nothing to apply",
+            "gateway: ",
+            f"{first[:12]} runs in staging",
+        )
+        self.answers()
+        make("rollback", 64, "has had no version before this one")
+        # The same again changes nothing.
+        again = make(
+            "deploy",
+            0,
+            "the registry has all three",
+            "No changes.",
+            "nothing to apply",
+            f"{first[:12]} runs in staging",
+        )
+        assert "pushing" not in again and "build:" not in again
+        make("status", 0, f"staging: {first}", "proven")
+        make("cost", 0, "together, US dollars a month")
+        make("plan", 0, "a deployment would change nothing")
+
+        # A second version that is good, and back from it.
+        staging.write_text(
+            staging.read_text().replace(
+                "log_retention_days = 14", 'log_retention_days = 14\nlog_level = "debug"'
+            )
+        )
+        second = self.commit("a second version, with a setting of its own")
+        make("deploy", 0, "Plan:", f"{second[:12]} runs in staging")
+        make("rollback", 0, f"{second[:12]} -> {first[:12]}", f"{first[:12]} runs in staging")
+        make("status", 0, f"staging: {first}")
+        make("deploy", 0, f"{second[:12]} runs in staging")
+
+        # A version that does not start: ECS gives it up, the verb says why and puts the one before
+        # back.
+        broken = self.folder / "broken"
+        shutil.copytree(self.binaries, broken)
+        shutil.copy2(shutil.which("false"), broken / "gateway")
+        bad = self.commit("a gateway that does not start")
+        make(
+            "deploy",
+            1,
+            "gateway: ECS went back to",
+            "a task stopped: Essential container in task exited",
+            "container gateway: exit code 1",
+            f"putting back {second[:12]}",
+            f"{bad[:12]} was not good; {second[:12]} is back and proven",
+            BINARIES=str(broken),
+        )
+        self.answers()
+        make("status", 0, f"staging: {second}")
+
+        # A version that starts, and does not work: the smoke test sees it. Its settings go back
+        # with it.
+        staging.write_text(
+            staging.read_text()
+            + '\nservices = {\n  gateway = { environment = { GATEWAY_STATS = "127.0.0.1:9" } }\n}\n'
+        )
+        staging.write_text(
+            re.sub(
+                r"\nservices = \{\n  stats .*?\n\}\n",
+                "\n",
+                staging.read_text(),
+                count=1,
+                flags=re.DOTALL,
+            )
+        )
+        wrong = self.commit("a gateway that looks for stats in the wrong place")
+        make(
+            "deploy",
+            1,
+            "/stats gave no good answer",
+            f"{wrong[:12]} was not good; {second[:12]} is back and proven",
+        )
+        self.answers()
+
+        # And nothing is left.
+        make("destroy", 64, "destroying staging needs CONFIRM=staging")
+        make("destroy", 0, "Destroy complete!", CONFIRM="staging")
+        make("status", 0, "staging is not deployed")
+        deadline = time.monotonic() + 30
+        while self.cloud.services:
+            assert time.monotonic() < deadline, "tasks run although the environment is gone"
+            time.sleep(0.2)
+        print(f"rehearsal: {self.passed} passed, 0 failed")
+
+    def answers(self) -> None:
+        with urllib.request.urlopen(f"{self.cloud.url}/stats", timeout=10) as answer:
+            assert answer.status == 200, answer.status
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run(command: list[str], cwd: Path = ROOT) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
+    )
+    if done.returncode:
+        raise SystemExit(f"rehearsal: {' '.join(command)}: {done.stdout}")
+    return done.stdout
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: rehearse.py BINARIES", file=sys.stderr)
+        return 64
+    with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
+        rehearsal = Rehearsal(Path(folder), Path(arguments[0]).resolve())
+        try:
+            rehearsal.build_scene()
+            rehearsal.play()
+        finally:
+            rehearsal.end()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,133 @@
+# system-stats: what the three services are. How an environment differs is in environments/NAME/terraform.tfvars.
+
+locals {
+  application = "system-stats"
+  names       = ["stats", "frontend", "gateway"]
+
+  # A task gets its last requests until the load balancer has forgotten it (20 s), then SIGTERM, then these
+  # seconds for what is in flight, and only well after them it would be killed.
+  drain_seconds      = 10
+  stop_seconds       = 30
+  deregister_seconds = 20
+
+  # The gateway keeps an idle connection for 75 s; the load balancer must let go of it first.
+  idle_timeout_seconds = 60
+
+  common = {
+    LOG_LEVEL     = var.log_level
+    LOG_FORMAT    = "json"
+    DRAIN_SECONDS = tostring(local.drain_seconds)
+  }
+
+  facts = {
+    stats = {
+      port   = 8080
+      path   = "/readyz"
+      calls  = []
+      public = null
+      # Figures of the task where ECS tells them, else of whatever limits the container.
+      environment = { STATS_SCOPE = "auto" }
+    }
+    frontend = {
+      port        = 3000
+      path        = "/readyz"
+      calls       = []
+      public      = null
+      environment = {}
+    }
+    gateway = {
+      port  = 3050
+      path  = "/healthz"
+      calls = ["stats", "frontend"]
+      public = {
+        priority           = 100
+        paths              = ["/*"]
+        hosts              = []
+        health_path        = "/healthz"
+        deregister_seconds = local.deregister_seconds
+        # The stream of events lasts for hours; what counts here is the time to the first byte.
+        latency_seconds = 1
+      }
+      environment = {
+        GATEWAY_STATS    = "stats.${module.app.namespace}:8080"
+        GATEWAY_FRONTEND = "frontend.${module.app.namespace}:3000"
+        # What the load balancer says of a client is true, and it is in these subnets.
+        GATEWAY_TRUSTED_PROXIES = join(",", module.app.load_balancer_cidrs)
+      }
+    }
+  }
+
+  sizes = { for name in local.names : name => try(var.services[name], {
+    cpu          = 256
+    memory       = 512
+    replicas     = 1
+    spot_percent = 0
+    autoscaling  = null
+    environment  = {}
+    secrets      = {}
+    deployment   = {}
+  }) }
+}
+
+# What `make bootstrap` has made, by name.
+data "aws_iam_role" "execution" {
+  for_each = toset(local.names)
+  name     = "${local.application}-${each.value}-execution"
+}
+
+data "aws_iam_role" "task" {
+  for_each = toset(local.names)
+  name     = "${local.application}-${each.value}-task"
+}
+
+data "aws_iam_role" "blue_green" {
+  name = "${local.application}-blue-green"
+}
+
+data "aws_ecs_cluster" "this" {
+  cluster_name = local.application
+}
+
+data "aws_kms_alias" "this" {
+  name = "alias/${local.application}"
+}
+
+module "app" {
+  source = "./modules/app"
+
+  name                 = "${local.application}-${var.environment}"
+  cluster_name         = data.aws_ecs_cluster.this.cluster_name
+  kms_key_arn          = data.aws_kms_alias.this.target_key_arn
+  blue_green_role_arn  = data.aws_iam_role.blue_green.arn
+  network              = var.network
+  ingress_cidrs        = var.ingress_cidrs
+  https                = var.https
+  idle_timeout_seconds = local.idle_timeout_seconds
+  sign_in              = var.sign_in
+  waf                  = var.waf
+  access_logs          = var.access_logs
+  log_retention_days   = var.log_retention_days
+  alarms               = var.alarms
+  protect              = var.protect
+
+  services = { for name, fact in local.facts : name => {
+    image              = var.images[name]
+    port               = fact.port
+    calls              = fact.calls
+    public             = fact.public
+    architecture       = var.architecture
+    execution_role_arn = data.aws_iam_role.execution[name].arn
+    task_role_arn      = data.aws_iam_role.task[name].arn
+    environment        = merge(local.common, fact.environment, local.sizes[name].environment)
+    secrets            = local.sizes[name].secrets
+    cpu                = local.sizes[name].cpu
+    memory             = local.sizes[name].memory
+    replicas           = local.sizes[name].replicas
+    spot_percent       = local.sizes[name].spot_percent
+    autoscaling        = local.sizes[name].autoscaling
+    deployment         = local.sizes[name].deployment
+    stop_seconds       = local.stop_seconds
+    # The binary asks itself: there is no shell in the image, and ECS does not read the image's own check.
+    health_check = { command = ["CMD", "/${name}", "healthcheck", fact.path] }
+  } }
+}

@@ -1,0 +1,45 @@
+# For a domain: a certificate, proven by records in its zone, and the name itself.
+
+resource "aws_acm_certificate" "this" {
+  for_each = local.domain
+
+  domain_name       = each.key
+  validation_method = "DNS"
+  tags              = var.tags
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+resource "aws_route53_record" "proof" {
+  for_each = local.domain
+
+  zone_id         = each.value
+  name            = one(aws_acm_certificate.this[each.key].domain_validation_options).resource_record_name
+  type            = one(aws_acm_certificate.this[each.key].domain_validation_options).resource_record_type
+  records         = [one(aws_acm_certificate.this[each.key].domain_validation_options).resource_record_value]
+  ttl             = 60
+  allow_overwrite = true
+}
+
+resource "aws_acm_certificate_validation" "this" {
+  for_each = local.domain
+
+  certificate_arn         = aws_acm_certificate.this[each.key].arn
+  validation_record_fqdns = [aws_route53_record.proof[each.key].fqdn]
+}
+
+resource "aws_route53_record" "this" {
+  for_each = local.domain
+
+  zone_id = each.value
+  name    = each.key
+  type    = "A"
+
+  alias {
+    name                   = aws_lb.this.dns_name
+    zone_id                = aws_lb.this.zone_id
+    evaluate_target_health = true
+  }
+}

@@ -1,0 +1,41 @@
+# One page: what goes through the load balancer, and what each service has of processor, memory and tasks.
+
+locals {
+  balancer_widgets = [
+    for title, metrics in {
+      "Requests and errors" = [
+        ["AWS/ApplicationELB", "RequestCount", "LoadBalancer", aws_lb.this.arn_suffix, { stat = "Sum" }],
+        ["AWS/ApplicationELB", "HTTPCode_Target_5XX_Count", "LoadBalancer", aws_lb.this.arn_suffix, { stat = "Sum" }],
+        ["AWS/ApplicationELB", "HTTPCode_ELB_5XX_Count", "LoadBalancer", aws_lb.this.arn_suffix, { stat = "Sum" }],
+      ]
+      "Time to answer, in seconds" = [
+        for statistic in ["p50", "p90", "p99"] : ["AWS/ApplicationELB", "TargetResponseTime", "LoadBalancer", aws_lb.this.arn_suffix, { stat = statistic }]
+      ]
+      } : {
+      type       = "metric"
+      properties = { title = title, metrics = metrics, region = data.aws_region.current.region, period = 60, view = "timeSeries" }
+    }
+  ]
+
+  service_widgets = [
+    for title, metric in {
+      "Processor, in percent" = ["AWS/ECS", "CPUUtilization"]
+      "Memory, in percent"    = ["AWS/ECS", "MemoryUtilization"]
+      "Running tasks"         = ["ECS/ContainerInsights", "RunningTaskCount"]
+      } : {
+      type = "metric"
+      properties = {
+        title   = title
+        metrics = [for name in keys(var.services) : [metric[0], metric[1], "ClusterName", var.cluster_name, "ServiceName", local.service_names[name], { label = name }]]
+        region  = data.aws_region.current.region
+        period  = 60
+        view    = "timeSeries"
+      }
+    }
+  ]
+}
+
+resource "aws_cloudwatch_dashboard" "this" {
+  dashboard_name = var.name
+  dashboard_body = jsonencode({ widgets = concat(local.balancer_widgets, local.service_widgets) })
+}

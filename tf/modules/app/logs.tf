@@ -1,0 +1,147 @@
+# A bucket for what AWS itself writes: access logs of the load balancer and refused traffic of the network.
+
+locals {
+  log_days  = var.access_logs != null ? var.access_logs.days : 30
+  log_store = var.access_logs != null || (var.network.flow_logs && var.network.existing == null) ? { (var.name) = local.log_days } : {}
+}
+
+resource "aws_s3_bucket" "logs" {
+  #checkov:skip=CKV_AWS_18:it holds access logs; logging its own would never end
+  #checkov:skip=CKV2_AWS_62:nothing waits for logs to arrive
+  #checkov:skip=CKV_AWS_144:logs of one region stay there and expire
+  #checkov:skip=CKV_AWS_21:AWS writes each log once, and they expire
+  #checkov:skip=CKV_AWS_145:the load balancer can write with S3's own key only
+  for_each = local.log_store
+
+  bucket        = "${each.key}-logs-${data.aws_caller_identity.current.account_id}"
+  force_destroy = !var.protect
+  tags          = var.tags
+}
+
+resource "aws_s3_bucket_public_access_block" "logs" {
+  for_each = aws_s3_bucket.logs
+
+  bucket                  = each.value.id
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}
+
+resource "aws_s3_bucket_ownership_controls" "logs" {
+  for_each = aws_s3_bucket.logs
+
+  bucket = each.value.id
+
+  rule {
+    object_ownership = "BucketOwnerEnforced"
+  }
+}
+
+# The load balancer can write with S3's own key only.
+resource "aws_s3_bucket_server_side_encryption_configuration" "logs" {
+  for_each = aws_s3_bucket.logs
+
+  bucket = each.value.id
+
+  rule {
+    apply_server_side_encryption_by_default {
+      sse_algorithm = "AES256"
+    }
+  }
+}
+
+resource "aws_s3_bucket_lifecycle_configuration" "logs" {
+  for_each = aws_s3_bucket.logs
+
+  bucket = each.value.id
+
+  rule {
+    id     = "expire"
+    status = "Enabled"
+
+    filter {}
+
+    expiration {
+      days = local.log_days
+    }
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 1
+    }
+  }
+}
+
+data "aws_iam_policy_document" "logs" {
+  for_each = aws_s3_bucket.logs
+
+  # The account's number in the path keeps other accounts' load balancers out.
+  statement {
+    sid       = "LoadBalancerWrites"
+    actions   = ["s3:PutObject"]
+    resources = ["${each.value.arn}/load-balancer/AWSLogs/${data.aws_caller_identity.current.account_id}/*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["logdelivery.elasticloadbalancing.amazonaws.com"]
+    }
+  }
+
+  statement {
+    sid       = "NetworkWrites"
+    actions   = ["s3:PutObject"]
+    resources = ["${each.value.arn}/network/AWSLogs/${data.aws_caller_identity.current.account_id}/*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["delivery.logs.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [data.aws_caller_identity.current.account_id]
+    }
+  }
+
+  statement {
+    sid       = "NetworkLooks"
+    actions   = ["s3:GetBucketAcl"]
+    resources = [each.value.arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["delivery.logs.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [data.aws_caller_identity.current.account_id]
+    }
+  }
+
+  statement {
+    sid       = "OnlyEncrypted"
+    effect    = "Deny"
+    actions   = ["s3:*"]
+    resources = [each.value.arn, "${each.value.arn}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}
+
+resource "aws_s3_bucket_policy" "logs" {
+  for_each = aws_s3_bucket.logs
+
+  bucket = each.value.id
+  policy = data.aws_iam_policy_document.logs[each.key].json
+
+  depends_on = [aws_s3_bucket_public_access_block.logs]
+}

@@ -1,0 +1,170 @@
+# A VPC of its own, unless one is given. A zone has a public subnet for the load balancer and, where the
+# tasks are private, one without any route out of the VPC.
+
+data "aws_availability_zones" "available" {
+  #checkov:skip=CKV_AWS_394:the first few by name are taken, and no later one changes which these are
+  # Local zones must be opted into, and have no load balancers of this kind.
+  filter {
+    name   = "opt-in-status"
+    values = ["opt-in-not-required"]
+  }
+}
+
+data "aws_region" "current" {}
+
+data "aws_caller_identity" "current" {}
+
+data "aws_partition" "current" {}
+
+data "aws_subnet" "given" {
+  for_each = toset(try(var.network.existing.load_balancer_subnet_ids, []))
+  id       = each.value
+}
+
+locals {
+  own_vpc = var.network.existing == null ? { (var.name) = var.network } : {}
+  private = var.network.tasks == "private"
+
+  zones = var.network.existing != null ? {} : {
+    for index, zone in slice(sort(data.aws_availability_zones.available.names), 0, var.network.zones) : zone => {
+      public  = cidrsubnet(var.network.cidr, 4, index)
+      private = cidrsubnet(var.network.cidr, 4, index + 8)
+    }
+  }
+
+  vpc_id                   = var.network.existing == null ? one(values(aws_vpc.this)).id : var.network.existing.vpc_id
+  load_balancer_subnet_ids = var.network.existing == null ? [for zone in keys(local.zones) : aws_subnet.public[zone].id] : var.network.existing.load_balancer_subnet_ids
+  task_subnet_ids          = var.network.existing != null ? var.network.existing.task_subnet_ids : local.private ? [for zone in keys(local.zones) : aws_subnet.private[zone].id] : local.load_balancer_subnet_ids
+  load_balancer_cidrs      = var.network.existing == null ? [for zone in values(local.zones) : zone.public] : sort([for subnet in values(data.aws_subnet.given) : subnet.cidr_block])
+
+  # What tasks need from AWS when they have no route to it: where images are, their layers (S3), and logs.
+  own_endpoints = local.private && var.network.existing == null ? setunion(["ecr.api", "ecr.dkr", "logs"], var.network.endpoints) : []
+}
+
+resource "aws_vpc" "this" {
+  for_each = local.own_vpc
+
+  cidr_block           = each.value.cidr
+  enable_dns_support   = true
+  enable_dns_hostnames = true
+  tags                 = merge(var.tags, { Name = var.name })
+}
+
+# AWS makes a group that lets everything of its members through. It is emptied, so that nothing works by accident.
+resource "aws_default_security_group" "this" {
+  for_each = aws_vpc.this
+
+  vpc_id = each.value.id
+  tags   = merge(var.tags, { Name = "${var.name}-unused" })
+}
+
+resource "aws_internet_gateway" "this" {
+  for_each = aws_vpc.this
+
+  vpc_id = each.value.id
+  tags   = merge(var.tags, { Name = var.name })
+}
+
+resource "aws_subnet" "public" {
+  for_each = local.zones
+
+  vpc_id            = local.vpc_id
+  availability_zone = each.key
+  cidr_block        = each.value.public
+  tags              = merge(var.tags, { Name = "${var.name}-public-${each.key}" })
+}
+
+resource "aws_route_table" "public" {
+  for_each = aws_vpc.this
+
+  vpc_id = each.value.id
+  tags   = merge(var.tags, { Name = "${var.name}-public" })
+}
+
+resource "aws_route" "out" {
+  for_each = aws_internet_gateway.this
+
+  route_table_id         = aws_route_table.public[each.key].id
+  destination_cidr_block = "0.0.0.0/0"
+  gateway_id             = each.value.id
+}
+
+resource "aws_route_table_association" "public" {
+  for_each = aws_subnet.public
+
+  subnet_id      = each.value.id
+  route_table_id = one(values(aws_route_table.public)).id
+}
+
+resource "aws_subnet" "private" {
+  for_each = local.private ? local.zones : {}
+
+  vpc_id            = local.vpc_id
+  availability_zone = each.key
+  cidr_block        = each.value.private
+  tags              = merge(var.tags, { Name = "${var.name}-private-${each.key}" })
+}
+
+resource "aws_route_table" "private" {
+  for_each = local.private ? aws_vpc.this : {}
+
+  vpc_id = each.value.id
+  tags   = merge(var.tags, { Name = "${var.name}-private" })
+}
+
+resource "aws_route_table_association" "private" {
+  for_each = aws_subnet.private
+
+  subnet_id      = each.value.id
+  route_table_id = one(values(aws_route_table.private)).id
+}
+
+resource "aws_vpc_endpoint" "interface" {
+  for_each = local.own_endpoints
+
+  vpc_id              = local.vpc_id
+  service_name        = "com.amazonaws.${data.aws_region.current.region}.${each.value}"
+  vpc_endpoint_type   = "Interface"
+  private_dns_enabled = true
+  subnet_ids          = local.task_subnet_ids
+  security_group_ids  = [one(values(aws_security_group.endpoints)).id]
+  tags                = merge(var.tags, { Name = "${var.name}-${each.value}" })
+}
+
+# The layers of images are in a bucket of ECR's own, and nothing else of S3 is needed.
+data "aws_iam_policy_document" "layers" {
+  statement {
+    sid       = "LayersOfImages"
+    actions   = ["s3:GetObject"]
+    resources = ["arn:${data.aws_partition.current.partition}:s3:::prod-${data.aws_region.current.region}-starport-layer-bucket/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+  }
+}
+
+resource "aws_vpc_endpoint" "s3" {
+  for_each = aws_route_table.private
+
+  vpc_id            = local.vpc_id
+  service_name      = "com.amazonaws.${data.aws_region.current.region}.s3"
+  vpc_endpoint_type = "Gateway"
+  route_table_ids   = [each.value.id]
+  policy            = data.aws_iam_policy_document.layers.json
+  tags              = merge(var.tags, { Name = "${var.name}-s3" })
+}
+
+resource "aws_flow_log" "this" {
+  for_each = var.network.flow_logs ? aws_vpc.this : {}
+
+  vpc_id                   = each.value.id
+  traffic_type             = "REJECT"
+  log_destination_type     = "s3"
+  log_destination          = "${one(values(aws_s3_bucket.logs)).arn}/network"
+  max_aggregation_interval = 600
+  tags                     = merge(var.tags, { Name = var.name })
+
+  depends_on = [aws_s3_bucket_policy.logs]
+}

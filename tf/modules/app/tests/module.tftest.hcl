@@ -1,0 +1,530 @@
+# The module by itself, with two services that have nothing to do with this repository.
+
+provider "aws" {
+  region                      = "eu-west-1"
+  skip_credentials_validation = true
+  skip_requesting_account_id  = true
+  skip_metadata_api_check     = true
+}
+
+variables {
+  name         = "shop-test"
+  cluster_name = "shop"
+  kms_key_arn  = "arn:aws:kms:eu-west-1:123456789012:key/6f1c1b0e-0000-4000-8000-000000000000"
+  services = {
+    web = {
+      image              = "registry.example/shop/web@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+      port               = 8000
+      execution_role_arn = "arn:aws:iam::123456789012:role/web-execution"
+      task_role_arn      = "arn:aws:iam::123456789012:role/web-task"
+      health_check       = { command = ["CMD", "/web", "healthcheck"] }
+      environment        = { GREETING = "hello" }
+      secrets            = { TOKEN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:token" }
+      calls              = ["cart"]
+      public             = { priority = 10 }
+      sidecars = {
+        agent = { image = "registry.example/agent@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb" }
+      }
+    }
+    cart = {
+      image              = "registry.example/shop/cart@sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+      port               = 9000
+      execution_role_arn = "arn:aws:iam::123456789012:role/cart-execution"
+      task_role_arn      = "arn:aws:iam::123456789012:role/cart-task"
+      health_check       = { command = ["CMD", "/cart", "healthcheck"] }
+    }
+  }
+}
+
+run "every_container_is_locked_down_logs_and_is_checked" {
+  command = plan
+
+  assert {
+    condition = alltrue(flatten([for task in values(aws_ecs_task_definition.this) : [
+      for container in jsondecode(task.container_definitions) :
+      container.readonlyRootFilesystem && container.linuxParameters.capabilities.drop == ["ALL"] && container.linuxParameters.capabilities.add == [] && !startswith(container.user, "0") && !contains(keys(container), "privileged")
+    ]]))
+    error_message = "a container may write, has capabilities or is root"
+  }
+  assert {
+    condition = alltrue(flatten([for name, task in aws_ecs_task_definition.this : [
+      for container in jsondecode(task.container_definitions) : container.logConfiguration.options.awslogs-group == "/shop-test/${name}"
+    ]]))
+    error_message = "a container does not log into the group of its service"
+  }
+  assert {
+    condition     = alltrue([for name, task in aws_ecs_task_definition.this : jsondecode(task.container_definitions)[0].healthCheck.command == ["CMD", "/${name}", "healthcheck"]])
+    error_message = "a service has no health check"
+  }
+  assert {
+    condition     = alltrue([for group in values(aws_cloudwatch_log_group.this) : group.kms_key_id == var.kms_key_arn && group.retention_in_days == 30])
+    error_message = "a log group is kept for ever or is not encrypted"
+  }
+  assert {
+    condition     = alltrue([for task in values(aws_ecs_task_definition.this) : task.network_mode == "awsvpc" && one(task.runtime_platform).cpu_architecture == "ARM64"])
+    error_message = "tasks must run on Fargate's ARM64 unless told otherwise"
+  }
+  assert {
+    condition     = [for container in jsondecode(aws_ecs_task_definition.this["web"].container_definitions) : container.name] == ["web", "agent"]
+    error_message = "the sidecar is missing"
+  }
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.this["web"].container_definitions)[0].secrets == [{ name = "TOKEN", valueFrom = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:token" }]
+    error_message = "secrets must be references, not values"
+  }
+}
+
+run "a_bad_version_is_rolled_back" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for service in values(aws_ecs_service.this) : one(service.deployment_circuit_breaker).enable && one(service.deployment_circuit_breaker).rollback])
+    error_message = "a service has no circuit breaker"
+  }
+  assert {
+    condition     = toset(one(aws_ecs_service.this["web"].alarms).alarm_names) == toset(["shop-test-web-errors", "shop-test-web-blue-unhealthy"]) && one(aws_ecs_service.this["web"].alarms).rollback
+    error_message = "the public service must go back on its alarms"
+  }
+  assert {
+    condition     = alltrue([for service in values(aws_ecs_service.this) : service.deployment_minimum_healthy_percent == 100])
+    error_message = "a deployment must not take away what runs"
+  }
+}
+
+run "only_public_services_are_behind_the_load_balancer" {
+  command = plan
+
+  assert {
+    condition     = keys(aws_lb_listener_rule.rolling) == ["web"] && keys(aws_lb_target_group.this) == ["web blue"]
+    error_message = "something else than web is public"
+  }
+  assert {
+    condition     = length(aws_ecs_service.this["cart"].load_balancer) == 0
+    error_message = "cart is behind the load balancer"
+  }
+  assert {
+    condition     = one(aws_lb_listener.http.default_action).type == "fixed-response" && one(one(aws_lb_listener.http.default_action).fixed_response).status_code == "404"
+    error_message = "what no rule names must be answered 404"
+  }
+  assert {
+    condition     = aws_lb.this.desync_mitigation_mode == "strictest" && aws_lb.this.drop_invalid_header_fields && aws_lb.this.enable_deletion_protection
+    error_message = "the load balancer is not strict, or not protected"
+  }
+}
+
+run "traffic_flows_along_the_chain_and_nowhere_else" {
+  command = apply
+
+  variables {
+    protect = false
+  }
+
+  assert {
+    condition = [for rule in values(aws_vpc_security_group_ingress_rule.load_balancer) : "${rule.cidr_ipv4} ${rule.from_port}-${rule.to_port}"] == ["0.0.0.0/0 80-80"] && toset([
+      for rule in concat(values(aws_vpc_security_group_ingress_rule.public_service), values(aws_vpc_security_group_ingress_rule.call)) :
+      "${rule.security_group_id} from ${rule.referenced_security_group_id} ${rule.from_port}-${rule.to_port}"
+      ]) == toset([
+      "${aws_security_group.service["web"].id} from ${aws_security_group.load_balancer.id} 8000-8000",
+      "${aws_security_group.service["cart"].id} from ${aws_security_group.service["web"].id} 9000-9000",
+    ])
+    error_message = "what may come in is not exactly: world -> load balancer:80 -> web:8000 -> cart:9000"
+  }
+  assert {
+    condition = toset([
+      for rule in concat(values(aws_vpc_security_group_egress_rule.load_balancer), values(aws_vpc_security_group_egress_rule.call)) :
+      "${rule.security_group_id} to ${rule.referenced_security_group_id} ${rule.from_port}-${rule.to_port}"
+      ]) == toset([
+      "${aws_security_group.load_balancer.id} to ${aws_security_group.service["web"].id} 8000-8000",
+      "${aws_security_group.service["web"].id} to ${aws_security_group.service["cart"].id} 9000-9000",
+    ])
+    error_message = "what may go out is not exactly: load balancer -> web:8000, web -> cart:9000"
+  }
+  assert {
+    condition     = length(aws_vpc_security_group_egress_rule.aws) == 0 && length(aws_vpc_security_group_egress_rule.sign_in) == 0 && length(aws_route.out) == 1 && aws_route.out["shop-test"].route_table_id == aws_route_table.public["shop-test"].id
+    error_message = "private tasks must have no way out of the VPC"
+  }
+  assert {
+    condition     = alltrue([for rule in concat(values(aws_vpc_security_group_egress_rule.endpoints), values(aws_vpc_security_group_egress_rule.layers)) : rule.from_port == 443 && rule.to_port == 443])
+    error_message = "endpoints are reached on port 443 only"
+  }
+  assert {
+    condition     = length(aws_default_security_group.this["shop-test"].ingress) == 0 && length(aws_default_security_group.this["shop-test"].egress) == 0
+    error_message = "the VPC's default group must be empty"
+  }
+  assert {
+    condition     = alltrue([for service in values(aws_ecs_service.this) : !one(service.network_configuration).assign_public_ip && toset(one(service.network_configuration).subnets) == toset([for subnet in values(aws_subnet.private) : subnet.id])])
+    error_message = "tasks must be in the private subnets"
+  }
+  assert {
+    condition     = join(" ", output.load_balancer_cidrs) == "10.0.0.0/20 10.0.16.0/20" && output.namespace == "shop-test.internal"
+    error_message = "services must be able to know where requests come from and what the others are called"
+  }
+}
+
+run "a_second_plan_is_empty" {
+  command = plan
+
+  variables {
+    protect = false
+  }
+
+  assert {
+    condition     = output.task_definitions == run.traffic_flows_along_the_chain_and_nowhere_else.task_definitions
+    error_message = "the same input makes new task definitions"
+  }
+}
+
+run "public_tasks_need_no_endpoints" {
+  command = plan
+
+  variables {
+    network = { tasks = "public", zones = 3 }
+  }
+
+  assert {
+    condition     = length(aws_vpc_endpoint.interface) == 0 && length(aws_subnet.private) == 0 && length(aws_subnet.public) == 3
+    error_message = "public tasks must cost no endpoints"
+  }
+  assert {
+    condition     = alltrue([for rule in values(aws_vpc_security_group_egress_rule.aws) : rule.from_port == 443 && rule.to_port == 443])
+    error_message = "the way to AWS is port 443 only"
+  }
+  assert {
+    condition     = alltrue([for service in values(aws_ecs_service.this) : one(service.network_configuration).assign_public_ip])
+    error_message = "without an address a task in a public subnet cannot fetch its image"
+  }
+}
+
+run "an_existing_network_is_left_alone" {
+  command = plan
+
+  variables {
+    network = {
+      existing = {
+        vpc_id                   = "vpc-0123456789abcdef0"
+        load_balancer_subnet_ids = ["subnet-0000000000000000a", "subnet-0000000000000000b"]
+        task_subnet_ids          = ["subnet-0000000000000000c", "subnet-0000000000000000d"]
+      }
+    }
+  }
+
+  assert {
+    condition     = length(aws_vpc.this) + length(aws_subnet.public) + length(aws_subnet.private) + length(aws_vpc_endpoint.interface) + length(aws_internet_gateway.this) == 0
+    error_message = "something of a network is made although one is given"
+  }
+  assert {
+    condition     = aws_lb_target_group.this["web blue"].vpc_id == "vpc-0123456789abcdef0"
+    error_message = "the given VPC is not used"
+  }
+}
+
+run "with_a_domain_everything_is_https" {
+  command = plan
+
+  variables {
+    https = { domain = { name = "shop.example.com", zone_id = "Z0123456789ABCDEFGHIJ" } }
+  }
+
+  assert {
+    condition     = one(aws_lb_listener.http.default_action).type == "redirect" && one(one(aws_lb_listener.http.default_action).redirect).protocol == "HTTPS"
+    error_message = "plain HTTP must redirect"
+  }
+  assert {
+    condition     = startswith(aws_lb_listener.https["https"].ssl_policy, "ELBSecurityPolicy-TLS13-1-2") && output.url == "https://shop.example.com"
+    error_message = "TLS 1.2 is the least, and the address is the domain"
+  }
+}
+
+run "sign_in_stands_before_the_service" {
+  command = plan
+
+  variables {
+    https   = { certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/6f1c1b0e-0000-4000-8000-000000000000" }
+    sign_in = { cognito = { user_pool_arn = "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_abcdefghi", client_id = "id", domain = "shop" } }
+  }
+
+  assert {
+    condition     = [for action in aws_lb_listener_rule.rolling["web"].action : action.type] == ["authenticate-cognito", "forward"]
+    error_message = "the first action must be the sign-in"
+  }
+  assert {
+    condition     = length(aws_vpc_security_group_egress_rule.sign_in) == 1
+    error_message = "the load balancer cannot reach the provider of identities"
+  }
+}
+
+run "replicas_are_a_range_of_one" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for target in values(aws_appautoscaling_target.this) : target.min_capacity == 1 && target.max_capacity == 1]) && length(aws_appautoscaling_policy.this) == 0
+    error_message = "without autoscaling there is exactly one task"
+  }
+}
+
+run "autoscaling_follows_what_is_asked_for" {
+  command = plan
+
+  variables {
+    services = { web = merge(var.services.web, {
+      calls        = []
+      spot_percent = 75
+      autoscaling = {
+        minimum             = 2
+        maximum             = 9
+        cpu_percent         = 60
+        requests_per_target = 500
+        schedules           = { night = { schedule = "cron(0 22 * * ? *)", minimum = 1, maximum = 2 } }
+      }
+    }) }
+  }
+
+  assert {
+    condition     = aws_appautoscaling_target.this["web"].min_capacity == 2 && aws_appautoscaling_target.this["web"].max_capacity == 9
+    error_message = "the bounds are not those given"
+  }
+  assert {
+    condition     = keys(aws_appautoscaling_policy.this) == ["web cpu", "web requests"] && keys(aws_appautoscaling_scheduled_action.this) == ["web night"]
+    error_message = "there must be two policies and a schedule"
+  }
+  assert {
+    condition     = { for strategy in aws_ecs_service.this["web"].capacity_provider_strategy : strategy.capacity_provider => "${strategy.weight} ${strategy.base}" } == { FARGATE = "25 1", FARGATE_SPOT = "75 0" }
+    error_message = "three quarters on spot, and the first task not"
+  }
+}
+
+run "blue_green_has_two_target_groups" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = { web = merge(var.services.web, {
+      calls      = []
+      deployment = { strategy = "BLUE_GREEN", bake_minutes = 10 }
+    }) }
+  }
+
+  assert {
+    condition     = length(aws_lb_target_group.this) == 2 && length(distinct([for group in values(aws_lb_target_group.this) : group.name])) == 2
+    error_message = "blue and green need a target group each, with names of their own"
+  }
+  assert {
+    condition     = one(aws_ecs_service.this["web"].deployment_configuration).strategy == "BLUE_GREEN" && length(one(aws_ecs_service.this["web"].load_balancer).advanced_configuration) == 1
+    error_message = "ECS is not told to shift traffic"
+  }
+}
+
+run "a_tag_is_no_image" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { image = "registry.example/shop/web:latest" })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_port_is_at_most_65535" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { port = 70000 })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "cpu_and_memory_are_a_pair_that_fargate_knows" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { cpu = 256, memory = 4096 })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_health_check_has_its_form" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { health_check = { command = ["curl", "localhost"] } })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "nothing_runs_as_root" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { user = "0:0" })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "an_architecture_is_one_of_two" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { architecture = "amd64" })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "calls_name_services_of_the_application" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { calls = ["nobody"] })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_service_does_not_call_itself" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { calls = ["web"] })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_minimum_does_not_exceed_the_maximum" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { autoscaling = { minimum = 3, maximum = 2 } })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_public_service_has_a_path_or_host" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { public = { priority = 10, paths = [] } })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "blue_green_is_for_public_services" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { public = null, deployment = { strategy = "BLUE_GREEN" } })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "blue_green_has_no_name_to_be_called_by" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = var.services.web
+      cart = merge(var.services.cart, { public = { priority = 20 }, deployment = { strategy = "BLUE_GREEN" } })
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_container_is_not_stopped_later_than_fargate_allows" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { stop_seconds = 600 })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "two_public_services_need_an_order" {
+  command = plan
+
+  variables {
+    services = {
+      web  = var.services.web
+      cart = merge(var.services.cart, { public = { priority = 10 } })
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "sign_in_without_https_is_refused" {
+  command = plan
+
+  variables {
+    sign_in = { cognito = { user_pool_arn = "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_abcdefghi", client_id = "id", domain = "shop" } }
+  }
+
+  expect_failures = [var.sign_in]
+}
+
+run "a_network_of_one_zone_is_refused" {
+  command = plan
+
+  variables {
+    network = { zones = 1 }
+  }
+
+  expect_failures = [var.network]
+}

@@ -1,0 +1,399 @@
+variable "name" {
+  description = "Name of the application in its environment, such as `shop-staging`. Every resource begins with it."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,26}[a-z0-9]$", var.name)) && !startswith(var.name, "internal-")
+    error_message = "name must be 3 to 28 lower-case letters, digits and hyphens, begin with a letter, and neither end with a hyphen nor begin with internal-."
+  }
+}
+
+variable "cluster_name" {
+  description = "Name of the ECS cluster that the services run in."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{1,255}$", var.cluster_name))
+    error_message = "cluster_name must be 1 to 255 letters, digits, hyphens and underscores."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "Key for logs and alarms. Its policy must let CloudWatch and CloudWatch Logs use it."
+  type        = string
+
+  validation {
+    condition     = can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/.+$", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a key, arn:aws:kms:REGION:ACCOUNT:key/ID."
+  }
+}
+
+variable "protect" {
+  description = "Whether the load balancer and the stored logs are protected from being destroyed."
+  type        = bool
+  default     = true
+}
+
+variable "services" {
+  description = <<-EOT
+    The services by name. Each has an image by digest and the port it listens on; `calls` names the services
+    that it may connect to; `public` puts it behind the load balancer. Everything else has a default.
+
+    With `autoscaling`, the number of tasks follows the load between `minimum` and `maximum`; without it there
+    are `replicas` tasks. A schedule sets other bounds from its time on, until the next schedule or apply.
+    `public` and `calls` decide all the traffic that is let in; there is no other.
+  EOT
+  type = map(object({
+    image        = string
+    port         = number
+    cpu          = optional(number, 256)
+    memory       = optional(number, 512)
+    architecture = optional(string, "ARM64")
+    command      = optional(list(string))
+    environment  = optional(map(string), {})
+    secrets      = optional(map(string), {})
+    user         = optional(string, "65532:65532")
+
+    execution_role_arn = string
+    task_role_arn      = string
+
+    replicas     = optional(number, 1)
+    spot_percent = optional(number, 0)
+    autoscaling = optional(object({
+      minimum             = number
+      maximum             = number
+      cpu_percent         = optional(number)
+      memory_percent      = optional(number)
+      requests_per_target = optional(number)
+      schedules = optional(map(object({
+        schedule = string
+        timezone = optional(string, "Etc/UTC")
+        minimum  = number
+        maximum  = number
+      })), {})
+    }))
+
+    health_check = object({
+      command          = list(string)
+      interval_seconds = optional(number, 10)
+      timeout_seconds  = optional(number, 3)
+      retries          = optional(number, 3)
+      start_seconds    = optional(number, 10)
+    })
+    stop_seconds = optional(number, 30)
+
+    calls = optional(set(string), [])
+    public = optional(object({
+      priority             = number
+      paths                = optional(list(string), ["/*"])
+      hosts                = optional(list(string), [])
+      health_path          = optional(string, "/healthz")
+      deregister_seconds   = optional(number, 20)
+      requires_sign_in     = optional(bool, true)
+      latency_seconds      = optional(number, 1)
+      errors_per_5_minutes = optional(number, 10)
+    }))
+
+    deployment = optional(object({
+      strategy     = optional(string, "ROLLING")
+      bake_minutes = optional(number, 5)
+    }), {})
+
+    sidecars = optional(map(object({
+      image        = string
+      essential    = optional(bool, false)
+      cpu          = optional(number, 0)
+      memory       = optional(number)
+      command      = optional(list(string))
+      environment  = optional(map(string), {})
+      secrets      = optional(map(string), {})
+      user         = optional(string, "65532:65532")
+      health_check = optional(list(string))
+    })), {})
+  }))
+
+  validation {
+    condition     = length(var.services) > 0 && alltrue([for name in keys(var.services) : can(regex("^[a-z][a-z0-9-]{0,22}$", name))])
+    error_message = "services needs at least one, and each name must be 1 to 23 lower-case letters, digits and hyphens, beginning with a letter."
+  }
+  validation {
+    condition = alltrue(flatten([
+      for service in values(var.services) : [
+        for image in concat([service.image], [for sidecar in values(service.sidecars) : sidecar.image]) :
+        can(regex("@sha256:[0-9a-f]{64}$", image))
+      ]
+    ]))
+    error_message = "every image must be named by its digest, REPOSITORY@sha256:HEX, so that what runs is what was tested."
+  }
+  validation {
+    condition     = alltrue([for service in values(var.services) : service.port > 0 && service.port < 65536 && floor(service.port) == service.port])
+    error_message = "every port must be a whole number from 1 to 65535."
+  }
+  validation {
+    condition = alltrue([
+      for service in values(var.services) : contains({
+        "256"   = [512, 1024, 2048]
+        "512"   = range(1024, 4097, 1024)
+        "1024"  = range(2048, 8193, 1024)
+        "2048"  = range(4096, 16385, 1024)
+        "4096"  = range(8192, 30721, 1024)
+        "8192"  = range(16384, 61441, 4096)
+        "16384" = range(32768, 122881, 8192)
+      }[contains(["256", "512", "1024", "2048", "4096", "8192", "16384"], tostring(service.cpu)) ? tostring(service.cpu) : "256"], service.memory) && contains([256, 512, 1024, 2048, 4096, 8192, 16384], service.cpu)
+    ])
+    error_message = "Fargate knows only certain pairs of cpu and memory: 256 with 512, 1024 or 2048 MiB; 512 with 1024 to 4096; 1024 with 2048 to 8192; 2048 with 4096 to 16384 and so on."
+  }
+  validation {
+    condition     = alltrue([for service in values(var.services) : contains(["ARM64", "X86_64"], service.architecture)])
+    error_message = "architecture must be ARM64 or X86_64."
+  }
+  validation {
+    condition     = alltrue([for service in values(var.services) : service.replicas >= 0 && floor(service.replicas) == service.replicas])
+    error_message = "replicas must be a whole number, 0 or more."
+  }
+  validation {
+    condition     = alltrue([for service in values(var.services) : service.spot_percent >= 0 && service.spot_percent <= 100])
+    error_message = "spot_percent must be from 0 to 100."
+  }
+  validation {
+    condition = alltrue([
+      for service in values(var.services) : try(service.autoscaling.minimum >= 1 && service.autoscaling.minimum <= service.autoscaling.maximum, service.autoscaling == null)
+    ])
+    error_message = "autoscaling needs a minimum of at least 1 that does not exceed its maximum."
+  }
+  validation {
+    condition     = alltrue([for service in values(var.services) : try(service.autoscaling.requests_per_target == null || service.public != null, true)])
+    error_message = "autoscaling by requests_per_target needs a public service: the load balancer counts them."
+  }
+  validation {
+    condition     = alltrue([for service in values(var.services) : length(service.health_check.command) > 1 && contains(["CMD", "CMD-SHELL"], service.health_check.command[0])])
+    error_message = "a health check's command must begin with CMD (or CMD-SHELL where the image has a shell), such as [\"CMD\", \"/app\", \"healthcheck\"]."
+  }
+  validation {
+    condition     = alltrue([for service in values(var.services) : can(regex("^[1-9][0-9]*(:[1-9][0-9]*)?$", service.user))])
+    error_message = "user must be a number other than 0, or two as USER:GROUP: nothing runs as root, and an empty image knows no names."
+  }
+  validation {
+    condition     = alltrue([for service in values(var.services) : service.stop_seconds >= 2 && service.stop_seconds <= 120])
+    error_message = "stop_seconds must be from 2 to 120, which is what Fargate allows."
+  }
+  validation {
+    condition     = alltrue([for name, service in var.services : alltrue([for other in service.calls : contains(keys(var.services), other) && other != name])])
+    error_message = "calls may only name other services of this application."
+  }
+  validation {
+    condition     = alltrue(flatten([for service in values(var.services) : [for other in service.calls : try(var.services[other].deployment.strategy == "ROLLING", true)]]))
+    error_message = "a service with the strategy BLUE_GREEN has no name inside, so that no other may call it."
+  }
+  validation {
+    condition     = length(distinct([for service in values(var.services) : service.public.priority if service.public != null])) == length([for service in values(var.services) : service if service.public != null])
+    error_message = "two public services have the same priority; the load balancer needs an order."
+  }
+  validation {
+    condition     = alltrue([for service in values(var.services) : service.public == null || try(length(service.public.paths) + length(service.public.hosts) > 0, false)])
+    error_message = "a public service needs at least one path or host, such as paths = [\"/*\"]."
+  }
+  validation {
+    condition     = alltrue([for service in values(var.services) : contains(["ROLLING", "BLUE_GREEN"], service.deployment.strategy)])
+    error_message = "deployment.strategy must be ROLLING or BLUE_GREEN."
+  }
+  validation {
+    condition     = alltrue([for service in values(var.services) : service.deployment.strategy == "ROLLING" || service.public != null])
+    error_message = "BLUE_GREEN shifts the load balancer's traffic, so it needs a public service."
+  }
+  validation {
+    condition     = var.sign_in == null || alltrue([for service in values(var.services) : try(service.deployment.strategy == "ROLLING" || !service.public.requires_sign_in, true)])
+    error_message = "BLUE_GREEN and sign-in do not go together: ECS would own the rule that asks for it. Choose ROLLING, or requires_sign_in = false."
+  }
+}
+
+variable "network" {
+  description = <<-EOT
+    A VPC of its own, over `zones` availability zones, or an existing one. Where tasks run:
+
+    - `public`: in the load balancer's subnets with an address each, and nothing let in but the load balancer.
+      No NAT gateway and no endpoints to pay for.
+    - `private`: in subnets without any route out of the VPC; images, logs and secrets come through endpoints.
+      `endpoints` names more of them, such as `secretsmanager` where a service has secrets.
+  EOT
+  type = object({
+    cidr      = optional(string, "10.0.0.0/16")
+    zones     = optional(number, 2)
+    tasks     = optional(string, "private")
+    endpoints = optional(set(string), [])
+    flow_logs = optional(bool, false)
+    existing = optional(object({
+      vpc_id                   = string
+      load_balancer_subnet_ids = list(string)
+      task_subnet_ids          = list(string)
+    }))
+  })
+  default = {}
+
+  validation {
+    condition     = can(cidrsubnet(var.network.cidr, 8, 0)) && can(regex("/(16|17|18|19|20)$", var.network.cidr))
+    error_message = "network.cidr must be an IPv4 block from /16 to /20, such as 10.0.0.0/16."
+  }
+  validation {
+    condition     = contains([2, 3, 4], var.network.zones)
+    error_message = "network.zones must be 2, 3 or 4: a load balancer needs two."
+  }
+  validation {
+    condition     = contains(["public", "private"], var.network.tasks)
+    error_message = "network.tasks must be public or private."
+  }
+  validation {
+    condition     = try(length(var.network.existing.load_balancer_subnet_ids) >= 2 && length(var.network.existing.task_subnet_ids) >= 2, var.network.existing == null)
+    error_message = "an existing network needs at least two subnets for the load balancer and two for the tasks."
+  }
+}
+
+variable "ingress_cidrs" {
+  description = "Who may reach the load balancer."
+  type        = set(string)
+  default     = ["0.0.0.0/0"]
+
+  validation {
+    condition     = alltrue([for cidr in var.ingress_cidrs : can(cidrhost(cidr, 0))])
+    error_message = "ingress_cidrs must be address blocks such as 203.0.113.0/24."
+  }
+}
+
+variable "https" {
+  description = <<-EOT
+    TLS at the load balancer: the ARN of a certificate, or a domain and its Route 53 zone, for which a
+    certificate and an alias record are made. Null means plain HTTP under the name that AWS gives.
+  EOT
+  type = object({
+    certificate_arn = optional(string)
+    domain = optional(object({
+      name    = string
+      zone_id = string
+    }))
+    policy = optional(string, "ELBSecurityPolicy-TLS13-1-2-Res-2021-06")
+  })
+  default = null
+
+  validation {
+    condition     = var.https == null || try((var.https.certificate_arn == null) != (var.https.domain == null), false)
+    error_message = "https needs either certificate_arn or domain."
+  }
+  validation {
+    condition     = try(can(regex("^ELBSecurityPolicy-TLS13-1-[23]-", var.https.policy)), true) || var.https == null
+    error_message = "https.policy must be one of ELBSecurityPolicy-TLS13-1-2-... or TLS13-1-3-...: nothing older than TLS 1.2."
+  }
+}
+
+variable "idle_timeout_seconds" {
+  description = "How long the load balancer keeps a silent connection. Services must keep theirs longer, or a request meets a closing connection and is answered 502."
+  type        = number
+  default     = 60
+
+  validation {
+    condition     = var.idle_timeout_seconds >= 1 && var.idle_timeout_seconds <= 4000
+    error_message = "idle_timeout_seconds must be from 1 to 4000."
+  }
+}
+
+variable "sign_in" {
+  description = <<-EOT
+    Who may see the public services: users of a Cognito user pool, or of an OpenID provider whose client secret
+    is in Secrets Manager (it gets into the state as well, which is why the state is encrypted and private).
+    Needs HTTPS. A service opts out with `public.requires_sign_in = false`.
+  EOT
+  type = object({
+    cognito = optional(object({
+      user_pool_arn = string
+      client_id     = string
+      domain        = string
+    }))
+    oidc = optional(object({
+      issuer                 = string
+      authorization_endpoint = string
+      token_endpoint         = string
+      user_info_endpoint     = string
+      client_id              = string
+      client_secret_arn      = string
+    }))
+  })
+  default = null
+
+  validation {
+    condition     = var.sign_in == null || try((var.sign_in.cognito == null) != (var.sign_in.oidc == null), false)
+    error_message = "sign_in needs either cognito or oidc."
+  }
+  validation {
+    condition     = var.sign_in == null || var.https != null
+    error_message = "sign_in needs https: a session cookie must not travel in the clear."
+  }
+}
+
+variable "waf" {
+  description = "A web application firewall that refuses an address after so many requests in five minutes, and what AWS's common and known-bad-input rules find. Null means none."
+  type = object({
+    requests_per_5_minutes = optional(number, 2000)
+  })
+  default = null
+
+  validation {
+    condition     = try(var.waf.requests_per_5_minutes >= 100 && var.waf.requests_per_5_minutes <= 2000000000, var.waf == null)
+    error_message = "waf.requests_per_5_minutes must be at least 100, the smallest that AWS allows."
+  }
+}
+
+variable "access_logs" {
+  description = "How many days the load balancer's access logs are kept. Null means that none are written."
+  type = object({
+    days = optional(number, 30)
+  })
+  default = { days = 30 }
+
+  validation {
+    condition     = try(var.access_logs.days >= 1, var.access_logs == null)
+    error_message = "access_logs.days must be at least 1."
+  }
+}
+
+variable "log_retention_days" {
+  description = "How many days the services' logs are kept."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    error_message = "log_retention_days must be one of those that CloudWatch knows: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400 and so on."
+  }
+}
+
+variable "alarms" {
+  description = "Who is told: addresses that get a mail from AWS which they must confirm, and topics that exist already. The bounds are those of every service; `public` has its own for latency and errors."
+  type = object({
+    emails         = optional(set(string), [])
+    topic_arns     = optional(set(string), [])
+    cpu_percent    = optional(number, 85)
+    memory_percent = optional(number, 85)
+  })
+  default = {}
+
+  validation {
+    condition     = alltrue([for address in var.alarms.emails : can(regex("^[^@[:space:]]+@[^@[:space:]]+$", address))])
+    error_message = "alarms.emails must be mail addresses."
+  }
+}
+
+variable "blue_green_role_arn" {
+  description = "The role with which ECS shifts traffic; only for services with the strategy BLUE_GREEN."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.blue_green_role_arn != null || alltrue([for service in values(var.services) : service.deployment.strategy != "BLUE_GREEN"])
+    error_message = "a service with the strategy BLUE_GREEN needs blue_green_role_arn."
+  }
+}
+
+variable "tags" {
+  description = "Tags for every resource, beside the provider's default tags."
+  type        = map(string)
+  default     = {}
+}

@@ -1,0 +1,59 @@
+output "url" {
+  description = "Where the page is."
+  value       = module.app.url
+}
+
+output "signs_in" {
+  description = "Whether a sign-in stands before the page."
+  value       = var.sign_in != null
+}
+
+output "release" {
+  description = "The commit that is deployed."
+  value       = var.release
+}
+
+output "cluster" {
+  description = "The cluster that the services run in."
+  value       = data.aws_ecs_cluster.this.cluster_name
+}
+
+output "region" {
+  description = "The region that it runs in."
+  value       = var.region
+}
+
+output "images" {
+  description = "The image of each service by its digest."
+  value       = var.images
+}
+
+output "services" {
+  description = "What each service is called in the cluster."
+  value       = module.app.service_names
+}
+
+output "task_definitions" {
+  description = "The ARN of each service's task definition, revision included."
+  value       = module.app.task_definitions
+}
+
+output "replicas" {
+  description = "The smallest number of tasks of each service."
+  value       = module.app.replicas
+}
+
+output "log_groups" {
+  description = "The log group of each service."
+  value       = module.app.log_groups
+}
+
+output "dashboard" {
+  description = "The name of the CloudWatch dashboard."
+  value       = module.app.dashboard
+}
+
+output "alarm_topic_arn" {
+  description = "The topic that alarms go to."
+  value       = module.app.alarm_topic_arn
+}

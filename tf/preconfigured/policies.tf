@@ -1,0 +1,426 @@
+# What the three roles may do. tests/preconfigured.tftest.hcl repeats the lists, so that none grows unnoticed.
+
+locals {
+  arn = "arn:${local.partition}"
+  # What the environments make is named after this application; nothing else is touched.
+  named = "${var.name}-*"
+}
+
+# Reads what Terraform compares with; nothing that is stored in it, but for the states.
+data "aws_iam_policy_document" "plan" {
+  #checkov:skip=CKV_AWS_356:it only describes what there is; these calls know no narrower resource
+  statement {
+    sid = "Look"
+    actions = [
+      "acm:DescribeCertificate",
+      "acm:ListTagsForCertificate",
+      "application-autoscaling:Describe*",
+      "application-autoscaling:ListTagsForResource",
+      "cloudwatch:DescribeAlarms",
+      "cloudwatch:GetDashboard",
+      "cloudwatch:ListTagsForResource",
+      "ec2:Describe*",
+      "ecr:BatchGetImage",
+      "ecr:DescribeImages",
+      "ecr:DescribeRepositories",
+      "ecr:GetAuthorizationToken",
+      "ecr:GetLifecyclePolicy",
+      "ecr:ListTagsForResource",
+      "ecs:Describe*",
+      "ecs:List*",
+      "elasticloadbalancing:Describe*",
+      "iam:GetOpenIDConnectProvider",
+      "iam:GetPolicy",
+      "iam:GetPolicyVersion",
+      "iam:GetRole",
+      "iam:GetRolePolicy",
+      "iam:ListAttachedRolePolicies",
+      "iam:ListPolicyVersions",
+      "iam:ListRolePolicies",
+      "kms:DescribeKey",
+      "kms:GetKeyPolicy",
+      "kms:GetKeyRotationStatus",
+      "kms:ListAliases",
+      "kms:ListResourceTags",
+      "logs:DescribeLogGroups",
+      "logs:ListTagsForResource",
+      "route53:GetChange",
+      "route53:GetHostedZone",
+      "route53:ListResourceRecordSets",
+      "servicediscovery:GetNamespace",
+      "servicediscovery:GetOperation",
+      "servicediscovery:GetService",
+      "servicediscovery:ListTagsForResource",
+      "sns:GetSubscriptionAttributes",
+      "sns:GetTopicAttributes",
+      "sns:ListTagsForResource",
+      "wafv2:GetWebACL",
+      "wafv2:GetWebACLForResource",
+      "wafv2:ListTagsForResource",
+    ]
+    # Reading what exists, names included, knows no narrower resource for most of these.
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "LookAtBuckets"
+    actions   = ["s3:GetAccelerateConfiguration", "s3:GetBucket*", "s3:GetEncryptionConfiguration", "s3:GetLifecycleConfiguration", "s3:GetReplicationConfiguration", "s3:ListBucket"]
+    resources = ["${local.arn}:s3:::${local.named}"]
+  }
+
+  statement {
+    sid       = "ReadStates"
+    actions   = ["s3:GetObject"]
+    resources = ["${aws_s3_bucket.state.arn}/*"]
+  }
+
+  statement {
+    sid       = "DecryptStates"
+    actions   = ["kms:Decrypt"]
+    resources = [aws_kms_key.this.arn]
+  }
+}
+
+data "aws_iam_policy_document" "push" {
+  statement {
+    sid       = "SignInToRegistry"
+    actions   = ["ecr:GetAuthorizationToken"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid = "PushImages"
+    actions = [
+      "ecr:BatchCheckLayerAvailability",
+      "ecr:BatchGetImage",
+      "ecr:CompleteLayerUpload",
+      "ecr:DescribeRepositories",
+      "ecr:GetDownloadUrlForLayer",
+      "ecr:InitiateLayerUpload",
+      "ecr:PutImage",
+      "ecr:UploadLayerPart",
+    ]
+    resources = [for repository in values(aws_ecr_repository.this) : repository.arn]
+  }
+}
+
+data "aws_iam_policy_document" "deploy" {
+  # Neither the account's part of the state nor another application's.
+  statement {
+    sid       = "WriteStates"
+    actions   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+    resources = ["${aws_s3_bucket.state.arn}/environments/*"]
+  }
+
+  statement {
+    sid       = "EncryptStates"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [aws_kms_key.this.arn]
+  }
+
+  statement {
+    sid       = "FindImages"
+    actions   = ["ecr:BatchGetImage", "ecr:DescribeRepositories"]
+    resources = [for repository in values(aws_ecr_repository.this) : repository.arn]
+  }
+
+  statement {
+    sid       = "SignInToRegistry"
+    actions   = ["ecr:GetAuthorizationToken"]
+    resources = ["*"]
+  }
+
+  # A task gets these roles and no other, and only a task.
+  statement {
+    sid     = "GiveRolesToTasks"
+    actions = ["iam:PassRole"]
+    resources = concat(
+      [for role in values(aws_iam_role.execution) : role.arn],
+      [for role in values(aws_iam_role.task) : role.arn],
+    )
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["ecs-tasks.amazonaws.com"]
+    }
+  }
+
+  statement {
+    sid       = "GiveRoleToShiftTraffic"
+    actions   = ["iam:PassRole"]
+    resources = [aws_iam_role.blue_green.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["ecs.amazonaws.com"]
+    }
+  }
+
+  # AWS makes these roles for itself, once in an account.
+  statement {
+    sid       = "FirstUse"
+    actions   = ["iam:CreateServiceLinkedRole"]
+    resources = ["${local.arn}:iam::${local.account}:role/aws-service-role/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:AWSServiceName"
+      values = [
+        "ecs.amazonaws.com",
+        "ecs.application-autoscaling.amazonaws.com",
+        "elasticloadbalancing.amazonaws.com",
+      ]
+    }
+  }
+
+  statement {
+    sid       = "Services"
+    actions   = ["ecs:CreateService", "ecs:DeleteService", "ecs:UpdateService"]
+    resources = ["${local.arn}:ecs:${local.region}:${local.account}:service/${var.name}/${local.named}"]
+  }
+
+  # ECS knows no narrower resource for these; what a task may become is bounded by PassRole above.
+  statement {
+    sid       = "TaskDefinitions"
+    actions   = ["ecs:DeregisterTaskDefinition", "ecs:RegisterTaskDefinition"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid     = "TagServices"
+    actions = ["ecs:TagResource", "ecs:UntagResource"]
+    resources = [
+      "${local.arn}:ecs:${local.region}:${local.account}:service/${var.name}/${local.named}",
+      "${local.arn}:ecs:${local.region}:${local.account}:task-definition/${local.named}:*",
+    ]
+  }
+
+  statement {
+    sid = "LoadBalancer"
+    actions = [
+      "elasticloadbalancing:AddTags",
+      "elasticloadbalancing:CreateListener",
+      "elasticloadbalancing:CreateLoadBalancer",
+      "elasticloadbalancing:CreateRule",
+      "elasticloadbalancing:CreateTargetGroup",
+      "elasticloadbalancing:DeleteListener",
+      "elasticloadbalancing:DeleteLoadBalancer",
+      "elasticloadbalancing:DeleteRule",
+      "elasticloadbalancing:DeleteTargetGroup",
+      "elasticloadbalancing:ModifyListener",
+      "elasticloadbalancing:ModifyListenerAttributes",
+      "elasticloadbalancing:ModifyLoadBalancerAttributes",
+      "elasticloadbalancing:ModifyRule",
+      "elasticloadbalancing:ModifyTargetGroup",
+      "elasticloadbalancing:ModifyTargetGroupAttributes",
+      "elasticloadbalancing:RemoveTags",
+      "elasticloadbalancing:SetSecurityGroups",
+      "elasticloadbalancing:SetSubnets",
+      "elasticloadbalancing:SetWebACL",
+    ]
+    resources = [
+      for kind in ["loadbalancer/app", "listener/app", "listener-rule/app", "targetgroup"] :
+      "${local.arn}:elasticloadbalancing:${local.region}:${local.account}:${kind}/${local.named}/*"
+    ]
+  }
+}
+
+# The second half of what a deployment may do: a policy holds 6144 characters and not one more.
+data "aws_iam_policy_document" "surroundings" {
+  # Networks get their names from AWS, so these are bounded by the region alone.
+  statement {
+    sid = "Network"
+    actions = [
+      "ec2:AssociateRouteTable",
+      "ec2:AttachInternetGateway",
+      "ec2:AuthorizeSecurityGroupEgress",
+      "ec2:AuthorizeSecurityGroupIngress",
+      "ec2:CreateFlowLogs",
+      "ec2:CreateInternetGateway",
+      "ec2:CreateRoute",
+      "ec2:CreateRouteTable",
+      "ec2:CreateSecurityGroup",
+      "ec2:CreateSubnet",
+      "ec2:CreateTags",
+      "ec2:CreateVpc",
+      "ec2:CreateVpcEndpoint",
+      "ec2:DeleteFlowLogs",
+      "ec2:DeleteInternetGateway",
+      "ec2:DeleteRoute",
+      "ec2:DeleteRouteTable",
+      "ec2:DeleteSecurityGroup",
+      "ec2:DeleteSubnet",
+      "ec2:DeleteTags",
+      "ec2:DeleteVpc",
+      "ec2:DeleteVpcEndpoints",
+      "ec2:DetachInternetGateway",
+      "ec2:DisassociateRouteTable",
+      "ec2:ModifySecurityGroupRules",
+      "ec2:ModifySubnetAttribute",
+      "ec2:ModifyVpcAttribute",
+      "ec2:ModifyVpcEndpoint",
+      "ec2:ReplaceRoute",
+      "ec2:ReplaceRouteTableAssociation",
+      "ec2:RevokeSecurityGroupEgress",
+      "ec2:RevokeSecurityGroupIngress",
+    ]
+    resources = ["${local.arn}:ec2:${local.region}:${local.account}:*"]
+  }
+
+  # Cloud Map keeps its names in a private zone of Route 53, and neither knows a name of ours before it is made.
+  statement {
+    sid = "Names"
+    actions = [
+      "route53:AssociateVPCWithHostedZone",
+      "route53:CreateHostedZone",
+      "route53:DeleteHostedZone",
+      "servicediscovery:CreatePrivateDnsNamespace",
+      "servicediscovery:CreateService",
+      "servicediscovery:DeleteNamespace",
+      "servicediscovery:DeleteService",
+      "servicediscovery:DeregisterInstance",
+      "servicediscovery:ListInstances",
+      "servicediscovery:TagResource",
+      "servicediscovery:UntagResource",
+      "servicediscovery:UpdateService",
+    ]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestedRegion"
+      # Route 53 is everywhere and answers from one place.
+      values = distinct([local.region, "us-east-1"])
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.zone_ids) > 0 ? [var.zone_ids] : []
+
+    content {
+      sid       = "Records"
+      actions   = ["route53:ChangeResourceRecordSets"]
+      resources = [for id in statement.value : "${local.arn}:route53:::hostedzone/${id}"]
+    }
+  }
+
+  # Only who deploys: a plan of a pull request does not see it.
+  dynamic "statement" {
+    for_each = length(var.sign_in_secret_arns) > 0 ? [var.sign_in_secret_arns] : []
+
+    content {
+      sid       = "SecretOfSignIn"
+      actions   = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
+      resources = statement.value
+    }
+  }
+
+  statement {
+    sid       = "Certificates"
+    actions   = ["acm:AddTagsToCertificate", "acm:DeleteCertificate", "acm:RemoveTagsFromCertificate"]
+    resources = ["${local.arn}:acm:${local.region}:${local.account}:certificate/*"]
+  }
+
+  # A certificate has no name before it is asked for.
+  statement {
+    sid       = "NewCertificates"
+    actions   = ["acm:RequestCertificate"]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestedRegion"
+      values   = [local.region]
+    }
+  }
+
+  statement {
+    sid = "Scaling"
+    actions = [
+      "application-autoscaling:DeleteScalingPolicy",
+      "application-autoscaling:DeleteScheduledAction",
+      "application-autoscaling:DeregisterScalableTarget",
+      "application-autoscaling:PutScalingPolicy",
+      "application-autoscaling:PutScheduledAction",
+      "application-autoscaling:RegisterScalableTarget",
+      "application-autoscaling:TagResource",
+      "application-autoscaling:UntagResource",
+    ]
+    resources = ["${local.arn}:application-autoscaling:${local.region}:${local.account}:scalable-target/*"]
+  }
+
+  statement {
+    sid = "Logs"
+    actions = [
+      "logs:AssociateKmsKey",
+      "logs:CreateLogGroup",
+      "logs:DeleteLogGroup",
+      "logs:FilterLogEvents",
+      "logs:PutRetentionPolicy",
+      "logs:TagResource",
+      "logs:UntagResource",
+    ]
+    resources = ["${local.arn}:logs:${local.region}:${local.account}:log-group:/${local.named}"]
+  }
+
+  # For refused traffic, which the network writes into the bucket for logs; it knows no resources.
+  statement {
+    sid       = "LogDelivery"
+    actions   = ["logs:CreateLogDelivery", "logs:DeleteLogDelivery"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid = "Alarms"
+    actions = [
+      "cloudwatch:DeleteAlarms",
+      "cloudwatch:DeleteDashboards",
+      "cloudwatch:PutDashboard",
+      "cloudwatch:PutMetricAlarm",
+      "cloudwatch:TagResource",
+      "cloudwatch:UntagResource",
+    ]
+    resources = [
+      "${local.arn}:cloudwatch:${local.region}:${local.account}:alarm:${local.named}",
+      "${local.arn}:cloudwatch::${local.account}:dashboard/${local.named}",
+    ]
+  }
+
+  statement {
+    sid       = "Topics"
+    actions   = ["sns:CreateTopic", "sns:DeleteTopic", "sns:SetTopicAttributes", "sns:Subscribe", "sns:TagResource", "sns:Unsubscribe", "sns:UntagResource"]
+    resources = ["${local.arn}:sns:${local.region}:${local.account}:${local.named}"]
+  }
+
+  statement {
+    sid     = "Firewall"
+    actions = ["wafv2:AssociateWebACL", "wafv2:CreateWebACL", "wafv2:DeleteWebACL", "wafv2:DisassociateWebACL", "wafv2:TagResource", "wafv2:UntagResource", "wafv2:UpdateWebACL"]
+    resources = [
+      "${local.arn}:elasticloadbalancing:${local.region}:${local.account}:loadbalancer/app/${local.named}/*",
+      "${local.arn}:wafv2:${local.region}:${local.account}:regional/webacl/${local.named}/*",
+      "${local.arn}:wafv2:${local.region}:aws:regional/managedruleset/AWS/*",
+      "${local.arn}:wafv2:${local.region}:${local.account}:regional/managedruleset/*",
+    ]
+  }
+
+  statement {
+    sid = "LogBuckets"
+    actions = [
+      "s3:CreateBucket",
+      "s3:DeleteBucket",
+      "s3:DeleteBucketPolicy",
+      "s3:DeleteObject",
+      "s3:DeleteObjectVersion",
+      "s3:ListBucketVersions",
+      "s3:PutBucketOwnershipControls",
+      "s3:PutBucketPolicy",
+      "s3:PutBucketPublicAccessBlock",
+      "s3:PutBucketTagging",
+      "s3:PutEncryptionConfiguration",
+      "s3:PutLifecycleConfiguration",
+    ]
+    resources = ["${local.arn}:s3:::${var.name}-*-logs-${local.account}", "${local.arn}:s3:::${var.name}-*-logs-${local.account}/*"]
+  }
+}

@@ -1,0 +1,105 @@
+# Two roles a service. With the execution role ECS starts a task: it fetches that service's image, writes that
+# service's log and reads that service's secrets. The task role is what the program itself may do: nothing.
+
+data "aws_iam_policy_document" "tasks" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["ecs-tasks.amazonaws.com"]
+    }
+    # Not on behalf of another account.
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account]
+    }
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values   = ["arn:${local.partition}:ecs:${local.region}:${local.account}:*"]
+    }
+  }
+}
+
+resource "aws_iam_role" "execution" {
+  for_each = var.services
+
+  name               = "${var.name}-${each.key}-execution"
+  description        = "Starts the tasks of ${each.key}"
+  assume_role_policy = data.aws_iam_policy_document.tasks.json
+}
+
+resource "aws_iam_role" "task" {
+  for_each = var.services
+
+  name               = "${var.name}-${each.key}-task"
+  description        = "What ${each.key} itself may do: nothing"
+  assume_role_policy = data.aws_iam_policy_document.tasks.json
+}
+
+data "aws_iam_policy_document" "execution" {
+  for_each = var.services
+
+  # It knows no resources.
+  statement {
+    sid       = "SignInToRegistry"
+    actions   = ["ecr:GetAuthorizationToken"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "FetchImage"
+    actions   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    resources = [aws_ecr_repository.this[each.key].arn]
+  }
+
+  statement {
+    sid       = "WriteLog"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["arn:${local.partition}:logs:${local.region}:${local.account}:log-group:/${var.name}-*/${each.key}:*"]
+  }
+
+  dynamic "statement" {
+    for_each = { for kind, action in { secretsmanager = "secretsmanager:GetSecretValue", ssm = "ssm:GetParameters" } : kind => action if length([for arn in each.value.secret_arns : arn if strcontains(arn, ":${kind}:")]) > 0 }
+
+    content {
+      sid       = "Read${title(statement.key)}"
+      actions   = [statement.value]
+      resources = [for arn in each.value.secret_arns : arn if strcontains(arn, ":${statement.key}:")]
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "execution" {
+  for_each = var.services
+
+  name   = "start-tasks"
+  role   = aws_iam_role.execution[each.key].id
+  policy = data.aws_iam_policy_document.execution[each.key].json
+}
+
+# With this one ECS shifts the load balancer's traffic between two versions; only services with the strategy
+# BLUE_GREEN use it. The policy is AWS's own and made for exactly this.
+data "aws_iam_policy_document" "ecs" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["ecs.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "blue_green" {
+  name               = "${var.name}-blue-green"
+  description        = "Lets ECS shift traffic between two versions"
+  assume_role_policy = data.aws_iam_policy_document.ecs.json
+}
+
+resource "aws_iam_role_policy_attachment" "blue_green" {
+  role       = aws_iam_role.blue_green.name
+  policy_arn = "arn:${local.partition}:iam::aws:policy/AmazonECSInfrastructureRolePolicyForLoadBalancers"
+}

@@ -1,0 +1,375 @@
+# What an account has once, and who may do what in it.
+
+variables {
+  github = {
+    plan   = ["repo:acme/system-stats:pull_request"]
+    push   = ["repo:acme/system-stats:ref:refs/heads/main"]
+    deploy = ["repo:acme/system-stats:environment:staging"]
+  }
+}
+
+run "states_are_versioned_encrypted_and_private" {
+  assert {
+    condition     = aws_s3_bucket.state.bucket == "system-stats-state-123456789012-us-east-1" && one(aws_s3_bucket_versioning.state.versioning_configuration).status == "Enabled"
+    error_message = "the bucket is not versioned or not called what the verbs expect"
+  }
+  assert {
+    condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.state.rule).apply_server_side_encryption_by_default).sse_algorithm == "aws:kms"
+    error_message = "the states are not encrypted with the account's key"
+  }
+  assert {
+    condition     = alltrue([aws_s3_bucket_public_access_block.state.block_public_acls, aws_s3_bucket_public_access_block.state.block_public_policy, aws_s3_bucket_public_access_block.state.ignore_public_acls, aws_s3_bucket_public_access_block.state.restrict_public_buckets])
+    error_message = "the states could become public"
+  }
+  assert {
+    condition     = jsondecode(aws_s3_bucket_policy.state.policy).Statement[0].Effect == "Deny" && jsondecode(aws_s3_bucket_policy.state.policy).Statement[0].Condition.Bool["aws:SecureTransport"] == "false"
+    error_message = "the states can be read without TLS"
+  }
+}
+
+run "images_do_not_change_and_are_looked_through" {
+  assert {
+    condition     = toset(keys(aws_ecr_repository.this)) == toset(["stats", "frontend", "gateway"])
+    error_message = "a service has no repository"
+  }
+  assert {
+    condition     = alltrue([for repository in values(aws_ecr_repository.this) : repository.image_tag_mutability == "IMMUTABLE" && one(repository.image_scanning_configuration).scan_on_push && one(repository.encryption_configuration).encryption_type == "KMS"])
+    error_message = "a repository lets tags be moved, does not scan, or is not encrypted with the account's key"
+  }
+}
+
+run "the_cluster_can_use_spot_and_has_insights" {
+  assert {
+    condition     = one(aws_ecs_cluster.this.setting).value == "enabled" && aws_ecs_cluster_capacity_providers.this.capacity_providers == toset(["FARGATE", "FARGATE_SPOT"])
+    error_message = "Container Insights or spot capacity is missing"
+  }
+}
+
+run "a_program_may_do_nothing_and_is_started_with_its_own_things" {
+  assert {
+    condition     = length(aws_iam_role_policy.execution) == 3 && toset([for policy in values(aws_iam_role_policy.execution) : policy.role]) == toset([for role in values(aws_iam_role.execution) : role.id])
+    error_message = "a task role has a policy"
+  }
+  assert {
+    condition     = alltrue([for name, policy in aws_iam_role_policy.execution : sort(flatten([for statement in jsondecode(policy.policy).Statement : statement.Action])) == tolist(["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetAuthorizationToken", "ecr:GetDownloadUrlForLayer", "logs:CreateLogStream", "logs:PutLogEvents"])])
+    error_message = "an execution role may do more than fetch an image and write a log"
+  }
+  assert {
+    condition     = alltrue([for name, policy in aws_iam_role_policy.execution : jsondecode(policy.policy).Statement[1].Resource == aws_ecr_repository.this[name].arn])
+    error_message = "an execution role can fetch the image of another service"
+  }
+}
+
+run "secrets_are_read_by_their_service_only" {
+  variables {
+    services = {
+      stats   = {}
+      gateway = { secret_arns = ["arn:aws:secretsmanager:us-east-1:123456789012:secret:token-abcdef"] }
+    }
+  }
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.execution["stats"].policy, "secretsmanager") && jsondecode(aws_iam_role_policy.execution["gateway"].policy).Statement[3].Resource == "arn:aws:secretsmanager:us-east-1:123456789012:secret:token-abcdef"
+    error_message = "the secret is not the gateway's alone"
+  }
+}
+
+run "a_workflow_takes_a_role_only_with_the_right_token" {
+  assert {
+    condition     = jsondecode(aws_iam_role.github["deploy"].assume_role_policy).Statement[0].Condition == { StringEquals = { "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com" }, StringLike = { "token.actions.githubusercontent.com:sub" = "repo:acme/system-stats:environment:staging" } }
+    error_message = "the deploy role can be taken by more than the environment's job"
+  }
+  assert {
+    condition     = toset([for grant in values(aws_iam_role_policy_attachment.github) : "${grant.role} ${grant.policy_arn}" if strcontains(grant.role, "plan") || strcontains(grant.role, "push")]) == toset(["system-stats-github-plan ${aws_iam_policy.github["plan"].arn}", "system-stats-github-push ${aws_iam_policy.github["push"].arn}"])
+    error_message = "who plans or pushes may do more than that"
+  }
+}
+
+run "only_roles_of_tasks_are_passed_on" {
+  assert {
+    condition = toset(flatten([for statement in jsondecode(aws_iam_policy.github["deploy"].policy).Statement : statement.Resource if try(contains(tolist(flatten([statement.Action])), "iam:PassRole"), false)])) == toset(concat(
+      [for role in values(aws_iam_role.execution) : role.arn],
+      [for role in values(aws_iam_role.task) : role.arn],
+      [aws_iam_role.blue_green.arn],
+    ))
+    error_message = "deploying may give away a role that is not a task's"
+  }
+  assert {
+    condition     = alltrue([for statement in concat(jsondecode(aws_iam_policy.github["deploy"].policy).Statement, jsondecode(aws_iam_policy.github["surroundings"].policy).Statement) : !contains(flatten([statement.Action]), "*") && alltrue([for action in flatten([statement.Action]) : !strcontains(action, "*")])])
+    error_message = "deploying has an action with a star"
+  }
+}
+
+run "the_plan_role_reads_and_nothing_else" {
+  assert {
+    condition = sort(distinct(flatten([for statement in jsondecode(aws_iam_policy.github["plan"].policy).Statement : statement.Action]))) == tolist([
+      "acm:DescribeCertificate",
+      "acm:ListTagsForCertificate",
+      "application-autoscaling:Describe*",
+      "application-autoscaling:ListTagsForResource",
+      "cloudwatch:DescribeAlarms",
+      "cloudwatch:GetDashboard",
+      "cloudwatch:ListTagsForResource",
+      "ec2:Describe*",
+      "ecr:BatchGetImage",
+      "ecr:DescribeImages",
+      "ecr:DescribeRepositories",
+      "ecr:GetAuthorizationToken",
+      "ecr:GetLifecyclePolicy",
+      "ecr:ListTagsForResource",
+      "ecs:Describe*",
+      "ecs:List*",
+      "elasticloadbalancing:Describe*",
+      "iam:GetOpenIDConnectProvider",
+      "iam:GetPolicy",
+      "iam:GetPolicyVersion",
+      "iam:GetRole",
+      "iam:GetRolePolicy",
+      "iam:ListAttachedRolePolicies",
+      "iam:ListPolicyVersions",
+      "iam:ListRolePolicies",
+      "kms:Decrypt",
+      "kms:DescribeKey",
+      "kms:GetKeyPolicy",
+      "kms:GetKeyRotationStatus",
+      "kms:ListAliases",
+      "kms:ListResourceTags",
+      "logs:DescribeLogGroups",
+      "logs:ListTagsForResource",
+      "route53:GetChange",
+      "route53:GetHostedZone",
+      "route53:ListResourceRecordSets",
+      "s3:GetAccelerateConfiguration",
+      "s3:GetBucket*",
+      "s3:GetEncryptionConfiguration",
+      "s3:GetLifecycleConfiguration",
+      "s3:GetObject",
+      "s3:GetReplicationConfiguration",
+      "s3:ListBucket",
+      "servicediscovery:GetNamespace",
+      "servicediscovery:GetOperation",
+      "servicediscovery:GetService",
+      "servicediscovery:ListTagsForResource",
+      "sns:GetSubscriptionAttributes",
+      "sns:GetTopicAttributes",
+      "sns:ListTagsForResource",
+      "wafv2:GetWebACL",
+      "wafv2:GetWebACLForResource",
+      "wafv2:ListTagsForResource",
+    ])
+    error_message = "an action came or went: ${join(" ", sort(distinct(flatten([for statement in jsondecode(aws_iam_policy.github["plan"].policy).Statement : statement.Action]))))}"
+  }
+}
+
+run "the_push_role_pushes_images_and_nothing_else" {
+  assert {
+    condition = sort(distinct(flatten([for statement in jsondecode(aws_iam_policy.github["push"].policy).Statement : statement.Action]))) == tolist([
+      "ecr:BatchCheckLayerAvailability",
+      "ecr:BatchGetImage",
+      "ecr:CompleteLayerUpload",
+      "ecr:DescribeRepositories",
+      "ecr:GetAuthorizationToken",
+      "ecr:GetDownloadUrlForLayer",
+      "ecr:InitiateLayerUpload",
+      "ecr:PutImage",
+      "ecr:UploadLayerPart",
+    ])
+    error_message = "an action came or went: ${join(" ", sort(distinct(flatten([for statement in jsondecode(aws_iam_policy.github["push"].policy).Statement : statement.Action]))))}"
+  }
+}
+
+run "the_deploy_role_has_these_actions_on_services" {
+  assert {
+    condition = sort(distinct(flatten([for statement in jsondecode(aws_iam_policy.github["deploy"].policy).Statement : statement.Action]))) == tolist([
+      "ecr:BatchGetImage",
+      "ecr:DescribeRepositories",
+      "ecr:GetAuthorizationToken",
+      "ecs:CreateService",
+      "ecs:DeleteService",
+      "ecs:DeregisterTaskDefinition",
+      "ecs:RegisterTaskDefinition",
+      "ecs:TagResource",
+      "ecs:UntagResource",
+      "ecs:UpdateService",
+      "elasticloadbalancing:AddTags",
+      "elasticloadbalancing:CreateListener",
+      "elasticloadbalancing:CreateLoadBalancer",
+      "elasticloadbalancing:CreateRule",
+      "elasticloadbalancing:CreateTargetGroup",
+      "elasticloadbalancing:DeleteListener",
+      "elasticloadbalancing:DeleteLoadBalancer",
+      "elasticloadbalancing:DeleteRule",
+      "elasticloadbalancing:DeleteTargetGroup",
+      "elasticloadbalancing:ModifyListener",
+      "elasticloadbalancing:ModifyListenerAttributes",
+      "elasticloadbalancing:ModifyLoadBalancerAttributes",
+      "elasticloadbalancing:ModifyRule",
+      "elasticloadbalancing:ModifyTargetGroup",
+      "elasticloadbalancing:ModifyTargetGroupAttributes",
+      "elasticloadbalancing:RemoveTags",
+      "elasticloadbalancing:SetSecurityGroups",
+      "elasticloadbalancing:SetSubnets",
+      "elasticloadbalancing:SetWebACL",
+      "iam:CreateServiceLinkedRole",
+      "iam:PassRole",
+      "kms:Decrypt",
+      "kms:GenerateDataKey",
+      "s3:DeleteObject",
+      "s3:GetObject",
+      "s3:PutObject",
+    ])
+    error_message = "an action came or went: ${join(" ", sort(distinct(flatten([for statement in jsondecode(aws_iam_policy.github["deploy"].policy).Statement : statement.Action]))))}"
+  }
+}
+
+run "the_deploy_role_has_these_actions_on_what_is_around_them" {
+  assert {
+    condition = sort(distinct(flatten([for statement in jsondecode(aws_iam_policy.github["surroundings"].policy).Statement : statement.Action]))) == tolist([
+      "acm:AddTagsToCertificate",
+      "acm:DeleteCertificate",
+      "acm:RemoveTagsFromCertificate",
+      "acm:RequestCertificate",
+      "application-autoscaling:DeleteScalingPolicy",
+      "application-autoscaling:DeleteScheduledAction",
+      "application-autoscaling:DeregisterScalableTarget",
+      "application-autoscaling:PutScalingPolicy",
+      "application-autoscaling:PutScheduledAction",
+      "application-autoscaling:RegisterScalableTarget",
+      "application-autoscaling:TagResource",
+      "application-autoscaling:UntagResource",
+      "cloudwatch:DeleteAlarms",
+      "cloudwatch:DeleteDashboards",
+      "cloudwatch:PutDashboard",
+      "cloudwatch:PutMetricAlarm",
+      "cloudwatch:TagResource",
+      "cloudwatch:UntagResource",
+      "ec2:AssociateRouteTable",
+      "ec2:AttachInternetGateway",
+      "ec2:AuthorizeSecurityGroupEgress",
+      "ec2:AuthorizeSecurityGroupIngress",
+      "ec2:CreateFlowLogs",
+      "ec2:CreateInternetGateway",
+      "ec2:CreateRoute",
+      "ec2:CreateRouteTable",
+      "ec2:CreateSecurityGroup",
+      "ec2:CreateSubnet",
+      "ec2:CreateTags",
+      "ec2:CreateVpc",
+      "ec2:CreateVpcEndpoint",
+      "ec2:DeleteFlowLogs",
+      "ec2:DeleteInternetGateway",
+      "ec2:DeleteRoute",
+      "ec2:DeleteRouteTable",
+      "ec2:DeleteSecurityGroup",
+      "ec2:DeleteSubnet",
+      "ec2:DeleteTags",
+      "ec2:DeleteVpc",
+      "ec2:DeleteVpcEndpoints",
+      "ec2:DetachInternetGateway",
+      "ec2:DisassociateRouteTable",
+      "ec2:ModifySecurityGroupRules",
+      "ec2:ModifySubnetAttribute",
+      "ec2:ModifyVpcAttribute",
+      "ec2:ModifyVpcEndpoint",
+      "ec2:ReplaceRoute",
+      "ec2:ReplaceRouteTableAssociation",
+      "ec2:RevokeSecurityGroupEgress",
+      "ec2:RevokeSecurityGroupIngress",
+      "logs:AssociateKmsKey",
+      "logs:CreateLogDelivery",
+      "logs:CreateLogGroup",
+      "logs:DeleteLogDelivery",
+      "logs:DeleteLogGroup",
+      "logs:FilterLogEvents",
+      "logs:PutRetentionPolicy",
+      "logs:TagResource",
+      "logs:UntagResource",
+      "route53:AssociateVPCWithHostedZone",
+      "route53:CreateHostedZone",
+      "route53:DeleteHostedZone",
+      "s3:CreateBucket",
+      "s3:DeleteBucket",
+      "s3:DeleteBucketPolicy",
+      "s3:DeleteObject",
+      "s3:DeleteObjectVersion",
+      "s3:ListBucketVersions",
+      "s3:PutBucketOwnershipControls",
+      "s3:PutBucketPolicy",
+      "s3:PutBucketPublicAccessBlock",
+      "s3:PutBucketTagging",
+      "s3:PutEncryptionConfiguration",
+      "s3:PutLifecycleConfiguration",
+      "servicediscovery:CreatePrivateDnsNamespace",
+      "servicediscovery:CreateService",
+      "servicediscovery:DeleteNamespace",
+      "servicediscovery:DeleteService",
+      "servicediscovery:DeregisterInstance",
+      "servicediscovery:ListInstances",
+      "servicediscovery:TagResource",
+      "servicediscovery:UntagResource",
+      "servicediscovery:UpdateService",
+      "sns:CreateTopic",
+      "sns:DeleteTopic",
+      "sns:SetTopicAttributes",
+      "sns:Subscribe",
+      "sns:TagResource",
+      "sns:Unsubscribe",
+      "sns:UntagResource",
+      "wafv2:AssociateWebACL",
+      "wafv2:CreateWebACL",
+      "wafv2:DeleteWebACL",
+      "wafv2:DisassociateWebACL",
+      "wafv2:TagResource",
+      "wafv2:UntagResource",
+      "wafv2:UpdateWebACL",
+    ])
+    error_message = "an action came or went: ${join(" ", sort(distinct(flatten([for statement in jsondecode(aws_iam_policy.github["surroundings"].policy).Statement : statement.Action]))))}"
+  }
+}
+
+run "without_github_there_is_no_way_in" {
+  variables {
+    github = null
+  }
+
+  assert {
+    condition     = length(aws_iam_role.github) + length(aws_iam_policy.github) + length(aws_iam_openid_connect_provider.github) + length(aws_iam_role_policy_attachment.github) == 0
+    error_message = "something of GitHub is left"
+  }
+}
+
+run "an_existing_provider_is_used" {
+  variables {
+    github = {
+      provider_arn = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
+      plan         = ["repo:acme/system-stats:pull_request"]
+      push         = ["repo:acme@1/system-stats@2:ref:refs/heads/main"]
+      deploy       = ["repo:acme/system-stats:environment:prod"]
+    }
+  }
+
+  assert {
+    condition     = length(aws_iam_openid_connect_provider.github) == 0 && length(aws_iam_role.github) == 3
+    error_message = "a second provider would be made, and AWS refuses it"
+  }
+}
+
+run "a_stranger_s_repository_is_refused" {
+  command = plan
+
+  variables {
+    github = { plan = ["repo:acme/*:pull_request"], push = [], deploy = [] }
+  }
+
+  expect_failures = [var.github]
+}
+
+run "a_pull_request_does_not_deploy" {
+  command = plan
+
+  variables {
+    github = { plan = [], push = [], deploy = ["repo:acme/system-stats:pull_request"] }
+  }
+
+  expect_failures = [var.github]
+}

@@ -1,0 +1,82 @@
+# What is true of every environment. Run once for each, with the variables of its folder:
+#   terraform test -filter=tests/environment.tftest.hcl -var-file=environments/NAME/terraform.tfvars
+
+variables {
+  release = "0123456789abcdef0123456789abcdef01234567"
+  images = {
+    stats    = "registry.example/stats@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+    frontend = "registry.example/frontend@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+    gateway  = "registry.example/gateway@sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+  }
+}
+
+run "only_the_gateway_is_public" {
+  command = plan
+
+  assert {
+    condition     = { for name, fact in local.facts : name => fact.public != null } == { stats = false, frontend = false, gateway = true }
+    error_message = "something else than the gateway is public"
+  }
+  assert {
+    condition     = local.facts.gateway.calls == ["stats", "frontend"] && length(local.facts.stats.calls) + length(local.facts.frontend.calls) == 0
+    error_message = "the gateway calls stats and frontend, and they call nobody"
+  }
+}
+
+run "the_gateway_believes_the_load_balancer_and_nobody_else" {
+  command = plan
+
+  assert {
+    condition     = local.facts.gateway.environment.GATEWAY_TRUSTED_PROXIES == join(",", [for index in range(var.network.zones) : cidrsubnet(var.network.cidr, 4, index)])
+    error_message = "the trusted addresses are not exactly the load balancer's subnets"
+  }
+}
+
+run "everything_begins_with_the_environment_s_name" {
+  assert {
+    condition     = output.services == { for name in local.names : name => "system-stats-${var.environment}-${name}" }
+    error_message = "environments that share the cluster would fight over their services"
+  }
+  assert {
+    condition     = output.log_groups == { for name in local.names : name => "/system-stats-${var.environment}/${name}" }
+    error_message = "the execution roles may write only to /system-stats-ENVIRONMENT/SERVICE"
+  }
+}
+
+run "waits_are_in_order" {
+  command = plan
+
+  assert {
+    condition     = local.drain_seconds < local.stop_seconds
+    error_message = "a task would be killed while it drains"
+  }
+  assert {
+    # The gateway's own: IDLE_TIME in services/gateway/src/accept.rs.
+    condition     = local.idle_timeout_seconds < tonumber(regex("IDLE_TIME: Duration = Duration::from_secs\\(([0-9]+)\\)", file("../services/gateway/src/accept.rs"))[0])
+    error_message = "the gateway closes connections that the load balancer still uses"
+  }
+}
+
+run "a_second_apply_changes_nothing" {
+  assert {
+    condition     = output.task_definitions == run.everything_begins_with_the_environment_s_name.task_definitions
+    error_message = "the same input makes new task definitions"
+  }
+}
+
+run "a_new_image_replaces_its_service_alone" {
+  variables {
+    images = {
+      stats    = "registry.example/stats@sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
+      frontend = "registry.example/frontend@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+      gateway  = "registry.example/gateway@sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+    }
+  }
+
+  assert {
+    condition = { for name, arn in output.task_definitions : name => arn != run.everything_begins_with_the_environment_s_name.task_definitions[name] } == {
+      stats = true, frontend = false, gateway = false
+    }
+    error_message = "exactly stats must get a new task definition"
+  }
+}

@@ -1,0 +1,60 @@
+# What is refused before anything is asked of AWS.
+
+variables {
+  environment = "staging"
+  release     = "0123456789abcdef0123456789abcdef01234567"
+  images = {
+    stats    = "registry.example/stats@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+    frontend = "registry.example/frontend@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+    gateway  = "registry.example/gateway@sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+  }
+}
+
+run "an_image_by_tag" {
+  command = plan
+  variables {
+    images = merge(var.images, { stats = "registry.example/stats:latest" })
+  }
+  expect_failures = [var.images]
+}
+
+run "an_image_too_few" {
+  command = plan
+  variables {
+    images = { stats = var.images.stats }
+  }
+  # The second check of the module cannot be reached without the image either.
+  expect_failures = [var.images]
+}
+
+run "an_environment_with_a_long_name" {
+  command = plan
+  variables {
+    environment = "a-name-that-is-too-long-for-a-load-balancer"
+  }
+  expect_failures = [var.environment]
+}
+
+run "an_account_that_is_none" {
+  command = plan
+  variables {
+    account_id = "1234"
+  }
+  expect_failures = [var.account_id]
+}
+
+run "an_unknown_service" {
+  command = plan
+  variables {
+    services = { database = {} }
+  }
+  expect_failures = [var.services]
+}
+
+run "an_unknown_architecture" {
+  command = plan
+  variables {
+    architecture = "amd64"
+  }
+  expect_failures = [var.architecture]
+}

@@ -1,0 +1,212 @@
+variable "environment" {
+  description = "The environment's name, which is the name of its folder in environments/."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,13}[a-z0-9]$", var.environment))
+    error_message = "environment must be 2 to 15 lower-case letters, digits and hyphens, beginning with a letter: it becomes part of names."
+  }
+}
+
+variable "region" {
+  description = "The region to run in; the account's preconfigured part must be there."
+  type        = string
+  default     = "us-east-1"
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region must be a region of AWS, such as us-east-1."
+  }
+}
+
+variable "account_id" {
+  description = "The account that this environment belongs to; with it, credentials of another account are refused. Null means any."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.account_id == null || can(regex("^[0-9]{12}$", var.account_id))
+    error_message = "account_id must have 12 digits."
+  }
+}
+
+variable "profile" {
+  description = "A named profile of the AWS configuration; null leaves it to AWS_PROFILE and the rest of the standard chain."
+  type        = string
+  default     = null
+}
+
+variable "images" {
+  description = "The image of each service by its digest. `make deploy` gives them."
+  type        = map(string)
+
+  validation {
+    condition     = toset(keys(var.images)) == toset(["stats", "frontend", "gateway"])
+    error_message = "images needs exactly stats, frontend and gateway."
+  }
+  validation {
+    condition     = alltrue([for image in values(var.images) : can(regex("@sha256:[0-9a-f]{64}$", image))])
+    error_message = "images must be named by digest, REPOSITORY@sha256:HEX; a tag could mean something else tomorrow."
+  }
+}
+
+variable "release" {
+  description = "What is deployed: the commit. `make deploy` gives it."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9A-Za-z._-]{1,100}$", var.release))
+    error_message = "release must be 1 to 100 letters, digits, dots, underscores and hyphens."
+  }
+}
+
+variable "architecture" {
+  description = "The processors that the tasks run on; the images are built for it."
+  type        = string
+  default     = "ARM64"
+
+  validation {
+    condition     = contains(["ARM64", "X86_64"], var.architecture)
+    error_message = "architecture must be ARM64 or X86_64."
+  }
+}
+
+variable "services" {
+  description = "What differs between environments, by service: size, number, share of spot, settings. What is left out has the default of the module."
+  type = map(object({
+    cpu          = optional(number, 256)
+    memory       = optional(number, 512)
+    replicas     = optional(number, 1)
+    spot_percent = optional(number, 0)
+    autoscaling = optional(object({
+      minimum             = number
+      maximum             = number
+      cpu_percent         = optional(number)
+      memory_percent      = optional(number)
+      requests_per_target = optional(number)
+      schedules = optional(map(object({
+        schedule = string
+        timezone = optional(string, "Etc/UTC")
+        minimum  = number
+        maximum  = number
+      })), {})
+    }))
+    environment = optional(map(string), {})
+    secrets     = optional(map(string), {})
+    deployment = optional(object({
+      strategy     = optional(string, "ROLLING")
+      bake_minutes = optional(number, 5)
+    }), {})
+  }))
+  default = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.services) : contains(["stats", "frontend", "gateway"], name)])
+    error_message = "services knows stats, frontend and gateway."
+  }
+}
+
+variable "network" {
+  description = "See modules/app: a VPC of its own with tasks in public or private subnets, or an existing one."
+  type = object({
+    cidr      = optional(string, "10.0.0.0/16")
+    zones     = optional(number, 2)
+    tasks     = optional(string, "private")
+    endpoints = optional(set(string), [])
+    flow_logs = optional(bool, false)
+    existing = optional(object({
+      vpc_id                   = string
+      load_balancer_subnet_ids = list(string)
+      task_subnet_ids          = list(string)
+    }))
+  })
+  default = {}
+}
+
+variable "ingress_cidrs" {
+  description = "Who may reach the load balancer."
+  type        = set(string)
+  default     = ["0.0.0.0/0"]
+}
+
+variable "https" {
+  description = "See modules/app: a certificate's ARN, or a domain and its zone. Null means plain HTTP."
+  type = object({
+    certificate_arn = optional(string)
+    domain = optional(object({
+      name    = string
+      zone_id = string
+    }))
+  })
+  default = null
+}
+
+variable "sign_in" {
+  description = "See modules/app: who may see the page. Null means everybody who reaches it."
+  type = object({
+    cognito = optional(object({
+      user_pool_arn = string
+      client_id     = string
+      domain        = string
+    }))
+    oidc = optional(object({
+      issuer                 = string
+      authorization_endpoint = string
+      token_endpoint         = string
+      user_info_endpoint     = string
+      client_id              = string
+      client_secret_arn      = string
+    }))
+  })
+  default = null
+}
+
+variable "waf" {
+  description = "See modules/app: refuses an address after so many requests in five minutes. Null means no firewall."
+  type = object({
+    requests_per_5_minutes = optional(number, 2000)
+  })
+  default = null
+}
+
+variable "access_logs" {
+  description = "How many days the load balancer's access logs are kept. Null means none."
+  type = object({
+    days = optional(number, 30)
+  })
+  default = null
+}
+
+variable "log_retention_days" {
+  description = "How many days the services' logs are kept."
+  type        = number
+  default     = 30
+}
+
+variable "log_level" {
+  description = "LOG_LEVEL of all three services."
+  type        = string
+  default     = "info"
+
+  validation {
+    condition     = can(regex("^[a-z]", var.log_level))
+    error_message = "log_level must be off, error, warn, info, debug, trace, or a list such as info,hyper=debug."
+  }
+}
+
+variable "alarms" {
+  description = "Who is told of alarms."
+  type = object({
+    emails         = optional(set(string), [])
+    topic_arns     = optional(set(string), [])
+    cpu_percent    = optional(number, 85)
+    memory_percent = optional(number, 85)
+  })
+  default = {}
+}
+
+variable "protect" {
+  description = "Whether the load balancer and the stored logs are protected from being destroyed."
+  type        = bool
+  default     = false
+}

@@ -1,0 +1,115 @@
+"""What an account needs once: tf/preconfigured, whose state is kept in the bucket that it makes.
+
+Safe to repeat, and to break off: the state is a file on this machine only until the bucket is
+there.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Callable
+
+from aws import Aws, AwsError
+from environments import PRECONFIGURED_KEY, TF, Refused, settings, state_bucket
+from files import write
+from terraform import Terraform, TerraformError
+
+FOLDER = TF / "preconfigured"
+LOCAL_STATE = FOLDER / "terraform.tfstate"
+# Beats backend "s3" of versions.tf while it is there.
+OVERRIDE = FOLDER / "backend_override.tf"
+OVERRIDE_TEXT = 'terraform {\n  backend "local" {}\n}\n'
+
+
+def variables() -> dict[str, str]:
+    """The plain settings of tf/preconfigured/terraform.tfvars."""
+    file = FOLDER / "terraform.tfvars"
+    found = settings(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {"region": "us-east-1", **found}
+
+
+def exists(aws: Aws, bucket: str) -> bool:
+    try:
+        aws.call("s3api", "head-bucket", "--bucket", bucket)
+    except AwsError as error:
+        if error.code == "404":
+            return False
+        if error.code == "403":
+            raise Refused(
+                f"the bucket {bucket} is there, and these credentials may not see it"
+            ) from None
+        raise
+    return True
+
+
+def ensure(
+    aws: Aws, account: str, profile: str | None, say: Callable[[str], None], may_create: bool = True
+) -> None:
+    """Make the account's part what tf/preconfigured says; nothing happens when it is so already."""
+    bucket = state_bucket(account, aws.region)
+    terraform = Terraform(FOLDER, "preconfigured", aws.region, profile)
+    if LOCAL_STATE.exists() or not exists(aws, bucket):
+        if not may_create:
+            raise Refused(
+                f"the account {account} is not prepared: run `make bootstrap` with an"
+                " administrator's credentials"
+            )
+        begin(terraform, aws, bucket, say)
+    OVERRIDE.unlink(missing_ok=True)
+    terraform.init_s3(bucket, PRECONFIGURED_KEY, aws.region)
+    if not terraform.output():
+        raise Refused(
+            f"the bucket {bucket} is there, but holds no state of tf/preconfigured: somebody else is making it just"
+            " now, or it was begun on another machine; go on there"
+        )
+    # Without a lock, so that those may look who may not change.
+    if not terraform.plan(lock=False):
+        say("the account is as tf/preconfigured says")
+        return
+    try:
+        terraform.apply()
+    except TerraformError as error:
+        raise TerraformError(
+            f"{error}; changes of tf/preconfigured need an administrator: `make bootstrap`"
+        ) from None
+
+
+def begin(terraform: Terraform, aws: Aws, bucket: str, say: Callable[[str], None]) -> None:
+    """The first time: with a state on this machine, which then moves into the bucket."""
+    say(
+        f"the bucket {bucket} is made first; until then the state is {LOCAL_STATE.name} in"
+        " tf/preconfigured"
+    )
+    write(OVERRIDE, OVERRIDE_TEXT)
+    try:
+        terraform.init("-reconfigure")
+        if terraform.plan():
+            terraform.apply()
+    finally:
+        OVERRIDE.unlink(missing_ok=True)
+    aws.call("s3api", "wait", "bucket-exists", "--bucket", bucket)
+    terraform.init_s3(bucket, PRECONFIGURED_KEY, aws.region, "-migrate-state", "-force-copy")
+    if not terraform.output():
+        raise TerraformError(f"the state did not arrive in {bucket}; it still is {LOCAL_STATE}")
+    for leftover in FOLDER.glob("terraform.tfstate*"):
+        leftover.unlink()
+    say("the state is in the bucket now")
+
+
+def clone_of(revision: str, goal: Path) -> Path:
+    """tf/ as it was at a commit, so that a version goes back with the settings that it knew."""
+    goal.mkdir(parents=True, exist_ok=True)
+    archive = subprocess.run(
+        ["git", "archive", revision, "tf"],
+        cwd=TF.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=60,
+    )
+    if archive.returncode:
+        raise Refused(
+            f"the commit {revision} is not here ({archive.stderr.decode().strip()}): git fetch --unshallow"
+        )
+    subprocess.run(["tar", "-x", "-C", str(goal)], input=archive.stdout, check=True, timeout=60)
+    return goal / "tf"

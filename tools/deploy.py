@@ -1,0 +1,497 @@
+"""The verbs for the cloud: bootstrap, plan, push, deploy, smoke, rollback, destroy, logs, status,
+cost.
+
+`ENV=staging python3 tools/deploy.py deploy`, or shorter `make deploy ENV=staging`. What each does
+to the account is in Terraform's language in tf/; what it asks of AWS itself is in aws.py.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+import bootstrap
+import build
+import cost
+import environments
+import rollout
+import terraform
+import toolchain
+from aws import PROGRAM, Aws, AwsError
+from environments import TF, Environment, Refused, state_bucket
+from images import Images
+from oci import ImageError
+from releases import Release, Releases, before_last, with_newest
+from rollout import Deployed, RolledBack
+from terraform import Terraform, TerraformError
+from toolchain import ROOT
+
+# The name of a new load balancer takes some minutes to be known everywhere.
+REACH_SECONDS = 600
+# Once it answers at all, tasks that run and are healthy answer well at once; the gateway looks up
+# names every 2 s.
+ANSWER_SECONDS = 30
+SMOKE_SECONDS = 600
+# Pytest's exit code when tests ran and some failed.
+PYTEST_FAILED = 1
+# Of the suite in e2e/, what needs nothing but a URL; the others start services of their own.
+SMOKE_TESTS = ("test_stats.py", "test_gateway.py", "test_page.py")
+
+
+class Failed(Exception):
+    """The verb has not done what it should; the text says why, and what is the case now."""
+
+
+def main(arguments: list[str]) -> int:
+    verb = VERBS.get(arguments[0]) if len(arguments) == 1 else None
+    if verb is None:
+        print(f"usage: deploy.py {'|'.join(VERBS)}", file=sys.stderr)
+        return 64
+    # Whoever ends a deployment ends it in order: Terraform gives its lock back.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        verb()
+    except Refused as error:
+        print(f"{arguments[0]}: {error}", file=sys.stderr)
+        return 64
+    except (Failed, RolledBack, AwsError, TerraformError, ImageError, build.BuildError) as error:
+        print(f"{arguments[0]}: FAILED: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n{arguments[0]}: broken off; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+@dataclass
+class Session:
+    """An environment, and the right to work in its account."""
+
+    environment: Environment
+    aws: Aws
+    account: str
+
+    @property
+    def bucket(self) -> str:
+        return state_bucket(self.account, self.environment.region)
+
+    @property
+    def releases(self) -> Releases:
+        return Releases(self.aws, self.bucket, self.environment.releases_key)
+
+    def terraform(self, folder: Path = TF, name: str = "") -> Terraform:
+        one = Terraform(
+            folder, name or self.environment.name, self.environment.region, self.environment.profile
+        )
+        one.init_s3(self.bucket, self.environment.state_key, self.environment.region)
+        return one
+
+
+def session(prepared: bool = True) -> Session:
+    """Everything that can be wrong before anything is touched; the account prepared, or not yet."""
+    environment = environments.named(os.environ.get("ENV", ""))
+    terraform.check()
+    ensure_aws()
+    region = bootstrap.variables()["region"]
+    if environment.region != region:
+        raise Refused(
+            f"{environment.name} is in {environment.region}, and the account is prepared in"
+            f" {region} (tf/preconfigured/terraform.tfvars)"
+        )
+    aws = Aws(environment.region, environment.profile)
+    account = aws.account()
+    if environment.account_id not in (None, account):
+        raise Refused(
+            f"{environment.name} belongs to the account {environment.account_id}, and these"
+            f" credentials are of {account}"
+        )
+    here = Session(environment, aws, account)
+    if prepared and not bootstrap.exists(aws, here.bucket):
+        raise Refused(f"the account {account} is not prepared: run `make bootstrap` first")
+    return here
+
+
+def ensure_aws() -> None:
+    build.ensure_tools("deploy")
+
+
+def version() -> str:
+    """The commit that is deployed: what others can look at too."""
+    revision = build.revision()
+    if revision == "unknown":
+        raise Refused("this is no git work tree, so what is deployed would have no name")
+    if revision.endswith("-dirty") or git("status", "--porcelain"):
+        raise Refused(
+            "the work tree has changes that are not committed: commit or stash them, so that what"
+            " is deployed can be found again"
+        )
+    if not git("branch", "--remotes", "--contains", "HEAD"):
+        raise Refused(f"the commit {revision[:12]} is on no remote branch: push it first")
+    return revision
+
+
+def git(*arguments: str) -> str:
+    return toolchain.answer(["git", "-C", str(ROOT), *arguments]) or ""
+
+
+def confirm(environment: Environment, what: str) -> None:
+    """prod wants its name typed; CONFIRM=prod says it beforehand."""
+    if environment.name != "prod" or os.environ.get("CONFIRM") == environment.name:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"{what} prod needs CONFIRM=prod")
+    if input(f"{what} prod: type its name to go on: ").strip() != environment.name:
+        raise Refused("that was not its name; nothing was touched")
+
+
+@contextmanager
+def step(what: str):
+    """Say what is done, and how long it took."""
+    begun = time.monotonic()
+    say(f"== {what}")
+    yield
+    say(f"== {what}: done in {time.monotonic() - begun:.1f} s")
+
+
+def say(text: str) -> None:
+    print(f"deploy: {text}", flush=True)
+
+
+def variables_of(environment: Environment, release: Release, folder: Path = TF) -> list[str]:
+    """The arguments that tell Terraform what an environment is and what it runs."""
+    file = (
+        Terraform(folder, environment.name, environment.region, None).data / "release.tfvars.json"
+    )
+    file.write_text(
+        json.dumps({"images": release.images, "release": release.revision}), encoding="utf-8"
+    )
+    return [
+        f"-var-file={folder}/environments/{environment.name}/terraform.tfvars",
+        f"-var-file={file}",
+    ]
+
+
+# The verbs.
+
+
+def do_bootstrap() -> None:
+    terraform.check()
+    ensure_aws()
+    wanted = bootstrap.variables()
+    aws = Aws(wanted["region"], wanted.get("profile"))
+    account = aws.account()
+    if wanted.get("account_id") not in (None, account):
+        raise Refused(
+            f"tf/preconfigured is for the account {wanted['account_id']}, and these credentials"
+            f" are of {account}"
+        )
+    with step(f"prepare the account {account} in {wanted['region']}"):
+        bootstrap.ensure(aws, account, wanted.get("profile"), say)
+
+
+def do_plan() -> None:
+    """Show what a deployment would change; nothing is touched, not even the lock."""
+    here = session()
+    with step("plan"):
+        run = here.terraform()
+        release = planned_release(here, run)
+        changed = run.plan(*variables_of(here.environment, release), lock=False)
+    say("a deployment would change this" if changed else "a deployment would change nothing")
+
+
+def planned_release(here: Session, run: Terraform) -> Release:
+    """The images of this commit where they are pushed, else those that run: the rest is to be seen."""
+    revision = build.revision()
+    found = Images(here.aws, revision, here.environment.architecture).found()
+    if len(found) == len(build.SERVICES):
+        return Release(revision, found, now())
+    outputs = run.output()
+    if outputs:
+        say("the images of this commit are not pushed; planned with those that run")
+        return Release(outputs["release"], outputs["images"], now())
+    say("no images are pushed yet; planned with a digest of zeros")
+    return Release(
+        revision, {name: f"not-pushed/{name}@sha256:{'0' * 64}" for name in build.SERVICES}, now()
+    )
+
+
+def do_push() -> None:
+    """Build and push alone, for workflows in which another job deploys; its role sees no state."""
+    here = session(prepared=False)
+    revision = version()
+    with step("images"):
+        Images(here.aws, revision, here.environment.architecture).ensure(say)
+
+
+def do_deploy() -> None:
+    begun = time.monotonic()
+    with step("checks"):
+        here = session(prepared=False)
+        revision = version()
+        confirm(here.environment, "deploying to")
+        say(
+            f"{revision[:12]} to {here.environment.name}: account {here.account},"
+            f" {here.environment.region}, {here.environment.architecture}"
+        )
+    with step("account"):
+        bootstrap.ensure(here.aws, here.account, here.environment.profile, say)
+    with step("images"):
+        images = Images(here.aws, revision, here.environment.architecture).ensure(say)
+    release = Release(revision, images, now())
+    before = here.releases.read()
+    try:
+        apply_and_prove(here, release, TF)
+    except (RolledBack, Failed, TerraformError) as error:
+        say(f"FAILED: {error}")
+        put_back(here, before, release)
+    here.releases.write(with_newest(before, release))
+    say(f"{revision[:12]} runs in {here.environment.name}, after {time.monotonic() - begun:.0f} s")
+
+
+def apply_and_prove(here: Session, release: Release, folder: Path, name: str = "") -> None:
+    """Apply a version, wait until it is what runs, and see that it works."""
+    with step("plan"):
+        run = here.terraform(folder, name)
+        changed = run.plan(*variables_of(here.environment, release, folder))
+    if changed:
+        with step("apply"):
+            run.apply()
+    else:
+        say("nothing to apply")
+    outputs = run.output()
+    with step("wait until it runs"):
+        rollout.wait(here.aws, Deployed.of(outputs), say)
+    with step("smoke test"):
+        if os.environ.get("URL") or not outputs["signs_in"]:
+            smoke(os.environ.get("URL") or outputs["url"])
+        else:
+            # Who tests has no account there; that tasks are healthy is known from the step before.
+            signs_in(outputs["url"])
+
+
+def put_back(here: Session, before: list[Release], failed: Release) -> None:
+    """After a failure: the last version that was proven, as it was then. Always ends in Failed."""
+    previous = next((one for one in reversed(before) if not one.same(failed)), None)
+    if previous is None:
+        raise Failed("there is no earlier version to put back; correct it and deploy again")
+    say(f"putting back {previous.revision[:12]}, proven at {previous.time}")
+    try:
+        apply_release(here, previous)
+    except (RolledBack, Failed, AwsError, TerraformError) as error:
+        raise Failed(
+            f"the new version failed, AND {previous.revision[:12]} could not be put back: {error}"
+        ) from None
+    raise Failed(
+        f"{failed.revision[:12]} was not good; {previous.revision[:12]} is back and proven"
+    )
+
+
+def apply_release(here: Session, release: Release) -> None:
+    folder = bootstrap.clone_of(release.revision, terraform.DATA / "source" / release.revision)
+    apply_and_prove(here, release, folder)
+
+
+def do_rollback() -> None:
+    """Back to the version before: its images, with the settings of its commit."""
+    here = session()
+    releases = here.releases.read()
+    previous = before_last(releases)
+    if previous is None:
+        raise Refused(f"{here.environment.name} has had no version before this one")
+    confirm(here.environment, "rolling back")
+    say(f"{releases[-1].revision[:12]} -> {previous.revision[:12]}, proven at {previous.time}")
+    apply_release(here, previous)
+    # What was left is not gone back to by the next rollback.
+    here.releases.write(releases[:-1])
+    say(f"{previous.revision[:12]} runs in {here.environment.name}")
+
+
+def do_smoke() -> None:
+    url = os.environ.get("URL")
+    if not url:
+        here = session()
+        outputs = here.terraform().output()
+        if not outputs:
+            raise Refused(f"{here.environment.name} is not deployed")
+        url = outputs["url"]
+    ensure_aws()
+    with step(f"smoke test of {url}"):
+        smoke(url)
+
+
+def smoke(url: str) -> None:
+    """The black-box tests of e2e/, against that URL."""
+    answers(url)
+    python, options = PROGRAM.with_name("python"), []
+    full = toolchain.PYTHON / "bin" / "python"
+    browser = toolchain.browser()
+    if browser and toolchain.answer([str(full), "-c", "import pytest, playwright; print('yes')"]):
+        python, options = full, ["--browser", browser]
+    files = [str(ROOT / "e2e" / name) for name in SMOKE_TESTS]
+    # Apart from the developers' own, which may run at the same time.
+    options += ["-o", f"cache_dir={terraform.DATA / 'smoke'}"]
+    command = [str(python), "-m", "pytest", "-q", "-rs", *files, "--base-url", url, *options]
+    # Some tests measure time, and a hiccup of the network must not take a good version back.
+    for last_try, more in ((False, ["--cache-clear"]), (True, ["--last-failed"])):
+        try:
+            done = subprocess.run(
+                [*command, *more], cwd=ROOT, stdin=subprocess.DEVNULL, timeout=SMOKE_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            raise Failed(f"the smoke test of {url} was not done after {SMOKE_SECONDS} s") from None
+        if done.returncode == 0:
+            return
+        if done.returncode != PYTEST_FAILED or last_try:
+            raise Failed(f"the smoke test of {url} failed; the lines above say what")
+        say("what failed is tried once more")
+
+
+def answers(url: str) -> None:
+    """Wait for the first good answer: name servers have to learn a new load balancer's name."""
+    unreached = time.monotonic() + REACH_SECONDS
+    reached: Optional[float] = None
+    while True:
+        try:
+            with urllib.request.urlopen(f"{url.rstrip('/')}/stats", timeout=10) as answer:
+                answer.read()
+            return
+        except urllib.error.HTTPError as error:
+            reached = reached or time.monotonic()
+            last, deadline = error, reached + ANSWER_SECONDS
+        except (OSError, ValueError) as error:
+            last, deadline = error, unreached
+        if time.monotonic() > deadline:
+            raise Failed(f"{url}/stats gave no good answer: {last}")
+        time.sleep(1)
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_arguments):
+        return None
+
+
+def signs_in(url: str) -> None:
+    """See that nobody gets past the sign-in without an account, and that it is there."""
+    deadline = time.monotonic() + REACH_SECONDS
+    while True:
+        try:
+            with urllib.request.build_opener(_NoRedirects).open(
+                f"{url}/stats", timeout=10
+            ) as answer:
+                raise Failed(f"{url}/stats was answered {answer.status} without a sign-in")
+        except urllib.error.HTTPError as error:
+            if error.code == 302 and error.headers.get("location", "").startswith("https://"):
+                say(f"{url} asks for a sign-in at {error.headers['location'].split('?')[0]}")
+                return
+            raise Failed(f"{url}/stats was answered {error.code}, not with a sign-in") from None
+        except (OSError, ValueError) as error:
+            if time.monotonic() > deadline:
+                raise Failed(f"{url} cannot be reached: {error}") from None
+        time.sleep(1)
+
+
+def do_destroy() -> None:
+    """Everything of one environment; the account's part and the images stay."""
+    here = session()
+    environment = here.environment
+    if os.environ.get("CONFIRM") != environment.name:
+        if not sys.stdin.isatty():
+            raise Refused(f"destroying {environment.name} needs CONFIRM={environment.name}")
+        if (
+            input(f"destroying {environment.name}: type its name to go on: ").strip()
+            != environment.name
+        ):
+            raise Refused("that was not its name; nothing was touched")
+    run = here.terraform()
+    outputs = run.output()
+    if not outputs:
+        say(f"{environment.name} is not deployed")
+        return
+    with step(f"destroy {environment.name}"):
+        run.destroy(
+            *variables_of(environment, Release(outputs["release"], outputs["images"], now()))
+        )
+    # What was proven here says nothing about what is made anew.
+    here.releases.write([])
+
+
+def do_logs() -> None:
+    """Follow the logs of all three services, until Ctrl-C."""
+    here = session()
+    groups = here.terraform().output().get("log_groups")
+    if not groups:
+        raise Refused(f"{here.environment.name} is not deployed")
+    command = [str(PROGRAM), "logs", "tail", "--follow", "--since", "10m"]
+    following = [
+        subprocess.Popen([*command, group], env=here.aws.variables) for group in groups.values()
+    ]
+    try:
+        for process in following:
+            process.wait()
+    finally:
+        for process in following:
+            process.terminate()
+
+
+def do_status() -> None:
+    here = session()
+    outputs = here.terraform().output()
+    if not outputs:
+        say(f"{here.environment.name} is not deployed")
+        return
+    print(f"{here.environment.name}: {outputs['release']} at {outputs['url']}")
+    wanted = Deployed.of(outputs)
+    found = here.aws.call(
+        "ecs",
+        "describe-services",
+        "--cluster",
+        wanted.cluster,
+        "--services",
+        *wanted.services.values(),
+    )["services"]
+    by_name = {service["serviceName"]: service for service in found}
+    well = True
+    for name, full in wanted.services.items():
+        text, done = rollout.state(
+            by_name.get(full), wanted.task_definitions[name], wanted.replicas[name]
+        )
+        well = well and bool(done)
+        print(f"  {name:<10} {text}")
+    for release in here.releases.read()[-5:]:
+        print(f"  proven     {release.time}  {release.revision}")
+    if not well:
+        raise Failed("not everything runs as it was applied")
+
+
+def do_cost() -> None:
+    here = session()
+    run = here.terraform()
+    if run.output():
+        structure = run.show()
+    else:
+        say("not deployed: estimated from a plan")
+        run.plan(*variables_of(here.environment, planned_release(here, run)), lock=False)
+        structure = {"values": run.show(str(run.plan_file))["planned_values"]}
+    print(cost.table(cost.lines(structure)))
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+VERBS = {name[3:]: function for name, function in list(globals().items()) if name.startswith("do_")}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

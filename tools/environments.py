@@ -1,0 +1,78 @@
+"""An environment: a folder of tf/environments, and what the verbs must know of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from toolchain import ROOT
+
+TF = ROOT / "tf"
+APPLICATION = "system-stats"
+PRECONFIGURED_KEY = "preconfigured/terraform.tfstate"
+
+
+class Refused(Exception):
+    """Nothing was touched; the sentence says what is missing or wrong."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    name: str
+    folder: Path
+    state_key: str
+    region: str
+    account_id: Optional[str]
+    profile: Optional[str]
+    architecture: str
+
+    @property
+    def variables(self) -> Path:
+        return self.folder / "terraform.tfvars"
+
+    @property
+    def releases_key(self) -> str:
+        """Where the versions are remembered that have passed the smoke test."""
+        return f"environments/{self.name}/releases.json"
+
+
+def named(name: str, folder: Path = TF / "environments") -> Environment:
+    """The environment of that name; Refused with the names that there are."""
+    known = sorted(path.parent.name for path in folder.glob("*/terraform.tfvars"))
+    there_are = f"there are {', '.join(known)}" if known else f"{folder} has none"
+    if not name:
+        raise Refused(f"which environment? ENV=NAME; {there_are}")
+    if name not in known:
+        raise Refused(f"there is no environment {name!r}; {there_are}")
+    backend_file = folder / name / "backend.hcl"
+    if not backend_file.is_file():
+        raise Refused(f"{backend_file} is missing: it says where the state is")
+    backend = settings(backend_file.read_text(encoding="utf-8"))
+    variables = settings((folder / name / "terraform.tfvars").read_text(encoding="utf-8"))
+    if variables.get("environment") != name:
+        raise Refused(f'tf/environments/{name}/terraform.tfvars must say environment = "{name}"')
+    key = f"environments/{name}/terraform.tfstate"
+    if backend.get("key") != key:
+        raise Refused(f'tf/environments/{name}/backend.hcl must say key = "{key}"')
+    return Environment(
+        name=name,
+        folder=folder / name,
+        state_key=key,
+        region=variables.get("region", backend.get("region", "us-east-1")),
+        account_id=variables.get("account_id"),
+        profile=backend.get("profile", variables.get("profile")),
+        architecture=variables.get("architecture", "ARM64"),
+    )
+
+
+def settings(text: str) -> dict[str, str]:
+    """The settings of a file in Terraform's language that are a plain string at its top level."""
+    found = re.findall(r'^([a-z_]+)\s*=\s*"([^"$]*)"\s*(?:#.*)?$', text, re.MULTILINE)
+    return dict(found)
+
+
+def state_bucket(account: str, region: str) -> str:
+    """The bucket of all states; tf/preconfigured/state.tf makes it under the same name."""
+    return f"{APPLICATION}-state-{account}-{region}"

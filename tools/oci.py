@@ -1,0 +1,236 @@
+"""An image without a container engine: one binary, packed and pushed by the specifications of OCI.
+
+The same binary gives the same digest, whoever packs it and when: nothing in the image is a date, a
+user's name or a commit. So a service whose binary did not change is not deployed again.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import json
+import re
+import tarfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from typing import Optional
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+ACCEPTED = f"{MANIFEST}, application/vnd.docker.distribution.manifest.v2+json"
+# What Terraform calls a processor, and what images call it.
+ARCHITECTURES = {"ARM64": "arm64", "X86_64": "amd64"}
+# The ELF header's e_machine.
+MACHINES = {0xB7: "ARM64", 0x3E: "X86_64"}
+# A layer has at most 3 MB: on 1 Mbit/s it takes half a minute.
+REQUEST_SECONDS = 120
+TRIES = 3
+
+
+class ImageError(Exception):
+    """An image cannot be packed or pushed; the sentence says why."""
+
+
+@dataclass(frozen=True)
+class Image:
+    manifest: bytes
+    config: bytes
+    layer: bytes
+
+    @property
+    def digest(self) -> str:
+        return digest(self.manifest)
+
+
+def pack(name: str, binary: bytes, dockerfile: str, architecture: str) -> Image:
+    """The image that the Dockerfile describes, for the given processor."""
+    built_for = machine(binary)
+    if built_for != architecture:
+        raise ImageError(
+            f"{name}: the binary is for {built_for}, and the environment wants {architecture}"
+        )
+    settings = instructions(dockerfile)
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = len(binary), 0o755
+        archive.addfile(entry, io.BytesIO(binary))
+    layer = gzip.compress(tar.getvalue(), compresslevel=9, mtime=0)
+    config = canonical(
+        {
+            "architecture": ARCHITECTURES[architecture],
+            "os": "linux",
+            "config": {
+                "User": settings["USER"],
+                "Entrypoint": json.loads(settings["ENTRYPOINT"]),
+                "ExposedPorts": {f"{settings['EXPOSE']}/tcp": {}},
+                "Labels": {"org.opencontainers.image.title": name},
+            },
+            "rootfs": {"type": "layers", "diff_ids": [digest(tar.getvalue())]},
+        }
+    )
+    manifest = canonical(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": CONFIG, "digest": digest(config), "size": len(config)},
+            "layers": [{"mediaType": LAYER, "digest": digest(layer), "size": len(layer)}],
+        }
+    )
+    return Image(manifest, config, layer)
+
+
+def instructions(dockerfile: str) -> dict[str, str]:
+    """What our Dockerfiles say. One that says more is refused, so that no line is silently left out."""
+    found: dict[str, str] = {}
+    for line in dockerfile.splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        word, _, rest = line.partition(" ")
+        if word in found or word not in (
+            "FROM",
+            "USER",
+            "EXPOSE",
+            "HEALTHCHECK",
+            "ENTRYPOINT",
+            "COPY",
+        ):
+            raise ImageError(f"the Dockerfile says {line!r}, which is not understood here")
+        found[word] = rest.strip()
+    if found.get("FROM") != "scratch":
+        raise ImageError("the Dockerfile must begin FROM scratch")
+    missing = [word for word in ("USER", "EXPOSE", "ENTRYPOINT", "COPY") if word not in found]
+    if missing:
+        raise ImageError(f"the Dockerfile has no {missing[0]}")
+    return found
+
+
+def machine(binary: bytes) -> str:
+    """The processor that an executable is for."""
+    if binary[:4] != b"\x7fELF" or len(binary) < 20:
+        return "no executable of Linux"
+    number = int.from_bytes(binary[18:20], "little")
+    return MACHINES.get(number, f"processor {number:#x}")
+
+
+def digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def canonical(structure: dict) -> bytes:
+    return json.dumps(structure, separators=(",", ":"), sort_keys=True).encode()
+
+
+class Registry:
+    """One repository of a registry. Plain HTTP is spoken to this machine only, as Docker does."""
+
+    def __init__(self, repository_url: str, user: str = "", password: str = "") -> None:
+        host, _, self.repository = repository_url.partition("/")
+        local = re.match(r"(localhost|127\.[0-9.]+|\[::1\])(:|$)", host) is not None
+        self.base = f"{'http' if local else 'https'}://{host}"
+        self.headers = {}
+        if user:
+            token = base64.b64encode(f"{user}:{password}".encode()).decode()
+            self.headers["authorization"] = f"Basic {token}"
+
+    def digest_of(self, tag: str) -> Optional[str]:
+        """What a tag means; None when there is no such tag."""
+        status, headers, _ = self._ask(
+            "HEAD", f"manifests/{tag}", {"accept": ACCEPTED}, allowed=(200, 404)
+        )
+        return headers.get("docker-content-digest") if status == 200 else None
+
+    def manifest(self, reference: str) -> dict:
+        _, _, body = self._ask("GET", f"manifests/{reference}", {"accept": ACCEPTED})
+        return json.loads(body)
+
+    def blob(self, blob_digest: str) -> bytes:
+        _, _, body = self._ask("GET", f"blobs/{blob_digest}")
+        if digest(body) != blob_digest:
+            raise ImageError(
+                f"{self.repository}: the registry sent something else than {blob_digest}"
+            )
+        return body
+
+    def push(self, image: Image, tag: str) -> None:
+        """Send what is missing, the manifest last; a push that broke off is simply done again."""
+        for blob in (image.config, image.layer):
+            self._push_blob(blob)
+        headers = {"content-type": MANIFEST}
+        # A tag never changes; the same image under the same tag is no change, and some registries
+        # refuse it.
+        if self.digest_of(tag) != image.digest:
+            self._ask("PUT", f"manifests/{tag}", headers, image.manifest, allowed=(201,))
+
+    def _push_blob(self, blob: bytes) -> None:
+        name = digest(blob)
+        status, _, _ = self._ask("HEAD", f"blobs/{name}", allowed=(200, 404))
+        if status == 200:
+            return
+        _, headers, _ = self._ask(
+            "POST", "blobs/uploads/", {"content-length": "0"}, b"", allowed=(202,)
+        )
+        octets = {"content-type": "application/octet-stream"}
+        _, headers, _ = self._ask("PATCH", headers["location"], octets, blob, allowed=(202,))
+        place = headers["location"]
+        place += ("&" if "?" in place else "?") + urllib.parse.urlencode({"digest": name})
+        self._ask("PUT", place, octets, b"", allowed=(201,))
+
+    def _ask(
+        self,
+        method: str,
+        place: str,
+        headers: Optional[dict] = None,
+        body: Optional[bytes] = None,
+        allowed=(200,),
+    ):
+        """One request; tried again when the network or the registry stumbles."""
+        url = (
+            place
+            if "://" in place
+            else urllib.parse.urljoin(f"{self.base}/v2/{self.repository}/", place)
+        )
+        for attempt in range(1, TRIES + 1):
+            request = urllib.request.Request(
+                url, data=body, method=method, headers={**self.headers, **(headers or {})}
+            )
+            try:
+                status, answered, content = _exchange(request)
+            except (OSError, ValueError) as error:
+                status, answered, content = 0, {}, str(error).encode()
+            if status in allowed:
+                return status, answered, content
+            if status and status < 500 and status != 429:
+                break
+            if attempt < TRIES:
+                time.sleep(attempt)
+        text = content.decode("utf-8", "replace").strip()[:300]
+        raise ImageError(
+            f"{self.repository}: {method} {urllib.parse.urlsplit(url).path} was answered {status or 'not at all'} {text}"
+        )
+
+
+class _DropCredentials(urllib.request.HTTPRedirectHandler):
+    """A registry sends readers of a layer to a store of its own, which refuses a second kind of credentials."""
+
+    def redirect_request(self, request, fp, code, message, headers, new_url):
+        followed = super().redirect_request(request, fp, code, message, headers, new_url)
+        if followed is not None:
+            followed.headers.pop("Authorization", None)
+        return followed
+
+
+def _exchange(request: urllib.request.Request):
+    opener = urllib.request.build_opener(_DropCredentials)
+    try:
+        with opener.open(request, timeout=REQUEST_SECONDS) as answer:
+            return answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, {k.lower(): v for k, v in error.headers.items()}, error.read()

@@ -1,0 +1,72 @@
+"""Which versions an environment has had: those that have passed the smoke test, the newest last.
+
+The list is a file beside the state, so that whoever may deploy can also go back.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Optional
+
+from aws import Aws, AwsError
+
+KEPT = 20
+
+
+@dataclass(frozen=True)
+class Release:
+    """A commit, the image of each service by digest, and when it was proven."""
+
+    revision: str
+    images: dict[str, str]
+    time: str
+
+    def same(self, other: Optional[Release]) -> bool:
+        return other is not None and (self.revision, self.images) == (other.revision, other.images)
+
+
+class Releases:
+    def __init__(self, aws: Aws, bucket: str, key: str) -> None:
+        self.aws, self.bucket, self.key = aws, bucket, key
+
+    def read(self) -> list[Release]:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "releases.json")
+            try:
+                self.aws.call(
+                    "s3api", "get-object", "--bucket", self.bucket, "--key", self.key, str(file)
+                )
+            except AwsError as error:
+                if error.code in ("NoSuchKey", "404"):
+                    return []
+                raise
+            return [Release(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
+
+    def write(self, releases: list[Release]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "releases.json")
+            entries = [asdict(release) for release in releases[-KEPT:]]
+            file.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+            self.aws.call(
+                "s3api",
+                "put-object",
+                "--bucket",
+                self.bucket,
+                "--key",
+                self.key,
+                "--body",
+                str(file),
+            )
+
+
+def with_newest(releases: list[Release], release: Release) -> list[Release]:
+    """The list after a deployment has proven well; the same version again is no new entry."""
+    return releases if releases and release.same(releases[-1]) else [*releases, release]
+
+
+def before_last(releases: list[Release]) -> Optional[Release]:
+    """What to go back to from what runs now."""
+    return releases[-2] if len(releases) > 1 else None

@@ -43,6 +43,9 @@ REACH_SECONDS = 600
 # names every 2 s.
 ANSWER_SECONDS = 30
 SMOKE_SECONDS = 600
+# A hiccup is over after some seconds; what fails three times, fails.
+SMOKE_TRIES = 3
+SMOKE_PAUSE_SECONDS = 10
 # Pytest's exit code when tests ran and some failed.
 PYTEST_FAILED = 1
 # Of the suite in e2e/, what needs nothing but a URL; the others start services of their own.
@@ -343,18 +346,22 @@ def smoke(url: str) -> None:
     options += ["-o", f"cache_dir={terraform.DATA / 'smoke'}"]
     command = [str(python), "-m", "pytest", "-q", "-rs", *files, "--base-url", url, *options]
     # Some tests measure time, and a hiccup of the network must not take a good version back.
-    for last_try, more in ((False, ["--cache-clear"]), (True, ["--last-failed"])):
+    for again in range(SMOKE_TRIES):
+        more = "--last-failed" if again else "--cache-clear"
         try:
             done = subprocess.run(
-                [*command, *more], cwd=ROOT, stdin=subprocess.DEVNULL, timeout=SMOKE_SECONDS
+                [*command, more], cwd=ROOT, stdin=subprocess.DEVNULL, timeout=SMOKE_SECONDS
             )
         except subprocess.TimeoutExpired:
             raise Failed(f"the smoke test of {url} was not done after {SMOKE_SECONDS} s") from None
         if done.returncode == 0:
             return
-        if done.returncode != PYTEST_FAILED or last_try:
-            raise Failed(f"the smoke test of {url} failed; the lines above say what")
-        say("what failed is tried once more")
+        if done.returncode != PYTEST_FAILED:
+            break
+        if again + 1 < SMOKE_TRIES:
+            say(f"what failed is tried again in {SMOKE_PAUSE_SECONDS} s")
+            time.sleep(SMOKE_PAUSE_SECONDS)
+    raise Failed(f"the smoke test of {url} failed; the lines above say what")
 
 
 def answers(url: str) -> None:

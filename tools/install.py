@@ -151,7 +151,7 @@ def steps(groups: list[str]) -> list[Step]:
             "aws",
             "the command line of AWS",
             "about 1 min",
-            lambda: (pypi.pinned("requirements-deploy.txt"), str(toolchain.TOOLS.resolve()), identity(AWS.resolve())),
+            lambda: (pypi.pinned("requirements-deploy.txt"), identity(AWS.resolve())),
             pypi.aws,
         ),
     ]

@@ -65,6 +65,9 @@ def main() -> int:
             "format": ["cargo", "fmt", "--all", "--check"],
             "lints": [*clippy("--workspace", "--exclude", "app", "--all-targets")],
             "lints of the development server": clippy("--package", "frontend", "--features", "dev"),
+            "lints of the gateway's TLS": clippy(
+                "--package", "gateway", "--features", "tls", "--all-targets"
+            ),
             "lints of the page": clippy("--package", "app", "--target", toolchain.WASM_TARGET),
         }
         failed = [what for what, command in steps.items() if not passes(what, command)]

@@ -46,6 +46,9 @@ def main() -> int:
         with step("tests of the development server", times):
             development = ["--package", "frontend", "--features", "dev"]
             run(["cargo", "test", "--locked", *development], bound=CARGO_TEST_SECONDS)
+        with step("tests of the gateway's TLS", times):
+            encrypted = ["--package", "gateway", "--features", "tls"]
+            run(["cargo", "test", "--locked", *encrypted], bound=CARGO_TEST_SECONDS)
         with step("release build", times):
             build.build(build.RELEASE)
         with step("a deployment, rehearsed", times):

@@ -23,12 +23,13 @@ use crate::forwarded::new_request_id;
 use crate::gate;
 use crate::gateway::Gateway;
 use crate::policy::limits::Place;
-use crate::policy::trust::Scheme;
 use crate::problem::Problem;
 use crate::proxy::Proxy;
+use crate::socket::Socket;
 use crate::tunnel::{self, Failed};
 
-/// From a request's first byte to the end of its head: a client that trickles is cut off.
+/// From a request's first byte to the end of its head, and for the handshake of TLS: a client that
+/// trickles is cut off.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// For the body behind it, and, where more than [`BODY_BYTES`] are allowed, a second more for every
@@ -64,6 +65,10 @@ pub(crate) async fn run(
 ) {
     let acceptor = Acceptor::new(listener, gateway.config.max_connections);
     let places = acceptor.places();
+    #[cfg(feature = "tls")]
+    if let Some(tls) = gateway.config.tls.clone() {
+        tokio::spawn(async move { tls.watch().await });
+    }
     let (closing, watch) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
     let begin = |(stream, peer, place)| {
@@ -124,7 +129,42 @@ impl Door {
             place
         };
         metrics.connections.add();
-        let mut client = Box::new(Client::new(stream, peer));
+        if let Some(socket) = self.open(stream).await {
+            self.talk(Box::new(Client::new(socket, peer))).await;
+        }
+        metrics.connections.remove();
+        drop(place);
+    }
+
+    /// Shakes hands where TLS is on. None when nothing came of it: a scanner, a client that does
+    /// not trust the certificate, one that speaks clear text.
+    #[cfg(feature = "tls")]
+    async fn open(&self, stream: TcpStream) -> Option<Socket> {
+        let Some(tls) = &self.gateway.config.tls else { return Some(Socket::Plain(stream)) };
+        // In a box: larger than all that clear text needs, and only there for a moment.
+        let shaken = Box::pin(async {
+            tokio::select! {
+                shaken = timeout(HEAD_TIME, tls.accept(stream)) => Some(shaken),
+                () = async { self.until_closing().await; sleep(LAST_CALL).await } => None,
+            }
+        });
+        match shaken.await? {
+            Ok(Ok(socket)) => return Some(socket),
+            Ok(Err(error)) => tracing::debug!(%error, "no handshake"),
+            Err(_) => tracing::debug!("no handshake in time"),
+        }
+        self.gateway.metrics.malformed.add();
+        None
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unused_async, reason = "with TLS there is something to wait for")]
+    async fn open(&self, stream: TcpStream) -> Option<Socket> {
+        Some(Socket::Plain(stream))
+    }
+
+    /// One request after the other.
+    async fn talk(&self, mut client: Box<Client>) {
         // Both are made once and go on from request to request: to begin and end a wait for each
         // request costs more than to read it.
         let mut idle = pin!(sleep(IDLE_TIME));
@@ -159,8 +199,6 @@ impl Door {
                 Next::End => break,
             }
         }
-        self.gateway.metrics.connections.remove();
-        drop(place);
     }
 
     /// One request and its answer.
@@ -191,7 +229,7 @@ impl Door {
             Ok(Err(lost)) => return Box::pin(self.lose(client, lost)).await,
             Err(_) => return Box::pin(self.lose(client, too_slow("body"))).await,
         };
-        let mut order = Box::new(Order::new(&self.gateway, &head, client.peer(), Scheme::Http));
+        let mut order = Box::new(Order::new(&self.gateway, &head, client.peer(), client.scheme()));
         order.closes |= self.gateway.is_closing();
         match order.admit(&head, &body).await {
             Admission::Answer(reply) => self.answer(client, &order, &reply).await,

@@ -24,11 +24,12 @@ use pingora::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::gate::{self, Body, Length, Progress, Refused};
+use crate::policy::trust::Scheme;
 use crate::problem::Problem;
+use crate::socket::Socket;
 
 /// Bytes of one read. A request's usual head fits.
 const READ_BYTES: usize = 8 * 1024;
@@ -49,7 +50,7 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 /// An accepted connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Socket,
     peer: SocketAddr,
     digest: Arc<SocketDigest>,
     /// What has come and belongs to no request yet.
@@ -79,7 +80,7 @@ impl From<Refused> for Lost {
 
 impl Client {
     /// The connection with `peer`.
-    pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> Self {
+    pub(crate) fn new(stream: Socket, peer: SocketAddr) -> Self {
         let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
         // A new cell takes its first value.
         let _ = digest.peer_addr.set(Some(PeerAddress::Inet(peer)));
@@ -97,6 +98,11 @@ impl Client {
     /// The other end.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// How it came.
+    pub(crate) fn scheme(&self) -> Scheme {
+        self.stream.scheme()
     }
 
     /// Waits for the first byte of a request, without a buffer. False when the client has closed.
@@ -186,7 +192,7 @@ impl Client {
     }
 
     /// The bare connection and what has come on it, for another protocol.
-    pub(crate) fn into_parts(self) -> (TcpStream, BytesMut) {
+    pub(crate) fn into_parts(self) -> (Socket, BytesMut) {
         (self.stream, self.inbox)
     }
 
@@ -207,7 +213,7 @@ impl Client {
         let mut written = 0;
         let result = loop {
             match self.outbox.get(written..) {
-                None | Some([]) => break Poll::Ready(Ok(())),
+                None | Some([]) => break Pin::new(&mut self.stream).poll_flush(context),
                 Some(rest) => match Pin::new(&mut self.stream).poll_write(context, rest) {
                     Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                     Poll::Ready(Ok(count)) => written += count,

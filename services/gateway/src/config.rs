@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use crate::policy::networks::{Access, Networks};
 use crate::policy::trust::Trust;
 use crate::routes::{self, RouteLine};
 use crate::rules::Guarded;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 use crate::upstreams::{CheckPath, Origin, PoolSettings};
 
 /// The gateway's own settings.
@@ -49,6 +53,9 @@ pub(crate) struct Config {
     pub(crate) admin: Admin,
     /// Worker threads.
     pub(crate) threads: usize,
+    /// What clients are shown before they may speak; clear text where there is none.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// How long each part of an exchange with an upstream may take.
@@ -187,6 +194,8 @@ impl Config {
                 available_parallelism().map_or(1, NonZero::get),
                 |text| text.parse().ok().filter(|n| (1..=256).contains(n)),
             ),
+            #[cfg(feature = "tls")]
+            tls: tls(settings),
         }
     }
 }
@@ -243,6 +252,11 @@ impl Config {
             },
             format!("{:?} to drain", process.drain),
         ]);
+        #[cfg(feature = "tls")]
+        lines.push(match &config.tls {
+            Some(tls) => format!("TLS by {tls:?}"),
+            None => "no TLS".to_owned(),
+        });
         lines.join("\n")
     }
 }
@@ -347,6 +361,20 @@ impl Secrets {
 
 fn path(settings: &mut Settings, name: &'static str) -> Option<PathBuf> {
     settings.get_with(name, "a path", None, |text| Some(Some(text.into())))
+}
+
+/// The pair of files; a fault of either stays in `settings`.
+#[cfg(feature = "tls")]
+fn tls(settings: &mut Settings) -> Option<Arc<Tls>> {
+    let certificate = path(settings, "GATEWAY_TLS_CERTIFICATE");
+    let key = path(settings, "GATEWAY_TLS_KEY");
+    let tls = match (certificate, key) {
+        (None, None) => return None,
+        (Some(certificate), Some(key)) => Tls::read(certificate, key),
+        (Some(_), None) => Err("GATEWAY_TLS_KEY is missing beside the certificate".to_owned()),
+        (None, Some(_)) => Err("GATEWAY_TLS_CERTIFICATE is missing beside the key".to_owned()),
+    };
+    tls.map_err(|fault| settings.complain(fault)).ok().map(Arc::new)
 }
 
 fn networks(settings: &mut Settings, name: &'static str) -> Networks {

@@ -17,7 +17,10 @@ mod problem;
 mod proxy;
 mod routes;
 mod rules;
+mod socket;
 mod threads;
+#[cfg(feature = "tls")]
+mod tls;
 mod tunnel;
 mod upstreams;
 
@@ -82,6 +85,10 @@ async fn serve(
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {
                 gateway.reload();
+                #[cfg(feature = "tls")]
+                if let Some(tls) = &gateway.config.tls {
+                    tls.reload();
+                }
             }
         });
     }

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::admission::Order;
 use crate::problem::Problem;
+use crate::socket::Socket;
 use crate::upstreams::Failure;
 
 /// Bytes of an upstream's head.
@@ -194,13 +195,20 @@ impl Answering {
     /// chunks is ended properly, where it stands between two of them. Gives the bytes passed on.
     pub(crate) async fn pass_on(
         self,
-        client: TcpStream,
+        client: Socket,
         silence: Duration,
         closing: impl Future<Output = ()>,
     ) -> u64 {
         let Self { stream, rest, chunks, .. } = self;
-        let mut relay =
-            Relay { from: stream, to: client, held: rest.freeze(), chunks, passed: 0, left: false };
+        let mut relay = Relay {
+            from: stream,
+            to: client,
+            held: rest.freeze(),
+            is_behind: false,
+            chunks,
+            passed: 0,
+            left: false,
+        };
         if let Some(chunks) = &mut relay.chunks {
             chunks.follow(&relay.held);
         }
@@ -211,8 +219,8 @@ impl Answering {
             // than the piece.
             loop {
                 let before = relay.passed;
-                let held = !relay.held.is_empty();
-                let bound = if held { ACCEPTS_NOTHING } else { silence };
+                let waits = relay.is_behind || !relay.held.is_empty();
+                let bound = if waits { ACCEPTS_NOTHING } else { silence };
                 let ended = tokio::select! {
                     biased;
                     () = closing.as_mut() => true,
@@ -224,10 +232,15 @@ impl Answering {
                 }
             }
         }
-        let Relay { mut to, held, chunks, passed, left, .. } = relay;
-        if !left && held.is_empty() && chunks.is_some_and(Chunks::is_between) {
+        let Relay { mut to, held, is_behind, chunks, passed, left, .. } = relay;
+        let is_level = held.is_empty() && !is_behind;
+        if !left && is_level && chunks.is_some_and(Chunks::is_between) {
             // Only if the kernel takes it at once: a break would be understood as well.
-            let _ = to.try_write(LAST_CHUNK);
+            poll_fn(|context| {
+                let _ = Pin::new(&mut to).poll_write(context, LAST_CHUNK);
+                Poll::Ready(())
+            })
+            .await;
         }
         let _ = timeout(Duration::from_secs(1), to.shutdown()).await;
         passed
@@ -236,7 +249,7 @@ impl Answering {
     /// Passes on what comes in both directions until one side closes.
     pub(crate) async fn join(
         mut self,
-        mut client: TcpStream,
+        mut client: Socket,
         ahead: &[u8],
         closing: impl Future<Output = ()>,
     ) -> u64 {
@@ -255,9 +268,11 @@ impl Answering {
 /// One direction, without a buffer while nothing is on its way.
 struct Relay {
     from: TcpStream,
-    to: TcpStream,
+    to: Socket,
     /// What the client has not taken yet.
     held: Bytes,
+    /// What TLS has taken has not all gone to the client yet.
+    is_behind: bool,
     chunks: Option<Chunks>,
     passed: u64,
     /// The client has closed.
@@ -284,6 +299,9 @@ impl Relay {
                 let count = ready!(Pin::new(&mut self.to).poll_write(context, &self.held))?;
                 self.held.advance(count);
             }
+            self.is_behind = true;
+            ready!(Pin::new(&mut self.to).poll_flush(context))?;
+            self.is_behind = false;
             // It kept the piece that it was a part of.
             self.held = Bytes::new();
             let mut piece = [const { MaybeUninit::uninit() }; PIECE_BYTES];

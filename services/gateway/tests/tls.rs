@@ -1,0 +1,297 @@
+//! The real binary with a certificate: requests and streams over TLS, a certificate that is
+//! renewed, and pairs that are none.
+
+#![cfg(feature = "tls")]
+#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+
+use std::fs;
+use std::io::{BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::{BOUND, Service, fields, read_head, run};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{
+    ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, StreamOwned,
+    SupportedProtocolVersion,
+};
+
+const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+
+/// The gateway looks at the files every 10 s.
+const SEES_CHANGES: Duration = Duration::from_secs(20);
+
+/// A certificate for `localhost` and its key, as files in a folder of their own.
+struct Pair {
+    folder: PathBuf,
+    trusted: CertificateDer<'static>,
+}
+
+type Tls = StreamOwned<ClientConnection, TcpStream>;
+
+impl Pair {
+    fn new(name: &str) -> Self {
+        let folder =
+            std::env::temp_dir().join(format!("gateway-tls-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let trusted = renew(&folder);
+        Self { folder, trusted }
+    }
+
+    fn certificate(&self) -> String {
+        text(&self.folder.join("certificate.pem"))
+    }
+
+    fn key(&self) -> String {
+        text(&self.folder.join("key.pem"))
+    }
+
+    fn start(&self, upstream: SocketAddr) -> Service {
+        let variables = [
+            ("GATEWAY_STATS", upstream.to_string()),
+            ("GATEWAY_FRONTEND", upstream.to_string()),
+            ("GATEWAY_ADMIN_LISTEN", "off".to_owned()),
+            ("GATEWAY_TLS_CERTIFICATE", self.certificate()),
+            ("GATEWAY_TLS_KEY", self.key()),
+        ];
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, &**value)).collect();
+        Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// Puts a new pair into the folder.
+fn renew(folder: &Path) -> CertificateDer<'static> {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    fs::write(folder.join("certificate.pem"), made.cert.pem()).unwrap();
+    made.cert.der().clone()
+}
+
+/// A client that trusts this certificate and no other.
+fn connect(
+    gateway: &Service,
+    trusted: &CertificateDer<'static>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Tls {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let name = ServerName::try_from("localhost").unwrap();
+    let session = ClientConnection::new(Arc::new(config), name).unwrap();
+    let stream = TcpStream::connect_timeout(&gateway.address, BOUND).unwrap();
+    stream.set_read_timeout(Some(BOUND)).unwrap();
+    StreamOwned::new(session, stream)
+}
+
+/// Head and body of one answer on a connection of its own, or why there is none.
+fn get(
+    gateway: &Service,
+    trusted: &CertificateDer<'static>,
+    path: &str,
+) -> std::io::Result<String> {
+    let mut client = connect(gateway, trusted, &[&TLS13]);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    client.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    client.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// An upstream that answers with the head that it was asked with, or with events one after the
+/// other, as it is told to go on.
+fn upstream(goes_on: Option<std::sync::mpsc::Receiver<()>>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let goes_on = goes_on.map(|receiver| Arc::new(std::sync::Mutex::new(receiver)));
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, goes_on) = (stream.unwrap(), goes_on.clone());
+            thread::spawn(move || {
+                let mut reader = BufReader::new(stream);
+                while let Some(request) = read_head(&mut reader) {
+                    let stream = reader.get_mut();
+                    if request.contains("text/event-stream") {
+                        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                                    Transfer-Encoding: chunked\r\n\r\n";
+                        stream.write_all(head.as_bytes()).unwrap();
+                        let events = goes_on.as_ref().unwrap().lock().unwrap();
+                        for (count, ()) in events.iter().enumerate() {
+                            let event = format!("data: {count}\n\n");
+                            let chunk = format!("{:x}\r\n{event}\r\n", event.len());
+                            stream.write_all(chunk.as_bytes()).unwrap();
+                        }
+                        return;
+                    }
+                    let length = if request.contains("/large") { 1 << 20 } else { 0 };
+                    let body = request + &"x".repeat(length);
+                    let answer =
+                        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                    stream.write_all((answer + &body).as_bytes()).unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn requests_come_over_tls_of_both_versions_one_after_the_other() {
+    let pair = Pair::new("request");
+    let gateway = pair.start(upstream(None));
+    for (version, name) in [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)]
+    {
+        let mut client = connect(&gateway, &pair.trusted, &[version]);
+        for path in ["/healthz", "/stats", "/"] {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            client.write_all(request.as_bytes()).unwrap();
+            let mut reader = BufReader::new(&mut client);
+            let head = read_head(&mut reader).unwrap();
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            assert_eq!(fields(&head, "strict-transport-security"), ["max-age=31536000"], "{path}");
+            let length = fields(&head, "content-length")[0].parse().unwrap();
+            let mut body = String::new();
+            reader.take(length).read_to_string(&mut body).unwrap();
+            if path == "/healthz" {
+                assert_eq!(body, "ok\n");
+            } else {
+                assert_eq!(fields(&body, "x-forwarded-proto"), ["https"], "{body}");
+            }
+        }
+        assert_eq!(client.conn.protocol_version(), Some(name));
+        assert_eq!(client.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+    }
+}
+
+#[test]
+fn a_large_answer_comes_whole_to_a_slow_reader() {
+    let pair = Pair::new("large");
+    let gateway = pair.start(upstream(None));
+    let mut client = connect(&gateway, &pair.trusted, &[&TLS13]);
+    client
+        .write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = Vec::new();
+    let mut piece = vec![0; 16 * 1024];
+    loop {
+        let count = client.read(&mut piece).unwrap();
+        if count == 0 {
+            break;
+        }
+        answer.extend_from_slice(&piece[..count]);
+        // So slowly that the kernel's buffers are full.
+        thread::sleep(Duration::from_millis(1));
+    }
+    let filled = answer.iter().rev().take_while(|byte| **byte == b'x').count();
+    assert_eq!(filled, 1 << 20);
+}
+
+#[test]
+fn events_come_over_tls_at_once_and_end_with_the_gateway() {
+    let pair = Pair::new("stream");
+    let (go, goes_on) = std::sync::mpsc::channel();
+    let mut gateway = pair.start(upstream(Some(goes_on)));
+    let mut client = connect(&gateway, &pair.trusted, &[&TLS13]);
+    client
+        .write_all(b"GET /stats HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
+        .unwrap();
+    let mut reader = BufReader::new(&mut client);
+    assert!(read_head(&mut reader).unwrap().starts_with("HTTP/1.1 200 "));
+    for count in 0..3 {
+        // The next one is not sent before this one is here.
+        go.send(()).unwrap();
+        let expected = format!("9\r\ndata: {count}\n\n\r\n");
+        let mut event = vec![0; expected.len()];
+        reader.read_exact(&mut event).unwrap();
+        assert_eq!(String::from_utf8(event).unwrap(), expected);
+    }
+    gateway.terminate();
+    let mut rest = String::new();
+    // It fails where TLS is not ended properly.
+    reader.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "0\r\n\r\n");
+    assert_eq!(gateway.end().code, Some(0));
+}
+
+#[test]
+fn clear_text_and_a_client_that_says_nothing_do_no_harm() {
+    let pair = Pair::new("clear");
+    let gateway = pair.start(upstream(None));
+    let silent = TcpStream::connect_timeout(&gateway.address, BOUND).unwrap();
+    let mut clear = gateway.connect();
+    clear.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut answer = Vec::new();
+    let _ = clear.reader.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    assert!(get(&gateway, &pair.trusted, "/healthz").unwrap().starts_with("HTTP/1.1 200 "));
+    let ended = gateway.stop();
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.took < Duration::from_secs(5), "{:?}: the silent one held it up", ended.took);
+    drop(silent);
+}
+
+#[test]
+fn a_new_certificate_is_in_force_without_a_restart_and_a_broken_one_is_not() {
+    let pair = Pair::new("reload");
+    let mut gateway = pair.start(upstream(None));
+    assert!(get(&gateway, &pair.trusted, "/healthz").is_ok());
+    // By a signal, at once: half a pair stays out.
+    let good = fs::read(pair.certificate()).unwrap();
+    fs::write(pair.certificate(), "no certificate").unwrap();
+    gateway.signal("HUP");
+    gateway.log_line("the certificate stays as it was");
+    assert!(get(&gateway, &pair.trusted, "/healthz").is_ok());
+    fs::write(pair.certificate(), good).unwrap();
+    // By itself, after a while.
+    let renewed = renew(&pair.folder);
+    let begun = Instant::now();
+    while get(&gateway, &renewed, "/healthz").is_err() {
+        assert!(begun.elapsed() < SEES_CHANGES, "the new certificate is not in force");
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(get(&gateway, &pair.trusted, "/healthz").is_err(), "the old one still is");
+}
+
+#[test]
+fn a_pair_that_is_none_is_refused_at_the_start() {
+    let (one, other) = (Pair::new("one"), Pair::new("other"));
+    let nothing = text(&one.folder.join("nothing.pem"));
+    let empty = text(&one.folder.join("empty.pem"));
+    fs::write(&empty, "").unwrap();
+    let (certificate, key) = ("GATEWAY_TLS_CERTIFICATE", "GATEWAY_TLS_KEY");
+    let cases: [(&[(&str, &str)], &str); 7] = [
+        (&[(certificate, &one.certificate())], "GATEWAY_TLS_KEY is missing"),
+        (&[(key, &one.key())], "GATEWAY_TLS_CERTIFICATE is missing"),
+        (&[(certificate, &nothing), (key, &one.key())], "nothing.pem: No such file"),
+        (&[(certificate, &one.certificate()), (key, &nothing)], "nothing.pem: No such file"),
+        (&[(certificate, &empty), (key, &one.key())], "there is no certificate in it"),
+        (&[(certificate, &one.certificate()), (key, &empty)], "there is no private key in it"),
+        (&[(certificate, &one.certificate()), (key, &other.key())], "does not fit"),
+    ];
+    for (variables, sentence) in cases {
+        let output = run(GATEWAY, &[], variables);
+        assert_eq!(output.status.code(), Some(64), "{sentence}");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains(sentence), "{sentence}: {told}");
+        assert!(!told.contains("BEGIN"), "it tells what is in the file: {told}");
+    }
+}

@@ -22,6 +22,7 @@ use crate::client::{Client, Lost};
 use crate::forwarded::new_request_id;
 use crate::gate;
 use crate::gateway::Gateway;
+use crate::http2;
 use crate::policy::limits::Place;
 use crate::problem::Problem;
 use crate::proxy::Proxy;
@@ -30,7 +31,7 @@ use crate::tunnel::{self, Failed};
 
 /// From a request's first byte to the end of its head, and for the handshake of TLS: a client that
 /// trickles is cut off.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// For the body behind it, and, where more than [`BODY_BYTES`] are allowed, a second more for every
 /// [`BODY_FLOOR_BYTES`].
@@ -44,7 +45,7 @@ const BODY_FLOOR_BYTES: usize = 16 * 1024;
 
 /// How long a connection may be idle between requests, and before the first. Longer than the 60 s
 /// of AWS's load balancer, which answers 502 when it uses a connection that is just closing.
-const IDLE_TIME: Duration = Duration::from_secs(75);
+pub(crate) const IDLE_TIME: Duration = Duration::from_secs(75);
 
 /// How long idle connections stay open when the gateway ends: a request that is on its way already
 /// is answered, and the client is told that it was the last one.
@@ -108,6 +109,8 @@ struct Door {
 enum Next {
     /// Another one may come.
     Go(Box<Client>),
+    /// It was none: the client speaks HTTP/2 from here on.
+    Http2(Box<Client>),
     /// This connection is over.
     End,
 }
@@ -174,6 +177,7 @@ impl Door {
             let _ = closing.wait_for(|&closing| closing).await;
             sleep(LAST_CALL).await;
         });
+        let mut is_first = true;
         loop {
             let since = Instant::now();
             let spoke = client.has_more()
@@ -194,20 +198,28 @@ impl Door {
             if !spoke {
                 break;
             }
-            match self.exchange(client).await {
+            match self.exchange(client, is_first).await {
                 Next::Go(same) => client = same,
+                Next::Http2(client) => {
+                    return Box::pin(http2::converse(&self.gateway, &self.closing, *client)).await;
+                }
                 Next::End => break,
             }
+            is_first = false;
         }
     }
 
     /// One request and its answer.
-    async fn exchange(&self, mut client: Box<Client>) -> Next {
+    async fn exchange(&self, mut client: Box<Client>, is_first: bool) -> Next {
         let bytes = match timeout(HEAD_TIME, client.head()).await {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(lost)) => return Box::pin(self.lose(client, lost)).await,
             Err(_) => return Box::pin(self.lose(client, too_slow("head"))).await,
         };
+        // Anywhere else it is a method that nobody knows.
+        if is_first && self.gateway.config.http2 && bytes == http2::PREFACE {
+            return Next::Http2(client);
+        }
         let head = match gate::read(&bytes) {
             Ok(head) => head,
             Err(refused) => return Box::pin(self.lose(client, refused.into())).await,
@@ -222,9 +234,7 @@ impl Door {
                 return Next::End;
             }
         }
-        let more = most.saturating_sub(BODY_BYTES) / BODY_FLOOR_BYTES;
-        let time = BODY_TIME + Duration::from_secs(more as u64);
-        let body = match timeout(time, client.body(head.length, most)).await {
+        let body = match timeout(body_time(most), client.body(head.length, most)).await {
             Ok(Ok(body)) => body,
             Ok(Err(lost)) => return Box::pin(self.lose(client, lost)).await,
             Err(_) => return Box::pin(self.lose(client, too_slow("body"))).await,
@@ -400,7 +410,13 @@ impl Door {
     }
 }
 
-fn too_slow(what: &str) -> Lost {
+/// How long a body may take where so many bytes are allowed.
+pub(crate) fn body_time(most: usize) -> Duration {
+    let more = most.saturating_sub(BODY_BYTES) / BODY_FLOOR_BYTES;
+    BODY_TIME + Duration::from_secs(more as u64)
+}
+
+pub(crate) fn too_slow<T: From<Problem>>(what: &str) -> T {
     let detail = format!("the {what} did not come in time");
     Problem::new(http::StatusCode::REQUEST_TIMEOUT, detail).into()
 }

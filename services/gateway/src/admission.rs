@@ -13,7 +13,7 @@ use http::header::{
 };
 use http::{HeaderMap, Method, StatusCode, Version};
 
-use crate::cache::{Answer, Filling, Looked, Question};
+use crate::cache::{Answer, Filling, Looked, Moment, Question, Verdict};
 use crate::forwarded::{REQUEST_ID, Words};
 use crate::gate::Head;
 use crate::gateway::Gateway;
@@ -74,6 +74,8 @@ pub(crate) struct Order {
     pub(crate) has_body: bool,
     /// The client wants, or has, no further answer on this connection.
     pub(crate) closes: bool,
+    /// No other request follows it on the connection to the upstream.
+    pub(crate) alone: bool,
     /// HTTP/1.0.
     pub(crate) is_old: bool,
     /// The answer turned out to be an event stream that nobody asked for as one.
@@ -133,6 +135,7 @@ impl Order {
             tried: Vec::new(),
             has_body: false,
             closes: !head.keeps_alive,
+            alone: false,
             is_old: head.version == Version::HTTP_10,
             streams: false,
             error: None,
@@ -305,8 +308,30 @@ impl Order {
     }
 
     /// What an unsafe request may have changed must not be answered from memory.
-    pub(crate) fn forget(&self) {
+    fn forget(&self) {
         self.gateway.cache.invalidate(&self.site, &self.target);
+    }
+
+    /// The upstream has answered, with the head as it came: what the cache makes of it. An answer
+    /// that is to be sent instead, if there is one.
+    pub(crate) fn hears(&mut self, status: StatusCode, fields: &HeaderMap) -> Option<Answer> {
+        self.status = status.as_u16();
+        if let Some(filling) = &mut self.filling {
+            self.knows = filling.client_has_it(status, fields);
+            let now = Moment { instant: Instant::now(), unix: SystemTime::now() };
+            match filling.response(status, fields, now) {
+                Verdict::Instead(answer) => return Some(answer),
+                Verdict::Forward(why) => {
+                    tracing::debug!(request_id = self.asker.request_id, ?why, "not kept");
+                }
+                Verdict::Storing => {}
+            }
+            self.cache_status = Some(filling.forwarded().field());
+        } else if !self.method.is_safe() && self.status < 400 {
+            self.forget();
+        }
+        self.streams |= names_events(text_of(fields.get(CONTENT_TYPE)));
+        None
     }
 
     /// The request as the upstream reads it: nothing that is about the client's connection, and
@@ -350,7 +375,9 @@ impl Order {
         for (name, value) in words.fields() {
             field(&mut text, name.as_str(), value.as_bytes());
         }
-        if self.is_old && !self.closes {
+        if self.alone {
+            field(&mut text, "connection", b"close");
+        } else if self.is_old && !self.closes {
             // For Pingora, which takes it out again.
             field(&mut text, "connection", b"keep-alive");
         }
@@ -368,7 +395,7 @@ impl Order {
     }
 
     /// An answer from memory.
-    fn answer(&mut self, answer: &Answer) -> Reply {
+    pub(crate) fn answer(&mut self, answer: &Answer) -> Reply {
         self.cache_status = None;
         let mut head = Vec::with_capacity(1024);
         answer.write_head(&mut head);
@@ -538,7 +565,7 @@ fn is_event_stream(method: &Method, accept: Option<&HeaderValue>) -> bool {
 }
 
 /// Whether a media type, with parameters or not, is that of event streams.
-pub(crate) fn names_events(kind: &str) -> bool {
+fn names_events(kind: &str) -> bool {
     let kind = kind.split(';').next().unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("text/event-stream")
 }

@@ -41,7 +41,7 @@ const WRITE_BYTES: usize = 16 * 1024;
 const AHEAD_BYTES: usize = 32 * 1024;
 
 /// How long a client may take nothing of what is sent to it.
-const TAKES_NOTHING: Duration = Duration::from_secs(30);
+pub(crate) const TAKES_NOTHING: Duration = Duration::from_secs(30);
 
 /// How long to read on after a refusal, so that the client is not reset before it has read why
 /// (RFC 9112, section 9.6).

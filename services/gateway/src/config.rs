@@ -51,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) log_percent: u8,
     /// Where metrics are told.
     pub(crate) admin: Admin,
+    /// Whether clients may speak HTTP/2.
+    pub(crate) http2: bool,
     /// Worker threads.
     pub(crate) threads: usize,
     /// What clients are shown before they may speak; clear text where there is none.
@@ -113,6 +115,7 @@ impl Config {
     pub(crate) fn read(settings: &mut Settings) -> Self {
         const NUMBER: &str = "a whole number from 0 to 1000000, 0 for no bound";
         let table = Table::read(settings);
+        let http2 = switch(settings, "GATEWAY_HTTP2");
         let count = |text: &str| text.parse().ok().filter(|n| *n <= 1_000_000_u32);
         Self {
             table,
@@ -187,6 +190,7 @@ impl Config {
                     text => text.parse().ok().map(Admin::At),
                 },
             ),
+            http2,
             threads: settings.get_with(
                 "GATEWAY_THREADS",
                 "a whole number from 1 to 256",
@@ -195,7 +199,7 @@ impl Config {
                 |text| text.parse().ok().filter(|n| (1..=256).contains(n)),
             ),
             #[cfg(feature = "tls")]
-            tls: tls(settings),
+            tls: tls(settings, http2),
         }
     }
 }
@@ -250,6 +254,7 @@ impl Config {
                 Admin::Unless(address) => format!("metrics at {address}, unless it is taken"),
                 Admin::Off => "no metrics".to_owned(),
             },
+            format!("HTTP/2 is {}", if config.http2 { "on" } else { "off" }),
             format!("{:?} to drain", process.drain),
         ]);
         #[cfg(feature = "tls")]
@@ -365,12 +370,12 @@ fn path(settings: &mut Settings, name: &'static str) -> Option<PathBuf> {
 
 /// The pair of files; a fault of either stays in `settings`.
 #[cfg(feature = "tls")]
-fn tls(settings: &mut Settings) -> Option<Arc<Tls>> {
+fn tls(settings: &mut Settings, http2: bool) -> Option<Arc<Tls>> {
     let certificate = path(settings, "GATEWAY_TLS_CERTIFICATE");
     let key = path(settings, "GATEWAY_TLS_KEY");
     let tls = match (certificate, key) {
         (None, None) => return None,
-        (Some(certificate), Some(key)) => Tls::read(certificate, key),
+        (Some(certificate), Some(key)) => Tls::read(certificate, key, http2),
         (Some(_), None) => Err("GATEWAY_TLS_KEY is missing beside the certificate".to_owned()),
         (None, Some(_)) => Err("GATEWAY_TLS_CERTIFICATE is missing beside the key".to_owned()),
     };
@@ -490,6 +495,7 @@ mod tests {
             ("GATEWAY_CACHE_BYTES", "much"),
             ("GATEWAY_LOG_PERCENT", "101"),
             ("GATEWAY_ADMIN_LISTEN", "3051"),
+            ("GATEWAY_HTTP2", "h2c"),
             ("GATEWAY_THREADS", "0"),
         ];
         let (_, faults) = read(&wrong);

@@ -10,6 +10,7 @@ mod config;
 mod forwarded;
 mod gate;
 mod gateway;
+mod http2;
 mod journal;
 mod metrics;
 mod policy;

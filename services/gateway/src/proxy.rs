@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,8 +18,7 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tracing::level_filters::LevelFilter;
 
-use crate::admission::{Order, names_events};
-use crate::cache::{Moment, Verdict};
+use crate::admission::Order;
 use crate::config::Times;
 use crate::gateway::Gateway;
 use crate::policy::hop::HopByHop;
@@ -168,26 +167,10 @@ impl ProxyHttp for Proxy {
             // Where such a body ends is anybody's guess.
             return invalid();
         }
-        order.status = response.status.as_u16();
-        if let Some(filling) = &mut order.filling {
-            order.knows = filling.client_has_it(response.status, &response.headers);
-            let now = Moment { instant: Instant::now(), unix: SystemTime::now() };
-            match filling.response(response.status, &response.headers, now) {
-                Verdict::Instead(answer) => {
-                    order.instead = Some(answer);
-                    return Err(Error::new_up(ErrorType::HTTPStatus(order.status)));
-                }
-                Verdict::Forward(why) => {
-                    tracing::debug!(request_id = order.asker.request_id, ?why, "not kept");
-                }
-                Verdict::Storing => {}
-            }
-            order.cache_status = Some(filling.forwarded().field());
-        } else if !order.method.is_safe() && order.status < 400 {
-            order.forget();
+        if let Some(answer) = order.hears(response.status, &response.headers) {
+            order.instead = Some(answer);
+            return Err(Error::new_up(ErrorType::HTTPStatus(order.status)));
         }
-        let kind = response.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        order.streams = kind.is_some_and(names_events);
         // A nomination that must not be obeyed is not obeyed; the rest goes as usual.
         let hop = HopByHop::of(&response.headers).unwrap_or_default();
         let dropped: Vec<_> =

@@ -24,6 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Tls {
     certificate: PathBuf,
     key: PathBuf,
+    offers_http2: bool,
     config: RwLock<Arc<ServerConfig>>,
     /// The files when they were last read.
     seen: Mutex<Seen>,
@@ -36,15 +37,25 @@ type Stamp = Option<(SystemTime, u64)>;
 type Seen = [Stamp; 2];
 
 impl Tls {
-    /// Reads the pair.
+    /// Reads the pair. A client is told before it speaks whether it may speak HTTP/2.
     ///
     /// # Errors
     /// With a sentence that begins with the setting to look at.
-    pub(crate) fn read(certificate: PathBuf, key: PathBuf) -> Result<Self, String> {
+    pub(crate) fn read(
+        certificate: PathBuf,
+        key: PathBuf,
+        offers_http2: bool,
+    ) -> Result<Self, String> {
         // Before the files are read: what changes in between is read again.
         let seen = [stamp(&certificate), stamp(&key)];
-        let config = load(&certificate, &key)?;
-        Ok(Self { certificate, key, config: RwLock::new(config), seen: Mutex::new(seen) })
+        let config = load(&certificate, &key, offers_http2)?;
+        Ok(Self {
+            certificate,
+            key,
+            offers_http2,
+            config: RwLock::new(config),
+            seen: Mutex::new(seen),
+        })
     }
 
     /// Shakes hands with a client. The caller bounds the time.
@@ -71,7 +82,7 @@ impl Tls {
     pub(crate) fn reload(&self) {
         let now = [stamp(&self.certificate), stamp(&self.key)];
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
-        match load(&self.certificate, &self.key) {
+        match load(&self.certificate, &self.key, self.offers_http2) {
             Ok(config) => {
                 *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
                 tracing::info!("certificate read again");
@@ -94,7 +105,7 @@ fn stamp(file: &Path) -> Stamp {
     Some((data.modified().ok()?, data.len()))
 }
 
-fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
+fn load(certificate: &Path, key: &Path, offers_http2: bool) -> Result<Arc<ServerConfig>, String> {
     let of_certificate =
         |what: &str| format!("GATEWAY_TLS_CERTIFICATE {}: {what}", certificate.display());
     let of_key = |what: &str| format!("GATEWAY_TLS_KEY {}: {what}", key.display());
@@ -115,6 +126,9 @@ fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
         .with_single_cert(chain, secret)
         .map_err(|error| of_key(&format!("it does not fit the certificate: {error}")))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if offers_http2 {
+        config.alpn_protocols.insert(0, b"h2".to_vec());
+    }
     Ok(Arc::new(config))
 }
 

@@ -191,6 +191,13 @@ fn read_head(bytes: &mut BytesMut, upgrades: bool) -> io::Result<Option<Read>> {
 }
 
 impl Answering {
+    /// The connection, what has come of the body, and the whole head.
+    pub(crate) fn into_parts(self) -> (TcpStream, BytesMut, Vec<u8>) {
+        let Self { stream, rest, mut head, .. } = self;
+        head.extend_from_slice(b"\r\n");
+        (stream, rest, head)
+    }
+
     /// Passes on what comes until it ends, the client leaves, or `closing` resolves; then a body in
     /// chunks is ended properly, where it stands between two of them. Gives the bytes passed on.
     pub(crate) async fn pass_on(
@@ -327,7 +334,8 @@ impl Relay {
     }
 }
 
-fn poll_some(
+/// Reads what is there to the end of `bytes`, whose room is made when it is.
+pub(crate) fn poll_some(
     stream: &mut TcpStream,
     context: &mut Context<'_>,
     bytes: &mut BytesMut,

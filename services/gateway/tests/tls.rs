@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::{BOUND, Service, fields, read_head, run};
+use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
@@ -52,6 +53,10 @@ impl Pair {
     }
 
     fn start(&self, upstream: SocketAddr) -> Service {
+        self.start_with(upstream, &[])
+    }
+
+    fn start_with(&self, upstream: SocketAddr, more: &[(&str, &str)]) -> Service {
         let variables = [
             ("GATEWAY_STATS", upstream.to_string()),
             ("GATEWAY_FRONTEND", upstream.to_string()),
@@ -59,7 +64,8 @@ impl Pair {
             ("GATEWAY_TLS_CERTIFICATE", self.certificate()),
             ("GATEWAY_TLS_KEY", self.key()),
         ];
-        let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, &**value)).collect();
+        let variables = variables.iter().map(|(name, value)| (*name, &**value));
+        let variables: Vec<_> = variables.chain(more.iter().copied()).collect();
         Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
     }
 }
@@ -88,19 +94,26 @@ fn connect(
     trusted: &CertificateDer<'static>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> Tls {
-    let mut roots = RootCertStore::empty();
-    roots.add(trusted.clone()).unwrap();
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(versions)
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let mut config = client_config(trusted, versions);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let name = ServerName::try_from("localhost").unwrap();
     let session = ClientConnection::new(Arc::new(config), name).unwrap();
     let stream = TcpStream::connect_timeout(&gateway.address, BOUND).unwrap();
     stream.set_read_timeout(Some(BOUND)).unwrap();
     StreamOwned::new(session, stream)
+}
+
+fn client_config(
+    trusted: &CertificateDer<'static>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
 }
 
 /// Head and body of one answer on a connection of its own, or why there is none.
@@ -180,6 +193,30 @@ fn requests_come_over_tls_of_both_versions_one_after_the_other() {
         assert_eq!(client.conn.protocol_version(), Some(name));
         assert_eq!(client.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
     }
+}
+
+#[tokio::test]
+async fn a_client_that_can_speaks_http_2_where_it_is_on() {
+    let pair = Pair::new("http2");
+    let gateway = pair.start_with(upstream(None), &[("GATEWAY_HTTP2", "on")]);
+    let mut config = client_config(&pair.trusted, &[&TLS13]);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let stream = tokio::net::TcpStream::connect(gateway.address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get("https://localhost/stats").body(()).unwrap();
+    let (response, _) = client.send_request(request, true).unwrap();
+    let response = tokio::time::timeout(BOUND, response).await.unwrap().unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["strict-transport-security"], "max-age=31536000");
+    drop((response, client));
+    // The client has said goodbye.
+    tokio::time::timeout(BOUND, connection).await.unwrap().unwrap().unwrap();
+    // Who does not know it still speaks HTTP/1.1.
+    assert!(get(&gateway, &pair.trusted, "/healthz").unwrap().starts_with("HTTP/1.1 200 "));
 }
 
 #[test]

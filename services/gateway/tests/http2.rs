@@ -1,0 +1,421 @@
+//! The real binary between an HTTP/2 client with prior knowledge and raw sockets.
+
+#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+
+use std::io::{BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream, SendStream};
+use harness::{BOUND, Service, fields, read_head};
+use http::{HeaderMap, Request, StatusCode};
+use tokio::time::timeout;
+
+const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+
+/// What an upstream does with a connection and the request on it, body and all.
+type Serve = dyn Fn(&mut TcpStream, &str) + Send + Sync;
+
+fn upstream(serve: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve: Arc<Serve> = Arc::new(serve);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let serve = serve.clone();
+            thread::spawn(move || {
+                let mut reader = BufReader::new(stream.unwrap());
+                while let Some(mut request) = read_head(&mut reader) {
+                    let length = fields(&request, "content-length");
+                    let length = length.first().map_or(0, |n| n.parse().unwrap());
+                    reader.by_ref().take(length).read_to_string(&mut request).unwrap();
+                    if request.contains("gateway-check") {
+                        let well = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                        reader.get_mut().write_all(well.as_bytes()).unwrap();
+                    } else {
+                        // One request on a connection.
+                        return serve(reader.get_mut(), &request);
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Answers with what it was asked.
+fn echo(stream: &mut TcpStream, request: &str) {
+    let length = request.len();
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{request}");
+    stream.write_all(answer.as_bytes()).unwrap();
+}
+
+fn start(upstream: SocketAddr, more: &[(&str, &str)]) -> Service {
+    let upstream = upstream.to_string();
+    let mut variables = vec![
+        ("GATEWAY_STATS", &*upstream),
+        ("GATEWAY_FRONTEND", &*upstream),
+        ("GATEWAY_ADMIN_LISTEN", "off"),
+        ("GATEWAY_HTTP2", "on"),
+    ];
+    variables.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
+    variables.extend(more);
+    Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
+}
+
+/// A connection; the task resolves when the gateway has closed it, true when that was without a
+/// fault.
+async fn connect(gateway: &Service) -> (SendRequest<Bytes>, tokio::task::JoinHandle<bool>) {
+    let stream = tokio::net::TcpStream::connect(gateway.address).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let task = tokio::spawn(async move { connection.await.is_ok() });
+    (client.ready().await.unwrap(), task)
+}
+
+fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> Request<()> {
+    let mut request = Request::builder().method(method).uri(format!("http://test{path}"));
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap()
+}
+
+async fn ask(
+    client: &SendRequest<Bytes>,
+    request: Request<()>,
+    is_all: bool,
+) -> (ResponseFuture, SendStream<Bytes>) {
+    let mut client = timeout(BOUND, client.clone().ready()).await.unwrap().unwrap();
+    client.send_request(request, is_all).unwrap()
+}
+
+/// An answer with its whole body.
+struct Answer {
+    status: u16,
+    fields: HeaderMap,
+    body: String,
+}
+
+async fn answer(response: ResponseFuture) -> Answer {
+    let (parts, mut body) = timeout(BOUND, response).await.unwrap().unwrap().into_parts();
+    let mut text = Vec::new();
+    while let Some(piece) = piece(&mut body).await {
+        text.extend_from_slice(&piece.unwrap());
+    }
+    let (status, body) = (parts.status.as_u16(), String::from_utf8(text).unwrap());
+    Answer { status, fields: parts.headers, body }
+}
+
+async fn piece(body: &mut RecvStream) -> Option<Result<Bytes, h2::Error>> {
+    let piece = timeout(BOUND, body.data()).await.unwrap();
+    if let Some(Ok(piece)) = &piece {
+        body.flow_control().release_capacity(piece.len()).unwrap();
+    }
+    piece
+}
+
+async fn get(client: &SendRequest<Bytes>, path: &str) -> Answer {
+    answer(ask(client, request("GET", path, &[]), true).await.0).await
+}
+
+#[tokio::test]
+async fn requests_are_answered_one_after_the_other_on_one_connection() {
+    let gateway = start(upstream(echo), &[]);
+    let (client, _task) = connect(&gateway).await;
+    let own = get(&client, "/healthz").await;
+    assert_eq!((own.status, &*own.body), (200, "ok\n"));
+    for path in ["/", "/stats?x=1"] {
+        let page = get(&client, path).await;
+        assert_eq!(page.status, 200);
+        assert!(page.body.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{}", page.body);
+        assert_eq!(fields(&page.body, "host"), ["test"]);
+        assert_eq!(fields(&page.body, "connection"), ["close"]);
+        assert_eq!(fields(&page.body, "x-forwarded-for"), ["127.0.0.1"]);
+        assert_eq!(fields(&page.body, "x-forwarded-proto"), ["http"]);
+        assert!(page.fields.contains_key("x-request-id"));
+    }
+    let head = answer(ask(&client, request("HEAD", "/", &[]), true).await.0).await;
+    assert_eq!((head.status, &*head.body), (200, ""));
+    assert!(head.fields.contains_key("content-length"));
+}
+
+#[tokio::test]
+async fn what_is_kept_is_answered_from_memory_in_both_protocols() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let gateway = start(
+        upstream(move |stream, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            let answer = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nETag: \"a\"\r\n\
+                          Transfer-Encoding: chunked\r\n\r\n4\r\npage\r\n0\r\n\r\n";
+            stream.write_all(answer.as_bytes()).unwrap();
+        }),
+        &[],
+    );
+    let (client, _task) = connect(&gateway).await;
+    for _ in 0..3 {
+        let page = get(&client, "/page").await;
+        assert_eq!((page.status, &*page.body), (200, "page"));
+    }
+    assert_eq!(gateway.get("/page").text(), "page");
+    let known = request("GET", "/page", &[("if-none-match", "\"a\"")]);
+    let known = answer(ask(&client, known, true).await.0).await;
+    assert_eq!((known.status, &*known.body), (304, ""));
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    // The first to ask has it already: the answer is kept all the same.
+    let known = request("GET", "/other", &[("if-none-match", "\"a\"")]);
+    let known = answer(ask(&client, known, true).await.0).await;
+    assert_eq!((known.status, &*known.body), (304, ""));
+    assert_eq!(get(&client, "/other").await.body, "page");
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_body_larger_than_the_window_comes_whole_and_one_too_large_is_refused() {
+    let gateway = start(upstream(echo), &[]);
+    let (client, _task) = connect(&gateway).await;
+    let (response, mut body) = ask(&client, request("POST", "/form", &[]), false).await;
+    let sent = "x".repeat(60_000);
+    body.send_data(Bytes::from(sent.clone()), true).unwrap();
+    let echoed = answer(response).await;
+    assert_eq!(fields(&echoed.body, "content-length"), ["60000"]);
+    assert!(echoed.body.ends_with(&format!("\r\n\r\n{sent}")));
+    let (response, mut body) = ask(&client, request("POST", "/form", &[]), false).await;
+    body.send_data(Bytes::from("x".repeat(70_000)), true).unwrap();
+    assert_eq!(answer(response).await.status, 413);
+    let announced = request("POST", "/form", &[("content-length", "70000")]);
+    let (response, _body) = ask(&client, announced, false).await;
+    assert_eq!(answer(response).await.status, 413);
+    assert_eq!(get(&client, "/").await.status, 200, "the connection goes on");
+}
+
+#[tokio::test]
+async fn what_the_gate_refuses_is_refused() {
+    let gateway = start(upstream(echo), &[]);
+    let (client, _task) = connect(&gateway).await;
+    for (asked, status) in [
+        (request("TRACE", "/", &[]), 405),
+        (request("GET", "/a/../b%2f", &[]), 400),
+        (request("GET", "/", &[("host", "other")]), 400),
+        (request("GET", "/", &[("expect", "more")]), 417),
+    ] {
+        let what = format!("{asked:?}");
+        let refused = answer(ask(&client, asked, true).await.0).await;
+        assert_eq!(refused.status, status, "{what}");
+        assert!(refused.body.contains("\"detail\""), "{what}: {}", refused.body);
+    }
+    assert_eq!(get(&client, "/").await.status, 200, "the connection goes on");
+}
+
+#[tokio::test]
+async fn nobody_behind_is_a_problem_and_half_an_answer_is_broken_off() {
+    // Bound, so that nobody else can listen there.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let gateway = start(nobody.local_addr().unwrap(), &[]);
+    let (client, _task) = connect(&gateway).await;
+    assert_eq!(get(&client, "/").await.status, 502);
+    for half in ["Content-Length: 9\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n9\r\nhalf"] {
+        let gateway = start(
+            upstream(move |stream, _| {
+                stream.write_all(format!("HTTP/1.1 200 OK\r\n{half}").as_bytes()).unwrap();
+            }),
+            &[],
+        );
+        let (client, _task) = connect(&gateway).await;
+        let (response, _) = ask(&client, request("GET", "/", &[]), true).await;
+        // It may be so quick that the head does not come any more.
+        let error = match timeout(BOUND, response).await.unwrap() {
+            Err(error) => error,
+            Ok(response) => {
+                let mut body = response.into_body();
+                loop {
+                    match piece(&mut body).await {
+                        Some(Ok(_)) => {}
+                        Some(Err(error)) => break error,
+                        None => unreachable!("it looks whole"),
+                    }
+                }
+            }
+        };
+        assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR), "{half}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_answer_comes_whole_through_a_small_window() {
+    let gateway = start(
+        upstream(|stream, _| {
+            let chunk = format!("10000\r\n{}\r\n", "x".repeat(1 << 16));
+            let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+            stream.write_all((answer + &chunk.repeat(32) + "0\r\n\r\n").as_bytes()).unwrap();
+        }),
+        &[],
+    );
+    let (client, _task) = connect(&gateway).await;
+    let large = get(&client, "/").await;
+    assert_eq!(large.body.len(), 1 << 21);
+    assert!(!large.fields.contains_key("transfer-encoding"));
+}
+
+/// An upstream whose events come when they are told to, and that tells when the gateway is gone.
+fn events() -> (SocketAddr, Sender<()>, Receiver<()>) {
+    let (go, goes_on) = channel::<()>();
+    let (gone, is_gone) = channel();
+    let goes_on = std::sync::Mutex::new(goes_on);
+    let address = upstream(move |stream, _| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                    Transfer-Encoding: chunked\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        for (count, ()) in goes_on.lock().unwrap().iter().take(3).enumerate() {
+            stream.write_all(format!("9\r\ndata: {count}\n\n\r\n").as_bytes()).unwrap();
+        }
+        // Nothing comes but the end.
+        let _ = stream.read(&mut [0]);
+        let _ = gone.send(());
+    });
+    (address, go, is_gone)
+}
+
+async fn hear(gateway: &Service, go: &Sender<()>) -> (RecvStream, tokio::task::JoinHandle<bool>) {
+    let (client, task) = connect(gateway).await;
+    let asked = request("GET", "/stats/stream", &[("accept", "text/event-stream")]);
+    let (response, _) = ask(&client, asked, true).await;
+    let response = timeout(BOUND, response).await.unwrap().unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut body = response.into_body();
+    for count in 0..3 {
+        // The next one is not sent before this one is here.
+        go.send(()).unwrap();
+        let event = piece(&mut body).await.unwrap().unwrap();
+        assert_eq!(event, format!("data: {count}\n\n"));
+    }
+    (body, task)
+}
+
+#[tokio::test]
+async fn events_come_at_once_and_end_with_the_gateway() {
+    let (upstream, go, _is_gone) = events();
+    let mut gateway = start(upstream, &[]);
+    let (mut body, task) = hear(&gateway, &go).await;
+    gateway.terminate();
+    while let Some(piece) = piece(&mut body).await {
+        assert_eq!(piece.unwrap(), "", "it did not end as it should");
+    }
+    assert!(timeout(BOUND, task).await.unwrap().unwrap(), "there was no GOAWAY");
+    let ended = gateway.end();
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.took < Duration::from_secs(3), "{:?}", ended.took);
+}
+
+#[tokio::test]
+async fn who_leaves_a_stream_leaves_no_upstream_behind() {
+    let (upstream, go, is_gone) = events();
+    let gateway = start(upstream, &[]);
+    let (body, _task) = hear(&gateway, &go).await;
+    // The stream alone is reset.
+    drop(body);
+    let gone = tokio::task::spawn_blocking(move || is_gone.recv_timeout(BOUND));
+    assert!(gone.await.unwrap().is_ok(), "the upstream still has a viewer");
+}
+
+#[tokio::test]
+async fn requests_that_are_taken_back_are_given_up() {
+    let (begun, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (all, count) = (begun.clone(), open.clone());
+    let gateway = start(
+        upstream(move |stream, _| {
+            all.fetch_add(1, Ordering::SeqCst);
+            count.fetch_add(1, Ordering::SeqCst);
+            // No answer; only an end.
+            let _ = stream.read(&mut [0]);
+            count.fetch_sub(1, Ordering::SeqCst);
+        }),
+        &[],
+    );
+    // More than may be under way at once: what is taken back makes room for others.
+    for _ in 0..3 {
+        let (client, _task) = connect(&gateway).await;
+        let mut responses = Vec::new();
+        let before = begun.load(Ordering::SeqCst);
+        for number in 0..100 {
+            // Requests for the same would wait for one another.
+            let asked = request("GET", &format!("/{number}"), &[]);
+            responses.push(ask(&client, asked, true).await);
+        }
+        until(|| begun.load(Ordering::SeqCst) == before + 100).await;
+        assert_eq!(open.load(Ordering::SeqCst), 100);
+        drop(responses);
+        until(|| open.load(Ordering::SeqCst) == 0).await;
+        assert_eq!(get(&client, "/healthz").await.status, 200, "the connection goes on");
+    }
+    // As fast as it can be done: the connection may be ended for it, and nothing else.
+    let (client, _task) = connect(&gateway).await;
+    for number in 0..1000 {
+        let Ok(Ok(mut client)) = timeout(BOUND, client.clone().ready()).await else { break };
+        let asked = request("GET", &format!("/{number}"), &[]);
+        let Ok((_, mut body)) = client.send_request(asked, true) else { break };
+        body.send_reset(Reason::CANCEL);
+        tokio::task::yield_now().await;
+    }
+    until(|| open.load(Ordering::SeqCst) == 0).await;
+    assert_eq!(gateway.get("/healthz").status, 200);
+}
+
+/// Waits for what is to come.
+async fn until(is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < BOUND, "it did not come about");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_requests_are_under_way_at_once() {
+    let together = Arc::new(Barrier::new(100));
+    let gateway = start(
+        upstream(move |stream, request| {
+            // Nobody is answered before all are there.
+            together.wait();
+            echo(stream, request);
+        }),
+        &[],
+    );
+    let (client, _task) = connect(&gateway).await;
+    let mut responses = Vec::new();
+    for number in 0..100 {
+        let path = format!("/{number}");
+        responses.push((ask(&client, request("GET", &path, &[]), true).await.0, path));
+    }
+    for (response, path) in responses {
+        let answer = answer(response).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.body.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{}", answer.body);
+    }
+}
+
+#[test]
+fn the_preface_means_something_only_where_it_is_on_and_only_at_the_beginning() {
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let off = start(upstream(echo), &[("GATEWAY_HTTP2", "off")]);
+    let mut client = off.connect();
+    client.send(preface);
+    assert_eq!(client.answer().status, 505);
+    let on = start(upstream(echo), &[]);
+    let mut client = on.connect();
+    client.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
+    client.send(preface);
+    assert_eq!(client.answer().status, 505);
+    // What only begins like it is no HTTP/2 either.
+    let mut client = on.connect();
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\rxxxxxxxxxxxxxxxx");
+    assert!(client.is_closed() || client.reader.buffer().first() != Some(&b'H'));
+}

@@ -14,6 +14,7 @@ use http::header::{
 use http::{HeaderMap, Method, StatusCode, Version};
 
 use crate::cache::{Answer, Filling, Looked, Question};
+use crate::compression::Encoder;
 use crate::forwarded::{REQUEST_ID, Words};
 use crate::gate::Head;
 use crate::gateway::Gateway;
@@ -62,6 +63,8 @@ pub(crate) struct Order {
     pub(crate) informed: u8,
     /// The client has the upstream's answer already, and is told so.
     pub(crate) knows: bool,
+    /// What compresses the body of the upstream's answer.
+    pub(crate) encoder: Option<Box<Encoder>>,
     /// What is sent in place of the upstream's answer.
     pub(crate) instead: Option<Answer>,
     /// Where it goes.
@@ -127,6 +130,7 @@ impl Order {
             filling: None,
             informed: 0,
             knows: false,
+            encoder: None,
             instead: None,
             route: None,
             pick: None,

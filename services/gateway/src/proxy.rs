@@ -20,6 +20,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::admission::{Order, names_events};
 use crate::cache::{Moment, Verdict};
+use crate::compression::{Asked, Encoders};
 use crate::config::Times;
 use crate::gateway::Gateway;
 use crate::policy::hop::HopByHop;
@@ -53,7 +54,8 @@ pub(crate) fn new(gateway: &Gateway) -> Arc<HttpProxy<Proxy>> {
         max_retries: TRIES,
         ..ServerConf::default()
     });
-    Arc::new(http_proxy(&server, Proxy { times: gateway.config.times }))
+    let encoders = Encoders::new(gateway.config.compress);
+    Arc::new(http_proxy(&server, Proxy { times: gateway.config.times, encoders }))
 }
 
 /// Pingora logs every vanished client as an error of its own, and at its debug level every header
@@ -71,6 +73,7 @@ pub(crate) fn hush_pingora() {
 /// The rules.
 pub(crate) struct Proxy {
     times: Times,
+    encoders: Encoders,
 }
 
 /// The order that came with the request; Pingora hands it over when it has read the head.
@@ -90,7 +93,7 @@ impl ProxyHttp for Proxy {
         None
     }
 
-    /// None: compression is the upstreams' business, they know what is compressed already.
+    /// None: Pingora's compression knows neither the cache nor who may not be compressed for.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     fn on_connection_reuse(
@@ -169,6 +172,14 @@ impl ProxyHttp for Proxy {
             return invalid();
         }
         order.status = response.status.as_u16();
+        let asked = Asked {
+            method: &order.method,
+            fields: &session.req_header().headers,
+            is_old: order.is_old,
+            is_guarded: order.route.as_ref().is_some_and(|route| route.guard.is_some()),
+        };
+        // Before the cache takes the answer, which then has what is sent.
+        order.encoder = self.encoders.begin(&asked, response)?.map(Box::new);
         if let Some(filling) = &mut order.filling {
             order.knows = filling.client_has_it(response.status, &response.headers);
             let now = Moment { instant: Instant::now(), unix: SystemTime::now() };
@@ -179,6 +190,10 @@ impl ProxyHttp for Proxy {
                 }
                 Verdict::Forward(why) => {
                     tracing::debug!(request_id = order.asker.request_id, ?why, "not kept");
+                    if order.knows {
+                        // Nobody gets the body.
+                        order.encoder = None;
+                    }
                 }
                 Verdict::Storing => {}
             }
@@ -233,6 +248,13 @@ impl ProxyHttp for Proxy {
         };
         if over && !is_end {
             return Err(Error::new_in(ErrorType::InternalError));
+        }
+        if let Some(encoder) = &mut order.encoder {
+            let piece = encoder.piece(body.as_deref(), is_end);
+            *body = piece.map_err(|_| Error::new_in(ErrorType::InternalError))?;
+            if is_end {
+                order.encoder = None;
+            }
         }
         if let Some(piece) = body {
             if let Some(filling) = &mut order.filling {

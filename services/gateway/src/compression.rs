@@ -165,12 +165,15 @@ fn form(asked: &Asked<'_>, status: StatusCode, answer: &HeaderMap) -> Form {
         || answer.contains_key(CONTENT_ENCODING)
         || asked.is_guarded
         || ![Method::GET, Method::HEAD, Method::POST].contains(asked.method)
-        || !is_worthwhile(asked.method, answer)
+        || !is_worthwhile(answer)
         || !answer.get(CONTENT_TYPE).is_some_and(is_compressible)
         || must_stay(answer);
+    // A HEAD tells no length when its GET does not, but also when the upstream did not care to find
+    // it out: the GET may turn out short.
+    let is_unsure = *asked.method == Method::HEAD && !answer.contains_key(CONTENT_LENGTH);
     if passes {
         Form::AsIs
-    } else if asked.is_old || !Codings::of(asked.fields).takes_gzip() {
+    } else if is_unsure || asked.is_old || !Codings::of(asked.fields).takes_gzip() {
         Form::Varies
     } else {
         Form::Gzip
@@ -187,12 +190,11 @@ fn is_compressible(kind: &HeaderValue) -> bool {
             || COMPRESSIBLE.contains(&plain.as_str()))
 }
 
-/// Whether the body is long, or may be. A HEAD tells no length when the GET does not, but also when
-/// the upstream did not care to find it out; then nothing is claimed.
-fn is_worthwhile(method: &Method, answer: &HeaderMap) -> bool {
+/// Whether the body is long, or may be.
+fn is_worthwhile(answer: &HeaderMap) -> bool {
     let mut lengths = answer.get_all(CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next(), answer.contains_key(TRANSFER_ENCODING)) {
-        (None, _, _) => *method != Method::HEAD,
+        (None, _, _) => true,
         (Some(length), None, false) => {
             let length = length.to_str().ok().and_then(|length| length.parse::<u64>().ok());
             length.is_some_and(|length| length >= LEAST_BYTES)
@@ -426,6 +428,7 @@ mod tests {
         let unknown = head(200, &["content-type: text/css", "etag: \"a\""]);
         let (fields, _) = sent(&Method::HEAD, &["accept-encoding: gzip"], unknown);
         assert!(!fields.contains_key(CONTENT_ENCODING));
+        assert_eq!(fields[VARY], "accept-encoding");
     }
 
     #[test]

@@ -105,9 +105,10 @@ def test_each_half_stays_up_when_the_other_is_down(trio):
     eventually(ready(base))
     docker("stop", trio["stats"])
     begun = time.monotonic()
-    broken = request(f"{base}/stats")
-    # Refused at once, or not resolvable any more: the answer must not hang.
-    assert broken.status in (502, 503, 504) and time.monotonic() - begun < 5, broken
+    # The gateway may hand the last sample out for a second. Then it is refused at once, or not
+    # resolvable any more: the answer must not hang.
+    eventually(lambda: request(f"{base}/stats").status in (502, 503, 504))
+    assert time.monotonic() - begun < 5
     assert request(f"{base}/").status == 200
     docker("start", trio["stats"])
     eventually(lambda: request(f"{base}/stats").status == 200)

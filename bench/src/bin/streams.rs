@@ -138,7 +138,9 @@ impl Crowd {
         Ok(Self {
             poll: Poll::new()?,
             viewers: Vec::with_capacity(viewers),
-            request: format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n"),
+            request: format!(
+                "GET {path} HTTP/1.1\r\nhost: bench\r\naccept: text/event-stream\r\n\r\n"
+            ),
             open: 0,
             lost: 0,
             bytes: 0,

@@ -14,6 +14,7 @@ use http::header::{
 use http::{HeaderMap, Method, StatusCode, Version};
 
 use crate::cache::{Answer, Filling, Looked, Moment, Question, Verdict};
+use crate::compression::Encoder;
 use crate::forwarded::{REQUEST_ID, Words};
 use crate::gate::Head;
 use crate::gateway::Gateway;
@@ -62,6 +63,8 @@ pub(crate) struct Order {
     pub(crate) informed: u8,
     /// The client has the upstream's answer already, and is told so.
     pub(crate) knows: bool,
+    /// What compresses the body of the upstream's answer.
+    pub(crate) encoder: Option<Box<Encoder>>,
     /// What is sent in place of the upstream's answer.
     pub(crate) instead: Option<Answer>,
     /// Where it goes.
@@ -129,6 +132,7 @@ impl Order {
             filling: None,
             informed: 0,
             knows: false,
+            encoder: None,
             instead: None,
             route: None,
             pick: None,
@@ -565,7 +569,7 @@ fn is_event_stream(method: &Method, accept: Option<&HeaderValue>) -> bool {
 }
 
 /// Whether a media type, with parameters or not, is that of event streams.
-fn names_events(kind: &str) -> bool {
+pub(crate) fn names_events(kind: &str) -> bool {
     let kind = kind.split(';').next().unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("text/event-stream")
 }

@@ -58,6 +58,7 @@ pub(crate) use self::filling::{Filling, Verdict};
 pub(crate) use self::question::{Pass, Question, Reason};
 pub(crate) use self::status::Forward;
 pub(crate) use self::terms::Moment;
+pub(crate) use self::vary::Codings;
 
 /// Parts of the cache with a lock each; a power of two. Enough that 256 threads that store seldom
 /// meet.

@@ -47,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) hosts: Vec<String>,
     /// The answers that are kept.
     pub(crate) cache: CacheSettings,
+    /// Whether answers that came plain are compressed.
+    pub(crate) compress: bool,
     /// Of a hundred requests so many are in the access log; those that failed always are.
     pub(crate) log_percent: u8,
     /// Where metrics are told.
@@ -115,7 +117,7 @@ impl Config {
     pub(crate) fn read(settings: &mut Settings) -> Self {
         const NUMBER: &str = "a whole number from 0 to 1000000, 0 for no bound";
         let table = Table::read(settings);
-        let http2 = switch(settings, "GATEWAY_HTTP2");
+        let http2 = switch(settings, "GATEWAY_HTTP2", false);
         let count = |text: &str| text.parse().ok().filter(|n| *n <= 1_000_000_u32);
         Self {
             table,
@@ -153,9 +155,9 @@ impl Config {
             },
             trust: Trust {
                 proxies: networks(settings, "GATEWAY_TRUSTED_PROXIES"),
-                host: switch(settings, "GATEWAY_TRUST_HOST"),
+                host: switch(settings, "GATEWAY_TRUST_HOST", false),
             },
-            forwarded: switch(settings, "GATEWAY_FORWARDED"),
+            forwarded: switch(settings, "GATEWAY_FORWARDED", false),
             access: Access {
                 allow: networks(settings, "GATEWAY_ALLOW"),
                 deny: networks(settings, "GATEWAY_DENY"),
@@ -175,6 +177,7 @@ impl Config {
                 ),
                 ..CacheSettings::default()
             },
+            compress: switch(settings, "GATEWAY_COMPRESS", true),
             log_percent: settings.get_with(
                 "GATEWAY_LOG_PERCENT",
                 "a whole number from 0 to 100",
@@ -248,6 +251,10 @@ impl Config {
             format!("denied: {}", any(access.deny.to_string(), "nobody")),
             format!("hosts: {}", any(hosts.join(", "), "any")),
             format!("{} bytes of cache", cache.bytes),
+            format!(
+                "what upstreams send plain is {}",
+                if config.compress { "compressed" } else { "left plain" }
+            ),
             format!("{} percent of the requests that go well are logged", config.log_percent),
             match config.admin {
                 Admin::At(address) => format!("metrics at {address}"),
@@ -388,8 +395,8 @@ fn networks(settings: &mut Settings, name: &'static str) -> Networks {
     })
 }
 
-fn switch(settings: &mut Settings, name: &'static str) -> bool {
-    settings.get_with(name, "on or off", false, |text| match text {
+fn switch(settings: &mut Settings, name: &'static str, default: bool) -> bool {
+    settings.get_with(name, "on or off", default, |text| match text {
         "on" => Some(true),
         "off" => Some(false),
         _ => None,
@@ -493,6 +500,7 @@ mod tests {
             ("GATEWAY_DENY", ","),
             ("GATEWAY_HOSTS", "example.org:80"),
             ("GATEWAY_CACHE_BYTES", "much"),
+            ("GATEWAY_COMPRESS", "maybe"),
             ("GATEWAY_LOG_PERCENT", "101"),
             ("GATEWAY_ADMIN_LISTEN", "3051"),
             ("GATEWAY_HTTP2", "h2c"),

@@ -6,6 +6,7 @@ mod admin;
 mod admission;
 mod cache;
 mod client;
+mod compression;
 mod config;
 mod forwarded;
 mod gate;

@@ -19,6 +19,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use tracing::level_filters::LevelFilter;
 
 use crate::admission::Order;
+use crate::compression::{Asked, Encoders};
 use crate::config::Times;
 use crate::gateway::Gateway;
 use crate::policy::hop::HopByHop;
@@ -52,7 +53,8 @@ pub(crate) fn new(gateway: &Gateway) -> Arc<HttpProxy<Proxy>> {
         max_retries: TRIES,
         ..ServerConf::default()
     });
-    Arc::new(http_proxy(&server, Proxy { times: gateway.config.times }))
+    let encoders = Encoders::new(gateway.config.compress);
+    Arc::new(http_proxy(&server, Proxy { times: gateway.config.times, encoders }))
 }
 
 /// Pingora logs every vanished client as an error of its own, and at its debug level every header
@@ -70,6 +72,7 @@ pub(crate) fn hush_pingora() {
 /// The rules.
 pub(crate) struct Proxy {
     times: Times,
+    encoders: Encoders,
 }
 
 /// The order that came with the request; Pingora hands it over when it has read the head.
@@ -89,7 +92,7 @@ impl ProxyHttp for Proxy {
         None
     }
 
-    /// None: compression is the upstreams' business, they know what is compressed already.
+    /// None: Pingora's compression knows neither the cache nor who may not be compressed for.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     fn on_connection_reuse(
@@ -167,9 +170,22 @@ impl ProxyHttp for Proxy {
             // Where such a body ends is anybody's guess.
             return invalid();
         }
+        let asked = Asked {
+            method: &order.method,
+            fields: &session.req_header().headers,
+            is_old: order.is_old,
+            is_guarded: order.route.as_ref().is_some_and(|route| route.guard.is_some()),
+        };
+        // Before the cache takes the answer, which then has what is sent.
+        order.encoder = self.encoders.begin(&asked, response)?.map(Box::new);
         if let Some(answer) = order.hears(response.status, &response.headers) {
             order.instead = Some(answer);
             return Err(Error::new_up(ErrorType::HTTPStatus(order.status)));
+        }
+        let is_stored = order.filling.as_ref().is_some_and(|filling| filling.forwarded().stored);
+        if order.knows && !is_stored {
+            // Nobody gets the body.
+            order.encoder = None;
         }
         // A nomination that must not be obeyed is not obeyed; the rest goes as usual.
         let hop = HopByHop::of(&response.headers).unwrap_or_default();
@@ -216,6 +232,13 @@ impl ProxyHttp for Proxy {
         };
         if over && !is_end {
             return Err(Error::new_in(ErrorType::InternalError));
+        }
+        if let Some(encoder) = &mut order.encoder {
+            let piece = encoder.piece(body.as_deref(), is_end);
+            *body = piece.map_err(|_| Error::new_in(ErrorType::InternalError))?;
+            if is_end {
+                order.encoder = None;
+            }
         }
         if let Some(piece) = body {
             if let Some(filling) = &mut order.filling {

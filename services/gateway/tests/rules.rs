@@ -348,7 +348,12 @@ fn check_tells_what_is_in_force_or_what_is_wrong() {
     let right = run(GATEWAY, &["check"], &[("GATEWAY_ROUTES", "/api api:1")]);
     let text = String::from_utf8(right.stdout).unwrap();
     assert_eq!(right.status.code(), Some(0));
-    for line in ["route /api -> api:1", "route /stats -> stats:8080", "trusted proxies: none"] {
+    for line in [
+        "route /api -> api:1",
+        "route /stats -> stats:8080",
+        "trusted proxies: none",
+        "what upstreams send plain is compressed",
+    ] {
         assert!(text.contains(line), "{text}");
     }
     let wrong = run(GATEWAY, &["check"], &[("GATEWAY_ROUTES", "/api"), ("GATEWAY_DENY", "x")]);

@@ -95,7 +95,7 @@ impl Variant {
 /// Which content codings a client takes: one of eight sets, however many ways there are to say it.
 /// Weights are left out, for with a choice the upstream may choose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Codings {
+pub(crate) struct Codings {
     brotli: bool,
     gzip: bool,
     not_identity: bool,
@@ -104,7 +104,7 @@ pub(super) struct Codings {
 impl Codings {
     /// Reads `Accept-Encoding` (RFC 9110, section 12.5.3). A client that says nothing gets no
     /// coding, and a member that cannot be read is not there.
-    pub(super) fn of(request: &HeaderMap) -> Self {
+    pub(crate) fn of(request: &HeaderMap) -> Self {
         let mut lines = request.get_all(ACCEPT_ENCODING).into_iter();
         match (lines.next().map(HeaderValue::as_bytes), lines.next()) {
             (None, _) => Self::default(),
@@ -145,6 +145,11 @@ impl Codings {
             gzip: gzip.or(rest).unwrap_or(false),
             not_identity: identity.or(rest) == Some(false),
         }
+    }
+
+    /// Whether gzip is among them.
+    pub(crate) fn takes_gzip(self) -> bool {
+        self.gzip
     }
 
     /// The field to ask an upstream with, so that its answer is one for all requests of this kind.

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::admission::{Admission, Order, Reply};
+use crate::admission::{Admission, Order, Reply, field};
 use crate::client::{Client, Lost};
 use crate::forwarded::new_request_id;
 use crate::gate;
@@ -394,9 +394,7 @@ impl Door {
         let reason = problem.status.canonical_reason().unwrap_or_default();
         let mut head = format!("HTTP/1.1 {status} {reason}\r\n").into_bytes();
         for (name, value) in &fields {
-            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                head.extend_from_slice(part);
-            }
+            field(&mut head, name.as_str(), value.as_bytes());
         }
         let length = body.len();
         head.extend_from_slice(

@@ -522,7 +522,8 @@ fn split_target(target: &str) -> (&str, Option<&str>) {
     target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
 }
 
-fn field(text: &mut impl BufMut, name: &str, value: &[u8]) {
+/// Writes a field as a line of a head.
+pub(crate) fn field(text: &mut impl BufMut, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         text.put_slice(part);
     }

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectiona
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::admission::Order;
+use crate::admission::{Order, field as write_field};
 use crate::problem::Problem;
 use crate::socket::Socket;
 use crate::upstreams::Failure;
@@ -181,9 +181,7 @@ fn read_head(bytes: &mut BytesMut, upgrades: bool) -> io::Result<Option<Read>> {
             || (is("upgrade") && status != 101)
             || nominated.iter().any(|name| is(name) && !is("transfer-encoding") && !is("upgrade"));
         if !dropped {
-            for part in [field.name.as_bytes(), b": ", field.value, b"\r\n"] {
-                head.extend_from_slice(part);
-            }
+            write_field(&mut head, field.name, field.value);
         }
     }
     bytes.advance(length);

@@ -4,10 +4,13 @@
 mod accept;
 mod admin;
 mod admission;
+mod alarm;
 mod cache;
 mod client;
 mod compression;
 mod config;
+mod deliver;
+mod fetch;
 mod forwarded;
 mod gate;
 mod gateway;

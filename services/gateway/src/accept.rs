@@ -337,7 +337,11 @@ impl Door {
                 return self.answer(client, &order, &reply).await;
             }
             End::Left => order.error = Some(LEFT.to_owned()),
-            End::Broken(why) => order.error = Some(why.to_owned()),
+            End::Broken(why) => {
+                order.error = Some(why.to_owned());
+                // What there is, and then the connection ends where it must not.
+                let _ = client.send_out().await;
+            }
         }
         order.ended();
         Next::End

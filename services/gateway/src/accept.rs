@@ -218,12 +218,7 @@ impl Door {
     }
 
     /// One request and its answer.
-    async fn exchange(
-        &self,
-        mut client: Box<Client>,
-        is_first: bool,
-        alarm: &mut Alarm,
-    ) -> Next {
+    async fn exchange(&self, mut client: Box<Client>, is_first: bool, alarm: &mut Alarm) -> Next {
         let bytes = match timeout(HEAD_TIME, client.head()).await {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(lost)) => return Box::pin(self.lose(client, lost)).await,
@@ -439,12 +434,10 @@ impl Door {
             metrics.streams.add();
         }
         let closing = self.until_closing();
-        order.sent_bytes = match ahead {
-            Some(ahead) => Box::pin(tunnel.join(&ahead, closing)).await,
-            None => {
-                let silence = self.gateway.config.times.silence;
-                Box::pin(tunnel.pass_on(silence, closing)).await
-            }
+        order.sent_bytes = if let Some(ahead) = ahead {
+            Box::pin(tunnel.join(&ahead, closing)).await
+        } else {
+            Box::pin(tunnel.pass_on(self.gateway.config.times.silence, closing)).await
         };
         if let Some(metrics) = &metrics {
             metrics.streams.remove();

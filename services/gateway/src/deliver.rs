@@ -165,24 +165,28 @@ async fn pass_on(
                 let is_between = body.is_between();
                 let mut more = pin!(body.more());
                 let knows = order.knows;
-                let came = alarm.within(bound, poll_fn(|context| {
-                    if let Poll::Ready(came) = more.as_mut().poll(context) {
-                        return Poll::Ready(came.map_err(broken));
-                    }
-                    let closing = closing.as_mut().map(|closing| closing.as_mut().poll(context));
-                    if closing.is_some_and(|closing| closing.is_ready()) {
-                        return Poll::Ready(Err(if is_between {
-                            End::Whole
-                        } else {
-                            End::Broken("the answer was broken off")
-                        }));
-                    }
-                    // Who has its answer may go.
-                    if !knows && reader.poll_left(context).is_ready() {
-                        return Poll::Ready(Err(End::Left));
-                    }
-                    Poll::Pending
-                }));
+                let came = alarm.within(
+                    bound,
+                    poll_fn(|context| {
+                        if let Poll::Ready(came) = more.as_mut().poll(context) {
+                            return Poll::Ready(came.map_err(broken));
+                        }
+                        let closing =
+                            closing.as_mut().map(|closing| closing.as_mut().poll(context));
+                        if closing.is_some_and(|closing| closing.is_ready()) {
+                            return Poll::Ready(Err(if is_between {
+                                End::Whole
+                            } else {
+                                End::Broken("the answer was broken off")
+                            }));
+                        }
+                        // Who has its answer may go.
+                        if !knows && reader.poll_left(context).is_ready() {
+                            return Poll::Ready(Err(End::Left));
+                        }
+                        Poll::Pending
+                    }),
+                );
                 match came.await {
                     Some(Ok(())) => {}
                     Some(Err(End::Whole)) => {
@@ -216,11 +220,11 @@ async fn give(
 ) -> Result<(), End> {
     let piece = match &mut order.encoder {
         Some(encoder) => {
-            let encoded = encoder.piece(piece.as_deref(), piece.is_none());
+            let packed = encoder.piece(piece.as_deref(), piece.is_none());
             if piece.is_none() {
                 order.encoder = None;
             }
-            encoded.map_err(|_| End::Broken("the answer was broken off"))?
+            packed.map_err(|_| End::Broken("the answer was broken off"))?
         }
         None => piece,
     };

@@ -119,7 +119,7 @@ pub(crate) async fn ask(
             }
         };
         let (failure, step) = match asked {
-            Ok((connection, (head, held))) => {
+            Ok((connection, (head, rest))) => {
                 match head.status.as_u16() {
                     status @ 502..=504 => pick.failed(Failure::Status(status)),
                     _ => pick.succeeded(),
@@ -127,7 +127,7 @@ pub(crate) async fn ask(
                 if let Some(frame) = head.frame(&order.method) {
                     order.pick = Some(pick);
                     let head::Head { status, fields, is_lasting } = head;
-                    let body = Body::new(connection, held, frame);
+                    let body = Body::new(connection, rest, frame);
                     return Ok(Answering { status, fields, body, is_lasting });
                 }
                 (Failure::Invalid, Step::Asked)

@@ -45,11 +45,7 @@ impl Tunnel {
 
     /// Passes on what comes until it ends, the client leaves, or `closing` resolves; then a body in
     /// chunks is ended properly, where it stands between two of them. Gives the bytes passed on.
-    pub(crate) async fn pass_on(
-        self,
-        silence: Duration,
-        closing: impl Future<Output = ()>,
-    ) -> u64 {
+    pub(crate) async fn pass_on(self, silence: Duration, closing: impl Future<Output = ()>) -> u64 {
         let Self { from, to, held, chunks } = self;
         let mut relay = Relay {
             from,

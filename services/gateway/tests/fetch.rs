@@ -118,7 +118,10 @@ fn what_comes_behind_an_answer_is_nobodys_answer() {
 fn whatever_frames_it_upstream_an_answer_is_framed_anew() {
     for (answer, stays) in [
         ("Content-Length: 5\r\n\r\nhello", true),
-        ("Transfer-Encoding: chunked\r\n\r\n2;a=b\r\nhe\r\n3\r\nllo\r\n0\r\nTrailer: x\r\n\r\n", true),
+        (
+            "Transfer-Encoding: chunked\r\n\r\n2;a=b\r\nhe\r\n3\r\nllo\r\n0\r\nTrailer: x\r\n\r\n",
+            true,
+        ),
         ("Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n5\r\nhello\r\n0\r\n\r\n", true),
         ("\r\nhello", false),
     ] {
@@ -206,7 +209,8 @@ fn informational_answers_are_few_and_end_in_an_answer() {
         let gateway = before(&upstream.address.to_string(), &[]);
         assert_eq!(gateway.get("/x").status, status, "{count}");
     }
-    for wrong in ["HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", "SSH-2.0-OpenSSH\r\n\r\n", "\0\0"] {
+    for wrong in ["HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", "SSH-2.0-OpenSSH\r\n\r\n", "\0\0"]
+    {
         let gateway = before(&Upstream::saying(wrong, false).address.to_string(), &[]);
         assert_eq!(gateway.get("/x").status, 502, "{wrong:?}");
     }
@@ -220,8 +224,8 @@ fn requests_that_come_at_once_are_answered_in_turn() {
     });
     let gateway = before(&upstream.address.to_string(), &[]);
     let mut client = gateway.connect();
-    let all: String = (0..50).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
-    client.send(&all);
+    let all: Vec<_> = (0..50).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
+    client.send(&all.concat());
     for n in 0..50 {
         assert_eq!(client.answer().text(), format!("/{n}"));
     }

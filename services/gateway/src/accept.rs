@@ -34,6 +34,7 @@ use crate::http2;
 use crate::problem::Problem;
 use crate::proxy::Proxy;
 use crate::socket::Socket;
+use crate::threads::Workers;
 use crate::tunnel::{LAST_CHUNK, Tunnel};
 
 /// From a request's first byte to the end of its head, and for the handshake of TLS: a client that
@@ -68,6 +69,7 @@ pub(crate) async fn run(
     listener: TcpListener,
     gateway: Arc<Gateway>,
     proxy: Arc<HttpProxy<Proxy>>,
+    workers: Workers,
     drain: Duration,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -79,10 +81,14 @@ pub(crate) async fn run(
     }
     let (closing, watch) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
-    let begin = |(stream, peer, place)| {
+    let begin = |(stream, peer, place): (TcpStream, _, _)| {
         let door = Door { gateway: gateway.clone(), proxy: proxy.clone(), closing: watch.clone() };
-        tokio::spawn(async move {
-            door.converse(stream, peer).await;
+        // From here on, another thread is told what comes.
+        let Ok(stream) = stream.into_std() else { return };
+        workers.serve(async move {
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                door.converse(stream, peer).await;
+            }
             drop(place);
         });
     };

@@ -84,7 +84,8 @@ const GET: &str = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
 #[test]
 fn requests_share_a_connection_to_the_upstream() {
     let upstream = Upstream::saying("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true);
-    let gateway = before(&upstream.address.to_string(), &[]);
+    // Each thread has its own.
+    let gateway = before(&upstream.address.to_string(), &[("GATEWAY_THREADS", "1")]);
     for _ in 0..10 {
         // From clients of their own.
         assert_eq!(gateway.get("/x").text(), "ok");

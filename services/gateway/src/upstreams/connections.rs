@@ -8,13 +8,18 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use crate::threads;
+
 /// The services close connections that were idle for 30 s; one that is about to be closed must not
 /// carry a request.
 const IDLE_TIME: Duration = Duration::from_secs(15);
 
-/// As many as busy clients on a large day: with fewer, a burst opens and closes a connection for
-/// each request.
-const MOST_IDLE: usize = 1024;
+/// Of one thread. As many as busy clients on a large day: with fewer, a burst opens and closes a
+/// connection for each request.
+const MOST_IDLE: usize = 512;
+
+/// More threads than that share lists.
+const LISTS: usize = 16;
 
 /// A connection to an upstream, between two requests or in one.
 #[derive(Debug)]
@@ -47,9 +52,15 @@ impl Connection {
     }
 }
 
-/// Those that wait.
+/// Those that wait, by the thread that waits for what comes on them: to tell another costs more
+/// than the request.
 #[derive(Debug, Default)]
-pub(super) struct Connections(Mutex<Waiting>);
+pub(super) struct Connections([List; LISTS]);
+
+/// On a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct List(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -62,7 +73,7 @@ struct Waiting {
 impl Connections {
     /// One that is good still.
     pub(super) fn take(&self) -> Option<Connection> {
-        let mut waiting = self.waiting();
+        let mut waiting = self.list().waiting();
         while let Some((since, connection)) = waiting.idle.pop() {
             if since.elapsed() < IDLE_TIME && connection.is_silent() {
                 return Some(connection);
@@ -74,22 +85,29 @@ impl Connections {
     /// Keeps one whose answer is complete. Must be called inside a runtime.
     pub(super) fn keep(self: &Arc<Self>, mut connection: Connection) {
         connection.is_used = true;
-        let mut waiting = self.waiting();
+        let mut waiting = self.list().waiting();
         if waiting.idle.len() >= MOST_IDLE {
             return;
         }
         waiting.idle.push((Instant::now(), connection));
         if !waiting.is_watched {
             waiting.is_watched = true;
-            tokio::spawn(let_go(Arc::downgrade(self)));
+            tokio::spawn(let_go(Arc::downgrade(self), threads::number()));
         }
     }
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        self.waiting().idle.len()
+        self.0.iter().map(|list| list.waiting().idle.len()).sum()
     }
 
+    /// That of this thread.
+    fn list(&self) -> &List {
+        &self.0[threads::number() % LISTS]
+    }
+}
+
+impl List {
     /// Whole between any two steps, whatever became of the thread that had it.
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -97,11 +115,11 @@ impl Connections {
 }
 
 /// Closes what has grown old, until there is none left.
-async fn let_go(connections: Weak<Connections>) {
+async fn let_go(connections: Weak<Connections>, number: usize) {
     loop {
         sleep(IDLE_TIME / 3).await;
         let Some(connections) = connections.upgrade() else { return };
-        let mut waiting = connections.waiting();
+        let mut waiting = connections.0[number % LISTS].waiting();
         let old = waiting.idle.partition_point(|(since, _)| since.elapsed() >= IDLE_TIME);
         waiting.idle.drain(..old);
         if waiting.idle.is_empty() {

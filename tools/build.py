@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Sequence
 
 import slim
 import toolchain
@@ -63,11 +64,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def build(profile: str) -> dict[str, Path]:
-    """Build everything and give the path of each service's binary."""
+def build(profile: str, names: Sequence[str] = SERVICES) -> dict[str, Path]:
+    """Build everything, or what is named, and give the path of each service's binary."""
     ensure_tools("build")
-    build_page(profile)
-    return build_binaries(profile)
+    if "frontend" in names:
+        build_page(profile)
+    return build_binaries(profile, names)
 
 
 def build_page(profile: str) -> None:
@@ -122,8 +124,8 @@ def mirror(source: Path, goal: Path, last: str) -> None:
             file.unlink()
 
 
-def build_binaries(profile: str) -> dict[str, Path]:
-    """Build the three static binaries and give their paths.
+def build_binaries(profile: str, names: Sequence[str] = SERVICES) -> dict[str, Path]:
+    """Build the static binaries and give their paths.
 
     A release builds each by itself: together, Cargo gives each dependency the features that any of
     the three asks for, and the smallest would carry 100 kB of what only the largest needs.
@@ -134,9 +136,9 @@ def build_binaries(profile: str) -> dict[str, Path]:
         packages = [argument for name in SERVICES for argument in ("--package", name)]
         run("binaries", [*command, *packages, "--features", "frontend/dev"])
     else:
-        for name in SERVICES:
+        for name in names:
             run(f"binary {name}", [*command, "--package", name])
-    return {name: TARGET / target / profile / name for name in SERVICES}
+    return {name: TARGET / target / profile / name for name in names}
 
 
 def pack(name: str, profile: str, tag: str) -> int:

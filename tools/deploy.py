@@ -1,5 +1,5 @@
 """The verbs for the cloud: bootstrap, plan, push, deploy, smoke, rollback, destroy, logs, status,
-cost.
+cost. What only workflows need besides is in pipeline.py.
 
 `ENV=staging python3 tools/deploy.py deploy`, or shorter `make deploy ENV=staging`. What each does
 to the account is in Terraform's language in tf/; what it asks of AWS itself is in aws.py.
@@ -19,12 +19,15 @@ import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 import bootstrap
 import build
 import cost
 import environments
+import github
+import picture
+import plans
 import rollout
 import terraform
 import toolchain
@@ -32,7 +35,7 @@ from aws import PROGRAM, Aws, AwsError
 from environments import TF, Environment, Refused, state_bucket
 from images import Images
 from oci import ImageError
-from releases import Release, Releases, before_last, with_newest
+from releases import Release, Releases, before, with_newest
 from rollout import Deployed, RolledBack
 from terraform import Terraform, TerraformError
 from toolchain import ROOT
@@ -56,10 +59,16 @@ class Failed(Exception):
     """The verb has not done what it should; the text says why, and what is the case now."""
 
 
-def main(arguments: list[str]) -> int:
-    verb = VERBS.get(arguments[0]) if len(arguments) == 1 else None
+FAILURES = (
+    *(Failed, RolledBack, AwsError, TerraformError, ImageError),
+    *(build.BuildError, github.GitHubError, picture.NoPicture),
+)
+
+
+def main(arguments: list[str], verbs: dict[str, Callable[[], None]]) -> int:
+    verb = verbs.get(arguments[0]) if len(arguments) == 1 else None
     if verb is None:
-        print(f"usage: deploy.py {'|'.join(VERBS)}", file=sys.stderr)
+        print(f"usage: {Path(sys.argv[0]).name} {'|'.join(verbs)}", file=sys.stderr)
         return 64
     # Whoever ends a deployment ends it in order: Terraform gives its lock back.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -68,7 +77,7 @@ def main(arguments: list[str]) -> int:
     except Refused as error:
         print(f"{arguments[0]}: {error}", file=sys.stderr)
         return 64
-    except (Failed, RolledBack, AwsError, TerraformError, ImageError, build.BuildError) as error:
+    except FAILURES as error:
         print(f"{arguments[0]}: FAILED: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -104,7 +113,8 @@ class Session:
 def session(prepared: bool = True) -> Session:
     """Everything that can be wrong before anything is touched; the account prepared, or not yet."""
     environment = environments.named(os.environ.get("ENV", ""))
-    terraform.check()
+    if prepared:
+        terraform.check()
     ensure_aws()
     region = bootstrap.variables()["region"]
     if environment.region != region:
@@ -176,19 +186,49 @@ def variables_of(environment: Environment, release: Release, folder: Path = TF) 
     file = (
         Terraform(folder, environment.name, environment.region, None).data / "release.tfvars.json"
     )
-    file.write_text(
-        json.dumps({"images": release.images, "release": release.revision}), encoding="utf-8"
-    )
+    values = {
+        **more_variables(),
+        "environment": environment.name,
+        "images": release.images,
+        "release": release.revision,
+    }
+    file.write_text(json.dumps(values), encoding="utf-8")
     return [
-        f"-var-file={folder}/environments/{environment.name}/terraform.tfvars",
+        f"-var-file={folder}/environments/{environment.folder.name}/terraform.tfvars",
         f"-var-file={file}",
     ]
+
+
+def more_variables() -> dict:
+    """VARIABLES: more of Terraform's variables, as JSON, over those of the environment's file."""
+    text = os.environ.get("VARIABLES") or "{}"
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise Refused(f"VARIABLES is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise Refused("VARIABLES must be a JSON object, such as {\"log_level\": \"debug\"}")
+    return found
+
+
+def of_account() -> bool:
+    """DIRECTORY: whether a verb is about tf/preconfigured and not about an environment."""
+    directory = os.environ.get("DIRECTORY") or "tf"
+    if directory not in ("tf", "tf/preconfigured"):
+        raise Refused(f"DIRECTORY is {directory!r}, but must be tf or tf/preconfigured")
+    return directory != "tf"
 
 
 # The verbs.
 
 
 def do_bootstrap() -> None:
+    aws, account, wanted = account_session()
+    with step(f"prepare the account {account} in {wanted['region']}"):
+        bootstrap.ensure(aws, account, wanted.get("profile"), say)
+
+
+def account_session() -> tuple[Aws, str, dict[str, str]]:
     terraform.check()
     ensure_aws()
     wanted = bootstrap.variables()
@@ -199,47 +239,88 @@ def do_bootstrap() -> None:
             f"tf/preconfigured is for the account {wanted['account_id']}, and these credentials"
             f" are of {account}"
         )
-    with step(f"prepare the account {account} in {wanted['region']}"):
-        bootstrap.ensure(aws, account, wanted.get("profile"), say)
+    return aws, account, wanted
+
+
+def account_terraform() -> Terraform:
+    """tf/preconfigured with its state, for who only looks."""
+    aws, account, wanted = account_session()
+    return bootstrap.state(aws, account, wanted.get("profile"))
 
 
 def do_plan() -> None:
-    """Show what a deployment would change; nothing is touched, not even the lock."""
+    """Show what a deployment would change, and keep it; nothing is touched, not even the lock."""
+    if of_account():
+        plan_account()
+        return
     here = session()
+    name = here.environment.name
     with step("plan"):
         run = here.terraform()
-        release = planned_release(here, run)
+        release, pushed = planned_release(here, run)
+        plans.forget(name)
         changed = run.plan(*variables_of(here.environment, release), lock=False)
+    if pushed:
+        plans.keep(name, run.plan_file, release, changed)
+    told(name, run, changed)
     say("a deployment would change this" if changed else "a deployment would change nothing")
 
 
-def planned_release(here: Session, run: Terraform) -> Release:
-    """The images of this commit where they are pushed, else those that run: the rest is to be seen."""
-    revision = build.revision()
-    found = Images(here.aws, revision, here.environment.architecture).found()
-    if len(found) == len(build.SERVICES):
-        return Release(revision, found, now())
-    outputs = run.output()
-    if outputs:
-        say("the images of this commit are not pushed; planned with those that run")
-        return Release(outputs["release"], outputs["images"], now())
-    say("no images are pushed yet; planned with a digest of zeros")
-    return Release(
-        revision, {name: f"not-pushed/{name}@sha256:{'0' * 64}" for name in build.SERVICES}, now()
+def plan_account() -> None:
+    """What `make bootstrap` would change, which is for an administrator to apply."""
+    with step("plan of the account"):
+        run = account_terraform()
+        changed = run.plan(lock=False)
+    told("preconfigured", run, changed)
+    say(
+        "`make bootstrap` would change this; it needs an administrator"
+        if changed
+        else "the account is as tf/preconfigured says"
     )
 
 
+def told(name: str, run: Terraform, changed: bool) -> None:
+    github.summary(plans.report(name, run.show(str(run.plan_file))))
+    github.output("plan", changed=str(changed).lower())
+
+
+def planned_release(here: Session, run: Terraform) -> tuple[Release, bool]:
+    """The images of this commit and whether they are pushed; else those that run."""
+    revision = build.revision()
+    found = Images(here.aws, here.environment, revision).found()
+    if len(found) == len(build.SERVICES):
+        return Release(revision, found, now()), True
+    outputs = run.output()
+    if outputs:
+        say("the images of this commit are not pushed; planned with those that run")
+        return Release(outputs["release"], outputs["images"], now()), False
+    say("no images are pushed yet; planned with a digest of zeros")
+    return Release(revision, not_pushed(), now()), False
+
+
+def not_pushed() -> dict[str, str]:
+    """Images that nobody can fetch, for a plan that only looks."""
+    return {name: f"not-pushed/{name}@sha256:{'0' * 64}" for name in build.SERVICES}
+
+
 def do_push() -> None:
-    """Build and push alone, for workflows in which another job deploys; its role sees no state."""
+    """Build and push alone, all services or S, for both processors; its role sees no state."""
+    wanted = os.environ.get("S")
+    if wanted and wanted not in build.SERVICES:
+        raise Refused(f"S is {wanted!r}, but there are {', '.join(build.SERVICES)}")
     here = session(prepared=False)
-    revision = version()
-    with step("images"):
-        Images(here.aws, revision, here.environment.architecture).ensure(say)
+    images = Images(here.aws, here.environment, version())
+    for name in [wanted] if wanted else build.SERVICES:
+        with step(f"image of {name}"):
+            image, new = images.ensure_whole(say, name)
+        address, _, digest = image.partition("@")
+        github.output("push", name=address, digest=digest, pushed=str(new).lower())
 
 
 def do_deploy() -> None:
     begun = time.monotonic()
     with step("checks"):
+        terraform.check()
         here = session(prepared=False)
         revision = version()
         confirm(here.environment, "deploying to")
@@ -250,7 +331,7 @@ def do_deploy() -> None:
     with step("account"):
         bootstrap.ensure(here.aws, here.account, here.environment.profile, say)
     with step("images"):
-        images = Images(here.aws, revision, here.environment.architecture).ensure(say)
+        images = Images(here.aws, here.environment, revision).ensure(say)
     release = Release(revision, images, now())
     before = here.releases.read()
     try:
@@ -309,14 +390,17 @@ def do_rollback() -> None:
     """Back to the version before: its images, with the settings of its commit."""
     here = session()
     releases = here.releases.read()
-    previous = before_last(releases)
-    if previous is None:
+    outputs = here.terraform().output()
+    current = Release(outputs["release"], outputs["images"], now()) if outputs else None
+    kept = before(releases, current) if current else []
+    if not kept:
         raise Refused(f"{here.environment.name} has had no version before this one")
+    previous = kept[-1]
     confirm(here.environment, "rolling back")
-    say(f"{releases[-1].revision[:12]} -> {previous.revision[:12]}, proven at {previous.time}")
+    say(f"{current.revision[:12]} -> {previous.revision[:12]}, proven at {previous.time}")
     apply_release(here, previous)
     # What was left is not gone back to by the next rollback.
-    here.releases.write(releases[:-1])
+    here.releases.write(kept)
     say(f"{previous.revision[:12]} runs in {here.environment.name}")
 
 
@@ -422,15 +506,20 @@ def do_destroy() -> None:
             raise Refused("that was not its name; nothing was touched")
     run = here.terraform()
     outputs = run.output()
-    if not outputs:
+    # A first deployment that broke off has made something, and has no outputs yet.
+    if not outputs and "values" not in run.show():
         say(f"{environment.name} is not deployed")
-        return
-    with step(f"destroy {environment.name}"):
-        run.destroy(
-            *variables_of(environment, Release(outputs["release"], outputs["images"], now()))
-        )
+    else:
+        images = outputs.get("images", not_pushed())
+        release = Release(outputs.get("release", "unknown"), images, now())
+        with step(f"destroy {environment.name}"):
+            run.destroy(*variables_of(environment, release))
     # What was proven here says nothing about what is made anew.
-    here.releases.write([])
+    if environment.preview:
+        for key in (environment.releases_key, environment.state_key):
+            here.aws.call("s3api", "delete-object", "--bucket", here.bucket, "--key", key)
+    elif outputs:
+        here.releases.write([])
 
 
 def do_logs() -> None:
@@ -488,7 +577,7 @@ def do_cost() -> None:
         structure = run.show()
     else:
         say("not deployed: estimated from a plan")
-        run.plan(*variables_of(here.environment, planned_release(here, run)), lock=False)
+        run.plan(*variables_of(here.environment, planned_release(here, run)[0]), lock=False)
         structure = {"values": run.show(str(run.plan_file))["planned_values"]}
     print(cost.table(cost.lines(structure)))
 
@@ -501,4 +590,4 @@ VERBS = {name[3:]: function for name, function in list(globals().items()) if nam
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], VERBS))

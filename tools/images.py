@@ -1,79 +1,136 @@
-"""The images of a commit in the registry: found, or built and pushed. A tag is a commit and a
-processor."""
+"""The images of a commit in the registry: found, or built and pushed.
+
+A tag is the commit that last changed what the image is made from, alone for both processors or with
+one. So what a commit leaves as it was is found under the one before.
+"""
 
 from __future__ import annotations
 
 import base64
 import os
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Sequence
 
 import build
+import commit
+import oci
 from aws import Aws, AwsError
-from environments import APPLICATION, Refused
-from oci import ARCHITECTURES, Image, Registry, pack
+from environments import APPLICATION, PATTERN, Environment, Refused
+from oci import ARCHITECTURES, Registry, pack
 from toolchain import ROOT
 
 # What Terraform calls a processor, and what compilers call it.
 MACHINES = {"ARM64": "aarch64", "X86_64": "x86_64"}
+Say = Callable[[str], None]
+
+
+# For both, so that a laptop, an environment and its successor on the other processor can run it.
+BOTH = tuple(sorted(MACHINES))
 
 
 class Images:
-    def __init__(self, aws: Aws, revision: str, architecture: str) -> None:
-        self.architecture = architecture
-        self.tag = f"{revision}-{ARCHITECTURES[architecture]}"
-        names = [f"{APPLICATION}/{name}" for name in build.SERVICES]
+    """The images of the commit that is checked out, each under the commit that last changed it."""
+
+    def __init__(self, aws: Aws, environment: Environment, revision: str) -> None:
+        self.architecture = environment.architecture
+        # Without git's history every service counts as changed.
+        self.tags = {name: (commit.made_from(name) or revision).split()[0] for name in build.SERVICES}
+        repositories = [f"{APPLICATION}/{name}" for name in build.SERVICES]
+        # What a pull request did not change is fetched from where main has put it.
+        self.places = [self._addresses(aws, repositories)]
+        if environment.preview:
+            previews = [f"{APPLICATION}/{PATTERN}/{name}" for name in build.SERVICES]
+            self.places.append(self._addresses(aws, previews))
+        self.user, self.password = credentials(aws)
+
+    def _addresses(self, aws: Aws, repositories: list[str]) -> dict[str, str]:
         try:
-            found = aws.call("ecr", "describe-repositories", "--repository-names", *names)[
-                "repositories"
-            ]
+            found = aws.call("ecr", "describe-repositories", "--repository-names", *repositories)
         except AwsError as error:
             if error.code == "RepositoryNotFoundException":
                 raise Refused(
-                    "the registry has no repositories yet: run `make bootstrap`"
+                    f"the registry has no {', '.join(repositories)} yet: run `make bootstrap`"
                 ) from None
             raise
-        self.urls = {
-            entry["repositoryName"].split("/", 1)[1]: entry["repositoryUri"] for entry in found
+        return {
+            entry["repositoryName"].rsplit("/", 1)[1]: entry["repositoryUri"]
+            for entry in found["repositories"]
         }
-        self.user, self.password = credentials(aws)
 
-    def registry(self, name: str) -> Registry:
-        return Registry(self.urls[name], self.user, self.password)
+    def registry(self, address: str) -> Registry:
+        return Registry(address, self.user, self.password)
 
-    def found(self) -> dict[str, str]:
-        """The images of the commit that are in the registry, by digest."""
-        digests = {name: self.registry(name).digest_of(self.tag) for name in build.SERVICES}
-        return {name: f"{self.urls[name]}@{digest}" for name, digest in digests.items() if digest}
+    def found(self, names: Sequence[str] = build.SERVICES, whole: bool = False) -> dict[str, str]:
+        """Those that are in the registry, by digest: for both processors, or else, unless they have
+        to be whole, for the one of the environment."""
+        found = {}
+        for name in names:
+            tags = [self.tags[name], *([] if whole else [self.tag(name, self.architecture)])]
+            for address, tag in ((place[name], tag) for place in self.places for tag in tags):
+                digest = self.registry(address).digest_of(tag)
+                if digest:
+                    found[name] = f"{address}@{digest}"
+                    break
+        return found
 
-    def ensure(self, say: Callable[[str], None]) -> dict[str, str]:
-        """All three images by digest; what the registry has already is neither built nor pushed."""
-        found = self.found()
-        missing = [name for name in build.SERVICES if name not in found]
+    def tag(self, name: str, architecture: str) -> str:
+        return f"{self.tags[name]}-{ARCHITECTURES[architecture]}"
+
+    def ensure(self, say: Say, names: Sequence[str] = build.SERVICES) -> dict[str, str]:
+        """Images by digest; what the registry has already is neither built nor pushed."""
+        found = self.found(names)
+        missing = [name for name in names if name not in found]
         if not missing:
-            say(f"the registry has all three with the tag {self.tag}")
+            say("the registry has all of them: " + ", ".join(self.tags[name][:12] for name in names))
             return found
-        binaries = finished_binaries(self.architecture)
+        binaries = finished_binaries(missing, self.architecture)
         for name in missing:
-            image = packed(name, binaries[name], self.architecture)
-            say(f"{name}: pushing {image.digest} ({len(image.layer) / 1e6:.2f} MB)")
-            self.registry(name).push(image, self.tag)
-            found[name] = f"{self.urls[name]}@{image.digest}"
-        return {name: found[name] for name in build.SERVICES}
+            found[name] = f"{self.places[-1][name]}@{self._push(say, name, binaries[name]).digest}"
+        return {name: found[name] for name in names}
+
+    def ensure_whole(self, say: Say, name: str) -> tuple[str, bool]:
+        """The image of one service for both processors under one digest, and whether it is new."""
+        found = self.found([name], whole=True)
+        if found:
+            say(f"the registry has {name} of {self.tags[name][:12]}")
+            return found[name], False
+        images = {}
+        for architecture in BOTH:
+            binary = finished_binaries([name], architecture)[name]
+            images[architecture] = self._push(say, name, binary, architecture)
+        address, both = self.places[-1][name], oci.index(images)
+        self.registry(address).name(both, oci.INDEX, self.tags[name])
+        return f"{address}@{oci.digest(both)}", True
+
+    def _push(self, say: Say, name: str, binary: Path, architecture: str = "") -> oci.Image:
+        architecture = architecture or self.architecture
+        image = packed(name, binary, architecture)
+        size = f"{len(image.layer) / 1e6:.2f} MB"
+        say(f"{name}: pushing {image.digest} ({size}, {architecture})")
+        self.registry(self.places[-1][name]).push(image, self.tag(name, architecture))
+        return image
+
+    def size(self, image: str) -> int:
+        """The bytes that are fetched of an image for the environment's processor."""
+        address, _, digest = image.partition("@")
+        manifest = self.registry(address).manifest(digest, self.architecture)
+        return sum(layer["size"] for layer in manifest["layers"])
 
 
-def packed(name: str, binary: Path, architecture: str) -> Image:
+def packed(name: str, binary: Path, architecture: str) -> oci.Image:
     dockerfile = (ROOT / "services" / name / "Dockerfile").read_text(encoding="utf-8")
     return pack(name, binary.read_bytes(), dockerfile, architecture)
 
 
-def finished_binaries(architecture: str) -> dict[str, Path]:
-    """The three binaries: those in the folder BINARIES, or built now for that processor."""
+def finished_binaries(names: Sequence[str], architecture: str) -> dict[str, Path]:
+    """Binaries for that processor: those in the folder BINARIES, or built now."""
     folder = os.environ.get("BINARIES")
     if not folder:
         os.environ["ARCHITECTURE"] = MACHINES[architecture]
-        return build.build(build.RELEASE)
-    paths = {name: Path(folder) / name for name in build.SERVICES}
+        return build.build(build.RELEASE, names)
+    # One folder for both processors has one for each within.
+    own = Path(folder) / MACHINES[architecture]
+    paths = {name: (own if own.is_dir() else Path(folder)) / name for name in names}
     for path in paths.values():
         if not path.is_file():
             raise Refused(f"BINARIES is {folder}, but there is no {path.name} in it")

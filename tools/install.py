@@ -1,7 +1,7 @@
 """Install everything the repository is built and tested with, under `.tools/`.
 
-`python3 tools/install.py [build] [test] [deploy]`; no argument means `build`, and `test` brings
-`build` and `deploy` along. A run with
+`python3 tools/install.py [build] [test] [deploy] [browser] [lint]`; no argument means `build`, and
+`test` brings all others along. A run with
 nothing to do starts no program and opens no connection. An interrupted run goes
 on where it stopped. Versions are in versions.py, locations in toolchain.py.
 """
@@ -27,7 +27,7 @@ from system_packages import c_compiler
 from toolchain import CHANNEL, ROOT, ROUTES, wanted_route
 
 AWS = toolchain.TOOLS / "aws" / "bin" / "aws"
-GROUPS = ("build", "test", "deploy")
+GROUPS = ("build", "test", "deploy", "browser", "lint")
 
 
 def main(arguments: list[str]) -> int:
@@ -45,7 +45,8 @@ def main(arguments: list[str]) -> int:
         if pending(groups):
             with only_one_installer():
                 perform(pending(groups))
-        say("ready" if groups == ["deploy"] else f"ready (Rust from {toolchain.route()})")
+        compilers = {"build", "test"} & set(groups)
+        say(f"ready (Rust from {toolchain.route()})" if compilers else "ready")
         return 0
     except Failed as failure:
         say(str(failure))
@@ -181,11 +182,22 @@ def steps(groups: list[str]) -> list[Step]:
             pypi.checkov,
         ),
     ]
-    if groups == ["deploy"]:
-        return deploy
+    lint = [
+        Step(
+            "lint",
+            "actionlint, zizmor and PyYAML from PyPI",
+            "seconds",
+            lambda: (pypi.pinned("requirements-lint.txt"), ROOT, sys.version_info[:2]),
+            pypi.lint,
+        ),
+    ]
     if "test" in groups:
-        return [*build, *test, *deploy, *rehearsal]
-    return build + (deploy if "deploy" in groups else [])
+        return [*build, *test, *deploy, *rehearsal, *lint]
+    # A picture needs a browser and Playwright, and no compiler.
+    looking = [step for step in [*build, *test] if step.name in ("python", "python-test", "browser")]
+    chosen = {"build": build, "deploy": deploy, "browser": looking, "lint": lint}
+    wanted = [step for group, steps in chosen.items() if group in groups for step in steps]
+    return list({step.name: step for step in wanted}.values())
 
 
 if __name__ == "__main__":

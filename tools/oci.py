@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from typing import Optional
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
-ACCEPTED = f"{MANIFEST}, application/vnd.docker.distribution.manifest.v2+json"
+ACCEPTED = f"{MANIFEST}, {INDEX}, application/vnd.docker.distribution.manifest.v2+json"
 # What Terraform calls a processor, and what images call it.
 ARCHITECTURES = {"ARM64": "arm64", "X86_64": "amd64"}
 # The ELF header's e_machine.
@@ -86,6 +87,20 @@ def pack(name: str, binary: bytes, dockerfile: str, architecture: str) -> Image:
     return Image(manifest, config, layer)
 
 
+def index(images: dict[str, Image]) -> bytes:
+    """One name for the images of several processors; whoever fetches it gets the fitting one."""
+    manifests = [
+        {
+            "mediaType": MANIFEST,
+            "digest": image.digest,
+            "size": len(image.manifest),
+            "platform": {"architecture": ARCHITECTURES[architecture], "os": "linux"},
+        }
+        for architecture, image in sorted(images.items())
+    ]
+    return canonical({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests})
+
+
 def instructions(dockerfile: str) -> dict[str, str]:
     """What our Dockerfiles say. One that says more is refused, so that no line is silently left out."""
     found: dict[str, str] = {}
@@ -146,9 +161,16 @@ class Registry:
         )
         return headers.get("docker-content-digest") if status == 200 else None
 
-    def manifest(self, reference: str) -> dict:
+    def manifest(self, reference: str, architecture: str = "") -> dict:
+        """The manifest of a name or digest; of an index the one for that processor, or the first."""
         _, _, body = self._ask("GET", f"manifests/{reference}", {"accept": ACCEPTED})
-        return json.loads(body)
+        found = json.loads(body)
+        if found.get("mediaType") != INDEX:
+            return found
+        for entry in found["manifests"]:
+            if not architecture or entry["platform"]["architecture"] == ARCHITECTURES[architecture]:
+                return self.manifest(entry["digest"])
+        raise ImageError(f"{self.repository}: {reference} has nothing for {architecture}")
 
     def blob(self, blob_digest: str) -> bytes:
         _, _, body = self._ask("GET", f"blobs/{blob_digest}")
@@ -162,11 +184,15 @@ class Registry:
         """Send what is missing, the manifest last; a push that broke off is simply done again."""
         for blob in (image.config, image.layer):
             self._push_blob(blob)
-        headers = {"content-type": MANIFEST}
+        self.name(image.manifest, MANIFEST, tag)
+
+    def name(self, manifest: bytes, kind: str, tag: str) -> None:
+        """Give a manifest its tag; what it names must be there already."""
         # A tag never changes; the same image under the same tag is no change, and some registries
         # refuse it.
-        if self.digest_of(tag) != image.digest:
-            self._ask("PUT", f"manifests/{tag}", headers, image.manifest, allowed=(201,))
+        if self.digest_of(tag) != digest(manifest):
+            headers = {"content-type": kind}
+            self._ask("PUT", f"manifests/{tag}", headers, manifest, allowed=(201,))
 
     def _push_blob(self, blob: bytes) -> None:
         name = digest(blob)

@@ -70,6 +70,11 @@ def checkov(job: Job) -> None:
     own_venv(job, "checkov", "requirements-checkov.txt")
 
 
+def lint(job: Job) -> None:
+    """What reads the workflows."""
+    own_venv(job, "lint", "requirements-lint.txt")
+
+
 def own_venv(job: Job, name: str, requirements: str) -> None:
     """A virtual environment for one program, whose needs do not agree with the others'."""
     if importlib.util.find_spec("ensurepip") is None:

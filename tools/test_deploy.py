@@ -17,7 +17,7 @@ import environments
 import toolchain
 from deploy import Failed
 from environments import Refused
-from releases import Release, before_last, with_newest
+from releases import Release, before, with_newest
 from rollout import RolledBack
 
 ONE, TWO, THREE = (
@@ -127,9 +127,12 @@ class TheReleases(unittest.TestCase):
         self.assertEqual(with_newest([], ONE), [ONE])
 
     def test_one_goes_back_to_the_one_before_the_last(self):
-        self.assertEqual(before_last([ONE, TWO, THREE]), TWO)
-        self.assertIsNone(before_last([ONE]))
-        self.assertIsNone(before_last([]))
+        self.assertEqual(before([ONE, TWO, THREE], THREE), [ONE, TWO])
+        self.assertEqual(before([ONE], ONE), [])
+        self.assertEqual(before([], ONE), [])
+
+    def test_what_was_applied_and_never_proven_goes_back_to_the_newest_that_was(self):
+        self.assertEqual(before([ONE, TWO], THREE), [ONE, TWO])
 
 
 class AfterAFailure(unittest.TestCase):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import platform
 import socket
 import subprocess
 import sys
@@ -27,6 +28,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 from oci import Registry  # noqa: E402
+
+# What Terraform calls this machine's processor: of an image for both, this one runs here.
+HERE = {"aarch64": "ARM64", "arm64": "ARM64"}.get(platform.machine(), "X86_64")
 
 # ECS gives up after three tasks that do not live.
 FAILED_TASKS = 3
@@ -328,7 +332,7 @@ class Cloud:
         path = self.folder / digest.replace(":", "-") / name
         if not path.exists():
             registry = Registry(repository)
-            layer = registry.blob(registry.manifest(digest)["layers"][0]["digest"])
+            layer = registry.blob(registry.manifest(digest, HERE)["layers"][0]["digest"])
             with tarfile.open(fileobj=io.BytesIO(layer)) as archive:
                 content = archive.extractfile(name).read()
             path.parent.mkdir(parents=True, exist_ok=True)

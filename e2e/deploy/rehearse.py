@@ -10,7 +10,6 @@ smoke test, is real. BINARIES is the folder of the three finished static binarie
 from __future__ import annotations
 
 import os
-import platform
 import random
 import re
 import shutil
@@ -24,7 +23,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from cloud import Cloud
+from cloud import HERE, Cloud
 
 import toolchain  # cloud.py has put tools/ on the path
 from toolchain import ROOT
@@ -35,7 +34,6 @@ BUCKET = f"system-stats-state-{ACCOUNT}-{REGION}"
 # One verb takes 10 to 60 s; one that goes back, twice that.
 VERB_SECONDS = 240
 START_SECONDS = 60
-ARCHITECTURE = {"aarch64": "ARM64", "arm64": "ARM64"}.get(platform.machine(), "X86_64")
 
 
 class Rehearsal:
@@ -138,7 +136,7 @@ class Rehearsal:
         for name in ("aws", "stamp"):
             (self.repository / ".tools" / name).symlink_to((toolchain.TOOLS / name).resolve())
         variables = self.repository / "tf" / "environments" / "staging" / "terraform.tfvars"
-        variables.write_text(variables.read_text() + f'\narchitecture = "{ARCHITECTURE}"\n')
+        variables.write_text(variables.read_text() + f'\narchitecture = "{HERE}"\n')
         self.git("remote", "add", "origin", str(origin))
         self.commit("the first version")
 

@@ -262,8 +262,19 @@ def do_plan() -> None:
         changed = run.plan(*variables_of(here.environment, release), lock=False)
     if pushed:
         plans.keep(name, run.plan_file, release, changed)
+        if here.environment.preview:
+            github.summary(plans.sizes(*compared(here, release)))
     told(name, run, changed)
     say("a deployment would change this" if changed else "a deployment would change nothing")
+
+
+def compared(here: Session, release: Release) -> tuple[dict[str, int], dict[str, int]]:
+    """The bytes of each image, and of those that staging runs, which is what main is."""
+    images = Images(here.aws, here.environment, release.revision)
+    sizes = {name: images.size(image) for name, image in release.images.items()}
+    staging = Releases(here.aws, here.bucket, environments.named("staging").releases_key).read()
+    before = staging[-1].images if staging else {}
+    return sizes, {name: images.size(image) for name, image in before.items()}
 
 
 def plan_account() -> None:

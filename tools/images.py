@@ -7,6 +7,7 @@ one. So what a commit leaves as it was is found under the one before.
 from __future__ import annotations
 
 import base64
+import json
 import os
 from pathlib import Path
 from typing import Callable, Sequence
@@ -35,27 +36,12 @@ class Images:
         self.architecture = environment.architecture
         # Without git's history every service counts as changed.
         self.tags = {name: (commit.made_from(name) or revision).split()[0] for name in build.SERVICES}
-        repositories = [f"{APPLICATION}/{name}" for name in build.SERVICES]
         # What a pull request did not change is fetched from where main has put it.
-        self.places = [self._addresses(aws, repositories)]
+        self.places = [addresses(aws, "repositories", APPLICATION)]
         if environment.preview:
-            previews = [f"{APPLICATION}/{PATTERN}/{name}" for name in build.SERVICES]
-            self.places.append(self._addresses(aws, previews))
+            preview = f"{APPLICATION}/{PATTERN}"
+            self.places.append(addresses(aws, "preview_repositories", preview))
         self.user, self.password = credentials(aws)
-
-    def _addresses(self, aws: Aws, repositories: list[str]) -> dict[str, str]:
-        try:
-            found = aws.call("ecr", "describe-repositories", "--repository-names", *repositories)
-        except AwsError as error:
-            if error.code == "RepositoryNotFoundException":
-                raise Refused(
-                    f"the registry has no {', '.join(repositories)} yet: run `make bootstrap`"
-                ) from None
-            raise
-        return {
-            entry["repositoryName"].rsplit("/", 1)[1]: entry["repositoryUri"]
-            for entry in found["repositories"]
-        }
 
     def registry(self, address: str) -> Registry:
         return Registry(address, self.user, self.password)
@@ -115,6 +101,29 @@ class Images:
         address, _, digest = image.partition("@")
         manifest = self.registry(address).manifest(digest, self.architecture)
         return sum(layer["size"] for layer in manifest["layers"])
+
+
+def addresses(aws: Aws, output: str, prefix: str) -> dict[str, str]:
+    """Where each service's images are: as ACCOUNT, the outputs of tf/preconfigured, says, or AWS."""
+    try:
+        told = json.loads(os.environ.get("ACCOUNT") or "{}").get(output)
+    except (ValueError, AttributeError):
+        raise Refused("ACCOUNT must be the outputs of tf/preconfigured, as `make output`") from None
+    if told:
+        return told
+    names = [f"{prefix}/{name}" for name in build.SERVICES]
+    try:
+        found = aws.call("ecr", "describe-repositories", "--repository-names", *names)
+    except AwsError as error:
+        if error.code == "RepositoryNotFoundException":
+            raise Refused(
+                f"the registry has no {', '.join(names)} yet: run `make bootstrap`"
+            ) from None
+        raise
+    return {
+        entry["repositoryName"].rsplit("/", 1)[1]: entry["repositoryUri"]
+        for entry in found["repositories"]
+    }
 
 
 def packed(name: str, binary: Path, architecture: str) -> oci.Image:

@@ -39,7 +39,12 @@ COMMENT_CHARACTERS = 60_000
 
 
 def do_registry() -> None:
-    here = session()
+    if os.environ.get("CHANGED") == "true":
+        raise Failed(
+            "the account is not as tf/preconfigured says: an administrator runs `make bootstrap`,"
+            " and then this run is started again"
+        )
+    here = session(prepared=False)
     images = Images(here.aws, here.environment, build.revision())
     found = images.found(whole=True)
     for place in images.places:

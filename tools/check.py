@@ -1,4 +1,4 @@
-"""`make check`: formatting, lints, and who may depend on whom."""
+"""`make check`: formatting, lints, workflows, and who may depend on whom."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ SILENT = {
 def main() -> int:
     begun = time.monotonic()
     try:
-        build.ensure_tools("build")
+        build.ensure_tools("build", "lint")
         steps = {
             "format": ["cargo", "fmt", "--all", "--check"],
             "lints": [*clippy("--workspace", "--exclude", "app", "--all-targets")],
@@ -69,6 +69,11 @@ def main() -> int:
                 "--package", "gateway", "--features", "tls", "--all-targets"
             ),
             "lints of the page": clippy("--package", "app", "--target", toolchain.WASM_TARGET),
+            "workflows": [lint("actionlint"), "-shellcheck=", "-pyflakes="],
+            "security of the workflows": [
+                *(lint("zizmor"), "--offline", "--persona", "pedantic", "--quiet", ".github")
+            ],
+            "rules of the workflows": [lint("python"), "tools/workflows.py"],
         }
         failed = [what for what, command in steps.items() if not passes(what, command)]
         broken = list(broken_rules(metadata(), ROOT))
@@ -84,6 +89,10 @@ def main() -> int:
         return 1
     print(f"check: all good after {time.monotonic() - begun:.0f} s", flush=True)
     return 0
+
+
+def lint(program: str) -> str:
+    return str(toolchain.TOOLS / "lint" / "bin" / program)
 
 
 def clippy(*selection: str) -> list[str]:

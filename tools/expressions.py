@@ -32,9 +32,9 @@ class ExpressionError(Exception):
 
 def fill(text: str, context: dict) -> Any:
     """A value of a workflow with its expressions worked out; one that is all expression keeps its kind."""
-    alone = WHOLE.fullmatch(text.strip())
+    alone = only(text)
     if alone:
-        return evaluate(alone[1], context)
+        return evaluate(alone, context)
     parts = WHOLE.split(text)
     values = [
         evaluate(part, context) if index % 2 else part for index, part in enumerate(parts)
@@ -45,11 +45,16 @@ def fill(text: str, context: dict) -> Any:
 def condition(text: str, context: dict) -> Any:
     """The value of an `if`, where `success()` is meant unless another status is asked for."""
     text = text.strip() or "success()"
-    alone = WHOLE.fullmatch(text)
-    inner = alone[1] if alone else text
+    inner = only(text) or text
     if not re.search(rf"\b({'|'.join(STATUS)})\s*\(", inner):
         inner = f"success() && ({inner})"
     return truth(evaluate(inner, context))
+
+
+def only(text: str) -> str:
+    """The expression of a text that is nothing but one; else nothing."""
+    parts = WHOLE.split(text.strip())
+    return parts[1] if len(parts) == 3 and not parts[0] and not parts[2] else ""
 
 
 def inside(text: str) -> list[str]:

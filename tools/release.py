@@ -20,7 +20,7 @@ import build
 import github
 import toolchain
 from environments import Refused
-from images import BOTH, MACHINES
+from images import BOTH, MACHINES, finished_binaries
 from toolchain import ROOT
 
 DIST = ROOT / "target" / "dist"
@@ -49,9 +49,8 @@ def dist() -> None:
         old.unlink()
     sums = []
     for architecture in BOTH:
-        machine = os.environ["ARCHITECTURE"] = MACHINES[architecture]
-        binaries = build.build(build.RELEASE)
-        file = DIST / f"system-stats-{version()}-{machine}-linux.tar.gz"
+        binaries = finished_binaries(build.SERVICES, architecture)
+        file = DIST / f"system-stats-{version()}-{MACHINES[architecture]}-linux.tar.gz"
         file.write_bytes(packed([*binaries.values(), ROOT / "LICENSE"]))
         sums.append(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n")
         print(f"release: {file.relative_to(ROOT)} {file.stat().st_size / 1e6:.2f} MB")

@@ -221,6 +221,11 @@ class Expressions(unittest.TestCase):
         }.items():
             self.assertEqual(expressions.evaluate(text, self.context), value, text)
 
+    def test_several_in_one_text_are_put_together(self):
+        text = "${{ github.event_name }}/${{ github.event.number }}"
+        self.assertEqual(expressions.fill(text, self.context), "push/7")
+        self.assertIs(expressions.fill("${{ github.event_name == 'push' }}", self.context), True)
+
     def test_a_skipped_job_skips_those_after_it_unless_they_ask(self):
         self.assertIs(expressions.condition("github.event_name == 'push'", self.context), False)
         self.assertIs(expressions.condition("!failure()", self.context), True)

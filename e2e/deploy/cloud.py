@@ -309,6 +309,12 @@ class Cloud:
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What leads the command line of AWS here."""
+        services = ("ECS", "ECR", "CLOUDWATCH_LOGS")
+        return {f"AWS_ENDPOINT_URL_{service}": self.endpoint for service in services}
+
     def address(self) -> str:
         self.used += 1
         return f"{self.network}.{1 + self.used // 250}.{1 + self.used % 250}"

@@ -42,6 +42,7 @@ class Rehearsal:
         self.repository = folder / "system-stats"
         self.binaries = binaries
         self.servers: list[subprocess.Popen] = []
+        self.clouds: list[Cloud] = []
         self.passed = 0
 
     # The scene.
@@ -67,18 +68,9 @@ class Rehearsal:
         program = toolchain.program("docker-registry") or "docker-registry"
         self.serve("registry", [program, "serve", str(settings)], registry)
         self.clone()
-        network = f"127.{random.randrange(10, 250)}"
-        (self.folder / "cloud").mkdir()
-        self.cloud = Cloud(
-            folder=self.folder / "cloud",
-            s3=f"http://127.0.0.1:{moto}",
-            bucket=BUCKET,
-            key="environments/staging/terraform.tfstate",
-            registry=f"127.0.0.1:{registry}",
-            local_state=self.repository / "tf" / "preconfigured" / "terraform.tfstate",
-            network=network,
-        )
-        stand_in = f"http://127.0.0.1:{moto}"
+        self.networks = random.sample(range(10, 250), 9)
+        self.s3, self.registry = f"http://127.0.0.1:{moto}", f"127.0.0.1:{registry}"
+        self.cloud = self.open_cloud("staging")
         self.variables = {
             **{
                 name: value
@@ -88,17 +80,31 @@ class Rehearsal:
             "AWS_ACCESS_KEY_ID": "rehearsal",
             "AWS_SECRET_ACCESS_KEY": "rehearsal",
             "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ENDPOINT_URL_S3": stand_in,
-            "AWS_ENDPOINT_URL_STS": stand_in,
-            "AWS_ENDPOINT_URL_ECS": self.cloud.endpoint,
-            "AWS_ENDPOINT_URL_ECR": self.cloud.endpoint,
-            "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": self.cloud.endpoint,
+            "AWS_ENDPOINT_URL_S3": self.s3,
+            "AWS_ENDPOINT_URL_STS": self.s3,
+            **self.cloud.variables,
             "AWS_CONFIG_FILE": str(self.folder / "none"),
             "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "none"),
             "BINARIES": str(self.binaries),
             "ENV": "staging",
             "URL": self.cloud.url,
         }
+
+    def open_cloud(self, environment: str) -> Cloud:
+        """What AWS does with the state of one environment."""
+        folder = self.folder / f"cloud-{environment}"
+        folder.mkdir()
+        cloud = Cloud(
+            folder=folder,
+            s3=self.s3,
+            bucket=BUCKET,
+            key=f"environments/{environment}/terraform.tfstate",
+            registry=self.registry,
+            local_state=self.repository / "tf" / "preconfigured" / "terraform.tfstate",
+            network=f"127.{self.networks.pop()}",
+        )
+        self.clouds.append(cloud)
+        return cloud
 
     def serve(self, name: str, command: list[str], port: int) -> None:
         log = (self.folder / f"{name}.log").open("wb")
@@ -135,8 +141,8 @@ class Rehearsal:
         (self.repository / ".tools").mkdir()
         for name in ("aws", "stamp"):
             (self.repository / ".tools" / name).symlink_to((toolchain.TOOLS / name).resolve())
-        variables = self.repository / "tf" / "environments" / "staging" / "terraform.tfvars"
-        variables.write_text(variables.read_text() + f'\narchitecture = "{HERE}"\n')
+        for variables in (self.repository / "tf" / "environments").glob("*/terraform.tfvars"):
+            variables.write_text(variables.read_text() + f'\narchitecture = "{HERE}"\n')
         self.git("remote", "add", "origin", str(origin))
         self.commit("the first version")
 
@@ -151,6 +157,11 @@ class Rehearsal:
         ]
         return run(["git", *who, *arguments], cwd=self.repository)
 
+    def touch(self, service: str) -> None:
+        """A change of what a service's image is made from; its binary is not compiled here."""
+        with (self.repository / "services" / service / "Dockerfile").open("a") as file:
+            file.write("# Another one.\n")
+
     def commit(self, message: str) -> str:
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
@@ -158,8 +169,8 @@ class Rehearsal:
         return self.git("rev-parse", "HEAD").strip()
 
     def end(self) -> None:
-        if hasattr(self, "cloud"):
-            self.cloud.end()
+        for cloud in self.clouds:
+            cloud.end()
         for process in self.servers:
             process.terminate()
             process.wait(timeout=20)
@@ -212,7 +223,7 @@ class Rehearsal:
 
         # Refused, each in one sentence, before anything is touched.
         make(
-            "deploy", 64, "there is no environment 'moon'; there are dev, prod, staging", ENV="moon"
+            "deploy", 64, "there is no environment 'moon'; there are dev, preview, prod, staging", ENV="moon"
         )
         make("deploy", 64, "which environment?", ENV="")
         make(
@@ -287,6 +298,7 @@ class Rehearsal:
         broken = self.folder / "broken"
         shutil.copytree(self.binaries, broken)
         shutil.copy2(shutil.which("false"), broken / "gateway")
+        self.touch("gateway")
         bad = self.commit("a gateway that does not start")
         make(
             "deploy",

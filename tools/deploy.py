@@ -207,7 +207,7 @@ def more_variables() -> dict:
     except ValueError as error:
         raise Refused(f"VARIABLES is no JSON: {error}") from None
     if not isinstance(found, dict):
-        raise Refused("VARIABLES must be a JSON object, such as {\"log_level\": \"debug\"}")
+        raise Refused('VARIABLES must be a JSON object, such as {"log_level": "debug"}')
     return found
 
 

@@ -36,9 +36,7 @@ def fill(text: str, context: dict) -> Any:
     if alone:
         return evaluate(alone, context)
     parts = WHOLE.split(text)
-    values = [
-        evaluate(part, context) if index % 2 else part for index, part in enumerate(parts)
-    ]
+    values = [evaluate(part, context) if index % 2 else part for index, part in enumerate(parts)]
     return UNKNOWN if UNKNOWN in values else "".join(written(value) for value in values)
 
 

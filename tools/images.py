@@ -35,7 +35,9 @@ class Images:
     def __init__(self, aws: Aws, environment: Environment, revision: str) -> None:
         self.architecture = environment.architecture
         # Without git's history every service counts as changed.
-        self.tags = {name: (commit.made_from(name) or revision).split()[0] for name in build.SERVICES}
+        self.tags = {
+            name: (commit.made_from(name) or revision).split()[0] for name in build.SERVICES
+        }
         # What a pull request did not change is fetched from where main has put it.
         self.places = [addresses(aws, "repositories", APPLICATION)]
         if environment.preview:
@@ -67,7 +69,9 @@ class Images:
         found = self.found(names)
         missing = [name for name in names if name not in found]
         if not missing:
-            say("the registry has all of them: " + ", ".join(self.tags[name][:12] for name in names))
+            say(
+                "the registry has all of them: " + ", ".join(self.tags[name][:12] for name in names)
+            )
             return found
         binaries = finished_binaries(missing, self.architecture)
         for name in missing:

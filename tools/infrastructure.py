@@ -125,7 +125,7 @@ def test(prefix: list[str], name: str, folder: Path, *options: str) -> None:
 
 
 def rehearse(binaries: Path) -> None:
-    """e2e/deploy/rehearse.py, where all its stand-ins are."""
+    """e2e/deploy/rehearse.py and runner.py, where all their stand-ins are."""
     if not installed():
         return
     prefix = standin()
@@ -138,8 +138,10 @@ def rehearse(binaries: Path) -> None:
     if missing:
         skip(f"the rehearsal of a deployment: there is no {' and no '.join(missing)}")
         return
-    command = [*prefix, sys.executable, str(ROOT / "e2e" / "deploy" / "rehearse.py"), str(binaries)]
-    run("rehearsal", command, REHEARSAL_SECONDS, PYTHONPATH=str(ROOT / "tools"))
+    python = str(toolchain.TOOLS / "lint" / "bin" / "python")
+    for what, file in (("rehearsal", "rehearse.py"), ("workflows, rehearsed", "runner.py")):
+        command = [*prefix, python, str(ROOT / "e2e" / "deploy" / file), str(binaries)]
+        run(what, command, REHEARSAL_SECONDS, PYTHONPATH=str(ROOT / "tools"))
 
 
 def checkov() -> None:

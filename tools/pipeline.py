@@ -28,7 +28,6 @@ import rollout
 import terraform
 from deploy import Failed, account_session, of_account, say, session, step
 from environments import PREVIEW, Refused, state_bucket
-from files import write
 from images import Images
 from releases import Release, with_newest
 from rollout import Deployed

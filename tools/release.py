@@ -69,7 +69,9 @@ def packed(files: list[Path]) -> bytes:
 
 def publish() -> None:
     tag = github.wanted("GITHUB_REF_NAME", "the tag, such as v1.0.0; a workflow sets it")
-    if not toolchain.answer(["git", "-C", str(ROOT), "branch", "-r", "--list", "*/main", "--contains"]):
+    if not toolchain.answer(
+        ["git", "-C", str(ROOT), "branch", "-r", "--list", "*/main", "--contains"]
+    ):
         raise Refused(f"{tag} is not of a commit on main")
     notes = notes_of((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), tag, version())
     files = sorted(DIST.glob("*"))

@@ -104,13 +104,20 @@ class Rules(unittest.TestCase):
             self.assert_said("$VERSION would be taken as it stands", said)
 
     def test_permissions_begin_at_nothing(self):
-        self.assert_said("permissions must be {} at the top", broken("permissions: {}\njobs", "jobs"))
+        self.assert_said(
+            "permissions must be {} at the top", broken("permissions: {}\njobs", "jobs")
+        )
         self.assert_said("permissions are missing", broken("    permissions: {}\n", ""))
         more = broken("    permissions: {contents: read}\n", "    permissions: {contents: write}\n")
         self.assert_said("ci.yaml needs {'contents': 'read'}", more)
 
     def test_actions_are_pinned_by_commit_with_a_version(self):
-        for bad in (f"checkout@{SHA}", "checkout@v4", f"checkout@{SHA[:12]} # v1.2.3", f"checkout@{SHA} # v1"):
+        for bad in (
+            f"checkout@{SHA}",
+            "checkout@v4",
+            f"checkout@{SHA[:12]} # v1.2.3",
+            f"checkout@{SHA} # v1",
+        ):
             said = broken(f"upload-artifact@{SHA} # v1.2.3", bad)
             self.assert_said("an action is pinned by its commit", said)
 
@@ -126,7 +133,10 @@ class Rules(unittest.TestCase):
         self.assert_said("images runs for stranger's pull request and has id-token: write", said)
         self.assert_said("images runs for dependabot[bot]'s pull request", said)
         # Whoever asks for a status no longer is skipped with those before.
-        always = broken("    needs: images\n    permissions: {}\n", "    needs: images\n    if: always()\n    permissions: {contents: write}\n")
+        always = broken(
+            "    needs: images\n    permissions: {}\n",
+            "    needs: images\n    if: always()\n    permissions: {contents: write}\n",
+        )
         self.assert_said("look runs for stranger's pull request", always)
         handed = broken("      URL: ${{", "      S: ${{ github.token }}\n      URL: ${{")
         self.assertEqual(handed, [], "a token for a job that strangers do not reach is fine")
@@ -134,34 +144,63 @@ class Rules(unittest.TestCase):
     def test_a_stranger_does_not_get_one_from_a_called_workflow_either(self):
         bad = CI.replace("contents: read", "contents: write")
         self.assert_said("test runs for stranger's pull request", found(ci=bad))
-        token = CI.replace("timeout-minutes", "env: {S: '${{ github.token }}'}\n    timeout-minutes")
+        token = CI.replace(
+            "timeout-minutes", "env: {S: '${{ github.token }}'}\n    timeout-minutes"
+        )
         self.assert_said("is handed a token", found(ci=token))
 
     def test_triggers_that_lend_strangers_the_rights_of_main_are_refused(self):
         self.assert_said("gives strangers", broken("  pull_request:\n", "  pull_request_target:\n"))
 
     def test_there_are_no_stored_secrets(self):
-        self.assert_said("no stored secrets", broken("${{ matrix.service }}\n    steps", "${{ secrets.KEY }}\n    steps"))
+        self.assert_said(
+            "no stored secrets",
+            broken("${{ matrix.service }}\n    steps", "${{ secrets.KEY }}\n    steps"),
+        )
 
     def test_only_who_signs_in_may(self):
         self.assert_said("id-token: write is for jobs", broken(", id-token: write", ""))
-        self.assert_said("id-token: write is for jobs", broken("    permissions: {}\n", "    permissions: {id-token: write}\n"))
+        self.assert_said(
+            "id-token: write is for jobs",
+            broken("    permissions: {}\n", "    permissions: {id-token: write}\n"),
+        )
 
     def test_needs_outputs_and_matrix_values_exist(self):
         self.assert_said("needs.images is used", broken("    needs: images\n", "    needs: test\n"))
-        self.assert_said("it needs tests, which is no job", broken("needs: test\n", "needs: tests\n"))
-        self.assert_said("images has no output digests", broken("needs.images.outputs.digest", "needs.images.outputs.digests"))
-        self.assert_said("the step push has no output sum", broken("steps.push.outputs.digest", "steps.push.outputs.sum"))
-        self.assert_said("there is no step pushed", broken("steps.push.outputs", "steps.pushed.outputs"))
-        self.assert_said("the matrix has no name", broken("S: ${{ matrix.service", "S: ${{ matrix.name"))
+        self.assert_said(
+            "it needs tests, which is no job", broken("needs: test\n", "needs: tests\n")
+        )
+        self.assert_said(
+            "images has no output digests",
+            broken("needs.images.outputs.digest", "needs.images.outputs.digests"),
+        )
+        self.assert_said(
+            "the step push has no output sum",
+            broken("steps.push.outputs.digest", "steps.push.outputs.sum"),
+        )
+        self.assert_said(
+            "there is no step pushed", broken("steps.push.outputs", "steps.pushed.outputs")
+        )
+        self.assert_said(
+            "the matrix has no name", broken("S: ${{ matrix.service", "S: ${{ matrix.name")
+        )
 
     def test_and_are_used(self):
-        self.assert_said("nobody asks for its output digest", broken("${{ needs.images.outputs.digest }}", "x"))
-        self.assert_said("the matrix has color", broken("        service: [", "        color: [red]\n        service: ["))
-        self.assert_said("nothing in tools/ reads SERVICE", broken("      S: $", "      SERVICE: $"))
+        self.assert_said(
+            "nobody asks for its output digest", broken("${{ needs.images.outputs.digest }}", "x")
+        )
+        self.assert_said(
+            "the matrix has color",
+            broken("        service: [", "        color: [red]\n        service: ["),
+        )
+        self.assert_said(
+            "nothing in tools/ reads SERVICE", broken("      S: $", "      SERVICE: $")
+        )
 
     def test_what_is_downloaded_was_kept(self):
-        self.assert_said("nothing keeps the artefact lost-*", broken("pattern: kept-*", "pattern: lost-*"))
+        self.assert_said(
+            "nothing keeps the artefact lost-*", broken("pattern: kept-*", "pattern: lost-*")
+        )
 
     def test_inputs_and_outputs_of_called_workflows_agree(self):
         callee = """\
@@ -240,7 +279,9 @@ class Expressions(unittest.TestCase):
 class TheFolder(unittest.TestCase):
     def test_every_verb_is_in_the_makefile_s_list_of_phony_ones(self):
         text = (ROOT / "Makefile").read_text(encoding="utf-8")
-        phony = set(" ".join(line[7:] for line in text.splitlines() if line.startswith(".PHONY:")).split())
+        phony = set(
+            " ".join(line[7:] for line in text.splitlines() if line.startswith(".PHONY:")).split()
+        )
         self.assertEqual(workflows.makefile_verbs(text), phony)
 
 

@@ -24,7 +24,7 @@ from toolchain import ROOT
 FOLDER = ROOT / ".github" / "workflows"
 LOCAL = "$/.github/workflows/"
 PINNED = re.compile(r"uses: [\w.-]+(/[\w.-]+)+@[0-9a-f]{40} # v[0-9]+\.[0-9]+\.[0-9]+$")
-RUN = re.compile(r"make ([a-z]+)((?: [A-Z_]+=[\w./:-]+)*)")
+RUN = re.compile(r"make ([a-z0-9-]+)((?: [A-Z_]+=[\w./:-]+)*)")
 # They run with the rights of main on what a stranger sends.
 FORBIDDEN = ("pull_request_target", "workflow_run", "issue_comment")
 # What the actions that we use hand out.
@@ -84,7 +84,9 @@ def run_order(jobs: dict[str, dict]) -> list[str]:
     """The jobs, each after those that it needs."""
     order: list[str] = []
     while len(order) < len(jobs):
-        ready = [n for n in jobs if n not in order and set(needs(jobs[n])) & set(jobs) <= set(order)]
+        ready = [
+            n for n in jobs if n not in order and set(needs(jobs[n])) & set(jobs) <= set(order)
+        ]
         if not ready:
             raise ValueError(f"these need each other: {sorted(set(jobs) - set(order))}")
         order += ready
@@ -108,7 +110,9 @@ def decided(jobs: dict[str, dict], name: str, context: dict, results: dict[str, 
     seen = {
         **context,
         "status": statuses(before),
-        "needs": {n: {"result": results[n], "outputs": UNKNOWN} for n in needs(job) if n in results},
+        "needs": {
+            n: {"result": results[n], "outputs": UNKNOWN} for n in needs(job) if n in results
+        },
     }
     seen["needs"] = {**seen["needs"], **context.get("needs", {})}
     return expressions.condition(job.get("if", ""), seen)
@@ -150,7 +154,11 @@ def problems(workflows: dict[str, Workflow], verbs: set[str], tools: str) -> Ite
         for sentence in (
             *top(workflow),
             *pins(workflow),
-            *(s for name in workflow.jobs for s in one_job(workflows, workflow, name, verbs, tools)),
+            *(
+                s
+                for name in workflow.jobs
+                for s in one_job(workflows, workflow, name, verbs, tools)
+            ),
             *unused(workflows, workflow),
             *strangers(workflows, workflow),
         ):
@@ -208,7 +216,9 @@ def granted(workflows: dict[str, Workflow], job: dict) -> Iterator[str]:
             yield f"{called(job)} needs {dict(sorted(permissions(workflows, job)))}"
         return
     signs_in = any(
-        step.get("uses", "").startswith(("aws-actions/configure-aws-credentials@", "actions/attest@"))
+        step.get("uses", "").startswith(
+            ("aws-actions/configure-aws-credentials@", "actions/attest@")
+        )
         for step in job.get("steps", [])
     )
     if signs_in != (("id-token", "write") in has):
@@ -338,10 +348,14 @@ def strangers(workflows: dict[str, Workflow], workflow: Workflow) -> Iterator[st
         return
     for head, login in STRANGERS:
         for name, job in reachable(workflows, workflow, stranger(head, login)):
-            writes = [scope for scope, right in (job.get("permissions") or {}).items() if right == "write"]
+            writes = [
+                scope for scope, right in (job.get("permissions") or {}).items() if right == "write"
+            ]
             if writes:
                 yield f"{name} runs for {login}'s pull request and has {', '.join(writes)}: write"
-            tokens = [text for _, text in texts(job) if "github.token" in text or "GITHUB_TOKEN" in text]
+            tokens = [
+                text for _, text in texts(job) if "github.token" in text or "GITHUB_TOKEN" in text
+            ]
             if tokens:
                 yield f"{name} runs for {login}'s pull request and is handed a token"
             if job.get("environment"):
@@ -351,16 +365,27 @@ def strangers(workflows: dict[str, Workflow], workflow: Workflow) -> Iterator[st
 def stranger(head: str, login: str) -> dict:
     event = {
         "number": "7",
-        "pull_request": {"number": "7", "head": {"repo": {"full_name": head}, "sha": "0" * 40}, "user": {"login": login}},
+        "pull_request": {
+            "number": "7",
+            "head": {"repo": {"full_name": head}, "sha": "0" * 40},
+            "user": {"login": login},
+        },
     }
     return {
-        "github": {"event_name": "pull_request", "repository": "acme/system-stats", "event": event, "sha": "0" * 40},
+        "github": {
+            "event_name": "pull_request",
+            "repository": "acme/system-stats",
+            "event": event,
+            "sha": "0" * 40,
+        },
         "vars": {"AWS_ROLE": "a role", "AWS_REGION": "a region"},
         "inputs": {},
     }
 
 
-def reachable(workflows: dict[str, Workflow], workflow: Workflow, context: dict) -> Iterator[tuple[str, dict]]:
+def reachable(
+    workflows: dict[str, Workflow], workflow: Workflow, context: dict
+) -> Iterator[tuple[str, dict]]:
     """The jobs that cannot be said to be skipped, those of called workflows as well."""
     results: dict[str, Any] = {}
     for name in run_order(workflow.jobs):
@@ -388,16 +413,28 @@ def artefacts(workflows: dict[str, Workflow]) -> Iterator[str]:
         if workflow.call and set(workflow.triggers) <= {"workflow_call", "workflow_dispatch"}:
             runs = [workflow]
         else:
-            runs = [workflow, *(workflows[f] for f in {called(j) for j in workflow.jobs.values()} if f in workflows)]
+            runs = [
+                workflow,
+                *(
+                    workflows[f]
+                    for f in {called(j) for j in workflow.jobs.values()}
+                    if f in workflows
+                ),
+            ]
         kept = [pattern(name) for one in runs for name in named(one, "actions/upload-artifact")]
         for name in named(workflow, "actions/download-artifact"):
-            if not any(fnmatch.fnmatchcase(one, pattern(name)) or fnmatch.fnmatchcase(name, one) for one in kept):
+            if not any(
+                fnmatch.fnmatchcase(one, pattern(name)) or fnmatch.fnmatchcase(name, one)
+                for one in kept
+            ):
                 yield f"{workflow.name}: nothing keeps the artefact {name}"
 
 
 def named(workflow: Workflow, action: str) -> list[str]:
     steps = [step for job in workflow.jobs.values() for step in job.get("steps", [])]
-    found = [step.get("with", {}) for step in steps if step.get("uses", "").startswith(f"{action}@")]
+    found = [
+        step.get("with", {}) for step in steps if step.get("uses", "").startswith(f"{action}@")
+    ]
     return [one.get("name") or one.get("pattern", "") for one in found]
 
 
@@ -406,12 +443,14 @@ def pattern(name: str) -> str:
 
 
 def makefile_verbs(text: str) -> set[str]:
-    return set(re.findall(r"^([a-z]+):.*## ", text, re.MULTILINE))
+    return set(re.findall(r"^([a-z0-9-]+):.*## ", text, re.MULTILINE))
 
 
 def main() -> int:
     verbs = makefile_verbs((ROOT / "Makefile").read_text(encoding="utf-8"))
-    sources = [file for file in sorted((ROOT / "tools").glob("*.py")) if not file.name.startswith("test_")]
+    sources = [
+        file for file in sorted((ROOT / "tools").glob("*.py")) if not file.name.startswith("test_")
+    ]
     tools = "\n".join(file.read_text(encoding="utf-8") for file in sources)
     found = list(problems(read(), verbs, tools))
     for sentence in found:

@@ -223,7 +223,10 @@ class Rehearsal:
 
         # Refused, each in one sentence, before anything is touched.
         make(
-            "deploy", 64, "there is no environment 'moon'; there are dev, preview, prod, staging", ENV="moon"
+            "deploy",
+            64,
+            "there is no environment 'moon'; there are dev, preview, prod, staging",
+            ENV="moon",
         )
         make("deploy", 64, "which environment?", ENV="")
         make(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import json
-import os
 import shlex
 import shutil
 import subprocess
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from cloud import HERE
-from hub import BOT, Hub
+from hub import Hub
 from rehearse import ACCOUNT, REGION, Rehearsal, run
 
 import expressions
@@ -126,8 +125,13 @@ class Runner:
             seen = {**context, "matrix": entry}
             callee = workflows.called(job)
             if callee:
-                inputs = {k: v.get("default", "") for k, v in self.workflows[callee].call.get("inputs", {}).items()}
-                inputs.update({k: expressions.fill(v, seen) for k, v in job.get("with", {}).items()})
+                inputs = {
+                    k: v.get("default", "")
+                    for k, v in self.workflows[callee].call.get("inputs", {}).items()
+                }
+                inputs.update(
+                    {k: expressions.fill(v, seen) for k, v in job.get("with", {}).items()}
+                )
                 result, outputs = self._jobs(self.workflows[callee], inputs, f"{one} / ")
             else:
                 result, outputs = Job(self, job, seen, one).play()
@@ -284,7 +288,11 @@ class Job:
         wanted = settings.get("name") or settings["pattern"]
         goal = self.place / settings["path"]
         goal.mkdir(parents=True, exist_ok=True)
-        found = [one for one in (self.runner.folder / "kept").iterdir() if fnmatch.fnmatchcase(one.name, wanted)]
+        found = [
+            one
+            for one in (self.runner.folder / "kept").iterdir()
+            if fnmatch.fnmatchcase(one.name, wanted)
+        ]
         if not found:
             raise Wrong(f"{self.name}: there is no artefact {wanted}")
         for one in found:
@@ -309,6 +317,7 @@ ACTIONS = {
     "actions/checkout": Job.checkout,
     "actions/download-artifact": Job.fetch,
     "actions/upload-artifact": Job.keep,
+    "aws-actions/amazon-ecr-login": lambda _job, _settings: None,
     "aws-actions/configure-aws-credentials": Job.sign_in,
     "hashicorp/setup-terraform": lambda _job, _settings: None,
 }
@@ -353,9 +362,15 @@ class Scene:
     def pushed(self) -> Runner:
         return Runner(self, "push", "main", {}).play("main.yaml")
 
-    def pull_request(self, file: str = "main.yaml", head: str = REPOSITORY, login: str = "a") -> Runner:
+    def pull_request(
+        self, file: str = "main.yaml", head: str = REPOSITORY, login: str = "a"
+    ) -> Runner:
         sha = self.scene.git("rev-parse", "HEAD").strip()
-        about = {"number": 7, "user": {"login": login}, "head": {"sha": sha, "repo": {"full_name": head}}}
+        about = {
+            "number": 7,
+            "user": {"login": login},
+            "head": {"sha": sha, "repo": {"full_name": head}},
+        }
         return Runner(self, "pull_request", "topic", {"pull_request": about}).play(file)
 
     def end(self) -> None:
@@ -457,7 +472,9 @@ def play(scene: Scene) -> None:
     # A stranger's, and Dependabot's: tests and a plan, and nobody is asked for a role or a token.
     tokens = set(scene.hub.tokens)
     for head, login in workflows.STRANGERS:
-        stranger = scene.pull_request(head=head.replace("acme/system-stats", REPOSITORY), login=login)
+        stranger = scene.pull_request(
+            head=head.replace("acme/system-stats", REPOSITORY), login=login
+        )
         ran = {name.split(" ")[0] for name in stranger.order}
         expect(f"what runs for {login}", ran, {"test", "sketch"})
         expect(f"the roles of {login}", stranger.roles, {})
@@ -469,32 +486,56 @@ def play(scene: Scene) -> None:
     swept = Runner(scene, "schedule", "main", {}).play("previews.yaml")
     expect("the sweep", swept.roles, {"orphans": "plan", "sweep pr-7 / destroy": "preview"})
     says("the sweep", swept.said["sweep pr-7 / destroy: destroy"], "Destroy complete!")
-    expect("what is left", scene.clouds["pr-7"].ask("GET", f"{scene.clouds['pr-7'].bucket}/{scene.clouds['pr-7'].key}"), "")
+    expect(
+        "what is left",
+        scene.clouds["pr-7"].ask(
+            "GET", f"{scene.clouds['pr-7'].bucket}/{scene.clouds['pr-7'].key}"
+        ),
+        "",
+    )
     closed = scene.pull_request("previews.yaml")
     expect("closing", closed.results["closed"], "success")
     says("closing", closed.said["closed / destroy: destroy"], "pr-7 is not deployed")
-    says("the night after", Runner(scene, "schedule", "main", {}).play("previews.yaml").said["orphans: orphans"], "none")
+    says(
+        "the night after",
+        Runner(scene, "schedule", "main", {}).play("previews.yaml").said["orphans: orphans"],
+        "none",
+    )
 
     # main with a gateway that starts and does not work: staging goes back, and prod is left alone.
     scene.scene.git("checkout", "--quiet", "-B", "main", "origin/main")
     wrong = '\n  gateway = { environment = { GATEWAY_STATS = "127.0.0.1:9" } }\n'
     text = staging.read_text()
-    staging.write_text(text[: text.index("services = {")] + "services = {" + wrong + "}\n" + f'architecture = "{HERE}"\n')
+    staging.write_text(
+        text[: text.index("services = {")]
+        + "services = {"
+        + wrong
+        + "}\n"
+        + f'architecture = "{HERE}"\n'
+    )
     scene.push("main", "a gateway that looks for stats in the wrong place")
     broken = scene.pushed()
     expect("its staging", broken.results["staging"], "failure")
     expect("its images", broken.results["images"], "skipped")
     expect("its prod", broken.results["prod"], "skipped")
     says("its smoke test", broken.said["staging / apply: smoke"], "gave no good answer")
-    says("going back", broken.said["staging / apply: rollback"], f"{first.sha[:12]} runs in staging")
+    says(
+        "going back", broken.said["staging / apply: rollback"], f"{first.sha[:12]} runs in staging"
+    )
     expect("whether it was accepted", "staging / apply: accept" in broken.said, False)
 
     # A plan of another commit is not applied.
     expect("a stale plan", stale(scene), 64)
 
     # What comes by itself, and a release.
-    expect("every week", set(Runner(scene, "schedule", "main", {}).play("weekly.yaml").results.values()), {"success"})
-    version = run([sys.executable, "-c", "import release; print(release.version())"], cwd=ROOT / "tools").strip()
+    expect(
+        "every week",
+        set(Runner(scene, "schedule", "main", {}).play("weekly.yaml").results.values()),
+        {"success"},
+    )
+    version = run(
+        [sys.executable, "-c", "import release; print(release.version())"], cwd=ROOT / "tools"
+    ).strip()
     changelog = scene.scene.repository / "CHANGELOG.md"
     changelog.write_text(changelog.read_text() + f"\n## {version} - 2026-11-25\n\nThe first one.\n")
     scene.push("main", "a release")
@@ -505,7 +546,11 @@ def play(scene: Scene) -> None:
     released = Runner(scene, "push", f"v{version}", {}).play("release.yaml")
     expect("a release", released.results["release"], "success")
     (made,) = scene.hub.releases
-    expect("its name, text and state", (made["name"], made["body"], made["draft"]), (f"v{version}", "The first one.", False))
+    expect(
+        "its name, text and state",
+        (made["name"], made["body"], made["draft"]),
+        (f"v{version}", "The first one.", False),
+    )
     expect("its files", len(made["assets"]), 3)
 
 
@@ -513,8 +558,21 @@ def stale(scene: Scene) -> Optional[int]:
     """The exit code of applying a plan that was kept for another commit."""
     place = scene.scene.repository
     for verb, code in (("plan", 0), ("apply", 64)):
-        environment = {**scene.variables("staging"), "ENV": "staging", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-        done = subprocess.run(["make", verb], cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=STEP_SECONDS)
+        environment = {
+            **scene.variables("staging"),
+            "ENV": "staging",
+            "AWS_ACCESS_KEY_ID": "a",
+            "AWS_SECRET_ACCESS_KEY": "b",
+        }
+        done = subprocess.run(
+            ["make", verb],
+            cwd=place,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=STEP_SECONDS,
+        )
         if done.returncode != code:
             raise Wrong(f"{verb}: {done.returncode}\n{done.stdout[-2000:]}")
         if verb == "plan":

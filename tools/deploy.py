@@ -1,5 +1,5 @@
-"""The verbs for the cloud: bootstrap, plan, push, deploy, smoke, rollback, destroy, logs, status,
-cost.
+"""The verbs for the cloud: bootstrap, plan, push, verify, deploy, smoke, rollback, destroy, logs,
+status, cost.
 
 `ENV=staging python3 tools/deploy.py deploy`, or shorter `make deploy ENV=staging`. What each does
 to the account is in Terraform's language in tf/; what it asks of AWS itself is in aws.py.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,15 +24,17 @@ from typing import Optional
 
 import bootstrap
 import build
+import commit
 import cost
 import environments
 import rollout
 import terraform
 import toolchain
+import verify
 from aws import PROGRAM, Aws, AwsError
 from environments import TF, Environment, Refused, state_bucket
-from images import Images
-from oci import ImageError
+from images import Images, commit_of, credentials
+from oci import ImageError, Registry
 from releases import Release, Releases, before_last, with_newest
 from rollout import Deployed, RolledBack
 from terraform import Terraform, TerraformError
@@ -68,7 +71,7 @@ def main(arguments: list[str]) -> int:
     except Refused as error:
         print(f"{arguments[0]}: {error}", file=sys.stderr)
         return 64
-    except (Failed, RolledBack, AwsError, TerraformError, ImageError, build.BuildError) as error:
+    except (Failed, RolledBack, verify.NotVerified, AwsError, TerraformError, ImageError, build.BuildError) as error:
         print(f"{arguments[0]}: FAILED: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -138,6 +141,11 @@ def version() -> str:
         raise Refused(
             "the work tree has changes that are not committed: commit or stash them, so that what"
             " is deployed can be found again"
+        )
+    if commit.cut_off():
+        raise Refused(
+            "this clone has no history, by which the services know their commits: run"
+            " `git fetch --unshallow`, or check out with fetch-depth: 0"
         )
     if not git("branch", "--remotes", "--contains", "HEAD"):
         raise Refused(f"the commit {revision[:12]} is on no remote branch: push it first")
@@ -250,7 +258,9 @@ def do_deploy() -> None:
     with step("account"):
         bootstrap.ensure(here.aws, here.account, here.environment.profile, say)
     with step("images"):
-        images = Images(here.aws, revision, here.environment.architecture).ensure(say)
+        images = images_to_deploy(here, revision)
+    with step("attestations"):
+        attested(here, images)
     release = Release(revision, images, now())
     before = here.releases.read()
     try:
@@ -260,6 +270,46 @@ def do_deploy() -> None:
         put_back(here, before, release)
     here.releases.write(with_newest(before, release))
     say(f"{revision[:12]} runs in {here.environment.name}, after {time.monotonic() - begun:.0f} s")
+
+
+def images_to_deploy(here: Session, revision: str) -> dict[str, str]:
+    """Found, or built and pushed; an environment that wants attestations takes only what a workflow
+    has built."""
+    images = Images(here.aws, revision, here.environment.architecture)
+    if here.environment.attested_by is None:
+        return images.ensure(say)
+    found = images.found()
+    missing = [name for name in build.SERVICES if name not in found]
+    if missing:
+        raise Refused(
+            f"{here.environment.name} takes only images that {here.environment.attested_by} has built and"
+            f" attested, and the registry has no {' and no '.join(missing)} of {revision[:12]}: let its"
+            " workflow run first"
+        )
+    return found
+
+
+def attested(here: Session, images: dict[str, str]) -> None:
+    """Who has built what is about to be applied, or that nobody looked."""
+    if here.environment.attested_by is None:
+        say(
+            "NOT VERIFIED who built these images: whoever may push decides what runs"
+            f" (`attested_by` in tf/environments/{here.environment.name}/terraform.tfvars)"
+        )
+        return
+    builder = verify.Builder.parse(here.environment.attested_by)
+    secret = credentials(here.aws)
+    for name, image in images.items():
+        found = commit.made_from(name)
+        expected = found.split(" ")[0] if found else None
+        verify.verify(image, builder, Registry(verify.split(image)[0], *secret), expected, say)
+
+
+def registry_of(image: str) -> Registry:
+    """Where an image is: Amazon's with credentials, any other without."""
+    url = verify.split(image)[0]
+    region = re.match(r"[0-9]{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/", url)
+    return Registry(url, *(credentials(Aws(region[1])) if region else ()))
 
 
 def apply_and_prove(here: Session, release: Release, folder: Path, name: str = "") -> None:
@@ -276,8 +326,12 @@ def apply_and_prove(here: Session, release: Release, folder: Path, name: str = "
     with step("wait until it runs"):
         rollout.wait(here.aws, Deployed.of(outputs), say)
     with step("smoke test"):
+        expected = commit_of(here.aws, release.images["gateway"])
         if os.environ.get("URL") or not outputs["signs_in"]:
-            smoke(os.environ.get("URL") or outputs["url"])
+            url = os.environ.get("URL") or outputs["url"]
+            answers(url)
+            answers_as(url, expected)
+            smoke(url)
         else:
             # Who tests has no account there; that tasks are healthy is known from the step before.
             signs_in(outputs["url"])
@@ -383,6 +437,26 @@ def answers(url: str) -> None:
         time.sleep(1)
 
 
+def answers_as(url: str, expected: Optional[str]) -> None:
+    """Wait until the gateway that answers is the one that was deployed, by the commit it tells."""
+    if expected is None:
+        say("the gateway's image does not tell its commit, so the answer's is not compared")
+        return
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(f"{url.rstrip('/')}/healthz", timeout=10) as answer:
+                told = json.load(answer).get("commit")
+        except (OSError, ValueError, AttributeError) as error:
+            told = f"no health: {error}"
+        if told == expected:
+            say(f"{url} answers as {expected[:12]}")
+            return
+        if time.monotonic() > deadline:
+            raise Failed(f"{url}/healthz tells the commit {told}, and {expected} was deployed")
+        time.sleep(1)
+
+
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_arguments):
         return None
@@ -406,6 +480,16 @@ def signs_in(url: str) -> None:
             if time.monotonic() > deadline:
                 raise Failed(f"{url} cannot be reached: {error}") from None
         time.sleep(1)
+
+
+def do_verify() -> None:
+    """Whether IMAGE was built by the workflow of REPOSITORY, or of ENV's `attested_by`."""
+    wanted = os.environ.get("REPOSITORY") or os.environ.get("GITHUB_REPOSITORY")
+    if not wanted and os.environ.get("ENV"):
+        wanted = environments.named(os.environ["ENV"]).attested_by
+    image = os.environ.get("IMAGE", "")
+    ensure_aws()
+    verify.verify(image, verify.Builder.parse(wanted or ""), registry_of(image), None, say)
 
 
 def do_destroy() -> None:

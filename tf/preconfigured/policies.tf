@@ -120,7 +120,7 @@ data "aws_iam_policy_document" "deploy" {
 
   statement {
     sid       = "FindImages"
-    actions   = ["ecr:BatchGetImage", "ecr:DescribeRepositories"]
+    actions   = ["ecr:BatchGetImage", "ecr:DescribeRepositories", "ecr:GetDownloadUrlForLayer"]
     resources = [for repository in values(aws_ecr_repository.this) : repository.arn]
   }
 

@@ -3,11 +3,12 @@ PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install P
 
 .DEFAULT_GOAL := help
 .PHONY: help tools dev up down logs build images check test bench clean
-.PHONY: bootstrap plan push deploy smoke rollback destroy status cost
+.PHONY: advisories sbom reproducible test-arm64
+.PHONY: bootstrap plan push verify deploy smoke rollback destroy status cost
 .PHONY: sketch registry apply accept output picture comment orphans outdated dist release
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 tools: ## install every compiler and helper below .tools/ (instant when there is nothing to do)
 	@$(PYTHON) tools/install.py build test
@@ -36,6 +37,18 @@ check: ## formatting, lints, workflows, and who may depend on whom
 test: ## everything: check, unit, integration, system and browser tests
 	@$(PYTHON) tools/test.py
 
+advisories: ## known vulnerabilities and withdrawn versions of what is used; asks RustSec's database
+	@$(PYTHON) tools/check.py advisories
+
+sbom: ## what is in each image, as CycloneDX, into target/sbom/
+	@$(PYTHON) tools/sbom.py
+
+reproducible: ## build everything twice, in other folders and circumstances, and compare the bytes
+	@$(PYTHON) tools/reproducible.py
+
+test-arm64: ## cross-compile for arm64 and run the binaries under an emulator
+	@$(PYTHON) tools/arm64.py
+
 bench: ## measure one scenario, e.g. `make bench S=stats-requests`; results in target/bench/
 	@$(PYTHON) bench/run.py $(S)
 
@@ -50,6 +63,9 @@ plan: ## cloud: show and keep what `deploy` would change, e.g. `make plan ENV=st
 
 push: ## cloud: build and push images alone, for both processors; one with S=stats
 	@$(PYTHON) tools/deploy.py push
+
+verify: ## cloud: that IMAGE=registry/name@sha256:... was built by the workflow of REPOSITORY=owner/name
+	@$(PYTHON) tools/deploy.py verify
 
 deploy: ## cloud: build, push, apply, wait, test; puts the previous version back if it is not good
 	@$(PYTHON) tools/deploy.py deploy

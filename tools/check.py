@@ -60,7 +60,7 @@ SILENT = {
 def main() -> int:
     begun = time.monotonic()
     try:
-        build.ensure_tools("build", "lint")
+        build.ensure_tools("build", "check")
         steps = {
             "format": ["cargo", "fmt", "--all", "--check"],
             "lints": [*clippy("--workspace", "--exclude", "app", "--all-targets")],

@@ -1,5 +1,5 @@
-"""The verbs for the cloud: bootstrap, plan, push, deploy, smoke, rollback, destroy, logs, status,
-cost. What only workflows need besides is in pipeline.py.
+"""The verbs for the cloud: bootstrap, plan, push, verify, deploy, smoke, rollback, destroy, logs,
+status, cost. What only workflows need besides is in pipeline.py.
 
 `ENV=staging python3 tools/deploy.py deploy`, or shorter `make deploy ENV=staging`. What each does
 to the account is in Terraform's language in tf/; what it asks of AWS itself is in aws.py.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,18 +24,21 @@ from typing import Callable, Optional
 
 import bootstrap
 import build
+import commit
 import cost
 import environments
 import github
 import picture
 import plans
 import rollout
+import sbom
 import terraform
 import toolchain
+import verify
 from aws import PROGRAM, Aws, AwsError
 from environments import TF, Environment, Refused, state_bucket
-from images import Images
-from oci import ImageError
+from images import Images, commit_of, credentials
+from oci import ImageError, Registry
 from releases import Release, Releases, before, with_newest
 from rollout import Deployed, RolledBack
 from terraform import Terraform, TerraformError
@@ -61,7 +65,7 @@ class Failed(Exception):
 
 FAILURES = (
     *(Failed, RolledBack, AwsError, TerraformError, ImageError),
-    *(build.BuildError, github.GitHubError, picture.NoPicture),
+    *(build.BuildError, github.GitHubError, picture.NoPicture, sbom.NoList, verify.NotVerified),
 )
 
 
@@ -148,6 +152,11 @@ def version() -> str:
         raise Refused(
             "the work tree has changes that are not committed: commit or stash them, so that what"
             " is deployed can be found again"
+        )
+    if commit.cut_off():
+        raise Refused(
+            "this clone has no history, by which the services know their commits: run"
+            " `git fetch --unshallow`, or check out with fetch-depth: 0"
         )
     if not git("branch", "--remotes", "--contains", "HEAD"):
         raise Refused(f"the commit {revision[:12]} is on no remote branch: push it first")
@@ -323,9 +332,14 @@ def do_push() -> None:
     images = Images(here.aws, here.environment, version())
     for name in [wanted] if wanted else build.SERVICES:
         with step(f"image of {name}"):
-            image, new = images.ensure_whole(say, name)
-        address, _, digest = image.partition("@")
-        github.output("push", name=address, digest=digest, pushed=str(new).lower())
+            whole = images.ensure_whole(say, name)
+        for architecture, (_, binary) in whole.parts.items():
+            os.environ["ARCHITECTURE"] = architecture
+            say(f"bill of {name} for {architecture}: {sbom.write(name, binary, architecture)}")
+        address, _, digest = whole.image.partition("@")
+        digests = {architecture: part[0] for architecture, part in whole.parts.items()}
+        pushed = str(bool(whole.parts)).lower()
+        github.output("push", name=address, digest=digest, pushed=pushed, **digests)
 
 
 def do_deploy() -> None:
@@ -342,7 +356,9 @@ def do_deploy() -> None:
     with step("account"):
         bootstrap.ensure(here.aws, here.account, here.environment.profile, say)
     with step("images"):
-        images = Images(here.aws, here.environment, revision).ensure(say)
+        images = images_to_deploy(here, revision)
+    with step("attestations"):
+        attested(here, images)
     release = Release(revision, images, now())
     before = here.releases.read()
     try:
@@ -352,6 +368,46 @@ def do_deploy() -> None:
         put_back(here, before, release)
     here.releases.write(with_newest(before, release))
     say(f"{revision[:12]} runs in {here.environment.name}, after {time.monotonic() - begun:.0f} s")
+
+
+def images_to_deploy(here: Session, revision: str) -> dict[str, str]:
+    """Found, or built and pushed; an environment that wants attestations takes only what a workflow
+    has built."""
+    images = Images(here.aws, here.environment, revision)
+    if here.environment.attested_by is None:
+        return images.ensure(say)
+    found = images.found()
+    missing = [name for name in build.SERVICES if name not in found]
+    if missing:
+        raise Refused(
+            f"{here.environment.name} takes only images that {here.environment.attested_by} has built and"
+            f" attested, and the registry has no {' and no '.join(missing)} of {revision[:12]}: let its"
+            " workflow run first"
+        )
+    return found
+
+
+def attested(here: Session, images: dict[str, str]) -> None:
+    """Who has built what is about to be applied, or that nobody looked."""
+    if here.environment.attested_by is None:
+        say(
+            "NOT VERIFIED who built these images: whoever may push decides what runs"
+            f" (`attested_by` in tf/environments/{here.environment.name}/terraform.tfvars)"
+        )
+        return
+    builder = verify.Builder.parse(here.environment.attested_by)
+    secret = credentials(here.aws)
+    for name, image in images.items():
+        found = commit.made_from(name)
+        expected = found.split(" ")[0] if found else None
+        verify.verify(image, builder, Registry(verify.split(image)[0], *secret), expected, say)
+
+
+def registry_of(image: str) -> Registry:
+    """Where an image is: Amazon's with credentials, any other without."""
+    url = verify.split(image)[0]
+    region = re.match(r"[0-9]{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/", url)
+    return Registry(url, *(credentials(Aws(region[1])) if region else ()))
 
 
 def apply_and_prove(here: Session, release: Release, folder: Path, name: str = "") -> None:
@@ -368,11 +424,19 @@ def apply_and_prove(here: Session, release: Release, folder: Path, name: str = "
     with step("wait until it runs"):
         rollout.wait(here.aws, Deployed.of(outputs), say)
     with step("smoke test"):
-        if os.environ.get("URL") or not outputs["signs_in"]:
-            smoke(os.environ.get("URL") or outputs["url"])
-        else:
-            # Who tests has no account there; that tasks are healthy is known from the step before.
-            signs_in(outputs["url"])
+        prove(here, outputs)
+
+
+def prove(here: Session, outputs: dict) -> None:
+    """See that what was deployed answers, and answers well."""
+    if not os.environ.get("URL") and outputs["signs_in"]:
+        # Who tests has no account there; that its tasks are healthy, the deployment has seen.
+        signs_in(outputs["url"])
+        return
+    url = os.environ.get("URL") or outputs["url"]
+    answers(url)
+    answers_as(url, commit_of(here.aws, outputs["images"]["gateway"]))
+    smoke(url)
 
 
 def put_back(here: Session, before: list[Release], failed: Release) -> None:
@@ -416,16 +480,19 @@ def do_rollback() -> None:
 
 
 def do_smoke() -> None:
+    """Test what runs at URL, or in ENV; with both, what ENV is said to run, at that URL."""
     url = os.environ.get("URL")
-    if not url:
-        here = session()
-        outputs = here.terraform().output()
-        if not outputs:
-            raise Refused(f"{here.environment.name} is not deployed")
-        url = outputs["url"]
-    ensure_aws()
-    with step(f"smoke test of {url}"):
-        smoke(url)
+    if url and not os.environ.get("ENV"):
+        ensure_aws()
+        with step(f"smoke test of {url}"):
+            smoke(url)
+        return
+    here = session()
+    outputs = here.terraform().output()
+    if not outputs:
+        raise Refused(f"{here.environment.name} is not deployed")
+    with step(f"smoke test of {url or outputs['url']}"):
+        prove(here, outputs)
 
 
 def smoke(url: str) -> None:
@@ -478,6 +545,26 @@ def answers(url: str) -> None:
         time.sleep(1)
 
 
+def answers_as(url: str, expected: Optional[str]) -> None:
+    """Wait until the gateway that answers is the one that was deployed, by the commit it tells."""
+    if expected is None:
+        say("the gateway's image does not tell its commit, so the answer's is not compared")
+        return
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(f"{url.rstrip('/')}/healthz", timeout=10) as answer:
+                told = json.load(answer).get("commit")
+        except (OSError, ValueError, AttributeError) as error:
+            told = f"no health: {error}"
+        if told == expected:
+            say(f"{url} answers as {expected[:12]}")
+            return
+        if time.monotonic() > deadline:
+            raise Failed(f"{url}/healthz tells the commit {told}, and {expected} was deployed")
+        time.sleep(1)
+
+
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_arguments):
         return None
@@ -501,6 +588,16 @@ def signs_in(url: str) -> None:
             if time.monotonic() > deadline:
                 raise Failed(f"{url} cannot be reached: {error}") from None
         time.sleep(1)
+
+
+def do_verify() -> None:
+    """Whether IMAGE was built by the workflow of REPOSITORY, or of ENV's `attested_by`."""
+    wanted = os.environ.get("REPOSITORY") or os.environ.get("GITHUB_REPOSITORY")
+    if not wanted and os.environ.get("ENV"):
+        wanted = environments.named(os.environ["ENV"]).attested_by
+    image = os.environ.get("IMAGE", "")
+    ensure_aws()
+    verify.verify(image, verify.Builder.parse(wanted or ""), registry_of(image), None, say)
 
 
 def do_destroy() -> None:

@@ -30,6 +30,7 @@ class Environment:
     account_id: Optional[str]
     profile: Optional[str]
     architecture: str
+    attested_by: Optional[str]
 
     @property
     def variables(self) -> Path:
@@ -75,6 +76,7 @@ def named(name: str, folder: Path = TF / "environments") -> Environment:
         account_id=variables.get("account_id"),
         profile=backend.get("profile", variables.get("profile")),
         architecture=variables.get("architecture", "ARM64"),
+        attested_by=variables.get("attested_by"),
     )
 
 

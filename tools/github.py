@@ -18,7 +18,7 @@ from environments import Refused
 # What each verb hands to the steps and jobs after it. tools/workflows.py holds the workflows to it.
 OUTPUTS = {
     "registry": ("missing",),
-    "push": ("name", "digest", "pushed"),
+    "push": ("name", "digest", "pushed", "amd64", "arm64"),
     "plan": ("changed",),
     "output": ("outputs", "url"),
     "orphans": ("orphans",),

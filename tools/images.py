@@ -9,15 +9,16 @@ from __future__ import annotations
 import base64
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Sequence
+from typing import Callable, Optional, Sequence
 
 import build
 import commit
 import oci
 from aws import Aws, AwsError
 from environments import APPLICATION, PATTERN, Environment, Refused
-from oci import ARCHITECTURES, Registry, pack
+from oci import ARCHITECTURES, REVISION, Registry, pack
 from toolchain import ROOT
 
 # What Terraform calls a processor, and what compilers call it.
@@ -27,6 +28,15 @@ Say = Callable[[str], None]
 
 # For both, so that a laptop, an environment and its successor on the other processor can run it.
 BOTH = tuple(sorted(MACHINES))
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An image for both processors, and what it was just made of: for each the digest and the
+    binary; nothing where the registry had it."""
+
+    image: str
+    parts: dict[str, tuple[str, Path]]
 
 
 class Images:
@@ -78,19 +88,20 @@ class Images:
             found[name] = f"{self.places[-1][name]}@{self._push(say, name, binaries[name]).digest}"
         return {name: found[name] for name in names}
 
-    def ensure_whole(self, say: Say, name: str) -> tuple[str, bool]:
-        """The image of one service for both processors under one digest, and whether it is new."""
+    def ensure_whole(self, say: Say, name: str) -> Whole:
+        """The image of one service for both processors under one digest."""
         found = self.found([name], whole=True)
         if found:
             say(f"the registry has {name} of {self.tags[name][:12]}")
-            return found[name], False
-        images = {}
+            return Whole(found[name], {})
+        images, parts = {}, {}
         for architecture in BOTH:
             binary = finished_binaries([name], architecture)[name]
-            images[architecture] = self._push(say, name, binary, architecture)
+            images[architecture] = image = self._push(say, name, binary, architecture)
+            parts[ARCHITECTURES[architecture]] = (image.digest, binary)
         address, both = self.places[-1][name], oci.index(images)
         self.registry(address).name(both, oci.INDEX, self.tags[name])
-        return f"{address}@{oci.digest(both)}", True
+        return Whole(f"{address}@{oci.digest(both)}", parts)
 
     def _push(self, say: Say, name: str, binary: Path, architecture: str = "") -> oci.Image:
         architecture = architecture or self.architecture
@@ -128,6 +139,18 @@ def addresses(aws: Aws, output: str, prefix: str) -> dict[str, str]:
         entry["repositoryName"].rsplit("/", 1)[1]: entry["repositoryUri"]
         for entry in found["repositories"]
     }
+
+
+def commit_of(aws: Aws, image: str) -> Optional[str]:
+    """The commit that an image in the registry says it is made from, as its binary does."""
+    url, _, digest = image.partition("@")
+    registry = Registry(url, *credentials(aws))
+    manifest = registry.exactly(digest)
+    # One for each processor: they are of one commit.
+    if "manifests" in manifest:
+        manifest = registry.exactly(manifest["manifests"][0]["digest"])
+    config = json.loads(registry.blob(manifest["config"]["digest"]))
+    return config["config"].get("Labels", {}).get(REVISION)
 
 
 def packed(name: str, binary: Path, architecture: str) -> oci.Image:

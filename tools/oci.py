@@ -1,7 +1,7 @@
 """An image without a container engine: one binary, packed and pushed by the specifications of OCI.
 
-The same binary gives the same digest, whoever packs it and when: nothing in the image is a date, a
-user's name or a commit. So a service whose binary did not change is not deployed again.
+The same binary gives the same digest, whoever packs it and when: what the image says of itself, it
+has from the binary. So a service whose binary did not change is not deployed again.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ ACCEPTED = f"{MANIFEST}, {INDEX}, application/vnd.docker.distribution.manifest.v
 ARCHITECTURES = {"ARM64": "arm64", "X86_64": "amd64"}
 # The ELF header's e_machine.
 MACHINES = {0xB7: "ARM64", 0x3E: "X86_64"}
+REVISION = "org.opencontainers.image.revision"
+CREATED = "org.opencontainers.image.created"
+# What tools/build.py hands to the compiler as BUILT_FROM; it is in the binary as it is.
+MADE_FROM = re.compile(rb"([0-9a-f]{40}(?:-dirty)?) (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
 # A layer has at most 3 MB: on 1 Mbit/s it takes half a minute.
 REQUEST_SECONDS = 120
 TRIES = 3
@@ -71,7 +75,7 @@ def pack(name: str, binary: bytes, dockerfile: str, architecture: str) -> Image:
                 "User": settings["USER"],
                 "Entrypoint": json.loads(settings["ENTRYPOINT"]),
                 "ExposedPorts": {f"{settings['EXPOSE']}/tcp": {}},
-                "Labels": {"org.opencontainers.image.title": name},
+                "Labels": labels(name, binary),
             },
             "rootfs": {"type": "layers", "diff_ids": [digest(tar.getvalue())]},
         }
@@ -99,6 +103,15 @@ def index(images: dict[str, Image]) -> bytes:
         for architecture, image in sorted(images.items())
     ]
     return canonical({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests})
+
+
+def labels(name: str, binary: bytes) -> dict[str, str]:
+    """What an image says of itself: its name, and the commit that its binary tells."""
+    found = {"org.opencontainers.image.title": name}
+    if told := MADE_FROM.search(binary):
+        found[REVISION] = told[1].decode()
+        found[CREATED] = told[2].decode()
+    return found
 
 
 def instructions(dockerfile: str) -> dict[str, str]:
@@ -171,6 +184,30 @@ class Registry:
             if not architecture or entry["platform"]["architecture"] == ARCHITECTURES[architecture]:
                 return self.manifest(entry["digest"])
         raise ImageError(f"{self.repository}: {reference} has nothing for {architecture}")
+
+    def exactly(self, manifest_digest: str) -> dict:
+        """The manifest that has this digest, whatever the registry would like to send."""
+        _, _, body = self._ask("GET", f"manifests/{manifest_digest}", {"accept": ACCEPTED})
+        if digest(body) != manifest_digest:
+            raise ImageError(
+                f"{self.repository}: the registry sent something else than {manifest_digest}"
+            )
+        return json.loads(body)
+
+    def attached(self, subject: str, kind: str, most: int) -> list[dict]:
+        """The documents of a kind that were attached to a digest (OCI distribution 1.1, "Listing
+        Referrers"); a registry that cannot list them has them under a tag made of the digest."""
+        accept = {"accept": INDEX}
+        status, _, body = self._ask("GET", f"referrers/{subject}", accept, allowed=(200, 404))
+        if status == 404:
+            tag = subject.replace(":", "-")
+            status, _, body = self._ask("GET", f"manifests/{tag}", accept, allowed=(200, 404))
+        entries = json.loads(body).get("manifests", []) if status == 200 else []
+        wanted = [entry for entry in entries if entry.get("artifactType", "").startswith(kind)]
+        if len(wanted) > most:
+            raise ImageError(f"{self.repository}: {len(wanted)} documents are attached to {subject}")
+        manifests = [self.exactly(entry["digest"]) for entry in wanted]
+        return [json.loads(self.blob(manifest["layers"][0]["digest"])) for manifest in manifests]
 
     def blob(self, blob_digest: str) -> bytes:
         _, _, body = self._ask("GET", f"blobs/{blob_digest}")

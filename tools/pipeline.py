@@ -60,6 +60,8 @@ def do_apply() -> None:
     revision = deploy.version()
     planned = plans.kept(here.environment.name, revision)
     deploy.confirm(here.environment, "applying to")
+    with step("attestations"):
+        deploy.attested(here, planned.release.images)
     if planned.changed:
         with step("apply"):
             here.terraform().apply(planned.file)

@@ -23,7 +23,7 @@ E2E_SECONDS = 1800
 # The bounds of its own steps together.
 INFRASTRUCTURE_SECONDS = 3600
 # Tests that start services of their own, whatever form the system is up in.
-OWN_PROCESSES = ("api", "dashboard", "metrics", "psutil", "stream")
+OWN_PROCESSES = ("api", "dashboard", "metrics", "psutil", "stream", "supply")
 OWN_FOLDERS = ("adversarial", "faults")
 
 

@@ -124,7 +124,7 @@ data "aws_iam_policy_document" "deploy" {
 
   statement {
     sid       = "FindImages"
-    actions   = ["ecr:BatchGetImage", "ecr:DescribeRepositories"]
+    actions   = ["ecr:BatchGetImage", "ecr:DescribeRepositories", "ecr:GetDownloadUrlForLayer"]
     resources = [for repository in concat(values(aws_ecr_repository.this), values(aws_ecr_repository.preview)) : repository.arn]
   }
 

@@ -29,7 +29,7 @@ mod upstreams;
 use std::future::Future;
 use std::process::ExitCode;
 
-use runtime::{About, Launch, ListenError, Process};
+use runtime::{About, Build, Launch, ListenError, Process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
@@ -39,9 +39,12 @@ use crate::gateway::Gateway;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What this program was made from.
+const BUILD: Build = runtime::build!();
+
 const ABOUT: About = About {
     name: "gateway",
-    version: env!("CARGO_PKG_VERSION"),
+    build: BUILD,
     prefix: "GATEWAY",
     listen_name: "GATEWAY_LISTEN",
     port: 3050,

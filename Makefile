@@ -31,7 +31,7 @@ build: ## compile the page and the three static binaries
 images: ## pack each binary into its image and print the sizes
 	@$(PYTHON) tools/build.py images
 
-check: ## formatting, lints, workflows, and who may depend on whom
+check: ## formatting, lints, workflows, who may depend on whom, what comes from outside
 	@$(PYTHON) tools/check.py
 
 test: ## everything: check, unit, integration, system and browser tests

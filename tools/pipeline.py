@@ -26,11 +26,13 @@ import picture
 import plans
 import rollout
 import terraform
+import toolchain
 from deploy import Failed, account_session, of_account, say, session, step
 from environments import PREVIEW, Refused, state_bucket
 from images import Images
 from releases import Release, with_newest
 from rollout import Deployed
+from toolchain import ROOT
 
 MARKER = "<!-- system-stats: the preview of this pull request -->"
 # GitHub takes 65,536 characters.
@@ -59,6 +61,12 @@ def do_apply() -> None:
     here = session()
     revision = deploy.version()
     planned = plans.kept(here.environment.name, revision)
+    running = here.terraform().output().get("release", "")
+    if superseded(revision, running):
+        raise Refused(
+            f"{here.environment.name} runs {running[:12]} already, which came after"
+            f" {revision[:12]}; `make rollback` goes back"
+        )
     deploy.confirm(here.environment, "applying to")
     with step("attestations"):
         deploy.attested(here, planned.release.images)
@@ -69,6 +77,12 @@ def do_apply() -> None:
         say("nothing to apply")
     with step("wait until it runs"):
         rollout.wait(here.aws, Deployed.of(here.terraform().output()), say)
+
+
+def superseded(revision: str, running: str, root: Path = ROOT) -> bool:
+    """Whether what runs came after a commit: a run that was slower must not undo a newer one."""
+    asked = ["git", "-C", str(root), "merge-base", "--is-ancestor", revision, running]
+    return running != revision and toolchain.answer(asked) is not None
 
 
 def do_accept() -> None:

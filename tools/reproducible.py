@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
 
 def compare(folder: Path, services: list[str]) -> None:
     first = results(built(folder / "one", services), services)
-    second = results(built(folder / "another place" / "two", services, **OTHERWISE), services)
+    second = results(built(folder / "another-place" / "two", services, **OTHERWISE), services)
     missing = sorted(set(first) ^ set(second))
     if missing:
         raise Differs(f"only one build has {', '.join(missing)}")
@@ -94,9 +94,12 @@ def built(repository: Path, services: list[str], **variables: str) -> Path:
     if variables:
         environment.update(other_home(home))
     print(f"reproducible: building {', '.join(services)} in {repository}", flush=True)
-    script = "import build; build.build_page(build.RELEASE); build.build_binaries(build.RELEASE, {!r})"
-    program = f"import os, sys; os.umask({0o077 if variables else 0o022}); sys.path.insert(0, 'tools'); "
-    run([sys.executable, "-c", program + script.format(tuple(services))], repository, environment)
+    program = [f"import os, sys; os.umask({0o077 if variables else 0o022}); sys.path.insert(0, 'tools')"]
+    program += ["import build"]
+    # The page is a part of the frontend alone.
+    program += ["build.build_page(build.RELEASE)"] if "frontend" in services else []
+    program += [f"build.build_binaries(build.RELEASE, {tuple(services)!r})"]
+    run([sys.executable, "-c", "; ".join(program)], repository, environment)
     return repository
 
 
@@ -115,7 +118,9 @@ def other_home(home: Path) -> dict[str, str]:
 
 def results(repository: Path, services: list[str]) -> dict[str, bytes]:
     """Everything that must be the same, by name."""
-    found = {f"page/{file.name}": file.read_bytes() for file in (repository / PAGE).iterdir()}
+    page = repository / PAGE
+    files = page.iterdir() if page.is_dir() else ()
+    found = {f"page/{file.name}": file.read_bytes() for file in files}
     release = repository / "target" / toolchain.musl_target() / build.RELEASE
     import images  # it wants the environment that build.py has made
     import sbom

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
@@ -78,6 +79,24 @@ class Settings(unittest.TestCase):
         with mock.patch.dict(os.environ, {"CHANGED": "true"}):
             with self.assertRaisesRegex(deploy.Failed, "an administrator runs `make bootstrap`"):
                 pipeline.do_registry()
+
+
+class Order(unittest.TestCase):
+    def test_a_slower_run_does_not_undo_a_newer_one(self):
+        with tempfile.TemporaryDirectory() as folder:
+            git = ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@example.org"]
+            subprocess.run([*git, "init", "--quiet"], check=True)
+            commits = []
+            for message in ("first", "second"):
+                commit = [*git, "commit", "--quiet", "--allow-empty", "--message", message]
+                subprocess.run(commit, check=True)
+                told = subprocess.run([*git, "rev-parse", "HEAD"], check=True, stdout=subprocess.PIPE)
+                commits.append(told.stdout.decode().strip())
+            first, second = commits
+            self.assertTrue(pipeline.superseded(first, second, Path(folder)))
+            for running in (first, "", "3" * 40):
+                self.assertFalse(pipeline.superseded(second, running, Path(folder)), running)
+            self.assertFalse(pipeline.superseded(second, second, Path(folder)))
 
 
 class KeptPlans(unittest.TestCase):

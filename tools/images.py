@@ -74,19 +74,19 @@ class Images:
     def tag(self, name: str, architecture: str) -> str:
         return f"{self.tags[name]}-{ARCHITECTURES[architecture]}"
 
-    def ensure(self, say: Say, names: Sequence[str] = build.SERVICES) -> dict[str, str]:
-        """Images by digest; what the registry has already is neither built nor pushed."""
-        found = self.found(names)
-        missing = [name for name in names if name not in found]
+    def ensure(self, say: Say) -> dict[str, str]:
+        """All three images by digest; what the registry has already is neither built nor pushed."""
+        found = self.found()
+        missing = [name for name in build.SERVICES if name not in found]
         if not missing:
-            say(
-                "the registry has all of them: " + ", ".join(self.tags[name][:12] for name in names)
-            )
+            told = ", ".join(f"{name} of {self.tags[name][:12]}" for name in build.SERVICES)
+            say(f"the registry has all three: {told}")
             return found
         binaries = finished_binaries(missing, self.architecture)
         for name in missing:
-            found[name] = f"{self.places[-1][name]}@{self._push(say, name, binaries[name]).digest}"
-        return {name: found[name] for name in names}
+            image = self._push(say, name, binaries[name], self.architecture)
+            found[name] = f"{self.places[-1][name]}@{image.digest}"
+        return {name: found[name] for name in build.SERVICES}
 
     def ensure_whole(self, say: Say, name: str) -> Whole:
         """The image of one service for both processors under one digest."""
@@ -103,8 +103,7 @@ class Images:
         self.registry(address).name(both, oci.INDEX, self.tags[name])
         return Whole(f"{address}@{oci.digest(both)}", parts)
 
-    def _push(self, say: Say, name: str, binary: Path, architecture: str = "") -> oci.Image:
-        architecture = architecture or self.architecture
+    def _push(self, say: Say, name: str, binary: Path, architecture: str) -> oci.Image:
         image = packed(name, binary, architecture)
         size = f"{len(image.layer) / 1e6:.2f} MB"
         say(f"{name}: pushing {image.digest} ({size}, {architecture})")

@@ -139,7 +139,7 @@ class Rehearsal:
                 shutil.copy2(ROOT / name, self.repository / name)
         # What deploying needs, and not the browser: its tests would take minutes here, again and again.
         (self.repository / ".tools").mkdir()
-        for name in ("aws", "stamp"):
+        for name in ("aws", "sigstore", "stamp"):
             (self.repository / ".tools" / name).symlink_to((toolchain.TOOLS / name).resolve())
         for variables in (self.repository / "tf" / "environments").glob("*/terraform.tfvars"):
             variables.write_text(variables.read_text() + f'\narchitecture = "{HERE}"\n')

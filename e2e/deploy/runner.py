@@ -261,7 +261,7 @@ class Job:
         run(["git", "checkout", "--quiet", "--detach", self.runner.sha], cwd=self.place)
         (self.place / ".tools").mkdir()
         # What deploys and what knows the crates; the browser's tests would take minutes each time.
-        for name in ("aws", "bin", "route", "stamp"):
+        for name in ("aws", "bin", "route", "sigstore", "stamp"):
             (self.place / ".tools" / name).symlink_to((toolchain.TOOLS / name).resolve())
 
     def sign_in(self, settings: dict) -> None:

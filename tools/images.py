@@ -16,6 +16,7 @@ from typing import Callable, Optional, Sequence
 import build
 import commit
 import oci
+import verify
 from aws import Aws, AwsError
 from environments import APPLICATION, PATTERN, Environment, Refused
 from oci import ARCHITECTURES, REVISION, Registry, pack
@@ -44,6 +45,7 @@ class Images:
 
     def __init__(self, aws: Aws, environment: Environment, revision: str) -> None:
         self.architecture = environment.architecture
+        self.attested = environment.attested_by is not None
         # Without git's history every service counts as changed.
         self.tags = {
             name: (commit.made_from(name) or revision).split()[0] for name in build.SERVICES
@@ -66,7 +68,9 @@ class Images:
             tags = [self.tags[name], *([] if whole else [self.tag(name, self.architecture)])]
             for address, tag in ((place[name], tag) for place in self.places for tag in tags):
                 digest = self.registry(address).digest_of(tag)
-                if digest:
+                if digest and not (
+                    whole and self.attested and bare(self.registry(address), digest)
+                ):
                     found[name] = f"{address}@{digest}"
                     break
         return found
@@ -115,6 +119,14 @@ class Images:
         address, _, digest = image.partition("@")
         manifest = self.registry(address).manifest(digest, self.architecture)
         return sum(layer["size"] for layer in manifest["layers"])
+
+
+def bare(registry: Registry, digest: str) -> bool:
+    """Whether an image, or one of its processors', has nobody's word: its push was broken off before
+    that. Made and pushed again it is the same, and gets it."""
+    parts = [entry["digest"] for entry in registry.exactly(digest).get("manifests", [])]
+    kind, most = verify.BUNDLE, verify.BUNDLES
+    return any(not registry.attached(one, kind, most) for one in (digest, *parts))
 
 
 def addresses(aws: Aws, output: str, prefix: str) -> dict[str, str]:

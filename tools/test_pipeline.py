@@ -90,7 +90,9 @@ class Order(unittest.TestCase):
             for message in ("first", "second"):
                 commit = [*git, "commit", "--quiet", "--allow-empty", "--message", message]
                 subprocess.run(commit, check=True)
-                told = subprocess.run([*git, "rev-parse", "HEAD"], check=True, stdout=subprocess.PIPE)
+                told = subprocess.run(
+                    [*git, "rev-parse", "HEAD"], check=True, stdout=subprocess.PIPE
+                )
                 commits.append(told.stdout.decode().strip())
             first, second = commits
             self.assertTrue(pipeline.superseded(first, second, Path(folder)))
@@ -206,6 +208,20 @@ class BothProcessors(unittest.TestCase):
         found = {entry["platform"]["architecture"]: entry["digest"] for entry in index["manifests"]}
         self.assertEqual(found, {"amd64": one["X86_64"].digest, "arm64": one["ARM64"].digest})
         self.assertEqual(oci.index(one), oci.index(dict(reversed(list(one.items())))))
+
+
+class HalfPushed(unittest.TestCase):
+    def test_an_image_without_a_word_for_each_processor_is_made_again(self):
+        registry = mock.Mock()
+        registry.exactly.return_value = {"manifests": [{"digest": "amd64"}, {"digest": "arm64"}]}
+        for attached, bare in (
+            ({"index", "amd64", "arm64"}, False),
+            ({"index", "amd64"}, True),
+            ({"amd64", "arm64"}, True),
+            (set(), True),
+        ):
+            registry.attached = lambda one, *_: ["a bundle"] if one in attached else []
+            self.assertIs(images.bare(registry, "index"), bare, attached)
 
 
 if __name__ == "__main__":

@@ -200,11 +200,14 @@ class Registry:
         """Send what is missing, the manifest last; a push that broke off is simply done again."""
         for blob in (image.config, image.layer):
             self._push_blob(blob)
-        headers = {"content-type": MANIFEST}
         # A tag never changes; the same image under the same tag is no change, and some registries
         # refuse it.
         if self.digest_of(tag) != image.digest:
-            self._ask("PUT", f"manifests/{tag}", headers, image.manifest, allowed=(201,))
+            self.put(tag, MANIFEST, image.manifest)
+
+    def put(self, tag: str, kind: str, manifest: bytes) -> None:
+        """Give a tag to a manifest whose parts are there."""
+        self._ask("PUT", f"manifests/{tag}", {"content-type": kind}, manifest, allowed=(201,))
 
     def _push_blob(self, blob: bytes) -> None:
         name = digest(blob)

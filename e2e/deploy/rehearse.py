@@ -9,6 +9,7 @@ smoke test, is real. BINARIES is the folder of the three finished static binarie
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import random
@@ -26,7 +27,11 @@ from pathlib import Path
 
 from cloud import Cloud
 
-import toolchain  # cloud.py has put tools/ on the path
+import commit  # cloud.py has put tools/ on the path
+import oci
+import sbom
+import toolchain
+import verify
 from toolchain import ROOT
 
 ACCOUNT = "123456789012"
@@ -35,6 +40,8 @@ BUCKET = f"system-stats-state-{ACCOUNT}-{REGION}"
 # One verb takes 10 to 60 s; one that goes back, twice that.
 VERB_SECONDS = 240
 START_SECONDS = 60
+# Whose workflow is said to have built.
+BUILDER = "acme/system-stats"
 ARCHITECTURE = {"aarch64": "ARM64", "arm64": "ARM64"}.get(platform.machine(), "X86_64")
 
 
@@ -69,6 +76,7 @@ class Rehearsal:
         program = toolchain.program("docker-registry") or "docker-registry"
         self.serve("registry", [program, "serve", str(settings)], registry)
         self.clone()
+        self.binaries = self.told_the_commits_of_the_clone()
         network = f"127.{random.randrange(10, 250)}"
         (self.folder / "cloud").mkdir()
         self.cloud = Cloud(
@@ -135,12 +143,28 @@ class Rehearsal:
                 shutil.copy2(ROOT / name, self.repository / name)
         # What deploying needs, and not the browser: its tests would take minutes here, again and again.
         (self.repository / ".tools").mkdir()
-        for name in ("aws", "stamp"):
+        for name in ("aws", "sigstore", "stamp"):
             (self.repository / ".tools" / name).symlink_to((toolchain.TOOLS / name).resolve())
         variables = self.repository / "tf" / "environments" / "staging" / "terraform.tfvars"
         variables.write_text(variables.read_text() + f'\narchitecture = "{ARCHITECTURE}"\n')
         self.git("remote", "add", "origin", str(origin))
         self.commit("the first version")
+
+    def told_the_commits_of_the_clone(self) -> Path:
+        """The binaries, as if they had been built in the clone: each tells its commit there."""
+        folder = self.folder / "binaries"
+        folder.mkdir()
+        self.attestable = True
+        for name in commit.INPUTS:
+            content = (self.binaries / name).read_bytes()
+            found, here = oci.MADE_FROM.search(content), commit.made_from(name, self.repository)
+            if found and len(found[0]) == len(here):
+                content = content.replace(found[0], here.encode())
+            else:
+                self.attestable = False
+            (folder / name).write_bytes(content)
+            (folder / name).chmod(0o755)
+        return folder
 
     def git(self, *arguments: str) -> str:
         who = [
@@ -283,6 +307,7 @@ class Rehearsal:
         make("rollback", 0, f"{second[:12]} -> {first[:12]}", f"{first[:12]} runs in staging")
         make("status", 0, f"staging: {first}")
         make("deploy", 0, f"{second[:12]} runs in staging")
+        second = self.play_attestations(staging) or second
 
         # A version that does not start: ECS gives it up, the verb says why and puts the one before
         # back.
@@ -337,9 +362,95 @@ class Rehearsal:
             time.sleep(0.2)
         print(f"rehearsal: {self.passed} passed, 0 failed")
 
+    def play_attestations(self, staging: Path) -> str:
+        """Only what a workflow has built. Who signs is a stand-in; what verifies is the real thing."""
+        make = self.make
+        if not self.attestable or not verify.PROGRAM.exists():
+            print(
+                "rehearsal: SKIPPED: attestations; the binaries were built with changes that are not"
+                " committed, or there is no sigstore",
+                flush=True,
+            )
+            return ""
+        before = staging.read_text()
+        staging.write_text(before + f'\nattested_by = "{BUILDER}@refs/heads/main"\n')
+        revision = self.commit("only what a workflow has built")
+        make("deploy", 64, f"takes only images that {BUILDER}@refs/heads/main has built")
+        make("push", 0, "gateway: pushing")
+        make("deploy", 1, "has no attestation in the registry")
+        # By another repository, by ours, and then with one signature altered.
+        trusted = self.attest(revision, "mallory/system-stats")
+        make("deploy", 1, f"by {BUILDER}", "OIDCSourceRepositoryURI does not match", TRUSTED_ROOT=trusted)
+        trusted = self.attest(revision, BUILDER)
+        said = f"built by {BUILDER} at {revision[:12]} (refs/heads/main)"
+        make("deploy", 0, said, f"{revision[:12]} runs in staging", TRUSTED_ROOT=trusted)
+        image = f"{self.cloud.registry}/system-stats/gateway@{self.digest('gateway', revision)}"
+        make("verify", 0, "gateway sha256:", IMAGE=image, TRUSTED_ROOT=trusted)
+        make("verify", 1, "FAILED", IMAGE=image, TRUSTED_ROOT=trusted, REPOSITORY="mallory/system-stats")
+        make("verify", 64, "a tag can be moved", IMAGE="registry.example.org/stats:latest")
+        self.attest(revision, BUILDER, altered=True)
+        make("deploy", 1, "has no attestation https://slsa.dev/provenance/v1", TRUSTED_ROOT=trusted)
+        staging.write_text(before)
+        last = self.commit("whoever may push again")
+        make("deploy", 0, "NOT VERIFIED who built these images", f"{last[:12]} runs in staging")
+        return last
+
+    def registry(self, name: str) -> oci.Registry:
+        return oci.Registry(f"{self.cloud.registry}/system-stats/{name}")
+
+    def digest(self, name: str, revision: str) -> str:
+        found = self.registry(name).digest_of(f"{revision}-{oci.ARCHITECTURES[ARCHITECTURE]}")
+        assert found is not None, name
+        return found
+
+    def attest(self, revision: str, repository: str, altered: bool = False) -> str:
+        """Attest all three images as the workflow does, and give the file that says whom to trust."""
+        known = sbom.Crates.of_workspace()
+        wanted = []
+        for name in commit.INPUTS:
+            bill = sbom.sbom(name, (self.binaries / name).read_bytes(), known)
+            for kind, predicate in ((verify.PROVENANCE, {"buildDefinition": {}}), (verify.BILL, bill)):
+                one = {"digest": self.digest(name, revision), "type": kind, "predicate": predicate}
+                wanted.append({**one, "repository": repository, "commit": revision})
+        program = [str(verify.PROGRAM), str(ROOT / "tools" / "stand_in_sigstore.py")]
+        made = subprocess.run(
+            program, input=json.dumps(wanted).encode(), stdout=subprocess.PIPE, check=True, timeout=60
+        )
+        made = json.loads(made.stdout)
+        for place, name in enumerate(commit.INPUTS):
+            bundles = made["bundles"][2 * place : 2 * place + 2]
+            if altered:
+                bundles[0]["dsseEnvelope"]["signatures"][0]["sig"] = "AAAA"
+            attach(self.registry(name), self.digest(name, revision), bundles)
+        file = self.folder / f"trusted-{self.passed}.json"
+        file.write_text(json.dumps(made["trusted_root"]))
+        return str(file)
+
     def answers(self) -> None:
         with urllib.request.urlopen(f"{self.cloud.url}/stats", timeout=10) as answer:
             assert answer.status == 200, answer.status
+
+
+def attach(registry: oci.Registry, digest: str, documents: list) -> None:
+    """Put documents beside an image, under the tag for registries that cannot list them themselves."""
+    entries = []
+    for document in documents:
+        blob, empty = oci.canonical(document), b"{}"
+        kind = document["mediaType"]
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": oci.MANIFEST,
+            "artifactType": kind,
+            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": oci.digest(empty), "size": 2},
+            "layers": [{"mediaType": kind, "digest": oci.digest(blob), "size": len(blob)}],
+        }
+        # An image's parts are what `push` knows to send.
+        image = oci.Image(oci.canonical(manifest), empty, blob)
+        registry.push(image, f"attestation-{image.digest[7:19]}")
+        one = {"mediaType": oci.MANIFEST, "digest": image.digest, "size": len(image.manifest)}
+        entries.append({**one, "artifactType": kind})
+    index = {"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": entries}
+    registry.put(digest.replace(":", "-"), oci.INDEX, oci.canonical(index))
 
 
 def free_port() -> int:

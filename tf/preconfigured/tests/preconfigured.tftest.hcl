@@ -184,6 +184,7 @@ run "the_deploy_role_has_these_actions_on_services" {
       "ecr:BatchGetImage",
       "ecr:DescribeRepositories",
       "ecr:GetAuthorizationToken",
+      "ecr:GetDownloadUrlForLayer",
       "ecs:CreateService",
       "ecs:DeleteService",
       "ecs:DeregisterTaskDefinition",

@@ -1,5 +1,6 @@
 """What a release binary tells of where it comes from, and that it is true."""
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 import commit  # noqa: E402
 import oci  # noqa: E402
+import sbom  # noqa: E402
 
 SERVICES = ("stats", "frontend", "gateway")
 TOLD = re.compile(r"(?P<name>\w+) (?P<version>\d+\.\d+\.\d+) \((?P<commit>[0-9a-f]{40}(-dirty)?) (?P<built>\S+Z)\)\n")
@@ -70,3 +72,61 @@ def test_everything_that_cargo_read_counts_as_an_input_of_the_service(binary):
     inputs = commit.INPUTS[binary.name]
     stray = {name for name in ours if not any(name == place or name.startswith(f"{place}/") for place in inputs)}
     assert not stray
+
+
+def test_the_binary_lists_what_it_is_made_of(binary):
+    listed = sbom.packages(binary.read_bytes())
+    names = {package["name"] for package in listed}
+    assert {"runtime", "serve", "tokio"} <= names
+    assert ("pingora-core" in names) == (binary.name == "gateway")
+    assert ("wire" in names) == (binary.name == "stats")
+    (root,) = [package for package in listed if package.get("root")]
+    assert root["name"] == binary.name
+    lock = (ROOT / "Cargo.lock").read_text()
+    for package in listed:
+        assert f'name = "{package["name"]}"\nversion = "{package["version"]}"' in lock
+
+
+def test_nothing_in_the_binary_tells_where_it_was_built(binary):
+    content = binary.read_bytes()
+    for place in (str(ROOT), str(Path.home()), "/registry/src/", "/.rustup/", "/.cargo/", "/toolchains/"):
+        # A home that is the root, or a folder that everybody has, would be found by chance.
+        if len(place) > 4:
+            at = content.find(place.encode())
+            assert at < 0, content[max(0, at - 40) : at + 120]
+
+
+@pytest.fixture(scope="session")
+def bills(request, tmp_path_factory):
+    """The bills of materials of all three, as `make sbom` writes them."""
+    folder = request.config.getoption("binaries")
+    if not folder:
+        pytest.skip("needs --binaries with the folder of the release binaries")
+    known = sbom.Crates.of_workspace()
+    return {name: sbom.sbom(name, (Path(folder) / name).read_bytes(), known) for name in SERVICES}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_bill_of_materials_is_as_cyclonedx_wants_it(bills, name):
+    cyclonedx = pytest.importorskip("cyclonedx.validation.json", reason="needs cyclonedx-python-lib")
+    from cyclonedx.schema import SchemaVersion
+
+    validator = cyclonedx.JsonStrictValidator(SchemaVersion.V1_6)
+    assert validator.validate_str(json.dumps(bills[name])) is None
+    broken = {**bills[name], "components": [{"name": "no type"}]}
+    assert validator.validate_str(json.dumps(broken)) is not None
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_bill_fits_its_binary_and_no_other(bills, name, request):
+    folder = Path(request.config.getoption("binaries"))
+    binary = (folder / name).read_bytes()
+    assert sbom.differences(name, bills[name], binary) == []
+    assert sbom.differences(name, bills[name], binary + b"\0") == ["it is of a binary with another checksum"]
+    components = bills[name]["components"]
+    assert all("licenses" in entry for entry in components)
+    # What is ours comes from no registry; everything else has the registry's checksum.
+    ours = {"runtime", "serve", "wire", "app"}
+    assert {entry["name"] for entry in components if "hashes" not in entry} <= ours
+    page = {entry["name"] for entry in components if sbom.PAGE in entry.get("properties", [])}
+    assert ("yew" in page) == (name == "frontend")

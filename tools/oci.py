@@ -228,8 +228,11 @@ class Registry:
         # A tag never changes; the same image under the same tag is no change, and some registries
         # refuse it.
         if self.digest_of(tag) != digest(manifest):
-            headers = {"content-type": kind}
-            self._ask("PUT", f"manifests/{tag}", headers, manifest, allowed=(201,))
+            self.put(tag, kind, manifest)
+
+    def put(self, tag: str, kind: str, manifest: bytes) -> None:
+        """Give a tag to a manifest whose parts are there."""
+        self._ask("PUT", f"manifests/{tag}", {"content-type": kind}, manifest, allowed=(201,))
 
     def _push_blob(self, blob: bytes) -> None:
         name = digest(blob)

@@ -2,6 +2,9 @@
 
 What signs here is made anew for each test and trusted by nobody else. The bundles have the form of
 those that GitHub's actions/attest makes, so that the real verification runs over them.
+
+As a program: `[{"digest", "type", "predicate", "repository", "commit"}, ...]` on standard input,
+`{"trusted_root", "bundles"}` on standard output.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import datetime
 import hashlib
 import json
 import struct
+import sys
 
 import rfc8785
 from cryptography import x509
@@ -223,3 +227,16 @@ def length(content: bytes) -> bytes:
 
 def b64(content: bytes) -> str:
     return base64.b64encode(content).decode()
+
+
+def main() -> None:
+    sigstore = StandIn()
+    bundles = [
+        sigstore.attest(one["digest"], one["type"], one["predicate"], one["repository"], commit=one["commit"])
+        for one in json.load(sys.stdin)
+    ]
+    json.dump({"trusted_root": sigstore.trusted_root(), "bundles": bundles}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ smoke test, is real. BINARIES is the folder of the three finished static binarie
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -25,7 +26,12 @@ from pathlib import Path
 
 from cloud import HERE, Cloud
 
-import toolchain  # cloud.py has put tools/ on the path
+import commit  # cloud.py has put tools/ on the path
+import oci
+import sbom
+import toolchain
+import verify
+from images import MACHINES
 from toolchain import ROOT
 
 ACCOUNT = "123456789012"
@@ -34,6 +40,8 @@ BUCKET = f"system-stats-state-{ACCOUNT}-{REGION}"
 # One verb takes 10 to 60 s; one that goes back, twice that.
 VERB_SECONDS = 240
 START_SECONDS = 60
+# Whose workflow is said to have built.
+BUILDER = "acme/system-stats"
 
 
 class Rehearsal:
@@ -85,7 +93,7 @@ class Rehearsal:
             **self.cloud.variables,
             "AWS_CONFIG_FILE": str(self.folder / "none"),
             "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "none"),
-            "BINARIES": str(self.binaries),
+            "BINARIES": str(self.told_the_commits_of_the_clone()),
             "ENV": "staging",
             "URL": self.cloud.url,
         }
@@ -145,6 +153,25 @@ class Rehearsal:
             variables.write_text(variables.read_text() + f'\narchitecture = "{HERE}"\n')
         self.git("remote", "add", "origin", str(origin))
         self.commit("the first version")
+
+    def told_the_commits_of_the_clone(self) -> Path:
+        """The binaries, as if they had been built in the clone: each tells its commit there. For the
+        other processor there are the same, said to be for it: nobody starts those."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder, prefix="binaries-"))
+        self.attestable = True
+        for name in commit.INPUTS:
+            content = (self.binaries / name).read_bytes()
+            found, here = oci.MADE_FROM.search(content), commit.made_from(name, self.repository)
+            if found and len(found[0]) == len(here):
+                content = content.replace(found[0], here.encode())
+            else:
+                self.attestable = False
+            for number, architecture in oci.MACHINES.items():
+                file = folder / MACHINES[architecture] / name
+                file.parent.mkdir(exist_ok=True)
+                file.write_bytes(content[:18] + number.to_bytes(2, "little") + content[20:])
+                file.chmod(0o755)
+        return folder
 
     def git(self, *arguments: str) -> str:
         who = [
@@ -295,12 +322,13 @@ class Rehearsal:
         make("rollback", 0, f"{second[:12]} -> {first[:12]}", f"{first[:12]} runs in staging")
         make("status", 0, f"staging: {first}")
         make("deploy", 0, f"{second[:12]} runs in staging")
+        second = self.play_attestations(staging) or second
 
         # A version that does not start: ECS gives it up, the verb says why and puts the one before
         # back.
         broken = self.folder / "broken"
-        shutil.copytree(self.binaries, broken)
-        shutil.copy2(shutil.which("false"), broken / "gateway")
+        shutil.copytree(self.variables["BINARIES"], broken)
+        shutil.copy2(shutil.which("false"), broken / MACHINES[HERE] / "gateway")
         self.touch("gateway")
         bad = self.commit("a gateway that does not start")
         make(
@@ -331,6 +359,7 @@ class Rehearsal:
                 flags=re.DOTALL,
             )
         )
+        self.touch("gateway")
         wrong = self.commit("a gateway that looks for stats in the wrong place")
         make(
             "deploy",
@@ -350,9 +379,117 @@ class Rehearsal:
             time.sleep(0.2)
         print(f"rehearsal: {self.passed} passed, 0 failed")
 
+    def play_attestations(self, staging: Path) -> str:
+        """Only what a workflow has built. Who signs is a stand-in; what verifies is the real thing."""
+        make = self.make
+        if not self.attestable or not verify.PROGRAM.exists():
+            print(
+                "rehearsal: SKIPPED: attestations; the binaries were built with changes that are not"
+                " committed, or there is no sigstore",
+                flush=True,
+            )
+            return ""
+        before = staging.read_text()
+        staging.write_text(before + f'\nattested_by = "{BUILDER}@refs/heads/main"\n')
+        self.touch("gateway")
+        revision = self.commit("only what a workflow has built")
+        self.variables["BINARIES"] = str(self.told_the_commits_of_the_clone())
+        make("deploy", 64, f"takes only images that {BUILDER}@refs/heads/main has built")
+        make("push", 0, "gateway: pushing", "bill of gateway for arm64")
+        make("deploy", 1, "has no attestation in the registry")
+        # By another repository, by ours, and then with one signature altered.
+        trusted = self.attest(revision, "mallory/system-stats")
+        stranger = "OIDCSourceRepositoryURI does not match"
+        make("deploy", 1, f"by {BUILDER}", stranger, TRUSTED_ROOT=trusted)
+        trusted = self.attest(revision, BUILDER)
+        said = f"built by {BUILDER} at {revision[:12]} (refs/heads/main)"
+        make("deploy", 0, said, f"{revision[:12]} runs in staging", TRUSTED_ROOT=trusted)
+        image = f"{self.registry}/system-stats/gateway@{self.digest('gateway')}"
+        told = {"IMAGE": image, "TRUSTED_ROOT": trusted}
+        make("verify", 0, "gateway sha256:", **told)
+        make("verify", 1, "FAILED", REPOSITORY="mallory/system-stats", **told)
+        make("verify", 64, "a tag can be moved", IMAGE="registry.example.org/stats:latest")
+        self.attest(revision, BUILDER, altered=True)
+        make("deploy", 1, "has no attestation https://slsa.dev/provenance/v1", TRUSTED_ROOT=trusted)
+        staging.write_text(before)
+        last = self.commit("whoever may push again")
+        make("deploy", 0, "NOT VERIFIED who built these images", f"{last[:12]} runs in staging")
+        return last
+
+    def repository_of(self, name: str) -> oci.Registry:
+        return oci.Registry(f"{self.registry}/system-stats/{name}")
+
+    def digest(self, name: str) -> str:
+        """The image of a service for both processors."""
+        tag = commit.made_from(name, self.repository).split()[0]
+        found = self.repository_of(name).digest_of(tag)
+        assert found is not None, (name, tag)
+        return found
+
+    def bill(self, name: str, digest: str, known: sbom.Crates) -> dict:
+        """What is in the image of one processor."""
+        binary, _ = verify.content(self.repository_of(name), digest, name)
+        return sbom.sbom(name, binary, known)
+
+    def attest(self, revision: str, repository: str, altered: bool = False) -> str:
+        """Attest all three images as the workflow does, and give the file that says whom to trust."""
+        known = sbom.Crates.of_workspace()
+        wanted, places = [], []
+        for name in commit.INPUTS:
+            whole = self.digest(name)
+            parts = verify.platforms(self.repository_of(name).exactly(whole), whole)
+            said = [(whole, verify.PROVENANCE, {"buildDefinition": {}})]
+            said += [(part, verify.BILL, self.bill(name, part, known)) for part in parts]
+            for digest, kind, predicate in said:
+                one = {"digest": digest, "type": kind, "predicate": predicate}
+                wanted.append({**one, "repository": repository, "commit": revision})
+                places.append((name, digest))
+        program = [str(verify.PROGRAM), str(ROOT / "tools" / "stand_in_sigstore.py")]
+        made = subprocess.run(
+            program,
+            input=json.dumps(wanted).encode(),
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=60,
+        )
+        made = json.loads(made.stdout)
+        for (name, digest), bundle in zip(places, made["bundles"]):
+            if altered:
+                bundle["dsseEnvelope"]["signatures"][0]["sig"] = "AAAA"
+            attach(self.repository_of(name), digest, [bundle])
+        file = self.folder / f"trusted-{self.passed}.json"
+        file.write_text(json.dumps(made["trusted_root"]))
+        return str(file)
+
     def answers(self) -> None:
         with urllib.request.urlopen(f"{self.cloud.url}/stats", timeout=10) as answer:
             assert answer.status == 200, answer.status
+
+
+def attach(registry: oci.Registry, digest: str, documents: list) -> None:
+    """Put documents beside an image, under the tag for registries that cannot list them themselves."""
+    entries = []
+    for document in documents:
+        blob, empty = oci.canonical(document), b"{}"
+        kind = document["mediaType"]
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": oci.MANIFEST,
+            "artifactType": kind,
+            "config": {
+                "mediaType": "application/vnd.oci.empty.v1+json",
+                "digest": oci.digest(empty),
+                "size": 2,
+            },
+            "layers": [{"mediaType": kind, "digest": oci.digest(blob), "size": len(blob)}],
+        }
+        # An image's parts are what `push` knows to send.
+        image = oci.Image(oci.canonical(manifest), empty, blob)
+        registry.push(image, f"attestation-{image.digest[7:19]}")
+        one = {"mediaType": oci.MANIFEST, "digest": image.digest, "size": len(image.manifest)}
+        entries.append({**one, "artifactType": kind})
+    index = {"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": entries}
+    registry.put(digest.replace(":", "-"), oci.INDEX, oci.canonical(index))
 
 
 def free_port() -> int:

@@ -331,7 +331,7 @@ class Scene:
     """An account that is prepared, a repository with its branches, and what has happened there."""
 
     def __init__(self, folder: Path, binaries: Path) -> None:
-        self.scene = Rehearsal(folder, binaries_for_both(folder, binaries))
+        self.scene = Rehearsal(folder, binaries)
         self.hub = Hub()
         self.attested: list[str] = []
         self.origin = folder / "origin.git"
@@ -380,21 +380,6 @@ class Scene:
     def end(self) -> None:
         self.scene.end()
         self.hub.end()
-
-
-def binaries_for_both(folder: Path, binaries: Path) -> Path:
-    """This machine's binaries, and the same said to be of the other processor: nobody starts those."""
-    other = {"ARM64": ("X86_64", 0x3E), "X86_64": ("ARM64", 0xB7)}[HERE]
-    for architecture, machine in ((HERE, None), other):
-        goal = folder / "both" / MACHINES[architecture]
-        goal.mkdir(parents=True)
-        for name in ("stats", "frontend", "gateway"):
-            content = bytearray((binaries / name).read_bytes())
-            if machine:
-                content[18:20] = machine.to_bytes(2, "little")
-            (goal / name).write_bytes(content)
-            (goal / name).chmod(0o755)
-    return folder / "both"
 
 
 def expect(what: str, found: Any, wanted: Any) -> None:

@@ -3,10 +3,12 @@ PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install P
 
 .DEFAULT_GOAL := help
 .PHONY: help tools dev up down logs build images check test bench clean
-.PHONY: bootstrap plan push deploy smoke rollback destroy status cost
+.PHONY: advisories sbom reproducible test-arm64
+.PHONY: bootstrap plan push verify deploy smoke rollback destroy status cost
+.PHONY: sketch registry apply accept output picture comment orphans outdated dist release
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 tools: ## install every compiler and helper below .tools/ (instant when there is nothing to do)
 	@$(PYTHON) tools/install.py build test
@@ -29,11 +31,23 @@ build: ## compile the page and the three static binaries
 images: ## pack each binary into its image and print the sizes
 	@$(PYTHON) tools/build.py images
 
-check: ## formatting, lints, and who may depend on whom
+check: ## formatting, lints, workflows, who may depend on whom, what comes from outside
 	@$(PYTHON) tools/check.py
 
 test: ## everything: check, unit, integration, system and browser tests
 	@$(PYTHON) tools/test.py
+
+advisories: ## known vulnerabilities and withdrawn versions of what is used; asks RustSec's database
+	@$(PYTHON) tools/check.py advisories
+
+sbom: ## what is in each image, as CycloneDX, into target/sbom/
+	@$(PYTHON) tools/sbom.py
+
+reproducible: ## build everything twice, in other folders and circumstances, and compare the bytes
+	@$(PYTHON) tools/reproducible.py
+
+test-arm64: ## cross-compile for arm64 and run the binaries under an emulator
+	@$(PYTHON) tools/arm64.py
 
 bench: ## measure one scenario, e.g. `make bench S=stats-requests`; results in target/bench/
 	@$(PYTHON) bench/run.py $(S)
@@ -44,11 +58,14 @@ clean: ## remove what was built; the tools stay
 bootstrap: ## cloud: prepare the AWS account, once; safe to repeat
 	@$(PYTHON) tools/deploy.py bootstrap
 
-plan: ## cloud: show what `deploy` would change, e.g. `make plan ENV=staging`
+plan: ## cloud: show and keep what `deploy` would change, e.g. `make plan ENV=staging`
 	@$(PYTHON) tools/deploy.py plan
 
-push: ## cloud: build and push the images alone
+push: ## cloud: build and push images alone, for both processors; one with S=stats
 	@$(PYTHON) tools/deploy.py push
+
+verify: ## cloud: that IMAGE=registry/name@sha256:... was built by the workflow of REPOSITORY=owner/name
+	@$(PYTHON) tools/deploy.py verify
 
 deploy: ## cloud: build, push, apply, wait, test; puts the previous version back if it is not good
 	@$(PYTHON) tools/deploy.py deploy
@@ -67,3 +84,36 @@ status: ## cloud: what runs
 
 cost: ## cloud: what an environment costs a month
 	@$(PYTHON) tools/deploy.py cost
+
+sketch: ## a plan without credentials: what AWS would answer is made up
+	@$(PYTHON) tools/pipeline.py sketch
+
+registry: ## cloud: which images of this commit are still to be pushed
+	@$(PYTHON) tools/pipeline.py registry
+
+apply: ## cloud: apply exactly what `plan` kept, and wait until it runs
+	@$(PYTHON) tools/pipeline.py apply
+
+accept: ## cloud: what runs is good, and what a rollback comes back to
+	@$(PYTHON) tools/pipeline.py accept
+
+output: ## cloud: Terraform's outputs, as JSON
+	@$(PYTHON) tools/pipeline.py output
+
+picture: ## what the page looks like, e.g. `make picture URL=http://localhost:3050`
+	@$(PYTHON) tools/pipeline.py picture
+
+comment: ## what a pull request is told, from target/report/
+	@$(PYTHON) tools/pipeline.py comment
+
+orphans: ## cloud: previews whose pull request is closed
+	@$(PYTHON) tools/pipeline.py orphans
+
+outdated: ## which pins are behind: crates, wheels, compiler
+	@$(PYTHON) tools/outdated.py
+
+dist: ## archives of the binaries for both processors, in target/dist/
+	@$(PYTHON) tools/release.py dist
+
+release: ## publish target/dist/ under the tag that is checked out
+	@$(PYTHON) tools/release.py publish

@@ -71,6 +71,17 @@ variable "architecture" {
   }
 }
 
+variable "attested_by" {
+  description = "The GitHub repository whose workflow must have built and attested the images, OWNER/NAME, or OWNER/NAME@refs/heads/main for that branch alone; `make deploy` verifies it before it applies. Null means that nobody looks, and the deployment says so."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.attested_by == null || can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+(@refs/[^[:space:]@]+)?$", var.attested_by))
+    error_message = "attested_by must be OWNER/NAME, or OWNER/NAME@refs/heads/BRANCH."
+  }
+}
+
 variable "services" {
   description = "What differs between environments, by service: size, number, share of spot, settings. What is left out has the default of the module."
   type = map(object({

@@ -48,7 +48,7 @@ def ensure(
 ) -> None:
     """Make the account's part what tf/preconfigured says; nothing happens when it is so already."""
     bucket = state_bucket(account, aws.region)
-    terraform = Terraform(FOLDER, "preconfigured", aws.region, profile)
+    terraform = folder(aws, profile)
     if LOCAL_STATE.exists() or not exists(aws, bucket):
         if not may_create:
             raise Refused(
@@ -56,13 +56,7 @@ def ensure(
                 " administrator's credentials"
             )
         begin(terraform, aws, bucket, say)
-    OVERRIDE.unlink(missing_ok=True)
-    terraform.init_s3(bucket, PRECONFIGURED_KEY, aws.region)
-    if not terraform.output():
-        raise Refused(
-            f"the bucket {bucket} is there, but holds no state of tf/preconfigured: somebody else is making it just"
-            " now, or it was begun on another machine; go on there"
-        )
+    terraform = state(aws, account, profile)
     # Without a lock, so that those may look who may not change.
     if not terraform.plan(lock=False):
         say("the account is as tf/preconfigured says")
@@ -73,6 +67,26 @@ def ensure(
         raise TerraformError(
             f"{error}; changes of tf/preconfigured need an administrator: `make bootstrap`"
         ) from None
+
+
+def folder(aws: Aws, profile: str | None) -> Terraform:
+    return Terraform(FOLDER, "preconfigured", aws.region, profile)
+
+
+def state(aws: Aws, account: str, profile: str | None) -> Terraform:
+    """tf/preconfigured with the state in its bucket; Refused where there is none."""
+    bucket = state_bucket(account, aws.region)
+    if not exists(aws, bucket):
+        raise Refused(f"the account {account} is not prepared: run `make bootstrap` first")
+    OVERRIDE.unlink(missing_ok=True)
+    terraform = folder(aws, profile)
+    terraform.init_s3(bucket, PRECONFIGURED_KEY, aws.region)
+    if not terraform.output():
+        raise Refused(
+            f"the bucket {bucket} is there, but holds no state of tf/preconfigured: somebody else is making it just"
+            " now, or it was begun on another machine; go on there"
+        )
+    return terraform
 
 
 def begin(terraform: Terraform, aws: Aws, bucket: str, say: Callable[[str], None]) -> None:

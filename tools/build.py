@@ -10,8 +10,11 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import commit
+import oci
 import slim
 import toolchain
 from toolchain import ROOT
@@ -63,11 +66,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def build(profile: str) -> dict[str, Path]:
-    """Build everything and give the path of each service's binary."""
+def build(profile: str, names: Sequence[str] = SERVICES) -> dict[str, Path]:
+    """Build everything, or what is named, and give the path of each service's binary."""
     ensure_tools("build")
-    build_page(profile)
-    return build_binaries(profile)
+    if "frontend" in names:
+        build_page(profile)
+    return build_binaries(profile, names)
 
 
 def build_page(profile: str) -> None:
@@ -122,21 +126,34 @@ def mirror(source: Path, goal: Path, last: str) -> None:
             file.unlink()
 
 
-def build_binaries(profile: str) -> dict[str, Path]:
-    """Build the three static binaries and give their paths.
+def build_binaries(profile: str, services: Sequence[str] = SERVICES) -> dict[str, Path]:
+    """Build the static binaries and give their paths.
 
     A release builds each by itself: together, Cargo gives each dependency the features that any of
-    the three asks for, and the smallest would carry 100 kB of what only the largest needs.
+    the three asks for, and the smallest would carry 100 kB of what only the largest needs. Each gets
+    a list of what it is made of (cargo-auditable) and its commit.
     """
     target = toolchain.musl_target()
-    command = ["cargo", "zigbuild", "--locked", "--profile", profile, "--target", target]
+    options = ["--locked", "--profile", profile, "--target", target]
     if profile == QUICK:
-        packages = [argument for name in SERVICES for argument in ("--package", name)]
-        run("binaries", [*command, *packages, "--features", "frontend/dev"])
+        packages = [argument for name in services for argument in ("--package", name)]
+        run("binaries", ["cargo", "zigbuild", *options, *packages, "--features", "frontend/dev"])
     else:
-        for name in SERVICES:
-            run(f"binary {name}", [*command, "--package", name])
-    return {name: TARGET / target / profile / name for name in SERVICES}
+        for name in services:
+            command = ["cargo", "auditable", "zigbuild", *options, "--package", name]
+            run(f"binary {name}", command, **made_from(name))
+    return {name: TARGET / target / profile / name for name in services}
+
+
+def made_from(name: str) -> dict[str, str]:
+    """What tells a release its commit. A build without one, as in `make dev`, is never compiled
+    again for a commit alone."""
+    found = commit.made_from(name)
+    if found is None:
+        why = "this clone has no history: `git fetch --unshallow`" if commit.cut_off() else "no git"
+        print(f"build: {name} will not know its commit ({why})")
+        return {}
+    return {"BUILT_FROM": found}
 
 
 def pack(name: str, profile: str, tag: str) -> int:
@@ -144,14 +161,14 @@ def pack(name: str, profile: str, tag: str) -> int:
     context = CONTEXTS / tag / name
     shutil.rmtree(context, ignore_errors=True)
     context.mkdir(parents=True)
-    shutil.copy2(TARGET / toolchain.musl_target() / profile / name, context / name)
+    binary = TARGET / toolchain.musl_target() / profile / name
+    shutil.copy2(binary, context / name)
     # The container's user is not the one who built it, whose umask may be strict.
     (context / name).chmod(0o755)
     shutil.copy2(ROOT / "services" / name / "Dockerfile", context / "Dockerfile")
     image = f"system-stats/{name}:{tag}"
-    labels = {"title": name, "version": version(), "revision": revision()}
     pairs = [f"--label={LABEL}"]
-    pairs += [f"--label=org.opencontainers.image.{key}={value}" for key, value in labels.items()]
+    pairs += [f"--label={key}={value}" for key, value in oci.labels(name, binary.read_bytes()).items()]
     # The classic builder is enough for FROM, COPY and metadata, and is there on every engine.
     command = ["docker", "build", "--quiet", "--tag", image, *pairs, str(context)]
     run(f"image {image}", command, DOCKER_BUILDKIT="0", bound=PACK_SECONDS, quiet=True)
@@ -192,14 +209,6 @@ def run(
             sys.stderr.write(text.decode("utf-8", "replace"))
         raise BuildError(f"{what}: {command[0]} ended with exit code {done.returncode}")
     print(f"build: {what} done in {time.monotonic() - begun:.1f} s", flush=True)
-
-
-def version() -> str:
-    """The workspace's version."""
-    for line in (ROOT / "Cargo.toml").read_text(encoding="utf-8").splitlines():
-        if line.startswith("version = "):
-            return line.split('"')[1]
-    raise BuildError("Cargo.toml names no version")
 
 
 def revision() -> str:

@@ -1,4 +1,4 @@
-"""The tools that Cargo compiles: Trunk and wasm-bindgen."""
+"""The tools that Cargo compiles: Trunk, wasm-bindgen, cargo-auditable and cargo-deny."""
 
 from __future__ import annotations
 
@@ -30,6 +30,14 @@ def wasm_bindgen(job: Job) -> None:
         raise Failed("Cargo.lock names no wasm-bindgen; `tools/with cargo update -w` writes one")
     # Without its default features: they are for the test runner's downloads.
     cargo_install(job, "wasm-bindgen-cli", "wasm-bindgen", version, "--no-default-features")
+
+
+def auditable(job: Job) -> None:
+    cargo_install(job, "cargo-auditable", "cargo-auditable", versions.CARGO_AUDITABLE, "--locked")
+
+
+def deny(job: Job) -> None:
+    cargo_install(job, "cargo-deny", "cargo-deny", versions.CARGO_DENY, "--locked")
 
 
 def cargo_install(job: Job, crate: str, binary: str, version: str, *options: str) -> None:

@@ -1,5 +1,5 @@
-"""The verbs for the cloud: bootstrap, plan, push, deploy, smoke, rollback, destroy, logs, status,
-cost.
+"""The verbs for the cloud: bootstrap, plan, push, verify, deploy, smoke, rollback, destroy, logs,
+status, cost. What only workflows need besides is in pipeline.py.
 
 `ENV=staging python3 tools/deploy.py deploy`, or shorter `make deploy ENV=staging`. What each does
 to the account is in Terraform's language in tf/; what it asks of AWS itself is in aws.py.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,20 +20,26 @@ import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 import bootstrap
 import build
+import commit
 import cost
 import environments
+import github
+import picture
+import plans
 import rollout
+import sbom
 import terraform
 import toolchain
+import verify
 from aws import PROGRAM, Aws, AwsError
 from environments import TF, Environment, Refused, state_bucket
-from images import Images
-from oci import ImageError
-from releases import Release, Releases, before_last, with_newest
+from images import Images, commit_of, credentials
+from oci import ImageError, Registry
+from releases import Release, Releases, before, with_newest
 from rollout import Deployed, RolledBack
 from terraform import Terraform, TerraformError
 from toolchain import ROOT
@@ -56,10 +63,16 @@ class Failed(Exception):
     """The verb has not done what it should; the text says why, and what is the case now."""
 
 
-def main(arguments: list[str]) -> int:
-    verb = VERBS.get(arguments[0]) if len(arguments) == 1 else None
+FAILURES = (
+    *(Failed, RolledBack, AwsError, TerraformError, ImageError),
+    *(build.BuildError, github.GitHubError, picture.NoPicture, sbom.NoList, verify.NotVerified),
+)
+
+
+def main(arguments: list[str], verbs: dict[str, Callable[[], None]]) -> int:
+    verb = verbs.get(arguments[0]) if len(arguments) == 1 else None
     if verb is None:
-        print(f"usage: deploy.py {'|'.join(VERBS)}", file=sys.stderr)
+        print(f"usage: {Path(sys.argv[0]).name} {'|'.join(verbs)}", file=sys.stderr)
         return 64
     # Whoever ends a deployment ends it in order: Terraform gives its lock back.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -68,7 +81,7 @@ def main(arguments: list[str]) -> int:
     except Refused as error:
         print(f"{arguments[0]}: {error}", file=sys.stderr)
         return 64
-    except (Failed, RolledBack, AwsError, TerraformError, ImageError, build.BuildError) as error:
+    except FAILURES as error:
         print(f"{arguments[0]}: FAILED: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -104,7 +117,8 @@ class Session:
 def session(prepared: bool = True) -> Session:
     """Everything that can be wrong before anything is touched; the account prepared, or not yet."""
     environment = environments.named(os.environ.get("ENV", ""))
-    terraform.check()
+    if prepared:
+        terraform.check()
     ensure_aws()
     region = bootstrap.variables()["region"]
     if environment.region != region:
@@ -138,6 +152,11 @@ def version() -> str:
         raise Refused(
             "the work tree has changes that are not committed: commit or stash them, so that what"
             " is deployed can be found again"
+        )
+    if commit.cut_off():
+        raise Refused(
+            "this clone has no history, by which the services know their commits: run"
+            " `git fetch --unshallow`, or check out with fetch-depth: 0"
         )
     if not git("branch", "--remotes", "--contains", "HEAD"):
         raise Refused(f"the commit {revision[:12]} is on no remote branch: push it first")
@@ -176,19 +195,49 @@ def variables_of(environment: Environment, release: Release, folder: Path = TF) 
     file = (
         Terraform(folder, environment.name, environment.region, None).data / "release.tfvars.json"
     )
-    file.write_text(
-        json.dumps({"images": release.images, "release": release.revision}), encoding="utf-8"
-    )
+    values = {
+        **more_variables(),
+        "environment": environment.name,
+        "images": release.images,
+        "release": release.revision,
+    }
+    file.write_text(json.dumps(values), encoding="utf-8")
     return [
-        f"-var-file={folder}/environments/{environment.name}/terraform.tfvars",
+        f"-var-file={folder}/environments/{environment.folder.name}/terraform.tfvars",
         f"-var-file={file}",
     ]
+
+
+def more_variables() -> dict:
+    """VARIABLES: more of Terraform's variables, as JSON, over those of the environment's file."""
+    text = os.environ.get("VARIABLES") or "{}"
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise Refused(f"VARIABLES is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise Refused('VARIABLES must be a JSON object, such as {"log_level": "debug"}')
+    return found
+
+
+def of_account() -> bool:
+    """DIRECTORY: whether a verb is about tf/preconfigured and not about an environment."""
+    directory = os.environ.get("DIRECTORY") or "tf"
+    if directory not in ("tf", "tf/preconfigured"):
+        raise Refused(f"DIRECTORY is {directory!r}, but must be tf or tf/preconfigured")
+    return directory != "tf"
 
 
 # The verbs.
 
 
 def do_bootstrap() -> None:
+    aws, account, wanted = account_session()
+    with step(f"prepare the account {account} in {wanted['region']}"):
+        bootstrap.ensure(aws, account, wanted.get("profile"), say)
+
+
+def account_session() -> tuple[Aws, str, dict[str, str]]:
     terraform.check()
     ensure_aws()
     wanted = bootstrap.variables()
@@ -199,47 +248,104 @@ def do_bootstrap() -> None:
             f"tf/preconfigured is for the account {wanted['account_id']}, and these credentials"
             f" are of {account}"
         )
-    with step(f"prepare the account {account} in {wanted['region']}"):
-        bootstrap.ensure(aws, account, wanted.get("profile"), say)
+    return aws, account, wanted
+
+
+def account_terraform() -> Terraform:
+    """tf/preconfigured with its state, for who only looks."""
+    aws, account, wanted = account_session()
+    return bootstrap.state(aws, account, wanted.get("profile"))
 
 
 def do_plan() -> None:
-    """Show what a deployment would change; nothing is touched, not even the lock."""
+    """Show what a deployment would change, and keep it; nothing is touched, not even the lock."""
+    if of_account():
+        plan_account()
+        return
     here = session()
+    name = here.environment.name
     with step("plan"):
         run = here.terraform()
-        release = planned_release(here, run)
+        release, pushed = planned_release(here, run)
+        plans.forget(name)
         changed = run.plan(*variables_of(here.environment, release), lock=False)
+    if pushed:
+        plans.keep(name, run.plan_file, release, changed)
+        if here.environment.preview:
+            github.summary(plans.sizes(*compared(here, release)))
+    told(name, run, changed)
     say("a deployment would change this" if changed else "a deployment would change nothing")
 
 
-def planned_release(here: Session, run: Terraform) -> Release:
-    """The images of this commit where they are pushed, else those that run: the rest is to be seen."""
-    revision = build.revision()
-    found = Images(here.aws, revision, here.environment.architecture).found()
-    if len(found) == len(build.SERVICES):
-        return Release(revision, found, now())
-    outputs = run.output()
-    if outputs:
-        say("the images of this commit are not pushed; planned with those that run")
-        return Release(outputs["release"], outputs["images"], now())
-    say("no images are pushed yet; planned with a digest of zeros")
-    return Release(
-        revision, {name: f"not-pushed/{name}@sha256:{'0' * 64}" for name in build.SERVICES}, now()
+def compared(here: Session, release: Release) -> tuple[dict[str, int], dict[str, int]]:
+    """The bytes of each image, and of those that staging runs, which is what main is."""
+    images = Images(here.aws, here.environment, release.revision)
+    sizes = {name: images.size(image) for name, image in release.images.items()}
+    staging = Releases(here.aws, here.bucket, environments.named("staging").releases_key).read()
+    before = staging[-1].images if staging else {}
+    return sizes, {name: images.size(image) for name, image in before.items()}
+
+
+def plan_account() -> None:
+    """What `make bootstrap` would change, which is for an administrator to apply."""
+    with step("plan of the account"):
+        run = account_terraform()
+        changed = run.plan(lock=False)
+    told("preconfigured", run, changed)
+    say(
+        "`make bootstrap` would change this; it needs an administrator"
+        if changed
+        else "the account is as tf/preconfigured says"
     )
 
 
+def told(name: str, run: Terraform, changed: bool) -> None:
+    github.summary(plans.report(name, run.show(str(run.plan_file))))
+    github.output("plan", changed=str(changed).lower())
+
+
+def planned_release(here: Session, run: Terraform) -> tuple[Release, bool]:
+    """The images of this commit and whether they are pushed; else those that run."""
+    revision = build.revision()
+    found = Images(here.aws, here.environment, revision).found()
+    if len(found) == len(build.SERVICES):
+        return Release(revision, found, now()), True
+    outputs = run.output()
+    if outputs:
+        say("the images of this commit are not pushed; planned with those that run")
+        return Release(outputs["release"], outputs["images"], now()), False
+    say("no images are pushed yet; planned with a digest of zeros")
+    return Release(revision, not_pushed(), now()), False
+
+
+def not_pushed() -> dict[str, str]:
+    """Images that nobody can fetch, for a plan that only looks."""
+    return {name: f"not-pushed/{name}@sha256:{'0' * 64}" for name in build.SERVICES}
+
+
 def do_push() -> None:
-    """Build and push alone, for workflows in which another job deploys; its role sees no state."""
+    """Build and push alone, all services or S, for both processors; its role sees no state."""
+    wanted = os.environ.get("S")
+    if wanted and wanted not in build.SERVICES:
+        raise Refused(f"S is {wanted!r}, but there are {', '.join(build.SERVICES)}")
     here = session(prepared=False)
-    revision = version()
-    with step("images"):
-        Images(here.aws, revision, here.environment.architecture).ensure(say)
+    images = Images(here.aws, here.environment, version())
+    for name in [wanted] if wanted else build.SERVICES:
+        with step(f"image of {name}"):
+            whole = images.ensure_whole(say, name)
+        for architecture, (_, binary) in whole.parts.items():
+            os.environ["ARCHITECTURE"] = architecture
+            say(f"bill of {name} for {architecture}: {sbom.write(name, binary, architecture)}")
+        address, _, digest = whole.image.partition("@")
+        digests = {architecture: part[0] for architecture, part in whole.parts.items()}
+        pushed = str(bool(whole.parts)).lower()
+        github.output("push", name=address, digest=digest, pushed=pushed, **digests)
 
 
 def do_deploy() -> None:
     begun = time.monotonic()
     with step("checks"):
+        terraform.check()
         here = session(prepared=False)
         revision = version()
         confirm(here.environment, "deploying to")
@@ -250,7 +356,9 @@ def do_deploy() -> None:
     with step("account"):
         bootstrap.ensure(here.aws, here.account, here.environment.profile, say)
     with step("images"):
-        images = Images(here.aws, revision, here.environment.architecture).ensure(say)
+        images = images_to_deploy(here, revision)
+    with step("attestations"):
+        attested(here, images)
     release = Release(revision, images, now())
     before = here.releases.read()
     try:
@@ -260,6 +368,46 @@ def do_deploy() -> None:
         put_back(here, before, release)
     here.releases.write(with_newest(before, release))
     say(f"{revision[:12]} runs in {here.environment.name}, after {time.monotonic() - begun:.0f} s")
+
+
+def images_to_deploy(here: Session, revision: str) -> dict[str, str]:
+    """Found, or built and pushed; an environment that wants attestations takes only what a workflow
+    has built."""
+    images = Images(here.aws, here.environment, revision)
+    if here.environment.attested_by is None:
+        return images.ensure(say)
+    found = images.found()
+    missing = [name for name in build.SERVICES if name not in found]
+    if missing:
+        raise Refused(
+            f"{here.environment.name} takes only images that {here.environment.attested_by} has built and"
+            f" attested, and the registry has no {' and no '.join(missing)} of {revision[:12]}: let its"
+            " workflow run first"
+        )
+    return found
+
+
+def attested(here: Session, images: dict[str, str]) -> None:
+    """Who has built what is about to be applied, or that nobody looked."""
+    if here.environment.attested_by is None:
+        say(
+            "NOT VERIFIED who built these images: whoever may push decides what runs"
+            f" (`attested_by` in tf/environments/{here.environment.name}/terraform.tfvars)"
+        )
+        return
+    builder = verify.Builder.parse(here.environment.attested_by)
+    secret = credentials(here.aws)
+    for name, image in images.items():
+        found = commit.made_from(name)
+        expected = found.split(" ")[0] if found else None
+        verify.verify(image, builder, Registry(verify.split(image)[0], *secret), expected, say)
+
+
+def registry_of(image: str) -> Registry:
+    """Where an image is: Amazon's with credentials, any other without."""
+    url = verify.split(image)[0]
+    region = re.match(r"[0-9]{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/", url)
+    return Registry(url, *(credentials(Aws(region[1])) if region else ()))
 
 
 def apply_and_prove(here: Session, release: Release, folder: Path, name: str = "") -> None:
@@ -276,11 +424,19 @@ def apply_and_prove(here: Session, release: Release, folder: Path, name: str = "
     with step("wait until it runs"):
         rollout.wait(here.aws, Deployed.of(outputs), say)
     with step("smoke test"):
-        if os.environ.get("URL") or not outputs["signs_in"]:
-            smoke(os.environ.get("URL") or outputs["url"])
-        else:
-            # Who tests has no account there; that tasks are healthy is known from the step before.
-            signs_in(outputs["url"])
+        prove(here, outputs)
+
+
+def prove(here: Session, outputs: dict) -> None:
+    """See that what was deployed answers, and answers well."""
+    if not os.environ.get("URL") and outputs["signs_in"]:
+        # Who tests has no account there; that its tasks are healthy, the deployment has seen.
+        signs_in(outputs["url"])
+        return
+    url = os.environ.get("URL") or outputs["url"]
+    answers(url)
+    answers_as(url, commit_of(here.aws, outputs["images"]["gateway"]))
+    smoke(url)
 
 
 def put_back(here: Session, before: list[Release], failed: Release) -> None:
@@ -309,28 +465,34 @@ def do_rollback() -> None:
     """Back to the version before: its images, with the settings of its commit."""
     here = session()
     releases = here.releases.read()
-    previous = before_last(releases)
-    if previous is None:
+    outputs = here.terraform().output()
+    current = Release(outputs["release"], outputs["images"], now()) if outputs else None
+    kept = before(releases, current) if current else []
+    if not kept:
         raise Refused(f"{here.environment.name} has had no version before this one")
+    previous = kept[-1]
     confirm(here.environment, "rolling back")
-    say(f"{releases[-1].revision[:12]} -> {previous.revision[:12]}, proven at {previous.time}")
+    say(f"{current.revision[:12]} -> {previous.revision[:12]}, proven at {previous.time}")
     apply_release(here, previous)
     # What was left is not gone back to by the next rollback.
-    here.releases.write(releases[:-1])
+    here.releases.write(kept)
     say(f"{previous.revision[:12]} runs in {here.environment.name}")
 
 
 def do_smoke() -> None:
+    """Test what runs at URL, or in ENV; with both, what ENV is said to run, at that URL."""
     url = os.environ.get("URL")
-    if not url:
-        here = session()
-        outputs = here.terraform().output()
-        if not outputs:
-            raise Refused(f"{here.environment.name} is not deployed")
-        url = outputs["url"]
-    ensure_aws()
-    with step(f"smoke test of {url}"):
-        smoke(url)
+    if url and not os.environ.get("ENV"):
+        ensure_aws()
+        with step(f"smoke test of {url}"):
+            smoke(url)
+        return
+    here = session()
+    outputs = here.terraform().output()
+    if not outputs:
+        raise Refused(f"{here.environment.name} is not deployed")
+    with step(f"smoke test of {url or outputs['url']}"):
+        prove(here, outputs)
 
 
 def smoke(url: str) -> None:
@@ -383,6 +545,26 @@ def answers(url: str) -> None:
         time.sleep(1)
 
 
+def answers_as(url: str, expected: Optional[str]) -> None:
+    """Wait until the gateway that answers is the one that was deployed, by the commit it tells."""
+    if expected is None:
+        say("the gateway's image does not tell its commit, so the answer's is not compared")
+        return
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(f"{url.rstrip('/')}/healthz", timeout=10) as answer:
+                told = json.load(answer).get("commit")
+        except (OSError, ValueError, AttributeError) as error:
+            told = f"no health: {error}"
+        if told == expected:
+            say(f"{url} answers as {expected[:12]}")
+            return
+        if time.monotonic() > deadline:
+            raise Failed(f"{url}/healthz tells the commit {told}, and {expected} was deployed")
+        time.sleep(1)
+
+
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_arguments):
         return None
@@ -408,6 +590,16 @@ def signs_in(url: str) -> None:
         time.sleep(1)
 
 
+def do_verify() -> None:
+    """Whether IMAGE was built by the workflow of REPOSITORY, or of ENV's `attested_by`."""
+    wanted = os.environ.get("REPOSITORY") or os.environ.get("GITHUB_REPOSITORY")
+    if not wanted and os.environ.get("ENV"):
+        wanted = environments.named(os.environ["ENV"]).attested_by
+    image = os.environ.get("IMAGE", "")
+    ensure_aws()
+    verify.verify(image, verify.Builder.parse(wanted or ""), registry_of(image), None, say)
+
+
 def do_destroy() -> None:
     """Everything of one environment; the account's part and the images stay."""
     here = session()
@@ -422,15 +614,20 @@ def do_destroy() -> None:
             raise Refused("that was not its name; nothing was touched")
     run = here.terraform()
     outputs = run.output()
-    if not outputs:
+    # A first deployment that broke off has made something, and has no outputs yet.
+    if not outputs and "values" not in run.show():
         say(f"{environment.name} is not deployed")
-        return
-    with step(f"destroy {environment.name}"):
-        run.destroy(
-            *variables_of(environment, Release(outputs["release"], outputs["images"], now()))
-        )
+    else:
+        images = outputs.get("images", not_pushed())
+        release = Release(outputs.get("release", "unknown"), images, now())
+        with step(f"destroy {environment.name}"):
+            run.destroy(*variables_of(environment, release))
     # What was proven here says nothing about what is made anew.
-    here.releases.write([])
+    if environment.preview:
+        for key in (environment.releases_key, environment.state_key):
+            here.aws.call("s3api", "delete-object", "--bucket", here.bucket, "--key", key)
+    elif outputs:
+        here.releases.write([])
 
 
 def do_logs() -> None:
@@ -488,7 +685,7 @@ def do_cost() -> None:
         structure = run.show()
     else:
         say("not deployed: estimated from a plan")
-        run.plan(*variables_of(here.environment, planned_release(here, run)), lock=False)
+        run.plan(*variables_of(here.environment, planned_release(here, run)[0]), lock=False)
         structure = {"values": run.show(str(run.plan_file))["planned_values"]}
     print(cost.table(cost.lines(structure)))
 
@@ -501,4 +698,4 @@ VERBS = {name[3:]: function for name, function in list(globals().items()) if nam
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], VERBS))

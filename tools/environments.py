@@ -12,6 +12,9 @@ from toolchain import ROOT
 TF = ROOT / "tf"
 APPLICATION = "system-stats"
 PRECONFIGURED_KEY = "preconfigured/terraform.tfstate"
+# What pull request N gets: a state and names of its own, and for the rest the files of a pattern.
+PREVIEW = re.compile(r"pr-([1-9][0-9]{0,8})")
+PATTERN = "preview"
 
 
 class Refused(Exception):
@@ -27,10 +30,15 @@ class Environment:
     account_id: Optional[str]
     profile: Optional[str]
     architecture: str
+    attested_by: Optional[str]
 
     @property
     def variables(self) -> Path:
         return self.folder / "terraform.tfvars"
+
+    @property
+    def preview(self) -> bool:
+        return PREVIEW.fullmatch(self.name) is not None
 
     @property
     def releases_key(self) -> str:
@@ -44,27 +52,36 @@ def named(name: str, folder: Path = TF / "environments") -> Environment:
     there_are = f"there are {', '.join(known)}" if known else f"{folder} has none"
     if not name:
         raise Refused(f"which environment? ENV=NAME; {there_are}")
-    if name not in known:
+    written = PATTERN if PREVIEW.fullmatch(name) else name
+    if written not in known:
         raise Refused(f"there is no environment {name!r}; {there_are}")
-    backend_file = folder / name / "backend.hcl"
+    backend_file = folder / written / "backend.hcl"
     if not backend_file.is_file():
         raise Refused(f"{backend_file} is missing: it says where the state is")
     backend = settings(backend_file.read_text(encoding="utf-8"))
-    variables = settings((folder / name / "terraform.tfvars").read_text(encoding="utf-8"))
-    if variables.get("environment") != name:
-        raise Refused(f'tf/environments/{name}/terraform.tfvars must say environment = "{name}"')
-    key = f"environments/{name}/terraform.tfstate"
-    if backend.get("key") != key:
-        raise Refused(f'tf/environments/{name}/backend.hcl must say key = "{key}"')
+    variables = settings((folder / written / "terraform.tfvars").read_text(encoding="utf-8"))
+    if variables.get("environment") != written:
+        raise Refused(
+            f'tf/environments/{written}/terraform.tfvars must say environment = "{written}"'
+        )
+    if backend.get("key") != state_key(written):
+        raise Refused(
+            f'tf/environments/{written}/backend.hcl must say key = "{state_key(written)}"'
+        )
     return Environment(
         name=name,
-        folder=folder / name,
-        state_key=key,
+        folder=folder / written,
+        state_key=state_key(name),
         region=variables.get("region", backend.get("region", "us-east-1")),
         account_id=variables.get("account_id"),
         profile=backend.get("profile", variables.get("profile")),
         architecture=variables.get("architecture", "ARM64"),
+        attested_by=variables.get("attested_by"),
     )
+
+
+def state_key(name: str) -> str:
+    return f"environments/{name}/terraform.tfstate"
 
 
 def settings(text: str) -> dict[str, str]:

@@ -1,79 +1,183 @@
-"""The images of a commit in the registry: found, or built and pushed. A tag is a commit and a
-processor."""
+"""The images of a commit in the registry: found, or built and pushed.
+
+A tag is the commit that last changed what the image is made from, alone for both processors or with
+one. So what a commit leaves as it was is found under the one before.
+"""
 
 from __future__ import annotations
 
 import base64
+import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional, Sequence
 
 import build
+import commit
+import oci
+import verify
 from aws import Aws, AwsError
-from environments import APPLICATION, Refused
-from oci import ARCHITECTURES, Image, Registry, pack
+from environments import APPLICATION, PATTERN, Environment, Refused
+from oci import ARCHITECTURES, REVISION, Registry, pack
 from toolchain import ROOT
 
 # What Terraform calls a processor, and what compilers call it.
 MACHINES = {"ARM64": "aarch64", "X86_64": "x86_64"}
+Say = Callable[[str], None]
+
+
+# For both, so that a laptop, an environment and its successor on the other processor can run it.
+BOTH = tuple(sorted(MACHINES))
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An image for both processors, and what it was just made of: for each the digest and the
+    binary; nothing where the registry had it."""
+
+    image: str
+    parts: dict[str, tuple[str, Path]]
 
 
 class Images:
-    def __init__(self, aws: Aws, revision: str, architecture: str) -> None:
-        self.architecture = architecture
-        self.tag = f"{revision}-{ARCHITECTURES[architecture]}"
-        names = [f"{APPLICATION}/{name}" for name in build.SERVICES]
-        try:
-            found = aws.call("ecr", "describe-repositories", "--repository-names", *names)[
-                "repositories"
-            ]
-        except AwsError as error:
-            if error.code == "RepositoryNotFoundException":
-                raise Refused(
-                    "the registry has no repositories yet: run `make bootstrap`"
-                ) from None
-            raise
-        self.urls = {
-            entry["repositoryName"].split("/", 1)[1]: entry["repositoryUri"] for entry in found
+    """The images of the commit that is checked out, each under the commit that last changed it."""
+
+    def __init__(self, aws: Aws, environment: Environment, revision: str) -> None:
+        self.architecture = environment.architecture
+        self.attested = environment.attested_by is not None
+        # Without git's history every service counts as changed.
+        self.tags = {
+            name: (commit.made_from(name) or revision).split()[0] for name in build.SERVICES
         }
+        # What a pull request did not change is fetched from where main has put it.
+        self.places = [addresses(aws, "repositories", APPLICATION)]
+        if environment.preview:
+            preview = f"{APPLICATION}/{PATTERN}"
+            self.places.append(addresses(aws, "preview_repositories", preview))
         self.user, self.password = credentials(aws)
 
-    def registry(self, name: str) -> Registry:
-        return Registry(self.urls[name], self.user, self.password)
+    def registry(self, address: str) -> Registry:
+        return Registry(address, self.user, self.password)
 
-    def found(self) -> dict[str, str]:
-        """The images of the commit that are in the registry, by digest."""
-        digests = {name: self.registry(name).digest_of(self.tag) for name in build.SERVICES}
-        return {name: f"{self.urls[name]}@{digest}" for name, digest in digests.items() if digest}
+    def found(self, names: Sequence[str] = build.SERVICES, whole: bool = False) -> dict[str, str]:
+        """Those that are in the registry, by digest: for both processors, or else, unless they have
+        to be whole, for the one of the environment."""
+        found = {}
+        for name in names:
+            tags = [self.tags[name], *([] if whole else [self.tag(name, self.architecture)])]
+            for address, tag in ((place[name], tag) for place in self.places for tag in tags):
+                digest = self.registry(address).digest_of(tag)
+                if digest and not (
+                    whole and self.attested and bare(self.registry(address), digest)
+                ):
+                    found[name] = f"{address}@{digest}"
+                    break
+        return found
 
-    def ensure(self, say: Callable[[str], None]) -> dict[str, str]:
+    def tag(self, name: str, architecture: str) -> str:
+        return f"{self.tags[name]}-{ARCHITECTURES[architecture]}"
+
+    def ensure(self, say: Say) -> dict[str, str]:
         """All three images by digest; what the registry has already is neither built nor pushed."""
         found = self.found()
         missing = [name for name in build.SERVICES if name not in found]
         if not missing:
-            say(f"the registry has all three with the tag {self.tag}")
+            told = ", ".join(f"{name} of {self.tags[name][:12]}" for name in build.SERVICES)
+            say(f"the registry has all three: {told}")
             return found
-        binaries = finished_binaries(self.architecture)
+        binaries = finished_binaries(missing, self.architecture)
         for name in missing:
-            image = packed(name, binaries[name], self.architecture)
-            say(f"{name}: pushing {image.digest} ({len(image.layer) / 1e6:.2f} MB)")
-            self.registry(name).push(image, self.tag)
-            found[name] = f"{self.urls[name]}@{image.digest}"
+            image = self._push(say, name, binaries[name], self.architecture)
+            found[name] = f"{self.places[-1][name]}@{image.digest}"
         return {name: found[name] for name in build.SERVICES}
 
+    def ensure_whole(self, say: Say, name: str) -> Whole:
+        """The image of one service for both processors under one digest."""
+        found = self.found([name], whole=True)
+        if found:
+            say(f"the registry has {name} of {self.tags[name][:12]}")
+            return Whole(found[name], {})
+        images, parts = {}, {}
+        for architecture in BOTH:
+            binary = finished_binaries([name], architecture)[name]
+            images[architecture] = image = self._push(say, name, binary, architecture)
+            parts[ARCHITECTURES[architecture]] = (image.digest, binary)
+        address, both = self.places[-1][name], oci.index(images)
+        self.registry(address).name(both, oci.INDEX, self.tags[name])
+        return Whole(f"{address}@{oci.digest(both)}", parts)
 
-def packed(name: str, binary: Path, architecture: str) -> Image:
+    def _push(self, say: Say, name: str, binary: Path, architecture: str) -> oci.Image:
+        image = packed(name, binary, architecture)
+        size = f"{len(image.layer) / 1e6:.2f} MB"
+        say(f"{name}: pushing {image.digest} ({size}, {architecture})")
+        self.registry(self.places[-1][name]).push(image, self.tag(name, architecture))
+        return image
+
+    def size(self, image: str) -> int:
+        """The bytes that are fetched of an image for the environment's processor."""
+        address, _, digest = image.partition("@")
+        manifest = self.registry(address).manifest(digest, self.architecture)
+        return sum(layer["size"] for layer in manifest["layers"])
+
+
+def bare(registry: Registry, digest: str) -> bool:
+    """Whether an image, or one of its processors', has nobody's word: its push was broken off before
+    that. Made and pushed again it is the same, and gets it."""
+    parts = [entry["digest"] for entry in registry.exactly(digest).get("manifests", [])]
+    kind, most = verify.BUNDLE, verify.BUNDLES
+    return any(not registry.attached(one, kind, most) for one in (digest, *parts))
+
+
+def addresses(aws: Aws, output: str, prefix: str) -> dict[str, str]:
+    """Where each service's images are: as ACCOUNT, the outputs of tf/preconfigured, says, or AWS."""
+    try:
+        told = json.loads(os.environ.get("ACCOUNT") or "{}").get(output)
+    except (ValueError, AttributeError):
+        raise Refused("ACCOUNT must be the outputs of tf/preconfigured, as `make output`") from None
+    if told:
+        return told
+    names = [f"{prefix}/{name}" for name in build.SERVICES]
+    try:
+        found = aws.call("ecr", "describe-repositories", "--repository-names", *names)
+    except AwsError as error:
+        if error.code == "RepositoryNotFoundException":
+            raise Refused(
+                f"the registry has no {', '.join(names)} yet: run `make bootstrap`"
+            ) from None
+        raise
+    return {
+        entry["repositoryName"].rsplit("/", 1)[1]: entry["repositoryUri"]
+        for entry in found["repositories"]
+    }
+
+
+def commit_of(aws: Aws, image: str) -> Optional[str]:
+    """The commit that an image in the registry says it is made from, as its binary does."""
+    url, _, digest = image.partition("@")
+    registry = Registry(url, *credentials(aws))
+    manifest = registry.exactly(digest)
+    # One for each processor: they are of one commit.
+    if "manifests" in manifest:
+        manifest = registry.exactly(manifest["manifests"][0]["digest"])
+    config = json.loads(registry.blob(manifest["config"]["digest"]))
+    return config["config"].get("Labels", {}).get(REVISION)
+
+
+def packed(name: str, binary: Path, architecture: str) -> oci.Image:
     dockerfile = (ROOT / "services" / name / "Dockerfile").read_text(encoding="utf-8")
     return pack(name, binary.read_bytes(), dockerfile, architecture)
 
 
-def finished_binaries(architecture: str) -> dict[str, Path]:
-    """The three binaries: those in the folder BINARIES, or built now for that processor."""
+def finished_binaries(names: Sequence[str], architecture: str) -> dict[str, Path]:
+    """Binaries for that processor: those in the folder BINARIES, or built now."""
     folder = os.environ.get("BINARIES")
     if not folder:
         os.environ["ARCHITECTURE"] = MACHINES[architecture]
-        return build.build(build.RELEASE)
-    paths = {name: Path(folder) / name for name in build.SERVICES}
+        return build.build(build.RELEASE, names)
+    # One folder for both processors has one for each within.
+    own = Path(folder) / MACHINES[architecture]
+    paths = {name: (own if own.is_dir() else Path(folder)) / name for name in names}
     for path in paths.values():
         if not path.is_file():
             raise Refused(f"BINARIES is {folder}, but there is no {path.name} in it")

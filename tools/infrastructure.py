@@ -24,6 +24,8 @@ from toolchain import ROOT
 STANDIN = ROOT.parent / "shared" / "tf-offline" / "with-aws"
 # The provider has 700 MB; where it cannot be fetched, init says so within seconds, or hangs.
 INIT_SECONDS = 180
+# Whoever asks for a plan waits for it.
+DOWNLOAD_SECONDS = 600
 # Measured: 20 to 60 s for the module's, the longest.
 TEST_SECONDS = 600
 # 200 s on two idle cores; a machine that does something else needs three times that.
@@ -94,13 +96,21 @@ def check() -> None:
         test(prefix, name, folders[name])
     test(prefix, "root", TF, "-filter=tests/refusals.tftest.hcl")
     for variables_file in sorted((TF / "environments").glob("*/terraform.tfvars")):
-        test(
-            prefix,
-            "root",
-            TF,
-            "-filter=tests/environment.tftest.hcl",
-            f"-var-file={variables_file}",
-        )
+        for name in ("environment", "sketch"):
+            options = (f"-filter=tests/{name}.tftest.hcl", f"-var-file={variables_file}")
+            test(prefix, "root", TF, *options)
+
+
+def sketch(variables_file: Path) -> None:
+    """A plan of an environment with Terraform's own mocks in place of AWS; it needs the provider."""
+    prefix = standin()
+    folder = [*prefix, "terraform", f"-chdir={TF}"]
+    data = {"TF_DATA_DIR": str(terraform.DATA / "test-root")}
+    run(
+        "provider", [*folder, "init", "-backend=false", "-no-color"], DOWNLOAD_SECONDS, True, **data
+    )
+    options = ["-verbose", "-filter=tests/sketch.tftest.hcl", f"-var-file={variables_file}"]
+    run("plan", [*folder, "test", "-no-color", *options], **data)
 
 
 def test(prefix: list[str], name: str, folder: Path, *options: str) -> None:
@@ -115,7 +125,7 @@ def test(prefix: list[str], name: str, folder: Path, *options: str) -> None:
 
 
 def rehearse(binaries: Path) -> None:
-    """e2e/deploy/rehearse.py, where all its stand-ins are."""
+    """e2e/deploy/rehearse.py and runner.py, where all their stand-ins are."""
     if not installed():
         return
     prefix = standin()
@@ -128,8 +138,10 @@ def rehearse(binaries: Path) -> None:
     if missing:
         skip(f"the rehearsal of a deployment: there is no {' and no '.join(missing)}")
         return
-    command = [*prefix, sys.executable, str(ROOT / "e2e" / "deploy" / "rehearse.py"), str(binaries)]
-    run("rehearsal", command, REHEARSAL_SECONDS, PYTHONPATH=str(ROOT / "tools"))
+    python = str(toolchain.TOOLS / "lint" / "bin" / "python")
+    for what, file in (("rehearsal", "rehearse.py"), ("workflows, rehearsed", "runner.py")):
+        command = [*prefix, python, str(ROOT / "e2e" / "deploy" / file), str(binaries)]
+        run(what, command, REHEARSAL_SECONDS, PYTHONPATH=str(ROOT / "tools"))
 
 
 def checkov() -> None:

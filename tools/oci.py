@@ -1,7 +1,7 @@
 """An image without a container engine: one binary, packed and pushed by the specifications of OCI.
 
-The same binary gives the same digest, whoever packs it and when: nothing in the image is a date, a
-user's name or a commit. So a service whose binary did not change is not deployed again.
+The same binary gives the same digest, whoever packs it and when: what the image says of itself, it
+has from the binary. So a service whose binary did not change is not deployed again.
 """
 
 from __future__ import annotations
@@ -21,13 +21,18 @@ from dataclasses import dataclass
 from typing import Optional
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
-ACCEPTED = f"{MANIFEST}, application/vnd.docker.distribution.manifest.v2+json"
+ACCEPTED = f"{MANIFEST}, {INDEX}, application/vnd.docker.distribution.manifest.v2+json"
 # What Terraform calls a processor, and what images call it.
 ARCHITECTURES = {"ARM64": "arm64", "X86_64": "amd64"}
 # The ELF header's e_machine.
 MACHINES = {0xB7: "ARM64", 0x3E: "X86_64"}
+REVISION = "org.opencontainers.image.revision"
+CREATED = "org.opencontainers.image.created"
+# What tools/build.py hands to the compiler as BUILT_FROM; it is in the binary as it is.
+MADE_FROM = re.compile(rb"([0-9a-f]{40}(?:-dirty)?) (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
 # A layer has at most 3 MB: on 1 Mbit/s it takes half a minute.
 REQUEST_SECONDS = 120
 TRIES = 3
@@ -70,7 +75,7 @@ def pack(name: str, binary: bytes, dockerfile: str, architecture: str) -> Image:
                 "User": settings["USER"],
                 "Entrypoint": json.loads(settings["ENTRYPOINT"]),
                 "ExposedPorts": {f"{settings['EXPOSE']}/tcp": {}},
-                "Labels": {"org.opencontainers.image.title": name},
+                "Labels": labels(name, binary),
             },
             "rootfs": {"type": "layers", "diff_ids": [digest(tar.getvalue())]},
         }
@@ -84,6 +89,29 @@ def pack(name: str, binary: bytes, dockerfile: str, architecture: str) -> Image:
         }
     )
     return Image(manifest, config, layer)
+
+
+def index(images: dict[str, Image]) -> bytes:
+    """One name for the images of several processors; whoever fetches it gets the fitting one."""
+    manifests = [
+        {
+            "mediaType": MANIFEST,
+            "digest": image.digest,
+            "size": len(image.manifest),
+            "platform": {"architecture": ARCHITECTURES[architecture], "os": "linux"},
+        }
+        for architecture, image in sorted(images.items())
+    ]
+    return canonical({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests})
+
+
+def labels(name: str, binary: bytes) -> dict[str, str]:
+    """What an image says of itself: its name, and the commit that its binary tells."""
+    found = {"org.opencontainers.image.title": name}
+    if told := MADE_FROM.search(binary):
+        found[REVISION] = told[1].decode()
+        found[CREATED] = told[2].decode()
+    return found
 
 
 def instructions(dockerfile: str) -> dict[str, str]:
@@ -146,9 +174,40 @@ class Registry:
         )
         return headers.get("docker-content-digest") if status == 200 else None
 
-    def manifest(self, reference: str) -> dict:
+    def manifest(self, reference: str, architecture: str = "") -> dict:
+        """The manifest of a name or digest; of an index the one for that processor, or the first."""
         _, _, body = self._ask("GET", f"manifests/{reference}", {"accept": ACCEPTED})
+        found = json.loads(body)
+        if found.get("mediaType") != INDEX:
+            return found
+        for entry in found["manifests"]:
+            if not architecture or entry["platform"]["architecture"] == ARCHITECTURES[architecture]:
+                return self.manifest(entry["digest"])
+        raise ImageError(f"{self.repository}: {reference} has nothing for {architecture}")
+
+    def exactly(self, manifest_digest: str) -> dict:
+        """The manifest that has this digest, whatever the registry would like to send."""
+        _, _, body = self._ask("GET", f"manifests/{manifest_digest}", {"accept": ACCEPTED})
+        if digest(body) != manifest_digest:
+            raise ImageError(
+                f"{self.repository}: the registry sent something else than {manifest_digest}"
+            )
         return json.loads(body)
+
+    def attached(self, subject: str, kind: str, most: int) -> list[dict]:
+        """The documents of a kind that were attached to a digest (OCI distribution 1.1, "Listing
+        Referrers"); a registry that cannot list them has them under a tag made of the digest."""
+        accept = {"accept": INDEX}
+        status, _, body = self._ask("GET", f"referrers/{subject}", accept, allowed=(200, 404))
+        if status == 404:
+            tag = subject.replace(":", "-")
+            status, _, body = self._ask("GET", f"manifests/{tag}", accept, allowed=(200, 404))
+        entries = json.loads(body).get("manifests", []) if status == 200 else []
+        wanted = [entry for entry in entries if entry.get("artifactType", "").startswith(kind)]
+        if len(wanted) > most:
+            raise ImageError(f"{self.repository}: {len(wanted)} documents are attached to {subject}")
+        manifests = [self.exactly(entry["digest"]) for entry in wanted]
+        return [json.loads(self.blob(manifest["layers"][0]["digest"])) for manifest in manifests]
 
     def blob(self, blob_digest: str) -> bytes:
         _, _, body = self._ask("GET", f"blobs/{blob_digest}")
@@ -162,11 +221,18 @@ class Registry:
         """Send what is missing, the manifest last; a push that broke off is simply done again."""
         for blob in (image.config, image.layer):
             self._push_blob(blob)
-        headers = {"content-type": MANIFEST}
+        self.name(image.manifest, MANIFEST, tag)
+
+    def name(self, manifest: bytes, kind: str, tag: str) -> None:
+        """Give a manifest its tag; what it names must be there already."""
         # A tag never changes; the same image under the same tag is no change, and some registries
         # refuse it.
-        if self.digest_of(tag) != image.digest:
-            self._ask("PUT", f"manifests/{tag}", headers, image.manifest, allowed=(201,))
+        if self.digest_of(tag) != digest(manifest):
+            self.put(tag, kind, manifest)
+
+    def put(self, tag: str, kind: str, manifest: bytes) -> None:
+        """Give a tag to a manifest whose parts are there."""
+        self._ask("PUT", f"manifests/{tag}", {"content-type": kind}, manifest, allowed=(201,))
 
     def _push_blob(self, blob: bytes) -> None:
         name = digest(blob)

@@ -13,7 +13,6 @@ from files import identity, script
 from job import DOWNLOAD, LOCAL, Failed, Job
 from step import part
 from system_packages import debian_install
-from toolchain import ROOT
 
 
 # The oldest that moto and checkov run with.
@@ -29,12 +28,13 @@ def build_packages(job: Job) -> None:
     """A virtual environment, zig, cargo-zigbuild and cmake in it, and zig's programs on PATH."""
     if importlib.util.find_spec("ensurepip") is None:
         debian_install(job, "Python's module venv", versions.DEBIAN_VENV)
-    folder = str(toolchain.PYTHON)
-    python = toolchain.PYTHON / "bin" / "python"
+    # Programs there name their Python by path: the real one, whoever links to this folder.
+    folder = str(toolchain.PYTHON.resolve())
+    python = toolchain.PYTHON.resolve() / "bin" / "python"
     part(
         job,
         "venv",
-        lambda: (ROOT, identity(python)),
+        lambda: (toolchain.TOOLS.resolve(), identity(python)),
         lambda job: job.run([sys.executable, "-m", "venv", "--clear", folder], LOCAL),
     )
     pip_install(job, "requirements.txt")
@@ -54,6 +54,11 @@ def aws(job: Job) -> None:
     own_venv(job, "aws", "requirements-deploy.txt")
 
 
+def sigstore(job: Job) -> None:
+    """The reference implementation of Sigstore, which reads what GitHub signs."""
+    own_venv(job, "sigstore", "requirements-sigstore.txt")
+
+
 def rehearsal(job: Job) -> None:
     """The stand-in for S3 and STS; its tests are skipped where Python is too old for it."""
     if sys.version_info < REHEARSAL_PYTHON:
@@ -70,11 +75,15 @@ def checkov(job: Job) -> None:
     own_venv(job, "checkov", "requirements-checkov.txt")
 
 
+def lint(job: Job) -> None:
+    """What reads the workflows."""
+    own_venv(job, "lint", "requirements-lint.txt")
+
+
 def own_venv(job: Job, name: str, requirements: str) -> None:
     """A virtual environment for one program, whose needs do not agree with the others'."""
     if importlib.util.find_spec("ensurepip") is None:
         debian_install(job, "Python's module venv", versions.DEBIAN_VENV)
-    # Its programs name their Python by path: the real one.
     folder = toolchain.TOOLS.resolve() / name
     job.run([sys.executable, "-m", "venv", "--clear", str(folder)], LOCAL)
     pip_install(job, requirements, python=folder / "bin" / "python")

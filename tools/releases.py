@@ -67,6 +67,9 @@ def with_newest(releases: list[Release], release: Release) -> list[Release]:
     return releases if releases and release.same(releases[-1]) else [*releases, release]
 
 
-def before_last(releases: list[Release]) -> Optional[Release]:
-    """What to go back to from what runs now."""
-    return releases[-2] if len(releases) > 1 else None
+def before(releases: list[Release], current: Release) -> list[Release]:
+    """The versions proven before what is applied now; the last of them is what to go back to.
+
+    What was applied and never proven is not in the list, so all of it came before.
+    """
+    return releases[:-1] if releases and releases[-1].same(current) else releases

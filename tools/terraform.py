@@ -96,11 +96,10 @@ class Terraform:
     def plan_file(self) -> Path:
         return self.data / "plan"
 
-    def apply(self) -> None:
-        """Carry out the plan that was kept."""
-        self._run(
-            "apply", "-no-color", "-lock-timeout=5m", str(self.plan_file), bound=APPLY_SECONDS
-        )
+    def apply(self, plan: Optional[Path] = None) -> None:
+        """Carry out a plan that was kept: this one, or the last one made here."""
+        file = str(plan or self.plan_file)
+        self._run("apply", "-no-color", "-lock-timeout=5m", file, bound=APPLY_SECONDS)
 
     def destroy(self, *arguments: str) -> None:
         self._run(

@@ -39,9 +39,6 @@ class Arrows(unittest.TestCase):
         self.assertEqual(self.broken(package("stats", "harness", kind="dev")), [])
         self.assertEqual(len(self.broken(package("stats", "harness"))), 1)
 
-    def test_pingora_and_yew_have_one_owner(self):
-        self.assertEqual(len(self.broken(package("stats", "pingora-http"), package("frontend", "yew"))), 2)
-
     def test_a_new_member_must_be_placed(self):
         self.assertIn("surprise is new", self.broken(package("surprise"))[0])
 

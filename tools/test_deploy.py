@@ -17,7 +17,7 @@ import environments
 import toolchain
 from deploy import Failed
 from environments import Refused
-from releases import Release, before_last, with_newest
+from releases import Release, before, with_newest
 from rollout import RolledBack
 
 ONE, TWO, THREE = (
@@ -97,9 +97,10 @@ class WhatAwsRefuses(unittest.TestCase):
 
 
 class TheVersion(unittest.TestCase):
-    def version(self, revision, changes="", branches="  origin/main"):
+    def version(self, revision, changes="", branches="  origin/main", cut_off=()):
         with (
             mock.patch("build.revision", return_value=revision),
+            mock.patch("commit.cut_off", return_value=cut_off),
             mock.patch.object(
                 deploy, "git", lambda *arguments: changes if arguments[0] == "status" else branches
             ),
@@ -115,6 +116,7 @@ class TheVersion(unittest.TestCase):
             ("1" * 40 + "-dirty",),
             ("1" * 40, "?? new-file"),
             ("1" * 40, "", ""),
+            ("1" * 40, "", "  origin/main", ["1" * 40]),
         ):
             with self.assertRaises(Refused, msg=arguments):
                 self.version(*arguments)
@@ -127,9 +129,12 @@ class TheReleases(unittest.TestCase):
         self.assertEqual(with_newest([], ONE), [ONE])
 
     def test_one_goes_back_to_the_one_before_the_last(self):
-        self.assertEqual(before_last([ONE, TWO, THREE]), TWO)
-        self.assertIsNone(before_last([ONE]))
-        self.assertIsNone(before_last([]))
+        self.assertEqual(before([ONE, TWO, THREE], THREE), [ONE, TWO])
+        self.assertEqual(before([ONE], ONE), [])
+        self.assertEqual(before([], ONE), [])
+
+    def test_what_was_applied_and_never_proven_goes_back_to_the_newest_that_was(self):
+        self.assertEqual(before([ONE, TWO], THREE), [ONE, TWO])
 
 
 class AfterAFailure(unittest.TestCase):
@@ -157,6 +162,36 @@ class AfterAFailure(unittest.TestCase):
 
     def test_when_both_fail_both_are_told(self):
         self.assertIn("AND", self.put_back([ONE], TWO, RolledBack("that too"))[1])
+
+
+class TheAnswer(unittest.TestCase):
+    def told(self, health, expected="1" * 40):
+        class Health(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("content-length", str(len(health)))
+                self.end_headers()
+                self.wfile.write(health)
+
+            def log_message(self, *_):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Health)
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with mock.patch.object(deploy, "say") as said, mock.patch.object(deploy, "ANSWER_SECONDS", 0):
+            deploy.answers_as(f"http://127.0.0.1:{server.server_port}", expected)
+        return said.call_args.args[0]
+
+    def test_it_must_tell_the_commit_that_was_deployed(self):
+        self.assertIn("answers as 111111111111", self.told(b'{"commit":"%s"}' % (b"1" * 40)))
+        for other in (b'{"commit":"%s"}' % (b"2" * 40), b"ok\n", b"[]"):
+            with self.assertRaisesRegex(Failed, "1111 was deployed"):
+                self.told(other)
+
+    def test_an_image_that_tells_none_is_not_compared_and_that_is_said(self):
+        self.assertIn("not compared", self.told(b"ok\n", None))
 
 
 class TheSignIn(unittest.TestCase):

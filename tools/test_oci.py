@@ -63,6 +63,20 @@ class Packing(unittest.TestCase):
             first, oci.pack("stats", executable(0xB7, b"other"), DOCKERFILE, "ARM64").digest
         )
 
+    def test_an_image_tells_the_commit_that_its_binary_tells(self):
+        commit, date = "0123456789" * 4, "2026-11-25T01:02:03Z"
+        told = executable(0xB7, f"x{commit}-dirty {date}y".encode())
+        labels = json.loads(oci.pack("stats", told, DOCKERFILE, "ARM64").config)["config"]["Labels"]
+        self.assertEqual(
+            labels,
+            {
+                "org.opencontainers.image.title": "stats",
+                "org.opencontainers.image.revision": f"{commit}-dirty",
+                "org.opencontainers.image.created": date,
+            },
+        )
+        self.assertEqual(oci.labels("stats", ARM), {"org.opencontainers.image.title": "stats"})
+
     def test_a_binary_for_the_wrong_processor_is_refused(self):
         with self.assertRaisesRegex(
             oci.ImageError, "stats: the binary is for X86_64, and the environment wants ARM64"

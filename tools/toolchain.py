@@ -8,6 +8,7 @@ cargo check`.
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import re
@@ -89,7 +90,9 @@ def small_page() -> dict[str, str] | None:
     if not root.is_dir():
         return None
     return {
-        "CARGO_ENCODED_RUSTFLAGS": "\x1f".join((f"--sysroot={root}", *PAGE_FLAGS)),
+        "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(
+            (f"--sysroot={root}", *PAGE_FLAGS, *places_nowhere(environment()))
+        ),
         # The flags are those of a nightly.
         "RUSTC_BOOTSTRAP": "1",
         "CARGO_TARGET_DIR": str(PAGE_TARGET),
@@ -151,10 +154,6 @@ def environment_for(chosen: str) -> dict[str, str]:
         variables.pop(name, None)
     # Relative to the workspace, where the linker runs, so that no path gets into what is built.
     flags = ["-C link-arg=-Wl,-T,tools/no-unwind.ld"]
-    # What a panic tells is the crate and the line, not where this machine keeps its sources.
-    sources = f"{cargo_home()}/registry/src/"
-    if not re.search(r"\s", sources):
-        flags += [f"--remap-path-prefix={sources}{index}=" for index in ("", CRATES_IO)]
     cargo_bin = str(cargo_home() / "bin")
     path = [part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part]
     path = [part for part in path if part != cargo_bin]
@@ -167,8 +166,9 @@ def environment_for(chosen: str) -> dict[str, str]:
         path = [str(DEBIAN / "bin"), *path, cargo_bin]
         flags.append("-C link-self-contained=no")
         variables[_target_variable(WASM_TARGET, "LINKER")] = str(BIN / "wasm-ld")
-    variables[_target_variable(musl_target(), "RUSTFLAGS")] = " ".join(flags)
     variables["PATH"] = os.pathsep.join([str(BIN), str(PYTHON / "bin"), *path])
+    flags += places_nowhere(variables)
+    variables[_target_variable(musl_target(), "RUSTFLAGS")] = " ".join(flags)
     # The gateway's allocator would take memory in pages of 2 MiB: 7 MB more of it, for 2 % of speed.
     flag = "-DMI_DEFAULT_ALLOW_THP=0"
     variables[f"CFLAGS_{musl_target().replace('-', '_')}"] = flag
@@ -182,6 +182,39 @@ def environment_for(chosen: str) -> dict[str, str]:
     variables["CARGO_ZIGBUILD_CACHE_DIR"] = str(TOOLS / "cache" / "zigbuild")
     variables["PLAYWRIGHT_BROWSERS_PATH"] = str(TOOLS / "browser")
     return variables
+
+
+def places_nowhere(variables: dict[str, str]) -> list[str]:
+    """Flags with which nothing compiled tells, or depends on, where this machine keeps sources."""
+    sources = f"{cargo_home()}/registry/src/"
+    places = {sources: "", f"{sources}{CRATES_IO}": ""}
+    places.update(std_place(variables["PATH"], variables.get("RUSTUP_TOOLCHAIN")))
+    # The flags are words between spaces.
+    return [
+        f"--remap-path-prefix={place}={name}"
+        for place, name in places.items()
+        if not re.search(r"\s", place)
+    ]
+
+
+@functools.lru_cache(maxsize=None)
+def std_place(path: str, channel: str | None) -> dict[str, str]:
+    """Where std's sources are, and what the official std calls that place: where they are installed,
+    rustc would write the one for the other."""
+    variables = {**os.environ, "PATH": path, **({"RUSTUP_TOOLCHAIN": channel} if channel else {})}
+    rustc = shutil.which("rustc", path=path)
+    told = answer([rustc, "--version", "--verbose"], variables) if rustc else None
+    if told is None:
+        return {}
+    commit = re.search(r"^commit-hash: ([0-9a-f]{40})$", told, re.MULTILINE)
+    version = re.search(r"^release: (\S+)$", told, re.MULTILINE)
+    name = commit or version
+    sysroot = answer([rustc, "--print", "sysroot"], variables)
+    if name is None or sysroot is None:
+        return {}
+    sources = Path(sysroot) / "lib" / "rustlib" / "src" / "rust"
+    # Debian's is a link to where its package has them.
+    return {str(place): f"/rustc/{name[1]}" for place in dict.fromkeys((sources, sources.resolve()))}
 
 
 def remembered_route() -> str | None:

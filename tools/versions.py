@@ -14,6 +14,11 @@ from pathlib import Path
 # The newest Trunk that the pinned Rust channel compiles; 0.22 wants Rust 1.96.1.
 TRUNK = "0.21.14"
 
+# What writes into each binary of what it is made; sbom.py reads it.
+CARGO_AUDITABLE = "0.7.7"
+# The judge of licences, sources, banned crates and advisories (deny.toml).
+CARGO_DENY = "0.20.2"
+
 # Debian keeps a recent Rust beside its stable one, to be able to build browsers.
 DEBIAN_RUST = ("rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy", "rustfmt-web")
 # The oldest Rust that compiles this workspace and Trunk.
@@ -61,6 +66,14 @@ def locked_version(lock: str, package: str) -> str | None:
         re.MULTILINE,
     )
     return found.group(1) if found else None
+
+
+def locked_checksums(lock: str) -> dict[tuple[str, str], str]:
+    """The SHA-256 of each crate that comes from a registry, by name and version."""
+    entry = re.compile(
+        r'^name = "([^"]+)"\nversion = "([^"]+)"\nsource = "[^"]+"\nchecksum = "([0-9a-f]{64})"', re.MULTILINE
+    )
+    return {(name, version): checksum for name, version, checksum in entry.findall(lock)}
 
 
 def at_least(version: str, minimum: str) -> bool:

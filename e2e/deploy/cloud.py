@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import platform
 import socket
 import subprocess
 import sys
@@ -27,6 +28,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 from oci import Registry  # noqa: E402
+
+# What Terraform calls this machine's processor: of an image for both, this one runs here.
+HERE = {"aarch64": "ARM64", "arm64": "ARM64"}.get(platform.machine(), "X86_64")
 
 # ECS gives up after three tasks that do not live.
 FAILED_TASKS = 3
@@ -305,6 +309,12 @@ class Cloud:
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What leads the command line of AWS here."""
+        services = ("ECS", "ECR", "CLOUDWATCH_LOGS")
+        return {f"AWS_ENDPOINT_URL_{service}": self.endpoint for service in services}
+
     def address(self) -> str:
         self.used += 1
         return f"{self.network}.{1 + self.used // 250}.{1 + self.used % 250}"
@@ -328,7 +338,7 @@ class Cloud:
         path = self.folder / digest.replace(":", "-") / name
         if not path.exists():
             registry = Registry(repository)
-            layer = registry.blob(registry.manifest(digest)["layers"][0]["digest"])
+            layer = registry.blob(registry.manifest(digest, HERE)["layers"][0]["digest"])
             with tarfile.open(fileobj=io.BytesIO(layer)) as archive:
                 content = archive.extractfile(name).read()
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,8 @@ smoke test, is real. BINARIES is the folder of the three finished static binarie
 
 from __future__ import annotations
 
+import json
 import os
-import platform
 import random
 import re
 import shutil
@@ -24,9 +24,14 @@ import time
 import urllib.request
 from pathlib import Path
 
-from cloud import Cloud
+from cloud import HERE, Cloud
 
-import toolchain  # cloud.py has put tools/ on the path
+import commit  # cloud.py has put tools/ on the path
+import oci
+import sbom
+import toolchain
+import verify
+from images import MACHINES
 from toolchain import ROOT
 
 ACCOUNT = "123456789012"
@@ -35,7 +40,8 @@ BUCKET = f"system-stats-state-{ACCOUNT}-{REGION}"
 # One verb takes 10 to 60 s; one that goes back, twice that.
 VERB_SECONDS = 240
 START_SECONDS = 60
-ARCHITECTURE = {"aarch64": "ARM64", "arm64": "ARM64"}.get(platform.machine(), "X86_64")
+# Whose workflow is said to have built.
+BUILDER = "acme/system-stats"
 
 
 class Rehearsal:
@@ -44,6 +50,7 @@ class Rehearsal:
         self.repository = folder / "system-stats"
         self.binaries = binaries
         self.servers: list[subprocess.Popen] = []
+        self.clouds: list[Cloud] = []
         self.passed = 0
 
     # The scene.
@@ -69,18 +76,9 @@ class Rehearsal:
         program = toolchain.program("docker-registry") or "docker-registry"
         self.serve("registry", [program, "serve", str(settings)], registry)
         self.clone()
-        network = f"127.{random.randrange(10, 250)}"
-        (self.folder / "cloud").mkdir()
-        self.cloud = Cloud(
-            folder=self.folder / "cloud",
-            s3=f"http://127.0.0.1:{moto}",
-            bucket=BUCKET,
-            key="environments/staging/terraform.tfstate",
-            registry=f"127.0.0.1:{registry}",
-            local_state=self.repository / "tf" / "preconfigured" / "terraform.tfstate",
-            network=network,
-        )
-        stand_in = f"http://127.0.0.1:{moto}"
+        self.networks = random.sample(range(10, 250), 9)
+        self.s3, self.registry = f"http://127.0.0.1:{moto}", f"127.0.0.1:{registry}"
+        self.cloud = self.open_cloud("staging")
         self.variables = {
             **{
                 name: value
@@ -90,17 +88,31 @@ class Rehearsal:
             "AWS_ACCESS_KEY_ID": "rehearsal",
             "AWS_SECRET_ACCESS_KEY": "rehearsal",
             "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ENDPOINT_URL_S3": stand_in,
-            "AWS_ENDPOINT_URL_STS": stand_in,
-            "AWS_ENDPOINT_URL_ECS": self.cloud.endpoint,
-            "AWS_ENDPOINT_URL_ECR": self.cloud.endpoint,
-            "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": self.cloud.endpoint,
+            "AWS_ENDPOINT_URL_S3": self.s3,
+            "AWS_ENDPOINT_URL_STS": self.s3,
+            **self.cloud.variables,
             "AWS_CONFIG_FILE": str(self.folder / "none"),
             "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "none"),
-            "BINARIES": str(self.binaries),
+            "BINARIES": str(self.told_the_commits_of_the_clone()),
             "ENV": "staging",
             "URL": self.cloud.url,
         }
+
+    def open_cloud(self, environment: str) -> Cloud:
+        """What AWS does with the state of one environment."""
+        folder = self.folder / f"cloud-{environment}"
+        folder.mkdir()
+        cloud = Cloud(
+            folder=folder,
+            s3=self.s3,
+            bucket=BUCKET,
+            key=f"environments/{environment}/terraform.tfstate",
+            registry=self.registry,
+            local_state=self.repository / "tf" / "preconfigured" / "terraform.tfstate",
+            network=f"127.{self.networks.pop()}",
+        )
+        self.clouds.append(cloud)
+        return cloud
 
     def serve(self, name: str, command: list[str], port: int) -> None:
         log = (self.folder / f"{name}.log").open("wb")
@@ -135,12 +147,31 @@ class Rehearsal:
                 shutil.copy2(ROOT / name, self.repository / name)
         # What deploying needs, and not the browser: its tests would take minutes here, again and again.
         (self.repository / ".tools").mkdir()
-        for name in ("aws", "stamp"):
+        for name in ("aws", "sigstore", "stamp"):
             (self.repository / ".tools" / name).symlink_to((toolchain.TOOLS / name).resolve())
-        variables = self.repository / "tf" / "environments" / "staging" / "terraform.tfvars"
-        variables.write_text(variables.read_text() + f'\narchitecture = "{ARCHITECTURE}"\n')
+        for variables in (self.repository / "tf" / "environments").glob("*/terraform.tfvars"):
+            variables.write_text(variables.read_text() + f'\narchitecture = "{HERE}"\n')
         self.git("remote", "add", "origin", str(origin))
         self.commit("the first version")
+
+    def told_the_commits_of_the_clone(self) -> Path:
+        """The binaries, as if they had been built in the clone: each tells its commit there. For the
+        other processor there are the same, said to be for it: nobody starts those."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder, prefix="binaries-"))
+        self.attestable = True
+        for name in commit.INPUTS:
+            content = (self.binaries / name).read_bytes()
+            found, here = oci.MADE_FROM.search(content), commit.made_from(name, self.repository)
+            if found and len(found[0]) == len(here):
+                content = content.replace(found[0], here.encode())
+            else:
+                self.attestable = False
+            for number, architecture in oci.MACHINES.items():
+                file = folder / MACHINES[architecture] / name
+                file.parent.mkdir(exist_ok=True)
+                file.write_bytes(content[:18] + number.to_bytes(2, "little") + content[20:])
+                file.chmod(0o755)
+        return folder
 
     def git(self, *arguments: str) -> str:
         who = [
@@ -153,6 +184,11 @@ class Rehearsal:
         ]
         return run(["git", *who, *arguments], cwd=self.repository)
 
+    def touch(self, service: str) -> None:
+        """A change of what a service's image is made from; its binary is not compiled here."""
+        with (self.repository / "services" / service / "Dockerfile").open("a") as file:
+            file.write("# Another one.\n")
+
     def commit(self, message: str) -> str:
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
@@ -160,8 +196,8 @@ class Rehearsal:
         return self.git("rev-parse", "HEAD").strip()
 
     def end(self) -> None:
-        if hasattr(self, "cloud"):
-            self.cloud.end()
+        for cloud in self.clouds:
+            cloud.end()
         for process in self.servers:
             process.terminate()
             process.wait(timeout=20)
@@ -214,7 +250,10 @@ class Rehearsal:
 
         # Refused, each in one sentence, before anything is touched.
         make(
-            "deploy", 64, "there is no environment 'moon'; there are dev, prod, staging", ENV="moon"
+            "deploy",
+            64,
+            "there is no environment 'moon'; there are dev, preview, prod, staging",
+            ENV="moon",
         )
         make("deploy", 64, "which environment?", ENV="")
         make(
@@ -283,12 +322,14 @@ class Rehearsal:
         make("rollback", 0, f"{second[:12]} -> {first[:12]}", f"{first[:12]} runs in staging")
         make("status", 0, f"staging: {first}")
         make("deploy", 0, f"{second[:12]} runs in staging")
+        second = self.play_attestations(staging) or second
 
         # A version that does not start: ECS gives it up, the verb says why and puts the one before
         # back.
         broken = self.folder / "broken"
-        shutil.copytree(self.binaries, broken)
-        shutil.copy2(shutil.which("false"), broken / "gateway")
+        shutil.copytree(self.variables["BINARIES"], broken)
+        shutil.copy2(shutil.which("false"), broken / MACHINES[HERE] / "gateway")
+        self.touch("gateway")
         bad = self.commit("a gateway that does not start")
         make(
             "deploy",
@@ -318,6 +359,7 @@ class Rehearsal:
                 flags=re.DOTALL,
             )
         )
+        self.touch("gateway")
         wrong = self.commit("a gateway that looks for stats in the wrong place")
         make(
             "deploy",
@@ -337,9 +379,117 @@ class Rehearsal:
             time.sleep(0.2)
         print(f"rehearsal: {self.passed} passed, 0 failed")
 
+    def play_attestations(self, staging: Path) -> str:
+        """Only what a workflow has built. Who signs is a stand-in; what verifies is the real thing."""
+        make = self.make
+        if not self.attestable or not verify.PROGRAM.exists():
+            print(
+                "rehearsal: SKIPPED: attestations; the binaries were built with changes that are not"
+                " committed, or there is no sigstore",
+                flush=True,
+            )
+            return ""
+        before = staging.read_text()
+        staging.write_text(before + f'\nattested_by = "{BUILDER}@refs/heads/main"\n')
+        self.touch("gateway")
+        revision = self.commit("only what a workflow has built")
+        self.variables["BINARIES"] = str(self.told_the_commits_of_the_clone())
+        make("deploy", 64, f"takes only images that {BUILDER}@refs/heads/main has built")
+        make("push", 0, "gateway: pushing", "bill of gateway for arm64")
+        make("deploy", 1, "has no attestation in the registry")
+        # By another repository, by ours, and then with one signature altered.
+        trusted = self.attest(revision, "mallory/system-stats")
+        stranger = "OIDCSourceRepositoryURI does not match"
+        make("deploy", 1, f"by {BUILDER}", stranger, TRUSTED_ROOT=trusted)
+        trusted = self.attest(revision, BUILDER)
+        said = f"built by {BUILDER} at {revision[:12]} (refs/heads/main)"
+        make("deploy", 0, said, f"{revision[:12]} runs in staging", TRUSTED_ROOT=trusted)
+        image = f"{self.registry}/system-stats/gateway@{self.digest('gateway')}"
+        told = {"IMAGE": image, "TRUSTED_ROOT": trusted}
+        make("verify", 0, "gateway sha256:", **told)
+        make("verify", 1, "FAILED", REPOSITORY="mallory/system-stats", **told)
+        make("verify", 64, "a tag can be moved", IMAGE="registry.example.org/stats:latest")
+        self.attest(revision, BUILDER, altered=True)
+        make("deploy", 1, "has no attestation https://slsa.dev/provenance/v1", TRUSTED_ROOT=trusted)
+        staging.write_text(before)
+        last = self.commit("whoever may push again")
+        make("deploy", 0, "NOT VERIFIED who built these images", f"{last[:12]} runs in staging")
+        return last
+
+    def repository_of(self, name: str) -> oci.Registry:
+        return oci.Registry(f"{self.registry}/system-stats/{name}")
+
+    def digest(self, name: str) -> str:
+        """The image of a service for both processors."""
+        tag = commit.made_from(name, self.repository).split()[0]
+        found = self.repository_of(name).digest_of(tag)
+        assert found is not None, (name, tag)
+        return found
+
+    def bill(self, name: str, digest: str, known: sbom.Crates) -> dict:
+        """What is in the image of one processor."""
+        binary, _ = verify.content(self.repository_of(name), digest, name)
+        return sbom.sbom(name, binary, known)
+
+    def attest(self, revision: str, repository: str, altered: bool = False) -> str:
+        """Attest all three images as the workflow does, and give the file that says whom to trust."""
+        known = sbom.Crates.of_workspace()
+        wanted, places = [], []
+        for name in commit.INPUTS:
+            whole = self.digest(name)
+            parts = verify.platforms(self.repository_of(name).exactly(whole), whole)
+            said = [(whole, verify.PROVENANCE, {"buildDefinition": {}})]
+            said += [(part, verify.BILL, self.bill(name, part, known)) for part in parts]
+            for digest, kind, predicate in said:
+                one = {"digest": digest, "type": kind, "predicate": predicate}
+                wanted.append({**one, "repository": repository, "commit": revision})
+                places.append((name, digest))
+        program = [str(verify.PROGRAM), str(ROOT / "tools" / "stand_in_sigstore.py")]
+        made = subprocess.run(
+            program,
+            input=json.dumps(wanted).encode(),
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=60,
+        )
+        made = json.loads(made.stdout)
+        for (name, digest), bundle in zip(places, made["bundles"]):
+            if altered:
+                bundle["dsseEnvelope"]["signatures"][0]["sig"] = "AAAA"
+            attach(self.repository_of(name), digest, [bundle])
+        file = self.folder / f"trusted-{self.passed}.json"
+        file.write_text(json.dumps(made["trusted_root"]))
+        return str(file)
+
     def answers(self) -> None:
         with urllib.request.urlopen(f"{self.cloud.url}/stats", timeout=10) as answer:
             assert answer.status == 200, answer.status
+
+
+def attach(registry: oci.Registry, digest: str, documents: list) -> None:
+    """Put documents beside an image, under the tag for registries that cannot list them themselves."""
+    entries = []
+    for document in documents:
+        blob, empty = oci.canonical(document), b"{}"
+        kind = document["mediaType"]
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": oci.MANIFEST,
+            "artifactType": kind,
+            "config": {
+                "mediaType": "application/vnd.oci.empty.v1+json",
+                "digest": oci.digest(empty),
+                "size": 2,
+            },
+            "layers": [{"mediaType": kind, "digest": oci.digest(blob), "size": len(blob)}],
+        }
+        # An image's parts are what `push` knows to send.
+        image = oci.Image(oci.canonical(manifest), empty, blob)
+        registry.push(image, f"attestation-{image.digest[7:19]}")
+        one = {"mediaType": oci.MANIFEST, "digest": image.digest, "size": len(image.manifest)}
+        entries.append({**one, "artifactType": kind})
+    index = {"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": entries}
+    registry.put(digest.replace(":", "-"), oci.INDEX, oci.canonical(index))
 
 
 def free_port() -> int:

@@ -1,18 +1,28 @@
-# GitHub's workflows sign in with a token of their own and no stored key. Three roles: look, push, deploy.
+# GitHub's workflows sign in with a token of their own and no stored key. Four roles: look, push, deploy, and deploy previews.
 
 locals {
-  github   = var.github == null ? {} : { plan = var.github.plan, push = var.github.push, deploy = var.github.deploy }
+  subjects = var.github == null ? {} : { plan = var.github.plan, push = var.github.push, deploy = var.github.deploy, preview = var.github.preview }
+  github   = { for role, subjects in local.subjects : role => subjects if role != "preview" || length(subjects) > 0 }
   provider = try(var.github.provider_arn, null) != null ? var.github.provider_arn : try(one(values(aws_iam_openid_connect_provider.github)).arn, null)
 
   policies = {
     plan         = data.aws_iam_policy_document.plan.json
     push         = data.aws_iam_policy_document.push.json
-    deploy       = data.aws_iam_policy_document.deploy.json
-    surroundings = data.aws_iam_policy_document.surroundings.json
+    deploy       = data.aws_iam_policy_document.deploy["deploy"].json
+    surroundings = data.aws_iam_policy_document.surroundings["deploy"].json
+
+    preview              = data.aws_iam_policy_document.preview.json
+    preview-deploy       = data.aws_iam_policy_document.deploy["preview"].json
+    preview-surroundings = data.aws_iam_policy_document.surroundings["preview"].json
   }
   # Who deploys also looks: a plan comes first.
   grants = merge([
-    for role, policies in { plan = ["plan"], push = ["push"], deploy = ["plan", "deploy", "surroundings"] } :
+    for role, policies in {
+      plan    = ["plan"]
+      push    = ["push"]
+      deploy  = ["plan", "deploy", "surroundings"]
+      preview = ["plan", "preview", "preview-deploy", "preview-surroundings"]
+    } :
     { for policy in policies : "${role} ${policy}" => { role = role, policy = policy } } if contains(keys(local.github), role)
   ]...)
 }

@@ -8,6 +8,11 @@ output "repositories" {
   value       = { for name, repository in aws_ecr_repository.this : name => repository.repository_url }
 }
 
+output "preview_repositories" {
+  description = "The same for what pull requests push."
+  value       = { for name, repository in aws_ecr_repository.preview : name => repository.repository_url }
+}
+
 output "cluster" {
   description = "The name of the cluster."
   value       = aws_ecs_cluster.this.name

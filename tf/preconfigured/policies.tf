@@ -1,9 +1,11 @@
-# What the three roles may do. tests/preconfigured.tftest.hcl repeats the lists, so that none grows unnoticed.
+# What the roles may do. tests/preconfigured.tftest.hcl repeats the lists, so that none grows unnoticed.
 
 locals {
   arn = "arn:${local.partition}"
   # What the environments make is named after this application; nothing else is touched.
   named = "${var.name}-*"
+  # Whose workflow deploys any environment, and whose a preview of a pull request alone.
+  scopes = { deploy = "*", preview = "pr-*" }
 }
 
 # Reads what Terraform compares with; nothing that is stored in it, but for the states.
@@ -105,11 +107,13 @@ data "aws_iam_policy_document" "push" {
 }
 
 data "aws_iam_policy_document" "deploy" {
+  for_each = local.scopes
+
   # Neither the account's part of the state nor another application's.
   statement {
     sid       = "WriteStates"
     actions   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
-    resources = ["${aws_s3_bucket.state.arn}/environments/*"]
+    resources = ["${aws_s3_bucket.state.arn}/environments/${each.value}"]
   }
 
   statement {
@@ -120,8 +124,8 @@ data "aws_iam_policy_document" "deploy" {
 
   statement {
     sid       = "FindImages"
-    actions   = ["ecr:BatchGetImage", "ecr:DescribeRepositories"]
-    resources = [for repository in values(aws_ecr_repository.this) : repository.arn]
+    actions   = ["ecr:BatchGetImage", "ecr:DescribeRepositories", "ecr:GetDownloadUrlForLayer"]
+    resources = [for repository in concat(values(aws_ecr_repository.this), values(aws_ecr_repository.preview)) : repository.arn]
   }
 
   statement {
@@ -178,7 +182,7 @@ data "aws_iam_policy_document" "deploy" {
   statement {
     sid       = "Services"
     actions   = ["ecs:CreateService", "ecs:DeleteService", "ecs:UpdateService"]
-    resources = ["${local.arn}:ecs:${local.region}:${local.account}:service/${var.name}/${local.named}"]
+    resources = ["${local.arn}:ecs:${local.region}:${local.account}:service/${var.name}/${var.name}-${each.value}"]
   }
 
   # ECS knows no narrower resource for these; what a task may become is bounded by PassRole above.
@@ -192,8 +196,8 @@ data "aws_iam_policy_document" "deploy" {
     sid     = "TagServices"
     actions = ["ecs:TagResource", "ecs:UntagResource"]
     resources = [
-      "${local.arn}:ecs:${local.region}:${local.account}:service/${var.name}/${local.named}",
-      "${local.arn}:ecs:${local.region}:${local.account}:task-definition/${local.named}:*",
+      "${local.arn}:ecs:${local.region}:${local.account}:service/${var.name}/${var.name}-${each.value}",
+      "${local.arn}:ecs:${local.region}:${local.account}:task-definition/${var.name}-${each.value}:*",
     ]
   }
 
@@ -222,13 +226,15 @@ data "aws_iam_policy_document" "deploy" {
     ]
     resources = [
       for kind in ["loadbalancer/app", "listener/app", "listener-rule/app", "targetgroup"] :
-      "${local.arn}:elasticloadbalancing:${local.region}:${local.account}:${kind}/${local.named}/*"
+      "${local.arn}:elasticloadbalancing:${local.region}:${local.account}:${kind}/${var.name}-${each.value}/*"
     ]
   }
 }
 
 # The second half of what a deployment may do: a policy holds 6144 characters and not one more.
 data "aws_iam_policy_document" "surroundings" {
+  for_each = local.scopes
+
   # Networks get their names from AWS, so these are bounded by the region alone.
   statement {
     sid = "Network"
@@ -362,7 +368,7 @@ data "aws_iam_policy_document" "surroundings" {
       "logs:TagResource",
       "logs:UntagResource",
     ]
-    resources = ["${local.arn}:logs:${local.region}:${local.account}:log-group:/${local.named}"]
+    resources = ["${local.arn}:logs:${local.region}:${local.account}:log-group:/${var.name}-${each.value}"]
   }
 
   # For refused traffic, which the network writes into the bucket for logs; it knows no resources.
@@ -383,23 +389,23 @@ data "aws_iam_policy_document" "surroundings" {
       "cloudwatch:UntagResource",
     ]
     resources = [
-      "${local.arn}:cloudwatch:${local.region}:${local.account}:alarm:${local.named}",
-      "${local.arn}:cloudwatch::${local.account}:dashboard/${local.named}",
+      "${local.arn}:cloudwatch:${local.region}:${local.account}:alarm:${var.name}-${each.value}",
+      "${local.arn}:cloudwatch::${local.account}:dashboard/${var.name}-${each.value}",
     ]
   }
 
   statement {
     sid       = "Topics"
     actions   = ["sns:CreateTopic", "sns:DeleteTopic", "sns:SetTopicAttributes", "sns:Subscribe", "sns:TagResource", "sns:Unsubscribe", "sns:UntagResource"]
-    resources = ["${local.arn}:sns:${local.region}:${local.account}:${local.named}"]
+    resources = ["${local.arn}:sns:${local.region}:${local.account}:${var.name}-${each.value}"]
   }
 
   statement {
     sid     = "Firewall"
     actions = ["wafv2:AssociateWebACL", "wafv2:CreateWebACL", "wafv2:DeleteWebACL", "wafv2:DisassociateWebACL", "wafv2:TagResource", "wafv2:UntagResource", "wafv2:UpdateWebACL"]
     resources = [
-      "${local.arn}:elasticloadbalancing:${local.region}:${local.account}:loadbalancer/app/${local.named}/*",
-      "${local.arn}:wafv2:${local.region}:${local.account}:regional/webacl/${local.named}/*",
+      "${local.arn}:elasticloadbalancing:${local.region}:${local.account}:loadbalancer/app/${var.name}-${each.value}/*",
+      "${local.arn}:wafv2:${local.region}:${local.account}:regional/webacl/${var.name}-${each.value}/*",
       "${local.arn}:wafv2:${local.region}:aws:regional/managedruleset/AWS/*",
       "${local.arn}:wafv2:${local.region}:${local.account}:regional/managedruleset/*",
     ]
@@ -421,6 +427,50 @@ data "aws_iam_policy_document" "surroundings" {
       "s3:PutEncryptionConfiguration",
       "s3:PutLifecycleConfiguration",
     ]
-    resources = ["${local.arn}:s3:::${var.name}-*-logs-${local.account}", "${local.arn}:s3:::${var.name}-*-logs-${local.account}/*"]
+    resources = ["${local.arn}:s3:::${var.name}-${each.value}-logs-${local.account}", "${local.arn}:s3:::${var.name}-${each.value}-logs-${local.account}/*"]
+  }
+}
+
+# What a preview's role has besides: repositories of its own, and a fence where names alone do not bound it.
+data "aws_iam_policy_document" "preview" {
+  #checkov:skip=CKV_AWS_356:the star is in what is denied
+  statement {
+    sid = "PushImages"
+    actions = [
+      "ecr:BatchCheckLayerAvailability",
+      "ecr:CompleteLayerUpload",
+      "ecr:GetDownloadUrlForLayer",
+      "ecr:InitiateLayerUpload",
+      "ecr:PutImage",
+      "ecr:UploadLayerPart",
+    ]
+    resources = [for repository in values(aws_ecr_repository.preview) : repository.arn]
+  }
+
+  # Networks, scaling and certificates have no name in their ARN; what another environment has made is tagged so.
+  statement {
+    sid       = "NotOthers"
+    effect    = "Deny"
+    actions   = ["*"]
+    resources = ["*"]
+
+    condition {
+      test     = "Null"
+      variable = "aws:ResourceTag/environment"
+      values   = ["false"]
+    }
+    condition {
+      test     = "StringNotLike"
+      variable = "aws:ResourceTag/environment"
+      values   = [local.scopes.preview]
+    }
+  }
+
+  # The policy of who plans lets every state be read; a preview is made of a branch that nobody has reviewed.
+  statement {
+    sid           = "NotOthersStates"
+    effect        = "Deny"
+    actions       = ["s3:GetObject", "s3:GetObjectVersion"]
+    not_resources = ["${aws_s3_bucket.state.arn}/environments/${local.scopes.preview}"]
   }
 }

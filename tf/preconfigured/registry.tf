@@ -37,3 +37,34 @@ resource "aws_ecr_lifecycle_policy" "this" {
     ]
   })
 }
+
+# What pull requests push, apart: their images neither crowd out those that an environment runs nor take their names.
+resource "aws_ecr_repository" "preview" {
+  for_each = var.services
+
+  name                 = "${var.name}/preview/${each.key}"
+  image_tag_mutability = "IMMUTABLE"
+
+  image_scanning_configuration {
+    scan_on_push = true
+  }
+
+  encryption_configuration {
+    encryption_type = "KMS"
+    kms_key         = aws_kms_key.this.arn
+  }
+}
+
+resource "aws_ecr_lifecycle_policy" "preview" {
+  for_each = aws_ecr_repository.preview
+
+  repository = each.value.name
+  policy = jsonencode({
+    rules = [{
+      rulePriority = 1
+      description  = "a preview lives as long as its pull request, and is pushed to while it does"
+      selection    = { tagStatus = "any", countType = "sinceImagePushed", countUnit = "days", countNumber = 30 }
+      action       = { type = "expire" }
+    }]
+  })
+}

@@ -52,7 +52,7 @@ data "aws_iam_policy_document" "execution" {
   statement {
     sid       = "FetchImage"
     actions   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-    resources = [aws_ecr_repository.this[each.key].arn]
+    resources = [aws_ecr_repository.this[each.key].arn, aws_ecr_repository.preview[each.key].arn]
   }
 
   statement {

@@ -57,7 +57,7 @@ variable "services" {
 variable "github" {
   description = <<-EOT
     Who at GitHub may take which role: patterns of the token's `sub`. A job with an `environment:` has a `sub` that
-    ends in `:environment:NAME`; newer repositories carry numbers after owner and name, so look at a token first.
+    ends in `:environment:NAME`, and `preview` is for such a job of a pull request's: it deploys pr-N alone. Newer repositories carry numbers after owner and name, so look at a token first.
     Null means no access from GitHub. An account has one provider of this kind: name it where it exists already.
   EOT
   type = object({
@@ -65,15 +65,16 @@ variable "github" {
     plan         = list(string)
     push         = list(string)
     deploy       = list(string)
+    preview      = optional(list(string), [])
   })
   default = null
 
   validation {
-    condition     = try(alltrue([for subject in concat(var.github.plan, var.github.push, var.github.deploy) : can(regex("^repo:[^*:/]+/[^*:]+:.+$", subject))]), var.github == null)
+    condition     = try(alltrue([for subject in concat(var.github.plan, var.github.push, var.github.deploy, var.github.preview) : can(regex("^repo:[^*:/]+/[^*:]+:.+$", subject))]), var.github == null)
     error_message = "every pattern must begin with one repository, repo:OWNER/NAME: and then what of it, such as repo:acme/shop:ref:refs/heads/main; a star before the second colon would let strangers in."
   }
   validation {
-    condition     = try(alltrue([for subject in concat(var.github.push, var.github.deploy) : !endswith(subject, ":pull_request") && !endswith(subject, ":*")]), var.github == null)
+    condition     = try(alltrue([for subject in concat(var.github.push, var.github.deploy, var.github.preview) : !endswith(subject, ":pull_request") && !endswith(subject, ":*")]), var.github == null)
     error_message = "pull requests may plan, but neither push nor deploy: name a branch, a tag or an environment."
   }
 }

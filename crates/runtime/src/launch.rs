@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::build::Build;
 use crate::command::Command;
 use crate::config::{ConfigError, Settings};
 use crate::logs::Logs;
@@ -17,8 +18,8 @@ use crate::{ListenError, exit};
 pub struct About {
     /// The program's name, as in its image: `stats`.
     pub name: &'static str,
-    /// The program's version.
-    pub version: &'static str,
+    /// The program's version, and what it was made from: `runtime::build!()`.
+    pub build: Build,
     /// The prefix of its settings: `STATS`.
     pub prefix: &'static str,
     /// The name of the setting for the listening address: `STATS_LISTEN`.
@@ -69,7 +70,7 @@ pub fn launch_or_explain<C>(
     match command {
         Command::Help => return Launch::Exit(say(&help(about))),
         Command::Version => {
-            return Launch::Exit(say(&format!("{} {}", about.name, about.version)));
+            return Launch::Exit(say(&format!("{} {}", about.name, about.build)));
         }
         Command::Serve | Command::Check | Command::HealthCheck { .. } => {}
     }
@@ -158,9 +159,9 @@ fn configure<C>(
 }
 
 fn help(about: &About) -> String {
-    let About { name, version, .. } = about;
+    let About { name, build, .. } = about;
     format!(
-        "{name} {version}\n\n\
+        "{name} {build}\n\n\
          {name} [serve]             listen and serve, until SIGTERM or SIGINT\n\
          {name} check               say whether the settings are right, and what is in force\n\
          {name} healthcheck [PATH]  exit 0 if the running service answers 200 at PATH (/healthz)\n\
@@ -185,7 +186,7 @@ mod tests {
 
     const ABOUT: About = About {
         name: "stats",
-        version: "0",
+        build: Build::new("0", None),
         prefix: "STATS",
         listen_name: "STATS_LISTEN",
         port: 8080,

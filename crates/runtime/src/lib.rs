@@ -3,6 +3,7 @@
 //!
 //! [`launch`] is the first line of each `main`; what it returns is ready to serve.
 
+mod build;
 mod command;
 mod config;
 mod files;
@@ -12,6 +13,7 @@ mod logs;
 mod probe;
 mod signal;
 
+pub use build::Build;
 pub use config::{ConfigError, Settings};
 pub use launch::{About, Launch, Process, launch, launch_or_explain, serve_until_terminated};
 pub use listen::{ListenError, listen};

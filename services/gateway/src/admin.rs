@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::BUILD;
 use crate::config::Admin;
 use crate::gate;
 use crate::gateway::Gateway;
@@ -67,7 +68,7 @@ async fn answer(mut stream: TcpStream, gateway: &Gateway) -> std::io::Result<()>
         Ok(b"/metrics") => {
             ("200 OK", "text/plain; version=0.0.4; charset=utf-8", exposition(gateway))
         }
-        Ok(b"/healthz") => ("200 OK", plain, "ok\n".to_owned()),
+        Ok(b"/healthz") => ("200 OK", "application/json", BUILD.health()),
         Ok(b"/readyz") => match gateway.not_ready() {
             None => ("200 OK", plain, "ok\n".to_owned()),
             Some(why) => ("503 Service Unavailable", plain, why + "\n"),

@@ -13,6 +13,7 @@ use http::header::{
 };
 use http::{HeaderMap, Method, StatusCode, Version};
 
+use crate::BUILD;
 use crate::cache::{Answer, Filling, Looked, Moment, Question, Verdict};
 use crate::compression::Encoder;
 use crate::forwarded::{REQUEST_ID, Words};
@@ -207,9 +208,12 @@ impl Order {
 
     /// What the gateway answers about itself.
     fn own_answer(&self, path: &str) -> Result<Option<Reply>, Problem> {
-        let problem = match path {
-            "/healthz" => None,
-            "/readyz" => self.gateway.not_ready(),
+        let (problem, kind, body) = match path {
+            "/healthz" => (None, "application/json", BUILD.health().into()),
+            "/readyz" => {
+                let ok = Bytes::from_static(b"ok\n");
+                (self.gateway.not_ready(), "text/plain; charset=utf-8", ok)
+            }
             _ => return Ok(None),
         };
         if self.method != Method::GET && self.method != Method::HEAD {
@@ -220,9 +224,9 @@ impl Order {
                 .with(RETRY_AFTER, HeaderValue::from_static("1")));
         }
         let mut fields = HeaderMap::new();
-        fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         fields.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok(Some(self.reply(StatusCode::OK, &fields, Bytes::from_static(b"ok\n"))))
+        Ok(Some(self.reply(StatusCode::OK, &fields, body)))
     }
 
     fn check_who(&self) -> Result<(), Problem> {

@@ -32,7 +32,7 @@ mod upstreams;
 use std::future::Future;
 use std::process::ExitCode;
 
-use runtime::{About, Launch, ListenError, Process};
+use runtime::{About, Build, Launch, ListenError, Process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
@@ -43,9 +43,12 @@ use crate::threads::Workers;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What this program was made from.
+const BUILD: Build = runtime::build!();
+
 const ABOUT: About = About {
     name: "gateway",
-    version: env!("CARGO_PKG_VERSION"),
+    build: BUILD,
     prefix: "GATEWAY",
     listen_name: "GATEWAY_LISTEN",
     port: 3050,

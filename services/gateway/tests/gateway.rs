@@ -87,7 +87,10 @@ fn a_connection_over_the_cap_waits_for_a_place() {
 fn healthz_is_the_gateways_own() {
     let gateway = between(nobody(), nobody());
     let answer = get(&gateway, "/healthz");
-    assert_eq!((answer.status, answer.text()), (200, "ok\n"));
+    assert_eq!((answer.status, answer.field("content-type")), (200, Some("application/json")));
+    let health = answer.json();
+    assert_eq!((&health["status"], &health["commit"]), (&"ok".into(), &"unknown".into()));
+    assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
     let head = ask(&gateway, "HEAD /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert_eq!((head.status, head.text()), (200, ""));
     let post = ask(&gateway, "POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");

@@ -22,7 +22,7 @@ mod scope;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use runtime::{About, Launch, ListenError, Process};
+use runtime::{About, Build, Launch, ListenError, Process};
 use serve::Limits;
 
 use crate::config::Config;
@@ -30,13 +30,11 @@ use crate::history::History;
 use crate::sampler::Sampler;
 use crate::sampler::keeper::{self, Keeper};
 
-const ABOUT: About = About {
-    name: "stats",
-    version: env!("CARGO_PKG_VERSION"),
-    prefix: "STATS",
-    listen_name: "STATS_LISTEN",
-    port: 8080,
-};
+/// What this program was made from.
+const BUILD: Build = runtime::build!();
+
+const ABOUT: About =
+    About { name: "stats", build: BUILD, prefix: "STATS", listen_name: "STATS_LISTEN", port: 8080 };
 
 // One thread is enough beside the sampler: a request is a copied pointer.
 #[tokio::main(flavor = "current_thread")]

@@ -13,6 +13,7 @@ use exposition::{Kind, Label, Value, Writer};
 
 pub(crate) use exposition::Format;
 
+use crate::BUILD;
 use crate::proc::cgroup::Container;
 use crate::proc::cpu::{Stat, Times};
 use crate::proc::disk::Disk;
@@ -103,7 +104,7 @@ const NANO: u32 = 1_000_000_000;
 fn service(writer: &mut Writer, sample: &wire::Sample) {
     writer
         .family("stats_build_info", Kind::Gauge, "The version of the service, always 1.")
-        .add(&[("version", env!("CARGO_PKG_VERSION"))], 1.into());
+        .add(&[("revision", BUILD.commit()), ("version", BUILD.version)], 1.into());
     writer
         .family("stats_samples_total", Kind::Counter, "Samples that the service has taken.")
         .add(&[], sample.sequence.into());

@@ -29,7 +29,7 @@ mod tests {
     fn it_is_small_json_that_says_its_version() {
         assert_eq!(described()["openapi"], "3.1.0");
         assert!(JSON.starts_with(br#"{"openapi":"3.1.0","info":"#), "the order is the file's");
-        assert!(JSON.len() < 24_000, "{} bytes", JSON.len());
+        assert!(JSON.len() < 25_000, "{} bytes", JSON.len());
     }
 
     #[test]

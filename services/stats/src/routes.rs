@@ -11,7 +11,7 @@ use crate::negotiation::{coding, media_type};
 use crate::origins::Origins;
 use crate::published::{Encoded, Published};
 use crate::query::Span;
-use crate::{openapi, problem};
+use crate::{BUILD, openapi, problem};
 
 /// The longest target that is looked at, bytes. The longest that means anything has forty.
 const TARGET_BYTES: usize = 2048;
@@ -87,7 +87,7 @@ fn whole<B>(resource: Resource, request: &Request<B>, feed: &Feed) -> Response<B
     let headers = request.headers();
     match resource {
         Resource::OpenApi => openapi(headers),
-        Resource::Alive => text("ok\n"),
+        Resource::Alive => with_type(JSON, BUILD.health().into()),
         Resource::Stats | Resource::Stream => with_sample(feed, |newest| stats(headers, newest)),
         Resource::History => {
             with_sample(feed, |newest| history(headers, request.uri().query(), newest, feed))
@@ -364,7 +364,10 @@ mod tests {
             assert_eq!(response.headers()[header::RETRY_AFTER], "1");
             assert_eq!(problem(response).await.0, 503, "{path}");
         }
-        assert_eq!(get(&feed, "/healthz", &[]).status(), StatusCode::OK);
+        let alive = get(&feed, "/healthz", &[]);
+        assert_eq!(alive.status(), StatusCode::OK);
+        assert_eq!(alive.headers()[header::CONTENT_TYPE], JSON);
+        assert_eq!(text(alive).await, BUILD.health());
     }
 
     #[tokio::test]

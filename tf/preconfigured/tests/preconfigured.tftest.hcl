@@ -2,9 +2,10 @@
 
 variables {
   github = {
-    plan   = ["repo:acme/system-stats:pull_request"]
-    push   = ["repo:acme/system-stats:ref:refs/heads/main"]
-    deploy = ["repo:acme/system-stats:environment:staging"]
+    plan    = ["repo:acme/system-stats:pull_request"]
+    push    = ["repo:acme/system-stats:ref:refs/heads/main"]
+    deploy  = ["repo:acme/system-stats:environment:staging"]
+    preview = ["repo:acme/system-stats:environment:preview"]
   }
 }
 
@@ -55,7 +56,7 @@ run "a_program_may_do_nothing_and_is_started_with_its_own_things" {
     error_message = "an execution role may do more than fetch an image and write a log"
   }
   assert {
-    condition     = alltrue([for name, policy in aws_iam_role_policy.execution : jsondecode(policy.policy).Statement[1].Resource == aws_ecr_repository.this[name].arn])
+    condition     = alltrue([for name, policy in aws_iam_role_policy.execution : toset(jsondecode(policy.policy).Statement[1].Resource) == toset([aws_ecr_repository.this[name].arn, aws_ecr_repository.preview[name].arn])])
     error_message = "an execution role can fetch the image of another service"
   }
 }
@@ -178,12 +179,50 @@ run "the_push_role_pushes_images_and_nothing_else" {
   }
 }
 
+run "a_preview_s_role_is_fenced_in" {
+  assert {
+    condition     = toset([for grant in values(aws_iam_role_policy_attachment.github) : grant.policy_arn if strcontains(grant.role, "preview")]) == toset([for name in ["plan", "preview", "preview-deploy", "preview-surroundings"] : aws_iam_policy.github[name].arn])
+    error_message = "a preview's role has other policies than its own"
+  }
+  assert {
+    condition     = alltrue([for name in ["preview-deploy", "preview-surroundings"] : !strcontains(aws_iam_policy.github[name].policy, "system-stats-*") && !strcontains(aws_iam_policy.github[name].policy, "environments/*") && strcontains(aws_iam_policy.github[name].policy, "system-stats-pr-*")])
+    error_message = "a preview's role may touch other environments by name"
+  }
+  assert {
+    condition = [for statement in jsondecode(aws_iam_policy.github["preview"].policy).Statement : statement.Condition if statement.Sid == "NotOthers" && statement.Effect == "Deny" && statement.Action == "*"] == [{
+      Null          = { "aws:ResourceTag/environment" = "false" }
+      StringNotLike = { "aws:ResourceTag/environment" = "pr-*" }
+    }]
+    error_message = "a preview's role may touch what another environment has made"
+  }
+  assert {
+    condition     = [for statement in jsondecode(aws_iam_policy.github["preview"].policy).Statement : statement.NotResource if statement.Sid == "NotOthersStates" && statement.Effect == "Deny"] == ["${aws_s3_bucket.state.arn}/environments/pr-*"]
+    error_message = "a preview's role may read another environment's state"
+  }
+  assert {
+    condition     = toset(flatten([for statement in jsondecode(aws_iam_policy.github["preview"].policy).Statement : statement.Resource if statement.Sid == "PushImages"])) == toset([for repository in values(aws_ecr_repository.preview) : repository.arn])
+    error_message = "a preview's role pushes where the environments' images are"
+  }
+}
+
+run "without_previews_there_is_no_role_for_them" {
+  variables {
+    github = { plan = [], push = [], deploy = [] }
+  }
+
+  assert {
+    condition     = toset(keys(aws_iam_role.github)) == toset(["plan", "push", "deploy"])
+    error_message = "there is a role that nobody asked for"
+  }
+}
+
 run "the_deploy_role_has_these_actions_on_services" {
   assert {
     condition = sort(distinct(flatten([for statement in jsondecode(aws_iam_policy.github["deploy"].policy).Statement : statement.Action]))) == tolist([
       "ecr:BatchGetImage",
       "ecr:DescribeRepositories",
       "ecr:GetAuthorizationToken",
+      "ecr:GetDownloadUrlForLayer",
       "ecs:CreateService",
       "ecs:DeleteService",
       "ecs:DeregisterTaskDefinition",
@@ -369,6 +408,16 @@ run "a_pull_request_does_not_deploy" {
 
   variables {
     github = { plan = [], push = [], deploy = ["repo:acme/system-stats:pull_request"] }
+  }
+
+  expect_failures = [var.github]
+}
+
+run "a_pull_request_s_preview_needs_an_environment_too" {
+  command = plan
+
+  variables {
+    github = { plan = [], push = [], deploy = [], preview = ["repo:acme/system-stats:pull_request"] }
   }
 
   expect_failures = [var.github]

@@ -14,12 +14,15 @@ mod site;
 use std::{process::ExitCode, sync::Arc};
 
 use config::Config;
-use runtime::{About, Launch, ListenError, Process};
+use runtime::{About, Build, Launch, ListenError, Process};
 use serve::Limits;
+
+/// What this program was made from.
+const BUILD: Build = runtime::build!();
 
 const ABOUT: About = About {
     name: "frontend",
-    version: env!("CARGO_PKG_VERSION"),
+    build: BUILD,
     prefix: "FRONTEND",
     listen_name: "FRONTEND_LISTEN",
     port: 3000,

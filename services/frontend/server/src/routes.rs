@@ -7,6 +7,7 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::{Method, Response, StatusCode};
 
+use crate::BUILD;
 use crate::fields::{self, HTML, set};
 use crate::negotiation::{Encoding, choose, has_already};
 use crate::site::{Asset, Site};
@@ -14,10 +15,12 @@ use crate::site::{Asset, Site};
 const NOT_FOUND: &str = include_str!("not_found.html");
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
 /// The answer to a request for `path`.
 ///
 /// - `/` and the page's files, in the encoding the client likes best, 304 when it has them.
-/// - `/healthz` and `/readyz`: 200; there is nothing to wait for.
+/// - `/healthz`: 200 and what the program was made from; `/readyz`: 200, there is nothing to wait for.
 ///
 /// Other paths get 404 and other methods than GET and HEAD 405.
 pub(crate) fn answer(
@@ -30,7 +33,9 @@ pub(crate) fn answer(
         not_allowed(site)
     } else if let Some(asset) = site.find(path) {
         file(asset, headers, site)
-    } else if matches!(path, "/healthz" | "/readyz") {
+    } else if path == "/healthz" {
+        short(StatusCode::OK, JSON, BUILD.health(), site)
+    } else if path == "/readyz" {
         short(StatusCode::OK, TEXT, "ok\n", site)
     } else {
         short(StatusCode::NOT_FOUND, HTML, NOT_FOUND, site)
@@ -80,10 +85,10 @@ fn not_allowed(site: &Site) -> Response<Full<Bytes>> {
 fn short(
     status: StatusCode,
     content_type: &'static str,
-    text: &'static str,
+    text: impl Into<Bytes>,
     site: &Site,
 ) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     *response.headers_mut() = fields::of_text(content_type, site.policy());
     response
@@ -256,6 +261,13 @@ mod tests {
             assert_eq!(response.status(), StatusCode::OK);
             assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
         }
+    }
+
+    #[tokio::test]
+    async fn its_health_tells_what_it_was_made_from() {
+        let response = get("/healthz", &[]);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], JSON);
+        assert_eq!(body_of(response).await, BUILD.health().as_bytes());
     }
 
     #[test]

@@ -167,7 +167,7 @@ fn whole() -> Reading {
 
 const SMALL: &str = r#"# HELP stats_build_info The version of the service, always 1.
 # TYPE stats_build_info gauge
-stats_build_info{version="VERSION"} 1
+stats_build_info{revision="unknown",version="VERSION"} 1
 # HELP stats_samples_total Samples that the service has taken.
 # TYPE stats_samples_total counter
 stats_samples_total 7

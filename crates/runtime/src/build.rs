@@ -1,0 +1,89 @@
+//! What a program was made from: its version, and the commit and date that the build tells.
+
+use std::fmt;
+
+/// The version of a program, and what it was made from. [`crate::build!`] gives it.
+#[derive(Clone, Copy, Debug)]
+pub struct Build {
+    /// The version in its manifest.
+    pub version: &'static str,
+    /// `COMMIT DATE`; none where the build said nothing, as in a developer's loop.
+    made_from: Option<&'static str>,
+}
+
+/// The [`Build`] of the crate in which this stands. `tools/build.py` sets `BUILT_FROM` for a
+/// release, and Cargo compiles that one crate again when it changes.
+#[macro_export]
+macro_rules! build {
+    () => {
+        $crate::Build::new(env!("CARGO_PKG_VERSION"), option_env!("BUILT_FROM"))
+    };
+}
+
+const UNKNOWN: &str = "unknown";
+
+impl Build {
+    /// For [`crate::build!`]; `made_from` is a commit, a space, and the date of the commit.
+    pub const fn new(version: &'static str, made_from: Option<&'static str>) -> Self {
+        Self { version, made_from }
+    }
+
+    /// The commit, 40 hexadecimal digits, with `-dirty` behind it when files had changed since.
+    pub fn commit(&self) -> &'static str {
+        self.parts().map_or(UNKNOWN, |(commit, _)| commit)
+    }
+
+    /// The date of the commit (RFC 3339, UTC); the time of the build itself would make every build
+    /// another one.
+    pub fn date(&self) -> &'static str {
+        self.parts().map_or(UNKNOWN, |(_, date)| date)
+    }
+
+    /// What `GET /healthz` answers: one object in JSON.
+    pub fn health(&self) -> String {
+        // Nothing in these has to be escaped: numbers, letters, points and dashes.
+        format!(
+            "{{\"status\":\"ok\",\"version\":\"{}\",\"commit\":\"{}\",\"built\":\"{}\"}}\n",
+            self.version,
+            self.commit(),
+            self.date()
+        )
+    }
+
+    fn parts(&self) -> Option<(&'static str, &'static str)> {
+        self.made_from?.split_once(' ')
+    }
+}
+
+/// As `rustc --version` has it: `0.1.0 (COMMIT DATE)`.
+impl fmt::Display for Build {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.made_from {
+            Some(made_from) => write!(formatter, "{} ({made_from})", self.version),
+            None => formatter.write_str(self.version),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_tells_its_commit_and_date() {
+        let build = Build::new("1.2.3", Some("abc-dirty 2026-11-25T00:00:00Z"));
+        assert_eq!(build.to_string(), "1.2.3 (abc-dirty 2026-11-25T00:00:00Z)");
+        assert_eq!(
+            build.health(),
+            "{\"status\":\"ok\",\"version\":\"1.2.3\",\"commit\":\"abc-dirty\",\
+             \"built\":\"2026-11-25T00:00:00Z\"}\n"
+        );
+    }
+
+    #[test]
+    fn what_the_build_did_not_tell_is_unknown() {
+        let build = Build::new("1.2.3", None);
+        assert_eq!(build.to_string(), "1.2.3");
+        assert_eq!((build.commit(), build.date()), ("unknown", "unknown"));
+    }
+}

@@ -1,0 +1,585 @@
+"""The workflows played on this machine, job by job, as GitHub would: `python3 runner.py BINARIES`.
+
+Jobs, conditions, matrices, environment and verbs are read out of .github/workflows. Each job has a
+clone of its own, outputs and artefacts go from job to job, and a role is only had where the
+workflow asks for one. AWS, the registry and ECS are those of rehearse.py; GitHub is hub.py.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from cloud import HERE
+from hub import Hub
+from rehearse import ACCOUNT, REGION, Rehearsal, run
+
+import expressions
+import toolchain
+import workflows
+from images import MACHINES
+from oci import Registry
+from pipeline import MARKER
+from toolchain import ROOT
+
+REPOSITORY = "acme/system-stats"
+REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+# One verb takes 5 to 60 s.
+STEP_SECONDS = 240
+# Verbs that this is a part of, or that need what no stand-in has; that they exist is seen.
+ELSEWHERE = {"check", "test", "advisories", "reproducible", "outdated"}
+# Of tf/preconfigured, as each environment's variable AWS_ROLE names it.
+ROLES = {
+    "": "plan",
+    "images": "push",
+    "preview": "preview",
+    "staging": "deploy",
+    "prod": "deploy",
+    "release": "",
+}
+
+
+class Wrong(Exception):
+    """The workflows do something else than they should."""
+
+
+class Runner:
+    """One run of a workflow, with its artefacts."""
+
+    def __init__(self, scene: Scene, event_name: str, ref: str, event: dict) -> None:
+        self.scene, self.ref = scene, ref
+        self.workflows = workflows.read(scene.scene.repository / ".github" / "workflows")
+        self.sha = run(["git", "rev-parse", f"refs/heads/{ref}"], cwd=scene.origin).strip()
+        self.folder = Path(tempfile.mkdtemp(dir=scene.scene.folder, prefix="run-"))
+        self.event = self.folder / "event.json"
+        self.event.write_text(json.dumps(event))
+        self.github = {
+            "event_name": event_name,
+            "event": event,
+            "repository": REPOSITORY,
+            "ref": f"refs/heads/{ref}",
+            "sha": self.sha,
+            "run_id": "1",
+            "server_url": "https://github.example",
+            "token": "a token of this job",
+        }
+        # What happened, for what is asked of it afterwards.
+        self.results: dict[str, str] = {}
+        self.roles: dict[str, str] = {}
+        self.said: dict[str, str] = {}
+        self.order: list[str] = []
+
+    def play(self, file: str) -> Runner:
+        print(f"runner: == {file} for {self.github['event_name']} of {self.ref}", flush=True)
+        self._jobs(self.workflows[file], {}, "")
+        return self
+
+    def _jobs(self, workflow: workflows.Workflow, inputs: dict, prefix: str) -> tuple[str, dict]:
+        results: dict[str, Any] = {}
+        outputs: dict[str, dict] = {}
+        for name in workflows.run_order(workflow.jobs):
+            job = workflow.jobs[name]
+            needed = {
+                other: {"result": results[other], "outputs": outputs[other]}
+                for other in workflows.needs(job)
+            }
+            context = {"github": self.github, "inputs": inputs, "needs": needed}
+            context["vars"] = self._variables("")
+            if workflows.decided(workflow.jobs, name, context, results):
+                results[name], outputs[name] = self._job(job, context, f"{prefix}{name}")
+            else:
+                results[name], outputs[name] = "skipped", {}
+            self.results[f"{prefix}{name}"] = results[name]
+        handed = {}
+        for key, about in (workflow.call.get("outputs") or {}).items():
+            seen = {"jobs": {name: {"outputs": found} for name, found in outputs.items()}}
+            handed[key] = expressions.written(expressions.fill(about["value"], seen))
+        bad = "failure" in results.values()
+        return "failure" if bad else "success", handed
+
+    def _variables(self, environment: str) -> dict:
+        """The settings of the repository, and over them those of an environment."""
+        role = ROLES[environment]
+        return {"AWS_REGION": REGION, "AWS_ROLE": role and f"arn:aws:iam::{ACCOUNT}:role/{role}"}
+
+    def _job(self, job: dict, context: dict, name: str) -> tuple[str, dict]:
+        matrix = (job.get("strategy") or {}).get("matrix") or {}
+        lists = {
+            key: expressions.fill(value, context) if isinstance(value, str) else value
+            for key, value in matrix.items()
+            if key != "include"
+        }
+        entries = [dict(zip(lists, each)) for each in itertools.product(*lists.values())]
+        results, outputs = [], {}
+        for entry in matrix.get("include") or entries:
+            one = f"{name} {' '.join(map(str, entry.values()))}".strip()
+            seen = {**context, "matrix": entry}
+            callee = workflows.called(job)
+            if callee:
+                inputs = {
+                    k: v.get("default", "")
+                    for k, v in self.workflows[callee].call.get("inputs", {}).items()
+                }
+                inputs.update(
+                    {k: expressions.fill(v, seen) for k, v in job.get("with", {}).items()}
+                )
+                result, outputs = self._jobs(self.workflows[callee], inputs, f"{one} / ")
+            else:
+                result, outputs = Job(self, job, seen, one).play()
+            results.append(result)
+            self.results[one] = result
+        return "failure" if "failure" in results else "success", outputs
+
+
+class Job:
+    """One job on a machine of its own."""
+
+    def __init__(self, runner: Runner, job: dict, context: dict, name: str) -> None:
+        self.runner, self.job, self.name = runner, job, name
+        self.scene = runner.scene
+        environment = job.get("environment", {})
+        place = expressions.fill(environment.get("name", ""), {**context, "env": {}})
+        self.context = {
+            **context,
+            "vars": runner._variables(place),
+            "runner": {"os": "Linux", "arch": "X64"},
+            "steps": {},
+        }
+        self.env = self._filled(job.get("env", {}), self.context)
+        self.place = runner.folder / name.replace("/", "-").replace(" ", "")
+        self.state: dict[str, str] = {}
+        self.failed = False
+        runner.order.append(name)
+
+    def _filled(self, values: dict, context: dict) -> dict[str, str]:
+        return {k: expressions.written(expressions.fill(v, context)) for k, v in values.items()}
+
+    def may(self, scope: str) -> bool:
+        return (self.job.get("permissions") or {}).get(scope) == "write"
+
+    def play(self) -> tuple[str, dict]:
+        for number, step in enumerate(self.job["steps"]):
+            before = ["failure" if self.failed else "success"]
+            seen = {**self.context, "env": self.env, "status": workflows.statuses(before)}
+            runs = expressions.condition(step.get("if", ""), seen)
+            outcome, outputs = self._step(step, seen, number) if runs else ("skipped", {})
+            self.failed = self.failed or outcome == "failure"
+            if "id" in step:
+                self.context["steps"][step["id"]] = {"outcome": outcome, "outputs": outputs}
+        outputs = self._filled(self.job.get("outputs", {}), self.context)
+        return "failure" if self.failed else "success", outputs
+
+    def _step(self, step: dict, seen: dict, number: int) -> tuple[str, dict]:
+        settings = self._filled(step.get("with", {}), seen)
+        if "run" in step:
+            env = {**self.env, **self._filled(step.get("env", {}), seen)}
+            # The name of AWS's registry leads nowhere.
+            env = {k: v.replace(REGISTRY, self.scene.scene.registry) for k, v in env.items()}
+            return self._run(step["run"], env, number)
+        action = step["uses"].split("@")[0]
+        if action not in ACTIONS:
+            raise Wrong(f"{self.name}: no stand-in for {action}")
+        return "success", ACTIONS[action](self, settings) or {}
+
+    def _run(self, text: str, env: dict[str, str], number: int) -> tuple[str, dict]:
+        for line in text.strip().splitlines():
+            verb = workflows.RUN.fullmatch(line.strip())[1]
+            output, page = self.place.parent / f"{number}.out", self.place.parent / f"{number}.md"
+            output.write_text("")
+            environment = {
+                **self.scene.variables(self.env.get("ENV", "")),
+                **self.state,
+                **env,
+                "GITHUB_API_URL": self.scene.hub.url,
+                "GITHUB_EVENT_PATH": str(self.runner.event),
+                "GITHUB_OUTPUT": str(output),
+                "GITHUB_REF_NAME": self.runner.ref,
+                "GITHUB_REPOSITORY": REPOSITORY,
+                "GITHUB_STEP_SUMMARY": str(page),
+            }
+            begun = time.monotonic()
+            code, said = self._verb(verb, line, environment)
+            self.runner.said[f"{self.name}: {verb}"] = said
+            spent = f"{time.monotonic() - begun:5.1f} s"
+            print(f"runner: {self.name:<34} make {verb:<9} {code:>3} after {spent}", flush=True)
+            self.scene.check(said)
+            if code:
+                print("\n".join(f"    {one}" for one in said.splitlines()[-6:]), flush=True)
+                return "failure", {}
+        pairs = [one.split("=", 1) for one in output.read_text().splitlines()]
+        return "success", dict(pairs)
+
+    def _verb(self, verb: str, line: str, environment: dict[str, str]) -> tuple[int, str]:
+        folder, command = self.place, shlex.split(line)
+        if verb in ELSEWHERE:
+            command.insert(1, "--dry-run")
+        url = self.scene.url(self.env.get("ENV", ""))
+        if verb in ("smoke", "rollback"):
+            # The name that the load balancer was given here leads nowhere.
+            environment = {**environment, "URL": url}
+        if verb == "picture":
+            # Its tools are not in the clone; where they are, it is the same verb.
+            folder, environment = ROOT, {**environment, "URL": self.scene.url("pr-7")}
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={k: v for k, v in environment.items() if v != ""},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=STEP_SECONDS,
+        )
+        if verb == "test":
+            told = "import test; test.report([('a step', 1.0)], '')"
+            run([sys.executable, "-c", told], cwd=self.place / "tools")
+        if verb == "picture":
+            (self.place / "target" / "report").mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / "target/report/page.png", self.place / "target/report/page.png")
+        return done.returncode, done.stdout
+
+    # What the actions do.
+
+    def checkout(self, settings: dict) -> None:
+        if settings.get("persist-credentials") != "false":
+            raise Wrong(f"{self.name}: the token stays in the clone")
+        run(["git", "init", "--quiet", str(self.place)])
+        run(["git", "remote", "add", "origin", f"file://{self.scene.origin}"], cwd=self.place)
+        whole = settings.get("fetch-depth") == "0"
+        wanted = ["+refs/heads/*:refs/remotes/origin/*"] if whole else ["--depth", "1"]
+        reference = f"+refs/heads/{self.runner.ref}:refs/remotes/origin/{self.runner.ref}"
+        run(["git", "fetch", "--quiet", "origin", *wanted, reference], cwd=self.place)
+        run(["git", "checkout", "--quiet", "--detach", self.runner.sha], cwd=self.place)
+        (self.place / ".tools").mkdir()
+        # What deploys and what knows the crates; the browser's tests would take minutes each time.
+        for name in ("aws", "bin", "route", "sigstore", "stamp"):
+            (self.place / ".tools" / name).symlink_to((toolchain.TOOLS / name).resolve())
+
+    def sign_in(self, settings: dict) -> None:
+        role = settings["role-to-assume"].rpartition("/")[2]
+        if not self.may("id-token") or not role:
+            raise Wrong(f"{self.name}: it asks for the role {role!r} and may not")
+        self.state = {"AWS_ACCESS_KEY_ID": role, "AWS_SECRET_ACCESS_KEY": "of this job"}
+        self.runner.roles[self.name] = role
+
+    def keep(self, settings: dict) -> dict:
+        source, goal = self.place / settings["path"], self.runner.folder / "kept" / settings["name"]
+        if not source.exists() or (source.is_dir() and not any(source.iterdir())):
+            if settings.get("if-no-files-found") == "error":
+                raise Wrong(f"{self.name}: there is no {settings['path']}")
+            return {}
+        shutil.rmtree(goal, ignore_errors=True)
+        goal.mkdir(parents=True)
+        if source.is_dir():
+            shutil.copytree(source, goal, dirs_exist_ok=True)
+        else:
+            shutil.copy(source, goal)
+        return {"artifact-url": f"https://github.example/artefacts/{settings['name']}"}
+
+    def fetch(self, settings: dict) -> None:
+        wanted = settings.get("name") or settings["pattern"]
+        goal = self.place / settings["path"]
+        goal.mkdir(parents=True, exist_ok=True)
+        found = [
+            one
+            for one in (self.runner.folder / "kept").iterdir()
+            if fnmatch.fnmatchcase(one.name, wanted)
+        ]
+        if not found:
+            raise Wrong(f"{self.name}: there is no artefact {wanted}")
+        for one in found:
+            shutil.copytree(one, goal, dirs_exist_ok=True)
+
+    def attest(self, settings: dict) -> None:
+        if not (self.may("id-token") and self.may("attestations")):
+            raise Wrong(f"{self.name}: it attests and may not")
+        if "subject-path" in settings:
+            subjects = [str(one) for one in self.place.glob(settings["subject-path"])]
+        else:
+            name, digest = settings["subject-name"], settings["subject-digest"]
+            subjects = [f"{name}@{digest}"] if Registry(name).digest_of(digest) == digest else []
+            bill = settings.get("sbom-path")
+            if bill and json.loads((self.place / bill).read_text())["bomFormat"] != "CycloneDX":
+                subjects = []
+        if not subjects:
+            raise Wrong(f"{self.name}: there is nothing to attest: {settings}")
+        self.scene.attested += subjects
+
+
+ACTIONS = {
+    "actions/attest": Job.attest,
+    "actions/cache": lambda _job, _settings: None,
+    "actions/checkout": Job.checkout,
+    "actions/download-artifact": Job.fetch,
+    "actions/upload-artifact": Job.keep,
+    "aws-actions/amazon-ecr-login": lambda _job, _settings: None,
+    "aws-actions/configure-aws-credentials": Job.sign_in,
+    "hashicorp/setup-terraform": lambda _job, _settings: None,
+}
+
+
+class Scene:
+    """An account that is prepared, a repository with its branches, and what has happened there."""
+
+    def __init__(self, folder: Path, binaries: Path) -> None:
+        self.scene = Rehearsal(folder, binaries)
+        self.hub = Hub()
+        self.attested: list[str] = []
+        self.origin = folder / "origin.git"
+
+    def build(self) -> None:
+        self.scene.build_scene()
+        self.clouds = {"staging": self.scene.cloud}
+        self.clouds.update({name: self.scene.open_cloud(name) for name in ("prod", "pr-7")})
+        self.scene.make("bootstrap", 0, "the state is in the bucket now")
+
+    def variables(self, environment: str) -> dict[str, str]:
+        """What leads the verbs to the stand-ins; credentials come with a role alone."""
+        cloud = self.clouds.get(environment, self.clouds["staging"])
+        without = ("ENV", "URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        kept = {k: v for k, v in self.scene.variables.items() if k not in without}
+        kept = {k: v for k, v in kept.items() if not k.startswith("GITHUB_")}
+        return {**kept, **cloud.variables}
+
+    def url(self, environment: str) -> str:
+        return self.clouds.get(environment, self.clouds["staging"]).url
+
+    def check(self, said: str) -> None:
+        trouble = [one for cloud in self.clouds.values() for one in cloud.trouble]
+        if trouble:
+            raise Wrong(f"{trouble[:3]}\n{said}")
+
+    def push(self, branch: str, message: str) -> None:
+        self.scene.git("add", "--all")
+        self.scene.git("commit", "--quiet", "--allow-empty", "--message", message)
+        self.scene.git("push", "--quiet", "--force", "origin", f"HEAD:refs/heads/{branch}")
+
+    def pushed(self) -> Runner:
+        return Runner(self, "push", "main", {}).play("main.yaml")
+
+    def pull_request(
+        self, file: str = "main.yaml", head: str = REPOSITORY, login: str = "a"
+    ) -> Runner:
+        sha = self.scene.git("rev-parse", "HEAD").strip()
+        about = {
+            "number": 7,
+            "user": {"login": login},
+            "head": {"sha": sha, "repo": {"full_name": head}},
+        }
+        return Runner(self, "pull_request", "topic", {"pull_request": about}).play(file)
+
+    def end(self) -> None:
+        self.scene.end()
+        self.hub.end()
+
+
+def expect(what: str, found: Any, wanted: Any) -> None:
+    if found != wanted:
+        raise Wrong(f"{what}: {found!r}, and not {wanted!r}")
+    print(f"runner: {what}: as it should be", flush=True)
+
+
+def says(what: str, text: str, *needles: str) -> None:
+    missing = [needle for needle in needles if needle not in text]
+    expect(f"{what} says {', '.join(needles)}", missing, [])
+
+
+def play(scene: Scene) -> None:
+    staging = scene.scene.repository / "tf" / "environments" / "staging" / "terraform.tfvars"
+
+    # main, for the first time: everything is pushed for both processors, staging comes before prod.
+    first = scene.pushed()
+    expect("main", set(first.results.values()) - {"skipped"}, {"success"})
+    services = ("stats", "frontend", "gateway")
+    expect(
+        "the roles of main",
+        first.roles,
+        {
+            "preconfigured / plan": "plan",
+            "registry": "plan",
+            **{f"images {name}": "push" for name in services},
+            **{f"{name} / plan": "plan" for name in ("staging", "prod")},
+            **{f"{name} / apply": "deploy" for name in ("staging", "prod")},
+        },
+    )
+    expect("prod is after staging", first.order[-2:], ["prod / plan", "prod / apply"])
+    expect("what is attested: who built it, and what is in it", len(scene.attested), 9)
+    for image in scene.attested[::3]:
+        address, _, digest = image.partition("@")
+        registry = Registry(address)
+        found = {registry.manifest(digest, one)["config"]["digest"] for one in MACHINES}
+        expect(f"{address.rpartition('/')[2]} for two processors", len(found), 2)
+
+    # A pull request that changes one service: that one is pushed, apart, and all of it is seen.
+    scene.hub.open.add(7)
+    scene.hub.comments.append(
+        {"id": 0, "body": f"{MARKER}\nnot a workflow's", "user": {"login": "b", "type": "User"}}
+    )
+    scene.scene.touch("stats")
+    scene.push("topic", "another stats")
+    opened = scene.pull_request()
+    expect("a pull request", set(opened.results.values()) - {"skipped"}, {"success"})
+    expect(
+        "the roles of a pull request",
+        opened.roles,
+        {
+            "preconfigured / plan": "plan",
+            "registry": "plan",
+            "images stats": "preview",
+            "preview / plan": "plan",
+            "preview / apply": "preview",
+        },
+    )
+    expect("where it is pushed", "/system-stats/preview/stats@" in scene.attested[-1], True)
+    expect("the comments", [one["user"]["type"] for one in scene.hub.comments], ["User", "Bot"])
+    says(
+        "the comment",
+        scene.hub.comments[1]["body"],
+        *("## Preview: http", "artefacts/picture", "**Plan of pr-7**: ", " new", "| stats | "),
+        *("| together | ", "**Tests on "),
+    )
+
+    # A further push that changes no image: the same comment, and nothing is pushed.
+    (scene.scene.repository / "a-word").write_text("another\n")
+    scene.push("topic", "a word")
+    again = scene.pull_request()
+    expect("its images", again.results["images"], "skipped")
+    expect("its preview", again.results["preview"], "success")
+    expect("the comments", len(scene.hub.comments), 2)
+    sha = scene.scene.git("rev-parse", "HEAD").strip()
+    says("the comment", scene.hub.comments[1]["body"], sha)
+
+    # A stranger's, and Dependabot's: tests and a plan, and nobody is asked for a role or a token.
+    tokens = set(scene.hub.tokens)
+    for head, login in workflows.STRANGERS:
+        stranger = scene.pull_request(
+            head=head.replace("acme/system-stats", REPOSITORY), login=login
+        )
+        ran = {name.split(" ")[0] for name in stranger.order}
+        expect(f"what runs for {login}", ran, {"test", "sketch"})
+        expect(f"the roles of {login}", stranger.roles, {})
+        says("its plan", stranger.said["sketch: sketch"], "module.app.aws_lb.this", "1 passed")
+    expect("the tokens that were used", scene.hub.tokens, tokens)
+
+    # Its pull request was closed, and no workflow ran: the night finds it.
+    scene.hub.open.clear()
+    swept = Runner(scene, "schedule", "main", {}).play("previews.yaml")
+    expect("the sweep", swept.roles, {"orphans": "plan", "sweep pr-7 / destroy": "preview"})
+    says("the sweep", swept.said["sweep pr-7 / destroy: destroy"], "Destroy complete!")
+    expect(
+        "what is left",
+        scene.clouds["pr-7"].ask(
+            "GET", f"{scene.clouds['pr-7'].bucket}/{scene.clouds['pr-7'].key}"
+        ),
+        "",
+    )
+    closed = scene.pull_request("previews.yaml")
+    expect("closing", closed.results["closed"], "success")
+    says("closing", closed.said["closed / destroy: destroy"], "pr-7 is not deployed")
+    says(
+        "the night after",
+        Runner(scene, "schedule", "main", {}).play("previews.yaml").said["orphans: orphans"],
+        "none",
+    )
+
+    # main with a gateway that starts and does not work: staging goes back, and prod is left alone.
+    scene.scene.git("checkout", "--quiet", "-B", "main", "origin/main")
+    wrong = '\n  gateway = { environment = { GATEWAY_STATS = "127.0.0.1:9" } }\n'
+    text = staging.read_text()
+    staging.write_text(
+        text[: text.index("services = {")]
+        + "services = {"
+        + wrong
+        + "}\n"
+        + f'architecture = "{HERE}"\n'
+    )
+    scene.push("main", "a gateway that looks for stats in the wrong place")
+    broken = scene.pushed()
+    expect("its staging", broken.results["staging"], "failure")
+    expect("its images", broken.results["images"], "skipped")
+    expect("its prod", broken.results["prod"], "skipped")
+    says("its smoke test", broken.said["staging / apply: smoke"], "gave no good answer")
+    says(
+        "going back", broken.said["staging / apply: rollback"], f"{first.sha[:12]} runs in staging"
+    )
+    expect("whether it was accepted", "staging / apply: accept" in broken.said, False)
+
+    # A plan of another commit is not applied.
+    says("a stale plan", stale(scene), "is checked out: `make plan` again")
+
+    # What comes by itself, and a release.
+    expect(
+        "every week",
+        set(Runner(scene, "schedule", "main", {}).play("weekly.yaml").results.values()),
+        {"success"},
+    )
+    version = run(
+        [sys.executable, "-c", "import release; print(release.version())"], cwd=ROOT / "tools"
+    ).strip()
+    changelog = scene.scene.repository / "CHANGELOG.md"
+    changelog.write_text(changelog.read_text() + f"\n## {version} - 2026-11-25\n\nThe first one.\n")
+    scene.push("main", "a release")
+    scene.push(f"v{version}", "the tag")
+    released = Runner(scene, "push", f"v{version}", {}).play("release.yaml")
+    expect("a tag that is not on main", released.results["release"], "failure")
+    run(["git", "update-ref", f"refs/heads/v{version}", "refs/heads/main"], cwd=scene.origin)
+    released = Runner(scene, "push", f"v{version}", {}).play("release.yaml")
+    expect("a release", released.results["release"], "success")
+    (made,) = scene.hub.releases
+    expect(
+        "its name, text and state",
+        (made["name"], made["body"], made["draft"]),
+        (f"v{version}", "The first one.", False),
+    )
+    expect("its files", len(made["assets"]), 3)
+
+
+def stale(scene: Scene) -> str:
+    """What is said when a plan is applied that was kept for another commit."""
+    environment = {**scene.variables("staging"), "ENV": "staging"}
+    environment.update(AWS_ACCESS_KEY_ID="rehearsal", AWS_SECRET_ACCESS_KEY="rehearsal")
+    for verb in ("plan", "apply"):
+        done = subprocess.run(
+            ["make", verb],
+            cwd=scene.scene.repository,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=STEP_SECONDS,
+        )
+        expect(f"whether {verb} ends well", done.returncode == 0, verb == "plan")
+        scene.push("main", "another commit")
+    return done.stdout
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: runner.py BINARIES", file=sys.stderr)
+        return 64
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="runner-") as folder:
+        scene = Scene(Path(folder), Path(arguments[0]).resolve())
+        try:
+            scene.build()
+            play(scene)
+        except Wrong as error:
+            print(f"runner: {error}", file=sys.stderr)
+            return 1
+        finally:
+            scene.end()
+    print(f"runner: all as it should be, after {time.monotonic() - begun:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,132 @@
+"""What a release binary tells of where it comes from, and that it is true."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import own
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+import commit  # noqa: E402
+import oci  # noqa: E402
+import sbom  # noqa: E402
+
+SERVICES = ("stats", "frontend", "gateway")
+TOLD = re.compile(r"(?P<name>\w+) (?P<version>\d+\.\d+\.\d+) \((?P<commit>[0-9a-f]{40}(-dirty)?) (?P<built>\S+Z)\)\n")
+
+
+@pytest.fixture(params=SERVICES)
+def binary(request):
+    folder = request.config.getoption("binaries")
+    if not folder:
+        pytest.skip("needs --binaries with the folder of the release binaries")
+    return Path(folder) / request.param
+
+
+def version(binary):
+    return subprocess.run([binary, "--version"], stdout=subprocess.PIPE, timeout=10, check=True).stdout.decode()
+
+
+def test_version_and_health_tell_the_same_commit(binary, request):
+    if commit.git(ROOT, "rev-parse", "HEAD") is None or commit.cut_off():
+        pytest.skip("there is no history here that the commit could come from")
+    told = TOLD.fullmatch(version(binary))
+    assert told, version(binary)
+    arguments = () if binary.name != "gateway" else ("127.0.0.1:1", "127.0.0.1:1")
+    start = getattr(own, binary.name)
+    settings = {"ready": False} if binary.name == "stats" else {}
+    with start(request.config, *arguments, **settings) as service:
+        health = service.fetch("/healthz").json()
+    assert health == {
+        "status": "ok",
+        "version": told["version"],
+        "commit": told["commit"],
+        "built": told["built"],
+    }
+    # The image reads it out of the binary, without running it.
+    assert oci.labels(binary.name, binary.read_bytes())[oci.REVISION] == told["commit"]
+
+
+def test_the_commit_is_one_of_this_repository_with_its_date(binary):
+    if commit.git(ROOT, "rev-parse", "HEAD") is None or commit.cut_off():
+        pytest.skip("there is no history here that the commit could come from")
+    told = TOLD.fullmatch(version(binary))
+    date = ["log", "-1", "--format=%cd", "--date=format-local:%Y-%m-%dT%H:%M:%SZ"]
+    assert commit.git(ROOT, *date, told["commit"].split("-")[0]) == told["built"]
+
+
+def test_everything_that_cargo_read_counts_as_an_input_of_the_service(binary):
+    """Else a change of it would be in the binary, and the binary would tell an older commit."""
+    read = binary.with_suffix(".d").read_text().replace("\\ ", "\0").split(": ", 1)[1].split()
+    files = {Path(name.replace("\0", " ")) for name in read}
+    files = {Path(os.path.normpath(file)) for file in files}
+    ours = {str(file.relative_to(ROOT)) for file in files if file.is_relative_to(ROOT)}
+    # The page's sources are Trunk's to read; what it makes of them is what is packed.
+    ours = {name for name in ours if not name.startswith(("target/", "services/frontend/app/dist"))}
+    assert any(name.startswith("crates/runtime/") for name in ours)
+    inputs = commit.INPUTS[binary.name]
+    stray = {name for name in ours if not any(name == place or name.startswith(f"{place}/") for place in inputs)}
+    assert not stray
+
+
+def test_the_binary_lists_what_it_is_made_of(binary):
+    listed = sbom.packages(binary.read_bytes())
+    names = {package["name"] for package in listed}
+    assert {"runtime", "serve", "tokio"} <= names
+    assert ("pingora-core" in names) == (binary.name == "gateway")
+    assert ("wire" in names) == (binary.name == "stats")
+    (root,) = [package for package in listed if package.get("root")]
+    assert root["name"] == binary.name
+    lock = (ROOT / "Cargo.lock").read_text()
+    for package in listed:
+        assert f'name = "{package["name"]}"\nversion = "{package["version"]}"' in lock
+
+
+def test_nothing_in_the_binary_tells_where_it_was_built(binary):
+    content = binary.read_bytes()
+    for place in (str(ROOT), str(Path.home()), "/registry/src/", "/.rustup/", "/.cargo/", "/toolchains/"):
+        # A home that is the root, or a folder that everybody has, would be found by chance.
+        if len(place) > 4:
+            at = content.find(place.encode())
+            assert at < 0, content[max(0, at - 40) : at + 120]
+
+
+@pytest.fixture(scope="session")
+def bills(request, tmp_path_factory):
+    """The bills of materials of all three, as `make sbom` writes them."""
+    folder = request.config.getoption("binaries")
+    if not folder:
+        pytest.skip("needs --binaries with the folder of the release binaries")
+    known = sbom.Crates.of_workspace()
+    return {name: sbom.sbom(name, (Path(folder) / name).read_bytes(), known) for name in SERVICES}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_bill_of_materials_is_as_cyclonedx_wants_it(bills, name):
+    cyclonedx = pytest.importorskip("cyclonedx.validation.json", reason="needs cyclonedx-python-lib")
+    from cyclonedx.schema import SchemaVersion
+
+    validator = cyclonedx.JsonStrictValidator(SchemaVersion.V1_6)
+    assert validator.validate_str(json.dumps(bills[name])) is None
+    broken = {**bills[name], "components": [{"name": "no type"}]}
+    assert validator.validate_str(json.dumps(broken)) is not None
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_bill_fits_its_binary_and_no_other(bills, name, request):
+    folder = Path(request.config.getoption("binaries"))
+    binary = (folder / name).read_bytes()
+    assert sbom.differences(name, bills[name], binary) == []
+    assert sbom.differences(name, bills[name], binary + b"\0") == ["it is of a binary with another checksum"]
+    components = bills[name]["components"]
+    assert all("licenses" in entry for entry in components)
+    # What is ours comes from no registry; everything else has the registry's checksum.
+    ours = {"runtime", "serve", "wire", "app"}
+    assert {entry["name"] for entry in components if "hashes" not in entry} <= ours
+    page = {entry["name"] for entry in components if sbom.PAGE in entry.get("properties", [])}
+    assert ("yew" in page) == (name == "frontend")

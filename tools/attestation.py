@@ -1,0 +1,106 @@
+"""Whether attestations were signed by one repository's workflow, and what they say.
+
+A program of its own, because it needs Python's sigstore, which is apart from all else (see pypi.py):
+a question in JSON on standard input, the answer in JSON on standard output. verify.py asks it.
+
+    {"bundles": [...], "digest": "sha256:...", "repository": "OWNER/NAME", "ref": "" or "refs/...",
+     "trusted_root": "" or a file}
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from cryptography.x509 import ObjectIdentifier
+from sigstore.errors import Error, VerificationError
+from sigstore.models import Bundle, ClientTrustConfig, TrustedRoot
+from sigstore.verify import Verifier, policy
+
+ISSUER = "https://token.actions.githubusercontent.com"
+PAYLOAD = "application/vnd.in-toto+json"
+STATEMENT = "https://in-toto.io/Statement/v1"
+# What Fulcio writes into a certificate from the token of a workflow (its docs/oid-info.md).
+BUILD_SIGNER = ObjectIdentifier("1.3.6.1.4.1.57264.1.9")
+COMMIT = ObjectIdentifier("1.3.6.1.4.1.57264.1.13")
+REF = ObjectIdentifier("1.3.6.1.4.1.57264.1.14")
+RUN = ObjectIdentifier("1.3.6.1.4.1.57264.1.21")
+
+
+def main() -> int:
+    asked = json.load(sys.stdin)
+    try:
+        verifier = Verifier(trusted_root=trusted_root(asked["trusted_root"]))
+    except (Error, OSError, ValueError) as error:
+        json.dump({"error": f"whom to trust cannot be read: {error}"}, sys.stdout)
+        return 0
+    wanted = expected(asked["repository"], asked["ref"])
+    answers = [answer(verifier, wanted, bundle, asked["digest"]) for bundle in asked["bundles"]]
+    json.dump({"attestations": answers}, sys.stdout)
+    return 0
+
+
+def trusted_root(file: str) -> TrustedRoot:
+    """Sigstore's own, brought up to date by its signed repository; or that in a file, for a machine
+    that may not reach it."""
+    return TrustedRoot.from_file(file) if file else ClientTrustConfig.production().trusted_root
+
+
+def expected(repository: str, ref: str) -> policy.AllOf:
+    """Signed for a workflow of that repository, whose run was of that repository (and ref), too."""
+    home = f"https://github.com/{repository}"
+    wanted = [
+        policy.OIDCIssuerV2(ISSUER),
+        policy.OIDCSourceRepositoryURI(home),
+        SignedByWorkflow(f"{home}/.github/workflows/"),
+    ]
+    return policy.AllOf([*wanted, *([policy.OIDCSourceRepositoryRef(ref)] if ref else [])])
+
+
+class SignedByWorkflow:
+    """The workflow that signed is one of these; a workflow of somebody else could be called by ours."""
+
+    def __init__(self, beginning: str) -> None:
+        self.beginning = beginning
+
+    def verify(self, certificate) -> None:
+        signer = text(certificate, BUILD_SIGNER)
+        if not signer.startswith(self.beginning):
+            raise VerificationError(f"signed by {signer}, which does not begin {self.beginning}")
+
+
+def answer(verifier: Verifier, wanted: policy.AllOf, bundle: dict, digest: str) -> dict:
+    """What one attestation says of the digest, or why it counts for nothing."""
+    try:
+        parsed = Bundle.from_json(json.dumps(bundle))
+        kind, payload = verifier.verify_dsse(parsed, wanted)
+        if kind != PAYLOAD:
+            raise VerificationError(f"it has {kind}, not {PAYLOAD}")
+        statement = json.loads(payload)
+        if statement.get("_type") != STATEMENT:
+            raise VerificationError(f"it is a {statement.get('_type')}, not a {STATEMENT}")
+        subjects = [subject["digest"].get("sha256") for subject in statement["subject"]]
+        if digest.partition(":")[2] not in subjects:
+            raise VerificationError(f"it is about {', '.join(map(str, subjects))}, not {digest}")
+        certificate = parsed.signing_certificate
+    # A bundle is a stranger's text: whatever is wrong with it, it counts for nothing.
+    except (Error, ValueError, KeyError, TypeError, AttributeError) as error:
+        return {"error": f"{error}" or type(error).__name__}
+    return {
+        "type": statement["predicateType"],
+        "predicate": statement["predicate"],
+        "commit": text(certificate, COMMIT),
+        "ref": text(certificate, REF),
+        "run": text(certificate, RUN),
+        "workflow": text(certificate, BUILD_SIGNER),
+    }
+
+
+def text(certificate, name: ObjectIdentifier) -> str:
+    """An extension that is one DER-encoded UTF8String; its length is in one byte or in some more."""
+    value = certificate.extensions.get_extension_for_oid(name).value.value
+    return value[2 + (value[1] & 0x7F if value[1] & 0x80 else 0) :].decode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The commit that a service's binary tells: the last one that changed anything it is made from.
+
+Not the commit that is checked out: with that in it, every binary would be another one at every
+commit, and a word in the README would deploy three services anew.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Optional
+
+import toolchain
+from toolchain import ROOT
+
+# Of a crate, what is compiled; its tests and fixtures are not.
+COMPILED = ("Cargo.toml", "build.rs", "src")
+# What every binary is made with. e2e/test_supply.py compares the list with what Cargo has read.
+COMMON = (
+    *("Cargo.toml", "Cargo.lock", "rust-toolchain.toml"),
+    *(f"tools/{name}" for name in ("build.py", "no-unwind.ld", "requirements.txt")),
+    *(f"tools/{name}" for name in ("own_std.py", "rust_debian.py", "toolchain.py", "versions.py")),
+    *(f"crates/{crate}/{part}" for crate in ("runtime", "serve") for part in COMPILED),
+)
+WIRE = tuple(f"crates/wire/{part}" for part in COMPILED)
+INPUTS = {
+    "stats": (
+        *COMMON,
+        *WIRE,
+        *(f"services/stats/{part}" for part in (*COMPILED, "openapi.yaml", "Dockerfile")),
+    ),
+    "frontend": (
+        *COMMON,
+        *WIRE,
+        *(f"services/frontend/server/{part}" for part in COMPILED),
+        *("services/frontend/app", "services/frontend/Dockerfile"),
+        *("tools/page_std.py", "tools/slim.py"),
+    ),
+    "gateway": (
+        *COMMON,
+        *(f"services/gateway/{part}" for part in (*COMPILED, "Dockerfile")),
+    ),
+}
+
+
+def made_from(service: str, root: Path = ROOT) -> Optional[str]:
+    """The commit and its date, `-dirty` behind the first when files differ from it; None where git
+    does not know."""
+    places = ["--", *INPUTS[service]]
+    found = git(root, "log", "-1", "--format=%H %cd", "--date=format-local:%Y-%m-%dT%H:%M:%SZ", *places)
+    if not found:
+        return None
+    commit, date = found.split(" ")
+    if commit in cut_off(root):
+        return None
+    dirty = "-dirty" if git(root, "status", "--porcelain", *places) else ""
+    return f"{commit}{dirty} {date}"
+
+
+def cut_off(root: Path = ROOT) -> list[str]:
+    """The commits whose parents a shallow clone does not have: each seems to have changed every file."""
+    place = git(root, "rev-parse", "--git-path", "shallow")
+    try:
+        return (root / place).read_text(encoding="ascii").split() if place else []
+    except FileNotFoundError:
+        return []
+
+
+def git(root: Path, *arguments: str) -> Optional[str]:
+    return toolchain.answer(["git", "-C", str(root), *arguments], {**os.environ, "TZ": "UTC"})

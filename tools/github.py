@@ -1,0 +1,141 @@
+"""What a workflow hands in and takes out: outputs, a page of the run, and a comment that stays one.
+
+Off GitHub there are no such files, and the verbs only print.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any, Iterator, Optional
+
+from environments import Refused
+
+# What each verb hands to the steps and jobs after it. tools/workflows.py holds the workflows to it.
+OUTPUTS = {
+    "registry": ("missing",),
+    "push": ("name", "digest", "pushed", "amd64", "arm64"),
+    "plan": ("changed",),
+    "output": ("outputs", "url"),
+    "orphans": ("orphans",),
+}
+# One call of GitHub's interface; it answers within a second, or not at all.
+CALL_SECONDS = 30
+PAGE = 100
+# Pages of a hundred: more comments or pull requests than that are no case to wait for.
+PAGES = 50
+
+
+class GitHubError(Exception):
+    """GitHub has refused a call; the text is its own."""
+
+
+def output(verb: str, **values: str) -> None:
+    """Hand values to the steps after this one; a name that OUTPUTS does not have is a mistake."""
+    unknown = set(values) - set(OUTPUTS[verb])
+    if unknown:
+        raise ValueError(f"{verb} hands out {sorted(unknown)}, which OUTPUTS does not name")
+    lines = [f"{name}={value}" for name, value in values.items()]
+    if any("\n" in line or "\r" in line for line in lines):
+        raise ValueError(f"{verb}: a value has several lines")
+    _append("GITHUB_OUTPUT", "\n".join(lines))
+
+
+def summary(text: str) -> None:
+    """Show Markdown on the page of the run."""
+    _append("GITHUB_STEP_SUMMARY", text)
+
+
+def _append(variable: str, text: str) -> None:
+    if os.environ.get(variable):
+        with Path(os.environ[variable]).open("a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+
+
+class Repository:
+    """The repository that the workflow runs for, with the token of its job."""
+
+    def __init__(self) -> None:
+        self.name = wanted("GITHUB_REPOSITORY")
+        self.base = os.environ.get("GITHUB_API_URL") or "https://api.github.com"
+        self.token = wanted("GITHUB_TOKEN")
+
+    def comment(self, number: int, marker: str, text: str) -> str:
+        """Write the comment that begins with the marker, or write it anew where it stands."""
+        body = {"body": f"{marker}\n{text}"}
+        comments = f"repos/{self.name}/issues/{number}/comments"
+        for comment in self._list(comments):
+            # Anybody could write the marker; only a workflow's own comment is written over.
+            if comment["body"].startswith(marker) and comment["user"]["type"] == "Bot":
+                place = f"repos/{self.name}/issues/comments/{comment['id']}"
+                return self._call("PATCH", place, body)["html_url"]
+        return self._call("POST", comments, body)["html_url"]
+
+    def open_pull_requests(self) -> set[int]:
+        return {one["number"] for one in self._list(f"repos/{self.name}/pulls?state=open")}
+
+    def release(self, tag: str, notes: str, files: list[Path]) -> str:
+        """Make a release of a tag with its files; safe to repeat."""
+        wanted_release = {"tag_name": tag, "name": tag, "body": notes, "draft": True}
+        releases = self._list(f"repos/{self.name}/releases")
+        found = next((one for one in releases if one["tag_name"] == tag), None)
+        if found is None:
+            found = self._call("POST", f"repos/{self.name}/releases", wanted_release)
+        elif not found["draft"]:
+            return found["html_url"]
+        place = found["upload_url"].split("{")[0]
+        there = {asset["name"] for asset in found.get("assets", [])}
+        for file in files:
+            if file.name not in there:
+                name = urllib.parse.urlencode({"name": file.name})
+                self._call("POST", f"{place}?{name}", file.read_bytes())
+        # Published last, so that nobody sees a release without its files.
+        change = {"draft": False, "body": notes}
+        return self._call("PATCH", f"repos/{self.name}/releases/{found['id']}", change)["html_url"]
+
+    def _list(self, path: str) -> Iterator[dict]:
+        for page in range(1, PAGES + 1):
+            query = f"{'&' if '?' in path else '?'}per_page={PAGE}&page={page}"
+            found = self._call("GET", path + query)
+            yield from found
+            if len(found) < PAGE:
+                return
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
+        url = path if "://" in path else f"{self.base}/{path}"
+        headers = {
+            "accept": "application/vnd.github+json",
+            "authorization": f"Bearer {self.token}",
+            "content-type": kind,
+        }
+        request = urllib.request.Request(url, data=data, method=method, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=CALL_SECONDS) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            text = error.read().decode("utf-8", "replace")[:300]
+            raise GitHubError(f"{method} {path}: {error.code} {text}") from None
+        except (OSError, ValueError) as error:
+            raise GitHubError(f"{method} {path}: {error}") from None
+
+
+def wanted(name: str, what: Optional[str] = None) -> str:
+    value = os.environ.get(name, "")
+    if not value:
+        raise Refused(f"{name} is not set: {what or 'a workflow sets it'}")
+    return value
+
+
+def pull_request() -> int:
+    """The number of the pull request that the workflow runs for."""
+    event = json.loads(Path(wanted("GITHUB_EVENT_PATH")).read_text(encoding="utf-8"))
+    number = event.get("pull_request", {}).get("number")
+    if not isinstance(number, int):
+        raise Refused("this run is not for a pull request")
+    return number

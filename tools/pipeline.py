@@ -1,0 +1,179 @@
+"""The verbs that workflows need besides those of deploy.py; each can be run by hand as well.
+
+registry  which images of this commit are still to be pushed
+apply     exactly the plan that `make plan` kept; then wait until it is what runs
+accept    what runs has passed its tests: a rollback comes back to it
+output    Terraform's outputs, as JSON
+sketch    a plan without credentials
+picture   what the page at URL looks like
+comment   the one comment of a pull request
+orphans   previews whose pull request is closed
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import build
+import deploy
+import environments
+import github
+import infrastructure
+import picture
+import plans
+import rollout
+import terraform
+import toolchain
+from deploy import Failed, account_session, of_account, say, session, step
+from environments import PREVIEW, Refused, state_bucket
+from images import Images
+from releases import Release, with_newest
+from rollout import Deployed
+from toolchain import ROOT
+
+MARKER = "<!-- system-stats: the preview of this pull request -->"
+# GitHub takes 65,536 characters.
+COMMENT_CHARACTERS = 60_000
+
+
+def do_registry() -> None:
+    if os.environ.get("CHANGED") == "true":
+        raise Failed(
+            "the account is not as tf/preconfigured says: an administrator runs `make bootstrap`,"
+            " and then this run is started again"
+        )
+    here = session(prepared=False)
+    images = Images(here.aws, here.environment, build.revision())
+    found = images.found(whole=True)
+    for place in images.places:
+        for name, address in place.items():
+            say(f"{name:<9} {address}")
+    for name, tag in images.tags.items():
+        say(f"{name:<9} {tag[:12]} {'is there' if name in found else 'is to be pushed'}")
+    missing = [name for name in build.SERVICES if name not in found]
+    github.output("registry", missing=json.dumps(missing))
+
+
+def do_apply() -> None:
+    here = session()
+    revision = deploy.version()
+    planned = plans.kept(here.environment.name, revision)
+    running = here.terraform().output().get("release", "")
+    if superseded(revision, running):
+        raise Refused(
+            f"{here.environment.name} runs {running[:12]} already, which came after"
+            f" {revision[:12]}; `make rollback` goes back"
+        )
+    deploy.confirm(here.environment, "applying to")
+    with step("attestations"):
+        deploy.attested(here, planned.release.images)
+    if planned.changed:
+        with step("apply"):
+            here.terraform().apply(planned.file)
+    else:
+        say("nothing to apply")
+    with step("wait until it runs"):
+        rollout.wait(here.aws, Deployed.of(here.terraform().output()), say)
+
+
+def superseded(revision: str, running: str, root: Path = ROOT) -> bool:
+    """Whether what runs came after a commit: a run that was slower must not undo a newer one."""
+    asked = ["git", "-C", str(root), "merge-base", "--is-ancestor", revision, running]
+    return running != revision and toolchain.answer(asked) is not None
+
+
+def do_accept() -> None:
+    here = session()
+    release = current(here)
+    here.releases.write(with_newest(here.releases.read(), release))
+    say(f"{release.revision[:12]} is proven in {here.environment.name}")
+
+
+def current(here: deploy.Session) -> Release:
+    outputs = here.terraform().output()
+    if not outputs:
+        raise Refused(f"{here.environment.name} is not deployed")
+    return Release(outputs["release"], outputs["images"], deploy.now())
+
+
+def do_output() -> None:
+    run = deploy.account_terraform() if of_account() else session().terraform()
+    outputs = run.output()
+    text = json.dumps(outputs, separators=(",", ":"), sort_keys=True)
+    print(text)
+    github.output("output", outputs=text, url=outputs.get("url", ""))
+
+
+def do_sketch() -> None:
+    environment = environments.named(os.environ.get("ENV", ""))
+    terraform.check()
+    try:
+        infrastructure.sketch(environment.variables)
+    except infrastructure.Broken as error:
+        raise Failed(str(error)) from None
+
+
+def do_picture() -> None:
+    url = github.wanted("URL", "the address of a page, such as URL=http://localhost:3050")
+    build.ensure_tools("deploy", "browser")
+    with step(f"picture of {url}"):
+        picture.take(url, plans.REPORTS / "page.png")
+
+
+def do_comment() -> None:
+    """Put together what the jobs before have left in target/report/."""
+    text = comment(os.environ, plans.REPORTS)
+    github.summary(text)
+    if os.environ.get("GITHUB_TOKEN"):
+        say(github.Repository().comment(github.pull_request(), MARKER, text))
+    else:
+        print(text)
+
+
+def comment(variables, folder: Path) -> str:
+    """What a reviewer wants to know first."""
+    url, page = variables.get("URL"), variables.get("PICTURE")
+    lines = [f"## Preview: {url}" if url else "## There is no preview"]
+    links = [f"[picture]({page})"] if page else []
+    links += [f"[run]({variables['RUN']})"] if variables.get("RUN") else []
+    if links:
+        lines.append(" · ".join(links))
+    for file in sorted(folder.glob("*.md")):
+        lines += ["", file.read_text(encoding="utf-8").strip()]
+    if variables.get("COMMIT"):
+        lines += ["", f"<sub>{variables['COMMIT']}</sub>"]
+    text = "\n".join(lines)
+    return text if len(text) <= COMMENT_CHARACTERS else f"{text[:COMMENT_CHARACTERS]}\n…"
+
+
+def do_orphans() -> None:
+    """The states of previews in the bucket that no open pull request has."""
+    aws, account, wanted = account_session()
+    bucket = state_bucket(account, wanted["region"])
+    listed = aws.call(
+        *("s3api", "list-objects-v2", "--bucket", bucket, "--prefix", "environments/pr-")
+    )
+    keys = [entry["Key"] for entry in (listed or {}).get("Contents", [])]
+    orphans = without_pull_request(keys, github.Repository().open_pull_requests())
+    say(f"previews without an open pull request: {', '.join(orphans) or 'none'}")
+    github.output("orphans", orphans=json.dumps(orphans))
+
+
+def without_pull_request(keys: list[str], open_ones: set[int]) -> list[str]:
+    found = set()
+    for key in keys:
+        name = key.split("/")[1]
+        match = PREVIEW.fullmatch(name)
+        if match and key == environments.state_key(name) and int(match[1]) not in open_ones:
+            found.add(name)
+    return sorted(found)
+
+
+VERBS = {name[3:]: function for name, function in list(globals().items()) if name.startswith("do_")}
+
+
+if __name__ == "__main__":
+    sys.exit(deploy.main(sys.argv[1:], VERBS))

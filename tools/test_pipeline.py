@@ -1,0 +1,228 @@
+"""What the verbs of workflows decide by themselves; runner.py in e2e/deploy/ plays them whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import deploy
+import environments
+import github
+import images
+import oci
+import pipeline
+import plans
+import release
+from environments import Refused
+from releases import Release
+
+VERSION = Release("1" * 40, {"stats": f"r@sha256:{'1' * 64}"}, "2026-11-25T00:00:00Z")
+
+
+def change(address: str, *actions: str) -> dict:
+    return {"address": address, "change": {"actions": list(actions)}}
+
+
+class Previews(unittest.TestCase):
+    def test_a_preview_is_the_pattern_with_a_state_and_names_of_its_own(self):
+        preview, pattern = environments.named("pr-12"), environments.named("preview")
+        self.assertEqual(preview.state_key, "environments/pr-12/terraform.tfstate")
+        self.assertEqual(preview.variables, pattern.variables)
+        self.assertTrue(preview.preview and not pattern.preview)
+        with mock.patch.dict(
+            os.environ, {"VARIABLES": '{"environment": "prod", "log_level": "off"}'}
+        ):
+            *_, file = deploy.variables_of(preview, VERSION)
+        values = json.loads(Path(file.split("=")[1]).read_text(encoding="utf-8"))
+        self.assertEqual((values["environment"], values["log_level"]), ("pr-12", "off"))
+
+    def test_no_other_name_is_one(self):
+        for name in ("pr-", "pr-0", "pr-01", "pr-x", "pr-1/../prod", "PR-1", "pr-1234567890"):
+            with self.assertRaises(Refused, msg=name):
+                environments.named(name)
+
+    def test_orphans_are_previews_whose_pull_request_is_not_open(self):
+        keys = [
+            *("environments/pr-1/terraform.tfstate", "environments/pr-1/releases.json"),
+            *("environments/pr-2/terraform.tfstate", "environments/pr-30/terraform.tfstate"),
+            *("environments/pr-3/releases.json", "environments/pr-x/terraform.tfstate"),
+        ]
+        self.assertEqual(pipeline.without_pull_request(keys, {2}), ["pr-1", "pr-30"])
+        self.assertEqual(pipeline.without_pull_request([], set()), [])
+
+
+class Settings(unittest.TestCase):
+    def test_what_is_no_json_object_or_directory_is_refused(self):
+        for name, value, ask in (
+            ("VARIABLES", "{", deploy.more_variables),
+            ("VARIABLES", "[]", deploy.more_variables),
+            ("DIRECTORY", "tf/modules/app", deploy.of_account),
+        ):
+            with mock.patch.dict(os.environ, {name: value}), self.assertRaisesRegex(Refused, name):
+                ask()
+
+    def test_addresses_come_from_the_account_s_outputs_where_they_are_given(self):
+        told = {"repositories": {"stats": "registry.example/stats"}}
+        with mock.patch.dict(os.environ, {"ACCOUNT": json.dumps(told)}):
+            self.assertEqual(
+                images.addresses(mock.Mock(), "repositories", "x"), told["repositories"]
+            )
+        with mock.patch.dict(os.environ, {"ACCOUNT": "nonsense"}), self.assertRaises(Refused):
+            images.addresses(mock.Mock(), "repositories", "x")
+
+    def test_main_waits_for_the_account_and_pull_requests_do_not(self):
+        with mock.patch.dict(os.environ, {"CHANGED": "true"}):
+            with self.assertRaisesRegex(deploy.Failed, "an administrator runs `make bootstrap`"):
+                pipeline.do_registry()
+
+
+class Order(unittest.TestCase):
+    def test_a_slower_run_does_not_undo_a_newer_one(self):
+        with tempfile.TemporaryDirectory() as folder:
+            git = ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@example.org"]
+            subprocess.run([*git, "init", "--quiet"], check=True)
+            commits = []
+            for message in ("first", "second"):
+                commit = [*git, "commit", "--quiet", "--allow-empty", "--message", message]
+                subprocess.run(commit, check=True)
+                told = subprocess.run(
+                    [*git, "rev-parse", "HEAD"], check=True, stdout=subprocess.PIPE
+                )
+                commits.append(told.stdout.decode().strip())
+            first, second = commits
+            self.assertTrue(pipeline.superseded(first, second, Path(folder)))
+            for running in (first, "", "3" * 40):
+                self.assertFalse(pipeline.superseded(second, running, Path(folder)), running)
+            self.assertFalse(pipeline.superseded(second, second, Path(folder)))
+
+
+class KeptPlans(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        for name in ("PLANS", "REPORTS"):
+            patch = mock.patch.object(plans, name, Path(folder.name) / name)
+            patch.start()
+            self.addCleanup(patch.stop)
+        self.file = Path(folder.name) / "plan"
+        self.file.write_text("a plan")
+
+    def test_exactly_what_was_kept_comes_back(self):
+        plans.keep("staging", self.file, VERSION, True)
+        found = plans.kept("staging", VERSION.revision)
+        self.assertEqual(
+            (found.file.read_text(), found.release, found.changed), ("a plan", VERSION, True)
+        )
+
+    def test_another_commit_s_plan_and_none_are_refused(self):
+        with self.assertRaisesRegex(Refused, "there is no plan of staging"):
+            plans.kept("staging", VERSION.revision)
+        plans.keep("staging", self.file, VERSION, True)
+        with self.assertRaisesRegex(Refused, "is of the commit 111111111111, and 222222222222"):
+            plans.kept("staging", "2" * 40)
+        plans.forget("staging")
+        with self.assertRaises(Refused):
+            plans.kept("staging", VERSION.revision)
+
+    def test_a_report_names_what_changes_and_no_value(self):
+        changed = {**change("b", "update"), "before": "secret", "after": "secret"}
+        entries = [
+            change("a", "create"),
+            changed,
+            change("c", "no-op"),
+            change("d", "delete", "create"),
+        ]
+        text = plans.report("staging", {"resource_changes": entries})
+        self.assertIn("**Plan of staging**: 1 new, 1 changed, 1 replaced", text)
+        self.assertNotIn("secret", text)
+        self.assertNotIn(" c", text.replace("changed", ""))
+        self.assertIn("nothing changes", plans.report("staging", {}))
+
+    def test_sizes_stand_beside_those_of_main(self):
+        text = plans.sizes({"stats": 1500, "gateway": 4000}, {"stats": 1000, "gateway": 4000})
+        self.assertIn("| stats | 1,500 | 1,000 | +500 |", text)
+        self.assertIn("| together | 5,500 | 5,000 | +500 |", text)
+        self.assertIn("| stats | 1,500 |  |  |", plans.sizes({"stats": 1500}, {}))
+
+
+class Comments(unittest.TestCase):
+    def test_it_begins_with_what_a_reviewer_looks_for(self):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "plan-pr-7.md").write_text("**Plan**\n")
+            Path(folder, "page.png").write_text("no text")
+            told = {"URL": "http://a.example", "PICTURE": "http://b.example", "COMMIT": "1" * 40}
+            text = pipeline.comment(told, Path(folder))
+            self.assertTrue(
+                text.startswith("## Preview: http://a.example\n[picture](http://b.example)")
+            )
+            self.assertIn("**Plan**", text)
+            self.assertTrue(pipeline.comment({}, Path(folder)).startswith("## There is no preview"))
+
+    def test_it_fits_into_what_github_takes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "long.md").write_text("x" * 100_000)
+            self.assertLess(len(pipeline.comment({}, Path(folder))), 65_000)
+
+    def test_outputs_are_those_that_are_named_and_one_line_each(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "output")
+            with mock.patch.dict(os.environ, {"GITHUB_OUTPUT": str(file)}):
+                github.output("plan", changed="true")
+                for bad in ({"change": "true"}, {"changed": "true\nurl=http://evil.example"}):
+                    with self.assertRaises(ValueError, msg=bad):
+                        github.output("plan", **bad)
+            self.assertEqual(file.read_text(), "changed=true\n")
+
+
+class Releases(unittest.TestCase):
+    changelog = (
+        "# Changelog\n\n## Unreleased\n\n- later\n\n## 1.2.0 - 2026-11-25\n\n- now\n\n## 1.1.0\n"
+    )
+
+    def test_its_text_is_the_changelog_s_section(self):
+        self.assertEqual(release.notes_of(self.changelog, "v1.2.0", "1.2.0"), "- now")
+
+    def test_what_does_not_agree_is_refused(self):
+        for tag, workspace in (("v1.3.0", "1.2.0"), ("v1.3.0", "1.3.0"), ("v1.1.0", "1.1.0")):
+            with self.assertRaises(Refused, msg=tag):
+                release.notes_of(self.changelog, tag, workspace)
+
+    def test_an_archive_is_the_same_whenever_it_is_packed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "stats")
+            file.write_text("code")
+            first = release.packed([file])
+            os.utime(file, (1, 1))
+            self.assertEqual(release.packed([file]), first)
+
+
+class BothProcessors(unittest.TestCase):
+    def test_one_name_leads_to_the_image_of_each(self):
+        one = {name: oci.Image(name.encode(), b"{}", b"layer") for name in ("X86_64", "ARM64")}
+        index = json.loads(oci.index(one))
+        found = {entry["platform"]["architecture"]: entry["digest"] for entry in index["manifests"]}
+        self.assertEqual(found, {"amd64": one["X86_64"].digest, "arm64": one["ARM64"].digest})
+        self.assertEqual(oci.index(one), oci.index(dict(reversed(list(one.items())))))
+
+
+class HalfPushed(unittest.TestCase):
+    def test_an_image_without_a_word_for_each_processor_is_made_again(self):
+        registry = mock.Mock()
+        registry.exactly.return_value = {"manifests": [{"digest": "amd64"}, {"digest": "arm64"}]}
+        for attached, bare in (
+            ({"index", "amd64", "arm64"}, False),
+            ({"index", "amd64"}, True),
+            ({"amd64", "arm64"}, True),
+            (set(), True),
+        ):
+            registry.attached = lambda one, *_: ["a bundle"] if one in attached else []
+            self.assertIs(images.bare(registry, "index"), bare, attached)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,182 @@
+"""Where an image comes from, for `make verify` and before anything is applied.
+
+An image is believed when the repository's own workflow has attested, in the registry beside the
+image, that it built this digest (SLSA provenance) and what is in it (CycloneDX); when the bill fits
+the binary; and when the commit that the binary tells is one that the workflow's run had. Whoever
+may only push to the registry cannot make that up. attestation.py checks the signatures.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import tarfile
+import zlib
+from dataclasses import dataclass
+from typing import Callable, Optional
+
+import commit
+import oci
+import sbom
+import toolchain
+from environments import Refused
+from oci import Registry
+
+PROGRAM = toolchain.TOOLS / "sigstore" / "bin" / "python"
+PROVENANCE = "https://slsa.dev/provenance/v1"
+BILL = "https://cyclonedx.org/bom"
+BUNDLE = "application/vnd.dev.sigstore.bundle"
+# A digest that was built again has some of each kind; thousands would be somebody's mischief.
+BUNDLES = 50
+# Fetching whom to trust takes some seconds, each signature milliseconds.
+ANSWER_SECONDS = 120
+# Ours have at most 8 MB.
+BINARY_BYTES = 64 << 20
+REPOSITORY = re.compile(r"([A-Za-z0-9-]+/[A-Za-z0-9._-]+)(?:@(refs/[^\s@]+))?")
+
+
+class NotVerified(Exception):
+    """An image is not believed; the sentence says why."""
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Whose workflow must have built: a repository of GitHub, and the branch or tag if one is wanted."""
+
+    repository: str
+    ref: str
+
+    @classmethod
+    def parse(cls, text: str) -> Builder:
+        found = REPOSITORY.fullmatch(text)
+        if found is None:
+            raise Refused(
+                f"whose workflow must have built it? REPOSITORY is {text!r}, and must be OWNER/NAME, or"
+                " OWNER/NAME@refs/heads/main for that branch alone"
+            )
+        return cls(found[1], found[2] or "")
+
+
+def split(image: str) -> tuple[str, str]:
+    """The repository and the digest of an image."""
+    url, _, digest = image.partition("@")
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest) or "/" not in url:
+        raise Refused(f"IMAGE is {image!r}, and must be REGISTRY/NAME@sha256:DIGEST: a tag can be moved")
+    return url, digest
+
+
+def verify(
+    image: str,
+    builder: Builder,
+    registry: Registry,
+    expected: Optional[str],
+    say: Callable[[str], None],
+) -> None:
+    """Ends in NotVerified unless all of it is true; `expected` is the commit that the service must
+    have, or none for any that the workflow's run had."""
+    url, digest = split(image)
+    service = url.rsplit("/", 1)[1]
+    manifest = registry.exactly(digest)
+    provenance = attested(registry, digest, builder, PROVENANCE)
+    for platform in platforms(manifest, digest):
+        bill = attested(registry, platform, builder, BILL)
+        binary, told = content(registry, platform, service)
+        fits(service, bill["predicate"], binary)
+        of_commit(service, binary, told, provenance, expected)
+    say(
+        f"{service} {digest[:19]} is of {told[:12]}, built by {builder.repository} at"
+        f" {provenance['commit'][:12]} ({provenance['ref']}) in {provenance['run']}"
+    )
+
+
+def platforms(manifest: dict, digest: str) -> list[str]:
+    """The images behind a digest: itself, or one for each processor."""
+    if "manifests" not in manifest:
+        return [digest]
+    found = [entry["digest"] for entry in manifest["manifests"]]
+    if not found:
+        raise NotVerified(f"{digest} is a list of no images")
+    return found
+
+
+def attested(registry: Registry, digest: str, builder: Builder, kind: str) -> dict:
+    """The first attestation of that kind that counts."""
+    bundles = registry.attached(digest, BUNDLE, BUNDLES)
+    if not bundles:
+        raise NotVerified(f"{registry.repository}@{digest} has no attestation in the registry")
+    answers = ask({"bundles": bundles, "digest": digest, "repository": builder.repository, "ref": builder.ref})
+    good = [answer for answer in answers if answer.get("type") == kind]
+    if good:
+        return good[0]
+    reasons = sorted({answer.get("error") or f"it is of the kind {answer['type']}" for answer in answers})
+    raise NotVerified(
+        f"{registry.repository}@{digest} has no attestation {kind} by {builder.repository}"
+        f"{builder.ref and f' at {builder.ref}'}: {'; '.join(reasons)}"
+    )
+
+
+def ask(question: dict) -> list[dict]:
+    """attestation.py's answers."""
+    question["trusted_root"] = os.environ.get("TRUSTED_ROOT", "")
+    try:
+        done = subprocess.run(
+            [str(PROGRAM), str(toolchain.ROOT / "tools" / "attestation.py")],
+            input=json.dumps(question).encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=ANSWER_SECONDS,
+        )
+        answer = json.loads(done.stdout) if done.returncode == 0 else {}
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise NotVerified(f"attestations cannot be verified here: {error}") from None
+    if "attestations" not in answer:
+        why = answer.get("error") or done.stderr.decode("utf-8", "replace").strip()[-500:]
+        raise NotVerified(f"attestations cannot be verified here: {why}")
+    return answer["attestations"]
+
+
+def content(registry: Registry, digest: str, service: str) -> tuple[bytes, Optional[str]]:
+    """The one file of an image, and the commit that the image tells."""
+    manifest = registry.exactly(digest)
+    config = json.loads(registry.blob(manifest["config"]["digest"]))
+    told = (config.get("config") or {}).get("Labels", {}).get(oci.REVISION)
+    if len(manifest["layers"]) != 1:
+        raise NotVerified(f"{registry.repository}@{digest} has {len(manifest['layers'])} layers, and ours have one")
+    try:
+        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        layer = unpacker.decompress(registry.blob(manifest["layers"][0]["digest"]), BINARY_BYTES)
+        with tarfile.open(fileobj=io.BytesIO(layer)) as archive:
+            files = archive.getmembers()
+            if [file.name for file in files] != [service] or not files[0].isfile():
+                raise NotVerified(f"{registry.repository}@{digest} has {[file.name for file in files]} in it")
+            return archive.extractfile(files[0]).read(), told
+    except (zlib.error, tarfile.TarError, EOFError) as error:
+        raise NotVerified(f"{registry.repository}@{digest} cannot be unpacked: {error}") from None
+
+
+def fits(service: str, bill: dict, binary: bytes) -> None:
+    try:
+        wrong = sbom.differences(service, bill, binary)
+    except sbom.NoList as error:
+        raise NotVerified(f"{service}: {error}") from None
+    if wrong:
+        raise NotVerified(f"the bill of materials does not fit {service}: {'; '.join(wrong[:5])}")
+
+
+def of_commit(
+    service: str, binary: bytes, told: Optional[str], provenance: dict, expected: Optional[str]
+) -> None:
+    """The commit is the same in image and binary, it is the expected one, and the run had it."""
+    inside = oci.labels(service, binary).get(oci.REVISION)
+    if inside is None or inside != told:
+        raise NotVerified(f"{service}: the image says it is of {told}, and its binary says {inside}")
+    if expected and inside != expected:
+        raise NotVerified(f"{service} is of the commit {inside}, and {expected} is wanted")
+    run = provenance["commit"]
+    if commit.git(toolchain.ROOT, "cat-file", "-e", f"{run}^{{commit}}") is None:
+        raise NotVerified(f"{service} was built at {run}, which is not in this clone: run `git fetch`")
+    if commit.git(toolchain.ROOT, "merge-base", "--is-ancestor", inside, run) is None:
+        raise NotVerified(f"{service} says it is of {inside}, which is no ancestor of {run}, where it was built")

@@ -85,7 +85,8 @@ def steps(groups: list[str]) -> list[Step]:
             pypi.build_packages,
         ),
         Step(
-            "rust",
+            # Of its own for each processor, so that the one does not undo the other.
+            f"rust-{toolchain.musl_target()}",
             f"Rust {CHANNEL} or Debian's, for musl and wasm",
             "seconds with rustup, about 3 min with Debian's packages",
             rust_inputs,

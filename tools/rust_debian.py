@@ -45,14 +45,15 @@ def install(job: Job) -> None:
         ),
         debian_packages,
     )
-    rustlib = toolchain.DEBIAN / "usr" / "lib" / "rustlib"
-    libraries = [rustlib / target for target in targets_to_add()]
-    part(
-        job,
-        "debian-std",
-        lambda: (versions.STD_CRATES, [(path, path.is_dir()) for path in libraries]),
-        debian_std,
-    )
+    for target in targets_to_add():
+        library = toolchain.DEBIAN / "usr" / "lib" / "rustlib" / target
+        # One by one, so that another processor's does not make this one's be compiled again.
+        part(
+            job,
+            f"debian-std-{target}",
+            lambda library=library: (versions.STD_CRATES, library, library.is_dir()),
+            lambda job, target=target: debian_std(job, target),
+        )
 
 
 def debian_packages(job: Job) -> None:
@@ -113,8 +114,8 @@ def relocate_programs(job: Job, unpacked: Path) -> None:
         (unpacked / "bin" / name).symlink_to(f"../usr/bin/{name}")
 
 
-def debian_std(job: Job) -> None:
-    """Compile std for both targets as the dependency of an empty crate, and put it into the sysroot."""
+def debian_std(job: Job, target: str) -> None:
+    """Compile std for a target as the dependency of an empty crate, and put it into the sysroot."""
     folder = toolchain.TOOLS / "build" / "std"
     own_std.empty_crate(folder)
     # Cargo compiles every crate to unwind; a program that aborts is refused unless
@@ -124,23 +125,22 @@ def debian_std(job: Job) -> None:
         'case " $* " in *" --crate-name panic_abort "*) set -- "$@" -C panic=abort ;; esac\n'
         'exec "$@"\n',
     )
-    targets = [word for target in targets_to_add() for word in ("--target", target)]
     job.run(
-        ["cargo", "build", "--release", "-Z", "build-std=" + ",".join(versions.STD_CRATES), *targets],
+        ["cargo", "build", "--release", "-Z", "build-std=" + ",".join(versions.STD_CRATES), "--target", target],
         COMPILE,
         route="debian",
         directory=folder,
         # `-Z` wants a nightly or this; link-time optimisation needs the bitcode.
         RUSTC_BOOTSTRAP="1",
-        RUSTFLAGS="-C embed-bitcode=yes",
+        # Nor is it to tell where its sources were.
+        RUSTFLAGS=" ".join(["-C embed-bitcode=yes", *toolchain.places_nowhere(toolchain.environment_for("debian"))]),
         RUSTC_WRAPPER=str(folder / "rustc"),
         CARGO_TARGET_DIR=str(folder / "target"),
     )
-    for target in targets_to_add():
-        library = toolchain.DEBIAN / "usr" / "lib" / "rustlib" / target / "lib"
-        unfinished = library.with_name("lib.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        own_std.copy_libraries(folder / "target" / target, unfinished)
-        shutil.rmtree(library, ignore_errors=True)
-        unfinished.rename(library)
+    library = toolchain.DEBIAN / "usr" / "lib" / "rustlib" / target / "lib"
+    unfinished = library.with_name("lib.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    own_std.copy_libraries(folder / "target" / target, unfinished)
+    shutil.rmtree(library, ignore_errors=True)
+    unfinished.rename(library)
     shutil.rmtree(folder)

@@ -150,6 +150,16 @@ class WhatIsBelieved(unittest.TestCase):
         self.attest(digest)
         self.refused("says it is of None", digest)
 
+    def test_an_image_that_has_more_than_the_binary_is_not(self):
+        digest = self.image()
+        self.attest(digest)
+        manifest = json.loads(self.shelf.blobs[digest])
+        for change in ({"layers": manifest["layers"] * 2}, {"layers": [manifest["config"]]}, {"config": {}}):
+            other = oci.canonical({**manifest, **change})
+            self.shelf.blobs[oci.digest(other)] = other
+            self.attest(oci.digest(other))
+            self.refused("layers, not one|no image like ours", oci.digest(other))
+
     def test_of_several_processors_each_has_its_bill(self):
         one = self.image()
         self.attest(one)

@@ -185,7 +185,12 @@ def places_nowhere(variables: dict[str, str]) -> list[str]:
     """Flags with which nothing compiled tells, or depends on, where this machine keeps sources."""
     sources = f"{cargo_home()}/registry/src/"
     places = {sources: "", f"{sources}{CRATES_IO}": ""}
-    places.update(std_place(variables["PATH"], variables.get("RUSTUP_TOOLCHAIN")))
+    rustc = shutil.which("rustc", path=variables["PATH"])
+    found = std_place(rustc, variables.get("RUSTUP_TOOLCHAIN")) if rustc else {}
+    if not found:
+        # The installer may bring it yet.
+        std_place.cache_clear()
+    places.update(found)
     # The flags are words between spaces.
     return [
         f"--remap-path-prefix={place}={name}"
@@ -195,18 +200,17 @@ def places_nowhere(variables: dict[str, str]) -> list[str]:
 
 
 @functools.lru_cache(maxsize=None)
-def std_place(path: str, channel: str | None) -> dict[str, str]:
+def std_place(rustc: str, channel: str | None) -> dict[str, str]:
     """Where std's sources are, and what the official std calls that place: where they are installed,
     rustc would write the one for the other."""
-    variables = {**os.environ, "PATH": path, **({"RUSTUP_TOOLCHAIN": channel} if channel else {})}
-    rustc = shutil.which("rustc", path=path)
-    told = answer([rustc, "--version", "--verbose"], variables) if rustc else None
-    if told is None:
-        return {}
-    commit = re.search(r"^commit-hash: ([0-9a-f]{40})$", told, re.MULTILINE)
-    version = re.search(r"^release: (\S+)$", told, re.MULTILINE)
-    name = commit or version
+    variables = {**os.environ, **({"RUSTUP_TOOLCHAIN": channel} if channel else {})}
+    told = answer([rustc, "--version", "--verbose"], variables) or ""
     sysroot = answer([rustc, "--print", "sysroot"], variables)
+    found = [
+        re.search(rf"^{line}$", told, re.MULTILINE)
+        for line in ("commit-hash: ([0-9a-f]{40})", r"release: (\S+)")
+    ]
+    name = next(filter(None, found), None)
     if name is None or sysroot is None:
         return {}
     sources = Path(sysroot) / "lib" / "rustlib" / "src" / "rust"

@@ -141,11 +141,11 @@ def ask(question: dict) -> list[dict]:
 def content(registry: Registry, digest: str, service: str) -> tuple[bytes, Optional[str]]:
     """The one file of an image, and the commit that the image tells."""
     manifest = registry.exactly(digest)
-    config = json.loads(registry.blob(manifest["config"]["digest"]))
-    told = (config.get("config") or {}).get("Labels", {}).get(oci.REVISION)
-    if len(manifest["layers"]) != 1:
-        raise NotVerified(f"{registry.repository}@{digest} has {len(manifest['layers'])} layers, and ours have one")
     try:
+        config = json.loads(registry.blob(manifest["config"]["digest"]))
+        told = (config["config"].get("Labels") or {}).get(oci.REVISION)
+        if len(manifest["layers"]) != 1:
+            raise NotVerified(f"{registry.repository}@{digest} has {len(manifest['layers'])} layers, not one")
         unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         layer = unpacker.decompress(registry.blob(manifest["layers"][0]["digest"]), BINARY_BYTES)
         with tarfile.open(fileobj=io.BytesIO(layer)) as archive:
@@ -153,8 +153,8 @@ def content(registry: Registry, digest: str, service: str) -> tuple[bytes, Optio
             if [file.name for file in files] != [service] or not files[0].isfile():
                 raise NotVerified(f"{registry.repository}@{digest} has {[file.name for file in files]} in it")
             return archive.extractfile(files[0]).read(), told
-    except (zlib.error, tarfile.TarError, EOFError) as error:
-        raise NotVerified(f"{registry.repository}@{digest} cannot be unpacked: {error}") from None
+    except (zlib.error, tarfile.TarError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise NotVerified(f"{registry.repository}@{digest} is no image like ours: {error!r}") from None
 
 
 def fits(service: str, bill: dict, binary: bytes) -> None:

@@ -1,0 +1,48 @@
+"""Nothing that is compiled depends on where this machine keeps sources."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import toolchain
+from files import script
+
+
+class Places(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name).resolve()
+        self.addCleanup(toolchain.std_place.cache_clear)
+
+    def flags(self, told="commit-hash: " + "a" * 40, home="home"):
+        text = f'case "$1" in --print) echo {self.folder}/sysroot ;; *) echo "release: 1.2.3"; echo "{told}" ;; esac\n'
+        script(self.folder / "rustc", text)
+        toolchain.std_place.cache_clear()
+        with mock.patch.dict(os.environ, {"CARGO_HOME": str(self.folder / home)}):
+            return toolchain.places_nowhere({"PATH": f"{self.folder}:{os.environ['PATH']}"})
+
+    def test_sources_have_no_place_and_stds_the_official_one(self):
+        registry = f"{self.folder}/home/registry/src/"
+        self.assertEqual(
+            self.flags(),
+            [
+                f"--remap-path-prefix={registry}=",
+                f"--remap-path-prefix={registry}{toolchain.CRATES_IO}=",
+                f"--remap-path-prefix={self.folder}/sysroot/lib/rustlib/src/rust=/rustc/{'a' * 40}",
+            ],
+        )
+
+    def test_a_rustc_of_a_distribution_has_a_release_and_no_commit(self):
+        self.assertTrue(self.flags("commit-hash: unknown")[-1].endswith("=/rustc/1.2.3"))
+
+    def test_a_place_with_a_space_would_be_two_flags(self):
+        self.assertEqual(len(self.flags(home="a home")), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()

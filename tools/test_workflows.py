@@ -202,6 +202,12 @@ class Rules(unittest.TestCase):
             "nothing keeps the artefact lost-*", broken("pattern: kept-*", "pattern: lost-*")
         )
 
+    def test_there_is_one_terraform(self):
+        setup = f"      - uses: hashicorp/setup-terraform@{SHA} # v1.2.3\n        with: {{terraform_version: %s}}\n"
+        several = "".join(setup % version for version in ("1.11.4", "1.12.0"))
+        said = broken("      - run: make smoke\n", f"{several}      - run: make smoke\n")
+        self.assert_said("several versions: 1.11.4, 1.12.0", said)
+
     def test_inputs_and_outputs_of_called_workflows_agree(self):
         callee = """\
 on:

@@ -164,6 +164,20 @@ def problems(workflows: dict[str, Workflow], verbs: set[str], tools: str) -> Ite
         ):
             yield f"{workflow.name}: {sentence}"
     yield from artefacts(workflows)
+    yield from one_terraform(workflows)
+
+
+def one_terraform(workflows: dict[str, Workflow]) -> Iterator[str]:
+    """What is tested with one Terraform is not applied with another."""
+    found = {
+        text
+        for workflow in workflows.values()
+        for path, text in texts(workflow.data)
+        if path[-1] == "terraform_version" or path[-3:] == ("inputs", "version", "default")
+    }
+    versions = sorted(text for text in found if "${{" not in text)
+    if len(versions) > 1:
+        yield f"Terraform is of several versions: {', '.join(versions)}"
 
 
 def top(workflow: Workflow) -> Iterator[str]:

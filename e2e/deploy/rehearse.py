@@ -145,9 +145,9 @@ class Rehearsal:
             if (ROOT / name).is_file():
                 (self.repository / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self.repository / name)
-        # What deploying needs, and not the browser: its tests would take minutes here, again and again.
+        # What deploys and what knows the crates, not the browser: its tests would take minutes each time.
         (self.repository / ".tools").mkdir()
-        for name in ("aws", "sigstore", "stamp"):
+        for name in ("aws", "bin", "route", "sigstore", "stamp"):
             (self.repository / ".tools" / name).symlink_to((toolchain.TOOLS / name).resolve())
         for variables in (self.repository / "tf" / "environments").glob("*/terraform.tfvars"):
             variables.write_text(variables.read_text() + f'\narchitecture = "{HERE}"\n')

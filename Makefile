@@ -2,11 +2,11 @@
 PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install Python 3.9 or newer, with its venv module))
 
 .DEFAULT_GOAL := help
-.PHONY: help tools dev up down logs build images check test bench clean
+.PHONY: help tools dev up down logs build images check test bench bench-check clean
 .PHONY: bootstrap plan push deploy smoke rollback destroy status cost
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 tools: ## install every compiler and helper below .tools/ (instant when there is nothing to do)
 	@$(PYTHON) tools/install.py build test
@@ -35,8 +35,11 @@ check: ## formatting, lints, and who may depend on whom
 test: ## everything: check, unit, integration, system and browser tests
 	@$(PYTHON) tools/test.py
 
-bench: ## measure one scenario, e.g. `make bench S=stats-requests`; results in target/bench/
+bench: ## measure this system and its peers: all of it into docs/benchmarks, or some: S=gateway-proxy
 	@$(PYTHON) bench/run.py $(S)
+
+bench-check: ## fail when something takes more instructions or room than bench/floors.json allows
+	@$(PYTHON) bench/run.py --check
 
 clean: ## remove what was built; the tools stay
 	@$(PYTHON) tools/build.py clean

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import shutil
+import selectors
 import socket
 import time
 from pathlib import Path
@@ -106,6 +106,14 @@ def valgrind(bench: Bench) -> tuple[list[str], dict[str, str]]:
     return command, {"VALGRIND_LIB": str(folder)} if folder.is_dir() else {}
 
 
+# A program under valgrind is some fifty times slower. Runs to be compared take the same time, so that
+# what a program does by the clock, such as taking a sample, is in both.
+COUNTED_SECONDS = 4.0
+WARMING_REQUESTS = 50
+VIEWERS, FEW_TICKS, MORE_TICKS = 100, 2, 12
+TICKS_BOUND = 60
+
+
 def instructions(
     bench: Bench,
     command: list[str],
@@ -114,55 +122,102 @@ def instructions(
     path: str,
     fields: tuple[str, ...],
     requests: int,
+    first_thread: bool = False,
 ) -> float:
     """Instructions of the program for one request: those of 2N requests less those of N, by N.
 
-    Start, first requests and end are in both counts and fall out. The kernel's are not counted. What
-    a program does by the clock, such as taking a sample, comes as often in both.
+    Start, first requests and end are in both counts and fall out; the kernel's are not counted.
     """
-    once = _counted(bench, command, variables, port, path, fields, requests)
-    twice = _counted(bench, command, variables, port, path, fields, 2 * requests)
+
+    def ask(count: int) -> int:
+        with _counting(bench, command, variables, port) as out:
+            _ask(port, path, fields, WARMING_REQUESTS + count)
+        return _total(out, first_thread)
+
+    once, twice = ask(requests), ask(2 * requests)
     return (twice - once) / requests
 
 
-# A program under valgrind is some fifty times slower; the same time for N and for 2N requests, so
-# that what it does by the clock is the same.
-COUNTED_SECONDS = 4.0
+def instructions_of_a_tick(bench: Bench, variables: dict[str, str]) -> float:
+    """Instructions of the serving thread of stats to hand one sample to one viewer more."""
+
+    def watch(ticks: int) -> tuple[int, int]:
+        port = servers.free_port()
+        settings = {"STATS_LISTEN": f"127.0.0.1:{port}", **variables}
+        with _counting(bench, [str(bench.binaries / "stats")], settings, port) as out:
+            delivered = _watch(port, ticks)
+        return _total(out, True), delivered
+
+    few, more = watch(FEW_TICKS), watch(MORE_TICKS)
+    return (more[0] - few[0]) / (more[1] - few[1])
 
 
-def _counted(
-    bench: Bench,
-    command: list[str],
-    variables: dict[str, str],
-    port: int,
-    path: str,
-    fields: tuple[str, ...],
-    requests: int,
-) -> int:
+@contextlib.contextmanager
+def _counting(
+    bench: Bench, command: list[str], variables: dict[str, str], port: int
+) -> Iterator[Path]:
+    """A program under valgrind, once it listens; its counts are in files of this name after the block."""
     counter, environment = valgrind(bench)
-    out = bench.folder / "callgrind.out"
-    out.unlink(missing_ok=True)
-    options = ["--tool=callgrind", f"--callgrind-out-file={out}", "--quiet"]
+    out = bench.folder / f"callgrind-{port}"
+    for old in out.parent.glob(f"{out.name}*"):
+        old.unlink()
+    options = ["--tool=callgrind", f"--callgrind-out-file={out}", "--separate-threads=yes", "--quiet"]
     # What the program itself needs of the environment stands before it.
     before, program = _split(command)
-    full = [*before, *counter, *options, *program]
-    with started(full, None, {**environment, **variables}) as process:
-        wait_for_answer(port, "/readyz" if _ours(program) else path, process)
+    with started([*before, *counter, *options, *program], None, {**environment, **variables}) as process:
+        path = "/readyz" if Path(program[0]).name in ("stats", "frontend", "gateway") else "/"
+        wait_for_answer(port, path, process)
         begun = time.monotonic()
-        ask = "\r\n".join([f"GET {path} HTTP/1.1", "host: bench", *fields, "", ""]).encode()
-        with socket.create_connection(("127.0.0.1", port), READY_SECONDS) as connection:
-            connection.settimeout(READY_SECONDS)
-            for _ in range(50 + requests):
-                connection.sendall(ask)
-                status = read_answer(connection).split(b" ", 2)[1]
-                if status not in (b"200", b"304"):
-                    raise Failed(f"{path} is answered {status.decode()}")
-        left = COUNTED_SECONDS - (time.monotonic() - begun)
-        time.sleep(max(0.0, left))
-    found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(encoding="utf-8"), re.MULTILINE)
-    if not found:
-        raise Failed(f"valgrind has counted nothing of {program[0]}")
-    return int(found.group(1))
+        yield out
+        time.sleep(max(0.0, COUNTED_SECONDS - (time.monotonic() - begun)))
+
+
+def _total(out: Path, first_thread: bool) -> int:
+    """All that was counted, or that of the first thread, which serves where another takes samples."""
+    files = [out.with_name(f"{out.name}-01")] if first_thread else sorted(out.parent.glob(f"{out.name}*"))
+    texts = [file.read_text(encoding="utf-8") for file in files if file.exists()]
+    found = [int(one) for text in texts for one in re.findall(r"^(?:totals|summary): (\d+)", text, re.MULTILINE)[:1]]
+    if not any(found):
+        raise Failed("valgrind has counted nothing")
+    return sum(found)
+
+
+def _ask(port: int, path: str, fields: tuple[str, ...], count: int) -> None:
+    """One request after the other over one connection."""
+    ask = "\r\n".join([f"GET {path} HTTP/1.1", "host: bench", *fields, "", ""]).encode()
+    with socket.create_connection(("127.0.0.1", port), READY_SECONDS) as connection:
+        connection.settimeout(READY_SECONDS)
+        for _ in range(count):
+            connection.sendall(ask)
+            status = read_answer(connection).split(b" ", 2)[1]
+            if status != b"200":
+                raise Failed(f"{path} is answered {status.decode()}")
+
+
+def _watch(port: int, ticks: int) -> int:
+    """Viewers that all see so many samples; how many samples they saw together."""
+    ask = f"GET /stats/stream HTTP/1.1\r\nhost: bench\r\n{EVENT_STREAM}\r\n\r\n".encode()
+    seen: dict[socket.socket, int] = {}
+    tails: dict[socket.socket, bytes] = {}
+    deadline = time.monotonic() + TICKS_BOUND
+    with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
+        for _ in range(VIEWERS):
+            viewer = stack.enter_context(socket.create_connection(("127.0.0.1", port), READY_SECONDS))
+            viewer.sendall(ask)
+            selector.register(viewer, selectors.EVENT_READ)
+            seen[viewer], tails[viewer] = 0, b""
+        while min(seen.values()) < ticks:
+            if time.monotonic() > deadline:
+                raise Failed(f"{VIEWERS} viewers do not see {ticks} samples within {TICKS_BOUND} s")
+            for key, _ in selector.select(1):
+                part = tails[key.fileobj] + key.fileobj.recv(1 << 20)
+                # The mark may come in two pieces; so much of it that it is not counted twice is kept.
+                seen[key.fileobj] += part.count(SAMPLE)
+                tails[key.fileobj] = part[-(len(SAMPLE) - 1) :]
+        return sum(seen.values())
+
+
+SAMPLE = b"event: sample"
 
 
 def _split(command: list[str]) -> tuple[list[str], list[str]]:
@@ -170,10 +225,6 @@ def _split(command: list[str]) -> tuple[list[str], list[str]]:
     if command[0] != "env":
         return [], command
     return command[:2], command[2:]
-
-
-def _ours(program: list[str]) -> bool:
-    return Path(program[0]).name in ("stats", "frontend", "gateway")
 
 
 def until(condition: Callable[[], bool], seconds: float, what: str) -> float:
@@ -184,10 +235,6 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> float:
             raise Failed(f"{what}: not within {seconds:.0f} s")
         time.sleep(0.005)
     return time.monotonic() - begun
-
-
-def has_program(name: str) -> bool:
-    return shutil.which(name) is not None
 
 
 def _milliseconds(text: str) -> float:

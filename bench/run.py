@@ -19,23 +19,20 @@ import sys
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-sys.path[:0] = [str(HERE), str(ROOT / "tools")]
+import figures
+import floors
+import looks
+import processes
+import report
+from scenario import ROOT, Bench, BenchError, Scenario
+from scenarios import ALL, BY_NAME
 
-import build  # noqa: E402
-import figures  # noqa: E402
-import floors  # noqa: E402
-import looks  # noqa: E402
-import processes  # noqa: E402
-import report  # noqa: E402
-import toolchain  # noqa: E402
-from scenario import Bench, BenchError, Scenario  # noqa: E402
-from scenarios import ALL, BY_NAME  # noqa: E402
+import build  # isort: skip (in tools)
+import toolchain  # isort: skip
 
 RESULTS = ROOT / "target" / "bench"
 REPORT = ROOT / "docs" / "benchmarks"
-FLOORS = HERE / "floors.json"
+FLOORS = ROOT / "bench" / "floors.json"
 QUICK = {"seconds": 1.0, "rounds": 1, "viewers": 100}
 
 

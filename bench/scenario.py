@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, ContextManager, Iterator
 
 from processes import NotToBeHad, Server
+
+ROOT = Path(__file__).resolve().parent.parent
+# What installs, builds and knows prices; every other module here imports this one first.
+sys.path.append(str(ROOT / "tools"))
 
 MORE, LESS = "more", "less"
 

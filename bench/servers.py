@@ -17,8 +17,6 @@ import time
 from pathlib import Path
 from typing import Iterator
 
-import debian_program
-import toolchain
 from processes import (
     Failed,
     NotToBeHad,
@@ -30,6 +28,9 @@ from processes import (
     whole_answer,
 )
 from scenario import Bench
+
+import debian_program  # isort: skip (in tools)
+import toolchain  # isort: skip
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / "peers"

@@ -35,7 +35,8 @@ def main() -> int:
         if stack.running_stacks():
             raise stack.StackError("the system is running already; `make down` first")
         with step("tests of the scripts", times):
-            run([sys.executable, "-m", "unittest", "discover", "-s", "tools", "-p", "test_*.py"])
+            for folder in ("tools", "bench"):
+                run([sys.executable, "-m", "unittest", "discover", "-s", folder, "-p", "test_*.py"])
         with step("check", times):
             run([sys.executable, "tools/check.py"], bound=CARGO_TEST_SECONDS)
         with step("infrastructure", times):

@@ -117,8 +117,9 @@ def history(bench: Bench) -> Iterator[Measurement]:
         empty = looks.resident_bytes(server.pid)
     fill(file)
     with servers.stats(bench, **settings) as server:
-        whole_answer(server.port, "/stats/history?seconds=86400&step=60")
         figures = {"resident_bytes": looks.resident_bytes(server.pid), "resident_bytes_without": empty}
+        whole_answer(server.port, "/stats/history?seconds=86400&step=60")
+        figures["resident_bytes_once_asked"] = looks.resident_bytes(server.pid)
         yield Measurement("stats", "ten minutes and a day are remembered", figures)
         for seconds in SECONDS_OF_HISTORY:
             path = f"/stats/history?seconds={seconds}&step=1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -154,15 +155,19 @@ def instructions(bench: Bench) -> Iterator[Measurement]:
             waiting = [(subject, case, pool.submit(job)) for subject, case, job in jobs]
             for subject, case, job in waiting:
                 try:
-                    yield Measurement(subject, case, {"instructions": job.result()})
+                    yield Measurement(subject, case, {"instructions": round(job.result())})
                 except NotToBeHad as error:
                     bench.missing[subject] = str(error)
                     print(f"bench: MISSING: {subject}: {error}", flush=True)
+        seen = {case: job.result() for subject, case, job in waiting if subject == "stats"}
+    small, large = (seen[f"a sample to one viewer more, {cores} cores"] for cores in (1, 512))
+    yield Measurement("stats", "one more viewer, by the size of the sample", {"times": large / small})
 
 
 def counted(bench: Bench, one: str, other: str, files: Path, paths: dict[str, str]) -> Iterator[tuple]:
     """Subject, case, and what counts it."""
-    requests = 100 if bench.quick else 400
+    # Those that wait for an upstream are slower.
+    few, many = (50, 200) if bench.quick else (400, 2_000)
     compressed = (servers.COMPRESSED,)
 
     def ours(name: str, variables: dict[str, str], path: str, fields: tuple[str, ...] = ()):
@@ -170,14 +175,16 @@ def counted(bench: Bench, one: str, other: str, files: Path, paths: dict[str, st
             port = free_port()
             settings = {f"{name.upper()}_LISTEN": f"127.0.0.1:{port}", **variables}
             command = [str(bench.binaries / name)]
-            return loads.instructions(bench, command, settings, port, path, fields, requests)
+            # Samples are taken by another thread, as often as the clock says.
+            first, count = name == "stats", few if name == "gateway" else many
+            return loads.instructions(bench, command, settings, port, path, fields, count, first)
 
         return job
 
-    def peer(command: Callable[[int], list[str]], path: str, fields: tuple[str, ...] = ()):
+    def peer(command: Callable[[int], list[str]], path: str, fields: tuple[str, ...] = (), count: int = many):
         def job() -> float:
             port = free_port()
-            return loads.instructions(bench, command(port), {}, port, path, fields, requests)
+            return loads.instructions(bench, command(port), {}, port, path, fields, count)
 
         return job
 
@@ -189,7 +196,9 @@ def counted(bench: Bench, one: str, other: str, files: Path, paths: dict[str, st
         tree = servers.fresh_folder(bench, f"tree-{cores}")
         Tree(cores=cores).write(tree, 0)
         settings = {"STATS_PROC": str(tree), "STATS_SCOPE": "host"}
-        yield "stats", f"GET /stats, {cores} cores", ours("stats", settings, "/stats")
+        yield "stats", f"a sample to one viewer more, {cores} cores", functools.partial(
+            loads.instructions_of_a_tick, bench, settings
+        )
     yield "stats", "GET /stats", ours("stats", {}, "/stats")
     for what, path in paths.items():
         if what != "program":
@@ -208,11 +217,13 @@ def counted(bench: Bench, one: str, other: str, files: Path, paths: dict[str, st
                 lambda port, cached=cached: servers.nginx_proxy_command(bench, one, other, cached, port),
                 path,
                 compressed,
+                few,
             )
             yield "haproxy", case, peer(
                 lambda port, cached=cached: servers.haproxy_command(bench, one, other, cached, port, 1),
                 path,
                 compressed,
+                few,
             )
 
 

@@ -44,6 +44,8 @@ struct Pace {
     times: Vec<u32>,
     sent: u64,
     failed: u64,
+    /// Connections that the server has ended.
+    lost: usize,
 }
 
 struct Connection {
@@ -101,6 +103,7 @@ impl Pace {
             times: Vec::new(),
             sent: 0,
             failed: 0,
+            lost: 0,
         };
         for place in 0..connections {
             let stream = pace.connected(address, place)?;
@@ -135,11 +138,12 @@ impl Pace {
                 self.send_waiting()?;
                 continue;
             }
-            let all_answered = self.waiting.is_empty() && self.free.len() == self.connections.len();
+            let whole = self.connections.len() - self.lost;
+            let all_answered = self.waiting.is_empty() && self.free.len() == whole;
             if due >= end && (all_answered || now >= bound) {
                 return Ok(());
             }
-            if self.connections.len() == usize::try_from(self.failed)? {
+            if self.lost == self.connections.len() {
                 return Err("every connection was lost".into());
             }
             let until = if due < end { due } else { bound };
@@ -178,13 +182,13 @@ impl Pace {
         let connection = &mut self.connections[place];
         loop {
             let count = match connection.stream.read(&mut self.buffer) {
-                Ok(0) => {
-                    self.failed += 1;
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Ok(0) | Err(_) => {
+                    self.lost += 1;
+                    self.free.retain(|&free| free != place);
                     return epoll::delete(&self.epoll, connection.stream.as_fd()).map_err(Into::into);
                 }
                 Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
             };
             match connection.take(&self.buffer[..count]) {
                 Some(true) => {}
@@ -211,6 +215,7 @@ impl Pace {
             "rate": rate,
             "answered_per_second": self.times.len() as f64 / seconds.as_secs_f64(),
             "failed": self.failed,
+            "lost_connections": self.lost,
             "unanswered": unanswered,
             "waiting_most": self.waiting_most,
             "p50_ms": at(0.5),

@@ -13,8 +13,17 @@ from typing import Callable, Iterator
 
 import looks
 import servers
-from processes import READY_SECONDS, Failed, NotToBeHad, Server, answer_of, read_answer, started
-from processes import wait_for_answer
+from processes import (
+    READY_SECONDS,
+    Failed,
+    NotToBeHad,
+    Server,
+    answer_of,
+    free_port,
+    read_answer,
+    started,
+    wait_for_answer,
+)
 from scenario import Bench
 
 # One core for who answers, the other for who asks.
@@ -99,19 +108,32 @@ def held(server: Server, path: str, count: int, *fields: str) -> Iterator[None]:
         yield
 
 
-def valgrind(bench: Bench) -> tuple[list[str], dict[str, str]]:
-    """The command that counts instructions, and the environment that it needs."""
-    command = servers.debian(bench, "valgrind", "usr/bin/valgrind")
-    folder = servers.unpacked("valgrind") / "usr/libexec/valgrind"
-    return command, {"VALGRIND_LIB": str(folder)} if folder.is_dir() else {}
-
-
-# A program under valgrind is some fifty times slower. Runs to be compared take the same time, so that
-# what a program does by the clock, such as taking a sample, is in both.
-COUNTED_SECONDS = 4.0
+# A program under valgrind is some fifty times slower.
 WARMING_REQUESTS = 50
-VIEWERS, FEW_TICKS, MORE_TICKS = 100, 2, 12
+CUT_SECONDS = 60
+FEW_VIEWERS, MORE_VIEWERS, TICKS = 100, 300, 4
 TICKS_BOUND = 60
+SAMPLE = b"event: sample"
+
+
+class Counter:
+    """The instructions of a program under valgrind, piece by piece."""
+
+    def __init__(self, pid: int, out: Path, command: list[str]):
+        self._pid, self._out, self._command, self._part = pid, out, command, 0
+
+    def cut(self, first_thread: bool = False) -> int:
+        """What was counted since the last cut: of all threads, or of the one that serves where others
+        do their work by the clock. The kernel's instructions are not among them."""
+        answer_of([*self._command, f"--pid={self._pid}", "dump"], CUT_SECONDS)
+        self._part += 1
+        name = f"{self._out.name}.{self._part}-"
+        files = sorted(self._out.parent.glob(name + ("01" if first_thread else "*")))
+        texts = [file.read_text(encoding="utf-8") for file in files]
+        found = [re.search(r"^totals: (\d+)", text, re.MULTILINE) for text in texts]
+        if not any(found):
+            raise Failed("valgrind has counted nothing")
+        return sum(int(one.group(1)) for one in found if one)
 
 
 def instructions(
@@ -122,64 +144,87 @@ def instructions(
     path: str,
     fields: tuple[str, ...],
     requests: int,
-    first_thread: bool = False,
 ) -> float:
-    """Instructions of the program for one request: those of 2N requests less those of N, by N.
-
-    Start, first requests and end are in both counts and fall out; the kernel's are not counted.
-    """
-
-    def ask(count: int) -> int:
-        with _counting(bench, command, variables, port) as out:
-            _ask(port, path, fields, WARMING_REQUESTS + count)
-        return _total(out, first_thread)
-
-    once, twice = ask(requests), ask(2 * requests)
-    return (twice - once) / requests
+    """Instructions of the program for one request, when it is warm."""
+    with counted(bench, command, variables, port) as (counter, is_stats):
+        _ask(port, path, fields, WARMING_REQUESTS)
+        counter.cut(is_stats)
+        _ask(port, path, fields, requests)
+        return counter.cut(is_stats) / requests
 
 
-def instructions_of_a_tick(bench: Bench, variables: dict[str, str]) -> float:
-    """Instructions of the serving thread of stats to hand one sample to one viewer more."""
-
-    def watch(ticks: int) -> tuple[int, int]:
-        port = servers.free_port()
-        settings = {"STATS_LISTEN": f"127.0.0.1:{port}", **variables}
-        with _counting(bench, [str(bench.binaries / "stats")], settings, port) as out:
-            delivered = _watch(port, ticks)
-        return _total(out, True), delivered
-
-    few, more = watch(FEW_TICKS), watch(MORE_TICKS)
-    return (more[0] - few[0]) / (more[1] - few[1])
+def instructions_of_a_viewer(bench: Bench, variables: dict[str, str]) -> float:
+    """Instructions of stats for one sample to one viewer more: those of many viewers less those of few."""
+    port = free_port()
+    settings = {"STATS_LISTEN": f"127.0.0.1:{port}", **variables}
+    with counted(bench, [str(bench.binaries / "stats")], settings, port) as (counter, _), Crowd(port) as crowd:
+        windows = []
+        for viewers in (FEW_VIEWERS, MORE_VIEWERS):
+            crowd.grow(viewers)
+            # The cuts are just behind a tick that all have seen.
+            crowd.watch(1)
+            counter.cut(True)
+            crowd.watch(TICKS)
+            windows.append(counter.cut(True))
+    return (windows[1] - windows[0]) / (MORE_VIEWERS - FEW_VIEWERS) / TICKS
 
 
 @contextlib.contextmanager
-def _counting(
+def counted(
     bench: Bench, command: list[str], variables: dict[str, str], port: int
-) -> Iterator[Path]:
-    """A program under valgrind, once it listens; its counts are in files of this name after the block."""
-    counter, environment = valgrind(bench)
+) -> Iterator[tuple[Counter, bool]]:
+    """A program under valgrind, once it answers; and whether it is stats, which takes samples besides."""
+    valgrind = servers.debian(bench, "valgrind", "usr/bin/valgrind")
+    folder = servers.unpacked("valgrind") / "usr/libexec/valgrind"
+    environment = {"VALGRIND_LIB": str(folder)} if folder.is_dir() else {}
     out = bench.folder / f"callgrind-{port}"
-    for old in out.parent.glob(f"{out.name}*"):
-        old.unlink()
     options = ["--tool=callgrind", f"--callgrind-out-file={out}", "--separate-threads=yes", "--quiet"]
     # What the program itself needs of the environment stands before it.
     before, program = _split(command)
-    with started([*before, *counter, *options, *program], None, {**environment, **variables}) as process:
-        path = "/readyz" if Path(program[0]).name in ("stats", "frontend", "gateway") else "/"
-        wait_for_answer(port, path, process)
-        begun = time.monotonic()
-        yield out
-        time.sleep(max(0.0, COUNTED_SECONDS - (time.monotonic() - begun)))
+    name = Path(program[0]).name
+    with started([*before, *valgrind, *options, *program], None, {**environment, **variables}) as process:
+        wait_for_answer(port, "/readyz" if name in ("stats", "frontend", "gateway") else "/", process)
+        asker = [*valgrind[:-1], str(Path(valgrind[-1]).with_name("vgdb"))]
+        yield Counter(process.pid, out, asker), name == "stats"
 
 
-def _total(out: Path, first_thread: bool) -> int:
-    """All that was counted, or that of the first thread, which serves where another takes samples."""
-    files = [out.with_name(f"{out.name}-01")] if first_thread else sorted(out.parent.glob(f"{out.name}*"))
-    texts = [file.read_text(encoding="utf-8") for file in files if file.exists()]
-    found = [int(one) for text in texts for one in re.findall(r"^(?:totals|summary): (\d+)", text, re.MULTILINE)[:1]]
-    if not any(found):
-        raise Failed("valgrind has counted nothing")
-    return sum(found)
+class Crowd:
+    """Viewers of /stats/stream that read all they get."""
+
+    def __init__(self, port: int):
+        self._port = port
+        self._stack = contextlib.ExitStack()
+        self._selector = self._stack.enter_context(selectors.DefaultSelector())
+        self._seen: dict[socket.socket, int] = {}
+        self._tails: dict[socket.socket, bytes] = {}
+
+    def __enter__(self) -> Crowd:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stack.close()
+
+    def grow(self, viewers: int) -> None:
+        ask = f"GET /stats/stream HTTP/1.1\r\nhost: bench\r\n{EVENT_STREAM}\r\n\r\n".encode()
+        while len(self._seen) < viewers:
+            place = ("127.0.0.1", self._port)
+            viewer = self._stack.enter_context(socket.create_connection(place, READY_SECONDS))
+            viewer.sendall(ask)
+            self._selector.register(viewer, selectors.EVENT_READ)
+            self._seen[viewer], self._tails[viewer] = 0, b""
+
+    def watch(self, ticks: int) -> None:
+        """Until every viewer has seen so many samples more."""
+        goals = {viewer: seen + ticks for viewer, seen in self._seen.items()}
+        deadline = time.monotonic() + TICKS_BOUND
+        while any(self._seen[viewer] < goal for viewer, goal in goals.items()):
+            if time.monotonic() > deadline:
+                raise Failed(f"viewers do not see {ticks} samples within {TICKS_BOUND} s")
+            for key, _ in self._selector.select(1):
+                part = self._tails[key.fileobj] + key.fileobj.recv(1 << 20)
+                # The mark may come in two pieces; so much of it that it is not counted twice is kept.
+                self._seen[key.fileobj] += part.count(SAMPLE)
+                self._tails[key.fileobj] = part[-(len(SAMPLE) - 1) :]
 
 
 def _ask(port: int, path: str, fields: tuple[str, ...], count: int) -> None:
@@ -192,32 +237,6 @@ def _ask(port: int, path: str, fields: tuple[str, ...], count: int) -> None:
             status = read_answer(connection).split(b" ", 2)[1]
             if status != b"200":
                 raise Failed(f"{path} is answered {status.decode()}")
-
-
-def _watch(port: int, ticks: int) -> int:
-    """Viewers that all see so many samples; how many samples they saw together."""
-    ask = f"GET /stats/stream HTTP/1.1\r\nhost: bench\r\n{EVENT_STREAM}\r\n\r\n".encode()
-    seen: dict[socket.socket, int] = {}
-    tails: dict[socket.socket, bytes] = {}
-    deadline = time.monotonic() + TICKS_BOUND
-    with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
-        for _ in range(VIEWERS):
-            viewer = stack.enter_context(socket.create_connection(("127.0.0.1", port), READY_SECONDS))
-            viewer.sendall(ask)
-            selector.register(viewer, selectors.EVENT_READ)
-            seen[viewer], tails[viewer] = 0, b""
-        while min(seen.values()) < ticks:
-            if time.monotonic() > deadline:
-                raise Failed(f"{VIEWERS} viewers do not see {ticks} samples within {TICKS_BOUND} s")
-            for key, _ in selector.select(1):
-                part = tails[key.fileobj] + key.fileobj.recv(1 << 20)
-                # The mark may come in two pieces; so much of it that it is not counted twice is kept.
-                seen[key.fileobj] += part.count(SAMPLE)
-                tails[key.fileobj] = part[-(len(SAMPLE) - 1) :]
-        return sum(seen.values())
-
-
-SAMPLE = b"event: sample"
 
 
 def _split(command: list[str]) -> tuple[list[str], list[str]]:

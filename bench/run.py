@@ -33,6 +33,8 @@ import toolchain  # isort: skip
 RESULTS = ROOT / "target" / "bench"
 REPORT = ROOT / "docs" / "benchmarks"
 FLOORS = ROOT / "bench" / "floors.json"
+# What can go wrong with one scenario and leaves the others as they are.
+FAULTS = (BenchError, processes.Failed, processes.NotToBeHad, subprocess.TimeoutExpired, OSError)
 QUICK = {"seconds": 1.0, "rounds": 1, "viewers": 100}
 
 
@@ -121,7 +123,7 @@ def measured_all(wanted: list[Scenario], told: argparse.Namespace, binaries: Pat
         print(f"bench: [{number}/{len(wanted)}] {scenario.name}: {scenario.title}{about}", flush=True)
         try:
             result = measured(scenario, told, binaries, results)
-        except (BenchError, processes.Failed, processes.NotToBeHad, subprocess.TimeoutExpired) as error:
+        except FAULTS as error:
             results["failed"][scenario.name] = str(error).strip()
             print(f"bench: NOT MEASURED: {scenario.name}: {error}", flush=True)
             continue

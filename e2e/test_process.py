@@ -1,6 +1,7 @@
 """The release binaries as processes: how soon they answer and how they end."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 # From exec to the first 200.
 START_SECONDS = 0.05
 STOP_SECONDS = 2
+# Resident once it has answered.
+RESIDENT_BYTES = {"stats": 4 << 20, "frontend": 4 << 20, "gateway": 8 << 20}
 SERVICES = {"stats": "STATS_LISTEN", "frontend": "FRONTEND_LISTEN", "gateway": "GATEWAY_LISTEN"}
 
 
@@ -65,6 +68,19 @@ def test_the_first_answer_comes_at_once_and_the_end_is_clean(service):
     # The best of five: the others measure what else the machine was doing.
     print(f"{service[0].name}: exec to first 200 in {min(starts) * 1000:.1f} ms")
     assert min(starts) < START_SECONDS, starts
+
+
+def test_an_idle_service_takes_little_memory(service):
+    process = start(service)
+    try:
+        seconds_until_first_200(service[2], time.monotonic())
+        status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+    finally:
+        process.kill()
+        process.wait()
+    resident = int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) * 1024
+    print(f"{service[0].name}: {resident / 1e6:.1f} MB resident")
+    assert resident < RESIDENT_BYTES[service[0].name]
 
 
 def test_a_wrong_setting_is_one_sentence_and_exit_code_64(service):

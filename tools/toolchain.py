@@ -169,6 +169,9 @@ def environment_for(chosen: str) -> dict[str, str]:
         variables[_target_variable(WASM_TARGET, "LINKER")] = str(BIN / "wasm-ld")
     variables[_target_variable(musl_target(), "RUSTFLAGS")] = " ".join(flags)
     variables["PATH"] = os.pathsep.join([str(BIN), str(PYTHON / "bin"), *path])
+    # The gateway's allocator would take memory in pages of 2 MiB: 7 MB more of it, for 2 % of speed.
+    flag = "-DMI_DEFAULT_ALLOW_THP=0"
+    variables[f"CFLAGS_{musl_target().replace('-', '_')}"] = flag
     variables["ZIG_GLOBAL_CACHE_DIR"] = variables["ZIG_LOCAL_CACHE_DIR"] = str(
         TOOLS / "cache" / "zig"
     )

@@ -35,8 +35,8 @@ TRICKLE_SECONDS = 12
 UNREAD_SECONDS = 40
 # Kernel and gateway hold what is on the way to one who does not read; not the whole answer.
 UNREAD_BYTES = 16 * 1024 * 1024
-# Pieces of 64 KiB that Pingora has on their way; the kernel's buffers are not among them.
-UNREAD_RESIDENT_BYTES = 2 * 1024 * 1024
+# A piece or two on their way; the kernel's buffers are not among them.
+UNREAD_RESIDENT_BYTES = 128 * 1024
 UNREAD_CLIENTS = 20
 
 

@@ -2,12 +2,17 @@
 //! runtimes, signal handling and a shutdown that always takes its whole grace period; of Pingora
 //! only the HTTP machinery is used, one request at a time.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, StatusCode};
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
@@ -17,17 +22,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::admission::{Admission, Order, Reply, field};
+use crate::admission::{Admission, Order, Reply, begin_head, field};
+use crate::alarm::Alarm;
 use crate::client::{Client, Lost};
+use crate::deliver::{End, LEFT, Left, Reader, deliver, strip};
+use crate::fetch::{self, Answering, Frame, Unanswered};
 use crate::forwarded::new_request_id;
-use crate::gate;
+use crate::gate::{self, Head};
 use crate::gateway::Gateway;
 use crate::http2;
-use crate::policy::limits::Place;
 use crate::problem::Problem;
 use crate::proxy::Proxy;
 use crate::socket::Socket;
-use crate::tunnel::{self, Failed};
+use crate::threads::Workers;
+use crate::tunnel::{LAST_CHUNK, Tunnel};
 
 /// From a request's first byte to the end of its head, and for the handshake of TLS: a client that
 /// trickles is cut off.
@@ -61,6 +69,7 @@ pub(crate) async fn run(
     listener: TcpListener,
     gateway: Arc<Gateway>,
     proxy: Arc<HttpProxy<Proxy>>,
+    workers: Workers,
     drain: Duration,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -72,10 +81,14 @@ pub(crate) async fn run(
     }
     let (closing, watch) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
-    let begin = |(stream, peer, place)| {
+    let begin = |(stream, peer, place): (TcpStream, _, _)| {
         let door = Door { gateway: gateway.clone(), proxy: proxy.clone(), closing: watch.clone() };
-        tokio::spawn(async move {
-            door.converse(stream, peer).await;
+        // From here on, another thread is told what comes.
+        let Ok(stream) = stream.into_std() else { return };
+        workers.serve(async move {
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                door.converse(stream, peer).await;
+            }
             drop(place);
         });
     };
@@ -96,6 +109,14 @@ pub(crate) async fn run(
     if timeout(drain, places.all_free()).await.is_err() {
         tracing::warn!(connections = places.taken(), "drain time is up, cutting off");
     }
+}
+
+/// What comes of a request for a stream.
+enum Streamed {
+    /// It was answered.
+    Answer(Next),
+    /// This is to be passed on; of another protocol, the client's first bytes are here.
+    Tunnel(Tunnel, Box<Order>, Option<BytesMut>),
 }
 
 /// What a connection needs.
@@ -170,7 +191,7 @@ impl Door {
     async fn talk(&self, mut client: Box<Client>) {
         // Both are made once and go on from request to request: to begin and end a wait for each
         // request costs more than to read it.
-        let mut idle = pin!(sleep(IDLE_TIME));
+        let mut alarm = Alarm::new(IDLE_TIME);
         let mut closing = self.closing.clone();
         let mut closing = pin!(async move {
             // An error means that the accept loop is gone, which is an end as well.
@@ -179,26 +200,19 @@ impl Door {
         });
         let mut is_first = true;
         loop {
-            let since = Instant::now();
-            let spoke = client.has_more()
-                || loop {
-                    tokio::select! {
-                        biased;
-                        spoke = client.speaks() => break spoke,
-                        () = &mut closing => break false,
-                        () = &mut idle => {
-                            let until = since + IDLE_TIME;
-                            if until <= Instant::now() {
-                                break false;
-                            }
-                            idle.as_mut().reset(until.into());
-                        }
+            let spoke = client.has_more() || {
+                let speaks = poll_fn(|context| {
+                    if let Poll::Ready(spoke) = client.poll_speaks(context) {
+                        return Poll::Ready(spoke);
                     }
-                };
+                    closing.as_mut().poll(context).map(|()| false)
+                });
+                alarm.within(IDLE_TIME, speaks).await == Some(true)
+            };
             if !spoke {
                 break;
             }
-            match self.exchange(client, is_first).await {
+            match self.exchange(client, is_first, &mut alarm).await {
                 Next::Go(same) => client = same,
                 Next::Http2(client) => {
                     return Box::pin(http2::converse(&self.gateway, &self.closing, *client)).await;
@@ -210,7 +224,7 @@ impl Door {
     }
 
     /// One request and its answer.
-    async fn exchange(&self, mut client: Box<Client>, is_first: bool) -> Next {
+    async fn exchange(&self, mut client: Box<Client>, is_first: bool, alarm: &mut Alarm) -> Next {
         let bytes = match timeout(HEAD_TIME, client.head()).await {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(lost)) => return Box::pin(self.lose(client, lost)).await,
@@ -243,17 +257,27 @@ impl Door {
         order.closes |= self.gateway.is_closing();
         match order.admit(&head, &body).await {
             Admission::Answer(reply) => self.answer(client, &order, &reply).await,
+            Admission::Forward(request) if order.is_plain() => {
+                // In a box, so that a connection between two requests does not carry it.
+                Box::pin(self.fetch(client, order, &head.fields, request, alarm)).await
+            }
             Admission::Forward(request) => {
                 drop(head);
-                self.forward(client, order, request).await
+                Box::pin(self.forward(client, order, request)).await
             }
             Admission::Stream(request, place) => {
-                drop((head, body, bytes));
-                Box::pin(self.stream(client, order, request, place)).await
+                drop((body, bytes));
+                let streamed = self.stream(client, order, head, request, false);
+                let next = self.tunnel(Box::pin(streamed).await).await;
+                drop(place);
+                next
             }
             Admission::Upgrade(request, place) => {
-                drop((head, body, bytes));
-                Box::pin(self.upgrade(client, order, request, place)).await
+                drop((body, bytes));
+                let streamed = self.stream(client, order, head, request, true);
+                let next = self.tunnel(Box::pin(streamed).await).await;
+                drop(place);
+                next
             }
         }
     }
@@ -273,13 +297,78 @@ impl Door {
         }
     }
 
-    /// Has Pingora fetch the answer.
-    async fn forward(
+    /// Fetches the answer and passes it on.
+    async fn fetch(
         &self,
         mut client: Box<Client>,
-        order: Box<Order>,
-        request: bytes::Bytes,
+        mut order: Box<Order>,
+        asked: &HeaderMap,
+        request: Bytes,
+        alarm: &mut Alarm,
     ) -> Next {
+        let left = poll_fn(|context| client.poll_left(context));
+        match fetch::ask(&mut order, &request, false, alarm, left).await {
+            Ok(answering) => self.deliver(client, order, answering, asked, alarm).await,
+            Err(unanswered) => self.fail(client, order, unanswered).await,
+        }
+    }
+
+    /// Passes an answer on.
+    async fn deliver(
+        &self,
+        mut client: Box<Client>,
+        mut order: Box<Order>,
+        answering: Answering,
+        asked: &HeaderMap,
+        alarm: &mut Alarm,
+    ) -> Next {
+        let mut reader = Http1 { client: &mut client, is_chunked: false };
+        let closing = &self.closing;
+        match deliver(&mut order, answering, asked, &mut reader, alarm, closing).await {
+            End::Whole => {
+                order.ended();
+                if !order.closes {
+                    return Next::Go(client);
+                }
+                client.part().await;
+                return Next::End;
+            }
+            End::Instead(answer) => {
+                let reply = order.answer(&answer);
+                return self.answer(client, &order, &reply).await;
+            }
+            End::Left => order.error = Some(LEFT.to_owned()),
+            End::Broken(why) => {
+                order.error = Some(why.to_owned());
+                // What there is, and then the connection ends where it must not.
+                let _ = client.send_out().await;
+            }
+        }
+        order.ended();
+        Next::End
+    }
+
+    async fn fail(
+        &self,
+        client: Box<Client>,
+        mut order: Box<Order>,
+        unanswered: Unanswered,
+    ) -> Next {
+        match unanswered {
+            Unanswered::Problem(problem) => {
+                let reply = order.fail(&problem);
+                self.answer(client, &order, &reply).await
+            }
+            Unanswered::Left => {
+                order.error = Some(LEFT.to_owned());
+                order.ended();
+                Next::End
+            }
+        }
+    }
+
+    /// Has Pingora fetch the answer.
+    async fn forward(&self, mut client: Box<Client>, order: Box<Order>, request: Bytes) -> Next {
         client.show(request);
         let closes = order.closes;
         let mut session = ServerSession::new_http1(client);
@@ -294,85 +383,72 @@ impl Door {
         }
     }
 
-    /// Passes an event stream on, past Pingora.
+    /// Begins what is passed on as it comes, for as long as it comes: events, or another protocol.
+    /// What turns out to be neither is an answer like any other.
     async fn stream(
         &self,
         mut client: Box<Client>,
         mut order: Box<Order>,
-        request: bytes::Bytes,
-        place: Option<Place>,
-    ) -> Next {
-        // A stream's end is its connection's.
-        order.closes = true;
-        let answering = match tunnel::ask(&mut order, &request, false).await {
+        head: Head,
+        request: Bytes,
+        upgrades: bool,
+    ) -> Streamed {
+        let mut alarm = Alarm::new(self.gateway.config.times.silence);
+        let left = poll_fn(|context| client.poll_left(context));
+        let answering = match fetch::ask(&mut order, &request, upgrades, &mut alarm, left).await {
             Ok(answering) => answering,
-            Err(Failed::Problem(problem)) => {
-                let reply = order.refuse(&problem);
-                return self.answer(client, &order, &reply).await;
-            }
+            Err(unanswered) => return Streamed::Answer(self.fail(client, order, unanswered).await),
         };
-        drop(request);
-        order.status = answering.status;
-        let mut head = answering.head.clone();
-        order.finish(&mut head);
-        let Ok(()) = client.send(&head, &[]).await else { return Next::End };
-        drop(head);
-        let (socket, _) = client.into_parts();
-        let silence = self.gateway.config.times.silence;
-        let metrics = order.route.as_ref().map(|route| route.metrics.clone());
-        if let Some(metrics) = &metrics {
-            metrics.streams.add();
+        let changes = answering.status == StatusCode::SWITCHING_PROTOCOLS;
+        if !changes && !answering.is_event_stream() {
+            let next = self.deliver(client, order, answering, &head.fields, &mut alarm).await;
+            return Streamed::Answer(next);
         }
-        let closing = self.until_closing();
-        order.sent_bytes = answering.pass_on(socket, silence, closing).await;
-        if let Some(metrics) = &metrics {
-            metrics.streams.remove();
+        let Answering { status, mut fields, body, .. } = answering;
+        order.status = status.as_u16();
+        // A stream's end is its connection's.
+        order.closes = !changes;
+        let protocol = fields.remove(UPGRADE).filter(|_| changes);
+        let is_chunked = body.frame() == Frame::Size;
+        strip(&mut fields, status);
+        let head = client.outbox();
+        begin_head(head, status, &fields);
+        if is_chunked {
+            field(head, TRANSFER_ENCODING.as_str(), b"chunked");
         }
-        order.ended();
-        drop(place);
-        Next::End
+        if let Some(protocol) = protocol {
+            field(head, CONNECTION.as_str(), b"upgrade");
+            field(head, UPGRADE.as_str(), protocol.as_bytes());
+        }
+        order.finish(head);
+        if client.send_out().await.is_err() {
+            return Streamed::Answer(self.fail(client, order, Unanswered::Left).await);
+        }
+        let (socket, ahead) = client.into_parts();
+        let tunnel = Tunnel::new(body, is_chunked, socket);
+        Streamed::Tunnel(tunnel, order, changes.then_some(ahead))
     }
 
-    /// Passes another protocol on.
-    async fn upgrade(
-        &self,
-        mut client: Box<Client>,
-        mut order: Box<Order>,
-        request: bytes::Bytes,
-        place: Option<Place>,
-    ) -> Next {
-        let answering = match tunnel::ask(&mut order, &request, true).await {
-            Ok(answering) => answering,
-            Err(Failed::Problem(problem)) => {
-                let reply = order.refuse(&problem);
-                return self.answer(client, &order, &reply).await;
-            }
+    /// Passes on what comes.
+    async fn tunnel(&self, streamed: Streamed) -> Next {
+        let (tunnel, mut order, ahead) = match streamed {
+            Streamed::Answer(next) => return next,
+            Streamed::Tunnel(tunnel, order, ahead) => (tunnel, order, ahead),
         };
-        order.status = answering.status;
-        let changes = answering.status == 101;
-        order.closes = !changes;
-        let mut head = answering.head.clone();
-        if changes {
-            head.extend_from_slice(b"connection: upgrade\r\n");
-        }
-        order.finish(&mut head);
-        let Ok(()) = client.send(&head, &[]).await else { return Next::End };
-        let (socket, ahead) = client.into_parts();
         let metrics = order.route.as_ref().map(|route| route.metrics.clone());
         if let Some(metrics) = &metrics {
             metrics.streams.add();
         }
         let closing = self.until_closing();
-        order.sent_bytes = if changes {
-            answering.join(socket, &ahead, closing).await
+        order.sent_bytes = if let Some(ahead) = ahead {
+            Box::pin(tunnel.join(&ahead, closing)).await
         } else {
-            answering.pass_on(socket, self.gateway.config.times.silence, closing).await
+            Box::pin(tunnel.pass_on(self.gateway.config.times.silence, closing)).await
         };
         if let Some(metrics) = &metrics {
             metrics.streams.remove();
         }
         order.ended();
-        drop(place);
         Next::End
     }
 
@@ -391,11 +467,8 @@ impl Door {
         let peer = client.peer();
         tracing::info!(%peer, status, request_id = id, error = problem.detail, "request");
         let (fields, body) = problem.answer("", &id);
-        let reason = problem.status.canonical_reason().unwrap_or_default();
-        let mut head = format!("HTTP/1.1 {status} {reason}\r\n").into_bytes();
-        for (name, value) in &fields {
-            field(&mut head, name.as_str(), value.as_bytes());
-        }
+        let mut head = Vec::with_capacity(512);
+        begin_head(&mut head, problem.status, &fields);
         let length = body.len();
         head.extend_from_slice(
             format!("content-length: {length}\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n")
@@ -408,6 +481,67 @@ impl Door {
     }
 }
 
+/// A client that speaks HTTP/1.1.
+struct Http1<'a> {
+    client: &'a mut Client,
+    /// The length of the body is told piece by piece (RFC 9112, section 7.1).
+    is_chunked: bool,
+}
+
+impl Reader for Http1<'_> {
+    async fn head(
+        &mut self,
+        order: &mut Order,
+        status: StatusCode,
+        fields: HeaderMap,
+        ends: bool,
+    ) -> Result<(), Left> {
+        self.is_chunked = !ends && !fields.contains_key(CONTENT_LENGTH);
+        order.closes |= order.gateway.is_closing();
+        let head = self.client.outbox();
+        begin_head(head, status, &fields);
+        if self.is_chunked {
+            field(head, TRANSFER_ENCODING.as_str(), b"chunked");
+        }
+        order.finish(head);
+        Ok(())
+    }
+
+    async fn piece(&mut self, piece: Bytes) -> Result<(), Left> {
+        if !self.is_chunked {
+            return self.client.put(&piece).await.map_err(left);
+        }
+        if piece.is_empty() {
+            // It would be the end.
+            return Ok(());
+        }
+        let size = format!("{:x}\r\n", piece.len());
+        self.client.put(size.as_bytes()).await.map_err(left)?;
+        self.client.put(&piece).await.map_err(left)?;
+        self.client.put(b"\r\n").await.map_err(left)
+    }
+
+    async fn flush(&mut self) -> Result<(), Left> {
+        self.client.send_out().await.map_err(left)
+    }
+
+    async fn end(&mut self) -> Result<(), Left> {
+        if self.is_chunked {
+            self.client.put(LAST_CHUNK).await.map_err(left)?;
+        }
+        self.client.send_out().await.map_err(left)
+    }
+
+    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.client.poll_left(context)
+    }
+}
+
+/// Whatever went wrong with it, the client is gone.
+fn left(_: io::Error) -> Left {
+    Left
+}
+
 /// How long a body may take where so many bytes are allowed.
 pub(crate) fn body_time(most: usize) -> Duration {
     let more = most.saturating_sub(BODY_BYTES) / BODY_FLOOR_BYTES;
@@ -416,5 +550,5 @@ pub(crate) fn body_time(most: usize) -> Duration {
 
 pub(crate) fn too_slow<T: From<Problem>>(what: &str) -> T {
     let detail = format!("the {what} did not come in time");
-    Problem::new(http::StatusCode::REQUEST_TIMEOUT, detail).into()
+    Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into()
 }

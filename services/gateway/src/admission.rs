@@ -77,8 +77,6 @@ pub(crate) struct Order {
     pub(crate) has_body: bool,
     /// The client wants, or has, no further answer on this connection.
     pub(crate) closes: bool,
-    /// No other request follows it on the connection to the upstream.
-    pub(crate) alone: bool,
     /// HTTP/1.0.
     pub(crate) is_old: bool,
     /// The answer turned out to be an event stream that nobody asked for as one.
@@ -95,7 +93,7 @@ pub(crate) struct Order {
 pub(crate) enum Admission {
     /// Send this, which is the gateway's own, or from memory.
     Answer(Reply),
-    /// Let Pingora fetch the answer.
+    /// Have the answer fetched.
     Forward(Bytes),
     /// Pass on what comes, as it comes, until it ends.
     Stream(Bytes, Option<Place>),
@@ -139,7 +137,6 @@ impl Order {
             tried: Vec::new(),
             has_body: false,
             closes: !head.keeps_alive,
-            alone: false,
             is_old: head.version == Version::HTTP_10,
             streams: false,
             error: None,
@@ -379,9 +376,7 @@ impl Order {
         for (name, value) in words.fields() {
             field(&mut text, name.as_str(), value.as_bytes());
         }
-        if self.alone {
-            field(&mut text, "connection", b"close");
-        } else if self.is_old && !self.closes {
+        if self.is_old && !self.closes {
             // For Pingora, which takes it out again.
             field(&mut text, "connection", b"keep-alive");
         }
@@ -420,6 +415,23 @@ impl Order {
         self.reply(problem.status, &fields, body)
     }
 
+    /// What is said when no upstream could be asked: the old answer where that may be used, or why.
+    pub(crate) fn fail(&mut self, problem: &Problem) -> Reply {
+        let stale = self.filling.as_mut().and_then(|filling| filling.failed(Instant::now()));
+        let reply = match stale {
+            Some(answer) => self.answer(&answer),
+            None => self.refuse(problem),
+        };
+        self.error = Some(problem.detail.clone());
+        reply
+    }
+
+    /// Whether it can be fetched without Pingora: nothing but a head goes to the upstream, and the
+    /// client knows chunks.
+    pub(crate) fn is_plain(&self) -> bool {
+        [Method::GET, Method::HEAD].contains(&self.method) && !self.has_body && !self.is_old
+    }
+
     /// Fields and body for a problem.
     pub(crate) fn problem(&self, problem: &Problem) -> (HeaderMap, Bytes) {
         problem.answer(text_of(self.accept.as_ref()), &self.asker.request_id)
@@ -427,15 +439,7 @@ impl Order {
 
     fn reply(&self, status: StatusCode, fields: &HeaderMap, body: Bytes) -> Reply {
         let mut head = Vec::with_capacity(512);
-        let reason = status.canonical_reason().unwrap_or_default();
-        head.extend_from_slice(b"HTTP/1.1 ");
-        head.extend_from_slice(status.as_str().as_bytes());
-        for part in [" ", reason, "\r\n"] {
-            head.extend_from_slice(part.as_bytes());
-        }
-        for (name, value) in fields {
-            field(&mut head, name.as_str(), value.as_bytes());
-        }
+        begin_head(&mut head, status, fields);
         field(&mut head, "content-length", body.len().to_string().as_bytes());
         let date = httpdate::HttpDate::from(SystemTime::now()).to_string();
         field(&mut head, "date", date.as_bytes());
@@ -520,6 +524,17 @@ fn text_of(value: Option<&HeaderValue>) -> &str {
 
 fn split_target(target: &str) -> (&str, Option<&str>) {
     target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
+}
+
+/// Writes the first lines of an answer's head.
+pub(crate) fn begin_head(text: &mut impl BufMut, status: StatusCode, fields: &HeaderMap) {
+    let reason = status.canonical_reason().unwrap_or_default();
+    for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
+        text.put_slice(part.as_bytes());
+    }
+    for (name, value) in fields {
+        field(text, name.as_str(), value.as_bytes());
+    }
 }
 
 /// Writes a field as a line of a head.

@@ -106,13 +106,14 @@ impl Client {
     }
 
     /// Waits for the first byte of a request, without a buffer. False when the client has closed.
-    pub(crate) async fn speaks(&mut self) -> bool {
+    pub(crate) fn poll_speaks(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         if self.inbox.is_empty() {
             self.inbox = BytesMut::new();
             self.outbox = Vec::new();
-            return self.read_more().await.is_ok_and(|count| count > 0);
+            let read = ready!(self.poll_more(context));
+            return Poll::Ready(read.is_ok_and(|count| count > 0));
         }
-        true
+        Poll::Ready(true)
     }
 
     /// Whether bytes of another request are here already.
@@ -171,6 +172,40 @@ impl Client {
             self.flush().await
         });
         sent.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Where the head of an answer is put together.
+    pub(crate) fn outbox(&mut self) -> &mut Vec<u8> {
+        &mut self.outbox
+    }
+
+    /// Sends a part of an answer, or collects it where it is small.
+    pub(crate) async fn put(&mut self, part: &[u8]) -> io::Result<()> {
+        if self.outbox.len() + part.len() <= WRITE_BYTES {
+            self.outbox.extend_from_slice(part);
+            return Ok(());
+        }
+        let sent = timeout(TAKES_NOTHING, self.write_all(part));
+        sent.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Sends what was collected.
+    pub(crate) async fn send_out(&mut self) -> io::Result<()> {
+        let sent = timeout(TAKES_NOTHING, self.flush());
+        sent.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Takes in what the client sends ahead. Ready when it was reset: who has closed its side may
+    /// still listen, and whoever does not shows when the answer is written. Who sends much ahead is
+    /// not read until it is its turn.
+    pub(crate) fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while !self.has_closed && self.inbox.len() < AHEAD_BYTES {
+            match ready!(self.poll_more(context)) {
+                Ok(count) => self.has_closed = count == 0,
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
     }
 
     /// Closes, after what was sent had a chance to be read.
@@ -241,12 +276,9 @@ impl AsyncRead for Client {
             self.replay.advance(count);
             return Poll::Ready(Ok(()));
         }
-        while !self.has_closed && self.inbox.len() < AHEAD_BYTES {
-            self.has_closed = ready!(self.poll_more(context))? == 0;
-        }
-        // Who sends so much ahead is not read until it is its turn. Who has closed its side may still
-        // listen, and whoever does not shows when the answer is written. Nobody wakes this.
-        Poll::Pending
+        // Nobody wakes this otherwise.
+        ready!(self.poll_left(context));
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 }
 

@@ -15,12 +15,10 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName,
     HeaderValue, IF_NONE_MATCH, TRANSFER_ENCODING, VARY,
 };
 use http::{HeaderMap, Method, StatusCode};
-use pingora::Result;
-use pingora::http::ResponseHeader;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::admission::names_events;
@@ -51,6 +49,10 @@ const COMPRESSIBLE: [&str; 9] = [
 
 /// Fields with a digest of the very bytes that are sent (RFC 9530, and what was before it).
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
+
+/// What of an answer's head may change.
+pub(crate) const CHANGED: [HeaderName; 6] =
+    [VARY, TRANSFER_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ACCEPT_RANGES, ETAG];
 
 /// What a request says that decides it.
 pub(crate) struct Asked<'a> {
@@ -100,38 +102,39 @@ impl Encoders {
     pub(crate) fn begin(
         &self,
         asked: &Asked<'_>,
-        answer: &mut ResponseHeader,
-    ) -> Result<Option<Encoder>> {
+        status: StatusCode,
+        answer: &mut HeaderMap,
+    ) -> Option<Encoder> {
         if !self.are_on {
-            return Ok(None);
+            return None;
         }
-        if answer.status == StatusCode::NOT_MODIFIED {
-            revalidate(asked, answer)?;
-            return Ok(None);
+        if status == StatusCode::NOT_MODIFIED {
+            revalidate(asked, answer);
+            return None;
         }
-        let form = form(asked, answer.status, &answer.headers);
+        let form = form(asked, status, answer);
         if form == Form::AsIs {
-            return Ok(None);
+            return None;
         }
-        vary(answer)?;
+        vary(answer);
         if form == Form::Varies {
-            return Ok(None);
+            return None;
         }
-        let flushes = !answer.headers.contains_key(CONTENT_LENGTH);
+        let flushes = !answer.contains_key(CONTENT_LENGTH);
         let encoder = if *asked.method == Method::HEAD {
             None
         } else {
-            // All are at work.
-            let Ok(place) = self.places.clone().try_acquire_owned() else { return Ok(None) };
-            answer.insert_header(TRANSFER_ENCODING, "chunked")?;
+            // Or all are at work.
+            let place = self.places.clone().try_acquire_owned().ok()?;
+            answer.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             Some(Encoder { gzip: GzEncoder::new(Vec::new(), LEVEL), flushes, _place: place })
         };
-        answer.insert_header(CONTENT_ENCODING, "gzip")?;
-        answer.remove_header(&CONTENT_LENGTH);
+        answer.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        answer.remove(CONTENT_LENGTH);
         // Ranges would be of the plain form.
-        answer.remove_header(&ACCEPT_RANGES);
-        weaken(answer)?;
-        Ok(encoder)
+        answer.remove(ACCEPT_RANGES);
+        weaken(answer);
+        encoder
     }
 }
 
@@ -212,35 +215,32 @@ fn must_stay(answer: &HeaderMap) -> bool {
 }
 
 /// Says that the answer depends on what the client takes.
-fn vary(answer: &mut ResponseHeader) -> Result<()> {
-    let known = members(answer.headers.get_all(VARY))
+fn vary(answer: &mut HeaderMap) {
+    let known = members(answer.get_all(VARY))
         .any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"));
     if !known {
-        answer.append_header(VARY, "accept-encoding")?;
+        answer.append(VARY, HeaderValue::from_static("accept-encoding"));
     }
-    Ok(())
 }
 
 /// The same tag may not name two forms byte for byte (RFC 9110, section 8.8.1).
-fn weaken(answer: &mut ResponseHeader) -> Result<()> {
-    let strong = answer.headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
-    if let Some(tag) = strong.map(weak) {
-        answer.insert_header(ETAG, tag)?;
+fn weaken(answer: &mut HeaderMap) {
+    let strong = answer.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
+    if let Some(tag) = strong.and_then(|tag| HeaderValue::try_from(weak(tag)).ok()) {
+        answer.insert(ETAG, tag);
     }
-    Ok(())
 }
 
 /// An upstream that says "not modified" knows nothing of the weak tag that it was asked about; by
 /// its own, a client would not find what it has (RFC 9111, section 4.3.4).
-fn revalidate(asked: &Asked<'_>, answer: &mut ResponseHeader) -> Result<()> {
-    let Some(tag) = answer.headers.get(ETAG) else { return Ok(()) };
+fn revalidate(asked: &Asked<'_>, answer: &mut HeaderMap) {
+    let Some(tag) = answer.get(ETAG) else { return };
     let tag = weak(tag);
     let mut lines = asked.fields.get_all(IF_NONE_MATCH).iter();
     if lines.any(|line| line.as_bytes().windows(tag.len()).any(|part| part == tag)) {
-        vary(answer)?;
-        weaken(answer)?;
+        vary(answer);
+        weaken(answer);
     }
-    Ok(())
 }
 
 fn weak(tag: &HeaderValue) -> Vec<u8> {
@@ -277,12 +277,8 @@ mod tests {
         headers
     }
 
-    fn head(status: u16, lines: &[&str]) -> ResponseHeader {
-        let mut head = ResponseHeader::build(status, None).unwrap();
-        for (name, value) in &fields(lines) {
-            head.append_header(name, value).unwrap();
-        }
-        head
+    fn head(status: u16, lines: &[&str]) -> (StatusCode, HeaderMap) {
+        (StatusCode::from_u16(status).unwrap(), fields(lines))
     }
 
     fn form_of(lines: &[&str]) -> Form {
@@ -293,11 +289,15 @@ mod tests {
     }
 
     /// The head that goes on, and whether the body is compressed.
-    fn sent(method: &Method, asked: &[&str], mut answer: ResponseHeader) -> (HeaderMap, bool) {
+    fn sent(
+        method: &Method,
+        asked: &[&str],
+        (status, mut answer): (StatusCode, HeaderMap),
+    ) -> (HeaderMap, bool) {
         let fields = fields(asked);
         let asked = Asked { method, fields: &fields, is_old: false, is_guarded: false };
-        let encoder = Encoders::new(true).begin(&asked, &mut answer).unwrap();
-        (answer.headers.clone(), encoder.is_some())
+        let encoder = Encoders::new(true).begin(&asked, status, &mut answer);
+        (answer, encoder.is_some())
     }
 
     #[test]
@@ -451,9 +451,9 @@ mod tests {
         let asked =
             Asked { method: &Method::GET, fields: &fields, is_old: false, is_guarded: false };
         let begin = || {
-            let mut answer = head(200, &["content-type: text/css", LONG]);
-            let encoder = encoders.begin(&asked, &mut answer).unwrap();
-            (encoder, answer.headers.contains_key(CONTENT_LENGTH))
+            let (status, mut answer) = head(200, &["content-type: text/css", LONG]);
+            let encoder = encoders.begin(&asked, status, &mut answer);
+            (encoder, answer.contains_key(CONTENT_LENGTH))
         };
         let busy: Vec<_> = (0..MOST_ENCODERS).map(|_| begin()).collect();
         assert!(busy.iter().all(|(encoder, is_plain)| encoder.is_some() && !is_plain));
@@ -468,8 +468,9 @@ mod tests {
         let fields = fields(&["accept-encoding: gzip"]);
         let asked =
             Asked { method: &Method::GET, fields: &fields, is_old: false, is_guarded: false };
-        let mut answer = head(200, &["content-type: text/css", "transfer-encoding: chunked"]);
-        let mut encoder = encoders.begin(&asked, &mut answer).unwrap().unwrap();
+        let lines = ["content-type: text/css", "transfer-encoding: chunked"];
+        let (status, mut answer) = head(200, &lines);
+        let mut encoder = encoders.begin(&asked, status, &mut answer).unwrap();
         let first = encoder.piece(Some(b"first"), false).unwrap().unwrap();
         let mut text = [0; 5];
         GzDecoder::new(&first[..]).read_exact(&mut text).unwrap();
@@ -487,8 +488,8 @@ mod tests {
             let fields = fields(&["accept-encoding: gzip"]);
             let asked =
                 Asked { method: &Method::POST, fields: &fields, is_old: false, is_guarded: false };
-            let mut answer = head(200, &["content-type: text/css", length]);
-            let mut encoder = Encoders::new(true).begin(&asked, &mut answer).unwrap().unwrap();
+            let (status, mut answer) = head(200, &["content-type: text/css", length]);
+            let mut encoder = Encoders::new(true).begin(&asked, status, &mut answer).unwrap();
             let mut packed = Vec::new();
             for (place, piece) in pieces.iter().enumerate() {
                 let is_end = ends_with_the_last && place + 1 == pieces.len();

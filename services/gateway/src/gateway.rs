@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::cache::{Cache, CacheSettings};
+use crate::compression::Encoders;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::policy::limits::{Clients, REMEMBERED};
@@ -23,6 +24,8 @@ pub(crate) struct Gateway {
     pub(crate) cache: Cache,
     /// What clients have used up.
     pub(crate) clients: Clients,
+    /// What makes answers smaller.
+    pub(crate) encoders: Encoders,
     /// What is counted.
     pub(crate) metrics: Metrics,
     rules: RwLock<Arc<Rules>>,
@@ -42,6 +45,7 @@ impl Gateway {
         Ok(Arc::new(Self {
             cache: Cache::new(&CacheSettings { wait, ..config.cache.clone() }),
             clients: Clients::new(REMEMBERED, Instant::now()),
+            encoders: Encoders::new(config.compress),
             metrics: Metrics::default(),
             rules: RwLock::new(Arc::new(rules)),
             closing: AtomicBool::new(false),

@@ -1,8 +1,7 @@
 //! HTTP/2 with prior knowledge (RFC 9113, section 3.3), in clear text or over TLS. The frames are
 //! h2's business. Each stream is a request like any other: it goes through the same gate and the
-//! same admission, and what has to be fetched comes by `tunnel.rs`, on a connection of its own.
+//! same admission, and what has to be fetched comes as it does for HTTP/1.1.
 
-mod body;
 mod heads;
 
 use std::future::poll_fn;
@@ -16,26 +15,27 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request, Response, StatusCode};
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
-use self::body::{Body, Frame};
 use self::heads::Answered;
 use crate::accept::{HEAD_TIME, IDLE_TIME, body_time, too_slow};
 use crate::admission::{Admission, Order, Reply};
+use crate::alarm::Alarm;
 use crate::client::{Client, TAKES_NOTHING};
+use crate::deliver::{End, LEFT, Left, Reader, deliver, strip};
+use crate::fetch::{self, Unanswered};
 use crate::forwarded::{REQUEST_ID, new_request_id};
 use crate::gate::{self, Head};
 use crate::gateway::Gateway;
 use crate::policy::trust::Scheme;
 use crate::problem::Problem;
 use crate::socket::Socket;
-use crate::tunnel::{self, Failed};
 
 /// A client's first word, as far as it looks like a request's head.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
@@ -56,8 +56,6 @@ const SEND_BYTES: usize = 32 * 1024;
 /// How long a client has to say goodbye once nothing is under way: one round trip.
 const GOODBYE_TIME: Duration = Duration::from_secs(1);
 
-const LEFT: &str = "the client has left";
-
 /// What all streams of a connection share.
 struct Session {
     gateway: Arc<Gateway>,
@@ -65,13 +63,6 @@ struct Session {
     peer: SocketAddr,
     scheme: Scheme,
     bodies: Semaphore,
-}
-
-/// How an answer came to its end.
-enum End {
-    Whole,
-    Left,
-    Broken(&'static str),
 }
 
 /// Answers the requests of a connection whose preface has come, until it is idle for too long, the
@@ -164,22 +155,21 @@ impl Session {
             Err(problem) => return self.refuse(&mut respond, &problem).await,
         };
         let mut order = Box::new(Order::new(&self.gateway, &head, self.peer, self.scheme));
-        order.alone = true;
         let admission = tokio::select! {
             biased;
             () = left(&mut respond) => None,
             admission = order.admit(&head, &body) => Some(admission),
         };
-        drop((head, body));
+        drop(body);
         match admission {
             None => order.error = Some(LEFT.to_owned()),
             Some(Admission::Answer(reply)) => self.send(&mut order, &mut respond, &reply).await,
             Some(Admission::Forward(request)) => {
-                self.fetch(&mut order, &mut respond, request).await;
+                self.fetch(&mut order, &mut respond, &head.fields, request).await;
             }
             Some(Admission::Stream(request, place)) => {
                 order.streams = true;
-                self.fetch(&mut order, &mut respond, request).await;
+                self.fetch(&mut order, &mut respond, &head.fields, request).await;
                 drop(place);
             }
             // Its field was refused before.
@@ -256,7 +246,7 @@ impl Session {
     async fn send(&self, order: &mut Order, respond: &mut SendResponse<Bytes>, reply: &Reply) {
         let sent = match heads::answer(&reply.head) {
             Some(Answered { status, mut fields }) => {
-                heads::strip(&mut fields);
+                strip(&mut fields, status);
                 say(respond, status, fields, reply.body.clone()).await
             }
             None => false,
@@ -266,141 +256,94 @@ impl Session {
         }
     }
 
-    /// What cannot be had is answered from memory if it may, or with why.
-    async fn fail(&self, order: &mut Order, respond: &mut SendResponse<Bytes>, problem: &Problem) {
-        let stale = order.filling.as_mut().and_then(|filling| filling.failed(Instant::now()));
-        let reply = match stale {
-            Some(answer) => order.answer(&answer),
-            None => order.refuse(problem),
-        };
-        order.error = Some(problem.detail.clone());
-        self.send(order, respond, &reply).await;
-    }
-
-    /// Asks an upstream and passes on what comes, as it comes.
-    async fn fetch(&self, order: &mut Order, respond: &mut SendResponse<Bytes>, request: Bytes) {
-        let asked = tokio::select! {
-            biased;
-            () = left(respond) => {
+    /// Fetches the answer and passes it on.
+    async fn fetch(
+        &self,
+        order: &mut Order,
+        respond: &mut SendResponse<Bytes>,
+        asked: &HeaderMap,
+        request: Bytes,
+    ) {
+        let mut alarm = Alarm::new(order.gateway.config.times.silence);
+        let answering = match fetch::ask(order, &request, false, &mut alarm, left(respond)).await {
+            Ok(answering) => answering,
+            Err(Unanswered::Left) => {
                 order.error = Some(LEFT.to_owned());
                 return;
             }
-            asked = tunnel::ask(order, &request, false) => asked,
+            Err(Unanswered::Problem(problem)) => {
+                let reply = order.fail(&problem);
+                return self.send(order, respond, &reply).await;
+            }
         };
         drop(request);
-        let (stream, rest, head) = match asked {
-            Ok(answering) => answering.into_parts(),
-            Err(Failed::Problem(problem)) => return self.fail(order, respond, &problem).await,
-        };
-        let framed = heads::answer(&head).and_then(|answered| {
-            let frame = answered.frame(&order.method)?;
-            Some((answered, frame))
-        });
-        let Some((Answered { status, mut fields }, frame)) = framed else {
-            let name = order.route.as_ref().map_or("the upstream", |route| &route.name);
-            let detail = format!("{name} gave no valid answer");
-            let problem = Problem::new(StatusCode::BAD_GATEWAY, detail);
-            return self.fail(order, respond, &problem).await;
-        };
-        drop(head);
-        if let Some(answer) = order.hears(status, &fields) {
-            let reply = order.answer(&answer);
-            return self.send(order, respond, &reply).await;
-        }
-        heads::strip(&mut fields);
-        let mut response = Response::new(());
-        *response.status_mut() = status;
-        if order.knows {
-            // RFC 9110, section 15.4.5.
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING] {
-                fields.remove(name);
-            }
-            order.status = StatusCode::NOT_MODIFIED.as_u16();
-        }
-        for (name, value) in order.fields() {
-            fields.insert(name, value);
-        }
-        *response.headers_mut() = fields;
-        let ends = order.knows || frame == Frame::Done;
-        let Ok(mut to) = respond.send_response(response, ends) else {
-            order.error = Some(LEFT.to_owned());
-            return;
-        };
-        let metrics = order.route.as_ref().map(|route| route.metrics.clone());
-        let counted = metrics.filter(|_| order.streams);
-        if let Some(metrics) = &counted {
-            metrics.streams.add();
-        }
-        let end = self.pass_on(order, &mut to, Body::new(stream, rest, frame)).await;
-        if let Some(metrics) = &counted {
-            metrics.streams.remove();
-        }
+        let mut reader = Http2 { respond, body: None };
+        let end = deliver(order, answering, asked, &mut reader, &mut alarm, &self.closing).await;
         match end {
-            End::Whole => {
-                if let Some(filling) = order.filling.take() {
-                    filling.complete(Instant::now());
-                }
-                if !ends {
-                    // When it fails, the client has left with all that there is.
-                    let _ = to.send_data(Bytes::new(), true);
-                }
-            }
+            End::Whole => {}
             End::Left => order.error = Some(LEFT.to_owned()),
             End::Broken(why) => {
                 // So that half an answer is not taken for a whole one.
-                to.send_reset(Reason::INTERNAL_ERROR);
+                if let Some(body) = &mut reader.body {
+                    body.send_reset(Reason::INTERNAL_ERROR);
+                }
                 order.error = Some(why.to_owned());
+            }
+            End::Instead(answer) => {
+                let reply = order.answer(&answer);
+                self.send(order, respond, &reply).await;
             }
         }
     }
+}
 
-    async fn pass_on(&self, order: &mut Order, to: &mut SendStream<Bytes>, mut body: Body) -> End {
-        let (streams, knows, begun) = (order.streams, order.knows, order.begun);
-        let times = order.gateway.config.times;
-        // An event stream has no such time, but ends with the gateway.
-        let mut over = pin!(async {
-            if streams {
-                self.until_closing().await;
-            } else {
-                sleep_until((begun + times.total).into()).await;
-            }
-        });
-        loop {
-            let piece = tokio::select! {
-                biased;
-                () = &mut over => {
-                    return if streams && body.is_between() {
-                        End::Whole
-                    } else {
-                        End::Broken("the answer was broken off")
-                    };
-                }
-                () = reset(to), if !knows => return End::Left,
-                piece = timeout(times.silence, body.next()) => piece,
-            };
-            let piece = match piece {
-                Ok(Ok(Some(piece))) => piece,
-                Ok(Ok(None)) => return End::Whole,
-                Ok(Err(_)) => return End::Broken("the upstream broke its answer off"),
-                Err(_) => return End::Broken("the upstream fell silent within its answer"),
-            };
-            if let Some(filling) = &mut order.filling {
-                filling.body(&piece, Instant::now());
-            }
-            if knows {
-                continue;
-            }
-            order.sent_bytes += piece.len() as u64;
-            tokio::select! {
-                biased;
-                () = &mut over => return End::Broken("the answer was broken off"),
-                given = give(to, piece) => {
-                    if !given {
-                        return End::Left;
-                    }
-                }
-            }
+/// A client that speaks HTTP/2.
+struct Http2<'a> {
+    respond: &'a mut SendResponse<Bytes>,
+    /// What is behind the head, while there is more to come.
+    body: Option<SendStream<Bytes>>,
+}
+
+impl Reader for Http2<'_> {
+    async fn head(
+        &mut self,
+        order: &mut Order,
+        status: StatusCode,
+        mut fields: HeaderMap,
+        ends: bool,
+    ) -> Result<(), Left> {
+        for (name, value) in order.fields() {
+            fields.insert(name, value);
+        }
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.headers_mut() = fields;
+        let body = self.respond.send_response(response, ends).map_err(|_| Left)?;
+        self.body = (!ends).then_some(body);
+        Ok(())
+    }
+
+    async fn piece(&mut self, piece: Bytes) -> Result<(), Left> {
+        let Some(body) = &mut self.body else { return Err(Left) };
+        if give(body, piece).await { Ok(()) } else { Err(Left) }
+    }
+
+    async fn flush(&mut self) -> Result<(), Left> {
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<(), Left> {
+        if let Some(body) = &mut self.body {
+            // When it fails, the client has left with all that there is.
+            let _ = body.send_data(Bytes::new(), true);
+        }
+        Ok(())
+    }
+
+    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.body {
+            Some(body) => body.poll_reset(context).map(|_| ()),
+            None => Poll::Pending,
         }
     }
 }
@@ -423,11 +366,6 @@ fn accept(
 /// Resolves when the client takes its request back, or is gone.
 async fn left(respond: &mut SendResponse<Bytes>) {
     let _ = poll_fn(|context| respond.poll_reset(context)).await;
-}
-
-/// The same, once the answer has begun.
-async fn reset(stream: &mut SendStream<Bytes>) {
-    let _ = poll_fn(|context| stream.poll_reset(context)).await;
 }
 
 /// Sends a whole answer; false when the client has left.

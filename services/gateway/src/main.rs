@@ -4,10 +4,13 @@
 mod accept;
 mod admin;
 mod admission;
+mod alarm;
 mod cache;
 mod client;
 mod compression;
 mod config;
+mod deliver;
+mod fetch;
 mod forwarded;
 mod gate;
 mod gateway;
@@ -34,6 +37,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
 use crate::gateway::Gateway;
+use crate::threads::Workers;
 
 /// musl's own allocator takes one lock for all threads, and every request allocates.
 #[global_allocator]
@@ -54,15 +58,18 @@ fn main() -> ExitCode {
         Launch::Exit(code) => return code,
     };
     proxy::hush_pingora();
-    threads::run(
-        config.threads,
-        runtime::serve_until_terminated(&ABOUT, |shutdown| serve(process, config, shutdown)),
-    )
+    let workers = match Workers::start(config.threads) {
+        Ok(workers) => workers,
+        Err(error) => return threads::cannot_start(&error),
+    };
+    let serving = |shutdown| serve(process, config, workers, shutdown);
+    threads::run(runtime::serve_until_terminated(&ABOUT, serving))
 }
 
 async fn serve(
     process: Process,
     config: Config,
+    workers: Workers,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ListenError> {
     let listener = runtime::listen(process.listen)?;
@@ -95,7 +102,7 @@ async fn serve(
         });
     }
     let proxy = proxy::new(&gateway);
-    accept::run(listener, gateway, proxy, process.drain, shutdown).await;
+    accept::run(listener, gateway, proxy, workers, process.drain, shutdown).await;
     journal::close();
     Ok(())
 }

@@ -195,12 +195,22 @@ fn tell_upstreams(text: &mut Text, rules: &Rules) {
             text.line(name, &labels, u8::from(one.state == upstreams::State::Well));
         }
     }
-    let name = "gateway_upstream_in_flight";
-    text.family(name, "gauge", "Requests that an address is busy with.");
-    for (route, snapshot) in &snapshots {
-        for one in &snapshot.addresses {
-            let labels = format!("route=\"{route}\",address=\"{}\"", one.address);
-            text.line(name, &labels, one.in_flight);
+    for (name, help, value) in [
+        (
+            "gateway_upstream_in_flight",
+            "Requests that an address is busy with.",
+            (|one| one.in_flight) as fn(&upstreams::AddressSnapshot) -> usize,
+        ),
+        ("gateway_upstream_waiting", "Open connections that wait there for a request.", |one| {
+            one.waiting
+        }),
+    ] {
+        text.family(name, "gauge", help);
+        for (route, snapshot) in &snapshots {
+            for one in &snapshot.addresses {
+                let labels = format!("route=\"{route}\",address=\"{}\"", one.address);
+                text.line(name, &labels, value(one));
+            }
         }
     }
     for (name, kind, help, value) in [

@@ -5,6 +5,9 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, 
 use http::{HeaderMap, StatusCode};
 use pingora::{Error, ErrorSource, ErrorType};
 
+use crate::proxy::failure_of;
+use crate::upstreams::Failure;
+
 /// Something that kept the gateway from an upstream's answer. Texts are the gateway's own and
 /// without characters that JSON or HTML would have to escape.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,21 +51,24 @@ impl Problem {
             .with(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
+    /// An upstream was asked, in vain.
+    pub(crate) fn unanswered(failure: Failure, name: &str) -> Self {
+        let (status, what) = match failure {
+            Failure::Timeout => (StatusCode::GATEWAY_TIMEOUT, "did not answer in time"),
+            Failure::Refused | Failure::Unreachable => {
+                (StatusCode::BAD_GATEWAY, "cannot be reached")
+            }
+            _ => (StatusCode::BAD_GATEWAY, "gave no valid answer"),
+        };
+        Self::new(status, format!("{name} {what}"))
+    }
+
     /// What to tell the client of an error; `None` when nobody is there to be told.
     pub(crate) fn of(error: &Error, name: &str) -> Option<Self> {
         let problem = |status, detail: String| Some(Self::new(status, detail));
         match (error.esource(), error.etype()) {
             (_, ErrorType::HTTPStatus(503)) => Some(Self::nobody(name)),
-            (
-                ErrorSource::Upstream,
-                ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout,
-            ) => problem(StatusCode::GATEWAY_TIMEOUT, format!("{name} did not answer in time")),
-            (ErrorSource::Upstream, ErrorType::ConnectRefused | ErrorType::ConnectNoRoute) => {
-                problem(StatusCode::BAD_GATEWAY, format!("{name} cannot be reached"))
-            }
-            (ErrorSource::Upstream, _) => {
-                problem(StatusCode::BAD_GATEWAY, format!("{name} gave no valid answer"))
-            }
+            (ErrorSource::Upstream, _) => Some(Self::unanswered(failure_of(error), name)),
             (
                 ErrorSource::Downstream,
                 ErrorType::WriteError

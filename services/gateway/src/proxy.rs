@@ -19,8 +19,9 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use tracing::level_filters::LevelFilter;
 
 use crate::admission::Order;
-use crate::compression::{Asked, Encoders};
+use crate::compression::{self, Asked};
 use crate::config::Times;
+use crate::fetch::{INFORMATIONAL, TRIES};
 use crate::gateway::Gateway;
 use crate::policy::hop::HopByHop;
 use crate::problem::Problem;
@@ -37,12 +38,6 @@ const UPSTREAM_IDLE_CONNECTIONS: usize = 1024;
 /// How long a client may take nothing of an answer.
 const CLIENT_TIME: Duration = Duration::from_secs(30);
 
-/// Informational answers before the answer; more of them are a loop.
-const INFORMATIONAL: u8 = 8;
-
-/// Tries in all, where trying again cannot do harm.
-const TRIES: usize = 3;
-
 /// Pingora with the gateway's rules.
 pub(crate) fn new(gateway: &Gateway) -> Arc<HttpProxy<Proxy>> {
     let threads = gateway.config.threads;
@@ -53,8 +48,7 @@ pub(crate) fn new(gateway: &Gateway) -> Arc<HttpProxy<Proxy>> {
         max_retries: TRIES,
         ..ServerConf::default()
     });
-    let encoders = Encoders::new(gateway.config.compress);
-    Arc::new(http_proxy(&server, Proxy { times: gateway.config.times, encoders }))
+    Arc::new(http_proxy(&server, Proxy { times: gateway.config.times }))
 }
 
 /// Pingora logs every vanished client as an error of its own, and at its debug level every header
@@ -72,7 +66,6 @@ pub(crate) fn hush_pingora() {
 /// The rules.
 pub(crate) struct Proxy {
     times: Times,
-    encoders: Encoders,
 }
 
 /// The order that came with the request; Pingora hands it over when it has read the head.
@@ -177,7 +170,10 @@ impl ProxyHttp for Proxy {
             is_guarded: order.route.as_ref().is_some_and(|route| route.guard.is_some()),
         };
         // Before the cache takes the answer, which then has what is sent.
-        order.encoder = self.encoders.begin(&asked, response)?.map(Box::new);
+        let mut fields = response.headers.clone();
+        let encoder = order.gateway.encoders.begin(&asked, response.status, &mut fields);
+        take_over(response, &fields)?;
+        order.encoder = encoder.map(Box::new);
         if let Some(answer) = order.hears(response.status, &response.headers) {
             order.instead = Some(answer);
             return Err(Error::new_up(ErrorType::HTTPStatus(order.status)));
@@ -263,7 +259,8 @@ impl ProxyHttp for Proxy {
         mut error: Box<Error>,
     ) -> Box<Error> {
         // Nothing has been sent yet, so another address may be tried for any method.
-        let again = context.as_deref_mut().is_some_and(|order| order.fails(&error));
+        let failure = failure_of(&error);
+        let again = context.as_deref_mut().is_some_and(|order| order.fails(failure));
         error.set_retry(again);
         error
     }
@@ -285,7 +282,7 @@ impl ProxyHttp for Proxy {
         let again = if closed && harmless && !begun && !is_timeout(&error) {
             order.tried.len() < TRIES - 1
         } else if *error.esource() == ErrorSource::Upstream {
-            let other = order.fails(&error);
+            let other = order.fails(failure_of(&error));
             other && harmless && !begun && !is_timeout(&error)
         } else {
             false
@@ -354,17 +351,18 @@ impl ProxyHttp for Proxy {
     }
 }
 
-impl Order {
-    /// Counts a failed try; whether another address may be asked.
-    fn fails(&mut self, error: &Error) -> bool {
-        let Some(route) = &self.route else { return false };
-        route.metrics.upstream_failures.add();
-        if let Some(mut pick) = self.pick.take() {
-            pick.failed(failure_of(error));
-            self.tried.push(pick.address());
+/// Makes the head have what compression has made of its fields.
+fn take_over(response: &mut ResponseHeader, fields: &HeaderMap) -> Result<()> {
+    for name in compression::CHANGED {
+        if response.headers.get_all(&name) == fields.get_all(&name) {
+            continue;
         }
-        self.tried.len() < TRIES && route.pool.has_other_than(&self.tried) && route.pool.may_retry()
+        response.remove_header(&name);
+        for value in fields.get_all(&name) {
+            response.append_header(name.clone(), value)?;
+        }
     }
+    Ok(())
 }
 
 /// Writes a whole answer that is not the upstream's.
@@ -411,7 +409,8 @@ fn is_timeout(error: &Error) -> bool {
     )
 }
 
-fn failure_of(error: &Error) -> Failure {
+/// What an error of an upstream means.
+pub(crate) fn failure_of(error: &Error) -> Failure {
     match error.etype() {
         ErrorType::ConnectRefused => Failure::Refused,
         ErrorType::ConnectNoRoute => Failure::Unreachable,

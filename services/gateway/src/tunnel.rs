@@ -10,21 +10,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::admission::{Order, field as write_field};
-use crate::problem::Problem;
+use crate::fetch::Body;
 use crate::socket::Socket;
-use crate::upstreams::Failure;
-
-/// Bytes of an upstream's head.
-const HEAD_BYTES: usize = 32 * 1024;
-
-/// Fields of an upstream's head.
-const FIELDS: usize = 100;
 
 /// Bytes that are passed on at once: some ten events.
 const PIECE_BYTES: usize = 8 * 1024;
@@ -34,181 +25,32 @@ const PIECE_BYTES: usize = 8 * 1024;
 const ACCEPTS_NOTHING: Duration = Duration::from_secs(30);
 
 /// The end of a body in chunks (RFC 9112, section 7.1).
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// An upstream that has begun to answer.
-pub(crate) struct Answering {
-    stream: TcpStream,
-    /// What came behind the head.
-    rest: BytesMut,
-    /// The status of its answer.
-    pub(crate) status: u16,
-    /// The head for the client, without the empty line.
-    pub(crate) head: Vec<u8>,
+/// An upstream and a client.
+pub(crate) struct Tunnel {
+    from: TcpStream,
+    to: Socket,
+    /// What has come already.
+    held: BytesMut,
     chunks: Option<Chunks>,
 }
 
-/// Why there is no answer.
-pub(crate) enum Failed {
-    /// Say this.
-    Problem(Problem),
-}
-
-/// Sends the request to an upstream, to another one if nobody listens at the first, and reads the
-/// head of its answer.
-pub(crate) async fn ask(
-    order: &mut Order,
-    request: &Bytes,
-    upgrades: bool,
-) -> Result<Answering, Failed> {
-    let times = order.gateway.config.times;
-    let Some(route) = order.route.clone() else {
-        return Err(Failed::Problem(Problem::nobody("this route")));
-    };
-    loop {
-        let Some(mut pick) = route.pool.pick(&order.tried) else {
-            return Err(Failed::Problem(Problem::nobody(&route.name)));
-        };
-        let connected = timeout(times.connect, TcpStream::connect(pick.address())).await;
-        let stream = match connected {
-            Ok(Ok(stream)) => stream,
-            failed => {
-                let (failure, status, what) = match failed {
-                    Ok(Err(error)) => {
-                        (Failure::of(&error), StatusCode::BAD_GATEWAY, "cannot be reached")
-                    }
-                    _ => (Failure::Timeout, StatusCode::GATEWAY_TIMEOUT, "did not answer in time"),
-                };
-                pick.failed(failure);
-                route.metrics.upstream_failures.add();
-                order.tried.push(pick.address());
-                order.pick = Some(pick);
-                if route.pool.has_other_than(&order.tried) && route.pool.may_retry() {
-                    continue;
-                }
-                return Err(Failed::Problem(Problem::new(
-                    status,
-                    format!("{} {what}", route.name),
-                )));
-            }
-        };
-        // It only makes small events later.
-        let _ = stream.set_nodelay(true);
-        let answer = timeout(times.silence, exchange(stream, request, upgrades)).await;
-        let (failure, status, what) = match answer {
-            Ok(Ok(answering)) => {
-                match answering.status {
-                    status @ 502..=504 => pick.failed(Failure::Status(status)),
-                    _ => pick.succeeded(),
-                }
-                order.pick = Some(pick);
-                return Ok(answering);
-            }
-            Ok(Err(error)) => {
-                let failure = match error.kind() {
-                    io::ErrorKind::InvalidData => Failure::Invalid,
-                    _ => Failure::of(&error),
-                };
-                (failure, StatusCode::BAD_GATEWAY, "gave no valid answer")
-            }
-            Err(_) => (Failure::Timeout, StatusCode::GATEWAY_TIMEOUT, "did not answer in time"),
-        };
-        pick.failed(failure);
-        route.metrics.upstream_failures.add();
-        order.pick = Some(pick);
-        return Err(Failed::Problem(Problem::new(status, format!("{} {what}", route.name))));
-    }
-}
-
-async fn exchange(mut stream: TcpStream, request: &Bytes, upgrades: bool) -> io::Result<Answering> {
-    stream.write_all(request).await?;
-    let mut bytes = BytesMut::with_capacity(PIECE_BYTES);
-    loop {
-        if let Some(answering) = read_head(&mut bytes, upgrades)? {
-            let (status, head, chunks) = answering;
-            // An informational answer is followed by another one.
-            if (100..200).contains(&status) && status != 101 {
-                continue;
-            }
-            return Ok(Answering { stream, rest: bytes, status, head, chunks });
-        }
-        if bytes.len() > HEAD_BYTES {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let count = poll_fn(|context| poll_some(&mut stream, context, &mut bytes)).await?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-}
-
-/// Status, head for the client, and how the body is framed, when the head is complete.
-type Read = (u16, Vec<u8>, Option<Chunks>);
-
-fn read_head(bytes: &mut BytesMut, upgrades: bool) -> io::Result<Option<Read>> {
-    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
-    let mut response = httparse::Response::new(&mut fields);
-    let length = match response.parse(bytes) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(_) => return Err(invalid()),
-    };
-    let status = response.code.filter(|code| (100..600).contains(code)).ok_or_else(invalid)?;
-    if status == 101 && !upgrades {
-        return Err(invalid());
-    }
-    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-    let mut head = format!("HTTP/1.1 {status} {}\r\n", reason.unwrap_or_default()).into_bytes();
-    let mut chunks = None;
-    let nominated: Vec<&str> = response
-        .headers
-        .iter()
-        .filter(|field| field.name.eq_ignore_ascii_case("connection"))
-        .filter_map(|field| std::str::from_utf8(field.value).ok())
-        .flat_map(|value| value.split(',').map(str::trim))
-        .collect();
-    for field in response.headers.iter() {
-        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
-        if is("transfer-encoding") {
-            if !field.value.eq_ignore_ascii_case(b"chunked") || chunks.is_some() {
-                return Err(invalid());
-            }
-            chunks = Some(Chunks::default());
-        }
-        let about_connection = ["connection", "keep-alive", "proxy-connection", "te", "trailer"];
-        let dropped = about_connection.iter().any(|name| is(name))
-            || (is("upgrade") && status != 101)
-            || nominated.iter().any(|name| is(name) && !is("transfer-encoding") && !is("upgrade"));
-        if !dropped {
-            write_field(&mut head, field.name, field.value);
-        }
-    }
-    bytes.advance(length);
-    Ok(Some((status, head, chunks)))
-}
-
-impl Answering {
-    /// The connection, what has come of the body, and the whole head.
-    pub(crate) fn into_parts(self) -> (TcpStream, BytesMut, Vec<u8>) {
-        let Self { stream, rest, mut head, .. } = self;
-        head.extend_from_slice(b"\r\n");
-        (stream, rest, head)
+impl Tunnel {
+    /// From an answer whose head has been sent on, in chunks or not, to the client.
+    pub(crate) fn new(body: Body, is_chunked: bool, to: Socket) -> Self {
+        let (from, held) = body.into_parts();
+        Self { from, to, held, chunks: is_chunked.then(Chunks::default) }
     }
 
     /// Passes on what comes until it ends, the client leaves, or `closing` resolves; then a body in
     /// chunks is ended properly, where it stands between two of them. Gives the bytes passed on.
-    pub(crate) async fn pass_on(
-        self,
-        client: Socket,
-        silence: Duration,
-        closing: impl Future<Output = ()>,
-    ) -> u64 {
-        let Self { stream, rest, chunks, .. } = self;
+    pub(crate) async fn pass_on(self, silence: Duration, closing: impl Future<Output = ()>) -> u64 {
+        let Self { from, to, held, chunks } = self;
         let mut relay = Relay {
-            from: stream,
-            to: client,
-            held: rest.freeze(),
+            from,
+            to,
+            held: held.freeze(),
             is_behind: false,
             chunks,
             passed: 0,
@@ -251,17 +93,14 @@ impl Answering {
         passed
     }
 
-    /// Passes on what comes in both directions until one side closes.
-    pub(crate) async fn join(
-        mut self,
-        mut client: Socket,
-        ahead: &[u8],
-        closing: impl Future<Output = ()>,
-    ) -> u64 {
+    /// Passes on what comes in both directions until one side closes; the client has sent the first
+    /// bytes already.
+    pub(crate) async fn join(self, ahead: &[u8], closing: impl Future<Output = ()>) -> u64 {
+        let Self { mut from, mut to, held, .. } = self;
         let both = async {
-            client.write_all(&self.rest).await?;
-            self.stream.write_all(ahead).await?;
-            copy_bidirectional(&mut client, &mut self.stream).await
+            to.write_all(&held).await?;
+            from.write_all(ahead).await?;
+            copy_bidirectional(&mut to, &mut from).await
         };
         tokio::select! {
             () = closing => 0,
@@ -332,19 +171,6 @@ impl Relay {
     }
 }
 
-/// Reads what is there to the end of `bytes`, whose room is made when it is.
-pub(crate) fn poll_some(
-    stream: &mut TcpStream,
-    context: &mut Context<'_>,
-    bytes: &mut BytesMut,
-) -> Poll<io::Result<usize>> {
-    let mut piece = [const { MaybeUninit::uninit() }; PIECE_BYTES];
-    let mut piece = ReadBuf::uninit(&mut piece);
-    ready!(Pin::new(stream).poll_read(context, &mut piece))?;
-    bytes.extend_from_slice(piece.filled());
-    Poll::Ready(Ok(piece.filled().len()))
-}
-
 /// Where in its chunks a body is, without keeping it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Chunks {
@@ -406,33 +232,5 @@ mod tests {
                 assert_eq!(chunks.is_between(), ends.contains(&cut), "{cut}");
             }
         }
-    }
-
-    #[test]
-    fn a_head_is_passed_on_without_what_is_about_the_connection() {
-        let mut bytes = BytesMut::from(
-            &b"HTTP/1.0 200 Fine\r\nConnection: close, X-Own\r\nX-Own: 1\r\nKeep-Alive: 5\r\n\
-               Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\nrest"[..],
-        );
-        let (status, head, chunks) = read_head(&mut bytes, false).unwrap().unwrap();
-        let head = String::from_utf8(head).unwrap();
-        assert_eq!(
-            head,
-            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
-        );
-        assert_eq!((status, chunks.is_some(), &bytes[..]), (200, true, &b"rest"[..]));
-    }
-
-    #[test]
-    fn what_is_no_head_is_refused() {
-        for text in [
-            "SSH-2.0-x\r\n\r\n",
-            "HTTP/1.1 999 x\r\n\r\n",
-            "HTTP/1.1 101 x\r\nUpgrade: y\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
-        ] {
-            assert!(read_head(&mut BytesMut::from(text), false).is_err(), "{text}");
-        }
-        assert!(read_head(&mut BytesMut::from("HTTP/1.1 200"), false).unwrap().is_none());
     }
 }

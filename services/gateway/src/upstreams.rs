@@ -5,6 +5,7 @@ mod balance;
 mod breaker;
 mod budget;
 mod check;
+mod connections;
 mod discovery;
 mod origin;
 mod pick;
@@ -20,9 +21,10 @@ use std::time::Duration;
 
 pub(crate) use breaker::BreakerSettings;
 pub(crate) use check::{CheckPath, CheckSettings};
+pub(crate) use connections::Connection;
 pub(crate) use origin::Origin;
 pub(crate) use pick::Pick;
-pub(crate) use pool::{Pool, Snapshot};
+pub(crate) use pool::{AddressSnapshot, Pool, Snapshot};
 pub(crate) use wellness::State;
 
 /// What is behind one route: its name in logs and metrics, where it is, and what to ask it to see

@@ -339,8 +339,8 @@ fn an_endless_answer_is_cut_after_the_drain_time() {
 
 #[test]
 fn sigterm_ends_an_event_stream_at_once_and_cleanly() {
-    // Who says that it wants a stream gets it ended properly; everybody gets it ended.
-    for (accept, is_clean) in [("Accept: text/event-stream\r\n", true), ("", false)] {
+    // Whether it was asked for as one, or only turned out to be one.
+    for accept in ["Accept: text/event-stream\r\n", ""] {
         let gateway = between(endless("text/event-stream; charset=utf-8"), nobody());
         let mut client = gateway.connect();
         client.send(&format!("GET /stats/stream HTTP/1.1\r\nHost: a\r\n{accept}\r\n"));
@@ -351,7 +351,7 @@ fn sigterm_ends_an_event_stream_at_once_and_cleanly() {
         assert!(!ended.log.contains("cutting off"), "{ended:?}");
         let mut rest = String::new();
         client.reader.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest.ends_with("\r\n0\r\n\r\n"), is_clean, "{rest:?}");
+        assert!(rest.ends_with("\r\n0\r\n\r\n"), "{rest:?}");
     }
 }
 

@@ -135,7 +135,7 @@ async fn requests_are_answered_one_after_the_other_on_one_connection() {
         assert_eq!(page.status, 200);
         assert!(page.body.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{}", page.body);
         assert_eq!(fields(&page.body, "host"), ["test"]);
-        assert_eq!(fields(&page.body, "connection"), ["close"]);
+        assert!(fields(&page.body, "connection").is_empty());
         assert_eq!(fields(&page.body, "x-forwarded-for"), ["127.0.0.1"]);
         assert_eq!(fields(&page.body, "x-forwarded-proto"), ["http"]);
         assert!(page.fields.contains_key("x-request-id"));
@@ -245,6 +245,39 @@ async fn nobody_behind_is_a_problem_and_half_an_answer_is_broken_off() {
             }
         };
         assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR), "{half}");
+    }
+}
+
+#[tokio::test]
+async fn what_came_plain_is_compressed_for_who_takes_it() {
+    let plain = upstream(|stream, _| {
+        let text = "all the same ".repeat(1000);
+        let length = text.len();
+        let head = format!("Content-Type: text/plain\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}{text}").as_bytes()).unwrap();
+    });
+    let gateway = start(plain, &[]);
+    let (client, _task) = connect(&gateway).await;
+    let asked = request("GET", "/", &[("accept-encoding", "gzip")]);
+    let (parts, mut body) =
+        timeout(BOUND, ask(&client, asked, true).await.0).await.unwrap().unwrap().into_parts();
+    assert_eq!(parts.headers["content-encoding"], "gzip");
+    assert!(!parts.headers.contains_key("transfer-encoding"));
+    let mut bytes = 0;
+    while let Some(piece) = piece(&mut body).await {
+        bytes += piece.unwrap().len();
+    }
+    assert!((1..500).contains(&bytes), "{bytes}");
+}
+
+#[tokio::test]
+async fn who_breaks_off_without_an_answer_is_not_the_only_one_asked() {
+    let (broken, well) = (upstream(|_, _| ()), upstream(echo));
+    let routes = format!("/ {broken},{well}");
+    let gateway = start(well, &[("GATEWAY_ROUTES", &routes)]);
+    let (client, _task) = connect(&gateway).await;
+    for _ in 0..10 {
+        assert_eq!(get(&client, "/").await.status, 200);
     }
 }
 

@@ -3,13 +3,11 @@
 
 use bytes::{BufMut, BytesMut};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 
-use super::body::Frame;
 use crate::gate::{self, Head, Refused};
 use crate::problem::Problem;
 
@@ -95,40 +93,6 @@ pub(super) fn answer(head: &[u8]) -> Option<Answered> {
     Some(Answered { status, fields })
 }
 
-impl Answered {
-    /// How the end of the body is known that follows it; none when that cannot be told.
-    pub(super) fn frame(&self, method: &Method) -> Option<Frame> {
-        let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
-        if *method == Method::HEAD || bodiless.contains(&self.status) {
-            return Some(Frame::Done);
-        }
-        if self.fields.contains_key(TRANSFER_ENCODING) {
-            return Some(Frame::Size);
-        }
-        let mut lengths = self.fields.get_all(CONTENT_LENGTH).iter();
-        match (lengths.next(), lengths.next()) {
-            (None, _) => Some(Frame::UntilClosed),
-            (Some(length), None) => {
-                let digits = length.to_str().ok()?;
-                let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-                Some(Frame::Known(digits.parse().ok().filter(|_| is_number)?))
-            }
-            (Some(_), Some(_)) => None,
-        }
-    }
-}
-
-/// Takes out what is about the connection, and what is known by other means in HTTP/2.
-pub(super) fn strip(fields: &mut HeaderMap) {
-    if fields.contains_key(TRANSFER_ENCODING) {
-        // RFC 9112, section 6.3: it means nothing then.
-        fields.remove(CONTENT_LENGTH);
-    }
-    for name in ABOUT_CONNECTION {
-        fields.remove(name);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::Request;
@@ -176,28 +140,5 @@ mod tests {
         assert_eq!(ask("http://a/", &[("x", &long)]).unwrap_err(), 431);
         let long = format!("http://a/{}", "x".repeat(gate::TARGET_BYTES));
         assert_eq!(ask(&long, &[]).unwrap_err(), 414);
-    }
-
-    #[test]
-    fn an_answer_loses_what_is_about_the_connection() {
-        let head =
-            b"HTTP/1.1 200 OK\r\nA: b\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\
-                     connection: close\r\n\r\n";
-        let mut answered = answer(head).unwrap();
-        assert_eq!(answered.status, 200);
-        assert_eq!(answered.frame(&Method::GET), Some(Frame::Size));
-        assert_eq!(answered.frame(&Method::HEAD), Some(Frame::Done));
-        strip(&mut answered.fields);
-        assert_eq!(answered.fields.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["a"]);
-        let framed = |fields: &str| {
-            let head = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
-            answer(head.as_bytes()).unwrap().frame(&Method::GET)
-        };
-        assert_eq!(framed("Content-Length: 5\r\n"), Some(Frame::Known(5)));
-        assert_eq!(framed(""), Some(Frame::UntilClosed));
-        for wrong in ["+5", "5, 5", "", "5\r\nContent-Length: 5"] {
-            assert_eq!(framed(&format!("Content-Length: {wrong}\r\n")), None, "{wrong}");
-        }
-        assert!(answer(b"HTTP/1.1 200 OK\r\n").is_none());
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 
 use super::Failure;
 use super::breaker::{Tried, is_open_in};
+use super::connections::{Connection, Connections};
 use super::pool::Shared;
 
 /// What all requests to one address share. Everything that every request touches is an atomic of
@@ -19,6 +20,8 @@ pub(super) struct Member {
     successes: AtomicU64,
     /// The breaker's, so that a request need not ask it.
     era: AtomicU32,
+    /// Closed when the address is left.
+    connections: Arc<Connections>,
 }
 
 impl Member {
@@ -29,11 +32,17 @@ impl Member {
             in_flight: AtomicUsize::new(0),
             successes: AtomicU64::new(0),
             era: AtomicU32::new(0),
+            connections: Arc::default(),
         })
     }
 
     pub(super) const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Connections that wait for a request.
+    pub(super) fn waiting(&self) -> usize {
+        self.connections.count()
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -88,6 +97,16 @@ impl Pick {
     /// Where to go.
     pub(crate) fn address(&self) -> SocketAddr {
         self.member.address
+    }
+
+    /// A connection that waits there for a request.
+    pub(crate) fn waiting(&self) -> Option<Connection> {
+        self.member.connections.take()
+    }
+
+    /// Keeps a connection whose answer is complete for the next request.
+    pub(crate) fn keep(&self, connection: Connection) {
+        self.member.connections.keep(connection);
     }
 
     /// The upstream answered.

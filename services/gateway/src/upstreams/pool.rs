@@ -55,6 +55,8 @@ pub(crate) struct AddressSnapshot {
     pub(crate) state: State,
     /// Requests it is busy with.
     pub(crate) in_flight: usize,
+    /// Connections that wait there for a request.
+    pub(crate) waiting: usize,
     /// The last request or check that failed, and how long ago.
     pub(crate) last_failure: Option<(Failure, Duration)>,
 }
@@ -167,6 +169,7 @@ impl Pool {
             address: entry.member.address(),
             state: entry.wellness.state(now),
             in_flight: entry.member.in_flight(),
+            waiting: entry.member.waiting(),
             last_failure: entry
                 .wellness
                 .last_failure()

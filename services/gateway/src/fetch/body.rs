@@ -1,27 +1,35 @@
-//! The body of an upstream's answer, out of the frame that HTTP/1.1 gave it (RFC 9112, section 6),
-//! for a protocol that frames it otherwise.
+//! The body of an upstream's answer, out of the frame that HTTP/1.1 gave it (RFC 9112, section 6):
+//! clients get one of the gateway's own.
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::tunnel::poll_some;
+use crate::upstreams::Connection;
+
+/// Bytes of one read.
+const PIECE_BYTES: usize = 16 * 1024;
 
 /// Bytes of a line between chunks, and of all trailer fields together, which are dropped.
 const LINE_BYTES: usize = 4 * 1024;
 
 /// A body that is on its way.
-pub(super) struct Body {
-    stream: TcpStream,
+#[derive(Debug)]
+pub(crate) struct Body {
+    connection: Connection,
     held: BytesMut,
     frame: Frame,
 }
 
 /// How the end of a body is known, and where in it the reader is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Frame {
+pub(crate) enum Frame {
     /// So many bytes are left.
     Known(u64),
     /// All that comes.
@@ -38,42 +46,88 @@ pub(super) enum Frame {
     Done,
 }
 
+/// What is there of a body.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// Some of it.
+    Some(Bytes),
+    /// Nothing yet: see [`Body::more`].
+    None,
+    /// It was complete before.
+    End,
+}
+
 impl Body {
     /// Of an answer on that connection; some of it is held already.
-    pub(super) fn new(stream: TcpStream, held: BytesMut, frame: Frame) -> Self {
-        Self { stream, held, frame }
+    pub(super) fn new(connection: Connection, held: BytesMut, frame: Frame) -> Self {
+        Self { connection, held, frame }
     }
 
-    /// The next piece, none at the end. Nothing is lost when it is not waited for to the end.
+    /// Where in it the reader is.
+    pub(crate) const fn frame(&self) -> Frame {
+        self.frame
+    }
+
+    /// What is there of it.
     ///
     /// # Errors
-    /// When the body ends before its end, or is not framed as it must be.
-    pub(super) async fn next(&mut self) -> io::Result<Option<Bytes>> {
-        loop {
-            if let Some(piece) = self.frame.take(&mut self.held)? {
-                return Ok(Some(piece));
-            }
-            if self.frame == Frame::Done {
-                return Ok(None);
-            }
-            if self.held.is_empty() {
-                // While nothing is on its way, there is no buffer.
-                self.held = BytesMut::new();
-            }
-            let Self { stream, held, .. } = self;
-            if poll_fn(|context| poll_some(stream, context, held)).await? == 0 {
-                if self.frame == Frame::UntilClosed {
-                    return Ok(None);
-                }
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+    /// When it is not framed as it must be.
+    pub(crate) fn take(&mut self) -> io::Result<Piece> {
+        Ok(match self.frame.take(&mut self.held)? {
+            Some(piece) => Piece::Some(piece),
+            None if self.frame == Frame::Done => Piece::End,
+            None => Piece::None,
+        })
+    }
+
+    /// Waits for more. Nothing is lost when it is not waited for to the end.
+    ///
+    /// # Errors
+    /// When the body ends before its end.
+    pub(crate) async fn more(&mut self) -> io::Result<()> {
+        if self.held.is_empty() {
+            // While nothing is on its way, there is no buffer.
+            self.held = BytesMut::new();
         }
+        let Self { connection, held, .. } = self;
+        if poll_fn(|context| poll_some(&mut connection.stream, context, held)).await? > 0 {
+            return Ok(());
+        }
+        if self.frame != Frame::UntilClosed {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.frame = Frame::Done;
+        Ok(())
     }
 
     /// Whether it could end here for one who only sees pieces.
-    pub(super) fn is_between(&self) -> bool {
+    pub(crate) fn is_between(&self) -> bool {
         self.held.is_empty() && matches!(self.frame, Frame::Size | Frame::UntilClosed | Frame::Done)
     }
+
+    /// The connection, for another request; none unless the body is complete and nothing came
+    /// behind it.
+    pub(crate) fn into_connection(self) -> Option<Connection> {
+        (self.frame == Frame::Done && self.held.is_empty()).then_some(self.connection)
+    }
+
+    /// The connection and what came on it, for what is passed on as it comes.
+    pub(crate) fn into_parts(self) -> (TcpStream, BytesMut) {
+        (self.connection.stream, self.held)
+    }
+}
+
+/// Reads what is there to the end of `bytes`, whose room is made when it is.
+pub(super) fn poll_some(
+    stream: &mut TcpStream,
+    context: &mut Context<'_>,
+    bytes: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    let mut piece = [const { MaybeUninit::uninit() }; PIECE_BYTES];
+    let mut piece = ReadBuf::uninit(&mut piece);
+    ready!(Pin::new(stream).poll_read(context, &mut piece))?;
+    bytes.extend_from_slice(piece.filled());
+    Poll::Ready(Ok(piece.filled().len()))
 }
 
 impl Frame {

@@ -1,0 +1,150 @@
+//! The head of an upstream's answer.
+
+use bytes::{Buf, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, StatusCode};
+
+use super::Frame;
+
+/// Fields of a head.
+const FIELDS: usize = 100;
+
+/// A head.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    /// As they came.
+    pub(super) fields: HeaderMap,
+    /// Another request may follow on the connection.
+    pub(super) is_lasting: bool,
+}
+
+/// What came is none.
+#[derive(Debug)]
+pub(super) struct NoHead;
+
+/// Takes a head from the front of `held`, if all of it is there.
+pub(super) fn take(held: &mut BytesMut) -> Result<Option<Head>, NoHead> {
+    let mut lines = [httparse::EMPTY_HEADER; FIELDS];
+    let mut response = httparse::Response::new(&mut lines);
+    let length = match response.parse(held) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(_) => return Err(NoHead),
+    };
+    let code = response.code.filter(|code| (100..600).contains(code)).ok_or(NoHead)?;
+    let status = StatusCode::from_u16(code).map_err(|_| NoHead)?;
+    let mut fields = HeaderMap::with_capacity(response.headers.len() + 4);
+    for line in response.headers.iter() {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| NoHead)?;
+        fields.append(name, HeaderValue::from_bytes(line.value).map_err(|_| NoHead)?);
+    }
+    let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next()
+        && (!coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some())
+    {
+        // Where such a body ends is anybody's guess.
+        return Err(NoHead);
+    }
+    let is_lasting = response.version == Some(1)
+        && !fields.get_all(CONNECTION).iter().any(|value| {
+            let mut options = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+            options.any(|option| option.eq_ignore_ascii_case(b"close"))
+        });
+    held.advance(length);
+    Ok(Some(Head { status, fields, is_lasting }))
+}
+
+impl Head {
+    /// How the end of the body is known that follows it (RFC 9112, section 6.3); none when that
+    /// cannot be told.
+    pub(super) fn frame(&self, method: &Method) -> Option<Frame> {
+        if self.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Some(Frame::UntilClosed);
+        }
+        let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+        if *method == Method::HEAD || bodiless.contains(&self.status) {
+            return Some(Frame::Done);
+        }
+        if self.fields.contains_key(TRANSFER_ENCODING) {
+            return Some(Frame::Size);
+        }
+        let mut lengths = self.fields.get_all(CONTENT_LENGTH).iter();
+        match (lengths.next(), lengths.next()) {
+            (None, _) => Some(Frame::UntilClosed),
+            (Some(length), None) => {
+                let digits = length.to_str().ok()?;
+                let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+                match digits.parse().ok().filter(|_| is_number)? {
+                    0 => Some(Frame::Done),
+                    length => Some(Frame::Known(length)),
+                }
+            }
+            (Some(_), Some(_)) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> Result<Option<Head>, NoHead> {
+        take(&mut BytesMut::from(text))
+    }
+
+    fn frame(fields: &str, method: &Method) -> Option<Frame> {
+        head(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")).unwrap().unwrap().frame(method)
+    }
+
+    #[test]
+    fn a_head_is_taken_when_all_of_it_is_there() {
+        let text = "HTTP/1.1 200 Fine\r\nA: b\r\na: c\r\n\r\n";
+        for cut in 0..text.len() {
+            assert!(head(&text[..cut]).unwrap().is_none(), "{cut}");
+        }
+        let mut held = BytesMut::from(&*format!("{text}rest"));
+        let taken = take(&mut held).unwrap().unwrap();
+        assert_eq!((taken.status.as_u16(), &held[..]), (200, &b"rest"[..]));
+        assert_eq!(taken.fields.get_all("a").iter().collect::<Vec<_>>(), ["b", "c"]);
+    }
+
+    #[test]
+    fn what_is_no_head_is_refused() {
+        for text in [
+            "SSH-2.0-x\r\n\r\n",
+            "HTTP/1.1 999 x\r\n\r\n",
+            "HTTP/1.1 099 x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ] {
+            assert!(head(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_body_is_known_or_it_is_no_answer() {
+        let get = &Method::GET;
+        assert_eq!(frame("Content-Length: 5\r\n", get), Some(Frame::Known(5)));
+        assert_eq!(frame("Content-Length: 0\r\n", get), Some(Frame::Done));
+        assert_eq!(frame("Content-Length: 5\r\n", &Method::HEAD), Some(Frame::Done));
+        assert_eq!(frame("", get), Some(Frame::UntilClosed));
+        let both = "Transfer-Encoding: Chunked\r\nContent-Length: 5\r\n";
+        assert_eq!(frame(both, get), Some(Frame::Size));
+        for wrong in ["+5", "5, 5", "", "5\r\nContent-Length: 5"] {
+            assert_eq!(frame(&format!("Content-Length: {wrong}\r\n"), get), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_connection_lasts_unless_one_side_says_otherwise() {
+        for (text, lasts) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\nConnection: x, Close\r\n\r\n", false),
+            ("HTTP/1.0 200 OK\r\n\r\n", false),
+            ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n", false),
+        ] {
+            assert_eq!(head(text).unwrap().unwrap().is_lasting, lasts, "{text}");
+        }
+    }
+}

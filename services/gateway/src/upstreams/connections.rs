@@ -1,0 +1,191 @@
+//! Connections to one address that wait for the next request.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use crate::threads;
+
+/// The services close connections that were idle for 30 s; one that is about to be closed must not
+/// carry a request.
+const IDLE_TIME: Duration = Duration::from_secs(15);
+
+/// Of one thread. As many as busy clients on a large day: with fewer, a burst opens and closes a
+/// connection for each request.
+const MOST_IDLE: usize = 512;
+
+/// More threads than that share lists.
+const LISTS: usize = 16;
+
+/// A connection to an upstream, between two requests or in one.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// The bytes.
+    pub(crate) stream: TcpStream,
+    /// An answer has come on it before. That it ends without one then may only mean that the
+    /// upstream was about to close it.
+    pub(crate) is_used: bool,
+}
+
+impl Connection {
+    /// A new one.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        // A request goes in one piece.
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, is_used: false })
+    }
+
+    /// Whether nothing has come on it since: neither an end nor what nobody asked for. The reactor
+    /// knows, so this asks the kernel only when something did.
+    fn is_silent(&self) -> bool {
+        let mut byte = [0];
+        let read = self.stream.try_read(&mut byte);
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// Those that wait, by the thread that waits for what comes on them: to tell another costs more
+/// than the request.
+#[derive(Debug, Default)]
+pub(super) struct Connections([List; LISTS]);
+
+/// On a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct List(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// The one that was used last is at the end, and goes first: the others grow old and go.
+    idle: Vec<(Instant, Connection)>,
+    /// Somebody looks after those that grow old.
+    is_watched: bool,
+}
+
+impl Connections {
+    /// One that is good still.
+    pub(super) fn take(&self) -> Option<Connection> {
+        let mut waiting = self.list().waiting();
+        while let Some((since, connection)) = waiting.idle.pop() {
+            if since.elapsed() < IDLE_TIME && connection.is_silent() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps one whose answer is complete. Must be called inside a runtime.
+    pub(super) fn keep(self: &Arc<Self>, mut connection: Connection) {
+        connection.is_used = true;
+        let mut waiting = self.list().waiting();
+        if waiting.idle.len() >= MOST_IDLE {
+            return;
+        }
+        waiting.idle.push((Instant::now(), connection));
+        if !waiting.is_watched {
+            waiting.is_watched = true;
+            tokio::spawn(let_go(Arc::downgrade(self), threads::number()));
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.iter().map(|list| list.waiting().idle.len()).sum()
+    }
+
+    /// That of this thread.
+    fn list(&self) -> &List {
+        &self.0[threads::number() % LISTS]
+    }
+}
+
+impl List {
+    /// Whole between any two steps, whatever became of the thread that had it.
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closes what has grown old, until there is none left.
+async fn let_go(connections: Weak<Connections>, number: usize) {
+    loop {
+        sleep(IDLE_TIME / 3).await;
+        let Some(connections) = connections.upgrade() else { return };
+        let mut waiting = connections.0[number % LISTS].waiting();
+        let old = waiting.idle.partition_point(|(since, _)| since.elapsed() >= IDLE_TIME);
+        waiting.idle.drain(..old);
+        if waiting.idle.is_empty() {
+            waiting.is_watched = false;
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A connection and its other end.
+    async fn pair() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connection = Connection::open(listener.local_addr().unwrap()).await.unwrap();
+        (connection, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn what_was_kept_is_given_again_once() {
+        let kept = Arc::new(Connections::default());
+        assert!(kept.take().is_none());
+        let (connection, _other) = pair().await;
+        assert!(!connection.is_used);
+        kept.keep(connection);
+        assert_eq!(kept.count(), 1);
+        assert!(kept.take().unwrap().is_used);
+        assert!(kept.take().is_none());
+    }
+
+    #[tokio::test]
+    async fn one_that_was_closed_or_speaks_unasked_is_not_given() {
+        for says in [&b""[..], b"HTTP/1.1 408 Too Late\r\n\r\n"] {
+            let kept = Arc::new(Connections::default());
+            let (connection, mut other) = pair().await;
+            kept.keep(connection);
+            other.write_all(says).await.unwrap();
+            other.shutdown().await.unwrap();
+            let bound = Instant::now() + Duration::from_secs(5);
+            while kept.count() > 0 {
+                assert!(Instant::now() < bound, "{says:?} goes unnoticed");
+                let given = kept.take();
+                // The news is a moment on its way.
+                if let Some(connection) = given {
+                    kept.keep(connection);
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_are_never_too_many() {
+        let kept = Arc::new(Connections::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut others = Vec::new();
+        for _ in 0..MOST_IDLE + 3 {
+            kept.keep(Connection::open(address).await.unwrap());
+            others.push(listener.accept().await.unwrap());
+        }
+        assert_eq!(kept.count(), MOST_IDLE);
+    }
+}

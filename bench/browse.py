@@ -35,9 +35,7 @@ FRAMES = """() => {
   })();
 }"""
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-PROGRAM = (
-    "performance.getEntriesByType('resource').find((one) => one.name.endsWith('.wasm')).responseEnd"
-)
+PROGRAM = "performance.getEntriesByType('resource').find((one) => one.name.endsWith('.wasm')).responseEnd"
 
 
 def main(arguments: list[str]) -> int:

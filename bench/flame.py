@@ -101,7 +101,11 @@ def folded(script: str) -> Counter:
     """How often each stack was seen, from its first caller on."""
     stacks: Counter = Counter()
     for block in script.split("\n\n"):
-        names = [re.sub(r"::h[0-9a-f]{16}$", "", line.split(None, 1)[1]) for line in block.splitlines() if len(line.split(None, 1)) == 2]
+        names = [
+            re.sub(r"::h[0-9a-f]{16}$", "", line.split(None, 1)[1])
+            for line in block.splitlines()
+            if len(line.split(None, 1)) == 2
+        ]
         if names:
             stacks[tuple(reversed(names))] += 1
     return stacks

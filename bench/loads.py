@@ -54,7 +54,9 @@ def closed(
     printed = answer_of([*command, "--latency", f"-d{seconds}s", url], seconds + 60, client_core)
     used = looks.processor_seconds(server.pid) - used
     client = looks.children_seconds() - client
-    if "Non-2xx" in printed or re.search(r"Socket errors: (?!connect 0, read 0, write 0, timeout 0)", printed):
+    if "Non-2xx" in printed or re.search(
+        r"Socket errors: (?!connect 0, read 0, write 0, timeout 0)", printed
+    ):
         raise Failed(f"wrong answers from {url}:\n{printed}")
     requests = int(re.search(r"(\d+) requests in", printed).group(1))
     if not requests:
@@ -157,7 +159,10 @@ def instructions_of_a_viewer(bench: Bench, variables: dict[str, str]) -> float:
     """Instructions of stats for one sample to one viewer more: those of many viewers less those of few."""
     port = free_port()
     settings = {"STATS_LISTEN": f"127.0.0.1:{port}", **variables}
-    with counted(bench, [str(bench.binaries / "stats")], settings, port) as (counter, _), Crowd(port) as crowd:
+    with (
+        counted(bench, [str(bench.binaries / "stats")], settings, port) as (counter, _),
+        Crowd(port) as crowd,
+    ):
         windows = []
         for viewers in (FEW_VIEWERS, MORE_VIEWERS):
             crowd.grow(viewers)

@@ -16,7 +16,6 @@ LABEL, VALUE, BAR, GAP = 150, 90, 15, 10
 HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 340, 70, 170, 40, 45
 
 
-
 def bars(title: str, unit: str, values: list[tuple[str, str, float]], logarithmic: bool = False) -> str:
     """Horizontal bars, a group under its name, a colour for each subject."""
     subjects = list(dict.fromkeys(subject for _, subject, _ in values))
@@ -33,7 +32,9 @@ def bars(title: str, unit: str, values: list[tuple[str, str, float]], logarithmi
             colour = COLOURS[subjects.index(subject) % len(COLOURS)]
             width = max(1.0, share(value, least, most, logarithmic) * room)
             parts.append(f'<text x="{LABEL - 6}" y="{y + 12}" text-anchor="end">{escape(subject)}</text>')
-            parts.append(f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" fill="{colour}"/>')
+            parts.append(
+                f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" fill="{colour}"/>'
+            )
             parts.append(f'<text x="{LABEL + width + 5:.1f}" y="{y + 12}">{number(value)}</text>')
             y += BAR + 4
         y += GAP
@@ -60,10 +61,16 @@ def lines(
     points = [point for line in series.values() for point in line]
     wide = ends([x for x, _ in points], True)
     high = ends([y for _, y in points], logarithmic)
-    parts = [*grid(wide, high, logarithmic), f'<text class="quiet" x="{LEFT}" y="{HEIGHT - 8}">{escape(across)}</text>']
+    parts = [
+        *grid(wide, high, logarithmic),
+        f'<text class="quiet" x="{LEFT}" y="{HEIGHT - 8}">{escape(across)}</text>',
+    ]
     for at, (name, line) in enumerate(series.items()):
         colour = COLOURS[at % len(COLOURS)]
-        places = [(place(x, wide, True, LEFT, WIDTH - RIGHT), place(y, high, logarithmic, HEIGHT - BOTTOM, TOP + 8)) for x, y in line]
+        places = [
+            (place(x, wide, True, LEFT, WIDTH - RIGHT), place(y, high, logarithmic, HEIGHT - BOTTOM, TOP + 8))
+            for x, y in line
+        ]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(f'<polyline class="line" stroke="{colour}" points="{path}"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in places]
@@ -79,11 +86,15 @@ def grid(wide: tuple[float, float], high: tuple[float, float], logarithmic: bool
     for value in marks(*high, logarithmic):
         y = place(value, high, logarithmic, HEIGHT - BOTTOM, TOP + 8)
         parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text class="quiet" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>')
+        parts.append(
+            f'<text class="quiet" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>'
+        )
     for value in marks(*wide, True):
         x = place(value, wide, True, LEFT, WIDTH - RIGHT)
         parts.append(f'<path class="grid" d="M{x:.1f} {TOP + 8}V{HEIGHT - BOTTOM}"/>')
-        parts.append(f'<text class="quiet" x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{number(value)}</text>')
+        parts.append(
+            f'<text class="quiet" x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{number(value)}</text>'
+        )
     return parts
 
 

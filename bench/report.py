@@ -12,7 +12,6 @@ from scenario import Plot, Scenario
 from scenarios import BY_NAME
 
 
-
 def show(results: dict) -> None:
     """On the terminal: a block for each row, a line for each figure."""
     for name, result in results["scenarios"].items():
@@ -152,7 +151,13 @@ def chapter(scenario: Scenario, result: dict) -> Iterator[str]:
         yield from table(
             ["figure", "of", "for each", "more", "grows with the power"],
             (
-                [plain(one["figure"]), f"{one['subject']}, {one['case']}", one["for_each"], size(one["figure"], one["slope"]), f"{one['power']:.2f}"]
+                [
+                    plain(one["figure"]),
+                    f"{one['subject']}, {one['case']}",
+                    one["for_each"],
+                    size(one["figure"], one["slope"]),
+                    f"{one['power']:.2f}",
+                ]
                 for one in result["slopes"]
             ),
             left={"figure", "of", "for each"},
@@ -208,7 +213,11 @@ def foot(results: dict) -> Iterator[str]:
     yield ""
     yield "Peers are configured as their guides have it for this work: [bench/peers](../../bench/peers/README.md)."
     yield ""
-    yield from table(["peer or tool", "version"], ([name, one] for name, one in sorted(results["versions"].items())), left={"peer or tool", "version"})
+    yield from table(
+        ["peer or tool", "version"],
+        ([name, one] for name, one in sorted(results["versions"].items())),
+        left={"peer or tool", "version"},
+    )
     yield ""
     yield "| scenario | seconds | other programs | other machines |"
     yield "| --- | ---: | ---: | ---: |"
@@ -238,7 +247,9 @@ def plain(name: str) -> str:
     words = name.replace("_", " ")
     for unit in ("ms", "us", "bytes"):
         if words.endswith(f" {unit}"):
-            return words[: -len(unit) - 1] + (f" ({'µs' if unit == 'us' else unit})" if unit != "bytes" else "")
+            return words[: -len(unit) - 1] + (
+                f" ({'µs' if unit == 'us' else unit})" if unit != "bytes" else ""
+            )
     return words.replace(" us ", " µs ").replace("bytes each", "each")
 
 

@@ -107,9 +107,7 @@ class Bench:
     missing: dict[str, str] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def each(
-        self, servers: dict[str, Callable[[], ContextManager[Server]]]
-    ) -> Iterator[tuple[str, Server]]:
+    def each(self, servers: dict[str, Callable[[], ContextManager[Server]]]) -> Iterator[tuple[str, Server]]:
         """Every server that can be had, one after the other; every second round from the end, so
         that none always has the warmer machine."""
         names = list(servers)

@@ -234,9 +234,7 @@ def haproxy(bench: Bench, one: str, other: str, cached: bool) -> Iterator[Server
         yield server
 
 
-def haproxy_command(
-    bench: Bench, one: str, other: str, cached: bool, port: int, threads: int
-) -> list[str]:
+def haproxy_command(bench: Bench, one: str, other: str, cached: bool, port: int, threads: int) -> list[str]:
     places = {
         "PORT": port,
         "STATS": one,

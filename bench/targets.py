@@ -49,8 +49,26 @@ def proxied() -> Iterator[Target]:
         for count in (64, 512):
             case = f"{what}, {count} connections"
             place = ("gateway-proxy", "gateway", case)
-            yield Target("gateway", f"uncached {case}: requests a second", *place, "requests_per_second", MORE, 1.0, peer="nginx", why=why)
-            yield Target("gateway", f"uncached {case}: p99 not worse", *place, "p99_ms", MORE, 1.0, peer="nginx", why=why)
+            yield Target(
+                "gateway",
+                f"uncached {case}: requests a second",
+                *place,
+                "requests_per_second",
+                MORE,
+                1.0,
+                peer="nginx",
+                why=why,
+            )
+            yield Target(
+                "gateway",
+                f"uncached {case}: p99 not worse",
+                *place,
+                "p99_ms",
+                MORE,
+                1.0,
+                peer="nginx",
+                why=why,
+            )
     for what in ("asset", "stats"):
         for count in (64, 512):
             case = f"{what}, {count} connections"
@@ -61,6 +79,7 @@ def proxied() -> Iterator[Target]:
             )  # fmt: skip
 
 
+# fmt: off
 TARGETS: tuple[Target, ...] = (
     Target("stats", "a sample a second: of one core", "idle", "stats", "idle", "processor_ms_per_second", LESS, 0.1, "%", 10),
     Target("stats", "memory, idle", "idle", "stats", "idle", "resident_bytes", LESS, 3, "MB", 1e6),
@@ -105,15 +124,28 @@ TARGETS: tuple[Target, ...] = (
     Target("gateway", "SIGTERM: ended", "recovery", "gateway", "SIGTERM under 500 requests a second", "ends_after_ms", LESS, 10_000, "ms"),
     Target("gateway", "soak: memory, second half against first", "gateway-soak", "gateway", "both halves", "memory_times", LESS, 1.05),
     Target("gateway", "soak: descriptors, second half against first", "gateway-soak", "gateway", "both halves", "files_times", LESS, 1.05),
-)  # fmt: skip
+)
+# fmt: on
 
 # What is right or wrong and not more or less; `make test` holds it.
 TESTED = (
-    ("stats", "bad input: the stated status, no panic, no 5xx", "`e2e/test_api.py`, `services/stats/tests`, the fuzz targets"),
-    ("stats", "an odd or missing file of /proc makes its fields absent", "`services/stats/src/proc`, `fixtures/`"),
+    (
+        "stats",
+        "bad input: the stated status, no panic, no 5xx",
+        "`e2e/test_api.py`, `services/stats/tests`, the fuzz targets",
+    ),
+    (
+        "stats",
+        "an odd or missing file of /proc makes its fields absent",
+        "`services/stats/src/proc`, `fixtures/`",
+    ),
     ("stats", "beside psutil: CPU within 2 points, memory within 1", "`e2e/test_psutil.py`"),
     ("dashboard", "memory flat over ten minutes of ticks", "`e2e/test_dashboard.py -k flat`"),
-    ("gateway", "hostile requests: none reaches an origin that was not meant", "`e2e/adversarial`, [compared](../adversarial.md)"),
+    (
+        "gateway",
+        "hostile requests: none reaches an origin that was not meant",
+        "`e2e/adversarial`, [compared](../adversarial.md)",
+    ),
 )
 
 
@@ -129,7 +161,15 @@ def rows(results: dict[str, dict]) -> Iterator[list[str]]:
         good = target.holds(judged)
         seen = f"{shown(measured)} {target.unit}".strip() if not target.peer else shown(measured)
         said = "yes" if good else "**no**" + (f": {target.why}" if target.why else "")
-        yield [target.of, target.what, target.aim, seen, peer_of(target), "" if ratio is None else f"{ratio:.2f}", said]
+        yield [
+            target.of,
+            target.what,
+            target.aim,
+            seen,
+            peer_of(target),
+            "" if ratio is None else f"{ratio:.2f}",
+            said,
+        ]
     for of, what, where in TESTED:
         yield [of, what, "a test", "", "", "", f"held by {where}"]
 

@@ -29,7 +29,9 @@ class Figures(unittest.TestCase):
 
     def test_ratios_are_made_round_by_round(self) -> None:
         # The machine was half as fast in the second round: the ratio has not changed.
-        rows = figures.rows([[measured("ours", 20), measured("peer", 10)], [measured("ours", 10), measured("peer", 5)]])
+        rows = figures.rows(
+            [[measured("ours", 20), measured("peer", 10)], [measured("ours", 10), measured("peer", 5)]]
+        )
         (ratio,) = figures.ratios(rows, [Ratio("speed", "ours")])
         self.assertEqual((ratio["median"], ratio["spread_percent"], ratio["peer"]), (2.0, 0.0, "peer"))
 
@@ -40,7 +42,9 @@ class Figures(unittest.TestCase):
         self.assertEqual(figures.quotient(0, 0, LESS), 1.0)
 
     def test_only_the_same_case_is_compared(self) -> None:
-        rows = figures.rows([[measured("ours", 2, "page"), measured("peer", 1, "stats"), measured("peer", 4, "page")]])
+        rows = figures.rows(
+            [[measured("ours", 2, "page"), measured("peer", 1, "stats"), measured("peer", 4, "page")]]
+        )
         self.assertEqual([one["median"] for one in figures.ratios(rows, [Ratio("speed", "ours")])], [0.5])
         rows = figures.rows([[measured("ours", 2, x=1), measured("peer", 1, x=10)]])
         self.assertEqual(figures.ratios(rows, [Ratio("speed", "ours")]), [])

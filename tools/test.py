@@ -52,6 +52,11 @@ def main() -> int:
             run(["cargo", "test", "--locked", *encrypted], bound=CARGO_TEST_SECONDS)
         with step("release build", times):
             build.build(build.RELEASE)
+        with step("the bench, for a moment", times):
+            # What needs no peer: whether its runner still gets figures out of these services.
+            moment = ["page-weight", "growth-cores", "--quick"]
+            command = [sys.executable, "bench/run.py", *moment, "--binaries", str(binaries())]
+            run(command)
         with step("a deployment, rehearsed", times):
             command = [sys.executable, "tools/infrastructure.py", "rehearse", str(binaries())]
             run(command, bound=INFRASTRUCTURE_SECONDS)

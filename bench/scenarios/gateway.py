@@ -27,7 +27,9 @@ def upstreams(bench: Bench) -> Iterator[tuple[str, str, dict[str, str]]]:
         yield at(one), at(other), servers.page_files(other.port)
 
 
-def proxies(bench: Bench, one: str, other: str, cached: bool) -> dict[str, Callable[[], ContextManager[Server]]]:
+def proxies(
+    bench: Bench, one: str, other: str, cached: bool
+) -> dict[str, Callable[[], ContextManager[Server]]]:
     found = {
         "gateway": lambda: servers.gateway(bench, one, other, cached),
         "nginx": lambda: servers.nginx_proxy(bench, one, other, cached),
@@ -136,7 +138,9 @@ def soak(bench: Bench) -> Iterator[Measurement]:
             time.sleep(0.5)
             samples.append((looks.resident_bytes(server.pid), looks.open_files(server.pid)))
     half = len(samples) // 2
-    first, second = ([statistics.median(each) for each in zip(*part)] for part in (samples[:half], samples[half:]))
+    first, second = (
+        [statistics.median(each) for each in zip(*part)] for part in (samples[:half], samples[half:])
+    )
     for name, (resident, files) in (("first half", first), ("second half", second)):
         yield Measurement("gateway", name, {"resident_bytes": resident, "open_files": files})
     times = {"memory_times": second[0] / first[0], "files_times": second[1] / first[1]}
@@ -204,7 +208,9 @@ SCENARIOS = (
         rounds=1,
         estimate=125,
         ratios=(Ratio("requests_per_second", "gateway"),),
-        plots=(Plot("requests_per_second", "Proxied /stats by connections", "requests a second", "connections"),),
+        plots=(
+            Plot("requests_per_second", "Proxied /stats by connections", "requests a second", "connections"),
+        ),
     ),
     Scenario(
         name="gateway-idle",

@@ -10,8 +10,8 @@ import zlib
 from pathlib import Path
 from typing import Iterator
 
-import looks
 import loads
+import looks
 import servers
 from composed import Tree
 from processes import Failed, whole_answer
@@ -124,7 +124,10 @@ def history(bench: Bench) -> Iterator[Measurement]:
         for seconds in SECONDS_OF_HISTORY:
             path = f"/stats/history?seconds={seconds}&step=1"
             used = loads.closed(bench, server, path, connections=4)
-            figures = {"answer_us": used["server_us_per_request"], "answer_bytes": len(body(server.port, path))}
+            figures = {
+                "answer_us": used["server_us_per_request"],
+                "answer_bytes": len(body(server.port, path)),
+            }
             yield Measurement("stats", "GET /stats/history, a row a second", figures, seconds)
 
 

@@ -10,7 +10,7 @@ from typing import Iterator
 import looks
 import servers
 import toolchain
-from loads import CLIENT_CORE, SERVER_CORE, closed
+from loads import SERVER_CORE, closed
 from processes import answer_of, whole_answer
 from scenario import LESS, Bench, BenchError, Measurement, Plot, Ratio, Scenario
 

@@ -76,7 +76,9 @@ SCENARIOS = (
         rounds=3,
         estimate=150,
         ratios=(Ratio("requests_per_second", "stats"), Ratio("server_us_per_request", "stats", LESS)),
-        plots=(Plot("requests_per_second", "Newest figures, one core", "requests a second", logarithmic=True),),
+        plots=(
+            Plot("requests_per_second", "Newest figures, one core", "requests a second", logarithmic=True),
+        ),
     ),
     Scenario(
         name="stats-latency",

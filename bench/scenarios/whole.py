@@ -188,22 +188,28 @@ def counted(bench: Bench, one: str, other: str, files: Path, paths: dict[str, st
         return job
 
     answer = servers.floor_answer(bench)
-    yield "floor", "GET /stats", peer(
-        lambda port: [str(bench.binaries / "floor"), f"127.0.0.1:{port}", str(answer)], "/stats"
+    yield (
+        "floor",
+        "GET /stats",
+        peer(lambda port: [str(bench.binaries / "floor"), f"127.0.0.1:{port}", str(answer)], "/stats"),
     )
     for cores in (1, 512):
         tree = servers.fresh_folder(bench, f"tree-{cores}")
         Tree(cores=cores).write(tree, 0)
         settings = {"STATS_PROC": str(tree), "STATS_SCOPE": "host"}
-        yield "stats", f"a sample to one viewer more, {cores} cores", functools.partial(
-            loads.instructions_of_a_viewer, bench, settings
+        yield (
+            "stats",
+            f"a sample to one viewer more, {cores} cores",
+            functools.partial(loads.instructions_of_a_viewer, bench, settings),
         )
     yield "stats", "GET /stats", ours("stats", {}, "/stats")
     for what, path in paths.items():
         if what != "program":
             yield "frontend", f"file: {what}", ours("frontend", {}, path, compressed)
-            yield "nginx", f"file: {what}", peer(
-                lambda port: servers.nginx_static_command(bench, files, port), path, compressed
+            yield (
+                "nginx",
+                f"file: {what}",
+                peer(lambda port: servers.nginx_static_command(bench, files, port), path, compressed),
             )
     for cached, wanted in ((False, {"page": "/", "stats": "/stats"}), (True, {"asset": paths["script"]})):
         for what, path in wanted.items():
@@ -212,17 +218,25 @@ def counted(bench: Bench, one: str, other: str, files: Path, paths: dict[str, st
             settings = {**settings, "GATEWAY_THREADS": "1"}
             del settings["GATEWAY_LISTEN"]
             yield "gateway", case, ours("gateway", settings, path, compressed)
-            yield "nginx", case, peer(
-                lambda port, cached=cached: servers.nginx_proxy_command(bench, one, other, cached, port),
-                path,
-                compressed,
-                few,
+            yield (
+                "nginx",
+                case,
+                peer(
+                    lambda port, cached=cached: servers.nginx_proxy_command(bench, one, other, cached, port),
+                    path,
+                    compressed,
+                    few,
+                ),
             )
-            yield "haproxy", case, peer(
-                lambda port, cached=cached: servers.haproxy_command(bench, one, other, cached, port, 1),
-                path,
-                compressed,
-                few,
+            yield (
+                "haproxy",
+                case,
+                peer(
+                    lambda port, cached=cached: servers.haproxy_command(bench, one, other, cached, port, 1),
+                    path,
+                    compressed,
+                    few,
+                ),
             )
 
 
@@ -232,7 +246,9 @@ def price(bench: Bench) -> Iterator[Measurement]:
         smallest = (0.25 * processor + 0.5 * memory) * cost.HOURS
         figures = {"dollars_a_month": len(SERVICES) * smallest}
         yield Measurement("all three", f"a month, each in the smallest task, {name}", figures)
-        yield Measurement("all three", f"a month, all in one smallest task, {name}", {"dollars_a_month": smallest})
+        yield Measurement(
+            "all three", f"a month, all in one smallest task, {name}", {"dollars_a_month": smallest}
+        )
     processor, _ = cost.FARGATE["ARM64"]
     for scenario in ("stats-requests", "page-requests", "gateway-proxy", "gateway-cached"):
         for row in bench.results.get(scenario, {}).get("rows", []):

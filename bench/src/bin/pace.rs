@@ -72,8 +72,8 @@ fn main() -> ExitCode {
 
 fn run() -> Result<serde_json::Value, Fault> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let ([address, path, connections, rate, seconds] | [address, path, connections, rate, seconds, _]) =
-        arguments.as_slice()
+    let ([address, path, connections, rate, seconds]
+    | [address, path, connections, rate, seconds, _]) = arguments.as_slice()
     else {
         return Err("usage: pace ADDRESS PATH CONNECTIONS RATE SECONDS [FIELD]".into());
     };
@@ -186,7 +186,8 @@ impl Pace {
                 Ok(0) | Err(_) => {
                     self.lost += 1;
                     self.free.retain(|&free| free != place);
-                    return epoll::delete(&self.epoll, connection.stream.as_fd()).map_err(Into::into);
+                    return epoll::delete(&self.epoll, connection.stream.as_fd())
+                        .map_err(Into::into);
                 }
                 Ok(count) => count,
             };
@@ -206,11 +207,13 @@ impl Pace {
 
     fn report(&mut self, rate: f64, seconds: Duration) -> serde_json::Value {
         self.times.sort_unstable();
-        let at = |share: f64| {
-            let place = (self.times.len() as f64 * share).ceil() as usize;
+        // The time that so many thousandths of the answers do not exceed.
+        let at = |thousandths: usize| {
+            let place = (self.times.len() * thousandths).div_ceil(1000);
             self.times.get(place.saturating_sub(1)).map(|&time| f64::from(time) / 1000.0)
         };
-        let unanswered = self.sent.saturating_sub(self.times.len() as u64) + self.waiting.len() as u64;
+        let unanswered =
+            self.sent.saturating_sub(self.times.len() as u64) + self.waiting.len() as u64;
         serde_json::json!({
             "rate": rate,
             "answered_per_second": self.times.len() as f64 / seconds.as_secs_f64(),
@@ -218,11 +221,11 @@ impl Pace {
             "lost_connections": self.lost,
             "unanswered": unanswered,
             "waiting_most": self.waiting_most,
-            "p50_ms": at(0.5),
-            "p90_ms": at(0.9),
-            "p99_ms": at(0.99),
-            "p999_ms": at(0.999),
-            "max_ms": at(1.0),
+            "p50_ms": at(500),
+            "p90_ms": at(900),
+            "p99_ms": at(990),
+            "p999_ms": at(999),
+            "max_ms": at(1000),
         })
     }
 }
@@ -262,12 +265,41 @@ fn content_length(head: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::content_length;
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Instant;
+
+    use super::{Connection, content_length};
+
+    fn connection() -> Connection {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        Connection { stream, due: Instant::now(), head: Vec::new(), left: None }
+    }
+
+    #[test]
+    fn an_answer_is_whole_when_its_body_is_however_it_comes() {
+        let mut connection = connection();
+        for answer in [&b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"[..]; 2] {
+            for (at, byte) in answer.iter().enumerate() {
+                let whole = connection.take(std::slice::from_ref(byte));
+                assert_eq!(whole, (at + 1 == answer.len()).then_some(true));
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer_and_not_a_good_one() {
+        let refusal = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(connection().take(refusal), Some(false));
+    }
 
     #[test]
     fn a_length_is_read_wherever_it_stands() {
         assert_eq!(content_length(b"http/1.1 200 ok\r\ncontent-length: 12\r\n\r\n"), 12);
-        assert_eq!(content_length(b"http/1.1 200 ok\r\na: b\r\ncontent-length:7\r\nc: d\r\n\r\n"), 7);
+        assert_eq!(
+            content_length(b"http/1.1 200 ok\r\na: b\r\ncontent-length:7\r\nc: d\r\n\r\n"),
+            7
+        );
     }
 
     #[test]

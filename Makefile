@@ -2,7 +2,7 @@
 PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install Python 3.9 or newer, with its venv module))
 
 .DEFAULT_GOAL := help
-.PHONY: help tools dev up down logs build images check test bench clean
+.PHONY: help tools dev up down logs build images check test bench bench-check clean
 .PHONY: advisories sbom reproducible test-arm64
 .PHONY: bootstrap plan push verify deploy smoke rollback destroy status cost
 .PHONY: sketch registry apply accept output picture comment orphans outdated dist release
@@ -49,8 +49,11 @@ reproducible: ## build everything twice, in other folders and circumstances, and
 test-arm64: ## cross-compile for arm64 and run the binaries under an emulator
 	@$(PYTHON) tools/arm64.py
 
-bench: ## measure one scenario, e.g. `make bench S=stats-requests`; results in target/bench/
+bench: ## measure this system and its peers: all of it into docs/benchmarks, or some: S=gateway-proxy
 	@$(PYTHON) bench/run.py $(S)
+
+bench-check: ## fail when something takes more instructions or room than bench/floors.json allows
+	@$(PYTHON) bench/run.py --check
 
 clean: ## remove what was built; the tools stay
 	@$(PYTHON) tools/build.py clean

@@ -48,7 +48,8 @@ def main() -> int:
         with step("tests of the scripts", times):
             # In the environment that can read YAML.
             python = str(toolchain.TOOLS / "lint" / "bin" / "python")
-            run([python, "-m", "unittest", "discover", "-s", "tools", "-p", "test_*.py"])
+            for folder in ("tools", "bench"):
+                run([python, "-m", "unittest", "discover", "-s", folder, "-p", "test_*.py"])
         with step("tests of attestations", times):
             signed = ["test_attestation", "test_verify"]
             run([str(SIGSTORE), "-m", "unittest", *signed], PYTHONPATH="tools")
@@ -71,6 +72,11 @@ def main() -> int:
             run([sys.executable, "tools/reproducible.py", "stats"], bound=REPRODUCIBLE_SECONDS)
         with step("arm64, emulated", times):
             run([sys.executable, "tools/arm64.py"], bound=ARM64_SECONDS)
+        with step("the bench, for a moment", times):
+            # What needs no peer: whether its runner still gets figures out of these services.
+            moment = ["page-weight", "growth-cores", "--quick"]
+            command = [sys.executable, "bench/run.py", *moment, "--binaries", str(binaries())]
+            run(command)
         with step("a deployment, rehearsed", times):
             command = [sys.executable, "tools/infrastructure.py", "rehearse", str(binaries())]
             run(command, bound=INFRASTRUCTURE_SECONDS)

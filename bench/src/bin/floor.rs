@@ -43,7 +43,11 @@ fn serve(address: &str, answer: &[u8]) -> io::Result<()> {
     let mut connections: Vec<Option<TcpStream>> = vec![None];
     let mut events = Events::with_capacity(EVENTS_AT_ONCE);
     loop {
-        poll.poll(&mut events, None)?;
+        match poll.poll(&mut events, None) {
+            // As when a debugger stops and continues it.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            other => other?,
+        }
         for event in &events {
             if event.token() == LISTENER {
                 accept_all(&listener, &poll, &mut connections)?;

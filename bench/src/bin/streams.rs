@@ -67,7 +67,7 @@ struct Viewer {
 /// A look at the server.
 struct Usage {
     resident_bytes: u64,
-    processor_ms: u64,
+    processor: Duration,
 }
 
 fn main() -> ExitCode {
@@ -128,8 +128,9 @@ fn run() -> Result<serde_json::Value, Fault> {
             .resident_bytes
             .saturating_sub(before.resident_bytes)
             .checked_div(viewers as u64),
-        "processor_ms_per_second": (ended.processor_ms - started.processor_ms)
-            .checked_div(seconds.as_secs()),
+        "processor_ms_per_second": ended.processor.saturating_sub(started.processor).as_secs_f64()
+            * 1000.0
+            / seconds.as_secs_f64(),
     }))
 }
 
@@ -279,15 +280,15 @@ impl Usage {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let resident = resident.and_then(|text| text.trim().strip_suffix(" kB"));
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The name before it may contain anything; user and system time are fields 14 and 15.
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let ticks: u64 =
-            fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        // In nanoseconds (sched-stats of the kernel's documentation), where stat counts ticks of 10 ms.
+        let mut nanoseconds = 0;
+        for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            let times = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+            nanoseconds += times.split_whitespace().next().unwrap_or_default().parse::<u64>()?;
+        }
         Ok(Self {
             resident_bytes: resident.ok_or("no VmRSS")?.trim().parse::<u64>()? * 1024,
-            // USER_HZ is 100 on every Linux.
-            processor_ms: ticks * 10,
+            processor: Duration::from_nanos(nanoseconds),
         })
     }
 }

@@ -1,0 +1,158 @@
+"""`python3 bench/flame.py SERVICE`: where a service's processor time goes, as a flame graph.
+
+Builds the service with its symbols, lets `perf` look at it 1,000 times a second while it is asked as
+much as it can be, and writes target/bench/SERVICE.svg. Needs `perf` (Debian: linux-perf) and leave to
+use it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import sys
+from collections import Counter
+from html import escape
+from pathlib import Path
+from typing import Iterator
+
+import loads
+import servers
+from processes import Failed, NotToBeHad, Server, answer_of
+from scenario import ROOT, Bench
+from scenarios import gateway as proxies
+
+import build  # isort: skip (in tools)
+import toolchain  # isort: skip
+
+SECONDS = 5
+WIDTH, ROW, LEAST = 1200, 16, 0.4
+PATHS = {"stats": "/stats", "frontend": "/", "gateway": "/stats"}
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1 or arguments[0] not in PATHS:
+        print(f"usage: flame.py {'|'.join(PATHS)}", file=sys.stderr)
+        return 64
+    name = arguments[0]
+    folder = ROOT / "target" / "bench"
+    try:
+        build.ensure_tools("build")
+        bench = Bench(with_symbols(name), folder / "work", SECONDS)
+        bench.folder.mkdir(parents=True, exist_ok=True)
+        with service(bench, name) as server:
+            stacks = folded(recorded(bench, server, PATHS[name]))
+    except (Failed, NotToBeHad, build.BuildError) as error:
+        print(f"flame: {error}", file=sys.stderr)
+        return 1
+    picture = folder / f"{name}.svg"
+    picture.write_text(drawn(f"{name}, GET {PATHS[name]}", stacks), encoding="utf-8")
+    print(f"flame: {picture.relative_to(ROOT)} from {sum(stacks.values()):,} looks")
+    for function, share in heaviest(stacks):
+        print(f"  {share:5.1%}  {function}")
+    return 0
+
+
+def with_symbols(name: str) -> Path:
+    """The release build, but with symbols and frame pointers, in a target folder of its own."""
+    target = toolchain.musl_target()
+    flags = toolchain.environment().get(f"CARGO_TARGET_{target.upper().replace('-', '_')}_RUSTFLAGS", "")
+    variables = {
+        "CARGO_TARGET_DIR": str(ROOT / "target" / "symbols"),
+        "CARGO_PROFILE_RELEASE_STRIP": "none",
+        f"CARGO_TARGET_{target.upper().replace('-', '_')}_RUSTFLAGS": f"{flags} -C force-frame-pointers=yes",
+    }
+    for one in dict.fromkeys(("stats", "frontend", name)):
+        command = ["cargo", "zigbuild", "--locked", "--release", "--target", target, "--package", one]
+        build.run(f"{one} with symbols", command, **variables)
+    return ROOT / "target" / "symbols" / target / "release"
+
+
+@contextlib.contextmanager
+def service(bench: Bench, name: str) -> Iterator[Server]:
+    if name != "gateway":
+        with getattr(servers, name)(bench) as server:
+            yield server
+        return
+    with proxies.upstreams(bench) as (one, other, _), servers.gateway(bench, one, other, False) as server:
+        yield server
+
+
+def recorded(bench: Bench, server: Server, path: str) -> str:
+    """What perf saw of the server under load."""
+    data = bench.folder / "perf.data"
+    command = ["perf", "record", "-q", "-F", "1000", "-g", "-o", str(data), "-p", str(server.pid)]
+    try:
+        perf = subprocess.Popen([*command, "--", "sleep", str(SECONDS)], stderr=subprocess.DEVNULL)
+    except FileNotFoundError:
+        raise NotToBeHad("perf is missing; on Debian it is in linux-perf") from None
+    try:
+        loads.closed(bench, server, path, servers.COMPRESSED, 64, None)
+        perf.wait(timeout=30)
+    finally:
+        perf.kill()
+        perf.wait()
+    if not data.exists():
+        raise NotToBeHad("perf may not look at processes here")
+    return answer_of(["perf", "script", "-i", str(data), "-F", "ip,sym"], 120)
+
+
+def folded(script: str) -> Counter:
+    """How often each stack was seen, from its first caller on."""
+    stacks: Counter = Counter()
+    for block in script.split("\n\n"):
+        names = [
+            re.sub(r"::h[0-9a-f]{16}$", "", line.split(None, 1)[1])
+            for line in block.splitlines()
+            if len(line.split(None, 1)) == 2
+        ]
+        if names:
+            stacks[tuple(reversed(names))] += 1
+    return stacks
+
+
+def heaviest(stacks: Counter, count: int = 15) -> list[tuple[str, float]]:
+    """The functions in which most of the time was spent, without what they call."""
+    total, own = sum(stacks.values()), Counter()
+    for stack, seen in stacks.items():
+        own[stack[-1]] += seen
+    return [(function, seen / total) for function, seen in own.most_common(count)]
+
+
+def drawn(title: str, stacks: Counter) -> str:
+    """Callers below, callees above; a box is as wide as it was often seen."""
+    total = sum(stacks.values()) or 1
+    boxes: list[tuple[int, float, float, str, int]] = []
+
+    def layer(depth: int, left: float, group: list[tuple[tuple[str, ...], int]]) -> None:
+        by_name: dict[str, list] = {}
+        for stack, seen in group:
+            if len(stack) > depth:
+                by_name.setdefault(stack[depth], []).append((stack, seen))
+        for name in sorted(by_name):
+            seen = sum(one for _, one in by_name[name])
+            width = seen / total * WIDTH
+            if width >= LEAST:
+                boxes.append((depth, left, width, name, seen))
+                layer(depth + 1, left, by_name[name])
+            left += width
+
+    layer(0, 0.0, list(stacks.items()))
+    height = (max((box[0] for box in boxes), default=0) + 2) * ROW + 20
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="monospace" font-size="11">',
+        f'<text x="4" y="14">{escape(title)}: {total:,} looks, 1,000 a second</text>',
+    ]
+    for depth, left, width, name, seen in boxes:
+        y = height - (depth + 1) * ROW
+        hue = 20 + sum(map(ord, name)) % 35
+        text = escape(name[: int(width / 6.6)]) if width > 30 else ""
+        parts.append(
+            f'<g><title>{escape(name)} {seen / total:.1%}</title><rect x="{left:.1f}" y="{y}" width="{width:.1f}"'
+            f' height="{ROW - 1}" fill="hsl({hue} 80% 65%)"/><text x="{left + 2:.1f}" y="{y + 12}">{text}</text></g>'
+        )
+    return "\n".join([*parts, "</svg>\n"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,86 @@
+"""`make bench-check`: what was reached is not lost again.
+
+`floors.json` holds rules: a ratio to a peer that must be at least so much, or a figure that may be
+at most so much. They are about figures that no other load on the machine changes: instructions for
+a request, and sizes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Iterable
+
+import figures
+
+RATIO, FIGURE = "ratio_at_least", "at_most"
+
+
+class Wrong(Exception):
+    """The file of the floors is not as it must be; the text says where."""
+
+
+def read(path: Path) -> list[dict]:
+    try:
+        rules = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Wrong(f"{path.name}: {error}") from None
+    faults = [fault for number, rule in enumerate(rules, 1) for fault in wrong(number, rule)]
+    if faults or not rules:
+        raise Wrong(f"{path.name}: " + ("; ".join(faults) or "it has no rule"))
+    return rules
+
+
+def wrong(number: int, rule: dict) -> Iterable[str]:
+    wanted = {"scenario", "ours", "case", "figure"}
+    for name in sorted(wanted - rule.keys()):
+        yield f"rule {number} has no {name}"
+    if (RATIO in rule) == (FIGURE in rule):
+        yield f"rule {number} must have either {RATIO} or {FIGURE}"
+    if RATIO in rule and "peer" not in rule:
+        yield f"rule {number} has a ratio and no peer"
+
+
+def scenarios(rules: list[dict], known: Iterable[str]) -> list[str]:
+    """What must be measured for them."""
+    names = list(dict.fromkeys(rule["scenario"] for rule in rules))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise Wrong(f"there is no scenario {', '.join(unknown)}")
+    return names
+
+
+def verdict(rules: list[dict], results: dict[str, dict]) -> int:
+    """Print every rule with what was measured; 1 when one is broken or could not be judged."""
+    broken = 0
+    for rule in rules:
+        value = measured(rule, results)
+        bound = rule.get(RATIO, rule.get(FIGURE))
+        if value is None:
+            good, seen = False, "not measured"
+        else:
+            good = value >= bound if RATIO in rule else value <= bound
+            seen = f"{value:,.3f}" if RATIO in rule else f"{value:,.0f}"
+        broken += not good
+        print(f"bench: {'ok   ' if good else 'BELOW'} {sentence(rule)} {bound:,}: {seen}")
+    if broken:
+        print(f"bench: {broken} of {len(rules)} floors are not held", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def sentence(rule: dict) -> str:
+    what = f"{rule['ours']}, {rule['case']}, {rule['figure']}"
+    return f"{what}, against {rule['peer']} at least" if RATIO in rule else f"{what} at most"
+
+
+def measured(rule: dict, results: dict[str, dict]) -> float | None:
+    result = results.get(rule["scenario"], {})
+    if FIGURE in rule:
+        row = figures.pick(result.get("rows", []), rule["ours"], rule["case"])
+        return row["figures"].get(rule["figure"], {}).get("median") if row else None
+    wanted = {name: rule[name] for name in ("ours", "peer", "case", "figure")}
+    for ratio in result.get("ratios", []):
+        if {name: ratio[name] for name in wanted} == wanted:
+            return ratio["median"]
+    return None

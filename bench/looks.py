@@ -1,0 +1,129 @@
+"""Looks at /proc: what processes use, and what else the machine is doing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+import resource
+from pathlib import Path
+from typing import NamedTuple
+
+USER_HZ = os.sysconf("SC_CLK_TCK")
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all that come from it."""
+    found, at = [pid], 0
+    while at < len(found):
+        for children in Path(f"/proc/{found[at]}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += [int(child) for child in children.read_text(encoding="utf-8").split()]
+        at += 1
+    return found
+
+
+def processor_seconds(pid: int) -> float:
+    """User and system time of a process and its children, to the tick (proc(5), stat)."""
+    return sum(_ticks(one, 11, 13) for one in tree(pid)) / USER_HZ
+
+
+def fine_processor_seconds(pid: int) -> float:
+    """The same of threads that live, to the nanosecond (sched-stats of the kernel's documentation).
+
+    The other counts ticks of 10 ms, and a sample takes less than one.
+    """
+    threads = (one for each in tree(pid) for one in Path(f"/proc/{each}/task").glob("*/schedstat"))
+    return sum(int(one.read_text(encoding="utf-8").split()[0]) for one in threads) / 1e9
+
+
+def children_seconds() -> float:
+    """User and system time of the programs that ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def resident_bytes(pid: int) -> int:
+    """The memory of a process alone."""
+    return _kilobytes(Path(f"/proc/{pid}/status"), "VmRSS")
+
+
+def tree_bytes(pid: int) -> int:
+    """The memory of a process and its children; what they share is counted once."""
+    processes = tree(pid)
+    if len(processes) == 1:
+        return resident_bytes(pid)
+    return sum(_kilobytes(Path(f"/proc/{one}/smaps_rollup"), "Pss") for one in processes)
+
+
+def mapped_files(pid: int) -> set[Path]:
+    """The program and the libraries that a process and its children have loaded."""
+    found: set[Path] = set()
+    for one in tree(pid):
+        for line in Path(f"/proc/{one}/maps").read_text(encoding="utf-8").splitlines():
+            path = line.partition("/")[2]
+            if path and Path("/" + path).is_file():
+                found.add(Path("/" + path))
+    return found
+
+
+def open_files(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+class Look(NamedTuple):
+    """What the whole machine, and we of it, had used at a moment; seconds of processors."""
+
+    all: float
+    busy: float
+    stolen: float
+    own: float
+
+
+def look() -> Look:
+    fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]
+    user, nice, system, idle, wait, irq, soft, stolen = (int(one) / USER_HZ for one in fields)
+    busy = user + nice + system + irq + soft
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    used = own.ru_utime + own.ru_stime + children_seconds()
+    # Those that live, and what their own children had used.
+    used += sum(_ticks(one, 11, 15) for one in tree(os.getpid())[1:]) / USER_HZ
+    return Look(busy + idle + wait + stolen, busy, stolen, used)
+
+
+def others(before: Look, after: Look) -> dict[str, float]:
+    """The shares of the machine that other programs and other machines took, percent."""
+    time = max(after.all - before.all, 1e-9)
+    busy = (after.busy - before.busy) - (after.own - before.own)
+    return {
+        "others_percent": round(max(busy, 0) / time * 100, 1),
+        "stolen_percent": round((after.stolen - before.stolen) / time * 100, 1),
+    }
+
+
+def machine() -> dict[str, object]:
+    """What the figures depend on besides the code."""
+    model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    memory = _kilobytes(Path("/proc/meminfo"), "MemTotal")
+    return {
+        "processor": model.group(1) if model else platform.machine(),
+        "processors": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / 2**30, 1),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def _ticks(pid: int, first: int, last: int) -> int:
+    """Some fields of stat, counted from 0 behind the name, added up; 0 when it has just ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    return sum(int(one) for one in text.rsplit(")", 1)[1].split()[first:last])
+
+
+def _kilobytes(file: Path, name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+) kB", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else 0

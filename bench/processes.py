@@ -1,0 +1,151 @@
+"""Processes that are measured: started, waited for, ended; and what they answer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Callable, Iterator, NamedTuple
+
+# The first sample is there after a quarter of a second; a large interpreter takes seconds to start.
+READY_SECONDS = 30
+END_SECONDS = 10
+
+
+class NotToBeHad(Exception):
+    """A program is not here and cannot be fetched; the text says why."""
+
+
+class Failed(Exception):
+    """A program that is used to measure has failed; the text says how."""
+
+
+class Server(NamedTuple):
+    """A running server; its children, if any, belong to it."""
+
+    pid: int
+    port: int
+    # From exec to the first answer.
+    ready_ms: float = 0.0
+
+
+@contextlib.contextmanager
+def started(
+    command: list[str],
+    core: int | None = None,
+    variables: dict[str, str] | None = None,
+    output: int = subprocess.DEVNULL,
+    folder: Path | None = None,
+) -> Iterator[subprocess.Popen]:
+    """A process on one core or on all, which ends with the block, its children too."""
+    process = subprocess.Popen(
+        command,
+        env={"PATH": os.defpath, **(variables or {})},
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=pinned(core),
+        # A group of its own, so that it can be ended as a whole.
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def pinned(core: int | None) -> Callable[[], None] | None:
+    if core is None:
+        return None
+    if core not in os.sched_getaffinity(0):
+        raise Failed(f"core {core} is not there; two are needed")
+    return lambda: os.sched_setaffinity(0, {core})
+
+
+def answer_of(command: list[str], bound: float, core: int | None = None) -> str:
+    """What a program prints."""
+    name = Path(command[0]).name
+    try:
+        done = subprocess.run(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=bound,
+            preexec_fn=pinned(core),
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{name} was not done after {bound} s") from None
+    printed = done.stdout.decode("utf-8", "replace")
+    if done.returncode:
+        raise Failed(f"{name} ended with exit code {done.returncode}:\n{printed[-2000:]}")
+    return printed
+
+
+def whole_answer(port: int, path: str, *fields: str) -> bytes:
+    """An answer as it is on the wire, its head included."""
+    lines = [f"GET {path} HTTP/1.1", "host: bench", *filter(None, fields), "", ""]
+    with socket.create_connection(("127.0.0.1", port), READY_SECONDS) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        return read_answer(connection)
+
+
+def read_answer(connection: socket.socket) -> bytes:
+    """One answer: as long as its head says, or until the connection ends."""
+    answer = b""
+    while True:
+        part = connection.recv(262_144)
+        answer += part
+        head, end, body = answer.partition(b"\r\n\r\n")
+        if not part:
+            return answer
+        if not end:
+            continue
+        length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+        if length and len(body) >= int(length.group(1)):
+            return answer
+        if b"chunked" in head.lower() and body.endswith(b"0\r\n\r\n"):
+            return answer
+
+
+def wait_for_answer(port: int, path: str, process: subprocess.Popen | None = None) -> None:
+    """Until it answers 200."""
+    begun = time.monotonic()
+    while time.monotonic() < begun + READY_SECONDS:
+        with contextlib.suppress(OSError, IndexError):
+            if whole_answer(port, path).split(b" ", 2)[1] == b"200":
+                return
+        if process and process.poll() is not None:
+            raise NotToBeHad(f"it ended with exit code {process.returncode} instead of answering")
+        # Often at first, because a start is measured by it.
+        time.sleep(0.001 if time.monotonic() < begun + 1 else 0.02)
+    raise NotToBeHad(f"no answer to {path} within {READY_SECONDS} s")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def raise_file_limit() -> int:
+    """As many descriptors as this process may have, for itself and its children."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most

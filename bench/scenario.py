@@ -1,0 +1,122 @@
+"""What a scenario is, and what it may use while it is measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, ContextManager, Iterator
+
+from processes import NotToBeHad, Server
+
+ROOT = Path(__file__).resolve().parent.parent
+# What installs, builds and knows prices; every other module here imports this one first.
+sys.path.append(str(ROOT / "tools"))
+
+MORE, LESS = "more", "less"
+
+
+class BenchError(Exception):
+    """The measurement cannot be made; the text says why."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was seen of one subject in one case, once.
+
+    `x` places the case on an axis, such as the number of viewers.
+    """
+
+    subject: str
+    case: str
+    figures: dict[str, float]
+    x: float | None = None
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A figure of ours against that of every other subject in the same case; above 1 ours is better."""
+
+    figure: str
+    ours: str
+    better: str = MORE
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Bars, a group for each case; or lines over `x`, a line for each subject and case."""
+
+    figure: str
+    title: str
+    unit: str
+    x: str = ""
+    logarithmic: bool = False
+
+    @property
+    def lines(self) -> bool:
+        return bool(self.x)
+
+
+@dataclass(frozen=True)
+class Slope:
+    """How a figure grows with `x`: so much for each, and with which power."""
+
+    figure: str
+    each: str
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """The description of one measurement; `measure` is one round of it."""
+
+    name: str
+    title: str
+    work: str
+    load: str
+    warm_up: str
+    compared: str
+    measure: Callable[[Bench], Iterator[Measurement]]
+    # Of one measurement.
+    seconds: float
+    rounds: int
+    # Of the whole, as it was on two cores.
+    estimate: float
+    ratios: tuple[Ratio, ...] = ()
+    plots: tuple[Plot, ...] = ()
+    slopes: tuple[Slope, ...] = ()
+    # Whether a run of everything has it.
+    usual: bool = True
+    # A longer run of the same commit, made before, is kept in a run of everything.
+    lasting: bool = False
+
+
+@dataclass
+class Bench:
+    """What a scenario is told, and what it tells beside its figures."""
+
+    binaries: Path
+    folder: Path
+    seconds: float
+    viewers: int = 10_000
+    turn: int = 0
+    quick: bool = False
+    # What was measured before in the same run, by scenario.
+    results: dict[str, dict] = dataclasses.field(default_factory=dict)
+    # Why a subject could not be had, and of which version are those that could.
+    missing: dict[str, str] = dataclasses.field(default_factory=dict)
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def each(self, servers: dict[str, Callable[[], ContextManager[Server]]]) -> Iterator[tuple[str, Server]]:
+        """Every server that can be had, one after the other; every second round from the end, so
+        that none always has the warmer machine."""
+        names = list(servers)
+        for name in reversed(names) if self.turn % 2 else names:
+            if name in self.missing:
+                continue
+            try:
+                with servers[name]() as server:
+                    yield name, server
+            except NotToBeHad as error:
+                self.missing[name] = str(error)
+                print(f"bench: MISSING: {name}: {error}", flush=True)

@@ -1,0 +1,190 @@
+"""What breaks around the gateway: how long it is felt, beside other proxies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Callable, Iterator
+
+import servers
+from loads import paced, until
+from processes import Failed, Server, free_port, started, wait_for_answer, whole_answer
+from scenario import LESS, Bench, Measurement, Ratio, Scenario
+
+E2E = Path(__file__).resolve().parents[2] / "e2e"
+sys.path[:0] = [str(E2E), str(E2E / "faults")]
+
+from load import TURNED_AWAY, Load  # noqa: E402
+from name_server import NameServer  # noqa: E402
+
+from . import gateway as proxies  # noqa: E402
+
+A_SECOND = 200
+AWAY_SECONDS = 3.0
+WATCHED_SECONDS = 4.0
+SLOW_CLIENTS = 1_000
+NAME_SERVER, NAME = "127.88.0.53", "stats.gateway.test"
+MOVED_SECONDS = 20
+
+
+def killed(bench: Bench) -> Iterator[Measurement]:
+    """stats is killed under load and started again: what its clients saw, and for how long after."""
+    port = free_port()
+    with contextlib.ExitStack() as stack:
+        other = stack.enter_context(servers.frontend(bench))
+        one = f"127.0.0.1:{port}"
+        alive = stack.enter_context(stats_at(bench, port))
+        for name, server in bench.each(proxies.proxies(bench, one, servers.at(other), False)):
+            figures = recovery(bench, server, port, alive)
+            yield Measurement(name, "stats killed, back after 3 s", figures)
+            alive = stack.enter_context(stats_at(bench, port))
+
+
+@contextlib.contextmanager
+def stats_at(bench: Bench, port: int) -> Iterator[subprocess.Popen]:
+    listen = {"STATS_LISTEN": f"127.0.0.1:{port}"}
+    with started([str(bench.binaries / "stats")], None, listen) as process:
+        wait_for_answer(port, "/stats")
+        yield process
+
+
+def recovery(bench: Bench, server: Server, port: int, alive: subprocess.Popen) -> dict[str, float]:
+    away, watched = (0.5, 1.5) if bench.quick else (AWAY_SECONDS, WATCHED_SECONDS)
+    with Load("127.0.0.1", server.port, "/stats", A_SECOND, 16) as load:
+        until(lambda: len(load.requests) > A_SECOND / 4, 10, "the first requests")
+        died = time.monotonic()
+        alive.kill()
+        alive.wait(10)
+        time.sleep(away)
+        with stats_at(bench, port):
+            back = time.monotonic()
+            time.sleep(watched)
+    failed = [one for one in load.since(died) if one.outcome != 200 and one.begun < back + watched]
+    odd = [one for one in failed if one.outcome not in (502, 503)]
+    late = [one.begun + one.seconds - back for one in failed]
+    return {
+        "back_ms": max([0.0, *late]) * 1000,
+        "failed_requests": len(failed),
+        "neither_502_nor_503": len(odd),
+    }
+
+
+def slow(bench: Bench) -> Iterator[Measurement]:
+    """Clients that never finish their head, and what others notice of them."""
+    count = min(bench.viewers, SLOW_CLIENTS)
+    with proxies.upstreams(bench) as (one, other, _):
+        for name, server in bench.each(proxies.proxies(bench, one, other, False)):
+            alone = paced(bench, server.port, "/stats", A_SECOND, servers.COMPRESSED)
+            with trickling(server, count):
+                beside = paced(bench, server.port, "/stats", A_SECOND, servers.COMPRESSED)
+            yield Measurement(name, "alone", alone)
+            yield Measurement(name, "beside slow clients", beside)
+
+
+@contextlib.contextmanager
+def trickling(server: Server, count: int) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
+            client.sendall(b"GET / HTTP/1.1\r\nhost: bench\r\nx-slow: ")
+        yield
+
+
+def terminated(bench: Bench) -> Iterator[Measurement]:
+    """SIGTERM under load: no request may be lost."""
+    with proxies.upstreams(bench) as (one, other, _):
+        port = free_port()
+        variables = servers.gateway_settings(port, one, other, True)
+        with started([str(bench.binaries / "gateway")], None, variables) as process:
+            wait_for_answer(port, "/stats", process)
+            with Load("127.0.0.1", port, "/stats", 500, 50) as load:
+                until(lambda: len(load.requests) > 250, 10, "the first requests")
+                begun = time.monotonic()
+                process.send_signal(signal.SIGTERM)
+                code = process.wait(timeout=30)
+                seconds = time.monotonic() - begun
+    lost = [one for one in load.requests if one.outcome not in (200, TURNED_AWAY)]
+    figures = {"lost_requests": len(lost), "exit_code": code, "ends_after_ms": seconds * 1000}
+    yield Measurement("gateway", "SIGTERM under 500 requests a second", figures)
+
+
+def moved(bench: Bench) -> Iterator[Measurement]:
+    """The name of stats gets another address: how long until the gateway uses it."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        print("bench: MISSING: dns-moved: root and mount namespaces are needed", flush=True)
+        bench.missing["dns-moved"] = "root and mount namespaces are needed"
+        return
+    resolver = bench.folder / "resolv.conf"
+    resolver.write_text(f"nameserver {NAME_SERVER}\noptions timeout:1 attempts:1\n", encoding="utf-8")
+    mount = f'mount --bind {resolver} /etc/resolv.conf && exec "$@"'
+    port, front = free_port(), free_port()
+    with contextlib.ExitStack() as stack:
+        names = stack.enter_context(NameServer(NAME_SERVER, NAME))
+        names.addresses = ["127.88.0.1"]
+        other = stack.enter_context(servers.frontend(bench))
+        for address in ("127.88.0.1", "127.88.0.2"):
+            listen = {"STATS_LISTEN": f"{address}:{port}"}
+            stack.enter_context(started([str(bench.binaries / "stats")], None, listen))
+        variables = servers.gateway_settings(front, f"{NAME}:{port}", servers.at(other), False)
+        command = ["unshare", "-m", "sh", "-c", mount, "sh", str(bench.binaries / "gateway")]
+        stack.enter_context(started(command, None, variables))
+        wait_for_answer(front, "/stats")
+        before = instance(front)
+        names.addresses = ["127.88.0.2"]
+        seconds = until(lambda: instance(front) not in (None, before), MOVED_SECONDS, "the new address")
+    yield Measurement("gateway", "the name of stats moves", {"new_address_after_ms": seconds * 1000})
+
+
+def instance(port: int) -> bytes | None:
+    """Which stats answers."""
+    answer = whole_answer(port, "/stats")
+    return answer.partition(b'"instance":"')[2][:16] or None
+
+
+CHECKS: tuple[Callable[[Bench], Iterator[Measurement]], ...] = (killed, terminated, moved)
+
+
+def all_faults(bench: Bench) -> Iterator[Measurement]:
+    for check in CHECKS:
+        try:
+            yield from check(bench)
+        except (subprocess.TimeoutExpired, OSError) as error:
+            raise Failed(f"{check.__name__}: {error}") from None
+
+
+SCENARIOS = (
+    Scenario(
+        name="recovery",
+        title="What is felt of a fault",
+        work="`/stats` through each proxy while stats is killed and started again; through the gateway"
+        " while it is told to end, and while the name of stats moves to another address",
+        load="200 requests a second, 500 while the gateway ends",
+        warm_up="50 requests",
+        compared="the last answer that is no 200, counted from when stats listens again; requests lost",
+        measure=all_faults,
+        seconds=3,
+        rounds=1,
+        estimate=70,
+        ratios=(Ratio("back_ms", "gateway", LESS),),
+    ),
+    Scenario(
+        name="slow-clients",
+        title="Beside a thousand clients that never finish",
+        work="`/stats`, fetched from its upstream every time",
+        load="200 requests a second in an open loop, alone and beside 1,000 connections that have sent"
+        " the beginning of a request",
+        warm_up="1 s",
+        compared="99th percentile of the others",
+        measure=slow,
+        seconds=3,
+        rounds=1,
+        estimate=65,
+        ratios=(Ratio("p99_ms", "gateway", LESS),),
+    ),
+)

@@ -1,0 +1,214 @@
+"""How the cost of stats grows with what it looks at, with who looks at it, and with the past."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import threading
+import time
+import zlib
+from pathlib import Path
+from typing import Iterator
+
+import loads
+import looks
+import servers
+from composed import Tree
+from processes import Failed, whole_answer
+from scenario import Bench, Measurement, Plot, Scenario, Slope
+
+CORES = (1, 4, 16, 64, 256, 512)
+MANY = (1, 10, 100, 1_000)
+VIEWERS = (1, 10, 100, 1_000, 10_000)
+SECONDS_OF_HISTORY = (10, 60, 300, 600)
+SAMPLE = "one sample"
+
+
+def cores(bench: Bench) -> Iterator[Measurement]:
+    yield from grown(bench, [(count, Tree(cores=count)) for count in CORES])
+
+
+def interfaces(bench: Bench) -> Iterator[Measurement]:
+    yield from grown(bench, [(count, Tree(interfaces=count)) for count in MANY])
+
+
+def disks(bench: Bench) -> Iterator[Measurement]:
+    yield from grown(bench, [(count, Tree(disks=count)) for count in MANY])
+
+
+def grown(bench: Bench, trees: list[tuple[int, Tree]]) -> Iterator[Measurement]:
+    """One service for each tree, all at once: each ticks for some milliseconds in a second."""
+    with contextlib.ExitStack() as stack:
+        folder = servers.fresh_folder(bench, "trees")
+        running = []
+        for count, tree in trees:
+            place = folder / str(count)
+            stack.enter_context(moving(tree, place))
+            settings = {"STATS_PROC": str(place), "STATS_SCOPE": "host"}
+            running.append((count, stack.enter_context(servers.stats(bench, **settings))))
+        time.sleep(1.5)
+        before = [(looks.fine_processor_seconds(server.pid), sequence(server.port)) for _, server in running]
+        time.sleep(bench.seconds)
+        for (count, server), (used, first) in zip(running, before):
+            used = looks.fine_processor_seconds(server.pid) - used
+            ticks = sequence(server.port) - first
+            if ticks < 1:
+                raise Failed(f"no sample within {bench.seconds} s")
+            figures = {
+                "sample_us": used * 1e6 / ticks,
+                "answer_bytes": len(body(server.port, "/stats")),
+                "answer_gzip_bytes": len(body(server.port, "/stats", servers.COMPRESSED)),
+                "resident_bytes": looks.resident_bytes(server.pid),
+            }
+            yield Measurement("stats", SAMPLE, figures, count)
+
+
+@contextlib.contextmanager
+def moving(tree: Tree, folder: Path) -> Iterator[None]:
+    """A tree whose counters go on twice a second while the block runs."""
+    tree.write(folder, 0)
+    ended = threading.Event()
+
+    def run() -> None:
+        step = 0
+        while not ended.wait(0.5):
+            step += 1
+            tree.write(folder, step)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def viewers(bench: Bench) -> Iterator[Measurement]:
+    """The same number of viewers of a small and of a large sample."""
+    counts = [count for count in VIEWERS if count <= bench.viewers]
+    folder = servers.fresh_folder(bench, "trees")
+    for cores_there in (1, 512):
+        with moving(Tree(cores=cores_there), folder / str(cores_there)):
+            settings = {"STATS_PROC": str(folder / str(cores_there)), "STATS_SCOPE": "host"}
+            # Ten thousand times a large sample is more than loopback carries in a second.
+            for count in counts if cores_there == 1 else counts[:-1]:
+                with servers.stats(bench, **settings) as server:
+                    told = loads.viewers(bench, server, count)
+                figures = {name: told[name] for name in FIGURES_OF_VIEWERS if name in told}
+                yield Measurement("stats", f"samples of {cores_there} cores", figures, count)
+
+
+FIGURES_OF_VIEWERS = (
+    "processor_ms_per_second",
+    "memory_bytes_per_viewer",
+    "delay_ms_p99",
+    "delay_ms_max",
+    "bytes_per_viewer_and_tick",
+)
+
+
+def history(bench: Bench) -> Iterator[Measurement]:
+    """A whole past from a file, and longer and longer pieces of it."""
+    file = bench.folder / "history"
+    file.unlink(missing_ok=True)
+    settings = {"STATS_HISTORY_FILE": str(file)}
+    with servers.stats(bench, **settings) as server:
+        empty = looks.resident_bytes(server.pid)
+    fill(file)
+    with servers.stats(bench, **settings) as server:
+        figures = {"resident_bytes": looks.resident_bytes(server.pid), "resident_bytes_without": empty}
+        whole_answer(server.port, "/stats/history?seconds=86400&step=60")
+        figures["resident_bytes_once_asked"] = looks.resident_bytes(server.pid)
+        yield Measurement("stats", "ten minutes and a day are remembered", figures)
+        for seconds in SECONDS_OF_HISTORY:
+            path = f"/stats/history?seconds={seconds}&step=1"
+            used = loads.closed(bench, server, path, connections=4)
+            figures = {
+                "answer_us": used["server_us_per_request"],
+                "answer_bytes": len(body(server.port, path)),
+            }
+            yield Measurement("stats", "GET /stats/history, a row a second", figures, seconds)
+
+
+def fill(file: Path) -> None:
+    """The history that a service wrote, with as many rows as it may have (history/file.rs)."""
+    old = file.read_bytes()
+    series, _, _ = struct.unpack_from("<3I", old, 12)
+    end = 24
+    for _ in range(series):
+        end += 1 + old[end]
+    now = int(time.time() * 1000)
+    seconds = [now - (600 - at) * 1000 for at in range(600)]
+    last = -(-seconds[-1] // 60_000) * 60_000
+    minutes = [last - (1439 - at) * 60_000 for at in range(1440)]
+    values = struct.pack(f"<{series}f", *(12.5 + at for at in range(series)))
+    summary = struct.pack("<3fI", 1.0, 2.0, 3.0, 60) * series
+    rows = b"".join(struct.pack("<Q", at) + values for at in seconds)
+    rows += b"".join(struct.pack("<Q", at) + summary for at in minutes)
+    new = old[:12] + struct.pack("<3I", series, 600, 1440) + old[24:end] + rows
+    file.write_bytes(new + struct.pack("<I", zlib.crc32(new)))
+
+
+def sequence(port: int) -> int:
+    text = body(port, "/stats")
+    return int(text.partition(b'"sequence":')[2].split(b",")[0])
+
+
+def body(port: int, path: str, *fields: str) -> bytes:
+    return whole_answer(port, path, *fields).partition(b"\r\n\r\n")[2]
+
+
+def growing(name: str, what: str, each: str, measure, most: str) -> Scenario:
+    return Scenario(
+        name=name,
+        title=f"Cost by {what}",
+        work=f"a composed /proc with {most}, counters that move, a sample a second",
+        load="nobody asks",
+        warm_up="1.5 s",
+        compared="processor time for a sample, bytes of an answer, memory",
+        measure=measure,
+        seconds=10,
+        rounds=1,
+        estimate=14,
+        plots=(
+            Plot("sample_us", f"One sample by {what}", "microseconds", what, logarithmic=True),
+            Plot("answer_bytes", f"GET /stats by {what}", "bytes", what, logarithmic=True),
+        ),
+        slopes=(Slope("sample_us", each), Slope("answer_bytes", each), Slope("resident_bytes", each)),
+    )
+
+
+SCENARIOS = (
+    growing("growth-cores", "cores", "core", cores, "1 to 512 cores"),
+    growing("growth-interfaces", "network interfaces", "interface", interfaces, "1 to 1,000 interfaces"),
+    growing("growth-disks", "disks", "disk", disks, "1 to 1,000 disks"),
+    Scenario(
+        name="growth-viewers",
+        title="Cost by viewers",
+        work="`/stats/stream` of samples of 1 and of 512 cores",
+        load="1 to 10,000 connections of one client on the same two cores",
+        warm_up="3 s after the last has joined",
+        compared="processor time of stats in a second, memory for a viewer",
+        measure=viewers,
+        seconds=4,
+        rounds=1,
+        estimate=95,
+        plots=(Plot("processor_ms_per_second", "Processor time by viewers", "ms a second", "viewers", True),),
+        slopes=(Slope("processor_ms_per_second", "viewer"),),
+    ),
+    Scenario(
+        name="growth-history",
+        title="Cost by length of the past",
+        work="`/stats/history` of 10 to 600 s out of a full memory of ten minutes and a day",
+        load="4 kept connections, closed loop",
+        warm_up="1 s",
+        compared="processor time for an answer, its bytes, memory with and without a past",
+        measure=history,
+        seconds=2,
+        rounds=1,
+        estimate=18,
+        plots=(Plot("answer_us", "One answer by seconds asked for", "microseconds", "seconds", True),),
+        slopes=(Slope("answer_us", "second"), Slope("answer_bytes", "second")),
+    ),
+)

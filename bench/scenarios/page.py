@@ -1,0 +1,117 @@
+"""The page: served, weighed, and in a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Iterator
+
+import looks
+import servers
+import toolchain
+from loads import SERVER_CORE, closed
+from processes import answer_of, whole_answer
+from scenario import LESS, Bench, BenchError, Measurement, Plot, Ratio, Scenario
+
+BROWSE = Path(__file__).resolve().parent.parent / "browse.py"
+BROWSE_SECONDS = 180
+
+
+def requests(bench: Bench) -> Iterator[Measurement]:
+    with servers.frontend(bench) as server:
+        paths = servers.page_files(server.port)
+        files = servers.mirrored(bench, server.port, paths)
+    both = {
+        "frontend": lambda: servers.frontend(bench, SERVER_CORE),
+        "nginx": lambda: servers.nginx_static(bench, files, SERVER_CORE),
+        "caddy": lambda: servers.caddy_static(bench, files, SERVER_CORE),
+    }
+    for name, server in bench.each(both):
+        for what, path in paths.items():
+            yield Measurement(name, what, closed(bench, server, path, servers.COMPRESSED))
+
+
+def weight(bench: Bench) -> Iterator[Measurement]:
+    with servers.frontend(bench) as server:
+        paths = servers.page_files(server.port)
+        page = whole_answer(server.port, "/").partition(b"\r\n\r\n")[2].decode()
+        paths.update(linked(page))
+        figures = {
+            what: len(whole_answer(server.port, path, "accept-encoding: br").partition(b"\r\n\r\n")[2])
+            for what, path in paths.items()
+        }
+        resident = looks.resident_bytes(server.pid)
+    figures = {f"{what}_bytes": size for what, size in figures.items()}
+    total = {"all_bytes": sum(figures.values())}
+    yield Measurement("frontend", "everything loaded, brotli", {**total, **figures})
+    yield Measurement("frontend", "memory once all was served", {"resident_bytes": resident})
+
+
+def linked(page: str) -> dict[str, str]:
+    """What the page names besides its script and its program."""
+    links = re.findall(r"<link[^>]*>", page)
+    found = {}
+    for what, kind in (("style", "stylesheet"), ("icon", "icon")):
+        for link in links:
+            address = re.search(r"href=['\"]?(/[^'\" >]+)", link)
+            if address and re.search(rf"rel=['\"]?{kind}\b", link):
+                found[what] = address.group(1)
+    return found
+
+
+def browser(bench: Bench) -> Iterator[Measurement]:
+    program = toolchain.browser()
+    python = toolchain.PYTHON / "bin" / "python"
+    if program is None or not python.exists():
+        raise BenchError("there is no Chromium or no Playwright; `make tools` gets both")
+    with servers.frontend(bench) as server:
+        command = [str(python), str(BROWSE), program, str(server.port), str(bench.seconds)]
+        told = json.loads(answer_of(command, BROWSE_SECONDS).splitlines()[-1])
+    for case, figures in told.items():
+        yield Measurement("page", case, figures)
+
+
+SCENARIOS = (
+    Scenario(
+        name="page-weight",
+        title="What a browser loads",
+        work="page, script, program, style and icon, each as brotli",
+        load="one request each",
+        warm_up="none",
+        compared="bytes",
+        measure=weight,
+        seconds=0,
+        rounds=1,
+        estimate=3,
+    ),
+    Scenario(
+        name="page-requests",
+        title="The page and its files, as often as one core can hand them out",
+        work="the page, its script and its program, each as gzip, the same bytes from every server",
+        load="64 kept connections, closed loop (wrk on a core of its own)",
+        warm_up="1 s",
+        compared="requests a second of one core, and processor time for a request where the client is"
+        " the busier side",
+        measure=requests,
+        seconds=3,
+        rounds=3,
+        estimate=125,
+        ratios=(Ratio("requests_per_second", "frontend"), Ratio("server_us_per_request", "frontend", LESS)),
+        plots=(Plot("requests_per_second", "The page's files, one core", "requests a second"),),
+    ),
+    Scenario(
+        name="page-browser",
+        title="The page in Chromium",
+        work="the real page on a backend that sends samples of 64 processors: loaded at full and at a"
+        " quarter of the speed, with the program held back a second; then ticks ten times a second; then"
+        " a drag across a chart",
+        load="one headless browser without a GPU on the same two cores",
+        warm_up="one load that does not count",
+        compared="with the aims",
+        measure=browser,
+        seconds=5,
+        rounds=1,
+        estimate=35,
+    ),
+)

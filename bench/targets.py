@@ -1,0 +1,209 @@
+"""What was promised of each service, and what the figures say of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator
+
+import figures
+
+LESS, MORE = "<=", ">="
+YEW = "of the program two fifths are Yew, and a fifth each the page and Rust's own library (ARCHITECTURE.md)"
+PAINT = "no GPU here: layout, style and paint of some thousand boxes are most of it"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound for a figure of a row; with a peer, for the ratio to it (above 1 ours is better)."""
+
+    of: str
+    what: str
+    scenario: str
+    subject: str
+    case: str
+    figure: str
+    sign: str
+    bound: float
+    unit: str = ""
+    # The bound is in this many of the figure's units.
+    scale: float = 1.0
+    peer: str = ""
+    x: float | None = None
+    # Said when it is not met.
+    why: str = ""
+
+    def holds(self, value: float) -> bool:
+        return value <= self.bound if self.sign == LESS else value >= self.bound
+
+    @property
+    def aim(self) -> str:
+        return f"{self.sign} {self.bound:,g} {self.unit}".strip() + (f" of {self.peer}" if self.peer else "")
+
+
+def proxied() -> Iterator[Target]:
+    why = (
+        "the gateway's processor time for a request is above nginx's (table of gateway-proxy); see"
+        " ARCHITECTURE.md, Of Pingora only the HTTP machinery is used"
+    )
+    for what in ("page", "stats"):
+        for count in (64, 512):
+            case = f"{what}, {count} connections"
+            place = ("gateway-proxy", "gateway", case)
+            yield Target(
+                "gateway",
+                f"uncached {case}: requests a second",
+                *place,
+                "requests_per_second",
+                MORE,
+                1.0,
+                peer="nginx",
+                why=why,
+            )
+            yield Target(
+                "gateway",
+                f"uncached {case}: p99 not worse",
+                *place,
+                "p99_ms",
+                MORE,
+                1.0,
+                peer="nginx",
+                why=why,
+            )
+    for what in ("asset", "stats"):
+        for count in (64, 512):
+            case = f"{what}, {count} connections"
+            yield Target(
+                "gateway", f"cached {case}: requests a second", "gateway-cached", "gateway", case,
+                "requests_per_second", MORE, 1.2, peer="nginx",
+                why="the kernel's part of a request (one read, one write) is the same for both and most of it",
+            )  # fmt: skip
+
+
+# fmt: off
+TARGETS: tuple[Target, ...] = (
+    Target("stats", "a sample a second: of one core", "idle", "stats", "idle", "processor_ms_per_second", LESS, 0.1, "%", 10),
+    Target("stats", "memory, idle", "idle", "stats", "idle", "resident_bytes", LESS, 3, "MB", 1e6),
+    Target("stats", "memory with a full history", "growth-history", "stats", "ten minutes and a day are remembered", "resident_bytes", LESS, 3, "MB", 1e6),
+    Target("stats", "program", "sizes", "stats", "one file", "all_bytes", LESS, 1.2, "MB", 1e6),
+    Target("stats", "`GET /stats`, by processor time", "stats-requests", "stats", "newest figures", "server_us_per_request", MORE, 0.7, peer="floor",
+           why="its own instructions beside one read and one write of the kernel; requests a second are in the table"),
+    Target("stats", "`GET /stats`, requests a second", "stats-requests", "stats", "newest figures", "requests_per_second", MORE, 0.7, peer="floor"),
+    Target("stats", "`GET /stats`, requests a second", "stats-requests", "stats", "newest figures", "requests_per_second", MORE, 50, peer="flask"),
+    Target("stats", "10,000 streams: the latest delivery", "stats-streams", "stats", "viewers", "delay_ms_max", LESS, 250, "ms"),
+    Target("stats", "10,000 streams: ticks missed", "stats-streams", "stats", "viewers", "missed", LESS, 0),
+    Target("stats", "10,000 streams: memory each", "stats-streams", "stats", "viewers", "memory_bytes_per_viewer", LESS, 12, "kB", 1e3),
+    Target("stats", "10,000 streams: sampler's jitter", "stats-streams", "stats", "viewers", "sampler_jitter_ms_max", LESS, 20, "ms"),
+    Target("stats", "one more viewer, 512 cores against 1: instructions", "instructions", "stats", "one more viewer, by the size of the sample", "times", LESS, 1.1),
+    Target("dashboard", "all that is loaded, brotli", "page-weight", "frontend", "everything loaded, brotli", "all_bytes", LESS, 60, "kB", 1e3, why=YEW),
+    Target("dashboard", "first paint before a late program: time to spare", "page-browser", "page", "program a second late", "spare_ms", MORE, 0, "ms"),
+    Target("dashboard", "interactive, a quarter of the speed", "page-browser", "page", "a quarter of the speed", "interactive_ms", LESS, 300, "ms",
+           why="compiling and starting the program at a quarter of two cores; first paint comes before it"),
+    Target("dashboard", "layout shift", "page-browser", "page", "full speed", "layout_shift", LESS, 0.001),
+    Target("dashboard", "a tick, 64 processors, all panels", "page-browser", "page", "64 processors, ten ticks a second", "tick_ms", LESS, 4, "ms", why=PAINT),
+    Target("dashboard", "a frame while dragging (60 a second)", "page-browser", "page", "a drag", "frame_ms", LESS, 17, "ms", why=PAINT),
+    *(
+        Target("dashboard", f"file server, {what}: requests a second", "page-requests", "frontend", what, "requests_per_second", MORE, 1.0, peer="nginx", why=why)
+        for what, why in (("page", ""), ("script", ""), ("program", "nginx sends 60 kB from the page cache without a copy (sendfile); here they are copied"))
+    ),
+    Target("dashboard", "memory of the file server", "page-weight", "frontend", "memory once all was served", "resident_bytes", LESS, 3, "MB", 1e6),
+    *proxied(),
+    Target("gateway", "memory, idle", "gateway-idle", "gateway", "idle, after a first request", "resident_bytes", LESS, 12, "MB", 1e6, why="the program itself and its threads' allocators"),
+    Target("gateway", "memory, an idle connection", "gateway-idle", "gateway", "each idle connection", "bytes_each", LESS, 40, "kB", 1e3),
+    Target("gateway", "memory, an open stream", "gateway-idle", "gateway", "each open stream", "bytes_each", LESS, 60, "kB", 1e3),
+    Target("gateway", "image", "sizes", "gateway", "one file", "all_bytes", LESS, 7, "MB", 1e6),
+    Target("gateway", "1,000 slow clients: p99 of the others", "slow-clients", "gateway", "beside slow clients", "p99_ms", LESS, 100, "ms"),
+    Target("gateway", "1,000 slow clients: failures of the others", "slow-clients", "gateway", "beside slow clients", "failed", LESS, 0),
+    Target("gateway", "10,000 streams: the latest delivery", "gateway-streams", "gateway", "viewers", "delay_ms_max", LESS, 400, "ms"),
+    Target("gateway", "10,000 streams: ticks missed", "gateway-streams", "gateway", "viewers", "missed", LESS, 0),
+    Target("gateway", "10,000 streams: how many", "gateway-streams", "gateway", "viewers", "viewers", MORE, 10_000, why="this machine gives a process too few descriptors; a stream needs two"),
+    Target("gateway", "stats killed: answers besides 502 and 503", "recovery", "gateway", "stats killed, back after 3 s", "neither_502_nor_503", LESS, 0),
+    Target("gateway", "stats back: the last failure", "recovery", "gateway", "stats killed, back after 3 s", "back_ms", LESS, 2_000, "ms"),
+    Target("gateway", "a name moves: the new address is used", "recovery", "gateway", "the name of stats moves", "new_address_after_ms", LESS, 10_000, "ms"),
+    Target("gateway", "SIGTERM under 500 a second: lost", "recovery", "gateway", "SIGTERM under 500 requests a second", "lost_requests", LESS, 0),
+    Target("gateway", "SIGTERM: exit code", "recovery", "gateway", "SIGTERM under 500 requests a second", "exit_code", LESS, 0),
+    Target("gateway", "SIGTERM: ended", "recovery", "gateway", "SIGTERM under 500 requests a second", "ends_after_ms", LESS, 10_000, "ms"),
+    Target("gateway", "soak: memory, second half against first", "gateway-soak", "gateway", "both halves", "memory_times", LESS, 1.05),
+    Target("gateway", "soak: descriptors, second half against first", "gateway-soak", "gateway", "both halves", "files_times", LESS, 1.05),
+)
+# fmt: on
+
+# What is right or wrong and not more or less; `make test` holds it.
+TESTED = (
+    (
+        "stats",
+        "bad input: the stated status, no panic, no 5xx",
+        "`e2e/test_api.py`, `services/stats/tests`, the fuzz targets",
+    ),
+    (
+        "stats",
+        "an odd or missing file of /proc makes its fields absent",
+        "`services/stats/src/proc`, `fixtures/`",
+    ),
+    ("stats", "beside psutil: CPU within 2 points, memory within 1", "`e2e/test_psutil.py`"),
+    ("dashboard", "memory flat over ten minutes of ticks", "`e2e/test_dashboard.py -k flat`"),
+    (
+        "gateway",
+        "hostile requests: none reaches an origin that was not meant",
+        "`e2e/adversarial`, [compared](../adversarial.md)",
+    ),
+)
+
+
+def rows(results: dict[str, dict]) -> Iterator[list[str]]:
+    """A line of the table for each target."""
+    for target in TARGETS:
+        found = value(target, results)
+        if found is None:
+            yield [target.of, target.what, target.aim, "not measured", peer_of(target), "", "**not known**"]
+            continue
+        measured, ratio = found
+        judged = ratio if target.peer else measured
+        good = target.holds(judged)
+        seen = f"{shown(measured)} {target.unit}".strip() if not target.peer else shown(measured)
+        said = "yes" if good else "**no**" + (f": {target.why}" if target.why else "")
+        yield [
+            target.of,
+            target.what,
+            target.aim,
+            seen,
+            peer_of(target),
+            "" if ratio is None else f"{ratio:.2f}",
+            said,
+        ]
+    for of, what, where in TESTED:
+        yield [of, what, "a test", "", "", "", f"held by {where}"]
+
+
+def peer_of(target: Target) -> str:
+    return target.peer or PEERS.get((target.of, target.scenario, target.figure), "")
+
+
+# Beside whom a figure is shown where the aim names nobody.
+PEERS = {
+    ("stats", "idle", "processor_ms_per_second"): "node_exporter",
+    ("stats", "idle", "resident_bytes"): "node_exporter",
+    ("gateway", "gateway-idle", "resident_bytes"): "nginx",
+    ("gateway", "gateway-idle", "bytes_each"): "nginx",
+    ("gateway", "slow-clients", "p99_ms"): "nginx",
+    ("gateway", "recovery", "back_ms"): "nginx",
+}
+
+
+def value(target: Target, results: dict[str, dict]) -> tuple[float, float | None] | None:
+    """The figure in the unit of the bound, and the ratio to the peer if there is one."""
+    result = results.get(target.scenario, {})
+    row = figures.pick(result.get("rows", []), target.subject, target.case, target.x)
+    if row is None or target.figure not in row["figures"]:
+        return None
+    measured = row["figures"][target.figure]["median"] / target.scale
+    for ratio in result.get("ratios", []):
+        same = (ratio["figure"], ratio["ours"], ratio["case"]) == (target.figure, target.subject, target.case)
+        if same and ratio["peer"] == peer_of(target):
+            return measured, ratio["median"]
+    return None if target.peer else (measured, None)
+
+
+def shown(number: float) -> str:
+    if number and abs(number) < 10:
+        return f"{number:.3g}"
+    return f"{number:,.1f}" if abs(number) < 100 and number % 1 else f"{number:,.0f}"

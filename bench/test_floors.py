@@ -1,0 +1,76 @@
+"""The check of the floors must be able to fail."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import tempfile
+import unittest
+from pathlib import Path
+
+import floors
+from scenarios import BY_NAME
+
+HELD = Path(floors.__file__).with_name("floors.json")
+RATIO = {"scenario": "s", "ours": "a", "peer": "b", "case": "c", "figure": "f", "ratio_at_least": 0.5}
+BOUND = {"scenario": "s", "ours": "a", "case": "c", "figure": "f", "at_most": 100}
+
+
+def results(value: float = 90, ratio: float = 0.6) -> dict:
+    rows = [{"subject": "a", "case": "c", "figures": {"f": {"median": value}}}]
+    ratios = [{"ours": "a", "peer": "b", "case": "c", "figure": "f", "median": ratio}]
+    return {"s": {"rows": rows, "ratios": ratios}}
+
+
+def verdict(rules: list[dict], found: dict) -> tuple[int, str]:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        return floors.verdict(rules, found), printed.getvalue()
+
+
+class Floors(unittest.TestCase):
+    def test_what_is_reached_passes(self) -> None:
+        code, printed = verdict([RATIO, BOUND], results())
+        self.assertEqual(code, 0, printed)
+
+    def test_a_ratio_below_its_floor_fails(self) -> None:
+        code, printed = verdict([RATIO, BOUND], results(ratio=0.49))
+        self.assertEqual(code, 1)
+        self.assertIn("BELOW a, c, f, against b at least 0.5: 0.490", printed)
+        self.assertIn("1 of 2 floors are not held", printed)
+
+    def test_a_figure_above_its_bound_fails(self) -> None:
+        self.assertEqual(verdict([BOUND], results(value=101))[0], 1)
+
+    def test_what_was_not_measured_is_not_held(self) -> None:
+        for rule in (RATIO, BOUND):
+            code, printed = verdict([rule], {})
+            self.assertEqual(code, 1)
+            self.assertIn("not measured", printed)
+        self.assertEqual(verdict([{**RATIO, "peer": "another"}], results())[0], 1)
+
+    def test_a_wrong_file_is_told_with_every_fault(self) -> None:
+        faults = [{**RATIO, "at_most": 3}, {"scenario": "s"}]
+        with self.assertRaises(floors.Wrong) as raised:
+            self.read(faults)
+        self.assertIn("rule 1 must have either", str(raised.exception))
+        self.assertIn("rule 2 has no case", str(raised.exception))
+        with self.assertRaises(floors.Wrong):
+            self.read([])
+        with self.assertRaises(floors.Wrong):
+            floors.scenarios([BOUND], BY_NAME)
+
+    def test_the_floors_that_are_kept_are_about_what_is_measured(self) -> None:
+        rules = floors.read(HELD)
+        self.assertTrue(floors.scenarios(rules, BY_NAME))
+
+    def read(self, rules: list[dict]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "floors.json"
+            file.write_text(json.dumps(rules), encoding="utf-8")
+            floors.read(file)
+
+
+if __name__ == "__main__":
+    unittest.main()

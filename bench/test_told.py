@@ -1,0 +1,45 @@
+"""What README and ARCHITECTURE tell in figures is in the report.
+
+`told.json` has the sentences: where they stand, and what the report must say for them to be true.
+"""
+
+from __future__ import annotations
+
+import json
+import unittest
+from pathlib import Path
+
+import floors
+import targets
+from scenario import ROOT
+from scenarios import BY_NAME
+
+TOLD = json.loads(Path(__file__).with_name("told.json").read_text(encoding="utf-8"))
+REPORT = ROOT / "docs" / "benchmarks" / "results.json"
+
+
+class Told(unittest.TestCase):
+    def test_the_sentences_still_stand_where_they_are_said_to(self) -> None:
+        for one in TOLD:
+            self.assertIn(one["text"], (ROOT / one["file"]).read_text(encoding="utf-8"), one["file"])
+            self.assertIn(one["scenario"], BY_NAME)
+
+    def test_the_report_says_the_same(self) -> None:
+        if not REPORT.exists():
+            self.skipTest("there is no report yet: `make bench` makes it")
+        found = json.loads(REPORT.read_text(encoding="utf-8"))
+        self.assertFalse(found["quick"], "the report is of a trial run")
+        for one in TOLD:
+            value = floors.measured(one, found["scenarios"])
+            self.assertIsNotNone(value, f"{one['file']}: {one['text']}: the report has nothing about it")
+            self.assertLessEqual(value, one["at_most"], f"{one['file']}: {one['text']}")
+
+    def test_the_report_has_every_promise(self) -> None:
+        if not REPORT.exists():
+            self.skipTest("there is no report yet: `make bench` makes it")
+        found = json.loads(REPORT.read_text(encoding="utf-8"))["scenarios"]
+        self.assertEqual([row[1] for row in targets.rows(found) if "**not known**" in row[-1]], [])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -128,7 +128,7 @@ def measured_all(wanted: list[Scenario], told: argparse.Namespace, binaries: Pat
             print(f"bench: NOT MEASURED: {scenario.name}: {error}", flush=True)
             continue
         results["scenarios"][scenario.name] = result
-        if not told.quick:
+        if not told.quick and not told.check:
             text = json.dumps({**result, "revision": revision, "time": now()}, indent=1)
             (RESULTS / f"{scenario.name}.json").write_text(text + "\n", encoding="utf-8")
     results["seconds"] = round(time.monotonic() - begun)
@@ -137,7 +137,7 @@ def measured_all(wanted: list[Scenario], told: argparse.Namespace, binaries: Pat
 
 def measured(scenario: Scenario, told: argparse.Namespace, binaries: Path, results: dict) -> dict:
     """The rounds of one scenario, and what is made of them."""
-    folder = RESULTS / "work"
+    folder = RESULTS / f"work-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     quick = QUICK if told.quick else {}
@@ -148,6 +148,7 @@ def measured(scenario: Scenario, told: argparse.Namespace, binaries: Path, resul
         seconds=told.seconds or min(quick.get("seconds", scenario.seconds), scenario.seconds),
         viewers=told.viewers or quick.get("viewers", 10_000),
         quick=told.quick,
+        check=told.check,
         missing=dict(results["missing"]),
         results=results["scenarios"],
     )
@@ -172,7 +173,7 @@ def measured(scenario: Scenario, told: argparse.Namespace, binaries: Path, resul
         "ratios": figures.ratios(rows, scenario.ratios),
         "slopes": figures.slopes(rows, scenario.slopes),
     }
-    for sentence in result["noise"]:
+    for sentence in [] if told.check else result["noise"]:
         print(f"bench:   NOISY: {sentence}", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     return result

@@ -101,6 +101,8 @@ class Bench:
     viewers: int = 10_000
     turn: int = 0
     quick: bool = False
+    # Without the peers of which no floor is kept.
+    check: bool = False
     # What was measured before in the same run, by scenario.
     results: dict[str, dict] = dataclasses.field(default_factory=dict)
     # Why a subject could not be had, and of which version are those that could.

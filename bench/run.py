@@ -28,6 +28,7 @@ from scenario import ROOT, Bench, BenchError, Scenario
 from scenarios import ALL, BY_NAME
 
 import build  # isort: skip (in tools)
+import job  # isort: skip
 import toolchain  # isort: skip
 
 RESULTS = ROOT / "target" / "bench"
@@ -40,6 +41,8 @@ QUICK = {"seconds": 1.0, "rounds": 1, "viewers": 100}
 
 def main(arguments: list[str]) -> int:
     told = parsed(arguments)
+    # However it is ended, what it has started ends too.
+    job.end_on_signals()
     try:
         wanted = chosen(told)
         RESULTS.mkdir(parents=True, exist_ok=True)

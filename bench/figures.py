@@ -6,7 +6,7 @@ import math
 import statistics
 from typing import Iterable
 
-from scenario import MORE, Measurement, Ratio, Slope
+from scenario import MORE, OURS, Measurement, Ratio, Slope
 
 # What must be beside a figure to be believed (percent).
 OTHERS_MOST, STOLEN_MOST, SPREAD_MOST = 3.0, 1.0, 15.0
@@ -51,7 +51,7 @@ def ratios(found: list[dict], wanted: Iterable[Ratio]) -> list[dict]:
                 continue
             for theirs in found:
                 same = (theirs["case"], theirs.get("x")) == (ours["case"], ours.get("x"))
-                if theirs is ours or not same or ratio.figure not in theirs["figures"]:
+                if theirs["subject"] in OURS or not same or ratio.figure not in theirs["figures"]:
                     continue
                 pairs = zip(ours["figures"][ratio.figure]["runs"], theirs["figures"][ratio.figure]["runs"])
                 runs = [quotient(one, other, ratio.better) for one, other in pairs]

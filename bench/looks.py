@@ -35,7 +35,7 @@ def fine_processor_seconds(pid: int) -> float:
     The other counts ticks of 10 ms, and a sample takes less than one.
     """
     threads = (one for each in tree(pid) for one in Path(f"/proc/{each}/task").glob("*/schedstat"))
-    return sum(int(one.read_text(encoding="utf-8").split()[0]) for one in threads) / 1e9
+    return sum(int(text.split()[0]) for text in map(_text, threads) if text) / 1e9
 
 
 def children_seconds() -> float:
@@ -61,7 +61,7 @@ def mapped_files(pid: int) -> set[Path]:
     """The program and the libraries that a process and its children have loaded."""
     found: set[Path] = set()
     for one in tree(pid):
-        for line in Path(f"/proc/{one}/maps").read_text(encoding="utf-8").splitlines():
+        for line in _text(Path(f"/proc/{one}/maps")).splitlines():
             path = line.partition("/")[2]
             if path and Path("/" + path).is_file():
                 found.add(Path("/" + path))
@@ -117,13 +117,18 @@ def machine() -> dict[str, object]:
 
 def _ticks(pid: int, first: int, last: int) -> int:
     """Some fields of stat, counted from 0 behind the name, added up; 0 when it has just ended."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return 0
-    return sum(int(one) for one in text.rsplit(")", 1)[1].split()[first:last])
+    text = _text(Path(f"/proc/{pid}/stat"))
+    return sum(int(one) for one in text.rsplit(")", 1)[-1].split()[first:last])
 
 
 def _kilobytes(file: Path, name: str) -> int:
-    found = re.search(rf"^{name}:\s+(\d+) kB", file.read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.search(rf"^{name}:\s+(\d+) kB", _text(file), re.MULTILINE)
     return int(found.group(1)) * 1024 if found else 0
+
+
+def _text(file: Path) -> str:
+    """What a file of /proc says; nothing when its process has just ended."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from html import escape
 
+from scenario import OURS
+
+# The first is ours.
 COLOURS = ("#3b6fd4", "#d0652b", "#2e8b6f", "#a04fb0", "#b8901f", "#5d6b7a", "#c23b5a", "#1d95b5")
 STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#333}.title{font-size:14px;font-weight:600}"
@@ -18,7 +21,10 @@ HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 340, 70, 170, 40, 45
 
 def bars(title: str, unit: str, values: list[tuple[str, str, float]], logarithmic: bool = False) -> str:
     """Horizontal bars, a group under its name, a colour for each subject."""
-    subjects = list(dict.fromkeys(subject for _, subject, _ in values))
+    subjects = dict.fromkeys(subject for _, subject, _ in values)
+    others = [subject for subject in subjects if subject not in OURS]
+    colours = {one: COLOURS[1 + others.index(one) % (len(COLOURS) - 1)] for one in others}
+    colours.update({one: COLOURS[0] for one in subjects if one in OURS})
     groups = list(dict.fromkeys(group for group, _, _ in values))
     most = max((value for _, _, value in values), default=1) or 1
     least = min((value for _, _, value in values if value > 0), default=1)
@@ -29,7 +35,7 @@ def bars(title: str, unit: str, values: list[tuple[str, str, float]], logarithmi
             parts.append(f'<text class="quiet" x="8" y="{y + 11}">{escape(group)}</text>')
             y += 18
         for _, subject, value in (one for one in values if one[0] == group):
-            colour = COLOURS[subjects.index(subject) % len(COLOURS)]
+            colour = colours[subject]
             width = max(1.0, share(value, least, most, logarithmic) * room)
             parts.append(f'<text x="{LABEL - 6}" y="{y + 12}" text-anchor="end">{escape(subject)}</text>')
             parts.append(

@@ -28,6 +28,7 @@ from scenario import ROOT, Bench, BenchError, Scenario
 from scenarios import ALL, BY_NAME
 
 import build  # isort: skip (in tools)
+import job  # isort: skip
 import toolchain  # isort: skip
 
 RESULTS = ROOT / "target" / "bench"
@@ -40,6 +41,8 @@ QUICK = {"seconds": 1.0, "rounds": 1, "viewers": 100}
 
 def main(arguments: list[str]) -> int:
     told = parsed(arguments)
+    # However it is ended, what it has started ends too.
+    job.end_on_signals()
     try:
         wanted = chosen(told)
         RESULTS.mkdir(parents=True, exist_ok=True)
@@ -128,7 +131,7 @@ def measured_all(wanted: list[Scenario], told: argparse.Namespace, binaries: Pat
             print(f"bench: NOT MEASURED: {scenario.name}: {error}", flush=True)
             continue
         results["scenarios"][scenario.name] = result
-        if not told.quick:
+        if not told.quick and not told.check:
             text = json.dumps({**result, "revision": revision, "time": now()}, indent=1)
             (RESULTS / f"{scenario.name}.json").write_text(text + "\n", encoding="utf-8")
     results["seconds"] = round(time.monotonic() - begun)
@@ -137,7 +140,7 @@ def measured_all(wanted: list[Scenario], told: argparse.Namespace, binaries: Pat
 
 def measured(scenario: Scenario, told: argparse.Namespace, binaries: Path, results: dict) -> dict:
     """The rounds of one scenario, and what is made of them."""
-    folder = RESULTS / "work"
+    folder = RESULTS / f"work-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     quick = QUICK if told.quick else {}
@@ -148,6 +151,7 @@ def measured(scenario: Scenario, told: argparse.Namespace, binaries: Path, resul
         seconds=told.seconds or min(quick.get("seconds", scenario.seconds), scenario.seconds),
         viewers=told.viewers or quick.get("viewers", 10_000),
         quick=told.quick,
+        check=told.check,
         missing=dict(results["missing"]),
         results=results["scenarios"],
     )
@@ -166,7 +170,7 @@ def measured(scenario: Scenario, told: argparse.Namespace, binaries: Path, resul
         "rounds": rounds,
         "took_seconds": round(time.monotonic() - begun, 1),
         "machine": machine,
-        "noise": figures.noise(rows, machine, sorted(shown)),
+        "noise": [] if scenario.steady else figures.noise(rows, machine, sorted(shown)),
         "missing": bench.missing,
         "rows": rows,
         "ratios": figures.ratios(rows, scenario.ratios),

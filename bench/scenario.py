@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tools"))
 
 MORE, LESS = "more", "less"
+# Subjects that are not compared with each other and have one colour.
+OURS = ("stats", "frontend", "gateway", "all three", "whole stack", "page")
 
 
 class BenchError(Exception):
@@ -87,6 +89,8 @@ class Scenario:
     slopes: tuple[Slope, ...] = ()
     # Whether a run of everything has it.
     usual: bool = True
+    # Whether nothing else on the machine changes the figures.
+    steady: bool = False
     # A longer run of the same commit, made before, is kept in a run of everything.
     lasting: bool = False
 
@@ -101,6 +105,8 @@ class Bench:
     viewers: int = 10_000
     turn: int = 0
     quick: bool = False
+    # Without the peers of which no floor is kept.
+    check: bool = False
     # What was measured before in the same run, by scenario.
     results: dict[str, dict] = dataclasses.field(default_factory=dict)
     # Why a subject could not be had, and of which version are those that could.
@@ -114,6 +120,7 @@ class Bench:
         for name in reversed(names) if self.turn % 2 else names:
             if name in self.missing:
                 continue
+            print(f"bench:     {name}", flush=True)
             try:
                 with servers[name]() as server:
                     yield name, server

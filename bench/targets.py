@@ -161,6 +161,7 @@ def rows(results: dict[str, dict]) -> Iterator[list[str]]:
         good = target.holds(judged)
         seen = f"{shown(measured)} {target.unit}".strip() if not target.peer else shown(measured)
         said = "yes" if good else "**no**" + (f": {target.why}" if target.why else "")
+        said += " (noisy)" if results[target.scenario]["noise"] else ""
         yield [
             target.of,
             target.what,

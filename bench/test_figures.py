@@ -30,9 +30,9 @@ class Figures(unittest.TestCase):
     def test_ratios_are_made_round_by_round(self) -> None:
         # The machine was half as fast in the second round: the ratio has not changed.
         rows = figures.rows(
-            [[measured("ours", 20), measured("peer", 10)], [measured("ours", 10), measured("peer", 5)]]
+            [[measured("stats", 20), measured("peer", 10)], [measured("stats", 10), measured("peer", 5)]]
         )
-        (ratio,) = figures.ratios(rows, [Ratio("speed", "ours")])
+        (ratio,) = figures.ratios(rows, [Ratio("speed", "stats")])
         self.assertEqual((ratio["median"], ratio["spread_percent"], ratio["peer"]), (2.0, 0.0, "peer"))
 
     def test_above_one_ours_is_better_also_where_less_is(self) -> None:
@@ -43,17 +43,17 @@ class Figures(unittest.TestCase):
 
     def test_only_the_same_case_is_compared(self) -> None:
         rows = figures.rows(
-            [[measured("ours", 2, "page"), measured("peer", 1, "stats"), measured("peer", 4, "page")]]
+            [[measured("stats", 2, "page"), measured("peer", 1, "stats"), measured("peer", 4, "page")]]
         )
-        self.assertEqual([one["median"] for one in figures.ratios(rows, [Ratio("speed", "ours")])], [0.5])
-        rows = figures.rows([[measured("ours", 2, x=1), measured("peer", 1, x=10)]])
-        self.assertEqual(figures.ratios(rows, [Ratio("speed", "ours")]), [])
+        self.assertEqual([one["median"] for one in figures.ratios(rows, [Ratio("speed", "stats")])], [0.5])
+        rows = figures.rows([[measured("stats", 2, x=1), measured("peer", 1, x=10)]])
+        self.assertEqual(figures.ratios(rows, [Ratio("speed", "stats")]), [])
 
     def test_a_slope_is_so_much_for_each_and_a_power(self) -> None:
-        rows = figures.rows([[measured("ours", 5 * x, x=x) for x in (1, 10, 100)]])
+        rows = figures.rows([[measured("stats", 5 * x, x=x) for x in (1, 10, 100)]])
         (slope,) = figures.slopes(rows, [Slope("speed", "core")])
         self.assertEqual((slope["slope"], slope["power"], slope["for_each"]), (5.0, 1.0, "core"))
-        rows = figures.rows([[measured("ours", 7, x=x) for x in (1, 10, 100)]])
+        rows = figures.rows([[measured("stats", 7, x=x) for x in (1, 10, 100)]])
         self.assertEqual(figures.slopes(rows, [Slope("speed", "core")])[0]["power"], 0.0)
 
     def test_quiet_figures_are_believed(self) -> None:

@@ -140,7 +140,7 @@ class Promises(unittest.TestCase):
     def test_met_and_not_met_and_why(self) -> None:
         rows = list(targets.rows({"page-requests": REQUESTS}))
         (page,) = [row for row in rows if row[1] == "file server, page: requests a second"]
-        self.assertEqual(page[2:], [">= 1 of nginx", "120", "nginx", "1.20", "yes"])
+        self.assertEqual(page[2:], [">= 1 of nginx", "120", "nginx", "1.20", "yes (noisy)"])
         slow = result(
             "page-requests",
             Measurement("frontend", "program", {"requests_per_second": 50.0}),

@@ -93,6 +93,7 @@ def viewers(bench: Bench) -> Iterator[Measurement]:
             settings = {"STATS_PROC": str(folder / str(cores_there)), "STATS_SCOPE": "host"}
             # Ten thousand times a large sample is more than loopback carries in a second.
             for count in counts if cores_there == 1 else counts[:-1]:
+                print(f"bench:     {count:,} viewers of {cores_there} cores", flush=True)
                 with servers.stats(bench, **settings) as server:
                     told = loads.viewers(bench, server, count)
                 figures = {name: told[name] for name in FIGURES_OF_VIEWERS if name in told}

@@ -83,6 +83,7 @@ SCENARIOS = (
         measure=weight,
         seconds=0,
         rounds=1,
+        steady=True,
         estimate=3,
     ),
     Scenario(

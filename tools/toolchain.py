@@ -169,6 +169,8 @@ def environment_for(chosen: str) -> dict[str, str]:
     variables["PATH"] = os.pathsep.join([str(BIN), str(PYTHON / "bin"), *path])
     flags += places_nowhere(variables)
     variables[_target_variable(musl_target(), "RUSTFLAGS")] = " ".join(flags)
+    # What C's __DATE__ says (mimalloc writes it into the gateway): the day of a build is not its content.
+    variables["SOURCE_DATE_EPOCH"] = "0"
     variables["ZIG_GLOBAL_CACHE_DIR"] = variables["ZIG_LOCAL_CACHE_DIR"] = str(
         TOOLS / "cache" / "zig"
     )

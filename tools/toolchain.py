@@ -169,8 +169,11 @@ def environment_for(chosen: str) -> dict[str, str]:
     variables["PATH"] = os.pathsep.join([str(BIN), str(PYTHON / "bin"), *path])
     flags += places_nowhere(variables)
     variables[_target_variable(musl_target(), "RUSTFLAGS")] = " ".join(flags)
+    # What C's __DATE__ says (mimalloc writes it into the gateway): the day of a build is not its content.
+    variables["SOURCE_DATE_EPOCH"] = "0"
+    # zig takes an object of another day for the same, so this folder has had one day only.
     variables["ZIG_GLOBAL_CACHE_DIR"] = variables["ZIG_LOCAL_CACHE_DIR"] = str(
-        TOOLS / "cache" / "zig"
+        TOOLS / "cache" / "zig-1970"
     )
     # Ours links faster (see ZIG in pypi.py), but cargo-zigbuild first asks
     # Python for the wheel's own zig: let that question fail.

@@ -37,6 +37,10 @@ run "images_do_not_change_and_are_looked_through" {
     condition     = alltrue([for repository in values(aws_ecr_repository.this) : repository.image_tag_mutability == "IMMUTABLE" && one(repository.image_scanning_configuration).scan_on_push && one(repository.encryption_configuration).encryption_type == "KMS"])
     error_message = "a repository lets tags be moved, does not scan, or is not encrypted with the account's key"
   }
+  assert {
+    condition     = alltrue(flatten([for policy in values(aws_ecr_lifecycle_policy.this) : [for rule in jsondecode(policy.policy).rules : rule.selection.tagStatus == "tagged"]]))
+    error_message = "attestations have no tag, and must live as long as what they are about"
+  }
 }
 
 run "the_cluster_can_use_spot_and_has_insights" {

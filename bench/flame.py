@@ -1,6 +1,6 @@
 """`python3 bench/flame.py SERVICE`: where a service's processor time goes, as a flame graph.
 
-Builds the service with its symbols, lets `perf` look at it 1,000 times a second while it is asked as
+Builds the services, that one with its symbols, lets `perf` look at it 1,000 times a second while it is asked as
 much as it can be, and writes target/bench/SERVICE.svg. Needs `perf` (Debian: linux-perf) and leave to
 use it.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -37,9 +38,7 @@ def main(arguments: list[str]) -> int:
     name = arguments[0]
     folder = ROOT / "target" / "bench"
     try:
-        build.ensure_tools("build")
-        bench = Bench(with_symbols(name), folder / "work", SECONDS)
-        bench.folder.mkdir(parents=True, exist_ok=True)
+        bench = Bench(with_symbols(name, folder / "flame"), folder / "flame", SECONDS)
         with service(bench, name) as server:
             stacks = folded(recorded(bench, server, PATHS[name]))
     except (Failed, NotToBeHad, build.BuildError) as error:
@@ -53,19 +52,25 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def with_symbols(name: str) -> Path:
-    """The release build, but with symbols and frame pointers, in a target folder of its own."""
+def with_symbols(name: str, folder: Path) -> Path:
+    """The release binaries, the one that is looked at with symbols and frame pointers."""
+    binaries = build.build(build.RELEASE)
     target = toolchain.musl_target()
-    flags = toolchain.environment().get(f"CARGO_TARGET_{target.upper().replace('-', '_')}_RUSTFLAGS", "")
+    variable = f"CARGO_TARGET_{target.upper().replace('-', '_')}_RUSTFLAGS"
     variables = {
+        # Its other flags must not make the release be compiled again.
         "CARGO_TARGET_DIR": str(ROOT / "target" / "symbols"),
         "CARGO_PROFILE_RELEASE_STRIP": "none",
-        f"CARGO_TARGET_{target.upper().replace('-', '_')}_RUSTFLAGS": f"{flags} -C force-frame-pointers=yes",
+        variable: f"{toolchain.environment().get(variable, '')} -C force-frame-pointers=yes",
     }
-    for one in dict.fromkeys(("stats", "frontend", name)):
-        command = ["cargo", "zigbuild", "--locked", "--release", "--target", target, "--package", one]
-        build.run(f"{one} with symbols", command, **variables)
-    return ROOT / "target" / "symbols" / target / "release"
+    command = ["cargo", "zigbuild", "--locked", "--release", "--target", target, "--package", name]
+    build.run(f"{name} with symbols", command, **variables)
+    binaries[name] = ROOT / "target" / "symbols" / target / "release" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for one, path in binaries.items():
+        (folder / one).symlink_to(path)
+    return folder
 
 
 @contextlib.contextmanager

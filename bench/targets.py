@@ -42,8 +42,8 @@ class Target:
 
 def proxied() -> Iterator[Target]:
     why = (
-        "the gateway's processor time for a request is above nginx's (table of gateway-proxy); see"
-        " ARCHITECTURE.md, Of Pingora only the HTTP machinery is used"
+        "its own instructions for a request are more than nginx's (instructions); the kernel's part, two"
+        " reads and two writes, is the same"
     )
     for what in ("page", "stats"):
         for count in (64, 512):

@@ -29,6 +29,8 @@ from scenario import Bench
 # One core for who answers, the other for who asks.
 SERVER_CORE, CLIENT_CORE = 0, 1
 CONNECTIONS = 64
+# Connections that are opened before the first is read: fewer than a listener's backlog.
+AT_ONCE = 100
 EVENT_STREAM = "accept: text/event-stream"
 
 
@@ -102,11 +104,14 @@ def held(server: Server, path: str, count: int, *fields: str) -> Iterator[None]:
     """So many connections that have asked once, have read what came, and stay."""
     ask = "\r\n".join([f"GET {path} HTTP/1.1", "host: bench", *fields, "", ""]).encode()
     with contextlib.ExitStack() as stack:
-        for _ in range(count):
-            place = ("127.0.0.1", server.port)
-            connection = stack.enter_context(socket.create_connection(place, READY_SECONDS))
-            connection.sendall(ask)
-            connection.recv(65536)
+        for begin in range(0, count, AT_ONCE):
+            some = []
+            for _ in range(min(AT_ONCE, count - begin)):
+                place = ("127.0.0.1", server.port)
+                some.append(stack.enter_context(socket.create_connection(place, READY_SECONDS)))
+                some[-1].sendall(ask)
+            for connection in some:
+                connection.recv(65536)
         yield
 
 

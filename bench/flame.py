@@ -61,6 +61,8 @@ def with_symbols(name: str, folder: Path) -> Path:
         # Its other flags must not make the release be compiled again.
         "CARGO_TARGET_DIR": str(ROOT / "target" / "symbols"),
         "CARGO_PROFILE_RELEASE_STRIP": "none",
+        # Where there is no debug information, Cargo strips it, and zig all symbols with it.
+        "CARGO_PROFILE_RELEASE_DEBUG": "line-tables-only",
         variable: f"{toolchain.environment().get(variable, '')} -C force-frame-pointers=yes",
     }
     command = ["cargo", "zigbuild", "--locked", "--release", "--target", target, "--package", name]

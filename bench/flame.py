@@ -61,6 +61,8 @@ def with_symbols(name: str, folder: Path) -> Path:
         # Its other flags must not make the release be compiled again.
         "CARGO_TARGET_DIR": str(ROOT / "target" / "symbols"),
         "CARGO_PROFILE_RELEASE_STRIP": "none",
+        # Where there is no debug information, Cargo strips it, and zig all symbols with it.
+        "CARGO_PROFILE_RELEASE_DEBUG": "line-tables-only",
         variable: f"{toolchain.environment().get(variable, '')} -C force-frame-pointers=yes",
     }
     command = ["cargo", "zigbuild", "--locked", "--release", "--target", target, "--package", name]
@@ -145,7 +147,7 @@ def drawn(title: str, stacks: Counter) -> str:
     layer(0, 0.0, list(stacks.items()))
     height = (max((box[0] for box in boxes), default=0) + 2) * ROW + 20
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="monospace" font-size="11">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="monospace" font-size="11" style="background:#fff">',
         f'<text x="4" y="14">{escape(title)}: {total:,} looks, 1,000 a second</text>',
     ]
     for depth, left, width, name, seen in boxes:

@@ -41,6 +41,10 @@ QUICK = {"seconds": 1.0, "rounds": 1, "viewers": 100}
 
 def main(arguments: list[str]) -> int:
     told = parsed(arguments)
+    unknown = [name for name in told.scenario if name not in BY_NAME]
+    if unknown:
+        print(f"bench: there is no {', '.join(unknown)}; there are {', '.join(BY_NAME)}", file=sys.stderr)
+        return 64
     # However it is ended, what it has started ends too.
     job.end_on_signals()
     try:
@@ -85,11 +89,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="seconds where it would be minutes; for trying")
     parser.add_argument("--check", action="store_true", help="hold the figures to bench/floors.json")
     parser.add_argument("--report", type=Path, help="where the report goes")
-    told = parser.parse_args(arguments)
-    unknown = [name for name in told.scenario if name not in BY_NAME]
-    if unknown:
-        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(BY_NAME)}")
-    return told
+    return parser.parse_args(arguments)
 
 
 def chosen(told: argparse.Namespace) -> list[Scenario]:

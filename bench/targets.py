@@ -117,7 +117,7 @@ TARGETS: tuple[Target, ...] = (
     Target("gateway", "10,000 streams: ticks missed", "gateway-streams", "gateway", "viewers", "missed", LESS, 0),
     Target("gateway", "10,000 streams: how many", "gateway-streams", "gateway", "viewers", "viewers", MORE, 10_000, why="this machine gives a process too few descriptors; a stream needs two"),
     Target("gateway", "stats killed: answers besides 502 and 503", "recovery", "gateway", "stats killed, back after 3 s", "neither_502_nor_503", LESS, 0),
-    Target("gateway", "stats back: the last failure", "recovery", "gateway", "stats killed, back after 3 s", "back_ms", LESS, 2_000, "ms"),
+    Target("gateway", "stats has a sample again: the last failure", "recovery", "gateway", "stats killed, back after 3 s", "back_ms", LESS, 2_000, "ms"),
     Target("gateway", "a name moves: the new address is used", "recovery", "gateway", "the name of stats moves", "new_address_after_ms", LESS, 10_000, "ms"),
     Target("gateway", "SIGTERM under 500 a second: lost", "recovery", "gateway", "SIGTERM under 500 requests a second", "lost_requests", LESS, 0),
     Target("gateway", "SIGTERM: exit code", "recovery", "gateway", "SIGTERM under 500 requests a second", "exit_code", LESS, 0),

@@ -49,6 +49,11 @@ class Figures(unittest.TestCase):
         rows = figures.rows([[measured("stats", 2, x=1), measured("peer", 1, x=10)]])
         self.assertEqual(figures.ratios(rows, [Ratio("speed", "stats")]), [])
 
+    def test_ours_are_not_compared_with_each_other(self) -> None:
+        rows = figures.rows([[measured("stats", 2), measured("gateway", 1), measured("peer", 4)]])
+        peers = [one["peer"] for one in figures.ratios(rows, [Ratio("speed", "stats")])]
+        self.assertEqual(peers, ["peer"])
+
     def test_a_slope_is_so_much_for_each_and_a_power(self) -> None:
         rows = figures.rows([[measured("stats", 5 * x, x=x) for x in (1, 10, 100)]])
         (slope,) = figures.slopes(rows, [Slope("speed", "core")])

@@ -84,7 +84,7 @@ SCENARIOS = (
         seconds=0,
         rounds=1,
         steady=True,
-        estimate=3,
+        estimate=1,
     ),
     Scenario(
         name="page-requests",
@@ -97,7 +97,7 @@ SCENARIOS = (
         measure=requests,
         seconds=3,
         rounds=3,
-        estimate=125,
+        estimate=113,
         ratios=(Ratio("requests_per_second", "frontend"), Ratio("server_us_per_request", "frontend", LESS)),
         plots=(Plot("requests_per_second", "The page's files, one core", "requests a second"),),
     ),

@@ -74,7 +74,7 @@ SCENARIOS = (
         measure=requests,
         seconds=3,
         rounds=3,
-        estimate=150,
+        estimate=122,
         ratios=(Ratio("requests_per_second", "stats"), Ratio("server_us_per_request", "stats", LESS)),
         plots=(
             Plot("requests_per_second", "Newest figures, one core", "requests a second", logarithmic=True),
@@ -91,7 +91,7 @@ SCENARIOS = (
         measure=latency,
         seconds=3,
         rounds=2,
-        estimate=75,
+        estimate=60,
         ratios=(Ratio("p99_ms", "stats", LESS),),
         plots=(Plot("p99_ms", "Newest figures at a fixed rate, 99th percentile", "ms", logarithmic=True),),
     ),
@@ -105,6 +105,6 @@ SCENARIOS = (
         measure=streams,
         seconds=15,
         rounds=1,
-        estimate=40,
+        estimate=23,
     ),
 )

@@ -273,7 +273,7 @@ SIZES = Scenario(
     seconds=0,
     rounds=1,
     steady=True,
-    estimate=15,
+    estimate=6,
     ratios=(Ratio("all_bytes", "all three", LESS),),
     plots=(Plot("all_bytes", "What must be there for it to run", "bytes", logarithmic=True),),
 )
@@ -287,7 +287,7 @@ STARTS = Scenario(
     measure=starts,
     seconds=0,
     rounds=4,
-    estimate=60,
+    estimate=18,
     ratios=(Ratio("first_answer_ms", "gateway", LESS),),
     plots=(Plot("first_answer_ms", "From exec to the first answer", "ms", logarithmic=True),),
 )
@@ -302,7 +302,7 @@ IDLE = Scenario(
     measure=idle,
     seconds=20,
     rounds=1,
-    estimate=40,
+    estimate=30,
     ratios=(
         Ratio("resident_bytes", "stats", LESS),
         Ratio("processor_ms_per_second", "stats", LESS),
@@ -325,7 +325,7 @@ INSTRUCTIONS = Scenario(
     seconds=0,
     rounds=1,
     steady=True,
-    estimate=110,
+    estimate=40,
     ratios=(
         Ratio("instructions", "stats", LESS),
         Ratio("instructions", "frontend", LESS),

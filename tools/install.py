@@ -129,6 +129,8 @@ def steps(groups: list[str]) -> list[Step]:
                 shutil.which("docker"),
                 os.environ.get("DOCKER_HOST"),
                 os.path.exists("/var/run/docker.sock"),
+                # It is in a folder that is cleared when another of its packages changes.
+                identity(toolchain.PYTHON / "bin" / "docker-compose"),
             ),
             pypi.compose,
         ),

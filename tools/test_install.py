@@ -74,3 +74,14 @@ class ARun(InAnEmptyPlace):
                 self.assertEqual(install.main([]), 1)
         self.assertIn("another run is installing; waiting for it", self.stderr.getvalue())
         self.assertIn("another run is not done after", self.stderr.getvalue())
+
+
+class TheSteps(InAnEmptyPlace):
+    def test_what_went_with_a_cleared_folder_is_due_again(self) -> None:
+        """Compose lives beside other packages of Python, whose folder is cleared when one changes."""
+        place = toolchain.PYTHON / "bin" / "docker-compose"
+        write(place, "a program")
+        [compose] = [each for each in install.steps(["build"]) if each.name == "compose"]
+        before = compose.inputs()
+        place.unlink()
+        self.assertNotEqual(compose.inputs(), before)

@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 use crate::admission::{Admission, Order, Reply, begin_head, field};
 use crate::alarm::Alarm;
 use crate::client::{Client, Lost};
-use crate::deliver::{End, LEFT, Left, Reader, deliver, strip};
+use crate::deliver::{End, LEFT, Left, Reader, deliver, strip, until_closing};
 use crate::fetch::{self, Answering, Frame, Unanswered};
 use crate::forwarded::new_request_id;
 use crate::gate::{self, Head};
@@ -169,7 +169,7 @@ impl Door {
         let shaken = Box::pin(async {
             tokio::select! {
                 shaken = timeout(HEAD_TIME, tls.accept(stream)) => Some(shaken),
-                () = async { self.until_closing().await; sleep(LAST_CALL).await } => None,
+                () = async { until_closing(self.closing.clone()).await; sleep(LAST_CALL).await } => None,
             }
         });
         match shaken.await? {
@@ -192,10 +192,9 @@ impl Door {
         // Both are made once and go on from request to request: to begin and end a wait for each
         // request costs more than to read it.
         let mut alarm = Alarm::new(IDLE_TIME);
-        let mut closing = self.closing.clone();
+        let closing = self.closing.clone();
         let mut closing = pin!(async move {
-            // An error means that the accept loop is gone, which is an end as well.
-            let _ = closing.wait_for(|&closing| closing).await;
+            until_closing(closing).await;
             sleep(LAST_CALL).await;
         });
         let mut is_first = true;
@@ -439,7 +438,7 @@ impl Door {
         if let Some(metrics) = &metrics {
             metrics.streams.add();
         }
-        let closing = self.until_closing();
+        let closing = until_closing(self.closing.clone());
         order.sent_bytes = if let Some(ahead) = ahead {
             Box::pin(tunnel.join(&ahead, closing)).await
         } else {
@@ -450,12 +449,6 @@ impl Door {
         }
         order.ended();
         Next::End
-    }
-
-    async fn until_closing(&self) {
-        let mut closing = self.closing.clone();
-        // As above.
-        let _ = closing.wait_for(|&closing| closing).await;
     }
 
     /// Ends a connection on which no whole request came.

@@ -207,7 +207,8 @@ async fn pass_on(
     }
 }
 
-async fn until_closing(mut closing: ShutdownWatch) {
+/// Resolves when the gateway begins to end.
+pub(crate) async fn until_closing(mut closing: ShutdownWatch) {
     // An error means that the accept loop is gone, which is an end as well.
     let _ = closing.wait_for(|&closing| closing).await;
 }

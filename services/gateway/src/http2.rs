@@ -28,7 +28,7 @@ use crate::accept::{HEAD_TIME, IDLE_TIME, body_time, too_slow};
 use crate::admission::{Admission, Order, Reply};
 use crate::alarm::Alarm;
 use crate::client::{Client, TAKES_NOTHING};
-use crate::deliver::{End, LEFT, Left, Reader, deliver, strip};
+use crate::deliver::{End, LEFT, Left, Reader, deliver, strip, until_closing};
 use crate::fetch::{self, Unanswered};
 use crate::forwarded::{REQUEST_ID, new_request_id};
 use crate::gate::{self, Head};
@@ -105,7 +105,7 @@ impl Session {
     ) {
         let mut rest = IDLE_TIME;
         let mut idle = pin!(sleep(rest));
-        let mut closing = pin!(self.until_closing());
+        let mut closing = pin!(until_closing(self.closing.clone()));
         let mut leaves = false;
         loop {
             // A client may take a request back and send another one at once; what the first one has
@@ -133,12 +133,6 @@ impl Session {
                 idle.as_mut().reset((Instant::now() + rest).into());
             }
         }
-    }
-
-    async fn until_closing(&self) {
-        let mut closing = self.closing.clone();
-        // An error means that the accept loop is gone, which is an end as well.
-        let _ = closing.wait_for(|&closing| closing).await;
     }
 
     /// One request and its answer.

@@ -8,6 +8,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 
+use crate::admission::field;
 use crate::gate::{self, Head, Refused};
 use crate::problem::Problem;
 
@@ -55,27 +56,21 @@ pub(super) fn question(parts: &Parts) -> Result<Head, Refused> {
         if !fields.get_all(HOST).iter().all(same) {
             return Err(wrong("the request names another host than Host"));
         }
-        put(&mut text, "host", authority);
+        field(&mut text, "host", authority);
     }
     for (name, value) in fields {
         if *name != COOKIE && (*name != HOST || authority.is_none()) {
-            put(&mut text, name.as_str(), value.as_bytes());
+            field(&mut text, name.as_str(), value.as_bytes());
         }
     }
     // HTTP/2 may cut it into pieces (RFC 9113, section 8.2.3).
     let cookies: Vec<_> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if !cookies.is_empty() {
-        put(&mut text, COOKIE.as_str(), &cookies.join(&b"; "[..]));
+        field(&mut text, COOKIE.as_str(), &cookies.join(&b"; "[..]));
     }
     text.put_slice(b"\r\n");
     gate::end_of_head(&text, 0)?;
     gate::read(&text.freeze())
-}
-
-fn put(text: &mut BytesMut, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-        text.put_slice(part);
-    }
 }
 
 /// An answer's head as it was written for HTTP/1.1, the last empty line included; none when it is

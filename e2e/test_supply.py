@@ -49,7 +49,7 @@ def test_version_and_health_tell_the_same_commit(binary, request):
         "built": told["built"],
     }
     # The image reads it out of the binary, without running it.
-    assert oci.labels(binary.name, binary.read_bytes())[oci.REVISION] == told["commit"]
+    assert oci.revision(binary.read_bytes())[oci.REVISION] == told["commit"]
 
 
 def test_the_commit_is_one_of_this_repository_with_its_date(binary):

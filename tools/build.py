@@ -1,6 +1,7 @@
 """Source to page, static binaries and images.
 
 `python3 tools/build.py binaries|images|clean`; the other scripts call `build()` and `pack()`.
+The Dockerfile calls `dependencies` and `binary SERVICE`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import commit
+import dockerfile
 import oci
 import slim
 import toolchain
@@ -22,7 +24,7 @@ from toolchain import ROOT
 SERVICES = ("stats", "frontend", "gateway")
 PAGE = ROOT / "services" / "frontend" / "app"
 TARGET = ROOT / "target"
-# Files that a `docker build` may see: the binary and its Dockerfile, nothing else.
+# For each image that is packed: the finished binary and the Dockerfile of its stage, nothing else.
 CONTEXTS = TARGET / "images"
 
 RELEASE = "release"
@@ -34,7 +36,7 @@ QUICK = "quick"
 COMPILE_SECONDS = 1800
 PACK_SECONDS = 120
 
-# What the images of this repository are known by.
+# The label of every image of this repository, set in the Dockerfile.
 LABEL = "system-stats.image=true"
 
 
@@ -43,10 +45,16 @@ class BuildError(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    verb = arguments[0] if len(arguments) == 1 else None
+    verb, *names = arguments or [None]
+    if names and not (verb == "binary" and len(names) == 1 and names[0] in SERVICES):
+        verb = None
     try:
         if verb == "clean":
             clean()
+        elif verb == "dependencies":
+            build_dependencies()
+        elif verb == "binary" and names:
+            build_binary_in_container(names[0])
         elif verb == "binaries":
             print_sizes({name: path.stat().st_size for name, path in build(RELEASE).items()})
         elif verb == "images":
@@ -56,7 +64,7 @@ def main(arguments: list[str]) -> int:
             build(RELEASE)
             print_sizes({name: pack(name, RELEASE, "latest") for name in SERVICES})
         else:
-            print("usage: build.py binaries|images|clean", file=sys.stderr)
+            print("usage: build.py binaries|images|clean|dependencies|binary SERVICE", file=sys.stderr)
             return 64
     except BuildError as error:
         print(f"build: {error}", file=sys.stderr)
@@ -72,6 +80,29 @@ def build(profile: str, names: Sequence[str] = SERVICES) -> dict[str, Path]:
     if "frontend" in names:
         build_page(profile)
     return build_binaries(profile, names)
+
+
+def build_dependencies() -> None:
+    """Compile what comes from crates.io, in the workspace that skeleton.py wrote."""
+    ensure_tools("build")
+    build_binaries(RELEASE)
+    # The profile is the one that the page's index.html names for Trunk.
+    options = ["--locked", "--profile", "page", "--target", toolchain.WASM_TARGET, "--package", "app"]
+    run("page", ["cargo", "build", *options], **toolchain.small_page() or {})
+
+
+def build_binary_in_container(name: str) -> None:
+    """Build one service on top of the dependencies' layer, into target/binaries/."""
+    # Copied sources keep their times. They are older than the empty crates compiled in that layer,
+    # which Cargo would take for up to date.
+    for folder in ("crates", "services"):
+        for file in (ROOT / folder).rglob("*"):
+            os.utime(file)
+    binary = build(RELEASE, [name])[name]
+    goal = TARGET / "binaries" / name
+    goal.parent.mkdir(exist_ok=True)
+    shutil.copyfile(binary, goal)
+    goal.chmod(0o755)
 
 
 def build_page(profile: str) -> None:
@@ -147,8 +178,11 @@ def build_binaries(profile: str, services: Sequence[str] = SERVICES) -> dict[str
 
 def made_from(name: str) -> dict[str, str]:
     """What tells a release its commit. A build without one, as in `make dev`, is never compiled
-    again for a commit alone."""
-    found = commit.made_from(name)
+    again for a commit alone. A container without git is told: BUILT_FROM."""
+    given = os.environ.get("BUILT_FROM", "")
+    if given and oci.MADE_FROM.fullmatch(given.encode()) is None:
+        raise BuildError(f"BUILT_FROM is {given!r}, but must be a commit, a space and a date in UTC")
+    found = given or commit.made_from(name)
     if found is None:
         why = "this clone has no history: `git fetch --unshallow`" if commit.cut_off() else "no git"
         print(f"build: {name} will not know its commit ({why})")
@@ -165,10 +199,9 @@ def pack(name: str, profile: str, tag: str) -> int:
     shutil.copy2(binary, context / name)
     # The container's user is not the one who built it, whose umask may be strict.
     (context / name).chmod(0o755)
-    shutil.copy2(ROOT / "services" / name / "Dockerfile", context / "Dockerfile")
+    (context / "Dockerfile").write_text(dockerfile.stage(name).packing(), encoding="utf-8")
     image = f"system-stats/{name}:{tag}"
-    pairs = [f"--label={LABEL}"]
-    pairs += [f"--label={key}={value}" for key, value in oci.labels(name, binary.read_bytes()).items()]
+    pairs = [f"--label={key}={value}" for key, value in oci.revision(binary.read_bytes()).items()]
     # The classic builder is enough for FROM, COPY and metadata, and is there on every engine.
     command = ["docker", "build", "--quiet", "--tag", image, *pairs, str(context)]
     run(f"image {image}", command, DOCKER_BUILDKIT="0", bound=PACK_SECONDS, quiet=True)

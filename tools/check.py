@@ -1,4 +1,4 @@
-"""`make check`: formatting, lints, workflows, who may depend on whom, and what comes from outside.
+"""`make check`: formatting, lints, workflows, the Dockerfile, who may depend on whom, and what comes from outside.
 
 `make advisories` asks RustSec's database about the crates of Cargo.lock.
 """
@@ -89,6 +89,7 @@ def check() -> int:
             *(lint("zizmor"), "--offline", "--persona", "pedantic", "--quiet", ".github")
         ],
         "rules of the workflows": [lint("python"), "tools/workflows.py"],
+        "Dockerfile": [lint("hadolint"), "Dockerfile"],
     }
     failed = [what for what, command in steps.items() if not passes(what, command)]
     broken = list(broken_rules(metadata(), ROOT))

@@ -17,7 +17,7 @@ from toolchain import ROOT
 COMPILED = ("Cargo.toml", "build.rs", "src")
 # What every binary is made with. e2e/test_supply.py compares the list with what Cargo has read.
 COMMON = (
-    *("Cargo.toml", "Cargo.lock", "rust-toolchain.toml"),
+    *("Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "Dockerfile"),
     *(f"tools/{name}" for name in ("build.py", "no-unwind.ld", "requirements.txt")),
     *(f"tools/{name}" for name in ("own_std.py", "rust_debian.py", "toolchain.py", "versions.py")),
     *(f"crates/{crate}/{part}" for crate in ("runtime", "serve") for part in COMPILED),
@@ -27,18 +27,17 @@ INPUTS = {
     "stats": (
         *COMMON,
         *WIRE,
-        *(f"services/stats/{part}" for part in (*COMPILED, "openapi.yaml", "Dockerfile")),
+        *(f"services/stats/{part}" for part in (*COMPILED, "openapi.yaml")),
     ),
     "frontend": (
         *COMMON,
         *WIRE,
         *(f"services/frontend/server/{part}" for part in COMPILED),
-        *("services/frontend/app", "services/frontend/Dockerfile"),
-        *("tools/page_std.py", "tools/slim.py"),
+        *("services/frontend/app", "tools/page_std.py", "tools/slim.py"),
     ),
     "gateway": (
         *COMMON,
-        *(f"services/gateway/{part}" for part in (*COMPILED, "Dockerfile")),
+        *(f"services/gateway/{part}" for part in COMPILED),
     ),
 }
 

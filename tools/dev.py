@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import build
+import compose_only
 import stack
 from toolchain import ROOT
 
@@ -29,6 +30,8 @@ Snapshot = dict
 
 
 def main() -> int:
+    if compose_only.needed():
+        return compose_only.run("dev")
     # `kill` and a closed terminal end it as Ctrl-C does; and a shell that started it in the
     # background had SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any, Iterator, Optional
 
+import toolchain
 from environments import Refused
+from toolchain import ROOT
 
 # What each verb hands to the steps and jobs after it. tools/workflows.py holds the workflows to it.
 OUTPUTS = {
     "registry": ("missing",),
     "push": ("name", "digest", "pushed", "amd64", "arm64"),
+    "publish": ("name", "digest", "amd64", "arm64"),
     "plan": ("changed",),
     "output": ("outputs", "url"),
     "orphans": ("orphans",),
@@ -130,6 +134,19 @@ def wanted(name: str, what: Optional[str] = None) -> str:
     if not value:
         raise Refused(f"{name} is not set: {what or 'a workflow sets it'}")
     return value
+
+
+def repository_name() -> str:
+    """OWNER/NAME of this repository: GITHUB_REPOSITORY, or the remote `origin`."""
+    given = os.environ.get("GITHUB_REPOSITORY", "")
+    remote = toolchain.answer(["git", "-C", str(ROOT), "remote", "get-url", "origin"]) or ""
+    found = re.search(r"^(?:.*github\.com[:/])?([\w.-]+/[\w.-]+?)(?:\.git)?/?$", given or remote)
+    if found is None or not (given or "github.com" in remote):
+        raise Refused(
+            "the repository's name is not known: set GITHUB_REPOSITORY=owner/name, or the git remote"
+            f" `origin` (it is {remote or 'not set'})"
+        )
+    return found[1]
 
 
 def pull_request() -> int:

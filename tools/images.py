@@ -15,12 +15,12 @@ from typing import Callable, Optional, Sequence
 
 import build
 import commit
+import dockerfile
 import oci
 import verify
 from aws import Aws, AwsError
 from environments import APPLICATION, PATTERN, Environment, Refused
 from oci import ARCHITECTURES, REVISION, Registry, pack
-from toolchain import ROOT
 
 # What Terraform calls a processor, and what compilers call it.
 MACHINES = {"ARM64": "aarch64", "X86_64": "x86_64"}
@@ -165,8 +165,7 @@ def commit_of(aws: Aws, image: str) -> Optional[str]:
 
 
 def packed(name: str, binary: Path, architecture: str) -> oci.Image:
-    dockerfile = (ROOT / "services" / name / "Dockerfile").read_text(encoding="utf-8")
-    return pack(name, binary.read_bytes(), dockerfile, architecture)
+    return pack(dockerfile.stage(name), binary.read_bytes(), architecture)
 
 
 def finished_binaries(names: Sequence[str], architecture: str) -> dict[str, Path]:

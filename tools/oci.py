@@ -20,6 +20,8 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Optional
 
+from dockerfile import Stage
+
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -53,17 +55,16 @@ class Image:
         return digest(self.manifest)
 
 
-def pack(name: str, binary: bytes, dockerfile: str, architecture: str) -> Image:
-    """The image that the Dockerfile describes, for the given processor."""
+def pack(stage: Stage, binary: bytes, architecture: str) -> Image:
+    """The image that a final stage of the Dockerfile describes, for the given processor."""
     built_for = machine(binary)
     if built_for != architecture:
         raise ImageError(
-            f"{name}: the binary is for {built_for}, and the environment wants {architecture}"
+            f"{stage.name}: the binary is for {built_for}, and the environment wants {architecture}"
         )
-    settings = instructions(dockerfile)
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        entry = tarfile.TarInfo(name)
+        entry = tarfile.TarInfo(stage.name)
         entry.size, entry.mode = len(binary), 0o755
         archive.addfile(entry, io.BytesIO(binary))
     layer = gzip.compress(tar.getvalue(), compresslevel=9, mtime=0)
@@ -71,12 +72,7 @@ def pack(name: str, binary: bytes, dockerfile: str, architecture: str) -> Image:
         {
             "architecture": ARCHITECTURES[architecture],
             "os": "linux",
-            "config": {
-                "User": settings["USER"],
-                "Entrypoint": json.loads(settings["ENTRYPOINT"]),
-                "ExposedPorts": {f"{settings['EXPOSE']}/tcp": {}},
-                "Labels": labels(name, binary),
-            },
+            "config": {**stage.config(), "Labels": {**stage.labels(), **revision(binary)}},
             "rootfs": {"type": "layers", "diff_ids": [digest(tar.getvalue())]},
         }
     )
@@ -91,7 +87,7 @@ def pack(name: str, binary: bytes, dockerfile: str, architecture: str) -> Image:
     return Image(manifest, config, layer)
 
 
-def index(images: dict[str, Image]) -> bytes:
+def index(images: dict[str, Image], annotations: Optional[dict[str, str]] = None) -> bytes:
     """One name for the images of several processors; whoever fetches it gets the fitting one."""
     manifests = [
         {
@@ -102,41 +98,14 @@ def index(images: dict[str, Image]) -> bytes:
         }
         for architecture, image in sorted(images.items())
     ]
-    return canonical({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests})
+    whole = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
+    return canonical({**whole, "annotations": annotations} if annotations else whole)
 
 
-def labels(name: str, binary: bytes) -> dict[str, str]:
-    """What an image says of itself: its name, and the commit that its binary tells."""
-    found = {"org.opencontainers.image.title": name}
-    if told := MADE_FROM.search(binary):
-        found[REVISION] = told[1].decode()
-        found[CREATED] = told[2].decode()
-    return found
-
-
-def instructions(dockerfile: str) -> dict[str, str]:
-    """What our Dockerfiles say. One that says more is refused, so that no line is silently left out."""
-    found: dict[str, str] = {}
-    for line in dockerfile.splitlines():
-        if not line.strip() or line.startswith("#"):
-            continue
-        word, _, rest = line.partition(" ")
-        if word in found or word not in (
-            "FROM",
-            "USER",
-            "EXPOSE",
-            "HEALTHCHECK",
-            "ENTRYPOINT",
-            "COPY",
-        ):
-            raise ImageError(f"the Dockerfile says {line!r}, which is not understood here")
-        found[word] = rest.strip()
-    if found.get("FROM") != "scratch":
-        raise ImageError("the Dockerfile must begin FROM scratch")
-    missing = [word for word in ("USER", "EXPOSE", "ENTRYPOINT", "COPY") if word not in found]
-    if missing:
-        raise ImageError(f"the Dockerfile has no {missing[0]}")
-    return found
+def revision(binary: bytes) -> dict[str, str]:
+    """The labels with the commit that a binary reports, and its date."""
+    found = MADE_FROM.search(binary)
+    return {REVISION: found[1].decode(), CREATED: found[2].decode()} if found else {}
 
 
 def machine(binary: bytes) -> str:
@@ -162,10 +131,11 @@ class Registry:
         host, _, self.repository = repository_url.partition("/")
         local = re.match(r"(localhost|127\.[0-9.]+|\[::1\])(:|$)", host) is not None
         self.base = f"{'http' if local else 'https'}://{host}"
-        self.headers = {}
+        self.basic = {}
         if user:
             token = base64.b64encode(f"{user}:{password}".encode()).decode()
-            self.headers["authorization"] = f"Basic {token}"
+            self.basic["authorization"] = f"Basic {token}"
+        self.headers = dict(self.basic)
 
     def digest_of(self, tag: str) -> Optional[str]:
         """What a tag means; None when there is no such tag."""
@@ -272,6 +242,10 @@ class Registry:
                 status, answered, content = 0, {}, str(error).encode()
             if status in allowed:
                 return status, answered, content
+            challenge = answered.get("www-authenticate", "")
+            if status == 401 and challenge.lower().startswith("bearer ") and attempt < TRIES:
+                self.headers = {"authorization": f"Bearer {self._token(challenge[7:])}"}
+                continue
             if status and status < 500 and status != 429:
                 break
             if attempt < TRIES:
@@ -280,6 +254,23 @@ class Registry:
         raise ImageError(
             f"{self.repository}: {method} {urllib.parse.urlsplit(url).path} was answered {status or 'not at all'} {text}"
         )
+
+    def _token(self, challenge: str) -> str:
+        """A token of the registry's own server, such as GitHub's, for what was just refused
+        (distribution.github.io, "Token Authentication Specification")."""
+        told = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+        realm = told.pop("realm", "")
+        # The password goes to no other host, and never over plain HTTP to another machine.
+        if not realm.startswith(f"{self.base}/"):
+            raise ImageError(f"{self.repository}: the registry sends to {realm} for a token")
+        query = urllib.parse.urlencode({name: told[name] for name in ("service", "scope") if name in told})
+        request = urllib.request.Request(f"{realm}?{query}", headers=self.basic)
+        try:
+            status, _, content = _exchange(request)
+            found = json.loads(content) if status == 200 else {}
+            return found.get("token") or found["access_token"]
+        except (OSError, ValueError, KeyError):
+            raise ImageError(f"{self.repository}: {realm} gives no token") from None
 
 
 class _DropCredentials(urllib.request.HTTPRedirectHandler):

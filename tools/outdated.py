@@ -1,10 +1,11 @@
-"""`make outdated`: which pins are behind: crates, wheels, the compiler, and what images begin from.
+"""`make outdated`: which pins are behind: crates, wheels, the compiler and the build image.
 
 It changes nothing. What is behind is listed and is no failure; what cannot be asked is.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,12 +14,16 @@ import urllib.request
 import build
 import github
 import toolchain
-from oci import ImageError, instructions
 from toolchain import ROOT
 
 ASK_SECONDS = 300
 # Where Rust's own project says which compiler is the stable one.
 RUST = "https://static.rust-lang.org/dist/channel-rust-stable.toml"
+# Docker Hub: an anonymous token, and what a tag means now.
+TOKEN = "https://auth.docker.io/token?service=registry.docker.io&scope=repository:library/rust:pull"
+MANIFEST = "https://registry-1.docker.io/v2/library/rust/manifests/"
+INDEXES = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"
+BASE = re.compile(r"^ARG RUST_IMAGE=rust:(\S+)@(sha256:[0-9a-f]{64})$", re.MULTILINE)
 
 
 def main() -> int:
@@ -28,9 +33,9 @@ def main() -> int:
             "crates": crates(),
             "wheels": wheels(),
             "compiler": compiler(),
-            "what images begin from": bases(),
+            "the build image": bases(),
         }
-    except (build.BuildError, ImageError, OSError) as error:
+    except (build.BuildError, OSError) as error:
         print(f"outdated: {error}", file=sys.stderr)
         return 1
     lines = [f"{what}: {line}" for what, found in parts.items() for line in found or ["up to date"]]
@@ -70,10 +75,23 @@ def compiler() -> list[str]:
 
 
 def bases() -> list[str]:
-    """Nothing, as long as images begin from nothing; `instructions` refuses everything else."""
-    for name in build.SERVICES:
-        instructions((ROOT / "services" / name / "Dockerfile").read_text(encoding="utf-8"))
-    return []
+    """Whether the tag of the Dockerfile's build image has a newer digest than the pinned one."""
+    tag, pinned = base((ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    with urllib.request.urlopen(TOKEN, timeout=60) as answer:
+        token = json.load(answer)["token"]
+    headers = {"authorization": f"Bearer {token}", "accept": INDEXES}
+    request = urllib.request.Request(MANIFEST + tag, method="HEAD", headers=headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        newest = answer.headers["docker-content-digest"]
+    return [f"rust:{tag} {pinned} -> {newest}"] if newest != pinned else []
+
+
+def base(text: str) -> tuple[str, str]:
+    """The tag and the digest of the image that the Dockerfile compiles in."""
+    found = BASE.search(text)
+    if found is None:
+        raise build.BuildError("the Dockerfile pins no Rust image by tag and digest")
+    return found[1], found[2]
 
 
 def ask(command: list[str]) -> str:

@@ -181,7 +181,7 @@ def sbom(service: str, binary: bytes, known: Crates) -> dict:
             components[ref].update(scope="required", properties=[PAGE])
             depends.setdefault(ref, [])
         depends[main] = sorted({*depends[main], *(ref for ref in components if ref.startswith("pkg:cargo/app@"))})
-    told = oci.labels(service, binary)
+    told = oci.revision(binary)
     subject = {
         "type": "application",
         "bom-ref": main,

@@ -18,6 +18,8 @@ import urllib.request
 from pathlib import Path
 
 import build
+import compose_only
+import given_settings
 import toolchain
 from build import SERVICES
 from toolchain import ROOT
@@ -38,6 +40,8 @@ class StackError(Exception):
 
 def main(arguments: list[str]) -> int:
     verb = arguments[0] if len(arguments) == 1 else None
+    if verb in ("up", "down", "logs") and compose_only.needed():
+        return compose_only.run(verb)
     try:
         if verb == "up":
             up()
@@ -126,6 +130,7 @@ def choose(profile: str) -> Containers | Processes:
     compose = toolchain.compose() if engine else None
     if compose:
         print(f"stack: containers (Docker engine {engine})", flush=True)
+        refuse_without_effect("containers")
         return Containers(profile, compose)
     missing = "Compose of version 2 or later" if engine else "a Docker engine"
     if wanted == "containers":
@@ -135,7 +140,15 @@ def choose(profile: str) -> Containers | Processes:
     else:
         print("stack: ", end="")
     print("the same static binaries run as plain processes", flush=True)
+    refuse_without_effect("processes")
     return Processes(profile)
+
+
+def refuse_without_effect(kind: str) -> None:
+    """Refuse settings that would be ignored."""
+    sentences = list(given_settings.without_effect(kind, os.environ))
+    if sentences:
+        raise StackError("\n  ".join(["settings that cannot take effect:", *sentences]))
 
 
 def running_stacks() -> list[Containers | Processes]:
@@ -199,6 +212,9 @@ class Containers:
             files.append("docker-compose.dev.yaml")
         self.command = [*compose, *(part for file in files for part in ("--file", file))]
         self.environment = {**os.environ, "TAG": self.tag, "PORT": str(port()), "BIND": published()}
+        if files := os.environ.get("FILES"):
+            # Compose would take a bare name for that of a volume.
+            self.environment["FILES"] = str(Path(files).resolve())
 
     def check_ports(self) -> None:
         if not self.is_running():
@@ -387,8 +403,9 @@ class Processes:
             **{self.LISTEN[name]: self.listen[name]},
         }
         if name == "gateway":
-            environment["GATEWAY_STATS"] = self.listen["stats"]
-            environment["GATEWAY_FRONTEND"] = self.listen["frontend"]
+            for upstream in ("stats", "frontend"):
+                setting = f"GATEWAY_{upstream.upper()}"
+                environment[setting] = os.environ.get(setting) or self.listen[upstream]
         if self.profile == build.QUICK:
             environment.setdefault("LOG_FORMAT", "text")
             if name == "frontend":

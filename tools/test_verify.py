@@ -20,7 +20,7 @@ import environments
 import oci
 import sbom
 import verify
-from test_oci import DOCKERFILE
+from test_oci import STATS
 from test_sbom import KNOWN, LISTED, made_of
 
 OURS = "acme/system-stats"
@@ -71,7 +71,7 @@ class WhatIsBelieved(unittest.TestCase):
 
     def image(self, told=HEAD, content=None) -> str:
         self.content = content or binary(told)
-        return self.shelf.push(oci.pack("stats", self.content, DOCKERFILE, "ARM64"))
+        return self.shelf.push(oci.pack(STATS, self.content, "ARM64"))
 
     def attest(self, digest, bill=None, repository=OURS, by=None, run=HEAD, **token):
         by = by or self.sigstore

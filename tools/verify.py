@@ -170,7 +170,7 @@ def of_commit(
     service: str, binary: bytes, told: Optional[str], provenance: dict, expected: Optional[str]
 ) -> None:
     """The commit is the same in image and binary, it is the expected one, and the run had it."""
-    inside = oci.labels(service, binary).get(oci.REVISION)
+    inside = oci.revision(binary).get(oci.REVISION)
     if inside is None or inside != told:
         raise NotVerified(f"{service}: the image says it is of {told}, and its binary says {inside}")
     if expected and inside != expected:

@@ -186,7 +186,8 @@ class Rehearsal:
 
     def touch(self, service: str) -> None:
         """A change of what a service's image is made from; its binary is not compiled here."""
-        with (self.repository / "services" / service / "Dockerfile").open("a") as file:
+        crate = "frontend/server" if service == "frontend" else service
+        with (self.repository / "services" / crate / "Cargo.toml").open("a") as file:
             file.write("# Another one.\n")
 
     def commit(self, message: str) -> str:

@@ -204,6 +204,8 @@ class Job:
                 "GITHUB_OUTPUT": str(output),
                 "GITHUB_REF_NAME": self.runner.ref,
                 "GITHUB_REPOSITORY": REPOSITORY,
+                # In place of ghcr.io.
+                "REGISTRY": self.scene.scene.registry,
                 "GITHUB_STEP_SUMMARY": str(page),
             }
             begun = time.monotonic()
@@ -271,6 +273,10 @@ class Job:
         self.state = {"AWS_ACCESS_KEY_ID": role, "AWS_SECRET_ACCESS_KEY": "of this job"}
         self.runner.roles[self.name] = role
 
+    def sign_in_to_registry(self, settings: dict) -> None:
+        if settings["registry"] != "ghcr.io" or not self.may("packages"):
+            raise Wrong(f"{self.name}: it signs in to {settings['registry']} and may not")
+
     def keep(self, settings: dict) -> dict:
         source, goal = self.place / settings["path"], self.runner.folder / "kept" / settings["name"]
         if not source.exists() or (source.is_dir() and not any(source.iterdir())):
@@ -323,6 +329,7 @@ ACTIONS = {
     "actions/upload-artifact": Job.keep,
     "aws-actions/amazon-ecr-login": lambda _job, _settings: None,
     "aws-actions/configure-aws-credentials": Job.sign_in,
+    "docker/login-action": Job.sign_in_to_registry,
     "hashicorp/setup-terraform": lambda _job, _settings: None,
 }
 
@@ -530,17 +537,24 @@ def play(scene: Scene) -> None:
     scene.push("main", "a release")
     scene.push(f"v{version}", "the tag")
     released = Runner(scene, "push", f"v{version}", {}).play("release.yaml")
-    expect("a tag that is not on main", released.results["release"], "failure")
+    expect("the images of a tag that is not on main", released.results["images"], "failure")
+    expect("a tag that is not on main", released.results["release"], "skipped")
     run(["git", "update-ref", f"refs/heads/v{version}", "refs/heads/main"], cwd=scene.origin)
+    attested = len(scene.attested)
     released = Runner(scene, "push", f"v{version}", {}).play("release.yaml")
     expect("a release", released.results["release"], "success")
     (made,) = scene.hub.releases
-    expect(
-        "its name, text and state",
-        (made["name"], made["body"], made["draft"]),
-        (f"v{version}", "The first one.", False),
-    )
-    expect("its files", len(made["assets"]), 3)
+    expect("its name and state", (made["name"], made["draft"]), (f"v{version}", False))
+    says("its text", made["body"], "The first one.")
+    says("its text", made["body"], f"{REPOSITORY}/releases/download/v{version}/docker-compose.yaml")
+    # Two archives, six bills of materials, their sums and the Compose file.
+    expect("its files", len(made["assets"]), 10)
+    # Three things said of each image, and one of each archive.
+    expect("what is attested of a release", len(scene.attested) - attested, 11)
+    for service in ("stats", "frontend", "gateway"):
+        registry = Registry(f"{scene.scene.registry}/{REPOSITORY}/{service}")
+        expect(f"the newest {service}", registry.digest_of("latest"), registry.digest_of(version))
+        expect(f"whether {service} is published", registry.digest_of(version) is None, False)
 
 
 def stale(scene: Scene) -> str:

@@ -1,0 +1,85 @@
+# The three images from source: `docker compose up --build`, or `docker build --target stats .`.
+# It needs a network and no tools on the host. Both the classic builder and BuildKit accept it, so
+# compiled dependencies are kept in layers of their own instead of in cache mounts.
+#
+# The final stages are the only description of the images' configuration. `make images` and the
+# releases (tools/dockerfile.py) pack finished binaries with the same instructions.
+
+# The official image for the version in rust-toolchain.toml, pinned by the digest of its
+# multi-platform index. For a mirror: --build-arg RUST_IMAGE=registry.example.com/rust:1.95.0-bookworm
+ARG RUST_IMAGE=rust:1.95.0-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1
+
+# Compilers run on the builder's own processor and cross-compile. The classic builder does not set
+# BUILDPLATFORM; `linux` alone means its own processor.
+FROM --platform=${BUILDPLATFORM:-linux} ${RUST_IMAGE} AS tools
+# `make clean` finds the stages of the classic builder by this label.
+LABEL system-stats.image=true
+WORKDIR /src
+COPY rust-toolchain.toml Cargo.lock ./
+# What the installer consists of (tools/test_dockerfile.py compares the list), and no other script:
+# this layer takes minutes.
+COPY tools/browser.py tools/cargo_tools.py tools/debian_archive.py tools/files.py tools/install.py \
+    tools/job.py tools/own_std.py tools/page_std.py tools/promtool.py tools/pypi.py \
+    tools/requirements-compose.txt tools/requirements.txt tools/rust_debian.py tools/rust_route.py \
+    tools/rust_rustup.py tools/step.py tools/system_packages.py tools/toolchain.py tools/versions.py \
+    tools/
+RUN python3 tools/install.py build
+
+# The workspace with empty crates: it changes only when a dependency does.
+FROM tools AS skeleton
+COPY . .
+RUN python3 tools/skeleton.py /skeleton
+
+FROM tools AS dependencies
+COPY --from=skeleton /skeleton/ ./
+COPY tools/build.py tools/commit.py tools/dockerfile.py tools/no-unwind.ld tools/oci.py \
+    tools/slim.py tools/
+# BuildKit sets TARGETARCH for --platform; empty means the builder's processor.
+ARG TARGETARCH
+ENV ARCHITECTURE=${TARGETARCH}
+RUN python3 tools/build.py dependencies
+
+# Each service is built by itself, so that an edit rebuilds one of them. BUILT_FROM is the commit and
+# its date, such as "0123... 2026-11-28T10:00:00Z", which the binary reports in /healthz.
+FROM dependencies AS build-stats
+COPY crates crates
+COPY services/stats services/stats
+ARG BUILT_FROM
+RUN python3 tools/build.py binary stats
+
+FROM dependencies AS build-frontend
+COPY crates crates
+COPY services/frontend services/frontend
+ARG BUILT_FROM
+RUN python3 tools/build.py binary frontend
+
+FROM dependencies AS build-gateway
+COPY crates crates
+COPY services/gateway services/gateway
+ARG BUILT_FROM
+RUN python3 tools/build.py binary gateway
+
+# In the images, metadata comes first: a new binary then changes one step.
+FROM scratch AS stats
+LABEL org.opencontainers.image.title=stats system-stats.image=true
+USER 65532:65532
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --retries=3 CMD ["/stats", "healthcheck"]
+ENTRYPOINT ["/stats"]
+COPY --from=build-stats /src/target/binaries/stats /stats
+
+FROM scratch AS frontend
+LABEL org.opencontainers.image.title=frontend system-stats.image=true
+USER 65532:65532
+EXPOSE 3000
+HEALTHCHECK --interval=10s --timeout=3s --retries=3 CMD ["/frontend", "healthcheck"]
+ENTRYPOINT ["/frontend"]
+COPY --from=build-frontend /src/target/binaries/frontend /frontend
+
+FROM scratch AS gateway
+LABEL org.opencontainers.image.title=gateway system-stats.image=true
+USER 65532:65532
+EXPOSE 3050
+HEALTHCHECK --interval=10s --timeout=3s --retries=3 CMD ["/gateway", "healthcheck"]
+ENTRYPOINT ["/gateway"]
+COPY --from=build-gateway /src/target/binaries/gateway /gateway

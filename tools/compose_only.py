@@ -1,0 +1,48 @@
+"""`make dev`, `up`, `down` and `logs` on macOS and Windows, where Compose builds in containers.
+
+The tools below `.tools/` are for Linux; Docker Desktop brings a Linux of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import given_settings
+import toolchain
+from toolchain import ROOT
+
+VERBS = {
+    "dev": ["up", "--build", "--watch", "--remove-orphans"],
+    "up": ["up", "--build", "--detach", "--wait", "--remove-orphans"],
+    "down": ["down", "--remove-orphans"],
+    "logs": ["logs", "--follow", "--tail", "100"],
+}
+
+
+def needed() -> bool:
+    return sys.platform != "linux"
+
+
+def run(verb: str) -> int:
+    """Hand the verb to Compose, and end as it does."""
+    compose = toolchain.compose() if toolchain.engine() else None
+    if compose is None:
+        print(f"{verb}: no Docker engine with Compose answers: start Docker Desktop", file=sys.stderr)
+        return 1
+    refused = list(given_settings.without_effect("containers", os.environ))
+    # Here Compose decides where images come from.
+    refused = [sentence for sentence in refused if given_settings.OWN_IMAGES not in sentence]
+    for sentence in refused:
+        print(f"{verb}: {sentence}", file=sys.stderr)
+    if refused:
+        return 64
+    command = [*compose, *VERBS[verb]]
+    print(f"{verb}: this is not Linux, so Compose builds in containers: {' '.join(command)}", flush=True)
+    if verb in ("dev", "up"):
+        print(f"{verb}: the first build takes about 10 minutes", flush=True)
+    try:
+        return subprocess.run(command, cwd=ROOT).returncode
+    except KeyboardInterrupt:
+        return 130 if verb == "up" else 0

@@ -5,7 +5,7 @@ PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install P
 .PHONY: help tools dev up down logs build images check test bench bench-check clean
 .PHONY: advisories sbom reproducible test-arm64
 .PHONY: bootstrap plan push verify deploy smoke rollback destroy status cost
-.PHONY: sketch registry apply accept output picture comment orphans outdated dist publish release
+.PHONY: sketch registry apply accept output picture comment orphans outdated dist publish release codeowners
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -123,3 +123,6 @@ publish: ## push the image of S=stats, with the binaries of target/dist/, to Git
 
 release: ## publish target/dist/ under the tag that is checked out
 	@$(PYTHON) tools/release.py publish
+
+codeowners: ## write .github/CODEOWNERS for this repository's owner, or for OWNERS="@org/team"
+	@$(PYTHON) tools/codeowners.py

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import unittest
 import unittest.mock
+import uuid
 from pathlib import Path
 
 import build
@@ -149,6 +150,15 @@ class Commit(unittest.TestCase):
 class BothRoutes(unittest.TestCase):
     """The engine's view of an image is the same whether it was compiled or packed."""
 
+    def setUp(self) -> None:
+        self.mark = f"system-stats.test={uuid.uuid4().hex}"
+        self.addCleanup(self.remove_stubs)
+
+    def remove_stubs(self) -> None:
+        ids = toolchain.answer(["docker", "images", "--quiet", "--filter", f"label={self.mark}"])
+        if ids:
+            subprocess.run(["docker", "rmi", "--force", *set(ids.split())], stdout=subprocess.DEVNULL)
+
     def test_the_dockerfile_a_packed_image_and_a_pushed_one_have_the_same_configuration(self) -> None:
         for name in build.SERVICES:
             with self.subTest(name=name), tempfile.TemporaryDirectory() as folder:
@@ -159,7 +169,7 @@ class BothRoutes(unittest.TestCase):
                     place.write_bytes(binary)
                     place.chmod(0o755)
                 # The stage as it stands, with a build stage that compiles nothing.
-                stub = f"FROM scratch AS build-{name}\nCOPY binaries /src/target/binaries\n"
+                stub = f"FROM scratch AS build-{name}\nLABEL {self.mark}\nCOPY binaries /src/target/binaries\n"
                 final = TEXT[TEXT.index(f"FROM scratch AS {name}\n") :].split("\nFROM ")[0]
                 compiled = self.built(context, stub + final)
                 packed = self.built(context, dockerfile.stage(name).packing())

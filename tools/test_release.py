@@ -10,6 +10,7 @@ import unittest
 from unittest import mock
 
 import build
+import codeowners
 import github
 import release
 import toolchain
@@ -48,6 +49,22 @@ class TheRepository(unittest.TestCase):
     def test_an_image_has_a_name_in_lower_case(self) -> None:
         with mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": "Acme/System-Stats", "REGISTRY": ""}):
             self.assertEqual(release.address("stats"), "ghcr.io/acme/system-stats/stats")
+
+
+class CodeOwners(unittest.TestCase):
+    def wanted(self, owners: str) -> list[str]:
+        with mock.patch.dict(os.environ, {"OWNERS": owners, "GITHUB_REPOSITORY": "acme/system-stats"}):
+            return codeowners.wanted()
+
+    def test_they_are_the_owner_of_the_repository_or_those_that_are_named(self) -> None:
+        self.assertEqual(self.wanted(""), ["@acme"])
+        self.assertEqual(self.wanted("@acme/platform jane@example.org"), ["@acme/platform", "jane@example.org"])
+        self.assertTrue(codeowners.text(["@acme"]).endswith("\n* @acme\n"))
+
+    def test_what_github_would_not_understand_is_refused(self) -> None:
+        for wrong in ("acme", "@acme/", "@"):
+            with self.assertRaisesRegex(Refused, "OWNERS has"):
+                self.wanted(wrong)
 
 
 class ComposeFile(unittest.TestCase):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import unittest
 import unittest.mock
@@ -144,6 +146,37 @@ class Commit(unittest.TestCase):
     def test_a_new_dockerfile_makes_new_images(self) -> None:
         for name in build.SERVICES:
             self.assertIn("Dockerfile", commit.INPUTS[name])
+
+
+@unittest.skipIf(toolchain.engine() is None, "needs a Docker engine")
+class Context(unittest.TestCase):
+    def test_it_has_what_is_compiled_and_nothing_else(self) -> None:
+        with tempfile.NamedTemporaryFile("w", suffix=".Dockerfile") as file:
+            file.write("FROM scratch\nCOPY . /\n")
+            file.flush()
+            command = ["docker", "build", "--quiet", "--file", file.name, str(ROOT)]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+        image = done.stdout.decode().strip()
+        self.addCleanup(subprocess.run, ["docker", "rmi", "--force", image], stdout=subprocess.DEVNULL)
+        container = toolchain.answer(["docker", "create", image, "/none"])
+        try:
+            exported = subprocess.run(["docker", "export", container], check=True, stdout=subprocess.PIPE, timeout=60)
+        finally:
+            subprocess.run(["docker", "rm", container], stdout=subprocess.DEVNULL)
+        with tarfile.open(fileobj=io.BytesIO(exported.stdout)) as archive:
+            files = {entry.name: entry.size for entry in archive if entry.isfile()}
+        for name in build.SERVICES:
+            for place in commit.INPUTS[name]:
+                if (ROOT / place).exists() and place != "Dockerfile":
+                    found = place in files or any(file.startswith(f"{place}/") for file in files)
+                    self.assertTrue(found, f"{place} is not in the context")
+        # The engine adds a few empty files of its own.
+        files = {file: size for file, size in files.items() if size}
+        tops = {file.split("/")[0] for file in files}
+        self.assertEqual(tops, {"Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "bench", "crates", "services", "tools"})
+        for file in files:
+            self.assertIsNone(re.search(r"(^|/)(\.\w|dist/|target/|tests/|test_\w+\.py|__pycache__)", file), file)
+        self.assertLess(sum(files.values()), 5_000_000)
 
 
 @unittest.skipIf(toolchain.engine() is None, "needs a Docker engine")

@@ -15,6 +15,7 @@ from toolchain import ROOT
 FILES = ("Cargo.toml", "Cargo.lock", "rust-toolchain.toml")
 MANIFESTS = ("bench/Cargo.toml", "crates/*/Cargo.toml", "services/*/Cargo.toml", "services/frontend/*/Cargo.toml")
 PROGRAM, LIBRARY = "fn main() {}\n", ""
+ROOTS = {"build.rs": PROGRAM, "src/main.rs": PROGRAM, "src/lib.rs": LIBRARY}
 
 
 def main(arguments: list[str]) -> int:
@@ -33,14 +34,13 @@ def write(goal: Path, root: Path = ROOT) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, place)
     for manifest in manifests:
-        crate, place = manifest.parent, goal / manifest.parent.relative_to(root)
-        # Cargo compiles a package's build dependencies only when it has a build script.
-        if (crate / "build.rs").exists():
-            (place / "build.rs").write_text(PROGRAM)
-        (place / "src").mkdir()
-        is_program = (crate / "src" / "main.rs").exists()
-        name, text = ("main.rs", PROGRAM) if is_program else ("lib.rs", LIBRARY)
-        (place / "src" / name).write_text(text)
+        for name, text in ROOTS.items():
+            # Of bench only the manifest is in the build context: a member needs a root all the same.
+            is_bench = manifest.parent.name == "bench" and name == "src/lib.rs"
+            if is_bench or (manifest.parent / name).exists():
+                place = goal / manifest.parent.relative_to(root) / name
+                place.parent.mkdir(exist_ok=True)
+                place.write_text(text)
 
 
 if __name__ == "__main__":

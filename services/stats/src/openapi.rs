@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 
-use crate::published::Encoded;
+use crate::snapshot::Encoded;
 
 /// `openapi.yaml` as compact JSON; made by `build.rs`.
 const JSON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json"));

@@ -5,11 +5,11 @@ mod host;
 mod task;
 
 use crate::reading::Reading;
-use crate::scope::{self, Capacity, Wanted};
+use crate::scope::{self, Capacity, ScopePreference};
 
 /// What a sample may tell beyond figures (`STATS_EXPOSE`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Exposed {
+pub(crate) struct Exposure {
     /// The host's name.
     pub(crate) hostname: bool,
     /// What is mounted, not only where.
@@ -24,8 +24,8 @@ pub(crate) fn sample(
     before: &Reading,
     after: &Reading,
     seconds: f64,
-    wanted: Wanted,
-    exposed: Exposed,
+    wanted: ScopePreference,
+    exposed: Exposure,
 ) -> wire::Sample {
     let processors = host::processors(before.stat.as_ref(), after.stat.as_ref());
     let memory = after.memory.as_ref().map(host::memory);
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn of_nothing_a_sample_is_nothing_but_its_scope() {
         let nothing = Reading::default();
-        let sample = sample(&nothing, &nothing, 1.0, Wanted::Auto, Exposed::default());
+        let sample = sample(&nothing, &nothing, 1.0, ScopePreference::Auto, Exposure::default());
         let scope = sample.scope.clone();
         assert_eq!(scope.kind, wire::ScopeKind::Host);
         assert_eq!(sample, wire::Sample { scope, ..wire::Sample::default() });

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::proc::cgroup::Container;
-use crate::proc::cpu::Stat;
-use crate::proc::disk::Disk;
-use crate::proc::load::Load;
-use crate::proc::memory::Memory;
-use crate::proc::mounts::Mount;
-use crate::proc::network::Interface;
-use crate::proc::pressure::Stalls;
-use crate::proc::process::Process;
-use crate::proc::task::{Task, Usage};
+use crate::collect::cgroup::Container;
+use crate::collect::cpu::Stat;
+use crate::collect::disk::Disk;
+use crate::collect::ecs_task::{Task, Usage};
+use crate::collect::filesystem::Mount;
+use crate::collect::load::Load;
+use crate::collect::memory::Memory;
+use crate::collect::network::Interface;
+use crate::collect::pressure::Stalls;
+use crate::collect::process::Process;
 
 /// One look; absent or empty is what could not be read.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use rustix::fs::statvfs;
 use tokio::sync::watch;
 
-use super::groups::Groups;
+use super::cgroup_reader::CgroupReader;
 use super::metadata::Answers;
 use super::scan::Scanner;
 use super::source::Source;
-use crate::proc::mounts::Mount;
-use crate::proc::{cpu, disk, load, memory, mounts, network, pressure, uptime};
-use crate::rates::Exposed;
+use crate::collect::filesystem::Mount;
+use crate::collect::{cpu, disk, filesystem, load, memory, network, pressure, uptime};
+use crate::rates::Exposure;
 use crate::reading::{Filesystem, Pressure, Reading, TaskReading};
 
 /// Where the machine's files are.
@@ -53,13 +53,13 @@ pub(super) struct Machine {
     mounts_age: u32,
     proc: PathBuf,
     root: PathBuf,
-    groups: Groups,
+    groups: CgroupReader,
     metadata: Metadata,
     scanner: Option<Scanner>,
 }
 
 impl Machine {
-    pub(super) fn new(roots: &Roots, metadata: Metadata, exposed: Exposed) -> Self {
+    pub(super) fn new(roots: &Roots, metadata: Metadata, exposed: Exposure) -> Self {
         let source = |name| Source::at(roots.proc.join(name));
         Self {
             started: Instant::now(),
@@ -75,7 +75,7 @@ impl Machine {
             mounts_age: 0,
             proc: roots.proc.clone(),
             root: roots.root.clone(),
-            groups: Groups::find(&roots.proc, &roots.root),
+            groups: CgroupReader::find(&roots.proc, &roots.root),
             metadata,
             scanner: exposed.processes.then(|| Scanner::start(&roots.proc)),
         }
@@ -114,8 +114,8 @@ impl Machine {
 
     fn filesystems(&mut self) -> Vec<Filesystem> {
         if self.mounts_age == 0 {
-            let mounts = self.mountinfo.read_optional(mounts::parse).unwrap_or_default();
-            self.mounts = mounts::with_storage(&mounts).into_iter().cloned().collect();
+            let mounts = self.mountinfo.read_optional(filesystem::parse).unwrap_or_default();
+            self.mounts = filesystem::with_storage(&mounts).into_iter().cloned().collect();
         }
         self.mounts_age = (self.mounts_age + 1) % MOUNTS_TICKS;
         let sizes = |mount: &Mount| {

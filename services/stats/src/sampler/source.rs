@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use crate::proc::ParseError;
+use crate::collect::ParseError;
 
 /// The longest file that is read: `stat` of 4096 processors has about 400 kB.
 const FILE_BYTES: usize = 1024 * 1024;

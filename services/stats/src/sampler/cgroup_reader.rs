@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use super::source::Source;
-use crate::proc::ParseError;
-use crate::proc::cgroup::{self, Container, Place, Version};
-use crate::proc::mounts;
+use crate::collect::ParseError;
+use crate::collect::cgroup::{self, Container, Place, Version};
+use crate::collect::filesystem;
 
 /// Readings between two looks for where the groups are: a process that is moved, and a controller
 /// that is switched on, are rare, and looking costs some forty system calls.
 const READS_PER_LOOK: u32 = 60;
 
 /// The control groups that the process is in.
-pub(crate) struct Groups {
+pub(crate) struct CgroupReader {
     /// Beneath it the mount points are looked up.
     root: PathBuf,
     membership: Source,
@@ -22,7 +22,7 @@ pub(crate) struct Groups {
     reads_left: u32,
 }
 
-impl Groups {
+impl CgroupReader {
     /// Finds the groups of the process in the proc filesystem at `proc_root`; their mount points
     /// are beneath `root`.
     pub(crate) fn find(proc_root: &Path, root: &Path) -> Self {
@@ -72,7 +72,7 @@ impl Groups {
         let Some(membership) = self.membership.read_optional(|text| Ok(text.to_owned())) else {
             return Layout::default();
         };
-        let mounts = self.mountinfo.read_optional(mounts::parse).unwrap_or_default();
+        let mounts = self.mountinfo.read_optional(filesystem::parse).unwrap_or_default();
         let places = cgroup::places(&membership, &mounts);
         let resource = |place, names| ResourceLayout::of(&self.root, place, names);
         let online = Source::at(self.root.join("sys/devices/system/cpu/online"))
@@ -357,7 +357,7 @@ mod tests {
 
     fn container(name: &str) -> Option<Container> {
         let root = fixture(name);
-        Groups::find(&root.join("proc"), &root).read()
+        CgroupReader::find(&root.join("proc"), &root).read()
     }
 
     #[test]
@@ -495,8 +495,8 @@ mod tests {
             fs::write(path, text).unwrap();
         }
 
-        fn groups(&self) -> Groups {
-            Groups::find(&self.0.join("proc"), &self.0)
+        fn groups(&self) -> CgroupReader {
+            CgroupReader::find(&self.0.join("proc"), &self.0)
         }
     }
 

@@ -26,8 +26,8 @@ pub fn memory(text: &str) {
 
 /// Parses `/proc/PID/mountinfo` and selects the filesystems.
 pub fn filesystem(text: &str) {
-    if let Ok(mounts) = filesystem::parse(text) {
-        let _ = filesystem::with_storage(&mounts);
+    if let Ok(mounts) = filesystem::parse(text.as_bytes()) {
+        let _ = filesystem::with_storage(&mounts, |_| true);
     }
 }
 
@@ -66,7 +66,7 @@ pub fn task_stats(json: &[u8]) {
 /// file of a group.
 pub fn cgroup(text: &str) {
     let (membership, mounts) = text.split_once("\n\n").unwrap_or((text, ""));
-    if let Ok(mounts) = filesystem::parse(mounts) {
+    if let Ok(mounts) = filesystem::parse(mounts.as_bytes()) {
         let _ = cgroup::places(membership, &mounts);
     }
     let _ = cgroup::number(text);

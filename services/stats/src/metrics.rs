@@ -33,6 +33,7 @@ pub(crate) fn render(
 ) -> String {
     let mut writer = Writer::new(format, expected_length(reading));
     service(&mut writer, sample);
+    sources(&mut writer, reading);
     identity(&mut writer, sample);
     if let Some(stat) = &reading.stat {
         processors(&mut writer, stat);
@@ -124,6 +125,17 @@ fn service(writer: &mut Writer, sample: &wire::Sample) {
     writer
         .family("stats_scope_memory_ratio", Kind::Gauge, "Memory in use of what the scope may use.")
         .add(&[("scope", scope)], ratio(sample.ram));
+}
+
+fn sources(writer: &mut Writer, reading: &Reading) {
+    let mut samples = writer.family(
+        "stats_source_up",
+        Kind::Gauge,
+        "Whether the source could be read: 0 also when a read does not return.",
+    );
+    for (source, is_up) in &reading.sources {
+        samples.add(&[("source", source)], u64::from(*is_up).into());
+    }
 }
 
 /// Who answers, and when it looked.

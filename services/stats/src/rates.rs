@@ -35,10 +35,10 @@ pub(crate) fn sample(
         memory_used_bytes: memory.map(|memory| memory.used_bytes),
         memory_bytes: memory.map(|memory| memory.total_bytes),
     };
-    let container = after
-        .container
-        .as_ref()
-        .map(|now| container::container(before.container.as_ref(), now, seconds));
+    let container = after.container.as_ref().map(|now| {
+        let seconds = apart(before.times.container, after.times.container, seconds);
+        container::container(before.container.as_ref(), now, seconds)
+    });
     let task = after.task.as_ref().map(task::task);
     let (scope, figures) =
         scope::choose(wanted, capacity, container.as_ref(), task.as_ref(), after.task_is_awaited);
@@ -52,14 +52,31 @@ pub(crate) fn sample(
         processors,
         memory,
         pressure: host::pressure(after.pressure),
-        disks: host::disks(&before.disks, &after.disks, seconds),
-        networks: host::networks(&before.networks, &after.networks, seconds),
+        disks: host::disks(
+            &before.disks,
+            &after.disks,
+            apart(before.times.disks, after.times.disks, seconds),
+        ),
+        networks: host::networks(
+            &before.networks,
+            &after.networks,
+            apart(before.times.networks, after.times.networks, seconds),
+        ),
+        network_scope: after.network_scope,
+        mounts_scope: after.mounts_scope,
         filesystems: after.filesystems.iter().map(|one| host::filesystem(one, exposed)).collect(),
         container,
         task,
         top: after.processes.as_deref().filter(|_| exposed.processes).map(host::top),
         ..wire::Sample::default()
     }
+}
+
+/// The time between two reads of the same source. A source that hangs makes those after it late, so
+/// that it is not that of the readings.
+fn apart(before: Option<f64>, after: Option<f64>, readings: f64) -> f64 {
+    let difference = after.zip(before).map(|(after, before)| after - before);
+    difference.filter(|&seconds| seconds > 0.0).unwrap_or(readings)
 }
 
 /// A share in percent with two decimals, which is finer than the kernel's ticks resolve; at most

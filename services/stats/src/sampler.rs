@@ -1,12 +1,15 @@
 //! The only clock and the only reader of files: one tick a second, however many viewers there are.
 
+mod bounded_reader;
 mod cgroup_reader;
+mod fault_log;
 mod http;
 
 mod machine;
 mod metadata;
 mod scan;
 mod source;
+mod view;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,7 +71,8 @@ impl Sampler {
 
 fn sample_until_stopped(sampling: &Sampling, metadata: Metadata, publisher: &Shared) {
     let mut machine = Machine::new(&sampling.roots, metadata, sampling.exposed);
-    let hostname = sampling.exposed.hostname.then(|| machine.hostname()).flatten();
+    let hostname =
+        sampling.exposed.hostname.then(|| machine::hostname(&sampling.roots.proc)).flatten();
     // A restarted process of the same task must be told from the one before it: its samples are
     // counted from 1 again.
     let random = format!("{:016x}", RandomState::new().build_hasher().finish());

@@ -28,12 +28,13 @@ fn times() -> Times {
 
 fn filesystem(mount: &str, source: &str) -> Filesystem {
     Filesystem {
-        mount: Mount {
+        mount: Arc::new(Mount {
             point: mount.to_owned(),
             kind: "ext4".to_owned(),
             source: source.to_owned(),
             ..Mount::default()
-        },
+        }),
+        read_only: false,
         size_bytes: 1000,
         available_bytes: 400,
         free_bytes: 500,

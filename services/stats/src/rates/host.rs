@@ -233,7 +233,10 @@ fn in_both<'a, T>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::collect::filesystem::Mount;
 
     fn stat(cores: &[(u32, u64, u64)]) -> Stat {
         let times = |user, idle| Times { user, idle, ..Times::default() };
@@ -328,9 +331,9 @@ mod tests {
 
     #[test]
     fn the_source_of_a_mount_is_told_only_when_it_may_be() {
-        let mut filesystem =
-            Filesystem { size_bytes: 100, free_bytes: 30, ..Filesystem::default() };
-        filesystem.mount.source = "/dev/secret".to_owned();
+        let mount = Arc::new(Mount { source: "/dev/secret".to_owned(), ..Mount::default() });
+        let filesystem =
+            Filesystem { mount, size_bytes: 100, free_bytes: 30, ..Filesystem::default() };
         let hidden = super::filesystem(&filesystem, Exposure::default());
         assert_eq!((hidden.source, hidden.used_bytes), (None, 70));
         let exposed = Exposure { mounts: true, ..Exposure::default() };

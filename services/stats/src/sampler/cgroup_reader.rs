@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::bounded_reader::SourceState;
 use super::source::Source;
 use crate::collect::ParseError;
 use crate::collect::cgroup::{self, Container, Place, Version};
@@ -52,6 +53,14 @@ impl CgroupReader {
         (container != empty).then_some(container)
     }
 
+    /// What the last look for the groups found.
+    pub(crate) fn state(&self) -> SourceState {
+        match (self.membership.state(), self.mountinfo.state()) {
+            (SourceState::Down, _) | (_, SourceState::Down) => SourceState::Down,
+            _ => SourceState::Absent,
+        }
+    }
+
     /// Processors of the set, where they are fewer than there are.
     fn cpuset(&self, cores: Option<u32>) -> Option<u32> {
         cores.filter(|&cores| cores > 0 && self.layout.online.is_some_and(|online| cores < online))
@@ -72,7 +81,7 @@ impl CgroupReader {
         let Some(membership) = self.membership.read_optional(|text| Ok(text.to_owned())) else {
             return Layout::default();
         };
-        let mounts = self.mountinfo.read_optional(filesystem::parse).unwrap_or_default();
+        let mounts = self.mountinfo.read_optional_bytes(filesystem::parse).unwrap_or_default();
         let places = cgroup::places(&membership, &mounts);
         let resource = |place, names| ResourceLayout::of(&self.root, place, names);
         let online = Source::at(self.root.join("sys/devices/system/cpu/online"))

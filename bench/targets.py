@@ -137,7 +137,7 @@ TESTED = (
     (
         "stats",
         "an odd or missing file of /proc makes its fields absent",
-        "`services/stats/src/proc`, `fixtures/`",
+        "`services/stats/src/collect`, `fixtures/`",
     ),
     ("stats", "beside psutil: CPU within 2 points, memory within 1", "`e2e/test_psutil.py`"),
     ("dashboard", "memory flat over ten minutes of ticks", "`e2e/test_dashboard.py -k flat`"),

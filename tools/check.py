@@ -46,12 +46,13 @@ INPUT_OUTPUT = (
 CLOCK = r"\b(Instant|SystemTime)\b"
 SILENT = {
     "crates/wire/src": INPUT_OUTPUT,
-    "services/stats/src/proc": f"{INPUT_OUTPUT}|{CLOCK}",
+    "services/stats/src/collect": f"{INPUT_OUTPUT}|{CLOCK}",
     **{
         f"services/stats/src/{place}": f"{INPUT_OUTPUT}|{CLOCK}"
         for place in (
             *("rates.rs", "rates", "reading.rs", "scope.rs"),
-            *("history.rs", "history", "metrics.rs", "metrics", "recent.rs"),
+            *("history.rs", "history/figures.rs", "history/format.rs"),
+            *("metrics.rs", "metrics", "replay_buffer.rs"),
             *("negotiation.rs", "query.rs"),
         )
     },

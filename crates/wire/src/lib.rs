@@ -71,9 +71,17 @@ pub struct Sample {
     /// The network interfaces that the service sees, by name, without loopback.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<Network>,
+    /// Whether `networks` are those of the host or of the container that the service runs in.
+    /// Absent when that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_scope: Option<ScopeKind>,
     /// The filesystems that the service sees, in the order of their mounting.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub filesystems: Vec<Filesystem>,
+    /// Whether `filesystems` are those of the host or of the container that the service runs in.
+    /// Absent when that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mounts_scope: Option<ScopeKind>,
     /// The host's processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<Processes>,

@@ -8,7 +8,8 @@
 //! newest, never by their number: after a pause, old rows do not pass for recent ones.
 
 mod figures;
-pub(crate) mod file;
+pub(crate) mod format;
+pub(crate) mod persistence;
 
 use std::collections::VecDeque;
 

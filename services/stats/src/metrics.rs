@@ -14,14 +14,14 @@ use exposition::{Kind, Label, Value, Writer};
 pub(crate) use exposition::Format;
 
 use crate::BUILD;
-use crate::proc::cgroup::Container;
-use crate::proc::cpu::{Stat, Times};
-use crate::proc::disk::Disk;
-use crate::proc::memory::{Memory, OTHER_FIELDS};
-use crate::proc::network::Interface;
-use crate::proc::pressure::Stalls;
-use crate::proc::task::Usage;
-use crate::rates::Exposed;
+use crate::collect::cgroup::Container;
+use crate::collect::cpu::{Stat, Times};
+use crate::collect::disk::Disk;
+use crate::collect::ecs_task::Usage;
+use crate::collect::memory::{Memory, OTHER_FIELDS};
+use crate::collect::network::Interface;
+use crate::collect::pressure::Stalls;
+use crate::rates::Exposure;
 use crate::reading::{Filesystem, Pressure, Reading, TaskReading};
 
 /// The newest reading, and what was made of it, in the given format.
@@ -29,10 +29,11 @@ pub(crate) fn render(
     reading: &Reading,
     sample: &wire::Sample,
     format: Format,
-    exposed: Exposed,
+    exposed: Exposure,
 ) -> String {
     let mut writer = Writer::new(format, expected_length(reading));
     service(&mut writer, sample);
+    sources(&mut writer, reading);
     identity(&mut writer, sample);
     if let Some(stat) = &reading.stat {
         processors(&mut writer, stat);
@@ -124,6 +125,17 @@ fn service(writer: &mut Writer, sample: &wire::Sample) {
     writer
         .family("stats_scope_memory_ratio", Kind::Gauge, "Memory in use of what the scope may use.")
         .add(&[("scope", scope)], ratio(sample.ram));
+}
+
+fn sources(writer: &mut Writer, reading: &Reading) {
+    let mut samples = writer.family(
+        "stats_source_up",
+        Kind::Gauge,
+        "Whether the source could be read: 0 also when a read does not return.",
+    );
+    for (source, is_up) in &reading.sources {
+        samples.add(&[("source", source)], u64::from(*is_up).into());
+    }
 }
 
 /// Who answers, and when it looked.
@@ -332,7 +344,7 @@ fn networks(writer: &mut Writer, networks: &[Interface]) {
     table(writer, &ROWS, &items);
 }
 
-fn filesystems(writer: &mut Writer, filesystems: &[Filesystem], exposed: Exposed) {
+fn filesystems(writer: &mut Writer, filesystems: &[Filesystem], exposed: Exposure) {
     const ROWS: [Row<Filesystem>; 5] = [
         gauge("node_filesystem_size_bytes", "Size of the filesystem.", |filesystem| {
             filesystem.size_bytes.into()

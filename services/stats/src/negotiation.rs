@@ -2,7 +2,7 @@
 
 /// How much a client likes something: the more, the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Liking {
+pub(crate) struct Quality {
     /// The weight that it gave, thousandths; never 0.
     thousandths: u16,
     /// How exactly it named it.
@@ -15,7 +15,7 @@ pub(crate) struct Liking {
 pub(crate) fn media_type<'a>(
     accept: impl IntoIterator<Item = &'a str>,
     media_type: &str,
-) -> Option<Liking> {
+) -> Option<Quality> {
     let main_type = media_type.split_once('/').map_or(media_type, |(main_type, _)| main_type);
     best(accept, |range| {
         if range.eq_ignore_ascii_case(media_type) {
@@ -27,7 +27,7 @@ pub(crate) fn media_type<'a>(
             (range == "*/*").then_some(0)
         }
     })
-    .unwrap_or_else(|Silence(silent)| silent.then_some(Liking { thousandths: 1000, exactness: 0 }))
+    .unwrap_or_else(|Silence(silent)| silent.then_some(Quality { thousandths: 1000, exactness: 0 }))
 }
 
 /// Whether the client takes a content coding, such as `gzip`; one that says nothing wants none.
@@ -45,7 +45,7 @@ struct Silence(bool);
 fn best<'a>(
     fields: impl IntoIterator<Item = &'a str>,
     exactness: impl Fn(&str) -> Option<u8>,
-) -> Result<Option<Liking>, Silence> {
+) -> Result<Option<Quality>, Silence> {
     let mut silent = true;
     let mut best: Option<(u8, u16)> = None;
     for member in fields.into_iter().flat_map(|field| field.split(',')) {
@@ -63,7 +63,7 @@ fn best<'a>(
         best = best.max(Some((exactness, weight.unwrap_or(1000))));
     }
     let (exactness, thousandths) = best.ok_or(Silence(silent))?;
-    Ok((thousandths > 0).then_some(Liking { thousandths, exactness }))
+    Ok((thousandths > 0).then_some(Quality { thousandths, exactness }))
 }
 
 /// A weight of 0 to 1; an odd one counts as 1, as if it were not there.

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 
-use crate::published::Encoded;
+use crate::snapshot::Encoded;
 
 /// `openapi.yaml` as compact JSON; made by `build.rs`.
 const JSON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json"));
@@ -233,6 +233,8 @@ mod tests {
             }),
             disks: vec![wire::Disk { stacked: true, ..wire::Disk::default() }],
             networks: vec![wire::Network { stacked: true, ..wire::Network::default() }],
+            network_scope: Some(wire::ScopeKind::Host),
+            mounts_scope: Some(wire::ScopeKind::Container),
             filesystems: vec![wire::Filesystem {
                 source: Some("/dev/sda1".into()),
                 ..wire::Filesystem::default()

@@ -5,11 +5,11 @@ mod host;
 mod task;
 
 use crate::reading::Reading;
-use crate::scope::{self, Capacity, Wanted};
+use crate::scope::{self, Capacity, ScopePreference};
 
 /// What a sample may tell beyond figures (`STATS_EXPOSE`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Exposed {
+pub(crate) struct Exposure {
     /// The host's name.
     pub(crate) hostname: bool,
     /// What is mounted, not only where.
@@ -24,8 +24,8 @@ pub(crate) fn sample(
     before: &Reading,
     after: &Reading,
     seconds: f64,
-    wanted: Wanted,
-    exposed: Exposed,
+    wanted: ScopePreference,
+    exposed: Exposure,
 ) -> wire::Sample {
     let processors = host::processors(before.stat.as_ref(), after.stat.as_ref());
     let memory = after.memory.as_ref().map(host::memory);
@@ -35,10 +35,10 @@ pub(crate) fn sample(
         memory_used_bytes: memory.map(|memory| memory.used_bytes),
         memory_bytes: memory.map(|memory| memory.total_bytes),
     };
-    let container = after
-        .container
-        .as_ref()
-        .map(|now| container::container(before.container.as_ref(), now, seconds));
+    let container = after.container.as_ref().map(|now| {
+        let seconds = apart(before.times.container, after.times.container, seconds);
+        container::container(before.container.as_ref(), now, seconds)
+    });
     let task = after.task.as_ref().map(task::task);
     let (scope, figures) =
         scope::choose(wanted, capacity, container.as_ref(), task.as_ref(), after.task_is_awaited);
@@ -52,14 +52,31 @@ pub(crate) fn sample(
         processors,
         memory,
         pressure: host::pressure(after.pressure),
-        disks: host::disks(&before.disks, &after.disks, seconds),
-        networks: host::networks(&before.networks, &after.networks, seconds),
+        disks: host::disks(
+            &before.disks,
+            &after.disks,
+            apart(before.times.disks, after.times.disks, seconds),
+        ),
+        networks: host::networks(
+            &before.networks,
+            &after.networks,
+            apart(before.times.networks, after.times.networks, seconds),
+        ),
+        network_scope: after.network_scope,
+        mounts_scope: after.mounts_scope,
         filesystems: after.filesystems.iter().map(|one| host::filesystem(one, exposed)).collect(),
         container,
         task,
         top: after.processes.as_deref().filter(|_| exposed.processes).map(host::top),
         ..wire::Sample::default()
     }
+}
+
+/// The time between two reads of the same source. A source that hangs makes those after it late, so
+/// that it is not that of the readings.
+fn apart(before: Option<f64>, after: Option<f64>, readings: f64) -> f64 {
+    let difference = after.zip(before).map(|(after, before)| after - before);
+    difference.filter(|&seconds| seconds > 0.0).unwrap_or(readings)
 }
 
 /// A share in percent with two decimals, which is finer than the kernel's ticks resolve; at most
@@ -115,7 +132,7 @@ mod tests {
     #[test]
     fn of_nothing_a_sample_is_nothing_but_its_scope() {
         let nothing = Reading::default();
-        let sample = sample(&nothing, &nothing, 1.0, Wanted::Auto, Exposed::default());
+        let sample = sample(&nothing, &nothing, 1.0, ScopePreference::Auto, Exposure::default());
         let scope = sample.scope.clone();
         assert_eq!(scope.kind, wire::ScopeKind::Host);
         assert_eq!(sample, wire::Sample { scope, ..wire::Sample::default() });

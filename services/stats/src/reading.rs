@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::proc::cgroup::Container;
-use crate::proc::cpu::Stat;
-use crate::proc::disk::Disk;
-use crate::proc::load::Load;
-use crate::proc::memory::Memory;
-use crate::proc::mounts::Mount;
-use crate::proc::network::Interface;
-use crate::proc::pressure::Stalls;
-use crate::proc::process::Process;
-use crate::proc::task::{Task, Usage};
+use wire::ScopeKind;
+
+use crate::collect::cgroup::Container;
+use crate::collect::cpu::Stat;
+use crate::collect::disk::Disk;
+use crate::collect::ecs_task::{Task, Usage};
+use crate::collect::filesystem::Mount;
+use crate::collect::load::Load;
+use crate::collect::memory::Memory;
+use crate::collect::network::Interface;
+use crate::collect::pressure::Stalls;
+use crate::collect::process::Process;
 
 /// One look; absent or empty is what could not be read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,9 +25,21 @@ pub(crate) struct Reading {
     pub(crate) pressure: Pressure,
     pub(crate) disks: Vec<Disk>,
     pub(crate) networks: Vec<Interface>,
+    /// Whose interfaces they are, where that is known.
+    pub(crate) network_scope: Option<ScopeKind>,
     pub(crate) filesystems: Vec<Filesystem>,
+    /// Whose mounts they are, where that is known.
+    pub(crate) mounts_scope: Option<ScopeKind>,
+    /// Mounts whose filesystem gave no sizes: an error, or no answer in time.
+    pub(crate) faulty_filesystems: Vec<Arc<Mount>>,
+    /// When counters were read that rates are made of.
+    pub(crate) times: Times,
+    /// The sources that the system has, and whether each could be read.
+    pub(crate) sources: Vec<(Arc<str>, bool)>,
     /// None outside of a control group below the root.
     pub(crate) container: Option<Container>,
+    /// Whether there may be a control group that could not be read.
+    pub(crate) container_is_unknown: bool,
     /// None outside of ECS, and before the endpoint's first answer.
     pub(crate) task: Option<TaskReading>,
     /// Whether that first answer may still come.
@@ -42,10 +56,20 @@ pub(crate) struct Pressure {
     pub(crate) io: Option<Stalls>,
 }
 
+/// When counters were read, seconds since the start of the sampler; none where they were not.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Times {
+    pub(crate) disks: Option<f64>,
+    pub(crate) networks: Option<f64>,
+    pub(crate) container: Option<f64>,
+}
+
 /// A mount and its sizes (`statvfs(3)`).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Filesystem {
-    pub(crate) mount: Mount,
+    pub(crate) mount: Arc<Mount>,
+    /// Whether nothing can be written.
+    pub(crate) read_only: bool,
     pub(crate) size_bytes: u64,
     /// Free for everybody.
     pub(crate) available_bytes: u64,

@@ -5,12 +5,12 @@ use hyper::{Method, Request, Response, StatusCode};
 use serve::Answer;
 
 use crate::body::Body;
-use crate::feed::Feed;
+use crate::broadcast::Feed;
+use crate::cors::Origins;
 use crate::metrics::Format;
 use crate::negotiation::{coding, media_type};
-use crate::origins::Origins;
-use crate::published::{Encoded, Published};
 use crate::query::Span;
+use crate::snapshot::{Encoded, Snapshot};
 use crate::{BUILD, openapi, problem};
 
 /// The longest target that is looked at, bytes. The longest that means anything has forty.
@@ -129,7 +129,7 @@ fn head_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
-fn with_sample(feed: &Feed, respond: impl FnOnce(&Published) -> Response<Body>) -> Response<Body> {
+fn with_sample(feed: &Feed, respond: impl FnOnce(&Snapshot) -> Response<Body>) -> Response<Body> {
     feed.newest().map_or_else(warming_up, |newest| respond(&newest))
 }
 
@@ -140,7 +140,7 @@ fn warming_up() -> Response<Body> {
     response
 }
 
-fn stats(headers: &HeaderMap, newest: &Published) -> Response<Body> {
+fn stats(headers: &HeaderMap, newest: &Snapshot) -> Response<Body> {
     if !accepts(headers, JSON) {
         return not_acceptable(JSON);
     }
@@ -179,7 +179,7 @@ fn stream(headers: &HeaderMap, feed: &Feed) -> Answer<Body> {
 fn history(
     headers: &HeaderMap,
     query: Option<&str>,
-    newest: &Published,
+    newest: &Snapshot,
     feed: &Feed,
 ) -> Response<Body> {
     if !accepts(headers, JSON) {
@@ -192,7 +192,7 @@ fn history(
     encoded(headers, JSON, &newest.rows(span, || feed.rows(span)))
 }
 
-fn metrics(headers: &HeaderMap, newest: &Published) -> Response<Body> {
+fn metrics(headers: &HeaderMap, newest: &Snapshot) -> Response<Body> {
     match Format::preferred(|| values(headers, header::ACCEPT)) {
         Some(format) => encoded(headers, format.content_type(), newest.metrics(format)),
         None => not_acceptable("text/plain and application/openmetrics-text"),
@@ -288,9 +288,9 @@ mod tests {
     use serve::Viewer;
 
     use super::*;
-    use crate::feed::{Publisher, feed};
+    use crate::broadcast::{Publisher, feed};
     use crate::history::History;
-    use crate::rates::Exposed;
+    use crate::rates::Exposure;
 
     fn world(samples: u64) -> (Publisher, Feed) {
         let (publisher, feed, pass_on) = feed(Arc::new(Mutex::new(History::new())));
@@ -312,7 +312,7 @@ mod tests {
             hostname: Some("h".repeat(2000)),
             ..wire::Sample::default()
         };
-        publisher.publish(Published::new(sample, Arc::default(), Exposed::default()).unwrap());
+        publisher.publish(Snapshot::new(sample, Arc::default(), Exposure::default()).unwrap());
     }
 
     fn ask(feed: &Feed, method: &Method, path: &str, fields: &[(&str, &str)]) -> Response<Body> {

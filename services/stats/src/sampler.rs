@@ -1,23 +1,26 @@
 //! The only clock and the only reader of files: one tick a second, however many viewers there are.
 
-mod groups;
+mod bounded_reader;
+mod cgroup_reader;
+mod fault_log;
 mod http;
-pub(crate) mod keeper;
+
 mod machine;
 mod metadata;
 mod scan;
 mod source;
+mod view;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::feed::Publisher;
-use crate::published::Published;
-use crate::rates::{self, Exposed};
+use crate::broadcast::Publisher;
+use crate::rates::{self, Exposure};
 use crate::reading::Reading;
-use crate::scope::Wanted;
+use crate::scope::ScopePreference;
+use crate::snapshot::Snapshot;
 use machine::Machine;
 
 pub(crate) use machine::{Metadata, Roots};
@@ -34,8 +37,8 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug)]
 pub(crate) struct Sampling {
     pub(crate) roots: Roots,
-    pub(crate) wanted: Wanted,
-    pub(crate) exposed: Exposed,
+    pub(crate) wanted: ScopePreference,
+    pub(crate) exposed: Exposure,
 }
 
 /// The running sampler.
@@ -68,7 +71,8 @@ impl Sampler {
 
 fn sample_until_stopped(sampling: &Sampling, metadata: Metadata, publisher: &Shared) {
     let mut machine = Machine::new(&sampling.roots, metadata, sampling.exposed);
-    let hostname = sampling.exposed.hostname.then(|| machine.hostname()).flatten();
+    let hostname =
+        sampling.exposed.hostname.then(|| machine::hostname(&sampling.roots.proc)).flatten();
     // A restarted process of the same task must be told from the one before it: its samples are
     // counted from 1 again.
     let random = format!("{:016x}", RandomState::new().build_hasher().finish());
@@ -80,7 +84,7 @@ fn sample_until_stopped(sampling: &Sampling, metadata: Metadata, publisher: &Sha
         thread::sleep(due.saturating_duration_since(Instant::now()));
         let mut reading = machine.read();
         if let (Some(now), Some(earlier)) = (&mut reading.stat, &before.1.stat) {
-            now.hold(earlier);
+            now.clamp_monotonic(earlier);
         }
         let after = (Instant::now(), Arc::new(reading));
         // After a stall (a stopped container) one sample covers the gap; there is no catching up.
@@ -116,7 +120,7 @@ fn sample_until_stopped(sampling: &Sampling, metadata: Metadata, publisher: &Sha
             hostname: hostname.clone(),
             ..figures
         };
-        match Published::new(sample, reading, sampling.exposed) {
+        match Snapshot::new(sample, reading, sampling.exposed) {
             Ok(forms) => {
                 let publisher = publisher.lock().unwrap_or_else(PoisonError::into_inner);
                 let Some(publisher) = publisher.as_ref() else { return };

@@ -6,7 +6,7 @@ use crate::rates::percent;
 
 /// What `STATS_SCOPE` asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum ScopePreference {
     /// The task if it is limited, else the container if it is limited, else the host.
     #[default]
     Auto,
@@ -15,7 +15,7 @@ pub(crate) enum Wanted {
     Task,
 }
 
-impl Wanted {
+impl ScopePreference {
     /// Every value of the setting.
     pub(crate) const EXPECTED: &str = "one of auto, host, container, task";
 
@@ -51,7 +51,7 @@ pub(crate) struct Figures {
 /// The scope in force and its figures. `task_is_awaited` says that there is a task whose first
 /// figures may still come.
 pub(crate) fn choose(
-    wanted: Wanted,
+    wanted: ScopePreference,
     host: Capacity,
     container: Option<&wire::Container>,
     task: Option<&wire::Task>,
@@ -71,8 +71,10 @@ pub(crate) fn choose(
     });
     let limited = |confined: &Confined| confined.limits(host).is_some();
     match wanted {
-        Wanted::Auto | Wanted::Task if task_is_awaited => (awaited(), Figures::default()),
-        Wanted::Auto => {
+        ScopePreference::Auto | ScopePreference::Task if task_is_awaited => {
+            (awaited(), Figures::default())
+        }
+        ScopePreference::Auto => {
             if let Some(task) = task.filter(limited) {
                 of(ScopeKind::Task, "the ECS task", task, host)
             } else if let Some(container) = container.filter(limited) {
@@ -81,9 +83,11 @@ pub(crate) fn choose(
                 of_host("neither a task nor a control group has a limit below the host's", host)
             }
         }
-        Wanted::Host => of_host(ASKED_FOR, host),
-        Wanted::Container => asked_for(ScopeKind::Container, "the control group", container, host),
-        Wanted::Task => asked_for(ScopeKind::Task, "the ECS task", task, host),
+        ScopePreference::Host => of_host(ASKED_FOR, host),
+        ScopePreference::Container => {
+            asked_for(ScopeKind::Container, "the control group", container, host)
+        }
+        ScopePreference::Task => asked_for(ScopeKind::Task, "the ECS task", task, host),
     }
 }
 
@@ -213,7 +217,10 @@ mod tests {
         }
     }
 
-    fn chosen(wanted: Wanted, container: Option<&wire::Container>) -> (ScopeKind, Figures, String) {
+    fn chosen(
+        wanted: ScopePreference,
+        container: Option<&wire::Container>,
+    ) -> (ScopeKind, Figures, String) {
         let (scope, figures) = choose(wanted, HOST, container, None, false);
         (scope.kind, figures, scope.reason)
     }
@@ -224,28 +231,28 @@ mod tests {
 
     #[test]
     fn without_a_limit_the_figures_are_the_hosts() {
-        let (kind, host, _) = chosen(Wanted::Auto, None);
+        let (kind, host, _) = chosen(ScopePreference::Auto, None);
         assert_eq!((kind, host), (ScopeKind::Host, figures(40.0, 25.0)));
         let unlimited = container(None, None);
-        assert_eq!(chosen(Wanted::Auto, Some(&unlimited)).0, ScopeKind::Host);
+        assert_eq!(chosen(ScopePreference::Auto, Some(&unlimited)).0, ScopeKind::Host);
         let above_the_host = container(Some(4.0), Some(8 * GIB));
-        assert_eq!(chosen(Wanted::Auto, Some(&above_the_host)).0, ScopeKind::Host);
+        assert_eq!(chosen(ScopePreference::Auto, Some(&above_the_host)).0, ScopeKind::Host);
     }
 
     #[test]
     fn a_limited_container_is_measured_against_its_limits() {
         let limited = container(Some(0.5), Some(GIB / 2));
-        let (kind, used, reason) = chosen(Wanted::Auto, Some(&limited));
+        let (kind, used, reason) = chosen(ScopePreference::Auto, Some(&limited));
         assert_eq!((kind, used), (ScopeKind::Container, figures(50.0, 50.0)));
         assert_eq!(reason, "the control group is limited to 0.5 CPU and 512 MiB of memory");
     }
 
     #[test]
     fn a_resource_without_a_limit_is_limited_by_the_host() {
-        let (_, used, reason) = chosen(Wanted::Auto, Some(&container(Some(0.5), None)));
+        let (_, used, reason) = chosen(ScopePreference::Auto, Some(&container(Some(0.5), None)));
         assert_eq!(used, figures(50.0, 3.13));
         assert_eq!(reason, "the control group is limited to 0.5 CPU");
-        let (_, used, reason) = chosen(Wanted::Auto, Some(&container(None, Some(GIB))));
+        let (_, used, reason) = chosen(ScopePreference::Auto, Some(&container(None, Some(GIB))));
         assert_eq!(used, figures(6.25, 25.0));
         assert_eq!(reason, "the control group is limited to 1 GiB of memory");
     }
@@ -253,30 +260,31 @@ mod tests {
     #[test]
     fn the_task_goes_before_the_container_and_is_waited_for() {
         let limited = container(Some(0.5), None);
-        let (scope, used) = choose(Wanted::Auto, HOST, Some(&limited), Some(&task()), false);
+        let (scope, used) =
+            choose(ScopePreference::Auto, HOST, Some(&limited), Some(&task()), false);
         assert_eq!((scope.kind, used), (ScopeKind::Task, figures(10.0, 50.0)));
-        let (scope, used) = choose(Wanted::Auto, HOST, Some(&limited), None, true);
+        let (scope, used) = choose(ScopePreference::Auto, HOST, Some(&limited), None, true);
         assert_eq!((scope.kind, used), (ScopeKind::Task, Figures::default()));
-        let (scope, _) = choose(Wanted::Auto, HOST, Some(&limited), None, false);
+        let (scope, _) = choose(ScopePreference::Auto, HOST, Some(&limited), None, false);
         assert_eq!(scope.kind, ScopeKind::Container);
     }
 
     #[test]
     fn what_was_asked_for_is_given_or_left_out_but_never_replaced() {
         let limited = container(Some(0.5), None);
-        assert_eq!(chosen(Wanted::Host, Some(&limited)).0, ScopeKind::Host);
-        let (kind, used, _) = chosen(Wanted::Container, Some(&container(None, None)));
+        assert_eq!(chosen(ScopePreference::Host, Some(&limited)).0, ScopeKind::Host);
+        let (kind, used, _) = chosen(ScopePreference::Container, Some(&container(None, None)));
         assert_eq!((kind, used), (ScopeKind::Container, figures(6.25, 3.13)));
-        let (kind, used, reason) = chosen(Wanted::Container, None);
+        let (kind, used, reason) = chosen(ScopePreference::Container, None);
         assert_eq!((kind, used), (ScopeKind::Container, Figures::default()));
         assert!(reason.contains("cannot be read"), "{reason}");
-        assert_eq!(chosen(Wanted::Task, Some(&limited)).1, Figures::default());
+        assert_eq!(chosen(ScopePreference::Task, Some(&limited)).1, Figures::default());
     }
 
     #[test]
     fn use_above_the_limit_is_a_hundred_percent() {
         let mut burst = container(Some(0.2), None);
         burst.cpu_used_cores = Some(0.21);
-        assert_eq!(chosen(Wanted::Auto, Some(&burst)).1.cpu, Some(100.0));
+        assert_eq!(chosen(ScopePreference::Auto, Some(&burst)).1.cpu, Some(100.0));
     }
 }

@@ -129,10 +129,58 @@ fn a_file_that_hangs_holds_up_neither_requests_nor_the_end() {
     assert!(made.success());
     let service = tree.serve();
     assert_eq!(service.get("/healthz").status, 200);
-    assert_eq!(service.get("/stats").status, 503);
+    // The other sources continue.
+    let sample = stats_once(&service, |_| true);
+    assert_eq!(sample["ram"], 75.0);
+    assert!(sample.get("cpu").is_none(), "{sample}");
     let ended = service.stop();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.took < Duration::from_secs(2), "{ended:?}");
+}
+
+#[test]
+fn a_source_that_begins_to_hang_loses_its_figures_and_the_others_continue() {
+    let tree = Tree::new("begins-to-hang");
+    fs::create_dir_all(tree.0.join("pressure")).unwrap();
+    let io = tree.0.join("pressure/io");
+    tree.write("pressure/io", "some avg10=1.00 avg60=1.00 avg300=1.00 total=1\n");
+    let service = tree.serve();
+    stats_once(&service, |sample| sample["pressure"].get("io").is_some());
+    // A parse error makes the service open the file again, which from then on waits for ever.
+    tree.write("pressure/io", "nonsense");
+    fs::remove_file(&io).unwrap();
+    assert!(Command::new("mkfifo").arg(&io).status().unwrap().success());
+    let hung = stats_once(&service, |sample| sample.get("pressure").is_none());
+    assert_eq!(hung["ram"], 75.0);
+    let sequence = hung["sequence"].as_u64().unwrap();
+    let later = stats_once(&service, |sample| sample["sequence"].as_u64() > Some(sequence + 2));
+    assert_eq!((&later["ram"], &later["uptime_seconds"]), (&75.0.into(), &100.5.into()));
+    assert_eq!(service.get("/readyz").status, 200);
+    let metrics = service.get("/metrics");
+    for line in
+        ["stats_source_up{source=\"pressure/io\"} 0\n", "stats_source_up{source=\"meminfo\"} 1\n"]
+    {
+        assert!(metrics.text().contains(line), "{}", metrics.text());
+    }
+    let ended = service.stop();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.log.contains("a read does not return"), "{}", ended.log);
+}
+
+#[test]
+fn the_network_of_a_mounted_proc_filesystem_is_that_of_its_first_process() {
+    let heading = "Inter-| Receive | Transmit\n face |bytes |bytes\n";
+    let tree = Tree::new("network");
+    fs::create_dir_all(tree.0.join("net")).unwrap();
+    tree.write("net/dev", &format!("{heading} own0: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n"));
+    let names = |service: &Service| {
+        let sample = stats_once(service, |sample| sample.get("networks").is_some());
+        sample["networks"][0]["name"].clone()
+    };
+    assert_eq!(names(&tree.serve()), "own0");
+    fs::create_dir_all(tree.0.join("1/net")).unwrap();
+    tree.write("1/net/dev", &format!("{heading} host0: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n"));
+    assert_eq!(names(&tree.serve()), "host0");
 }
 
 #[test]

@@ -1,9 +1,3 @@
 #![no_main]
 
-#[expect(dead_code, reason = "one parser of many")]
-#[path = "../../src/proc/mod.rs"]
-mod proc;
-
-libfuzzer_sys::fuzz_target!(|text: &str| {
-    let _ = proc::disk::parse(text);
-});
+libfuzzer_sys::fuzz_target!(|input: &str| stats::fuzzing::disk(input));

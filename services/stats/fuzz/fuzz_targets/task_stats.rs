@@ -1,9 +1,3 @@
 #![no_main]
 
-#[expect(dead_code, reason = "one parser of many")]
-#[path = "../../src/proc/mod.rs"]
-mod proc;
-
-libfuzzer_sys::fuzz_target!(|json: &[u8]| {
-    let _ = proc::task::parse_stats(json);
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| stats::fuzzing::task_stats(input));

@@ -3,13 +3,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::proc::mounts::Mount;
-use crate::proc::network::Counters;
-use crate::proc::pressure::Stall;
-use crate::proc::task::{self, Task};
+use crate::collect::ecs_task::{self, Task};
+use crate::collect::filesystem::Mount;
+use crate::collect::network::Counters;
+use crate::collect::pressure::Stall;
 
-const OPEN: Exposed = Exposed { hostname: true, mounts: true, processes: true };
-const HIDDEN: Exposed = Exposed { hostname: false, mounts: false, processes: false };
+const OPEN: Exposure = Exposure { hostname: true, mounts: true, processes: true };
+const HIDDEN: Exposure = Exposure { hostname: false, mounts: false, processes: false };
 
 fn times() -> Times {
     Times {
@@ -28,12 +28,13 @@ fn times() -> Times {
 
 fn filesystem(mount: &str, source: &str) -> Filesystem {
     Filesystem {
-        mount: Mount {
+        mount: Arc::new(Mount {
             point: mount.to_owned(),
             kind: "ext4".to_owned(),
             source: source.to_owned(),
             ..Mount::default()
-        },
+        }),
+        read_only: false,
         size_bytes: 1000,
         available_bytes: 400,
         free_bytes: 500,
@@ -105,16 +106,16 @@ fn usage(id: &str) -> Usage {
     }
 }
 
-fn member(id: &str, name: &str) -> task::Container {
-    task::Container {
+fn member(id: &str, name: &str) -> ecs_task::Container {
+    ecs_task::Container {
         id: id.to_owned(),
         name: name.to_owned(),
         memory_limit_bytes: Some(4096),
-        ..task::Container::default()
+        ..ecs_task::Container::default()
     }
 }
 
-fn task_reading(members: Vec<task::Container>, usage: Vec<Usage>) -> TaskReading {
+fn task_reading(members: Vec<ecs_task::Container>, usage: Vec<Usage>) -> TaskReading {
     TaskReading {
         task: Arc::new(Task { containers: members, ..Task::default() }),
         usage: Arc::new(usage),
@@ -148,7 +149,7 @@ fn whole() -> Reading {
             swap_free_bytes: Some(8),
             others: [Some(9); OTHER_FIELDS.len()],
         }),
-        load: Some(crate::proc::load::Load { averages: [0.25, 1.5, 2.0], total: 9 }),
+        load: Some(crate::collect::load::Load { averages: [0.25, 1.5, 2.0], total: 9 }),
         pressure: Pressure { cpu: stalls, memory: stalls, io: stalls },
         disks: ["vda", "vdb"].map(|name| Disk { name: name.to_owned(), ..Disk::default() }).into(),
         networks: ["eth0", "eth1"]
@@ -484,7 +485,10 @@ fn the_memory_fields_keep_the_names_of_the_kernel() {
 #[test]
 fn what_has_no_number_is_left_out() {
     let reading = Reading {
-        load: Some(crate::proc::load::Load { averages: [f64::NAN, f64::INFINITY, 1.0], total: 0 }),
+        load: Some(crate::collect::load::Load {
+            averages: [f64::NAN, f64::INFINITY, 1.0],
+            total: 0,
+        }),
         ..Reading::default()
     };
     let sample = wire::Sample { cpu: Some(f64::NAN), ram: None, ..sample() };

@@ -1,7 +1,7 @@
 //! The figures of the control group that the service runs in.
 
 use super::{advance, hundredths, percent};
-use crate::proc::cgroup::Container;
+use crate::collect::cgroup::Container;
 
 /// The group's figures; its rates need an earlier reading.
 pub(super) fn container(

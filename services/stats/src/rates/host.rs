@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 
-use super::{Exposed, advance, hundredths, per_second, percent};
-use crate::proc::cpu::{Stat, Times};
-use crate::proc::disk::Disk;
-use crate::proc::memory::Memory;
-use crate::proc::network::{Counters, Interface};
-use crate::proc::pressure::{Stall, Stalls};
-use crate::proc::process::Process;
+use super::{Exposure, advance, hundredths, per_second, percent};
+use crate::collect::cpu::{Stat, Times};
+use crate::collect::disk::Disk;
+use crate::collect::memory::Memory;
+use crate::collect::network::{Counters, Interface};
+use crate::collect::pressure::{Stall, Stalls};
+use crate::collect::process::Process;
 use crate::reading::{Filesystem, Pressure, Reading, Scan};
 
 /// Bytes of a page; every kernel that Fargate, x86-64 and most arm64 hosts run has this size.
@@ -135,7 +135,7 @@ pub(super) fn traffic(before: &Counters, after: &Counters, seconds: f64) -> wire
     }
 }
 
-pub(super) fn filesystem(filesystem: &Filesystem, exposed: Exposed) -> wire::Filesystem {
+pub(super) fn filesystem(filesystem: &Filesystem, exposed: Exposure) -> wire::Filesystem {
     wire::Filesystem {
         mount: filesystem.mount.point.clone(),
         kind: filesystem.mount.kind.clone(),
@@ -233,7 +233,10 @@ fn in_both<'a, T>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::collect::filesystem::Mount;
 
     fn stat(cores: &[(u32, u64, u64)]) -> Stat {
         let times = |user, idle| Times { user, idle, ..Times::default() };
@@ -328,12 +331,12 @@ mod tests {
 
     #[test]
     fn the_source_of_a_mount_is_told_only_when_it_may_be() {
-        let mut filesystem =
-            Filesystem { size_bytes: 100, free_bytes: 30, ..Filesystem::default() };
-        filesystem.mount.source = "/dev/secret".to_owned();
-        let hidden = super::filesystem(&filesystem, Exposed::default());
+        let mount = Arc::new(Mount { source: "/dev/secret".to_owned(), ..Mount::default() });
+        let filesystem =
+            Filesystem { mount, size_bytes: 100, free_bytes: 30, ..Filesystem::default() };
+        let hidden = super::filesystem(&filesystem, Exposure::default());
         assert_eq!((hidden.source, hidden.used_bytes), (None, 70));
-        let exposed = Exposed { mounts: true, ..Exposed::default() };
+        let exposed = Exposure { mounts: true, ..Exposure::default() };
         let shown = super::filesystem(&filesystem, exposed);
         assert_eq!(shown.source.as_deref(), Some("/dev/secret"));
     }

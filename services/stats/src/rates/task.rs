@@ -2,8 +2,8 @@
 
 use super::host::traffic;
 use super::{advance, hundredths, per_second};
-use crate::proc::network::Counters;
-use crate::proc::task::{Container, Usage};
+use crate::collect::ecs_task::{Container, Usage};
+use crate::collect::network::Counters;
 use crate::reading::TaskReading;
 
 /// The task's figures. Its rates are over the endpoint's own two readings, whose times it tells.
@@ -60,7 +60,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::proc::task::Task;
+    use crate::collect::ecs_task::Task;
 
     fn usage(id: &str, read_unix_ms: u64, cpu_ns: u64) -> Usage {
         Usage {

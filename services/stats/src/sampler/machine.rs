@@ -1,26 +1,31 @@
 //! Everything that is read of the machine at a tick.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::statvfs;
 use tokio::sync::watch;
 
-use super::groups::Groups;
+use super::bounded_reader::{BoundedReader, Bounds, Outcome, SourceState, Unit, UnitId};
+use super::cgroup_reader::CgroupReader;
+use super::fault_log::FaultLog;
 use super::metadata::Answers;
 use super::scan::Scanner;
 use super::source::Source;
-use crate::proc::mounts::Mount;
-use crate::proc::{cpu, disk, load, memory, mounts, network, pressure, uptime};
-use crate::rates::Exposed;
-use crate::reading::{Filesystem, Pressure, Reading, TaskReading};
+use super::view::{MountTable, View};
+use crate::collect::filesystem::Mount;
+use crate::collect::{ParseError, cpu, disk, load, memory, network, pressure, uptime};
+use crate::rates::Exposure;
+use crate::reading::{Filesystem, Reading, TaskReading};
 
 /// Where the machine's files are.
 #[derive(Clone, Debug)]
 pub(crate) struct Roots {
     /// The mount point of a proc filesystem.
     pub(crate) proc: PathBuf,
-    /// What the paths in its mount table begin at.
+    /// The folder that is the root of the system to be measured.
     pub(crate) root: PathBuf,
 }
 
@@ -34,105 +39,348 @@ const METADATA_PATIENCE: Duration = Duration::from_secs(3);
 /// Older answers are not shown as if they were of now.
 const METADATA_AGE: Duration = Duration::from_secs(10);
 
-/// Ticks between looks at the mount table: a node of a cluster has thousands of lines in it.
-const MOUNTS_TICKS: u32 = 10;
+/// Reads of files take microseconds each; a machine under full load delays a thread by tens of
+/// milliseconds. With those of the filesystems a reading ends within the second.
+const SOURCES: Bounds = Bounds {
+    unit: Duration::from_millis(300),
+    all: Duration::from_millis(300),
+    // More than there are sources.
+    hanging: 64,
+};
+
+/// The same for filesystems. The memory of a thread that hangs is about 16 KiB.
+const FILESYSTEMS: Bounds =
+    Bounds { unit: Duration::from_millis(200), all: Duration::from_millis(100), hanging: 32 };
+
+/// Filesystems that are asked for their size at one tick; with more, each is asked more rarely.
+const FILESYSTEMS_PER_TICK: usize = 64;
 
 /// The sources of a reading.
 pub(super) struct Machine {
     started: Instant,
-    stat: Source,
-    meminfo: Source,
-    loadavg: Source,
-    uptime: Source,
-    pressure: [Source; 3],
-    diskstats: Source,
-    net_dev: Source,
-    mountinfo: Source,
-    mounts: Vec<Mount>,
-    /// Ticks since the mount table was read.
-    mounts_age: u32,
-    proc: PathBuf,
-    root: PathBuf,
-    groups: Groups,
+    sources: BoundedReader<Gathered>,
+    cgroup: UnitId,
+    filesystems: BoundedReader<BTreeMap<u64, Filesystem>>,
+    /// The filesystems in the order of their mounts, each with the key of its result.
+    mounts: Vec<(Arc<Mount>, UnitId, u64)>,
+    next_key: u64,
     metadata: Metadata,
     scanner: Option<Scanner>,
 }
 
-impl Machine {
-    pub(super) fn new(roots: &Roots, metadata: Metadata, exposed: Exposed) -> Self {
-        let source = |name| Source::at(roots.proc.join(name));
-        Self {
-            started: Instant::now(),
-            stat: source("stat"),
-            meminfo: source("meminfo"),
-            loadavg: source("loadavg"),
-            uptime: source("uptime"),
-            pressure: ["pressure/cpu", "pressure/memory", "pressure/io"].map(source),
-            diskstats: source("diskstats"),
-            net_dev: source("net/dev"),
-            mountinfo: source("self/mountinfo"),
-            mounts: Vec::new(),
-            mounts_age: 0,
-            proc: roots.proc.clone(),
-            root: roots.root.clone(),
-            groups: Groups::find(&roots.proc, &roots.root),
-            metadata,
-            scanner: exposed.processes.then(|| Scanner::start(&roots.proc)),
-        }
-    }
+/// What the sources fill in.
+#[derive(Default)]
+struct Gathered {
+    reading: Reading,
+    /// The mount table, when it was read.
+    mounts: Option<Vec<Mount>>,
+}
 
-    pub(super) fn read(&mut self) -> Reading {
-        let [cpu, memory, io] = &mut self.pressure;
-        let task = self.metadata.as_ref().and_then(newest_answers);
-        Reading {
-            stat: self.stat.read(cpu::parse),
-            memory: self.meminfo.read(memory::parse),
-            load: self.loadavg.read(load::parse),
-            uptime_seconds: self.uptime.read(uptime::parse),
-            pressure: Pressure {
-                cpu: cpu.read_optional(pressure::parse),
-                memory: memory.read_optional(pressure::parse),
-                io: io.read_optional(pressure::parse),
-            },
-            disks: self.diskstats.read_optional(disk::parse).unwrap_or_default(),
-            networks: self.net_dev.read_optional(network::parse).unwrap_or_default(),
-            filesystems: self.filesystems(),
-            container: self.groups.read(),
-            task_is_awaited: self.metadata.as_ref().is_some_and(|answers| {
-                answers.borrow().is_none() && self.started.elapsed() < METADATA_PATIENCE
-            }),
-            task,
-            processes: self.scanner.as_ref().and_then(Scanner::newest),
-        }
-    }
+/// One file, its parser and the place of its figures.
+struct FileUnit<T> {
+    source: Source,
+    is_optional: bool,
+    parse: fn(&str) -> Result<T, ParseError>,
+    store: fn(&mut Reading, T, f64),
+}
 
-    /// The host's name, as the service's namespace knows it.
-    pub(super) fn hostname(&self) -> Option<String> {
-        let mut hostname = Source::at(self.proc.join("sys/kernel/hostname"));
-        hostname.read(|text| Ok(text.trim_end().to_owned()))
-    }
-
-    fn filesystems(&mut self) -> Vec<Filesystem> {
-        if self.mounts_age == 0 {
-            let mounts = self.mountinfo.read_optional(mounts::parse).unwrap_or_default();
-            self.mounts = mounts::with_storage(&mounts).into_iter().cloned().collect();
-        }
-        self.mounts_age = (self.mounts_age + 1) % MOUNTS_TICKS;
-        let sizes = |mount: &Mount| {
-            let path = self.root.join(mount.point.trim_start_matches('/'));
-            // One that may not be asked is not seen.
-            let sizes = statvfs(&path).ok()?;
-            (sizes.f_blocks > 0).then(|| Filesystem {
-                mount: mount.clone(),
-                size_bytes: sizes.f_blocks.saturating_mul(sizes.f_frsize),
-                available_bytes: sizes.f_bavail.saturating_mul(sizes.f_frsize),
-                free_bytes: sizes.f_bfree.saturating_mul(sizes.f_frsize),
-                files: sizes.f_files,
-                files_free: sizes.f_ffree,
-            })
+impl<T: Send + 'static> Unit<Gathered> for FileUnit<T> {
+    fn read(&mut self) -> Outcome<Gathered> {
+        let value = if self.is_optional {
+            self.source.read_optional(self.parse)
+        } else {
+            self.source.read(self.parse)
         };
-        self.mounts.iter().filter_map(sizes).collect()
+        let store = self.store;
+        let update = move |gathered: &mut Gathered, at: f64| {
+            if let Some(value) = value {
+                store(&mut gathered.reading, value, at);
+            }
+        };
+        Outcome { state: self.source.state(), update: Box::new(update) }
     }
+}
+
+impl Machine {
+    pub(super) fn new(roots: &Roots, metadata: Metadata, exposed: Exposure) -> Self {
+        let started = Instant::now();
+        let mut sources = BoundedReader::new("sources", SOURCES, started);
+        let proc = &roots.proc;
+        add_files(&mut sources, proc);
+        let view = Arc::new(View::new(roots));
+        sources.add("net/dev".to_owned(), Box::new(NetworkUnit::new(view.clone())));
+        let cgroup = sources.add("cgroup".to_owned(), Box::new(CgroupUnit::new(view.clone())));
+        sources.add("mountinfo".to_owned(), Box::new(MountsUnit(MountTable::new(view))));
+        Self {
+            started,
+            sources,
+            cgroup,
+            filesystems: BoundedReader::new("filesystems", FILESYSTEMS, started),
+            mounts: Vec::new(),
+            next_key: 0,
+            metadata,
+            scanner: exposed.processes.then(|| Scanner::start(proc)),
+        }
+    }
+
+    /// Reads everything once. Takes less than a second, whatever hangs.
+    pub(super) fn read(&mut self) -> Reading {
+        let Gathered { mut reading, mounts } = self.sources.read();
+        reading.container_is_unknown = self.sources.state(self.cgroup) == SourceState::Down;
+        let has_figures = |(name, state): (&Arc<str>, SourceState)| match state {
+            SourceState::Absent => None,
+            state => Some((Arc::clone(name), state == SourceState::Up)),
+        };
+        reading.sources = self.sources.states().filter_map(has_figures).collect();
+        if let Some(mounts) = mounts {
+            self.follow(mounts);
+        }
+        self.read_filesystems(&mut reading);
+        reading.task = self.metadata.as_ref().and_then(newest_answers);
+        reading.task_is_awaited = self.metadata.as_ref().is_some_and(|answers| {
+            answers.borrow().is_none() && self.started.elapsed() < METADATA_PATIENCE
+        });
+        reading.processes = self.scanner.as_ref().and_then(Scanner::newest);
+        reading
+    }
+
+    /// Makes the filesystems those of the mount table.
+    fn follow(&mut self, mounts: Vec<Mount>) {
+        if self.mounts.iter().map(|(mount, ..)| &**mount).eq(&mounts) {
+            return;
+        }
+        let period = mounts.len().div_ceil(FILESYSTEMS_PER_TICK);
+        let mut before = std::mem::take(&mut self.mounts);
+        for mount in mounts {
+            let known = before.iter().position(|(known, ..)| **known == mount);
+            let added = || {
+                let key = self.next_key;
+                self.next_key += 1;
+                let mount = Arc::new(mount);
+                let name = format!("filesystem at {}", mount.path.display());
+                let unit = FilesystemUnit::new(mount.clone(), key, period);
+                (mount, self.filesystems.add(name, Box::new(unit)), key)
+            };
+            let entry = known.map_or_else(added, |known| before.swap_remove(known));
+            self.mounts.push(entry);
+        }
+        for (_, id, _) in before {
+            self.filesystems.remove(id);
+        }
+    }
+
+    fn read_filesystems(&mut self, reading: &mut Reading) {
+        let mut read = self.filesystems.read();
+        for (mount, id, key) in &self.mounts {
+            if let Some(filesystem) = read.remove(key) {
+                reading.filesystems.push(filesystem);
+            } else if self.filesystems.state(*id) == SourceState::Down {
+                reading.faulty_filesystems.push(mount.clone());
+            }
+        }
+    }
+}
+
+/// The files whose place is fixed.
+fn add_files(sources: &mut BoundedReader<Gathered>, proc: &Path) {
+    let mut files = Files { sources, proc };
+    files.required("stat", cpu::parse, |reading, stat, _| reading.stat = Some(stat));
+    files.required("meminfo", memory::parse, |reading, memory, _| reading.memory = Some(memory));
+    files.required("loadavg", load::parse, |reading, load, _| reading.load = Some(load));
+    files.required("uptime", uptime::parse, |reading, uptime, _| {
+        reading.uptime_seconds = Some(uptime);
+    });
+    files.optional("pressure/cpu", pressure::parse, |reading, stalls, _| {
+        reading.pressure.cpu = Some(stalls);
+    });
+    files.optional("pressure/memory", pressure::parse, |reading, stalls, _| {
+        reading.pressure.memory = Some(stalls);
+    });
+    files.optional("pressure/io", pressure::parse, |reading, stalls, _| {
+        reading.pressure.io = Some(stalls);
+    });
+    files.optional("diskstats", disk::parse, |reading, disks, at| {
+        reading.disks = disks;
+        reading.times.disks = Some(at);
+    });
+}
+
+struct Files<'a> {
+    sources: &'a mut BoundedReader<Gathered>,
+    proc: &'a Path,
+}
+
+impl Files<'_> {
+    fn required<T: Send + 'static>(
+        &mut self,
+        name: &'static str,
+        parse: fn(&str) -> Result<T, ParseError>,
+        store: fn(&mut Reading, T, f64),
+    ) {
+        self.add(name, false, parse, store);
+    }
+
+    fn optional<T: Send + 'static>(
+        &mut self,
+        name: &'static str,
+        parse: fn(&str) -> Result<T, ParseError>,
+        store: fn(&mut Reading, T, f64),
+    ) {
+        self.add(name, true, parse, store);
+    }
+
+    fn add<T: Send + 'static>(
+        &mut self,
+        name: &'static str,
+        is_optional: bool,
+        parse: fn(&str) -> Result<T, ParseError>,
+        store: fn(&mut Reading, T, f64),
+    ) {
+        let source = Source::at(self.proc.join(name));
+        let unit = FileUnit { source, is_optional, parse, store };
+        self.sources.add(name.to_owned(), Box::new(unit));
+    }
+}
+
+/// The interfaces of the network namespace that the view names.
+struct NetworkUnit {
+    view: Arc<View>,
+    /// The file in use, once one could be read.
+    chosen: Option<(Source, Option<wire::ScopeKind>)>,
+}
+
+impl NetworkUnit {
+    fn new(view: Arc<View>) -> Self {
+        Self { view, chosen: None }
+    }
+}
+
+impl Unit<Gathered> for NetworkUnit {
+    fn read(&mut self) -> Outcome<Gathered> {
+        let (source, scope) = self.chosen.get_or_insert_with(|| {
+            let (path, scope) = self.view.network();
+            (Source::at(path), scope)
+        });
+        let networks = source.read_optional(network::parse);
+        let (state, scope) = (source.state(), *scope);
+        let update = move |gathered: &mut Gathered, at: f64| {
+            if let Some(networks) = networks {
+                gathered.reading.networks = networks;
+                gathered.reading.network_scope = scope;
+                gathered.reading.times.networks = Some(at);
+            }
+        };
+        Outcome { state, update: Box::new(update) }
+    }
+}
+
+/// The control groups of the process.
+struct CgroupUnit {
+    view: Arc<View>,
+    reader: Option<CgroupReader>,
+}
+
+impl CgroupUnit {
+    fn new(view: Arc<View>) -> Self {
+        Self { view, reader: None }
+    }
+}
+
+impl Unit<Gathered> for CgroupUnit {
+    fn read(&mut self) -> Outcome<Gathered> {
+        // Found here and not at the start, for the search may hang as well.
+        let reader = self
+            .reader
+            .get_or_insert_with(|| CgroupReader::find(self.view.proc(), self.view.own_root()));
+        let container = reader.read();
+        let state = match container {
+            Some(_) => SourceState::Up,
+            None => reader.state(),
+        };
+        let update = move |gathered: &mut Gathered, at: f64| {
+            gathered.reading.container = container;
+            gathered.reading.times.container = Some(at);
+        };
+        Outcome { state, update: Box::new(update) }
+    }
+}
+
+/// The mount table.
+struct MountsUnit(MountTable);
+
+impl Unit<Gathered> for MountsUnit {
+    fn read(&mut self) -> Outcome<Gathered> {
+        let mounts = self.0.read();
+        let (state, scope) = (self.0.state(), self.0.scope());
+        let update = move |gathered: &mut Gathered, _: f64| {
+            gathered.mounts = mounts;
+            gathered.reading.mounts_scope = scope;
+        };
+        Outcome { state, update: Box::new(update) }
+    }
+}
+
+/// The size of one filesystem.
+struct FilesystemUnit {
+    mount: Arc<Mount>,
+    key: u64,
+    /// Ticks between two questions, and those since the last one.
+    period: usize,
+    age: usize,
+    last: Option<Filesystem>,
+    log: FaultLog,
+}
+
+impl FilesystemUnit {
+    fn new(mount: Arc<Mount>, key: u64, period: usize) -> Self {
+        // Not all in the same tick.
+        let age = usize::try_from(key).unwrap_or_default() % period.max(1);
+        Self { mount, key, period, age, last: None, log: FaultLog::default() }
+    }
+
+    fn ask(&mut self) -> Result<(), SourceState> {
+        let sizes = statvfs(&self.mount.path).map_err(|error| {
+            self.last = None;
+            if self.log.is_due() {
+                let path = self.mount.path.display();
+                tracing::warn!(%path, %error, "filesystem without figures");
+            }
+            SourceState::Down
+        })?;
+        if self.log.has_ended() {
+            tracing::info!(path = %self.mount.path.display(), "filesystem readable again");
+        }
+        let read_only = self.mount.is_read_only();
+        self.last = (sizes.f_blocks > 0).then(|| Filesystem {
+            mount: self.mount.clone(),
+            size_bytes: sizes.f_blocks.saturating_mul(sizes.f_frsize),
+            available_bytes: sizes.f_bavail.saturating_mul(sizes.f_frsize),
+            free_bytes: sizes.f_bfree.saturating_mul(sizes.f_frsize),
+            files: sizes.f_files,
+            files_free: sizes.f_ffree,
+            read_only,
+        });
+        Ok(())
+    }
+}
+
+impl Unit<BTreeMap<u64, Filesystem>> for FilesystemUnit {
+    fn read(&mut self) -> Outcome<BTreeMap<u64, Filesystem>> {
+        let is_due = self.last.is_none() || self.age + 1 >= self.period;
+        self.age = if is_due { 0 } else { self.age + 1 };
+        let state = if is_due { self.ask().err() } else { None };
+        let (key, filesystem) = (self.key, self.last.clone());
+        let update = move |all: &mut BTreeMap<u64, Filesystem>, _: f64| {
+            all.extend(filesystem.map(|filesystem| (key, filesystem)));
+        };
+        Outcome { state: state.unwrap_or(SourceState::Up), update: Box::new(update) }
+    }
+}
+
+/// The host's name, as the service's namespace knows it. May block.
+pub(super) fn hostname(proc: &Path) -> Option<String> {
+    let mut hostname = Source::at(proc.join("sys/kernel/hostname"));
+    hostname.read(|text| Ok(text.trim_end().to_owned()))
 }
 
 fn newest_answers(answers: &watch::Receiver<Option<Answers>>) -> Option<TaskReading> {

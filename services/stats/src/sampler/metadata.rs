@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::http::{Answer, AnswerError};
-use crate::proc::ParseError;
-use crate::proc::task::{self, Task, Usage};
+use crate::collect::ParseError;
+use crate::collect::ecs_task::{self, Task, Usage};
 
 /// The longest that one request may take: the endpoint is on the same machine, and the next one
 /// is due after a second.
@@ -134,12 +134,12 @@ async fn ask_forever(endpoint: &Endpoint, sender: &watch::Sender<Option<Answers>
     loop {
         sleep(task.due.min(stats.due).saturating_duration_since(Instant::now())).await;
         if task.due <= Instant::now()
-            && let Some(answer) = task.ask(endpoint, TASK_INTERVAL, task::parse).await
+            && let Some(answer) = task.ask(endpoint, TASK_INTERVAL, ecs_task::parse).await
         {
             known = Some(Arc::new(answer));
         }
         if stats.due <= Instant::now()
-            && let Some(answer) = stats.ask(endpoint, STATS_INTERVAL, task::parse_stats).await
+            && let Some(answer) = stats.ask(endpoint, STATS_INTERVAL, ecs_task::parse_stats).await
             && let Some(known) = &known
         {
             if *usage != answer {
@@ -383,8 +383,8 @@ mod tests {
         let mut receiver = watch(endpoint("127.0.0.1", address.port(), "/v4/id"));
         assert!(receiver.borrow().is_none());
         let first = next(&mut receiver).await;
-        assert_eq!(*first.task, task::parse(TASK.as_bytes()).unwrap());
-        assert_eq!(*first.usage, task::parse_stats(STATS.as_bytes()).unwrap());
+        assert_eq!(*first.task, ecs_task::parse(TASK.as_bytes()).unwrap());
+        assert_eq!(*first.usage, ecs_task::parse_stats(STATS.as_bytes()).unwrap());
         assert_eq!(*first.usage_before, []);
         // The same counters again: they are as they were, but the endpoint is known to live.
         let second = next(&mut receiver).await;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::proc::process::{self, Process};
+use crate::collect::process::{self, Process};
 use crate::reading::Scan;
 
 /// The time between scans.

@@ -5,10 +5,15 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use crate::proc::ParseError;
+use super::bounded_reader::SourceState;
+use super::fault_log::FaultLog;
+use crate::collect::ParseError;
 
-/// The longest file that is read: `stat` of 4096 processors has about 400 kB.
-const FILE_BYTES: usize = 1024 * 1024;
+/// The longest file that is read: the mount table of a host with 10,000 containers has 8 MB.
+const FILE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Buffers larger than this are given back after each read.
+const KEPT_BYTES: usize = 256 * 1024;
 
 /// A file of /proc that is read again and again.
 ///
@@ -18,8 +23,8 @@ pub(crate) struct Source {
     path: PathBuf,
     file: Option<File>,
     buffer: Vec<u8>,
-    /// Whether the last reading failed, so that a fault is logged when it comes and when it goes.
-    faulty: bool,
+    state: SourceState,
+    log: FaultLog,
 }
 
 /// Why a source has no value.
@@ -29,8 +34,6 @@ enum SourceError {
     Read(#[from] io::Error),
     #[error("it has more than {FILE_BYTES} bytes")]
     TooLong,
-    #[error("not UTF-8: {0}")]
-    Text(#[from] std::str::Utf8Error),
     #[error(transparent)]
     Parse(#[from] ParseError),
 }
@@ -38,53 +41,83 @@ enum SourceError {
 impl Source {
     /// The file at `path`; it is opened when it is read.
     pub(crate) fn at(path: PathBuf) -> Self {
-        Self { path, file: None, buffer: Vec::new(), faulty: false }
+        let (buffer, state) = (Vec::new(), SourceState::Absent);
+        Self { path, file: None, buffer, state, log: FaultLog::default() }
     }
 
-    /// The parsed content, or none when the file is missing or odd.
+    /// What the last read found.
+    pub(crate) fn state(&self) -> SourceState {
+        self.state
+    }
+
+    /// The parsed content, or none when the file is missing or cannot be parsed. Bytes that are not
+    /// UTF-8 reach the parser as U+FFFD: they cost one name and not the file.
     pub(crate) fn read<T>(
         &mut self,
         parse: impl FnOnce(&str) -> Result<T, ParseError>,
     ) -> Option<T> {
-        let result = self.read_parsed(parse);
-        self.log_change(result)
+        self.read_bytes(|bytes| parse(&String::from_utf8_lossy(bytes)))
     }
 
-    /// The same for a file that may rightly be missing: that is no fault.
+    /// The same for a file that not every system has: its absence is no fault.
     pub(crate) fn read_optional<T>(
         &mut self,
         parse: impl FnOnce(&str) -> Result<T, ParseError>,
     ) -> Option<T> {
+        self.read_optional_bytes(|bytes| parse(&String::from_utf8_lossy(bytes)))
+    }
+
+    /// [`Source::read`] for a parser of bytes.
+    pub(crate) fn read_bytes<T>(
+        &mut self,
+        parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
+    ) -> Option<T> {
+        let result = self.read_parsed(parse);
+        self.take_down(result)
+    }
+
+    /// [`Source::read_optional`] for a parser of bytes.
+    pub(crate) fn read_optional_bytes<T>(
+        &mut self,
+        parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
+    ) -> Option<T> {
         match self.read_parsed(parse) {
             Err(SourceError::Read(error)) if is_absence(&error) => {
                 self.file = None;
+                self.state = SourceState::Absent;
                 None
             }
-            result => self.log_change(result),
+            result => self.take_down(result),
         }
     }
 
     fn read_parsed<T>(
         &mut self,
-        parse: impl FnOnce(&str) -> Result<T, ParseError>,
+        parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
     ) -> Result<T, SourceError> {
         self.read_buffer()?;
-        Ok(parse(std::str::from_utf8(&self.buffer)?)?)
+        let value = parse(&self.buffer);
+        if self.buffer.capacity() > KEPT_BYTES {
+            self.buffer = Vec::new();
+        }
+        Ok(value?)
     }
 
-    fn log_change<T>(&mut self, result: Result<T, SourceError>) -> Option<T> {
+    fn take_down<T>(&mut self, result: Result<T, SourceError>) -> Option<T> {
         match result {
             Ok(value) => {
-                if std::mem::take(&mut self.faulty) {
+                self.state = SourceState::Up;
+                if self.log.has_ended() {
                     tracing::info!(path = %self.path.display(), "readable again");
                 }
                 Some(value)
             }
             Err(error) => {
                 self.file = None;
-                if !std::mem::replace(&mut self.faulty, true) {
+                self.state = SourceState::Down;
+                if self.log.is_due() {
                     let path = self.path.display();
-                    tracing::warn!(%path, %error, "its figures are left out");
+                    tracing::warn!(%path, %error, "figures absent");
                 }
                 None
             }
@@ -139,10 +172,12 @@ mod tests {
     fn a_missing_optional_file_is_no_fault_and_an_odd_one_is() {
         let mut source = Source::at(PathBuf::from("/nonexistent/file"));
         assert_eq!(source.read_optional(number), None);
-        assert!(!source.faulty);
+        assert!(!source.log.is_faulty());
+        assert_eq!(source.state(), SourceState::Absent);
         let mut source = Source::at(PathBuf::from("/"));
         assert_eq!(source.read_optional(number), None);
-        assert!(source.faulty);
+        assert!(source.log.is_faulty());
+        assert_eq!(source.state(), SourceState::Down);
     }
 
     #[test]
@@ -156,6 +191,9 @@ mod tests {
         assert_eq!(source.read(number), None);
         std::fs::write(&path, [0xff, 0xfe]).unwrap();
         assert_eq!(source.read(number), None);
+        // A parser that does not need those bytes keeps the rest of the file.
+        std::fs::write(&path, b"12 \xff").unwrap();
+        assert_eq!(source.read(|text| number(text.split(' ').next().unwrap())), Some(12));
         std::fs::write(&path, "13").unwrap();
         assert_eq!(source.read(number), Some(13));
         std::fs::remove_file(&path).unwrap();

@@ -12,12 +12,12 @@ const BYTES: usize = 256 * 1024;
 
 /// The newest events, oldest first, without gaps.
 #[derive(Default)]
-pub(crate) struct Recent {
+pub(crate) struct ReplayBuffer {
     events: VecDeque<(u64, Chunk)>,
     bytes: usize,
 }
 
-impl Recent {
+impl ReplayBuffer {
     /// Adds the event of the next sample.
     pub(crate) fn push(&mut self, sequence: u64, event: Chunk) {
         self.bytes += event.text().len();
@@ -47,8 +47,8 @@ impl Recent {
 mod tests {
     use super::*;
 
-    fn recent(sequences: std::ops::RangeInclusive<u64>, bytes: usize) -> Recent {
-        let mut recent = Recent::default();
+    fn recent(sequences: std::ops::RangeInclusive<u64>, bytes: usize) -> ReplayBuffer {
+        let mut recent = ReplayBuffer::default();
         for sequence in sequences {
             let event = format!("{sequence}{}", " ".repeat(bytes));
             recent.push(sequence, Chunk::new(event.as_bytes()));
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(recent.between(39, 100), None);
         assert_eq!(recent.between(40, 100).unwrap().len(), 60);
         assert_eq!(recent.between(101, 100), None);
-        assert_eq!(Recent::default().between(1, 2), None);
+        assert_eq!(ReplayBuffer::default().between(1, 2), None);
     }
 
     #[test]

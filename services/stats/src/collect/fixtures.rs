@@ -12,7 +12,7 @@ use super::memory::{Memory, OTHER_FIELDS};
 use super::network::{Counters, Interface};
 use super::pressure::{Stall, Stalls};
 use super::process::Process;
-use super::{cpu, disk, load, memory, mounts, network, pressure, process, uptime};
+use super::{cpu, disk, filesystem, load, memory, network, pressure, process, uptime};
 
 const RECORDED: &str = "linux-6.18-2-cores";
 const OLD: &str = "linux-4.4-1-core";
@@ -74,8 +74,8 @@ fn load_and_uptime(tree: &str) -> (Load, f64) {
 }
 
 fn filesystems(tree: &str) -> Vec<String> {
-    let mounts = mounts::parse(&read(tree, "self/mountinfo").unwrap()).unwrap();
-    let told = mounts::with_storage(&mounts).into_iter();
+    let mounts = filesystem::parse(read(tree, "self/mountinfo").unwrap().as_bytes()).unwrap();
+    let told = filesystem::with_storage(&mounts, |_| true).into_iter();
     told.map(|mount| format!("{} {} {}", mount.point, mount.kind, mount.source)).collect()
 }
 
@@ -192,7 +192,7 @@ fn on_xen_a_partition_can_be_the_disk() {
 fn in_a_container_the_mounted_files_are_no_filesystems() {
     let expected = ["/ overlay overlay", "/data xfs /dev/nvme0n1p1"];
     assert_eq!(filesystems(CONTAINER), expected);
-    let mounts = mounts::parse(&read(CONTAINER, "self/mountinfo").unwrap()).unwrap();
+    let mounts = filesystem::parse(read(CONTAINER, "self/mountinfo").unwrap().as_bytes()).unwrap();
     let group = mounts.iter().find(|mount| mount.kind == "cgroup").unwrap();
     assert_eq!((group.root.as_str(), group.options.as_str()), ("/ecs/0123/4567", "rw,memory"));
 }

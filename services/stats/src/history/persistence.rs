@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::history::History;
-use crate::history::file::{BYTES_MOST, DamagedHistory, from_bytes, to_bytes};
+use crate::history::format::{BYTES_MOST, DamagedHistory, from_bytes, to_bytes};
 
 /// How much of the past a crash may cost. A full file has 600 kB: 10 kB/s for the disk.
 const INTERVAL: Duration = Duration::from_mins(1);
@@ -25,7 +25,7 @@ const INTERVAL: Duration = Duration::from_mins(1);
 const LAST_SAVE: Duration = Duration::from_secs(2);
 
 /// Saves the history every minute, on a thread of its own: the sampler never waits for the disk.
-pub(crate) struct Keeper {
+pub(crate) struct Persistence {
     /// Dropped to ask for the last save.
     order: Sender<()>,
     /// Hung up when the last save is done.
@@ -41,7 +41,7 @@ enum LoadError {
     Damaged(#[from] DamagedHistory),
 }
 
-impl Keeper {
+impl Persistence {
     /// Saves the history under this name every minute from now on.
     pub(crate) fn start(path: PathBuf, history: Arc<Mutex<History>>) -> Self {
         Self::start_every(INTERVAL, path, history)
@@ -242,7 +242,7 @@ mod tests {
         let folder = Folder::new("kept");
         let path = folder.0.join("history");
         assert_eq!(count(&load(&path)), 0);
-        Keeper::start(path.clone(), history(5)).finish();
+        Persistence::start(path.clone(), history(5)).finish();
         assert_eq!(folder.names(), ["history"]);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(count(&load(&path)), 5);
@@ -255,7 +255,7 @@ mod tests {
         let path = folder.0.join("history");
         let history = history(1);
         let keeper =
-            Keeper::start_every(Duration::from_millis(5), path.clone(), Arc::clone(&history));
+            Persistence::start_every(Duration::from_millis(5), path.clone(), Arc::clone(&history));
         wait_until(|| count(&load(&path)) == 1);
         history.lock().unwrap().push(&sample(2));
         wait_until(|| count(&load(&path)) == 2);
@@ -346,7 +346,7 @@ mod tests {
         let history = history(5);
         // The keeper waits for this lock as it would for a disk.
         let lock = history.lock().unwrap();
-        let keeper = Keeper::start(folder.0.join("history"), Arc::clone(&history));
+        let keeper = Persistence::start(folder.0.join("history"), Arc::clone(&history));
         let start = Instant::now();
         keeper.finish_within(Duration::from_millis(50));
         assert!(start.elapsed() < BOUND);

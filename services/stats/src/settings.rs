@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use runtime::Settings;
 
-use crate::origins::Origins;
-use crate::rates::Exposed;
+use crate::cors::Origins;
+use crate::rates::Exposure;
 use crate::sampler::{Endpoint, Roots, Sampling};
-use crate::scope::Wanted;
+use crate::scope::ScopePreference;
 
 /// The settings of this service.
 pub(crate) struct Config {
@@ -36,9 +36,14 @@ impl Config {
                 folder,
             ),
         };
-        let wanted =
-            settings.get_with("STATS_SCOPE", Wanted::EXPECTED, Wanted::Auto, Wanted::parse);
-        let exposed = settings.get_with("STATS_EXPOSE", EXPOSED, Exposed::default(), parse_exposed);
+        let wanted = settings.get_with(
+            "STATS_SCOPE",
+            ScopePreference::EXPECTED,
+            ScopePreference::Auto,
+            ScopePreference::parse,
+        );
+        let exposed =
+            settings.get_with("STATS_EXPOSE", EXPOSED, Exposure::default(), parse_exposed);
         Self {
             sampling: Sampling { roots, wanted, exposed },
             origins: settings.get_with(
@@ -65,8 +70,8 @@ impl Config {
 
 const EXPOSED: &str = "some of hostname, mounts, processes, separated by commas";
 
-fn parse_exposed(text: &str) -> Option<Exposed> {
-    let mut exposed = Exposed::default();
+fn parse_exposed(text: &str) -> Option<Exposure> {
+    let mut exposed = Exposure::default();
     for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
         match word {
             "hostname" => exposed.hostname = true,
@@ -100,8 +105,8 @@ mod tests {
     fn nothing_needs_to_be_set() {
         let (config, faults) = read(&[]);
         assert_eq!(faults, Ok(()));
-        assert_eq!(config.sampling.exposed, Exposed::default());
-        assert_eq!(config.sampling.wanted, Wanted::Auto);
+        assert_eq!(config.sampling.exposed, Exposure::default());
+        assert_eq!(config.sampling.wanted, ScopePreference::Auto);
         assert!(config.history_file.is_none() && config.task_metadata.is_none());
     }
 
@@ -109,7 +114,7 @@ mod tests {
     fn what_may_be_told_is_named() {
         let (config, faults) = read(&[("STATS_EXPOSE", "hostname, processes")]);
         assert_eq!(faults, Ok(()));
-        let exposed = Exposed { hostname: true, mounts: false, processes: true };
+        let exposed = Exposure { hostname: true, mounts: false, processes: true };
         assert_eq!(config.sampling.exposed, exposed);
     }
 

@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::history::History;
-use crate::published::{Published, parse_event_id};
 use crate::query::Span;
-use crate::recent::Recent;
+use crate::replay_buffer::ReplayBuffer;
+use crate::snapshot::{Snapshot, parse_event_id};
 
 /// How long a stream may be silent: proxies on the way close connections that are silent for
 /// longer (load balancers from 30 s, nginx after 60 s).
@@ -23,17 +23,17 @@ const RETRY: &[u8] = b"retry: 1000\n\n";
 #[derive(Clone)]
 pub(crate) struct Feed {
     /// None until two readings were taken, for a rate needs both.
-    newest: watch::Receiver<Option<Arc<Published>>>,
+    newest: watch::Receiver<Option<Arc<Snapshot>>>,
     events: serve::Feed,
     history: Arc<Mutex<History>>,
-    recent: Arc<Mutex<Recent>>,
+    recent: Arc<Mutex<ReplayBuffer>>,
 }
 
 /// The sampler's side. Every stream ends when it is dropped.
 pub(crate) struct Publisher {
-    newest: watch::Sender<Option<Arc<Published>>>,
+    newest: watch::Sender<Option<Arc<Snapshot>>>,
     history: Arc<Mutex<History>>,
-    recent: Arc<Mutex<Recent>>,
+    recent: Arc<Mutex<ReplayBuffer>>,
 }
 
 /// The two sides, and what passes samples on to the streams; the past begins with `history`, which
@@ -43,7 +43,7 @@ pub(crate) fn feed(
 ) -> (Publisher, Feed, impl Future<Output = ()> + Send + 'static) {
     let (sender, newest) = watch::channel(None);
     let (publisher, events) = serve::feed();
-    let recent = Arc::new(Mutex::new(Recent::default()));
+    let recent = Arc::new(Mutex::new(ReplayBuffer::default()));
     let pass_on = pass_on(newest.clone(), publisher);
     let feed = Feed { newest, events, history: history.clone(), recent: recent.clone() };
     (Publisher { newest: sender, history, recent }, feed, pass_on)
@@ -51,7 +51,7 @@ pub(crate) fn feed(
 
 impl Publisher {
     /// The past comes first: who hears of a sample finds all before it.
-    pub(crate) fn publish(&self, published: Published) {
+    pub(crate) fn publish(&self, published: Snapshot) {
         lock(&self.history).push(&published.sample);
         lock(&self.recent).push(published.sample.sequence, published.event.clone());
         self.newest.send_replace(Some(Arc::new(published)));
@@ -60,7 +60,7 @@ impl Publisher {
 
 impl Feed {
     /// The newest sample.
-    pub(crate) fn newest(&self) -> Option<Arc<Published>> {
+    pub(crate) fn newest(&self) -> Option<Arc<Snapshot>> {
         self.newest.borrow().clone()
     }
 
@@ -71,7 +71,7 @@ impl Feed {
 
     /// A stream that brings its viewer up to `newest` and goes on from there: with the events after
     /// the one it saw last, or else with the whole past as one event and the newest sample.
-    pub(crate) fn viewer(&self, newest: &Published, last_event_id: Option<&str>) -> Viewer {
+    pub(crate) fn viewer(&self, newest: &Snapshot, last_event_id: Option<&str>) -> Viewer {
         let sequence = newest.sample.sequence;
         let missed = last_event_id
             .and_then(parse_event_id)
@@ -88,7 +88,7 @@ impl Feed {
 
 /// Passes samples on to the streams on the thread that serves them, and comments while the sampler
 /// hangs; ends with the sampling.
-async fn pass_on(mut newest: watch::Receiver<Option<Arc<Published>>>, streams: serve::Publisher) {
+async fn pass_on(mut newest: watch::Receiver<Option<Arc<Snapshot>>>, streams: serve::Publisher) {
     loop {
         match timeout(SILENCE, newest.changed()).await {
             Ok(Ok(())) => {

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::cpu::Times;
 use super::network::Counters;
 use super::pressure::Stall;
-use super::{cpu, disk, fixtures, load, memory, mounts, network, pressure, process, uptime};
+use super::{cpu, disk, filesystem, fixtures, load, memory, network, pressure, process, uptime};
 
 /// Enough to meet every branch, few enough to run with every test.
 const CASES: u32 = 500;
@@ -26,8 +26,8 @@ fn parse_with_all(text: &str) {
     let _ = pressure::parse(text);
     let _ = process::parse(text);
     let _ = uptime::parse(text);
-    if let Ok(mounts) = mounts::parse(text) {
-        assert!(mounts::with_storage(&mounts).len() <= 64);
+    if let Ok(mounts) = filesystem::parse(text.as_bytes()) {
+        assert!(filesystem::with_storage(&mounts, |_| true).len() <= filesystem::MAXIMUM);
     }
 }
 
@@ -299,10 +299,10 @@ proptest! {
         for (minor, point) in points.iter().enumerate() {
             writeln!(text, "1 0 8:{minor} / {} rw shared:1 - ext4 /dev/sda rw", escaped(point)).unwrap();
         }
-        let mounts = mounts::parse(&text).unwrap();
+        let mounts = filesystem::parse(text.as_bytes()).unwrap();
         let read: Vec<&str> = mounts.iter().map(|mount| mount.point.as_str()).collect();
         prop_assert_eq!(&read, &points);
-        let told = mounts::with_storage(&mounts);
+        let told = filesystem::with_storage(&mounts, |_| true);
         let devices: BTreeSet<&str> = told.iter().map(|mount| mount.device.as_str()).collect();
         prop_assert_eq!(devices.len(), told.len());
     }

@@ -12,13 +12,13 @@ use serve::Chunk;
 
 use crate::metrics::{self, Format};
 use crate::query::Span;
-use crate::rates::Exposed;
+use crate::rates::Exposure;
 use crate::reading::Reading;
 use crate::routes::fields_of_sample;
 
 /// One tick. What few ask for (compressed forms, metrics, the history) is made when the first one
 /// asks: a service that nobody watches spends nothing on it.
-pub(crate) struct Published {
+pub(crate) struct Snapshot {
     /// The figures.
     pub(crate) sample: wire::Sample,
     /// The sample as JSON.
@@ -30,7 +30,7 @@ pub(crate) struct Published {
     /// The header fields of the answer that carries it.
     pub(crate) fields: HeaderMap,
     reading: Arc<Reading>,
-    exposed: Exposed,
+    exposed: Exposure,
     text: OnceLock<Encoded>,
     open_metrics: OnceLock<Encoded>,
     history: OnceLock<Chunk>,
@@ -54,11 +54,11 @@ const LARGE_BYTES: usize = 64 * 1024;
 /// Smaller answers fit one packet anyway.
 const WORTH_COMPRESSING_BYTES: usize = 1024;
 
-impl Published {
+impl Snapshot {
     pub(crate) fn new(
         sample: wire::Sample,
         reading: Arc<Reading>,
-        exposed: Exposed,
+        exposed: Exposure,
     ) -> serde_json::Result<Self> {
         let json = serde_json::to_string(&sample)?;
         let id = event_id(&sample.instance, sample.sequence);
@@ -181,7 +181,7 @@ mod tests {
             sequence: 7,
             ..wire::Sample::default()
         };
-        let published = Published::new(sample, Arc::default(), Exposed::default()).unwrap();
+        let published = Snapshot::new(sample, Arc::default(), Exposure::default()).unwrap();
         let json = std::str::from_utf8(&published.json.identity).unwrap();
         assert_eq!(published.event.text(), format!("id: a-7\nevent: sample\ndata: {json}\n\n"));
         assert_eq!(published.etag, "W/\"a-7\"");
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_span_is_asked_for_once_and_few_are_kept() {
         let published =
-            Published::new(wire::Sample::default(), Arc::default(), Exposed::default()).unwrap();
+            Snapshot::new(wire::Sample::default(), Arc::default(), Exposure::default()).unwrap();
         let mut asked = 0;
         for seconds in [1, 2, 1, 2, 3, 4, 4, 5, 1] {
             let form = published.rows(Span { seconds, step: 1 }, || {

@@ -41,13 +41,13 @@ pub(crate) struct Times {
 impl Stat {
     /// Holds counters where they were in an earlier reading that stepped back a little since:
     /// `idle` and `iowait` do so (`proc(5)`), and whoever takes rates would see a restart.
-    pub(crate) fn hold(&mut self, before: &Self) {
-        self.total.hold(&before.total);
+    pub(crate) fn clamp_monotonic(&mut self, before: &Self) {
+        self.total.clamp_monotonic(&before.total);
         let mut earlier = before.cores.iter().peekable();
         for (id, times) in &mut self.cores {
             while earlier.next_if(|(earlier_id, _)| earlier_id < id).is_some() {}
             if let Some((_, before)) = earlier.next_if(|(earlier_id, _)| earlier_id == id) {
-                times.hold(before);
+                times.clamp_monotonic(before);
             }
         }
     }
@@ -57,7 +57,7 @@ impl Stat {
 const RESTART_TICKS: u64 = 300;
 
 impl Times {
-    fn hold(&mut self, before: &Self) {
+    fn clamp_monotonic(&mut self, before: &Self) {
         if before.idle.saturating_sub(self.idle) >= RESTART_TICKS {
             return;
         }
@@ -148,7 +148,7 @@ mod tests {
             cores: vec![(0, times(1100, 40)), (1, times(10, 7)), (2, times(3, 3))],
             ..Stat::default()
         };
-        after.hold(&before);
+        after.clamp_monotonic(&before);
         assert_eq!(after.cores, [(0, times(1100, 50)), (1, times(10, 7)), (2, times(3, 3))]);
     }
 

@@ -5,11 +5,12 @@ pub(crate) mod cpu;
 pub(crate) mod disk;
 pub(crate) mod load;
 pub(crate) mod memory;
-pub(crate) mod mounts;
+
+pub(crate) mod ecs_task;
+pub(crate) mod filesystem;
 pub(crate) mod network;
 pub(crate) mod pressure;
 pub(crate) mod process;
-pub(crate) mod task;
 pub(crate) mod uptime;
 
 mod fixtures;

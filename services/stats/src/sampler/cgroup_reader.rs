@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use super::bounded_reader::SourceState;
 use super::source::Source;
-use crate::proc::ParseError;
-use crate::proc::cgroup::{self, Container, Place, Version};
-use crate::proc::mounts;
+use crate::collect::ParseError;
+use crate::collect::cgroup::{self, Container, Place, Version};
+use crate::collect::filesystem;
 
 /// Readings between two looks for where the groups are: a process that is moved, and a controller
 /// that is switched on, are rare, and looking costs some forty system calls.
 const READS_PER_LOOK: u32 = 60;
 
 /// The control groups that the process is in.
-pub(crate) struct Groups {
+pub(crate) struct CgroupReader {
     /// Beneath it the mount points are looked up.
     root: PathBuf,
     membership: Source,
@@ -22,7 +23,7 @@ pub(crate) struct Groups {
     reads_left: u32,
 }
 
-impl Groups {
+impl CgroupReader {
     /// Finds the groups of the process in the proc filesystem at `proc_root`; their mount points
     /// are beneath `root`.
     pub(crate) fn find(proc_root: &Path, root: &Path) -> Self {
@@ -52,6 +53,14 @@ impl Groups {
         (container != empty).then_some(container)
     }
 
+    /// What the last look for the groups found.
+    pub(crate) fn state(&self) -> SourceState {
+        match (self.membership.state(), self.mountinfo.state()) {
+            (SourceState::Down, _) | (_, SourceState::Down) => SourceState::Down,
+            _ => SourceState::Absent,
+        }
+    }
+
     /// Processors of the set, where they are fewer than there are.
     fn cpuset(&self, cores: Option<u32>) -> Option<u32> {
         cores.filter(|&cores| cores > 0 && self.layout.online.is_some_and(|online| cores < online))
@@ -72,7 +81,7 @@ impl Groups {
         let Some(membership) = self.membership.read_optional(|text| Ok(text.to_owned())) else {
             return Layout::default();
         };
-        let mounts = self.mountinfo.read_optional(mounts::parse).unwrap_or_default();
+        let mounts = self.mountinfo.read_optional_bytes(filesystem::parse).unwrap_or_default();
         let places = cgroup::places(&membership, &mounts);
         let resource = |place, names| ResourceLayout::of(&self.root, place, names);
         let online = Source::at(self.root.join("sys/devices/system/cpu/online"))
@@ -357,7 +366,7 @@ mod tests {
 
     fn container(name: &str) -> Option<Container> {
         let root = fixture(name);
-        Groups::find(&root.join("proc"), &root).read()
+        CgroupReader::find(&root.join("proc"), &root).read()
     }
 
     #[test]
@@ -495,8 +504,8 @@ mod tests {
             fs::write(path, text).unwrap();
         }
 
-        fn groups(&self) -> Groups {
-            Groups::find(&self.0.join("proc"), &self.0)
+        fn groups(&self) -> CgroupReader {
+            CgroupReader::find(&self.0.join("proc"), &self.0)
         }
     }
 

@@ -2,7 +2,7 @@
 //! (Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/).
 
 use super::ParseError;
-use super::mounts::Mount;
+use super::filesystem::Mount;
 
 /// What one look at the group's files gave. Limits are the tightest over the group and the groups
 /// around it; counters are the group's own.

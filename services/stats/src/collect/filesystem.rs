@@ -1,0 +1,375 @@
+//! Mounted filesystems: `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`).
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use super::ParseError;
+
+/// Filesystems with storage on this machine or, for those of clusters, shared by several; images
+/// that are read-only are always full.
+const LOCAL_KINDS: [&str; 20] = [
+    "bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "fuseblk", "gfs2", "hfsplus",
+    "jfs", "nilfs2", "ntfs", "ntfs3", "ocfs2", "reiserfs", "ubifs", "vfat", "xfs", "zfs",
+];
+
+/// Filesystems whose storage is another's or memory, or a server's: shown only as the root, where
+/// programs see nothing else.
+const ROOT_KINDS: [&str; 9] =
+    ["9p", "aufs", "fuse.fuse-overlayfs", "nfs", "nfs4", "overlay", "ramfs", "tmpfs", "virtiofs"];
+
+/// Folders below which no data is mounted, but single files are.
+const SYSTEM_FOLDERS: [&str; 9] =
+    ["/bin/", "/dev/", "/etc/", "/proc/", "/sbin/", "/sys/", "/usr/bin/", "/usr/lib", "/usr/sbin/"];
+
+/// Files that container engines mount elsewhere.
+const SYSTEM_FILES: [&str; 3] = ["/.dockerenv", "/run/.containerenv", "/run/podman-init"];
+
+/// More filesystems than any real host has: a bound of memory.
+pub(crate) const MAXIMUM: usize = 1024;
+
+/// One mount.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Mount {
+    /// Number of the mount, unique on the machine while it lasts.
+    pub(crate) id: u64,
+    /// Major and minor number of the filesystem's device, as text: equal for the same filesystem.
+    pub(crate) device: String,
+    /// The folder of the filesystem that is mounted.
+    pub(crate) root: String,
+    /// Where it is mounted, as text.
+    pub(crate) point: String,
+    /// Where it is mounted, byte for byte: what the kernel is asked for.
+    pub(crate) path: PathBuf,
+    /// The filesystem's type.
+    pub(crate) kind: String,
+    /// The device, or a word.
+    pub(crate) source: String,
+    /// The options of this mount, separated by commas.
+    pub(crate) own_options: String,
+    /// The options of the filesystem itself, separated by commas; of a version 1 control group
+    /// its controllers.
+    pub(crate) options: String,
+}
+
+impl Mount {
+    /// Whether the filesystem itself cannot be written to: since its first mount, or because the
+    /// kernel gave it up after errors.
+    pub(crate) fn filesystem_is_read_only(&self) -> bool {
+        has_option(&self.options, "ro")
+    }
+
+    /// Whether nothing can be written through this mount.
+    pub(crate) fn is_read_only(&self) -> bool {
+        has_option(&self.own_options, "ro") || self.filesystem_is_read_only()
+    }
+}
+
+fn has_option(options: &str, wanted: &str) -> bool {
+    options.split(',').any(|option| option == wanted)
+}
+
+/// Parses the text of `/proc/PID/mountinfo`, in its order. A line that cannot be understood is
+/// left out. Paths are bytes, which need not be UTF-8.
+pub(crate) fn parse(text: &[u8]) -> Result<Vec<Mount>, ParseError> {
+    let mounts: Vec<Mount> = text.split(|byte| *byte == b'\n').filter_map(mount).collect();
+    if mounts.is_empty() && !text.trim_ascii().is_empty() {
+        return Err(ParseError::Missing("mount point"));
+    }
+    Ok(mounts)
+}
+
+/// The mounts below a folder, as a system would see them that has this folder as its root: the
+/// points of the mounts begin at the folder, their paths stay. The filesystem of the folder is the
+/// root's.
+pub(crate) fn below(mounts: Vec<Mount>, folder: &Path) -> Vec<Mount> {
+    // What was mounted last hides what was there.
+    let covers = |(index, mount): &(usize, &Mount)| (mount.path.as_os_str().len(), *index);
+    let covering = mounts
+        .iter()
+        .enumerate()
+        .filter(|(_, mount)| folder.starts_with(&mount.path))
+        .max_by_key(covers)
+        .map(|(index, _)| index);
+    let visible = |(index, mut mount): (usize, Mount)| {
+        let inside = if Some(index) == covering {
+            folder.clone_into(&mut mount.path);
+            Path::new("")
+        } else {
+            mount.path.strip_prefix(folder).ok().filter(|inside| !inside.as_os_str().is_empty())?
+        };
+        mount.point = Path::new("/").join(inside).to_string_lossy().into_owned();
+        Some(mount)
+    };
+    mounts.into_iter().enumerate().filter_map(visible).collect()
+}
+
+/// The mounts whose use of storage is shown: with storage of their own, each filesystem once, where
+/// its path is shortest, and folders only. `is_folder` is asked for mounts that may be single files.
+pub(crate) fn with_storage(mounts: &[Mount], is_folder: impl Fn(&Mount) -> bool) -> Vec<&Mount> {
+    // What was mounted last on a folder hides what was there; asking for the one tells the other.
+    let top: HashMap<&Path, usize> =
+        mounts.iter().enumerate().map(|(index, mount)| (mount.path.as_path(), index)).collect();
+    let is_candidate = |(index, mount): &(usize, &Mount)| {
+        top.get(mount.path.as_path()) == Some(index)
+            && is_local_storage(mount)
+            && !is_system_file(&mount.point)
+            // The root of a filesystem is a folder.
+            && (mount.root == "/" || is_folder(mount))
+    };
+    let candidates: Vec<_> = mounts.iter().enumerate().filter(is_candidate).collect();
+    let mut shortest: HashMap<&str, usize> = HashMap::new();
+    for (index, mount) in &candidates {
+        let best = shortest.entry(&mount.device).or_insert(*index);
+        if mounts.get(*best).is_some_and(|other| mount.point.len() < other.point.len()) {
+            *best = *index;
+        }
+    }
+    candidates
+        .into_iter()
+        .filter(|(index, mount)| shortest.get(mount.device.as_str()) == Some(index))
+        .map(|(_, mount)| mount)
+        .take(MAXIMUM)
+        .collect()
+}
+
+fn is_local_storage(mount: &Mount) -> bool {
+    let kind = mount.kind.as_str();
+    LOCAL_KINDS.contains(&kind) || (ROOT_KINDS.contains(&kind) && mount.point == "/")
+}
+
+/// Whether container engines mount single files there: names, secrets, logs, programs. A file's
+/// filesystem is some folder of the host, which says nothing about the container.
+fn is_system_file(path: &str) -> bool {
+    SYSTEM_FOLDERS.into_iter().any(|folder| path.starts_with(folder))
+        || SYSTEM_FILES.contains(&path)
+}
+
+fn mount(line: &[u8]) -> Option<Mount> {
+    // Before the separator come fields of any number, none of which is a lone hyphen; after it
+    // three, of which the second can be empty.
+    let separator = line.windows(3).position(|window| window == b" - ")?;
+    let (place, filesystem) = (line.get(..separator)?, line.get(separator + 3..)?);
+    let mut place = place.split(|byte| *byte == b' ');
+    let id = text(place.next()?).parse().ok()?;
+    let device = place.nth(1).map(text).filter(|device| is_device(device))?;
+    let (root, point) = (place.next()?, place.next()?);
+    let own_options = place.next().map(text).unwrap_or_default();
+    let mut filesystem = filesystem.splitn(3, |byte| *byte == b' ');
+    let (kind, source) = (filesystem.next()?, filesystem.next()?);
+    let path = unescaped(point);
+    Some(Mount {
+        id,
+        device,
+        root: text(&unescaped(root)),
+        point: text(&path),
+        path: PathBuf::from(OsString::from_vec(path)),
+        kind: text(&unescaped(kind)),
+        source: text(&unescaped(source)),
+        own_options,
+        options: filesystem.next().map(text).unwrap_or_default(),
+    })
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn is_device(text: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once(':').is_some_and(|(major, minor)| is_number(major) && is_number(minor))
+}
+
+/// The kernel writes space, tab, line feed and backslash as a backslash and three octal digits.
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut parts = text.split(|byte| *byte == b'\\');
+    let mut bytes = parts.next().unwrap_or_default().to_vec();
+    for part in parts {
+        let (byte, rest) = octal(part).unwrap_or((b'\\', part));
+        bytes.push(byte);
+        bytes.extend_from_slice(rest);
+    }
+    bytes
+}
+
+fn octal(text: &[u8]) -> Option<(u8, &[u8])> {
+    let (digits, rest) = text.split_first_chunk::<3>()?;
+    let byte = digits.iter().try_fold(0_u8, |value, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 8)?;
+        value.checked_mul(8)?.checked_add(digit)
+    })?;
+    Some((byte, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> Vec<String> {
+        told_of(&parse(text.as_bytes()).unwrap())
+    }
+
+    fn told_of(mounts: &[Mount]) -> Vec<String> {
+        with_storage(mounts, |_| true).into_iter().map(|mount| mount.point.clone()).collect()
+    }
+
+    #[test]
+    fn every_field_has_its_place_whatever_optional_fields_there_are() {
+        let expected = Mount {
+            id: 36,
+            device: "98:0".to_owned(),
+            root: "/mnt1".to_owned(),
+            point: "/mnt2".to_owned(),
+            path: PathBuf::from("/mnt2"),
+            kind: "ext3".to_owned(),
+            source: "/dev/root".to_owned(),
+            own_options: "rw,noatime".to_owned(),
+            options: "rw,errors=continue".to_owned(),
+        };
+        for optional in ["", " master:1", " shared:7 master:1 propagate_from:2 unbindable"] {
+            let text = format!(
+                "36 35 98:0 /mnt1 /mnt2 rw,noatime{optional} - ext3 /dev/root rw,errors=continue\n"
+            );
+            assert_eq!(parse(text.as_bytes()), Ok(vec![expected.clone()]), "{text}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_resolved_and_what_is_no_escape_is_kept() {
+        assert_eq!(unescaped(br"/a\040b\011c\134d\012e"), b"/a b\tc\\d\ne");
+        assert_eq!(unescaped(br"/\303\274"), "/\u{fc}".as_bytes());
+        assert_eq!(unescaped(br"/\04"), br"/\04");
+        assert_eq!(unescaped(br"/\089\777\"), br"/\089\777\");
+        assert_eq!(unescaped(br"/\377"), b"/\xff");
+        assert_eq!(unescaped(b"/\\\xff\xff"), b"/\\\xff\xff");
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_stay_bytes_and_cost_no_other_line() {
+        let text = b"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                     2 0 8:2 / /media/user/M\xfcller rw - vfat /dev/sdb1 rw\n";
+        let mounts = parse(text).unwrap();
+        assert_eq!(mounts[1].path.as_os_str().as_encoded_bytes(), b"/media/user/M\xfcller");
+        assert_eq!(told_of(&mounts), ["/", "/media/user/M\u{fffd}ller"]);
+    }
+
+    #[test]
+    fn of_one_filesystem_folders_are_told_and_single_files_are_not() {
+        let text = b"1 0 8:1 /v/pg.conf /pg.conf rw - ext4 /dev/sda1 rw\n\
+                     2 0 8:1 /v/data /var/lib/postgresql/data rw - ext4 /dev/sda1 rw\n\
+                     3 0 8:2 /c /app/config.yaml ro - ext4 /dev/sdb1 rw\n";
+        let mounts = parse(text).unwrap();
+        let told = with_storage(&mounts, |mount| mount.point.ends_with("data"));
+        assert_eq!(told, [&mounts[1]]);
+    }
+
+    #[test]
+    fn filesystems_of_clusters_blocks_and_virtual_machines_are_told() {
+        for kind in ["fuseblk", "hfsplus", "gfs2", "ocfs2"] {
+            assert_eq!(told(&format!("1 0 8:1 / /data rw - {kind} /dev/sda1 rw\n")), ["/data"]);
+        }
+        for kind in ["9p", "virtiofs", "nfs4"] {
+            assert_eq!(told(&format!("1 0 0:21 / / rw - {kind} share rw\n")), ["/"], "{kind}");
+            assert_eq!(told(&format!("1 0 0:21 / /x rw - {kind} share rw\n")), [""; 0], "{kind}");
+        }
+    }
+
+    #[test]
+    fn below_a_folder_the_hosts_mounts_have_the_hosts_places() {
+        let text = b"1 0 0:50 / / ro - overlay overlay rw\n\
+                     2 1 254:0 / /host ro - ext4 /dev/vda rw\n\
+                     3 2 254:16 / /host/data rw - xfs /dev/vdb rw\n\
+                     4 1 254:0 /etc/hosts /etc/hosts rw - ext4 /dev/vda rw\n\
+                     5 1 254:0 /x /hostile rw - ext4 /dev/vda rw\n";
+        let mounts = below(parse(text).unwrap(), Path::new("/host"));
+        let places: Vec<_> =
+            mounts.iter().map(|mount| (mount.point.as_str(), mount.path.clone())).collect();
+        assert_eq!(places, [("/", "/host".into()), ("/data", "/host/data".into())]);
+        let covered = below(parse(text).unwrap(), Path::new("/host/srv"));
+        assert_eq!((covered[0].point.as_str(), covered.len()), ("/", 1));
+        assert_eq!(covered[0].path, Path::new("/host/srv"));
+    }
+
+    #[test]
+    fn a_filesystem_that_the_kernel_gave_up_is_read_only() {
+        let mounts = parse(
+            b"1 0 8:1 / /a rw - ext4 /dev/a ro,errors=remount-ro\n\
+              2 0 8:2 / /b ro,relatime - ext4 /dev/b rw\n3 0 8:3 / /c rw - ext4 /dev/c rw,x=ro\n",
+        );
+        let read_only = |mount: &Mount| (mount.filesystem_is_read_only(), mount.is_read_only());
+        let told: Vec<_> = mounts.unwrap().iter().map(read_only).collect();
+        assert_eq!(told, [(true, true), (false, true), (false, false)]);
+    }
+
+    #[test]
+    fn a_source_may_be_empty() {
+        let mounts = parse(b"1 0 0:5 / /x rw - tmpfs  rw,size=1k\n").unwrap();
+        assert_eq!((mounts[0].source.as_str(), mounts[0].options.as_str()), ("", "rw,size=1k"));
+    }
+
+    #[test]
+    fn an_odd_line_is_left_out_and_other_text_is_an_error() {
+        let text = "36 35 98:0 /mnt1\nnothing\n1 0 x / / rw - ext4 /dev/sda rw\n\
+                    1 0 8:1 / / rw - ext4\n1 0 8:1 / /x rw - ext4 /dev/sda1 rw\n";
+        assert_eq!(told(text), ["/x"]);
+        assert_eq!(parse(b""), Ok(Vec::new()));
+        assert!(parse(b"nothing\n").is_err());
+    }
+
+    #[test]
+    fn only_local_filesystems_with_storage_of_their_own_are_told() {
+        let text = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:5 / /run rw - tmpfs tmpfs rw\n\
+                    3 1 0:6 / /proc rw - proc proc rw\n4 1 0:7 / /nfs rw - nfs4 server:/ rw\n\
+                    5 1 0:8 / /fuse rw - fuse.sshfs host: rw\n6 1 7:1 / /snap/x ro - squashfs x ro\n\
+                    7 1 0:9 / /var/lib/docker/overlay2/1/merged rw - overlay overlay rw\n\
+                    8 1 8:2 / /data rw - xfs /dev/sda2 rw\n";
+        assert_eq!(told(text), ["/", "/data"]);
+    }
+
+    #[test]
+    fn a_root_in_memory_or_of_layers_is_told() {
+        assert_eq!(told("1 0 0:5 / / rw - tmpfs tmpfs rw\n"), ["/"]);
+        assert_eq!(told("1 0 0:5 / / rw - overlay overlay rw,lowerdir=/a\n"), ["/"]);
+    }
+
+    #[test]
+    fn each_device_is_told_once_where_its_path_is_shortest_and_in_order() {
+        let text = "1 0 8:1 /a /long/path rw - ext4 /dev/sda1 rw\n\
+                    2 0 8:2 / /data rw - ext4 /dev/sda2 rw\n3 0 8:1 / /short rw - ext4 /dev/sda1 rw\n\
+                    4 0 8:1 /b /other rw - ext4 /dev/sda1 rw\n";
+        assert_eq!(told(text), ["/data", "/short"]);
+    }
+
+    #[test]
+    fn what_is_hidden_by_a_later_mount_is_not_asked_for() {
+        let text = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /data rw - ext4 /dev/sda2 rw\n\
+                    3 2 0:7 / /data rw - nfs4 server:/ rw\n";
+        assert_eq!(told(text), ["/"]);
+    }
+
+    #[test]
+    fn single_files_that_container_engines_mount_are_left_out() {
+        let files = [
+            "/etc/hosts",
+            "/etc/hostname",
+            "/etc/resolv.conf",
+            "/run/.containerenv",
+            "/.dockerenv",
+            "/dev/termination-log",
+            "/usr/bin/nvidia-smi",
+            "/sbin/docker-init",
+        ];
+        let file = |path| format!("2 1 259:1 /x {path} rw - xfs /dev/nvme0n1p1 rw\n");
+        let text: String = files.into_iter().map(file).collect();
+        assert_eq!(told(&text), [""; 0]);
+        assert_eq!(told(&format!("{text}{}", file("/data"))), ["/data"]);
+    }
+
+    #[test]
+    fn as_many_are_told_as_a_large_host_has() {
+        let line = |number| format!("1 0 8:{number} / /data{number} rw - ext4 /dev/sda rw\n");
+        let text: String = (0..1800).map(line).collect();
+        assert_eq!(told(&text).len(), MAXIMUM);
+    }
+}

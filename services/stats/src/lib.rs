@@ -1,0 +1,77 @@
+//! Host metrics from /proc, sampled once a second, as JSON, event stream and Prometheus metrics.
+
+mod body;
+mod broadcast;
+mod collect;
+mod cors;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+mod history;
+mod metrics;
+mod negotiation;
+mod openapi;
+mod problem;
+mod query;
+mod rates;
+mod reading;
+mod replay_buffer;
+mod routes;
+mod sampler;
+mod scope;
+mod settings;
+mod snapshot;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use runtime::{About, Build, Launch, ListenError, Process};
+use serve::Limits;
+
+use crate::history::History;
+use crate::history::persistence::{self, Persistence};
+use crate::sampler::Sampler;
+use crate::settings::Config;
+
+/// Version, commit and date of this program.
+const BUILD: Build = runtime::build!();
+
+const ABOUT: About =
+    About { name: "stats", build: BUILD, prefix: "STATS", listen_name: "STATS_LISTEN", port: 8080 };
+
+/// Runs the service until it is terminated.
+pub async fn run() -> ExitCode {
+    let (process, config) = match runtime::launch(&ABOUT, Config::read) {
+        Launch::Serve(process, config) => (process, config),
+        Launch::Exit(code) => return code,
+    };
+    runtime::serve_until_terminated(&ABOUT, |signal| run_until(process, config, signal)).await
+}
+
+async fn run_until(
+    process: Process,
+    config: Config,
+    signal: impl Future<Output = ()>,
+) -> Result<(), ListenError> {
+    let listener = runtime::listen(process.listen)?;
+    let history = config.history_file.as_deref().map_or_else(History::new, persistence::load);
+    let history = Arc::new(Mutex::new(history));
+    let keeper = config.history_file.map(|path| Persistence::start(path, history.clone()));
+    let (publisher, feed, pass_on) = broadcast::feed(history);
+    let metadata = config.task_metadata.map(sampler::watch_metadata);
+    let sampler = Sampler::start(config.sampling, metadata, publisher);
+    tokio::spawn(pass_on);
+    let shutdown = async {
+        signal.await;
+        // Only when the streams have ended can the drain complete.
+        sampler.stop();
+    };
+    let limits = Limits { drain: process.drain, ..Limits::default() };
+    let origins = Arc::new(config.origins);
+    let handler = move |request: hyper::Request<_>| {
+        let answer = routes::respond(&request, &feed, &origins);
+        async { answer }
+    };
+    serve::run(listener, handler, limits, shutdown).await;
+    keeper.into_iter().for_each(Persistence::finish);
+    Ok(())
+}

@@ -93,6 +93,7 @@ def gateway_settings(port: int, one: str, other: str, cached: bool) -> dict[str,
         "GATEWAY_STATS": one,
         "GATEWAY_FRONTEND": other,
         "GATEWAY_ADMIN_LISTEN": "off",
+        "GATEWAY_HOSTS": "*",
         "GATEWAY_MAX_CONNECTIONS": "20000",
         **({} if cached else {"GATEWAY_CACHE_BYTES": "0"}),
     }

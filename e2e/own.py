@@ -57,7 +57,12 @@ def gateway(config, stats, frontend, prefix=(), streams=None, **settings):
     where its output goes, as for subprocess.Popen.
     """
     # Several run at once, and the port of the metrics is one.
-    usual = {"GATEWAY_STATS": stats, "GATEWAY_FRONTEND": frontend, "GATEWAY_ADMIN_LISTEN": "off"}
+    usual = {
+        "GATEWAY_STATS": stats,
+        "GATEWAY_FRONTEND": frontend,
+        "GATEWAY_ADMIN_LISTEN": "off",
+        "GATEWAY_HOSTS": "*",
+    }
     with _service(config, "gateway", "/healthz", {**usual, **settings}, prefix, streams) as own:
         yield own
 

@@ -194,6 +194,7 @@ def gateway(origin: Origin, folder: Path, binaries: Path) -> Iterator[Proxy]:
         "GATEWAY_STATS": origin.address,
         "GATEWAY_FRONTEND": origin.address,
         "GATEWAY_ADMIN_LISTEN": "off",
+        "GATEWAY_HOSTS": "*",
         "LOG_LEVEL": "error",
     }
     with started([str(program)], port, environment):

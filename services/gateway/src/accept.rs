@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::admission::{Admission, Order, Reply, begin_head, field};
+use crate::admission::{Admission, Order, Reply, begin_head, field, record_unread};
 use crate::alarm::Alarm;
 use crate::client::{Client, Lost};
 use crate::deliver::{End, LEFT, Left, Reader, deliver, strip, until_closing};
@@ -454,11 +454,8 @@ impl Door {
     /// Ends a connection on which no whole request came.
     async fn lose(&self, mut client: Box<Client>, lost: Lost) -> Next {
         let Lost::Refused(problem) = lost else { return Next::End };
-        self.gateway.metrics.malformed.add();
         let id = new_request_id();
-        let status = problem.status.as_u16();
         let peer = client.peer();
-        tracing::info!(%peer, status, request_id = id, error = problem.detail, "request");
         let (fields, body) = problem.answer("", &id);
         let mut head = Vec::with_capacity(512);
         begin_head(&mut head, problem.status, &fields);
@@ -467,7 +464,10 @@ impl Door {
             format!("content-length: {length}\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n")
                 .as_bytes(),
         );
-        if client.send(&head, &body).await.is_ok() {
+        let sent = client.send(&head, &body).await;
+        let sent_bytes = if sent.is_ok() { length as u64 } else { 0 };
+        record_unread(&self.gateway, peer.ip(), &id, &problem, sent_bytes);
+        if sent.is_ok() {
             client.part().await;
         }
         Next::End

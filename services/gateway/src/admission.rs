@@ -2,7 +2,7 @@
 //! where it goes, and whether the answer is here already. In this order, so that what is cheap and
 //! refuses most comes first, and a guard before any answer from memory.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -82,6 +82,8 @@ pub(crate) struct Order {
     pub(crate) is_old: bool,
     /// The answer turned out to be an event stream that nobody asked for as one.
     pub(crate) streams: bool,
+    /// A health check of the gateway itself, which is logged only when it fails.
+    is_health_check: bool,
     /// What went wrong.
     pub(crate) error: Option<String>,
     /// Status and bytes of the answer.
@@ -140,6 +142,7 @@ impl Order {
             closes: !head.keeps_alive,
             is_old: head.version == Version::HTTP_10,
             streams: false,
+            is_health_check: false,
             error: None,
             status: 0,
             sent_bytes: 0,
@@ -159,17 +162,28 @@ impl Order {
         let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
         let came = self.target.clone();
         let (path, query) = split_target(&came);
-        let path = plain(path).map_err(|why| bad(format!("the path is ambiguous: {}", why.0)))?;
+        let path = plain(path);
+        let is_own = path.as_ref().is_ok_and(|path| is_health_path(path));
+        let barred = self.barred();
+        if is_own && [Method::GET, Method::HEAD].contains(&self.method) {
+            self.is_health_check = true;
+            let details = barred.is_none() && self.is_within_rate();
+            let ready = path.is_ok_and(|path| path == "/readyz");
+            return self.health(ready, details).map(Admission::Answer);
+        }
+        if let Some(problem) = barred {
+            self.gateway.metrics.denied.add();
+            return Err(problem);
+        }
+        let path = path.map_err(|why| bad(format!("the path is ambiguous: {}", why.0)))?;
         if query.is_some_and(|query| query.contains('#')) || path.contains('#') {
             return Err(bad("the target has a fragment".to_owned()));
         }
         let hop = HopByHop::of(&head.fields).map_err(|abuse| bad(abuse.0.to_owned()))?;
-        if let Some(reply) = self.own_answer(&path)? {
-            return Ok(Admission::Answer(reply));
-        }
-        self.check_who()?;
-        self.check_host()?;
         self.check_rate()?;
+        if is_own {
+            return Err(Problem::method_not_allowed("GET, HEAD"));
+        }
         let rules = self.gateway.rules();
         // There always is a route for `/`.
         let route = rules
@@ -206,49 +220,45 @@ impl Order {
         Ok(Admission::Forward(self.request(head, &hop, body, None)))
     }
 
-    /// What the gateway answers about itself.
-    fn own_answer(&self, path: &str) -> Result<Option<Reply>, Problem> {
-        let (problem, kind, body) = match path {
-            "/healthz" => (None, "application/json", BUILD.health().into()),
-            "/readyz" => {
-                let ok = Bytes::from_static(b"ok\n");
-                (self.gateway.not_ready(), "text/plain; charset=utf-8", ok)
+    /// Answers a health check of the gateway itself: the bare status to everyone, so that a load
+    /// balancer needs no permission, and details to those who may send other requests.
+    fn health(&mut self, ready: bool, details: bool) -> Result<Reply, Problem> {
+        let (kind, body) = if ready {
+            if let Some(why) = self.gateway.not_ready() {
+                let detail = if details { why } else { "not ready".to_owned() };
+                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+                    .with(RETRY_AFTER, HeaderValue::from_static("1")));
             }
-            _ => return Ok(None),
+            ("text/plain; charset=utf-8", Bytes::from_static(b"ok\n"))
+        } else if details {
+            ("application/json", BUILD.health().into())
+        } else {
+            ("application/json", Bytes::from_static(b"{\"status\":\"ok\"}\n"))
         };
-        if self.method != Method::GET && self.method != Method::HEAD {
-            return Err(Problem::method_not_allowed("GET, HEAD"));
-        }
-        if let Some(detail) = problem {
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-                .with(RETRY_AFTER, HeaderValue::from_static("1")));
-        }
         let mut fields = HeaderMap::new();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         fields.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok(Some(self.reply(StatusCode::OK, &fields, body)))
+        Ok(self.reply(StatusCode::OK, &fields, body))
     }
 
-    fn check_who(&self) -> Result<(), Problem> {
-        if self.gateway.config.access.admits(self.asker.client) {
-            return Ok(());
+    /// Why this client, or a request for this host, is refused whatever it asks for.
+    fn barred(&self) -> Option<Problem> {
+        if !self.gateway.config.access.admits(self.asker.client) {
+            let detail = "access denied for this address";
+            return Some(Problem::new(StatusCode::FORBIDDEN, detail));
         }
-        self.gateway.metrics.denied.add();
-        Err(Problem::new(StatusCode::FORBIDDEN, "this address may not ask here"))
+        if !self.gateway.hosts.contain(&self.site) {
+            // RFC 9110, section 15.5.20.
+            let detail = "this host is not served here; GATEWAY_HOSTS names the hosts that are";
+            return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
+        }
+        None
     }
 
-    /// RFC 9110, section 15.5.20.
-    fn check_host(&self) -> Result<(), Problem> {
-        let names = &self.gateway.config.hosts;
-        if names.is_empty() {
-            return Ok(());
-        }
-        if names.iter().any(|name| answers_to(name, &self.site)) {
-            return Ok(());
-        }
-        self.gateway.metrics.denied.add();
-        let detail = "the gateway does not answer to this host";
-        Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail))
+    /// Counts a request that is answered in any case.
+    fn is_within_rate(&self) -> bool {
+        let Gateway { clients, config, .. } = &*self.gateway;
+        !matches!(clients.ask(&config.bounds, self.asker.client, self.begun), Asked::Over(_))
     }
 
     fn check_rate(&mut self) -> Result<(), Problem> {
@@ -358,8 +368,11 @@ impl Order {
         text.put_slice(self.target.as_bytes());
         text.put_slice(if self.is_old { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" });
         if !head.fields.contains_key(HOST) {
-            let name = self.route.as_ref().map_or("localhost", |route| &route.name);
-            field(&mut text, "host", name.as_bytes());
+            // HTTP/1.0. An upstream of 1.1 wants one.
+            let target = self.route.as_ref().map(|route| route.pool.target());
+            let origin = target.and_then(|target| target.origins.first());
+            let host = origin.map_or_else(|| "localhost".to_owned(), ToString::to_string);
+            field(&mut text, "host", host.as_bytes());
         }
         for (name, value) in &head.fields {
             let dropped = hop.drops(name)
@@ -414,8 +427,6 @@ impl Order {
     pub(crate) fn refuse(&mut self, problem: &Problem) -> Reply {
         self.error = Some(problem.detail.clone());
         let (fields, body) = self.problem(problem);
-        self.status = problem.status.as_u16();
-        self.sent_bytes = body.len() as u64;
         self.reply(problem.status, &fields, body)
     }
 
@@ -441,7 +452,8 @@ impl Order {
         problem.answer(text_of(self.accept.as_ref()), &self.asker.request_id)
     }
 
-    fn reply(&self, status: StatusCode, fields: &HeaderMap, body: Bytes) -> Reply {
+    /// A complete answer of the gateway's own.
+    fn reply(&mut self, status: StatusCode, fields: &HeaderMap, body: Bytes) -> Reply {
         let mut head = Vec::with_capacity(512);
         begin_head(&mut head, status, fields);
         field(&mut head, "content-length", body.len().to_string().as_bytes());
@@ -449,6 +461,8 @@ impl Order {
         field(&mut head, "date", date.as_bytes());
         self.finish(&mut head);
         let body = if self.method == Method::HEAD { Bytes::new() } else { body };
+        self.status = status.as_u16();
+        self.sent_bytes = body.len() as u64;
         Reply { head, body }
     }
 
@@ -488,22 +502,23 @@ impl Order {
         let took = self.begun.elapsed();
         let metrics =
             self.route.as_ref().map_or(&self.gateway.metrics.own, |route| &*route.metrics);
-        metrics.ended(self.status, took, self.sent_bytes);
+        metrics.ended(self.status, Some(took), self.sent_bytes);
         self.log(took);
     }
 
     fn log(&self, took: Duration) {
-        if !journal::wants(self.status >= 400 || self.error.is_some()) {
+        let failed = self.status >= 400 || self.error.is_some();
+        if (self.is_health_check && !failed) || !journal::wants(failed) {
             return;
         }
         let trace_id = self.trace.id();
         let cache = self.cache_status.as_ref().and_then(|status| status.to_str().ok());
         let from_memory = self.pick.is_none() && self.tried.is_empty() && self.error.is_none();
         let entry = Entry {
-            method: &self.method,
+            method: self.method.as_str(),
             path: split_target(&self.target).0.as_bytes(),
             status: self.status,
-            took,
+            took: Some(took),
             sent_bytes: self.sent_bytes,
             client: self.asker.client.address(),
             request_id: &self.asker.request_id,
@@ -519,6 +534,42 @@ impl Order {
         };
         entry.write(&self.gateway.metrics.unlogged);
     }
+}
+
+/// Counts and logs a request that could not be read, and was answered with this problem.
+pub(crate) fn record_unread(
+    gateway: &Gateway,
+    client: IpAddr,
+    request_id: &str,
+    problem: &Problem,
+    sent_bytes: u64,
+) {
+    let metrics = &gateway.metrics;
+    metrics.malformed.add();
+    metrics.own.ended(problem.status.as_u16(), None, sent_bytes);
+    if !journal::wants(true) {
+        return;
+    }
+    let entry = Entry {
+        method: "",
+        path: b"",
+        status: problem.status.as_u16(),
+        took: None,
+        sent_bytes,
+        client: client.to_canonical(),
+        request_id,
+        trace_id: "",
+        route: "",
+        upstream: None,
+        cache: "",
+        error: Some(&problem.detail),
+    };
+    entry.write(&metrics.unlogged);
+}
+
+/// Whether a plain path is one of the gateway's own health checks.
+fn is_health_path(path: &str) -> bool {
+    ["/healthz", "/readyz"].contains(&path)
 }
 
 /// A field's value, empty where there is none that is text.
@@ -545,22 +596,6 @@ pub(crate) fn begin_head(text: &mut impl BufMut, status: StatusCode, fields: &He
 pub(crate) fn field(text: &mut impl BufMut, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         text.put_slice(part);
-    }
-}
-
-/// Whether a host, perhaps with a port, is the name, or below it where that begins with `*.`.
-fn answers_to(name: &str, host: &str) -> bool {
-    let host = match host.rfind(':') {
-        Some(colon) if !host.ends_with(']') => &host[..colon],
-        _ => host,
-    };
-    match name.strip_prefix('*') {
-        Some(rest) => host
-            .len()
-            .checked_sub(rest.len())
-            .and_then(|start| host.get(start..))
-            .is_some_and(|end| host.len() > rest.len() && end.eq_ignore_ascii_case(rest)),
-        None => host.eq_ignore_ascii_case(name),
     }
 }
 
@@ -597,17 +632,6 @@ pub(crate) fn names_events(kind: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hosts_are_compared_without_their_port() {
-        assert!(answers_to("example.org", "Example.org:3050"));
-        assert!(answers_to("*.example.org", "a.b.example.org"));
-        assert!(answers_to("[::1]", "[::1]:3050"));
-        assert!(!answers_to("*.example.org", "example.org"));
-        assert!(!answers_to("*.example.org", ".example.org"));
-        assert!(!answers_to("example.org", "example.org.evil"));
-        assert!(!answers_to("example.org", ""));
-    }
 
     #[test]
     fn event_streams_are_asked_for_by_accept() {

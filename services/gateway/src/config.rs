@@ -1,7 +1,7 @@
 //! What the gateway can be told, beside the settings that every service has.
 
 use std::fmt::Write;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
 #[cfg(feature = "tls")]
@@ -13,6 +13,7 @@ use runtime::Settings;
 
 use crate::cache::{CacheSettings, parse_bytes};
 use crate::policy::auth::Guard;
+use crate::policy::hosts::{HostList, Hosts};
 use crate::policy::limits::{Bounds, Rate};
 use crate::policy::networks::{Access, Networks};
 use crate::policy::trust::Trust;
@@ -43,8 +44,10 @@ pub(crate) struct Config {
     pub(crate) forwarded: bool,
     /// Who may ask at all.
     pub(crate) access: Access,
-    /// The names that the gateway answers to; none means any.
-    pub(crate) hosts: Vec<String>,
+    /// The hosts that the gateway answers, as configured; see [`Config::hosts`].
+    hosts: HostList,
+    /// The address that clients connect to, where that differs from the listening address.
+    published: Option<IpAddr>,
     /// The answers that are kept.
     pub(crate) cache: CacheSettings,
     /// Whether answers that came plain are compressed.
@@ -164,9 +167,15 @@ impl Config {
             },
             hosts: settings.get_with(
                 "GATEWAY_HOSTS",
-                "host names without ports such as \"example.org, *.example.org\"",
-                Vec::new(),
-                host_names,
+                "host names without ports such as \"example.org, *.example.org\", or * for any",
+                HostList::default(),
+                HostList::parse,
+            ),
+            published: settings.get_with(
+                "GATEWAY_PUBLISHED_ADDRESS",
+                "an address without a port such as 127.0.0.1 or [::1]",
+                None,
+                |text| text.trim_matches(['[', ']']).parse().ok().map(Some),
             ),
             cache: CacheSettings {
                 bytes: settings.get_with(
@@ -208,6 +217,11 @@ impl Config {
 }
 
 impl Config {
+    /// The hosts that a gateway with this listening address answers.
+    pub(crate) fn hosts(&self, listen: SocketAddr) -> Hosts {
+        Hosts::new(&self.hosts, self.published.unwrap_or(listen.ip()))
+    }
+
     /// What is in force, for `gateway check`; secrets are not told.
     pub(crate) fn explain(process: &runtime::Process, config: &Self) -> String {
         let mut lines = vec![format!("listens at {}", process.listen)];
@@ -226,7 +240,7 @@ impl Config {
             }
             lines.push(route);
         }
-        let Self { pools, times, bounds, trust, access, hosts, cache, .. } = config;
+        let Self { pools, times, bounds, trust, access, cache, .. } = config;
         let Rate { per_second, burst } = bounds.requests;
         let any = |text: String, otherwise: &str| {
             if text.is_empty() { otherwise.to_owned() } else { text }
@@ -249,7 +263,7 @@ impl Config {
             format!("trusted proxies: {}", any(trust.proxies.to_string(), "none")),
             format!("allowed: {}", any(access.allow.to_string(), "everybody")),
             format!("denied: {}", any(access.deny.to_string(), "nobody")),
-            format!("hosts: {}", any(hosts.join(", "), "any")),
+            format!("hosts: {}", config.hosts(process.listen)),
             format!("{} bytes of cache", cache.bytes),
             format!(
                 "what upstreams send plain is {}",
@@ -403,19 +417,6 @@ fn switch(settings: &mut Settings, name: &'static str, default: bool) -> bool {
     })
 }
 
-/// Names in lower case; `*.` at the beginning stands for one or more labels.
-fn host_names(text: &str) -> Option<Vec<String>> {
-    text.split(',')
-        .map(|name| {
-            let name = name.trim().to_ascii_lowercase();
-            let label = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[:]".contains(&byte);
-            let rest = name.strip_prefix("*.").unwrap_or(&name);
-            let port = !rest.starts_with('[') && rest.contains(':');
-            (!rest.is_empty() && !port && rest.bytes().all(label)).then_some(name)
-        })
-        .collect()
-}
-
 fn seconds(settings: &mut Settings, name: &'static str, default: u64) -> Duration {
     settings.get_with(
         name,
@@ -478,6 +479,25 @@ mod tests {
     }
 
     #[test]
+    fn the_published_address_decides_which_hosts_are_answered() {
+        let hosts = |variables: &[(&str, &str)], listen: &str| {
+            let (config, faults) = read(variables);
+            assert!(faults.is_empty(), "{faults:?}");
+            config.hosts(listen.parse().unwrap())
+        };
+        let foreign = |hosts: &Hosts| hosts.contain("evil.test");
+        assert!(foreign(&hosts(&[], "0.0.0.0:3050")));
+        assert!(!foreign(&hosts(&[], "127.0.0.1:3050")));
+        for (published, answered) in
+            [("127.0.0.1", false), ("[::1]", false), ("::1", false), ("0.0.0.0", true)]
+        {
+            let hosts = hosts(&[("GATEWAY_PUBLISHED_ADDRESS", published)], "0.0.0.0:3050");
+            assert_eq!(foreign(&hosts), answered, "{published}");
+            assert!(hosts.contain("localhost:3050"), "{published}");
+        }
+    }
+
+    #[test]
     fn every_wrong_setting_is_named() {
         let wrong = [
             ("GATEWAY_STATS", "stats"),
@@ -499,6 +519,7 @@ mod tests {
             ("GATEWAY_ALLOW", "lan"),
             ("GATEWAY_DENY", ","),
             ("GATEWAY_HOSTS", "example.org:80"),
+            ("GATEWAY_PUBLISHED_ADDRESS", "localhost"),
             ("GATEWAY_CACHE_BYTES", "much"),
             ("GATEWAY_COMPRESS", "maybe"),
             ("GATEWAY_LOG_PERCENT", "101"),

@@ -83,7 +83,7 @@ pub(crate) async fn ask(
     let mut left = pin!(left);
     let times = order.gateway.config.times;
     let Some(route) = order.route.clone() else {
-        return Err(Unanswered::Problem(Problem::nobody("this route")));
+        return Err(Unanswered::Problem(Problem::nobody("/")));
     };
     let is_harmless = order.method.is_idempotent() && !order.has_body;
     let mut is_new = false;

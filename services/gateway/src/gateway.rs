@@ -9,6 +9,7 @@ use crate::cache::{Cache, CacheSettings};
 use crate::compression::Encoders;
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::policy::hosts::Hosts;
 use crate::policy::limits::{Clients, REMEMBERED};
 use crate::rules::Rules;
 
@@ -20,6 +21,8 @@ const FIRST_LOOKUP_TIME: Duration = Duration::from_millis(500);
 pub(crate) struct Gateway {
     /// The settings.
     pub(crate) config: Config,
+    /// The hosts that are answered.
+    pub(crate) hosts: Hosts,
     /// The answers that are kept.
     pub(crate) cache: Cache,
     /// What clients have used up.
@@ -37,7 +40,7 @@ impl Gateway {
     ///
     /// # Errors
     /// With a sentence for each fault of the table, which may have changed since it was checked.
-    pub(crate) fn start(config: Config) -> Result<Arc<Self>, Vec<String>> {
+    pub(crate) fn start(config: Config, hosts: Hosts) -> Result<Arc<Self>, Vec<String>> {
         let table = config.table.lines()?;
         let rules = Rules::start(&table, &config.pools, &Rules::default());
         // Who waits for another's answer waits no longer than for one of his own.
@@ -50,6 +53,7 @@ impl Gateway {
             rules: RwLock::new(Arc::new(rules)),
             closing: AtomicBool::new(false),
             config,
+            hosts,
         }))
     }
 
@@ -95,8 +99,8 @@ impl Gateway {
     /// Why it cannot serve, if it cannot.
     pub(crate) fn not_ready(&self) -> Option<String> {
         if self.is_closing() {
-            return Some("the gateway is about to end".to_owned());
+            return Some("the gateway is shutting down".to_owned());
         }
-        self.rules().not_ready().map(|route| format!("nobody is well behind {route}"))
+        self.rules().not_ready().map(|route| format!("no healthy upstream for route {route}"))
     }
 }

@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 
 use self::heads::Answered;
 use crate::accept::{HEAD_TIME, IDLE_TIME, body_time, too_slow};
-use crate::admission::{Admission, Order, Reply};
+use crate::admission::{Admission, Order, Reply, record_unread};
 use crate::alarm::Alarm;
 use crate::client::{Client, TAKES_NOTHING};
 use crate::deliver::{End, LEFT, Left, Reader, deliver, strip, until_closing};
@@ -222,18 +222,16 @@ impl Session {
 
     /// Answers what is no request.
     async fn refuse(&self, respond: &mut SendResponse<Bytes>, problem: &Problem) {
-        self.gateway.metrics.malformed.add();
         let id = new_request_id();
-        let status = problem.status.as_u16();
-        let peer = self.peer;
-        tracing::info!(%peer, status, request_id = id, error = problem.detail, "request");
         let (mut fields, body) = problem.answer("", &id);
         fields.insert(CONTENT_LENGTH, body.len().into());
         if let Ok(id) = id.parse() {
             fields.insert(REQUEST_ID, id);
         }
+        let length = body.len() as u64;
         // When it fails, the client has left.
-        say(respond, problem.status, fields, body).await;
+        let sent = say(respond, problem.status, fields, body).await;
+        record_unread(&self.gateway, self.peer.ip(), &id, problem, if sent { length } else { 0 });
     }
 
     /// Sends what is complete.

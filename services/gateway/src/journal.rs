@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use http::Method;
-
 use crate::metrics::Counter;
 
 /// Bytes of lines that may wait: some twenty thousand, half a second of a machine's most requests.
@@ -41,14 +39,14 @@ struct Lines {
 
 /// One request and what became of it.
 pub(crate) struct Entry<'a> {
-    /// Its method.
-    pub(crate) method: &'a Method,
+    /// Its method; empty, as the path, where the request could not be read.
+    pub(crate) method: &'a str,
     /// Its path, without the query, which may have secrets in it.
     pub(crate) path: &'a [u8],
     /// The status of the answer; 0 where the client left before there was one.
     pub(crate) status: u16,
-    /// How long it took.
-    pub(crate) took: Duration,
+    /// How long it took, where that is known.
+    pub(crate) took: Option<Duration>,
     /// Bytes of the answer's body.
     pub(crate) sent_bytes: u64,
     /// Who asked.
@@ -163,9 +161,15 @@ impl Entry<'_> {
     fn words(&self, now: SystemTime) -> Vec<u8> {
         let mut line = Vec::with_capacity(256);
         push_time(&mut line, now);
-        let (path, took) = (self.path.escape_ascii(), self.took);
-        // Writing to a Vec cannot fail.
-        let _ = write!(line, "  INFO {} {path} {} {took:.1?}", self.method, self.status);
+        // Writing to a Vec cannot fail, here and below.
+        line.extend_from_slice(b"  INFO");
+        if !self.method.is_empty() {
+            let _ = write!(line, " {} {}", self.method, self.path.escape_ascii());
+        }
+        let _ = write!(line, " {}", self.status);
+        if let Some(took) = self.took {
+            let _ = write!(line, " {took:.1?}");
+        }
         for (name, text) in [
             ("route", self.route),
             ("cache", self.cache),
@@ -189,20 +193,16 @@ impl Entry<'_> {
         line.extend_from_slice(b"{\"timestamp\":\"");
         push_time(&mut line, now);
         // Writing to a Vec cannot fail, here and below.
-        let _ = write!(
-            line,
-            "\",\"level\":\"{level}\",\"message\":\"request\",\"method\":\"{}\"",
-            self.method
-        );
-        push_text(&mut line, "path", self.path);
-        let _ = write!(
-            line,
-            ",\"status\":{},\"duration_us\":{},\"sent_bytes\":{},\"client\":\"{}\"",
-            self.status,
-            self.took.as_micros(),
-            self.sent_bytes,
-            self.client,
-        );
+        let _ = write!(line, "\",\"level\":\"{level}\",\"message\":\"request\"");
+        if !self.method.is_empty() {
+            let _ = write!(line, ",\"method\":\"{}\"", self.method);
+            push_text(&mut line, "path", self.path);
+        }
+        let _ = write!(line, ",\"status\":{}", self.status);
+        if let Some(took) = self.took {
+            let _ = write!(line, ",\"duration_us\":{}", took.as_micros());
+        }
+        let _ = write!(line, ",\"sent_bytes\":{},\"client\":\"{}\"", self.sent_bytes, self.client,);
         for (name, text) in [
             ("request_id", self.request_id),
             ("trace_id", self.trace_id),
@@ -271,15 +271,15 @@ mod tests {
 
     fn entry(path: &[u8]) -> Entry<'_> {
         Entry {
-            method: &Method::GET,
+            method: "GET",
             path,
             status: 200,
-            took: Duration::from_micros(1_500),
+            took: Some(Duration::from_micros(1_500)),
             sent_bytes: 7,
             client: [192, 0, 2, 1].into(),
             request_id: "id",
             trace_id: "",
-            route: "stats",
+            route: "/stats",
             upstream: Some(([127, 0, 0, 1], 8080).into()),
             cache: "hit",
             error: None,
@@ -296,6 +296,22 @@ mod tests {
         assert_eq!((&json["status"], &json["duration_us"]), (&200.into(), &1_500.into()));
         assert_eq!(json["upstream"], "127.0.0.1:8080");
         assert!(json.get("trace_id").is_none() && json.get("error").is_none());
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let entry = Entry { method: "", took: None, ..entry(b"") };
+        let json: serde_json::Value =
+            serde_json::from_slice(&entry.line(SystemTime::UNIX_EPOCH)).unwrap();
+        assert_eq!(json["status"], 200);
+        for name in ["method", "path", "duration_us"] {
+            assert!(json.get(name).is_none(), "{name}");
+        }
+        assert!(
+            entry
+                .words(SystemTime::UNIX_EPOCH)
+                .starts_with(b"1970-01-01T00:00:00.000000Z  INFO 200 ")
+        );
     }
 
     #[test]

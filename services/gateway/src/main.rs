@@ -78,7 +78,8 @@ async fn serve(
     let listener = runtime::listen(process.listen)?;
     let admin = admin::listen(config.admin)?;
     journal::open(process.json_logs, config.log_percent);
-    let gateway = match Gateway::start(config) {
+    let hosts = config.hosts(process.listen);
+    let gateway = match Gateway::start(config, hosts) {
         Ok(gateway) => gateway,
         Err(faults) => {
             // They were not there a moment ago.

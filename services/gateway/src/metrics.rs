@@ -54,18 +54,19 @@ pub(crate) struct RouteMetrics {
 }
 
 impl RouteMetrics {
-    /// A request has ended.
-    pub(crate) fn ended(&self, status: u16, took: Duration, sent_bytes: u64) {
+    /// Counts a request that has ended; its duration is absent where it could not be read.
+    pub(crate) fn ended(&self, status: u16, took: Option<Duration>, sent_bytes: u64) {
         if let Some(class) = self.classes.get(usize::from(status / 100)) {
             class.add();
         }
+        self.sent_bytes.add_many(sent_bytes);
+        let Some(took) = took else { return };
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = BUCKETS_US.partition_point(|&end| end < took);
         if let Some(bucket) = self.buckets.get(bucket) {
             bucket.add();
         }
         self.microseconds.add_many(took);
-        self.sent_bytes.add_many(sent_bytes);
     }
 }
 
@@ -342,7 +343,7 @@ mod tests {
     fn durations_fall_into_the_bucket_that_ends_behind_them() {
         let metrics = RouteMetrics::default();
         for micros in [0, 100, 101, 10_000_001] {
-            metrics.ended(200, Duration::from_micros(micros), 10);
+            metrics.ended(200, Some(Duration::from_micros(micros)), 10);
         }
         let counts: Vec<_> = metrics.buckets.iter().map(Counter::get).collect();
         assert_eq!(counts, [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);

@@ -44,31 +44,31 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
 
-    /// There is nobody to ask; the next look is at most a second away.
-    pub(crate) fn nobody(name: &str) -> Self {
-        let detail = format!("nobody is there to answer for {name}");
+    /// No address is known for a route; the next lookup is at most a second away.
+    pub(crate) fn nobody(route: &str) -> Self {
+        let detail = format!("no upstream available for route {route}");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             .with(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
-    /// An upstream was asked, in vain.
-    pub(crate) fn unanswered(failure: Failure, name: &str) -> Self {
+    /// An upstream of a route gave no answer that could be used.
+    pub(crate) fn unanswered(failure: Failure, route: &str) -> Self {
         let (status, what) = match failure {
             Failure::Timeout => (StatusCode::GATEWAY_TIMEOUT, "did not answer in time"),
             Failure::Refused | Failure::Unreachable => {
                 (StatusCode::BAD_GATEWAY, "cannot be reached")
             }
-            _ => (StatusCode::BAD_GATEWAY, "gave no valid answer"),
+            _ => (StatusCode::BAD_GATEWAY, "sent an invalid response"),
         };
-        Self::new(status, format!("{name} {what}"))
+        Self::new(status, format!("the upstream of route {route} {what}"))
     }
 
     /// What to tell the client of an error; `None` when nobody is there to be told.
-    pub(crate) fn of(error: &Error, name: &str) -> Option<Self> {
+    pub(crate) fn of(error: &Error, route: &str) -> Option<Self> {
         let problem = |status, detail: String| Some(Self::new(status, detail));
         match (error.esource(), error.etype()) {
-            (_, ErrorType::HTTPStatus(503)) => Some(Self::nobody(name)),
-            (ErrorSource::Upstream, _) => Some(Self::unanswered(failure_of(error), name)),
+            (_, ErrorType::HTTPStatus(503)) => Some(Self::nobody(route)),
+            (ErrorSource::Upstream, _) => Some(Self::unanswered(failure_of(error), route)),
             (
                 ErrorSource::Downstream,
                 ErrorType::WriteError

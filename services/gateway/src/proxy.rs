@@ -299,11 +299,11 @@ impl ProxyHttp for Proxy {
     ) -> FailToProxy {
         let nothing = FailToProxy { error_code: 0, can_reuse_downstream: false };
         let Some(order) = context.as_deref_mut() else { return nothing };
-        let name = order.route.as_ref().map_or("the upstream", |route| &route.name).to_owned();
+        let name = order.route.as_ref().map_or("/", |route| &route.name).to_owned();
         let problem = Problem::of(error, &name);
         let begun = session.response_written().is_some();
         order.error = Some(match &problem {
-            Some(_) if begun => format!("{name} broke its answer off"),
+            Some(_) if begun => format!("the upstream of route {name} broke its answer off"),
             Some(problem) => problem.detail.clone(),
             None => "the client has left".to_owned(),
         });

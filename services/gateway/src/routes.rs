@@ -28,12 +28,9 @@ pub(crate) struct RouteLine {
 }
 
 impl RouteLine {
-    /// Its name, as in logs, metrics and error answers: the prefix without its slash.
+    /// Its name in logs, metrics and error answers: its path.
     pub(crate) fn name(&self) -> &str {
-        match self.prefix.trim_start_matches('/') {
-            "" => "frontend",
-            name => name,
-        }
+        &self.prefix
     }
 }
 
@@ -69,7 +66,9 @@ fn parse_line(line: &str) -> Result<RouteLine, String> {
     let mut words = line.split_whitespace();
     let prefix = words.next().unwrap_or_default();
     let whole = prefix == "/" || (prefix.starts_with('/') && !prefix.ends_with('/'));
-    if !whole || plain(prefix).ok().as_deref() != Some(prefix) || prefix.contains(['?', '#']) {
+    // It stands in logs, metrics and error answers as it is.
+    let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$()*+,=:@%/".contains(&byte);
+    if !whole || plain(prefix).ok().as_deref() != Some(prefix) || !prefix.bytes().all(letters) {
         return Err("a prefix must be a plain path such as / or /api, without a slash at its end"
             .to_owned());
     }
@@ -210,7 +209,7 @@ mod tests {
         assert_eq!((routes[0].prefix.as_str(), routes[0].origins.len()), ("/api", 2));
         assert_eq!((routes[0].guard, routes[0].check.is_some()), (Some(Scheme::Bearer), true));
         assert!(routes[1].upgrade && !routes[0].upgrade);
-        assert_eq!((routes[0].name(), routes[2].name()), ("api", "frontend"));
+        assert_eq!((routes[0].name(), routes[2].name()), ("/api", "/"));
         assert_eq!(parse(" # nothing\n"), Ok(Vec::new()));
     }
 
@@ -221,6 +220,10 @@ mod tests {
             "/api/ api:9000",
             "/a//b api:9000",
             "/a?b api:9000",
+            "/a'b api:9000",
+            "/a<b api:9000",
+            "/a&b api:9000",
+            "/é api:9000",
             "/healthz api:9000",
             "/api",
             "/api api",

@@ -105,6 +105,7 @@ fn start(origin: &Origin, settings: &[(&str, &str)]) -> Service {
         ("GATEWAY_STATS", address.as_str()),
         ("GATEWAY_FRONTEND", address.as_str()),
         ("GATEWAY_ADMIN_LISTEN", "off"),
+        ("GATEWAY_HOSTS", "*"),
     ];
     Service::start(GATEWAY, "GATEWAY_LISTEN", &[&own, settings].concat())
 }

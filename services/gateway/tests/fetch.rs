@@ -74,7 +74,8 @@ impl Upstream {
 /// Everything goes to these.
 fn before(upstreams: &str, more: &[(&str, &str)]) -> Service {
     let routes = format!("/ {upstreams}");
-    let mut variables = vec![("GATEWAY_ROUTES", &*routes), ("GATEWAY_ADMIN_LISTEN", "off")];
+    let mut variables =
+        vec![("GATEWAY_ROUTES", &*routes), ("GATEWAY_ADMIN_LISTEN", "off"), ("GATEWAY_HOSTS", "*")];
     variables.extend(more);
     Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
 }

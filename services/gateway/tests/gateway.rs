@@ -109,7 +109,7 @@ fn a_stopped_upstream_is_502_at_once_and_the_other_one_still_serves() {
     assert_eq!(answer.field("server"), None);
     let problem = answer.json();
     assert_eq!(problem["status"], 502);
-    assert_eq!(problem["detail"], "stats cannot be reached");
+    assert_eq!(problem["detail"], "the upstream of route /stats cannot be reached");
     assert_eq!(get(&gateway, "/").status, 200);
 }
 
@@ -119,7 +119,7 @@ fn a_browser_gets_a_page_for_an_error() {
     let answer = ask(&gateway, "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html,*/*;q=0.8\r\n\r\n");
     assert_eq!(answer.status, 502);
     assert_eq!(answer.field("content-type"), Some("text/html; charset=utf-8"));
-    assert!(answer.text().contains("frontend cannot be reached"));
+    assert!(answer.text().contains("the upstream of route / cannot be reached"));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn an_upstream_that_hangs_is_504_after_the_timeout() {
     assert_eq!(answer.status, 504);
     let waited = asked.elapsed();
     assert!(waited >= Duration::from_millis(900) && waited < Duration::from_secs(3), "{waited:?}");
-    assert!(answer.text().contains("stats did not answer in time"));
+    assert!(answer.text().contains("the upstream of route /stats did not answer in time"));
 }
 
 #[test]
@@ -436,7 +436,10 @@ fn between(stats: SocketAddr, frontend: SocketAddr) -> Service {
 }
 
 fn start(settings: &[(&str, &str)]) -> Service {
-    Service::start(GATEWAY, "GATEWAY_LISTEN", settings)
+    let hosts = [("GATEWAY_HOSTS", "*")];
+    let named = settings.iter().any(|(name, _)| *name == "GATEWAY_HOSTS");
+    let hosts = if named { &[] } else { &hosts[..] };
+    Service::start(GATEWAY, "GATEWAY_LISTEN", &[settings, hosts].concat())
 }
 
 /// The answer to this request, on a connection that the client would keep.

@@ -63,6 +63,7 @@ fn start(upstream: SocketAddr, more: &[(&str, &str)]) -> Service {
         ("GATEWAY_FRONTEND", &*upstream),
         ("GATEWAY_ADMIN_LISTEN", "off"),
         ("GATEWAY_HTTP2", "on"),
+        ("GATEWAY_HOSTS", "*"),
     ];
     variables.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
     variables.extend(more);

@@ -76,6 +76,7 @@ fn start(origin: &Origin, settings: &[(&str, &str)]) -> Service {
         ("GATEWAY_STATS", address.as_str()),
         ("GATEWAY_FRONTEND", address.as_str()),
         ("GATEWAY_ADMIN_LISTEN", "off"),
+        ("GATEWAY_HOSTS", "*"),
     ];
     let named = |name: &str| settings.iter().any(|(told, _)| *told == name);
     let own = own.into_iter().filter(|(name, _)| !named(name));
@@ -302,11 +303,11 @@ fn metrics_are_told_at_the_operators_door_alone() {
         stream.read_to_string(&mut text).unwrap();
         text
     };
-    eventually(|| metrics().contains("gateway_requests_total{route=\"stats\",code=\"2xx\"} 3\n"));
+    eventually(|| metrics().contains("gateway_requests_total{route=\"/stats\",code=\"2xx\"} 3\n"));
     let text = metrics();
     for line in [
         "gateway_cache_requests_total{result=\"hit\"} 2\n",
-        "gateway_request_duration_seconds_count{route=\"stats\"} 3\n",
+        "gateway_request_duration_seconds_count{route=\"/stats\"} 3\n",
         "state=\"well\"} 1\n",
     ] {
         assert!(text.contains(line), "{line}: {text}");
@@ -321,7 +322,7 @@ fn it_is_ready_when_somebody_is_behind_every_route() {
     let alone = start(&plain(), &[("GATEWAY_STATS", "no-such-name.invalid:80")]);
     let answer = alone.get("/readyz");
     assert_eq!(answer.status, 503);
-    assert!(answer.text().contains("stats"), "{}", answer.text());
+    assert!(answer.text().contains("no healthy upstream for route /stats"), "{}", answer.text());
     assert_eq!(alone.get("/healthz").status, 200);
 }
 

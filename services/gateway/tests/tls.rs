@@ -61,6 +61,7 @@ impl Pair {
             ("GATEWAY_STATS", upstream.to_string()),
             ("GATEWAY_FRONTEND", upstream.to_string()),
             ("GATEWAY_ADMIN_LISTEN", "off".to_owned()),
+            ("GATEWAY_HOSTS", "*".to_owned()),
             ("GATEWAY_TLS_CERTIFICATE", self.certificate()),
             ("GATEWAY_TLS_KEY", self.key()),
         ];

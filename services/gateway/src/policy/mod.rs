@@ -8,6 +8,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod hop;
+pub(crate) mod hosts;
 pub(crate) mod limits;
 pub(crate) mod networks;
 pub(crate) mod trace;

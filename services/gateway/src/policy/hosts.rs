@@ -1,0 +1,181 @@
+//! The hosts that the gateway answers (RFC 9110, sections 7.2 and 15.5.20).
+//!
+//! A gateway that is reached on loopback answers loopback's own names only, unless configured
+//! otherwise: a page of the internet may point a name of its own at 127.0.0.1 (DNS rebinding), and
+//! the browser then sends that name in `Host`.
+
+use std::fmt;
+use std::net::IpAddr;
+
+/// The names under which a service on loopback is reached.
+const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// `GATEWAY_HOSTS`, as configured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct HostList {
+    /// In lower case; `*.` at the beginning stands for one or more labels.
+    names: Vec<String>,
+    /// `*` is among them.
+    any: bool,
+}
+
+/// The hosts in force.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Hosts {
+    /// Every host.
+    Any,
+    /// These alone.
+    Only(Vec<String>),
+}
+
+impl HostList {
+    /// Parses `example.org, *.example.org`, names without ports, or `*` for every host.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut list = Self::default();
+        for name in text.split(',') {
+            let name = name.trim().to_ascii_lowercase();
+            if name == "*" {
+                list.any = true;
+                continue;
+            }
+            let label = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[:]".contains(&byte);
+            let rest = name.strip_prefix("*.").unwrap_or(&name);
+            let port = !rest.starts_with('[') && rest.contains(':');
+            if rest.is_empty() || port || !rest.bytes().all(label) {
+                return None;
+            }
+            list.names.push(name);
+        }
+        Some(list)
+    }
+}
+
+impl Hosts {
+    /// The hosts of a gateway that clients reach at this address.
+    pub(crate) fn new(configured: &HostList, reached_at: IpAddr) -> Self {
+        let HostList { names, any } = configured;
+        let loopback = reached_at.to_canonical().is_loopback();
+        if *any || (names.is_empty() && !loopback) {
+            return Self::Any;
+        }
+        let mut hosts = names.clone();
+        if loopback {
+            hosts.extend(LOOPBACK_NAMES.map(str::to_owned));
+            let own = match reached_at {
+                IpAddr::V4(address) => address.to_string(),
+                IpAddr::V6(address) => format!("[{address}]"),
+            };
+            if !hosts.contains(&own) {
+                hosts.push(own);
+            }
+        }
+        Self::Only(hosts)
+    }
+
+    /// Whether the value of a Host field, with or without a port, is answered.
+    pub(crate) fn contain(&self, host: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(names) => names.iter().any(|name| matches(name, host)),
+        }
+    }
+}
+
+impl fmt::Display for Hosts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => formatter.write_str("any"),
+            Self::Only(names) => formatter.write_str(&names.join(", ")),
+        }
+    }
+}
+
+/// Whether a host, perhaps with a port, is the name, or below it where that begins with `*.`.
+fn matches(name: &str, host: &str) -> bool {
+    let host = match host.rfind(':') {
+        Some(colon) if !host.ends_with(']') => &host[..colon],
+        _ => host,
+    };
+    match name.strip_prefix('*') {
+        Some(rest) => host
+            .len()
+            .checked_sub(rest.len())
+            .and_then(|start| host.get(start..))
+            .is_some_and(|end| host.len() > rest.len() && end.eq_ignore_ascii_case(rest)),
+        None => host.eq_ignore_ascii_case(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hosts(configured: &str, reached_at: &str) -> Hosts {
+        let list = match configured {
+            "" => HostList::default(),
+            text => HostList::parse(text).unwrap(),
+        };
+        Hosts::new(&list, reached_at.parse().unwrap())
+    }
+
+    #[test]
+    fn hosts_are_compared_without_their_port() {
+        assert!(matches("example.org", "Example.org:3050"));
+        assert!(matches("*.example.org", "a.b.example.org"));
+        assert!(matches("[::1]", "[::1]:3050"));
+        assert!(!matches("*.example.org", "example.org"));
+        assert!(!matches("*.example.org", ".example.org"));
+        assert!(!matches("example.org", "example.org.evil"));
+        assert!(!matches("example.org", ""));
+    }
+
+    #[test]
+    fn on_loopback_only_its_own_names_and_the_configured_ones_are_answered() {
+        for address in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "127.0.0.2"] {
+            let hosts = hosts("example.org", address);
+            for host in ["localhost", "LOCALHOST:3050", "127.0.0.1:1", "[::1]:3050", "example.org"]
+            {
+                assert!(hosts.contain(host), "{host} at {address}");
+            }
+            for host in ["", "evil.test", "localhost.evil.test", "127.0.0.1.evil.test", "0.0.0.0"] {
+                assert!(!hosts.contain(host), "{host} at {address}");
+            }
+        }
+        assert!(hosts("", "127.0.0.2").contain("127.0.0.2:3050"));
+        assert!(!hosts("", "127.0.0.1").contain("127.0.0.2:3050"));
+    }
+
+    #[test]
+    fn elsewhere_the_configured_hosts_are_answered_or_all() {
+        for address in ["0.0.0.0", "::", "192.0.2.1"] {
+            assert_eq!(hosts("", address), Hosts::Any);
+            let named = hosts("example.org", address);
+            assert!(named.contain("example.org") && !named.contain("localhost"), "{address}");
+        }
+        assert_eq!(hosts("*", "127.0.0.1"), Hosts::Any);
+        assert_eq!(hosts("example.org, *", "127.0.0.1"), Hosts::Any);
+    }
+
+    #[test]
+    fn a_name_has_no_port_and_no_scheme() {
+        for text in ["example.org:80", "http://a", "*.", "", ",", "a,", "*a", "a b"] {
+            assert_eq!(HostList::parse(text), None, "{text:?}");
+        }
+        assert!(HostList::parse("A.example, *.b.example, [2001:db8::1]").is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn no_other_host_is_answered_on_loopback(
+            host in "(([a-z0-9*._-]{0,12}|localhost|127\\.0\\.0\\.1|\\[::1\\])(:[0-9]{0,5})?){0,2}",
+        ) {
+            let name = match host.rfind(':') {
+                Some(colon) if !host.ends_with(']') => &host[..colon],
+                _ => &host,
+            };
+            let expected = LOOPBACK_NAMES.contains(&name);
+            prop_assert_eq!(hosts("", "127.0.0.1").contain(&host), expected);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What the real binary answers to whom by default, and what it says of its own answers in the
+//! access log and in the metrics.
+
+#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use harness::{Answer, BOUND, Service};
+
+const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+
+/// A gateway without upstreams.
+fn start(settings: &[(&str, &str)]) -> Service {
+    let nowhere = free();
+    let upstreams = [("GATEWAY_STATS", nowhere.as_str()), ("GATEWAY_FRONTEND", nowhere.as_str())];
+    let admin = [("GATEWAY_ADMIN_LISTEN", "off")];
+    let named = settings.iter().any(|(name, _)| *name == "GATEWAY_ADMIN_LISTEN");
+    let admin = if named { &[] } else { &admin[..] };
+    Service::start(GATEWAY, "GATEWAY_LISTEN", &[&upstreams, admin, settings].concat())
+}
+
+/// An address where nothing listens.
+fn free() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+fn ask(gateway: &Service, method: &str, path: &str, host: &str) -> Answer {
+    let mut client = gateway.connect();
+    client.send(&format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+    let mut answer = client.head();
+    client.reader.read_to_end(&mut answer.body).unwrap();
+    answer
+}
+
+#[test]
+fn on_loopback_a_foreign_host_is_misdirected_on_every_path() {
+    let gateway = start(&[("GATEWAY_HOSTS", "example.org")]);
+    let port = gateway.address.port();
+    for host in ["localhost", &format!("127.0.0.1:{port}"), "[::1]:1", "EXAMPLE.org:80"] {
+        assert_eq!(ask(&gateway, "GET", "/", host).status, 502, "{host}");
+    }
+    let paths =
+        ["/", "/stats", "/stats/stream", "/metrics", "/a//b", "/%2e%2e/x", "/healthz/", "/x"];
+    for host in ["evil.test", "localhost.evil.test", "a.example.org", &format!("evil.test:{port}")]
+    {
+        for path in paths {
+            for method in ["GET", "POST", "OPTIONS"] {
+                let status = ask(&gateway, method, path, host).status;
+                assert_eq!(status, 421, "{method} {path} {host}");
+            }
+        }
+        assert_eq!(ask(&gateway, "POST", "/healthz", host).status, 421, "{host}");
+    }
+}
+
+#[test]
+fn the_published_address_or_an_asterisk_opens_it_to_every_host() {
+    for setting in [("GATEWAY_PUBLISHED_ADDRESS", "0.0.0.0"), ("GATEWAY_HOSTS", "*")] {
+        let gateway = start(&[setting]);
+        assert_eq!(ask(&gateway, "GET", "/", "any.test").status, 502, "{setting:?}");
+    }
+}
+
+#[test]
+fn health_checks_tell_everyone_the_status_and_only_others_the_details() {
+    let bare = |answer: &Answer| answer.text() == "{\"status\":\"ok\"}\n";
+    let gateway = start(&[]);
+    let own = ask(&gateway, "GET", "/healthz", "localhost");
+    assert!(own.status == 200 && own.json()["version"].is_string() && !bare(&own));
+    let foreign = ask(&gateway, "GET", "/healthz", "evil.test");
+    assert!(foreign.status == 200 && bare(&foreign), "{}", foreign.text());
+    let own = ask(&gateway, "GET", "/readyz", "localhost");
+    let foreign = ask(&gateway, "GET", "/readyz", "evil.test");
+    // Nothing has been asked of the upstreams yet, or a check has failed.
+    assert_eq!(own.status, foreign.status);
+    assert!(!foreign.text().contains("route"), "{}", foreign.text());
+
+    let denied = start(&[("GATEWAY_DENY", "127.0.0.0/8")]);
+    let answer = ask(&denied, "GET", "/healthz", "localhost");
+    assert!(answer.status == 200 && bare(&answer), "{}", answer.text());
+
+    let limited = start(&[("GATEWAY_CLIENT_RATE", "1 burst 1")]);
+    let answers: Vec<_> = (0..3).map(|_| ask(&limited, "GET", "/healthz", "localhost")).collect();
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    assert!(answers.iter().any(bare), "over its rate a client is told the details");
+}
+
+#[test]
+fn its_own_answers_have_their_status_and_size_in_log_and_metrics() {
+    let admin = free();
+    let gateway = start(&[("GATEWAY_ADMIN_LISTEN", &admin)]);
+    let expected = [
+        ("GET", "/healthz", 200),
+        ("HEAD", "/healthz", 200),
+        ("POST", "/healthz", 405),
+        ("GET", "/a//b", 400),
+        ("GET", "/x", 502),
+        ("HEAD", "/x", 502),
+        ("TRACE", "/x", 405),
+    ];
+    let sizes: Vec<_> = expected
+        .iter()
+        .map(|(method, path, status)| {
+            let answer = ask(&gateway, method, path, "localhost");
+            assert_eq!(answer.status, *status, "{method} {path}");
+            answer.body.len()
+        })
+        .collect();
+    let metrics = metrics(&admin);
+    let own = |code| format!("gateway_requests_total{{route=\"gateway\",code=\"{code}\"}}");
+    for (line, count) in [
+        (own("none"), 0),
+        (own("2xx"), 2),
+        (own("4xx"), 3),
+        ("gateway_requests_total{route=\"/\",code=\"5xx\"}".to_owned(), 2),
+        (
+            "gateway_sent_bytes_total{route=\"gateway\"}".to_owned(),
+            sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[6],
+        ),
+        ("gateway_sent_bytes_total{route=\"/\"}".to_owned(), sizes[4] + sizes[5]),
+    ] {
+        assert!(metrics.contains(&format!("{line} {count}\n")), "{line} {count}: {metrics}");
+    }
+    let log = gateway.stop().log;
+    let logged: Vec<(u64, u64)> = log
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|line| line["message"] == "request")
+        .map(|line| (line["status"].as_u64().unwrap(), line["sent_bytes"].as_u64().unwrap()))
+        .collect();
+    // Successful health checks are not logged.
+    let expected: Vec<_> = expected
+        .iter()
+        .zip(sizes)
+        .skip(2)
+        .map(|((_, _, status), size)| (u64::from(*status), size as u64))
+        .collect();
+    assert_eq!(logged, expected, "{log}");
+}
+
+#[test]
+fn a_failed_health_check_is_logged() {
+    let gateway = start(&[("GATEWAY_STATS", "no-such-name.invalid:80")]);
+    assert_eq!(ask(&gateway, "GET", "/readyz", "localhost").status, 503);
+    let log = gateway.stop().log;
+    assert!(log.contains("\"path\":\"/readyz\",\"status\":503"), "{log}");
+}
+
+fn metrics(admin: &str) -> String {
+    let mut stream = TcpStream::connect(admin).unwrap();
+    stream.set_read_timeout(Some(BOUND)).unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}

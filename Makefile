@@ -2,7 +2,7 @@
 PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install Python 3.9 or newer, with its venv module))
 
 .DEFAULT_GOAL := help
-.PHONY: help tools dev up down logs build images check test bench bench-check clean
+.PHONY: help tools dev up down logs build images check test test-fast cold bench bench-check clean
 .PHONY: advisories sbom reproducible test-arm64
 .PHONY: bootstrap plan push verify deploy smoke rollback destroy status cost
 .PHONY: sketch registry apply accept output picture comment orphans outdated dist publish release codeowners
@@ -34,8 +34,14 @@ images: ## pack each binary into its image and print the sizes
 check: ## formatting, lints, workflows, who may depend on whom, what comes from outside
 	@$(PYTHON) tools/check.py
 
-test: ## everything: check, unit, integration, system and browser tests
+test: ## every test: check, unit, system, browser, Terraform; some with PARTS=unit,gateway
 	@$(PYTHON) tools/test.py
+
+test-fast: ## unit tests, single processes and a smoke test of the running system; two minutes
+	@$(PYTHON) tools/test.py fast
+
+cold: ## run the README's commands on a bare Debian (root, debootstrap); VARIANT=, STEPS=
+	@$(PYTHON) tools/cold.py
 
 advisories: ## known vulnerabilities and withdrawn versions of what is used; asks RustSec's database
 	@$(PYTHON) tools/check.py advisories
@@ -43,8 +49,8 @@ advisories: ## known vulnerabilities and withdrawn versions of what is used; ask
 sbom: ## what is in each image, as CycloneDX, into target/sbom/
 	@$(PYTHON) tools/sbom.py
 
-reproducible: ## build everything twice, in other folders and circumstances, and compare the bytes
-	@$(PYTHON) tools/reproducible.py
+reproducible: ## build everything (or S=stats) twice, in other folders and circumstances, and compare the bytes
+	@$(PYTHON) tools/reproducible.py $(S)
 
 test-arm64: ## cross-compile for arm64 and run the binaries under an emulator
 	@$(PYTHON) tools/arm64.py

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
+from xml.sax.saxutils import escape
 
+import debian_program
 import toolchain
 import versions
-from files import write
+from files import script, write
 from job import Bound, Failed, Job
 from system_packages import debian_install
 
@@ -47,5 +51,31 @@ def playwright_browser(job: Job) -> str | None:
 
 
 def debian_browser(job: Job) -> str | None:
-    debian_install(job, "Chromium", versions.DEBIAN_CHROMIUM)
-    return shutil.which("chromium")
+    if os.geteuid() == 0:
+        debian_install(job, "Chromium", versions.DEBIAN_CHROMIUM)
+        return shutil.which("chromium")
+    return unpacked_browser(job)
+
+
+def unpacked_browser(job: Job) -> str | None:
+    """Debian's Chromium below .tools/, for users who may not install packages."""
+    name, *fonts = versions.DEBIAN_CHROMIUM
+    try:
+        command = debian_program.unpacked(name, "usr/lib/chromium/chromium", *fonts)
+    except debian_program.NotToBeHad as error:
+        job.say(str(error))
+        return None
+    folder = toolchain.TOOLS.resolve() / name
+    # Without a list of its own, it would look for fonts where packages install them.
+    write(folder / "fonts.conf", FONTS.format(folder=escape(str(folder))))
+    program = toolchain.BIN / name
+    words = " ".join(shlex.quote(word) for word in command)
+    script(program, f"FONTCONFIG_FILE={shlex.quote(str(folder / 'fonts.conf'))} exec {words} \"$@\"\n")
+    return str(program)
+
+
+FONTS = """\
+<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig><dir>{folder}/usr/share/fonts</dir><cachedir>{folder}/cache</cachedir></fontconfig>
+"""

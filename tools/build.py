@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
 
 def build(profile: str, names: Sequence[str] = SERVICES) -> dict[str, Path]:
     """Build everything, or what is named, and give the path of each service's binary."""
-    ensure_tools("build")
+    ensure_tools("dev" if profile == QUICK else "build")
     if "frontend" in names:
         build_page(profile)
     return build_binaries(profile, names)

@@ -1,9 +1,10 @@
-"""The tools that Cargo compiles: Trunk, wasm-bindgen, cargo-auditable and cargo-deny."""
+"""Trunk and wasm-bindgen, prebuilt or compiled, and cargo-auditable and cargo-deny, which Cargo compiles."""
 
 from __future__ import annotations
 
 import shutil
 
+import prebuilt
 import toolchain
 import versions
 from job import COMPILE, Failed, Job
@@ -40,11 +41,18 @@ def deny(job: Job) -> None:
     cargo_install(job, "cargo-deny", "cargo-deny", versions.CARGO_DENY, "--locked")
 
 
-def cargo_install(job: Job, crate: str, binary: str, version: str, *options: str) -> None:
-    """Compile a published tool, unless exactly this version is on PATH already."""
+def already(job: Job, binary: str, version: str) -> bool:
+    """Whether exactly this version is on PATH."""
     found = toolchain.program(binary)
-    if found and (toolchain.answer([found, "--version"]) or "").split()[-1:] == [version]:
-        job.say(f"{found} is {version} already")
+    if not found or version not in (toolchain.answer([found, "--version"]) or "").split()[:2]:
+        return False
+    job.say(f"{found} is {version} already")
+    return True
+
+
+def cargo_install(job: Job, crate: str, binary: str, version: str, *options: str) -> None:
+    """Provide exactly this version: from PATH, from a pinned release, or compiled."""
+    if already(job, binary, version) or prebuilt.install(job, binary, version):
         return
     folder = toolchain.TOOLS / "build" / crate
     place = ["--root", str(toolchain.TOOLS), "--force"]

@@ -21,15 +21,23 @@ def find(name: str, inside: str) -> list[str]:
     found = shutil.which(name)
     if found:
         return [found]
+    return unpacked(name, inside)
+
+
+def unpacked(name: str, inside: str, *more: str) -> list[str]:
+    """The command of a program from Debian's package, unpacked below .tools/ with what it depends on.
+
+    `more` are packages that it does not depend on and does not work without.
+    """
     folder = toolchain.TOOLS / name
     if not (folder / inside).exists():
-        _unpack(name, folder)
+        _unpack(name, folder, more)
     libraries = ":".join(str(path) for path in folder.glob("usr/lib/*-linux-gnu*"))
     # Its own exec and no shell's, so that the process is the program.
     return ["env", f"LD_LIBRARY_PATH={libraries}", str(folder / inside)]
 
 
-def _unpack(name: str, folder: Path) -> None:
+def _unpack(name: str, folder: Path, more: tuple[str, ...]) -> None:
     if shutil.which("apt-get") is None:
         raise NotToBeHad(f"{name} is missing, and there is no apt-get to fetch it: install {name}")
     archive = toolchain.TOOLS / "cache" / f"apt-{name}"
@@ -44,7 +52,7 @@ def _unpack(name: str, folder: Path) -> None:
     ]
     print(f"{name} from Debian", flush=True)
     _run(["apt-get", *options, "update"])
-    _run(["apt-get", *options, "install", "-y", "--no-install-recommends", "--download-only", name])
+    _run(["apt-get", *options, "install", "-y", "--no-install-recommends", "--download-only", name, *more])
     unpacked = folder.with_suffix(".unfinished")
     shutil.rmtree(unpacked, ignore_errors=True)
     for package in sorted((archive / "archives").glob("*.deb")):

@@ -38,7 +38,7 @@ def main() -> int:
         signal.signal(number, interrupt)
     running = logs = None
     try:
-        build.ensure_tools("build")
+        build.ensure_tools("dev")
         if stack.running_stacks():
             raise stack.StackError("the system is running already; `make down` first")
         system = stack.choose(build.QUICK)

@@ -1,7 +1,7 @@
 """Install everything the repository is built and tested with, under `.tools/`.
 
-`python3 tools/install.py [build] [check] [test] [deploy] [browser]`; no argument means `build`,
-and `test` brings all others along. A run with
+`python3 tools/install.py [dev] [build] [check] [test] [deploy] [browser]`; no argument means `build`,
+which includes `dev`; `test` includes all others. A run with
 nothing to do starts no program and opens no connection. An interrupted run goes
 on where it stopped. Versions are in versions.py, locations in toolchain.py.
 """
@@ -28,7 +28,7 @@ from toolchain import CHANNEL, ROOT, ROUTES, wanted_route
 
 AWS = toolchain.TOOLS / "aws" / "bin" / "aws"
 SIGSTORE = toolchain.TOOLS / "sigstore" / "bin" / "sigstore"
-GROUPS = ("build", "check", "test", "deploy", "browser")
+GROUPS = ("dev", "build", "check", "test", "deploy", "browser")
 
 
 def main(arguments: list[str]) -> int:
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
         if pending(groups):
             with only_one_installer():
                 perform(pending(groups))
-        compilers = {"build", "check", "test"} & set(groups)
+        compilers = {"dev", "build", "check", "test"} & set(groups)
         say(f"ready (Rust from {toolchain.route()})" if compilers else "ready")
         return 0
     except Failed as failure:
@@ -65,7 +65,8 @@ def steps(groups: list[str]) -> list[Step]:
     """The table of contents. The durations were measured on two cores."""
     python = toolchain.PYTHON / "bin" / "python"
     bindgen = versions.wasm_bindgen(ROOT)
-    build = [
+    # What the loop of an edit needs; a release also needs a small std and the list of its crates.
+    dev = [
         Step(
             "compiler",
             "a C compiler for build scripts",
@@ -93,32 +94,18 @@ def steps(groups: list[str]) -> list[Step]:
             rust,
         ),
         Step(
-            "page-std",
-            "a small std for the page",
-            "about 1 min",
-            page_std_inputs,
-            page_std,
-        ),
-        Step(
             "trunk",
             f"trunk {versions.TRUNK}",
-            "about 3 min",
+            "seconds where its release can be downloaded, else about 3 min",
             lambda: (versions.TRUNK, identity(toolchain.program("trunk"))),
             trunk,
         ),
         Step(
             "wasm-bindgen",
             f"wasm-bindgen {bindgen or 'as in Cargo.lock'}",
-            "about 2 min",
+            "seconds where its release can be downloaded, else about 1 min",
             lambda: (bindgen, identity(toolchain.program("wasm-bindgen"))),
             wasm_bindgen,
-        ),
-        Step(
-            "auditable",
-            f"cargo-auditable {versions.CARGO_AUDITABLE}",
-            "about 1 min",
-            lambda: (versions.CARGO_AUDITABLE, identity(toolchain.program("cargo-auditable"))),
-            auditable,
         ),
         Step(
             "compose",
@@ -133,6 +120,23 @@ def steps(groups: list[str]) -> list[Step]:
                 identity(toolchain.PYTHON / "bin" / "docker-compose"),
             ),
             pypi.compose,
+        ),
+    ]
+    build = [
+        *dev,
+        Step(
+            "page-std",
+            "a small std for the page",
+            "about 1 min",
+            page_std_inputs,
+            page_std,
+        ),
+        Step(
+            "auditable",
+            f"cargo-auditable {versions.CARGO_AUDITABLE}",
+            "about 1 min",
+            lambda: (versions.CARGO_AUDITABLE, identity(toolchain.program("cargo-auditable"))),
+            auditable,
         ),
     ]
     check = [
@@ -220,7 +224,7 @@ def steps(groups: list[str]) -> list[Step]:
         return [*build, *check, *test, *deploy, *rehearsal]
     # A picture needs a browser and Playwright, and no compiler.
     looking = [step for step in [*build, *test] if step.name in ("python", "python-test", "browser")]
-    chosen = {"build": build, "check": check, "deploy": deploy, "browser": looking}
+    chosen = {"dev": dev, "build": build, "check": check, "deploy": deploy, "browser": looking}
     wanted = [step for group, steps in chosen.items() if group in groups for step in steps]
     return list({step.name: step for step in wanted}.values())
 

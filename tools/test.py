@@ -1,4 +1,12 @@
-"""`make test`: everything, from the tools' own tests to the page in a browser."""
+"""`make test` and `make test-fast`: every test, or those that take two minutes.
+
+    python3 tools/test.py [fast]
+    PARTS=unit,gateway python3 tools/test.py     only these parts, and what they are built from
+
+The parts are in PARTS below. Parts that need nothing of each other run at the same time, each with
+its output in target/test/PART.log; the output appears when the part ends, so that lines of two parts
+never mix. Whatever a part lacks on this machine is skipped aloud.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +14,11 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Callable
 from xml.etree import ElementTree
 
 import build
@@ -20,146 +30,287 @@ from toolchain import ROOT
 
 CARGO_TEST_SECONDS = 1800
 E2E_SECONDS = 1800
-# Twice a minute on two idle cores; the whole, which takes ten, is `make reproducible`.
-REPRODUCIBLE_SECONDS = 1800
-ARM64_SECONDS = 3600
-# The Python that has sigstore.
-SIGSTORE = toolchain.TOOLS / "sigstore" / "bin" / "python"
 # The bounds of its own steps together.
 INFRASTRUCTURE_SECONDS = 3600
-# Tests that start services of their own, whatever form the system is up in.
-OWN_PROCESSES = ("api", "dashboard", "metrics", "psutil", "stream", "supply")
+# A line for each part that runs, as often.
+ALIVE_SECONDS = 30
+# What runs at once. Two parts of these tests keep two cores busy; more would only disturb each other's times.
+AT_ONCE = 2
+LOGS = ROOT / "target" / "test"
+
+# Tests that start services of their own, so the form in which the system runs does not matter to them.
+OWN_PROCESSES = ("api", "metrics", "psutil", "stream", "supply")
 OWN_FOLDERS = ("adversarial", "faults")
 
 
 class TestsFailed(Exception):
-    """Some test failed; its own output has said which."""
+    """A test failed; its output has said which."""
 
 
-def main() -> int:
-    times: list[tuple[str, float]] = []
-    for kind in ("containers", "processes"):
-        junit(kind).unlink(missing_ok=True)
+@dataclass(frozen=True)
+class Part:
+    """A piece of `make test`: a function, the parts it needs, and what it must have for itself."""
+
+    run: Callable[[], None]
+    after: tuple[str, ...] = ()
+    alone_with: frozenset[str] = frozenset()
+
+
+@dataclass
+class Run:
+    """The parts of one run: which are due, which are running, and how long they took."""
+
+    due: dict[str, Part]
+    seconds: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    running: dict[str, float] = field(default_factory=dict)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) == 2 and arguments[0] == "part" and arguments[1] in PARTS:
+        return one(arguments[1])
+    if arguments not in ([], ["fast"]):
+        print("usage: test.py [fast]", file=sys.stderr)
+        return 64
     try:
-        with step("tools", times):
-            build.ensure_tools("build", "test")
+        names = chosen(FAST if arguments else FULL)
+    except ValueError as error:
+        print(f"test: {error}", file=sys.stderr)
+        return 64
+    begun = time.monotonic()
+    try:
+        build.ensure_tools(*(("dev",) if arguments else ("build", "test")))
         if stack.running_stacks():
             raise stack.StackError("the system is running already; `make down` first")
-        with step("tests of the scripts", times):
-            # In the environment that can read YAML.
-            python = str(toolchain.TOOLS / "lint" / "bin" / "python")
-            for folder in ("tools", "bench"):
-                run([python, "-m", "unittest", "discover", "-s", folder, "-p", "test_*.py"])
-        with step("tests of attestations", times):
-            signed = ["test_attestation", "test_verify"]
-            run([str(SIGSTORE), "-m", "unittest", *signed], PYTHONPATH="tools")
-        with step("check", times):
-            run([sys.executable, "tools/check.py"], bound=CARGO_TEST_SECONDS)
-        with step("infrastructure", times):
-            command = [sys.executable, "tools/infrastructure.py", "check"]
-            run(command, bound=INFRASTRUCTURE_SECONDS)
-        with step("unit and integration tests", times):
-            run(["cargo", "test", "--workspace", "--locked"], bound=CARGO_TEST_SECONDS)
-        with step("tests of the development server", times):
-            development = ["--package", "frontend", "--features", "dev"]
-            run(["cargo", "test", "--locked", *development], bound=CARGO_TEST_SECONDS)
-        with step("tests of the gateway's TLS", times):
-            encrypted = ["--package", "gateway", "--features", "tls"]
-            run(["cargo", "test", "--locked", *encrypted], bound=CARGO_TEST_SECONDS)
-        with step("release build", times):
-            build.build(build.RELEASE)
-        with step("stats, built again elsewhere", times):
-            run([sys.executable, "tools/reproducible.py", "stats"], bound=REPRODUCIBLE_SECONDS)
-        with step("arm64, emulated", times):
-            run([sys.executable, "tools/arm64.py"], bound=ARM64_SECONDS)
-        with step("the bench, for a moment", times):
-            # What needs no peer: whether its runner still gets figures out of these services.
-            moment = ["page-weight", "growth-cores", "--quick"]
-            command = [sys.executable, "bench/run.py", *moment, "--binaries", str(binaries())]
-            run(command)
-        with step("a deployment, rehearsed", times):
-            command = [sys.executable, "tools/infrastructure.py", "rehearse", str(binaries())]
-            run(command, bound=INFRASTRUCTURE_SECONDS)
-        kinds = ["processes"]
-        if toolchain.engine() and toolchain.compose():
-            kinds.insert(0, "containers")
-        else:
-            print("test: SKIPPED: the containers; there is no Docker engine with Compose here")
-        for kind in kinds:
-            with step(f"the system as {kind}", times):
-                system(kind)
-    except (TestsFailed, build.BuildError, stack.StackError) as error:
+    except (build.BuildError, stack.StackError) as error:
         print(f"test: {error}", file=sys.stderr)
-        report(times, str(error))
+        return 1
+    LOGS.mkdir(parents=True, exist_ok=True)
+    for old in LOGS.iterdir():
+        old.unlink()
+    run = Run({name: PARTS[name] for name in names})
+    try:
+        perform(run)
+    except KeyboardInterrupt:
+        return 130
+    run.seconds["all of it"] = time.monotonic() - begun
+    failure = "; ".join(run.failed.values())
+    report(run.seconds, failure)
+    for what, seconds in run.seconds.items():
+        print(f"test: {what:<20} {seconds:6.0f} s")
+    print(f"test: {failure or 'all passed'}", file=sys.stderr if failure else sys.stdout)
+    return 1 if failure else 0
+
+
+def chosen(usual: tuple[str, ...]) -> list[str]:
+    """The parts that PARTS names with what they need, or the usual ones."""
+    wanted = [word.strip() for word in os.environ.get("PARTS", "").split(",") if word.strip()]
+    for name in wanted:
+        if name not in PARTS:
+            raise ValueError(f"invalid value {name!r} for PARTS: expected some of {', '.join(PARTS)}")
+    needed = set(wanted or usual)
+    while more := {name for each in needed for name in PARTS[each].after} - needed:
+        needed |= more
+    return [name for name in PARTS if name in needed]
+
+
+def perform(run: Run) -> None:
+    """Run every part that is due, as many at once as may be; after a failure, start no other."""
+    children: dict[str, subprocess.Popen] = {}
+    told = time.monotonic()
+    try:
+        with run.changed:
+            while run.due or run.running:
+                for name in startable(run):
+                    start(run, name, children)
+                if not run.running:
+                    break
+                run.changed.wait(timeout=1)
+                if time.monotonic() - told > ALIVE_SECONDS:
+                    told = time.monotonic()
+                    now = (f"{name} {told - begun:.0f} s" for name, begun in run.running.items())
+                    print(f"test: running: {', '.join(now)}", flush=True)
+    finally:
+        for child in children.values():
+            if child.poll() is None:
+                child.terminate()
+
+
+def startable(run: Run) -> list[str]:
+    """The parts that may start now, in their order."""
+    if run.failed:
+        return []
+    free = AT_ONCE - len(run.running)
+    taken = {thing for name in run.running for thing in PARTS[name].alone_with}
+    found: list[str] = []
+    for name, part in run.due.items():
+        waits = any(other in run.due or other in run.running for other in part.after)
+        if len(found) < free and not waits and not taken & part.alone_with:
+            found.append(name)
+            taken |= part.alone_with
+    return found
+
+
+def start(run: Run, name: str, children: dict[str, subprocess.Popen]) -> None:
+    print(f"test: == {name}", flush=True)
+    del run.due[name]
+    run.running[name] = time.monotonic()
+    log = LOGS / f"{name}.log"
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            command(name), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+    children[name] = child
+    threading.Thread(target=follow, args=(run, name, child, log), daemon=True).start()
+
+
+def command(name: str) -> list[str]:
+    """What runs one part, in a process of its own."""
+    return [sys.executable, __file__, "part", name]
+
+
+def follow(run: Run, name: str, child: subprocess.Popen, log: Path) -> None:
+    """Wait for a part and print what it said."""
+    code = child.wait()
+    with run.changed:
+        run.seconds[name] = time.monotonic() - run.running.pop(name)
+        print(f"\ntest: == {name}: {'FAILED' if code else 'passed'} after {run.seconds[name]:.0f} s", flush=True)
+        sys.stdout.write(log.read_text(encoding="utf-8", errors="replace"))
+        sys.stdout.flush()
+        if code:
+            run.failed[name] = f"{name} failed: make test PARTS={name}"
+        run.changed.notify()
+
+
+def one(name: str) -> int:
+    """One part, in this process."""
+    try:
+        PARTS[name].run()
+    except (TestsFailed, build.BuildError, stack.StackError) as error:
+        print(f"test: {name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    report(times, "")
-    for what, seconds in times:
-        print(f"test: {what:<32} {seconds:6.0f} s")
-    print("test: all passed")
     return 0
 
 
-@contextmanager
-def step(what: str, times: list[tuple[str, float]]):
-    print(f"\ntest: == {what}", flush=True)
-    begun = time.monotonic()
-    yield
-    times.append((what, time.monotonic() - begun))
+def scripts() -> None:
+    """The tests of the scripts, in the virtual environments that have what they import."""
+    # This one can read YAML.
+    python = str(toolchain.TOOLS / "lint" / "bin" / "python")
+    for folder in ("tools", "bench"):
+        run([python, "-m", "unittest", "discover", "-s", folder, "-p", "test_*.py"])
+    python = str(toolchain.TOOLS / "sigstore" / "bin" / "python")
+    run([python, "-m", "unittest", "test_attestation", "test_verify"], PYTHONPATH="tools")
 
 
-def report(times: list[tuple[str, float]], failure: str) -> None:
-    """What a pull request is told of this run, as Markdown."""
-    counts = {kind: counted(kind) for kind in ("containers", "processes")}
-    told = [f"the system as {kind}: {count}" for kind, count in counts.items() if count]
-    machine = platform.machine()
-    lines = [f"**Tests on {machine}**: {failure or 'all passed'}", *(f"- {one}" for one in told)]
-    lines += ["<details><summary>seconds</summary>", "", "| step | s |", "| --- | ---: |"]
-    lines += [f"| {what} | {seconds:.0f} |" for what, seconds in times]
-    text = "\n".join([*lines, "", "</details>", ""])
-    write(ROOT / "target" / "report" / f"test-{machine}.md", text)
-    github.summary(text)
+def check() -> None:
+    run([sys.executable, "tools/check.py"], bound=CARGO_TEST_SECONDS)
 
 
-def counted(kind: str) -> str:
-    """How many black-box tests passed, were skipped and failed; empty where they did not run."""
-    try:
-        suite = ElementTree.parse(junit(kind)).getroot().find("testsuite")
-    except (OSError, ElementTree.ParseError):
-        return ""
-    number = {name: int(suite.get(name, "0")) for name in ("tests", "skipped", "failures", "errors")}
-    failed = number["failures"] + number["errors"]
-    passed = number["tests"] - number["skipped"] - failed
-    return f"{passed:,d} passed, {number['skipped']} skipped, {failed} failed"
+def unit() -> None:
+    """Unit tests and tests of single processes, with each feature that is not on by default."""
+    for selection in (
+        ["--workspace"],
+        ["--package", "frontend", "--features", "dev"],
+        ["--package", "gateway", "--features", "tls"],
+    ):
+        run(["cargo", "test", "--locked", *selection], bound=CARGO_TEST_SECONDS)
 
 
-def junit(kind: str) -> Path:
-    return ROOT / "target" / f"junit-{kind}.xml"
+def infrastructure() -> None:
+    run([sys.executable, "tools/infrastructure.py", "check"], bound=INFRASTRUCTURE_SECONDS)
 
 
-def system(kind: str) -> None:
-    """The black-box tests, with the system up in one of its two forms."""
+def rehearsal() -> None:
+    command = [sys.executable, "tools/infrastructure.py", "rehearse", str(binaries())]
+    run(command, bound=INFRASTRUCTURE_SECONDS)
+
+
+def release() -> None:
+    build.build(build.RELEASE)
+
+
+def bench() -> None:
+    """What needs no peer: whether the runner still gets figures out of these services."""
+    moment = ["page-weight", "growth-cores", "--quick"]
+    run([sys.executable, "bench/run.py", *moment, "--binaries", str(binaries())])
+
+
+def page() -> None:
+    """The page in a browser, with the real frontend and made-up figures."""
+    pytest("page", ["e2e/test_dashboard.py", "--browser", browser()])
+
+
+def gateway() -> None:
+    """The gateway between attackers, broken upstreams and broken networks."""
+    pytest("gateway", [f"e2e/{folder}" for folder in OWN_FOLDERS])
+
+
+def services() -> None:
+    """Single services as processes."""
+    pytest("services", [f"e2e/test_{name}.py" for name in OWN_PROCESSES])
+
+
+def containers() -> None:
+    if toolchain.engine() and toolchain.compose():
+        system("containers", "--images", "latest")
+    else:
+        print("test: SKIPPED: the containers: no Docker engine with Compose answers here")
+
+
+def processes() -> None:
+    system("processes")
+
+
+def smoke() -> None:
+    """The system as processes, as `make dev` builds it: the page, the figures, the stream."""
+    os.environ["STACK"] = "processes"
+    build.build(build.QUICK)
+    up_and_tested("smoke", build.QUICK, ["e2e/test_stats.py", "e2e/test_gateway.py", "e2e/test_stream.py"])
+
+
+# In the order in which they start where nothing else decides; the longest first.
+PARTS = {
+    "check": Part(check, alone_with=frozenset({"cargo"})),
+    "scripts": Part(scripts),
+    "infrastructure": Part(infrastructure, alone_with=frozenset({"terraform"})),
+    "unit": Part(unit, alone_with=frozenset({"cargo"})),
+    "release": Part(release, alone_with=frozenset({"cargo"})),
+    "containers": Part(containers, ("release",), frozenset({"ports"})),
+    "gateway": Part(gateway, ("release",)),
+    "page": Part(page, ("release",)),
+    "rehearsal": Part(rehearsal, ("release",), frozenset({"terraform"})),
+    "services": Part(services, ("release",)),
+    "processes": Part(processes, ("release",), frozenset({"ports"})),
+    "bench": Part(bench, ("release",)),
+    "smoke": Part(smoke, alone_with=frozenset({"cargo", "ports"})),
+}
+FAST = ("unit", "smoke")
+# What `smoke` tests of a quick build, the others test of the release.
+FULL = tuple(name for name in PARTS if name != "smoke")
+
+
+def system(kind: str, *more: str) -> None:
+    """The black-box tests of the running system in one of its two forms."""
     os.environ["STACK"] = kind
-    running = stack.choose(build.RELEASE)
+    apart = [f"--ignore=e2e/test_{name}.py" for name in (*OWN_PROCESSES, "dashboard")]
+    # The rehearsal has scripts of its own there.
+    apart += [f"--ignore=e2e/{folder}" for folder in (*OWN_FOLDERS, "deploy")]
+    if kind == "processes" and toolchain.engine():
+        # They ran beside the containers. Without an engine the images are skipped aloud.
+        apart += ["--ignore=e2e/test_images.py", "--ignore=e2e/test_process.py"]
+    up_and_tested(kind, build.RELEASE, ["e2e", *apart, "--browser", browser(), *more])
+
+
+def up_and_tested(name: str, profile: str, selection: list[str]) -> None:
+    running = stack.choose(profile)
     running.check_ports()
     try:
         running.start()
         running.wait_until_ready()
-        options = ["--base-url", stack.url(), "--local", "--browser", browser()]
-        options += ["--binaries", str(binaries()), "--junitxml", str(junit(kind))]
-        if kind == "containers":
-            options += ["--images", "latest"]
-        elif toolchain.engine():
-            # They ran beside the containers already. Without an engine the images are skipped aloud.
-            for done in ("images", *OWN_PROCESSES):
-                options += ["--ignore", f"e2e/test_{done}.py"]
-            for folder in OWN_FOLDERS:
-                options += ["--ignore", f"e2e/{folder}"]
-        python = str(toolchain.PYTHON / "bin" / "python")
-        # The rehearsal has scripts of its own there, and is a step of its own.
-        options += ["--ignore", "e2e/deploy"]
-        run([python, "-m", "pytest", "-q", "-rs", "e2e", *options], bound=E2E_SECONDS)
+        pytest(name, ["--base-url", stack.url(), "--local", *selection], profile)
     except TestsFailed:
         running.tell_why()
         raise
@@ -167,8 +318,18 @@ def system(kind: str) -> None:
         running.down()
 
 
-def binaries() -> Path:
-    return build.TARGET / toolchain.musl_target() / build.RELEASE
+def pytest(name: str, arguments: list[str], profile: str = build.RELEASE) -> None:
+    python = str(toolchain.PYTHON / "bin" / "python")
+    options = ["-q", "-rs", "--durations=10", "--binaries", str(binaries(profile)), "--junitxml", str(junit(name))]
+    run([python, "-m", "pytest", *options, *arguments], bound=E2E_SECONDS)
+
+
+def junit(name: str) -> Path:
+    return LOGS / f"junit-{name}.xml"
+
+
+def binaries(profile: str = build.RELEASE) -> Path:
+    return build.TARGET / toolchain.musl_target() / profile
 
 
 def browser() -> str:
@@ -178,8 +339,36 @@ def browser() -> str:
     return path
 
 
+def report(seconds: dict[str, float], failure: str) -> None:
+    """The result as Markdown, for the summary and the comment of a pull request."""
+    machine = platform.machine()
+    counts = {file.stem.removeprefix("junit-"): counted(file) for file in sorted(LOGS.glob("junit-*.xml"))}
+    lines = [f"**Tests on {machine}**{f' ({some})' if (some := os.environ.get('PARTS')) else ''}: {failure or 'all passed'}"]
+    lines += [f"- {part}: {count}" for part, count in counts.items() if count]
+    lines += ["<details><summary>seconds</summary>", "", "| part | s |", "| --- | ---: |"]
+    lines += [f"| {what} | {spent:.0f} |" for what, spent in seconds.items()]
+    text = "\n".join([*lines, "", "</details>", ""])
+    # The jobs of a workflow run some parts each, and their reports come together in one folder.
+    parts = os.environ.get("PARTS", "").replace(",", "-")
+    write(ROOT / "target" / "report" / f"test-{machine}{'-' if parts else ''}{parts}.md", text)
+    github.summary(text)
+
+
+def counted(file: Path) -> str:
+    """How many tests of a file of results passed, were skipped and failed."""
+    try:
+        suite = ElementTree.parse(file).getroot().find("testsuite")
+    except (OSError, ElementTree.ParseError):
+        return ""
+    number = {name: int(suite.get(name, "0")) for name in ("tests", "skipped", "failures", "errors")}
+    failed = number["failures"] + number["errors"]
+    passed = number["tests"] - number["skipped"] - failed
+    return f"{passed:,d} passed, {number['skipped']} skipped, {failed} failed"
+
+
 def run(command: list[str], bound: int = 300, **variables: str) -> None:
     environment = {**toolchain.environment(), **variables}
+    print(f"test: $ {' '.join(command[:6])}", flush=True)
     try:
         code = subprocess.run(command, cwd=ROOT, env=environment, timeout=bound).returncode
     except subprocess.TimeoutExpired:
@@ -189,4 +378,4 @@ def run(command: list[str], bound: int = 300, **variables: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -13,6 +13,8 @@ import check
 import toolchain
 from toolchain import ROOT
 
+# Some 300 crates over a slow line.
+DOWNLOAD_SECONDS = 600
 ADVISORY = """\
 ```toml
 [advisory]
@@ -35,6 +37,12 @@ Made up.
     "cargo-deny is not installed: `make tools`",
 )
 class TheRules(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        # The rules are asked offline; a build downloads only what its own features and platform need.
+        command = ["cargo", "fetch", "--locked"]
+        subprocess.run(command, cwd=ROOT, env=toolchain.environment(), check=True, timeout=DOWNLOAD_SECONDS)
+
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)

@@ -242,7 +242,7 @@ class Job:
             timeout=STEP_SECONDS,
         )
         if verb == "test":
-            told = "import test; test.report([('a step', 1.0)], '')"
+            told = "import test; test.report({'a part': 1.0}, '')"
             run([sys.executable, "-c", told], cwd=self.place / "tools")
         if verb == "picture":
             (self.place / "target" / "report").mkdir(parents=True, exist_ok=True)

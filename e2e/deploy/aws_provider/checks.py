@@ -1,6 +1,6 @@
 """Refuses what the provider or AWS would refuse and a schema does not express.
 
-`configuration` sees what was written, parts of which may be unknown, and serves `terraform
+`resource` and `data_source` see what was written, parts of which may be unknown, and serve `terraform
 validate` and `plan`. `service` sees a service of ECS together with what it refers to, in the plan and
 again in the apply, when all of it is known.
 """
@@ -127,27 +127,39 @@ ALLOWED: dict[str, dict[str, Any]] = {
     "aws_wafv2_web_acl": {"scope": ("REGIONAL", "CLOUDFRONT")},
 }  # fmt: skip
 
+# Arguments that the schema leaves open and AWS requires for what tf/ makes of these types.
+REQUIRED = {
+    "aws_cloudwatch_metric_alarm": ("metric_name", "namespace", "period", "threshold"),
+    "aws_ecs_service": ("task_definition",),
+    "aws_flow_log": ("log_destination",),
+    "aws_lb_listener": ("port",),
+    "aws_lb_target_group": ("port", "protocol", "vpc_id"),
+    "aws_subnet": ("cidr_block",),
+    "aws_vpc": ("cidr_block",),
+    "aws_vpc_endpoint": ("service_name",),
+}
+
 _PEER = ("cidr_ipv4", "cidr_ipv6", "prefix_list_id", "referenced_security_group_id")
 # Exactly one of these arguments is given.
 ONE_OF = {
     "aws_route": ("destination_cidr_block", "destination_ipv6_cidr_block", "destination_prefix_list_id"),
     "aws_vpc_security_group_egress_rule": _PEER,
     "aws_vpc_security_group_ingress_rule": _PEER,
-    "aws_cloudwatch_metric_alarm": ("statistic", "extended_statistic", "metric_query"),
+    "aws_cloudwatch_metric_alarm": ("statistic", "extended_statistic"),
+    "aws_lb": ("subnets", "subnet_mapping"),
 }
 
 
-def configuration(kind: str, block: Block, config: Object) -> Iterator[Problem]:
-    """Problems of a resource or data source as it is written."""
-    for path in _read_only(block, config):
-        yield Problem(path.partition(".")[0], f'"{path}" is decided by AWS and cannot be configured')
-    for attribute in block.attributes:
-        for value in at(config.get(attribute.name), ""):
-            yield from _general(kind, attribute.name, value)
+def resource(kind: str, block: Block, config: Object) -> Iterator[Problem]:
+    """Problems of a resource as it is written."""
+    yield from data_source(kind, block, config)
     for path, allowed in ALLOWED.get(kind, {}).items():
         for value in at(config, path):
             if not _allows(allowed, value):
                 yield Problem(path.partition(".")[0], f"{path} {_expected(allowed)}, got {value!r}")
+    for name in REQUIRED.get(kind, ()):
+        if config.get(name) is None:
+            yield Problem("", f"AWS requires {name}")
     names = ONE_OF.get(kind, ())
     given = [name for name in names if config.get(name) not in (None, [])]
     if names and len(given) != 1 and is_known([config.get(name) for name in names]):
@@ -155,6 +167,19 @@ def configuration(kind: str, block: Block, config: Object) -> Iterator[Problem]:
     special = SPECIAL.get(kind)
     if special:
         yield from special(config)
+
+
+def data_source(kind: str, block: Block, config: Object) -> Iterator[Problem]:
+    """Problems of a data source as it is written, which any configuration can have."""
+    for path in _read_only(block, config):
+        yield Problem(path.partition(".")[0], f'"{path}" is decided by AWS and cannot be configured')
+    for attribute in block.attributes:
+        for value in at(config.get(attribute.name), ""):
+            yield from _general(kind, attribute.name, value)
+    if kind == "aws_iam_policy_document":
+        for effect in at(config, "statement.effect"):
+            if effect not in ("Allow", "Deny"):
+                yield Problem("statement", f"effect must be Allow or Deny, got {effect!r}")
 
 
 def _read_only(block: Block, config: Object) -> Iterator[str]:
@@ -244,9 +269,6 @@ def _listener(config: Object) -> Iterator[Problem]:
 
 
 def _target_group(config: Object) -> Iterator[Problem]:
-    for name in ("port", "protocol", "vpc_id"):
-        if config.get("target_type") != "lambda" and config.get(name) is None:
-            yield Problem(name, f"{name} is required for the target_type {config.get('target_type')}")
     for check in elements(config.get("health_check")):
         interval, timeout = check.get("interval") or 30, check.get("timeout") or 5
         if is_known([interval, timeout]) and timeout >= interval:
@@ -264,19 +286,20 @@ def _service(config: Object) -> Iterator[Problem]:
         yield Problem("launch_type", "launch_type and capacity_provider_strategy exclude each other")
 
 
-def _policy_document(config: Object) -> Iterator[Problem]:
-    for effect in at(config, "statement.effect"):
-        if effect not in ("Allow", "Deny"):
-            yield Problem("statement", f"effect must be Allow or Deny, got {effect!r}")
+def _security_group_rule(config: Object) -> Iterator[Problem]:
+    for name in ("from_port", "to_port"):
+        if config.get("ip_protocol") in ("tcp", "udp") and config.get(name) is None:
+            yield Problem("ip_protocol", f"{name} is required for the ip_protocol {config['ip_protocol']}")
 
 
 SPECIAL = {
     "aws_appautoscaling_target": _scalable_target,
     "aws_ecs_service": _service,
     "aws_ecs_task_definition": _task_definition,
-    "aws_iam_policy_document": _policy_document,
     "aws_lb_listener": _listener,
     "aws_lb_target_group": _target_group,
+    "aws_vpc_security_group_egress_rule": _security_group_rule,
+    "aws_vpc_security_group_ingress_rule": _security_group_rule,
 }
 
 

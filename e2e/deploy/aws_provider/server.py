@@ -47,11 +47,11 @@ class Provider:
 
     def ValidateResourceConfig(self, request: Any, response: Any, peer: str) -> Any:
         block = self.schema.resource_schemas[request.type_name].block
-        return report(response, checks.configuration(request.type_name, block, decode(request.config)))
+        return report(response, checks.resource(request.type_name, block, decode(request.config)))
 
     def ValidateDataResourceConfig(self, request: Any, response: Any, peer: str) -> Any:
         block = self.schema.data_source_schemas[request.type_name].block
-        return report(response, checks.configuration(request.type_name, block, decode(request.config)))
+        return report(response, checks.data_source(request.type_name, block, decode(request.config)))
 
     def UpgradeResourceState(self, request: Any, response: Any, peer: str) -> Any:
         """A stored state, with exactly the attributes that the schema has now."""

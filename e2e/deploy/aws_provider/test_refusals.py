@@ -23,6 +23,11 @@ resource "aws_iam_policy" "good" {
   policy = jsonencode({ Statement = [{ Effect = "Allow", Action = "s3:GetObject", Resource = "*" }] })
 }
 
+# A data source has other requirements than the resource of its name.
+data "aws_subnet" "good" {
+  id = "subnet-1"
+}
+
 resource "aws_lb_listener" "good" {
   load_balancer_arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/shop/0123456789abcdef"
   port              = 80
@@ -180,6 +185,20 @@ ARGUMENTS = {
     "a port that does not exist": (
         ("aws_vpc_security_group_egress_rule", 'security_group_id = "sg-1"\nip_protocol = "tcp"\nto_port = 70000'),
         "to_port must be a port, got 70000",
+    ),
+    "a rule without ports": (
+        (
+            "aws_vpc_security_group_egress_rule",
+            'security_group_id = "sg-1"\nip_protocol = "tcp"\ncidr_ipv4 = "0.0.0.0/0"\nto_port = 443',
+        ),
+        "from_port is required for the ip_protocol tcp",
+    ),
+    "what the schema leaves open and AWS requires": (
+        (
+            "aws_lb_listener",
+            'load_balancer_arn = aws_lb_listener.good.load_balancer_arn\ndefault_action {\ntype = "redirect"\n}',
+        ),
+        "AWS requires port",
     ),
     "a minimum above the maximum": (
         (

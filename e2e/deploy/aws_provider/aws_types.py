@@ -309,14 +309,21 @@ RESOURCES: dict[str, Known] = {
         replaced_by=("topic_arn", "protocol", "endpoint"),
     ),
     "aws_subnet": _part_of_vpc(
-        "subnet", "subnet", ("vpc_id", "cidr_block", "availability_zone"),
-        availability_zone="{region}a", cidr_block="10.0.{byte}.0/24",
-    ),  # fmt: skip
+        "subnet",
+        "subnet",
+        ("vpc_id", "cidr_block", "availability_zone"),
+        availability_zone="{region}a",
+        cidr_block="10.0.{byte}.0/24",
+    ),
     "aws_vpc": _part_of_vpc(
-        "vpc", "vpc", ("cidr_block",),
-        main_route_table_id="rtb-{digest:.17}", default_security_group_id="sg-{digest:.17}",
-        default_network_acl_id="acl-{digest:.17}", cidr_block="10.0.0.0/16",
-    ),  # fmt: skip
+        "vpc",
+        "vpc",
+        ("cidr_block",),
+        main_route_table_id="rtb-{digest:.17}",
+        default_network_acl_id="acl-{digest:.17}",
+        default_security_group_id="sg-{digest:.17}",
+        cidr_block="10.0.0.0/16",
+    ),
     "aws_vpc_endpoint": Known(
         computed={
             "id": "vpce-{digest:.17}",

@@ -152,7 +152,8 @@ ONE_OF = {
 
 def resource(kind: str, block: Block, config: Object) -> Iterator[Problem]:
     """Problems of a resource as it is written."""
-    yield from data_source(kind, block, config)
+    general = list(data_source(kind, block, config))
+    yield from general
     for path, allowed in ALLOWED.get(kind, {}).items():
         for value in at(config, path):
             if not _allows(allowed, value):
@@ -165,14 +166,15 @@ def resource(kind: str, block: Block, config: Object) -> Iterator[Problem]:
     if names and len(given) != 1 and is_known([config.get(name) for name in names]):
         yield Problem("", f"exactly one of {', '.join(names)} must be given, not {given}")
     special = SPECIAL.get(kind)
-    if special:
+    # They rely on the arguments that the schema requires.
+    if special and not general:
         yield from special(config)
 
 
 def data_source(kind: str, block: Block, config: Object) -> Iterator[Problem]:
     """Problems of a data source as it is written, which any configuration can have."""
-    for path in _read_only(block, config):
-        yield Problem(path.partition(".")[0], f'"{path}" is decided by AWS and cannot be configured')
+    for path, problem in _against_schema(block, config):
+        yield Problem(path.partition(".")[0], f'"{path}" {problem}')
     for attribute in block.attributes:
         for value in at(config.get(attribute.name), ""):
             yield from _general(kind, attribute.name, value)
@@ -182,14 +184,18 @@ def data_source(kind: str, block: Block, config: Object) -> Iterator[Problem]:
                 yield Problem("statement", f"effect must be Allow or Deny, got {effect!r}")
 
 
-def _read_only(block: Block, config: Object) -> Iterator[str]:
-    """The paths of configured values that only AWS decides."""
+def _against_schema(block: Block, config: Object) -> Iterator[tuple[str, str]]:
+    """What Terraform leaves to providers: values that only AWS decides, and null where one is required."""
     for attribute in block.attributes:
-        if attribute.computed and not attribute.optional and config.get(attribute.name) is not None:
-            yield attribute.name
+        given = config.get(attribute.name) is not None
+        if given and attribute.computed and not attribute.optional:
+            yield attribute.name, "is decided by AWS and cannot be configured"
+        if attribute.required and not given:
+            yield attribute.name, "is required and must not be null"
     for nested in block.block_types:
         for element in elements(config.get(nested.type_name)):
-            yield from (f"{nested.type_name}.{path}" for path in _read_only(nested.block, element))
+            for path, problem in _against_schema(nested.block, element):
+                yield f"{nested.type_name}.{path}", problem
 
 
 def _general(kind: str, name: str, value: Any) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Optional
+from typing import Any
 
 from values import Object
 
@@ -70,7 +70,7 @@ def _statement(block: Object) -> Object:
     return {part: value for part, value in parts.items() if value}
 
 
-def _values(values: Optional[list[str]]) -> Any:
+def _values(values: list[str] | None) -> Any:
     """A single value stands alone, several are in descending order; `&{x}` is written as `${x}`."""
     written = sorted((value.replace("&{", "${") for value in values or []), reverse=True)
     return written[0] if len(written) == 1 else written

@@ -12,7 +12,7 @@ import json
 import os
 import threading
 import uuid
-from typing import Any, Optional
+from typing import Any
 
 import aws_types
 import policy
@@ -27,7 +27,7 @@ LABELS = ("name", "family", "bucket", "alarm_name", "domain_name", "dashboard_na
 class Settings:
     """The configuration of one provider block."""
 
-    def __init__(self, config: Optional[Object] = None) -> None:
+    def __init__(self, config: Object | None = None) -> None:
         config = config or {}
         region = config.get("region")
         self.region = region if isinstance(region, str) else os.environ.get("AWS_REGION") or DEFAULT_REGION
@@ -42,12 +42,12 @@ class Account:
         self._resources: dict[str, tuple[str, Object]] = {}
         self._lock = threading.Lock()
 
-    def remember(self, kind: str, value: Optional[Object]) -> None:
+    def remember(self, kind: str, value: Object | None) -> None:
         if value and isinstance(value.get("arn"), str):
             with self._lock:
                 self._resources[value["arn"]] = (kind, value)
 
-    def find(self, kind: str, arn: Any) -> Optional[Object]:
+    def find(self, kind: str, arn: Any) -> Object | None:
         with self._lock:
             found = self._resources.get(arn) if isinstance(arn, str) else None
         return found[1] if found and found[0] == kind else None
@@ -194,4 +194,6 @@ def _guess(kind: str, attribute: Any, fields: Fields) -> Any:
         return f"arn:aws:{service}:{fields['region']}:{ACCOUNT}:{noun or service}/{label or fields['digest'][:17]}"
     if name == "name" and attribute.optional:
         return f"{fields['name_prefix'] or 'terraform-'}{fields['number'][:18]}"
+    if name == "owner_id":
+        return ACCOUNT
     return fields["region"] if name == "region" else ""

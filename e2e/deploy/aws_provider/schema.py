@@ -210,11 +210,12 @@ def provider_schema(wheel: Path) -> protocol.GetProviderSchema.Response:
     # Terraform then asks once per command, and not once per provider block.
     schema.server_capabilities.get_provider_schema_optional = True
     for module in modules(wheel):
-        target = {
-            "TerraformResource": lambda: schema.resource_schemas[module.type_name],
-            "TerraformDataSource": lambda: schema.data_source_schemas[module.type_name],
-            "TerraformProvider": lambda: schema.provider,
-        }[module.kind]()
+        if module.kind == "TerraformProvider":
+            target = schema.provider
+        elif module.kind == "TerraformDataSource":
+            target = schema.data_source_schemas[module.type_name]
+        else:
+            target = schema.resource_schemas[module.type_name]
         target.block.CopyFrom(module.block())
     complete_firewalls(schema.resource_schemas)
     return schema

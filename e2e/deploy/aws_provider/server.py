@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from concurrent import futures
 from pathlib import Path
-from typing import Any, Iterable, Optional
+from typing import Any, Iterable
 
 import grpc
 import tfplugin6_pb2 as protocol
@@ -144,7 +144,7 @@ def types_in(folder: Path) -> set[str]:
     return {name for text in texts for name in re.findall(r'"(aws_\w+)"', text)}
 
 
-def load(schema: Path, types: Optional[set[str]]) -> protocol.GetProviderSchema.Response:
+def load(schema: Path, types: set[str] | None) -> protocol.GetProviderSchema.Response:
     """The stored schema; with `types`, of these resources and data sources alone."""
     loaded = protocol.GetProviderSchema.Response.FromString(schema.read_bytes())
     for schemas in (loaded.resource_schemas, loaded.data_source_schemas):

@@ -85,6 +85,8 @@ SCHEMA = {
         ("aws_ecs_cluster", 'name = "shop"\narn = "arn:aws:ecs:us-east-1:123456789012:cluster/shop"'),
         '"arn" is decided by AWS',
     ),
+    "null where a value is required": (("aws_ecs_cluster", "name = null"), '"name" is required and must not be null'),
+    "null for containers": (task(512, "null"), '"container_definitions" is required and must not be null'),
     "an unknown type of resource": (("aws_ecs_clutser", ""), 'does not support resource type "aws_ecs_clutser"'),
     "an unknown attribute": (
         service("cluster = aws_ecs_cluster.good.address"),

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Optional
 
 HERE = Path(__file__).resolve().parent
 # One command takes a second where nothing else runs.
@@ -39,7 +38,7 @@ class Trial:
     def write(self, text: str) -> None:
         (self.folder / "main.tf").write_text(HEAD + self.provider + text, encoding="utf-8")
 
-    def terraform(self, verb: str, *options: str, expect: Optional[int] = 0) -> tuple[int, str]:
+    def terraform(self, verb: str, *options: str, expect: int | None = 0) -> tuple[int, str]:
         """The exit code and what was printed; an error if it is not the expected code."""
         command = ["terraform", f"-chdir={self.folder}", verb, *options, "-no-color"]
         variables = {**os.environ, "TF_INPUT": "0", "TF_IN_AUTOMATION": "1"}

@@ -43,7 +43,7 @@ def is_known(value: Any) -> bool:
     return not is_unknown(value)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def type_of(attribute_type: bytes) -> Any:
     """A type of cty: a name such as "string", or a list such as ["set", "string"]."""
     return json.loads(attribute_type)

@@ -1,15 +1,13 @@
-"""The tests of tf/ and the rehearsal of a deployment, as far as this machine can run them.
+"""The tests of tf/ and the rehearsal of a deployment.
 
-`python3 tools/infrastructure.py check|rehearse [BINARIES]`. Terraform itself is not installed
-here: no package registry has it. Its provider for AWS is the real one where it can be fetched
-(then everything is validated) or a stand-in that TF_AWS_STANDIN names as a command's beginning
-(then everything is planned and applied, too).
+`python3 tools/infrastructure.py check|rehearse [BINARIES]`. Both run with a fake of Terraform's AWS
+provider (e2e/deploy/aws_provider), which plans and applies without an account. Where the provider
+itself can be downloaded, `check` also validates and plans with it; the plan takes Terraform's own
+mocks in place of AWS. Terraform is not installed by the tools: no package registry has it.
 """
 
 from __future__ import annotations
 
-import os
-import shlex
 import subprocess
 import sys
 import time
@@ -20,11 +18,12 @@ import toolchain
 from environments import TF, Refused
 from toolchain import ROOT
 
-# Where the stand-in is beside a work tree; nothing of it is in this repository.
-STANDIN = ROOT.parent / "shared" / "tf-offline" / "with-aws"
-# The provider has 700 MB; where it cannot be fetched, init says so within seconds, or hangs.
+PROVIDER = ROOT / "e2e" / "deploy" / "aws_provider"
+SCHEMA = toolchain.TOOLS / "provider" / "schema.pb"
+FOLDERS = {"module": TF / "modules" / "app", "preconfigured": TF / "preconfigured", "root": TF}
+# The fake has nothing to download.
 INIT_SECONDS = 180
-# Whoever asks for a plan waits for it.
+# The provider has 700 MB. Where it cannot be downloaded, init ends within seconds, or hangs.
 DOWNLOAD_SECONDS = 600
 # Measured: 20 to 60 s for the module's, the longest.
 TEST_SECONDS = 600
@@ -61,76 +60,88 @@ def check() -> None:
     if not installed():
         return
     run("format", ["terraform", f"-chdir={TF}", "fmt", "-check", "-recursive", "-diff"])
-    prefix = standin()
-    folders = {"module": TF / "modules" / "app", "preconfigured": TF / "preconfigured", "root": TF}
-    for name, folder in folders.items():
-        variables = {"TF_DATA_DIR": str(terraform.DATA / f"test-{name}")}
-        try:
-            run(
-                f"{name}: init",
-                [*prefix, "terraform", f"-chdir={folder}", "init", "-backend=false", "-no-color"],
-                INIT_SECONDS,
-                quiet=True,
-                **variables,
-            )
-        except Broken as error:
-            if prefix:
-                raise
-            skip(
-                f"{error}: the provider for AWS cannot be fetched here, and TF_AWS_STANDIN names"
-                " no stand-in: tf/ is not validated"
-            )
-            return
-        run(
-            f"{name}: validate",
-            [*prefix, "terraform", f"-chdir={folder}", "validate", "-no-color"],
-            **variables,
-        )
-    if not prefix:
-        skip(
-            "without a stand-in for AWS (TF_AWS_STANDIN) the tests of tf/ would need an account:"
-            " they are only validated"
-        )
-        return
+    prefix = fake()
+    tests = ["-m", "unittest", "discover", "-s", str(PROVIDER), "-p", "test_*.py"]
+    run("provider: its own tests", [prefix[0], *tests])
+    for name, folder in FOLDERS.items():
+        init(prefix, name, folder, INIT_SECONDS)
+        validate(prefix, name, folder)
     for name in ("module", "preconfigured"):
-        test(prefix, name, folders[name])
+        test(prefix, name, FOLDERS[name])
     test(prefix, "root", TF, "-filter=tests/refusals.tftest.hcl")
-    for variables_file in sorted((TF / "environments").glob("*/terraform.tfvars")):
+    for variables_file in environments():
         for name in ("environment", "sketch"):
             options = (f"-filter=tests/{name}.tftest.hcl", f"-var-file={variables_file}")
             test(prefix, "root", TF, *options)
+    check_with_the_real_provider()
+
+
+def check_with_the_real_provider() -> None:
+    """What needs no account. Mocks answer in place of AWS, and the provider itself checks what it is given."""
+    for name, folder in FOLDERS.items():
+        try:
+            init([], name, folder, DOWNLOAD_SECONDS)
+        except Broken as error:
+            skip(f"{error}: the AWS provider cannot be downloaded here; tf/ is tested with the fake alone")
+            return
+        validate([], name, folder)
+    for variables_file in environments():
+        test([], "root", TF, "-filter=tests/sketch.tftest.hcl", f"-var-file={variables_file}")
 
 
 def sketch(variables_file: Path) -> None:
-    """A plan of an environment with Terraform's own mocks in place of AWS; it needs the provider."""
-    prefix = standin()
-    folder = [*prefix, "terraform", f"-chdir={TF}"]
-    data = {"TF_DATA_DIR": str(terraform.DATA / "test-root")}
-    run(
-        "provider", [*folder, "init", "-backend=false", "-no-color"], DOWNLOAD_SECONDS, True, **data
-    )
+    """A plan of an environment with Terraform's own mocks in place of AWS."""
+    prefix = fake() if SCHEMA.exists() else []
+    init(prefix, "root", TF, DOWNLOAD_SECONDS)
     options = ["-verbose", "-filter=tests/sketch.tftest.hcl", f"-var-file={variables_file}"]
-    run("plan", [*folder, "test", "-no-color", *options], **data)
+    run("plan", [*prefix, "terraform", f"-chdir={TF}", "test", "-no-color", *options], **data(prefix, "root"))
+
+
+def environments() -> list[Path]:
+    """The variables of each environment."""
+    return sorted((TF / "environments").glob("*/terraform.tfvars"))
+
+
+def init(prefix: list[str], name: str, folder: Path, bound: int) -> None:
+    command = ["terraform", f"-chdir={folder}", "init", "-backend=false", "-no-color"]
+    run(label(prefix, name, "init"), [*prefix, *command], bound, quiet=True, **data(prefix, name))
+
+
+def validate(prefix: list[str], name: str, folder: Path) -> None:
+    command = ["terraform", f"-chdir={folder}", "validate", "-no-color"]
+    run(label(prefix, name, "validate"), [*prefix, *command], **data(prefix, name))
 
 
 def test(prefix: list[str], name: str, folder: Path, *options: str) -> None:
     environment = next((Path(option).parent.name for option in options if "var-file" in option), "")
-    what = f"{name}: test {environment}"
-    run(
-        what.strip(),
-        [*prefix, "terraform", f"-chdir={folder}", "test", "-no-color", *options],
-        TEST_SECONDS,
-        TF_DATA_DIR=str(terraform.DATA / f"test-{name}"),
-    )
+    command = ["terraform", f"-chdir={folder}", "test", "-no-color", *options]
+    run(label(prefix, name, f"test {environment}".strip()), [*prefix, *command], **data(prefix, name))
+
+
+def label(prefix: list[str], name: str, what: str) -> str:
+    return f"{name}: {what}" if prefix else f"{name} with the real provider: {what}"
+
+
+def data(prefix: list[str], name: str) -> dict[str, str]:
+    """Where Terraform keeps its notes on a folder; a downloaded provider is kept once for all of them."""
+    if prefix:
+        return {"TF_DATA_DIR": str(terraform.DATA / f"test-{name}")}
+    plugins = terraform.DATA / "plugins"
+    plugins.mkdir(parents=True, exist_ok=True)
+    return {
+        "TF_DATA_DIR": str(terraform.DATA / f"real-{name}"),
+        "TF_PLUGIN_CACHE_DIR": str(plugins),
+        # The lock file is not committed: versions.tf pins the provider.
+        "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE": "true",
+    }
 
 
 def rehearse(binaries: Path) -> None:
-    """e2e/deploy/rehearse.py and runner.py, where all their stand-ins are."""
+    """e2e/deploy/rehearse.py and runner.py, where all that they need is installed."""
     if not installed():
         return
-    prefix = standin()
+    prefix = fake()
     lacking = {
-        "a stand-in for AWS's provider (TF_AWS_STANDIN)": bool(prefix),
         "moto": (toolchain.TOOLS / "rehearsal" / "bin" / "moto_server").exists(),
         "docker-registry": toolchain.program("docker-registry") is not None,
     }
@@ -166,12 +177,11 @@ def installed() -> bool:
     return True
 
 
-def standin() -> list[str]:
-    """The beginning of a command that brings a stand-in for the provider; nothing where there is none."""
-    given = shlex.split(os.environ.get("TF_AWS_STANDIN", ""))
-    if given:
-        return given
-    return [str(STANDIN)] if os.access(STANDIN, os.X_OK) else []
+def fake() -> list[str]:
+    """The beginning of a command that runs with the fake provider, with the types that tf/ names."""
+    if not SCHEMA.exists():
+        raise Broken("the fake of the AWS provider is not installed: run `make tools`")
+    return [str(toolchain.TOOLS / "provider" / "bin" / "python"), str(PROVIDER), "--types-of", str(TF)]
 
 
 def skip(why: str) -> None:

@@ -213,6 +213,19 @@ def steps(groups: list[str]) -> list[Step]:
             docker_registry,
         ),
         Step(
+            "provider",
+            "the fake of Terraform's AWS provider",
+            "about 1 min",
+            lambda: (
+                pypi.pinned("requirements-provider.txt"),
+                pypi.pinned("requirements-provider-schema.txt"),
+                [(pypi.PROVIDER / name).read_text(encoding="utf-8") for name in ("schema.py", "tfplugin6.proto")],
+                (toolchain.TOOLS.resolve(), sys.version_info[:2]),
+                identity(toolchain.TOOLS / "provider" / "schema.pb"),
+            ),
+            pypi.provider,
+        ),
+        Step(
             "checkov",
             "checkov",
             "about 1 min",

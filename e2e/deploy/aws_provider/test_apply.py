@@ -1,0 +1,222 @@
+"""What happens to resources over several plans and applies."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import unittest
+from pathlib import Path
+from typing import Any
+
+from trial import Trial
+
+CONFIGURATION = """
+data "aws_caller_identity" "here" {}
+data "aws_region" "here" {}
+data "aws_iam_role" "shop" {
+  name = "shop-task"
+}
+
+resource "aws_vpc" "shop" {
+  cidr_block = "10.0.0.0/16"
+}
+
+resource "aws_subnet" "shop" {
+  for_each   = { a = "10.0.1.0/24", b = "10.0.2.0/24" }
+  vpc_id     = aws_vpc.shop.id
+  cidr_block = each.value
+}
+
+resource "aws_lb" "shop" {
+  name         = "shop"
+  subnets      = [for subnet in aws_subnet.shop : subnet.id]
+  idle_timeout = 60
+}
+
+resource "aws_lb_target_group" "shop" {
+  name        = "shop"
+  port        = 8000
+  protocol    = "HTTP"
+  target_type = "ip"
+  vpc_id      = aws_vpc.shop.id
+
+  health_check {
+    path = "/healthz"
+  }
+}
+
+resource "aws_ecs_cluster" "shop" {
+  name = "shop"
+}
+
+resource "aws_ecs_task_definition" "shop" {
+  family                   = "shop"
+  requires_compatibilities = ["FARGATE"]
+  network_mode             = "awsvpc"
+  cpu                      = 256
+  memory                   = 512
+  task_role_arn            = data.aws_iam_role.shop.arn
+  container_definitions = jsonencode([{
+    name         = "web"
+    image        = "shop:1"
+    portMappings = [{ containerPort = 8000 }]
+  }])
+}
+
+resource "aws_ecs_service" "shop" {
+  name            = "shop"
+  cluster         = aws_ecs_cluster.shop.arn
+  task_definition = aws_ecs_task_definition.shop.arn
+  launch_type     = "FARGATE"
+
+  network_configuration {
+    subnets = [for subnet in aws_subnet.shop : subnet.id]
+  }
+  load_balancer {
+    target_group_arn = aws_lb_target_group.shop.arn
+    container_name   = "web"
+    container_port   = 8000
+  }
+}
+
+resource "aws_wafv2_web_acl" "shop" {
+  name  = "shop"
+  scope = "REGIONAL"
+  default_action {
+    allow {}
+  }
+  rule {
+    name     = "rate"
+    priority = 1
+    action {
+      block {}
+    }
+    statement {
+      rate_based_statement {
+        limit              = 2000
+        aggregate_key_type = "IP"
+      }
+    }
+    visibility_config {
+      cloudwatch_metrics_enabled = true
+      metric_name                = "rate"
+      sampled_requests_enabled   = true
+    }
+  }
+  visibility_config {
+    cloudwatch_metrics_enabled = true
+    metric_name                = "shop"
+    sampled_requests_enabled   = true
+  }
+}
+
+output "account" {
+  value = data.aws_caller_identity.here.account_id
+}
+output "region" {
+  value = data.aws_region.here.region
+}
+output "task_definition" {
+  value = aws_ecs_task_definition.shop.arn
+}
+output "task_role" {
+  value = aws_ecs_task_definition.shop.task_role_arn
+}
+output "load_balancer" {
+  value = aws_lb.shop.arn
+}
+output "subnets" {
+  value = [for subnet in aws_subnet.shop : subnet.id]
+}
+output "tags" {
+  value = aws_ecs_cluster.shop.tags_all
+}
+"""
+
+
+class Applies(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def outputs(self, trial: Trial) -> dict[str, Any]:
+        _, text = trial.terraform("output", "-json")
+        return {name: entry["value"] for name, entry in json.loads(text).items()}
+
+    def changes(self, trial: Trial) -> dict[str, list[str]]:
+        """The actions of a plan that changes something, by the address of the resource."""
+        trial.terraform("plan", "-out=plan", "-detailed-exitcode", expect=2)
+        _, text = trial.terraform("show", "-json", "plan")
+        changed = json.loads(text)["resource_changes"]
+        actions = {each["address"]: each["change"]["actions"] for each in changed if each["mode"] == "managed"}
+        return {address: each for address, each in actions.items() if each != ["no-op"]}
+
+    def test_a_life_from_the_first_apply_to_the_end(self) -> None:
+        trial = Trial(self.folder, CONFIGURATION)
+        trial.terraform("apply", "-auto-approve")
+        first = self.outputs(trial)
+        self.assertEqual((first["account"], first["region"]), ("123456789012", "us-east-1"))
+        self.assertEqual(first["task_definition"], "arn:aws:ecs:us-east-1:123456789012:task-definition/shop:1")
+        self.assertEqual(first["task_role"], "arn:aws:iam::123456789012:role/shop-task")
+        self.assertRegex(first["load_balancer"], r":loadbalancer/app/shop/[0-9a-f]{16}$")
+        self.assertEqual(len(set(first["subnets"])), 2)
+        self.assertEqual(first["tags"], {"owner": "tests"})
+
+        trial.terraform("plan", "-detailed-exitcode", expect=0)
+
+        # A new image makes a new revision, which the service gets in place.
+        trial.write(CONFIGURATION.replace("shop:1", "shop:2"))
+        self.assertEqual(
+            self.changes(trial),
+            {
+                "aws_ecs_task_definition.shop": ["delete", "create"],
+                "aws_ecs_service.shop": ["update"],
+            },
+        )
+        trial.terraform("apply", "plan")
+        self.assertTrue(self.outputs(trial)["task_definition"].endswith("task-definition/shop:2"))
+
+        # What can be changed in place is, and what cannot is replaced, with all that depends on it.
+        trial.write(CONFIGURATION.replace("shop:1", "shop:2").replace("idle_timeout = 60", "idle_timeout = 90"))
+        self.assertEqual(self.changes(trial), {"aws_lb.shop": ["update"]})
+        trial.write(CONFIGURATION.replace("shop:1", "shop:2").replace("10.0.1.0/24", "10.0.3.0/24"))
+        self.assertEqual(
+            self.changes(trial),
+            {
+                'aws_subnet.shop["a"]': ["delete", "create"],
+                "aws_lb.shop": ["update"],
+                "aws_ecs_service.shop": ["update"],
+            },
+        )
+
+        trial.terraform("destroy", "-auto-approve")
+        _, state = trial.terraform("state", "list")
+        self.assertEqual(state.strip(), "")
+        trial.write(CONFIGURATION)
+        trial.terraform("apply", "-auto-approve")
+        self.assertEqual(self.outputs(trial), first, "the same configuration gets other identifiers")
+
+    def test_a_service_must_fit_its_task_definition(self) -> None:
+        trial = Trial(self.folder, CONFIGURATION)
+        trial.terraform("apply", "-auto-approve")
+        for before, after, message in (
+            ('container_name   = "web"', 'container_name   = "api"', "has no container 'api'; it has ['web']"),
+            ("container_port   = 8000", "container_port   = 8001", "has no port 8001; it has [8000]"),
+            ('target_type = "ip"', 'target_type = "instance"', "needs target groups of the target_type ip"),
+        ):
+            with self.subTest(message):
+                self.assertIn(before, CONFIGURATION)
+                trial.write(CONFIGURATION.replace(before, after))
+                _, text = trial.terraform("apply", "-auto-approve", expect=1)
+                self.assertIn(message, text)
+
+    def test_another_account_is_refused(self) -> None:
+        provider = 'provider "aws" {\n  allowed_account_ids = ["999999999999"]\n}\n'
+        trial = Trial(self.folder, 'resource "aws_ecs_cluster" "shop" {\n  name = "shop"\n}\n', provider)
+        _, text = trial.terraform("plan", expect=1)
+        self.assertIn("is not among the allowed_account_ids", text)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,125 @@
+"""The recovered schema: how it is read out of the bindings, and what it must then have."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unittest
+from pathlib import Path
+
+import tfplugin6_pb2 as protocol
+from schema import Module
+from server import load, types_in
+
+# What the bindings' sources look like, with all that schema.py does not read left out.
+SOURCE = """
+export interface AwsThingConfig extends cdktn.TerraformMetaArguments {
+  readonly name: string;
+  /**
+  * rule block
+  */
+  readonly rule?: AwsThing.RuleProperty[] | cdktn.IResolvable;
+}
+export class AwsThing extends cdktn.TerraformResource {
+  public static readonly tfResourceType = "aws_thing";
+
+  // name - computed: false, optional: false, required: true
+  private _name?: string;
+  public get name() {
+    return this.getStringAttribute('name');
+  }
+  // ports - computed: true, optional: true, required: false
+  private _ports?: number[];
+  public get ports() {
+    return cdktn.Token.asNumberList(cdktn.Fn.tolist(this.getNumberListAttribute('ports')));
+  }
+  // admin_password - computed: true, optional: false, required: false
+  public get adminPassword() {
+    return this.getStringAttribute('admin_password');
+  }
+  // rule - computed: false, optional: true, required: false
+  private _rule = new AwsThing.RulePropertyList(this, "rule", true);
+  public get rule() {
+    return this._rule;
+  }
+  // records - computed: true, optional: false, required: false
+  private _records = new AwsThing.RulePropertyList(this, "records", false);
+  public get records() {
+    return this._records;
+  }
+
+  protected synthesizeHclAttributes(): { [name: string]: any } {
+    const attrs = {
+      rule: {
+        value: cdktn.listMapperHcl(awsThingRulePropertyToHclTerraform, true)(this._rule.internalValue),
+        isBlock: true,
+        type: "set",
+        storageClassType: "AwsThing.RulePropertyList",
+      },
+    };
+  }
+}
+export namespace AwsThing {
+export interface RuleProperty {
+  readonly action: string;
+}
+export class RulePropertyOutputReference extends cdktn.ComplexObject {
+  // action - computed: false, optional: true, required: false
+  private _action?: string;
+  public get action() {
+    return this.getStringAttribute('action');
+  }
+}
+}
+"""
+
+
+class Extraction(unittest.TestCase):
+    def test_a_module_becomes_a_schema(self) -> None:
+        module = Module(SOURCE)
+        block = module.block()
+        self.assertEqual((module.type_name, module.kind), ("aws_thing", "TerraformResource"))
+        attributes = {each.name: each for each in block.attributes}
+        self.assertEqual(
+            {name: json.loads(each.type) for name, each in attributes.items()},
+            {
+                "name": "string",
+                "ports": ["set", "number"],
+                "admin_password": "string",
+                "records": ["list", ["object", {"action": "string"}]],
+            },
+        )
+        self.assertTrue(attributes["name"].required)
+        self.assertTrue(attributes["ports"].computed and attributes["ports"].optional)
+        self.assertTrue(attributes["admin_password"].sensitive and not attributes["name"].sensitive)
+        [rule] = block.block_types
+        self.assertEqual((rule.type_name, rule.nesting, rule.max_items), ("rule", protocol.Schema.NestedBlock.SET, 0))
+        self.assertEqual([each.name for each in rule.block.attributes], ["action"])
+
+
+class Stored(unittest.TestCase):
+    def setUp(self) -> None:
+        self.path = Path(sys.prefix) / "schema.pb"
+
+    def test_the_whole_provider_is_there(self) -> None:
+        whole = load(self.path, None)
+        self.assertGreater(len(whole.resource_schemas), 1500)
+        self.assertGreater(len(whole.data_source_schemas), 600)
+        self.assertIn("region", [each.name for each in whole.provider.block.attributes])
+
+    def test_every_type_in_tf_is_there_and_no_other_is_served(self) -> None:
+        tf = Path(__file__).resolve().parents[3] / "tf"
+        named = types_in(tf)
+        served = load(self.path, named)
+        found = {*served.resource_schemas, *served.data_source_schemas}
+        self.assertEqual(found, named)
+
+    def test_the_statements_of_a_firewall_have_their_arguments(self) -> None:
+        schema = load(self.path, {"aws_wafv2_web_acl"}).resource_schemas["aws_wafv2_web_acl"]
+        [rule] = [each for each in schema.block.block_types if each.type_name == "rule"]
+        [statement] = [each for each in rule.block.block_types if each.type_name == "statement"]
+        self.assertIn("rate_based_statement", [each.type_name for each in statement.block.block_types])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -31,7 +31,7 @@ def variables() -> dict[str, str]:
 
 def exists(aws: Aws, bucket: str) -> bool:
     try:
-        aws.call("s3api", "head-bucket", "--bucket", bucket)
+        aws.call("s3", "head_bucket", Bucket=bucket)
     except AwsError as error:
         if error.code == "404":
             return False
@@ -102,7 +102,7 @@ def begin(terraform: Terraform, aws: Aws, bucket: str, say: Callable[[str], None
             terraform.apply()
     finally:
         OVERRIDE.unlink(missing_ok=True)
-    aws.call("s3api", "wait", "bucket-exists", "--bucket", bucket)
+    aws.wait("s3", "bucket_exists", Bucket=bucket)
     terraform.init_s3(bucket, PRECONFIGURED_KEY, aws.region, "-migrate-state", "-force-copy")
     if not terraform.output():
         raise TerraformError(f"the state did not arrive in {bucket}; it still is {LOCAL_STATE}")

@@ -28,6 +28,7 @@ import commit
 import cost
 import environments
 import github
+import logs
 import picture
 import plans
 import rollout
@@ -35,7 +36,7 @@ import sbom
 import terraform
 import toolchain
 import verify
-from aws import PROGRAM, Aws, AwsError
+from aws import PYTHON, Aws, AwsError
 from environments import TF, Environment, Refused, state_bucket
 from images import Images, commit_of, credentials
 from oci import ImageError, Registry
@@ -498,7 +499,7 @@ def do_smoke() -> None:
 def smoke(url: str) -> None:
     """The black-box tests of e2e/, against that URL."""
     answers(url)
-    python, options = PROGRAM.with_name("python"), []
+    python, options = PYTHON, []
     full = toolchain.PYTHON / "bin" / "python"
     browser = toolchain.browser()
     if browser and toolchain.answer([str(full), "-c", "import pytest, playwright; print('yes')"]):
@@ -625,7 +626,7 @@ def do_destroy() -> None:
     # What was proven here says nothing about what is made anew.
     if environment.preview:
         for key in (environment.releases_key, environment.state_key):
-            here.aws.call("s3api", "delete-object", "--bucket", here.bucket, "--key", key)
+            here.aws.call("s3", "delete_object", Bucket=here.bucket, Key=key)
     elif outputs:
         here.releases.write([])
 
@@ -636,16 +637,7 @@ def do_logs() -> None:
     groups = here.terraform().output().get("log_groups")
     if not groups:
         raise Refused(f"{here.environment.name} is not deployed")
-    command = [str(PROGRAM), "logs", "tail", "--follow", "--since", "10m"]
-    following = [
-        subprocess.Popen([*command, group], env=here.aws.variables) for group in groups.values()
-    ]
-    try:
-        for process in following:
-            process.wait()
-    finally:
-        for process in following:
-            process.terminate()
+    logs.follow(here.aws, groups, lambda line: print(line, flush=True))
 
 
 def do_status() -> None:
@@ -658,11 +650,9 @@ def do_status() -> None:
     wanted = Deployed.of(outputs)
     found = here.aws.call(
         "ecs",
-        "describe-services",
-        "--cluster",
-        wanted.cluster,
-        "--services",
-        *wanted.services.values(),
+        "describe_services",
+        cluster=wanted.cluster,
+        services=list(wanted.services.values()),
     )["services"]
     by_name = {service["serviceName"]: service for service in found}
     well = True

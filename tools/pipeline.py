@@ -153,10 +153,8 @@ def do_orphans() -> None:
     """The states of previews in the bucket that no open pull request has."""
     aws, account, wanted = account_session()
     bucket = state_bucket(account, wanted["region"])
-    listed = aws.call(
-        *("s3api", "list-objects-v2", "--bucket", bucket, "--prefix", "environments/pr-")
-    )
-    keys = [entry["Key"] for entry in (listed or {}).get("Contents", [])]
+    listed = aws.pages("s3", "list_objects_v2", Bucket=bucket, Prefix="environments/pr-")
+    keys = [entry["Key"] for page in listed for entry in page.get("Contents", [])]
     orphans = without_pull_request(keys, github.Repository().open_pull_requests())
     say(f"previews without an open pull request: {', '.join(orphans) or 'none'}")
     github.output("orphans", orphans=json.dumps(orphans))

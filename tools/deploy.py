@@ -33,6 +33,7 @@ import picture
 import plans
 import rollout
 import sbom
+import subjects
 import terraform
 import toolchain
 import verify
@@ -233,13 +234,17 @@ def of_account() -> bool:
 
 
 def do_bootstrap() -> None:
+    terraform.check()
     aws, account, wanted = account_session()
     with step(f"prepare the account {account} in {wanted['region']}"):
+        bootstrap.linked_roles(aws, say)
         bootstrap.ensure(aws, account, wanted.get("profile"), say)
+    if not bootstrap.knows_github():
+        print(subjects.advice(git("remote", "get-url", "origin")))
 
 
 def account_session() -> tuple[Aws, str, dict[str, str]]:
-    terraform.check()
+    """Credentials of the account that tf/preconfigured is for."""
     ensure_aws()
     wanted = bootstrap.variables()
     aws = Aws(wanted["region"], wanted.get("profile"))
@@ -253,7 +258,8 @@ def account_session() -> tuple[Aws, str, dict[str, str]]:
 
 
 def account_terraform() -> Terraform:
-    """tf/preconfigured with its state, for who only looks."""
+    """tf/preconfigured with its state, to read it."""
+    terraform.check()
     aws, account, wanted = account_session()
     return bootstrap.state(aws, account, wanted.get("profile"))
 
@@ -271,7 +277,7 @@ def do_plan() -> None:
         plans.forget(name)
         changed = run.plan(*variables_of(here.environment, release), lock=False)
     if pushed:
-        plans.keep(name, run.plan_file, release, changed)
+        plans.keep(name, release, changed, plans.digest(run.show(str(run.plan_file))))
         if here.environment.preview:
             github.summary(plans.sizes(*compared(here, release)))
     told(name, run, changed)
@@ -339,8 +345,19 @@ def do_push() -> None:
             say(f"bill of {name} for {architecture}: {sbom.write(name, binary, architecture)}")
         address, _, digest = whole.image.partition("@")
         digests = {architecture: part[0] for architecture, part in whole.parts.items()}
-        pushed = str(bool(whole.parts)).lower()
-        github.output("push", name=address, digest=digest, pushed=pushed, **digests)
+        attest = str(bool(whole.parts) and can_attest()).lower()
+        github.output("push", name=address, digest=digest, attest=attest, **digests)
+
+
+def can_attest() -> bool:
+    """Whether GitHub signs attestations for the repository of this run."""
+    if os.environ.get("PRIVATE") != "true" or os.environ.get("ATTEST") == "on":
+        return True
+    say(
+        "NOT ATTESTED: GitHub attests for private repositories in Enterprise Cloud only; there, set"
+        " the repository's variable ATTEST to on"
+    )
+    return False
 
 
 def do_deploy() -> None:

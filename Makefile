@@ -5,7 +5,7 @@ PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install P
 .PHONY: help tools dev up down logs build images check test test-fast cold bench bench-check clean
 .PHONY: advisories sbom reproducible test-arm64
 .PHONY: bootstrap plan push verify deploy smoke rollback destroy status cost
-.PHONY: sketch registry apply accept output picture comment orphans outdated dist publish release codeowners
+.PHONY: sketch registry apply supersede accept output picture comment orphans outdated dist publish release codeowners
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,8 +100,11 @@ sketch: ## a plan without credentials: what AWS would answer is made up
 registry: ## cloud: which images of this commit are still to be pushed
 	@$(PYTHON) tools/pipeline.py registry
 
-apply: ## cloud: apply exactly what `plan` kept, and wait until it runs
+apply: ## cloud: apply what `plan` showed, and nothing else; wait until it runs
 	@$(PYTHON) tools/pipeline.py apply
+
+supersede: ## cloud: cancel earlier runs of main that wait for an approval
+	@$(PYTHON) tools/pipeline.py supersede
 
 accept: ## cloud: what runs is good, and what a rollback comes back to
 	@$(PYTHON) tools/pipeline.py accept

@@ -6,6 +6,7 @@ there.
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Callable
@@ -22,6 +23,27 @@ OVERRIDE = FOLDER / "backend_override.tf"
 OVERRIDE_TEXT = 'terraform {\n  backend "local" {}\n}\n'
 
 
+# AWS's services act in the account with roles of their own. A new account has none of them, and what needs one fails
+# the first time with an error about permissions.
+LINKED_ROLES = {
+    "ecs.amazonaws.com": "AWSServiceRoleForECS",
+    "elasticloadbalancing.amazonaws.com": "AWSServiceRoleForElasticLoadBalancing",
+    "ecs.application-autoscaling.amazonaws.com": "AWSServiceRoleForApplicationAutoScaling_ECSService",
+}
+
+
+def linked_roles(aws: Aws, say: Callable[[str], None]) -> None:
+    """Create the service-linked roles that the account does not have yet."""
+    for service, role in LINKED_ROLES.items():
+        try:
+            aws.call("iam", "get_role", RoleName=role)
+        except AwsError as error:
+            if error.code != "NoSuchEntity":
+                raise
+            aws.call("iam", "create_service_linked_role", AWSServiceName=service)
+            say(f"created the service-linked role {role}")
+
+
 def variables() -> dict[str, str]:
     """The plain settings of tf/preconfigured/terraform.tfvars."""
     file = FOLDER / "terraform.tfvars"
@@ -29,9 +51,16 @@ def variables() -> dict[str, str]:
     return {"region": "us-east-1", **found}
 
 
+def knows_github() -> bool:
+    """Whether terraform.tfvars says which workflows may take the roles."""
+    file = FOLDER / "terraform.tfvars"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return re.search(r"^github\s*=", text, re.MULTILINE) is not None
+
+
 def exists(aws: Aws, bucket: str) -> bool:
     try:
-        aws.call("s3api", "head-bucket", "--bucket", bucket)
+        aws.call("s3", "head_bucket", Bucket=bucket)
     except AwsError as error:
         if error.code == "404":
             return False
@@ -102,7 +131,7 @@ def begin(terraform: Terraform, aws: Aws, bucket: str, say: Callable[[str], None
             terraform.apply()
     finally:
         OVERRIDE.unlink(missing_ok=True)
-    aws.call("s3api", "wait", "bucket-exists", "--bucket", bucket)
+    aws.wait("s3", "bucket_exists", Bucket=bucket)
     terraform.init_s3(bucket, PRECONFIGURED_KEY, aws.region, "-migrate-state", "-force-copy")
     if not terraform.output():
         raise TerraformError(f"the state did not arrive in {bucket}; it still is {LOCAL_STATE}")

@@ -28,14 +28,16 @@ import commit
 import cost
 import environments
 import github
+import logs
 import picture
 import plans
 import rollout
 import sbom
+import subjects
 import terraform
 import toolchain
 import verify
-from aws import PROGRAM, Aws, AwsError
+from aws import PYTHON, Aws, AwsError
 from environments import TF, Environment, Refused, state_bucket
 from images import Images, commit_of, credentials
 from oci import ImageError, Registry
@@ -232,13 +234,17 @@ def of_account() -> bool:
 
 
 def do_bootstrap() -> None:
+    terraform.check()
     aws, account, wanted = account_session()
     with step(f"prepare the account {account} in {wanted['region']}"):
+        bootstrap.linked_roles(aws, say)
         bootstrap.ensure(aws, account, wanted.get("profile"), say)
+    if not bootstrap.knows_github():
+        print(subjects.advice(git("remote", "get-url", "origin")))
 
 
 def account_session() -> tuple[Aws, str, dict[str, str]]:
-    terraform.check()
+    """Credentials of the account that tf/preconfigured is for."""
     ensure_aws()
     wanted = bootstrap.variables()
     aws = Aws(wanted["region"], wanted.get("profile"))
@@ -252,7 +258,8 @@ def account_session() -> tuple[Aws, str, dict[str, str]]:
 
 
 def account_terraform() -> Terraform:
-    """tf/preconfigured with its state, for who only looks."""
+    """tf/preconfigured with its state, to read it."""
+    terraform.check()
     aws, account, wanted = account_session()
     return bootstrap.state(aws, account, wanted.get("profile"))
 
@@ -270,7 +277,7 @@ def do_plan() -> None:
         plans.forget(name)
         changed = run.plan(*variables_of(here.environment, release), lock=False)
     if pushed:
-        plans.keep(name, run.plan_file, release, changed)
+        plans.keep(name, release, changed, plans.digest(run.show(str(run.plan_file))))
         if here.environment.preview:
             github.summary(plans.sizes(*compared(here, release)))
     told(name, run, changed)
@@ -338,8 +345,19 @@ def do_push() -> None:
             say(f"bill of {name} for {architecture}: {sbom.write(name, binary, architecture)}")
         address, _, digest = whole.image.partition("@")
         digests = {architecture: part[0] for architecture, part in whole.parts.items()}
-        pushed = str(bool(whole.parts)).lower()
-        github.output("push", name=address, digest=digest, pushed=pushed, **digests)
+        attest = str(bool(whole.parts) and can_attest()).lower()
+        github.output("push", name=address, digest=digest, attest=attest, **digests)
+
+
+def can_attest() -> bool:
+    """Whether GitHub signs attestations for the repository of this run."""
+    if os.environ.get("PRIVATE") != "true" or os.environ.get("ATTEST") == "on":
+        return True
+    say(
+        "NOT ATTESTED: GitHub attests for private repositories in Enterprise Cloud only; there, set"
+        " the repository's variable ATTEST to on"
+    )
+    return False
 
 
 def do_deploy() -> None:
@@ -498,7 +516,7 @@ def do_smoke() -> None:
 def smoke(url: str) -> None:
     """The black-box tests of e2e/, against that URL."""
     answers(url)
-    python, options = PROGRAM.with_name("python"), []
+    python, options = PYTHON, []
     full = toolchain.PYTHON / "bin" / "python"
     browser = toolchain.browser()
     if browser and toolchain.answer([str(full), "-c", "import pytest, playwright; print('yes')"]):
@@ -625,7 +643,7 @@ def do_destroy() -> None:
     # What was proven here says nothing about what is made anew.
     if environment.preview:
         for key in (environment.releases_key, environment.state_key):
-            here.aws.call("s3api", "delete-object", "--bucket", here.bucket, "--key", key)
+            here.aws.call("s3", "delete_object", Bucket=here.bucket, Key=key)
     elif outputs:
         here.releases.write([])
 
@@ -636,16 +654,7 @@ def do_logs() -> None:
     groups = here.terraform().output().get("log_groups")
     if not groups:
         raise Refused(f"{here.environment.name} is not deployed")
-    command = [str(PROGRAM), "logs", "tail", "--follow", "--since", "10m"]
-    following = [
-        subprocess.Popen([*command, group], env=here.aws.variables) for group in groups.values()
-    ]
-    try:
-        for process in following:
-            process.wait()
-    finally:
-        for process in following:
-            process.terminate()
+    logs.follow(here.aws, groups, lambda line: print(line, flush=True))
 
 
 def do_status() -> None:
@@ -658,11 +667,9 @@ def do_status() -> None:
     wanted = Deployed.of(outputs)
     found = here.aws.call(
         "ecs",
-        "describe-services",
-        "--cluster",
-        wanted.cluster,
-        "--services",
-        *wanted.services.values(),
+        "describe_services",
+        cluster=wanted.cluster,
+        services=list(wanted.services.values()),
     )["services"]
     by_name = {service["serviceName"]: service for service in found}
     well = True

@@ -31,6 +31,7 @@ class Environment:
     profile: Optional[str]
     architecture: str
     attested_by: Optional[str]
+    protected: bool = False
 
     @property
     def variables(self) -> Path:
@@ -77,6 +78,7 @@ def named(name: str, folder: Path = TF / "environments") -> Environment:
         profile=backend.get("profile", variables.get("profile")),
         architecture=variables.get("architecture", "ARM64"),
         attested_by=variables.get("attested_by"),
+        protected=protects((folder / written / "terraform.tfvars").read_text(encoding="utf-8")),
     )
 
 
@@ -88,6 +90,11 @@ def settings(text: str) -> dict[str, str]:
     """The settings of a file in Terraform's language that are a plain string at its top level."""
     found = re.findall(r'^([a-z_]+)\s*=\s*"([^"$]*)"\s*(?:#.*)?$', text, re.MULTILINE)
     return dict(found)
+
+
+def protects(text: str) -> bool:
+    """Whether a file of variables sets `protect`."""
+    return re.search(r"^protect\s*=\s*true\s*(#.*)?$", text, re.MULTILINE) is not None
 
 
 def state_bucket(account: str, region: str) -> str:

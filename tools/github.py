@@ -21,7 +21,7 @@ from toolchain import ROOT
 # What each verb hands to the steps and jobs after it. tools/workflows.py holds the workflows to it.
 OUTPUTS = {
     "registry": ("missing",),
-    "push": ("name", "digest", "pushed", "amd64", "arm64"),
+    "push": ("name", "digest", "attest", "amd64", "arm64"),
     "publish": ("name", "digest", "amd64", "arm64"),
     "plan": ("changed",),
     "output": ("outputs", "url"),
@@ -82,6 +82,22 @@ class Repository:
     def open_pull_requests(self) -> set[int]:
         return {one["number"] for one in self._list(f"repos/{self.name}/pulls?state=open")}
 
+    def reviewed(self, environment: str) -> bool:
+        """Whether a job of that environment waits for somebody; limits on branches are no review."""
+        path = f"repos/{self.name}/environments/{environment}"
+        rules = self._call("GET", path).get("protection_rules", [])
+        return any(rule["type"] != "branch_policy" for rule in rules)
+
+    def supersede(self, workflow: str, number: int) -> list[int]:
+        """Cancel the earlier runs of a workflow on main that wait for an approval."""
+        path = f"repos/{self.name}/actions/workflows/{workflow}/runs?branch=main&status=waiting"
+        # One page: more than a hundred runs do not wait at a time.
+        found = self._call("GET", f"{path}&per_page={PAGE}")["workflow_runs"]
+        old = sorted((one["run_number"], one["id"]) for one in found if one["run_number"] < number)
+        for _, identity in old:
+            self._call("POST", f"repos/{self.name}/actions/runs/{identity}/cancel", {})
+        return [number for number, _ in old]
+
     def release(self, tag: str, notes: str, files: list[Path]) -> str:
         """Make a release of a tag with its files; safe to repeat."""
         wanted_release = {"tag_name": tag, "name": tag, "body": notes, "draft": True}
@@ -121,7 +137,7 @@ class Repository:
         request = urllib.request.Request(url, data=data, method=method, headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=CALL_SECONDS) as answer:
-                return json.loads(answer.read())
+                return json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
             text = error.read().decode("utf-8", "replace")[:300]
             raise GitHubError(f"{method} {path}: {error.code} {text}") from None

@@ -139,7 +139,7 @@ def addresses(aws: Aws, output: str, prefix: str) -> dict[str, str]:
         return told
     names = [f"{prefix}/{name}" for name in build.SERVICES]
     try:
-        found = aws.call("ecr", "describe-repositories", "--repository-names", *names)
+        found = aws.call("ecr", "describe_repositories", repositoryNames=names)
     except AwsError as error:
         if error.code == "RepositoryNotFoundException":
             raise Refused(
@@ -184,6 +184,7 @@ def finished_binaries(names: Sequence[str], architecture: str) -> dict[str, Path
 
 
 def credentials(aws: Aws) -> tuple[str, str]:
-    token = aws.call("ecr", "get-authorization-token")["authorizationData"][0]["authorizationToken"]
+    data = aws.call("ecr", "get_authorization_token")["authorizationData"]
+    token = data[0]["authorizationToken"]
     user, _, password = base64.b64decode(token).decode().partition(":")
     return user, password

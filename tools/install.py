@@ -181,7 +181,7 @@ def steps(groups: list[str]) -> list[Step]:
     deploy = [
         Step(
             "aws",
-            "the command line of AWS",
+            "boto3, and pytest for smoke tests",
             "about 1 min",
             lambda: (pypi.pinned("requirements-deploy.txt"), identity(AWS.resolve())),
             pypi.aws,

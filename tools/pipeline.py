@@ -1,7 +1,8 @@
 """The verbs that workflows need besides those of deploy.py; each can be run by hand as well.
 
 registry  which images of this commit are still to be pushed
-apply     exactly the plan that `make plan` kept; then wait until it is what runs
+apply     what `make plan` showed, unless something else would change now; then wait until it runs
+supersede cancel earlier runs of main that wait for an approval
 accept    what runs has passed its tests: a rollback comes back to it
 output    Terraform's outputs, as JSON
 sketch    a plan without credentials
@@ -68,15 +69,44 @@ def do_apply() -> None:
             f" {revision[:12]}; `make rollback` goes back"
         )
     deploy.confirm(here.environment, "applying to")
+    protected(here.environment)
     with step("attestations"):
         deploy.attested(here, planned.release.images)
-    if planned.changed:
+    with step("plan again"):
+        # Terraform's own file would hold secrets in clear text, and is refused once anything else was applied.
+        run = here.terraform()
+        changed = run.plan(*deploy.variables_of(here.environment, planned.release))
+        if plans.digest(run.show(str(run.plan_file))) != planned.digest:
+            raise Refused(
+                f"{here.environment.name} has changed since its plan was made, and something else would"
+                " be applied now: `make plan` again, and look"
+            )
+    if changed:
         with step("apply"):
-            here.terraform().apply(planned.file)
+            run.apply()
     else:
         say("nothing to apply")
     with step("wait until it runs"):
         rollout.wait(here.aws, Deployed.of(here.terraform().output()), say)
+
+
+def protected(environment: environments.Environment) -> None:
+    """Refused in a workflow where a protected environment has no rule that makes its job wait."""
+    name = environment.name
+    if not environment.protected or os.environ.get("GITHUB_ACTIONS") != "true":
+        return
+    if not github.Repository().reviewed(name):
+        raise Refused(
+            f"the environment {name} of the repository's settings has no protection rule, so every push to"
+            f" main would reach it: add required reviewers (GitHub has them for public repositories and in"
+            f" Enterprise Cloud), or set the variable PROD to off and run `make deploy ENV={name}` by hand"
+        )
+
+
+def do_supersede() -> None:
+    number = int(github.wanted("GITHUB_RUN_NUMBER"))
+    ended = github.Repository().supersede("main.yaml", number)
+    say(f"earlier runs that waited: {', '.join(f'#{one}' for one in ended) or 'none'}")
 
 
 def superseded(revision: str, running: str, root: Path = ROOT) -> bool:
@@ -153,10 +183,8 @@ def do_orphans() -> None:
     """The states of previews in the bucket that no open pull request has."""
     aws, account, wanted = account_session()
     bucket = state_bucket(account, wanted["region"])
-    listed = aws.call(
-        *("s3api", "list-objects-v2", "--bucket", bucket, "--prefix", "environments/pr-")
-    )
-    keys = [entry["Key"] for entry in (listed or {}).get("Contents", [])]
+    listed = aws.pages("s3", "list_objects_v2", Bucket=bucket, Prefix="environments/pr-")
+    keys = [entry["Key"] for page in listed for entry in page.get("Contents", [])]
     orphans = without_pull_request(keys, github.Repository().open_pull_requests())
     say(f"previews without an open pull request: {', '.join(orphans) or 'none'}")
     github.output("orphans", orphans=json.dumps(orphans))

@@ -1,12 +1,13 @@
-"""A plan that is kept, so that exactly what was looked at is applied, perhaps on another machine.
+"""A plan that is kept, so that what was reviewed is what is applied, perhaps days later on another machine.
 
-`target/plan/NAME/` has Terraform's own file and what it was planned for; it can hold values that
-are nobody's business, so whoever keeps it elsewhere keeps it short. `target/report/` has what
-everybody may read: which resources change, and no value of theirs.
+`target/plan/NAME/planned.json` has the version and a digest of every change. Terraform's own file is not kept: it
+holds secrets in clear text. `make apply` plans again and compares. `target/report/` has what may be published: which
+resources change, and no value of theirs.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import asdict, dataclass
@@ -31,25 +32,49 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Kept:
-    """What was planned: a version, and whether it changes anything."""
+    """What was planned: a version, whether it changes anything, and the digest of the changes."""
 
-    file: Path
     release: Release
     changed: bool
+    digest: str
 
 
 def folder(name: str) -> Path:
     return PLANS / name
 
 
-def keep(name: str, plan_file: Path, release: Release, changed: bool) -> None:
+def keep(name: str, release: Release, changed: bool, digest: str) -> None:
     forget(name)
     folder(name).mkdir(parents=True)
-    shutil.copyfile(plan_file, folder(name) / "plan")
-    folder(name).chmod(0o700)
-    write(
-        folder(name) / "planned.json", json.dumps({"changed": changed, "release": asdict(release)})
-    )
+    planned = {"changed": changed, "digest": digest, "release": asdict(release)}
+    write(folder(name) / "planned.json", json.dumps(planned))
+
+
+def digest(plan: dict) -> str:
+    """The changes of a plan in one number: of each resource the actions and every attribute that differs."""
+    changes = [
+        {"address": one["address"], **difference(one["change"])}
+        for one in plan.get("resource_changes", [])
+        if one["change"]["actions"] not in (["no-op"], ["read"])
+    ]
+    outputs = {
+        name: difference(change)
+        for name, change in plan.get("output_changes", {}).items()
+        if change["actions"] != ["no-op"]
+    }
+    ordered = [sorted(changes, key=lambda one: one["address"]), outputs]
+    return hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()
+
+
+def difference(change: dict) -> dict:
+    """Without the attributes that stay: a number of tasks that follows the load is no other change."""
+    before, after = change.get("before"), change.get("after")
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        before = {name: before.get(name) for name in names}
+        after = {name: after.get(name) for name in names}
+    unknown = change.get("after_unknown")
+    return {"actions": change["actions"], "before": before, "after": after, "unknown": unknown}
 
 
 def forget(name: str) -> None:
@@ -68,7 +93,7 @@ def kept(name: str, revision: str) -> Kept:
             f"the plan of {name} is of the commit {release.revision[:12]}, and {revision[:12]} is"
             " checked out: `make plan` again"
         )
-    return Kept(folder(name) / "plan", release, told["changed"])
+    return Kept(release, told["changed"], told["digest"])
 
 
 def report(name: str, plan: dict) -> str:

@@ -53,7 +53,7 @@ def test_packages(job: Job) -> None:
 
 
 def aws(job: Job) -> None:
-    """The command line of AWS and pytest, apart from all else: who deploys needs no compiler."""
+    """boto3 and pytest, apart from all else: deploying needs no compiler."""
     own_venv(job, "aws", "requirements-deploy.txt")
 
 

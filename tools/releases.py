@@ -6,9 +6,7 @@ The list is a file beside the state, so that whoever may deploy can also go back
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Optional
 
 from aws import Aws, AwsError
@@ -33,33 +31,18 @@ class Releases:
         self.aws, self.bucket, self.key = aws, bucket, key
 
     def read(self) -> list[Release]:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "releases.json")
-            try:
-                self.aws.call(
-                    "s3api", "get-object", "--bucket", self.bucket, "--key", self.key, str(file)
-                )
-            except AwsError as error:
-                if error.code in ("NoSuchKey", "404"):
-                    return []
-                raise
-            return [Release(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
+        try:
+            found = self.aws.call("s3", "get_object", Bucket=self.bucket, Key=self.key)
+        except AwsError as error:
+            if error.code in ("NoSuchKey", "404"):
+                return []
+            raise
+        return [Release(**entry) for entry in json.loads(found["Body"].read())]
 
     def write(self, releases: list[Release]) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "releases.json")
-            entries = [asdict(release) for release in releases[-KEPT:]]
-            file.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-            self.aws.call(
-                "s3api",
-                "put-object",
-                "--bucket",
-                self.bucket,
-                "--key",
-                self.key,
-                "--body",
-                str(file),
-            )
+        entries = [asdict(release) for release in releases[-KEPT:]]
+        body = json.dumps(entries, indent=1).encode() + b"\n"
+        self.aws.call("s3", "put_object", Bucket=self.bucket, Key=self.key, Body=body)
 
 
 def with_newest(releases: list[Release], release: Release) -> list[Release]:

@@ -57,11 +57,9 @@ def wait(
     while True:
         answer = aws.call(
             "ecs",
-            "describe-services",
-            "--cluster",
-            wanted.cluster,
-            "--services",
-            *wanted.services.values(),
+            "describe_services",
+            cluster=wanted.cluster,
+            services=list(wanted.services.values()),
         )
         found = {
             service["serviceName"]: service
@@ -156,19 +154,16 @@ def reason(aws: Aws, wanted: Deployed, name: str, text: str) -> str:
 
 def stopped(aws: Aws, wanted: Deployed, name: str) -> list[dict]:
     """The stopped tasks of what was applied, the newest first."""
-    where = ["--cluster", wanted.cluster]
     arns = aws.call(
         "ecs",
-        "list-tasks",
-        *where,
-        "--service-name",
-        wanted.services[name],
-        "--desired-status",
-        "STOPPED",
+        "list_tasks",
+        cluster=wanted.cluster,
+        serviceName=wanted.services[name],
+        desiredStatus="STOPPED",
     )["taskArns"]
     if not arns:
         return []
-    tasks = aws.call("ecs", "describe-tasks", *where, "--tasks", *arns[:100])["tasks"]
+    tasks = aws.call("ecs", "describe_tasks", cluster=wanted.cluster, tasks=arns[:100])["tasks"]
     ours = [task for task in tasks if task["taskDefinitionArn"] == wanted.task_definitions[name]]
     return sorted(ours, key=lambda task: str(task.get("stoppedAt", "")), reverse=True)
 
@@ -180,7 +175,7 @@ def log(aws: Aws, group: str, tasks: list[dict]) -> list[str]:
         container = task["containers"][0]["name"]
         stream = f"{container}/{container}/{identity}"
         events = aws.call(
-            "logs", "filter-log-events", "--log-group-name", group, "--log-stream-names", stream
+            "logs", "filter_log_events", logGroupName=group, logStreamNames=[stream]
         )["events"]
         return [event["message"].rstrip() for event in events[-LOG_LINES:]]
     return []

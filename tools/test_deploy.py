@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from unittest import mock
 
-import aws
 import cost
 import deploy
 import environments
@@ -72,28 +71,6 @@ class TheEnvironment(unittest.TestCase):
         names = [path.name for path in (environments.TF / "environments").iterdir()]
         self.assertLessEqual({"dev", "staging", "prod"}, set(names))
         self.assertEqual(len({environments.named(name).state_key for name in names}), len(names))
-
-
-class WhatAwsRefuses(unittest.TestCase):
-    def test_its_own_word_and_sentence_are_kept(self):
-        error = aws.failure(
-            "ecs describe-services",
-            "\nAn error occurred (ClusterNotFoundException) when calling the DescribeServices operation: Cluster not found.\n",
-        )
-        self.assertEqual(
-            (error.code, str(error)),
-            (
-                "ClusterNotFoundException",
-                "aws ecs describe-services: Cluster not found. (ClusterNotFoundException)",
-            ),
-        )
-
-    def test_what_is_no_answer_of_aws_is_told_as_it_is(self):
-        self.assertEqual(
-            str(aws.failure("sts x", "Unable to locate credentials\n")),
-            "aws sts x: Unable to locate credentials",
-        )
-        self.assertEqual(str(aws.failure("sts x", "")), "aws sts x: it failed and said nothing")
 
 
 class TheVersion(unittest.TestCase):

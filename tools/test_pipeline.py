@@ -109,20 +109,35 @@ class KeptPlans(unittest.TestCase):
             patch = mock.patch.object(plans, name, Path(folder.name) / name)
             patch.start()
             self.addCleanup(patch.stop)
-        self.file = Path(folder.name) / "plan"
-        self.file.write_text("a plan")
 
     def test_exactly_what_was_kept_comes_back(self):
-        plans.keep("staging", self.file, VERSION, True)
+        plans.keep("staging", VERSION, True, "a digest")
         found = plans.kept("staging", VERSION.revision)
-        self.assertEqual(
-            (found.file.read_text(), found.release, found.changed), ("a plan", VERSION, True)
-        )
+        self.assertEqual((found.digest, found.release, found.changed), ("a digest", VERSION, True))
+
+    def test_terraform_s_own_file_is_not_kept(self):
+        """It holds secrets, and artefacts of a public repository can be fetched by anybody."""
+        plans.keep("staging", VERSION, True, "a digest")
+        self.assertEqual([file.name for file in plans.folder("staging").iterdir()], ["planned.json"])
+
+    def test_a_digest_is_of_what_changes_and_of_nothing_else(self):
+        def plan(after, desired=2, address="a", actions=("update",)):
+            before = {"image": "old", "desired_count": desired}
+            change = {"before": before, "after": {"image": after, "desired_count": desired}}
+            one = {"address": address, "change": {**change, "actions": list(actions)}}
+            other = {"address": "z", "change": {"before": {}, "after": {}, "actions": ["no-op"]}}
+            return plans.digest({"resource_changes": [one, other]})
+
+        self.assertEqual(plan("new"), plan("new", desired=5))
+        for other in (plan("newer"), plan("new", address="b"), plan("new", actions=("delete",))):
+            self.assertNotEqual(plan("new"), other)
+        outputs = {"url": {"before": "a", "after": "b", "actions": ["update"]}}
+        self.assertNotEqual(plans.digest({}), plans.digest({"output_changes": outputs}))
 
     def test_another_commit_s_plan_and_none_are_refused(self):
         with self.assertRaisesRegex(Refused, "there is no plan of staging"):
             plans.kept("staging", VERSION.revision)
-        plans.keep("staging", self.file, VERSION, True)
+        plans.keep("staging", VERSION, True, "a digest")
         with self.assertRaisesRegex(Refused, "is of the commit 111111111111, and 222222222222"):
             plans.kept("staging", "2" * 40)
         plans.forget("staging")
@@ -148,6 +163,59 @@ class KeptPlans(unittest.TestCase):
         self.assertIn("| stats | 1,500 | 1,000 | +500 |", text)
         self.assertIn("| together | 5,500 | 5,000 | +500 |", text)
         self.assertIn("| stats | 1,500 |  |  |", plans.sizes({"stats": 1500}, {}))
+
+
+class Reviews(unittest.TestCase):
+    def protected(self, name, rules, inside="true"):
+        answer = {"protection_rules": [{"type": rule} for rule in rules]}
+        variables = {"GITHUB_ACTIONS": inside, "GITHUB_REPOSITORY": "a/b", "GITHUB_TOKEN": "t"}
+        with (
+            mock.patch.dict(os.environ, variables),
+            mock.patch.object(github.Repository, "_call", return_value=answer) as called,
+        ):
+            pipeline.protected(environments.named(name))
+        return called
+
+    def test_prod_is_refused_where_nobody_is_asked(self):
+        for rules in ([], ["branch_policy"]):
+            with self.assertRaisesRegex(Refused, "prod of the repository's settings has no"):
+                self.protected("prod", rules)
+        self.assertIn("environments/prod", str(self.protected("prod", ["required_reviewers"]).call_args))
+
+    def test_other_environments_and_work_by_hand_are_not_asked(self):
+        self.protected("staging", []).assert_not_called()
+        self.protected("prod", [], inside="").assert_not_called()
+
+    def test_a_setting_within_a_block_protects_nothing(self):
+        self.assertTrue(environments.protects("a = 1\nprotect = true # yes\n"))
+        for text in ("protect = false\n", "  protect = true\n", "# protect = true\n"):
+            self.assertFalse(environments.protects(text), text)
+
+    def test_earlier_runs_that_wait_are_ended_and_later_ones_are_not(self):
+        runs = [{"run_number": number, "id": number * 10} for number in (3, 9, 4)]
+        with (
+            mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": "a/b", "GITHUB_TOKEN": "t"}),
+            mock.patch.object(
+                github.Repository, "_call", return_value={"workflow_runs": runs}
+            ) as called,
+        ):
+            self.assertEqual(github.Repository().supersede("main.yaml", 5), [3, 4])
+        ended = [call.args[1] for call in called.call_args_list if call.args[0] == "POST"]
+        self.assertEqual(ended, [f"repos/a/b/actions/runs/{one}/cancel" for one in (30, 40)])
+
+    def test_a_private_repository_is_attested_where_github_does(self):
+        for private, wanted, expected in (
+            ("false", "", True),
+            ("", "", True),
+            ("true", "", False),
+            ("true", "on", True),
+        ):
+            with (
+                mock.patch.dict(os.environ, {"PRIVATE": private, "ATTEST": wanted}),
+                mock.patch.object(deploy, "say") as said,
+            ):
+                self.assertIs(deploy.can_attest(), expected)
+                self.assertIs(said.called, not expected)
 
 
 class Comments(unittest.TestCase):

@@ -76,18 +76,18 @@ class TheState(unittest.TestCase):
 
 
 class FakeAws:
-    """Answers describe-services from a list of situations, the last one for ever."""
+    """Answers DescribeServices from a list of situations, the last one for ever."""
 
     def __init__(self, *situations):
         self.situations = list(situations)
 
-    def call(self, *arguments):
-        if arguments[1] == "describe-services":
+    def call(self, service, operation, **parameters):
+        if operation == "describe_services":
             now = self.situations.pop(0) if len(self.situations) > 1 else self.situations[0]
             return {"services": [now]}
-        if arguments[1] == "list-tasks":
+        if operation == "list_tasks":
             return {"taskArns": ["arn:task/shop/1", "arn:task/shop/2"]}
-        if arguments[1] == "describe-tasks":
+        if operation == "describe_tasks":
             stopped = {
                 "stoppedReason": "Essential container in task exited",
                 "containers": [{"name": "web", "exitCode": 64}],
@@ -103,7 +103,8 @@ class FakeAws:
                     },
                 ]
             }
-        assert arguments[:2] == ("logs", "filter-log-events") and "web/web/1" in arguments
+        assert (service, operation) == ("logs", "filter_log_events")
+        assert parameters["logStreamNames"] == ["web/web/1"]
         return {"events": [{"message": "LOG_LEVEL is wrong\n"}]}
 
 

@@ -91,6 +91,19 @@ class Rules(unittest.TestCase):
     def test_a_good_one_passes(self):
         self.assertEqual(found(), [])
 
+    def test_credentials_last_longer_than_the_job(self):
+        self.assert_said(
+            "may take 60 min, and AWS's credentials last 3600 s",
+            broken("    timeout-minutes: 9\n    outputs", "    timeout-minutes: 60\n    outputs"),
+        )
+        longer = f"aws-credentials@{SHA} # v1.2.3\n        with:\n          role-duration-seconds: 9000"
+        said = broken(f"aws-credentials@{SHA} # v1.2.3", longer)
+        self.assert_said("asks for credentials of 9000 s, and the roles allow 7200", said)
+
+    def test_what_a_waiting_job_fetches_is_kept_as_long_as_it_may_wait(self):
+        waiting = broken("    env:\n      URL", "    environment: prod\n    env:\n      URL")
+        self.assert_said("may wait 30 days for a review, and kept-", waiting)
+
     def test_a_lower_case_github_output_is_no_verb(self):
         shell = 'echo "digest=$digest" >> $github_output'
         self.assert_said("is not a make verb", broken("make push", shell))

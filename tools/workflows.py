@@ -31,6 +31,8 @@ FORBIDDEN = ("pull_request_target", "workflow_run", "issue_comment")
 ACTION_OUTPUTS = {"actions/upload-artifact": ("artifact-id", "artifact-url", "artifact-digest")}
 # A stranger's pull request, and Dependabot's, which GitHub treats like one.
 STRANGERS = (("stranger/system-stats", "stranger"), ("acme/system-stats", "dependabot[bot]"))
+# What AWS gives when a job does not say how long, and how long GitHub lets a job wait for a review.
+SESSION_SECONDS, REVIEW_DAYS = 3600, 30
 REFERENCE = re.compile(r"\b(needs|steps|matrix|inputs|jobs)\.([\w-]+)(?:\.outputs\.([\w-]+))?")
 
 
@@ -207,6 +209,8 @@ def one_job(
         *literal(job, tools),
         *exists(workflows, workflow, name),
         *after_tests(workflow, name),
+        *sessions(job),
+        *waits(workflow, name),
     ):
         yield f"{name}: {sentence}"
 
@@ -329,6 +333,43 @@ def after_tests(workflow: Workflow, name: str) -> Iterator[str]:
     before = ancestors(workflow.jobs, name)
     if publishes and not any(called(workflow.jobs[other]) == "ci.yaml" for other in before):
         yield "it publishes what no test of ci.yaml before it has passed"
+
+
+def sessions(job: dict) -> Iterator[str]:
+    """Credentials of AWS that end before the job may are found out at its end, after everything was built."""
+    for step in job.get("steps", []):
+        if not step.get("uses", "").startswith("aws-actions/configure-aws-credentials@"):
+            continue
+        seconds = int(step.get("with", {}).get("role-duration-seconds", SESSION_SECONDS))
+        if int(job.get("timeout-minutes", "360")) * 60 >= seconds:
+            yield f"it may take {job.get('timeout-minutes', '360')} min, and AWS's credentials last {seconds} s"
+        if seconds > role_seconds():
+            yield f"it asks for credentials of {seconds} s, and the roles allow {role_seconds()}"
+
+
+def role_seconds() -> int:
+    text = (ROOT / "tf" / "preconfigured" / "github.tf").read_text(encoding="utf-8")
+    return int(re.search(r"max_session_duration = ([0-9]+)", text)[1])
+
+
+def waits(workflow: Workflow, name: str) -> Iterator[str]:
+    """What a job fetches that may wait for a review lives as long as GitHub lets it wait."""
+    job = workflow.jobs[name]
+    if not job.get("environment"):
+        return
+    fetched = [
+        pattern(step["with"].get("name") or step["with"].get("pattern", ""))
+        for step in job.get("steps", [])
+        if step.get("uses", "").startswith("actions/download-artifact@")
+    ]
+    for other in ancestors(workflow.jobs, name):
+        for step in workflow.jobs[other].get("steps", []):
+            kept = step.get("with", {})
+            if not step.get("uses", "").startswith("actions/upload-artifact@"):
+                continue
+            days = int(kept.get("retention-days", "0"))
+            if pattern(kept.get("name", "")) in fetched and days <= REVIEW_DAYS:
+                yield f"it may wait {REVIEW_DAYS} days for a review, and {kept['name']} is kept for {days}"
 
 
 def unused(workflows: dict[str, Workflow], workflow: Workflow) -> Iterator[str]:

@@ -429,13 +429,21 @@ class Cloud:
             return {"tasks": [task.described() for task in stopped if task.arn in asked["tasks"]]}
 
     def FilterLogEvents(self, asked: dict) -> dict:
-        log = self.folder / f"{asked['logStreamNames'][0].rsplit('/', 1)[-1]}.log"
-        return {
-            "events": [
-                {"message": line, "timestamp": 0}
-                for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
-            ]
-        }
+        if "logStreamNames" in asked:
+            tasks = [name.rsplit("/", 1)[-1] for name in asked["logStreamNames"]]
+        else:
+            service = asked["logGroupName"].rsplit("/", 1)[-1]
+            with self.lock:
+                every = list(self.services.values())
+            found = [task for one in every for task in (*one.tasks, *one.new, *one.stopped)]
+            tasks = [task.identity for task in found if task.name == service]
+        events = []
+        for task in tasks:
+            text = (self.folder / f"{task}.log").read_text(encoding="utf-8", errors="replace")
+            for number, line in enumerate(text.splitlines()):
+                at = int(time.time() * 1000)
+                events.append({"eventId": f"{task}-{number}", "message": line, "timestamp": at})
+        return {"events": events}
 
     def DescribeRepositories(self, asked: dict) -> dict:
         return {

@@ -17,6 +17,10 @@ class Hub:
         self.open: set[int] = set()
         self.releases: list[dict] = []
         self.tokens: set[str] = set()
+        # What each environment's jobs wait for, runs that wait, and those that were ended.
+        self.rules: dict[str, list[str]] = {"prod": ["branch_policy", "required_reviewers"]}
+        self.waiting: list[dict] = []
+        self.cancelled: list[int] = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -37,6 +41,13 @@ class Hub:
             return self._new(self.comments, {"user": BOT, **found})
         if one := re.search(r"/issues/comments/(\d+)$", place):
             return self._changed(self.comments, int(one[1]), found)
+        if one := re.search(r"/environments/([\w-]+)$", place):
+            return {"protection_rules": [{"type": kind} for kind in self.rules.get(one[1], [])]}
+        if place.endswith("/actions/workflows/main.yaml/runs"):
+            return {"workflow_runs": self.waiting}
+        if one := re.search(r"/actions/runs/(\d+)/cancel$", place):
+            self.cancelled.append(int(one[1]))
+            return {}
         if place.endswith("/pulls"):
             return [{"number": number} for number in sorted(self.open)]
         if place.endswith("/releases"):

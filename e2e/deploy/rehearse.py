@@ -90,6 +90,7 @@ class Rehearsal:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_ENDPOINT_URL_S3": self.s3,
             "AWS_ENDPOINT_URL_STS": self.s3,
+            "AWS_ENDPOINT_URL_IAM": self.s3,
             **self.cloud.variables,
             "AWS_CONFIG_FILE": str(self.folder / "none"),
             "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "none"),
@@ -282,8 +283,10 @@ class Rehearsal:
         make("rollback", 64, "is not prepared: run `make bootstrap` first")
 
         # The account, twice; a deployment that is broken off three times, and then goes through.
-        make("bootstrap", 0, "the state is in the bucket now")
-        make("bootstrap", 0, "the account is as tf/preconfigured says")
+        linked = "created the service-linked role AWSServiceRoleForECS"
+        make("bootstrap", 0, linked, "the state is in the bucket now", "No workflow may sign in")
+        again = make("bootstrap", 0, "the account is as tf/preconfigured says")
+        assert linked not in again
         first = self.git("rev-parse", "HEAD").strip()
         make("deploy", 130, "broken off", until="frontend: pushing")
         make("deploy", 130, "broken off", until="module.app.aws_lb.this: Creating...")
@@ -309,6 +312,7 @@ class Rehearsal:
         )
         assert "pushing" not in again and "build:" not in again
         make("status", 0, f"staging: {first}", "proven")
+        make("logs", 130, "gateway   ", "stats     ", until="frontend  ")
         make("cost", 0, "together, US dollars a month")
         make("plan", 0, "a deployment would change nothing")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -37,6 +38,8 @@ REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 STEP_SECONDS = 240
 # Verbs that this is a part of, or that need what no stand-in has; that they exist is seen.
 ELSEWHERE = {"check", "test", "bench-check", "advisories", "reproducible", "outdated"}
+# What a job may start only after an action has installed it.
+INSTALLED_BY = {"hashicorp/setup-terraform": "terraform"}
 # Of tf/preconfigured, as each environment's variable AWS_ROLE names it.
 ROLES = {
     "": "plan",
@@ -109,7 +112,12 @@ class Runner:
     def _variables(self, environment: str) -> dict:
         """The settings of the repository, and over them those of an environment."""
         role = ROLES[environment]
-        return {"AWS_REGION": REGION, "AWS_ROLE": role and f"arn:aws:iam::{ACCOUNT}:role/{role}"}
+        arn = f"arn:aws:iam::{ACCOUNT}:role/"
+        return {
+            "AWS_REGION": REGION,
+            "AWS_ROLE": role and f"{arn}{role}",
+            "AWS_ROLE_MAIN": f"{arn}plan-main",
+        }
 
     def _job(self, job: dict, context: dict, name: str) -> tuple[str, dict]:
         matrix = (job.get("strategy") or {}).get("matrix") or {}
@@ -157,6 +165,7 @@ class Job:
         self.env = self._filled(job.get("env", {}), self.context)
         self.place = runner.folder / name.replace("/", "-").replace(" ", "")
         self.state: dict[str, str] = {}
+        self.installed: set[str] = set()
         self.failed = False
         runner.order.append(name)
 
@@ -186,6 +195,7 @@ class Job:
             env = {k: v.replace(REGISTRY, self.scene.scene.registry) for k, v in env.items()}
             return self._run(step["run"], env, number)
         action = step["uses"].split("@")[0]
+        self.installed.add(INSTALLED_BY.get(action, ""))
         if action not in ACTIONS:
             raise Wrong(f"{self.name}: no stand-in for {action}")
         return "success", ACTIONS[action](self, settings) or {}
@@ -199,6 +209,7 @@ class Job:
                 **self.scene.variables(self.env.get("ENV", "")),
                 **self.state,
                 **env,
+                "GITHUB_ACTIONS": "true",
                 "GITHUB_API_URL": self.scene.hub.url,
                 "GITHUB_EVENT_PATH": str(self.runner.event),
                 "GITHUB_OUTPUT": str(output),
@@ -206,8 +217,10 @@ class Job:
                 "GITHUB_REPOSITORY": REPOSITORY,
                 # In place of ghcr.io.
                 "REGISTRY": self.scene.scene.registry,
+                "GITHUB_RUN_NUMBER": "5",
                 "GITHUB_STEP_SUMMARY": str(page),
             }
+            environment["PATH"] = self.scene.path(self.installed)
             begun = time.monotonic()
             code, said = self._verb(verb, line, environment)
             self.runner.said[f"{self.name}: {verb}"] = said
@@ -357,6 +370,18 @@ class Scene:
         kept = {k: v for k, v in kept.items() if not k.startswith("GITHUB_")}
         return {**kept, **cloud.variables}
 
+    def path(self, installed: set[str]) -> str:
+        """PATH without the programs that only an action installs."""
+        absent = sorted(set(INSTALLED_BY.values()) - installed)
+        folder = self.scene.folder / "-".join(["path", *absent])
+        if not folder.exists():
+            folder.mkdir()
+            for place in os.environ["PATH"].split(os.pathsep):
+                for program in Path(place).iterdir() if Path(place).is_dir() else ():
+                    if program.name not in absent and not (folder / program.name).is_symlink():
+                        (folder / program.name).symlink_to(program)
+        return str(folder)
+
     def url(self, environment: str) -> str:
         return self.clouds.get(environment, self.clouds["staging"]).url
 
@@ -404,17 +429,19 @@ def play(scene: Scene) -> None:
     staging = scene.scene.repository / "tf" / "environments" / "staging" / "terraform.tfvars"
 
     # main, for the first time: everything is pushed for both processors, staging comes before prod.
+    scene.hub.waiting = [{"run_number": number, "id": number * 10} for number in (4, 6)]
     first = scene.pushed()
+    expect("the runs that waited for an approval and ended", scene.hub.cancelled, [40])
     expect("main", set(first.results.values()) - {"skipped"}, {"success"})
     services = ("stats", "frontend", "gateway")
     expect(
         "the roles of main",
         first.roles,
         {
-            "preconfigured / plan": "plan",
-            "registry": "plan",
+            "preconfigured / plan": "plan-main",
+            "registry": "plan-main",
             **{f"images {name}": "push" for name in services},
-            **{f"{name} / plan": "plan" for name in ("staging", "prod")},
+            **{f"{name} / plan": "plan-main" for name in ("staging", "prod")},
             **{f"{name} / apply": "deploy" for name in ("staging", "prod")},
         },
     )
@@ -480,7 +507,7 @@ def play(scene: Scene) -> None:
     # Its pull request was closed, and no workflow ran: the night finds it.
     scene.hub.open.clear()
     swept = Runner(scene, "schedule", "main", {}).play("previews.yaml")
-    expect("the sweep", swept.roles, {"orphans": "plan", "sweep pr-7 / destroy": "preview"})
+    expect("the sweep", swept.roles, {"orphans": "plan-main", "sweep pr-7 / destroy": "preview"})
     says("the sweep", swept.said["sweep pr-7 / destroy: destroy"], "Destroy complete!")
     expect(
         "what is left",
@@ -522,6 +549,14 @@ def play(scene: Scene) -> None:
 
     # A plan of another commit is not applied.
     says("a stale plan", stale(scene), "is checked out: `make plan` again")
+
+    # prod is not reached where nobody is asked.
+    staging.write_text(text)
+    scene.push("main", "the settings that were good")
+    scene.hub.rules["prod"] = ["branch_policy"]
+    unasked = scene.pushed()
+    expect("its prod", unasked.results["prod / apply"], "failure")
+    says("its prod", unasked.said["prod / apply: apply"], "has no protection rule")
 
     # What comes by itself, and a release.
     expect(

@@ -1,13 +1,22 @@
-# GitHub's workflows sign in with a token of their own and no stored key. Four roles: look, push, deploy, and deploy previews.
+# GitHub's workflows sign in with a token of their own and no stored key. Five roles: plan for pull requests, plan for
+# main, push images, deploy, and deploy previews.
 
 locals {
-  subjects = var.github == null ? {} : { plan = var.github.plan, push = var.github.push, deploy = var.github.deploy, preview = var.github.preview }
-  github   = { for role, subjects in local.subjects : role => subjects if role != "preview" || length(subjects) > 0 }
+  subjects = var.github == null ? {} : {
+    plan      = var.github.plan
+    plan-main = var.github.plan_main
+    push      = var.github.push
+    deploy    = var.github.deploy
+    preview   = var.github.preview
+  }
+  github   = { for role, subjects in local.subjects : role => subjects if !contains(["plan-main", "preview"], role) || length(subjects) > 0 }
   provider = try(var.github.provider_arn, null) != null ? var.github.provider_arn : try(one(values(aws_iam_openid_connect_provider.github)).arn, null)
 
   policies = {
     plan         = data.aws_iam_policy_document.plan.json
+    plan-main    = data.aws_iam_policy_document.plan_main.json
     push         = data.aws_iam_policy_document.push.json
+    delegated    = data.aws_iam_policy_document.delegated.json
     deploy       = data.aws_iam_policy_document.deploy["deploy"].json
     surroundings = data.aws_iam_policy_document.surroundings["deploy"].json
 
@@ -15,13 +24,14 @@ locals {
     preview-deploy       = data.aws_iam_policy_document.deploy["preview"].json
     preview-surroundings = data.aws_iam_policy_document.surroundings["preview"].json
   }
-  # Who deploys also looks: a plan comes first.
+  # Deploying includes planning.
   grants = merge([
     for role, policies in {
-      plan    = ["plan"]
-      push    = ["push"]
-      deploy  = ["plan", "deploy", "surroundings"]
-      preview = ["plan", "preview", "preview-deploy", "preview-surroundings"]
+      plan      = ["plan"]
+      plan-main = ["plan", "plan-main"]
+      push      = ["push"]
+      deploy    = ["plan", "plan-main", "deploy", "surroundings", "delegated"]
+      preview   = ["plan", "preview", "preview-deploy", "preview-surroundings", "delegated"]
     } :
     { for policy in policies : "${role} ${policy}" => { role = role, policy = policy } } if contains(keys(local.github), role)
   ]...)
@@ -54,16 +64,27 @@ data "aws_iam_policy_document" "github" {
       variable = "token.actions.githubusercontent.com:sub"
       values   = each.value
     }
+    # A name can be given up and taken by another account; the number of a repository cannot.
+    dynamic "condition" {
+      for_each = var.github.repository_id == null ? [] : [var.github.repository_id]
+
+      content {
+        test     = "StringEquals"
+        variable = "token.actions.githubusercontent.com:repository_id"
+        values   = [condition.value]
+      }
+    }
   }
 }
 
 resource "aws_iam_role" "github" {
   for_each = local.github
 
-  name                 = "${var.name}-github-${each.key}"
-  description          = "What a workflow may do that is allowed to ${each.key}"
-  assume_role_policy   = data.aws_iam_policy_document.github[each.key].json
-  max_session_duration = 3600
+  name               = "${var.name}-github-${each.key}"
+  description        = "What a workflow may do that is allowed to ${each.key}"
+  assume_role_policy = data.aws_iam_policy_document.github[each.key].json
+  # As long as the longest job may take; see timeout-minutes in .github/workflows/terraform.yaml.
+  max_session_duration = 7200
 }
 
 resource "aws_iam_policy" "github" {

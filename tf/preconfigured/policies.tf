@@ -8,7 +8,7 @@ locals {
   scopes = { deploy = "*", preview = "pr-*" }
 }
 
-# Reads what Terraform compares with; nothing that is stored in it, but for the states.
+# Reads what Terraform compares with. Pull requests run with it, so it has no state of a protected environment and no secret.
 data "aws_iam_policy_document" "plan" {
   #checkov:skip=CKV_AWS_356:it only describes what there is; these calls know no narrower resource
   statement {
@@ -22,7 +22,6 @@ data "aws_iam_policy_document" "plan" {
       "cloudwatch:GetDashboard",
       "cloudwatch:ListTagsForResource",
       "ec2:Describe*",
-      "ecr:BatchGetImage",
       "ecr:DescribeImages",
       "ecr:DescribeRepositories",
       "ecr:GetAuthorizationToken",
@@ -30,6 +29,7 @@ data "aws_iam_policy_document" "plan" {
       "ecr:ListTagsForResource",
       "ecs:Describe*",
       "ecs:List*",
+      "ec2:GetSecurityGroupsForVpc",
       "elasticloadbalancing:Describe*",
       "iam:GetOpenIDConnectProvider",
       "iam:GetPolicy",
@@ -48,6 +48,7 @@ data "aws_iam_policy_document" "plan" {
       "logs:ListTagsForResource",
       "route53:GetChange",
       "route53:GetHostedZone",
+      "route53:ListHostedZonesByName",
       "route53:ListResourceRecordSets",
       "servicediscovery:GetNamespace",
       "servicediscovery:GetOperation",
@@ -66,20 +67,51 @@ data "aws_iam_policy_document" "plan" {
 
   statement {
     sid       = "LookAtBuckets"
-    actions   = ["s3:GetAccelerateConfiguration", "s3:GetBucket*", "s3:GetEncryptionConfiguration", "s3:GetLifecycleConfiguration", "s3:GetReplicationConfiguration", "s3:ListBucket"]
+    actions   = ["s3:GetAccelerateConfiguration", "s3:GetBucket*", "s3:GetEncryptionConfiguration", "s3:GetLifecycleConfiguration", "s3:GetReplicationConfiguration", "s3:ListBucket", "s3:ListTagsForResource"]
     resources = ["${local.arn}:s3:::${local.named}"]
   }
 
+  # Layers hold the attestations and the labels of an image.
   statement {
-    sid       = "ReadStates"
-    actions   = ["s3:GetObject"]
-    resources = ["${aws_s3_bucket.state.arn}/*"]
+    sid       = "ReadImages"
+    actions   = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    resources = [for repository in concat(values(aws_ecr_repository.this), values(aws_ecr_repository.preview)) : repository.arn]
+  }
+
+  # A state holds every value in clear text, such as a client secret for sign-in.
+  statement {
+    sid     = "ReadStates"
+    actions = ["s3:GetObject"]
+    resources = [
+      "${aws_s3_bucket.state.arn}/preconfigured/*",
+      "${aws_s3_bucket.state.arn}/environments/${local.scopes.preview}",
+      "${aws_s3_bucket.state.arn}/environments/*/releases.json",
+    ]
   }
 
   statement {
     sid       = "DecryptStates"
     actions   = ["kms:Decrypt"]
     resources = [aws_kms_key.this.arn]
+  }
+}
+
+# Plans of protected environments, which only runs of main make: their states, and the client secret of sign-in.
+data "aws_iam_policy_document" "plan_main" {
+  statement {
+    sid       = "ReadAllStates"
+    actions   = ["s3:GetObject"]
+    resources = ["${aws_s3_bucket.state.arn}/*"]
+  }
+
+  dynamic "statement" {
+    for_each = length(var.sign_in_secret_arns) > 0 ? [var.sign_in_secret_arns] : []
+
+    content {
+      sid       = "SecretOfSignIn"
+      actions   = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
+      resources = statement.value
+    }
   }
 }
 
@@ -120,18 +152,6 @@ data "aws_iam_policy_document" "deploy" {
     sid       = "EncryptStates"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
     resources = [aws_kms_key.this.arn]
-  }
-
-  statement {
-    sid       = "FindImages"
-    actions   = ["ecr:BatchGetImage", "ecr:DescribeRepositories", "ecr:GetDownloadUrlForLayer"]
-    resources = [for repository in concat(values(aws_ecr_repository.this), values(aws_ecr_repository.preview)) : repository.arn]
-  }
-
-  statement {
-    sid       = "SignInToRegistry"
-    actions   = ["ecr:GetAuthorizationToken"]
-    resources = ["*"]
   }
 
   # A task gets these roles and no other, and only a task.
@@ -185,11 +205,11 @@ data "aws_iam_policy_document" "deploy" {
     resources = ["${local.arn}:ecs:${local.region}:${local.account}:service/${var.name}/${var.name}-${each.value}"]
   }
 
-  # ECS knows no narrower resource for these; what a task may become is bounded by PassRole above.
+  # Old revisions stay (skip_destroy), so nothing deregisters them.
   statement {
     sid       = "TaskDefinitions"
-    actions   = ["ecs:DeregisterTaskDefinition", "ecs:RegisterTaskDefinition"]
-    resources = ["*"]
+    actions   = ["ecs:RegisterTaskDefinition"]
+    resources = ["${local.arn}:ecs:${local.region}:${local.account}:task-definition/${var.name}-${each.value}:*"]
   }
 
   statement {
@@ -220,14 +240,62 @@ data "aws_iam_policy_document" "deploy" {
       "elasticloadbalancing:ModifyTargetGroup",
       "elasticloadbalancing:ModifyTargetGroupAttributes",
       "elasticloadbalancing:RemoveTags",
+      "elasticloadbalancing:SetRulePriorities",
       "elasticloadbalancing:SetSecurityGroups",
       "elasticloadbalancing:SetSubnets",
-      "elasticloadbalancing:SetWebACL",
     ]
     resources = [
       for kind in ["loadbalancer/app", "listener/app", "listener-rule/app", "targetgroup"] :
       "${local.arn}:elasticloadbalancing:${local.region}:${local.account}:${kind}/${var.name}-${each.value}/*"
     ]
+  }
+}
+
+# Calls that know no narrower resource, and calls that AWS makes with the caller's permissions. They name no resource, or
+# one that AWS chooses, so they are allowed on all of them.
+data "aws_iam_policy_document" "delegated" {
+  #checkov:skip=CKV_AWS_111:AWS makes these calls with the caller's permissions, and names no resource
+  #checkov:skip=CKV_AWS_356:AWS makes these calls with the caller's permissions, and names no resource
+  # Application Auto Scaling validates the caller by calls without a name before it registers a target, and makes
+  # alarms named TargetTracking-service/... for a policy.
+  statement {
+    sid       = "AlarmsOfScaling"
+    actions   = ["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm"]
+    resources = ["*"]
+  }
+
+  # wafv2:AssociateWebACL calls it.
+  statement {
+    sid       = "FirewallOfLoadBalancer"
+    actions   = ["elasticloadbalancing:SetWebAcl"]
+    resources = ["*"]
+  }
+
+  # The load balancer reads the client when a rule asks for a sign-in by Cognito.
+  statement {
+    sid       = "ClientOfSignIn"
+    actions   = ["cognito-idp:DescribeUserPoolClient"]
+    resources = ["*"]
+  }
+
+  # Cloud Map writes the namespace's own records when it changes; its zone has an id that AWS chooses.
+  statement {
+    sid       = "RecordsOfNamespace"
+    actions   = ["route53:ChangeResourceRecordSets"]
+    resources = ["${local.arn}:route53:::hostedzone/*"]
+
+    condition {
+      test     = "ForAllValues:StringLike"
+      variable = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
+      values   = ["${local.named}.internal"]
+    }
+  }
+
+  # EC2 sets up the delivery of flow logs.
+  statement {
+    sid       = "LogDelivery"
+    actions   = ["logs:CreateLogDelivery", "logs:DeleteLogDelivery"]
+    resources = ["*"]
   }
 }
 
@@ -254,6 +322,7 @@ data "aws_iam_policy_document" "surroundings" {
       "ec2:CreateVpcEndpoint",
       "ec2:DeleteFlowLogs",
       "ec2:DeleteInternetGateway",
+      "ec2:DeleteNetworkInterface",
       "ec2:DeleteRoute",
       "ec2:DeleteRouteTable",
       "ec2:DeleteSecurityGroup",
@@ -262,6 +331,7 @@ data "aws_iam_policy_document" "surroundings" {
       "ec2:DeleteVpc",
       "ec2:DeleteVpcEndpoints",
       "ec2:DetachInternetGateway",
+      "ec2:DetachNetworkInterface",
       "ec2:DisassociateRouteTable",
       "ec2:ModifySecurityGroupRules",
       "ec2:ModifySubnetAttribute",
@@ -290,6 +360,7 @@ data "aws_iam_policy_document" "surroundings" {
       "servicediscovery:ListInstances",
       "servicediscovery:TagResource",
       "servicediscovery:UntagResource",
+      "servicediscovery:UpdatePrivateDnsNamespace",
       "servicediscovery:UpdateService",
     ]
     resources = ["*"]
@@ -309,17 +380,6 @@ data "aws_iam_policy_document" "surroundings" {
       sid       = "Records"
       actions   = ["route53:ChangeResourceRecordSets"]
       resources = [for id in statement.value : "${local.arn}:route53:::hostedzone/${id}"]
-    }
-  }
-
-  # Only who deploys: a plan of a pull request does not see it.
-  dynamic "statement" {
-    for_each = length(var.sign_in_secret_arns) > 0 ? [var.sign_in_secret_arns] : []
-
-    content {
-      sid       = "SecretOfSignIn"
-      actions   = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
-      resources = statement.value
     }
   }
 
@@ -371,20 +431,11 @@ data "aws_iam_policy_document" "surroundings" {
     resources = ["${local.arn}:logs:${local.region}:${local.account}:log-group:/${var.name}-${each.value}"]
   }
 
-  # For refused traffic, which the network writes into the bucket for logs; it knows no resources.
-  statement {
-    sid       = "LogDelivery"
-    actions   = ["logs:CreateLogDelivery", "logs:DeleteLogDelivery"]
-    resources = ["*"]
-  }
-
   statement {
     sid = "Alarms"
     actions = [
-      "cloudwatch:DeleteAlarms",
       "cloudwatch:DeleteDashboards",
       "cloudwatch:PutDashboard",
-      "cloudwatch:PutMetricAlarm",
       "cloudwatch:TagResource",
       "cloudwatch:UntagResource",
     ]
@@ -426,6 +477,8 @@ data "aws_iam_policy_document" "surroundings" {
       "s3:PutBucketTagging",
       "s3:PutEncryptionConfiguration",
       "s3:PutLifecycleConfiguration",
+      "s3:TagResource",
+      "s3:UntagResource",
     ]
     resources = ["${local.arn}:s3:::${var.name}-${each.value}-logs-${local.account}", "${local.arn}:s3:::${var.name}-${each.value}-logs-${local.account}/*"]
   }

@@ -23,12 +23,34 @@ data "aws_iam_policy_document" "tasks" {
   }
 }
 
+# AWS documents the two conditions for task roles only. Where it sends them for an execution role, they count.
+data "aws_iam_policy_document" "execution_trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["ecs-tasks.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEqualsIfExists"
+      variable = "aws:SourceAccount"
+      values   = [local.account]
+    }
+    condition {
+      test     = "ArnLikeIfExists"
+      variable = "aws:SourceArn"
+      values   = ["arn:${local.partition}:ecs:${local.region}:${local.account}:*"]
+    }
+  }
+}
+
 resource "aws_iam_role" "execution" {
   for_each = var.services
 
   name               = "${var.name}-${each.key}-execution"
   description        = "Starts the tasks of ${each.key}"
-  assume_role_policy = data.aws_iam_policy_document.tasks.json
+  assume_role_policy = data.aws_iam_policy_document.execution_trust.json
 }
 
 resource "aws_iam_role" "task" {
@@ -68,6 +90,16 @@ data "aws_iam_policy_document" "execution" {
       sid       = "Read${title(statement.key)}"
       actions   = [statement.value]
       resources = [for arn in each.value.secret_arns : arn if strcontains(arn, ":${statement.key}:")]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(each.value.secret_key_arns) > 0 ? [each.value.secret_key_arns] : []
+
+    content {
+      sid       = "DecryptSecrets"
+      actions   = ["kms:Decrypt"]
+      resources = statement.value
     }
   }
 }

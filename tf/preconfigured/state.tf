@@ -136,7 +136,7 @@ data "aws_iam_policy_document" "key" {
 
   statement {
     sid       = "Logs"
-    actions   = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"]
+    actions   = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*"]
     resources = ["*"]
 
     principals {
@@ -147,6 +147,18 @@ data "aws_iam_policy_document" "key" {
       test     = "ArnLike"
       variable = "kms:EncryptionContext:aws:logs:arn"
       values   = ["arn:${local.partition}:logs:${local.region}:${local.account}:log-group:/${var.name}-*"]
+    }
+  }
+
+  # Describing a key has no encryption context to compare.
+  statement {
+    sid       = "LogsDescribe"
+    actions   = ["kms:DescribeKey"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["logs.${local.region}.amazonaws.com"]
     }
   }
 

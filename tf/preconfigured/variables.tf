@@ -38,15 +38,20 @@ variable "profile" {
 }
 
 variable "services" {
-  description = "The services; each has a registry repository and two roles of its own. `secret_arns` are what its execution role may read."
+  description = "The services; each has a registry repository and two roles of its own. `secret_arns` are what its execution role may read, `secret_key_arns` the customer keys that encrypt them."
   type = map(object({
-    secret_arns = optional(set(string), [])
+    secret_arns     = optional(set(string), [])
+    secret_key_arns = optional(set(string), [])
   }))
   default = { stats = {}, frontend = {}, gateway = {} }
 
   validation {
     condition     = length(var.services) > 0 && alltrue([for name in keys(var.services) : can(regex("^[a-z][a-z0-9-]{0,22}$", name))])
     error_message = "services needs at least one, and each name must be 1 to 23 lower-case letters, digits and hyphens, beginning with a letter."
+  }
+  validation {
+    condition     = alltrue(flatten([for service in values(var.services) : [for arn in service.secret_key_arns : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", arn))]]))
+    error_message = "secret_key_arns must be ARNs of keys, arn:aws:kms:REGION:ACCOUNT:key/ID."
   }
   validation {
     condition     = alltrue(flatten([for service in values(var.services) : [for arn in service.secret_arns : can(regex("^arn:[a-z-]+:(secretsmanager|ssm):", arn))]]))
@@ -56,26 +61,35 @@ variable "services" {
 
 variable "github" {
   description = <<-EOT
-    Who at GitHub may take which role: patterns of the token's `sub`. A job with an `environment:` has a `sub` that
-    ends in `:environment:NAME`, and `preview` is for such a job of a pull request's: it deploys pr-N alone. Newer repositories carry numbers after owner and name, so look at a token first.
-    Null means no access from GitHub. An account has one provider of this kind: name it where it exists already.
+    Which GitHub tokens may take which role, by patterns of the token's `sub`; `make bootstrap` prints the lines for a
+    repository. A job with an `environment:` has a `sub` that ends in `:environment:NAME`. Repositories created or
+    renamed since 2026-07-15 have ids in it, `repo:OWNER@ID/NAME@ID:...`; both forms are accepted. `repository_id` is
+    compared as well. `plan` is for pull requests, `plan_main` for runs of main (it reads every state), `preview` for
+    the job that deploys pr-N. Null means no access from GitHub. An account has one provider of this kind:
+    `provider_arn` names it where it exists already.
   EOT
   type = object({
-    provider_arn = optional(string)
-    plan         = list(string)
-    push         = list(string)
-    deploy       = list(string)
-    preview      = optional(list(string), [])
+    provider_arn  = optional(string)
+    repository_id = optional(string)
+    plan          = list(string)
+    plan_main     = optional(list(string), [])
+    push          = list(string)
+    deploy        = list(string)
+    preview       = optional(list(string), [])
   })
   default = null
 
   validation {
-    condition     = try(alltrue([for subject in concat(var.github.plan, var.github.push, var.github.deploy, var.github.preview) : can(regex("^repo:[^*:/]+/[^*:]+:.+$", subject))]), var.github == null)
-    error_message = "every pattern must begin with one repository, repo:OWNER/NAME: and then what of it, such as repo:acme/shop:ref:refs/heads/main; a star before the second colon would let strangers in."
+    condition     = try(alltrue([for subject in concat(var.github.plan, var.github.plan_main, var.github.push, var.github.deploy, var.github.preview) : can(regex("^repo:[A-Za-z0-9-]+(@[0-9]+)?/[A-Za-z0-9._-]+(@[0-9]+)?:.+$", subject))]), var.github == null)
+    error_message = "every pattern must begin with one repository, repo:OWNER/NAME: or repo:OWNER@ID/NAME@ID:, such as repo:acme/shop:ref:refs/heads/main; a star before the second colon would let strangers in."
   }
   validation {
-    condition     = try(alltrue([for subject in concat(var.github.push, var.github.deploy, var.github.preview) : !endswith(subject, ":pull_request") && !endswith(subject, ":*")]), var.github == null)
-    error_message = "pull requests may plan, but neither push nor deploy: name a branch, a tag or an environment."
+    condition     = try(alltrue([for subject in concat(var.github.plan_main, var.github.push, var.github.deploy, var.github.preview) : !endswith(subject, ":pull_request") && !endswith(subject, ":*")]), var.github == null)
+    error_message = "only plan may be taken by pull requests: name a branch, a tag or an environment for the other roles."
+  }
+  validation {
+    condition     = try(var.github.repository_id == null || can(regex("^[0-9]+$", var.github.repository_id)), var.github == null)
+    error_message = "github.repository_id must be a number, as `gh api repos/OWNER/NAME --jq .id` prints it."
   }
 }
 
@@ -86,7 +100,7 @@ variable "zone_ids" {
 }
 
 variable "sign_in_secret_arns" {
-  description = "Secrets with the client secret of an OpenID provider, where an environment asks for sign-in by one. Who deploys may read them."
+  description = "Secrets with the client secret of an OpenID provider, where an environment asks for sign-in by one. Plans of main and deployments may read them."
   type        = set(string)
   default     = []
 

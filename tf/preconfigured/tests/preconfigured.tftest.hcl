@@ -2,10 +2,12 @@
 
 variables {
   github = {
-    plan    = ["repo:acme/system-stats:pull_request"]
-    push    = ["repo:acme/system-stats:ref:refs/heads/main"]
-    deploy  = ["repo:acme/system-stats:environment:staging"]
-    preview = ["repo:acme/system-stats:environment:preview"]
+    repository_id = "2"
+    plan          = ["repo:acme/system-stats:pull_request"]
+    plan_main     = ["repo:acme/system-stats:ref:refs/heads/main", "repo:acme@1/system-stats@2:ref:refs/heads/main"]
+    push          = ["repo:acme/system-stats:ref:refs/heads/main"]
+    deploy        = ["repo:acme/system-stats:environment:staging"]
+    preview       = ["repo:acme/system-stats:environment:preview"]
   }
 }
 
@@ -68,9 +70,17 @@ run "a_program_may_do_nothing_and_is_started_with_its_own_things" {
 run "secrets_are_read_by_their_service_only" {
   variables {
     services = {
-      stats   = {}
-      gateway = { secret_arns = ["arn:aws:secretsmanager:us-east-1:123456789012:secret:token-abcdef"] }
+      stats = {}
+      gateway = {
+        secret_arns     = ["arn:aws:secretsmanager:us-east-1:123456789012:secret:token-abcdef"]
+        secret_key_arns = ["arn:aws:kms:us-east-1:123456789012:key/1"]
+      }
     }
+  }
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.execution["stats"].policy, "kms:") && jsondecode(aws_iam_role_policy.execution["gateway"].policy).Statement[4] == { Sid = "DecryptSecrets", Effect = "Allow", Action = "kms:Decrypt", Resource = "arn:aws:kms:us-east-1:123456789012:key/1" }
+    error_message = "a secret under a customer key cannot be decrypted"
   }
 
   assert {
@@ -81,11 +91,11 @@ run "secrets_are_read_by_their_service_only" {
 
 run "a_workflow_takes_a_role_only_with_the_right_token" {
   assert {
-    condition     = jsondecode(aws_iam_role.github["deploy"].assume_role_policy).Statement[0].Condition == { StringEquals = { "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com" }, StringLike = { "token.actions.githubusercontent.com:sub" = "repo:acme/system-stats:environment:staging" } }
+    condition     = jsondecode(aws_iam_role.github["deploy"].assume_role_policy).Statement[0].Condition == { StringEquals = { "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com", "token.actions.githubusercontent.com:repository_id" = "2" }, StringLike = { "token.actions.githubusercontent.com:sub" = "repo:acme/system-stats:environment:staging" } }
     error_message = "the deploy role can be taken by more than the environment's job"
   }
   assert {
-    condition     = toset([for grant in values(aws_iam_role_policy_attachment.github) : "${grant.role} ${grant.policy_arn}" if strcontains(grant.role, "plan") || strcontains(grant.role, "push")]) == toset(["system-stats-github-plan ${aws_iam_policy.github["plan"].arn}", "system-stats-github-push ${aws_iam_policy.github["push"].arn}"])
+    condition     = toset([for grant in values(aws_iam_role_policy_attachment.github) : "${grant.role} ${grant.policy_arn}" if endswith(grant.role, "plan") || endswith(grant.role, "push")]) == toset(["system-stats-github-plan ${aws_iam_policy.github["plan"].arn}", "system-stats-github-push ${aws_iam_policy.github["push"].arn}"])
     error_message = "who plans or pushes may do more than that"
   }
 }
@@ -116,10 +126,12 @@ run "the_plan_role_reads_and_nothing_else" {
       "cloudwatch:GetDashboard",
       "cloudwatch:ListTagsForResource",
       "ec2:Describe*",
+      "ec2:GetSecurityGroupsForVpc",
       "ecr:BatchGetImage",
       "ecr:DescribeImages",
       "ecr:DescribeRepositories",
       "ecr:GetAuthorizationToken",
+      "ecr:GetDownloadUrlForLayer",
       "ecr:GetLifecyclePolicy",
       "ecr:ListTagsForResource",
       "ecs:Describe*",
@@ -143,6 +155,7 @@ run "the_plan_role_reads_and_nothing_else" {
       "logs:ListTagsForResource",
       "route53:GetChange",
       "route53:GetHostedZone",
+      "route53:ListHostedZonesByName",
       "route53:ListResourceRecordSets",
       "s3:GetAccelerateConfiguration",
       "s3:GetBucket*",
@@ -151,6 +164,7 @@ run "the_plan_role_reads_and_nothing_else" {
       "s3:GetObject",
       "s3:GetReplicationConfiguration",
       "s3:ListBucket",
+      "s3:ListTagsForResource",
       "servicediscovery:GetNamespace",
       "servicediscovery:GetOperation",
       "servicediscovery:GetService",
@@ -185,7 +199,7 @@ run "the_push_role_pushes_images_and_nothing_else" {
 
 run "a_preview_s_role_is_fenced_in" {
   assert {
-    condition     = toset([for grant in values(aws_iam_role_policy_attachment.github) : grant.policy_arn if strcontains(grant.role, "preview")]) == toset([for name in ["plan", "preview", "preview-deploy", "preview-surroundings"] : aws_iam_policy.github[name].arn])
+    condition     = toset([for grant in values(aws_iam_role_policy_attachment.github) : grant.policy_arn if strcontains(grant.role, "preview")]) == toset([for name in ["plan", "preview", "preview-deploy", "preview-surroundings", "delegated"] : aws_iam_policy.github[name].arn])
     error_message = "a preview's role has other policies than its own"
   }
   assert {
@@ -223,13 +237,8 @@ run "without_previews_there_is_no_role_for_them" {
 run "the_deploy_role_has_these_actions_on_services" {
   assert {
     condition = sort(distinct(flatten([for statement in jsondecode(aws_iam_policy.github["deploy"].policy).Statement : statement.Action]))) == tolist([
-      "ecr:BatchGetImage",
-      "ecr:DescribeRepositories",
-      "ecr:GetAuthorizationToken",
-      "ecr:GetDownloadUrlForLayer",
       "ecs:CreateService",
       "ecs:DeleteService",
-      "ecs:DeregisterTaskDefinition",
       "ecs:RegisterTaskDefinition",
       "ecs:TagResource",
       "ecs:UntagResource",
@@ -250,9 +259,9 @@ run "the_deploy_role_has_these_actions_on_services" {
       "elasticloadbalancing:ModifyTargetGroup",
       "elasticloadbalancing:ModifyTargetGroupAttributes",
       "elasticloadbalancing:RemoveTags",
+      "elasticloadbalancing:SetRulePriorities",
       "elasticloadbalancing:SetSecurityGroups",
       "elasticloadbalancing:SetSubnets",
-      "elasticloadbalancing:SetWebACL",
       "iam:CreateServiceLinkedRole",
       "iam:PassRole",
       "kms:Decrypt",
@@ -280,10 +289,8 @@ run "the_deploy_role_has_these_actions_on_what_is_around_them" {
       "application-autoscaling:RegisterScalableTarget",
       "application-autoscaling:TagResource",
       "application-autoscaling:UntagResource",
-      "cloudwatch:DeleteAlarms",
       "cloudwatch:DeleteDashboards",
       "cloudwatch:PutDashboard",
-      "cloudwatch:PutMetricAlarm",
       "cloudwatch:TagResource",
       "cloudwatch:UntagResource",
       "ec2:AssociateRouteTable",
@@ -301,6 +308,7 @@ run "the_deploy_role_has_these_actions_on_what_is_around_them" {
       "ec2:CreateVpcEndpoint",
       "ec2:DeleteFlowLogs",
       "ec2:DeleteInternetGateway",
+      "ec2:DeleteNetworkInterface",
       "ec2:DeleteRoute",
       "ec2:DeleteRouteTable",
       "ec2:DeleteSecurityGroup",
@@ -309,6 +317,7 @@ run "the_deploy_role_has_these_actions_on_what_is_around_them" {
       "ec2:DeleteVpc",
       "ec2:DeleteVpcEndpoints",
       "ec2:DetachInternetGateway",
+      "ec2:DetachNetworkInterface",
       "ec2:DisassociateRouteTable",
       "ec2:ModifySecurityGroupRules",
       "ec2:ModifySubnetAttribute",
@@ -319,9 +328,7 @@ run "the_deploy_role_has_these_actions_on_what_is_around_them" {
       "ec2:RevokeSecurityGroupEgress",
       "ec2:RevokeSecurityGroupIngress",
       "logs:AssociateKmsKey",
-      "logs:CreateLogDelivery",
       "logs:CreateLogGroup",
-      "logs:DeleteLogDelivery",
       "logs:DeleteLogGroup",
       "logs:FilterLogEvents",
       "logs:PutRetentionPolicy",
@@ -342,6 +349,8 @@ run "the_deploy_role_has_these_actions_on_what_is_around_them" {
       "s3:PutBucketTagging",
       "s3:PutEncryptionConfiguration",
       "s3:PutLifecycleConfiguration",
+      "s3:TagResource",
+      "s3:UntagResource",
       "servicediscovery:CreatePrivateDnsNamespace",
       "servicediscovery:CreateService",
       "servicediscovery:DeleteNamespace",
@@ -350,6 +359,7 @@ run "the_deploy_role_has_these_actions_on_what_is_around_them" {
       "servicediscovery:ListInstances",
       "servicediscovery:TagResource",
       "servicediscovery:UntagResource",
+      "servicediscovery:UpdatePrivateDnsNamespace",
       "servicediscovery:UpdateService",
       "sns:CreateTopic",
       "sns:DeleteTopic",
@@ -367,6 +377,36 @@ run "the_deploy_role_has_these_actions_on_what_is_around_them" {
       "wafv2:UpdateWebACL",
     ])
     error_message = "an action came or went: ${join(" ", sort(distinct(flatten([for statement in jsondecode(aws_iam_policy.github["surroundings"].policy).Statement : statement.Action]))))}"
+  }
+}
+
+run "calls_without_a_resource_are_these" {
+  assert {
+    condition = sort(distinct(flatten([for statement in jsondecode(aws_iam_policy.github["delegated"].policy).Statement : statement.Action]))) == tolist([
+      "cloudwatch:DeleteAlarms",
+      "cloudwatch:PutMetricAlarm",
+      "cognito-idp:DescribeUserPoolClient",
+      "elasticloadbalancing:SetWebAcl",
+      "logs:CreateLogDelivery",
+      "logs:DeleteLogDelivery",
+      "route53:ChangeResourceRecordSets",
+    ])
+    error_message = "an action came or went: ${join(" ", sort(distinct(flatten([for statement in jsondecode(aws_iam_policy.github["delegated"].policy).Statement : statement.Action]))))}"
+  }
+}
+
+run "only_plans_of_main_read_every_state" {
+  variables {
+    sign_in_secret_arns = ["arn:aws:secretsmanager:us-east-1:123456789012:secret:sign-in-abcdef"]
+  }
+
+  assert {
+    condition     = alltrue([for name in ["plan", "preview", "preview-deploy", "preview-surroundings"] : !strcontains(aws_iam_policy.github[name].policy, "secretsmanager") && !strcontains(aws_iam_policy.github[name].policy, "${aws_s3_bucket.state.arn}/*")])
+    error_message = "a pull request could read the state of a protected environment, or a secret"
+  }
+  assert {
+    condition     = toset([for grant in values(aws_iam_role_policy_attachment.github) : grant.role if grant.policy_arn == aws_iam_policy.github["plan-main"].arn]) == toset(["system-stats-github-plan-main", "system-stats-github-deploy"])
+    error_message = "a role besides plan-main and deploy reads every state"
   }
 }
 

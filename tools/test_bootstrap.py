@@ -1,0 +1,104 @@
+"""What an account and a repository need once: roles that AWS makes for itself, and the lines for GitHub."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import unittest
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest import mock
+
+import bootstrap
+import subjects
+from aws import AwsError
+from subjects import Repository
+
+
+class LinkedRoles(unittest.TestCase):
+    def made(self, *missing, refusal="NoSuchEntity"):
+        def call(_service, operation, **parameters):
+            if operation == "get_role" and parameters["RoleName"] in missing:
+                raise AwsError("iam get_role", refusal, "no")
+            asked.append((operation, *parameters.values()))
+
+        asked = []
+        bootstrap.linked_roles(mock.Mock(call=call), lambda _: None)
+        return [one[1] for one in asked if one[0] == "create_service_linked_role"]
+
+    def test_a_new_account_gets_all_three(self):
+        self.assertEqual(self.made(*bootstrap.LINKED_ROLES.values()), list(bootstrap.LINKED_ROLES))
+
+    def test_those_that_are_there_are_left_alone(self):
+        self.assertEqual(self.made(), [])
+        self.assertEqual(self.made("AWSServiceRoleForECS"), ["ecs.amazonaws.com"])
+
+    def test_what_cannot_be_seen_is_not_taken_for_missing(self):
+        with self.assertRaises(AwsError):
+            self.made("AWSServiceRoleForECS", refusal="AccessDenied")
+
+
+class Subjects(unittest.TestCase):
+    def test_the_repository_is_read_from_every_form_of_an_address(self):
+        for url in (
+            "https://github.com/acme/shop.git",
+            "https://x-token:secret@github.com/acme/shop",
+            "git@github.com:acme/shop.git",
+            "ssh://git@github.com/acme/shop",
+        ):
+            self.assertEqual(subjects.of_origin(url), Repository("acme", "shop"), url)
+        for url in ("", "/srv/origin.git", "https://gitlab.com/acme/shop.git", "https://github.com/acme"):
+            self.assertIsNone(subjects.of_origin(url), url)
+
+    def test_both_forms_of_a_subject_are_written(self):
+        text = subjects.lines(Repository("acme", "shop", "1", "22"))
+        for part in (
+            'repository_id = "22"',
+            '"repo:acme/shop:pull_request", "repo:acme@1/shop@22:pull_request"',
+            '"repo:acme@1/shop@22:environment:prod"',
+            '"repo:acme@1/shop@22:ref:refs/heads/main"',
+        ):
+            self.assertIn(part, text)
+
+    def test_no_environment_that_a_branch_could_use_deploys(self):
+        self.assertEqual(set(subjects.CONTEXTS["deploy"]), {"environment:staging", "environment:prod"})
+        self.assertNotIn("pull_request", [one for role in ("plan_main", "push", "deploy") for one in subjects.CONTEXTS[role]])
+
+    def answered(self, status, body):
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(status)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_port}"
+        with mock.patch.dict(os.environ, {"GITHUB_API_URL": base}):
+            return subjects.advice("git@github.com:acme/shop.git")
+
+    def test_ids_come_from_github_and_without_them_it_is_said_how(self):
+        told = json.dumps({"id": 22, "name": "Shop", "owner": {"id": 1, "login": "Acme"}}).encode()
+        text = self.answered(200, told)
+        self.assertIn("repo:Acme@1/Shop@22:pull_request", text)
+        self.assertNotIn("did not tell", text)
+        for status, body in ((404, b"{}"), (200, b"nonsense"), (200, b"[]")):
+            self.assertIn("did not tell the ids", self.answered(status, body))
+
+    def test_lines_that_are_there_are_not_asked_for_again(self):
+        with mock.patch.object(bootstrap, "FOLDER", mock.MagicMock()) as folder:
+            file = folder.__truediv__.return_value
+            file.is_file.return_value = True
+            for text, known in (("# github = {\n", False), ("github = {\n}\n", True)):
+                file.read_text.return_value = text
+                self.assertIs(bootstrap.knows_github(), known)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::host::Traffic;
 
 /// The control group that the service runs in (Documentation/admin-guide/cgroup-v2.rst and
-/// cgroup-v1/). Each limit is the tightest of the group's and those of the groups around it.
+/// cgroup-v1/). Each limit is the tightest of the group's and those of the groups around it, and the
+/// use beside it is that of the group which has the limit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Container {
@@ -57,6 +58,12 @@ pub struct Task {
     /// Memory that its containers use, without the cache that would be given back first, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_used_bytes: Option<u64>,
+    /// Received over the interfaces that its containers share (network mode awsvpc).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receive: Option<Traffic>,
+    /// Sent over the interfaces that its containers share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transmit: Option<Traffic>,
     /// How old the figures are: the endpoint renews them about once a second, milliseconds.
     pub age_ms: u64,
     /// Its containers, by name.
@@ -83,10 +90,10 @@ pub struct TaskContainer {
     /// Memory that it uses, without the cache that would be given back first, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_used_bytes: Option<u64>,
-    /// Received over all its interfaces. In a task they are shared by its containers.
+    /// Received over all its interfaces. Absent where they are the task's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receive: Option<Traffic>,
-    /// Sent over all its interfaces.
+    /// Sent over all its interfaces. Absent where they are the task's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transmit: Option<Traffic>,
     /// Bytes read from block devices per second.

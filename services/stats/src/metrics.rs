@@ -448,8 +448,7 @@ fn container(writer: &mut Writer, group: &Container) {
 
 /// The containers of the task, by name, as far as they have figures.
 fn task(writer: &mut Writer, reading: &TaskReading) {
-    const ROWS: [Row<Usage>; 11] = [
-        gauge(WORKING_SET.0, WORKING_SET.1, |usage| usage.memory_used_bytes.into()),
+    const NETWORK: [Row<Usage>; 8] = [
         counter("container_network_receive_bytes_total", "Bytes received.", |usage| {
             usage.receive.map(|counters| counters.bytes).into()
         }),
@@ -480,6 +479,9 @@ fn task(writer: &mut Writer, reading: &TaskReading) {
             "Packets dropped before sending.",
             |usage| usage.transmit.map(|counters| counters.drops).into(),
         ),
+    ];
+    const ROWS: [Row<Usage>; 3] = [
+        gauge(WORKING_SET.0, WORKING_SET.1, |usage| usage.memory_used_bytes.into()),
         counter("container_fs_reads_bytes_total", "Bytes read from disks.", |usage| {
             usage.read_bytes.into()
         }),
@@ -508,6 +510,15 @@ fn task(writer: &mut Writer, reading: &TaskReading) {
     }
     let items: Vec<_> = members.iter().map(|(label, _, usage)| ([*label], *usage)).collect();
     table(writer, &ROWS, &items);
+    if reading.task.shares_network {
+        // Every container counts the same interfaces: one series for the task.
+        let newest = items.iter().filter(|(_, usage)| usage.receive.is_some());
+        let newest = newest.max_by_key(|(_, usage)| usage.read_unix_ms);
+        let items: Vec<_> = newest.map(|(_, usage)| ([("id", "/")], *usage)).into_iter().collect();
+        table(writer, &NETWORK, &items);
+    } else {
+        table(writer, &NETWORK, &items);
+    }
 }
 
 /// Families of groups and of tasks alike.

@@ -293,6 +293,8 @@ mod tests {
             cpu_used_cores: Some(1.5),
             memory_limit_bytes: Some(1),
             memory_used_bytes: Some(1),
+            receive: Some(wire::Traffic::default()),
+            transmit: Some(wire::Traffic::default()),
             age_ms: 1,
             containers: vec![wire::TaskContainer {
                 name: "stats".into(),

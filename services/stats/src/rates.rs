@@ -5,7 +5,7 @@ mod host;
 mod task;
 
 use crate::reading::Reading;
-use crate::scope::{self, Capacity, ScopePreference};
+use crate::scope::{self, Capacity, ScopePreference, Unknown};
 
 /// What a sample may tell beyond figures (`STATS_EXPOSE`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,8 @@ pub(crate) fn sample(
     wanted: ScopePreference,
     exposed: Exposure,
 ) -> wire::Sample {
-    let processors = host::processors(before.stat.as_ref(), after.stat.as_ref());
+    let stat_seconds = apart(before.times.stat, after.times.stat, seconds);
+    let processors = host::processors(before.stat.as_ref(), after.stat.as_ref(), stat_seconds);
     let memory = after.memory.as_ref().map(host::memory);
     let capacity = Capacity {
         cpu: processors.as_ref().and_then(|all| Some(all.total?.busy)),
@@ -40,8 +41,13 @@ pub(crate) fn sample(
         container::container(before.container.as_ref(), now, seconds)
     });
     let task = after.task.as_ref().map(task::task);
+    let unknown = Unknown {
+        task_is_awaited: after.task_is_awaited,
+        task: after.task_is_unknown,
+        container: after.container_is_unknown,
+    };
     let (scope, figures) =
-        scope::choose(wanted, capacity, container.as_ref(), task.as_ref(), after.task_is_awaited);
+        scope::choose(wanted, capacity, container.as_ref(), task.as_ref(), unknown);
     wire::Sample {
         cpu: figures.cpu,
         ram: figures.ram,
@@ -89,23 +95,21 @@ fn hundredths(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
-/// How far a counter went, per second, with two decimals.
-fn per_second(before: u64, after: u64, seconds: f64) -> f64 {
-    hundredths(advance(before, after) as f64 / seconds)
+/// How far a counter went, per second, with two decimals. One that stepped back was reset and has no
+/// rate.
+fn per_second(before: u64, after: u64, seconds: f64) -> Option<f64> {
+    Some(hundredths(after.checked_sub(before)? as f64 / seconds))
 }
 
-/// How far a counter went. One that steps back stands still: iowait does so (`proc(5)`), and a
-/// device that was taken away and put back starts anew. One that kept its numbers in 32 bits (the
-/// milliseconds of `/proc/diskstats`, everything on a 32-bit kernel) has wrapped when it fell from
-/// the last quarter of its range into the first.
-fn advance(before: u64, after: u64) -> u64 {
+/// How far a counter of 32 bits went that wraps (the milliseconds of `/proc/diskstats`): it fell from
+/// the last quarter of its range into the first. None after a reset.
+fn advance_32_bits(before: u64, after: u64) -> Option<u64> {
     const RANGE: u64 = 1 << 32;
     match after.checked_sub(before) {
-        Some(difference) => difference,
         None if (RANGE / 4 * 3..RANGE).contains(&before) && after < RANGE / 4 => {
-            after + RANGE - before
+            Some(after + RANGE - before)
         }
-        None => 0,
+        difference => difference,
     }
 }
 
@@ -114,12 +118,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_that_steps_back_stands_still_and_one_of_32_bits_wraps() {
-        assert_eq!(advance(100, 150), 50);
-        assert_eq!(advance(100, 90), 0);
-        assert_eq!(advance((1 << 32) - 10, 20), 30);
-        assert_eq!(advance((1 << 32) + 10, 20), 0);
-        assert_eq!(advance(u64::MAX, 0), 0);
+    fn a_counter_that_steps_back_has_no_rate_and_one_of_32_bits_wraps() {
+        assert_eq!(per_second(100, 150, 2.0), Some(25.0));
+        assert_eq!(per_second(3_500_000_000, 1500, 1.0), None);
+        assert_eq!(advance_32_bits(100, 150), Some(50));
+        assert_eq!(advance_32_bits(100, 90), None);
+        assert_eq!(advance_32_bits((1 << 32) - 10, 20), Some(30));
+        assert_eq!(advance_32_bits((1 << 32) + 10, 20), None);
+        assert_eq!(advance_32_bits(u64::MAX, 0), None);
     }
 
     #[test]

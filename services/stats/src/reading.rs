@@ -44,6 +44,8 @@ pub(crate) struct Reading {
     pub(crate) task: Option<TaskReading>,
     /// Whether that first answer may still come.
     pub(crate) task_is_awaited: bool,
+    /// Whether there is a task whose endpoint has not answered at all.
+    pub(crate) task_is_unknown: bool,
     /// None unless processes are shown; the newest scan, which several readings share.
     pub(crate) processes: Option<Arc<Scan>>,
 }
@@ -59,6 +61,7 @@ pub(crate) struct Pressure {
 /// When counters were read, seconds since the start of the sampler; none where they were not.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Times {
+    pub(crate) stat: Option<f64>,
     pub(crate) disks: Option<f64>,
     pub(crate) networks: Option<f64>,
     pub(crate) container: Option<f64>,
@@ -98,6 +101,8 @@ pub(crate) struct Scan {
     pub(crate) processes: Vec<Process>,
     /// The scan before, for rates.
     pub(crate) before: Vec<Process>,
+    /// Bytes of a page of memory.
+    pub(crate) page_bytes: u64,
     /// The time between the two, milliseconds.
     pub(crate) interval_ms: u64,
 }

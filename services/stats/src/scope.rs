@@ -48,14 +48,24 @@ pub(crate) struct Figures {
     pub(crate) ram: Option<f64>,
 }
 
-/// The scope in force and its figures. `task_is_awaited` says that there is a task whose first
-/// figures may still come.
+/// What could not be read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Unknown {
+    /// There is a task whose first figures may still come.
+    pub(crate) task_is_awaited: bool,
+    /// There is a task whose endpoint has not answered.
+    pub(crate) task: bool,
+    /// There may be a control group.
+    pub(crate) container: bool,
+}
+
+/// The scope in force and its figures.
 pub(crate) fn choose(
     wanted: ScopePreference,
     host: Capacity,
     container: Option<&wire::Container>,
     task: Option<&wire::Task>,
-    task_is_awaited: bool,
+    unknown: Unknown,
 ) -> (Scope, Figures) {
     let container = container.map(|container| Confined {
         cpu_limit_cores: container.cpu_limit_cores,
@@ -71,7 +81,7 @@ pub(crate) fn choose(
     });
     let limited = |confined: &Confined| confined.limits(host).is_some();
     match wanted {
-        ScopePreference::Auto | ScopePreference::Task if task_is_awaited => {
+        ScopePreference::Auto | ScopePreference::Task if unknown.task_is_awaited => {
             (awaited(), Figures::default())
         }
         ScopePreference::Auto => {
@@ -80,7 +90,7 @@ pub(crate) fn choose(
             } else if let Some(container) = container.filter(limited) {
                 of(ScopeKind::Container, "the control group", container, host)
             } else {
-                of_host("neither a task nor a control group has a limit below the host's", host)
+                of_host(no_limit(unknown), host)
             }
         }
         ScopePreference::Host => of_host(ASKED_FOR, host),
@@ -88,6 +98,20 @@ pub(crate) fn choose(
             asked_for(ScopeKind::Container, "the control group", container, host)
         }
         ScopePreference::Task => asked_for(ScopeKind::Task, "the ECS task", task, host),
+    }
+}
+
+/// Why the figures are the host's: nothing is said of what could not be read.
+fn no_limit(unknown: Unknown) -> &'static str {
+    match (unknown.task, unknown.container) {
+        (false, false) => "neither a task nor a control group has a limit below the host's",
+        (true, false) => {
+            "the task metadata endpoint does not answer; no control group has a limit below the host's"
+        }
+        (false, true) => "the control group cannot be read",
+        (true, true) => {
+            "the task metadata endpoint does not answer and the control group cannot be read"
+        }
     }
 }
 
@@ -189,6 +213,8 @@ fn rounded(cores: f64) -> f64 {
 mod tests {
     use super::*;
 
+    const AWAITED: Unknown = Unknown { task_is_awaited: true, task: false, container: false };
+
     const GIB: u64 = 1 << 30;
     const HOST: Capacity = Capacity {
         cpu: Some(40.0),
@@ -221,7 +247,7 @@ mod tests {
         wanted: ScopePreference,
         container: Option<&wire::Container>,
     ) -> (ScopeKind, Figures, String) {
-        let (scope, figures) = choose(wanted, HOST, container, None, false);
+        let (scope, figures) = choose(wanted, HOST, container, None, Unknown::default());
         (scope.kind, figures, scope.reason)
     }
 
@@ -261,11 +287,12 @@ mod tests {
     fn the_task_goes_before_the_container_and_is_waited_for() {
         let limited = container(Some(0.5), None);
         let (scope, used) =
-            choose(ScopePreference::Auto, HOST, Some(&limited), Some(&task()), false);
+            choose(ScopePreference::Auto, HOST, Some(&limited), Some(&task()), Unknown::default());
         assert_eq!((scope.kind, used), (ScopeKind::Task, figures(10.0, 50.0)));
-        let (scope, used) = choose(ScopePreference::Auto, HOST, Some(&limited), None, true);
+        let (scope, used) = choose(ScopePreference::Auto, HOST, Some(&limited), None, AWAITED);
         assert_eq!((scope.kind, used), (ScopeKind::Task, Figures::default()));
-        let (scope, _) = choose(ScopePreference::Auto, HOST, Some(&limited), None, false);
+        let (scope, _) =
+            choose(ScopePreference::Auto, HOST, Some(&limited), None, Unknown::default());
         assert_eq!(scope.kind, ScopeKind::Container);
     }
 
@@ -279,6 +306,26 @@ mod tests {
         assert_eq!((kind, used), (ScopeKind::Container, Figures::default()));
         assert!(reason.contains("cannot be read"), "{reason}");
         assert_eq!(chosen(ScopePreference::Task, Some(&limited)).1, Figures::default());
+    }
+
+    #[test]
+    fn the_reason_claims_nothing_about_what_could_not_be_read() {
+        let reason = |task, container| {
+            let unknown = Unknown { task_is_awaited: false, task, container };
+            choose(ScopePreference::Auto, HOST, None, None, unknown).0.reason
+        };
+        assert!(reason(false, false).starts_with("neither a task nor a control group has"));
+        assert_eq!(reason(false, true), "the control group cannot be read");
+        assert!(reason(true, false).starts_with("the task metadata endpoint does not answer; no"));
+        assert!(!reason(true, true).contains("limit"));
+    }
+
+    #[test]
+    fn a_task_without_figures_keeps_its_scope() {
+        let task = wire::Task { cpu_used_cores: None, memory_used_bytes: None, ..task() };
+        let unknown = Unknown::default();
+        let (scope, used) = choose(ScopePreference::Auto, HOST, None, Some(&task), unknown);
+        assert_eq!((scope.kind, used), (ScopeKind::Task, Figures::default()));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(crate) struct Container {
     pub(crate) cpu_limit_cores: Option<f64>,
     /// Processors it may run on (`cpuset`), where fewer than the host has online.
     pub(crate) cpuset_cores: Option<u32>,
+    /// Processor time used in the group that has that limit, microseconds.
+    pub(crate) cpu_us_in_limit: InLimit,
     /// Processor time used, microseconds.
     pub(crate) cpu_us: Option<u64>,
     /// The part of it in programs, microseconds.
@@ -28,6 +30,8 @@ pub(crate) struct Container {
     pub(crate) throttled_us: Option<u64>,
     /// Memory it may use, bytes.
     pub(crate) memory_limit_bytes: Option<u64>,
+    /// Memory in use in the group that has that limit, without what would be given back first, bytes.
+    pub(crate) memory_bytes_in_limit: InLimit,
     /// Memory as the kernel charges it, file cache included, bytes.
     pub(crate) memory_usage_bytes: Option<u64>,
     /// The part of it that would be given back first (`inactive_file`), bytes.
@@ -44,6 +48,28 @@ pub(crate) struct Container {
     pub(crate) pids: Option<u64>,
     /// Processes and threads it may have.
     pub(crate) pids_limit: Option<u64>,
+    /// Processes and threads in the group that has that limit.
+    pub(crate) pids_in_limit: InLimit,
+}
+
+/// The use of the group whose limit is the tightest: only that can be compared with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum InLimit {
+    /// It is the process's own group, or there is no limit.
+    #[default]
+    Own,
+    /// It is a group around it, with this use, where that can be read.
+    Around(Option<u64>),
+}
+
+impl InLimit {
+    /// The use to be compared with the limit, where `own` is that of the process's own group.
+    pub(crate) fn or_own(self, own: Option<u64>) -> Option<u64> {
+        match self {
+            Self::Own => own,
+            Self::Around(used) => used,
+        }
+    }
 }
 
 /// Where the files of the process's groups are; none where there are none to be seen.

@@ -36,6 +36,8 @@ pub(crate) struct Times {
     pub(crate) guest: u64,
     /// Already inside `nice`.
     pub(crate) guest_nice: u64,
+    /// Whether `idle` or `iowait` stepped back and was held where it was.
+    pub(crate) idle_stood_still: bool,
 }
 
 impl Stat {
@@ -57,10 +59,16 @@ impl Stat {
 const RESTART_TICKS: u64 = 300;
 
 impl Times {
+    /// Whether the processor was taken offline and put back.
+    pub(crate) fn has_restarted_since(&self, before: &Self) -> bool {
+        before.idle.saturating_sub(self.idle) >= RESTART_TICKS
+    }
+
     fn clamp_monotonic(&mut self, before: &Self) {
-        if before.idle.saturating_sub(self.idle) >= RESTART_TICKS {
+        if self.has_restarted_since(before) {
             return;
         }
+        self.idle_stood_still = self.idle < before.idle || self.iowait < before.iowait;
         for (now, before) in [
             (&mut self.user, before.user),
             (&mut self.nice, before.nice),
@@ -126,7 +134,20 @@ fn times(columns: &str) -> Result<Times, ParseError> {
         return Err(ParseError::Missing("idle"));
     }
     let [user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice] = ticks;
-    Ok(Times { user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice })
+    let idle_stood_still = false;
+    Ok(Times {
+        user,
+        nice,
+        system,
+        idle,
+        iowait,
+        irq,
+        softirq,
+        steal,
+        guest,
+        guest_nice,
+        idle_stood_still,
+    })
 }
 
 fn counter(column: &str) -> Option<u64> {
@@ -149,7 +170,8 @@ mod tests {
             ..Stat::default()
         };
         after.clamp_monotonic(&before);
-        assert_eq!(after.cores, [(0, times(1100, 50)), (1, times(10, 7)), (2, times(3, 3))]);
+        let held = Times { idle_stood_still: true, ..times(1100, 50) };
+        assert_eq!(after.cores, [(0, held), (1, times(10, 7)), (2, times(3, 3))]);
     }
 
     const FOUR: Times = Times {
@@ -163,6 +185,7 @@ mod tests {
         steal: 0,
         guest: 0,
         guest_nice: 0,
+        idle_stood_still: false,
     };
 
     #[test]
@@ -181,6 +204,7 @@ mod tests {
             steal: 18,
             guest: 19,
             guest_nice: 20,
+            ..Times::default()
         };
         let expected = Stat {
             total,

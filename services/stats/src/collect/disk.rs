@@ -46,7 +46,36 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Disk>, ParseError> {
     let whole = text
         .lines()
         .filter(|line| name_of(line).is_some_and(|name| !is_left_out(name) && !is_partition(name)));
-    Ok(whole.filter_map(disk).filter(|disk| !is_unused_network_disk(disk)).collect())
+    let disks = whole.filter_map(disk).filter(|disk| !is_unused_network_disk(disk));
+    Ok(paths_or_heads(disks.collect()))
+}
+
+/// An `NVMe` disk with several paths (`nvme3c33n1`) has its counters in its head (`nvme3n1`), since
+/// Linux 6.4 or so; before that the head's stay 0, and the paths have them.
+fn paths_or_heads(mut disks: Vec<Disk>) -> Vec<Disk> {
+    let is_active = |disk: &Disk| disk.reads > 0 || disk.writes > 0;
+    let active_heads: HashSet<String> = disks
+        .iter()
+        .filter(|disk| is_active(disk) && head_of(&disk.name).is_none())
+        .map(|disk| disk.name.clone())
+        .collect();
+    let active_paths: HashSet<String> = disks
+        .iter()
+        .filter(|disk| is_active(disk))
+        .filter_map(|disk| head_of(&disk.name))
+        .collect();
+    disks.retain(|disk| match head_of(&disk.name) {
+        Some(head) => is_active(disk) && !active_heads.contains(&head),
+        None => is_active(disk) || !active_paths.contains(&disk.name),
+    });
+    disks
+}
+
+/// The head of a path by its name.
+fn head_of(name: &str) -> Option<String> {
+    let (controller, rest) = name.strip_prefix("nvme")?.split_once('c')?;
+    let (_, namespace) = rest.split_once('n')?;
+    Some(format!("nvme{controller}n{namespace}"))
 }
 
 fn name_of(line: &str) -> Option<&str> {
@@ -65,13 +94,11 @@ fn disk_of(name: &str) -> Option<&str> {
     Some(numbered.unwrap_or(start))
 }
 
-/// Memory, files and removable media; areas of a card that are no storage; and the paths to an
-/// `NVMe` disk (`nvme0c1n1`), which is in the list itself.
+/// Memory, files and removable media, and areas of a card that are no storage.
 fn is_left_out(name: &str) -> bool {
     let numbered = |start: &str| name.strip_prefix(start).is_some_and(is_number);
     let is_area = name.starts_with("mmcblk") && (name.contains("boot") || name.contains("rpmb"));
-    let is_path = name.strip_prefix("nvme").is_some_and(|rest| rest.contains('c'));
-    is_area || is_path || ["ram", "loop", "fd", "zram", "sr"].into_iter().any(numbered)
+    is_area || ["ram", "loop", "fd", "zram", "sr"].into_iter().any(numbered)
 }
 
 /// Network block devices come in sixteens, in use or not.
@@ -179,6 +206,17 @@ mod tests {
     #[test]
     fn a_partition_without_its_disk_is_a_disk() {
         assert_eq!(names(&lines(&["xvda1", "xvdb", "xvdb1"])), ["xvda1", "xvdb"]);
+    }
+
+    #[test]
+    fn the_paths_of_a_disk_are_told_where_its_head_does_not_count() {
+        let idle = "259 0 nvme3n1 0 0 0 0 0 0 0 0 0 0 0\n";
+        let path = |name| format!("259 1 {name} 5 0 8 1 0 0 0 0 0 1 1\n");
+        let both = [path("nvme3c33n1"), path("nvme3c34n1")].concat();
+        assert_eq!(names(&format!("{idle}{both}")), ["nvme3c33n1", "nvme3c34n1"]);
+        assert_eq!(names(&format!("{}{both}", path("nvme3n1"))), ["nvme3n1"]);
+        let unused = "259 1 nvme3c33n1 0 0 0 0 0 0 0 0 0 0 0\n";
+        assert_eq!(names(&format!("{idle}{unused}")), ["nvme3n1"]);
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub(crate) struct Task {
     pub(crate) cpu_limit_cores: Option<f64>,
     /// `Limits.Memory`, bytes.
     pub(crate) memory_limit_bytes: Option<u64>,
+    /// Whether its containers share the interfaces of the task (`NetworkMode` awsvpc): each of them
+    /// then counts the task's traffic.
+    pub(crate) shares_network: bool,
     /// Its containers, by name; the ones that ECS adds itself (`Type` other than `NORMAL`) too.
     pub(crate) containers: Vec<Container>,
 }
@@ -69,6 +72,10 @@ pub(crate) fn parse(json: &[u8]) -> Result<Task, ParseError> {
     let id = arn.rsplit('/').next().unwrap_or(arn).to_owned();
     let containers = answer["Containers"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut containers: Vec<Container> = containers.iter().filter_map(container).collect();
+    let shares_network = answer["Containers"]
+        .as_array()
+        .and_then(|containers| containers.iter().find_map(|one| one["Networks"].as_array()))
+        .is_some_and(|networks| networks.iter().any(|one| one["NetworkMode"] == "awsvpc"));
     containers.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
     Ok(Task {
         id,
@@ -76,6 +83,7 @@ pub(crate) fn parse(json: &[u8]) -> Result<Task, ParseError> {
         revision: text(&answer["Revision"]),
         cpu_limit_cores: cpu_limit(&answer),
         memory_limit_bytes: memory_limit(&answer),
+        shares_network,
         containers,
     })
 }
@@ -102,7 +110,9 @@ fn container(container: &Value) -> Option<Container> {
         id: text(&container["DockerId"]),
         name: container["Name"].as_str()?.to_owned(),
         status: text(&container["KnownStatus"]),
-        cpu_limit_cores: cpu_limit(container).map(|units| units / UNITS_PER_CORE),
+        cpu_limit_cores: cpu_limit(container)
+            .filter(|&units| units > FEWEST_UNITS)
+            .map(|units| units / UNITS_PER_CORE),
         memory_limit_bytes: memory_limit(container),
     })
 }
@@ -115,6 +125,10 @@ fn text(value: &Value) -> String {
         _ => String::new(),
     }
 }
+
+/// The fewest units that the container runtime knows: what a container without a limit of its own
+/// is given.
+const FEWEST_UNITS: f64 = 2.0;
 
 fn cpu_limit(limited: &Value) -> Option<f64> {
     limited["Limits"]["CPU"].as_f64().filter(|&limit| limit > 0.0)
@@ -288,6 +302,24 @@ mod tests {
         assert_eq!((gateway.status.as_str(), stats.status.as_str()), ("RUNNING", "PENDING"));
         assert_eq!(gateway.memory_limit_bytes, None);
         assert_eq!(stats.id, "e9028f8d5d8e4f258373e7b93ce9a3c3-2531612879");
+    }
+
+    #[test]
+    fn the_fewest_units_are_no_limit_of_the_container() {
+        let limit = |units| {
+            let json = format!(
+                r#"{{"TaskARN":"a/b","Containers":[{{"Name":"a","Limits":{{"CPU":{units}}}}}]}}"#
+            );
+            parse(json.as_bytes()).unwrap().containers[0].cpu_limit_cores
+        };
+        assert_eq!((limit(0), limit(2), limit(256)), (None, None, Some(0.25)));
+    }
+
+    #[test]
+    fn in_awsvpc_mode_the_containers_share_the_network_of_the_task() {
+        assert!(parse(TASK).unwrap().shares_network);
+        let bridge = String::from_utf8_lossy(TASK).replace("awsvpc", "bridge");
+        assert!(!parse(bridge.as_bytes()).unwrap().shares_network);
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn process(tree: &str, pid: u32) -> Process {
 
 fn times(ticks: [u64; 8]) -> Times {
     let [user, nice, system, idle, iowait, irq, softirq, steal] = ticks;
-    Times { user, nice, system, idle, iowait, irq, softirq, steal, guest: 0, guest_nice: 0 }
+    Times { user, nice, system, idle, iowait, irq, softirq, steal, ..Times::default() }
 }
 
 fn kib(kibibytes: u64) -> u64 {

@@ -66,9 +66,11 @@ pub(crate) fn parse(text: &str) -> Result<Memory, ParseError> {
         *field = bytes(value);
     }
     memory.total_bytes = total.ok_or(ParseError::Missing("MemTotal"))?;
+    // More than there is, is another system's: a container in which the total is the limit of its
+    // control group and the rest is the host's.
+    let available = available.filter(|&available| available <= memory.total_bytes);
     let available = available.or_else(|| estimate(&memory));
     let available = available.ok_or(ParseError::Missing("MemAvailable"))?;
-    // Kernels have been seen to call more available than there is (memory hot-unplug).
     memory.available_bytes = available.min(memory.total_bytes);
     Ok(memory)
 }
@@ -134,9 +136,11 @@ mod tests {
     }
 
     #[test]
-    fn more_available_than_total_is_cut_to_total() {
-        let memory = parse("MemTotal: 10 kB\nMemAvailable: 20 kB\n").unwrap();
-        assert_eq!(memory.available_bytes, memory.total_bytes);
+    fn more_available_than_there_is_is_not_believed() {
+        let text = "MemTotal: 2097152 kB\nMemFree: 262144 kB\nMemAvailable: 104857600 kB\n";
+        assert_eq!(parse(text).unwrap().available_bytes, 262_144 * 1024);
+        let unknown = parse("MemTotal: 10 kB\nMemAvailable: 20 kB\n");
+        assert_eq!(unknown, Err(ParseError::Missing("MemAvailable")));
     }
 
     #[test]

@@ -110,12 +110,26 @@ fn changed_fixture() -> impl Strategy<Value = String> {
 fn any_times() -> impl Strategy<Value = Times> {
     any::<[u64; 10]>().prop_map(|ticks| {
         let [user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice] = ticks;
-        Times { user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice }
+        let idle_stood_still = false;
+        Times {
+            user,
+            nice,
+            system,
+            idle,
+            iowait,
+            irq,
+            softirq,
+            steal,
+            guest,
+            guest_nice,
+            idle_stood_still,
+        }
     })
 }
 
 fn written(times: &Times) -> String {
-    let Times { user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice } = times;
+    let Times { user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice, .. } =
+        times;
     format!("{user} {nice} {system} {idle} {iowait} {irq} {softirq} {steal} {guest} {guest_nice}")
 }
 

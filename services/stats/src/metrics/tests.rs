@@ -23,6 +23,7 @@ fn times() -> Times {
         steal: 3,
         guest: 40,
         guest_nice: 5,
+        ..Times::default()
     }
 }
 
@@ -86,6 +87,7 @@ fn group() -> Container {
         oom_kills: Some(1),
         pids: Some(4),
         pids_limit: Some(64),
+        ..Container::default()
     }
 }
 
@@ -329,6 +331,8 @@ fn the_containers_of_a_task_take_the_place_of_the_own_group() {
         ("container_cpu_usage_seconds_total", "1.500000001"),
         ("container_spec_memory_limit_bytes", "4096"),
         ("container_memory_working_set_bytes", "2048"),
+        ("container_fs_reads_bytes_total", "5"),
+        ("container_fs_writes_bytes_total", "6"),
         ("container_network_receive_bytes_total", "1"),
         ("container_network_receive_packets_total", "2"),
         ("container_network_receive_errors_total", "3"),
@@ -337,8 +341,6 @@ fn the_containers_of_a_task_take_the_place_of_the_own_group() {
         ("container_network_transmit_packets_total", "2"),
         ("container_network_transmit_errors_total", "3"),
         ("container_network_transmit_packets_dropped_total", "4"),
-        ("container_fs_reads_bytes_total", "5"),
-        ("container_fs_writes_bytes_total", "6"),
     ];
     let mut expected = Vec::new();
     for (name, value) in families {
@@ -348,6 +350,17 @@ fn the_containers_of_a_task_take_the_place_of_the_own_group() {
         }
     }
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_network_that_the_containers_share_is_one_series() {
+    let members = vec![member("1", "app"), member("2", "proxy")];
+    let mut task = task_reading(members, vec![usage("1"), usage("2")]);
+    task.task = Arc::new(Task { shares_network: true, ..(*task.task).clone() });
+    let reading = Reading { task: Some(task), ..Reading::default() };
+    let text = render(&reading, &sample(), Format::Text, HIDDEN);
+    let received = lines_of(&text, "container_network_receive_bytes_total");
+    assert_eq!(received, ["container_network_receive_bytes_total{id=\"/\"} 1"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The figures of the control group that the service runs in.
 
-use super::{advance, hundredths, percent};
+use super::{hundredths, percent};
 use crate::collect::cgroup::Container;
 
 /// The group's figures; its rates need an earlier reading.
@@ -10,7 +10,7 @@ pub(super) fn container(
     seconds: f64,
 ) -> wire::Container {
     let advanced = |counter: fn(&Container) -> Option<u64>| {
-        Some(advance(counter(before?)?, counter(after)?) as f64)
+        Some(counter(after)?.checked_sub(counter(before?)?)? as f64)
     };
     let periods = advanced(|container| container.periods);
     let throttled = advanced(|container| container.throttled_periods);
@@ -18,17 +18,17 @@ pub(super) fn container(
     wire::Container {
         cgroup_version: after.version,
         cpu_limit_cores: limits.into_iter().flatten().reduce(f64::min),
-        cpu_used_cores: advanced(|container| container.cpu_us)
+        cpu_used_cores: advanced(|container| container.cpu_us_in_limit.or_own(container.cpu_us))
             .map(|us| hundredths(us / 1e6 / seconds)),
         throttled: periods
             .zip(throttled)
             .map(|(periods, throttled)| percent(throttled, periods).unwrap_or(0.0)),
         memory_limit_bytes: after.memory_limit_bytes,
-        memory_used_bytes: after.memory_usage_bytes.map(|usage| {
-            usage.saturating_sub(after.memory_inactive_file_bytes.unwrap_or_default())
-        }),
+        memory_used_bytes: after.memory_bytes_in_limit.or_own(after.memory_usage_bytes.map(
+            |usage| usage.saturating_sub(after.memory_inactive_file_bytes.unwrap_or_default()),
+        )),
         oom_kills: after.oom_kills,
-        pids: after.pids,
+        pids: after.pids_in_limit.or_own(after.pids),
         pids_limit: after.pids_limit,
     }
 }
@@ -36,6 +36,7 @@ pub(super) fn container(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collect::cgroup::InLimit;
 
     #[test]
     fn use_is_over_time_and_throttling_over_periods() {
@@ -72,6 +73,24 @@ mod tests {
             ..Container::default()
         };
         assert_eq!(container(None, &group, 1.0).memory_used_bytes, Some(70));
+    }
+
+    #[test]
+    fn a_limit_of_a_group_around_is_compared_with_the_use_of_that_group() {
+        let group = |cpu_us| Container {
+            cpu_limit_cores: Some(2.0),
+            cpu_us: Some(0),
+            cpu_us_in_limit: InLimit::Around(Some(cpu_us)),
+            memory_limit_bytes: Some(256),
+            memory_usage_bytes: Some(10),
+            memory_bytes_in_limit: InLimit::Around(Some(250)),
+            pids: Some(3),
+            pids_in_limit: InLimit::Around(None),
+            ..Container::default()
+        };
+        let container = container(Some(&group(0)), &group(1_900_000), 1.0);
+        assert_eq!(container.cpu_used_cores, Some(1.9));
+        assert_eq!((container.memory_used_bytes, container.pids), (Some(250), None));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Exposure, advance, hundredths, per_second, percent};
+use super::{Exposure, advance_32_bits, hundredths, per_second, percent};
 use crate::collect::cpu::{Stat, Times};
 use crate::collect::disk::Disk;
 use crate::collect::memory::Memory;
@@ -11,52 +11,121 @@ use crate::collect::pressure::{Stall, Stalls};
 use crate::collect::process::Process;
 use crate::reading::{Filesystem, Pressure, Reading, Scan};
 
-/// Bytes of a page; every kernel that Fargate, x86-64 and most arm64 hosts run has this size.
-const PAGE_BYTES: u64 = 4096;
+/// `USER_HZ`, which is the same on every architecture that Rust has Linux for but Alpha.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Entries of each list of the processes that use most.
 const TOP: usize = 10;
 
-/// Where processor time went between two readings.
-pub(super) fn processors(before: Option<&Stat>, after: Option<&Stat>) -> Option<wire::Processors> {
+/// Where processor time went between two readings, `seconds` apart.
+pub(super) fn processors(
+    before: Option<&Stat>,
+    after: Option<&Stat>,
+    seconds: f64,
+) -> Option<wire::Processors> {
     let after = after?;
-    let cores = before.map_or_else(Vec::new, |before| {
-        in_both(&before.cores, &after.cores, |(a, _), (b, _)| a.cmp(b))
-            .filter_map(|((_, before), (id, after))| {
-                Some(wire::Core { id: *id, shares: shares(before, after)? })
-            })
-            .collect()
-    });
+    let mut sum = Ticks::default();
+    let mut cores = Vec::new();
+    if let Some(before) = before {
+        for ((_, before), (id, after)) in
+            in_both(&before.cores, &after.cores, |(a, _), (b, _)| a.cmp(b))
+        {
+            let Some(ticks) = Ticks::between(before, after, seconds) else { continue };
+            sum.add(&ticks);
+            cores.extend(ticks.shares().map(|shares| wire::Core { id: *id, shares }));
+        }
+    }
+    // The first line of the file steps when a processor goes offline or comes back: it keeps the
+    // time of those that are away. It counts only where there are no lines of processors.
+    let total = if after.cores.is_empty() {
+        before.and_then(|before| Ticks::between(&before.total, &after.total, seconds))
+    } else {
+        Some(sum)
+    };
     Some(wire::Processors {
         online: u32::try_from(after.cores.len()).unwrap_or(u32::MAX),
-        total: before.and_then(|before| shares(&before.total, &after.total)),
+        total: total.and_then(|total| total.shares()),
         cores,
     })
 }
 
-/// Where the ticks between two readings went; none when no tick went by.
-fn shares(before: &Times, after: &Times) -> Option<wire::Shares> {
-    let user = advance(before.user, after.user);
-    let nice = advance(before.nice, after.nice);
-    let system = advance(before.system, after.system);
-    let irq = advance(before.irq, after.irq) + advance(before.softirq, after.softirq);
-    let steal = advance(before.steal, after.steal);
-    let iowait = advance(before.iowait, after.iowait);
-    let idle = advance(before.idle, after.idle);
-    // Guest time is already inside user time; adding it would count twice.
-    let busy = [user, nice, system, irq, steal].into_iter().fold(0, u64::saturating_add);
-    let all = busy.saturating_add(iowait).saturating_add(idle) as f64;
-    let share = |ticks: u64| percent(ticks as f64, all);
-    Some(wire::Shares {
-        busy: share(busy)?,
-        user: share(user)?,
-        nice: share(nice)?,
-        system: share(system)?,
-        irq: share(irq)?,
-        steal: share(steal)?,
-        iowait: share(iowait)?,
-        idle: share(idle)?,
-    })
+/// Where the ticks between two readings went.
+#[derive(Default)]
+struct Ticks {
+    user: u64,
+    nice: u64,
+    system: u64,
+    irq: u64,
+    steal: u64,
+    iowait: u64,
+    idle: u64,
+}
+
+impl Ticks {
+    /// None for a processor that began anew. `idle` and `iowait` may step back a little
+    /// (`proc(5)`) and stand still then: what the clock has more than the counters was idle.
+    fn between(before: &Times, after: &Times, seconds: f64) -> Option<Self> {
+        if after.has_restarted_since(before) {
+            return None;
+        }
+        let advance = |counter: fn(&Times) -> u64| counter(after).saturating_sub(counter(before));
+        let mut ticks = Self {
+            // Guest time is already inside user time; adding it would count twice.
+            user: advance(|times| times.user),
+            nice: advance(|times| times.nice),
+            system: advance(|times| times.system),
+            irq: advance(|times| times.irq) + advance(|times| times.softirq),
+            steal: advance(|times| times.steal),
+            iowait: advance(|times| times.iowait),
+            idle: advance(|times| times.idle),
+        };
+        if after.idle_stood_still || after.idle < before.idle || after.iowait < before.iowait {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "saturates"
+            )]
+            let clock = (seconds * TICKS_PER_SECOND).round() as u64;
+            ticks.idle = ticks.idle.max(clock.saturating_sub(ticks.busy() + ticks.iowait));
+        }
+        Some(ticks)
+    }
+
+    fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.user, other.user),
+            (&mut self.nice, other.nice),
+            (&mut self.system, other.system),
+            (&mut self.irq, other.irq),
+            (&mut self.steal, other.steal),
+            (&mut self.iowait, other.iowait),
+            (&mut self.idle, other.idle),
+        ];
+        for (sum, other) in pairs {
+            *sum = sum.saturating_add(other);
+        }
+    }
+
+    fn busy(&self) -> u64 {
+        let parts = [self.user, self.nice, self.system, self.irq, self.steal];
+        parts.into_iter().fold(0, u64::saturating_add)
+    }
+
+    /// None when no tick went by.
+    fn shares(&self) -> Option<wire::Shares> {
+        let all = self.busy().saturating_add(self.iowait).saturating_add(self.idle) as f64;
+        let share = |ticks: u64| percent(ticks as f64, all);
+        Some(wire::Shares {
+            busy: share(self.busy())?,
+            user: share(self.user)?,
+            nice: share(self.nice)?,
+            system: share(self.system)?,
+            irq: share(self.irq)?,
+            steal: share(self.steal)?,
+            iowait: share(self.iowait)?,
+            idle: share(self.idle)?,
+        })
+    }
 }
 
 pub(super) fn memory(memory: &Memory) -> wire::Memory {
@@ -97,11 +166,14 @@ pub(super) fn disks(before: &[Disk], after: &[Disk], seconds: f64) -> Vec<wire::
         Some(wire::Disk {
             name: after.name.clone(),
             stacked: after.stacked,
-            read_bytes_per_second: per_second(before.read_bytes, after.read_bytes, seconds),
-            write_bytes_per_second: per_second(before.write_bytes, after.write_bytes, seconds),
-            reads_per_second: per_second(before.reads, after.reads, seconds),
-            writes_per_second: per_second(before.writes, after.writes, seconds),
-            utilisation: percent(advance(before.busy_ms, after.busy_ms) as f64, seconds * 1000.0)?,
+            read_bytes_per_second: per_second(before.read_bytes, after.read_bytes, seconds)?,
+            write_bytes_per_second: per_second(before.write_bytes, after.write_bytes, seconds)?,
+            reads_per_second: per_second(before.reads, after.reads, seconds)?,
+            writes_per_second: per_second(before.writes, after.writes, seconds)?,
+            utilisation: percent(
+                advance_32_bits(before.busy_ms, after.busy_ms)? as f64,
+                seconds * 1000.0,
+            )?,
         })
     };
     after.iter().filter_map(rates).collect()
@@ -119,20 +191,21 @@ pub(super) fn networks(
         Some(wire::Network {
             name: after.name.clone(),
             stacked: after.stacked,
-            receive: traffic(&before.receive, &after.receive, seconds),
-            transmit: traffic(&before.transmit, &after.transmit, seconds),
+            receive: traffic(&before.receive, &after.receive, seconds)?,
+            transmit: traffic(&before.transmit, &after.transmit, seconds)?,
         })
     };
     after.iter().filter_map(rates).collect()
 }
 
-pub(super) fn traffic(before: &Counters, after: &Counters, seconds: f64) -> wire::Traffic {
-    wire::Traffic {
-        bytes_per_second: per_second(before.bytes, after.bytes, seconds),
-        packets_per_second: per_second(before.packets, after.packets, seconds),
-        errors_per_second: per_second(before.errors, after.errors, seconds),
-        drops_per_second: per_second(before.drops, after.drops, seconds),
-    }
+/// None when a counter was reset.
+pub(super) fn traffic(before: &Counters, after: &Counters, seconds: f64) -> Option<wire::Traffic> {
+    Some(wire::Traffic {
+        bytes_per_second: per_second(before.bytes, after.bytes, seconds)?,
+        packets_per_second: per_second(before.packets, after.packets, seconds)?,
+        errors_per_second: per_second(before.errors, after.errors, seconds)?,
+        drops_per_second: per_second(before.drops, after.drops, seconds)?,
+    })
 }
 
 pub(super) fn filesystem(filesystem: &Filesystem, exposed: Exposure) -> wire::Filesystem {
@@ -154,7 +227,7 @@ pub(super) fn processes(
     let rate = |counter: fn(&Stat) -> Option<u64>| {
         let before = before.stat.as_ref().and_then(counter)?;
         let after = after.stat.as_ref().and_then(counter)?;
-        Some(per_second(before, after, seconds))
+        per_second(before, after, seconds)
     };
     let processes = wire::Processes {
         running: after.stat.as_ref().and_then(|stat| stat.running),
@@ -174,7 +247,8 @@ pub(super) fn top(scan: &Scan) -> wire::Top {
         let earlier = earlier.ok().and_then(|place| scan.before.get(place));
         let ticks = earlier.filter(|earlier| earlier.started == process.started)?.ticks;
         let seconds = scan.interval_ms as f64 / 1000.0;
-        (seconds > 0.0).then(|| hundredths(advance(ticks, process.ticks) as f64 / 100.0 / seconds))
+        let advanced = process.ticks.checked_sub(ticks)? as f64 / TICKS_PER_SECOND;
+        (seconds > 0.0).then(|| hundredths(advanced / seconds))
     };
     let mut all: Vec<_> =
         scan.processes.iter().map(|process| (process, cpu_cores(process))).collect();
@@ -184,7 +258,7 @@ pub(super) fn top(scan: &Scan) -> wire::Top {
             pid: process.pid,
             name: process.name.clone(),
             cpu_cores: *cpu_cores,
-            memory_bytes: process.resident_pages.saturating_mul(PAGE_BYTES),
+            memory_bytes: process.resident_pages.saturating_mul(scan.page_bytes),
         };
         all.iter().take(TOP).map(named).collect()
     };
@@ -249,7 +323,7 @@ mod tests {
     }
 
     fn busy(before: &[(u32, u64, u64)], after: &[(u32, u64, u64)]) -> Option<f64> {
-        Some(processors(Some(&stat(before)), Some(&stat(after)))?.total?.busy)
+        Some(processors(Some(&stat(before)), Some(&stat(after)), 1.0)?.total?.busy)
     }
 
     #[test]
@@ -257,7 +331,7 @@ mod tests {
         let before = [(0, 1000, 0), (1, 0, 1000)];
         let after = [(0, 1100, 0), (1, 0, 1100)];
         assert_eq!(busy(&before, &after), Some(50.0));
-        let cores = processors(Some(&stat(&before)), Some(&stat(&after))).unwrap().cores;
+        let cores = processors(Some(&stat(&before)), Some(&stat(&after)), 1.0).unwrap().cores;
         let busy: Vec<_> = cores.iter().map(|core| (core.id, core.shares.busy)).collect();
         assert_eq!(busy, [(0, 100.0), (1, 0.0)]);
     }
@@ -275,8 +349,10 @@ mod tests {
             steal: 10,
             guest: 10,
             guest_nice: 20,
+            ..Times::default()
         };
-        let shares = shares(&Times::default(), &after).unwrap();
+        let ticks = Ticks::between(&Times::default(), &after, 1.0);
+        let shares = ticks.unwrap().shares().unwrap();
         let parts = [shares.busy, shares.irq, shares.iowait, shares.idle];
         assert_eq!(Some(parts), Some([55.0, 10.0, 15.0, 30.0]));
     }
@@ -285,18 +361,68 @@ mod tests {
     fn an_unplugged_processor_is_left_out_and_a_new_one_waits_for_its_second_reading() {
         let before = [(0, 0, 0), (1, 500, 500), (2, 0, 0)];
         let after = [(0, 50, 50), (2, 100, 0), (3, 9, 9)];
-        let processors = processors(Some(&stat(&before)), Some(&stat(&after))).unwrap();
+        let processors = processors(Some(&stat(&before)), Some(&stat(&after)), 1.0).unwrap();
         let ids: Vec<_> = processors.cores.iter().map(|core| core.id).collect();
         assert_eq!((processors.online, ids), (3, vec![0, 2]));
+    }
+
+    #[test]
+    fn a_processor_that_goes_offline_and_comes_back_changes_no_other_figure() {
+        // Four processors at 5 %; the first line of the file loses 268 s of idle time and gets them
+        // back, and the processor itself begins anew.
+        let line = |cores: &[(u32, u64, u64)], idle| {
+            let mut stat = stat(cores);
+            stat.total.idle = idle;
+            stat
+        };
+        let core = |id, second: u64| (id, 5 * second, 26_800 + 95 * second);
+        let all = |second| [core(0, second), core(1, second), core(2, second), core(3, second)];
+        let readings = [
+            line(&all(1), 107_580),
+            line(&all(2)[..3], 81_060),
+            line(&all(3)[..3], 81_345),
+            line(&[core(0, 4), core(1, 4), core(2, 4), (3, 20, 95)], 108_240),
+            line(&[core(0, 5), core(1, 5), core(2, 5), (3, 25, 190)], 108_620),
+        ];
+        for pair in readings.windows(2) {
+            let processors = processors(Some(&pair[0]), Some(&pair[1]), 1.0).unwrap();
+            assert_eq!(processors.total.unwrap().busy.to_bits(), 5.0_f64.to_bits());
+        }
+    }
+
+    #[test]
+    fn idle_time_that_steps_back_is_reckoned_by_the_clock() {
+        let mut readings = [(0, 0, 1000), (0, 5, 990), (0, 10, 1085)].map(|core| stat(&[core]));
+        for later in 1..3 {
+            let (before, after) = readings.split_at_mut(later);
+            after[0].clamp_monotonic(&before[later - 1]);
+            let shares = processors(Some(&before[later - 1]), Some(&after[0]), 1.0).unwrap();
+            let busy = shares.total.unwrap().busy;
+            assert!((4.9..6.0).contains(&busy), "{busy}");
+        }
+    }
+
+    #[test]
+    fn a_counter_that_was_reset_has_no_rate() {
+        let interface = |bytes| Interface {
+            name: "eth0".to_owned(),
+            receive: Counters { bytes, ..Counters::default() },
+            ..Interface::default()
+        };
+        assert_eq!(networks(&[interface(3_500_000_000)], &[interface(1500)], 1.0), []);
+        let disk = |reads, busy_ms| Disk { reads, busy_ms, ..Disk::default() };
+        assert_eq!(disks(&[disk(10, 0)], &[disk(3, 0)], 1.0), []);
+        let wrapped = disks(&[disk(1, u64::from(u32::MAX))], &[disk(1, 249)], 1.0);
+        assert_eq!(wrapped[0].utilisation.to_bits(), 25.0_f64.to_bits());
     }
 
     #[test]
     fn without_a_tick_or_an_earlier_reading_there_is_no_share() {
         let now = [(0, 1, 1)];
         assert_eq!(busy(&now, &now), None);
-        let first = processors(None, Some(&stat(&now))).unwrap();
+        let first = processors(None, Some(&stat(&now)), 1.0).unwrap();
         assert_eq!((first.total, first.online), (None, 1));
-        assert_eq!(processors(Some(&stat(&now)), None), None);
+        assert_eq!(processors(Some(&stat(&now)), None, 1.0), None);
     }
 
     #[test]
@@ -351,6 +477,7 @@ mod tests {
             resident_pages,
         };
         let scan = Scan {
+            page_bytes: 4096,
             before: vec![process(1, 0, 1, 0), process(2, 0, 1, 0), process(3, 1000, 1, 0)],
             // The third is another program that got a number again.
             processes: vec![process(1, 100, 1, 5), process(2, 250, 1, 1), process(3, 900, 9, 9)],

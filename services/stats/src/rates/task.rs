@@ -1,18 +1,30 @@
 //! The figures of the ECS task that the service is part of.
 
 use super::host::traffic;
-use super::{advance, hundredths, per_second};
+use super::{hundredths, per_second};
 use crate::collect::ecs_task::{Container, Usage};
 use crate::collect::network::Counters;
 use crate::reading::TaskReading;
 
 /// The task's figures. Its rates are over the endpoint's own two readings, whose times it tells.
 pub(super) fn task(reading: &TaskReading) -> wire::Task {
-    let containers: Vec<_> =
+    let mut containers: Vec<_> =
         reading.task.containers.iter().map(|container| figures(container, reading)).collect();
+    // Each container counts the interfaces that all of them share; the newest figures are the task's.
+    let shared = |direction: fn(&wire::TaskContainer) -> Option<wire::Traffic>| {
+        reading.task.shares_network.then(|| containers.iter().find_map(direction)).flatten()
+    };
+    let (receive, transmit) = (shared(|one| one.receive), shared(|one| one.transmit));
+    if reading.task.shares_network {
+        for container in &mut containers {
+            (container.receive, container.transmit) = (None, None);
+        }
+    }
     let cpu_used = containers.iter().filter_map(|container| container.cpu_used_cores);
     let memory_used = containers.iter().filter_map(|container| container.memory_used_bytes);
     wire::Task {
+        receive,
+        transmit,
         family: reading.task.family.clone(),
         revision: reading.task.revision.clone(),
         cpu_limit_cores: reading.task.cpu_limit_cores,
@@ -33,18 +45,18 @@ fn figures(container: &Container, reading: &TaskReading) -> wire::TaskContainer 
     });
     let rate = |counter: fn(&Usage) -> Option<u64>| {
         let (before, now, seconds) = pair.as_ref()?;
-        Some(per_second(counter(before)?, counter(now)?, *seconds))
+        per_second(counter(before)?, counter(now)?, *seconds)
     };
     let direction = |counters: fn(&Usage) -> Option<Counters>| {
         let (before, now, seconds) = pair.as_ref()?;
-        Some(traffic(&counters(before)?, &counters(now)?, *seconds))
+        traffic(&counters(before)?, &counters(now)?, *seconds)
     };
     wire::TaskContainer {
         name: container.name.clone(),
         status: container.status.clone(),
         cpu_limit_cores: container.cpu_limit_cores,
         cpu_used_cores: pair.as_ref().and_then(|(before, now, seconds)| {
-            Some(hundredths(advance(before.cpu_ns?, now.cpu_ns?) as f64 / 1e9 / seconds))
+            Some(hundredths(now.cpu_ns?.checked_sub(before.cpu_ns?)? as f64 / 1e9 / seconds))
         }),
         memory_limit_bytes: container.memory_limit_bytes,
         memory_used_bytes: now.and_then(|now| now.memory_used_bytes),
@@ -100,6 +112,23 @@ mod tests {
         assert_eq!(used, [Some(0.1), Some(0.05)]);
         assert_eq!((task.cpu_used_cores, task.memory_used_bytes), (Some(0.15), Some(2000)));
         assert_eq!(task.containers[0].read_bytes_per_second, Some(1e8));
+    }
+
+    #[test]
+    fn a_network_that_the_containers_share_is_counted_once() {
+        let with_bytes = |id: &str, read_unix_ms, bytes| Usage {
+            receive: Some(Counters { bytes, ..Counters::default() }),
+            transmit: Some(Counters::default()),
+            ..usage(id, read_unix_ms, 0)
+        };
+        let at = |time, bytes| vec![with_bytes("a", time, bytes), with_bytes("b", time, bytes)];
+        let mut reading = reading(at(1000, 0), at(2000, 500));
+        assert!(task(&reading).containers.iter().all(|one| one.receive.is_some()));
+        let own = Task { shares_network: true, ..(*reading.task).clone() };
+        reading.task = Arc::new(own);
+        let task = task(&reading);
+        assert_eq!(task.receive.unwrap().bytes_per_second.to_bits(), 500.0_f64.to_bits());
+        assert!(task.containers.iter().all(|one| one.receive.is_none() && one.transmit.is_none()));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::bounded_reader::SourceState;
 use super::source::Source;
 use crate::collect::ParseError;
-use crate::collect::cgroup::{self, Container, Place, Version};
+use crate::collect::cgroup::{self, Container, InLimit, Place, Version};
 use crate::collect::filesystem;
 
 /// Readings between two looks for where the groups are: a process that is moved, and a controller
@@ -106,39 +106,43 @@ struct Names {
 struct VersionNames {
     /// Those that are read in the groups around too.
     limits: &'static [&'static str],
+    /// Those that are read in the group around that has the tightest limit.
+    used: &'static [&'static str],
     /// Those that are read in the process's own group only.
     own: &'static [&'static str],
 }
 
 const QUOTA: &str = "cpu.cfs_quota_us";
 const PERIOD: &str = "cpu.cfs_period_us";
-const NONE: VersionNames = VersionNames { limits: &[], own: &[] };
+const NONE: VersionNames = VersionNames { limits: &[], used: &[], own: &[] };
 const CPU: &Names = &Names {
-    one: VersionNames { limits: &[QUOTA, PERIOD], own: &["cpu.stat"] },
-    two: VersionNames { limits: &["cpu.max"], own: &["cpu.stat"] },
+    one: VersionNames { limits: &[QUOTA, PERIOD], used: &[], own: &["cpu.stat"] },
+    two: VersionNames { limits: &["cpu.max"], used: &["cpu.stat"], own: &[] },
 };
 const CPUACCT: &Names = &Names {
-    one: VersionNames { limits: &[], own: &["cpuacct.usage", "cpuacct.stat"] },
+    one: VersionNames { limits: &[], used: &["cpuacct.usage"], own: &["cpuacct.stat"] },
     two: NONE,
 };
 const MEMORY: &Names = &Names {
     one: VersionNames {
         limits: &["memory.limit_in_bytes"],
-        own: &["memory.usage_in_bytes", "memory.stat", "memory.oom_control"],
+        used: &["memory.usage_in_bytes", "memory.stat"],
+        own: &["memory.oom_control"],
     },
     two: VersionNames {
         limits: &["memory.max"],
-        own: &["memory.current", "memory.stat", "memory.swap.current", "memory.events"],
+        used: &["memory.current", "memory.stat"],
+        own: &["memory.swap.current", "memory.events"],
     },
 };
 const PIDS: &Names = &Names {
-    one: VersionNames { limits: &["pids.max"], own: &["pids.current"] },
-    two: VersionNames { limits: &["pids.max"], own: &["pids.current"] },
+    one: VersionNames { limits: &["pids.max"], used: &["pids.current"], own: &[] },
+    two: VersionNames { limits: &["pids.max"], used: &["pids.current"], own: &[] },
 };
 // A set is always within those of the groups around.
 const CPUSET: &Names = &Names {
-    one: VersionNames { limits: &[], own: &["cpuset.effective_cpus", "cpuset.cpus"] },
-    two: VersionNames { limits: &[], own: &["cpuset.cpus.effective"] },
+    one: VersionNames { limits: &[], used: &[], own: &["cpuset.effective_cpus", "cpuset.cpus"] },
+    two: VersionNames { limits: &[], used: &[], own: &["cpuset.cpus.effective"] },
 };
 
 /// Which files there are.
@@ -176,8 +180,11 @@ impl ResourceLayout {
                 .filter(|(_, path)| path.exists())
                 .collect::<Vec<_>>()
         };
-        let mut groups = vec![files(&own, &mut names.limits.iter().chain(names.own))];
-        groups.extend(folders.map(|folder| files(&folder, &mut names.limits.iter())));
+        let mut groups =
+            vec![files(&own, &mut names.limits.iter().chain(names.used).chain(names.own))];
+        groups.extend(
+            folders.map(|folder| files(&folder, &mut names.limits.iter().chain(names.used))),
+        );
         Some(Self { version, groups })
     }
 }
@@ -242,12 +249,27 @@ impl Files {
 }
 
 fn read_cpu(cpu: &mut Resource, container: &mut Container) {
-    container.cpu_limit_cores = match cpu.version {
+    let tightest = match cpu.version {
         Version::One => cpu.tightest(|group| {
             let quota_us = group.read(QUOTA, cgroup::limit)??;
             cgroup::cores(Some(quota_us), group.read(PERIOD, cgroup::number)?)
         }),
         Version::Two => cpu.tightest(|group| group.read("cpu.max", cgroup::cpu_max)?),
+    };
+    container.cpu_limit_cores = tightest.map(|(_, limit)| limit);
+    container.cpu_us_in_limit = match (cpu.version, tightest) {
+        (_, None | Some((0, _))) => InLimit::Own,
+        // The use is in another hierarchy, `cpuacct`, most often mounted together with this one.
+        (Version::One, Some((around, _))) => {
+            let folder = cpu.folder(around);
+            let usage = folder.map(|folder| Source::at(folder.join("cpuacct.usage")));
+            let usage_ns = usage.and_then(|mut usage| usage.read_optional(cgroup::number));
+            InLimit::Around(usage_ns.map(|nanoseconds| nanoseconds / 1000))
+        }
+        (Version::Two, Some((around, _))) => {
+            let stat = cpu.in_group(around, "cpu.stat", |text| Ok(cgroup::cpu_stat(text)));
+            InLimit::Around(stat.and_then(|stat| stat.usage_us))
+        }
     };
     let stat = cpu.own("cpu.stat", |text| Ok(cgroup::cpu_stat(text))).unwrap_or_default();
     container.cpu_us = stat.usage_us;
@@ -271,8 +293,20 @@ fn read_memory(memory: &mut Resource, container: &mut Container) {
         Version::Two => ("memory.max", "memory.current", "memory.events"),
     };
     let stat = memory.own("memory.stat", |text| Ok(cgroup::memory_stat(text))).unwrap_or_default();
-    let limit_bytes = memory.tightest(|group| group.read(limit, cgroup::limit)?);
+    let tightest = memory.tightest(|group| group.read(limit, cgroup::limit)?);
+    let limit_bytes = tightest.map(|(_, limit)| limit);
     container.memory_limit_bytes = limit_bytes.into_iter().chain(stat.limit_bytes).min();
+    container.memory_bytes_in_limit = match tightest {
+        // A tighter limit is one of a group that cannot be seen: its use is not known.
+        _ if container.memory_limit_bytes != limit_bytes => InLimit::Around(None),
+        None | Some((0, _)) => InLimit::Own,
+        Some((around, _)) => {
+            let stat = memory.in_group(around, "memory.stat", |text| Ok(cgroup::memory_stat(text)));
+            let inactive = stat.and_then(|stat| stat.inactive_file_bytes).unwrap_or(0);
+            let used = memory.in_group(around, usage, cgroup::number);
+            InLimit::Around(used.map(|used| used.saturating_sub(inactive)))
+        }
+    };
     container.memory_usage_bytes = memory.own(usage, cgroup::number);
     container.memory_inactive_file_bytes = stat.inactive_file_bytes;
     container.memory_cache_bytes = stat.cache_bytes;
@@ -283,7 +317,12 @@ fn read_memory(memory: &mut Resource, container: &mut Container) {
 
 fn read_pids(pids: &mut Resource, container: &mut Container) {
     container.pids = pids.own("pids.current", cgroup::number);
-    container.pids_limit = pids.tightest(|group| group.read("pids.max", cgroup::limit)?);
+    let tightest = pids.tightest(|group| group.read("pids.max", cgroup::limit)?);
+    container.pids_limit = tightest.map(|(_, limit)| limit);
+    if let Some((around @ 1.., _)) = tightest {
+        container.pids_in_limit =
+            InLimit::Around(pids.in_group(around, "pids.current", cgroup::number));
+    }
 }
 
 fn read_cpuset(cpuset: &mut Resource, container: &mut Container) {
@@ -324,12 +363,33 @@ impl Resource {
         name: &str,
         parse: impl FnOnce(&str) -> Result<T, ParseError>,
     ) -> Option<T> {
-        self.groups.first_mut()?.read(name, parse)
+        self.in_group(0, name, parse)
     }
 
-    /// The smallest of the groups' values.
-    fn tightest<T: PartialOrd>(&mut self, read: impl FnMut(&mut Group) -> Option<T>) -> Option<T> {
-        self.groups.iter_mut().filter_map(read).reduce(|a, b| if b < a { b } else { a })
+    /// The value of a file of one of the groups.
+    fn in_group<T>(
+        &mut self,
+        group: usize,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, ParseError>,
+    ) -> Option<T> {
+        self.groups.get_mut(group)?.read(name, parse)
+    }
+
+    /// The folder of one of the groups.
+    fn folder(&self, group: usize) -> Option<&Path> {
+        self.groups.get(group)?.files.first()?.1.path().parent()
+    }
+
+    /// The smallest of the groups' values and the innermost group that has it.
+    fn tightest<T: PartialOrd>(
+        &mut self,
+        mut read: impl FnMut(&mut Group) -> Option<T>,
+    ) -> Option<(usize, T)> {
+        let values = self.groups.iter_mut().enumerate();
+        values
+            .filter_map(|(index, group)| Some((index, read(group)?)))
+            .reduce(|a, b| if b.1 < a.1 { b } else { a })
     }
 }
 
@@ -390,6 +450,7 @@ mod tests {
             oom_kills: Some(0),
             pids: Some(2),
             pids_limit: Some(32),
+            ..Container::default()
         };
         assert_eq!(container("cgroup-v1-limited"), Some(expected));
     }
@@ -423,6 +484,7 @@ mod tests {
             oom_kills: Some(2),
             pids: Some(3),
             pids_limit: Some(64),
+            ..Container::default()
         };
         assert_eq!(container("cgroup-v2-limited"), Some(expected));
     }
@@ -464,6 +526,8 @@ mod tests {
         let expected = Container {
             version: 1,
             memory_limit_bytes: Some(1 << 30),
+            // The limit is one of a group that cannot be seen.
+            memory_bytes_in_limit: InLimit::Around(None),
             memory_usage_bytes: container.memory_usage_bytes,
             memory_inactive_file_bytes: container.memory_inactive_file_bytes,
             memory_cache_bytes: container.memory_cache_bytes,
@@ -513,6 +577,43 @@ mod tests {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
+    }
+
+    #[test]
+    fn a_limit_of_the_pod_comes_with_the_use_of_the_pod() {
+        let tree = Tree::of("pod");
+        tree.write("proc/self/cgroup", "0::/pod/own\n");
+        for (group, limit, usage) in [("pod", "268435456", "262144000"), ("pod/own", "max", "10")] {
+            tree.write(&format!("cgroup/{group}/cgroup.events"), "populated 1\n");
+            tree.write(&format!("cgroup/{group}/memory.max"), limit);
+            tree.write(&format!("cgroup/{group}/memory.current"), usage);
+            tree.write(&format!("cgroup/{group}/memory.stat"), "inactive_file 2144000\n");
+        }
+        tree.write("cgroup/memory.max", "max\n");
+        tree.write("cgroup/pod/cpu.max", "200000 100000\n");
+        tree.write("cgroup/pod/cpu.stat", "usage_usec 77\n");
+        let container = tree.groups().read().unwrap();
+        assert_eq!(container.memory_limit_bytes, Some(268_435_456));
+        assert_eq!(container.memory_bytes_in_limit, InLimit::Around(Some(260_000_000)));
+        assert_eq!(container.memory_usage_bytes, Some(10));
+        assert_eq!(container.cpu_limit_cores, Some(2.0));
+        assert_eq!(container.cpu_us_in_limit, InLimit::Around(Some(77)));
+    }
+
+    #[test]
+    fn a_child_without_the_memory_controller_has_the_limit_and_the_use_of_the_group_around() {
+        let tree = Tree::of("threaded");
+        tree.write("proc/self/cgroup", "0::/domain/threads\n");
+        tree.write("cgroup/memory.max", "max\n");
+        tree.write("cgroup/domain/memory.max", "1000\n");
+        tree.write("cgroup/domain/memory.current", "900\n");
+        tree.write("cgroup/domain/memory.stat", "inactive_file 100\n");
+        tree.write("cgroup/domain/threads/cgroup.type", "threaded\n");
+        tree.write("cgroup/domain/threads/cgroup.events", "populated 1\n");
+        let container = tree.groups().read().unwrap();
+        assert_eq!(container.memory_limit_bytes, Some(1000));
+        assert_eq!(container.memory_bytes_in_limit, InLimit::Around(Some(800)));
+        assert_eq!(container.memory_usage_bytes, None);
     }
 
     #[test]

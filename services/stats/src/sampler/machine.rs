@@ -137,9 +137,10 @@ impl Machine {
         }
         self.read_filesystems(&mut reading);
         reading.task = self.metadata.as_ref().and_then(newest_answers);
-        reading.task_is_awaited = self.metadata.as_ref().is_some_and(|answers| {
-            answers.borrow().is_none() && self.started.elapsed() < METADATA_PATIENCE
-        });
+        let has_no_answer =
+            self.metadata.as_ref().is_some_and(|answers| answers.borrow().is_none());
+        reading.task_is_awaited = has_no_answer && self.started.elapsed() < METADATA_PATIENCE;
+        reading.task_is_unknown = has_no_answer && !reading.task_is_awaited;
         reading.processes = self.scanner.as_ref().and_then(Scanner::newest);
         reading
     }
@@ -184,7 +185,10 @@ impl Machine {
 /// The files whose place is fixed.
 fn add_files(sources: &mut BoundedReader<Gathered>, proc: &Path) {
     let mut files = Files { sources, proc };
-    files.required("stat", cpu::parse, |reading, stat, _| reading.stat = Some(stat));
+    files.required("stat", cpu::parse, |reading, stat, at| {
+        reading.stat = Some(stat);
+        reading.times.stat = Some(at);
+    });
     files.required("meminfo", memory::parse, |reading, memory, _| reading.memory = Some(memory));
     files.required("loadavg", load::parse, |reading, load, _| reading.load = Some(load));
     files.required("uptime", uptime::parse, |reading, uptime, _| {
@@ -386,11 +390,38 @@ pub(super) fn hostname(proc: &Path) -> Option<String> {
 fn newest_answers(answers: &watch::Receiver<Option<Answers>>) -> Option<TaskReading> {
     let answers = answers.borrow();
     let answers = answers.as_ref()?;
-    let age = answers.received.elapsed();
-    (age <= METADATA_AGE).then(|| TaskReading {
+    let age = answers.changed.elapsed();
+    // The task stays what it is, without figures: those of the host would pass for its own.
+    let is_fresh = age <= METADATA_AGE;
+    let fresh = |usage: &Arc<_>| if is_fresh { Arc::clone(usage) } else { Arc::default() };
+    Some(TaskReading {
         task: answers.task.clone(),
-        usage: answers.usage.clone(),
-        usage_before: answers.usage_before.clone(),
+        usage: fresh(&answers.usage),
+        usage_before: fresh(&answers.usage_before),
         age_ms: super::milliseconds(age),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::ecs_task::Usage;
+
+    fn answers(age: Duration) -> watch::Receiver<Option<Answers>> {
+        let usage = Arc::new(vec![Usage::default()]);
+        let changed = Instant::now().checked_sub(age).unwrap();
+        let answers =
+            Answers { task: Arc::default(), usage: usage.clone(), usage_before: usage, changed };
+        watch::channel(Some(answers)).1
+    }
+
+    #[test]
+    fn figures_that_did_not_change_for_ten_seconds_are_absent_and_the_task_remains() {
+        let fresh = newest_answers(&answers(Duration::from_secs(9))).unwrap();
+        assert_eq!(fresh.usage.len(), 1);
+        assert!(fresh.age_ms >= 9000);
+        let old = newest_answers(&answers(Duration::from_secs(11))).unwrap();
+        assert!(old.usage.is_empty() && old.usage_before.is_empty());
+        assert!(old.age_ms >= 11_000);
+    }
 }

@@ -10,13 +10,14 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::fault_log::FaultLog;
 use super::http::{Answer, AnswerError};
 use crate::collect::ParseError;
 use crate::collect::ecs_task::{self, Task, Usage};
 
-/// The longest that one request may take: the endpoint is on the same machine, and the next one
-/// is due after a second.
-const REQUEST_TIME: Duration = Duration::from_secs(1);
+/// The longest that one request may take: an agent under load has needed seconds, and its figures
+/// are good for ten.
+const REQUEST_TIME: Duration = Duration::from_secs(4);
 
 /// The time between two looks at the counters, which the endpoint renews about once a second.
 const STATS_INTERVAL: Duration = Duration::from_secs(1);
@@ -38,8 +39,8 @@ pub(crate) struct Answers {
     pub(crate) usage: Arc<Vec<Usage>>,
     /// The newest counters of each container that were read at another time than those.
     pub(crate) usage_before: Arc<Vec<Usage>>,
-    /// When the counters last came, be it the same ones: the endpoint keeps them for a while.
-    pub(crate) received: Instant,
+    /// When the counters were other ones than before: the age of the figures counts from here.
+    pub(crate) changed: Instant,
 }
 
 /// Where the endpoint is: the value of `ECS_CONTAINER_METADATA_URI_V4`.
@@ -131,6 +132,7 @@ async fn ask_forever(endpoint: &Endpoint, sender: &watch::Sender<Option<Answers>
     let mut known: Option<Arc<Task>> = None;
     let mut usage: Arc<Vec<Usage>> = Arc::default();
     let mut usage_before: Arc<Vec<Usage>> = Arc::default();
+    let mut changed = Instant::now();
     loop {
         sleep(task.due.min(stats.due).saturating_duration_since(Instant::now())).await;
         if task.due <= Instant::now()
@@ -145,6 +147,7 @@ async fn ask_forever(endpoint: &Endpoint, sender: &watch::Sender<Option<Answers>
             if *usage != answer {
                 usage_before = Arc::new(before(&usage, &usage_before, &answer));
                 usage = Arc::new(answer);
+                changed = Instant::now();
             }
             let names = |usage: &Usage| known.containers.iter().any(|named| named.id == usage.id);
             if !usage.iter().all(names) {
@@ -154,7 +157,7 @@ async fn ask_forever(endpoint: &Endpoint, sender: &watch::Sender<Option<Answers>
                 task: known.clone(),
                 usage: usage.clone(),
                 usage_before: usage_before.clone(),
-                received: Instant::now(),
+                changed,
             }));
         }
     }
@@ -179,12 +182,13 @@ struct Schedule {
     asked: Instant,
     /// Tries that failed in a row.
     failures: u32,
+    log: FaultLog,
 }
 
 impl Schedule {
     fn of(path: &'static str) -> Self {
         let now = Instant::now();
-        Self { path, due: now, asked: now, failures: 0 }
+        Self { path, due: now, asked: now, failures: 0, log: FaultLog::default() }
     }
 
     /// The parsed answer; a fault is logged when it comes and when it goes.
@@ -199,14 +203,15 @@ impl Schedule {
         let path = self.path;
         match result {
             Ok(value) => {
-                if std::mem::take(&mut self.failures) > 0 {
+                self.failures = 0;
+                if self.log.has_ended() {
                     tracing::info!(path, "the task metadata endpoint answers again");
                 }
                 self.due = self.asked + interval;
                 Some(value)
             }
             Err(error) => {
-                if self.failures == 0 {
+                if self.log.is_due() {
                     tracing::warn!(path, %error, "the task metadata endpoint does not answer");
                 }
                 self.failures = self.failures.saturating_add(1);
@@ -224,16 +229,18 @@ impl Schedule {
     }
 }
 
-/// The time between a try that failed and the next one: 1, 2, 4, 8, 16 and then 30 seconds.
+/// The time between a try that failed and the next one: 1, 1, 2, 2, so that four in a row cost no
+/// figure, then 4, 8, 16 and 30 seconds.
 fn pause(failures: u32) -> Duration {
-    let seconds = 1_u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
+    let doublings = if failures <= 4 { failures.saturating_sub(1) / 2 } else { failures - 3 };
+    let seconds = 1_u64.checked_shl(doublings).unwrap_or(u64::MAX);
     Duration::from_secs(seconds).min(LONGEST_PAUSE)
 }
 
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 enum RequestError {
-    #[error("there was no answer within a second")]
+    #[error("no answer within 4 seconds")]
     TooSlow,
     #[error(transparent)]
     Connection(#[from] io::Error),
@@ -329,7 +336,10 @@ mod tests {
     fn an_endpoint_that_fails_is_asked_less_and_less_often() {
         let pauses =
             [1, 2, 3, 4, 5, 6, 7, 64, 65, u32::MAX].map(|failures| pause(failures).as_secs());
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30, 30, 30]);
+        assert_eq!(pauses, [1, 1, 2, 2, 4, 8, 16, 30, 30, 30]);
+        // The fifth try comes before the figures of the last good answer are too old.
+        let four: u64 = (1..=4).map(|failures| pause(failures).as_secs()).sum();
+        assert!(four < 10);
     }
 
     #[test]
@@ -386,10 +396,10 @@ mod tests {
         assert_eq!(*first.task, ecs_task::parse(TASK.as_bytes()).unwrap());
         assert_eq!(*first.usage, ecs_task::parse_stats(STATS.as_bytes()).unwrap());
         assert_eq!(*first.usage_before, []);
-        // The same counters again: they are as they were, but the endpoint is known to live.
+        // The same counters again, as the endpoint's cache gives them: their figures have aged.
         let second = next(&mut receiver).await;
         assert!(Arc::ptr_eq(&first.usage, &second.usage));
-        assert!(second.received > first.received);
+        assert_eq!(second.changed, first.changed);
     }
 
     #[tokio::test]
@@ -434,12 +444,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_says_nothing_does_not_hold_up_for_longer_than_a_second() {
+    async fn a_server_that_says_nothing_does_not_hold_up_for_longer_than_four_seconds() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let endpoint = endpoint("127.0.0.1", listener.local_addr().unwrap().port(), "");
         let start = Instant::now();
         assert!(matches!(get(&endpoint, "/task").await, Err(RequestError::TooSlow)));
-        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(start.elapsed() >= Duration::from_secs(4));
+        assert!(start.elapsed() < Duration::from_secs(8));
         drop(listener);
         assert!(matches!(get(&endpoint, "/task").await, Err(RequestError::Connection(_))));
     }

@@ -16,9 +16,15 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// Processes that are looked at; a machine with more shows its first ones.
 const PROCESSES: usize = 20_000;
 
+/// The newest scan and when it ended.
+type Newest = Mutex<Option<(Instant, Arc<Scan>)>>;
+
+/// An older scan is not shown: the walk hangs.
+const SCAN_AGE: Duration = Duration::from_secs(20);
+
 /// Scans on a thread of its own, so that a long walk makes no sample late.
 pub(super) struct Scanner {
-    newest: Arc<Mutex<Option<Arc<Scan>>>>,
+    newest: Arc<Newest>,
 }
 
 impl Scanner {
@@ -35,22 +41,24 @@ impl Scanner {
 
     /// The newest scan; none before the second, for its rates need both.
     pub(super) fn newest(&self) -> Option<Arc<Scan>> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.as_ref().filter(|(at, _)| at.elapsed() <= SCAN_AGE).map(|(_, scan)| scan.clone())
     }
 }
 
-fn scan_until_dropped(root: &Path, newest: &Weak<Mutex<Option<Arc<Scan>>>>) {
+fn scan_until_dropped(root: &Path, newest: &Weak<Newest>) {
     let mut before = (Instant::now(), processes(root));
     loop {
         thread::sleep(INTERVAL);
         let Some(newest) = newest.upgrade() else { return };
         let now = (Instant::now(), processes(root));
         let scan = Scan {
+            page_bytes: rustix::param::page_size() as u64,
             processes: now.1.clone(),
             interval_ms: super::milliseconds(now.0 - before.0),
             before: std::mem::replace(&mut before, now).1,
         };
-        *newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(scan));
+        *newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((before.0, Arc::new(scan)));
     }
 }
 

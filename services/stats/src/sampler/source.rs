@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::bounded_reader::SourceState;
 use super::fault_log::FaultLog;
@@ -43,6 +43,11 @@ impl Source {
     pub(crate) fn at(path: PathBuf) -> Self {
         let (buffer, state) = (Vec::new(), SourceState::Absent);
         Self { path, file: None, buffer, state, log: FaultLog::default() }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What the last read found.

@@ -410,6 +410,8 @@ impl Door {
         let protocol = fields.remove(UPGRADE).filter(|_| changes);
         let is_chunked = body.frame() == Frame::Size;
         strip(&mut fields, status);
+        order.note_policy(&fields);
+        order.keep_one_of_each(&mut fields);
         let head = client.outbox();
         begin_head(head, status, &fields);
         if is_chunked {

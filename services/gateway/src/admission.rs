@@ -8,18 +8,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{
-    ACCEPT, CACHE_STATUS, CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue,
-    RETRY_AFTER, STRICT_TRANSPORT_SECURITY, UPGRADE, WWW_AUTHENTICATE,
+    ACCEPT, ALLOW, CACHE_STATUS, CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue,
+    MAX_FORWARDS, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, Method, StatusCode, Version};
 
 use crate::BUILD;
 use crate::cache::{Answer, Filling, Looked, Moment, Question, Verdict};
 use crate::compression::Encoder;
-use crate::forwarded::{REQUEST_ID, Words};
-use crate::gate::Head;
+use crate::forwarded::{REQUEST_ID, Words, is_loop};
+use crate::gate::{Head, METHODS};
 use crate::gateway::Gateway;
 use crate::journal::{self, Entry};
+use crate::policy::authority::canonical;
 use crate::policy::hop::HopByHop;
 use crate::policy::is;
 use crate::policy::limits::{Asked, Place, Quota};
@@ -48,7 +49,9 @@ pub(crate) struct Order {
     pub(crate) method: Method,
     /// Path and query as the upstream will read them.
     pub(crate) target: String,
-    /// The host that it is for, as the client wrote it.
+    /// The host of its Host field, in canonical form; empty where there is none.
+    host: String,
+    /// What the upstream is told of scheme and host, in canonical form: a part of the cache's key.
     site: String,
     /// Its `Accept` field.
     accept: Option<HeaderValue>,
@@ -80,6 +83,11 @@ pub(crate) struct Order {
     pub(crate) closes: bool,
     /// HTTP/1.0.
     pub(crate) is_old: bool,
+    version: Version,
+    /// What is left of `Max-Forwards`.
+    forwards_left: Option<u64>,
+    /// The answer has a policy of HTTPS of its own.
+    has_hsts: bool,
     /// The answer turned out to be an event stream that nobody asked for as one.
     pub(crate) streams: bool,
     /// A health check of the gateway itself, which is logged only when it fails.
@@ -120,13 +128,26 @@ impl Order {
         peer: SocketAddr,
         scheme: Scheme,
     ) -> Self {
+        let mut asker = gateway.config.trust.asker(peer.ip(), scheme, &head.fields);
+        let host = canonical(text_of(head.fields.get(HOST)), asker.scheme);
+        let asked = asker.host.as_ref().map(|asked| canonical(text_of(Some(asked)), asker.scheme));
+        let mut site = format!("{}://{host}", asker.scheme.name());
+        if let Some(asked) = asked {
+            if asked != host {
+                // The upstream is told both, and may answer for either.
+                site.push(' ');
+                site.push_str(&asked);
+            }
+            asker.host = HeaderValue::try_from(asked).ok();
+        }
         Self {
             begun: Instant::now(),
             method: head.method.clone(),
             target: String::from_utf8_lossy(&head.target).into_owned(),
-            site: text_of(head.fields.get(HOST)).to_owned(),
+            host,
+            site,
             accept: head.fields.get(ACCEPT).cloned(),
-            asker: gateway.config.trust.asker(peer.ip(), scheme, &head.fields),
+            asker,
             trace: Trace::of(&head.fields),
             quota: None,
             cache_status: None,
@@ -141,6 +162,9 @@ impl Order {
             has_body: false,
             closes: !head.keeps_alive,
             is_old: head.version == Version::HTTP_10,
+            version: head.version,
+            forwards_left: None,
+            has_hsts: false,
             streams: false,
             is_health_check: false,
             error: None,
@@ -180,6 +204,10 @@ impl Order {
             return Err(bad("the target has a fragment".to_owned()));
         }
         let hop = HopByHop::of(&head.fields).map_err(|abuse| bad(abuse.0.to_owned()))?;
+        if is_loop(&head.fields) {
+            let detail = "the request has passed this gateway before: its route leads back here";
+            return Err(Problem::new(StatusCode::LOOP_DETECTED, detail));
+        }
         self.check_rate()?;
         if is_own {
             return Err(Problem::method_not_allowed("GET, HEAD"));
@@ -190,6 +218,10 @@ impl Order {
             .route(&path)
             .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))?
             .clone();
+        if rules.may_bypass_guard(&path, &route) {
+            let detail = "the path is ambiguous: it could be read as one that needs authentication";
+            return Err(bad(detail.to_owned()));
+        }
         // The upstream reads the very path that was routed.
         let target = match query {
             Some(query) => format!("{path}?{query}"),
@@ -205,12 +237,22 @@ impl Order {
         if upgrade.is_some() && !route.upgrade {
             return Err(bad("this route allows no other protocol".to_owned()));
         }
+        if self.method == Method::OPTIONS
+            && let Some(reply) = self.count_forward(head)?
+        {
+            return Ok(Admission::Answer(reply));
+        }
         self.has_body = !body.is_empty();
         if let Some(protocol) = upgrade {
             let place = self.stream_place()?;
             return Ok(Admission::Upgrade(self.request(head, &hop, body, Some(&protocol)), place));
         }
         if is_event_stream(&head.method, self.accept.as_ref()) {
+            // Nobody fetches a fresh answer again by asking for events.
+            if let Some(answer) = self.look_into_cache(head).await {
+                return Ok(Admission::Answer(self.answer(&answer)));
+            }
+            (self.filling, self.cache_status) = (None, None);
             let place = self.stream_place()?;
             return Ok(Admission::Stream(self.request(head, &hop, body, None), place));
         }
@@ -247,7 +289,7 @@ impl Order {
             let detail = "access denied for this address";
             return Some(Problem::new(StatusCode::FORBIDDEN, detail));
         }
-        if !self.gateway.hosts.contain(&self.site) {
+        if !self.gateway.hosts.contain(&self.host) {
             // RFC 9110, section 15.5.20.
             let detail = "this host is not served here; GATEWAY_HOSTS names the hosts that are";
             return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
@@ -259,6 +301,27 @@ impl Order {
     fn is_within_rate(&self) -> bool {
         let Gateway { clients, config, .. } = &*self.gateway;
         !matches!(clients.ask(&config.bounds, self.asker.client, self.begun), Asked::Over(_))
+    }
+
+    /// RFC 9110, section 7.6.2: the answer where the request may go no further.
+    fn count_forward(&mut self, head: &Head) -> Result<Option<Reply>, Problem> {
+        let mut values = head.fields.get_all(MAX_FORWARDS).iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        let digits = value.as_bytes();
+        let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+        if !is_number || values.next().is_some() {
+            let detail = "Max-Forwards is not one number";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        }
+        // A number with more digits than these is as good as the largest.
+        let number: u64 = text_of(Some(value)).parse().unwrap_or(u64::MAX);
+        self.forwards_left = number.checked_sub(1);
+        if self.forwards_left.is_some() {
+            return Ok(None);
+        }
+        let mut fields = HeaderMap::new();
+        fields.insert(ALLOW, HeaderValue::from_static(METHODS));
+        Ok(Some(self.reply(StatusCode::OK, &fields, Bytes::new())))
     }
 
     fn check_rate(&mut self) -> Result<(), Problem> {
@@ -331,6 +394,7 @@ impl Order {
     /// that is to be sent instead, if there is one.
     pub(crate) fn hears(&mut self, status: StatusCode, fields: &HeaderMap) -> Option<Answer> {
         self.status = status.as_u16();
+        self.note_policy(fields);
         if let Some(filling) = &mut self.filling {
             self.knows = filling.client_has_it(status, fields);
             let now = Moment { instant: Instant::now(), unix: SystemTime::now() };
@@ -349,6 +413,22 @@ impl Order {
         None
     }
 
+    /// Notes that the answer has a policy of HTTPS of its own.
+    pub(crate) fn note_policy(&mut self, fields: &HeaderMap) {
+        self.has_hsts = fields.contains_key(STRICT_TRANSPORT_SECURITY);
+    }
+
+    /// Takes out of an upstream's answer what is said once, and by the gateway.
+    pub(crate) fn keep_one_of_each(&self, fields: &mut HeaderMap) {
+        fields.remove(REQUEST_ID);
+        // RFC 6797, section 7.1: one field.
+        if fields.get_all(STRICT_TRANSPORT_SECURITY).iter().nth(1).is_some()
+            && let Some(first) = fields.get(STRICT_TRANSPORT_SECURITY).cloned()
+        {
+            fields.insert(STRICT_TRANSPORT_SECURITY, first);
+        }
+    }
+
     /// The request as the upstream reads it: nothing that is about the client's connection, and
     /// what the gateway knows in place of what the client says.
     fn request(
@@ -360,7 +440,8 @@ impl Order {
     ) -> Bytes {
         let guarded = self.route.as_ref().is_some_and(|route| route.guard.is_some());
         let standard = self.gateway.config.forwarded;
-        let words = Words { asker: &self.asker, trace: &self.trace, guarded, standard };
+        let version = self.version;
+        let words = Words { asker: &self.asker, trace: &self.trace, guarded, standard, version };
         let changes: Vec<_> = self.filling.iter().flat_map(|filling| filling.changes()).collect();
         let mut text = BytesMut::with_capacity(1024 + self.target.len() + body.len());
         text.put_slice(self.method.as_str().as_bytes());
@@ -375,7 +456,13 @@ impl Order {
             field(&mut text, "host", host.as_bytes());
         }
         for (name, value) in &head.fields {
+            if *name == HOST {
+                // As the cache's key has it, so that one answer is right for all who share it.
+                field(&mut text, "host", self.host.as_bytes());
+                continue;
+            }
             let dropped = hop.drops(name)
+                || (*name == MAX_FORWARDS && self.forwards_left.is_some())
                 || words.replace(name)
                 || *name == EXPECT
                 || is(name.as_str(), "content-length")
@@ -392,6 +479,9 @@ impl Order {
         }
         for (name, value) in words.fields() {
             field(&mut text, name.as_str(), value.as_bytes());
+        }
+        if let Some(left) = self.forwards_left {
+            field(&mut text, MAX_FORWARDS.as_str(), left.to_string().as_bytes());
         }
         if self.is_old && !self.closes {
             // For Pingora, which takes it out again.
@@ -413,6 +503,7 @@ impl Order {
     /// An answer from memory.
     pub(crate) fn answer(&mut self, answer: &Answer) -> Reply {
         self.cache_status = None;
+        self.has_hsts = answer.has_hsts();
         let mut head = Vec::with_capacity(1024);
         answer.write_head(&mut head);
         self.finish(&mut head);
@@ -426,6 +517,7 @@ impl Order {
     /// request has been read.
     pub(crate) fn refuse(&mut self, problem: &Problem) -> Reply {
         self.error = Some(problem.detail.clone());
+        self.has_hsts = false;
         let (fields, body) = self.problem(problem);
         self.reply(problem.status, &fields, body)
     }
@@ -482,7 +574,8 @@ impl Order {
     /// The fields that every answer has.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let id = HeaderValue::from_str(&self.asker.request_id).ok();
-        let hsts = (self.asker.scheme == Scheme::Https).then_some(HSTS);
+        // The upstream's policy comes first.
+        let hsts = (self.asker.scheme == Scheme::Https && !self.has_hsts).then_some(HSTS);
         let quota = self.quota.as_ref().map(Quota::fields);
         let (policy, limit) =
             quota.map_or((None, None), |(policy, limit)| (Some(policy), Some(limit)));

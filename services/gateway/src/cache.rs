@@ -8,7 +8,7 @@
 //!
 //! - Nothing is kept that does not name its time, sets a cookie, or is an error of the upstream,
 //!   and nothing whose `Cache-Control` cannot be read. `no-cache` means not kept.
-//! - Clients cannot make an answer be fetched anew: see [`Question`].
+//! - Clients cannot make an answer be fetched anew: see [`Question::limit`].
 //! - What is too old is fetched whole: an upstream is never asked whether it is good still.
 //!   Where `stale-while-revalidate` allows it, the others get the old answer meanwhile.
 //! - `Accept-Encoding` is one of eight sets, and the upstream is asked with just that set.
@@ -223,11 +223,21 @@ impl Cache {
             wait: inner.settings.wait,
         };
         let judged = read(inner.shard(ask.hash)).judge(&ask);
-        let judged = match judged {
+        let judged = match (judged, question.limit()) {
             // A HEAD brings no body that could be kept.
-            Judged::Open(opening) | Judged::Loose(opening) if *question.method == Method::HEAD => {
+            (Judged::Open(opening) | Judged::Loose(opening), Some(Reason::Head)) => {
                 return inner.pass(Pass { reason: Reason::Head, why: opening.why });
             }
+            (Judged::Open(_) | Judged::Loose(_), Some(reason)) => {
+                return inner.pass(Pass::of(reason));
+            }
+            // What turns out to be a stream would have made it wait in vain.
+            (Judged::Wait(..), Some(Reason::Events)) => {
+                return inner.pass(Pass::of(Reason::Events));
+            }
+            (judged, _) => judged,
+        };
+        let judged = match judged {
             Judged::Open(_) => {
                 let mut shard = write(inner.shard(ask.hash));
                 // Between the two locks, somebody else may have begun, or even have finished.

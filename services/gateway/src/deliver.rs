@@ -94,6 +94,7 @@ pub(crate) async fn deliver(
         return End::Instead(answer);
     }
     strip(&mut fields, status);
+    order.keep_one_of_each(&mut fields);
     if order.knows {
         // RFC 9110, section 15.4.5.
         status = StatusCode::NOT_MODIFIED;

@@ -7,11 +7,13 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::header::{AUTHORIZATION, FORWARDED, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, FORWARDED, HeaderName, HeaderValue, VIA};
+use http::{HeaderMap, Version};
 
+use crate::policy::claims::is_claim;
 use crate::policy::trace::{TRACEPARENT, TRACESTATE, Trace};
 use crate::policy::trust::{Asker, Client};
-use crate::policy::{begins, is, value};
+use crate::policy::{is, value};
 
 /// The id of a request, in logs, answers and towards the upstreams.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,19 +27,21 @@ pub(crate) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forward
 /// How the client came.
 pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Other names for the client's address or the host, in use here and there. The gateway writes none
-/// of them, so an upstream that reads one would read what the client has made up.
-const CLAIMS: [&str; 9] = [
-    "forwarded",
-    "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "fastly-client-ip",
-    "x-original-forwarded-for",
-    "x-original-host",
-];
+/// The name of this process in `Via`. The number tells replicas apart, so that only a request that
+/// comes back here is taken for a loop.
+static VIA_NAME: LazyLock<String> = LazyLock::new(|| {
+    let [number, _] = new_bits();
+    format!("gateway-{:08x}", number >> 32)
+});
+
+/// Whether the request has passed this process before (RFC 9110, section 7.6.3).
+pub(crate) fn is_loop(headers: &HeaderMap) -> bool {
+    let members = headers.get_all(VIA).iter().flat_map(|value| {
+        let members = value.as_bytes().split(|&byte| byte == b',');
+        members.map(|member| member.trim_ascii().split(|byte| byte.is_ascii_whitespace()).nth(1))
+    });
+    members.flatten().any(|name| name == VIA_NAME.as_bytes())
+}
 
 /// What the upstream is told. It replaces every field that says anything of the kind; the rest of a
 /// head passes as it is.
@@ -51,21 +55,22 @@ pub(crate) struct Words<'a> {
     pub(crate) guarded: bool,
     /// Say it in RFC 7239's words as well.
     pub(crate) standard: bool,
+    /// The version of HTTP in which the request came.
+    pub(crate) version: Version,
 }
 
 impl Words<'_> {
     /// Whether a field of the request is dropped; [`Words::fields`] may set it anew.
     pub(crate) fn replace(&self, name: &HeaderName) -> bool {
         let text = name.as_str();
-        begins(text, "x-forwarded-")
+        is_claim(text, self.asker.is_trusted)
             || is(text, "x-request-id")
             || *name == TRACEPARENT
             || (*name == TRACESTATE && !self.trace.keeps_state())
             || (*name == AUTHORIZATION && self.guarded)
-            || CLAIMS.iter().any(|claim| is(text, claim))
     }
 
-    /// The fields to set, each of them once.
+    /// The fields to set, each of them once. `Via` comes behind those that are there already.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let Asker { scheme, host, request_id, .. } = self.asker;
         [
@@ -75,9 +80,19 @@ impl Words<'_> {
             self.standard.then(|| (FORWARDED, value(self.standard_way()))),
             Some((REQUEST_ID, value(request_id.clone()))),
             Some((TRACEPARENT, self.trace.parent())),
+            Some((VIA, self.via())),
         ]
         .into_iter()
         .flatten()
+    }
+
+    fn via(&self) -> HeaderValue {
+        let version = match self.version {
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2",
+            _ => "1.1",
+        };
+        value(format!("{version} {}", *VIA_NAME))
     }
 
     fn hops(&self) -> impl Iterator<Item = IpAddr> {
@@ -150,7 +165,6 @@ mod tests {
     use crate::policy::hop::HopByHop;
     use crate::policy::networks::Networks;
     use crate::policy::trust::{Scheme, Trust};
-    use http::HeaderMap;
     use std::collections::HashSet;
 
     fn request(fields: &[(&'static str, &str)]) -> HeaderMap {
@@ -176,10 +190,12 @@ mod tests {
             said.append(name, value.clone());
         }
         for (name, value) in words.fields() {
-            said.insert(name, value);
+            said.append(name, value);
         }
         said
     }
+
+    const VERSION: Version = Version::HTTP_11;
 
     /// The request as the upstream gets it, from a peer whom 10.0.0.0/8 makes trusted or not.
     fn told(peer: &str, fields: &[(&'static str, &str)]) -> HeaderMap {
@@ -187,7 +203,9 @@ mod tests {
         let trust = Trust { proxies: Networks::parse("10.0.0.0/8").unwrap(), host: true };
         let asker = trust.asker(peer.parse().unwrap(), Scheme::Http, &request);
         let trace = Trace::of(&request);
-        said(Words { asker: &asker, trace: &trace, guarded: true, standard: true }, &request)
+        let words =
+            Words { asker: &asker, trace: &trace, guarded: true, standard: true, version: VERSION };
+        said(words, &request)
     }
 
     /// The same where nobody is trusted and the route has no guard.
@@ -195,7 +213,14 @@ mod tests {
         let request = request(fields);
         let asker = Trust::default().asker(peer.parse().unwrap(), Scheme::Http, &request);
         let trace = Trace::of(&request);
-        said(Words { asker: &asker, trace: &trace, guarded: false, standard: false }, &request)
+        let words = Words {
+            asker: &asker,
+            trace: &trace,
+            guarded: false,
+            standard: false,
+            version: VERSION,
+        };
+        said(words, &request)
     }
 
     #[test]
@@ -235,6 +260,37 @@ mod tests {
         ] {
             assert!(all(&request, name).is_empty(), "{name}");
         }
+    }
+
+    #[test]
+    fn what_changes_the_request_behind_the_gateway_never_passes() {
+        for peer in ["192.0.2.1", "10.0.0.1"] {
+            let fields = [
+                ("X-HTTP-Method-Override", "DELETE"),
+                ("X_HTTP_Method_Override", "DELETE"),
+                ("X-Original-URL", "/admin"),
+                ("X-Rewrite-URL", "/admin"),
+                ("X-Remote-User", "root"),
+                ("X-SSL-Client-Verify", "SUCCESS"),
+                ("X-Client-Cert", "x"),
+                ("X-Middleware-Subrequest", "middleware"),
+            ];
+            let request = told(peer, &fields);
+            for (name, _) in fields {
+                assert!(all(&request, name).is_empty(), "{name} of {peer}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_that_comes_back_is_a_loop() {
+        let first = told("192.0.2.1", &[("Host", "a"), ("Via", "1.0 fred, 1.1 p.example.net")]);
+        assert_eq!(all(&first, "via").len(), 2);
+        assert!(!is_loop(&request(&[("via", "1.1 gateway, 1.1 gateway-00000000x")])));
+        assert!(is_loop(&first));
+        assert!(!is_loop(&HeaderMap::new()));
+        let via = format!("1.1 a,  HTTP/1.1 \t{} (comment) , 2 b", *VIA_NAME);
+        assert!(!is_loop(&request(&[("via", &via.replace(&*VIA_NAME, "other"))])));
     }
 
     #[test]
@@ -328,7 +384,13 @@ mod tests {
         let peer = "192.0.2.1".parse().unwrap();
         let asker = Trust::default().asker(peer, Scheme::Https, &request);
         let trace = Trace::of(&request);
-        let words = Words { asker: &asker, trace: &trace, guarded: false, standard: false };
+        let words = Words {
+            asker: &asker,
+            trace: &trace,
+            guarded: false,
+            standard: false,
+            version: VERSION,
+        };
         let kept = request.iter().filter(|(name, _)| !words.replace(name));
         let kept: Vec<_> = kept.map(|(name, _)| name.as_str()).collect();
         assert_eq!(kept, ["host", "accept"]);
@@ -340,9 +402,11 @@ mod tests {
             "x-forwarded-host",
             "x-request-id",
             "traceparent",
+            "via",
         ];
         assert_eq!(names, expected);
-        assert!(set.iter().all(|(name, _)| words.replace(name)), "what is set was dropped before");
+        let replaced = |(name, _): &(HeaderName, _)| *name == VIA || words.replace(name);
+        assert!(set.iter().all(replaced), "what is set was dropped before");
         assert_eq!(set[0].1, "192.0.2.1");
         assert_eq!(set[1].1, "https");
     }
@@ -371,7 +435,14 @@ mod tests {
                 let asker = trust.asker(peer, Scheme::Http, headers);
                 let trace = Trace::of(headers);
                 let hop = HopByHop::of(headers).unwrap();
-                let words = Words { asker: &asker, trace: &trace, guarded: false, standard: false };
+                let version = VERSION;
+                let words = Words {
+                    asker: &asker,
+                    trace: &trace,
+                    guarded: false,
+                    standard: false,
+                    version,
+                };
                 let dropped = headers.keys().filter(|n| words.replace(n) || hop.drops(n)).count();
                 std::hint::black_box((dropped, words.fields().count()));
             }

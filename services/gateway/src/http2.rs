@@ -305,7 +305,7 @@ impl Reader for Http2<'_> {
         ends: bool,
     ) -> Result<(), Left> {
         for (name, value) in order.fields() {
-            fields.insert(name, value);
+            fields.append(name, value);
         }
         let mut response = Response::new(());
         *response.status_mut() = status;

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -203,6 +205,10 @@ impl ProxyHttp for Proxy {
                 response.remove_header(&name);
             }
             order.status = StatusCode::NOT_MODIFIED.as_u16();
+        }
+        // RFC 6797, section 7.1: one field.
+        if let Some(first) = response.headers.get(STRICT_TRANSPORT_SECURITY).cloned() {
+            response.insert_header(STRICT_TRANSPORT_SECURITY, first)?;
         }
         for (name, value) in order.fields() {
             response.insert_header(name, value)?;

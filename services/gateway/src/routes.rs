@@ -101,12 +101,13 @@ pub(crate) fn longest<'a>(
     path: &str,
     prefixes: impl IntoIterator<Item = &'a str>,
 ) -> Option<usize> {
-    prefixes.into_iter().position(|prefix| {
-        prefix == "/"
-            || path
-                .strip_prefix(prefix)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
+    prefixes.into_iter().position(|prefix| covers(prefix, path))
+}
+
+/// Whether a plain path is this prefix or below it.
+pub(crate) fn covers(prefix: &str, path: &str) -> bool {
+    let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    prefix == "/" || path.strip_prefix(prefix).is_some_and(below)
 }
 
 /// A path that two readers could take for two different resources, and why.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::metrics::RouteMetrics;
 use crate::policy::auth::Guard;
-use crate::routes::{RouteLine, longest};
+use crate::policy::guarded::Reading;
+use crate::routes::{RouteLine, covers, longest};
 use crate::upstreams::{Pool, PoolSettings, Target};
 
 /// A route in force.
@@ -74,6 +75,21 @@ impl Rules {
     pub(crate) fn route(&self, path: &str) -> Option<&Arc<Route>> {
         let place = longest(path, self.routes.iter().map(|route| route.prefix.as_str()))?;
         self.routes.get(place)
+    }
+
+    /// Whether some server could read a plain path, whose route is this one, as a path of a guarded
+    /// route.
+    pub(crate) fn may_bypass_guard(&self, path: &str, route: &Route) -> bool {
+        let mut guarded = self.routes.iter().filter(|other| other.guard.is_some()).peekable();
+        if route.guard.is_some() || guarded.peek().is_none() {
+            return false;
+        }
+        let reading = Reading::of(path);
+        // An open route below a guarded one was meant to be open, but nothing leads out of it.
+        reading.has_dots()
+            || guarded
+                .filter(|other| !covers(&other.prefix, path))
+                .any(|other| reading.may_be_below(&Reading::of(&other.prefix)))
     }
 
     /// All of them.

@@ -85,6 +85,11 @@ impl Answer {
         if self.not_modified || self.head_only { Bytes::new() } else { self.stored.body().clone() }
     }
 
+    /// Whether it has `Strict-Transport-Security`.
+    pub(crate) fn has_hsts(&self) -> bool {
+        self.stored.head().has_hsts()
+    }
+
     /// Whether it is older than it should be.
     pub(crate) fn is_stale(&self) -> bool {
         self.stale

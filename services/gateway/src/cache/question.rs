@@ -82,16 +82,28 @@ impl Pass {
 
 impl Question<'_> {
     /// What keeps this request from the cache, whatever is in there.
-    ///
-    /// `no-cache` and `max-age=0` of requests are not heard, and neither is `Pragma`: they are
-    /// advice (RFC 9111, section 5.2.1), a reload in a browser sends them, and heard they would
-    /// give everybody a way to make each request one of the upstream's. What is here is never
-    /// older than the upstream allows.
     pub(super) fn obstacle(&self) -> Option<Reason> {
         let Self { method, site, target, headers } = self;
         if *method != Method::GET && *method != Method::HEAD {
             return Some(Reason::Method);
         }
+        if headers.contains_key(UPGRADE) {
+            return Some(Reason::Upgrade);
+        }
+        (site.len() + target.len() > MOST_BYTES).then_some(Reason::LongKey)
+    }
+
+    /// Why this request brings nothing into the cache. It is answered with what is there while that
+    /// is fresh, and goes past the cache otherwise.
+    ///
+    /// Heard as orders, `no-cache` and `no-store`, conditions, ranges and the like would give every
+    /// client a way to make each request one of the upstream's. They are no orders: `no-cache`,
+    /// `max-age=0` and `Pragma` are advice (RFC 9111, section 5.2.1), `no-store` is about storing,
+    /// a range may be answered with all (RFC 9110, section 14.2), and a cache may ignore
+    /// `If-Match` and `If-Unmodified-Since` (sections 13.1.1 and 13.1.4). What is here is never
+    /// older than the upstream allows.
+    pub(super) fn limit(&self) -> Option<Reason> {
+        let Self { method, headers, .. } = self;
         let has = |name| headers.contains_key(name);
         if has(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|it| it != "0") {
             return Some(Reason::Content);
@@ -102,16 +114,13 @@ impl Question<'_> {
         if has(IF_MATCH) || has(IF_UNMODIFIED_SINCE) {
             return Some(Reason::Condition);
         }
-        if has(UPGRADE) {
-            return Some(Reason::Upgrade);
-        }
         if headers.get_all(ACCEPT).into_iter().any(|line| names_events(line.as_bytes())) {
             return Some(Reason::Events);
         }
         if asks_not_to_store(headers) {
             return Some(Reason::NoStore);
         }
-        (site.len() + target.len() > MOST_BYTES).then_some(Reason::LongKey)
+        (*method == Method::HEAD).then_some(Reason::Head)
     }
 
     pub(super) fn is_authorised(&self) -> bool {
@@ -133,17 +142,19 @@ mod tests {
 
     use super::*;
 
-    fn obstacle(method: &Method, line: &str) -> Option<Reason> {
+    /// Obstacle and limit of a request with one field.
+    fn judged(method: &Method, line: &str) -> (Option<Reason>, Option<Reason>) {
         let mut headers = HeaderMap::new();
         if let Some((name, value)) = line.split_once(": ") {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             headers.insert(name, HeaderValue::from_str(value).unwrap());
         }
-        Question { method, site: "", target: "/", headers: &headers }.obstacle()
+        let question = Question { method, site: "", target: "/", headers: &headers };
+        (question.obstacle(), question.limit())
     }
 
     #[test]
-    fn requests_that_no_stored_answer_fits_pass() {
+    fn requests_that_bring_nothing_take_what_is_there() {
         for (line, reason) in [
             ("content-length: 1", Reason::Content),
             ("transfer-encoding: chunked", Reason::Content),
@@ -151,14 +162,14 @@ mod tests {
             ("if-range: \"a\"", Reason::Range),
             ("if-match: *", Reason::Condition),
             ("if-unmodified-since: x", Reason::Condition),
-            ("upgrade: websocket", Reason::Upgrade),
             ("accept: */*;q=0.1, Text/Event-Stream;q=1", Reason::Events),
             ("cache-control: no-store", Reason::NoStore),
         ] {
-            assert_eq!(obstacle(&Method::GET, line), Some(reason), "{line}");
+            assert_eq!(judged(&Method::GET, line), (None, Some(reason)), "{line}");
         }
+        assert_eq!(judged(&Method::GET, "upgrade: websocket").0, Some(Reason::Upgrade));
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH] {
-            assert_eq!(obstacle(&method, ""), Some(Reason::Method));
+            assert_eq!(judged(&method, "").0, Some(Reason::Method));
         }
     }
 
@@ -175,8 +186,8 @@ mod tests {
             "if-none-match: *",
             "accept: text/event-streams",
         ] {
-            assert_eq!(obstacle(&Method::GET, line), None, "{line}");
-            assert_eq!(obstacle(&Method::HEAD, line), None, "{line}");
+            assert_eq!(judged(&Method::GET, line), (None, None), "{line}");
+            assert_eq!(judged(&Method::HEAD, line), (None, Some(Reason::Head)), "{line}");
         }
     }
 

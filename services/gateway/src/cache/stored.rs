@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{
     AGE, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_TYPE, DATE, ETAG, HeaderName, LAST_MODIFIED, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -45,6 +45,7 @@ pub(super) struct Head {
     not_modified: Vec<u8>,
     etag: Option<HeaderValue>,
     modified: Option<SystemTime>,
+    has_hsts: bool,
     terms: Terms,
 }
 
@@ -58,8 +59,13 @@ impl Head {
         status_line(&mut full, status);
         status_line(&mut not_modified, StatusCode::NOT_MODIFIED);
         let nominated = nominated(headers);
+        let mut has_hsts = false;
         for (name, value) in headers {
             if NOT_KEPT.contains(name) || nominated.contains(name) {
+                continue;
+            }
+            // RFC 6797, section 7.1: one field.
+            if name == STRICT_TRANSPORT_SECURITY && std::mem::replace(&mut has_hsts, true) {
                 continue;
             }
             line(&mut full, name, value.as_bytes());
@@ -82,8 +88,14 @@ impl Head {
             etag: headers.get(ETAG).and_then(|tag| HeaderValue::from_bytes(tag.as_bytes()).ok()),
             // RFC 9111, section 4.3.2.
             modified: date(headers, LAST_MODIFIED).or_else(|| date(headers, DATE)),
+            has_hsts,
             terms,
         }
+    }
+
+    /// Whether it has `Strict-Transport-Security`.
+    pub(super) const fn has_hsts(&self) -> bool {
+        self.has_hsts
     }
 
     /// What it takes in memory.

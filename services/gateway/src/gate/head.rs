@@ -10,12 +10,12 @@ use super::{FIELDS, HEAD_BYTES, Refused, TARGET_BYTES, malformed};
 use crate::problem::Problem;
 
 /// The methods that may pass, as a 405 tells them.
-const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+pub(crate) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// A request's head, beyond doubt.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
-    /// One of [`ALLOWED`].
+    /// One of [`METHODS`].
     pub(crate) method: Method,
     /// 1.0 or 1.1.
     pub(crate) version: Version,
@@ -186,7 +186,7 @@ fn allowed(method: &[u8]) -> Result<Method, Refused> {
         b"PATCH" => Method::PATCH,
         b"DELETE" => Method::DELETE,
         b"OPTIONS" => Method::OPTIONS,
-        _ => return Err(Problem::method_not_allowed(ALLOWED)),
+        _ => return Err(Problem::method_not_allowed(METHODS)),
     })
 }
 

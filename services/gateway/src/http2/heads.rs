@@ -6,7 +6,7 @@ use http::header::{
     CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 
 use crate::admission::field;
 use crate::gate::{self, Head, Refused};
@@ -70,7 +70,9 @@ pub(super) fn question(parts: &Parts) -> Result<Head, Refused> {
     }
     text.put_slice(b"\r\n");
     gate::end_of_head(&text, 0)?;
-    gate::read(&text.freeze())
+    let mut head = gate::read(&text.freeze())?;
+    head.version = Version::HTTP_2;
+    Ok(head)
 }
 
 /// An answer's head as it was written for HTTP/1.1, the last empty line included; none when it is

@@ -7,11 +7,15 @@
 //! `forwarded.rs` tells the upstream.
 
 pub(crate) mod auth;
+pub(crate) mod authority;
+pub(crate) mod claims;
+pub(crate) mod guarded;
 pub(crate) mod hop;
 pub(crate) mod hosts;
 pub(crate) mod limits;
 pub(crate) mod networks;
 pub(crate) mod trace;
+mod trace_state;
 pub(crate) mod trust;
 
 use std::fmt;

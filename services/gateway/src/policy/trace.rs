@@ -6,7 +6,7 @@ use std::fmt::Write;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 
-use super::value;
+use super::{trace_state, value};
 use crate::forwarded::new_bits;
 
 /// Which step of which trace a request is.
@@ -29,8 +29,8 @@ pub(crate) struct Trace {
     /// The parent's id for what comes next.
     step: u64,
     flags: u8,
-    /// It began before the gateway.
-    continued: bool,
+    /// It began before the gateway, and its `tracestate` is valid.
+    keeps_state: bool,
 }
 
 impl Trace {
@@ -41,11 +41,12 @@ impl Trace {
         // Zero is not an id.
         let step = step.max(1);
         if let Some((id, flags)) = told(headers) {
-            return Self { id, step, flags, continued: true };
+            let keeps_state = trace_state::is_valid(headers);
+            return Self { id, step, flags, keeps_state };
         }
         let [left, right] = new_bits();
         let id = (u128::from(left) << 64 | u128::from(right)).max(1);
-        Self { id, step, flags: 0, continued: false }
+        Self { id, step, flags: 0, keeps_state: false }
     }
 
     /// The field `traceparent` for the upstream.
@@ -64,7 +65,7 @@ impl Trace {
 
     /// Whether `tracestate` belongs to it; if not, that field is dropped.
     pub(crate) fn keeps_state(&self) -> bool {
-        self.continued
+        self.keeps_state
     }
 }
 

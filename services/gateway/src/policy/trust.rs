@@ -83,6 +83,8 @@ pub(crate) struct Trust {
 pub(crate) struct Asker {
     /// The other end of the connection.
     pub(crate) peer: IpAddr,
+    /// The peer is a trusted proxy.
+    pub(crate) is_trusted: bool,
     /// The client.
     pub(crate) client: Client,
     /// The way from the client to the peer, without the peer.
@@ -104,6 +106,7 @@ impl Trust {
         if !self.proxies.contains(peer) {
             return Asker {
                 peer,
+                is_trusted: false,
                 client: Client::Known(peer),
                 way: Vec::new(),
                 scheme: arrived,
@@ -135,6 +138,7 @@ impl Trust {
         let request_id = only(headers, &REQUEST_ID).and_then(|id| id.to_str().ok());
         Asker {
             peer,
+            is_trusted: true,
             client: walk.client,
             way: walk.way,
             scheme,

@@ -35,6 +35,40 @@ fn what_was_fetched_is_answered_from_memory_until_its_time_is_over() {
 }
 
 #[test]
+fn a_fresh_answer_serves_requests_that_would_bring_none_and_a_stale_one_does_not() {
+    let mut world = World::new();
+    assert!(world.fetch("/a", &[], &[TEN], "abc"));
+    let limited = [
+        ("cache-control: no-store", Reason::NoStore),
+        ("range: bytes=0-", Reason::Range),
+        ("if-range: x", Reason::Range),
+        ("if-match: *", Reason::Condition),
+        ("if-unmodified-since: x", Reason::Condition),
+        ("accept: text/event-stream", Reason::Events),
+        ("content-length: 1", Reason::Content),
+    ];
+    for (line, _) in limited {
+        assert_eq!(world.hit("/a", &[line]).status(), StatusCode::OK, "{line}");
+    }
+    world.seconds = 10;
+    for (line, expected) in limited {
+        assert_eq!(reason(world.get("/a", &[line])), expected, "{line}");
+    }
+}
+
+#[test]
+fn requests_that_would_bring_none_wait_for_one_that_does() {
+    let world = World::new();
+    let filling = world.fill("/a", &[]);
+    for line in ["cache-control: no-store", "range: bytes=0-", "if-match: *"] {
+        assert!(matches!(world.get("/a", &[line]), Looked::Wait(_)), "{line}");
+    }
+    // A stream would begin too late.
+    assert_eq!(reason(world.get("/a", &["accept: text/event-stream"])), Reason::Events);
+    drop(filling);
+}
+
+#[test]
 fn target_and_site_are_the_key() {
     let world = World::new();
     assert!(world.fetch("/a?x", &[], &[TEN], "abc"));

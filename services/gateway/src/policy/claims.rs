@@ -1,0 +1,237 @@
+//! Request fields that never reach an upstream as the client wrote them: fields that change the
+//! method or the URL behind the gateway's back, and fields that claim something about the client,
+//! the host, the user or the certificate. Proxies and frameworks write such fields behind their
+//! own checks, so an upstream that reads one believes it.
+
+use std::cmp::Ordering;
+
+use super::begins;
+
+/// Whole names, sorted.
+const NAMES: [&str; 106] = [
+    "ali-cdn-real-ip",
+    "base-url",
+    "cdn-src-ip",
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "cf-ipcountry",
+    "cf-pseudo-ipv4",
+    "cf-visitor",
+    "client-cert",
+    "client-cert-chain",
+    "client-ip",
+    "cloudfront-forwarded-proto",
+    "cloudfront-viewer-address",
+    "cluster-client-ip",
+    "fastly-client-ip",
+    "fastly-ssl",
+    "fly-client-ip",
+    "forwarded",
+    "forwarded-for",
+    "forwarded-for-ip",
+    "front-end-https",
+    "http-client-ip",
+    "incap-client-ip",
+    "proxy-client-ip",
+    "proxy-user",
+    "real-ip",
+    "request-uri",
+    "true-client-ip",
+    "verified-client-cert",
+    "wl-proxy-client-cert",
+    "wl-proxy-client-ip",
+    "wl-proxy-ssl",
+    "x-appengine-remote-addr",
+    "x-appengine-user-ip",
+    "x-arr-clientcert",
+    "x-arr-ssl",
+    "x-auth-email",
+    "x-auth-user",
+    "x-azure-clientip",
+    "x-azure-socketip",
+    "x-backend-host",
+    "x-cdn-src-ip",
+    "x-client-cert",
+    "x-client-cn",
+    "x-client-dn",
+    "x-client-host",
+    "x-client-ip",
+    "x-client-issuer",
+    "x-client-port",
+    "x-client-san",
+    "x-client-subject",
+    "x-client-user",
+    "x-client-verify",
+    "x-cluster-client-ip",
+    "x-coming-from",
+    "x-custom-ip-authorization",
+    "x-email",
+    "x-external-address",
+    "x-forwarded",
+    "x-front-end-https",
+    "x-groups",
+    "x-host",
+    "x-host-override",
+    "x-http-destinationurl",
+    "x-http-host-override",
+    "x-http-method",
+    "x-http-method-override",
+    "x-http-path-override",
+    "x-https",
+    "x-invoke-path",
+    "x-method",
+    "x-method-override",
+    "x-nf-client-connection-ip",
+    "x-orig-client-ip",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-original-method",
+    "x-original-path",
+    "x-original-port",
+    "x-original-proto",
+    "x-original-remote-addr",
+    "x-original-scheme",
+    "x-original-uri",
+    "x-original-url",
+    "x-originating-ip",
+    "x-override-url",
+    "x-proto",
+    "x-proxy-url",
+    "x-proxyuser-ip",
+    "x-real-host",
+    "x-real-ip",
+    "x-real-port",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-rewrite-url",
+    "x-roles",
+    "x-scheme",
+    "x-sendfile-type",
+    "x-sucuri-clientip",
+    "x-url-scheme",
+    "x-user",
+    "x-user-email",
+    "x-user-groups",
+    "x-user-id",
+    "x-user-name",
+    "x-username",
+];
+
+/// Beginnings of names.
+const BEGINNINGS: [&str; 24] = [
+    "cf-access-",
+    "impersonate-",
+    "remote-",
+    "ssl-",
+    "tailscale-",
+    "x-accel-",
+    "x-auth-request-",
+    "x-authenticated-",
+    "x-authentik-",
+    "x-client-cert-",
+    "x-consumer-",
+    "x-credential-",
+    "x-envoy-",
+    "x-forwarded-",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    "x-middleware-",
+    "x-ms-client-principal",
+    "x-pomerium-",
+    "x-remote-",
+    "x-ssl",
+    "x-tailscale-",
+    "x-tls-",
+    "x-webauth-",
+];
+
+/// What AWS's load balancer says of a user who signed in, and of a client's certificate. Nothing
+/// else writes these names, so a trusted proxy may.
+const OF_THE_LOAD_BALANCER: [&str; 2] = ["x-amzn-mtls-", "x-amzn-oidc-"];
+
+/// Whether a field (its name in lower case) is such a claim. Hyphens and underscores are the same.
+pub(crate) fn is_claim(name: &str, from_trusted_proxy: bool) -> bool {
+    let begins_with = |list: &[&str]| list.iter().any(|beginning| begins(name, beginning));
+    // Most fields of most requests begin with another letter.
+    matches!(name.as_bytes().first(), Some(b'a' | b'b' | b'c' | b'f' | b'h' | b'i' | b'p'..=b'x'))
+        && (NAMES.binary_search_by(|known| compare(known, name)).is_ok()
+            || begins_with(&BEGINNINGS)
+            || (!from_trusted_proxy && begins_with(&OF_THE_LOAD_BALANCER)))
+}
+
+fn compare(known: &str, name: &str) -> Ordering {
+    known.bytes().cmp(name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    #[test]
+    fn the_names_are_sorted_so_that_they_can_be_searched() {
+        assert!(NAMES.is_sorted());
+        for name in NAMES {
+            assert!(is_claim(name, true), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_request_needs_is_no_claim() {
+        for name in [
+            "accept",
+            "accept-encoding",
+            "authorization",
+            "cache-control",
+            "content-type",
+            "cookie",
+            "host",
+            "if-none-match",
+            "last-event-id",
+            "origin",
+            "referer",
+            "sec-fetch-site",
+            "traceparent",
+            "upgrade-insecure-requests",
+            "user-agent",
+            "via",
+            "x-amzn-trace-id",
+            "x-api-key",
+            "x-csrf-token",
+            "x-requested-with",
+            "x-user-agent",
+            "x-client-data",
+        ] {
+            assert!(!is_claim(name, false), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_what_aws_load_balancer_says() {
+        for name in ["x-amzn-oidc-identity", "x-amzn-mtls-clientcert"] {
+            assert!(is_claim(name, false) && !is_claim(name, true), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hyphens_and_underscores_are_the_same(
+            name in select(NAMES.as_slice()),
+            beginning in select(BEGINNINGS.as_slice()),
+            rest in "[a-z0-9_-]{0,10}",
+            underscores in any::<u32>(),
+        ) {
+            let mixed = |text: &str| -> String {
+                let bit = |index: usize| underscores >> (index % 32) & 1 == 1;
+                let change = |(index, letter): (usize, char)| {
+                    if letter == '-' && bit(index) { '_' } else { letter }
+                };
+                text.chars().enumerate().map(change).collect()
+            };
+            prop_assert!(is_claim(&mixed(name), true));
+            let beginning = mixed(&format!("{beginning}{rest}"));
+            prop_assert!(is_claim(&beginning, true));
+        }
+    }
+}

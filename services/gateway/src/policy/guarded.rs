@@ -1,0 +1,261 @@
+//! Whether some server behind the gateway could read a path as one of a guarded route.
+//!
+//! Servers normalise more than the RFCs say: letter case (IIS, Express), path parameters (Tomcat,
+//! Jetty), characters at the end of a segment (Windows), streams of files (NTFS), a second
+//! decoding, compatibility characters of Unicode. A path that plainly belongs to an open route, but
+//! would belong to a guarded one after any of this, is refused where a table has guarded routes.
+
+/// Rounds of percent-decoding that some chain of servers could do.
+const DECODINGS: usize = 4;
+
+/// A path as the most eager server would read it.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    segments: Vec<Vec<char>>,
+    has_dots: bool,
+}
+
+impl Reading {
+    /// Of a plain path (see `routes::plain`), or of a route's prefix.
+    pub(crate) fn of(path: &str) -> Self {
+        let mut bytes = path.as_bytes().to_vec();
+        for _ in 0..DECODINGS {
+            let decoded = decoded(&bytes);
+            if decoded == bytes {
+                break;
+            }
+            bytes = decoded;
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        // A server that decodes before it looks for a query.
+        let text = text.split(['?', '#']).next().unwrap_or_default();
+        let mut reading = Self { segments: Vec::new(), has_dots: false };
+        for segment in text.split(['/', '\\']) {
+            // Path parameters, and streams of files.
+            let name = segment.split([';', ':']).next().unwrap_or_default();
+            let blank = |c: char| c.is_whitespace() || c.is_control() || c == '+';
+            let name = name.trim_matches(blank);
+            if name == ".." {
+                reading.has_dots = true;
+            }
+            let name = name.trim_end_matches(|c: char| blank(c) || c == '.');
+            if !name.is_empty() {
+                reading.segments.push(name.chars().flat_map(char::to_lowercase).collect());
+            }
+        }
+        reading
+    }
+
+    /// Whether a segment leads back after decoding.
+    pub(crate) const fn has_dots(&self) -> bool {
+        self.has_dots
+    }
+
+    /// Whether it could be `prefix` or below it.
+    pub(crate) fn may_be_below(&self, prefix: &Self) -> bool {
+        self.segments.len() >= prefix.segments.len()
+            && self
+                .segments
+                .iter()
+                .zip(&prefix.segments)
+                .all(|(read, wanted)| matches(read, wanted))
+    }
+}
+
+/// Undoes one round of percent-encoding, where it is one.
+fn decoded(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let hexadecimal = |text: &&str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let value = digits.filter(hexadecimal).and_then(|text| u8::from_str_radix(text, 16).ok());
+        match value.filter(|_| byte == b'%') {
+            Some(value) => {
+                out.push(value);
+                rest = &after[2..];
+            }
+            None => {
+                out.push(byte);
+                rest = after;
+            }
+        }
+    }
+    out
+}
+
+/// Whether a segment could be the wanted one, where each compatibility character may stand for any
+/// few.
+fn matches(read: &[char], wanted: &[char]) -> bool {
+    // Which beginnings of `wanted` the part that was looked at could be.
+    let mut ends = vec![false; wanted.len() + 1];
+    ends[0] = true;
+    for &c in read {
+        let mut next = vec![false; wanted.len() + 1];
+        let (least, most) = stands_for(c);
+        for (start, _) in ends.iter().enumerate().filter(|(_, reached)| **reached) {
+            if wanted.get(start) == Some(&c) {
+                next[start + 1] = true;
+            }
+            for count in least..=most {
+                if let Some(end) = next.get_mut(start + count) {
+                    *end = true;
+                }
+            }
+        }
+        ends = next;
+    }
+    ends.last() == Some(&true)
+}
+
+/// How many ASCII characters some normalisation (NFKC, NFKD without marks, best fit of a code page)
+/// could make of a character, at least and at most; an empty range where none does.
+const fn stands_for(c: char) -> (usize, usize) {
+    match c as u32 {
+        // The soft hyphen vanishes.
+        0x00ad => (0, 0),
+        // Latin letters with marks, ligatures, fractions.
+        0x00a0..=0x024f | 0x1e00..=0x1eff => (1, 3),
+        // Marks and characters without a width vanish.
+        0x0300..=0x036f | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x2064 | 0xfe00..=0xfe0f => {
+            (0, 0)
+        }
+        0xfeff | 0xe0000..=0xe01ef => (0, 1),
+        // Phonetic letters, punctuation, superscripts, letterlike symbols, Roman numbers.
+        0x1d00..=0x1dbf | 0x2000..=0x218f => (0, 4),
+        // Enclosed and squared letters, ligatures, small and full-width forms.
+        0x2460..=0x24ff | 0x3200..=0x33ff | 0xfb00..=0xfb06 | 0xfe50..=0xfe6f => (1, 4),
+        0xff00..=0xffef | 0x1d400..=0x1d7ff | 0x1f100..=0x1f1ff | 0xfffd => (1, 4),
+        _ => (1, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn may_be(path: &str, prefix: &str) -> bool {
+        Reading::of(path).may_be_below(&Reading::of(prefix))
+    }
+
+    #[test]
+    fn every_form_that_some_server_normalises_is_seen() {
+        for path in [
+            "/admin",
+            "/admin/users",
+            "/ADMIN/users",
+            "/admin;x=1/users",
+            "/admin;/users",
+            "/;x/admin",
+            "/admin%20/users",
+            "/%20admin",
+            "/admin+/x",
+            "/admin%09",
+            "/admin./users",
+            "/admin.%20./x",
+            "/admin%3B/users",
+            "/admin%3Fx",
+            "/admin%23x/y",
+            "/admin::$DATA",
+            "/admin:$i30:$INDEX_ALLOCATION/x",
+            "/%61dmin",
+            "/%2561dmin",
+            "/%25252561dmin",
+            "/%2fadmin",
+            "/x%2f..%2fadmin/../../admin",
+            "/.%2f/admin",
+            "/%5cadmin",
+            "/%EF%BD%81dmin",
+            "/%E2%93%90dmin",
+            "/adm%C4%B1n",
+            "/a%E2%80%8Bdmin",
+            "/ad%C2%ADmin",
+            "/%F0%9D%90%9Admin",
+        ] {
+            let hidden = Reading::of(path).has_dots();
+            assert!(hidden || may_be(path, "/admin"), "{path}");
+        }
+    }
+
+    #[test]
+    fn other_paths_are_other_paths() {
+        for path in [
+            "/",
+            "/administrator",
+            "/admins/x",
+            "/a/admin",
+            "/admin.js",
+            "/admin-x",
+            "/users",
+            "/x;admin",
+            "/caf%C3%A9",
+            "/%E6%97%A5%E6%9C%AC",
+            "/100%25",
+            "/%D0%B0dmin",
+        ] {
+            let reading = Reading::of(path);
+            assert!(!reading.has_dots() && !may_be(path, "/admin"), "{path}");
+        }
+    }
+
+    #[test]
+    fn dots_that_a_second_decoding_brings_out_are_seen() {
+        for path in ["/public/%252e%252e/x", "/a/%2e%2e;x/b", "/a/..%20/b", "/a/%252e./b"] {
+            assert!(Reading::of(path).has_dots(), "{path}");
+        }
+        assert!(!Reading::of("/a/.../b").has_dots());
+    }
+
+    /// One way to write a segment that some server reads as the segment.
+    fn disguised() -> impl Strategy<Value = String> {
+        ("[ab]{1,6}", 0..9_u8, any::<u16>()).prop_map(|(segment, way, bits)| {
+            let each = |change: fn(char) -> String| -> String {
+                let chosen = |(index, c): (usize, char)| {
+                    if bits >> (index % 16) & 1 == 1 { change(c) } else { c.to_string() }
+                };
+                segment.chars().enumerate().map(chosen).collect()
+            };
+            let odd = match way {
+                0 => each(|c| c.to_uppercase().collect()),
+                1 => each(|c| format!("%{:02x}", c as u32)),
+                2 => each(|c| format!("%25{:02X}", c as u32)),
+                3 => each(|c| char::from_u32(c as u32 + 0xfee0).map(String::from).unwrap()),
+                4 => format!("{segment};v={bits}"),
+                5 => format!("{segment}%20"),
+                6 => format!("{segment}.."),
+                7 => format!("{segment}%3b"),
+                _ => format!("{segment}::$DATA"),
+            };
+            format!("{segment}|{odd}")
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_disguise_is_seen_wherever_it_is(
+            segments in proptest::collection::vec(disguised(), 1..4),
+            more in "(/[a-z]{1,5}){0,2}",
+        ) {
+            let pairs = || segments.iter().map(|pair| pair.split_once('|').unwrap());
+            let prefix: String = pairs().map(|(plain, _)| format!("/{plain}")).collect();
+            let path: String = pairs().map(|(_, odd)| format!("/{odd}")).collect();
+            prop_assert!(may_be(&format!("{path}{more}"), &prefix), "{path}{more} {prefix}");
+        }
+
+        #[test]
+        fn plain_lower_case_paths_are_read_as_they_are_routed(
+            path in "(/[a-c]{1,3}){1,4}",
+            prefix in "(/[a-c]{1,3}){1,3}",
+        ) {
+            let rest = path.strip_prefix(&prefix);
+            let below = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            prop_assert_eq!(may_be(&path, &prefix), below);
+        }
+
+        #[test]
+        fn no_path_makes_it_panic(path in "\\PC{0,60}", prefix in "\\PC{0,20}") {
+            let _ = may_be(&path, &prefix);
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! The real binary against what a client may try: to take an answer away from others, to make the
+//! upstream work, to get past a guard, to claim to be somebody, to run in circles.
+
+#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+
+use std::io::{BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use harness::{Answer, Service, fields, read_head};
+
+const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+const SECRET: &str = "0123456789abcdef";
+
+/// An upstream that keeps the requests it got, and answers each with its number.
+struct Origin {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Origin {
+    fn start(more: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let kept = requests.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let kept = kept.clone();
+                thread::spawn(move || serve(stream.unwrap(), more, &kept));
+            }
+        });
+        Self { address, requests }
+    }
+
+    fn count(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+
+    fn last(&self) -> String {
+        self.requests.lock().unwrap().last().unwrap().clone()
+    }
+}
+
+fn serve(stream: TcpStream, more: &str, kept: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(stream);
+    while let Some(mut request) = read_head(&mut reader) {
+        let length = fields(&request, "content-length");
+        let length = length.first().map_or(0, |n| n.parse().unwrap());
+        reader.by_ref().take(length).read_to_string(&mut request).unwrap();
+        let number = if request.contains("gateway-check") {
+            0
+        } else {
+            let mut kept = kept.lock().unwrap();
+            kept.push(request);
+            kept.len()
+        };
+        let body = number.to_string();
+        let head = format!("HTTP/1.1 200 OK\r\n{more}Content-Length: {}\r\n\r\n", body.len());
+        if reader.get_mut().write_all((head + &body).as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn start(origin: &Origin, settings: &[(&str, &str)]) -> Service {
+    let address = origin.address.to_string();
+    let own = [
+        ("GATEWAY_STATS", address.as_str()),
+        ("GATEWAY_FRONTEND", address.as_str()),
+        ("GATEWAY_ADMIN_LISTEN", "off"),
+        ("GATEWAY_HOSTS", "*"),
+    ];
+    Service::start(GATEWAY, "GATEWAY_LISTEN", &[&own, settings].concat())
+}
+
+/// The answer to this request, whose lines are given without their ends.
+fn ask(gateway: &Service, lines: &[&str], body: &str) -> Answer {
+    let mut client = gateway.connect();
+    client.send(&format!("{}\r\nConnection: close\r\n\r\n{body}", lines.join("\r\n")));
+    let mut answer = client.head();
+    client.reader.read_to_end(&mut answer.body).unwrap();
+    answer
+}
+
+const CACHED: &str = "Cache-Control: s-maxage=600\r\nETag: \"a\"\r\n";
+
+#[test]
+fn a_fresh_answer_is_never_fetched_again_whatever_a_client_adds() {
+    let origin = Origin::start(CACHED);
+    let gateway = start(&origin, &[]);
+    let get = "GET /s HTTP/1.1";
+    assert_eq!(ask(&gateway, &[get, "Host: a.test"], "").text(), "1");
+    for extra in [
+        "Cache-Control: no-cache",
+        "Cache-Control: no-store",
+        "Cache-Control: max-age=0, no-store",
+        "Pragma: no-cache",
+        "Range: bytes=0-",
+        "If-Range: \"x\"",
+        "If-Match: *",
+        "If-Match: \"b\"",
+        "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT",
+        "Accept: text/event-stream",
+        "Accept: application/json, text/event-stream;q=0.5",
+        "X-HTTP-Method-Override: DELETE",
+    ] {
+        for method in ["GET", "HEAD"] {
+            let line = format!("{method} /s HTTP/1.1");
+            let answer = ask(&gateway, &[&line, "Host: a.test", extra], "");
+            let expected = if method == "GET" { "1" } else { "" };
+            assert_eq!((answer.status, answer.text()), (200, expected), "{method} {extra}");
+        }
+    }
+    let with_body = ask(&gateway, &[get, "Host: a.test", "Content-Length: 1"], "x");
+    assert_eq!(with_body.text(), "1");
+    assert_eq!(origin.count(), 1);
+    // What is not there still goes to the upstream, and is not kept where that is asked for.
+    for (extra, numbers) in
+        [("Cache-Control: no-store", ["2", "3"]), ("Range: bytes=0-", ["4", "5"])]
+    {
+        for number in numbers {
+            let answer = ask(&gateway, &["GET /other HTTP/1.1", "Host: a.test", extra], "");
+            assert_eq!(answer.text(), number, "{extra}");
+        }
+    }
+}
+
+#[test]
+fn all_forms_of_a_host_share_one_answer_and_one_invalidation() {
+    let origin = Origin::start(CACHED);
+    let gateway = start(&origin, &[]);
+    let forms = ["a.test", "A.Test", "a.test:80", "a.test:", "a.TEST:0080"];
+    for form in forms {
+        let get = |host: &str| {
+            let host = format!("Host: {host}");
+            ask(&gateway, &["GET /doc HTTP/1.1", &host], "").text().to_owned()
+        };
+        let before = get("a.test");
+        for other in forms {
+            assert_eq!(get(other), before, "{other}");
+        }
+        assert_eq!(fields(&origin.last(), "host"), ["a.test"]);
+        let host = format!("Host: {form}");
+        let put = ask(&gateway, &["PUT /doc HTTP/1.1", &host, "Content-Length: 3"], "new");
+        assert_eq!(put.status, 200);
+        assert_ne!(get("a.test"), before, "a PUT to {form} changes nothing");
+    }
+}
+
+#[test]
+fn what_the_upstream_was_told_of_scheme_and_host_keeps_answers_apart() {
+    let origin = Origin::start(CACHED);
+    let trusting = [("GATEWAY_TRUSTED_PROXIES", "127.0.0.1"), ("GATEWAY_TRUST_HOST", "on")];
+    let gateway = start(&origin, &trusting);
+    let get = |host: &str, asked: &str, scheme: &str| {
+        let (host, asked) = (format!("Host: {host}"), format!("X-Forwarded-Host: {asked}"));
+        let scheme = format!("X-Forwarded-Proto: {scheme}");
+        let lines = ["GET / HTTP/1.1", &host, "X-Forwarded-For: 192.0.2.1", &asked, &scheme];
+        ask(&gateway, &lines, "").text().to_owned()
+    };
+    let first = get("inner", "a.test", "http");
+    assert_eq!(get("inner", "A.test:80", "http"), first);
+    for (host, asked, scheme) in [
+        ("inner", "b.test", "http"),
+        ("inner", "a.test", "https"),
+        ("outer", "a.test", "http"),
+        ("inner", "inner", "http"),
+    ] {
+        let other = get(host, asked, scheme);
+        assert_ne!(other, first, "{host} {asked} {scheme}");
+        assert_eq!(get(host, asked, scheme), other, "it is cached");
+    }
+}
+
+#[test]
+fn no_claim_of_a_client_reaches_the_upstream() {
+    let origin = Origin::start("");
+    let gateway = start(&origin, &[]);
+    let claims = [
+        "X-HTTP-Method-Override: DELETE",
+        "x_http_method: DELETE",
+        "X-Original-URL: /admin",
+        "X-Rewrite-URL: /admin",
+        "X-Forwarded-Uri: /admin",
+        "True-Client-IP: 192.0.2.1",
+        "CF-Connecting-IP: 192.0.2.1",
+        "X-Remote-User: root",
+        "Remote_User: root",
+        "X-SSL-Client-Verify: SUCCESS",
+        "X-Client-Cert: x",
+        "X-Forwarded-Client-Cert: x",
+        "X-Amzn-Oidc-Identity: root",
+    ];
+    for method in ["GET", "POST"] {
+        let line = format!("{method} / HTTP/1.1");
+        let mut lines = vec![&*line, "Host: a.test", "X-Kept: 1", "Content-Length: 0"];
+        lines.extend(claims);
+        assert_eq!(ask(&gateway, &lines, "").status, 200);
+        let seen = origin.last();
+        assert_eq!(fields(&seen, "x-kept"), ["1"], "{method}");
+        for claim in claims {
+            let (name, _) = claim.split_once(": ").unwrap();
+            assert!(fields(&seen, name).is_empty(), "{method} {claim}");
+        }
+    }
+}
+
+#[test]
+fn no_form_of_a_path_gets_past_a_guard() {
+    let origin = Origin::start("");
+    let routes = format!("/Admin/Area {0} auth=bearer; /Admin/Area/open {0}", origin.address);
+    let gateway = start(&origin, &[("GATEWAY_ROUTES", &routes), ("GATEWAY_SECRET", SECRET)]);
+    let status = |path: &str| {
+        let line = format!("GET {path} HTTP/1.1");
+        ask(&gateway, &[&line, "Host: a.test", "X-Original-URL: /Admin/Area"], "").status
+    };
+    for path in [
+        "/Admin/Area",
+        "/admin/area",
+        "/Admin;x=1/Area/users",
+        "/Admin%20/Area",
+        "/Admin./Area/x",
+        "/Admin/Area%3B/users",
+        "/;x/Admin/Area",
+        "/%EF%BD%81dmin/area",
+        "/%2561dmin/area",
+        "/admin/area::$DATA",
+        "/Admin/Area/open/%252e%252e/x",
+        "/Admin/../x",
+        "//Admin",
+    ] {
+        let status = status(path);
+        assert!([400, 401].contains(&status), "{path}: {status}");
+    }
+    assert_eq!(origin.count(), 0);
+    for path in
+        ["/", "/administrator/area", "/admin", "/Admin/Areas", "/a;b/c", "/Admin/Area/open/x"]
+    {
+        assert_eq!(status(path), 200, "{path}");
+    }
+    // Without guarded routes such paths are a matter between client and upstream.
+    let open = start(&origin, &[]);
+    assert_eq!(ask(&open, &["GET /ADMIN;x=1 HTTP/1.1", "Host: a"], "").status, 200);
+}
+
+#[test]
+fn an_answer_has_one_policy_of_https_and_one_id_and_the_upstreams_policy_wins() {
+    const POLICY: &str = "Strict-Transport-Security: max-age=1; includeSubDomains\r\n";
+    let own = "max-age=31536000";
+    for (more, expected) in [
+        ("", own),
+        (POLICY, "max-age=1; includeSubDomains"),
+        (
+            "Strict-Transport-Security: max-age=1; includeSubDomains\r\n\
+             Strict-Transport-Security: max-age=2\r\nX-Request-ID: mine\r\n\
+             Cache-Control: max-age=60\r\n",
+            "max-age=1; includeSubDomains",
+        ),
+    ] {
+        let origin = Origin::start(more);
+        let gateway = start(&origin, &[("GATEWAY_TRUSTED_PROXIES", "127.0.0.1")]);
+        for method in ["GET", "GET", "HEAD", "POST"] {
+            let line = format!("{method} / HTTP/1.1");
+            let claims = ["X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https"];
+            let lines = [&*line, "Host: a.test", "Content-Length: 0", claims[0], claims[1]];
+            let answer = ask(&gateway, &lines, "");
+            let head = &answer.head;
+            assert_eq!(fields(head, "strict-transport-security"), [expected], "{method}: {head}");
+            assert_eq!(fields(head, "x-request-id").len(), 1, "{method}: {head}");
+            assert_ne!(answer.field("x-request-id"), Some("mine"), "{method}");
+        }
+    }
+}
+
+#[test]
+fn the_way_of_a_request_is_told_and_a_loop_ends_at_its_first_return() {
+    let origin = Origin::start("");
+    // A route back to itself: the port must be known before it starts.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let route = format!("/loop {free}");
+    let address = free.to_string();
+    let gateway = start(&origin, &[("GATEWAY_ROUTES", &route), ("GATEWAY_ADMIN_LISTEN", "off")]);
+    ask(&gateway, &["GET / HTTP/1.1", "Host: a.test", "Via: 1.0 fred"], "");
+    let via = fields(&origin.last(), "via").join(", ");
+    assert!(via.starts_with("1.0 fred, 1.1 gateway-"), "{via}");
+    ask(&gateway, &["GET / HTTP/1.0", "Host: a.test"], "");
+    assert!(fields(&origin.last(), "via")[0].starts_with("1.0 gateway-"), "{}", origin.last());
+    // Whoever sends its own name back to it is taken for the loop.
+    let own = format!("Via: 1.1 x, {}", via.rsplit(", ").next().unwrap());
+    for method in ["GET", "POST", "OPTIONS"] {
+        let line = format!("{method} /x HTTP/1.1");
+        let before = origin.count();
+        let answer = ask(&gateway, &[&line, "Host: a.test", "Content-Length: 0", &own], "");
+        assert_eq!((answer.status, origin.count()), (508, before), "{method}");
+    }
+    drop(gateway);
+    let settings = [
+        ("GATEWAY_LISTEN", address.as_str()),
+        ("GATEWAY_ROUTES", &route),
+        ("GATEWAY_ADMIN_LISTEN", "off"),
+        ("GATEWAY_HOSTS", "*"),
+        ("LOG_FORMAT", "json"),
+    ];
+    let mut child = std::process::Command::new(GATEWAY).env_clear().envs(settings).spawn().unwrap();
+    let deadline = std::time::Instant::now() + harness::BOUND;
+    let mut stream = loop {
+        match TcpStream::connect(free) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+        }
+        thread::sleep(std::time::Duration::from_millis(10));
+    };
+    stream.set_read_timeout(Some(harness::BOUND)).unwrap();
+    stream.write_all(b"GET /loop HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    let read = stream.read_to_string(&mut text);
+    let _ = (child.kill(), child.wait());
+    read.unwrap();
+    assert!(text.starts_with("HTTP/1.1 508 "), "{text}");
+}
+
+#[test]
+fn options_goes_only_so_far() {
+    let origin = Origin::start("");
+    let gateway = start(&origin, &[]);
+    let options = |left: &str| {
+        let left = format!("Max-Forwards: {left}");
+        ask(&gateway, &["OPTIONS /x HTTP/1.1", "Host: a.test", &left], "")
+    };
+    let here = options("0");
+    assert_eq!((here.status, origin.count()), (200, 0));
+    assert!(here.field("allow").unwrap().contains("OPTIONS"), "{}", here.head);
+    for (came, went) in
+        [("5", "4"), ("1", "0"), ("99999999999999999999999", "18446744073709551614")]
+    {
+        assert_eq!(options(came).status, 200);
+        assert_eq!(fields(&origin.last(), "max-forwards"), [went], "{came}");
+    }
+    for wrong in ["x", "-1", "", "1, 2"] {
+        assert_eq!(options(wrong).status, 400, "{wrong}");
+    }
+    ask(&gateway, &["GET /x HTTP/1.1", "Host: a.test", "Max-Forwards: 0"], "");
+    assert_eq!(fields(&origin.last(), "max-forwards"), ["0"], "it means nothing for GET");
+}
+
+#[test]
+fn a_broken_trace_state_ends_here() {
+    let origin = Origin::start("");
+    let gateway = start(&origin, &[]);
+    let parent = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (state, passes) in
+        [("foo=1,bar=2", true), ("foo=1,FOO=2", false), ("foo=", false), ("foo@=1", false)]
+    {
+        let state = format!("tracestate: {state}");
+        ask(&gateway, &["GET / HTTP/1.1", "Host: a.test", parent, &state], "");
+        let seen = origin.last();
+        assert_eq!(!fields(&seen, "tracestate").is_empty(), passes, "{state}");
+        assert!(fields(&seen, "traceparent")[0].contains("4bf92f3577b34da6a3ce929d0e0e4736"));
+    }
+}

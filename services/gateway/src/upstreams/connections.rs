@@ -71,9 +71,15 @@ struct Waiting {
 }
 
 impl Connections {
-    /// One that is good still.
-    pub(super) fn take(&self) -> Option<Connection> {
+    /// One that is good still, and has been idle for less than `idle_time` if there is one.
+    pub(super) fn take(&self, idle_time: Option<Duration>) -> Option<Connection> {
         let mut waiting = self.list().waiting();
+        if let Some(bound) = idle_time
+            && waiting.idle.last().is_some_and(|(since, _)| since.elapsed() >= bound)
+        {
+            // All others have been idle for longer.
+            return None;
+        }
         while let Some((since, connection)) = waiting.idle.pop() {
             if since.elapsed() < IDLE_TIME && connection.is_silent() {
                 return Some(connection);
@@ -146,13 +152,17 @@ mod tests {
     #[tokio::test]
     async fn what_was_kept_is_given_again_once() {
         let kept = Arc::new(Connections::default());
-        assert!(kept.take().is_none());
+        assert!(kept.take(None).is_none());
         let (connection, _other) = pair().await;
         assert!(!connection.is_used);
         kept.keep(connection);
         assert_eq!(kept.count(), 1);
-        assert!(kept.take().unwrap().is_used);
-        assert!(kept.take().is_none());
+        let again = kept.take(None).unwrap();
+        assert!(again.is_used);
+        assert!(kept.take(None).is_none());
+        kept.keep(again);
+        assert!(kept.take(Some(Duration::ZERO)).is_none(), "it has been idle for too long");
+        assert!(kept.take(Some(IDLE_TIME)).is_some());
     }
 
     #[tokio::test]
@@ -166,7 +176,7 @@ mod tests {
             let bound = Instant::now() + Duration::from_secs(5);
             while kept.count() > 0 {
                 assert!(Instant::now() < bound, "{says:?} goes unnoticed");
-                let given = kept.take();
+                let given = kept.take(None);
                 // The news is a moment on its way.
                 if let Some(connection) = given {
                     kept.keep(connection);

@@ -224,7 +224,7 @@ pub(crate) async fn respond<D: Downstream>(
 ) -> End {
     let body_bytes = reply.body.len() as u64;
     let sent = match client.reply(reply) {
-        Ok(()) => flush(client, alarm, order.gateway.config.times.total).await,
+        Ok(()) => flush(client, alarm, TAKES_NOTHING, order.gateway.config.times.total).await,
         Err(left) => Err(left),
     };
     if sent.is_ok() {
@@ -234,10 +234,11 @@ pub(crate) async fn respond<D: Downstream>(
     End::Left
 }
 
-/// Sends what was taken, within `total`, and not to a client that takes nothing of it for too long.
+/// Sends what was taken, within `total`, and not to a client that takes nothing of it for `silence`.
 async fn flush<D: Downstream>(
     client: &mut D,
     alarm: &mut Alarm,
+    silence: Duration,
     total: Duration,
 ) -> Result<(), Left> {
     let mut deadline = None;
@@ -249,7 +250,7 @@ async fn flush<D: Downstream>(
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + total);
         if client.unsent() != before {
             before = client.unsent();
-            alarm.set(TAKES_NOTHING.min(deadline.saturating_duration_since(Instant::now())));
+            alarm.set(silence.min(deadline.saturating_duration_since(Instant::now())));
         }
         alarm.poll(context).map(|()| Err(Left))
     })
@@ -611,6 +612,89 @@ pub(crate) fn strip(fields: &mut HeaderMap, status: StatusCode) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A client that takes a byte every so often.
+    struct Slow {
+        unsent: usize,
+        every: tokio::time::Interval,
+    }
+
+    impl Downstream for Slow {
+        fn poll_body(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
+            Poll::Ready(Ok(None))
+        }
+
+        fn go_on(&mut self) {}
+
+        fn can_tunnel(&self) -> bool {
+            false
+        }
+
+        fn inform(&mut self, _: StatusCode, _: HeaderMap) {}
+
+        fn head(
+            &mut self,
+            _: &mut Order,
+            _: StatusCode,
+            _: HeaderMap,
+            _: bool,
+        ) -> Result<(), Left> {
+            Ok(())
+        }
+
+        fn reply(&mut self, _: Reply) -> Result<(), Left> {
+            Ok(())
+        }
+
+        fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Left>> {
+            self.poll_flush(context)
+        }
+
+        fn push(&mut self, piece: Bytes) -> Result<(), Left> {
+            self.unsent += piece.len();
+            Ok(())
+        }
+
+        fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Left>> {
+            while self.unsent > 0 {
+                if self.every.poll_tick(context).is_pending() {
+                    return Poll::Pending;
+                }
+                self.unsent -= 1;
+            }
+            Poll::Ready(Ok(()))
+        }
+
+        fn finish(&mut self) -> Result<(), Left> {
+            Ok(())
+        }
+
+        fn unsent(&self) -> usize {
+            self.unsent
+        }
+
+        fn poll_left(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn the_limit_is_on_silence_and_on_the_whole_not_on_a_part() {
+        let (silence, hour) = (Duration::from_millis(400), Duration::from_hours(1));
+        // Twenty bytes, one every so many milliseconds; the first comes at once.
+        for (every, total, is_sent) in
+            [(40, hour, true), (4000, hour, false), (40, Duration::from_millis(300), false)]
+        {
+            let every = tokio::time::interval(Duration::from_millis(every));
+            let mut client = Slow { unsent: 20, every };
+            let mut alarm = Alarm::new(hour);
+            let begun = Instant::now();
+            let sent = flush(&mut client, &mut alarm, silence, total).await;
+            assert_eq!(sent.is_ok(), is_sent, "{:?}", begun.elapsed());
+            // Longer than the silence that it may keep, where it is sent.
+            assert_eq!(begun.elapsed() > silence + Duration::from_millis(200), is_sent);
+        }
+    }
 
     fn stripped(status: StatusCode, text: &[(&'static str, &'static str)]) -> Vec<String> {
         let mut fields = HeaderMap::new();

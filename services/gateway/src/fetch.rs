@@ -184,8 +184,7 @@ pub(crate) async fn ask<D: Downstream>(
 
 async fn connect(address: SocketAddr, bound: Duration) -> Result<Connection, Failure> {
     match timeout(bound, Connection::open(address)).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(Failure::of(&error)),
+        Ok(opened) => opened,
         Err(_) => Err(Failure::Timeout),
     }
 }

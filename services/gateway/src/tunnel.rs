@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use crate::client::TAKES_NOTHING;
 use crate::fetch::Body;
 use crate::socket::Socket;
+use crate::upstreams::Stream;
 
 /// Bytes that are passed on at once: some ten events.
 const PIECE_BYTES: usize = 8 * 1024;
@@ -37,7 +38,7 @@ const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// An upstream and a client.
 pub(crate) struct Tunnel {
-    from: TcpStream,
+    from: Stream,
     to: Socket,
     /// What has come already.
     held: BytesMut,
@@ -70,11 +71,9 @@ impl Tunnel {
     /// From an answer whose head has been sent on, in chunks or not, to the client.
     pub(crate) fn new(body: Body, is_chunked: bool, to: Socket) -> Self {
         let (from, held) = body.into_parts();
-        for stream in [&from, to.tcp()] {
-            // Without it, a peer that vanished would hold the connection for as long as it may be
-            // idle; the other bounds hold in any case.
-            let _ = probe(stream);
-        }
+        // Without it, a client that vanished would hold the connection for as long as it may be
+        // idle; the other bounds hold in any case. Connections to upstreams are probed anyway.
+        let _ = probe(to.tcp());
         Self { from, to, held, chunks: is_chunked.then(Chunks::default) }
     }
 
@@ -232,7 +231,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
 
 /// One direction, without a buffer while nothing is on its way.
 struct Relay {
-    from: TcpStream,
+    from: Stream,
     to: Socket,
     /// What the client has not taken yet.
     held: Bytes,

@@ -8,9 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
 
-use crate::upstreams::Connection;
+use crate::upstreams::{Connection, Stream};
 
 /// Bytes of one read.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -100,7 +99,7 @@ impl Body {
     }
 
     /// The connection, for the rest of the request.
-    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+    pub(crate) fn stream(&mut self) -> &mut Stream {
         &mut self.connection.stream
     }
 
@@ -116,14 +115,14 @@ impl Body {
     }
 
     /// The connection and what came on it, for what is passed on as it comes.
-    pub(crate) fn into_parts(self) -> (TcpStream, BytesMut) {
+    pub(crate) fn into_parts(self) -> (Stream, BytesMut) {
         (self.connection.stream, self.held)
     }
 }
 
 /// Reads what is there to the end of `bytes`, whose room is made when it is.
 pub(super) fn poll_some(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     context: &mut Context<'_>,
     bytes: &mut BytesMut,
 ) -> Poll<io::Result<usize>> {

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use http::Method;
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use crate::admission::field;
 use crate::alarm::Alarm;
@@ -23,6 +22,7 @@ use crate::client::push_size;
 use crate::deliver::{BodyFault, Downstream};
 use crate::gate::Length;
 use crate::problem::Problem;
+use crate::upstreams::Stream;
 
 /// Bytes of a body that are held before an upstream is asked: the default limit of bodies, so that
 /// by default no slow client ever occupies an upstream.
@@ -217,7 +217,7 @@ impl Sending {
     pub(crate) fn poll(
         &mut self,
         context: &mut Context<'_>,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         upload: &mut Upload,
         client: &mut impl Downstream,
     ) -> Poll<Result<(), BodyFault>> {

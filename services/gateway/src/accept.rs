@@ -1,6 +1,4 @@
-//! The accept loop, and one request after the other on each connection. Pingora's `Server` brings
-//! runtimes, signal handling and a shutdown that always takes its whole grace period; of Pingora
-//! only the HTTP machinery is used, one request at a time.
+//! The accept loop, and one request after the other on each connection of HTTP/1.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -10,46 +8,33 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, StatusCode};
-use pingora::apps::HttpServerApp;
-use pingora::protocols::http::ServerSession;
-use pingora::proxy::HttpProxy;
-use pingora::server::ShutdownWatch;
 use serve::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::admission::{Admission, Order, Reply, begin_head, field, record_unread};
+use crate::admission::{Order, Reply, begin_head, field, record_unread};
 use crate::alarm::Alarm;
-use crate::client::{Client, Lost};
-use crate::deliver::{End, LEFT, Left, Reader, deliver, strip, until_closing};
-use crate::fetch::{self, Answering, Frame, Unanswered};
+use crate::client::{Client, Lost, TAKES_NOTHING};
+use crate::deliver::{BodyFault, Closing, Downstream, LEFT, Left, strip, until_closing};
+use crate::fetch::{Answering, Frame};
 use crate::forwarded::new_request_id;
-use crate::gate::{self, Head};
+use crate::gate;
 use crate::gateway::Gateway;
+use crate::handler::{Outcome, handle};
 use crate::http2;
+use crate::policy::limits::Place;
 use crate::problem::Problem;
-use crate::proxy::Proxy;
 use crate::socket::Socket;
 use crate::threads::Workers;
-use crate::tunnel::{LAST_CHUNK, Tunnel};
+use crate::tunnel::Tunnel;
 
 /// From a request's first byte to the end of its head, and for the handshake of TLS: a client that
 /// trickles is cut off.
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
-
-/// For the body behind it, and, where more than [`BODY_BYTES`] are allowed, a second more for every
-/// [`BODY_FLOOR_BYTES`].
-const BODY_TIME: Duration = Duration::from_secs(8);
-
-/// The body that this time is enough for.
-const BODY_BYTES: usize = 64 * 1024;
-
-/// Bytes of a body that a client must manage in a second: half of what a slow radio cell gives.
-const BODY_FLOOR_BYTES: usize = 16 * 1024;
 
 /// How long a connection may be idle between requests, and before the first. Longer than the 60 s
 /// of AWS's load balancer, which answers 502 when it uses a connection that is just closing.
@@ -68,7 +53,6 @@ const LAST_ACCEPT: Duration = Duration::from_millis(10);
 pub(crate) async fn run(
     listener: TcpListener,
     gateway: Arc<Gateway>,
-    proxy: Arc<HttpProxy<Proxy>>,
     workers: Workers,
     drain: Duration,
     shutdown: impl Future<Output = ()>,
@@ -82,7 +66,7 @@ pub(crate) async fn run(
     let (closing, watch) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
     let begin = |(stream, peer, place): (TcpStream, _, _)| {
-        let door = Door { gateway: gateway.clone(), proxy: proxy.clone(), closing: watch.clone() };
+        let door = Door { gateway: gateway.clone(), closing: watch.clone() };
         // From here on, another thread is told what comes.
         let Ok(stream) = stream.into_std() else { return };
         workers.serve(async move {
@@ -104,35 +88,27 @@ pub(crate) async fn run(
         begin(accepted);
     }
     drop(acceptor);
-    proxy.http_cleanup().await;
     closing.send_replace(true);
     if timeout(drain, places.all_free()).await.is_err() {
         tracing::warn!(connections = places.taken(), "drain time is up, cutting off");
     }
 }
 
-/// What comes of a request for a stream.
-enum Streamed {
-    /// It was answered.
-    Answer(Next),
-    /// This is to be passed on; of another protocol, the client's first bytes are here.
-    Tunnel(Tunnel, Box<Order>, Option<BytesMut>),
-}
-
 /// What a connection needs.
 struct Door {
     gateway: Arc<Gateway>,
-    proxy: Arc<HttpProxy<Proxy>>,
-    closing: ShutdownWatch,
+    closing: Closing,
 }
 
-/// What comes of a request.
+/// The next state of a connection.
 enum Next {
-    /// Another one may come.
-    Go(Box<Client>),
-    /// It was none: the client speaks HTTP/2 from here on.
-    Http2(Box<Client>),
-    /// This connection is over.
+    /// Another request may come.
+    Go,
+    /// The client speaks HTTP/2 from here on.
+    Http2,
+    /// It belongs to one answer from here on.
+    Tunnel(Box<Order>, Box<Answering>, Option<Place>),
+    /// It is over.
     End,
 }
 
@@ -199,22 +175,26 @@ impl Door {
         });
         let mut is_first = true;
         loop {
-            let spoke = client.has_more() || {
-                let speaks = poll_fn(|context| {
-                    if let Poll::Ready(spoke) = client.poll_speaks(context) {
-                        return Poll::Ready(spoke);
-                    }
-                    closing.as_mut().poll(context).map(|()| false)
-                });
-                alarm.within(IDLE_TIME, speaks).await == Some(true)
-            };
-            if !spoke {
+            let mut may_skip = true;
+            let speaks = poll_fn(|context| {
+                if let Poll::Ready(spoke) = client.poll_speaks(context, &mut may_skip) {
+                    return Poll::Ready(spoke);
+                }
+                closing.as_mut().poll(context).map(|()| false)
+            });
+            if alarm.within(IDLE_TIME, speaks).await != Some(true) {
                 break;
             }
-            match self.exchange(client, is_first, &mut alarm).await {
-                Next::Go(same) => client = same,
-                Next::Http2(client) => {
+            // In a box, so that a connection between two requests does not carry it.
+            match Box::pin(self.exchange(&mut client, is_first, &mut alarm)).await {
+                Next::Go => {}
+                Next::Http2 => {
                     return Box::pin(http2::converse(&self.gateway, &self.closing, *client)).await;
+                }
+                Next::Tunnel(order, answering, place) => {
+                    Box::pin(self.tunnel(*client, order, *answering)).await;
+                    drop(place);
+                    return;
                 }
                 Next::End => break,
             }
@@ -223,186 +203,47 @@ impl Door {
     }
 
     /// One request and its answer.
-    async fn exchange(&self, mut client: Box<Client>, is_first: bool, alarm: &mut Alarm) -> Next {
+    async fn exchange(&self, client: &mut Client, is_first: bool, alarm: &mut Alarm) -> Next {
         let bytes = match timeout(HEAD_TIME, client.head()).await {
             Ok(Ok(bytes)) => bytes,
-            Ok(Err(lost)) => return Box::pin(self.lose(client, lost)).await,
-            Err(_) => return Box::pin(self.lose(client, too_slow("head"))).await,
+            Ok(Err(lost)) => return self.lose(client, lost).await,
+            // Nothing was asked, so an answer would be taken for that to the next request.
+            Err(_) if client.has_said_nothing() => return Next::End,
+            Err(_) => return self.lose(client, Problem::too_slow("head").into()).await,
         };
         // Anywhere else it is a method that nobody knows.
         if is_first && self.gateway.config.http2 && bytes == http2::PREFACE {
-            return Next::Http2(client);
+            return Next::Http2;
         }
         let head = match gate::read(&bytes) {
             Ok(head) => head,
-            Err(refused) => return Box::pin(self.lose(client, refused.into())).await,
-        };
-        let most = self.gateway.config.body_bytes;
-        if head.expects_continue && head.length != gate::Length::Known(0) {
-            // Who wants to send too much need not begin.
-            if let Err(refused) = gate::Body::new(head.length, most) {
-                return Box::pin(self.lose(client, refused.into())).await;
-            }
-            if client.ask_for_body().await.is_err() {
-                return Next::End;
-            }
-        }
-        let body = match timeout(body_time(most), client.body(head.length, most)).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(lost)) => return Box::pin(self.lose(client, lost)).await,
-            Err(_) => return Box::pin(self.lose(client, too_slow("body"))).await,
+            Err(refused) => return self.lose(client, refused.into()).await,
         };
         let mut order = Box::new(Order::new(&self.gateway, &head, client.peer(), client.scheme()));
         order.closes |= self.gateway.is_closing();
-        match order.admit(&head, &body).await {
-            Admission::Answer(reply) => self.answer(client, &order, &reply).await,
-            Admission::Forward(request) if order.is_plain() => {
-                // In a box, so that a connection between two requests does not carry it.
-                Box::pin(self.fetch(client, order, &head.fields, request, alarm)).await
-            }
-            Admission::Forward(request) => {
-                drop(head);
-                Box::pin(self.forward(client, order, request)).await
-            }
-            Admission::Stream(request, place) => {
-                drop((body, bytes));
-                let streamed = self.stream(client, order, head, request, false);
-                let next = self.tunnel(Box::pin(streamed).await).await;
-                drop(place);
-                next
-            }
-            Admission::Upgrade(request, place) => {
-                drop((body, bytes));
-                let streamed = self.stream(client, order, head, request, true);
-                let next = self.tunnel(Box::pin(streamed).await).await;
-                drop(place);
-                next
-            }
-        }
-    }
-
-    /// Sends what is complete.
-    async fn answer(&self, mut client: Box<Client>, order: &Order, reply: &Reply) -> Next {
-        let sent = client.send(&reply.head, &reply.body).await;
-        order.ended();
-        match sent {
-            Ok(()) if !order.closes => Next::Go(client),
-            Ok(()) => {
-                client.part().await;
-                Next::End
-            }
-            // The client has left.
-            Err(_) => Next::End,
-        }
-    }
-
-    /// Fetches the answer and passes it on.
-    async fn fetch(
-        &self,
-        mut client: Box<Client>,
-        mut order: Box<Order>,
-        asked: &HeaderMap,
-        request: Bytes,
-        alarm: &mut Alarm,
-    ) -> Next {
-        let left = poll_fn(|context| client.poll_left(context));
-        match fetch::ask(&mut order, &request, false, alarm, left).await {
-            Ok(answering) => self.deliver(client, order, answering, asked, alarm).await,
-            Err(unanswered) => self.fail(client, order, unanswered).await,
-        }
-    }
-
-    /// Passes an answer on.
-    async fn deliver(
-        &self,
-        mut client: Box<Client>,
-        mut order: Box<Order>,
-        answering: Answering,
-        asked: &HeaderMap,
-        alarm: &mut Alarm,
-    ) -> Next {
-        let mut reader = Http1 { client: &mut client, is_chunked: false };
-        let closing = &self.closing;
-        match deliver(&mut order, answering, asked, &mut reader, alarm, closing).await {
-            End::Whole => {
-                order.ended();
-                if !order.closes {
-                    return Next::Go(client);
-                }
-                client.part().await;
-                return Next::End;
-            }
-            End::Instead(answer) => {
-                let reply = order.answer(&answer);
-                return self.answer(client, &order, &reply).await;
-            }
-            End::Left => order.error = Some(LEFT.to_owned()),
-            End::Broken(why) => {
-                order.error = Some(why.to_owned());
-                // What there is, and then the connection ends where it must not.
-                let _ = client.send_out().await;
-            }
-        }
-        order.ended();
-        Next::End
-    }
-
-    async fn fail(
-        &self,
-        client: Box<Client>,
-        mut order: Box<Order>,
-        unanswered: Unanswered,
-    ) -> Next {
-        match unanswered {
-            Unanswered::Problem(problem) => {
-                let reply = order.fail(&problem);
-                self.answer(client, &order, &reply).await
-            }
-            Unanswered::Left => {
-                order.error = Some(LEFT.to_owned());
-                order.ended();
-                Next::End
-            }
-        }
-    }
-
-    /// Has Pingora fetch the answer.
-    async fn forward(&self, mut client: Box<Client>, order: Box<Order>, request: Bytes) -> Next {
-        client.show(request);
-        let closes = order.closes;
-        let mut session = ServerSession::new_http1(client);
-        session.set_keepalive(if closes { None } else { Some(IDLE_TIME.as_secs()) });
-        session.set_connection_user_context(Some(order));
-        let answered = self.proxy.process_new_http(session, &self.closing).await;
-        let Some(reusable) = answered else { return Next::End };
-        let (stream, _) = reusable.consume();
-        match stream.into_any().downcast::<Client>() {
-            Ok(client) => Next::Go(client),
-            Err(_) => Next::End,
-        }
-    }
-
-    /// Begins what is passed on as it comes, for as long as it comes: events, or another protocol.
-    /// What turns out to be neither is an answer like any other.
-    async fn stream(
-        &self,
-        mut client: Box<Client>,
-        mut order: Box<Order>,
-        head: Head,
-        request: Bytes,
-        upgrades: bool,
-    ) -> Streamed {
-        let mut alarm = Alarm::new(self.gateway.config.times.silence);
-        let left = poll_fn(|context| client.poll_left(context));
-        let answering = match fetch::ask(&mut order, &request, upgrades, &mut alarm, left).await {
-            Ok(answering) => answering,
-            Err(unanswered) => return Streamed::Answer(self.fail(client, order, unanswered).await),
+        let mut http1 = Http1 {
+            body: gate::Body::new(head.length, self.gateway.config.body_bytes),
+            framing: Framing::Length,
+            informs: !order.is_old,
+            client,
         };
-        let changes = answering.status == StatusCode::SWITCHING_PROTOCOLS;
-        if !changes && !answering.is_event_stream() {
-            let next = self.deliver(client, order, answering, &head.fields, &mut alarm).await;
-            return Streamed::Answer(next);
+        match handle(&mut order, &head, &mut http1, alarm, &self.closing).await {
+            Outcome::Whole if !order.closes => Next::Go,
+            Outcome::Whole => {
+                http1.client.part().await;
+                Next::End
+            }
+            Outcome::Broken => {
+                poll_fn(|context| http1.break_off(context)).await;
+                Next::End
+            }
+            Outcome::Tunnel(answering, place) => Next::Tunnel(order, answering, place),
         }
+    }
+
+    /// Passes on what comes, as it comes: events, or another protocol.
+    async fn tunnel(&self, mut client: Client, mut order: Box<Order>, answering: Answering) {
+        let changes = answering.changes_protocol();
         let Answering { status, mut fields, body, .. } = answering;
         order.status = status.as_u16();
         // A stream's end is its connection's.
@@ -422,109 +263,181 @@ impl Door {
             field(head, UPGRADE.as_str(), protocol.as_bytes());
         }
         order.finish(head);
-        if client.send_out().await.is_err() {
-            return Streamed::Answer(self.fail(client, order, Unanswered::Left).await);
+        drop(fields);
+        let sent = timeout(TAKES_NOTHING, poll_fn(|context| client.poll_flush(context)));
+        if !matches!(sent.await, Ok(Ok(()))) {
+            order.error = Some(LEFT.to_owned());
+            return order.ended();
         }
-        let (socket, ahead) = client.into_parts();
-        let tunnel = Tunnel::new(body, is_chunked, socket);
-        Streamed::Tunnel(tunnel, order, changes.then_some(ahead))
-    }
-
-    /// Passes on what comes.
-    async fn tunnel(&self, streamed: Streamed) -> Next {
-        let (tunnel, mut order, ahead) = match streamed {
-            Streamed::Answer(next) => return next,
-            Streamed::Tunnel(tunnel, order, ahead) => (tunnel, order, ahead),
-        };
         let metrics = order.route.as_ref().map(|route| route.metrics.clone());
         if let Some(metrics) = &metrics {
             metrics.streams.add();
         }
+        let silence = self.gateway.config.times.silence;
+        let (socket, ahead) = client.into_parts();
+        let tunnel = Tunnel::new(body, is_chunked, socket);
         let closing = until_closing(self.closing.clone());
-        order.sent_bytes = if let Some(ahead) = ahead {
-            Box::pin(tunnel.join(&ahead, closing)).await
+        let passed = if changes {
+            Box::pin(tunnel.join(&ahead, silence, closing)).await
         } else {
-            Box::pin(tunnel.pass_on(self.gateway.config.times.silence, closing)).await
+            Box::pin(tunnel.pass_on(silence, closing)).await
         };
+        order.sent_bytes = passed.bytes;
+        order.error = passed.error.map(str::to_owned);
         if let Some(metrics) = &metrics {
             metrics.streams.remove();
         }
         order.ended();
-        Next::End
     }
 
     /// Ends a connection on which no whole request came.
-    async fn lose(&self, mut client: Box<Client>, lost: Lost) -> Next {
+    async fn lose(&self, client: &mut Client, lost: Lost) -> Next {
         let Lost::Refused(problem) = lost else { return Next::End };
         let id = new_request_id();
         let peer = client.peer();
         let (fields, body) = problem.answer("", &id);
-        let mut head = Vec::with_capacity(512);
-        begin_head(&mut head, problem.status, &fields);
+        let head = client.outbox();
+        begin_head(head, problem.status, &fields);
         let length = body.len();
         head.extend_from_slice(
             format!("content-length: {length}\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n")
                 .as_bytes(),
         );
-        let sent = client.send(&head, &body).await;
-        let sent_bytes = if sent.is_ok() { length as u64 } else { 0 };
-        record_unread(&self.gateway, peer.ip(), &id, &problem, sent_bytes);
-        if sent.is_ok() {
+        head.extend_from_slice(&body);
+        let sent = timeout(TAKES_NOTHING, poll_fn(|context| client.poll_flush(context)));
+        let sent = matches!(sent.await, Ok(Ok(())));
+        record_unread(&self.gateway, peer.ip(), &id, &problem, if sent { length as u64 } else { 0 });
+        if sent {
             client.part().await;
         }
         Next::End
     }
 }
 
-/// A client that speaks HTTP/1.1.
+/// A client that speaks HTTP/1, during one request.
 struct Http1<'a> {
     client: &'a mut Client,
-    /// The length of the body is told piece by piece (RFC 9112, section 7.1).
-    is_chunked: bool,
+    /// The request's body; the reason where it cannot be taken.
+    body: Result<gate::Body, Problem>,
+    framing: Framing,
+    /// It understands informational answers.
+    informs: bool,
 }
 
-impl Reader for Http1<'_> {
-    async fn head(
+/// How the client knows the end of an answer (RFC 9112, section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Framing {
+    /// By its length, or because it has no body.
+    Length,
+    /// In chunks.
+    Chunked,
+    /// By the end of the connection.
+    Close,
+}
+
+impl Http1<'_> {
+    /// Ends an answer that is not complete where it stands, and visibly so.
+    fn break_off(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // If the kernel takes it at once: the client may have left.
+        let _ = self.client.poll_flush(context);
+        if self.framing == Framing::Close {
+            self.client.break_off();
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Downstream for Http1<'_> {
+    fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
+        match &mut self.body {
+            Ok(body) => self.client.poll_body(context, body),
+            Err(problem) => Poll::Ready(Err(BodyFault::Refused(problem.clone()))),
+        }
+    }
+
+    fn go_on(&mut self) {
+        // A client that sends already does not wait.
+        if self.body.is_ok() && !self.client.has_more() {
+            self.client.outbox().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+    }
+
+    fn can_tunnel(&self) -> bool {
+        true
+    }
+
+    fn inform(&mut self, status: StatusCode, fields: HeaderMap) {
+        if self.informs {
+            let head = self.client.outbox();
+            begin_head(head, status, &fields);
+            head.extend_from_slice(b"\r\n");
+        }
+    }
+
+    fn head(
         &mut self,
         order: &mut Order,
         status: StatusCode,
         fields: HeaderMap,
         ends: bool,
     ) -> Result<(), Left> {
-        self.is_chunked = !ends && !fields.contains_key(CONTENT_LENGTH);
+        self.framing = if ends || fields.contains_key(CONTENT_LENGTH) {
+            Framing::Length
+        } else if order.is_old {
+            // RFC 9112, section 6.1: there are no chunks in HTTP/1.0.
+            order.closes = true;
+            Framing::Close
+        } else {
+            Framing::Chunked
+        };
         order.closes |= order.gateway.is_closing();
         let head = self.client.outbox();
         begin_head(head, status, &fields);
-        if self.is_chunked {
+        if self.framing == Framing::Chunked {
             field(head, TRANSFER_ENCODING.as_str(), b"chunked");
         }
         order.finish(head);
         Ok(())
     }
 
-    async fn piece(&mut self, piece: Bytes) -> Result<(), Left> {
-        if !self.is_chunked {
-            return self.client.put(&piece).await.map_err(left);
+    fn reply(&mut self, reply: Reply) -> Result<(), Left> {
+        let outbox = self.client.outbox();
+        if outbox.is_empty() {
+            *outbox = reply.head;
+        } else {
+            outbox.extend_from_slice(&reply.head);
         }
-        if piece.is_empty() {
-            // It would be the end.
-            return Ok(());
+        if !reply.body.is_empty() {
+            self.client.push(reply.body, false);
         }
-        let size = format!("{:x}\r\n", piece.len());
-        self.client.put(size.as_bytes()).await.map_err(left)?;
-        self.client.put(&piece).await.map_err(left)?;
-        self.client.put(b"\r\n").await.map_err(left)
+        Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), Left> {
-        self.client.send_out().await.map_err(left)
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Left>> {
+        self.client.poll_ready(context).map_err(left)
     }
 
-    async fn end(&mut self) -> Result<(), Left> {
-        if self.is_chunked {
-            self.client.put(LAST_CHUNK).await.map_err(left)?;
+    fn push(&mut self, piece: Bytes) -> Result<(), Left> {
+        // An empty chunk would be the end.
+        if !piece.is_empty() {
+            self.client.push(piece, self.framing == Framing::Chunked);
         }
-        self.client.send_out().await.map_err(left)
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Left>> {
+        self.client.poll_flush(context).map_err(left)
+    }
+
+    fn finish(&mut self) -> Result<(), Left> {
+        if self.framing == Framing::Chunked {
+            self.client.push_end();
+        }
+        Ok(())
+    }
+
+    fn unsent(&self) -> usize {
+        self.client.unsent()
     }
 
     fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -535,15 +448,4 @@ impl Reader for Http1<'_> {
 /// Whatever went wrong with it, the client is gone.
 fn left(_: io::Error) -> Left {
     Left
-}
-
-/// How long a body may take where so many bytes are allowed.
-pub(crate) fn body_time(most: usize) -> Duration {
-    let more = most.saturating_sub(BODY_BYTES) / BODY_FLOOR_BYTES;
-    BODY_TIME + Duration::from_secs(more as u64)
-}
-
-pub(crate) fn too_slow<T: From<Problem>>(what: &str) -> T {
-    let detail = format!("the {what} did not come in time");
-    Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into()
 }

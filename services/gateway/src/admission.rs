@@ -15,7 +15,6 @@ use http::{HeaderMap, Method, StatusCode, Version};
 
 use crate::BUILD;
 use crate::cache::{Answer, Filling, Looked, Moment, Question, Verdict};
-use crate::compression::Encoder;
 use crate::forwarded::{REQUEST_ID, Words, is_loop};
 use crate::gate::{Head, METHODS};
 use crate::gateway::Gateway;
@@ -63,22 +62,16 @@ pub(crate) struct Order {
     pub(crate) cache_status: Option<HeaderValue>,
     /// What brings the answer into the cache.
     pub(crate) filling: Option<Box<Filling>>,
-    /// Informational answers that came before the answer.
-    pub(crate) informed: u8,
     /// The client has the upstream's answer already, and is told so.
     pub(crate) knows: bool,
-    /// What compresses the body of the upstream's answer.
-    pub(crate) encoder: Option<Box<Encoder>>,
-    /// What is sent in place of the upstream's answer.
-    pub(crate) instead: Option<Answer>,
     /// Where it goes.
     pub(crate) route: Option<Arc<Route>>,
     /// The address that is asked.
     pub(crate) pick: Option<Pick>,
+    /// The address that was asked, where the hold on it was given up before the end.
+    pub(crate) asked: Option<SocketAddr>,
     /// The addresses of the tries that failed.
     pub(crate) tried: Vec<SocketAddr>,
-    /// A body has been sent to an upstream: it must not be sent twice.
-    pub(crate) has_body: bool,
     /// The client wants, or has, no further answer on this connection.
     pub(crate) closes: bool,
     /// HTTP/1.0.
@@ -88,7 +81,7 @@ pub(crate) struct Order {
     forwards_left: Option<u64>,
     /// The answer has a policy of HTTPS of its own.
     has_hsts: bool,
-    /// The answer turned out to be an event stream that nobody asked for as one.
+    /// The answer turned out to be an event stream, which has no end.
     pub(crate) streams: bool,
     /// A health check of the gateway itself, which is logged only when it fails.
     is_health_check: bool,
@@ -105,11 +98,17 @@ pub(crate) enum Admission {
     /// Send this, which is the gateway's own, or from memory.
     Answer(Reply),
     /// Have the answer fetched.
-    Forward(Bytes),
-    /// Pass on what comes, as it comes, until it ends.
-    Stream(Bytes, Option<Place>),
-    /// Pass on what comes in both directions.
-    Upgrade(Bytes, Option<Place>),
+    Forward(Outgoing),
+}
+
+/// A request for an upstream, without its body.
+pub(crate) struct Outgoing {
+    /// Request line and fields, but for those that frame the body, and the empty line.
+    pub(crate) head: BytesMut,
+    /// Another protocol that the client asks for, and may have.
+    pub(crate) protocol: Option<HeaderValue>,
+    /// Of a connection that stays: its place among those of the same client.
+    pub(crate) place: Option<Place>,
 }
 
 /// An answer that is complete.
@@ -152,14 +151,11 @@ impl Order {
             quota: None,
             cache_status: None,
             filling: None,
-            informed: 0,
             knows: false,
-            encoder: None,
-            instead: None,
             route: None,
             pick: None,
+            asked: None,
             tried: Vec::new(),
-            has_body: false,
             closes: !head.keeps_alive,
             is_old: head.version == Version::HTTP_10,
             version: head.version,
@@ -174,15 +170,15 @@ impl Order {
         }
     }
 
-    /// Decides what to do with it. The body is complete.
-    pub(crate) async fn admit(&mut self, head: &Head, body: &Bytes) -> Admission {
-        match self.try_to_admit(head, body).await {
+    /// Decides what to do with it, before its body is read.
+    pub(crate) async fn admit(&mut self, head: &Head) -> Admission {
+        match self.try_to_admit(head).await {
             Ok(admission) => admission,
             Err(problem) => Admission::Answer(self.refuse(&problem)),
         }
     }
 
-    async fn try_to_admit(&mut self, head: &Head, body: &Bytes) -> Result<Admission, Problem> {
+    async fn try_to_admit(&mut self, head: &Head) -> Result<Admission, Problem> {
         let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
         let came = self.target.clone();
         let (path, query) = split_target(&came);
@@ -234,32 +230,32 @@ impl Order {
         if let Some(guard) = guard {
             self.check_guard(&guard, head)?;
         }
-        if upgrade.is_some() && !route.upgrade {
-            return Err(bad("this route allows no other protocol".to_owned()));
+        if let Some(protocol) = &upgrade
+            && !route.upgrade.iter().any(|it| is(&String::from_utf8_lossy(protocol.as_bytes()), it))
+        {
+            return Err(bad("this route does not allow this protocol".to_owned()));
         }
         if self.method == Method::OPTIONS
             && let Some(reply) = self.count_forward(head)?
         {
             return Ok(Admission::Answer(reply));
         }
-        self.has_body = !body.is_empty();
-        if let Some(protocol) = upgrade {
-            let place = self.stream_place()?;
-            return Ok(Admission::Upgrade(self.request(head, &hop, body, Some(&protocol)), place));
-        }
-        if is_event_stream(&head.method, self.accept.as_ref()) {
-            // Nobody fetches a fresh answer again by asking for events.
+        let place = if upgrade.is_some() {
+            self.stream_place()?
+        } else if is_event_stream(&head.method, self.accept.as_ref()) {
+            // A fresh answer is not fetched again by asking for events.
             if let Some(answer) = self.look_into_cache(head).await {
                 return Ok(Admission::Answer(self.answer(&answer)));
             }
             (self.filling, self.cache_status) = (None, None);
-            let place = self.stream_place()?;
-            return Ok(Admission::Stream(self.request(head, &hop, body, None), place));
-        }
-        if let Some(answer) = self.look_into_cache(head).await {
+            self.stream_place()?
+        } else if let Some(answer) = self.look_into_cache(head).await {
             return Ok(Admission::Answer(self.answer(&answer)));
-        }
-        Ok(Admission::Forward(self.request(head, &hop, body, None)))
+        } else {
+            None
+        };
+        let head = self.request(head, &hop, upgrade.as_ref());
+        Ok(Admission::Forward(Outgoing { head, protocol: upgrade, place }))
     }
 
     /// Answers a health check of the gateway itself: the bare status to everyone, so that a load
@@ -431,23 +427,18 @@ impl Order {
 
     /// The request as the upstream reads it: nothing that is about the client's connection, and
     /// what the gateway knows in place of what the client says.
-    fn request(
-        &self,
-        head: &Head,
-        hop: &HopByHop,
-        body: &Bytes,
-        protocol: Option<&HeaderValue>,
-    ) -> Bytes {
+    fn request(&self, head: &Head, hop: &HopByHop, protocol: Option<&HeaderValue>) -> BytesMut {
         let guarded = self.route.as_ref().is_some_and(|route| route.guard.is_some());
         let standard = self.gateway.config.forwarded;
         let version = self.version;
         let words = Words { asker: &self.asker, trace: &self.trace, guarded, standard, version };
         let changes: Vec<_> = self.filling.iter().flat_map(|filling| filling.changes()).collect();
-        let mut text = BytesMut::with_capacity(1024 + self.target.len() + body.len());
+        let mut text = BytesMut::with_capacity(1024 + self.target.len());
         text.put_slice(self.method.as_str().as_bytes());
         text.put_slice(b" ");
         text.put_slice(self.target.as_bytes());
-        text.put_slice(if self.is_old { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" });
+        // RFC 9110, section 2.5: the gateway's own version, whatever the client speaks.
+        text.put_slice(b" HTTP/1.1\r\n");
         if !head.fields.contains_key(HOST) {
             // HTTP/1.0. An upstream of 1.1 wants one.
             let target = self.route.as_ref().map(|route| route.pool.target());
@@ -483,21 +474,11 @@ impl Order {
         if let Some(left) = self.forwards_left {
             field(&mut text, MAX_FORWARDS.as_str(), left.to_string().as_bytes());
         }
-        if self.is_old && !self.closes {
-            // For Pingora, which takes it out again.
-            field(&mut text, "connection", b"keep-alive");
-        }
         if let Some(protocol) = protocol {
             field(&mut text, "connection", b"upgrade");
             field(&mut text, "upgrade", protocol.as_bytes());
         }
-        // RFC 9110, section 8.6: methods that have a meaning for a body tell its length.
-        if !body.is_empty() || [Method::POST, Method::PUT, Method::PATCH].contains(&self.method) {
-            field(&mut text, "content-length", body.len().to_string().as_bytes());
-        }
-        text.put_slice(b"\r\n");
-        text.put_slice(body);
-        text.freeze()
+        text
     }
 
     /// An answer from memory.
@@ -531,12 +512,6 @@ impl Order {
         };
         self.error = Some(problem.detail.clone());
         reply
-    }
-
-    /// Whether it can be fetched without Pingora: nothing but a head goes to the upstream, and the
-    /// client knows chunks.
-    pub(crate) fn is_plain(&self) -> bool {
-        [Method::GET, Method::HEAD].contains(&self.method) && !self.has_body && !self.is_old
     }
 
     /// Fields and body for a problem.
@@ -606,7 +581,8 @@ impl Order {
         }
         let trace_id = self.trace.id();
         let cache = self.cache_status.as_ref().and_then(|status| status.to_str().ok());
-        let from_memory = self.pick.is_none() && self.tried.is_empty() && self.error.is_none();
+        let was_asked = self.pick.is_some() || self.asked.is_some() || !self.tried.is_empty();
+        let from_memory = !was_asked && self.error.is_none();
         let entry = Entry {
             method: self.method.as_str(),
             path: split_target(&self.target).0.as_bytes(),
@@ -617,7 +593,7 @@ impl Order {
             request_id: &self.asker.request_id,
             trace_id: &trace_id,
             route: self.route.as_ref().map_or("", |route| &route.name),
-            upstream: self.pick.as_ref().map(Pick::address),
+            upstream: self.pick.as_ref().map(Pick::address).or(self.asked),
             cache: match cache {
                 Some(status) => status,
                 None if from_memory && self.route.is_some() => "hit",

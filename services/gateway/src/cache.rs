@@ -47,15 +47,15 @@ use tokio::sync::watch;
 use tokio::time;
 
 use self::counters::Counters;
-use self::room::{Room, Space};
 use self::shard::{Ask, Judged, Opening, Record, Shard};
 use self::status::How;
 use self::stored::Stored;
 
 pub(crate) use self::answer::Answer;
 pub(crate) use self::counters::Snapshot;
-pub(crate) use self::filling::{Filling, Verdict};
+pub(crate) use self::filling::{Filling, Leftover, Verdict};
 pub(crate) use self::question::{Pass, Question, Reason};
+pub(crate) use self::room::{Room, Space};
 pub(crate) use self::status::Forward;
 pub(crate) use self::terms::Moment;
 pub(crate) use self::vary::Codings;
@@ -238,6 +238,10 @@ impl Cache {
             (judged, _) => judged,
         };
         let judged = match judged {
+            // Its answer, a 304 perhaps, may be of use to none of those who would wait for it.
+            Judged::Open(opening) if opening.stale.is_none() && question.is_conditional() => {
+                Judged::Loose(opening)
+            }
             Judged::Open(_) => {
                 let mut shard = write(inner.shard(ask.hash));
                 // Between the two locks, somebody else may have begun, or even have finished.

@@ -1,32 +1,21 @@
-//! A client's connection. It reads whole requests strictly, keeps what comes behind them for the
-//! next one, and shows Pingora exactly one request at a time, in the shape that it wants.
-//!
-//! Pingora's own stream gets its buffers only from Pingora's own listener, takes a megabyte of
-//! head, waits anew with every byte, and keeps what it has read of the next request to itself.
+//! A client's connection that speaks HTTP/1: strict reading of requests, and writing of answers
+//! without a wait inside, so that the caller can do something else meanwhile.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::{Buf, Bytes, BytesMut};
 use http::StatusCode;
-use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    TimingDigest, UniqueID, UniqueIDType,
-};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use crate::gate::{self, Body, Length, Progress, Refused};
+use crate::deliver::BodyFault;
+use crate::gate::{self, Body, Progress, Refused};
 use crate::policy::trust::Scheme;
 use crate::problem::Problem;
 use crate::socket::Socket;
@@ -40,33 +29,35 @@ const WRITE_BYTES: usize = 16 * 1024;
 /// Bytes of further requests that are taken in while one is answered.
 const AHEAD_BYTES: usize = 32 * 1024;
 
-/// How long a client may take nothing of what is sent to it.
+/// Longest wait for a client that accepts nothing of what is sent to it. A radio cell or a
+/// sleeping lid takes seconds to come back.
 pub(crate) const TAKES_NOTHING: Duration = Duration::from_secs(30);
 
-/// How long to read on after a refusal, so that the client is not reset before it has read why
-/// (RFC 9112, section 9.6).
-const LINGER_TIME: Duration = Duration::from_secs(1);
+/// Reading on after a refusal, so that the client is not reset before it has read why (RFC 9112,
+/// section 9.6): the longest pause, and all in all.
+const LINGER_PAUSE: Duration = Duration::from_secs(1);
+const LINGER_TIME: Duration = Duration::from_secs(10);
 
 /// An accepted connection.
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: Socket,
     peer: SocketAddr,
-    digest: Arc<SocketDigest>,
-    /// What has come and belongs to no request yet.
+    /// Received bytes that belong to no request yet.
     inbox: BytesMut,
-    /// The request that Pingora is to read.
-    replay: Bytes,
-    /// What is to be written.
+    /// Bytes to be written, in this order: collected ones, a piece too large to be copied, and the
+    /// end of that piece's chunk.
     outbox: Vec<u8>,
+    tail: Bytes,
+    tail_end: &'static [u8],
     /// The client will send no more.
     has_closed: bool,
 }
 
-/// Why there is no request.
+/// Reason why no request was read.
 #[derive(Debug)]
 pub(crate) enum Lost {
-    /// It must not be answered otherwise than by this, and the connection ends.
+    /// It must be answered by this alone, and the connection ends.
     Refused(Refused),
     /// The client has left.
     Left,
@@ -81,16 +72,13 @@ impl From<Refused> for Lost {
 impl Client {
     /// The connection with `peer`.
     pub(crate) fn new(stream: Socket, peer: SocketAddr) -> Self {
-        let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
-        // A new cell takes its first value.
-        let _ = digest.peer_addr.set(Some(PeerAddress::Inet(peer)));
         Self {
             stream,
             peer,
-            digest: Arc::new(digest),
             inbox: BytesMut::new(),
-            replay: Bytes::new(),
             outbox: Vec::new(),
+            tail: Bytes::new(),
+            tail_end: b"",
             has_closed: false,
         }
     }
@@ -100,25 +88,44 @@ impl Client {
         self.peer
     }
 
-    /// How it came.
+    /// The scheme of the client's URL.
     pub(crate) fn scheme(&self) -> Scheme {
         self.stream.scheme()
     }
 
-    /// Waits for the first byte of a request, without a buffer. False when the client has closed.
-    pub(crate) fn poll_speaks(&mut self, context: &mut Context<'_>) -> Poll<bool> {
-        if self.inbox.is_empty() {
+    /// Waits for the first byte of a request, without a buffer; `may_skip` is whether an empty line
+    /// may come before it (RFC 9112, section 2.2). False when the client has closed.
+    pub(crate) fn poll_speaks(
+        &mut self,
+        context: &mut Context<'_>,
+        may_skip: &mut bool,
+    ) -> Poll<bool> {
+        loop {
+            if *may_skip && self.inbox[..] == *b"\r\n" {
+                // Some clients send one behind a body. It is no request that could be too slow.
+                *may_skip = false;
+                self.inbox.clear();
+            }
+            if !self.inbox.is_empty() {
+                return Poll::Ready(true);
+            }
             self.inbox = BytesMut::new();
             self.outbox = Vec::new();
             let read = ready!(self.poll_more(context));
-            return Poll::Ready(read.is_ok_and(|count| count > 0));
+            if !read.is_ok_and(|count| count > 0) {
+                return Poll::Ready(false);
+            }
         }
-        Poll::Ready(true)
     }
 
     /// Whether bytes of another request are here already.
     pub(crate) fn has_more(&self) -> bool {
         !self.inbox.is_empty()
+    }
+
+    /// Whether nothing of a request is here but line ends.
+    pub(crate) fn has_said_nothing(&self) -> bool {
+        self.inbox.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
     }
 
     /// A whole head.
@@ -129,10 +136,10 @@ impl Client {
                 return Ok(self.inbox.split_to(end).freeze());
             }
             seen = self.inbox.len();
-            match self.read_more().await {
+            match poll_fn(|context| self.poll_more(context)).await {
                 Ok(count) if count > 0 => {}
                 // A client that closed in the middle of a head may still listen.
-                _ if seen > 0 => {
+                _ if !self.has_said_nothing() => {
                     let detail = "the connection was closed within the head";
                     return Err(Problem::new(StatusCode::BAD_REQUEST, detail).into());
                 }
@@ -141,67 +148,116 @@ impl Client {
         }
     }
 
-    /// A whole body of at most so many bytes.
-    pub(crate) async fn body(&mut self, length: Length, most: usize) -> Result<Bytes, Lost> {
-        let mut body = Body::new(length, most)?;
-        while body.take(&mut self.inbox)? == Progress::More {
-            match self.read_more().await {
-                Ok(count) if count > 0 => {}
-                _ => {
-                    let detail = "the connection was closed within the body";
-                    return Err(Problem::new(StatusCode::BAD_REQUEST, detail).into());
-                }
+    /// The next piece of a request's body; none when it is complete.
+    pub(crate) fn poll_body(
+        &mut self,
+        context: &mut Context<'_>,
+        body: &mut Body,
+    ) -> Poll<Result<Option<Bytes>, BodyFault>> {
+        loop {
+            match body.take(&mut self.inbox).map_err(BodyFault::Refused)? {
+                Progress::Data(data) => return Poll::Ready(Ok(Some(data))),
+                Progress::Complete => return Poll::Ready(Ok(None)),
+                Progress::More => match ready!(self.poll_more(context)) {
+                    Ok(count) if count > 0 => {}
+                    _ => {
+                        let detail = "the connection was closed within the body";
+                        let problem = Problem::new(StatusCode::BAD_REQUEST, detail);
+                        return Poll::Ready(Err(BodyFault::Refused(problem)));
+                    }
+                },
             }
         }
-        Ok(body.into_bytes())
     }
 
-    /// The client may send the body that it holds back (RFC 9110, section 10.1.1).
-    pub(crate) async fn ask_for_body(&mut self) -> io::Result<()> {
-        if self.inbox.is_empty() {
-            self.send(b"HTTP/1.1 100 Continue\r\n\r\n", &[]).await?;
-        }
-        Ok(())
-    }
-
-    /// Sends head and body in one piece if the kernel takes it.
-    pub(crate) async fn send(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
-        self.outbox.extend_from_slice(head);
-        let sent = timeout(TAKES_NOTHING, async {
-            self.write_all(body).await?;
-            self.flush().await
-        });
-        sent.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-    }
-
-    /// Where the head of an answer is put together.
+    /// Buffer for heads, to be appended to.
     pub(crate) fn outbox(&mut self) -> &mut Vec<u8> {
         &mut self.outbox
     }
 
-    /// Sends a part of an answer, or collects it where it is small.
-    pub(crate) async fn put(&mut self, part: &[u8]) -> io::Result<()> {
-        if self.outbox.len() + part.len() <= WRITE_BYTES {
-            self.outbox.extend_from_slice(part);
-            return Ok(());
+    /// Adds a piece behind all that is to be written, as a chunk of its own or as it is. There must
+    /// be none that is too large to be copied: see [`Self::poll_ready`].
+    pub(crate) fn push(&mut self, piece: Bytes, is_chunked: bool) {
+        if is_chunked {
+            push_size(&mut self.outbox, piece.len());
         }
-        let sent = timeout(TAKES_NOTHING, self.write_all(part));
-        sent.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        let end: &'static [u8] = if is_chunked { b"\r\n" } else { b"" };
+        if self.outbox.len() + piece.len() <= WRITE_BYTES {
+            self.outbox.extend_from_slice(&piece);
+            self.outbox.extend_from_slice(end);
+        } else {
+            self.tail = piece;
+            self.tail_end = end;
+        }
     }
 
-    /// Sends what was collected.
-    pub(crate) async fn send_out(&mut self) -> io::Result<()> {
-        let sent = timeout(TAKES_NOTHING, self.flush());
-        sent.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    /// Adds the end of a body in chunks.
+    pub(crate) fn push_end(&mut self) {
+        if self.tail_end.is_empty() {
+            self.outbox.extend_from_slice(b"0\r\n\r\n");
+        } else {
+            // Behind the end of the piece that waits.
+            self.tail_end = b"\r\n0\r\n\r\n";
+        }
     }
 
-    /// Takes in what the client sends ahead. Ready when it was reset: who has closed its side may
-    /// still listen, and whoever does not shows when the answer is written. Who sends much ahead is
-    /// not read until it is its turn.
+    /// Ready when another piece can be pushed.
+    pub(crate) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.tail.is_empty() && self.tail_end.is_empty() && self.outbox.len() < WRITE_BYTES {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_flush(context)
+    }
+
+    /// Ready when everything has been handed to the kernel.
+    pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut written = 0;
+        let result = loop {
+            let rest = self.outbox.get(written..).unwrap_or_default();
+            if rest.is_empty() && self.tail.is_empty() && self.tail_end.is_empty() {
+                break Pin::new(&mut self.stream).poll_flush(context);
+            }
+            let stream = Pin::new(&mut self.stream);
+            let wrote = if self.tail.is_empty() && self.tail_end.is_empty() {
+                stream.poll_write(context, rest)
+            } else {
+                let slices = [rest, &self.tail, self.tail_end].map(IoSlice::new);
+                stream.poll_write_vectored(context, &slices)
+            };
+            let mut count = match wrote {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => count,
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            };
+            let of_rest = count.min(self.outbox.len() - written);
+            written += of_rest;
+            count -= of_rest;
+            let of_tail = count.min(self.tail.len());
+            self.tail.advance(of_tail);
+            let of_end = (count - of_tail).min(self.tail_end.len());
+            self.tail_end = self.tail_end.get(of_end..).unwrap_or_default();
+        };
+        self.outbox.drain(..written);
+        if self.tail.is_empty() {
+            // It would keep the buffer alive that it was a part of.
+            self.tail = Bytes::new();
+        }
+        result
+    }
+
+    /// Bytes that the kernel has not taken yet.
+    pub(crate) fn unsent(&self) -> usize {
+        self.outbox.len() + self.tail.len() + self.tail_end.len()
+    }
+
+    /// Takes in what the client sends ahead. Ready when it was reset: a client that has closed its
+    /// side may still listen, and if it does not, writing the answer shows it. A client that sends
+    /// much ahead is not read until it is its turn.
     pub(crate) fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while !self.has_closed && self.inbox.len() < AHEAD_BYTES {
             match ready!(self.poll_more(context)) {
-                Ok(count) => self.has_closed = count == 0,
+                Ok(_) => {}
                 Err(_) => return Poll::Ready(()),
             }
         }
@@ -209,30 +265,30 @@ impl Client {
     }
 
     /// Closes, after what was sent had a chance to be read.
-    pub(crate) async fn part(mut self: Box<Self>) {
+    pub(crate) async fn part(&mut self) {
         let parted = async {
             self.stream.shutdown().await?;
-            while self.read_more().await? > 0 {
+            loop {
+                let more = timeout(LINGER_PAUSE, poll_fn(|context| self.poll_more(context)));
+                if more.await?? == 0 {
+                    return io::Result::Ok(());
+                }
                 self.inbox.clear();
             }
-            io::Result::Ok(())
         };
         // However it ends, it is over.
         let _ = timeout(LINGER_TIME, parted).await;
     }
 
-    /// What Pingora reads next.
-    pub(crate) fn show(&mut self, request: Bytes) {
-        self.replay = request;
+    /// Has the connection reset when it is dropped, so that an answer that ends with it is not
+    /// taken for a whole one.
+    pub(crate) fn break_off(&mut self) {
+        self.stream.reset_on_close();
     }
 
     /// The bare connection and what has come on it, for another protocol.
     pub(crate) fn into_parts(self) -> (Socket, BytesMut) {
         (self.stream, self.inbox)
-    }
-
-    async fn read_more(&mut self) -> io::Result<usize> {
-        poll_fn(|context| self.poll_more(context)).await
     }
 
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -241,112 +297,13 @@ impl Client {
         let mut bytes = ReadBuf::uninit(&mut bytes);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut bytes))?;
         self.inbox.extend_from_slice(bytes.filled());
+        self.has_closed |= bytes.filled().is_empty();
         Poll::Ready(Ok(bytes.filled().len()))
     }
-
-    fn poll_outbox(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut written = 0;
-        let result = loop {
-            match self.outbox.get(written..) {
-                None | Some([]) => break Pin::new(&mut self.stream).poll_flush(context),
-                Some(rest) => match Pin::new(&mut self.stream).poll_write(context, rest) {
-                    Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    Poll::Ready(Ok(count)) => written += count,
-                    Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
-                    Poll::Pending => break Poll::Pending,
-                },
-            }
-        };
-        self.outbox.drain(..written);
-        result
-    }
 }
 
-/// What Pingora reads: the request that is shown to it. Behind that, it only waits for the client to
-/// be reset.
-impl AsyncRead for Client {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.replay.is_empty() {
-            let count = self.replay.len().min(buffer.remaining());
-            buffer.put_slice(&self.replay[..count]);
-            self.replay.advance(count);
-            return Poll::Ready(Ok(()));
-        }
-        // Nobody wakes this otherwise.
-        ready!(self.poll_left(context));
-        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
-    }
+/// Writes the first line of a chunk (RFC 9112, section 7.1).
+pub(crate) fn push_size(out: &mut Vec<u8>, size: usize) {
+    // Writing to a Vec cannot fail.
+    let _ = io::Write::write_fmt(out, format_args!("{size:x}\r\n"));
 }
-
-impl AsyncWrite for Client {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if self.outbox.len() + bytes.len() <= WRITE_BYTES {
-            self.outbox.extend_from_slice(bytes);
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        let client = &mut *self;
-        let slices = [io::IoSlice::new(&client.outbox), io::IoSlice::new(bytes)];
-        let written = ready!(Pin::new(&mut client.stream).poll_write_vectored(context, &slices))?;
-        let ours = written.min(client.outbox.len());
-        client.outbox.drain(..ours);
-        if written > ours {
-            return Poll::Ready(Ok(written - ours));
-        }
-        // Only what was collected before has gone.
-        ready!(client.poll_outbox(context))?;
-        Pin::new(&mut client.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_outbox(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_outbox(context))?;
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-#[async_trait]
-impl Shutdown for Client {
-    async fn shutdown(&mut self) {
-        // It fails when the client was quicker.
-        let _ = AsyncWriteExt::shutdown(self).await;
-    }
-}
-
-impl UniqueID for Client {
-    fn id(&self) -> UniqueIDType {
-        self.stream.as_raw_fd()
-    }
-}
-
-impl GetSocketDigest for Client {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        Some(self.digest.clone())
-    }
-}
-
-impl GetTimingDigest for Client {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for Client {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
-
-impl Ssl for Client {}
-
-impl Peek for Client {}

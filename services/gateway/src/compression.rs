@@ -15,7 +15,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
     HeaderValue, IF_NONE_MATCH, TRANSFER_ENCODING, VARY,
 };
 use http::{HeaderMap, Method, StatusCode};
@@ -49,10 +49,6 @@ const COMPRESSIBLE: [&str; 9] = [
 
 /// Fields with a digest of the very bytes that are sent (RFC 9530, and what was before it).
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
-
-/// What of an answer's head may change.
-pub(crate) const CHANGED: [HeaderName; 6] =
-    [VARY, TRANSFER_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ACCEPT_RANGES, ETAG];
 
 /// What a request says that decides it.
 pub(crate) struct Asked<'a> {
@@ -126,7 +122,10 @@ impl Encoders {
         } else {
             // Or all are at work.
             let place = self.places.clone().try_acquire_owned().ok()?;
-            answer.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            // Where the upstream has marked no end, none can be promised: such an answer is not kept.
+            if answer.remove(CONTENT_LENGTH).is_some() {
+                answer.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
             Some(Encoder { gzip: GzEncoder::new(Vec::new(), LEVEL), flushes, _place: place })
         };
         answer.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -36,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) max_connections: u32,
     /// Bytes of a request's body.
     pub(crate) body_bytes: usize,
+    /// Bytes of all requests' bodies that are in memory at once.
+    pub(crate) body_memory_bytes: usize,
     /// What one client may have.
     pub(crate) bounds: Bounds,
     /// Whom to believe what they say of others.
@@ -145,6 +147,13 @@ impl Config {
                 64 << 10,
                 |text| parse_bytes(text).filter(|n| *n <= 64 << 20),
             ),
+            body_memory_bytes: settings.get_with(
+                "GATEWAY_BODY_MEMORY_BYTES",
+                "a number of bytes from 128 KiB such as 67108864 or 64 MiB",
+                64 << 20,
+                // One body needs that much.
+                |text| parse_bytes(text).filter(|n| *n >= 128 << 10),
+            ),
             bounds: Bounds {
                 connections: settings.get_with("GATEWAY_CLIENT_CONNECTIONS", NUMBER, 0, count),
                 requests: settings.get_with(
@@ -235,8 +244,8 @@ impl Config {
             if let Some(guard) = guard {
                 let _ = write!(route, ", {guard:?}");
             }
-            if line.upgrade {
-                route.push_str(", may be upgraded");
+            if !line.upgrade.is_empty() {
+                let _ = write!(route, ", may be upgraded to {}", line.upgrade.join(", "));
             }
             lines.push(route);
         }
@@ -252,8 +261,12 @@ impl Config {
                 times.connect, times.silence, times.total
             ),
             format!(
-                "at most {} connections, {} bytes of body, {} worker threads",
-                config.max_connections, config.body_bytes, config.threads
+                "at most {} connections, {} bytes of body ({} in memory for all requests), \
+                 {} worker threads",
+                config.max_connections,
+                config.body_bytes,
+                config.body_memory_bytes,
+                config.threads
             ),
             format!(
                 "a client has {} connections, {per_second} requests a second ({burst} at once), {} streams; \
@@ -294,7 +307,13 @@ impl Table {
             let origins =
                 vec![settings.get_with(name, ORIGIN, Origin::new(host, port), Origin::parse)];
             let check = CheckPath::parse("/healthz");
-            RouteLine { prefix: prefix.to_owned(), origins, check, guard: None, upgrade: false }
+            RouteLine {
+                prefix: prefix.to_owned(),
+                origins,
+                check,
+                guard: None,
+                upgrade: Vec::new(),
+            }
         };
         let own = vec![
             own("GATEWAY_STATS", "/stats", "stats", 8080),
@@ -509,6 +528,7 @@ mod tests {
             ("GATEWAY_TOTAL_TIMEOUT_SECONDS", "1h"),
             ("GATEWAY_MAX_CONNECTIONS", "-1"),
             ("GATEWAY_BODY_BYTES", "1 TiB"),
+            ("GATEWAY_BODY_MEMORY_BYTES", "64 KiB"),
             ("GATEWAY_CLIENT_CONNECTIONS", "many"),
             ("GATEWAY_CLIENT_RATE", "fast"),
             ("GATEWAY_CLIENT_STREAMS", "-1"),

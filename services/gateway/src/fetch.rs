@@ -1,50 +1,58 @@
 //! Asks an upstream for an answer: on a connection that waits for work where there is one, at
-//! another address where that may help, and in one place for HTTP/1.1, HTTP/2 and streams.
+//! another address where that may help, and in one place for every method and protocol.
 
 mod body;
 mod head;
+mod upload;
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
 use http::{HeaderMap, StatusCode};
-use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use self::body::poll_some;
 pub(crate) use self::body::{Body, Frame, Piece};
+pub(crate) use self::upload::{HELD_BYTES, Sending, Upload};
 
 use crate::admission::{Order, names_events};
 use crate::alarm::Alarm;
+use crate::deliver::{BodyFault, Downstream, strip};
 use crate::problem::Problem;
 use crate::upstreams::{Connection, Failure};
 
-/// Bytes of an upstream's head, and how many fields it may have: what Pingora takes as well.
+/// Bytes of an upstream's head.
 const HEAD_BYTES: usize = 32 * 1024;
 
 /// Bytes that a head and a small body mostly need.
 const USUAL_BYTES: usize = 4 * 1024;
 
 /// Informational answers before the answer; more of them are a loop.
-pub(crate) const INFORMATIONAL: u8 = 8;
+const INFORMATIONAL: u8 = 8;
 
 /// Tries in all, where trying again cannot do harm.
-pub(crate) const TRIES: usize = 3;
+const TRIES: usize = 3;
 
-/// An upstream that has begun to answer.
+/// Longest time that a connection may have been idle to carry a request that must not be sent
+/// twice. Upstreams close idle connections after some seconds, without a word, and a request that
+/// meets this cannot be told from one that was lost after it had its effect.
+const SAFE_IDLE_TIME: Duration = Duration::from_secs(1);
+
+/// An answer of an upstream, its head read.
 #[derive(Debug)]
 pub(crate) struct Answering {
     /// Of the answer.
     pub(crate) status: StatusCode,
     /// As they came.
     pub(crate) fields: HeaderMap,
-    /// What is to come.
+    /// The rest of it.
     pub(crate) body: Body,
+    /// The rest of the request, for an upstream that answers before it has read all of it.
+    pub(crate) sending: Option<Sending>,
     /// The connection may have another request when the body is complete.
     pub(crate) is_lasting: bool,
 }
@@ -57,35 +65,52 @@ impl Answering {
             && !matches!(self.body.frame(), Frame::Known(_) | Frame::Done)
             && kind.is_some_and(names_events)
     }
+
+    /// Whether what follows is another protocol.
+    pub(crate) fn changes_protocol(&self) -> bool {
+        self.status == StatusCode::SWITCHING_PROTOCOLS
+    }
 }
 
-/// Why there is no answer.
+/// Reason why there is no answer.
 #[derive(Debug)]
 pub(crate) enum Unanswered {
-    /// Say this.
+    /// The upstream failed: say this.
     Problem(Problem),
-    /// Nobody is there any more to be told.
+    /// The client's body is at fault: say this, and read no more.
+    Refused(Problem),
+    /// The client has gone.
     Left,
 }
 
-/// Sends the request to an upstream and reads the head of its answer, which may say that another
-/// protocol follows only where `upgrades`. `left` resolves when the client has gone.
+impl From<BodyFault> for Unanswered {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::Refused(problem) => Self::Refused(problem),
+            BodyFault::Left => Self::Left,
+        }
+    }
+}
+
+/// Sends the request and reads the head of its answer, which may say that `protocol` follows.
 ///
-/// Asked again, at most [`TRIES`] times in all and within the budget, is who did not hear of the
-/// request; beyond that only for a request that can do no harm twice, and never after a timeout.
-pub(crate) async fn ask(
+/// A request is sent again, at most [`TRIES`] times in all and within the budget, when the upstream
+/// cannot have acted upon it: there was no connection, or none of its body has been sent. Beyond
+/// that only when its method is idempotent and its body is still held, and never after a timeout.
+pub(crate) async fn ask<D: Downstream>(
     order: &mut Order,
-    request: &Bytes,
-    upgrades: bool,
+    head: &Bytes,
+    upload: &mut Upload,
+    protocol: Option<&HeaderValue>,
     alarm: &mut Alarm,
-    left: impl Future<Output = ()>,
+    client: &mut D,
 ) -> Result<Answering, Unanswered> {
-    let mut left = pin!(left);
     let times = order.gateway.config.times;
     let Some(route) = order.route.clone() else {
         return Err(Unanswered::Problem(Problem::nobody("/")));
     };
-    let is_harmless = order.method.is_idempotent() && !order.has_body;
+    let is_idempotent = order.method.is_idempotent();
+    let idle_time = if is_idempotent { None } else { Some(SAFE_IDLE_TIME) };
     let mut is_new = false;
     loop {
         // The one that failed before.
@@ -93,126 +118,206 @@ pub(crate) async fn ask(
         let Some(mut pick) = route.pool.pick(&order.tried) else {
             return Err(Unanswered::Problem(Problem::nobody(&route.name)));
         };
-        let waiting = if is_new { None } else { pick.waiting() };
-        let asked = {
-            let connected = match waiting {
-                Some(connection) => Ok(connection),
-                None => connect(pick.address(), times.connect).await,
-            };
-            match connected {
-                Ok(mut connection) => {
-                    let head = exchange(&mut connection, request, upgrades);
-                    let read = until_left(alarm.within(times.silence, head), &mut left).await;
-                    match read {
-                        None => return Err(Unanswered::Left),
-                        Some(None) => Err((Failure::Timeout, Step::Asked)),
-                        Some(Some(Ok(head))) => Ok((connection, head)),
-                        // It was about to be closed. Whether there is more to it, a new one tells.
-                        Some(Some(Err(Failure::Reset))) if connection.is_used && is_harmless => {
-                            is_new = true;
-                            continue;
+        let waiting = if is_new { None } else { pick.waiting(idle_time) };
+        let connected = match waiting {
+            Some(connection) => Ok(connection),
+            None => connect(pick.address(), times.connect).await,
+        };
+        let (failure, may_repeat) = match connected {
+            Ok(mut connection) => {
+                let mut exchange = Exchange {
+                    sending: upload.begin(head),
+                    held: BytesMut::new(),
+                    informed: 0,
+                    protocol,
+                };
+                let exchanged =
+                    exchange.run(&mut connection, upload, client, alarm, times.silence).await;
+                let Exchange { sending, held, .. } = exchange;
+                let may_repeat =
+                    (is_idempotent && upload.can_be_repeated()) || sending.is_unsent(upload);
+                match exchanged {
+                    Err(Failed::Client(fault)) => return Err(fault.into()),
+                    // It was about to be closed. Whether there is more to it, a new one tells.
+                    Err(Failed::Upstream(Failure::Reset)) if connection.is_used && may_repeat => {
+                        is_new = true;
+                        continue;
+                    }
+                    Err(Failed::Upstream(failure)) => {
+                        (failure, may_repeat && failure != Failure::Timeout)
+                    }
+                    Ok(head) => {
+                        match head.status.as_u16() {
+                            status @ 502..=504 => pick.failed(Failure::Status(status)),
+                            _ => pick.succeeded(),
                         }
-                        Some(Some(Err(failure))) => Err((failure, Step::Asked)),
+                        if let Some(frame) = head.frame(&order.method) {
+                            order.pick = Some(pick);
+                            let head::Head { status, fields, is_lasting } = head;
+                            let is_done = sending.is_done();
+                            // Who cannot read the whole request cannot tell where the next begins.
+                            order.closes |= !is_done;
+                            // An upstream that refuses the request does not want the rest.
+                            let goes_on = !is_done
+                                && sending.error().is_none()
+                                && !(status.is_client_error() || status.is_server_error());
+                            return Ok(Answering {
+                                status,
+                                fields,
+                                body: Body::new(connection, held, frame),
+                                sending: goes_on.then_some(sending),
+                                is_lasting: is_lasting && is_done,
+                            });
+                        }
+                        (Failure::Invalid, may_repeat)
                     }
                 }
-                Err(failure) => Err((failure, Step::Connected)),
             }
-        };
-        let (failure, step) = match asked {
-            Ok((connection, (head, rest))) => {
-                match head.status.as_u16() {
-                    status @ 502..=504 => pick.failed(Failure::Status(status)),
-                    _ => pick.succeeded(),
-                }
-                if let Some(frame) = head.frame(&order.method) {
-                    order.pick = Some(pick);
-                    let head::Head { status, fields, is_lasting } = head;
-                    let body = Body::new(connection, rest, frame);
-                    return Ok(Answering { status, fields, body, is_lasting });
-                }
-                (Failure::Invalid, Step::Asked)
-            }
-            Err(failed) => failed,
+            Err(failure) => (failure, upload.can_be_repeated()),
         };
         order.pick = Some(pick);
-        let may_help = order.fails(failure);
-        let may_ask = step == Step::Connected || (is_harmless && failure != Failure::Timeout);
-        if !(may_help && may_ask) {
+        if !(order.fails(failure) && may_repeat) {
             return Err(Unanswered::Problem(Problem::unanswered(failure, &route.name)));
         }
     }
 }
 
-/// How far a try came.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Step {
-    /// To the address, where nobody was.
-    Connected,
-    /// To somebody who may have read the request.
-    Asked,
-}
-
 async fn connect(address: SocketAddr, bound: Duration) -> Result<Connection, Failure> {
     match timeout(bound, Connection::open(address)).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(Failure::of(&error)),
+        Ok(opened) => opened,
         Err(_) => Err(Failure::Timeout),
     }
 }
 
-/// Sends the request, and reads the head of the answer and what comes with it.
-async fn exchange(
-    connection: &mut Connection,
-    request: &Bytes,
-    upgrades: bool,
-) -> Result<(head::Head, BytesMut), Failure> {
-    let stream = &mut connection.stream;
-    let sent = stream.write_all(request).await;
-    let mut held = BytesMut::with_capacity(USUAL_BYTES);
-    let mut informed = 0;
-    loop {
-        if !held.is_empty()
-            && let Some(head) = head::take(&mut held).map_err(|head::NoHead| Failure::Invalid)?
-        {
-            let changes = head.status == StatusCode::SWITCHING_PROTOCOLS;
-            if changes && !upgrades {
-                return Err(Failure::Invalid);
-            }
-            if changes || !head.status.is_informational() {
-                return Ok((head, held));
-            }
-            informed += 1;
-            if informed > INFORMATIONAL {
-                return Err(Failure::Invalid);
-            }
-            continue;
-        }
-        if held.len() > HEAD_BYTES {
-            return Err(Failure::Invalid);
-        }
-        // Who could not send all of it may still be told why.
-        let count = poll_fn(|context| poll_some(stream, context, &mut held)).await;
-        match (&count, &sent) {
-            (Ok(0) | Err(_), Err(error)) | (Err(error), Ok(())) => {
-                return Err(Failure::of(error));
-            }
-            (Ok(0), Ok(())) => return Err(Failure::Reset),
-            (Ok(_), _) => {}
-        }
+/// Reason why an exchange ended without an answer.
+#[derive(Debug)]
+enum Failed {
+    Upstream(Failure),
+    Client(BodyFault),
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self::Upstream(failure)
     }
 }
 
-/// What comes of `what`, or none when `left` resolves before.
-async fn until_left<T>(
-    what: impl Future<Output = T>,
-    left: &mut Pin<&mut impl Future<Output = ()>>,
-) -> Option<T> {
-    let mut what = pin!(what);
-    poll_fn(|context| match what.as_mut().poll(context) {
-        Poll::Ready(got) => Poll::Ready(Some(got)),
-        Poll::Pending => left.as_mut().poll(context).map(|()| None),
-    })
-    .await
+/// A request and the head of its answer on one connection, both at the same time: an upstream may
+/// answer before it has read everything.
+struct Exchange<'a> {
+    sending: Sending,
+    held: BytesMut,
+    informed: u8,
+    protocol: Option<&'a HeaderValue>,
+}
+
+impl Exchange<'_> {
+    async fn run(
+        &mut self,
+        connection: &mut Connection,
+        upload: &mut Upload,
+        client: &mut impl Downstream,
+        alarm: &mut Alarm,
+        silence: Duration,
+    ) -> Result<head::Head, Failed> {
+        let mut before = None;
+        poll_fn(|context| {
+            let polled = self.poll(context, connection, upload, client);
+            if polled.is_ready() {
+                return polled;
+            }
+            let client_time = self.sending.client_time(upload);
+            let now = (self.sending.progress(), self.held.len(), client_time.is_some());
+            if before != Some(now) {
+                before = Some(now);
+                alarm.set(client_time.unwrap_or(silence));
+            }
+            alarm.poll(context).map(|()| {
+                Err(if client_time.is_some() {
+                    Failed::Client(BodyFault::Refused(Problem::too_slow("body")))
+                } else {
+                    Failure::Timeout.into()
+                })
+            })
+        })
+        .await
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        connection: &mut Connection,
+        upload: &mut Upload,
+        client: &mut impl Downstream,
+    ) -> Poll<Result<head::Head, Failed>> {
+        let stream = &mut connection.stream;
+        if let Poll::Ready(Err(fault)) = self.sending.poll(context, stream, upload, client) {
+            return Poll::Ready(Err(Failed::Client(fault)));
+        }
+        loop {
+            if self.held.capacity() == 0 {
+                self.held.reserve(USUAL_BYTES);
+            }
+            let Poll::Ready(read) = poll_some(stream, context, &mut self.held) else { break };
+            match (read, self.sending.error()) {
+                (Ok(0) | Err(_), Some(error)) => {
+                    return Poll::Ready(Err(Failure::of(error).into()));
+                }
+                (Err(error), None) => return Poll::Ready(Err(Failure::of(&error).into())),
+                (Ok(0), None) => return Poll::Ready(Err(Failure::Reset.into())),
+                (Ok(_), _) => {}
+            }
+            while let Some(head) =
+                head::take(&mut self.held).map_err(|head::NoHead| Failure::Invalid)?
+            {
+                if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    let agrees = self.protocol.is_some_and(|it| agrees(&head.fields, it));
+                    return Poll::Ready(if agrees {
+                        Ok(head)
+                    } else {
+                        Err(Failure::Invalid.into())
+                    });
+                }
+                if !head.status.is_informational() {
+                    return Poll::Ready(Ok(head));
+                }
+                self.informed += 1;
+                if self.informed > INFORMATIONAL {
+                    return Poll::Ready(Err(Failure::Invalid.into()));
+                }
+                if head.status != StatusCode::CONTINUE {
+                    // RFC 9110, section 15.2. The body was not held back, so 100 was not asked for.
+                    let head::Head { status, mut fields, .. } = head;
+                    strip(&mut fields, status);
+                    client.inform(status, fields);
+                }
+            }
+            if self.held.len() > HEAD_BYTES {
+                return Poll::Ready(Err(Failure::Invalid.into()));
+            }
+        }
+        if self.informed > 0 && client.poll_flush(context).is_ready() {
+            // A client that is gone shows below.
+        }
+        if !self.sending.pulls() && client.poll_left(context).is_ready() {
+            return Poll::Ready(Err(Failed::Client(BodyFault::Left)));
+        }
+        Poll::Pending
+    }
+}
+
+/// Whether a 101 names the protocol that was asked for, and no other (RFC 9110, section 7.8).
+fn agrees(fields: &HeaderMap, protocol: &HeaderValue) -> bool {
+    let mut named = fields.get_all(UPGRADE).iter();
+    let is_named =
+        named.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()));
+    let options = fields
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii));
+    is_named
+        && named.next().is_none()
+        && options.into_iter().any(|option| option.eq_ignore_ascii_case(b"upgrade"))
 }
 
 impl Order {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::cache::{Cache, CacheSettings};
+use crate::cache::{Cache, CacheSettings, Space};
 use crate::compression::Encoders;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -29,6 +29,8 @@ pub(crate) struct Gateway {
     pub(crate) clients: Clients,
     /// What makes answers smaller.
     pub(crate) encoders: Encoders,
+    /// Memory for the bodies of requests, of all connections together.
+    pub(crate) bodies: Arc<Space>,
     /// What is counted.
     pub(crate) metrics: Metrics,
     rules: RwLock<Arc<Rules>>,
@@ -49,6 +51,7 @@ impl Gateway {
             cache: Cache::new(&CacheSettings { wait, ..config.cache.clone() }),
             clients: Clients::new(REMEMBERED, Instant::now()),
             encoders: Encoders::new(config.compress),
+            bodies: Space::new(config.body_memory_bytes),
             metrics: Metrics::default(),
             rules: RwLock::new(Arc::new(rules)),
             closing: AtomicBool::new(false),

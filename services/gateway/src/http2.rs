@@ -17,22 +17,21 @@ use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request, Response, StatusCode};
-use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use self::heads::Answered;
-use crate::accept::{HEAD_TIME, IDLE_TIME, body_time, too_slow};
-use crate::admission::{Admission, Order, Reply, record_unread};
+use crate::accept::{HEAD_TIME, IDLE_TIME};
+use crate::admission::{Order, Reply, record_unread};
 use crate::alarm::Alarm;
-use crate::client::{Client, TAKES_NOTHING};
-use crate::deliver::{End, LEFT, Left, Reader, deliver, strip, until_closing};
-use crate::fetch::{self, Unanswered};
+use crate::client::Client;
+use crate::deliver::{BodyFault, Closing, Downstream, Left, strip, until_closing};
 use crate::forwarded::{REQUEST_ID, new_request_id};
-use crate::gate::{self, Head};
+use crate::gate::{self, Length};
 use crate::gateway::Gateway;
+use crate::handler::{Outcome, handle};
 use crate::policy::trust::Scheme;
 use crate::problem::Problem;
 use crate::socket::Socket;
@@ -46,8 +45,8 @@ const STREAMS: u32 = 100;
 /// Bytes of a body that a client may send before they are taken.
 const WINDOW_BYTES: u32 = 16 * 1024;
 
-/// Bodies of one connection that are taken in at once. They are held whole, so a connection would
-/// otherwise be worth a hundred; the window of the others waits.
+/// Bodies of one connection that are taken in at once; the window of the others waits. Otherwise a
+/// connection could hold a hundred times what one of HTTP/1 can.
 const BODIES: usize = 4;
 
 /// Bytes of an answer that wait for the client to take them: a hundred streams are three MiB.
@@ -59,7 +58,7 @@ const GOODBYE_TIME: Duration = Duration::from_secs(1);
 /// What all streams of a connection share.
 struct Session {
     gateway: Arc<Gateway>,
-    closing: ShutdownWatch,
+    closing: Closing,
     peer: SocketAddr,
     scheme: Scheme,
     bodies: Semaphore,
@@ -67,7 +66,7 @@ struct Session {
 
 /// Answers the requests of a connection whose preface has come, until it is idle for too long, the
 /// client leaves, or the gateway ends; then it says GOAWAY and brings to an end what is under way.
-pub(crate) async fn converse(gateway: &Arc<Gateway>, closing: &ShutdownWatch, client: Client) {
+pub(crate) async fn converse(gateway: &Arc<Gateway>, closing: &Closing, client: Client) {
     let (peer, scheme) = (client.peer(), client.scheme());
     let (socket, inbox) = client.into_parts();
     let mut ahead = BytesMut::from(PREFACE);
@@ -138,90 +137,47 @@ impl Session {
     /// One request and its answer.
     async fn exchange(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         let (parts, body) = request.into_parts();
-        let head = match heads::question(&parts) {
+        let mut head = match heads::question(&parts) {
             Ok(head) => head,
-            Err(problem) => return self.refuse(&mut respond, &problem).await,
+            Err(problem) => return self.refuse(&mut respond, &problem),
         };
+        let has_length = parts.headers.contains_key(CONTENT_LENGTH);
         drop(parts);
-        let body = match self.take(&head, body, &mut respond).await {
-            Ok(Some(body)) => body,
-            Ok(None) => return,
-            Err(problem) => return self.refuse(&mut respond, &problem).await,
+        if !body.is_end_stream() && !has_length {
+            head.length = Length::Chunked;
+        }
+        let turn = if body.is_end_stream() {
+            None
+        } else {
+            // Those in front of it have their time bounded as well.
+            tokio::select! {
+                biased;
+                () = left(&mut respond) => return,
+                turn = self.bodies.acquire() => turn.ok(),
+            }
         };
         let mut order = Box::new(Order::new(&self.gateway, &head, self.peer, self.scheme));
-        let admission = tokio::select! {
-            biased;
-            () = left(&mut respond) => None,
-            admission = order.admit(&head, &body) => Some(admission),
+        let mut client = Http2 {
+            respond: &mut respond,
+            answer: None,
+            pending: Bytes::new(),
+            body,
+            turn,
+            room_bytes: self.gateway.config.body_bytes,
+            most_bytes: self.gateway.config.body_bytes,
+            length: head.length,
+            is_last: false,
         };
-        drop(body);
-        match admission {
-            None => order.error = Some(LEFT.to_owned()),
-            Some(Admission::Answer(reply)) => self.send(&mut order, &mut respond, &reply).await,
-            Some(Admission::Forward(request)) => {
-                self.fetch(&mut order, &mut respond, &head.fields, request).await;
-            }
-            Some(Admission::Stream(request, place)) => {
-                order.streams = true;
-                self.fetch(&mut order, &mut respond, &head.fields, request).await;
-                drop(place);
-            }
-            // Its field was refused before.
-            Some(Admission::Upgrade(..)) => {
-                let detail = "HTTP/2 is not left for another protocol";
-                let reply = order.refuse(&Problem::new(StatusCode::BAD_REQUEST, detail));
-                self.send(&mut order, &mut respond, &reply).await;
-            }
+        let mut alarm = Alarm::new(self.gateway.config.times.silence);
+        let outcome = handle(&mut order, &head, &mut client, &mut alarm, &self.closing).await;
+        if let (Outcome::Broken, Some(answer)) = (outcome, &mut client.answer) {
+            // So that half an answer is not taken for a whole one.
+            answer.send_reset(Reason::INTERNAL_ERROR);
         }
-        order.ended();
-    }
-
-    /// The whole body; none when the client has left.
-    async fn take(
-        &self,
-        head: &Head,
-        mut body: RecvStream,
-        respond: &mut SendResponse<Bytes>,
-    ) -> Result<Option<Bytes>, Problem> {
-        let most = self.gateway.config.body_bytes;
-        // Who wants to send too much need not begin.
-        gate::Body::new(head.length, most)?;
-        if body.is_end_stream() {
-            return Ok(Some(Bytes::new()));
-        }
-        // Those in front of it have their time bounded as well.
-        let turn = tokio::select! {
-            biased;
-            () = left(respond) => return Ok(None),
-            turn = self.bodies.acquire() => turn,
-        };
-        if head.expects_continue {
-            let mut go_on = Response::new(());
-            *go_on.status_mut() = StatusCode::CONTINUE;
-            // When it fails, so does what follows.
-            let _ = respond.send_informational(go_on);
-        }
-        let whole = async {
-            let mut taken = BytesMut::new();
-            while let Some(piece) = body.data().await {
-                let Ok(piece) = piece else { return Ok(None) };
-                if taken.len() + piece.len() > most {
-                    return Err(Problem::too_large(most));
-                }
-                taken.extend_from_slice(&piece);
-                if body.flow_control().release_capacity(piece.len()).is_err() {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(taken.freeze()))
-        };
-        let taken = timeout(body_time(most), whole).await;
-        drop(turn);
-        taken.unwrap_or_else(|_| Err(too_slow("body")))
     }
 
     /// Answers what is no request.
-    async fn refuse(&self, respond: &mut SendResponse<Bytes>, problem: &Problem) {
+    fn refuse(&self, respond: &mut SendResponse<Bytes>, problem: &Problem) {
         let id = new_request_id();
         let (mut fields, body) = problem.answer("", &id);
         fields.insert(CONTENT_LENGTH, body.len().into());
@@ -229,75 +185,121 @@ impl Session {
             fields.insert(REQUEST_ID, id);
         }
         let length = body.len() as u64;
-        // When it fails, the client has left.
-        let sent = say(respond, problem.status, fields, body).await;
+        let mut response = Response::new(());
+        *response.status_mut() = problem.status;
+        *response.headers_mut() = fields;
+        // When it fails, the client has left. So few bytes may wait for room.
+        let sent = match respond.send_response(response, false) {
+            Ok(mut answer) => answer.send_data(body, true).is_ok(),
+            Err(_) => false,
+        };
         record_unread(&self.gateway, self.peer.ip(), &id, problem, if sent { length } else { 0 });
     }
-
-    /// Sends what is complete.
-    async fn send(&self, order: &mut Order, respond: &mut SendResponse<Bytes>, reply: &Reply) {
-        let sent = match heads::answer(&reply.head) {
-            Some(Answered { status, mut fields }) => {
-                strip(&mut fields, status);
-                say(respond, status, fields, reply.body.clone()).await
-            }
-            None => false,
-        };
-        if !sent {
-            order.error.get_or_insert_with(|| LEFT.to_owned());
-        }
-    }
-
-    /// Fetches the answer and passes it on.
-    async fn fetch(
-        &self,
-        order: &mut Order,
-        respond: &mut SendResponse<Bytes>,
-        asked: &HeaderMap,
-        request: Bytes,
-    ) {
-        let mut alarm = Alarm::new(order.gateway.config.times.silence);
-        let answering = match fetch::ask(order, &request, false, &mut alarm, left(respond)).await {
-            Ok(answering) => answering,
-            Err(Unanswered::Left) => {
-                order.error = Some(LEFT.to_owned());
-                return;
-            }
-            Err(Unanswered::Problem(problem)) => {
-                let reply = order.fail(&problem);
-                return self.send(order, respond, &reply).await;
-            }
-        };
-        drop(request);
-        let mut reader = Http2 { respond, body: None };
-        let end = deliver(order, answering, asked, &mut reader, &mut alarm, &self.closing).await;
-        match end {
-            End::Whole => {}
-            End::Left => order.error = Some(LEFT.to_owned()),
-            End::Broken(why) => {
-                // So that half an answer is not taken for a whole one.
-                if let Some(body) = &mut reader.body {
-                    body.send_reset(Reason::INTERNAL_ERROR);
-                }
-                order.error = Some(why.to_owned());
-            }
-            End::Instead(answer) => {
-                let reply = order.answer(&answer);
-                self.send(order, respond, &reply).await;
-            }
-        }
-    }
 }
 
-/// A client that speaks HTTP/2.
+/// A client that speaks HTTP/2, during one request.
 struct Http2<'a> {
     respond: &'a mut SendResponse<Bytes>,
-    /// What is behind the head, while there is more to come.
-    body: Option<SendStream<Bytes>>,
+    /// The stream behind the head of the answer, while there is more to come.
+    answer: Option<SendStream<Bytes>>,
+    /// A piece of the answer that the client has not made room for.
+    pending: Bytes,
+    /// The request's body, its place among those of the connection, and the bytes that may come.
+    body: RecvStream,
+    turn: Option<SemaphorePermit<'a>>,
+    room_bytes: usize,
+    most_bytes: usize,
+    length: Length,
+    /// Nothing comes behind what is pending.
+    is_last: bool,
 }
 
-impl Reader for Http2<'_> {
-    async fn head(
+impl Http2<'_> {
+    /// Sends as the client makes room for it.
+    fn poll_pending(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Left>> {
+        if self.pending.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(answer) = &mut self.answer else { return Poll::Ready(Err(Left)) };
+        while !self.pending.is_empty() {
+            answer.reserve_capacity(self.pending.len());
+            // What is there already is not told again.
+            let room = match answer.capacity() {
+                0 => match ready!(answer.poll_capacity(context)) {
+                    Some(Ok(room)) => room,
+                    _ => return Poll::Ready(Err(Left)),
+                },
+                room => room,
+            };
+            let piece = self.pending.split_to(room.min(self.pending.len()));
+            if !piece.is_empty() && answer.send_data(piece, false).is_err() {
+                return Poll::Ready(Err(Left));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn begin(&mut self, status: StatusCode, fields: HeaderMap, ends: bool) -> Result<(), Left> {
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.headers_mut() = fields;
+        let answer = self.respond.send_response(response, ends).map_err(|_| Left)?;
+        self.answer = (!ends).then_some(answer);
+        Ok(())
+    }
+}
+
+impl Downstream for Http2<'_> {
+    fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
+        let most = self.most_bytes;
+        if matches!(self.length, Length::Known(length) if length > most as u64) {
+            return Poll::Ready(Err(BodyFault::Refused(Problem::too_large(most))));
+        }
+        loop {
+            match ready!(self.body.poll_data(context)) {
+                None => {
+                    self.turn = None;
+                    return Poll::Ready(Ok(None));
+                }
+                Some(Err(_)) => return Poll::Ready(Err(BodyFault::Left)),
+                Some(Ok(piece)) => {
+                    if piece.len() > self.room_bytes {
+                        let problem = Problem::too_large(self.most_bytes);
+                        return Poll::Ready(Err(BodyFault::Refused(problem)));
+                    }
+                    self.room_bytes -= piece.len();
+                    if self.body.flow_control().release_capacity(piece.len()).is_err() {
+                        return Poll::Ready(Err(BodyFault::Left));
+                    }
+                    if !piece.is_empty() {
+                        return Poll::Ready(Ok(Some(piece)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn go_on(&mut self) {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::CONTINUE;
+        // When it fails, so does what follows.
+        let _ = self.respond.send_informational(response);
+    }
+
+    /// A stream is a part of its connection.
+    fn can_tunnel(&self) -> bool {
+        false
+    }
+
+    fn inform(&mut self, status: StatusCode, fields: HeaderMap) {
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.headers_mut() = fields;
+        // When it fails, so does what follows.
+        let _ = self.respond.send_informational(response);
+    }
+
+    fn head(
         &mut self,
         order: &mut Order,
         status: StatusCode,
@@ -307,35 +309,53 @@ impl Reader for Http2<'_> {
         for (name, value) in order.fields() {
             fields.append(name, value);
         }
-        let mut response = Response::new(());
-        *response.status_mut() = status;
-        *response.headers_mut() = fields;
-        let body = self.respond.send_response(response, ends).map_err(|_| Left)?;
-        self.body = (!ends).then_some(body);
+        self.begin(status, fields, ends)
+    }
+
+    fn reply(&mut self, reply: Reply) -> Result<(), Left> {
+        let Some(Answered { status, mut fields }) = heads::answer(&reply.head) else {
+            return Err(Left);
+        };
+        strip(&mut fields, status);
+        self.begin(status, fields, reply.body.is_empty())?;
+        self.pending = reply.body;
+        self.is_last = true;
         Ok(())
     }
 
-    async fn piece(&mut self, piece: Bytes) -> Result<(), Left> {
-        let Some(body) = &mut self.body else { return Err(Left) };
-        if give(body, piece).await { Ok(()) } else { Err(Left) }
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Left>> {
+        self.poll_pending(context)
     }
 
-    async fn flush(&mut self) -> Result<(), Left> {
+    fn push(&mut self, piece: Bytes) -> Result<(), Left> {
+        self.pending = piece;
         Ok(())
     }
 
-    async fn end(&mut self) -> Result<(), Left> {
-        if let Some(body) = &mut self.body {
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Left>> {
+        ready!(self.poll_pending(context))?;
+        if self.is_last
+            && let Some(mut answer) = self.answer.take()
+        {
             // When it fails, the client has left with all that there is.
-            let _ = body.send_data(Bytes::new(), true);
+            let _ = answer.send_data(Bytes::new(), true);
         }
+        Poll::Ready(Ok(()))
+    }
+
+    fn finish(&mut self) -> Result<(), Left> {
+        self.is_last = true;
         Ok(())
+    }
+
+    fn unsent(&self) -> usize {
+        self.pending.len()
     }
 
     fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        match &mut self.body {
-            Some(body) => body.poll_reset(context).map(|_| ()),
-            None => Poll::Pending,
+        match &mut self.answer {
+            Some(answer) => answer.poll_reset(context).map(|_| ()),
+            None => self.respond.poll_reset(context).map(|_| ()),
         }
     }
 }
@@ -358,55 +378,6 @@ fn accept(
 /// Resolves when the client takes its request back, or is gone.
 async fn left(respond: &mut SendResponse<Bytes>) {
     let _ = poll_fn(|context| respond.poll_reset(context)).await;
-}
-
-/// Sends a whole answer; false when the client has left.
-async fn say(
-    respond: &mut SendResponse<Bytes>,
-    status: StatusCode,
-    fields: HeaderMap,
-    body: Bytes,
-) -> bool {
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    *response.headers_mut() = fields;
-    let Ok(mut stream) = respond.send_response(response, body.is_empty()) else { return false };
-    body.is_empty()
-        || (give(&mut stream, body).await && stream.send_data(Bytes::new(), true).is_ok())
-}
-
-/// Sends as the client takes it; false when it has left, or takes nothing for too long, which ends
-/// the stream.
-async fn give(stream: &mut SendStream<Bytes>, mut bytes: Bytes) -> bool {
-    while !bytes.is_empty() {
-        stream.reserve_capacity(bytes.len());
-        let room = poll_fn(|context| {
-            loop {
-                // What is there already is not told again.
-                match stream.capacity() {
-                    0 => match ready!(stream.poll_capacity(context)) {
-                        Some(Ok(_)) => {}
-                        _ => return Poll::Ready(None),
-                    },
-                    room => return Poll::Ready(Some(room)),
-                }
-            }
-        });
-        match timeout(TAKES_NOTHING, room).await {
-            Ok(Some(room)) => {
-                let piece = bytes.split_to(room.min(bytes.len()));
-                if stream.send_data(piece, false).is_err() {
-                    return false;
-                }
-            }
-            Ok(None) => return false,
-            Err(_) => {
-                stream.send_reset(Reason::CANCEL);
-                return false;
-            }
-        }
-    }
-    true
 }
 
 /// A connection on which something was read ahead.

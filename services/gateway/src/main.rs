@@ -14,12 +14,12 @@ mod fetch;
 mod forwarded;
 mod gate;
 mod gateway;
+mod handler;
 mod http2;
 mod journal;
 mod metrics;
 mod policy;
 mod problem;
-mod proxy;
 mod routes;
 mod rules;
 mod socket;
@@ -60,7 +60,6 @@ fn main() -> ExitCode {
         Launch::Serve(process, config) => (process, config),
         Launch::Exit(code) => return code,
     };
-    proxy::hush_pingora();
     let workers = match Workers::start(config.threads) {
         Ok(workers) => workers,
         Err(error) => return threads::cannot_start(&error),
@@ -105,8 +104,7 @@ async fn serve(
             }
         });
     }
-    let proxy = proxy::new(&gateway);
-    accept::run(listener, gateway, proxy, workers, process.drain, shutdown).await;
+    accept::run(listener, gateway, workers, process.drain, shutdown).await;
     journal::close();
     Ok(())
 }

@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
-use pingora::{Error, ErrorSource, ErrorType};
 
-use crate::proxy::failure_of;
 use crate::upstreams::Failure;
 
 /// Something that kept the gateway from an upstream's answer. Texts are the gateway's own and
@@ -44,6 +42,18 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
 
+    /// The client did not send this part of its request in time.
+    pub(crate) fn too_slow(what: &str) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, format!("the {what} did not come in time"))
+    }
+
+    /// The memory for request bodies is used up.
+    pub(crate) fn busy() -> Self {
+        let detail = "the memory for request bodies is used up";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .with(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
     /// No address is known for a route; the next lookup is at most a second away.
     pub(crate) fn nobody(route: &str) -> Self {
         let detail = format!("no upstream available for route {route}");
@@ -61,31 +71,6 @@ impl Problem {
             _ => (StatusCode::BAD_GATEWAY, "sent an invalid response"),
         };
         Self::new(status, format!("the upstream of route {route} {what}"))
-    }
-
-    /// What to tell the client of an error; `None` when nobody is there to be told.
-    pub(crate) fn of(error: &Error, route: &str) -> Option<Self> {
-        let problem = |status, detail: String| Some(Self::new(status, detail));
-        match (error.esource(), error.etype()) {
-            (_, ErrorType::HTTPStatus(503)) => Some(Self::nobody(route)),
-            (ErrorSource::Upstream, _) => Some(Self::unanswered(failure_of(error), route)),
-            (
-                ErrorSource::Downstream,
-                ErrorType::WriteError
-                | ErrorType::WriteTimedout
-                | ErrorType::ReadError
-                | ErrorType::ConnectionClosed,
-            ) => None,
-            (ErrorSource::Downstream, ErrorType::ReadTimedout) => {
-                problem(StatusCode::REQUEST_TIMEOUT, "the body did not come in time".to_owned())
-            }
-            (ErrorSource::Downstream, _) => {
-                problem(StatusCode::BAD_REQUEST, "the request is not valid".to_owned())
-            }
-            (ErrorSource::Internal | ErrorSource::Unset, _) => {
-                problem(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed".to_owned())
-            }
-        }
     }
 
     /// Fields and body of the answer to a request with this `Accept` field.
@@ -187,26 +172,16 @@ mod tests {
 
     #[test]
     fn timeouts_are_504_and_other_failures_of_an_upstream_502() {
-        let told = |kind: ErrorType| {
-            let problem = Problem::of(&Error::new_up(kind), "stats").unwrap();
+        for (failure, status) in [
+            (Failure::Timeout, 504),
+            (Failure::Refused, 502),
+            (Failure::Unreachable, 502),
+            (Failure::Reset, 502),
+            (Failure::Invalid, 502),
+        ] {
+            let problem = Problem::unanswered(failure, "stats");
+            assert_eq!(problem.status.as_u16(), status);
             assert!(problem.detail.contains("stats"), "{problem:?}");
-            problem.status.as_u16()
-        };
-        assert_eq!(told(ErrorType::ConnectTimedout), 504);
-        assert_eq!(told(ErrorType::ReadTimedout), 504);
-        assert_eq!(told(ErrorType::ConnectRefused), 502);
-        assert_eq!(told(ErrorType::ConnectionClosed), 502);
-        assert_eq!(told(ErrorType::ReadError), 502);
-        assert_eq!(told(ErrorType::InvalidHTTPHeader), 502);
-        assert_eq!(told(ErrorType::HTTPStatus(503)), 503);
-    }
-
-    #[test]
-    fn nobody_is_told_when_the_client_has_left() {
-        for kind in [ErrorType::ConnectionClosed, ErrorType::WriteError, ErrorType::ReadError] {
-            assert_eq!(Problem::of(&Error::new_down(kind), "stats"), None);
         }
-        let slow = Problem::of(&Error::new_down(ErrorType::ReadTimedout), "stats");
-        assert_eq!(slow.map(|problem| problem.status.as_u16()), Some(408));
     }
 }

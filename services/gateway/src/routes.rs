@@ -23,8 +23,8 @@ pub(crate) struct RouteLine {
     pub(crate) check: Option<CheckPath>,
     /// Whether the gateway asks for a secret first, and how.
     pub(crate) guard: Option<Scheme>,
-    /// Whether a connection may become one of another protocol (RFC 9110, section 7.8).
-    pub(crate) upgrade: bool,
+    /// Protocols that a connection may be upgraded to (RFC 9110, section 7.8), in lower case.
+    pub(crate) upgrade: Vec<String>,
 }
 
 impl RouteLine {
@@ -35,7 +35,8 @@ impl RouteLine {
 }
 
 /// Reads a table: a route a line, or several with semicolons between them; what follows `#` is a
-/// comment. `PREFIX ORIGIN[,ORIGIN...] [check=PATH] [auth=bearer|basic] [upgrade]`.
+/// comment. `PREFIX ORIGIN[,ORIGIN...] [check=PATH] [auth=bearer|basic] [upgrade[=PROTOCOL,...]]`,
+/// where `upgrade` alone is `upgrade=websocket`.
 ///
 /// # Errors
 /// With a clause for each line that is none.
@@ -76,8 +77,13 @@ fn parse_line(line: &str) -> Result<RouteLine, String> {
         return Err("this path is the gateway's own".to_owned());
     }
     let origins = words.next().and_then(Origin::parse_all).ok_or(ORIGINS)?;
-    let mut route =
-        RouteLine { prefix: prefix.to_owned(), origins, check: None, guard: None, upgrade: false };
+    let mut route = RouteLine {
+        prefix: prefix.to_owned(),
+        origins,
+        check: None,
+        guard: None,
+        upgrade: Vec::new(),
+    };
     for word in words {
         match word.split_once('=').unwrap_or((word, "")) {
             ("check", path) => {
@@ -88,11 +94,31 @@ fn parse_line(line: &str) -> Result<RouteLine, String> {
                 let scheme = Scheme::parse(scheme).ok_or("auth must be bearer or basic")?;
                 route.guard = Some(scheme);
             }
-            ("upgrade", "") => route.upgrade = true,
+            ("upgrade", "") if word == "upgrade" => route.upgrade = vec!["websocket".to_owned()],
+            ("upgrade", names) => {
+                let fault =
+                    "upgrade must name protocols such as websocket, with commas between them";
+                route.upgrade = protocols(names).ok_or(fault)?;
+            }
             _ => return Err(format!("{word:?} is neither check=, auth= nor upgrade")),
         }
     }
     Ok(route)
+}
+
+/// Names of protocols, perhaps with a version. None of those that carry requests of their own: they
+/// would pass by the guards of other routes.
+fn protocols(names: &str) -> Option<Vec<String>> {
+    names
+        .split(',')
+        .map(|name| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
+            let name = name.to_ascii_lowercase();
+            let carries_requests = ["h2c", "http", "tls"].contains(&name.split('/').next()?);
+            let is_name = !name.is_empty() && name.len() <= 64 && name.bytes().all(allowed);
+            (is_name && !carries_requests).then_some(name)
+        })
+        .collect()
 }
 
 /// The place of the longest prefix that covers a plain path (see [`plain`]), whole segments only.
@@ -209,7 +235,10 @@ mod tests {
         assert_eq!(routes.len(), 3);
         assert_eq!((routes[0].prefix.as_str(), routes[0].origins.len()), ("/api", 2));
         assert_eq!((routes[0].guard, routes[0].check.is_some()), (Some(Scheme::Bearer), true));
-        assert!(routes[1].upgrade && !routes[0].upgrade);
+        assert_eq!(
+            (&routes[1].upgrade[..], &routes[0].upgrade[..]),
+            (&["websocket".to_owned()][..], &[][..])
+        );
         assert_eq!((routes[0].name(), routes[2].name()), ("/api", "/"));
         assert_eq!(parse(" # nothing\n"), Ok(Vec::new()));
     }
@@ -230,7 +259,10 @@ mod tests {
             "/api api",
             "/api api:9000 check=healthz",
             "/api api:9000 auth=digest",
-            "/api api:9000 upgrade=yes",
+            "/api api:9000 upgrade=",
+            "/api api:9000 upgrade=h2c",
+            "/api api:9000 upgrade=websocket,TLS/1.2",
+            "/api api:9000 upgrade=a,,b",
             "/api api:9000 fast",
         ];
         for line in wrong {

@@ -20,8 +20,8 @@ pub(crate) struct Route {
     pub(crate) pool: Arc<Pool>,
     /// What must be known to use it.
     pub(crate) guard: Option<Guard>,
-    /// Whether a connection may become one of another protocol.
-    pub(crate) upgrade: bool,
+    /// Protocols that a connection may be upgraded to.
+    pub(crate) upgrade: Vec<String>,
     /// What became of its requests.
     pub(crate) metrics: Arc<RouteMetrics>,
 }
@@ -61,7 +61,7 @@ impl Rules {
                     pool: same
                         .map_or_else(|| Pool::start(&target, settings), |same| same.pool.clone()),
                     guard: guard.clone(),
-                    upgrade: line.upgrade,
+                    upgrade: line.upgrade.clone(),
                     metrics: known.map_or_else(Arc::default, |known| known.metrics.clone()),
                     name: target.name,
                 })

@@ -1,7 +1,6 @@
 //! The bytes to and from a client: the connection itself, or TLS on it.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -29,14 +28,20 @@ impl Socket {
             Self::Tls(_) => Scheme::Https,
         }
     }
-}
 
-impl AsRawFd for Socket {
-    fn as_raw_fd(&self) -> RawFd {
+    /// Has the connection reset instead of closed when it is dropped. TLS shows by itself whether
+    /// its end was meant.
+    pub(crate) fn reset_on_close(&self) {
+        // When it cannot be set, the client is gone already.
+        let _ = self.tcp().set_zero_linger();
+    }
+
+    /// The connection below.
+    pub(crate) fn tcp(&self) -> &TcpStream {
         match self {
-            Self::Plain(stream) => stream.as_raw_fd(),
+            Self::Plain(stream) => stream,
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => stream.get_ref().0.as_raw_fd(),
+            Self::Tls(stream) => stream.get_ref().0,
         }
     }
 }

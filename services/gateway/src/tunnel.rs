@@ -1,87 +1,101 @@
-//! Answers without an end, past Pingora: an event stream is two sockets and a few hundred bytes of
-//! task, and an upgraded connection two sockets and their buffers. Pingora's session would be a
-//! hundred kilobytes for as long as a viewer stays.
+//! Answers without an end, on bare connections: an event stream is two sockets and a few hundred
+//! bytes of task, and an upgraded connection two sockets and their buffers.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use crate::client::TAKES_NOTHING;
 use crate::fetch::Body;
 use crate::socket::Socket;
+use crate::upstreams::Stream;
 
 /// Bytes that are passed on at once: some ten events.
 const PIECE_BYTES: usize = 8 * 1024;
 
-/// How long a viewer may accept nothing of what is there for it. A radio cell or a sleeping lid
-/// takes seconds to come back; a viewer that takes longer asks anew by itself.
-const ACCEPTS_NOTHING: Duration = Duration::from_secs(30);
+/// Longest silence in both directions of an upgraded connection. WebSocket clients and servers that
+/// want to keep a connection send pings every minute at the latest.
+const IDLE_TIME: Duration = Duration::from_mins(10);
+
+/// Silence after which the kernel asks whether the other end is there still, the time between two
+/// such probes, and how many of them may fail: a peer that vanished is noticed after two minutes.
+const PROBE_AFTER: Duration = Duration::from_mins(1);
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+const PROBES: u32 = 4;
 
 /// The end of a body in chunks (RFC 9112, section 7.1).
-pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// An upstream and a client.
 pub(crate) struct Tunnel {
-    from: TcpStream,
+    from: Stream,
     to: Socket,
     /// What has come already.
     held: BytesMut,
     chunks: Option<Chunks>,
 }
 
+/// What went through a tunnel.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Passed {
+    /// Bytes to the client.
+    pub(crate) bytes: u64,
+    /// The reason, where it ended otherwise than by one side's wish.
+    pub(crate) error: Option<&'static str>,
+}
+
+/// Reason why a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ended {
+    /// The upstream ended it, or the client.
+    Closed,
+    /// The gateway ends.
+    Closing,
+    /// The client takes nothing.
+    ClientSilent,
+    /// The upstream sends nothing.
+    UpstreamSilent,
+}
+
 impl Tunnel {
     /// From an answer whose head has been sent on, in chunks or not, to the client.
     pub(crate) fn new(body: Body, is_chunked: bool, to: Socket) -> Self {
         let (from, held) = body.into_parts();
+        // Without it, a client that vanished would hold the connection for as long as it may be
+        // idle; the other bounds hold in any case. Connections to upstreams are probed anyway.
+        let _ = probe(to.tcp());
         Self { from, to, held, chunks: is_chunked.then(Chunks::default) }
     }
 
-    /// Passes on what comes until it ends, the client leaves, or `closing` resolves; then a body in
-    /// chunks is ended properly, where it stands between two of them. Gives the bytes passed on.
-    pub(crate) async fn pass_on(self, silence: Duration, closing: impl Future<Output = ()>) -> u64 {
+    /// Passes on what comes until it ends, the client leaves, one side is silent for too long, or
+    /// `closing` resolves; then a body in chunks is ended properly, where it stands between two of
+    /// them.
+    pub(crate) async fn pass_on(
+        self,
+        silence: Duration,
+        closing: impl Future<Output = ()>,
+    ) -> Passed {
         let Self { from, to, held, chunks } = self;
-        let mut relay = Relay {
-            from,
-            to,
-            held: held.freeze(),
-            is_behind: false,
-            chunks,
-            passed: 0,
-            left: false,
-        };
+        let mut relay =
+            Relay { from, to, held: held.freeze(), is_behind: false, chunks, passed: 0 };
         if let Some(chunks) = &mut relay.chunks {
             chunks.follow(&relay.held);
         }
         relay.passed = relay.held.len() as u64;
-        {
-            let mut closing = std::pin::pin!(closing);
-            // Both bounds are looked at together, because a timer for each piece would cost more
-            // than the piece.
-            loop {
-                let before = relay.passed;
-                let waits = relay.is_behind || !relay.held.is_empty();
-                let bound = if waits { ACCEPTS_NOTHING } else { silence };
-                let ended = tokio::select! {
-                    biased;
-                    () = closing.as_mut() => true,
-                    ended = poll_fn(|context| relay.poll(context)) => { let _ = ended; true },
-                    () = sleep(bound) => relay.passed == before,
-                };
-                if ended {
-                    break;
-                }
-            }
-        }
-        let Relay { mut to, held, is_behind, chunks, passed, left, .. } = relay;
+        let ended = relay.run(silence, closing).await;
+        let Relay { mut to, held, is_behind, chunks, passed, .. } = relay;
         let is_level = held.is_empty() && !is_behind;
-        if !left && is_level && chunks.is_some_and(Chunks::is_between) {
+        if ended == Ended::Closing && is_level && chunks.is_some_and(Chunks::is_between) {
             // Only if the kernel takes it at once: a break would be understood as well.
             poll_fn(|context| {
                 let _ = Pin::new(&mut to).poll_write(context, LAST_CHUNK);
@@ -89,29 +103,135 @@ impl Tunnel {
             })
             .await;
         }
-        let _ = timeout(Duration::from_secs(1), to.shutdown()).await;
-        passed
+        let is_silent = matches!(ended, Ended::ClientSilent | Ended::UpstreamSilent);
+        if is_silent && chunks.is_none() {
+            // Its end would look like the end of the answer.
+            to.reset_on_close();
+        } else {
+            let _ = timeout(Duration::from_secs(1), to.shutdown()).await;
+        }
+        let error = match ended {
+            Ended::ClientSilent => Some("the client takes nothing"),
+            Ended::UpstreamSilent => Some("the upstream fell silent within its answer"),
+            Ended::Closed | Ended::Closing => None,
+        };
+        Passed { bytes: passed, error }
     }
 
-    /// Passes on what comes in both directions until one side closes; the client has sent the first
-    /// bytes already.
-    pub(crate) async fn join(self, ahead: &[u8], closing: impl Future<Output = ()>) -> u64 {
+    /// Passes on what comes in both directions until both sides have closed, both are silent for
+    /// too long, or one of them is for `silence` after the other has closed. The client has sent the
+    /// first bytes already.
+    pub(crate) async fn join(
+        self,
+        ahead: &[u8],
+        silence: Duration,
+        closing: impl Future<Output = ()>,
+    ) -> Passed {
         let Self { mut from, mut to, held, .. } = self;
-        let both = async {
+        let begun = async {
             to.write_all(&held).await?;
-            from.write_all(ahead).await?;
-            copy_bidirectional(&mut to, &mut from).await
+            to.flush().await?;
+            from.write_all(ahead).await
         };
-        tokio::select! {
-            () = closing => 0,
-            copied = both => copied.map_or(0, |(_, down)| down),
+        if !matches!(timeout(TAKES_NOTHING, begun).await, Ok(Ok(()))) {
+            return Passed { bytes: 0, error: Some("the tunnel broke off") };
         }
+        let activity = Activity::default();
+        let mut to = Watched { stream: to, activity: &activity, is_client: true };
+        let mut from = Watched { stream: from, activity: &activity, is_client: false };
+        let mut copied = pin!(copy_bidirectional(&mut to, &mut from));
+        let mut closing = pin!(closing);
+        let (mut before, mut quiet_since) = (0, Instant::now());
+        let error = loop {
+            tokio::select! {
+                biased;
+                () = &mut closing => break None,
+                // A reset is an end like any other.
+                _ = &mut copied => break None,
+                // A timer for each piece would cost more than the piece.
+                () = sleep(silence.min(IDLE_TIME)) => {}
+            }
+            let moved = activity.moved.load(Ordering::Relaxed);
+            if moved != before {
+                (before, quiet_since) = (moved, Instant::now());
+                continue;
+            }
+            let is_half = activity.is_half_closed.load(Ordering::Relaxed);
+            if quiet_since.elapsed() >= if is_half { silence } else { IDLE_TIME } {
+                break Some("the tunnel was silent for too long");
+            }
+        };
+        let bytes = held.len() as u64 + activity.to_client.load(Ordering::Relaxed);
+        Passed { bytes, error }
+    }
+}
+
+/// Has the kernel find out whether the other end is there still.
+fn probe(stream: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, PROBE_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, PROBE_EVERY)?;
+    sockopt::set_tcp_keepcnt(stream, PROBES)
+}
+
+/// What goes on in a tunnel.
+#[derive(Debug, Default)]
+struct Activity {
+    /// Bytes in both directions, and those to the client.
+    moved: AtomicU64,
+    to_client: AtomicU64,
+    /// One side has closed.
+    is_half_closed: AtomicBool,
+}
+
+/// A stream that tells when something comes.
+struct Watched<'a, S> {
+    stream: S,
+    activity: &'a Activity,
+    is_client: bool,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<'_, S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let count = buffer.filled().len() - before;
+        self.activity.moved.fetch_add(count as u64, Ordering::Relaxed);
+        self.activity.is_half_closed.fetch_or(count == 0, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
+        self.activity.moved.fetch_add(count as u64, Ordering::Relaxed);
+        if self.is_client {
+            self.activity.to_client.fetch_add(count as u64, Ordering::Relaxed);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
 /// One direction, without a buffer while nothing is on its way.
 struct Relay {
-    from: TcpStream,
+    from: Stream,
     to: Socket,
     /// What the client has not taken yet.
     held: Bytes,
@@ -119,11 +239,53 @@ struct Relay {
     is_behind: bool,
     chunks: Option<Chunks>,
     passed: u64,
-    /// The client has closed.
-    left: bool,
 }
 
 impl Relay {
+    async fn run(&mut self, silence: Duration, closing: impl Future<Output = ()>) -> Ended {
+        let mut closing = pin!(closing);
+        // One timer for both bounds, because a timer for each piece would cost more than the piece.
+        let mut timer = pin!(sleep(silence));
+        let mut clock: Option<(Instant, u64, usize)> = None;
+        poll_fn(|context| {
+            if closing.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ended::Closing);
+            }
+            if self.poll(context).is_ready() {
+                return Poll::Ready(Ended::Closed);
+            }
+            let now = Instant::now();
+            let state = (self.passed, self.held.len());
+            match clock {
+                Some((_, passed, held)) if (passed, held) == state => {}
+                _ => clock = Some((now, state.0, state.1)),
+            }
+            let since = clock.map_or(now, |(since, ..)| since);
+            let waits = self.is_behind || !self.held.is_empty();
+            let (bound, ended) = if waits {
+                (TAKES_NOTHING, Ended::ClientSilent)
+            } else {
+                (silence, Ended::UpstreamSilent)
+            };
+            if now >= since + bound {
+                return Poll::Ready(ended);
+            }
+            let until = since + bound;
+            if timer.is_elapsed() || timer.deadline().into_std() > until {
+                timer.as_mut().reset(until.into());
+            }
+            match timer.as_mut().poll(context) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(()) => {
+                    // It was set for an earlier wait.
+                    timer.as_mut().reset(until.into());
+                    timer.as_mut().poll(context).map(|()| ended)
+                }
+            }
+        })
+        .await
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // What a viewer says behind its request means nothing; that it closes does.
         let mut said = [MaybeUninit::uninit(); 256];
@@ -131,10 +293,7 @@ impl Relay {
             let mut said = ReadBuf::uninit(&mut said);
             match Pin::new(&mut self.to).poll_read(context, &mut said) {
                 Poll::Ready(Ok(())) if !said.filled().is_empty() => {}
-                Poll::Ready(_) => {
-                    self.left = true;
-                    return Poll::Ready(Ok(()));
-                }
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
                 Poll::Pending => break,
             }
         }
@@ -154,7 +313,6 @@ impl Relay {
             let piece = piece.filled();
             if piece.is_empty() {
                 // As it came, so the client sees whether the answer was complete.
-                self.left = true;
                 return Poll::Ready(Ok(()));
             }
             if let Some(chunks) = &mut self.chunks {

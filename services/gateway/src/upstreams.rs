@@ -24,6 +24,7 @@ pub(crate) use check::{CheckPath, CheckSettings};
 pub(crate) use connections::Connection;
 pub(crate) use origin::Origin;
 pub(crate) use pick::Pick;
+pub(crate) use pingora_core::protocols::Stream;
 pub(crate) use pool::{AddressSnapshot, Pool, Snapshot};
 pub(crate) use wellness::State;
 

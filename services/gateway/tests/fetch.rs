@@ -200,7 +200,7 @@ fn who_is_too_slow_is_not_asked_twice() {
 }
 
 #[test]
-fn informational_answers_are_few_and_end_in_an_answer() {
+fn informational_answers_are_passed_on_are_few_and_end_in_an_answer() {
     let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     for (count, status) in [(1, 200), (8, 200), (9, 502)] {
@@ -209,7 +209,23 @@ fn informational_answers_are_few_and_end_in_an_answer() {
             true
         });
         let gateway = before(&upstream.address.to_string(), &[]);
-        assert_eq!(gateway.get("/x").status, status, "{count}");
+        // A client of HTTP/1.0 knows none of them.
+        for (version, informed) in [("1.1", count.min(8)), ("1.0", 0)] {
+            for method in ["GET", "POST"] {
+                let mut client = gateway.connect();
+                client.send(&format!(
+                    "{method} /x HTTP/{version}\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+                ));
+                let mut answer = client.head();
+                let mut hints = 0;
+                while answer.status == 103 {
+                    assert_eq!(answer.field("link"), Some("</a>"));
+                    hints += 1;
+                    answer = client.head();
+                }
+                assert_eq!((answer.status, hints), (status, informed), "{method} {version}");
+            }
+        }
     }
     for wrong in ["HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", "SSH-2.0-OpenSSH\r\n\r\n", "\0\0"]
     {

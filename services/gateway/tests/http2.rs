@@ -454,3 +454,85 @@ fn the_preface_means_something_only_where_it_is_on_and_only_at_the_beginning() {
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\rxxxxxxxxxxxxxxxx");
     assert!(client.is_closed() || client.reader.buffer().first() != Some(&b'H'));
 }
+
+#[tokio::test]
+async fn an_upstream_may_answer_before_the_body_is_complete() {
+    let upstream = upstream(|stream, _| {
+        let answer = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig";
+        stream.write_all(answer.as_bytes()).unwrap();
+        // It stays, and reads nothing.
+        thread::sleep(Duration::from_secs(3));
+    });
+    let gateway = start(upstream, &[("GATEWAY_BODY_BYTES", "16 MiB")]);
+    let (client, _task) = connect(&gateway).await;
+    let (response, mut body) = ask(&client, request("POST", "/x", &[]), false).await;
+    let sending = tokio::spawn(async move {
+        for _ in 0..1000 {
+            body.reserve_capacity(16 * 1024);
+            if std::future::poll_fn(|context| body.poll_capacity(context)).await.is_none()
+                || body.send_data(Bytes::from(vec![0; 16 * 1024]), false).is_err()
+            {
+                break;
+            }
+        }
+    });
+    let begun = Instant::now();
+    let answer = answer(response).await;
+    assert_eq!((answer.status, &*answer.body), (413, "big"));
+    assert!(answer.fields.contains_key("date"));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    sending.abort();
+    // And the connection goes on.
+    assert_eq!(get(&client, "/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn hints_come_before_the_answer() {
+    let upstream = upstream(|stream, _| {
+        let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: close\r\n\r\n";
+        let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        stream.write_all(format!("{hint}{ok}").as_bytes()).unwrap();
+    });
+    let gateway = start(upstream, &[]);
+    let (client, _task) = connect(&gateway).await;
+    let (mut response, _) = ask(&client, request("GET", "/x", &[]), true).await;
+    let hint = std::future::poll_fn(|context| response.poll_informational(context));
+    let hint = timeout(BOUND, hint).await.unwrap().unwrap().unwrap();
+    let link = hint.headers()["link"].to_str().unwrap();
+    assert_eq!((hint.status().as_u16(), link), (103, "</a>"));
+    assert!(!hint.headers().contains_key("connection"));
+    assert_eq!(answer(response).await.body, "ok");
+}
+
+#[tokio::test]
+async fn a_client_that_makes_room_for_a_byte_at_a_time_has_no_more_time_than_others() {
+    let upstream = upstream(|stream, _| {
+        let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 100000\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&[b'x'; 100_000]).unwrap();
+    });
+    let gateway = start(upstream, &[("GATEWAY_TOTAL_TIMEOUT_SECONDS", "1")]);
+    // Once from the upstream, once from memory.
+    for _ in 0..2 {
+        let stream = tokio::net::TcpStream::connect(gateway.address).await.unwrap();
+        let (client, connection) = h2::client::Builder::new()
+            .initial_window_size(1)
+            .handshake::<_, Bytes>(stream)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let client = client.ready().await.unwrap();
+        let (response, _) = ask(&client, request("GET", "/x", &[]), true).await;
+        let mut body = timeout(BOUND, response).await.unwrap().unwrap().into_body();
+        let begun = Instant::now();
+        let mut taken = 0;
+        while let Some(piece) = timeout(BOUND, body.data()).await.unwrap() {
+            let Ok(piece) = piece else { break };
+            taken += piece.len();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let _ = body.flow_control().release_capacity(piece.len());
+        }
+        let took = begun.elapsed();
+        assert!(taken < 100_000 && took < Duration::from_secs(5), "{taken} bytes in {took:?}");
+    }
+}

@@ -252,7 +252,7 @@ fn a_guarded_route_wants_its_secret_and_keeps_it() {
 #[test]
 fn another_protocol_is_for_routes_that_allow_it() {
     let origin = plain();
-    let route = format!("/ws {} upgrade", origin.address);
+    let route = format!("/ws {} upgrade=websocket,echo", origin.address);
     let gateway = start(&origin, &[("GATEWAY_ROUTES", &route)]);
     let ask = |path: &str| {
         let mut client = gateway.connect();

@@ -104,16 +104,22 @@ fn written(head: &Head) -> Vec<u8> {
 fn taken(length: Length, sent: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<u8>), u16> {
     let status = |problem: problem::Problem| problem.status.as_u16();
     let mut body = Body::new(length, BODY_BYTES).map_err(status)?;
-    let mut bytes = BytesMut::new();
-    let mut progress = body.take(&mut bytes).map_err(status)?;
+    let (mut bytes, mut out) = (BytesMut::new(), Vec::new());
+    let mut take = |bytes: &mut BytesMut| {
+        loop {
+            match body.take(bytes).map_err(status)? {
+                Progress::Data(data) => {
+                    assert!(!data.is_empty());
+                    out.extend_from_slice(&data);
+                }
+                progress => return Ok(progress == Progress::Complete),
+            }
+        }
+    };
+    let mut is_complete = take(&mut bytes)?;
     for part in sent.chunks(piece.min(sent.len()).max(1)) {
         bytes.extend_from_slice(part);
-        if progress == Progress::More {
-            progress = body.take(&mut bytes).map_err(status)?;
-        }
+        is_complete = take(&mut bytes)?;
     }
-    if progress == Progress::More {
-        return Err(0);
-    }
-    Ok((body.into_bytes().to_vec(), bytes.to_vec()))
+    if is_complete { Ok((out, bytes.to_vec())) } else { Err(0) }
 }

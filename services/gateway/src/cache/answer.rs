@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{AGE, CACHE_STATUS};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::conditions::client_has_it;
 use super::status::{How, push_number};
-use super::stored::{Stored, fields};
+use super::stored::Stored;
 
 /// An answer from memory to one request. It stays what it is when the cache forgets it.
 #[derive(Clone, Debug)]
@@ -66,18 +65,6 @@ impl Answer {
         out.extend_from_slice(b"\r\ncache-status: ");
         self.how.write(out, self.seconds_left);
         out.extend_from_slice(b"\r\n");
-    }
-
-    /// The same fields as values, for a protocol that has no such text.
-    pub(crate) fn headers(&self) -> HeaderMap {
-        let mut headers = fields(self.head());
-        headers.insert(AGE, self.age_seconds.into());
-        let mut status = Vec::new();
-        self.how.write(&mut status, self.seconds_left);
-        if let Ok(status) = HeaderValue::from_bytes(&status) {
-            headers.append(CACHE_STATUS, status);
-        }
-        headers
     }
 
     /// What to send behind the head; empty for HEAD and for 304.

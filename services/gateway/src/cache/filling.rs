@@ -1,5 +1,6 @@
 //! A request that brings an answer into the cache: fed with the upstream's answer as it comes.
 
+use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     LAST_MODIFIED, TRANSFER_ENCODING,
@@ -53,6 +54,15 @@ pub(crate) struct Filling {
     state: State,
 }
 
+/// A body that was collected in vain, with its room until the client has it.
+#[derive(Debug)]
+pub(crate) struct Leftover {
+    /// What had been collected.
+    pub(crate) bytes: Bytes,
+    _room: Room,
+    _coming: Room,
+}
+
 #[derive(Debug)]
 enum State {
     Asked,
@@ -99,10 +109,32 @@ impl Filling {
     }
 
     /// Fields to set, or to remove where there is no value, in the request to the upstream. The
-    /// answer is for others too: it must be whole, and in a coding that all of them take.
-    pub(crate) fn changes(&self) -> [(HeaderName, Option<HeaderValue>); 3] {
+    /// answer may be for others too, so it must be in a coding that all of them take. Where others
+    /// wait for it, it must be whole; nobody waits for the answer to a condition.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = (HeaderName, Option<HeaderValue>)> {
         let codings = Codings::of(&self.request).field();
-        [(IF_NONE_MATCH, None), (IF_MODIFIED_SINCE, None), (ACCEPT_ENCODING, Some(codings))]
+        let conditions = (!self.asks_conditionally())
+            .then(|| [(IF_NONE_MATCH, None), (IF_MODIFIED_SINCE, None)]);
+        conditions.into_iter().flatten().chain([(ACCEPT_ENCODING, Some(codings))])
+    }
+
+    /// Whether the upstream is to judge the client's conditions: nothing is stored, and nobody
+    /// waits.
+    fn asks_conditionally(&self) -> bool {
+        self.loose && self.stale.is_none()
+    }
+
+    /// Whether it takes the body in.
+    pub(crate) fn is_storing(&self) -> bool {
+        matches!(self.state, State::Storing(_))
+    }
+
+    /// The body as far as it has been taken in.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.state {
+            State::Storing(storing) => &storing.body,
+            _ => &[],
+        }
     }
 
     /// What to say in `Cache-Status`, if the answer is passed on.
@@ -120,6 +152,12 @@ impl Filling {
     ) -> Verdict {
         if !matches!(self.state, State::Asked) {
             return Verdict::Forward(Refusal::Superseded);
+        }
+        if status == StatusCode::NOT_MODIFIED {
+            // It answers one client's condition and says nothing of what others would get.
+            self.state = State::Over;
+            self.leave();
+            return Verdict::Forward(Refusal::Status);
         }
         // RFC 5861, section 4.
         if matches!(status.as_u16(), 500 | 502 | 503 | 504)
@@ -150,43 +188,67 @@ impl Filling {
         self.instead_of_failure(None, now)
     }
 
-    /// A piece of the body.
-    pub(crate) fn body(&mut self, piece: &[u8], now: Instant) {
-        let State::Storing(storing) = &mut self.state else { return };
+    /// Takes in a piece of the body.
+    ///
+    /// # Errors
+    /// With what was taken in before, when the answer is not kept after all.
+    pub(crate) fn body(&mut self, piece: &[u8], now: Instant) -> Result<(), Leftover> {
+        let State::Storing(storing) = &mut self.state else { return Ok(()) };
         let most = storing.length.unwrap_or(self.inner.entry_bytes);
         let length = storing.body.len() + piece.len();
         if length > most {
             let refusal =
                 if storing.length.is_some() { Refusal::Framing } else { Refusal::TooLarge };
-            self.refuse(refusal, false, now);
-            return;
+            return self.give_up(refusal, now);
         }
         if length > storing.body.capacity() {
             let capacity = length.max(2 * storing.body.capacity()).max(FIRST_BYTES).min(most);
             let more = capacity - storing.body.capacity();
             if !storing.coming.grow(more) || !self.inner.grow(&mut storing.room, more) {
-                self.refuse(Refusal::TooLarge, false, now);
-                return;
+                return self.give_up(Refusal::TooLarge, now);
             }
             storing.body.reserve_exact(capacity - storing.body.len());
         }
         storing.body.extend_from_slice(piece);
+        Ok(())
     }
 
-    /// The body is complete. False if it is not stored after all: it is shorter than announced, or
-    /// something else came in between.
-    pub(crate) fn complete(mut self, now: Instant) -> bool {
+    /// Stops storing, and hands out what was taken in.
+    fn give_up(&mut self, refusal: Refusal, now: Instant) -> Result<(), Leftover> {
         let State::Storing(storing) = std::mem::replace(&mut self.state, State::Over) else {
-            return false;
+            return Ok(());
+        };
+        self.refuse(refusal, false, now);
+        let Storing { body, room, coming, .. } = *storing;
+        Err(Leftover { bytes: body.into(), _room: room, _coming: coming })
+    }
+
+    /// The body is complete, and handed out. It is not stored after all where it is shorter than
+    /// announced, or something else came in between.
+    pub(crate) fn finish(self, now: Instant) -> Bytes {
+        self.end(now).0
+    }
+
+    /// As [`Self::finish`]; whether it was stored.
+    #[cfg(test)]
+    pub(super) fn complete(self, now: Instant) -> bool {
+        self.end(now).1
+    }
+
+    fn end(mut self, now: Instant) -> (Bytes, bool) {
+        let State::Storing(storing) = std::mem::replace(&mut self.state, State::Over) else {
+            return (Bytes::new(), false);
         };
         let Storing { head, vary, class, body, length, room, coming } = *storing;
+        let body = Bytes::from(body.into_boxed_slice());
         if length.is_some_and(|length| length != body.len()) {
             // Who comes next may have more luck.
-            return false;
+            return (body, false);
         }
-        let stored = Arc::new(head.with(body.into_boxed_slice().into()));
+        let stored = Arc::new(head.with(body.clone()));
         drop(coming);
-        self.store(stored, &vary, &class, room, now)
+        let is_stored = self.store(stored, &vary, &class, room, now);
+        (body, is_stored)
     }
 
     /// Takes what is known of the answer.

@@ -1,8 +1,8 @@
 //! What the cache is asked, and what keeps it from answering at all.
 
 use http::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
-    TRANSFER_ENCODING, UPGRADE,
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, RANGE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method};
 
@@ -121,6 +121,11 @@ impl Question<'_> {
             return Some(Reason::NoStore);
         }
         (*method == Method::HEAD).then_some(Reason::Head)
+    }
+
+    /// Whether the client has an answer already and asks whether it is good still.
+    pub(super) fn is_conditional(&self) -> bool {
+        self.headers.contains_key(IF_NONE_MATCH) || self.headers.contains_key(IF_MODIFIED_SINCE)
     }
 
     pub(super) fn is_authorised(&self) -> bool {

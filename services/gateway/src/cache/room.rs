@@ -5,26 +5,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A number of bytes that is never exceeded.
 #[derive(Debug)]
-pub(super) struct Space {
+pub(crate) struct Space {
     bytes: usize,
     taken: AtomicUsize,
 }
 
 impl Space {
-    pub(super) fn new(bytes: usize) -> Arc<Self> {
+    pub(crate) fn new(bytes: usize) -> Arc<Self> {
         Arc::new(Self { bytes, taken: AtomicUsize::new(0) })
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(super) fn taken(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 
     /// A room without bytes, to grow.
-    pub(super) fn room(self: &Arc<Self>) -> Room {
+    pub(crate) fn room(self: &Arc<Self>) -> Room {
         Room { space: self.clone(), bytes: 0 }
     }
 
@@ -38,19 +38,19 @@ impl Space {
 
 /// Bytes taken; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(crate) struct Room {
     space: Arc<Space>,
     bytes: usize,
 }
 
 impl Room {
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
+    /// How many they are.
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Takes more; false if there is no more.
-    pub(super) fn grow(&mut self, bytes: usize) -> bool {
+    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let grown = self.space.take(bytes);
         if grown {
             self.bytes += bytes;
@@ -59,7 +59,7 @@ impl Room {
     }
 
     /// Gives back all but so many.
-    pub(super) fn shrink_to(&mut self, bytes: usize) {
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let spare = self.bytes.saturating_sub(bytes);
         self.bytes -= spare;
         self.space.taken.fetch_sub(spare, Ordering::Relaxed);

@@ -166,23 +166,6 @@ impl Stored {
     }
 }
 
-/// The fields of a head that was written here.
-pub(super) fn fields(head: &[u8]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for line in head.split(|&byte| byte == b'\n').skip(1) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
-        let (name, value) = line.split_at(colon);
-        let value = value.strip_prefix(b": ").unwrap_or_default();
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
-        {
-            headers.append(name, value);
-        }
-    }
-    headers
-}
-
 fn status_line(head: &mut Vec<u8>, status: StatusCode) {
     head.extend_from_slice(b"HTTP/1.1 ");
     head.extend_from_slice(status.as_str().as_bytes());

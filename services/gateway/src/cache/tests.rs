@@ -63,7 +63,7 @@ impl World {
     fn fetch(&self, target: &str, request: &[&str], response: &[&str], body: &str) -> bool {
         let mut filling = self.fill(target, request);
         let verdict = self.respond(&mut filling, 200, response, body.len());
-        filling.body(body.as_bytes(), self.now());
+        drop(filling.body(body.as_bytes(), self.now()));
         let stored = filling.complete(self.now());
         assert!(!stored || matches!(verdict, Verdict::Storing), "{verdict:?}");
         self.check();

@@ -1,7 +1,6 @@
 //! The body of an upstream's answer, out of the frame that HTTP/1.1 gave it (RFC 9112, section 6):
 //! clients get one of the gateway's own.
 
-use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -9,9 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
 
-use crate::upstreams::Connection;
+use crate::upstreams::{Connection, Stream};
 
 /// Bytes of one read.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -51,7 +49,7 @@ pub(crate) enum Frame {
 pub(crate) enum Piece {
     /// Some of it.
     Some(Bytes),
-    /// Nothing yet: see [`Body::more`].
+    /// Nothing yet: see [`Body::poll_more`].
     None,
     /// It was complete before.
     End,
@@ -84,20 +82,25 @@ impl Body {
     ///
     /// # Errors
     /// When the body ends before its end.
-    pub(crate) async fn more(&mut self) -> io::Result<()> {
+    pub(crate) fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.held.is_empty() {
             // While nothing is on its way, there is no buffer.
             self.held = BytesMut::new();
         }
         let Self { connection, held, .. } = self;
-        if poll_fn(|context| poll_some(&mut connection.stream, context, held)).await? > 0 {
-            return Ok(());
+        if ready!(poll_some(&mut connection.stream, context, held))? > 0 {
+            return Poll::Ready(Ok(()));
         }
         if self.frame != Frame::UntilClosed {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         self.frame = Frame::Done;
-        Ok(())
+        Poll::Ready(Ok(()))
+    }
+
+    /// The connection, for the rest of the request.
+    pub(crate) fn stream(&mut self) -> &mut Stream {
+        &mut self.connection.stream
     }
 
     /// Whether it could end here for one who only sees pieces.
@@ -112,14 +115,14 @@ impl Body {
     }
 
     /// The connection and what came on it, for what is passed on as it comes.
-    pub(crate) fn into_parts(self) -> (TcpStream, BytesMut) {
+    pub(crate) fn into_parts(self) -> (Stream, BytesMut) {
         (self.connection.stream, self.held)
     }
 }
 
 /// Reads what is there to the end of `bytes`, whose room is made when it is.
 pub(super) fn poll_some(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     context: &mut Context<'_>,
     bytes: &mut BytesMut,
 ) -> Poll<io::Result<usize>> {

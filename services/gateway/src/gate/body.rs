@@ -1,6 +1,6 @@
-//! A request's body, taken whole before anybody else hears of the request: an upstream never waits
-//! for a slow client, never sees half a body, and never sees chunks (RFC 9112, section 7.1) that it
-//! could read differently.
+//! A request's body, out of the frame that the client gave it (RFC 9112, sections 6 and 7.1). Pure:
+//! bytes in, pieces of the body out. An upstream gets a frame of the gateway's own, so it never sees
+//! chunks that it could read differently.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -13,22 +13,25 @@ const LINE_BYTES: usize = 256;
 /// Bytes of all extensions, and of all trailer fields, of a body together; they are read and dropped.
 const DROPPED_BYTES: usize = 4 * 1024;
 
-/// A body as far as it has come.
+/// Decoder of one body.
 #[derive(Debug)]
 pub(crate) struct Body {
-    taken: BytesMut,
+    /// Bytes of the body so far.
+    taken_bytes: usize,
     most: usize,
     state: State,
     /// Of extensions and trailer fields.
     dropped_bytes: usize,
 }
 
-/// Whether there is more to come.
+/// The next part of a body.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Progress {
-    /// The body is not complete.
+    /// Some of it, never empty.
+    Data(Bytes),
+    /// More bytes of the connection are needed.
     More,
-    /// It is; what is left of the bytes belongs to the next request.
+    /// The body is complete; what is left of the bytes belongs to the next request.
     Complete,
 }
 
@@ -60,10 +63,10 @@ impl Body {
             Length::Known(left) => State::Data { left, chunked: false },
             Length::Chunked => State::Size,
         };
-        Ok(Self { taken: BytesMut::new(), most, state, dropped_bytes: 0 })
+        Ok(Self { taken_bytes: 0, most, state, dropped_bytes: 0 })
     }
 
-    /// Takes what belongs to the body from the front of `bytes`.
+    /// Takes the next part of the body from the front of `bytes`.
     ///
     /// # Errors
     /// When the chunks are not framed exactly as they must be, or are too many.
@@ -79,9 +82,14 @@ impl Body {
                     if count == 0 {
                         return Ok(Progress::More);
                     }
-                    self.taken.extend_from_slice(&bytes[..count]);
-                    bytes.advance(count);
-                    self.state = State::Data { left: left - count as u64, chunked };
+                    self.taken_bytes += count;
+                    let left = left - count as u64;
+                    self.state = match (left, chunked) {
+                        // The end of a body of known length is seen with its last part.
+                        (0, false) => State::Done,
+                        _ => State::Data { left, chunked },
+                    };
+                    return Ok(Progress::Data(bytes.split_to(count).freeze()));
                 }
                 State::AfterChunk => match bytes.get(..2) {
                     Some(b"\r\n") => {
@@ -99,7 +107,7 @@ impl Body {
                     };
                     let (size, extension_bytes) = chunk_size(&line)?;
                     self.drop_bytes(extension_bytes)?;
-                    if size > (self.most - self.taken.len()) as u64 {
+                    if size > (self.most - self.taken_bytes) as u64 {
                         return Err(Problem::too_large(self.most));
                     }
                     self.state = match size {
@@ -129,11 +137,6 @@ impl Body {
             return Err(malformed("there is too much between the chunks and behind them"));
         }
         Ok(())
-    }
-
-    /// The whole body.
-    pub(crate) fn into_bytes(self) -> Bytes {
-        self.taken.freeze()
     }
 }
 
@@ -184,17 +187,18 @@ mod tests {
     fn taken(length: Length, sent: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<u8>), u16> {
         let status = |problem: Refused| problem.status.as_u16();
         let mut body = Body::new(length, 100).map_err(status)?;
-        let (mut bytes, mut progress) = (BytesMut::new(), Progress::More);
+        let (mut bytes, mut out) = (BytesMut::new(), Vec::new());
+        let mut is_complete = false;
         for part in sent.chunks(piece) {
             bytes.extend_from_slice(part);
-            if progress == Progress::More {
-                progress = body.take(&mut bytes).map_err(status)?;
-            }
+            is_complete = loop {
+                match body.take(&mut bytes).map_err(status)? {
+                    Progress::Data(data) => out.extend_from_slice(&data),
+                    progress => break progress == Progress::Complete,
+                }
+            };
         }
-        if progress == Progress::More {
-            return Err(0);
-        }
-        Ok((body.into_bytes().to_vec(), bytes.to_vec()))
+        if is_complete { Ok((out, bytes.to_vec())) } else { Err(0) }
     }
 
     #[test]

@@ -1,13 +1,21 @@
 //! Connections to one address that wait for the next request.
 
-use std::io;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
+use pingora_core::ErrorType;
+use pingora_core::connectors::{ConnectorOptions, TransportConnector};
+use pingora_core::protocols::{Stream, TcpKeepalive};
+use pingora_core::upstreams::peer::HttpPeer;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::task::coop::unconstrained;
 use tokio::time::sleep;
 
+use super::Failure;
 use crate::threads;
 
 /// The services close connections that were idle for 30 s; one that is about to be closed must not
@@ -21,34 +29,64 @@ const MOST_IDLE: usize = 512;
 /// More threads than that share lists.
 const LISTS: usize = 16;
 
+/// Silence after which the kernel asks whether an upstream is there still, the time between two
+/// such probes, and how many of them may fail: one that vanished is noticed after two minutes.
+const PROBE_AFTER: Duration = Duration::from_mins(1);
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+const PROBES: usize = 4;
+
+/// Pingora's connector. Of its own pool nothing is used: see [`Connections`].
+static CONNECTOR: LazyLock<TransportConnector> =
+    LazyLock::new(|| TransportConnector::new(Some(ConnectorOptions::new(1))));
+
 /// A connection to an upstream, between two requests or in one.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// The bytes.
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     /// An answer has come on it before. That it ends without one then may only mean that the
     /// upstream was about to close it.
     pub(crate) is_used: bool,
 }
 
 impl Connection {
-    /// A new one.
+    /// A new one. The caller bounds the time: Pingora would start a thread that wakes up a hundred
+    /// times a second for it.
     ///
     /// # Errors
-    /// What the system says.
-    pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        // A request goes in one piece.
-        stream.set_nodelay(true)?;
+    /// When nobody is there.
+    pub(crate) async fn open(address: SocketAddr) -> Result<Self, Failure> {
+        // From an address alone: given a name, Pingora resolves it here and now, and panics when
+        // there is none.
+        let mut peer = HttpPeer::new(address, false, String::new());
+        peer.options.connection_timeout = None;
+        peer.options.total_connection_timeout = None;
+        peer.options.tcp_keepalive = Some(TcpKeepalive {
+            idle: PROBE_AFTER,
+            interval: PROBE_EVERY,
+            count: PROBES,
+            #[cfg(target_os = "linux")]
+            user_timeout: Duration::ZERO,
+        });
+        let stream = CONNECTOR.new_stream(&peer).await.map_err(|error| match error.etype() {
+            ErrorType::ConnectRefused => Failure::Refused,
+            ErrorType::ConnectTimedout => Failure::Timeout,
+            ErrorType::ConnectNoRoute => Failure::Unreachable,
+            _ => Failure::Reset,
+        })?;
         Ok(Self { stream, is_used: false })
     }
 
     /// Whether nothing has come on it since: neither an end nor what nobody asked for. The reactor
     /// knows, so this asks the kernel only when something did.
-    fn is_silent(&self) -> bool {
+    fn is_silent(&mut self) -> bool {
         let mut byte = [0];
-        let read = self.stream.try_read(&mut byte);
-        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        let mut byte = ReadBuf::new(&mut byte);
+        // It must not be taken for silent because the task has had its turn.
+        let read = unconstrained(poll_fn(|context| {
+            Pin::new(&mut self.stream).poll_read(context, &mut byte)
+        }));
+        pin!(read).poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 }
 
@@ -71,10 +109,16 @@ struct Waiting {
 }
 
 impl Connections {
-    /// One that is good still.
-    pub(super) fn take(&self) -> Option<Connection> {
+    /// One that is good still, and has been idle for less than `idle_time` if there is one.
+    pub(super) fn take(&self, idle_time: Option<Duration>) -> Option<Connection> {
         let mut waiting = self.list().waiting();
-        while let Some((since, connection)) = waiting.idle.pop() {
+        if let Some(bound) = idle_time
+            && waiting.idle.last().is_some_and(|(since, _)| since.elapsed() >= bound)
+        {
+            // All others have been idle for longer.
+            return None;
+        }
+        while let Some((since, mut connection)) = waiting.idle.pop() {
             if since.elapsed() < IDLE_TIME && connection.is_silent() {
                 return Some(connection);
             }
@@ -132,7 +176,7 @@ async fn let_go(connections: Weak<Connections>, number: usize) {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -146,13 +190,17 @@ mod tests {
     #[tokio::test]
     async fn what_was_kept_is_given_again_once() {
         let kept = Arc::new(Connections::default());
-        assert!(kept.take().is_none());
+        assert!(kept.take(None).is_none());
         let (connection, _other) = pair().await;
         assert!(!connection.is_used);
         kept.keep(connection);
         assert_eq!(kept.count(), 1);
-        assert!(kept.take().unwrap().is_used);
-        assert!(kept.take().is_none());
+        let again = kept.take(None).unwrap();
+        assert!(again.is_used);
+        assert!(kept.take(None).is_none());
+        kept.keep(again);
+        assert!(kept.take(Some(Duration::ZERO)).is_none(), "it has been idle for too long");
+        assert!(kept.take(Some(IDLE_TIME)).is_some());
     }
 
     #[tokio::test]
@@ -166,7 +214,7 @@ mod tests {
             let bound = Instant::now() + Duration::from_secs(5);
             while kept.count() > 0 {
                 assert!(Instant::now() < bound, "{says:?} goes unnoticed");
-                let given = kept.take();
+                let given = kept.take(None);
                 // The news is a moment on its way.
                 if let Some(connection) = given {
                     kept.keep(connection);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::Failure;
 use super::breaker::{Tried, is_open_in};
@@ -99,9 +100,9 @@ impl Pick {
         self.member.address
     }
 
-    /// A connection that waits there for a request.
-    pub(crate) fn waiting(&self) -> Option<Connection> {
-        self.member.connections.take()
+    /// A connection that waits there for a request, for less than `idle_time` if there is one.
+    pub(crate) fn waiting(&self, idle_time: Option<Duration>) -> Option<Connection> {
+        self.member.connections.take(idle_time)
     }
 
     /// Keeps a connection whose answer is complete for the next request.

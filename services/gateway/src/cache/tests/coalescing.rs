@@ -47,7 +47,7 @@ fn respond(filling: &mut Filling, status: u16, line: &str) -> Verdict {
 /// Brings the answer.
 fn land(mut filling: Box<Filling>, line: &str) {
     assert!(matches!(respond(&mut filling, 200, line), Verdict::Storing));
-    filling.body(b"abc", now());
+    drop(filling.body(b"abc", now()));
     assert!(filling.complete(now()));
 }
 
@@ -83,7 +83,7 @@ async fn when_one_gives_up_another_takes_its_place_and_the_rest_wait_on() {
         let mut failing = first.take().unwrap();
         if remaining % 2 == 0 {
             respond(&mut failing, 200, TEN);
-            failing.body(b"a", now());
+            drop(failing.body(b"a", now()));
         }
         if remaining % 3 == 0 {
             assert!(!failing.complete(now()));
@@ -179,7 +179,7 @@ async fn the_first_answer_that_can_be_kept_makes_requests_wait_again() {
     // One is enough.
     let verdict = respond(&mut other, 200, TEN);
     assert!(matches!(verdict, Verdict::Forward(Refusal::Superseded)));
-    one.body(b"abc", now());
+    drop(one.body(b"abc", now()));
     assert!(one.complete(now()));
     answer(ask(&cache, &[]).await);
     time::advance(Duration::from_secs(10)).await;
@@ -250,7 +250,7 @@ async fn waiting_has_a_bound_and_then_one_more_tries_and_the_rest_pass() {
     land(fills.remove(0), TEN);
     let mut slow = slow;
     respond(&mut slow, 200, TEN);
-    slow.body(b"old", now());
+    drop(slow.body(b"old", now()));
     assert!(!slow.complete(now()));
     assert_eq!(answer(ask(&cache, &[]).await).body(), "abc");
 }
@@ -263,9 +263,9 @@ async fn those_who_wait_are_let_go_as_soon_as_the_answer_is_too_large() {
     let mut crowd = crowd(&cache, 100).await;
     let response = headers(&[TEN, "transfer-encoding: chunked"]);
     first.response(StatusCode::OK, &response, moment(now()));
-    first.body(&[0; 10_000], now());
+    drop(first.body(&[0; 10_000], now()));
     assert_eq!(crowd.try_join_next().map(|_| ()), None);
-    first.body(&[0; 1], now());
+    drop(first.body(&[0; 1], now()));
     while let Some(looked) = crowd.join_next().await {
         filling(looked.unwrap());
     }
@@ -287,7 +287,7 @@ async fn an_answer_that_is_only_for_failures_is_not_waited_for() {
     for other in &mut others {
         assert!(matches!(respond(other, 200, line), Verdict::Forward(Refusal::Superseded)));
     }
-    first.body(b"abc", now());
+    drop(first.body(b"abc", now()));
     assert!(first.complete(now()));
     let (one, mut other) = (filling(ask(&cache, &[]).await), filling(ask(&cache, &[]).await));
     drop(one);

@@ -1,0 +1,529 @@
+//! The real binary on the one path of every request: bodies on their way to an upstream, answers on
+//! their way back, and what happens when either side is slow, early, silent or gone.
+
+#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+
+use std::io::{BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::{Answer, BOUND, Connection, Service, fields, read_head};
+
+const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+
+/// Gets the head of a request; says whether the connection stays.
+type Serve = dyn Fn(&str, &mut BufReader<TcpStream>) -> bool + Send + Sync;
+
+fn upstream(
+    serve: impl Fn(&str, &mut BufReader<TcpStream>) -> bool + Send + Sync + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve: Arc<Serve> = Arc::new(serve);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let serve = serve.clone();
+            thread::spawn(move || {
+                let mut reader = BufReader::new(stream.unwrap());
+                while let Some(head) = read_head(&mut reader) {
+                    let goes_on = if head.contains("gateway-check") {
+                        say(&mut reader, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                    } else {
+                        serve(&head, &mut reader)
+                    };
+                    if !goes_on {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+fn say(reader: &mut BufReader<TcpStream>, text: &str) -> bool {
+    reader.get_mut().write_all(text.as_bytes()).is_ok()
+}
+
+/// The length of the body that comes, read and dropped; chunks are counted as they come.
+fn read_body(head: &str, reader: &mut BufReader<TcpStream>) -> u64 {
+    let lengths = fields(head, "content-length");
+    if let Some(length) = lengths.first() {
+        let length: u64 = length.parse().unwrap();
+        return std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink()).unwrap();
+    }
+    let mut total = 0;
+    if fields(head, "transfer-encoding") == ["chunked"] {
+        loop {
+            let mut line = String::new();
+            std::io::BufRead::read_line(reader, &mut line).unwrap();
+            let size = u64::from_str_radix(line.trim_end(), 16).unwrap();
+            let mut chunk = reader.by_ref().take(size + 2);
+            std::io::copy(&mut chunk, &mut std::io::sink()).unwrap();
+            total += size;
+            if size == 0 {
+                break;
+            }
+        }
+    }
+    total
+}
+
+fn start(upstream: SocketAddr, more: &[(&str, &str)]) -> Service {
+    let routes = format!("/ {upstream}");
+    let mut variables = vec![("GATEWAY_ROUTES", &*routes), ("GATEWAY_ADMIN_LISTEN", "off")];
+    variables.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
+    variables.extend(more);
+    Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
+}
+
+fn ask(gateway: &Service, request: &str) -> Answer {
+    let mut client = gateway.connect();
+    client.send(request);
+    client.answer()
+}
+
+/// All that comes until the gateway closes.
+fn rest(mut client: Connection) -> String {
+    let mut bytes = Vec::new();
+    // A reset is an end as well.
+    let _ = client.reader.read_to_end(&mut bytes);
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn every_method_and_version_goes_the_same_way() {
+    let upstream = upstream(|head, reader| {
+        let (line, length) = (head.lines().next().unwrap().to_owned(), read_body(head, reader));
+        let text = format!("{line} {length}");
+        let body = if line.starts_with("HEAD") { "" } else { &text };
+        say(reader, &format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", text.len()))
+    });
+    let gateway = start(upstream, &[]);
+    for version in ["1.0", "1.1"] {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            for body in ["", "hello"] {
+                let answer = ask(
+                    &gateway,
+                    &format!(
+                        "{method} /x HTTP/{version}\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
+                        body.len()
+                    ),
+                );
+                // RFC 9110, section 2.5: the gateway's own version.
+                let seen = format!("{method} /x HTTP/1.1 {}", body.len());
+                assert_eq!((answer.status, answer.text()), (200, &*seen), "{version} {body}");
+                assert!(answer.field("date").is_some(), "RFC 9110, section 6.6.1");
+            }
+        }
+    }
+}
+
+#[test]
+fn http_1_0_knows_no_chunks() {
+    let upstream = upstream(|head, reader| {
+        let framed = if head.contains("/close") {
+            "\r\nhello"
+        } else {
+            "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        };
+        let kind = if head.contains("/events") { "event-stream" } else { "plain" };
+        read_body(head, reader);
+        say(reader, &format!("HTTP/1.1 200 OK\r\nContent-Type: text/{kind}\r\n{framed}"))
+            && !head.contains("/close")
+    });
+    let gateway = start(upstream, &[]);
+    for path in ["/close", "/chunks", "/events"] {
+        for method in ["GET", "POST"] {
+            let mut client = gateway.connect();
+            client.send(&format!(
+                "{method} {path} HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\
+                 Accept: text/event-stream\r\nContent-Length: 0\r\n\r\n"
+            ));
+            let head = client.head();
+            assert_eq!(head.field("transfer-encoding"), None, "{method} {path}");
+            assert_eq!(head.field("connection"), Some("close"));
+            assert_eq!(rest(client), "hello", "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn a_long_body_is_passed_on_as_it_comes_and_within_the_limit() {
+    let (seen, saw) = channel();
+    let upstream = upstream(move |head, reader| {
+        let _ = seen.send(0);
+        let length = read_body(head, reader);
+        let _ = seen.send(length);
+        say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    });
+    let gateway = start(upstream, &[("GATEWAY_BODY_BYTES", "1 MiB")]);
+    let half = "x".repeat(500_000);
+    for (head, before, after) in [
+        ("Content-Length: 1000000", String::new(), ""),
+        ("Transfer-Encoding: chunked", format!("{:x}\r\n", half.len()), "\r\n"),
+    ] {
+        let mut client = gateway.connect();
+        let part = format!("{before}{half}{after}");
+        client.send(&format!("POST /x HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n{part}"));
+        // The upstream hears of it before the body is complete.
+        assert_eq!(saw.recv_timeout(BOUND), Ok(0), "{head}");
+        client.send(&part);
+        client.send(if before.is_empty() { "" } else { "0\r\n\r\n" });
+        assert_eq!(client.answer().text(), "ok", "{head}");
+        assert_eq!(saw.recv_timeout(BOUND), Ok(1_000_000), "{head}");
+        // And the connection goes on.
+        client.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.answer().status, 200, "{head}");
+    }
+    let mut client = gateway.connect();
+    client.send("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for _ in 0..3 {
+        client.send(&format!("{:x}\r\n{half}\r\n", half.len()));
+    }
+    assert_eq!(client.answer().status, 413);
+}
+
+#[test]
+fn a_body_that_breaks_off_is_not_taken_for_a_whole_one() {
+    let (seen, saw) = channel();
+    let upstream = upstream(move |_, reader| {
+        let _ = seen.send(reader.read_to_end(&mut Vec::new()).is_ok());
+        false
+    });
+    let gateway = start(upstream, &[("GATEWAY_BODY_BYTES", "1 MiB")]);
+    let part = "x".repeat(100_000);
+    let mut client = gateway.connect();
+    client.send(&format!(
+        "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{part}\r\nnone\r\n",
+        part.len()
+    ));
+    assert_eq!(client.answer().status, 400);
+    saw.recv_timeout(BOUND).unwrap();
+}
+
+#[test]
+fn all_bodies_together_have_a_bound() {
+    let upstream = upstream(|head, reader| {
+        read_body(head, reader);
+        say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    });
+    let gateway = start(upstream, &[("GATEWAY_BODY_MEMORY_BYTES", "128 KiB")]);
+    let part = "x".repeat(40_000);
+    let held: Vec<_> = (0..2)
+        .map(|_| {
+            let mut client = gateway.connect();
+            client.send(&format!(
+                "PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n{part}"
+            ));
+            client
+        })
+        .collect();
+    let put = format!("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 40000\r\n\r\n{part}");
+    let begun = Instant::now();
+    let mut answer = ask(&gateway, &put);
+    while answer.status == 200 {
+        // The others' bytes are on their way.
+        assert!(begun.elapsed() < BOUND, "there is no bound");
+        answer = ask(&gateway, &put);
+    }
+    assert_eq!((answer.status, answer.field("retry-after")), (503, Some("1")));
+    assert_eq!(ask(&gateway, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+    drop(held);
+    while ask(&gateway, &put).status != 200 {
+        assert!(begun.elapsed() < 2 * BOUND, "what was taken is not given back");
+    }
+}
+
+#[test]
+fn an_upstream_may_answer_before_it_has_read_everything() {
+    for stays in [false, true] {
+        let upstream = upstream(move |_, reader| {
+            say(
+                reader,
+                "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig",
+            );
+            if stays {
+                thread::sleep(BOUND);
+            }
+            false
+        });
+        let gateway = start(upstream, &[("GATEWAY_BODY_BYTES", "16 MiB")]);
+        let begun = Instant::now();
+        let mut client = gateway.connect();
+        client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n");
+        client.send(&"x".repeat(8_000_000));
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.text()), (413, "big"), "{stays}");
+        assert_eq!(answer.field("connection"), Some("close"));
+        assert!(begun.elapsed() < BOUND / 2, "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn an_answer_and_the_rest_of_its_request_may_cross() {
+    // It echoes as it reads.
+    let upstream = upstream(|_, reader| {
+        say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n");
+        let mut bytes = vec![0; 10_000];
+        for _ in 0..30 {
+            reader.read_exact(&mut bytes).unwrap();
+            reader.get_mut().write_all(&bytes).unwrap();
+        }
+        true
+    });
+    let gateway = start(upstream, &[("GATEWAY_BODY_BYTES", "1 MiB")]);
+    let mut client = gateway.connect();
+    client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n");
+    client.send(&"x".repeat(100_000));
+    assert_eq!(client.head().status, 200);
+    client.send(&"x".repeat(200_000));
+    assert_eq!(rest(client).len(), 300_000);
+}
+
+#[test]
+fn what_can_be_repeated_is_repeated_on_a_connection_that_was_closing() {
+    for (method, body, repeats) in
+        [("PUT", "x", true), ("DELETE", "", true), ("GET", "x", true), ("POST", "x", false)]
+    {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counter = count.clone();
+        // Every second request meets a connection that ends without an answer.
+        let upstream = upstream(move |head, reader| {
+            read_body(head, reader);
+            let number = counter.fetch_add(1, Ordering::SeqCst);
+            number % 2 == 0 && say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        });
+        let gateway = start(upstream, &[("GATEWAY_THREADS", "1")]);
+        let request = format!(
+            "{method} /x HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        assert_eq!(ask(&gateway, &request).status, 200, "{method}");
+        let status = ask(&gateway, &request).status;
+        assert_eq!(status, if repeats { 200 } else { 502 }, "{method}");
+        assert_eq!(count.load(Ordering::SeqCst), if repeats { 3 } else { 2 }, "{method}");
+    }
+}
+
+#[test]
+fn an_answer_with_two_lengths_is_none_for_any_method() {
+    let upstream = upstream(|head, reader| {
+        read_body(head, reader);
+        say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello")
+    });
+    let gateway = start(upstream, &[]);
+    for method in ["GET", "POST", "PUT", "DELETE"] {
+        let request = format!("{method} /x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(ask(&gateway, &request).status, 502, "{method}");
+    }
+}
+
+#[test]
+fn a_condition_is_for_the_upstream_where_nothing_is_stored() {
+    let (seen, saw) = channel();
+    let upstream = upstream(move |head, reader| {
+        let _ = seen.send(fields(head, "if-none-match").len());
+        say(reader, "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n")
+    });
+    let gateway = start(upstream, &[]);
+    for _ in 0..2 {
+        assert_eq!(gateway.ask("GET", "/x", &[("if-none-match", "\"a\"")]).status, 304);
+        assert_eq!(saw.recv_timeout(BOUND), Ok(1));
+    }
+}
+
+#[test]
+fn a_body_that_nobody_needs_is_not_read() {
+    let (told, ended) = channel();
+    let upstream = upstream(move |_, reader| {
+        // It knows no conditions, and its body does not end.
+        say(reader, "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nContent-Length: 10000000000\r\n\r\n");
+        let mut sent = 0_u64;
+        while reader.get_mut().write_all(&[0; 65536]).is_ok() {
+            sent += 65536;
+        }
+        let _ = told.send(sent);
+        false
+    });
+    let gateway = start(upstream, &[]);
+    let mut client = gateway.connect();
+    for _ in 0..2 {
+        client.send("GET /x HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"a\"\r\n\r\n");
+        assert_eq!(client.head().status, 304);
+        let sent = ended.recv_timeout(BOUND).expect("it reads on");
+        assert!(sent < 64 << 20, "{sent} bytes");
+    }
+}
+
+#[test]
+fn who_does_not_read_keeps_nobody_waiting() {
+    let body = "x".repeat(1_900_000);
+    let upstream = upstream(move |_, reader| {
+        let length = body.len();
+        say(
+            reader,
+            &format!(
+                "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {length}\r\n\r\n{body}"
+            ),
+        )
+    });
+    let gateway = start(upstream, &[]);
+    let mut idler = gateway.connect();
+    idler.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    // Its answer has begun.
+    assert_eq!(idler.head().status, 200);
+    let begun = Instant::now();
+    let answer = gateway.get("/x");
+    assert_eq!((answer.status, answer.body.len()), (200, 1_900_000));
+    assert!(answer.field("cache-status").unwrap().contains("hit"), "{}", answer.head);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    // And gets it whole when it reads.
+    let mut all = vec![0; 1_900_000];
+    idler.reader.read_exact(&mut all).unwrap();
+    assert!(all.iter().all(|&byte| byte == b'x'));
+}
+
+#[test]
+fn an_answer_whose_end_is_uncertain_is_not_stored() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = count.clone();
+    let text = "a text that is long enough to be compressed ".repeat(100);
+    let upstream = upstream(move |_, reader| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        say(
+            reader,
+            &format!(
+                "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Type: text/plain\r\n\r\n{text}"
+            ),
+        );
+        false
+    });
+    let gateway = start(upstream, &[]);
+    for (path, version, coding) in [
+        ("/a", "1.1", "identity"),
+        ("/b", "1.1", "gzip"),
+        ("/c", "1.0", "identity"),
+        ("/d", "1.0", "gzip"),
+    ] {
+        for _ in 0..2 {
+            let mut client = gateway.connect();
+            client.send(&format!(
+                "GET {path} HTTP/{version}\r\nHost: a\r\nAccept-Encoding: {coding}\r\n\
+                 Connection: close\r\n\r\n"
+            ));
+            assert_eq!(client.head().status, 200);
+            let _ = client.reader.read_to_end(&mut Vec::new());
+        }
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 8);
+}
+
+#[test]
+fn an_empty_line_is_no_request() {
+    let upstream = upstream(|head, reader| {
+        read_body(head, reader);
+        say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    });
+    let gateway = start(upstream, &[]);
+    let mut client = gateway.connect();
+    for _ in 0..2 {
+        client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello\r\n");
+        assert_eq!(client.answer().text(), "ok");
+    }
+    // Longer than a head may take: nothing is said to it.
+    let stream = client.reader.get_ref();
+    stream.set_read_timeout(Some(Duration::from_secs(11))).unwrap();
+    let waited = stream.peek(&mut [0]);
+    assert!(waited.is_err(), "{waited:?}");
+    client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer().text(), "ok");
+}
+
+#[test]
+fn another_protocol_follows_only_where_both_sides_agree_on_it() {
+    let upstream = upstream(|head, reader| {
+        let upgrade = match head.split(' ').nth(1).unwrap() {
+            "/ws/other" => "Connection: upgrade\r\nUpgrade: evil/9\r\n",
+            "/ws/none" => "",
+            _ => "Connection: Upgrade\r\nUpgrade: WebSocket\r\n",
+        };
+        say(reader, &format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}\r\n"));
+        let mut ping = [0; 4];
+        reader.read_exact(&mut ping).is_ok() && say(reader, "pong")
+    });
+    let routes = format!("/ws {upstream} upgrade; / {upstream}");
+    let gateway = start(upstream, &[("GATEWAY_ROUTES", &routes)]);
+    let upgrade = |path: &str, protocol: &str| {
+        let mut client = gateway.connect();
+        client.send(&format!(
+            "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+        ));
+        let status = client.head().status;
+        (client, status)
+    };
+    for protocol in ["h2c", "TLS/1.2", "websocket, h2c", "echo"] {
+        assert_eq!(upgrade("/ws", protocol).1, 400, "{protocol}");
+    }
+    for path in ["/ws/other", "/ws/none"] {
+        assert_eq!(upgrade(path, "websocket").1, 502, "{path}");
+    }
+    let (mut client, status) = upgrade("/ws", "websocket");
+    assert_eq!(status, 101);
+    client.send("ping");
+    client.read_until("pong");
+}
+
+#[test]
+fn a_stream_that_falls_silent_ends_in_time_and_visibly() {
+    for (accept, method) in [("text/event-stream", "GET"), ("*/*", "GET"), ("*/*", "POST")] {
+        let upstream = upstream(|head, reader| {
+            read_body(head, reader);
+            // Head and first event in one packet.
+            say(
+                reader,
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                 Transfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n",
+            );
+            let _ = reader.read(&mut [0]);
+            false
+        });
+        let gateway = start(upstream, &[("GATEWAY_UPSTREAM_TIMEOUT_SECONDS", "1")]);
+        let mut client = gateway.connect();
+        let begun = Instant::now();
+        client.send(&format!(
+            "{method} /x HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\nContent-Length: 0\r\n\r\n"
+        ));
+        assert_eq!(client.head().status, 200);
+        let text = rest(client);
+        let took = begun.elapsed();
+        assert_eq!(text, "9\r\ndata: 1\n\n\r\n", "{method} {accept}");
+        assert!(took > Duration::from_millis(900) && took < Duration::from_secs(5), "{took:?}");
+        let log = gateway.stop().log;
+        assert!(log.contains("fell silent"), "{log}");
+    }
+}
+
+#[test]
+fn the_log_says_what_was_sent() {
+    let upstream = upstream(|_, reader| {
+        let body = "x".repeat(8_000_000);
+        let cache = "Cache-Control: max-age=60";
+        let head = format!("HTTP/1.1 200 OK\r\n{cache}\r\nContent-Length: {}\r\n\r\n", body.len());
+        say(reader, &head) && say(reader, &body)
+    });
+    let gateway = start(upstream, &[("GATEWAY_TOTAL_TIMEOUT_SECONDS", "1")]);
+    let mut client = gateway.connect();
+    client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.head().status, 200);
+    // It reads nothing until the total time is over.
+    let mut gateway = gateway;
+    let line = gateway.log_line("request");
+    let sent = line["sent_bytes"].as_u64().unwrap();
+    assert!(sent < 8_000_000, "{line}");
+    assert!(line["error"].is_string(), "{line}");
+}

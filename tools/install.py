@@ -219,6 +219,7 @@ def steps(groups: list[str]) -> list[Step]:
             lambda: (
                 pypi.pinned("requirements-provider.txt"),
                 pypi.pinned("requirements-provider-schema.txt"),
+                versions.aws_provider(ROOT),
                 [(pypi.PROVIDER / name).read_text(encoding="utf-8") for name in ("schema.py", "tfplugin6.proto")],
                 (toolchain.TOOLS.resolve(), sys.version_info[:2]),
                 identity(toolchain.TOOLS / "provider" / "schema.pb"),

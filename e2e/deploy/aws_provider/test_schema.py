@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import io
 import json
 import sys
+import tarfile
+import tempfile
 import unittest
+import zipfile
 from pathlib import Path
 
 import tfplugin6_pb2 as protocol
-from schema import Module
+
+from schema import SOURCE_MAP, Module, main, modules
 from server import load, types_in
 
 # What the bindings' sources look like, with all that schema.py does not read left out.
 SOURCE = """
+// https://registry.terraform.io/providers/hashicorp/aws/6.0.1/docs/resources/thing
 export interface AwsThingConfig extends cdktn.TerraformMetaArguments {
   readonly name: string;
   /**
@@ -78,7 +86,8 @@ class Extraction(unittest.TestCase):
     def test_a_module_becomes_a_schema(self) -> None:
         module = Module(SOURCE)
         block = module.block()
-        self.assertEqual((module.type_name, module.kind), ("aws_thing", "TerraformResource"))
+        found = (module.type_name, module.kind, module.version)
+        self.assertEqual(found, ("aws_thing", "TerraformResource", "6.0.1"))
         attributes = {each.name: each for each in block.attributes}
         self.assertEqual(
             {name: json.loads(each.type) for name, each in attributes.items()},
@@ -95,6 +104,32 @@ class Extraction(unittest.TestCase):
         [rule] = block.block_types
         self.assertEqual((rule.type_name, rule.nesting, rule.max_items), ("rule", protocol.Schema.NestedBlock.SET, 0))
         self.assertEqual([each.name for each in rule.block.attributes], ["action"])
+
+
+    def test_a_wheel_of_another_version_is_refused(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            wheel, output = Path(folder) / "bindings.whl", Path(folder) / "schema.pb"
+            wheel.write_bytes(packed({"package/lib/thing/aws-thing.js": SOURCE}))
+            with contextlib.redirect_stderr(io.StringIO()) as stderr:
+                self.assertEqual(main([str(wheel), "6.0.2", str(output)]), 1)
+            self.assertIn("made from version 6.0.1 of the provider, and tf/ pins 6.0.2", stderr.getvalue())
+            self.assertFalse(output.exists())
+            self.assertEqual([module.type_name for module in modules(wheel)], ["aws_thing"])
+
+
+def packed(sources: dict[str, str]) -> bytes:
+    """A wheel with an archive of JavaScript that has its TypeScript in source maps."""
+    archive, wheel = io.BytesIO(), io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as files:
+        for name, source in sources.items():
+            encoded = base64.b64encode(json.dumps({"sourcesContent": [source]}).encode())
+            content = b"exports;\n//# " + SOURCE_MAP + encoded
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            files.addfile(member, io.BytesIO(content))
+    with zipfile.ZipFile(wheel, "w") as files:
+        files.writestr("bindings/_jsii/aws@1.0.0.jsii.tgz", archive.getvalue())
+    return wheel.getvalue()
 
 
 class Stored(unittest.TestCase):

@@ -570,6 +570,23 @@ def test_a_panel_without_figures_says_why(opened, backend, field):
     assert page.evaluate(NONSENSE) == []
 
 
+def test_figures_of_the_container_are_labelled_on_a_page_of_the_host(opened, backend):
+    label = "Of the stats container, not of the host"
+
+    def in_a_container(told):
+        told["scope"] = {"kind": "host", "reason": "STATS_SCOPE is host"}
+        return {**told, "network_scope": "container", "mounts_scope": "host"}
+
+    backend.scene.change = in_a_container
+    page = opened()
+    backend.tick()
+    wait_for_sequence(page, backend.sequence)
+    assert label in panel(page, "network").inner_text()
+    assert label not in panel(page, "filesystems").inner_text()
+    assert label not in panel(page, "disk").inner_text()
+    assert "of the\u00a0container" in page.locator('[data-tile="network"]').inner_text()
+
+
 def absurd(path, value):
     """Puts a value into a sample, at a path such as `memory.total_bytes`."""
 

@@ -20,9 +20,10 @@ def script(path: Path, text: str) -> None:
 
 
 def identity(path: str | os.PathLike[str] | None) -> object:
-    """Something that changes when a file is replaced; None when there is none."""
+    """Something that changes when a file is replaced; None when there is none. Layers of images keep
+    whole seconds."""
     try:
         status = os.stat(path)
     except (OSError, TypeError):
         return None
-    return str(path), status.st_size, status.st_mtime_ns
+    return str(path), status.st_size, int(status.st_mtime)

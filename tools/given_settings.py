@@ -22,6 +22,7 @@ FIXED = {
         "STATS_LISTEN": "in a container the address is always 0.0.0.0:8080",
         "FRONTEND_LISTEN": "in a container the address is always 0.0.0.0:3000",
         "GATEWAY_LISTEN": PUBLISHED,
+        "GATEWAY_PUBLISHED_ADDRESS": PUBLISHED,
         "STATS_PROC": OWN_MOUNTS,
         "STATS_ROOT": OWN_MOUNTS,
         "IMAGES": OWN_IMAGES,

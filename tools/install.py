@@ -149,7 +149,7 @@ def steps(groups: list[str]) -> list[Step]:
         ),
         Step(
             "lint",
-            "actionlint, zizmor and PyYAML from PyPI",
+            "actionlint, zizmor, hadolint and PyYAML from PyPI",
             "seconds",
             lambda: (pypi.pinned("requirements-lint.txt"), toolchain.TOOLS.resolve(), sys.version_info[:2]),
             pypi.lint,

@@ -98,7 +98,7 @@ def checkov(job: Job) -> None:
 
 
 def lint(job: Job) -> None:
-    """What reads the workflows."""
+    """What reads the workflows and the Dockerfile."""
     own_venv(job, "lint", "requirements-lint.txt")
 
 

@@ -14,7 +14,8 @@ from toolchain import ROOT
 
 FILES = ("Cargo.toml", "Cargo.lock", "rust-toolchain.toml")
 MANIFESTS = ("bench/Cargo.toml", "crates/*/Cargo.toml", "services/*/Cargo.toml", "services/frontend/*/Cargo.toml")
-PROGRAM, LIBRARY = "fn main() {}\n", ""
+# With a comment, which the lints of the workspace ask for.
+PROGRAM, LIBRARY = "//! Empty.\nfn main() {}\n", "//! Empty.\n"
 ROOTS = {"build.rs": PROGRAM, "src/main.rs": PROGRAM, "src/lib.rs": LIBRARY}
 
 

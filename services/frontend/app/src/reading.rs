@@ -53,6 +53,8 @@ pub(crate) struct Reading {
     pub(crate) reason: String,
     /// The machine's name, where it may be shown.
     pub(crate) hostname: String,
+    /// The panels that show the service's own container although `cpu` and `ram` are the host's.
+    pub(crate) of_container: Vec<&'static str>,
     /// The figures by number, NaN where they are not known.
     pub(crate) figures: Vec<f64>,
     /// Percent of each processor's time, by place.
@@ -100,19 +102,28 @@ pub(crate) fn reading(fields: &impl Fields) -> Option<Reading> {
         rows.iter().map(|row| cells(row, table)).collect()
     };
     let cores = fields.at("processors.cores").map(|cores| cores.list()).unwrap_or_default();
+    let scope = match fields.text_at("scope.kind").as_str() {
+        "container" => ScopeKind::Container,
+        "task" => ScopeKind::Task,
+        _ => ScopeKind::Host,
+    };
+    let of_container = [
+        ("container", fields.get("container").is_some()),
+        ("network", fields.text_at("network_scope") == "container"),
+        ("filesystems", fields.text_at("mounts_scope") == "container"),
+    ];
+    let differs =
+        |(panel, is_so): (&'static str, bool)| (is_so && scope == ScopeKind::Host).then_some(panel);
     Some(Reading {
         instance: fields.get("instance")?.text()?,
         // Samples are counted from 1: JSON without a count is somebody else's.
         sequence: fields.number_at("sequence").filter(|&sequence| sequence >= 1.0)?,
         time_ms: fields.number_at("time_unix_ms")?,
         interval_ms: fields.number_at("interval_ms")?.max(1.0),
-        scope: match fields.text_at("scope.kind").as_str() {
-            "container" => ScopeKind::Container,
-            "task" => ScopeKind::Task,
-            _ => ScopeKind::Host,
-        },
+        scope,
         reason: fields.text_at("scope.reason"),
         hostname: fields.text_at("hostname"),
+        of_container: of_container.into_iter().filter_map(differs).collect(),
         figures: FIGURES.iter().map(|(_, path)| value(fields, path)).collect(),
         cores: cores.iter().map(|core| whole(core.number_at("busy"))).collect(),
         tables: TABLES.iter().map(table).collect(),
@@ -330,6 +341,27 @@ pub(crate) mod tests {
                 assert!(text.contains(&["\"", name, "\":"].concat()), "{name} of {path}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_the_containers_on_a_page_of_the_host_is_known() {
+        use wire::{Container, Scope, ScopeKind};
+        let mut sample = Sample {
+            network_scope: Some(ScopeKind::Container),
+            mounts_scope: Some(ScopeKind::Container),
+            container: Some(Container::default()),
+            ..a_sample("a", 1)
+        };
+        assert_eq!(read(&sample).of_container, ["container", "network", "filesystems"]);
+        sample.network_scope = Some(ScopeKind::Host);
+        sample.mounts_scope = None;
+        assert_eq!(read(&sample).of_container, ["container"]);
+        sample.container = None;
+        assert!(read(&sample).of_container.is_empty());
+        // Where the whole page is the container's, nothing differs.
+        sample.network_scope = Some(ScopeKind::Container);
+        sample.scope = Scope { kind: ScopeKind::Container, reason: String::new() };
+        assert!(read(&sample).of_container.is_empty());
     }
 
     #[test]

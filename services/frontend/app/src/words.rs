@@ -145,7 +145,9 @@ pub(crate) fn tile_words(dashboard: &Dashboard, tile: &Tile, format: Format) -> 
             figure("disk\u{a0}", Figure::PressureIo, Unit::Percent),
         ],
     };
-    two.into_iter().flatten().collect()
+    let is_container = latest.of_container.contains(&tile.id);
+    let scope = is_container.then(|| "of the\u{a0}container".to_owned());
+    two.into_iter().chain([scope]).flatten().collect()
 }
 
 /// What `ram` is the share of: used and total bytes.

@@ -16,6 +16,8 @@ use crate::view::Place;
 use crate::words::{Format, UNKNOWN, container_facts, plain, push_whole};
 
 const SERIES: [&str; 6] = ["s0", "s1", "s2", "s3", "s4", "s5"];
+/// What stands above figures that are not the host's.
+const OF_CONTAINER: &str = "Of the stats container, not of the host";
 
 /// The panel at that place; nothing where there is nothing that it could ever show.
 pub(super) fn panel(dashboard: &Dashboard, place: usize, format: Format) -> Html {
@@ -33,6 +35,10 @@ pub(super) fn panel(dashboard: &Dashboard, place: usize, format: Format) -> Html
     let id = [panel.id, "-panel"].concat();
     let mut parts =
         vec![tag!(h2 "id" = id.clone(); tag!(a "href" = there.hash(); words(panel.title)))];
+    let latest = dashboard.latest.as_ref();
+    if latest.is_some_and(|latest| latest.of_container.contains(&panel.id)) {
+        parts.push(tag!(p "class" = "small"; words(OF_CONTAINER)));
+    }
     if is_chart {
         chart(&mut parts, dashboard, place, format);
     } else if lists.is_empty() {

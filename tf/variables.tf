@@ -106,6 +106,8 @@ variable "services" {
     secrets     = optional(map(string), {})
     deployment = optional(object({
       strategy     = optional(string, "ROLLING")
+      percent      = optional(number, 10)
+      minutes      = optional(number, 10)
       bake_minutes = optional(number, 5)
     }), {})
   }))

@@ -66,7 +66,12 @@ def check() -> None:
         return
     run("format", ["terraform", f"-chdir={TF}", "fmt", "-check", "-recursive", "-diff"])
     prefix = standin()
-    folders = {"module": TF / "modules" / "app", "preconfigured": TF / "preconfigured", "root": TF}
+    folders = {
+        "module": TF / "modules" / "app",
+        "preconfigured": TF / "preconfigured",
+        "sidecar": TF / "examples" / "sidecar",
+        "root": TF,
+    }
     for name, folder in folders.items():
         variables = {"TF_DATA_DIR": str(terraform.DATA / f"test-{name}")}
         try:
@@ -96,7 +101,7 @@ def check() -> None:
             " they are only validated"
         )
         return
-    for name in ("module", "preconfigured"):
+    for name in ("module", "preconfigured", "sidecar"):
         test(prefix, name, folders[name])
     roles(prefix)
     test(prefix, "root", TF, "-filter=tests/refusals.tftest.hcl")

@@ -17,6 +17,7 @@ import images
 import oci
 import pipeline
 import plans
+import progress
 import release
 from environments import Refused
 from releases import Release
@@ -77,7 +78,7 @@ class Settings(unittest.TestCase):
 
     def test_main_waits_for_the_account_and_pull_requests_do_not(self):
         with mock.patch.dict(os.environ, {"CHANGED": "true"}):
-            with self.assertRaisesRegex(deploy.Failed, "an administrator runs `make bootstrap`"):
+            with self.assertRaisesRegex(progress.Failed, "an administrator runs `make bootstrap`"):
                 pipeline.do_registry()
 
 

@@ -269,6 +269,10 @@ class Service:
         }
 
 
+class Refusal(Exception):
+    """What AWS answers instead of doing a call: its code, and why."""
+
+
 class Cloud:
     def __init__(
         self,
@@ -296,6 +300,8 @@ class Cloud:
         self.used = 0
         self.lock = threading.Lock()
         self.trouble: list[str] = []
+        # What carries the environment's tags besides what is in the state.
+        self.tagged: list[str] = []
         self.ended = False
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -311,8 +317,8 @@ class Cloud:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What leads the command line of AWS here."""
-        services = ("ECS", "ECR", "CLOUDWATCH_LOGS")
+        """What leads boto3 here."""
+        services = ("ECS", "ECR", "CLOUDWATCH_LOGS", "RESOURCE_GROUPS_TAGGING_API")
         return {f"AWS_ENDPOINT_URL_{service}": self.endpoint for service in services}
 
     def address(self) -> str:
@@ -384,11 +390,14 @@ class Cloud:
             for service in self.services.values():
                 service.tick()
 
-    def ask(self, method: str, path: str) -> str:
+    def ask(self, method: str, path: str, body: str | None = None) -> str:
         # moto wants to see a signature, and does not check it.
         signed = "AWS4-HMAC-SHA256 Credential=rehearsal/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
         request = urllib.request.Request(
-            f"{self.s3}/{path}", method=method, headers={"authorization": signed}
+            f"{self.s3}/{path}",
+            data=None if body is None else body.encode(),
+            method=method,
+            headers={"authorization": signed},
         )
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
@@ -453,6 +462,21 @@ class Cloud:
             ]
         }
 
+    def GetResources(self, _asked: dict) -> dict:
+        return {"ResourceTagMappingList": [{"ResourceARN": one} for one in self.tagged]}
+
+    def DescribeImages(self, asked: dict) -> dict:
+        tag = asked["imageIds"][0]["imageTag"]
+        found = Registry(f"{self.registry}/{asked['repositoryName']}").digest_of(tag)
+        if found is None:
+            raise Refusal("ImageNotFoundException", f"there is no {tag}")
+        return {"imageDetails": [{"imageDigest": found}]}
+
+    def BatchGetImage(self, asked: dict) -> dict:
+        digest = asked["imageIds"][0]["imageDigest"]
+        found = Registry(f"{self.registry}/{asked['repositoryName']}").exactly(digest)
+        return {"images": [{"imageManifest": json.dumps(found)}]}
+
     def GetAuthorizationToken(self, _asked: dict) -> dict:
         return {
             "authorizationData": [
@@ -466,7 +490,10 @@ CALLS = (
     "ListTasks",
     "DescribeTasks",
     "FilterLogEvents",
+    "DescribeImages",
+    "GetResources",
     "DescribeRepositories",
+    "BatchGetImage",
     "GetAuthorizationToken",
 )
 
@@ -476,17 +503,15 @@ def handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
             call = self.headers.get("x-amz-target", "").rpartition(".")[2]
-            known = call in CALLS
-            answer = (
-                getattr(cloud, call)(json.loads(body))
-                if known
-                else {
-                    "__type": "UnknownOperationException",
-                    "message": f"the stand-in does not know {call}",
-                }
-            )
+            try:
+                if call not in CALLS:
+                    raise Refusal("UnknownOperationException", f"the stand-in does not know {call}")
+                status, answer = 200, getattr(cloud, call)(json.loads(body))
+            except Refusal as refusal:
+                code, message = refusal.args
+                status, answer = 400, {"__type": code, "message": message}
             text = json.dumps(answer).encode()
-            self.send_response(200 if known else 400)
+            self.send_response(status)
             self.send_header("content-type", "application/x-amz-json-1.1")
             self.send_header("content-length", str(len(text)))
             self.end_headers()

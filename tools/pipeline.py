@@ -5,6 +5,7 @@ apply     what `make plan` showed, unless something else would change now; then 
 supersede cancel earlier runs of main that wait for an approval
 accept    what runs has passed its tests: a rollback comes back to it
 drift     what differs from the code that was deployed, and what belongs to no state
+run       one task of the service S with the command CMD, to its end
 output    Terraform's outputs, as JSON
 sketch    a plan without credentials
 picture   what the page at URL looks like
@@ -26,6 +27,7 @@ import drift
 import environments
 import github
 import infrastructure
+import oneoff
 import picture
 import plans
 import rollout
@@ -166,6 +168,22 @@ def do_drift() -> None:
             " state is to be removed by hand"
         )
     say(f"{name} is what was deployed, and nothing else is there")
+
+
+def do_run() -> None:
+    """One task of the service S with the command CMD, to its end."""
+    here = session()
+    name, command = os.environ.get("S", ""), os.environ.get("CMD", "")
+    if name not in build.SERVICES or not command:
+        raise Refused(
+            f"S must be one of {', '.join(build.SERVICES)}, and CMD the arguments of its program, such as"
+            ' S=stats CMD="--version"'
+        )
+    outputs = here.terraform().output()
+    if not outputs:
+        raise Refused(f"{here.environment.name} is not deployed")
+    deploy.confirm(here.environment, "running a task in")
+    oneoff.run(here.aws, Deployed.of(outputs), name, command, say)
 
 
 def do_sketch() -> None:

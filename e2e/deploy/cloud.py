@@ -95,7 +95,9 @@ def pour(source: socket.socket, goal: socket.socket) -> None:
 class Task:
     """One container of a task definition, as a process with an address of its own."""
 
-    def __init__(self, cloud: Cloud, service: str, definition: dict, address: str) -> None:
+    def __init__(
+        self, cloud: Cloud, service: str, definition: dict, address: str, command: tuple = ()
+    ) -> None:
         container = json.loads(definition["container_definitions"])[0]
         self.name = container["name"]
         self.definition = definition["arn"]
@@ -111,7 +113,7 @@ class Task:
         self.log = cloud.folder / f"{self.identity}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [self.program],
+                [self.program, *command],
                 env=self.environment,
                 stdout=log,
                 stderr=log,
@@ -155,6 +157,7 @@ class Task:
         return {
             "taskArn": self.arn,
             "taskDefinitionArn": self.definition,
+            "lastStatus": "RUNNING" if code is None else "STOPPED",
             "stoppedReason": self.reason,
             "stoppedAt": self.stopped_at,
             "containers": [{"name": self.name, **({} if code is None else {"exitCode": code})}],
@@ -255,7 +258,13 @@ class Service:
                     "PRIMARY",
                 ),
             )
-        return {"serviceName": self.full_name, "status": "ACTIVE", "deployments": deployments}
+        network = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"]}}
+        return {
+            "serviceName": self.full_name,
+            "status": "ACTIVE",
+            "deployments": deployments,
+            "networkConfiguration": network,
+        }
 
     def _deployment(self, arn: str, state: str, reason: str, running: int, status: str) -> dict:
         return {
@@ -302,6 +311,7 @@ class Cloud:
         self.trouble: list[str] = []
         # What carries the environment's tags besides what is in the state.
         self.tagged: list[str] = []
+        self.single: list[Task] = []
         self.ended = False
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -435,7 +445,17 @@ class Cloud:
     def DescribeTasks(self, asked: dict) -> dict:
         with self.lock:
             stopped = [task for service in self.services.values() for task in service.stopped]
-            return {"tasks": [task.described() for task in stopped if task.arn in asked["tasks"]]}
+            every = [*stopped, *self.single]
+            return {"tasks": [task.described() for task in every if task.arn in asked["tasks"]]}
+
+    def RunTask(self, asked: dict) -> dict:
+        (override,) = asked["overrides"]["containerOverrides"]
+        with self.lock:
+            found = [one.current for one in self.services.values() if one.current]
+            definition = next(one for one in found if one["arn"] == asked["taskDefinition"])
+            task = Task(self, override["name"], definition, self.address(), override["command"])
+            self.single.append(task)
+        return {"tasks": [{"taskArn": task.arn}], "failures": []}
 
     def FilterLogEvents(self, asked: dict) -> dict:
         if "logStreamNames" in asked:
@@ -489,6 +509,7 @@ CALLS = (
     "DescribeServices",
     "ListTasks",
     "DescribeTasks",
+    "RunTask",
     "FilterLogEvents",
     "DescribeImages",
     "GetResources",

@@ -41,7 +41,7 @@ BUCKET = f"system-stats-state-{ACCOUNT}-{REGION}"
 VERB_SECONDS = 240
 START_SECONDS = 60
 # Commands that workflows need besides those of deploy.py.
-PIPELINE = ("drift",)
+PIPELINE = ("drift", "run")
 # Whose workflow is said to have built.
 BUILDER = "acme/system-stats"
 
@@ -318,6 +318,9 @@ class Rehearsal:
         make("plan", 0, "a deployment would change nothing")
 
         self.play_drift()
+        make("run", 64, "S must be one of", S="moon")
+        make("run", 0, "stats --version: task ", "stats ", S="stats", CMD="--version")
+        make("run", 1, "exit code 64", S="stats", CMD="--nonsense")
 
         # A second version that is good, and back from it.
         staging.write_text(

@@ -213,6 +213,25 @@ data "aws_iam_policy_document" "deploy" {
     resources = ["${local.arn}:ecs:${local.region}:${local.account}:task-definition/${var.name}-${each.value}:*"]
   }
 
+  # `make run`: a task of an environment's own definitions, in the cluster.
+  statement {
+    sid       = "RunTasks"
+    actions   = ["ecs:RunTask"]
+    resources = ["${local.arn}:ecs:${local.region}:${local.account}:task-definition/${var.name}-${each.value}:*"]
+
+    condition {
+      test     = "ArnEquals"
+      variable = "ecs:cluster"
+      values   = [aws_ecs_cluster.this.arn]
+    }
+  }
+
+  statement {
+    sid       = "StopTasks"
+    actions   = ["ecs:StopTask"]
+    resources = ["${local.arn}:ecs:${local.region}:${local.account}:task/${var.name}/*"]
+  }
+
   statement {
     sid     = "TagServices"
     actions = ["ecs:TagResource", "ecs:UntagResource"]

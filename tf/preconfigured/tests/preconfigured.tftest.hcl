@@ -252,6 +252,8 @@ run "the_deploy_role_has_these_actions_on_services" {
       "ecs:CreateService",
       "ecs:DeleteService",
       "ecs:RegisterTaskDefinition",
+      "ecs:RunTask",
+      "ecs:StopTask",
       "ecs:TagResource",
       "ecs:UntagResource",
       "ecs:UpdateService",

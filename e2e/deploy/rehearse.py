@@ -313,7 +313,7 @@ class Rehearsal:
         )
         assert "pushing" not in again and "build:" not in again
         make("status", 0, f"staging: {first}", "proven")
-        make("logs", 130, "gateway   ", "stats     ", until="frontend  ")
+        make("logs", 130, "frontend  ", "stats     ", until="stats     ")
         make("cost", 0, "together, US dollars a month")
         make("plan", 0, "a deployment would change nothing")
 

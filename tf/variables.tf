@@ -218,6 +218,17 @@ variable "alarms" {
   default = {}
 }
 
+variable "budget_usd" {
+  description = "What the environment may cost a month, in US dollars; `alarms.emails` are notified. Counts only after the tag `environment` was activated as a cost allocation tag. Null means no budget."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.budget_usd == null || try(var.budget_usd > 0, false)
+    error_message = "budget_usd must be more than 0."
+  }
+}
+
 variable "protect" {
   description = "Whether the load balancer and the stored logs are protected from being destroyed."
   type        = bool

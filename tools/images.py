@@ -1,8 +1,8 @@
 """The images of a commit in the registry: found, or built and pushed.
 
 A tag is the commit that last changed what the image is made from, so what a commit leaves as it was is found under the
-one before. Tags cannot be moved: what a workflow pushes has the commit alone, for both processors, and what is pushed
-by hand has `-local` or the processor's name behind it, so that neither takes the other's.
+one before; with the processor's name behind it for one of them. Tags cannot be moved: those of what is pushed by hand
+end in `-local`, so that they never take the place of what a workflow pushes for the same commit.
 """
 
 from __future__ import annotations
@@ -86,10 +86,12 @@ class Images:
         if self.attested or not self.by_hand:
             return [self.tags[name]]
         of_one = [] if whole else [self.tag(name, self.architecture)]
-        return [self.tags[name], f"{self.tags[name]}-local", *of_one]
+        return [self.tags[name], self.tag(name), *of_one]
 
-    def tag(self, name: str, architecture: str) -> str:
-        return f"{self.tags[name]}-{ARCHITECTURES[architecture]}"
+    def tag(self, name: str, architecture: str = "") -> str:
+        """The tag that is pushed from here, for one processor or for all."""
+        processor = [ARCHITECTURES[architecture]] if architecture else []
+        return "-".join([self.tags[name], *processor, *(["local"] if self.by_hand else [])])
 
     def ensure(self, say: Say) -> dict[str, str]:
         """All three images by digest; what the registry has already is neither built nor pushed."""
@@ -101,9 +103,7 @@ class Images:
             return found
         binaries = finished_binaries(missing, self.architecture)
         for name in missing:
-            image = self._push(
-                say, name, binaries[name], self.architecture, self.tag(name, self.architecture)
-            )
+            image = self._push(say, name, binaries[name], self.architecture)
             found[name] = f"{self.places[-1][name]}@{image.digest}"
         return {name: found[name] for name in build.SERVICES}
 
@@ -119,18 +119,14 @@ class Images:
             images[architecture] = image = self._push(say, name, binary, architecture)
             parts[ARCHITECTURES[architecture]] = (image.digest, binary)
         address, both = self.places[-1][name], oci.index(images)
-        tag = f"{self.tags[name]}-local" if self.by_hand else self.tags[name]
-        self.registry(address).name(both, oci.INDEX, tag)
+        self.registry(address).name(both, oci.INDEX, self.tag(name))
         return Whole(f"{address}@{oci.digest(both)}", parts)
 
-    def _push(
-        self, say: Say, name: str, binary: Path, architecture: str, tag: Optional[str] = None
-    ) -> oci.Image:
-        """Push one processor's image; without a tag it is named by its digest, for an index."""
+    def _push(self, say: Say, name: str, binary: Path, architecture: str) -> oci.Image:
         image = packed(name, binary, architecture)
         size = f"{len(image.layer) / 1e6:.2f} MB"
         say(f"{name}: pushing {image.digest} ({size}, {architecture})")
-        self.registry(self.places[-1][name]).push(image, tag or image.digest)
+        self.registry(self.places[-1][name]).push(image, self.tag(name, architecture))
         return image
 
     def size(self, image: str) -> int:

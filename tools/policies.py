@@ -61,6 +61,7 @@ NAMES = {
     "Partition": "aws",
     "Account": ACCOUNT,
     "Region": REGION,
+    "BudgetName": "system-stats-{environment}",
     "AlarmName": "system-stats-{environment}-gateway-errors",
     "ClusterName": "system-stats",
     "DashboardName": "system-stats-{environment}",

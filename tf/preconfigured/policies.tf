@@ -18,6 +18,8 @@ data "aws_iam_policy_document" "plan" {
       "acm:ListTagsForCertificate",
       "application-autoscaling:Describe*",
       "application-autoscaling:ListTagsForResource",
+      "budgets:ListTagsForResource",
+      "budgets:ViewBudget",
       "cloudwatch:DescribeAlarms",
       "cloudwatch:GetDashboard",
       "cloudwatch:ListTagsForResource",
@@ -463,6 +465,12 @@ data "aws_iam_policy_document" "surroundings" {
       "${local.arn}:cloudwatch:${local.region}:${local.account}:alarm:${var.name}-${each.value}",
       "${local.arn}:cloudwatch::${local.account}:dashboard/${var.name}-${each.value}",
     ]
+  }
+
+  statement {
+    sid       = "Budgets"
+    actions   = ["budgets:ModifyBudget", "budgets:TagResource", "budgets:UntagResource"]
+    resources = ["${local.arn}:budgets::${local.account}:budget/${var.name}-${each.value}"]
   }
 
   statement {

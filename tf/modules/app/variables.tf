@@ -426,6 +426,25 @@ variable "alarms" {
   }
 }
 
+variable "budget" {
+  description = "What the application may cost a month, in US dollars, and the tag and value by which AWS counts its cost. `alarms.emails` get a mail at 80 percent, and when the forecast exceeds it. Null means no budget."
+  type = object({
+    usd   = number
+    tag   = optional(string, "environment")
+    value = string
+  })
+  default = null
+
+  validation {
+    condition     = try(var.budget.usd > 0, var.budget == null)
+    error_message = "budget.usd must be more than 0."
+  }
+  validation {
+    condition     = var.budget == null || length(var.alarms.emails) > 0
+    error_message = "a budget needs alarms.emails: nobody would be notified of it."
+  }
+}
+
 variable "blue_green_role_arn" {
   description = "The role with which ECS shifts traffic; only for services with the strategy BLUE_GREEN, CANARY or LINEAR."
   type        = string

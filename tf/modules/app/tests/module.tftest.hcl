@@ -426,6 +426,34 @@ run "a_sidecar_does_not_take_the_port_of_its_service" {
   expect_failures = [var.services]
 }
 
+run "a_budget_notifies_before_it_is_spent" {
+  command = plan
+
+  variables {
+    alarms = { emails = ["on-call@example.org"] }
+    budget = { usd = 60, value = "staging" }
+  }
+
+  assert {
+    condition     = one(one(values(aws_budgets_budget.this)).cost_filter).values == tolist(["user:environment$staging"]) && one(values(aws_budgets_budget.this)).limit_amount == "60"
+    error_message = "the budget counts something else"
+  }
+  assert {
+    condition     = { for one in one(values(aws_budgets_budget.this)).notification : one.notification_type => one.threshold } == { ACTUAL = 80, FORECASTED = 100 } && alltrue([for one in one(values(aws_budgets_budget.this)).notification : one.subscriber_email_addresses == toset(["on-call@example.org"])])
+    error_message = "nobody is notified before the money is spent"
+  }
+}
+
+run "a_budget_without_anybody_to_notify_is_refused" {
+  command = plan
+
+  variables {
+    budget = { usd = 60, value = "staging" }
+  }
+
+  expect_failures = [var.budget]
+}
+
 run "names_are_of_healthy_tasks" {
   command = plan
 

@@ -13,7 +13,7 @@ resource "aws_budgets_budget" "this" {
 
   cost_filter {
     name   = "TagKeyValue"
-    values = ["user:${each.value.tag}$${each.value.value}"]
+    values = [format("user:%s$%s", each.value.tag, each.value.value)]
   }
 
   # When most of it is spent, and when the month's forecast exceeds it.

@@ -5,7 +5,7 @@ PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install P
 .PHONY: help tools dev up down logs build images check test test-fast cold bench bench-check clean
 .PHONY: advisories sbom reproducible test-arm64
 .PHONY: bootstrap plan push verify deploy smoke rollback destroy status cost
-.PHONY: sketch registry apply supersede accept output picture comment orphans outdated dist publish release codeowners
+.PHONY: sketch registry apply supersede accept drift run output picture comment orphans outdated dist publish release codeowners
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +108,12 @@ supersede: ## cloud: cancel earlier runs of main that wait for an approval
 
 accept: ## cloud: what runs is good, and what a rollback comes back to
 	@$(PYTHON) tools/pipeline.py accept
+
+drift: ## cloud: what differs from the code that was deployed, and what belongs to no state
+	@$(PYTHON) tools/pipeline.py drift
+
+run: ## cloud: one task of a service to its end, e.g. `make run ENV=staging S=stats CMD="--version"`
+	@$(PYTHON) tools/pipeline.py run
 
 output: ## cloud: Terraform's outputs, as JSON
 	@$(PYTHON) tools/pipeline.py output

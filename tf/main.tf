@@ -109,6 +109,7 @@ module "app" {
   log_retention_days   = var.log_retention_days
   alarms               = var.alarms
   protect              = var.protect
+  budget               = var.budget_usd == null ? null : { usd = var.budget_usd, value = var.environment }
 
   services = { for name, fact in local.facts : name => {
     image              = var.images[name]

@@ -43,6 +43,11 @@ output "replicas" {
   value       = module.app.replicas
 }
 
+output "shift_minutes" {
+  description = "How long ECS takes to shift traffic to a new version of each service, at least."
+  value       = module.app.shift_minutes
+}
+
 output "log_groups" {
   description = "The log group of each service."
   value       = module.app.log_groups

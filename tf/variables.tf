@@ -106,6 +106,8 @@ variable "services" {
     secrets     = optional(map(string), {})
     deployment = optional(object({
       strategy     = optional(string, "ROLLING")
+      percent      = optional(number, 10)
+      minutes      = optional(number, 10)
       bake_minutes = optional(number, 5)
     }), {})
   }))
@@ -214,6 +216,17 @@ variable "alarms" {
     memory_percent = optional(number, 85)
   })
   default = {}
+}
+
+variable "budget_usd" {
+  description = "What the environment may cost a month, in US dollars; `alarms.emails` are notified. Counts only after the tag `environment` was activated as a cost allocation tag. Null means no budget."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.budget_usd == null || try(var.budget_usd > 0, false)
+    error_message = "budget_usd must be more than 0."
+  }
 }
 
 variable "protect" {

@@ -7,6 +7,7 @@ there.
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Callable
@@ -25,23 +26,21 @@ OVERRIDE_TEXT = 'terraform {\n  backend "local" {}\n}\n'
 
 # AWS's services act in the account with roles of their own. A new account has none of them, and what needs one fails
 # the first time with an error about permissions.
-LINKED_ROLES = {
-    "ecs.amazonaws.com": "AWSServiceRoleForECS",
-    "elasticloadbalancing.amazonaws.com": "AWSServiceRoleForElasticLoadBalancing",
-    "ecs.application-autoscaling.amazonaws.com": "AWSServiceRoleForApplicationAutoScaling_ECSService",
-}
+LINKED_ROLES = (
+    "ecs.amazonaws.com",
+    "elasticloadbalancing.amazonaws.com",
+    "ecs.application-autoscaling.amazonaws.com",
+)
 
 
 def linked_roles(aws: Aws, say: Callable[[str], None]) -> None:
     """Create the service-linked roles that the account does not have yet."""
-    for service, role in LINKED_ROLES.items():
-        try:
-            aws.call("iam", "get_role", RoleName=role)
-        except AwsError as error:
-            if error.code != "NoSuchEntity":
-                raise
+    for service in LINKED_ROLES:
+        # AWS chooses the name, and the path is always this.
+        path = f"/aws-service-role/{service}/"
+        if not aws.call("iam", "list_roles", PathPrefix=path)["Roles"]:
             aws.call("iam", "create_service_linked_role", AWSServiceName=service)
-            say(f"created the service-linked role {role}")
+            say(f"created the service-linked role of {service}")
 
 
 def variables() -> dict[str, str]:
@@ -155,4 +154,8 @@ def clone_of(revision: str, goal: Path) -> Path:
             f"the commit {revision} is not here ({archive.stderr.decode().strip()}): git fetch --unshallow"
         )
     subprocess.run(["tar", "-x", "-C", str(goal)], input=archive.stdout, check=True, timeout=60)
+    # A provider does not read a state that a newer one has written, so the way back is gone with today's.
+    for name in ("versions.tf", ".terraform.lock.hcl"):
+        if (TF / name).is_file():
+            shutil.copyfile(TF / name, goal / "tf" / name)
     return goal / "tf"

@@ -1,7 +1,8 @@
 """The images of a commit in the registry: found, or built and pushed.
 
-A tag is the commit that last changed what the image is made from, alone for both processors or with
-one. So what a commit leaves as it was is found under the one before.
+A tag is the commit that last changed what the image is made from, so what a commit leaves as it was is found under the
+one before; with the processor's name behind it for one of them. Tags cannot be moved: those of what is pushed by hand
+end in `-local`, so that they never take the place of what a workflow pushes for the same commit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import oci
 import verify
 from aws import Aws, AwsError
 from environments import APPLICATION, PATTERN, Environment, Refused
-from oci import ARCHITECTURES, REVISION, Registry, pack
+from oci import ARCHITECTURES, REVISION, ImageError, Registry, pack
+from toolchain import ROOT
 
 # What Terraform calls a processor, and what compilers call it.
 MACHINES = {"ARM64": "aarch64", "X86_64": "x86_64"}
@@ -45,7 +47,10 @@ class Images:
 
     def __init__(self, aws: Aws, environment: Environment, revision: str) -> None:
         self.architecture = environment.architecture
+        self.aws = aws
         self.attested = environment.attested_by is not None
+        self.by_hand = os.environ.get("GITHUB_ACTIONS") != "true"
+        self._credentials: Optional[tuple[str, str]] = None
         # Without git's history every service counts as changed.
         self.tags = {
             name: (commit.made_from(name) or revision).split()[0] for name in build.SERVICES
@@ -55,19 +60,21 @@ class Images:
         if environment.preview:
             preview = f"{APPLICATION}/{PATTERN}"
             self.places.append(addresses(aws, "preview_repositories", preview))
-        self.user, self.password = credentials(aws)
 
     def registry(self, address: str) -> Registry:
-        return Registry(address, self.user, self.password)
+        if self._credentials is None:
+            self._credentials = credentials(self.aws)
+        return Registry(address, *self._credentials)
 
     def found(self, names: Sequence[str] = build.SERVICES, whole: bool = False) -> dict[str, str]:
         """Those that are in the registry, by digest: for both processors, or else, unless they have
         to be whole, for the one of the environment."""
         found = {}
         for name in names:
-            tags = [self.tags[name], *([] if whole else [self.tag(name, self.architecture)])]
-            for address, tag in ((place[name], tag) for place in self.places for tag in tags):
-                digest = self.registry(address).digest_of(tag)
+            for address, tag in (
+                (place[name], tag) for place in self.places for tag in self._tags(name, whole)
+            ):
+                digest = digest_of(self.aws, address, tag)
                 if digest and not (
                     whole and self.attested and bare(self.registry(address), digest)
                 ):
@@ -75,8 +82,17 @@ class Images:
                     break
         return found
 
-    def tag(self, name: str, architecture: str) -> str:
-        return f"{self.tags[name]}-{ARCHITECTURES[architecture]}"
+    def _tags(self, name: str, whole: bool) -> list[str]:
+        """Where an image may be: an environment that wants attestations takes only a workflow's."""
+        if self.attested or not self.by_hand:
+            return [self.tags[name]]
+        of_one = [] if whole else [self.tag(name, self.architecture)]
+        return [self.tags[name], self.tag(name), *of_one]
+
+    def tag(self, name: str, architecture: str = "") -> str:
+        """The tag that is pushed from here, for one processor or for all."""
+        processor = [ARCHITECTURES[architecture]] if architecture else []
+        return "-".join([self.tags[name], *processor, *(["local"] if self.by_hand else [])])
 
     def ensure(self, say: Say) -> dict[str, str]:
         """All three images by digest; what the registry has already is neither built nor pushed."""
@@ -104,7 +120,7 @@ class Images:
             images[architecture] = image = self._push(say, name, binary, architecture)
             parts[ARCHITECTURES[architecture]] = (image.digest, binary)
         address, both = self.places[-1][name], oci.index(images)
-        self.registry(address).name(both, oci.INDEX, self.tags[name])
+        self.registry(address).name(both, oci.INDEX, self.tag(name))
         return Whole(f"{address}@{oci.digest(both)}", parts)
 
     def _push(self, say: Say, name: str, binary: Path, architecture: str) -> oci.Image:
@@ -117,8 +133,11 @@ class Images:
     def size(self, image: str) -> int:
         """The bytes that are fetched of an image for the environment's processor."""
         address, _, digest = image.partition("@")
-        manifest = self.registry(address).manifest(digest, self.architecture)
-        return sum(layer["size"] for layer in manifest["layers"])
+        manifest = manifest_of(self.aws, address, digest)
+        for entry in manifest.get("manifests", []):
+            if entry["platform"]["architecture"] == ARCHITECTURES[self.architecture]:
+                manifest = manifest_of(self.aws, address, entry["digest"])
+        return sum(layer["size"] for layer in manifest.get("layers", []))
 
 
 def bare(registry: Registry, digest: str) -> bool:
@@ -150,6 +169,39 @@ def addresses(aws: Aws, output: str, prefix: str) -> dict[str, str]:
         entry["repositoryName"].rsplit("/", 1)[1]: entry["repositoryUri"]
         for entry in found["repositories"]
     }
+
+
+def repository_of(address: str) -> str:
+    return address.partition("/")[2]
+
+
+def digest_of(aws: Aws, address: str, tag: str) -> Optional[str]:
+    """The digest that a tag names, by ECR's own API: planning needs no way to the registry itself."""
+    try:
+        found = aws.call(
+            "ecr",
+            "describe_images",
+            repositoryName=repository_of(address),
+            imageIds=[{"imageTag": tag}],
+        )
+    except AwsError as error:
+        if error.code == "ImageNotFoundException":
+            return None
+        raise
+    return found["imageDetails"][0]["imageDigest"]
+
+
+def manifest_of(aws: Aws, address: str, digest: str) -> dict:
+    found = aws.call(
+        "ecr",
+        "batch_get_image",
+        repositoryName=repository_of(address),
+        imageIds=[{"imageDigest": digest}],
+        acceptedMediaTypes=[oci.MANIFEST, oci.INDEX],
+    )
+    if not found["images"]:
+        raise ImageError(f"{address} has no {digest}")
+    return json.loads(found["images"][0]["imageManifest"])
 
 
 def commit_of(aws: Aws, image: str) -> Optional[str]:

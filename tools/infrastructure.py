@@ -24,7 +24,12 @@ from toolchain import ROOT
 
 PROVIDER = ROOT / "e2e" / "deploy" / "aws_provider"
 SCHEMA = toolchain.TOOLS / "provider" / "schema.pb"
-FOLDERS = {"module": TF / "modules" / "app", "preconfigured": TF / "preconfigured", "root": TF}
+FOLDERS = {
+    "module": TF / "modules" / "app",
+    "preconfigured": TF / "preconfigured",
+    "sidecar": TF / "examples" / "sidecar",
+    "root": TF,
+}
 # The fake has nothing to download.
 INIT_SECONDS = 180
 # The provider has 700 MB. Where it cannot be downloaded, init ends within seconds, or hangs.
@@ -70,7 +75,7 @@ def check() -> None:
     for name, folder in FOLDERS.items():
         init(prefix, name, folder, INIT_SECONDS)
         validate(prefix, name, folder)
-    for name in ("module", "preconfigured"):
+    for name in ("module", "preconfigured", "sidecar"):
         test(prefix, name, FOLDERS[name])
     roles(prefix)
     test(prefix, "root", TF, "-filter=tests/refusals.tftest.hcl")

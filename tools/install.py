@@ -26,7 +26,7 @@ from step import Step, only_one_installer, perform
 from system_packages import c_compiler
 from toolchain import CHANNEL, ROOT, ROUTES, wanted_route
 
-AWS = toolchain.TOOLS / "aws" / "bin" / "aws"
+AWS = toolchain.TOOLS / "aws" / "bin" / "pytest"
 SIGSTORE = toolchain.TOOLS / "sigstore" / "bin" / "sigstore"
 GROUPS = ("dev", "build", "check", "test", "deploy", "browser")
 

@@ -4,6 +4,8 @@ registry  which images of this commit are still to be pushed
 apply     what `make plan` showed, unless something else would change now; then wait until it runs
 supersede cancel earlier runs of main that wait for an approval
 accept    what runs has passed its tests: a rollback comes back to it
+drift     what differs from the code that was deployed, and what belongs to no state
+run       one task of the service S with the command CMD, to its end
 output    Terraform's outputs, as JSON
 sketch    a plan without credentials
 picture   what the page at URL looks like
@@ -18,19 +20,23 @@ import os
 import sys
 from pathlib import Path
 
+import bootstrap
 import build
 import deploy
+import drift
 import environments
 import github
 import infrastructure
+import oneoff
 import picture
 import plans
 import rollout
 import terraform
 import toolchain
-from deploy import Failed, account_session, of_account, say, session, step
+from deploy import account_session, of_account, session
 from environments import PREVIEW, Refused, state_bucket
 from images import Images
+from progress import Failed, say, step
 from releases import Release, with_newest
 from rollout import Deployed
 from toolchain import ROOT
@@ -135,6 +141,49 @@ def do_output() -> None:
     text = json.dumps(outputs, separators=(",", ":"), sort_keys=True)
     print(text)
     github.output("output", outputs=text, url=outputs.get("url", ""))
+
+
+def do_drift() -> None:
+    """Compare what is there with the code that was deployed; fails where they differ."""
+    here = session()
+    name = here.environment.name
+    outputs = here.terraform().output()
+    if not outputs:
+        say(f"{name} is not deployed")
+        return
+    release = Release(outputs["release"], outputs["images"], deploy.now())
+    place = terraform.DATA / "source" / release.revision
+    with step(f"compare {name} with tf/ at {release.revision[:12]}"):
+        run = here.terraform(bootstrap.clone_of(release.revision, place))
+        run.plan(*deploy.variables_of(here.environment, release, run.folder), lock=False)
+        differing = drift.differences(run.show(str(run.plan_file)))
+    with step("look for what belongs to no state"):
+        without = drift.stateless(drift.tagged(here.aws, name), run.show())
+    github.summary(drift.report(name, differing, without))
+    for line in (*differing, *(f"{one} is in no state" for one in without)):
+        say(line)
+    if differing or without:
+        raise Failed(
+            f"{name} is not what was deployed: `make deploy ENV={name}` brings it back, and what is in no"
+            " state is to be removed by hand"
+        )
+    say(f"{name} is what was deployed, and nothing else is there")
+
+
+def do_run() -> None:
+    """One task of the service S with the command CMD, to its end."""
+    here = session()
+    name, command = os.environ.get("S", ""), os.environ.get("CMD", "")
+    if name not in build.SERVICES or not command:
+        raise Refused(
+            f"S must be one of {', '.join(build.SERVICES)}, and CMD the arguments of its program, such as"
+            ' S=stats CMD="--version"'
+        )
+    outputs = here.terraform().output()
+    if not outputs:
+        raise Refused(f"{here.environment.name} is not deployed")
+    deploy.confirm(here.environment, "running a task in")
+    oneoff.run(here.aws, Deployed.of(outputs), name, command, say)
 
 
 def do_sketch() -> None:

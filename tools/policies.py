@@ -21,7 +21,7 @@ from environments import TF
 ACCOUNT, REGION = "123456789012", "us-east-1"
 CALLS = TF / "preconfigured" / "calls.tsv"
 # For each role an environment that it works on, and the phases of calls.tsv that it carries out.
-PLAN, ALL = ("read", "plan"), ("read", "create", "update", "delete")
+PLAN, ALL = ("read", "plan", "account"), ("read", "create", "update", "delete")
 ROLES = {
     "plan": ("pr-7", "system-stats/preview", PLAN),
     "plan-main": ("staging", "system-stats", PLAN),
@@ -61,6 +61,7 @@ NAMES = {
     "Partition": "aws",
     "Account": ACCOUNT,
     "Region": REGION,
+    "BudgetName": "system-stats-{environment}",
     "AlarmName": "system-stats-{environment}-gateway-errors",
     "ClusterName": "system-stats",
     "DashboardName": "system-stats-{environment}",
@@ -342,9 +343,10 @@ def refused(
 
 
 def resource_types(folder: Path = TF) -> set[str]:
-    """What tf/ and its module name, but for what an administrator applies."""
+    """What the configurations of tf/ name."""
     found = set()
-    for file in (*folder.glob("*.tf"), *(folder / "modules").rglob("*.tf")):
+    places = (folder, folder / "modules" / "app", folder / "preconfigured")
+    for file in (file for place in places for file in place.glob("*.tf")):
         for mode, kind in re.findall(
             r'^(resource|data) "(\w+)"', file.read_text(encoding="utf-8"), re.MULTILINE
         ):

@@ -7,14 +7,15 @@ start, prove healthy and replace the old ones, or ECS gives up and goes back to 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable, Optional
 
 from aws import Aws, AwsError
 
 # Start, three health checks, registration, the old tasks' 20 s of deregistration and 30 s to stop:
 # about three
-# minutes. The circuit breaker gives up after 3 to 10 failed tasks, each of some minutes.
+# minutes. The circuit breaker gives up after 3 to 10 failed tasks, each of some minutes. What ECS
+# takes to shift traffic comes on top.
 ROLLOUT_SECONDS = 1500
 LOOK_EVERY_SECONDS = 5
 LOG_LINES = 15
@@ -33,15 +34,17 @@ class Deployed:
     task_definitions: dict[str, str]
     replicas: dict[str, int]
     log_groups: dict[str, str]
+    shift_minutes: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, outputs: dict) -> Deployed:
-        return cls(
-            *(
-                outputs[name]
-                for name in ("cluster", "services", "task_definitions", "replicas", "log_groups")
-            )
-        )
+        names = ("cluster", "services", "task_definitions", "replicas", "log_groups")
+        # A version from before it could shift has no such output.
+        return cls(*(outputs[name] for name in names), outputs.get("shift_minutes", {}))
+
+    @property
+    def shift_seconds(self) -> float:
+        return 60 * max(self.shift_minutes.values(), default=0)
 
 
 def wait(
@@ -52,6 +55,7 @@ def wait(
     every: float = LOOK_EVERY_SECONDS,
 ) -> None:
     """Return when every service runs what was applied; RolledBack when one does not, or not in time."""
+    seconds += wanted.shift_seconds
     deadline = time.monotonic() + seconds
     last: dict[str, str] = {}
     while True:

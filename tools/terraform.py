@@ -72,7 +72,8 @@ class Terraform:
             "key": key,
             "region": region,
             "use_lockfile": "true",
-            "encrypt": "true",
+            # The bucket encrypts with the account's key. `encrypt` without a key of its own would ask for AES256.
+            "encrypt": "false",
         }
         if "AWS_ENDPOINT_URL_S3" in self.variables:
             # Another S3 than AWS's own seldom has a host name for each bucket.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import tempfile
 import threading
 import unittest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from unittest import mock
 
 import bootstrap
@@ -16,26 +19,51 @@ from subjects import Repository
 
 
 class LinkedRoles(unittest.TestCase):
-    def made(self, *missing, refusal="NoSuchEntity"):
+    def made(self, *there, refused=False):
         def call(_service, operation, **parameters):
-            if operation == "get_role" and parameters["RoleName"] in missing:
-                raise AwsError("iam get_role", refusal, "no")
-            asked.append((operation, *parameters.values()))
+            if operation == "create_service_linked_role":
+                return made.append(parameters["AWSServiceName"])
+            if refused:
+                raise AwsError("iam list_roles", "AccessDenied", "no")
+            service = parameters["PathPrefix"].split("/")[2]
+            return {"Roles": [{"RoleName": "x"}] if service in there else []}
 
-        asked = []
+        made = []
         bootstrap.linked_roles(mock.Mock(call=call), lambda _: None)
-        return [one[1] for one in asked if one[0] == "create_service_linked_role"]
+        return made
 
     def test_a_new_account_gets_all_three(self):
-        self.assertEqual(self.made(*bootstrap.LINKED_ROLES.values()), list(bootstrap.LINKED_ROLES))
+        self.assertEqual(self.made(), list(bootstrap.LINKED_ROLES))
 
     def test_those_that_are_there_are_left_alone(self):
-        self.assertEqual(self.made(), [])
-        self.assertEqual(self.made("AWSServiceRoleForECS"), ["ecs.amazonaws.com"])
+        self.assertEqual(self.made(*bootstrap.LINKED_ROLES), [])
+        self.assertEqual(self.made(*bootstrap.LINKED_ROLES[1:]), ["ecs.amazonaws.com"])
 
     def test_what_cannot_be_seen_is_not_taken_for_missing(self):
         with self.assertRaises(AwsError):
-            self.made("AWSServiceRoleForECS", refusal="AccessDenied")
+            self.made(refused=True)
+
+
+class TheWayBack(unittest.TestCase):
+    def test_an_earlier_commit_is_read_with_today_s_provider(self):
+        """A provider does not read a state that a newer one has written."""
+        with tempfile.TemporaryDirectory() as place:
+            root = Path(place, "repository")
+            (root / "tf").mkdir(parents=True)
+            git = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+            subprocess.run([*git, "init", "--quiet"], check=True)
+            for version in ("6.1.0", "6.2.0"):
+                (root / "tf" / "versions.tf").write_text(version)
+                (root / "tf" / "main.tf").write_text(f"# of {version}")
+                subprocess.run([*git, "add", "--all"], check=True)
+                subprocess.run([*git, "commit", "--quiet", "--message", version], check=True)
+            (root / "tf" / ".terraform.lock.hcl").write_text("hashes")
+            with mock.patch.object(bootstrap, "TF", root / "tf"):
+                folder = bootstrap.clone_of("HEAD~1", Path(place, "earlier"))
+            read = {file.name: file.read_text() for file in folder.iterdir()}
+        self.assertEqual(read["main.tf"], "# of 6.1.0")
+        self.assertEqual(read["versions.tf"], "6.2.0")
+        self.assertEqual(read[".terraform.lock.hcl"], "hashes")
 
 
 class Subjects(unittest.TestCase):

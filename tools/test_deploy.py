@@ -13,9 +13,10 @@ from unittest import mock
 import cost
 import deploy
 import environments
+import prove
 import toolchain
-from deploy import Failed
 from environments import Refused
+from progress import Failed
 from releases import Release, before, with_newest
 from rollout import RolledBack
 
@@ -157,8 +158,8 @@ class TheAnswer(unittest.TestCase):
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with mock.patch.object(deploy, "say") as said, mock.patch.object(deploy, "ANSWER_SECONDS", 0):
-            deploy.answers_as(f"http://127.0.0.1:{server.server_port}", expected)
+        with mock.patch.object(prove, "say") as said, mock.patch.object(prove, "ANSWER_SECONDS", 0):
+            prove.answers_as(f"http://127.0.0.1:{server.server_port}", expected)
         return said.call_args.args[0]
 
     def test_it_must_tell_the_commit_that_was_deployed(self):
@@ -187,8 +188,8 @@ class TheSignIn(unittest.TestCase):
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with mock.patch.object(deploy, "say") as said:
-            deploy.signs_in(f"http://127.0.0.1:{server.server_port}")
+        with mock.patch.object(prove, "say") as said:
+            prove.signs_in(f"http://127.0.0.1:{server.server_port}")
         return said.call_args.args[0]
 
     def test_a_redirect_to_the_provider_is_good(self):

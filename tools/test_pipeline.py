@@ -17,7 +17,9 @@ import images
 import oci
 import pipeline
 import plans
+import progress
 import release
+from aws import AwsError
 from environments import Refused
 from releases import Release
 
@@ -77,7 +79,7 @@ class Settings(unittest.TestCase):
 
     def test_main_waits_for_the_account_and_pull_requests_do_not(self):
         with mock.patch.dict(os.environ, {"CHANGED": "true"}):
-            with self.assertRaisesRegex(deploy.Failed, "an administrator runs `make bootstrap`"):
+            with self.assertRaisesRegex(progress.Failed, "an administrator runs `make bootstrap`"):
                 pipeline.do_registry()
 
 
@@ -276,6 +278,39 @@ class BothProcessors(unittest.TestCase):
         found = {entry["platform"]["architecture"]: entry["digest"] for entry in index["manifests"]}
         self.assertEqual(found, {"amd64": one["X86_64"].digest, "arm64": one["ARM64"].digest})
         self.assertEqual(oci.index(one), oci.index(dict(reversed(list(one.items())))))
+
+
+class TagsOfImages(unittest.TestCase):
+    """Tags cannot be moved, so bytes of a laptop must not stand where a workflow's are to be pushed."""
+
+    def tags(self, inside, attested_by, whole):
+        environment = mock.Mock(architecture="ARM64", attested_by=attested_by, preview=False)
+        with (
+            mock.patch.dict(os.environ, {"GITHUB_ACTIONS": inside, "ACCOUNT": '{"repositories": {"a": "b"}}'}),
+            mock.patch.object(images.commit, "made_from", return_value="1234 2026-11-25"),
+        ):
+            return images.Images(mock.Mock(), environment, "1234")._tags("stats", whole)
+
+    def test_a_workflow_sees_and_makes_its_own_alone(self):
+        self.assertEqual(self.tags("true", None, whole=True), ["1234"])
+        self.assertEqual(self.tags("true", "acme/shop", whole=False), ["1234"])
+
+    def test_by_hand_there_are_others_unless_attestations_are_wanted(self):
+        self.assertEqual(self.tags("", None, whole=False), ["1234", "1234-local", "1234-arm64-local"])
+        self.assertEqual(self.tags("", None, whole=True), ["1234", "1234-local"])
+        self.assertEqual(self.tags("", "acme/shop", whole=False), ["1234"])
+
+    def test_ecr_s_own_api_is_asked_and_only_a_missing_image_is_none(self):
+        client = mock.Mock()
+        client.call.return_value = {"imageDetails": [{"imageDigest": "sha256:1"}]}
+        address = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/system-stats/stats"
+        self.assertEqual(images.digest_of(client, address, "1234"), "sha256:1")
+        self.assertEqual(client.call.call_args.kwargs["repositoryName"], "system-stats/stats")
+        client.call.side_effect = AwsError("ecr x", "ImageNotFoundException", "no")
+        self.assertIsNone(images.digest_of(client, address, "1234"))
+        client.call.side_effect = AwsError("ecr x", "AccessDeniedException", "no")
+        with self.assertRaises(AwsError):
+            images.digest_of(client, address, "1234")
 
 
 class HalfPushed(unittest.TestCase):

@@ -135,6 +135,12 @@ class Waiting(unittest.TestCase):
             self.assertIn(part, text)
         self.assertNotIn("of the old version", text)
 
+    def test_it_waits_longer_where_traffic_is_shifted(self):
+        outputs = {"cluster": "shop", "services": {}, "task_definitions": {}, "replicas": {}, "log_groups": {}}
+        self.assertEqual(Deployed.of(outputs).shift_seconds, 0)
+        shifted = Deployed.of({**outputs, "shift_minutes": {"web": 15, "cart": 0}})
+        self.assertEqual(shifted.shift_seconds, 900)
+
     def test_it_does_not_wait_for_ever(self):
         with self.assertRaisesRegex(RolledBack, "not done after 0 s"):
             wait(

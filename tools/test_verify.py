@@ -65,9 +65,12 @@ class WhatIsBelieved(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         file = Path(folder.name, "trusted_root.json")
         file.write_text(json.dumps(self.sigstore.trusted_root()))
-        patch = mock.patch.dict(os.environ, {"TRUSTED_ROOT": str(file)})
-        patch.start()
-        self.addCleanup(patch.stop)
+        for patch in (
+            mock.patch.dict(os.environ, {"TRUSTED_ROOT": str(file)}),
+            mock.patch.object(verify, "fetch"),
+        ):
+            patch.start()
+            self.addCleanup(patch.stop)
 
     def image(self, told=HEAD, content=None) -> str:
         self.content = content or binary(told)
@@ -81,9 +84,10 @@ class WhatIsBelieved(unittest.TestCase):
             for kind, predicate in ((verify.PROVENANCE, {"buildDefinition": {}}), (verify.BILL, bill))
         ]
 
-    def verify(self, digest, expected=None, builder=OURS):
+    def verify(self, digest, expected=None, builder=OURS, preview=False):
         image = f"registry.example.org/system-stats/stats@{digest}"
-        verify.verify(image, verify.Builder.parse(builder), self.shelf, expected, self.said.append)
+        by = verify.Builder.parse(builder)
+        verify.verify(image, by, self.shelf, expected, self.said.append, preview)
         return self.said[-1]
 
     def refused(self, why, digest, **more):
@@ -144,6 +148,16 @@ class WhatIsBelieved(unittest.TestCase):
         digest = self.image()
         self.attest(digest, run="3" * 40)
         self.refused("which is not in this clone", digest)
+
+    def test_the_merge_commit_of_an_earlier_push_counts_for_a_preview_alone(self):
+        """GitHub replaces the merge commit of a pull request with every push."""
+        gone, merged = "9" * 40, "refs/pull/7/merge"
+        digest = self.image()
+        self.attest(digest, run=gone, ref=merged)
+        self.assertIn(f"built by {OURS} at {gone[:12]} ({merged})", self.verify(digest, preview=True))
+        self.refused("not in this clone", digest)
+        self.attest(digest, run=gone, ref="refs/heads/main")
+        self.refused("not in this clone", digest, preview=True)
 
     def test_a_binary_that_tells_no_commit_is_not(self):
         digest = self.image(content=binary("nothing"))

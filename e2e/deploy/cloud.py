@@ -95,7 +95,9 @@ def pour(source: socket.socket, goal: socket.socket) -> None:
 class Task:
     """One container of a task definition, as a process with an address of its own."""
 
-    def __init__(self, cloud: Cloud, service: str, definition: dict, address: str) -> None:
+    def __init__(
+        self, cloud: Cloud, service: str, definition: dict, address: str, command: tuple = ()
+    ) -> None:
         container = json.loads(definition["container_definitions"])[0]
         self.name = container["name"]
         self.definition = definition["arn"]
@@ -111,7 +113,7 @@ class Task:
         self.log = cloud.folder / f"{self.identity}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [self.program],
+                [self.program, *command],
                 env=self.environment,
                 stdout=log,
                 stderr=log,
@@ -155,6 +157,7 @@ class Task:
         return {
             "taskArn": self.arn,
             "taskDefinitionArn": self.definition,
+            "lastStatus": "RUNNING" if code is None else "STOPPED",
             "stoppedReason": self.reason,
             "stoppedAt": self.stopped_at,
             "containers": [{"name": self.name, **({} if code is None else {"exitCode": code})}],
@@ -255,7 +258,13 @@ class Service:
                     "PRIMARY",
                 ),
             )
-        return {"serviceName": self.full_name, "status": "ACTIVE", "deployments": deployments}
+        network = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"]}}
+        return {
+            "serviceName": self.full_name,
+            "status": "ACTIVE",
+            "deployments": deployments,
+            "networkConfiguration": network,
+        }
 
     def _deployment(self, arn: str, state: str, reason: str, running: int, status: str) -> dict:
         return {
@@ -267,6 +276,10 @@ class Service:
             "desiredCount": self.count,
             "failedTasks": self.failed if state != "COMPLETED" else 0,
         }
+
+
+class Refusal(Exception):
+    """What AWS answers instead of doing a call: its code, and why."""
 
 
 class Cloud:
@@ -296,6 +309,9 @@ class Cloud:
         self.used = 0
         self.lock = threading.Lock()
         self.trouble: list[str] = []
+        # What carries the environment's tags besides what is in the state.
+        self.tagged: list[str] = []
+        self.single: list[Task] = []
         self.ended = False
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -311,8 +327,8 @@ class Cloud:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What leads the command line of AWS here."""
-        services = ("ECS", "ECR", "CLOUDWATCH_LOGS")
+        """What leads boto3 here."""
+        services = ("ECS", "ECR", "CLOUDWATCH_LOGS", "RESOURCE_GROUPS_TAGGING_API")
         return {f"AWS_ENDPOINT_URL_{service}": self.endpoint for service in services}
 
     def address(self) -> str:
@@ -384,11 +400,14 @@ class Cloud:
             for service in self.services.values():
                 service.tick()
 
-    def ask(self, method: str, path: str) -> str:
+    def ask(self, method: str, path: str, body: str | None = None) -> str:
         # moto wants to see a signature, and does not check it.
         signed = "AWS4-HMAC-SHA256 Credential=rehearsal/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
         request = urllib.request.Request(
-            f"{self.s3}/{path}", method=method, headers={"authorization": signed}
+            f"{self.s3}/{path}",
+            data=None if body is None else body.encode(),
+            method=method,
+            headers={"authorization": signed},
         )
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
@@ -426,7 +445,17 @@ class Cloud:
     def DescribeTasks(self, asked: dict) -> dict:
         with self.lock:
             stopped = [task for service in self.services.values() for task in service.stopped]
-            return {"tasks": [task.described() for task in stopped if task.arn in asked["tasks"]]}
+            every = [*stopped, *self.single]
+            return {"tasks": [task.described() for task in every if task.arn in asked["tasks"]]}
+
+    def RunTask(self, asked: dict) -> dict:
+        (override,) = asked["overrides"]["containerOverrides"]
+        with self.lock:
+            found = [one.current for one in self.services.values() if one.current]
+            definition = next(one for one in found if one["arn"] == asked["taskDefinition"])
+            task = Task(self, override["name"], definition, self.address(), override["command"])
+            self.single.append(task)
+        return {"tasks": [{"taskArn": task.arn}], "failures": []}
 
     def FilterLogEvents(self, asked: dict) -> dict:
         if "logStreamNames" in asked:
@@ -453,6 +482,21 @@ class Cloud:
             ]
         }
 
+    def GetResources(self, _asked: dict) -> dict:
+        return {"ResourceTagMappingList": [{"ResourceARN": one} for one in self.tagged]}
+
+    def DescribeImages(self, asked: dict) -> dict:
+        tag = asked["imageIds"][0]["imageTag"]
+        found = Registry(f"{self.registry}/{asked['repositoryName']}").digest_of(tag)
+        if found is None:
+            raise Refusal("ImageNotFoundException", f"there is no {tag}")
+        return {"imageDetails": [{"imageDigest": found}]}
+
+    def BatchGetImage(self, asked: dict) -> dict:
+        digest = asked["imageIds"][0]["imageDigest"]
+        found = Registry(f"{self.registry}/{asked['repositoryName']}").exactly(digest)
+        return {"images": [{"imageManifest": json.dumps(found)}]}
+
     def GetAuthorizationToken(self, _asked: dict) -> dict:
         return {
             "authorizationData": [
@@ -465,8 +509,12 @@ CALLS = (
     "DescribeServices",
     "ListTasks",
     "DescribeTasks",
+    "RunTask",
     "FilterLogEvents",
+    "DescribeImages",
+    "GetResources",
     "DescribeRepositories",
+    "BatchGetImage",
     "GetAuthorizationToken",
 )
 
@@ -476,17 +524,15 @@ def handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
             call = self.headers.get("x-amz-target", "").rpartition(".")[2]
-            known = call in CALLS
-            answer = (
-                getattr(cloud, call)(json.loads(body))
-                if known
-                else {
-                    "__type": "UnknownOperationException",
-                    "message": f"the stand-in does not know {call}",
-                }
-            )
+            try:
+                if call not in CALLS:
+                    raise Refusal("UnknownOperationException", f"the stand-in does not know {call}")
+                status, answer = 200, getattr(cloud, call)(json.loads(body))
+            except Refusal as refusal:
+                code, message = refusal.args
+                status, answer = 400, {"__type": code, "message": message}
             text = json.dumps(answer).encode()
-            self.send_response(200 if known else 400)
+            self.send_response(status)
             self.send_header("content-type", "application/x-amz-json-1.1")
             self.send_header("content-length", str(len(text)))
             self.end_headers()

@@ -40,6 +40,8 @@ BUCKET = f"system-stats-state-{ACCOUNT}-{REGION}"
 # One verb takes 10 to 60 s; one that goes back, twice that.
 VERB_SECONDS = 240
 START_SECONDS = 60
+# Commands that workflows need besides those of deploy.py.
+PIPELINE = ("drift", "run")
 # Whose workflow is said to have built.
 BUILDER = "acme/system-stats"
 
@@ -211,7 +213,7 @@ class Rehearsal:
         environment = {**self.variables, **variables}
         environment = {name: value for name, value in environment.items() if value != ""}
         process = subprocess.Popen(
-            [sys.executable, "tools/deploy.py", verb],
+            [sys.executable, f"tools/{'pipeline' if verb in PIPELINE else 'deploy'}.py", verb],
             cwd=self.repository,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -283,7 +285,7 @@ class Rehearsal:
         make("rollback", 64, "is not prepared: run `make bootstrap` first")
 
         # The account, twice; a deployment that is broken off three times, and then goes through.
-        linked = "created the service-linked role AWSServiceRoleForECS"
+        linked = "created the service-linked role of ecs.amazonaws.com"
         make("bootstrap", 0, linked, "the state is in the bucket now", "No workflow may sign in")
         again = make("bootstrap", 0, "the account is as tf/preconfigured says")
         assert linked not in again
@@ -312,9 +314,14 @@ class Rehearsal:
         )
         assert "pushing" not in again and "build:" not in again
         make("status", 0, f"staging: {first}", "proven")
-        make("logs", 130, "gateway   ", "stats     ", until="frontend  ")
+        make("logs", 130, "frontend  ", "stats     ", until="stats     ")
         make("cost", 0, "together, US dollars a month")
         make("plan", 0, "a deployment would change nothing")
+
+        self.play_drift()
+        make("run", 64, "S must be one of", S="moon")
+        make("run", 0, "stats --version: task ", "stats ", S="stats", CMD="--version")
+        make("run", 1, "exit code 64", S="stats", CMD="--nonsense")
 
         # A second version that is good, and back from it.
         staging.write_text(
@@ -384,6 +391,28 @@ class Rehearsal:
             time.sleep(0.2)
         print(f"rehearsal: {self.passed} passed, 0 failed")
 
+    def play_drift(self) -> None:
+        """Somebody changes a setting past Terraform, and something is left that no state knows."""
+        key = f"{BUCKET}/environments/staging/terraform.tfstate"
+        good = self.cloud.ask("GET", key)
+        self.cloud.tagged = [
+            f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/system-stats/1",
+            *re.findall(r'"arn": "(arn:aws:elasticloadbalancing[^"]+)"', good),
+        ]
+        self.make("drift", 0, "staging is what was deployed, and nothing else is there")
+        left = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/system-stats-staging-old/1"
+        self.cloud.tagged.append(left)
+        assert '"retention_in_days": 14' in good
+        self.cloud.ask("PUT", key, good.replace('"retention_in_days": 14', '"retention_in_days": 1'))
+        self.make(
+            "drift",
+            1,
+            'module.app.aws_cloudwatch_log_group.this["gateway"] differs from the code: retention_in_days',
+            f"{left} is in no state",
+        )
+        self.cloud.ask("PUT", key, good)
+        self.cloud.tagged = []
+
     def play_attestations(self, staging: Path) -> str:
         """Only what a workflow has built. Who signs is a stand-in; what verifies is the real thing."""
         make = self.make
@@ -400,7 +429,11 @@ class Rehearsal:
         revision = self.commit("only what a workflow has built")
         self.variables["BINARIES"] = str(self.told_the_commits_of_the_clone())
         make("deploy", 64, f"takes only images that {BUILDER}@refs/heads/main has built")
-        make("push", 0, "gateway: pushing", "bill of gateway for arm64")
+        # What is pushed by hand stays apart from what the workflow pushes for the same commit.
+        make("push", 0, "gateway: pushing", S="gateway")
+        make("deploy", 64, f"takes only images that {BUILDER}@refs/heads/main has built")
+        inside = {"GITHUB_ACTIONS": "true"}
+        make("push", 0, "gateway: pushing", "bill of gateway for arm64", **inside)
         make("deploy", 1, "has no attestation in the registry")
         # By another repository, by ours, and then with one signature altered.
         trusted = self.attest(revision, "mallory/system-stats")

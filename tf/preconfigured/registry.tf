@@ -53,10 +53,11 @@ resource "aws_ecr_lifecycle_policy" "preview" {
 
   repository = each.value.name
   policy = jsonencode({
+    # By number and not by age: a pull request may stay open for months, and its tasks must be able to start again.
     rules = [{
       rulePriority = 1
-      description  = "a preview lives as long as its pull request, and is pushed to while it does"
-      selection    = { tagStatus = "any", countType = "sinceImagePushed", countUnit = "days", countNumber = 30 }
+      description  = "all but the newest"
+      selection    = { tagStatus = "tagged", tagPatternList = ["*"], countType = "imageCountMoreThan", countNumber = 3 * var.kept_images }
       action       = { type = "expire" }
     }]
   })

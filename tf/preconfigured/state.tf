@@ -74,8 +74,27 @@ resource "aws_s3_bucket_lifecycle_configuration" "state" {
       newer_noncurrent_versions = 20
     }
 
+    # What is left of a deleted object when its last version has expired.
+    expiration {
+      expired_object_delete_marker = true
+    }
+
     abort_incomplete_multipart_upload {
       days_after_initiation = 1
+    }
+  }
+
+  # The states of removed previews: a rule without newer_noncurrent_versions, which would keep 20 versions for ever.
+  rule {
+    id     = "removed-previews"
+    status = "Enabled"
+
+    filter {
+      prefix = "environments/pr-"
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 30
     }
   }
 }
@@ -95,6 +114,29 @@ data "aws_iam_policy_document" "state" {
       test     = "Bool"
       variable = "aws:SecureTransport"
       values   = ["false"]
+    }
+  }
+
+  # Terraform's `encrypt = true` asks for AES256, past the key of the account. No header means the bucket's own default.
+  statement {
+    sid       = "OnlyTheAccountsKey"
+    effect    = "Deny"
+    actions   = ["s3:PutObject"]
+    resources = ["${aws_s3_bucket.state.arn}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+    condition {
+      test     = "Null"
+      variable = "s3:x-amz-server-side-encryption"
+      values   = ["false"]
+    }
+    condition {
+      test     = "StringNotEquals"
+      variable = "s3:x-amz-server-side-encryption"
+      values   = ["aws:kms"]
     }
   }
 }

@@ -1,4 +1,3 @@
 key          = "environments/preview/terraform.tfstate"
 region       = "us-east-1"
 use_lockfile = true
-encrypt      = true

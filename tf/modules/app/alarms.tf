@@ -24,8 +24,9 @@ locals {
       },
       try(service.autoscaling.minimum, service.replicas) == 0 ? {} : {
         "${name} tasks" = {
-          text       = "${name} has no running task", namespace = "ECS/ContainerInsights", metric = "RunningTaskCount", statistic = "Minimum"
-          threshold  = 1, comparison = "LessThanThreshold", minutes = 3, missing = "breaching"
+          text = "${name} has no running task", namespace = "ECS/ContainerInsights", metric = "RunningTaskCount", statistic = "Minimum"
+          # A new service has no data at first. Data that stop later are notified by themselves, see below.
+          threshold  = 1, comparison = "LessThanThreshold", minutes = 3, missing = "missing"
           dimensions = { ClusterName = var.cluster_name, ServiceName = local.service_names[name] }
         }
       },
@@ -36,7 +37,7 @@ locals {
   answers = {
     for name, service in local.public : name => merge(
       { LoadBalancer = aws_lb.this.arn_suffix },
-      service.deployment.strategy == "BLUE_GREEN" ? {} : { TargetGroup = aws_lb_target_group.this["${name} blue"].arn_suffix },
+      local.shifted[name] ? {} : { TargetGroup = aws_lb_target_group.this["${name} blue"].arn_suffix },
     )
   }
 
@@ -106,4 +107,6 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   alarm_actions       = local.alarm_topics
   ok_actions          = local.alarm_topics
   tags                = var.tags
+
+  insufficient_data_actions = each.value.missing == "missing" ? local.alarm_topics : []
 }

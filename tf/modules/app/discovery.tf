@@ -1,4 +1,6 @@
-# Names inside the VPC: `stats.shop-staging.internal` gives the address of every healthy task of `stats`.
+# Names inside the VPC: `stats.shop-staging.internal` gives addresses of healthy tasks of `stats`, at most 8 of them in an
+# answer, chosen at random (AWS Cloud Map, DnsConfig, MULTIVALUE). variables.tf refuses more tasks than that behind a
+# name, unless every caller keeps the addresses of earlier answers.
 
 resource "aws_service_discovery_private_dns_namespace" "this" {
   name        = "${var.name}.internal"
@@ -8,7 +10,7 @@ resource "aws_service_discovery_private_dns_namespace" "this" {
 }
 
 resource "aws_service_discovery_service" "this" {
-  for_each = { for name, service in var.services : name => service if service.deployment.strategy == "ROLLING" }
+  for_each = { for name, service in var.services : name => service if !local.shifted[name] }
 
   name = each.key
   # What is registered goes with the service; without it a service that was just stopped cannot be removed.
@@ -23,5 +25,12 @@ resource "aws_service_discovery_service" "this" {
       type = "A"
       ttl  = 5
     }
+  }
+
+  # ECS reports the container's health. Without this block Cloud Map has no health at all, and its answers contain tasks
+  # that start or are unhealthy. It cannot be added later without replacing the service. An empty block is planned
+  # again and again; AWS takes no other threshold than 1.
+  health_check_custom_config {
+    failure_threshold = 1
   }
 }

@@ -11,7 +11,7 @@ locals {
   # before the old one goes. The digest is of all that forces a replacement.
   target_groups = merge([
     for name, service in local.public : {
-      for colour in service.deployment.strategy == "BLUE_GREEN" ? ["blue", "green"] : ["blue"] : "${name} ${colour}" => {
+      for colour in local.shifted[name] ? ["blue", "green"] : ["blue"] : "${name} ${colour}" => {
         service         = service
         name_of_service = name
         name            = "${trimsuffix(substr("${var.name}-${name}", 0, 23), "-")}-${substr(sha1("${var.name} ${name} ${service.port} ${colour}"), 0, 8)}"
@@ -140,7 +140,7 @@ resource "aws_lb_listener" "https" {
 }
 
 resource "aws_lb_listener_rule" "rolling" {
-  for_each = { for name, service in local.public : name => service.public if service.deployment.strategy == "ROLLING" }
+  for_each = { for name, service in local.public : name => service.public if !local.shifted[name] }
 
   listener_arn = local.listener.arn
   priority     = each.value.priority
@@ -206,8 +206,8 @@ resource "aws_lb_listener_rule" "rolling" {
 }
 
 # The same for services whose traffic ECS shifts itself: what it has shifted is not shifted back.
-resource "aws_lb_listener_rule" "blue_green" {
-  for_each = { for name, service in local.public : name => service.public if service.deployment.strategy == "BLUE_GREEN" }
+resource "aws_lb_listener_rule" "shifted" {
+  for_each = { for name, service in local.public : name => service.public if local.shifted[name] }
 
   listener_arn = local.listener.arn
   priority     = each.value.priority
@@ -251,6 +251,11 @@ resource "aws_lb_listener_rule" "blue_green" {
   lifecycle {
     ignore_changes = [action]
   }
+}
+
+moved {
+  from = aws_lb_listener_rule.blue_green
+  to   = aws_lb_listener_rule.shifted
 }
 
 data "aws_secretsmanager_secret_version" "sign_in" {

@@ -87,8 +87,10 @@ data "aws_iam_policy_document" "logs" {
     }
   }
 
+  # These two are what EC2 itself writes when it creates a flow log, by name and content, so that it has nothing to add
+  # later (VPC User Guide, "Amazon S3 bucket permissions for flow logs").
   statement {
-    sid       = "NetworkWrites"
+    sid       = "AWSLogDeliveryWrite"
     actions   = ["s3:PutObject"]
     resources = ["${each.value.arn}/network/AWSLogs/${data.aws_caller_identity.current.account_id}/*"]
 
@@ -101,10 +103,20 @@ data "aws_iam_policy_document" "logs" {
       variable = "aws:SourceAccount"
       values   = [data.aws_caller_identity.current.account_id]
     }
+    condition {
+      test     = "StringEquals"
+      variable = "s3:x-amz-acl"
+      values   = ["bucket-owner-full-control"]
+    }
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values   = ["arn:${data.aws_partition.current.partition}:logs:${data.aws_region.current.region}:${data.aws_caller_identity.current.account_id}:*"]
+    }
   }
 
   statement {
-    sid       = "NetworkLooks"
+    sid       = "AWSLogDeliveryAclCheck"
     actions   = ["s3:GetBucketAcl"]
     resources = [each.value.arn]
 
@@ -116,6 +128,11 @@ data "aws_iam_policy_document" "logs" {
       test     = "StringEquals"
       variable = "aws:SourceAccount"
       values   = [data.aws_caller_identity.current.account_id]
+    }
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values   = ["arn:${data.aws_partition.current.partition}:logs:${data.aws_region.current.region}:${data.aws_caller_identity.current.account_id}:*"]
     }
   }
 
@@ -143,5 +160,6 @@ resource "aws_s3_bucket_policy" "logs" {
   bucket = each.value.id
   policy = data.aws_iam_policy_document.logs[each.key].json
 
-  depends_on = [aws_s3_bucket_public_access_block.logs]
+  # EC2 replaces the whole policy when it creates a flow log, so this one comes after it.
+  depends_on = [aws_s3_bucket_public_access_block.logs, aws_flow_log.this]
 }

@@ -8,6 +8,9 @@ data "aws_availability_zones" "available" {
     name   = "opt-in-status"
     values = ["opt-in-not-required"]
   }
+
+  # Zones without Fargate (Amazon ECS Developer Guide, "Supported Regions for Amazon ECS on AWS Fargate").
+  exclude_zone_ids = ["apne1-az3", "cac1-az4", "use1-az3", "usw1-az2"]
 }
 
 data "aws_region" "current" {}
@@ -38,7 +41,10 @@ locals {
   load_balancer_cidrs      = var.network.existing == null ? [for zone in values(local.zones) : zone.public] : sort([for subnet in values(data.aws_subnet.given) : subnet.cidr_block])
 
   # What tasks need from AWS when they have no route to it: where images are, their layers (S3), and logs.
-  own_endpoints = local.private && var.network.existing == null ? setunion(["ecr.api", "ecr.dkr", "logs"], var.network.endpoints) : []
+  # Secrets are fetched from where they are, too.
+  secrets          = flatten([for service in values(var.services) : concat(values(service.secrets), flatten([for sidecar in values(service.sidecars) : values(sidecar.secrets)]))])
+  secret_endpoints = toset(concat([for arn in local.secrets : "secretsmanager" if strcontains(arn, ":secretsmanager:")], [for arn in local.secrets : "ssm" if !strcontains(arn, ":secretsmanager:")]))
+  own_endpoints    = local.private && var.network.existing == null ? setunion(["ecr.api", "ecr.dkr", "logs"], local.secret_endpoints, var.network.endpoints) : []
 }
 
 resource "aws_vpc" "this" {
@@ -166,5 +172,5 @@ resource "aws_flow_log" "this" {
   max_aggregation_interval = 600
   tags                     = merge(var.tags, { Name = var.name })
 
-  depends_on = [aws_s3_bucket_policy.logs]
+  depends_on = [aws_s3_bucket_public_access_block.logs]
 }

@@ -23,9 +23,22 @@ output "task_definitions" {
   value       = { for name, task in aws_ecs_task_definition.this : name => task.arn }
 }
 
+output "container_definitions" {
+  description = "The container definitions of each service, as JSON."
+  value       = { for name, task in aws_ecs_task_definition.this : name => task.container_definitions }
+}
+
 output "replicas" {
   description = "The smallest number of tasks of each service."
   value       = { for name, target in aws_appautoscaling_target.this : name => target.min_capacity }
+}
+
+output "shift_minutes" {
+  description = "How long ECS takes to shift the traffic of each service to a new version, at least; 0 where it replaces tasks."
+  value = { for name, service in var.services : name => !local.shifted[name] ? 0 : sum([
+    service.deployment.bake_minutes,
+    { BLUE_GREEN = 0, CANARY = service.deployment.minutes, LINEAR = ceil(100 / service.deployment.percent) * service.deployment.minutes }[service.deployment.strategy],
+  ]) }
 }
 
 output "log_groups" {

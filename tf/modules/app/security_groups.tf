@@ -4,14 +4,20 @@
 locals {
   public = { for name, service in var.services : name => service if service.public != null }
 
-  calls = merge([
-    for name, service in var.services : { for other in service.calls : "${name} to ${other}" => { from = name, to = other } }
-  ]...)
+  calls = merge(concat(
+    [for name, service in var.services : { for other in service.calls : "${name} to ${other}" => { from = name, to = other, port = var.services[other].port } }],
+    [for name, service in var.services : merge([
+      for sidecar, given in service.sidecars : { for caller in given.callers : "${caller} to ${name} ${sidecar}" => { from = caller, to = name, port = given.port } }
+    ]...)],
+  )...)
 
   load_balancer_ports = var.https == null ? { http = 80 } : { http = 80, https = 443 }
   ingress = merge([
     for scheme, port in local.load_balancer_ports : { for cidr in var.ingress_cidrs : "${scheme} from ${cidr}" => { port = port, cidr = cidr } }
   ]...)
+
+  # An empty map would show as a difference in every plan (terraform-provider-aws #38173).
+  rule_tags = length(var.tags) > 0 ? var.tags : null
 
   endpoint_groups = length(local.own_endpoints) > 0 ? { (var.name) = var.name } : {}
 }
@@ -50,7 +56,7 @@ resource "aws_vpc_security_group_ingress_rule" "load_balancer" {
   ip_protocol       = "tcp"
   from_port         = each.value.port
   to_port           = each.value.port
-  tags              = var.tags
+  tags              = local.rule_tags
 }
 
 resource "aws_vpc_security_group_egress_rule" "load_balancer" {
@@ -62,7 +68,7 @@ resource "aws_vpc_security_group_egress_rule" "load_balancer" {
   ip_protocol                  = "tcp"
   from_port                    = each.value.port
   to_port                      = each.value.port
-  tags                         = var.tags
+  tags                         = local.rule_tags
 }
 
 # With sign-in, the load balancer itself exchanges codes for tokens.
@@ -75,7 +81,7 @@ resource "aws_vpc_security_group_egress_rule" "sign_in" {
   ip_protocol       = "tcp"
   from_port         = 443
   to_port           = 443
-  tags              = var.tags
+  tags              = local.rule_tags
 }
 
 resource "aws_vpc_security_group_ingress_rule" "public_service" {
@@ -87,7 +93,7 @@ resource "aws_vpc_security_group_ingress_rule" "public_service" {
   ip_protocol                  = "tcp"
   from_port                    = each.value.port
   to_port                      = each.value.port
-  tags                         = var.tags
+  tags                         = local.rule_tags
 }
 
 resource "aws_vpc_security_group_egress_rule" "call" {
@@ -97,9 +103,9 @@ resource "aws_vpc_security_group_egress_rule" "call" {
   security_group_id            = aws_security_group.service[each.value.from].id
   referenced_security_group_id = aws_security_group.service[each.value.to].id
   ip_protocol                  = "tcp"
-  from_port                    = var.services[each.value.to].port
-  to_port                      = var.services[each.value.to].port
-  tags                         = var.tags
+  from_port                    = each.value.port
+  to_port                      = each.value.port
+  tags                         = local.rule_tags
 }
 
 resource "aws_vpc_security_group_ingress_rule" "call" {
@@ -109,9 +115,9 @@ resource "aws_vpc_security_group_ingress_rule" "call" {
   security_group_id            = aws_security_group.service[each.value.to].id
   referenced_security_group_id = aws_security_group.service[each.value.from].id
   ip_protocol                  = "tcp"
-  from_port                    = var.services[each.value.to].port
-  to_port                      = var.services[each.value.to].port
-  tags                         = var.tags
+  from_port                    = each.value.port
+  to_port                      = each.value.port
+  tags                         = local.rule_tags
 }
 
 # AWS itself, for images, logs and secrets: through the endpoints, or, where there are none, over the internet.
@@ -124,7 +130,7 @@ resource "aws_vpc_security_group_egress_rule" "endpoints" {
   ip_protocol                  = "tcp"
   from_port                    = 443
   to_port                      = 443
-  tags                         = var.tags
+  tags                         = local.rule_tags
 }
 
 resource "aws_vpc_security_group_ingress_rule" "endpoints" {
@@ -136,7 +142,7 @@ resource "aws_vpc_security_group_ingress_rule" "endpoints" {
   ip_protocol                  = "tcp"
   from_port                    = 443
   to_port                      = 443
-  tags                         = var.tags
+  tags                         = local.rule_tags
 }
 
 resource "aws_vpc_security_group_egress_rule" "layers" {
@@ -148,7 +154,7 @@ resource "aws_vpc_security_group_egress_rule" "layers" {
   ip_protocol       = "tcp"
   from_port         = 443
   to_port           = 443
-  tags              = var.tags
+  tags              = local.rule_tags
 }
 
 resource "aws_vpc_security_group_egress_rule" "aws" {
@@ -160,5 +166,5 @@ resource "aws_vpc_security_group_egress_rule" "aws" {
   ip_protocol       = "tcp"
   from_port         = 443
   to_port           = 443
-  tags              = var.tags
+  tags              = local.rule_tags
 }

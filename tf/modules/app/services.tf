@@ -1,6 +1,9 @@
 # Tasks and services. A container has no shell, no root, no writable file and no capability.
 
 locals {
+  # Strategies in which ECS shifts the load balancer's traffic from one target group to another.
+  shifted = { for name, service in var.services : name => service.deployment.strategy != "ROLLING" }
+
   service_names = { for name in keys(var.services) : name => "${var.name}-${name}" }
 
   # One description for the main container and those beside it.
@@ -36,7 +39,7 @@ locals {
         user        = given.user
         cpu         = given.cpu
         memory      = given.memory
-        ports       = []
+        ports       = given.port == null ? [] : [given.port]
         stop        = service.stop_seconds
         healthCheck = given.health_check == null ? null : {
           command     = given.health_check
@@ -139,7 +142,7 @@ resource "aws_ecs_service" "this" {
 
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200
-  availability_zone_rebalancing      = each.value.deployment.strategy == "ROLLING" ? "ENABLED" : "DISABLED"
+  availability_zone_rebalancing      = local.shifted[each.key] ? "DISABLED" : "ENABLED"
   propagate_tags                     = "SERVICE"
   enable_ecs_managed_tags            = true
   # There is no shell to execute.
@@ -167,7 +170,25 @@ resource "aws_ecs_service" "this" {
 
   deployment_configuration {
     strategy             = each.value.deployment.strategy
-    bake_time_in_minutes = each.value.deployment.strategy == "BLUE_GREEN" ? each.value.deployment.bake_minutes : null
+    bake_time_in_minutes = local.shifted[each.key] ? each.value.deployment.bake_minutes : null
+
+    dynamic "canary_configuration" {
+      for_each = each.value.deployment.strategy == "CANARY" ? [each.value.deployment] : []
+
+      content {
+        canary_percent              = canary_configuration.value.percent
+        canary_bake_time_in_minutes = canary_configuration.value.minutes
+      }
+    }
+
+    dynamic "linear_configuration" {
+      for_each = each.value.deployment.strategy == "LINEAR" ? [each.value.deployment] : []
+
+      content {
+        step_percent              = linear_configuration.value.percent
+        step_bake_time_in_minutes = linear_configuration.value.minutes
+      }
+    }
   }
 
   deployment_circuit_breaker {
@@ -194,11 +215,11 @@ resource "aws_ecs_service" "this" {
       container_port   = load_balancer.value.port
 
       dynamic "advanced_configuration" {
-        for_each = load_balancer.value.deployment.strategy == "BLUE_GREEN" ? [each.key] : []
+        for_each = local.shifted[each.key] ? [each.key] : []
 
         content {
           alternate_target_group_arn = aws_lb_target_group.this["${each.key} green"].arn
-          production_listener_rule   = aws_lb_listener_rule.blue_green[each.key].arn
+          production_listener_rule   = aws_lb_listener_rule.shifted[each.key].arn
           role_arn                   = var.blue_green_role_arn
         }
       }
@@ -207,7 +228,7 @@ resource "aws_ecs_service" "this" {
 
   # A name stands for one version; while two are there, the load balancer alone knows which is meant.
   dynamic "service_registries" {
-    for_each = each.value.deployment.strategy == "ROLLING" ? [aws_service_discovery_service.this[each.key].arn] : []
+    for_each = !local.shifted[each.key] ? [aws_service_discovery_service.this[each.key].arn] : []
 
     content {
       registry_arn = service_registries.value
@@ -217,7 +238,7 @@ resource "aws_ecs_service" "this" {
   # The first tasks need the way out and in to be there, and AWS refuses a target group without a listener.
   depends_on = [
     aws_lb_listener_rule.rolling,
-    aws_lb_listener_rule.blue_green,
+    aws_lb_listener_rule.shifted,
     aws_route.out,
     aws_vpc_endpoint.interface,
     aws_vpc_endpoint.s3,

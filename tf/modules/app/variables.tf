@@ -42,6 +42,15 @@ variable "services" {
     With `autoscaling`, the number of tasks follows the load between `minimum` and `maximum`; without it there
     are `replicas` tasks. A schedule sets other bounds from its time on, until the next schedule or apply.
     `public` and `calls` decide all the traffic that is let in; there is no other.
+
+    A name has at most 8 addresses in an answer, so no service that others call may have more tasks, unless each of its
+    callers has `keeps_addresses`: it keeps the addresses of earlier answers as long as they work.
+
+    `sidecars` run in the same task. One with a `port` is reached at the name of its service by its `callers`.
+
+    `deployment.strategy` is ROLLING, or a shift of the load balancer's traffic: BLUE_GREEN at once, CANARY `percent`
+    first and the rest after `minutes`, LINEAR `percent` every `minutes`. The old tasks stay for `bake_minutes`, and
+    an alarm brings the traffic back.
   EOT
   type = map(object({
     image        = string
@@ -82,7 +91,8 @@ variable "services" {
     })
     stop_seconds = optional(number, 30)
 
-    calls = optional(set(string), [])
+    calls           = optional(set(string), [])
+    keeps_addresses = optional(bool, false)
     public = optional(object({
       priority             = number
       paths                = optional(list(string), ["/*"])
@@ -96,6 +106,8 @@ variable "services" {
 
     deployment = optional(object({
       strategy     = optional(string, "ROLLING")
+      percent      = optional(number, 10)
+      minutes      = optional(number, 10)
       bake_minutes = optional(number, 5)
     }), {})
 
@@ -109,6 +121,8 @@ variable "services" {
       secrets      = optional(map(string), {})
       user         = optional(string, "65532:65532")
       health_check = optional(list(string))
+      port         = optional(number)
+      callers      = optional(set(string), [])
     })), {})
   }))
 
@@ -182,8 +196,27 @@ variable "services" {
     error_message = "calls may only name other services of this application."
   }
   validation {
+    condition     = alltrue(flatten([for name, service in var.services : [for sidecar in values(service.sidecars) : [for caller in sidecar.callers : contains(keys(var.services), caller) && caller != name && sidecar.port != null]]]))
+    error_message = "a sidecar's callers may only name other services of this application, and it needs a port."
+  }
+  validation {
+    condition     = alltrue([for service in values(var.services) : length(distinct(concat([service.port], [for sidecar in values(service.sidecars) : sidecar.port if sidecar.port != null]))) == 1 + length([for sidecar in values(service.sidecars) : sidecar if sidecar.port != null])])
+    error_message = "containers of one task share its address, so their ports must differ."
+  }
+  validation {
     condition     = alltrue(flatten([for service in values(var.services) : [for other in service.calls : try(var.services[other].deployment.strategy == "ROLLING", true)]]))
-    error_message = "a service with the strategy BLUE_GREEN has no name inside, so that no other may call it."
+    error_message = "a service whose traffic is shifted (BLUE_GREEN, CANARY, LINEAR) has no name inside, so that no other may call it."
+  }
+  validation {
+    condition = alltrue(flatten([
+      for service in values(var.services) : [
+        for other in service.calls : service.keeps_addresses || max(concat(
+          [try(var.services[other].autoscaling.maximum, var.services[other].replicas, 0)],
+          try([for schedule in values(var.services[other].autoscaling.schedules) : schedule.maximum], []),
+        )...) <= 8
+      ]
+    ]))
+    error_message = "a service that others call may have at most 8 tasks: a name has no more addresses in an answer. Set keeps_addresses on the callers if they keep the addresses of earlier answers."
   }
   validation {
     condition     = length(distinct([for service in values(var.services) : service.public.priority if service.public != null])) == length([for service in values(var.services) : service if service.public != null])
@@ -194,16 +227,28 @@ variable "services" {
     error_message = "a public service needs at least one path or host, such as paths = [\"/*\"]."
   }
   validation {
-    condition     = alltrue([for service in values(var.services) : contains(["ROLLING", "BLUE_GREEN"], service.deployment.strategy)])
-    error_message = "deployment.strategy must be ROLLING or BLUE_GREEN."
+    condition     = alltrue([for service in values(var.services) : contains(["ROLLING", "BLUE_GREEN", "CANARY", "LINEAR"], service.deployment.strategy)])
+    error_message = "deployment.strategy must be ROLLING, BLUE_GREEN, CANARY or LINEAR."
+  }
+  validation {
+    condition     = alltrue([for service in values(var.services) : service.deployment.percent >= 1 && service.deployment.percent <= 99 && service.deployment.minutes >= 0 && service.deployment.bake_minutes >= 0])
+    error_message = "deployment.percent must be from 1 to 99, and minutes and bake_minutes 0 or more."
+  }
+  validation {
+    condition     = alltrue([for service in values(var.services) : service.deployment.bake_minutes + (service.deployment.strategy == "LINEAR" ? ceil(100 / max(service.deployment.percent, 1)) : 1) * service.deployment.minutes <= 45 || contains(["ROLLING", "BLUE_GREEN"], service.deployment.strategy)])
+    error_message = "a deployment that shifts traffic for more than 45 minutes outlives the job that waits for it: fewer steps, or shorter ones."
+  }
+  validation {
+    condition     = alltrue([for service in values(var.services) : service.deployment.strategy == "ROLLING" || try(service.autoscaling.requests_per_target, null) == null])
+    error_message = "a service whose traffic is shifted cannot follow requests_per_target: ECS does not support it, because the target group changes. Use cpu_percent or memory_percent."
   }
   validation {
     condition     = alltrue([for service in values(var.services) : service.deployment.strategy == "ROLLING" || service.public != null])
-    error_message = "BLUE_GREEN shifts the load balancer's traffic, so it needs a public service."
+    error_message = "BLUE_GREEN, CANARY and LINEAR shift the load balancer's traffic, so they need a public service."
   }
   validation {
     condition     = var.sign_in == null || alltrue([for service in values(var.services) : try(service.deployment.strategy == "ROLLING" || !service.public.requires_sign_in, true)])
-    error_message = "BLUE_GREEN and sign-in do not go together: ECS would own the rule that asks for it. Choose ROLLING, or requires_sign_in = false."
+    error_message = "BLUE_GREEN, CANARY and LINEAR do not go together with sign-in: ECS would own the rule that asks for it. Choose ROLLING, or requires_sign_in = false."
   }
 }
 
@@ -381,14 +426,33 @@ variable "alarms" {
   }
 }
 
+variable "budget" {
+  description = "What the application may cost a month, in US dollars, and the tag and value by which AWS counts its cost. `alarms.emails` get a mail at 80 percent, and when the forecast exceeds it. Null means no budget."
+  type = object({
+    usd   = number
+    tag   = optional(string, "environment")
+    value = string
+  })
+  default = null
+
+  validation {
+    condition     = try(var.budget.usd > 0, var.budget == null)
+    error_message = "budget.usd must be more than 0."
+  }
+  validation {
+    condition     = var.budget == null || length(var.alarms.emails) > 0
+    error_message = "a budget needs alarms.emails: nobody would be notified of it."
+  }
+}
+
 variable "blue_green_role_arn" {
-  description = "The role with which ECS shifts traffic; only for services with the strategy BLUE_GREEN."
+  description = "The role with which ECS shifts traffic; only for services with the strategy BLUE_GREEN, CANARY or LINEAR."
   type        = string
   default     = null
 
   validation {
-    condition     = var.blue_green_role_arn != null || alltrue([for service in values(var.services) : service.deployment.strategy != "BLUE_GREEN"])
-    error_message = "a service with the strategy BLUE_GREEN needs blue_green_role_arn."
+    condition     = var.blue_green_role_arn != null || alltrue([for service in values(var.services) : service.deployment.strategy == "ROLLING"])
+    error_message = "a service whose traffic is shifted needs blue_green_role_arn."
   }
 }
 

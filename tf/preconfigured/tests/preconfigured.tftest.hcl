@@ -28,6 +28,17 @@ run "states_are_versioned_encrypted_and_private" {
     condition     = jsondecode(aws_s3_bucket_policy.state.policy).Statement[0].Effect == "Deny" && jsondecode(aws_s3_bucket_policy.state.policy).Statement[0].Condition.Bool["aws:SecureTransport"] == "false"
     error_message = "the states can be read without TLS"
   }
+  assert {
+    condition = [for statement in jsondecode(aws_s3_bucket_policy.state.policy).Statement : statement.Condition if statement.Sid == "OnlyTheAccountsKey" && statement.Effect == "Deny"] == [{
+      Null            = { "s3:x-amz-server-side-encryption" = "false" }
+      StringNotEquals = { "s3:x-amz-server-side-encryption" = "aws:kms" }
+    }]
+    error_message = "a state could be written under another key than the account's"
+  }
+  assert {
+    condition     = anytrue([for rule in aws_s3_bucket_lifecycle_configuration.state.rule : try(one(rule.expiration).expired_object_delete_marker, false)])
+    error_message = "delete markers of locks and previews pile up"
+  }
 }
 
 run "images_do_not_change_and_are_looked_through" {
@@ -40,8 +51,8 @@ run "images_do_not_change_and_are_looked_through" {
     error_message = "a repository lets tags be moved, does not scan, or is not encrypted with the account's key"
   }
   assert {
-    condition     = alltrue(flatten([for policy in values(aws_ecr_lifecycle_policy.this) : [for rule in jsondecode(policy.policy).rules : rule.selection.tagStatus == "tagged"]]))
-    error_message = "attestations have no tag, and must live as long as what they are about"
+    condition     = alltrue(flatten([for policy in concat(values(aws_ecr_lifecycle_policy.this), values(aws_ecr_lifecycle_policy.preview)) : [for rule in jsondecode(policy.policy).rules : rule.selection.tagStatus == "tagged" && rule.selection.countType == "imageCountMoreThan"]]))
+    error_message = "attestations have no tag, and must live as long as what they are about; and no image expires by age under an open pull request"
   }
 }
 
@@ -122,6 +133,8 @@ run "the_plan_role_reads_and_nothing_else" {
       "acm:ListTagsForCertificate",
       "application-autoscaling:Describe*",
       "application-autoscaling:ListTagsForResource",
+      "budgets:ListTagsForResource",
+      "budgets:ViewBudget",
       "cloudwatch:DescribeAlarms",
       "cloudwatch:GetDashboard",
       "cloudwatch:ListTagsForResource",
@@ -172,6 +185,7 @@ run "the_plan_role_reads_and_nothing_else" {
       "sns:GetSubscriptionAttributes",
       "sns:GetTopicAttributes",
       "sns:ListTagsForResource",
+      "tag:GetResources",
       "wafv2:GetWebACL",
       "wafv2:GetWebACLForResource",
       "wafv2:ListTagsForResource",
@@ -240,6 +254,8 @@ run "the_deploy_role_has_these_actions_on_services" {
       "ecs:CreateService",
       "ecs:DeleteService",
       "ecs:RegisterTaskDefinition",
+      "ecs:RunTask",
+      "ecs:StopTask",
       "ecs:TagResource",
       "ecs:UntagResource",
       "ecs:UpdateService",
@@ -289,6 +305,9 @@ run "the_deploy_role_has_these_actions_on_what_is_around_them" {
       "application-autoscaling:RegisterScalableTarget",
       "application-autoscaling:TagResource",
       "application-autoscaling:UntagResource",
+      "budgets:ModifyBudget",
+      "budgets:TagResource",
+      "budgets:UntagResource",
       "cloudwatch:DeleteDashboards",
       "cloudwatch:PutDashboard",
       "cloudwatch:TagResource",

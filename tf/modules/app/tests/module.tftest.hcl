@@ -314,217 +314,172 @@ run "blue_green_has_two_target_groups" {
   }
 }
 
-run "a_tag_is_no_image" {
+run "a_canary_gets_its_share_first_and_alarms_bring_it_back" {
   command = plan
 
   variables {
     blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
     services = {
-      web  = merge(var.services.web, { image = "registry.example/shop/web:latest" })
+      web  = merge(var.services.web, { deployment = { strategy = "CANARY", percent = 10, minutes = 10 } })
       cart = var.services.cart
     }
   }
 
-  expect_failures = [var.services]
+  assert {
+    condition = (
+      one(aws_ecs_service.this["web"].deployment_configuration).strategy == "CANARY" &&
+      one(one(aws_ecs_service.this["web"].deployment_configuration).canary_configuration).canary_percent == 10 &&
+      one(one(aws_ecs_service.this["web"].deployment_configuration).canary_configuration).canary_bake_time_in_minutes == "10" &&
+      one(aws_ecs_service.this["web"].deployment_configuration).bake_time_in_minutes == "5"
+    )
+    error_message = "a tenth of the traffic is not shifted first, for ten minutes"
+  }
+  assert {
+    condition     = one(aws_ecs_service.this["web"].alarms).rollback && one(aws_ecs_service.this["web"].deployment_circuit_breaker).rollback && toset(keys(aws_lb_target_group.this)) == toset(["web blue", "web green"])
+    error_message = "a canary that answers with errors is not taken back"
+  }
+  assert {
+    condition     = output.shift_minutes == { web = 15, cart = 0 } && length(one(aws_ecs_service.this["cart"].deployment_configuration).canary_configuration) == 0
+    error_message = "`make deploy` would not wait for the canary"
+  }
 }
 
-run "a_port_is_at_most_65535" {
+run "a_linear_shift_takes_its_steps" {
   command = plan
 
   variables {
     blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
     services = {
-      web  = merge(var.services.web, { port = 70000 })
+      web  = merge(var.services.web, { deployment = { strategy = "LINEAR", percent = 25, minutes = 3, bake_minutes = 2 } })
       cart = var.services.cart
     }
   }
 
-  expect_failures = [var.services]
-}
-
-run "cpu_and_memory_are_a_pair_that_fargate_knows" {
-  command = plan
-
-  variables {
-    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
-    services = {
-      web  = merge(var.services.web, { cpu = 256, memory = 4096 })
-      cart = var.services.cart
-    }
+  assert {
+    condition     = one(one(aws_ecs_service.this["web"].deployment_configuration).linear_configuration).step_percent == 25 && output.shift_minutes.web == 14
+    error_message = "the steps are not those that were asked for"
   }
-
-  expect_failures = [var.services]
 }
 
-run "a_health_check_has_its_form" {
-  command = plan
-
-  variables {
-    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
-    services = {
-      web  = merge(var.services.web, { health_check = { command = ["curl", "localhost"] } })
-      cart = var.services.cart
-    }
-  }
-
-  expect_failures = [var.services]
-}
-
-run "nothing_runs_as_root" {
-  command = plan
-
-  variables {
-    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
-    services = {
-      web  = merge(var.services.web, { user = "0:0" })
-      cart = var.services.cart
-    }
-  }
-
-  expect_failures = [var.services]
-}
-
-run "an_architecture_is_one_of_two" {
-  command = plan
-
-  variables {
-    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
-    services = {
-      web  = merge(var.services.web, { architecture = "amd64" })
-      cart = var.services.cart
-    }
-  }
-
-  expect_failures = [var.services]
-}
-
-run "calls_name_services_of_the_application" {
-  command = plan
-
-  variables {
-    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
-    services = {
-      web  = merge(var.services.web, { calls = ["nobody"] })
-      cart = var.services.cart
-    }
-  }
-
-  expect_failures = [var.services]
-}
-
-run "a_service_does_not_call_itself" {
-  command = plan
-
-  variables {
-    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
-    services = {
-      web  = merge(var.services.web, { calls = ["web"] })
-      cart = var.services.cart
-    }
-  }
-
-  expect_failures = [var.services]
-}
-
-run "a_minimum_does_not_exceed_the_maximum" {
-  command = plan
-
-  variables {
-    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
-    services = {
-      web  = merge(var.services.web, { autoscaling = { minimum = 3, maximum = 2 } })
-      cart = var.services.cart
-    }
-  }
-
-  expect_failures = [var.services]
-}
-
-run "a_public_service_has_a_path_or_host" {
-  command = plan
-
-  variables {
-    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
-    services = {
-      web  = merge(var.services.web, { public = { priority = 10, paths = [] } })
-      cart = var.services.cart
-    }
-  }
-
-  expect_failures = [var.services]
-}
-
-run "blue_green_is_for_public_services" {
-  command = plan
-
-  variables {
-    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
-    services = {
-      web  = merge(var.services.web, { public = null, deployment = { strategy = "BLUE_GREEN" } })
-      cart = var.services.cart
-    }
-  }
-
-  expect_failures = [var.services]
-}
-
-run "blue_green_has_no_name_to_be_called_by" {
-  command = plan
-
-  variables {
-    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
-    services = {
-      web  = var.services.web
-      cart = merge(var.services.cart, { public = { priority = 20 }, deployment = { strategy = "BLUE_GREEN" } })
-    }
-  }
-
-  expect_failures = [var.services]
-}
-
-run "a_container_is_not_stopped_later_than_fargate_allows" {
-  command = plan
-
-  variables {
-    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
-    services = {
-      web  = merge(var.services.web, { stop_seconds = 600 })
-      cart = var.services.cart
-    }
-  }
-
-  expect_failures = [var.services]
-}
-
-run "two_public_services_need_an_order" {
+run "a_sidecar_with_a_port_is_reached_by_its_callers_alone" {
   command = plan
 
   variables {
     services = {
-      web  = var.services.web
-      cart = merge(var.services.cart, { public = { priority = 10 } })
+      web = var.services.web
+      cart = merge(var.services.cart, { sidecars = {
+        stats = { image = "registry.example/stats@sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd", port = 8080, callers = ["web"] }
+      } })
     }
   }
 
-  expect_failures = [var.services]
+  assert {
+    condition     = { for key, rule in aws_vpc_security_group_ingress_rule.call : key => rule.from_port } == { "web to cart" = 9000, "web to cart stats" = 8080 }
+    error_message = "the sidecar cannot be reached, or by more than its callers"
+  }
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.this["cart"].container_definitions)[1].portMappings[0].containerPort == 8080
+    error_message = "the sidecar's port is not in the task definition"
+  }
 }
 
-run "sign_in_without_https_is_refused" {
+run "a_budget_notifies_before_it_is_spent" {
   command = plan
 
   variables {
-    sign_in = { cognito = { user_pool_arn = "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_abcdefghi", client_id = "id", domain = "shop" } }
+    alarms = { emails = ["on-call@example.org"] }
+    budget = { usd = 60, value = "staging" }
   }
 
-  expect_failures = [var.sign_in]
+  assert {
+    condition     = one(one(values(aws_budgets_budget.this)).cost_filter).values == tolist(["user:environment$staging"]) && one(values(aws_budgets_budget.this)).limit_amount == "60"
+    error_message = "the budget counts something else"
+  }
+  assert {
+    condition     = { for one in one(values(aws_budgets_budget.this)).notification : one.notification_type => one.threshold } == { ACTUAL = 80, FORECASTED = 100 } && alltrue([for one in one(values(aws_budgets_budget.this)).notification : one.subscriber_email_addresses == toset(["on-call@example.org"])])
+    error_message = "nobody is notified before the money is spent"
+  }
 }
 
-run "a_network_of_one_zone_is_refused" {
+run "names_are_of_healthy_tasks" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for service in values(aws_service_discovery_service.this) : one(service.health_check_custom_config).failure_threshold == 1])
+    error_message = "Cloud Map would give out tasks that start or are unhealthy"
+  }
+}
+
+run "a_caller_that_keeps_addresses_may_have_more_behind_a_name" {
   command = plan
 
   variables {
-    network = { zones = 1 }
+    services = {
+      web  = merge(var.services.web, { keeps_addresses = true })
+      cart = merge(var.services.cart, { replicas = 24 })
+    }
   }
 
-  expect_failures = [var.network]
+  assert {
+    condition     = output.replicas.cart == 24
+    error_message = "a callee has not the tasks that it was given"
+  }
+}
+
+run "private_tasks_reach_their_secrets" {
+  command = plan
+
+  assert {
+    condition     = toset(keys(aws_vpc_endpoint.interface)) == toset(["ecr.api", "ecr.dkr", "logs", "secretsmanager"])
+    error_message = "a task could not fetch its secret, and would not start"
+  }
+}
+
+run "rules_without_tags_have_none" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for rule in concat(values(aws_vpc_security_group_ingress_rule.load_balancer), values(aws_vpc_security_group_egress_rule.call)) : rule.tags == null])
+    error_message = "an empty map of tags is a difference in every plan"
+  }
+}
+
+run "rules_have_the_tags_that_are_given" {
+  command = plan
+
+  variables {
+    tags = { team = "shop" }
+  }
+
+  assert {
+    condition     = alltrue([for rule in values(aws_vpc_security_group_egress_rule.call) : rule.tags == tomap({ team = "shop" })])
+    error_message = "a rule has lost its tags"
+  }
+}
+
+run "a_new_service_does_not_alarm_by_having_no_data_yet" {
+  assert {
+    condition     = alltrue([for key, alarm in aws_cloudwatch_metric_alarm.this : alarm.treat_missing_data == "missing" && toset(alarm.insufficient_data_actions) == toset(alarm.alarm_actions) if endswith(key, " tasks")])
+    error_message = "an alarm fires when the service is created, or nothing is notified when its data end"
+  }
+}
+
+run "the_policy_of_logs_has_what_ec2_would_write" {
+  variables {
+    network = { flow_logs = true }
+  }
+
+  assert {
+    condition     = alltrue([for sid in ["AWSLogDeliveryWrite", "AWSLogDeliveryAclCheck", "LoadBalancerWrites", "OnlyEncrypted"] : contains([for statement in jsondecode(one(values(aws_s3_bucket_policy.logs)).policy).Statement : statement.Sid], sid)])
+    error_message = "EC2 would add its own statements, and the next plan would take them away"
+  }
+}
+
+run "zones_without_fargate_are_left_out" {
+  command = plan
+
+  assert {
+    condition     = contains(data.aws_availability_zones.available.exclude_zone_ids, "use1-az3")
+    error_message = "tasks could be placed where there is no Fargate"
+  }
 }

@@ -1,0 +1,333 @@
+# What the module refuses before anything is planned, with the two services of module.tftest.hcl.
+
+provider "aws" {
+  region                      = "eu-west-1"
+  skip_credentials_validation = true
+  skip_requesting_account_id  = true
+  skip_metadata_api_check     = true
+}
+
+variables {
+  name         = "shop-test"
+  cluster_name = "shop"
+  kms_key_arn  = "arn:aws:kms:eu-west-1:123456789012:key/6f1c1b0e-0000-4000-8000-000000000000"
+  services = {
+    web = {
+      image              = "registry.example/shop/web@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+      port               = 8000
+      execution_role_arn = "arn:aws:iam::123456789012:role/web-execution"
+      task_role_arn      = "arn:aws:iam::123456789012:role/web-task"
+      health_check       = { command = ["CMD", "/web", "healthcheck"] }
+      environment        = { GREETING = "hello" }
+      secrets            = { TOKEN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:token" }
+      calls              = ["cart"]
+      public             = { priority = 10 }
+      sidecars = {
+        agent = { image = "registry.example/agent@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb" }
+      }
+    }
+    cart = {
+      image              = "registry.example/shop/cart@sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+      port               = 9000
+      execution_role_arn = "arn:aws:iam::123456789012:role/cart-execution"
+      task_role_arn      = "arn:aws:iam::123456789012:role/cart-task"
+      health_check       = { command = ["CMD", "/cart", "healthcheck"] }
+    }
+  }
+}
+
+run "a_shift_that_outlives_its_job_is_refused" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { deployment = { strategy = "LINEAR", percent = 5, minutes = 10 } })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "requests_per_target_do_not_go_with_a_shift" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { deployment = { strategy = "BLUE_GREEN" }, autoscaling = { minimum = 1, maximum = 2, requests_per_target = 100 } })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_sidecar_does_not_take_the_port_of_its_service" {
+  command = plan
+
+  variables {
+    services = {
+      web = var.services.web
+      cart = merge(var.services.cart, { sidecars = {
+        stats = { image = "registry.example/stats@sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd", port = 9000 }
+      } })
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_budget_without_anybody_to_notify_is_refused" {
+  command = plan
+
+  variables {
+    budget = { usd = 60, value = "staging" }
+  }
+
+  expect_failures = [var.budget]
+}
+
+run "nine_tasks_behind_a_name_are_refused" {
+  command = plan
+
+  variables {
+    services = {
+      web  = var.services.web
+      cart = merge(var.services.cart, { replicas = 9 })
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_schedule_of_nine_tasks_is_refused_too" {
+  command = plan
+
+  variables {
+    services = {
+      web = var.services.web
+      cart = merge(var.services.cart, { autoscaling = {
+        minimum = 1, maximum = 2, schedules = { fair = { schedule = "cron(0 8 * * ? *)", minimum = 1, maximum = 9 } }
+      } })
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_tag_is_no_image" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { image = "registry.example/shop/web:latest" })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_port_is_at_most_65535" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { port = 70000 })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "cpu_and_memory_are_a_pair_that_fargate_knows" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { cpu = 256, memory = 4096 })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_health_check_has_its_form" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { health_check = { command = ["curl", "localhost"] } })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "nothing_runs_as_root" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { user = "0:0" })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "an_architecture_is_one_of_two" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { architecture = "amd64" })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "calls_name_services_of_the_application" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { calls = ["nobody"] })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_service_does_not_call_itself" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { calls = ["web"] })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_minimum_does_not_exceed_the_maximum" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { autoscaling = { minimum = 3, maximum = 2 } })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_public_service_has_a_path_or_host" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { public = { priority = 10, paths = [] } })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "blue_green_is_for_public_services" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { public = null, deployment = { strategy = "BLUE_GREEN" } })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "blue_green_has_no_name_to_be_called_by" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = var.services.web
+      cart = merge(var.services.cart, { public = { priority = 20 }, deployment = { strategy = "BLUE_GREEN" } })
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_container_is_not_stopped_later_than_fargate_allows" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { stop_seconds = 600 })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "two_public_services_need_an_order" {
+  command = plan
+
+  variables {
+    services = {
+      web  = var.services.web
+      cart = merge(var.services.cart, { public = { priority = 10 } })
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "sign_in_without_https_is_refused" {
+  command = plan
+
+  variables {
+    sign_in = { cognito = { user_pool_arn = "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_abcdefghi", client_id = "id", domain = "shop" } }
+  }
+
+  expect_failures = [var.sign_in]
+}
+
+run "a_network_of_one_zone_is_refused" {
+  command = plan
+
+  variables {
+    network = { zones = 1 }
+  }
+
+  expect_failures = [var.network]
+}

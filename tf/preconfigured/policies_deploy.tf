@@ -1,0 +1,372 @@
+# What deploying an environment may do, in three policies: one holds 6144 characters and not one more.
+
+data "aws_iam_policy_document" "deploy" {
+  for_each = local.scopes
+
+  # Neither the account's part of the state nor another application's.
+  statement {
+    sid       = "WriteStates"
+    actions   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+    resources = ["${aws_s3_bucket.state.arn}/environments/${each.value}"]
+  }
+
+  statement {
+    sid       = "EncryptStates"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [aws_kms_key.this.arn]
+  }
+
+  # A task gets these roles and no other, and only a task.
+  statement {
+    sid     = "GiveRolesToTasks"
+    actions = ["iam:PassRole"]
+    resources = concat(
+      [for role in values(aws_iam_role.execution) : role.arn],
+      [for role in values(aws_iam_role.task) : role.arn],
+    )
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["ecs-tasks.amazonaws.com"]
+    }
+  }
+
+  statement {
+    sid       = "GiveRoleToShiftTraffic"
+    actions   = ["iam:PassRole"]
+    resources = [aws_iam_role.blue_green.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["ecs.amazonaws.com"]
+    }
+  }
+
+  # AWS makes these roles for itself, once in an account.
+  statement {
+    sid       = "FirstUse"
+    actions   = ["iam:CreateServiceLinkedRole"]
+    resources = ["${local.arn}:iam::${local.account}:role/aws-service-role/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:AWSServiceName"
+      values = [
+        "ecs.amazonaws.com",
+        "ecs.application-autoscaling.amazonaws.com",
+        "elasticloadbalancing.amazonaws.com",
+      ]
+    }
+  }
+
+  statement {
+    sid       = "Services"
+    actions   = ["ecs:CreateService", "ecs:DeleteService", "ecs:UpdateService"]
+    resources = ["${local.arn}:ecs:${local.region}:${local.account}:service/${var.name}/${var.name}-${each.value}"]
+  }
+
+  # Old revisions stay (skip_destroy), so nothing deregisters them.
+  statement {
+    sid       = "TaskDefinitions"
+    actions   = ["ecs:RegisterTaskDefinition"]
+    resources = ["${local.arn}:ecs:${local.region}:${local.account}:task-definition/${var.name}-${each.value}:*"]
+  }
+
+  # `make run`: a task of an environment's own definitions, in the cluster.
+  statement {
+    sid       = "RunTasks"
+    actions   = ["ecs:RunTask"]
+    resources = ["${local.arn}:ecs:${local.region}:${local.account}:task-definition/${var.name}-${each.value}:*"]
+
+    condition {
+      test     = "ArnEquals"
+      variable = "ecs:cluster"
+      values   = [aws_ecs_cluster.this.arn]
+    }
+  }
+
+  statement {
+    sid       = "StopTasks"
+    actions   = ["ecs:StopTask"]
+    resources = ["${local.arn}:ecs:${local.region}:${local.account}:task/${var.name}/*"]
+  }
+
+  statement {
+    sid     = "TagServices"
+    actions = ["ecs:TagResource", "ecs:UntagResource"]
+    resources = [
+      "${local.arn}:ecs:${local.region}:${local.account}:service/${var.name}/${var.name}-${each.value}",
+      "${local.arn}:ecs:${local.region}:${local.account}:task-definition/${var.name}-${each.value}:*",
+    ]
+  }
+
+  statement {
+    sid = "LoadBalancer"
+    actions = [
+      "elasticloadbalancing:AddTags",
+      "elasticloadbalancing:CreateListener",
+      "elasticloadbalancing:CreateLoadBalancer",
+      "elasticloadbalancing:CreateRule",
+      "elasticloadbalancing:CreateTargetGroup",
+      "elasticloadbalancing:DeleteListener",
+      "elasticloadbalancing:DeleteLoadBalancer",
+      "elasticloadbalancing:DeleteRule",
+      "elasticloadbalancing:DeleteTargetGroup",
+      "elasticloadbalancing:ModifyListener",
+      "elasticloadbalancing:ModifyListenerAttributes",
+      "elasticloadbalancing:ModifyLoadBalancerAttributes",
+      "elasticloadbalancing:ModifyRule",
+      "elasticloadbalancing:ModifyTargetGroup",
+      "elasticloadbalancing:ModifyTargetGroupAttributes",
+      "elasticloadbalancing:RemoveTags",
+      "elasticloadbalancing:SetRulePriorities",
+      "elasticloadbalancing:SetSecurityGroups",
+      "elasticloadbalancing:SetSubnets",
+    ]
+    resources = [
+      for kind in ["loadbalancer/app", "listener/app", "listener-rule/app", "targetgroup"] :
+      "${local.arn}:elasticloadbalancing:${local.region}:${local.account}:${kind}/${var.name}-${each.value}/*"
+    ]
+  }
+}
+
+# Calls that know no narrower resource, and calls that AWS makes with the caller's permissions. They name no resource, or
+# one that AWS chooses, so they are allowed on all of them.
+data "aws_iam_policy_document" "delegated" {
+  #checkov:skip=CKV_AWS_111:AWS makes these calls with the caller's permissions, and names no resource
+  #checkov:skip=CKV_AWS_356:AWS makes these calls with the caller's permissions, and names no resource
+  # Application Auto Scaling validates the caller by calls without a name before it registers a target, and makes
+  # alarms named TargetTracking-service/... for a policy.
+  statement {
+    sid       = "AlarmsOfScaling"
+    actions   = ["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm"]
+    resources = ["*"]
+  }
+
+  # wafv2:AssociateWebACL calls it.
+  statement {
+    sid       = "FirewallOfLoadBalancer"
+    actions   = ["elasticloadbalancing:SetWebAcl"]
+    resources = ["*"]
+  }
+
+  # The load balancer reads the client when a rule asks for a sign-in by Cognito.
+  statement {
+    sid       = "ClientOfSignIn"
+    actions   = ["cognito-idp:DescribeUserPoolClient"]
+    resources = ["*"]
+  }
+
+  # Cloud Map writes the namespace's own records when it changes; its zone has an id that AWS chooses.
+  statement {
+    sid       = "RecordsOfNamespace"
+    actions   = ["route53:ChangeResourceRecordSets"]
+    resources = ["${local.arn}:route53:::hostedzone/*"]
+
+    condition {
+      test     = "ForAllValues:StringLike"
+      variable = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
+      values   = ["${local.named}.internal"]
+    }
+  }
+
+  # EC2 sets up the delivery of flow logs.
+  statement {
+    sid       = "LogDelivery"
+    actions   = ["logs:CreateLogDelivery", "logs:DeleteLogDelivery"]
+    resources = ["*"]
+  }
+}
+
+# What is around the services: network, names, certificates, scaling, logs, alarms, buckets.
+data "aws_iam_policy_document" "surroundings" {
+  for_each = local.scopes
+
+  # Networks get their names from AWS, so these are bounded by the region alone.
+  statement {
+    sid = "Network"
+    actions = [
+      "ec2:AssociateRouteTable",
+      "ec2:AttachInternetGateway",
+      "ec2:AuthorizeSecurityGroupEgress",
+      "ec2:AuthorizeSecurityGroupIngress",
+      "ec2:CreateFlowLogs",
+      "ec2:CreateInternetGateway",
+      "ec2:CreateRoute",
+      "ec2:CreateRouteTable",
+      "ec2:CreateSecurityGroup",
+      "ec2:CreateSubnet",
+      "ec2:CreateTags",
+      "ec2:CreateVpc",
+      "ec2:CreateVpcEndpoint",
+      "ec2:DeleteFlowLogs",
+      "ec2:DeleteInternetGateway",
+      "ec2:DeleteNetworkInterface",
+      "ec2:DeleteRoute",
+      "ec2:DeleteRouteTable",
+      "ec2:DeleteSecurityGroup",
+      "ec2:DeleteSubnet",
+      "ec2:DeleteTags",
+      "ec2:DeleteVpc",
+      "ec2:DeleteVpcEndpoints",
+      "ec2:DetachInternetGateway",
+      "ec2:DetachNetworkInterface",
+      "ec2:DisassociateRouteTable",
+      "ec2:ModifySecurityGroupRules",
+      "ec2:ModifySubnetAttribute",
+      "ec2:ModifyVpcAttribute",
+      "ec2:ModifyVpcEndpoint",
+      "ec2:ReplaceRoute",
+      "ec2:ReplaceRouteTableAssociation",
+      "ec2:RevokeSecurityGroupEgress",
+      "ec2:RevokeSecurityGroupIngress",
+    ]
+    resources = ["${local.arn}:ec2:${local.region}:${local.account}:*"]
+  }
+
+  # Cloud Map keeps its names in a private zone of Route 53, and neither knows a name of ours before it is made.
+  statement {
+    sid = "Names"
+    actions = [
+      "route53:AssociateVPCWithHostedZone",
+      "route53:CreateHostedZone",
+      "route53:DeleteHostedZone",
+      "servicediscovery:CreatePrivateDnsNamespace",
+      "servicediscovery:CreateService",
+      "servicediscovery:DeleteNamespace",
+      "servicediscovery:DeleteService",
+      "servicediscovery:DeregisterInstance",
+      "servicediscovery:ListInstances",
+      "servicediscovery:TagResource",
+      "servicediscovery:UntagResource",
+      "servicediscovery:UpdatePrivateDnsNamespace",
+      "servicediscovery:UpdateService",
+    ]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestedRegion"
+      # Route 53 is everywhere and answers from one place.
+      values = distinct([local.region, "us-east-1"])
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.zone_ids) > 0 ? [var.zone_ids] : []
+
+    content {
+      sid       = "Records"
+      actions   = ["route53:ChangeResourceRecordSets"]
+      resources = [for id in statement.value : "${local.arn}:route53:::hostedzone/${id}"]
+    }
+  }
+
+  statement {
+    sid       = "Certificates"
+    actions   = ["acm:AddTagsToCertificate", "acm:DeleteCertificate", "acm:RemoveTagsFromCertificate"]
+    resources = ["${local.arn}:acm:${local.region}:${local.account}:certificate/*"]
+  }
+
+  # A certificate has no name before it is asked for.
+  statement {
+    sid       = "NewCertificates"
+    actions   = ["acm:RequestCertificate"]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestedRegion"
+      values   = [local.region]
+    }
+  }
+
+  statement {
+    sid = "Scaling"
+    actions = [
+      "application-autoscaling:DeleteScalingPolicy",
+      "application-autoscaling:DeleteScheduledAction",
+      "application-autoscaling:DeregisterScalableTarget",
+      "application-autoscaling:PutScalingPolicy",
+      "application-autoscaling:PutScheduledAction",
+      "application-autoscaling:RegisterScalableTarget",
+      "application-autoscaling:TagResource",
+      "application-autoscaling:UntagResource",
+    ]
+    resources = ["${local.arn}:application-autoscaling:${local.region}:${local.account}:scalable-target/*"]
+  }
+
+  statement {
+    sid = "Logs"
+    actions = [
+      "logs:AssociateKmsKey",
+      "logs:CreateLogGroup",
+      "logs:DeleteLogGroup",
+      "logs:FilterLogEvents",
+      "logs:PutRetentionPolicy",
+      "logs:TagResource",
+      "logs:UntagResource",
+    ]
+    resources = ["${local.arn}:logs:${local.region}:${local.account}:log-group:/${var.name}-${each.value}"]
+  }
+
+  statement {
+    sid = "Alarms"
+    actions = [
+      "cloudwatch:DeleteDashboards",
+      "cloudwatch:PutDashboard",
+      "cloudwatch:TagResource",
+      "cloudwatch:UntagResource",
+    ]
+    resources = [
+      "${local.arn}:cloudwatch:${local.region}:${local.account}:alarm:${var.name}-${each.value}",
+      "${local.arn}:cloudwatch::${local.account}:dashboard/${var.name}-${each.value}",
+    ]
+  }
+
+  statement {
+    sid       = "Budgets"
+    actions   = ["budgets:ModifyBudget", "budgets:TagResource", "budgets:UntagResource"]
+    resources = ["${local.arn}:budgets::${local.account}:budget/${var.name}-${each.value}"]
+  }
+
+  statement {
+    sid       = "Topics"
+    actions   = ["sns:CreateTopic", "sns:DeleteTopic", "sns:SetTopicAttributes", "sns:Subscribe", "sns:TagResource", "sns:Unsubscribe", "sns:UntagResource"]
+    resources = ["${local.arn}:sns:${local.region}:${local.account}:${var.name}-${each.value}"]
+  }
+
+  statement {
+    sid     = "Firewall"
+    actions = ["wafv2:AssociateWebACL", "wafv2:CreateWebACL", "wafv2:DeleteWebACL", "wafv2:DisassociateWebACL", "wafv2:TagResource", "wafv2:UntagResource", "wafv2:UpdateWebACL"]
+    resources = [
+      "${local.arn}:elasticloadbalancing:${local.region}:${local.account}:loadbalancer/app/${var.name}-${each.value}/*",
+      "${local.arn}:wafv2:${local.region}:${local.account}:regional/webacl/${var.name}-${each.value}/*",
+      "${local.arn}:wafv2:${local.region}:aws:regional/managedruleset/AWS/*",
+      "${local.arn}:wafv2:${local.region}:${local.account}:regional/managedruleset/*",
+    ]
+  }
+
+  statement {
+    sid = "LogBuckets"
+    actions = [
+      "s3:CreateBucket",
+      "s3:DeleteBucket",
+      "s3:DeleteBucketPolicy",
+      "s3:DeleteObject",
+      "s3:DeleteObjectVersion",
+      "s3:ListBucketVersions",
+      "s3:PutBucketOwnershipControls",
+      "s3:PutBucketPolicy",
+      "s3:PutBucketPublicAccessBlock",
+      "s3:PutBucketTagging",
+      "s3:PutEncryptionConfiguration",
+      "s3:PutLifecycleConfiguration",
+      "s3:TagResource",
+      "s3:UntagResource",
+    ]
+    resources = ["${local.arn}:s3:::${var.name}-${each.value}-logs-${local.account}", "${local.arn}:s3:::${var.name}-${each.value}-logs-${local.account}/*"]
+  }
+}

@@ -29,7 +29,7 @@ use serve::Limits;
 
 use crate::history::History;
 use crate::history::persistence::{self, Persistence};
-use crate::sampler::Sampler;
+use crate::sampler::{Sampler, Scraper};
 use crate::settings::Config;
 
 /// Version, commit and date of this program.
@@ -58,6 +58,7 @@ async fn run_until(
     let keeper = config.history_file.map(|path| Persistence::start(path, history.clone()));
     let (publisher, feed, pass_on) = broadcast::feed(history);
     let metadata = config.task_metadata.map(sampler::watch_metadata);
+    let scraper = Scraper::new(&config.sampling);
     let sampler = Sampler::start(config.sampling, metadata, publisher);
     tokio::spawn(pass_on);
     let shutdown = async {
@@ -68,8 +69,15 @@ async fn run_until(
     let limits = Limits { drain: process.drain, ..Limits::default() };
     let origins = Arc::new(config.origins);
     let handler = move |request: hyper::Request<_>| {
-        let answer = routes::respond(&request, &feed, &origins);
-        async { answer }
+        let (feed, origins) = (feed.clone(), origins.clone());
+        let scraper = routes::wants_scrape(&request).then(|| scraper.clone());
+        async move {
+            let scrape = match scraper {
+                Some(scraper) => scraper.scrape().await,
+                None => None,
+            };
+            routes::respond(&request, &feed, &origins, scrape.as_deref())
+        }
     };
     serve::run(listener, handler, limits, shutdown).await;
     keeper.into_iter().for_each(Persistence::finish);

@@ -4,25 +4,24 @@
 //! containers of a task, of cAdvisor, so that dashboards made for these work. What is our own is
 //! named `stats_`.
 
-mod exposition;
+pub(crate) mod exposition;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use exposition::{Kind, Label, Value, Writer};
 
-pub(crate) use exposition::Format;
+pub(crate) use exposition::{Format, end};
 
 use crate::BUILD;
 use crate::collect::cgroup::Container;
 use crate::collect::cpu::{Stat, Times};
-use crate::collect::disk::Disk;
 use crate::collect::ecs_task::Usage;
-use crate::collect::memory::{Memory, OTHER_FIELDS};
-use crate::collect::network::Interface;
+use crate::collect::filesystem::Mount;
+use crate::collect::on_scrape::SUBJECTS;
 use crate::collect::pressure::Stalls;
 use crate::rates::Exposure;
-use crate::reading::{Filesystem, Pressure, Reading, TaskReading};
+use crate::reading::{Filesystem, Pressure, Reading, Scrape, TaskReading};
 
 /// The newest reading, and what was made of it, in the given format.
 pub(crate) fn render(
@@ -32,9 +31,9 @@ pub(crate) fn render(
     exposed: Exposure,
 ) -> String {
     let mut writer = Writer::new(format, expected_length(reading));
-    service(&mut writer, sample);
+    scope(&mut writer, sample);
     sources(&mut writer, reading);
-    identity(&mut writer, sample);
+    time(&mut writer, sample);
     if let Some(stat) = &reading.stat {
         processors(&mut writer, stat);
         kernel(&mut writer, stat);
@@ -42,13 +41,8 @@ pub(crate) fn render(
     if let Some(load) = reading.load {
         averages(&mut writer, load.averages);
     }
-    if let Some(system) = &reading.memory {
-        memory(&mut writer, system);
-    }
     pressure(&mut writer, reading.pressure);
-    disks(&mut writer, &reading.disks);
-    networks(&mut writer, &reading.networks);
-    filesystems(&mut writer, &reading.filesystems, exposed);
+    filesystems(&mut writer, reading, exposed);
     if let Some(reading) = &reading.task {
         task(&mut writer, reading);
     } else if let Some(group) = &reading.container {
@@ -101,14 +95,23 @@ const MILLI: u32 = 1000;
 const MICRO: u32 = 1_000_000;
 const NANO: u32 = 1_000_000_000;
 
-/// What is known of the service and its samples.
-fn service(writer: &mut Writer, sample: &wire::Sample) {
+/// The service and the age of its newest sample. It holds even when sampling has stalled.
+pub(crate) fn service(sequence: u64, age_seconds: f64, format: Format) -> String {
+    let mut writer = Writer::new(format, 1024);
     writer
         .family("stats_build_info", Kind::Gauge, "The version of the service, always 1.")
         .add(&[("revision", BUILD.commit()), ("version", BUILD.version)], 1.into());
     writer
         .family("stats_samples_total", Kind::Counter, "Samples that the service has taken.")
-        .add(&[], sample.sequence.into());
+        .add(&[], sequence.into());
+    writer
+        .family("stats_sample_age_seconds", Kind::Gauge, "Age of the newest sample.")
+        .add(&[], Value::real(Some(age_seconds)));
+    writer.finish()
+}
+
+/// The figures of the scope.
+fn scope(writer: &mut Writer, sample: &wire::Sample) {
     let scope = match sample.scope.kind {
         wire::ScopeKind::Host => "host",
         wire::ScopeKind::Container => "container",
@@ -138,14 +141,8 @@ fn sources(writer: &mut Writer, reading: &Reading) {
     }
 }
 
-/// Who answers, and when it looked.
-fn identity(writer: &mut Writer, sample: &wire::Sample) {
-    // Dashboards find their machines by this family; the kernel's own word for a host without a
-    // name keeps it there when the name is not to be shown.
-    let name = sample.hostname.as_deref().unwrap_or("(none)");
-    writer
-        .family("node_uname_info", Kind::Gauge, "The name of the host, always 1.")
-        .add(&[("nodename", name), ("sysname", "Linux")], 1.into());
+/// When the sample was taken.
+fn time(writer: &mut Writer, sample: &wire::Sample) {
     writer
         .family("node_time_seconds", Kind::Gauge, "When the figures were read, Unix time.")
         .add(&[], Value::seconds(sample.time_unix_ms, MILLI));
@@ -223,27 +220,6 @@ fn averages(writer: &mut Writer, averages: [f64; 3]) {
     }
 }
 
-fn memory(writer: &mut Writer, memory: &Memory) {
-    let fields = [
-        ("MemTotal", Some(memory.total_bytes)),
-        ("MemFree", memory.free_bytes),
-        ("MemAvailable", Some(memory.available_bytes)),
-        ("Buffers", memory.buffers_bytes),
-        ("Cached", memory.cached_bytes),
-        ("SReclaimable", memory.slab_reclaimable_bytes),
-        ("SwapTotal", memory.swap_total_bytes),
-        ("SwapFree", memory.swap_free_bytes),
-    ];
-    let mut name = String::new();
-    for (field, bytes) in fields.into_iter().chain(OTHER_FIELDS.into_iter().zip(memory.others)) {
-        name.clear();
-        for part in ["node_memory_", field, "_bytes"] {
-            name.push_str(part);
-        }
-        writer.family(&name, Kind::Gauge, "The field of /proc/meminfo.").add(&[], bytes.into());
-    }
-}
-
 fn pressure(writer: &mut Writer, pressure: Pressure) {
     let waited =
         |stalls: Option<Stalls>| Value::seconds(stalls.map(|stalls| stalls.some.total_us), MICRO);
@@ -283,69 +259,11 @@ fn pressure(writer: &mut Writer, pressure: Pressure) {
     }
 }
 
-fn disks(writer: &mut Writer, disks: &[Disk]) {
-    const ROWS: [Row<Disk>; 8] = [
-        counter("node_disk_reads_completed_total", "Reads completed.", |disk| disk.reads.into()),
-        counter("node_disk_read_bytes_total", "Bytes read.", |disk| disk.read_bytes.into()),
-        counter("node_disk_read_time_seconds_total", "Time of all reads.", |disk| {
-            Value::seconds(disk.read_ms, MILLI)
+fn filesystems(writer: &mut Writer, reading: &Reading, exposed: Exposure) {
+    const ROWS: [Row<Filesystem>; 6] = [
+        gauge("node_filesystem_readonly", "Whether nothing can be written.", |filesystem| {
+            u64::from(filesystem.read_only).into()
         }),
-        counter("node_disk_writes_completed_total", "Writes completed.", |disk| disk.writes.into()),
-        counter("node_disk_written_bytes_total", "Bytes written.", |disk| disk.write_bytes.into()),
-        counter("node_disk_write_time_seconds_total", "Time of all writes.", |disk| {
-            Value::seconds(disk.write_ms, MILLI)
-        }),
-        gauge("node_disk_io_now", "Requests under way.", |disk| disk.in_flight.into()),
-        counter(
-            "node_disk_io_time_seconds_total",
-            "Time with at least one request under way.",
-            |disk| Value::seconds(disk.busy_ms, MILLI),
-        ),
-    ];
-    let items: Vec<_> = disks.iter().map(|disk| ([("device", disk.name.as_str())], disk)).collect();
-    table(writer, &ROWS, &items);
-}
-
-fn networks(writer: &mut Writer, networks: &[Interface]) {
-    const ROWS: [Row<Interface>; 8] = [
-        counter("node_network_receive_bytes_total", "Bytes received.", |interface| {
-            interface.receive.bytes.into()
-        }),
-        counter("node_network_receive_packets_total", "Packets received.", |interface| {
-            interface.receive.packets.into()
-        }),
-        counter("node_network_receive_errs_total", "Faulty packets received.", |interface| {
-            interface.receive.errors.into()
-        }),
-        counter("node_network_receive_drop_total", "Packets dropped on receipt.", |interface| {
-            interface.receive.drops.into()
-        }),
-        counter("node_network_transmit_bytes_total", "Bytes sent.", |interface| {
-            interface.transmit.bytes.into()
-        }),
-        counter("node_network_transmit_packets_total", "Packets sent.", |interface| {
-            interface.transmit.packets.into()
-        }),
-        counter(
-            "node_network_transmit_errs_total",
-            "Packets that could not be sent.",
-            |interface| interface.transmit.errors.into(),
-        ),
-        counter(
-            "node_network_transmit_drop_total",
-            "Packets dropped before sending.",
-            |interface| interface.transmit.drops.into(),
-        ),
-    ];
-    let items: Vec<_> = networks
-        .iter()
-        .map(|interface| ([("device", interface.name.as_str())], interface))
-        .collect();
-    table(writer, &ROWS, &items);
-}
-
-fn filesystems(writer: &mut Writer, filesystems: &[Filesystem], exposed: Exposure) {
-    const ROWS: [Row<Filesystem>; 5] = [
         gauge("node_filesystem_size_bytes", "Size of the filesystem.", |filesystem| {
             filesystem.size_bytes.into()
         }),
@@ -364,22 +282,57 @@ fn filesystems(writer: &mut Writer, filesystems: &[Filesystem], exposed: Exposur
     ];
     // Two mounts on the same place would be the same series twice, which scrapers refuse.
     let mut seen = BTreeSet::new();
-    let items: Vec<_> = filesystems
+    let items: Vec<_> = reading
+        .filesystems
         .iter()
-        .map(|filesystem| {
-            let mount = &filesystem.mount;
-            // An empty label keeps the shape of the series.
-            let source = if exposed.mounts { mount.source.as_str() } else { "" };
-            let labels = [
-                ("device", source),
-                ("fstype", mount.kind.as_str()),
-                ("mountpoint", mount.point.as_str()),
-            ];
-            (labels, filesystem)
-        })
+        .map(|filesystem| (labels_of(&filesystem.mount, exposed), filesystem))
         .filter(|(labels, _)| seen.insert(*labels))
         .collect();
     table(writer, &ROWS, &items);
+    let mut errors = writer.family(
+        "node_filesystem_device_error",
+        Kind::Gauge,
+        "Whether the filesystem gave no sizes: an error, or no answer in time.",
+    );
+    for (labels, _) in &items {
+        errors.add(labels, 0.into());
+    }
+    for mount in &reading.faulty_filesystems {
+        let labels = labels_of(mount, exposed);
+        if seen.insert(labels) {
+            errors.add(&labels, 1.into());
+        }
+    }
+}
+
+fn labels_of(mount: &Mount, exposed: Exposure) -> [Label<'_>; 3] {
+    // An empty label keeps the shape of the series.
+    let source = if exposed.mounts { mount.source.as_str() } else { "" };
+    [("device", source), ("fstype", mount.kind.as_str()), ("mountpoint", mount.point.as_str())]
+}
+
+/// The subjects that are read for a scrape, and how their reading went.
+pub(crate) fn on_scrape(scrape: &Scrape, format: Format) -> String {
+    let mut writer = Writer::new(format, 64 << 10);
+    for (index, collected) in &scrape.collected {
+        if let Some(subject) = SUBJECTS.get(*index) {
+            (subject.write)(&collected.texts, &mut writer);
+        }
+    }
+    let mut success = writer.family(
+        "node_scrape_collector_success",
+        Kind::Gauge,
+        "Whether the subject had anything to read.",
+    );
+    for collected in scrape.collected.values() {
+        success.add(&[("collector", collected.name)], u64::from(collected.is_up).into());
+    }
+    let help = "Time that reading the subject took.";
+    let mut duration = writer.family("node_scrape_collector_duration_seconds", Kind::Gauge, help);
+    for collected in scrape.collected.values() {
+        duration.add(&[("collector", collected.name)], Value::real(collected.seconds));
+    }
+    writer.finish()
 }
 
 /// The service's own control group, as the one at the top.

@@ -1,5 +1,6 @@
 //! What one look at the machine gave, as counters: the raw material of samples and of metrics.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wire::ScopeKind;
@@ -12,6 +13,7 @@ use crate::collect::filesystem::Mount;
 use crate::collect::load::Load;
 use crate::collect::memory::Memory;
 use crate::collect::network::Interface;
+use crate::collect::on_scrape::Texts;
 use crate::collect::pressure::Stalls;
 use crate::collect::process::Process;
 
@@ -92,6 +94,23 @@ pub(crate) struct TaskReading {
     pub(crate) usage_before: Arc<Vec<Usage>>,
     /// How old the newest answer was when this reading was taken.
     pub(crate) age_ms: u64,
+}
+
+/// What was read for one scrape, by the place of the subject.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Scrape {
+    pub(crate) collected: BTreeMap<usize, Collected>,
+}
+
+/// The files of one subject.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Collected {
+    pub(crate) name: &'static str,
+    /// Whether there was anything to read.
+    pub(crate) is_up: bool,
+    /// How long it took; none when it did not end in time.
+    pub(crate) seconds: Option<f64>,
+    pub(crate) texts: Texts,
 }
 
 /// One scan of all processes.

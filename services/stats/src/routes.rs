@@ -1,5 +1,7 @@
 //! Request to response, over values: no socket, no clock, no file.
 
+use std::time::Duration;
+
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serve::Answer;
@@ -7,9 +9,10 @@ use serve::Answer;
 use crate::body::Body;
 use crate::broadcast::Feed;
 use crate::cors::Origins;
-use crate::metrics::Format;
+use crate::metrics::{self, Format};
 use crate::negotiation::{coding, media_type};
 use crate::query::Span;
+use crate::reading::Scrape;
 use crate::snapshot::{Encoded, Snapshot};
 use crate::{BUILD, openapi, problem};
 
@@ -31,8 +34,9 @@ pub(crate) fn respond<B: http_body::Body>(
     request: &Request<B>,
     feed: &Feed,
     origins: &Origins,
+    scrape: Option<&Scrape>,
 ) -> Answer<Body> {
-    let mut answer = answer(request, feed);
+    let mut answer = answer(request, feed, scrape);
     let fields = match &mut answer {
         Answer::Whole(response) => response.headers_mut(),
         Answer::Events(response) => response.headers_mut(),
@@ -41,10 +45,19 @@ pub(crate) fn respond<B: http_body::Body>(
     answer
 }
 
-fn answer<B: http_body::Body>(request: &Request<B>, feed: &Feed) -> Answer<Body> {
+/// Whether the answer needs what is read for a scrape.
+pub(crate) fn wants_scrape<B: http_body::Body>(request: &Request<B>) -> bool {
+    resource(request).is_ok_and(|resource| resource == Resource::Metrics)
+}
+
+fn answer<B: http_body::Body>(
+    request: &Request<B>,
+    feed: &Feed,
+    scrape: Option<&Scrape>,
+) -> Answer<Body> {
     match resource(request) {
         Ok(Resource::Stream) => stream(request.headers(), feed),
-        Ok(resource) => Answer::Whole(whole(resource, request, feed)),
+        Ok(resource) => Answer::Whole(whole(resource, request, feed, scrape)),
         Err(refusal) => Answer::Whole(refusal),
     }
 }
@@ -83,17 +96,24 @@ fn resource<B: http_body::Body>(request: &Request<B>) -> Result<Resource, Respon
     Ok(resource)
 }
 
-fn whole<B>(resource: Resource, request: &Request<B>, feed: &Feed) -> Response<Body> {
+fn whole<B>(
+    resource: Resource,
+    request: &Request<B>,
+    feed: &Feed,
+    scrape: Option<&Scrape>,
+) -> Response<Body> {
     let headers = request.headers();
     match resource {
         Resource::OpenApi => openapi(headers),
         Resource::Alive => with_type(JSON, BUILD.health().into()),
-        Resource::Stats | Resource::Stream => with_sample(feed, |newest| stats(headers, newest)),
+        Resource::Stats | Resource::Stream => {
+            with_fresh_sample(feed, |newest| stats(headers, newest))
+        }
         Resource::History => {
             with_sample(feed, |newest| history(headers, request.uri().query(), newest, feed))
         }
-        Resource::Metrics => with_sample(feed, |newest| metrics(headers, newest)),
-        Resource::Ready => with_sample(feed, |_| text("ready\n")),
+        Resource::Metrics => with_sample(feed, |newest| metrics(headers, newest, scrape)),
+        Resource::Ready => with_fresh_sample(feed, |_| text("ready\n")),
     }
 }
 
@@ -131,6 +151,26 @@ fn head_bytes(headers: &HeaderMap) -> usize {
 
 fn with_sample(feed: &Feed, respond: impl FnOnce(&Snapshot) -> Response<Body>) -> Response<Body> {
     feed.newest().map_or_else(warming_up, |newest| respond(&newest))
+}
+
+/// A sample that is older is not shown as if it were of now: sampling has stalled.
+const FRESH: Duration = Duration::from_secs(5);
+
+fn with_fresh_sample(
+    feed: &Feed,
+    respond: impl FnOnce(&Snapshot) -> Response<Body>,
+) -> Response<Body> {
+    with_sample(feed, |newest| {
+        let age = newest.age();
+        if age > FRESH {
+            let seconds = age.as_secs();
+            let detail = format!("the newest sample is {seconds} s old: sampling has stalled");
+            let mut response = problem::response(StatusCode::SERVICE_UNAVAILABLE, &detail);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            return response;
+        }
+        respond(newest)
+    })
 }
 
 fn warming_up() -> Response<Body> {
@@ -192,11 +232,21 @@ fn history(
     encoded(headers, JSON, &newest.rows(span, || feed.rows(span)))
 }
 
-fn metrics(headers: &HeaderMap, newest: &Snapshot) -> Response<Body> {
-    match Format::preferred(|| values(headers, header::ACCEPT)) {
-        Some(format) => encoded(headers, format.content_type(), newest.metrics(format)),
-        None => not_acceptable("text/plain and application/openmetrics-text"),
+fn metrics(headers: &HeaderMap, newest: &Snapshot, scrape: Option<&Scrape>) -> Response<Body> {
+    let Some(format) = Format::preferred(|| values(headers, header::ACCEPT)) else {
+        return not_acceptable("text/plain and application/openmetrics-text");
+    };
+    let age = newest.age();
+    let mut text = metrics::service(newest.sample.sequence, age.as_secs_f64(), format);
+    // Old counters would be stored as if they were of now.
+    if age <= FRESH {
+        text.push_str(newest.metrics(format));
     }
+    if let Some(scrape) = scrape {
+        text.push_str(&metrics::on_scrape(scrape, format));
+    }
+    metrics::end(&mut text, format);
+    encoded(headers, format.content_type(), &text.into())
 }
 
 fn openapi(headers: &HeaderMap) -> Response<Body> {
@@ -291,6 +341,7 @@ mod tests {
     use crate::broadcast::{Publisher, feed};
     use crate::history::History;
     use crate::rates::Exposure;
+    use crate::reading::Reading;
 
     fn world(samples: u64) -> (Publisher, Feed) {
         let (publisher, feed, pass_on) = feed(Arc::new(Mutex::new(History::new())));
@@ -321,7 +372,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
-        match respond(&request, feed, &Origins::default()) {
+        match respond(&request, feed, &Origins::default(), None) {
             Answer::Whole(response) => response,
             Answer::Events(_) => panic!("{path} is a stream"),
         }
@@ -368,6 +419,31 @@ mod tests {
         assert_eq!(alive.status(), StatusCode::OK);
         assert_eq!(alive.headers()[header::CONTENT_TYPE], JSON);
         assert_eq!(text(alive).await, BUILD.health());
+    }
+
+    #[tokio::test]
+    async fn a_sample_that_is_too_old_is_not_shown_as_if_it_were_of_now() {
+        let (publisher, feed, pass_on) = feed(Arc::new(Mutex::new(History::new())));
+        tokio::spawn(pass_on);
+        let publish = |age| {
+            let reading = Reading { uptime_seconds: Some(1.0), ..Reading::default() };
+            let sample = wire::Sample { cpu: Some(1.0), sequence: 1, ..wire::Sample::default() };
+            let snapshot = Snapshot::new(sample, Arc::new(reading), Exposure::default()).unwrap();
+            publisher.publish(snapshot.aged(Duration::from_secs(age)));
+        };
+        publish(4);
+        for path in ["/stats", "/readyz"] {
+            assert_eq!(get(&feed, path, &[]).status(), StatusCode::OK, "{path}");
+        }
+        publish(7);
+        for path in ["/stats", "/readyz"] {
+            let (status, detail) = problem(get(&feed, path, &[])).await;
+            assert_eq!((status, detail.contains("7 s old")), (503, true), "{path}: {detail}");
+        }
+        assert_eq!(get(&feed, "/healthz", &[]).status(), StatusCode::OK);
+        let metrics = text(get(&feed, "/metrics", &[])).await;
+        assert!(metrics.contains("stats_sample_age_seconds 7."), "{metrics}");
+        assert!(!metrics.contains("node_") && !metrics.contains("_ratio"), "{metrics}");
     }
 
     #[tokio::test]
@@ -439,7 +515,7 @@ mod tests {
     async fn content_is_refused() {
         let (_publisher, feed) = world(1);
         let request = Request::get("/stats").body(Full::new(&b"x"[..])).unwrap();
-        let Answer::Whole(response) = respond(&request, &feed, &Origins::default()) else {
+        let Answer::Whole(response) = respond(&request, &feed, &Origins::default(), None) else {
             panic!("not refused");
         };
         assert_eq!(problem(response).await.0, 413);
@@ -451,7 +527,7 @@ mod tests {
             request = request.header("last-event-id", id);
         }
         let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
-        match respond(&request, feed, &Origins::default()) {
+        match respond(&request, feed, &Origins::default(), None) {
             Answer::Events(response) => {
                 assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
                 response.into_body()

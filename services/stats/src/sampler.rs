@@ -8,6 +8,7 @@ mod http;
 mod machine;
 mod metadata;
 mod scan;
+mod scrape;
 mod source;
 mod view;
 
@@ -24,6 +25,8 @@ use crate::snapshot::Snapshot;
 use machine::Machine;
 
 pub(crate) use machine::{Metadata, Roots};
+pub(crate) use scrape::Scraper;
+
 pub(crate) use metadata::{Endpoint, watch as watch_metadata};
 
 /// The time between samples.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -31,8 +32,9 @@ pub(crate) struct Snapshot {
     pub(crate) fields: HeaderMap,
     reading: Arc<Reading>,
     exposed: Exposure,
-    text: OnceLock<Encoded>,
-    open_metrics: OnceLock<Encoded>,
+    taken: Instant,
+    text: OnceLock<String>,
+    open_metrics: OnceLock<String>,
     history: OnceLock<Chunk>,
     rows: Mutex<Vec<(Span, Arc<Encoded>)>>,
 }
@@ -74,6 +76,7 @@ impl Snapshot {
             sample,
             reading,
             exposed,
+            taken: Instant::now(),
             text: OnceLock::new(),
             open_metrics: OnceLock::new(),
             history: OnceLock::new(),
@@ -81,15 +84,25 @@ impl Snapshot {
         })
     }
 
-    /// The readings as Prometheus wants them.
-    pub(crate) fn metrics(&self, format: Format) -> &Encoded {
+    /// How old the sample is.
+    pub(crate) fn age(&self) -> Duration {
+        self.taken.elapsed()
+    }
+
+    /// Makes the sample older.
+    #[cfg(test)]
+    pub(crate) fn aged(mut self, by: Duration) -> Self {
+        self.taken = self.taken.checked_sub(by).unwrap_or(self.taken);
+        self
+    }
+
+    /// The reading as Prometheus wants it, without the mark of the end.
+    pub(crate) fn metrics(&self, format: Format) -> &str {
         let form = match format {
             Format::Text => &self.text,
             Format::OpenMetrics => &self.open_metrics,
         };
-        form.get_or_init(|| {
-            metrics::render(&self.reading, &self.sample, format, self.exposed).into()
-        })
+        form.get_or_init(|| metrics::render(&self.reading, &self.sample, format, self.exposed))
     }
 
     /// The rows of a span as JSON. `rows` is asked once for each span: a day has 800 kB, which take

@@ -16,16 +16,10 @@ pub(crate) struct Disk {
     pub(crate) reads: u64,
     /// Bytes read.
     pub(crate) read_bytes: u64,
-    /// Time that reads took in all, milliseconds.
-    pub(crate) read_ms: u64,
     /// Write requests completed.
     pub(crate) writes: u64,
     /// Bytes written.
     pub(crate) write_bytes: u64,
-    /// Time that writes took in all, milliseconds.
-    pub(crate) write_ms: u64,
-    /// Requests under way.
-    pub(crate) in_flight: u64,
     /// Time with at least one request under way, milliseconds.
     pub(crate) busy_ms: u64,
     /// Whether it is made of other disks of the list (`dm-`, `md`): sums leave it out.
@@ -127,17 +121,13 @@ fn disk(line: &str) -> Option<Disk> {
     for figure in &mut figures {
         *figure = columns.next()?.parse().ok()?;
     }
-    let [reads, _, read_sectors, read_ms, writes, _, written_sectors, write_ms, now, busy, _] =
-        figures;
+    let [reads, _, read_sectors, _, writes, _, written_sectors, _, _, busy, _] = figures;
     numbers.into_iter().all(is_number).then(|| Disk {
         name: name.to_owned(),
         reads,
         read_bytes: read_sectors.saturating_mul(SECTOR_BYTES),
-        read_ms,
         writes,
         write_bytes: written_sectors.saturating_mul(SECTOR_BYTES),
-        write_ms,
-        in_flight: now,
         busy_ms: busy,
         stacked: is_stacked(name),
     })
@@ -163,11 +153,8 @@ mod tests {
             name: "sda".to_owned(),
             reads: 1,
             read_bytes: 3 * 512,
-            read_ms: 4,
             writes: 5,
             write_bytes: 7 * 512,
-            write_ms: 8,
-            in_flight: 9,
             busy_ms: 10,
             stacked: false,
         };

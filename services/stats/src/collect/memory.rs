@@ -7,6 +7,7 @@ use super::ParseError;
 
 /// Memory of the system, bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_field_names, reason = "the unit is in the name")]
 pub(crate) struct Memory {
     /// Usable memory in all.
     pub(crate) total_bytes: u64,
@@ -18,28 +19,8 @@ pub(crate) struct Memory {
     pub(crate) slab_reclaimable_bytes: Option<u64>,
     pub(crate) swap_total_bytes: Option<u64>,
     pub(crate) swap_free_bytes: Option<u64>,
-    /// What only the metrics tell: the values of [`OTHER_FIELDS`], in their order.
-    pub(crate) others: [Option<u64>; OTHER_FIELDS.len()],
+    pub(crate) shared_bytes: Option<u64>,
 }
-
-/// Fields that dashboards of `node_exporter` draw and samples do not carry.
-pub(crate) const OTHER_FIELDS: [&str; 15] = [
-    "Active",
-    "Inactive",
-    "AnonPages",
-    "CommitLimit",
-    "Committed_AS",
-    "Dirty",
-    "KernelStack",
-    "Mapped",
-    "PageTables",
-    "SUnreclaim",
-    "Shmem",
-    "Slab",
-    "SwapCached",
-    "VmallocUsed",
-    "Writeback",
-];
 
 /// Parses the text of `/proc/meminfo`.
 pub(crate) fn parse(text: &str) -> Result<Memory, ParseError> {
@@ -57,11 +38,8 @@ pub(crate) fn parse(text: &str) -> Result<Memory, ParseError> {
             "SReclaimable" => &mut memory.slab_reclaimable_bytes,
             "SwapTotal" => &mut memory.swap_total_bytes,
             "SwapFree" => &mut memory.swap_free_bytes,
-            _ => {
-                let mut others = OTHER_FIELDS.iter().zip(&mut memory.others);
-                let Some((_, other)) = others.find(|(other, _)| **other == name) else { continue };
-                other
-            }
+            "Shmem" => &mut memory.shared_bytes,
+            _ => continue,
         };
         *field = bytes(value);
     }
@@ -81,9 +59,7 @@ fn estimate(memory: &Memory) -> Option<u64> {
     let reclaimable = [buffers_bytes, cached_bytes, slab_reclaimable_bytes];
     let sum = reclaimable.into_iter().flatten().fold(memory.free_bytes?, u64::saturating_add);
     // Shared memory is counted as cache, but has nowhere to be given back to.
-    let mut others = OTHER_FIELDS.iter().zip(memory.others);
-    let shared = others.find_map(|(name, value)| value.filter(|_| *name == "Shmem"));
-    Some(sum.saturating_sub(shared.unwrap_or(0)))
+    Some(sum.saturating_sub(memory.shared_bytes.unwrap_or(0)))
 }
 
 fn bytes(value: &str) -> Option<u64> {
@@ -117,10 +93,7 @@ mod tests {
     #[test]
     fn every_field_has_its_place() {
         let named = "MemTotal: 1 kB\nMemAvailable: 1 kB\nMemFree: 2 kB\nBuffers: 3 kB\n\
-                     Cached: 4 kB\nSReclaimable: 5 kB\nSwapTotal: 6 kB\nSwapFree: 7 kB\n";
-        let others = (100..).zip(OTHER_FIELDS).map(|(value, name)| format!("{name}: {value} kB\n"));
-        let text: String = [named.to_owned()].into_iter().chain(others).collect();
-        let mut values = 100..;
+                     Cached: 4 kB\nSReclaimable: 5 kB\nSwapTotal: 6 kB\nSwapFree: 7 kB\nShmem: 8 kB\n";
         let expected = Memory {
             total_bytes: 1024,
             available_bytes: 1024,
@@ -130,9 +103,9 @@ mod tests {
             slab_reclaimable_bytes: Some(5 * 1024),
             swap_total_bytes: Some(6 * 1024),
             swap_free_bytes: Some(7 * 1024),
-            others: OTHER_FIELDS.map(|_| values.next().map(|value| value * 1024)),
+            shared_bytes: Some(8 * 1024),
         };
-        assert_eq!(parse(&text), Ok(expected));
+        assert_eq!(parse(named), Ok(expected));
     }
 
     #[test]
@@ -145,9 +118,9 @@ mod tests {
 
     #[test]
     fn a_field_without_a_unit_or_of_another_name_is_not_taken() {
-        let text = "MemTotal: 10 kB\nMemAvailable: 5 kB\nCached: 7\nActive(anon): 3 kB\n";
+        let text = "MemTotal: 10 kB\nMemAvailable: 5 kB\nCached: 7\nShmem(x): 3 kB\n";
         let memory = parse(text).unwrap();
-        assert_eq!((memory.cached_bytes, memory.others), (None, Memory::default().others));
+        assert_eq!((memory.cached_bytes, memory.shared_bytes), (None, None));
     }
 
     #[test]

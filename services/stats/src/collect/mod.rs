@@ -9,6 +9,7 @@ pub(crate) mod memory;
 pub(crate) mod ecs_task;
 pub(crate) mod filesystem;
 pub(crate) mod network;
+pub(crate) mod on_scrape;
 pub(crate) mod pressure;
 pub(crate) mod process;
 pub(crate) mod uptime;

@@ -35,15 +35,17 @@ impl Format {
 
 /// What a family's values do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Only grows. The name must end in `_total`: `OpenMetrics` knows no other.
     Counter,
     Gauge,
+    /// Either of the two.
+    Untyped,
 }
 
 /// The value of one sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Whole(u64),
     /// `units` over `scale`, a power of ten: written without rounding.
     Scaled {
@@ -69,12 +71,12 @@ impl From<Option<u64>> for Value {
 
 impl Value {
     /// A count of parts of a second as seconds.
-    pub(super) fn seconds(units: impl Into<Option<u64>>, scale: u32) -> Self {
+    pub(crate) fn seconds(units: impl Into<Option<u64>>, scale: u32) -> Self {
         units.into().map_or(Self::Unknown, |units| Self::Scaled { units, scale })
     }
 
     /// A figure that is left out when unknown or not a number.
-    pub(super) fn real(number: Option<f64>) -> Self {
+    pub(crate) fn real(number: Option<f64>) -> Self {
         number.filter(|number| number.is_finite()).map_or(Self::Unknown, Self::Real)
     }
 
@@ -108,22 +110,22 @@ fn write_scaled(out: &mut String, units: u64, scale: u32) {
 }
 
 /// A name and a value.
-pub(super) type Label<'a> = (&'static str, &'a str);
+pub(crate) type Label<'a> = (&'static str, &'a str);
 
 /// Writes families one after the other.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     out: String,
     format: Format,
 }
 
 impl Writer {
-    pub(super) fn new(format: Format, capacity: usize) -> Self {
+    pub(crate) fn new(format: Format, capacity: usize) -> Self {
         Self { out: String::with_capacity(capacity), format }
     }
 
     /// Starts a family. Nothing is written before its first sample, and no other family can be
     /// started before its last.
-    pub(super) fn family<'w>(
+    pub(crate) fn family<'w>(
         &'w mut self,
         name: &'w str,
         kind: Kind,
@@ -132,17 +134,21 @@ impl Writer {
         Samples { writer: self, name, kind, help, headed: false }
     }
 
-    /// The whole text.
-    pub(super) fn finish(mut self) -> String {
-        if self.format == Format::OpenMetrics {
-            self.out.push_str("# EOF\n");
-        }
+    /// The text so far, without the mark of its end.
+    pub(crate) fn finish(self) -> String {
         self.out
     }
 }
 
+/// Ends a text that was put together.
+pub(crate) fn end(text: &mut String, format: Format) {
+    if format == Format::OpenMetrics {
+        text.push_str("# EOF\n");
+    }
+}
+
 /// The samples of one family.
-pub(super) struct Samples<'w> {
+pub(crate) struct Samples<'w> {
     writer: &'w mut Writer,
     name: &'w str,
     kind: Kind,
@@ -152,7 +158,7 @@ pub(super) struct Samples<'w> {
 
 impl Samples<'_> {
     /// Writes one sample, unless its value is unknown.
-    pub(super) fn add(&mut self, labels: &[Label], value: Value) {
+    pub(crate) fn add(&mut self, labels: &[Label], value: Value) {
         if value == Value::Unknown {
             return;
         }
@@ -183,6 +189,8 @@ impl Samples<'_> {
         let (kind, suffix) = match self.kind {
             Kind::Counter => ("counter", "_total"),
             Kind::Gauge => ("gauge", ""),
+            Kind::Untyped if self.writer.format == Format::OpenMetrics => ("unknown", ""),
+            Kind::Untyped => ("untyped", ""),
         };
         let name = match self.writer.format {
             Format::Text => self.name,
@@ -270,10 +278,14 @@ mod tests {
         let mut writer = Writer::new(Format::OpenMetrics, 0);
         writer.family("a_total", Kind::Counter, "A.").add(&[], 1.into());
         writer.family("b_total", Kind::Gauge, "B.").add(&[], 2.into());
+        writer.family("c", Kind::Untyped, "C.").add(&[], 3.into());
+        let mut text = writer.finish();
+        end(&mut text, Format::OpenMetrics);
         assert_eq!(
-            writer.finish(),
+            text,
             "# HELP a A.\n# TYPE a counter\na_total 1\n\
-             # HELP b_total B.\n# TYPE b_total gauge\nb_total 2\n# EOF\n"
+             # HELP b_total B.\n# TYPE b_total gauge\nb_total 2\n\
+             # HELP c C.\n# TYPE c unknown\nc 3\n# EOF\n"
         );
     }
 

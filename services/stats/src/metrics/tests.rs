@@ -11,6 +11,14 @@ use crate::collect::pressure::Stall;
 const OPEN: Exposure = Exposure { hostname: true, mounts: true, processes: true };
 const HIDDEN: Exposure = Exposure { hostname: false, mounts: false, processes: false };
 
+/// The whole answer to a scraper, but for what is read when it asks.
+fn render(reading: &Reading, sample: &wire::Sample, format: Format, exposed: Exposure) -> String {
+    let mut text = service(sample.sequence, 0.25, format);
+    text.push_str(&super::render(reading, sample, format, exposed));
+    end(&mut text, format);
+    text
+}
+
 fn times() -> Times {
     Times {
         user: 12_345,
@@ -140,28 +148,8 @@ fn whole() -> Reading {
             blocked: Some(5),
             ..Stat::default()
         }),
-        memory: Some(Memory {
-            total_bytes: 1,
-            available_bytes: 2,
-            free_bytes: Some(3),
-            buffers_bytes: Some(4),
-            cached_bytes: Some(5),
-            slab_reclaimable_bytes: Some(6),
-            swap_total_bytes: Some(7),
-            swap_free_bytes: Some(8),
-            others: [Some(9); OTHER_FIELDS.len()],
-        }),
         load: Some(crate::collect::load::Load { averages: [0.25, 1.5, 2.0], total: 9 }),
         pressure: Pressure { cpu: stalls, memory: stalls, io: stalls },
-        disks: ["vda", "vdb"].map(|name| Disk { name: name.to_owned(), ..Disk::default() }).into(),
-        networks: ["eth0", "eth1"]
-            .map(|name| Interface {
-                name: name.to_owned(),
-                stacked: false,
-                receive: counters(),
-                transmit: counters(),
-            })
-            .into(),
         filesystems: vec![filesystem("/", "/dev/vda"), filesystem("/mnt", "/dev/vdb")],
         container: Some(group()),
         ..Reading::default()
@@ -174,15 +162,15 @@ stats_build_info{revision="unknown",version="VERSION"} 1
 # HELP stats_samples_total Samples that the service has taken.
 # TYPE stats_samples_total counter
 stats_samples_total 7
+# HELP stats_sample_age_seconds Age of the newest sample.
+# TYPE stats_sample_age_seconds gauge
+stats_sample_age_seconds 0.25
 # HELP stats_scope_cpu_ratio Processor time used of what the scope may use.
 # TYPE stats_scope_cpu_ratio gauge
 stats_scope_cpu_ratio{scope="host"} 0.125
 # HELP stats_scope_memory_ratio Memory in use of what the scope may use.
 # TYPE stats_scope_memory_ratio gauge
 stats_scope_memory_ratio{scope="host"} 0.5
-# HELP node_uname_info The name of the host, always 1.
-# TYPE node_uname_info gauge
-node_uname_info{nodename="(none)",sysname="Linux"} 1
 # HELP node_time_seconds When the figures were read, Unix time.
 # TYPE node_time_seconds gauge
 node_time_seconds 1795000000.25
@@ -206,6 +194,9 @@ node_boot_time_seconds 1794000000
 # HELP node_forks_total Processes and threads made.
 # TYPE node_forks_total counter
 node_forks_total 18446744073709551615
+# HELP node_filesystem_readonly Whether nothing can be written.
+# TYPE node_filesystem_readonly gauge
+node_filesystem_readonly{device="/dev/vda",fstype="ext4",mountpoint="/"} 0
 # HELP node_filesystem_size_bytes Size of the filesystem.
 # TYPE node_filesystem_size_bytes gauge
 node_filesystem_size_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 1000
@@ -221,6 +212,9 @@ node_filesystem_files{device="/dev/vda",fstype="ext4",mountpoint="/"} 60
 # HELP node_filesystem_files_free Files that still fit.
 # TYPE node_filesystem_files_free gauge
 node_filesystem_files_free{device="/dev/vda",fstype="ext4",mountpoint="/"} 50
+# HELP node_filesystem_device_error Whether the filesystem gave no sizes: an error, or no answer in time.
+# TYPE node_filesystem_device_error gauge
+node_filesystem_device_error{device="/dev/vda",fstype="ext4",mountpoint="/"} 0
 "#;
 
 #[test]
@@ -250,8 +244,12 @@ fn openmetrics_differs_in_the_names_of_counters_and_ends_with_eof() {
 fn an_empty_reading_is_valid_too() {
     let text = render(&Reading::default(), &wire::Sample::default(), Format::Text, HIDDEN);
     let names: Vec<_> = series(&text).into_iter().map(|series| series.name).collect();
-    let expected =
-        ["stats_build_info", "stats_samples_total", "node_uname_info", "node_time_seconds"];
+    let expected = [
+        "stats_build_info",
+        "stats_samples_total",
+        "stats_sample_age_seconds",
+        "node_time_seconds",
+    ];
     assert_eq!(names, expected);
 }
 
@@ -264,10 +262,40 @@ fn hidden_sources_leave_an_empty_label_and_hide_nothing_else() {
 }
 
 #[test]
-fn a_shown_host_name_is_the_node_name() {
-    let sample = wire::Sample { hostname: Some("box".to_owned()), ..sample() };
-    let text = render(&small(), &sample, Format::Text, HIDDEN);
-    assert!(text.contains("\nnode_uname_info{nodename=\"box\",sysname=\"Linux\"} 1\n"), "{text}");
+fn a_filesystem_without_sizes_is_an_error_and_one_that_cannot_be_written_is_told() {
+    let mut reading = small();
+    reading.filesystems[0].read_only = true;
+    let hung = Mount { point: "/hung".to_owned(), kind: "ext4".to_owned(), ..Mount::default() };
+    reading.faulty_filesystems = vec![Arc::new(hung)];
+    let text = render(&reading, &sample(), Format::Text, HIDDEN);
+    let labels = |mount| format!("{{device=\"\",fstype=\"ext4\",mountpoint=\"{mount}\"}}");
+    let expected = [format!("node_filesystem_readonly{} 1", labels("/"))];
+    assert_eq!(lines_of(&text, "node_filesystem_readonly"), expected);
+    let expected = [
+        format!("node_filesystem_device_error{} 0", labels("/")),
+        format!("node_filesystem_device_error{} 1", labels("/hung")),
+    ];
+    assert_eq!(lines_of(&text, "node_filesystem_device_error"), expected);
+}
+
+#[test]
+fn every_subject_of_a_scrape_is_well_formed_and_says_how_it_went() {
+    let mut scrape = Scrape::default();
+    for (index, subject) in SUBJECTS.iter().enumerate() {
+        let file = ("meminfo".to_owned(), "MemTotal: 1 kB\nDirty: 2 kB\n".to_owned());
+        let texts = crate::collect::on_scrape::Texts([file].into());
+        let (name, seconds) = (subject.name, Some(0.5));
+        let collected = crate::reading::Collected { name, is_up: index != 1, seconds, texts };
+        scrape.collected.insert(index, collected);
+    }
+    for format in [Format::Text, Format::OpenMetrics] {
+        let mut text = on_scrape(&scrape, format);
+        end(&mut text, format);
+        check_form(&text, format);
+        assert!(text.contains("node_memory_Dirty_bytes 2048\n"), "{text}");
+        assert!(text.contains("node_scrape_collector_success{collector=\"vmstat\"} 0\n"));
+        assert!(text.contains("node_scrape_collector_success{collector=\"arp\"} 1\n"));
+    }
 }
 
 #[test]
@@ -386,58 +414,6 @@ fn lines_of<'t>(text: &'t str, start: &str) -> Vec<&'t str> {
 }
 
 #[test]
-fn every_disk_figure_is_in_its_family() {
-    let disk = Disk {
-        name: "vda".to_owned(),
-        reads: 1,
-        read_bytes: 2,
-        read_ms: 3,
-        writes: 4,
-        write_bytes: 5,
-        write_ms: 6,
-        in_flight: 7,
-        busy_ms: 8,
-        stacked: false,
-    };
-    let reading = Reading { disks: vec![disk], ..Reading::default() };
-    let text = render(&reading, &sample(), Format::Text, HIDDEN);
-    let expected = [
-        r#"node_disk_reads_completed_total{device="vda"} 1"#,
-        r#"node_disk_read_bytes_total{device="vda"} 2"#,
-        r#"node_disk_read_time_seconds_total{device="vda"} 0.003"#,
-        r#"node_disk_writes_completed_total{device="vda"} 4"#,
-        r#"node_disk_written_bytes_total{device="vda"} 5"#,
-        r#"node_disk_write_time_seconds_total{device="vda"} 0.006"#,
-        r#"node_disk_io_now{device="vda"} 7"#,
-        r#"node_disk_io_time_seconds_total{device="vda"} 0.008"#,
-    ];
-    assert_eq!(lines_of(&text, "node_disk_"), expected);
-}
-
-#[test]
-fn every_network_figure_is_in_its_family() {
-    let interface = Interface {
-        name: "eth0".to_owned(),
-        stacked: false,
-        receive: counters(),
-        transmit: Counters { bytes: 5, packets: 6, errors: 7, drops: 8 },
-    };
-    let reading = Reading { networks: vec![interface], ..Reading::default() };
-    let text = render(&reading, &sample(), Format::Text, HIDDEN);
-    let expected = [
-        r#"node_network_receive_bytes_total{device="eth0"} 1"#,
-        r#"node_network_receive_packets_total{device="eth0"} 2"#,
-        r#"node_network_receive_errs_total{device="eth0"} 3"#,
-        r#"node_network_receive_drop_total{device="eth0"} 4"#,
-        r#"node_network_transmit_bytes_total{device="eth0"} 5"#,
-        r#"node_network_transmit_packets_total{device="eth0"} 6"#,
-        r#"node_network_transmit_errs_total{device="eth0"} 7"#,
-        r#"node_network_transmit_drop_total{device="eth0"} 8"#,
-    ];
-    assert_eq!(lines_of(&text, "node_network_"), expected);
-}
-
-#[test]
 fn pressure_is_told_as_node_exporter_tells_it() {
     let stall = |total_us| Stall { total_us, ..Stall::default() };
     let stalls = |some, full| Some(Stalls { some: stall(some), full: Some(stall(full)) });
@@ -476,26 +452,6 @@ fn the_kernel_figures_are_in_their_families() {
 }
 
 #[test]
-fn the_memory_fields_keep_the_names_of_the_kernel() {
-    let text = render(&whole(), &sample(), Format::Text, HIDDEN);
-    let found = lines_of(&text, "node_memory_");
-    let expected = [
-        "node_memory_MemTotal_bytes 1",
-        "node_memory_MemFree_bytes 3",
-        "node_memory_MemAvailable_bytes 2",
-        "node_memory_Buffers_bytes 4",
-        "node_memory_Cached_bytes 5",
-        "node_memory_SReclaimable_bytes 6",
-        "node_memory_SwapTotal_bytes 7",
-        "node_memory_SwapFree_bytes 8",
-        "node_memory_Active_bytes 9",
-    ];
-    assert_eq!(found.get(..9), Some(&expected[..]));
-    assert!(found.contains(&"node_memory_Committed_AS_bytes 9"), "{found:?}");
-    assert_eq!(found.len(), 8 + OTHER_FIELDS.len());
-}
-
-#[test]
 fn what_has_no_number_is_left_out() {
     let reading = Reading {
         load: Some(crate::collect::load::Load {
@@ -528,19 +484,15 @@ fn a_machine_with_512_processors_fits_the_text_that_was_made_room_for() {
 proptest! {
     #[test]
     fn any_label_value_reads_back(
-        host in any::<String>(),
-        disk in "[\\\\\"\n\r{},= a\u{2028}]{0,12}",
         mount in any::<String>(),
         source in "[\\\\\"\nnx]{0,12}",
         name in any::<String>(),
     ) {
         let mut reading = whole();
-        reading.disks = vec![Disk { name: disk.clone(), ..Disk::default() }];
         reading.filesystems = vec![filesystem(&mount, &source)];
         reading.task = Some(task_reading(vec![member("1", &name)], vec![usage("1")]));
-        let sample = wire::Sample { hostname: Some(host.clone()), ..sample() };
         for format in [Format::Text, Format::OpenMetrics] {
-            let text = render(&reading, &sample, format, OPEN);
+            let text = render(&reading, &sample(), format, OPEN);
             check_form(&text, format);
             let all = series(&text);
             let values = |metric: &str, label: &str| -> Vec<String> {
@@ -548,8 +500,6 @@ proptest! {
                 let labels = found.flat_map(|series| &series.labels);
                 labels.filter(|(name, _)| name == label).map(|(_, value)| value.clone()).collect()
             };
-            prop_assert_eq!(values("node_uname_info", "nodename"), [host.clone()]);
-            prop_assert_eq!(values("node_disk_io_now", "device"), [disk.clone()]);
             prop_assert_eq!(values("node_filesystem_files", "mountpoint"), [mount.clone()]);
             prop_assert_eq!(values("node_filesystem_files", "device"), [source.clone()]);
             prop_assert_eq!(values("container_fs_reads_bytes_total", "name"), [name.clone()]);

@@ -1,0 +1,184 @@
+//! Subjects that only `/metrics` has: their files are read when a scraper asks.
+//!
+//! Each is one function from the text of its files to families with the names of `node_exporter`.
+//! A figure that cannot be parsed is left out; the others stand.
+
+mod hardware;
+mod kernel;
+mod memory;
+mod network;
+mod network_devices;
+mod own_process;
+mod storage;
+mod system;
+
+use std::collections::BTreeMap;
+
+use crate::metrics::exposition::{Kind, Label, Value, Writer};
+
+/// One subject.
+pub(crate) struct Subject {
+    /// Its name, as `node_exporter` calls its collector.
+    pub(crate) name: &'static str,
+    pub(crate) source: Source,
+    /// Writes the families. Pure.
+    pub(crate) write: fn(&Texts, &mut Writer),
+}
+
+/// The files of a subject.
+#[derive(Clone, Copy)]
+pub(crate) enum Source {
+    /// Files below the proc filesystem.
+    Proc(&'static [&'static str]),
+    /// Files of the network namespace, below the folder of `net/dev`.
+    Network(&'static [&'static str]),
+    /// Files below the root.
+    Root(&'static [&'static str]),
+    /// The attributes of each device of a class: files `FOLDER/DEVICE/INNER/FILE` below `sys`, those
+    /// whose name is wanted.
+    Devices { folder: &'static str, inner: &'static [&'static str], is_wanted: fn(&str) -> bool },
+}
+
+/// Every subject, in the order of the exposition.
+pub(crate) const SUBJECTS: [Subject; 24] = [
+    memory::MEMINFO,
+    memory::VMSTAT,
+    kernel::STAT,
+    kernel::SCHEDSTAT,
+    kernel::FILEFD,
+    kernel::ENTROPY,
+    kernel::CONNTRACK,
+    kernel::PRESSURE,
+    network::DEVICES,
+    network::NETSTAT,
+    network::SOCKSTAT,
+    network::SOFTNET,
+    network::ARP,
+    network_devices::CLASS,
+    network_devices::BONDING,
+    storage::DISKSTATS,
+    storage::MDADM,
+    hardware::CPU_FREQUENCY,
+    hardware::HWMON,
+    hardware::THERMAL_ZONES,
+    hardware::COOLING_DEVICES,
+    system::UNAME,
+    system::OS,
+    own_process::PROCESS,
+];
+
+/// The content of files by their path: as the subject names it, or `DEVICE/FILE`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Texts(pub(crate) BTreeMap<String, String>);
+
+impl Texts {
+    /// The content of one file, without the space around it.
+    pub(crate) fn get(&self, path: &str) -> Option<&str> {
+        self.0.get(path).map(|text| text.trim())
+    }
+
+    /// A file that is one number.
+    pub(crate) fn number(&self, path: &str) -> Option<u64> {
+        self.get(path)?.parse().ok()
+    }
+
+    /// The devices, each with its attributes.
+    pub(crate) fn devices(&self) -> Vec<Device<'_>> {
+        let mut devices: Vec<Device> = Vec::new();
+        for (path, text) in &self.0 {
+            let Some((name, attribute)) = path.split_once('/') else { continue };
+            match devices.last_mut() {
+                Some(last) if last.name == name => last.attributes.push((attribute, text.trim())),
+                _ => devices.push(Device { name, attributes: vec![(attribute, text.trim())] }),
+            }
+        }
+        devices
+    }
+}
+
+/// One device of a class.
+pub(crate) struct Device<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) attributes: Vec<(&'a str, &'a str)>,
+}
+
+impl Device<'_> {
+    pub(crate) fn get(&self, attribute: &str) -> Option<&str> {
+        self.attributes.iter().find(|(name, _)| *name == attribute).map(|(_, text)| *text)
+    }
+
+    pub(crate) fn number(&self, attribute: &str) -> Option<i64> {
+        self.get(attribute)?.parse().ok()
+    }
+}
+
+/// Writes a family of one sample without labels.
+fn single(writer: &mut Writer, name: &str, kind: Kind, help: &'static str, value: Value) {
+    writer.family(name, kind, help).add(&[], value);
+}
+
+/// Writes a family with one sample per item that has a value.
+fn per_item<'a, const N: usize>(
+    writer: &mut Writer,
+    name: &str,
+    kind: Kind,
+    help: &'static str,
+    items: impl IntoIterator<Item = ([Label<'a>; N], Value)>,
+) {
+    let mut samples = writer.family(name, kind, help);
+    for (labels, value) in items {
+        samples.add(&labels, value);
+    }
+}
+
+/// Letters, digits and underscores: what the name of a family may have.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::metrics::exposition::Format;
+
+    /// What a subject writes for these files.
+    pub(super) fn written(subject: &Subject, files: &[(&str, &str)]) -> String {
+        let owned = |(path, text): &(&str, &str)| ((*path).to_owned(), (*text).to_owned());
+        let mut writer = Writer::new(Format::Text, 0);
+        (subject.write)(&Texts(files.iter().map(owned).collect()), &mut writer);
+        let text = writer.finish();
+        text.split_inclusive('\n').filter(|line| !line.starts_with('#')).collect()
+    }
+
+    #[test]
+    fn names_are_unique_and_without_files_nothing_is_written() {
+        let names: std::collections::BTreeSet<_> = SUBJECTS.iter().map(|one| one.name).collect();
+        assert_eq!(names.len(), SUBJECTS.len());
+        for subject in &SUBJECTS {
+            assert_eq!(written(subject, &[]), "", "{}", subject.name);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_subject_panic(text in "[ -~\n]{0,200}", words in "([A-Za-z]{1,8}:? ?|[0-9]{1,20} ?|\n){0,60}") {
+            for text in [&text, &words] {
+                for subject in &SUBJECTS {
+                    let paths: Vec<String> = match subject.source {
+                        Source::Proc(files) | Source::Network(files) | Source::Root(files) => {
+                            files.iter().map(|file| (*file).to_owned()).collect()
+                        }
+                        Source::Devices { .. } => [
+                            "eth0/speed", "eth0/operstate", "hwmon0/temp1_input", "hwmon0/name",
+                            "cpu0/scaling_cur_freq", "thermal_zone0/temp", "bond0/slaves",
+                        ].map(str::to_owned).to_vec(),
+                    };
+                    let files: Vec<_> = paths.iter().map(|path| (path.as_str(), text.as_str())).collect();
+                    let _ = written(subject, &files);
+                }
+            }
+        }
+    }
+}

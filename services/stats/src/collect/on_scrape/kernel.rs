@@ -1,0 +1,159 @@
+//! Counters of the kernel: interrupts, scheduling, open files, entropy, tracked connections, and the
+//! pressure of interrupts.
+
+use super::{Kind, Source, Subject, Texts, Value, Writer, per_item, single};
+
+/// The interrupts of `/proc/stat` (`proc_stat(5)`).
+pub(super) const STAT: Subject =
+    Subject { name: "stat", source: Source::Proc(&["stat"]), write: stat };
+
+/// `/proc/schedstat` (Documentation/scheduler/sched-stats.rst).
+pub(super) const SCHEDSTAT: Subject =
+    Subject { name: "schedstat", source: Source::Proc(&["schedstat"]), write: schedstat };
+
+/// `/proc/sys/fs/file-nr` (`proc_sys_fs(5)`).
+pub(super) const FILEFD: Subject =
+    Subject { name: "filefd", source: Source::Proc(&["sys/fs/file-nr"]), write: filefd };
+
+/// `/proc/sys/kernel/random` (`random(4)`).
+pub(super) const ENTROPY: Subject = Subject {
+    name: "entropy",
+    source: Source::Proc(&["sys/kernel/random/entropy_avail", "sys/kernel/random/poolsize"]),
+    write: entropy,
+};
+
+/// `/proc/sys/net/netfilter` (Documentation/networking/nf_conntrack-sysctl.rst).
+pub(super) const CONNTRACK: Subject = Subject {
+    name: "conntrack",
+    source: Source::Proc(&[
+        "sys/net/netfilter/nf_conntrack_count",
+        "sys/net/netfilter/nf_conntrack_max",
+    ]),
+    write: conntrack,
+};
+
+/// `/proc/pressure/irq` (Documentation/accounting/psi.rst).
+pub(super) const PRESSURE: Subject =
+    Subject { name: "pressure", source: Source::Proc(&["pressure/irq"]), write: pressure };
+
+const NANO: u32 = 1_000_000_000;
+const MICRO: u32 = 1_000_000;
+
+fn stat(texts: &Texts, writer: &mut Writer) {
+    let mut lines = texts.get("stat").into_iter().flat_map(str::lines);
+    // The line has thousands of columns, the first is the sum.
+    let sum = lines.find_map(|line| line.strip_prefix("intr "));
+    let sum = sum.and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+    single(writer, "node_intr_total", Kind::Counter, "Interrupts serviced.", sum.into());
+}
+
+fn schedstat(texts: &Texts, writer: &mut Writer) {
+    let rows: Vec<_> = texts
+        .get("schedstat")
+        .into_iter()
+        .flat_map(str::lines)
+        .filter_map(|line| {
+            let mut columns = line.strip_prefix("cpu")?.split_ascii_whitespace();
+            let cpu = columns.next().filter(|cpu| cpu.bytes().all(|byte| byte.is_ascii_digit()))?;
+            let figures: Vec<u64> =
+                columns.skip(6).take(3).filter_map(|figure| figure.parse().ok()).collect();
+            let &[running, waiting, slices] = figures.as_slice() else { return None };
+            Some((cpu, running, waiting, slices))
+        })
+        .collect();
+    per_item(
+        writer,
+        "node_schedstat_running_seconds_total",
+        Kind::Counter,
+        "Time that the processor ran threads.",
+        rows.iter().map(|row| ([("cpu", row.0)], Value::seconds(row.1, NANO))),
+    );
+    per_item(
+        writer,
+        "node_schedstat_waiting_seconds_total",
+        Kind::Counter,
+        "Time that threads waited for the processor.",
+        rows.iter().map(|row| ([("cpu", row.0)], Value::seconds(row.2, NANO))),
+    );
+    per_item(
+        writer,
+        "node_schedstat_timeslices_total",
+        Kind::Counter,
+        "Time slices that the processor ran.",
+        rows.iter().map(|row| ([("cpu", row.0)], row.3.into())),
+    );
+}
+
+fn filefd(texts: &Texts, writer: &mut Writer) {
+    let Some(text) = texts.get("sys/fs/file-nr") else { return };
+    let figures: Vec<&str> = text.split_ascii_whitespace().collect();
+    let &[allocated, _, maximum] = figures.as_slice() else { return };
+    // The maximum can be 2^63 - 1, which a float rounds.
+    let real = |text: &str| Value::real(text.parse::<f64>().ok());
+    let help = "File handles allocated.";
+    single(writer, "node_filefd_allocated", Kind::Gauge, help, real(allocated));
+    let help = "File handles that there may be.";
+    single(writer, "node_filefd_maximum", Kind::Gauge, help, real(maximum));
+}
+
+fn entropy(texts: &Texts, writer: &mut Writer) {
+    let available = texts.number("sys/kernel/random/entropy_avail");
+    let help = "Entropy available.";
+    single(writer, "node_entropy_available_bits", Kind::Gauge, help, available.into());
+    let size = texts.number("sys/kernel/random/poolsize");
+    single(writer, "node_entropy_pool_size_bits", Kind::Gauge, "Entropy that fits.", size.into());
+}
+
+fn conntrack(texts: &Texts, writer: &mut Writer) {
+    let entries = texts.number("sys/net/netfilter/nf_conntrack_count");
+    let help = "Connections tracked.";
+    single(writer, "node_nf_conntrack_entries", Kind::Gauge, help, entries.into());
+    let limit = texts.number("sys/net/netfilter/nf_conntrack_max");
+    let help = "Connections that can be tracked.";
+    single(writer, "node_nf_conntrack_entries_limit", Kind::Gauge, help, limit.into());
+}
+
+fn pressure(texts: &Texts, writer: &mut Writer) {
+    let Some(text) = texts.get("pressure/irq") else { return };
+    let full = text.lines().find_map(|line| line.strip_prefix("full "));
+    let total = full.and_then(|full| full.rsplit_once("total=")?.1.parse::<u64>().ok());
+    single(
+        writer,
+        "node_pressure_irq_stalled_seconds_total",
+        Kind::Counter,
+        "Time in which interrupts held everything up.",
+        Value::seconds(total, MICRO),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::written;
+    use super::*;
+
+    #[test]
+    fn each_file_becomes_its_families() {
+        assert_eq!(written(&STAT, &[("stat", "cpu 1\nintr 77 0 1\n")]), "node_intr_total 77\n");
+        let schedstat = "version 17\ntimestamp 1\ncpu0 0 0 0 0 0 0 1500000000 250 9\n\
+                         domain0 0\ncpu1 0 0 0 0 0 0 x 1 2\n";
+        assert_eq!(
+            written(&SCHEDSTAT, &[("schedstat", schedstat)]),
+            "node_schedstat_running_seconds_total{cpu=\"0\"} 1.5\n\
+             node_schedstat_waiting_seconds_total{cpu=\"0\"} 0.00000025\n\
+             node_schedstat_timeslices_total{cpu=\"0\"} 9\n"
+        );
+        assert_eq!(
+            written(&FILEFD, &[("sys/fs/file-nr", "1024\t0\t2048\n")]),
+            "node_filefd_allocated 1024\nnode_filefd_maximum 2048\n"
+        );
+        assert_eq!(
+            written(&CONNTRACK, &[("sys/net/netfilter/nf_conntrack_count", "5\n")]),
+            "node_nf_conntrack_entries 5\n"
+        );
+        let irq = "full avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\n";
+        assert_eq!(
+            written(&PRESSURE, &[("pressure/irq", irq)]),
+            "node_pressure_irq_stalled_seconds_total 2.5\n"
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! Network devices as `/sys/class/net` describes them (Documentation/ABI/testing/sysfs-class-net).
+
+use super::{Device, Kind, Source, Subject, Texts, Value, Writer, per_item};
+
+/// State, speed and queue of each device.
+pub(super) const CLASS: Subject = Subject {
+    name: "netclass",
+    source: Source::Devices { folder: "class/net", inner: &[""], is_wanted: is_attribute },
+    write: class,
+};
+
+/// The devices of each bond (Documentation/networking/bonding.rst).
+pub(super) const BONDING: Subject = Subject {
+    name: "bonding",
+    source: Source::Devices {
+        folder: "class/net",
+        inner: &["bonding", "bonding_slave"],
+        is_wanted: |name| ["slaves", "mii_status"].contains(&name),
+    },
+    write: bonding,
+};
+
+/// The numbers, with the unit of each and the family that it becomes.
+const NUMBERS: [(&str, &str, Kind, &str); 10] = [
+    ("carrier", "node_network_carrier", Kind::Gauge, "Whether there is a link."),
+    (
+        "carrier_changes",
+        "node_network_carrier_changes_total",
+        Kind::Counter,
+        "Times that the link came or went.",
+    ),
+    (
+        "carrier_down_count",
+        "node_network_carrier_down_changes_total",
+        Kind::Counter,
+        "Times that the link went.",
+    ),
+    (
+        "carrier_up_count",
+        "node_network_carrier_up_changes_total",
+        Kind::Counter,
+        "Times that the link came.",
+    ),
+    ("dormant", "node_network_dormant", Kind::Gauge, "Whether the device waits to be used."),
+    ("ifindex", "node_network_iface_id", Kind::Gauge, "Number of the device."),
+    (
+        "iflink",
+        "node_network_iface_link",
+        Kind::Gauge,
+        "Number of the device that it is linked to.",
+    ),
+    ("link_mode", "node_network_iface_link_mode", Kind::Gauge, "Mode of the link."),
+    ("mtu", "node_network_mtu_bytes", Kind::Gauge, "The largest packet."),
+    (
+        "tx_queue_len",
+        "node_network_transmit_queue_length",
+        Kind::Gauge,
+        "Packets that the transmit queue holds.",
+    ),
+];
+
+fn is_attribute(name: &str) -> bool {
+    ["operstate", "speed", "duplex"].contains(&name)
+        || NUMBERS.iter().any(|(attribute, ..)| *attribute == name)
+}
+
+fn class(texts: &Texts, writer: &mut Writer) {
+    let devices = texts.devices();
+    let label = |device: &Device<'_>| device.name.to_owned();
+    let names: Vec<String> = devices.iter().map(label).collect();
+    let labeled = || names.iter().map(String::as_str).zip(&devices);
+    for (attribute, name, kind, help) in NUMBERS {
+        let items = labeled().map(|(label, device)| {
+            let value = device.number(attribute).and_then(|number| u64::try_from(number).ok());
+            ([("device", label)], value.into())
+        });
+        per_item(writer, name, kind, help, items);
+    }
+    let up = labeled().map(|(label, device)| {
+        let up = device.get("operstate").map(|state| u64::from(state == "up"));
+        ([("device", label)], up.into())
+    });
+    per_item(writer, "node_network_up", Kind::Gauge, "Whether the device is up.", up);
+    let speed = labeled().map(|(label, device)| {
+        // Mbit/s; -1 where there is none.
+        let speed = device.number("speed").filter(|&speed| speed >= 0);
+        let bytes = speed.and_then(|speed| u64::try_from(speed).ok()?.checked_mul(125_000));
+        ([("device", label)], bytes.into())
+    });
+    per_item(writer, "node_network_speed_bytes", Kind::Gauge, "Bytes per second.", speed);
+    // Addresses and aliases are private.
+    let information = labeled().map(|(label, device)| {
+        let state = device.get("operstate");
+        let labels = [
+            ("device", label),
+            ("duplex", device.get("duplex").unwrap_or("")),
+            ("operstate", state.unwrap_or("")),
+        ];
+        (labels, state.map_or(Value::Unknown, |_| 1.into()))
+    });
+    per_item(
+        writer,
+        "node_network_info",
+        Kind::Gauge,
+        "State of the device, always 1.",
+        information,
+    );
+}
+
+fn bonding(texts: &Texts, writer: &mut Writer) {
+    let devices = texts.devices();
+    let bonds: Vec<_> = devices
+        .iter()
+        .filter_map(|bond| Some((bond.name, bond.get("slaves")?.split_ascii_whitespace().count())))
+        .collect();
+    let count = |number: usize| u64::try_from(number).unwrap_or_default().into();
+    per_item(
+        writer,
+        "node_bonding_slaves",
+        Kind::Gauge,
+        "Devices configured in the bond.",
+        bonds.iter().map(|(bond, slaves)| ([("master", *bond)], count(*slaves))),
+    );
+    // Each device below says of itself whether it is up.
+    let active = bonds.iter().map(|(master, _)| {
+        let slaves = devices.iter().find(|bond| bond.name == *master);
+        let slaves = slaves.and_then(|bond| bond.get("slaves")).unwrap_or("");
+        let is_up = |slave: &&str| {
+            let device = devices.iter().find(|device| device.name == *slave);
+            device.and_then(|device| device.get("mii_status")) == Some("up")
+        };
+        ([("master", *master)], count(slaves.split_ascii_whitespace().filter(is_up).count()))
+    });
+    per_item(
+        writer,
+        "node_bonding_active",
+        Kind::Gauge,
+        "Devices of the bond that are up.",
+        active,
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::written;
+    use super::*;
+
+    #[test]
+    fn a_device_has_state_speed_and_size() {
+        let files = [
+            ("eth0/operstate", "up\n"),
+            ("eth0/speed", "1000\n"),
+            ("eth0/mtu", "1500\n"),
+            ("eth0/carrier", "1\n"),
+            ("eth0/duplex", "full\n"),
+            ("wlan0/speed", "-1\n"),
+            ("wlan0/operstate", "down\n"),
+        ];
+        let expected = "node_network_carrier{device=\"eth0\"} 1\n\
+                        node_network_mtu_bytes{device=\"eth0\"} 1500\n\
+                        node_network_up{device=\"eth0\"} 1\nnode_network_up{device=\"wlan0\"} 0\n\
+                        node_network_speed_bytes{device=\"eth0\"} 125000000\n\
+                        node_network_info{device=\"eth0\",duplex=\"full\",operstate=\"up\"} 1\n\
+                        node_network_info{device=\"wlan0\",duplex=\"\",operstate=\"down\"} 1\n";
+        assert_eq!(written(&CLASS, &files), expected);
+    }
+
+    #[test]
+    fn a_bond_counts_its_devices_and_those_that_are_up() {
+        let files = [
+            ("bond0/slaves", "eth0 eth1\n"),
+            ("bond0/mii_status", "up\n"),
+            ("eth0/mii_status", "up\n"),
+            ("eth1/mii_status", "down\n"),
+        ];
+        let expected = "node_bonding_slaves{master=\"bond0\"} 2\n\
+                        node_bonding_active{master=\"bond0\"} 1\n";
+        assert_eq!(written(&BONDING, &files), expected);
+    }
+}

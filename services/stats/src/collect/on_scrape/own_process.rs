@@ -1,0 +1,85 @@
+//! The service's own process, as the client libraries of Prometheus show it.
+
+use super::{Kind, Source, Subject, Texts, Value, Writer, single};
+
+/// `/proc/self` (`proc_pid_stat(5)`, `proc_pid_limits(5)`, `proc_pid_status(5)`).
+pub(super) const PROCESS: Subject = Subject {
+    name: "process",
+    source: Source::Proc(&["self/stat", "self/status", "self/limits", "stat"]),
+    write: process,
+};
+
+const CENTI: u32 = 100;
+
+fn process(texts: &Texts, writer: &mut Writer) {
+    let stat = texts.get("self/stat").and_then(|stat| stat.rsplit_once(") "));
+    let columns: Vec<&str> =
+        stat.map(|(_, columns)| columns.split(' ').collect()).unwrap_or_default();
+    let column = |place: usize| columns.get(place).and_then(|text| text.parse::<u64>().ok());
+    let used = column(11).zip(column(12)).map(|(user, system)| user.saturating_add(system));
+    single(
+        writer,
+        "process_cpu_seconds_total",
+        Kind::Counter,
+        "Processor time used by this process.",
+        Value::seconds(used, CENTI),
+    );
+    let help = "Virtual memory of this process.";
+    single(writer, "process_virtual_memory_bytes", Kind::Gauge, help, column(20).into());
+    let resident = texts.get("self/status").into_iter().flat_map(str::lines).find_map(|line| {
+        let kibibytes = line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim();
+        kibibytes.parse::<u64>().ok()?.checked_mul(1024)
+    });
+    let help = "Resident memory of this process.";
+    single(writer, "process_resident_memory_bytes", Kind::Gauge, help, resident.into());
+    let booted = texts
+        .get("stat")
+        .into_iter()
+        .flat_map(str::lines)
+        .find_map(|line| line.strip_prefix("btime ")?.trim().parse::<u64>().ok());
+    let started = booted
+        .zip(column(19))
+        .and_then(|(booted, ticks)| booted.checked_mul(u64::from(CENTI))?.checked_add(ticks));
+    single(
+        writer,
+        "process_start_time_seconds",
+        Kind::Gauge,
+        "When this process started, Unix time.",
+        Value::seconds(started, CENTI),
+    );
+    let limit = |name: &str| {
+        let line = texts.get("self/limits")?.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    };
+    let help = "Files that this process may have open.";
+    single(writer, "process_max_fds", Kind::Gauge, help, limit("Max open files").into());
+    let help = "Virtual memory that this process may have; left out without a limit.";
+    let maximum = limit("Max address space");
+    single(writer, "process_virtual_memory_max_bytes", Kind::Gauge, help, maximum.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::written;
+    use super::*;
+
+    #[test]
+    fn the_process_has_its_time_memory_and_limits() {
+        let stat = "42 (st) S ) S 1 42 42 0 -1 4194560 100 200 3 4 150 50 7 8 20 0 5 0 1050 \
+                    12345678 321 18446744073709551615";
+        let files = [
+            ("self/stat", stat),
+            ("self/status", "Name: x\nVmRSS:\t  2048 kB\n"),
+            (
+                "self/limits",
+                "Limit Soft Hard Units\nMax open files   1024  4096 files\n\
+                             Max address space  unlimited unlimited bytes\n",
+            ),
+            ("stat", "cpu 1\nbtime 1000\n"),
+        ];
+        let expected = "process_cpu_seconds_total 2\nprocess_virtual_memory_bytes 12345678\n\
+                        process_resident_memory_bytes 2097152\nprocess_start_time_seconds 1010.5\n\
+                        process_max_fds 1024\n";
+        assert_eq!(written(&PROCESS, &files), expected);
+    }
+}

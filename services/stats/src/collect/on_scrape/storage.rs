@@ -1,0 +1,219 @@
+//! Disks with all counters of `/proc/diskstats`, and software RAID.
+
+use super::{Kind, Source, Subject, Texts, Value, Writer, per_item};
+use crate::collect::disk;
+
+/// `/proc/diskstats` (Documentation/admin-guide/iostats.rst).
+pub(super) const DISKSTATS: Subject =
+    Subject { name: "diskstats", source: Source::Proc(&["diskstats"]), write: diskstats };
+
+/// `/proc/mdstat` (Documentation/admin-guide/md.rst).
+pub(super) const MDADM: Subject =
+    Subject { name: "mdadm", source: Source::Proc(&["mdstat"]), write: mdstat };
+
+const MILLI: u32 = 1000;
+const SECTOR_BYTES: u64 = 512;
+
+/// What a column counts.
+#[derive(Clone, Copy)]
+enum Unit {
+    One,
+    Sectors,
+    Milliseconds,
+}
+
+/// Each column behind the name, in the order of the file.
+const COLUMNS: [(&str, Kind, Unit, &str); 17] = [
+    ("reads_completed_total", Kind::Counter, Unit::One, "Reads completed."),
+    ("reads_merged_total", Kind::Counter, Unit::One, "Reads merged with others."),
+    ("read_bytes_total", Kind::Counter, Unit::Sectors, "Bytes read."),
+    ("read_time_seconds_total", Kind::Counter, Unit::Milliseconds, "Time of all reads."),
+    ("writes_completed_total", Kind::Counter, Unit::One, "Writes completed."),
+    ("writes_merged_total", Kind::Counter, Unit::One, "Writes merged with others."),
+    ("written_bytes_total", Kind::Counter, Unit::Sectors, "Bytes written."),
+    ("write_time_seconds_total", Kind::Counter, Unit::Milliseconds, "Time of all writes."),
+    ("io_now", Kind::Gauge, Unit::One, "Requests in flight."),
+    (
+        "io_time_seconds_total",
+        Kind::Counter,
+        Unit::Milliseconds,
+        "Time with at least one request in flight.",
+    ),
+    (
+        "io_time_weighted_seconds_total",
+        Kind::Counter,
+        Unit::Milliseconds,
+        "Time with requests in flight, weighted by their number.",
+    ),
+    ("discards_completed_total", Kind::Counter, Unit::One, "Discards completed."),
+    ("discards_merged_total", Kind::Counter, Unit::One, "Discards merged with others."),
+    ("discarded_sectors_total", Kind::Counter, Unit::One, "Sectors discarded."),
+    ("discard_time_seconds_total", Kind::Counter, Unit::Milliseconds, "Time of all discards."),
+    ("flush_requests_total", Kind::Counter, Unit::One, "Flushes completed."),
+    (
+        "flush_requests_time_seconds_total",
+        Kind::Counter,
+        Unit::Milliseconds,
+        "Time of all flushes.",
+    ),
+];
+
+/// The name of a disk, its major and minor number, and what comes behind them.
+type Row<'a> = (&'a str, [&'a str; 2], Vec<Option<u64>>);
+
+fn diskstats(texts: &Texts, writer: &mut Writer) {
+    let Some(text) = texts.get("diskstats") else { return };
+    // The disks of the sample, so that both agree.
+    let Ok(shown) = disk::parse(text) else { return };
+    let rows: Vec<Row<'_>> = text
+        .lines()
+        .filter_map(|line| {
+            let mut columns = line.split_ascii_whitespace();
+            let (major, minor, name) = (columns.next()?, columns.next()?, columns.next()?);
+            shown.iter().any(|disk| disk.name == name).then(|| {
+                (name, [major, minor], columns.map(|column| column.parse().ok()).collect())
+            })
+        })
+        .collect();
+    let information = rows.iter().map(|(name, [major, minor], _)| {
+        ([("device", *name), ("major", *major), ("minor", *minor)], Value::from(1))
+    });
+    per_item(writer, "node_disk_info", Kind::Gauge, "Numbers of the disk, always 1.", information);
+    for (place, (name, kind, unit, help)) in COLUMNS.into_iter().enumerate() {
+        let items = rows.iter().map(|(device, _, columns)| {
+            let number = columns.get(place).copied().flatten();
+            let value = match unit {
+                Unit::One => number.into(),
+                Unit::Sectors => number.map(|sectors| sectors.saturating_mul(SECTOR_BYTES)).into(),
+                Unit::Milliseconds => Value::seconds(number, MILLI),
+            };
+            ([("device", *device)], value)
+        });
+        per_item(writer, &format!("node_disk_{name}"), kind, help, items);
+    }
+}
+
+/// One array.
+struct Array<'a> {
+    name: &'a str,
+    is_active: bool,
+    required: u64,
+    active: u64,
+    failed: u64,
+    spare: u64,
+    is_recovering: bool,
+}
+
+fn mdstat(texts: &Texts, writer: &mut Writer) {
+    let arrays = texts.get("mdstat").map(arrays).unwrap_or_default();
+    let states = arrays.iter().flat_map(|array| {
+        let is = |state, holds: bool| ([("device", array.name), ("state", state)], holds);
+        [
+            is("active", array.is_active && !array.is_recovering),
+            is("inactive", !array.is_active),
+            is("recovering", array.is_recovering),
+        ]
+    });
+    per_item(
+        writer,
+        "node_md_state",
+        Kind::Gauge,
+        "Whether the array is in the state.",
+        states.map(|(labels, holds)| (labels, u64::from(holds).into())),
+    );
+    per_item(
+        writer,
+        "node_md_disks_required",
+        Kind::Gauge,
+        "Disks that the array has when whole.",
+        arrays.iter().map(|array| ([("device", array.name)], array.required.into())),
+    );
+    let disks = arrays.iter().flat_map(|array| {
+        [("active", array.active), ("failed", array.failed), ("spare", array.spare)]
+            .map(|(state, number)| ([("device", array.name), ("state", state)], number.into()))
+    });
+    per_item(writer, "node_md_disks", Kind::Gauge, "Disks of the array in the state.", disks);
+}
+
+fn arrays(text: &str) -> Vec<Array<'_>> {
+    let mut arrays: Vec<Array> = Vec::new();
+    for line in text.lines() {
+        if let Some((name, rest)) = line.split_once(" : ")
+            && name.starts_with("md")
+        {
+            let members = rest.split_ascii_whitespace().filter(|word| word.contains('['));
+            let flagged = |flag: &str| {
+                let count = members.clone().filter(|member| member.ends_with(flag)).count();
+                u64::try_from(count).unwrap_or_default()
+            };
+            let (failed, spare) = (flagged("(F)"), flagged("(S)"));
+            let all = flagged("");
+            arrays.push(Array {
+                name,
+                is_active: rest.starts_with("active"),
+                required: all - failed - spare,
+                active: all - failed - spare,
+                failed,
+                spare,
+                is_recovering: false,
+            });
+        } else if let Some(array) = arrays.last_mut() {
+            // `... [3/2] [UU_]`: disks of the whole array, and those that work.
+            let counts = line.split_ascii_whitespace().find_map(|word| {
+                let (required, active) =
+                    word.strip_prefix('[')?.strip_suffix(']')?.split_once('/')?;
+                Some((required.parse().ok()?, active.parse().ok()?))
+            });
+            if let Some((required, active)) = counts {
+                (array.required, array.active) = (required, active);
+            }
+            array.is_recovering |= line.contains("recovery =");
+        }
+    }
+    arrays
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::written;
+    use super::*;
+
+    #[test]
+    fn every_column_of_every_kernel_is_shown() {
+        let text = "8 0 sda 1 2 3 4000 5 6 7 8 9 10 11 12 13 14 15 16 17\n8 1 sda1 1 2 3 4 5 6 7 8 9 10 11\n";
+        let written_all = written(&DISKSTATS, &[("diskstats", text)]);
+        assert_eq!(written_all.lines().count(), 18, "{written_all}");
+        for line in [
+            "node_disk_info{device=\"sda\",major=\"8\",minor=\"0\"} 1\n",
+            "node_disk_read_bytes_total{device=\"sda\"} 1536\n",
+            "node_disk_read_time_seconds_total{device=\"sda\"} 4\n",
+            "node_disk_io_time_weighted_seconds_total{device=\"sda\"} 0.011\n",
+            "node_disk_flush_requests_time_seconds_total{device=\"sda\"} 0.017\n",
+        ] {
+            assert!(written_all.contains(line), "{written_all}");
+        }
+        let old = "8 0 sda 1 2 3 4 5 6 7 8 9 10 11\n";
+        assert_eq!(written(&DISKSTATS, &[("diskstats", old)]).lines().count(), 12);
+    }
+
+    #[test]
+    fn an_array_that_lost_a_disk_is_told_from_a_whole_one() {
+        let text = "Personalities : [raid1] [raid5]\n\
+                    md0 : active raid1 sdb1[1] sda1[0]\n      10 blocks [2/2] [UU]\n\n\
+                    md1 : active raid5 sdc1[2] sdd1[3](F) sde1[4](S) sda2[0]\n      \
+                    20 blocks level 5 [3/2] [U_U]\n      [=>...]  recovery =  8.5% (1/2)\n\n\
+                    md127 : inactive sdf[0](S)\nunused devices: <none>\n";
+        let text = written(&MDADM, &[("mdstat", text)]);
+        for line in [
+            "node_md_state{device=\"md0\",state=\"active\"} 1\n",
+            "node_md_state{device=\"md1\",state=\"recovering\"} 1\n",
+            "node_md_state{device=\"md127\",state=\"inactive\"} 1\n",
+            "node_md_disks_required{device=\"md1\"} 3\n",
+            "node_md_disks{device=\"md1\",state=\"active\"} 2\n",
+            "node_md_disks{device=\"md1\",state=\"failed\"} 1\n",
+            "node_md_disks{device=\"md127\",state=\"spare\"} 1\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Reads what only `/metrics` has, when a scraper asks.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::bounded_reader::{BoundedReader, Bounds, Outcome, SourceState, Unit};
+use super::view::View;
+use super::{Roots, Sampling};
+use crate::collect::on_scrape::{SUBJECTS, Source, Texts};
+use crate::reading::{Collected, Scrape};
+
+/// A scraper waits 10 s by default; drivers of sensors need tens of milliseconds each.
+const BOUNDS: Bounds =
+    Bounds { unit: Duration::from_millis(500), all: Duration::from_millis(1500), hanging: 8 };
+
+/// The age up to which a scrape is used again: several scrapers ask at the same time.
+const AGE: Duration = Duration::from_millis(900);
+
+/// The longest file of a subject, bytes: `schedstat` of 4096 processors has 1 MB.
+const FILE_BYTES: u64 = 4 << 20;
+
+/// The longest attribute of a device: sysfs has pages.
+const ATTRIBUTE_BYTES: u64 = 4096;
+
+/// Devices of a class that are looked at.
+const DEVICES: usize = 4096;
+
+/// Reads for scrapers. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Scraper(Arc<Mutex<State>>);
+
+struct State {
+    reader: BoundedReader<Scrape>,
+    newest: Option<(Instant, Arc<Scrape>)>,
+}
+
+impl Scraper {
+    /// Nothing is read before the first scrape.
+    pub(crate) fn new(sampling: &Sampling) -> Self {
+        let mut reader = BoundedReader::new("scrape", BOUNDS, Instant::now());
+        let view = Arc::new(View::new(&sampling.roots));
+        for (index, subject) in SUBJECTS.iter().enumerate() {
+            let unit = SubjectUnit {
+                index,
+                source: subject.source,
+                view: view.clone(),
+                roots: sampling.roots.clone(),
+                shows_hostname: sampling.exposed.hostname,
+                network: None,
+            };
+            reader.add(subject.name.to_owned(), Box::new(unit));
+        }
+        Self(Arc::new(Mutex::new(State { reader, newest: None })))
+    }
+
+    /// The newest figures; none when they could not be read. Takes at most two seconds.
+    pub(crate) async fn scrape(&self) -> Option<Arc<Scrape>> {
+        let state = self.0.clone();
+        // On a thread of its own: requests are served meanwhile.
+        tokio::task::spawn_blocking(move || {
+            state.lock().unwrap_or_else(PoisonError::into_inner).scrape()
+        })
+        .await
+        .ok()
+    }
+}
+
+impl State {
+    fn scrape(&mut self) -> Arc<Scrape> {
+        if let Some((at, scrape)) = &self.newest
+            && at.elapsed() < AGE
+        {
+            return scrape.clone();
+        }
+        let mut scrape = self.reader.read();
+        for ((index, subject), (_, state)) in SUBJECTS.iter().enumerate().zip(self.reader.states())
+        {
+            // A read that hung or was not begun has no entry.
+            scrape.collected.entry(index).or_insert_with(|| Collected {
+                name: subject.name,
+                is_up: false,
+                seconds: None,
+                texts: Texts::default(),
+            });
+            if let Some(collected) = scrape.collected.get_mut(&index) {
+                collected.is_up &= state != SourceState::Down;
+            }
+        }
+        let scrape = Arc::new(scrape);
+        self.newest = Some((Instant::now(), scrape.clone()));
+        scrape
+    }
+}
+
+/// The files of one subject.
+struct SubjectUnit {
+    index: usize,
+    source: Source,
+    view: Arc<View>,
+    roots: Roots,
+    shows_hostname: bool,
+    /// The folder of `net/dev`, once it was found.
+    network: Option<PathBuf>,
+}
+
+impl Unit<Scrape> for SubjectUnit {
+    fn read(&mut self) -> Outcome<Scrape> {
+        let begun = Instant::now();
+        let mut texts = self.texts();
+        if !self.shows_hostname {
+            texts.remove("sys/kernel/hostname");
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        let state = if texts.is_empty() { SourceState::Absent } else { SourceState::Up };
+        let index = self.index;
+        let update = move |scrape: &mut Scrape, _: f64| {
+            let name = SUBJECTS.get(index).map_or("", |subject| subject.name);
+            let collected = Collected {
+                name,
+                is_up: !texts.is_empty(),
+                seconds: Some(seconds),
+                texts: Texts(texts),
+            };
+            scrape.collected.insert(index, collected);
+        };
+        Outcome { state, update: Box::new(update) }
+    }
+}
+
+impl SubjectUnit {
+    fn texts(&mut self) -> BTreeMap<String, String> {
+        match self.source {
+            Source::Proc(files) => read_files(&self.roots.proc, files),
+            Source::Root(files) => read_files(&self.roots.root, files),
+            Source::Network(files) => {
+                let folder = self.network.get_or_insert_with(|| {
+                    let (device_file, _) = self.view.network();
+                    device_file.parent().unwrap_or(Path::new("/")).to_owned()
+                });
+                read_files(folder, files)
+            }
+            Source::Devices { folder, inner, is_wanted } => {
+                read_devices(&self.roots.root.join("sys").join(folder), inner, is_wanted)
+            }
+        }
+    }
+}
+
+fn read_files(folder: &Path, files: &[&str]) -> BTreeMap<String, String> {
+    let file = |name: &&str| Some(((*name).to_owned(), read(&folder.join(name), FILE_BYTES)?));
+    files.iter().filter_map(file).collect()
+}
+
+fn read_devices(
+    folder: &Path,
+    inner: &[&str],
+    is_wanted: fn(&str) -> bool,
+) -> BTreeMap<String, String> {
+    let mut texts = BTreeMap::new();
+    for device in fs::read_dir(folder).into_iter().flatten().flatten().take(DEVICES) {
+        let name = device.file_name().to_string_lossy().into_owned();
+        for inner in inner {
+            let files = fs::read_dir(device.path().join(inner)).into_iter().flatten().flatten();
+            for file in files {
+                let attribute = file.file_name().to_string_lossy().into_owned();
+                if !is_wanted(&attribute) {
+                    continue;
+                }
+                // Many attributes cannot be read while a device is down.
+                if let Some(text) = read(&file.path(), ATTRIBUTE_BYTES) {
+                    texts.entry(format!("{name}/{attribute}")).or_insert(text);
+                }
+            }
+        }
+    }
+    texts
+}
+
+/// The text of a file; bytes that are not UTF-8 become U+FFFD.
+fn read(path: &Path, longest: u64) -> Option<String> {
+    let mut bytes = Vec::new();
+    fs::File::open(path).ok()?.take(longest).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -15,6 +15,7 @@ mod forwarded;
 mod gate;
 mod gateway;
 mod http2;
+mod idle;
 mod journal;
 mod metrics;
 mod policy;

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// How long to let others close their files when the process has none left (`accept(2)`, EMFILE).
 const NO_FILES_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long to wait for a place before more room is made.
+const NO_PLACE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections, so many at once; more of them wait in the kernel's backlog.
 pub struct Acceptor {
@@ -47,12 +50,32 @@ impl Acceptor {
     pub async fn accept(&self) -> (TcpStream, SocketAddr, Place) {
         // The semaphore is never closed, so there always is a place in the end.
         let place = Place { _permit: self.places.semaphore.clone().acquire_owned().await.ok() };
+        let (stream, peer) = self.next().await;
+        (stream, peer, place)
+    }
+
+    /// Like [`Acceptor::accept`], but a connection that finds no place has room made for it:
+    /// `make_room` is called until there is a place. One connection more than there are places is
+    /// held meanwhile.
+    pub async fn accept_making_room(&self, make_room: impl Fn()) -> (TcpStream, SocketAddr, Place) {
+        let (stream, peer) = self.next().await;
+        let semaphore = &self.places.semaphore;
+        if let Ok(permit) = semaphore.clone().try_acquire_owned() {
+            return (stream, peer, Place { _permit: Some(permit) });
+        }
+        loop {
+            make_room();
+            if let Ok(permit) = timeout(NO_PLACE_PAUSE, semaphore.clone().acquire_owned()).await {
+                return (stream, peer, Place { _permit: permit.ok() });
+            }
+        }
+    }
+
+    async fn next(&self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 // An error of the option means that the peer is gone already.
-                Ok((stream, peer)) if stream.set_nodelay(true).is_ok() => {
-                    return (stream, peer, place);
-                }
+                Ok((stream, peer)) if stream.set_nodelay(true).is_ok() => return (stream, peer),
                 Ok(_) => {}
                 Err(error) => pause_after(&error).await,
             }

@@ -26,6 +26,7 @@ use crate::gate;
 use crate::gateway::Gateway;
 use crate::handler::{Outcome, handle};
 use crate::http2;
+use crate::idle::Entry;
 use crate::policy::limits::Place;
 use crate::problem::Problem;
 use crate::socket::Socket;
@@ -39,6 +40,10 @@ pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long a connection may be idle between requests, and before the first. Longer than the 60 s
 /// of AWS's load balancer, which answers 502 when it uses a connection that is just closing.
 pub(crate) const IDLE_TIME: Duration = Duration::from_secs(75);
+
+/// How long a new connection may say nothing. Browsers open some ahead, and use or close them within
+/// 10 s.
+const FIRST_BYTE_TIME: Duration = Duration::from_secs(10);
 
 /// How long idle connections stay open when the gateway ends: a request that is on its way already
 /// is answered, and the client is told that it was the last one.
@@ -76,10 +81,13 @@ pub(crate) async fn run(
             drop(place);
         });
     };
+    let make_room = || {
+        gateway.connections.close_longest();
+    };
     loop {
         tokio::select! {
             () = &mut shutdown => break,
-            accepted = acceptor.accept() => begin(accepted),
+            accepted = acceptor.accept_making_room(make_room) => begin(accepted),
         }
     }
     gateway.close();
@@ -117,7 +125,7 @@ impl Door {
         let metrics = &self.gateway.metrics;
         metrics.accepted.add();
         let bounds = &self.gateway.config.bounds;
-        let place = if bounds.connections == 0 {
+        let place = if !self.gateway.config.counts_connections(peer.ip()) {
             None
         } else {
             let place = self.gateway.clients.connect(bounds, peer.ip(), Instant::now());
@@ -130,7 +138,8 @@ impl Door {
         };
         metrics.connections.add();
         if let Some(socket) = self.open(stream).await {
-            self.talk(Box::new(Client::new(socket, peer))).await;
+            let entry = self.gateway.connections.enter();
+            self.talk(Box::new(Client::new(socket, peer)), &entry).await;
         }
         metrics.connections.remove();
         drop(place);
@@ -164,17 +173,24 @@ impl Door {
     }
 
     /// One request after the other.
-    async fn talk(&self, mut client: Box<Client>) {
+    async fn talk(&self, mut client: Box<Client>, entry: &Entry) {
         // Both are made once and go on from request to request: to begin and end a wait for each
         // request costs more than to read it.
         let mut alarm = Alarm::new(IDLE_TIME);
         let closing = self.closing.clone();
         let mut closing = pin!(async move {
-            until_closing(closing).await;
-            sleep(LAST_CALL).await;
+            let ends = async {
+                until_closing(closing).await;
+                sleep(LAST_CALL).await;
+            };
+            tokio::select! {
+                () = ends => {}
+                () = entry.closes() => {}
+            }
         });
         let mut is_first = true;
         loop {
+            entry.waits();
             let mut may_skip = true;
             let speaks = poll_fn(|context| {
                 if let Poll::Ready(spoke) = client.poll_speaks(context, &mut may_skip) {
@@ -182,14 +198,17 @@ impl Door {
                 }
                 closing.as_mut().poll(context).map(|()| false)
             });
-            if alarm.within(IDLE_TIME, speaks).await != Some(true) {
+            let bound = if is_first { FIRST_BYTE_TIME } else { IDLE_TIME };
+            if alarm.within(bound, speaks).await != Some(true) {
                 break;
             }
+            entry.works();
             // In a box, so that a connection between two requests does not carry it.
             match Box::pin(self.exchange(&mut client, is_first, &mut alarm)).await {
                 Next::Go => {}
                 Next::Http2 => {
-                    return Box::pin(http2::converse(&self.gateway, &self.closing, *client)).await;
+                    let served = http2::converse(&self.gateway, &self.closing, *client, entry);
+                    return Box::pin(served).await;
                 }
                 Next::Tunnel(order, answering, place) => {
                     Box::pin(self.tunnel(*client, order, *answering)).await;

@@ -1,42 +1,46 @@
-//! The operator's door, by default open to the same machine alone: metrics and readiness.
+//! The operator's port, by default on loopback: metrics and readiness.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use serve::Limits;
+use tokio::net::TcpListener;
 
 use crate::BUILD;
 use crate::config::Admin;
-use crate::gate;
 use crate::gateway::Gateway;
 use crate::metrics::exposition;
+use crate::policy::hosts::Hosts;
 
-/// For a request and its answer. A scraper takes milliseconds.
-const BOUND: Duration = Duration::from_secs(10);
+/// A scraper or two and somebody who looks. A silent connection is closed when the time for a
+/// request's head is up.
+const LIMITS: Limits = Limits {
+    connections: 64,
+    // Prometheus keeps its connection and scrapes every 15 to 60 s by default; it opens another one
+    // where it finds it closed.
+    request_head: Duration::from_secs(10),
+    drain: Duration::ZERO,
+};
 
-/// Scrapers at once.
-const CONNECTIONS: usize = 16;
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Answers until the process ends.
 pub(crate) async fn run(listener: TcpListener, gateway: Arc<Gateway>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
-            // Without descriptors the same error would come back at once.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let gateway = gateway.clone();
-        tokio::spawn(async move {
-            // A scraper that is too slow asks again.
-            let _ = timeout(BOUND, answer(stream, &gateway)).await;
-            drop(place);
-        });
-    }
+    let hosts = match listener.local_addr() {
+        Ok(address) => Arc::new(gateway.config.admin_hosts(address)),
+        // A listener that has no address accepts nothing either.
+        Err(_) => return,
+    };
+    let handler = move |request: Request<_>| {
+        let response = respond(&request, &gateway, &hosts);
+        async { response }
+    };
+    serve::run(listener, handler, LIMITS, pending()).await;
 }
 
 /// Binds the port.
@@ -47,41 +51,46 @@ pub(crate) fn listen(admin: Admin) -> Result<Option<TcpListener>, runtime::Liste
     match admin {
         Admin::At(address) => runtime::listen(address).map(Some),
         Admin::Unless(address) => Ok(runtime::listen(address)
-            .inspect_err(|error| tracing::warn!(%error, "metrics are told nowhere"))
+            .inspect_err(|error| tracing::warn!(%error, "metrics endpoint unavailable"))
             .ok()),
         Admin::Off => Ok(None),
     }
 }
 
-async fn answer(mut stream: TcpStream, gateway: &Gateway) -> std::io::Result<()> {
-    let mut bytes = bytes::BytesMut::new();
-    let head = loop {
-        if let Ok(Some(end)) = gate::end_of_head(&bytes, 0) {
-            break gate::read(&bytes.split_to(end).freeze());
+fn respond<B>(request: &Request<B>, gateway: &Gateway, hosts: &Hosts) -> Response<Full<Bytes>> {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if !hosts.contain(host) {
+        return text(StatusCode::MISDIRECTED_REQUEST, "this host is not served here\n");
+    }
+    let is_read = [Method::GET, Method::HEAD].contains(request.method());
+    match request.uri().path() {
+        "/metrics" | "/healthz" | "/readyz" if !is_read => {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            response
         }
-        if stream.read_buf(&mut bytes).await? == 0 || bytes.len() > gate::HEAD_BYTES {
-            return Ok(());
+        "/metrics" => {
+            let kind = "text/plain; version=0.0.4; charset=utf-8";
+            answer(StatusCode::OK, kind, exposition(gateway))
         }
-    };
-    let plain = "text/plain; charset=utf-8";
-    let (status, kind, body) = match head.as_ref().map(|head| &head.target[..]) {
-        Ok(b"/metrics") => {
-            ("200 OK", "text/plain; version=0.0.4; charset=utf-8", exposition(gateway))
-        }
-        Ok(b"/healthz") => ("200 OK", "application/json", BUILD.health()),
-        Ok(b"/readyz") => match gateway.not_ready() {
-            None => ("200 OK", plain, "ok\n".to_owned()),
-            Some(why) => ("503 Service Unavailable", plain, why + "\n"),
+        "/healthz" => answer(StatusCode::OK, "application/json", BUILD.health()),
+        "/readyz" => match gateway.not_ready() {
+            None => text(StatusCode::OK, "ok\n"),
+            Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
         },
-        Ok(_) => ("404 Not Found", plain, "there are /metrics, /healthz and /readyz\n".to_owned()),
-        Err(problem) => ("400 Bad Request", plain, problem.detail.clone() + "\n"),
-    };
-    let length = body.len();
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
-         cache-control: no-store\r\nconnection: close\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
-    stream.shutdown().await
+        _ => text(StatusCode::NOT_FOUND, "there are /metrics, /healthz and /readyz\n"),
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    answer(status, TEXT, body)
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }

@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) body_memory_bytes: usize,
     /// What one client may have.
     pub(crate) bounds: Bounds,
+    /// The bound of connections is the default one, which does not hold for shared addresses.
+    is_default_connections: bool,
     /// Whom to believe what they say of others.
     pub(crate) trust: Trust,
     /// Whether upstreams are told of the client in RFC 7239's words as well.
@@ -122,10 +124,20 @@ impl Config {
     pub(crate) fn read(settings: &mut Settings) -> Self {
         const NUMBER: &str = "a whole number from 0 to 1000000, 0 for no bound";
         let table = Table::read(settings);
+        let max_connections = settings.get_with(
+            "GATEWAY_MAX_CONNECTIONS",
+            "a whole number from 1 to 1000000",
+            10_000,
+            |text| text.parse().ok().filter(|n| (1..=1_000_000_u32).contains(n)),
+        );
         let http2 = switch(settings, "GATEWAY_HTTP2", false);
         let count = |text: &str| text.parse().ok().filter(|n| *n <= 1_000_000_u32);
+        let client_connections =
+            settings
+                .get_with("GATEWAY_CLIENT_CONNECTIONS", NUMBER, None, |text| count(text).map(Some));
         Self {
             table,
+            is_default_connections: client_connections.is_none(),
             pools: PoolSettings {
                 resolve_every: seconds(settings, "GATEWAY_RESOLVE_SECONDS", 2),
                 ..PoolSettings::default()
@@ -135,12 +147,7 @@ impl Config {
                 silence: seconds(settings, "GATEWAY_UPSTREAM_TIMEOUT_SECONDS", 30),
                 total: seconds(settings, "GATEWAY_TOTAL_TIMEOUT_SECONDS", 300),
             },
-            max_connections: settings.get_with(
-                "GATEWAY_MAX_CONNECTIONS",
-                "a whole number from 1 to 1000000",
-                10_000,
-                |text| count(text).filter(|n| *n > 0),
-            ),
+            max_connections,
             body_bytes: settings.get_with(
                 "GATEWAY_BODY_BYTES",
                 "a number of bytes up to 64 MiB such as 65536 or 64 KiB",
@@ -155,7 +162,7 @@ impl Config {
                 |text| parse_bytes(text).filter(|n| *n >= 128 << 10),
             ),
             bounds: Bounds {
-                connections: settings.get_with("GATEWAY_CLIENT_CONNECTIONS", NUMBER, 0, count),
+                connections: client_connections.unwrap_or_else(|| max_connections.div_ceil(2)),
                 requests: settings.get_with(
                     "GATEWAY_CLIENT_RATE",
                     "requests a second and perhaps a burst such as \"50\" or \"50 burst 200\"",
@@ -229,6 +236,25 @@ impl Config {
     /// The hosts that a gateway with this listening address answers.
     pub(crate) fn hosts(&self, listen: SocketAddr) -> Hosts {
         Hosts::new(&self.hosts, self.published.unwrap_or(listen.ip()))
+    }
+
+    /// Whether the connections of this peer are counted. By default those are not that may be many
+    /// clients' under one address: a trusted proxy's, and those of this machine.
+    pub(crate) fn counts_connections(&self, peer: IpAddr) -> bool {
+        let is_shared = || {
+            let peer = peer.to_canonical();
+            peer.is_loopback() || self.trust.proxies.contains(peer)
+        };
+        self.bounds.connections > 0 && !(self.is_default_connections && is_shared())
+    }
+
+    /// The hosts that the operator's port answers: on loopback the same, elsewhere any, because
+    /// scrapers use addresses.
+    pub(crate) fn admin_hosts(&self, listen: SocketAddr) -> Hosts {
+        if listen.ip().to_canonical().is_loopback() {
+            return Hosts::new(&self.hosts, listen.ip());
+        }
+        Hosts::Any
     }
 
     /// What is in force, for `gateway check`; secrets are not told.
@@ -514,6 +540,20 @@ mod tests {
             assert_eq!(foreign(&hosts), answered, "{published}");
             assert!(hosts.contain("localhost:3050"), "{published}");
         }
+    }
+
+    #[test]
+    fn by_default_one_client_has_half_of_the_connections_unless_it_is_many() {
+        let proxies = ("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8");
+        let counts = |config: &Config, peer: &str| config.counts_connections(peer.parse().unwrap());
+        let (config, _) = read(&[proxies, ("GATEWAY_MAX_CONNECTIONS", "1001")]);
+        assert_eq!(config.bounds.connections, 501);
+        assert!(counts(&config, "192.0.2.1") && counts(&config, "::ffff:192.0.2.1"));
+        assert!(!counts(&config, "10.0.0.1") && !counts(&config, "::1"));
+        let (config, _) = read(&[proxies, ("GATEWAY_CLIENT_CONNECTIONS", "5")]);
+        assert!(counts(&config, "10.0.0.1") && counts(&config, "127.0.0.1"));
+        let (config, _) = read(&[("GATEWAY_CLIENT_CONNECTIONS", "0")]);
+        assert!(!counts(&config, "192.0.2.1"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::cache::{Cache, CacheSettings, Space};
 use crate::compression::Encoders;
 use crate::config::Config;
+use crate::idle::Connections;
 use crate::metrics::Metrics;
 use crate::policy::hosts::Hosts;
 use crate::policy::limits::{Clients, REMEMBERED};
@@ -25,6 +26,8 @@ pub(crate) struct Gateway {
     pub(crate) hosts: Hosts,
     /// The answers that are kept.
     pub(crate) cache: Cache,
+    /// The connections that are open.
+    pub(crate) connections: Arc<Connections>,
     /// What clients have used up.
     pub(crate) clients: Clients,
     /// What makes answers smaller.
@@ -49,6 +52,7 @@ impl Gateway {
         let wait = config.cache.wait.min(config.times.silence);
         Ok(Arc::new(Self {
             cache: Cache::new(&CacheSettings { wait, ..config.cache.clone() }),
+            connections: Connections::new(),
             clients: Clients::new(REMEMBERED, Instant::now()),
             encoders: Encoders::new(config.compress),
             bodies: Space::new(config.body_memory_bytes),

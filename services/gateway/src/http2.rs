@@ -32,6 +32,7 @@ use crate::forwarded::{REQUEST_ID, new_request_id};
 use crate::gate::{self, Length};
 use crate::gateway::Gateway;
 use crate::handler::{Outcome, handle};
+use crate::idle::Entry;
 use crate::policy::trust::Scheme;
 use crate::problem::Problem;
 use crate::socket::Socket;
@@ -66,7 +67,12 @@ struct Session {
 
 /// Answers the requests of a connection whose preface has come, until it is idle for too long, the
 /// client leaves, or the gateway ends; then it says GOAWAY and brings to an end what is under way.
-pub(crate) async fn converse(gateway: &Arc<Gateway>, closing: &Closing, client: Client) {
+pub(crate) async fn converse(
+    gateway: &Arc<Gateway>,
+    closing: &Closing,
+    client: Client,
+    entry: &Entry,
+) {
     let (peer, scheme) = (client.peer(), client.scheme());
     let (socket, inbox) = client.into_parts();
     let mut ahead = BytesMut::from(PREFACE);
@@ -90,7 +96,7 @@ pub(crate) async fn converse(gateway: &Arc<Gateway>, closing: &Closing, client: 
         bodies: Semaphore::new(BODIES),
     });
     let mut streams = JoinSet::new();
-    session.accept(connection, &mut streams).await;
+    session.accept(connection, &mut streams, entry).await;
     // Without their connection they end by themselves, each with its line in the log.
     let ended = async { while streams.join_next().await.is_some() {} };
     let _ = timeout(GOODBYE_TIME, ended).await;
@@ -101,8 +107,10 @@ impl Session {
         self: &Arc<Self>,
         mut connection: Connection<Line, Bytes>,
         streams: &mut JoinSet<()>,
+        entry: &Entry,
     ) {
         let mut rest = IDLE_TIME;
+        entry.waits();
         let mut idle = pin!(sleep(rest));
         let mut closing = pin!(until_closing(self.closing.clone()));
         let mut leaves = false;
@@ -112,8 +120,14 @@ impl Session {
             let is_full = streams.len() >= STREAMS as usize;
             tokio::select! {
                 biased;
-                Some(_) = streams.join_next() => idle.as_mut().reset((Instant::now() + rest).into()),
+                Some(_) = streams.join_next() => {
+                    idle.as_mut().reset((Instant::now() + rest).into());
+                    if streams.is_empty() {
+                        entry.waits();
+                    }
+                }
                 () = &mut closing, if !leaves => leaves = true,
+                () = entry.closes(), if streams.is_empty() && !leaves => leaves = true,
                 () = &mut idle, if streams.is_empty() => {
                     if leaves {
                         return;
@@ -123,6 +137,7 @@ impl Session {
                 accepted = poll_fn(|context| accept(&mut connection, context, is_full)) => {
                     let Some(Ok((request, respond))) = accepted else { return };
                     let session = self.clone();
+                    entry.works();
                     streams.spawn(async move { session.exchange(request, respond).await });
                 }
             }

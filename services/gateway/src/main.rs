@@ -16,6 +16,7 @@ mod gate;
 mod gateway;
 mod handler;
 mod http2;
+mod idle;
 mod journal;
 mod metrics;
 mod policy;

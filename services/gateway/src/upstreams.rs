@@ -7,6 +7,7 @@ mod budget;
 mod check;
 mod connections;
 mod discovery;
+mod names;
 mod origin;
 mod pick;
 mod pool;
@@ -46,6 +47,10 @@ pub(crate) struct PoolSettings {
     /// From the end of one lookup to the next, so that new replicas take traffic, and removed
     /// ones are left, within so much.
     pub(crate) resolve_every: Duration,
+    /// How long an address that fails is kept after a name has stopped to lead there. Name servers
+    /// may answer with a part of what they have (Cloud Map: 8 addresses), so an address that is
+    /// missing in an answer is not gone, and one that is gone stops answering soon.
+    pub(crate) keep_unseen: Duration,
     /// When requests give an address up.
     pub(crate) breaker: BreakerSettings,
     /// How active checks are made, for targets that have a path for them.
@@ -60,6 +65,7 @@ impl Default for PoolSettings {
     fn default() -> Self {
         Self {
             resolve_every: Duration::from_secs(2),
+            keep_unseen: Duration::from_secs(60),
             breaker: BreakerSettings::default(),
             check: CheckSettings::default(),
             panic_below_percent: 50,

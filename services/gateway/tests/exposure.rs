@@ -147,6 +147,42 @@ fn a_failed_health_check_is_logged() {
     assert!(log.contains("\"path\":\"/readyz\",\"status\":503"), "{log}");
 }
 
+#[test]
+fn the_operators_port_is_read_by_its_own_hosts_and_not_kept_by_silent_ones() {
+    let admin = free();
+    let gateway = start(&[("GATEWAY_ADMIN_LISTEN", &admin)]);
+    // The operator's port is open when the other one answers.
+    assert_eq!(ask(&gateway, "GET", "/healthz", "localhost").status, 200);
+    // As many as were places before, and some.
+    let silent: Vec<_> = (0..40).map(|_| TcpStream::connect(&admin).unwrap()).collect();
+    let read = |line: &str, host: &str| {
+        let mut stream = TcpStream::connect(&admin).unwrap();
+        stream.set_read_timeout(Some(BOUND / 2)).unwrap();
+        let request = format!("{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.len())
+    };
+    for (line, host, expected) in [
+        ("GET /metrics", "localhost", 200),
+        ("GET /metrics?collect=all", "127.0.0.1:9350", 200),
+        ("GET /healthz", "[::1]", 200),
+        ("GET /metrics", "evil.test", 421),
+        ("GET /healthz", "evil.test", 421),
+        ("DELETE /metrics", "localhost", 405),
+        ("GET /metricsx", "localhost", 404),
+    ] {
+        let (status, length): (u16, usize) = read(line, host);
+        assert_eq!(status, expected, "{line} {host}");
+        assert!(length > 0, "{line} {host}");
+    }
+    let head: (u16, usize) = read("HEAD /metrics", "localhost");
+    assert_eq!(head, (200, 0));
+    drop(silent);
+}
+
 fn metrics(admin: &str) -> String {
     let mut stream = TcpStream::connect(admin).unwrap();
     stream.set_read_timeout(Some(BOUND)).unwrap();

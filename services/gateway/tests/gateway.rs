@@ -64,23 +64,65 @@ fn several_requests_share_one_connection() {
 
 #[test]
 fn a_connection_over_the_cap_waits_for_a_place() {
+    // It takes requests and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstream = silent.local_addr().unwrap().to_string();
     let gateway = start(&[
-        ("GATEWAY_STATS", &nobody().to_string()),
-        ("GATEWAY_FRONTEND", &nobody().to_string()),
+        ("GATEWAY_STATS", &upstream),
+        ("GATEWAY_FRONTEND", &upstream),
         ("GATEWAY_MAX_CONNECTIONS", "1"),
     ]);
     let request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut first = gateway.connect();
     first.send(request);
     assert_eq!(first.answer().status, 200);
+    first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    // The request is at the upstream, whose health is checked on connections of their own.
+    let mut upstream = loop {
+        let (stream, _) = silent.accept().unwrap();
+        let head = read_head(&mut BufReader::new(&stream)).unwrap();
+        if !head.contains("gateway-check") {
+            break stream;
+        }
+    };
     let mut second = gateway.connect();
     second.send(request);
     let stream = second.reader.get_ref();
     stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert!(stream.peek(&mut [0]).is_err(), "it was answered");
     stream.set_read_timeout(Some(BOUND)).unwrap();
-    drop(first);
+    upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+    assert_eq!(first.answer().status, 200);
     assert_eq!(second.answer().status, 200);
+}
+
+#[test]
+fn silent_connections_make_room_for_those_who_ask() {
+    let gateway = start(&[
+        ("GATEWAY_STATS", &nobody().to_string()),
+        ("GATEWAY_FRONTEND", &nobody().to_string()),
+        ("GATEWAY_MAX_CONNECTIONS", "8"),
+    ]);
+    let request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    // Some have never said a word, others have had their answer.
+    let mut silent: Vec<_> = (0..8).map(|_| gateway.connect()).collect();
+    for client in &mut silent[4..] {
+        client.send(request);
+        assert_eq!(client.answer().status, 200);
+    }
+    for round in 0..12 {
+        let asked = Instant::now();
+        let mut client = gateway.connect();
+        client.send(request);
+        assert_eq!(client.answer().status, 200, "{round}");
+        assert!(asked.elapsed() < Duration::from_secs(2), "{round}: {:?}", asked.elapsed());
+        silent.push(client);
+    }
+    // Those that had waited longest were closed, and the newest were not.
+    assert!(silent[..8].iter_mut().all(harness::Connection::is_closed));
+    let newest = silent.last_mut().unwrap();
+    newest.send(request);
+    assert_eq!(newest.answer().status, 200);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Where a name leads, looked up in the background, so that no request waits for a name server
-//! and none fails because of one.
+//! Looks up names in the background, so that no request waits for a name server and none fails
+//! because of one.
 
 use std::future::Future;
 use std::io;
@@ -8,9 +8,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use tokio::time::{sleep, timeout};
 
 use super::Origin;
+use super::names::Family;
 use super::pool::Shared;
 
 /// A lookup that takes longer is worth a warning: resolvers give a query up after 5 s, or 10.
@@ -18,8 +20,12 @@ const SLOW: Duration = Duration::from_secs(11);
 
 /// How addresses are found; another one in tests.
 pub(super) trait Lookup: Clone + Send + 'static {
-    /// All addresses of a name, A and AAAA, in any order; none is an answer as well.
-    fn lookup(&self, origin: &Origin) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+    /// All addresses of a name in one family, in any order; none is an answer as well.
+    fn lookup(
+        &self,
+        origin: &Origin,
+        family: Family,
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
 }
 
 /// The system's resolver.
@@ -27,85 +33,60 @@ pub(super) trait Lookup: Clone + Send + 'static {
 pub(super) struct System;
 
 impl Lookup for System {
-    async fn lookup(&self, origin: &Origin) -> io::Result<Vec<SocketAddr>> {
-        Ok(tokio::net::lookup_host((origin.host(), origin.port())).await?.collect())
+    /// Each family on its own: musl's resolver asks for both at once and gives both up where a name
+    /// server fails for one of them.
+    async fn lookup(&self, origin: &Origin, family: Family) -> io::Result<Vec<SocketAddr>> {
+        let (host, port) = (origin.host().to_owned(), origin.port());
+        let found = tokio::task::spawn_blocking(move || resolve(&host, port, family));
+        found.await.unwrap_or_else(|_| Err(io::Error::other("the lookup was cancelled")))
     }
 }
 
-/// Keeps what `pool` knows of `origin`, its `index`th, up to date. One lookup at a time, each
-/// waited for: `getaddrinfo` occupies a thread until its own time is up, and a second one beside
-/// it would occupy another. Each origin has a task of its own, so one that hangs is alone.
-/// What was known is kept when there is no answer, and when the answer is that there is nothing:
-/// a name server that is just starting says the same. Says only what changed.
+fn resolve(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAddr>> {
+    let family = match family {
+        Family::V4 => AddrFamily::Inet,
+        Family::V6 => AddrFamily::Inet6,
+    };
+    let hints = AddrInfoHints {
+        address: family.into(),
+        socktype: SockType::Stream.into(),
+        ..AddrInfoHints::default()
+    };
+    match getaddrinfo(Some(host), None, Some(hints)) {
+        Ok(found) => {
+            found.map(|one| one.map(|one| SocketAddr::new(one.sockaddr.ip(), port))).collect()
+        }
+        Err(error) => match error.kind() {
+            LookupErrorKind::NoName | LookupErrorKind::NoData => Ok(Vec::new()),
+            _ => Err(error.into()),
+        },
+    }
+}
+
+/// Keeps what `pool` knows of `origin`, its `index`th, up to date for one family. One lookup at a
+/// time, each waited for: `getaddrinfo` occupies a thread until its own time is up, and a second one
+/// beside it would occupy another. Each name and family has a task of its own, so one that hangs
+/// holds up no other.
 pub(super) async fn keep_looking_up(
     pool: Arc<Shared>,
     index: usize,
+    family: Family,
     origin: Origin,
     every: Duration,
     lookup: impl Lookup,
 ) {
-    let mut known = Vec::new();
-    let mut failing = false;
-    let mut first = true;
     loop {
-        let mut answer = pin!(lookup.lookup(&origin));
+        let mut answer = pin!(lookup.lookup(&origin, family));
         let answer = if let Ok(answer) = timeout(SLOW, &mut answer).await {
             answer
         } else {
-            if !failing {
-                let kept = known.len();
-                tracing::warn!(upstream = pool.name(), name = %origin, kept, "does not resolve yet");
-            }
-            failing = true;
-            if std::mem::take(&mut first) {
-                pool.first_lookup_ended();
-            }
+            pool.not_found(index, family, &origin, "no answer yet");
             answer.await
         };
-        match answer.and_then(in_order) {
-            Ok(addresses) => {
-                let news = addresses != known;
-                if news || failing {
-                    tracing::info!(
-                        upstream = pool.name(),
-                        name = %origin,
-                        ?addresses,
-                        "resolved"
-                    );
-                }
-                if news {
-                    known.clone_from(&addresses);
-                    pool.found(index, addresses);
-                }
-                failing = false;
-            }
-            Err(error) => {
-                if !failing {
-                    let kept = known.len();
-                    tracing::warn!(
-                        upstream = pool.name(),
-                        name = %origin,
-                        %error,
-                        kept,
-                        "does not resolve"
-                    );
-                }
-                failing = true;
-            }
-        }
-        if std::mem::take(&mut first) {
-            pool.first_lookup_ended();
+        match answer {
+            Ok(addresses) => pool.found(index, family, &origin, addresses),
+            Err(error) => pool.not_found(index, family, &origin, &error.to_string()),
         }
         sleep(every).await;
     }
-}
-
-/// Sorted, because name servers shuffle and an order is no news.
-fn in_order(mut addresses: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
-    addresses.sort_unstable();
-    addresses.dedup();
-    if addresses.is_empty() {
-        return Err(io::Error::other("the name has no address"));
-    }
-    Ok(addresses)
 }

@@ -14,9 +14,13 @@ use super::breaker::Tried;
 use super::budget::Budget;
 use super::check;
 use super::discovery::{Lookup, System, keep_looking_up};
+use super::names::{Family, Names, Outcome};
 use super::pick::{Member, Pick};
 use super::wellness::{self, Change, Wellness};
-use super::{CheckPath, Failure, PoolSettings, State, Target, random};
+use super::{CheckPath, Failure, Origin, PoolSettings, State, Target, random};
+
+/// Addresses of one upstream. Beyond, those that were missing for the longest time are left.
+const MOST_ADDRESSES: usize = 1024;
 
 /// No probe is due.
 const NEVER: u64 = u64::MAX;
@@ -76,9 +80,10 @@ impl Pool {
         let mut origins = target.origins.clone();
         origins.sort_unstable();
         origins.dedup();
-        let literals: Vec<Vec<SocketAddr>> =
-            origins.iter().map(|origin| origin.literal().into_iter().collect()).collect();
-        let names = literals.iter().filter(|known| known.is_empty()).count();
+        let mut literals: Vec<SocketAddr> = origins.iter().filter_map(Origin::literal).collect();
+        literals.sort_unstable();
+        literals.dedup();
+        let names = origins.iter().filter(|origin| origin.literal().is_none()).count();
         let now = now();
         let shared = Arc::new_cyclic(|this| Shared {
             this: Weak::clone(this),
@@ -90,7 +95,7 @@ impl Pool {
             probe_due: AtomicU64::new(NEVER),
             turn: AtomicUsize::new(0),
             judgement: Mutex::new(Judgement {
-                found: literals,
+                names: Names::new(origins.len()),
                 entries: Vec::new(),
                 panic: false,
                 seed: random::seed(),
@@ -101,12 +106,17 @@ impl Pool {
             retries: AtomicU64::new(0),
             retries_refused: AtomicU64::new(0),
         });
-        shared.reconcile(|_| ());
+        shared.begin_with(&literals);
         let mut lookups = JoinSet::new();
         for (index, origin) in origins.into_iter().enumerate() {
-            if origin.literal().is_none() {
-                let (pool, every) = (Arc::clone(&shared), settings.resolve_every);
-                lookups.spawn(keep_looking_up(pool, index, origin, every, lookup.clone()));
+            if origin.literal().is_some() {
+                continue;
+            }
+            for family in Family::ALL {
+                let (pool, every, origin) =
+                    (Arc::clone(&shared), settings.resolve_every, origin.clone());
+                let lookup = lookup.clone();
+                lookups.spawn(keep_looking_up(pool, index, family, origin, every, lookup));
             }
         }
         Arc::new(Self { shared, target: target.clone(), _lookups: lookups })
@@ -235,8 +245,8 @@ impl Candidate for Seat {
 /// What is behind the lock.
 #[derive(Debug)]
 struct Judgement {
-    /// By origin, what it led to last.
-    found: Vec<Vec<SocketAddr>>,
+    /// How the lookups stand.
+    names: Names,
     /// All of them, each address once, in order.
     entries: Vec<Entry>,
     panic: bool,
@@ -248,7 +258,18 @@ struct Judgement {
 struct Entry {
     member: Arc<Member>,
     wellness: Wellness,
+    /// The lookup that led here last, by name and family; none where no name is looked up.
+    source: Option<(usize, Family)>,
+    /// Since then that lookup leads elsewhere.
+    unseen_since: Option<Instant>,
     _checks: Option<AbortOnDrop>,
+}
+
+impl Entry {
+    /// Whether it counts: one that fails after its name has left it is as good as gone.
+    fn counts(&self) -> bool {
+        self.unseen_since.is_none() || self.wellness.is_well()
+    }
 }
 
 #[derive(Debug)]
@@ -272,18 +293,69 @@ impl Shared {
         &self.name
     }
 
-    /// The origin at `index` leads there now.
-    pub(super) fn found(&self, index: usize, addresses: Vec<SocketAddr>) {
-        self.reconcile(|found| {
-            if let Some(known) = found.get_mut(index) {
-                *known = addresses;
+    /// A lookup of the origin at `index` has an answer. New addresses are used at once; others stay
+    /// until they have been missing for [`PoolSettings::keep_unseen`] and fail. An answer without addresses is
+    /// none: a name server that is just starting says the same.
+    pub(super) fn found(
+        &self,
+        index: usize,
+        family: Family,
+        origin: &Origin,
+        mut addresses: Vec<SocketAddr>,
+    ) {
+        addresses.sort_unstable();
+        addresses.dedup();
+        let is_empty = addresses.is_empty();
+        let outcome = if is_empty { Outcome::Nothing } else { Outcome::Found };
+        let mut judgement = self.judgement();
+        let report = judgement.names.note(index, family, outcome);
+        let counts = !is_empty || judgement.names.has_other(index, family);
+        let (mut added, mut removed, mut panic) = (Vec::new(), Vec::new(), None);
+        if counts {
+            let changed =
+                self.merge(&mut judgement, (index, family), &addresses, &mut added, &mut removed);
+            if changed {
+                panic = self.publish(&mut judgement);
             }
-        });
+        }
+        let kept = judgement.entries.len();
+        drop(judgement);
+        let upstream = self.name();
+        if report.fails {
+            let error = "the name has no address";
+            tracing::warn!(upstream, name = %origin, error, kept, "does not resolve");
+        }
+        if report.recovers || !added.is_empty() {
+            tracing::info!(upstream, name = %origin, addresses = ?added, all = kept, "resolved");
+        }
+        if !removed.is_empty() {
+            tracing::info!(upstream, name = %origin, addresses = ?removed, "removed");
+        }
+        if let Some(news) = panic {
+            self.log(&news);
+        }
+        self.end_first_wait(report.first_ended);
     }
 
-    /// Called once by each name's task.
-    pub(super) fn first_lookup_ended(&self) {
-        self.unanswered.send_modify(|count| *count = count.saturating_sub(1));
+    /// A lookup has failed, or takes too long. What was known is kept.
+    pub(super) fn not_found(&self, index: usize, family: Family, origin: &Origin, error: &str) {
+        let mut judgement = self.judgement();
+        let report = judgement.names.note(index, family, Outcome::Nothing);
+        let kept = judgement.entries.len();
+        drop(judgement);
+        let upstream = self.name();
+        if report.fails {
+            tracing::warn!(upstream, name = %origin, error, kept, "does not resolve");
+        } else {
+            tracing::debug!(upstream, name = %origin, ?family, error, "a lookup failed");
+        }
+        self.end_first_wait(report.first_ended);
+    }
+
+    fn end_first_wait(&self, ended: bool) {
+        if ended {
+            self.unanswered.send_modify(|count| *count = count.saturating_sub(1));
+        }
     }
 
     pub(super) fn succeeded(&self, member: &Member, tried: Tried) {
@@ -370,48 +442,79 @@ impl Shared {
         probe
     }
 
-    /// Changes what was found, and takes new addresses in and old ones out. Who stays keeps what
-    /// is known of it.
-    fn reconcile(&self, change: impl FnOnce(&mut [Vec<SocketAddr>])) {
+    /// Addresses that need no lookup.
+    fn begin_with(&self, addresses: &[SocketAddr]) {
         let mut judgement = self.judgement();
-        let Judgement { found, entries, .. } = &mut *judgement;
-        change(found);
-        let mut addresses: Vec<_> = found.iter().flatten().copied().collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        let mut known = std::mem::take(entries).into_iter().peekable();
-        *entries = addresses
-            .into_iter()
-            .map(|address| {
-                while known.next_if(|entry| entry.member.address() < address).is_some() {}
-                let stays = known.next_if(|entry| entry.member.address() == address);
-                stays.unwrap_or_else(|| self.new_entry(address))
-            })
-            .collect();
-        let panic = self.publish(&mut judgement);
-        drop(judgement);
-        if let Some(news) = panic {
-            self.log(&news);
-        }
+        judgement.entries = addresses.iter().map(|&it| self.new_entry(it, None)).collect();
+        self.publish(&mut judgement);
     }
 
-    fn new_entry(&self, address: SocketAddr) -> Entry {
+    /// Takes in what a lookup found, and out what may go; who stays keeps what is known of it. Tells
+    /// whether anything has changed for requests.
+    fn merge(
+        &self,
+        judgement: &mut Judgement,
+        source: (usize, Family),
+        addresses: &[SocketAddr],
+        added: &mut Vec<SocketAddr>,
+        removed: &mut Vec<SocketAddr>,
+    ) -> bool {
+        let (now, keep) = (now(), self.settings.keep_unseen);
+        let entries = &mut judgement.entries;
+        let mut changed = false;
+        for entry in entries.iter_mut().filter(|entry| entry.source.is_some()) {
+            if addresses.binary_search(&entry.member.address()).is_ok() {
+                entry.source = Some(source);
+                changed |= entry.unseen_since.take().is_some();
+            } else if entry.source == Some(source) && entry.unseen_since.is_none() {
+                entry.unseen_since = Some(now);
+                changed = true;
+            }
+        }
+        entries.retain(|entry| {
+            let unseen = entry.unseen_since.map(|since| now.saturating_duration_since(since));
+            let stays = entry.wellness.is_well() || unseen.is_none_or(|time| time < keep);
+            if !stays {
+                removed.push(entry.member.address());
+            }
+            stays
+        });
+        for &address in addresses {
+            let place = entries.binary_search_by_key(&address, |entry| entry.member.address());
+            let Err(place) = place else { continue };
+            if entries.len() >= MOST_ADDRESSES {
+                let unseen = entries.iter().enumerate();
+                let unseen = unseen.filter_map(|(place, it)| Some((it.unseen_since?, place)));
+                let Some((_, oldest)) = unseen.min() else { continue };
+                removed.push(entries.remove(oldest).member.address());
+                let place = entries.partition_point(|entry| entry.member.address() < address);
+                entries.insert(place, self.new_entry(address, Some(source)));
+            } else {
+                entries.insert(place, self.new_entry(address, Some(source)));
+            }
+            added.push(address);
+        }
+        changed || !added.is_empty() || !removed.is_empty()
+    }
+
+    fn new_entry(&self, address: SocketAddr, source: Option<(usize, Family)>) -> Entry {
         let member = Member::new(address, Weak::clone(&self.this));
         let checks = self.check.clone().map(|path| {
             let settings = self.settings.check.clone();
             let checks = check::keep_checking(Arc::clone(&member), path, settings);
             AbortOnDrop(tokio::spawn(checks).abort_handle())
         });
-        Entry { member, wellness: Wellness::new(), _checks: checks }
+        Entry { member, wellness: Wellness::new(), source, unseen_since: None, _checks: checks }
     }
 
     /// Shows the requests what has changed. Under the lock, so that the last change is the one
     /// that is shown.
     fn publish(&self, judgement: &mut Judgement) -> Option<News> {
-        let all = judgement.entries.len();
-        let well = judgement.entries.iter().filter(|entry| entry.wellness.is_well()).count();
+        let counted = || judgement.entries.iter().filter(|entry| entry.counts());
+        let all = counted().count();
+        let well = counted().filter(|entry| entry.wellness.is_well()).count();
         let panic = wellness::is_panic(well, all, self.settings.panic_below_percent);
-        let seats = judgement.entries.iter().filter_map(|entry| {
+        let seats = counted().filter_map(|entry| {
             let well = entry.wellness.is_well();
             (well || panic).then(|| Seat { member: Arc::clone(&entry.member), well })
         });

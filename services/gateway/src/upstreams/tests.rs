@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, advance, sleep, timeout};
 
 use super::discovery::Lookup;
+use super::names::Family;
 use super::{CheckPath, CheckSettings, Failure, Origin, Pick, Pool, PoolSettings, State, Target};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -22,6 +23,12 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 enum Answer {
     Addresses(Vec<SocketAddr>),
+    /// Eight of these, other ones with each lookup.
+    Eight(Vec<SocketAddr>),
+    /// These, while the lookup of the other family fails.
+    OneFamily(Vec<SocketAddr>),
+    /// These, while the lookup of the other family never ends.
+    OtherHangs(Vec<SocketAddr>),
     NoSuchName,
     /// Never.
     Nothing,
@@ -47,19 +54,30 @@ impl Script {
 }
 
 impl Lookup for Script {
-    async fn lookup(&self, origin: &Origin) -> io::Result<Vec<SocketAddr>> {
+    async fn lookup(&self, origin: &Origin, family: Family) -> io::Result<Vec<SocketAddr>> {
         struct Pending<'a>(&'a AtomicUsize);
         impl Drop for Pending<'_> {
             fn drop(&mut self) {
                 self.0.fetch_sub(1, Ordering::SeqCst);
             }
         }
-        self.lookups.fetch_add(1, Ordering::SeqCst);
+        let turn = self.lookups.fetch_add(1, Ordering::SeqCst);
         self.pending.fetch_add(1, Ordering::SeqCst);
         let _pending = Pending(&self.pending);
         let answer = self.answers.lock().unwrap().get(origin.host()).cloned();
+        let of_family = |address: &SocketAddr| address.is_ipv4() == (family == Family::V4);
         match answer {
-            Some(Answer::Addresses(addresses)) => Ok(addresses),
+            Some(Answer::OneFamily(all)) if !all.iter().any(of_family) => {
+                Err(io::Error::other("the name server failed"))
+            }
+            Some(Answer::OtherHangs(all)) if !all.iter().any(of_family) => pending().await,
+            Some(Answer::Eight(all)) if family == Family::V4 => {
+                Ok(all.iter().cycle().skip(turn * 3).take(8).copied().collect())
+            }
+            Some(Answer::Eight(_)) => Ok(Vec::new()),
+            Some(Answer::Addresses(all) | Answer::OneFamily(all) | Answer::OtherHangs(all)) => {
+                Ok(all.into_iter().filter(of_family).collect())
+            }
             Some(Answer::Nothing) => pending().await,
             Some(Answer::NoSuchName) | None => Err(io::Error::other("no such name")),
         }
@@ -115,6 +133,24 @@ fn refuse(pool: &Pool, number: u8, times: usize) {
     }
 }
 
+/// Makes it fail as long as it is there.
+fn refuse_if_known(pool: &Pool, number: u8) {
+    let others: Vec<_> = pool.snapshot().addresses.into_iter().map(|it| it.address).collect();
+    let others: Vec<_> = others.into_iter().filter(|&it| it != address(number)).collect();
+    for _ in 0..5 {
+        if let Some(mut pick) = pool.pick(&[others.clone(), vec![address(0)]].concat()) {
+            pick.failed(Failure::Refused);
+        }
+    }
+}
+
+/// Where requests go that are no probes.
+fn used_by_retries(pool: &Pool) -> Vec<u8> {
+    let pick = |_| pool.pick(&[address(0)]);
+    let numbers: BTreeSet<_> = (0..50).filter_map(pick).map(|p| number(&p)).collect();
+    numbers.into_iter().collect()
+}
+
 fn state(pool: &Pool, number: u8) -> State {
     let addresses = pool.snapshot().addresses;
     addresses.iter().find(|it| it.address == address(number)).unwrap().state
@@ -124,14 +160,105 @@ mod discovery {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_changed_answer_is_used_within_one_interval() {
+    async fn new_addresses_are_used_within_one_interval_and_others_while_they_answer() {
         let script = Script::default();
         script.lead("app", &[1, 2]);
         let pool = pool("app:80", &script).await;
         assert_eq!(used(&pool), [1, 2]);
         script.lead("app", &[3, 2]);
         sleep(Duration::from_millis(2001)).await;
-        assert_eq!(used(&pool), [2, 3]);
+        assert_eq!(used(&pool), [1, 2, 3]);
+        sleep(SECOND * 600).await;
+        assert_eq!(used(&pool), [1, 2, 3], "it still answers");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_goes_when_it_was_unseen_for_a_minute_and_fails() {
+        let script = Script::default();
+        script.lead("app", &[1, 2, 3]);
+        let pool = pool("app:80", &script).await;
+        let known = |pool: &Pool| pool.snapshot().addresses.len();
+        // Fails, but is seen.
+        refuse(&pool, 1, 5);
+        sleep(SECOND * 120).await;
+        assert_eq!((known(&pool), used_by_retries(&pool)), (3, vec![2, 3]));
+        // Neither is seen; one of them fails.
+        script.lead("app", &[3]);
+        sleep(SECOND * 3).await;
+        refuse_if_known(&pool, 1);
+        assert_ne!(state(&pool, 1), State::Well);
+        sleep(SECOND * 55).await;
+        assert_eq!(known(&pool), 3, "not yet a minute");
+        refuse_if_known(&pool, 1);
+        sleep(SECOND * 10).await;
+        let left: Vec<_> = pool.snapshot().addresses.iter().map(|it| it.address).collect();
+        assert_eq!(left, [address(2), address(3)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_unseen_and_fails_does_not_make_all_be_used() {
+        let script = Script::default();
+        script.lead("app", &[1, 2, 3]);
+        let pool = pool("app:80", &script).await;
+        script.lead("app", &[4]);
+        sleep(SECOND * 3).await;
+        for number in 1..=3 {
+            refuse(&pool, number, 5);
+        }
+        assert!(!pool.snapshot().panic);
+        assert_eq!(used_by_retries(&pool), [4]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_tells_eight_of_many_leads_to_all_and_loses_none() {
+        for count in [8, 12, 24, 100] {
+            let script = Script::default();
+            let all: Vec<_> = (1..=count).map(address).collect();
+            script.say("app", Answer::Eight(all.clone()));
+            let pool = pool("app:80", &script).await;
+            let first = pool.snapshot().addresses[0].address;
+            let others: Vec<_> = all.iter().copied().filter(|it| *it != first).collect();
+            let busy = pool.pick(&[others, vec![address(0)]].concat()).unwrap();
+            sleep(SECOND * 2 * 2 * u32::from(count)).await;
+            let known = |pool: &Pool| -> Vec<_> {
+                pool.snapshot().addresses.iter().map(|it| it.address).collect()
+            };
+            assert_eq!(known(&pool), all, "of {count}");
+            for _ in 0..100 {
+                sleep(SECOND * 2).await;
+                assert_eq!(known(&pool), all, "of {count}");
+            }
+            let snapshot = pool.snapshot();
+            let in_flight = snapshot.addresses.iter().map(|it| it.in_flight).sum::<usize>();
+            assert_eq!(in_flight, 1, "what is known of an address was lost");
+            drop(busy);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_family_is_looked_up_by_itself() {
+        let six: SocketAddr = "[2001:db8::1]:80".parse().unwrap();
+        for addresses in [vec![address(1)], vec![six]] {
+            for answer in
+                [Answer::OneFamily(addresses.clone()), Answer::OtherHangs(addresses.clone())]
+            {
+                let script = Script::default();
+                script.say("app", answer);
+                let begun = Instant::now();
+                let pool = pool("app:80", &script).await;
+                assert!(begun.elapsed() < SECOND / 2, "it waits for the other family");
+                assert_eq!(pool.pick(&[]).unwrap().address(), addresses[0]);
+            }
+        }
+        let script = Script::default();
+        script.say("app", Answer::Addresses(vec![address(1), six]));
+        let pool = pool("app:80", &script).await;
+        sleep(SECOND).await;
+        assert_eq!(pool.snapshot().addresses.len(), 2);
+        // The lookups of one family begin to fail: what was known is kept.
+        script.say("app", Answer::OneFamily(vec![address(1)]));
+        sleep(SECOND * 600).await;
+        assert_eq!(pool.snapshot().addresses.len(), 2);
     }
 
     #[tokio::test(start_paused = true)]
@@ -155,7 +282,7 @@ mod discovery {
         sleep(SECOND * 60).await;
         script.lead("app", &[2]);
         sleep(Duration::from_millis(2001)).await;
-        assert_eq!(used(&pool), [2]);
+        assert_eq!(used(&pool), [1, 2]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -183,8 +310,8 @@ mod discovery {
         assert_eq!(used(&pool), [1]);
         script.lead("app", &[2]);
         sleep(SECOND * 600).await;
-        assert_eq!(script.pending.load(Ordering::SeqCst), 1);
-        assert_eq!(used(&pool), [2]);
+        assert_eq!(script.pending.load(Ordering::SeqCst), 2, "one for each family");
+        assert_eq!(used(&pool), [1, 2]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -206,7 +333,7 @@ mod discovery {
         let pool = pool("b:80,a:80,b:80,10.0.0.9:80,10.0.0.1:80", &script).await;
         assert_eq!(used(&pool), [1, 2, 3, 9]);
         assert_eq!(pool.snapshot().addresses.len(), 4);
-        assert_eq!(script.lookups.load(Ordering::SeqCst), 2, "a name is looked up once");
+        assert_eq!(script.lookups.load(Ordering::SeqCst), 4, "a name is looked up once a family");
         // One of the two that led there does not any more.
         script.lead("a", &[3]);
         script.lead("b", &[2]);
@@ -224,9 +351,9 @@ mod discovery {
         script.lead("app", &[2, 3, 4]);
         sleep(Duration::from_millis(2001)).await;
         let after = pool.snapshot().addresses;
-        assert_eq!(after.iter().map(|it| it.in_flight).collect::<Vec<_>>(), [0, 0, 1]);
-        assert!(!matches!(after[0].state, State::Well));
-        assert_eq!(after[1].state, State::Well);
+        assert_eq!(after.iter().map(|it| it.in_flight).collect::<Vec<_>>(), [0, 0, 0, 1]);
+        assert!(!matches!(after[1].state, State::Well));
+        assert_eq!(after[2].state, State::Well);
         drop(busy);
     }
 
@@ -237,7 +364,11 @@ mod discovery {
         let pool = pool("app:80", &script).await;
         let mut old: Vec<_> = (0..5).filter_map(|_| pool.pick(&[])).collect();
         script.lead("app", &[2]);
-        sleep(Duration::from_millis(2001)).await;
+        for _ in 0..9 {
+            sleep(SECOND * 10).await;
+            refuse_if_known(&pool, 1);
+        }
+        assert_eq!(pool.snapshot().addresses.len(), 1);
         script.lead("app", &[1]);
         sleep(Duration::from_millis(2001)).await;
         for pick in &mut old {
@@ -598,7 +729,8 @@ mod checking {
         let pool = Pool::start_with(&target, &settings, &script);
         pool.looked_up(SECOND).await;
         let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-        assert_eq!(tasks(), 4);
+        // Three checks, and a lookup for each family of the name.
+        assert_eq!(tasks(), 5);
         drop(pool);
         sleep(Duration::from_millis(1)).await;
         assert_eq!(tasks(), 0);
@@ -613,12 +745,14 @@ mod checking {
         let every = Duration::from_millis(20);
         let settings = PoolSettings {
             resolve_every: every,
+            keep_unseen: every,
             check: CheckSettings { every, bound: SECOND * 5, ..CheckSettings::default() },
             ..PoolSettings::default()
         };
         let pool = Pool::start_with(&target, &settings, &script);
         until("a first check", || one.asked.load(Ordering::SeqCst) > 0).await;
         script.say("app", Answer::Addresses(vec![two.address]));
+        one.well.store(false, Ordering::SeqCst);
         until("one is gone", || pool.snapshot().addresses.len() == 1).await;
         let (before, others) = (one.asked.load(Ordering::SeqCst), two.asked.load(Ordering::SeqCst));
         until("two goes on", || two.asked.load(Ordering::SeqCst) > others + 5).await;

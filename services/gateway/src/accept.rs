@@ -368,6 +368,10 @@ impl Http1<'_> {
 
 impl Downstream for Http1<'_> {
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
+        if self.client.unsent() > 0 {
+            // Leave to send the body, or a hint. What goes wrong with it shows in what is read.
+            let _ = self.client.poll_flush(context);
+        }
         match &mut self.body {
             Ok(body) => self.client.poll_body(context, body),
             Err(problem) => Poll::Ready(Err(BodyFault::Refused(problem.clone()))),

@@ -296,8 +296,9 @@ impl Exchange<'_> {
                 return Poll::Ready(Err(Failure::Invalid.into()));
             }
         }
-        if self.informed > 0 && client.poll_flush(context).is_ready() {
+        if self.informed > 0 {
             // A client that is gone shows below.
+            let _ = client.poll_flush(context);
         }
         if !self.sending.pulls() && client.poll_left(context).is_ready() {
             return Poll::Ready(Err(Failed::Client(BodyFault::Left)));

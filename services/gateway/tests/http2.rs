@@ -498,8 +498,8 @@ async fn hints_come_before_the_answer() {
     let (mut response, _) = ask(&client, request("GET", "/x", &[]), true).await;
     let hint = std::future::poll_fn(|context| response.poll_informational(context));
     let hint = timeout(BOUND, hint).await.unwrap().unwrap().unwrap();
-    let link = hint.headers()["link"].to_str().unwrap();
-    assert_eq!((hint.status().as_u16(), link), (103, "</a>"));
+    assert_eq!(hint.status().as_u16(), 103);
+    assert_eq!(hint.headers()["link"], "</a>");
     assert!(!hint.headers().contains_key("connection"));
     assert_eq!(answer(response).await.body, "ok");
 }

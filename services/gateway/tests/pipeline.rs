@@ -296,7 +296,8 @@ fn what_can_be_repeated_is_repeated_on_a_connection_that_was_closing() {
         let upstream = upstream(move |head, reader| {
             read_body(head, reader);
             let number = counter.fetch_add(1, Ordering::SeqCst);
-            number % 2 == 0 && say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            number.is_multiple_of(2)
+                && say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         });
         let gateway = start(upstream, &[("GATEWAY_THREADS", "1")]);
         let request = format!(
@@ -343,8 +344,9 @@ fn a_body_that_nobody_needs_is_not_read() {
     let upstream = upstream(move |_, reader| {
         // It knows no conditions, and its body does not end.
         say(reader, "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nContent-Length: 10000000000\r\n\r\n");
+        let zeros = vec![0; 65536];
         let mut sent = 0_u64;
-        while reader.get_mut().write_all(&[0; 65536]).is_ok() {
+        while reader.get_mut().write_all(&zeros).is_ok() {
             sent += 65536;
         }
         let _ = told.send(sent);
@@ -374,7 +376,7 @@ fn who_does_not_read_keeps_nobody_waiting() {
     });
     let gateway = start(upstream, &[]);
     let mut idler = gateway.connect();
-    idler.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    idler.send("GET /x HTTP/1.1\r\nHost: test\r\n\r\n");
     // Its answer has begun.
     assert_eq!(idler.head().status, 200);
     let begun = Instant::now();

@@ -107,6 +107,9 @@ def own_venv(job: Job, name: str, requirements: str) -> None:
     if importlib.util.find_spec("ensurepip") is None:
         debian_install(job, "Python's module venv", versions.DEBIAN_VENV)
     folder = toolchain.TOOLS.resolve() / name
+    if folder.is_symlink():
+        # As in the clones of a rehearsal. To clear it would take it from the work tree that it belongs to.
+        raise Failed(f"{folder} belongs to another work tree: run `make tools` there")
     job.run([sys.executable, "-m", "venv", "--clear", str(folder)], LOCAL)
     pip_install(job, requirements, python=folder / "bin" / "python")
 

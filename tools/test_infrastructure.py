@@ -65,7 +65,8 @@ class TheProviders(InAnEmptyPlace):
         tests = [line for line in self.asked().splitlines() if line.startswith("fake ") and " test " in line]
         environments = len(infrastructure.environments())
         self.assertGreater(environments, 0)
-        self.assertEqual(len(tests), 3 + 2 * environments)
+        # Each folder's own, and for the root that of its refusals.
+        self.assertEqual(len(tests), len(infrastructure.FOLDERS) + 2 * environments)
         self.assertIn("-m unittest discover -s", self.asked())
         [attempt] = self.asked_of_the_real_provider()
         self.assertIn(" init ", attempt)
@@ -76,7 +77,7 @@ class TheProviders(InAnEmptyPlace):
         self.install_fake()
         infrastructure.check()
         verbs = [re.sub(r"-chdir=\S+/(\w+) (\w+) .*", r"\1 \2", line) for line in self.asked_of_the_real_provider()]
-        folders = ("app", "preconfigured", "tf")
+        folders = [folder.name for folder in infrastructure.FOLDERS.values()]
         expected = [f"{folder} {verb}" for folder in folders for verb in ("init", "validate")]
         self.assertEqual(verbs, expected + ["tf test"] * len(infrastructure.environments()))
         for line in self.asked_of_the_real_provider():

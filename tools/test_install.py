@@ -7,11 +7,12 @@ import os
 from unittest import mock
 
 import install
+import pypi
 import step
 import toolchain
 from empty_place import InAnEmptyPlace
 from files import write
-from job import Job
+from job import Failed, Job
 from step import Step
 
 
@@ -74,6 +75,17 @@ class ARun(InAnEmptyPlace):
                 self.assertEqual(install.main([]), 1)
         self.assertIn("another run is installing; waiting for it", self.stderr.getvalue())
         self.assertIn("another run is not done after", self.stderr.getvalue())
+
+
+class AnEnvironment(InAnEmptyPlace):
+    def test_that_of_another_work_tree_is_not_cleared(self) -> None:
+        """A rehearsal's clone links to the tools of the work tree."""
+        write(self.place / "elsewhere" / "kept", "")
+        toolchain.TOOLS.mkdir()
+        (toolchain.TOOLS / "aws").symlink_to(self.place / "elsewhere")
+        with Job.open("aws", "aws") as job, self.assertRaisesRegex(Failed, "another work tree"):
+            pypi.own_venv(job, "aws", "requirements-deploy.txt")
+        self.assertTrue((self.place / "elsewhere" / "kept").exists())
 
 
 class TheSteps(InAnEmptyPlace):

@@ -12,8 +12,14 @@ from prometheus_client.parser import text_string_to_metric_families as text_form
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-# The kernel's names of /proc/meminfo stay as they are: what reads node_exporter expects them so.
-KERNEL_NAME = re.compile(r"^node_memory_\w+_bytes metric names .* 'snake_case' not 'camelCase'$")
+# The kernel's names of fields and counters, and node_exporter's unit of entropy, stay as they are:
+# what reads node_exporter expects them so.
+KERNEL_NAME = re.compile(
+    r"^node_(memory|netstat|sockstat)_\w+ metric names .* 'snake_case' not 'camelCase'$"
+    r"|^node_entropy_\w+_bits use base unit \"bytes\" instead of \"bits\"$"
+)
+# Counters whose names do not end in _total, which OpenMetrics requires of counters.
+UNTYPED = ("node_vmstat_", "node_netstat_")
 # What Prometheus 2.42 sends.
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
@@ -83,7 +89,8 @@ def test_both_formats_tell_the_same(service):
 def test_every_family_has_a_type_and_a_help_and_no_sample_is_there_twice(service):
     for accept in ("text/plain", "application/openmetrics-text"):
         for family in families(service.fetch("/metrics", headers={"accept": accept})).values():
-            assert family.type not in ("unknown", "untyped"), family.name
+            is_untyped = family.type in ("unknown", "untyped")
+            assert is_untyped == family.name.startswith(UNTYPED), family.name
             assert family.documentation, family.name
             keys = [(sample.name, *sorted(sample.labels.items())) for sample in family.samples]
             assert len(keys) == len(set(keys)), family.name

@@ -1,5 +1,7 @@
 //! Network interfaces: `/proc/net/dev` (`proc(5)`).
 
+use std::collections::HashMap;
+
 use super::ParseError;
 
 /// One interface's counters since it was made.
@@ -64,6 +66,45 @@ fn interface(line: &str) -> Option<Interface> {
     })
 }
 
+/// What `/sys/class/net` says of an interface (Documentation/ABI/testing/sysfs-class-net).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Links {
+    /// Whether a device is behind it, hardware or one of a virtual machine (`device`).
+    pub(crate) has_device: bool,
+    /// Whether it is made of other interfaces (`lower_*`).
+    pub(crate) has_lower: bool,
+    /// The interface that it is a part of (`master`).
+    pub(crate) master: Option<String>,
+}
+
+/// Marks the interfaces whose traffic goes through another of the list as well. `links` has those
+/// of which the system tells something; where it tells nothing, names decide.
+pub(crate) fn mark_stacked(interfaces: &mut [Interface], links: &HashMap<String, Links>) {
+    let of = |name: &str| links.get(name).cloned().unwrap_or_default();
+    if !interfaces.iter().any(|interface| links.contains_key(&interface.name)) {
+        return;
+    }
+    if interfaces.iter().any(|interface| of(&interface.name).has_device) {
+        // What has no device sends through one that has: bridges, bonds, tunnels, VLANs. A device
+        // can be a part of another one (the fast path of a virtual interface), which counts both.
+        for interface in interfaces {
+            let own = of(&interface.name);
+            let is_part = own.master.is_some_and(|master| of(&master).has_device);
+            interface.stacked = !own.has_device || is_part;
+        }
+        return;
+    }
+    // In a container no interface has a device: the outermost count.
+    for interface in &mut *interfaces {
+        interface.stacked |= of(&interface.name).has_lower;
+    }
+    if interfaces.iter().all(|interface| interface.stacked) {
+        for interface in interfaces {
+            interface.stacked = of(&interface.name).has_lower;
+        }
+    }
+}
+
 /// Whether it is made of others by its name, which is all that this file tells: bridges, bonds,
 /// tunnels and virtual networks, the host's ends of containers and machines, and VLANs.
 fn is_stacked(name: &str) -> bool {
@@ -116,6 +157,41 @@ Inter-|   Receive                                                |  Transmit
         for name in ["eth0", "ens5", "enp3s0", "wlan0", "eno1", "ib0"] {
             assert!(!is_stacked(name), "{name}");
         }
+    }
+
+    fn counted(all: &[(&str, Links)]) -> Vec<String> {
+        let interface = |(name, _): &(&str, Links)| Interface {
+            name: (*name).to_owned(),
+            stacked: is_stacked(name),
+            ..Interface::default()
+        };
+        let mut interfaces: Vec<_> = all.iter().map(interface).collect();
+        let links = all.iter().map(|(name, links)| ((*name).to_owned(), links.clone())).collect();
+        mark_stacked(&mut interfaces, &links);
+        interfaces.retain(|interface| !interface.stacked);
+        interfaces.into_iter().map(|interface| interface.name).collect()
+    }
+
+    #[test]
+    fn where_there_are_devices_only_they_count() {
+        let device = Links { has_device: true, ..Links::default() };
+        let part = |master: &str| Links { master: Some(master.to_owned()), ..device.clone() };
+        let lower = Links { has_lower: true, ..Links::default() };
+        let virtual_ones = ["fwln100i0", "tailscale0", "lxdbr0", "podman0", "ztabc", "ppp0", "wg0"];
+        let mut all =
+            vec![("enp1s0", part("vmbr0")), ("vmbr0", lower.clone()), ("macvlan0", lower)];
+        all.extend(virtual_ones.map(|name| (name, Links::default())));
+        assert_eq!(counted(&all), ["enp1s0"]);
+        // Hyper-V: the synthetic interface counts what its fast path carries.
+        assert_eq!(counted(&[("eth0", device.clone()), ("enP1s1", part("eth0"))]), ["eth0"]);
+    }
+
+    #[test]
+    fn without_devices_the_outermost_count_and_one_that_is_alone_does() {
+        let lower = Links { has_lower: true, ..Links::default() };
+        let container = [("eth0", Links::default()), ("eth0.5", lower), ("wg0", Links::default())];
+        assert_eq!(counted(&container), ["eth0"]);
+        assert_eq!(counted(&[("tap0", Links::default())]), ["tap0"]);
     }
 
     #[test]

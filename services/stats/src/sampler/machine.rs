@@ -1,6 +1,7 @@
 //! Everything that is read of the machine at a tick.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,8 +15,9 @@ use super::fault_log::FaultLog;
 use super::metadata::Answers;
 use super::scan::Scanner;
 use super::source::Source;
-use super::view::{MountTable, View};
+use super::view::{MountTable, Network, View};
 use crate::collect::filesystem::Mount;
+use crate::collect::network::{Interface, Links};
 use crate::collect::{ParseError, cpu, disk, load, memory, network, pressure, uptime};
 use crate::rates::Exposure;
 use crate::reading::{Filesystem, Reading, TaskReading};
@@ -249,9 +251,20 @@ impl Files<'_> {
 /// The interfaces of the network namespace that the view names.
 struct NetworkUnit {
     view: Arc<View>,
-    /// The file in use, once one could be read.
-    chosen: Option<(Source, Option<wire::ScopeKind>)>,
+    chosen: Option<ChosenNetwork>,
 }
+
+struct ChosenNetwork {
+    source: Source,
+    devices: PathBuf,
+    scope: Option<wire::ScopeKind>,
+    links: HashMap<String, Links>,
+    /// Readings since the links were read.
+    age: u32,
+}
+
+/// Readings between two looks at the links of the interfaces, unless interfaces come or go.
+const LINKS_READINGS: u32 = 60;
 
 impl NetworkUnit {
     fn new(view: Arc<View>) -> Self {
@@ -261,12 +274,17 @@ impl NetworkUnit {
 
 impl Unit<Gathered> for NetworkUnit {
     fn read(&mut self) -> Outcome<Gathered> {
-        let (source, scope) = self.chosen.get_or_insert_with(|| {
-            let (path, scope) = self.view.network();
-            (Source::at(path), scope)
+        let chosen = self.chosen.get_or_insert_with(|| {
+            let Network { file, devices, scope } = self.view.network();
+            let (source, links) = (Source::at(file), HashMap::new());
+            ChosenNetwork { source, devices, scope, links, age: 0 }
         });
-        let networks = source.read_optional(network::parse);
-        let (state, scope) = (source.state(), *scope);
+        let mut networks = chosen.source.read_optional(network::parse);
+        if let Some(networks) = &mut networks {
+            chosen.follow(networks);
+            network::mark_stacked(networks, &chosen.links);
+        }
+        let (state, scope) = (chosen.source.state(), chosen.scope);
         let update = move |gathered: &mut Gathered, at: f64| {
             if let Some(networks) = networks {
                 gathered.reading.networks = networks;
@@ -275,6 +293,31 @@ impl Unit<Gathered> for NetworkUnit {
             }
         };
         Outcome { state, update: Box::new(update) }
+    }
+}
+
+impl ChosenNetwork {
+    /// Reads the links of the interfaces, when they are other ones or now and then.
+    fn follow(&mut self, interfaces: &[Interface]) {
+        let is_known = |interface: &Interface| self.links.contains_key(&interface.name);
+        self.age = (self.age + 1) % LINKS_READINGS;
+        if self.age != 0 && !self.links.is_empty() && interfaces.iter().all(is_known) {
+            return;
+        }
+        self.links.clear();
+        for interface in interfaces {
+            let folder = self.devices.join(&interface.name);
+            let Ok(files) = fs::read_dir(&folder) else { continue };
+            let mut names = files.flatten().map(|file| file.file_name());
+            let links = Links {
+                has_device: folder.join("device").exists(),
+                has_lower: names.any(|name| name.as_encoded_bytes().starts_with(b"lower_")),
+                master: fs::read_link(folder.join("master"))
+                    .ok()
+                    .and_then(|master| Some(master.file_name()?.to_string_lossy().into_owned())),
+            };
+            self.links.insert(interface.name.clone(), links);
+        }
     }
 }
 

@@ -138,13 +138,18 @@ impl SubjectUnit {
             Source::Root(files) => read_files(&self.roots.root, files),
             Source::Network(files) => {
                 let folder = self.network.get_or_insert_with(|| {
-                    let (device_file, _) = self.view.network();
-                    device_file.parent().unwrap_or(Path::new("/")).to_owned()
+                    let network = self.view.network();
+                    network.file.parent().unwrap_or(Path::new("/")).to_owned()
                 });
                 read_files(folder, files)
             }
             Source::Devices { folder, inner, is_wanted } => {
-                read_devices(&self.roots.root.join("sys").join(folder), inner, is_wanted)
+                let path = if folder == "class/net" {
+                    self.view.network().devices
+                } else {
+                    self.roots.root.join("sys").join(folder)
+                };
+                read_devices(&path, inner, is_wanted)
             }
         }
     }

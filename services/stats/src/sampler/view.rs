@@ -18,6 +18,15 @@ const READS_PER_LOOK: u32 = 10;
 /// The name of the initial process namespace, which no container has (`include/linux/proc_ns.h`).
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
+/// The interfaces of a network namespace.
+pub(super) struct Network {
+    /// `net/dev`.
+    pub(super) file: PathBuf,
+    /// A folder for each interface.
+    pub(super) devices: PathBuf,
+    pub(super) scope: Option<ScopeKind>,
+}
+
 /// Places of files. Each method may block.
 pub(super) struct View {
     proc: PathBuf,
@@ -48,12 +57,17 @@ impl View {
     /// The interfaces to read, and whose they are. A proc filesystem other than the process's own
     /// was mounted for it to measure that system, whose first process has its network. Where that
     /// cannot be read, the process's own is what there is.
-    pub(super) fn network(&self) -> (PathBuf, Option<ScopeKind>) {
+    pub(super) fn network(&self) -> Network {
         let first = self.proc.join("1/net/dev");
         if self.proc != Path::new("/proc") && fs::read(&first).is_ok() {
-            return (first, self.is_real().then_some(ScopeKind::Host));
+            let scope = self.is_real().then_some(ScopeKind::Host);
+            return Network { file: first, devices: self.root.join("sys/class/net"), scope };
         }
-        (self.proc.join("net/dev"), self.own_network_scope())
+        Network {
+            file: self.proc.join("net/dev"),
+            devices: self.own_root().join("sys/class/net"),
+            scope: self.own_network_scope(),
+        }
     }
 
     /// Some settings of the network exist in the host's namespace only, others in each.

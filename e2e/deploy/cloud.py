@@ -407,7 +407,8 @@ class Cloud:
             f"{self.s3}/{path}",
             data=None if body is None else body.encode(),
             method=method,
-            headers={"authorization": signed},
+            # Otherwise it would be a form, which moto reads as one.
+            headers={"authorization": signed, "content-type": "application/json"},
         )
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:

@@ -41,7 +41,7 @@ def run(verb: str) -> int:
     command = [*compose, *VERBS[verb]]
     print(f"{verb}: this is not Linux, so Compose builds in containers: {' '.join(command)}", flush=True)
     if verb in ("dev", "up"):
-        print(f"{verb}: the first build takes about 10 minutes", flush=True)
+        print(f"{verb}: the first build compiles its tools too and takes a quarter of an hour or more", flush=True)
     try:
         return subprocess.run(command, cwd=ROOT).returncode
     except KeyboardInterrupt:

@@ -146,7 +146,7 @@ def page(versions, results, missing) -> str:
         "- *refused*: nothing of it reached the origin, or a beginning of which the origin knows that it is "
         "not whole.\n"
         "- *passed plain*: it reached the origin, and what did leaves no reader in doubt. For sizes this means "
-        "that the limits are wider; for targets, that they were normalised.\n"
+        "that the limits are wider; for targets, that they were normalized.\n"
         "- *passed as it came*: what reached the origin can still be understood in two ways, or has what must "
         "not go further.\n"
         "- *smuggled*: the origin answered a request that the proxy did not know of. (The origin takes "

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from check import CRATES, SERVICES, code_lines
 from toolchain import ROOT
 
 # Written by scripts: their wording is checked where they are written.
@@ -49,6 +50,12 @@ BANNED = {
 }
 QUESTION = re.compile(r"(what|who|whom|whose|where|when|why|how)\b", re.IGNORECASE)
 
+SETTING = re.compile(r'"((?:STATS|FRONTEND|GATEWAY|BACKEND|ECS)_[A-Z0-9_]+)"')
+# Of the development server alone.
+INTERNAL_SETTINGS = {"FRONTEND_PAGE_FOLDER"}
+SECTION = re.compile(r"^\[(.+)\]$")
+DEPENDENCY = re.compile(r"^([A-Za-z0-9_-]+)(?:\.| *=)")
+
 FENCE = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"`[^`\n]+`")
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)[^)\n]*\)")
@@ -58,6 +65,7 @@ HEADING = re.compile(r"^#{1,6} +(.+?)\s*$", re.MULTILINE)
 def main() -> int:
     faults = [fault for name in documents(ROOT) for fault in check(ROOT, name)]
     faults.extend(unlisted(ROOT))
+    faults.extend(undocumented(ROOT))
     for fault in faults:
         print(f"documents: {fault}", file=sys.stderr)
     return 1 if faults else 0
@@ -130,6 +138,53 @@ def unlisted(root: Path) -> Iterator[str]:
         if file.name[:4] in numbers:
             yield f"{DECISIONS}{file.name} has the number of another decision"
         numbers.add(file.name[:4])
+
+
+def undocumented(root: Path) -> Iterator[str]:
+    """Settings and crates without a row, and rows of crates that are not used."""
+    names = set(rows((root / "docs/settings.md").read_text(encoding="utf-8")))
+    for name in sorted(settings(root) - names - INTERNAL_SETTINGS):
+        yield f"{name} has no row in docs/settings.md"
+    text = (root / "docs/dependencies.md").read_text(encoding="utf-8")
+    listed = set(rows(text.partition("\n## Tools")[0], code=False))
+    used = dependencies(root)
+    for name in sorted(used - listed):
+        yield f"the crate {name} has no row in docs/dependencies.md"
+    for name in sorted(listed - used - {"crate"}):
+        yield f"docs/dependencies.md lists {name}, which no crate uses"
+
+
+def settings(root: Path) -> set[str]:
+    """The names of settings in the sources of the services, tests left out."""
+    found: set[str] = set()
+    for file in sorted((root / "services").glob("*/**/src/**/*.rs")):
+        if file.name != "tests.rs" and "tests" not in file.relative_to(root).parts:
+            found.update(SETTING.findall("\n".join(code_lines(file.read_text(encoding="utf-8")))))
+    return found
+
+
+def dependencies(root: Path) -> set[str]:
+    """The crates from outside that the members of the workspace name."""
+    found: set[str] = set()
+    manifests = [*root.glob("crates/*/Cargo.toml"), *root.glob("services/**/Cargo.toml")]
+    for manifest in (*manifests, root / "bench" / "Cargo.toml"):
+        if manifest.parent.name == "fuzz" or not manifest.is_file():
+            continue
+        section = ""
+        for line in manifest.read_text(encoding="utf-8").splitlines():
+            if header := SECTION.match(line):
+                section = header[1]
+            elif section.endswith("dependencies") and (name := DEPENDENCY.match(line)):
+                found.add(name[1])
+    return found - CRATES - SERVICES
+
+
+def rows(text: str, *, code: bool = True) -> Iterator[str]:
+    """The names in the first column of the tables."""
+    for line in text.splitlines():
+        if line.startswith("| ") and not line.startswith("| ---"):
+            first = line.split(" | ")[0]
+            yield from re.findall(r"`([^`]+)`", first) if code else first.strip("| ").split(", ")
 
 
 def banned_phrases(name: str, text: str) -> Iterator[str]:

@@ -101,6 +101,25 @@ class Documents(unittest.TestCase):
         ]
         self.assertEqual(list(documents.unlisted(self.root)), expected)
 
+    def test_settings_and_crates_need_a_row(self) -> None:
+        sources = self.root / "services" / "stats" / "src"
+        sources.mkdir(parents=True)
+        (sources / "config.rs").write_text(
+            'get("STATS_A");\nget("STATS_B");\n#[cfg(test)]\nmod tests { "STATS_C" }\n'
+        )
+        (sources.parent / "Cargo.toml").write_text(
+            '[package]\nname = "x"\n\n[dependencies]\nbytes.workspace = true\nwire = "1"\n'
+            '\n[dev-dependencies]\nproptest = { version = "1" }\n'
+        )
+        self.faults("| name | default |\n| --- | --- |\n| `STATS_A`, `PORT` | 1 |\n", "docs/settings.md")
+        self.faults("| crate | purpose |\n| --- | --- |\n| bytes, gone | x |\n", "docs/dependencies.md")
+        expected = [
+            "STATS_B has no row in docs/settings.md",
+            "the crate proptest has no row in docs/dependencies.md",
+            "docs/dependencies.md lists gone, which no crate uses",
+        ]
+        self.assertEqual(list(documents.undocumented(self.root)), expected)
+
     def test_files_that_git_ignores_are_left_out(self) -> None:
         subprocess.run(["git", "init", "--quiet"], cwd=self.root, check=True, timeout=60)
         (self.root / ".gitignore").write_text("/target/\n")

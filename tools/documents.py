@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from check import CRATES, SERVICES, code_lines
+from check import CRATES, SERVICES
 from toolchain import ROOT
 
 # Written by scripts: their wording is checked where they are written.
@@ -50,9 +50,6 @@ BANNED = {
 }
 QUESTION = re.compile(r"(what|who|whom|whose|where|when|why|how)\b", re.IGNORECASE)
 
-SETTING = re.compile(r'"((?:STATS|FRONTEND|GATEWAY|BACKEND|ECS)_[A-Z0-9_]+)"')
-# Of the development server alone.
-INTERNAL_SETTINGS = {"FRONTEND_PAGE_FOLDER"}
 SECTION = re.compile(r"^\[(.+)\]$")
 DEPENDENCY = re.compile(r"^([A-Za-z0-9_-]+)(?:\.| *=)")
 
@@ -141,26 +138,14 @@ def unlisted(root: Path) -> Iterator[str]:
 
 
 def undocumented(root: Path) -> Iterator[str]:
-    """Settings and crates without a row, and rows of crates that are not used."""
-    names = set(rows((root / "docs/settings.md").read_text(encoding="utf-8")))
-    for name in sorted(settings(root) - names - INTERNAL_SETTINGS):
-        yield f"{name} has no row in docs/settings.md"
+    """Crates without a row in docs/dependencies.md, and rows of crates that are not used."""
     text = (root / "docs/dependencies.md").read_text(encoding="utf-8")
-    listed = set(rows(text.partition("\n## Tools")[0], code=False))
+    listed = set(first_column(text.partition("\n## Tools")[0]))
     used = dependencies(root)
     for name in sorted(used - listed):
         yield f"the crate {name} has no row in docs/dependencies.md"
     for name in sorted(listed - used - {"crate"}):
         yield f"docs/dependencies.md lists {name}, which no crate uses"
-
-
-def settings(root: Path) -> set[str]:
-    """The names of settings in the sources of the services, tests left out."""
-    found: set[str] = set()
-    for file in sorted((root / "services").glob("*/**/src/**/*.rs")):
-        if file.name != "tests.rs" and "tests" not in file.relative_to(root).parts:
-            found.update(SETTING.findall("\n".join(code_lines(file.read_text(encoding="utf-8")))))
-    return found
 
 
 def dependencies(root: Path) -> set[str]:
@@ -179,12 +164,11 @@ def dependencies(root: Path) -> set[str]:
     return found - CRATES - SERVICES
 
 
-def rows(text: str, *, code: bool = True) -> Iterator[str]:
+def first_column(text: str) -> Iterator[str]:
     """The names in the first column of the tables."""
     for line in text.splitlines():
         if line.startswith("| ") and not line.startswith("| ---"):
-            first = line.split(" | ")[0]
-            yield from re.findall(r"`([^`]+)`", first) if code else first.strip("| ").split(", ")
+            yield from line.split(" | ")[0].strip("| ").split(", ")
 
 
 def banned_phrases(name: str, text: str) -> Iterator[str]:

@@ -101,20 +101,16 @@ class Documents(unittest.TestCase):
         ]
         self.assertEqual(list(documents.unlisted(self.root)), expected)
 
-    def test_settings_and_crates_need_a_row(self) -> None:
-        sources = self.root / "services" / "stats" / "src"
-        sources.mkdir(parents=True)
-        (sources / "config.rs").write_text(
-            'get("STATS_A");\nget("STATS_B");\n#[cfg(test)]\nmod tests { "STATS_C" }\n'
-        )
-        (sources.parent / "Cargo.toml").write_text(
+    def test_a_crate_needs_a_row_and_a_row_its_crate(self) -> None:
+        manifest = self.root / "services" / "stats" / "Cargo.toml"
+        manifest.parent.mkdir(parents=True)
+        manifest.write_text(
             '[package]\nname = "x"\n\n[dependencies]\nbytes.workspace = true\nwire = "1"\n'
             '\n[dev-dependencies]\nproptest = { version = "1" }\n'
         )
-        self.faults("| name | default |\n| --- | --- |\n| `STATS_A`, `PORT` | 1 |\n", "docs/settings.md")
-        self.faults("| crate | purpose |\n| --- | --- |\n| bytes, gone | x |\n", "docs/dependencies.md")
+        table = "| crate | purpose |\n| --- | --- |\n| bytes, gone | x |\n\n## Tools\n\n| zig | x |\n"
+        self.faults(table, "docs/dependencies.md")
         expected = [
-            "STATS_B has no row in docs/settings.md",
             "the crate proptest has no row in docs/dependencies.md",
             "docs/dependencies.md lists gone, which no crate uses",
         ]

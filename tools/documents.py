@@ -30,23 +30,22 @@ DECISION_LINES = 25
 # A phrase, and what to write in its place. Case does not matter; code is left out.
 BANNED = {
     r"nobody|somebody|anybody|whoever|whomever|whose figures": "the name of the role or component",
-    r"who (asks?|wants?|deploys?|doubts?|needs?|reads?|comes|says?)": "the name of the role or component",
+    r"who (asks?|wants?|deploys?|doubts?|may know)": "the name of the role or component",
     r"strangers?": "client, outside contributor",
     r"(is|are|be|was|were|being) told|\w+, not told|told (here|nowhere)": "receives, is configured with, not available",
     r"tells( \w+)? (its|the|no|nothing|which|what|of)": "reports, returns, contains",
     r"(says|say|decides|shows|compares|judges) whether": "checks, validates",
     r"beyond doubt": "strictly valid",
     r"(is|are) to be": "must be, or the plain present",
-    r"of which|by which|in which case": "two sentences",
+    r"of which": "two sentences",
     r"what somebody|what it (takes|answers)|what others take": "a noun",
     r"anew": "again",
     r"manners|wellness|judgement|whereabouts": "bootstrap, behavior, health",
     r"(?<!third-person )verbs?": "command",
     r"hands? (on|out|in|over)|handed (on|out|in)": "passes, returns",
     r"(wants|knows|asks for) a secret": "requires authentication",
-    r"(is|are) well|who is well": "is healthy",
+    r"(is|are) well(?! [\w-]+(ed|wn)\b)|who is well": "is healthy",
     r"in vain|put back|goes back|go back|broken off": "without result, restored, interrupted",
-    r"all that|made up by": "everything that",
 }
 QUESTION = re.compile(r"(what|who|whom|whose|where|when|why|how)\b", re.IGNORECASE)
 

@@ -8,7 +8,7 @@ from typing import Iterator
 import figures
 
 LESS, MORE = "<=", ">="
-YEW = "of the program two fifths are Yew, and a fifth each the page and Rust's own library (ARCHITECTURE.md)"
+YEW = "of the program two fifths are Yew, and a fifth each the page and Rust's own library"
 PAINT = "no GPU here: layout, style and paint of some thousand boxes are most of it"
 
 

@@ -1,4 +1,4 @@
-"""What README and ARCHITECTURE tell in figures is in the report.
+"""What README.md and docs/architecture.md state in figures is in the report.
 
 `told.json` has the sentences: where they stand, and what the report must say for them to be true.
 """

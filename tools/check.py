@@ -1,4 +1,4 @@
-"""`make check`: formatting, lints, workflows, the Dockerfile, who may depend on whom, and what comes from outside.
+"""`make check`: formatting, lints, documents, workflows, the Dockerfile, dependency rules, licenses and sources.
 
 `make advisories` asks RustSec's database about the crates of Cargo.lock.
 """
@@ -22,7 +22,7 @@ LINT_SECONDS = 1200
 CRATES = {"wire", "runtime", "serve", "harness"}
 SERVICES = {"stats", "frontend", "gateway", "app"}
 
-# ARCHITECTURE.md, "Who may know whom": for each member the members it may depend on. Who may name
+# docs/architecture.md, "Dependency rules": for each member the members it may depend on. Who may name
 # which crate from outside is in deny.toml.
 ALLOWED = {
     "wire": set(),
@@ -91,6 +91,8 @@ def check() -> int:
         ],
         "rules of the workflows": [lint("python"), "tools/workflows.py"],
         "Dockerfile": [lint("hadolint"), "Dockerfile"],
+        "documents": [sys.executable, "tools/documents.py"],
+        "spelling": [lint("typos")],
     }
     failed = [what for what, command in steps.items() if not passes(what, command)]
     broken = list(broken_rules(metadata(), ROOT))
@@ -146,11 +148,11 @@ def metadata() -> dict:
 
 
 def broken_rules(workspace: dict, root: Path) -> Iterator[str]:
-    """A sentence for each arrow or word that ARCHITECTURE.md does not allow."""
+    """A message for each dependency or name that docs/architecture.md does not allow."""
     for package in workspace["packages"]:
         name = package["name"]
         if name not in ALLOWED:
-            yield f"{name} is new: say in tools/check.py and ARCHITECTURE.md whom it may know"
+            yield f"{name} is new: add its dependencies to tools/check.py and docs/architecture.md"
             continue
         for dependency in package["dependencies"]:
             other = dependency["name"]

@@ -43,7 +43,7 @@ WELL_FORMED = "well-formed"
 
 # What became of a case.
 REFUSED, PLAIN, AS_IT_CAME, SMUGGLED = range(4)
-FATES = ("refused", "passed plain", "passed as it came", "smuggled")
+FATES = ("rejected", "forwarded safely", "forwarded unchanged", "smuggled")
 
 
 class Proxy(NamedTuple):
@@ -101,7 +101,7 @@ def fate(result: Result) -> int:
 
 def table(results: dict[str, list[Result]]) -> list[str]:
     """A row for every family, a cell for every proxy: how many met each fate."""
-    lines = ["| what | cases | " + " | ".join(results) + " |", "| --- | --- |" + " --- |" * len(results)]
+    lines = ["| family | cases | " + " | ".join(results) + " |", "| --- | --- |" + " --- |" * len(results)]
     families = [family for family in dict.fromkeys(case.attack for case in CASES) if family != WELL_FORMED]
     total = {name: [0] * len(FATES) for name in results}
     for family in families:
@@ -116,13 +116,13 @@ def table(results: dict[str, list[Result]]) -> list[str]:
         size = sum(case.attack == family for case in CASES)
         lines.append(f"| {family} | {size} | " + " | ".join(cells) + " |")
     size = sum(case.attack != WELL_FORMED for case in CASES)
-    lines.append(f"| **all of them** | {size} | " + " | ".join(map(shown, total.values())) + " |")
+    lines.append(f"| **total** | {size} | " + " | ".join(map(shown, total.values())) + " |")
     size = sum(case.attack == WELL_FORMED for case in CASES)
     served = [
         str(sum(result.case.attack == WELL_FORMED and not complaints(result) for result in found))
         for found in results.values()
     ]
-    lines.append(f"| well-formed, and served as it should be | {size} | " + " | ".join(served) + " |")
+    lines.append(f"| well-formed, correct result | {size} | " + " | ".join(served) + " |")
     return lines
 
 
@@ -133,38 +133,37 @@ def shown(counts: list[int]) -> str:
 def page(versions, results, missing) -> str:
     today = datetime.date.today().isoformat()
     parts = [
-        "# Hostile requests: the gateway beside nginx, haproxy and Envoy",
-        f"Written by `python3 e2e/adversarial/compare.py --binaries FOLDER` on {today}; the cases are in "
-        "`e2e/adversarial/corpus.py`, each with what the RFCs say of it. `make test` runs them against the "
-        "gateway and wants every one to come out as written there, sent at once and in pieces of seven bytes.",
-        "Compared: " + ", ".join(versions.values()) + ", each as its documentation sets up a reverse "
-        "proxy (`e2e/adversarial/peers/`). Stricter settings exist for all of them; what is compared is what "
-        "one gets without knowing them. Behind each is an origin that reads as carelessly as any server does, "
-        "and writes down the bytes that it got.",
-        *(f"Left out: {name}, because {reason}." for name, reason in missing.items()),
+        "# Malformed requests: the gateway beside nginx, haproxy and Envoy",
+        f"Written by `python3 e2e/adversarial/compare.py --binaries FOLDER` on {today}. The cases are in "
+        "`e2e/adversarial/corpus.py`, each with the section of its RFC. `make test` runs them against the "
+        "gateway and requires the expected result for each, sent at once and in pieces of seven bytes.",
+        "Compared: " + ", ".join(versions.values()) + ", each with the reverse proxy configuration of its "
+        "documentation (`e2e/adversarial/peers/`). All of them have stricter settings; the comparison uses the "
+        "defaults. The origin behind each proxy parses as leniently as any known server and records the bytes "
+        "that it receives.",
+        *(f"Not included: {name}, because {reason}." for name, reason in missing.items()),
         "The numbers of a cell are: **" + " / ".join(FATES) + "**.\n\n"
-        "- *refused*: nothing of it reached the origin, or a beginning of which the origin knows that it is "
-        "not whole.\n"
-        "- *passed plain*: it reached the origin, and what did leaves no reader in doubt. For sizes this means "
-        "that the limits are wider; for targets, that they were normalised.\n"
-        "- *passed as it came*: what reached the origin can still be understood in two ways, or has what must "
-        "not go further.\n"
-        "- *smuggled*: the origin answered a request that the proxy did not know of. (The origin takes "
-        "`Transfer_Encoding` for `Transfer-Encoding`, as servers do that hand fields on as variables of CGI.)",
+        "- *rejected*: the origin received nothing, or an incomplete request that it recognizes as incomplete.\n"
+        "- *forwarded safely*: the origin received an unambiguous request. For sizes this means that the limits "
+        "are larger; for targets, that they were normalized.\n"
+        "- *forwarded unchanged*: the origin received a request that is still ambiguous, or that contains fields "
+        "which must not be forwarded.\n"
+        "- *smuggled*: the origin answered a request that the proxy did not see. (The origin treats "
+        "`Transfer_Encoding` as `Transfer-Encoding`, like servers that pass fields as CGI variables.)",
         "\n".join(table(results)),
-        "## What passed as it came, and what was smuggled",
-        "Every case with such a fate, and where it had it. Whether that does harm depends on who reads next.",
+        "## Cases forwarded unchanged or smuggled",
+        "Every such case with its result for each proxy. The effect depends on the server behind the proxy.",
         "<details>\n\n" + "\n".join(differences(results)) + "\n\n</details>",
-        "## Well-formed requests that were not served as they should be",
+        "## Well-formed requests with a wrong result",
         "\n".join(not_served(results)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def differences(results: dict[str, list[Result]]) -> Iterator[str]:
-    yield "| case | known as | " + " | ".join(results) + " |"
+    yield "| case | reference | " + " | ".join(results) + " |"
     yield "| --- | --- |" + " --- |" * len(results)
-    marks = {REFUSED: "refused", PLAIN: "plain", AS_IT_CAME: "**as it came**", SMUGGLED: "**smuggled**"}
+    marks = {REFUSED: "rejected", PLAIN: "safe", AS_IT_CAME: "**unchanged**", SMUGGLED: "**smuggled**"}
     for number, case in enumerate(CASES):
         fates = [fate(found[number]) for found in results.values()]
         if max(fates) >= AS_IT_CAME:

@@ -28,7 +28,7 @@ pub struct Limits {
     pub connections: u32,
     /// Time from the end of the last answer to the end of the next request's head. It is the
     /// keep-alive time as well, so it must be longer than that of the clients' pools (the
-    /// gateway's: 20 s), or they use a connection at the moment it closes.
+    /// gateway's: 15 s), or they use a connection at the moment it closes.
     pub request_head: Duration,
     /// Time for requests in flight to end after the shutdown began.
     pub drain: Duration,

@@ -14,8 +14,8 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Optional
 
-# The part of `sub` behind the repository, for each role. Environments deploy only from main: see "Pull requests and
-# releases" in README.md.
+# The part of `sub` behind the repository, for each role. Environments deploy only from main: see
+# docs/releases.md.
 CONTEXTS = {
     "plan": ("pull_request",),
     "plan_main": ("ref:refs/heads/main",),

@@ -1,4 +1,4 @@
-"""Every setting of a service is in README.md, reaches the service under Compose, or is refused aloud."""
+"""Every setting of a service is in docs/settings.md, reaches the service under Compose, or is refused aloud."""
 
 from __future__ import annotations
 
@@ -35,16 +35,14 @@ def declared(service: str) -> set[str]:
 
 
 def documented() -> dict[str, set[str]]:
-    """The names in each section of README.md's table of settings."""
+    """The names in each section of docs/settings.md."""
     sections: dict[str, set[str]] = {}
     section = ""
-    for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines():
-        if heading := re.match(r"\| \*\*(.+)\*\* \|", line):
-            section = heading[1]
+    for line in (ROOT / "docs" / "settings.md").read_text(encoding="utf-8").splitlines():
+        if heading := re.match(r"## (.+)", line):
+            section = heading[1].lower()
         elif line.startswith("| `") and section:
             sections.setdefault(section, set()).update(re.findall(r"`([A-Z][A-Z_0-9]+)`", line.split("|")[1]))
-        elif not line.startswith("|"):
-            section = ""
     return sections
 
 

@@ -157,6 +157,9 @@ pub(crate) async fn ask<D: Downstream>(
                             let is_done = sending.is_done();
                             // Who cannot read the whole request cannot tell where the next begins.
                             order.closes |= !is_done;
+                            if is_done {
+                                upload.release();
+                            }
                             // An upstream that refuses the request does not want the rest.
                             let goes_on = !is_done
                                 && sending.error().is_none()

@@ -105,7 +105,7 @@ fn taken(length: Length, sent: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<u8>)
     let status = |problem: problem::Problem| problem.status.as_u16();
     let mut body = Body::new(length, BODY_BYTES).map_err(status)?;
     let (mut bytes, mut out) = (BytesMut::new(), Vec::new());
-    let mut take = |bytes: &mut BytesMut| {
+    let mut take = |bytes: &mut BytesMut| -> Result<bool, u16> {
         loop {
             match body.take(bytes).map_err(status)? {
                 Progress::Data(data) => {

@@ -129,6 +129,12 @@ impl Upload {
         !self.is_streamed
     }
 
+    /// Gives the memory back: nothing will be sent again.
+    pub(crate) fn release(&mut self) {
+        self.held = Bytes::new();
+        self.room.shrink_to(0);
+    }
+
     /// Whether the client's part is over: all of the body has been read.
     pub(crate) fn is_read(&self) -> bool {
         self.is_whole

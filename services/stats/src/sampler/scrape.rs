@@ -31,7 +31,11 @@ const DEVICES: usize = 4096;
 
 /// Reads for scrapers. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Scraper(Arc<Mutex<State>>);
+pub(crate) struct Scraper {
+    state: Arc<Mutex<State>>,
+    /// One scrape at a time has a thread; others wait here without one.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
 
 struct State {
     reader: BoundedReader<Scrape>,
@@ -54,12 +58,14 @@ impl Scraper {
             };
             reader.add(subject.name.to_owned(), Box::new(unit));
         }
-        Self(Arc::new(Mutex::new(State { reader, newest: None })))
+        Self { state: Arc::new(Mutex::new(State { reader, newest: None })), turn: Arc::default() }
     }
 
-    /// The newest figures; none when they could not be read. Takes at most two seconds.
+    /// The newest figures; none when they could not be read. A scrape takes at most two
+    /// seconds, and its figures serve those who waited for it.
     pub(crate) async fn scrape(&self) -> Option<Arc<Scrape>> {
-        let state = self.0.clone();
+        let state = self.state.clone();
+        let _turn = self.turn.lock().await;
         // On a thread of its own: requests are served meanwhile.
         tokio::task::spawn_blocking(move || {
             state.lock().unwrap_or_else(PoisonError::into_inner).scrape()
@@ -190,4 +196,45 @@ fn read(path: &Path, longest: u64) -> Option<String> {
     let mut bytes = Vec::new();
     fs::File::open(path).ok()?.take(longest).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rates::Exposure;
+    use crate::scope::ScopePreference;
+
+    fn sampling(root: &Path) -> Sampling {
+        let roots = Roots { proc: root.join("proc"), root: root.to_owned() };
+        Sampling { roots, wanted: ScopePreference::Auto, exposed: Exposure::default() }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_hangs_costs_its_subject_and_the_host_name_stays_hidden() {
+        let root = std::env::temp_dir().join(format!("stats-scrape-{}", std::process::id()));
+        let write = |name: &str, text: &str| {
+            let path = root.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("proc/meminfo", "MemTotal: 1 kB\n");
+        write("proc/sys/kernel/hostname", "secret\n");
+        write("proc/sys/kernel/osrelease", "6.1.0\n");
+        write("sys/class/net/eth0/speed", "1000\n");
+        let hanging = root.join("proc/vmstat");
+        assert!(std::process::Command::new("mkfifo").arg(hanging).status().unwrap().success());
+        let scraper = Scraper::new(&sampling(&root));
+        let scrape = scraper.scrape().await.unwrap();
+        let of = |name: &str| {
+            scrape.collected.values().find(|collected| collected.name == name).unwrap()
+        };
+        assert!(of("meminfo").is_up && of("meminfo").seconds.is_some());
+        assert_eq!((of("vmstat").is_up, of("vmstat").seconds), (false, None));
+        assert_eq!(of("uname").texts.get("sys/kernel/osrelease"), Some("6.1.0"));
+        assert_eq!(of("uname").texts.get("sys/kernel/hostname"), None);
+        assert_eq!(of("netclass").texts.number("eth0/speed"), Some(1000));
+        // Another scraper at the same time gets the same figures.
+        assert!(Arc::ptr_eq(&scrape, &scraper.scrape().await.unwrap()));
+        fs::remove_dir_all(&root).unwrap();
+    }
 }

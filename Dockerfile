@@ -18,7 +18,8 @@ WORKDIR /src
 COPY rust-toolchain.toml Cargo.lock ./
 # What the installer consists of (tools/test_dockerfile.py compares the list), and no other script:
 # this layer takes minutes.
-COPY tools/browser.py tools/cargo_tools.py tools/debian_archive.py tools/files.py tools/install.py \
+COPY tools/browser.py tools/cargo_tools.py tools/debian_archive.py tools/debian_program.py \
+    tools/files.py tools/install.py tools/prebuilt.py \
     tools/job.py tools/own_std.py tools/page_std.py tools/promtool.py tools/pypi.py \
     tools/requirements-compose.txt tools/requirements.txt tools/rust_debian.py tools/rust_route.py \
     tools/rust_rustup.py tools/step.py tools/system_packages.py tools/toolchain.py tools/versions.py \

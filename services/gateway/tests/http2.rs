@@ -509,7 +509,7 @@ async fn a_client_that_makes_room_for_a_byte_at_a_time_has_no_more_time_than_oth
     let upstream = upstream(|stream, _| {
         let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 100000\r\n\r\n";
         stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(&[b'x'; 100_000]).unwrap();
+        stream.write_all(&vec![b'x'; 100_000]).unwrap();
     });
     let gateway = start(upstream, &[("GATEWAY_TOTAL_TIMEOUT_SECONDS", "1")]);
     // Once from the upstream, once from memory.

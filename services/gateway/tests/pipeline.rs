@@ -227,13 +227,13 @@ fn all_bodies_together_have_a_bound() {
         stream.set_nonblocking(false).unwrap();
         is_refused
     };
-    let mut held = [hold(), hold()];
+    let mut occupants = [hold(), hold()];
     let put = format!("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 40000\r\n\r\n{part}");
     let begun = Instant::now();
     let mut answer = ask(&gateway, &put);
     while answer.status == 200 {
         assert!(begun.elapsed() < BOUND, "there is no bound");
-        for client in &mut held {
+        for client in &mut occupants {
             if is_refused(client) {
                 *client = hold();
             }
@@ -242,7 +242,7 @@ fn all_bodies_together_have_a_bound() {
     }
     assert_eq!((answer.status, answer.field("retry-after")), (503, Some("1")));
     assert_eq!(ask(&gateway, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
-    drop(held);
+    drop(occupants);
     while ask(&gateway, &put).status != 200 {
         assert!(begun.elapsed() < 2 * BOUND, "what was taken is not given back");
     }

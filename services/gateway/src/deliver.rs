@@ -12,7 +12,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCO
 use http::{HeaderMap, StatusCode};
 use pingora::server::ShutdownWatch;
 
-use crate::admission::Order;
+use crate::admission::{Order, keep_one_of_each};
 use crate::alarm::Alarm;
 use crate::cache::Answer;
 use crate::compression::Asked;
@@ -94,7 +94,7 @@ pub(crate) async fn deliver(
         return End::Instead(answer);
     }
     strip(&mut fields, status);
-    order.keep_one_of_each(&mut fields);
+    keep_one_of_each(&mut fields);
     if order.knows {
         // RFC 9110, section 15.4.5.
         status = StatusCode::NOT_MODIFIED;

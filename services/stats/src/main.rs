@@ -5,7 +5,6 @@ mod config;
 mod feed;
 mod history;
 mod metrics;
-mod negotiation;
 mod openapi;
 mod origins;
 mod problem;

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::admission::{Order, Reply, begin_head, field, record_unread};
+use crate::admission::{Order, Reply, begin_head, field, keep_one_of_each, record_unread};
 use crate::alarm::Alarm;
 use crate::client::{Client, Lost, TAKES_NOTHING};
 use crate::deliver::{BodyFault, Closing, Downstream, LEFT, Left, strip, until_closing};
@@ -125,9 +125,7 @@ impl Door {
         let metrics = &self.gateway.metrics;
         metrics.accepted.add();
         let bounds = &self.gateway.config.bounds;
-        let place = if !self.gateway.config.counts_connections(peer.ip()) {
-            None
-        } else {
+        let place = if self.gateway.config.counts_connections(peer.ip()) {
             let place = self.gateway.clients.connect(bounds, peer.ip(), Instant::now());
             if place.is_none() {
                 // Without a word: whoever opens so many does not read.
@@ -135,6 +133,8 @@ impl Door {
                 return;
             }
             place
+        } else {
+            None
         };
         metrics.connections.add();
         if let Some(socket) = self.open(stream).await {
@@ -271,7 +271,7 @@ impl Door {
         let is_chunked = body.frame() == Frame::Size;
         strip(&mut fields, status);
         order.note_policy(&fields);
-        order.keep_one_of_each(&mut fields);
+        keep_one_of_each(&mut fields);
         let head = client.outbox();
         begin_head(head, status, &fields);
         if is_chunked {

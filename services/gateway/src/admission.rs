@@ -12,6 +12,7 @@ use http::header::{
     MAX_FORWARDS, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, Method, StatusCode, Version};
+use semantics::negotiation::named;
 
 use crate::BUILD;
 use crate::cache::{Answer, Filling, Looked, Moment, Question, Verdict};
@@ -129,15 +130,15 @@ impl Order {
     ) -> Self {
         let mut asker = gateway.config.trust.asker(peer.ip(), scheme, &head.fields);
         let host = canonical(text_of(head.fields.get(HOST)), asker.scheme);
-        let asked = asker.host.as_ref().map(|asked| canonical(text_of(Some(asked)), asker.scheme));
+        let public = asker.host.as_ref().map(|host| canonical(text_of(Some(host)), asker.scheme));
         let mut site = format!("{}://{host}", asker.scheme.name());
-        if let Some(asked) = asked {
-            if asked != host {
+        if let Some(public) = public {
+            if public != host {
                 // The upstream is told both, and may answer for either.
                 site.push(' ');
-                site.push_str(&asked);
+                site.push_str(&public);
             }
-            asker.host = HeaderValue::try_from(asked).ok();
+            asker.host = HeaderValue::try_from(public).ok();
         }
         Self {
             begun: Instant::now(),
@@ -414,17 +415,6 @@ impl Order {
         self.has_hsts = fields.contains_key(STRICT_TRANSPORT_SECURITY);
     }
 
-    /// Takes out of an upstream's answer what is said once, and by the gateway.
-    pub(crate) fn keep_one_of_each(&self, fields: &mut HeaderMap) {
-        fields.remove(REQUEST_ID);
-        // RFC 6797, section 7.1: one field.
-        if fields.get_all(STRICT_TRANSPORT_SECURITY).iter().nth(1).is_some()
-            && let Some(first) = fields.get(STRICT_TRANSPORT_SECURITY).cloned()
-        {
-            fields.insert(STRICT_TRANSPORT_SECURITY, first);
-        }
-    }
-
     /// The request as the upstream reads it: nothing that is about the client's connection, and
     /// what the gateway knows in place of what the client says.
     fn request(&self, head: &Head, hop: &HopByHop, protocol: Option<&HeaderValue>) -> BytesMut {
@@ -636,6 +626,17 @@ pub(crate) fn record_unread(
     entry.write(&metrics.unlogged);
 }
 
+/// Takes out of an upstream's answer what is said once, and by the gateway.
+pub(crate) fn keep_one_of_each(fields: &mut HeaderMap) {
+    fields.remove(REQUEST_ID);
+    // RFC 6797, section 7.1: one field.
+    if fields.get_all(STRICT_TRANSPORT_SECURITY).iter().nth(1).is_some()
+        && let Some(first) = fields.get(STRICT_TRANSPORT_SECURITY).cloned()
+    {
+        fields.insert(STRICT_TRANSPORT_SECURITY, first);
+    }
+}
+
 /// Whether a plain path is one of the gateway's own health checks.
 fn is_health_path(path: &str) -> bool {
     ["/healthz", "/readyz"].contains(&path)
@@ -689,7 +690,7 @@ fn upgrade_of(head: &Head) -> Result<Option<HeaderValue>, Problem> {
 
 /// Whether the client wants an event stream, which has no end.
 fn is_event_stream(method: &Method, accept: Option<&HeaderValue>) -> bool {
-    *method == Method::GET && text_of(accept).split(',').any(names_events)
+    *method == Method::GET && named([text_of(accept)], "text/event-stream") > 0
 }
 
 /// Whether a media type, with parameters or not, is that of event streams.
@@ -711,6 +712,7 @@ mod tests {
         assert!(asks(&Method::GET, "application/json, Text/Event-Stream;q=0.5"));
         assert!(!asks(&Method::POST, "text/event-stream"));
         assert!(!asks(&Method::GET, "*/*"));
+        assert!(!asks(&Method::GET, "text/event-stream;q=0"));
         assert!(!is_event_stream(&Method::GET, None));
     }
 }

@@ -25,6 +25,7 @@ use crate::upstreams::{CheckPath, Origin, PoolSettings};
 
 /// The gateway's own settings.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(crate) struct Config {
     /// Where requests go.
     pub(crate) table: Table,
@@ -248,11 +249,11 @@ impl Config {
         self.bounds.connections > 0 && !(self.is_default_connections && is_shared())
     }
 
-    /// The hosts that the operator's port answers: on loopback the same, elsewhere any, because
-    /// scrapers use addresses.
+    /// The hosts that the operator's port answers: on loopback its own and those that are named,
+    /// elsewhere any, because scrapers use addresses.
     pub(crate) fn admin_hosts(&self, listen: SocketAddr) -> Hosts {
         if listen.ip().to_canonical().is_loopback() {
-            return Hosts::new(&self.hosts, listen.ip());
+            return Hosts::new(&self.hosts.named(), listen.ip());
         }
         Hosts::Any
     }

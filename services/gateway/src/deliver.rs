@@ -15,7 +15,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::watch;
 
 use self::relay::{Relay, Source, fill_alone};
-use crate::admission::{Order, Reply};
+use crate::admission::{Order, Reply, keep_one_of_each};
 use crate::alarm::Alarm;
 use crate::cache::Answer;
 use crate::client::TAKES_NOTHING;
@@ -141,7 +141,7 @@ pub(crate) async fn deliver<D: Downstream>(
         return End::Instead(answer);
     }
     strip(&mut fields, status);
-    order.keep_one_of_each(&mut fields);
+    keep_one_of_each(&mut fields);
     if !fields.contains_key(DATE)
         && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()))
     {

@@ -38,7 +38,7 @@ static VIA_NAME: LazyLock<String> = LazyLock::new(|| {
 pub(crate) fn is_loop(headers: &HeaderMap) -> bool {
     let members = headers.get_all(VIA).iter().flat_map(|value| {
         let members = value.as_bytes().split(|&byte| byte == b',');
-        members.map(|member| member.trim_ascii().split(|byte| byte.is_ascii_whitespace()).nth(1))
+        members.map(|member| member.trim_ascii().split(u8::is_ascii_whitespace).nth(1))
     });
     members.flatten().any(|name| name == VIA_NAME.as_bytes())
 }

@@ -202,7 +202,7 @@ impl Entry<'_> {
         if let Some(took) = self.took {
             let _ = write!(line, ",\"duration_us\":{}", took.as_micros());
         }
-        let _ = write!(line, ",\"sent_bytes\":{},\"client\":\"{}\"", self.sent_bytes, self.client,);
+        let _ = write!(line, ",\"sent_bytes\":{},\"client\":\"{}\"", self.sent_bytes, self.client);
         for (name, text) in [
             ("request_id", self.request_id),
             ("trace_id", self.trace_id),

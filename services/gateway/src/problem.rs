@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
+use semantics::negotiation::named;
 
 use crate::upstreams::Failure;
 
@@ -102,22 +103,9 @@ impl Problem {
 /// Whether `Accept` (RFC 9110, section 12.5.1) names HTML with a greater weight than JSON. A client
 /// that takes anything is a program.
 fn prefers_html(accept: &str) -> bool {
-    let weight = |wanted: &[&str]| {
-        accept
-            .split(',')
-            .filter_map(|range| {
-                let mut parts = range.split(';').map(str::trim);
-                let kind = parts.next()?;
-                let named = wanted.iter().any(|name| kind.eq_ignore_ascii_case(name));
-                let weight = parts
-                    .find_map(|parameter| parameter.strip_prefix("q="))
-                    .map_or(Some(1.0), |text| text.parse::<f32>().ok())?;
-                named.then_some(weight)
-            })
-            .fold(0.0, f32::max)
-    };
-    weight(&["text/html", "application/xhtml+xml"])
-        > weight(&["application/problem+json", "application/json"])
+    let weight = |kinds: [&str; 2]| kinds.map(|kind| named([accept], kind)).into_iter().max();
+    weight(["text/html", "application/xhtml+xml"])
+        > weight(["application/problem+json", "application/json"])
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ impl Default for PoolSettings {
     fn default() -> Self {
         Self {
             resolve_every: Duration::from_secs(2),
-            keep_unseen: Duration::from_secs(60),
+            keep_unseen: Duration::from_mins(1),
             breaker: BreakerSettings::default(),
             check: CheckSettings::default(),
             panic_below_percent: 50,

@@ -298,7 +298,7 @@ fn metrics_are_told_at_the_operators_door_alone() {
     }
     let metrics = || {
         let mut stream = TcpStream::connect(&free).unwrap();
-        let request = b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         stream.write_all(request).unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();

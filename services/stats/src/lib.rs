@@ -8,7 +8,6 @@ mod cors;
 pub mod fuzzing;
 mod history;
 mod metrics;
-mod negotiation;
 mod openapi;
 mod problem;
 mod query;

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use semantics::negotiation::{coding, media_type};
 use serve::Answer;
 
 use crate::body::Body;
 use crate::broadcast::Feed;
 use crate::cors::Origins;
 use crate::metrics::{self, Format};
-use crate::negotiation::{coding, media_type};
 use crate::query::Span;
 use crate::reading::Scrape;
 use crate::snapshot::{Encoded, Snapshot};
@@ -282,7 +282,7 @@ fn encoded(headers: &HeaderMap, content_type: &'static str, forms: &Encoded) -> 
 /// Puts the compressed form into the answer where the client wants it and there is one.
 fn put(response: &mut Response<Body>, headers: &HeaderMap, forms: &Encoded) {
     let wants_gzip = headers.contains_key(header::ACCEPT_ENCODING)
-        && coding(values(headers, header::ACCEPT_ENCODING), "gzip");
+        && coding(values(headers, header::ACCEPT_ENCODING), "gzip") > 0;
     let gzip = wants_gzip.then(|| forms.gzip()).flatten();
     if gzip.is_some() {
         let gzip = HeaderValue::from_static("gzip");

@@ -1,5 +1,7 @@
 //! What a client accepts and what it has already (RFC 9110, sections 12.5.3 and 13.1.2).
 
+use semantics::negotiation::coding;
+
 /// How the bytes of an answer are packed, the smallest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -31,58 +33,13 @@ pub(crate) fn choose(accept: Option<&str>, offered: &[Encoding]) -> Option<Encod
     };
     let mut best: Option<(Encoding, u16)> = None;
     for &encoding in offered {
-        let weight = weight(accept, encoding);
+        let weight = coding([accept], encoding.name());
         // The first of equals stays: the order of `offered` decides.
         if weight > 0 && best.is_none_or(|(_, best)| weight > best) {
             best = Some((encoding, weight));
         }
     }
     best.map(|(encoding, _)| encoding)
-}
-
-/// How much the client likes an encoding, in thousandths; 0 is not at all.
-fn weight(accept: &str, encoding: Encoding) -> u16 {
-    let mut any = None;
-    for item in accept.split(',') {
-        let (name, parameters) = item.split_once(';').unwrap_or((item, ""));
-        let name = name.trim();
-        if name.eq_ignore_ascii_case(encoding.name())
-            || (encoding == Encoding::Gzip && name.eq_ignore_ascii_case("x-gzip"))
-        {
-            return quality(parameters);
-        }
-        if name == "*" {
-            any = Some(quality(parameters));
-        }
-    }
-    match (any, encoding) {
-        (Some(weight), _) => weight,
-        // Identity is acceptable unless it is refused, but liked less than anything named.
-        (None, Encoding::Identity) => 1,
-        (None, _) => 0,
-    }
-}
-
-/// `q=0.5` as 500; without it 1000; what is no weight is taken for 0, so that a client never gets
-/// what it may have refused.
-fn quality(parameters: &str) -> u16 {
-    let value = parameters.split(';').find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
-    });
-    match value {
-        None => 1_000,
-        Some(value) => value.parse().map_or(0, thousandths),
-    }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the value is from 0 to 1000"
-)]
-fn thousandths(value: f32) -> u16 {
-    if (0.0..=1.0).contains(&value) { (value * 1_000.0) as u16 } else { 0 }
 }
 
 /// Whether `If-None-Match` names `etag` (quotes included): the client has it already. The
@@ -151,10 +108,11 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_that_is_none_refuses() {
+    fn a_member_whose_weight_is_malformed_is_ignored() {
         assert_eq!(chosen("br;q=2, gzip;q=x"), Some(Identity));
         assert_eq!(chosen("br;q=NaN"), Some(Identity));
         assert_eq!(chosen("br;q=-1"), Some(Identity));
+        assert_eq!(chosen("br;q=x, gzip;q=0.5"), Some(Gzip));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use http::header::{
     IF_UNMODIFIED_SINCE, RANGE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method};
+use semantics::negotiation::named;
 
 use super::control::asks_not_to_store;
 use super::status::{Forward, Forwarded};
@@ -114,7 +115,8 @@ impl Question<'_> {
         if has(IF_MATCH) || has(IF_UNMODIFIED_SINCE) {
             return Some(Reason::Condition);
         }
-        if headers.get_all(ACCEPT).into_iter().any(|line| names_events(line.as_bytes())) {
+        let accept = headers.get_all(ACCEPT).into_iter().filter_map(|line| line.to_str().ok());
+        if named(accept, "text/event-stream") > 0 {
             return Some(Reason::Events);
         }
         if asks_not_to_store(headers) {
@@ -131,13 +133,6 @@ impl Question<'_> {
     pub(super) fn is_authorised(&self) -> bool {
         self.headers.contains_key(AUTHORIZATION)
     }
-}
-
-fn names_events(accept: &[u8]) -> bool {
-    accept.split(|&byte| byte == b',').any(|range| {
-        let kind = range.split(|&byte| byte == b';').next().unwrap_or_default();
-        kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
-    })
 }
 
 #[cfg(test)]
@@ -190,6 +185,7 @@ mod tests {
             "cookie: a=b",
             "if-none-match: *",
             "accept: text/event-streams",
+            "accept: text/event-stream;q=0",
         ] {
             assert_eq!(judged(&Method::GET, line), (None, None), "{line}");
             assert_eq!(judged(&Method::HEAD, line), (None, Some(Reason::Head)), "{line}");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue};
+use semantics::negotiation::coding;
 
 /// Fields that may select an answer. The upstreams name two or three; who names many has answers
 /// for one request each.
@@ -117,33 +118,14 @@ impl Codings {
     }
 
     fn read(request: &HeaderMap) -> Self {
-        let (mut brotli, mut gzip, mut identity, mut rest) = (None, None, None, None);
-        let lines = request.get_all(ACCEPT_ENCODING).into_iter();
-        for line in lines.filter_map(|line| line.to_str().ok()) {
-            for member in line.split(',') {
-                let mut parts = member.split(';').map(str::trim);
-                let Some(takes) = parts.clone().nth(1).map_or(Some(true), takes) else { continue };
-                let name = parts.next().unwrap_or_default();
-                let is = |coding| name.eq_ignore_ascii_case(coding);
-                let place = if is("br") {
-                    &mut brotli
-                } else if is("gzip") || is("x-gzip") {
-                    &mut gzip
-                } else if is("identity") {
-                    &mut identity
-                } else if name == "*" {
-                    &mut rest
-                } else {
-                    continue;
-                };
-                // Said twice, the refusal counts.
-                *place = Some(takes && *place != Some(false));
-            }
-        }
+        let lines = || {
+            let lines = request.get_all(ACCEPT_ENCODING).into_iter();
+            lines.filter_map(|line| line.to_str().ok())
+        };
         Self {
-            brotli: brotli.or(rest).unwrap_or(false),
-            gzip: gzip.or(rest).unwrap_or(false),
-            not_identity: identity.or(rest) == Some(false),
+            brotli: coding(lines(), "br") > 0,
+            gzip: coding(lines(), "gzip") > 0,
+            not_identity: coding(lines(), "identity") == 0,
         }
     }
 
@@ -164,19 +146,6 @@ impl Codings {
             (false, true, true) => "gzip, identity;q=0",
             (false, false, true) => "identity;q=0",
         })
-    }
-}
-
-/// Whether a weight is more than 0; `None` if it is none.
-fn takes(weight: &str) -> Option<bool> {
-    let (name, value) = weight.split_once('=')?;
-    let digits = value.strip_prefix("0.").or_else(|| (value == "0").then_some(""));
-    match digits {
-        _ if !name.eq_ignore_ascii_case("q") => None,
-        Some(digits) if digits.len() <= 3 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(digits.bytes().any(|byte| byte != b'0'))
-        }
-        _ => ["1", "1.", "1.0", "1.00", "1.000", "0."].contains(&value).then_some(value != "0."),
     }
 }
 

@@ -79,7 +79,7 @@ mod tests {
             let of = |port: u16| canonical(&format!("{host}:{port}"), Scheme::Http);
             let once = of(port);
             prop_assert_eq!(&canonical(&once, Scheme::Http), &once);
-            prop_assert_eq!(&of(other) == &once, other == port);
+            prop_assert_eq!(of(other) == once, other == port);
             prop_assert_eq!(canonical(&host.to_uppercase(), Scheme::Http), host.to_lowercase());
         }
     }

@@ -50,6 +50,13 @@ impl HostList {
     }
 }
 
+impl HostList {
+    /// The same without `*`.
+    pub(crate) fn named(&self) -> Self {
+        Self { any: false, ..self.clone() }
+    }
+}
+
 impl Hosts {
     /// The hosts of a gateway that clients reach at this address.
     pub(crate) fn new(configured: &HostList, reached_at: IpAddr) -> Self {

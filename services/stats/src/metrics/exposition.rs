@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::negotiation::media_type;
+use semantics::negotiation::media_type;
 
 /// How the metrics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -112,9 +112,11 @@ module "app" {
   budget               = var.budget_usd == null ? null : { usd = var.budget_usd, value = var.environment }
 
   services = { for name, fact in local.facts : name => {
-    image              = var.images[name]
-    port               = fact.port
-    calls              = fact.calls
+    image = var.images[name]
+    port  = fact.port
+    calls = fact.calls
+    # The gateway removes an address only when the name has not listed it for a minute and it fails.
+    keeps_addresses    = name == "gateway"
     public             = fact.public
     architecture       = var.architecture
     execution_role_arn = data.aws_iam_role.execution[name].arn

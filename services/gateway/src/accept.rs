@@ -325,7 +325,13 @@ impl Door {
         head.extend_from_slice(&body);
         let sent = timeout(TAKES_NOTHING, poll_fn(|context| client.poll_flush(context)));
         let sent = matches!(sent.await, Ok(Ok(())));
-        record_unread(&self.gateway, peer.ip(), &id, &problem, if sent { length as u64 } else { 0 });
+        record_unread(
+            &self.gateway,
+            peer.ip(),
+            &id,
+            &problem,
+            if sent { length as u64 } else { 0 },
+        );
         if sent {
             client.part().await;
         }

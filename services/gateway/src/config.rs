@@ -120,10 +120,29 @@ impl std::fmt::Debug for Hidden {
     }
 }
 
+/// The bounds of a client, and whether that on its connections is the default: half of all.
+fn bounds(settings: &mut Settings, max_connections: u32) -> (Bounds, bool) {
+    const NUMBER: &str = "a whole number from 0 to 1000000, 0 for no bound";
+    let count = |text: &str| text.parse().ok().filter(|n| *n <= 1_000_000_u32);
+    let connections =
+        settings.get_with("GATEWAY_CLIENT_CONNECTIONS", NUMBER, None, |text| count(text).map(Some));
+    let bounds = Bounds {
+        connections: connections.unwrap_or_else(|| max_connections.div_ceil(2)),
+        requests: settings.get_with(
+            "GATEWAY_CLIENT_RATE",
+            "requests a second and perhaps a burst such as \"50\" or \"50 burst 200\"",
+            Rate::default(),
+            Rate::parse,
+        ),
+        streams: settings.get_with("GATEWAY_CLIENT_STREAMS", NUMBER, 0, count),
+        exempt: networks(settings, "GATEWAY_CLIENT_EXEMPT"),
+    };
+    (bounds, connections.is_none())
+}
+
 impl Config {
     /// Reads them; the faults stay in `settings`.
     pub(crate) fn read(settings: &mut Settings) -> Self {
-        const NUMBER: &str = "a whole number from 0 to 1000000, 0 for no bound";
         let table = Table::read(settings);
         let max_connections = settings.get_with(
             "GATEWAY_MAX_CONNECTIONS",
@@ -132,13 +151,10 @@ impl Config {
             |text| text.parse().ok().filter(|n| (1..=1_000_000_u32).contains(n)),
         );
         let http2 = switch(settings, "GATEWAY_HTTP2", false);
-        let count = |text: &str| text.parse().ok().filter(|n| *n <= 1_000_000_u32);
-        let client_connections =
-            settings
-                .get_with("GATEWAY_CLIENT_CONNECTIONS", NUMBER, None, |text| count(text).map(Some));
+        let (bounds, is_default_connections) = bounds(settings, max_connections);
         Self {
             table,
-            is_default_connections: client_connections.is_none(),
+            is_default_connections,
             pools: PoolSettings {
                 resolve_every: seconds(settings, "GATEWAY_RESOLVE_SECONDS", 2),
                 ..PoolSettings::default()
@@ -162,17 +178,7 @@ impl Config {
                 // One body needs that much.
                 |text| parse_bytes(text).filter(|n| *n >= 128 << 10),
             ),
-            bounds: Bounds {
-                connections: client_connections.unwrap_or_else(|| max_connections.div_ceil(2)),
-                requests: settings.get_with(
-                    "GATEWAY_CLIENT_RATE",
-                    "requests a second and perhaps a burst such as \"50\" or \"50 burst 200\"",
-                    Rate::default(),
-                    Rate::parse,
-                ),
-                streams: settings.get_with("GATEWAY_CLIENT_STREAMS", NUMBER, 0, count),
-                exempt: networks(settings, "GATEWAY_CLIENT_EXEMPT"),
-            },
+            bounds,
             trust: Trust {
                 proxies: networks(settings, "GATEWAY_TRUSTED_PROXIES"),
                 host: switch(settings, "GATEWAY_TRUST_HOST", false),

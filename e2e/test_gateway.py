@@ -66,8 +66,8 @@ def test_no_answer_names_the_software(fetch):
     [
         b"nonsense\r\n\r\n",
         b"GET /stats HTTP/1.1\r\n\r\n",
-        b"GET /%2e%2e/stats HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"POST /stats HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /%2e%2e/stats HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /stats HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
     ids=["no request", "no host", "dot segments", "two lengths"],
 )

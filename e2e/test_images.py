@@ -11,7 +11,7 @@ import pytest
 from conftest import eventually, request
 
 # Megabytes as `docker image inspect` counts them; the limits of the README.
-LIMITS = {"stats": 1.2, "frontend": 1.5, "gateway": 6.5}
+LIMITS = {"stats": 1.3, "frontend": 1.25, "gateway": 2.6}
 # Empty files and folders that the engine puts into every container for its mounts.
 ENGINE_PATHS = {".dockerenv", "dev", "etc", "proc", "sys"}
 

@@ -76,13 +76,11 @@ def test_a_new_address_is_used_within_ten_seconds(pytestconfig, tmp_path):
             it.names.addresses = [TWO]
             moved = time.monotonic()
             eventually(lambda: it.says() == "two", NEW_ADDRESS_SECONDS)
-            seconds = time.monotonic() - moved
-            # And the old one is not asked any more.
-            assert {it.says() for _ in range(50)} == {"two"}
-            it.one.kill()
-            time.sleep(1)
-        print(f"moved: new address in use after {seconds:.1f} s")
+            print(f"moved: new address in use after {time.monotonic() - moved:.1f} s")
         assert set(outcomes(load.requests)) == {200}
+        # An answer may list some of many addresses, so the old one stays as long as it works.
+        it.one.kill()
+        eventually(lambda: {it.says() for _ in range(50)} == {"two"}, NEW_ADDRESS_SECONDS)
 
 
 def test_both_of_two_addresses_are_used_and_one_of_them_may_die(pytestconfig, tmp_path):

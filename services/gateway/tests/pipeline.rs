@@ -75,7 +75,8 @@ fn read_body(head: &str, reader: &mut BufReader<TcpStream>) -> u64 {
 
 fn start(upstream: SocketAddr, more: &[(&str, &str)]) -> Service {
     let routes = format!("/ {upstream}");
-    let mut variables = vec![("GATEWAY_ROUTES", &*routes), ("GATEWAY_ADMIN_LISTEN", "off")];
+    let mut variables =
+        vec![("GATEWAY_ROUTES", &*routes), ("GATEWAY_ADMIN_LISTEN", "off"), ("GATEWAY_HOSTS", "*")];
     variables.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
     variables.extend(more);
     Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)

@@ -70,7 +70,9 @@ impl Upload {
         }
         let begun = Instant::now();
         let mut gathered = BytesMut::new();
-        while !upload.is_whole && gathered.len() < HELD_BYTES {
+        // Up to one piece beyond the limit: only then is it known that a body has no more than that, and
+        // a body that is refused has never reached an upstream.
+        while !upload.is_whole && gathered.len() <= HELD_BYTES {
             let left = time.saturating_sub(begun.elapsed());
             let piece = alarm.within(left, poll_fn(|context| client.poll_body(context))).await;
             let Some(piece) = piece else { return Err(too_slow()) };

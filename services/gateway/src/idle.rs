@@ -1,12 +1,16 @@
-//! Client connections that wait for a request. When a new one finds no place, the one that has
-//! waited longest is closed for it, so that silent connections cannot shut others out.
+//! Client connections that wait for a request. When a new one finds no place, one of them is closed
+//! for it, so that silent connections cannot shut others out: first those that never sent a
+//! request, then the one that has been idle longest.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+
+/// How long a new connection is safe from being closed for another: its request may be on its way.
+const FIRST_REQUEST_TIME: Duration = Duration::from_millis(250);
 
 /// The open connections.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ struct Open {
 struct State {
     /// Nanoseconds after the beginning; 0 while a request is under way.
     waits_since: AtomicU64,
+    /// Whether a request came on it.
+    has_sent: AtomicBool,
     closes: Notify,
 }
 
@@ -55,15 +61,21 @@ impl Connections {
         entry
     }
 
-    /// Tells the one that has waited longest to close; false where none waits that was not told.
-    /// Called only where there is no place, so that it may look at all of them.
+    /// Closes one of those that wait: the oldest that never sent a request, or else the one that
+    /// has been idle longest. False where none waits, or where the only ones without a request are
+    /// too new. Called only where there is no place, so that it may look at all of them.
     pub(crate) fn close_longest(&self) -> bool {
         let open = self.open();
         let waiting = open.connections.values().filter_map(|state| {
             let since = state.waits_since.load(Ordering::Relaxed);
-            (since > 0).then_some((since, state))
+            (since > 0).then(|| (state.has_sent.load(Ordering::Relaxed), since, state))
         });
-        let Some((_, state)) = waiting.min_by_key(|(since, _)| *since) else { return false };
+        let first = waiting.min_by_key(|(has_sent, since, _)| (*has_sent, *since));
+        let Some((has_sent, since, state)) = first else { return false };
+        let waited = self.begun.elapsed().saturating_sub(Duration::from_nanos(since));
+        if !has_sent && waited < FIRST_REQUEST_TIME {
+            return false;
+        }
         // It is not looked at again before its next request.
         state.waits_since.store(0, Ordering::Relaxed);
         state.closes.notify_one();
@@ -87,6 +99,7 @@ impl Entry {
 
     /// A request has begun.
     pub(crate) fn works(&self) {
+        self.state.has_sent.store(true, Ordering::Relaxed);
         self.state.waits_since.store(0, Ordering::Relaxed);
     }
 
@@ -113,17 +126,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_one_that_waited_longest_is_told_once() {
+    async fn the_one_that_was_idle_longest_is_closed_once() {
         let list = Connections::new();
         let entries: Vec<_> = (0..3).map(|_| list.enter()).collect();
-        // Its request came and went: now it has waited for the shortest time.
+        for entry in &entries {
+            entry.works();
+            entry.waits();
+        }
+        // Its next request came and went: now it has waited for the shortest time.
         entries[0].works();
         entries[0].waits();
         assert!(list.close_longest());
         assert!(is_told(&entries[1]).await && !is_told(&entries[0]).await);
         assert!(list.close_longest() && list.close_longest());
         assert!(is_told(&entries[2]).await && is_told(&entries[0]).await);
-        assert!(!list.close_longest(), "all were told");
+        assert!(!list.close_longest(), "all were closed");
+    }
+
+    #[tokio::test]
+    async fn a_connection_in_use_outlives_newer_ones_that_never_sent_a_request() {
+        let list = Connections::new();
+        let used = list.enter();
+        used.works();
+        used.waits();
+        let silent = list.enter();
+        assert!(!list.close_longest(), "its request may be on its way");
+        std::thread::sleep(FIRST_REQUEST_TIME);
+        let newer = list.enter();
+        assert!(list.close_longest());
+        assert!(is_told(&silent).await && !is_told(&used).await && !is_told(&newer).await);
     }
 
     #[tokio::test]

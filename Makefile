@@ -2,7 +2,7 @@
 PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install Python 3.9 or newer, with its venv module))
 
 .DEFAULT_GOAL := help
-.PHONY: help tools dev up down logs build images check test test-fast cold bench bench-check clean
+.PHONY: help tools dev up down logs build images check test test-fast cold bench conform bench-check clean
 .PHONY: advisories sbom reproducible test-arm64
 .PHONY: bootstrap plan push verify deploy smoke rollback destroy status cost
 .PHONY: sketch registry apply supersede accept drift run output picture comment orphans outdated dist publish release codeowners
@@ -57,6 +57,9 @@ test-arm64: ## cross-compile for arm64 and run the binaries under an emulator
 
 bench: ## measure this system and its peers: all of it into docs/benchmarks, or some: S=gateway-proxy
 	@$(PYTHON) bench/run.py $(S)
+
+conform: ## public suites of HTTP against the gateway, beside nginx and haproxy; one with S=h2spec
+	@$(PYTHON) bench/conformance.py $(S)
 
 bench-check: ## fail when something takes more instructions or room than bench/floors.json allows
 	@$(PYTHON) bench/run.py --check

@@ -149,3 +149,15 @@ def raise_file_limit() -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most
+
+
+def wait_for_listener(port: int, process: subprocess.Popen) -> None:
+    """Until something listens there."""
+    begun = time.monotonic()
+    while time.monotonic() < begun + READY_SECONDS:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if process.poll() is not None:
+            raise NotToBeHad(f"it ended with exit code {process.returncode} instead of listening")
+        time.sleep(0.02)
+    raise NotToBeHad(f"nothing listens on port {port} after {READY_SECONDS} s")

@@ -37,7 +37,7 @@ REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 # One verb takes 5 to 60 s.
 STEP_SECONDS = 240
 # Verbs that this is a part of, or that need what no stand-in has; that they exist is seen.
-ELSEWHERE = {"check", "test", "cold", "bench-check", "advisories", "reproducible", "test-arm64", "outdated"}
+ELSEWHERE = {"check", "test", "cold", "conform", "bench-check", "advisories", "reproducible", "test-arm64", "outdated"}
 # What a job may start only after an action has installed it.
 INSTALLED_BY = {"hashicorp/setup-terraform": "terraform"}
 # Of tf/preconfigured, as each environment's variable AWS_ROLE names it.

@@ -1,0 +1,36 @@
+"""Origins for the suites of conformance.py: `python origins.py echo|callback PORT` (aiohttp)."""
+
+from __future__ import annotations
+
+import sys
+
+from aiohttp import ClientSession, ClientTimeout, web
+
+CALLBACK_SECONDS = 5
+TRACE_FIELDS = ("traceparent", "tracestate")
+
+
+async def echo(request: web.Request) -> web.Response:
+    """Repeats the body, whatever the method."""
+    return web.Response(body=await request.read())
+
+
+async def callback(request: web.Request) -> web.Response:
+    """Calls the addresses that the harness names, with the trace fields that the proxy sent."""
+    fields = [(name, value) for name in TRACE_FIELDS for value in request.headers.getall(name, [])]
+    async with ClientSession(timeout=ClientTimeout(CALLBACK_SECONDS)) as session:
+        for action in await request.json():
+            async with session.post(action["url"], json=action["arguments"], headers=fields) as answer:
+                await answer.read()
+    return web.Response(text="ok")
+
+
+def main(kind: str, port: str) -> None:
+    application = web.Application()
+    handler = {"echo": echo, "callback": callback}[kind]
+    application.router.add_route("*", "/{path:.*}", handler)
+    web.run_app(application, host="127.0.0.1", port=int(port), print=None)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use serve::Limits;
+use server::Limits;
 use tokio::net::TcpListener;
 
 use crate::BUILD;
@@ -40,17 +40,17 @@ pub(crate) async fn run(listener: TcpListener, gateway: Arc<Gateway>) {
         let response = respond(&request, &gateway, &hosts);
         async { response }
     };
-    serve::run(listener, handler, LIMITS, pending()).await;
+    server::run(listener, handler, LIMITS, pending()).await;
 }
 
 /// Binds the port.
 ///
 /// # Errors
 /// When one that was asked for cannot be had.
-pub(crate) fn listen(admin: Admin) -> Result<Option<TcpListener>, runtime::ListenError> {
+pub(crate) fn listen(admin: Admin) -> Result<Option<TcpListener>, service::ListenError> {
     match admin {
-        Admin::At(address) => runtime::listen(address).map(Some),
-        Admin::Unless(address) => Ok(runtime::listen(address)
+        Admin::At(address) => service::listen(address).map(Some),
+        Admin::Unless(address) => Ok(service::listen(address)
             .inspect_err(|error| tracing::warn!(%error, "metrics endpoint unavailable"))
             .ok()),
         Admin::Off => Ok(None),

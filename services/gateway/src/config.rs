@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use runtime::Settings;
+use service::Settings;
 
 use crate::cache::{CacheSettings, parse_bytes};
 use crate::policy::auth::Guard;
@@ -265,7 +265,7 @@ impl Config {
     }
 
     /// What is in force, for `gateway check`; secrets are not told.
-    pub(crate) fn explain(process: &runtime::Process, config: &Self) -> String {
+    pub(crate) fn explain(process: &service::Process, config: &Self) -> String {
         let mut lines = vec![format!("listens at {}", process.listen)];
         for Guarded { line, guard } in config.table.lines().unwrap_or_default() {
             let origins: Vec<_> = line.origins.iter().map(ToString::to_string).collect();
@@ -366,7 +366,7 @@ impl Table {
         };
         if let Err(faults) = table.lines() {
             for fault in faults {
-                settings.complain(fault);
+                settings.reject(fault);
             }
         }
         table
@@ -452,7 +452,7 @@ fn tls(settings: &mut Settings, http2: bool) -> Option<Arc<Tls>> {
         (Some(_), None) => Err("GATEWAY_TLS_KEY is missing beside the certificate".to_owned()),
         (None, Some(_)) => Err("GATEWAY_TLS_CERTIFICATE is missing beside the key".to_owned()),
     };
-    tls.map_err(|fault| settings.complain(fault)).ok().map(Arc::new)
+    tls.map_err(|fault| settings.reject(fault)).ok().map(Arc::new)
 }
 
 fn networks(settings: &mut Settings, name: &'static str) -> Networks {

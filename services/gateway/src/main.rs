@@ -33,7 +33,7 @@ mod upstreams;
 use std::future::Future;
 use std::process::ExitCode;
 
-use runtime::{About, Build, Launch, ListenError, Process};
+use service::{Build, Launch, ListenError, Process, ServiceInfo};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
@@ -45,9 +45,9 @@ use crate::threads::Workers;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What this program was made from.
-const BUILD: Build = runtime::build!();
+const BUILD: Build = service::build!();
 
-const ABOUT: About = About {
+const INFO: ServiceInfo = ServiceInfo {
     name: "gateway",
     build: BUILD,
     prefix: "GATEWAY",
@@ -56,8 +56,7 @@ const ABOUT: About = About {
 };
 
 fn main() -> ExitCode {
-    let (process, config) = match runtime::launch_or_explain(&ABOUT, Config::read, Config::explain)
-    {
+    let (process, config) = match service::launch_or_explain(&INFO, Config::read, Config::explain) {
         Launch::Serve(process, config) => (process, config),
         Launch::Exit(code) => return code,
     };
@@ -66,7 +65,7 @@ fn main() -> ExitCode {
         Err(error) => return threads::cannot_start(&error),
     };
     let serving = |shutdown| serve(process, config, workers, shutdown);
-    threads::run(runtime::serve_until_terminated(&ABOUT, serving))
+    threads::run(service::serve_until_terminated(&INFO, serving))
 }
 
 async fn serve(
@@ -75,7 +74,7 @@ async fn serve(
     workers: Workers,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ListenError> {
-    let listener = runtime::listen(process.listen)?;
+    let listener = service::listen(process.listen)?;
     let admin = admin::listen(config.admin)?;
     journal::open(process.json_logs, config.log_percent);
     let hosts = config.hosts(process.listen);

@@ -37,7 +37,7 @@ pub(crate) fn run(main: impl Future<Output = ExitCode>) -> ExitCode {
 /// Says so, and gives the exit code.
 pub(crate) fn cannot_start(error: &io::Error) -> ExitCode {
     tracing::error!(%error, "cannot start the worker threads");
-    runtime::exit::FAILURE.into()
+    service::exit::FAILURE.into()
 }
 
 /// The threads that serve connections.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Answer, BOUND, Service, fields, read_head, run};
+use testing::{Answer, BOUND, Service, fields, read_head, run};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 

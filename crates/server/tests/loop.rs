@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use serve::{Drained, Limits};
+use server::{Drained, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -37,7 +37,7 @@ async fn server(limits: Limits, delay: Duration) -> Server {
         sleep(delay).await;
         Response::new(Full::new(Bytes::from_static(b"hello")))
     };
-    let ended = tokio::spawn(serve::run(listener, handler, limits, async move {
+    let ended = tokio::spawn(server::run(listener, handler, limits, async move {
         let _: Result<(), _> = stopped.await;
     }));
     Server { address, stop, ended }

@@ -14,17 +14,17 @@ use crate::probe::probe;
 use crate::signal::termination;
 use crate::{ListenError, exit};
 
-/// What a program says of itself.
-pub struct About {
+/// Identity of a service: its name, version and the names of its settings.
+pub struct ServiceInfo {
     /// The program's name, as in its image: `stats`.
     pub name: &'static str,
-    /// The program's version, and what it was made from: `runtime::build!()`.
+    /// The program's version, and what it was made from: `service::build!()`.
     pub build: Build,
     /// The prefix of its settings: `STATS`.
     pub prefix: &'static str,
     /// The name of the setting for the listening address: `STATS_LISTEN`.
     pub listen_name: &'static str,
-    /// The port it listens on unless told otherwise.
+    /// The port it listens on by default.
     pub port: u16,
 }
 
@@ -50,37 +50,37 @@ pub enum Launch<C> {
 
 /// Reads arguments and environment and does what can be done without serving: `--help`,
 /// `--version`, `healthcheck`, and the report of a wrong configuration (exit code 64).
-pub fn launch<C>(about: &About, read: impl FnOnce(&mut Settings) -> C) -> Launch<C> {
-    launch_or_explain(about, read, |_, _| "the configuration is right".to_owned())
+pub fn launch<C>(info: &ServiceInfo, read: impl FnOnce(&mut Settings) -> C) -> Launch<C> {
+    launch_or_explain(info, read, |_, _| "the configuration is right".to_owned())
 }
 
 /// Like [`launch`], with words for what `check` says of a configuration that is right.
 pub fn launch_or_explain<C>(
-    about: &About,
+    info: &ServiceInfo,
     read: impl FnOnce(&mut Settings) -> C,
     explain: impl FnOnce(&Process, &C) -> String,
 ) -> Launch<C> {
     let command = match Command::parse(std::env::args().skip(1)) {
         Ok(command) => command,
         Err(sentence) => {
-            complain(about, &sentence);
+            report(info, &sentence);
             return Launch::Exit(exit::USAGE.into());
         }
     };
     match command {
-        Command::Help => return Launch::Exit(say(&help(about))),
+        Command::Help => return Launch::Exit(say(&help(info))),
         Command::Version => {
-            return Launch::Exit(say(&format!("{} {}", about.name, about.build)));
+            return Launch::Exit(say(&format!("{} {}", info.name, info.build)));
         }
         Command::Serve | Command::Check | Command::HealthCheck { .. } => {}
     }
     let variables = std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into()));
-    let (process, logs, config) = match configure(about, variables, read) {
+    let (process, logs, config) = match configure(info, variables, read) {
         Ok(configured) => configured,
         Err(error) => {
             for fault in error.faults {
-                complain(about, &fault);
+                report(info, &fault);
             }
             return Launch::Exit(exit::USAGE.into());
         }
@@ -92,19 +92,19 @@ pub fn launch_or_explain<C>(
         return Launch::Exit(match probe(process.listen, &path) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                complain(about, &error.to_string());
+                report(info, &error.to_string());
                 exit::FAILURE.into()
             }
         });
     }
     logs.start();
-    crate::files::raise_limit();
+    crate::rlimit::raise_limit();
     Launch::Serve(process, config)
 }
 
 /// Runs `service` until it ends by itself; it is handed the future of SIGTERM and SIGINT, and
 /// drains when that resolves. Gives the code to exit with.
-pub async fn serve_until_terminated<F, S>(about: &About, service: S) -> ExitCode
+pub async fn serve_until_terminated<F, S>(info: &ServiceInfo, service: S) -> ExitCode
 where
     S: FnOnce(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>) -> F,
     F: Future<Output = Result<(), ListenError>>,
@@ -112,7 +112,7 @@ where
     let signal = match termination() {
         Ok(signal) => signal,
         Err(error) => {
-            complain(about, &format!("cannot listen for signals: {error}"));
+            report(info, &format!("cannot listen for signals: {error}"));
             return exit::FAILURE.into();
         }
     };
@@ -126,25 +126,25 @@ where
             ExitCode::SUCCESS
         }
         Err(error) => {
-            complain(about, &error.to_string());
+            report(info, &error.to_string());
             exit::FAILURE.into()
         }
     }
 }
 
 fn configure<C>(
-    about: &About,
+    info: &ServiceInfo,
     variables: impl IntoIterator<Item = (String, String)>,
     read: impl FnOnce(&mut Settings) -> C,
 ) -> Result<(Process, Logs, C), ConfigError> {
-    let mut settings = Settings::new(about.prefix, variables);
+    let mut settings = Settings::new(info.prefix, variables);
     let logs = Logs::read(&mut settings);
     let process = Process {
         json_logs: logs.are_json(),
         listen: settings.get(
-            about.listen_name,
+            info.listen_name,
             "an address and a port such as 0.0.0.0:8080 or [::]:8080",
-            (Ipv4Addr::UNSPECIFIED, about.port).into(),
+            (Ipv4Addr::UNSPECIFIED, info.port).into(),
         ),
         drain: settings.get_with(
             "DRAIN_SECONDS",
@@ -158,8 +158,8 @@ fn configure<C>(
     Ok((process, logs, config))
 }
 
-fn help(about: &About) -> String {
-    let About { name, build, .. } = about;
+fn help(info: &ServiceInfo) -> String {
+    let ServiceInfo { name, build, .. } = info;
     format!(
         "{name} {build}\n\n\
          {name} [serve]             listen and serve, until SIGTERM or SIGINT\n\
@@ -171,20 +171,20 @@ fn help(about: &About) -> String {
 }
 
 fn say(text: &str) -> ExitCode {
-    // Whoever closed the pipe does not want to hear more.
+    // A closed pipe needs no more output.
     let _ = writeln!(io::stdout(), "{text}");
     ExitCode::SUCCESS
 }
 
-fn complain(about: &About, sentence: &str) {
-    let _ = writeln!(io::stderr(), "{}: {sentence}", about.name);
+fn report(info: &ServiceInfo, sentence: &str) {
+    let _ = writeln!(io::stderr(), "{}: {sentence}", info.name);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ABOUT: About = About {
+    const INFO: ServiceInfo = ServiceInfo {
         name: "stats",
         build: Build::new("0", None),
         prefix: "STATS",
@@ -194,7 +194,7 @@ mod tests {
 
     fn configured(variables: &[(&str, &str)]) -> Result<Process, ConfigError> {
         let variables = variables.iter().map(|&(name, value)| (name.into(), value.into()));
-        configure(&ABOUT, variables, |_| ()).map(|(process, ..)| process)
+        configure(&INFO, variables, |_| ()).map(|(process, ..)| process)
     }
 
     #[test]

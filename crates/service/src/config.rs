@@ -79,7 +79,7 @@ impl Settings {
     }
 
     /// Adds a fault that shows only when several settings are seen together.
-    pub fn complain(&mut self, sentence: String) {
+    pub fn reject(&mut self, sentence: String) {
         self.faults.push(sentence);
     }
 

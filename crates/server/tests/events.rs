@@ -14,7 +14,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use serve::{Answer, Chunk, Drained, Limits, Publisher};
+use server::{Answer, Chunk, Drained, Limits, Publisher};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -39,7 +39,7 @@ async fn server(limits: Limits) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let (events, feed) = serve::feed();
+    let (events, feed) = server::feed();
     let handler = move |request: Request<Incoming>| {
         let body = match request.uri().path() {
             "/events" => {
@@ -52,7 +52,7 @@ async fn server(limits: Limits) -> Server {
         };
         ready(Answer::Whole(Response::new(Full::new(body))))
     };
-    let ended = tokio::spawn(serve::run(listener, handler, limits, async move {
+    let ended = tokio::spawn(server::run(listener, handler, limits, async move {
         let _: Result<(), _> = stopped.await;
     }));
     Server { address, events, stop, ended }

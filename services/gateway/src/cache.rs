@@ -21,16 +21,16 @@
 //! holds always; only answers that are being sent may live on a little longer.
 
 mod answer;
-mod conditions;
-mod control;
+mod cache_control;
+mod cache_status;
+mod conditional;
 mod counters;
-mod filling;
-mod question;
-mod room;
+mod entry;
+mod fill;
+mod freshness;
+mod lookup;
+mod memory_budget;
 mod shard;
-mod status;
-mod stored;
-mod terms;
 mod vary;
 
 #[cfg(test)]
@@ -46,18 +46,18 @@ use http::Method;
 use tokio::sync::watch;
 use tokio::time;
 
+use self::cache_status::How;
 use self::counters::Counters;
+use self::entry::Stored;
 use self::shard::{Ask, Judged, Opening, Record, Shard};
-use self::status::How;
-use self::stored::Stored;
 
 pub(crate) use self::answer::Answer;
+pub(crate) use self::cache_status::Forward;
 pub(crate) use self::counters::Snapshot;
-pub(crate) use self::filling::{Filling, Leftover, Verdict};
-pub(crate) use self::question::{Pass, Question, Reason};
-pub(crate) use self::room::{Room, Space};
-pub(crate) use self::status::Forward;
-pub(crate) use self::terms::Moment;
+pub(crate) use self::fill::{Filling, Leftover, Verdict};
+pub(crate) use self::freshness::Moment;
+pub(crate) use self::lookup::{Pass, Question, Reason};
+pub(crate) use self::memory_budget::{Room, Space};
 pub(crate) use self::vary::Codings;
 
 /// Parts of the cache with a lock each; a power of two. Enough that 256 threads that store seldom

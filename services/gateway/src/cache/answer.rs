@@ -6,9 +6,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::conditions::client_has_it;
-use super::status::{How, push_number};
-use super::stored::Stored;
+use super::cache_status::{How, push_number};
+use super::conditional::client_has_it;
+use super::entry::Stored;
 
 /// An answer from memory to one request. It stays what it is when the cache forgets it.
 #[derive(Clone, Debug)]

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 use tokio::sync::watch;
 
-use super::question::Reason;
-use super::room::Room;
-use super::status::Forward;
-use super::stored::Stored;
-use super::terms::Refusal;
+use super::cache_status::Forward;
+use super::entry::Stored;
+use super::freshness::Refusal;
+use super::lookup::Reason;
+use super::memory_budget::Room;
 use super::vary::{Variant, Vary};
 
 /// Answers that a target may have side by side. Three codings, with one origin and with none, are

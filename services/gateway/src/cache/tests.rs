@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::status::Forwarded;
-use super::terms::Refusal;
+use super::cache_status::Forwarded;
+use super::freshness::Refusal;
 use super::*;
 
 /// Kept for ten seconds.

@@ -10,12 +10,12 @@ use tokio::time::{Sleep, sleep};
 
 /// The timer of one task, for one wait after the other.
 #[derive(Debug)]
-pub(crate) struct Alarm {
+pub(crate) struct Timer {
     timer: Pin<Box<Sleep>>,
     until: Instant,
 }
 
-impl Alarm {
+impl Timer {
     /// For waits of mostly about `usual`.
     pub(crate) fn new(usual: Duration) -> Self {
         Self { timer: Box::pin(sleep(usual)), until: Instant::now() + usual }
@@ -72,22 +72,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_wait_has_its_own_bound() {
         let begun = tokio::time::Instant::now();
-        let mut alarm = Alarm::new(Duration::from_secs(7));
-        assert_eq!(alarm.within(Duration::from_secs(1), ready(7)).await, Some(7));
+        let mut timer = Timer::new(Duration::from_secs(7));
+        assert_eq!(timer.within(Duration::from_secs(1), ready(7)).await, Some(7));
         assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test]
     async fn a_bound_holds_whatever_the_timer_was_set_to() {
         for usual in [1, 60_000] {
-            let mut alarm = Alarm::new(Duration::from_millis(usual));
+            let mut timer = Timer::new(Duration::from_millis(usual));
             let begun = Instant::now();
-            assert_eq!(alarm.within(Duration::from_millis(50), pending::<()>()).await, None);
+            assert_eq!(timer.within(Duration::from_millis(50), pending::<()>()).await, None);
             let took = begun.elapsed().as_millis();
             assert!((50..5000).contains(&took), "{took} ms");
             // And again, with the timer that has gone off.
             let begun = Instant::now();
-            assert_eq!(alarm.within(Duration::from_millis(50), pending::<()>()).await, None);
+            assert_eq!(timer.within(Duration::from_millis(50), pending::<()>()).await, None);
             assert!(begun.elapsed().as_millis() >= 50);
         }
     }

@@ -69,7 +69,7 @@ async fn serve(
             return Ok(());
         }
     };
-    gateway.looked_up().await;
+    gateway.wait_for_lookups().await;
     if let Some(admin) = admin {
         tokio::spawn(admin::run(admin, gateway.clone()));
     }

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
 
-use crate::deadline::Alarm;
-use crate::request::context::{Admission, Order, Outgoing, Reply};
+use crate::deadline::Timer;
+use crate::request::context::{Decision, FullResponse, RequestContext, UpstreamRequest};
 use crate::request::parse::{Head, Length};
-use crate::request::rate_limit::Place;
+use crate::request::rate_limit::Permit;
 use crate::response::problem::Problem;
 use crate::response::relay::{BodyFault, Closing, Downstream, End, LEFT, deliver, respond};
-use crate::upstream::client::{self, Answering, HELD_BYTES, Unanswered, Upload};
+use crate::upstream::client::{self, HELD_BYTES, Upload, UpstreamError, UpstreamResponse};
 
 /// Time for a request's body, and, where more than [`BODY_BYTES`] are allowed, a second more for
 /// every [`BODY_FLOOR_BYTES`].
@@ -33,119 +33,127 @@ pub(crate) enum Outcome {
     /// The answer broke off, or the client did.
     Broken,
     /// The connection belongs to this answer from now on.
-    Tunnel(Box<Answering>, Option<Place>),
+    Tunnel(Box<UpstreamResponse>, Option<Permit>),
 }
 
 /// Answers a request whose head has been read.
 pub(crate) async fn handle<D: Downstream>(
-    order: &mut Order,
+    request_context: &mut RequestContext,
     head: &Head,
     client: &mut D,
-    alarm: &mut Alarm,
+    timer: &mut Timer,
     closing: &Closing,
 ) -> Outcome {
-    let end = match answer(order, head, client, alarm, closing).await {
+    let end = match answer(request_context, head, client, timer, closing).await {
         Ok(end) => end,
         Err(tunnel) => return tunnel,
     };
     let outcome = match end {
         End::Whole | End::Instead(_) => Outcome::Whole,
-        End::Left => {
-            order.error.get_or_insert_with(|| LEFT.to_owned());
+        End::ClientGone => {
+            request_context.error.get_or_insert_with(|| LEFT.to_owned());
             Outcome::Broken
         }
         End::Broken(why) => {
-            order.error = Some(why.to_owned());
+            request_context.error = Some(why.to_owned());
             Outcome::Broken
         }
     };
-    order.ended();
+    request_context.ended();
     outcome
 }
 
 async fn answer<D: Downstream>(
-    order: &mut Order,
+    request_context: &mut RequestContext,
     head: &Head,
     client: &mut D,
-    alarm: &mut Alarm,
+    timer: &mut Timer,
     closing: &Closing,
 ) -> Result<End, Outcome> {
-    let Some(admission) = until_left(order.admit(head), client).await else {
-        return Ok(End::Left);
+    let Some(admission) = until_left(request_context.decide(head), client).await else {
+        return Ok(End::ClientGone);
     };
-    let Outgoing { head: text, protocol, place } = match admission {
-        Admission::Answer(reply) => {
-            skip_body(order, head, client, alarm).await;
-            return Ok(respond(order, reply, client, alarm).await);
+    let UpstreamRequest { head: text, protocol, permit } = match admission {
+        Decision::Answer(reply) => {
+            skip_body(request_context, head, client, timer).await;
+            return Ok(respond(request_context, reply, client, timer).await);
         }
-        Admission::Forward(outgoing) => outgoing,
+        Decision::Forward(outgoing) => outgoing,
     };
-    let mut upload = match take_body(order, head, client, alarm).await {
+    let mut upload = match take_body(request_context, head, client, timer).await {
         Ok(upload) => upload,
-        Err(BodyFault::Left) => return Ok(End::Left),
-        Err(BodyFault::Refused(problem)) => return Ok(reject(order, &problem, client, alarm).await),
+        Err(BodyFault::ClientGone) => return Ok(End::ClientGone),
+        Err(BodyFault::Refused(problem)) => {
+            return Ok(reject(request_context, &problem, client, timer).await);
+        }
     };
     let text = upload.finish_head(text, &head.method);
-    let asked = client::ask(order, &text, &mut upload, protocol.as_ref(), alarm, client).await;
+    let asked =
+        client::ask(request_context, &text, &mut upload, protocol.as_ref(), timer, client).await;
     drop(text);
-    let answering = match asked {
-        Ok(answering) => answering,
-        Err(Unanswered::Left) => return Ok(End::Left),
-        Err(Unanswered::Refused(problem)) => {
-            return Ok(reject(order, &problem, client, alarm).await);
+    let upstream_response = match asked {
+        Ok(upstream_response) => upstream_response,
+        Err(UpstreamError::ClientGone) => return Ok(End::ClientGone),
+        Err(UpstreamError::Refused(problem)) => {
+            return Ok(reject(request_context, &problem, client, timer).await);
         }
-        Err(Unanswered::Problem(problem)) => {
+        Err(UpstreamError::Problem(problem)) => {
             // What is left of the body is not read for an answer that has nothing to do with it.
-            order.closes |= !upload.is_read();
-            let reply = order.fail(&problem);
-            return Ok(respond(order, reply, client, alarm).await);
+            request_context.closes |= !upload.is_read();
+            let reply = request_context.fail(&problem);
+            return Ok(respond(request_context, reply, client, timer).await);
         }
     };
     let is_viewer = client.can_tunnel()
         && head.version == Version::HTTP_11
         && head.method == Method::GET
-        && answering.sending.is_none()
-        && answering.is_event_stream();
-    if answering.changes_protocol() || is_viewer {
+        && upstream_response.sending.is_none()
+        && upstream_response.is_event_stream();
+    if upstream_response.changes_protocol() || is_viewer {
         // The cache has to hear that nothing comes for it.
-        if answering.status == StatusCode::OK {
-            drop(order.hears(answering.status, &answering.fields));
-            order.filling = None;
+        if upstream_response.status == StatusCode::OK {
+            drop(
+                request_context
+                    .on_response_head(upstream_response.status, &upstream_response.fields),
+            );
+            request_context.filling = None;
         }
-        return Err(Outcome::Tunnel(Box::new(answering), place));
+        return Err(Outcome::Tunnel(Box::new(upstream_response), permit));
     }
     let fields = &head.fields;
-    let end = deliver(order, answering, &mut upload, fields, client, alarm, closing).await;
-    drop(place);
+    let end =
+        deliver(request_context, upstream_response, &mut upload, fields, client, timer, closing)
+            .await;
+    drop(permit);
     if let End::Instead(answer) = end {
-        order.closes |= !upload.is_read();
-        let reply = order.answer(&answer);
-        return Ok(respond(order, reply, client, alarm).await);
+        request_context.closes |= !upload.is_read();
+        let reply = request_context.answer(&answer);
+        return Ok(respond(request_context, reply, client, timer).await);
     }
     Ok(end)
 }
 
 /// Reads the body, or its beginning.
 async fn take_body<D: Downstream>(
-    order: &Order,
+    request_context: &RequestContext,
     head: &Head,
     client: &mut D,
-    alarm: &mut Alarm,
+    timer: &mut Timer,
 ) -> Result<Upload, BodyFault> {
     if head.length != Length::Known(0) && head.expects_continue {
-        client.go_on();
+        client.send_continue();
     }
-    let (gateway, most) = (&order.gateway, order.gateway.config.body_bytes);
-    Upload::hold(client, head.length, &gateway.bodies, body_time(most), alarm).await
+    let (gateway, most) = (&request_context.gateway, request_context.gateway.config.body_bytes);
+    Upload::hold(client, head.length, &gateway.bodies, body_time(most), timer).await
 }
 
-/// Reads a body that nobody needs, so that the next request is found behind it; the connection ends
+/// Reads a body that is not needed, so that the next request is found behind it; the connection ends
 /// where that would take too long.
 async fn skip_body<D: Downstream>(
-    order: &mut Order,
+    request_context: &mut RequestContext,
     head: &Head,
     client: &mut D,
-    alarm: &mut Alarm,
+    timer: &mut Timer,
 ) {
     let too_much = match head.length {
         Length::Known(0) => return,
@@ -154,7 +162,7 @@ async fn skip_body<D: Downstream>(
     };
     // A client that waits to be asked for the body need not send it.
     if too_much || head.expects_continue {
-        order.closes = true;
+        request_context.closes = true;
         return;
     }
     let mut left = HELD_BYTES;
@@ -167,21 +175,21 @@ async fn skip_body<D: Downstream>(
             }
         }
     };
-    order.closes |= alarm.within(BODY_TIME, skipped).await != Some(true);
+    request_context.closes |= timer.within(BODY_TIME, skipped).await != Some(true);
 }
 
 /// Answers a request whose body cannot be taken; what comes next on the connection is not certain
 /// to be a request.
 async fn reject<D: Downstream>(
-    order: &mut Order,
+    request_context: &mut RequestContext,
     problem: &Problem,
     client: &mut D,
-    alarm: &mut Alarm,
+    timer: &mut Timer,
 ) -> End {
-    order.gateway.metrics.malformed.add();
-    order.closes = true;
-    let reply: Reply = order.refuse(problem);
-    respond(order, reply, client, alarm).await
+    request_context.gateway.metrics.malformed.add();
+    request_context.closes = true;
+    let reply: FullResponse = request_context.reject_with(problem);
+    respond(request_context, reply, client, timer).await
 }
 
 /// What comes of `what`, or none when the client leaves before.

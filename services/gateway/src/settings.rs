@@ -1,4 +1,4 @@
-//! What the gateway can be told, beside the settings that every service has.
+//! Gateway configuration, besides the settings that every service has.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,13 +14,13 @@ use service::Settings;
 use crate::cache::{CacheSettings, parse_bytes};
 #[cfg(feature = "tls")]
 use crate::listener::tls::Tls;
-use crate::request::auth::Guard;
+use crate::request::auth::Auth;
 use crate::request::cidr::{Access, Networks};
 use crate::request::hosts::{HostList, Hosts};
 use crate::request::rate_limit::{Bounds, Rate};
-use crate::request::trusted_proxies::Trust;
+use crate::request::trusted_proxies::TrustedProxies;
 use crate::routing::route::{self, RouteLine};
-use crate::routing::table::Guarded;
+use crate::routing::table::AuthenticatedRoute;
 use crate::upstream::{CheckPath, Origin, PoolSettings};
 
 /// The gateway's own settings.
@@ -43,11 +43,11 @@ pub(crate) struct Config {
     pub(crate) bounds: Bounds,
     /// The bound of connections is the default one, which does not hold for shared addresses.
     is_default_connections: bool,
-    /// Whom to believe what they say of others.
-    pub(crate) trust: Trust,
-    /// Whether upstreams are told of the client in RFC 7239's words as well.
+    /// Proxies whose forwarded headers are used.
+    pub(crate) trust: TrustedProxies,
+    /// Whether upstreams receive `Forwarded` (RFC 7239) as well.
     pub(crate) forwarded: bool,
-    /// Who may ask at all.
+    /// Networks that are allowed or denied.
     pub(crate) access: Access,
     /// The hosts that the gateway answers, as configured; see [`Config::hosts`].
     hosts: HostList,
@@ -59,7 +59,7 @@ pub(crate) struct Config {
     pub(crate) compress: bool,
     /// Of a hundred requests so many are in the access log; those that failed always are.
     pub(crate) log_percent: u8,
-    /// Where metrics are told.
+    /// Address of the metrics endpoint.
     pub(crate) admin: Admin,
     /// Whether clients may speak HTTP/2.
     pub(crate) http2: bool,
@@ -84,13 +84,13 @@ pub(crate) struct Times {
     pub(crate) total: Duration,
 }
 
-/// Where metrics are told.
+/// Address of the metrics endpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Admin {
-    /// Here, because somebody wants it.
+    /// At this address, as configured.
     At(SocketAddr),
-    /// Here, unless the port is taken: nobody asked for it, and another gateway may be on this
-    /// machine.
+    /// At this address, unless the port is in use: it is only a default, and another gateway may
+    /// run on this machine.
     Unless(SocketAddr),
     /// Nowhere.
     Off,
@@ -179,7 +179,7 @@ impl Config {
                 |text| parse_bytes(text).filter(|n| *n >= 128 << 10),
             ),
             bounds,
-            trust: Trust {
+            trust: TrustedProxies {
                 proxies: networks(settings, "GATEWAY_TRUSTED_PROXIES"),
                 host: switch(settings, "GATEWAY_TRUST_HOST", false),
             },
@@ -264,18 +264,18 @@ impl Config {
         Hosts::Any
     }
 
-    /// What is in force, for `gateway check`; secrets are not told.
+    /// The configuration in force, for `gateway check`, without secrets.
     pub(crate) fn explain(process: &service::Process, config: &Self) -> String {
         let mut lines = vec![format!("listens at {}", process.listen)];
-        for Guarded { line, guard } in config.table.lines().unwrap_or_default() {
+        for AuthenticatedRoute { line, auth } in config.table.lines().unwrap_or_default() {
             let origins: Vec<_> = line.origins.iter().map(ToString::to_string).collect();
             let mut route = format!("route {} -> {}", line.prefix, origins.join(", "));
             if let Some(check) = &line.check {
                 // Writing to a String cannot fail, here and below.
                 let _ = write!(route, ", checked at {check}");
             }
-            if let Some(guard) = guard {
-                let _ = write!(route, ", {guard:?}");
+            if let Some(auth) = auth {
+                let _ = write!(route, ", {auth:?}");
             }
             if !line.upgrade.is_empty() {
                 let _ = write!(route, ", may be upgraded to {}", line.upgrade.join(", "));
@@ -283,46 +283,44 @@ impl Config {
             lines.push(route);
         }
         let Self { pools, times, bounds, trust, access, cache, .. } = config;
-        let Rate { per_second, burst } = bounds.requests;
         let any = |text: String, otherwise: &str| {
             if text.is_empty() { otherwise.to_owned() } else { text }
         };
         lines.extend([
-            format!("names are looked up every {:?}", pools.resolve_every),
+            format!("DNS lookups every {:?}", pools.resolve_every),
             format!(
-                "an upstream has {:?} to connect, {:?} of silence and {:?} in all",
+                "upstream timeouts: {:?} to connect, {:?} of silence, {:?} in total",
                 times.connect, times.silence, times.total
             ),
             format!(
                 "at most {} connections, {} bytes of body ({} in memory for all requests), \
                  {} worker threads",
-                config.max_connections,
-                config.body_bytes,
-                config.body_memory_bytes,
-                config.threads
+                config.max_connections, config.body_bytes, config.body_memory_bytes, config.threads
             ),
             format!(
-                "a client has {} connections, {per_second} requests a second ({burst} at once), {} streams; \
-                 0 is no bound; exempt: {}",
-                bounds.connections, bounds.streams, any(bounds.exempt.to_string(), "nobody"),
+                "per-client limits: {}; exempt: {}",
+                limits_text(bounds),
+                any(bounds.exempt.to_string(), "none"),
             ),
             format!("trusted proxies: {}", any(trust.proxies.to_string(), "none")),
-            format!("allowed: {}", any(access.allow.to_string(), "everybody")),
-            format!("denied: {}", any(access.deny.to_string(), "nobody")),
+            format!("allowed networks: {}", any(access.allow.to_string(), "any")),
+            format!("denied networks: {}", any(access.deny.to_string(), "none")),
             format!("hosts: {}", config.hosts(process.listen)),
-            format!("{} bytes of cache", cache.bytes),
+            format!("cache: {} bytes", cache.bytes),
+            format!("compression is {}", if config.compress { "on" } else { "off" }),
             format!(
-                "what upstreams send plain is {}",
-                if config.compress { "compressed" } else { "left plain" }
+                "access log: all failed requests, {} percent of the others",
+                config.log_percent
             ),
-            format!("{} percent of the requests that go well are logged", config.log_percent),
             match config.admin {
                 Admin::At(address) => format!("metrics at {address}"),
-                Admin::Unless(address) => format!("metrics at {address}, unless it is taken"),
+                Admin::Unless(address) => {
+                    format!("metrics at {address}, unless the port is in use")
+                }
                 Admin::Off => "no metrics".to_owned(),
             },
             format!("HTTP/2 is {}", if config.http2 { "on" } else { "off" }),
-            format!("{:?} to drain", process.drain),
+            format!("drain time: {:?}", process.drain),
         ]);
         #[cfg(feature = "tls")]
         lines.push(match &config.tls {
@@ -333,6 +331,22 @@ impl Config {
     }
 }
 
+/// The limits of one client, as text.
+fn limits_text(bounds: &Bounds) -> String {
+    let Rate { per_second, burst } = bounds.requests;
+    let mut limits = Vec::new();
+    if bounds.connections > 0 {
+        limits.push(format!("{} connections", bounds.connections));
+    }
+    if per_second > 0 {
+        limits.push(format!("{per_second} requests a second (burst {burst})"));
+    }
+    if bounds.streams > 0 {
+        limits.push(format!("{} streams", bounds.streams));
+    }
+    if limits.is_empty() { "none".to_owned() } else { limits.join(", ") }
+}
+
 impl Table {
     fn read(settings: &mut Settings) -> Self {
         const ORIGIN: &str = "a host and a port such as stats:8080, 127.0.0.1:8080 or [::1]:8080";
@@ -340,13 +354,7 @@ impl Table {
             let origins =
                 vec![settings.get_with(name, ORIGIN, Origin::new(host, port), Origin::parse)];
             let check = CheckPath::parse("/healthz");
-            RouteLine {
-                prefix: prefix.to_owned(),
-                origins,
-                check,
-                guard: None,
-                upgrade: Vec::new(),
-            }
+            RouteLine { prefix: prefix.to_owned(), origins, check, auth: None, upgrade: Vec::new() }
         };
         let own = vec![
             own("GATEWAY_STATS", "/stats", "stats", 8080),
@@ -377,7 +385,7 @@ impl Table {
     ///
     /// # Errors
     /// With a sentence for each fault.
-    pub(crate) fn lines(&self) -> Result<Vec<Guarded>, Vec<String>> {
+    pub(crate) fn lines(&self) -> Result<Vec<AuthenticatedRoute>, Vec<String>> {
         let mut faults = Vec::new();
         let mut lines = self.own.clone();
         let mut merge = |more: Vec<RouteLine>| {
@@ -400,8 +408,8 @@ impl Table {
             }
         }
         let guarded = lines.into_iter().map(|line| {
-            let guard = line.guard.map(|scheme| self.secrets.guard(scheme)).transpose();
-            guard.map(|guard| Guarded { line, guard })
+            let auth = line.auth.map(|scheme| self.secrets.auth(scheme)).transpose();
+            auth.map(|auth| AuthenticatedRoute { line, auth })
         });
         let mut table = Vec::new();
         for line in guarded {
@@ -416,7 +424,7 @@ impl Table {
 }
 
 impl Secrets {
-    fn guard(&self, scheme: crate::request::auth::Scheme) -> Result<Guard, String> {
+    fn auth(&self, scheme: crate::request::auth::Scheme) -> Result<Auth, String> {
         let (name, text) = match (&self.text, &self.file) {
             (Some(_), Some(_)) => {
                 return Err("GATEWAY_SECRET and GATEWAY_SECRET_FILE are both set".to_owned());
@@ -433,7 +441,7 @@ impl Secrets {
                     .to_owned());
             }
         };
-        Guard::parse(scheme, &text).map_err(|faults| format!("{name}: {faults}"))
+        Auth::parse(scheme, &text).map_err(|faults| format!("{name}: {faults}"))
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::cache::{Cache, CacheSettings, Space};
+use crate::cache::{Cache, CacheSettings, MemoryBudget};
 use crate::listener::idle::Connections;
 use crate::request::hosts::Hosts;
-use crate::request::rate_limit::{Clients, REMEMBERED};
+use crate::request::rate_limit::{ClientTable, REMEMBERED};
 use crate::response::compression::Encoders;
-use crate::routing::table::Rules;
+use crate::routing::table::RouteTable;
 use crate::settings::Config;
 use crate::telemetry::exposition::Metrics;
 
@@ -29,14 +29,14 @@ pub(crate) struct Gateway {
     /// The connections that are open.
     pub(crate) connections: Arc<Connections>,
     /// What clients have used up.
-    pub(crate) clients: Clients,
+    pub(crate) clients: ClientTable,
     /// What makes answers smaller.
     pub(crate) encoders: Encoders,
     /// Memory for the bodies of requests, of all connections together.
-    pub(crate) bodies: Arc<Space>,
+    pub(crate) bodies: Arc<MemoryBudget>,
     /// What is counted.
     pub(crate) metrics: Metrics,
-    rules: RwLock<Arc<Rules>>,
+    rules: RwLock<Arc<RouteTable>>,
     closing: AtomicBool,
 }
 
@@ -47,15 +47,15 @@ impl Gateway {
     /// With a sentence for each fault of the table, which may have changed since it was checked.
     pub(crate) fn start(config: Config, hosts: Hosts) -> Result<Arc<Self>, Vec<String>> {
         let table = config.table.lines()?;
-        let rules = Rules::start(&table, &config.pools, &Rules::default());
+        let rules = RouteTable::start(&table, &config.pools, &RouteTable::default());
         // Who waits for another's answer waits no longer than for one of his own.
         let wait = config.cache.wait.min(config.times.silence);
         Ok(Arc::new(Self {
             cache: Cache::new(&CacheSettings { wait, ..config.cache.clone() }),
             connections: Connections::new(),
-            clients: Clients::new(REMEMBERED, Instant::now()),
+            clients: ClientTable::new(REMEMBERED, Instant::now()),
             encoders: Encoders::new(config.compress),
-            bodies: Space::new(config.body_memory_bytes),
+            bodies: MemoryBudget::new(config.body_memory_bytes),
             metrics: Metrics::default(),
             rules: RwLock::new(Arc::new(rules)),
             closing: AtomicBool::new(false),
@@ -65,12 +65,12 @@ impl Gateway {
     }
 
     /// Gives the upstreams' names a moment to be found.
-    pub(crate) async fn looked_up(&self) {
-        self.rules().looked_up(FIRST_LOOKUP_TIME).await;
+    pub(crate) async fn wait_for_lookups(&self) {
+        self.rules().wait_for_lookups(FIRST_LOOKUP_TIME).await;
     }
 
     /// The routes in force.
-    pub(crate) fn rules(&self) -> Arc<Rules> {
+    pub(crate) fn rules(&self) -> Arc<RouteTable> {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -79,7 +79,7 @@ impl Gateway {
     pub(crate) fn reload(&self) {
         match self.config.table.lines() {
             Ok(table) => {
-                let rules = Rules::start(&table, &self.config.pools, &self.rules());
+                let rules = RouteTable::start(&table, &self.config.pools, &self.rules());
                 let routes = rules.routes().len();
                 *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
                 self.cache.clear();

@@ -25,7 +25,7 @@ pub(crate) use breaker::BreakerSettings;
 pub(crate) use connection_pool::Connection;
 pub(crate) use health::State;
 pub(crate) use health_check::{CheckPath, CheckSettings};
-pub(crate) use lease::Pick;
+pub(crate) use lease::Lease;
 pub(crate) use origin::Origin;
 pub(crate) use pingora_core::protocols::Stream;
 pub(crate) use pool::{AddressSnapshot, Pool, Snapshot};
@@ -58,7 +58,7 @@ pub(crate) struct PoolSettings {
     pub(crate) check: CheckSettings,
     /// With fewer well addresses than this share, all are used as if they were well: more likely
     /// than all of them being broken is that the judgement is, and the few that are left would
-    /// not survive the load of all. 0 means never; then nobody well is nobody to ask.
+    /// not survive the load of all. 0 means never; then requests fail while no address is healthy.
     pub(crate) panic_below_percent: u8,
 }
 
@@ -77,9 +77,9 @@ impl Default for PoolSettings {
 /// How a try at an address ended badly.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Failure {
-    /// Nobody listens.
+    /// The connection was refused.
     Refused,
-    /// No way leads there.
+    /// The address is unreachable.
     Unreachable,
     /// No connection, or no answer, in time.
     Timeout,

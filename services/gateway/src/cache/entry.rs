@@ -121,25 +121,25 @@ impl Head {
     }
 
     /// With its body, which is complete.
-    pub(super) fn with(mut self, body: Bytes) -> Stored {
+    pub(super) fn with(mut self, body: Bytes) -> CacheEntry {
         // RFC 9110, section 8.6.
         if self.status != StatusCode::NO_CONTENT {
             line(&mut self.full, &CONTENT_LENGTH, body.len().to_string().as_bytes());
         }
         self.full.shrink_to_fit();
         self.not_modified.shrink_to_fit();
-        Stored { head: self, body }
+        CacheEntry { head: self, body }
     }
 }
 
 /// An answer as it is kept.
 #[derive(Debug)]
-pub(super) struct Stored {
+pub(super) struct CacheEntry {
     head: Head,
     body: Bytes,
 }
 
-impl Stored {
+impl CacheEntry {
     pub(super) fn head(&self) -> &Head {
         &self.head
     }

@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use super::answer::Answer;
 use super::cache_status::{Forwarded, How};
 use super::conditional::client_has_it;
-use super::entry::{Head, Stored};
+use super::entry::{CacheEntry, Head};
 use super::freshness::{Moment, Refusal, Terms, date};
-use super::memory_budget::Room;
+use super::memory_budget::MemoryPermit;
 use super::shard::{Ask, Class, Key, Opening};
 use super::vary::{Codings, Vary};
 use super::{Inner, write};
@@ -26,7 +26,7 @@ const FIRST_BYTES: usize = 16 * 1024;
 /// What to do with the upstream's answer.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// Pass it on, and feed the body to [`Filling::body`].
+    /// Pass it on, and feed the body to [`Fill::body`].
     Storing,
     /// Pass it on; it is not kept, for the reason that is told.
     Forward(Refusal),
@@ -37,7 +37,7 @@ pub(crate) enum Verdict {
 /// A request that brings an answer into the cache. Others wait for it: when it is dropped before
 /// the answer is complete, one of them takes its place.
 #[derive(Debug)]
-pub(crate) struct Filling {
+pub(crate) struct Fill {
     inner: Arc<Inner>,
     key: Arc<Key>,
     class: Class,
@@ -50,7 +50,7 @@ pub(crate) struct Filling {
     loose: bool,
     noted_until: Option<Instant>,
     generation: u64,
-    stale: Option<Arc<Stored>>,
+    stale: Option<Arc<CacheEntry>>,
     state: State,
 }
 
@@ -59,8 +59,8 @@ pub(crate) struct Filling {
 pub(crate) struct Leftover {
     /// What had been collected.
     pub(crate) bytes: Bytes,
-    _room: Room,
-    _coming: Room,
+    _room: MemoryPermit,
+    _coming: MemoryPermit,
 }
 
 #[derive(Debug)]
@@ -78,12 +78,12 @@ struct Storing {
     body: Vec<u8>,
     /// What the upstream said of the length of the body.
     length: Option<usize>,
-    room: Room,
+    room: MemoryPermit,
     /// Room among all that comes in at the same time.
-    coming: Room,
+    coming: MemoryPermit,
 }
 
-impl Filling {
+impl Fill {
     pub(super) fn new(
         inner: Arc<Inner>,
         ask: &Ask<'_>,
@@ -110,7 +110,7 @@ impl Filling {
 
     /// Fields to set, or to remove where there is no value, in the request to the upstream. The
     /// answer may be for others too, so it must be in a coding that all of them take. Where others
-    /// wait for it, it must be whole; nobody waits for the answer to a condition.
+    /// wait for it, it must be whole; no request waits for the response to a condition.
     pub(crate) fn changes(&self) -> impl Iterator<Item = (HeaderName, Option<HeaderValue>)> {
         let codings = Codings::of(&self.request).field();
         let conditions = (!self.asks_conditionally())
@@ -118,7 +118,7 @@ impl Filling {
         conditions.into_iter().flatten().chain([(ACCEPT_ENCODING, Some(codings))])
     }
 
-    /// Whether the upstream is to judge the client's conditions: nothing is stored, and nobody
+    /// Whether the upstream is to judge the client's conditions: nothing is stored, and no request
     /// waits.
     fn asks_conditionally(&self) -> bool {
         self.loose && self.stale.is_none()
@@ -308,10 +308,10 @@ impl Filling {
     /// Stores the answer, then lets the others go on; false if it may not be stored any more.
     fn store(
         &mut self,
-        stored: Arc<Stored>,
+        stored: Arc<CacheEntry>,
         vary: &Vary,
         class: &Class,
-        mut room: Room,
+        mut room: MemoryPermit,
         now: Instant,
     ) -> bool {
         let Some((id, sender)) = self.flight.take() else { return false };
@@ -353,7 +353,7 @@ impl Filling {
         Some(Answer::new(stale, How::Asked(status), &self.request, false, now))
     }
 
-    /// The answer is not kept: nobody shall wait for it, nor for the next.
+    /// The response is not stored: no request waits for it, nor for the next.
     fn refuse(&mut self, refusal: Refusal, error: bool, now: Instant) {
         self.state = State::Over;
         self.inner.counters.refused.add();
@@ -363,7 +363,7 @@ impl Filling {
         self.leave();
     }
 
-    /// Where nobody waits and nothing is known, a note would only take room; and where there is
+    /// Where no request waits and nothing is known, a note would only take room; and where there is
     /// one, it is enough to write it anew now and then.
     fn is_worth_a_note(&self, now: Instant) -> bool {
         let sender = self.flight.as_ref().and_then(|(_, sender)| sender.as_ref());
@@ -400,7 +400,7 @@ impl Filling {
     }
 }
 
-impl Drop for Filling {
+impl Drop for Fill {
     fn drop(&mut self) {
         self.leave();
     }

@@ -15,7 +15,7 @@ const MOST_BYTES: usize = 4096;
 
 /// A request, as far as the cache wants to know it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Question<'a> {
+pub(crate) struct CacheRequest<'a> {
     /// The method.
     pub(crate) method: &'a Method,
     /// Scheme and authority in one form, or one name for all where they do not matter.
@@ -81,7 +81,7 @@ impl Pass {
     }
 }
 
-impl Question<'_> {
+impl CacheRequest<'_> {
     /// What keeps this request from the cache, whatever is in there.
     pub(super) fn obstacle(&self) -> Option<Reason> {
         let Self { method, site, target, headers } = self;
@@ -149,7 +149,7 @@ mod tests {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             headers.insert(name, HeaderValue::from_str(value).unwrap());
         }
-        let question = Question { method, site: "", target: "/", headers: &headers };
+        let question = CacheRequest { method, site: "", target: "/", headers: &headers };
         (question.obstacle(), question.limit())
     }
 
@@ -196,7 +196,7 @@ mod tests {
     fn a_target_that_is_too_long_is_no_key() {
         let (headers, target) = (HeaderMap::new(), "x".repeat(MOST_BYTES));
         let mut question =
-            Question { method: &Method::GET, site: "", target: &target, headers: &headers };
+            CacheRequest { method: &Method::GET, site: "", target: &target, headers: &headers };
         assert_eq!(question.obstacle(), None);
         question.site = "a";
         assert_eq!(question.obstacle(), Some(Reason::LongKey));

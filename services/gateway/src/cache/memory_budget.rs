@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A number of bytes that is never exceeded.
 #[derive(Debug)]
-pub(crate) struct Space {
+pub(crate) struct MemoryBudget {
     bytes: usize,
     taken: AtomicUsize,
 }
 
-impl Space {
+impl MemoryBudget {
     pub(crate) fn new(bytes: usize) -> Arc<Self> {
         Arc::new(Self { bytes, taken: AtomicUsize::new(0) })
     }
@@ -24,8 +24,8 @@ impl Space {
     }
 
     /// A room without bytes, to grow.
-    pub(crate) fn room(self: &Arc<Self>) -> Room {
-        Room { space: self.clone(), bytes: 0 }
+    pub(crate) fn room(self: &Arc<Self>) -> MemoryPermit {
+        MemoryPermit { space: self.clone(), bytes: 0 }
     }
 
     fn take(&self, bytes: usize) -> bool {
@@ -38,12 +38,12 @@ impl Space {
 
 /// Bytes taken; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Room {
-    space: Arc<Space>,
+pub(crate) struct MemoryPermit {
+    space: Arc<MemoryBudget>,
     bytes: usize,
 }
 
-impl Room {
+impl MemoryPermit {
     /// How many they are.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
@@ -66,7 +66,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for MemoryPermit {
     fn drop(&mut self) {
         self.shrink_to(0);
     }
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_given_back_and_never_too_much() {
-        let space = Space::new(10);
+        let space = MemoryBudget::new(10);
         let (mut one, mut other) = (space.room(), space.room());
         assert!(one.grow(7) && other.grow(3));
         assert!(!one.grow(1) && !one.grow(usize::MAX));

@@ -40,7 +40,7 @@ const LINGER_TIME: Duration = Duration::from_secs(10);
 
 /// An accepted connection.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct Connection {
     stream: Socket,
     peer: SocketAddr,
     /// Received bytes that belong to no request yet.
@@ -56,20 +56,20 @@ pub(crate) struct Client {
 
 /// Reason why no request was read.
 #[derive(Debug)]
-pub(crate) enum Lost {
+pub(crate) enum ReadError {
     /// It must be answered by this alone, and the connection ends.
     Refused(Refused),
     /// The client has left.
     Left,
 }
 
-impl From<Refused> for Lost {
+impl From<Refused> for ReadError {
     fn from(refused: Refused) -> Self {
         Self::Refused(refused)
     }
 }
 
-impl Client {
+impl Connection {
     /// The connection with `peer`.
     pub(crate) fn new(stream: Socket, peer: SocketAddr) -> Self {
         Self {
@@ -129,7 +129,7 @@ impl Client {
     }
 
     /// A whole head.
-    pub(crate) async fn head(&mut self) -> Result<Bytes, Lost> {
+    pub(crate) async fn head(&mut self) -> Result<Bytes, ReadError> {
         let mut seen = 0;
         loop {
             if let Some(end) = parse::end_of_head(&self.inbox, seen)? {
@@ -143,7 +143,7 @@ impl Client {
                     let detail = "the connection was closed within the head";
                     return Err(Problem::new(StatusCode::BAD_REQUEST, detail).into());
                 }
-                _ => return Err(Lost::Left),
+                _ => return Err(ReadError::Left),
             }
         }
     }

@@ -16,22 +16,26 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::deadline::Alarm;
-use crate::listener::connection::{Client, Lost, TAKES_NOTHING};
+use crate::deadline::Timer;
+use crate::listener::connection::{Connection, ReadError, TAKES_NOTHING};
 use crate::listener::http2;
 use crate::listener::idle::Entry;
 use crate::listener::stream::Socket;
 use crate::listener::workers::Workers;
 use crate::pipeline::{Outcome, handle};
-use crate::request::context::{Order, Reply, begin_head, field, keep_one_of_each, record_unread};
+use crate::request::context::{
+    FullResponse, RequestContext, begin_head, field, keep_one_of_each, record_unread,
+};
 use crate::request::forwarded::new_request_id;
 use crate::request::parse;
-use crate::request::rate_limit::Place;
+use crate::request::rate_limit::Permit;
 use crate::response::problem::Problem;
-use crate::response::relay::{BodyFault, Closing, Downstream, LEFT, Left, strip, until_closing};
+use crate::response::relay::{
+    BodyFault, ClientGone, Closing, Downstream, LEFT, strip, until_closing,
+};
 use crate::response::tunnel::Tunnel;
 use crate::state::Gateway;
-use crate::upstream::client::{Answering, Frame};
+use crate::upstream::client::{Frame, UpstreamResponse};
 
 /// From a request's first byte to the end of its head, and for the handshake of TLS: a client that
 /// trickles is cut off.
@@ -70,15 +74,15 @@ pub(crate) async fn run(
     }
     let (closing, watch) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
-    let begin = |(stream, peer, place): (TcpStream, _, _)| {
-        let door = Door { gateway: gateway.clone(), closing: watch.clone() };
+    let begin = |(stream, peer, permit): (TcpStream, _, _)| {
+        let handler = ConnectionHandler { gateway: gateway.clone(), closing: watch.clone() };
         // From here on, another thread is told what comes.
         let Ok(stream) = stream.into_std() else { return };
         workers.serve(async move {
             if let Ok(stream) = TcpStream::from_std(stream) {
-                door.converse(stream, peer).await;
+                handler.serve_connection(stream, peer).await;
             }
-            drop(place);
+            drop(permit);
         });
     };
     let make_room = || {
@@ -103,46 +107,46 @@ pub(crate) async fn run(
 }
 
 /// What a connection needs.
-struct Door {
+struct ConnectionHandler {
     gateway: Arc<Gateway>,
     closing: Closing,
 }
 
 /// The next state of a connection.
-enum Next {
+enum ConnectionState {
     /// Another request may come.
     Go,
     /// The client speaks HTTP/2 from here on.
     Http2,
     /// It belongs to one answer from here on.
-    Tunnel(Box<Order>, Box<Answering>, Option<Place>),
+    Tunnel(Box<RequestContext>, Box<UpstreamResponse>, Option<Permit>),
     /// It is over.
     End,
 }
 
-impl Door {
-    async fn converse(self, stream: TcpStream, peer: SocketAddr) {
+impl ConnectionHandler {
+    async fn serve_connection(self, stream: TcpStream, peer: SocketAddr) {
         let metrics = &self.gateway.metrics;
         metrics.accepted.add();
         let bounds = &self.gateway.config.bounds;
-        let place = if self.gateway.config.counts_connections(peer.ip()) {
-            let place = self.gateway.clients.connect(bounds, peer.ip(), Instant::now());
-            if place.is_none() {
-                // Without a word: whoever opens so many does not read.
+        let permit = if self.gateway.config.counts_connections(peer.ip()) {
+            let permit = self.gateway.clients.connect(bounds, peer.ip(), Instant::now());
+            if permit.is_none() {
+                // Without a response: a client with so many connections does not read it.
                 metrics.over_connections.add();
                 return;
             }
-            place
+            permit
         } else {
             None
         };
         metrics.connections.add();
         if let Some(socket) = self.open(stream).await {
             let entry = self.gateway.connections.enter();
-            self.talk(Box::new(Client::new(socket, peer)), &entry).await;
+            self.keep_alive(Box::new(Connection::new(socket, peer)), &entry).await;
         }
         metrics.connections.remove();
-        drop(place);
+        drop(permit);
     }
 
     /// Shakes hands where TLS is on. None when nothing came of it: a scanner, a client that does
@@ -173,10 +177,10 @@ impl Door {
     }
 
     /// One request after the other.
-    async fn talk(&self, mut client: Box<Client>, entry: &Entry) {
+    async fn keep_alive(&self, mut client: Box<Connection>, entry: &Entry) {
         // Both are made once and go on from request to request: to begin and end a wait for each
         // request costs more than to read it.
-        let mut alarm = Alarm::new(IDLE_TIME);
+        let mut timer = Timer::new(IDLE_TIME);
         let closing = self.closing.clone();
         let mut closing = pin!(async move {
             let ends = async {
@@ -199,78 +203,92 @@ impl Door {
                 closing.as_mut().poll(context).map(|()| false)
             });
             let bound = if is_first { FIRST_BYTE_TIME } else { IDLE_TIME };
-            if alarm.within(bound, speaks).await != Some(true) {
+            if timer.within(bound, speaks).await != Some(true) {
                 break;
             }
             entry.works();
             // In a box, so that a connection between two requests does not carry it.
-            match Box::pin(self.exchange(&mut client, is_first, &mut alarm)).await {
-                Next::Go => {}
-                Next::Http2 => {
-                    let served = http2::converse(&self.gateway, &self.closing, *client, entry);
+            match Box::pin(self.handle_request(&mut client, is_first, &mut timer)).await {
+                ConnectionState::Go => {}
+                ConnectionState::Http2 => {
+                    let served =
+                        http2::serve_connection(&self.gateway, &self.closing, *client, entry);
                     return Box::pin(served).await;
                 }
-                Next::Tunnel(order, answering, place) => {
-                    Box::pin(self.tunnel(*client, order, *answering)).await;
-                    drop(place);
+                ConnectionState::Tunnel(request_context, upstream_response, permit) => {
+                    Box::pin(self.tunnel(*client, request_context, *upstream_response)).await;
+                    drop(permit);
                     return;
                 }
-                Next::End => break,
+                ConnectionState::End => break,
             }
             is_first = false;
         }
     }
 
     /// One request and its answer.
-    async fn exchange(&self, client: &mut Client, is_first: bool, alarm: &mut Alarm) -> Next {
+    async fn handle_request(
+        &self,
+        client: &mut Connection,
+        is_first: bool,
+        timer: &mut Timer,
+    ) -> ConnectionState {
         let bytes = match timeout(HEAD_TIME, client.head()).await {
             Ok(Ok(bytes)) => bytes,
-            Ok(Err(lost)) => return self.lose(client, lost).await,
+            Ok(Err(lost)) => return self.reject(client, lost).await,
             // Nothing was asked, so an answer would be taken for that to the next request.
-            Err(_) if client.has_said_nothing() => return Next::End,
-            Err(_) => return self.lose(client, Problem::too_slow("head").into()).await,
+            Err(_) if client.has_said_nothing() => return ConnectionState::End,
+            Err(_) => return self.reject(client, Problem::too_slow("head").into()).await,
         };
-        // Anywhere else it is a method that nobody knows.
+        // Anywhere else it is an unknown method.
         if is_first && self.gateway.config.http2 && bytes == http2::PREFACE {
-            return Next::Http2;
+            return ConnectionState::Http2;
         }
         let head = match parse::read(&bytes) {
             Ok(head) => head,
-            Err(refused) => return self.lose(client, refused.into()).await,
+            Err(refused) => return self.reject(client, refused.into()).await,
         };
-        let mut order = Box::new(Order::new(&self.gateway, &head, client.peer(), client.scheme()));
-        order.closes |= self.gateway.is_closing();
+        let mut request_context =
+            Box::new(RequestContext::new(&self.gateway, &head, client.peer(), client.scheme()));
+        request_context.closes |= self.gateway.is_closing();
         let mut http1 = Http1 {
             body: parse::Body::new(head.length, self.gateway.config.body_bytes),
             framing: Framing::Length,
-            informs: !order.is_old,
+            informs: !request_context.is_http10,
             client,
         };
-        match handle(&mut order, &head, &mut http1, alarm, &self.closing).await {
-            Outcome::Whole if !order.closes => Next::Go,
+        match handle(&mut request_context, &head, &mut http1, timer, &self.closing).await {
+            Outcome::Whole if !request_context.closes => ConnectionState::Go,
             Outcome::Whole => {
                 http1.client.part().await;
-                Next::End
+                ConnectionState::End
             }
             Outcome::Broken => {
                 poll_fn(|context| http1.break_off(context)).await;
-                Next::End
+                ConnectionState::End
             }
-            Outcome::Tunnel(answering, place) => Next::Tunnel(order, answering, place),
+            Outcome::Tunnel(upstream_response, permit) => {
+                ConnectionState::Tunnel(request_context, upstream_response, permit)
+            }
         }
     }
 
     /// Passes on what comes, as it comes: events, or another protocol.
-    async fn tunnel(&self, mut client: Client, mut order: Box<Order>, answering: Answering) {
-        let changes = answering.changes_protocol();
-        let Answering { status, mut fields, body, .. } = answering;
-        order.status = status.as_u16();
+    async fn tunnel(
+        &self,
+        mut client: Connection,
+        mut request_context: Box<RequestContext>,
+        upstream_response: UpstreamResponse,
+    ) {
+        let changes = upstream_response.changes_protocol();
+        let UpstreamResponse { status, mut fields, body, .. } = upstream_response;
+        request_context.status = status.as_u16();
         // A stream's end is its connection's.
-        order.closes = !changes;
+        request_context.closes = !changes;
         let protocol = fields.remove(UPGRADE).filter(|_| changes);
         let is_chunked = body.frame() == Frame::Size;
         strip(&mut fields, status);
-        order.note_policy(&fields);
+        request_context.note_policy(&fields);
         keep_one_of_each(&mut fields);
         let head = client.outbox();
         begin_head(head, status, &fields);
@@ -281,14 +299,14 @@ impl Door {
             field(head, CONNECTION.as_str(), b"upgrade");
             field(head, UPGRADE.as_str(), protocol.as_bytes());
         }
-        order.finish(head);
+        request_context.finish(head);
         drop(fields);
         let sent = timeout(TAKES_NOTHING, poll_fn(|context| client.poll_flush(context)));
         if !matches!(sent.await, Ok(Ok(()))) {
-            order.error = Some(LEFT.to_owned());
-            return order.ended();
+            request_context.error = Some(LEFT.to_owned());
+            return request_context.ended();
         }
-        let metrics = order.route.as_ref().map(|route| route.metrics.clone());
+        let metrics = request_context.route.as_ref().map(|route| route.metrics.clone());
         if let Some(metrics) = &metrics {
             metrics.streams.add();
         }
@@ -301,17 +319,17 @@ impl Door {
         } else {
             Box::pin(tunnel.pass_on(silence, closing)).await
         };
-        order.sent_bytes = passed.bytes;
-        order.error = passed.error.map(str::to_owned);
+        request_context.sent_bytes = passed.bytes;
+        request_context.error = passed.error.map(str::to_owned);
         if let Some(metrics) = &metrics {
             metrics.streams.remove();
         }
-        order.ended();
+        request_context.ended();
     }
 
     /// Ends a connection on which no whole request came.
-    async fn lose(&self, client: &mut Client, lost: Lost) -> Next {
-        let Lost::Refused(problem) = lost else { return Next::End };
+    async fn reject(&self, client: &mut Connection, lost: ReadError) -> ConnectionState {
+        let ReadError::Refused(problem) = lost else { return ConnectionState::End };
         let id = new_request_id();
         let peer = client.peer();
         let (fields, body) = problem.answer("", &id);
@@ -335,13 +353,13 @@ impl Door {
         if sent {
             client.part().await;
         }
-        Next::End
+        ConnectionState::End
     }
 }
 
 /// A client that speaks HTTP/1, during one request.
 struct Http1<'a> {
-    client: &'a mut Client,
+    client: &'a mut Connection,
     /// The request's body; the reason where it cannot be taken.
     body: Result<parse::Body, Problem>,
     framing: Framing,
@@ -384,7 +402,7 @@ impl Downstream for Http1<'_> {
         }
     }
 
-    fn go_on(&mut self) {
+    fn send_continue(&mut self) {
         // A client that sends already does not wait.
         if self.body.is_ok() && !self.client.has_more() {
             self.client.outbox().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -405,31 +423,31 @@ impl Downstream for Http1<'_> {
 
     fn head(
         &mut self,
-        order: &mut Order,
+        request_context: &mut RequestContext,
         status: StatusCode,
         fields: HeaderMap,
         ends: bool,
-    ) -> Result<(), Left> {
+    ) -> Result<(), ClientGone> {
         self.framing = if ends || fields.contains_key(CONTENT_LENGTH) {
             Framing::Length
-        } else if order.is_old {
+        } else if request_context.is_http10 {
             // RFC 9112, section 6.1: there are no chunks in HTTP/1.0.
-            order.closes = true;
+            request_context.closes = true;
             Framing::Close
         } else {
             Framing::Chunked
         };
-        order.closes |= order.gateway.is_closing();
+        request_context.closes |= request_context.gateway.is_closing();
         let head = self.client.outbox();
         begin_head(head, status, &fields);
         if self.framing == Framing::Chunked {
             field(head, TRANSFER_ENCODING.as_str(), b"chunked");
         }
-        order.finish(head);
+        request_context.finish(head);
         Ok(())
     }
 
-    fn reply(&mut self, reply: Reply) -> Result<(), Left> {
+    fn reply(&mut self, reply: FullResponse) -> Result<(), ClientGone> {
         let outbox = self.client.outbox();
         if outbox.is_empty() {
             *outbox = reply.head;
@@ -442,11 +460,11 @@ impl Downstream for Http1<'_> {
         Ok(())
     }
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Left>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
         self.client.poll_ready(context).map_err(left)
     }
 
-    fn push(&mut self, piece: Bytes) -> Result<(), Left> {
+    fn push(&mut self, piece: Bytes) -> Result<(), ClientGone> {
         // An empty chunk would be the end.
         if !piece.is_empty() {
             self.client.push(piece, self.framing == Framing::Chunked);
@@ -454,11 +472,11 @@ impl Downstream for Http1<'_> {
         Ok(())
     }
 
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Left>> {
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
         self.client.poll_flush(context).map_err(left)
     }
 
-    fn finish(&mut self) -> Result<(), Left> {
+    fn finish(&mut self) -> Result<(), ClientGone> {
         if self.framing == Framing::Chunked {
             self.client.push_end();
         }
@@ -475,6 +493,6 @@ impl Downstream for Http1<'_> {
 }
 
 /// Whatever went wrong with it, the client is gone.
-fn left(_: io::Error) -> Left {
-    Left
+fn left(_: io::Error) -> ClientGone {
+    ClientGone
 }

@@ -23,18 +23,18 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use self::heads::Answered;
-use crate::deadline::Alarm;
-use crate::listener::connection::Client;
+use crate::deadline::Timer;
+use crate::listener::connection;
 use crate::listener::http1::{HEAD_TIME, IDLE_TIME};
 use crate::listener::idle::Entry;
 use crate::listener::stream::Socket;
 use crate::pipeline::{Outcome, handle};
-use crate::request::context::{Order, Reply, record_unread};
+use crate::request::context::{FullResponse, RequestContext, record_unread};
 use crate::request::forwarded::{REQUEST_ID, new_request_id};
 use crate::request::parse::{self, Length};
 use crate::request::trusted_proxies::Scheme;
 use crate::response::problem::Problem;
-use crate::response::relay::{BodyFault, Closing, Downstream, Left, strip, until_closing};
+use crate::response::relay::{BodyFault, ClientGone, Closing, Downstream, strip, until_closing};
 use crate::state::Gateway;
 
 /// A client's first word, as far as it looks like a request's head.
@@ -67,10 +67,10 @@ struct Session {
 
 /// Answers the requests of a connection whose preface has come, until it is idle for too long, the
 /// client leaves, or the gateway ends; then it says GOAWAY and brings to an end what is under way.
-pub(crate) async fn converse(
+pub(crate) async fn serve_connection(
     gateway: &Arc<Gateway>,
     closing: &Closing,
-    client: Client,
+    client: connection::Connection,
     entry: &Entry,
 ) {
     let (peer, scheme) = (client.peer(), client.scheme());
@@ -138,7 +138,7 @@ impl Session {
                     let Some(Ok((request, respond))) = accepted else { return };
                     let session = self.clone();
                     entry.works();
-                    streams.spawn(async move { session.exchange(request, respond).await });
+                    streams.spawn(async move { session.handle_request(request, respond).await });
                 }
             }
             if leaves && rest != GOODBYE_TIME {
@@ -150,11 +150,11 @@ impl Session {
     }
 
     /// One request and its answer.
-    async fn exchange(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    async fn handle_request(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         let (parts, body) = request.into_parts();
         let mut head = match heads::question(&parts) {
             Ok(head) => head,
-            Err(problem) => return self.refuse(&mut respond, &problem),
+            Err(problem) => return self.reject_with(&mut respond, &problem),
         };
         let has_length = parts.headers.contains_key(CONTENT_LENGTH);
         drop(parts);
@@ -171,7 +171,8 @@ impl Session {
                 turn = self.bodies.acquire() => turn.ok(),
             }
         };
-        let mut order = Box::new(Order::new(&self.gateway, &head, self.peer, self.scheme));
+        let mut request_context =
+            Box::new(RequestContext::new(&self.gateway, &head, self.peer, self.scheme));
         let mut client = Http2 {
             respond: &mut respond,
             answer: None,
@@ -183,8 +184,9 @@ impl Session {
             length: head.length,
             is_last: false,
         };
-        let mut alarm = Alarm::new(self.gateway.config.times.silence);
-        let outcome = handle(&mut order, &head, &mut client, &mut alarm, &self.closing).await;
+        let mut timer = Timer::new(self.gateway.config.times.silence);
+        let outcome =
+            handle(&mut request_context, &head, &mut client, &mut timer, &self.closing).await;
         if let (Outcome::Broken, Some(answer)) = (outcome, &mut client.answer) {
             // So that half an answer is not taken for a whole one.
             answer.send_reset(Reason::INTERNAL_ERROR);
@@ -192,7 +194,7 @@ impl Session {
     }
 
     /// Answers what is no request.
-    fn refuse(&self, respond: &mut SendResponse<Bytes>, problem: &Problem) {
+    fn reject_with(&self, respond: &mut SendResponse<Bytes>, problem: &Problem) {
         let id = new_request_id();
         let (mut fields, body) = problem.answer("", &id);
         fields.insert(CONTENT_LENGTH, body.len().into());
@@ -231,34 +233,39 @@ struct Http2<'a> {
 
 impl Http2<'_> {
     /// Sends as the client makes room for it.
-    fn poll_pending(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Left>> {
+    fn poll_pending(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
         if self.pending.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let Some(answer) = &mut self.answer else { return Poll::Ready(Err(Left)) };
+        let Some(answer) = &mut self.answer else { return Poll::Ready(Err(ClientGone)) };
         while !self.pending.is_empty() {
             answer.reserve_capacity(self.pending.len());
             // What is there already is not told again.
             let room = match answer.capacity() {
                 0 => match ready!(answer.poll_capacity(context)) {
                     Some(Ok(room)) => room,
-                    _ => return Poll::Ready(Err(Left)),
+                    _ => return Poll::Ready(Err(ClientGone)),
                 },
                 room => room,
             };
             let piece = self.pending.split_to(room.min(self.pending.len()));
             if !piece.is_empty() && answer.send_data(piece, false).is_err() {
-                return Poll::Ready(Err(Left));
+                return Poll::Ready(Err(ClientGone));
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    fn begin(&mut self, status: StatusCode, fields: HeaderMap, ends: bool) -> Result<(), Left> {
+    fn begin(
+        &mut self,
+        status: StatusCode,
+        fields: HeaderMap,
+        ends: bool,
+    ) -> Result<(), ClientGone> {
         let mut response = Response::new(());
         *response.status_mut() = status;
         *response.headers_mut() = fields;
-        let answer = self.respond.send_response(response, ends).map_err(|_| Left)?;
+        let answer = self.respond.send_response(response, ends).map_err(|_| ClientGone)?;
         self.answer = (!ends).then_some(answer);
         Ok(())
     }
@@ -276,7 +283,7 @@ impl Downstream for Http2<'_> {
                     self.turn = None;
                     return Poll::Ready(Ok(None));
                 }
-                Some(Err(_)) => return Poll::Ready(Err(BodyFault::Left)),
+                Some(Err(_)) => return Poll::Ready(Err(BodyFault::ClientGone)),
                 Some(Ok(piece)) => {
                     if piece.len() > self.room_bytes {
                         let problem = Problem::too_large(self.most_bytes);
@@ -284,7 +291,7 @@ impl Downstream for Http2<'_> {
                     }
                     self.room_bytes -= piece.len();
                     if self.body.flow_control().release_capacity(piece.len()).is_err() {
-                        return Poll::Ready(Err(BodyFault::Left));
+                        return Poll::Ready(Err(BodyFault::ClientGone));
                     }
                     if !piece.is_empty() {
                         return Poll::Ready(Ok(Some(piece)));
@@ -294,7 +301,7 @@ impl Downstream for Http2<'_> {
         }
     }
 
-    fn go_on(&mut self) {
+    fn send_continue(&mut self) {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::CONTINUE;
         // When it fails, so does what follows.
@@ -316,20 +323,20 @@ impl Downstream for Http2<'_> {
 
     fn head(
         &mut self,
-        order: &mut Order,
+        request_context: &mut RequestContext,
         status: StatusCode,
         mut fields: HeaderMap,
         ends: bool,
-    ) -> Result<(), Left> {
-        for (name, value) in order.fields() {
+    ) -> Result<(), ClientGone> {
+        for (name, value) in request_context.fields() {
             fields.append(name, value);
         }
         self.begin(status, fields, ends)
     }
 
-    fn reply(&mut self, reply: Reply) -> Result<(), Left> {
+    fn reply(&mut self, reply: FullResponse) -> Result<(), ClientGone> {
         let Some(Answered { status, mut fields }) = heads::answer(&reply.head) else {
-            return Err(Left);
+            return Err(ClientGone);
         };
         strip(&mut fields, status);
         self.begin(status, fields, reply.body.is_empty())?;
@@ -338,16 +345,16 @@ impl Downstream for Http2<'_> {
         Ok(())
     }
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Left>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
         self.poll_pending(context)
     }
 
-    fn push(&mut self, piece: Bytes) -> Result<(), Left> {
+    fn push(&mut self, piece: Bytes) -> Result<(), ClientGone> {
         self.pending = piece;
         Ok(())
     }
 
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Left>> {
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
         ready!(self.poll_pending(context))?;
         if self.is_last
             && let Some(mut answer) = self.answer.take()
@@ -358,7 +365,7 @@ impl Downstream for Http2<'_> {
         Poll::Ready(Ok(()))
     }
 
-    fn finish(&mut self) -> Result<(), Left> {
+    fn finish(&mut self) -> Result<(), ClientGone> {
         self.is_last = true;
         Ok(())
     }

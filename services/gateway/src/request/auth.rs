@@ -20,7 +20,7 @@ const LONGEST: usize = 512;
 const WORDS: usize = LONGEST / 8 + 1;
 
 /// Characters that a token must have: 16 random ones of the base64 alphabet are 96 bits, which
-/// nobody finds by asking.
+/// cannot be found by guessing.
 const SHORTEST_TOKEN: usize = 16;
 
 /// Characters that a password must have (NIST SP 800-63B); the rate of requests bounds guessing.
@@ -60,7 +60,7 @@ impl Scheme {
 
 /// What guards a route.
 #[derive(Clone)]
-pub(crate) struct Guard {
+pub(crate) struct Auth {
     scheme: Scheme,
     secrets: Vec<Secret>,
 }
@@ -69,7 +69,7 @@ pub(crate) struct Guard {
 #[derive(Clone)]
 struct Secret([u64; WORDS]);
 
-impl Guard {
+impl Auth {
     /// Reads secrets from the text of a setting or a file: a token or `name:password` on each line,
     /// any of which opens. So a secret is changed without a moment in which neither the old nor the
     /// new one is right. Blank lines do not count, nor does white space around a secret.
@@ -125,7 +125,7 @@ impl Guard {
     }
 }
 
-impl fmt::Debug for Guard {
+impl fmt::Debug for Auth {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.secrets.len();
         formatter
@@ -194,22 +194,22 @@ mod tests {
     const OLD: &str = "an-old-token-0123456789";
     const NEW: &str = "a.new~token/0123456789+==";
 
-    fn bearer() -> Guard {
-        Guard::parse(Scheme::Bearer, &format!("{OLD}\n\n  {NEW}\r\n")).unwrap()
+    fn bearer() -> Auth {
+        Auth::parse(Scheme::Bearer, &format!("{OLD}\n\n  {NEW}\r\n")).unwrap()
     }
 
     /// "Aladdin:open sesame", RFC 7617's own example.
-    fn basic() -> Guard {
-        Guard::parse(Scheme::Basic, "Aladdin:open sesame\n").unwrap()
+    fn basic() -> Auth {
+        Auth::parse(Scheme::Basic, "Aladdin:open sesame\n").unwrap()
     }
 
     /// The challenge, if it does not open.
-    fn refused(guard: &Guard, presented: &[&str]) -> Option<String> {
+    fn refused(auth: &Auth, presented: &[&str]) -> Option<String> {
         let mut headers = HeaderMap::new();
         for value in presented {
             headers.append(AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        guard.check(&headers).err().map(|value| value.to_str().unwrap().to_owned())
+        auth.check(&headers).err().map(|value| value.to_str().unwrap().to_owned())
     }
 
     #[test]
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a_name_and_a_password_open_as_a_browser_sends_them() {
         assert_eq!(refused(&basic(), &["Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="]), None);
-        let colons = Guard::parse(Scheme::Basic, "a:b:c:defgh").unwrap();
+        let colons = Auth::parse(Scheme::Basic, "a:b:c:defgh").unwrap();
         assert_eq!(refused(&colons, &["basic YTpiOmM6ZGVmZ2g="]), None);
     }
 
@@ -263,22 +263,22 @@ mod tests {
     #[test]
     fn every_line_that_is_no_secret_is_named_without_what_is_in_it() {
         let faults =
-            Guard::parse(Scheme::Bearer, "short\nwith space 0123456789\n\né\n").unwrap_err();
+            Auth::parse(Scheme::Bearer, "short\nwith space 0123456789\n\né\n").unwrap_err();
         assert_eq!(faults.0.len(), 3);
         let told = faults.to_string();
         assert!(told.starts_with("line 1 has fewer than 16 characters"), "{told}");
         assert!(told.contains("line 2 ") && told.contains("line 4 "), "{told}");
         assert!(!told.contains("short") && !told.contains("space"), "{told}");
         for text in ["", "\n \n"] {
-            assert!(Guard::parse(Scheme::Basic, text).is_err());
+            assert!(Auth::parse(Scheme::Basic, text).is_err());
         }
         for text in ["Aladdin", ":open sesame", "Aladdin:short", "a\tb:open sesame", "::::::::"] {
-            assert!(Guard::parse(Scheme::Basic, text).is_err(), "{text}");
+            assert!(Auth::parse(Scheme::Basic, text).is_err(), "{text}");
         }
-        let long = |count| Guard::parse(Scheme::Basic, &format!("a:{}", "b".repeat(count)));
+        let long = |count| Auth::parse(Scheme::Basic, &format!("a:{}", "b".repeat(count)));
         assert!(long(LONGEST / 4 * 3 - 2).is_ok());
         assert!(long(LONGEST / 4 * 3 - 1).is_err());
-        assert!(Guard::parse(Scheme::Bearer, &"b".repeat(LONGEST + 1)).is_err());
+        assert!(Auth::parse(Scheme::Bearer, &"b".repeat(LONGEST + 1)).is_err());
     }
 
     #[test]
@@ -300,13 +300,13 @@ mod tests {
     #[ignore = "a measurement, not a test"]
     #[expect(clippy::print_stderr, reason = "that is all it does")]
     fn measure_a_comparison() {
-        let guard = bearer();
+        let auth = bearer();
         let half = format!("Bearer {}{}", &OLD[..OLD.len() / 2], "x".repeat(OLD.len() / 2));
         for value in [format!("Bearer {OLD}"), half, "Bearer x".to_owned()] {
             let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
             let begun = std::time::Instant::now();
             for _ in 0..100_000 {
-                let _ = std::hint::black_box(guard.check(std::hint::black_box(&headers)));
+                let _ = std::hint::black_box(auth.check(std::hint::black_box(&headers)));
             }
             eprintln!("{value}: {} ns", begun.elapsed().as_nanos() / 100_000);
         }
@@ -327,16 +327,16 @@ mod tests {
 
         #[test]
         fn no_text_makes_it_panic(text in "\\PC{0,80}", value in "\\PC{0,80}") {
-            let _ = Guard::parse(Scheme::Bearer, &text);
-            let _ = Guard::parse(Scheme::Basic, &text);
+            let _ = Auth::parse(Scheme::Bearer, &text);
+            let _ = Auth::parse(Scheme::Basic, &text);
             prop_assert!(refused(&bearer(), &[&value]).is_some());
         }
 
         #[test]
         fn what_was_read_opens(name in "[a-zé]{1,20}", password in "[!-~é]{8,40}") {
-            let guard = Guard::parse(Scheme::Basic, &format!("{name}:{password}")).unwrap();
+            let auth = Auth::parse(Scheme::Basic, &format!("{name}:{password}")).unwrap();
             let value = format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
-            prop_assert_eq!(refused(&guard, &[&value]), None);
+            prop_assert_eq!(refused(&auth, &[&value]), None);
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What happens to a request before an upstream hears of it: who asks, whether they may, how often,
-//! where it goes, and whether the answer is here already. In this order, so that what is cheap and
-//! refuses most comes first, and a guard before any answer from memory.
+//! The state of one request, and the decision about it before it is forwarded: client, access,
+//! rate, route, authentication, cache. In this order, so that cheap checks that reject most come
+//! first, and authentication before any response from the cache.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,33 +15,32 @@ use http::{HeaderMap, Method, StatusCode, Version};
 use semantics::negotiation::named;
 
 use crate::BUILD;
-use crate::cache::{Answer, Filling, Looked, Moment, Question, Verdict};
+use crate::cache::{Answer, CacheRequest, Fill, Lookup, Moment, Verdict};
 use crate::request::authority::canonical;
-use crate::request::forwarded::{REQUEST_ID, Words, is_loop};
+use crate::request::forwarded::{ForwardedHeaders, REQUEST_ID, is_loop};
 use crate::request::hop_by_hop::HopByHop;
 use crate::request::is;
 use crate::request::parse::{Head, METHODS};
-use crate::request::rate_limit::{Asked, Place, Quota};
+use crate::request::rate_limit::{Permit, Quota, RateDecision};
 use crate::request::trace_context::Trace;
-use crate::request::trusted_proxies::{Asker, Scheme};
+use crate::request::trusted_proxies::{ClientInfo, Scheme};
 use crate::response::problem::Problem;
 use crate::routing::route::plain;
 use crate::routing::table::Route;
 use crate::state::Gateway;
 use crate::telemetry::access_log::{self, Entry};
-use crate::upstream::Pick;
+use crate::upstream::Lease;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// A year, as hstspreload.org asks for; told only to those who came over HTTPS (RFC 6797).
+/// A year, as hstspreload.org asks for; sent only over HTTPS (RFC 6797).
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// The requests of one client connection that are on their way, as far as the access log and the
-/// answer want to know of them.
+/// One request in progress: what the access log and the response need to know of it.
 #[expect(clippy::struct_excessive_bools, reason = "each is true or not whatever the others are")]
-pub(crate) struct Order {
-    /// Whose settings and counters are in force.
+pub(crate) struct RequestContext {
+    /// The shared state: settings and counters.
     pub(crate) gateway: Arc<Gateway>,
     /// When its head was complete.
     pub(crate) begun: Instant,
@@ -51,24 +50,24 @@ pub(crate) struct Order {
     pub(crate) target: String,
     /// The host of its Host field, in canonical form; empty where there is none.
     host: String,
-    /// What the upstream is told of scheme and host, in canonical form: a part of the cache's key.
+    /// Scheme and host as the upstream receives them, in canonical form: a part of the cache's key.
     site: String,
     /// Its `Accept` field.
     accept: Option<HeaderValue>,
-    /// Who asks.
-    pub(crate) asker: Asker,
+    /// The client.
+    pub(crate) client_info: ClientInfo,
     trace: Trace,
     quota: Option<Quota>,
     /// Whether a field says what the cache did.
     pub(crate) cache_status: Option<HeaderValue>,
     /// What brings the answer into the cache.
-    pub(crate) filling: Option<Box<Filling>>,
-    /// The client has the upstream's answer already, and is told so.
-    pub(crate) knows: bool,
+    pub(crate) filling: Option<Box<Fill>>,
+    /// The client has the upstream's response already: 304.
+    pub(crate) not_modified: bool,
     /// Where it goes.
     pub(crate) route: Option<Arc<Route>>,
     /// The address that is asked.
-    pub(crate) pick: Option<Pick>,
+    pub(crate) pick: Option<Lease>,
     /// The address that was asked, where the hold on it was given up before the end.
     pub(crate) asked: Option<SocketAddr>,
     /// The addresses of the tries that failed.
@@ -76,7 +75,7 @@ pub(crate) struct Order {
     /// The client wants, or has, no further answer on this connection.
     pub(crate) closes: bool,
     /// HTTP/1.0.
-    pub(crate) is_old: bool,
+    pub(crate) is_http10: bool,
     version: Version,
     /// What is left of `Max-Forwards`.
     forwards_left: Option<u64>,
@@ -95,32 +94,32 @@ pub(crate) struct Order {
 }
 
 /// What to do with a request.
-pub(crate) enum Admission {
+pub(crate) enum Decision {
     /// Send this, which is the gateway's own, or from memory.
-    Answer(Reply),
+    Answer(FullResponse),
     /// Have the answer fetched.
-    Forward(Outgoing),
+    Forward(UpstreamRequest),
 }
 
 /// A request for an upstream, without its body.
-pub(crate) struct Outgoing {
+pub(crate) struct UpstreamRequest {
     /// Request line and fields, but for those that frame the body, and the empty line.
     pub(crate) head: BytesMut,
     /// Another protocol that the client asks for, and may have.
     pub(crate) protocol: Option<HeaderValue>,
     /// Of a connection that stays: its place among those of the same client.
-    pub(crate) place: Option<Place>,
+    pub(crate) permit: Option<Permit>,
 }
 
 /// An answer that is complete.
-pub(crate) struct Reply {
+pub(crate) struct FullResponse {
     /// Status line and fields.
     pub(crate) head: Vec<u8>,
     /// What comes behind.
     pub(crate) body: Bytes,
 }
 
-impl Order {
+impl RequestContext {
     /// Of a request whose head has been read.
     pub(crate) fn new(
         gateway: &Arc<Gateway>,
@@ -128,17 +127,20 @@ impl Order {
         peer: SocketAddr,
         scheme: Scheme,
     ) -> Self {
-        let mut asker = gateway.config.trust.asker(peer.ip(), scheme, &head.fields);
-        let host = canonical(text_of(head.fields.get(HOST)), asker.scheme);
-        let public = asker.host.as_ref().map(|host| canonical(text_of(Some(host)), asker.scheme));
-        let mut site = format!("{}://{host}", asker.scheme.name());
+        let mut client_info = gateway.config.trust.client_info(peer.ip(), scheme, &head.fields);
+        let host = canonical(text_of(head.fields.get(HOST)), client_info.scheme);
+        let public = client_info
+            .host
+            .as_ref()
+            .map(|host| canonical(text_of(Some(host)), client_info.scheme));
+        let mut site = format!("{}://{host}", client_info.scheme.name());
         if let Some(public) = public {
             if public != host {
                 // The upstream is told both, and may answer for either.
                 site.push(' ');
                 site.push_str(&public);
             }
-            asker.host = HeaderValue::try_from(public).ok();
+            client_info.host = HeaderValue::try_from(public).ok();
         }
         Self {
             begun: Instant::now(),
@@ -147,18 +149,18 @@ impl Order {
             host,
             site,
             accept: head.fields.get(ACCEPT).cloned(),
-            asker,
+            client_info,
             trace: Trace::of(&head.fields),
             quota: None,
             cache_status: None,
             filling: None,
-            knows: false,
+            not_modified: false,
             route: None,
             pick: None,
             asked: None,
             tried: Vec::new(),
             closes: !head.keeps_alive,
-            is_old: head.version == Version::HTTP_10,
+            is_http10: head.version == Version::HTTP_10,
             version: head.version,
             forwards_left: None,
             has_hsts: false,
@@ -172,14 +174,14 @@ impl Order {
     }
 
     /// Decides what to do with it, before its body is read.
-    pub(crate) async fn admit(&mut self, head: &Head) -> Admission {
-        match self.try_to_admit(head).await {
+    pub(crate) async fn decide(&mut self, head: &Head) -> Decision {
+        match self.try_to_decide(head).await {
             Ok(admission) => admission,
-            Err(problem) => Admission::Answer(self.refuse(&problem)),
+            Err(problem) => Decision::Answer(self.reject_with(&problem)),
         }
     }
 
-    async fn try_to_admit(&mut self, head: &Head) -> Result<Admission, Problem> {
+    async fn try_to_decide(&mut self, head: &Head) -> Result<Decision, Problem> {
         let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
         let came = self.target.clone();
         let (path, query) = split_target(&came);
@@ -190,7 +192,7 @@ impl Order {
             self.is_health_check = true;
             let details = barred.is_none() && self.is_within_rate();
             let ready = path.is_ok_and(|path| path == "/readyz");
-            return self.health(ready, details).map(Admission::Answer);
+            return self.health(ready, details).map(Decision::Answer);
         }
         if let Some(problem) = barred {
             self.gateway.metrics.denied.add();
@@ -215,7 +217,7 @@ impl Order {
             .route(&path)
             .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))?
             .clone();
-        if rules.may_bypass_guard(&path, &route) {
+        if rules.may_bypass_auth(&path, &route) {
             let detail = "the path is ambiguous: it could be read as one that needs authentication";
             return Err(bad(detail.to_owned()));
         }
@@ -225,11 +227,11 @@ impl Order {
             None => path.into_owned(),
         };
         self.target = target;
-        let guard = route.guard.clone();
+        let auth = route.auth.clone();
         let upgrade = upgrade_of(head)?;
         self.route = Some(route.clone());
-        if let Some(guard) = guard {
-            self.check_guard(&guard, head)?;
+        if let Some(auth) = auth {
+            self.check_auth(&auth, head)?;
         }
         if let Some(protocol) = &upgrade
             && !route.upgrade.iter().any(|it| is(&String::from_utf8_lossy(protocol.as_bytes()), it))
@@ -239,29 +241,29 @@ impl Order {
         if self.method == Method::OPTIONS
             && let Some(reply) = self.count_forward(head)?
         {
-            return Ok(Admission::Answer(reply));
+            return Ok(Decision::Answer(reply));
         }
-        let place = if upgrade.is_some() {
-            self.stream_place()?
+        let permit = if upgrade.is_some() {
+            self.stream_permit()?
         } else if is_event_stream(&head.method, self.accept.as_ref()) {
             // A fresh answer is not fetched again by asking for events.
             if let Some(answer) = self.look_into_cache(head).await {
-                return Ok(Admission::Answer(self.answer(&answer)));
+                return Ok(Decision::Answer(self.answer(&answer)));
             }
             (self.filling, self.cache_status) = (None, None);
-            self.stream_place()?
+            self.stream_permit()?
         } else if let Some(answer) = self.look_into_cache(head).await {
-            return Ok(Admission::Answer(self.answer(&answer)));
+            return Ok(Decision::Answer(self.answer(&answer)));
         } else {
             None
         };
         let head = self.request(head, &hop, upgrade.as_ref());
-        Ok(Admission::Forward(Outgoing { head, protocol: upgrade, place }))
+        Ok(Decision::Forward(UpstreamRequest { head, protocol: upgrade, permit }))
     }
 
     /// Answers a health check of the gateway itself: the bare status to everyone, so that a load
     /// balancer needs no permission, and details to those who may send other requests.
-    fn health(&mut self, ready: bool, details: bool) -> Result<Reply, Problem> {
+    fn health(&mut self, ready: bool, details: bool) -> Result<FullResponse, Problem> {
         let (kind, body) = if ready {
             if let Some(why) = self.gateway.not_ready() {
                 let detail = if details { why } else { "not ready".to_owned() };
@@ -282,7 +284,7 @@ impl Order {
 
     /// Why this client, or a request for this host, is refused whatever it asks for.
     fn barred(&self) -> Option<Problem> {
-        if !self.gateway.config.access.admits(self.asker.client) {
+        if !self.gateway.config.access.admits(self.client_info.client) {
             let detail = "access denied for this address";
             return Some(Problem::new(StatusCode::FORBIDDEN, detail));
         }
@@ -297,11 +299,14 @@ impl Order {
     /// Counts a request that is answered in any case.
     fn is_within_rate(&self) -> bool {
         let Gateway { clients, config, .. } = &*self.gateway;
-        !matches!(clients.ask(&config.bounds, self.asker.client, self.begun), Asked::Over(_))
+        !matches!(
+            clients.ask(&config.bounds, self.client_info.client, self.begun),
+            RateDecision::Over(_)
+        )
     }
 
     /// RFC 9110, section 7.6.2: the answer where the request may go no further.
-    fn count_forward(&mut self, head: &Head) -> Result<Option<Reply>, Problem> {
+    fn count_forward(&mut self, head: &Head) -> Result<Option<FullResponse>, Problem> {
         let mut values = head.fields.get_all(MAX_FORWARDS).iter();
         let Some(value) = values.next() else { return Ok(None) };
         let digits = value.as_bytes();
@@ -323,61 +328,61 @@ impl Order {
 
     fn check_rate(&mut self) -> Result<(), Problem> {
         let gateway = &self.gateway;
-        match gateway.clients.ask(&gateway.config.bounds, self.asker.client, self.begun) {
-            Asked::Unbounded => Ok(()),
-            Asked::Within(quota) => {
+        match gateway.clients.ask(&gateway.config.bounds, self.client_info.client, self.begun) {
+            RateDecision::Unbounded => Ok(()),
+            RateDecision::Within(quota) => {
                 self.quota = Some(quota);
                 Ok(())
             }
-            Asked::Over(quota) => {
+            RateDecision::Over(quota) => {
                 gateway.metrics.over_rate.add();
                 self.quota = Some(quota);
-                let detail = "this client asks too often";
+                let detail = "rate limit exceeded";
                 Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
                     .with(RETRY_AFTER, quota.reset_seconds.max(1).into()))
             }
         }
     }
 
-    fn check_guard(&self, guard: &crate::request::auth::Guard, head: &Head) -> Result<(), Problem> {
-        guard.check(&head.fields).map_err(|challenge| {
+    fn check_auth(&self, auth: &crate::request::auth::Auth, head: &Head) -> Result<(), Problem> {
+        auth.check(&head.fields).map_err(|challenge| {
             self.gateway.metrics.denied.add();
-            Problem::new(StatusCode::UNAUTHORIZED, "this route wants a secret")
+            Problem::new(StatusCode::UNAUTHORIZED, "authentication required")
                 .with(WWW_AUTHENTICATE, challenge)
         })
     }
 
     /// A place for a connection that stays; `None` where they are not counted.
-    fn stream_place(&self) -> Result<Option<Place>, Problem> {
+    fn stream_permit(&self) -> Result<Option<Permit>, Problem> {
         let gateway = &self.gateway;
         let bounds = &gateway.config.bounds;
         if bounds.streams == 0 {
             return Ok(None);
         }
-        let place = gateway.clients.stream(bounds, self.asker.client, self.begun);
-        if place.is_none() {
+        let permit = gateway.clients.stream(bounds, self.client_info.client, self.begun);
+        if permit.is_none() {
             gateway.metrics.over_streams.add();
             let detail = "this client has too many streams open";
             return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
                 .with(RETRY_AFTER, HeaderValue::from_static("1")));
         }
-        Ok(place)
+        Ok(permit)
     }
 
     /// The answer, if it is here or on its way.
     async fn look_into_cache(&mut self, head: &Head) -> Option<Answer> {
-        let question = Question {
+        let question = CacheRequest {
             method: &self.method,
             site: &self.site,
             target: &self.target,
             headers: &head.fields,
         };
         match self.gateway.cache.ask(&question).await {
-            Looked::Hit(answer) => return Some(answer),
-            Looked::Fill(filling) => self.filling = Some(filling),
-            Looked::Pass(pass) => self.cache_status = Some(pass.forwarded().field()),
+            Lookup::Hit(answer) => return Some(answer),
+            Lookup::Fill(filling) => self.filling = Some(filling),
+            Lookup::Pass(pass) => self.cache_status = Some(pass.forwarded().field()),
             // `ask` has waited.
-            Looked::Wait(_) => {}
+            Lookup::Wait(_) => {}
         }
         None
     }
@@ -389,16 +394,20 @@ impl Order {
 
     /// The upstream has answered, with the head as it came: what the cache makes of it. An answer
     /// that is to be sent instead, if there is one.
-    pub(crate) fn hears(&mut self, status: StatusCode, fields: &HeaderMap) -> Option<Answer> {
+    pub(crate) fn on_response_head(
+        &mut self,
+        status: StatusCode,
+        fields: &HeaderMap,
+    ) -> Option<Answer> {
         self.status = status.as_u16();
         self.note_policy(fields);
         if let Some(filling) = &mut self.filling {
-            self.knows = filling.client_has_it(status, fields);
+            self.not_modified = filling.client_has_it(status, fields);
             let now = Moment { instant: Instant::now(), unix: SystemTime::now() };
             match filling.response(status, fields, now) {
                 Verdict::Instead(answer) => return Some(answer),
                 Verdict::Forward(why) => {
-                    tracing::debug!(request_id = self.asker.request_id, ?why, "not kept");
+                    tracing::debug!(request_id = self.client_info.request_id, ?why, "not kept");
                 }
                 Verdict::Storing => {}
             }
@@ -418,10 +427,16 @@ impl Order {
     /// The request as the upstream reads it: nothing that is about the client's connection, and
     /// what the gateway knows in place of what the client says.
     fn request(&self, head: &Head, hop: &HopByHop, protocol: Option<&HeaderValue>) -> BytesMut {
-        let guarded = self.route.as_ref().is_some_and(|route| route.guard.is_some());
+        let guarded = self.route.as_ref().is_some_and(|route| route.auth.is_some());
         let standard = self.gateway.config.forwarded;
         let version = self.version;
-        let words = Words { asker: &self.asker, trace: &self.trace, guarded, standard, version };
+        let words = ForwardedHeaders {
+            client_info: &self.client_info,
+            trace: &self.trace,
+            guarded,
+            standard,
+            version,
+        };
         let changes: Vec<_> = self.filling.iter().flat_map(|filling| filling.changes()).collect();
         let mut text = BytesMut::with_capacity(1024 + self.target.len());
         text.put_slice(self.method.as_str().as_bytes());
@@ -472,7 +487,7 @@ impl Order {
     }
 
     /// An answer from memory.
-    pub(crate) fn answer(&mut self, answer: &Answer) -> Reply {
+    pub(crate) fn answer(&mut self, answer: &Answer) -> FullResponse {
         self.cache_status = None;
         self.has_hsts = answer.has_hsts();
         let mut head = Vec::with_capacity(1024);
@@ -481,12 +496,12 @@ impl Order {
         let body = answer.body();
         self.status = answer.status().as_u16();
         self.sent_bytes = body.len() as u64;
-        Reply { head, body }
+        FullResponse { head, body }
     }
 
     /// The gateway's own answer to what cannot be met; the connection goes on, because the whole
     /// request has been read.
-    pub(crate) fn refuse(&mut self, problem: &Problem) -> Reply {
+    pub(crate) fn reject_with(&mut self, problem: &Problem) -> FullResponse {
         self.error = Some(problem.detail.clone());
         self.has_hsts = false;
         let (fields, body) = self.problem(problem);
@@ -494,11 +509,11 @@ impl Order {
     }
 
     /// What is said when no upstream could be asked: the old answer where that may be used, or why.
-    pub(crate) fn fail(&mut self, problem: &Problem) -> Reply {
+    pub(crate) fn fail(&mut self, problem: &Problem) -> FullResponse {
         let stale = self.filling.as_mut().and_then(|filling| filling.failed(Instant::now()));
         let reply = match stale {
             Some(answer) => self.answer(&answer),
-            None => self.refuse(problem),
+            None => self.reject_with(problem),
         };
         self.error = Some(problem.detail.clone());
         reply
@@ -506,11 +521,11 @@ impl Order {
 
     /// Fields and body for a problem.
     pub(crate) fn problem(&self, problem: &Problem) -> (HeaderMap, Bytes) {
-        problem.answer(text_of(self.accept.as_ref()), &self.asker.request_id)
+        problem.answer(text_of(self.accept.as_ref()), &self.client_info.request_id)
     }
 
     /// A complete answer of the gateway's own.
-    fn reply(&mut self, status: StatusCode, fields: &HeaderMap, body: Bytes) -> Reply {
+    fn reply(&mut self, status: StatusCode, fields: &HeaderMap, body: Bytes) -> FullResponse {
         let mut head = Vec::with_capacity(512);
         begin_head(&mut head, status, fields);
         field(&mut head, "content-length", body.len().to_string().as_bytes());
@@ -520,7 +535,7 @@ impl Order {
         let body = if self.method == Method::HEAD { Bytes::new() } else { body };
         self.status = status.as_u16();
         self.sent_bytes = body.len() as u64;
-        Reply { head, body }
+        FullResponse { head, body }
     }
 
     /// Adds what every answer has, and the empty line.
@@ -530,7 +545,7 @@ impl Order {
         }
         if self.closes {
             field(head, CONNECTION.as_str(), b"close");
-        } else if self.is_old {
+        } else if self.is_http10 {
             field(head, CONNECTION.as_str(), b"keep-alive");
         }
         head.extend_from_slice(b"\r\n");
@@ -538,9 +553,9 @@ impl Order {
 
     /// The fields that every answer has.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let id = HeaderValue::from_str(&self.asker.request_id).ok();
+        let id = HeaderValue::from_str(&self.client_info.request_id).ok();
         // The upstream's policy comes first.
-        let hsts = (self.asker.scheme == Scheme::Https && !self.has_hsts).then_some(HSTS);
+        let hsts = (self.client_info.scheme == Scheme::Https && !self.has_hsts).then_some(HSTS);
         let quota = self.quota.as_ref().map(Quota::fields);
         let (policy, limit) =
             quota.map_or((None, None), |(policy, limit)| (Some(policy), Some(limit)));
@@ -579,11 +594,11 @@ impl Order {
             status: self.status,
             took: Some(took),
             sent_bytes: self.sent_bytes,
-            client: self.asker.client.address(),
-            request_id: &self.asker.request_id,
+            client: self.client_info.client.address(),
+            request_id: &self.client_info.request_id,
             trace_id: &trace_id,
             route: self.route.as_ref().map_or("", |route| &route.name),
-            upstream: self.pick.as_ref().map(Pick::address).or(self.asked),
+            upstream: self.pick.as_ref().map(Lease::address).or(self.asked),
             cache: match cache {
                 Some(status) => status,
                 None if from_memory && self.route.is_some() => "hit",

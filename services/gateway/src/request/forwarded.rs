@@ -12,7 +12,7 @@ use http::{HeaderMap, Version};
 
 use crate::request::claims::is_claim;
 use crate::request::trace_context::{TRACEPARENT, TRACESTATE, Trace};
-use crate::request::trusted_proxies::{Asker, Client};
+use crate::request::trusted_proxies::{Client, ClientInfo};
 use crate::request::{is, value};
 
 /// The id of a request, in logs, answers and towards the upstreams.
@@ -46,9 +46,9 @@ pub(crate) fn is_loop(headers: &HeaderMap) -> bool {
 /// What the upstream is told. It replaces every field that says anything of the kind; the rest of a
 /// head passes as it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Words<'a> {
+pub(crate) struct ForwardedHeaders<'a> {
     /// Who asks.
-    pub(crate) asker: &'a Asker,
+    pub(crate) client_info: &'a ClientInfo,
     /// The gateway's step of a trace.
     pub(crate) trace: &'a Trace,
     /// The route is guarded: its secret is for the gateway alone.
@@ -59,11 +59,11 @@ pub(crate) struct Words<'a> {
     pub(crate) version: Version,
 }
 
-impl Words<'_> {
-    /// Whether a field of the request is dropped; [`Words::fields`] may set it anew.
+impl ForwardedHeaders<'_> {
+    /// Whether a field of the request is dropped; [`ForwardedHeaders::fields`] may set it anew.
     pub(crate) fn replace(&self, name: &HeaderName) -> bool {
         let text = name.as_str();
-        is_claim(text, self.asker.is_trusted)
+        is_claim(text, self.client_info.is_trusted)
             || is(text, "x-request-id")
             || *name == TRACEPARENT
             || (*name == TRACESTATE && !self.trace.keeps_state())
@@ -72,7 +72,7 @@ impl Words<'_> {
 
     /// The fields to set, each of them once. `Via` comes behind those that are there already.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let Asker { scheme, host, request_id, .. } = self.asker;
+        let ClientInfo { scheme, host, request_id, .. } = self.client_info;
         [
             Some((FORWARDED_FOR, value(self.way()))),
             Some((FORWARDED_PROTO, HeaderValue::from_static(scheme.name()))),
@@ -96,7 +96,7 @@ impl Words<'_> {
     }
 
     fn hops(&self) -> impl Iterator<Item = IpAddr> {
-        self.asker.way.iter().copied().chain([self.asker.peer])
+        self.client_info.way.iter().copied().chain([self.client_info.peer])
     }
 
     fn way(&self) -> String {
@@ -112,7 +112,7 @@ impl Words<'_> {
     /// The first element has what the client asked for; the others are only the way.
     fn standard_way(&self) -> String {
         let mut way = String::new();
-        if let Client::Behind(_) = self.asker.client {
+        if let Client::Behind(_) = self.client_info.client {
             way.push_str("for=unknown");
             self.write_origin(&mut way);
         }
@@ -131,8 +131,8 @@ impl Words<'_> {
     }
 
     fn write_origin(&self, way: &mut String) {
-        let _ = write!(way, ";proto={}", self.asker.scheme.name());
-        let host = self.asker.host.as_ref().and_then(|host| host.to_str().ok());
+        let _ = write!(way, ";proto={}", self.client_info.scheme.name());
+        let host = self.client_info.host.as_ref().and_then(|host| host.to_str().ok());
         if let Some(host) = host {
             let host = host.replace('\\', "\\\\").replace('"', "\\\"");
             let _ = write!(way, ";host=\"{host}\"");
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use crate::request::cidr::Networks;
     use crate::request::hop_by_hop::HopByHop;
-    use crate::request::trusted_proxies::{Scheme, Trust};
+    use crate::request::trusted_proxies::{Scheme, TrustedProxies};
     use std::collections::HashSet;
 
     fn request(fields: &[(&'static str, &str)]) -> HeaderMap {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     /// The request as the upstream gets it.
-    fn said(words: Words<'_>, request: &HeaderMap) -> HeaderMap {
+    fn said(words: ForwardedHeaders<'_>, request: &HeaderMap) -> HeaderMap {
         let hop = HopByHop::of(request).unwrap();
         let kept = request.iter().filter(|(name, _)| !words.replace(name) && !hop.drops(name));
         let mut said = HeaderMap::new();
@@ -200,21 +200,27 @@ mod tests {
     /// The request as the upstream gets it, from a peer whom 10.0.0.0/8 makes trusted or not.
     fn told(peer: &str, fields: &[(&'static str, &str)]) -> HeaderMap {
         let request = request(fields);
-        let trust = Trust { proxies: Networks::parse("10.0.0.0/8").unwrap(), host: true };
-        let asker = trust.asker(peer.parse().unwrap(), Scheme::Http, &request);
+        let trust = TrustedProxies { proxies: Networks::parse("10.0.0.0/8").unwrap(), host: true };
+        let client_info = trust.client_info(peer.parse().unwrap(), Scheme::Http, &request);
         let trace = Trace::of(&request);
-        let words =
-            Words { asker: &asker, trace: &trace, guarded: true, standard: true, version: VERSION };
+        let words = ForwardedHeaders {
+            client_info: &client_info,
+            trace: &trace,
+            guarded: true,
+            standard: true,
+            version: VERSION,
+        };
         said(words, &request)
     }
 
     /// The same where nobody is trusted and the route has no guard.
     fn untrusted(peer: &str, fields: &[(&'static str, &str)]) -> HeaderMap {
         let request = request(fields);
-        let asker = Trust::default().asker(peer.parse().unwrap(), Scheme::Http, &request);
+        let client_info =
+            TrustedProxies::default().client_info(peer.parse().unwrap(), Scheme::Http, &request);
         let trace = Trace::of(&request);
-        let words = Words {
-            asker: &asker,
+        let words = ForwardedHeaders {
+            client_info: &client_info,
             trace: &trace,
             guarded: false,
             standard: false,
@@ -382,10 +388,10 @@ mod tests {
     fn a_head_written_by_hand_says_the_same() {
         let request = request(&[("Host", "a"), ("X-Forwarded-For", "1.1.1.1"), ("Accept", "*/*")]);
         let peer = "192.0.2.1".parse().unwrap();
-        let asker = Trust::default().asker(peer, Scheme::Https, &request);
+        let client_info = TrustedProxies::default().client_info(peer, Scheme::Https, &request);
         let trace = Trace::of(&request);
-        let words = Words {
-            asker: &asker,
+        let words = ForwardedHeaders {
+            client_info: &client_info,
             trace: &trace,
             guarded: false,
             standard: false,
@@ -426,18 +432,18 @@ mod tests {
             ("X-Forwarded-Proto", "https"),
             ("Connection", "keep-alive"),
         ]);
-        let trust = Trust { proxies: Networks::parse("10.0.0.0/8").unwrap(), host: false };
+        let trust = TrustedProxies { proxies: Networks::parse("10.0.0.0/8").unwrap(), host: false };
         for peer in ["192.0.2.1", "10.0.0.1"] {
             let peer = peer.parse().unwrap();
             let begun = std::time::Instant::now();
             for _ in 0..100_000 {
                 let headers = &request;
-                let asker = trust.asker(peer, Scheme::Http, headers);
+                let client_info = trust.client_info(peer, Scheme::Http, headers);
                 let trace = Trace::of(headers);
                 let hop = HopByHop::of(headers).unwrap();
                 let version = VERSION;
-                let words = Words {
-                    asker: &asker,
+                let words = ForwardedHeaders {
+                    client_info: &client_info,
                     trace: &trace,
                     guarded: false,
                     standard: false,

@@ -6,7 +6,7 @@
 //!
 //! **When there is no room for a newcomer** because all that are remembered are active, newcomers
 //! share one allowance (in each of the table's parts): together they get what one client gets.
-//! Nobody passes unbounded, and nobody who is remembered loses anything. A client that has nothing
+//! No client is without limits, and no client that is remembered loses anything. A client that has nothing
 //! open is active for as long as its requests take to be earned back, so no more than (requests per
 //! second in all) / (requests per second of a client) are: at 40,000 a second in all and one per
 //! client that is fewer than the 65,536 that are remembered by default.
@@ -119,7 +119,7 @@ impl Quota {
 
 /// The answer to one more request.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Asked {
+pub(crate) enum RateDecision {
     /// Nothing is counted.
     Unbounded,
     /// It may come.
@@ -131,14 +131,14 @@ pub(crate) enum Asked {
 /// The clients that are remembered. Cheap to clone; the same for the whole life of the process,
 /// while [`Bounds`] may change from one call to the next.
 #[derive(Clone, Debug)]
-pub(crate) struct Clients(Arc<Table>);
+pub(crate) struct ClientTable(Arc<Table>);
 
 #[derive(Debug)]
 struct Table {
     shards: Vec<Shard>,
     /// Clients that each part may remember.
     most: usize,
-    /// Secret, so that nobody can choose addresses that meet in one part.
+    /// Secret, so that a client cannot choose addresses that collide.
     keys: RandomState,
     begun: Instant,
     /// Times that a newcomer found no room.
@@ -179,7 +179,7 @@ enum Kind {
     Stream,
 }
 
-impl Clients {
+impl ClientTable {
     /// A table that remembers at most so many.
     pub(crate) fn new(remembered: usize, now: Instant) -> Self {
         let shards = if remembered < SMALLEST_SHARDED { 1 } else { SHARDS };
@@ -193,21 +193,21 @@ impl Clients {
     }
 
     /// A place for a connection of this peer; `None` when it has too many.
-    pub(crate) fn connect(&self, bounds: &Bounds, peer: IpAddr, now: Instant) -> Option<Place> {
-        self.place(Kind::Connection, bounds.connections, bounds, Client::Known(peer), now)
+    pub(crate) fn connect(&self, bounds: &Bounds, peer: IpAddr, now: Instant) -> Option<Permit> {
+        self.permit(Kind::Connection, bounds.connections, bounds, Client::Known(peer), now)
     }
 
     /// A place for an event stream; `None` when the client has too many.
-    pub(crate) fn stream(&self, bounds: &Bounds, client: Client, now: Instant) -> Option<Place> {
-        self.place(Kind::Stream, bounds.streams, bounds, client, now)
+    pub(crate) fn stream(&self, bounds: &Bounds, client: Client, now: Instant) -> Option<Permit> {
+        self.permit(Kind::Stream, bounds.streams, bounds, client, now)
     }
 
     /// Counts one more request, unless it is one too many: refused requests cost nothing, so a
     /// client that goes on asking gets its rate all the same.
-    pub(crate) fn ask(&self, bounds: &Bounds, client: Client, now: Instant) -> Asked {
+    pub(crate) fn ask(&self, bounds: &Bounds, client: Client, now: Instant) -> RateDecision {
         let rate = bounds.requests;
         if rate.per_second == 0 || bounds.exempts(client) {
-            return Asked::Unbounded;
+            return RateDecision::Unbounded;
         }
         let (one, all) = rate.nanoseconds();
         let now = self.0.nanoseconds(now);
@@ -232,7 +232,7 @@ impl Clients {
             remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
             reset_seconds: more.div_ceil(SECOND).max(1),
         };
-        if within { Asked::Within(quota) } else { Asked::Over(quota) }
+        if within { RateDecision::Within(quota) } else { RateDecision::Over(quota) }
     }
 
     /// Clients that are remembered now. Takes every lock once: for metrics.
@@ -245,16 +245,16 @@ impl Clients {
         self.0.crowded.load(Ordering::Relaxed)
     }
 
-    fn place(
+    fn permit(
         &self,
         kind: Kind,
         most: u32,
         bounds: &Bounds,
         client: Client,
         now: Instant,
-    ) -> Option<Place> {
+    ) -> Option<Permit> {
         if most == 0 || bounds.exempts(client) {
-            return Some(Place { _taken: None });
+            return Some(Permit { _taken: None });
         }
         let who = self.0.hashed(client);
         let mut part = self.0.part(who);
@@ -264,7 +264,7 @@ impl Clients {
             return None;
         }
         *open += 1;
-        Some(Place { _taken: Some(Taken { table: self.0.clone(), kind, who, own }) })
+        Some(Permit { _taken: Some(Taken { table: self.0.clone(), kind, who, own }) })
     }
 }
 
@@ -355,7 +355,7 @@ impl Entry {
 /// A client's place; it is free again when this is dropped.
 #[derive(Debug)]
 #[must_use = "the place is free again when this is dropped"]
-pub(crate) struct Place {
+pub(crate) struct Permit {
     _taken: Option<Taken>,
 }
 
@@ -442,21 +442,21 @@ mod tests {
         Client::Known(IpAddr::V4(number.into()))
     }
 
-    fn is_within(asked: Asked) -> bool {
-        matches!(asked, Asked::Within(_))
+    fn is_within(asked: RateDecision) -> bool {
+        matches!(asked, RateDecision::Within(_))
     }
 
-    fn quota(asked: Asked) -> Quota {
+    fn quota(asked: RateDecision) -> Quota {
         match asked {
-            Asked::Within(quota) | Asked::Over(quota) => quota,
-            Asked::Unbounded => panic!("nothing was counted"),
+            RateDecision::Within(quota) | RateDecision::Over(quota) => quota,
+            RateDecision::Unbounded => panic!("nothing was counted"),
         }
     }
 
     #[test]
     fn a_burst_is_let_through_and_then_the_rate() {
         let start = Instant::now();
-        let clients = Clients::new(REMEMBERED, start);
+        let clients = ClientTable::new(REMEMBERED, start);
         let bounds = bounds(0, "10 burst 20", 0);
         let ask = |milliseconds| {
             clients.ask(&bounds, client(1), start + Duration::from_millis(milliseconds))
@@ -467,8 +467,8 @@ mod tests {
             assert_eq!(quota(asked).remaining, remaining);
         }
         let over = Quota { limit: 20, window_seconds: 2, remaining: 0, reset_seconds: 1 };
-        assert_eq!(ask(0), Asked::Over(over));
-        assert_eq!(ask(99), Asked::Over(over));
+        assert_eq!(ask(0), RateDecision::Over(over));
+        assert_eq!(ask(99), RateDecision::Over(over));
         assert!(is_within(ask(100)));
         assert!(!is_within(ask(150)));
         // Refused requests have cost nothing.
@@ -478,7 +478,7 @@ mod tests {
     #[test]
     fn clients_do_not_pay_for_one_another() {
         let start = Instant::now();
-        let clients = Clients::new(REMEMBERED, start);
+        let clients = ClientTable::new(REMEMBERED, start);
         let bounds = bounds(1, "1 burst 1", 1);
         let _place = clients.connect(&bounds, ip("192.0.2.1"), start).unwrap();
         assert!(clients.connect(&bounds, ip("192.0.2.1"), start).is_none());
@@ -511,7 +511,7 @@ mod tests {
     #[test]
     fn a_place_is_free_again_when_it_is_dropped() {
         let start = Instant::now();
-        let clients = Clients::new(REMEMBERED, start);
+        let clients = ClientTable::new(REMEMBERED, start);
         let bounds = bounds(2, "0", 1);
         let (peer, who) = (ip("2001:db8::1"), Client::Known(ip("2001:db8::2")));
         let first = clients.connect(&bounds, peer, start).unwrap();
@@ -530,11 +530,11 @@ mod tests {
     #[test]
     fn a_place_survives_a_thread_that_panics() {
         let start = Instant::now();
-        let clients = Clients::new(REMEMBERED, start);
+        let clients = ClientTable::new(REMEMBERED, start);
         let bounds = bounds(1, "0", 0);
-        let place = clients.connect(&bounds, ip("::1"), start).unwrap();
+        let permit = clients.connect(&bounds, ip("::1"), start).unwrap();
         let other = std::thread::spawn(move || {
-            let _place = place;
+            let _place = permit;
             panic!("as tests do");
         });
         assert!(other.join().is_err());
@@ -544,12 +544,12 @@ mod tests {
     #[test]
     fn what_is_off_counts_and_remembers_nothing() {
         let start = Instant::now();
-        let clients = Clients::new(REMEMBERED, start);
+        let clients = ClientTable::new(REMEMBERED, start);
         let off = Bounds::default();
         let places: Vec<_> =
             (0..100).map(|_| clients.connect(&off, ip("::1"), start).unwrap()).collect();
         assert!(clients.stream(&off, client(1), start).is_some());
-        assert_eq!(clients.ask(&off, client(1), start), Asked::Unbounded);
+        assert_eq!(clients.ask(&off, client(1), start), RateDecision::Unbounded);
         assert_eq!(clients.remembered(), 0);
         drop(places);
     }
@@ -557,13 +557,16 @@ mod tests {
     #[test]
     fn who_is_exempt_is_not_counted_but_whoever_hides_behind_it_is() {
         let start = Instant::now();
-        let clients = Clients::new(REMEMBERED, start);
+        let clients = ClientTable::new(REMEMBERED, start);
         let exempt = Networks::parse("10.0.0.0/8").unwrap();
         let bounds = Bounds { exempt, ..bounds(1, "1 burst 1", 1) };
         let balancer = ip("::ffff:10.0.0.1");
         let places = [(); 3].map(|()| clients.connect(&bounds, balancer, start).unwrap());
         for _ in 0..3 {
-            assert_eq!(clients.ask(&bounds, Client::Known(balancer), start), Asked::Unbounded);
+            assert_eq!(
+                clients.ask(&bounds, Client::Known(balancer), start),
+                RateDecision::Unbounded
+            );
         }
         assert!(is_within(clients.ask(&bounds, Client::Behind(balancer), start)));
         assert!(!is_within(clients.ask(&bounds, Client::Behind(balancer), start)));
@@ -573,7 +576,7 @@ mod tests {
     #[test]
     fn idle_clients_are_forgotten_while_others_come() {
         let start = Instant::now();
-        let clients = Clients::new(1000, start);
+        let clients = ClientTable::new(1000, start);
         let bounds = bounds(1, "1000 burst 1", 0);
         let _place = clients.connect(&bounds, ip("::1"), start).unwrap();
         for number in 0..100_000 {
@@ -588,7 +591,7 @@ mod tests {
     #[test]
     fn newcomers_to_a_full_table_share_what_one_client_has() {
         let start = Instant::now();
-        let clients = Clients::new(2, start);
+        let clients = ClientTable::new(2, start);
         let bounds = bounds(1, "1 burst 10", 0);
         let ask = |number, seconds| {
             clients.ask(&bounds, client(number), start + Duration::from_secs(seconds))
@@ -610,7 +613,7 @@ mod tests {
     #[test]
     fn newcomers_share_places_and_give_them_back() {
         let start = Instant::now();
-        let clients = Clients::new(1, start);
+        let clients = ClientTable::new(1, start);
         let bounds = bounds(1, "0", 0);
         let first = clients.connect(&bounds, ip("192.0.2.1"), start).unwrap();
         let shared = clients.connect(&bounds, ip("192.0.2.2"), start).unwrap();
@@ -627,7 +630,7 @@ mod tests {
     #[test]
     fn a_table_that_is_full_of_connections_has_room_as_soon_as_one_closes() {
         let start = Instant::now();
-        let clients = Clients::new(2, start);
+        let clients = ClientTable::new(2, start);
         let bounds = bounds(1, "1 burst 1", 0);
         let peers = [ip("192.0.2.1"), ip("192.0.2.2")];
         let [first, _second] = peers.map(|peer| clients.connect(&bounds, peer, start).unwrap());
@@ -642,7 +645,7 @@ mod tests {
     #[test]
     fn the_table_never_remembers_more_than_it_may() {
         let start = Instant::now();
-        let clients = Clients::new(SMALLEST_SHARDED, start);
+        let clients = ClientTable::new(SMALLEST_SHARDED, start);
         let bounds = bounds(0, "1 burst 1", 0);
         for number in 0..100_000 {
             clients.ask(&bounds, client(number), start);
@@ -654,14 +657,14 @@ mod tests {
     #[test]
     fn bounds_may_change_while_requests_are_owed() {
         let start = Instant::now();
-        let clients = Clients::new(REMEMBERED, start);
+        let clients = ClientTable::new(REMEMBERED, start);
         let large = bounds(0, "1 burst 1000000", 0);
         for _ in 0..100 {
             clients.ask(&large, client(1), start);
         }
         let small = bounds(0, "1000000 burst 1", 0);
         let over = Quota { limit: 1, window_seconds: 1, remaining: 0, reset_seconds: 100 };
-        assert_eq!(clients.ask(&small, client(1), start), Asked::Over(over));
+        assert_eq!(clients.ask(&small, client(1), start), RateDecision::Over(over));
         let extreme = Rate { per_second: u32::MAX, burst: u32::MAX };
         clients.ask(&Bounds { requests: extreme, ..small }, client(1), start);
         let slow = Rate { per_second: 1, burst: u32::MAX };
@@ -707,7 +710,7 @@ mod tests {
     #[expect(clippy::print_stderr, reason = "that is all it does")]
     fn measure_a_request() {
         let start = Instant::now();
-        let clients = Clients::new(REMEMBERED, start);
+        let clients = ClientTable::new(REMEMBERED, start);
         for (name, rate, many) in
             [("off", "0", 1), ("one client", "1000000", 1), ("10,000 clients", "1000000", 10_000)]
         {
@@ -728,7 +731,7 @@ mod tests {
             pauses in proptest::collection::vec(0..50_000_000_u64, 1..300),
         ) {
             let start = Instant::now();
-            let clients = Clients::new(10, start);
+            let clients = ClientTable::new(10, start);
             let requests = Rate { per_second, burst };
             let bounds = Bounds { requests, ..Bounds::default() };
             let (mut elapsed, mut admitted) = (0, 0);
@@ -749,7 +752,7 @@ mod tests {
             asks in 1..100,
         ) {
             let start = Instant::now();
-            let clients = Clients::new(10, start);
+            let clients = ClientTable::new(10, start);
             let bounds = Bounds { requests: Rate { per_second, burst }, ..Bounds::default() };
             let mut last = clients.ask(&bounds, client(1), start);
             for _ in 1..asks {
@@ -767,8 +770,8 @@ mod tests {
         ) {
             let start = Instant::now();
             let bounds = bounds(0, "100 burst 3", 0);
-            let together = Clients::new(200, start);
-            let alone: Vec<_> = (0..200).map(|_| Clients::new(1, start)).collect();
+            let together = ClientTable::new(200, start);
+            let alone: Vec<_> = (0..200).map(|_| ClientTable::new(1, start)).collect();
             let mut elapsed = 0;
             for (number, pause) in asks {
                 elapsed += pause;
@@ -785,17 +788,17 @@ mod tests {
             remembered in 1..6_usize,
         ) {
             let start = Instant::now();
-            let clients = Clients::new(remembered, start);
+            let clients = ClientTable::new(remembered, start);
             let bounds = bounds(2, "0", 3);
             let mut open = Vec::new();
             for (number, takes, stream) in steps {
                 if takes {
-                    let place = if stream {
+                    let permit = if stream {
                         clients.stream(&bounds, client(number), start)
                     } else {
                         clients.connect(&bounds, client(number).address(), start)
                     };
-                    open.extend(place.map(|place| (number, stream, place)));
+                    open.extend(permit.map(|permit| (number, stream, permit)));
                 } else if let Some(at) = open.iter().position(|(whose, ..)| *whose == number) {
                     drop(open.remove(at));
                 }

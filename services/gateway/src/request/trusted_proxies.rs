@@ -69,7 +69,7 @@ impl Scheme {
 
 /// Whom to believe.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Trust {
+pub(crate) struct TrustedProxies {
     /// The proxies. List them as narrowly as possible: a client inside these networks can choose
     /// what address it is taken for.
     pub(crate) proxies: Networks,
@@ -80,7 +80,7 @@ pub(crate) struct Trust {
 
 /// Who asks, and what for.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Asker {
+pub(crate) struct ClientInfo {
     /// The other end of the connection.
     pub(crate) peer: IpAddr,
     /// The peer is a trusted proxy.
@@ -97,14 +97,19 @@ pub(crate) struct Asker {
     pub(crate) request_id: String,
 }
 
-impl Trust {
+impl TrustedProxies {
     /// Who sends a request with these fields over a connection from `peer`, which is encrypted or
     /// not.
-    pub(crate) fn asker(&self, peer: IpAddr, arrived: Scheme, headers: &HeaderMap) -> Asker {
+    pub(crate) fn client_info(
+        &self,
+        peer: IpAddr,
+        arrived: Scheme,
+        headers: &HeaderMap,
+    ) -> ClientInfo {
         let peer = peer.to_canonical();
         let host = headers.get(HOST).cloned();
         if !self.proxies.contains(peer) {
-            return Asker {
+            return ClientInfo {
                 peer,
                 is_trusted: false,
                 client: Client::Known(peer),
@@ -136,7 +141,7 @@ impl Trust {
             None
         };
         let request_id = only(headers, &REQUEST_ID).and_then(|id| id.to_str().ok());
-        Asker {
+        ClientInfo {
             peer,
             is_trusted: true,
             client: walk.client,
@@ -337,8 +342,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn trust() -> Trust {
-        Trust { proxies: Networks::parse("10.0.0.0/8, fd00::/8").unwrap(), host: true }
+    fn trust() -> TrustedProxies {
+        TrustedProxies { proxies: Networks::parse("10.0.0.0/8, fd00::/8").unwrap(), host: true }
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -353,12 +358,12 @@ mod tests {
         headers
     }
 
-    fn asker(peer: &str, fields: &[(&'static str, &str)]) -> Asker {
-        trust().asker(ip(peer), Scheme::Http, &headers(fields))
+    fn client_info(peer: &str, fields: &[(&'static str, &str)]) -> ClientInfo {
+        trust().client_info(ip(peer), Scheme::Http, &headers(fields))
     }
 
     fn client(peer: &str, fields: &[(&'static str, &str)]) -> Client {
-        asker(peer, fields).client
+        client_info(peer, fields).client
     }
 
     fn known(text: &str) -> Client {
@@ -379,13 +384,13 @@ mod tests {
             ("forwarded", "for=10.0.0.1;proto=https;host=evil"),
             ("x-request-id", "mine"),
         ];
-        let asker = asker("::ffff:192.0.2.1", &fields);
-        assert_eq!(asker.peer, ip("192.0.2.1"));
-        assert_eq!(asker.client, known("192.0.2.1"));
-        assert_eq!(asker.way, [] as [IpAddr; 0]);
-        assert_eq!(asker.scheme, Scheme::Http);
-        assert_eq!(asker.host.unwrap(), "example.org");
-        assert_eq!(asker.request_id.len(), 32);
+        let client_info = client_info("::ffff:192.0.2.1", &fields);
+        assert_eq!(client_info.peer, ip("192.0.2.1"));
+        assert_eq!(client_info.client, known("192.0.2.1"));
+        assert_eq!(client_info.way, [] as [IpAddr; 0]);
+        assert_eq!(client_info.scheme, Scheme::Http);
+        assert_eq!(client_info.host.unwrap(), "example.org");
+        assert_eq!(client_info.request_id.len(), 32);
     }
 
     #[test]
@@ -412,9 +417,9 @@ mod tests {
     #[test]
     fn several_fields_are_one_list() {
         let fields = [("x-forwarded-for", "1.1.1.1, 192.0.2.1"), ("x-forwarded-for", "10.0.0.2")];
-        let asker = asker("10.0.0.1", &fields);
-        assert_eq!(asker.client, known("192.0.2.1"));
-        assert_eq!(asker.way, [ip("192.0.2.1"), ip("10.0.0.2")]);
+        let client_info = client_info("10.0.0.1", &fields);
+        assert_eq!(client_info.client, known("192.0.2.1"));
+        assert_eq!(client_info.way, [ip("192.0.2.1"), ip("10.0.0.2")]);
     }
 
     #[test]
@@ -516,7 +521,7 @@ mod tests {
 
     #[test]
     fn the_scheme_is_what_the_nearest_proxy_says() {
-        let scheme = |fields: &[(&'static str, &str)]| asker("10.0.0.1", fields).scheme;
+        let scheme = |fields: &[(&'static str, &str)]| client_info("10.0.0.1", fields).scheme;
         let proto =
             |value| scheme(&[("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", value)]);
         assert_eq!(proto("https"), Scheme::Https);
@@ -532,34 +537,34 @@ mod tests {
         assert_eq!(scheme(&mixed), Scheme::Http);
         let unread = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=1.1.1.1;proto=https")];
         assert_eq!(scheme(&unread), Scheme::Http);
-        let encrypted = trust().asker(ip("10.0.0.1"), Scheme::Https, &HeaderMap::new());
+        let encrypted = trust().client_info(ip("10.0.0.1"), Scheme::Https, &HeaderMap::new());
         assert_eq!(encrypted.scheme, Scheme::Https);
     }
 
     #[test]
     fn the_host_is_believed_only_of_proxies_that_are_said_to_write_it() {
         let fields = [("host", "inner"), ("x-forwarded-host", "example.org:8443")];
-        assert_eq!(asker("10.0.0.1", &fields).host.unwrap(), "example.org:8443");
-        let careful = Trust { host: false, ..trust() };
-        let asker = careful.asker(ip("10.0.0.1"), Scheme::Http, &headers(&fields));
-        assert_eq!(asker.host.unwrap(), "inner");
+        assert_eq!(client_info("10.0.0.1", &fields).host.unwrap(), "example.org:8443");
+        let careful = TrustedProxies { host: false, ..trust() };
+        let client_info = careful.client_info(ip("10.0.0.1"), Scheme::Http, &headers(&fields));
+        assert_eq!(client_info.host.unwrap(), "inner");
     }
 
     #[test]
     fn what_is_no_host_is_not_believed() {
         for odd in ["", "a b", "a, b", "user@a", "a/b", "é", "a\"", "http://a"] {
             let fields = [("host", "inner"), ("x-forwarded-host", odd)];
-            assert_eq!(asker("10.0.0.1", &fields).host.unwrap(), "inner", "{odd}");
+            assert_eq!(client_info("10.0.0.1", &fields).host.unwrap(), "inner", "{odd}");
         }
         let twice = [("host", "inner"), ("x-forwarded-host", "a"), ("x-forwarded-host", "b")];
-        assert_eq!(asker("10.0.0.1", &twice).host.unwrap(), "inner");
+        assert_eq!(client_info("10.0.0.1", &twice).host.unwrap(), "inner");
         let element = [("host", "inner"), ("forwarded", "for=192.0.2.1;host=\"example.org:1\"")];
-        assert_eq!(asker("10.0.0.1", &element).host.unwrap(), "example.org:1");
+        assert_eq!(client_info("10.0.0.1", &element).host.unwrap(), "example.org:1");
     }
 
     #[test]
     fn a_proxys_request_id_is_kept_if_it_is_one() {
-        let id = |value: &str| asker("10.0.0.1", &[("x-request-id", value)]).request_id;
+        let id = |value: &str| client_info("10.0.0.1", &[("x-request-id", value)]).request_id;
         let longest = "x".repeat(LONGEST_REQUEST_ID);
         for good in ["1", "a-B_c.9", "Root=1".trim_start_matches("Root="), &longest] {
             assert_eq!(id(good), good);
@@ -570,7 +575,7 @@ mod tests {
             assert_eq!(id(bad).len(), 32, "{bad}");
         }
         let twice = [("x-request-id", "a"), ("x-request-id", "a")];
-        assert_eq!(asker("10.0.0.1", &twice).request_id.len(), 32);
+        assert_eq!(client_info("10.0.0.1", &twice).request_id.len(), 32);
     }
 
     /// Text made of what the parsers look at.
@@ -587,10 +592,10 @@ mod tests {
             if has_chain {
                 fields.push(("x-forwarded-for", &chain));
             }
-            let asker = asker("10.0.0.1", &fields);
-            let farthest = asker.way.first().copied().unwrap_or(asker.peer);
-            prop_assert_eq!(asker.client.address(), farthest);
-            for proxy in asker.way.iter().skip(1) {
+            let client_info = client_info("10.0.0.1", &fields);
+            let farthest = client_info.way.first().copied().unwrap_or(client_info.peer);
+            prop_assert_eq!(client_info.client.address(), farthest);
+            for proxy in client_info.way.iter().skip(1) {
                 prop_assert!(trust().proxies.contains(*proxy));
             }
         }
@@ -606,7 +611,7 @@ mod tests {
             let element = format!("{made_up},for=\"[{address}]:1\";host=\"a,\\\"b\" , for=10.0.0.2");
             for (name, value) in [("x-forwarded-for", &chain), ("forwarded", &element)] {
                 let way = [IpAddr::from(address).to_canonical(), ip("10.0.0.2")];
-                prop_assert_eq!(&asker("10.0.0.1", &[(name, value)]).way, &way);
+                prop_assert_eq!(&client_info("10.0.0.1", &[(name, value)]).way, &way);
             }
         }
 

@@ -57,9 +57,9 @@ pub(crate) struct Asked<'a> {
     /// Its fields.
     pub(crate) fields: &'a HeaderMap,
     /// HTTP/1.0, where a body whose length is not known ends with the connection.
-    pub(crate) is_old: bool,
+    pub(crate) is_http10: bool,
     /// It had to know a secret.
-    pub(crate) is_guarded: bool,
+    pub(crate) requires_auth: bool,
 }
 
 /// How an answer goes on.
@@ -165,7 +165,7 @@ fn form(asked: &Asked<'_>, status: StatusCode, answer: &HeaderMap) -> Form {
     // Most answers of upstreams that compress by themselves need no further look.
     let passes = status != StatusCode::OK
         || answer.contains_key(CONTENT_ENCODING)
-        || asked.is_guarded
+        || asked.requires_auth
         || ![Method::GET, Method::HEAD, Method::POST].contains(asked.method)
         || !is_worthwhile(answer)
         || !answer.get(CONTENT_TYPE).is_some_and(is_compressible)
@@ -175,7 +175,7 @@ fn form(asked: &Asked<'_>, status: StatusCode, answer: &HeaderMap) -> Form {
     let is_unsure = *asked.method == Method::HEAD && !answer.contains_key(CONTENT_LENGTH);
     if passes {
         Form::AsIs
-    } else if is_unsure || asked.is_old || !Codings::of(asked.fields).takes_gzip() {
+    } else if is_unsure || asked.is_http10 || !Codings::of(asked.fields).takes_gzip() {
         Form::Varies
     } else {
         Form::Gzip
@@ -283,7 +283,7 @@ mod tests {
     fn form_of(lines: &[&str]) -> Form {
         let fields = fields(&["accept-encoding: gzip"]);
         let asked =
-            Asked { method: &Method::GET, fields: &fields, is_old: false, is_guarded: false };
+            Asked { method: &Method::GET, fields: &fields, is_http10: false, requires_auth: false };
         form(&asked, StatusCode::OK, &self::fields(lines))
     }
 
@@ -294,7 +294,7 @@ mod tests {
         (status, mut answer): (StatusCode, HeaderMap),
     ) -> (HeaderMap, bool) {
         let fields = fields(asked);
-        let asked = Asked { method, fields: &fields, is_old: false, is_guarded: false };
+        let asked = Asked { method, fields: &fields, is_http10: false, requires_auth: false };
         let encoder = Encoders::new(true).begin(&asked, status, &mut answer);
         (answer, encoder.is_some())
     }
@@ -346,9 +346,9 @@ mod tests {
     #[test]
     fn it_depends_on_the_request_too() {
         let answer = fields(&["content-type: text/html", LONG]);
-        let ask = |method: &Method, coding: &str, is_old, is_guarded| {
+        let ask = |method: &Method, coding: &str, is_http10, requires_auth| {
             let fields = fields(&[&format!("accept-encoding: {coding}")]);
-            let asked = Asked { method, fields: &fields, is_old, is_guarded };
+            let asked = Asked { method, fields: &fields, is_http10, requires_auth };
             form(&asked, StatusCode::OK, &answer)
         };
         let (get, post, put) = (&Method::GET, &Method::POST, &Method::PUT);
@@ -368,7 +368,7 @@ mod tests {
     fn only_a_success_is_compressed() {
         let fields = fields(&["accept-encoding: gzip"]);
         let asked =
-            Asked { method: &Method::GET, fields: &fields, is_old: false, is_guarded: false };
+            Asked { method: &Method::GET, fields: &fields, is_http10: false, requires_auth: false };
         let answer = self::fields(&["content-type: text/html", LONG]);
         for status in [201, 204, 206, 304, 404, 500] {
             let status = StatusCode::from_u16(status).unwrap();
@@ -448,7 +448,7 @@ mod tests {
         let encoders = Encoders::new(true);
         let fields = fields(&["accept-encoding: gzip"]);
         let asked =
-            Asked { method: &Method::GET, fields: &fields, is_old: false, is_guarded: false };
+            Asked { method: &Method::GET, fields: &fields, is_http10: false, requires_auth: false };
         let begin = || {
             let (status, mut answer) = head(200, &["content-type: text/css", LONG]);
             let encoder = encoders.begin(&asked, status, &mut answer);
@@ -466,7 +466,7 @@ mod tests {
         let encoders = Encoders::new(true);
         let fields = fields(&["accept-encoding: gzip"]);
         let asked =
-            Asked { method: &Method::GET, fields: &fields, is_old: false, is_guarded: false };
+            Asked { method: &Method::GET, fields: &fields, is_http10: false, requires_auth: false };
         let lines = ["content-type: text/css", "transfer-encoding: chunked"];
         let (status, mut answer) = head(200, &lines);
         let mut encoder = encoders.begin(&asked, status, &mut answer).unwrap();
@@ -486,7 +486,7 @@ mod tests {
             let length = if is_known { LONG } else { "transfer-encoding: chunked" };
             let fields = fields(&["accept-encoding: gzip"]);
             let asked =
-                Asked { method: &Method::POST, fields: &fields, is_old: false, is_guarded: false };
+                Asked { method: &Method::POST, fields: &fields, is_http10: false, requires_auth: false };
             let (status, mut answer) = head(200, &["content-type: text/css", length]);
             let mut encoder = Encoders::new(true).begin(&asked, status, &mut answer).unwrap();
             let mut packed = Vec::new();

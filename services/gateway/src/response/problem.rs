@@ -56,14 +56,14 @@ impl Problem {
     }
 
     /// No address is known for a route; the next lookup is at most a second away.
-    pub(crate) fn nobody(route: &str) -> Self {
+    pub(crate) fn no_upstream(route: &str) -> Self {
         let detail = format!("no upstream available for route {route}");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             .with(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
     /// An upstream of a route gave no answer that could be used.
-    pub(crate) fn unanswered(failure: Failure, route: &str) -> Self {
+    pub(crate) fn upstream_failed(failure: Failure, route: &str) -> Self {
         let (status, what) = match failure {
             Failure::Timeout => (StatusCode::GATEWAY_TIMEOUT, "did not answer in time"),
             Failure::Refused | Failure::Unreachable => {
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn unavailable_says_when_to_come_back_and_not_allowed_says_what_is() {
-        let (head, _) = Problem::nobody("stats").answer("text/html", "0");
+        let (head, _) = Problem::no_upstream("stats").answer("text/html", "0");
         assert_eq!(head["retry-after"], "1");
         let problem = Problem::method_not_allowed("GET, HEAD");
         assert_eq!(
@@ -167,7 +167,7 @@ mod tests {
             (Failure::Reset, 502),
             (Failure::Invalid, 502),
         ] {
-            let problem = Problem::unanswered(failure, "stats");
+            let problem = Problem::upstream_failed(failure, "stats");
             assert_eq!(problem.status.as_u16(), status);
             assert!(problem.detail.contains("stats"), "{problem:?}");
         }

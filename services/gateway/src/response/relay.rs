@@ -16,20 +16,20 @@ use tokio::sync::watch;
 
 use self::transfer::{Relay, Source, fill_alone};
 use crate::cache::Answer;
-use crate::deadline::Alarm;
+use crate::deadline::Timer;
 use crate::listener::connection::TAKES_NOTHING;
-use crate::request::context::{Order, Reply, keep_one_of_each};
+use crate::request::context::{FullResponse, RequestContext, keep_one_of_each};
 use crate::request::hop_by_hop::HopByHop;
 use crate::response::compression::Asked;
 use crate::response::problem::Problem;
-use crate::upstream::Pick;
-use crate::upstream::client::{Answering, Piece, Upload};
+use crate::upstream::Lease;
+use crate::upstream::client::{Data, Upload, UpstreamResponse};
 
 /// Log text for a client that did not wait.
-pub(crate) const LEFT: &str = "the client has left";
+pub(crate) const LEFT: &str = "client disconnected";
 
 /// Log text for an answer that took longer than an answer may take.
-const CUT: &str = "the answer was broken off";
+const CUT: &str = "response interrupted";
 
 /// Bytes that a client must take within [`TAKES_NOTHING`]: less is as good as nothing, because a
 /// client could otherwise hold an answer with a byte now and then.
@@ -45,7 +45,7 @@ pub(crate) trait Downstream {
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>>;
 
     /// Asks for the body that the client holds back (RFC 9110, section 10.1.1).
-    fn go_on(&mut self);
+    fn send_continue(&mut self);
 
     /// Whether the connection can be given to an answer without an end.
     fn can_tunnel(&self) -> bool;
@@ -57,26 +57,26 @@ pub(crate) trait Downstream {
     /// them where it is known, and nothing about the connection; nothing follows where `ends`.
     fn head(
         &mut self,
-        order: &mut Order,
+        request_context: &mut RequestContext,
         status: StatusCode,
         fields: HeaderMap,
         ends: bool,
-    ) -> Result<(), Left>;
+    ) -> Result<(), ClientGone>;
 
     /// Takes an answer that is complete.
-    fn reply(&mut self, reply: Reply) -> Result<(), Left>;
+    fn reply(&mut self, reply: FullResponse) -> Result<(), ClientGone>;
 
     /// Ready when another piece can be taken.
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Left>>;
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
     /// Takes some of the body.
-    fn push(&mut self, piece: Bytes) -> Result<(), Left>;
+    fn push(&mut self, piece: Bytes) -> Result<(), ClientGone>;
 
     /// Ready when everything that was taken has been sent.
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Left>>;
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
     /// The answer is complete.
-    fn finish(&mut self) -> Result<(), Left>;
+    fn finish(&mut self) -> Result<(), ClientGone>;
 
     /// Bytes that have been taken and not sent.
     fn unsent(&self) -> usize;
@@ -87,7 +87,7 @@ pub(crate) trait Downstream {
 
 /// The client has gone, or takes nothing.
 #[derive(Debug)]
-pub(crate) struct Left;
+pub(crate) struct ClientGone;
 
 /// Reason why a request's body is not complete.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ pub(crate) enum BodyFault {
     /// It is malformed, too large or too slow.
     Refused(Problem),
     /// The client has gone.
-    Left,
+    ClientGone,
 }
 
 /// The end of an answer.
@@ -104,40 +104,41 @@ pub(crate) enum End {
     /// It is complete.
     Whole,
     /// The client did not wait for it.
-    Left,
+    ClientGone,
     /// It must not look as if it was complete.
     Broken(&'static str),
     /// Nothing was sent: this is to be sent instead.
     Instead(Answer),
 }
 
-impl From<Left> for End {
-    fn from(_: Left) -> Self {
-        Self::Left
+impl From<ClientGone> for End {
+    fn from(_: ClientGone) -> Self {
+        Self::ClientGone
     }
 }
 
 /// Passes the answer to a request with these fields on. The connection to the upstream is kept
 /// where it can be.
 pub(crate) async fn deliver<D: Downstream>(
-    order: &mut Order,
-    answering: Answering,
+    request_context: &mut RequestContext,
+    upstream_response: UpstreamResponse,
     upload: &mut Upload,
     asked: &HeaderMap,
     client: &mut D,
-    alarm: &mut Alarm,
+    timer: &mut Timer,
     closing: &Closing,
 ) -> End {
-    let Answering { mut status, mut fields, body, sending, is_lasting } = answering;
+    let UpstreamResponse { mut status, mut fields, body, sending, is_lasting } = upstream_response;
     let asked = Asked {
-        method: &order.method,
+        method: &request_context.method,
         fields: asked,
-        is_old: order.is_old,
-        is_guarded: order.route.as_ref().is_some_and(|route| route.guard.is_some()),
+        is_http10: request_context.is_http10,
+        requires_auth: request_context.route.as_ref().is_some_and(|route| route.auth.is_some()),
     };
     // Before the cache takes the answer, which then has what is sent.
-    let mut encoder = order.gateway.encoders.begin(&asked, status, &mut fields).map(Box::new);
-    if let Some(answer) = order.hears(status, &fields) {
+    let mut encoder =
+        request_context.gateway.encoders.begin(&asked, status, &mut fields).map(Box::new);
+    if let Some(answer) = request_context.on_response_head(status, &fields) {
         return End::Instead(answer);
     }
     strip(&mut fields, status);
@@ -148,51 +149,51 @@ pub(crate) async fn deliver<D: Downstream>(
         // RFC 9110, section 6.6.1.
         fields.insert(DATE, date);
     }
-    if order.knows {
+    if request_context.not_modified {
         // RFC 9110, section 15.4.5.
         status = StatusCode::NOT_MODIFIED;
         for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING] {
             fields.remove(name);
         }
-        order.status = status.as_u16();
+        request_context.status = status.as_u16();
     }
-    let mut filling = order.filling.take().filter(|filling| filling.is_storing());
+    let mut filling = request_context.filling.take().filter(|filling| filling.is_storing());
     let mut source = Some(Source { body, is_lasting });
-    let ends = order.knows || source.as_ref().is_some_and(Source::is_over);
-    if order.knows
+    let ends = request_context.not_modified || source.as_ref().is_some_and(Source::is_over);
+    if request_context.not_modified
         && let Some(filling) = filling.take()
         && let Some(source) = source.take()
     {
         // The client has its answer, and the rest is for the cache alone.
-        let times = order.gateway.config.times;
-        order.asked = order.pick.as_ref().map(Pick::address);
-        let (encoder, pick) = (encoder.take(), order.pick.take());
+        let times = request_context.gateway.config.times;
+        request_context.asked = request_context.pick.as_ref().map(Lease::address);
+        let (encoder, pick) = (encoder.take(), request_context.pick.take());
         let fill = fill_alone(source, encoder, *filling, pick, times.silence);
         let bounded = tokio::time::timeout(times.total, fill);
         tokio::spawn(async { drop(bounded.await) });
     }
-    if order.knows
+    if request_context.not_modified
         && let Some(mut source) = source.take()
     {
         // Nobody needs the rest: what has not come with the head is not read.
-        while let Ok(Piece::Some(_)) = source.body.take() {}
-        source.keep(order.pick.as_ref());
+        while let Ok(Data::Some(_)) = source.body.take() {}
+        source.keep(request_context.pick.as_ref());
     }
-    let metrics = order.route.as_ref().map(|route| route.metrics.clone());
-    let counted = metrics.filter(|_| order.streams);
+    let metrics = request_context.route.as_ref().map(|route| route.metrics.clone());
+    let counted = metrics.filter(|_| request_context.streams);
     if let Some(metrics) = &counted {
         metrics.streams.add();
     }
-    let head = client.head(order, status, fields, ends);
+    let head = client.head(request_context, status, fields, ends);
     let mut relay = Relay::new(client, upload, source).sending(sending).through(encoder, filling);
-    if order.streams {
+    if request_context.streams {
         relay = relay.until(until_closing(closing.clone()));
     }
     let end = match head {
-        Ok(()) => relay.run(order, alarm).await,
-        Err(Left) => End::Left,
+        Ok(()) => relay.run(request_context, timer).await,
+        Err(ClientGone) => End::ClientGone,
     };
-    order.sent_bytes = relay.sent_bytes(&end);
+    request_context.sent_bytes = relay.sent_bytes(&end);
     if let Some(metrics) = &counted {
         metrics.streams.remove();
     }
@@ -201,33 +202,33 @@ pub(crate) async fn deliver<D: Downstream>(
 
 /// Sends an answer that is complete.
 pub(crate) async fn respond<D: Downstream>(
-    order: &mut Order,
-    reply: Reply,
+    request_context: &mut RequestContext,
+    reply: FullResponse,
     client: &mut D,
-    alarm: &mut Alarm,
+    timer: &mut Timer,
 ) -> End {
     let body_bytes = reply.body.len() as u64;
-    let total = order.gateway.config.times.total;
+    let total = request_context.gateway.config.times.total;
     let sent = match client.reply(reply) {
-        Ok(()) => flush(client, alarm, LEAST_BYTES, TAKES_NOTHING, total).await,
+        Ok(()) => flush(client, timer, LEAST_BYTES, TAKES_NOTHING, total).await,
         Err(left) => Err(left),
     };
     if sent.is_ok() {
         return End::Whole;
     }
-    order.sent_bytes = body_bytes.saturating_sub(client.unsent() as u64);
-    End::Left
+    request_context.sent_bytes = body_bytes.saturating_sub(client.unsent() as u64);
+    End::ClientGone
 }
 
 /// Sends what was taken, within `total`, and not to a client that takes less than so many bytes of it
 /// within `silence`.
 async fn flush<D: Downstream>(
     client: &mut D,
-    alarm: &mut Alarm,
+    timer: &mut Timer,
     least_bytes: usize,
     silence: Duration,
     total: Duration,
-) -> Result<(), Left> {
+) -> Result<(), ClientGone> {
     let mut deadline = None;
     let mut before = None;
     poll_fn(|context| {
@@ -238,9 +239,9 @@ async fn flush<D: Downstream>(
         let unsent = client.unsent();
         if before.is_none_or(|before| unsent + least_bytes <= before) {
             before = Some(unsent);
-            alarm.set(silence.min(deadline.saturating_duration_since(Instant::now())));
+            timer.set(silence.min(deadline.saturating_duration_since(Instant::now())));
         }
-        alarm.poll(context).map(|()| Err(Left))
+        timer.poll(context).map(|()| Err(ClientGone))
     })
     .await
 }
@@ -280,7 +281,7 @@ mod tests {
             Poll::Ready(Ok(None))
         }
 
-        fn go_on(&mut self) {}
+        fn send_continue(&mut self) {}
 
         fn can_tunnel(&self) -> bool {
             false
@@ -290,28 +291,28 @@ mod tests {
 
         fn head(
             &mut self,
-            _: &mut Order,
+            _: &mut RequestContext,
             _: StatusCode,
             _: HeaderMap,
             _: bool,
-        ) -> Result<(), Left> {
+        ) -> Result<(), ClientGone> {
             Ok(())
         }
 
-        fn reply(&mut self, _: Reply) -> Result<(), Left> {
+        fn reply(&mut self, _: FullResponse) -> Result<(), ClientGone> {
             Ok(())
         }
 
-        fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Left>> {
+        fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
             self.poll_flush(context)
         }
 
-        fn push(&mut self, piece: Bytes) -> Result<(), Left> {
+        fn push(&mut self, piece: Bytes) -> Result<(), ClientGone> {
             self.unsent += piece.len();
             Ok(())
         }
 
-        fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Left>> {
+        fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
             while self.unsent > 0 {
                 if self.every.poll_tick(context).is_pending() {
                     return Poll::Pending;
@@ -321,7 +322,7 @@ mod tests {
             Poll::Ready(Ok(()))
         }
 
-        fn finish(&mut self) -> Result<(), Left> {
+        fn finish(&mut self) -> Result<(), ClientGone> {
             Ok(())
         }
 
@@ -343,9 +344,9 @@ mod tests {
         {
             let every = tokio::time::interval(Duration::from_millis(every));
             let mut client = Slow { unsent: 20, every };
-            let mut alarm = Alarm::new(hour);
+            let mut timer = Timer::new(hour);
             let begun = Instant::now();
-            let sent = flush(&mut client, &mut alarm, 1, silence, total).await;
+            let sent = flush(&mut client, &mut timer, 1, silence, total).await;
             assert_eq!(sent.is_ok(), is_sent, "{:?}", begun.elapsed());
             // Longer than the silence that it may keep, where it is sent.
             assert_eq!(begun.elapsed() > silence + Duration::from_millis(200), is_sent);

@@ -22,7 +22,7 @@ pub(crate) struct RouteLine {
     /// Where a GET tells whether an address is well.
     pub(crate) check: Option<CheckPath>,
     /// Whether the gateway asks for a secret first, and how.
-    pub(crate) guard: Option<Scheme>,
+    pub(crate) auth: Option<Scheme>,
     /// Protocols that a connection may be upgraded to (RFC 9110, section 7.8), in lower case.
     pub(crate) upgrade: Vec<String>,
 }
@@ -81,7 +81,7 @@ fn parse_line(line: &str) -> Result<RouteLine, String> {
         prefix: prefix.to_owned(),
         origins,
         check: None,
-        guard: None,
+        auth: None,
         upgrade: Vec::new(),
     };
     for word in words {
@@ -92,7 +92,7 @@ fn parse_line(line: &str) -> Result<RouteLine, String> {
             }
             ("auth", scheme) => {
                 let scheme = Scheme::parse(scheme).ok_or("auth must be bearer or basic")?;
-                route.guard = Some(scheme);
+                route.auth = Some(scheme);
             }
             ("upgrade", "") if word == "upgrade" => route.upgrade = vec!["websocket".to_owned()],
             ("upgrade", names) => {
@@ -234,7 +234,7 @@ mod tests {
         let routes = parse(text).unwrap();
         assert_eq!(routes.len(), 3);
         assert_eq!((routes[0].prefix.as_str(), routes[0].origins.len()), ("/api", 2));
-        assert_eq!((routes[0].guard, routes[0].check.is_some()), (Some(Scheme::Bearer), true));
+        assert_eq!((routes[0].auth, routes[0].check.is_some()), (Some(Scheme::Bearer), true));
         assert_eq!(
             (&routes[1].upgrade[..], &routes[0].upgrade[..]),
             (&["websocket".to_owned()][..], &[][..])

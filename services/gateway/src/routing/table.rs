@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::request::auth::Guard;
+use crate::request::auth::Auth;
 use crate::routing::reading::Reading;
 use crate::routing::route::{RouteLine, covers, longest};
 use crate::telemetry::exposition::RouteMetrics;
@@ -19,7 +19,7 @@ pub(crate) struct Route {
     /// Where its requests go.
     pub(crate) pool: Arc<Pool>,
     /// What must be known to use it.
-    pub(crate) guard: Option<Guard>,
+    pub(crate) auth: Option<Auth>,
     /// Protocols that a connection may be upgraded to.
     pub(crate) upgrade: Vec<String>,
     /// What became of its requests.
@@ -28,26 +28,30 @@ pub(crate) struct Route {
 
 /// All routes, the longest prefix first.
 #[derive(Debug, Default)]
-pub(crate) struct Rules {
+pub(crate) struct RouteTable {
     routes: Vec<Arc<Route>>,
 }
 
 /// A line of the table with its guard.
 #[derive(Clone, Debug)]
-pub(crate) struct Guarded {
+pub(crate) struct AuthenticatedRoute {
     /// The line.
     pub(crate) line: RouteLine,
     /// Its guard, if it asks for one.
-    pub(crate) guard: Option<Guard>,
+    pub(crate) auth: Option<Auth>,
 }
 
-impl Rules {
+impl RouteTable {
     /// Starts what is new in the table, and takes the rest from `before`. Must be called inside a
     /// runtime.
-    pub(crate) fn start(table: &[Guarded], settings: &PoolSettings, before: &Self) -> Self {
+    pub(crate) fn start(
+        table: &[AuthenticatedRoute],
+        settings: &PoolSettings,
+        before: &Self,
+    ) -> Self {
         let mut routes: Vec<_> = table
             .iter()
-            .map(|Guarded { line, guard }| {
+            .map(|AuthenticatedRoute { line, auth }| {
                 let target = Target {
                     name: line.name().to_owned(),
                     origins: line.origins.clone(),
@@ -60,7 +64,7 @@ impl Rules {
                     prefix: line.prefix.clone(),
                     pool: same
                         .map_or_else(|| Pool::start(&target, settings), |same| same.pool.clone()),
-                    guard: guard.clone(),
+                    auth: auth.clone(),
                     upgrade: line.upgrade.clone(),
                     metrics: known.map_or_else(Arc::default, |known| known.metrics.clone()),
                     name: target.name,
@@ -79,9 +83,9 @@ impl Rules {
 
     /// Whether some server could read a plain path, whose route is this one, as a path of a guarded
     /// route.
-    pub(crate) fn may_bypass_guard(&self, path: &str, route: &Route) -> bool {
-        let mut guarded = self.routes.iter().filter(|other| other.guard.is_some()).peekable();
-        if route.guard.is_some() || guarded.peek().is_none() {
+    pub(crate) fn may_bypass_auth(&self, path: &str, route: &Route) -> bool {
+        let mut guarded = self.routes.iter().filter(|other| other.auth.is_some()).peekable();
+        if route.auth.is_some() || guarded.peek().is_none() {
             return false;
         }
         let reading = Reading::of(path);
@@ -98,14 +102,14 @@ impl Rules {
     }
 
     /// Waits for the first lookups, at most for `bound`.
-    pub(crate) async fn looked_up(&self, bound: Duration) {
+    pub(crate) async fn wait_for_lookups(&self, bound: Duration) {
         for route in &self.routes {
             // One after the other, but they look at the same time.
-            route.pool.looked_up(bound).await;
+            route.pool.wait_for_lookups(bound).await;
         }
     }
 
-    /// The first route that nobody well is behind.
+    /// The first route without a healthy upstream.
     pub(crate) fn not_ready(&self) -> Option<&str> {
         let route = self.routes.iter().find(|route| !route.pool.is_ready())?;
         Some(&route.name)

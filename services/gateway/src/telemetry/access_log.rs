@@ -17,9 +17,9 @@ const WAITING_BYTES: usize = 8 << 20;
 const COLLECTED: Duration = Duration::from_millis(20);
 
 /// Where lines go; nothing is written before it is opened.
-static JOURNAL: OnceLock<Journal> = OnceLock::new();
+static JOURNAL: OnceLock<AccessLog> = OnceLock::new();
 
-struct Journal {
+struct AccessLog {
     lines: Mutex<Lines>,
     /// There is a line after there was none, or nothing will come any more.
     news: Condvar,
@@ -72,7 +72,7 @@ pub(crate) fn open(json: bool, percent: u8) {
     }
     let (lines, news, turn) = (Mutex::default(), Condvar::new(), AtomicU32::new(0));
     // A second call in one process keeps the first.
-    let journal = JOURNAL.get_or_init(|| Journal { lines, news, json, percent, turn });
+    let journal = JOURNAL.get_or_init(|| AccessLog { lines, news, json, percent, turn });
     let writer = std::thread::Builder::new().name("journal".to_owned());
     if let Err(error) = writer.spawn(|| journal.write_all()) {
         tracing::error!(%error, "there will be no access log");
@@ -101,7 +101,7 @@ pub(crate) fn wants(failed: bool) -> bool {
     turn * 37 % 100 < u32::from(journal.percent)
 }
 
-impl Journal {
+impl AccessLog {
     fn lock(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -256,13 +256,13 @@ fn push_time(line: &mut Vec<u8>, now: SystemTime) {
 /// year is taken to begin in March, so that the leap day is its last.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
+    let (generation, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
     let date = day - (153 * month + 2) / 5 + 1;
     let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    (era * 400 + year + next, month, date)
+    (generation * 400 + year + next, month, date)
 }
 
 #[cfg(test)]

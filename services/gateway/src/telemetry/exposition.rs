@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::cache;
-use crate::routing::table::Rules;
+use crate::routing::table::RouteTable;
 use crate::state::Gateway;
 use crate::upstream;
 
 /// Upper ends of the buckets of durations, microseconds: from an answer out of memory to the time
-/// after which nobody waits any more.
+/// after which clients give up.
 const BUCKETS_US: [u64; 11] =
     [100, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 250_000, 1_000_000, 10_000_000];
 
@@ -79,7 +79,7 @@ pub(crate) struct Metrics {
     pub(crate) accepted: Counter,
     /// Connections refused because their client had too many.
     pub(crate) over_connections: Counter,
-    /// Requests refused because their client asks too often.
+    /// Requests rejected by the rate limit of their client.
     pub(crate) over_rate: Counter,
     /// Event streams refused because their client has too many.
     pub(crate) over_streams: Counter,
@@ -87,7 +87,7 @@ pub(crate) struct Metrics {
     pub(crate) denied: Counter,
     /// Requests that could not be read beyond doubt, or came too slowly.
     pub(crate) malformed: Counter,
-    /// Lines of the access log that nobody took in time.
+    /// Lines of the access log that could not be written in time.
     pub(crate) unlogged: Counter,
     /// The gateway's own answers, by the first digit of the status.
     pub(crate) own: RouteMetrics,
@@ -118,15 +118,15 @@ impl Text {
 pub(crate) fn exposition(gateway: &Gateway) -> String {
     let mut text = Text(String::with_capacity(8 * 1024));
     let rules = gateway.rules();
-    tell_routes(&mut text, &rules, &gateway.metrics.own);
-    tell_upstreams(&mut text, &rules);
-    tell_cache(&mut text, &gateway.cache.snapshot());
-    tell_clients(&mut text, gateway);
+    write_routes(&mut text, &rules, &gateway.metrics.own);
+    write_upstreams(&mut text, &rules);
+    write_cache(&mut text, &gateway.cache.snapshot());
+    write_clients(&mut text, gateway);
     text.0
 }
 
 /// Rate, errors and duration by route; the gateway's own answers count as one.
-fn tell_routes(text: &mut Text, rules: &Rules, own: &RouteMetrics) {
+fn write_routes(text: &mut Text, rules: &RouteTable, own: &RouteMetrics) {
     let routes = || {
         let own = ("gateway", own);
         rules.routes().iter().map(|route| (route.name.as_str(), &*route.metrics)).chain([own])
@@ -180,7 +180,7 @@ fn tell_routes(text: &mut Text, rules: &Rules, own: &RouteMetrics) {
 }
 
 /// What the gateway thinks of the addresses of each route.
-fn tell_upstreams(text: &mut Text, rules: &Rules) {
+fn write_upstreams(text: &mut Text, rules: &RouteTable) {
     let snapshots: Vec<_> =
         rules.routes().iter().map(|route| (&route.name, route.pool.snapshot())).collect();
     let name = "gateway_upstream_up";
@@ -241,7 +241,7 @@ fn tell_upstreams(text: &mut Text, rules: &Rules) {
     }
 }
 
-fn tell_cache(text: &mut Text, cache: &cache::Snapshot) {
+fn write_cache(text: &mut Text, cache: &cache::Snapshot) {
     text.family("gateway_cache_requests_total", "counter", "Requests by what the cache did.");
     for (result, count) in [("hit", cache.hits), ("miss", cache.misses), ("pass", cache.passes)] {
         text.line("gateway_cache_requests_total", &format!("result=\"{result}\""), count);
@@ -277,7 +277,7 @@ fn tell_cache(text: &mut Text, cache: &cache::Snapshot) {
 }
 
 /// Connections, and what was refused to whom.
-fn tell_clients(text: &mut Text, gateway: &Gateway) {
+fn write_clients(text: &mut Text, gateway: &Gateway) {
     let metrics = &gateway.metrics;
     for (name, kind, help, value) in [
         (

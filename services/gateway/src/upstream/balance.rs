@@ -9,7 +9,7 @@ pub(super) trait Candidate {
     /// Who it is.
     fn address(&self) -> SocketAddr;
     /// Whether it counts as well; all do, unless everybody is used.
-    fn is_well(&self) -> bool;
+    fn is_healthy(&self) -> bool;
     /// Requests it is busy with.
     fn in_flight(&self) -> usize;
 }
@@ -31,7 +31,7 @@ pub(super) fn choose<'a, C: Candidate>(
     let chance = usize::try_from(mix(turn as u64) >> 33).unwrap_or(0);
     let distance = chance % count.saturating_sub(1).max(1);
     let Some(by_chance) = round.nth(distance).filter(free) else { return Some(in_turn) };
-    let worse = |candidate: &C| (!candidate.is_well(), candidate.in_flight());
+    let worse = |candidate: &C| (!candidate.is_healthy(), candidate.in_flight());
     Some(if worse(by_chance) < worse(in_turn) { by_chance } else { in_turn })
 }
 
@@ -52,7 +52,7 @@ mod tests {
             SocketAddr::from(([10, 0, 0, self.number], 80))
         }
 
-        fn is_well(&self) -> bool {
+        fn is_healthy(&self) -> bool {
             self.well
         }
 

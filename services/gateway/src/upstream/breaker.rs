@@ -9,7 +9,7 @@
 //!      └────────────────────────────────────────────────────────────┘ succeeded
 //! ```
 //!
-//! While everybody is used in spite of being open (see `wellness`), any success closes it.
+//! While everybody is used in spite of being open (see `health`), any success closes it.
 
 use std::time::{Duration, Instant};
 
@@ -57,23 +57,23 @@ impl Default for BreakerSettings {
 
 /// When a request went out: what is known since must not be judged by what was known before.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Tried {
+pub(super) struct Attempt {
     /// The breaker's era at that time.
-    pub(super) era: u32,
+    pub(super) generation: u32,
     /// Set if this request is what the half-open breaker waits for.
     pub(super) probe: Option<u32>,
 }
 
 /// Whether a breaker is open in this era: each change begins another one, and the first is 0.
-pub(super) const fn is_open_in(era: u32) -> bool {
-    era % 2 == 1
+pub(super) const fn is_open_in(generation: u32) -> bool {
+    generation % 2 == 1
 }
 
 /// The breaker of one address.
 #[derive(Debug)]
 pub(super) struct Breaker {
     state: State,
-    era: u32,
+    generation: u32,
     /// Failures since the last success.
     in_a_row: u32,
     window: Option<Window>,
@@ -112,7 +112,7 @@ impl Breaker {
     pub(super) const fn new() -> Self {
         Self {
             state: State::Closed,
-            era: 0,
+            generation: 0,
             in_a_row: 0,
             window: None,
             doublings: 0,
@@ -123,8 +123,8 @@ impl Breaker {
     }
 
     /// The number of changes so far.
-    pub(super) const fn era(&self) -> u32 {
-        self.era
+    pub(super) const fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// Whether requests may go.
@@ -151,7 +151,7 @@ impl Breaker {
 
     /// Takes the one place that a half-open breaker has. It is free again after an outcome,
     /// `abandoned`, or too long a time.
-    pub(super) fn try_probe(&mut self, now: Instant) -> Option<Tried> {
+    pub(super) fn try_probe(&mut self, now: Instant) -> Option<Attempt> {
         if now < self.probe_due()? {
             return None;
         }
@@ -159,13 +159,13 @@ impl Breaker {
         let name = self.probes;
         self.probes = name.wrapping_add(1);
         *probe = Some((name, now + PROBE_TIME));
-        Some(Tried { era: self.era, probe: Some(name) })
+        Some(Attempt { generation: self.generation, probe: Some(name) })
     }
 
     /// A request was answered. Only worth a call while open; whoever counts successes of a closed
     /// breaker tells them with the next failure. Returns whether this closed it.
-    pub(super) fn succeeded(&mut self, tried: Tried, now: Instant) -> bool {
-        tried.era == self.era && self.close(now)
+    pub(super) fn succeeded(&mut self, tried: Attempt, now: Instant) -> bool {
+        tried.generation == self.generation && self.close(now)
     }
 
     /// A check found the address well. Returns whether this closed the breaker.
@@ -177,14 +177,14 @@ impl Breaker {
     /// is left alone, if this opened it.
     pub(super) fn failed(
         &mut self,
-        tried: Tried,
+        tried: Attempt,
         failure: Failure,
         successes: u64,
         settings: &BreakerSettings,
         now: Instant,
         chance: u8,
     ) -> Option<Duration> {
-        if tried.era != self.era {
+        if tried.generation != self.generation {
             return None;
         }
         match &mut self.state {
@@ -208,9 +208,9 @@ impl Breaker {
     }
 
     /// A request ended without telling anything about the address.
-    pub(super) fn abandoned(&mut self, tried: Tried) {
+    pub(super) fn abandoned(&mut self, tried: Attempt) {
         if let State::Open { probe, .. } = &mut self.state
-            && tried.era == self.era
+            && tried.generation == self.generation
         {
             probe.take_if(|(name, _)| tried.probe == Some(*name));
         }
@@ -220,7 +220,7 @@ impl Breaker {
         let closes = matches!(self.state, State::Open { held_until, .. } if now >= held_until);
         if closes {
             self.state = State::Closed;
-            self.era = self.era.wrapping_add(1);
+            self.generation = self.generation.wrapping_add(1);
             self.in_a_row = 0;
             self.window = None;
             self.closed_at = Some(now);
@@ -266,7 +266,7 @@ impl Breaker {
         let probe_at = now + backoff;
         let held_until = if relapsed { probe_at } else { now };
         self.state = State::Open { probe_at, held_until, probe: None };
-        self.era = self.era.wrapping_add(1);
+        self.generation = self.generation.wrapping_add(1);
         backoff
     }
 }
@@ -295,11 +295,11 @@ mod tests {
             Self { breaker: Breaker::new(), now: Instant::now() }
         }
 
-        fn tried(&self) -> Tried {
-            Tried { era: self.breaker.era(), probe: None }
+        fn tried(&self) -> Attempt {
+            Attempt { generation: self.breaker.generation(), probe: None }
         }
 
-        fn fail(&mut self, tried: Tried, failure: Failure, successes: u64) -> Option<Duration> {
+        fn fail(&mut self, tried: Attempt, failure: Failure, successes: u64) -> Option<Duration> {
             let settings = BreakerSettings::default();
             self.breaker.failed(tried, failure, successes, &settings, self.now, 0)
         }
@@ -314,7 +314,7 @@ mod tests {
             self.breaker.succeeded(self.tried(), self.now)
         }
 
-        fn probe(&mut self) -> Option<Tried> {
+        fn probe(&mut self) -> Option<Attempt> {
             self.breaker.try_probe(self.now)
         }
     }

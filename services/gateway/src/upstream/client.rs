@@ -16,11 +16,11 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
 use self::body::poll_some;
-pub(crate) use self::body::{Body, Frame, Piece};
-pub(crate) use self::upload::{HELD_BYTES, Sending, Upload};
+pub(crate) use self::body::{Body, Data, Frame};
+pub(crate) use self::upload::{HELD_BYTES, Upload, UploadState};
 
-use crate::deadline::Alarm;
-use crate::request::context::{Order, names_events};
+use crate::deadline::Timer;
+use crate::request::context::{RequestContext, names_events};
 use crate::response::problem::Problem;
 use crate::response::relay::{BodyFault, Downstream, strip};
 use crate::upstream::{Connection, Failure};
@@ -44,7 +44,7 @@ const SAFE_IDLE_TIME: Duration = Duration::from_secs(1);
 
 /// An answer of an upstream, its head read.
 #[derive(Debug)]
-pub(crate) struct Answering {
+pub(crate) struct UpstreamResponse {
     /// Of the answer.
     pub(crate) status: StatusCode,
     /// As they came.
@@ -52,12 +52,12 @@ pub(crate) struct Answering {
     /// The rest of it.
     pub(crate) body: Body,
     /// The rest of the request, for an upstream that answers before it has read all of it.
-    pub(crate) sending: Option<Sending>,
+    pub(crate) sending: Option<UploadState>,
     /// The connection may have another request when the body is complete.
     pub(crate) is_lasting: bool,
 }
 
-impl Answering {
+impl UpstreamResponse {
     /// Whether it is one that need not end.
     pub(crate) fn is_event_stream(&self) -> bool {
         let kind = self.fields.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -74,20 +74,20 @@ impl Answering {
 
 /// Reason why there is no answer.
 #[derive(Debug)]
-pub(crate) enum Unanswered {
+pub(crate) enum UpstreamError {
     /// The upstream failed: say this.
     Problem(Problem),
     /// The client's body is at fault: say this, and read no more.
     Refused(Problem),
     /// The client has gone.
-    Left,
+    ClientGone,
 }
 
-impl From<BodyFault> for Unanswered {
+impl From<BodyFault> for UpstreamError {
     fn from(fault: BodyFault) -> Self {
         match fault {
             BodyFault::Refused(problem) => Self::Refused(problem),
-            BodyFault::Left => Self::Left,
+            BodyFault::ClientGone => Self::ClientGone,
         }
     }
 }
@@ -98,25 +98,25 @@ impl From<BodyFault> for Unanswered {
 /// cannot have acted upon it: there was no connection, or none of its body has been sent. Beyond
 /// that only when its method is idempotent and its body is still held, and never after a timeout.
 pub(crate) async fn ask<D: Downstream>(
-    order: &mut Order,
+    request_context: &mut RequestContext,
     head: &Bytes,
     upload: &mut Upload,
     protocol: Option<&HeaderValue>,
-    alarm: &mut Alarm,
+    timer: &mut Timer,
     client: &mut D,
-) -> Result<Answering, Unanswered> {
-    let times = order.gateway.config.times;
-    let Some(route) = order.route.clone() else {
-        return Err(Unanswered::Problem(Problem::nobody("/")));
+) -> Result<UpstreamResponse, UpstreamError> {
+    let times = request_context.gateway.config.times;
+    let Some(route) = request_context.route.clone() else {
+        return Err(UpstreamError::Problem(Problem::no_upstream("/")));
     };
-    let is_idempotent = order.method.is_idempotent();
+    let is_idempotent = request_context.method.is_idempotent();
     let idle_time = if is_idempotent { None } else { Some(SAFE_IDLE_TIME) };
     let mut is_new = false;
     loop {
         // The one that failed before.
-        order.pick = None;
-        let Some(mut pick) = route.pool.pick(&order.tried) else {
-            return Err(Unanswered::Problem(Problem::nobody(&route.name)));
+        request_context.pick = None;
+        let Some(mut pick) = route.pool.pick(&request_context.tried) else {
+            return Err(UpstreamError::Problem(Problem::no_upstream(&route.name)));
         };
         let waiting = if is_new { None } else { pick.waiting(idle_time) };
         let connected = match waiting {
@@ -132,7 +132,7 @@ pub(crate) async fn ask<D: Downstream>(
                     protocol,
                 };
                 let exchanged =
-                    exchange.run(&mut connection, upload, client, alarm, times.silence).await;
+                    exchange.run(&mut connection, upload, client, timer, times.silence).await;
                 let Exchange { sending, held, .. } = exchange;
                 let may_repeat =
                     (is_idempotent && upload.can_be_repeated()) || sending.is_unsent(upload);
@@ -151,12 +151,12 @@ pub(crate) async fn ask<D: Downstream>(
                             status @ 502..=504 => pick.failed(Failure::Status(status)),
                             _ => pick.succeeded(),
                         }
-                        if let Some(frame) = head.frame(&order.method) {
-                            order.pick = Some(pick);
+                        if let Some(frame) = head.frame(&request_context.method) {
+                            request_context.pick = Some(pick);
                             let response_head::Head { status, fields, is_lasting } = head;
                             let is_done = sending.is_done();
                             // Who cannot read the whole request cannot tell where the next begins.
-                            order.closes |= !is_done;
+                            request_context.closes |= !is_done;
                             if is_done {
                                 upload.release();
                             }
@@ -164,7 +164,7 @@ pub(crate) async fn ask<D: Downstream>(
                             let goes_on = !is_done
                                 && sending.error().is_none()
                                 && !(status.is_client_error() || status.is_server_error());
-                            return Ok(Answering {
+                            return Ok(UpstreamResponse {
                                 status,
                                 fields,
                                 body: Body::new(connection, held, frame),
@@ -178,9 +178,9 @@ pub(crate) async fn ask<D: Downstream>(
             }
             Err(failure) => (failure, upload.can_be_repeated()),
         };
-        order.pick = Some(pick);
-        if !(order.fails(failure) && may_repeat) {
-            return Err(Unanswered::Problem(Problem::unanswered(failure, &route.name)));
+        request_context.pick = Some(pick);
+        if !(request_context.fails(failure) && may_repeat) {
+            return Err(UpstreamError::Problem(Problem::upstream_failed(failure, &route.name)));
         }
     }
 }
@@ -208,7 +208,7 @@ impl From<Failure> for Failed {
 /// A request and the head of its answer on one connection, both at the same time: an upstream may
 /// answer before it has read everything.
 struct Exchange<'a> {
-    sending: Sending,
+    sending: UploadState,
     held: BytesMut,
     informed: u8,
     protocol: Option<&'a HeaderValue>,
@@ -220,7 +220,7 @@ impl Exchange<'_> {
         connection: &mut Connection,
         upload: &mut Upload,
         client: &mut impl Downstream,
-        alarm: &mut Alarm,
+        timer: &mut Timer,
         silence: Duration,
     ) -> Result<response_head::Head, Failed> {
         let mut before = None;
@@ -233,9 +233,9 @@ impl Exchange<'_> {
             let now = (self.sending.progress(), self.held.len(), client_time.is_some());
             if before != Some(now) {
                 before = Some(now);
-                alarm.set(client_time.unwrap_or(silence));
+                timer.set(client_time.unwrap_or(silence));
             }
-            alarm.poll(context).map(|()| {
+            timer.poll(context).map(|()| {
                 Err(if client_time.is_some() {
                     Failed::Client(BodyFault::Refused(Problem::too_slow("body")))
                 } else {
@@ -304,7 +304,7 @@ impl Exchange<'_> {
             let _ = client.poll_flush(context);
         }
         if !self.sending.pulls() && client.poll_left(context).is_ready() {
-            return Poll::Ready(Err(Failed::Client(BodyFault::Left)));
+            return Poll::Ready(Err(Failed::Client(BodyFault::ClientGone)));
         }
         Poll::Pending
     }
@@ -324,7 +324,7 @@ fn agrees(fields: &HeaderMap, protocol: &HeaderValue) -> bool {
         && options.into_iter().any(|option| option.eq_ignore_ascii_case(b"upgrade"))
 }
 
-impl Order {
+impl RequestContext {
     /// Counts a failed try; whether another address may be asked.
     pub(crate) fn fails(&mut self, failure: Failure) -> bool {
         let Some(route) = &self.route else { return false };

@@ -54,7 +54,7 @@ impl Connection {
     /// times a second for it.
     ///
     /// # Errors
-    /// When nobody is there.
+    /// When the connection is refused.
     pub(crate) async fn open(address: SocketAddr) -> Result<Self, Failure> {
         // From an address alone: given a name, Pingora resolves it here and now, and panics when
         // there is none.
@@ -77,7 +77,7 @@ impl Connection {
         Ok(Self { stream, is_used: false })
     }
 
-    /// Whether nothing has come on it since: neither an end nor what nobody asked for. The reactor
+    /// Whether nothing has come on it since: neither an end nor unexpected bytes. The reactor
     /// knows, so this asks the kernel only when something did.
     fn is_silent(&mut self) -> bool {
         let mut byte = [0];

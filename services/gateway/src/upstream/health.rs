@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::Failure;
-use super::breaker::{Breaker, BreakerSettings, Tried};
+use super::breaker::{Attempt, Breaker, BreakerSettings};
 use super::health_check::CheckSettings;
 
 /// How an address stands, for people and metrics.
@@ -47,7 +47,7 @@ pub(super) enum Change {
 
 /// What is known of one address.
 #[derive(Debug)]
-pub(super) struct Wellness {
+pub(super) struct Health {
     breaker: Breaker,
     /// False after too many bad checks, and never without checks: a new address takes traffic
     /// before anybody has looked at it.
@@ -57,20 +57,20 @@ pub(super) struct Wellness {
     last_failure: Option<(Failure, Instant)>,
 }
 
-impl Wellness {
+impl Health {
     /// Nothing is known against it.
     pub(super) const fn new() -> Self {
         Self { breaker: Breaker::new(), healthy: true, contrary_checks: 0, last_failure: None }
     }
 
     /// Whether requests may go there. Does not change with time alone.
-    pub(super) const fn is_well(&self) -> bool {
+    pub(super) const fn is_healthy(&self) -> bool {
         self.healthy && self.breaker.is_closed()
     }
 
     /// The breaker's era.
-    pub(super) const fn era(&self) -> u32 {
-        self.breaker.era()
+    pub(super) const fn generation(&self) -> u32 {
+        self.breaker.generation()
     }
 
     /// How it stands.
@@ -98,19 +98,19 @@ impl Wellness {
     }
 
     /// Takes the one place for a probe.
-    pub(super) fn try_probe(&mut self, now: Instant) -> Option<Tried> {
+    pub(super) fn try_probe(&mut self, now: Instant) -> Option<Attempt> {
         if self.healthy { self.breaker.try_probe(now) } else { None }
     }
 
     /// A request was answered; see [`Breaker::succeeded`].
-    pub(super) fn succeeded(&mut self, tried: Tried, now: Instant) -> Option<Change> {
+    pub(super) fn succeeded(&mut self, tried: Attempt, now: Instant) -> Option<Change> {
         self.breaker.succeeded(tried, now).then_some(Change::Closed)
     }
 
     /// A request failed; see [`Breaker::failed`].
     pub(super) fn failed(
         &mut self,
-        tried: Tried,
+        tried: Attempt,
         failure: Failure,
         successes: u64,
         settings: &BreakerSettings,
@@ -123,7 +123,7 @@ impl Wellness {
     }
 
     /// A request told nothing.
-    pub(super) fn abandoned(&mut self, tried: Tried) {
+    pub(super) fn abandoned(&mut self, tried: Attempt) {
         self.breaker.abandoned(tried);
     }
 
@@ -174,34 +174,34 @@ mod tests {
     #[test]
     fn three_bad_checks_make_it_unhealthy_and_one_good_one_well_again() {
         let (settings, now) = (CheckSettings::default(), Instant::now());
-        let mut it = Wellness::new();
+        let mut it = Health::new();
         let bad = Err(Failure::Status(500));
         assert_eq!(it.checked(bad, &settings, now), None);
         assert_eq!(it.checked(bad, &settings, now), None);
-        assert!(it.is_well());
+        assert!(it.is_healthy());
         assert_eq!(it.checked(bad, &settings, now), Some(Change::Unhealthy(Failure::Status(500))));
         assert_eq!(it.state(now), State::Unhealthy);
         assert_eq!(it.checked(bad, &settings, now), None, "it is said once");
         assert_eq!(it.checked(Ok(()), &settings, now), Some(Change::Healthy));
-        assert!(it.is_well());
+        assert!(it.is_healthy());
     }
 
     #[test]
     fn a_good_check_between_begins_the_count_of_bad_ones_anew() {
         let (settings, now) = (CheckSettings::default(), Instant::now());
-        let mut it = Wellness::new();
+        let mut it = Health::new();
         for _ in 0..10 {
             for outcome in [Err(Failure::Timeout), Err(Failure::Timeout), Ok(())] {
                 assert_eq!(it.checked(outcome, &settings, now), None);
             }
         }
-        assert!(it.is_well());
+        assert!(it.is_healthy());
     }
 
     #[test]
     fn a_good_check_closes_an_open_breaker() {
         let now = Instant::now();
-        let mut it = Wellness::new();
+        let mut it = Health::new();
         refuse(&mut it, 5, now);
         assert_eq!(it.state(now), State::Open);
         assert_eq!(it.checked(Ok(()), &CheckSettings::default(), now), Some(Change::Closed));
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn an_unhealthy_address_gets_no_probe() {
         let now = Instant::now();
-        let mut it = Wellness::new();
+        let mut it = Health::new();
         refuse(&mut it, 5, now);
         for _ in 0..3 {
             it.checked(Err(Failure::Refused), &CheckSettings::default(), now);
@@ -227,9 +227,9 @@ mod tests {
         assert!(!is_panic(0, 0, 50) && !is_panic(0, 5, 0) && is_panic(4, 5, 100));
     }
 
-    fn refuse(it: &mut Wellness, times: u32, now: Instant) {
+    fn refuse(it: &mut Health, times: u32, now: Instant) {
         for _ in 0..times {
-            let tried = Tried { era: it.era(), probe: None };
+            let tried = Attempt { generation: it.generation(), probe: None };
             it.failed(tried, Failure::Refused, 0, &BreakerSettings::default(), now, 0);
         }
     }
@@ -261,18 +261,18 @@ mod tests {
 
     /// An address, and the requests that are out to it.
     struct World {
-        it: Wellness,
+        it: Health,
         now: Instant,
-        out: Vec<(Tried, Instant)>,
+        out: Vec<(Attempt, Instant)>,
         closed_by: Option<Change>,
     }
 
     impl World {
         fn new() -> Self {
-            Self { it: Wellness::new(), now: Instant::now(), out: Vec::new(), closed_by: None }
+            Self { it: Health::new(), now: Instant::now(), out: Vec::new(), closed_by: None }
         }
 
-        fn take(&mut self, which: usize) -> Option<Tried> {
+        fn take(&mut self, which: usize) -> Option<Attempt> {
             (!self.out.is_empty()).then(|| self.out.swap_remove(which % self.out.len()).0)
         }
 
@@ -282,7 +282,7 @@ mod tests {
             match *event {
                 Event::Wait(milliseconds) => self.now += Duration::from_millis(milliseconds),
                 Event::Request => {
-                    self.out.push((Tried { era: self.it.era(), probe: None }, now));
+                    self.out.push((Attempt { generation: self.it.generation(), probe: None }, now));
                 }
                 Event::Probe => self.out.extend(self.it.try_probe(now).map(|tried| (tried, now))),
                 Event::Succeeds(which) => {
@@ -310,8 +310,10 @@ mod tests {
 
         /// Probes of this era that are neither ended nor given up.
         fn probes_out(&self) -> usize {
-            let is_probe = |(tried, since): &&(Tried, Instant)| {
-                tried.probe.is_some() && tried.era == self.it.era() && self.now < *since + LONGEST
+            let is_probe = |(tried, since): &&(Attempt, Instant)| {
+                tried.probe.is_some()
+                    && tried.generation == self.it.generation()
+                    && self.now < *since + LONGEST
             };
             self.out.iter().filter(is_probe).count()
         }
@@ -344,8 +346,8 @@ mod tests {
             for (event, chance) in &events {
                 world.happens(event, *chance);
                 prop_assert!(world.probes_out() <= 1);
-                let open = world.it.era() % 2 == 1;
-                prop_assert_eq!(world.it.is_well(), world.it.healthy && !open);
+                let open = world.it.generation() % 2 == 1;
+                prop_assert_eq!(world.it.is_healthy(), world.it.healthy && !open);
             }
         }
 
@@ -356,14 +358,14 @@ mod tests {
             prop_assert!(world.it.healthy);
             // Whatever happened, after the longest backoff a probe may go, and ends it.
             world.now += LONGEST;
-            if !world.it.is_well() {
+            if !world.it.is_healthy() {
                 prop_assert_eq!(world.it.state(world.now), State::HalfOpen);
                 let probe = world.it.try_probe(world.now);
                 prop_assert!(probe.is_some());
                 let change = world.it.succeeded(probe.unwrap(), world.now);
                 prop_assert_eq!(change, Some(Change::Closed));
             }
-            prop_assert!(world.it.is_well());
+            prop_assert!(world.it.is_healthy());
         }
 
         #[test]
@@ -371,7 +373,7 @@ mod tests {
             worlds in proptest::collection::vec(worlds(), 1..5),
             percent in 0_u8..=100,
         ) {
-            let well = worlds.iter().filter(|world| world.it.is_well()).count();
+            let well = worlds.iter().filter(|world| world.it.is_healthy()).count();
             let panic = is_panic(well, worlds.len(), percent);
             prop_assert_eq!(panic, (well as f64) < worlds.len() as f64 * f64::from(percent) / 100.0);
             prop_assert!(percent == 0 || panic || well > 0);

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::lease::Member;
+use super::lease::Endpoint;
 use super::{Failure, jitter};
 
 /// A status line fits; what follows it is not read.
@@ -56,15 +56,19 @@ impl CheckPath {
     }
 }
 
-/// Checks `member` until its pool is gone, one check at a time. The first comes at any time within
+/// Checks `endpoint` until its pool is gone, one check at a time. The first comes at any time within
 /// the interval, so that a thousand addresses of one answer are not asked at once.
-pub(super) async fn keep_checking(member: Arc<Member>, path: CheckPath, settings: CheckSettings) {
+pub(super) async fn keep_checking(
+    endpoint: Arc<Endpoint>,
+    path: CheckPath,
+    settings: CheckSettings,
+) {
     let mut seed = jitter::seed();
     let mut wait = settings.every / 256 * u32::from(jitter::next_byte(&mut seed));
     loop {
         sleep(wait).await;
-        let outcome = check(member.address(), &path, settings.bound).await;
-        if !member.checked(outcome) {
+        let outcome = check(endpoint.address(), &path, settings.bound).await;
+        if !endpoint.checked(outcome) {
             return;
         }
         let chance = u32::from(jitter::next_byte(&mut seed));

@@ -1,4 +1,4 @@
-//! Numbers nobody has to guess or keep secret: for jitter, and for the second of two choices.
+//! Random numbers without cryptographic quality: for jitter, and for the second of two choices.
 
 use std::hash::{BuildHasher, RandomState};
 

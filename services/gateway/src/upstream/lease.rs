@@ -6,33 +6,33 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Failure;
-use super::breaker::{Tried, is_open_in};
+use super::breaker::{Attempt, is_open_in};
 use super::connection_pool::{Connection, Connections};
 use super::pool::Shared;
 
 /// What all requests to one address share. Everything that every request touches is an atomic of
 /// its own; what decides is behind the pool's lock, which only failures and probes take.
 #[derive(Debug)]
-pub(super) struct Member {
+pub(super) struct Endpoint {
     address: SocketAddr,
     pool: Weak<Shared>,
     in_flight: AtomicUsize,
     /// Since the last failure. Counted here, and told to the breaker with the next failure.
     successes: AtomicU64,
     /// The breaker's, so that a request need not ask it.
-    era: AtomicU32,
+    generation: AtomicU32,
     /// Closed when the address is left.
     connections: Arc<Connections>,
 }
 
-impl Member {
+impl Endpoint {
     pub(super) fn new(address: SocketAddr, pool: Weak<Shared>) -> Arc<Self> {
         Arc::new(Self {
             address,
             pool,
             in_flight: AtomicUsize::new(0),
             successes: AtomicU64::new(0),
-            era: AtomicU32::new(0),
+            generation: AtomicU32::new(0),
             connections: Arc::default(),
         })
     }
@@ -56,11 +56,11 @@ impl Member {
     }
 
     /// For the pool, under its lock.
-    pub(super) fn set_era(&self, era: u32) {
-        self.era.store(era, Ordering::Relaxed);
+    pub(super) fn set_generation(&self, generation: u32) {
+        self.generation.store(generation, Ordering::Relaxed);
     }
 
-    /// Tells what a check found. False when nobody wants to know any more.
+    /// Records the result of a check. False when the address is not in use any more.
     pub(super) fn checked(&self, outcome: Result<(), Failure>) -> bool {
         self.pool.upgrade().is_some_and(|pool| pool.checked(self, outcome))
     }
@@ -69,9 +69,9 @@ impl Member {
 /// An address for one request, counted as in flight until this is dropped. Tell what became of the
 /// request, best at its answer's head; one that tells nothing (the client left) counts neither way.
 #[derive(Debug)]
-pub(crate) struct Pick {
-    member: Arc<Member>,
-    tried: Tried,
+pub(crate) struct Lease {
+    endpoint: Arc<Endpoint>,
+    tried: Attempt,
     told: Told,
 }
 
@@ -82,32 +82,33 @@ enum Told {
     Failure,
 }
 
-impl Pick {
+impl Lease {
     /// For an ordinary request.
-    pub(super) fn new(member: &Arc<Member>) -> Self {
-        let tried = Tried { era: member.era.load(Ordering::Relaxed), probe: None };
-        Self::probe(member, tried)
+    pub(super) fn new(endpoint: &Arc<Endpoint>) -> Self {
+        let tried =
+            Attempt { generation: endpoint.generation.load(Ordering::Relaxed), probe: None };
+        Self::probe(endpoint, tried)
     }
 
     /// For one that the pool has noted.
-    pub(super) fn probe(member: &Arc<Member>, tried: Tried) -> Self {
-        member.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { member: Arc::clone(member), tried, told: Told::Nothing }
+    pub(super) fn probe(endpoint: &Arc<Endpoint>, tried: Attempt) -> Self {
+        endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self { endpoint: Arc::clone(endpoint), tried, told: Told::Nothing }
     }
 
     /// Where to go.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.member.address
+        self.endpoint.address
     }
 
     /// A connection that waits there for a request, for less than `idle_time` if there is one.
     pub(crate) fn waiting(&self, idle_time: Option<Duration>) -> Option<Connection> {
-        self.member.connections.take(idle_time)
+        self.endpoint.connections.take(idle_time)
     }
 
     /// Keeps a connection whose answer is complete for the next request.
     pub(crate) fn keep(&self, connection: Connection) {
-        self.member.connections.keep(connection);
+        self.endpoint.connections.keep(connection);
     }
 
     /// The upstream answered.
@@ -116,13 +117,13 @@ impl Pick {
             return;
         }
         self.told = Told::Success;
-        if is_open_in(self.tried.era) {
+        if is_open_in(self.tried.generation) {
             // Rare: it was a probe, or all are used. Only this can close the breaker.
-            if let Some(pool) = self.member.pool.upgrade() {
-                pool.succeeded(&self.member, self.tried);
+            if let Some(pool) = self.endpoint.pool.upgrade() {
+                pool.succeeded(&self.endpoint, self.tried);
             }
         } else {
-            self.member.successes.fetch_add(1, Ordering::Relaxed);
+            self.endpoint.successes.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -132,20 +133,20 @@ impl Pick {
             return;
         }
         self.told = Told::Failure;
-        if let Some(pool) = self.member.pool.upgrade() {
-            pool.failed(&self.member, self.tried, failure);
+        if let Some(pool) = self.endpoint.pool.upgrade() {
+            pool.failed(&self.endpoint, self.tried, failure);
         }
     }
 }
 
-impl Drop for Pick {
+impl Drop for Lease {
     fn drop(&mut self) {
-        self.member.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
         if self.told == Told::Nothing
             && self.tried.probe.is_some()
-            && let Some(pool) = self.member.pool.upgrade()
+            && let Some(pool) = self.endpoint.pool.upgrade()
         {
-            pool.abandoned(&self.member, self.tried);
+            pool.abandoned(&self.endpoint, self.tried);
         }
     }
 }

@@ -10,11 +10,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::balance::{self, Candidate};
-use super::breaker::Tried;
+use super::breaker::Attempt;
 use super::discovery::{Lookup, System, keep_looking_up};
-use super::health::{self, Change, Wellness};
+use super::health::{self, Change, Health};
 use super::health_check;
-use super::lease::{Member, Pick};
+use super::lease::{Endpoint, Lease};
 use super::resolution::{Family, Names, Outcome};
 use super::retry_budget::Budget;
 use super::{CheckPath, Failure, Origin, PoolSettings, State, Target, jitter};
@@ -94,7 +94,7 @@ impl Pool {
             view: RwLock::default(),
             probe_due: AtomicU64::new(NEVER),
             turn: AtomicUsize::new(0),
-            judgement: Mutex::new(Judgement {
+            pool_state: Mutex::new(PoolState {
                 names: Names::new(origins.len()),
                 entries: Vec::new(),
                 panic: false,
@@ -128,7 +128,7 @@ impl Pool {
     }
 
     /// Waits for the end of the first lookup of each name, at most for `bound`.
-    pub(crate) async fn looked_up(&self, bound: Duration) {
+    pub(crate) async fn wait_for_lookups(&self, bound: Duration) {
         let mut unanswered = self.shared.unanswered.subscribe();
         // Too late: the requests will say so.
         let _ = timeout(bound, unanswered.wait_for(|&count| count == 0)).await;
@@ -136,7 +136,7 @@ impl Pool {
 
     /// An address for a request: a well one in turn, or of two the one with less to do. Never one
     /// of `except`, where a retry names what has been tried. `None` when nothing is left.
-    pub(crate) fn pick(&self, except: &[SocketAddr]) -> Option<Pick> {
+    pub(crate) fn pick(&self, except: &[SocketAddr]) -> Option<Lease> {
         if except.is_empty() {
             self.shared.budget.deposit();
             // Who has failed once already is not sent to where it will probably fail again.
@@ -146,14 +146,14 @@ impl Pool {
         }
         let turn = self.shared.turn.fetch_add(1, Ordering::Relaxed);
         let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner);
-        let seat = balance::choose(&view.seats, turn, except)?;
-        Some(Pick::new(&seat.member))
+        let slot = balance::choose(&view.slots, turn, except)?;
+        Some(Lease::new(&slot.endpoint))
     }
 
     /// Whether a retry would find another address than those tried.
     pub(crate) fn has_other_than(&self, tried: &[SocketAddr]) -> bool {
         let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner);
-        view.seats.iter().any(|seat| !tried.contains(&seat.address()))
+        view.slots.iter().any(|slot| !tried.contains(&slot.address()))
     }
 
     /// Whether the budget allows one more retry; takes it out of the budget if so.
@@ -164,31 +164,31 @@ impl Pool {
         may
     }
 
-    /// Whether an address is known that is well. While all are used because too few are well,
+    /// Whether a healthy address is known. While all are used because too few are healthy,
     /// requests may still succeed without it.
     pub(crate) fn is_ready(&self) -> bool {
         let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner);
-        view.seats.iter().any(|seat| seat.well)
+        view.slots.iter().any(|slot| slot.well)
     }
 
     /// How it stands now.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let now = now();
-        let judgement = self.shared.judgement();
+        let pool_state = self.shared.pool_state();
         let address = |entry: &Entry| AddressSnapshot {
-            address: entry.member.address(),
-            state: entry.wellness.state(now),
-            in_flight: entry.member.in_flight(),
-            waiting: entry.member.waiting(),
+            address: entry.endpoint.address(),
+            state: entry.health.state(now),
+            in_flight: entry.endpoint.in_flight(),
+            waiting: entry.endpoint.waiting(),
             last_failure: entry
-                .wellness
+                .health
                 .last_failure()
                 .map(|(failure, at)| (failure, now.saturating_duration_since(at))),
         };
         Snapshot {
-            addresses: judgement.entries.iter().map(address).collect(),
-            panic: judgement.panic,
-            opened_total: judgement.opened_total,
+            addresses: pool_state.entries.iter().map(address).collect(),
+            panic: pool_state.panic,
+            opened_total: pool_state.opened_total,
             retries_total: self.shared.retries.load(Ordering::Relaxed),
             retries_refused_total: self.shared.retries_refused.load(Ordering::Relaxed),
         }
@@ -209,7 +209,7 @@ pub(super) struct Shared {
     /// asking every breaker, and need no clock while it is `NEVER`.
     probe_due: AtomicU64,
     turn: AtomicUsize,
-    judgement: Mutex<Judgement>,
+    pool_state: Mutex<PoolState>,
     /// Names whose first lookup has not ended.
     unanswered: watch::Sender<usize>,
     budget: Budget,
@@ -219,32 +219,32 @@ pub(super) struct Shared {
 
 #[derive(Debug, Default)]
 struct View {
-    seats: Box<[Seat]>,
+    slots: Box<[EndpointSlot]>,
 }
 
 #[derive(Debug)]
-struct Seat {
-    member: Arc<Member>,
+struct EndpointSlot {
+    endpoint: Arc<Endpoint>,
     well: bool,
 }
 
-impl Candidate for Seat {
+impl Candidate for EndpointSlot {
     fn address(&self) -> SocketAddr {
-        self.member.address()
+        self.endpoint.address()
     }
 
-    fn is_well(&self) -> bool {
+    fn is_healthy(&self) -> bool {
         self.well
     }
 
     fn in_flight(&self) -> usize {
-        self.member.in_flight()
+        self.endpoint.in_flight()
     }
 }
 
 /// What is behind the lock.
 #[derive(Debug)]
-struct Judgement {
+struct PoolState {
     /// How the lookups stand.
     names: Names,
     /// All of them, each address once, in order.
@@ -256,8 +256,8 @@ struct Judgement {
 
 #[derive(Debug)]
 struct Entry {
-    member: Arc<Member>,
-    wellness: Wellness,
+    endpoint: Arc<Endpoint>,
+    health: Health,
     /// The lookup that led here last, by name and family; none where no name is looked up.
     source: Option<(usize, Family)>,
     /// Since then that lookup leads elsewhere.
@@ -268,7 +268,7 @@ struct Entry {
 impl Entry {
     /// Whether it counts: one that fails after its name has left it is as good as gone.
     fn counts(&self) -> bool {
-        self.unseen_since.is_none() || self.wellness.is_well()
+        self.unseen_since.is_none() || self.health.is_healthy()
     }
 }
 
@@ -307,19 +307,19 @@ impl Shared {
         addresses.dedup();
         let is_empty = addresses.is_empty();
         let outcome = if is_empty { Outcome::Nothing } else { Outcome::Found };
-        let mut judgement = self.judgement();
-        let report = judgement.names.note(index, family, outcome);
-        let counts = !is_empty || judgement.names.has_other(index, family);
+        let mut pool_state = self.pool_state();
+        let report = pool_state.names.note(index, family, outcome);
+        let counts = !is_empty || pool_state.names.has_other(index, family);
         let (mut added, mut removed, mut panic) = (Vec::new(), Vec::new(), None);
         if counts {
             let changed =
-                self.merge(&mut judgement, (index, family), &addresses, &mut added, &mut removed);
+                self.merge(&mut pool_state, (index, family), &addresses, &mut added, &mut removed);
             if changed {
-                panic = self.publish(&mut judgement);
+                panic = self.publish(&mut pool_state);
             }
         }
-        let kept = judgement.entries.len();
-        drop(judgement);
+        let kept = pool_state.entries.len();
+        drop(pool_state);
         let upstream = self.name();
         if report.fails {
             let error = "the name has no address";
@@ -339,10 +339,10 @@ impl Shared {
 
     /// A lookup has failed, or takes too long. What was known is kept.
     pub(super) fn not_found(&self, index: usize, family: Family, origin: &Origin, error: &str) {
-        let mut judgement = self.judgement();
-        let report = judgement.names.note(index, family, Outcome::Nothing);
-        let kept = judgement.entries.len();
-        drop(judgement);
+        let mut pool_state = self.pool_state();
+        let report = pool_state.names.note(index, family, Outcome::Nothing);
+        let kept = pool_state.entries.len();
+        drop(pool_state);
         let upstream = self.name();
         if report.fails {
             tracing::warn!(upstream, name = %origin, error, kept, "does not resolve");
@@ -358,65 +358,65 @@ impl Shared {
         }
     }
 
-    pub(super) fn succeeded(&self, member: &Member, tried: Tried) {
-        self.judge(member, |wellness, now, _| wellness.succeeded(tried, now));
+    pub(super) fn succeeded(&self, endpoint: &Endpoint, tried: Attempt) {
+        self.judge(endpoint, |health, now, _| health.succeeded(tried, now));
     }
 
-    pub(super) fn failed(&self, member: &Member, tried: Tried, failure: Failure) {
+    pub(super) fn failed(&self, endpoint: &Endpoint, tried: Attempt, failure: Failure) {
         let settings = &self.settings.breaker;
-        self.judge(member, |wellness, now, chance| {
-            let successes = member.take_successes();
-            wellness.failed(tried, failure, successes, settings, now, chance)
+        self.judge(endpoint, |health, now, chance| {
+            let successes = endpoint.take_successes();
+            health.failed(tried, failure, successes, settings, now, chance)
         });
     }
 
-    pub(super) fn abandoned(&self, member: &Member, tried: Tried) {
-        self.judge(member, |wellness, _, _| {
-            wellness.abandoned(tried);
+    pub(super) fn abandoned(&self, endpoint: &Endpoint, tried: Attempt) {
+        self.judge(endpoint, |health, _, _| {
+            health.abandoned(tried);
             None
         });
     }
 
     /// False when the address is not in use any more.
-    pub(super) fn checked(&self, member: &Member, outcome: Result<(), Failure>) -> bool {
+    pub(super) fn checked(&self, endpoint: &Endpoint, outcome: Result<(), Failure>) -> bool {
         let settings = &self.settings.check;
-        self.judge(member, |wellness, now, _| wellness.checked(outcome, settings, now))
+        self.judge(endpoint, |health, now, _| health.checked(outcome, settings, now))
     }
 
     /// Lets `event` happen to one address, and then everybody know what follows from it. False
     /// when the address has been left: a new one of the same name is somebody else.
     fn judge(
         &self,
-        member: &Member,
-        event: impl FnOnce(&mut Wellness, Instant, u8) -> Option<Change>,
+        endpoint: &Endpoint,
+        event: impl FnOnce(&mut Health, Instant, u8) -> Option<Change>,
     ) -> bool {
         let now = now();
-        let mut judgement = self.judgement();
-        let Judgement { entries, seed, opened_total, .. } = &mut *judgement;
-        let place = entries.binary_search_by_key(&member.address(), |e| e.member.address());
+        let mut pool_state = self.pool_state();
+        let PoolState { entries, seed, opened_total, .. } = &mut *pool_state;
+        let place = entries.binary_search_by_key(&endpoint.address(), |e| e.endpoint.address());
         let entry = place.ok().and_then(|place| entries.get_mut(place));
-        let Some(entry) = entry.filter(|entry| std::ptr::eq(&raw const *entry.member, member))
+        let Some(entry) = entry.filter(|entry| std::ptr::eq(&raw const *entry.endpoint, endpoint))
         else {
             return false;
         };
-        let (was_well, was_due) = (entry.wellness.is_well(), entry.wellness.probe_due());
-        let change = event(&mut entry.wellness, now, jitter::next_byte(seed));
-        member.set_era(entry.wellness.era());
+        let (was_well, was_due) = (entry.health.is_healthy(), entry.health.probe_due());
+        let change = event(&mut entry.health, now, jitter::next_byte(seed));
+        endpoint.set_generation(entry.health.generation());
         if matches!(change, Some(Change::Opened(..))) {
             *opened_total = opened_total.saturating_add(1);
         }
-        let (is_well, is_due) = (entry.wellness.is_well(), entry.wellness.probe_due());
-        let panic = if is_well == was_well {
+        let (is_healthy, is_due) = (entry.health.is_healthy(), entry.health.probe_due());
+        let panic = if is_healthy == was_well {
             // Most failures change nothing, and there may be a thousand addresses to look at.
             if is_due != was_due {
-                self.plan_probe(&judgement);
+                self.plan_probe(&pool_state);
             }
             None
         } else {
-            self.publish(&mut judgement)
+            self.publish(&mut pool_state)
         };
-        drop(judgement);
-        let change = change.map(|change| News::Address(member.address(), change));
+        drop(pool_state);
+        let change = change.map(|change| News::Address(endpoint.address(), change));
         for news in change.into_iter().chain(panic) {
             self.log(&news);
         }
@@ -424,7 +424,7 @@ impl Shared {
     }
 
     /// A probe, if one is due.
-    fn probe(&self) -> Option<Pick> {
+    fn probe(&self) -> Option<Lease> {
         let due = self.probe_due.load(Ordering::Relaxed);
         if due == NEVER {
             return None;
@@ -433,37 +433,37 @@ impl Shared {
         if self.since_start(now) < due {
             return None;
         }
-        let mut judgement = self.judgement();
-        let probe = judgement.entries.iter_mut().find_map(|entry| {
-            let tried = entry.wellness.try_probe(now)?;
-            Some(Pick::probe(&entry.member, tried))
+        let mut pool_state = self.pool_state();
+        let probe = pool_state.entries.iter_mut().find_map(|entry| {
+            let tried = entry.health.try_probe(now)?;
+            Some(Lease::probe(&entry.endpoint, tried))
         });
-        self.plan_probe(&judgement);
+        self.plan_probe(&pool_state);
         probe
     }
 
     /// Addresses that need no lookup.
     fn begin_with(&self, addresses: &[SocketAddr]) {
-        let mut judgement = self.judgement();
-        judgement.entries = addresses.iter().map(|&it| self.new_entry(it, None)).collect();
-        self.publish(&mut judgement);
+        let mut pool_state = self.pool_state();
+        pool_state.entries = addresses.iter().map(|&it| self.new_entry(it, None)).collect();
+        self.publish(&mut pool_state);
     }
 
     /// Takes in what a lookup found, and out what may go; who stays keeps what is known of it. Tells
     /// whether anything has changed for requests.
     fn merge(
         &self,
-        judgement: &mut Judgement,
+        pool_state: &mut PoolState,
         source: (usize, Family),
         addresses: &[SocketAddr],
         added: &mut Vec<SocketAddr>,
         removed: &mut Vec<SocketAddr>,
     ) -> bool {
         let (now, keep) = (now(), self.settings.keep_unseen);
-        let entries = &mut judgement.entries;
+        let entries = &mut pool_state.entries;
         let mut changed = false;
         for entry in entries.iter_mut().filter(|entry| entry.source.is_some()) {
-            if addresses.binary_search(&entry.member.address()).is_ok() {
+            if addresses.binary_search(&entry.endpoint.address()).is_ok() {
                 entry.source = Some(source);
                 changed |= entry.unseen_since.take().is_some();
             } else if entry.source == Some(source) && entry.unseen_since.is_none() {
@@ -473,21 +473,21 @@ impl Shared {
         }
         entries.retain(|entry| {
             let unseen = entry.unseen_since.map(|since| now.saturating_duration_since(since));
-            let stays = entry.wellness.is_well() || unseen.is_none_or(|time| time < keep);
+            let stays = entry.health.is_healthy() || unseen.is_none_or(|time| time < keep);
             if !stays {
-                removed.push(entry.member.address());
+                removed.push(entry.endpoint.address());
             }
             stays
         });
         for &address in addresses {
-            let place = entries.binary_search_by_key(&address, |entry| entry.member.address());
+            let place = entries.binary_search_by_key(&address, |entry| entry.endpoint.address());
             let Err(place) = place else { continue };
             if entries.len() >= MOST_ADDRESSES {
                 let unseen = entries.iter().enumerate();
                 let unseen = unseen.filter_map(|(place, it)| Some((it.unseen_since?, place)));
                 let Some((_, oldest)) = unseen.min() else { continue };
-                removed.push(entries.remove(oldest).member.address());
-                let place = entries.partition_point(|entry| entry.member.address() < address);
+                removed.push(entries.remove(oldest).endpoint.address());
+                let place = entries.partition_point(|entry| entry.endpoint.address() < address);
                 entries.insert(place, self.new_entry(address, Some(source)));
             } else {
                 entries.insert(place, self.new_entry(address, Some(source)));
@@ -498,30 +498,30 @@ impl Shared {
     }
 
     fn new_entry(&self, address: SocketAddr, source: Option<(usize, Family)>) -> Entry {
-        let member = Member::new(address, Weak::clone(&self.this));
+        let endpoint = Endpoint::new(address, Weak::clone(&self.this));
         let checks = self.check.clone().map(|path| {
             let settings = self.settings.check.clone();
-            let checks = health_check::keep_checking(Arc::clone(&member), path, settings);
+            let checks = health_check::keep_checking(Arc::clone(&endpoint), path, settings);
             AbortOnDrop(tokio::spawn(checks).abort_handle())
         });
-        Entry { member, wellness: Wellness::new(), source, unseen_since: None, _checks: checks }
+        Entry { endpoint, health: Health::new(), source, unseen_since: None, _checks: checks }
     }
 
     /// Shows the requests what has changed. Under the lock, so that the last change is the one
     /// that is shown.
-    fn publish(&self, judgement: &mut Judgement) -> Option<News> {
-        let counted = || judgement.entries.iter().filter(|entry| entry.counts());
+    fn publish(&self, pool_state: &mut PoolState) -> Option<News> {
+        let counted = || pool_state.entries.iter().filter(|entry| entry.counts());
         let all = counted().count();
-        let well = counted().filter(|entry| entry.wellness.is_well()).count();
+        let well = counted().filter(|entry| entry.health.is_healthy()).count();
         let panic = health::is_panic(well, all, self.settings.panic_below_percent);
-        let seats = counted().filter_map(|entry| {
-            let well = entry.wellness.is_well();
-            (well || panic).then(|| Seat { member: Arc::clone(&entry.member), well })
+        let slots = counted().filter_map(|entry| {
+            let well = entry.health.is_healthy();
+            (well || panic).then(|| EndpointSlot { endpoint: Arc::clone(&entry.endpoint), well })
         });
-        let mut view = View { seats: seats.collect() };
+        let mut view = View { slots: slots.collect() };
         std::mem::swap(&mut *self.view.write().unwrap_or_else(PoisonError::into_inner), &mut view);
-        let was_panic = std::mem::replace(&mut judgement.panic, panic);
-        self.plan_probe(judgement);
+        let was_panic = std::mem::replace(&mut pool_state.panic, panic);
+        self.plan_probe(pool_state);
         match (was_panic, panic) {
             (false, true) => Some(News::Panic { well, all }),
             (true, false) => Some(News::Calm { well, all }),
@@ -529,10 +529,10 @@ impl Shared {
         }
     }
 
-    fn plan_probe(&self, judgement: &Judgement) {
-        let due = judgement.entries.iter().filter_map(|entry| entry.wellness.probe_due()).min();
+    fn plan_probe(&self, pool_state: &PoolState) {
+        let due = pool_state.entries.iter().filter_map(|entry| entry.health.probe_due()).min();
         // While all are used, every request is a probe.
-        let due = due.filter(|_| !judgement.panic);
+        let due = due.filter(|_| !pool_state.panic);
         self.probe_due.store(due.map_or(NEVER, |due| self.since_start(due)), Ordering::Relaxed);
     }
 
@@ -541,8 +541,8 @@ impl Shared {
         u64::try_from(since.as_nanos()).unwrap_or(NEVER)
     }
 
-    fn judgement(&self) -> MutexGuard<'_, Judgement> {
-        self.judgement.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pool_state(&self) -> MutexGuard<'_, PoolState> {
+        self.pool_state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn log(&self, news: &News) {
@@ -565,7 +565,7 @@ impl Shared {
                 tracing::info!(upstream, %address, "answers again");
             }
             News::Panic { well, all } => {
-                tracing::warn!(upstream, well, all, "too few are well, so all are used");
+                tracing::warn!(upstream, well, all, "panic threshold reached; using all endpoints");
             }
             News::Calm { well, all } => {
                 tracing::info!(upstream, well, all, "enough are well again");

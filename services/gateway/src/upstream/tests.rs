@@ -15,7 +15,7 @@ use tokio::time::{Instant, advance, sleep, timeout};
 
 use super::discovery::Lookup;
 use super::resolution::Family;
-use super::{CheckPath, CheckSettings, Failure, Origin, Pick, Pool, PoolSettings, State, Target};
+use super::{CheckPath, CheckSettings, Failure, Lease, Origin, Pool, PoolSettings, State, Target};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -96,7 +96,7 @@ fn target(origins: &str) -> Target {
 /// Started, and first lookups ended where they end.
 async fn pool(origins: &str, script: &Script) -> Arc<Pool> {
     let pool = Pool::start_with(&target(origins), &PoolSettings::default(), script);
-    pool.looked_up(SECOND).await;
+    pool.wait_for_lookups(SECOND).await;
     pool
 }
 
@@ -112,7 +112,7 @@ fn used(pool: &Pool) -> Vec<u8> {
     numbers.into_iter().collect()
 }
 
-fn number(pick: &Pick) -> u8 {
+fn number(pick: &Lease) -> u8 {
     match pick.address() {
         SocketAddr::V4(address) => address.ip().octets()[3],
         SocketAddr::V6(_) => panic!("{pick:?}"),
@@ -120,7 +120,7 @@ fn number(pick: &Pick) -> u8 {
 }
 
 /// A request to this address, however others stand.
-fn pick_of(pool: &Pool, number: u8) -> Pick {
+fn pick_of(pool: &Pool, number: u8) -> Lease {
     let others: Vec<_> = pool.snapshot().addresses.into_iter().map(|it| it.address).collect();
     let others: Vec<_> = others.into_iter().filter(|&it| it != address(number)).collect();
     // An exception that is nobody keeps this from being a probe.
@@ -320,7 +320,7 @@ mod discovery {
         script.say("app", Answer::Nothing);
         let pool = Pool::start_with(&target("app:80"), &PoolSettings::default(), &script);
         let begun = Instant::now();
-        pool.looked_up(SECOND * 3600).await;
+        pool.wait_for_lookups(SECOND * 3600).await;
         assert!(begun.elapsed() < SECOND * 12);
         assert!(pool.pick(&[]).is_none());
     }
@@ -400,8 +400,8 @@ mod discovery {
         let settings = PoolSettings::default();
         let here = Pool::start(&target("localhost:80"), &settings);
         let nowhere = Pool::start(&target("no-such-name.invalid:80"), &settings);
-        here.looked_up(SECOND * 30).await;
-        nowhere.looked_up(SECOND * 30).await;
+        here.wait_for_lookups(SECOND * 30).await;
+        nowhere.wait_for_lookups(SECOND * 30).await;
         assert!(here.pick(&[]).unwrap().address().ip().is_loopback());
         assert!(nowhere.pick(&[]).is_none());
     }
@@ -727,7 +727,7 @@ mod checking {
         let script = Script::default();
         script.lead("app", &[3]);
         let pool = Pool::start_with(&target, &settings, &script);
-        pool.looked_up(SECOND).await;
+        pool.wait_for_lookups(SECOND).await;
         let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
         // Three checks, and a lookup for each family of the name.
         assert_eq!(tasks(), 5);
@@ -795,7 +795,7 @@ mod many {
         let settings =
             PoolSettings { resolve_every: Duration::from_millis(1), ..PoolSettings::default() };
         let pool = Pool::start_with(&target("app:80"), &settings, &script);
-        pool.looked_up(SECOND * 10).await;
+        pool.wait_for_lookups(SECOND * 10).await;
         let threads: Vec<_> = (0_usize..4)
             .map(|thread| {
                 let pool = Arc::clone(&pool);

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::{Length, Refused, malformed};
 use crate::response::problem::Problem;
 
-/// Bytes of a line between chunks: a size and perhaps an extension, which nobody uses.
+/// Bytes of a line between chunks: a size and perhaps an extension, which is not used.
 const LINE_BYTES: usize = 256;
 
 /// Bytes of all extensions, and of all trailer fields, of a body together; they are read and dropped.
@@ -130,7 +130,7 @@ impl Body {
         }
     }
 
-    /// Counts what nobody needs.
+    /// Counts bytes that are not needed.
     fn drop_bytes(&mut self, count: usize) -> Result<(), Refused> {
         self.dropped_bytes += count;
         if self.dropped_bytes > DROPPED_BYTES {

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{BodyFault, CUT, Downstream, End, LEAST_BYTES};
-use crate::cache::{Filling, Leftover};
-use crate::deadline::Alarm;
+use crate::cache::{Fill, Leftover};
+use crate::deadline::Timer;
 use crate::listener::connection::TAKES_NOTHING;
-use crate::request::context::Order;
+use crate::request::context::RequestContext;
 use crate::response::compression::Encoder;
-use crate::upstream::Pick;
-use crate::upstream::client::{Body, Frame, Piece, Sending, Upload};
+use crate::upstream::Lease;
+use crate::upstream::client::{Body, Data, Frame, Upload, UploadState};
 
 /// Bytes that are copied at once out of an answer that is still coming in.
 const COPIED_BYTES: usize = 16 * 1024;
@@ -33,7 +33,7 @@ impl Source {
     }
 
     /// Keeps the connection for another request where it can be.
-    pub(super) fn keep(self, pick: Option<&Pick>) {
+    pub(super) fn keep(self, pick: Option<&Lease>) {
         if self.is_lasting
             && let Some(pick) = pick
             && let Some(connection) = self.body.into_connection()
@@ -47,15 +47,15 @@ impl Source {
 pub(super) async fn fill_alone(
     mut source: Source,
     mut encoder: Option<Box<Encoder>>,
-    mut filling: Filling,
-    pick: Option<Pick>,
+    mut filling: Fill,
+    pick: Option<Lease>,
     silence: Duration,
 ) {
     loop {
         let piece = match source.body.take() {
-            Ok(Piece::Some(piece)) => Some(piece),
-            Ok(Piece::End) => None,
-            Ok(Piece::None) => {
+            Ok(Data::Some(piece)) => Some(piece),
+            Ok(Data::End) => None,
+            Ok(Data::None) => {
                 let more = poll_fn(|context| source.body.poll_more(context));
                 match tokio::time::timeout(silence, more).await {
                     Ok(Ok(())) => continue,
@@ -102,7 +102,7 @@ struct Waits {
 pub(super) struct Relay<'a, D> {
     client: &'a mut D,
     upload: &'a mut Upload,
-    sending: Option<Sending>,
+    sending: Option<UploadState>,
     /// None when it is over and its connection was given back.
     source: Option<Source>,
     /// Nothing more comes from the source.
@@ -110,7 +110,7 @@ pub(super) struct Relay<'a, D> {
     encoder: Option<Box<Encoder>>,
     /// While it stores, it has the body, and `given` bytes of it were handed to the client: so the
     /// cache never waits for a client.
-    filling: Option<Box<Filling>>,
+    filling: Option<Box<Fill>>,
     given: usize,
     /// The whole body, from the cache.
     stored: Option<Bytes>,
@@ -147,7 +147,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
     }
 
     /// With the rest of the request.
-    pub(super) fn sending(mut self, sending: Option<Sending>) -> Self {
+    pub(super) fn sending(mut self, sending: Option<UploadState>) -> Self {
         self.sending = sending;
         self
     }
@@ -156,7 +156,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
     pub(super) fn through(
         mut self,
         encoder: Option<Box<Encoder>>,
-        filling: Option<Box<Filling>>,
+        filling: Option<Box<Fill>>,
     ) -> Self {
         (self.encoder, self.filling) = (encoder, filling);
         self
@@ -177,14 +177,14 @@ impl<'a, D: Downstream> Relay<'a, D> {
     }
 
     /// Passes the answer on.
-    pub(super) async fn run(&mut self, order: &Order, alarm: &mut Alarm) -> End {
-        let times = order.gateway.config.times;
+    pub(super) async fn run(&mut self, request_context: &RequestContext, timer: &mut Timer) -> End {
+        let times = request_context.gateway.config.times;
         // An event stream has no such time, but ends with the gateway.
-        let total = (!order.streams).then_some(times.total);
+        let total = (!request_context.streams).then_some(times.total);
         let mut clock: Option<(Instant, Instant, Instant, u64)> = None;
         poll_fn(|context| {
             self.waits = Waits::default();
-            if let Poll::Ready(end) = self.poll(context, order) {
+            if let Poll::Ready(end) = self.poll(context, request_context) {
                 return Poll::Ready(end.unwrap_or_else(|end| end));
             }
             let now = Instant::now();
@@ -198,7 +198,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
             }
             let bounds = [
                 total.map(|total| (*begun + total, End::Broken(CUT))),
-                self.waits.client.then(|| (*client + TAKES_NOTHING, End::Left)),
+                self.waits.client.then(|| (*client + TAKES_NOTHING, End::ClientGone)),
                 self.waits.upstream.then(|| {
                     let why = "the upstream fell silent within its answer";
                     (*upstream + times.silence, End::Broken(why))
@@ -206,16 +206,20 @@ impl<'a, D: Downstream> Relay<'a, D> {
             ];
             let first = bounds.into_iter().flatten().min_by_key(|(until, _)| *until);
             let Some((until, end)) = first else { return Poll::Pending };
-            alarm.set(until.saturating_duration_since(now));
-            alarm.poll(context).map(|()| end)
+            timer.set(until.saturating_duration_since(now));
+            timer.poll(context).map(|()| end)
         })
         .await
     }
 
-    fn poll(&mut self, context: &mut Context<'_>, order: &Order) -> Poll<Result<End, End>> {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        request_context: &RequestContext,
+    ) -> Poll<Result<End, End>> {
         self.poll_sending(context)?;
         if self.filling.is_some() {
-            self.poll_filling(context, order)?;
+            self.poll_filling(context, request_context)?;
         }
         loop {
             match self.client.poll_ready(context)? {
@@ -225,8 +229,8 @@ impl<'a, D: Downstream> Relay<'a, D> {
                     return Poll::Pending;
                 }
             }
-            match self.next(order)? {
-                Next::Piece(piece) => {
+            match self.next(request_context)? {
+                Next::Data(piece) => {
                     self.pushed_bytes += piece.len() as u64;
                     self.client.push(piece)?;
                 }
@@ -241,7 +245,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
                 }
                 Next::Nothing => {
                     self.waits.client = self.client.poll_flush(context)?.is_pending();
-                    if self.poll_more(context, order)?.is_pending() {
+                    if self.poll_more(context, request_context)?.is_pending() {
                         return self.poll_end(context);
                     }
                 }
@@ -257,7 +261,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
         match sending.poll(context, source.body.stream(), self.upload, self.client) {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => self.sending = None,
-            Poll::Ready(Err(BodyFault::Left)) => return Err(End::Left),
+            Poll::Ready(Err(BodyFault::ClientGone)) => return Err(End::ClientGone),
             Poll::Ready(Err(BodyFault::Refused(_))) => {
                 return Err(End::Broken("the request broke off"));
             }
@@ -266,10 +270,14 @@ impl<'a, D: Downstream> Relay<'a, D> {
     }
 
     /// Takes in for the cache what there is.
-    fn poll_filling(&mut self, context: &mut Context<'_>, order: &Order) -> Result<(), End> {
+    fn poll_filling(
+        &mut self,
+        context: &mut Context<'_>,
+        request_context: &RequestContext,
+    ) -> Result<(), End> {
         while !self.is_over {
             match self.take()? {
-                Next::Piece(piece) => {
+                Next::Data(piece) => {
                     let Some(filling) = &mut self.filling else { return Ok(()) };
                     if let Err(leftover) = filling.body(&piece, Instant::now()) {
                         self.filling = None;
@@ -284,7 +292,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
                         let body = filling.finish(Instant::now());
                         self.stored = Some(body.slice(self.given..));
                     }
-                    self.end_source(order);
+                    self.end_source(request_context);
                 }
                 Next::Nothing => {
                     if self.poll_source(context)?.is_pending() {
@@ -297,7 +305,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
     }
 
     /// What the client gets next.
-    fn next(&mut self, order: &Order) -> Result<Next, End> {
+    fn next(&mut self, request_context: &RequestContext) -> Result<Next, End> {
         if let Some(filling) = &self.filling {
             let rest = filling.bytes().get(self.given..).unwrap_or_default();
             let rest = rest.get(..COPIED_BYTES).unwrap_or(rest);
@@ -305,16 +313,16 @@ impl<'a, D: Downstream> Relay<'a, D> {
                 return Ok(Next::Nothing);
             }
             self.given += rest.len();
-            return Ok(Next::Piece(Bytes::copy_from_slice(rest)));
+            return Ok(Next::Data(Bytes::copy_from_slice(rest)));
         }
         if let Some(stored) = self.stored.take().filter(|stored| !stored.is_empty()) {
-            return Ok(Next::Piece(stored));
+            return Ok(Next::Data(stored));
         }
         if let Some(piece) = self.backlog.pop_front() {
             if piece.is_empty() {
-                return self.next(order);
+                return self.next(request_context);
             }
-            return Ok(Next::Piece(piece));
+            return Ok(Next::Data(piece));
         }
         self.leftover = None;
         if self.is_over {
@@ -322,7 +330,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
         }
         let taken = self.take()?;
         if let Next::End = taken {
-            self.end_source(order);
+            self.end_source(request_context);
         }
         Ok(taken)
     }
@@ -332,25 +340,29 @@ impl<'a, D: Downstream> Relay<'a, D> {
         let Some(source) = &mut self.source else { return Ok(Next::End) };
         loop {
             let piece = match source.body.take().map_err(broken)? {
-                Piece::Some(piece) => Some(piece),
+                Data::Some(piece) => Some(piece),
                 // The encoder's last piece comes first.
-                Piece::End if self.encoder.is_some() => None,
-                Piece::End => return Ok(Next::End),
-                Piece::None => return Ok(Next::Nothing),
+                Data::End if self.encoder.is_some() => None,
+                Data::End => return Ok(Next::End),
+                Data::None => return Ok(Next::Nothing),
             };
             if let Some(piece) = encode(&mut self.encoder, piece)? {
-                return Ok(Next::Piece(piece));
+                return Ok(Next::Data(piece));
             }
         }
     }
 
     /// Waits for more from the upstream, if more is to come now.
-    fn poll_more(&mut self, context: &mut Context<'_>, order: &Order) -> Poll<Result<(), End>> {
+    fn poll_more(
+        &mut self,
+        context: &mut Context<'_>,
+        request_context: &RequestContext,
+    ) -> Poll<Result<(), End>> {
         if self.filling.is_none() {
             return self.poll_source(context);
         }
         let was = self.given;
-        self.poll_filling(context, order)?;
+        self.poll_filling(context, request_context)?;
         let has_more = self.filling.as_ref().is_none_or(|filling| filling.bytes().len() > was);
         if has_more { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
@@ -364,12 +376,12 @@ impl<'a, D: Downstream> Relay<'a, D> {
     }
 
     /// The upstream has said everything.
-    fn end_source(&mut self, order: &Order) {
+    fn end_source(&mut self, request_context: &RequestContext) {
         self.is_over = true;
         if self.sending.is_none()
             && let Some(source) = self.source.take()
         {
-            source.keep(order.pick.as_ref());
+            source.keep(request_context.pick.as_ref());
         }
     }
 
@@ -386,9 +398,9 @@ impl<'a, D: Downstream> Relay<'a, D> {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let pulls = self.sending.as_ref().is_some_and(Sending::pulls);
+        let pulls = self.sending.as_ref().is_some_and(UploadState::pulls);
         if !pulls && self.client.poll_left(context).is_ready() {
-            return Poll::Ready(Err(End::Left));
+            return Poll::Ready(Err(End::ClientGone));
         }
         Poll::Pending
     }
@@ -396,7 +408,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
 
 /// The next part of an answer.
 enum Next {
-    Piece(Bytes),
+    Data(Bytes),
     Nothing,
     End,
 }

@@ -46,7 +46,7 @@ pub(crate) enum Frame {
 
 /// What is there of a body.
 #[derive(Debug)]
-pub(crate) enum Piece {
+pub(crate) enum Data {
     /// Some of it.
     Some(Bytes),
     /// Nothing yet: see [`Body::poll_more`].
@@ -70,11 +70,11 @@ impl Body {
     ///
     /// # Errors
     /// When it is not framed as it must be.
-    pub(crate) fn take(&mut self) -> io::Result<Piece> {
+    pub(crate) fn take(&mut self) -> io::Result<Data> {
         Ok(match self.frame.take(&mut self.held)? {
-            Some(piece) => Piece::Some(piece),
-            None if self.frame == Frame::Done => Piece::End,
-            None => Piece::None,
+            Some(piece) => Data::Some(piece),
+            None if self.frame == Frame::Done => Data::End,
+            None => Data::None,
         })
     }
 

@@ -15,8 +15,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::Method;
 use tokio::io::AsyncWrite;
 
-use crate::cache::{Room, Space};
-use crate::deadline::Alarm;
+use crate::cache::{MemoryBudget, MemoryPermit};
+use crate::deadline::Timer;
 use crate::listener::connection::push_size;
 use crate::request::context::field;
 use crate::request::parse::Length;
@@ -42,7 +42,7 @@ pub(crate) struct Upload {
     is_streamed: bool,
     /// What is left of the time that the client has for the rest.
     time_left: Duration,
-    room: Room,
+    room: MemoryPermit,
 }
 
 impl Upload {
@@ -53,9 +53,9 @@ impl Upload {
     pub(crate) async fn hold(
         client: &mut impl Downstream,
         length: Length,
-        budget: &Arc<Space>,
+        budget: &Arc<MemoryBudget>,
         time: Duration,
-        alarm: &mut Alarm,
+        timer: &mut Timer,
     ) -> Result<Self, BodyFault> {
         let mut upload = Self {
             held: Bytes::new(),
@@ -74,7 +74,7 @@ impl Upload {
         // a body that is refused has never reached an upstream.
         while !upload.is_whole && gathered.len() <= HELD_BYTES {
             let left = time.saturating_sub(begun.elapsed());
-            let piece = alarm.within(left, poll_fn(|context| client.poll_body(context))).await;
+            let piece = timer.within(left, poll_fn(|context| client.poll_body(context))).await;
             let Some(piece) = piece else { return Err(too_slow()) };
             let Some(piece) = piece? else {
                 upload.is_whole = true;
@@ -148,9 +148,9 @@ impl Upload {
     }
 
     /// Begins to send the request.
-    pub(crate) fn begin(&self, head: &Bytes) -> Sending {
+    pub(crate) fn begin(&self, head: &Bytes) -> UploadState {
         let is_chunked = self.known_length().is_none();
-        let mut sending = Sending {
+        let mut sending = UploadState {
             queue: VecDeque::new(),
             front: head.clone(),
             head_left: head.len(),
@@ -172,7 +172,7 @@ fn too_slow() -> BodyFault {
 
 /// A request on its way to one upstream.
 #[derive(Debug)]
-pub(crate) struct Sending {
+pub(crate) struct UploadState {
     /// What is written first, and what comes behind it.
     front: Bytes,
     queue: VecDeque<Bytes>,
@@ -189,7 +189,7 @@ pub(crate) struct Sending {
     waiting: Option<Instant>,
 }
 
-impl Sending {
+impl UploadState {
     /// Whether nothing of the body has left, so that the upstream cannot have acted upon it.
     pub(crate) fn is_unsent(&self, upload: &Upload) -> bool {
         if upload.is_empty() { self.head_left > 0 } else { self.body_sent == 0 }

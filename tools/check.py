@@ -19,7 +19,7 @@ from toolchain import ROOT
 
 LINT_SECONDS = 1200
 
-CRATES = {"wire", "semantics", "runtime", "serve", "harness"}
+CRATES = {"wire", "semantics", "service", "server", "testing"}
 SERVICES = {"stats", "frontend", "gateway", "app"}
 
 # docs/architecture.md, "Dependency rules": for each member the members it may depend on. Who may name
@@ -27,17 +27,17 @@ SERVICES = {"stats", "frontend", "gateway", "app"}
 ALLOWED = {
     "wire": set(),
     "semantics": set(),
-    "runtime": set(),
-    "serve": {"semantics"},
-    "harness": set(),
-    "stats": {"wire", "semantics", "runtime", "serve"},
-    "frontend": {"semantics", "runtime", "serve"},
-    "gateway": {"semantics", "runtime", "serve"},
+    "service": set(),
+    "server": {"semantics"},
+    "testing": set(),
+    "stats": {"wire", "semantics", "service", "server"},
+    "frontend": {"semantics", "service", "server"},
+    "gateway": {"semantics", "service", "server"},
     "app": {"wire"},
     "bench": set(),
 }
 # In tests only.
-ALLOWED_IN_TESTS = {"harness"}
+ALLOWED_IN_TESTS = {"testing"}
 # Folders and files whose code must not name these things.
 INPUT_OUTPUT = (
     r"\b(std::(fs|io|net|env|process)|tokio|hyper|yew|web_sys)\b"
@@ -57,7 +57,7 @@ SILENT = {
             *("metrics.rs", "metrics", "replay_buffer.rs", "query.rs"),
         )
     },
-    "crates/serve/src": r"\b(std::env|env::var|tokio::signal|signal::)\b",
+    "crates/server/src": r"\b(std::env|env::var|tokio::signal|signal::)\b",
 }
 
 

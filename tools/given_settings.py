@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from toolchain import ROOT
 
 PREFIXES = ("STATS_", "FRONTEND_", "GATEWAY_")
-# Kubernetes and Docker links set these for every service they know (crates/runtime/src/config.rs).
+# Kubernetes and Docker links set these for every service they know (crates/service/src/config.rs).
 LINKS = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_.*)?)$")
 PUBLISHED = "the published address is set with BIND and PORT"
 OWN_IMAGES = "the images are packed here; `docker compose up` uses published ones"

@@ -15,7 +15,7 @@ from check import code_lines
 from toolchain import ROOT
 
 SOURCES = {
-    "every service": ("crates/runtime/src",),
+    "every service": ("crates/service/src",),
     "stats": ("services/stats/src",),
     "frontend": ("services/frontend/server/src",),
     "gateway": ("services/gateway/src",),

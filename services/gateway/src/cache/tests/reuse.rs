@@ -56,7 +56,7 @@ fn requests_that_would_bring_none_wait_for_one_that_does() {
     let world = World::new();
     let filling = world.fill("/a", &[]);
     for line in ["cache-control: no-store", "range: bytes=0-", "if-match: *"] {
-        assert!(matches!(world.get("/a", &[line]), Looked::Wait(_)), "{line}");
+        assert!(matches!(world.get("/a", &[line]), Lookup::Wait(_)), "{line}");
     }
     // A stream would begin too late.
     assert_eq!(reason(world.get("/a", &["accept: text/event-stream"])), Reason::Events);
@@ -73,7 +73,7 @@ fn target_and_site_are_the_key() {
     }
     let none = HeaderMap::new();
     let mut question =
-        Question { method: &Method::GET, site: "http://b", target: "/a?x", headers: &none };
+        CacheRequest { method: &Method::GET, site: "http://b", target: "/a?x", headers: &none };
     filling(world.cache.look(&question, world.now(), None));
     // Nothing moves from the one into the other.
     (question.site, question.target) = ("http://a/", "a?x");
@@ -179,7 +179,7 @@ fn no_content_has_no_length() {
 }
 
 /// The fields of a request to the upstream.
-fn asked(filling: &Filling, request: &[&str]) -> HeaderMap {
+fn asked(filling: &Fill, request: &[&str]) -> HeaderMap {
     let mut asked = headers(request);
     for (name, value) in filling.changes() {
         asked.remove(&name);
@@ -400,7 +400,7 @@ fn while_one_asks_anew_the_others_get_the_old_answer_where_that_is_allowed() {
     drop(first);
     world.seconds = 15;
     let _first = world.fill("/a", &[]);
-    assert!(matches!(world.get("/a", &[]), Looked::Wait(_)));
+    assert!(matches!(world.get("/a", &[]), Lookup::Wait(_)));
 }
 
 #[test]
@@ -460,7 +460,7 @@ fn what_must_be_asked_about_is_never_used_old() {
         assert!(world.fetch("/a", &[], &[&line], "abc"));
         world.seconds = 11;
         let mut filling = world.fill("/a", &[]);
-        assert!(matches!(world.get("/a", &[]), Looked::Wait(_)));
+        assert!(matches!(world.get("/a", &[]), Lookup::Wait(_)));
         assert!(filling.failed(world.now()).is_none());
     }
 }
@@ -511,12 +511,12 @@ fn a_cache_of_no_bytes_is_none() {
     let world = World::with(&CacheSettings { bytes: 0, ..CacheSettings::default() });
     let looked = world.get("/a", &[]);
     assert!(
-        matches!(&looked, Looked::Pass(pass) if pass.forwarded().field() == "gateway; fwd=bypass")
+        matches!(&looked, Lookup::Pass(pass) if pass.forwarded().field() == "gateway; fwd=bypass")
     );
     assert_eq!(reason(looked), Reason::Off);
     let looked = World::new().look(&Method::POST, "/a", &[]);
     assert!(
-        matches!(&looked, Looked::Pass(pass) if pass.forwarded().field() == "gateway; fwd=method")
+        matches!(&looked, Lookup::Pass(pass) if pass.forwarded().field() == "gateway; fwd=method")
     );
 }
 
@@ -524,7 +524,7 @@ fn a_cache_of_no_bytes_is_none() {
 fn what_it_hands_out_may_go_to_another_thread() {
     fn is_shared<T: Send + Sync + 'static>() {}
     is_shared::<Cache>();
-    is_shared::<Looked>();
+    is_shared::<Lookup>();
     is_shared::<Verdict>();
 }
 

@@ -30,6 +30,7 @@ mod fill;
 mod freshness;
 mod lookup;
 mod memory_budget;
+mod revalidation;
 mod shard;
 mod vary;
 

@@ -15,6 +15,8 @@ const LONGEST_SECONDS: u32 = 1 << 31;
 pub(super) struct Control {
     /// `no-store`, or a field that is not written as it must be.
     pub(super) no_store: bool,
+    /// `must-understand` (RFC 9111, section 5.2.2.3).
+    pub(super) must_understand: bool,
     /// `no-cache`. Its form with field names counts as the plain one, which is stricter.
     pub(super) no_cache: bool,
     /// `private`. Its form with field names counts as the plain one, which is stricter.
@@ -66,6 +68,8 @@ impl Control {
             self.private = true;
         } else if is("must-revalidate") {
             self.must_revalidate = true;
+        } else if is("must-understand") {
+            self.must_understand = true;
         } else if is("proxy-revalidate") {
             self.proxy_revalidate = true;
         } else if is("public") {

@@ -14,7 +14,7 @@ use super::freshness::{Moment, Terms, date};
 
 /// Fields that belong to a connection (RFC 9110, section 7.6.1), and those that are made anew for
 /// each answer.
-const NOT_KEPT: [HeaderName; 13] = [
+pub(super) const NOT_KEPT: [HeaderName; 13] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -45,6 +45,8 @@ pub(super) struct Head {
     not_modified: Vec<u8>,
     etag: Option<HeaderValue>,
     modified: Option<SystemTime>,
+    /// `Last-Modified` as it came, for a revalidation.
+    last_modified: Option<HeaderValue>,
     has_hsts: bool,
     terms: Terms,
 }
@@ -85,7 +87,8 @@ impl Head {
             status,
             full,
             not_modified,
-            etag: headers.get(ETAG).and_then(|tag| HeaderValue::from_bytes(tag.as_bytes()).ok()),
+            etag: headers.get(ETAG).and_then(detached),
+            last_modified: headers.get(LAST_MODIFIED).and_then(detached),
             // RFC 9111, section 4.3.2.
             modified: date(headers, LAST_MODIFIED).or_else(|| date(headers, DATE)),
             has_hsts,
@@ -100,8 +103,9 @@ impl Head {
 
     /// What it takes in memory.
     pub(super) fn bytes(&self) -> usize {
-        let etag = self.etag.as_ref().map_or(0, HeaderValue::len);
-        self.full.len() + self.not_modified.len() + etag
+        let length = |value: &Option<HeaderValue>| value.as_ref().map_or(0, HeaderValue::len);
+        let validators = length(&self.etag) + length(&self.last_modified);
+        self.full.len() + self.not_modified.len() + validators
     }
 
     pub(super) fn terms(&self) -> &Terms {
@@ -110,6 +114,25 @@ impl Head {
 
     pub(super) fn etag(&self) -> Option<&HeaderValue> {
         self.etag.as_ref()
+    }
+
+    pub(super) fn last_modified(&self) -> Option<&HeaderValue> {
+        self.last_modified.as_ref()
+    }
+
+    /// The fields as they are kept, without `Content-Length`.
+    pub(super) fn fields(&self) -> HeaderMap {
+        let lines = self.full.split(|&byte| byte == b'\n').skip(1);
+        lines
+            .filter_map(|line| {
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                let end = line.iter().position(|&byte| byte == b':')?;
+                let (name, value) = line.split_at(end);
+                let name = HeaderName::from_bytes(name).ok()?;
+                let value = HeaderValue::from_bytes(value.get(2..)?).ok()?;
+                (name != CONTENT_LENGTH).then_some((name, value))
+            })
+            .collect()
     }
 
     pub(super) fn modified(&self) -> Option<SystemTime> {
@@ -166,6 +189,11 @@ impl CacheEntry {
     }
 }
 
+/// A copy that keeps no larger buffer alive.
+fn detached(value: &HeaderValue) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(value.as_bytes()).ok()
+}
+
 fn status_line(head: &mut Vec<u8>, status: StatusCode) {
     head.extend_from_slice(b"HTTP/1.1 ");
     head.extend_from_slice(status.as_str().as_bytes());
@@ -182,7 +210,7 @@ fn line(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
 }
 
 /// The fields that `Connection` names.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+pub(super) fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(CONNECTION)
         .into_iter()

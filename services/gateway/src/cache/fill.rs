@@ -16,6 +16,7 @@ use super::conditional::client_has_it;
 use super::entry::{CacheEntry, Head};
 use super::freshness::{Moment, Refusal, Terms, date};
 use super::memory_budget::MemoryPermit;
+use super::revalidation;
 use super::shard::{Ask, Class, Key, Opening};
 use super::vary::{Codings, Vary};
 use super::{Inner, write};
@@ -113,8 +114,11 @@ impl Fill {
     /// wait for it, it must be whole; no request waits for the response to a condition.
     pub(crate) fn changes(&self) -> impl Iterator<Item = (HeaderName, Option<HeaderValue>)> {
         let codings = Codings::of(&self.request).field();
-        let conditions = (!self.asks_conditionally())
-            .then(|| [(IF_NONE_MATCH, None), (IF_MODIFIED_SINCE, None)]);
+        let conditions = match &self.stale {
+            Some(stale) => Some(revalidation::conditions(stale.head())),
+            None if self.asks_conditionally() => None,
+            None => Some([(IF_NONE_MATCH, None), (IF_MODIFIED_SINCE, None)]),
+        };
         conditions.into_iter().flatten().chain([(ACCEPT_ENCODING, Some(codings))])
     }
 
@@ -152,6 +156,11 @@ impl Fill {
     ) -> Verdict {
         if !matches!(self.state, State::Asked) {
             return Verdict::Forward(Refusal::Superseded);
+        }
+        if status == StatusCode::NOT_MODIFIED
+            && let Some(stale) = self.stale.take_if(|stale| revalidation::has_validator(stale))
+        {
+            return Verdict::Instead(self.freshen(&stale, headers, now));
         }
         if status == StatusCode::NOT_MODIFIED {
             // It answers one client's condition and says nothing of what others would get.
@@ -302,6 +311,47 @@ impl Fill {
         }
         let (id, sender) = shard.begin(self.key.hash, class, now);
         self.flight = Some((id, Some(sender)));
+        Ok(())
+    }
+
+    /// Answers with a stored response that the upstream has confirmed, and stores it anew where it
+    /// may be kept.
+    fn freshen(&mut self, stale: &CacheEntry, update: &HeaderMap, now: Moment) -> Answer {
+        let fields = revalidation::freshened(stale.head(), update);
+        let status = stale.head().status();
+        let delay = now.instant.saturating_duration_since(self.begun);
+        let terms = Terms::of(status, &fields, self.class.authorised, delay, now);
+        let head = Head::new(status, &fields, terms.unwrap_or(Terms::spent(now)), now);
+        let fresh = Arc::new(head.with(stale.body().clone()));
+        self.state = State::Over;
+        self.inner.counters.revalidated.add();
+        if let Err(refusal) = terms.and_then(|_| self.keep(&fresh, &fields, now.instant)) {
+            self.refuse(refusal, false, now.instant);
+            if refusal == Refusal::Forbidden {
+                // The upstream has withdrawn what it allowed before.
+                write(self.inner.shard(self.key.hash)).forget(self.key.hash);
+            }
+        }
+        let how = How::Asked(Some(StatusCode::NOT_MODIFIED));
+        Answer::new(fresh, how, &self.request, false, now.instant)
+    }
+
+    /// Stores a response that was confirmed.
+    fn keep(
+        &mut self,
+        fresh: &Arc<CacheEntry>,
+        fields: &HeaderMap,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let vary = Vary::of(fields).ok_or(Refusal::Vary)?;
+        let variant = vary.variant(&self.request).ok_or(Refusal::Vary)?;
+        let class = Class { authorised: self.class.authorised, variant: Some(variant) };
+        self.enter(&class, now)?;
+        let mut room = self.inner.space.room();
+        if !self.inner.grow(&mut room, self.key.slot_bytes(&class) + fresh.bytes()) {
+            return Err(Refusal::TooLarge);
+        }
+        self.store(fresh.clone(), &vary, &class, room, now);
         Ok(())
     }
 

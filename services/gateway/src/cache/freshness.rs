@@ -76,10 +76,11 @@ impl Terms {
         if status.is_server_error() {
             return Err(Refusal::Failure);
         }
-        if !is_kept(status) || headers.contains_key(CONTENT_RANGE) {
+        let control = Control::of(headers);
+        let is_understood = is_understood(status);
+        if is_for_one_request(status, headers) || (control.must_understand && !is_understood) {
             return Err(Refusal::Status);
         }
-        let control = Control::of(headers);
         let old_prohibition = !control.present && headers.contains_key(PRAGMA);
         if control.no_store || control.private || control.no_cache || old_prohibition {
             return Err(Refusal::Forbidden);
@@ -112,6 +113,18 @@ impl Terms {
         if useful { Ok(terms) } else { Err(Refusal::NoLifetime) }
     }
 
+    /// Of a response that may be used once, and not again.
+    pub(super) fn spent(now: Moment) -> Self {
+        Self {
+            received: now.instant,
+            initial_age: Duration::ZERO,
+            lifetime: Duration::ZERO,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            for_all: false,
+        }
+    }
+
     /// RFC 9111, section 4.2.3.
     pub(super) fn age(&self, now: Instant) -> Duration {
         self.initial_age + now.saturating_duration_since(self.received)
@@ -136,10 +149,20 @@ impl Terms {
     }
 }
 
-/// Statuses whose meaning is known, and which hold for more than one request. A redirection or
-/// "not found" is kept like a 200: for the time it names.
-fn is_kept(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 302 | 307 | 308 | 404 | 405 | 410 | 414)
+/// Whether a response holds for one request only: a part, an answer to a condition, or an error
+/// that a client provokes by what it sends. The lifetime that such an error names is not used: one
+/// malformed request would be answered to all others.
+fn is_for_one_request(status: StatusCode, headers: &HeaderMap) -> bool {
+    let of_one_request = matches!(
+        status.as_u16(),
+        100..200 | 206 | 304 | 400..=403 | 406..=409 | 411..=413 | 415..=431
+    );
+    of_one_request || headers.contains_key(CONTENT_RANGE)
+}
+
+/// Statuses whose meaning is known, for `must-understand` (RFC 9111, section 5.2.2.3).
+fn is_understood(status: StatusCode) -> bool {
+    status.canonical_reason().is_some()
 }
 
 /// RFC 9111, section 4.2.1, for a shared cache.
@@ -272,17 +295,24 @@ mod tests {
     }
 
     #[test]
-    fn statuses_are_kept_when_they_hold_for_more_than_one_request() {
+    fn statuses_are_kept_for_an_explicit_time_unless_one_request_provokes_them() {
         for status in 200..600 {
             let told = terms(status, false, &["cache-control: max-age=5"]).map(|_| ());
             let expected = match status {
-                200 | 203 | 204 | 300 | 301 | 302 | 307 | 308 | 404 | 405 | 410 | 414 => Ok(()),
+                206 | 304 | 400..=403 | 406..=409 | 411..=413 | 415..=431 => Err(Refusal::Status),
                 500.. => Err(Refusal::Failure),
-                _ => Err(Refusal::Status),
+                _ => Ok(()),
             };
             assert_eq!(told, expected, "{status}");
             assert!(terms(status, false, &[]).is_err());
         }
+    }
+
+    #[test]
+    fn what_must_be_understood_is_kept_only_where_the_status_is_known() {
+        let lines = ["cache-control: max-age=5, must-understand"];
+        assert!(terms(200, false, &lines).is_ok());
+        assert_eq!(terms(299, false, &lines), Err(Refusal::Status));
     }
 
     #[test]

@@ -139,6 +139,10 @@ pub(crate) async fn deliver<D: Downstream>(
     let mut encoder =
         request_context.gateway.encoders.begin(&asked, status, &mut fields).map(Box::new);
     if let Some(answer) = request_context.on_response_head(status, &fields) {
+        let source = Source { body, is_lasting };
+        if source.is_over() && sending.is_none() {
+            source.keep(request_context.pick.as_ref());
+        }
         return End::Instead(answer);
     }
     strip(&mut fields, status);

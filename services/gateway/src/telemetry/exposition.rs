@@ -261,6 +261,12 @@ fn write_cache(text: &mut Text, cache: &cache::Snapshot) {
         ),
         ("gateway_cache_stale_total", "counter", "Answers older than they should be.", cache.stale),
         ("gateway_cache_stored_total", "counter", "Answers stored.", cache.stored),
+        (
+            "gateway_cache_revalidated_total",
+            "counter",
+            "Stale responses that the upstream confirmed with 304.",
+            cache.revalidated,
+        ),
         ("gateway_cache_refused_total", "counter", "Answers not stored.", cache.refused),
         ("gateway_cache_evicted_total", "counter", "Targets dropped to make room.", cache.evicted),
         ("gateway_cache_bytes", "gauge", "Bytes that the cache holds.", cache.bytes as u64),

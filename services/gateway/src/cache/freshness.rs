@@ -3,9 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{
-    AGE, CONTENT_RANGE, CONTENT_TYPE, DATE, EXPIRES, HeaderName, PRAGMA, SET_COOKIE, VIA,
-};
+use http::header::{AGE, CONTENT_TYPE, DATE, EXPIRES, HeaderName, PRAGMA, SET_COOKIE, VIA};
 use http::{HeaderMap, StatusCode};
 
 use super::cache_control::{Control, seconds};
@@ -78,7 +76,7 @@ impl Terms {
         }
         let control = Control::of(headers);
         let is_understood = is_understood(status);
-        if is_for_one_request(status, headers) || (control.must_understand && !is_understood) {
+        if is_for_one_request(status) || (control.must_understand && !is_understood) {
             return Err(Refusal::Status);
         }
         let old_prohibition = !control.present && headers.contains_key(PRAGMA);
@@ -152,12 +150,11 @@ impl Terms {
 /// Whether a response holds for one request only: a part, an answer to a condition, or an error
 /// that a client provokes by what it sends. The lifetime that such an error names is not used: one
 /// malformed request would be answered to all others.
-fn is_for_one_request(status: StatusCode, headers: &HeaderMap) -> bool {
-    let of_one_request = matches!(
+fn is_for_one_request(status: StatusCode) -> bool {
+    matches!(
         status.as_u16(),
         100..200 | 206 | 304 | 400..=403 | 406..=409 | 411..=413 | 415..=431
-    );
-    of_one_request || headers.contains_key(CONTENT_RANGE)
+    )
 }
 
 /// Statuses whose meaning is known, for `must-understand` (RFC 9111, section 5.2.2.3).
@@ -286,7 +283,6 @@ mod tests {
             ("cache-control: max-age=5, public (", Refusal::Forbidden),
             ("cache-control: max-age=5, no-store, must-understand", Refusal::Forbidden),
             ("set-cookie: a=b", Refusal::Cookie),
-            ("content-range: bytes 0-1/2", Refusal::Status),
             ("content-type: text/event-stream;charset=utf-8", Refusal::Endless),
         ] {
             let lines = [line, "cache-control: public, max-age=5"];

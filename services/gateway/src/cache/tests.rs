@@ -3,6 +3,7 @@
 mod bounds;
 mod coalescing;
 mod reuse;
+mod stale;
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -233,15 +233,15 @@ mod tests {
     }
 
     /// Seconds fresh, stale while revalidated, stale on error.
-    fn times(lines: &[&str]) -> Result<(u64, u64, u64), Refusal> {
-        let times = |terms: Terms| {
+    fn timeouts(lines: &[&str]) -> Result<(u64, u64, u64), Refusal> {
+        let timeouts = |terms: Terms| {
             (
                 terms.lifetime.as_secs(),
                 terms.stale_while_revalidate.as_secs(),
                 terms.stale_if_error.as_secs(),
             )
         };
-        terms(200, false, lines).map(times)
+        terms(200, false, lines).map(timeouts)
     }
 
     #[test]
@@ -269,7 +269,7 @@ mod tests {
             (&["cache-control: public"], Err(Refusal::NoLifetime)),
             (&[], Err(Refusal::NoLifetime)),
         ] {
-            assert_eq!(times(lines).map(|(fresh, ..)| fresh), expected, "{lines:?}");
+            assert_eq!(timeouts(lines).map(|(fresh, ..)| fresh), expected, "{lines:?}");
         }
     }
 
@@ -286,7 +286,7 @@ mod tests {
             ("content-type: text/event-stream;charset=utf-8", Refusal::Endless),
         ] {
             let lines = [line, "cache-control: public, max-age=5"];
-            assert_eq!(times(&lines), Err(refusal), "{line}");
+            assert_eq!(timeouts(&lines), Err(refusal), "{line}");
         }
     }
 
@@ -331,14 +331,14 @@ mod tests {
     fn stale_answers_are_used_only_where_that_is_allowed() {
         const ALLOWED: &str =
             "cache-control: max-age=5, stale-while-revalidate=6, stale-if-error=7";
-        assert_eq!(times(&["cache-control: max-age=5"]), Ok((5, 0, 0)));
-        assert_eq!(times(&[ALLOWED]), Ok((5, 6, 7)));
+        assert_eq!(timeouts(&["cache-control: max-age=5"]), Ok((5, 0, 0)));
+        assert_eq!(timeouts(&[ALLOWED]), Ok((5, 6, 7)));
         for forbids in ["must-revalidate", "proxy-revalidate", "s-maxage=5"] {
             let line = format!("cache-control: {forbids}");
-            assert_eq!(times(&[ALLOWED, &line]), Ok((5, 0, 0)), "{forbids}");
+            assert_eq!(timeouts(&[ALLOWED, &line]), Ok((5, 0, 0)), "{forbids}");
         }
         let never_fresh = ["cache-control: max-age=0, stale-while-revalidate=6"];
-        assert_eq!(times(&never_fresh), Ok((0, 6, 0)));
+        assert_eq!(timeouts(&never_fresh), Ok((0, 6, 0)));
     }
 
     #[test]
@@ -374,8 +374,8 @@ mod tests {
     #[test]
     fn an_answer_that_is_old_when_it_comes_is_not_kept() {
         let lines = ["cache-control: max-age=10", "age: 10"];
-        assert_eq!(times(&lines), Err(Refusal::NoLifetime));
+        assert_eq!(timeouts(&lines), Err(Refusal::NoLifetime));
         let lines = ["cache-control: max-age=10", "age: x"];
-        assert_eq!(times(&lines).map(|(fresh, ..)| fresh), Ok(10));
+        assert_eq!(timeouts(&lines).map(|(fresh, ..)| fresh), Ok(10));
     }
 }

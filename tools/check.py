@@ -81,9 +81,6 @@ def check() -> int:
         "format": ["cargo", "fmt", "--all", "--check"],
         "lints": [*clippy("--workspace", "--exclude", "app", "--all-targets")],
         "lints of the development server": clippy("--package", "frontend", "--features", "dev"),
-        "lints of the gateway's TLS": clippy(
-            "--package", "gateway", "--features", "tls", "--all-targets"
-        ),
         "lints of the page": clippy("--package", "app", "--target", toolchain.WASM_TARGET),
         "what comes from outside": deny("licenses", "bans", "sources"),
         "workflows": [lint("actionlint"), "-shellcheck=", "-pyflakes="],

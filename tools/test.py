@@ -214,7 +214,6 @@ def unit() -> None:
     for selection in (
         ["--workspace"],
         ["--package", "frontend", "--features", "dev"],
-        ["--package", "gateway", "--features", "tls"],
     ):
         run(["cargo", "test", "--locked", *selection], bound=CARGO_TEST_SECONDS)
 

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use service::{Build, Launch, ListenError, Process, ServiceInfo};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::listener::redirect::Redirect;
 use crate::listener::workers::{self, Workers};
 use crate::settings::Config;
 use crate::state::Gateway;
@@ -58,6 +59,15 @@ async fn serve(
     let listener = service::listen(process.listen)?;
     let admin = admin::listen(config.admin)?;
     access_log::open(process.json_logs, config.log_percent);
+    let redirect = match config.redirect {
+        Some(address) => {
+            let own = listener.local_addr().map_or(process.listen.port(), |own| own.port());
+            let port = config.redirect_port.unwrap_or(own);
+            let redirect = Redirect::new(config.hosts(process.listen), port);
+            Some((service::listen(address)?, redirect))
+        }
+        None => None,
+    };
     let hosts = config.hosts(process.listen);
     let gateway = match Gateway::start(config, hosts) {
         Ok(gateway) => gateway,
@@ -73,12 +83,14 @@ async fn serve(
     if let Some(admin) = admin {
         tokio::spawn(admin::run(admin, gateway.clone()));
     }
+    if let Some((listener, redirect)) = redirect {
+        tokio::spawn(redirect.run(listener));
+    }
     if let Ok(mut hangup) = signal(SignalKind::hangup()) {
         let gateway = gateway.clone();
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {
                 gateway.reload();
-                #[cfg(feature = "tls")]
                 if let Some(tls) = &gateway.config.tls {
                     tls.reload();
                 }

@@ -4,7 +4,7 @@ pub(crate) mod connection;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod idle;
+pub(crate) mod redirect;
 pub(crate) mod stream;
-#[cfg(feature = "tls")]
 pub(crate) mod tls;
 pub(crate) mod workers;

@@ -6,7 +6,6 @@ mod table;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
-#[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -16,7 +15,6 @@ use service::Settings;
 use self::table::Table;
 
 use crate::cache::{CacheSettings, parse_bytes};
-#[cfg(feature = "tls")]
 use crate::listener::tls::Tls;
 use crate::request::cidr::{Access, Networks};
 use crate::request::hosts::{HostList, Hosts};
@@ -67,8 +65,11 @@ pub(crate) struct Config {
     /// Worker threads.
     pub(crate) threads: usize,
     /// What clients are shown before they may speak; clear text where there is none.
-    #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<Tls>>,
+    /// Address of the listener that redirects clear text to HTTPS.
+    pub(crate) redirect: Option<SocketAddr>,
+    /// The port that it names, where clients reach the gateway by another one than its own.
+    pub(crate) redirect_port: Option<u16>,
 }
 
 /// How long each part of an exchange with an upstream may take.
@@ -127,7 +128,30 @@ impl Config {
             10_000,
             |text| text.parse().ok().filter(|n| (1..=1_000_000_u32).contains(n)),
         );
-        let http2 = switch(settings, "GATEWAY_HTTP2", false);
+        let http2 = settings.get_with("GATEWAY_HTTP2", "on or off", None, |text| match text {
+            "on" => Some(Some(true)),
+            "off" => Some(Some(false)),
+            _ => None,
+        });
+        let tls = tls(settings, http2.unwrap_or(true));
+        let redirect = settings.get_with(
+            "GATEWAY_REDIRECT_LISTEN",
+            "an address and a port such as 0.0.0.0:8080",
+            None,
+            |text| text.parse().ok().map(Some),
+        );
+        let redirect_port = settings.get_with(
+            "GATEWAY_REDIRECT_PORT",
+            "a port from 1 to 65535",
+            None,
+            |text| text.parse().ok().filter(|port| *port > 0_u16).map(Some),
+        );
+        if redirect.is_some() && tls.is_none() {
+            settings.reject(
+                "GATEWAY_REDIRECT_LISTEN needs GATEWAY_TLS_CERTIFICATE and GATEWAY_TLS_KEY"
+                    .to_owned(),
+            );
+        }
         let (bounds, is_default_connections) = bounds(settings, max_connections);
         Self {
             table,
@@ -202,7 +226,8 @@ impl Config {
                     text => text.parse().ok().map(Admin::At),
                 },
             ),
-            http2,
+            // Every browser speaks it over TLS; in clear text it needs prior knowledge.
+            http2: http2.unwrap_or(tls.is_some()),
             threads: settings.get_with(
                 "GATEWAY_THREADS",
                 "a whole number from 1 to 256",
@@ -210,8 +235,9 @@ impl Config {
                 available_parallelism().map_or(1, NonZero::get),
                 |text| text.parse().ok().filter(|n| (1..=256).contains(n)),
             ),
-            #[cfg(feature = "tls")]
-            tls: tls(settings, http2),
+            tls,
+            redirect,
+            redirect_port,
         }
     }
 }
@@ -247,7 +273,6 @@ fn path(settings: &mut Settings, name: &'static str) -> Option<PathBuf> {
 }
 
 /// The pair of files; a fault of either stays in `settings`.
-#[cfg(feature = "tls")]
 fn tls(settings: &mut Settings, http2: bool) -> Option<Arc<Tls>> {
     let certificate = path(settings, "GATEWAY_TLS_CERTIFICATE");
     let key = path(settings, "GATEWAY_TLS_KEY");

@@ -1,7 +1,6 @@
 //! The real binary with a certificate: requests and streams over TLS, a certificate that is
 //! renewed, and pairs that are none.
 
-#![cfg(feature = "tls")]
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
 use std::fs;
@@ -271,15 +270,10 @@ fn events_come_over_tls_at_once_and_end_with_the_gateway() {
 }
 
 #[test]
-fn clear_text_and_a_client_that_says_nothing_do_no_harm() {
-    let pair = Pair::new("clear");
+fn a_client_that_says_nothing_does_no_harm() {
+    let pair = Pair::new("silent");
     let gateway = pair.start(upstream(None));
     let silent = TcpStream::connect_timeout(&gateway.address, BOUND).unwrap();
-    let mut clear = gateway.connect();
-    clear.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
-    let mut answer = Vec::new();
-    let _ = clear.reader.read_to_end(&mut answer);
-    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
     assert!(get(&gateway, &pair.trusted, "/healthz").unwrap().starts_with("HTTP/1.1 200 "));
     let ended = gateway.stop();
     assert_eq!(ended.code, Some(0));
@@ -332,4 +326,53 @@ fn a_pair_that_is_none_is_refused_at_the_start() {
         assert!(told.contains(sentence), "{sentence}: {told}");
         assert!(!told.contains("BEGIN"), "it tells what is in the file: {told}");
     }
+}
+
+/// Status line and fields of the answer to a request in clear text.
+fn clear_text(address: SocketAddr, path: &str) -> String {
+    let mut client = TcpStream::connect_timeout(&address, BOUND).unwrap();
+    client.set_read_timeout(Some(BOUND)).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    client.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn clear_text_gets_a_health_check_and_nothing_else() {
+    let pair = Pair::new("clear");
+    let gateway = pair.start(upstream(None));
+    let health = clear_text(gateway.address, "/healthz");
+    assert!(
+        health.starts_with("HTTP/1.1 200") && health.ends_with("{\"status\":\"ok\"}\n"),
+        "{health}"
+    );
+    for path in ["/", "/stats"] {
+        let refused = clear_text(gateway.address, path);
+        assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
+        assert!(refused.contains("this port expects TLS"), "{refused}");
+    }
+}
+
+#[test]
+fn a_second_listener_redirects_clear_text() {
+    let pair = Pair::new("redirect");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway = pair.start_with(
+        upstream(None),
+        &[("GATEWAY_REDIRECT_LISTEN", &free.to_string()), ("GATEWAY_HOSTS", "localhost")],
+    );
+    let redirected = clear_text(free, "/stats?x=1");
+    let port = gateway.address.port();
+    assert!(redirected.starts_with("HTTP/1.1 308"), "{redirected}");
+    assert!(redirected.contains(&format!("location: https://localhost:{port}/stats?x=1\r\n")));
+}
+
+#[test]
+fn a_redirect_needs_a_certificate() {
+    let told = run(GATEWAY, &["check"], &[("GATEWAY_REDIRECT_LISTEN", "127.0.0.1:0")]);
+    assert_eq!(told.status.code(), Some(64));
+    let told = String::from_utf8(told.stderr).unwrap();
+    assert!(told.contains("GATEWAY_REDIRECT_LISTEN needs GATEWAY_TLS_CERTIFICATE"), "{told}");
 }

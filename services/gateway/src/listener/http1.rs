@@ -68,7 +68,6 @@ pub(crate) async fn run(
 ) {
     let acceptor = Acceptor::new(listener, gateway.config.max_connections);
     let places = acceptor.places();
-    #[cfg(feature = "tls")]
     if let Some(tls) = gateway.config.tls.clone() {
         tokio::spawn(async move { tls.watch().await });
     }
@@ -150,8 +149,8 @@ impl ConnectionHandler {
     }
 
     /// Shakes hands where TLS is on. None when nothing came of it: a scanner, a client that does
-    /// not trust the certificate, one that speaks clear text.
-    #[cfg(feature = "tls")]
+    /// not trust the certificate. A client that speaks clear text on a port for TLS is answered:
+    /// a health check that needs no certificate with its status, others with 400.
     async fn open(&self, stream: TcpStream) -> Option<Socket> {
         let Some(tls) = &self.gateway.config.tls else { return Some(Socket::Plain(stream)) };
         // In a box: larger than all that clear text needs, and only there for a moment.
@@ -168,12 +167,6 @@ impl ConnectionHandler {
         }
         self.gateway.metrics.malformed.add();
         None
-    }
-
-    #[cfg(not(feature = "tls"))]
-    #[expect(clippy::unused_async, reason = "with TLS there is something to wait for")]
-    async fn open(&self, stream: TcpStream) -> Option<Socket> {
-        Some(Socket::Plain(stream))
     }
 
     /// One request after the other.

@@ -20,6 +20,9 @@ use crate::listener::stream::Socket;
 /// end, so it could be rarer; whoever has just put new ones there wants to see it.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
+/// The first byte of a TLS connection (RFC 8446, section 5.1).
+const HANDSHAKE: u8 = 22;
+
 /// The certificate in force.
 pub(crate) struct Tls {
     certificate: PathBuf,
@@ -58,8 +61,14 @@ impl Tls {
         })
     }
 
-    /// Shakes hands with a client. The caller bounds the time.
+    /// Shakes hands with a client; one whose first byte begins no handshake speaks clear text. The
+    /// caller bounds the time.
     pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<Socket> {
+        let mut first = [HANDSHAKE];
+        stream.peek(&mut first).await?;
+        if first != [HANDSHAKE] {
+            return Ok(Socket::Plain(stream));
+        }
         let config = self.config.read().unwrap_or_else(PoisonError::into_inner).clone();
         let stream = TlsAcceptor::from(config).accept(stream).await?;
         Ok(Socket::Tls(Box::new(stream)))

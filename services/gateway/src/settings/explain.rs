@@ -65,11 +65,11 @@ impl Config {
             format!("HTTP/2 is {}", if config.http2 { "on" } else { "off" }),
             format!("drain time: {:?}", process.drain),
         ]);
-        #[cfg(feature = "tls")]
         lines.push(match &config.tls {
             Some(tls) => format!("TLS by {tls:?}"),
             None => "no TLS".to_owned(),
         });
+        lines.extend(config.redirect.map(|address| format!("redirects {address} to HTTPS")));
         lines.join("\n")
     }
 }

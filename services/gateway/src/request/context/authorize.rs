@@ -11,6 +11,7 @@ use semantics::negotiation::named;
 use crate::BUILD;
 use crate::request::parse::{Head, METHODS};
 use crate::request::rate_limit::{Permit, RateDecision};
+use crate::request::trusted_proxies::Scheme;
 use crate::response::problem::Problem;
 use crate::state::Gateway;
 
@@ -40,6 +41,9 @@ impl RequestContext {
 
     /// Why this client, or a request for this host, is refused whatever it asks for.
     pub(super) fn barred(&self) -> Option<Problem> {
+        if self.gateway.config.tls.is_some() && self.client_info.scheme == Scheme::Http {
+            return Some(Problem::new(StatusCode::BAD_REQUEST, "this port expects TLS"));
+        }
         if !self.gateway.config.access.admits(self.client_info.client) {
             let detail = "access denied for this address";
             return Some(Problem::new(StatusCode::FORBIDDEN, detail));

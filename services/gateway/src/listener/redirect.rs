@@ -1,0 +1,117 @@
+//! The listener for clear text beside TLS: a permanent redirect of every request to HTTPS.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, HOST, HeaderValue, LOCATION};
+use http::uri::{Authority, PathAndQuery};
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use server::Limits;
+use tokio::net::TcpListener;
+
+use crate::request::hosts::Hosts;
+
+/// A client comes once, and then uses HTTPS.
+const LIMITS: Limits =
+    Limits { connections: 1024, request_head: Duration::from_secs(10), drain: Duration::ZERO };
+
+/// How long a browser goes to HTTPS by itself before it asks again. A day of a wrong redirect can
+/// be repaired; a year cannot.
+const CACHED: &str = "max-age=86400";
+
+/// Where requests are redirected to.
+pub(crate) struct Redirect {
+    hosts: Hosts,
+    /// The port that speaks TLS.
+    port: u16,
+}
+
+impl Redirect {
+    /// A redirect to a port, for these hosts only: others could be sent anywhere.
+    pub(crate) fn new(hosts: Hosts, port: u16) -> Self {
+        Self { hosts, port }
+    }
+
+    /// Answers until the process ends.
+    pub(crate) async fn run(self, listener: TcpListener) {
+        let redirect = Arc::new(self);
+        let handler = move |request: Request<_>| {
+            let response = redirect.respond(&request);
+            async { response }
+        };
+        server::run(listener, handler, LIMITS, pending()).await;
+    }
+
+    fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::default());
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let (status, location) = match host {
+            Some(host) if !self.hosts.contain(host) => (StatusCode::MISDIRECTED_REQUEST, None),
+            host => match host.and_then(|host| self.location(host, request)) {
+                Some(location) => (StatusCode::PERMANENT_REDIRECT, Some(location)),
+                None => (StatusCode::BAD_REQUEST, None),
+            },
+        };
+        *response.status_mut() = status;
+        let fields = response.headers_mut();
+        let cached = if location.is_some() { CACHED } else { "no-store" };
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static(cached));
+        if let Some(location) = location {
+            fields.insert(LOCATION, location);
+        }
+        response
+    }
+
+    fn location<B>(&self, host: &str, request: &Request<B>) -> Option<HeaderValue> {
+        let authority: Authority = host.parse().ok()?;
+        let name = authority.host();
+        let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+        // Of `OPTIONS *` there is nothing to redirect to.
+        if name.is_empty() || host.contains('@') || !path.starts_with('/') {
+            return None;
+        }
+        let location = match self.port {
+            443 => format!("https://{name}{path}"),
+            port => format!("https://{name}:{port}{path}"),
+        };
+        HeaderValue::try_from(location).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redirected(port: u16, host: Option<&str>, target: &str) -> (u16, String) {
+        let mut request = Request::builder().uri(target);
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        let response = Redirect::new(Hosts::Any, port).respond(&request.body(()).unwrap());
+        let location = response.headers().get(LOCATION).map(|value| value.to_str().unwrap());
+        (response.status().as_u16(), location.unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn host_path_and_query_are_kept() {
+        for (port, host, target, location) in [
+            (443, "a.test", "/", "https://a.test/"),
+            (443, "a.test:80", "/x?y=%20", "https://a.test/x?y=%20"),
+            (3050, "a.test:8080", "/x", "https://a.test:3050/x"),
+            (443, "[::1]:80", "/", "https://[::1]/"),
+        ] {
+            assert_eq!(redirected(port, Some(host), target), (308, location.to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_names_no_host_is_refused() {
+        for host in [None, Some(""), Some("a b"), Some("user@a.test"), Some("a/b")] {
+            assert_eq!(redirected(443, host, "/"), (400, String::new()), "{host:?}");
+        }
+        assert_eq!(redirected(443, Some("a.test"), "*").0, 400);
+    }
+}

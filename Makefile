@@ -2,13 +2,19 @@
 PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install Python 3.9 or newer, with its venv module))
 
 .DEFAULT_GOAL := help
-.PHONY: help tools dev up down logs build images check test test-fast cold bench conform bench-check clean
+.PHONY: help new remove tools dev up down logs build images check test test-fast cold bench conform bench-check clean
 .PHONY: advisories sbom reproducible test-arm64
 .PHONY: bootstrap plan push verify deploy smoke rollback destroy status cost
 .PHONY: sketch registry apply supersede accept drift run output picture comment orphans outdated dist publish release codeowners
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+new: ## add a service, build, start and test it: `make new SERVICE=hello`; TRY=no only writes the files
+	@$(PYTHON) tools/new_service.py new "$(SERVICE)"
+
+remove: ## remove a service that `new` has added: `make remove SERVICE=hello`
+	@$(PYTHON) tools/new_service.py remove "$(SERVICE)"
 
 tools: ## install every compiler and helper below .tools/ (instant when there is nothing to do)
 	@$(PYTHON) tools/install.py build test

@@ -37,7 +37,7 @@ def git(root: Path, *arguments: str) -> str:
 
 
 class InACopy(unittest.TestCase):
-    """A copy of what git knows, with the changes that are not committed yet, as one commit."""
+    """A copy of the files that git lists, with their changes, as one commit."""
 
     root: Path
     original: str
@@ -54,6 +54,11 @@ class InACopy(unittest.TestCase):
                 goal = cls.root / path
                 goal.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / path, goal)
+        # Services that were added to this repository could be in the way of those of the tests.
+        for name, service in catalog.ALL.items():
+            if service.route and not service.address_setting:
+                with mock.patch.dict(os.environ, {"FORCE": "yes"}), contextlib.redirect_stdout(io.StringIO()):
+                    new_service.remove(name, cls.root)
         git(cls.root, "init", "--quiet")
         git(cls.root, "add", "--all")
         git(cls.root, "commit", "--quiet", "--message", "a copy")

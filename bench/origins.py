@@ -1,4 +1,4 @@
-"""Origins for the suites of conformance.py: `python origins.py echo|callback PORT` (aiohttp)."""
+"""Origins for the suites of conformance.py: `python origins.py echo|text|callback PORT` (aiohttp)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ async def echo(request: web.Request) -> web.Response:
     return web.Response(body=await request.read())
 
 
+async def text(_request: web.Request) -> web.Response:
+    """A short text, which may not be stored, so that every test sees a whole exchange."""
+    return web.Response(text="conformance\n" * 20, headers={"cache-control": "no-store"})
+
+
 async def callback(request: web.Request) -> web.Response:
     """Calls the addresses that the harness names, with the trace fields that the proxy sent."""
     fields = [(name, value) for name in TRACE_FIELDS for value in request.headers.getall(name, [])]
@@ -27,7 +32,7 @@ async def callback(request: web.Request) -> web.Response:
 
 def main(kind: str, port: str) -> None:
     application = web.Application()
-    handler = {"echo": echo, "callback": callback}[kind]
+    handler = {"echo": echo, "text": text, "callback": callback}[kind]
     application.router.add_route("*", "/{path:.*}", handler)
     web.run_app(application, host="127.0.0.1", port=int(port), print=None)
 

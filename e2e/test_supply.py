@@ -66,7 +66,7 @@ def test_everything_that_cargo_read_counts_as_an_input_of_the_service(binary):
     ours = {str(file.relative_to(ROOT)) for file in files if file.is_relative_to(ROOT)}
     # The page's sources are Trunk's to read; what it makes of them is what is packed.
     ours = {name for name in ours if not name.startswith(("target/", "services/frontend/app/dist"))}
-    assert any(name.startswith("crates/runtime/") for name in ours)
+    assert any(name.startswith("crates/service/") for name in ours)
     inputs = commit.INPUTS[binary.name]
     stray = {name for name in ours if not any(name == place or name.startswith(f"{place}/") for place in inputs)}
     assert not stray
@@ -75,7 +75,7 @@ def test_everything_that_cargo_read_counts_as_an_input_of_the_service(binary):
 def test_the_binary_lists_what_it_is_made_of(binary):
     listed = sbom.packages(binary.read_bytes())
     names = {package["name"] for package in listed}
-    assert {"runtime", "serve", "tokio"} <= names
+    assert {"service", "server", "tokio"} <= names
     assert ("pingora-core" in names) == (binary.name == "gateway")
     assert ("wire" in names) == (binary.name == "stats")
     (root,) = [package for package in listed if package.get("root")]
@@ -124,7 +124,7 @@ def test_the_bill_fits_its_binary_and_no_other(bills, name, request):
     components = bills[name]["components"]
     assert all("licenses" in entry for entry in components)
     # What is ours comes from no registry; everything else has the registry's checksum.
-    ours = {"runtime", "semantics", "serve", "wire", "app"}
+    ours = {"service", "semantics", "server", "wire", "app"}
     assert {entry["name"] for entry in components if "hashes" not in entry} <= ours
     page = {entry["name"] for entry in components if sbom.PAGE in entry.get("properties", [])}
     assert ("yew" in page) == catalog.ALL[name].page

@@ -20,26 +20,26 @@ from toolchain import ROOT
 
 LINT_SECONDS = 1200
 
-CRATES = {"wire", "semantics", "runtime", "serve", "harness"}
+CRATES = {"wire", "semantics", "service", "server", "testing"}
 SERVICES = {*catalog.NAMES, "app"}
 # What every service may depend on; stats also on `wire`.
-SHARED = {"semantics", "runtime", "serve"}
+SHARED = {"semantics", "service", "server"}
 
 # docs/architecture.md, "Dependency rules": for each member the members it may depend on. Who may name
 # which crate from outside is in deny.toml.
 ALLOWED = {
     "wire": set(),
     "semantics": set(),
-    "runtime": set(),
-    "serve": {"semantics"},
-    "harness": set(),
+    "service": set(),
+    "server": {"semantics"},
+    "testing": set(),
     **dict.fromkeys(catalog.NAMES, SHARED),
     "stats": {"wire", *SHARED},
     "app": {"wire"},
     "bench": set(),
 }
 # In tests only.
-ALLOWED_IN_TESTS = {"harness"}
+ALLOWED_IN_TESTS = {"testing"}
 # Folders and files whose code must not name these things.
 INPUT_OUTPUT = (
     r"\b(std::(fs|io|net|env|process)|tokio|hyper|yew|web_sys)\b"
@@ -59,7 +59,7 @@ SILENT = {
             *("metrics.rs", "metrics", "replay_buffer.rs", "query.rs"),
         )
     },
-    "crates/serve/src": r"\b(std::env|env::var|tokio::signal|signal::)\b",
+    "crates/server/src": r"\b(std::env|env::var|tokio::signal|signal::)\b",
 }
 
 

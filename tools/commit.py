@@ -21,7 +21,7 @@ COMMON = (
     *("Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "Dockerfile"),
     *(f"tools/{name}" for name in ("build.py", "no-unwind.ld", "requirements.txt")),
     *(f"tools/{name}" for name in ("own_std.py", "rust_debian.py", "toolchain.py", "versions.py")),
-    *(f"crates/{crate}/{part}" for crate in ("http", "runtime", "serve") for part in COMPILED),
+    *(f"crates/{crate}/{part}" for crate in ("http", "service", "server") for part in COMPILED),
 )
 
 

@@ -275,7 +275,7 @@ class ThePins(unittest.TestCase):
         text = (environments.TF / "main.tf").read_text(encoding="utf-8")
         handed = set(re.findall(r"^\s+([A-Z][A-Z_]+)\s+= ", text, re.MULTILINE))
         known = set()
-        for place in ("services", "crates/runtime"):
+        for place in ("services", "crates/service"):
             for file in (toolchain.ROOT / place).rglob("src/**/*.rs"):
                 known.update(re.findall(r'"([A-Z][A-Z_]+)"', file.read_text(encoding="utf-8")))
         self.assertIn("GATEWAY_STATS", handed)

@@ -42,7 +42,7 @@ class Watching(unittest.TestCase):
         build.build_binaries, dev.digests = lambda profile: {}, lambda paths: fresh
         try:
             running = Running()
-            self.assertEqual(dev.rebuild(running, {"crates/runtime/src/lib.rs"}, programs), fresh)
+            self.assertEqual(dev.rebuild(running, {"crates/service/src/lib.rs"}, programs), fresh)
         finally:
             build.build_binaries, dev.digests = originals
         self.assertEqual(running.restarted, ["gateway"])

@@ -16,7 +16,7 @@ from check import code_lines
 from toolchain import ROOT
 
 SOURCES = {
-    "every service": ("crates/runtime/src",),
+    "every service": ("crates/service/src",),
     **{name: (f"{service.crate}/src",) for name, service in catalog.ALL.items()},
 }
 PREFIXES = (*(service.prefix for service in catalog.ALL.values()), "BACKEND", "ECS", "LOG", "DRAIN")

@@ -309,6 +309,8 @@ class Cloud:
         self.namespace = ""
         self.used = 0
         self.lock = threading.Lock()
+        # A state that was read earlier must not be applied later.
+        self.reconciling = threading.Lock()
         self.trouble: list[str] = []
         # What carries the environment's tags besides what is in the state.
         self.tagged: list[str] = []
@@ -380,6 +382,10 @@ class Cloud:
             self.ask("PUT", self.bucket)
 
     def _reconcile(self) -> None:
+        with self.reconciling:
+            self._follow_state()
+
+    def _follow_state(self) -> None:
         text = self.ask("GET", f"{self.bucket}/{self.key}")
         state = json.loads(text) if text else {"resources": []}
         found = {}
@@ -430,6 +436,8 @@ class Cloud:
     # What the verbs ask.
 
     def DescribeServices(self, asked: dict) -> dict:
+        # What Terraform has just applied is visible at once, as it is in ECS.
+        self._reconcile()
         with self.lock:
             return {
                 "services": [

@@ -10,14 +10,14 @@ from corpus import CASES  # noqa: E402
 
 
 def main(folder: Path) -> None:
-    for kind in ("routes", "gate"):
+    for kind in ("route", "parse"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
     for number, case in enumerate(CASES):
-        (folder / "gate" / f"{number:03}").write_bytes(case.sent)
+        (folder / "parse" / f"{number:03}").write_bytes(case.sent)
         words = case.sent.split(b" ", 2)
         if len(words) == 3:
             path = words[1].partition(b"?")[0]
-            (folder / "routes" / f"{number:03}").write_bytes(path)
+            (folder / "route" / f"{number:03}").write_bytes(path)
 
 
 if __name__ == "__main__":

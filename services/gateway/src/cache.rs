@@ -3,12 +3,12 @@
 //! the answer if the request went to the upstream.
 //!
 //! [`Cache::ask`] says one of three things: here is the answer; go to the upstream and feed what
-//! comes to this [`Filling`]; or the request is none of the cache's business. Choices that the RFC
+//! comes to this [`Fill`]; or the request is none of the cache's business. Choices that the RFC
 //! leaves open:
 //!
 //! - Nothing is kept that does not name its time, sets a cookie, or is an error of the upstream,
 //!   and nothing whose `Cache-Control` cannot be read. `no-cache` means not kept.
-//! - Clients cannot make an answer be fetched anew: see [`Question::limit`].
+//! - Clients cannot make an answer be fetched anew: see [`CacheRequest::limit`].
 //! - What is too old is fetched whole: an upstream is never asked whether it is good still.
 //!   Where `stale-while-revalidate` allows it, the others get the old answer meanwhile.
 //! - `Accept-Encoding` is one of eight sets, and the upstream is asked with just that set.
@@ -21,16 +21,17 @@
 //! holds always; only answers that are being sent may live on a little longer.
 
 mod answer;
-mod conditions;
-mod control;
+mod cache_control;
+mod cache_status;
+mod conditional;
 mod counters;
-mod filling;
-mod question;
-mod room;
+mod entry;
+mod fill;
+mod freshness;
+mod lookup;
+mod memory_budget;
+mod revalidation;
 mod shard;
-mod status;
-mod stored;
-mod terms;
 mod vary;
 
 #[cfg(test)]
@@ -46,18 +47,18 @@ use http::Method;
 use tokio::sync::watch;
 use tokio::time;
 
+use self::cache_status::How;
 use self::counters::Counters;
-use self::shard::{Ask, Judged, Opening, Record, Shard};
-use self::status::How;
-use self::stored::Stored;
+use self::entry::CacheEntry;
+use self::shard::{Ask, Judgment, Opening, Record, Shard};
 
 pub(crate) use self::answer::Answer;
+pub(crate) use self::cache_status::Forward;
 pub(crate) use self::counters::Snapshot;
-pub(crate) use self::filling::{Filling, Leftover, Verdict};
-pub(crate) use self::question::{Pass, Question, Reason};
-pub(crate) use self::room::{Room, Space};
-pub(crate) use self::status::Forward;
-pub(crate) use self::terms::Moment;
+pub(crate) use self::fill::{Fill, Leftover, Verdict};
+pub(crate) use self::freshness::Moment;
+pub(crate) use self::lookup::{CacheRequest, Pass, Reason};
+pub(crate) use self::memory_budget::{MemoryBudget, MemoryPermit};
 pub(crate) use self::vary::Codings;
 
 /// Parts of the cache with a lock each; a power of two. Enough that 256 threads that store seldom
@@ -117,13 +118,13 @@ pub(crate) struct Cache(Arc<Inner>);
 
 /// What a request is told.
 #[derive(Debug)]
-pub(crate) enum Looked {
+pub(crate) enum Lookup {
     /// Send this.
     Hit(Answer),
     /// Another request fetches the answer: wait, then look again. [`Cache::ask`] does both.
     Wait(Ticket),
     /// Ask the upstream, and feed its answer to this.
-    Fill(Box<Filling>),
+    Fill(Box<Fill>),
     /// Ask the upstream; the cache has nothing to do with it.
     Pass(Pass),
 }
@@ -149,9 +150,9 @@ struct Inner {
     settings: CacheSettings,
     /// Bytes of the largest body.
     entry_bytes: usize,
-    space: Arc<Space>,
+    space: Arc<MemoryBudget>,
     /// The part of that space which is for answers that are still coming in.
-    coming: Arc<Space>,
+    coming: Arc<MemoryBudget>,
     shards: Box<[Part; SHARDS]>,
     secret: RandomState,
     /// The shard that was last asked to drop something.
@@ -171,8 +172,8 @@ impl Cache {
         Self(Arc::new(Inner {
             settings: settings.clone(),
             entry_bytes: settings.entry_bytes.min(coming),
-            space: Space::new(settings.bytes),
-            coming: Space::new(coming),
+            space: MemoryBudget::new(settings.bytes),
+            coming: MemoryBudget::new(coming),
             shards: Box::new(std::array::from_fn(|_| Part::default())),
             secret: RandomState::new(),
             evicting: AtomicUsize::new(0),
@@ -181,22 +182,22 @@ impl Cache {
     }
 
     /// What to do with a request; waits, where another fetches the same. Never `Wait`.
-    pub(crate) async fn ask(&self, question: &Question<'_>) -> Looked {
+    pub(crate) async fn ask(&self, question: &CacheRequest<'_>) -> Lookup {
         let begun = time::Instant::now().into_std();
         let deadline = begun + self.0.settings.wait;
         let (mut now, mut waited) = (begun, None);
         loop {
             match self.look(question, now, waited) {
-                Looked::Wait(ticket) if now < deadline => {
+                Lookup::Wait(ticket) if now < deadline => {
                     waited = Some(ticket.why);
                     ticket.wait(deadline).await;
                     now = time::Instant::now().into_std();
                 }
-                Looked::Wait(ticket) => {
+                Lookup::Wait(ticket) => {
                     self.0.counters.waited_too_long.add();
                     self.0.counters.passes.add();
                     let pass = Pass { reason: Reason::WaitedTooLong, why: ticket.why };
-                    return Looked::Pass(pass);
+                    return Lookup::Pass(pass);
                 }
                 looked => return looked,
             }
@@ -205,7 +206,7 @@ impl Cache {
 
     /// What to do now with a request that may have waited, and why the fetch that it waited for
     /// was made.
-    fn look(&self, question: &Question<'_>, now: Instant, waited: Option<Forward>) -> Looked {
+    fn look(&self, question: &CacheRequest<'_>, now: Instant, waited: Option<Forward>) -> Lookup {
         let inner = &self.0;
         if inner.settings.bytes == 0 {
             return inner.pass(Pass::of(Reason::Off));
@@ -225,28 +226,28 @@ impl Cache {
         let judged = read(inner.shard(ask.hash)).judge(&ask);
         let judged = match (judged, question.limit()) {
             // A HEAD brings no body that could be kept.
-            (Judged::Open(opening) | Judged::Loose(opening), Some(Reason::Head)) => {
+            (Judgment::Open(opening) | Judgment::FetchUncollapsed(opening), Some(Reason::Head)) => {
                 return inner.pass(Pass { reason: Reason::Head, why: opening.why });
             }
-            (Judged::Open(_) | Judged::Loose(_), Some(reason)) => {
+            (Judgment::Open(_) | Judgment::FetchUncollapsed(_), Some(reason)) => {
                 return inner.pass(Pass::of(reason));
             }
             // What turns out to be a stream would have made it wait in vain.
-            (Judged::Wait(..), Some(Reason::Events)) => {
+            (Judgment::Wait(..), Some(Reason::Events)) => {
                 return inner.pass(Pass::of(Reason::Events));
             }
             (judged, _) => judged,
         };
         let judged = match judged {
             // Its answer, a 304 perhaps, may be of use to none of those who would wait for it.
-            Judged::Open(opening) if opening.stale.is_none() && question.is_conditional() => {
-                Judged::Loose(opening)
+            Judgment::Open(opening) if opening.stale.is_none() && question.is_conditional() => {
+                Judgment::FetchUncollapsed(opening)
             }
-            Judged::Open(_) => {
+            Judgment::Open(_) => {
                 let mut shard = write(inner.shard(ask.hash));
                 // Between the two locks, somebody else may have begun, or even have finished.
                 match shard.judge(&ask) {
-                    Judged::Open(opening) => {
+                    Judgment::Open(opening) => {
                         let flight = shard.begin(ask.hash, &opening.class, now);
                         let generation = shard.generation;
                         drop(shard);
@@ -258,16 +259,16 @@ impl Cache {
             judged => judged,
         };
         match judged {
-            Judged::Hit(stored) => Looked::Hit(inner.hit(stored, question, now, waited)),
-            Judged::Wait(ended, until, why) => {
+            Judgment::Hit(stored) => Lookup::Hit(inner.hit(stored, question, now, waited)),
+            Judgment::Wait(ended, until, why) => {
                 inner.counters.waits.add();
-                Looked::Wait(Ticket { ended, until, why })
+                Lookup::Wait(Ticket { ended, until, why })
             }
-            Judged::Open(opening) | Judged::Loose(opening) => {
+            Judgment::Open(opening) | Judgment::FetchUncollapsed(opening) => {
                 let generation = read(inner.shard(ask.hash)).generation;
                 self.fill(&ask, opening, None, generation, waited)
             }
-            Judged::Pass(reason) => inner.pass(Pass::of(reason)),
+            Judgment::Pass(reason) => inner.pass(Pass::of(reason)),
         }
     }
 
@@ -299,11 +300,11 @@ impl Cache {
         flight: Option<(u64, watch::Sender<()>)>,
         generation: u64,
         waited: Option<Forward>,
-    ) -> Looked {
+    ) -> Lookup {
         self.0.counters.misses.add();
         let inner = self.0.clone();
         let waited = waited.is_some();
-        Looked::Fill(Box::new(Filling::new(inner, ask, opening, flight, generation, waited)))
+        Lookup::Fill(Box::new(Fill::new(inner, ask, opening, flight, generation, waited)))
     }
 }
 
@@ -328,8 +329,8 @@ impl Inner {
 
     fn hit(
         &self,
-        stored: Arc<Stored>,
-        question: &Question<'_>,
+        stored: Arc<CacheEntry>,
+        question: &CacheRequest<'_>,
         now: Instant,
         waited: Option<Forward>,
     ) -> Answer {
@@ -346,14 +347,14 @@ impl Inner {
         answer
     }
 
-    fn pass(&self, pass: Pass) -> Looked {
+    fn pass(&self, pass: Pass) -> Lookup {
         self.counters.passes.add();
-        Looked::Pass(pass)
+        Lookup::Pass(pass)
     }
 
     /// Makes a room larger, and drops what was not asked for lately where that is needed. No lock
     /// may be held.
-    fn grow(&self, room: &mut Room, bytes: usize) -> bool {
+    fn grow(&self, room: &mut MemoryPermit, bytes: usize) -> bool {
         if bytes > self.space.bytes() {
             return false;
         }

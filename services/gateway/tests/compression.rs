@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use flate2::read::GzDecoder;
-use harness::{Answer, Service, fields, read_head};
+use testing::{Answer, Service, fields, read_head};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 

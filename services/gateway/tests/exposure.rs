@@ -6,7 +6,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use harness::{Answer, BOUND, Service};
+use testing::{Answer, BOUND, Service};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use harness::{BOUND, Service, read_head};
+use testing::{BOUND, Service, read_head};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 

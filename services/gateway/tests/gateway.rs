@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Answer, BOUND, Service, fields, read_head, run};
+use testing::{Answer, BOUND, Service, fields, read_head, run};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
@@ -119,7 +119,7 @@ fn silent_connections_make_room_for_those_who_ask() {
         silent.push(client);
     }
     // Those that had waited longest were closed, and the newest were not.
-    assert!(silent[..8].iter_mut().all(harness::Connection::is_closed));
+    assert!(silent[..8].iter_mut().all(testing::Connection::is_closed));
     let newest = silent.last_mut().unwrap();
     newest.send(request);
     assert_eq!(newest.answer().status, 200);

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
-use harness::{BOUND, Service, fields, read_head};
 use http::{HeaderMap, Request, StatusCode};
+use testing::{BOUND, Service, fields, read_head};
 use tokio::time::timeout;
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");

@@ -11,7 +11,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Answer, BOUND, Connection, Service, fields, read_head};
+use testing::{Answer, BOUND, Connection, Service, fields, read_head};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use harness::{Answer, Service, fields, read_head};
+use testing::{Answer, Service, fields, read_head};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 const SECRET: &str = "0123456789abcdef";
@@ -304,7 +304,7 @@ fn the_way_of_a_request_is_told_and_a_loop_ends_at_its_first_return() {
         ("LOG_FORMAT", "json"),
     ];
     let mut child = std::process::Command::new(GATEWAY).env_clear().envs(settings).spawn().unwrap();
-    let deadline = std::time::Instant::now() + harness::BOUND;
+    let deadline = std::time::Instant::now() + testing::BOUND;
     let mut stream = loop {
         match TcpStream::connect(free) {
             Ok(stream) => break stream,
@@ -312,7 +312,7 @@ fn the_way_of_a_request_is_told_and_a_loop_ends_at_its_first_return() {
         }
         thread::sleep(std::time::Duration::from_millis(10));
     };
-    stream.set_read_timeout(Some(harness::BOUND)).unwrap();
+    stream.set_read_timeout(Some(testing::BOUND)).unwrap();
     stream.write_all(b"GET /loop HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     let read = stream.read_to_string(&mut text);

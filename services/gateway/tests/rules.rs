@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Answer, BOUND, Service, fields, read_head, run};
+use testing::{Answer, BOUND, Service, fields, read_head, run};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
@@ -354,7 +354,7 @@ fn check_tells_what_is_in_force_or_what_is_wrong() {
         "route /api -> api:1",
         "route /stats -> stats:8080",
         "trusted proxies: none",
-        "what upstreams send plain is compressed",
+        "compression is on",
     ] {
         assert!(text.contains(line), "{text}");
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serve::{Chunk, Viewer};
+use server::{Chunk, Viewer};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -24,7 +24,7 @@ const RETRY: &[u8] = b"retry: 1000\n\n";
 pub(crate) struct Feed {
     /// None until two readings were taken, for a rate needs both.
     newest: watch::Receiver<Option<Arc<Snapshot>>>,
-    events: serve::Feed,
+    events: server::Feed,
     history: Arc<Mutex<History>>,
     recent: Arc<Mutex<ReplayBuffer>>,
 }
@@ -42,7 +42,7 @@ pub(crate) fn feed(
     history: Arc<Mutex<History>>,
 ) -> (Publisher, Feed, impl Future<Output = ()> + Send + 'static) {
     let (sender, newest) = watch::channel(None);
-    let (publisher, events) = serve::feed();
+    let (publisher, events) = server::feed();
     let recent = Arc::new(Mutex::new(ReplayBuffer::default()));
     let pass_on = pass_on(newest.clone(), publisher);
     let feed = Feed { newest, events, history: history.clone(), recent: recent.clone() };
@@ -88,7 +88,7 @@ impl Feed {
 
 /// Passes samples on to the streams on the thread that serves them, and comments while the sampler
 /// hangs; ends with the sampling.
-async fn pass_on(mut newest: watch::Receiver<Option<Arc<Snapshot>>>, streams: serve::Publisher) {
+async fn pass_on(mut newest: watch::Receiver<Option<Arc<Snapshot>>>, streams: server::Publisher) {
     loop {
         match timeout(SILENCE, newest.changed()).await {
             Ok(Ok(())) => {

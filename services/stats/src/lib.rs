@@ -23,8 +23,8 @@ mod snapshot;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use runtime::{About, Build, Launch, ListenError, Process};
-use serve::Limits;
+use server::Limits;
+use service::{Build, Launch, ListenError, Process, ServiceInfo};
 
 use crate::history::History;
 use crate::history::persistence::{self, Persistence};
@@ -32,18 +32,23 @@ use crate::sampler::{Sampler, Scraper};
 use crate::settings::Config;
 
 /// Version, commit and date of this program.
-const BUILD: Build = runtime::build!();
+const BUILD: Build = service::build!();
 
-const ABOUT: About =
-    About { name: "stats", build: BUILD, prefix: "STATS", listen_name: "STATS_LISTEN", port: 8080 };
+const INFO: ServiceInfo = ServiceInfo {
+    name: "stats",
+    build: BUILD,
+    prefix: "STATS",
+    listen_name: "STATS_LISTEN",
+    port: 8080,
+};
 
 /// Runs the service until it is terminated.
 pub async fn run() -> ExitCode {
-    let (process, config) = match runtime::launch(&ABOUT, Config::read) {
+    let (process, config) = match service::launch(&INFO, Config::read) {
         Launch::Serve(process, config) => (process, config),
         Launch::Exit(code) => return code,
     };
-    runtime::serve_until_terminated(&ABOUT, |signal| run_until(process, config, signal)).await
+    service::serve_until_terminated(&INFO, |signal| run_until(process, config, signal)).await
 }
 
 async fn run_until(
@@ -51,7 +56,7 @@ async fn run_until(
     config: Config,
     signal: impl Future<Output = ()>,
 ) -> Result<(), ListenError> {
-    let listener = runtime::listen(process.listen)?;
+    let listener = service::listen(process.listen)?;
     let history = config.history_file.as_deref().map_or_else(History::new, persistence::load);
     let history = Arc::new(Mutex::new(history));
     let keeper = config.history_file.map(|path| Persistence::start(path, history.clone()));
@@ -78,7 +83,7 @@ async fn run_until(
             routes::respond(&request, &feed, &origins, scrape.as_deref())
         }
     };
-    serve::run(listener, handler, limits, shutdown).await;
+    server::run(listener, handler, limits, shutdown).await;
     keeper.into_iter().for_each(Persistence::finish);
     Ok(())
 }

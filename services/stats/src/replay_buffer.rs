@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use serve::Chunk;
+use server::Chunk;
 
 /// Events kept: a minute of them. A viewer that was away for longer begins with the history again.
 const EVENTS: usize = 60;

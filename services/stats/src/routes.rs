@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use semantics::negotiation::{coding, media_type};
-use serve::Answer;
+use server::Answer;
 
 use crate::body::Body;
 use crate::broadcast::Feed;
@@ -335,7 +335,7 @@ mod tests {
 
     use http_body_util::{BodyExt, Empty, Full};
 
-    use serve::Viewer;
+    use server::Viewer;
 
     use super::*;
     use crate::broadcast::{Publisher, feed};

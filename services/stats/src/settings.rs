@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use runtime::Settings;
+use service::Settings;
 
 use crate::cors::Origins;
 use crate::rates::Exposure;
@@ -93,7 +93,7 @@ fn is_place_for_a_file(path: &std::path::Path) -> bool {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> (Config, Result<(), runtime::ConfigError>) {
+    fn read(variables: &[(&str, &str)]) -> (Config, Result<(), service::ConfigError>) {
         let variables =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let mut settings = Settings::new("STATS", variables);

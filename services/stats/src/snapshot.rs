@@ -9,7 +9,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::header::{HeaderMap, HeaderValue};
-use serve::Chunk;
+use server::Chunk;
 
 use crate::metrics::{self, Format};
 use crate::query::Span;

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{BOUND, Service};
+use testing::{BOUND, Service};
 
 const STATS: &str = env!("CARGO_BIN_EXE_stats");
 

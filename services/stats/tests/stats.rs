@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{BOUND, Service, run};
+use testing::{BOUND, Service, run};
 
 const STATS: &str = env!("CARGO_BIN_EXE_stats");
 
@@ -279,7 +279,7 @@ fn ecs_agent() -> String {
     thread::spawn(move || {
         for (second, stream) in (0..).zip(listener.incoming()) {
             let mut stream = stream.unwrap();
-            let head = harness::read_head(&mut BufReader::new(&mut stream)).unwrap();
+            let head = testing::read_head(&mut BufReader::new(&mut stream)).unwrap();
             let body = if head.starts_with("GET /v4/abc/task/stats ") {
                 let usage = serde_json::json!({ &id: {
                     "read": format!("2026-01-01T00:{:02}:{:02}.0Z", second / 60, second % 60),

@@ -1,6 +1,6 @@
 //! Settings of this service, beside those of every service.
 
-use runtime::Settings;
+use service::Settings;
 
 /// Longest greeting, in bytes.
 const GREETING_BYTES: usize = 200;

@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use config::Config;
-use runtime::{About, Build, Launch, ListenError, Process};
-use serve::Limits;
+use server::Limits;
+use service::{Build, Launch, ListenError, Process, ServiceInfo};
 
 /// Version and commit of this program.
-const BUILD: Build = runtime::build!();
+const BUILD: Build = service::build!();
 
-const ABOUT: About = About {
+const INFO: ServiceInfo = ServiceInfo {
     name: "hello",
     build: BUILD,
     prefix: "HELLO",
@@ -24,11 +24,11 @@ const ABOUT: About = About {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let (process, config) = match runtime::launch(&ABOUT, Config::read) {
+    let (process, config) = match service::launch(&INFO, Config::read) {
         Launch::Serve(process, config) => (process, config),
         Launch::Exit(code) => return code,
     };
-    runtime::serve_until_terminated(&ABOUT, |signal| run(process, config, signal)).await
+    service::serve_until_terminated(&INFO, |signal| run(process, config, signal)).await
 }
 
 async fn run(
@@ -36,13 +36,13 @@ async fn run(
     config: Config,
     signal: impl Future<Output = ()>,
 ) -> Result<(), ListenError> {
-    let listener = runtime::listen(process.listen)?;
+    let listener = service::listen(process.listen)?;
     let limits = Limits { drain: process.drain, ..Limits::default() };
     let config = Arc::new(config);
     let handler = move |request: hyper::Request<_>| {
         let response = routes::respond(request.method(), request.uri().path(), &config);
         async { response }
     };
-    serve::run(listener, handler, limits, signal).await;
+    server::run(listener, handler, limits, signal).await;
     Ok(())
 }

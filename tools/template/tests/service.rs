@@ -1,6 +1,6 @@
 //! The binary as a process, on a port that the kernel chooses.
 
-use harness::{Service, run};
+use testing::{Service, run};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hello");
 

@@ -3,7 +3,7 @@
 #[cfg(feature = "dev")]
 use std::path::PathBuf;
 
-use runtime::Settings;
+use service::Settings;
 
 use crate::backend::{Backend, EXPECTED};
 

@@ -13,7 +13,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use serve::Limits;
+use server::Limits;
 use tokio::net::TcpListener;
 
 use crate::backend::Backend;
@@ -42,7 +42,7 @@ pub(crate) async fn run(
         let response = respond(&request, &folder, &streams);
         async { response }
     };
-    serve::run(listener, handler, limits, shutdown).await;
+    server::run(listener, handler, limits, shutdown).await;
 }
 
 fn respond(

@@ -14,13 +14,13 @@ mod site;
 use std::{process::ExitCode, sync::Arc};
 
 use config::Config;
-use runtime::{About, Build, Launch, ListenError, Process};
-use serve::Limits;
+use server::Limits;
+use service::{Build, Launch, ListenError, Process, ServiceInfo};
 
 /// What this program was made from.
-const BUILD: Build = runtime::build!();
+const BUILD: Build = service::build!();
 
-const ABOUT: About = About {
+const INFO: ServiceInfo = ServiceInfo {
     name: "frontend",
     build: BUILD,
     prefix: "FRONTEND",
@@ -31,11 +31,11 @@ const ABOUT: About = About {
 // One thread is enough: an answer is a few copied pointers.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let (process, config) = match runtime::launch(&ABOUT, Config::read) {
+    let (process, config) = match service::launch(&INFO, Config::read) {
         Launch::Serve(process, config) => (process, config),
         Launch::Exit(code) => return code,
     };
-    runtime::serve_until_terminated(&ABOUT, |signal| run(process, config, signal)).await
+    service::serve_until_terminated(&INFO, |signal| run(process, config, signal)).await
 }
 
 async fn run(
@@ -43,7 +43,7 @@ async fn run(
     config: Config,
     signal: impl Future<Output = ()>,
 ) -> Result<(), ListenError> {
-    let listener = runtime::listen(process.listen)?;
+    let listener = service::listen(process.listen)?;
     let limits = Limits { drain: process.drain, ..Limits::default() };
     #[cfg(feature = "dev")]
     if let Some(folder) = config.folder {
@@ -56,6 +56,6 @@ async fn run(
         let response = routes::answer(request.method(), path, request.headers(), &site);
         async { response }
     };
-    serve::run(listener, handler, limits, signal).await;
+    server::run(listener, handler, limits, signal).await;
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::io::Read;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use harness::{Answer, Service, run};
+use testing::{Answer, Service, run};
 
 const FRONTEND: &str = env!("CARGO_BIN_EXE_frontend");
 

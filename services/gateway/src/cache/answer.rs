@@ -6,14 +6,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::conditions::client_has_it;
-use super::status::{How, push_number};
-use super::stored::Stored;
+use super::cache_status::{How, push_number};
+use super::conditional::client_has_it;
+use super::entry::CacheEntry;
 
 /// An answer from memory to one request. It stays what it is when the cache forgets it.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    stored: Arc<Stored>,
+    stored: Arc<CacheEntry>,
     how: How,
     age_seconds: u64,
     seconds_left: i64,
@@ -27,7 +27,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// The answer to a request with these fields.
     pub(super) fn new(
-        stored: Arc<Stored>,
+        stored: Arc<CacheEntry>,
         how: How,
         request: &HeaderMap,
         head_only: bool,

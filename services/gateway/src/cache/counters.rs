@@ -16,6 +16,7 @@ pub(super) struct Counters {
     pub(super) waited_too_long: Count,
     pub(super) collapsed: Count,
     pub(super) stale: Count,
+    pub(super) revalidated: Count,
     pub(super) stored: Count,
     pub(super) refused: Count,
     pub(super) evicted: Count,
@@ -38,6 +39,8 @@ pub(crate) struct Snapshot {
     pub(crate) collapsed: u64,
     /// Answers from memory that were older than they should be, where the upstream allows it.
     pub(crate) stale: u64,
+    /// Stale responses that the upstream confirmed with 304.
+    pub(crate) revalidated: u64,
     /// Answers stored.
     pub(crate) stored: u64,
     /// Answers of the upstream that were not stored.
@@ -87,6 +90,7 @@ impl Counters {
             waited_too_long: self.waited_too_long.get(),
             collapsed: self.collapsed.get(),
             stale: self.stale.get(),
+            revalidated: self.revalidated.get(),
             stored: self.stored.get(),
             refused: self.refused.get(),
             evicted: self.evicted.get(),

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 use tokio::sync::watch;
 
-use super::question::Reason;
-use super::room::Room;
-use super::status::Forward;
-use super::stored::Stored;
-use super::terms::Refusal;
+use super::cache_status::Forward;
+use super::entry::CacheEntry;
+use super::freshness::Refusal;
+use super::lookup::Reason;
+use super::memory_budget::MemoryPermit;
 use super::vary::{Variant, Vary};
 
 /// Answers that a target may have side by side. Three codings, with one origin and with none, are
@@ -47,7 +47,7 @@ const NOTE_BYTES: usize = 768;
 /// What is asked for: site and target.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    /// Keyed with a secret, so that nobody can choose targets that meet.
+    /// Keyed with a secret, so that a client cannot choose targets that collide.
     pub(super) hash: u64,
     pub(super) site: Box<str>,
     pub(super) target: Box<str>,
@@ -117,15 +117,15 @@ impl Ask<'_> {
 
 /// What to do with a question.
 #[derive(Debug)]
-pub(super) enum Judged {
+pub(super) enum Judgment {
     /// Answer with this.
-    Hit(Arc<Stored>),
+    Hit(Arc<CacheEntry>),
     /// Wait for the fetch to end, or for its time to be up.
     Wait(watch::Receiver<()>, Instant, Forward),
-    /// Fetch: nobody does.
+    /// Fetch: no other request does.
     Open(Opening),
     /// Fetch, whoever else does.
-    Loose(Opening),
+    FetchUncollapsed(Opening),
     /// Go past the cache.
     Pass(Reason),
 }
@@ -135,7 +135,7 @@ pub(super) enum Judged {
 pub(super) struct Opening {
     pub(super) class: Class,
     pub(super) why: Forward,
-    pub(super) stale: Option<Arc<Stored>>,
+    pub(super) stale: Option<Arc<CacheEntry>>,
     /// Until then it is known that waiting is in vain.
     pub(super) noted_until: Option<Instant>,
 }
@@ -146,7 +146,7 @@ pub(super) struct Shard {
     records: HashMap<u64, Record, BuildHasherDefault<AsItIs>>,
     /// The records by hash and birth, the next to be dropped in front.
     order: VecDeque<(u64, u64)>,
-    flights: HashMap<u64, Vec<Flight>, BuildHasherDefault<AsItIs>>,
+    flights: HashMap<u64, Vec<InFlight>, BuildHasherDefault<AsItIs>>,
     /// Goes on whenever something is forgotten that must not come back.
     pub(super) generation: u64,
     births: u64,
@@ -167,14 +167,14 @@ pub(super) struct Record {
 #[derive(Debug)]
 pub(super) struct Slot {
     variant: Variant,
-    stored: Arc<Stored>,
+    stored: Arc<CacheEntry>,
     /// Asked for since it was last looked at for dropping.
     visited: AtomicBool,
     /// Until then the upstream counts as failing.
     troubled_until: Option<Instant>,
     /// Held, so that it counts.
     #[cfg_attr(not(test), expect(dead_code, reason = "nobody reads it"))]
-    room: Room,
+    room: MemoryPermit,
 }
 
 /// That waiting for an answer of this class is in vain.
@@ -185,12 +185,12 @@ struct Note {
     strikes_left: u8,
     /// Held, so that it counts.
     #[cfg_attr(not(test), expect(dead_code, reason = "nobody reads it"))]
-    room: Room,
+    room: MemoryPermit,
 }
 
 /// A fetch.
 #[derive(Debug)]
-struct Flight {
+struct InFlight {
     id: u64,
     class: Class,
     begun: Instant,
@@ -199,14 +199,14 @@ struct Flight {
 
 impl Shard {
     /// What to do with a question. Changes nothing but the mark of an answer that was used.
-    pub(super) fn judge(&self, ask: &Ask<'_>) -> Judged {
+    pub(super) fn judge(&self, ask: &Ask<'_>) -> Judgment {
         let record = self.records.get(&ask.hash);
         if record.is_some_and(|record| !record.key.is(ask)) {
-            return Judged::Pass(Reason::Collision);
+            return Judgment::Pass(Reason::Collision);
         }
         let variant = match record.and_then(|record| record.vary.as_ref()) {
             Some(vary) => match vary.variant(ask.headers) {
-                None => return Judged::Pass(Reason::LongKey),
+                None => return Judgment::Pass(Reason::LongKey),
                 variant => variant,
             },
             None => None,
@@ -214,10 +214,10 @@ impl Shard {
         let slot = record.zip(variant.as_ref()).and_then(|(record, variant)| record.slot(variant));
         if let Some(slot) = slot {
             if ask.authorised && !slot.stored.terms().for_all {
-                return Judged::Pass(Reason::Authorization);
+                return Judgment::Pass(Reason::Authorization);
             }
             if slot.may_answer(ask.now) {
-                return Judged::Hit(slot.visit());
+                return Judgment::Hit(slot.visit());
             }
         }
         let class = Class { authorised: ask.authorised, variant };
@@ -236,23 +236,23 @@ impl Shard {
         if let Some(slot) = slot
             && slot.stored.terms().may_be_stale_while_revalidated(ask.now)
         {
-            // One fetches, and nobody else has to.
+            // One request fetches for all.
             return match flight {
-                Some(_) => Judged::Hit(slot.visit()),
-                None => Judged::Open(opening(class, None)),
+                Some(_) => Judgment::Hit(slot.visit()),
+                None => Judgment::Open(opening(class, None)),
             };
         }
         if let Some(until) = record.and_then(|record| record.noted_until(&class, ask.now)) {
-            return Judged::Loose(opening(class, Some(until)));
+            return Judgment::FetchUncollapsed(opening(class, Some(until)));
         }
         match flight {
-            // What it brings answers nobody else.
-            Some(flight) if flight.has_ended() => Judged::Loose(opening(class, None)),
-            Some(flight) => Judged::Wait(flight.ended.clone(), flight.begun + ask.wait, why),
+            // Its response is for no other request.
+            Some(flight) if flight.has_ended() => Judgment::FetchUncollapsed(opening(class, None)),
+            Some(flight) => Judgment::Wait(flight.ended.clone(), flight.begun + ask.wait, why),
             None if slot.is_none() && self.is_crowded(ask.hash) => {
-                Judged::Pass(Reason::TooManyVariants)
+                Judgment::Pass(Reason::TooManyVariants)
             }
-            None => Judged::Open(opening(class, None)),
+            None => Judgment::Open(opening(class, None)),
         }
     }
 
@@ -268,7 +268,7 @@ impl Shard {
         let id = self.births;
         let flights = self.flights.entry(hash).or_default();
         flights.retain(|flight| !flight.class.may_be(class));
-        flights.push(Flight { id, class: class.clone(), begun: now, ended });
+        flights.push(InFlight { id, class: class.clone(), begun: now, ended });
         (id, sender)
     }
 
@@ -301,8 +301,8 @@ impl Shard {
         key: &Arc<Key>,
         vary: &Vary,
         class: &Class,
-        stored: Arc<Stored>,
-        room: Room,
+        stored: Arc<CacheEntry>,
+        room: MemoryPermit,
         now: Instant,
     ) -> Result<Vec<Slot>, Refusal> {
         let variant = class.variant.clone().ok_or(Refusal::Vary)?;
@@ -346,7 +346,7 @@ impl Shard {
         error: bool,
         until: Instant,
         now: Instant,
-        room: Room,
+        room: MemoryPermit,
     ) {
         let Some(record) = self.record(key) else { return };
         let proven = class.variant.as_ref().is_some_and(|variant| record.slot(variant).is_some());
@@ -472,7 +472,7 @@ impl Record {
         visited.count() > 0
     }
 
-    /// The answer that a new one may replace: one that is old, or that nobody asked for since
+    /// The answer that a new one may replace: one that is old, or that was not requested since
     /// another one looked for a place.
     fn least_wanted(&self, now: Instant) -> Result<usize, Refusal> {
         let old = self.slots.iter().position(|slot| !slot.stored.terms().is_fresh(now));
@@ -495,7 +495,7 @@ impl Slot {
                 && terms.may_be_stale_on_error(now))
     }
 
-    fn visit(&self) -> Arc<Stored> {
+    fn visit(&self) -> Arc<CacheEntry> {
         // To write what is there already would take the line from the other processors.
         if !self.visited.load(Ordering::Relaxed) {
             self.visited.store(true, Ordering::Relaxed);
@@ -504,7 +504,7 @@ impl Slot {
     }
 }
 
-impl Flight {
+impl InFlight {
     fn is_young(&self, ask: &Ask<'_>) -> bool {
         ask.now.saturating_duration_since(self.begun) < ask.wait
     }
@@ -545,7 +545,7 @@ mod tests {
         const PIECES: usize = 8 * 16;
         let places = 2 * (size_of::<(u64, Record)>() + 1 + size_of::<(u64, u64)>());
         let record = places + size_of::<Key>() + 2 * size_of::<usize>() + PIECES;
-        let stored = size_of::<Stored>() + 2 * size_of::<usize>();
+        let stored = size_of::<CacheEntry>() + 2 * size_of::<usize>();
         let slot = record + size_of::<Slot>() + stored;
         assert!(slot <= SLOT_BYTES, "{slot}");
         let note = record + size_of::<Note>();

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::status::Forwarded;
-use super::terms::Refusal;
+use super::cache_status::Forwarded;
+use super::freshness::Refusal;
 use super::*;
 
 /// Kept for ten seconds.
@@ -41,17 +41,17 @@ impl World {
         moment(self.now())
     }
 
-    fn look(&self, method: &Method, target: &str, lines: &[&str]) -> Looked {
+    fn look(&self, method: &Method, target: &str, lines: &[&str]) -> Lookup {
         let headers = headers(lines);
-        let question = Question { method, site: "http://a", target, headers: &headers };
+        let question = CacheRequest { method, site: "http://a", target, headers: &headers };
         self.cache.look(&question, self.now(), None)
     }
 
-    fn get(&self, target: &str, lines: &[&str]) -> Looked {
+    fn get(&self, target: &str, lines: &[&str]) -> Lookup {
         self.look(&Method::GET, target, lines)
     }
 
-    fn fill(&self, target: &str, lines: &[&str]) -> Box<Filling> {
+    fn fill(&self, target: &str, lines: &[&str]) -> Box<Fill> {
         filling(self.get(target, lines))
     }
 
@@ -70,13 +70,7 @@ impl World {
         stored
     }
 
-    fn respond(
-        &self,
-        filling: &mut Filling,
-        status: u16,
-        lines: &[&str],
-        length: usize,
-    ) -> Verdict {
+    fn respond(&self, filling: &mut Fill, status: u16, lines: &[&str], length: usize) -> Verdict {
         let mut headers = headers(lines);
         headers.insert("content-length", length.into());
         filling.response(StatusCode::from_u16(status).unwrap(), &headers, self.moment())
@@ -126,23 +120,23 @@ fn headers(lines: &[&str]) -> HeaderMap {
     headers
 }
 
-fn filling(looked: Looked) -> Box<Filling> {
+fn filling(looked: Lookup) -> Box<Fill> {
     match looked {
-        Looked::Fill(filling) => filling,
+        Lookup::Fill(filling) => filling,
         other => panic!("nothing to fill: {other:?}"),
     }
 }
 
-fn answer(looked: Looked) -> Answer {
+fn answer(looked: Lookup) -> Answer {
     match looked {
-        Looked::Hit(answer) => answer,
+        Lookup::Hit(answer) => answer,
         other => panic!("no hit: {other:?}"),
     }
 }
 
-fn reason(looked: Looked) -> Reason {
+fn reason(looked: Lookup) -> Reason {
     match looked {
-        Looked::Pass(pass) => pass.reason,
+        Lookup::Pass(pass) => pass.reason,
         other => panic!("does not pass: {other:?}"),
     }
 }

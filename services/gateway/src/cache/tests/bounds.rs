@@ -43,7 +43,7 @@ const RESPONSES: [&[&str]; 5] = [
     &["cache-control: max-age=0, stale-if-error=9", "vary: origin"],
 ];
 
-fn start(filling: &mut Filling, lines: &[&str], bytes: Option<usize>, now: Instant) {
+fn start(filling: &mut Fill, lines: &[&str], bytes: Option<usize>, now: Instant) {
     let mut headers = headers(lines);
     match bytes {
         Some(bytes) => headers.insert("content-length", bytes.into()),
@@ -61,12 +61,12 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..150),
     ) {
         let mut world = World::with(&CacheSettings { bytes, ..CacheSettings::default() });
-        let mut open: Vec<(Box<Filling>, usize)> = Vec::new();
+        let mut open: Vec<(Box<Fill>, usize)> = Vec::new();
         for step in steps {
             match step {
                 Step::Fetch { target, origin, bytes, announced, response } => {
                     let (target, origin) = (format!("/{target}"), format!("origin: {origin}"));
-                    if let Looked::Fill(mut filling) = world.get(&target, &[&origin]) {
+                    if let Lookup::Fill(mut filling) = world.get(&target, &[&origin]) {
                         start(&mut filling, RESPONSES[response], announced.then_some(bytes), world.now());
                         drop(filling.body(&vec![0; bytes], world.now()));
                         filling.complete(world.now());
@@ -74,7 +74,7 @@ proptest! {
                 }
                 Step::Begin { target, bytes } => {
                     let looked = world.get(&format!("/{target}"), &[]);
-                    if let Looked::Fill(mut filling) = looked {
+                    if let Lookup::Fill(mut filling) = looked {
                         let response = RESPONSES[usize::from(target) % RESPONSES.len()];
                         start(&mut filling, response, Some(bytes), world.now());
                         open.push((filling, bytes));
@@ -166,7 +166,7 @@ fn threads_do_not_lose_count() {
                 for round in 0..3000_u64 {
                     let number = round.wrapping_mul(thread + 7) % 40;
                     let target = format!("/{number}");
-                    if let Looked::Fill(mut filling) = world.get(&target, &[]) {
+                    if let Lookup::Fill(mut filling) = world.get(&target, &[]) {
                         start(&mut filling, &[TEN], Some(3000), world.now());
                         drop(filling.body(&[0; 3000], world.now()));
                         if round % 5 != 0 {
@@ -224,7 +224,7 @@ fn a_hit_costs_less_than_a_microsecond() {
     assert!(world.fetch("/app-0123456789abcdef.js", &BROWSER, &response, &"x".repeat(20_000)));
     let hits = || {
         let headers = headers(&BROWSER);
-        let question = Question {
+        let question = CacheRequest {
             method: &Method::GET,
             site: "http://a",
             target: "/app-0123456789abcdef.js",
@@ -235,7 +235,7 @@ fn a_hit_costs_less_than_a_microsecond() {
             let begun = Instant::now();
             for _ in 0..HITS {
                 let looked = world.cache.look(black_box(&question), begun, None);
-                let Looked::Hit(answer) = looked else { panic!("no hit") };
+                let Lookup::Hit(answer) = looked else { panic!("no hit") };
                 out.clear();
                 answer.write_head(&mut out);
                 black_box((&out, answer.body()));

@@ -12,14 +12,14 @@ fn cache() -> Cache {
     Cache::new(&CacheSettings::default())
 }
 
-async fn ask(cache: &Cache, lines: &[&str]) -> Looked {
+async fn ask(cache: &Cache, lines: &[&str]) -> Lookup {
     let headers = headers(lines);
-    let question = Question { method: &Method::GET, site: "", target: "/a", headers: &headers };
+    let question = CacheRequest { method: &Method::GET, site: "", target: "/a", headers: &headers };
     cache.ask(&question).await
 }
 
 /// So many requests that are told what to do one day; all of them are looking when this returns.
-async fn crowd(cache: &Cache, number: u64) -> JoinSet<Looked> {
+async fn crowd(cache: &Cache, number: u64) -> JoinSet<Lookup> {
     let mut crowd = JoinSet::new();
     let before = cache.snapshot().waits;
     for _ in 0..number {
@@ -39,13 +39,13 @@ async fn settle() {
     }
 }
 
-fn respond(filling: &mut Filling, status: u16, line: &str) -> Verdict {
+fn respond(filling: &mut Fill, status: u16, line: &str) -> Verdict {
     let headers = headers(&[line, "content-length: 3"]);
     filling.response(StatusCode::from_u16(status).unwrap(), &headers, moment(now()))
 }
 
 /// Brings the answer.
-fn land(mut filling: Box<Filling>, line: &str) {
+fn land(mut filling: Box<Fill>, line: &str) {
     assert!(matches!(respond(&mut filling, 200, line), Verdict::Storing));
     drop(filling.body(b"abc", now()));
     assert!(filling.complete(now()));
@@ -147,7 +147,7 @@ async fn what_is_never_kept_is_not_waited_for_as_long_as_it_is_asked_for() {
 #[tokio::test(start_paused = true)]
 async fn who_invents_variants_goes_past_the_cache_and_leaves_the_others_alone() {
     let cache = cache();
-    let respond = |filling: &mut Filling| {
+    let respond = |filling: &mut Fill| {
         let line = "cache-control: max-age=1";
         let response = headers(&[line, "vary: origin", "content-length: 0"]);
         filling.response(StatusCode::OK, &response, moment(now()))
@@ -232,8 +232,8 @@ async fn waiting_has_a_bound_and_then_one_more_tries_and_the_rest_pass() {
     let (mut fills, mut passes) = (Vec::new(), 0);
     while let Some(looked) = crowd.join_next().await {
         match looked.unwrap() {
-            Looked::Fill(filling) => fills.push(filling),
-            Looked::Pass(pass) => {
+            Lookup::Fill(filling) => fills.push(filling),
+            Lookup::Pass(pass) => {
                 assert_eq!(pass.reason, Reason::WaitedTooLong);
                 let field = pass.forwarded().field();
                 assert_eq!(field, "gateway; fwd=uri-miss; collapsed=?0");
@@ -298,7 +298,7 @@ async fn an_answer_that_is_only_for_failures_is_not_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn those_who_need_another_variant_fetch_it_once() {
     let cache = cache();
-    let respond = |mut filling: Box<Filling>| {
+    let respond = |mut filling: Box<Fill>| {
         let response = headers(&[TEN, "vary: accept-encoding", "content-length: 0"]);
         filling.response(StatusCode::OK, &response, moment(now()));
         assert!(filling.complete(now()));
@@ -319,7 +319,7 @@ async fn those_who_need_another_variant_fetch_it_once() {
     let mut hits = 0;
     while let Some(looked) = crowd.join_next().await {
         match looked.unwrap() {
-            Looked::Fill(filling) => respond(filling),
+            Lookup::Fill(filling) => respond(filling),
             looked => {
                 answer(looked);
                 hits += 1;
@@ -354,7 +354,7 @@ async fn ten_thousand_pollers_cost_the_upstream_one_request_a_second() {
             time::sleep(Duration::from_micros(number * 100)).await;
             for _ in 0..10 {
                 match ask(&cache, &lines).await {
-                    Looked::Fill(filling) => {
+                    Lookup::Fill(filling) => {
                         // The upstream takes its time.
                         time::sleep(Duration::from_millis(50)).await;
                         land(filling, "cache-control: max-age=0, s-maxage=1");

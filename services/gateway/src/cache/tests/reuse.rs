@@ -56,7 +56,7 @@ fn requests_that_would_bring_none_wait_for_one_that_does() {
     let world = World::new();
     let filling = world.fill("/a", &[]);
     for line in ["cache-control: no-store", "range: bytes=0-", "if-match: *"] {
-        assert!(matches!(world.get("/a", &[line]), Looked::Wait(_)), "{line}");
+        assert!(matches!(world.get("/a", &[line]), Lookup::Wait(_)), "{line}");
     }
     // A stream would begin too late.
     assert_eq!(reason(world.get("/a", &["accept: text/event-stream"])), Reason::Events);
@@ -73,7 +73,7 @@ fn target_and_site_are_the_key() {
     }
     let none = HeaderMap::new();
     let mut question =
-        Question { method: &Method::GET, site: "http://b", target: "/a?x", headers: &none };
+        CacheRequest { method: &Method::GET, site: "http://b", target: "/a?x", headers: &none };
     filling(world.cache.look(&question, world.now(), None));
     // Nothing moves from the one into the other.
     (question.site, question.target) = ("http://a/", "a?x");
@@ -179,7 +179,7 @@ fn no_content_has_no_length() {
 }
 
 /// The fields of a request to the upstream.
-fn asked(filling: &Filling, request: &[&str]) -> HeaderMap {
+fn asked(filling: &Fill, request: &[&str]) -> HeaderMap {
     let mut asked = headers(request);
     for (name, value) in filling.changes() {
         asked.remove(&name);
@@ -199,7 +199,7 @@ const CONDITIONS: [&str; 3] = [
 #[test]
 fn an_answer_that_others_wait_for_is_asked_for_whole() {
     let mut world = World::new();
-    assert!(world.fetch("/a", &CONDITIONS, &[TEN, "etag: \"0\""], "abc"));
+    assert!(world.fetch("/a", &CONDITIONS, &[TEN], "abc"));
     world.seconds = 10;
     let mut filling = world.fill("/a", &CONDITIONS);
     assert_eq!(asked(&filling, &CONDITIONS), headers(&["accept-encoding: br, gzip"]));
@@ -373,19 +373,6 @@ fn requests_with_authorization_get_and_bring_only_what_is_for_all() {
 }
 
 #[test]
-fn a_304_that_nobody_asked_for_is_passed_on_and_not_kept() {
-    let mut world = World::new();
-    assert!(world.fetch("/a", &[], &[TEN, "etag: \"1\""], "abc"));
-    world.seconds = 15;
-    let mut filling = world.fill("/a", &[]);
-    let told = headers(&["etag: \"1\""]);
-    let verdict = filling.response(StatusCode::NOT_MODIFIED, &told, world.moment());
-    assert!(matches!(verdict, Verdict::Forward(Refusal::Status)));
-    drop(filling);
-    world.check();
-}
-
-#[test]
 fn while_one_asks_anew_the_others_get_the_old_answer_where_that_is_allowed() {
     let mut world = World::new();
     let response = ["cache-control: max-age=10, stale-while-revalidate=5"];
@@ -400,7 +387,7 @@ fn while_one_asks_anew_the_others_get_the_old_answer_where_that_is_allowed() {
     drop(first);
     world.seconds = 15;
     let _first = world.fill("/a", &[]);
-    assert!(matches!(world.get("/a", &[]), Looked::Wait(_)));
+    assert!(matches!(world.get("/a", &[]), Lookup::Wait(_)));
 }
 
 #[test]
@@ -460,7 +447,7 @@ fn what_must_be_asked_about_is_never_used_old() {
         assert!(world.fetch("/a", &[], &[&line], "abc"));
         world.seconds = 11;
         let mut filling = world.fill("/a", &[]);
-        assert!(matches!(world.get("/a", &[]), Looked::Wait(_)));
+        assert!(matches!(world.get("/a", &[]), Lookup::Wait(_)));
         assert!(filling.failed(world.now()).is_none());
     }
 }
@@ -511,12 +498,12 @@ fn a_cache_of_no_bytes_is_none() {
     let world = World::with(&CacheSettings { bytes: 0, ..CacheSettings::default() });
     let looked = world.get("/a", &[]);
     assert!(
-        matches!(&looked, Looked::Pass(pass) if pass.forwarded().field() == "gateway; fwd=bypass")
+        matches!(&looked, Lookup::Pass(pass) if pass.forwarded().field() == "gateway; fwd=bypass")
     );
     assert_eq!(reason(looked), Reason::Off);
     let looked = World::new().look(&Method::POST, "/a", &[]);
     assert!(
-        matches!(&looked, Looked::Pass(pass) if pass.forwarded().field() == "gateway; fwd=method")
+        matches!(&looked, Lookup::Pass(pass) if pass.forwarded().field() == "gateway; fwd=method")
     );
 }
 
@@ -524,7 +511,7 @@ fn a_cache_of_no_bytes_is_none() {
 fn what_it_hands_out_may_go_to_another_thread() {
     fn is_shared<T: Send + Sync + 'static>() {}
     is_shared::<Cache>();
-    is_shared::<Looked>();
+    is_shared::<Lookup>();
     is_shared::<Verdict>();
 }
 
@@ -547,4 +534,91 @@ fn sizes_are_read_with_their_units() {
     ] {
         assert_eq!(parse_bytes(text), bytes, "{text}");
     }
+}
+
+/// A 304 to the conditions of a revalidation.
+fn not_modified(world: &World, filling: &mut Fill, lines: &[&str]) -> Answer {
+    let status = StatusCode::NOT_MODIFIED;
+    match filling.response(status, &headers(lines), world.moment()) {
+        Verdict::Instead(answer) => answer,
+        other => panic!("not freshened: {other:?}"),
+    }
+}
+
+fn conditions(filling: &Fill) -> Vec<(String, Option<String>)> {
+    let text = |value: HeaderValue| value.to_str().unwrap().to_owned();
+    let changes = filling.changes().map(|(name, value)| (name.to_string(), value.map(text)));
+    changes.filter(|(name, _)| name.starts_with("if-")).collect()
+}
+
+#[test]
+fn a_stale_response_is_revalidated_with_its_own_validators() {
+    const MODIFIED: &str = "last-modified: Sun, 06 Nov 1994 08:49:37 GMT";
+    let mut world = World::new();
+    for (lines, tag, date) in [
+        (&[TEN, "etag: \"1\""][..], Some("\"1\""), None),
+        (&[TEN, "etag: W/\"1\""], Some("W/\"1\", \"1\""), None),
+        (&[TEN, MODIFIED], None, Some("Sun, 06 Nov 1994 08:49:37 GMT")),
+        (&[TEN], None, None),
+    ] {
+        world.cache.clear();
+        assert!(world.fetch("/a", &[], lines, "abc"));
+        world.seconds += 10;
+        let filling = world.fill("/a", &["if-none-match: \"of the client\""]);
+        let expected = [("if-none-match", tag), ("if-modified-since", date)]
+            .map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
+        assert_eq!(conditions(&filling), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_confirmed_response_is_fresh_again_with_the_fields_of_the_304() {
+    let mut world = World::new();
+    let stored = [TEN, "etag: \"1\"", "x-a: old", "x-b: kept", "content-type: text/plain"];
+    assert!(world.fetch("/a", &[], &stored, "abc"));
+    world.seconds = 10;
+    let mut filling = world.fill("/a", &[]);
+    let update =
+        ["cache-control: max-age=20", "x-a: new", "content-type: text/html", "etag: \"1\""];
+    let answer = not_modified(&world, &mut filling, &update);
+    drop(filling);
+    assert_eq!((answer.status(), answer.body()), (StatusCode::OK, Bytes::from("abc")));
+    assert_eq!(
+        field(&answer, "cache-status").unwrap(),
+        "gateway; fwd=stale; fwd-status=304; ttl=20"
+    );
+    world.seconds = 29;
+    let hit = world.hit("/a", &[]);
+    assert_eq!(field(&hit, "x-a").as_deref(), Some("new"));
+    assert_eq!(field(&hit, "x-b").as_deref(), Some("kept"));
+    assert_eq!(field(&hit, "content-type").as_deref(), Some("text/plain"));
+    assert_eq!(field(&hit, "content-length").as_deref(), Some("3"));
+    assert_eq!(field(&hit, "age").as_deref(), Some("19"));
+    let known = world.hit("/a", &["if-none-match: \"1\""]);
+    assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(world.cache.snapshot().revalidated, 1);
+    world.check();
+}
+
+#[test]
+fn a_304_that_forbids_storing_ends_what_was_stored() {
+    let mut world = World::new();
+    assert!(world.fetch("/a", &[], &[TEN, "etag: \"1\""], "abc"));
+    world.seconds = 10;
+    let mut filling = world.fill("/a", &[]);
+    let answer = not_modified(&world, &mut filling, &["cache-control: no-store"]);
+    assert_eq!(answer.body(), Bytes::from("abc"));
+    drop(filling);
+    assert_eq!(world.cache.snapshot().entries, 0);
+    world.check();
+}
+
+#[test]
+fn a_304_without_a_stored_validator_answers_the_client_alone() {
+    let mut world = World::new();
+    assert!(world.fetch("/a", &[], &[TEN], "abc"));
+    world.seconds = 10;
+    let mut filling = world.fill("/a", &[]);
+    let verdict = filling.response(StatusCode::NOT_MODIFIED, &HeaderMap::new(), world.moment());
+    assert!(matches!(verdict, Verdict::Forward(Refusal::Status)), "{verdict:?}");
 }

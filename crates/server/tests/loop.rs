@@ -1,0 +1,139 @@
+//! The accept loop over real sockets, on a port of the kernel's choice.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a failed unwrap is the test's failure"
+)]
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use server::{Drained, Limits};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+const BOUND: Duration = Duration::from_secs(5);
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+
+struct Server {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<Drained>,
+}
+
+/// A server whose answers take `delay`.
+async fn server(limits: Limits, delay: Duration) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let handler = move |_: Request<Incoming>| async move {
+        sleep(delay).await;
+        Response::new(Full::new(Bytes::from_static(b"hello")))
+    };
+    let ended = tokio::spawn(server::run(listener, handler, limits, async move {
+        let _: Result<(), _> = stopped.await;
+    }));
+    Server { address, stop, ended }
+}
+
+async fn ask(address: SocketAddr, request: &[u8]) -> TcpStream {
+    let mut stream = timeout(BOUND, TcpStream::connect(address)).await.unwrap().unwrap();
+    stream.write_all(request).await.unwrap();
+    stream
+}
+
+async fn all_of(mut stream: TcpStream) -> String {
+    let mut answer = Vec::new();
+    timeout(BOUND, stream.read_to_end(&mut answer)).await.expect("the server closes").unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn an_idle_connection_does_not_delay_the_end() {
+    let server = server(Limits::default(), Duration::ZERO).await;
+    let mut idle = ask(server.address, REQUEST).await;
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    let begun = Instant::now();
+    server.stop.send(()).unwrap();
+    assert_eq!(server.ended.await.unwrap(), Drained::Complete);
+    assert!(begun.elapsed() < Duration::from_secs(1), "took {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_answered_before_the_end() {
+    let server = server(Limits::default(), Duration::from_millis(300)).await;
+    let stream = ask(server.address, REQUEST).await;
+    // The connection is in the kernel's backlog from connect on; give the loop a request to hold.
+    sleep(Duration::from_millis(100)).await;
+    server.stop.send(()).unwrap();
+    let answer = all_of(stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
+    assert_eq!(server.ended.await.unwrap(), Drained::Complete);
+}
+
+#[tokio::test]
+async fn a_request_that_outlasts_the_drain_is_cut_off_and_counted() {
+    let limits = Limits { drain: Duration::from_millis(200), ..Limits::default() };
+    let server = server(limits, Duration::from_mins(1)).await;
+    let stream = ask(server.address, REQUEST).await;
+    sleep(Duration::from_millis(100)).await;
+    server.stop.send(()).unwrap();
+    assert_eq!(timeout(BOUND, server.ended).await.unwrap().unwrap(), Drained::CutOff(1));
+    drop(stream);
+}
+
+#[tokio::test]
+async fn a_head_that_trickles_in_is_cut_off() {
+    let limits = Limits { request_head: Duration::from_millis(200), ..Limits::default() };
+    let server = server(limits, Duration::ZERO).await;
+    let stream = ask(server.address, b"GET / HTTP/1.1\r\nhost:").await;
+    let answer = all_of(stream).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+#[tokio::test]
+async fn malformed_and_oversized_heads_are_the_clients_fault() {
+    let server = server(Limits::default(), Duration::ZERO).await;
+    let long = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(64 * 1024));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(101));
+    let uri = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(70 * 1024));
+    for (request, statuses) in [
+        ("nonsense\r\n\r\n", &["400"][..]),
+        ("GET / HTTP/9.9\r\n\r\n", &["400"]),
+        (&long, &["431"]),
+        (&many, &["431"]),
+        (&uri, &["414", "431"]),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        // The server may answer and close before it has read everything.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut status = [0; 12];
+        timeout(BOUND, stream.read_exact(&mut status)).await.unwrap().unwrap();
+        let status = std::str::from_utf8(&status[9..]).unwrap();
+        assert!(statuses.contains(&status), "{status} for {request:.40}");
+    }
+}
+
+#[tokio::test]
+async fn connections_above_the_limit_wait_for_a_place() {
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let server = server(limits, Duration::ZERO).await;
+    let mut first = ask(server.address, REQUEST).await;
+    let mut answer = [0; 12];
+    first.read_exact(&mut answer).await.unwrap();
+    let mut second = ask(server.address, REQUEST).await;
+    let early = timeout(Duration::from_millis(200), second.read_exact(&mut answer)).await;
+    assert!(early.is_err(), "the second connection was served beside the first");
+    drop(first);
+    timeout(BOUND, second.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}

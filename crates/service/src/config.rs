@@ -1,0 +1,158 @@
+//! Settings from the environment: read once, checked completely, reported all together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+/// One lookup per setting, and every fault kept until [`Settings::finish`].
+///
+/// An empty value counts as unset, because that is what `${NAME:-}` in a compose file gives.
+pub struct Settings {
+    prefix: &'static str,
+    variables: BTreeMap<String, String>,
+    known: BTreeSet<&'static str>,
+    faults: Vec<String>,
+}
+
+/// Everything that is wrong with the configuration, one sentence a line.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[error("{}", .faults.join("\n"))]
+pub struct ConfigError {
+    /// A sentence for each fault, in the order in which the settings are read.
+    pub faults: Vec<String>,
+}
+
+impl Settings {
+    /// Settings over the given variables; names that start with `prefix` and an underscore are the
+    /// service's own, and one of them that nobody asks for is a fault.
+    pub fn new(
+        prefix: &'static str,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
+        Self {
+            prefix,
+            variables: variables.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
+            known: BTreeSet::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// The setting `name`, or `default` when it is unset. `expected` ends the sentence
+    /// "NAME is "value", but must be …".
+    pub fn get<T: FromStr>(&mut self, name: &'static str, expected: &str, default: T) -> T {
+        self.get_with(name, expected, default, |text| text.parse().ok())
+    }
+
+    /// Like [`Settings::get`], with a parser of the caller's; `None` from it is a fault.
+    pub fn get_with<T>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        default: T,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> T {
+        self.known.insert(name);
+        let Some(text) = self.variables.get(name) else {
+            return default;
+        };
+        parse(text).unwrap_or_else(|| {
+            self.faults.push(format!("{name} is {text:?}, but must be {expected}"));
+            default
+        })
+    }
+
+    /// Like [`Settings::get_with`], with a parser that says what is wrong, in a clause or several:
+    /// for values that are lists.
+    pub fn get_or_explain<T>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, Vec<String>>,
+    ) -> T {
+        self.known.insert(name);
+        let Some(text) = self.variables.get(name) else {
+            return default;
+        };
+        parse(text).unwrap_or_else(|faults| {
+            self.faults.extend(faults.iter().map(|fault| format!("{name}: {fault}")));
+            default
+        })
+    }
+
+    /// Adds a fault that shows only when several settings are seen together.
+    pub fn reject(&mut self, sentence: String) {
+        self.faults.push(sentence);
+    }
+
+    /// Checks for names nobody asked for and reports everything that was found.
+    ///
+    /// # Errors
+    /// All faults together, when there is at least one.
+    pub fn finish(mut self) -> Result<(), ConfigError> {
+        let own = format!("{}_", self.prefix);
+        let ours = |name: &str| name.starts_with(&own);
+        let known: Vec<_> = self.known.iter().copied().filter(|name| ours(name)).collect();
+        for name in self.variables.keys() {
+            let unknown = ours(name) && !self.known.contains(name.as_str());
+            if unknown && !is_service_link(&name[own.len()..]) {
+                let known = known.join(", ");
+                self.faults.push(format!("{name} is not a setting; there are {known}"));
+            }
+        }
+        if self.faults.is_empty() { Ok(()) } else { Err(ConfigError { faults: self.faults }) }
+    }
+}
+
+/// Kubernetes and Docker links put the addresses of a service of the same name into the
+/// environment (`STATS_PORT=tcp://…`); those are nobody's typing mistake.
+fn is_service_link(rest: &str) -> bool {
+    ["SERVICE_HOST", "SERVICE_PORT", "PORT"].iter().any(|link| {
+        rest.strip_prefix(link).is_some_and(|tail| tail.is_empty() || tail.starts_with('_'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+
+    fn settings<const N: usize>(variables: [(&str, &str); N]) -> Settings {
+        Settings::new("STATS", variables.map(|(name, value)| (name.to_owned(), value.to_owned())))
+    }
+
+    #[test]
+    fn an_unset_and_an_empty_variable_give_the_default() {
+        let mut settings = settings([("STATS_B", "")]);
+        assert_eq!(settings.get("STATS_A", "a number", 7), 7);
+        assert_eq!(settings.get("STATS_B", "a number", 8), 8);
+        assert_eq!(settings.finish(), Ok(()));
+    }
+
+    #[test]
+    fn every_fault_is_reported_at_once_with_its_name_and_what_was_expected() {
+        let mut settings =
+            settings([("STATS_LISTEN", "here"), ("STATS_N", "-1"), ("STATS_TYPO", "1")]);
+        let fallback: SocketAddr = ([0, 0, 0, 0], 1).into();
+        settings.get("STATS_LISTEN", "an address and a port", fallback);
+        settings.get("STATS_N", "a whole number", 1_u32);
+        let error = settings.finish().unwrap_err();
+        assert_eq!(
+            error.faults,
+            [
+                "STATS_LISTEN is \"here\", but must be an address and a port",
+                "STATS_N is \"-1\", but must be a whole number",
+                "STATS_TYPO is not a setting; there are STATS_LISTEN, STATS_N",
+            ]
+        );
+    }
+
+    #[test]
+    fn addresses_that_an_orchestrator_injects_are_not_typing_mistakes() {
+        let settings = settings([
+            ("STATS_PORT", "tcp://10.0.0.1:8080"),
+            ("STATS_PORT_8080_TCP_ADDR", "10.0.0.1"),
+            ("STATS_SERVICE_HOST", "10.0.0.1"),
+            ("STATSD_HOST", "elsewhere"),
+        ]);
+        assert_eq!(settings.finish(), Ok(()));
+    }
+}

@@ -1,0 +1,325 @@
+//! `Cache-Control` (RFC 9111, section 5.2), read so that a doubt keeps an answer out of the cache.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::CACHE_CONTROL;
+
+/// The longest time that a directive can name, seconds: what RFC 9111 (section 1.2.2) makes of
+/// anything longer.
+const LONGEST_SECONDS: u32 = 1 << 31;
+
+/// What an upstream says about keeping its answer.
+#[expect(clippy::struct_excessive_bools, reason = "each is a directive that is there or not")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Control {
+    /// `no-store`, or a field that is not written as it must be.
+    pub(super) no_store: bool,
+    /// `must-understand` (RFC 9111, section 5.2.2.3).
+    pub(super) must_understand: bool,
+    /// `no-cache`. Its form with field names counts as the plain one, which is stricter.
+    pub(super) no_cache: bool,
+    /// `private`. Its form with field names counts as the plain one, which is stricter.
+    pub(super) private: bool,
+    /// `public`.
+    pub(super) public: bool,
+    /// `must-revalidate`, which also allows a shared cache to keep answers to those who
+    /// authenticate.
+    pub(super) must_revalidate: bool,
+    /// `proxy-revalidate`.
+    pub(super) proxy_revalidate: bool,
+    /// `s-maxage`.
+    pub(super) shared_max_age: Option<Duration>,
+    /// `max-age`.
+    pub(super) max_age: Option<Duration>,
+    /// `stale-while-revalidate` (RFC 5861).
+    pub(super) stale_while_revalidate: Option<Duration>,
+    /// `stale-if-error` (RFC 5861).
+    pub(super) stale_if_error: Option<Duration>,
+    /// Any directive at all.
+    pub(super) present: bool,
+}
+
+impl Control {
+    /// Reads all lines of the field.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut control = Self::default();
+        for line in headers.get_all(CACHE_CONTROL) {
+            control.present = true;
+            for directive in Directives(line.as_bytes()) {
+                match directive {
+                    Some((name, value)) => control.hear(name, value),
+                    // Whatever was meant, it may have been a prohibition.
+                    None => control.no_store = true,
+                }
+            }
+        }
+        control
+    }
+
+    fn hear(&mut self, name: &[u8], value: Option<&[u8]>) {
+        let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
+        // A prohibition counts whatever its value is; a permission only in its exact form.
+        if is("no-store") {
+            self.no_store = true;
+        } else if is("no-cache") {
+            self.no_cache = true;
+        } else if is("private") {
+            self.private = true;
+        } else if is("must-revalidate") {
+            self.must_revalidate = true;
+        } else if is("must-understand") {
+            self.must_understand = true;
+        } else if is("proxy-revalidate") {
+            self.proxy_revalidate = true;
+        } else if is("public") {
+            self.public |= value.is_none();
+        } else if is("s-maxage") {
+            set(&mut self.shared_max_age, value);
+        } else if is("max-age") {
+            set(&mut self.max_age, value);
+        } else if is("stale-while-revalidate") {
+            set(&mut self.stale_while_revalidate, value);
+        } else if is("stale-if-error") {
+            set(&mut self.stale_if_error, value);
+        }
+    }
+}
+
+/// Whether a request's `Cache-Control` says `no-store`. A line that is not written as it must be
+/// counts as far as it can be read.
+pub(super) fn asks_not_to_store(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CACHE_CONTROL)
+        .into_iter()
+        .flat_map(|line| Directives(line.as_bytes()))
+        .flatten()
+        .any(|(name, _)| name.eq_ignore_ascii_case(b"no-store"))
+}
+
+/// Two values that contradict each other, or one that is no number, are no time at all
+/// (RFC 9111, section 4.2.1).
+fn set(time: &mut Option<Duration>, value: Option<&[u8]>) {
+    let told = value.and_then(seconds).unwrap_or_default();
+    *time = match *time {
+        Some(before) if before != told => Some(Duration::ZERO),
+        _ => Some(told),
+    };
+}
+
+/// Whole seconds (RFC 9111, section 1.2.2): digits, nothing else.
+pub(super) fn seconds(text: &[u8]) -> Option<Duration> {
+    let mut seconds = 0_u32;
+    for &byte in text {
+        let digit = u32::from(byte.checked_sub(b'0').filter(|digit| *digit < 10)?);
+        seconds = seconds.saturating_mul(10).saturating_add(digit).min(LONGEST_SECONDS);
+    }
+    (!text.is_empty()).then(|| Duration::from_secs(seconds.into()))
+}
+
+/// The directives of one line, with their values freed of quotes; `None` ends them where the line
+/// is not written as RFC 9111 says.
+struct Directives<'a>(&'a [u8]);
+
+impl<'a> Iterator for Directives<'a> {
+    type Item = Option<(&'a [u8], Option<&'a [u8]>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // Members of a list may be empty (RFC 9110, section 5.6.1.2).
+        let empty = self.0.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b','));
+        self.0 = self.0.get(empty.count()..).filter(|rest| !rest.is_empty())?;
+        let directive = directive(self.0);
+        self.0 = directive.map_or(&[], |(_, _, rest)| rest);
+        Some(directive.map(|(name, value, _)| (name, value)))
+    }
+}
+
+/// The directive in front, its value, and what comes behind it.
+#[expect(clippy::type_complexity, reason = "it is taken apart at once")]
+fn directive(text: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+    let (name, rest) = token(text)?;
+    let (value, rest) = match rest.strip_prefix(b"=") {
+        Some(rest) => {
+            let (value, rest) = rest.strip_prefix(b"\"").map_or_else(|| token(rest), quoted)?;
+            (Some(value), rest)
+        }
+        None => (None, rest),
+    };
+    let rest = rest.trim_ascii_start();
+    (rest.is_empty() || rest.starts_with(b",")).then_some((name, value, rest))
+}
+
+fn token(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = text.iter().take_while(|byte| is_token(**byte)).count();
+    text.split_at_checked(length).filter(|(token, _)| !token.is_empty())
+}
+
+/// What is between here and the closing quote. An escaped character stays as it is: no value that
+/// means something has one.
+fn quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut escaped = false;
+    let end = text.iter().position(|&byte| {
+        let closes = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        closes
+    })?;
+    Some((text.get(..end)?, text.get(end + 1..)?))
+}
+
+/// The characters of RFC 9110, section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn control(lines: &[&str]) -> Control {
+        Control::of(&fields(lines))
+    }
+
+    fn fields(lines: &[&str]) -> HeaderMap {
+        let value = |line: &&str| (CACHE_CONTROL, HeaderValue::from_str(line).unwrap());
+        lines.iter().map(value).fold(HeaderMap::new(), |mut headers, (name, value)| {
+            headers.append(name, value);
+            headers
+        })
+    }
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn directives_are_read_in_any_case_and_over_several_lines() {
+        let told = control(&["Public,, max-AGE=60", " s-maxage=\"5\" ,\tstale-if-error=9", ""]);
+        let expected = Control {
+            public: true,
+            max_age: Some(seconds(60)),
+            shared_max_age: Some(seconds(5)),
+            stale_if_error: Some(seconds(9)),
+            present: true,
+            ..Control::default()
+        };
+        assert_eq!(told, expected);
+        assert_eq!(control(&[]), Control::default());
+    }
+
+    #[test]
+    fn a_prohibition_counts_whatever_its_value_is() {
+        assert!(control(&["no-store=\"x\""]).no_store);
+        assert!(control(&["no-cache=\"set-cookie, etag\", max-age=5"]).no_cache);
+        assert!(control(&["private=\"a\\\"b\", max-age=5"]).private);
+        assert!(control(&["must-revalidate=1"]).must_revalidate);
+        assert!(control(&["proxy-revalidate=1"]).proxy_revalidate);
+        assert!(!control(&["public=1"]).public);
+    }
+
+    #[test]
+    fn what_is_not_written_as_it_must_be_is_not_stored() {
+        for odd in [
+            "max-age = 60",
+            "max-age=60 public",
+            "max-age=",
+            "max-age=\"60",
+            "max-age=\"60\"x",
+            "max-age=60; public",
+            "=60",
+            "\"max-age\"=60",
+            "max-age=60, (",
+            "max-age==60",
+            "no-cache=\"\\\"",
+        ] {
+            assert!(control(&[odd]).no_store, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_no_number_is_no_time() {
+        for odd in
+            ["max-age", "max-age=-1", "max-age=+1", "max-age=1.5", "max-age=\"\"", "max-age=x"]
+        {
+            let told = control(&[odd]);
+            assert_eq!((told.max_age, told.no_store), (Some(seconds(0)), false), "{odd}");
+        }
+    }
+
+    #[test]
+    fn times_that_contradict_each_other_are_no_time() {
+        assert_eq!(control(&["max-age=5, max-age=5"]).max_age, Some(seconds(5)));
+        assert_eq!(control(&["max-age=5", "max-age=6"]).max_age, Some(seconds(0)));
+        assert_eq!(control(&["max-age=5, max-age=6, max-age=5"]).max_age, Some(seconds(0)));
+    }
+
+    #[test]
+    fn a_time_too_long_is_the_longest() {
+        for long in ["2147483648", "4294967295", "4294967296", "99999999999999999999999999"] {
+            let told = control(&[&format!("max-age={long}")]);
+            assert_eq!(told.max_age, Some(seconds(1 << 31)), "{long}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_heard_when_it_asks_not_to_store() {
+        for (line, asked) in [
+            ("no-store", true),
+            ("max-age=0, No-Store", true),
+            ("no-cache", false),
+            ("no-storex", false),
+            ("x=\"no-store\"", false),
+        ] {
+            assert_eq!(asks_not_to_store(&fields(&[line])), asked, "{line}");
+        }
+    }
+
+    const DIRECTIVES: [&str; 12] = [
+        "no-store",
+        "no-cache",
+        "private",
+        "public",
+        "must-revalidate",
+        "max-age=60",
+        "max-age=7",
+        "s-maxage=\"3\"",
+        "stale-if-error=1",
+        "x=\"a, no-store\"",
+        "",
+        "immutable",
+    ];
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic_or_go_on_for_ever(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            prop_assert!(Directives(&bytes).count() <= bytes.len());
+        }
+
+        #[test]
+        fn neither_order_nor_lines_matter(
+            directives in proptest::collection::vec(proptest::sample::select(&DIRECTIVES[..]), 0..8)
+                .prop_shuffle(),
+            apart in any::<bool>(),
+        ) {
+            let mut sorted = directives.clone();
+            sorted.sort_unstable();
+            let told = if apart { control(&directives) } else { control(&[&directives.join(",")]) };
+            let expected = control(&[&sorted.join(" , ")]);
+            prop_assert_eq!(Control { present: true, ..told }, expected);
+            prop_assert_eq!(told.no_store, directives.contains(&"no-store"));
+        }
+
+        #[test]
+        fn what_is_cut_off_never_allows_more(
+            directives in proptest::collection::vec(proptest::sample::select(&DIRECTIVES[..]), 1..6),
+            garbage in "[\"=;()<>@]{1,5}",
+        ) {
+            let line = format!("{}, {garbage}", directives.join(", "));
+            prop_assert!(control(&[&line]).no_store);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Whether a client has the answer already: `If-None-Match` and `If-Modified-Since`
+//! (RFC 9110, section 13; RFC 9111, section 4.3.2).
+
+use std::time::SystemTime;
+
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue};
+
+use super::freshness::date;
+
+/// Whether the client has what is known by this tag and was changed last at this time.
+pub(super) fn client_has_it(
+    request: &HeaderMap,
+    tag: Option<&HeaderValue>,
+    modified: Option<SystemTime>,
+) -> bool {
+    if request.contains_key(IF_NONE_MATCH) {
+        // The date does not count then (RFC 9110, section 13.1.3).
+        return tag.is_some_and(|tag| {
+            let mut lines = request.get_all(IF_NONE_MATCH).into_iter();
+            lines.any(|line| names(line.as_bytes(), opaque(tag.as_bytes())))
+        });
+    }
+    let since = || date(request, IF_MODIFIED_SINCE);
+    modified.is_some_and(|modified| since().is_some_and(|since| modified <= since))
+}
+
+/// The tag without the mark of its weakness.
+fn opaque(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
+}
+
+/// Whether a list names this tag. It is read up to the first thing that is no tag; a tag may have
+/// a comma inside.
+fn names(list: &[u8], wanted: &[u8]) -> bool {
+    let mut rest = list.trim_ascii();
+    if rest == b"*" {
+        return true;
+    }
+    loop {
+        let empty = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b',')).count();
+        rest = rest.get(empty..).map_or(&[][..], opaque);
+        let end = rest
+            .strip_prefix(b"\"")
+            .and_then(|inside| inside.iter().position(|&byte| byte == b'"'))
+            .and_then(|end| rest.split_at_checked(end + 2));
+        let Some((tag, behind)) = end else { return false };
+        rest = behind.trim_ascii_start();
+        if !rest.is_empty() && !rest.starts_with(b",") {
+            return false;
+        }
+        if tag == wanted {
+            return true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn matches(line: &str, tag: &str) -> bool {
+        let mut request = HeaderMap::new();
+        request.insert(IF_NONE_MATCH, HeaderValue::from_str(line).unwrap());
+        client_has_it(&request, Some(&HeaderValue::from_str(tag).unwrap()), None)
+    }
+
+    #[test]
+    fn tags_are_compared_weakly_and_as_a_whole() {
+        for line in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "\"b\" ,W/\"a\" , \"c\"", "*", ", \"a\""] {
+            assert!(matches(line, "\"a\""), "{line}");
+            assert!(matches(line, "W/\"a\""), "{line}");
+        }
+        for line in
+            ["", "a", "\"b\"", "\"a", "a\"", "\"x,\"a\"\"", "\"b\" \"a\"", "w/\"a\"", "*, \"b\""]
+        {
+            assert!(!matches(line, "\"a\""), "{line}");
+        }
+        assert!(matches("\"a,b\"", "\"a,b\""));
+        assert!(!matches("\"a,b\"", "\"b\""));
+        assert!(!matches("\"\"", "\"a\""));
+    }
+
+    #[test]
+    fn without_a_tag_none_matches() {
+        let mut request = HeaderMap::new();
+        request.insert(IF_NONE_MATCH, HeaderValue::from_static("\"a\""));
+        assert!(!client_has_it(&request, None, Some(SystemTime::UNIX_EPOCH)));
+    }
+
+    #[test]
+    fn a_date_counts_only_without_tags() {
+        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let since = |text: &str| {
+            let mut request = HeaderMap::new();
+            request.insert(IF_MODIFIED_SINCE, HeaderValue::from_str(text).unwrap());
+            request
+        };
+        let has = |request: &HeaderMap| client_has_it(request, None, Some(changed));
+        assert!(has(&since("Sun, 06 Nov 1994 08:49:37 GMT")));
+        assert!(has(&since("Sunday, 06-Nov-94 08:49:38 GMT")));
+        assert!(!has(&since("Sun, 06 Nov 1994 08:49:36 GMT")));
+        assert!(!has(&since("yesterday")));
+        let mut both = since("Sun, 06 Nov 1994 08:49:37 GMT");
+        both.insert(IF_NONE_MATCH, HeaderValue::from_static("\"b\""));
+        assert!(!client_has_it(&both, Some(&HeaderValue::from_static("\"a\"")), Some(changed)));
+    }
+
+    proptest! {
+        #[test]
+        fn a_tag_is_found_where_it_is(
+            before in proptest::collection::vec("[ab,]{0,3}", 0..4),
+            tag in "[ab,]{0,3}",
+        ) {
+            let list = before.iter().chain([&tag]).map(|tag| format!("W/\"{tag}\""));
+            let list = list.collect::<Vec<_>>().join(", ");
+            let wanted = format!("\"{tag}\"");
+            prop_assert!(matches(&list, &wanted));
+            let others = before.iter().map(|tag| format!("\"{tag}\"")).collect::<Vec<_>>().join(",");
+            prop_assert_eq!(matches(&others, &wanted), before.contains(&tag));
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! An answer as it is kept: its head ready to be sent, its body, and what is known of both.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{
+    AGE, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, DATE, ETAG, HeaderName, LAST_MODIFIED, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::freshness::{Moment, Terms, date};
+
+/// Fields that belong to a connection (RFC 9110, section 7.6.1), and those that are made anew for
+/// each answer.
+pub(super) const NOT_KEPT: [HeaderName; 13] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-authentication-info"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    AGE,
+    CONTENT_LENGTH,
+    // Names the one request that brought the answer here.
+    HeaderName::from_static("x-request-id"),
+];
+
+/// Fields that describe the content and not the answer: a 304 does not have them.
+const OF_CONTENT: [HeaderName; 4] =
+    [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE, CONTENT_TYPE];
+
+/// An answer without its body.
+#[derive(Debug)]
+pub(super) struct Head {
+    status: StatusCode,
+    /// Status line and fields, without the empty line.
+    full: Vec<u8>,
+    /// The same of the 304 to a client that has the answer.
+    not_modified: Vec<u8>,
+    etag: Option<HeaderValue>,
+    modified: Option<SystemTime>,
+    /// `Last-Modified` as it came, for a revalidation.
+    last_modified: Option<HeaderValue>,
+    has_hsts: bool,
+    terms: Terms,
+}
+
+impl Head {
+    /// Of an answer that may be kept. Nothing of what came is referred to: that would keep whole
+    /// buffers alive.
+    pub(super) fn new(status: StatusCode, headers: &HeaderMap, terms: Terms, now: Moment) -> Self {
+        let mut full = Vec::with_capacity(1024);
+        let mut not_modified = Vec::with_capacity(512);
+        let tagged = headers.contains_key(ETAG);
+        status_line(&mut full, status);
+        status_line(&mut not_modified, StatusCode::NOT_MODIFIED);
+        let nominated = nominated(headers);
+        let mut has_hsts = false;
+        for (name, value) in headers {
+            if NOT_KEPT.contains(name) || nominated.contains(name) {
+                continue;
+            }
+            // RFC 6797, section 7.1: one field.
+            if name == STRICT_TRANSPORT_SECURITY && std::mem::replace(&mut has_hsts, true) {
+                continue;
+            }
+            line(&mut full, name, value.as_bytes());
+            // RFC 9110, section 15.4.5.
+            let of_content = OF_CONTENT.contains(name) || (tagged && name == LAST_MODIFIED);
+            if !of_content {
+                line(&mut not_modified, name, value.as_bytes());
+            }
+        }
+        if !headers.contains_key(DATE) {
+            // RFC 9110, section 6.6.1: who keeps an answer says when it came.
+            let date = httpdate::fmt_http_date(now.unix);
+            line(&mut full, &DATE, date.as_bytes());
+            line(&mut not_modified, &DATE, date.as_bytes());
+        }
+        Self {
+            status,
+            full,
+            not_modified,
+            etag: headers.get(ETAG).and_then(detached),
+            last_modified: headers.get(LAST_MODIFIED).and_then(detached),
+            // RFC 9111, section 4.3.2.
+            modified: date(headers, LAST_MODIFIED).or_else(|| date(headers, DATE)),
+            has_hsts,
+            terms,
+        }
+    }
+
+    /// Whether it has `Strict-Transport-Security`.
+    pub(super) const fn has_hsts(&self) -> bool {
+        self.has_hsts
+    }
+
+    /// What it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        let length = |value: &Option<HeaderValue>| value.as_ref().map_or(0, HeaderValue::len);
+        let validators = length(&self.etag) + length(&self.last_modified);
+        self.full.len() + self.not_modified.len() + validators
+    }
+
+    pub(super) fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    pub(super) fn etag(&self) -> Option<&HeaderValue> {
+        self.etag.as_ref()
+    }
+
+    pub(super) fn last_modified(&self) -> Option<&HeaderValue> {
+        self.last_modified.as_ref()
+    }
+
+    /// The fields as they are kept, without `Content-Length`.
+    pub(super) fn fields(&self) -> HeaderMap {
+        let lines = self.full.split(|&byte| byte == b'\n').skip(1);
+        lines
+            .filter_map(|line| {
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                let end = line.iter().position(|&byte| byte == b':')?;
+                let (name, value) = line.split_at(end);
+                let name = HeaderName::from_bytes(name).ok()?;
+                let value = HeaderValue::from_bytes(value.get(2..)?).ok()?;
+                (name != CONTENT_LENGTH).then_some((name, value))
+            })
+            .collect()
+    }
+
+    pub(super) fn modified(&self) -> Option<SystemTime> {
+        self.modified
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// With its body, which is complete.
+    pub(super) fn with(mut self, body: Bytes) -> CacheEntry {
+        // RFC 9110, section 8.6.
+        if self.status != StatusCode::NO_CONTENT {
+            line(&mut self.full, &CONTENT_LENGTH, body.len().to_string().as_bytes());
+        }
+        self.full.shrink_to_fit();
+        self.not_modified.shrink_to_fit();
+        CacheEntry { head: self, body }
+    }
+}
+
+/// An answer as it is kept.
+#[derive(Debug)]
+pub(super) struct CacheEntry {
+    head: Head,
+    body: Bytes,
+}
+
+impl CacheEntry {
+    pub(super) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    pub(super) fn terms(&self) -> &Terms {
+        &self.head.terms
+    }
+
+    pub(super) fn full(&self) -> &[u8] {
+        &self.head.full
+    }
+
+    pub(super) fn not_modified(&self) -> &[u8] {
+        &self.head.not_modified
+    }
+
+    pub(super) fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// What it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.head.bytes() + self.body.len()
+    }
+}
+
+/// A copy that keeps no larger buffer alive.
+fn detached(value: &HeaderValue) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(value.as_bytes()).ok()
+}
+
+fn status_line(head: &mut Vec<u8>, status: StatusCode) {
+    head.extend_from_slice(b"HTTP/1.1 ");
+    head.extend_from_slice(status.as_str().as_bytes());
+    head.push(b' ');
+    head.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    head.extend_from_slice(b"\r\n");
+}
+
+fn line(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    head.extend_from_slice(name.as_str().as_bytes());
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value);
+    head.extend_from_slice(b"\r\n");
+}
+
+/// The fields that `Connection` names.
+pub(super) fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(CONNECTION)
+        .into_iter()
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect()
+}

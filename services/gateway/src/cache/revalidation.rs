@@ -1,0 +1,49 @@
+//! Revalidation of a stale stored response (RFC 9111, section 4.3): the conditions that go to the
+//! upstream, and the response that a 304 freshens.
+
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY,
+};
+use http::{HeaderMap, HeaderValue};
+
+use super::entry::{CacheEntry, Head, NOT_KEPT, nominated};
+
+/// Fields of a 304 that do not replace the stored ones: they describe content that did not come
+/// (section 3.2), or select the stored response, whose form the gateway may have changed.
+const NOT_UPDATED: [HeaderName; 7] =
+    [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, VARY];
+
+/// Whether the upstream can be asked if this response is still good.
+pub(super) fn has_validator(stored: &CacheEntry) -> bool {
+    stored.head().etag().is_some() || stored.head().last_modified().is_some()
+}
+
+/// The conditions for a stored response; a field without a value is removed from the request.
+pub(super) fn conditions(stored: &Head) -> [(HeaderName, Option<HeaderValue>); 2] {
+    let tag = stored.etag().map(|tag| match tag.as_bytes().strip_prefix(b"W/") {
+        // Compression weakens a tag; an upstream that compares octets knows only its own form.
+        Some(strong) => HeaderValue::from_bytes(&[tag.as_bytes(), b", ", strong].concat())
+            .unwrap_or_else(|_| tag.clone()),
+        None => tag.clone(),
+    });
+    [(IF_NONE_MATCH, tag), (IF_MODIFIED_SINCE, stored.last_modified().cloned())]
+}
+
+/// The stored fields with those of a 304 in their place (RFC 9111, section 3.2).
+pub(super) fn freshened(stored: &Head, update: &HeaderMap) -> HeaderMap {
+    let mut fields = stored.fields();
+    let nominated = nominated(update);
+    // `Age` is that of the 304, and counts for the new freshness.
+    let kept = |name: &HeaderName| *name == http::header::AGE || !NOT_KEPT.contains(name);
+    for name in update.keys() {
+        if !kept(name) || NOT_UPDATED.contains(name) || nominated.contains(name) {
+            continue;
+        }
+        fields.remove(name);
+        for value in update.get_all(name) {
+            fields.append(name, value.clone());
+        }
+    }
+    fields
+}

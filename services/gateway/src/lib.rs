@@ -1,0 +1,91 @@
+//! The gateway: the reverse proxy in front of the services. `/stats` and below goes to stats,
+//! everything else to the frontend; `/healthz` and `/readyz` are its own.
+
+mod cache;
+mod deadline;
+mod listener;
+mod pipeline;
+mod request;
+mod response;
+mod routing;
+mod settings;
+mod state;
+mod telemetry;
+mod upstream;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use service::{Build, Launch, ListenError, Process, ServiceInfo};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::listener::workers::{self, Workers};
+use crate::settings::Config;
+use crate::state::Gateway;
+use crate::telemetry::{access_log, admin};
+
+/// Version and revision of this program.
+const BUILD: Build = service::build!();
+
+const INFO: ServiceInfo = ServiceInfo {
+    name: "gateway",
+    build: BUILD,
+    prefix: "GATEWAY",
+    listen_name: "GATEWAY_LISTEN",
+    port: 3050,
+};
+
+/// Runs the gateway with the arguments and the environment of the process.
+pub fn run() -> ExitCode {
+    let (process, config) = match service::launch_or_explain(&INFO, Config::read, Config::explain) {
+        Launch::Serve(process, config) => (process, config),
+        Launch::Exit(code) => return code,
+    };
+    let workers = match Workers::start(config.threads) {
+        Ok(workers) => workers,
+        Err(error) => return workers::cannot_start(&error),
+    };
+    let serving = |shutdown| serve(process, config, workers, shutdown);
+    workers::run(service::serve_until_terminated(&INFO, serving))
+}
+
+async fn serve(
+    process: Process,
+    config: Config,
+    workers: Workers,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ListenError> {
+    let listener = service::listen(process.listen)?;
+    let admin = admin::listen(config.admin)?;
+    access_log::open(process.json_logs, config.log_percent);
+    let hosts = config.hosts(process.listen);
+    let gateway = match Gateway::start(config, hosts) {
+        Ok(gateway) => gateway,
+        Err(faults) => {
+            // They were not there a moment ago.
+            for fault in &faults {
+                tracing::error!(%fault, "no routes");
+            }
+            return Ok(());
+        }
+    };
+    gateway.wait_for_lookups().await;
+    if let Some(admin) = admin {
+        tokio::spawn(admin::run(admin, gateway.clone()));
+    }
+    if let Ok(mut hangup) = signal(SignalKind::hangup()) {
+        let gateway = gateway.clone();
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                gateway.reload();
+                #[cfg(feature = "tls")]
+                if let Some(tls) = &gateway.config.tls {
+                    tls.reload();
+                }
+            }
+        });
+    }
+    listener::http1::run(listener, gateway, workers, process.drain, shutdown).await;
+    access_log::close();
+    Ok(())
+}

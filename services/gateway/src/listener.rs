@@ -1,0 +1,10 @@
+//! Client connections: accepting, worker threads, TLS, HTTP/1.1 and HTTP/2.
+
+pub(crate) mod connection;
+pub(crate) mod http1;
+pub(crate) mod http2;
+pub(crate) mod idle;
+pub(crate) mod stream;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
+pub(crate) mod workers;

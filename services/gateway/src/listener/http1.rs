@@ -1,0 +1,498 @@
+//! The accept loop, and one request after the other on each connection of HTTP/1.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, StatusCode};
+use server::Acceptor;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::deadline::Timer;
+use crate::listener::connection::{Connection, ReadError, TAKES_NOTHING};
+use crate::listener::http2;
+use crate::listener::idle::Entry;
+use crate::listener::stream::Socket;
+use crate::listener::workers::Workers;
+use crate::pipeline::{Outcome, handle};
+use crate::request::context::{
+    FullResponse, RequestContext, begin_head, field, keep_one_of_each, record_unread,
+};
+use crate::request::forwarded::new_request_id;
+use crate::request::parse;
+use crate::request::rate_limit::Permit;
+use crate::response::problem::Problem;
+use crate::response::relay::{
+    BodyFault, ClientGone, Closing, Downstream, LEFT, strip, until_closing,
+};
+use crate::response::tunnel::Tunnel;
+use crate::state::Gateway;
+use crate::upstream::client::{Frame, UpstreamResponse};
+
+/// From a request's first byte to the end of its head, and for the handshake of TLS: a client that
+/// trickles is cut off.
+pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// How long a connection may be idle between requests, and before the first. Longer than the 60 s
+/// of AWS's load balancer, which answers 502 when it uses a connection that is just closing.
+pub(crate) const IDLE_TIME: Duration = Duration::from_secs(75);
+
+/// How long a new connection may say nothing. Browsers open some ahead, and use or close them within
+/// 10 s.
+const FIRST_BYTE_TIME: Duration = Duration::from_secs(10);
+
+/// How long idle connections stay open when the gateway ends: a request that is on its way already
+/// is answered, and the client is told that it was the last one.
+const LAST_CALL: Duration = Duration::from_millis(300);
+
+/// How long to look for connections that the kernel has accepted before the door is closed.
+const LAST_ACCEPT: Duration = Duration::from_millis(10);
+
+/// Accepts connections and answers them until `shutdown` resolves. Then idle connections and event
+/// streams end, other requests in flight get at most `drain`, and what is left after that is cut
+/// off.
+pub(crate) async fn run(
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    workers: Workers,
+    drain: Duration,
+    shutdown: impl Future<Output = ()>,
+) {
+    let acceptor = Acceptor::new(listener, gateway.config.max_connections);
+    let places = acceptor.places();
+    #[cfg(feature = "tls")]
+    if let Some(tls) = gateway.config.tls.clone() {
+        tokio::spawn(async move { tls.watch().await });
+    }
+    let (closing, watch) = watch::channel(false);
+    let mut shutdown = pin!(shutdown);
+    let begin = |(stream, peer, permit): (TcpStream, _, _)| {
+        let handler = ConnectionHandler { gateway: gateway.clone(), closing: watch.clone() };
+        // From here on, another thread is told what comes.
+        let Ok(stream) = stream.into_std() else { return };
+        workers.serve(async move {
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                handler.serve_connection(stream, peer).await;
+            }
+            drop(permit);
+        });
+    };
+    let make_room = || {
+        gateway.connections.close_longest();
+    };
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = acceptor.accept_making_room(make_room) => begin(accepted),
+        }
+    }
+    gateway.close();
+    // The kernel has shaken hands with them: to close now would reset them.
+    while let Ok(accepted) = timeout(LAST_ACCEPT, acceptor.accept()).await {
+        begin(accepted);
+    }
+    drop(acceptor);
+    closing.send_replace(true);
+    if timeout(drain, places.all_free()).await.is_err() {
+        tracing::warn!(connections = places.taken(), "drain time is up, cutting off");
+    }
+}
+
+/// What a connection needs.
+struct ConnectionHandler {
+    gateway: Arc<Gateway>,
+    closing: Closing,
+}
+
+/// The next state of a connection.
+enum ConnectionState {
+    /// Another request may come.
+    Go,
+    /// The client speaks HTTP/2 from here on.
+    Http2,
+    /// It belongs to one answer from here on.
+    Tunnel(Box<RequestContext>, Box<UpstreamResponse>, Option<Permit>),
+    /// It is over.
+    End,
+}
+
+impl ConnectionHandler {
+    async fn serve_connection(self, stream: TcpStream, peer: SocketAddr) {
+        let metrics = &self.gateway.metrics;
+        metrics.accepted.add();
+        let bounds = &self.gateway.config.bounds;
+        let permit = if self.gateway.config.counts_connections(peer.ip()) {
+            let permit = self.gateway.clients.connect(bounds, peer.ip(), Instant::now());
+            if permit.is_none() {
+                // Without a response: a client with so many connections does not read it.
+                metrics.over_connections.add();
+                return;
+            }
+            permit
+        } else {
+            None
+        };
+        metrics.connections.add();
+        if let Some(socket) = self.open(stream).await {
+            let entry = self.gateway.connections.enter();
+            self.keep_alive(Box::new(Connection::new(socket, peer)), &entry).await;
+        }
+        metrics.connections.remove();
+        drop(permit);
+    }
+
+    /// Shakes hands where TLS is on. None when nothing came of it: a scanner, a client that does
+    /// not trust the certificate, one that speaks clear text.
+    #[cfg(feature = "tls")]
+    async fn open(&self, stream: TcpStream) -> Option<Socket> {
+        let Some(tls) = &self.gateway.config.tls else { return Some(Socket::Plain(stream)) };
+        // In a box: larger than all that clear text needs, and only there for a moment.
+        let shaken = Box::pin(async {
+            tokio::select! {
+                shaken = timeout(HEAD_TIME, tls.accept(stream)) => Some(shaken),
+                () = async { until_closing(self.closing.clone()).await; sleep(LAST_CALL).await } => None,
+            }
+        });
+        match shaken.await? {
+            Ok(Ok(socket)) => return Some(socket),
+            Ok(Err(error)) => tracing::debug!(%error, "no handshake"),
+            Err(_) => tracing::debug!("no handshake in time"),
+        }
+        self.gateway.metrics.malformed.add();
+        None
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unused_async, reason = "with TLS there is something to wait for")]
+    async fn open(&self, stream: TcpStream) -> Option<Socket> {
+        Some(Socket::Plain(stream))
+    }
+
+    /// One request after the other.
+    async fn keep_alive(&self, mut client: Box<Connection>, entry: &Entry) {
+        // Both are made once and go on from request to request: to begin and end a wait for each
+        // request costs more than to read it.
+        let mut timer = Timer::new(IDLE_TIME);
+        let closing = self.closing.clone();
+        let mut closing = pin!(async move {
+            let ends = async {
+                until_closing(closing).await;
+                sleep(LAST_CALL).await;
+            };
+            tokio::select! {
+                () = ends => {}
+                () = entry.closes() => {}
+            }
+        });
+        let mut is_first = true;
+        loop {
+            entry.waits();
+            let mut may_skip = true;
+            let speaks = poll_fn(|context| {
+                if let Poll::Ready(spoke) = client.poll_speaks(context, &mut may_skip) {
+                    return Poll::Ready(spoke);
+                }
+                closing.as_mut().poll(context).map(|()| false)
+            });
+            let bound = if is_first { FIRST_BYTE_TIME } else { IDLE_TIME };
+            if timer.within(bound, speaks).await != Some(true) {
+                break;
+            }
+            entry.works();
+            // In a box, so that a connection between two requests does not carry it.
+            match Box::pin(self.handle_request(&mut client, is_first, &mut timer)).await {
+                ConnectionState::Go => {}
+                ConnectionState::Http2 => {
+                    let served =
+                        http2::serve_connection(&self.gateway, &self.closing, *client, entry);
+                    return Box::pin(served).await;
+                }
+                ConnectionState::Tunnel(request_context, upstream_response, permit) => {
+                    Box::pin(self.tunnel(*client, request_context, *upstream_response)).await;
+                    drop(permit);
+                    return;
+                }
+                ConnectionState::End => break,
+            }
+            is_first = false;
+        }
+    }
+
+    /// One request and its answer.
+    async fn handle_request(
+        &self,
+        client: &mut Connection,
+        is_first: bool,
+        timer: &mut Timer,
+    ) -> ConnectionState {
+        let bytes = match timeout(HEAD_TIME, client.head()).await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(lost)) => return self.reject(client, lost).await,
+            // Nothing was asked, so an answer would be taken for that to the next request.
+            Err(_) if client.has_said_nothing() => return ConnectionState::End,
+            Err(_) => return self.reject(client, Problem::too_slow("head").into()).await,
+        };
+        // Anywhere else it is an unknown method.
+        if is_first && self.gateway.config.http2 && bytes == http2::PREFACE {
+            return ConnectionState::Http2;
+        }
+        let head = match parse::read(&bytes) {
+            Ok(head) => head,
+            Err(refused) => return self.reject(client, refused.into()).await,
+        };
+        let mut request_context =
+            Box::new(RequestContext::new(&self.gateway, &head, client.peer(), client.scheme()));
+        request_context.closes |= self.gateway.is_closing();
+        let mut http1 = Http1 {
+            body: parse::Body::new(head.length, self.gateway.config.body_bytes),
+            framing: Framing::Length,
+            informs: !request_context.is_http10,
+            client,
+        };
+        match handle(&mut request_context, &head, &mut http1, timer, &self.closing).await {
+            Outcome::Whole if !request_context.closes => ConnectionState::Go,
+            Outcome::Whole => {
+                http1.client.part().await;
+                ConnectionState::End
+            }
+            Outcome::Broken => {
+                poll_fn(|context| http1.break_off(context)).await;
+                ConnectionState::End
+            }
+            Outcome::Tunnel(upstream_response, permit) => {
+                ConnectionState::Tunnel(request_context, upstream_response, permit)
+            }
+        }
+    }
+
+    /// Passes on what comes, as it comes: events, or another protocol.
+    async fn tunnel(
+        &self,
+        mut client: Connection,
+        mut request_context: Box<RequestContext>,
+        upstream_response: UpstreamResponse,
+    ) {
+        let changes = upstream_response.changes_protocol();
+        let UpstreamResponse { status, mut fields, body, .. } = upstream_response;
+        request_context.status = status.as_u16();
+        // A stream's end is its connection's.
+        request_context.closes = !changes;
+        let protocol = fields.remove(UPGRADE).filter(|_| changes);
+        let is_chunked = body.frame() == Frame::Size;
+        strip(&mut fields, status);
+        request_context.note_policy(&fields);
+        keep_one_of_each(&mut fields);
+        let head = client.outbox();
+        begin_head(head, status, &fields);
+        if is_chunked {
+            field(head, TRANSFER_ENCODING.as_str(), b"chunked");
+        }
+        if let Some(protocol) = protocol {
+            field(head, CONNECTION.as_str(), b"upgrade");
+            field(head, UPGRADE.as_str(), protocol.as_bytes());
+        }
+        request_context.finish(head);
+        drop(fields);
+        let sent = timeout(TAKES_NOTHING, poll_fn(|context| client.poll_flush(context)));
+        if !matches!(sent.await, Ok(Ok(()))) {
+            request_context.error = Some(LEFT.to_owned());
+            return request_context.ended();
+        }
+        let metrics = request_context.route.as_ref().map(|route| route.metrics.clone());
+        if let Some(metrics) = &metrics {
+            metrics.streams.add();
+        }
+        let silence = self.gateway.config.times.silence;
+        let (socket, ahead) = client.into_parts();
+        let tunnel = Tunnel::new(body, is_chunked, socket);
+        let closing = until_closing(self.closing.clone());
+        let passed = if changes {
+            Box::pin(tunnel.join(&ahead, silence, closing)).await
+        } else {
+            Box::pin(tunnel.pass_on(silence, closing)).await
+        };
+        request_context.sent_bytes = passed.bytes;
+        request_context.error = passed.error.map(str::to_owned);
+        if let Some(metrics) = &metrics {
+            metrics.streams.remove();
+        }
+        request_context.ended();
+    }
+
+    /// Ends a connection on which no whole request came.
+    async fn reject(&self, client: &mut Connection, lost: ReadError) -> ConnectionState {
+        let ReadError::Refused(problem) = lost else { return ConnectionState::End };
+        let id = new_request_id();
+        let peer = client.peer();
+        let (fields, body) = problem.answer("", &id);
+        let head = client.outbox();
+        begin_head(head, problem.status, &fields);
+        let length = body.len();
+        head.extend_from_slice(
+            format!("content-length: {length}\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n")
+                .as_bytes(),
+        );
+        head.extend_from_slice(&body);
+        let sent = timeout(TAKES_NOTHING, poll_fn(|context| client.poll_flush(context)));
+        let sent = matches!(sent.await, Ok(Ok(())));
+        record_unread(
+            &self.gateway,
+            peer.ip(),
+            &id,
+            &problem,
+            if sent { length as u64 } else { 0 },
+        );
+        if sent {
+            client.part().await;
+        }
+        ConnectionState::End
+    }
+}
+
+/// A client that speaks HTTP/1, during one request.
+struct Http1<'a> {
+    client: &'a mut Connection,
+    /// The request's body; the reason where it cannot be taken.
+    body: Result<parse::Body, Problem>,
+    framing: Framing,
+    /// It understands informational answers.
+    informs: bool,
+}
+
+/// How the client knows the end of an answer (RFC 9112, section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Framing {
+    /// By its length, or because it has no body.
+    Length,
+    /// In chunks.
+    Chunked,
+    /// By the end of the connection.
+    Close,
+}
+
+impl Http1<'_> {
+    /// Ends an answer that is not complete where it stands, and visibly so.
+    fn break_off(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // If the kernel takes it at once: the client may have left.
+        let _ = self.client.poll_flush(context);
+        if self.framing == Framing::Close {
+            self.client.break_off();
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Downstream for Http1<'_> {
+    fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
+        if self.client.unsent() > 0 {
+            // Leave to send the body, or a hint. What goes wrong with it shows in what is read.
+            let _ = self.client.poll_flush(context);
+        }
+        match &mut self.body {
+            Ok(body) => self.client.poll_body(context, body),
+            Err(problem) => Poll::Ready(Err(BodyFault::Refused(problem.clone()))),
+        }
+    }
+
+    fn send_continue(&mut self) {
+        // A client that sends already does not wait.
+        if self.body.is_ok() && !self.client.has_more() {
+            self.client.outbox().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+    }
+
+    fn can_tunnel(&self) -> bool {
+        true
+    }
+
+    fn inform(&mut self, status: StatusCode, fields: HeaderMap) {
+        if self.informs {
+            let head = self.client.outbox();
+            begin_head(head, status, &fields);
+            head.extend_from_slice(b"\r\n");
+        }
+    }
+
+    fn head(
+        &mut self,
+        request_context: &mut RequestContext,
+        status: StatusCode,
+        fields: HeaderMap,
+        ends: bool,
+    ) -> Result<(), ClientGone> {
+        self.framing = if ends || fields.contains_key(CONTENT_LENGTH) {
+            Framing::Length
+        } else if request_context.is_http10 {
+            // RFC 9112, section 6.1: there are no chunks in HTTP/1.0.
+            request_context.closes = true;
+            Framing::Close
+        } else {
+            Framing::Chunked
+        };
+        request_context.closes |= request_context.gateway.is_closing();
+        let head = self.client.outbox();
+        begin_head(head, status, &fields);
+        if self.framing == Framing::Chunked {
+            field(head, TRANSFER_ENCODING.as_str(), b"chunked");
+        }
+        request_context.finish(head);
+        Ok(())
+    }
+
+    fn reply(&mut self, reply: FullResponse) -> Result<(), ClientGone> {
+        let outbox = self.client.outbox();
+        if outbox.is_empty() {
+            *outbox = reply.head;
+        } else {
+            outbox.extend_from_slice(&reply.head);
+        }
+        if !reply.body.is_empty() {
+            self.client.push(reply.body, false);
+        }
+        Ok(())
+    }
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+        self.client.poll_ready(context).map_err(left)
+    }
+
+    fn push(&mut self, piece: Bytes) -> Result<(), ClientGone> {
+        // An empty chunk would be the end.
+        if !piece.is_empty() {
+            self.client.push(piece, self.framing == Framing::Chunked);
+        }
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+        self.client.poll_flush(context).map_err(left)
+    }
+
+    fn finish(&mut self) -> Result<(), ClientGone> {
+        if self.framing == Framing::Chunked {
+            self.client.push_end();
+        }
+        Ok(())
+    }
+
+    fn unsent(&self) -> usize {
+        self.client.unsent()
+    }
+
+    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.client.poll_left(context)
+    }
+}
+
+/// Whatever went wrong with it, the client is gone.
+fn left(_: io::Error) -> ClientGone {
+    ClientGone
+}

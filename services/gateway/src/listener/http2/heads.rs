@@ -1,0 +1,141 @@
+//! Heads from one protocol to the other: what a client asks in HTTP/2 is written as HTTP/1.1 would
+//! have it and goes through the same gate, and what was written for HTTP/1.1 becomes fields again.
+
+use bytes::{BufMut, BytesMut};
+use http::header::{
+    CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, Version};
+
+use crate::request::context::field;
+use crate::request::parse::{self, Head, Refused};
+use crate::response::problem::Problem;
+
+/// Fields of an answer: those of an upstream and the gateway's own.
+const FIELDS: usize = 128;
+
+/// Fields about a connection, of which HTTP/2 has its own ways (RFC 9113, section 8.2.2).
+const ABOUT_CONNECTION: [HeaderName; 5] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// An answer's head.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    /// As they came.
+    pub(super) fields: HeaderMap,
+}
+
+/// What is asked, beyond doubt.
+///
+/// # Errors
+/// With what the gate would refuse in HTTP/1.1, and what only HTTP/2 has (RFC 9113, section 8.3.1).
+pub(super) fn question(parts: &Parts) -> Result<Head, Refused> {
+    let wrong = |detail: &'static str| Problem::new(StatusCode::BAD_REQUEST, detail);
+    let fields = &parts.headers;
+    if ABOUT_CONNECTION.iter().any(|name| fields.contains_key(name))
+        || fields.get_all(TE).iter().any(|value| value != "trailers")
+    {
+        return Err(wrong("HTTP/2 has no fields about the connection"));
+    }
+    let mut text = BytesMut::with_capacity(1024);
+    text.put_slice(parts.method.as_str().as_bytes());
+    text.put_slice(b" ");
+    // Only CONNECT has none, and that is refused by its name.
+    text.put_slice(parts.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes());
+    text.put_slice(b" HTTP/1.1\r\n");
+    let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    if let Some(authority) = authority {
+        let same = |host: &HeaderValue| host.as_bytes().eq_ignore_ascii_case(authority);
+        if !fields.get_all(HOST).iter().all(same) {
+            return Err(wrong("the request names another host than Host"));
+        }
+        field(&mut text, "host", authority);
+    }
+    for (name, value) in fields {
+        if *name != COOKIE && (*name != HOST || authority.is_none()) {
+            field(&mut text, name.as_str(), value.as_bytes());
+        }
+    }
+    // HTTP/2 may cut it into pieces (RFC 9113, section 8.2.3).
+    let cookies: Vec<_> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if !cookies.is_empty() {
+        field(&mut text, COOKIE.as_str(), &cookies.join(&b"; "[..]));
+    }
+    text.put_slice(b"\r\n");
+    parse::end_of_head(&text, 0)?;
+    let mut head = parse::read(&text.freeze())?;
+    head.version = Version::HTTP_2;
+    Ok(head)
+}
+
+/// An answer's head as it was written for HTTP/1.1, the last empty line included; none when it is
+/// no head.
+pub(super) fn answer(head: &[u8]) -> Option<Answered> {
+    let mut lines = [httparse::EMPTY_HEADER; FIELDS];
+    let mut response = httparse::Response::new(&mut lines);
+    let parsed = response.parse(head).ok()?;
+    let status = StatusCode::from_u16(response.code?).ok().filter(|_| parsed.is_complete())?;
+    let mut fields = HeaderMap::with_capacity(response.headers.len());
+    for line in response.headers.iter() {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
+        fields.append(name, HeaderValue::from_bytes(line.value).ok()?);
+    }
+    Some(Answered { status, fields })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn ask(uri: &str, fields: &[(&str, &str)]) -> Result<Head, u16> {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        question(&parts).map_err(|problem| problem.status.as_u16())
+    }
+
+    #[test]
+    fn a_question_is_what_it_would_be_in_http_1() {
+        let fields = [("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("host", "A:1")];
+        let head = ask("http://a:1/stats?x=1", &fields).unwrap();
+        assert_eq!(&head.target[..], b"/stats?x=1");
+        assert_eq!(head.fields["host"], "a:1");
+        assert_eq!(head.fields["cookie"], "a=1; b=2");
+        assert_eq!(head.fields.len(), 3);
+        assert!(head.keeps_alive);
+    }
+
+    #[test]
+    fn what_the_gate_would_refuse_is_refused() {
+        assert_eq!(ask("/", &[]).unwrap_err(), 400, "no host");
+        assert_eq!(ask("http://a/", &[("host", "b")]).unwrap_err(), 400);
+        assert_eq!(ask("http://user@a/", &[]).unwrap_err(), 400);
+        assert_eq!(ask("http://a/", &[("content-length", "x")]).unwrap_err(), 400);
+        assert_eq!(ask("http://a/", &[("expect", "more")]).unwrap_err(), 417);
+        for (name, value) in [
+            ("connection", "close"),
+            ("upgrade", "websocket"),
+            ("transfer-encoding", "chunked"),
+            ("keep-alive", "5"),
+            ("te", "gzip"),
+        ] {
+            assert_eq!(ask("http://a/", &[(name, value)]).unwrap_err(), 400, "{name}");
+        }
+        assert!(ask("http://a/", &[("te", "trailers")]).is_ok());
+        let long = "x".repeat(parse::HEAD_BYTES);
+        assert_eq!(ask("http://a/", &[("x", &long)]).unwrap_err(), 431);
+        let long = format!("http://a/{}", "x".repeat(parse::TARGET_BYTES));
+        assert_eq!(ask(&long, &[]).unwrap_err(), 414);
+    }
+}

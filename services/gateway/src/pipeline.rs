@@ -1,0 +1,209 @@
+//! One request and its answer, in the same steps for every method and protocol: admission, the
+//! request's body, an upstream, the answer.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Method, StatusCode, Version};
+
+use crate::deadline::Timer;
+use crate::request::context::{Decision, FullResponse, RequestContext, UpstreamRequest};
+use crate::request::parse::{Head, Length};
+use crate::request::rate_limit::Permit;
+use crate::response::problem::Problem;
+use crate::response::relay::{BodyFault, Closing, Downstream, End, LEFT, deliver, respond};
+use crate::upstream::client::{self, HELD_BYTES, Upload, UpstreamError, UpstreamResponse};
+
+/// Time for a request's body, and, where more than [`BODY_BYTES`] are allowed, a second more for
+/// every [`BODY_FLOOR_BYTES`].
+const BODY_TIME: Duration = Duration::from_secs(8);
+
+/// The body that this time is enough for.
+const BODY_BYTES: usize = 64 * 1024;
+
+/// Bytes of a body that a client must manage in a second: half of what a slow radio cell gives.
+const BODY_FLOOR_BYTES: usize = 16 * 1024;
+
+/// The end of a request.
+pub(crate) enum Outcome {
+    /// The answer is complete.
+    Whole,
+    /// The answer broke off, or the client did.
+    Broken,
+    /// The connection belongs to this answer from now on.
+    Tunnel(Box<UpstreamResponse>, Option<Permit>),
+}
+
+/// Answers a request whose head has been read.
+pub(crate) async fn handle<D: Downstream>(
+    request_context: &mut RequestContext,
+    head: &Head,
+    client: &mut D,
+    timer: &mut Timer,
+    closing: &Closing,
+) -> Outcome {
+    let end = match answer(request_context, head, client, timer, closing).await {
+        Ok(end) => end,
+        Err(tunnel) => return tunnel,
+    };
+    let outcome = match end {
+        End::Whole | End::Instead(_) => Outcome::Whole,
+        End::ClientGone => {
+            request_context.error.get_or_insert_with(|| LEFT.to_owned());
+            Outcome::Broken
+        }
+        End::Broken(why) => {
+            request_context.error = Some(why.to_owned());
+            Outcome::Broken
+        }
+    };
+    request_context.ended();
+    outcome
+}
+
+async fn answer<D: Downstream>(
+    request_context: &mut RequestContext,
+    head: &Head,
+    client: &mut D,
+    timer: &mut Timer,
+    closing: &Closing,
+) -> Result<End, Outcome> {
+    let Some(admission) = until_left(request_context.decide(head), client).await else {
+        return Ok(End::ClientGone);
+    };
+    let UpstreamRequest { head: text, protocol, permit } = match admission {
+        Decision::Answer(reply) => {
+            skip_body(request_context, head, client, timer).await;
+            return Ok(respond(request_context, reply, client, timer).await);
+        }
+        Decision::Forward(outgoing) => outgoing,
+    };
+    let mut upload = match take_body(request_context, head, client, timer).await {
+        Ok(upload) => upload,
+        Err(BodyFault::ClientGone) => return Ok(End::ClientGone),
+        Err(BodyFault::Refused(problem)) => {
+            return Ok(reject(request_context, &problem, client, timer).await);
+        }
+    };
+    let text = upload.finish_head(text, &head.method);
+    let asked =
+        client::ask(request_context, &text, &mut upload, protocol.as_ref(), timer, client).await;
+    drop(text);
+    let upstream_response = match asked {
+        Ok(upstream_response) => upstream_response,
+        Err(UpstreamError::ClientGone) => return Ok(End::ClientGone),
+        Err(UpstreamError::Refused(problem)) => {
+            return Ok(reject(request_context, &problem, client, timer).await);
+        }
+        Err(UpstreamError::Problem(problem)) => {
+            // What is left of the body is not read for an answer that has nothing to do with it.
+            request_context.closes |= !upload.is_read();
+            let reply = request_context.fail(&problem);
+            return Ok(respond(request_context, reply, client, timer).await);
+        }
+    };
+    let is_viewer = client.can_tunnel()
+        && head.version == Version::HTTP_11
+        && head.method == Method::GET
+        && upstream_response.sending.is_none()
+        && upstream_response.is_event_stream();
+    if upstream_response.changes_protocol() || is_viewer {
+        // The cache has to hear that nothing comes for it.
+        if upstream_response.status == StatusCode::OK {
+            drop(
+                request_context
+                    .on_response_head(upstream_response.status, &upstream_response.fields),
+            );
+            request_context.filling = None;
+        }
+        return Err(Outcome::Tunnel(Box::new(upstream_response), permit));
+    }
+    let fields = &head.fields;
+    let end =
+        deliver(request_context, upstream_response, &mut upload, fields, client, timer, closing)
+            .await;
+    drop(permit);
+    if let End::Instead(answer) = end {
+        request_context.closes |= !upload.is_read();
+        let reply = request_context.answer(&answer);
+        return Ok(respond(request_context, reply, client, timer).await);
+    }
+    Ok(end)
+}
+
+/// Reads the body, or its beginning.
+async fn take_body<D: Downstream>(
+    request_context: &RequestContext,
+    head: &Head,
+    client: &mut D,
+    timer: &mut Timer,
+) -> Result<Upload, BodyFault> {
+    if head.length != Length::Known(0) && head.expects_continue {
+        client.send_continue();
+    }
+    let (gateway, most) = (&request_context.gateway, request_context.gateway.config.body_bytes);
+    Upload::hold(client, head.length, &gateway.bodies, body_time(most), timer).await
+}
+
+/// Reads a body that is not needed, so that the next request is found behind it; the connection ends
+/// where that would take too long.
+async fn skip_body<D: Downstream>(
+    request_context: &mut RequestContext,
+    head: &Head,
+    client: &mut D,
+    timer: &mut Timer,
+) {
+    let too_much = match head.length {
+        Length::Known(0) => return,
+        Length::Known(length) => length > HELD_BYTES as u64,
+        Length::Chunked => false,
+    };
+    // A client that waits to be asked for the body need not send it.
+    if too_much || head.expects_continue {
+        request_context.closes = true;
+        return;
+    }
+    let mut left = HELD_BYTES;
+    let skipped = async {
+        loop {
+            match poll_fn(|context| client.poll_body(context)).await {
+                Ok(Some(piece)) if piece.len() <= left => left -= piece.len(),
+                Ok(None) => return true,
+                _ => return false,
+            }
+        }
+    };
+    request_context.closes |= timer.within(BODY_TIME, skipped).await != Some(true);
+}
+
+/// Answers a request whose body cannot be taken; what comes next on the connection is not certain
+/// to be a request.
+async fn reject<D: Downstream>(
+    request_context: &mut RequestContext,
+    problem: &Problem,
+    client: &mut D,
+    timer: &mut Timer,
+) -> End {
+    request_context.gateway.metrics.malformed.add();
+    request_context.closes = true;
+    let reply: FullResponse = request_context.reject_with(problem);
+    respond(request_context, reply, client, timer).await
+}
+
+/// What comes of `what`, or none when the client leaves before.
+async fn until_left<T, D: Downstream>(what: impl Future<Output = T>, client: &mut D) -> Option<T> {
+    let mut what = pin!(what);
+    poll_fn(|context| match what.as_mut().poll(context) {
+        Poll::Ready(got) => Poll::Ready(Some(got)),
+        Poll::Pending => client.poll_left(context).map(|()| None),
+    })
+    .await
+}
+
+/// Time for a body where so many bytes are allowed.
+fn body_time(most: usize) -> Duration {
+    let more = most.saturating_sub(BODY_BYTES) / BODY_FLOOR_BYTES;
+    BODY_TIME + Duration::from_secs(more as u64)
+}

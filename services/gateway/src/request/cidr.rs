@@ -1,0 +1,339 @@
+//! Lists of networks: who is trusted, who may ask and who may not.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::Faults;
+use super::trusted_proxies::Client;
+
+/// Some networks; an address is in the list when it is in one of them. An IPv4 client that an IPv6
+/// socket shows as `::ffff:192.0.2.1` is an IPv4 client; beyond that no network of IPv6 contains an
+/// address of IPv4.
+///
+/// Two networks are either apart or one inside the other. What is inside another is left out, so
+/// the rest is found by a binary search: a list of a whole country costs a dozen comparisons.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Networks(Vec<Network>);
+
+/// All addresses that begin with the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Network {
+    first: IpAddr,
+    prefix_bits: u8,
+}
+
+impl Networks {
+    /// Reads `10.0.0.0/8, fd00::/8, 192.0.2.1`. Blank text is the empty list; an empty place
+    /// between commas is a fault, because it may be what is left of a variable that was not set.
+    pub(crate) fn parse(text: &str) -> Result<Self, Faults> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let (mut networks, mut faults) = (Vec::new(), Vec::new());
+        for part in text.split(',').map(str::trim) {
+            match Network::parse(part) {
+                Ok(network) => networks.push(network),
+                Err(why) => faults.push(format!("{part:?} {why}")),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(Faults(faults));
+        }
+        networks.sort_unstable();
+        networks.dedup_by(|next, kept| kept.contains(next.first));
+        Ok(Self(networks))
+    }
+
+    /// Whether the address is in one of them.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let after = self.0.partition_point(|network| network.first <= address);
+        let nearest = after.checked_sub(1).and_then(|index| self.0.get(index));
+        nearest.is_some_and(|network| network.contains(address))
+    }
+
+    /// Whether there is no network in the list.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Networks {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Network { first, prefix_bits }) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(formatter, "{comma}{first}/{prefix_bits}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Network {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let Ok(address) = address.parse::<IpAddr>() else {
+            return Err("is no address such as 192.0.2.1, 10.0.0.0/8 or fd00::/8".to_owned());
+        };
+        let all = if address.is_ipv4() { 32 } else { 128 };
+        let prefix_bits = match prefix {
+            None => all,
+            Some(digits) => number(digits)
+                .filter(|&bits| bits <= all)
+                .ok_or_else(|| format!("needs a number from 0 to {all} after the slash"))?,
+        };
+        let network = Self { first: address, prefix_bits };
+        if bits(address) & !network.mask() != 0 {
+            let first = first_of(address, network.mask());
+            return Err(format!(
+                "has bits behind its prefix: {first}/{prefix_bits} or {address}/{all} is meant"
+            ));
+        }
+        // With fewer than 96 bits there would have been bits behind the prefix.
+        match address.to_canonical() {
+            IpAddr::V4(first) if all == 128 => {
+                Ok(Self { first: first.into(), prefix_bits: prefix_bits.saturating_sub(96) })
+            }
+            _ => Ok(network),
+        }
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        self.first.is_ipv4() == address.is_ipv4()
+            && (bits(address) ^ bits(self.first)) & self.mask() == 0
+    }
+
+    /// The bits that count, from the left.
+    fn mask(&self) -> u128 {
+        u128::MAX.checked_shl(128 - u32::from(self.prefix_bits)).unwrap_or(0)
+    }
+}
+
+/// Decimal digits and nothing else: `parse` would take a plus sign, and others read 010 as 8.
+fn number(digits: &str) -> Option<u8> {
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = plain && (digits == "0" || !digits.starts_with('0'));
+    if plain { digits.parse().ok() } else { None }
+}
+
+/// An address's bits, from the left.
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+fn first_of(address: IpAddr, mask: u128) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            // The upper 32 bits, where those of IPv4 are.
+            let [a, b, c, d, ..] = (bits(address.into()) & mask).to_be_bytes();
+            [a, b, c, d].into()
+        }
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & mask).into(),
+    }
+}
+
+/// Who may ask at all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Access {
+    /// Who may; empty means everyone.
+    pub(crate) allow: Networks,
+    /// Who may not, even if allowed.
+    pub(crate) deny: Networks,
+}
+
+impl Access {
+    /// Whether this client may ask. One whose address a proxy keeps to itself could be anybody, so
+    /// it may only where everybody may.
+    pub(crate) fn admits(&self, client: Client) -> bool {
+        match client {
+            Client::Known(address) => {
+                !self.deny.contains(address)
+                    && (self.allow.is_empty() || self.allow.contains(address))
+            }
+            Client::Behind(_) => self.allow.is_empty() && self.deny.is_empty(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn networks(text: &str) -> Networks {
+        Networks::parse(text).unwrap()
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_network_ends_where_its_prefix_says() {
+        let list = networks("10.0.0.0/8, fd00::/8, 192.0.2.1");
+        for inside in ["10.0.0.0", "10.255.255.255", "fd00::", "fdff::1", "192.0.2.1"] {
+            assert!(list.contains(ip(inside)), "{inside}");
+        }
+        for outside in ["9.255.255.255", "11.0.0.0", "fc00::1", "fe00::", "192.0.2.0", "192.0.2.2"]
+        {
+            assert!(!list.contains(ip(outside)), "{outside}");
+        }
+    }
+
+    #[test]
+    fn a_mapped_address_is_an_ipv4_address_on_either_side() {
+        assert!(networks("10.0.0.0/8").contains(ip("::ffff:10.1.2.3")));
+        assert!(networks("::ffff:10.0.0.0/104").contains(ip("10.1.2.3")));
+        assert_eq!(networks("::ffff:0:0/96").to_string(), "0.0.0.0/0");
+    }
+
+    #[test]
+    fn everything_of_one_family_is_nothing_of_the_other() {
+        assert!(networks("::/0").contains(ip("2001:db8::1")));
+        assert!(!networks("::/0").contains(ip("10.0.0.1")));
+        assert!(!networks("::/0").contains(ip("::ffff:10.0.0.1")));
+        assert!(networks("0.0.0.0/0").contains(ip("255.255.255.255")));
+        assert!(!networks("0.0.0.0/0").contains(ip("::")));
+    }
+
+    #[test]
+    fn a_network_inside_another_hides_nothing() {
+        let list = networks("10.1.0.0/16,10.0.0.0/8,10.0.0.0/8,10.1.2.3,11.0.0.1");
+        assert_eq!(list.to_string(), "10.0.0.0/8, 11.0.0.1/32");
+        assert!(list.contains(ip("10.200.0.1")));
+    }
+
+    #[test]
+    fn every_fault_is_named() {
+        let faults = Networks::parse("10.0.0.0/8, 10.0.0.1/8,, x, 1.2.3.4/33, ::1/64, 1.2.3.4/+8")
+            .unwrap_err();
+        assert_eq!(faults.0.len(), 6, "{faults}");
+        assert_eq!(
+            faults.0.first().unwrap(),
+            "\"10.0.0.1/8\" has bits behind its prefix: 10.0.0.0/8 or 10.0.0.1/32 is meant"
+        );
+        assert!(faults.to_string().contains("\"1.2.3.4/33\" needs a number from 0 to 32"));
+    }
+
+    #[test]
+    fn blank_is_the_empty_list_and_a_lone_comma_is_not() {
+        assert!(networks("").is_empty());
+        assert!(networks(" ").is_empty());
+        for text in [",", "10.0.0.0/8,", ",10.0.0.0/8", "10.0.0.0/8,,::1"] {
+            assert!(Networks::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_network_is_refused() {
+        for text in [
+            "010.0.0.0/8",
+            "10.0.0/8",
+            "10.0.0.0/08",
+            "10.0.0.0/",
+            "10.0.0.0/8/8",
+            "fe80::1%eth0",
+            "[::1]",
+            "10.0.0.0 /8",
+            "10.0.0.0/ 8",
+            "1.2.3.4:80",
+            "::ffff:0:0/95",
+            "localhost",
+            "10.0.0.0/999999999999",
+            "10.0.0.0;10.0.0.1",
+            "/8",
+            "*",
+        ] {
+            assert!(Networks::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn denied_wins_over_allowed_and_nothing_allowed_means_everyone() {
+        let known = |text| Client::Known(ip(text));
+        let everyone = Access::default();
+        assert!(everyone.admits(known("192.0.2.1")));
+        let some = Access { allow: networks("10.0.0.0/8"), deny: networks("10.1.0.0/16") };
+        assert!(some.admits(known("10.2.0.1")));
+        assert!(!some.admits(known("10.1.0.1")));
+        assert!(!some.admits(known("192.0.2.1")));
+        let others = Access { allow: Networks::default(), deny: networks("10.1.0.0/16") };
+        assert!(others.admits(known("192.0.2.1")));
+        assert!(!others.admits(known("::ffff:10.1.0.1")));
+    }
+
+    #[test]
+    fn a_client_that_may_be_anybody_is_admitted_only_where_everybody_is() {
+        let hidden = Client::Behind(ip("10.0.0.1"));
+        let ten = || networks("10.0.0.0/8");
+        assert!(Access::default().admits(hidden));
+        assert!(!Access { allow: ten(), deny: Networks::default() }.admits(hidden));
+        assert!(!Access { allow: Networks::default(), deny: networks("::1") }.admits(hidden));
+    }
+
+    /// A network with no bit behind its prefix. Few different ones, so that they meet.
+    fn any_network() -> impl Strategy<Value = Network> {
+        (any::<bool>(), any::<u128>(), 0..=128_u8).prop_map(|(four, random, prefix_bits)| {
+            let prefix_bits = if four { prefix_bits / 4 } else { prefix_bits };
+            let crowded = random & (0xc3 << 120 | 0x3);
+            let address = if four {
+                IpAddr::from(crowded.to_be_bytes().first_chunk::<4>().copied().unwrap())
+            } else {
+                Ipv6Addr::from_bits(crowded).into()
+            };
+            let mask = Network { first: address, prefix_bits }.mask();
+            Network { first: first_of(address, mask), prefix_bits }
+        })
+    }
+
+    fn text_of(list: &[Network]) -> String {
+        let texts: Vec<_> = list
+            .iter()
+            .map(|network| format!("{}/{}", network.first, network.prefix_bits))
+            .collect();
+        texts.join(",")
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[0-9a-f:./, x%-]{0,60}") {
+            let _ = Networks::parse(&text);
+        }
+
+        #[test]
+        fn what_was_read_can_be_written_and_read_again(
+            list in proptest::collection::vec(any_network(), 1..20),
+        ) {
+            let read = networks(&text_of(&list));
+            prop_assert_eq!(&networks(&read.to_string()), &read);
+        }
+
+        #[test]
+        fn the_search_finds_what_looking_at_each_would_find(
+            list in proptest::collection::vec(any_network(), 1..20),
+            random in any::<u128>(),
+            inside in any::<proptest::sample::Index>(),
+        ) {
+            let read = networks(&text_of(&list));
+            let near = list[inside.index(list.len())];
+            let host = random & !near.mask();
+            let near = match near.first {
+                IpAddr::V4(first) => {
+                    let [a, b, c, d, ..] = (bits(first.into()) | host).to_be_bytes();
+                    IpAddr::from([a, b, c, d])
+                }
+                IpAddr::V6(first) => Ipv6Addr::from_bits(first.to_bits() | host).to_canonical(),
+            };
+            for address in [near, Ipv6Addr::from_bits(random).into(), first_of(near, random)] {
+                let address = address.to_canonical();
+                let each = list.iter().any(|network| network.contains(address));
+                prop_assert_eq!(read.contains(address), each, "{}", address);
+            }
+        }
+    }
+}

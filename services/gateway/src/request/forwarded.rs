@@ -1,0 +1,468 @@
+//! What the gateway tells the upstreams of a request: who asked, for which host, under which id, as
+//! part of which trace. Everything that was said about that before is dropped and said anew.
+
+use std::fmt::Write;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::header::{AUTHORIZATION, FORWARDED, HeaderName, HeaderValue, VIA};
+use http::{HeaderMap, Version};
+
+use crate::request::claims::is_claim;
+use crate::request::trace_context::{TRACEPARENT, TRACESTATE, Trace};
+use crate::request::trusted_proxies::{Client, ClientInfo};
+use crate::request::{is, value};
+
+/// The id of a request, in logs, answers and towards the upstreams.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The way of a request, the client first.
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The host that the client asked for.
+pub(crate) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// How the client came.
+pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The name of this process in `Via`. The number tells replicas apart, so that only a request that
+/// comes back here is taken for a loop.
+static VIA_NAME: LazyLock<String> = LazyLock::new(|| {
+    let [number, _] = new_bits();
+    format!("gateway-{:08x}", number >> 32)
+});
+
+/// Whether the request has passed this process before (RFC 9110, section 7.6.3).
+pub(crate) fn is_loop(headers: &HeaderMap) -> bool {
+    let members = headers.get_all(VIA).iter().flat_map(|value| {
+        let members = value.as_bytes().split(|&byte| byte == b',');
+        members.map(|member| member.trim_ascii().split(u8::is_ascii_whitespace).nth(1))
+    });
+    members.flatten().any(|name| name == VIA_NAME.as_bytes())
+}
+
+/// What the upstream is told. It replaces every field that says anything of the kind; the rest of a
+/// head passes as it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ForwardedHeaders<'a> {
+    /// Who asks.
+    pub(crate) client_info: &'a ClientInfo,
+    /// The gateway's step of a trace.
+    pub(crate) trace: &'a Trace,
+    /// The route is guarded: its secret is for the gateway alone.
+    pub(crate) guarded: bool,
+    /// Say it in RFC 7239's words as well.
+    pub(crate) standard: bool,
+    /// The version of HTTP in which the request came.
+    pub(crate) version: Version,
+}
+
+impl ForwardedHeaders<'_> {
+    /// Whether a field of the request is dropped; [`ForwardedHeaders::fields`] may set it anew.
+    pub(crate) fn replace(&self, name: &HeaderName) -> bool {
+        let text = name.as_str();
+        is_claim(text, self.client_info.is_trusted)
+            || is(text, "x-request-id")
+            || *name == TRACEPARENT
+            || (*name == TRACESTATE && !self.trace.keeps_state())
+            || (*name == AUTHORIZATION && self.guarded)
+    }
+
+    /// The fields to set, each of them once. `Via` comes behind those that are there already.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let ClientInfo { scheme, host, request_id, .. } = self.client_info;
+        [
+            Some((FORWARDED_FOR, value(self.way()))),
+            Some((FORWARDED_PROTO, HeaderValue::from_static(scheme.name()))),
+            host.as_ref().map(|host| (FORWARDED_HOST, host.clone())),
+            self.standard.then(|| (FORWARDED, value(self.standard_way()))),
+            Some((REQUEST_ID, value(request_id.clone()))),
+            Some((TRACEPARENT, self.trace.parent())),
+            Some((VIA, self.via())),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    fn via(&self) -> HeaderValue {
+        let version = match self.version {
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2",
+            _ => "1.1",
+        };
+        value(format!("{version} {}", *VIA_NAME))
+    }
+
+    fn hops(&self) -> impl Iterator<Item = IpAddr> {
+        self.client_info.way.iter().copied().chain([self.client_info.peer])
+    }
+
+    fn way(&self) -> String {
+        let mut way = String::new();
+        for hop in self.hops() {
+            let comma = if way.is_empty() { "" } else { ", " };
+            // Writing to a String cannot fail.
+            let _ = write!(way, "{comma}{hop}");
+        }
+        way
+    }
+
+    /// The first element has what the client asked for; the others are only the way.
+    fn standard_way(&self) -> String {
+        let mut way = String::new();
+        if let Client::Behind(_) = self.client_info.client {
+            way.push_str("for=unknown");
+            self.write_origin(&mut way);
+        }
+        for hop in self.hops() {
+            let first = way.is_empty();
+            let comma = if first { "" } else { ", " };
+            let _ = match hop {
+                IpAddr::V4(hop) => write!(way, "{comma}for={hop}"),
+                IpAddr::V6(hop) => write!(way, "{comma}for=\"[{hop}]\""),
+            };
+            if first {
+                self.write_origin(&mut way);
+            }
+        }
+        way
+    }
+
+    fn write_origin(&self, way: &mut String) {
+        let _ = write!(way, ";proto={}", self.client_info.scheme.name());
+        let host = self.client_info.host.as_ref().and_then(|host| host.to_str().ok());
+        if let Some(host) = host {
+            let host = host.replace('\\', "\\\\").replace('"', "\\\"");
+            let _ = write!(way, ";host=\"{host}\"");
+        }
+    }
+}
+
+/// A new id: 128 bits in hexadecimal, unique and not to be guessed.
+pub(crate) fn new_request_id() -> String {
+    let [left, right] = new_bits();
+    let mut id = String::with_capacity(32);
+    // Writing to a String cannot fail.
+    let _ = write!(id, "{left:016x}{right:016x}");
+    id
+}
+
+/// 128 bits for ids. A counter under two secret keys (`SipHash`) costs less than a random number
+/// generator's lock.
+pub(crate) fn new_bits() -> [u64; 2] {
+    static KEYS: LazyLock<[RandomState; 2]> =
+        LazyLock::new(|| [RandomState::new(), RandomState::new()]);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    KEYS.each_ref().map(|key| key.hash_one(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::cidr::Networks;
+    use crate::request::hop_by_hop::HopByHop;
+    use crate::request::trusted_proxies::{Scheme, TrustedProxies};
+    use std::collections::HashSet;
+
+    fn request(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut request = HeaderMap::new();
+        for &(name, value) in fields {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            request.append(name, value.parse().unwrap());
+        }
+        request
+    }
+
+    fn all<'a>(request: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+        let values = request.get_all(name);
+        values.iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    /// The request as the upstream gets it.
+    fn said(words: ForwardedHeaders<'_>, request: &HeaderMap) -> HeaderMap {
+        let hop = HopByHop::of(request).unwrap();
+        let kept = request.iter().filter(|(name, _)| !words.replace(name) && !hop.drops(name));
+        let mut said = HeaderMap::new();
+        for (name, value) in kept {
+            said.append(name, value.clone());
+        }
+        for (name, value) in words.fields() {
+            said.append(name, value);
+        }
+        said
+    }
+
+    const VERSION: Version = Version::HTTP_11;
+
+    /// The request as the upstream gets it, from a peer whom 10.0.0.0/8 makes trusted or not.
+    fn told(peer: &str, fields: &[(&'static str, &str)]) -> HeaderMap {
+        let request = request(fields);
+        let trust = TrustedProxies { proxies: Networks::parse("10.0.0.0/8").unwrap(), host: true };
+        let client_info = trust.client_info(peer.parse().unwrap(), Scheme::Http, &request);
+        let trace = Trace::of(&request);
+        let words = ForwardedHeaders {
+            client_info: &client_info,
+            trace: &trace,
+            guarded: true,
+            standard: true,
+            version: VERSION,
+        };
+        said(words, &request)
+    }
+
+    /// The same where nobody is trusted and the route has no guard.
+    fn untrusted(peer: &str, fields: &[(&'static str, &str)]) -> HeaderMap {
+        let request = request(fields);
+        let client_info =
+            TrustedProxies::default().client_info(peer.parse().unwrap(), Scheme::Http, &request);
+        let trace = Trace::of(&request);
+        let words = ForwardedHeaders {
+            client_info: &client_info,
+            trace: &trace,
+            guarded: false,
+            standard: false,
+            version: VERSION,
+        };
+        said(words, &request)
+    }
+
+    #[test]
+    fn what_the_client_claims_is_replaced() {
+        let request = untrusted(
+            "10.0.0.7",
+            &[
+                ("Host", "example.org"),
+                ("X-Forwarded-For", "1.1.1.1"),
+                ("x-forwarded-for", "2.2.2.2"),
+                ("X-Forwarded-Proto", "https"),
+                ("X-Forwarded-Host", "evil"),
+                ("X-Forwarded-Port", "1"),
+                ("X_Forwarded_For", "1.1.1.1"),
+                ("Forwarded", "for=1.1.1.1"),
+                ("X-Real-IP", "1.1.1.1"),
+                ("True-Client-IP", "1.1.1.1"),
+                ("X-Request-ID", "mine"),
+                ("X_Request_ID", "mine"),
+                ("Authorization", "Basic x"),
+            ],
+        );
+        assert_eq!(all(&request, "x-forwarded-for"), ["10.0.0.7"]);
+        assert_eq!(all(&request, "x-forwarded-proto"), ["http"]);
+        assert_eq!(all(&request, "x-forwarded-host"), ["example.org"]);
+        assert_eq!(all(&request, "x-request-id").len(), 1);
+        assert_ne!(all(&request, "x-request-id"), ["mine"]);
+        assert_eq!(all(&request, "host"), ["example.org"]);
+        assert_eq!(all(&request, "authorization"), ["Basic x"], "the upstream's own");
+        for name in [
+            "x-forwarded-port",
+            "forwarded",
+            "x-real-ip",
+            "x_forwarded_for",
+            "true-client-ip",
+            "x_request_id",
+        ] {
+            assert!(all(&request, name).is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_changes_the_request_behind_the_gateway_never_passes() {
+        for peer in ["192.0.2.1", "10.0.0.1"] {
+            let fields = [
+                ("X-HTTP-Method-Override", "DELETE"),
+                ("X_HTTP_Method_Override", "DELETE"),
+                ("X-Original-URL", "/admin"),
+                ("X-Rewrite-URL", "/admin"),
+                ("X-Remote-User", "root"),
+                ("X-SSL-Client-Verify", "SUCCESS"),
+                ("X-Client-Cert", "x"),
+                ("X-Middleware-Subrequest", "middleware"),
+            ];
+            let request = told(peer, &fields);
+            for (name, _) in fields {
+                assert!(all(&request, name).is_empty(), "{name} of {peer}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_that_comes_back_is_a_loop() {
+        let first = told("192.0.2.1", &[("Host", "a"), ("Via", "1.0 fred, 1.1 p.example.net")]);
+        assert_eq!(all(&first, "via").len(), 2);
+        assert!(!is_loop(&request(&[("via", "1.1 gateway, 1.1 gateway-00000000x")])));
+        assert!(is_loop(&first));
+        assert!(!is_loop(&HeaderMap::new()));
+        let via = format!("1.1 a,  HTTP/1.1 \t{} (comment) , 2 b", *VIA_NAME);
+        assert!(!is_loop(&request(&[("via", &via.replace(&*VIA_NAME, "other"))])));
+    }
+
+    #[test]
+    fn an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client() {
+        let request = untrusted("::ffff:192.0.2.1", &[]);
+        assert_eq!(all(&request, "x-forwarded-for"), ["192.0.2.1"]);
+    }
+
+    #[test]
+    fn the_way_of_trusted_proxies_is_kept_and_the_peer_added() {
+        let request = told(
+            "10.0.0.1",
+            &[
+                ("Host", "inner"),
+                ("X-Forwarded-For", "1.1.1.1, 2001:db8::1"),
+                ("X-Forwarded-For", "10.0.0.2"),
+                ("X-Forwarded-Proto", "https"),
+                ("X-Forwarded-Port", "443"),
+                ("X-Forwarded-Host", "example.org"),
+                ("X-Request-ID", "theirs"),
+            ],
+        );
+        assert_eq!(all(&request, "x-forwarded-for"), ["2001:db8::1, 10.0.0.2, 10.0.0.1"]);
+        assert_eq!(all(&request, "x-forwarded-proto"), ["https"]);
+        assert_eq!(all(&request, "x-forwarded-host"), ["example.org"]);
+        assert_eq!(all(&request, "x-forwarded-port"), [""; 0]);
+        assert_eq!(all(&request, "x-request-id"), ["theirs"]);
+        assert_eq!(
+            all(&request, "forwarded"),
+            ["for=\"[2001:db8::1]\";proto=https;host=\"example.org\", for=10.0.0.2, for=10.0.0.1"]
+        );
+    }
+
+    #[test]
+    fn a_client_that_is_not_named_is_unknown() {
+        let request = told("10.0.0.1", &[("Host", "a"), ("X-Forwarded-For", "1.1.1.1, x")]);
+        assert_eq!(all(&request, "x-forwarded-for"), ["10.0.0.1"]);
+        let said = ["for=unknown;proto=http;host=\"a\", for=10.0.0.1"];
+        assert_eq!(all(&request, "forwarded"), said);
+    }
+
+    #[test]
+    fn a_host_cannot_end_its_quotes() {
+        let request = told("192.0.2.1", &[("Host", "a\";for=\"1.1.1.1\\")]);
+        assert_eq!(
+            all(&request, "forwarded"),
+            ["for=192.0.2.1;proto=http;host=\"a\\\";for=\\\"1.1.1.1\\\\\""]
+        );
+    }
+
+    #[test]
+    fn the_secret_of_a_guarded_route_stays_here() {
+        let request = told("192.0.2.1", &[("Authorization", "Bearer x"), ("Accept", "*/*")]);
+        assert_eq!(all(&request, "authorization"), [""; 0]);
+        assert_eq!(all(&request, "accept"), ["*/*"]);
+    }
+
+    #[test]
+    fn what_is_about_the_clients_connection_stays_here() {
+        let request = told(
+            "192.0.2.1",
+            &[
+                ("Connection", "close, X-Hop"),
+                ("X-Hop", "1"),
+                ("Keep-Alive", "timeout=1"),
+                ("Content-Length", "3"),
+            ],
+        );
+        for name in ["connection", "x-hop", "keep-alive"] {
+            assert_eq!(all(&request, name), [""; 0], "{name}");
+        }
+        assert_eq!(all(&request, "content-length"), ["3"]);
+    }
+
+    #[test]
+    fn the_state_of_a_trace_goes_with_it_or_not_at_all() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let request = told("192.0.2.1", &[("traceparent", parent), ("tracestate", "a=1")]);
+        assert_eq!(all(&request, "tracestate"), ["a=1"]);
+        assert_eq!(all(&request, "traceparent").len(), 1);
+        assert_eq!(all(&request, "traceparent")[0].split('-').nth(1), parent.split('-').nth(1));
+        assert_ne!(all(&request, "traceparent"), [parent]);
+        let request = told("192.0.2.1", &[("traceparent", "00-x"), ("tracestate", "a=1")]);
+        assert_eq!(all(&request, "tracestate"), [""; 0]);
+        assert_eq!(all(&request, "traceparent")[0].len(), 55);
+    }
+
+    #[test]
+    fn a_head_written_by_hand_says_the_same() {
+        let request = request(&[("Host", "a"), ("X-Forwarded-For", "1.1.1.1"), ("Accept", "*/*")]);
+        let peer = "192.0.2.1".parse().unwrap();
+        let client_info = TrustedProxies::default().client_info(peer, Scheme::Https, &request);
+        let trace = Trace::of(&request);
+        let words = ForwardedHeaders {
+            client_info: &client_info,
+            trace: &trace,
+            guarded: false,
+            standard: false,
+            version: VERSION,
+        };
+        let kept = request.iter().filter(|(name, _)| !words.replace(name));
+        let kept: Vec<_> = kept.map(|(name, _)| name.as_str()).collect();
+        assert_eq!(kept, ["host", "accept"]);
+        let set: Vec<_> = words.fields().collect();
+        let names: Vec<_> = set.iter().map(|(name, _)| name.as_str()).collect();
+        let expected = [
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+            "x-request-id",
+            "traceparent",
+            "via",
+        ];
+        assert_eq!(names, expected);
+        let replaced = |(name, _): &(HeaderName, _)| *name == VIA || words.replace(name);
+        assert!(set.iter().all(replaced), "what is set was dropped before");
+        assert_eq!(set[0].1, "192.0.2.1");
+        assert_eq!(set[1].1, "https");
+    }
+
+    /// What a request costs: run with
+    /// `cargo test --profile quick -p gateway forwarded -- --ignored --nocapture`.
+    #[test]
+    #[ignore = "a measurement, not a test"]
+    #[expect(clippy::print_stderr, reason = "that is all it does")]
+    fn measure_what_is_said() {
+        let request = request(&[
+            ("Host", "example.org"),
+            ("User-Agent", "x"),
+            ("Accept", "*/*"),
+            ("Accept-Encoding", "gzip"),
+            ("X-Forwarded-For", "192.0.2.1, 10.0.0.2"),
+            ("X-Forwarded-Proto", "https"),
+            ("Connection", "keep-alive"),
+        ]);
+        let trust = TrustedProxies { proxies: Networks::parse("10.0.0.0/8").unwrap(), host: false };
+        for peer in ["192.0.2.1", "10.0.0.1"] {
+            let peer = peer.parse().unwrap();
+            let begun = std::time::Instant::now();
+            for _ in 0..100_000 {
+                let headers = &request;
+                let client_info = trust.client_info(peer, Scheme::Http, headers);
+                let trace = Trace::of(headers);
+                let hop = HopByHop::of(headers).unwrap();
+                let version = VERSION;
+                let words = ForwardedHeaders {
+                    client_info: &client_info,
+                    trace: &trace,
+                    guarded: false,
+                    standard: false,
+                    version,
+                };
+                let dropped = headers.keys().filter(|n| words.replace(n) || hop.drops(n)).count();
+                std::hint::black_box((dropped, words.fields().count()));
+            }
+            eprintln!("{peer}: {} ns a request", begun.elapsed().as_nanos() / 100_000);
+        }
+    }
+
+    #[test]
+    fn request_ids_are_128_bits_and_differ() {
+        let ids: HashSet<String> = (0..1000).map(|_| new_request_id()).collect();
+        assert_eq!(ids.len(), 1000);
+        for id in ids {
+            assert_eq!(id.len(), 32);
+            assert!(id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        }
+    }
+}

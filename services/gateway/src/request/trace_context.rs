@@ -1,0 +1,206 @@
+//! W3C Trace Context (<https://www.w3.org/TR/trace-context/>): a trace that a client began goes on,
+//! with the gateway's own step in it.
+
+use std::fmt::Write;
+
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue};
+
+use super::{trace_state, value};
+use crate::request::forwarded::new_bits;
+
+/// Which step of which trace a request is.
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// What vendors add to it; it means nothing without the trace that it came with.
+pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Length of a `traceparent` of version 00, and of what later versions must begin with.
+const LENGTH: usize = 55;
+
+/// The flags that are defined: sampled, and (level 2) that the trace's id is random. Others "MUST"
+/// be set to zero, because their meaning is not known yet.
+const FLAGS: u8 = 0b11;
+
+/// The gateway's step of a trace.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Trace {
+    id: u128,
+    /// The parent's id for what comes next.
+    step: u64,
+    flags: u8,
+    /// It began before the gateway, and its `tracestate` is valid.
+    keeps_state: bool,
+}
+
+impl Trace {
+    /// A new step of the trace that the fields tell of, or of a new trace. A new one is not
+    /// sampled, which is what the standard wants of someone who leaves that to others.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let [step, _] = new_bits();
+        // Zero is not an id.
+        let step = step.max(1);
+        if let Some((id, flags)) = told(headers) {
+            let keeps_state = trace_state::is_valid(headers);
+            return Self { id, step, flags, keeps_state };
+        }
+        let [left, right] = new_bits();
+        let id = (u128::from(left) << 64 | u128::from(right)).max(1);
+        Self { id, step, flags: 0, keeps_state: false }
+    }
+
+    /// The field `traceparent` for the upstream.
+    pub(crate) fn parent(&self) -> HeaderValue {
+        let Self { id, step, flags, .. } = self;
+        let mut text = String::with_capacity(LENGTH);
+        // Writing to a String cannot fail.
+        let _ = write!(text, "00-{id:032x}-{step:016x}-{flags:02x}");
+        value(text)
+    }
+
+    /// The trace's id, for logs.
+    pub(crate) fn id(&self) -> String {
+        format!("{:032x}", self.id)
+    }
+
+    /// Whether `tracestate` belongs to it; if not, that field is dropped.
+    pub(crate) fn keeps_state(&self) -> bool {
+        self.keeps_state
+    }
+}
+
+/// The trace's id and flags, if there is one valid field.
+fn told(headers: &HeaderMap) -> Option<(u128, u8)> {
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    let (Some(parent), None) = (values.next(), values.next()) else { return None };
+    parse(parent.to_str().ok()?)
+}
+
+fn parse(text: &str) -> Option<(u128, u8)> {
+    let (known, rest) = text.split_at_checked(LENGTH)?;
+    let mut parts = known.split('-');
+    let version = parts.next().and_then(|digits| hexadecimal(digits, 2))?;
+    let id = parts.next().and_then(|digits| hexadecimal(digits, 32))?;
+    let parent = parts.next().and_then(|digits| hexadecimal(digits, 16))?;
+    let flags = parts.next().and_then(|digits| hexadecimal(digits, 2))?;
+    // A later version may have more to say, behind another hyphen.
+    let whole = match version {
+        0 => rest.is_empty(),
+        0xff => false,
+        _ => rest.is_empty() || rest.starts_with('-'),
+    };
+    let valid = whole && parts.next().is_none() && id != 0 && parent != 0;
+    valid.then_some((id, u8::try_from(flags).ok()? & FLAGS))
+}
+
+/// So many hexadecimal digits, in lower case as the standard wants them.
+fn hexadecimal(digits: &str, count: usize) -> Option<u128> {
+    let plain = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if plain && digits.len() == count { u128::from_str_radix(digits, 16).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    const EXAMPLE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn headers(parents: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for parent in parents {
+            headers.append(TRACEPARENT, HeaderValue::from_bytes(parent.as_bytes()).unwrap());
+        }
+        headers
+    }
+
+    fn said(trace: &Trace) -> String {
+        trace.parent().to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_trace_goes_on_with_a_step_of_the_gateways_own() {
+        let trace = Trace::of(&headers(&[EXAMPLE]));
+        assert!(trace.keeps_state());
+        assert_eq!(trace.id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        let parent = said(&trace);
+        assert!(parent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{parent}");
+        assert!(parent.ends_with("-01"), "{parent}");
+        assert!(!parent.contains("00f067aa0ba902b7"), "{parent}");
+        assert!(parse(&parent).is_some());
+    }
+
+    #[test]
+    fn what_is_not_valid_is_replaced_by_a_new_trace() {
+        let zeros = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
+        let no_parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01";
+        let upper = EXAMPLE.to_uppercase();
+        let longer = format!("{EXAMPLE}-x");
+        let forbidden = EXAMPLE.replacen("00", "ff", 1);
+        let odd = EXAMPLE.replacen("00-", "cc-", 1) + ".what";
+        let shifted = "00-4bf92f3577b34da6a3ce929d0e0e47360-0f067aa0ba902b7-01";
+        for parent in [
+            "",
+            "00",
+            "é",
+            zeros,
+            no_parent,
+            &upper,
+            &longer,
+            &forbidden,
+            &odd,
+            shifted,
+            &EXAMPLE[..54],
+            &EXAMPLE.replace("-01", "-0g"),
+            &EXAMPLE.replace("00-", "+0-"),
+        ] {
+            let trace = Trace::of(&headers(&[parent]));
+            assert!(!trace.keeps_state(), "{parent}");
+            assert!(said(&trace).ends_with("-00"));
+        }
+        assert!(!Trace::of(&headers(&[])).keeps_state());
+        assert!(!Trace::of(&headers(&[EXAMPLE, EXAMPLE])).keeps_state(), "two are none");
+    }
+
+    #[test]
+    fn a_later_version_is_read_as_far_as_it_is_known() {
+        for later in [EXAMPLE.replacen("00-", "01-", 1), EXAMPLE.replacen("00-", "cc-", 1) + "-x"] {
+            let trace = Trace::of(&headers(&[&later]));
+            assert!(trace.keeps_state(), "{later}");
+            assert!(said(&trace).starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+        }
+    }
+
+    #[test]
+    fn flags_without_a_meaning_are_not_passed_on() {
+        let trace = Trace::of(&headers(&[&EXAMPLE.replace("-01", "-ff")]));
+        assert!(said(&trace).ends_with("-03"));
+    }
+
+    #[test]
+    fn every_step_and_every_new_trace_has_an_id_of_its_own() {
+        let none = headers(&[]);
+        let traces: Vec<_> = (0..1000).map(|_| Trace::of(&none)).collect();
+        let of = |id: fn(&Trace) -> u128| traces.iter().map(id).collect::<HashSet<_>>().len();
+        assert_eq!(of(|trace| trace.id), 1000);
+        assert_eq!(of(|trace| trace.step.into()), 1000);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic_and_what_is_said_is_valid(text in "\\PC{0,70}") {
+            if let Ok(parent) = HeaderValue::from_str(&text) {
+                let headers = HeaderMap::from_iter([(TRACEPARENT, parent)]);
+                prop_assert!(parse(&said(&Trace::of(&headers))).is_some());
+            }
+        }
+
+        #[test]
+        fn a_valid_one_keeps_its_trace(id in 1..=u128::MAX, step in 1..=u64::MAX, flags in 0..4_u8) {
+            let text = format!("00-{id:032x}-{step:016x}-{flags:02x}");
+            let trace = Trace::of(&headers(&[&text]));
+            prop_assert_eq!(parse(&said(&trace)), Some((id, flags)));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `tracestate` of W3C Trace Context (section 3.3): a list of at most 32 members `key=value`. What is
+//! not one is dropped as a whole, which is what the standard allows and expects.
+
+use http::HeaderMap;
+
+use super::trace_context::TRACESTATE;
+
+/// Members of the list.
+const MOST_MEMBERS: usize = 32;
+
+/// Characters of a key without a tenant, and of a value.
+const LONGEST: usize = 256;
+
+/// Characters of the two parts of a key with a tenant, `tenant@system`.
+const LONGEST_TENANT: usize = 241;
+const LONGEST_SYSTEM: usize = 14;
+
+/// Whether all fields together are one valid list; none is.
+pub(super) fn is_valid(headers: &HeaderMap) -> bool {
+    let members = headers.get_all(TRACESTATE).iter().flat_map(|value| {
+        let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+        value.as_bytes().split(|&byte| byte == b',').map(move |member| {
+            let start = member.iter().position(|byte| !blank(byte)).unwrap_or(member.len());
+            let end = member.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
+            &member[start..end]
+        })
+    });
+    let mut count = 0;
+    // Empty members are allowed, and count as none.
+    for member in members.filter(|member| !member.is_empty()) {
+        let Some(equals) = member.iter().position(|&byte| byte == b'=') else { return false };
+        let (key, value) = (&member[..equals], &member[equals + 1..]);
+        count += 1;
+        if !is_key(key) || !is_value(value) || count > MOST_MEMBERS {
+            return false;
+        }
+    }
+    true
+}
+
+fn is_key(key: &[u8]) -> bool {
+    let part = |text: &[u8], longest: usize, digit_first: bool| {
+        let first = |byte: &u8| byte.is_ascii_lowercase() || (digit_first && byte.is_ascii_digit());
+        let rest = |byte: &u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-*/".contains(byte)
+        };
+        (1..=longest).contains(&text.len())
+            && text.first().is_some_and(first)
+            && text.iter().all(rest)
+    };
+    match key.iter().position(|&byte| byte == b'@') {
+        None => part(key, LONGEST, true),
+        Some(at) => {
+            part(&key[..at], LONGEST_TENANT, true) && part(&key[at + 1..], LONGEST_SYSTEM, false)
+        }
+    }
+}
+
+fn is_value(value: &[u8]) -> bool {
+    let allowed = |byte: &u8| matches!(byte, b' '..=b'~') && !b",=".contains(byte);
+    (1..=LONGEST).contains(&value.len()) && value.iter().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    fn valid(lines: &[&str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(TRACESTATE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+        }
+        is_valid(&headers)
+    }
+
+    fn members(count: usize) -> String {
+        (0..count).map(|number| format!("k{number}=1")).collect::<Vec<_>>().join(",")
+    }
+
+    #[test]
+    fn lists_as_vendors_write_them_are_valid() {
+        let longest = format!("{}={}", "z".repeat(256), "v".repeat(256));
+        let tenant = format!("{}@{}=1", "t".repeat(241), "v".repeat(14));
+        for lines in [
+            &[][..],
+            &["foo=1"],
+            &["foo=1,bar=2"],
+            &["foo=1 \t , \t bar=2,,"],
+            &["foo=1", "bar=2"],
+            // A vendor's mistake that the standard says to pass on.
+            &["foo=1,foo=1"],
+            &["a-_*/9@s=a b!"],
+            &["9=1"],
+            &[&longest],
+            &[&tenant],
+            &[&members(32)],
+            &[""],
+        ] {
+            assert!(valid(lines), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_illegal_or_too_long_is_not() {
+        let key = format!("{}=1", "z".repeat(257));
+        let value = format!("k={}", "v".repeat(257));
+        let tenant = format!("{}@v=1", "t".repeat(242));
+        let system = format!("t@{}=1", "v".repeat(15));
+        for lines in [
+            &["foo"][..],
+            &["foo=1,bar"],
+            &["foo @=1"],
+            &["FOO=1"],
+            &["foo.bar=1"],
+            &["foo@=1,bar=2"],
+            &["@foo=1,bar=2"],
+            &["foo@@bar=1"],
+            &["foo@bar@baz=1"],
+            &["foo@9bar=1"],
+            &["=1"],
+            &["foo=bar=baz"],
+            &["foo=,bar=3"],
+            &["foo=é"],
+            &[&key],
+            &[&value],
+            &[&tenant],
+            &[&system],
+            &[&members(33)],
+            &[&members(20), &members(33)[60..]],
+        ] {
+            assert!(!valid(lines), "{lines:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(line in proptest::collection::vec(32..=255_u8, 0..80)) {
+            if let Ok(value) = HeaderValue::from_bytes(&line) {
+                is_valid(&HeaderMap::from_iter([(TRACESTATE, value)]));
+            }
+        }
+    }
+}

@@ -1,0 +1,625 @@
+//! Who really asks: the peer, or whoever the proxies in front of the gateway say it is. Only what a
+//! trusted proxy says is believed, and of that only what such proxies write themselves.
+//!
+//! The proxies to trust are those that append their peer to `X-Forwarded-For` or replace the field,
+//! and replace `X-Forwarded-Proto`, as AWS's load balancer and nginx's usual settings do. Where it
+//! is there, `X-Forwarded-For` is read and `Forwarded` (RFC 7239) is not: most proxies write only
+//! the former and pass the latter as it came from the client.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use http::header::{FORWARDED, HOST, HeaderName};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue};
+
+use super::cidr::Networks;
+use crate::request::forwarded::{
+    FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REQUEST_ID, new_request_id,
+};
+
+/// Proxies in a row. A longer way is a loop, or made up.
+const MOST_HOPS: usize = 16;
+
+/// Characters of a request id that is believed; a UUID has 36.
+const LONGEST_REQUEST_ID: usize = 128;
+
+/// Whom a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Client {
+    /// This address.
+    Known(IpAddr),
+    /// Somebody whom the trusted proxy at this address does not name, or not so that it could be
+    /// understood.
+    Behind(IpAddr),
+}
+
+impl Client {
+    /// The nearest that is known of the client's address.
+    pub(crate) fn address(self) -> IpAddr {
+        match self {
+            Self::Known(address) | Self::Behind(address) => address,
+        }
+    }
+}
+
+/// How a client reached the first of the proxies that are trusted, or the gateway.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Scheme {
+    /// In clear text.
+    Http,
+    /// Encrypted.
+    Https,
+}
+
+impl Scheme {
+    /// As in a URL.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let is = |scheme: &Self| text.eq_ignore_ascii_case(scheme.name());
+        [Self::Http, Self::Https].into_iter().find(is)
+    }
+}
+
+/// Whom to believe.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct TrustedProxies {
+    /// The proxies. List them as narrowly as possible: a client inside these networks can choose
+    /// what address it is taken for.
+    pub(crate) proxies: Networks,
+    /// Whether they write `X-Forwarded-Host` (or `host` in `Forwarded`). AWS's load balancer does
+    /// not, and passes what the client has written there.
+    pub(crate) host: bool,
+}
+
+/// Who asks, and what for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ClientInfo {
+    /// The other end of the connection.
+    pub(crate) peer: IpAddr,
+    /// The peer is a trusted proxy.
+    pub(crate) is_trusted: bool,
+    /// The client.
+    pub(crate) client: Client,
+    /// The way from the client to the peer, without the peer.
+    pub(crate) way: Vec<IpAddr>,
+    /// How the client came.
+    pub(crate) scheme: Scheme,
+    /// The host that the client asked for.
+    pub(crate) host: Option<HeaderValue>,
+    /// The request's id.
+    pub(crate) request_id: String,
+}
+
+impl TrustedProxies {
+    /// Who sends a request with these fields over a connection from `peer`, which is encrypted or
+    /// not.
+    pub(crate) fn client_info(
+        &self,
+        peer: IpAddr,
+        arrived: Scheme,
+        headers: &HeaderMap,
+    ) -> ClientInfo {
+        let peer = peer.to_canonical();
+        let host = headers.get(HOST).cloned();
+        if !self.proxies.contains(peer) {
+            return ClientInfo {
+                peer,
+                is_trusted: false,
+                client: Client::Known(peer),
+                way: Vec::new(),
+                scheme: arrived,
+                host,
+                request_id: new_request_id(),
+            };
+        }
+        let (walk, element) = if headers.contains_key(FORWARDED_FOR) {
+            (self.walk(peer, members(headers, &FORWARDED_FOR).map(|hop| address(hop?))), None)
+        } else {
+            let walk = self.walk(peer, elements(headers).map(|element| address(&element?.node?)));
+            // What the proxy next to the client says belongs together.
+            let told = walk.hops.checked_sub(1).and_then(|index| elements(headers).nth(index));
+            (walk, told.flatten())
+        };
+        let element = element.unwrap_or_default();
+        let scheme = match (&element.scheme, members(headers, &FORWARDED_PROTO).next()) {
+            // What is no scheme must not pass for encrypted.
+            (Some(text), _) => Scheme::parse(text).unwrap_or(Scheme::Http),
+            (None, Some(text)) => text.and_then(Scheme::parse).unwrap_or(Scheme::Http),
+            (None, None) => arrived,
+        };
+        let told_host = if self.host {
+            let element = element.host.and_then(|host| HeaderValue::from_str(&host).ok());
+            element.or_else(|| only(headers, &FORWARDED_HOST).cloned()).filter(is_host)
+        } else {
+            None
+        };
+        let request_id = only(headers, &REQUEST_ID).and_then(|id| id.to_str().ok());
+        ClientInfo {
+            peer,
+            is_trusted: true,
+            client: walk.client,
+            way: walk.way,
+            scheme,
+            host: told_host.or(host),
+            request_id: request_id
+                .filter(|id| is_request_id(id))
+                .map_or_else(new_request_id, str::to_owned),
+        }
+    }
+
+    /// From the peer towards the client, as far as one trusted proxy names the next. An address
+    /// that cannot be read ends it, for whatever is beyond might be made up.
+    fn walk(&self, peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>) -> Walk {
+        let mut walk = Walk { client: Client::Known(peer), way: Vec::new(), hops: 0 };
+        for hop in hops {
+            walk.hops += 1;
+            let Some(address) = hop.filter(|_| walk.way.len() < MOST_HOPS) else {
+                walk.client = Client::Behind(walk.client.address());
+                break;
+            };
+            walk.way.push(address);
+            walk.client = Client::Known(address);
+            if !self.proxies.contains(address) {
+                break;
+            }
+        }
+        walk.way.reverse();
+        walk
+    }
+}
+
+struct Walk {
+    client: Client,
+    way: Vec<IpAddr>,
+    /// Members of the field that were looked at.
+    hops: usize,
+}
+
+/// The members of a list that may be spread over several fields, last first. `None` is one that is
+/// not text; it does not spoil those behind it, which a proxy has appended.
+fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = Option<&'a str>> {
+    let values = headers.get_all(name).iter().rev();
+    values.flat_map(|value| value.as_bytes().rsplit(|&byte| byte == b',')).map(text_of)
+}
+
+fn text_of(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes.trim_ascii()).ok()
+}
+
+/// The field's value if there is exactly one.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
+}
+
+/// An address as proxies write it, with or without a port: `192.0.2.1:80`, `2001:db8::1`,
+/// `[2001:db8::1]:80`.
+fn address(text: &str) -> Option<IpAddr> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(address.to_canonical());
+    }
+    let (address, port): (IpAddr, _) = if let Some(text) = text.strip_prefix('[') {
+        let (address, rest) = text.split_once(']')?;
+        let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) };
+        (address.parse::<Ipv6Addr>().ok()?.into(), port)
+    } else {
+        let (address, port) = text.split_once(':')?;
+        (address.parse::<Ipv4Addr>().ok()?.into(), Some(port))
+    };
+    port.is_none_or(is_port).then(|| address.to_canonical())
+}
+
+/// A number, or an obfuscated one (RFC 7239, section 6.2).
+fn is_port(text: &str) -> bool {
+    let hidden = text.strip_prefix('_').is_some_and(|name| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    });
+    let number = (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    hidden || number
+}
+
+/// What one proxy says in `Forwarded`.
+#[derive(Debug, Default)]
+struct Element<'a> {
+    node: Option<Cow<'a, str>>,
+    scheme: Option<Cow<'a, str>>,
+    host: Option<Cow<'a, str>>,
+}
+
+/// The elements of `Forwarded`, last first.
+fn elements(headers: &HeaderMap) -> impl Iterator<Item = Option<Element<'_>>> {
+    headers.get_all(FORWARDED).iter().rev().flat_map(|value| {
+        let mut rest = Some(value.as_bytes());
+        std::iter::from_fn(move || {
+            let (before, last) = split_last(rest?);
+            rest = before;
+            Some(text_of(last).and_then(Element::parse))
+        })
+    })
+}
+
+/// Cuts at the last comma that is not inside quotes. It is found from the right, because there the
+/// text is the trusted proxy's; an open quote in what a client has sent cannot reach over it.
+fn split_last(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    let mut quoted = false;
+    for (index, byte) in text.iter().enumerate().rev() {
+        match byte {
+            b'"' if quoted => quoted = is_escaped(text, index),
+            b'"' => quoted = true,
+            b',' if !quoted => {
+                return (text.get(..index), text.get(index + 1..).unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+    (None, text)
+}
+
+/// Whether an odd number of backslashes comes before.
+fn is_escaped(text: &[u8], index: usize) -> bool {
+    let before = text.get(..index).unwrap_or_default();
+    before.iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1
+}
+
+impl<'a> Element<'a> {
+    /// Reads `for="[2001:db8::1]:80";proto=https;host=example.org`. Of what it cannot read, or what
+    /// is there twice, nothing is believed.
+    fn parse(text: &'a str) -> Option<Self> {
+        let mut element = Self::default();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (name, value) = rest.split_once('=')?;
+            let (value, after) = unquoted(value)?;
+            let after = after.trim_start();
+            rest = match after.strip_prefix(';') {
+                Some(next) => next.trim_start(),
+                None if after.is_empty() => after,
+                None => return None,
+            };
+            let known = |wanted: &str| name.eq_ignore_ascii_case(wanted);
+            let twice = if known("for") {
+                element.node.replace(value).is_some()
+            } else if known("proto") {
+                element.scheme.replace(value).is_some()
+            } else if known("host") {
+                element.host.replace(value).is_some()
+            } else {
+                name.is_empty()
+                    || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+            };
+            if twice {
+                return None;
+            }
+        }
+        Some(element)
+    }
+}
+
+/// The value at the beginning of the text, and what comes behind it.
+fn unquoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find([';', '"', ' ', '\t']).unwrap_or(text.len());
+        let (value, after) = text.split_at_checked(end)?;
+        return Some((value.into(), after));
+    };
+    let end = quoted
+        .bytes()
+        .enumerate()
+        .position(|(index, byte)| byte == b'"' && !is_escaped(quoted.as_bytes(), index))?;
+    let (value, after) = quoted.split_at_checked(end)?;
+    let after = after.strip_prefix('"')?;
+    if !value.contains('\\') {
+        return Some((value.into(), after));
+    }
+    let mut plain = String::with_capacity(value.len());
+    let mut characters = value.chars();
+    while let Some(character) = characters.next() {
+        plain.push(if character == '\\' { characters.next()? } else { character });
+    }
+    Some((plain.into(), after))
+}
+
+/// A host with or without a port, and no user before it.
+fn is_host(value: &HeaderValue) -> bool {
+    value.to_str().is_ok_and(|text| !text.contains('@') && text.parse::<Authority>().is_ok())
+}
+
+fn is_request_id(text: &str) -> bool {
+    (1..=LONGEST_REQUEST_ID).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn trust() -> TrustedProxies {
+        TrustedProxies { proxies: Networks::parse("10.0.0.0/8, fd00::/8").unwrap(), host: true }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for &(name, value) in fields {
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        headers
+    }
+
+    fn client_info(peer: &str, fields: &[(&'static str, &str)]) -> ClientInfo {
+        trust().client_info(ip(peer), Scheme::Http, &headers(fields))
+    }
+
+    fn client(peer: &str, fields: &[(&'static str, &str)]) -> Client {
+        client_info(peer, fields).client
+    }
+
+    fn known(text: &str) -> Client {
+        Client::Known(ip(text))
+    }
+
+    fn behind(text: &str) -> Client {
+        Client::Behind(ip(text))
+    }
+
+    #[test]
+    fn nothing_is_believed_of_a_stranger() {
+        let fields = [
+            ("host", "example.org"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "evil"),
+            ("forwarded", "for=10.0.0.1;proto=https;host=evil"),
+            ("x-request-id", "mine"),
+        ];
+        let client_info = client_info("::ffff:192.0.2.1", &fields);
+        assert_eq!(client_info.peer, ip("192.0.2.1"));
+        assert_eq!(client_info.client, known("192.0.2.1"));
+        assert_eq!(client_info.way, [] as [IpAddr; 0]);
+        assert_eq!(client_info.scheme, Scheme::Http);
+        assert_eq!(client_info.host.unwrap(), "example.org");
+        assert_eq!(client_info.request_id.len(), 32);
+    }
+
+    #[test]
+    fn the_rightmost_address_that_is_not_trusted_is_the_client() {
+        for (chain, expected) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("1.1.1.1, 192.0.2.1", "192.0.2.1"),
+            ("10.0.0.9,192.0.2.1 , 10.0.0.2,\t10.0.0.3", "192.0.2.1"),
+            ("2001:db8::1, 10.0.0.2", "2001:db8::1"),
+            ("[2001:db8::1]:4711, fd00::2", "2001:db8::1"),
+            ("192.0.2.1:4711", "192.0.2.1"),
+            ("::ffff:192.0.2.1, ::ffff:10.0.0.2", "192.0.2.1"),
+            // A request from inside.
+            ("10.0.0.9, 10.0.0.2", "10.0.0.9"),
+        ] {
+            assert_eq!(
+                client("10.0.0.1", &[("x-forwarded-for", chain)]),
+                known(expected),
+                "{chain}"
+            );
+        }
+    }
+
+    #[test]
+    fn several_fields_are_one_list() {
+        let fields = [("x-forwarded-for", "1.1.1.1, 192.0.2.1"), ("x-forwarded-for", "10.0.0.2")];
+        let client_info = client_info("10.0.0.1", &fields);
+        assert_eq!(client_info.client, known("192.0.2.1"));
+        assert_eq!(client_info.way, [ip("192.0.2.1"), ip("10.0.0.2")]);
+    }
+
+    #[test]
+    fn a_proxy_that_asks_by_itself_is_the_client() {
+        assert_eq!(client("10.0.0.1", &[]), known("10.0.0.1"));
+    }
+
+    #[test]
+    fn garbage_ends_the_walk_and_the_client_is_somebody_behind_the_last_proxy() {
+        for garbage in [
+            "",
+            " ",
+            "unknown",
+            "_hidden",
+            "example.org",
+            "1.2.3",
+            "1.2.3.4.5",
+            "01.2.3.4",
+            "1.2.3.4:",
+            "1.2.3.4:x",
+            "1.2.3.4:123456",
+            "[1.2.3.4]",
+            "[::1",
+            "::1]",
+            "[::1]80",
+            "[::1]:",
+            "::1%eth0",
+            "1.2.3.4 5.6.7.8",
+            "\"1.2.3.4\"",
+            "for=1.2.3.4",
+            "é",
+            "-",
+        ] {
+            let last = format!("192.0.2.1, {garbage}");
+            let hidden = client("10.0.0.1", &[("x-forwarded-for", &last)]);
+            assert_eq!(hidden, behind("10.0.0.1"), "{garbage}");
+            let inner = format!("192.0.2.1, {garbage}, 10.0.0.2");
+            let client = client("10.0.0.1", &[("x-forwarded-for", &inner)]);
+            assert_eq!(client, behind("10.0.0.2"), "{garbage}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_the_client_does_not_matter() {
+        for made_up in ["é", "\"", ",,,", "10.0.0.1", "a\\\""] {
+            let fields = [("x-forwarded-for", made_up), ("x-forwarded-for", "192.0.2.1, 10.0.0.2")];
+            assert_eq!(client("10.0.0.1", &fields), known("192.0.2.1"), "{made_up}");
+            let appended = format!("{made_up}, 192.0.2.1, 10.0.0.2");
+            let fields = [("x-forwarded-for", appended.as_str())];
+            assert_eq!(client("10.0.0.1", &fields), known("192.0.2.1"), "{made_up}");
+        }
+    }
+
+    #[test]
+    fn the_walk_has_a_bound() {
+        let long = |hops| ["10.0.0.2"].repeat(hops).join(",");
+        let walk = |hops| client("10.0.0.1", &[("x-forwarded-for", &long(hops))]);
+        assert_eq!(walk(MOST_HOPS), known("10.0.0.2"));
+        assert_eq!(walk(MOST_HOPS + 1), behind("10.0.0.2"));
+        assert_eq!(walk(3000), behind("10.0.0.2"));
+    }
+
+    #[test]
+    fn forwarded_is_read_where_there_is_no_x_forwarded_for() {
+        for (value, expected) in [
+            ("for=192.0.2.1", known("192.0.2.1")),
+            ("For=\"192.0.2.1:80\";Proto=https", known("192.0.2.1")),
+            ("for=\"[2001:db8::1]\"", known("2001:db8::1")),
+            ("for=\"[2001:db8::1]:_x\";by=_me", known("2001:db8::1")),
+            ("for=192.0.2.1, for=10.0.0.2", known("192.0.2.1")),
+            ("proto=http; for=192.0.2.1 ; by=\"a;b,c\\\"=\" , for=10.0.0.2", known("192.0.2.1")),
+            ("for=unknown", behind("10.0.0.1")),
+            ("for=_hidden, for=10.0.0.2", behind("10.0.0.2")),
+            ("by=10.0.0.2", behind("10.0.0.1")),
+            ("", behind("10.0.0.1")),
+            ("for=\"[2001:db8::1]", behind("10.0.0.1")),
+            ("for=192.0.2.1;for=192.0.2.2", behind("10.0.0.1")),
+            ("for=192.0.2.1 proto=http", behind("10.0.0.1")),
+            ("for=\"192.0.2.1\"x", behind("10.0.0.1")),
+            ("for = 192.0.2.1", behind("10.0.0.1")),
+            ("192.0.2.1", behind("10.0.0.1")),
+            ("é", behind("10.0.0.1")),
+        ] {
+            assert_eq!(client("10.0.0.1", &[("forwarded", value)]), expected, "{value}");
+        }
+        let fields = [("forwarded", "for=1.1.1.1,for=192.0.2.1"), ("forwarded", "for=10.0.0.2")];
+        assert_eq!(client("10.0.0.1", &fields), known("192.0.2.1"));
+        let both = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.2")];
+        assert_eq!(client("10.0.0.1", &both), known("192.0.2.1"));
+    }
+
+    #[test]
+    fn an_open_quote_of_a_client_does_not_swallow_what_the_proxy_says() {
+        for made_up in ["for=\"", "for=\"x", "for=\"\\", "\"\"\"", "for=\"a\\\"", "\\", "é"] {
+            let value = format!("{made_up}, for=192.0.2.1;host=\"example.org\"");
+            assert_eq!(client("10.0.0.1", &[("forwarded", &value)]), known("192.0.2.1"), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_scheme_is_what_the_nearest_proxy_says() {
+        let scheme = |fields: &[(&'static str, &str)]| client_info("10.0.0.1", fields).scheme;
+        let proto =
+            |value| scheme(&[("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", value)]);
+        assert_eq!(proto("https"), Scheme::Https);
+        assert_eq!(proto("HTTPS"), Scheme::Https);
+        assert_eq!(proto("http, https"), Scheme::Https);
+        for other in ["http", "https, http", "https:", "https,", "", "wss", "é"] {
+            assert_eq!(proto(other), Scheme::Http, "{other}");
+        }
+        let element = "for=192.0.2.1;proto=https, for=10.0.0.2;proto=http";
+        assert_eq!(scheme(&[("forwarded", element)]), Scheme::Https);
+        // What the client may have sent is not believed over what the proxy said.
+        let mixed = [("forwarded", "for=192.0.2.1;proto=http"), ("x-forwarded-proto", "https")];
+        assert_eq!(scheme(&mixed), Scheme::Http);
+        let unread = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=1.1.1.1;proto=https")];
+        assert_eq!(scheme(&unread), Scheme::Http);
+        let encrypted = trust().client_info(ip("10.0.0.1"), Scheme::Https, &HeaderMap::new());
+        assert_eq!(encrypted.scheme, Scheme::Https);
+    }
+
+    #[test]
+    fn the_host_is_believed_only_of_proxies_that_are_said_to_write_it() {
+        let fields = [("host", "inner"), ("x-forwarded-host", "example.org:8443")];
+        assert_eq!(client_info("10.0.0.1", &fields).host.unwrap(), "example.org:8443");
+        let careful = TrustedProxies { host: false, ..trust() };
+        let client_info = careful.client_info(ip("10.0.0.1"), Scheme::Http, &headers(&fields));
+        assert_eq!(client_info.host.unwrap(), "inner");
+    }
+
+    #[test]
+    fn what_is_no_host_is_not_believed() {
+        for odd in ["", "a b", "a, b", "user@a", "a/b", "é", "a\"", "http://a"] {
+            let fields = [("host", "inner"), ("x-forwarded-host", odd)];
+            assert_eq!(client_info("10.0.0.1", &fields).host.unwrap(), "inner", "{odd}");
+        }
+        let twice = [("host", "inner"), ("x-forwarded-host", "a"), ("x-forwarded-host", "b")];
+        assert_eq!(client_info("10.0.0.1", &twice).host.unwrap(), "inner");
+        let element = [("host", "inner"), ("forwarded", "for=192.0.2.1;host=\"example.org:1\"")];
+        assert_eq!(client_info("10.0.0.1", &element).host.unwrap(), "example.org:1");
+    }
+
+    #[test]
+    fn a_proxys_request_id_is_kept_if_it_is_one() {
+        let id = |value: &str| client_info("10.0.0.1", &[("x-request-id", value)]).request_id;
+        let longest = "x".repeat(LONGEST_REQUEST_ID);
+        for good in ["1", "a-B_c.9", "Root=1".trim_start_matches("Root="), &longest] {
+            assert_eq!(id(good), good);
+        }
+        let too_long = "x".repeat(LONGEST_REQUEST_ID + 1);
+        for bad in ["", "a b", "a\"b", "é", "a/b", "<b>", "a,b", &too_long] {
+            assert_ne!(id(bad), bad);
+            assert_eq!(id(bad).len(), 32, "{bad}");
+        }
+        let twice = [("x-request-id", "a"), ("x-request-id", "a")];
+        assert_eq!(client_info("10.0.0.1", &twice).request_id.len(), 32);
+    }
+
+    /// Text made of what the parsers look at.
+    const PARTS: &str = "(for=|proto=|host=|by=|https|[\"\\\\;,:= _\\[\\]]|192\\.0\\.2\\.1|10\\.0\\.0\\.2|::1|x|é){0,20}";
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic_and_the_way_ends_at_the_client(
+            chain in PARTS,
+            forwarded in PARTS,
+            has_chain in any::<bool>(),
+        ) {
+            let mut fields = vec![("forwarded", forwarded.as_str())];
+            if has_chain {
+                fields.push(("x-forwarded-for", &chain));
+            }
+            let client_info = client_info("10.0.0.1", &fields);
+            let farthest = client_info.way.first().copied().unwrap_or(client_info.peer);
+            prop_assert_eq!(client_info.client.address(), farthest);
+            for proxy in client_info.way.iter().skip(1) {
+                prop_assert!(trust().proxies.contains(*proxy));
+            }
+        }
+
+        #[test]
+        fn what_a_client_writes_before_a_proxys_word_changes_nothing(
+            made_up in PARTS,
+            client_bits in any::<u128>(),
+        ) {
+            let address = Ipv6Addr::from_bits(client_bits | 0x2 << 124);
+            prop_assume!(!trust().proxies.contains(address.into()));
+            let chain = format!("{made_up}, {address}, 10.0.0.2");
+            let element = format!("{made_up},for=\"[{address}]:1\";host=\"a,\\\"b\" , for=10.0.0.2");
+            for (name, value) in [("x-forwarded-for", &chain), ("forwarded", &element)] {
+                let way = [IpAddr::from(address).to_canonical(), ip("10.0.0.2")];
+                prop_assert_eq!(&client_info("10.0.0.1", &[(name, value)]).way, &way);
+            }
+        }
+
+        #[test]
+        fn quoting_can_be_undone(plain in "[ -~]{0,30}", after in "[;, ]?") {
+            let quoted = plain.replace('\\', "\\\\").replace('"', "\\\"");
+            let text = format!("\"{quoted}\"{after}");
+            prop_assert_eq!(unquoted(&text), Some((plain.into(), after.as_str())));
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! gzip for what an upstream sent plain. Upstreams know best what is worth compressing, and whoever
+//! does it keeps the first word: an answer with any `Content-Encoding` passes as it is.
+//!
+//! It happens before the cache takes the answer, so that what comes from memory is compressed once
+//! for all who take it. Answers that are short, whose bytes are vouched for by a digest, that
+//! must not be changed (`no-transform`), that are event streams or whose type does not shrink pass
+//! as they are, and so does everything of a guarded route: a length that depends on a secret and
+//! on what an attacker may add tells the secret (BREACH).
+
+use std::io::{self, Write};
+use std::mem;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
+    HeaderValue, IF_NONE_MATCH, TRANSFER_ENCODING, VARY,
+};
+use http::{HeaderMap, Method, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::cache::Codings;
+use crate::request::context::names_events;
+
+/// A shorter answer fits into one packet in any case.
+const LEAST_BYTES: u64 = 1024;
+
+/// Answers that are compressed at the same time. Each takes 280 kB for as long as its client takes
+/// to read it, so without a bound slow clients could fill the memory; more answers pass plain.
+const MOST_ENCODERS: usize = 64;
+
+/// Text shrinks to within 2 % of what the usual 6 does, in half of the time: 180 MB/s.
+const LEVEL: Compression = Compression::new(3);
+
+/// Beside `text/`, `+json` and `+xml`.
+const COMPRESSIBLE: [&str; 9] = [
+    "application/javascript",
+    "application/json",
+    "application/wasm",
+    "application/x-javascript",
+    "application/x-ndjson",
+    "application/xml",
+    "application/yaml",
+    "font/otf",
+    "font/ttf",
+];
+
+/// Fields with a digest of the very bytes that are sent (RFC 9530, and what was before it).
+const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
+
+/// What a request says that decides it.
+pub(crate) struct Asked<'a> {
+    /// Its method.
+    pub(crate) method: &'a Method,
+    /// Its fields.
+    pub(crate) fields: &'a HeaderMap,
+    /// HTTP/1.0, where a body whose length is not known ends with the connection.
+    pub(crate) is_http10: bool,
+    /// It had to know a secret.
+    pub(crate) requires_auth: bool,
+}
+
+/// How an answer goes on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    /// As it came.
+    AsIs,
+    /// As it came, but others get it compressed.
+    Varies,
+    /// Compressed.
+    Gzip,
+}
+
+/// The encoders that may be at work at once.
+pub(crate) struct Encoders {
+    places: Arc<Semaphore>,
+    are_on: bool,
+}
+
+/// What compresses one body.
+pub(crate) struct Encoder {
+    gzip: GzEncoder<Vec<u8>>,
+    /// The length was not known, so the body may come in its own time: each piece goes on at once.
+    flushes: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Encoders {
+    /// None are at work; none ever will be, where they are off.
+    pub(crate) fn new(are_on: bool) -> Self {
+        Self { places: Arc::new(Semaphore::new(MOST_ENCODERS)), are_on }
+    }
+
+    /// Decides, writes the head anew where needed, and gives the encoder for the body if it is to
+    /// be compressed. A HEAD has no body, but the fields that a GET would have.
+    pub(crate) fn begin(
+        &self,
+        asked: &Asked<'_>,
+        status: StatusCode,
+        answer: &mut HeaderMap,
+    ) -> Option<Encoder> {
+        if !self.are_on {
+            return None;
+        }
+        if status == StatusCode::NOT_MODIFIED {
+            revalidate(asked, answer);
+            return None;
+        }
+        let form = form(asked, status, answer);
+        if form == Form::AsIs {
+            return None;
+        }
+        vary(answer);
+        if form == Form::Varies {
+            return None;
+        }
+        let flushes = !answer.contains_key(CONTENT_LENGTH);
+        let encoder = if *asked.method == Method::HEAD {
+            None
+        } else {
+            // Or all are at work.
+            let place = self.places.clone().try_acquire_owned().ok()?;
+            // Where the upstream has marked no end, none can be promised: such an answer is not kept.
+            if answer.remove(CONTENT_LENGTH).is_some() {
+                answer.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            Some(Encoder { gzip: GzEncoder::new(Vec::new(), LEVEL), flushes, _place: place })
+        };
+        answer.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        answer.remove(CONTENT_LENGTH);
+        // Ranges would be of the plain form.
+        answer.remove(ACCEPT_RANGES);
+        weaken(answer);
+        encoder
+    }
+}
+
+impl Encoder {
+    /// Takes a piece of the body; what is to be sent now, if there is something.
+    ///
+    /// # Errors
+    /// None that memory could have; the encoder's interface knows them.
+    pub(crate) fn piece(
+        &mut self,
+        piece: Option<&[u8]>,
+        is_end: bool,
+    ) -> io::Result<Option<Bytes>> {
+        if let Some(piece) = piece.filter(|piece| !piece.is_empty()) {
+            self.gzip.write_all(piece)?;
+            if self.flushes && !is_end {
+                self.gzip.flush()?;
+            }
+        }
+        if is_end {
+            self.gzip.try_finish()?;
+        }
+        let bytes = mem::take(self.gzip.get_mut());
+        Ok((!bytes.is_empty()).then(|| bytes.into()))
+    }
+}
+
+fn form(asked: &Asked<'_>, status: StatusCode, answer: &HeaderMap) -> Form {
+    // Most answers of upstreams that compress by themselves need no further look.
+    let passes = status != StatusCode::OK
+        || answer.contains_key(CONTENT_ENCODING)
+        || asked.requires_auth
+        || ![Method::GET, Method::HEAD, Method::POST].contains(asked.method)
+        || !is_worthwhile(answer)
+        || !answer.get(CONTENT_TYPE).is_some_and(is_compressible)
+        || must_stay(answer);
+    // A HEAD tells no length when its GET does not, but also when the upstream did not care to find
+    // it out: the GET may turn out short.
+    let is_unsure = *asked.method == Method::HEAD && !answer.contains_key(CONTENT_LENGTH);
+    if passes {
+        Form::AsIs
+    } else if is_unsure || asked.is_http10 || !Codings::of(asked.fields).takes_gzip() {
+        Form::Varies
+    } else {
+        Form::Gzip
+    }
+}
+
+fn is_compressible(kind: &HeaderValue) -> bool {
+    let Ok(kind) = kind.to_str() else { return false };
+    let plain = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    !names_events(kind)
+        && (plain.starts_with("text/")
+            || plain.ends_with("+json")
+            || plain.ends_with("+xml")
+            || COMPRESSIBLE.contains(&plain.as_str()))
+}
+
+/// Whether the body is long, or may be.
+fn is_worthwhile(answer: &HeaderMap) -> bool {
+    let mut lengths = answer.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next(), answer.contains_key(TRANSFER_ENCODING)) {
+        (None, _, _) => true,
+        (Some(length), None, false) => {
+            let length = length.to_str().ok().and_then(|length| length.parse::<u64>().ok());
+            length.is_some_and(|length| length >= LEAST_BYTES)
+        }
+        // How long it is is in doubt.
+        _ => false,
+    }
+}
+
+/// Whether the upstream said that the bytes must be these.
+fn must_stay(answer: &HeaderMap) -> bool {
+    let mut directives = members(answer.get_all(CACHE_CONTROL));
+    directives.any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
+        || DIGESTS.iter().any(|digest| answer.contains_key(*digest))
+}
+
+/// Says that the answer depends on what the client takes.
+fn vary(answer: &mut HeaderMap) {
+    let known = members(answer.get_all(VARY))
+        .any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"));
+    if !known {
+        answer.append(VARY, HeaderValue::from_static("accept-encoding"));
+    }
+}
+
+/// The same tag may not name two forms byte for byte (RFC 9110, section 8.8.1).
+fn weaken(answer: &mut HeaderMap) {
+    let strong = answer.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
+    if let Some(tag) = strong.and_then(|tag| HeaderValue::try_from(weak(tag)).ok()) {
+        answer.insert(ETAG, tag);
+    }
+}
+
+/// An upstream that says "not modified" knows nothing of the weak tag that it was asked about; by
+/// its own, a client would not find what it has (RFC 9111, section 4.3.4).
+fn revalidate(asked: &Asked<'_>, answer: &mut HeaderMap) {
+    let Some(tag) = answer.get(ETAG) else { return };
+    let tag = weak(tag);
+    let mut lines = asked.fields.get_all(IF_NONE_MATCH).iter();
+    if lines.any(|line| line.as_bytes().windows(tag.len()).any(|part| part == tag)) {
+        vary(answer);
+        weaken(answer);
+    }
+}
+
+fn weak(tag: &HeaderValue) -> Vec<u8> {
+    [b"W/", tag.as_bytes()].concat()
+}
+
+/// The members of a list in all its lines.
+fn members(lines: http::header::GetAll<'_, HeaderValue>) -> impl Iterator<Item = &[u8]> {
+    lines
+        .into_iter()
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use flate2::read::GzDecoder;
+    use http::HeaderName;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LONG: &str = "content-length: 5000";
+
+    fn fields(lines: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let (name, value) = line.split_once(": ").unwrap();
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn head(status: u16, lines: &[&str]) -> (StatusCode, HeaderMap) {
+        (StatusCode::from_u16(status).unwrap(), fields(lines))
+    }
+
+    fn form_of(lines: &[&str]) -> Form {
+        let fields = fields(&["accept-encoding: gzip"]);
+        let asked =
+            Asked { method: &Method::GET, fields: &fields, is_http10: false, requires_auth: false };
+        form(&asked, StatusCode::OK, &self::fields(lines))
+    }
+
+    /// The head that goes on, and whether the body is compressed.
+    fn sent(
+        method: &Method,
+        asked: &[&str],
+        (status, mut answer): (StatusCode, HeaderMap),
+    ) -> (HeaderMap, bool) {
+        let fields = fields(asked);
+        let asked = Asked { method, fields: &fields, is_http10: false, requires_auth: false };
+        let encoder = Encoders::new(true).begin(&asked, status, &mut answer);
+        (answer, encoder.is_some())
+    }
+
+    #[test]
+    fn text_that_is_long_or_may_be_is_compressed() {
+        for kind in [
+            "text/html; charset=utf-8",
+            "Text/Plain",
+            "application/json",
+            "application/problem+json",
+            "application/javascript",
+            "application/xml",
+            "application/atom+xml",
+            "image/svg+xml",
+            "application/wasm",
+        ] {
+            let kind = format!("content-type: {kind}");
+            assert_eq!(form_of(&[&kind, LONG]), Form::Gzip, "{kind}");
+            assert_eq!(form_of(&[&kind, "transfer-encoding: chunked"]), Form::Gzip, "{kind}");
+        }
+        assert_eq!(form_of(&["content-type: text/css", "content-length: 1024"]), Form::Gzip);
+    }
+
+    #[test]
+    fn what_does_not_gain_or_must_stay_passes_as_it_is() {
+        let text = "content-type: text/html";
+        for lines in [
+            &[LONG][..],
+            &["content-type: image/png", LONG],
+            &["content-type: application/octet-stream", LONG],
+            &["content-type: text/event-stream", LONG],
+            &["content-type: Text/Event-Stream; charset=utf-8"],
+            &[text, "content-length: 1023"],
+            &[text, "content-length: 0"],
+            &[text, "content-length: much"],
+            &[text, LONG, LONG],
+            &[text, LONG, "transfer-encoding: chunked"],
+            &[text, LONG, "content-encoding: br"],
+            &[text, LONG, "content-encoding: gzip"],
+            &[text, LONG, "cache-control: public, No-Transform"],
+            &[text, LONG, "cache-control: public", "cache-control: no-transform"],
+            &[text, LONG, "content-digest: sha-256=:AAAA:"],
+        ] {
+            assert_eq!(form_of(lines), Form::AsIs, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn it_depends_on_the_request_too() {
+        let answer = fields(&["content-type: text/html", LONG]);
+        let ask = |method: &Method, coding: &str, is_http10, requires_auth| {
+            let fields = fields(&[&format!("accept-encoding: {coding}")]);
+            let asked = Asked { method, fields: &fields, is_http10, requires_auth };
+            form(&asked, StatusCode::OK, &answer)
+        };
+        let (get, post, put) = (&Method::GET, &Method::POST, &Method::PUT);
+        for coding in ["gzip", "br, gzip;q=0.1", "*", "X-Gzip", "gzip, deflate, br, zstd"] {
+            assert_eq!(ask(get, coding, false, false), Form::Gzip, "{coding}");
+        }
+        for coding in ["identity", "br", "gzip;q=0", "gzip;q=0.000", "*, gzip;q=0", ""] {
+            assert_eq!(ask(get, coding, false, false), Form::Varies, "{coding}");
+        }
+        assert_eq!(ask(post, "gzip", false, false), Form::Gzip);
+        assert_eq!(ask(put, "gzip", false, false), Form::AsIs);
+        assert_eq!(ask(get, "gzip", true, false), Form::Varies);
+        assert_eq!(ask(get, "gzip", false, true), Form::AsIs);
+    }
+
+    #[test]
+    fn only_a_success_is_compressed() {
+        let fields = fields(&["accept-encoding: gzip"]);
+        let asked =
+            Asked { method: &Method::GET, fields: &fields, is_http10: false, requires_auth: false };
+        let answer = self::fields(&["content-type: text/html", LONG]);
+        for status in [201, 204, 206, 304, 404, 500] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(form(&asked, status, &answer), Form::AsIs, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_head_tells_the_new_form() {
+        let lines =
+            ["content-type: text/css", LONG, "etag: \"a\"", "accept-ranges: bytes", "vary: origin"];
+        let (fields, compressed) =
+            sent(&Method::GET, &["accept-encoding: gzip"], head(200, &lines));
+        assert!(compressed);
+        assert_eq!(fields[CONTENT_ENCODING], "gzip");
+        assert_eq!(fields[TRANSFER_ENCODING], "chunked");
+        assert_eq!(fields[ETAG], "W/\"a\"");
+        let vary: Vec<_> = fields.get_all(VARY).iter().collect();
+        assert_eq!(vary, ["origin", "accept-encoding"]);
+        assert!(!fields.contains_key(CONTENT_LENGTH) && !fields.contains_key(ACCEPT_RANGES));
+    }
+
+    #[test]
+    fn who_takes_no_gzip_is_told_that_others_do() {
+        let lines = ["content-type: text/css", LONG, "etag: \"a\"", "accept-ranges: bytes"];
+        let (fields, compressed) = sent(&Method::GET, &[], head(200, &lines));
+        assert!(!compressed && !fields.contains_key(CONTENT_ENCODING));
+        assert_eq!(
+            (&fields[CONTENT_LENGTH], &fields[ETAG]),
+            (&"5000".parse().unwrap(), &"\"a\"".parse().unwrap())
+        );
+        assert_eq!(fields[VARY], "accept-encoding");
+        assert!(fields.contains_key(ACCEPT_RANGES));
+    }
+
+    #[test]
+    fn what_varies_already_is_not_said_twice() {
+        for known in ["*", "origin, Accept-Encoding"] {
+            let lines = ["content-type: text/css", LONG, &format!("vary: {known}")];
+            let (fields, _) = sent(&Method::GET, &["accept-encoding: gzip"], head(200, &lines));
+            assert_eq!(fields.get_all(VARY).iter().collect::<Vec<_>>(), [known]);
+        }
+    }
+
+    #[test]
+    fn a_head_has_the_fields_of_its_get_and_no_body() {
+        let lines = ["content-type: text/css", LONG, "etag: \"a\""];
+        let (fields, compressed) =
+            sent(&Method::HEAD, &["accept-encoding: gzip"], head(200, &lines));
+        assert!(!compressed);
+        assert_eq!(
+            (fields[CONTENT_ENCODING].as_bytes(), fields[ETAG].as_bytes()),
+            (&b"gzip"[..], &b"W/\"a\""[..])
+        );
+        assert!(!fields.contains_key(CONTENT_LENGTH) && !fields.contains_key(TRANSFER_ENCODING));
+        let unknown = head(200, &["content-type: text/css", "etag: \"a\""]);
+        let (fields, _) = sent(&Method::HEAD, &["accept-encoding: gzip"], unknown);
+        assert!(!fields.contains_key(CONTENT_ENCODING));
+        assert_eq!(fields[VARY], "accept-encoding");
+    }
+
+    #[test]
+    fn not_modified_names_the_tag_that_the_client_has() {
+        let answer = || head(304, &["etag: \"a\""]);
+        let (fields, _) = sent(&Method::GET, &["if-none-match: \"b\", W/\"a\""], answer());
+        assert_eq!(
+            (fields[ETAG].as_bytes(), fields[VARY].as_bytes()),
+            (&b"W/\"a\""[..], &b"accept-encoding"[..])
+        );
+        let (fields, _) = sent(&Method::GET, &["if-none-match: \"a\""], answer());
+        assert_eq!(fields[ETAG], "\"a\"");
+        assert!(!fields.contains_key(VARY));
+    }
+
+    #[test]
+    fn when_all_encoders_are_at_work_answers_pass_plain() {
+        let encoders = Encoders::new(true);
+        let fields = fields(&["accept-encoding: gzip"]);
+        let asked =
+            Asked { method: &Method::GET, fields: &fields, is_http10: false, requires_auth: false };
+        let begin = || {
+            let (status, mut answer) = head(200, &["content-type: text/css", LONG]);
+            let encoder = encoders.begin(&asked, status, &mut answer);
+            (encoder, answer.contains_key(CONTENT_LENGTH))
+        };
+        let busy: Vec<_> = (0..MOST_ENCODERS).map(|_| begin()).collect();
+        assert!(busy.iter().all(|(encoder, is_plain)| encoder.is_some() && !is_plain));
+        assert!(matches!(begin(), (None, true)));
+        drop(busy);
+        assert!(begin().0.is_some());
+    }
+
+    #[test]
+    fn a_piece_of_unknown_length_goes_on_at_once() {
+        let encoders = Encoders::new(true);
+        let fields = fields(&["accept-encoding: gzip"]);
+        let asked =
+            Asked { method: &Method::GET, fields: &fields, is_http10: false, requires_auth: false };
+        let lines = ["content-type: text/css", "transfer-encoding: chunked"];
+        let (status, mut answer) = head(200, &lines);
+        let mut encoder = encoders.begin(&asked, status, &mut answer).unwrap();
+        let first = encoder.piece(Some(b"first"), false).unwrap().unwrap();
+        let mut text = [0; 5];
+        GzDecoder::new(&first[..]).read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"first");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_unpacked_is_what_came(
+            pieces in proptest::collection::vec("[a-f]{0,3000}", 0..6),
+            is_known: bool,
+            ends_with_the_last: bool,
+        ) {
+            let length = if is_known { LONG } else { "transfer-encoding: chunked" };
+            let fields = fields(&["accept-encoding: gzip"]);
+            let asked =
+                Asked { method: &Method::POST, fields: &fields, is_http10: false, requires_auth: false };
+            let (status, mut answer) = head(200, &["content-type: text/css", length]);
+            let mut encoder = Encoders::new(true).begin(&asked, status, &mut answer).unwrap();
+            let mut packed = Vec::new();
+            for (place, piece) in pieces.iter().enumerate() {
+                let is_end = ends_with_the_last && place + 1 == pieces.len();
+                packed.extend(encoder.piece(Some(piece.as_bytes()), is_end).unwrap().into_iter().flatten());
+            }
+            if !ends_with_the_last || pieces.is_empty() {
+                packed.extend(encoder.piece(None, true).unwrap().into_iter().flatten());
+            }
+            let mut text = String::new();
+            GzDecoder::new(&packed[..]).read_to_string(&mut text).unwrap();
+            prop_assert_eq!(text, pieces.concat());
+        }
+    }
+}

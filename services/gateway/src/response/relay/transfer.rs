@@ -1,0 +1,418 @@
+//! An answer on its way from an upstream to a client: both are served at once, and neither a slow
+//! client nor a slow upstream is waited for longer than it may take.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{BodyFault, CUT, Downstream, End, LEAST_BYTES};
+use crate::cache::{Fill, Leftover};
+use crate::deadline::Timer;
+use crate::listener::connection::TAKES_NOTHING;
+use crate::request::context::RequestContext;
+use crate::response::compression::Encoder;
+use crate::upstream::Lease;
+use crate::upstream::client::{Body, Data, Frame, Upload, UploadState};
+
+/// Bytes that are copied at once out of an answer that is still coming in.
+const COPIED_BYTES: usize = 16 * 1024;
+
+/// An upstream's answer behind its head.
+pub(super) struct Source {
+    pub(super) body: Body,
+    pub(super) is_lasting: bool,
+}
+
+impl Source {
+    pub(super) fn is_over(&self) -> bool {
+        self.body.frame() == Frame::Done
+    }
+
+    /// Keeps the connection for another request where it can be.
+    pub(super) fn keep(self, pick: Option<&Lease>) {
+        if self.is_lasting
+            && let Some(pick) = pick
+            && let Some(connection) = self.body.into_connection()
+        {
+            pick.keep(connection);
+        }
+    }
+}
+
+/// Reads an answer for the cache when no client waits for it.
+pub(super) async fn fill_alone(
+    mut source: Source,
+    mut encoder: Option<Box<Encoder>>,
+    mut filling: Fill,
+    pick: Option<Lease>,
+    silence: Duration,
+) {
+    loop {
+        let piece = match source.body.take() {
+            Ok(Data::Some(piece)) => Some(piece),
+            Ok(Data::End) => None,
+            Ok(Data::None) => {
+                let more = poll_fn(|context| source.body.poll_more(context));
+                match tokio::time::timeout(silence, more).await {
+                    Ok(Ok(())) => continue,
+                    _ => return,
+                }
+            }
+            Err(_) => return,
+        };
+        let is_end = piece.is_none();
+        let Ok(piece) = encode(&mut encoder, piece) else { return };
+        if let Some(piece) = piece
+            && filling.body(&piece, Instant::now()).is_err()
+        {
+            return;
+        }
+        if is_end {
+            filling.finish(Instant::now());
+            source.keep(pick.as_ref());
+            return;
+        }
+    }
+}
+
+/// What comes of a piece of the body, or of its end, when it is compressed.
+fn encode(encoder: &mut Option<Box<Encoder>>, piece: Option<Bytes>) -> Result<Option<Bytes>, End> {
+    let Some(gzip) = encoder else { return Ok(piece) };
+    let packed = gzip.piece(piece.as_deref(), piece.is_none());
+    if piece.is_none() {
+        *encoder = None;
+    }
+    packed.map_err(|_| End::Broken(CUT))
+}
+
+/// What a relay waits for.
+#[derive(Debug, Default)]
+struct Waits {
+    upstream: bool,
+    client: bool,
+    /// Something has come from the upstream since this was looked at.
+    upstream_moved: bool,
+}
+
+/// An answer on its way from an upstream to a client, and the rest of the request on its way back.
+pub(super) struct Relay<'a, D> {
+    client: &'a mut D,
+    upload: &'a mut Upload,
+    sending: Option<UploadState>,
+    /// None when it is over and its connection was given back.
+    source: Option<Source>,
+    /// Nothing more comes from the source.
+    is_over: bool,
+    encoder: Option<Box<Encoder>>,
+    /// While it stores, it has the body, and `given` bytes of it were handed to the client: so the
+    /// cache never waits for a client.
+    filling: Option<Box<Fill>>,
+    given: usize,
+    /// The whole body, from the cache.
+    stored: Option<Bytes>,
+    /// What was collected for the cache in vain.
+    backlog: VecDeque<Bytes>,
+    leftover: Option<Leftover>,
+    /// The client was told that the answer is complete.
+    is_finished: bool,
+    pushed_bytes: u64,
+    waits: Waits,
+    closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl<'a, D: Downstream> Relay<'a, D> {
+    /// Of an answer whose head was taken; without a source nothing follows.
+    pub(super) fn new(client: &'a mut D, upload: &'a mut Upload, source: Option<Source>) -> Self {
+        Self {
+            client,
+            upload,
+            sending: None,
+            encoder: None,
+            filling: None,
+            given: 0,
+            stored: None,
+            backlog: VecDeque::new(),
+            leftover: None,
+            is_over: source.is_none(),
+            is_finished: source.is_none(),
+            source,
+            pushed_bytes: 0,
+            waits: Waits::default(),
+            closing: None,
+        }
+    }
+
+    /// With the rest of the request.
+    pub(super) fn sending(mut self, sending: Option<UploadState>) -> Self {
+        self.sending = sending;
+        self
+    }
+
+    /// With what changes and keeps the body.
+    pub(super) fn through(
+        mut self,
+        encoder: Option<Box<Encoder>>,
+        filling: Option<Box<Fill>>,
+    ) -> Self {
+        (self.encoder, self.filling) = (encoder, filling);
+        self
+    }
+
+    /// Of a stream, which ends when this resolves.
+    pub(super) fn until(mut self, closing: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.closing = Some(Box::pin(closing));
+        self
+    }
+
+    /// Bytes of the body that the client has taken.
+    pub(super) fn sent_bytes(&self, end: &End) -> u64 {
+        match end {
+            End::Whole => self.pushed_bytes,
+            _ => self.pushed_bytes.saturating_sub(self.client.unsent() as u64),
+        }
+    }
+
+    /// Passes the answer on.
+    pub(super) async fn run(&mut self, request_context: &RequestContext, timer: &mut Timer) -> End {
+        let times = request_context.gateway.config.times;
+        // An event stream has no such time, but ends with the gateway.
+        let total = (!request_context.streams).then_some(times.total);
+        let mut clock: Option<(Instant, Instant, Instant, u64)> = None;
+        poll_fn(|context| {
+            self.waits = Waits::default();
+            if let Poll::Ready(end) = self.poll(context, request_context) {
+                return Poll::Ready(end.unwrap_or_else(|end| end));
+            }
+            let now = Instant::now();
+            let sent = self.pushed_bytes.saturating_sub(self.client.unsent() as u64);
+            let (begun, upstream, client, before) = clock.get_or_insert((now, now, now, sent));
+            if self.waits.upstream_moved || !self.waits.upstream {
+                *upstream = now;
+            }
+            if !self.waits.client || sent >= *before + LEAST_BYTES as u64 {
+                (*client, *before) = (now, sent);
+            }
+            let bounds = [
+                total.map(|total| (*begun + total, End::Broken(CUT))),
+                self.waits.client.then(|| (*client + TAKES_NOTHING, End::ClientGone)),
+                self.waits.upstream.then(|| {
+                    let why = "the upstream fell silent within its answer";
+                    (*upstream + times.silence, End::Broken(why))
+                }),
+            ];
+            let first = bounds.into_iter().flatten().min_by_key(|(until, _)| *until);
+            let Some((until, end)) = first else { return Poll::Pending };
+            timer.set(until.saturating_duration_since(now));
+            timer.poll(context).map(|()| end)
+        })
+        .await
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        request_context: &RequestContext,
+    ) -> Poll<Result<End, End>> {
+        self.poll_sending(context)?;
+        if self.filling.is_some() {
+            self.poll_filling(context, request_context)?;
+        }
+        loop {
+            match self.client.poll_ready(context)? {
+                Poll::Ready(()) => {}
+                Poll::Pending => {
+                    self.waits.client = true;
+                    return Poll::Pending;
+                }
+            }
+            match self.next(request_context)? {
+                Next::Data(piece) => {
+                    self.pushed_bytes += piece.len() as u64;
+                    self.client.push(piece)?;
+                }
+                Next::End => {
+                    if !self.is_finished {
+                        self.is_finished = true;
+                        self.client.finish()?;
+                    }
+                    let flushed = self.client.poll_flush(context)?;
+                    self.waits.client = flushed.is_pending();
+                    return flushed.map(|()| Ok(End::Whole));
+                }
+                Next::Nothing => {
+                    self.waits.client = self.client.poll_flush(context)?.is_pending();
+                    if self.poll_more(context, request_context)?.is_pending() {
+                        return self.poll_end(context);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends the rest of the request.
+    fn poll_sending(&mut self, context: &mut Context<'_>) -> Result<(), End> {
+        let (Some(sending), Some(source)) = (&mut self.sending, &mut self.source) else {
+            return Ok(());
+        };
+        match sending.poll(context, source.body.stream(), self.upload, self.client) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.sending = None,
+            Poll::Ready(Err(BodyFault::ClientGone)) => return Err(End::ClientGone),
+            Poll::Ready(Err(BodyFault::Refused(_))) => {
+                return Err(End::Broken("the request broke off"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in for the cache what there is.
+    fn poll_filling(
+        &mut self,
+        context: &mut Context<'_>,
+        request_context: &RequestContext,
+    ) -> Result<(), End> {
+        while !self.is_over {
+            match self.take()? {
+                Next::Data(piece) => {
+                    let Some(filling) = &mut self.filling else { return Ok(()) };
+                    if let Err(leftover) = filling.body(&piece, Instant::now()) {
+                        self.filling = None;
+                        self.backlog.push_back(leftover.bytes.slice(self.given..));
+                        self.backlog.push_back(piece);
+                        self.leftover = Some(leftover);
+                        return Ok(());
+                    }
+                }
+                Next::End => {
+                    if let Some(filling) = self.filling.take() {
+                        let body = filling.finish(Instant::now());
+                        self.stored = Some(body.slice(self.given..));
+                    }
+                    self.end_source(request_context);
+                }
+                Next::Nothing => {
+                    if self.poll_source(context)?.is_pending() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the client gets next.
+    fn next(&mut self, request_context: &RequestContext) -> Result<Next, End> {
+        if let Some(filling) = &self.filling {
+            let rest = filling.bytes().get(self.given..).unwrap_or_default();
+            let rest = rest.get(..COPIED_BYTES).unwrap_or(rest);
+            if rest.is_empty() {
+                return Ok(Next::Nothing);
+            }
+            self.given += rest.len();
+            return Ok(Next::Data(Bytes::copy_from_slice(rest)));
+        }
+        if let Some(stored) = self.stored.take().filter(|stored| !stored.is_empty()) {
+            return Ok(Next::Data(stored));
+        }
+        if let Some(piece) = self.backlog.pop_front() {
+            if piece.is_empty() {
+                return self.next(request_context);
+            }
+            return Ok(Next::Data(piece));
+        }
+        self.leftover = None;
+        if self.is_over {
+            return Ok(Next::End);
+        }
+        let taken = self.take()?;
+        if let Next::End = taken {
+            self.end_source(request_context);
+        }
+        Ok(taken)
+    }
+
+    /// What comes next from the upstream, compressed where it is.
+    fn take(&mut self) -> Result<Next, End> {
+        let Some(source) = &mut self.source else { return Ok(Next::End) };
+        loop {
+            let piece = match source.body.take().map_err(broken)? {
+                Data::Some(piece) => Some(piece),
+                // The encoder's last piece comes first.
+                Data::End if self.encoder.is_some() => None,
+                Data::End => return Ok(Next::End),
+                Data::None => return Ok(Next::Nothing),
+            };
+            if let Some(piece) = encode(&mut self.encoder, piece)? {
+                return Ok(Next::Data(piece));
+            }
+        }
+    }
+
+    /// Waits for more from the upstream, if more is to come now.
+    fn poll_more(
+        &mut self,
+        context: &mut Context<'_>,
+        request_context: &RequestContext,
+    ) -> Poll<Result<(), End>> {
+        if self.filling.is_none() {
+            return self.poll_source(context);
+        }
+        let was = self.given;
+        self.poll_filling(context, request_context)?;
+        let has_more = self.filling.as_ref().is_none_or(|filling| filling.bytes().len() > was);
+        if has_more { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let Some(source) = &mut self.source else { return Poll::Pending };
+        let more = source.body.poll_more(context).map_err(broken);
+        self.waits.upstream = more.is_pending();
+        self.waits.upstream_moved |= more.is_ready();
+        more
+    }
+
+    /// The upstream has said everything.
+    fn end_source(&mut self, request_context: &RequestContext) {
+        self.is_over = true;
+        if self.sending.is_none()
+            && let Some(source) = self.source.take()
+        {
+            source.keep(request_context.pick.as_ref());
+        }
+    }
+
+    /// Whether the answer ends although more could come.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<End, End>> {
+        let closing = self.closing.as_mut().map(|closing| closing.as_mut().poll(context));
+        if closing.is_some_and(|closing| closing.is_ready()) {
+            if !self.source.as_ref().is_some_and(|source| source.body.is_between()) {
+                return Poll::Ready(Err(End::Broken(CUT)));
+            }
+            self.closing = None;
+            self.is_over = true;
+            // It is looked at again at once.
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let pulls = self.sending.as_ref().is_some_and(UploadState::pulls);
+        if !pulls && self.client.poll_left(context).is_ready() {
+            return Poll::Ready(Err(End::ClientGone));
+        }
+        Poll::Pending
+    }
+}
+
+/// The next part of an answer.
+enum Next {
+    Data(Bytes),
+    Nothing,
+    End,
+}
+
+fn broken(_: std::io::Error) -> End {
+    End::Broken("the upstream broke its answer off")
+}

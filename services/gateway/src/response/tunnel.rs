@@ -1,0 +1,394 @@
+//! Answers without an end, on bare connections: an event stream is two sockets and a few hundred
+//! bytes of task, and an upgraded connection two sockets and their buffers.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+use rustix::net::sockopt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::listener::connection::TAKES_NOTHING;
+use crate::listener::stream::Socket;
+use crate::upstream::Stream;
+use crate::upstream::client::Body;
+
+/// Bytes that are passed on at once: some ten events.
+const PIECE_BYTES: usize = 8 * 1024;
+
+/// Longest silence in both directions of an upgraded connection. WebSocket clients and servers that
+/// want to keep a connection send pings every minute at the latest.
+const IDLE_TIME: Duration = Duration::from_mins(10);
+
+/// Silence after which the kernel asks whether the other end is there still, the time between two
+/// such probes, and how many of them may fail: a peer that vanished is noticed after two minutes.
+const PROBE_AFTER: Duration = Duration::from_mins(1);
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+const PROBES: u32 = 4;
+
+/// The end of a body in chunks (RFC 9112, section 7.1).
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// An upstream and a client.
+pub(crate) struct Tunnel {
+    from: Stream,
+    to: Socket,
+    /// What has come already.
+    held: BytesMut,
+    chunks: Option<Chunks>,
+}
+
+/// What went through a tunnel.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Passed {
+    /// Bytes to the client.
+    pub(crate) bytes: u64,
+    /// The reason, where it ended otherwise than by one side's wish.
+    pub(crate) error: Option<&'static str>,
+}
+
+/// Reason why a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ended {
+    /// The upstream ended it, or the client.
+    Closed,
+    /// The gateway ends.
+    Closing,
+    /// The client takes nothing.
+    ClientSilent,
+    /// The upstream sends nothing.
+    UpstreamSilent,
+}
+
+impl Tunnel {
+    /// From an answer whose head has been sent on, in chunks or not, to the client.
+    pub(crate) fn new(body: Body, is_chunked: bool, to: Socket) -> Self {
+        let (from, held) = body.into_parts();
+        // Without it, a client that vanished would hold the connection for as long as it may be
+        // idle; the other bounds hold in any case. Connections to upstreams are probed anyway.
+        let _ = probe(to.tcp());
+        Self { from, to, held, chunks: is_chunked.then(Chunks::default) }
+    }
+
+    /// Passes on what comes until it ends, the client leaves, one side is silent for too long, or
+    /// `closing` resolves; then a body in chunks is ended properly, where it stands between two of
+    /// them.
+    pub(crate) async fn pass_on(
+        self,
+        silence: Duration,
+        closing: impl Future<Output = ()>,
+    ) -> Passed {
+        let Self { from, to, held, chunks } = self;
+        let mut relay =
+            Relay { from, to, held: held.freeze(), is_behind: false, chunks, passed: 0 };
+        if let Some(chunks) = &mut relay.chunks {
+            chunks.follow(&relay.held);
+        }
+        relay.passed = relay.held.len() as u64;
+        let ended = relay.run(silence, closing).await;
+        let Relay { mut to, held, is_behind, chunks, passed, .. } = relay;
+        let is_level = held.is_empty() && !is_behind;
+        if ended == Ended::Closing && is_level && chunks.is_some_and(Chunks::is_between) {
+            // Only if the kernel takes it at once: a break would be understood as well.
+            poll_fn(|context| {
+                let _ = Pin::new(&mut to).poll_write(context, LAST_CHUNK);
+                Poll::Ready(())
+            })
+            .await;
+        }
+        let is_silent = matches!(ended, Ended::ClientSilent | Ended::UpstreamSilent);
+        if is_silent && chunks.is_none() {
+            // Its end would look like the end of the answer.
+            to.reset_on_close();
+        } else {
+            let _ = timeout(Duration::from_secs(1), to.shutdown()).await;
+        }
+        let error = match ended {
+            Ended::ClientSilent => Some("the client takes nothing"),
+            Ended::UpstreamSilent => Some("the upstream fell silent within its answer"),
+            Ended::Closed | Ended::Closing => None,
+        };
+        Passed { bytes: passed, error }
+    }
+
+    /// Passes on what comes in both directions until both sides have closed, both are silent for
+    /// too long, or one of them is for `silence` after the other has closed. The client has sent the
+    /// first bytes already.
+    pub(crate) async fn join(
+        self,
+        ahead: &[u8],
+        silence: Duration,
+        closing: impl Future<Output = ()>,
+    ) -> Passed {
+        let Self { mut from, mut to, held, .. } = self;
+        let begun = async {
+            to.write_all(&held).await?;
+            to.flush().await?;
+            from.write_all(ahead).await
+        };
+        if !matches!(timeout(TAKES_NOTHING, begun).await, Ok(Ok(()))) {
+            return Passed { bytes: 0, error: Some("the tunnel broke off") };
+        }
+        let activity = Activity::default();
+        let mut to = Watched { stream: to, activity: &activity, is_client: true };
+        let mut from = Watched { stream: from, activity: &activity, is_client: false };
+        let mut copied = pin!(copy_bidirectional(&mut to, &mut from));
+        let mut closing = pin!(closing);
+        let (mut before, mut quiet_since) = (0, Instant::now());
+        let error = loop {
+            tokio::select! {
+                biased;
+                () = &mut closing => break None,
+                // A reset is an end like any other.
+                _ = &mut copied => break None,
+                // A timer for each piece would cost more than the piece.
+                () = sleep(silence.min(IDLE_TIME)) => {}
+            }
+            let moved = activity.moved.load(Ordering::Relaxed);
+            if moved != before {
+                (before, quiet_since) = (moved, Instant::now());
+                continue;
+            }
+            let is_half = activity.is_half_closed.load(Ordering::Relaxed);
+            if quiet_since.elapsed() >= if is_half { silence } else { IDLE_TIME } {
+                break Some("the tunnel was silent for too long");
+            }
+        };
+        let bytes = held.len() as u64 + activity.to_client.load(Ordering::Relaxed);
+        Passed { bytes, error }
+    }
+}
+
+/// Has the kernel find out whether the other end is there still.
+fn probe(stream: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, PROBE_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, PROBE_EVERY)?;
+    sockopt::set_tcp_keepcnt(stream, PROBES)
+}
+
+/// What goes on in a tunnel.
+#[derive(Debug, Default)]
+struct Activity {
+    /// Bytes in both directions, and those to the client.
+    moved: AtomicU64,
+    to_client: AtomicU64,
+    /// One side has closed.
+    is_half_closed: AtomicBool,
+}
+
+/// A stream that tells when something comes.
+struct Watched<'a, S> {
+    stream: S,
+    activity: &'a Activity,
+    is_client: bool,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<'_, S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let count = buffer.filled().len() - before;
+        self.activity.moved.fetch_add(count as u64, Ordering::Relaxed);
+        self.activity.is_half_closed.fetch_or(count == 0, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
+        self.activity.moved.fetch_add(count as u64, Ordering::Relaxed);
+        if self.is_client {
+            self.activity.to_client.fetch_add(count as u64, Ordering::Relaxed);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// One direction, without a buffer while nothing is on its way.
+struct Relay {
+    from: Stream,
+    to: Socket,
+    /// What the client has not taken yet.
+    held: Bytes,
+    /// What TLS has taken has not all gone to the client yet.
+    is_behind: bool,
+    chunks: Option<Chunks>,
+    passed: u64,
+}
+
+impl Relay {
+    async fn run(&mut self, silence: Duration, closing: impl Future<Output = ()>) -> Ended {
+        let mut closing = pin!(closing);
+        // One timer for both bounds, because a timer for each piece would cost more than the piece.
+        let mut timer = pin!(sleep(silence));
+        let mut clock: Option<(Instant, u64, usize)> = None;
+        poll_fn(|context| {
+            if closing.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ended::Closing);
+            }
+            if self.poll(context).is_ready() {
+                return Poll::Ready(Ended::Closed);
+            }
+            let now = Instant::now();
+            let state = (self.passed, self.held.len());
+            match clock {
+                Some((_, passed, held)) if (passed, held) == state => {}
+                _ => clock = Some((now, state.0, state.1)),
+            }
+            let since = clock.map_or(now, |(since, ..)| since);
+            let waits = self.is_behind || !self.held.is_empty();
+            let (bound, ended) = if waits {
+                (TAKES_NOTHING, Ended::ClientSilent)
+            } else {
+                (silence, Ended::UpstreamSilent)
+            };
+            if now >= since + bound {
+                return Poll::Ready(ended);
+            }
+            let until = since + bound;
+            if timer.is_elapsed() || timer.deadline().into_std() > until {
+                timer.as_mut().reset(until.into());
+            }
+            match timer.as_mut().poll(context) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(()) => {
+                    // It was set for an earlier wait.
+                    timer.as_mut().reset(until.into());
+                    timer.as_mut().poll(context).map(|()| ended)
+                }
+            }
+        })
+        .await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What a viewer says behind its request means nothing; that it closes does.
+        let mut said = [MaybeUninit::uninit(); 256];
+        loop {
+            let mut said = ReadBuf::uninit(&mut said);
+            match Pin::new(&mut self.to).poll_read(context, &mut said) {
+                Poll::Ready(Ok(())) if !said.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => break,
+            }
+        }
+        loop {
+            while !self.held.is_empty() {
+                let count = ready!(Pin::new(&mut self.to).poll_write(context, &self.held))?;
+                self.held.advance(count);
+            }
+            self.is_behind = true;
+            ready!(Pin::new(&mut self.to).poll_flush(context))?;
+            self.is_behind = false;
+            // It kept the piece that it was a part of.
+            self.held = Bytes::new();
+            let mut piece = [const { MaybeUninit::uninit() }; PIECE_BYTES];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            ready!(Pin::new(&mut self.from).poll_read(context, &mut piece))?;
+            let piece = piece.filled();
+            if piece.is_empty() {
+                // As it came, so the client sees whether the answer was complete.
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(chunks) = &mut self.chunks {
+                chunks.follow(piece);
+            }
+            self.passed += piece.len() as u64;
+            match Pin::new(&mut self.to).poll_write(context, piece)? {
+                Poll::Ready(count) => {
+                    self.held = Bytes::copy_from_slice(piece.get(count..).unwrap_or_default());
+                }
+                Poll::Pending => self.held = Bytes::copy_from_slice(piece),
+            }
+        }
+    }
+}
+
+/// Where in its chunks a body is, without keeping it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Chunks {
+    /// Bytes of the chunk that are to come, its line end included.
+    left: u64,
+    /// The size as far as it has been read.
+    size: u64,
+    /// Something of the size's line has been read.
+    in_size: bool,
+    in_extension: bool,
+    is_over: bool,
+}
+
+impl Chunks {
+    /// Goes over the next bytes.
+    fn follow(&mut self, mut bytes: &[u8]) {
+        while let Some(&byte) = bytes.first() {
+            if self.left > 0 {
+                let count = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+                self.left -= count as u64;
+                bytes = &bytes[count..];
+                continue;
+            }
+            bytes = &bytes[1..];
+            match (char::from(byte).to_digit(16), byte) {
+                (Some(digit), _) if !self.in_extension => {
+                    self.in_size = true;
+                    self.size = self.size.saturating_mul(16).saturating_add(digit.into());
+                }
+                (_, b'\n') if self.in_size => {
+                    self.is_over |= self.size == 0;
+                    self.left = if self.size == 0 { 0 } else { self.size.saturating_add(2) };
+                    (self.size, self.in_size, self.in_extension) = (0, false, false);
+                }
+                _ => self.in_extension = self.in_size,
+            }
+        }
+    }
+
+    /// Whether a chunk may begin here.
+    fn is_between(self) -> bool {
+        !self.is_over && self.left == 0 && !self.in_size
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_known_where_one_chunk_ends_and_the_next_begins() {
+        let body = b"5\r\nhello\r\na;x=b\r\n0123456789\r\n0\r\n\r\n";
+        let ends = [0, 10, 29];
+        assert!(body[10..].starts_with(b"a;") && body[29..].starts_with(b"0\r\n"));
+        for cut in 0..body.len() {
+            for piece in [1, 3, 100] {
+                let mut chunks = Chunks::default();
+                body[..cut].chunks(piece).for_each(|piece| chunks.follow(piece));
+                assert_eq!(chunks.is_between(), ends.contains(&cut), "{cut}");
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The route of a request: the table of routes, and the paths that it is safe to route.
+
+pub(crate) mod reading;
+pub(crate) mod route;
+pub(crate) mod table;

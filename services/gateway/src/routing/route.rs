@@ -1,0 +1,341 @@
+//! From a request's path to the service behind it: which path is plain, and the table of routes.
+//! Pure.
+
+use std::borrow::Cow;
+
+use crate::request::auth::Scheme;
+use crate::upstream::{CheckPath, Origin};
+
+/// Paths of the gateway's own.
+const RESERVED: [&str; 2] = ["/healthz", "/readyz"];
+
+/// Routes that there may be; a table that a person keeps has a dozen.
+const MOST_ROUTES: usize = 256;
+
+/// A line of the table, as it is written down.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RouteLine {
+    /// What a path begins with: whole segments.
+    pub(crate) prefix: String,
+    /// Where those requests go.
+    pub(crate) origins: Vec<Origin>,
+    /// Where a GET tells whether an address is well.
+    pub(crate) check: Option<CheckPath>,
+    /// Whether the gateway asks for a secret first, and how.
+    pub(crate) auth: Option<Scheme>,
+    /// Protocols that a connection may be upgraded to (RFC 9110, section 7.8), in lower case.
+    pub(crate) upgrade: Vec<String>,
+}
+
+impl RouteLine {
+    /// Its name in logs, metrics and error answers: its path.
+    pub(crate) fn name(&self) -> &str {
+        &self.prefix
+    }
+}
+
+/// Reads a table: a route a line, or several with semicolons between them; what follows `#` is a
+/// comment. `PREFIX ORIGIN[,ORIGIN...] [check=PATH] [auth=bearer|basic] [upgrade[=PROTOCOL,...]]`,
+/// where `upgrade` alone is `upgrade=websocket`.
+///
+/// # Errors
+/// With a clause for each line that is none.
+pub(crate) fn parse(text: &str) -> Result<Vec<RouteLine>, Vec<String>> {
+    let mut routes: Vec<RouteLine> = Vec::new();
+    let mut faults = Vec::new();
+    let uncommented = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    for line in uncommented.flat_map(|line| line.split(';')).map(str::trim) {
+        if line.is_empty() {
+            continue;
+        }
+        match parse_line(line) {
+            Ok(route) if routes.iter().any(|known| known.prefix == route.prefix) => {
+                faults.push(format!("{line:?} has a prefix that is there already"));
+            }
+            Ok(route) => routes.push(route),
+            Err(fault) => faults.push(format!("{line:?}: {fault}")),
+        }
+    }
+    if routes.len() > MOST_ROUTES {
+        faults.push(format!("there are more than {MOST_ROUTES} routes"));
+    }
+    if faults.is_empty() { Ok(routes) } else { Err(faults) }
+}
+
+fn parse_line(line: &str) -> Result<RouteLine, String> {
+    const ORIGINS: &str = "an upstream must be HOST:PORT, several with commas between them";
+    let mut words = line.split_whitespace();
+    let prefix = words.next().unwrap_or_default();
+    let whole = prefix == "/" || (prefix.starts_with('/') && !prefix.ends_with('/'));
+    // It stands in logs, metrics and error answers as it is.
+    let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$()*+,=:@%/".contains(&byte);
+    if !whole || plain(prefix).ok().as_deref() != Some(prefix) || !prefix.bytes().all(letters) {
+        return Err("a prefix must be a plain path such as / or /api, without a slash at its end"
+            .to_owned());
+    }
+    if RESERVED.contains(&prefix) {
+        return Err("this path is the gateway's own".to_owned());
+    }
+    let origins = words.next().and_then(Origin::parse_all).ok_or(ORIGINS)?;
+    let mut route = RouteLine {
+        prefix: prefix.to_owned(),
+        origins,
+        check: None,
+        auth: None,
+        upgrade: Vec::new(),
+    };
+    for word in words {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("check", path) => {
+                let path = CheckPath::parse(path).ok_or("check must be a path such as /healthz")?;
+                route.check = Some(path);
+            }
+            ("auth", scheme) => {
+                let scheme = Scheme::parse(scheme).ok_or("auth must be bearer or basic")?;
+                route.auth = Some(scheme);
+            }
+            ("upgrade", "") if word == "upgrade" => route.upgrade = vec!["websocket".to_owned()],
+            ("upgrade", names) => {
+                let fault =
+                    "upgrade must name protocols such as websocket, with commas between them";
+                route.upgrade = protocols(names).ok_or(fault)?;
+            }
+            _ => return Err(format!("{word:?} is neither check=, auth= nor upgrade")),
+        }
+    }
+    Ok(route)
+}
+
+/// Names of protocols, perhaps with a version. None of those that carry requests of their own: they
+/// would pass by the guards of other routes.
+fn protocols(names: &str) -> Option<Vec<String>> {
+    names
+        .split(',')
+        .map(|name| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
+            let name = name.to_ascii_lowercase();
+            let carries_requests = ["h2c", "http", "tls"].contains(&name.split('/').next()?);
+            let is_name = !name.is_empty() && name.len() <= 64 && name.bytes().all(allowed);
+            (is_name && !carries_requests).then_some(name)
+        })
+        .collect()
+}
+
+/// The place of the longest prefix that covers a plain path (see [`plain`]), whole segments only.
+/// The prefixes are sorted, the longest first.
+pub(crate) fn longest<'a>(
+    path: &str,
+    prefixes: impl IntoIterator<Item = &'a str>,
+) -> Option<usize> {
+    prefixes.into_iter().position(|prefix| covers(prefix, path))
+}
+
+/// Whether a plain path is this prefix or below it.
+pub(crate) fn covers(prefix: &str, path: &str) -> bool {
+    let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    prefix == "/" || path.strip_prefix(prefix).is_some_and(below)
+}
+
+/// A path that two readers could take for two different resources, and why.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Ambiguous(pub(crate) &'static str);
+
+/// The path (without query) as every reader must understand it: escaped characters that need no
+/// escape are unescaped, which RFC 3986, section 6.2.2.2, calls equivalent. What a server behind
+/// could resolve to another resource than the gateway routed is refused, not repaired.
+pub(crate) fn plain(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
+    let plain = unescaped(path)?;
+    let Some(segments) = plain.strip_prefix('/') else {
+        return Err(Ambiguous("it does not begin with a slash"));
+    };
+    if plain.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err(Ambiguous("it has a control character"));
+    }
+    if plain.contains('\\') {
+        return Err(Ambiguous("it has a backslash"));
+    }
+    let mut segments = segments.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        // Some servers take what follows a semicolon for a parameter, and the rest for the name.
+        match segment.split(';').next().unwrap_or_default() {
+            "." | ".." => return Err(Ambiguous("it has a dot segment")),
+            "" if segment.is_empty() && !last => return Err(Ambiguous("it has an empty segment")),
+            _ => {}
+        }
+    }
+    Ok(plain)
+}
+
+fn unescaped(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
+    let Some(first) = path.find('%') else {
+        return Ok(Cow::Borrowed(path));
+    };
+    let mut plain = path[..first].to_owned();
+    // What is beyond ASCII must be UTF-8 (RFC 3986, section 2.5): in other codings, and in too many
+    // bytes, there are slashes and dots that only some readers see.
+    let mut bytes = Vec::new();
+    for part in path[first + 1..].split('%') {
+        let byte = part
+            .get(..2)
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+            .ok_or(Ambiguous("it has an incomplete percent escape"))?;
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                plain.push(char::from(byte));
+                plain.push_str(&part[2..]);
+            }
+            b'/' => return Err(Ambiguous("it has an escaped slash")),
+            b'\\' => return Err(Ambiguous("it has a backslash")),
+            0..0x20 | 0x7f => return Err(Ambiguous("it has a control character")),
+            _ => {
+                plain.push('%');
+                plain.push_str(part);
+            }
+        }
+        bytes.push(byte);
+        bytes.extend_from_slice(part.get(2..).unwrap_or_default().as_bytes());
+    }
+    if std::str::from_utf8(&bytes).is_err() {
+        return Err(Ambiguous("it has escapes that are not UTF-8"));
+    }
+    Ok(Cow::Owned(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_of_whole_segments_wins() {
+        let prefixes = ["/stats/live", "/stats", "/"];
+        for (path, wanted) in [
+            ("/stats", 1),
+            ("/stats/", 1),
+            ("/stats/a/b", 1),
+            ("/stats/live", 0),
+            ("/stats/lively", 1),
+            ("/", 2),
+            ("/statsfoo", 2),
+            ("/stats.json", 2),
+            ("/a/stats", 2),
+            ("/Stats", 2),
+            ("/stats%20", 2),
+        ] {
+            assert_eq!(longest(path, prefixes), Some(wanted), "{path}");
+        }
+        assert_eq!(longest("/x", ["/stats"]), None);
+    }
+
+    #[test]
+    fn a_table_is_read_line_by_line() {
+        let text = "/api api:9000,10.0.0.1:9000 check=/healthz auth=bearer # ours\n\n/ws ws:1 upgrade;/ x:2";
+        let routes = parse(text).unwrap();
+        assert_eq!(routes.len(), 3);
+        assert_eq!((routes[0].prefix.as_str(), routes[0].origins.len()), ("/api", 2));
+        assert_eq!((routes[0].auth, routes[0].check.is_some()), (Some(Scheme::Bearer), true));
+        assert_eq!(
+            (&routes[1].upgrade[..], &routes[0].upgrade[..]),
+            (&["websocket".to_owned()][..], &[][..])
+        );
+        assert_eq!((routes[0].name(), routes[2].name()), ("/api", "/"));
+        assert_eq!(parse(" # nothing\n"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn every_line_that_is_none_is_named() {
+        let wrong = [
+            "api api:9000",
+            "/api/ api:9000",
+            "/a//b api:9000",
+            "/a?b api:9000",
+            "/a'b api:9000",
+            "/a<b api:9000",
+            "/a&b api:9000",
+            "/é api:9000",
+            "/healthz api:9000",
+            "/api",
+            "/api api",
+            "/api api:9000 check=healthz",
+            "/api api:9000 auth=digest",
+            "/api api:9000 upgrade=",
+            "/api api:9000 upgrade=h2c",
+            "/api api:9000 upgrade=websocket,TLS/1.2",
+            "/api api:9000 upgrade=a,,b",
+            "/api api:9000 fast",
+        ];
+        for line in wrong {
+            let faults = parse(line).unwrap_err();
+            assert_eq!(faults.len(), 1, "{line}");
+            assert!(faults[0].contains(line), "{faults:?}");
+        }
+        assert_eq!(parse(&wrong.join("\n")).unwrap_err().len(), wrong.len());
+        assert!(parse("/a a:1; /a b:1").unwrap_err()[0].contains("already"));
+    }
+
+    #[test]
+    fn a_needless_escape_changes_nothing() {
+        assert_eq!(plain("/%73tats").unwrap(), "/stats");
+        assert_eq!(plain("/stats%2Fx").unwrap_err().0, "it has an escaped slash");
+        assert_eq!(plain("/a%7Eb").unwrap(), "/a~b");
+    }
+
+    #[test]
+    fn a_needed_escape_is_kept_as_it_came() {
+        for path in ["/a%20b", "/%C3%A9", "/a%25b", "/%3Fx", "/100%25"] {
+            assert_eq!(plain(path).unwrap(), path);
+        }
+    }
+
+    #[test]
+    fn an_escaped_percent_is_not_unescaped_twice() {
+        assert_eq!(plain("/%252e%252e/stats").unwrap(), "/%252e%252e/stats");
+    }
+
+    #[test]
+    fn ambiguous_paths_are_refused() {
+        for path in [
+            "",
+            "*",
+            "stats",
+            "//stats",
+            "/a//b",
+            "/./stats",
+            "/stats/../x",
+            "/stats/..",
+            "/.",
+            "/%2e%2E/stats",
+            "/.%2e/stats",
+            "/foo%2f..%2fstats",
+            "/foo%2Fbar",
+            "/a\\b",
+            "/a%5cb",
+            "/a%00",
+            "/a%0d%0ab",
+            "/a%7f",
+            "/a\u{1}",
+            "/a%",
+            "/a%2",
+            "/a%zz",
+            "/a%+1",
+            "/%é",
+            "/stats/..;/x",
+            "/stats/.;a=b",
+            "/%2e%2e;/x",
+            "/%c0%af",
+            "/%e0%80%af",
+            "/%ff",
+            "/%c3",
+        ] {
+            assert!(plain(path).is_err(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn dots_inside_a_name_are_only_dots() {
+        for path in ["/a.b", "/...", "/.well-known/x", "/a..b/", "/", "/a;b=c/d", "/;x"] {
+            assert_eq!(plain(path).unwrap(), path);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What all connections share: the settings, the routes in force, the cache, what is known of
+//! clients, and what is counted.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use crate::cache::{Cache, CacheSettings, MemoryBudget};
+use crate::listener::idle::Connections;
+use crate::request::hosts::Hosts;
+use crate::request::rate_limit::{ClientTable, REMEMBERED};
+use crate::response::compression::Encoders;
+use crate::routing::table::RouteTable;
+use crate::settings::Config;
+use crate::telemetry::exposition::Metrics;
+
+/// How long the start waits for the names of the upstreams; compose's name server answers within
+/// milliseconds.
+const FIRST_LOOKUP_TIME: Duration = Duration::from_millis(500);
+
+/// What all connections share.
+pub(crate) struct Gateway {
+    /// The settings.
+    pub(crate) config: Config,
+    /// The hosts that are answered.
+    pub(crate) hosts: Hosts,
+    /// The answers that are kept.
+    pub(crate) cache: Cache,
+    /// The connections that are open.
+    pub(crate) connections: Arc<Connections>,
+    /// What clients have used up.
+    pub(crate) clients: ClientTable,
+    /// What makes answers smaller.
+    pub(crate) encoders: Encoders,
+    /// Memory for the bodies of requests, of all connections together.
+    pub(crate) bodies: Arc<MemoryBudget>,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+    rules: RwLock<Arc<RouteTable>>,
+    closing: AtomicBool,
+}
+
+impl Gateway {
+    /// Starts to find the upstreams. Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// With a sentence for each fault of the table, which may have changed since it was checked.
+    pub(crate) fn start(config: Config, hosts: Hosts) -> Result<Arc<Self>, Vec<String>> {
+        let table = config.table.lines()?;
+        let rules = RouteTable::start(&table, &config.pools, &RouteTable::default());
+        // Who waits for another's answer waits no longer than for one of his own.
+        let wait = config.cache.wait.min(config.times.silence);
+        Ok(Arc::new(Self {
+            cache: Cache::new(&CacheSettings { wait, ..config.cache.clone() }),
+            connections: Connections::new(),
+            clients: ClientTable::new(REMEMBERED, Instant::now()),
+            encoders: Encoders::new(config.compress),
+            bodies: MemoryBudget::new(config.body_memory_bytes),
+            metrics: Metrics::default(),
+            rules: RwLock::new(Arc::new(rules)),
+            closing: AtomicBool::new(false),
+            config,
+            hosts,
+        }))
+    }
+
+    /// Gives the upstreams' names a moment to be found.
+    pub(crate) async fn wait_for_lookups(&self) {
+        self.rules().wait_for_lookups(FIRST_LOOKUP_TIME).await;
+    }
+
+    /// The routes in force.
+    pub(crate) fn rules(&self) -> Arc<RouteTable> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the table again. Requests that are under way end by the routes they began with; a
+    /// table with a fault changes nothing. What was stored under other routes is forgotten.
+    pub(crate) fn reload(&self) {
+        match self.config.table.lines() {
+            Ok(table) => {
+                let rules = RouteTable::start(&table, &self.config.pools, &self.rules());
+                let routes = rules.routes().len();
+                *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+                self.cache.clear();
+                tracing::info!(routes, "routes read again");
+            }
+            Err(faults) => {
+                for fault in faults {
+                    tracing::error!(%fault, "the routes stay as they were");
+                }
+            }
+        }
+    }
+
+    /// From now on it is not ready.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is about to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Why it cannot serve, if it cannot.
+    pub(crate) fn not_ready(&self) -> Option<String> {
+        if self.is_closing() {
+            return Some("the gateway is shutting down".to_owned());
+        }
+        self.rules().not_ready().map(|route| format!("no healthy upstream for route {route}"))
+    }
+}

@@ -1,0 +1,325 @@
+//! The access log: a JSON line for each request, written by a thread of its own, so that no request
+//! waits for a disk or a reader that is slow. What it cannot write in time is counted and dropped.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crate::telemetry::exposition::Counter;
+
+/// Bytes of lines that may wait: some twenty thousand, half a second of a machine's most requests.
+const WAITING_BYTES: usize = 8 << 20;
+
+/// How long lines are collected once there is one: a thread that was woken for each would cost the
+/// requests more than all the rest of the log.
+const COLLECTED: Duration = Duration::from_millis(20);
+
+/// Where lines go; nothing is written before it is opened.
+static JOURNAL: OnceLock<AccessLog> = OnceLock::new();
+
+struct AccessLog {
+    lines: Mutex<Lines>,
+    /// There is a line after there was none, or nothing will come any more.
+    news: Condvar,
+    /// JSON, or words for eyes.
+    json: bool,
+    percent: u8,
+    turn: AtomicU32,
+}
+
+#[derive(Default)]
+struct Lines {
+    waiting: Vec<u8>,
+    closed: bool,
+    /// The writer has written everything and is gone.
+    over: bool,
+}
+
+/// One request and what became of it.
+pub(crate) struct Entry<'a> {
+    /// Its method; empty, as the path, where the request could not be read.
+    pub(crate) method: &'a str,
+    /// Its path, without the query, which may have secrets in it.
+    pub(crate) path: &'a [u8],
+    /// The status of the answer; 0 where the client left before there was one.
+    pub(crate) status: u16,
+    /// How long it took, where that is known.
+    pub(crate) took: Option<Duration>,
+    /// Bytes of the answer's body.
+    pub(crate) sent_bytes: u64,
+    /// Who asked.
+    pub(crate) client: IpAddr,
+    /// Its id.
+    pub(crate) request_id: &'a str,
+    /// The id of its trace.
+    pub(crate) trace_id: &'a str,
+    /// The route, if it has one.
+    pub(crate) route: &'a str,
+    /// The address that answered, or failed to.
+    pub(crate) upstream: Option<SocketAddr>,
+    /// What the cache did.
+    pub(crate) cache: &'a str,
+    /// What went wrong.
+    pub(crate) error: Option<&'a str>,
+}
+
+/// Begins to write; `percent` of the requests that went well.
+pub(crate) fn open(json: bool, percent: u8) {
+    if !tracing::enabled!(target: "access", tracing::Level::INFO) {
+        return;
+    }
+    let (lines, news, turn) = (Mutex::default(), Condvar::new(), AtomicU32::new(0));
+    // A second call in one process keeps the first.
+    let journal = JOURNAL.get_or_init(|| AccessLog { lines, news, json, percent, turn });
+    let writer = std::thread::Builder::new().name("journal".to_owned());
+    if let Err(error) = writer.spawn(|| journal.write_all()) {
+        tracing::error!(%error, "there will be no access log");
+        journal.lock().over = true;
+    }
+}
+
+/// Writes what is left, for at most a second: a reader that is gone must not hold the process.
+pub(crate) fn close() {
+    let Some(journal) = JOURNAL.get() else { return };
+    let mut lines = journal.lock();
+    lines.closed = true;
+    journal.news.notify_all();
+    // Poisoned or too late: the process ends in any case.
+    drop(journal.news.wait_timeout_while(lines, Duration::from_secs(1), |lines| !lines.over));
+}
+
+/// Whether a request that went well, or failed, is to be written: what failed always is.
+pub(crate) fn wants(failed: bool) -> bool {
+    let Some(journal) = JOURNAL.get() else { return false };
+    if failed || journal.percent >= 100 {
+        return true;
+    }
+    // Evenly, and with the same share for every client that comes in any order.
+    let turn = journal.turn.fetch_add(1, Ordering::Relaxed) % 100;
+    turn * 37 % 100 < u32::from(journal.percent)
+}
+
+impl AccessLog {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes until nothing will come any more.
+    fn write_all(&self) {
+        let mut batch = Vec::new();
+        let mut lines = self.lock();
+        loop {
+            std::mem::swap(&mut lines.waiting, &mut batch);
+            if !batch.is_empty() {
+                drop(lines);
+                // A full disk or a closed pipe must not end the service; the next batch tries again.
+                let _ = std::io::stdout().lock().write_all(&batch);
+                batch.clear();
+                // After a burst.
+                batch.shrink_to(1 << 20);
+                lines = self.lock();
+                continue;
+            }
+            if lines.closed {
+                break;
+            }
+            let is_idle = |lines: &mut Lines| lines.waiting.is_empty() && !lines.closed;
+            let woken = self.news.wait_while(lines, is_idle);
+            lines = woken.unwrap_or_else(PoisonError::into_inner);
+            if !lines.closed {
+                drop(lines);
+                std::thread::sleep(COLLECTED);
+                lines = self.lock();
+            }
+        }
+        lines.over = true;
+        self.news.notify_all();
+    }
+}
+
+impl Entry<'_> {
+    /// Hands it to the writer.
+    pub(crate) fn write(&self, unlogged: &Counter) {
+        let Some(journal) = JOURNAL.get() else { return };
+        let now = SystemTime::now();
+        let line = if journal.json { self.line(now) } else { self.words(now) };
+        let mut lines = journal.lock();
+        if lines.over || lines.waiting.len() + line.len() > WAITING_BYTES {
+            unlogged.add();
+            return;
+        }
+        let is_first = lines.waiting.is_empty();
+        lines.waiting.extend_from_slice(&line);
+        drop(lines);
+        if is_first {
+            journal.news.notify_all();
+        }
+    }
+
+    fn words(&self, now: SystemTime) -> Vec<u8> {
+        let mut line = Vec::with_capacity(256);
+        push_time(&mut line, now);
+        // Writing to a Vec cannot fail, here and below.
+        line.extend_from_slice(b"  INFO");
+        if !self.method.is_empty() {
+            let _ = write!(line, " {} {}", self.method, self.path.escape_ascii());
+        }
+        let _ = write!(line, " {}", self.status);
+        if let Some(took) = self.took {
+            let _ = write!(line, " {took:.1?}");
+        }
+        for (name, text) in [
+            ("route", self.route),
+            ("cache", self.cache),
+            ("request_id", self.request_id),
+            ("error", self.error.unwrap_or_default()),
+        ] {
+            if !text.is_empty() {
+                let _ = write!(line, " {name}={text:?}");
+            }
+        }
+        line.push(b'\n');
+        line
+    }
+
+    fn line(&self, now: SystemTime) -> Vec<u8> {
+        let mut line = Vec::with_capacity(512);
+        let level = match self.status {
+            500.. => "WARN",
+            _ => "INFO",
+        };
+        line.extend_from_slice(b"{\"timestamp\":\"");
+        push_time(&mut line, now);
+        // Writing to a Vec cannot fail, here and below.
+        let _ = write!(line, "\",\"level\":\"{level}\",\"message\":\"request\"");
+        if !self.method.is_empty() {
+            let _ = write!(line, ",\"method\":\"{}\"", self.method);
+            push_text(&mut line, "path", self.path);
+        }
+        let _ = write!(line, ",\"status\":{}", self.status);
+        if let Some(took) = self.took {
+            let _ = write!(line, ",\"duration_us\":{}", took.as_micros());
+        }
+        let _ = write!(line, ",\"sent_bytes\":{},\"client\":\"{}\"", self.sent_bytes, self.client);
+        for (name, text) in [
+            ("request_id", self.request_id),
+            ("trace_id", self.trace_id),
+            ("route", self.route),
+            ("cache", self.cache),
+        ] {
+            if !text.is_empty() {
+                push_text(&mut line, name, text.as_bytes());
+            }
+        }
+        if let Some(upstream) = self.upstream {
+            let _ = write!(line, ",\"upstream\":\"{upstream}\"");
+        }
+        if let Some(error) = self.error {
+            push_text(&mut line, "error", error.as_bytes());
+        }
+        line.extend_from_slice(b",\"target\":\"access\"}\n");
+        line
+    }
+}
+
+/// A member of an object; whatever the bytes are, the line is JSON in ASCII.
+fn push_text(line: &mut Vec<u8>, name: &str, text: &[u8]) {
+    let _ = write!(line, ",\"{name}\":\"");
+    for &byte in text {
+        match byte {
+            b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
+            b' '..=b'~' => line.push(byte),
+            _ => {
+                let _ = write!(line, "\\u{byte:04x}");
+            }
+        }
+    }
+    line.push(b'"');
+}
+
+/// RFC 3339 in UTC, with microseconds, as the other lines have it.
+fn push_time(line: &mut Vec<u8>, now: SystemTime) {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (seconds, micros) = (since.as_secs(), since.subsec_micros());
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = date(days);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    let _ = write!(
+        line,
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z"
+    );
+}
+
+/// The date of a day since 1970, in the calendar that repeats every 400 years (146,097 days); the
+/// year is taken to begin in March, so that the leap day is its last.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (generation, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let date = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (generation * 400 + year + next, month, date)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &[u8]) -> Entry<'_> {
+        Entry {
+            method: "GET",
+            path,
+            status: 200,
+            took: Some(Duration::from_micros(1_500)),
+            sent_bytes: 7,
+            client: [192, 0, 2, 1].into(),
+            request_id: "id",
+            trace_id: "",
+            route: "/stats",
+            upstream: Some(([127, 0, 0, 1], 8080).into()),
+            cache: "hit",
+            error: None,
+        }
+    }
+
+    #[test]
+    fn a_line_is_json_whatever_is_in_it() {
+        let line = entry(b"/a\"b\\c\n\xff").line(SystemTime::UNIX_EPOCH);
+        assert!(line.is_ascii() && line.ends_with(b"\n"));
+        let json: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(json["timestamp"], "1970-01-01T00:00:00.000000Z");
+        assert_eq!(json["path"], "/a\"b\\c\n\u{ff}");
+        assert_eq!((&json["status"], &json["duration_us"]), (&200.into(), &1_500.into()));
+        assert_eq!(json["upstream"], "127.0.0.1:8080");
+        assert!(json.get("trace_id").is_none() && json.get("error").is_none());
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let entry = Entry { method: "", took: None, ..entry(b"") };
+        let json: serde_json::Value =
+            serde_json::from_slice(&entry.line(SystemTime::UNIX_EPOCH)).unwrap();
+        assert_eq!(json["status"], 200);
+        for name in ["method", "path", "duration_us"] {
+            assert!(json.get(name).is_none(), "{name}");
+        }
+        assert!(
+            entry
+                .words(SystemTime::UNIX_EPOCH)
+                .starts_with(b"1970-01-01T00:00:00.000000Z  INFO 200 ")
+        );
+    }
+
+    #[test]
+    fn days_become_dates() {
+        assert_eq!(date(0), (1970, 1, 1));
+        assert_eq!(date(11_016), (2000, 2, 29));
+        assert_eq!(date(20_781), (2026, 11, 24));
+        assert_eq!(date(47_540), (2100, 2, 28));
+        assert_eq!(date(47_541), (2100, 3, 1));
+    }
+}

@@ -1,0 +1,358 @@
+//! What is counted, and how it is told: Prometheus's text format, version 0.0.4. Requests by route
+//! with their rate, errors and duration; upstreams, cache, limits, connections.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::cache;
+use crate::routing::table::RouteTable;
+use crate::state::Gateway;
+use crate::upstream;
+
+/// Upper ends of the buckets of durations, microseconds: from an answer out of memory to the time
+/// after which clients give up.
+const BUCKETS_US: [u64; 11] =
+    [100, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 250_000, 1_000_000, 10_000_000];
+
+/// A number that many threads count up.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less, where it counts what is there now.
+    pub(crate) fn remove(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn add_many(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What became of the requests of a route.
+#[derive(Debug, Default)]
+pub(crate) struct RouteMetrics {
+    /// By the first digit of the status; 0 for those whose client left before there was one.
+    classes: [Counter; 6],
+    buckets: [Counter; BUCKETS_US.len() + 1],
+    microseconds: Counter,
+    sent_bytes: Counter,
+    /// Event streams and upgraded connections that are open.
+    pub(crate) streams: Counter,
+    /// Tries at an address that failed.
+    pub(crate) upstream_failures: Counter,
+}
+
+impl RouteMetrics {
+    /// Counts a request that has ended; its duration is absent where it could not be read.
+    pub(crate) fn ended(&self, status: u16, took: Option<Duration>, sent_bytes: u64) {
+        if let Some(class) = self.classes.get(usize::from(status / 100)) {
+            class.add();
+        }
+        self.sent_bytes.add_many(sent_bytes);
+        let Some(took) = took else { return };
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS_US.partition_point(|&end| end < took);
+        if let Some(bucket) = self.buckets.get(bucket) {
+            bucket.add();
+        }
+        self.microseconds.add_many(took);
+    }
+}
+
+/// What is counted for the whole process.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    /// Client connections that are open.
+    pub(crate) connections: Counter,
+    /// Client connections so far.
+    pub(crate) accepted: Counter,
+    /// Connections refused because their client had too many.
+    pub(crate) over_connections: Counter,
+    /// Requests rejected by the rate limit of their client.
+    pub(crate) over_rate: Counter,
+    /// Event streams refused because their client has too many.
+    pub(crate) over_streams: Counter,
+    /// Requests refused by address, host or secret.
+    pub(crate) denied: Counter,
+    /// Requests that could not be read beyond doubt, or came too slowly.
+    pub(crate) malformed: Counter,
+    /// Lines of the access log that could not be written in time.
+    pub(crate) unlogged: Counter,
+    /// The gateway's own answers, by the first digit of the status.
+    pub(crate) own: RouteMetrics,
+}
+
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String cannot fail, here and below.
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn line(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
+        let _ = match labels {
+            "" => writeln!(self.0, "{name} {value}"),
+            labels => writeln!(self.0, "{name}{{{labels}}} {value}"),
+        };
+    }
+
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
+        self.family(name, kind, help);
+        self.line(name, "", value);
+    }
+}
+
+/// Everything, as one text.
+pub(crate) fn exposition(gateway: &Gateway) -> String {
+    let mut text = Text(String::with_capacity(8 * 1024));
+    let rules = gateway.rules();
+    write_routes(&mut text, &rules, &gateway.metrics.own);
+    write_upstreams(&mut text, &rules);
+    write_cache(&mut text, &gateway.cache.snapshot());
+    write_clients(&mut text, gateway);
+    text.0
+}
+
+/// Rate, errors and duration by route; the gateway's own answers count as one.
+fn write_routes(text: &mut Text, rules: &RouteTable, own: &RouteMetrics) {
+    let routes = || {
+        let own = ("gateway", own);
+        rules.routes().iter().map(|route| (route.name.as_str(), &*route.metrics)).chain([own])
+    };
+    text.family("gateway_requests_total", "counter", "Requests by route and class of status.");
+    for (route, metrics) in routes() {
+        for (class, count) in metrics.classes.iter().enumerate() {
+            let code = if class == 0 { "none".to_owned() } else { format!("{class}xx") };
+            text.line(
+                "gateway_requests_total",
+                &format!("route=\"{route}\",code=\"{code}\""),
+                count.get(),
+            );
+        }
+    }
+    let name = "gateway_request_duration_seconds";
+    text.family(name, "histogram", "From a request's first byte to the end of its answer.");
+    for (route, metrics) in routes() {
+        let mut sum = 0;
+        let ends = BUCKETS_US.iter().map(|&end| (end as f64 / 1e6).to_string());
+        for (end, count) in ends.chain(["+Inf".to_owned()]).zip(&metrics.buckets) {
+            sum += count.get();
+            text.line(&format!("{name}_bucket"), &format!("route=\"{route}\",le=\"{end}\""), sum);
+        }
+        let labels = format!("route=\"{route}\"");
+        text.line(&format!("{name}_sum"), &labels, metrics.microseconds.get() as f64 / 1e6);
+        text.line(&format!("{name}_count"), &labels, sum);
+    }
+    for (name, kind, help, value) in [
+        (
+            "gateway_sent_bytes_total",
+            "counter",
+            "Bytes of answers, heads left out.",
+            (|m| m.sent_bytes.get()) as fn(&RouteMetrics) -> u64,
+        ),
+        (
+            "gateway_streams",
+            "gauge",
+            "Event streams and upgraded connections that are open.",
+            |m| m.streams.get(),
+        ),
+        ("gateway_upstream_failures_total", "counter", "Tries at an address that failed.", |m| {
+            m.upstream_failures.get()
+        }),
+    ] {
+        text.family(name, kind, help);
+        for (route, metrics) in routes() {
+            text.line(name, &format!("route=\"{route}\""), value(metrics));
+        }
+    }
+}
+
+/// What the gateway thinks of the addresses of each route.
+fn write_upstreams(text: &mut Text, rules: &RouteTable) {
+    let snapshots: Vec<_> =
+        rules.routes().iter().map(|route| (&route.name, route.pool.snapshot())).collect();
+    let name = "gateway_upstream_up";
+    text.family(
+        name,
+        "gauge",
+        "Whether an address is used, with the state of its circuit breaker.",
+    );
+    for (route, snapshot) in &snapshots {
+        for one in &snapshot.addresses {
+            let (address, state) = (one.address, one.state.name());
+            let labels = format!("route=\"{route}\",address=\"{address}\",state=\"{state}\"");
+            text.line(name, &labels, u8::from(one.state == upstream::State::Well));
+        }
+    }
+    for (name, help, value) in [
+        (
+            "gateway_upstream_in_flight",
+            "Requests that an address is busy with.",
+            (|one| one.in_flight) as fn(&upstream::AddressSnapshot) -> usize,
+        ),
+        ("gateway_upstream_waiting", "Open connections that wait there for a request.", |one| {
+            one.waiting
+        }),
+    ] {
+        text.family(name, "gauge", help);
+        for (route, snapshot) in &snapshots {
+            for one in &snapshot.addresses {
+                let labels = format!("route=\"{route}\",address=\"{}\"", one.address);
+                text.line(name, &labels, value(one));
+            }
+        }
+    }
+    for (name, kind, help, value) in [
+        (
+            "gateway_upstream_panic",
+            "gauge",
+            "1 while so few addresses are well that all are used.",
+            (|s| u64::from(s.panic)) as fn(&upstream::Snapshot) -> u64,
+        ),
+        ("gateway_upstream_ejections_total", "counter", "Addresses given up by requests.", |s| {
+            s.opened_total
+        }),
+        ("gateway_upstream_retries_total", "counter", "Requests that were tried again.", |s| {
+            s.retries_total
+        }),
+        (
+            "gateway_upstream_retries_refused_total",
+            "counter",
+            "Retries that the budget did not allow.",
+            |s| s.retries_refused_total,
+        ),
+    ] {
+        text.family(name, kind, help);
+        for (route, snapshot) in &snapshots {
+            text.line(name, &format!("route=\"{route}\""), value(snapshot));
+        }
+    }
+}
+
+fn write_cache(text: &mut Text, cache: &cache::Snapshot) {
+    text.family("gateway_cache_requests_total", "counter", "Requests by what the cache did.");
+    for (result, count) in [("hit", cache.hits), ("miss", cache.misses), ("pass", cache.passes)] {
+        text.line("gateway_cache_requests_total", &format!("result=\"{result}\""), count);
+    }
+    for (name, kind, help, value) in [
+        (
+            "gateway_cache_collapsed_total",
+            "counter",
+            "Requests answered by another's fetch.",
+            cache.collapsed,
+        ),
+        (
+            "gateway_cache_waited_too_long_total",
+            "counter",
+            "Requests that waited for another's fetch in vain.",
+            cache.waited_too_long,
+        ),
+        ("gateway_cache_stale_total", "counter", "Answers older than they should be.", cache.stale),
+        ("gateway_cache_stored_total", "counter", "Answers stored.", cache.stored),
+        (
+            "gateway_cache_revalidated_total",
+            "counter",
+            "Stale responses that the upstream confirmed with 304.",
+            cache.revalidated,
+        ),
+        ("gateway_cache_refused_total", "counter", "Answers not stored.", cache.refused),
+        ("gateway_cache_evicted_total", "counter", "Targets dropped to make room.", cache.evicted),
+        ("gateway_cache_bytes", "gauge", "Bytes that the cache holds.", cache.bytes as u64),
+        (
+            "gateway_cache_limit_bytes",
+            "gauge",
+            "Bytes that the cache may hold.",
+            cache.most_bytes as u64,
+        ),
+        ("gateway_cache_entries", "gauge", "Answers that the cache holds.", cache.entries as u64),
+    ] {
+        text.single(name, kind, help, value);
+    }
+}
+
+/// Connections, and what was refused to whom.
+fn write_clients(text: &mut Text, gateway: &Gateway) {
+    let metrics = &gateway.metrics;
+    for (name, kind, help, value) in [
+        (
+            "gateway_connections",
+            "gauge",
+            "Client connections that are open.",
+            metrics.connections.get(),
+        ),
+        (
+            "gateway_connections_total",
+            "counter",
+            "Client connections accepted.",
+            metrics.accepted.get(),
+        ),
+        (
+            "gateway_denied_total",
+            "counter",
+            "Requests refused by address, host or secret.",
+            metrics.denied.get(),
+        ),
+        (
+            "gateway_malformed_total",
+            "counter",
+            "Requests that were not read: malformed, too large or too slow.",
+            metrics.malformed.get(),
+        ),
+        (
+            "gateway_clients",
+            "gauge",
+            "Clients whose limits are remembered.",
+            gateway.clients.remembered() as u64,
+        ),
+        (
+            "gateway_clients_crowded_total",
+            "counter",
+            "Times that a client shared its limits with others for want of room.",
+            gateway.clients.crowded(),
+        ),
+        (
+            "gateway_unlogged_total",
+            "counter",
+            "Lines of the access log that were dropped.",
+            metrics.unlogged.get(),
+        ),
+    ] {
+        text.single(name, kind, help, value);
+    }
+    text.family("gateway_limited_total", "counter", "What was refused by a limit for each client.");
+    for (limit, counter) in [
+        ("connections", &metrics.over_connections),
+        ("requests", &metrics.over_rate),
+        ("streams", &metrics.over_streams),
+    ] {
+        text.line("gateway_limited_total", &format!("limit=\"{limit}\""), counter.get());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_fall_into_the_bucket_that_ends_behind_them() {
+        let metrics = RouteMetrics::default();
+        for micros in [0, 100, 101, 10_000_001] {
+            metrics.ended(200, Some(Duration::from_micros(micros)), 10);
+        }
+        let counts: Vec<_> = metrics.buckets.iter().map(Counter::get).collect();
+        assert_eq!(counts, [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!((metrics.classes[2].get(), metrics.sent_bytes.get()), (4, 40));
+    }
+}

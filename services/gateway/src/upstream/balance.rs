@@ -1,0 +1,140 @@
+//! Which of several addresses a request goes to. Pure.
+
+use std::net::SocketAddr;
+
+use super::jitter::mix;
+
+/// What the choice looks at.
+pub(super) trait Candidate {
+    /// Who it is.
+    fn address(&self) -> SocketAddr;
+    /// Whether it counts as well; all do, unless everybody is used.
+    fn is_healthy(&self) -> bool;
+    /// Requests it is busy with.
+    fn in_flight(&self) -> usize;
+}
+
+/// The one whose turn it is, or another one by chance if that is better: well, or with fewer
+/// requests in flight. So equal load goes round, unequal load evens out, and two looks are enough
+/// however many there are (the power of two choices). Never one of `except`.
+pub(super) fn choose<'a, C: Candidate>(
+    candidates: &'a [C],
+    turn: usize,
+    except: &[SocketAddr],
+) -> Option<&'a C> {
+    let count = candidates.len();
+    let free = |candidate: &&C| !except.contains(&candidate.address());
+    let (passed, coming) = candidates.split_at(turn.checked_rem(count)?);
+    let mut round = coming.iter().chain(passed);
+    let in_turn = round.find(free)?;
+    // One of those that are left of the round.
+    let chance = usize::try_from(mix(turn as u64) >> 33).unwrap_or(0);
+    let distance = chance % count.saturating_sub(1).max(1);
+    let Some(by_chance) = round.nth(distance).filter(free) else { return Some(in_turn) };
+    let worse = |candidate: &C| (!candidate.is_healthy(), candidate.in_flight());
+    Some(if worse(by_chance) < worse(in_turn) { by_chance } else { in_turn })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    struct Stub {
+        number: u8,
+        well: bool,
+        in_flight: usize,
+    }
+
+    impl Candidate for Stub {
+        fn address(&self) -> SocketAddr {
+            SocketAddr::from(([10, 0, 0, self.number], 80))
+        }
+
+        fn is_healthy(&self) -> bool {
+            self.well
+        }
+
+        fn in_flight(&self) -> usize {
+            self.in_flight
+        }
+    }
+
+    fn idle(count: u8) -> Vec<Stub> {
+        (0..count).map(|number| Stub { number, well: true, in_flight: 0 }).collect()
+    }
+
+    fn number(stubs: &[Stub], turn: usize, except: &[SocketAddr]) -> Option<u8> {
+        choose(stubs, turn, except).map(|stub| stub.number)
+    }
+
+    #[test]
+    fn under_equal_load_everyone_gets_its_turn() {
+        let stubs = idle(5);
+        let chosen: Vec<_> = (0..10).filter_map(|turn| number(&stubs, turn, &[])).collect();
+        assert_eq!(chosen, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn of_two_the_idle_one_is_chosen() {
+        let mut stubs = idle(2);
+        stubs[0].in_flight = 1;
+        assert!((0..100).all(|turn| number(&stubs, turn, &[]) == Some(1)));
+    }
+
+    #[test]
+    fn a_slow_one_of_many_keeps_a_fair_share_of_the_load_and_not_of_the_requests() {
+        let mut stubs = idle(10);
+        stubs[3].in_flight = 1000;
+        assert!((0..1000).all(|turn| number(&stubs, turn, &[]) != Some(3)));
+    }
+
+    #[test]
+    fn the_busy_ones_requests_go_to_all_others() {
+        let mut stubs = idle(4);
+        stubs[0].in_flight = 1;
+        let mut count = [0_u32; 4];
+        for turn in (0..4000).step_by(4) {
+            count[usize::from(number(&stubs, turn, &[]).unwrap())] += 1;
+        }
+        assert_eq!(count[0], 0);
+        assert!(count[1..].iter().all(|&count| (250..420).contains(&count)), "{count:?}");
+    }
+
+    #[test]
+    fn where_all_are_used_the_well_one_of_two_is_chosen_even_if_it_is_busier() {
+        let mut stubs = idle(2);
+        stubs[0].well = false;
+        stubs[1].in_flight = 50;
+        assert!((0..100).all(|turn| number(&stubs, turn, &[]) == Some(1)));
+    }
+
+    #[test]
+    fn without_candidates_there_is_no_choice() {
+        assert_eq!(number(&[], 7, &[]), None);
+        let one = idle(1);
+        assert_eq!(number(&one, usize::MAX, &[]), Some(0));
+        assert_eq!(number(&one, 0, &[one[0].address()]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn an_excepted_one_is_never_chosen_and_another_one_always(
+            loads in proptest::collection::vec((any::<bool>(), 0_usize..3), 0..40),
+            turn in any::<usize>(),
+            excepted in proptest::collection::vec(0_u8..40, 0..4),
+        ) {
+            let stubs: Vec<_> = (0_u8..).zip(loads).map(|(number, (well, in_flight))| {
+                Stub { number, well, in_flight }
+            }).collect();
+            let except: Vec<_> = excepted.iter()
+                .map(|&number| Stub { number, well: true, in_flight: 0 }.address())
+                .collect();
+            let chosen = number(&stubs, turn, &except);
+            let free = stubs.iter().any(|stub| !excepted.contains(&stub.number));
+            prop_assert_eq!(chosen.is_some(), free);
+            prop_assert!(chosen.is_none_or(|number| !excepted.contains(&number)));
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Asks an upstream for an answer: on a connection that waits for work where there is one, at
+//! another address where that may help, and in one place for every method and protocol.
+
+mod body;
+mod response_head;
+mod upload;
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
+use http::{HeaderMap, StatusCode};
+use tokio::time::timeout;
+
+use self::body::poll_some;
+pub(crate) use self::body::{Body, Data, Frame};
+pub(crate) use self::upload::{HELD_BYTES, Upload, UploadState};
+
+use crate::deadline::Timer;
+use crate::request::context::{RequestContext, names_events};
+use crate::response::problem::Problem;
+use crate::response::relay::{BodyFault, Downstream, strip};
+use crate::upstream::{Connection, Failure};
+
+/// Bytes of an upstream's head.
+const HEAD_BYTES: usize = 32 * 1024;
+
+/// Bytes that a head and a small body mostly need.
+const USUAL_BYTES: usize = 4 * 1024;
+
+/// Informational answers before the answer; more of them are a loop.
+const INFORMATIONAL: u8 = 8;
+
+/// Tries in all, where trying again cannot do harm.
+const TRIES: usize = 3;
+
+/// Longest time that a connection may have been idle to carry a request that must not be sent
+/// twice. Upstreams close idle connections after some seconds, without a word, and a request that
+/// meets this cannot be told from one that was lost after it had its effect.
+const SAFE_IDLE_TIME: Duration = Duration::from_secs(1);
+
+/// An answer of an upstream, its head read.
+#[derive(Debug)]
+pub(crate) struct UpstreamResponse {
+    /// Of the answer.
+    pub(crate) status: StatusCode,
+    /// As they came.
+    pub(crate) fields: HeaderMap,
+    /// The rest of it.
+    pub(crate) body: Body,
+    /// The rest of the request, for an upstream that answers before it has read all of it.
+    pub(crate) sending: Option<UploadState>,
+    /// The connection may have another request when the body is complete.
+    pub(crate) is_lasting: bool,
+}
+
+impl UpstreamResponse {
+    /// Whether it is one that need not end.
+    pub(crate) fn is_event_stream(&self) -> bool {
+        let kind = self.fields.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        self.status == StatusCode::OK
+            && !matches!(self.body.frame(), Frame::Known(_) | Frame::Done)
+            && kind.is_some_and(names_events)
+    }
+
+    /// Whether what follows is another protocol.
+    pub(crate) fn changes_protocol(&self) -> bool {
+        self.status == StatusCode::SWITCHING_PROTOCOLS
+    }
+}
+
+/// Reason why there is no answer.
+#[derive(Debug)]
+pub(crate) enum UpstreamError {
+    /// The upstream failed: say this.
+    Problem(Problem),
+    /// The client's body is at fault: say this, and read no more.
+    Refused(Problem),
+    /// The client has gone.
+    ClientGone,
+}
+
+impl From<BodyFault> for UpstreamError {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::Refused(problem) => Self::Refused(problem),
+            BodyFault::ClientGone => Self::ClientGone,
+        }
+    }
+}
+
+/// Sends the request and reads the head of its answer, which may say that `protocol` follows.
+///
+/// A request is sent again, at most [`TRIES`] times in all and within the budget, when the upstream
+/// cannot have acted upon it: there was no connection, or none of its body has been sent. Beyond
+/// that only when its method is idempotent and its body is still held, and never after a timeout.
+pub(crate) async fn ask<D: Downstream>(
+    request_context: &mut RequestContext,
+    head: &Bytes,
+    upload: &mut Upload,
+    protocol: Option<&HeaderValue>,
+    timer: &mut Timer,
+    client: &mut D,
+) -> Result<UpstreamResponse, UpstreamError> {
+    let times = request_context.gateway.config.times;
+    let Some(route) = request_context.route.clone() else {
+        return Err(UpstreamError::Problem(Problem::no_upstream("/")));
+    };
+    let is_idempotent = request_context.method.is_idempotent();
+    let idle_time = if is_idempotent { None } else { Some(SAFE_IDLE_TIME) };
+    let mut is_new = false;
+    loop {
+        // The one that failed before.
+        request_context.pick = None;
+        let Some(mut pick) = route.pool.pick(&request_context.tried) else {
+            return Err(UpstreamError::Problem(Problem::no_upstream(&route.name)));
+        };
+        let waiting = if is_new { None } else { pick.waiting(idle_time) };
+        let connected = match waiting {
+            Some(connection) => Ok(connection),
+            None => connect(pick.address(), times.connect).await,
+        };
+        let (failure, may_repeat) = match connected {
+            Ok(mut connection) => {
+                let mut exchange = Exchange {
+                    sending: upload.begin(head),
+                    held: BytesMut::new(),
+                    informed: 0,
+                    protocol,
+                };
+                let exchanged =
+                    exchange.run(&mut connection, upload, client, timer, times.silence).await;
+                let Exchange { sending, held, .. } = exchange;
+                let may_repeat =
+                    (is_idempotent && upload.can_be_repeated()) || sending.is_unsent(upload);
+                match exchanged {
+                    Err(Failed::Client(fault)) => return Err(fault.into()),
+                    // It was about to be closed. Whether there is more to it, a new one tells.
+                    Err(Failed::Upstream(Failure::Reset)) if connection.is_used && may_repeat => {
+                        is_new = true;
+                        continue;
+                    }
+                    Err(Failed::Upstream(failure)) => {
+                        (failure, may_repeat && failure != Failure::Timeout)
+                    }
+                    Ok(head) => {
+                        match head.status.as_u16() {
+                            status @ 502..=504 => pick.failed(Failure::Status(status)),
+                            _ => pick.succeeded(),
+                        }
+                        if let Some(frame) = head.frame(&request_context.method) {
+                            request_context.pick = Some(pick);
+                            let response_head::Head { status, fields, is_lasting } = head;
+                            let is_done = sending.is_done();
+                            // Who cannot read the whole request cannot tell where the next begins.
+                            request_context.closes |= !is_done;
+                            if is_done {
+                                upload.release();
+                            }
+                            // An upstream that refuses the request does not want the rest.
+                            let goes_on = !is_done
+                                && sending.error().is_none()
+                                && !(status.is_client_error() || status.is_server_error());
+                            return Ok(UpstreamResponse {
+                                status,
+                                fields,
+                                body: Body::new(connection, held, frame),
+                                sending: goes_on.then_some(sending),
+                                is_lasting: is_lasting && is_done,
+                            });
+                        }
+                        (Failure::Invalid, may_repeat)
+                    }
+                }
+            }
+            Err(failure) => (failure, upload.can_be_repeated()),
+        };
+        request_context.pick = Some(pick);
+        if !(request_context.fails(failure) && may_repeat) {
+            return Err(UpstreamError::Problem(Problem::upstream_failed(failure, &route.name)));
+        }
+    }
+}
+
+async fn connect(address: SocketAddr, bound: Duration) -> Result<Connection, Failure> {
+    match timeout(bound, Connection::open(address)).await {
+        Ok(opened) => opened,
+        Err(_) => Err(Failure::Timeout),
+    }
+}
+
+/// Reason why an exchange ended without an answer.
+#[derive(Debug)]
+enum Failed {
+    Upstream(Failure),
+    Client(BodyFault),
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self::Upstream(failure)
+    }
+}
+
+/// A request and the head of its answer on one connection, both at the same time: an upstream may
+/// answer before it has read everything.
+struct Exchange<'a> {
+    sending: UploadState,
+    held: BytesMut,
+    informed: u8,
+    protocol: Option<&'a HeaderValue>,
+}
+
+impl Exchange<'_> {
+    async fn run(
+        &mut self,
+        connection: &mut Connection,
+        upload: &mut Upload,
+        client: &mut impl Downstream,
+        timer: &mut Timer,
+        silence: Duration,
+    ) -> Result<response_head::Head, Failed> {
+        let mut before = None;
+        poll_fn(|context| {
+            let polled = self.poll(context, connection, upload, client);
+            if polled.is_ready() {
+                return polled;
+            }
+            let client_time = self.sending.client_time(upload);
+            let now = (self.sending.progress(), self.held.len(), client_time.is_some());
+            if before != Some(now) {
+                before = Some(now);
+                timer.set(client_time.unwrap_or(silence));
+            }
+            timer.poll(context).map(|()| {
+                Err(if client_time.is_some() {
+                    Failed::Client(BodyFault::Refused(Problem::too_slow("body")))
+                } else {
+                    Failure::Timeout.into()
+                })
+            })
+        })
+        .await
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        connection: &mut Connection,
+        upload: &mut Upload,
+        client: &mut impl Downstream,
+    ) -> Poll<Result<response_head::Head, Failed>> {
+        let stream = &mut connection.stream;
+        if let Poll::Ready(Err(fault)) = self.sending.poll(context, stream, upload, client) {
+            return Poll::Ready(Err(Failed::Client(fault)));
+        }
+        loop {
+            if self.held.capacity() == 0 {
+                self.held.reserve(USUAL_BYTES);
+            }
+            let Poll::Ready(read) = poll_some(stream, context, &mut self.held) else { break };
+            match (read, self.sending.error()) {
+                (Ok(0) | Err(_), Some(error)) => {
+                    return Poll::Ready(Err(Failure::of(error).into()));
+                }
+                (Err(error), None) => return Poll::Ready(Err(Failure::of(&error).into())),
+                (Ok(0), None) => return Poll::Ready(Err(Failure::Reset.into())),
+                (Ok(_), _) => {}
+            }
+            while let Some(head) = response_head::take(&mut self.held)
+                .map_err(|response_head::NoHead| Failure::Invalid)?
+            {
+                if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    let agrees = self.protocol.is_some_and(|it| agrees(&head.fields, it));
+                    return Poll::Ready(if agrees {
+                        Ok(head)
+                    } else {
+                        Err(Failure::Invalid.into())
+                    });
+                }
+                if !head.status.is_informational() {
+                    return Poll::Ready(Ok(head));
+                }
+                self.informed += 1;
+                if self.informed > INFORMATIONAL {
+                    return Poll::Ready(Err(Failure::Invalid.into()));
+                }
+                if head.status != StatusCode::CONTINUE {
+                    // RFC 9110, section 15.2. The body was not held back, so 100 was not asked for.
+                    let response_head::Head { status, mut fields, .. } = head;
+                    strip(&mut fields, status);
+                    client.inform(status, fields);
+                }
+            }
+            if self.held.len() > HEAD_BYTES {
+                return Poll::Ready(Err(Failure::Invalid.into()));
+            }
+        }
+        if self.informed > 0 {
+            // A client that is gone shows below.
+            let _ = client.poll_flush(context);
+        }
+        if !self.sending.pulls() && client.poll_left(context).is_ready() {
+            return Poll::Ready(Err(Failed::Client(BodyFault::ClientGone)));
+        }
+        Poll::Pending
+    }
+}
+
+/// Whether a 101 names the protocol that was asked for, and no other (RFC 9110, section 7.8).
+fn agrees(fields: &HeaderMap, protocol: &HeaderValue) -> bool {
+    let mut named = fields.get_all(UPGRADE).iter();
+    let is_named =
+        named.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()));
+    let options = fields
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii));
+    is_named
+        && named.next().is_none()
+        && options.into_iter().any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+}
+
+impl RequestContext {
+    /// Counts a failed try; whether another address may be asked.
+    pub(crate) fn fails(&mut self, failure: Failure) -> bool {
+        let Some(route) = &self.route else { return false };
+        route.metrics.upstream_failures.add();
+        if let Some(pick) = &mut self.pick {
+            pick.failed(failure);
+            self.tried.push(pick.address());
+        }
+        self.tried.len() < TRIES && route.pool.has_other_than(&self.tried) && route.pool.may_retry()
+    }
+}

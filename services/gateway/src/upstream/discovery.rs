@@ -1,0 +1,92 @@
+//! Looks up names in the background, so that no request waits for a name server and none fails
+//! because of one.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
+use tokio::time::{sleep, timeout};
+
+use super::Origin;
+use super::pool::Shared;
+use super::resolution::Family;
+
+/// A lookup that takes longer is worth a warning: resolvers give a query up after 5 s, or 10.
+const SLOW: Duration = Duration::from_secs(11);
+
+/// How addresses are found; another one in tests.
+pub(super) trait Lookup: Clone + Send + 'static {
+    /// All addresses of a name in one family, in any order; none is an answer as well.
+    fn lookup(
+        &self,
+        origin: &Origin,
+        family: Family,
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+}
+
+/// The system's resolver.
+#[derive(Clone)]
+pub(super) struct System;
+
+impl Lookup for System {
+    /// Each family on its own: musl's resolver asks for both at once and gives both up where a name
+    /// server fails for one of them.
+    async fn lookup(&self, origin: &Origin, family: Family) -> io::Result<Vec<SocketAddr>> {
+        let (host, port) = (origin.host().to_owned(), origin.port());
+        let found = tokio::task::spawn_blocking(move || resolve(&host, port, family));
+        found.await.unwrap_or_else(|_| Err(io::Error::other("the lookup was cancelled")))
+    }
+}
+
+fn resolve(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAddr>> {
+    let family = match family {
+        Family::V4 => AddrFamily::Inet,
+        Family::V6 => AddrFamily::Inet6,
+    };
+    let hints = AddrInfoHints {
+        address: family.into(),
+        socktype: SockType::Stream.into(),
+        ..AddrInfoHints::default()
+    };
+    match getaddrinfo(Some(host), None, Some(hints)) {
+        Ok(found) => {
+            found.map(|one| one.map(|one| SocketAddr::new(one.sockaddr.ip(), port))).collect()
+        }
+        Err(error) => match error.kind() {
+            LookupErrorKind::NoName | LookupErrorKind::NoData => Ok(Vec::new()),
+            _ => Err(error.into()),
+        },
+    }
+}
+
+/// Keeps what `pool` knows of `origin`, its `index`th, up to date for one family. One lookup at a
+/// time, each waited for: `getaddrinfo` occupies a thread until its own time is up, and a second one
+/// beside it would occupy another. Each name and family has a task of its own, so one that hangs
+/// holds up no other.
+pub(super) async fn keep_looking_up(
+    pool: Arc<Shared>,
+    index: usize,
+    family: Family,
+    origin: Origin,
+    every: Duration,
+    lookup: impl Lookup,
+) {
+    loop {
+        let mut answer = pin!(lookup.lookup(&origin, family));
+        let answer = if let Ok(answer) = timeout(SLOW, &mut answer).await {
+            answer
+        } else {
+            pool.not_found(index, family, &origin, "no answer yet");
+            answer.await
+        };
+        match answer {
+            Ok(addresses) => pool.found(index, family, &origin, addresses),
+            Err(error) => pool.not_found(index, family, &origin, &error.to_string()),
+        }
+        sleep(every).await;
+    }
+}

@@ -1,0 +1,382 @@
+//! Whether an address is well, from what becomes of requests (the breaker) and of checks, and who
+//! is used when too few are. Pure: time and chance are parameters.
+
+use std::time::{Duration, Instant};
+
+use super::Failure;
+use super::breaker::{Attempt, Breaker, BreakerSettings};
+use super::health_check::CheckSettings;
+
+/// How an address stands, for people and metrics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum State {
+    /// Takes requests.
+    Well,
+    /// Too many checks in a row failed.
+    Unhealthy,
+    /// Too many requests failed; left alone for a while.
+    Open,
+    /// That while is over: one request at a time may try.
+    HalfOpen,
+}
+
+impl State {
+    /// Its name: a label for metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Unhealthy => "unhealthy",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+/// What is new about an address, for the log.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Change {
+    /// Too many requests failed, the last one so; for so long it is left alone.
+    Opened(Failure, Duration),
+    /// A request, or a check, succeeded.
+    Closed,
+    /// Too many checks failed, the last one so.
+    Unhealthy(Failure),
+    /// Enough checks succeeded.
+    Healthy,
+}
+
+/// What is known of one address.
+#[derive(Debug)]
+pub(super) struct Health {
+    breaker: Breaker,
+    /// False after too many bad checks, and never without checks: a new address takes traffic
+    /// before anybody has looked at it.
+    healthy: bool,
+    /// Checks in a row that speak against `healthy` as it is.
+    contrary_checks: u32,
+    last_failure: Option<(Failure, Instant)>,
+}
+
+impl Health {
+    /// Nothing is known against it.
+    pub(super) const fn new() -> Self {
+        Self { breaker: Breaker::new(), healthy: true, contrary_checks: 0, last_failure: None }
+    }
+
+    /// Whether requests may go there. Does not change with time alone.
+    pub(super) const fn is_healthy(&self) -> bool {
+        self.healthy && self.breaker.is_closed()
+    }
+
+    /// The breaker's era.
+    pub(super) const fn generation(&self) -> u32 {
+        self.breaker.generation()
+    }
+
+    /// How it stands.
+    pub(super) fn state(&self, now: Instant) -> State {
+        if !self.healthy {
+            State::Unhealthy
+        } else if self.breaker.is_half_open(now) {
+            State::HalfOpen
+        } else if self.breaker.is_closed() {
+            State::Well
+        } else {
+            State::Open
+        }
+    }
+
+    /// The last request or check that failed, and when.
+    pub(super) const fn last_failure(&self) -> Option<(Failure, Instant)> {
+        self.last_failure
+    }
+
+    /// When a request may probe it; `None` when it needs no probe, or the checks must be content
+    /// first.
+    pub(super) fn probe_due(&self) -> Option<Instant> {
+        self.breaker.probe_due().filter(|_| self.healthy)
+    }
+
+    /// Takes the one place for a probe.
+    pub(super) fn try_probe(&mut self, now: Instant) -> Option<Attempt> {
+        if self.healthy { self.breaker.try_probe(now) } else { None }
+    }
+
+    /// A request was answered; see [`Breaker::succeeded`].
+    pub(super) fn succeeded(&mut self, tried: Attempt, now: Instant) -> Option<Change> {
+        self.breaker.succeeded(tried, now).then_some(Change::Closed)
+    }
+
+    /// A request failed; see [`Breaker::failed`].
+    pub(super) fn failed(
+        &mut self,
+        tried: Attempt,
+        failure: Failure,
+        successes: u64,
+        settings: &BreakerSettings,
+        now: Instant,
+        chance: u8,
+    ) -> Option<Change> {
+        self.last_failure = Some((failure, now));
+        let backoff = self.breaker.failed(tried, failure, successes, settings, now, chance);
+        backoff.map(|backoff| Change::Opened(failure, backoff))
+    }
+
+    /// A request told nothing.
+    pub(super) fn abandoned(&mut self, tried: Attempt) {
+        self.breaker.abandoned(tried);
+    }
+
+    /// A check has ended. A good one closes the breaker, too.
+    pub(super) fn checked(
+        &mut self,
+        outcome: Result<(), Failure>,
+        settings: &CheckSettings,
+        now: Instant,
+    ) -> Option<Change> {
+        if let Err(failure) = outcome {
+            self.last_failure = Some((failure, now));
+        }
+        if outcome.is_ok() == self.healthy {
+            self.contrary_checks = 0;
+        } else {
+            self.contrary_checks = self.contrary_checks.saturating_add(1);
+        }
+        let needed = if self.healthy { settings.bad_in_a_row } else { settings.good_in_a_row };
+        let turns = self.contrary_checks >= needed.max(1);
+        if turns {
+            self.healthy = !self.healthy;
+            self.contrary_checks = 0;
+        }
+        let closed = outcome.is_ok() && self.breaker.checked(now);
+        match outcome {
+            Err(failure) if turns => Some(Change::Unhealthy(failure)),
+            Ok(()) if turns => Some(Change::Healthy),
+            _ => closed.then_some(Change::Closed),
+        }
+    }
+}
+
+/// Whether so few are well that all are used: see
+/// [`PoolSettings::panic_below_percent`](super::PoolSettings::panic_below_percent).
+pub(super) const fn is_panic(well: usize, all: usize, panic_below_percent: u8) -> bool {
+    // No pool has 2^57 addresses.
+    well * 100 < all * panic_below_percent as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn three_bad_checks_make_it_unhealthy_and_one_good_one_well_again() {
+        let (settings, now) = (CheckSettings::default(), Instant::now());
+        let mut it = Health::new();
+        let bad = Err(Failure::Status(500));
+        assert_eq!(it.checked(bad, &settings, now), None);
+        assert_eq!(it.checked(bad, &settings, now), None);
+        assert!(it.is_healthy());
+        assert_eq!(it.checked(bad, &settings, now), Some(Change::Unhealthy(Failure::Status(500))));
+        assert_eq!(it.state(now), State::Unhealthy);
+        assert_eq!(it.checked(bad, &settings, now), None, "it is said once");
+        assert_eq!(it.checked(Ok(()), &settings, now), Some(Change::Healthy));
+        assert!(it.is_healthy());
+    }
+
+    #[test]
+    fn a_good_check_between_begins_the_count_of_bad_ones_anew() {
+        let (settings, now) = (CheckSettings::default(), Instant::now());
+        let mut it = Health::new();
+        for _ in 0..10 {
+            for outcome in [Err(Failure::Timeout), Err(Failure::Timeout), Ok(())] {
+                assert_eq!(it.checked(outcome, &settings, now), None);
+            }
+        }
+        assert!(it.is_healthy());
+    }
+
+    #[test]
+    fn a_good_check_closes_an_open_breaker() {
+        let now = Instant::now();
+        let mut it = Health::new();
+        refuse(&mut it, 5, now);
+        assert_eq!(it.state(now), State::Open);
+        assert_eq!(it.checked(Ok(()), &CheckSettings::default(), now), Some(Change::Closed));
+        assert_eq!(it.state(now), State::Well);
+    }
+
+    #[test]
+    fn an_unhealthy_address_gets_no_probe() {
+        let now = Instant::now();
+        let mut it = Health::new();
+        refuse(&mut it, 5, now);
+        for _ in 0..3 {
+            it.checked(Err(Failure::Refused), &CheckSettings::default(), now);
+        }
+        assert_eq!(it.probe_due(), None);
+        assert_eq!(it.try_probe(now + LONGEST), None);
+    }
+
+    #[test]
+    fn panic_begins_below_the_share_and_not_at_it() {
+        assert!(!is_panic(1, 2, 50) && !is_panic(2, 4, 50) && !is_panic(2, 3, 50));
+        assert!(is_panic(0, 1, 50) && is_panic(1, 3, 50) && is_panic(499, 1000, 50));
+        assert!(!is_panic(0, 0, 50) && !is_panic(0, 5, 0) && is_panic(4, 5, 100));
+    }
+
+    fn refuse(it: &mut Health, times: u32, now: Instant) {
+        for _ in 0..times {
+            let tried = Attempt { generation: it.generation(), probe: None };
+            it.failed(tried, Failure::Refused, 0, &BreakerSettings::default(), now, 0);
+        }
+    }
+
+    /// What can happen to an address; numbers choose among the requests that are out.
+    #[derive(Clone, Debug)]
+    enum Event {
+        Wait(u64),
+        Request,
+        Probe,
+        Succeeds(usize),
+        Fails(usize, u64, bool),
+        IsAbandoned(usize),
+        Check(bool),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            2 => (0_u64..20_000).prop_map(Event::Wait),
+            3 => Just(Event::Request),
+            3 => Just(Event::Probe),
+            1 => any::<usize>().prop_map(Event::Succeeds),
+            6 => (any::<usize>(), 0_u64..3, any::<bool>())
+                .prop_map(|(which, successes, hard)| Event::Fails(which, successes, hard)),
+            1 => any::<usize>().prop_map(Event::IsAbandoned),
+            2 => any::<bool>().prop_map(Event::Check),
+        ]
+    }
+
+    /// An address, and the requests that are out to it.
+    struct World {
+        it: Health,
+        now: Instant,
+        out: Vec<(Attempt, Instant)>,
+        closed_by: Option<Change>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self { it: Health::new(), now: Instant::now(), out: Vec::new(), closed_by: None }
+        }
+
+        fn take(&mut self, which: usize) -> Option<Attempt> {
+            (!self.out.is_empty()).then(|| self.out.swap_remove(which % self.out.len()).0)
+        }
+
+        fn happens(&mut self, event: &Event, chance: u8) {
+            let (breaker, check) = (BreakerSettings::default(), CheckSettings::default());
+            let now = self.now;
+            match *event {
+                Event::Wait(milliseconds) => self.now += Duration::from_millis(milliseconds),
+                Event::Request => {
+                    self.out.push((Attempt { generation: self.it.generation(), probe: None }, now));
+                }
+                Event::Probe => self.out.extend(self.it.try_probe(now).map(|tried| (tried, now))),
+                Event::Succeeds(which) => {
+                    if let Some(tried) = self.take(which) {
+                        self.closed_by = self.it.succeeded(tried, now);
+                    }
+                }
+                Event::Fails(which, successes, hard) => {
+                    let failure = if hard { Failure::Reset } else { Failure::Status(500) };
+                    if let Some(tried) = self.take(which) {
+                        self.it.failed(tried, failure, successes, &breaker, now, chance);
+                    }
+                }
+                Event::IsAbandoned(which) => {
+                    if let Some(tried) = self.take(which) {
+                        self.it.abandoned(tried);
+                    }
+                }
+                Event::Check(good) => {
+                    let outcome = if good { Ok(()) } else { Err(Failure::Timeout) };
+                    self.it.checked(outcome, &check, now);
+                }
+            }
+        }
+
+        /// Probes of this era that are neither ended nor given up.
+        fn probes_out(&self) -> usize {
+            let is_probe = |(tried, since): &&(Attempt, Instant)| {
+                tried.probe.is_some()
+                    && tried.generation == self.it.generation()
+                    && self.now < *since + LONGEST
+            };
+            self.out.iter().filter(is_probe).count()
+        }
+    }
+
+    fn worlds() -> impl Strategy<Value = World> {
+        proptest::collection::vec((event(), any::<u8>()), 0..60).prop_map(|events| {
+            let mut world = World::new();
+            for (event, chance) in &events {
+                world.happens(event, *chance);
+            }
+            world
+        })
+    }
+
+    impl std::fmt::Debug for World {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            self.it.fmt(f)
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn there_is_never_more_than_one_probe(
+            events in proptest::collection::vec((event(), any::<u8>()), 0..60),
+        ) {
+            let mut world = World::new();
+            for (event, chance) in &events {
+                world.happens(event, *chance);
+                prop_assert!(world.probes_out() <= 1);
+                let open = world.it.generation() % 2 == 1;
+                prop_assert_eq!(world.it.is_healthy(), world.it.healthy && !open);
+            }
+        }
+
+        #[test]
+        fn none_is_stuck(mut world in worlds()) {
+            // A good check is all that an unhealthy one needs.
+            world.happens(&Event::Check(true), 0);
+            prop_assert!(world.it.healthy);
+            // Whatever happened, after the longest backoff a probe may go, and ends it.
+            world.now += LONGEST;
+            if !world.it.is_healthy() {
+                prop_assert_eq!(world.it.state(world.now), State::HalfOpen);
+                let probe = world.it.try_probe(world.now);
+                prop_assert!(probe.is_some());
+                let change = world.it.succeeded(probe.unwrap(), world.now);
+                prop_assert_eq!(change, Some(Change::Closed));
+            }
+            prop_assert!(world.it.is_healthy());
+        }
+
+        #[test]
+        fn what_is_used_is_all_or_the_well_ones_and_never_nobody(
+            worlds in proptest::collection::vec(worlds(), 1..5),
+            percent in 0_u8..=100,
+        ) {
+            let well = worlds.iter().filter(|world| world.it.is_healthy()).count();
+            let panic = is_panic(well, worlds.len(), percent);
+            prop_assert_eq!(panic, (well as f64) < worlds.len() as f64 * f64::from(percent) / 100.0);
+            prop_assert!(percent == 0 || panic || well > 0);
+        }
+    }
+}

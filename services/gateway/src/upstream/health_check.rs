@@ -1,0 +1,221 @@
+//! Asks an address whether it is well, beside the requests.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::lease::Endpoint;
+use super::{Failure, jitter};
+
+/// A status line fits; what follows it is not read.
+const LINE_BYTES: usize = 512;
+
+/// How active checks are made.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CheckSettings {
+    /// From the end of one to the next, up to a quarter less by chance.
+    pub(crate) every: Duration,
+    /// For connection and answer together.
+    pub(crate) bound: Duration,
+    /// So many good ones make an unhealthy address healthy.
+    pub(crate) good_in_a_row: u32,
+    /// So many bad ones make a healthy address unhealthy.
+    pub(crate) bad_in_a_row: u32,
+}
+
+impl Default for CheckSettings {
+    fn default() -> Self {
+        Self {
+            every: Duration::from_secs(5),
+            bound: Duration::from_secs(1),
+            good_in_a_row: 1,
+            bad_in_a_row: 3,
+        }
+    }
+}
+
+/// Where to ask, such as `/healthz`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CheckPath(Arc<str>);
+
+impl std::fmt::Display for CheckPath {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl CheckPath {
+    /// A path, perhaps with a query: what may stand in a request line.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let visible = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        (text.starts_with('/') && visible && text.len() <= 1024).then(|| Self(text.into()))
+    }
+}
+
+/// Checks `endpoint` until its pool is gone, one check at a time. The first comes at any time within
+/// the interval, so that a thousand addresses of one answer are not asked at once.
+pub(super) async fn keep_checking(
+    endpoint: Arc<Endpoint>,
+    path: CheckPath,
+    settings: CheckSettings,
+) {
+    let mut seed = jitter::seed();
+    let mut wait = settings.every / 256 * u32::from(jitter::next_byte(&mut seed));
+    loop {
+        sleep(wait).await;
+        let outcome = check(endpoint.address(), &path, settings.bound).await;
+        if !endpoint.checked(outcome) {
+            return;
+        }
+        let chance = u32::from(jitter::next_byte(&mut seed));
+        wait = settings.every.saturating_sub(settings.every / 4 / 256 * chance);
+    }
+}
+
+/// One GET over a connection of its own, at most for `bound`.
+pub(super) async fn check(
+    address: SocketAddr,
+    path: &CheckPath,
+    bound: Duration,
+) -> Result<(), Failure> {
+    match timeout(bound, status_of(address, path)).await {
+        Ok(Ok(200..=399)) => Ok(()),
+        Ok(Ok(status)) => Err(Failure::Status(status)),
+        Ok(Err(failure)) => Err(failure),
+        Err(_) => Err(Failure::Timeout),
+    }
+}
+
+async fn status_of(address: SocketAddr, CheckPath(path): &CheckPath) -> Result<u16, Failure> {
+    let failure = |error| Failure::of(&error);
+    let mut stream = TcpStream::connect(address).await.map_err(failure)?;
+    // Named by its address: it is one replica that is asked, not the service.
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: gateway-check\r\n\
+         Accept: */*\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.map_err(failure)?;
+    let mut line = Vec::with_capacity(LINE_BYTES);
+    let mut answer = stream.take(LINE_BYTES as u64);
+    while !line.contains(&b'\n') {
+        if answer.read_buf(&mut line).await.map_err(failure)? == 0 {
+            return Err(if line.is_empty() { Failure::Reset } else { Failure::Invalid });
+        }
+    }
+    status(&line).ok_or(Failure::Invalid)
+}
+
+/// The status in a status line (RFC 9112, section 4), with or without a reason.
+fn status(line: &[u8]) -> Option<u16> {
+    let rest = line.strip_prefix(b"HTTP/1.")?;
+    let (&[version, space, a, b, c], rest) = rest.split_first_chunk()?;
+    let ends = matches!(rest.first(), Some(b' ' | b'\r' | b'\n'));
+    let digits = [a, b, c];
+    if !ends || space != b' ' || !version.is_ascii_digit() || !digits.iter().all(u8::is_ascii_digit)
+    {
+        return None;
+    }
+    Some(digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+
+    const BOUND: Duration = Duration::from_secs(5);
+
+    fn path() -> CheckPath {
+        CheckPath::parse("/healthz").unwrap()
+    }
+
+    /// Answers one connection with `answer` and gives back what it was asked.
+    async fn server(answer: Vec<u8>) -> (SocketAddr, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                assert!(stream.read_buf(&mut request).await.unwrap() > 0, "it ended");
+            }
+            // It may be gone before all is written.
+            let _ = stream.write_all(&answer).await;
+            String::from_utf8(request).unwrap()
+        });
+        (address, asked)
+    }
+
+    async fn outcome(answer: &str) -> Result<(), Failure> {
+        let (address, _) = server(answer.into()).await;
+        check(address, &path(), BOUND).await
+    }
+
+    #[tokio::test]
+    async fn a_check_is_a_plain_get_over_a_connection_of_its_own() {
+        let (address, asked) = server("HTTP/1.1 204 No Content\r\n\r\n".into()).await;
+        assert_eq!(check(address, &path(), BOUND).await, Ok(()));
+        let asked = asked.await.unwrap();
+        assert!(asked.starts_with("GET /healthz HTTP/1.1\r\n"), "{asked}");
+        assert!(asked.contains(&format!("\r\nHost: {address}\r\n")), "{asked}");
+        assert!(asked.contains("\r\nConnection: close\r\n"), "{asked}");
+    }
+
+    #[tokio::test]
+    async fn two_and_three_hundreds_are_well_and_nothing_else_is() {
+        assert_eq!(outcome("HTTP/1.0 200\n").await, Ok(()));
+        assert_eq!(outcome("HTTP/1.1 399 Odd\r\n").await, Ok(()));
+        assert_eq!(outcome("HTTP/1.1 400 \r\n").await, Err(Failure::Status(400)));
+        assert_eq!(outcome("HTTP/1.1 503 Busy\r\n").await, Err(Failure::Status(503)));
+        assert_eq!(outcome("HTTP/1.1 100 Continue\r\n").await, Err(Failure::Status(100)));
+        assert_eq!(outcome("SSH-2.0-OpenSSH\r\n").await, Err(Failure::Invalid));
+        assert_eq!(outcome("HTTP/1.1 200").await, Err(Failure::Invalid));
+        assert_eq!(outcome("").await, Err(Failure::Reset));
+    }
+
+    #[tokio::test]
+    async fn an_endless_line_is_not_read_to_its_end() {
+        assert_eq!(outcome(&"x".repeat(1_000_000)).await, Err(Failure::Invalid));
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        assert_eq!(check(address, &path(), BOUND).await, Err(Failure::Refused));
+    }
+
+    #[tokio::test]
+    async fn who_listens_and_says_nothing_is_too_late() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let outcome = check(address, &path(), Duration::from_millis(50)).await;
+        assert_eq!(outcome, Err(Failure::Timeout));
+    }
+
+    #[test]
+    fn a_path_is_what_fits_into_a_request_line() {
+        for text in ["/", "/healthz", "/a?b=c&d", "/%20"] {
+            assert!(CheckPath::parse(text).is_some(), "{text}");
+        }
+        let long = format!("/{}", "a".repeat(1024));
+        for text in ["", "healthz", "/a b", "/a\r\nX: y", "/a#b", "/é", &long] {
+            assert_eq!(CheckPath::parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in proptest::collection::vec(any::<u8>(), 0..30)) {
+            let _ = status(&line);
+            let _ = status(&[b"HTTP/1.", line.as_slice()].concat());
+        }
+    }
+}

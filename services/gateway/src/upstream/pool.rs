@@ -1,0 +1,580 @@
+//! The addresses of one upstream: found, watched, and given to requests.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+
+use super::balance::{self, Candidate};
+use super::breaker::Attempt;
+use super::discovery::{Lookup, System, keep_looking_up};
+use super::health::{self, Change, Health};
+use super::health_check;
+use super::lease::{Endpoint, Lease};
+use super::resolution::{Family, Names, Outcome};
+use super::retry_budget::Budget;
+use super::{CheckPath, Failure, Origin, PoolSettings, State, Target, jitter};
+
+/// Addresses of one upstream. Beyond, those that were missing for the longest time are left.
+const MOST_ADDRESSES: usize = 1024;
+
+/// No probe is due.
+const NEVER: u64 = u64::MAX;
+
+/// One upstream. What it does beside requests ends when it is dropped; picks that are out outlive
+/// it.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    target: Target,
+    /// Aborted when dropped.
+    _lookups: JoinSet<()>,
+}
+
+/// How one upstream stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Snapshot {
+    /// Its addresses, in order.
+    pub(crate) addresses: Vec<AddressSnapshot>,
+    /// So few are well that all are used.
+    pub(crate) panic: bool,
+    /// Addresses given up by requests, so far.
+    pub(crate) opened_total: u64,
+    /// Retries allowed, so far.
+    pub(crate) retries_total: u64,
+    /// Retries refused by the budget, so far.
+    pub(crate) retries_refused_total: u64,
+}
+
+/// How one address stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AddressSnapshot {
+    /// Which one.
+    pub(crate) address: SocketAddr,
+    /// Whether it is used.
+    pub(crate) state: State,
+    /// Requests it is busy with.
+    pub(crate) in_flight: usize,
+    /// Connections that wait there for a request.
+    pub(crate) waiting: usize,
+    /// The last request or check that failed, and how long ago.
+    pub(crate) last_failure: Option<(Failure, Duration)>,
+}
+
+impl Pool {
+    /// Begins to look the origins up and to check what is found. Must be called inside a runtime.
+    pub(crate) fn start(target: &Target, settings: &PoolSettings) -> Arc<Self> {
+        Self::start_with(target, settings, &System)
+    }
+
+    /// The same, with addresses from elsewhere.
+    pub(super) fn start_with(
+        target: &Target,
+        settings: &PoolSettings,
+        lookup: &impl Lookup,
+    ) -> Arc<Self> {
+        let mut origins = target.origins.clone();
+        origins.sort_unstable();
+        origins.dedup();
+        let mut literals: Vec<SocketAddr> = origins.iter().filter_map(Origin::literal).collect();
+        literals.sort_unstable();
+        literals.dedup();
+        let names = origins.iter().filter(|origin| origin.literal().is_none()).count();
+        let now = now();
+        let shared = Arc::new_cyclic(|this| Shared {
+            this: Weak::clone(this),
+            name: target.name.clone(),
+            settings: settings.clone(),
+            check: target.check.clone(),
+            started: now,
+            view: RwLock::default(),
+            probe_due: AtomicU64::new(NEVER),
+            turn: AtomicUsize::new(0),
+            pool_state: Mutex::new(PoolState {
+                names: Names::new(origins.len()),
+                entries: Vec::new(),
+                panic: false,
+                seed: jitter::seed(),
+                opened_total: 0,
+            }),
+            unanswered: watch::Sender::new(names),
+            budget: Budget::new(now),
+            retries: AtomicU64::new(0),
+            retries_refused: AtomicU64::new(0),
+        });
+        shared.begin_with(&literals);
+        let mut lookups = JoinSet::new();
+        for (index, origin) in origins.into_iter().enumerate() {
+            if origin.literal().is_some() {
+                continue;
+            }
+            for family in Family::ALL {
+                let (pool, every, origin) =
+                    (Arc::clone(&shared), settings.resolve_every, origin.clone());
+                let lookup = lookup.clone();
+                lookups.spawn(keep_looking_up(pool, index, family, origin, every, lookup));
+            }
+        }
+        Arc::new(Self { shared, target: target.clone(), _lookups: lookups })
+    }
+
+    /// What it was started for.
+    pub(crate) const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Waits for the end of the first lookup of each name, at most for `bound`.
+    pub(crate) async fn wait_for_lookups(&self, bound: Duration) {
+        let mut unanswered = self.shared.unanswered.subscribe();
+        // Too late: the requests will say so.
+        let _ = timeout(bound, unanswered.wait_for(|&count| count == 0)).await;
+    }
+
+    /// An address for a request: a well one in turn, or of two the one with less to do. Never one
+    /// of `except`, where a retry names what has been tried. `None` when nothing is left.
+    pub(crate) fn pick(&self, except: &[SocketAddr]) -> Option<Lease> {
+        if except.is_empty() {
+            self.shared.budget.deposit();
+            // Who has failed once already is not sent to where it will probably fail again.
+            if let Some(probe) = self.shared.probe() {
+                return Some(probe);
+            }
+        }
+        let turn = self.shared.turn.fetch_add(1, Ordering::Relaxed);
+        let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner);
+        let slot = balance::choose(&view.slots, turn, except)?;
+        Some(Lease::new(&slot.endpoint))
+    }
+
+    /// Whether a retry would find another address than those tried.
+    pub(crate) fn has_other_than(&self, tried: &[SocketAddr]) -> bool {
+        let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner);
+        view.slots.iter().any(|slot| !tried.contains(&slot.address()))
+    }
+
+    /// Whether the budget allows one more retry; takes it out of the budget if so.
+    pub(crate) fn may_retry(&self) -> bool {
+        let may = self.shared.budget.withdraw(now());
+        let count = if may { &self.shared.retries } else { &self.shared.retries_refused };
+        count.fetch_add(1, Ordering::Relaxed);
+        may
+    }
+
+    /// Whether a healthy address is known. While all are used because too few are healthy,
+    /// requests may still succeed without it.
+    pub(crate) fn is_ready(&self) -> bool {
+        let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner);
+        view.slots.iter().any(|slot| slot.well)
+    }
+
+    /// How it stands now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let now = now();
+        let pool_state = self.shared.pool_state();
+        let address = |entry: &Entry| AddressSnapshot {
+            address: entry.endpoint.address(),
+            state: entry.health.state(now),
+            in_flight: entry.endpoint.in_flight(),
+            waiting: entry.endpoint.waiting(),
+            last_failure: entry
+                .health
+                .last_failure()
+                .map(|(failure, at)| (failure, now.saturating_duration_since(at))),
+        };
+        Snapshot {
+            addresses: pool_state.entries.iter().map(address).collect(),
+            panic: pool_state.panic,
+            opened_total: pool_state.opened_total,
+            retries_total: self.shared.retries.load(Ordering::Relaxed),
+            retries_refused_total: self.shared.retries_refused.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// What the pool, its tasks and, through their members, its picks see.
+#[derive(Debug)]
+pub(super) struct Shared {
+    this: Weak<Self>,
+    name: String,
+    settings: PoolSettings,
+    check: Option<CheckPath>,
+    started: Instant,
+    /// What requests choose from. Written only when somebody's state changes.
+    view: RwLock<View>,
+    /// When the next probe may go, in nanoseconds after `started`. Requests read it instead of
+    /// asking every breaker, and need no clock while it is `NEVER`.
+    probe_due: AtomicU64,
+    turn: AtomicUsize,
+    pool_state: Mutex<PoolState>,
+    /// Names whose first lookup has not ended.
+    unanswered: watch::Sender<usize>,
+    budget: Budget,
+    retries: AtomicU64,
+    retries_refused: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct View {
+    slots: Box<[EndpointSlot]>,
+}
+
+#[derive(Debug)]
+struct EndpointSlot {
+    endpoint: Arc<Endpoint>,
+    well: bool,
+}
+
+impl Candidate for EndpointSlot {
+    fn address(&self) -> SocketAddr {
+        self.endpoint.address()
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.well
+    }
+
+    fn in_flight(&self) -> usize {
+        self.endpoint.in_flight()
+    }
+}
+
+/// What is behind the lock.
+#[derive(Debug)]
+struct PoolState {
+    /// How the lookups stand.
+    names: Names,
+    /// All of them, each address once, in order.
+    entries: Vec<Entry>,
+    panic: bool,
+    seed: u64,
+    opened_total: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    endpoint: Arc<Endpoint>,
+    health: Health,
+    /// The lookup that led here last, by name and family; none where no name is looked up.
+    source: Option<(usize, Family)>,
+    /// Since then that lookup leads elsewhere.
+    unseen_since: Option<Instant>,
+    _checks: Option<AbortOnDrop>,
+}
+
+impl Entry {
+    /// Whether it counts: one that fails after its name has left it is as good as gone.
+    fn counts(&self) -> bool {
+        self.unseen_since.is_none() || self.health.is_healthy()
+    }
+}
+
+#[derive(Debug)]
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// To be logged when the lock is free again.
+enum News {
+    Address(SocketAddr, Change),
+    Panic { well: usize, all: usize },
+    Calm { well: usize, all: usize },
+}
+
+impl Shared {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A lookup of the origin at `index` has an answer. New addresses are used at once; others stay
+    /// until they have been missing for [`PoolSettings::keep_unseen`] and fail. An answer without addresses is
+    /// none: a name server that is just starting says the same.
+    pub(super) fn found(
+        &self,
+        index: usize,
+        family: Family,
+        origin: &Origin,
+        mut addresses: Vec<SocketAddr>,
+    ) {
+        addresses.sort_unstable();
+        addresses.dedup();
+        let is_empty = addresses.is_empty();
+        let outcome = if is_empty { Outcome::Nothing } else { Outcome::Found };
+        let mut pool_state = self.pool_state();
+        let report = pool_state.names.note(index, family, outcome);
+        let counts = !is_empty || pool_state.names.has_other(index, family);
+        let (mut added, mut removed, mut panic) = (Vec::new(), Vec::new(), None);
+        if counts {
+            let changed =
+                self.merge(&mut pool_state, (index, family), &addresses, &mut added, &mut removed);
+            if changed {
+                panic = self.publish(&mut pool_state);
+            }
+        }
+        let kept = pool_state.entries.len();
+        drop(pool_state);
+        let upstream = self.name();
+        if report.fails {
+            let error = "the name has no address";
+            tracing::warn!(upstream, name = %origin, error, kept, "does not resolve");
+        }
+        if report.recovers || !added.is_empty() {
+            tracing::info!(upstream, name = %origin, addresses = ?added, all = kept, "resolved");
+        }
+        if !removed.is_empty() {
+            tracing::info!(upstream, name = %origin, addresses = ?removed, "removed");
+        }
+        if let Some(news) = panic {
+            self.log(&news);
+        }
+        self.end_first_wait(report.first_ended);
+    }
+
+    /// A lookup has failed, or takes too long. What was known is kept.
+    pub(super) fn not_found(&self, index: usize, family: Family, origin: &Origin, error: &str) {
+        let mut pool_state = self.pool_state();
+        let report = pool_state.names.note(index, family, Outcome::Nothing);
+        let kept = pool_state.entries.len();
+        drop(pool_state);
+        let upstream = self.name();
+        if report.fails {
+            tracing::warn!(upstream, name = %origin, error, kept, "does not resolve");
+        } else {
+            tracing::debug!(upstream, name = %origin, ?family, error, "a lookup failed");
+        }
+        self.end_first_wait(report.first_ended);
+    }
+
+    fn end_first_wait(&self, ended: bool) {
+        if ended {
+            self.unanswered.send_modify(|count| *count = count.saturating_sub(1));
+        }
+    }
+
+    pub(super) fn succeeded(&self, endpoint: &Endpoint, tried: Attempt) {
+        self.judge(endpoint, |health, now, _| health.succeeded(tried, now));
+    }
+
+    pub(super) fn failed(&self, endpoint: &Endpoint, tried: Attempt, failure: Failure) {
+        let settings = &self.settings.breaker;
+        self.judge(endpoint, |health, now, chance| {
+            let successes = endpoint.take_successes();
+            health.failed(tried, failure, successes, settings, now, chance)
+        });
+    }
+
+    pub(super) fn abandoned(&self, endpoint: &Endpoint, tried: Attempt) {
+        self.judge(endpoint, |health, _, _| {
+            health.abandoned(tried);
+            None
+        });
+    }
+
+    /// False when the address is not in use any more.
+    pub(super) fn checked(&self, endpoint: &Endpoint, outcome: Result<(), Failure>) -> bool {
+        let settings = &self.settings.check;
+        self.judge(endpoint, |health, now, _| health.checked(outcome, settings, now))
+    }
+
+    /// Lets `event` happen to one address, and then everybody know what follows from it. False
+    /// when the address has been left: a new one of the same name is somebody else.
+    fn judge(
+        &self,
+        endpoint: &Endpoint,
+        event: impl FnOnce(&mut Health, Instant, u8) -> Option<Change>,
+    ) -> bool {
+        let now = now();
+        let mut pool_state = self.pool_state();
+        let PoolState { entries, seed, opened_total, .. } = &mut *pool_state;
+        let place = entries.binary_search_by_key(&endpoint.address(), |e| e.endpoint.address());
+        let entry = place.ok().and_then(|place| entries.get_mut(place));
+        let Some(entry) = entry.filter(|entry| std::ptr::eq(&raw const *entry.endpoint, endpoint))
+        else {
+            return false;
+        };
+        let (was_well, was_due) = (entry.health.is_healthy(), entry.health.probe_due());
+        let change = event(&mut entry.health, now, jitter::next_byte(seed));
+        endpoint.set_generation(entry.health.generation());
+        if matches!(change, Some(Change::Opened(..))) {
+            *opened_total = opened_total.saturating_add(1);
+        }
+        let (is_healthy, is_due) = (entry.health.is_healthy(), entry.health.probe_due());
+        let panic = if is_healthy == was_well {
+            // Most failures change nothing, and there may be a thousand addresses to look at.
+            if is_due != was_due {
+                self.plan_probe(&pool_state);
+            }
+            None
+        } else {
+            self.publish(&mut pool_state)
+        };
+        drop(pool_state);
+        let change = change.map(|change| News::Address(endpoint.address(), change));
+        for news in change.into_iter().chain(panic) {
+            self.log(&news);
+        }
+        true
+    }
+
+    /// A probe, if one is due.
+    fn probe(&self) -> Option<Lease> {
+        let due = self.probe_due.load(Ordering::Relaxed);
+        if due == NEVER {
+            return None;
+        }
+        let now = now();
+        if self.since_start(now) < due {
+            return None;
+        }
+        let mut pool_state = self.pool_state();
+        let probe = pool_state.entries.iter_mut().find_map(|entry| {
+            let tried = entry.health.try_probe(now)?;
+            Some(Lease::probe(&entry.endpoint, tried))
+        });
+        self.plan_probe(&pool_state);
+        probe
+    }
+
+    /// Addresses that need no lookup.
+    fn begin_with(&self, addresses: &[SocketAddr]) {
+        let mut pool_state = self.pool_state();
+        pool_state.entries = addresses.iter().map(|&it| self.new_entry(it, None)).collect();
+        self.publish(&mut pool_state);
+    }
+
+    /// Takes in what a lookup found, and out what may go; who stays keeps what is known of it. Tells
+    /// whether anything has changed for requests.
+    fn merge(
+        &self,
+        pool_state: &mut PoolState,
+        source: (usize, Family),
+        addresses: &[SocketAddr],
+        added: &mut Vec<SocketAddr>,
+        removed: &mut Vec<SocketAddr>,
+    ) -> bool {
+        let (now, keep) = (now(), self.settings.keep_unseen);
+        let entries = &mut pool_state.entries;
+        let mut changed = false;
+        for entry in entries.iter_mut().filter(|entry| entry.source.is_some()) {
+            if addresses.binary_search(&entry.endpoint.address()).is_ok() {
+                entry.source = Some(source);
+                changed |= entry.unseen_since.take().is_some();
+            } else if entry.source == Some(source) && entry.unseen_since.is_none() {
+                entry.unseen_since = Some(now);
+                changed = true;
+            }
+        }
+        entries.retain(|entry| {
+            let unseen = entry.unseen_since.map(|since| now.saturating_duration_since(since));
+            let stays = entry.health.is_healthy() || unseen.is_none_or(|time| time < keep);
+            if !stays {
+                removed.push(entry.endpoint.address());
+            }
+            stays
+        });
+        for &address in addresses {
+            let place = entries.binary_search_by_key(&address, |entry| entry.endpoint.address());
+            let Err(place) = place else { continue };
+            if entries.len() >= MOST_ADDRESSES {
+                let unseen = entries.iter().enumerate();
+                let unseen = unseen.filter_map(|(place, it)| Some((it.unseen_since?, place)));
+                let Some((_, oldest)) = unseen.min() else { continue };
+                removed.push(entries.remove(oldest).endpoint.address());
+                let place = entries.partition_point(|entry| entry.endpoint.address() < address);
+                entries.insert(place, self.new_entry(address, Some(source)));
+            } else {
+                entries.insert(place, self.new_entry(address, Some(source)));
+            }
+            added.push(address);
+        }
+        changed || !added.is_empty() || !removed.is_empty()
+    }
+
+    fn new_entry(&self, address: SocketAddr, source: Option<(usize, Family)>) -> Entry {
+        let endpoint = Endpoint::new(address, Weak::clone(&self.this));
+        let checks = self.check.clone().map(|path| {
+            let settings = self.settings.check.clone();
+            let checks = health_check::keep_checking(Arc::clone(&endpoint), path, settings);
+            AbortOnDrop(tokio::spawn(checks).abort_handle())
+        });
+        Entry { endpoint, health: Health::new(), source, unseen_since: None, _checks: checks }
+    }
+
+    /// Shows the requests what has changed. Under the lock, so that the last change is the one
+    /// that is shown.
+    fn publish(&self, pool_state: &mut PoolState) -> Option<News> {
+        let counted = || pool_state.entries.iter().filter(|entry| entry.counts());
+        let all = counted().count();
+        let well = counted().filter(|entry| entry.health.is_healthy()).count();
+        let panic = health::is_panic(well, all, self.settings.panic_below_percent);
+        let slots = counted().filter_map(|entry| {
+            let well = entry.health.is_healthy();
+            (well || panic).then(|| EndpointSlot { endpoint: Arc::clone(&entry.endpoint), well })
+        });
+        let mut view = View { slots: slots.collect() };
+        std::mem::swap(&mut *self.view.write().unwrap_or_else(PoisonError::into_inner), &mut view);
+        let was_panic = std::mem::replace(&mut pool_state.panic, panic);
+        self.plan_probe(pool_state);
+        match (was_panic, panic) {
+            (false, true) => Some(News::Panic { well, all }),
+            (true, false) => Some(News::Calm { well, all }),
+            _ => None,
+        }
+    }
+
+    fn plan_probe(&self, pool_state: &PoolState) {
+        let due = pool_state.entries.iter().filter_map(|entry| entry.health.probe_due()).min();
+        // While all are used, every request is a probe.
+        let due = due.filter(|_| !pool_state.panic);
+        self.probe_due.store(due.map_or(NEVER, |due| self.since_start(due)), Ordering::Relaxed);
+    }
+
+    fn since_start(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.started);
+        u64::try_from(since.as_nanos()).unwrap_or(NEVER)
+    }
+
+    fn pool_state(&self) -> MutexGuard<'_, PoolState> {
+        self.pool_state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn log(&self, news: &News) {
+        let upstream = self.name();
+        match *news {
+            News::Address(address, Change::Opened(failure, backoff)) => {
+                let backoff_seconds = backoff.as_secs_f64();
+                tracing::warn!(
+                    upstream,
+                    %address,
+                    %failure,
+                    backoff_seconds,
+                    "too many requests failed"
+                );
+            }
+            News::Address(address, Change::Unhealthy(failure)) => {
+                tracing::warn!(upstream, %address, %failure, "too many checks failed");
+            }
+            News::Address(address, Change::Closed | Change::Healthy) => {
+                tracing::info!(upstream, %address, "answers again");
+            }
+            News::Panic { well, all } => {
+                tracing::warn!(upstream, well, all, "panic threshold reached; using all endpoints");
+            }
+            News::Calm { well, all } => {
+                tracing::info!(upstream, well, all, "enough are well again");
+            }
+        }
+    }
+}
+
+/// The clock that tests can turn.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -3,9 +3,9 @@ PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install P
 
 .DEFAULT_GOAL := help
 .PHONY: help new remove tools dev up down logs build images check test test-fast cold bench conform bench-check clean
-.PHONY: advisories sbom reproducible test-arm64
+.PHONY: audit sbom reproducible test-arm64
 .PHONY: bootstrap plan push verify deploy smoke rollback destroy status cost
-.PHONY: sketch registry apply supersede accept drift run output picture comment orphans outdated dist publish release codeowners
+.PHONY: plan-offline registry apply supersede mark-good drift run output screenshot comment stale-previews outdated dist publish release codeowners
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,8 +49,8 @@ test-fast: ## unit tests, single processes and a smoke test of the running syste
 cold: ## run the README's commands on a bare Debian (root, debootstrap); VARIANT=, STEPS=
 	@$(PYTHON) tools/cold.py
 
-advisories: ## known vulnerabilities and withdrawn versions of what is used; asks RustSec's database
-	@$(PYTHON) tools/check.py advisories
+audit: ## known vulnerabilities and withdrawn versions of what is used; asks RustSec's database
+	@$(PYTHON) tools/check.py audit
 
 sbom: ## what is in each image, as CycloneDX, into target/sbom/
 	@$(PYTHON) tools/sbom.py
@@ -103,8 +103,8 @@ status: ## cloud: what runs
 cost: ## cloud: what an environment costs a month
 	@$(PYTHON) tools/deploy.py cost
 
-sketch: ## a plan without credentials: what AWS would answer is made up
-	@$(PYTHON) tools/pipeline.py sketch
+plan-offline: ## a plan without credentials: what AWS would answer is made up
+	@$(PYTHON) tools/pipeline.py plan-offline
 
 registry: ## cloud: which images of this commit are still to be pushed
 	@$(PYTHON) tools/pipeline.py registry
@@ -115,8 +115,8 @@ apply: ## cloud: apply what `plan` showed, and nothing else; wait until it runs
 supersede: ## cloud: cancel earlier runs of main that wait for an approval
 	@$(PYTHON) tools/pipeline.py supersede
 
-accept: ## cloud: what runs is good, and what a rollback comes back to
-	@$(PYTHON) tools/pipeline.py accept
+mark-good: ## cloud: what runs is good, and what a rollback comes back to
+	@$(PYTHON) tools/pipeline.py mark-good
 
 drift: ## cloud: what differs from the code that was deployed, and what belongs to no state
 	@$(PYTHON) tools/pipeline.py drift
@@ -127,14 +127,14 @@ run: ## cloud: one task of a service to its end, e.g. `make run ENV=staging S=st
 output: ## cloud: Terraform's outputs, as JSON
 	@$(PYTHON) tools/pipeline.py output
 
-picture: ## what the page looks like, e.g. `make picture URL=http://localhost:3050`
-	@$(PYTHON) tools/pipeline.py picture
+screenshot: ## what the page looks like, e.g. `make screenshot URL=http://localhost:3050`
+	@$(PYTHON) tools/pipeline.py screenshot
 
 comment: ## what a pull request is told, from target/report/
 	@$(PYTHON) tools/pipeline.py comment
 
-orphans: ## cloud: previews whose pull request is closed
-	@$(PYTHON) tools/pipeline.py orphans
+stale-previews: ## cloud: previews whose pull request is closed
+	@$(PYTHON) tools/pipeline.py stale-previews
 
 outdated: ## which pins are behind: crates, wheels, compiler
 	@$(PYTHON) tools/outdated.py

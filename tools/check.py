@@ -1,6 +1,6 @@
 """`make check`: formatting, lints, documents, workflows, the Dockerfile, dependency rules, licenses and sources.
 
-`make advisories` asks RustSec's database about the crates of Cargo.lock.
+`make audit` asks RustSec's database about the crates of Cargo.lock.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ SILENT = {
 
 
 def main(arguments: list[str]) -> int:
-    if arguments not in ([], ["advisories"]):
-        print("usage: check.py [advisories]", file=sys.stderr)
+    if arguments not in ([], ["audit"]):
+        print("usage: check.py [audit]", file=sys.stderr)
         return 64
     try:
-        return advisories() if arguments else check()
+        return audit() if arguments else check()
     except build.BuildError as error:
         print(f"check: {error}", file=sys.stderr)
         return 1
@@ -122,7 +122,7 @@ def deny(*checks: str) -> list[str]:
     return ["cargo", "deny", "--locked", "--log-level", "error", "check", *options, *checks]
 
 
-def advisories() -> int:
+def audit() -> int:
     """Known vulnerabilities, withdrawn versions and crates that were given up."""
     build.ensure_tools("check")
     if not passes("advisories", deny("advisories")):

@@ -38,7 +38,7 @@ REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 # One verb takes 5 to 60 s.
 STEP_SECONDS = 240
 # Verbs that this is a part of, or that need what no stand-in has; that they exist is seen.
-ELSEWHERE = {"check", "test", "cold", "conform", "bench-check", "advisories", "reproducible", "test-arm64", "outdated"}
+ELSEWHERE = {"check", "test", "cold", "conform", "bench-check", "audit", "reproducible", "test-arm64", "outdated"}
 # What a job may start only after an action has installed it.
 INSTALLED_BY = {"hashicorp/setup-terraform": "terraform"}
 # Of tf/preconfigured, as each environment's variable AWS_ROLE names it.
@@ -242,7 +242,7 @@ class Job:
         if verb in ("smoke", "rollback"):
             # The name that the load balancer was given here leads nowhere.
             environment = {**environment, "URL": url}
-        if verb == "picture":
+        if verb == "screenshot":
             # Its tools are not in the clone; where they are, it is the same verb.
             folder, environment = ROOT, {**environment, "URL": self.scene.url("pr-7")}
         done = subprocess.run(
@@ -258,7 +258,7 @@ class Job:
         if verb == "test":
             told = "import test; test.report({'a part': 1.0}, '')"
             run([sys.executable, "-c", told], cwd=self.place / "tools")
-        if verb == "picture":
+        if verb == "screenshot":
             (self.place / "target" / "report").mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / "target/report/page.png", self.place / "target/report/page.png")
         return done.returncode, done.stdout
@@ -479,7 +479,7 @@ def play(scene: Scene) -> None:
     says(
         "the comment",
         scene.hub.comments[1]["body"],
-        *("## Preview: http", "artefacts/picture", "**Plan of pr-7**: ", " new", "| stats | "),
+        *("## Preview: http", "artefacts/screenshot", "**Plan of pr-7**: ", " new", "| stats | "),
         *("| together | ", "**Tests on "),
     )
 
@@ -500,15 +500,15 @@ def play(scene: Scene) -> None:
             head=head.replace("acme/system-stats", REPOSITORY), login=login
         )
         ran = {name.split(" ")[0] for name in stranger.order}
-        expect(f"what runs for {login}", ran, {"test", "sketch"})
+        expect(f"what runs for {login}", ran, {"test", "plan-offline"})
         expect(f"the roles of {login}", stranger.roles, {})
-        says("its plan", stranger.said["sketch: sketch"], "module.app.aws_lb.this", "1 passed")
+        says("its plan", stranger.said["plan-offline: plan-offline"], "module.app.aws_lb.this", "1 passed")
     expect("the tokens that were used", scene.hub.tokens, tokens)
 
     # Its pull request was closed, and no workflow ran: the night finds it.
     scene.hub.open.clear()
     swept = Runner(scene, "schedule", "main", {}).play("previews.yaml")
-    expect("the sweep", swept.roles, {"orphans": "plan-main", "sweep pr-7 / destroy": "preview"})
+    expect("the sweep", swept.roles, {"stale-previews": "plan-main", "sweep pr-7 / destroy": "preview"})
     says("the sweep", swept.said["sweep pr-7 / destroy: destroy"], "Destroy complete!")
     expect(
         "what is left",
@@ -522,7 +522,7 @@ def play(scene: Scene) -> None:
     says("closing", closed.said["closed / destroy: destroy"], "pr-7 is not deployed")
     says(
         "the night after",
-        Runner(scene, "schedule", "main", {}).play("previews.yaml").said["orphans: orphans"],
+        Runner(scene, "schedule", "main", {}).play("previews.yaml").said["stale-previews: stale-previews"],
         "none",
     )
 
@@ -546,7 +546,7 @@ def play(scene: Scene) -> None:
     says(
         "going back", broken.said["staging / apply: rollback"], f"{first.sha[:12]} runs in staging"
     )
-    expect("whether it was accepted", "staging / apply: accept" in broken.said, False)
+    expect("whether it was marked as good", "staging / apply: mark-good" in broken.said, False)
 
     # A plan of another commit is not applied.
     says("a stale plan", stale(scene), "is checked out: `make plan` again")

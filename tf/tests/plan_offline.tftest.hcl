@@ -1,5 +1,5 @@
 # A plan without credentials, for whoever has none: what AWS would answer is made up, and everything is new.
-#   make sketch ENV=dev
+#   make plan-offline ENV=dev
 
 mock_provider "aws" {
   mock_data "aws_iam_role" {

@@ -36,6 +36,24 @@ def git(root: Path, *arguments: str) -> str:
     return done.stdout.decode()
 
 
+def copy_repository(goal: Path) -> None:
+    """Copy the files that git lists, with their changes, into a new repository without a commit."""
+    listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    for path in filter(None, listed):
+        # Fixtures and results are not needed.
+        if (ROOT / path).is_file() and not path.startswith(("docs/benchmarks", "services/stats/fixtures")):
+            file = goal / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / path, file)
+    # Services that were added to this repository could be in the way of those of the tests.
+    for name, service in catalog.ALL.items():
+        if service.route and not service.address_setting:
+            with mock.patch.dict(os.environ, {"FORCE": "yes"}), contextlib.redirect_stdout(io.StringIO()):
+                new_service.remove(name, goal)
+    git(goal, "init", "--quiet", "--initial-branch=main")
+    git(goal, "add", "--all")
+
+
 class InACopy(unittest.TestCase):
     """A copy of the files that git lists, with their changes, as one commit."""
 
@@ -47,20 +65,7 @@ class InACopy(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
         cls.root = Path(folder.name, "copy")
-        listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-        for path in filter(None, listed):
-            # Fixtures, results and pictures are not needed.
-            if (ROOT / path).is_file() and not path.startswith(("docs/benchmarks", "services/stats/fixtures")):
-                goal = cls.root / path
-                goal.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / path, goal)
-        # Services that were added to this repository could be in the way of those of the tests.
-        for name, service in catalog.ALL.items():
-            if service.route and not service.address_setting:
-                with mock.patch.dict(os.environ, {"FORCE": "yes"}), contextlib.redirect_stdout(io.StringIO()):
-                    new_service.remove(name, cls.root)
-        git(cls.root, "init", "--quiet")
-        git(cls.root, "add", "--all")
+        copy_repository(cls.root)
         git(cls.root, "commit", "--quiet", "--message", "a copy")
         cls.original = git(cls.root, "rev-parse", "HEAD").strip()
 

@@ -19,6 +19,22 @@ run "only_the_gateway_is_public" {
   }
 }
 
+run "the_gateway_routes_to_every_service_and_to_those_of_the_environment" {
+  command = plan
+  variables {
+    services = { gateway = { environment = { GATEWAY_ROUTES = "/mine mine:1" } } }
+  }
+
+  assert {
+    condition     = endswith(local.definitions.gateway.environment.GATEWAY_ROUTES, "/mine mine:1")
+    error_message = "the routes of an environment are lost"
+  }
+  assert {
+    condition     = alltrue([for name, service in local.declared : strcontains(local.definitions.gateway.environment[coalesce(service.address_setting, "GATEWAY_ROUTES")], "${name}.${module.app.namespace}:${service.port}") if service.route != null])
+    error_message = "a service of services.json has no route"
+  }
+}
+
 run "the_gateway_believes_the_load_balancer_and_nobody_else" {
   command = plan
 

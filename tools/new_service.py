@@ -183,8 +183,8 @@ def try_out(name: str) -> int:
     """Run the tests of the package, then the whole system with the service behind the gateway."""
     begun = time.monotonic()
     try:
-        build.ensure_tools("dev", "test")
-        tests = ["cargo", "nextest", "run", "--locked", "--package", name]
+        build.ensure_tools("dev")
+        tests = ["cargo", "test", "--locked", "--package", name]
         build.run(f"tests of {name}", tests, bound=TEST_SECONDS)
         build.build(build.QUICK)
         with_system(name, build.QUICK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 
 from aiohttp import ClientSession, ClientTimeout, web
@@ -20,11 +21,20 @@ async def text(_request: web.Request) -> web.Response:
     return web.Response(text="conformance\n" * 20, headers={"cache-control": "no-store"})
 
 
+def with_new_span(name: str, value: str) -> str:
+    """The field with another parent id, if it is traceparent."""
+    version, trace, _, flags = value.split("-") if name == "traceparent" else ("", "", "", "")
+    return f"{version}-{trace}-{secrets.token_hex(8)}-{flags}" if trace else value
+
+
 async def callback(request: web.Request) -> web.Response:
     """Calls the addresses that the harness names, with the trace fields that the proxy sent."""
     fields = [(name, value) for name in TRACE_FIELDS for value in request.headers.getall(name, [])]
     async with ClientSession(timeout=ClientTimeout(CALLBACK_SECONDS)) as session:
-        for action in await request.json():
+        for number, action in enumerate(await request.json()):
+            if number:
+                # Each call of a service is a span of its own; the first one has the proxy's.
+                fields = [(name, with_new_span(name, value)) for name, value in fields]
             async with session.post(action["url"], json=action["arguments"], headers=fields) as answer:
                 await answer.read()
     return web.Response(text="ok")

@@ -1,6 +1,8 @@
 //! Gateway configuration, besides the settings that every service has.
 
-use std::fmt::Write;
+mod explain;
+mod table;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -11,17 +13,16 @@ use std::time::Duration;
 
 use service::Settings;
 
+use self::table::Table;
+
 use crate::cache::{CacheSettings, parse_bytes};
 #[cfg(feature = "tls")]
 use crate::listener::tls::Tls;
-use crate::request::auth::Auth;
 use crate::request::cidr::{Access, Networks};
 use crate::request::hosts::{HostList, Hosts};
 use crate::request::rate_limit::{Bounds, Rate};
 use crate::request::trusted_proxies::TrustedProxies;
-use crate::routing::route::{self, RouteLine};
-use crate::routing::table::AuthenticatedRoute;
-use crate::upstream::{CheckPath, Origin, PoolSettings};
+use crate::upstream::PoolSettings;
 
 /// The gateway's own settings.
 #[derive(Clone, Debug)]
@@ -32,7 +33,7 @@ pub(crate) struct Config {
     /// How addresses are found and given up.
     pub(crate) pools: PoolSettings,
     /// How long each part of an exchange with an upstream may take.
-    pub(crate) times: Times,
+    pub(crate) timeouts: Timeouts,
     /// Client connections at once; more of them wait in the kernel's backlog.
     pub(crate) max_connections: u32,
     /// Bytes of a request's body.
@@ -72,7 +73,7 @@ pub(crate) struct Config {
 
 /// How long each part of an exchange with an upstream may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
+pub(crate) struct Timeouts {
     /// Until there is a connection. Upstreams are on the same host or network, where it takes
     /// milliseconds; one that takes a second leads nowhere, and a second try still fits into a
     /// person's patience.
@@ -94,30 +95,6 @@ pub(crate) enum Admin {
     Unless(SocketAddr),
     /// Nowhere.
     Off,
-}
-
-/// Where the table of routes comes from.
-#[derive(Clone, Debug)]
-pub(crate) struct Table {
-    own: Vec<RouteLine>,
-    told: Vec<RouteLine>,
-    file: Option<PathBuf>,
-    secrets: Secrets,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Secrets {
-    text: Option<Hidden>,
-    file: Option<PathBuf>,
-}
-
-#[derive(Clone)]
-struct Hidden(String);
-
-impl std::fmt::Debug for Hidden {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("hidden")
-    }
 }
 
 /// The bounds of a client, and whether that on its connections is the default: half of all.
@@ -159,7 +136,7 @@ impl Config {
                 resolve_every: seconds(settings, "GATEWAY_RESOLVE_SECONDS", 2),
                 ..PoolSettings::default()
             },
-            times: Times {
+            timeouts: Timeouts {
                 connect: seconds(settings, "GATEWAY_CONNECT_TIMEOUT_SECONDS", 1),
                 silence: seconds(settings, "GATEWAY_UPSTREAM_TIMEOUT_SECONDS", 30),
                 total: seconds(settings, "GATEWAY_TOTAL_TIMEOUT_SECONDS", 300),
@@ -263,186 +240,6 @@ impl Config {
         }
         Hosts::Any
     }
-
-    /// The configuration in force, for `gateway check`, without secrets.
-    pub(crate) fn explain(process: &service::Process, config: &Self) -> String {
-        let mut lines = vec![format!("listens at {}", process.listen)];
-        for AuthenticatedRoute { line, auth } in config.table.lines().unwrap_or_default() {
-            let origins: Vec<_> = line.origins.iter().map(ToString::to_string).collect();
-            let mut route = format!("route {} -> {}", line.prefix, origins.join(", "));
-            if let Some(check) = &line.check {
-                // Writing to a String cannot fail, here and below.
-                let _ = write!(route, ", checked at {check}");
-            }
-            if let Some(auth) = auth {
-                let _ = write!(route, ", {auth:?}");
-            }
-            if !line.upgrade.is_empty() {
-                let _ = write!(route, ", may be upgraded to {}", line.upgrade.join(", "));
-            }
-            lines.push(route);
-        }
-        let Self { pools, times, bounds, trust, access, cache, .. } = config;
-        let any = |text: String, otherwise: &str| {
-            if text.is_empty() { otherwise.to_owned() } else { text }
-        };
-        lines.extend([
-            format!("DNS lookups every {:?}", pools.resolve_every),
-            format!(
-                "upstream timeouts: {:?} to connect, {:?} of silence, {:?} in total",
-                times.connect, times.silence, times.total
-            ),
-            format!(
-                "at most {} connections, {} bytes of body ({} in memory for all requests), \
-                 {} worker threads",
-                config.max_connections, config.body_bytes, config.body_memory_bytes, config.threads
-            ),
-            format!(
-                "per-client limits: {}; exempt: {}",
-                limits_text(bounds),
-                any(bounds.exempt.to_string(), "none"),
-            ),
-            format!("trusted proxies: {}", any(trust.proxies.to_string(), "none")),
-            format!("allowed networks: {}", any(access.allow.to_string(), "any")),
-            format!("denied networks: {}", any(access.deny.to_string(), "none")),
-            format!("hosts: {}", config.hosts(process.listen)),
-            format!("cache: {} bytes", cache.bytes),
-            format!("compression is {}", if config.compress { "on" } else { "off" }),
-            format!(
-                "access log: all failed requests, {} percent of the others",
-                config.log_percent
-            ),
-            match config.admin {
-                Admin::At(address) => format!("metrics at {address}"),
-                Admin::Unless(address) => {
-                    format!("metrics at {address}, unless the port is in use")
-                }
-                Admin::Off => "no metrics".to_owned(),
-            },
-            format!("HTTP/2 is {}", if config.http2 { "on" } else { "off" }),
-            format!("drain time: {:?}", process.drain),
-        ]);
-        #[cfg(feature = "tls")]
-        lines.push(match &config.tls {
-            Some(tls) => format!("TLS by {tls:?}"),
-            None => "no TLS".to_owned(),
-        });
-        lines.join("\n")
-    }
-}
-
-/// The limits of one client, as text.
-fn limits_text(bounds: &Bounds) -> String {
-    let Rate { per_second, burst } = bounds.requests;
-    let mut limits = Vec::new();
-    if bounds.connections > 0 {
-        limits.push(format!("{} connections", bounds.connections));
-    }
-    if per_second > 0 {
-        limits.push(format!("{per_second} requests a second (burst {burst})"));
-    }
-    if bounds.streams > 0 {
-        limits.push(format!("{} streams", bounds.streams));
-    }
-    if limits.is_empty() { "none".to_owned() } else { limits.join(", ") }
-}
-
-impl Table {
-    fn read(settings: &mut Settings) -> Self {
-        const ORIGIN: &str = "a host and a port such as stats:8080, 127.0.0.1:8080 or [::1]:8080";
-        let mut own = |name, prefix: &str, host, port| {
-            let origins =
-                vec![settings.get_with(name, ORIGIN, Origin::new(host, port), Origin::parse)];
-            let check = CheckPath::parse("/healthz");
-            RouteLine { prefix: prefix.to_owned(), origins, check, auth: None, upgrade: Vec::new() }
-        };
-        let own = vec![
-            own("GATEWAY_STATS", "/stats", "stats", 8080),
-            own("GATEWAY_FRONTEND", "/", "frontend", 3000),
-        ];
-        let told = settings.get_or_explain("GATEWAY_ROUTES", Vec::new(), route::parse);
-        let table = Self {
-            own,
-            told,
-            file: path(settings, "GATEWAY_ROUTES_FILE"),
-            secrets: Secrets {
-                text: settings.get_with("GATEWAY_SECRET", "a text", None, |text| {
-                    Some(Some(Hidden(text.to_owned())))
-                }),
-                file: path(settings, "GATEWAY_SECRET_FILE"),
-            },
-        };
-        if let Err(faults) = table.lines() {
-            for fault in faults {
-                settings.reject(fault);
-            }
-        }
-        table
-    }
-
-    /// The table as it is now: files are read each time. What was told takes the place of the
-    /// gateway's own routes of the same prefix, and the file of both.
-    ///
-    /// # Errors
-    /// With a sentence for each fault.
-    pub(crate) fn lines(&self) -> Result<Vec<AuthenticatedRoute>, Vec<String>> {
-        let mut faults = Vec::new();
-        let mut lines = self.own.clone();
-        let mut merge = |more: Vec<RouteLine>| {
-            for route in more {
-                match lines.iter_mut().find(|known| known.prefix == route.prefix) {
-                    Some(known) => *known = route,
-                    None => lines.push(route),
-                }
-            }
-        };
-        merge(self.told.clone());
-        if let Some(file) = &self.file {
-            let read = std::fs::read_to_string(file).map_err(|error| vec![error.to_string()]);
-            match read.and_then(|text| route::parse(&text)) {
-                Ok(more) => merge(more),
-                Err(more) => faults.extend(
-                    more.iter()
-                        .map(|fault| format!("GATEWAY_ROUTES_FILE {}: {fault}", file.display())),
-                ),
-            }
-        }
-        let guarded = lines.into_iter().map(|line| {
-            let auth = line.auth.map(|scheme| self.secrets.auth(scheme)).transpose();
-            auth.map(|auth| AuthenticatedRoute { line, auth })
-        });
-        let mut table = Vec::new();
-        for line in guarded {
-            match line {
-                Ok(line) => table.push(line),
-                Err(fault) => faults.push(fault),
-            }
-        }
-        faults.dedup();
-        if faults.is_empty() { Ok(table) } else { Err(faults) }
-    }
-}
-
-impl Secrets {
-    fn auth(&self, scheme: crate::request::auth::Scheme) -> Result<Auth, String> {
-        let (name, text) = match (&self.text, &self.file) {
-            (Some(_), Some(_)) => {
-                return Err("GATEWAY_SECRET and GATEWAY_SECRET_FILE are both set".to_owned());
-            }
-            (Some(Hidden(text)), None) => ("GATEWAY_SECRET", text.clone()),
-            (None, Some(file)) => {
-                let text = std::fs::read_to_string(file)
-                    .map_err(|error| format!("GATEWAY_SECRET_FILE {}: {error}", file.display()))?;
-                ("GATEWAY_SECRET_FILE", text)
-            }
-            (None, None) => {
-                return Err("a route has auth=, but neither GATEWAY_SECRET nor \
-                            GATEWAY_SECRET_FILE is set"
-                    .to_owned());
-            }
-        };
-        Auth::parse(scheme, &text).map_err(|faults| format!("{name}: {faults}"))
-    }
 }
 
 fn path(settings: &mut Settings, name: &'static str) -> Option<PathBuf> {
@@ -490,121 +287,4 @@ fn seconds(settings: &mut Settings, name: &'static str, default: u64) -> Duratio
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(variables: &[(&str, &str)]) -> (Config, Vec<String>) {
-        let variables = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
-        let mut settings = Settings::new("GATEWAY", variables);
-        let config = Config::read(&mut settings);
-        let faults = settings.finish().map_or_else(|e| e.faults, |()| Vec::new());
-        (config, faults)
-    }
-
-    fn prefixes(config: &Config) -> Vec<String> {
-        config.table.lines().unwrap().into_iter().map(|route| route.line.prefix).collect()
-    }
-
-    #[test]
-    fn without_settings_the_upstreams_are_the_names_of_the_compose_file() {
-        let (config, faults) = read(&[]);
-        assert!(faults.is_empty(), "{faults:?}");
-        let table = config.table.lines().unwrap();
-        let told: Vec<_> = table
-            .iter()
-            .map(|route| format!("{} {}", route.line.prefix, route.line.origins[0]))
-            .collect();
-        assert_eq!(told, ["/stats stats:8080", "/ frontend:3000"]);
-        assert!(config.threads >= 1);
-    }
-
-    #[test]
-    fn what_is_told_is_added_or_takes_the_place_of_the_own_routes() {
-        let (config, faults) = read(&[("GATEWAY_ROUTES", "/api api:1; / page:2")]);
-        assert!(faults.is_empty(), "{faults:?}");
-        assert_eq!(prefixes(&config), ["/stats", "/", "/api"]);
-    }
-
-    #[test]
-    fn a_guarded_route_wants_a_secret() {
-        let routes = ("GATEWAY_ROUTES", "/api api:1 auth=bearer");
-        let (_, faults) = read(&[routes]);
-        assert_eq!(faults.len(), 1, "{faults:?}");
-        assert!(faults[0].contains("GATEWAY_SECRET"), "{faults:?}");
-        let (config, faults) = read(&[routes, ("GATEWAY_SECRET", "0123456789abcdef")]);
-        assert!(faults.is_empty(), "{faults:?}");
-        assert!(!format!("{config:?}").contains("0123456789"), "it is told");
-        let (_, faults) = read(&[routes, ("GATEWAY_SECRET_FILE", "/nonexistent")]);
-        assert!(faults[0].contains("/nonexistent"), "{faults:?}");
-    }
-
-    #[test]
-    fn the_published_address_decides_which_hosts_are_answered() {
-        let hosts = |variables: &[(&str, &str)], listen: &str| {
-            let (config, faults) = read(variables);
-            assert!(faults.is_empty(), "{faults:?}");
-            config.hosts(listen.parse().unwrap())
-        };
-        let foreign = |hosts: &Hosts| hosts.contain("evil.test");
-        assert!(foreign(&hosts(&[], "0.0.0.0:3050")));
-        assert!(!foreign(&hosts(&[], "127.0.0.1:3050")));
-        for (published, answered) in
-            [("127.0.0.1", false), ("[::1]", false), ("::1", false), ("0.0.0.0", true)]
-        {
-            let hosts = hosts(&[("GATEWAY_PUBLISHED_ADDRESS", published)], "0.0.0.0:3050");
-            assert_eq!(foreign(&hosts), answered, "{published}");
-            assert!(hosts.contain("localhost:3050"), "{published}");
-        }
-    }
-
-    #[test]
-    fn by_default_one_client_has_half_of_the_connections_unless_it_is_many() {
-        let proxies = ("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8");
-        let counts = |config: &Config, peer: &str| config.counts_connections(peer.parse().unwrap());
-        let (config, _) = read(&[proxies, ("GATEWAY_MAX_CONNECTIONS", "1001")]);
-        assert_eq!(config.bounds.connections, 501);
-        assert!(counts(&config, "192.0.2.1") && counts(&config, "::ffff:192.0.2.1"));
-        assert!(!counts(&config, "10.0.0.1") && !counts(&config, "::1"));
-        let (config, _) = read(&[proxies, ("GATEWAY_CLIENT_CONNECTIONS", "5")]);
-        assert!(counts(&config, "10.0.0.1") && counts(&config, "127.0.0.1"));
-        let (config, _) = read(&[("GATEWAY_CLIENT_CONNECTIONS", "0")]);
-        assert!(!counts(&config, "192.0.2.1"));
-    }
-
-    #[test]
-    fn every_wrong_setting_is_named() {
-        let wrong = [
-            ("GATEWAY_STATS", "stats"),
-            ("GATEWAY_FRONTEND", "http://frontend:3000"),
-            ("GATEWAY_ROUTES", "/api"),
-            ("GATEWAY_RESOLVE_SECONDS", "0"),
-            ("GATEWAY_CONNECT_TIMEOUT_SECONDS", "0"),
-            ("GATEWAY_UPSTREAM_TIMEOUT_SECONDS", "never"),
-            ("GATEWAY_TOTAL_TIMEOUT_SECONDS", "1h"),
-            ("GATEWAY_MAX_CONNECTIONS", "-1"),
-            ("GATEWAY_BODY_BYTES", "1 TiB"),
-            ("GATEWAY_BODY_MEMORY_BYTES", "64 KiB"),
-            ("GATEWAY_CLIENT_CONNECTIONS", "many"),
-            ("GATEWAY_CLIENT_RATE", "fast"),
-            ("GATEWAY_CLIENT_STREAMS", "-1"),
-            ("GATEWAY_CLIENT_EXEMPT", "10.0.0.0/33"),
-            ("GATEWAY_TRUSTED_PROXIES", "10.0.0.1/8"),
-            ("GATEWAY_TRUST_HOST", "maybe"),
-            ("GATEWAY_FORWARDED", "yes"),
-            ("GATEWAY_ALLOW", "lan"),
-            ("GATEWAY_DENY", ","),
-            ("GATEWAY_HOSTS", "example.org:80"),
-            ("GATEWAY_PUBLISHED_ADDRESS", "localhost"),
-            ("GATEWAY_CACHE_BYTES", "much"),
-            ("GATEWAY_COMPRESS", "maybe"),
-            ("GATEWAY_LOG_PERCENT", "101"),
-            ("GATEWAY_ADMIN_LISTEN", "3051"),
-            ("GATEWAY_HTTP2", "h2c"),
-            ("GATEWAY_THREADS", "0"),
-        ];
-        let (_, faults) = read(&wrong);
-        for (name, _) in wrong {
-            assert!(faults.iter().any(|fault| fault.starts_with(name)), "{name}: {faults:#?}");
-        }
-    }
-}
+mod tests;

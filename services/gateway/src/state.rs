@@ -49,7 +49,7 @@ impl Gateway {
         let table = config.table.lines()?;
         let rules = RouteTable::start(&table, &config.pools, &RouteTable::default());
         // Who waits for another's answer waits no longer than for one of his own.
-        let wait = config.cache.wait.min(config.times.silence);
+        let wait = config.cache.wait.min(config.timeouts.silence);
         Ok(Arc::new(Self {
             cache: Cache::new(&CacheSettings { wait, ..config.cache.clone() }),
             connections: Connections::new(),

@@ -351,7 +351,7 @@ fn a_broken_trace_state_ends_here() {
     let gateway = start(&origin, &[]);
     let parent = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     for (state, passes) in
-        [("foo=1,bar=2", true), ("foo=1,FOO=2", false), ("foo=", false), ("foo@=1", false)]
+        [("foo=1,bar=2", true), ("foo=1,FOO=2", false), ("foo=", false), ("@foo=1", false)]
     {
         let state = format!("tracestate: {state}");
         ask(&gateway, &["GET / HTTP/1.1", "Host: a.test", parent, &state], "");

@@ -1,15 +1,17 @@
 //! A part of the stored answers, under one lock: what is there, what is being fetched, and what is
 //! known not to be worth waiting for.
 
+mod key;
+
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http::HeaderMap;
 use tokio::sync::watch;
 
+pub(super) use self::key::{Ask, Class, Key};
 use super::cache_status::Forward;
 use super::entry::CacheEntry;
 use super::freshness::Refusal;
@@ -36,84 +38,6 @@ const STRIKES: u8 = 3;
 /// Places in the queue that are looked at to find a target to drop: a bound on how long the lock
 /// is held.
 const MOST_SECOND_CHANCES: usize = 32;
-
-/// What a stored answer takes beside its own bytes: a record, places in map and queue that are
-/// half empty, and what an allocator adds. A test adds it up.
-const SLOT_BYTES: usize = 1024;
-
-/// What a note takes beside its own bytes, with a record for it alone.
-const NOTE_BYTES: usize = 768;
-
-/// What is asked for: site and target.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Key {
-    /// Keyed with a secret, so that a client cannot choose targets that collide.
-    pub(super) hash: u64,
-    pub(super) site: Box<str>,
-    pub(super) target: Box<str>,
-}
-
-impl Key {
-    fn is(&self, ask: &Ask<'_>) -> bool {
-        *self.target == *ask.target && *self.site == *ask.site
-    }
-
-    /// What a stored answer with this key takes beside its own bytes.
-    pub(super) fn slot_bytes(&self, class: &Class) -> usize {
-        SLOT_BYTES + self.bytes() + class.bytes()
-    }
-
-    /// What a note with this key takes.
-    pub(super) fn note_bytes(&self, class: &Class) -> usize {
-        NOTE_BYTES + self.bytes() + class.bytes()
-    }
-
-    fn bytes(&self) -> usize {
-        self.site.len() + self.target.len()
-    }
-}
-
-/// Requests of which one can bring the answer for all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Class {
-    /// With `Authorization`: the answer may be for one of them only, and what is learnt of it
-    /// says nothing about the others.
-    pub(super) authorised: bool,
-    /// None where it is not known yet what the answer varies with.
-    pub(super) variant: Option<Variant>,
-}
-
-impl Class {
-    /// What is not known may be the same.
-    fn may_be(&self, other: &Self) -> bool {
-        self.authorised == other.authorised
-            && (self.variant.is_none() || other.variant.is_none() || self.variant == other.variant)
-    }
-
-    fn bytes(&self) -> usize {
-        self.variant.as_ref().map_or(0, Variant::bytes)
-    }
-}
-
-/// A question, ready to be looked up.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ask<'a> {
-    pub(super) hash: u64,
-    pub(super) site: &'a str,
-    pub(super) target: &'a str,
-    pub(super) authorised: bool,
-    pub(super) headers: &'a HeaderMap,
-    pub(super) now: Instant,
-    /// How old a fetch may be that is waited for.
-    pub(super) wait: Duration,
-}
-
-impl Ask<'_> {
-    /// Its key, to be kept.
-    pub(super) fn key(&self) -> Key {
-        Key { hash: self.hash, site: self.site.into(), target: self.target.into() }
-    }
-}
 
 /// What to do with a question.
 #[derive(Debug)]
@@ -536,19 +460,4 @@ impl Hasher for AsItIs {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_counted_for_one_answer_is_what_it_takes() {
-        // What an allocator adds to each of at most eight pieces.
-        const PIECES: usize = 8 * 16;
-        let places = 2 * (size_of::<(u64, Record)>() + 1 + size_of::<(u64, u64)>());
-        let record = places + size_of::<Key>() + 2 * size_of::<usize>() + PIECES;
-        let stored = size_of::<CacheEntry>() + 2 * size_of::<usize>();
-        let slot = record + size_of::<Slot>() + stored;
-        assert!(slot <= SLOT_BYTES, "{slot}");
-        let note = record + size_of::<Note>();
-        assert!(note <= NOTE_BYTES, "{note}");
-    }
-}
+mod tests;

@@ -3,6 +3,8 @@
 mod bounds;
 mod coalescing;
 mod reuse;
+mod revalidation;
+mod stale;
 
 use std::time::{Duration, Instant, SystemTime};
 

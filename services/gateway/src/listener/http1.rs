@@ -310,7 +310,7 @@ impl ConnectionHandler {
         if let Some(metrics) = &metrics {
             metrics.streams.add();
         }
-        let silence = self.gateway.config.times.silence;
+        let silence = self.gateway.config.timeouts.silence;
         let (socket, ahead) = client.into_parts();
         let tunnel = Tunnel::new(body, is_chunked, socket);
         let closing = until_closing(self.closing.clone());

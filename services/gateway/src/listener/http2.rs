@@ -184,7 +184,7 @@ impl Session {
             length: head.length,
             is_last: false,
         };
-        let mut timer = Timer::new(self.gateway.config.times.silence);
+        let mut timer = Timer::new(self.gateway.config.timeouts.silence);
         let outcome =
             handle(&mut request_context, &head, &mut client, &mut timer, &self.closing).await;
         if let (Outcome::Broken, Some(answer)) = (outcome, &mut client.answer) {

@@ -169,11 +169,11 @@ pub(crate) async fn deliver<D: Downstream>(
         && let Some(source) = source.take()
     {
         // The client has its answer, and the rest is for the cache alone.
-        let times = request_context.gateway.config.times;
+        let timeouts = request_context.gateway.config.timeouts;
         request_context.asked = request_context.pick.as_ref().map(Lease::address);
         let (encoder, pick) = (encoder.take(), request_context.pick.take());
-        let fill = fill_alone(source, encoder, *filling, pick, times.silence);
-        let bounded = tokio::time::timeout(times.total, fill);
+        let fill = fill_alone(source, encoder, *filling, pick, timeouts.silence);
+        let bounded = tokio::time::timeout(timeouts.total, fill);
         tokio::spawn(async { drop(bounded.await) });
     }
     if request_context.not_modified
@@ -212,7 +212,7 @@ pub(crate) async fn respond<D: Downstream>(
     timer: &mut Timer,
 ) -> End {
     let body_bytes = reply.body.len() as u64;
-    let total = request_context.gateway.config.times.total;
+    let total = request_context.gateway.config.timeouts.total;
     let sent = match client.reply(reply) {
         Ok(()) => flush(client, timer, LEAST_BYTES, TAKES_NOTHING, total).await,
         Err(left) => Err(left),

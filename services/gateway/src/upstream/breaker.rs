@@ -304,8 +304,8 @@ mod tests {
             self.breaker.failed(tried, failure, successes, &settings, self.now, 0)
         }
 
-        fn refuse(&mut self, times: u32) {
-            (0..times).for_each(|_| {
+        fn refuse(&mut self, timeouts: u32) {
+            (0..timeouts).for_each(|_| {
                 self.fail(self.tried(), Failure::Refused, 0);
             });
         }

@@ -105,7 +105,7 @@ pub(crate) async fn ask<D: Downstream>(
     timer: &mut Timer,
     client: &mut D,
 ) -> Result<UpstreamResponse, UpstreamError> {
-    let times = request_context.gateway.config.times;
+    let timeouts = request_context.gateway.config.timeouts;
     let Some(route) = request_context.route.clone() else {
         return Err(UpstreamError::Problem(Problem::no_upstream("/")));
     };
@@ -121,7 +121,7 @@ pub(crate) async fn ask<D: Downstream>(
         let waiting = if is_new { None } else { pick.waiting(idle_time) };
         let connected = match waiting {
             Some(connection) => Ok(connection),
-            None => connect(pick.address(), times.connect).await,
+            None => connect(pick.address(), timeouts.connect).await,
         };
         let (failure, may_repeat) = match connected {
             Ok(mut connection) => {
@@ -132,7 +132,7 @@ pub(crate) async fn ask<D: Downstream>(
                     protocol,
                 };
                 let exchanged =
-                    exchange.run(&mut connection, upload, client, timer, times.silence).await;
+                    exchange.run(&mut connection, upload, client, timer, timeouts.silence).await;
                 let Exchange { sending, held, .. } = exchange;
                 let may_repeat =
                     (is_idempotent && upload.can_be_repeated()) || sending.is_unsent(upload);

@@ -227,8 +227,8 @@ mod tests {
         assert!(!is_panic(0, 0, 50) && !is_panic(0, 5, 0) && is_panic(4, 5, 100));
     }
 
-    fn refuse(it: &mut Health, times: u32, now: Instant) {
-        for _ in 0..times {
+    fn refuse(it: &mut Health, timeouts: u32, now: Instant) {
+        for _ in 0..timeouts {
             let tried = Attempt { generation: it.generation(), probe: None };
             it.failed(tried, Failure::Refused, 0, &BreakerSettings::default(), now, 0);
         }

@@ -1,5 +1,8 @@
 //! The addresses of one upstream: found, watched, and given to requests.
 
+mod log;
+mod membership;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
@@ -9,13 +12,13 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
+use self::log::News;
 use super::balance::{self, Candidate};
 use super::breaker::Attempt;
 use super::discovery::{Lookup, System, keep_looking_up};
 use super::health::{self, Change, Health};
-use super::health_check;
 use super::lease::{Endpoint, Lease};
-use super::resolution::{Family, Names, Outcome};
+use super::resolution::{Family, Names};
 use super::retry_budget::Budget;
 use super::{CheckPath, Failure, Origin, PoolSettings, State, Target, jitter};
 
@@ -281,81 +284,9 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// To be logged when the lock is free again.
-enum News {
-    Address(SocketAddr, Change),
-    Panic { well: usize, all: usize },
-    Calm { well: usize, all: usize },
-}
-
 impl Shared {
     pub(super) fn name(&self) -> &str {
         &self.name
-    }
-
-    /// A lookup of the origin at `index` has an answer. New addresses are used at once; others stay
-    /// until they have been missing for [`PoolSettings::keep_unseen`] and fail. An answer without addresses is
-    /// none: a name server that is just starting says the same.
-    pub(super) fn found(
-        &self,
-        index: usize,
-        family: Family,
-        origin: &Origin,
-        mut addresses: Vec<SocketAddr>,
-    ) {
-        addresses.sort_unstable();
-        addresses.dedup();
-        let is_empty = addresses.is_empty();
-        let outcome = if is_empty { Outcome::Nothing } else { Outcome::Found };
-        let mut pool_state = self.pool_state();
-        let report = pool_state.names.note(index, family, outcome);
-        let counts = !is_empty || pool_state.names.has_other(index, family);
-        let (mut added, mut removed, mut panic) = (Vec::new(), Vec::new(), None);
-        if counts {
-            let changed =
-                self.merge(&mut pool_state, (index, family), &addresses, &mut added, &mut removed);
-            if changed {
-                panic = self.publish(&mut pool_state);
-            }
-        }
-        let kept = pool_state.entries.len();
-        drop(pool_state);
-        let upstream = self.name();
-        if report.fails {
-            let error = "the name has no address";
-            tracing::warn!(upstream, name = %origin, error, kept, "does not resolve");
-        }
-        if report.recovers || !added.is_empty() {
-            tracing::info!(upstream, name = %origin, addresses = ?added, all = kept, "resolved");
-        }
-        if !removed.is_empty() {
-            tracing::info!(upstream, name = %origin, addresses = ?removed, "removed");
-        }
-        if let Some(news) = panic {
-            self.log(&news);
-        }
-        self.end_first_wait(report.first_ended);
-    }
-
-    /// A lookup has failed, or takes too long. What was known is kept.
-    pub(super) fn not_found(&self, index: usize, family: Family, origin: &Origin, error: &str) {
-        let mut pool_state = self.pool_state();
-        let report = pool_state.names.note(index, family, Outcome::Nothing);
-        let kept = pool_state.entries.len();
-        drop(pool_state);
-        let upstream = self.name();
-        if report.fails {
-            tracing::warn!(upstream, name = %origin, error, kept, "does not resolve");
-        } else {
-            tracing::debug!(upstream, name = %origin, ?family, error, "a lookup failed");
-        }
-        self.end_first_wait(report.first_ended);
-    }
-
-    fn end_first_wait(&self, ended: bool) {
-        if ended {
-            self.unanswered.send_modify(|count| *count = count.saturating_sub(1));
-        }
     }
 
     pub(super) fn succeeded(&self, endpoint: &Endpoint, tried: Attempt) {
@@ -442,71 +373,6 @@ impl Shared {
         probe
     }
 
-    /// Addresses that need no lookup.
-    fn begin_with(&self, addresses: &[SocketAddr]) {
-        let mut pool_state = self.pool_state();
-        pool_state.entries = addresses.iter().map(|&it| self.new_entry(it, None)).collect();
-        self.publish(&mut pool_state);
-    }
-
-    /// Takes in what a lookup found, and out what may go; who stays keeps what is known of it. Tells
-    /// whether anything has changed for requests.
-    fn merge(
-        &self,
-        pool_state: &mut PoolState,
-        source: (usize, Family),
-        addresses: &[SocketAddr],
-        added: &mut Vec<SocketAddr>,
-        removed: &mut Vec<SocketAddr>,
-    ) -> bool {
-        let (now, keep) = (now(), self.settings.keep_unseen);
-        let entries = &mut pool_state.entries;
-        let mut changed = false;
-        for entry in entries.iter_mut().filter(|entry| entry.source.is_some()) {
-            if addresses.binary_search(&entry.endpoint.address()).is_ok() {
-                entry.source = Some(source);
-                changed |= entry.unseen_since.take().is_some();
-            } else if entry.source == Some(source) && entry.unseen_since.is_none() {
-                entry.unseen_since = Some(now);
-                changed = true;
-            }
-        }
-        entries.retain(|entry| {
-            let unseen = entry.unseen_since.map(|since| now.saturating_duration_since(since));
-            let stays = entry.health.is_healthy() || unseen.is_none_or(|time| time < keep);
-            if !stays {
-                removed.push(entry.endpoint.address());
-            }
-            stays
-        });
-        for &address in addresses {
-            let place = entries.binary_search_by_key(&address, |entry| entry.endpoint.address());
-            let Err(place) = place else { continue };
-            if entries.len() >= MOST_ADDRESSES {
-                let unseen = entries.iter().enumerate();
-                let unseen = unseen.filter_map(|(place, it)| Some((it.unseen_since?, place)));
-                let Some((_, oldest)) = unseen.min() else { continue };
-                removed.push(entries.remove(oldest).endpoint.address());
-                let place = entries.partition_point(|entry| entry.endpoint.address() < address);
-                entries.insert(place, self.new_entry(address, Some(source)));
-            } else {
-                entries.insert(place, self.new_entry(address, Some(source)));
-            }
-            added.push(address);
-        }
-        changed || !added.is_empty() || !removed.is_empty()
-    }
-
-    fn new_entry(&self, address: SocketAddr, source: Option<(usize, Family)>) -> Entry {
-        let endpoint = Endpoint::new(address, Weak::clone(&self.this));
-        let checks = self.check.clone().map(|path| {
-            let settings = self.settings.check.clone();
-            let checks = health_check::keep_checking(Arc::clone(&endpoint), path, settings);
-            AbortOnDrop(tokio::spawn(checks).abort_handle())
-        });
-        Entry { endpoint, health: Health::new(), source, unseen_since: None, _checks: checks }
-    }
-
     /// Shows the requests what has changed. Under the lock, so that the last change is the one
     /// that is shown.
     fn publish(&self, pool_state: &mut PoolState) -> Option<News> {
@@ -543,34 +409,6 @@ impl Shared {
 
     fn pool_state(&self) -> MutexGuard<'_, PoolState> {
         self.pool_state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn log(&self, news: &News) {
-        let upstream = self.name();
-        match *news {
-            News::Address(address, Change::Opened(failure, backoff)) => {
-                let backoff_seconds = backoff.as_secs_f64();
-                tracing::warn!(
-                    upstream,
-                    %address,
-                    %failure,
-                    backoff_seconds,
-                    "too many requests failed"
-                );
-            }
-            News::Address(address, Change::Unhealthy(failure)) => {
-                tracing::warn!(upstream, %address, %failure, "too many checks failed");
-            }
-            News::Address(address, Change::Closed | Change::Healthy) => {
-                tracing::info!(upstream, %address, "answers again");
-            }
-            News::Panic { well, all } => {
-                tracing::warn!(upstream, well, all, "panic threshold reached; using all endpoints");
-            }
-            News::Calm { well, all } => {
-                tracing::info!(upstream, well, all, "enough are well again");
-            }
-        }
     }
 }
 

@@ -178,9 +178,9 @@ impl<'a, D: Downstream> Relay<'a, D> {
 
     /// Passes the answer on.
     pub(super) async fn run(&mut self, request_context: &RequestContext, timer: &mut Timer) -> End {
-        let times = request_context.gateway.config.times;
+        let timeouts = request_context.gateway.config.timeouts;
         // An event stream has no such time, but ends with the gateway.
-        let total = (!request_context.streams).then_some(times.total);
+        let total = (!request_context.streams).then_some(timeouts.total);
         let mut clock: Option<(Instant, Instant, Instant, u64)> = None;
         poll_fn(|context| {
             self.waits = Waits::default();
@@ -201,7 +201,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
                 self.waits.client.then(|| (*client + TAKES_NOTHING, End::ClientGone)),
                 self.waits.upstream.then(|| {
                     let why = "the upstream fell silent within its answer";
-                    (*upstream + times.silence, End::Broken(why))
+                    (*upstream + timeouts.silence, End::Broken(why))
                 }),
             ];
             let first = bounds.into_iter().flatten().min_by_key(|(until, _)| *until);

@@ -1,0 +1,15 @@
+use super::key::{NOTE_BYTES, SLOT_BYTES};
+use super::*;
+
+#[test]
+fn what_is_counted_for_one_answer_is_what_it_takes() {
+    // What an allocator adds to each of at most eight pieces.
+    const PIECES: usize = 8 * 16;
+    let places = 2 * (size_of::<(u64, Record)>() + 1 + size_of::<(u64, u64)>());
+    let record = places + size_of::<Key>() + 2 * size_of::<usize>() + PIECES;
+    let stored = size_of::<CacheEntry>() + 2 * size_of::<usize>();
+    let slot = record + size_of::<Slot>() + stored;
+    assert!(slot <= SLOT_BYTES, "{slot}");
+    let note = record + size_of::<Note>();
+    assert!(note <= NOTE_BYTES, "{note}");
+}

@@ -1,0 +1,90 @@
+//! Stale responses that the upstream confirms.
+
+use super::*;
+
+/// A 304 to the conditions of a revalidation.
+fn not_modified(world: &World, filling: &mut Fill, lines: &[&str]) -> Answer {
+    let status = StatusCode::NOT_MODIFIED;
+    match filling.response(status, &headers(lines), world.moment()) {
+        Verdict::Instead(answer) => answer,
+        other => panic!("not freshened: {other:?}"),
+    }
+}
+
+fn conditions(filling: &Fill) -> Vec<(String, Option<String>)> {
+    let text = |value: HeaderValue| value.to_str().unwrap().to_owned();
+    let changes = filling.changes().map(|(name, value)| (name.to_string(), value.map(text)));
+    changes.filter(|(name, _)| name.starts_with("if-")).collect()
+}
+
+#[test]
+fn a_stale_response_is_revalidated_with_its_own_validators() {
+    const MODIFIED: &str = "last-modified: Sun, 06 Nov 1994 08:49:37 GMT";
+    let mut world = World::new();
+    for (lines, tag, date) in [
+        (&[TEN, "etag: \"1\""][..], Some("\"1\""), None),
+        (&[TEN, "etag: W/\"1\""], Some("W/\"1\", \"1\""), None),
+        (&[TEN, MODIFIED], None, Some("Sun, 06 Nov 1994 08:49:37 GMT")),
+        (&[TEN], None, None),
+    ] {
+        world.cache.clear();
+        assert!(world.fetch("/a", &[], lines, "abc"));
+        world.seconds += 10;
+        let filling = world.fill("/a", &["if-none-match: \"of the client\""]);
+        let expected = [("if-none-match", tag), ("if-modified-since", date)]
+            .map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
+        assert_eq!(conditions(&filling), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_confirmed_response_is_fresh_again_with_the_fields_of_the_304() {
+    let mut world = World::new();
+    let stored = [TEN, "etag: \"1\"", "x-a: old", "x-b: kept", "content-type: text/plain"];
+    assert!(world.fetch("/a", &[], &stored, "abc"));
+    world.seconds = 10;
+    let mut filling = world.fill("/a", &[]);
+    let update =
+        ["cache-control: max-age=20", "x-a: new", "content-type: text/html", "etag: \"1\""];
+    let answer = not_modified(&world, &mut filling, &update);
+    drop(filling);
+    assert_eq!((answer.status(), answer.body()), (StatusCode::OK, Bytes::from("abc")));
+    assert_eq!(
+        field(&answer, "cache-status").unwrap(),
+        "gateway; fwd=stale; fwd-status=304; ttl=20"
+    );
+    world.seconds = 29;
+    let hit = world.hit("/a", &[]);
+    assert_eq!(field(&hit, "x-a").as_deref(), Some("new"));
+    assert_eq!(field(&hit, "x-b").as_deref(), Some("kept"));
+    assert_eq!(field(&hit, "content-type").as_deref(), Some("text/plain"));
+    assert_eq!(field(&hit, "content-length").as_deref(), Some("3"));
+    assert_eq!(field(&hit, "age").as_deref(), Some("19"));
+    let known = world.hit("/a", &["if-none-match: \"1\""]);
+    assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(world.cache.snapshot().revalidated, 1);
+    world.check();
+}
+
+#[test]
+fn a_304_that_forbids_storing_ends_what_was_stored() {
+    let mut world = World::new();
+    assert!(world.fetch("/a", &[], &[TEN, "etag: \"1\""], "abc"));
+    world.seconds = 10;
+    let mut filling = world.fill("/a", &[]);
+    let answer = not_modified(&world, &mut filling, &["cache-control: no-store"]);
+    assert_eq!(answer.body(), Bytes::from("abc"));
+    drop(filling);
+    assert_eq!(world.cache.snapshot().entries, 0);
+    world.check();
+}
+
+#[test]
+fn a_304_without_a_stored_validator_answers_the_client_alone() {
+    let mut world = World::new();
+    assert!(world.fetch("/a", &[], &[TEN], "abc"));
+    world.seconds = 10;
+    let mut filling = world.fill("/a", &[]);
+    let verdict = filling.response(StatusCode::NOT_MODIFIED, &HeaderMap::new(), world.moment());
+    assert!(matches!(verdict, Verdict::Forward(Refusal::Status)), "{verdict:?}");
+}

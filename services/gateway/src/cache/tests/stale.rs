@@ -1,0 +1,167 @@
+//! Stale responses, invalidation and settings.
+
+use super::*;
+
+#[test]
+fn while_one_asks_anew_the_others_get_the_old_answer_where_that_is_allowed() {
+    let mut world = World::new();
+    let response = ["cache-control: max-age=10, stale-while-revalidate=5"];
+    assert!(world.fetch("/a", &[], &response, "abc"));
+    world.seconds = 12;
+    let first = world.fill("/a", &[]);
+    let hit = world.hit("/a", &[]);
+    assert_eq!((hit.body(), hit.is_stale()), (Bytes::from("abc"), true));
+    assert_eq!(field(&hit, "cache-status").as_deref(), Some("gateway; hit; ttl=-2"));
+    assert_eq!(field(&hit, "age").as_deref(), Some("12"));
+    assert_eq!(world.cache.snapshot().stale, 1);
+    drop(first);
+    world.seconds = 15;
+    let _first = world.fill("/a", &[]);
+    assert!(matches!(world.get("/a", &[]), Lookup::Wait(_)));
+}
+
+#[test]
+fn an_answer_that_is_never_fresh_is_shared_while_it_is_asked_anew() {
+    let world = World::new();
+    let response = ["cache-control: max-age=0, stale-while-revalidate=5"];
+    assert!(world.fetch("/a", &[], &response, "abc"));
+    for _ in 0..3 {
+        let filling = world.fill("/a", &[]);
+        assert_eq!(world.hit("/a", &[]).body(), "abc");
+        drop(filling);
+    }
+}
+
+#[test]
+fn while_the_upstream_fails_the_old_answer_is_used_where_that_is_allowed() {
+    let mut world = World::new();
+    let response = ["cache-control: max-age=10, stale-if-error=100"];
+    assert!(world.fetch("/a", &[], &response, "abc"));
+    world.seconds = 50;
+    let mut filling = world.fill("/a", &[]);
+    let verdict = world.respond(&mut filling, 503, &["retry-after: 1"], 0);
+    let Verdict::Instead(answer) = verdict else { panic!("{verdict:?}") };
+    assert_eq!(answer.body(), "abc");
+    assert_eq!(
+        field(&answer, "cache-status").as_deref(),
+        Some("gateway; fwd=stale; fwd-status=503; ttl=-40")
+    );
+    // For two seconds nobody has to find out again.
+    let hit = world.hit("/a", &[]);
+    assert_eq!(field(&hit, "cache-status").as_deref(), Some("gateway; hit; ttl=-40"));
+    world.seconds = 52;
+    let mut filling = world.fill("/a", &[]);
+    let answer = filling.failed(world.now()).unwrap();
+    assert_eq!(field(&answer, "cache-status").as_deref(), Some("gateway; fwd=stale; ttl=-42"));
+    drop(filling);
+    world.hit("/a", &[]);
+    world.seconds = 110;
+    let mut filling = world.fill("/a", &[]);
+    assert!(filling.failed(world.now()).is_none());
+    let verdict = world.respond(&mut filling, 503, &[], 0);
+    assert!(matches!(verdict, Verdict::Forward(Refusal::Failure)));
+}
+
+#[test]
+fn what_must_be_asked_about_is_never_used_old() {
+    for directives in
+        ["max-age=10, must-revalidate", "max-age=10, proxy-revalidate", "s-maxage=10", "max-age=10"]
+    {
+        let mut world = World::new();
+        let extra = if directives == "max-age=10" {
+            String::new()
+        } else {
+            ", stale-while-revalidate=100, stale-if-error=100".to_owned()
+        };
+        let line = format!("cache-control: {directives}{extra}");
+        assert!(world.fetch("/a", &[], &[&line], "abc"));
+        world.seconds = 11;
+        let mut filling = world.fill("/a", &[]);
+        assert!(matches!(world.get("/a", &[]), Lookup::Wait(_)));
+        assert!(filling.failed(world.now()).is_none());
+    }
+}
+
+#[test]
+fn what_is_forgotten_does_not_come_back() {
+    let world = World::new();
+    assert!(world.fetch("/a", &[], &[TEN], "old"));
+    world.cache.invalidate("http://a", "/b");
+    world.hit("/a", &[]);
+    world.cache.invalidate("http://a", "/a");
+    assert_eq!(world.cache.snapshot().bytes, 0);
+
+    for forget in
+        [&(|world: &World| world.cache.invalidate("http://a", "/a")) as &dyn Fn(&World), &|world| {
+            world.cache.clear();
+        }]
+    {
+        let mut old = world.fill("/a", &[]);
+        world.respond(&mut old, 200, &[TEN], 3);
+        forget(&world);
+        // Nobody waits for what is on its way.
+        let mut new = world.fill("/a", &[]);
+        drop(old.body(b"old", world.now()));
+        assert!(!old.complete(world.now()));
+        world.respond(&mut new, 200, &[TEN], 3);
+        drop(new.body(b"new", world.now()));
+        assert!(new.complete(world.now()));
+        assert_eq!(world.hit("/a", &[]).body(), "new");
+        forget(&world);
+    }
+}
+
+#[test]
+fn forgetting_again_and_again_leaves_nothing_behind() {
+    let world = World::new();
+    for _ in 0..1000 {
+        assert!(world.fetch("/a", &[], &[TEN], "abc"));
+        world.cache.invalidate("http://a", "/a");
+    }
+    let (records, places, flights) = world.lengths();
+    assert_eq!((records, flights), (0, 0));
+    assert!(places <= 20, "{places}");
+}
+
+#[test]
+fn a_cache_of_no_bytes_is_none() {
+    let world = World::with(&CacheSettings { bytes: 0, ..CacheSettings::default() });
+    let looked = world.get("/a", &[]);
+    assert!(
+        matches!(&looked, Lookup::Pass(pass) if pass.forwarded().field() == "gateway; fwd=bypass")
+    );
+    assert_eq!(reason(looked), Reason::Off);
+    let looked = World::new().look(&Method::POST, "/a", &[]);
+    assert!(
+        matches!(&looked, Lookup::Pass(pass) if pass.forwarded().field() == "gateway; fwd=method")
+    );
+}
+
+#[test]
+fn what_it_hands_out_may_go_to_another_thread() {
+    fn is_shared<T: Send + Sync + 'static>() {}
+    is_shared::<Cache>();
+    is_shared::<Lookup>();
+    is_shared::<Verdict>();
+}
+
+#[test]
+fn sizes_are_read_with_their_units() {
+    for (text, bytes) in [
+        ("0", Some(0)),
+        ("1048576", Some(1 << 20)),
+        ("512KiB", Some(512 << 10)),
+        ("32 MiB", Some(32 << 20)),
+        ("1GiB", Some(1 << 30)),
+        ("", None),
+        ("MiB", None),
+        ("1MB", None),
+        ("-1", None),
+        ("+1", None),
+        ("1.5MiB", None),
+        ("99999999999999999999", None),
+        ("17179869184GiB", None),
+    ] {
+        assert_eq!(parse_bytes(text), bytes, "{text}");
+    }
+}

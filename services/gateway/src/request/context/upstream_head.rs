@@ -1,0 +1,80 @@
+//! The head of the request as the upstream receives it.
+
+use bytes::{BufMut, BytesMut};
+use http::header::{EXPECT, HOST, HeaderValue, MAX_FORWARDS};
+
+use crate::request::forwarded::ForwardedHeaders;
+use crate::request::hop_by_hop::HopByHop;
+use crate::request::is;
+use crate::request::parse::Head;
+
+use super::{RequestContext, field};
+
+impl RequestContext {
+    /// The request as the upstream reads it: nothing that is about the client's connection, and
+    /// what the gateway knows in place of what the client says.
+    pub(super) fn request(
+        &self,
+        head: &Head,
+        hop: &HopByHop,
+        protocol: Option<&HeaderValue>,
+    ) -> BytesMut {
+        let guarded = self.route.as_ref().is_some_and(|route| route.auth.is_some());
+        let standard = self.gateway.config.forwarded;
+        let version = self.version;
+        let words = ForwardedHeaders {
+            client_info: &self.client_info,
+            trace: &self.trace,
+            guarded,
+            standard,
+            version,
+        };
+        let changes: Vec<_> = self.filling.iter().flat_map(|filling| filling.changes()).collect();
+        let mut text = BytesMut::with_capacity(1024 + self.target.len());
+        text.put_slice(self.method.as_str().as_bytes());
+        text.put_slice(b" ");
+        text.put_slice(self.target.as_bytes());
+        // RFC 9110, section 2.5: the gateway's own version, whatever the client speaks.
+        text.put_slice(b" HTTP/1.1\r\n");
+        if !head.fields.contains_key(HOST) {
+            // HTTP/1.0. An upstream of 1.1 wants one.
+            let target = self.route.as_ref().map(|route| route.pool.target());
+            let origin = target.and_then(|target| target.origins.first());
+            let host = origin.map_or_else(|| "localhost".to_owned(), ToString::to_string);
+            field(&mut text, "host", host.as_bytes());
+        }
+        for (name, value) in &head.fields {
+            if *name == HOST {
+                // As the cache's key has it, so that one answer is right for all who share it.
+                field(&mut text, "host", self.host.as_bytes());
+                continue;
+            }
+            let dropped = hop.drops(name)
+                || (*name == MAX_FORWARDS && self.forwards_left.is_some())
+                || words.replace(name)
+                || *name == EXPECT
+                || is(name.as_str(), "content-length")
+                || is(name.as_str(), "transfer-encoding")
+                || changes.iter().any(|(changed, _)| changed == name);
+            if !dropped {
+                field(&mut text, name.as_str(), value.as_bytes());
+            }
+        }
+        for (name, value) in &changes {
+            if let Some(value) = value {
+                field(&mut text, name.as_str(), value.as_bytes());
+            }
+        }
+        for (name, value) in words.fields() {
+            field(&mut text, name.as_str(), value.as_bytes());
+        }
+        if let Some(left) = self.forwards_left {
+            field(&mut text, MAX_FORWARDS.as_str(), left.to_string().as_bytes());
+        }
+        if let Some(protocol) = protocol {
+            field(&mut text, "connection", b"upgrade");
+            field(&mut text, "upgrade", protocol.as_bytes());
+        }
+        text
+    }
+}

@@ -1,0 +1,389 @@
+use super::*;
+use proptest::prelude::*;
+use std::time::Duration;
+
+fn bounds(connections: u32, rate: &str, streams: u32) -> Bounds {
+    let requests = Rate::parse(rate).unwrap();
+    Bounds { connections, requests, streams, exempt: Networks::default() }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn client(number: u32) -> Client {
+    Client::Known(IpAddr::V4(number.into()))
+}
+
+fn is_within(asked: RateDecision) -> bool {
+    matches!(asked, RateDecision::Within(_))
+}
+
+fn quota(asked: RateDecision) -> Quota {
+    match asked {
+        RateDecision::Within(quota) | RateDecision::Over(quota) => quota,
+        RateDecision::Unbounded => panic!("nothing was counted"),
+    }
+}
+
+#[test]
+fn a_burst_is_let_through_and_then_the_rate() {
+    let start = Instant::now();
+    let clients = ClientTable::new(REMEMBERED, start);
+    let bounds = bounds(0, "10 burst 20", 0);
+    let ask =
+        |milliseconds| clients.ask(&bounds, client(1), start + Duration::from_millis(milliseconds));
+    for remaining in (0..20).rev() {
+        let asked = ask(0);
+        assert!(is_within(asked));
+        assert_eq!(quota(asked).remaining, remaining);
+    }
+    let over = Quota { limit: 20, window_seconds: 2, remaining: 0, reset_seconds: 1 };
+    assert_eq!(ask(0), RateDecision::Over(over));
+    assert_eq!(ask(99), RateDecision::Over(over));
+    assert!(is_within(ask(100)));
+    assert!(!is_within(ask(150)));
+    // Refused requests have cost nothing.
+    assert_eq!(quota(ask(2100)).remaining, 19);
+}
+
+#[test]
+fn clients_do_not_pay_for_one_another() {
+    let start = Instant::now();
+    let clients = ClientTable::new(REMEMBERED, start);
+    let bounds = bounds(1, "1 burst 1", 1);
+    let _place = clients.connect(&bounds, ip("192.0.2.1"), start).unwrap();
+    assert!(clients.connect(&bounds, ip("192.0.2.1"), start).is_none());
+    assert!(clients.connect(&bounds, ip("192.0.2.2"), start).is_some());
+    assert!(is_within(clients.ask(&bounds, client(1), start)));
+    assert!(!is_within(clients.ask(&bounds, client(1), start)));
+    assert!(is_within(clients.ask(&bounds, client(2), start)));
+}
+
+#[test]
+fn one_client_has_one_allowance_in_whatever_shape_its_address_comes() {
+    for (one, same) in [
+        ("192.0.2.1", "::ffff:192.0.2.1"),
+        ("192.0.2.1", "64:ff9b::192.0.2.1"),
+        ("2001:db8::1", "2001:db8::ffff:1:2:3"),
+    ] {
+        assert_eq!(network_of(ip(one)), network_of(ip(same)), "{one} {same}");
+    }
+    for (one, other) in [
+        ("192.0.2.1", "192.0.2.2"),
+        ("2001:db8::1", "2001:db8:0:1::1"),
+        ("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2"),
+        ("::1", "0.0.0.0"),
+        ("2001:db8::1", "32.1.13.184"),
+    ] {
+        assert_ne!(network_of(ip(one)), network_of(ip(other)), "{one} {other}");
+    }
+}
+
+#[test]
+fn a_place_is_free_again_when_it_is_dropped() {
+    let start = Instant::now();
+    let clients = ClientTable::new(REMEMBERED, start);
+    let bounds = bounds(2, "0", 1);
+    let (peer, who) = (ip("2001:db8::1"), Client::Known(ip("2001:db8::2")));
+    let first = clients.connect(&bounds, peer, start).unwrap();
+    let second = clients.connect(&bounds, peer, start).unwrap();
+    let stream = clients.stream(&bounds, who, start).unwrap();
+    assert!(clients.connect(&bounds, peer, start).is_none());
+    assert!(clients.stream(&bounds, who, start).is_none());
+    drop(first);
+    let third = clients.connect(&bounds, peer, start).unwrap();
+    drop((second, third));
+    assert_eq!(clients.remembered(), 1);
+    drop(stream);
+    assert_eq!(clients.remembered(), 0, "nothing open and nothing owed");
+}
+
+#[test]
+fn a_place_survives_a_thread_that_panics() {
+    let start = Instant::now();
+    let clients = ClientTable::new(REMEMBERED, start);
+    let bounds = bounds(1, "0", 0);
+    let permit = clients.connect(&bounds, ip("::1"), start).unwrap();
+    let other = std::thread::spawn(move || {
+        let _place = permit;
+        panic!("as tests do");
+    });
+    assert!(other.join().is_err());
+    assert!(clients.connect(&bounds, ip("::1"), start).is_some());
+}
+
+#[test]
+fn what_is_off_counts_and_remembers_nothing() {
+    let start = Instant::now();
+    let clients = ClientTable::new(REMEMBERED, start);
+    let off = Bounds::default();
+    let places: Vec<_> =
+        (0..100).map(|_| clients.connect(&off, ip("::1"), start).unwrap()).collect();
+    assert!(clients.stream(&off, client(1), start).is_some());
+    assert_eq!(clients.ask(&off, client(1), start), RateDecision::Unbounded);
+    assert_eq!(clients.remembered(), 0);
+    drop(places);
+}
+
+#[test]
+fn who_is_exempt_is_not_counted_but_whoever_hides_behind_it_is() {
+    let start = Instant::now();
+    let clients = ClientTable::new(REMEMBERED, start);
+    let exempt = Networks::parse("10.0.0.0/8").unwrap();
+    let bounds = Bounds { exempt, ..bounds(1, "1 burst 1", 1) };
+    let balancer = ip("::ffff:10.0.0.1");
+    let places = [(); 3].map(|()| clients.connect(&bounds, balancer, start).unwrap());
+    for _ in 0..3 {
+        assert_eq!(clients.ask(&bounds, Client::Known(balancer), start), RateDecision::Unbounded);
+    }
+    assert!(is_within(clients.ask(&bounds, Client::Behind(balancer), start)));
+    assert!(!is_within(clients.ask(&bounds, Client::Behind(balancer), start)));
+    drop(places);
+}
+
+#[test]
+fn idle_clients_are_forgotten_while_others_come() {
+    let start = Instant::now();
+    let clients = ClientTable::new(1000, start);
+    let bounds = bounds(1, "1000 burst 1", 0);
+    let _place = clients.connect(&bounds, ip("::1"), start).unwrap();
+    for number in 0..100_000 {
+        let now = start + Duration::from_millis(number.into());
+        assert!(is_within(clients.ask(&bounds, client(number), now)));
+        assert!(clients.remembered() <= WORTH_SWEEPING + 1);
+    }
+    assert_eq!(clients.crowded(), 0);
+    assert!(clients.connect(&bounds, ip("::1"), start).is_none(), "it is open, so remembered");
+}
+
+#[test]
+fn newcomers_to_a_full_table_share_what_one_client_has() {
+    let start = Instant::now();
+    let clients = ClientTable::new(2, start);
+    let bounds = bounds(1, "1 burst 10", 0);
+    let ask = |number, seconds| {
+        clients.ask(&bounds, client(number), start + Duration::from_secs(seconds))
+    };
+    for number in 0..2 {
+        assert_eq!(quota(ask(number, 0)).remaining, 9);
+    }
+    for number in 2..12 {
+        assert_eq!(quota(ask(number, 0)).remaining, 11 - number);
+    }
+    assert!(!is_within(ask(12, 0)));
+    assert_eq!(quota(ask(1, 0)).remaining, 8, "who is remembered has what was its own");
+    assert_eq!(clients.crowded(), 11);
+    assert_eq!(clients.remembered(), 2);
+    assert_eq!(quota(ask(13, 1)).remaining, 9, "the first is idle now, and gives its room");
+    assert_eq!(clients.crowded(), 11);
+}
+
+#[test]
+fn newcomers_share_places_and_give_them_back() {
+    let start = Instant::now();
+    let clients = ClientTable::new(1, start);
+    let bounds = bounds(1, "0", 0);
+    let first = clients.connect(&bounds, ip("192.0.2.1"), start).unwrap();
+    let shared = clients.connect(&bounds, ip("192.0.2.2"), start).unwrap();
+    assert!(clients.connect(&bounds, ip("192.0.2.3"), start).is_none());
+    drop(shared);
+    let third = clients.connect(&bounds, ip("192.0.2.3"), start).unwrap();
+    drop(first);
+    let fourth = clients.connect(&bounds, ip("192.0.2.4"), start).unwrap();
+    assert_eq!(clients.remembered(), 1, "room was made by the first");
+    drop((third, fourth));
+    assert_eq!(clients.remembered(), 0);
+}
+
+#[test]
+fn a_table_that_is_full_of_connections_has_room_as_soon_as_one_closes() {
+    let start = Instant::now();
+    let clients = ClientTable::new(2, start);
+    let bounds = bounds(1, "1 burst 1", 0);
+    let peers = [ip("192.0.2.1"), ip("192.0.2.2")];
+    let [first, _second] = peers.map(|peer| clients.connect(&bounds, peer, start).unwrap());
+    clients.ask(&bounds, Client::Known(peers[0]), start);
+    clients.ask(&bounds, client(3), start);
+    assert_eq!(clients.crowded(), 1);
+    drop(first);
+    clients.ask(&bounds, client(3), start + Duration::from_secs(1));
+    assert_eq!(clients.crowded(), 1);
+}
+
+#[test]
+fn the_table_never_remembers_more_than_it_may() {
+    let start = Instant::now();
+    let clients = ClientTable::new(SMALLEST_SHARDED, start);
+    let bounds = bounds(0, "1 burst 1", 0);
+    for number in 0..100_000 {
+        clients.ask(&bounds, client(number), start);
+    }
+    assert!(clients.remembered() <= SMALLEST_SHARDED);
+    assert!(clients.remembered() > SMALLEST_SHARDED / 2);
+}
+
+#[test]
+fn bounds_may_change_while_requests_are_owed() {
+    let start = Instant::now();
+    let clients = ClientTable::new(REMEMBERED, start);
+    let large = bounds(0, "1 burst 1000000", 0);
+    for _ in 0..100 {
+        clients.ask(&large, client(1), start);
+    }
+    let small = bounds(0, "1000000 burst 1", 0);
+    let over = Quota { limit: 1, window_seconds: 1, remaining: 0, reset_seconds: 100 };
+    assert_eq!(clients.ask(&small, client(1), start), RateDecision::Over(over));
+    let extreme = Rate { per_second: u32::MAX, burst: u32::MAX };
+    clients.ask(&Bounds { requests: extreme, ..small }, client(1), start);
+    let slow = Rate { per_second: 1, burst: u32::MAX };
+    clients.ask(&Bounds { requests: slow, ..large }, client(1), start);
+}
+
+#[test]
+fn the_fields_say_policy_and_state() {
+    let quota = Quota { limit: 100, window_seconds: 2, remaining: 7, reset_seconds: 1 };
+    let (policy, state) = quota.fields();
+    assert_eq!(policy, "\"client\";q=100;w=2");
+    assert_eq!(state, "\"client\";r=7;t=1");
+}
+
+#[test]
+fn a_rate_is_a_number_with_or_without_a_burst() {
+    let rate = |per_second, burst| Some(Rate { per_second, burst });
+    assert_eq!(Rate::parse("50"), rate(50, 100));
+    assert_eq!(Rate::parse(" 50  burst 1 "), rate(50, 1));
+    assert_eq!(Rate::parse("0"), rate(0, 0));
+    for text in [
+        "",
+        "x",
+        "-1",
+        "+1",
+        "1.5",
+        "50 burst",
+        "50 burst 0",
+        "50 100",
+        "0 burst 5",
+        "50 burst 1 2",
+        "1000001",
+        "50/s",
+    ] {
+        assert_eq!(Rate::parse(text), None, "{text}");
+    }
+}
+
+/// What a hundred nanoseconds look like: run with
+/// `cargo test --profile quick -p gateway limits -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a test"]
+#[expect(clippy::print_stderr, reason = "that is all it does")]
+fn measure_a_request() {
+    let start = Instant::now();
+    let clients = ClientTable::new(REMEMBERED, start);
+    for (name, rate, many) in
+        [("off", "0", 1), ("one client", "1000000", 1), ("10,000 clients", "1000000", 10_000)]
+    {
+        let bounds = bounds(0, rate, 0);
+        let begun = Instant::now();
+        for number in 0..1_000_000 {
+            std::hint::black_box(clients.ask(&bounds, client(number % many), begun));
+        }
+        eprintln!("{name}: {} ns a request", begun.elapsed().as_nanos() / 1_000_000);
+    }
+}
+
+proptest! {
+    #[test]
+    fn never_more_than_the_burst_and_the_rate(
+        per_second in 1..200_u32,
+        burst in 1..50_u32,
+        pauses in proptest::collection::vec(0..50_000_000_u64, 1..300),
+    ) {
+        let start = Instant::now();
+        let clients = ClientTable::new(10, start);
+        let requests = Rate { per_second, burst };
+        let bounds = Bounds { requests, ..Bounds::default() };
+        let (mut elapsed, mut admitted) = (0, 0);
+        for pause in pauses {
+            elapsed += pause;
+            let asked = clients.ask(&bounds, client(1), start + Duration::from_nanos(elapsed));
+            admitted += u64::from(is_within(asked));
+            let earned = elapsed * u64::from(per_second) / SECOND;
+            prop_assert!(admitted <= u64::from(burst) + earned);
+            prop_assert!(quota(asked).remaining < burst);
+        }
+    }
+
+    #[test]
+    fn whoever_waits_as_told_is_let_through(
+        per_second in 1..2000_u32,
+        burst in 1..50_u32,
+        asks in 1..100,
+    ) {
+        let start = Instant::now();
+        let clients = ClientTable::new(10, start);
+        let bounds = Bounds { requests: Rate { per_second, burst }, ..Bounds::default() };
+        let mut last = clients.ask(&bounds, client(1), start);
+        for _ in 1..asks {
+            let next = clients.ask(&bounds, client(1), start);
+            prop_assert!(quota(next).remaining <= quota(last).remaining);
+            last = next;
+        }
+        let then = start + Duration::from_secs(quota(last).reset_seconds);
+        prop_assert!(is_within(clients.ask(&bounds, client(1), then)));
+    }
+
+    #[test]
+    fn forgetting_changes_no_verdict(
+        asks in proptest::collection::vec((0..200_u32, 0..3_000_000_u64), 1..1000),
+    ) {
+        let start = Instant::now();
+        let bounds = bounds(0, "100 burst 3", 0);
+        let together = ClientTable::new(200, start);
+        let alone: Vec<_> = (0..200).map(|_| ClientTable::new(1, start)).collect();
+        let mut elapsed = 0;
+        for (number, pause) in asks {
+            elapsed += pause;
+            let now = start + Duration::from_nanos(elapsed);
+            let verdict = together.ask(&bounds, client(number), now);
+            prop_assert_eq!(verdict, alone[number as usize].ask(&bounds, client(number), now));
+        }
+        prop_assert_eq!(together.crowded(), 0);
+    }
+
+    #[test]
+    fn places_are_never_more_than_the_bound_nor_lost(
+        steps in proptest::collection::vec((0..5_u32, any::<bool>(), any::<bool>()), 1..300),
+        remembered in 1..6_usize,
+    ) {
+        let start = Instant::now();
+        let clients = ClientTable::new(remembered, start);
+        let bounds = bounds(2, "0", 3);
+        let mut open = Vec::new();
+        for (number, takes, stream) in steps {
+            if takes {
+                let permit = if stream {
+                    clients.stream(&bounds, client(number), start)
+                } else {
+                    clients.connect(&bounds, client(number).address(), start)
+                };
+                open.extend(permit.map(|permit| (number, stream, permit)));
+            } else if let Some(at) = open.iter().position(|(whose, ..)| *whose == number) {
+                drop(open.remove(at));
+            }
+            for number in 0..5 {
+                let of = |wanted| open.iter().filter(|(whose, stream, _)| {
+                    *whose == number && *stream == wanted
+                }).count();
+                // Its own and all of the newcomers'.
+                prop_assert!(of(false) <= 4 && of(true) <= 6);
+            }
+            prop_assert!(clients.remembered() <= remembered);
+        }
+        drop(open);
+        prop_assert_eq!(clients.remembered(), 0);
+        for number in 0..5 {
+            prop_assert!(clients.stream(&bounds, client(number), start).is_some());
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The sources of the route table: settings and files.
+
+use std::path::PathBuf;
+
+use service::Settings;
+
+use super::path;
+use crate::request::auth::Auth;
+use crate::routing::route::{self, RouteLine};
+use crate::routing::table::AuthenticatedRoute;
+use crate::upstream::{CheckPath, Origin};
+
+/// Where the table of routes comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    own: Vec<RouteLine>,
+    told: Vec<RouteLine>,
+    file: Option<PathBuf>,
+    secrets: Secrets,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Secrets {
+    text: Option<Hidden>,
+    file: Option<PathBuf>,
+}
+
+#[derive(Clone)]
+struct Hidden(String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("hidden")
+    }
+}
+
+impl Table {
+    pub(super) fn read(settings: &mut Settings) -> Self {
+        const ORIGIN: &str = "a host and a port such as stats:8080, 127.0.0.1:8080 or [::1]:8080";
+        let mut own = |name, prefix: &str, host, port| {
+            let origins =
+                vec![settings.get_with(name, ORIGIN, Origin::new(host, port), Origin::parse)];
+            let check = CheckPath::parse("/healthz");
+            RouteLine { prefix: prefix.to_owned(), origins, check, auth: None, upgrade: Vec::new() }
+        };
+        let own = vec![
+            own("GATEWAY_STATS", "/stats", "stats", 8080),
+            own("GATEWAY_FRONTEND", "/", "frontend", 3000),
+        ];
+        let told = settings.get_or_explain("GATEWAY_ROUTES", Vec::new(), route::parse);
+        let table = Self {
+            own,
+            told,
+            file: path(settings, "GATEWAY_ROUTES_FILE"),
+            secrets: Secrets {
+                text: settings.get_with("GATEWAY_SECRET", "a text", None, |text| {
+                    Some(Some(Hidden(text.to_owned())))
+                }),
+                file: path(settings, "GATEWAY_SECRET_FILE"),
+            },
+        };
+        if let Err(faults) = table.lines() {
+            for fault in faults {
+                settings.reject(fault);
+            }
+        }
+        table
+    }
+
+    /// The table as it is now: files are read each time. What was told takes the place of the
+    /// gateway's own routes of the same prefix, and the file of both.
+    ///
+    /// # Errors
+    /// With a sentence for each fault.
+    pub(crate) fn lines(&self) -> Result<Vec<AuthenticatedRoute>, Vec<String>> {
+        let mut faults = Vec::new();
+        let mut lines = self.own.clone();
+        let mut merge = |more: Vec<RouteLine>| {
+            for route in more {
+                match lines.iter_mut().find(|known| known.prefix == route.prefix) {
+                    Some(known) => *known = route,
+                    None => lines.push(route),
+                }
+            }
+        };
+        merge(self.told.clone());
+        if let Some(file) = &self.file {
+            let read = std::fs::read_to_string(file).map_err(|error| vec![error.to_string()]);
+            match read.and_then(|text| route::parse(&text)) {
+                Ok(more) => merge(more),
+                Err(more) => faults.extend(
+                    more.iter()
+                        .map(|fault| format!("GATEWAY_ROUTES_FILE {}: {fault}", file.display())),
+                ),
+            }
+        }
+        let guarded = lines.into_iter().map(|line| {
+            let auth = line.auth.map(|scheme| self.secrets.auth(scheme)).transpose();
+            auth.map(|auth| AuthenticatedRoute { line, auth })
+        });
+        let mut table = Vec::new();
+        for line in guarded {
+            match line {
+                Ok(line) => table.push(line),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        faults.dedup();
+        if faults.is_empty() { Ok(table) } else { Err(faults) }
+    }
+}
+
+impl Secrets {
+    fn auth(&self, scheme: crate::request::auth::Scheme) -> Result<Auth, String> {
+        let (name, text) = match (&self.text, &self.file) {
+            (Some(_), Some(_)) => {
+                return Err("GATEWAY_SECRET and GATEWAY_SECRET_FILE are both set".to_owned());
+            }
+            (Some(Hidden(text)), None) => ("GATEWAY_SECRET", text.clone()),
+            (None, Some(file)) => {
+                let text = std::fs::read_to_string(file)
+                    .map_err(|error| format!("GATEWAY_SECRET_FILE {}: {error}", file.display()))?;
+                ("GATEWAY_SECRET_FILE", text)
+            }
+            (None, None) => {
+                return Err("a route has auth=, but neither GATEWAY_SECRET nor \
+                            GATEWAY_SECRET_FILE is set"
+                    .to_owned());
+            }
+        };
+        Auth::parse(scheme, &text).map_err(|faults| format!("{name}: {faults}"))
+    }
+}

@@ -1,0 +1,116 @@
+use super::*;
+
+fn read(variables: &[(&str, &str)]) -> (Config, Vec<String>) {
+    let variables = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+    let mut settings = Settings::new("GATEWAY", variables);
+    let config = Config::read(&mut settings);
+    let faults = settings.finish().map_or_else(|e| e.faults, |()| Vec::new());
+    (config, faults)
+}
+
+fn prefixes(config: &Config) -> Vec<String> {
+    config.table.lines().unwrap().into_iter().map(|route| route.line.prefix).collect()
+}
+
+#[test]
+fn without_settings_the_upstreams_are_the_names_of_the_compose_file() {
+    let (config, faults) = read(&[]);
+    assert!(faults.is_empty(), "{faults:?}");
+    let table = config.table.lines().unwrap();
+    let told: Vec<_> = table
+        .iter()
+        .map(|route| format!("{} {}", route.line.prefix, route.line.origins[0]))
+        .collect();
+    assert_eq!(told, ["/stats stats:8080", "/ frontend:3000"]);
+    assert!(config.threads >= 1);
+}
+
+#[test]
+fn what_is_told_is_added_or_takes_the_place_of_the_own_routes() {
+    let (config, faults) = read(&[("GATEWAY_ROUTES", "/api api:1; / page:2")]);
+    assert!(faults.is_empty(), "{faults:?}");
+    assert_eq!(prefixes(&config), ["/stats", "/", "/api"]);
+}
+
+#[test]
+fn a_guarded_route_wants_a_secret() {
+    let routes = ("GATEWAY_ROUTES", "/api api:1 auth=bearer");
+    let (_, faults) = read(&[routes]);
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].contains("GATEWAY_SECRET"), "{faults:?}");
+    let (config, faults) = read(&[routes, ("GATEWAY_SECRET", "0123456789abcdef")]);
+    assert!(faults.is_empty(), "{faults:?}");
+    assert!(!format!("{config:?}").contains("0123456789"), "it is told");
+    let (_, faults) = read(&[routes, ("GATEWAY_SECRET_FILE", "/nonexistent")]);
+    assert!(faults[0].contains("/nonexistent"), "{faults:?}");
+}
+
+#[test]
+fn the_published_address_decides_which_hosts_are_answered() {
+    let hosts = |variables: &[(&str, &str)], listen: &str| {
+        let (config, faults) = read(variables);
+        assert!(faults.is_empty(), "{faults:?}");
+        config.hosts(listen.parse().unwrap())
+    };
+    let foreign = |hosts: &Hosts| hosts.contain("evil.test");
+    assert!(foreign(&hosts(&[], "0.0.0.0:3050")));
+    assert!(!foreign(&hosts(&[], "127.0.0.1:3050")));
+    for (published, answered) in
+        [("127.0.0.1", false), ("[::1]", false), ("::1", false), ("0.0.0.0", true)]
+    {
+        let hosts = hosts(&[("GATEWAY_PUBLISHED_ADDRESS", published)], "0.0.0.0:3050");
+        assert_eq!(foreign(&hosts), answered, "{published}");
+        assert!(hosts.contain("localhost:3050"), "{published}");
+    }
+}
+
+#[test]
+fn by_default_one_client_has_half_of_the_connections_unless_it_is_many() {
+    let proxies = ("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8");
+    let counts = |config: &Config, peer: &str| config.counts_connections(peer.parse().unwrap());
+    let (config, _) = read(&[proxies, ("GATEWAY_MAX_CONNECTIONS", "1001")]);
+    assert_eq!(config.bounds.connections, 501);
+    assert!(counts(&config, "192.0.2.1") && counts(&config, "::ffff:192.0.2.1"));
+    assert!(!counts(&config, "10.0.0.1") && !counts(&config, "::1"));
+    let (config, _) = read(&[proxies, ("GATEWAY_CLIENT_CONNECTIONS", "5")]);
+    assert!(counts(&config, "10.0.0.1") && counts(&config, "127.0.0.1"));
+    let (config, _) = read(&[("GATEWAY_CLIENT_CONNECTIONS", "0")]);
+    assert!(!counts(&config, "192.0.2.1"));
+}
+
+#[test]
+fn every_wrong_setting_is_named() {
+    let wrong = [
+        ("GATEWAY_STATS", "stats"),
+        ("GATEWAY_FRONTEND", "http://frontend:3000"),
+        ("GATEWAY_ROUTES", "/api"),
+        ("GATEWAY_RESOLVE_SECONDS", "0"),
+        ("GATEWAY_CONNECT_TIMEOUT_SECONDS", "0"),
+        ("GATEWAY_UPSTREAM_TIMEOUT_SECONDS", "never"),
+        ("GATEWAY_TOTAL_TIMEOUT_SECONDS", "1h"),
+        ("GATEWAY_MAX_CONNECTIONS", "-1"),
+        ("GATEWAY_BODY_BYTES", "1 TiB"),
+        ("GATEWAY_BODY_MEMORY_BYTES", "64 KiB"),
+        ("GATEWAY_CLIENT_CONNECTIONS", "many"),
+        ("GATEWAY_CLIENT_RATE", "fast"),
+        ("GATEWAY_CLIENT_STREAMS", "-1"),
+        ("GATEWAY_CLIENT_EXEMPT", "10.0.0.0/33"),
+        ("GATEWAY_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("GATEWAY_TRUST_HOST", "maybe"),
+        ("GATEWAY_FORWARDED", "yes"),
+        ("GATEWAY_ALLOW", "lan"),
+        ("GATEWAY_DENY", ","),
+        ("GATEWAY_HOSTS", "example.org:80"),
+        ("GATEWAY_PUBLISHED_ADDRESS", "localhost"),
+        ("GATEWAY_CACHE_BYTES", "much"),
+        ("GATEWAY_COMPRESS", "maybe"),
+        ("GATEWAY_LOG_PERCENT", "101"),
+        ("GATEWAY_ADMIN_LISTEN", "3051"),
+        ("GATEWAY_HTTP2", "h2c"),
+        ("GATEWAY_THREADS", "0"),
+    ];
+    let (_, faults) = read(&wrong);
+    for (name, _) in wrong {
+        assert!(faults.iter().any(|fault| fault.starts_with(name)), "{name}: {faults:#?}");
+    }
+}

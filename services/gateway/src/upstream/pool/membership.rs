@@ -1,0 +1,150 @@
+//! The endpoints of a pool: what lookups add, and what is removed.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+
+use super::super::Origin;
+use super::super::health::Health;
+use super::super::health_check;
+use super::super::lease::Endpoint;
+use super::super::resolution::{Family, Outcome};
+
+use super::{AbortOnDrop, Entry, MOST_ADDRESSES, PoolState, Shared, now};
+
+impl Shared {
+    /// Addresses that need no lookup.
+    pub(super) fn begin_with(&self, addresses: &[SocketAddr]) {
+        let mut pool_state = self.pool_state();
+        pool_state.entries = addresses.iter().map(|&it| self.new_entry(it, None)).collect();
+        self.publish(&mut pool_state);
+    }
+
+    /// A lookup of the origin at `index` has an answer. New addresses are used at once; others stay
+    /// until they have been missing for [`PoolSettings::keep_unseen`] and fail. An answer without addresses is
+    /// none: a name server that is just starting says the same.
+    pub(in crate::upstream) fn found(
+        &self,
+        index: usize,
+        family: Family,
+        origin: &Origin,
+        mut addresses: Vec<SocketAddr>,
+    ) {
+        addresses.sort_unstable();
+        addresses.dedup();
+        let is_empty = addresses.is_empty();
+        let outcome = if is_empty { Outcome::Nothing } else { Outcome::Found };
+        let mut pool_state = self.pool_state();
+        let report = pool_state.names.note(index, family, outcome);
+        let counts = !is_empty || pool_state.names.has_other(index, family);
+        let (mut added, mut removed, mut panic) = (Vec::new(), Vec::new(), None);
+        if counts {
+            let changed =
+                self.merge(&mut pool_state, (index, family), &addresses, &mut added, &mut removed);
+            if changed {
+                panic = self.publish(&mut pool_state);
+            }
+        }
+        let kept = pool_state.entries.len();
+        drop(pool_state);
+        let upstream = self.name();
+        if report.fails {
+            let error = "the name has no address";
+            tracing::warn!(upstream, name = %origin, error, kept, "does not resolve");
+        }
+        if report.recovers || !added.is_empty() {
+            tracing::info!(upstream, name = %origin, addresses = ?added, all = kept, "resolved");
+        }
+        if !removed.is_empty() {
+            tracing::info!(upstream, name = %origin, addresses = ?removed, "removed");
+        }
+        if let Some(news) = panic {
+            self.log(&news);
+        }
+        self.end_first_wait(report.first_ended);
+    }
+
+    /// A lookup has failed, or takes too long. What was known is kept.
+    pub(in crate::upstream) fn not_found(
+        &self,
+        index: usize,
+        family: Family,
+        origin: &Origin,
+        error: &str,
+    ) {
+        let mut pool_state = self.pool_state();
+        let report = pool_state.names.note(index, family, Outcome::Nothing);
+        let kept = pool_state.entries.len();
+        drop(pool_state);
+        let upstream = self.name();
+        if report.fails {
+            tracing::warn!(upstream, name = %origin, error, kept, "does not resolve");
+        } else {
+            tracing::debug!(upstream, name = %origin, ?family, error, "a lookup failed");
+        }
+        self.end_first_wait(report.first_ended);
+    }
+
+    pub(super) fn end_first_wait(&self, ended: bool) {
+        if ended {
+            self.unanswered.send_modify(|count| *count = count.saturating_sub(1));
+        }
+    }
+
+    /// Takes in what a lookup found, and out what may go; who stays keeps what is known of it. Tells
+    /// whether anything has changed for requests.
+    pub(super) fn merge(
+        &self,
+        pool_state: &mut PoolState,
+        source: (usize, Family),
+        addresses: &[SocketAddr],
+        added: &mut Vec<SocketAddr>,
+        removed: &mut Vec<SocketAddr>,
+    ) -> bool {
+        let (now, keep) = (now(), self.settings.keep_unseen);
+        let entries = &mut pool_state.entries;
+        let mut changed = false;
+        for entry in entries.iter_mut().filter(|entry| entry.source.is_some()) {
+            if addresses.binary_search(&entry.endpoint.address()).is_ok() {
+                entry.source = Some(source);
+                changed |= entry.unseen_since.take().is_some();
+            } else if entry.source == Some(source) && entry.unseen_since.is_none() {
+                entry.unseen_since = Some(now);
+                changed = true;
+            }
+        }
+        entries.retain(|entry| {
+            let unseen = entry.unseen_since.map(|since| now.saturating_duration_since(since));
+            let stays = entry.health.is_healthy() || unseen.is_none_or(|time| time < keep);
+            if !stays {
+                removed.push(entry.endpoint.address());
+            }
+            stays
+        });
+        for &address in addresses {
+            let place = entries.binary_search_by_key(&address, |entry| entry.endpoint.address());
+            let Err(place) = place else { continue };
+            if entries.len() >= MOST_ADDRESSES {
+                let unseen = entries.iter().enumerate();
+                let unseen = unseen.filter_map(|(place, it)| Some((it.unseen_since?, place)));
+                let Some((_, oldest)) = unseen.min() else { continue };
+                removed.push(entries.remove(oldest).endpoint.address());
+                let place = entries.partition_point(|entry| entry.endpoint.address() < address);
+                entries.insert(place, self.new_entry(address, Some(source)));
+            } else {
+                entries.insert(place, self.new_entry(address, Some(source)));
+            }
+            added.push(address);
+        }
+        changed || !added.is_empty() || !removed.is_empty()
+    }
+
+    pub(super) fn new_entry(&self, address: SocketAddr, source: Option<(usize, Family)>) -> Entry {
+        let endpoint = Endpoint::new(address, Weak::clone(&self.this));
+        let checks = self.check.clone().map(|path| {
+            let settings = self.settings.check.clone();
+            let checks = health_check::keep_checking(Arc::clone(&endpoint), path, settings);
+            AbortOnDrop(tokio::spawn(checks).abort_handle())
+        });
+        Entry { endpoint, health: Health::new(), source, unseen_since: None, _checks: checks }
+    }
+}

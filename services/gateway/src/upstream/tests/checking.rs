@@ -1,0 +1,155 @@
+use super::*;
+
+/// Answers checks, well or badly as it is told, and counts them.
+#[derive(Clone)]
+struct Replica {
+    address: SocketAddr,
+    well: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+}
+
+async fn replica() -> Replica {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let replica = Replica {
+        address: listener.local_addr().unwrap(),
+        well: Arc::new(AtomicBool::new(true)),
+        asked: Arc::default(),
+    };
+    let it = replica.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 1024];
+            let _ = stream.read(&mut head).await;
+            it.asked.fetch_add(1, Ordering::SeqCst);
+            let well = it.well.load(Ordering::SeqCst);
+            let status = if well { "200 OK" } else { "500 Oh" };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    replica
+}
+
+fn start(replicas: &[&Replica]) -> Arc<Pool> {
+    let origins: Vec<_> = replicas.iter().map(|it| it.address.to_string()).collect();
+    let check = CheckPath::parse("/healthz");
+    let every = Duration::from_millis(20);
+    let settings = PoolSettings {
+        check: CheckSettings { every, bound: SECOND * 5, ..CheckSettings::default() },
+        ..PoolSettings::default()
+    };
+    Pool::start(&Target { check, ..target(&origins.join(",")) }, &settings)
+}
+
+fn state(pool: &Pool, replica: &Replica) -> State {
+    let addresses = pool.snapshot().addresses;
+    addresses.iter().find(|it| it.address == replica.address).unwrap().state
+}
+
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let wait = async {
+        while !condition() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(SECOND * 20, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+#[tokio::test]
+async fn bad_checks_take_an_address_out_and_a_good_one_brings_it_back() {
+    let (one, two) = (replica().await, replica().await);
+    let pool = start(&[&one, &two]);
+    one.well.store(false, Ordering::SeqCst);
+    until("one is out", || state(&pool, &one) == State::Unhealthy).await;
+    for _ in 0..20 {
+        assert_eq!(pool.pick(&[]).unwrap().address(), two.address);
+    }
+    let failure = pool.snapshot().addresses.iter().find_map(|it| it.last_failure);
+    assert_eq!(failure.unwrap().0, Failure::Status(500));
+    one.well.store(true, Ordering::SeqCst);
+    until("one is back", || state(&pool, &one) == State::Well).await;
+}
+
+#[tokio::test]
+async fn checks_that_all_fail_eject_nobody() {
+    let (one, two) = (replica().await, replica().await);
+    one.well.store(false, Ordering::SeqCst);
+    two.well.store(false, Ordering::SeqCst);
+    let pool = start(&[&one, &two]);
+    until("both are out", || !pool.is_ready()).await;
+    let used: BTreeSet<_> =
+        (0..4).filter_map(|_| pool.pick(&[])).map(|pick| pick.address()).collect();
+    assert_eq!(used, BTreeSet::from([one.address, two.address]));
+}
+
+#[tokio::test]
+async fn a_good_check_ends_the_rest_of_an_address_that_failed() {
+    let (one, two) = (replica().await, replica().await);
+    let pool = start(&[&one, &two]);
+    // Within one poll, so that no check comes between.
+    for _ in 0..5 {
+        pool.pick(&[two.address]).unwrap().failed(Failure::Timeout);
+    }
+    assert_eq!(state(&pool, &one), State::Open);
+    until("it is closed", || state(&pool, &one) == State::Well).await;
+}
+
+#[tokio::test]
+async fn a_dropped_pool_checks_nobody_any_more() {
+    let one = replica().await;
+    let pool = start(&[&one]);
+    until("a first check", || one.asked.load(Ordering::SeqCst) > 0).await;
+    let pick = pool.pick(&[]);
+    drop(pool);
+    // The task is dropped when the runtime comes to it.
+    tokio::task::yield_now().await;
+    sleep(Duration::from_millis(50)).await;
+    let asked = one.asked.load(Ordering::SeqCst);
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(one.asked.load(Ordering::SeqCst), asked);
+    drop(pick);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_pool_leaves_no_task_behind_however_long_its_waits_are() {
+    let settings = PoolSettings {
+        check: CheckSettings { every: SECOND * 3600, ..CheckSettings::default() },
+        ..PoolSettings::default()
+    };
+    let check = CheckPath::parse("/healthz");
+    let target = Target { check, ..target("10.0.0.1:80,10.0.0.2:80,app:80") };
+    let script = Script::default();
+    script.lead("app", &[3]);
+    let pool = Pool::start_with(&target, &settings, &script);
+    pool.wait_for_lookups(SECOND).await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    // Three checks, and a lookup for each family of the name.
+    assert_eq!(tasks(), 5);
+    drop(pool);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(tasks(), 0);
+}
+
+#[tokio::test]
+async fn an_address_that_left_is_not_checked_any_more() {
+    let (one, two) = (replica().await, replica().await);
+    let script = Script::default();
+    script.say("app", Answer::Addresses(vec![one.address, two.address]));
+    let target = Target { check: CheckPath::parse("/"), ..target("app:80") };
+    let every = Duration::from_millis(20);
+    let settings = PoolSettings {
+        resolve_every: every,
+        keep_unseen: every,
+        check: CheckSettings { every, bound: SECOND * 5, ..CheckSettings::default() },
+        ..PoolSettings::default()
+    };
+    let pool = Pool::start_with(&target, &settings, &script);
+    until("a first check", || one.asked.load(Ordering::SeqCst) > 0).await;
+    script.say("app", Answer::Addresses(vec![two.address]));
+    one.well.store(false, Ordering::SeqCst);
+    until("one is gone", || pool.snapshot().addresses.len() == 1).await;
+    let (before, others) = (one.asked.load(Ordering::SeqCst), two.asked.load(Ordering::SeqCst));
+    until("two goes on", || two.asked.load(Ordering::SeqCst) > others + 5).await;
+    // One may have been under way.
+    assert!(one.asked.load(Ordering::SeqCst) <= before + 1);
+}

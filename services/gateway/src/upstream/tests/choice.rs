@@ -1,0 +1,39 @@
+use super::*;
+
+#[tokio::test]
+async fn requests_one_after_the_other_go_round() {
+    let pool = fixed(3);
+    let numbers: Vec<_> = (0..6).filter_map(|_| pool.pick(&[])).map(|p| number(&p)).collect();
+    assert_eq!(numbers, [1, 2, 3, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn requests_at_once_are_spread_evenly() {
+    let pool = fixed(4);
+    let picks: Vec<_> = (0..400).filter_map(|_| pool.pick(&[])).collect();
+    let in_flight = |pool: &Pool| -> Vec<_> {
+        pool.snapshot().addresses.iter().map(|it| it.in_flight).collect()
+    };
+    assert_eq!(in_flight(&pool), [100; 4]);
+    drop(picks);
+    assert_eq!(in_flight(&pool), [0; 4]);
+}
+
+#[tokio::test]
+async fn a_retry_never_goes_where_it_has_been() {
+    let pool = fixed(2);
+    assert!(pool.has_other_than(&[address(1)]));
+    for _ in 0..10 {
+        assert_eq!(number(&pool.pick(&[address(1)]).unwrap()), 2);
+    }
+    assert!(pool.pick(&[address(1), address(2)]).is_none());
+    assert!(!pool.has_other_than(&[address(1), address(2)]));
+}
+
+#[tokio::test]
+async fn an_address_that_is_given_up_is_no_other_one() {
+    let pool = fixed(2);
+    refuse(&pool, 2, 5);
+    assert!(!pool.has_other_than(&[address(1)]));
+    assert!(pool.pick(&[address(1)]).is_none());
+}

@@ -1,0 +1,254 @@
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn new_addresses_are_used_within_one_interval_and_others_while_they_answer() {
+    let script = Script::default();
+    script.lead("app", &[1, 2]);
+    let pool = pool("app:80", &script).await;
+    assert_eq!(used(&pool), [1, 2]);
+    script.lead("app", &[3, 2]);
+    sleep(Duration::from_millis(2001)).await;
+    assert_eq!(used(&pool), [1, 2, 3]);
+    sleep(SECOND * 600).await;
+    assert_eq!(used(&pool), [1, 2, 3], "it still answers");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_goes_when_it_was_unseen_for_a_minute_and_fails() {
+    let script = Script::default();
+    script.lead("app", &[1, 2, 3]);
+    let pool = pool("app:80", &script).await;
+    let known = |pool: &Pool| pool.snapshot().addresses.len();
+    // Fails, but is seen.
+    refuse(&pool, 1, 5);
+    sleep(SECOND * 120).await;
+    assert_eq!((known(&pool), used_by_retries(&pool)), (3, vec![2, 3]));
+    // Neither is seen; one of them fails.
+    script.lead("app", &[3]);
+    sleep(SECOND * 3).await;
+    refuse_if_known(&pool, 1);
+    assert_ne!(state(&pool, 1), State::Well);
+    sleep(SECOND * 55).await;
+    assert_eq!(known(&pool), 3, "not yet a minute");
+    refuse_if_known(&pool, 1);
+    sleep(SECOND * 10).await;
+    let left: Vec<_> = pool.snapshot().addresses.iter().map(|it| it.address).collect();
+    assert_eq!(left, [address(2), address(3)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_unseen_and_fails_does_not_make_all_be_used() {
+    let script = Script::default();
+    script.lead("app", &[1, 2, 3]);
+    let pool = pool("app:80", &script).await;
+    script.lead("app", &[4]);
+    sleep(SECOND * 3).await;
+    for number in 1..=3 {
+        refuse(&pool, number, 5);
+    }
+    assert!(!pool.snapshot().panic);
+    assert_eq!(used_by_retries(&pool), [4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_tells_eight_of_many_leads_to_all_and_loses_none() {
+    for count in [8, 12, 24, 100] {
+        let script = Script::default();
+        let all: Vec<_> = (1..=count).map(address).collect();
+        script.say("app", Answer::Eight(all.clone()));
+        let pool = pool("app:80", &script).await;
+        let first = pool.snapshot().addresses[0].address;
+        let others: Vec<_> = all.iter().copied().filter(|it| *it != first).collect();
+        let busy = pool.pick(&[others, vec![address(0)]].concat()).unwrap();
+        sleep(SECOND * 2 * 2 * u32::from(count)).await;
+        let known = |pool: &Pool| -> Vec<_> {
+            pool.snapshot().addresses.iter().map(|it| it.address).collect()
+        };
+        assert_eq!(known(&pool), all, "of {count}");
+        for _ in 0..100 {
+            sleep(SECOND * 2).await;
+            assert_eq!(known(&pool), all, "of {count}");
+        }
+        let snapshot = pool.snapshot();
+        let in_flight = snapshot.addresses.iter().map(|it| it.in_flight).sum::<usize>();
+        assert_eq!(in_flight, 1, "what is known of an address was lost");
+        drop(busy);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_family_is_looked_up_by_itself() {
+    let six: SocketAddr = "[2001:db8::1]:80".parse().unwrap();
+    for addresses in [vec![address(1)], vec![six]] {
+        for answer in [Answer::OneFamily(addresses.clone()), Answer::OtherHangs(addresses.clone())]
+        {
+            let script = Script::default();
+            script.say("app", answer);
+            let begun = Instant::now();
+            let pool = pool("app:80", &script).await;
+            assert!(begun.elapsed() < SECOND / 2, "it waits for the other family");
+            assert_eq!(pool.pick(&[]).unwrap().address(), addresses[0]);
+        }
+    }
+    let script = Script::default();
+    script.say("app", Answer::Addresses(vec![address(1), six]));
+    let pool = pool("app:80", &script).await;
+    sleep(SECOND).await;
+    assert_eq!(pool.snapshot().addresses.len(), 2);
+    // The lookups of one family begin to fail: what was known is kept.
+    script.say("app", Answer::OneFamily(vec![address(1)]));
+    sleep(SECOND * 600).await;
+    assert_eq!(pool.snapshot().addresses.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_good_answer_outlives_failures_empty_answers_and_silence() {
+    let script = Script::default();
+    script.lead("app", &[1]);
+    let pool = pool("app:80", &script).await;
+    for answer in [Answer::NoSuchName, Answer::Addresses(Vec::new()), Answer::Nothing] {
+        script.say("app", answer);
+        sleep(SECOND * 10).await;
+        assert_eq!(used(&pool), [1]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_comes_back_is_used_within_one_interval() {
+    let script = Script::default();
+    script.lead("app", &[1]);
+    let pool = pool("app:80", &script).await;
+    script.say("app", Answer::NoSuchName);
+    sleep(SECOND * 60).await;
+    script.lead("app", &[2]);
+    sleep(Duration::from_millis(2001)).await;
+    assert_eq!(used(&pool), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_never_resolved_leaves_nobody_to_pick_and_ends_the_wait() {
+    let script = Script::default();
+    let begun = Instant::now();
+    let pool = pool("app:80", &script).await;
+    assert!(begun.elapsed() < SECOND / 2);
+    assert!(pool.pick(&[]).is_none());
+    assert!(!pool.is_ready());
+    script.lead("app", &[1]);
+    sleep(Duration::from_millis(2001)).await;
+    assert_eq!(used(&pool), [1]);
+    assert!(pool.is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_that_hangs_is_the_only_one_of_its_name_and_stops_no_other() {
+    let script = Script::default();
+    script.say("hangs", Answer::Nothing);
+    script.lead("app", &[1]);
+    let begun = Instant::now();
+    let pool = pool("hangs:80,app:80", &script).await;
+    assert_eq!(begun.elapsed(), SECOND, "the wait is bounded");
+    assert_eq!(used(&pool), [1]);
+    script.lead("app", &[2]);
+    sleep(SECOND * 600).await;
+    assert_eq!(script.pending.load(Ordering::SeqCst), 2, "one for each family");
+    assert_eq!(used(&pool), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_lookup_that_hangs_does_not_hold_those_who_wait_for_ever() {
+    let script = Script::default();
+    script.say("app", Answer::Nothing);
+    let pool = Pool::start_with(&target("app:80"), &PoolSettings::default(), &script);
+    let begun = Instant::now();
+    pool.wait_for_lookups(SECOND * 3600).await;
+    assert!(begun.elapsed() < SECOND * 12);
+    assert!(pool.pick(&[]).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_addresses_of_all_origins_are_used_each_once() {
+    let script = Script::default();
+    script.lead("a", &[3, 1, 3]);
+    script.lead("b", &[2, 1]);
+    let pool = pool("b:80,a:80,b:80,10.0.0.9:80,10.0.0.1:80", &script).await;
+    assert_eq!(used(&pool), [1, 2, 3, 9]);
+    assert_eq!(pool.snapshot().addresses.len(), 4);
+    assert_eq!(script.lookups.load(Ordering::SeqCst), 4, "a name is looked up once a family");
+    // One of the two that led there does not any more.
+    script.lead("a", &[3]);
+    script.lead("b", &[2]);
+    sleep(Duration::from_millis(2001)).await;
+    assert_eq!(used(&pool), [1, 2, 3, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_stays_keeps_what_is_known_of_it() {
+    let script = Script::default();
+    script.lead("app", &[1, 2, 4]);
+    let pool = pool("app:80", &script).await;
+    refuse(&pool, 2, 5);
+    let busy = pick_of(&pool, 4);
+    script.lead("app", &[2, 3, 4]);
+    sleep(Duration::from_millis(2001)).await;
+    let after = pool.snapshot().addresses;
+    assert_eq!(after.iter().map(|it| it.in_flight).collect::<Vec<_>>(), [0, 0, 0, 1]);
+    assert!(!matches!(after[1].state, State::Well));
+    assert_eq!(after[2].state, State::Well);
+    drop(busy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_request_tells_of_an_address_that_left_is_not_told_to_its_successor() {
+    let script = Script::default();
+    script.lead("app", &[1]);
+    let pool = pool("app:80", &script).await;
+    let mut old: Vec<_> = (0..5).filter_map(|_| pool.pick(&[])).collect();
+    script.lead("app", &[2]);
+    for _ in 0..9 {
+        sleep(SECOND * 10).await;
+        refuse_if_known(&pool, 1);
+    }
+    assert_eq!(pool.snapshot().addresses.len(), 1);
+    script.lead("app", &[1]);
+    sleep(Duration::from_millis(2001)).await;
+    for pick in &mut old {
+        pick.failed(Failure::Reset);
+    }
+    assert_eq!(state(&pool, 1), State::Well);
+    assert_eq!(pool.snapshot().addresses[0].in_flight, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_pool_looks_nothing_up_any_more_and_its_picks_can_still_end() {
+    let script = Script::default();
+    script.lead("app", &[1]);
+    script.say("hangs", Answer::Nothing);
+    let pool = pool("app:80,hangs:80", &script).await;
+    let mut pick = pool.pick(&[]).unwrap();
+    drop(pool);
+    sleep(SECOND).await;
+    let lookups = script.lookups.load(Ordering::SeqCst);
+    sleep(SECOND * 60).await;
+    assert_eq!(script.lookups.load(Ordering::SeqCst), lookups);
+    assert_eq!(script.pending.load(Ordering::SeqCst), 0);
+    pick.failed(Failure::Reset);
+}
+
+#[tokio::test]
+async fn the_systems_resolver_knows_localhost_and_not_what_is_invalid() {
+    // RFC 6761: the one always leads here, the other never anywhere.
+    let settings = PoolSettings::default();
+    let here = Pool::start(&target("localhost:80"), &settings);
+    let nowhere = Pool::start(&target("no-such-name.invalid:80"), &settings);
+    here.wait_for_lookups(SECOND * 30).await;
+    nowhere.wait_for_lookups(SECOND * 30).await;
+    assert!(here.pick(&[]).unwrap().address().ip().is_loopback());
+    assert!(nowhere.pick(&[]).is_none());
+}
+
+#[tokio::test]
+async fn a_literal_address_is_known_at_once() {
+    let pool = Pool::start(&target("[::1]:80"), &PoolSettings::default());
+    assert_eq!(pool.pick(&[]).unwrap().address(), "[::1]:80".parse().unwrap());
+    assert!(pool.is_ready());
+}

@@ -1,0 +1,65 @@
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_addresses_can_come_fail_and_go() {
+    let origins: Vec<_> =
+        (0..1000).map(|n| format!("10.1.{}.{}:80", n / 250, n % 250 + 1)).collect();
+    let pool = Pool::start(&target(&origins.join(",")), &PoolSettings::default());
+    let addresses: BTreeSet<_> =
+        (0..1000).filter_map(|_| pool.pick(&[])).map(|pick| pick.address()).collect();
+    assert_eq!(addresses.len(), 1000);
+    // Every other one fails for as long as it takes.
+    let is_bad = |address: SocketAddr| address.to_string().ends_with("1:80");
+    for _ in 0..10_000 {
+        let mut pick = pool.pick(&[]).unwrap();
+        if is_bad(pick.address()) { pick.failed(Failure::Timeout) } else { pick.succeeded() }
+    }
+    assert!(!pool.snapshot().panic);
+    assert!((0..1000).filter_map(|_| pool.pick(&[])).all(|pick| !is_bad(pick.address())));
+    // They are well again: probes find out, one request each.
+    advance(SECOND * 30).await;
+    for _ in 0..1000 {
+        pool.pick(&[]).unwrap().succeeded();
+    }
+    assert!(pool.snapshot().addresses.iter().all(|it| it.state == State::Well));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_threads_lose_no_count_while_addresses_come_and_go() {
+    let script = Script::default();
+    script.lead("app", &[1, 2, 3, 4]);
+    let settings =
+        PoolSettings { resolve_every: Duration::from_millis(1), ..PoolSettings::default() };
+    let pool = Pool::start_with(&target("app:80"), &settings, &script);
+    pool.wait_for_lookups(SECOND * 10).await;
+    let threads: Vec<_> = (0_usize..4)
+        .map(|thread| {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || {
+                for round in 0..20_000 {
+                    // Somebody is always known, so somebody is always given.
+                    let mut pick = pool.pick(&[]).unwrap();
+                    match (round + thread) % 7 {
+                        0 => {}
+                        1..4 => pick.failed(Failure::Reset),
+                        _ => pick.succeeded(),
+                    }
+                }
+            })
+        })
+        .collect();
+    for numbers in [&[1, 2][..], &[2, 3], &[4], &[1, 2, 3, 4]] {
+        sleep(Duration::from_millis(5)).await;
+        script.lead("app", numbers);
+    }
+    for thread in threads {
+        tokio::task::block_in_place(|| thread.join()).unwrap();
+    }
+    let wait = async {
+        while pool.snapshot().addresses.len() != 4 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(SECOND * 20, wait).await.unwrap();
+    assert!(pool.snapshot().addresses.iter().all(|it| it.in_flight == 0));
+}

@@ -1,7 +1,8 @@
 """The services of this repository, as `services.json` declares them.
 
-Build, local runs, packages, tests and Terraform read the declaration; `make new SERVICE=NAME` adds
-to it. The fields are those of `Service`.
+Build, local runs, packages, tests and Terraform read the declaration (JSON, because both Python 3.9
+and Terraform read it without a library); `make new SERVICE=NAME` adds to it. The fields are those of
+`Service`.
 """
 
 from __future__ import annotations

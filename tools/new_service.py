@@ -18,10 +18,10 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import build
 import catalog
+import compose_only
 import service_files
 import stack
 import toolchain
@@ -64,8 +64,12 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
             remove(name, root)
         else:
             new(name, root)
-            if os.environ.get("TRY") != "no":
-                return tried(name)
+            if os.environ.get("TRY") == "no":
+                return 0
+            if compose_only.needed():
+                print("new: `docker compose up --build` compiles and starts it")
+                return 0
+            return tried(name)
     except (Refused, NoPlace) as error:
         print(f"{verb}: {error}", file=sys.stderr)
         return 64
@@ -205,18 +209,19 @@ def with_system(name: str, profile: str) -> None:
     for service in catalog.ALL.values():
         if not service.public:
             settings[service.listen_setting] = f"127.0.0.1:{next(ports)}"
-    # Beside a system that runs already.
-    with mock.patch.dict(os.environ, settings), mock.patch.object(stack, "STATE", build.TARGET / "try"):
-        system = stack.Processes(profile)
-        system.check_ports()
-        try:
-            system.start()
-            system.wait_until_ready()
-            url = stack.url() + catalog.ALL[name].route
-            with urllib.request.urlopen(url, timeout=2) as response:
-                print(f"new: GET {url}: {response.status} {json.load(response)}", flush=True)
-        finally:
-            system.down()
+    # Beside a system that runs already. This process does nothing else.
+    os.environ.update(settings)
+    stack.STATE = build.TARGET / "try"
+    system = stack.Processes(profile)
+    system.check_ports()
+    try:
+        system.start()
+        system.wait_until_ready()
+        url = stack.url() + catalog.ALL[name].route
+        with urllib.request.urlopen(url, timeout=2) as response:
+            print(f"new: GET {url}: {response.status} {json.load(response)}", flush=True)
+    finally:
+        system.down()
 
 
 def free_ports(count: int) -> list[int]:

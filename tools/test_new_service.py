@@ -132,6 +132,13 @@ class AddAndRemove(InACopy):
         self.assertEqual(self.make("remove", "hello")[0], 0)
         self.assertFalse(routes.exists())
 
+    def test_a_new_service_is_tried_out_unless_told_otherwise(self) -> None:
+        for variables, calls in (({"TRY": ""}, 1), ({"TRY": "no"}, 0)):
+            with mock.patch.object(new_service, "tried", return_value=1) as tried:
+                self.assertEqual(self.make("new", "hello", **variables)[0], calls)
+            self.assertEqual(tried.call_count, calls)
+            self.make("remove", "hello")
+
     def test_a_usage_error_has_exit_code_64(self) -> None:
         for arguments in ((), ("new",), ("new", ""), ("add", "hello"), ("new", "a", "b")):
             self.assertEqual(self.make(*arguments)[0], 64, arguments)

@@ -33,8 +33,9 @@ RUN python3 tools/skeleton.py /skeleton
 
 FROM tools AS dependencies
 COPY --from=skeleton /skeleton/ ./
-COPY tools/build.py tools/commit.py tools/dockerfile.py tools/no-unwind.ld tools/oci.py \
-    tools/slim.py tools/
+COPY services.json ./
+COPY tools/build.py tools/catalog.py tools/commit.py tools/dockerfile.py tools/no-unwind.ld \
+    tools/oci.py tools/slim.py tools/
 # BuildKit sets TARGETARCH for --platform; empty means the builder's processor.
 ARG TARGETARCH
 ENV ARCHITECTURE=${TARGETARCH}
@@ -60,6 +61,8 @@ COPY services/gateway services/gateway
 ARG BUILT_FROM
 RUN python3 tools/build.py binary gateway
 
+# `make new` adds build stages above this line.
+
 # In the images, metadata comes first: a new binary then changes one step.
 FROM scratch AS stats
 LABEL org.opencontainers.image.title=stats system-stats.image=true
@@ -76,6 +79,8 @@ EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --retries=3 CMD ["/frontend", "healthcheck"]
 ENTRYPOINT ["/frontend"]
 COPY --from=build-frontend /src/target/binaries/frontend /frontend
+
+# `make new` adds images above this line.
 
 FROM scratch AS gateway
 LABEL org.opencontainers.image.title=gateway system-stats.image=true

@@ -1,59 +1,97 @@
-# One line a verb; what a verb does is written in tools/.
+# One line a command; what it does is in tools/. `###` lists a command in `make`, `##` in `make help-all` only.
 PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install Python 3.9 or newer, with its venv module))
 
 .DEFAULT_GOAL := help
-.PHONY: help tools dev up down logs build images check test test-fast cold bench conform bench-check clean
-.PHONY: advisories sbom reproducible test-arm64
-.PHONY: bootstrap plan push verify deploy smoke rollback destroy status cost
-.PHONY: sketch registry apply supersede accept drift run output picture comment orphans outdated dist publish release codeowners
+.PHONY: help help-all
+.PHONY: dev new remove check test-fast test cold tools
+.PHONY: up down logs
+.PHONY: build images clean sbom reproducible test-arm64 audit outdated screenshot
+.PHONY: bench conform bench-check
+.PHONY: bootstrap plan deploy rollback status smoke push apply mark-good verify run output cost drift destroy
+.PHONY: plan-offline registry supersede comment stale-previews dist publish release codeowners
 
-help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+help: ## print the most important commands
+	@awk -v mark='###' $(LIST) $(MAKEFILE_LIST)
+	@echo; echo "  make help-all     every command, also those for workflows"
 
-tools: ## install every compiler and helper below .tools/ (instant when there is nothing to do)
-	@$(PYTHON) tools/install.py build test
+help-all: ## print every command
+	@awk -v mark='##' $(LIST) $(MAKEFILE_LIST)
 
-dev: ## build, start, watch; an edit shows by itself; Ctrl-C stops everything
+# A heading is printed before the first of its commands.
+define LIST
+'/^## / { heading = substr($$0, 4) } \
+match($$0, "^[a-z0-9-]+:.*" mark "#* ") { \
+	if (heading != "") print "\n" heading; heading = ""; \
+	split($$0, part, ":"); sub("^[^#]*#+ ", ""); printf "  make %-15s %s\n", part[1], $$0 }'
+endef
+
+## Develop
+
+dev: ### build, start, watch: an edit appears in the open page; Ctrl-C stops everything
 	@$(PYTHON) tools/dev.py
 
-up: ## build and start the release version, in the background
+new: ### add a service, build, start and test it: `make new SERVICE=hello`; TRY=no only writes the files
+	@$(PYTHON) tools/new_service.py new "$(SERVICE)"
+
+remove: ## remove a service that `new` has added: `make remove SERVICE=hello`
+	@$(PYTHON) tools/new_service.py remove "$(SERVICE)"
+
+check: ### formatting, lints, documents, workflows, dependency rules, licenses and sources
+	@$(PYTHON) tools/check.py
+
+test-fast: ### unit tests, single processes and a smoke test of the running system; two minutes
+	@$(PYTHON) tools/test.py fast
+
+test: ### every test: check, unit, system, browser, Terraform; some with PARTS=unit,gateway
+	@$(PYTHON) tools/test.py
+
+cold: ## run the README's commands on a bare Debian (root, debootstrap); VARIANT=, STEPS=
+	@$(PYTHON) tools/cold.py
+
+tools: ## install every compiler and helper below .tools/; instant if there is nothing to do
+	@$(PYTHON) tools/install.py build test
+
+## Run
+
+up: ### build and start the release version, in the background
 	@$(PYTHON) tools/stack.py up
 
-down: ## stop what `up` or `dev` started
+down: ### stop what `up` or `dev` started
 	@$(PYTHON) tools/stack.py down
 
-logs: ## follow the logs of what is running here, or in the cloud with ENV=staging
+logs: ### follow the logs of the system here, or in the cloud with ENV=staging
 	@$(PYTHON) tools/$(if $(ENV),deploy,stack).py logs
 
-build: ## compile the page and the three static binaries
+## Build
+
+build: ### compile the page and the static binaries
 	@$(PYTHON) tools/build.py binaries
 
 images: ## pack each binary into its image and print the sizes
 	@$(PYTHON) tools/build.py images
 
-check: ## formatting, lints, workflows, who may depend on whom, what comes from outside
-	@$(PYTHON) tools/check.py
+clean: ### remove what was built; the tools stay
+	@$(PYTHON) tools/build.py clean
 
-test: ## every test: check, unit, system, browser, Terraform; some with PARTS=unit,gateway
-	@$(PYTHON) tools/test.py
-
-test-fast: ## unit tests, single processes and a smoke test of the running system; two minutes
-	@$(PYTHON) tools/test.py fast
-
-cold: ## run the README's commands on a bare Debian (root, debootstrap); VARIANT=, STEPS=
-	@$(PYTHON) tools/cold.py
-
-advisories: ## known vulnerabilities and withdrawn versions of what is used; asks RustSec's database
-	@$(PYTHON) tools/check.py advisories
-
-sbom: ## what is in each image, as CycloneDX, into target/sbom/
+sbom: ## a CycloneDX bill of materials for each image, in target/sbom/
 	@$(PYTHON) tools/sbom.py
 
-reproducible: ## build everything (or S=stats) twice, in other folders and circumstances, and compare the bytes
+reproducible: ## build everything (or S=stats) twice in different circumstances, and compare the bytes
 	@$(PYTHON) tools/reproducible.py $(S)
 
 test-arm64: ## cross-compile for arm64 and run the binaries under an emulator
 	@$(PYTHON) tools/arm64.py
+
+audit: ## known vulnerabilities and withdrawn versions of dependencies, from RustSec's database
+	@$(PYTHON) tools/check.py audit
+
+outdated: ## dependencies with newer versions: crates, wheels, compiler
+	@$(PYTHON) tools/outdated.py
+
+screenshot: ## a screenshot of the page: `make screenshot URL=http://localhost:3050`
+	@$(PYTHON) tools/pipeline.py screenshot
+
+## Measure
 
 bench: ## measure this system and its peers: all of it into docs/benchmarks, or some: S=gateway-proxy
 	@$(PYTHON) bench/run.py $(S)
@@ -64,74 +102,69 @@ conform: ## public suites of HTTP against the gateway, beside nginx and haproxy;
 bench-check: ## fail when something takes more instructions or room than bench/floors.json allows
 	@$(PYTHON) bench/run.py --check
 
-clean: ## remove what was built; the tools stay
-	@$(PYTHON) tools/build.py clean
+## Deploy to AWS, with ENV=
 
-bootstrap: ## cloud: prepare the AWS account, once; safe to repeat
+bootstrap: ## prepare the AWS account, once; safe to repeat
 	@$(PYTHON) tools/deploy.py bootstrap
 
-plan: ## cloud: show and keep what `deploy` would change, e.g. `make plan ENV=staging`
+plan: ### show and keep what `deploy` would change: `make plan ENV=staging`
 	@$(PYTHON) tools/deploy.py plan
 
-push: ## cloud: build and push images alone, for both processors; one with S=stats
-	@$(PYTHON) tools/deploy.py push
-
-verify: ## cloud: that IMAGE=registry/name@sha256:... was built by the workflow of REPOSITORY=owner/name
-	@$(PYTHON) tools/deploy.py verify
-
-deploy: ## cloud: build, push, apply, wait, test; puts the previous version back if it is not good
+deploy: ### build, push, apply, wait, test; restores the previous version on failure
 	@$(PYTHON) tools/deploy.py deploy
 
-smoke: ## cloud: the black-box tests against ENV=staging or URL=http://...
-	@$(PYTHON) tools/deploy.py smoke
-
-rollback: ## cloud: back to the version before
+rollback: ### restore the previous version
 	@$(PYTHON) tools/deploy.py rollback
 
-destroy: ## cloud: remove an environment
-	@$(PYTHON) tools/deploy.py destroy
-
-status: ## cloud: what runs
+status: ### running tasks
 	@$(PYTHON) tools/deploy.py status
 
-cost: ## cloud: what an environment costs a month
-	@$(PYTHON) tools/deploy.py cost
+smoke: ## the black-box tests against ENV=staging or URL=http://...
+	@$(PYTHON) tools/deploy.py smoke
 
-sketch: ## a plan without credentials: what AWS would answer is made up
-	@$(PYTHON) tools/pipeline.py sketch
+push: ## build and push images alone, for both processors; one with S=stats
+	@$(PYTHON) tools/deploy.py push
 
-registry: ## cloud: which images of this commit are still to be pushed
-	@$(PYTHON) tools/pipeline.py registry
-
-apply: ## cloud: apply what `plan` showed, and nothing else; wait until it runs
+apply: ## apply what `plan` showed, and nothing else; wait until it runs
 	@$(PYTHON) tools/pipeline.py apply
 
-supersede: ## cloud: cancel earlier runs of main that wait for an approval
-	@$(PYTHON) tools/pipeline.py supersede
+mark-good: ## mark the running version as the one that a rollback restores
+	@$(PYTHON) tools/pipeline.py mark-good
 
-accept: ## cloud: what runs is good, and what a rollback comes back to
-	@$(PYTHON) tools/pipeline.py accept
+verify: ## check that IMAGE=registry/name@sha256:... was built by the workflow of REPOSITORY=owner/name
+	@$(PYTHON) tools/deploy.py verify
 
-drift: ## cloud: what differs from the code that was deployed, and what belongs to no state
-	@$(PYTHON) tools/pipeline.py drift
-
-run: ## cloud: one task of a service to its end, e.g. `make run ENV=staging S=stats CMD="--version"`
+run: ## one task of a service to its end: `make run ENV=staging S=stats CMD="--version"`
 	@$(PYTHON) tools/pipeline.py run
 
-output: ## cloud: Terraform's outputs, as JSON
+output: ## Terraform's outputs, as JSON
 	@$(PYTHON) tools/pipeline.py output
 
-picture: ## what the page looks like, e.g. `make picture URL=http://localhost:3050`
-	@$(PYTHON) tools/pipeline.py picture
+cost: ## the monthly cost of an environment
+	@$(PYTHON) tools/deploy.py cost
 
-comment: ## what a pull request is told, from target/report/
+drift: ## differences from the deployed code, and resources that are in no state
+	@$(PYTHON) tools/pipeline.py drift
+
+destroy: ## remove an environment
+	@$(PYTHON) tools/deploy.py destroy
+
+## For workflows
+
+plan-offline: ## a plan without credentials, with simulated responses of AWS
+	@$(PYTHON) tools/pipeline.py plan-offline
+
+registry: ## images of this commit that are still missing in the registry
+	@$(PYTHON) tools/pipeline.py registry
+
+supersede: ## cancel earlier runs of main that wait for an approval
+	@$(PYTHON) tools/pipeline.py supersede
+
+comment: ## write or update the comment of a pull request, from target/report/
 	@$(PYTHON) tools/pipeline.py comment
 
-orphans: ## cloud: previews whose pull request is closed
-	@$(PYTHON) tools/pipeline.py orphans
-
-outdated: ## which pins are behind: crates, wheels, compiler
-	@$(PYTHON) tools/outdated.py
+stale-previews: ## previews whose pull request is closed
+	@$(PYTHON) tools/pipeline.py stale-previews
 
 dist: ## archives of the binaries for both processors, in target/dist/
 	@$(PYTHON) tools/release.py dist

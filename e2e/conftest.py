@@ -7,6 +7,7 @@ What an option would need and did not get is skipped, with the reason.
 """
 
 import json
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +17,8 @@ from typing import NamedTuple
 import pytest
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
+# For catalog.py, the declared services; behind the folders of the tests.
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 
 # As root, and in a machine without a GPU.
 CHROMIUM_FLAGS = [

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import catalog
 import pytest
 from conftest import eventually, request
 
@@ -33,6 +34,20 @@ class Own(NamedTuple):
             except (TimeoutError, socket.timeout, ConnectionResetError):
                 pass
         return answer
+
+
+@contextmanager
+def service(config, name):
+    """The service of this name without upstreams, once it is alive."""
+    settings = {}
+    if catalog.ALL[name].public:
+        nowhere = dict.fromkeys(catalog.NAMES, "127.0.0.1:1")
+        settings = {
+            **catalog.gateway_settings(catalog.ALL.values(), nowhere),
+            "GATEWAY_ADMIN_LISTEN": "off",
+        }
+    with _service(config, name, "/healthz", settings) as own:
+        yield own
 
 
 @contextmanager
@@ -73,7 +88,7 @@ def _service(config, name, path, settings, prefix=(), streams=None):
     if not folder:
         pytest.skip("needs --binaries with the folder of the binaries")
     port = free_port()
-    listen = {f"{name.upper()}_LISTEN": f"127.0.0.1:{port}"}
+    listen = {catalog.ALL[name].listen_setting: f"127.0.0.1:{port}"}
     environment = {**listen, "LOG_LEVEL": "warn", **settings}
     command = [*prefix, Path(folder) / name]
     process = subprocess.Popen(command, env=environment, **(streams or {}))

@@ -3,7 +3,15 @@
 import socket
 from urllib.parse import urlsplit
 
+import catalog
 import pytest
+
+ROUTED = [service for service in catalog.ALL.values() if service.route]
+
+
+@pytest.mark.parametrize("service", ROUTED, ids=lambda service: service.name)
+def test_each_service_answers_at_its_route(fetch, service):
+    assert fetch(service.route).status == 200
 
 
 def test_the_root_is_the_page(fetch):

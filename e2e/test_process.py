@@ -8,14 +8,15 @@ import subprocess
 import time
 from pathlib import Path
 
+import catalog
 import pytest
 
 # From exec to the first 200.
 START_SECONDS = 0.05
 STOP_SECONDS = 2
 # Resident once it has answered.
-RESIDENT_BYTES = {"stats": 4 << 20, "frontend": 4 << 20, "gateway": 8 << 20}
-SERVICES = {"stats": "STATS_LISTEN", "frontend": "FRONTEND_LISTEN", "gateway": "GATEWAY_LISTEN"}
+RESIDENT_BYTES = {name: service.resident_mib << 20 for name, service in catalog.ALL.items()}
+SERVICES = {name: service.listen_setting for name, service in catalog.ALL.items()}
 
 
 @pytest.fixture(params=SERVICES)
@@ -33,9 +34,10 @@ def service(request):
 def start(service):
     program, listen, port = service
     environment = {listen: f"127.0.0.1:{port}", "LOG_LEVEL": "warn"}
-    if program.name == "gateway":
+    if catalog.ALL[program.name].public:
         # Addresses, so that the start does not depend on a name server.
-        environment |= {"GATEWAY_STATS": "127.0.0.1:1", "GATEWAY_FRONTEND": "127.0.0.1:1"}
+        nowhere = dict.fromkeys(SERVICES, "127.0.0.1:1")
+        environment |= catalog.gateway_settings(catalog.ALL.values(), nowhere)
     return subprocess.Popen([program], env=environment)
 
 

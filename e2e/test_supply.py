@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import catalog
 import own
 import pytest
 
@@ -16,7 +17,7 @@ import commit  # noqa: E402
 import oci  # noqa: E402
 import sbom  # noqa: E402
 
-SERVICES = ("stats", "frontend", "gateway")
+SERVICES = catalog.NAMES
 TOLD = re.compile(r"(?P<name>\w+) (?P<version>\d+\.\d+\.\d+) \((?P<commit>[0-9a-f]{40}(-dirty)?) (?P<built>\S+Z)\)\n")
 
 
@@ -37,10 +38,7 @@ def test_version_and_health_tell_the_same_commit(binary, request):
         pytest.skip("there is no history here that the commit could come from")
     told = TOLD.fullmatch(version(binary))
     assert told, version(binary)
-    arguments = () if binary.name != "gateway" else ("127.0.0.1:1", "127.0.0.1:1")
-    start = getattr(own, binary.name)
-    settings = {"ready": False} if binary.name == "stats" else {}
-    with start(request.config, *arguments, **settings) as service:
+    with own.service(request.config, binary.name) as service:
         health = service.fetch("/healthz").json()
     assert health == {
         "status": "ok",
@@ -98,7 +96,7 @@ def test_nothing_in_the_binary_tells_where_it_was_built(binary):
 
 @pytest.fixture(scope="session")
 def bills(request, tmp_path_factory):
-    """The bills of materials of all three, as `make sbom` writes them."""
+    """The bills of materials of all services, as `make sbom` writes them."""
     folder = request.config.getoption("binaries")
     if not folder:
         pytest.skip("needs --binaries with the folder of the release binaries")
@@ -129,4 +127,4 @@ def test_the_bill_fits_its_binary_and_no_other(bills, name, request):
     ours = {"service", "semantics", "server", "wire", "app"}
     assert {entry["name"] for entry in components if "hashes" not in entry} <= ours
     page = {entry["name"] for entry in components if sbom.PAGE in entry.get("properties", [])}
-    assert ("yew" in page) == (name == "frontend")
+    assert ("yew" in page) == catalog.ALL[name].page

@@ -1,8 +1,10 @@
-# system-stats: what the three services are. How an environment differs is in environments/NAME/terraform.tfvars.
+# system-stats: what the services are. How an environment differs is in environments/NAME/terraform.tfvars.
 
 locals {
   application = "system-stats"
-  names       = ["stats", "frontend", "gateway"]
+  # The services by name; tools/catalog.py explains the fields.
+  declared = jsondecode(file("${path.module}/../services.json"))
+  names    = keys(local.declared)
 
   # A task gets its last requests until the load balancer has forgotten it (20 s), then SIGTERM, then these
   # seconds for what is in flight, and only well after them it would be killed.
@@ -19,47 +21,52 @@ locals {
     DRAIN_SECONDS = tostring(local.drain_seconds)
   }
 
-  facts = {
-    stats = {
-      port   = 8080
-      path   = "/readyz"
-      calls  = []
-      public = null
-      # Figures of the task where ECS tells them, else of whatever limits the container.
-      environment = { STATS_SCOPE = "auto" }
-    }
-    frontend = {
-      port        = 3000
-      path        = "/readyz"
-      calls       = []
-      public      = null
-      environment = {}
-    }
-    gateway = {
-      port  = 3050
-      path  = "/healthz"
-      calls = ["stats", "frontend"]
-      public = {
-        priority           = 100
-        paths              = ["/*"]
-        hosts              = []
-        health_path        = "/healthz"
-        deregister_seconds = local.deregister_seconds
-        # The stream of events lasts for hours; what counts here is the time to the first byte.
-        latency_seconds = 1
-      }
-      environment = {
-        GATEWAY_STATS    = "stats.${module.app.namespace}:8080"
-        GATEWAY_FRONTEND = "frontend.${module.app.namespace}:3000"
-        # What the load balancer says of a client is true, and it is in these subnets.
-        GATEWAY_TRUSTED_PROXIES = join(",", module.app.load_balancer_cidrs)
-      }
-    }
+  definitions = { for name, service in local.declared : name => {
+    port   = service.port
+    path   = service.health
+    calls  = service.public ? [for other in local.names : other if !local.declared[other].public] : []
+    public = service.public ? local.public : null
+    environment = merge(
+      local.common,
+      lookup(local.environments, name, {}),
+      local.sizes[name].environment,
+      service.public ? local.routes : {},
+    )
+  } }
+
+  public = {
+    priority           = 100
+    paths              = ["/*"]
+    hosts              = []
+    health_path        = "/healthz"
+    deregister_seconds = local.deregister_seconds
+    # The stream of events lasts for hours; what counts here is the time to the first byte.
+    latency_seconds = 1
   }
 
+  environments = {
+    # Figures of the task where ECS tells them, else of whatever limits the container.
+    stats = { STATS_SCOPE = "auto" }
+    gateway = merge(
+      # What the load balancer says of a client is true, and it is in these subnets.
+      { GATEWAY_TRUSTED_PROXIES = join(",", module.app.load_balancer_cidrs) },
+      { for name, service in local.declared : service.address_setting => local.addresses[name] if service.address_setting != null },
+    )
+  }
+
+  addresses = { for name, service in local.declared : name => "${name}.${module.app.namespace}:${service.port}" }
+
+  # The gateway has settings for the addresses of stats and the frontend. Other services are in its list of routes,
+  # before the routes of the environment.
+  more_routes = compact(concat(
+    [for name, service in local.declared : trimspace("${service.route} ${local.addresses[name]} ${service.route_options}") if service.route != null && service.address_setting == null],
+    [lookup(local.sizes["gateway"].environment, "GATEWAY_ROUTES", "")],
+  ))
+  routes = length(local.more_routes) > 0 ? { GATEWAY_ROUTES = join("; ", local.more_routes) } : {}
+
   sizes = { for name in local.names : name => try(var.services[name], {
-    cpu          = 256
-    memory       = 512
+    cpu          = null
+    memory       = null
     replicas     = 1
     spot_percent = 0
     autoscaling  = null
@@ -111,26 +118,26 @@ module "app" {
   protect              = var.protect
   budget               = var.budget_usd == null ? null : { usd = var.budget_usd, value = var.environment }
 
-  services = { for name, fact in local.facts : name => {
+  services = { for name, definition in local.definitions : name => {
     image = var.images[name]
-    port  = fact.port
-    calls = fact.calls
+    port  = definition.port
+    calls = definition.calls
     # The gateway removes an address only when the name has not listed it for a minute and it fails.
     keeps_addresses    = name == "gateway"
-    public             = fact.public
+    public             = definition.public
     architecture       = var.architecture
     execution_role_arn = data.aws_iam_role.execution[name].arn
     task_role_arn      = data.aws_iam_role.task[name].arn
-    environment        = merge(local.common, fact.environment, local.sizes[name].environment)
+    environment        = definition.environment
     secrets            = local.sizes[name].secrets
-    cpu                = local.sizes[name].cpu
-    memory             = local.sizes[name].memory
+    cpu                = coalesce(local.sizes[name].cpu, local.declared[name].task_cpu)
+    memory             = coalesce(local.sizes[name].memory, local.declared[name].task_memory_mib)
     replicas           = local.sizes[name].replicas
     spot_percent       = local.sizes[name].spot_percent
     autoscaling        = local.sizes[name].autoscaling
     deployment         = local.sizes[name].deployment
     stop_seconds       = local.stop_seconds
     # The binary asks itself: there is no shell in the image, and ECS does not read the image's own check.
-    health_check = { command = ["CMD", "/${name}", "healthcheck", fact.path] }
+    health_check = { command = ["CMD", "/${name}", "healthcheck", definition.path] }
   } }
 }

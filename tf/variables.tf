@@ -41,8 +41,8 @@ variable "images" {
   type        = map(string)
 
   validation {
-    condition     = toset(keys(var.images)) == toset(["stats", "frontend", "gateway"])
-    error_message = "images needs exactly stats, frontend and gateway."
+    condition     = toset(keys(var.images)) == toset(local.names)
+    error_message = "images must have exactly the services of services.json: ${join(", ", local.names)}."
   }
   validation {
     condition     = alltrue([for image in values(var.images) : can(regex("@sha256:[0-9a-f]{64}$", image))])
@@ -85,8 +85,8 @@ variable "attested_by" {
 variable "services" {
   description = "What differs between environments, by service: size, number, share of spot, settings. What is left out has the default of the module."
   type = map(object({
-    cpu          = optional(number, 256)
-    memory       = optional(number, 512)
+    cpu          = optional(number)
+    memory       = optional(number)
     replicas     = optional(number, 1)
     spot_percent = optional(number, 0)
     autoscaling = optional(object({
@@ -114,8 +114,8 @@ variable "services" {
   default = {}
 
   validation {
-    condition     = alltrue([for name in keys(var.services) : contains(["stats", "frontend", "gateway"], name)])
-    error_message = "services knows stats, frontend and gateway."
+    condition     = alltrue([for name in keys(var.services) : contains(local.names, name)])
+    error_message = "services may have only the services of services.json: ${join(", ", local.names)}."
   }
 }
 
@@ -197,7 +197,7 @@ variable "log_retention_days" {
 }
 
 variable "log_level" {
-  description = "LOG_LEVEL of all three services."
+  description = "LOG_LEVEL of every service."
   type        = string
   default     = "info"
 

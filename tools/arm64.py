@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Iterator
 
 import build
+import catalog
 import debian_program
 import toolchain
 
@@ -33,14 +34,10 @@ PROFILE = "arm64"
 # An emulated processor is ten times slower, on a machine that may do something else too.
 ANSWER_SECONDS = 60
 STOP_SECONDS = 30
-# What each has beside /healthz, and its settings; nobody is behind the gateway.
-SERVICES = {
-    "stats": ("/stats", {}),
-    "frontend": ("/", {}),
-    "gateway": ("/readyz", {"GATEWAY_STATS": "127.0.0.1:1", "GATEWAY_FRONTEND": "127.0.0.1:1", "GATEWAY_ADMIN_LISTEN": "off"}),
-}
-# Of the gateway without upstreams.
-EXPECTED = {"stats": 200, "frontend": 200, "gateway": 503}
+# The gateway runs without upstreams.
+UNREACHABLE = catalog.gateway_settings(
+    catalog.ALL.values(), dict.fromkeys(catalog.NAMES, "127.0.0.1:1")
+)
 
 
 class Broken(Exception):
@@ -92,12 +89,14 @@ def check(name: str, path: Path, emulator: list[str]) -> None:
     version = toolchain.answer([*emulator, str(path), "--version"])
     if not (version or "").startswith(f"{name} {listed['version']}"):
         raise Broken(f"{name} --version said {version!r}")
-    place, settings = SERVICES[name]
+    service = catalog.ALL[name]
+    settings = {**UNREACHABLE, "GATEWAY_ADMIN_LISTEN": "off"} if service.public else {}
+    place, expected = ("/readyz", 503) if service.public else (service.route, 200)
     with running(name, path, emulator, settings) as (process, url):
         health = json.loads(answer(f"{url}/healthz", 200, process))
         if health["status"] != "ok" or health["version"] != listed["version"]:
             raise Broken(f"{name} /healthz said {health}")
-        body = answer(url + place, EXPECTED[name], process)
+        body = answer(url + place, expected, process)
         if name == "stats" and not 0 <= json.loads(body)["cpu"] <= 100:
             raise Broken(f"stats said {body!r}")
         begun = time.monotonic()
@@ -117,7 +116,7 @@ def running(name: str, path: Path, emulator: list[str], settings: dict) -> Itera
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    listen = {f"{name.upper()}_LISTEN": f"127.0.0.1:{port}", "LOG_LEVEL": "warn"}
+    listen = {catalog.ALL[name].listen_setting: f"127.0.0.1:{port}", "LOG_LEVEL": "warn"}
     process = subprocess.Popen([*emulator, str(path)], env={**listen, **settings})
     try:
         yield process, f"http://127.0.0.1:{port}"

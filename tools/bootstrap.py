@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Callable
 
+import catalog
 from aws import Aws, AwsError
 from environments import PRECONFIGURED_KEY, TF, Refused, settings, state_bucket
 from files import write
@@ -140,22 +141,23 @@ def begin(terraform: Terraform, aws: Aws, bucket: str, say: Callable[[str], None
 
 
 def clone_of(revision: str, goal: Path) -> Path:
-    """tf/ as it was at a commit, so that a version goes back with the settings that it knew."""
+    """tf/ at a commit, with the services that it deploys, so that a version gets the settings it knows."""
     goal.mkdir(parents=True, exist_ok=True)
-    archive = subprocess.run(
-        ["git", "archive", revision, "tf"],
-        cwd=TF.parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        timeout=60,
-    )
-    if archive.returncode:
-        raise Refused(
-            f"the commit {revision} is not here ({archive.stderr.decode().strip()}): git fetch --unshallow"
-        )
-    subprocess.run(["tar", "-x", "-C", str(goal)], input=archive.stdout, check=True, timeout=60)
+    # Older commits list the services in tf/ itself.
+    listed = git(revision, "ls-tree", "--name-only", revision, "--", "tf", catalog.FILE)
+    archive = git(revision, "archive", revision, *listed.decode().split())
+    subprocess.run(["tar", "-x", "-C", str(goal)], input=archive, check=True, timeout=60)
     # A provider does not read a state that a newer one has written, so the way back is gone with today's.
     for name in ("versions.tf", ".terraform.lock.hcl"):
         if (TF / name).is_file():
             shutil.copyfile(TF / name, goal / "tf" / name)
     return goal / "tf"
+
+
+def git(revision: str, *arguments: str) -> bytes:
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=TF.parent, capture_output=True, timeout=60)
+    if done.returncode:
+        why = done.stderr.decode().strip()
+        raise Refused(f"the commit {revision} is not here ({why}): git fetch --unshallow")
+    return done.stdout

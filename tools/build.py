@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import catalog
 import commit
 import dockerfile
 import oci
@@ -21,7 +22,7 @@ import slim
 import toolchain
 from toolchain import ROOT
 
-SERVICES = ("stats", "frontend", "gateway")
+SERVICES = catalog.NAMES
 PAGE = ROOT / "services" / "frontend" / "app"
 TARGET = ROOT / "target"
 # For each image that is packed: the finished binary and the Dockerfile of its stage, nothing else.
@@ -77,7 +78,7 @@ def main(arguments: list[str]) -> int:
 def build(profile: str, names: Sequence[str] = SERVICES) -> dict[str, Path]:
     """Build everything, or what is named, and give the path of each service's binary."""
     ensure_tools("dev" if profile == QUICK else "build")
-    if "frontend" in names:
+    if any(catalog.ALL[name].page for name in names):
         build_page(profile)
     return build_binaries(profile, names)
 
@@ -157,23 +158,23 @@ def mirror(source: Path, goal: Path, last: str) -> None:
             file.unlink()
 
 
-def build_binaries(profile: str, services: Sequence[str] = SERVICES) -> dict[str, Path]:
+def build_binaries(profile: str, names: Sequence[str] = SERVICES) -> dict[str, Path]:
     """Build the static binaries and give their paths.
 
     A release builds each by itself: together, Cargo gives each dependency the features that any of
-    the three asks for, and the smallest would carry 100 kB of what only the largest needs. Each gets
+    them asks for, and the smallest would carry 100 kB of what only the largest needs. Each gets
     a list of what it is made of (cargo-auditable) and its commit.
     """
     target = toolchain.musl_target()
     options = ["--locked", "--profile", profile, "--target", target]
     if profile == QUICK:
-        packages = [argument for name in services for argument in ("--package", name)]
+        packages = [argument for name in names for argument in ("--package", name)]
         run("binaries", ["cargo", "zigbuild", *options, *packages, "--features", "frontend/dev"])
     else:
-        for name in services:
+        for name in names:
             command = ["cargo", "auditable", "zigbuild", *options, "--package", name]
             run(f"binary {name}", command, **made_from(name))
-    return {name: TARGET / target / profile / name for name in services}
+    return {name: TARGET / target / profile / name for name in names}
 
 
 def made_from(name: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """`make check`: formatting, lints, documents, workflows, the Dockerfile, dependency rules, licenses and sources.
 
-`make advisories` asks RustSec's database about the crates of Cargo.lock.
+`make audit` asks RustSec's database about the crates of Cargo.lock.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import build
+import catalog
 import toolchain
 from toolchain import ROOT
 
 LINT_SECONDS = 1200
 
 CRATES = {"wire", "semantics", "service", "server", "testing"}
-SERVICES = {"stats", "frontend", "gateway", "app"}
+SERVICES = {*catalog.NAMES, "app"}
+# What every service may depend on; stats also on `wire`.
+SHARED = {"semantics", "service", "server"}
 
 # docs/architecture.md, "Dependency rules": for each member the members it may depend on. Who may name
 # which crate from outside is in deny.toml.
@@ -30,9 +33,8 @@ ALLOWED = {
     "service": set(),
     "server": {"semantics"},
     "testing": set(),
-    "stats": {"wire", "semantics", "service", "server"},
-    "frontend": {"semantics", "service", "server"},
-    "gateway": {"semantics", "service", "server"},
+    **dict.fromkeys(catalog.NAMES, SHARED),
+    "stats": {"wire", *SHARED},
     "app": {"wire"},
     "bench": set(),
 }
@@ -62,11 +64,11 @@ SILENT = {
 
 
 def main(arguments: list[str]) -> int:
-    if arguments not in ([], ["advisories"]):
-        print("usage: check.py [advisories]", file=sys.stderr)
+    if arguments not in ([], ["audit"]):
+        print("usage: check.py [audit]", file=sys.stderr)
         return 64
     try:
-        return advisories() if arguments else check()
+        return audit() if arguments else check()
     except build.BuildError as error:
         print(f"check: {error}", file=sys.stderr)
         return 1
@@ -117,7 +119,7 @@ def deny(*checks: str) -> list[str]:
     return ["cargo", "deny", "--locked", "--log-level", "error", "check", *options, *checks]
 
 
-def advisories() -> int:
+def audit() -> int:
     """Known vulnerabilities, withdrawn versions and crates that were given up."""
     build.ensure_tools("check")
     if not passes("advisories", deny("advisories")):

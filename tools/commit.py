@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Optional
 
+import catalog
 import toolchain
 from toolchain import ROOT
 
@@ -22,24 +23,16 @@ COMMON = (
     *(f"tools/{name}" for name in ("own_std.py", "rust_debian.py", "toolchain.py", "versions.py")),
     *(f"crates/{crate}/{part}" for crate in ("http", "service", "server") for part in COMPILED),
 )
-WIRE = tuple(f"crates/wire/{part}" for part in COMPILED)
-INPUTS = {
-    "stats": (
-        *COMMON,
-        *WIRE,
-        *(f"services/stats/{part}" for part in (*COMPILED, "openapi.yaml")),
-    ),
-    "frontend": (
-        *COMMON,
-        *WIRE,
-        *(f"services/frontend/server/{part}" for part in COMPILED),
-        *("services/frontend/app", "tools/page_std.py", "tools/slim.py"),
-    ),
-    "gateway": (
-        *COMMON,
-        *(f"services/gateway/{part}" for part in COMPILED),
-    ),
-}
+
+
+def inputs(service: catalog.Service) -> tuple[str, ...]:
+    """The files and folders that the binary of a service is built from."""
+    crates = (service.crate, *(place for place in service.inputs if place.startswith("crates/")))
+    others = (place for place in service.inputs if not place.startswith("crates/"))
+    return (*COMMON, *(f"{crate}/{part}" for crate in crates for part in COMPILED), *others)
+
+
+INPUTS = {name: inputs(service) for name, service in catalog.ALL.items()}
 
 
 def made_from(service: str, root: Path = ROOT) -> Optional[str]:

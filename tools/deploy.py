@@ -25,11 +25,11 @@ import cost
 import environments
 import github
 import logs
-import picture
 import plans
 import prove
 import rollout
 import sbom
+import screenshot
 import subjects
 import terraform
 import toolchain
@@ -46,7 +46,7 @@ from toolchain import ROOT
 
 FAILURES = (
     *(Failed, RolledBack, AwsError, TerraformError, ImageError),
-    *(build.BuildError, github.GitHubError, picture.NoPicture, sbom.NoList, verify.NotVerified),
+    *(build.BuildError, github.GitHubError, screenshot.NoScreenshot, sbom.NoList, verify.NotVerified),
 )
 
 

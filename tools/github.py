@@ -25,7 +25,7 @@ OUTPUTS = {
     "publish": ("name", "digest", "amd64", "arm64"),
     "plan": ("changed",),
     "output": ("outputs", "url"),
-    "orphans": ("orphans",),
+    "stale-previews": ("previews",),
 }
 # One call of GitHub's interface; it answers within a second, or not at all.
 CALL_SECONDS = 30

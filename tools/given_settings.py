@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+import catalog
 from toolchain import ROOT
 
-PREFIXES = ("STATS_", "FRONTEND_", "GATEWAY_")
+PREFIXES = tuple(f"{service.prefix}_" for service in catalog.ALL.values())
 # Kubernetes and Docker links set these for every service they know (crates/service/src/config.rs).
 LINKS = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_.*)?)$")
 PUBLISHED = "the published address is set with BIND and PORT"
@@ -19,9 +20,12 @@ OWN_MOUNTS = "docker-compose.yaml sets it to where the host's files are mounted"
 # Settings that the way of running decides, and what to do instead.
 FIXED = {
     "containers": {
-        "STATS_LISTEN": "in a container the address is always 0.0.0.0:8080",
-        "FRONTEND_LISTEN": "in a container the address is always 0.0.0.0:3000",
-        "GATEWAY_LISTEN": PUBLISHED,
+        **{
+            service.listen_setting: PUBLISHED
+            if service.public
+            else f"in a container the address is always 0.0.0.0:{service.port}"
+            for service in catalog.ALL.values()
+        },
         "GATEWAY_PUBLISHED_ADDRESS": PUBLISHED,
         "STATS_PROC": OWN_MOUNTS,
         "STATS_ROOT": OWN_MOUNTS,

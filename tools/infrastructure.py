@@ -80,7 +80,7 @@ def check() -> None:
     roles(prefix)
     test(prefix, "root", TF, "-filter=tests/refusals.tftest.hcl")
     for variables_file in environments():
-        for name in ("environment", "sketch"):
+        for name in ("environment", "plan_offline"):
             options = (f"-filter=tests/{name}.tftest.hcl", f"-var-file={variables_file}")
             test(prefix, "root", TF, *options)
     check_with_the_real_provider()
@@ -96,7 +96,7 @@ def check_with_the_real_provider() -> None:
             return
         validate([], name, folder)
     for variables_file in environments():
-        test([], "root", TF, "-filter=tests/sketch.tftest.hcl", f"-var-file={variables_file}")
+        test([], "root", TF, "-filter=tests/plan_offline.tftest.hcl", f"-var-file={variables_file}")
 
 
 def roles(prefix: list[str]) -> None:
@@ -117,11 +117,11 @@ def roles(prefix: list[str]) -> None:
         run("policies against AWS's reference", judge)
 
 
-def sketch(variables_file: Path) -> None:
+def plan_offline(variables_file: Path) -> None:
     """A plan of an environment with Terraform's own mocks in place of AWS."""
     prefix = fake() if SCHEMA.exists() else []
     init(prefix, "root", TF, DOWNLOAD_SECONDS)
-    options = ["-verbose", "-filter=tests/sketch.tftest.hcl", f"-var-file={variables_file}"]
+    options = ["-verbose", "-filter=tests/plan_offline.tftest.hcl", f"-var-file={variables_file}"]
     run("plan", [*prefix, "terraform", f"-chdir={TF}", "test", "-no-color", *options], **data(prefix, "root"))
 
 

@@ -3,14 +3,14 @@
 registry  which images of this commit are still to be pushed
 apply     what `make plan` showed, unless something else would change now; then wait until it runs
 supersede cancel earlier runs of main that wait for an approval
-accept    what runs has passed its tests: a rollback comes back to it
+mark-good what runs has passed its tests: a rollback comes back to it
 drift     what differs from the code that was deployed, and what belongs to no state
 run       one task of the service S with the command CMD, to its end
 output    Terraform's outputs, as JSON
-sketch    a plan without credentials
-picture   what the page at URL looks like
-comment   the one comment of a pull request
-orphans   previews whose pull request is closed
+plan-offline   a plan without credentials
+screenshot     the page at URL
+comment        the one comment of a pull request
+stale-previews previews whose pull request is closed
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ import environments
 import github
 import infrastructure
 import oneoff
-import picture
 import plans
 import rollout
+import screenshot
 import terraform
 import toolchain
 from deploy import account_session, of_account, session
@@ -121,7 +121,7 @@ def superseded(revision: str, running: str, root: Path = ROOT) -> bool:
     return running != revision and toolchain.answer(asked) is not None
 
 
-def do_accept() -> None:
+def do_mark_good() -> None:
     here = session()
     release = current(here)
     here.releases.write(with_newest(here.releases.read(), release))
@@ -186,20 +186,20 @@ def do_run() -> None:
     oneoff.run(here.aws, Deployed.of(outputs), name, command, say)
 
 
-def do_sketch() -> None:
+def do_plan_offline() -> None:
     environment = environments.named(os.environ.get("ENV", ""))
     terraform.check()
     try:
-        infrastructure.sketch(environment.variables)
+        infrastructure.plan_offline(environment.variables)
     except infrastructure.Broken as error:
         raise Failed(str(error)) from None
 
 
-def do_picture() -> None:
+def do_screenshot() -> None:
     url = github.wanted("URL", "the address of a page, such as URL=http://localhost:3050")
     build.ensure_tools("deploy", "browser")
-    with step(f"picture of {url}"):
-        picture.take(url, plans.REPORTS / "page.png")
+    with step(f"screenshot of {url}"):
+        screenshot.take(url, plans.REPORTS / "page.png")
 
 
 def do_comment() -> None:
@@ -214,9 +214,9 @@ def do_comment() -> None:
 
 def comment(variables, folder: Path) -> str:
     """What a reviewer wants to know first."""
-    url, page = variables.get("URL"), variables.get("PICTURE")
+    url, page = variables.get("URL"), variables.get("SCREENSHOT")
     lines = [f"## Preview: {url}" if url else "## There is no preview"]
-    links = [f"[picture]({page})"] if page else []
+    links = [f"[screenshot]({page})"] if page else []
     links += [f"[run]({variables['RUN']})"] if variables.get("RUN") else []
     if links:
         lines.append(" · ".join(links))
@@ -228,15 +228,15 @@ def comment(variables, folder: Path) -> str:
     return text if len(text) <= COMMENT_CHARACTERS else f"{text[:COMMENT_CHARACTERS]}\n…"
 
 
-def do_orphans() -> None:
+def do_stale_previews() -> None:
     """The states of previews in the bucket that no open pull request has."""
     aws, account, wanted = account_session()
     bucket = state_bucket(account, wanted["region"])
     listed = aws.pages("s3", "list_objects_v2", Bucket=bucket, Prefix="environments/pr-")
     keys = [entry["Key"] for page in listed for entry in page.get("Contents", [])]
-    orphans = without_pull_request(keys, github.Repository().open_pull_requests())
-    say(f"previews without an open pull request: {', '.join(orphans) or 'none'}")
-    github.output("orphans", orphans=json.dumps(orphans))
+    stale = without_pull_request(keys, github.Repository().open_pull_requests())
+    say(f"previews without an open pull request: {', '.join(stale) or 'none'}")
+    github.output("stale-previews", previews=json.dumps(stale))
 
 
 def without_pull_request(keys: list[str], open_ones: set[int]) -> list[str]:
@@ -249,7 +249,11 @@ def without_pull_request(keys: list[str], open_ones: set[int]) -> list[str]:
     return sorted(found)
 
 
-VERBS = {name[3:]: function for name, function in list(globals().items()) if name.startswith("do_")}
+VERBS = {
+    name[3:].replace("_", "-"): function
+    for name, function in list(globals().items())
+    if name.startswith("do_")
+}
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Optional
 
 import build
+import catalog
 import commit
 import toolchain
 from toolchain import ROOT
@@ -55,9 +56,9 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def compare(folder: Path, services: list[str]) -> None:
-    first = results(built(folder / "one", services), services)
-    second = results(built(folder / "another-place" / "two", services, **OTHERWISE), services)
+def compare(folder: Path, names: list[str]) -> None:
+    first = results(built(folder / "one", names), names)
+    second = results(built(folder / "another-place" / "two", names, **OTHERWISE), names)
     missing = sorted(set(first) ^ set(second))
     if missing:
         raise Differs(f"only one build has {', '.join(missing)}")
@@ -80,7 +81,7 @@ OTHERWISE = {
 }
 
 
-def built(repository: Path, services: list[str], **variables: str) -> Path:
+def built(repository: Path, names: list[str], **variables: str) -> Path:
     """A clone of this commit with the same tools, and the release built in it from nothing."""
     repository.parent.mkdir(parents=True, exist_ok=True)
     for command in (
@@ -93,12 +94,12 @@ def built(repository: Path, services: list[str], **variables: str) -> Path:
     environment = {**os.environ, "CARGO_TARGET_DIR": "", **variables}
     if variables:
         environment.update(other_home(home))
-    print(f"reproducible: building {', '.join(services)} in {repository}", flush=True)
+    print(f"reproducible: building {', '.join(names)} in {repository}", flush=True)
     program = [f"import os, sys; os.umask({0o077 if variables else 0o022}); sys.path.insert(0, 'tools')"]
     program += ["import build"]
     # The page is a part of the frontend alone.
-    program += ["build.build_page(build.RELEASE)"] if "frontend" in services else []
-    program += [f"build.build_binaries(build.RELEASE, {tuple(services)!r})"]
+    program += ["build.build_page(build.RELEASE)"] if any(catalog.ALL[name].page for name in names) else []
+    program += [f"build.build_binaries(build.RELEASE, {tuple(names)!r})"]
     run([sys.executable, "-c", "; ".join(program)], repository, environment)
     return repository
 
@@ -116,7 +117,7 @@ def other_home(home: Path) -> dict[str, str]:
     return {"HOME": str(home), "CARGO_HOME": str(cargo), "RUSTUP_HOME": rustup}
 
 
-def results(repository: Path, services: list[str]) -> dict[str, bytes]:
+def results(repository: Path, names: list[str]) -> dict[str, bytes]:
     """Everything that must be the same, by name."""
     page = repository / PAGE
     files = page.iterdir() if page.is_dir() else ()
@@ -126,7 +127,7 @@ def results(repository: Path, services: list[str]) -> dict[str, bytes]:
     import sbom
 
     known: Optional[sbom.Crates] = None
-    for name in services:
+    for name in names:
         binary = (release / name).read_bytes()
         found[name] = binary
         architecture = "ARM64" if toolchain.musl_target().startswith("aarch64") else "X86_64"

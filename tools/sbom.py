@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Optional
 
 import build
+import catalog
 import oci
 import toolchain
 import versions
@@ -173,7 +174,7 @@ def sbom(service: str, binary: bytes, known: Crates) -> dict:
         refs[number]: sorted(refs[other] for other in package.get("dependencies", []))
         for number, package in enumerate(listed)
     }
-    if service == "frontend":
+    if catalog.ALL[service].page:
         # The page lies in the binary as data, of which cargo-auditable knows nothing.
         for name, version in known.inside["page"]:
             ref = purl(name, version)

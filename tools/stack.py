@@ -18,6 +18,7 @@ import urllib.request
 from pathlib import Path
 
 import build
+import catalog
 import compose_only
 import given_settings
 import toolchain
@@ -181,17 +182,16 @@ def refuse_taken_port(name: str, address: str, number: int, remedy: str) -> None
 
 
 def wait_until_ready(still_running) -> None:
-    """Wait for the first real answer of page and figures through the gateway, and say so."""
+    """Wait for the first response of each service through the gateway, and print the address."""
+    routed = {name: service for name, service in catalog.ALL.items() if service.route}
     deadline = time.monotonic() + READY_SECONDS
     base = url()
     last = "no answer"
     while time.monotonic() < deadline:
         still_running()
         try:
-            with urllib.request.urlopen(f"{base}/", timeout=2) as page:
-                page.read()
-            with urllib.request.urlopen(f"{base}/stats", timeout=2) as stats:
-                sample = json.load(stats)
+            answers = {name: answer(base + service.route) for name, service in routed.items()}
+            sample = json.loads(answers["stats"])
             sample["cpu"] + sample["ram"]  # Both are numbers.
             print(f"ready: {base}", flush=True)
             return
@@ -199,6 +199,11 @@ def wait_until_ready(still_running) -> None:
             last = str(error)
         time.sleep(0.25)
     raise StackError(f"no real answer from {base} within {READY_SECONDS} s ({last})")
+
+
+def answer(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=2) as response:
+        return response.read()
 
 
 class Containers:
@@ -318,15 +323,16 @@ class Containers:
 class Processes:
     """The system as plain processes: pids and logs in .run/, only the gateway beyond loopback."""
 
-    LISTEN = {"stats": "STATS_LISTEN", "frontend": "FRONTEND_LISTEN", "gateway": "GATEWAY_LISTEN"}
+    LISTEN = {name: service.listen_setting for name, service in catalog.ALL.items()}
 
     def __init__(self, profile: str) -> None:
         self.profile = profile
         self.children: dict[str, subprocess.Popen] = {}
         self.listen = {
-            "stats": os.environ.get("STATS_LISTEN") or "127.0.0.1:8080",
-            "frontend": os.environ.get("FRONTEND_LISTEN") or "127.0.0.1:3000",
-            "gateway": f"{published()}:{port()}",
+            name: f"{published()}:{port()}"
+            if service.public
+            else os.environ.get(service.listen_setting) or f"127.0.0.1:{service.port}"
+            for name, service in catalog.ALL.items()
         }
 
     def check_ports(self) -> None:
@@ -402,10 +408,8 @@ class Processes:
             **os.environ,
             **{self.LISTEN[name]: self.listen[name]},
         }
-        if name == "gateway":
-            for upstream in ("stats", "frontend"):
-                setting = f"GATEWAY_{upstream.upper()}"
-                environment[setting] = os.environ.get(setting) or self.listen[upstream]
+        if catalog.ALL[name].public:
+            environment.update(self._upstreams())
         if self.profile == build.QUICK:
             environment.setdefault("LOG_FORMAT", "text")
             if name == "frontend":
@@ -423,6 +427,13 @@ class Processes:
             )
         self.children[name] = child
         self._pid_file(name).write_text(f"{child.pid} {_start_time(child.pid)}\n")
+
+    def _upstreams(self) -> dict[str, str]:
+        """The gateway's settings for the addresses of the services, unless the environment has others."""
+        given = {name: value for name, value in os.environ.items() if value}
+        routes = given.pop("GATEWAY_ROUTES", "")
+        settings = catalog.gateway_settings(catalog.ALL.values(), self.listen, routes)
+        return {name: given.get(name, value) for name, value in settings.items()}
 
     def _stop(self, names) -> None:
         pids = {name: pid for name in names if (pid := self._pid(name))}

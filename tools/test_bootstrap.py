@@ -52,15 +52,21 @@ class TheWayBack(unittest.TestCase):
             (root / "tf").mkdir(parents=True)
             git = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@example.org"]
             subprocess.run([*git, "init", "--quiet"], check=True)
-            for version in ("6.1.0", "6.2.0"):
+            for version in ("6.0.0", "6.1.0", "6.2.0"):
                 (root / "tf" / "versions.tf").write_text(version)
                 (root / "tf" / "main.tf").write_text(f"# of {version}")
+                if version != "6.0.0":
+                    (root / "services.json").write_text(version)
                 subprocess.run([*git, "add", "--all"], check=True)
                 subprocess.run([*git, "commit", "--quiet", "--message", version], check=True)
             (root / "tf" / ".terraform.lock.hcl").write_text("hashes")
             with mock.patch.object(bootstrap, "TF", root / "tf"):
                 folder = bootstrap.clone_of("HEAD~1", Path(place, "earlier"))
+                before = bootstrap.clone_of("HEAD~2", Path(place, "before"))
             read = {file.name: file.read_text() for file in folder.iterdir()}
+            self.assertEqual((folder.parent / "services.json").read_text(), "6.1.0")
+            self.assertFalse((before.parent / "services.json").exists())
+            self.assertEqual((before / "main.tf").read_text(), "# of 6.0.0")
         self.assertEqual(read["main.tf"], "# of 6.1.0")
         self.assertEqual(read["versions.tf"], "6.2.0")
         self.assertEqual(read[".terraform.lock.hcl"], "hashes")

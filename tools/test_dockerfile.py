@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 
 import build
+import catalog
 import commit
 import dockerfile
 import oci
@@ -25,7 +26,6 @@ import toolchain
 from toolchain import ROOT
 
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-PORTS = {"stats": 8080, "frontend": 3000, "gateway": 3050}
 
 
 class Stages(unittest.TestCase):
@@ -35,7 +35,7 @@ class Stages(unittest.TestCase):
             config = stage.config()
             self.assertEqual(config["User"], "65532:65532")
             self.assertEqual(config["Entrypoint"], [f"/{name}"])
-            self.assertEqual(config["ExposedPorts"], {f"{PORTS[name]}/tcp": {}})
+            self.assertEqual(config["ExposedPorts"], {f"{catalog.ALL[name].port}/tcp": {}})
             self.assertEqual(config["Healthcheck"]["Test"], ["CMD", f"/{name}", "healthcheck"])
             self.assertEqual(config["Healthcheck"]["Interval"], 10_000_000_000)
             self.assertEqual(stage.labels()["org.opencontainers.image.title"], name)
@@ -173,7 +173,7 @@ class Context(unittest.TestCase):
         # The engine adds a few empty files of its own.
         files = {file: size for file, size in files.items() if size}
         tops = {file.split("/")[0] for file in files}
-        self.assertEqual(tops, {"Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "bench", "crates", "services", "tools"})
+        self.assertEqual(tops, {"Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "services.json", "bench", "crates", "services", "tools"})
         for file in files:
             self.assertIsNone(re.search(r"(^|/)(\.\w|dist/|target/|tests/|test_\w+\.py|__pycache__)", file), file)
         self.assertLess(sum(files.values()), 5_000_000)

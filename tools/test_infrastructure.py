@@ -82,7 +82,7 @@ class TheProviders(InAnEmptyPlace):
         self.assertEqual(verbs, expected + ["tf test"] * len(infrastructure.environments()))
         for line in self.asked_of_the_real_provider():
             # No account: with anything but mocks the provider would sign in.
-            self.assertNotRegex(line, "test (?!.*sketch)")
+            self.assertNotRegex(line, "test (?!.*plan_offline)")
         self.assertNotRegex(self.stdout.getvalue(), "SKIPPED: .*provider")
 
     def test_a_failure_with_the_real_provider_fails_the_check(self) -> None:

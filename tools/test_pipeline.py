@@ -225,10 +225,10 @@ class Comments(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "plan-pr-7.md").write_text("**Plan**\n")
             Path(folder, "page.png").write_text("no text")
-            told = {"URL": "http://a.example", "PICTURE": "http://b.example", "COMMIT": "1" * 40}
+            told = {"URL": "http://a.example", "SCREENSHOT": "http://b.example", "COMMIT": "1" * 40}
             text = pipeline.comment(told, Path(folder))
             self.assertTrue(
-                text.startswith("## Preview: http://a.example\n[picture](http://b.example)")
+                text.startswith("## Preview: http://a.example\n[screenshot](http://b.example)")
             )
             self.assertIn("**Plan**", text)
             self.assertTrue(pipeline.comment({}, Path(folder)).startswith("## There is no preview"))

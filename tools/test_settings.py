@@ -8,6 +8,7 @@ import unittest
 from unittest import mock
 
 import build
+import catalog
 import compose_only
 import given_settings
 import stack
@@ -16,11 +17,10 @@ from toolchain import ROOT
 
 SOURCES = {
     "every service": ("crates/service/src",),
-    "stats": ("services/stats/src",),
-    "frontend": ("services/frontend/server/src",),
-    "gateway": ("services/gateway/src",),
+    **{name: (f"{service.crate}/src",) for name, service in catalog.ALL.items()},
 }
-NAME = re.compile(r'"((?:STATS|FRONTEND|GATEWAY|BACKEND|ECS|LOG|DRAIN)_[A-Z_0-9]+)"')
+PREFIXES = (*(service.prefix for service in catalog.ALL.values()), "BACKEND", "ECS", "LOG", "DRAIN")
+NAME = re.compile(rf'"((?:{"|".join(PREFIXES)})_[A-Z_0-9]+)"')
 # Only in the development build of the frontend; docker-compose.dev.yaml and stack.py set it.
 DEVELOPMENT = {"FRONTEND_PAGE_FOLDER"}
 # Set by AWS for a task's containers.
@@ -55,6 +55,13 @@ def composed(service: str) -> dict[str, str]:
     return dict(pattern.findall(common) + pattern.findall(own))
 
 
+def composed_routes() -> str:
+    """The routes in docker-compose.yaml to services for which the gateway has no setting."""
+    addresses = {name: f"{name}:{service.port}" for name, service in catalog.ALL.items()}
+    settings = catalog.gateway_settings(catalog.ALL.values(), addresses)
+    return f"{settings['GATEWAY_ROUTES']}; " if "GATEWAY_ROUTES" in settings else ""
+
+
 class EverySetting(unittest.TestCase):
     def test_the_table_has_every_setting_that_a_service_reads_and_no_other(self) -> None:
         table = documented()
@@ -70,7 +77,8 @@ class EverySetting(unittest.TestCase):
                 if name in fixed:
                     continue
                 self.assertIn(name, passed, f"{service} in docker-compose.yaml")
-                self.assertRegex(passed[name], rf"^\$\{{{name}:-[^}}]*\}}$")
+                routes = composed_routes() if name == "GATEWAY_ROUTES" else ""
+                self.assertRegex(passed[name], rf"^{re.escape(routes)}\$\{{{name}:-[^}}]*\}}$")
             self.assertLessEqual(set(passed), declared(service) | declared("every service"), service)
 
     def test_every_file_of_a_setting_is_looked_for_in_the_folder_that_is_mounted(self) -> None:

@@ -8,6 +8,8 @@ import unittest
 from unittest import mock
 
 import build
+import catalog
+import service_files
 import stack
 
 
@@ -56,6 +58,26 @@ class Settings(unittest.TestCase):
             with self.assertRaisesRegex(stack.StackError, f"port {number} for the gateway .* or x"):
                 stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
         stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
+
+
+class Upstreams(unittest.TestCase):
+    def test_the_gateway_gets_the_addresses_of_all_services(self):
+        added = {"added": service_files.new_service("added", 8099)}
+        given = {"FRONTEND_LISTEN": "127.0.0.1:3001", "GATEWAY_STATS": "10.0.0.1:80", "GATEWAY_ROUTES": "/mine mine:1"}
+        with mock.patch.dict(catalog.ALL, added), mock.patch.dict(os.environ, given):
+            settings = stack.Processes(build.RELEASE)._upstreams()
+        self.assertEqual(settings["GATEWAY_STATS"], "10.0.0.1:80")
+        self.assertEqual(settings["GATEWAY_FRONTEND"], "127.0.0.1:3001")
+        routes = settings["GATEWAY_ROUTES"].split("; ")
+        self.assertIn("/added 127.0.0.1:8099 check=/healthz", routes)
+        self.assertEqual(routes[-1], "/mine mine:1")
+
+    def test_without_other_services_the_routes_are_those_of_the_environment(self):
+        core = {name: service for name, service in catalog.ALL.items() if service.address_setting or service.public}
+        with mock.patch.object(catalog, "ALL", core), mock.patch.dict(os.environ, {"GATEWAY_ROUTES": ""}):
+            self.assertNotIn("GATEWAY_ROUTES", stack.Processes(build.RELEASE)._upstreams())
+        with mock.patch.object(catalog, "ALL", core), mock.patch.dict(os.environ, {"GATEWAY_ROUTES": "/a b:1"}):
+            self.assertEqual(stack.Processes(build.RELEASE)._upstreams()["GATEWAY_ROUTES"], "/a b:1")
 
 
 class Pids(unittest.TestCase):

@@ -27,6 +27,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
+import catalog  # noqa: E402
 from oci import Registry  # noqa: E402
 
 # What Terraform calls this machine's processor: of an image for both, this one runs here.
@@ -36,7 +37,7 @@ HERE = {"aarch64": "ARM64", "arm64": "ARM64"}.get(platform.machine(), "X86_64")
 FAILED_TASKS = 3
 HEALTHY_SECONDS = 15
 TICK_SECONDS = 0.2
-LISTEN = {"stats": "STATS_LISTEN", "frontend": "FRONTEND_LISTEN", "gateway": "GATEWAY_LISTEN"}
+LISTEN = {name: service.listen_setting for name, service in catalog.ALL.items()}
 
 
 class Relay:

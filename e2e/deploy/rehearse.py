@@ -26,7 +26,8 @@ from pathlib import Path
 
 from cloud import HERE, Cloud
 
-import commit  # cloud.py has put tools/ on the path
+import catalog  # cloud.py has put tools/ on the path
+import commit
 import oci
 import sbom
 import toolchain
@@ -189,8 +190,7 @@ class Rehearsal:
 
     def touch(self, service: str) -> None:
         """A change of what a service's image is made from; its binary is not compiled here."""
-        crate = "frontend/server" if service == "frontend" else service
-        with (self.repository / "services" / crate / "Cargo.toml").open("a") as file:
+        with (self.repository / catalog.ALL[service].crate / "Cargo.toml").open("a") as file:
             file.write("# Another one.\n")
 
     def commit(self, message: str) -> str:

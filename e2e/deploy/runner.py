@@ -24,6 +24,7 @@ from cloud import HERE
 from hub import Hub
 from rehearse import ACCOUNT, REGION, Rehearsal, run
 
+import catalog
 import expressions
 import toolchain
 import workflows
@@ -37,7 +38,7 @@ REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 # One verb takes 5 to 60 s.
 STEP_SECONDS = 240
 # Verbs that this is a part of, or that need what no stand-in has; that they exist is seen.
-ELSEWHERE = {"check", "test", "cold", "conform", "bench-check", "advisories", "reproducible", "test-arm64", "outdated"}
+ELSEWHERE = {"check", "test", "cold", "conform", "bench-check", "audit", "reproducible", "test-arm64", "outdated"}
 # What a job may start only after an action has installed it.
 INSTALLED_BY = {"hashicorp/setup-terraform": "terraform"}
 # Of tf/preconfigured, as each environment's variable AWS_ROLE names it.
@@ -241,7 +242,7 @@ class Job:
         if verb in ("smoke", "rollback"):
             # The name that the load balancer was given here leads nowhere.
             environment = {**environment, "URL": url}
-        if verb == "picture":
+        if verb == "screenshot":
             # Its tools are not in the clone; where they are, it is the same verb.
             folder, environment = ROOT, {**environment, "URL": self.scene.url("pr-7")}
         done = subprocess.run(
@@ -257,7 +258,7 @@ class Job:
         if verb == "test":
             told = "import test; test.report({'a part': 1.0}, '')"
             run([sys.executable, "-c", told], cwd=self.place / "tools")
-        if verb == "picture":
+        if verb == "screenshot":
             (self.place / "target" / "report").mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / "target/report/page.png", self.place / "target/report/page.png")
         return done.returncode, done.stdout
@@ -433,7 +434,7 @@ def play(scene: Scene) -> None:
     first = scene.pushed()
     expect("the runs that waited for an approval and ended", scene.hub.cancelled, [40])
     expect("main", set(first.results.values()) - {"skipped"}, {"success"})
-    services = ("stats", "frontend", "gateway")
+    services = catalog.NAMES
     expect(
         "the roles of main",
         first.roles,
@@ -446,7 +447,7 @@ def play(scene: Scene) -> None:
         },
     )
     expect("prod is after staging", first.order[-2:], ["prod / plan", "prod / apply"])
-    expect("what is attested: who built it, and what is in it", len(scene.attested), 9)
+    expect("what is attested: who built it, and what is in it", len(scene.attested), 3 * len(services))
     for image in scene.attested[::3]:
         address, _, digest = image.partition("@")
         registry = Registry(address)
@@ -478,7 +479,7 @@ def play(scene: Scene) -> None:
     says(
         "the comment",
         scene.hub.comments[1]["body"],
-        *("## Preview: http", "artefacts/picture", "**Plan of pr-7**: ", " new", "| stats | "),
+        *("## Preview: http", "artefacts/screenshot", "**Plan of pr-7**: ", " new", "| stats | "),
         *("| together | ", "**Tests on "),
     )
 
@@ -499,15 +500,15 @@ def play(scene: Scene) -> None:
             head=head.replace("acme/system-stats", REPOSITORY), login=login
         )
         ran = {name.split(" ")[0] for name in stranger.order}
-        expect(f"what runs for {login}", ran, {"test", "sketch"})
+        expect(f"what runs for {login}", ran, {"test", "plan-offline"})
         expect(f"the roles of {login}", stranger.roles, {})
-        says("its plan", stranger.said["sketch: sketch"], "module.app.aws_lb.this", "1 passed")
+        says("its plan", stranger.said["plan-offline: plan-offline"], "module.app.aws_lb.this", "1 passed")
     expect("the tokens that were used", scene.hub.tokens, tokens)
 
     # Its pull request was closed, and no workflow ran: the night finds it.
     scene.hub.open.clear()
     swept = Runner(scene, "schedule", "main", {}).play("previews.yaml")
-    expect("the sweep", swept.roles, {"orphans": "plan-main", "sweep pr-7 / destroy": "preview"})
+    expect("the sweep", swept.roles, {"stale-previews": "plan-main", "sweep pr-7 / destroy": "preview"})
     says("the sweep", swept.said["sweep pr-7 / destroy: destroy"], "Destroy complete!")
     expect(
         "what is left",
@@ -521,7 +522,7 @@ def play(scene: Scene) -> None:
     says("closing", closed.said["closed / destroy: destroy"], "pr-7 is not deployed")
     says(
         "the night after",
-        Runner(scene, "schedule", "main", {}).play("previews.yaml").said["orphans: orphans"],
+        Runner(scene, "schedule", "main", {}).play("previews.yaml").said["stale-previews: stale-previews"],
         "none",
     )
 
@@ -545,7 +546,7 @@ def play(scene: Scene) -> None:
     says(
         "going back", broken.said["staging / apply: rollback"], f"{first.sha[:12]} runs in staging"
     )
-    expect("whether it was accepted", "staging / apply: accept" in broken.said, False)
+    expect("whether it was marked as good", "staging / apply: mark-good" in broken.said, False)
 
     # A plan of another commit is not applied.
     says("a stale plan", stale(scene), "is checked out: `make plan` again")
@@ -582,11 +583,11 @@ def play(scene: Scene) -> None:
     expect("its name and state", (made["name"], made["draft"]), (f"v{version}", False))
     says("its text", made["body"], "The first one.")
     says("its text", made["body"], f"{REPOSITORY}/releases/download/v{version}/docker-compose.yaml")
-    # Two archives, six bills of materials, their sums and the Compose file.
-    expect("its files", len(made["assets"]), 10)
+    # Two archives, two bills of materials for each service, their sums and the Compose file.
+    expect("its files", len(made["assets"]), 4 + 2 * len(services))
     # Three things said of each image, and one of each archive.
-    expect("what is attested of a release", len(scene.attested) - attested, 11)
-    for service in ("stats", "frontend", "gateway"):
+    expect("what is attested of a release", len(scene.attested) - attested, 2 + 3 * len(services))
+    for service in services:
         registry = Registry(f"{scene.scene.registry}/{REPOSITORY}/{service}")
         expect(f"the newest {service}", registry.digest_of("latest"), registry.digest_of(version))
         expect(f"whether {service} is published", registry.digest_of(version) is None, False)

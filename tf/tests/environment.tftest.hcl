@@ -3,23 +3,35 @@
 
 variables {
   release = "0123456789abcdef0123456789abcdef01234567"
-  images = {
-    stats    = "registry.example/stats@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-    frontend = "registry.example/frontend@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-    gateway  = "registry.example/gateway@sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
-  }
+  images  = { for name in keys(jsondecode(file("../services.json"))) : name => "registry.example/${name}@sha256:${sha256(name)}" }
 }
 
 run "only_the_gateway_is_public" {
   command = plan
 
   assert {
-    condition     = { for name, fact in local.facts : name => fact.public != null } == { stats = false, frontend = false, gateway = true }
+    condition     = [for name, definition in local.definitions : name if definition.public != null] == ["gateway"]
     error_message = "something else than the gateway is public"
   }
   assert {
-    condition     = local.facts.gateway.calls == ["stats", "frontend"] && length(local.facts.stats.calls) + length(local.facts.frontend.calls) == 0
-    error_message = "the gateway calls stats and frontend, and they call nobody"
+    condition     = { for name, definition in local.definitions : name => toset(definition.calls) } == { for name in local.names : name => toset(name == "gateway" ? setsubtract(local.names, ["gateway"]) : []) }
+    error_message = "the gateway calls every other service, and they call none"
+  }
+}
+
+run "the_gateway_routes_to_every_service_and_to_those_of_the_environment" {
+  command = plan
+  variables {
+    services = { gateway = { environment = { GATEWAY_ROUTES = "/mine mine:1" } } }
+  }
+
+  assert {
+    condition     = endswith(local.definitions.gateway.environment.GATEWAY_ROUTES, "/mine mine:1")
+    error_message = "the routes of an environment are lost"
+  }
+  assert {
+    condition     = alltrue([for name, service in local.declared : strcontains(local.definitions.gateway.environment[coalesce(service.address_setting, "GATEWAY_ROUTES")], "${name}.${module.app.namespace}:${service.port}") if service.route != null])
+    error_message = "a service of services.json has no route"
   }
 }
 
@@ -27,7 +39,7 @@ run "the_gateway_believes_the_load_balancer_and_nobody_else" {
   command = plan
 
   assert {
-    condition     = local.facts.gateway.environment.GATEWAY_TRUSTED_PROXIES == join(",", [for index in range(var.network.zones) : cidrsubnet(var.network.cidr, 4, index)])
+    condition     = local.definitions.gateway.environment.GATEWAY_TRUSTED_PROXIES == join(",", [for index in range(var.network.zones) : cidrsubnet(var.network.cidr, 4, index)])
     error_message = "the trusted addresses are not exactly the load balancer's subnets"
   }
 }
@@ -66,17 +78,11 @@ run "a_second_apply_changes_nothing" {
 
 run "a_new_image_replaces_its_service_alone" {
   variables {
-    images = {
-      stats    = "registry.example/stats@sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
-      frontend = "registry.example/frontend@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-      gateway  = "registry.example/gateway@sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
-    }
+    images = merge(var.images, { stats = "registry.example/stats@sha256:${sha256("another one")}" })
   }
 
   assert {
-    condition = { for name, arn in output.task_definitions : name => arn != run.everything_begins_with_the_environment_s_name.task_definitions[name] } == {
-      stats = true, frontend = false, gateway = false
-    }
+    condition     = [for name, arn in output.task_definitions : name if arn != run.everything_begins_with_the_environment_s_name.task_definitions[name]] == ["stats"]
     error_message = "exactly stats must get a new task definition"
   }
 }

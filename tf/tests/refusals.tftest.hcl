@@ -3,11 +3,7 @@
 variables {
   environment = "staging"
   release     = "0123456789abcdef0123456789abcdef01234567"
-  images = {
-    stats    = "registry.example/stats@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-    frontend = "registry.example/frontend@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-    gateway  = "registry.example/gateway@sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
-  }
+  images      = { for name in keys(jsondecode(file("../services.json"))) : name => "registry.example/${name}@sha256:${sha256(name)}" }
 }
 
 run "an_image_by_tag" {

@@ -43,7 +43,7 @@ run "states_are_versioned_encrypted_and_private" {
 
 run "images_do_not_change_and_are_looked_through" {
   assert {
-    condition     = toset(keys(aws_ecr_repository.this)) == toset(["stats", "frontend", "gateway"])
+    condition     = toset(keys(aws_ecr_repository.this)) == toset(keys(jsondecode(file("../../services.json"))))
     error_message = "a service has no repository"
   }
   assert {

@@ -1,5 +1,5 @@
 # A plan without credentials, for whoever has none: what AWS would answer is made up, and everything is new.
-#   make sketch ENV=dev
+#   make plan-offline ENV=dev
 
 mock_provider "aws" {
   mock_data "aws_iam_role" {
@@ -27,18 +27,14 @@ mock_provider "aws" {
 
 variables {
   release = "0000000000000000000000000000000000000000"
-  images = {
-    stats    = "not-pushed/stats@sha256:0000000000000000000000000000000000000000000000000000000000000000"
-    frontend = "not-pushed/frontend@sha256:0000000000000000000000000000000000000000000000000000000000000000"
-    gateway  = "not-pushed/gateway@sha256:0000000000000000000000000000000000000000000000000000000000000000"
-  }
+  images  = { for name in keys(jsondecode(file("../services.json"))) : name => "not-pushed/${name}@sha256:${format("%064d", 0)}" }
 }
 
 run "plan" {
   command = plan
 
   assert {
-    condition     = toset(keys(output.services)) == toset(["stats", "frontend", "gateway"])
-    error_message = "the plan does not have all three services"
+    condition     = toset(keys(output.services)) == toset(local.names)
+    error_message = "the plan does not have all services"
   }
 }

@@ -1,4 +1,4 @@
-"""What a page looks like, in a file. Run by itself it needs Playwright, which `take` sees to."""
+"""A screenshot of a page. Run by itself it needs Playwright, which `take` provides."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import toolchain
 SIZE = {"width": 1280, "height": 1000}
 # The page has its first sample within a second; a small task far away takes longer.
 PAGE_MILLISECONDS = 20_000
-PICTURE_SECONDS = 120
+SCREENSHOT_SECONDS = 120
 
 
-class NoPicture(Exception):
+class NoScreenshot(Exception):
     """The page did not come up; the lines above say why."""
 
 
 def take(url: str, file: Path) -> None:
-    """Write the picture of the page once it shows figures."""
+    """Write the screenshot of the page once it shows values."""
     file.parent.mkdir(parents=True, exist_ok=True)
     python = str(toolchain.PYTHON / "bin" / "python")
     command = [python, str(Path(__file__).resolve()), url, str(file), toolchain.browser() or ""]
     try:
-        code = subprocess.run(command, timeout=PICTURE_SECONDS).returncode
+        code = subprocess.run(command, timeout=SCREENSHOT_SECONDS).returncode
     except subprocess.TimeoutExpired:
-        raise NoPicture(f"no picture of {url} after {PICTURE_SECONDS} s") from None
+        raise NoScreenshot(f"no screenshot of {url} after {SCREENSHOT_SECONDS} s") from None
     if code:
-        raise NoPicture(f"there is no picture of {url}")
+        raise NoScreenshot(f"there is no screenshot of {url}")
 
 
 def main(url: str, file: str, browser: str) -> int:

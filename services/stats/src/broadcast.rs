@@ -24,7 +24,8 @@ const RETRY: &[u8] = b"retry: 1000\n\n";
 pub(crate) struct Feed {
     /// None until two readings were taken, for a rate needs both.
     newest: watch::Receiver<Option<Arc<Snapshot>>>,
-    events: serve::Feed,
+    samples: serve::Feed,
+    summaries: serve::Feed,
     history: Arc<Mutex<History>>,
     recent: Arc<Mutex<ReplayBuffer>>,
 }
@@ -42,10 +43,12 @@ pub(crate) fn feed(
     history: Arc<Mutex<History>>,
 ) -> (Publisher, Feed, impl Future<Output = ()> + Send + 'static) {
     let (sender, newest) = watch::channel(None);
-    let (publisher, events) = serve::feed();
+    let (to_samples, samples) = serve::feed();
+    let (to_summaries, summaries) = serve::feed();
     let recent = Arc::new(Mutex::new(ReplayBuffer::default()));
-    let pass_on = pass_on(newest.clone(), publisher);
-    let feed = Feed { newest, events, history: history.clone(), recent: recent.clone() };
+    let pass_on = pass_on(newest.clone(), to_samples, to_summaries);
+    let feed =
+        Feed { newest, samples, summaries, history: history.clone(), recent: recent.clone() };
     (Publisher { newest: sender, history, recent }, feed, pass_on)
 }
 
@@ -82,22 +85,40 @@ impl Feed {
             let past = newest.history(|| lock(&self.history).before(sequence));
             vec![past, newest.event.clone()]
         }));
-        self.events.viewer(preamble, sequence)
+        self.samples.viewer(preamble, sequence)
+    }
+
+    /// A stream of summaries that begins with the last minute.
+    pub(crate) fn summary_viewer(&self, newest: &Snapshot) -> Viewer {
+        let sequence = newest.sample.sequence;
+        let minute = newest.minute(|| lock(&self.history).minute(sequence));
+        let preamble = vec![Chunk::new(RETRY), minute, newest.summary()];
+        self.summaries.viewer(preamble, sequence)
     }
 }
 
 /// Passes samples on to the streams on the thread that serves them, and comments while the sampler
 /// hangs; ends with the sampling.
-async fn pass_on(mut newest: watch::Receiver<Option<Arc<Snapshot>>>, streams: serve::Publisher) {
+async fn pass_on(
+    mut newest: watch::Receiver<Option<Arc<Snapshot>>>,
+    samples: serve::Publisher,
+    summaries: serve::Publisher,
+) {
     loop {
         match timeout(SILENCE, newest.changed()).await {
             Ok(Ok(())) => {
                 if let Some(published) = &*newest.borrow_and_update() {
-                    streams.publish(published.sample.sequence, published.event.clone());
+                    samples.publish(published.sample.sequence, published.event.clone());
+                    if summaries.has_viewers() {
+                        summaries.publish(published.sample.sequence, published.summary());
+                    }
                 }
             }
             Ok(Err(_)) => return,
-            Err(_) => streams.heartbeat(),
+            Err(_) => {
+                samples.heartbeat();
+                summaries.heartbeat();
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ mod cors;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod history;
+mod labels;
 mod metrics;
 mod openapi;
 mod problem;
@@ -19,6 +20,7 @@ mod sampler;
 mod scope;
 mod settings;
 mod snapshot;
+mod summary;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! The query of `/stats/history`.
+//! The queries of `/stats/history` and `/stats/stream`.
 
 /// How far back, and how finely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,6 +7,34 @@ pub(crate) struct Span {
     pub(crate) seconds: u32,
     /// The time that a row covers, seconds.
     pub(crate) step: u32,
+}
+
+/// How much of each sample a stream carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// The whole sample.
+    Full,
+    /// Its summary.
+    Summary,
+}
+
+impl View {
+    /// Parses `view=summary`, which may be left out; other parameters are ignored.
+    ///
+    /// # Errors
+    /// A sentence with the fault.
+    pub(crate) fn parse(query: &str) -> Result<Self, String> {
+        let parameters = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut views = parameters.filter(|(name, _)| *name == "view").map(|(_, value)| value);
+        match (views.next(), views.next()) {
+            (None, _) => Ok(Self::Full),
+            (Some("summary"), None) => Ok(Self::Summary),
+            (Some(_), Some(_)) => Err("view is there twice".to_owned()),
+            (Some(other), None) => {
+                Err(format!("view is {other:?}, but must be summary or left out"))
+            }
+        }
+    }
 }
 
 /// The longest time that is remembered, seconds.
@@ -68,6 +96,16 @@ mod tests {
         assert_eq!(Span::parse(""), Ok(Span { seconds: 600, step: 1 }));
         assert_eq!(Span::parse("seconds=601"), Ok(Span { seconds: 601, step: 60 }));
         assert_eq!(Span::parse("step=5&seconds=60"), Ok(Span { seconds: 60, step: 5 }));
+    }
+
+    #[test]
+    fn a_view_is_named_or_left_out() {
+        assert_eq!(View::parse(""), Ok(View::Full));
+        assert_eq!(View::parse("other=1"), Ok(View::Full));
+        assert_eq!(View::parse("other=1&view=summary"), Ok(View::Summary));
+        for wrong in ["view", "view=", "view=all", "view=summary&view=summary"] {
+            assert!(View::parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -18,8 +18,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::broadcast::Publisher;
+use crate::labels::{self, Labels};
 use crate::rates::{self, Exposure};
-use crate::reading::Reading;
+use crate::reading::{Reading, TaskReading};
 use crate::scope::ScopePreference;
 use crate::snapshot::Snapshot;
 use machine::Machine;
@@ -42,6 +43,7 @@ pub(crate) struct Sampling {
     pub(crate) roots: Roots,
     pub(crate) wanted: ScopePreference,
     pub(crate) exposed: Exposure,
+    pub(crate) labels: Labels,
 }
 
 /// The running sampler.
@@ -121,6 +123,7 @@ fn sample_until_stopped(sampling: &Sampling, metadata: Metadata, publisher: &Sha
             instance: instance.clone(),
             sequence,
             hostname: hostname.clone(),
+            labels: labels_of(&reading, &sampling.labels),
             ..figures
         };
         match Snapshot::new(sample, reading, sampling.exposed) {
@@ -144,6 +147,17 @@ fn instance_of(reading: &Reading, random: &str) -> String {
         Some(task) if !task.task.id.is_empty() => format!("{}-{random}", task.task.id),
         _ => random.to_owned(),
     }
+}
+
+fn labels_of(reading: &Reading, own: &Labels) -> Labels {
+    let Some(TaskReading { task, .. }) = &reading.task else { return own.clone() };
+    let names = [
+        ("family", &task.family),
+        ("service", &task.service),
+        ("task", &task.id),
+        ("az", &task.availability_zone),
+    ];
+    labels::with_task(own, &names.map(|(name, value)| (name, value.as_str())))
 }
 
 fn milliseconds(duration: Duration) -> u64 {

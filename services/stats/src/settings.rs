@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use runtime::Settings;
 
 use crate::cors::Origins;
+use crate::labels::{self, Labels};
 use crate::rates::Exposure;
 use crate::sampler::{Endpoint, Roots, Sampling};
 use crate::scope::ScopePreference;
@@ -44,8 +45,9 @@ impl Config {
         );
         let exposed =
             settings.get_with("STATS_EXPOSE", EXPOSED, Exposure::default(), parse_exposed);
+        let labels = settings.get_or_explain("STATS_LABELS", Labels::default(), labels::parse);
         Self {
-            sampling: Sampling { roots, wanted, exposed },
+            sampling: Sampling { roots, wanted, exposed, labels },
             origins: settings.get_with(
                 "STATS_ALLOWED_ORIGINS",
                 Origins::EXPECTED,
@@ -127,7 +129,8 @@ mod tests {
             ("STATS_HISTORY_FILE", "/no/such/folder/file"),
             ("STATS_ROOT", "/no/such/folder"),
             ("ECS_CONTAINER_METADATA_URI_V4", "gopher"),
+            ("STATS_LABELS", "Team=web"),
         ]);
-        assert_eq!(faults.unwrap_err().faults.len(), 6);
+        assert_eq!(faults.unwrap_err().faults.len(), 7);
     }
 }

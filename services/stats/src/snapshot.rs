@@ -16,6 +16,7 @@ use crate::query::Span;
 use crate::rates::Exposure;
 use crate::reading::Reading;
 use crate::routes::fields_of_sample;
+use crate::{BUILD, summary};
 
 /// One tick. What few ask for (compressed forms, metrics, the history) is made when the first one
 /// asks: a service that nobody watches spends nothing on it.
@@ -36,6 +37,8 @@ pub(crate) struct Snapshot {
     text: OnceLock<String>,
     open_metrics: OnceLock<String>,
     history: OnceLock<Chunk>,
+    summary: OnceLock<Chunk>,
+    minute: OnceLock<Chunk>,
     rows: Mutex<Vec<(Span, Arc<Encoded>)>>,
 }
 
@@ -80,6 +83,8 @@ impl Snapshot {
             text: OnceLock::new(),
             open_metrics: OnceLock::new(),
             history: OnceLock::new(),
+            summary: OnceLock::new(),
+            minute: OnceLock::new(),
             rows: Mutex::default(),
         })
     }
@@ -94,6 +99,12 @@ impl Snapshot {
     pub(crate) fn aged(mut self, by: Duration) -> Self {
         self.taken = self.taken.checked_sub(by).unwrap_or(self.taken);
         self
+    }
+
+    /// Whether the summary was made.
+    #[cfg(test)]
+    pub(crate) fn has_summary(&self) -> bool {
+        self.summary.get().is_some()
     }
 
     /// The reading as Prometheus wants it, without the mark of the end.
@@ -132,6 +143,27 @@ impl Snapshot {
             event("history", &id, &serde_json::to_string(&rows).unwrap_or_default())
         };
         self.history.get_or_init(event_of_rows).clone()
+    }
+
+    /// The summary as an event of the summary view. Made when there is a viewer of that view.
+    pub(crate) fn summary(&self) -> Chunk {
+        let event_of_summary = || {
+            let summary = summary::summary(&self.sample, BUILD.version);
+            // Numbers and texts always are JSON.
+            let json = serde_json::to_string(&summary).unwrap_or_default();
+            event("summary", &self.sample.sequence.to_string(), &json)
+        };
+        self.summary.get_or_init(event_of_summary).clone()
+    }
+
+    /// The event with which the summary view begins: the minute before this sample. `minute` is
+    /// asked once.
+    pub(crate) fn minute(&self, minute: impl FnOnce() -> wire::Minute) -> Chunk {
+        let event_of_minute = || {
+            let json = serde_json::to_string(&minute()).unwrap_or_default();
+            Chunk::new(format!("event: minute\ndata: {json}\n\n").as_bytes())
+        };
+        self.minute.get_or_init(event_of_minute).clone()
     }
 }
 

@@ -385,3 +385,32 @@ fn a_taken_port_is_one_sentence_and_exit_1() {
     assert_eq!(refused.status.code(), Some(1));
     assert_eq!(told, format!("stats: cannot listen on {address}: another process has this port\n"));
 }
+
+/// The data of the next event with this name.
+fn next_event(lines: &mut impl Iterator<Item = String>, name: &str) -> serde_json::Value {
+    let heading = format!("event: {name}");
+    lines.find(|line| *line == heading).unwrap();
+    let line = lines.next().unwrap();
+    serde_json::from_str(line.strip_prefix("data: ").unwrap()).unwrap()
+}
+
+#[test]
+fn the_summary_view_has_a_minute_then_one_summary_a_tick_with_labels() {
+    let variables = [("STATS_LABELS", "team=web,az=eu-1")];
+    let service = Service::start(STATS, "STATS_LISTEN", &variables);
+    let sample = stats_once(&service, |sample| sample["sequence"].as_u64() > Some(1));
+    assert_eq!(sample["labels"], serde_json::json!({ "team": "web", "az": "eu-1" }));
+    let mut lines = service.stream("/stats/stream?view=summary");
+    let instance = sample["instance"].as_str().unwrap();
+    let field = format!("stats-instance: {instance}");
+    assert!(lines.by_ref().take_while(|line| !line.is_empty()).any(|line| line == field));
+    let minute = next_event(&mut lines, "minute");
+    let columns = ["times_unix_ms", "cpu", "ram"].map(|name| minute[name].as_array().unwrap());
+    assert!(!columns[0].is_empty() && columns.iter().all(|one| one.len() == columns[0].len()));
+    let first = next_event(&mut lines, "summary");
+    let second = next_event(&mut lines, "summary");
+    assert_eq!(second["sequence"].as_u64(), first["sequence"].as_u64().map(|first| first + 1));
+    assert_eq!(first["labels"], sample["labels"]);
+    assert_eq!((&first["instance"], &first["version"]), (&sample["instance"], &"0.1.0".into()));
+    assert_eq!(service.get("/stats/stream?view=everything").status, 400);
+}

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::history::History;
 use crate::query::Span;
+use crate::recorder::Recorder;
 use crate::replay_buffer::ReplayBuffer;
 use crate::snapshot::{Snapshot, parse_event_id};
 
@@ -28,6 +29,7 @@ pub(crate) struct Feed {
     summaries: serve::Feed,
     history: Arc<Mutex<History>>,
     recent: Arc<Mutex<ReplayBuffer>>,
+    recorder: Arc<Mutex<Recorder>>,
 }
 
 /// The sampler's side. Every stream ends when it is dropped.
@@ -35,6 +37,7 @@ pub(crate) struct Publisher {
     newest: watch::Sender<Option<Arc<Snapshot>>>,
     history: Arc<Mutex<History>>,
     recent: Arc<Mutex<ReplayBuffer>>,
+    recorder: Arc<Mutex<Recorder>>,
 }
 
 /// The two sides, and what passes samples on to the streams; the past begins with `history`, which
@@ -47,15 +50,23 @@ pub(crate) fn feed(
     let (to_summaries, summaries) = serve::feed();
     let recent = Arc::new(Mutex::new(ReplayBuffer::default()));
     let pass_on = pass_on(newest.clone(), to_samples, to_summaries);
-    let feed =
-        Feed { newest, samples, summaries, history: history.clone(), recent: recent.clone() };
-    (Publisher { newest: sender, history, recent }, feed, pass_on)
+    let recorder = Arc::new(Mutex::new(Recorder::default()));
+    let feed = Feed {
+        newest,
+        samples,
+        summaries,
+        history: history.clone(),
+        recent: recent.clone(),
+        recorder: recorder.clone(),
+    };
+    (Publisher { newest: sender, history, recent, recorder }, feed, pass_on)
 }
 
 impl Publisher {
     /// The past comes first: who hears of a sample finds all before it.
     pub(crate) fn publish(&self, published: Snapshot) {
         lock(&self.history).push(&published.sample);
+        lock(&self.recorder).push(&published.sample);
         lock(&self.recent).push(published.sample.sequence, published.event.clone());
         self.newest.send_replace(Some(Arc::new(published)));
     }
@@ -70,6 +81,16 @@ impl Feed {
     /// What is remembered of the last so many seconds.
     pub(crate) fn rows(&self, span: Span) -> wire::History {
         lock(&self.history).rows(span.seconds, span.step)
+    }
+
+    /// The events of the last so many seconds.
+    pub(crate) fn events(&self, seconds: u32) -> wire::Events {
+        lock(&self.recorder).events(seconds)
+    }
+
+    /// What used most in the last so many seconds.
+    pub(crate) fn top(&self, seconds: u32) -> wire::TopHistory {
+        lock(&self.recorder).top(seconds)
     }
 
     /// A stream that brings its viewer up to `newest` and goes on from there: with the events after

@@ -38,6 +38,8 @@ const MINUTE_MS: u64 = 60_000;
 pub(crate) struct History {
     /// Who took the newest sample.
     instance: String,
+    /// The version of the service that saved the rows it began with.
+    version_before: Option<String>,
     /// The number of the newest sample.
     sequence: u64,
     /// Never longer than [`SECOND_ROWS`].
@@ -80,10 +82,16 @@ impl History {
     pub(crate) fn new() -> Self {
         Self {
             instance: String::new(),
+            version_before: None,
             sequence: 0,
             seconds: VecDeque::with_capacity(SECOND_ROWS),
             minutes: VecDeque::with_capacity(MINUTE_ROWS),
         }
+    }
+
+    /// The version of the service that saved the rows with which it began, where they were loaded.
+    pub(crate) fn version_before(&self) -> Option<&str> {
+        self.version_before.as_deref()
     }
 
     /// Adds the newest sample.

@@ -1,19 +1,23 @@
 //! Host metrics from /proc, sampled once a second, as JSON, event stream and Prometheus metrics.
 
+mod alerts;
 mod body;
 mod broadcast;
 mod collect;
 mod cors;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod glob;
 mod history;
 mod labels;
 mod metrics;
+mod monitor;
 mod openapi;
 mod problem;
 mod query;
 mod rates;
 mod reading;
+mod recorder;
 mod replay_buffer;
 mod routes;
 mod sampler;
@@ -30,6 +34,7 @@ use serve::Limits;
 
 use crate::history::History;
 use crate::history::persistence::{self, Persistence};
+use crate::monitor::Monitor;
 use crate::sampler::{Sampler, Scraper};
 use crate::settings::Config;
 
@@ -55,12 +60,13 @@ async fn run_until(
 ) -> Result<(), ListenError> {
     let listener = runtime::listen(process.listen)?;
     let history = config.history_file.as_deref().map_or_else(History::new, persistence::load);
+    let monitor = Monitor::new(config.rules, history.version_before().map(str::to_owned));
     let history = Arc::new(Mutex::new(history));
     let keeper = config.history_file.map(|path| Persistence::start(path, history.clone()));
     let (publisher, feed, pass_on) = broadcast::feed(history);
     let metadata = config.task_metadata.map(sampler::watch_metadata);
     let scraper = Scraper::new(&config.sampling);
-    let sampler = Sampler::start(config.sampling, metadata, publisher);
+    let sampler = Sampler::start(config.sampling, metadata, monitor, publisher);
     tokio::spawn(pass_on);
     let shutdown = async {
         signal.await;

@@ -1,4 +1,4 @@
-//! The queries of `/stats/history` and `/stats/stream`.
+//! The queries of the paths below `/stats`.
 
 /// How far back, and how finely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,28 @@ impl Span {
     }
 }
 
+/// Parses `seconds=N`, which may be left out: then it is the most that is possible.
+///
+/// # Errors
+/// A sentence with every fault.
+pub(crate) fn seconds(query: &str, most: u32) -> Result<u32, String> {
+    let mut seconds = None;
+    let mut faults = Vec::new();
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        match parameter.split_once('=').unwrap_or((parameter, "")) {
+            ("seconds", _) if seconds.is_some() => faults.push("seconds is there twice".to_owned()),
+            ("seconds", value) => match whole(value).filter(|value| (1..=most).contains(value)) {
+                Some(value) => seconds = Some(value),
+                None => faults.push(format!(
+                    "seconds is {value:?}, but must be a whole number of 1 to {most}"
+                )),
+            },
+            (name, _) => faults.push(format!("{name:?} is not a parameter; there is seconds")),
+        }
+    }
+    if faults.is_empty() { Ok(seconds.unwrap_or(most)) } else { Err(faults.join("; ")) }
+}
+
 /// Digits and nothing else; `parse` alone would take a sign.
 fn whole(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
@@ -96,6 +118,15 @@ mod tests {
         assert_eq!(Span::parse(""), Ok(Span { seconds: 600, step: 1 }));
         assert_eq!(Span::parse("seconds=601"), Ok(Span { seconds: 601, step: 60 }));
         assert_eq!(Span::parse("step=5&seconds=60"), Ok(Span { seconds: 60, step: 5 }));
+    }
+
+    #[test]
+    fn seconds_have_a_bound_and_no_company() {
+        assert_eq!(seconds("", 600), Ok(600));
+        assert_eq!(seconds("seconds=60", 600), Ok(60));
+        for wrong in ["seconds=601", "seconds=0", "seconds", "step=1", "seconds=1&seconds=1"] {
+            assert!(seconds(wrong, 600).is_err(), "{wrong}");
+        }
     }
 
     #[test]

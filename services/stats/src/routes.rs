@@ -11,9 +11,9 @@ use crate::body::Body;
 use crate::broadcast::Feed;
 use crate::cors::Origins;
 use crate::metrics::{self, Format};
-use crate::query::{Span, View};
+use crate::query::{self, Span, View};
 use crate::reading::Scrape;
-use crate::snapshot::{Encoded, Snapshot};
+use crate::snapshot::{Encoded, Past, Snapshot};
 use crate::{BUILD, openapi, problem};
 
 /// The longest target that is looked at, bytes. The longest that means anything has forty.
@@ -112,6 +112,12 @@ fn whole<B>(
         Resource::History => {
             with_sample(feed, |newest| history(headers, request.uri().query(), newest, feed))
         }
+        Resource::Events => {
+            with_sample(feed, |newest| events(headers, request.uri().query(), newest, feed))
+        }
+        Resource::Top => {
+            with_sample(feed, |newest| top(headers, request.uri().query(), newest, feed))
+        }
         Resource::Metrics => with_sample(feed, |newest| metrics(headers, newest, scrape)),
         Resource::Ready => with_fresh_sample(feed, |_| text("ready\n")),
     }
@@ -123,6 +129,8 @@ enum Resource {
     Stats,
     Stream,
     History,
+    Events,
+    Top,
     Metrics,
     OpenApi,
     Alive,
@@ -135,6 +143,8 @@ impl Resource {
             "/stats" => Self::Stats,
             "/stats/stream" => Self::Stream,
             "/stats/history" => Self::History,
+            "/stats/events" => Self::Events,
+            "/stats/top" => Self::Top,
             "/metrics" => Self::Metrics,
             "/openapi.json" => Self::OpenApi,
             "/healthz" => Self::Alive,
@@ -247,7 +257,49 @@ fn history(
         Ok(span) => span,
         Err(faults) => return problem::response(StatusCode::BAD_REQUEST, &faults),
     };
-    encoded(headers, JSON, &newest.rows(span, || feed.rows(span)))
+    let json = || serde_json::to_string(&feed.rows(span));
+    encoded(headers, JSON, &newest.past(Past::Rows(span), json))
+}
+
+/// The longest time for which events are kept, seconds.
+const EVENTS_SECONDS: u32 = 60 * 60;
+
+/// The longest time for which it is kept what used most, seconds.
+const TOP_SECONDS: u32 = 10 * 60;
+
+fn events(
+    headers: &HeaderMap,
+    query: Option<&str>,
+    newest: &Snapshot,
+    feed: &Feed,
+) -> Response<Body> {
+    if !accepts(headers, JSON) {
+        return not_acceptable(JSON);
+    }
+    match query::seconds(query.unwrap_or_default(), EVENTS_SECONDS) {
+        Ok(seconds) => {
+            let json = || serde_json::to_string(&feed.events(seconds));
+            encoded(headers, JSON, &newest.past(Past::Events(seconds), json))
+        }
+        Err(faults) => problem::response(StatusCode::BAD_REQUEST, &faults),
+    }
+}
+
+fn top(headers: &HeaderMap, query: Option<&str>, newest: &Snapshot, feed: &Feed) -> Response<Body> {
+    if !accepts(headers, JSON) {
+        return not_acceptable(JSON);
+    }
+    if !newest.shows_top() {
+        let detail = "processes are not shown; STATS_EXPOSE=processes shows them";
+        return problem::response(StatusCode::NOT_FOUND, detail);
+    }
+    match query::seconds(query.unwrap_or_default(), TOP_SECONDS) {
+        Ok(seconds) => {
+            let json = || serde_json::to_string(&feed.top(seconds));
+            encoded(headers, JSON, &newest.past(Past::Top(seconds), json))
+        }
+        Err(faults) => problem::response(StatusCode::BAD_REQUEST, &faults),
+    }
 }
 
 fn metrics(headers: &HeaderMap, newest: &Snapshot, scrape: Option<&Scrape>) -> Response<Body> {

@@ -17,8 +17,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::alerts::Moment;
 use crate::broadcast::Publisher;
 use crate::labels::{self, Labels};
+use crate::monitor::Monitor;
 use crate::rates::{self, Exposure};
 use crate::reading::{Reading, TaskReading};
 use crate::scope::ScopePreference;
@@ -57,11 +59,16 @@ type Shared = Arc<Mutex<Option<Publisher>>>;
 impl Sampler {
     /// Starts sampling on a thread of its own: a file that hangs (a FUSE mount without its server)
     /// then holds up no request and not the end of the process.
-    pub(crate) fn start(sampling: Sampling, metadata: Metadata, publisher: Publisher) -> Self {
+    pub(crate) fn start(
+        sampling: Sampling,
+        metadata: Metadata,
+        monitor: Monitor,
+        publisher: Publisher,
+    ) -> Self {
         let publisher: Shared = Arc::new(Mutex::new(Some(publisher)));
         let sampler = Self { publisher: publisher.clone() };
         let thread = thread::Builder::new().name("sampler".to_owned());
-        let run = move || sample_until_stopped(&sampling, metadata, &publisher);
+        let run = move || sample_until_stopped(&sampling, metadata, monitor, &publisher);
         if let Err(error) = thread.spawn(run) {
             tracing::error!(%error, "cannot start the sampler, there will be no figures");
         }
@@ -74,7 +81,13 @@ impl Sampler {
     }
 }
 
-fn sample_until_stopped(sampling: &Sampling, metadata: Metadata, publisher: &Shared) {
+fn sample_until_stopped(
+    sampling: &Sampling,
+    metadata: Metadata,
+    mut monitor: Monitor,
+    publisher: &Shared,
+) {
+    let started = Instant::now();
     let mut machine = Machine::new(&sampling.roots, metadata, sampling.exposed);
     let hostname =
         sampling.exposed.hostname.then(|| machine::hostname(&sampling.roots.proc)).flatten();
@@ -92,6 +105,11 @@ fn sample_until_stopped(sampling: &Sampling, metadata: Metadata, publisher: &Sha
             now.clamp_monotonic(earlier);
         }
         let after = (Instant::now(), Arc::new(reading));
+        // At the same moment, for the difference of the two clocks is looked at. A clock before 1970
+        // reads as 1970.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let moment =
+            Moment { monotonic_ms: milliseconds(after.0 - started), unix_ms: milliseconds(now) };
         // After a stall (a stopped container) one sample covers the gap; there is no catching up.
         due += INTERVAL;
         if due <= after.0 {
@@ -106,7 +124,7 @@ fn sample_until_stopped(sampling: &Sampling, metadata: Metadata, publisher: &Sha
             sampling.exposed,
         );
         let reading = after.1.clone();
-        before = after;
+        let reading_before = std::mem::replace(&mut before, after).1;
         // A first sample without either figure would call a service ready that has nothing to say.
         if sequence == 1 && figures.cpu.is_none() && figures.ram.is_none() {
             if !is_running(publisher) {
@@ -115,10 +133,8 @@ fn sample_until_stopped(sampling: &Sampling, metadata: Metadata, publisher: &Sha
             continue;
         }
         let instance = instance.get_or_insert_with(|| instance_of(&reading, &random));
-        // A clock before 1970 reads as 1970.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let sample = wire::Sample {
-            time_unix_ms: milliseconds(now),
+        let mut sample = wire::Sample {
+            time_unix_ms: moment.unix_ms,
             interval_ms: milliseconds(elapsed),
             instance: instance.clone(),
             sequence,
@@ -126,6 +142,7 @@ fn sample_until_stopped(sampling: &Sampling, metadata: Metadata, publisher: &Sha
             labels: labels_of(&reading, &sampling.labels),
             ..figures
         };
+        monitor.observe(&mut sample, &reading_before, &reading, moment);
         match Snapshot::new(sample, reading, sampling.exposed) {
             Ok(forms) => {
                 let publisher = publisher.lock().unwrap_or_else(PoisonError::into_inner);

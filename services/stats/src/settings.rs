@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use runtime::Settings;
 
+use crate::alerts::Rules;
 use crate::cors::Origins;
 use crate::labels::{self, Labels};
 use crate::rates::Exposure;
@@ -13,6 +14,8 @@ use crate::scope::ScopePreference;
 /// The settings of this service.
 pub(crate) struct Config {
     pub(crate) sampling: Sampling,
+    /// When alerts are raised.
+    pub(crate) rules: Rules,
     pub(crate) origins: Origins,
     /// Where the history is kept; nowhere by default.
     pub(crate) history_file: Option<PathBuf>,
@@ -48,6 +51,7 @@ impl Config {
         let labels = settings.get_or_explain("STATS_LABELS", Labels::default(), labels::parse);
         Self {
             sampling: Sampling { roots, wanted, exposed, labels },
+            rules: settings.get_or_explain("STATS_ALERTS", Rules::default(), Rules::parse),
             origins: settings.get_with(
                 "STATS_ALLOWED_ORIGINS",
                 Origins::EXPECTED,
@@ -130,7 +134,8 @@ mod tests {
             ("STATS_ROOT", "/no/such/folder"),
             ("ECS_CONTAINER_METADATA_URI_V4", "gopher"),
             ("STATS_LABELS", "Team=web"),
+            ("STATS_ALERTS", "cpu > 90 for ever; gpu > 1"),
         ]);
-        assert_eq!(faults.unwrap_err().faults.len(), 7);
+        assert_eq!(faults.unwrap_err().faults.len(), 9);
     }
 }

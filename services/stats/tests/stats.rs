@@ -1,10 +1,11 @@
 //! The real binary as a process, over a proc tree of the test's making and over the real one.
 #![expect(clippy::unwrap_used, reason = "in a test a failed unwrap is the test's failure")]
 
+mod support;
+
 use std::fs;
 use std::io::{BufReader, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,61 +14,10 @@ use std::time::{Duration, Instant};
 
 use harness::{BOUND, Service, run};
 
-const STATS: &str = env!("CARGO_BIN_EXE_stats");
-
-/// A proc tree that the test writes; removed when it is dropped.
-struct Tree(PathBuf);
-
-impl Tree {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("stats-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        let tree = Self(path);
-        tree.write("stat", &stat(1000, 1000));
-        tree.write("meminfo", "MemTotal: 4000 kB\nMemAvailable: 1000 kB\n");
-        tree.write("loadavg", "0.50 0.25 0.10 1/2 3\n");
-        tree.write("uptime", "100.5 90.0\n");
-        tree
-    }
-
-    /// In place, as the kernel does it: the file that is held open shows the new text.
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.0.join(name), text).unwrap();
-    }
-
-    fn serve(&self) -> Service {
-        Service::start(STATS, "STATS_LISTEN", &[("STATS_PROC", self.0.to_str().unwrap())])
-    }
-}
-
-impl Drop for Tree {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn stat(busy: u64, idle: u64) -> String {
-    format!(
-        "cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu0 {busy} 0 0 {idle} 0 0 0 0 0 0\n\
-         ctxt 1\nbtime 1\nprocesses 1\n"
-    )
-}
+use support::{STATS, Tree, stat, stats_once};
 
 fn start_on_real_proc() -> Service {
     Service::start(STATS, "STATS_LISTEN", &[])
-}
-
-/// The first answer that satisfies, within the bound.
-fn stats_once(service: &Service, accept: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
-    let begun = Instant::now();
-    loop {
-        let answer = service.get("/stats");
-        if answer.status == 200 && accept(&answer.json()) {
-            return answer.json();
-        }
-        assert!(begun.elapsed() < BOUND, "last answer: {}", answer.text());
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

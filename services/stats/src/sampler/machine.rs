@@ -18,7 +18,7 @@ use super::source::Source;
 use super::view::{MountTable, Network, View};
 use crate::collect::filesystem::Mount;
 use crate::collect::network::{Interface, Links};
-use crate::collect::{ParseError, cpu, disk, load, memory, network, pressure, uptime};
+use crate::collect::{ParseError, cpu, disk, load, memory, network, pressure, uptime, vmstat};
 use crate::rates::Exposure;
 use crate::reading::{Filesystem, Reading, TaskReading};
 
@@ -204,6 +204,9 @@ fn add_files(sources: &mut BoundedReader<Gathered>, proc: &Path) {
     });
     files.optional("pressure/io", pressure::parse, |reading, stalls, _| {
         reading.pressure.io = Some(stalls);
+    });
+    files.optional("vmstat", vmstat::oom_kills, |reading, oom_kills, _| {
+        reading.oom_kills = oom_kills;
     });
     files.optional("diskstats", disk::parse, |reading, disks, at| {
         reading.disks = disks;

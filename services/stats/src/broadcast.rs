@@ -73,6 +73,11 @@ impl Publisher {
 }
 
 impl Feed {
+    /// What is told of every new sample, or of the newest of those that were missed.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
+        self.newest.clone()
+    }
+
     /// The newest sample.
     pub(crate) fn newest(&self) -> Option<Arc<Snapshot>> {
         self.newest.borrow().clone()

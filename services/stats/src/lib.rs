@@ -1,10 +1,12 @@
 //! Host metrics from /proc, sampled once a second, as JSON, event stream and Prometheus metrics.
 
+mod alertmanager;
 mod alerts;
 mod body;
 mod broadcast;
 mod collect;
 mod cors;
+mod emf;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod glob;
@@ -66,6 +68,13 @@ async fn run_until(
     let (publisher, feed, pass_on) = broadcast::feed(history);
     let metadata = config.task_metadata.map(sampler::watch_metadata);
     let scraper = Scraper::new(&config.sampling);
+    if let Some(endpoint) = config.alertmanager {
+        let (roots, exposed) = (config.sampling.roots.clone(), config.sampling.exposed);
+        tokio::spawn(sampler::notify(endpoint, roots, exposed.hostname, feed.subscribe()));
+    }
+    if let Some(seconds) = config.emf_seconds {
+        tokio::spawn(sampler::write_emf(seconds, feed.subscribe()));
+    }
     let sampler = Sampler::start(config.sampling, metadata, monitor, publisher);
     tokio::spawn(pass_on);
     let shutdown = async {

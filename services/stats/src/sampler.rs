@@ -2,11 +2,14 @@
 
 mod bounded_reader;
 mod cgroup_reader;
+mod emf;
+mod endpoint;
 mod fault_log;
 mod http;
 
 mod machine;
 mod metadata;
+mod notifier;
 mod scan;
 mod scrape;
 mod source;
@@ -30,7 +33,10 @@ use machine::Machine;
 pub(crate) use machine::{Metadata, Roots};
 pub(crate) use scrape::Scraper;
 
-pub(crate) use metadata::{Endpoint, watch as watch_metadata};
+pub(crate) use emf::write as write_emf;
+pub(crate) use endpoint::Endpoint;
+pub(crate) use metadata::watch as watch_metadata;
+pub(crate) use notifier::notify;
 
 /// The time between samples.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -89,8 +95,7 @@ fn sample_until_stopped(
 ) {
     let started = Instant::now();
     let mut machine = Machine::new(&sampling.roots, metadata, sampling.exposed);
-    let hostname =
-        sampling.exposed.hostname.then(|| machine::hostname(&sampling.roots.proc)).flatten();
+    let hostname = sampling.exposed.hostname.then(|| machine::hostname(&sampling.roots)).flatten();
     // A restarted process of the same task must be told from the one before it: its samples are
     // counted from 1 again.
     let random = format!("{:016x}", RandomState::new().build_hasher().finish());

@@ -16,6 +16,10 @@ pub(crate) struct Config {
     pub(crate) sampling: Sampling,
     /// When alerts are raised.
     pub(crate) rules: Rules,
+    /// Where alerts are sent; nowhere by default.
+    pub(crate) alertmanager: Option<Endpoint>,
+    /// The time between two lines of metrics for CloudWatch; none by default.
+    pub(crate) emf_seconds: Option<u32>,
     pub(crate) origins: Origins,
     /// Where the history is kept; nowhere by default.
     pub(crate) history_file: Option<PathBuf>,
@@ -52,6 +56,18 @@ impl Config {
         Self {
             sampling: Sampling { roots, wanted, exposed, labels },
             rules: settings.get_or_explain("STATS_ALERTS", Rules::default(), Rules::parse),
+            alertmanager: settings.get_with(
+                "STATS_ALERTMANAGER",
+                "an address such as http://alertmanager:9093",
+                None,
+                |text| text.parse().ok().map(Some),
+            ),
+            emf_seconds: settings.get_with(
+                "STATS_EMF",
+                "a number of seconds from 10 to 3600",
+                None,
+                |text| text.parse().ok().filter(|seconds| (10..=3600).contains(seconds)).map(Some),
+            ),
             origins: settings.get_with(
                 "STATS_ALLOWED_ORIGINS",
                 Origins::EXPECTED,
@@ -135,7 +151,9 @@ mod tests {
             ("ECS_CONTAINER_METADATA_URI_V4", "gopher"),
             ("STATS_LABELS", "Team=web"),
             ("STATS_ALERTS", "cpu > 90 for ever; gpu > 1"),
+            ("STATS_ALERTMANAGER", "https://alertmanager"),
+            ("STATS_EMF", "9"),
         ]);
-        assert_eq!(faults.unwrap_err().faults.len(), 9);
+        assert_eq!(faults.unwrap_err().faults.len(), 11);
     }
 }

@@ -55,7 +55,7 @@ fn an_alert_is_raised_since_its_beginning_and_ends_everywhere() {
 fn a_kill_a_lost_source_and_a_changed_size_are_events() {
     let tree = Tree::new("events");
     tree.write("vmstat", "nr_free_pages 1\noom_kill 3\n");
-    let service = tree.serve();
+    let service = tree.serve_with(&[]);
     stats_once(&service, |_| true);
     tree.write("vmstat", "nr_free_pages 1\noom_kill 4\n");
     tree.write("meminfo", "MemTotal: 8000 kB\nMemAvailable: 1000 kB\n");
@@ -80,7 +80,7 @@ fn a_kill_a_lost_source_and_a_changed_size_are_events() {
 #[test]
 fn what_used_most_is_shown_only_with_processes() {
     let tree = Tree::new("top");
-    let service = tree.serve();
+    let service = tree.serve_with(&[]);
     stats_once(&service, |_| true);
     assert_eq!(service.get("/stats/top").status, 404);
     let exposed = tree.serve_with(&[("STATS_EXPOSE", "processes")]);

@@ -23,7 +23,7 @@ fn start_on_real_proc() -> Service {
 #[test]
 fn the_figures_are_those_of_the_proc_tree() {
     let tree = Tree::new("figures");
-    let service = tree.serve();
+    let service = tree.serve_with(&[]);
     // No tick has gone by in this tree: memory is known, the processor's share is not.
     let sample = stats_once(&service, |_| true);
     assert_eq!(sample["ram"], 75.0);
@@ -41,7 +41,7 @@ fn the_figures_are_those_of_the_proc_tree() {
 fn a_missing_file_takes_its_own_figures_along_and_no_others() {
     let tree = Tree::new("missing");
     fs::remove_file(tree.0.join("loadavg")).unwrap();
-    let service = tree.serve();
+    let service = tree.serve_with(&[]);
     let sample = stats_once(&service, |_| true);
     assert!(sample.get("load").is_none(), "{sample}");
     assert_eq!((&sample["ram"], &sample["uptime_seconds"]), (&75.0.into(), &100.5.into()));
@@ -57,7 +57,7 @@ fn a_service_without_any_figure_is_not_ready_until_it_has_one() {
     let tree = Tree::new("empty");
     tree.write("meminfo", "");
     tree.write("stat", "");
-    let service = tree.serve();
+    let service = tree.serve_with(&[]);
     let begun = Instant::now();
     // Longer than it takes to be ready in a whole tree.
     while begun.elapsed() < Duration::from_millis(1500) {
@@ -77,7 +77,7 @@ fn a_file_that_hangs_holds_up_neither_requests_nor_the_end() {
     // Opening a pipe that nobody writes to waits for ever.
     let made = Command::new("mkfifo").arg(tree.0.join("stat")).status().unwrap();
     assert!(made.success());
-    let service = tree.serve();
+    let service = tree.serve_with(&[]);
     assert_eq!(service.get("/healthz").status, 200);
     // The other sources continue.
     let sample = stats_once(&service, |_| true);
@@ -94,7 +94,7 @@ fn a_source_that_begins_to_hang_loses_its_figures_and_the_others_continue() {
     fs::create_dir_all(tree.0.join("pressure")).unwrap();
     let io = tree.0.join("pressure/io");
     tree.write("pressure/io", "some avg10=1.00 avg60=1.00 avg300=1.00 total=1\n");
-    let service = tree.serve();
+    let service = tree.serve_with(&[]);
     stats_once(&service, |sample| sample["pressure"].get("io").is_some());
     // A parse error makes the service open the file again, which from then on waits for ever.
     tree.write("pressure/io", "nonsense");
@@ -127,10 +127,10 @@ fn the_network_of_a_mounted_proc_filesystem_is_that_of_its_first_process() {
         let sample = stats_once(service, |sample| sample.get("networks").is_some());
         sample["networks"][0]["name"].clone()
     };
-    assert_eq!(names(&tree.serve()), "own0");
+    assert_eq!(names(&tree.serve_with(&[])), "own0");
     fs::create_dir_all(tree.0.join("1/net")).unwrap();
     tree.write("1/net/dev", &format!("{heading} host0: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n"));
-    assert_eq!(names(&tree.serve()), "host0");
+    assert_eq!(names(&tree.serve_with(&[])), "host0");
 }
 
 #[test]

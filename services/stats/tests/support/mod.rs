@@ -36,10 +36,6 @@ impl Tree {
         let proc = [("STATS_PROC", self.0.to_str().unwrap())];
         Service::start(STATS, "STATS_LISTEN", &[&proc, variables].concat())
     }
-
-    pub(crate) fn serve(&self) -> Service {
-        self.serve_with(&[])
-    }
 }
 
 impl Drop for Tree {

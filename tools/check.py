@@ -57,6 +57,9 @@ SILENT = {
             *("rates.rs", "rates", "reading.rs", "scope.rs"),
             *("history.rs", "history/figures.rs", "history/format.rs"),
             *("metrics.rs", "metrics", "replay_buffer.rs", "query.rs"),
+            *("alerts.rs", "alerts", "alertmanager.rs", "alertmanager", "emf.rs"),
+            *("monitor.rs", "monitor", "recorder.rs", "recorder"),
+            *("glob.rs", "labels.rs", "summary.rs"),
         )
     },
     "crates/server/src": r"\b(std::env|env::var|tokio::signal|signal::)\b",

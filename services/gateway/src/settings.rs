@@ -140,12 +140,10 @@ impl Config {
             None,
             |text| text.parse().ok().map(Some),
         );
-        let redirect_port = settings.get_with(
-            "GATEWAY_REDIRECT_PORT",
-            "a port from 1 to 65535",
-            None,
-            |text| text.parse().ok().filter(|port| *port > 0_u16).map(Some),
-        );
+        let redirect_port =
+            settings.get_with("GATEWAY_REDIRECT_PORT", "a port from 1 to 65535", None, |text| {
+                text.parse().ok().filter(|port| *port > 0_u16).map(Some)
+            });
         if redirect.is_some() && tls.is_none() {
             settings.reject(
                 "GATEWAY_REDIRECT_LISTEN needs GATEWAY_TLS_CERTIFICATE and GATEWAY_TLS_KEY"

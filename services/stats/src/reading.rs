@@ -25,6 +25,8 @@ pub(crate) struct Reading {
     pub(crate) load: Option<Load>,
     pub(crate) uptime_seconds: Option<f64>,
     pub(crate) pressure: Pressure,
+    /// Processes killed because memory ran out, since boot; none where the kernel does not count.
+    pub(crate) oom_kills: Option<u64>,
     pub(crate) disks: Vec<Disk>,
     pub(crate) networks: Vec<Interface>,
     /// Whose interfaces they are, where that is known.

@@ -18,7 +18,7 @@ use super::source::Source;
 use super::view::{MountTable, Network, View};
 use crate::collect::filesystem::Mount;
 use crate::collect::network::{Interface, Links};
-use crate::collect::{ParseError, cpu, disk, load, memory, network, pressure, uptime};
+use crate::collect::{ParseError, cpu, disk, load, memory, network, pressure, uptime, vmstat};
 use crate::rates::Exposure;
 use crate::reading::{Filesystem, Reading, TaskReading};
 
@@ -204,6 +204,9 @@ fn add_files(sources: &mut BoundedReader<Gathered>, proc: &Path) {
     });
     files.optional("pressure/io", pressure::parse, |reading, stalls, _| {
         reading.pressure.io = Some(stalls);
+    });
+    files.optional("vmstat", vmstat::oom_kills, |reading, oom_kills, _| {
+        reading.oom_kills = oom_kills;
     });
     files.optional("diskstats", disk::parse, |reading, disks, at| {
         reading.disks = disks;
@@ -424,10 +427,19 @@ impl Unit<BTreeMap<u64, Filesystem>> for FilesystemUnit {
     }
 }
 
-/// The host's name, as the service's namespace knows it. May block.
-pub(super) fn hostname(proc: &Path) -> Option<String> {
-    let mut hostname = Source::at(proc.join("sys/kernel/hostname"));
-    hostname.read(|text| Ok(text.trim_end().to_owned()))
+/// The host's name: as its root has it, where that is mounted, for a container has a name of its
+/// own; else as the service's namespace knows it. May block.
+pub(super) fn hostname(roots: &Roots) -> Option<String> {
+    let name = |text: &str| Ok(text.trim().to_owned());
+    let mounted = || {
+        let mut file = Source::at(roots.root.join("etc/hostname"));
+        file.read_optional(name).filter(|name| !name.is_empty() && !name.contains('\n'))
+    };
+    let is_mounted = roots.root != Path::new("/");
+    is_mounted
+        .then(mounted)
+        .flatten()
+        .or_else(|| Source::at(roots.proc.join("sys/kernel/hostname")).read(name))
 }
 
 fn newest_answers(answers: &watch::Receiver<Option<Answers>>) -> Option<TaskReading> {

@@ -34,7 +34,7 @@ const SILENT_AFTER: Duration = Duration::from_secs(3);
 const RECONNECT_AFTER: Duration = Duration::from_secs(10);
 
 /// Time between two attempts to connect: a member that returns is seen within two seconds.
-const RETRY: Duration = Duration::from_millis(700);
+const RETRY: Duration = Duration::from_millis(500);
 
 /// The same per member that is gone, so that many of them cost at most 200 attempts a second.
 const RETRY_PER_GONE: Duration = Duration::from_millis(5);

@@ -41,10 +41,16 @@ pub(crate) struct Fleet {
     pools: PoolSettings,
     shared: Mutex<Shared>,
     batches: watch::Sender<Batch>,
-    /// Routes to single members, with the route whose policies they have.
-    routes: Mutex<HashMap<SocketAddr, (Arc<Route>, Arc<Route>)>>,
+    routes: Mutex<HashMap<SocketAddr, MemberRoute>>,
     /// The thread that accepts: a viewer's own may be busy with a large response.
     handle: Handle,
+}
+
+/// The route to a single member.
+struct MemberRoute {
+    route: Arc<Route>,
+    /// The route whose policies it has.
+    policies: Arc<Route>,
 }
 
 /// A batch, encoded once for all viewers.
@@ -153,16 +159,16 @@ impl Fleet {
     /// The route to one member, with the policies of another route.
     pub(crate) fn route(&self, address: SocketAddr, policies: &Arc<Route>) -> Arc<Route> {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((route, of)) = routes.get(&address)
-            && Arc::ptr_eq(of, policies)
+        if let Some(known) = routes.get(&address)
+            && Arc::ptr_eq(&known.policies, policies)
         {
-            return route.clone();
+            return known.route.clone();
         }
         if routes.len() >= MOST_MEMBERS {
             routes.clear();
         }
         let route = Arc::new(policies.toward(address, &self.pools));
-        routes.insert(address, (route.clone(), policies.clone()));
+        routes.insert(address, MemberRoute { route: route.clone(), policies: policies.clone() });
         route
     }
 

@@ -140,15 +140,16 @@ async fn stream<D: Downstream>(
         if sent.is_err() {
             return End::ClientGone;
         }
-        let events = match viewer.next() {
-            Some(events) => events,
-            None => tokio::select! {
+        let events = if let Some(events) = viewer.next() {
+            events
+        } else {
+            tokio::select! {
                 biased;
                 () = &mut closing => break,
                 () = poll_fn(|context| client.poll_left(context)) => return End::ClientGone,
                 () = viewer.changed() => continue,
                 () = sleep(KEEP_ALIVE) => Bytes::from_static(b":\n\n"),
-            },
+            }
         };
         request_context.sent_bytes += events.len() as u64;
         if client.push(events).is_err() {

@@ -201,7 +201,8 @@ impl Member {
     }
 
     /// Writes the state at the batch `until` for a viewer that has everything up to the batch
-    /// `since`: all that is kept if the instance is new to it, the last block otherwise.
+    /// `since`: all that is kept if the instance is new to it, otherwise the minute if it is new,
+    /// and the last block.
     pub(super) fn write_state(
         &self,
         address: SocketAddr,
@@ -212,9 +213,11 @@ impl Member {
         self.write_member(address, text);
         let is_whole = since == 0 || self.began > since;
         let end = self.kept.partition_point(|kept| kept.sequence <= until);
-        let begin = if is_whole { 0 } else { end.saturating_sub(1) };
-        for kept in self.kept.range(begin..end).filter(|kept| kept.sequence > since) {
-            write_block(address, kept.kind, &kept.data, text);
+        for (index, kept) in self.kept.range(..end).enumerate() {
+            let is_wanted = is_whole || kept.kind == Kind::Minute || index + 1 == end;
+            if is_wanted && kept.sequence > since {
+                write_block(address, kept.kind, &kept.data, text);
+            }
         }
     }
 

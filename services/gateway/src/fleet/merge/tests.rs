@@ -165,9 +165,17 @@ fn a_late_viewer_gets_a_bounded_past_and_one_that_is_behind_the_last_block_only(
     let behind = bench.merge.catch_up(last - 2, last, None, usize::MAX);
     let behind = text(&behind.bytes);
     assert!(behind.contains("{\"n\":3}") && !behind.contains("{\"n\":2}"), "{behind}");
+    // A minute that it has not seen comes as well.
+    assert!(bench.event(1, attempt, Event::Block(Kind::Minute, "{\"m\":1}".into())));
+    bench.flush();
+    assert!(bench.block(1, attempt, "{\"n\":4}"));
+    bench.flush();
+    let behind = bench.merge.catch_up(last, last + 2, None, usize::MAX);
+    let behind = text(&behind.bytes);
+    assert!(behind.contains(" minute {\"m\":1}") && behind.contains("{\"n\":4}"), "{behind}");
     // What is older than a minute is not kept, unless it is the last.
     bench.wait(120_000);
-    assert!(bench.block(1, attempt, "{\"n\":4}"));
+    assert!(bench.block(1, attempt, "{\"n\":5}"));
     bench.flush();
     assert_eq!(bench.all().matches(" summary ").count(), 1);
 }

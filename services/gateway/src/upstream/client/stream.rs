@@ -48,11 +48,11 @@ pub(crate) async fn open_stream(
             }
         }
     };
-    let head = timeout(head_time, read).await.unwrap_or(Err(Failure::Timeout))?;
-    let frame = head.frame(&Method::GET).ok_or(Failure::Invalid)?;
+    let response = timeout(head_time, read).await.unwrap_or(Err(Failure::Timeout))?;
+    let frame = response.frame(&Method::GET).ok_or(Failure::Invalid)?;
     Ok(UpstreamResponse {
-        status: head.status,
-        fields: head.fields,
+        status: response.status,
+        fields: response.fields,
         body: Body::new(connection, held, frame),
         sending: None,
         is_lasting: false,

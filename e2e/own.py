@@ -38,6 +38,8 @@ class Own(NamedTuple):
 @contextmanager
 def stats(config, ready=True, **settings):
     """A stats service with these settings, by default once it has a sample."""
+    # Behind a gateway it is asked for the names of the gateway's clients.
+    settings = {"STATS_HOSTS": "*", **settings}
     with _service(config, "stats", "/readyz" if ready else "/healthz", settings) as own:
         yield own
 
@@ -45,6 +47,7 @@ def stats(config, ready=True, **settings):
 @contextmanager
 def frontend(config, **settings):
     """A frontend service with these settings."""
+    settings = {"FRONTEND_HOSTS": "*", **settings}
     with _service(config, "frontend", "/healthz", settings) as own:
         yield own
 

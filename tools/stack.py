@@ -406,6 +406,11 @@ class Processes:
             for upstream in ("stats", "frontend"):
                 setting = f"GATEWAY_{upstream.upper()}"
                 environment[setting] = os.environ.get(setting) or self.listen[upstream]
+        else:
+            # The gateway passes on the names under which clients ask it.
+            beyond = "" if ipaddress.ip_address(bind()).is_loopback else "*"
+            names = os.environ.get("GATEWAY_HOSTS") or beyond
+            environment.setdefault(f"{name.upper()}_HOSTS", names)
         if self.profile == build.QUICK:
             environment.setdefault("LOG_FORMAT", "text")
             if name == "frontend":

@@ -15,7 +15,7 @@ use crate::BUILD;
 use crate::config::Admin;
 use crate::gateway::Gateway;
 use crate::metrics::exposition;
-use crate::policy::hosts::Hosts;
+use semantics::hosts::Hosts;
 
 /// A scraper or two and somebody who looks. A silent connection is closed when the time for a
 /// request's head is up.

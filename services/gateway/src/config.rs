@@ -13,7 +13,6 @@ use runtime::Settings;
 
 use crate::cache::{CacheSettings, parse_bytes};
 use crate::policy::auth::Guard;
-use crate::policy::hosts::{HostList, Hosts};
 use crate::policy::limits::{Bounds, Rate};
 use crate::policy::networks::{Access, Networks};
 use crate::policy::trust::Trust;
@@ -22,6 +21,7 @@ use crate::rules::Guarded;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 use crate::upstreams::{CheckPath, Origin, PoolSettings};
+use semantics::hosts::{HostList, Hosts};
 
 /// The gateway's own settings.
 #[derive(Clone, Debug)]

@@ -10,9 +10,9 @@ use crate::compression::Encoders;
 use crate::config::Config;
 use crate::idle::Connections;
 use crate::metrics::Metrics;
-use crate::policy::hosts::Hosts;
 use crate::policy::limits::{Clients, REMEMBERED};
 use crate::rules::Rules;
+use semantics::hosts::Hosts;
 
 /// How long the start waits for the names of the upstreams; compose's name server answers within
 /// milliseconds.

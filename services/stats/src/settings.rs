@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use runtime::Settings;
+use semantics::hosts::HostList;
 
 use crate::alerts::Rules;
 use crate::cors::Origins;
@@ -21,6 +22,8 @@ pub(crate) struct Config {
     /// The time between two lines of metrics for CloudWatch; none by default.
     pub(crate) emf_seconds: Option<u32>,
     pub(crate) origins: Origins,
+    /// Hosts that are answered besides those of loopback.
+    pub(crate) hosts: HostList,
     /// Where the history is kept; nowhere by default.
     pub(crate) history_file: Option<PathBuf>,
     /// Where the ECS agent answers, in an ECS task.
@@ -73,6 +76,12 @@ impl Config {
                 Origins::EXPECTED,
                 Origins::default(),
                 Origins::parse,
+            ),
+            hosts: settings.get_with(
+                "STATS_HOSTS",
+                HostList::EXPECTED,
+                HostList::default(),
+                HostList::parse,
             ),
             history_file: settings.get_with(
                 "STATS_HISTORY_FILE",
@@ -153,7 +162,8 @@ mod tests {
             ("STATS_ALERTS", "cpu > 90 for ever; gpu > 1"),
             ("STATS_ALERTMANAGER", "https://alertmanager"),
             ("STATS_EMF", "9"),
+            ("STATS_HOSTS", "http://a"),
         ]);
-        assert_eq!(faults.unwrap_err().faults.len(), 11);
+        assert_eq!(faults.unwrap_err().faults.len(), 12);
     }
 }

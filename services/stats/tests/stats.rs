@@ -364,3 +364,16 @@ fn the_summary_view_has_a_minute_then_one_summary_a_tick_with_labels() {
     assert_eq!((&first["instance"], &first["version"]), (&sample["instance"], &"0.1.0".into()));
     assert_eq!(service.get("/stats/stream?view=everything").status, 400);
 }
+
+#[test]
+fn on_loopback_a_foreign_host_gets_421_unless_it_is_configured() {
+    let status = |variables: &[(&str, &str)], host: &str| {
+        let service = Service::start(STATS, "STATS_LISTEN", variables);
+        let mut connection = service.connect();
+        connection.send(&format!("GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+        connection.answer().status
+    };
+    assert_eq!(status(&[], "evil.test"), 421);
+    assert_eq!(status(&[], "127.0.0.1:8080"), 200);
+    assert_eq!(status(&[("STATS_HOSTS", "*.test")], "stats.test"), 200);
+}

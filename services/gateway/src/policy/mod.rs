@@ -11,7 +11,6 @@ pub(crate) mod authority;
 pub(crate) mod claims;
 pub(crate) mod guarded;
 pub(crate) mod hop;
-pub(crate) mod hosts;
 pub(crate) mod limits;
 pub(crate) mod networks;
 pub(crate) mod trace;

@@ -7,6 +7,7 @@ use semantics::hosts::HostList;
 
 use crate::alerts::Rules;
 use crate::cors::Origins;
+use crate::glob::{Selection, Selections};
 use crate::labels::{self, Labels};
 use crate::rates::Exposure;
 use crate::sampler::{Endpoint, Roots, Sampling};
@@ -55,9 +56,17 @@ impl Config {
         );
         let exposed =
             settings.get_with("STATS_EXPOSE", EXPOSED, Exposure::default(), parse_exposed);
+        let mut selection = |name| {
+            settings.get_with(name, Selection::EXPECTED, Selection::default(), Selection::parse)
+        };
+        let selections = Selections {
+            interfaces: selection("STATS_INTERFACES"),
+            disks: selection("STATS_DISKS"),
+            mounts: selection("STATS_MOUNTS"),
+        };
         let labels = settings.get_or_explain("STATS_LABELS", Labels::default(), labels::parse);
         Self {
-            sampling: Sampling { roots, wanted, exposed, labels },
+            sampling: Sampling { roots, wanted, exposed, labels, selections },
             rules: settings.get_or_explain("STATS_ALERTS", Rules::default(), Rules::parse),
             alertmanager: settings.get_with(
                 "STATS_ALERTMANAGER",
@@ -163,7 +172,8 @@ mod tests {
             ("STATS_ALERTMANAGER", "https://alertmanager"),
             ("STATS_EMF", "9"),
             ("STATS_HOSTS", "http://a"),
+            ("STATS_DISKS", "sd*,!"),
         ]);
-        assert_eq!(faults.unwrap_err().faults.len(), 12);
+        assert_eq!(faults.unwrap_err().faults.len(), 13);
     }
 }

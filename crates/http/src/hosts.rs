@@ -56,6 +56,7 @@ impl HostList {
 
 impl HostList {
     /// The same without `*`.
+    #[must_use]
     pub fn named(&self) -> Self {
         Self { any: false, ..self.clone() }
     }

@@ -20,7 +20,7 @@ pub(crate) struct Config {
     pub(crate) rules: Rules,
     /// Where alerts are sent; nowhere by default.
     pub(crate) alertmanager: Option<Endpoint>,
-    /// The time between two lines of metrics for CloudWatch; none by default.
+    /// The time between two lines of metrics for `CloudWatch`; none by default.
     pub(crate) emf_seconds: Option<u32>,
     pub(crate) origins: Origins,
     /// Hosts that are answered besides those of loopback.

@@ -69,5 +69,5 @@ async fn run(
 fn is_named<B>(request: &hyper::Request<B>, hosts: &Hosts) -> bool {
     let lines = request.headers().get_all(hyper::header::HOST).into_iter();
     let lines = lines.map(|host| host.to_str().unwrap_or_default());
-    hosts.answer(lines.chain(request.uri().authority().map(|target| target.as_str())))
+    hosts.answer(lines.chain(request.uri().authority().map(hyper::http::uri::Authority::as_str)))
 }

@@ -18,10 +18,10 @@ use crate::cache::{CacheSettings, parse_bytes};
 use crate::fleet::FleetMembers;
 use crate::listener::tls::Tls;
 use crate::request::cidr::{Access, Networks};
-use crate::request::hosts::{HostList, Hosts};
 use crate::request::rate_limit::{Bounds, Rate};
 use crate::request::trusted_proxies::TrustedProxies;
 use crate::upstream::PoolSettings;
+use semantics::hosts::{HostList, Hosts};
 
 /// The gateway's own settings.
 #[derive(Clone, Debug)]

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use crate::cache::{Cache, CacheSettings, MemoryBudget};
 use crate::fleet::Fleet;
 use crate::listener::idle::Connections;
-use crate::request::hosts::Hosts;
 use crate::request::rate_limit::{ClientTable, REMEMBERED};
 use crate::response::compression::Encoders;
 use crate::routing::table::RouteTable;
 use crate::settings::Config;
 use crate::telemetry::exposition::Metrics;
+use semantics::hosts::Hosts;
 
 /// How long the start waits for the names of the upstreams; compose's name server answers within
 /// milliseconds.

@@ -1,4 +1,4 @@
-//! CloudWatch's embedded metric format: a log line that CloudWatch Logs turns into metrics. Pure.
+//! The embedded metric format of `CloudWatch`: a log line that becomes metrics. Pure.
 
 use serde_json::{Map, Value, json};
 use wire::{EventKind, Sample, ScopeKind};
@@ -11,7 +11,7 @@ const NAMESPACE: &str = "system-stats";
 /// Values of one metric that a line may have.
 const VALUES: u32 = 100;
 
-/// Labels that become dimensions, for each set of values of which CloudWatch charges.
+/// Labels that become dimensions, for each set of values of which `CloudWatch` charges.
 const DIMENSIONS: [&str; 2] = ["family", "service"];
 
 /// A metric, its unit and its value in a sample.
@@ -54,7 +54,7 @@ impl Collector {
 
     /// The line that ends with this sample, without its end.
     pub(crate) fn push(&mut self, sample: &Sample) -> Option<String> {
-        if self.samples % self.stride == 0 {
+        if self.samples.is_multiple_of(self.stride) {
             for ((.., value), values) in METRICS.iter().zip(&mut self.values) {
                 values.extend(value(sample));
             }

@@ -41,6 +41,17 @@ pub(crate) struct Selection {
     patterns: Vec<(bool, String)>,
 }
 
+/// What of the devices and mounts of a machine is shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Selections {
+    /// Interfaces, by name.
+    pub(crate) interfaces: Selection,
+    /// Disks, by name.
+    pub(crate) disks: Selection,
+    /// Filesystems, by the place of their mount.
+    pub(crate) mounts: Selection,
+}
+
 /// Patterns of a setting.
 const PATTERNS: usize = 64;
 

@@ -31,12 +31,14 @@ mod summary;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
+use semantics::hosts::Hosts;
 use server::Limits;
 use service::{Build, Launch, ListenError, Process, ServiceInfo};
 
 use crate::history::History;
 use crate::history::persistence::{self, Persistence};
 use crate::monitor::Monitor;
+use crate::routes::Access;
 use crate::sampler::{Sampler, Scraper};
 use crate::settings::Config;
 
@@ -88,16 +90,18 @@ async fn run_until(
         sampler.stop();
     };
     let limits = Limits { drain: process.drain, ..Limits::default() };
-    let origins = Arc::new(config.origins);
+    let access =
+        Access { hosts: Hosts::new(&config.hosts, process.listen.ip()), origins: config.origins };
+    let access = Arc::new(access);
     let handler = move |request: hyper::Request<_>| {
-        let (feed, origins) = (feed.clone(), origins.clone());
-        let scraper = routes::wants_scrape(&request).then(|| scraper.clone());
+        let (feed, access) = (feed.clone(), access.clone());
+        let scraper = routes::wants_scrape(&request, &access).then(|| scraper.clone());
         async move {
             let scrape = match scraper {
                 Some(scraper) => scraper.scrape().await,
                 None => None,
             };
-            routes::respond(&request, &feed, &origins, scrape.as_deref())
+            routes::respond(&request, &feed, &access, scrape.as_deref())
         }
     };
     server::run(listener, handler, limits, shutdown).await;

@@ -6,6 +6,7 @@
 
 mod containers;
 pub(crate) mod exposition;
+mod processes;
 mod state;
 
 use std::collections::BTreeSet;
@@ -41,6 +42,9 @@ pub(crate) fn render(
     }
     if let Some(load) = reading.load {
         averages(&mut writer, load.averages);
+    }
+    if let Some(scan) = reading.processes.as_ref().filter(|_| exposed.processes) {
+        processes::processes(&mut writer, scan);
     }
     pressure(&mut writer, reading.pressure);
     filesystems(&mut writer, reading, exposed);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use semantics::hosts::Hosts;
 use semantics::negotiation::{coding, media_type};
 use server::Answer;
 
@@ -25,6 +26,14 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// Header fields that a request may have.
 const HEAD_FIELDS: usize = 64;
 
+/// From where answers may be read.
+pub(crate) struct Access {
+    /// The names under which the service is asked.
+    pub(crate) hosts: Hosts,
+    /// The origins whose pages may read.
+    pub(crate) origins: Origins,
+}
+
 /// The methods that every path has.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
@@ -33,29 +42,30 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 pub(crate) fn respond<B: http_body::Body>(
     request: &Request<B>,
     feed: &Feed,
-    origins: &Origins,
+    access: &Access,
     scrape: Option<&Scrape>,
 ) -> Answer<Body> {
-    let mut answer = answer(request, feed, scrape);
+    let mut answer = answer(request, feed, &access.hosts, scrape);
     let fields = match &mut answer {
         Answer::Whole(response) => response.headers_mut(),
         Answer::Events(response) => response.headers_mut(),
     };
-    origins.apply(request.method(), request.headers(), fields);
+    access.origins.apply(request.method(), request.headers(), fields);
     answer
 }
 
 /// Whether the answer needs what is read for a scrape.
-pub(crate) fn wants_scrape<B: http_body::Body>(request: &Request<B>) -> bool {
-    resource(request).is_ok_and(|resource| resource == Resource::Metrics)
+pub(crate) fn wants_scrape<B: http_body::Body>(request: &Request<B>, access: &Access) -> bool {
+    resource(request, &access.hosts).is_ok_and(|resource| resource == Resource::Metrics)
 }
 
 fn answer<B: http_body::Body>(
     request: &Request<B>,
     feed: &Feed,
+    hosts: &Hosts,
     scrape: Option<&Scrape>,
 ) -> Answer<Body> {
-    match resource(request) {
+    match resource(request, hosts) {
         Ok(Resource::Stream) => stream(request.headers(), request.uri().query(), feed),
         Ok(resource) => Answer::Whole(whole(resource, request, feed, scrape)),
         Err(refusal) => Answer::Whole(refusal),
@@ -64,7 +74,10 @@ fn answer<B: http_body::Body>(
 
 /// What is asked for, if it can be answered at all.
 #[expect(clippy::result_large_err, reason = "it is taken apart at once")]
-fn resource<B: http_body::Body>(request: &Request<B>) -> Result<Resource, Response<Body>> {
+fn resource<B: http_body::Body>(
+    request: &Request<B>,
+    hosts: &Hosts,
+) -> Result<Resource, Response<Body>> {
     let headers = request.headers();
     if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > TARGET_BYTES) {
         let detail = format!("the target has more than {TARGET_BYTES} bytes");
@@ -74,6 +87,14 @@ fn resource<B: http_body::Body>(request: &Request<B>) -> Result<Resource, Respon
         let detail =
             format!("there may be {HEAD_FIELDS} header fields and {HEAD_BYTES} bytes of them");
         return Err(problem::response(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &detail));
+    }
+    // A line that is not text is a host that is not answered.
+    let named = headers.get_all(header::HOST).into_iter();
+    let named = named.map(|host| host.to_str().unwrap_or_default());
+    let target = request.uri().authority().map(hyper::http::uri::Authority::as_str);
+    if !hosts.answer(named.chain(target)) {
+        let detail = "this host is not served here; STATS_HOSTS names the hosts that are";
+        return Err(problem::response(StatusCode::MISDIRECTED_REQUEST, detail));
     }
     let Some(resource) = Resource::at(request.uri().path()) else {
         let detail = "there is nothing here; /openapi.json tells what there is";

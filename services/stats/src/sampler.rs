@@ -22,6 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::alerts::Moment;
 use crate::broadcast::Publisher;
+use crate::glob::Selections;
 use crate::labels::{self, Labels};
 use crate::monitor::Monitor;
 use crate::rates::{self, Exposure};
@@ -52,6 +53,7 @@ pub(crate) struct Sampling {
     pub(crate) wanted: ScopePreference,
     pub(crate) exposed: Exposure,
     pub(crate) labels: Labels,
+    pub(crate) selections: Selections,
 }
 
 /// The running sampler.
@@ -94,7 +96,7 @@ fn sample_until_stopped(
     publisher: &Shared,
 ) {
     let started = Instant::now();
-    let mut machine = Machine::new(&sampling.roots, metadata, sampling.exposed);
+    let mut machine = Machine::new(sampling, metadata);
     let hostname = sampling.exposed.hostname.then(|| machine::hostname(&sampling.roots)).flatten();
     // A restarted process of the same task must be told from the one before it: its samples are
     // counted from 1 again.

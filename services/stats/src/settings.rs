@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use semantics::hosts::HostList;
 use service::Settings;
 
 use crate::alerts::Rules;
 use crate::cors::Origins;
+use crate::glob::{Selection, Selections};
 use crate::labels::{self, Labels};
 use crate::rates::Exposure;
 use crate::sampler::{Endpoint, Roots, Sampling};
@@ -18,9 +20,11 @@ pub(crate) struct Config {
     pub(crate) rules: Rules,
     /// Where alerts are sent; nowhere by default.
     pub(crate) alertmanager: Option<Endpoint>,
-    /// The time between two lines of metrics for CloudWatch; none by default.
+    /// The time between two lines of metrics for `CloudWatch`; none by default.
     pub(crate) emf_seconds: Option<u32>,
     pub(crate) origins: Origins,
+    /// Hosts that are answered besides those of loopback.
+    pub(crate) hosts: HostList,
     /// Where the history is kept; nowhere by default.
     pub(crate) history_file: Option<PathBuf>,
     /// Where the ECS agent answers, in an ECS task.
@@ -52,9 +56,17 @@ impl Config {
         );
         let exposed =
             settings.get_with("STATS_EXPOSE", EXPOSED, Exposure::default(), parse_exposed);
+        let mut selection = |name| {
+            settings.get_with(name, Selection::EXPECTED, Selection::default(), Selection::parse)
+        };
+        let selections = Selections {
+            interfaces: selection("STATS_INTERFACES"),
+            disks: selection("STATS_DISKS"),
+            mounts: selection("STATS_MOUNTS"),
+        };
         let labels = settings.get_or_explain("STATS_LABELS", Labels::default(), labels::parse);
         Self {
-            sampling: Sampling { roots, wanted, exposed, labels },
+            sampling: Sampling { roots, wanted, exposed, labels, selections },
             rules: settings.get_or_explain("STATS_ALERTS", Rules::default(), Rules::parse),
             alertmanager: settings.get_with(
                 "STATS_ALERTMANAGER",
@@ -73,6 +85,12 @@ impl Config {
                 Origins::EXPECTED,
                 Origins::default(),
                 Origins::parse,
+            ),
+            hosts: settings.get_with(
+                "STATS_HOSTS",
+                HostList::EXPECTED,
+                HostList::default(),
+                HostList::parse,
             ),
             history_file: settings.get_with(
                 "STATS_HISTORY_FILE",
@@ -153,7 +171,9 @@ mod tests {
             ("STATS_ALERTS", "cpu > 90 for ever; gpu > 1"),
             ("STATS_ALERTMANAGER", "https://alertmanager"),
             ("STATS_EMF", "9"),
+            ("STATS_HOSTS", "http://a"),
+            ("STATS_DISKS", "sd*,!"),
         ]);
-        assert_eq!(faults.unwrap_err().faults.len(), 11);
+        assert_eq!(faults.unwrap_err().faults.len(), 13);
     }
 }

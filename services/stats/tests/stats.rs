@@ -364,3 +364,36 @@ fn the_summary_view_has_a_minute_then_one_summary_a_tick_with_labels() {
     assert_eq!((&first["instance"], &first["version"]), (&sample["instance"], &"0.1.0".into()));
     assert_eq!(service.get("/stats/stream?view=everything").status, 400);
 }
+
+#[test]
+fn on_loopback_a_foreign_host_gets_421_unless_it_is_configured() {
+    let status = |variables: &[(&str, &str)], host: &str| {
+        let service = Service::start(STATS, "STATS_LISTEN", variables);
+        let mut connection = service.connect();
+        connection.send(&format!("GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+        connection.answer().status
+    };
+    assert_eq!(status(&[], "evil.test"), 421);
+    assert_eq!(status(&[], "127.0.0.1:8080"), 200);
+    assert_eq!(status(&[("STATS_HOSTS", "*.test")], "stats.test"), 200);
+}
+
+#[test]
+fn interfaces_and_disks_are_those_that_are_selected() {
+    let tree = Tree::new("selected");
+    fs::create_dir_all(tree.0.join("net")).unwrap();
+    let interface = |name: &str| format!(" {name}: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n");
+    let heading = "Inter-| Receive | Transmit\n face |bytes |bytes\n";
+    let interfaces = ["eth0", "eth1", "docker0"].map(interface).concat();
+    tree.write("net/dev", &format!("{heading}{interfaces}"));
+    let disk = |name: &str| format!("8 0 {name} 1 2 3 4 5 6 7 8 9 10 11\n");
+    tree.write("diskstats", &["sda", "sdb"].map(disk).concat());
+    let settings = [("STATS_INTERFACES", "eth*,!eth1"), ("STATS_DISKS", "!sdb")];
+    let service = tree.serve_with(&settings);
+    let sample = stats_once(&service, |sample| sample.get("networks").is_some());
+    let names = |list: &str| {
+        let all = sample[list].as_array().unwrap().iter();
+        all.map(|one| one["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!((names("networks"), names("disks")), (vec!["eth0".into()], vec!["sda".into()]));
+}

@@ -7,7 +7,7 @@ use wire::{Alert, Sample, State, Subject};
 
 use super::rules::{Condition, Rule, Rules};
 use super::signals::Signals;
-use super::values::{self, Target, Value};
+use super::values::{self, Measurement, Target};
 use super::{Moment, unit};
 use crate::reading::Reading;
 
@@ -128,7 +128,7 @@ impl Evaluator {
         changes
     }
 
-    fn observe(&mut self, value: Value<'_>, now: Moment) {
+    fn observe(&mut self, value: Measurement<'_>, now: Moment) {
         let (first, count) = {
             let (first, own) = self.rules.of(value.subject);
             (first, own.len())

@@ -363,10 +363,11 @@ mod tests {
     fn the_unit_decides_what_of_a_device_is_compared() {
         let throughput = rule("disk nvme* > 100 MB/s for 1m");
         assert_eq!(throughput.quantity, Quantity::Throughput);
-        assert_eq!(throughput.condition.unwrap().threshold, 1e8);
-        assert_eq!(condition("interface eth0 > 1MiB").threshold, 1_048_576.0);
+        assert_eq!(throughput.condition.map(|condition| condition.threshold), Some(1e8));
+        assert!(condition("interface eth0 > 1MiB").holds(1_048_577.0));
+        assert!(!condition("interface eth0 > 1MiB").holds(1_048_576.0));
         assert_eq!(rule("interface > 10/s").quantity, Quantity::Main);
-        assert_eq!(condition("clock > 500ms").threshold, 0.5);
+        assert!(condition("clock > 500ms").holds(0.51) && !condition("clock > 500ms").holds(0.5));
     }
 
     #[test]

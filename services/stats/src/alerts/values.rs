@@ -16,9 +16,9 @@ pub(super) enum Target<'a> {
     Number(u32),
 }
 
-/// One value.
+/// One value of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Value<'a> {
+pub(super) struct Measurement<'a> {
     pub(super) subject: Subject,
     pub(super) quantity: Quantity,
     pub(super) target: Target<'a>,
@@ -30,11 +30,11 @@ pub(super) fn visit<'a>(
     sample: &'a Sample,
     reading: &'a Reading,
     signals: &'a Signals,
-    mut visit: impl FnMut(Value<'a>),
+    mut visit: impl FnMut(Measurement<'a>),
 ) {
     let mut add = |subject, target, value: Option<f64>| {
         if let Some(value) = value.filter(|value| value.is_finite()) {
-            visit(Value { subject, quantity: Quantity::Main, target, value });
+            visit(Measurement { subject, quantity: Quantity::Main, target, value });
         }
     };
     let mut only = |subject, value| add(subject, Target::Only, value);
@@ -92,10 +92,11 @@ fn filesystems<'a>(
             let all = used.saturating_add(free);
             (all > 0).then(|| used as f64 / all as f64 * 100.0)
         };
-        let became = f64::from(u8::from(signals.became_read_only(filesystem)));
+        let became_read_only = signals.became_read_only(filesystem);
+        let became = f64::from(u8::from(became_read_only));
         add(Subject::Readonly, Target::Name(point), Some(became));
         // An image is always full.
-        if filesystem.read_only && became == 0.0 {
+        if filesystem.read_only && !became_read_only {
             continue;
         }
         let used = filesystem.size_bytes.saturating_sub(filesystem.free_bytes);
@@ -137,10 +138,10 @@ fn containers<'a>(sample: &'a Sample, add: &mut impl FnMut(Subject, Target<'a>, 
     }
 }
 
-fn devices<'a>(sample: &'a Sample, visit: &mut impl FnMut(Value<'a>)) {
+fn devices<'a>(sample: &'a Sample, visit: &mut impl FnMut(Measurement<'a>)) {
     for disk in whole_disks(sample) {
         let mut add = |quantity, value| {
-            visit(Value {
+            visit(Measurement {
                 subject: Subject::Disk,
                 quantity,
                 target: Target::Name(&disk.name),
@@ -153,7 +154,7 @@ fn devices<'a>(sample: &'a Sample, visit: &mut impl FnMut(Value<'a>)) {
     for network in outer_networks(sample) {
         let target = Target::Name(&network.name);
         let mut add = |quantity, value| {
-            visit(Value { subject: Subject::Interface, quantity, target, value });
+            visit(Measurement { subject: Subject::Interface, quantity, target, value });
         };
         let (receive, transmit) = (network.receive, network.transmit);
         let faults = [receive, transmit].map(|one| one.errors_per_second + one.drops_per_second);

@@ -85,9 +85,9 @@ mod tests {
     #[test]
     fn their_number_and_their_length_are_bounded() {
         let mut log = EventLog::default();
-        let long = "ü".repeat(1000);
+        let text = "ü".repeat(1000);
         for _ in 0..100 {
-            log.push(&sample(0, &[long.as_str(); 10]));
+            log.push(&sample(0, &[text.as_str(); 10]));
         }
         assert_eq!(log.events.len(), EVENTS);
         assert!(log.events.iter().all(|event| event.text.len() == TEXT_BYTES));

@@ -33,13 +33,17 @@ fn publish(publisher: &Publisher, sequence: u64) {
     publisher.publish(Snapshot::new(sample, Arc::default(), Exposure::default()).unwrap());
 }
 
+fn anywhere() -> Access {
+    Access { hosts: Hosts::Any, origins: Origins::default() }
+}
+
 fn ask(feed: &Feed, method: &Method, path: &str, fields: &[(&str, &str)]) -> Response<Body> {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
     let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
-    match respond(&request, feed, &Origins::default(), None) {
+    match respond(&request, feed, &anywhere(), None) {
         Answer::Whole(response) => response,
         Answer::Events(_) => panic!("{path} is a stream"),
     }
@@ -182,7 +186,7 @@ async fn only_reading_is_allowed() {
 async fn content_is_refused() {
     let (_publisher, feed) = world(1);
     let request = Request::get("/stats").body(Full::new(&b"x"[..])).unwrap();
-    let Answer::Whole(response) = respond(&request, &feed, &Origins::default(), None) else {
+    let Answer::Whole(response) = respond(&request, &feed, &anywhere(), None) else {
         panic!("not refused");
     };
     assert_eq!(problem(response).await.0, 413);
@@ -194,7 +198,7 @@ fn watch(feed: &Feed, last_event_id: Option<&str>) -> Viewer {
         request = request.header("last-event-id", id);
     }
     let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
-    match respond(&request, feed, &Origins::default(), None) {
+    match respond(&request, feed, &anywhere(), None) {
         Answer::Events(response) => {
             assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
             response.into_body()
@@ -273,7 +277,7 @@ async fn a_silent_sampler_leaves_viewers_a_sign_of_life() {
 fn watch_summaries(feed: &Feed) -> Response<Viewer> {
     let request = Request::get("/stats/stream?view=summary");
     let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
-    match respond(&request, feed, &Origins::default(), None) {
+    match respond(&request, feed, &anywhere(), None) {
         Answer::Events(response) => response,
         Answer::Whole(response) => panic!("{}", response.status()),
     }
@@ -329,4 +333,29 @@ async fn a_view_that_does_not_exist_is_refused() {
     {
         assert_eq!(problem(get(&feed, path, &[])).await.0, 400, "{path}");
     }
+}
+
+#[tokio::test]
+async fn on_loopback_a_foreign_host_is_refused_whatever_is_asked_for() {
+    let (_publisher, feed) = world(1);
+    let hosts = Hosts::new(&semantics::hosts::HostList::default(), [127, 0, 0, 1].into());
+    let access = Access { hosts, origins: Origins::default() };
+    let status = |target: &str, host: Option<&[u8]>| {
+        let mut request = Request::get(target);
+        if let Some(host) = host {
+            request = request.header(header::HOST, host);
+        }
+        let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+        match respond(&request, &feed, &access, None) {
+            Answer::Whole(response) => response.status().as_u16(),
+            Answer::Events(response) => response.status().as_u16(),
+        }
+    };
+    for path in ["/stats", "/stats/stream", "/metrics", "/healthz", "/nothing"] {
+        assert_eq!(status(path, Some(b"evil.test:8080")), 421, "{path}");
+        assert_eq!(status(path, Some(b"\xff")), 421, "{path}");
+    }
+    assert_eq!(status("http://evil.test/stats", Some(b"localhost")), 421);
+    assert_eq!(status("/stats", Some(b"localhost:8080")), 200);
+    assert_eq!(status("/stats", None), 200);
 }

@@ -1,4 +1,4 @@
-//! Writes CloudWatch's embedded metric format to standard output.
+//! Writes the embedded metric format of `CloudWatch` to standard output.
 
 use std::io::Write as _;
 use std::sync::Arc;

@@ -211,6 +211,7 @@ mod tests {
             wanted: ScopePreference::Auto,
             exposed: Exposure::default(),
             labels: crate::labels::Labels::new(),
+            selections: crate::glob::Selections::default(),
         }
     }
 

@@ -343,7 +343,7 @@ fn a_member_is_reached_by_its_instance_or_address_and_no_credential_goes_there()
         assert_eq!(answer.status, 200, "{id}: {}", answer.text());
         assert!(answer.text().starts_with("GET /stats/top?seconds=60 HTTP/1.1\r\n"));
         assert!(!answer.text().contains("viewer"), "{}", answer.text());
-        assert_eq!(fields(answer.text(), "host"), ["test"]);
+        assert_eq!(fields(answer.text(), "host"), ["localhost"]);
     }
     let status = |path: &str| gateway.get(path).status;
     for path in ["/fleet/three/stats", "/fleet/127.0.0.1:1/stats", "/fleet/two/metrics", "/fleet/"]

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 
 use self::member::{Link, Member};
 
-/// Members of a fleet. Beyond, gateways can be merged in a tree.
+/// Members of a fleet: what a page can show, and a gateway can follow for 10 % of a core.
 pub(super) const MOST_MEMBERS: usize = 1_000;
 
 /// Bytes of one block. A summary has about 250.

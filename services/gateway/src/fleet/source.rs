@@ -1,6 +1,5 @@
 //! The connection to one member: one event stream of summaries.
 
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::hub::Fleet;
 use super::merge::{BLOCK_BYTES, End, Event, Kind};
 use crate::upstream::Failure;
-use crate::upstream::client::{Data, open_stream};
+use crate::upstream::client::open_stream;
 
 /// Time to connect: members are on the same network, where it takes milliseconds.
 const CONNECT_TIME: Duration = Duration::from_secs(1);
@@ -47,7 +46,7 @@ async fn read(address: SocketAddr, report: &impl Fn(Event) -> bool) -> End {
     );
     let opened = open_stream(address, request.as_bytes(), CONNECT_TIME, HEAD_TIME).await;
     let mut response = match opened {
-        Ok(response) if response.is_event_stream() => response,
+        Ok(response) => response,
         Err(Failure::Timeout) => return End::NoResponse,
         _ => return End::Unreachable,
     };
@@ -60,8 +59,8 @@ async fn read(address: SocketAddr, report: &impl Fn(Event) -> bool) -> End {
     let mut window = Instant::now();
     let (mut blocks, mut bytes) = (0, 0);
     loop {
-        match response.body.take() {
-            Ok(Data::Some(piece)) => {
+        match response.next().await {
+            Ok(Some(piece)) => {
                 bytes += piece.len();
                 let mut rest = &piece[..];
                 while let Some((kind, data)) = parser.next(&mut rest) {
@@ -78,12 +77,7 @@ async fn read(address: SocketAddr, report: &impl Fn(Event) -> bool) -> End {
                 }
             }
             // The hub replaces a connection that is silent for too long.
-            Ok(Data::None) => {
-                if poll_fn(|context| response.body.poll_more(context)).await.is_err() {
-                    return End::Closed;
-                }
-            }
-            Ok(Data::End) | Err(_) => return End::Closed,
+            Ok(None) | Err(_) => return End::Closed,
         }
     }
 }

@@ -122,7 +122,7 @@ impl Body {
 
 /// Reads what is there to the end of `bytes`, whose room is made when it is.
 pub(super) fn poll_some(
-    stream: &mut Stream,
+    stream: &mut (impl AsyncRead + Unpin),
     context: &mut Context<'_>,
     bytes: &mut BytesMut,
 ) -> Poll<io::Result<usize>> {
@@ -135,7 +135,7 @@ pub(super) fn poll_some(
 
 impl Frame {
     /// Takes a piece of the body from the front of `held`; none when there is none in it.
-    fn take(&mut self, held: &mut BytesMut) -> io::Result<Option<Bytes>> {
+    pub(super) fn take(&mut self, held: &mut BytesMut) -> io::Result<Option<Bytes>> {
         loop {
             match *self {
                 Self::Done => return Ok(None),

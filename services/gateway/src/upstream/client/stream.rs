@@ -1,46 +1,58 @@
-//! A request of the gateway's own for a response without an end.
+//! A request of the gateway's own for a response without an end, on a connection of its own with
+//! small buffers: there may be a thousand of them.
 
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use http::Method;
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method, StatusCode};
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::body::poll_some;
-use super::{Body, HEAD_BYTES, UpstreamResponse, connect, response_head};
+use super::body::{Frame, poll_some};
+use super::{HEAD_BYTES, response_head};
+use crate::request::context::names_events;
 use crate::upstream::Failure;
+
+/// The response, its head read.
+#[derive(Debug)]
+pub(crate) struct EventStream {
+    /// The fields of the head.
+    pub(crate) fields: HeaderMap,
+    stream: TcpStream,
+    held: BytesMut,
+    frame: Frame,
+}
 
 /// Sends a GET on a new connection and reads the head of the response.
 ///
 /// # Errors
-/// [`Failure::Unreachable`] when there is no connection within `connect_time`, and
-/// [`Failure::Timeout`] when there is one and no head comes within `head_time`.
+/// [`Failure::Unreachable`] when there is no connection within `connect_time`,
+/// [`Failure::Timeout`] when there is one and no head comes within `head_time`, and others when the
+/// response is no event stream.
 pub(crate) async fn open_stream(
     address: SocketAddr,
     request: &[u8],
     connect_time: Duration,
     head_time: Duration,
-) -> Result<UpstreamResponse, Failure> {
-    let Ok(mut connection) = connect(address, connect_time).await else {
+) -> Result<EventStream, Failure> {
+    let Ok(Ok(mut stream)) = timeout(connect_time, TcpStream::connect(address)).await else {
         return Err(Failure::Unreachable);
     };
     let mut held = BytesMut::new();
     let read = async {
         let failure = |error| Failure::of(&error);
-        connection.stream.write_all(request).await.map_err(failure)?;
-        connection.stream.flush().await.map_err(failure)?;
+        stream.write_all(request).await.map_err(failure)?;
         loop {
-            let stream = &mut connection.stream;
-            let count = poll_fn(|context| poll_some(stream, context, &mut held)).await;
+            let count = poll_fn(|context| poll_some(&mut stream, context, &mut held)).await;
             if count.map_err(failure)? == 0 {
                 return Err(Failure::Reset);
             }
-            if let Some(head) = response_head::take(&mut held).map_err(|_| Failure::Invalid)?
-                && !head.status.is_informational()
-            {
+            if let Some(head) = response_head::take(&mut held).map_err(|_| Failure::Invalid)? {
                 return Ok(head);
             }
             if held.len() > HEAD_BYTES {
@@ -50,11 +62,37 @@ pub(crate) async fn open_stream(
     };
     let response = timeout(head_time, read).await.unwrap_or(Err(Failure::Timeout))?;
     let frame = response.frame(&Method::GET).ok_or(Failure::Invalid)?;
-    Ok(UpstreamResponse {
-        status: response.status,
-        fields: response.fields,
-        body: Body::new(connection, held, frame),
-        sending: None,
-        is_lasting: false,
-    })
+    let kind = response.fields.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if response.status != StatusCode::OK || !kind.is_some_and(names_events) {
+        return Err(Failure::Status(response.status.as_u16()));
+    }
+    Ok(EventStream { fields: response.fields, stream, held, frame })
+}
+
+impl EventStream {
+    /// The next piece; none at the end.
+    ///
+    /// # Errors
+    /// When the body is not framed as it must be, or ends before its end.
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let Self { stream, held, frame, .. } = self;
+        loop {
+            if let Some(piece) = frame.take(held)? {
+                return Ok(Some(piece));
+            }
+            if *frame == Frame::Done {
+                return Ok(None);
+            }
+            if held.is_empty() {
+                // While nothing is on its way, there is no buffer.
+                *held = BytesMut::new();
+            }
+            if poll_fn(|context| poll_some(stream, context, held)).await? == 0 {
+                return match frame {
+                    Frame::UntilClosed => Ok(None),
+                    _ => Err(io::ErrorKind::UnexpectedEof.into()),
+                };
+            }
+        }
+    }
 }

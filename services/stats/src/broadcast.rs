@@ -118,8 +118,7 @@ impl Feed {
     pub(crate) fn summary_viewer(&self, newest: &Snapshot) -> Viewer {
         let sequence = newest.sample.sequence;
         let minute = newest.minute(|| lock(&self.history).minute(sequence));
-        let preamble = vec![Chunk::new(RETRY), minute, newest.summary()];
-        self.summaries.viewer(preamble, sequence)
+        self.summaries.viewer(vec![minute, newest.summary()], sequence)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Entry points of the fuzz targets (`fuzz/`), one per parser. Compiled with the feature `fuzzing` only.
 
+use crate::alerts::Rules;
 use crate::collect::{
     cgroup, cpu, disk, ecs_task, filesystem, load, memory, network, pressure, process, uptime,
+    vmstat,
 };
 
 /// Parses `/proc/stat`.
@@ -49,6 +51,16 @@ pub fn process(text: &str) {
 /// Parses `/proc/uptime`.
 pub fn uptime(text: &str) {
     let _ = uptime::parse(text);
+}
+
+/// Parses `/proc/vmstat`.
+pub fn vmstat(text: &str) {
+    let _ = vmstat::oom_kills(text);
+}
+
+/// Parses the setting `STATS_ALERTS`.
+pub fn alerts(text: &str) {
+    let _ = Rules::parse(text);
 }
 
 /// Parses the answer of `/task`.

@@ -170,7 +170,8 @@ impl Snapshot {
             let summary = summary::summary(&self.sample, BUILD.version);
             // Numbers and texts always are JSON.
             let json = serde_json::to_string(&summary).unwrap_or_default();
-            event("summary", &self.sample.sequence.to_string(), &json)
+            let id = self.sample.sequence;
+            Chunk::new(format!("event: summary\nid: {id}\ndata: {json}\n\n").as_bytes())
         };
         self.summary.get_or_init(event_of_summary).clone()
     }

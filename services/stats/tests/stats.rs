@@ -340,8 +340,8 @@ fn a_taken_port_is_one_sentence_and_exit_1() {
 fn next_event(lines: &mut impl Iterator<Item = String>, name: &str) -> serde_json::Value {
     let heading = format!("event: {name}");
     lines.find(|line| *line == heading).unwrap();
-    let line = lines.next().unwrap();
-    serde_json::from_str(line.strip_prefix("data: ").unwrap()).unwrap()
+    let data = lines.find_map(|line| line.strip_prefix("data: ").map(str::to_owned));
+    serde_json::from_str(&data.unwrap()).unwrap()
 }
 
 #[test]

@@ -171,3 +171,6 @@ fn quota(limit_cores: Option<f64>) -> Value {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
     limit_cores.map(|cores| (cores * PERIOD_US as f64).round() as u64).into()
 }
+
+#[cfg(test)]
+mod tests;

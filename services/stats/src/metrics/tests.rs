@@ -1,6 +1,11 @@
+mod reader;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
+
+pub(super) use reader::check_form;
+use reader::series;
 
 use super::*;
 use crate::collect::cgroup::Container;
@@ -11,10 +16,15 @@ use crate::collect::pressure::Stall;
 use crate::reading::TaskReading;
 
 const OPEN: Exposure = Exposure { hostname: true, mounts: true, processes: true };
-const HIDDEN: Exposure = Exposure { hostname: false, mounts: false, processes: false };
+pub(super) const HIDDEN: Exposure = Exposure { hostname: false, mounts: false, processes: false };
 
 /// The whole answer to a scraper, but for what is read when it asks.
-fn render(reading: &Reading, sample: &wire::Sample, format: Format, exposed: Exposure) -> String {
+pub(super) fn render(
+    reading: &Reading,
+    sample: &wire::Sample,
+    format: Format,
+    exposed: Exposure,
+) -> String {
     let mut text = service(sample.sequence, 0.25, format);
     text.push_str(&super::render(reading, sample, format, exposed));
     end(&mut text, format);
@@ -54,7 +64,7 @@ fn filesystem(mount: &str, source: &str) -> Filesystem {
     }
 }
 
-fn sample() -> wire::Sample {
+pub(super) fn sample() -> wire::Sample {
     wire::Sample {
         cpu: Some(12.5),
         ram: Some(50.0),
@@ -77,7 +87,7 @@ fn small() -> Reading {
     }
 }
 
-fn group() -> Container {
+pub(super) fn group() -> Container {
     Container {
         version: 2,
         cpu_limit_cores: Some(0.5),
@@ -105,7 +115,7 @@ fn counters() -> Counters {
     Counters { bytes: 1, packets: 2, errors: 3, drops: 4 }
 }
 
-fn usage(id: &str) -> Usage {
+pub(super) fn usage(id: &str) -> Usage {
     Usage {
         id: id.to_owned(),
         cpu_ns: Some(1_500_000_001),
@@ -118,7 +128,7 @@ fn usage(id: &str) -> Usage {
     }
 }
 
-fn member(id: &str, name: &str) -> ecs_task::Container {
+pub(super) fn member(id: &str, name: &str) -> ecs_task::Container {
     ecs_task::Container {
         id: id.to_owned(),
         name: name.to_owned(),
@@ -127,7 +137,7 @@ fn member(id: &str, name: &str) -> ecs_task::Container {
     }
 }
 
-fn task_reading(members: Vec<ecs_task::Container>, usage: Vec<Usage>) -> TaskReading {
+pub(super) fn task_reading(members: Vec<ecs_task::Container>, usage: Vec<Usage>) -> TaskReading {
     TaskReading {
         task: Arc::new(Task { containers: members, ..Task::default() }),
         usage: Arc::new(usage),
@@ -312,98 +322,6 @@ fn mounts_on_the_same_place_are_one_series() {
 }
 
 #[test]
-fn the_control_group_is_the_one_at_the_top() {
-    let reading = Reading { container: Some(group()), ..Reading::default() };
-    let text = render(&reading, &sample(), Format::Text, HIDDEN);
-    let found = lines_of(&text, "container_");
-    let expected = [
-        r#"container_cpu_usage_seconds_total{cpu="total",id="/"} 3.5"#,
-        r#"container_cpu_user_seconds_total{id="/"} 2"#,
-        r#"container_cpu_system_seconds_total{id="/"} 1.5"#,
-        r#"container_cpu_cfs_periods_total{id="/"} 100"#,
-        r#"container_cpu_cfs_throttled_periods_total{id="/"} 10"#,
-        r#"container_cpu_cfs_throttled_seconds_total{id="/"} 0.123456"#,
-        r#"container_spec_cpu_quota{id="/"} 50000"#,
-        r#"container_spec_cpu_period{id="/"} 100000"#,
-        r#"container_memory_usage_bytes{id="/"} 5000"#,
-        r#"container_memory_working_set_bytes{id="/"} 0"#,
-        r#"container_memory_cache{id="/"} 6000"#,
-        r#"container_memory_rss{id="/"} 100"#,
-        r#"container_memory_swap{id="/"} 0"#,
-        r#"container_spec_memory_limit_bytes{id="/"} 1073741824"#,
-        r#"container_oom_events_total{id="/"} 1"#,
-        r#"container_threads{id="/"} 4"#,
-        r#"container_threads_max{id="/"} 64"#,
-    ];
-    assert_eq!(found, expected);
-}
-
-#[test]
-fn without_limits_there_is_nothing_to_divide_by() {
-    let group =
-        Container { cpu_limit_cores: None, memory_limit_bytes: None, pids_limit: None, ..group() };
-    let reading = Reading { container: Some(group), ..Reading::default() };
-    let text = render(&reading, &sample(), Format::Text, HIDDEN);
-    assert!(!text.contains("container_spec_") && !text.contains("threads_max"), "{text}");
-}
-
-#[test]
-fn the_containers_of_a_task_take_the_place_of_the_own_group() {
-    let members = vec![member("2", "app"), member("1", "proxy"), member("9", "not started")];
-    let reading = Reading {
-        container: Some(group()),
-        task: Some(task_reading(members, vec![usage("1"), usage("2"), usage("3")])),
-        ..Reading::default()
-    };
-    let text = render(&reading, &sample(), Format::Text, HIDDEN);
-    let found = lines_of(&text, "container_");
-    let families = [
-        ("container_cpu_usage_seconds_total", "1.500000001"),
-        ("container_spec_memory_limit_bytes", "4096"),
-        ("container_memory_working_set_bytes", "2048"),
-        ("container_fs_reads_bytes_total", "5"),
-        ("container_fs_writes_bytes_total", "6"),
-        ("container_network_receive_bytes_total", "1"),
-        ("container_network_receive_packets_total", "2"),
-        ("container_network_receive_errors_total", "3"),
-        ("container_network_receive_packets_dropped_total", "4"),
-        ("container_network_transmit_bytes_total", "1"),
-        ("container_network_transmit_packets_total", "2"),
-        ("container_network_transmit_errors_total", "3"),
-        ("container_network_transmit_packets_dropped_total", "4"),
-    ];
-    let mut expected = Vec::new();
-    for (name, value) in families {
-        let cpu = if name.contains("cpu_usage") { "cpu=\"total\"," } else { "" };
-        for member in ["app", "proxy"] {
-            expected.push(format!("{name}{{{cpu}name=\"{member}\"}} {value}"));
-        }
-    }
-    assert_eq!(found, expected);
-}
-
-#[test]
-fn a_network_that_the_containers_share_is_one_series() {
-    let members = vec![member("1", "app"), member("2", "proxy")];
-    let mut task = task_reading(members, vec![usage("1"), usage("2")]);
-    task.task = Arc::new(Task { shares_network: true, ..(*task.task).clone() });
-    let reading = Reading { task: Some(task), ..Reading::default() };
-    let text = render(&reading, &sample(), Format::Text, HIDDEN);
-    let received = lines_of(&text, "container_network_receive_bytes_total");
-    assert_eq!(received, ["container_network_receive_bytes_total{id=\"/\"} 1"]);
-}
-
-#[test]
-fn containers_of_the_same_name_are_one_series() {
-    let members = vec![member("1", "app"), member("2", "app")];
-    let reading = Reading {
-        task: Some(task_reading(members, vec![usage("1"), usage("2")])),
-        ..Reading::default()
-    };
-    check_form(&render(&reading, &sample(), Format::Text, HIDDEN), Format::Text);
-}
-
-#[test]
 fn every_family_of_a_whole_reading_is_well_formed() {
     for format in [Format::Text, Format::OpenMetrics] {
         check_form(&render(&whole(), &sample(), format, OPEN), format);
@@ -411,7 +329,7 @@ fn every_family_of_a_whole_reading_is_well_formed() {
 }
 
 /// The lines of samples whose names begin so.
-fn lines_of<'t>(text: &'t str, start: &str) -> Vec<&'t str> {
+pub(super) fn lines_of<'t>(text: &'t str, start: &str) -> Vec<&'t str> {
     text.lines().filter(|line| line.starts_with(start)).collect()
 }
 
@@ -525,92 +443,5 @@ proptest! {
         let seconds = format!("{}.{:02}", ticks / 100, ticks % 100);
         let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
         prop_assert_eq!(value("node_cpu_seconds_total"), Some(seconds));
-    }
-}
-
-/// One sample, as a reader of the format sees it.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Series {
-    name: String,
-    labels: Vec<(String, String)>,
-    value: String,
-}
-
-/// What a text holds; shares nothing with the writer.
-fn series(text: &str) -> Vec<Series> {
-    let lines = text.strip_suffix('\n').unwrap().split('\n');
-    lines.filter(|line| !line.starts_with('#')).map(read_line).collect()
-}
-
-fn read_line(line: &str) -> Series {
-    let end = line.find(['{', ' ']).unwrap();
-    let (name, mut rest) = line.split_at(end);
-    let mut labels = Vec::new();
-    if let Some(inside) = rest.strip_prefix('{') {
-        rest = inside;
-        loop {
-            let (label, after) = rest.split_once("=\"").unwrap();
-            let mut value = String::new();
-            let mut characters = after.chars();
-            loop {
-                match characters.next().unwrap() {
-                    '"' => break,
-                    '\\' => value.push(match characters.next().unwrap() {
-                        'n' => '\n',
-                        same @ ('\\' | '"') => same,
-                        other => panic!("{other} is escaped in {line}"),
-                    }),
-                    other => value.push(other),
-                }
-            }
-            labels.push((label.to_owned(), value));
-            rest = characters.as_str();
-            if let Some(after) = rest.strip_prefix('}') {
-                rest = after;
-                break;
-            }
-            rest = rest.strip_prefix(',').unwrap();
-        }
-    }
-    let value = rest.strip_prefix(' ').unwrap().to_owned();
-    Series { name: name.to_owned(), labels, value }
-}
-
-/// Checks what both formats demand of a text as a whole.
-#[track_caller]
-fn check_form(text: &str, format: Format) {
-    let body = match format {
-        Format::Text => text,
-        Format::OpenMetrics => text.strip_suffix("# EOF\n").unwrap(),
-    };
-    let mut families = BTreeSet::new();
-    let mut all = BTreeSet::new();
-    let mut lines = body.strip_suffix('\n').unwrap().split('\n').peekable();
-    while let Some(help) = lines.next() {
-        let (family, help) = help.strip_prefix("# HELP ").unwrap().split_once(' ').unwrap();
-        assert!(help.ends_with('.') && !help.contains('\\'), "{family}: {help}");
-        assert!(families.insert(family), "{family} appears twice");
-        let letters = family.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        assert!(letters, "{family}");
-        let kind = lines.next().unwrap();
-        let (name, kind) = kind.strip_prefix("# TYPE ").unwrap().split_once(' ').unwrap();
-        assert_eq!(name, family);
-        let sample = match (format, kind) {
-            (_, "gauge") => family.to_owned(),
-            (Format::Text, "counter") => {
-                assert!(family.ends_with("_total"), "{family}");
-                family.to_owned()
-            }
-            (Format::OpenMetrics, "counter") => format!("{family}_total"),
-            other => panic!("{family} is {other:?}"),
-        };
-        assert!(lines.peek().is_some_and(|line| !line.starts_with('#')), "{family} is empty");
-        while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
-            let series = read_line(line);
-            assert_eq!(series.name, sample);
-            assert!(series.labels.is_sorted(), "{line}");
-            assert!(series.value.parse::<f64>().unwrap().is_finite(), "{line}");
-            assert!(all.insert((series.name, series.labels)), "{line} appears twice");
-        }
     }
 }

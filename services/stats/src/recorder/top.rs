@@ -6,7 +6,8 @@ use std::sync::Arc;
 use wire::{Sample, TopHistory, TopProcess};
 
 /// Seconds that are kept. With the names, a second has at most 700 bytes, and those between two
-/// scans of the processes share them: 100 kB in all, and nothing where processes are not shown.
+/// scans of the processes share them: 0.1 MB for processes, 0.3 for the containers of a task, and
+/// nothing where neither is shown.
 const SECONDS: usize = 600;
 
 /// Processes of each list.

@@ -1,0 +1,236 @@
+use std::fs;
+
+use super::*;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+fn container(name: &str) -> Option<Container> {
+    let root = fixture(name);
+    CgroupReader::find(&root.join("proc"), &root).read()
+}
+
+#[test]
+fn version_one_with_limits() {
+    let expected = Container {
+        version: 1,
+        cpu_limit_cores: Some(0.5),
+        cpuset_cores: Some(1),
+        cpu_us: Some(123_091),
+        cpu_user_us: Some(110_000),
+        cpu_system_us: Some(0),
+        periods: Some(4),
+        throttled_periods: Some(0),
+        throttled_us: Some(0),
+        memory_limit_bytes: Some(64 << 20),
+        memory_usage_bytes: Some(3_092_480),
+        memory_inactive_file_bytes: Some(348_160),
+        memory_cache_bytes: Some(1_982_464),
+        memory_rss_bytes: Some(110_592),
+        swap_bytes: Some(0),
+        oom_kills: Some(0),
+        pids: Some(2),
+        pids_limit: Some(32),
+        ..Container::default()
+    };
+    assert_eq!(container("cgroup-v1-limited"), Some(expected));
+}
+
+#[test]
+fn the_top_of_a_namespace_is_told_from_the_root_group_by_its_files() {
+    let container = container("cgroup-v1-namespace").unwrap();
+    assert_eq!(container.cpu_limit_cores, Some(0.25));
+    assert_eq!(container.memory_limit_bytes, Some(32 << 20));
+    assert!(container.cpu_us.is_some() && container.pids.is_some());
+}
+
+#[test]
+fn version_two_with_limits() {
+    let expected = Container {
+        version: 2,
+        cpu_limit_cores: Some(1.5),
+        cpuset_cores: Some(2),
+        cpu_us: Some(2_500_000),
+        cpu_user_us: Some(1_800_000),
+        cpu_system_us: Some(700_000),
+        periods: Some(250),
+        throttled_periods: Some(40),
+        throttled_us: Some(1_234_567),
+        memory_limit_bytes: Some(128 << 20),
+        memory_usage_bytes: Some(9_437_184),
+        memory_inactive_file_bytes: Some(2_097_152),
+        memory_cache_bytes: Some(3_145_728),
+        memory_rss_bytes: Some(4_194_304),
+        swap_bytes: Some(8192),
+        oom_kills: Some(2),
+        pids: Some(3),
+        pids_limit: Some(64),
+        ..Container::default()
+    };
+    assert_eq!(container("cgroup-v2-limited"), Some(expected));
+}
+
+#[test]
+fn containers_without_limits_are_counted_all_the_same() {
+    for (name, version) in [("cgroup-v1-unlimited", 1), ("cgroup-v2-unlimited", 2)] {
+        let container = container(name).unwrap();
+        assert_eq!(container.version, version);
+        assert_eq!((container.cpu_limit_cores, container.cpuset_cores), (None, None));
+        assert_eq!((container.memory_limit_bytes, container.pids_limit), (None, None));
+        assert!(container.cpu_us.is_some() && container.memory_usage_bytes.is_some());
+        assert!(container.pids.is_some() && container.oom_kills == Some(0));
+    }
+}
+
+#[test]
+fn the_limits_of_the_groups_around_hold_and_their_counters_do_not() {
+    let container = container("cgroup-v2-nested").unwrap();
+    assert_eq!(container.cpu_limit_cores, Some(2.0));
+    assert_eq!(container.memory_limit_bytes, Some(256 << 20));
+    assert_eq!(container.pids_limit, Some(1024));
+    assert_eq!(container.cpu_us, Some(2_500_000));
+    assert_eq!(container.memory_usage_bytes, Some(9_437_184));
+    assert_eq!(container.periods, Some(0));
+}
+
+#[test]
+fn a_service_of_systemd_has_its_own_counters() {
+    let container = container("cgroup-v2-systemd").unwrap();
+    assert_eq!(container.memory_usage_bytes, Some(9_437_184));
+    assert_eq!((container.cpu_limit_cores, container.memory_limit_bytes), (None, None));
+    assert_eq!(container.pids_limit, Some(9445));
+}
+
+#[test]
+fn in_a_hybrid_host_only_groups_below_a_root_count() {
+    let container = container("cgroup-hybrid").unwrap();
+    let expected = Container {
+        version: 1,
+        memory_limit_bytes: Some(1 << 30),
+        // The limit is one of a group that cannot be seen.
+        memory_bytes_in_limit: InLimit::Around(None),
+        memory_usage_bytes: container.memory_usage_bytes,
+        memory_inactive_file_bytes: container.memory_inactive_file_bytes,
+        memory_cache_bytes: container.memory_cache_bytes,
+        memory_rss_bytes: container.memory_rss_bytes,
+        swap_bytes: Some(0),
+        oom_kills: Some(0),
+        ..Container::default()
+    };
+    assert_eq!(container, expected);
+    assert!(container.memory_usage_bytes.is_some_and(|bytes| bytes < 1 << 30));
+}
+
+#[test]
+fn the_root_group_is_no_container_and_neither_is_a_kernel_without_groups() {
+    assert_eq!(container("cgroup-v2-root"), None);
+    assert_eq!(container("no-such-tree"), None);
+}
+
+/// A tree that is removed when the test ends.
+struct Tree(PathBuf);
+
+impl Tree {
+    fn of(name: &str) -> Self {
+        let root = std::env::temp_dir().join(format!("stats-{name}-{}", std::process::id()));
+        let tree = Self(root);
+        tree.write("proc/self/cgroup", "0::/\n");
+        let mount = "617 616 0:27 / /cgroup ro - cgroup2 cgroup rw\n";
+        tree.write("proc/self/mountinfo", mount);
+        tree.write("cgroup/cgroup.events", "populated 1\n");
+        tree.write("cgroup/memory.max", "1000\n");
+        tree.write("cgroup/memory.current", "500\n");
+        tree
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.0.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn groups(&self) -> CgroupReader {
+        CgroupReader::find(&self.0.join("proc"), &self.0)
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_limit_of_the_pod_comes_with_the_use_of_the_pod() {
+    let tree = Tree::of("pod");
+    tree.write("proc/self/cgroup", "0::/pod/own\n");
+    for (group, limit, usage) in [("pod", "268435456", "262144000"), ("pod/own", "max", "10")] {
+        tree.write(&format!("cgroup/{group}/cgroup.events"), "populated 1\n");
+        tree.write(&format!("cgroup/{group}/memory.max"), limit);
+        tree.write(&format!("cgroup/{group}/memory.current"), usage);
+        tree.write(&format!("cgroup/{group}/memory.stat"), "inactive_file 2144000\n");
+    }
+    tree.write("cgroup/memory.max", "max\n");
+    tree.write("cgroup/pod/cpu.max", "200000 100000\n");
+    tree.write("cgroup/pod/cpu.stat", "usage_usec 77\n");
+    let container = tree.groups().read().unwrap();
+    assert_eq!(container.memory_limit_bytes, Some(268_435_456));
+    assert_eq!(container.memory_bytes_in_limit, InLimit::Around(Some(260_000_000)));
+    assert_eq!(container.memory_usage_bytes, Some(10));
+    assert_eq!(container.cpu_limit_cores, Some(2.0));
+    assert_eq!(container.cpu_us_in_limit, InLimit::Around(Some(77)));
+}
+
+#[test]
+fn a_child_without_the_memory_controller_has_the_limit_and_the_use_of_the_group_around() {
+    let tree = Tree::of("threaded");
+    tree.write("proc/self/cgroup", "0::/domain/threads\n");
+    tree.write("cgroup/memory.max", "max\n");
+    tree.write("cgroup/domain/memory.max", "1000\n");
+    tree.write("cgroup/domain/memory.current", "900\n");
+    tree.write("cgroup/domain/memory.stat", "inactive_file 100\n");
+    tree.write("cgroup/domain/threads/cgroup.type", "threaded\n");
+    tree.write("cgroup/domain/threads/cgroup.events", "populated 1\n");
+    let container = tree.groups().read().unwrap();
+    assert_eq!(container.memory_limit_bytes, Some(1000));
+    assert_eq!(container.memory_bytes_in_limit, InLimit::Around(Some(800)));
+    assert_eq!(container.memory_usage_bytes, None);
+}
+
+#[test]
+fn limits_that_change_are_seen_at_once() {
+    let tree = Tree::of("limits");
+    let mut groups = tree.groups();
+    assert_eq!(groups.read().unwrap().memory_limit_bytes, Some(1000));
+    tree.write("cgroup/memory.max", "max\n");
+    assert_eq!(groups.read().unwrap().memory_limit_bytes, None);
+    tree.write("cgroup/memory.max", "2000\n");
+    assert_eq!(groups.read().unwrap().memory_limit_bytes, Some(2000));
+}
+
+#[test]
+fn a_controller_that_is_switched_on_is_seen_within_a_minute() {
+    let tree = Tree::of("controller");
+    let mut groups = tree.groups();
+    tree.write("cgroup/pids.current", "7\n");
+    for _ in 0..READS_PER_LOOK {
+        assert_eq!(groups.read().unwrap().pids, None);
+    }
+    assert_eq!(groups.read().unwrap().pids, Some(7));
+}
+
+#[test]
+fn a_group_that_vanishes_is_looked_for_at_the_next_reading() {
+    let tree = Tree::of("vanishes");
+    let mut groups = tree.groups();
+    assert_eq!(groups.read().unwrap().memory_usage_bytes, Some(500));
+    tree.write("proc/self/cgroup", "0::/moved\n");
+    tree.write("cgroup/moved/cgroup.events", "populated 1\n");
+    tree.write("cgroup/moved/memory.current", "600\n");
+    // What is open stays readable on an ordinary filesystem, unlike in a control group.
+    tree.write("cgroup/memory.current", "");
+    assert_eq!(groups.read().unwrap().memory_usage_bytes, None);
+    let moved = groups.read().unwrap();
+    assert_eq!((moved.memory_usage_bytes, moved.memory_limit_bytes), (Some(600), Some(1000)));
+}

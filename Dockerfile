@@ -35,7 +35,7 @@ FROM tools AS dependencies
 COPY --from=skeleton /skeleton/ ./
 COPY services.json ./
 COPY tools/build.py tools/catalog.py tools/commit.py tools/dockerfile.py tools/no-unwind.ld \
-    tools/oci.py tools/slim.py tools/
+    tools/oci.py tools/shrink.py tools/
 # BuildKit sets TARGETARCH for --platform; empty means the builder's processor.
 ARG TARGETARCH
 ENV ARCHITECTURE=${TARGETARCH}

@@ -17,7 +17,7 @@ from html import escape
 from pathlib import Path
 from typing import Iterator
 
-import loads
+import load_generators
 import servers
 from processes import Failed, NotToBeHad, Server, answer_of
 from scenario import ROOT, Bench
@@ -94,7 +94,7 @@ def recorded(bench: Bench, server: Server, path: str) -> str:
     except FileNotFoundError:
         raise NotToBeHad("perf is missing; on Debian it is in linux-perf") from None
     try:
-        loads.closed(bench, server, path, servers.COMPRESSED, 64, None)
+        load_generators.closed(bench, server, path, servers.COMPRESSED, 64, None)
         perf.wait(timeout=30)
     finally:
         perf.kill()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-import own
+import services
 import pytest
 from conftest import Answer, eventually
 
@@ -21,7 +21,7 @@ ALL_PATHS = (*PATHS, "/stats/stream")
 
 @pytest.fixture(scope="module")
 def service(request):
-    with own.stats(request.config, STATS_EXPOSE="hostname,mounts,processes") as service:
+    with services.stats(request.config, STATS_EXPOSE="hostname,mounts,processes") as service:
         yield service
 
 
@@ -214,7 +214,7 @@ def test_nonsense_is_no_fault_of_the_server(service, text):
 
 def test_named_origins_may_read_and_others_may_not(request):
     named, other = "https://page.example", "https://other.example"
-    with own.stats(request.config, STATS_ALLOWED_ORIGINS=named) as service:
+    with services.stats(request.config, STATS_ALLOWED_ORIGINS=named) as service:
         for path in ("/stats", "/stats/history", "/openapi.json", "/no-such-path"):
             answer = service.fetch(path, headers={"origin": named})
             assert answer.headers["access-control-allow-origin"] == named, path
@@ -231,7 +231,7 @@ def test_by_default_no_origin_may_read(service):
 
 
 def test_what_is_not_exposed_is_not_told(request, service):
-    with own.stats(request.config) as discreet:
+    with services.stats(request.config) as discreet:
         sample = discreet.fetch("/stats").json()
         assert not {"hostname", "top"} & set(sample)
         assert all("source" not in filesystem for filesystem in sample.get("filesystems", []))
@@ -239,7 +239,7 @@ def test_what_is_not_exposed_is_not_told(request, service):
 
 
 def test_before_the_first_sample_the_service_says_when_to_come_again(request):
-    with own.stats(request.config, ready=False) as service:
+    with services.stats(request.config, ready=False) as service:
         answer = service.fetch("/stats")
         # It has one after a fraction of a second; a busy machine may ask too late to see this.
         if answer.status != 200:

@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 
-import own
+import services
 import pytest
 from conftest import eventually
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
@@ -29,7 +29,7 @@ PROMETHEUS = (
 
 @pytest.fixture(scope="module")
 def service(request):
-    with own.stats(request.config, STATS_EXPOSE="hostname,mounts,processes") as service:
+    with services.stats(request.config, STATS_EXPOSE="hostname,mounts,processes") as service:
         yield service
 
 

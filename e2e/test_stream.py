@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import own
+import services
 import pytest
 from conftest import eventually
 
@@ -23,7 +23,7 @@ class Event(NamedTuple):
 
 @pytest.fixture(scope="module")
 def service(request):
-    with own.stats(request.config) as service:
+    with services.stats(request.config) as service:
         yield service
 
 
@@ -137,7 +137,7 @@ def test_viewers_at_the_same_time_see_the_same(service):
 
 
 def test_streams_end_whole_when_the_service_stops(request):
-    with own.stats(request.config) as service, stream(service) as coming:
+    with services.stats(request.config) as service, stream(service) as coming:
         take(coming, 3)
         begun = time.monotonic()
         service.process.send_signal(signal.SIGTERM)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import catalog
-import own
+import services
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,7 +38,7 @@ def test_version_and_health_tell_the_same_commit(binary, request):
         pytest.skip("there is no history here that the commit could come from")
     told = TOLD.fullmatch(version(binary))
     assert told, version(binary)
-    with own.service(request.config, binary.name) as service:
+    with services.service(request.config, binary.name) as service:
         health = service.fetch("/healthz").json()
     assert health == {
         "status": "ok",

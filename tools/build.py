@@ -18,7 +18,7 @@ import catalog
 import commit
 import dockerfile
 import oci
-import slim
+import shrink
 import toolchain
 from toolchain import ROOT
 
@@ -133,8 +133,8 @@ def slimmed(fresh: Path) -> Path:
     shutil.rmtree(goal, ignore_errors=True)
     goal.mkdir()
     try:
-        files = slim.slim({file.name: file.read_bytes() for file in fresh.iterdir() if file.is_file()})
-    except slim.Unexpected as error:
+        files = shrink.shrink({file.name: file.read_bytes() for file in fresh.iterdir() if file.is_file()})
+    except shrink.Unexpected as error:
         raise BuildError(f"page: {error}") from None
     for name, content in files.items():
         (goal / name).write_bytes(content)

@@ -1,5 +1,5 @@
 """The verbs for the cloud: bootstrap, plan, push, verify, deploy, smoke, rollback, destroy, logs,
-status, cost. What only workflows need besides is in pipeline.py.
+status, cost. What only workflows need besides is in ci.py.
 
 `ENV=staging python3 tools/deploy.py deploy`, or shorter `make deploy ENV=staging`. What each does
 to the account is in Terraform's language in tf/; what it asks of AWS itself is in aws.py.

@@ -23,7 +23,7 @@ from xml.etree import ElementTree
 
 import build
 import github
-import stack
+import run_local
 import toolchain
 from files import write
 from toolchain import ROOT
@@ -81,9 +81,9 @@ def main(arguments: list[str]) -> int:
     begun = time.monotonic()
     try:
         build.ensure_tools(*(("dev",) if arguments else ("build", "test")))
-        if stack.running_stacks():
-            raise stack.StackError("the system is running already; `make down` first")
-    except (build.BuildError, stack.StackError) as error:
+        if run_local.running_stacks():
+            raise run_local.StackError("the system is running already; `make down` first")
+    except (build.BuildError, run_local.StackError) as error:
         print(f"test: {error}", file=sys.stderr)
         return 1
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -187,7 +187,7 @@ def one(name: str) -> int:
     """One part, in this process."""
     try:
         PARTS[name].run()
-    except (TestsFailed, build.BuildError, stack.StackError) as error:
+    except (TestsFailed, build.BuildError, run_local.StackError) as error:
         print(f"test: {name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -304,12 +304,12 @@ def system(kind: str, *more: str) -> None:
 
 
 def up_and_tested(name: str, profile: str, selection: list[str]) -> None:
-    running = stack.choose(profile)
+    running = run_local.choose(profile)
     running.check_ports()
     try:
         running.start()
         running.wait_until_ready()
-        pytest(name, ["--base-url", stack.url(), "--local", *selection], profile)
+        pytest(name, ["--base-url", run_local.url(), "--local", *selection], profile)
     except TestsFailed:
         running.tell_why()
         raise

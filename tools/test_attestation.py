@@ -12,7 +12,7 @@ from pathlib import Path
 try:
     import attestation
     from sigstore.verify import Verifier
-    from stand_in_sigstore import StandIn
+    from fake_sigstore import FakeSigstore
 except ImportError:
     raise unittest.SkipTest("needs Python's sigstore: `make test` runs it with the one in .tools/") from None
 
@@ -24,7 +24,7 @@ PROVENANCE = "https://slsa.dev/provenance/v1"
 class WhatIsBelieved(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.sigstore = StandIn()
+        cls.sigstore = FakeSigstore()
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "trusted_root.json")
             file.write_text(json.dumps(cls.sigstore.trusted_root()))
@@ -73,7 +73,7 @@ class WhatIsBelieved(unittest.TestCase):
         self.refused(self.attested(digest=f"sha256:{'e' * 64}"), f"not {DIGEST}")
 
     def test_what_somebody_else_has_signed_is_not(self):
-        forged = StandIn().attest(DIGEST, PROVENANCE, {}, OURS)
+        forged = FakeSigstore().attest(DIGEST, PROVENANCE, {}, OURS)
         self.refused(forged, "certificate chain")
 
     def test_an_altered_attestation_is_not(self):

@@ -14,7 +14,7 @@ import install
 import pypi
 import terraform
 import toolchain
-from empty_place import InAnEmptyPlace
+from bare_clone import BareClone
 from files import write
 
 VERSION = 'case "$*" in *version*) echo \'{"terraform_version": "1.11.4"}\'; exit 0 ;; esac\n'
@@ -22,7 +22,7 @@ VERSION = 'case "$*" in *version*) echo \'{"terraform_version": "1.11.4"}\'; exi
 WITHOUT_NETWORK = 'case "$*" in *" init "*) [ -n "$TF_REATTACH_PROVIDERS" ] ;; esac'
 
 
-class TheProviders(InAnEmptyPlace):
+class TheProviders(BareClone):
     def setUp(self) -> None:
         super().setUp()
         self.stdout = io.StringIO()
@@ -110,7 +110,7 @@ class TheProviders(InAnEmptyPlace):
             self.assertTrue(Path(path).is_relative_to(toolchain.ROOT))
 
 
-class TheStep(InAnEmptyPlace):
+class TheStep(BareClone):
     def test_a_changed_schema_or_protocol_makes_it_due_again(self) -> None:
         [step] = [each for each in install.steps(["test"]) if each.name == "provider"]
         before = step.inputs()

@@ -11,7 +11,7 @@ import build
 import catalog
 import compose_only
 import given_settings
-import stack
+import run_local
 from check import code_lines
 from toolchain import ROOT
 
@@ -21,7 +21,7 @@ SOURCES = {
 }
 PREFIXES = (*(service.prefix for service in catalog.ALL.values()), "BACKEND", "ECS", "LOG", "DRAIN")
 NAME = re.compile(rf'"((?:{"|".join(PREFIXES)})_[A-Z_0-9]+)"')
-# Only in the development build of the frontend; docker-compose.dev.yaml and stack.py set it.
+# Only in the development build of the frontend; docker-compose.dev.yaml and run_local.py set it.
 DEVELOPMENT = {"FRONTEND_PAGE_FOLDER"}
 # Set by AWS for a task's containers.
 OF_ECS = {"ECS_CONTAINER_METADATA_URI_V4"}
@@ -124,8 +124,8 @@ class WithoutEffect(unittest.TestCase):
 
     def test_the_stack_refuses_before_anything_starts(self) -> None:
         with mock.patch.dict(os.environ, {"GATEWAY_LISTEN": "0.0.0.0:80", "STACK": "processes"}):
-            with self.assertRaisesRegex(stack.StackError, "settings that cannot take effect"):
-                stack.choose(build.RELEASE)
+            with self.assertRaisesRegex(run_local.StackError, "settings that cannot take effect"):
+                run_local.choose(build.RELEASE)
 
 
 class Elsewhere(unittest.TestCase):
@@ -149,7 +149,7 @@ class Elsewhere(unittest.TestCase):
             patch.start()
             self.addCleanup(patch.stop)
         self.assertTrue(compose_only.needed())
-        return stack.main([verb]) if verb != "dev" else compose_only.run("dev"), calls
+        return run_local.main([verb]) if verb != "dev" else compose_only.run("dev"), calls
 
     def test_make_dev_builds_and_watches(self) -> None:
         code, calls = self.run_verb("dev")

@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 try:
-    from stand_in_sigstore import StandIn
+    from fake_sigstore import FakeSigstore
 except ImportError:
     raise unittest.SkipTest("needs Python's sigstore: `make test` runs it with the one in .tools/") from None
 
@@ -60,7 +60,7 @@ class Shelf:
 @unittest.skipIf(HEAD is None or commit.cut_off(), "there is no history here that an image could be of")
 class WhatIsBelieved(unittest.TestCase):
     def setUp(self):
-        self.shelf, self.sigstore, self.said = Shelf(), StandIn(), []
+        self.shelf, self.sigstore, self.said = Shelf(), FakeSigstore(), []
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         file = Path(folder.name, "trusted_root.json")
@@ -112,7 +112,7 @@ class WhatIsBelieved(unittest.TestCase):
 
     def test_another_signer_is_not(self):
         digest = self.image()
-        self.attest(digest, by=StandIn())
+        self.attest(digest, by=FakeSigstore())
         self.refused("certificate chain", digest)
 
     def test_the_attestations_of_another_image_are_not_enough(self):

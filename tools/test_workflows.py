@@ -254,7 +254,7 @@ jobs:
         for head, login in workflows.STRANGERS:
             context = workflows.stranger(head, login)
             names = {name for name, _ in workflows.reachable(ours, ours["main.yaml"], context)}
-            self.assertEqual(names, {"test", "check", "floors", "emulated", "reproducible", "plan-offline"}, login)
+            self.assertEqual(names, {"test", "check", "budgets", "emulated", "reproducible", "plan-offline"}, login)
 
 
 class Expressions(unittest.TestCase):

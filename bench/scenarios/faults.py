@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 import servers
-from loads import paced, until
+from load_generators import paced, until
 from processes import Failed, Server, free_port, started, wait_for_answer, whole_answer
 from scenario import LESS, Bench, Measurement, Ratio, Scenario
 

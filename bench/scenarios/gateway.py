@@ -7,9 +7,9 @@ import statistics
 import time
 from typing import Callable, ContextManager, Iterator
 
-import looks
+import proc_stats
 import servers
-from loads import EVENT_STREAM, closed, held, paced, viewers
+from load_generators import EVENT_STREAM, closed, held, paced, viewers
 from processes import Server, answer_of, raise_file_limit, whole_answer
 from scenario import LESS, Bench, Measurement, Plot, Ratio, Scenario
 from servers import COMPRESSED, at
@@ -105,10 +105,10 @@ def idle_bytes(server: Server) -> int:
 
 def settled(server: Server) -> int:
     """The memory once it changes no more from one half second to the next, within 3 s."""
-    before = looks.tree_bytes(server.pid)
+    before = proc_stats.tree_bytes(server.pid)
     for _ in range(6):
         time.sleep(0.5)
-        now = looks.tree_bytes(server.pid)
+        now = proc_stats.tree_bytes(server.pid)
         if now == before:
             break
         before = now
@@ -136,7 +136,7 @@ def soak(bench: Bench) -> Iterator[Measurement]:
             with held(server, "/stats/stream", 200, EVENT_STREAM):
                 pass
             time.sleep(0.5)
-            samples.append((looks.resident_bytes(server.pid), looks.open_files(server.pid)))
+            samples.append((proc_stats.resident_bytes(server.pid), proc_stats.open_files(server.pid)))
     half = len(samples) // 2
     first, second = (
         [statistics.median(each) for each in zip(*part)] for part in (samples[:half], samples[half:])

@@ -10,10 +10,10 @@ import zlib
 from pathlib import Path
 from typing import Iterator
 
-import loads
-import looks
+import load_generators
+import proc_stats
 import servers
-from composed import Tree
+from synthetic_proc import Tree
 from processes import Failed, whole_answer
 from scenario import Bench, Measurement, Plot, Scenario, Slope
 
@@ -47,10 +47,10 @@ def grown(bench: Bench, trees: list[tuple[int, Tree]]) -> Iterator[Measurement]:
             settings = {"STATS_PROC": str(place), "STATS_SCOPE": "host"}
             running.append((count, stack.enter_context(servers.stats(bench, **settings))))
         time.sleep(1.5)
-        before = [(looks.fine_processor_seconds(server.pid), sequence(server.port)) for _, server in running]
+        before = [(proc_stats.fine_processor_seconds(server.pid), sequence(server.port)) for _, server in running]
         time.sleep(bench.seconds)
         for (count, server), (used, first) in zip(running, before):
-            used = looks.fine_processor_seconds(server.pid) - used
+            used = proc_stats.fine_processor_seconds(server.pid) - used
             ticks = sequence(server.port) - first
             if ticks < 1:
                 raise Failed(f"no sample within {bench.seconds} s")
@@ -58,7 +58,7 @@ def grown(bench: Bench, trees: list[tuple[int, Tree]]) -> Iterator[Measurement]:
                 "sample_us": used * 1e6 / ticks,
                 "answer_bytes": len(body(server.port, "/stats")),
                 "answer_gzip_bytes": len(body(server.port, "/stats", servers.COMPRESSED)),
-                "resident_bytes": looks.resident_bytes(server.pid),
+                "resident_bytes": proc_stats.resident_bytes(server.pid),
             }
             yield Measurement("stats", SAMPLE, figures, count)
 
@@ -95,7 +95,7 @@ def viewers(bench: Bench) -> Iterator[Measurement]:
             for count in counts if cores_there == 1 else counts[:-1]:
                 print(f"bench:     {count:,} viewers of {cores_there} cores", flush=True)
                 with servers.stats(bench, **settings) as server:
-                    told = loads.viewers(bench, server, count)
+                    told = load_generators.viewers(bench, server, count)
                 figures = {name: told[name] for name in FIGURES_OF_VIEWERS if name in told}
                 yield Measurement("stats", f"samples of {cores_there} cores", figures, count)
 
@@ -115,16 +115,16 @@ def history(bench: Bench) -> Iterator[Measurement]:
     file.unlink(missing_ok=True)
     settings = {"STATS_HISTORY_FILE": str(file)}
     with servers.stats(bench, **settings) as server:
-        empty = looks.resident_bytes(server.pid)
+        empty = proc_stats.resident_bytes(server.pid)
     fill(file)
     with servers.stats(bench, **settings) as server:
-        figures = {"resident_bytes": looks.resident_bytes(server.pid), "resident_bytes_without": empty}
+        figures = {"resident_bytes": proc_stats.resident_bytes(server.pid), "resident_bytes_without": empty}
         whole_answer(server.port, "/stats/history?seconds=86400&step=60")
-        figures["resident_bytes_once_asked"] = looks.resident_bytes(server.pid)
+        figures["resident_bytes_once_asked"] = proc_stats.resident_bytes(server.pid)
         yield Measurement("stats", "ten minutes and a day are remembered", figures)
         for seconds in SECONDS_OF_HISTORY:
             path = f"/stats/history?seconds={seconds}&step=1"
-            used = loads.closed(bench, server, path, connections=4)
+            used = load_generators.closed(bench, server, path, connections=4)
             figures = {
                 "answer_us": used["server_us_per_request"],
                 "answer_bytes": len(body(server.port, path)),

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raw import CLOSED
+from raw_http import CLOSED
 
 OK = frozenset({200})
 BAD = frozenset({400})

@@ -9,7 +9,7 @@ from typing import Iterable, NamedTuple
 
 from corpus import CASES, Case, numbered, tag
 from origin import Origin, Seen
-from raw import CLOSED, Answer, Reader, Unreadable
+from raw_http import CLOSED, Answer, Reader, Unreadable
 
 # An answer from a process on a busy machine.
 ANSWER_SECONDS = 6

@@ -6,12 +6,12 @@
 import re
 import socket
 
-import own
+import services
 import pytest
 from corpus import BEHIND, CASES, HOST, POST, head
 from exchange import run
 from origin import Origin
-from raw import Reader
+from raw_http import Reader
 from strict import faults
 from verdict import complaints, unmeant
 
@@ -35,7 +35,7 @@ def origins():
 @pytest.fixture(scope="module")
 def gateway(pytestconfig, origins):
     stats, frontend = origins
-    with own.gateway(pytestconfig, stats.address, frontend.address) as gateway:
+    with services.gateway(pytestconfig, stats.address, frontend.address) as gateway:
         yield gateway
 
 

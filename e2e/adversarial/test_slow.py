@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-import own
+import services
 import pytest
 from load import Load, outcomes, p99_seconds
 from upstream import Upstream
@@ -43,7 +43,7 @@ UNREAD_CLIENTS = 20
 @pytest.fixture(scope="module")
 def gateway(pytestconfig):
     with Upstream("stats") as stats, Upstream("frontend") as frontend:
-        with own.gateway(pytestconfig, stats.address, frontend.address) as gateway:
+        with services.gateway(pytestconfig, stats.address, frontend.address) as gateway:
             yield gateway
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from corpus import CASES, tag
 from exchange import Result
 from origin import Seen
-from raw import CLOSED
+from raw_http import CLOSED
 from strict import faults
 
 

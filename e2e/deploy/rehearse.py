@@ -3,7 +3,7 @@
     python3 e2e/deploy/rehearse.py BINARIES
 
 run under a stand-in for Terraform's provider. S3 and STS are moto's, the registry is Debian's, ECS
-is cloud.py; everything else, from the verbs and Terraform to the images, the services and the
+is fake_aws.py; everything else, from the verbs and Terraform to the images, the services and the
 smoke test, is real. BINARIES is the folder of the three finished static binaries.
 """
 
@@ -24,9 +24,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-from cloud import HERE, Cloud
+from fake_aws import HERE, FakeAws
 
-import catalog  # cloud.py has put tools/ on the path
+import catalog  # fake_aws.py has put tools/ on the path
 import commit
 import oci
 import sbom
@@ -42,7 +42,7 @@ BUCKET = f"system-stats-state-{ACCOUNT}-{REGION}"
 VERB_SECONDS = 240
 START_SECONDS = 60
 # Commands that workflows need besides those of deploy.py.
-PIPELINE = ("drift", "run")
+CI_COMMANDS = ("drift", "run")
 # Whose workflow is said to have built.
 BUILDER = "acme/system-stats"
 
@@ -53,7 +53,7 @@ class Rehearsal:
         self.repository = folder / "system-stats"
         self.binaries = binaries
         self.servers: list[subprocess.Popen] = []
-        self.clouds: list[Cloud] = []
+        self.aws_accounts: list[FakeAws] = []
         self.passed = 0
 
     # The scene.
@@ -81,7 +81,7 @@ class Rehearsal:
         self.clone()
         self.networks = random.sample(range(10, 250), 9)
         self.s3, self.registry = f"http://127.0.0.1:{moto}", f"127.0.0.1:{registry}"
-        self.cloud = self.open_cloud("staging")
+        self.aws = self.open_aws("staging")
         self.variables = {
             **{
                 name: value
@@ -94,19 +94,19 @@ class Rehearsal:
             "AWS_ENDPOINT_URL_S3": self.s3,
             "AWS_ENDPOINT_URL_STS": self.s3,
             "AWS_ENDPOINT_URL_IAM": self.s3,
-            **self.cloud.variables,
+            **self.aws.variables,
             "AWS_CONFIG_FILE": str(self.folder / "none"),
             "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "none"),
             "BINARIES": str(self.told_the_commits_of_the_clone()),
             "ENV": "staging",
-            "URL": self.cloud.url,
+            "URL": self.aws.url,
         }
 
-    def open_cloud(self, environment: str) -> Cloud:
+    def open_aws(self, environment: str) -> FakeAws:
         """What AWS does with the state of one environment."""
-        folder = self.folder / f"cloud-{environment}"
+        folder = self.folder / f"aws-{environment}"
         folder.mkdir()
-        cloud = Cloud(
+        aws = FakeAws(
             folder=folder,
             s3=self.s3,
             bucket=BUCKET,
@@ -115,8 +115,8 @@ class Rehearsal:
             local_state=self.repository / "tf" / "preconfigured" / "terraform.tfstate",
             network=f"127.{self.networks.pop()}",
         )
-        self.clouds.append(cloud)
-        return cloud
+        self.aws_accounts.append(aws)
+        return aws
 
     def serve(self, name: str, command: list[str], port: int) -> None:
         log = (self.folder / f"{name}.log").open("wb")
@@ -200,8 +200,8 @@ class Rehearsal:
         return self.git("rev-parse", "HEAD").strip()
 
     def end(self) -> None:
-        for cloud in self.clouds:
-            cloud.end()
+        for aws in self.aws_accounts:
+            aws.end()
         for process in self.servers:
             process.terminate()
             process.wait(timeout=20)
@@ -213,7 +213,7 @@ class Rehearsal:
         environment = {**self.variables, **variables}
         environment = {name: value for name, value in environment.items() if value != ""}
         process = subprocess.Popen(
-            [sys.executable, f"tools/{'pipeline' if verb in PIPELINE else 'deploy'}.py", verb],
+            [sys.executable, f"tools/{'ci' if verb in CI_COMMANDS else 'deploy'}.py", verb],
             cwd=self.repository,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -235,10 +235,10 @@ class Rehearsal:
         bound.cancel()
         text = "".join(lines)
         missing = [needle for needle in needles if needle not in text]
-        if code != expect or missing or self.cloud.trouble:
+        if code != expect or missing or self.aws.trouble:
             print(text)
             print(
-                f"rehearsal: {verb} ended with {code}, expected {expect}; not said: {missing}; trouble: {self.cloud.trouble[:3]}"
+                f"rehearsal: {verb} ended with {code}, expected {expect}; not said: {missing}; trouble: {self.aws.trouble[:3]}"
             )
             raise SystemExit(1)
         self.passed += 1
@@ -386,7 +386,7 @@ class Rehearsal:
         make("destroy", 0, "Destroy complete!", CONFIRM="staging")
         make("status", 0, "staging is not deployed")
         deadline = time.monotonic() + 30
-        while self.cloud.services:
+        while self.aws.services:
             assert time.monotonic() < deadline, "tasks run although the environment is gone"
             time.sleep(0.2)
         print(f"rehearsal: {self.passed} passed, 0 failed")
@@ -394,24 +394,24 @@ class Rehearsal:
     def play_drift(self) -> None:
         """Somebody changes a setting past Terraform, and something is left that no state knows."""
         key = f"{BUCKET}/environments/staging/terraform.tfstate"
-        good = self.cloud.ask("GET", key)
-        self.cloud.tagged = [
+        good = self.aws.ask("GET", key)
+        self.aws.tagged = [
             f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/system-stats/1",
             *re.findall(r'"arn": "(arn:aws:elasticloadbalancing[^"]+)"', good),
         ]
         self.make("drift", 0, "staging is what was deployed, and nothing else is there")
         left = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/system-stats-staging-old/1"
-        self.cloud.tagged.append(left)
+        self.aws.tagged.append(left)
         assert '"retention_in_days": 14' in good
-        self.cloud.ask("PUT", key, good.replace('"retention_in_days": 14', '"retention_in_days": 1'))
+        self.aws.ask("PUT", key, good.replace('"retention_in_days": 14', '"retention_in_days": 1'))
         self.make(
             "drift",
             1,
             'module.app.aws_cloudwatch_log_group.this["gateway"] differs from the code: retention_in_days',
             f"{left} is in no state",
         )
-        self.cloud.ask("PUT", key, good)
-        self.cloud.tagged = []
+        self.aws.ask("PUT", key, good)
+        self.aws.tagged = []
 
     def play_attestations(self, staging: Path) -> str:
         """Only what a workflow has built. Who signs is a stand-in; what verifies is the real thing."""
@@ -482,7 +482,7 @@ class Rehearsal:
                 one = {"digest": digest, "type": kind, "predicate": predicate}
                 wanted.append({**one, "repository": repository, "commit": revision})
                 places.append((name, digest))
-        program = [str(verify.PROGRAM), str(ROOT / "tools" / "stand_in_sigstore.py")]
+        program = [str(verify.PROGRAM), str(ROOT / "tools" / "fake_sigstore.py")]
         made = subprocess.run(
             program,
             input=json.dumps(wanted).encode(),
@@ -500,7 +500,7 @@ class Rehearsal:
         return str(file)
 
     def answers(self) -> None:
-        with urllib.request.urlopen(f"{self.cloud.url}/stats", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.aws.url}/stats", timeout=10) as answer:
             assert answer.status == 200, answer.status
 
 

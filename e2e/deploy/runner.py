@@ -2,7 +2,7 @@
 
 Jobs, conditions, matrices, environment and verbs are read out of .github/workflows. Each job has a
 clone of its own, outputs and artefacts go from job to job, and a role is only had where the
-workflow asks for one. AWS, the registry and ECS are those of rehearse.py; GitHub is hub.py.
+workflow asks for one. AWS, the registry and ECS are those of rehearse.py; GitHub is fake_github.py.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cloud import HERE
-from hub import Hub
+from fake_aws import HERE
+from fake_github import FakeGitHub
 from rehearse import ACCOUNT, REGION, Rehearsal, run
 
 import catalog
 import expressions
 import toolchain
 import workflows
+from ci import MARKER
 from images import MACHINES
 from oci import Registry
-from pipeline import MARKER
 from toolchain import ROOT
 
 REPOSITORY = "acme/system-stats"
@@ -211,7 +211,7 @@ class Job:
                 **self.state,
                 **env,
                 "GITHUB_ACTIONS": "true",
-                "GITHUB_API_URL": self.scene.hub.url,
+                "GITHUB_API_URL": self.scene.github.url,
                 "GITHUB_EVENT_PATH": str(self.runner.event),
                 "GITHUB_OUTPUT": str(output),
                 "GITHUB_REF_NAME": self.runner.ref,
@@ -353,23 +353,23 @@ class Scene:
 
     def __init__(self, folder: Path, binaries: Path) -> None:
         self.scene = Rehearsal(folder, binaries)
-        self.hub = Hub()
+        self.github = FakeGitHub()
         self.attested: list[str] = []
         self.origin = folder / "origin.git"
 
     def build(self) -> None:
         self.scene.build_scene()
-        self.clouds = {"staging": self.scene.cloud}
-        self.clouds.update({name: self.scene.open_cloud(name) for name in ("prod", "pr-7")})
+        self.aws_accounts = {"staging": self.scene.aws}
+        self.aws_accounts.update({name: self.scene.open_aws(name) for name in ("prod", "pr-7")})
         self.scene.make("bootstrap", 0, "the state is in the bucket now")
 
     def variables(self, environment: str) -> dict[str, str]:
         """What leads the verbs to the stand-ins; credentials come with a role alone."""
-        cloud = self.clouds.get(environment, self.clouds["staging"])
+        aws = self.aws_accounts.get(environment, self.aws_accounts["staging"])
         without = ("ENV", "URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         kept = {k: v for k, v in self.scene.variables.items() if k not in without}
         kept = {k: v for k, v in kept.items() if not k.startswith("GITHUB_")}
-        return {**kept, **cloud.variables}
+        return {**kept, **aws.variables}
 
     def path(self, installed: set[str]) -> str:
         """PATH without the programs that only an action installs."""
@@ -384,10 +384,10 @@ class Scene:
         return str(folder)
 
     def url(self, environment: str) -> str:
-        return self.clouds.get(environment, self.clouds["staging"]).url
+        return self.aws_accounts.get(environment, self.aws_accounts["staging"]).url
 
     def check(self, said: str) -> None:
-        trouble = [one for cloud in self.clouds.values() for one in cloud.trouble]
+        trouble = [one for aws in self.aws_accounts.values() for one in aws.trouble]
         if trouble:
             raise Wrong(f"{trouble[:3]}\n{said}")
 
@@ -412,7 +412,7 @@ class Scene:
 
     def end(self) -> None:
         self.scene.end()
-        self.hub.end()
+        self.github.end()
 
 
 def expect(what: str, found: Any, wanted: Any) -> None:
@@ -430,9 +430,9 @@ def play(scene: Scene) -> None:
     staging = scene.scene.repository / "tf" / "environments" / "staging" / "terraform.tfvars"
 
     # main, for the first time: everything is pushed for both processors, staging comes before prod.
-    scene.hub.waiting = [{"run_number": number, "id": number * 10} for number in (4, 6)]
+    scene.github.waiting = [{"run_number": number, "id": number * 10} for number in (4, 6)]
     first = scene.pushed()
-    expect("the runs that waited for an approval and ended", scene.hub.cancelled, [40])
+    expect("the runs that waited for an approval and ended", scene.github.cancelled, [40])
     expect("main", set(first.results.values()) - {"skipped"}, {"success"})
     services = catalog.NAMES
     expect(
@@ -455,8 +455,8 @@ def play(scene: Scene) -> None:
         expect(f"{address.rpartition('/')[2]} for two processors", len(found), 2)
 
     # A pull request that changes one service: that one is pushed, apart, and all of it is seen.
-    scene.hub.open.add(7)
-    scene.hub.comments.append(
+    scene.github.open.add(7)
+    scene.github.comments.append(
         {"id": 0, "body": f"{MARKER}\nnot a workflow's", "user": {"login": "b", "type": "User"}}
     )
     scene.scene.touch("stats")
@@ -475,10 +475,10 @@ def play(scene: Scene) -> None:
         },
     )
     expect("where it is pushed", "/system-stats/preview/stats@" in scene.attested[-1], True)
-    expect("the comments", [one["user"]["type"] for one in scene.hub.comments], ["User", "Bot"])
+    expect("the comments", [one["user"]["type"] for one in scene.github.comments], ["User", "Bot"])
     says(
         "the comment",
-        scene.hub.comments[1]["body"],
+        scene.github.comments[1]["body"],
         *("## Preview: http", "artefacts/screenshot", "**Plan of pr-7**: ", " new", "| stats | "),
         *("| together | ", "**Tests on "),
     )
@@ -489,12 +489,12 @@ def play(scene: Scene) -> None:
     again = scene.pull_request()
     expect("its images", again.results["images"], "skipped")
     expect("its preview", again.results["preview"], "success")
-    expect("the comments", len(scene.hub.comments), 2)
+    expect("the comments", len(scene.github.comments), 2)
     sha = scene.scene.git("rev-parse", "HEAD").strip()
-    says("the comment", scene.hub.comments[1]["body"], sha)
+    says("the comment", scene.github.comments[1]["body"], sha)
 
     # A stranger's, and Dependabot's: tests and a plan, and nobody is asked for a role or a token.
-    tokens = set(scene.hub.tokens)
+    tokens = set(scene.github.tokens)
     for head, login in workflows.STRANGERS:
         stranger = scene.pull_request(
             head=head.replace("acme/system-stats", REPOSITORY), login=login
@@ -503,17 +503,17 @@ def play(scene: Scene) -> None:
         expect(f"what runs for {login}", ran, {"test", "plan-offline"})
         expect(f"the roles of {login}", stranger.roles, {})
         says("its plan", stranger.said["plan-offline: plan-offline"], "module.app.aws_lb.this", "1 passed")
-    expect("the tokens that were used", scene.hub.tokens, tokens)
+    expect("the tokens that were used", scene.github.tokens, tokens)
 
     # Its pull request was closed, and no workflow ran: the night finds it.
-    scene.hub.open.clear()
+    scene.github.open.clear()
     swept = Runner(scene, "schedule", "main", {}).play("previews.yaml")
     expect("the sweep", swept.roles, {"stale-previews": "plan-main", "sweep pr-7 / destroy": "preview"})
     says("the sweep", swept.said["sweep pr-7 / destroy: destroy"], "Destroy complete!")
     expect(
         "what is left",
-        scene.clouds["pr-7"].ask(
-            "GET", f"{scene.clouds['pr-7'].bucket}/{scene.clouds['pr-7'].key}"
+        scene.aws_accounts["pr-7"].ask(
+            "GET", f"{scene.aws_accounts['pr-7'].bucket}/{scene.aws_accounts['pr-7'].key}"
         ),
         "",
     )
@@ -554,7 +554,7 @@ def play(scene: Scene) -> None:
     # prod is not reached where nobody is asked.
     staging.write_text(text)
     scene.push("main", "the settings that were good")
-    scene.hub.rules["prod"] = ["branch_policy"]
+    scene.github.rules["prod"] = ["branch_policy"]
     unasked = scene.pushed()
     expect("its prod", unasked.results["prod / apply"], "failure")
     says("its prod", unasked.said["prod / apply: apply"], "has no protection rule")
@@ -579,7 +579,7 @@ def play(scene: Scene) -> None:
     attested = len(scene.attested)
     released = Runner(scene, "push", f"v{version}", {}).play("release.yaml")
     expect("a release", released.results["release"], "success")
-    (made,) = scene.hub.releases
+    (made,) = scene.github.releases
     expect("its name and state", (made["name"], made["draft"]), (f"v{version}", False))
     says("its text", made["body"], "The first one.")
     says("its text", made["body"], f"{REPOSITORY}/releases/download/v{version}/docker-compose.yaml")

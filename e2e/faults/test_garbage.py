@@ -6,9 +6,9 @@ import struct
 import threading
 import time
 
-import own
+import services
 import pytest
-from raw import CLOSED, Reader, Unreadable
+from raw_http import CLOSED, Reader, Unreadable
 from upstream import Upstream
 
 TIMEOUT_SECONDS = 2
@@ -146,7 +146,7 @@ def frontend():
 @contextlib.contextmanager
 def in_front_of(config, stats, frontend):
     settings = {"GATEWAY_UPSTREAM_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS), "LOG_LEVEL": "error"}
-    with own.gateway(config, stats, frontend, **settings) as gateway:
+    with services.gateway(config, stats, frontend, **settings) as gateway:
         yield gateway
         assert gateway.process.poll() is None
         assert gateway.fetch("/").status == 200, "the other route noticed"

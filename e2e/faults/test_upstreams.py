@@ -8,7 +8,7 @@ may add is in `SLACK_SECONDS`.
 
 import time
 
-import own
+import services
 import pytest
 from conftest import eventually
 from load import Load, outcomes
@@ -35,7 +35,7 @@ def upstreams():
 def gateway(pytestconfig, upstreams):
     stats, frontend = upstreams
     settings = {"GATEWAY_UPSTREAM_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS), "LOG_LEVEL": "error"}
-    with own.gateway(pytestconfig, stats.address, frontend.address, **settings) as gateway:
+    with services.gateway(pytestconfig, stats.address, frontend.address, **settings) as gateway:
         yield gateway
 
 

@@ -1,6 +1,6 @@
 """What README.md and docs/architecture.md state in figures is in the report.
 
-`told.json` has the sentences: where they stand, and what the report must say for them to be true.
+`documented_claims.json` has the sentences: where they stand, and what the report must say for them to be true.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import json
 import unittest
 from pathlib import Path
 
-import floors
+import budgets
 import targets
 from scenario import ROOT
 from scenarios import BY_NAME
 
-TOLD = json.loads(Path(__file__).with_name("told.json").read_text(encoding="utf-8"))
+TOLD = json.loads(Path(__file__).with_name("documented_claims.json").read_text(encoding="utf-8"))
 REPORT = ROOT / "docs" / "benchmarks" / "results.json"
 
 
@@ -30,7 +30,7 @@ class Told(unittest.TestCase):
         found = json.loads(REPORT.read_text(encoding="utf-8"))
         self.assertFalse(found["quick"], "the report is of a trial run")
         for one in TOLD:
-            value = floors.measured(one, found["scenarios"])
+            value = budgets.measured(one, found["scenarios"])
             self.assertIsNotNone(value, f"{one['file']}: {one['text']}: the report has nothing about it")
             self.assertLessEqual(value, one["at_most"], f"{one['file']}: {one['text']}")
 

@@ -1,6 +1,6 @@
 //! Requests at a fixed rate, whether or not the answers keep up: the open loop.
 //!
-//! `pace ADDRESS PATH CONNECTIONS RATE SECONDS [FIELD]` sends RATE requests a second over kept
+//! `open_loop ADDRESS PATH CONNECTIONS RATE SECONDS [FIELD]` sends RATE requests a second over kept
 //! connections and prints one JSON object. A time runs from the moment at which a request was due
 //! until its answer is complete. When the server is slow, requests wait here for a free connection,
 //! and their waiting counts: a client that waits for answers before it asks again would leave out
@@ -29,7 +29,7 @@ const READ_BYTES: usize = 256 * 1024;
 
 type Fault = Box<dyn std::error::Error>;
 
-struct Pace {
+struct OpenLoop {
     epoll: OwnedFd,
     connections: Vec<Connection>,
     /// Places in `connections` that have no request under way.
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(fault) => {
-            let _ = writeln!(io::stderr(), "pace: {fault}");
+            let _ = writeln!(io::stderr(), "open_loop: {fault}");
             ExitCode::FAILURE
         }
     }
@@ -75,7 +75,7 @@ fn run() -> Result<serde_json::Value, Fault> {
     let ([address, path, connections, rate, seconds]
     | [address, path, connections, rate, seconds, _]) = arguments.as_slice()
     else {
-        return Err("usage: pace ADDRESS PATH CONNECTIONS RATE SECONDS [FIELD]".into());
+        return Err("usage: open_loop ADDRESS PATH CONNECTIONS RATE SECONDS [FIELD]".into());
     };
     let field = arguments.get(5).map(|field| format!("{field}\r\n")).unwrap_or_default();
     let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\n{field}\r\n").into_bytes();
@@ -83,15 +83,15 @@ fn run() -> Result<serde_json::Value, Fault> {
     let seconds = Duration::from_secs_f64(seconds.parse()?);
     // A wake-up that is 50 us late, as the kernel allows itself, would be counted as the server's.
     rustix::thread::set_current_timer_slack(NonZeroU64::new(1))?;
-    let mut pace = Pace::new(address.parse()?, connections.parse()?, request)?;
-    pace.keep(rate, seconds)?;
-    Ok(pace.report(rate, seconds))
+    let mut generator = OpenLoop::new(address.parse()?, connections.parse()?, request)?;
+    generator.keep(rate, seconds)?;
+    Ok(generator.report(rate, seconds))
 }
 
-impl Pace {
+impl OpenLoop {
     fn new(address: SocketAddr, connections: usize, request: Vec<u8>) -> Result<Self, Fault> {
         let now = Instant::now();
-        let mut pace = Self {
+        let mut generator = Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             connections: Vec::with_capacity(connections),
             free: Vec::with_capacity(connections),
@@ -106,11 +106,11 @@ impl Pace {
             lost: 0,
         };
         for place in 0..connections {
-            let stream = pace.connected(address, place)?;
-            pace.connections.push(Connection { stream, due: now, head: Vec::new(), left: None });
-            pace.free.push(place);
+            let stream = generator.connected(address, place)?;
+            generator.connections.push(Connection { stream, due: now, head: Vec::new(), left: None });
+            generator.free.push(place);
         }
-        Ok(pace)
+        Ok(generator)
     }
 
     fn connected(&self, address: SocketAddr, place: usize) -> io::Result<TcpStream> {

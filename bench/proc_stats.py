@@ -72,7 +72,7 @@ def open_files(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-class Look(NamedTuple):
+class CpuTimes(NamedTuple):
     """What the whole machine, and we of it, had used at a moment; seconds of processors."""
 
     all: float
@@ -81,7 +81,7 @@ class Look(NamedTuple):
     own: float
 
 
-def look() -> Look:
+def cpu_times() -> CpuTimes:
     fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]
     user, nice, system, idle, wait, irq, soft, stolen = (int(one) / USER_HZ for one in fields)
     busy = user + nice + system + irq + soft
@@ -89,10 +89,10 @@ def look() -> Look:
     used = own.ru_utime + own.ru_stime + children_seconds()
     # Those that live, and what their own children had used.
     used += sum(_ticks(one, 11, 15) for one in tree(os.getpid())[1:]) / USER_HZ
-    return Look(busy + idle + wait + stolen, busy, stolen, used)
+    return CpuTimes(busy + idle + wait + stolen, busy, stolen, used)
 
 
-def others(before: Look, after: Look) -> dict[str, float]:
+def others(before: CpuTimes, after: CpuTimes) -> dict[str, float]:
     """The shares of the machine that other programs and other machines took, percent."""
     time = max(after.all - before.all, 1e-9)
     busy = (after.busy - before.busy) - (after.own - before.own)

@@ -1,6 +1,6 @@
 """`make bench-check`: what was reached is not lost again.
 
-`floors.json` holds rules: a ratio to a peer that must be at least so much, or a figure that may be
+`budgets.json` holds rules: a ratio to a peer that must be at least so much, or a figure that may be
 at most so much. They are about figures that no other load on the machine changes: instructions for
 a request, and sizes.
 """
@@ -18,7 +18,7 @@ RATIO, FIGURE = "ratio_at_least", "at_most"
 
 
 class Wrong(Exception):
-    """The file of the floors is not as it must be; the text says where."""
+    """The budgets file is invalid; the message names the place."""
 
 
 def read(path: Path) -> list[dict]:
@@ -65,7 +65,7 @@ def verdict(rules: list[dict], results: dict[str, dict]) -> int:
         broken += not good
         print(f"bench: {'ok   ' if good else 'BELOW'} {sentence(rule)} {bound:,}: {seen}")
     if broken:
-        print(f"bench: {broken} of {len(rules)} floors are not held", file=sys.stderr)
+        print(f"bench: {broken} of {len(rules)} budgets are exceeded", file=sys.stderr)
     return 1 if broken else 0
 
 

@@ -9,8 +9,8 @@ import unittest
 from pathlib import Path
 
 import elf
-import looks
-from composed import Tree
+import proc_stats
+from synthetic_proc import Tree
 
 
 class Looks(unittest.TestCase):
@@ -20,30 +20,30 @@ class Looks(unittest.TestCase):
             time.sleep(30)
             os._exit(0)
         try:
-            self.assertEqual(looks.tree(os.getpid()), [os.getpid(), child])
-            self.assertGreater(looks.tree_bytes(os.getpid()), looks.resident_bytes(child) // 10)
+            self.assertEqual(proc_stats.tree(os.getpid()), [os.getpid(), child])
+            self.assertGreater(proc_stats.tree_bytes(os.getpid()), proc_stats.resident_bytes(child) // 10)
         finally:
             os.kill(child, 9)
             os.waitpid(child, 0)
 
     def test_our_own_work_is_not_that_of_others(self) -> None:
         # Counted in ticks of 10 ms, so it must be some.
-        before, begun = looks.look(), time.process_time()
+        before, begun = proc_stats.cpu_times(), time.process_time()
         while time.process_time() - begun < 0.4:
             pass
-        after = looks.look()
+        after = proc_stats.cpu_times()
         self.assertGreater(after.own - before.own, 0.3)
-        self.assertGreaterEqual(looks.others(before, after)["others_percent"], 0)
+        self.assertGreaterEqual(proc_stats.others(before, after)["others_percent"], 0)
 
     def test_work_that_is_not_ours_is_that_of_others(self) -> None:
-        before = looks.Look(all=100.0, busy=10.0, stolen=0.0, own=5.0)
-        after = looks.Look(all=200.0, busy=60.0, stolen=2.0, own=35.0)
-        self.assertEqual(looks.others(before, after), {"others_percent": 20.0, "stolen_percent": 2.0})
+        before = proc_stats.CpuTimes(all=100.0, busy=10.0, stolen=0.0, own=5.0)
+        after = proc_stats.CpuTimes(all=200.0, busy=60.0, stolen=2.0, own=35.0)
+        self.assertEqual(proc_stats.others(before, after), {"others_percent": 20.0, "stolen_percent": 2.0})
 
     def test_processor_time_of_this_process_grows(self) -> None:
-        before = looks.fine_processor_seconds(os.getpid())
+        before = proc_stats.fine_processor_seconds(os.getpid())
         sum(range(1_000_000))
-        self.assertGreater(looks.fine_processor_seconds(os.getpid()), before)
+        self.assertGreater(proc_stats.fine_processor_seconds(os.getpid()), before)
 
 
 class Composed(unittest.TestCase):
@@ -66,7 +66,7 @@ class Composed(unittest.TestCase):
 
 class Programs(unittest.TestCase):
     def test_the_parts_of_a_program_are_all_of_it(self) -> None:
-        program = max(looks.mapped_files(os.getpid()), key=lambda file: file.stat().st_size)
+        program = max(proc_stats.mapped_files(os.getpid()), key=lambda file: file.stat().st_size)
         parts = elf.parts(program)
         self.assertEqual(sum(parts.values()), program.stat().st_size, program)
         self.assertGreater(parts["code"], 1000)

@@ -97,7 +97,7 @@ class Task:
     """One container of a task definition, as a process with an address of its own."""
 
     def __init__(
-        self, cloud: Cloud, service: str, definition: dict, address: str, command: tuple = ()
+        self, aws: FakeAws, service: str, definition: dict, address: str, command: tuple = ()
     ) -> None:
         container = json.loads(definition["container_definitions"])[0]
         self.name = container["name"]
@@ -106,12 +106,12 @@ class Task:
         self.arn = f"{definition['arn'].split(':task-definition')[0]}:task/{self.identity}"
         self.address = (address, container["portMappings"][0]["containerPort"])
         self.check = container["healthCheck"]["command"][2:]
-        self.program = cloud.program(container["image"], self.name)
+        self.program = aws.program(container["image"], self.name)
         self.environment = {
-            pair["name"]: cloud.resolved(pair["value"]) for pair in container["environment"]
+            pair["name"]: aws.resolved(pair["value"]) for pair in container["environment"]
         }
         self.environment[LISTEN[self.name]] = f"{self.address[0]}:{self.address[1]}"
-        self.log = cloud.folder / f"{self.identity}.log"
+        self.log = aws.folder / f"{self.identity}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [self.program, *command],
@@ -168,8 +168,8 @@ class Task:
 class Service:
     """Deployments of one service: what runs, what comes, and what has failed."""
 
-    def __init__(self, cloud: Cloud, full_name: str) -> None:
-        self.cloud = cloud
+    def __init__(self, aws: FakeAws, full_name: str) -> None:
+        self.aws = aws
         self.full_name = full_name
         self.current: dict | None = None
         self.wanted_arn = ""
@@ -197,7 +197,7 @@ class Service:
         if self.coming is None:
             return
         while len(self.new) < self.count:
-            self.new.append(Task(self.cloud, self.full_name, self.coming, self.cloud.address()))
+            self.new.append(Task(self.aws, self.full_name, self.coming, self.aws.address()))
         verdicts = [task.verdict() for task in self.new]
         if False in verdicts:
             broken = [task for task, verdict in zip(self.new, verdicts) if verdict is False]
@@ -212,7 +212,7 @@ class Service:
             old, self.tasks, self.new = self.tasks, self.new, []
             self.current, self.coming = self.coming, None
             if self.relay is None:
-                self.relay = self.cloud.relay(self.tasks[0])
+                self.relay = self.aws.relay(self.tasks[0])
             self.relay.targets = [task.address for task in self.tasks]
             self._drop(old)
 
@@ -283,7 +283,7 @@ class Refusal(Exception):
     """What AWS answers instead of doing a call: its code, and why."""
 
 
-class Cloud:
+class FakeAws:
     def __init__(
         self,
         folder: Path,
@@ -529,7 +529,7 @@ CALLS = (
 )
 
 
-def handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:
+def handler(aws: FakeAws) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
@@ -537,7 +537,7 @@ def handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:
             try:
                 if call not in CALLS:
                     raise Refusal("UnknownOperationException", f"the stand-in does not know {call}")
-                status, answer = 200, getattr(cloud, call)(json.loads(body))
+                status, answer = 200, getattr(aws, call)(json.loads(body))
             except Refusal as refusal:
                 code, message = refusal.args
                 status, answer = 400, {"__type": code, "message": message}

@@ -26,7 +26,7 @@ class Unexpected(Exception):
     """A file is not as Trunk and wasm-bindgen write it."""
 
 
-def slim(files: dict[str, bytes]) -> dict[str, bytes]:
+def shrink(files: dict[str, bytes]) -> dict[str, bytes]:
     """Every file in its shortest form, under a name that tells its new content."""
     scripts = [name for name in files if name.endswith(".js")]
     modules = [name for name in files if name.endswith(".wasm")]

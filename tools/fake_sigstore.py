@@ -29,13 +29,13 @@ FULCIO = "1.3.6.1.4.1.57264.1."
 SCT_LIST = "1.3.6.1.4.1.11129.2.4.2"
 
 
-class StandIn:
+class FakeSigstore:
     """A whole Sigstore of one log entry each."""
 
     def __init__(self) -> None:
         self.authority, self.certificates, self.log = (ec.generate_private_key(ec.SECP256R1()) for _ in "123")
         self.now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stand-in")])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fake-sigstore")])
         self.root = (
             x509.CertificateBuilder()
             .subject_name(name)
@@ -73,7 +73,7 @@ class StandIn:
             "ctlogs": [log(self.certificates)],
             "certificateAuthorities": [
                 {
-                    "subject": {"organization": "example.org", "commonName": "stand-in"},
+                    "subject": {"organization": "example.org", "commonName": "fake-sigstore"},
                     "uri": "https://authority.example.org",
                     "certChain": {"certificates": [{"rawBytes": certificate}]},
                     "validFor": start,
@@ -230,7 +230,7 @@ def b64(content: bytes) -> str:
 
 
 def main() -> None:
-    sigstore = StandIn()
+    sigstore = FakeSigstore()
     bundles = [
         sigstore.attest(one["digest"], one["type"], one["predicate"], one["repository"], commit=one["commit"])
         for one in json.load(sys.stdin)

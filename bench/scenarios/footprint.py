@@ -13,10 +13,10 @@ from typing import Callable, ContextManager, Iterator
 
 import cost
 import elf
-import loads
-import looks
+import load_generators
+import proc_stats
 import servers
-from composed import Tree
+from synthetic_proc import Tree
 from processes import NotToBeHad, Server, free_port, whole_answer
 from scenario import LESS, Bench, Measurement, Plot, Ratio, Scenario
 
@@ -71,7 +71,7 @@ def sizes(bench: Bench) -> Iterator[Measurement]:
     with around(bench) as (one, other, files):
         for name, server in bench.each(every(bench, one, other, files)):
             if name not in SERVICES:
-                mapped = looks.mapped_files(server.pid)
+                mapped = proc_stats.mapped_files(server.pid)
                 size = sum(file.stat().st_size for file in mapped)
                 if name in PYTHON:
                     size += folder_bytes(servers.PEER_PYTHON)
@@ -106,12 +106,12 @@ def idle(bench: Bench) -> Iterator[Measurement]:
                 asked.append((running[name].port, figures_of.PATHS.get(name, "/stats")))
         with asking(asked):
             time.sleep(0 if bench.quick else 5)
-            used = {name: looks.fine_processor_seconds(server.pid) for name, server in running.items()}
+            used = {name: proc_stats.fine_processor_seconds(server.pid) for name, server in running.items()}
             time.sleep(bench.seconds)
             found = {}
             for name, server in running.items():
-                busy = (looks.fine_processor_seconds(server.pid) - used[name]) * 1000 / bench.seconds
-                memory = looks.tree_bytes(server.pid)
+                busy = (proc_stats.fine_processor_seconds(server.pid) - used[name]) * 1000 / bench.seconds
+                memory = proc_stats.tree_bytes(server.pid)
                 found[name] = {"processor_ms_per_second": busy, "resident_bytes": memory}
     for name, figures in found.items():
         yield Measurement(name, "idle", figures)
@@ -178,14 +178,14 @@ def counted(bench: Bench, one: str, other: str, files: Path, paths: dict[str, st
             settings = {f"{name.upper()}_LISTEN": f"127.0.0.1:{port}", **variables}
             command = [str(bench.binaries / name)]
             count = few if name == "gateway" else many
-            return loads.instructions(bench, command, settings, port, path, fields, count)
+            return load_generators.instructions(bench, command, settings, port, path, fields, count)
 
         return job
 
     def peer(command: Callable[[int], list[str]], path: str, fields: tuple[str, ...] = (), count: int = many):
         def job() -> float:
             port = free_port()
-            return loads.instructions(bench, command(port), {}, port, path, fields, count)
+            return load_generators.instructions(bench, command(port), {}, port, path, fields, count)
 
         return job
 
@@ -202,7 +202,7 @@ def counted(bench: Bench, one: str, other: str, files: Path, paths: dict[str, st
         yield (
             "stats",
             f"a sample to one viewer more, {cores} cores",
-            functools.partial(loads.instructions_of_a_viewer, bench, settings),
+            functools.partial(load_generators.instructions_of_a_viewer, bench, settings),
         )
     yield "stats", "GET /stats", ours("stats", {}, "/stats")
     for what, path in paths.items():

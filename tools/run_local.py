@@ -1,7 +1,7 @@
 """The running system: containers where a Docker engine answers, else the same binaries as plain
 processes on the same ports.
 
-`python3 tools/stack.py up|down|logs`. `STACK=containers|processes` overrides the choice.
+`python3 tools/run_local.py up|down|logs`. `STACK=containers|processes` overrides the choice.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
                 raise StackError("nothing is running; `make up` or `make dev` starts it")
             stacks[0].follow_logs()
         else:
-            print("usage: stack.py up|down|logs", file=sys.stderr)
+            print("usage: run_local.py up|down|logs", file=sys.stderr)
             return 64
     except (StackError, build.BuildError) as error:
         print(f"stack: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What asks: as much as it can (wrk), at a fixed rate (pace), as viewers (streams), counted (valgrind)."""
+"""What asks: as much as it can (wrk), at a fixed rate (open_loop), as viewers (streams), counted (valgrind)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator
 
-import looks
+import proc_stats
 import servers
 from processes import (
     READY_SECONDS,
@@ -52,10 +52,10 @@ def closed(
     command = [*wrk, "-t1", f"-c{connections}", "--timeout", "10s", *(["-H", field] if field else [])]
     seconds = max(1, round(bench.seconds))
     answer_of([*command, f"-d{max(1, round(warm_up))}s", url], 60, client_core)
-    used, client = looks.processor_seconds(server.pid), looks.children_seconds()
+    used, client = proc_stats.processor_seconds(server.pid), proc_stats.children_seconds()
     printed = answer_of([*command, "--latency", f"-d{seconds}s", url], seconds + 60, client_core)
-    used = looks.processor_seconds(server.pid) - used
-    client = looks.children_seconds() - client
+    used = proc_stats.processor_seconds(server.pid) - used
+    client = proc_stats.children_seconds() - client
     if "Non-2xx" in printed or re.search(
         r"Socket errors: (?!connect 0, read 0, write 0, timeout 0)", printed
     ):
@@ -69,7 +69,7 @@ def closed(
         "server_busy_cores": used / seconds,
         "client_busy_cores": client / seconds,
         "p99_ms": _milliseconds(re.search(r"^ +99% +(\S+)", printed, re.MULTILINE).group(1)),
-        "resident_bytes": looks.tree_bytes(server.pid),
+        "resident_bytes": proc_stats.tree_bytes(server.pid),
     }
 
 
@@ -83,7 +83,7 @@ def paced(
     core: int | None = None,
 ) -> dict[str, float]:
     """So many requests a second; times count from when a request was due."""
-    program = str(bench.binaries / "pace")
+    program = str(bench.binaries / "open_loop")
     seconds = bench.seconds
     command = [program, f"127.0.0.1:{port}", path, str(connections), str(rate), str(seconds)]
     told = json.loads(answer_of([*command, *([field] if field else [])], seconds + 60, core))

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 BOT = {"login": "github-actions[bot]", "type": "Bot"}
 
 
-class Hub:
+class FakeGitHub:
     def __init__(self) -> None:
         # Somebody else has written the marker, and that comment must stay as it is.
         self.comments: list[dict] = []
@@ -73,12 +73,12 @@ class Hub:
         return entries[number]
 
 
-def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
+def handler(github: FakeGitHub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
-            hub.tokens.add(self.headers.get("authorization", ""))
-            found = hub.answer(self.command, self.path, body)
+            github.tokens.add(self.headers.get("authorization", ""))
+            found = github.answer(self.command, self.path, body)
             text = json.dumps({"message": "Not Found"} if found is None else found).encode()
             self.send_response(404 if found is None else 200)
             self.send_header("content-length", str(len(text)))

@@ -1,4 +1,4 @@
-//! Requests at a fixed rate, whether or not the answers keep up: the open loop.
+//! Open-loop load generator: requests at a fixed rate, independent of the responses.
 //!
 //! `open_loop ADDRESS PATH CONNECTIONS RATE SECONDS [FIELD]` sends RATE requests a second over kept
 //! connections and prints one JSON object. A time runs from the moment at which a request was due
@@ -20,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 /// Requests of the first second are answered and not counted.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// What is still under way at the end has this long to be answered.
+/// Time for requests in flight at the end.
 const AFTERWARDS: Duration = Duration::from_secs(5);
 
 const CONNECT_BOUND: Duration = Duration::from_secs(10);
@@ -32,9 +32,9 @@ type Fault = Box<dyn std::error::Error>;
 struct OpenLoop {
     epoll: OwnedFd,
     connections: Vec<Connection>,
-    /// Places in `connections` that have no request under way.
+    /// Indexes in `connections` without a request in flight.
     free: Vec<usize>,
-    /// When requests were due that no connection was free for.
+    /// Due times of requests that wait for a free connection.
     waiting: VecDeque<Instant>,
     waiting_most: usize,
     request: Vec<u8>,
@@ -44,16 +44,16 @@ struct OpenLoop {
     times: Vec<u32>,
     sent: u64,
     failed: u64,
-    /// Connections that the server has ended.
+    /// Connections closed by the server.
     lost: usize,
 }
 
 struct Connection {
     stream: TcpStream,
     due: Instant,
-    /// What has come of an answer's head.
+    /// The received part of a response head.
     head: Vec<u8>,
-    /// What is missing of its body, once the head is whole.
+    /// The missing bytes of its body, once the head is complete.
     left: Option<usize>,
 }
 
@@ -231,7 +231,7 @@ impl OpenLoop {
 }
 
 impl Connection {
-    /// Takes what has come: nothing while an answer is not complete, then whether it is a good one.
+    /// Takes received bytes. Returns nothing while the response is incomplete, then its success.
     fn take(&mut self, bytes: &[u8]) -> Option<bool> {
         let mut body = bytes.len();
         if self.left.is_none() {
@@ -254,7 +254,7 @@ impl Connection {
     }
 }
 
-/// The length that a head in small letters announces; an answer without one has no body here.
+/// The content length of a lower-case head; a response without one has no body here.
 fn content_length(head: &[u8]) -> usize {
     const NAME: &[u8] = b"\r\ncontent-length:";
     let Some(place) = memmem::find(head, NAME) else { return 0 };
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_an_answer_and_not_a_good_one() {
+    fn an_error_response_is_complete_and_not_successful() {
         let refusal = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
         assert_eq!(connection().take(refusal), Some(false));
     }

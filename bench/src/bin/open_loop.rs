@@ -107,7 +107,12 @@ impl OpenLoop {
         };
         for place in 0..connections {
             let stream = generator.connected(address, place)?;
-            generator.connections.push(Connection { stream, due: now, head: Vec::new(), left: None });
+            generator.connections.push(Connection {
+                stream,
+                due: now,
+                head: Vec::new(),
+                left: None,
+            });
             generator.free.push(place);
         }
         Ok(generator)

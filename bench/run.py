@@ -34,7 +34,7 @@ import toolchain  # isort: skip
 RESULTS = ROOT / "target" / "bench"
 REPORT = ROOT / "docs" / "benchmarks"
 BUDGETS = ROOT / "bench" / "budgets.json"
-# What can go wrong with one scenario and leaves the others as they are.
+# Errors of one scenario that do not affect the others.
 FAULTS = (BenchError, processes.Failed, processes.NotToBeHad, subprocess.TimeoutExpired, OSError)
 QUICK = {"seconds": 1.0, "rounds": 1, "viewers": 100}
 
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
         report.show(results)
     else:
         write_report(results, told)
-    # What could not be measured is said once more at the end, and is a failure.
+    # Scenarios without a result are listed again at the end, and are a failure.
     for name, why in results["failed"].items():
         print(f"bench: NOT MEASURED: {name}: {why}", file=sys.stderr)
     return 1 if results["failed"] else 0
@@ -183,7 +183,7 @@ def measured(scenario: Scenario, told: argparse.Namespace, binaries: Path, resul
 
 
 def longer(scenario: Scenario, revision: str) -> dict | None:
-    """What was measured for longer before, of the same commit."""
+    """An earlier, longer measurement of the same commit."""
     if not scenario.lasting:
         return None
     kept = recorded(scenario.name)

@@ -50,7 +50,7 @@ class Floors(unittest.TestCase):
             self.assertIn("not measured", printed)
         self.assertEqual(verdict([{**RATIO, "peer": "another"}], results())[0], 1)
 
-    def test_a_wrong_file_is_told_with_every_fault(self) -> None:
+    def test_an_invalid_file_is_reported_with_every_fault(self) -> None:
         faults = [{**RATIO, "at_most": 3}, {"scenario": "s"}]
         with self.assertRaises(budgets.Wrong) as raised:
             self.read(faults)

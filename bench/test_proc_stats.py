@@ -47,7 +47,7 @@ class Looks(unittest.TestCase):
 
 
 class Composed(unittest.TestCase):
-    def test_it_has_what_it_was_told_and_its_counters_go_on(self) -> None:
+    def test_it_has_the_requested_size_and_its_counters_increase(self) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder, tree = Path(name) / "proc", Tree(cores=16, interfaces=10, disks=3)
             tree.write(folder, 0)
@@ -59,7 +59,7 @@ class Composed(unittest.TestCase):
             self.assertTrue((folder / "meminfo").exists())
             tree.write(folder, 1)
             second = (folder / "stat").read_text(encoding="utf-8")
-            # In place: whoever reads meanwhile never sees a file that is cut off.
+            # In place: a concurrent reader never sees a truncated file.
             self.assertEqual(len(second), len(first))
             self.assertGreater(second, first)
 

@@ -1,4 +1,4 @@
-"""What every program has: a size, a start, a cost of doing nothing, instructions, a price."""
+"""Footprint of each program: size, start, idle cost, instructions, price."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MEGA = 1_000_000
 
 
 def every(bench: Bench, one: str, other: str, files: Path) -> dict[str, Callable[[], ContextManager[Server]]]:
-    """Ours, then what gives figures, then what serves files, then what stands before."""
+    """Our services, then the peers of stats, of the frontend and of the gateway."""
     return {
         "stats": lambda: first_answer(bench, "stats", "/stats"),
         "frontend": lambda: first_answer(bench, "frontend", "/"),
@@ -282,7 +282,7 @@ STARTS = Scenario(
     title="From exec to the first answer",
     work="each program; ours answer `/stats` (which needs two readings, 0.25 s apart), `/`, `/healthz`",
     load="asked again after a millisecond until it answers 200",
-    warm_up="none; the programs' files are in memory already, and the median of four is told",
+    warm_up="none; the programs' files are in memory already, and the result is the median of four",
     compared="milliseconds",
     measure=starts,
     seconds=0,
@@ -295,7 +295,7 @@ IDLE = Scenario(
     name="idle",
     title="Doing nothing",
     work="each program, all at once; those that take figures only when asked (Flask, gunicorn,"
-    " node_exporter) are asked once a second, the others by nobody",
+    " node_exporter) are requested once a second, the others never",
     load="none",
     warm_up="5 s",
     compared="processor time in a second and memory; of several processes the proportional share of each",

@@ -1,4 +1,4 @@
-"""The gateway beside proxies that could stand in its place, on the same upstreams and processors."""
+"""The gateway beside other proxies, on the same upstreams and processors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPARE_FILES = 200
 
 @contextlib.contextmanager
 def upstreams(bench: Bench) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Where stats and the frontend are, and the paths of the page's files."""
+    """The addresses of stats and the frontend, and the paths of the page's files."""
     with servers.stats(bench) as one, servers.frontend(bench) as other:
         yield at(one), at(other), servers.page_files(other.port)
 
@@ -84,7 +84,7 @@ def idle(bench: Bench) -> Iterator[Measurement]:
     """Settled, then with so many connections that asked once, then with as many open streams."""
     count = min(bench.viewers, 1_000)
     with upstreams(bench) as (one, other, _):
-        # Each anew for the second: memory that was freed would be used again.
+        # A new process for each: freed memory would be used again.
         for name, server in bench.each(proxies(bench, one, other, False)):
             base = idle_bytes(server)
             yield Measurement(name, "idle, after a first request", {"resident_bytes": base})

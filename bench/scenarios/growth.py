@@ -1,4 +1,4 @@
-"""How the cost of stats grows with what it looks at, with who looks at it, and with the past."""
+"""Growth of the cost of stats with the size of the machine, the viewers and the history."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ FIGURES_OF_VIEWERS = (
 
 
 def history(bench: Bench) -> Iterator[Measurement]:
-    """A whole past from a file, and longer and longer pieces of it."""
+    """A full history from a file, and longer and longer parts of it."""
     file = bench.folder / "history"
     file.unlink(missing_ok=True)
     settings = {"STATS_HISTORY_FILE": str(file)}
@@ -133,7 +133,7 @@ def history(bench: Bench) -> Iterator[Measurement]:
 
 
 def fill(file: Path) -> None:
-    """The history that a service wrote, with as many rows as it may have (history/file.rs)."""
+    """A history file of the service with the largest number of rows (history/file.rs)."""
     old = file.read_bytes()
     series, _, _ = struct.unpack_from("<3I", old, 12)
     end = 24
@@ -164,8 +164,8 @@ def growing(name: str, what: str, each: str, measure, most: str) -> Scenario:
     return Scenario(
         name=name,
         title=f"Cost by {what}",
-        work=f"a composed /proc with {most}, counters that move, a sample a second",
-        load="nobody asks",
+        work=f"a synthetic /proc with {most}, counters that move, a sample a second",
+        load="no requests",
         warm_up="1.5 s",
         compared="processor time for a sample, bytes of an answer, memory",
         measure=measure,

@@ -1,4 +1,4 @@
-"""The page: served, weighed, and in a browser."""
+"""The page: throughput, size, and timing in a browser."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def weight(bench: Bench) -> Iterator[Measurement]:
 
 
 def linked(page: str) -> dict[str, str]:
-    """What the page names besides its script and its program."""
+    """Files of the page besides its script and its program."""
     links = re.findall(r"<link[^>]*>", page)
     found = {}
     for what, kind in (("style", "stylesheet"), ("icon", "icon")):

@@ -1,4 +1,4 @@
-"""The stats service beside what gives such figures otherwise."""
+"""The stats service beside other sources of such figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scenario import LESS, Bench, Measurement, Plot, Ratio, Scenario
 
 CLIENTS = "64 kept connections, closed loop: each asks again when it is answered (wrk on a core of its own)"
 NEWEST = "newest figures"
-# What each is asked for: all that it has of the machine at this moment.
+# The request of each: all current figures of the machine.
 PATHS = {
     "node_exporter": "/metrics",
     "glances": "/api/4/all",

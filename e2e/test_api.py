@@ -80,7 +80,7 @@ def test_the_description_is_small_json_of_this_service(service):
 
 
 @pytest.mark.parametrize("path", ALL_PATHS)
-def test_options_are_told_and_head_has_the_same_head(service, path):
+def test_options_lists_the_methods_and_head_has_the_same_head(service, path):
     options = service.fetch(path, method="OPTIONS")
     assert (options.status, options.body) == (204, b"")
     assert {"GET", "HEAD", "OPTIONS"} == set(options.headers["allow"].split(", "))
@@ -108,7 +108,7 @@ def test_an_unchanged_sample_is_not_sent_again(service):
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/metrics", "/stats/history"])
-def test_answers_are_compressed_for_who_asks(service, path):
+def test_responses_are_compressed_on_request(service, path):
     # Small answers are sent as they are; the history grows with every second.
     eventually(lambda: len(service.fetch(path).body) > 1500)
     packed = service.fetch(path, headers={"accept-encoding": "gzip"})
@@ -163,7 +163,7 @@ WRONG = {
     "a query that is wrong": (400, b"GET /stats/history?seconds=0 HTTP/1.1\r\nhost: x\r\n"),
     "a query of broken escapes": (400, b"GET /stats/history?%zz=%ff HTTP/1.1\r\nhost: x\r\n"),
     "a method that writes": (405, b"DELETE /stats HTTP/1.1\r\nhost: x\r\n"),
-    "a method that nobody knows": (405, b"BREW /stats HTTP/1.1\r\nhost: x\r\n"),
+    "an unknown method": (405, b"BREW /stats HTTP/1.1\r\nhost: x\r\n"),
     "a type that is not there": (406, b"GET /stats HTTP/1.1\r\nhost: x\r\naccept: text/html\r\n"),
     "a type that is refused": (
         406,

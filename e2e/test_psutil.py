@@ -36,7 +36,7 @@ def test_processor_and_memory_agree_with_psutil_under_changing_load(request, loc
 
 
 def busy_percent(before, after):
-    """What went by between the two, without idle and iowait; guest time is inside user and nice."""
+    """Time between the two, without idle and iowait; guest time is included in user and nice."""
     spent = {name: getattr(after, name) - getattr(before, name) for name in after._fields}
     busy = sum(spent[name] for name in ("user", "nice", "system", "irq", "softirq", "steal"))
     return 100 * busy / (busy + spent["idle"] + spent["iowait"])

@@ -14,10 +14,10 @@ import compose_only
 import run_local
 from toolchain import ROOT
 
-# What is watched; the page's own folder, and what it shares with the services.
+# Watched folders: the page's own, and crates that it shares with the services.
 PAGE_SOURCES = ("services/frontend/app", "crates/wire")
 SOURCES = ("crates", "services", "Cargo.toml", "Cargo.lock")
-# What a build writes, and what no running program is made of.
+# Build outputs, and files that no running program depends on.
 IGNORED = {"dist", "target", "tests", "node_modules", ".git"}
 
 # An edit is noticed within this time. Looking at the times of some hundred files costs about
@@ -72,7 +72,7 @@ def main() -> int:
 
 
 def leave_a_closed_terminal() -> None:
-    """Write into the void from here on where nobody reads, so that no complaint about it keeps the
+    """Redirect output to /dev/null when its reader is gone, so that no write error keeps the
     services from being stopped."""
     for stream in (sys.stdout, sys.stderr):
         try:

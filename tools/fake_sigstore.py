@@ -1,6 +1,6 @@
 """A certificate authority, a certificate log and a signature log as Sigstore has them, for tests.
 
-What signs here is made anew for each test and trusted by nobody else. The bundles have the form of
+What signs here is created for each test and trusted only there. The bundles have the form of
 those that GitHub's actions/attest makes, so that the real verification runs over them.
 
 As a program: `[{"digest", "type", "predicate", "repository", "commit"}, ...]` on standard input,
@@ -30,7 +30,7 @@ SCT_LIST = "1.3.6.1.4.1.11129.2.4.2"
 
 
 class FakeSigstore:
-    """A whole Sigstore of one log entry each."""
+    """A complete Sigstore whose log has one entry for each attestation."""
 
     def __init__(self) -> None:
         self.authority, self.certificates, self.log = (ec.generate_private_key(ec.SECP256R1()) for _ in "123")
@@ -83,7 +83,7 @@ class FakeSigstore:
         }
 
     def attest(self, digest: str, predicate_type: str, predicate: dict, repository: str, **token: str) -> dict:
-        """What actions/attest makes of a digest in a workflow with that token."""
+        """The bundle that actions/attest creates for a digest in a workflow with that token."""
         statement = {
             "_type": "https://in-toto.io/Statement/v1",
             "subject": [{"name": "image", "digest": {"sha256": digest.partition(":")[2]}}],

@@ -40,16 +40,16 @@ class StackError(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    verb = arguments[0] if len(arguments) == 1 else None
-    if verb in ("up", "down", "logs") and compose_only.needed():
-        return compose_only.run(verb)
+    action = arguments[0] if len(arguments) == 1 else None
+    if action in ("up", "down", "logs") and compose_only.needed():
+        return compose_only.run(action)
     try:
-        if verb == "up":
+        if action == "up":
             up()
-        elif verb == "down":
+        elif action == "down":
             for stack in running_stacks():
                 stack.down()
-        elif verb == "logs":
+        elif action == "logs":
             stacks = running_stacks()
             if not stacks:
                 raise StackError("nothing is running; `make up` or `make dev` starts it")
@@ -153,7 +153,7 @@ def refuse_without_effect(kind: str) -> None:
 
 
 def running_stacks() -> list[Containers | Processes]:
-    """What runs now, of either kind."""
+    """Running systems of either kind."""
     stacks: list[Containers | Processes] = []
     processes = Processes(build.RELEASE)
     if processes.is_running():
@@ -299,7 +299,7 @@ class Containers:
         self._run(*arguments, output=None)
 
     def _output(self, *arguments: str) -> str:
-        """What Compose says; nothing when it fails."""
+        """The output of Compose; empty when it fails."""
         done = self._run(*arguments, errors=subprocess.DEVNULL)
         return done.stdout.decode("utf-8", "replace").strip()
 

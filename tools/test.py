@@ -34,7 +34,7 @@ E2E_SECONDS = 1800
 INFRASTRUCTURE_SECONDS = 3600
 # A line for each part that runs, as often.
 ALIVE_SECONDS = 30
-# What runs at once. Two parts of these tests keep two cores busy; more would only disturb each other's times.
+# Parts that run at once. Two parts of these tests keep two cores busy; more would only distort each other's times.
 AT_ONCE = 2
 LOGS = ROOT / "target" / "test"
 
@@ -166,7 +166,7 @@ def start(run: Run, name: str, children: dict[str, subprocess.Popen]) -> None:
 
 
 def command(name: str) -> list[str]:
-    """What runs one part, in a process of its own."""
+    """The command of one part, in a process of its own."""
     return [sys.executable, __file__, "part", name]
 
 
@@ -232,7 +232,7 @@ def release() -> None:
 
 
 def bench() -> None:
-    """What needs no peer: whether the runner still gets figures out of these services."""
+    """Benchmarks without peers: the runner still gets figures out of these services."""
     moment = ["page-weight", "growth-cores", "--quick"]
     run([sys.executable, "bench/run.py", *moment, "--binaries", str(binaries())])
 
@@ -287,7 +287,7 @@ PARTS = {
     "smoke": Part(smoke, alone_with=frozenset({"cargo", "ports"})),
 }
 FAST = ("unit", "smoke")
-# What `smoke` tests of a quick build, the others test of the release.
+# Tests that `smoke` runs on a quick build, and the others on the release.
 FULL = tuple(name for name in PARTS if name != "smoke")
 
 

@@ -1,4 +1,4 @@
-"""What is believed of an attestation. Runs with the Python of .tools/sigstore; elsewhere it is skipped."""
+"""Verification of attestations. Runs with the Python of .tools/sigstore; elsewhere it is skipped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class WhatIsBelieved(unittest.TestCase):
         self.assertEqual(list(answer), ["error"], answer)
         self.assertIn(words, answer["error"])
 
-    def test_our_workflow_is_believed_and_tells_its_commit_and_run(self):
+    def test_our_workflow_is_accepted_with_its_commit_and_run(self):
         self.assertEqual(
             self.answer(self.attested(commit="2" * 40), "refs/heads/main"),
             {
@@ -62,7 +62,7 @@ class WhatIsBelieved(unittest.TestCase):
         self.refused(self.attested(ref="refs/pull/1/merge"), "OIDCSourceRepositoryRef", "refs/heads/main")
         self.assertNotIn("error", self.answer(self.attested(ref="refs/pull/1/merge")))
 
-    def test_a_strangers_workflow_that_ours_has_called_is_not(self):
+    def test_a_foreign_workflow_called_by_ours_is_rejected(self):
         stranger = "https://github.com/mallory/sign/.github/workflows/sign.yaml@refs/heads/main"
         self.refused(self.attested(workflow=stranger), "signed by https://github.com/mallory/")
 
@@ -72,7 +72,7 @@ class WhatIsBelieved(unittest.TestCase):
     def test_another_image_is_not(self):
         self.refused(self.attested(digest=f"sha256:{'e' * 64}"), f"not {DIGEST}")
 
-    def test_what_somebody_else_has_signed_is_not(self):
+    def test_another_signer_is_rejected(self):
         forged = FakeSigstore().attest(DIGEST, PROVENANCE, {}, OURS)
         self.refused(forged, "certificate chain")
 

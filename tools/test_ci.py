@@ -1,4 +1,4 @@
-"""What the verbs of workflows decide by themselves; runner.py in e2e/deploy/ plays them whole."""
+"""Decisions of the workflows' make targets; runner.py in e2e/deploy/ runs them completely."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class KeptPlans(unittest.TestCase):
         self.assertEqual((found.digest, found.release, found.changed), ("a digest", VERSION, True))
 
     def test_terraform_s_own_file_is_not_kept(self):
-        """It holds secrets, and artefacts of a public repository can be fetched by anybody."""
+        """It holds secrets, and artifacts of a public repository are public."""
         plans.keep("staging", VERSION, True, "a digest")
         self.assertEqual([file.name for file in plans.folder("staging").iterdir()], ["planned.json"])
 
@@ -178,7 +178,7 @@ class Reviews(unittest.TestCase):
             ci.protected(environments.named(name))
         return called
 
-    def test_prod_is_refused_where_nobody_is_asked(self):
+    def test_prod_is_refused_without_a_reviewer(self):
         for rules in ([], ["branch_policy"]):
             with self.assertRaisesRegex(Refused, "prod of the repository's settings has no"):
                 self.protected("prod", rules)
@@ -281,7 +281,7 @@ class BothProcessors(unittest.TestCase):
 
 
 class TagsOfImages(unittest.TestCase):
-    """Tags cannot be moved, so bytes of a laptop must not stand where a workflow's are to be pushed."""
+    """Tags cannot be moved, so bytes of a laptop must not have the tags of a workflow's images."""
 
     def tags(self, inside, attested_by, whole):
         environment = mock.Mock(architecture="ARM64", attested_by=attested_by, preview=False)

@@ -1,4 +1,4 @@
-"""What the stack says before anything runs."""
+"""Checks of the local system before it starts."""
 
 import os
 import socket

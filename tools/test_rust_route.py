@@ -16,7 +16,7 @@ from bare_clone import BareClone
 from files import write
 from job import Bound, Failed, Job
 
-# What `rustup component list --installed` prints on a complete toolchain.
+# Output of `rustup component list --installed` on a complete toolchain.
 COMPLETE = "\n".join(["cargo", "clippy", "rustfmt", "rust-std-x86_64-unknown-linux-gnu"])
 
 

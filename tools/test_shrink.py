@@ -1,4 +1,4 @@
-"""What the page loses on its way, and what it keeps."""
+"""Parts of the page that are removed, and parts that are kept."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def module(*sections: tuple[int, bytes]) -> bytes:
     return b"\0asm\1\0\0\0" + b"".join(bytes([name]) + shrink.block(text) for name, text in sections)
 
 
-# One function imported, one exported, and a section that nobody looks into.
+# One function imported, one exported, and a section that is not parsed.
 IMPORT = b"\1" + shrink.block(b"./app_bg.js") + shrink.block(LONG) + b"\0\x85\1"
 EXPORTS = b"\2" + shrink.block(CLOSURE) + b"\0\7" + shrink.block(b"memory") + b"\2\0"
 MODULE = module((2, IMPORT), (7, EXPORTS), (10, b"code" * 100))

@@ -1,4 +1,4 @@
-"""Which images are believed. The signatures are real, of a stand-in for Sigstore that is made for the
+"""Verification of images. The signatures are real, of a fake Sigstore that is created for the
 test; runs with the Python of .tools/sigstore, elsewhere it is skipped."""
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class WhatIsBelieved(unittest.TestCase):
         told = self.verify(digest, expected=HEAD, builder=f"{OURS}@refs/heads/main")
         self.assertIn(f"is of {HEAD[:12]}, built by {OURS} at {HEAD[:12]} (refs/heads/main)", told)
 
-    def test_what_nobody_has_attested_is_not(self):
+    def test_an_image_without_attestation_is_rejected(self):
         self.refused("has no attestation in the registry", self.image())
 
     def test_another_repository_or_branch_is_not(self):
@@ -159,7 +159,7 @@ class WhatIsBelieved(unittest.TestCase):
         self.attest(digest, run=gone, ref="refs/heads/main")
         self.refused("not in this clone", digest, preview=True)
 
-    def test_a_binary_that_tells_no_commit_is_not(self):
+    def test_a_binary_without_a_commit_is_rejected(self):
         digest = self.image(content=binary("nothing"))
         self.attest(digest)
         self.refused("says it is of None", digest)

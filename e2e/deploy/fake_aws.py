@@ -1,10 +1,10 @@
-"""A stand-in for what AWS does with an applied plan: it runs the tasks of ECS services as
+"""A fake of AWS for an applied plan: it runs the tasks of ECS services as
 processes.
 
 It reads the state that Terraform has written, takes the images that were pushed out of the
 registry, starts what is in them with the settings of the task definition, asks their health
-checks, replaces old tasks by new ones, and goes back when the new ones do not live. It answers the
-few calls to ECS, ECR and CloudWatch Logs that the verbs make.
+checks, replaces old tasks by new ones, and rolls back when the new ones fail. It answers the
+few calls to ECS, ECR and CloudWatch Logs of the make targets.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import catalog  # noqa: E402
 from oci import Registry  # noqa: E402
 
-# What Terraform calls this machine's processor: of an image for both, this one runs here.
+# Terraform's name of this machine's architecture; of a multi-platform image, this one runs here.
 HERE = {"aarch64": "ARM64", "arm64": "ARM64"}.get(platform.machine(), "X86_64")
 
 # ECS gives up after three tasks that do not live.
@@ -280,7 +280,7 @@ class Service:
 
 
 class Refusal(Exception):
-    """What AWS answers instead of doing a call: its code, and why."""
+    """The error of a rejected call: its code, and the reason."""
 
 
 class FakeAws:
@@ -312,7 +312,7 @@ class FakeAws:
         # A state that was read earlier must not be applied later.
         self.reconciling = threading.Lock()
         self.trouble: list[str] = []
-        # What carries the environment's tags besides what is in the state.
+        # Resources with the environment's tags that are not in the state.
         self.tagged: list[str] = []
         self.single: list[Task] = []
         self.ended = False
@@ -330,7 +330,7 @@ class FakeAws:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What leads boto3 here."""
+        """Variables that direct boto3 to this fake."""
         services = ("ECS", "ECR", "CLOUDWATCH_LOGS", "RESOURCE_GROUPS_TAGGING_API")
         return {f"AWS_ENDPOINT_URL_{service}": self.endpoint for service in services}
 
@@ -346,7 +346,7 @@ class FakeAws:
         )
 
     def resolved(self, value: str) -> str:
-        """What Cloud Map would answer, put in place of the name."""
+        """Replaces a name by the addresses of Cloud Map."""
         for name, address in self.names.items():
             value = value.replace(f"{name}.{self.namespace}", address)
         return value
@@ -375,7 +375,7 @@ class FakeAws:
             time.sleep(TICK_SECONDS)
 
     def _make_bucket(self) -> None:
-        """A bucket that Terraform believes to have made becomes a real one of the stand-in."""
+        """A bucket that Terraform believes to have made becomes a real one of the fake."""
         if self.local_state.exists() and '"aws_s3_bucket"' in self.local_state.read_text(
             encoding="utf-8"
         ):
@@ -433,10 +433,10 @@ class FakeAws:
                 service.end()
         self.server.shutdown()
 
-    # What the verbs ask.
+    # Calls of the make targets.
 
     def DescribeServices(self, asked: dict) -> dict:
-        # What Terraform has just applied is visible at once, as it is in ECS.
+        # Applied changes are visible at once, as in ECS.
         self._reconcile()
         with self.lock:
             return {
@@ -536,7 +536,7 @@ def handler(aws: FakeAws) -> type[BaseHTTPRequestHandler]:
             call = self.headers.get("x-amz-target", "").rpartition(".")[2]
             try:
                 if call not in CALLS:
-                    raise Refusal("UnknownOperationException", f"the stand-in does not know {call}")
+                    raise Refusal("UnknownOperationException", f"the fake does not know {call}")
                 status, answer = 200, getattr(aws, call)(json.loads(body))
             except Refusal as refusal:
                 code, message = refusal.args

@@ -1,6 +1,6 @@
 """The workflows played on this machine, job by job, as GitHub would: `python3 runner.py BINARIES`.
 
-Jobs, conditions, matrices, environment and verbs are read out of .github/workflows. Each job has a
+Jobs, conditions, matrices, environment and targets are read out of .github/workflows. Each job has a
 clone of its own, outputs and artefacts go from job to job, and a role is only had where the
 workflow asks for one. AWS, the registry and ECS are those of rehearse.py; GitHub is fake_github.py.
 """
@@ -35,11 +35,11 @@ from toolchain import ROOT
 
 REPOSITORY = "acme/system-stats"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
-# One verb takes 5 to 60 s.
+# One target takes 5 to 60 s.
 STEP_SECONDS = 240
-# Verbs that this is a part of, or that need what no stand-in has; that they exist is seen.
+# Targets that contain this test, or that need more than the fakes; only their existence is checked.
 ELSEWHERE = {"check", "test", "cold", "conform", "bench-check", "audit", "reproducible", "test-arm64", "outdated"}
-# What a job may start only after an action has installed it.
+# Programs that a job may start only after an action has installed them.
 INSTALLED_BY = {"hashicorp/setup-terraform": "terraform"}
 # Of tf/preconfigured, as each environment's variable AWS_ROLE names it.
 ROLES = {
@@ -76,7 +76,7 @@ class Runner:
             "server_url": "https://github.example",
             "token": "a token of this job",
         }
-        # What happened, for what is asked of it afterwards.
+        # Events for later assertions.
         self.results: dict[str, str] = {}
         self.roles: dict[str, str] = {}
         self.said: dict[str, str] = {}
@@ -198,12 +198,12 @@ class Job:
         action = step["uses"].split("@")[0]
         self.installed.add(INSTALLED_BY.get(action, ""))
         if action not in ACTIONS:
-            raise Wrong(f"{self.name}: no stand-in for {action}")
+            raise Wrong(f"{self.name}: no fake for {action}")
         return "success", ACTIONS[action](self, settings) or {}
 
     def _run(self, text: str, env: dict[str, str], number: int) -> tuple[str, dict]:
         for line in text.strip().splitlines():
-            verb = workflows.RUN.fullmatch(line.strip())[1]
+            target = workflows.RUN.fullmatch(line.strip())[1]
             output, page = self.place.parent / f"{number}.out", self.place.parent / f"{number}.md"
             output.write_text("")
             environment = {
@@ -223,10 +223,10 @@ class Job:
             }
             environment["PATH"] = self.scene.path(self.installed)
             begun = time.monotonic()
-            code, said = self._verb(verb, line, environment)
-            self.runner.said[f"{self.name}: {verb}"] = said
+            code, said = self._target(target, line, environment)
+            self.runner.said[f"{self.name}: {target}"] = said
             spent = f"{time.monotonic() - begun:5.1f} s"
-            print(f"runner: {self.name:<34} make {verb:<9} {code:>3} after {spent}", flush=True)
+            print(f"runner: {self.name:<34} make {target:<9} {code:>3} after {spent}", flush=True)
             self.scene.check(said)
             if code:
                 print("\n".join(f"    {one}" for one in said.splitlines()[-6:]), flush=True)
@@ -234,16 +234,16 @@ class Job:
         pairs = [one.split("=", 1) for one in output.read_text().splitlines()]
         return "success", dict(pairs)
 
-    def _verb(self, verb: str, line: str, environment: dict[str, str]) -> tuple[int, str]:
+    def _target(self, target: str, line: str, environment: dict[str, str]) -> tuple[int, str]:
         folder, command = self.place, shlex.split(line)
-        if verb in ELSEWHERE:
+        if target in ELSEWHERE:
             command.insert(1, "--dry-run")
         url = self.scene.url(self.env.get("ENV", ""))
-        if verb in ("smoke", "rollback"):
+        if target in ("smoke", "rollback"):
             # The name that the load balancer was given here leads nowhere.
             environment = {**environment, "URL": url}
-        if verb == "screenshot":
-            # Its tools are not in the clone; where they are, it is the same verb.
+        if target == "screenshot":
+            # Its tools are not in the clone; the target is the same.
             folder, environment = ROOT, {**environment, "URL": self.scene.url("pr-7")}
         done = subprocess.run(
             command,
@@ -255,15 +255,15 @@ class Job:
             text=True,
             timeout=STEP_SECONDS,
         )
-        if verb == "test":
+        if target == "test":
             told = "import test; test.report({'a part': 1.0}, '')"
             run([sys.executable, "-c", told], cwd=self.place / "tools")
-        if verb == "screenshot":
+        if target == "screenshot":
             (self.place / "target" / "report").mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / "target/report/page.png", self.place / "target/report/page.png")
         return done.returncode, done.stdout
 
-    # What the actions do.
+    # Actions.
 
     def checkout(self, settings: dict) -> None:
         if settings.get("persist-credentials") != "false":
@@ -276,7 +276,7 @@ class Job:
         run(["git", "fetch", "--quiet", "origin", *wanted, reference], cwd=self.place)
         run(["git", "checkout", "--quiet", "--detach", self.runner.sha], cwd=self.place)
         (self.place / ".tools").mkdir()
-        # What deploys and what knows the crates; the browser's tests would take minutes each time.
+        # Tools for deployments and the crate lists; the browser's tests would take minutes each time.
         for name in ("aws", "bin", "route", "sigstore", "stamp"):
             (self.place / ".tools" / name).symlink_to((toolchain.TOOLS / name).resolve())
 
@@ -364,7 +364,7 @@ class Scene:
         self.scene.make("bootstrap", 0, "the state is in the bucket now")
 
     def variables(self, environment: str) -> dict[str, str]:
-        """What leads the verbs to the stand-ins; credentials come with a role alone."""
+        """Variables that direct the targets to the fakes; only a role has credentials."""
         aws = self.aws_accounts.get(environment, self.aws_accounts["staging"])
         without = ("ENV", "URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         kept = {k: v for k, v in self.scene.variables.items() if k not in without}
@@ -447,7 +447,7 @@ def play(scene: Scene) -> None:
         },
     )
     expect("prod is after staging", first.order[-2:], ["prod / plan", "prod / apply"])
-    expect("what is attested: who built it, and what is in it", len(scene.attested), 3 * len(services))
+    expect("attestations: provenance and bill of materials", len(scene.attested), 3 * len(services))
     for image in scene.attested[::3]:
         address, _, digest = image.partition("@")
         registry = Registry(address)
@@ -493,9 +493,9 @@ def play(scene: Scene) -> None:
     sha = scene.scene.git("rev-parse", "HEAD").strip()
     says("the comment", scene.github.comments[1]["body"], sha)
 
-    # A stranger's, and Dependabot's: tests and a plan, and nobody is asked for a role or a token.
+    # A pull request of a fork, and of Dependabot: tests and a plan, without a role or a token.
     tokens = set(scene.github.tokens)
-    for head, login in workflows.STRANGERS:
+    for head, login in workflows.FORKS:
         stranger = scene.pull_request(
             head=head.replace("acme/system-stats", REPOSITORY), login=login
         )
@@ -526,7 +526,7 @@ def play(scene: Scene) -> None:
         "none",
     )
 
-    # main with a gateway that starts and does not work: staging goes back, and prod is left alone.
+    # main with a gateway that starts and does not work: staging rolls back, and prod is unchanged.
     scene.scene.git("checkout", "--quiet", "-B", "main", "origin/main")
     wrong = '\n  gateway = { environment = { GATEWAY_STATS = "127.0.0.1:9" } }\n'
     text = staging.read_text()
@@ -544,14 +544,14 @@ def play(scene: Scene) -> None:
     expect("its prod", broken.results["prod"], "skipped")
     says("its smoke test", broken.said["staging / apply: smoke"], "gave no good answer")
     says(
-        "going back", broken.said["staging / apply: rollback"], f"{first.sha[:12]} runs in staging"
+        "rollback", broken.said["staging / apply: rollback"], f"{first.sha[:12]} runs in staging"
     )
     expect("whether it was marked as good", "staging / apply: mark-good" in broken.said, False)
 
     # A plan of another commit is not applied.
     says("a stale plan", stale(scene), "is checked out: `make plan` again")
 
-    # prod is not reached where nobody is asked.
+    # prod is not reached without a reviewer.
     staging.write_text(text)
     scene.push("main", "the settings that were good")
     scene.github.rules["prod"] = ["branch_policy"]
@@ -559,7 +559,7 @@ def play(scene: Scene) -> None:
     expect("its prod", unasked.results["prod / apply"], "failure")
     says("its prod", unasked.said["prod / apply: apply"], "has no protection rule")
 
-    # What comes by itself, and a release.
+    # Scheduled workflows, and a release.
     expect(
         "every week",
         set(Runner(scene, "schedule", "main", {}).play("weekly.yaml").results.values()),
@@ -586,7 +586,7 @@ def play(scene: Scene) -> None:
     # Two archives, two bills of materials for each service, their sums and the Compose file.
     expect("its files", len(made["assets"]), 4 + 2 * len(services))
     # Three things said of each image, and one of each archive.
-    expect("what is attested of a release", len(scene.attested) - attested, 2 + 3 * len(services))
+    expect("attestations of a release", len(scene.attested) - attested, 2 + 3 * len(services))
     for service in services:
         registry = Registry(f"{scene.scene.registry}/{REPOSITORY}/{service}")
         expect(f"the newest {service}", registry.digest_of("latest"), registry.digest_of(version))
@@ -594,12 +594,12 @@ def play(scene: Scene) -> None:
 
 
 def stale(scene: Scene) -> str:
-    """What is said when a plan is applied that was kept for another commit."""
+    """The message when a plan of another commit is applied."""
     environment = {**scene.variables("staging"), "ENV": "staging"}
     environment.update(AWS_ACCESS_KEY_ID="rehearsal", AWS_SECRET_ACCESS_KEY="rehearsal")
-    for verb in ("plan", "apply"):
+    for target in ("plan", "apply"):
         done = subprocess.run(
-            ["make", verb],
+            ["make", target],
             cwd=scene.scene.repository,
             env=environment,
             stdout=subprocess.PIPE,
@@ -607,7 +607,7 @@ def stale(scene: Scene) -> str:
             text=True,
             timeout=STEP_SECONDS,
         )
-        expect(f"whether {verb} ends well", done.returncode == 0, verb == "plan")
+        expect(f"whether {target} ends well", done.returncode == 0, target == "plan")
         scene.push("main", "another commit")
     return done.stdout
 

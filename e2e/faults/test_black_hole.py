@@ -21,7 +21,7 @@ SLACK_SECONDS = 2
 
 @contextlib.contextmanager
 def black_hole():
-    """An address that swallows connections: its backlog is full, and nobody accepts."""
+    """An address that swallows connections: its backlog is full, and nothing accepts."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -37,7 +37,7 @@ def black_hole():
         yield "{}:{}".format(*listener.getsockname())
 
 
-def test_a_connection_that_nobody_takes_is_504_in_time(pytestconfig):
+def test_a_connection_that_is_never_accepted_is_504_in_time(pytestconfig):
     with black_hole() as hole, Upstream("frontend") as frontend:
         settings = {"GATEWAY_UPSTREAM_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS)}
         with services.gateway(pytestconfig, hole, frontend.address, **settings) as gateway:

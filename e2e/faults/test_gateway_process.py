@@ -1,4 +1,4 @@
-"""What happens to the gateway itself: signals under load, floods, full disks, and odd clocks."""
+"""Faults of the gateway process: signals under load, floods, full disks, and clock changes."""
 
 import contextlib
 import os
@@ -100,7 +100,7 @@ def test_sighup_under_load_fails_no_request_and_drops_no_connection(pytestconfig
     assert after == before, "a connection was dropped"
 
 
-def test_a_flood_of_connections_disturbs_nobody_who_is_in(pytestconfig, upstreams):
+def test_a_flood_of_connections_does_not_affect_open_connections(pytestconfig, upstreams):
     """Five times as many connections as there are places."""
     raise_file_limit()
     settings = {"GATEWAY_MAX_CONNECTIONS": str(CONNECTIONS), "LOG_LEVEL": "error"}
@@ -120,7 +120,7 @@ def test_a_flood_of_connections_disturbs_nobody_who_is_in(pytestconfig, upstream
                 time.sleep(3)
                 most = descriptors(gateway)
             ended = time.monotonic()
-            # Who could not get in gets in when the flood is over.
+            # A rejected client connects when the flood is over.
             eventually(lambda: gateway.fetch("/stats").status == 200, 2 + SLACK_SECONDS)
             back = time.monotonic() - ended
         during = [request for request in load.since(begun) if request.begun < ended]
@@ -206,7 +206,7 @@ def test_a_machine_that_has_been_up_for_long_is_nothing_special(pytestconfig, up
         assert time.monotonic() - begun < 1 + SLACK_SECONDS
 
 
-def test_a_wall_clock_that_jumps_disturbs_nobody(pytestconfig, upstreams, tmp_path):
+def test_a_jump_of_the_wall_clock_has_no_effect(pytestconfig, upstreams, tmp_path):
     """A day ahead, then ten years back, by libfaketime, which a static program cannot load."""
     folder = pytestconfig.getoption("binaries")
     if not folder:

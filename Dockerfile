@@ -16,7 +16,7 @@ FROM --platform=${BUILDPLATFORM:-linux} ${RUST_IMAGE} AS tools
 LABEL system-stats.image=true
 WORKDIR /src
 COPY rust-toolchain.toml Cargo.lock ./
-# What the installer consists of (tools/test_dockerfile.py compares the list), and no other script:
+# The modules of the installer (tools/test_dockerfile.py compares the list), and no other script:
 # this layer takes minutes.
 COPY tools/browser.py tools/cargo_tools.py tools/debian_archive.py tools/debian_program.py \
     tools/files.py tools/install.py tools/prebuilt.py \

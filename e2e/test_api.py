@@ -230,7 +230,7 @@ def test_by_default_no_origin_may_read(service):
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_what_is_not_exposed_is_not_told(request, service):
+def test_fields_that_are_not_exposed_are_absent(request, service):
     with services.stats(request.config) as discreet:
         sample = discreet.fetch("/stats").json()
         assert not {"hostname", "top"} & set(sample)

@@ -92,6 +92,7 @@ def check() -> int:
         "rules of the workflows": [lint("python"), "tools/workflows.py"],
         "Dockerfile": [lint("hadolint"), "Dockerfile"],
         "documents": [sys.executable, "tools/documents.py"],
+        "wording of comments": [sys.executable, "tools/comments.py"],
         "spelling": [lint("typos")],
     }
     failed = [what for what, command in steps.items() if not passes(what, command)]

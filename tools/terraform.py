@@ -146,7 +146,7 @@ class Terraform:
             process.wait(timeout=60)
             raise TerraformError(f"terraform {subcommand}: not done after {bound} s") from None
         except KeyboardInterrupt:
-            # The terminal has told Terraform as well; it ends what it began and writes the state.
+            # The terminal has interrupted Terraform too; it finishes running changes and writes the state.
             process.wait(timeout=bound)
             raise
         if process.returncode not in allowed:

@@ -14,7 +14,7 @@ import run_local
 
 
 class Settings(unittest.TestCase):
-    def test_the_port_is_3050_unless_told_otherwise(self):
+    def test_the_port_is_3050_by_default(self):
         with mock.patch.dict(os.environ, {"PORT": ""}):
             self.assertEqual(run_local.port(), 3050)
         with mock.patch.dict(os.environ, {"PORT": "8081"}):

@@ -1,8 +1,8 @@
 """Requests that two parsers could interpret differently, and some that are invalid for all.
 
-Each case is what one client sends on a connection of its own, with what must come of it. `case-000`
-in the bytes becomes the case's own number when it is sent, so that whatever reaches an origin can
-be told apart. A request for `/smuggled` must never be one, for it is hidden in a body or a field; one
+Each case has the bytes of one client on its own connection, and the expected result. `case-000`
+in the bytes is replaced by the number of the case, so that every request at an origin belongs to a
+case. A request for `/smuggled` must never be one, for it is hidden in a body or a field; one
 for `/behind` must not be one either, for it comes after something that ends the connection.
 
 What is expected follows RFC 9110 and 9112, in their strict reading, and the gateway's own limits.

@@ -167,7 +167,7 @@ def raise_file_limit():
 def test_who_trickles_is_cut_off_within_ten_seconds(singles, name):
     single = singles[name]
     single.join(2 * TRICKLE_SECONDS + 10)
-    print(f"trickling {name}: told after {single.told} s, ended after {single.ended} s")
+    print(f"trickling {name}: response after {single.told} s, ended after {single.ended} s")
     assert single.told is not None and single.told < TRICKLE_SECONDS, single.told
     # Some time to take the answer is granted.
     assert single.ended is not None and single.ended < TRICKLE_SECONDS + 3, single.ended

@@ -370,7 +370,7 @@ class FakeAws:
             try:
                 self._make_bucket()
                 self._reconcile()
-            except Exception as error:  # Told by the rehearsal, which else would wait for nothing.
+            except Exception as error:  # Reported by the rehearsal, which would wait without effect otherwise.
                 self.trouble.append(f"{type(error).__name__}: {error}")
             time.sleep(TICK_SECONDS)
 

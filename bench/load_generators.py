@@ -102,7 +102,7 @@ def viewers(bench: Bench, server: Server, count: int) -> dict[str, float]:
 @contextlib.contextmanager
 def held(server: Server, path: str, count: int, *fields: str) -> Iterator[None]:
     """Connections that have sent one request, have read the response, and stay open."""
-    ask = "\r\n".join([f"GET {path} HTTP/1.1", "host: bench", *fields, "", ""]).encode()
+    ask = "\r\n".join([f"GET {path} HTTP/1.1", "host: localhost", *fields, "", ""]).encode()
     with contextlib.ExitStack() as stack:
         for begin in range(0, count, AT_ONCE):
             some = []
@@ -215,7 +215,7 @@ class Crowd:
         self._stack.close()
 
     def grow(self, viewers: int) -> None:
-        ask = f"GET /stats/stream HTTP/1.1\r\nhost: bench\r\n{EVENT_STREAM}\r\n\r\n".encode()
+        ask = f"GET /stats/stream HTTP/1.1\r\nhost: localhost\r\n{EVENT_STREAM}\r\n\r\n".encode()
         while len(self._seen) < viewers:
             place = ("127.0.0.1", self._port)
             viewer = self._stack.enter_context(socket.create_connection(place, READY_SECONDS))
@@ -239,7 +239,7 @@ class Crowd:
 
 def _ask(port: int, path: str, fields: tuple[str, ...], count: int) -> None:
     """One request after the other over one connection."""
-    ask = "\r\n".join([f"GET {path} HTTP/1.1", "host: bench", *fields, "", ""]).encode()
+    ask = "\r\n".join([f"GET {path} HTTP/1.1", "host: localhost", *fields, "", ""]).encode()
     with socket.create_connection(("127.0.0.1", port), READY_SECONDS) as connection:
         connection.settimeout(READY_SECONDS)
         for _ in range(count):

@@ -100,7 +100,7 @@ def answer_of(command: list[str], bound: float, core: int | None = None) -> str:
 
 def whole_answer(port: int, path: str, *fields: str) -> bytes:
     """An answer as it is on the wire, its head included."""
-    lines = [f"GET {path} HTTP/1.1", "host: bench", *filter(None, fields), "", ""]
+    lines = [f"GET {path} HTTP/1.1", "host: localhost", *filter(None, fields), "", ""]
     with socket.create_connection(("127.0.0.1", port), READY_SECONDS) as connection:
         connection.sendall("\r\n".join(lines).encode())
         return read_answer(connection)

@@ -53,6 +53,8 @@ def service(config, name):
 @contextmanager
 def stats(config, ready=True, **settings):
     """A stats service with these settings, by default once it has a sample."""
+    # Behind a gateway it is asked for the names of the gateway's clients.
+    settings = {"STATS_HOSTS": "*", **settings}
     with _service(config, "stats", "/readyz" if ready else "/healthz", settings) as own:
         yield own
 
@@ -60,6 +62,7 @@ def stats(config, ready=True, **settings):
 @contextmanager
 def frontend(config, **settings):
     """A frontend service with these settings."""
+    settings = {"FRONTEND_HOSTS": "*", **settings}
     with _service(config, "frontend", "/healthz", settings) as own:
         yield own
 

@@ -410,6 +410,11 @@ class Processes:
         }
         if catalog.ALL[name].public:
             environment.update(self._upstreams())
+        else:
+            # The gateway passes on the names that its clients use.
+            beyond = "" if ipaddress.ip_address(bind()).is_loopback else "*"
+            names = os.environ.get("GATEWAY_HOSTS") or beyond
+            environment.setdefault(f"{name.upper()}_HOSTS", names)
         if self.profile == build.QUICK:
             environment.setdefault("LOG_FORMAT", "text")
             if name == "frontend":

@@ -111,6 +111,9 @@ class Task:
             pair["name"]: aws.resolved(pair["value"]) for pair in container["environment"]
         }
         self.environment[LISTEN[self.name]] = f"{self.address[0]}:{self.address[1]}"
+        if self.name != "gateway":
+            # On ECS it does not listen on loopback, and answers any name.
+            self.environment[f"{self.name.upper()}_HOSTS"] = "*"
         self.log = aws.folder / f"{self.identity}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

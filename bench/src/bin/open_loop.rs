@@ -78,7 +78,7 @@ fn run() -> Result<serde_json::Value, Fault> {
         return Err("usage: open_loop ADDRESS PATH CONNECTIONS RATE SECONDS [FIELD]".into());
     };
     let field = arguments.get(5).map(|field| format!("{field}\r\n")).unwrap_or_default();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\n{field}\r\n").into_bytes();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{field}\r\n").into_bytes();
     let rate: f64 = rate.parse()?;
     let seconds = Duration::from_secs_f64(seconds.parse()?);
     // A wake-up that is 50 us late, as the kernel allows itself, would be counted as the server's.

@@ -140,7 +140,7 @@ impl Crowd {
             poll: Poll::new()?,
             viewers: Vec::with_capacity(viewers),
             request: format!(
-                "GET {path} HTTP/1.1\r\nhost: bench\r\naccept: text/event-stream\r\n\r\n"
+                "GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n"
             ),
             open: 0,
             lost: 0,

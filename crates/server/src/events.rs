@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Write as _};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
@@ -37,11 +38,20 @@ const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 const HEARTBEAT: &[u8] = b":\n\n";
 
 /// The publishing end of a feed. When it is dropped, every stream ends after a complete chunk.
-pub struct Publisher(watch::Sender<Newest>);
+pub struct Publisher {
+    newest: watch::Sender<Newest>,
+    audience: Audience,
+}
 
 /// Where streams of one publisher's events begin.
 #[derive(Clone)]
-pub struct Feed(watch::Receiver<Newest>);
+pub struct Feed {
+    newest: watch::Receiver<Newest>,
+    audience: Audience,
+}
+
+/// Counts the viewers: each has a copy of what is inside, and nothing else has one.
+type Audience = Arc<Arc<()>>;
 
 /// The body of an answer that is an event stream. A viewer that reads slowly misses events and gets
 /// the newest next: it has no queue.
@@ -51,6 +61,7 @@ pub struct Viewer {
     sequence: u64,
     beats: u64,
     feed: watch::Receiver<Newest>,
+    _counted: Arc<()>,
 }
 
 /// A piece of an event stream with its chunk framing around it, made once for all viewers.
@@ -79,8 +90,9 @@ pub(crate) struct Asked {
 /// A feed without events, and its publishing end.
 pub fn feed() -> (Publisher, Feed) {
     let newest = Newest { heartbeat: Chunk::new(HEARTBEAT), ..Newest::default() };
-    let (publisher, feed) = watch::channel(newest);
-    (Publisher(publisher), Feed(feed))
+    let (sender, newest) = watch::channel(newest);
+    let audience = Audience::default();
+    (Publisher { newest: sender, audience: audience.clone() }, Feed { newest, audience })
 }
 
 impl Publisher {
@@ -89,7 +101,7 @@ impl Publisher {
     /// Call it on the thread that serves: to wake ten thousand viewers from another one costs a
     /// system call for each.
     pub fn publish(&self, sequence: u64, event: Chunk) {
-        self.0.send_modify(|newest| {
+        self.newest.send_modify(|newest| {
             newest.sequence = sequence;
             newest.event = event;
         });
@@ -97,7 +109,12 @@ impl Publisher {
 
     /// Sends a comment to every viewer that has the newest event: for when there was none for long.
     pub fn heartbeat(&self) {
-        self.0.send_modify(|newest| newest.beats += 1);
+        self.newest.send_modify(|newest| newest.beats += 1);
+    }
+
+    /// Whether there is a viewer: an event without receivers need not be encoded.
+    pub fn has_viewers(&self) -> bool {
+        Arc::strong_count(&*self.audience) > 1
     }
 }
 
@@ -106,8 +123,9 @@ impl Feed {
     /// after 0, that is the newest there is.
     pub fn viewer(&self, mut preamble: Vec<Chunk>, sequence: u64) -> Viewer {
         preamble.reverse();
-        let beats = self.0.borrow().beats;
-        Viewer { preamble, sequence, beats, feed: self.0.clone() }
+        let beats = self.newest.borrow().beats;
+        let counted = Arc::clone(&*self.audience);
+        Viewer { preamble, sequence, beats, feed: self.newest.clone(), _counted: counted }
     }
 }
 
@@ -290,6 +308,17 @@ mod tests {
         drop(publisher);
         assert_eq!(viewer.next().await, Some(chunk("6")));
         assert_eq!(viewer.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn viewers_are_counted_and_feeds_are_not() {
+        let (publisher, feed) = feed();
+        let another = feed.clone();
+        assert!(!publisher.has_viewers());
+        let viewer = another.viewer(vec![], 0);
+        assert!(publisher.has_viewers());
+        drop(viewer);
+        assert!(!publisher.has_viewers());
     }
 
     #[tokio::test]

@@ -130,7 +130,7 @@ impl Service {
             fields.iter().flat_map(|(name, value)| [*name, ": ", *value, "\r\n"]).collect();
         let mut connection = self.connect();
         connection.send(&format!(
-            "{method} {path} HTTP/1.1\r\nhost: test\r\n{fields}connection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\n{fields}connection: close\r\n\r\n"
         ));
         let mut answer = connection.head();
         let rest = connection.reader.read_to_end(&mut answer.body);
@@ -141,7 +141,7 @@ impl Service {
     /// `GET path`, line by line as the answer comes: its head, its chunks and their sizes.
     pub fn stream(&self, path: &str) -> impl Iterator<Item = String> + use<> {
         let mut connection = self.connect();
-        connection.send(&format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"));
+        connection.send(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
         connection.reader.lines().map(|line| line.expect("the stream goes on in time"))
     }
 

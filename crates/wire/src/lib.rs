@@ -4,18 +4,24 @@
 //! is. JSON keeps the order of the fields; `cpu` and `ram` come first by contract. Values that
 //! could not be read are absent, never null or zero.
 
+mod alert;
 mod container;
 mod history;
 mod host;
+mod summary;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use alert::{Alert, Event, EventKind, Events, State, Subject, TopHistory, TopProcess, Unit};
 pub use container::{Container, Task, TaskContainer};
 pub use history::{History, Series};
 pub use host::{
     Core, Disk, Filesystem, Memory, Network, Pressure, Process, Processes, Processors, Shares,
     Stall, Stalls, Top, Traffic,
 };
+pub use summary::{Minute, Summary, SummaryDisk, SummaryLimits, SummaryNetwork, SummaryPressure};
 
 /// One tick of the sampler: figures over the interval that ended at `time_unix_ms`.
 ///
@@ -94,6 +100,21 @@ pub struct Sample {
     /// The processes that use most, only when the service is configured to expose them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top: Option<Top>,
+    /// Labels of the operator (`STATS_LABELS`), and in an ECS task those of ECS.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The overall state: that of the worst alert. Absent if alerts are off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// When that state began, milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_unix_ms: Option<u64>,
+    /// The active alerts, worst first, then oldest; at most 32.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Alert>,
+    /// Events during the interval.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
 }
 
 /// The measurement scope of `cpu` and `ram`, and the reason for it.

@@ -3,6 +3,7 @@
 
 mod cache;
 mod deadline;
+mod fleet;
 mod listener;
 mod pipeline;
 mod request;

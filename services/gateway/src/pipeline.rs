@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{Method, StatusCode, Version};
 
 use crate::deadline::Timer;
+use crate::fleet;
 use crate::request::context::{Decision, FullResponse, RequestContext, UpstreamRequest};
 use crate::request::parse::{Head, Length};
 use crate::request::rate_limit::Permit;
@@ -77,6 +78,12 @@ async fn answer<D: Downstream>(
         Decision::Answer(reply) => {
             skip_body(request_context, head, client, timer).await;
             return Ok(respond(request_context, reply, client, timer).await);
+        }
+        Decision::Stream(viewer, permit) => {
+            skip_body(request_context, head, client, timer).await;
+            let end = fleet::send(request_context, viewer, client, timer, closing).await;
+            drop(permit);
+            return Ok(end);
         }
         Decision::Forward(outgoing) => outgoing,
     };

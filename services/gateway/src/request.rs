@@ -13,7 +13,6 @@ pub(crate) mod claims;
 pub(crate) mod context;
 pub(crate) mod forwarded;
 pub(crate) mod hop_by_hop;
-pub(crate) mod hosts;
 pub(crate) mod parse;
 pub(crate) mod rate_limit;
 pub(crate) mod trace_context;

@@ -15,12 +15,13 @@ use service::Settings;
 use self::table::Table;
 
 use crate::cache::{CacheSettings, parse_bytes};
+use crate::fleet::FleetMembers;
 use crate::listener::tls::Tls;
 use crate::request::cidr::{Access, Networks};
-use crate::request::hosts::{HostList, Hosts};
 use crate::request::rate_limit::{Bounds, Rate};
 use crate::request::trusted_proxies::TrustedProxies;
 use crate::upstream::PoolSettings;
+use semantics::hosts::{HostList, Hosts};
 
 /// The gateway's own settings.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ use crate::upstream::PoolSettings;
 pub(crate) struct Config {
     /// Where requests go.
     pub(crate) table: Table,
+    /// The members of the fleet.
+    pub(crate) fleet: FleetMembers,
     /// How addresses are found and given up.
     pub(crate) pools: PoolSettings,
     /// How long each part of an exchange with an upstream may take.
@@ -140,12 +143,10 @@ impl Config {
             None,
             |text| text.parse().ok().map(Some),
         );
-        let redirect_port = settings.get_with(
-            "GATEWAY_REDIRECT_PORT",
-            "a port from 1 to 65535",
-            None,
-            |text| text.parse().ok().filter(|port| *port > 0_u16).map(Some),
-        );
+        let redirect_port =
+            settings.get_with("GATEWAY_REDIRECT_PORT", "a port from 1 to 65535", None, |text| {
+                text.parse().ok().filter(|port| *port > 0_u16).map(Some)
+            });
         if redirect.is_some() && tls.is_none() {
             settings.reject(
                 "GATEWAY_REDIRECT_LISTEN needs GATEWAY_TLS_CERTIFICATE and GATEWAY_TLS_KEY"
@@ -156,6 +157,12 @@ impl Config {
         Self {
             table,
             is_default_connections,
+            fleet: settings.get_with(
+                "GATEWAY_FLEET",
+                "off, or at most 1000 hosts and ports such as stats:8080, 10.0.0.7:8080",
+                FleetMembers::default(),
+                FleetMembers::parse,
+            ),
             pools: PoolSettings {
                 resolve_every: seconds(settings, "GATEWAY_RESOLVE_SECONDS", 2),
                 ..PoolSettings::default()

@@ -6,13 +6,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::cache::{Cache, CacheSettings, MemoryBudget};
+use crate::fleet::Fleet;
 use crate::listener::idle::Connections;
-use crate::request::hosts::Hosts;
 use crate::request::rate_limit::{ClientTable, REMEMBERED};
 use crate::response::compression::Encoders;
 use crate::routing::table::RouteTable;
 use crate::settings::Config;
 use crate::telemetry::exposition::Metrics;
+use semantics::hosts::Hosts;
 
 /// How long the start waits for the names of the upstreams; compose's name server answers within
 /// milliseconds.
@@ -30,6 +31,8 @@ pub(crate) struct Gateway {
     pub(crate) connections: Arc<Connections>,
     /// What clients have used up.
     pub(crate) clients: ClientTable,
+    /// The merged stream of all members; none if it is off.
+    pub(crate) fleet: Option<Arc<Fleet>>,
     /// What makes answers smaller.
     pub(crate) encoders: Encoders,
     /// Memory for the bodies of requests, of all connections together.
@@ -54,6 +57,7 @@ impl Gateway {
             cache: Cache::new(&CacheSettings { wait, ..config.cache.clone() }),
             connections: Connections::new(),
             clients: ClientTable::new(REMEMBERED, Instant::now()),
+            fleet: Fleet::new(&config.fleet, &config.pools),
             encoders: Encoders::new(config.compress),
             bodies: MemoryBudget::new(config.body_memory_bytes),
             metrics: Metrics::default(),

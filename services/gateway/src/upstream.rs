@@ -23,6 +23,7 @@ use std::time::Duration;
 
 pub(crate) use breaker::BreakerSettings;
 pub(crate) use connection_pool::Connection;
+pub(crate) use discovery::resolve_origin as resolve;
 pub(crate) use health::State;
 pub(crate) use health_check::{CheckPath, CheckSettings};
 pub(crate) use lease::Lease;

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::history::History;
 use crate::query::Span;
+use crate::recorder::Recorder;
 use crate::replay_buffer::ReplayBuffer;
 use crate::snapshot::{Snapshot, parse_event_id};
 
@@ -24,9 +25,11 @@ const RETRY: &[u8] = b"retry: 1000\n\n";
 pub(crate) struct Feed {
     /// None until two readings were taken, for a rate needs both.
     newest: watch::Receiver<Option<Arc<Snapshot>>>,
-    events: server::Feed,
+    samples: server::Feed,
+    summaries: server::Feed,
     history: Arc<Mutex<History>>,
     recent: Arc<Mutex<ReplayBuffer>>,
+    recorder: Arc<Mutex<Recorder>>,
 }
 
 /// The sampler's side. Every stream ends when it is dropped.
@@ -34,6 +37,7 @@ pub(crate) struct Publisher {
     newest: watch::Sender<Option<Arc<Snapshot>>>,
     history: Arc<Mutex<History>>,
     recent: Arc<Mutex<ReplayBuffer>>,
+    recorder: Arc<Mutex<Recorder>>,
 }
 
 /// The two sides, and what passes samples on to the streams; the past begins with `history`, which
@@ -42,23 +46,38 @@ pub(crate) fn feed(
     history: Arc<Mutex<History>>,
 ) -> (Publisher, Feed, impl Future<Output = ()> + Send + 'static) {
     let (sender, newest) = watch::channel(None);
-    let (publisher, events) = server::feed();
+    let (to_samples, samples) = server::feed();
+    let (to_summaries, summaries) = server::feed();
     let recent = Arc::new(Mutex::new(ReplayBuffer::default()));
-    let pass_on = pass_on(newest.clone(), publisher);
-    let feed = Feed { newest, events, history: history.clone(), recent: recent.clone() };
-    (Publisher { newest: sender, history, recent }, feed, pass_on)
+    let pass_on = pass_on(newest.clone(), to_samples, to_summaries);
+    let recorder = Arc::new(Mutex::new(Recorder::default()));
+    let feed = Feed {
+        newest,
+        samples,
+        summaries,
+        history: history.clone(),
+        recent: recent.clone(),
+        recorder: recorder.clone(),
+    };
+    (Publisher { newest: sender, history, recent, recorder }, feed, pass_on)
 }
 
 impl Publisher {
     /// The past comes first: who hears of a sample finds all before it.
     pub(crate) fn publish(&self, published: Snapshot) {
         lock(&self.history).push(&published.sample);
+        lock(&self.recorder).push(&published.sample);
         lock(&self.recent).push(published.sample.sequence, published.event.clone());
         self.newest.send_replace(Some(Arc::new(published)));
     }
 }
 
 impl Feed {
+    /// What is told of every new sample, or of the newest of those that were missed.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
+        self.newest.clone()
+    }
+
     /// The newest sample.
     pub(crate) fn newest(&self) -> Option<Arc<Snapshot>> {
         self.newest.borrow().clone()
@@ -67,6 +86,16 @@ impl Feed {
     /// What is remembered of the last so many seconds.
     pub(crate) fn rows(&self, span: Span) -> wire::History {
         lock(&self.history).rows(span.seconds, span.step)
+    }
+
+    /// The events of the last so many seconds.
+    pub(crate) fn events(&self, seconds: u32) -> wire::Events {
+        lock(&self.recorder).events(seconds)
+    }
+
+    /// What used most in the last so many seconds.
+    pub(crate) fn top(&self, seconds: u32) -> wire::TopHistory {
+        lock(&self.recorder).top(seconds)
     }
 
     /// A stream that brings its viewer up to `newest` and goes on from there: with the events after
@@ -82,22 +111,40 @@ impl Feed {
             let past = newest.history(|| lock(&self.history).before(sequence));
             vec![past, newest.event.clone()]
         }));
-        self.events.viewer(preamble, sequence)
+        self.samples.viewer(preamble, sequence)
+    }
+
+    /// A stream of summaries that begins with the last minute.
+    pub(crate) fn summary_viewer(&self, newest: &Snapshot) -> Viewer {
+        let sequence = newest.sample.sequence;
+        let minute = newest.minute(|| lock(&self.history).minute(sequence));
+        let preamble = vec![Chunk::new(RETRY), minute, newest.summary()];
+        self.summaries.viewer(preamble, sequence)
     }
 }
 
 /// Passes samples on to the streams on the thread that serves them, and comments while the sampler
 /// hangs; ends with the sampling.
-async fn pass_on(mut newest: watch::Receiver<Option<Arc<Snapshot>>>, streams: server::Publisher) {
+async fn pass_on(
+    mut newest: watch::Receiver<Option<Arc<Snapshot>>>,
+    samples: server::Publisher,
+    summaries: server::Publisher,
+) {
     loop {
         match timeout(SILENCE, newest.changed()).await {
             Ok(Ok(())) => {
                 if let Some(published) = &*newest.borrow_and_update() {
-                    streams.publish(published.sample.sequence, published.event.clone());
+                    samples.publish(published.sample.sequence, published.event.clone());
+                    if summaries.has_viewers() {
+                        summaries.publish(published.sample.sequence, published.summary());
+                    }
                 }
             }
             Ok(Err(_)) => return,
-            Err(_) => streams.heartbeat(),
+            Err(_) => {
+                samples.heartbeat();
+                summaries.heartbeat();
+            }
         }
     }
 }

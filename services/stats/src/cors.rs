@@ -36,7 +36,7 @@ impl Origins {
             response.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, fields);
             response.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         } else {
-            let fields = HeaderValue::from_static("etag, retry-after");
+            let fields = HeaderValue::from_static("etag, retry-after, stats-instance");
             response.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, fields);
         }
     }

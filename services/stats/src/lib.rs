@@ -1,33 +1,44 @@
 //! Host metrics from /proc, sampled once a second, as JSON, event stream and Prometheus metrics.
 
+mod alertmanager;
+mod alerts;
 mod body;
 mod broadcast;
 mod collect;
 mod cors;
+mod emf;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod glob;
 mod history;
+mod labels;
 mod metrics;
+mod monitor;
 mod openapi;
 mod problem;
 mod query;
 mod rates;
 mod reading;
+mod recorder;
 mod replay_buffer;
 mod routes;
 mod sampler;
 mod scope;
 mod settings;
 mod snapshot;
+mod summary;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
+use semantics::hosts::Hosts;
 use server::Limits;
 use service::{Build, Launch, ListenError, Process, ServiceInfo};
 
 use crate::history::History;
 use crate::history::persistence::{self, Persistence};
+use crate::monitor::Monitor;
+use crate::routes::Access;
 use crate::sampler::{Sampler, Scraper};
 use crate::settings::Config;
 
@@ -58,12 +69,20 @@ async fn run_until(
 ) -> Result<(), ListenError> {
     let listener = service::listen(process.listen)?;
     let history = config.history_file.as_deref().map_or_else(History::new, persistence::load);
+    let monitor = Monitor::new(config.rules, history.version_before().map(str::to_owned));
     let history = Arc::new(Mutex::new(history));
     let keeper = config.history_file.map(|path| Persistence::start(path, history.clone()));
     let (publisher, feed, pass_on) = broadcast::feed(history);
     let metadata = config.task_metadata.map(sampler::watch_metadata);
     let scraper = Scraper::new(&config.sampling);
-    let sampler = Sampler::start(config.sampling, metadata, publisher);
+    if let Some(endpoint) = config.alertmanager {
+        let (roots, exposed) = (config.sampling.roots.clone(), config.sampling.exposed);
+        tokio::spawn(sampler::notify(endpoint, roots, exposed.hostname, feed.subscribe()));
+    }
+    if let Some(seconds) = config.emf_seconds {
+        tokio::spawn(sampler::write_emf(seconds, feed.subscribe()));
+    }
+    let sampler = Sampler::start(config.sampling, metadata, monitor, publisher);
     tokio::spawn(pass_on);
     let shutdown = async {
         signal.await;
@@ -71,16 +90,18 @@ async fn run_until(
         sampler.stop();
     };
     let limits = Limits { drain: process.drain, ..Limits::default() };
-    let origins = Arc::new(config.origins);
+    let access =
+        Access { hosts: Hosts::new(&config.hosts, process.listen.ip()), origins: config.origins };
+    let access = Arc::new(access);
     let handler = move |request: hyper::Request<_>| {
-        let (feed, origins) = (feed.clone(), origins.clone());
-        let scraper = routes::wants_scrape(&request).then(|| scraper.clone());
+        let (feed, access) = (feed.clone(), access.clone());
+        let scraper = routes::wants_scrape(&request, &access).then(|| scraper.clone());
         async move {
             let scrape = match scraper {
                 Some(scraper) => scraper.scrape().await,
                 None => None,
             };
-            routes::respond(&request, &feed, &origins, scrape.as_deref())
+            routes::respond(&request, &feed, &access, scrape.as_deref())
         }
     };
     server::run(listener, handler, limits, shutdown).await;

@@ -1,4 +1,4 @@
-//! The query of `/stats/history`.
+//! The queries of the paths below `/stats`.
 
 /// How far back, and how finely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,6 +7,34 @@ pub(crate) struct Span {
     pub(crate) seconds: u32,
     /// The time that a row covers, seconds.
     pub(crate) step: u32,
+}
+
+/// How much of each sample a stream carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// The whole sample.
+    Full,
+    /// Its summary.
+    Summary,
+}
+
+impl View {
+    /// Parses `view=summary`, which may be left out; other parameters are ignored.
+    ///
+    /// # Errors
+    /// A sentence with the fault.
+    pub(crate) fn parse(query: &str) -> Result<Self, String> {
+        let parameters = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut views = parameters.filter(|(name, _)| *name == "view").map(|(_, value)| value);
+        match (views.next(), views.next()) {
+            (None, _) => Ok(Self::Full),
+            (Some("summary"), None) => Ok(Self::Summary),
+            (Some(_), Some(_)) => Err("view is there twice".to_owned()),
+            (Some(other), None) => {
+                Err(format!("view is {other:?}, but must be summary or left out"))
+            }
+        }
+    }
 }
 
 /// The longest time that is remembered, seconds.
@@ -54,6 +82,28 @@ impl Span {
     }
 }
 
+/// Parses `seconds=N`, which may be left out: then it is the most that is possible.
+///
+/// # Errors
+/// A sentence with every fault.
+pub(crate) fn seconds(query: &str, most: u32) -> Result<u32, String> {
+    let mut seconds = None;
+    let mut faults = Vec::new();
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        match parameter.split_once('=').unwrap_or((parameter, "")) {
+            ("seconds", _) if seconds.is_some() => faults.push("seconds is there twice".to_owned()),
+            ("seconds", value) => match whole(value).filter(|value| (1..=most).contains(value)) {
+                Some(value) => seconds = Some(value),
+                None => faults.push(format!(
+                    "seconds is {value:?}, but must be a whole number of 1 to {most}"
+                )),
+            },
+            (name, _) => faults.push(format!("{name:?} is not a parameter; there is seconds")),
+        }
+    }
+    if faults.is_empty() { Ok(seconds.unwrap_or(most)) } else { Err(faults.join("; ")) }
+}
+
 /// Digits and nothing else; `parse` alone would take a sign.
 fn whole(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
@@ -68,6 +118,25 @@ mod tests {
         assert_eq!(Span::parse(""), Ok(Span { seconds: 600, step: 1 }));
         assert_eq!(Span::parse("seconds=601"), Ok(Span { seconds: 601, step: 60 }));
         assert_eq!(Span::parse("step=5&seconds=60"), Ok(Span { seconds: 60, step: 5 }));
+    }
+
+    #[test]
+    fn seconds_have_a_bound_and_no_company() {
+        assert_eq!(seconds("", 600), Ok(600));
+        assert_eq!(seconds("seconds=60", 600), Ok(60));
+        for wrong in ["seconds=601", "seconds=0", "seconds", "step=1", "seconds=1&seconds=1"] {
+            assert!(seconds(wrong, 600).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_view_is_named_or_left_out() {
+        assert_eq!(View::parse(""), Ok(View::Full));
+        assert_eq!(View::parse("other=1"), Ok(View::Full));
+        assert_eq!(View::parse("other=1&view=summary"), Ok(View::Summary));
+        for wrong in ["view", "view=", "view=all", "view=summary&view=summary"] {
+            assert!(View::parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

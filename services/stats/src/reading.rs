@@ -16,6 +16,7 @@ use crate::collect::network::Interface;
 use crate::collect::on_scrape::Texts;
 use crate::collect::pressure::Stalls;
 use crate::collect::process::Process;
+use crate::glob::Selection;
 
 /// One look; absent or empty is what could not be read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +26,8 @@ pub(crate) struct Reading {
     pub(crate) load: Option<Load>,
     pub(crate) uptime_seconds: Option<f64>,
     pub(crate) pressure: Pressure,
+    /// Processes killed because memory ran out, since boot; none where the kernel does not count.
+    pub(crate) oom_kills: Option<u64>,
     pub(crate) disks: Vec<Disk>,
     pub(crate) networks: Vec<Interface>,
     /// Whose interfaces they are, where that is known.
@@ -50,6 +53,25 @@ pub(crate) struct Reading {
     pub(crate) task_is_unknown: bool,
     /// None unless processes are shown; the newest scan, which several readings share.
     pub(crate) processes: Option<Arc<Scan>>,
+}
+
+impl Reading {
+    /// Leaves out interfaces and disks that are not wanted. One that the operator names counts in
+    /// sums, unless it is made of others that are there as well.
+    pub(crate) fn select(&mut self, interfaces: &Selection, disks: &Selection) {
+        if !interfaces.is_empty() {
+            self.networks.retain(|interface| interfaces.contains(&interface.name));
+            if self.networks.iter().all(|interface| interface.stacked) {
+                self.networks.iter_mut().for_each(|interface| interface.stacked = false);
+            }
+        }
+        if !disks.is_empty() {
+            self.disks.retain(|disk| disks.contains(&disk.name));
+            if self.disks.iter().all(|disk| disk.stacked) {
+                self.disks.iter_mut().for_each(|disk| disk.stacked = false);
+            }
+        }
+    }
 }
 
 /// `/proc/pressure`.
@@ -124,4 +146,39 @@ pub(crate) struct Scan {
     pub(crate) page_bytes: u64,
     /// The time between the two, milliseconds.
     pub(crate) interval_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_wanted_is_left_out_and_a_bridge_alone_counts() {
+        let interface = |name: &str, stacked| Interface {
+            name: name.to_owned(),
+            stacked,
+            ..Interface::default()
+        };
+        let disk = |name: &str| Disk { name: name.to_owned(), ..Disk::default() };
+        let reading = Reading {
+            networks: vec![interface("br0", true), interface("eth0", false)],
+            disks: vec![disk("sda"), disk("sdb")],
+            ..Reading::default()
+        };
+        let selected = |interfaces: &str, disks: &str| {
+            let mut reading = reading.clone();
+            let parse = |text| Selection::parse(text).unwrap();
+            reading.select(&parse(interfaces), &parse(disks));
+            let networks: Vec<_> =
+                reading.networks.into_iter().map(|one| (one.name, one.stacked)).collect();
+            let disks: Vec<_> = reading.disks.into_iter().map(|one| one.name).collect();
+            (networks, disks)
+        };
+        let (networks, disks) = selected("br*", "!sda");
+        assert_eq!(networks, [("br0".to_owned(), false)]);
+        assert_eq!(disks, ["sdb"]);
+        let (networks, disks) = selected("", "");
+        assert_eq!(networks, [("br0".to_owned(), true), ("eth0".to_owned(), false)]);
+        assert_eq!(disks.len(), 2);
+    }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use semantics::hosts::Hosts;
 use semantics::negotiation::{coding, media_type};
 use server::Answer;
 
@@ -11,9 +12,9 @@ use crate::body::Body;
 use crate::broadcast::Feed;
 use crate::cors::Origins;
 use crate::metrics::{self, Format};
-use crate::query::Span;
+use crate::query::{self, Span, View};
 use crate::reading::Scrape;
-use crate::snapshot::{Encoded, Snapshot};
+use crate::snapshot::{Encoded, Past, Snapshot};
 use crate::{BUILD, openapi, problem};
 
 /// The longest target that is looked at, bytes. The longest that means anything has forty.
@@ -25,6 +26,14 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// Header fields that a request may have.
 const HEAD_FIELDS: usize = 64;
 
+/// From where answers may be read.
+pub(crate) struct Access {
+    /// The names under which the service is asked.
+    pub(crate) hosts: Hosts,
+    /// The origins whose pages may read.
+    pub(crate) origins: Origins,
+}
+
 /// The methods that every path has.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
@@ -33,30 +42,31 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 pub(crate) fn respond<B: http_body::Body>(
     request: &Request<B>,
     feed: &Feed,
-    origins: &Origins,
+    access: &Access,
     scrape: Option<&Scrape>,
 ) -> Answer<Body> {
-    let mut answer = answer(request, feed, scrape);
+    let mut answer = answer(request, feed, &access.hosts, scrape);
     let fields = match &mut answer {
         Answer::Whole(response) => response.headers_mut(),
         Answer::Events(response) => response.headers_mut(),
     };
-    origins.apply(request.method(), request.headers(), fields);
+    access.origins.apply(request.method(), request.headers(), fields);
     answer
 }
 
 /// Whether the answer needs what is read for a scrape.
-pub(crate) fn wants_scrape<B: http_body::Body>(request: &Request<B>) -> bool {
-    resource(request).is_ok_and(|resource| resource == Resource::Metrics)
+pub(crate) fn wants_scrape<B: http_body::Body>(request: &Request<B>, access: &Access) -> bool {
+    resource(request, &access.hosts).is_ok_and(|resource| resource == Resource::Metrics)
 }
 
 fn answer<B: http_body::Body>(
     request: &Request<B>,
     feed: &Feed,
+    hosts: &Hosts,
     scrape: Option<&Scrape>,
 ) -> Answer<Body> {
-    match resource(request) {
-        Ok(Resource::Stream) => stream(request.headers(), feed),
+    match resource(request, hosts) {
+        Ok(Resource::Stream) => stream(request.headers(), request.uri().query(), feed),
         Ok(resource) => Answer::Whole(whole(resource, request, feed, scrape)),
         Err(refusal) => Answer::Whole(refusal),
     }
@@ -64,7 +74,10 @@ fn answer<B: http_body::Body>(
 
 /// What is asked for, if it can be answered at all.
 #[expect(clippy::result_large_err, reason = "it is taken apart at once")]
-fn resource<B: http_body::Body>(request: &Request<B>) -> Result<Resource, Response<Body>> {
+fn resource<B: http_body::Body>(
+    request: &Request<B>,
+    hosts: &Hosts,
+) -> Result<Resource, Response<Body>> {
     let headers = request.headers();
     if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > TARGET_BYTES) {
         let detail = format!("the target has more than {TARGET_BYTES} bytes");
@@ -74,6 +87,14 @@ fn resource<B: http_body::Body>(request: &Request<B>) -> Result<Resource, Respon
         let detail =
             format!("there may be {HEAD_FIELDS} header fields and {HEAD_BYTES} bytes of them");
         return Err(problem::response(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &detail));
+    }
+    // A line that is not text is a host that is not answered.
+    let named = headers.get_all(header::HOST).into_iter();
+    let named = named.map(|host| host.to_str().unwrap_or_default());
+    let target = request.uri().authority().map(hyper::http::uri::Authority::as_str);
+    if !hosts.answer(named.chain(target)) {
+        let detail = "this host is not served here; STATS_HOSTS names the hosts that are";
+        return Err(problem::response(StatusCode::MISDIRECTED_REQUEST, detail));
     }
     let Some(resource) = Resource::at(request.uri().path()) else {
         let detail = "there is nothing here; /openapi.json tells what there is";
@@ -112,6 +133,12 @@ fn whole<B>(
         Resource::History => {
             with_sample(feed, |newest| history(headers, request.uri().query(), newest, feed))
         }
+        Resource::Events => {
+            with_sample(feed, |newest| events(headers, request.uri().query(), newest, feed))
+        }
+        Resource::Top => {
+            with_sample(feed, |newest| top(headers, request.uri().query(), newest, feed))
+        }
         Resource::Metrics => with_sample(feed, |newest| metrics(headers, newest, scrape)),
         Resource::Ready => with_fresh_sample(feed, |_| text("ready\n")),
     }
@@ -123,6 +150,8 @@ enum Resource {
     Stats,
     Stream,
     History,
+    Events,
+    Top,
     Metrics,
     OpenApi,
     Alive,
@@ -135,6 +164,8 @@ impl Resource {
             "/stats" => Self::Stats,
             "/stats/stream" => Self::Stream,
             "/stats/history" => Self::History,
+            "/stats/events" => Self::Events,
+            "/stats/top" => Self::Top,
             "/metrics" => Self::Metrics,
             "/openapi.json" => Self::OpenApi,
             "/healthz" => Self::Alive,
@@ -207,14 +238,32 @@ pub(crate) fn fields_of_sample(etag: HeaderValue) -> HeaderMap {
     fields
 }
 
-fn stream(headers: &HeaderMap, feed: &Feed) -> Answer<Body> {
+fn stream(headers: &HeaderMap, query: Option<&str>, feed: &Feed) -> Answer<Body> {
     if !accepts(headers, EVENTS) {
         return Answer::Whole(not_acceptable(EVENTS));
     }
+    let view = match View::parse(query.unwrap_or_default()) {
+        Ok(view) => view,
+        Err(fault) => return Answer::Whole(problem::response(StatusCode::BAD_REQUEST, &fault)),
+    };
     let Some(newest) = feed.newest() else { return Answer::Whole(warming_up()) };
-    let last_event_id = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    Answer::Events(with_type(EVENTS, feed.viewer(&newest, last_event_id)))
+    let viewer = match view {
+        View::Full => {
+            let last_event_id = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+            feed.viewer(&newest, last_event_id)
+        }
+        View::Summary => feed.summary_viewer(&newest),
+    };
+    let mut response = with_type(EVENTS, viewer);
+    // Hexadecimal digits, and what ECS gives a task: a header can hold it.
+    if let Ok(instance) = HeaderValue::try_from(newest.sample.instance.as_str()) {
+        response.headers_mut().insert(INSTANCE, instance);
+    }
+    Answer::Events(response)
 }
+
+/// The header field with the instance whose samples a stream carries.
+const INSTANCE: HeaderName = HeaderName::from_static("stats-instance");
 
 fn history(
     headers: &HeaderMap,
@@ -229,7 +278,49 @@ fn history(
         Ok(span) => span,
         Err(faults) => return problem::response(StatusCode::BAD_REQUEST, &faults),
     };
-    encoded(headers, JSON, &newest.rows(span, || feed.rows(span)))
+    let json = || serde_json::to_string(&feed.rows(span));
+    encoded(headers, JSON, &newest.past(Past::Rows(span), json))
+}
+
+/// The longest time for which events are kept, seconds.
+const EVENTS_SECONDS: u32 = 60 * 60;
+
+/// The longest time for which it is kept what used most, seconds.
+const TOP_SECONDS: u32 = 10 * 60;
+
+fn events(
+    headers: &HeaderMap,
+    query: Option<&str>,
+    newest: &Snapshot,
+    feed: &Feed,
+) -> Response<Body> {
+    if !accepts(headers, JSON) {
+        return not_acceptable(JSON);
+    }
+    match query::seconds(query.unwrap_or_default(), EVENTS_SECONDS) {
+        Ok(seconds) => {
+            let json = || serde_json::to_string(&feed.events(seconds));
+            encoded(headers, JSON, &newest.past(Past::Events(seconds), json))
+        }
+        Err(faults) => problem::response(StatusCode::BAD_REQUEST, &faults),
+    }
+}
+
+fn top(headers: &HeaderMap, query: Option<&str>, newest: &Snapshot, feed: &Feed) -> Response<Body> {
+    if !accepts(headers, JSON) {
+        return not_acceptable(JSON);
+    }
+    if !newest.shows_top() {
+        let detail = "processes are not shown; STATS_EXPOSE=processes shows them";
+        return problem::response(StatusCode::NOT_FOUND, detail);
+    }
+    match query::seconds(query.unwrap_or_default(), TOP_SECONDS) {
+        Ok(seconds) => {
+            let json = || serde_json::to_string(&feed.top(seconds));
+            encoded(headers, JSON, &newest.past(Past::Top(seconds), json))
+        }
+        Err(faults) => problem::response(StatusCode::BAD_REQUEST, &faults),
+    }
 }
 
 fn metrics(headers: &HeaderMap, newest: &Snapshot, scrape: Option<&Scrape>) -> Response<Body> {
@@ -330,276 +421,4 @@ fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use http_body_util::{BodyExt, Empty, Full};
-
-    use server::Viewer;
-
-    use super::*;
-    use crate::broadcast::{Publisher, feed};
-    use crate::history::History;
-    use crate::rates::Exposure;
-    use crate::reading::Reading;
-
-    fn world(samples: u64) -> (Publisher, Feed) {
-        let (publisher, feed, pass_on) = feed(Arc::new(Mutex::new(History::new())));
-        tokio::spawn(pass_on);
-        for sequence in 1..=samples {
-            publish(&publisher, sequence);
-        }
-        (publisher, feed)
-    }
-
-    fn publish(publisher: &Publisher, sequence: u64) {
-        let sample = wire::Sample {
-            cpu: Some(12.5),
-            instance: "abc".to_owned(),
-            sequence,
-            time_unix_ms: 1_700_000_000_000 + sequence * 1000,
-            interval_ms: 1000,
-            // Long enough to be worth compressing.
-            hostname: Some("h".repeat(2000)),
-            ..wire::Sample::default()
-        };
-        publisher.publish(Snapshot::new(sample, Arc::default(), Exposure::default()).unwrap());
-    }
-
-    fn ask(feed: &Feed, method: &Method, path: &str, fields: &[(&str, &str)]) -> Response<Body> {
-        let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in fields {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
-        match respond(&request, feed, &Origins::default(), None) {
-            Answer::Whole(response) => response,
-            Answer::Events(_) => panic!("{path} is a stream"),
-        }
-    }
-
-    fn get(feed: &Feed, path: &str, fields: &[(&str, &str)]) -> Response<Body> {
-        ask(feed, &Method::GET, path, fields)
-    }
-
-    async fn text(response: Response<Body>) -> String {
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        String::from_utf8(bytes.to_vec()).unwrap()
-    }
-
-    async fn problem(response: Response<Body>) -> (u16, String) {
-        let status = response.status().as_u16();
-        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
-        let problem: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
-        assert_eq!(problem["status"], status);
-        assert_eq!(problem["type"], "about:blank");
-        (status, problem["detail"].as_str().unwrap().to_owned())
-    }
-
-    #[tokio::test]
-    async fn stats_hands_out_the_newest_sample() {
-        let (_publisher, feed) = world(2);
-        let response = get(&feed, "/stats", &[]);
-        assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
-        assert_eq!(response.headers()[header::ETAG], "W/\"abc-2\"");
-        let sample: wire::Sample = serde_json::from_str(&text(response).await).unwrap();
-        assert_eq!((sample.cpu, sample.sequence), (Some(12.5), 2));
-    }
-
-    #[tokio::test]
-    async fn before_the_first_sample_whatever_needs_one_says_when_to_come_again() {
-        let (_publisher, feed) = world(0);
-        for path in ["/stats", "/stats/stream", "/stats/history", "/metrics", "/readyz"] {
-            let response = get(&feed, path, &[]);
-            assert_eq!(response.headers()[header::RETRY_AFTER], "1");
-            assert_eq!(problem(response).await.0, 503, "{path}");
-        }
-        let alive = get(&feed, "/healthz", &[]);
-        assert_eq!(alive.status(), StatusCode::OK);
-        assert_eq!(alive.headers()[header::CONTENT_TYPE], JSON);
-        assert_eq!(text(alive).await, BUILD.health());
-    }
-
-    #[tokio::test]
-    async fn a_sample_that_is_too_old_is_not_shown_as_if_it_were_of_now() {
-        let (publisher, feed, pass_on) = feed(Arc::new(Mutex::new(History::new())));
-        tokio::spawn(pass_on);
-        let publish = |age| {
-            let reading = Reading { uptime_seconds: Some(1.0), ..Reading::default() };
-            let sample = wire::Sample { cpu: Some(1.0), sequence: 1, ..wire::Sample::default() };
-            let snapshot = Snapshot::new(sample, Arc::new(reading), Exposure::default()).unwrap();
-            publisher.publish(snapshot.aged(Duration::from_secs(age)));
-        };
-        publish(4);
-        for path in ["/stats", "/readyz"] {
-            assert_eq!(get(&feed, path, &[]).status(), StatusCode::OK, "{path}");
-        }
-        publish(7);
-        for path in ["/stats", "/readyz"] {
-            let (status, detail) = problem(get(&feed, path, &[])).await;
-            assert_eq!((status, detail.contains("7 s old")), (503, true), "{path}: {detail}");
-        }
-        assert_eq!(get(&feed, "/healthz", &[]).status(), StatusCode::OK);
-        let metrics = text(get(&feed, "/metrics", &[])).await;
-        assert!(metrics.contains("stats_sample_age_seconds 7."), "{metrics}");
-        assert!(!metrics.contains("node_") && !metrics.contains("_ratio"), "{metrics}");
-    }
-
-    #[tokio::test]
-    async fn a_sample_that_the_client_has_is_not_sent_again() {
-        let (publisher, feed) = world(1);
-        for tag in ["W/\"abc-1\"", "\"abc-1\"", "\"x\", W/\"abc-1\"", "*"] {
-            let response = get(&feed, "/stats", &[("if-none-match", tag)]);
-            assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{tag}");
-            assert_eq!(text(response).await, "");
-        }
-        publish(&publisher, 2);
-        let response = get(&feed, "/stats", &[("if-none-match", "W/\"abc-1\"")]);
-        assert_eq!(response.status(), StatusCode::OK);
-    }
-
-    #[tokio::test]
-    async fn answers_are_compressed_for_those_who_ask() {
-        let (_publisher, feed) = world(1);
-        for (fields, coding) in [
-            (&[("accept-encoding", "br, gzip")][..], Some("gzip")),
-            (&[("accept-encoding", "br")], None),
-            (&[("accept-encoding", "gzip;q=0")], None),
-            (&[], None),
-        ] {
-            let response = get(&feed, "/stats", fields);
-            let told = response.headers().get(header::CONTENT_ENCODING);
-            assert_eq!(told.map(|told| told.to_str().unwrap()), coding, "{fields:?}");
-            assert_eq!(response.headers()[header::VARY], "accept, accept-encoding");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_answered_is_refused_with_its_status() {
-        let (_publisher, feed) = world(1);
-        let long = format!("/stats?{}", "x".repeat(TARGET_BYTES));
-        let large = "x".repeat(HEAD_BYTES);
-        let fields: &[(&str, &str)] = &[];
-        for (status, path, fields) in [
-            (404, "/statsx", fields),
-            (404, "/", fields),
-            (404, "/stats/", fields),
-            (406, "/stats", &[("accept", "text/html")]),
-            (406, "/stats/stream", &[("accept", "application/json")]),
-            (406, "/metrics", &[("accept", "application/json")]),
-            (400, "/stats/history?seconds=0", fields),
-            (414, &long, fields),
-            (431, "/stats", &[("cookie", &large)]),
-        ] {
-            assert_eq!(problem(get(&feed, path, fields)).await.0, status, "{path} {fields:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn only_reading_is_allowed() {
-        let (_publisher, feed) = world(1);
-        for path in ["/stats", "/stats/stream", "/metrics", "/healthz", "/openapi.json"] {
-            for method in [Method::POST, Method::DELETE, Method::TRACE] {
-                let response = ask(&feed, &method, path, &[]);
-                assert_eq!(response.headers()[header::ALLOW], "GET, HEAD, OPTIONS");
-                assert_eq!(problem(response).await.0, 405, "{method} {path}");
-            }
-            let response = ask(&feed, &Method::OPTIONS, path, &[]);
-            assert_eq!(response.status(), StatusCode::NO_CONTENT);
-            assert_eq!(response.headers()[header::ALLOW], "GET, HEAD, OPTIONS");
-        }
-    }
-
-    #[tokio::test]
-    async fn content_is_refused() {
-        let (_publisher, feed) = world(1);
-        let request = Request::get("/stats").body(Full::new(&b"x"[..])).unwrap();
-        let Answer::Whole(response) = respond(&request, &feed, &Origins::default(), None) else {
-            panic!("not refused");
-        };
-        assert_eq!(problem(response).await.0, 413);
-    }
-
-    fn watch(feed: &Feed, last_event_id: Option<&str>) -> Viewer {
-        let mut request = Request::get("/stats/stream");
-        if let Some(id) = last_event_id {
-            request = request.header("last-event-id", id);
-        }
-        let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
-        match respond(&request, feed, &Origins::default(), None) {
-            Answer::Events(response) => {
-                assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
-                response.into_body()
-            }
-            Answer::Whole(response) => panic!("{}", response.status()),
-        }
-    }
-
-    /// The name and the id of the next event; of what is none, its text.
-    async fn next(viewer: &mut Viewer) -> String {
-        let text = viewer.next().await.unwrap().text();
-        let text = std::str::from_utf8(&text).unwrap();
-        let line = |prefix| text.lines().find_map(|line| line.strip_prefix(prefix));
-        match line("event: ").zip(line("id: ")) {
-            Some((name, id)) => format!("{name} {id}"),
-            None => text.to_owned(),
-        }
-    }
-
-    #[tokio::test]
-    async fn a_stream_begins_with_the_past_and_goes_on_with_the_newest() {
-        let (publisher, feed) = world(3);
-        let mut viewer = watch(&feed, None);
-        for expected in ["retry: 1000\n\n", "history abc-2", "sample abc-3"] {
-            assert_eq!(next(&mut viewer).await, expected);
-        }
-        publish(&publisher, 4);
-        assert_eq!(next(&mut viewer).await, "sample abc-4");
-        drop(publisher);
-        assert_eq!(viewer.next().await, None);
-    }
-
-    #[tokio::test]
-    async fn a_viewer_that_comes_back_gets_what_it_missed_and_nothing_twice() {
-        let (publisher, feed) = world(5);
-        let mut viewer = watch(&feed, Some("abc-3"));
-        for expected in ["retry: 1000\n\n", "sample abc-4", "sample abc-5"] {
-            assert_eq!(next(&mut viewer).await, expected);
-        }
-        publish(&publisher, 6);
-        assert_eq!(next(&mut viewer).await, "sample abc-6");
-    }
-
-    #[tokio::test]
-    async fn a_viewer_of_another_instance_or_of_long_ago_begins_anew() {
-        for id in ["xyz-3", "abc-1", "abc-9000", "abc", "", "-"] {
-            let (_publisher, feed) = world(100);
-            let mut viewer = watch(&feed, Some(id));
-            for expected in ["retry: 1000\n\n", "history abc-99", "sample abc-100"] {
-                assert_eq!(next(&mut viewer).await, expected, "{id}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_viewer_that_sleeps_misses_samples_and_gets_the_newest() {
-        let (publisher, feed) = world(1);
-        let mut viewer = watch(&feed, Some("abc-1"));
-        assert_eq!(next(&mut viewer).await, "retry: 1000\n\n");
-        for sequence in 2..=50 {
-            publish(&publisher, sequence);
-        }
-        assert_eq!(next(&mut viewer).await, "sample abc-50");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_sampler_leaves_viewers_a_sign_of_life() {
-        let (_publisher, feed) = world(1);
-        let mut viewer = watch(&feed, Some("abc-1"));
-        assert_eq!(next(&mut viewer).await, "retry: 1000\n\n");
-        let begun = tokio::time::Instant::now();
-        assert_eq!(next(&mut viewer).await, ":\n\n");
-        assert_eq!(begun.elapsed().as_secs(), 15);
-    }
-}
+mod tests;

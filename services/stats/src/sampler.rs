@@ -2,11 +2,14 @@
 
 mod bounded_reader;
 mod cgroup_reader;
+mod emf;
+mod endpoint;
 mod fault_log;
 mod http;
 
 mod machine;
 mod metadata;
+mod notifier;
 mod scan;
 mod scrape;
 mod source;
@@ -17,9 +20,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::alerts::Moment;
 use crate::broadcast::Publisher;
+use crate::glob::Selections;
+use crate::labels::{self, Labels};
+use crate::monitor::Monitor;
 use crate::rates::{self, Exposure};
-use crate::reading::Reading;
+use crate::reading::{Reading, TaskReading};
 use crate::scope::ScopePreference;
 use crate::snapshot::Snapshot;
 use machine::Machine;
@@ -27,7 +34,10 @@ use machine::Machine;
 pub(crate) use machine::{Metadata, Roots};
 pub(crate) use scrape::Scraper;
 
-pub(crate) use metadata::{Endpoint, watch as watch_metadata};
+pub(crate) use emf::write as write_emf;
+pub(crate) use endpoint::Endpoint;
+pub(crate) use metadata::watch as watch_metadata;
+pub(crate) use notifier::notify;
 
 /// The time between samples.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -42,6 +52,8 @@ pub(crate) struct Sampling {
     pub(crate) roots: Roots,
     pub(crate) wanted: ScopePreference,
     pub(crate) exposed: Exposure,
+    pub(crate) labels: Labels,
+    pub(crate) selections: Selections,
 }
 
 /// The running sampler.
@@ -55,11 +67,16 @@ type Shared = Arc<Mutex<Option<Publisher>>>;
 impl Sampler {
     /// Starts sampling on a thread of its own: a file that hangs (a FUSE mount without its server)
     /// then holds up no request and not the end of the process.
-    pub(crate) fn start(sampling: Sampling, metadata: Metadata, publisher: Publisher) -> Self {
+    pub(crate) fn start(
+        sampling: Sampling,
+        metadata: Metadata,
+        monitor: Monitor,
+        publisher: Publisher,
+    ) -> Self {
         let publisher: Shared = Arc::new(Mutex::new(Some(publisher)));
         let sampler = Self { publisher: publisher.clone() };
         let thread = thread::Builder::new().name("sampler".to_owned());
-        let run = move || sample_until_stopped(&sampling, metadata, &publisher);
+        let run = move || sample_until_stopped(&sampling, metadata, monitor, &publisher);
         if let Err(error) = thread.spawn(run) {
             tracing::error!(%error, "cannot start the sampler, there will be no figures");
         }
@@ -72,10 +89,15 @@ impl Sampler {
     }
 }
 
-fn sample_until_stopped(sampling: &Sampling, metadata: Metadata, publisher: &Shared) {
-    let mut machine = Machine::new(&sampling.roots, metadata, sampling.exposed);
-    let hostname =
-        sampling.exposed.hostname.then(|| machine::hostname(&sampling.roots.proc)).flatten();
+fn sample_until_stopped(
+    sampling: &Sampling,
+    metadata: Metadata,
+    mut monitor: Monitor,
+    publisher: &Shared,
+) {
+    let started = Instant::now();
+    let mut machine = Machine::new(sampling, metadata);
+    let hostname = sampling.exposed.hostname.then(|| machine::hostname(&sampling.roots)).flatten();
     // A restarted process of the same task must be told from the one before it: its samples are
     // counted from 1 again.
     let random = format!("{:016x}", RandomState::new().build_hasher().finish());
@@ -90,6 +112,11 @@ fn sample_until_stopped(sampling: &Sampling, metadata: Metadata, publisher: &Sha
             now.clamp_monotonic(earlier);
         }
         let after = (Instant::now(), Arc::new(reading));
+        // At the same moment, for the difference of the two clocks is looked at. A clock before 1970
+        // reads as 1970.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let moment =
+            Moment { monotonic_ms: milliseconds(after.0 - started), unix_ms: milliseconds(now) };
         // After a stall (a stopped container) one sample covers the gap; there is no catching up.
         due += INTERVAL;
         if due <= after.0 {
@@ -104,7 +131,7 @@ fn sample_until_stopped(sampling: &Sampling, metadata: Metadata, publisher: &Sha
             sampling.exposed,
         );
         let reading = after.1.clone();
-        before = after;
+        let reading_before = std::mem::replace(&mut before, after).1;
         // A first sample without either figure would call a service ready that has nothing to say.
         if sequence == 1 && figures.cpu.is_none() && figures.ram.is_none() {
             if !is_running(publisher) {
@@ -113,16 +140,16 @@ fn sample_until_stopped(sampling: &Sampling, metadata: Metadata, publisher: &Sha
             continue;
         }
         let instance = instance.get_or_insert_with(|| instance_of(&reading, &random));
-        // A clock before 1970 reads as 1970.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let sample = wire::Sample {
-            time_unix_ms: milliseconds(now),
+        let mut sample = wire::Sample {
+            time_unix_ms: moment.unix_ms,
             interval_ms: milliseconds(elapsed),
             instance: instance.clone(),
             sequence,
             hostname: hostname.clone(),
+            labels: labels_of(&reading, &sampling.labels),
             ..figures
         };
+        monitor.observe(&mut sample, &reading_before, &reading, moment);
         match Snapshot::new(sample, reading, sampling.exposed) {
             Ok(forms) => {
                 let publisher = publisher.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,6 +171,17 @@ fn instance_of(reading: &Reading, random: &str) -> String {
         Some(task) if !task.task.id.is_empty() => format!("{}-{random}", task.task.id),
         _ => random.to_owned(),
     }
+}
+
+fn labels_of(reading: &Reading, own: &Labels) -> Labels {
+    let Some(TaskReading { task, .. }) = &reading.task else { return own.clone() };
+    let names = [
+        ("family", &task.family),
+        ("service", &task.service),
+        ("task", &task.id),
+        ("az", &task.availability_zone),
+    ];
+    labels::with_task(own, &names.map(|(name, value)| (name, value.as_str())))
 }
 
 fn milliseconds(duration: Duration) -> u64 {

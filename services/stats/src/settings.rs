@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
+use semantics::hosts::HostList;
 use service::Settings;
 
+use crate::alerts::Rules;
 use crate::cors::Origins;
+use crate::glob::{Selection, Selections};
+use crate::labels::{self, Labels};
 use crate::rates::Exposure;
 use crate::sampler::{Endpoint, Roots, Sampling};
 use crate::scope::ScopePreference;
@@ -12,7 +16,15 @@ use crate::scope::ScopePreference;
 /// The settings of this service.
 pub(crate) struct Config {
     pub(crate) sampling: Sampling,
+    /// When alerts are raised.
+    pub(crate) rules: Rules,
+    /// Where alerts are sent; nowhere by default.
+    pub(crate) alertmanager: Option<Endpoint>,
+    /// The time between two lines of metrics for `CloudWatch`; none by default.
+    pub(crate) emf_seconds: Option<u32>,
     pub(crate) origins: Origins,
+    /// Hosts that are answered besides those of loopback.
+    pub(crate) hosts: HostList,
     /// Where the history is kept; nowhere by default.
     pub(crate) history_file: Option<PathBuf>,
     /// Where the ECS agent answers, in an ECS task.
@@ -44,13 +56,41 @@ impl Config {
         );
         let exposed =
             settings.get_with("STATS_EXPOSE", EXPOSED, Exposure::default(), parse_exposed);
+        let mut selection = |name| {
+            settings.get_with(name, Selection::EXPECTED, Selection::default(), Selection::parse)
+        };
+        let selections = Selections {
+            interfaces: selection("STATS_INTERFACES"),
+            disks: selection("STATS_DISKS"),
+            mounts: selection("STATS_MOUNTS"),
+        };
+        let labels = settings.get_or_explain("STATS_LABELS", Labels::default(), labels::parse);
         Self {
-            sampling: Sampling { roots, wanted, exposed },
+            sampling: Sampling { roots, wanted, exposed, labels, selections },
+            rules: settings.get_or_explain("STATS_ALERTS", Rules::default(), Rules::parse),
+            alertmanager: settings.get_with(
+                "STATS_ALERTMANAGER",
+                "an address such as http://alertmanager:9093",
+                None,
+                |text| text.parse().ok().map(Some),
+            ),
+            emf_seconds: settings.get_with(
+                "STATS_EMF",
+                "a number of seconds from 10 to 3600",
+                None,
+                |text| text.parse().ok().filter(|seconds| (10..=3600).contains(seconds)).map(Some),
+            ),
             origins: settings.get_with(
                 "STATS_ALLOWED_ORIGINS",
                 Origins::EXPECTED,
                 Origins::default(),
                 Origins::parse,
+            ),
+            hosts: settings.get_with(
+                "STATS_HOSTS",
+                HostList::EXPECTED,
+                HostList::default(),
+                HostList::parse,
             ),
             history_file: settings.get_with(
                 "STATS_HISTORY_FILE",
@@ -127,7 +167,13 @@ mod tests {
             ("STATS_HISTORY_FILE", "/no/such/folder/file"),
             ("STATS_ROOT", "/no/such/folder"),
             ("ECS_CONTAINER_METADATA_URI_V4", "gopher"),
+            ("STATS_LABELS", "Team=web"),
+            ("STATS_ALERTS", "cpu > 90 for ever; gpu > 1"),
+            ("STATS_ALERTMANAGER", "https://alertmanager"),
+            ("STATS_EMF", "9"),
+            ("STATS_HOSTS", "http://a"),
+            ("STATS_DISKS", "sd*,!"),
         ]);
-        assert_eq!(faults.unwrap_err().faults.len(), 6);
+        assert_eq!(faults.unwrap_err().faults.len(), 13);
     }
 }

@@ -16,6 +16,7 @@ use crate::query::Span;
 use crate::rates::Exposure;
 use crate::reading::Reading;
 use crate::routes::fields_of_sample;
+use crate::{BUILD, summary};
 
 /// One tick. What few ask for (compressed forms, metrics, the history) is made when the first one
 /// asks: a service that nobody watches spends nothing on it.
@@ -36,11 +37,24 @@ pub(crate) struct Snapshot {
     text: OnceLock<String>,
     open_metrics: OnceLock<String>,
     history: OnceLock<Chunk>,
-    rows: Mutex<Vec<(Span, Arc<Encoded>)>>,
+    summary: OnceLock<Chunk>,
+    minute: OnceLock<Chunk>,
+    past: Mutex<Vec<(Past, Arc<Encoded>)>>,
+}
+
+/// An answer about the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Past {
+    /// The history.
+    Rows(Span),
+    /// Events of the last so many seconds.
+    Events(u32),
+    /// What used most in the last so many seconds.
+    Top(u32),
 }
 
 /// Answers about the past that are kept until the next sample: a page asks for one of three spans.
-const SPANS: usize = 4;
+const ANSWERS: usize = 6;
 
 /// Bytes, and the same compressed where that is worth it.
 #[derive(Default)]
@@ -80,7 +94,9 @@ impl Snapshot {
             text: OnceLock::new(),
             open_metrics: OnceLock::new(),
             history: OnceLock::new(),
-            rows: Mutex::default(),
+            summary: OnceLock::new(),
+            minute: OnceLock::new(),
+            past: Mutex::default(),
         })
     }
 
@@ -96,6 +112,12 @@ impl Snapshot {
         self
     }
 
+    /// Whether the summary was made.
+    #[cfg(test)]
+    pub(crate) fn has_summary(&self) -> bool {
+        self.summary.get().is_some()
+    }
+
     /// The reading as Prometheus wants it, without the mark of the end.
     pub(crate) fn metrics(&self, format: Format) -> &str {
         let form = match format {
@@ -105,21 +127,29 @@ impl Snapshot {
         form.get_or_init(|| metrics::render(&self.reading, &self.sample, format, self.exposed))
     }
 
-    /// The rows of a span as JSON. `rows` is asked once for each span: a day has 800 kB, which take
+    /// An answer about the past as JSON. `json` is asked once for each: a day has 800 kB, which take
     /// milliseconds to write and to compress.
-    pub(crate) fn rows(&self, span: Span, rows: impl FnOnce() -> wire::History) -> Arc<Encoded> {
-        let mut kept = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, form)) = kept.iter().find(|(other, _)| *other == span) {
+    pub(crate) fn past(
+        &self,
+        past: Past,
+        json: impl FnOnce() -> serde_json::Result<String>,
+    ) -> Arc<Encoded> {
+        let mut kept = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, form)) = kept.iter().find(|(other, _)| *other == past) {
             return form.clone();
         }
         // Columns of numbers and names always are JSON.
-        let form: Arc<Encoded> =
-            Arc::new(serde_json::to_string(&rows()).unwrap_or_default().into());
-        if kept.len() == SPANS {
+        let form: Arc<Encoded> = Arc::new(json().unwrap_or_default().into());
+        if kept.len() == ANSWERS {
             kept.remove(0);
         }
-        kept.push((span, form.clone()));
+        kept.push((past, form.clone()));
         form
+    }
+
+    /// Whether the service shows what used most: processes, or the containers of a task.
+    pub(crate) fn shows_top(&self) -> bool {
+        self.exposed.processes || self.sample.task.is_some()
     }
 
     /// The event that goes before this sample's at the beginning of a stream: all that was before
@@ -132,6 +162,27 @@ impl Snapshot {
             event("history", &id, &serde_json::to_string(&rows).unwrap_or_default())
         };
         self.history.get_or_init(event_of_rows).clone()
+    }
+
+    /// The summary as an event of the summary view. Made when there is a viewer of that view.
+    pub(crate) fn summary(&self) -> Chunk {
+        let event_of_summary = || {
+            let summary = summary::summary(&self.sample, BUILD.version);
+            // Numbers and texts always are JSON.
+            let json = serde_json::to_string(&summary).unwrap_or_default();
+            event("summary", &self.sample.sequence.to_string(), &json)
+        };
+        self.summary.get_or_init(event_of_summary).clone()
+    }
+
+    /// The event with which the summary view begins: the minute before this sample. `minute` is
+    /// asked once.
+    pub(crate) fn minute(&self, minute: impl FnOnce() -> wire::Minute) -> Chunk {
+        let event_of_minute = || {
+            let json = serde_json::to_string(&minute()).unwrap_or_default();
+            Chunk::new(format!("event: minute\ndata: {json}\n\n").as_bytes())
+        };
+        self.minute.get_or_init(event_of_minute).clone()
     }
 }
 
@@ -215,16 +266,17 @@ mod tests {
         let published =
             Snapshot::new(wire::Sample::default(), Arc::default(), Exposure::default()).unwrap();
         let mut asked = 0;
-        for seconds in [1, 2, 1, 2, 3, 4, 4, 5, 1] {
-            let form = published.rows(Span { seconds, step: 1 }, || {
+        for seconds in [1, 2, 1, 2, 3, 4, 4, 5, 6, 7, 1] {
+            let form = published.past(Past::Rows(Span { seconds, step: 1 }), || {
                 asked += 1;
-                wire::History { step_seconds: seconds, ..wire::History::default() }
+                let rows = wire::History { step_seconds: seconds, ..wire::History::default() };
+                serde_json::to_string(&rows)
             });
             let rows: wire::History = serde_json::from_slice(&form.identity).unwrap();
             assert_eq!(rows.step_seconds, seconds);
         }
-        // The first was given up for the fifth.
-        assert_eq!(asked, 6);
+        // The first was given up for the seventh.
+        assert_eq!(asked, 8);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The real binary as a process, over a proc tree of the test's making and over the real one.
 #![expect(clippy::unwrap_used, reason = "in a test a failed unwrap is the test's failure")]
 
+mod support;
+
 use std::fs;
 use std::io::{BufReader, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,67 +14,16 @@ use std::time::{Duration, Instant};
 
 use testing::{BOUND, Service, run};
 
-const STATS: &str = env!("CARGO_BIN_EXE_stats");
-
-/// A proc tree that the test writes; removed when it is dropped.
-struct Tree(PathBuf);
-
-impl Tree {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("stats-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        let tree = Self(path);
-        tree.write("stat", &stat(1000, 1000));
-        tree.write("meminfo", "MemTotal: 4000 kB\nMemAvailable: 1000 kB\n");
-        tree.write("loadavg", "0.50 0.25 0.10 1/2 3\n");
-        tree.write("uptime", "100.5 90.0\n");
-        tree
-    }
-
-    /// In place, as the kernel does it: the file that is held open shows the new text.
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.0.join(name), text).unwrap();
-    }
-
-    fn serve(&self) -> Service {
-        Service::start(STATS, "STATS_LISTEN", &[("STATS_PROC", self.0.to_str().unwrap())])
-    }
-}
-
-impl Drop for Tree {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn stat(busy: u64, idle: u64) -> String {
-    format!(
-        "cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu0 {busy} 0 0 {idle} 0 0 0 0 0 0\n\
-         ctxt 1\nbtime 1\nprocesses 1\n"
-    )
-}
+use support::{STATS, Tree, stat, stats_once};
 
 fn start_on_real_proc() -> Service {
     Service::start(STATS, "STATS_LISTEN", &[])
 }
 
-/// The first answer that satisfies, within the bound.
-fn stats_once(service: &Service, accept: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
-    let begun = Instant::now();
-    loop {
-        let answer = service.get("/stats");
-        if answer.status == 200 && accept(&answer.json()) {
-            return answer.json();
-        }
-        assert!(begun.elapsed() < BOUND, "last answer: {}", answer.text());
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
 #[test]
 fn the_figures_are_those_of_the_proc_tree() {
     let tree = Tree::new("figures");
-    let service = tree.serve();
+    let service = tree.serve_with(&[]);
     // No tick has gone by in this tree: memory is known, the processor's share is not.
     let sample = stats_once(&service, |_| true);
     assert_eq!(sample["ram"], 75.0);
@@ -91,7 +41,7 @@ fn the_figures_are_those_of_the_proc_tree() {
 fn a_missing_file_takes_its_own_figures_along_and_no_others() {
     let tree = Tree::new("missing");
     fs::remove_file(tree.0.join("loadavg")).unwrap();
-    let service = tree.serve();
+    let service = tree.serve_with(&[]);
     let sample = stats_once(&service, |_| true);
     assert!(sample.get("load").is_none(), "{sample}");
     assert_eq!((&sample["ram"], &sample["uptime_seconds"]), (&75.0.into(), &100.5.into()));
@@ -107,7 +57,7 @@ fn a_service_without_any_figure_is_not_ready_until_it_has_one() {
     let tree = Tree::new("empty");
     tree.write("meminfo", "");
     tree.write("stat", "");
-    let service = tree.serve();
+    let service = tree.serve_with(&[]);
     let begun = Instant::now();
     // Longer than it takes to be ready in a whole tree.
     while begun.elapsed() < Duration::from_millis(1500) {
@@ -127,7 +77,7 @@ fn a_file_that_hangs_holds_up_neither_requests_nor_the_end() {
     // Opening a pipe that nobody writes to waits for ever.
     let made = Command::new("mkfifo").arg(tree.0.join("stat")).status().unwrap();
     assert!(made.success());
-    let service = tree.serve();
+    let service = tree.serve_with(&[]);
     assert_eq!(service.get("/healthz").status, 200);
     // The other sources continue.
     let sample = stats_once(&service, |_| true);
@@ -144,7 +94,7 @@ fn a_source_that_begins_to_hang_loses_its_figures_and_the_others_continue() {
     fs::create_dir_all(tree.0.join("pressure")).unwrap();
     let io = tree.0.join("pressure/io");
     tree.write("pressure/io", "some avg10=1.00 avg60=1.00 avg300=1.00 total=1\n");
-    let service = tree.serve();
+    let service = tree.serve_with(&[]);
     stats_once(&service, |sample| sample["pressure"].get("io").is_some());
     // A parse error makes the service open the file again, which from then on waits for ever.
     tree.write("pressure/io", "nonsense");
@@ -177,10 +127,10 @@ fn the_network_of_a_mounted_proc_filesystem_is_that_of_its_first_process() {
         let sample = stats_once(service, |sample| sample.get("networks").is_some());
         sample["networks"][0]["name"].clone()
     };
-    assert_eq!(names(&tree.serve()), "own0");
+    assert_eq!(names(&tree.serve_with(&[])), "own0");
     fs::create_dir_all(tree.0.join("1/net")).unwrap();
     tree.write("1/net/dev", &format!("{heading} host0: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n"));
-    assert_eq!(names(&tree.serve()), "host0");
+    assert_eq!(names(&tree.serve_with(&[])), "host0");
 }
 
 #[test]
@@ -384,4 +334,66 @@ fn a_taken_port_is_one_sentence_and_exit_1() {
     let told = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(1));
     assert_eq!(told, format!("stats: cannot listen on {address}: another process has this port\n"));
+}
+
+/// The data of the next event with this name.
+fn next_event(lines: &mut impl Iterator<Item = String>, name: &str) -> serde_json::Value {
+    let heading = format!("event: {name}");
+    lines.find(|line| *line == heading).unwrap();
+    let line = lines.next().unwrap();
+    serde_json::from_str(line.strip_prefix("data: ").unwrap()).unwrap()
+}
+
+#[test]
+fn the_summary_view_has_a_minute_then_one_summary_a_tick_with_labels() {
+    let variables = [("STATS_LABELS", "team=web,az=eu-1")];
+    let service = Service::start(STATS, "STATS_LISTEN", &variables);
+    let sample = stats_once(&service, |sample| sample["sequence"].as_u64() > Some(1));
+    assert_eq!(sample["labels"], serde_json::json!({ "team": "web", "az": "eu-1" }));
+    let mut lines = service.stream("/stats/stream?view=summary");
+    let instance = sample["instance"].as_str().unwrap();
+    let field = format!("stats-instance: {instance}");
+    assert!(lines.by_ref().take_while(|line| !line.is_empty()).any(|line| line == field));
+    let minute = next_event(&mut lines, "minute");
+    let columns = ["times_unix_ms", "cpu", "ram"].map(|name| minute[name].as_array().unwrap());
+    assert!(!columns[0].is_empty() && columns.iter().all(|one| one.len() == columns[0].len()));
+    let first = next_event(&mut lines, "summary");
+    let second = next_event(&mut lines, "summary");
+    assert_eq!(second["sequence"].as_u64(), first["sequence"].as_u64().map(|first| first + 1));
+    assert_eq!(first["labels"], sample["labels"]);
+    assert_eq!((&first["instance"], &first["version"]), (&sample["instance"], &"0.1.0".into()));
+    assert_eq!(service.get("/stats/stream?view=everything").status, 400);
+}
+
+#[test]
+fn on_loopback_a_foreign_host_gets_421_unless_it_is_configured() {
+    let status = |variables: &[(&str, &str)], host: &str| {
+        let service = Service::start(STATS, "STATS_LISTEN", variables);
+        let mut connection = service.connect();
+        connection.send(&format!("GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+        connection.answer().status
+    };
+    assert_eq!(status(&[], "evil.test"), 421);
+    assert_eq!(status(&[], "127.0.0.1:8080"), 200);
+    assert_eq!(status(&[("STATS_HOSTS", "*.test")], "stats.test"), 200);
+}
+
+#[test]
+fn interfaces_and_disks_are_those_that_are_selected() {
+    let tree = Tree::new("selected");
+    fs::create_dir_all(tree.0.join("net")).unwrap();
+    let interface = |name: &str| format!(" {name}: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n");
+    let heading = "Inter-| Receive | Transmit\n face |bytes |bytes\n";
+    let interfaces = ["eth0", "eth1", "docker0"].map(interface).concat();
+    tree.write("net/dev", &format!("{heading}{interfaces}"));
+    let disk = |name: &str| format!("8 0 {name} 1 2 3 4 5 6 7 8 9 10 11\n");
+    tree.write("diskstats", &["sda", "sdb"].map(disk).concat());
+    let settings = [("STATS_INTERFACES", "eth*,!eth1"), ("STATS_DISKS", "!sdb")];
+    let service = tree.serve_with(&settings);
+    let sample = stats_once(&service, |sample| sample.get("networks").is_some());
+    let names = |list: &str| {
+        let all = sample[list].as_array().unwrap().iter();
+        all.map(|one| one["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!((names("networks"), names("disks")), (vec!["eth0".into()], vec!["sda".into()]));
 }

@@ -3,6 +3,7 @@
 #[cfg(feature = "dev")]
 use std::path::PathBuf;
 
+use semantics::hosts::HostList;
 use service::Settings;
 
 use crate::backend::{Backend, EXPECTED};
@@ -11,6 +12,8 @@ use crate::backend::{Backend, EXPECTED};
 pub(crate) struct Config {
     /// The address of the stats service.
     pub(crate) backend: Backend,
+    /// Hosts that are answered besides those of loopback.
+    pub(crate) hosts: HostList,
     /// The folder to serve in place of what was built in.
     #[cfg(feature = "dev")]
     pub(crate) folder: Option<PathBuf>,
@@ -25,6 +28,12 @@ impl Config {
                 EXPECTED,
                 Backend::default(),
                 Backend::parse,
+            ),
+            hosts: settings.get_with(
+                "FRONTEND_HOSTS",
+                HostList::EXPECTED,
+                HostList::default(),
+                HostList::parse,
             ),
             // The folder may come later than the server: the first build takes its time.
             #[cfg(feature = "dev")]

@@ -14,6 +14,7 @@ mod site;
 use std::{process::ExitCode, sync::Arc};
 
 use config::Config;
+use semantics::hosts::Hosts;
 use server::Limits;
 use service::{Build, Launch, ListenError, Process, ServiceInfo};
 
@@ -51,11 +52,22 @@ async fn run(
         return Ok(());
     }
     let site = Arc::new(site::Site::embedded(&config.backend));
+    let hosts = Arc::new(Hosts::new(&config.hosts, process.listen.ip()));
     let handler = move |request: hyper::Request<_>| {
-        let path = request.uri().path();
-        let response = routes::answer(request.method(), path, request.headers(), &site);
+        let response = if is_named(&request, &hosts) {
+            routes::answer(request.method(), request.uri().path(), request.headers(), &site)
+        } else {
+            routes::misdirected(&site)
+        };
         async { response }
     };
     server::run(listener, handler, limits, signal).await;
     Ok(())
+}
+
+/// Whether the request is for a host that is answered. A line that is not text is for none.
+fn is_named<B>(request: &hyper::Request<B>, hosts: &Hosts) -> bool {
+    let lines = request.headers().get_all(hyper::header::HOST).into_iter();
+    let lines = lines.map(|host| host.to_str().unwrap_or_default());
+    hosts.answer(lines.chain(request.uri().authority().map(hyper::http::uri::Authority::as_str)))
 }

@@ -46,6 +46,12 @@ pub(crate) fn answer(
     response
 }
 
+/// The answer to a request for a host that is not served.
+pub(crate) fn misdirected(site: &Site) -> Response<Full<Bytes>> {
+    let words = "this host is not served here; FRONTEND_HOSTS names the hosts that are\n";
+    short(StatusCode::MISDIRECTED_REQUEST, TEXT, words, site)
+}
+
 fn file(asset: &Asset, headers: &HeaderMap, site: &Site) -> Response<Full<Bytes>> {
     let accept = all_of(headers, &header::ACCEPT_ENCODING);
     let mut offered = [Encoding::Identity; 3];

@@ -140,7 +140,7 @@ fn sigterm_ends_it_with_0_at_once() {
     let server = start(&[]);
     // A browser keeps its connection open.
     let mut idle = server.connect();
-    idle.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    idle.send("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
     assert_eq!(idle.answer().status, 200);
     let ended = server.stop();
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -274,4 +274,18 @@ mod dev {
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(ended.took < Duration::from_secs(2), "{ended:?}");
     }
+}
+
+#[test]
+fn on_loopback_a_foreign_host_gets_421_unless_it_is_configured() {
+    let status = |variables: &[(&str, &str)], host: &str| {
+        let service = start(variables);
+        let mut connection = service.connect();
+        connection.send(&format!("GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+        connection.answer().status
+    };
+    assert_eq!(status(&[], "evil.test"), 421);
+    assert_eq!(status(&[], "[::1]:3000"), 200);
+    assert_eq!(status(&[("FRONTEND_HOSTS", "page.test")], "page.test:3000"), 200);
+    assert_eq!(status(&[("FRONTEND_HOSTS", "*")], "evil.test"), 200);
 }

@@ -12,7 +12,7 @@ use http_body_util::Full;
 use server::Limits;
 use tokio::net::TcpListener;
 
-use crate::request::hosts::Hosts;
+use semantics::hosts::Hosts;
 
 /// A client comes once, and then uses HTTPS.
 const LIMITS: Limits =

@@ -3,6 +3,7 @@
 //! first, and authentication before any response from the cache.
 
 mod authorize;
+mod fleet;
 mod record;
 mod response_head;
 mod upstream_head;
@@ -16,9 +17,11 @@ use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, STRICT_TRANSPORT_SEC
 use http::{HeaderMap, Method, StatusCode, Version};
 
 use self::authorize::{is_event_stream, upgrade_of};
+use self::fleet::FleetPath;
 pub(crate) use self::record::record_unread;
 pub(crate) use self::response_head::{begin_head, field, keep_one_of_each};
 use crate::cache::{Answer, CacheRequest, Fill, Lookup, Moment, Verdict};
+use crate::fleet::Viewer;
 use crate::request::authority::canonical;
 use crate::request::forwarded::is_loop;
 use crate::request::hop_by_hop::HopByHop;
@@ -44,6 +47,8 @@ pub(crate) struct RequestContext {
     pub(crate) method: Method,
     /// Path and query as the upstream will read them.
     pub(crate) target: String,
+    /// Path and query as a member of the fleet reads them, where they differ from `target`.
+    pub(crate) upstream_target: Option<String>,
     /// The host of its Host field, in canonical form; empty where there is none.
     host: String,
     /// Scheme and host as the upstream receives them, in canonical form: a part of the cache's key.
@@ -93,6 +98,8 @@ pub(crate) struct RequestContext {
 pub(crate) enum Decision {
     /// Send this, which is the gateway's own, or from memory.
     Answer(FullResponse),
+    /// Send the merged stream of the fleet.
+    Stream(Viewer, Option<Permit>),
     /// Have the answer fetched.
     Forward(UpstreamRequest),
 }
@@ -142,6 +149,7 @@ impl RequestContext {
             begun: Instant::now(),
             method: head.method.clone(),
             target: String::from_utf8_lossy(&head.target).into_owned(),
+            upstream_target: None,
             host,
             site,
             accept: head.fields.get(ACCEPT).cloned(),
@@ -207,6 +215,9 @@ impl RequestContext {
         if is_own {
             return Err(Problem::method_not_allowed("GET, HEAD"));
         }
+        if let Some(path) = FleetPath::parse(&path) {
+            return self.decide_fleet(&path, query, head, &hop).await;
+        }
         let rules = self.gateway.rules();
         // There always is a route for `/`.
         let route = rules
@@ -229,10 +240,22 @@ impl RequestContext {
         if let Some(auth) = auth {
             self.check_auth(&auth, head)?;
         }
+        self.forward(head, &hop, upgrade).await
+    }
+
+    /// Checks what the route allows, and forwards the request if the cache has no response to it.
+    async fn forward(
+        &mut self,
+        head: &Head,
+        hop: &HopByHop,
+        upgrade: Option<HeaderValue>,
+    ) -> Result<Decision, Problem> {
+        let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, detail);
         if let Some(protocol) = &upgrade
+            && let Some(route) = &self.route
             && !route.upgrade.iter().any(|it| is(&String::from_utf8_lossy(protocol.as_bytes()), it))
         {
-            return Err(bad("this route does not allow this protocol".to_owned()));
+            return Err(bad("this route does not allow this protocol"));
         }
         if self.method == Method::OPTIONS
             && let Some(reply) = self.count_forward(head)?
@@ -253,7 +276,7 @@ impl RequestContext {
         } else {
             None
         };
-        let head = self.request(head, &hop, upgrade.as_ref());
+        let head = self.request(head, hop, upgrade.as_ref());
         Ok(Decision::Forward(UpstreamRequest { head, protocol: upgrade, permit }))
     }
 

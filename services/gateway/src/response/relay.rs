@@ -33,7 +33,7 @@ const CUT: &str = "response interrupted";
 
 /// Bytes that a client must take within [`TAKES_NOTHING`]: less is as good as nothing, because a
 /// client could otherwise hold an answer with a byte now and then.
-const LEAST_BYTES: usize = 16 * 1024;
+pub(crate) const LEAST_BYTES: usize = 16 * 1024;
 
 /// Becomes true when the gateway begins to end.
 pub(crate) type Closing = watch::Receiver<bool>;
@@ -226,7 +226,7 @@ pub(crate) async fn respond<D: Downstream>(
 
 /// Sends what was taken, within `total`, and not to a client that takes less than so many bytes of it
 /// within `silence`.
-async fn flush<D: Downstream>(
+pub(crate) async fn flush<D: Downstream>(
     client: &mut D,
     timer: &mut Timer,
     least_bytes: usize,

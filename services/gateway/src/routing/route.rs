@@ -73,7 +73,7 @@ fn parse_line(line: &str) -> Result<RouteLine, String> {
         return Err("a prefix must be a plain path such as / or /api, without a slash at its end"
             .to_owned());
     }
-    if RESERVED.contains(&prefix) {
+    if RESERVED.contains(&prefix) || covers("/fleet", prefix) {
         return Err("this path is the gateway's own".to_owned());
     }
     let origins = words.next().and_then(Origin::parse_all).ok_or(ORIGINS)?;

@@ -1,6 +1,7 @@
 //! The routes in force, each with its pool of addresses. They are replaced as a whole when they
 //! are read again; pools whose target stays the same are kept.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::request::auth::Auth;
 use crate::routing::reading::Reading;
 use crate::routing::route::{RouteLine, covers, longest};
 use crate::telemetry::exposition::RouteMetrics;
-use crate::upstream::{Pool, PoolSettings, Target};
+use crate::upstream::{Origin, Pool, PoolSettings, Target};
 
 /// A route in force.
 #[derive(Debug)]
@@ -24,6 +25,23 @@ pub(crate) struct Route {
     pub(crate) upgrade: Vec<String>,
     /// What became of its requests.
     pub(crate) metrics: Arc<RouteMetrics>,
+}
+
+impl Route {
+    /// A route with the same policies to one address.
+    pub(crate) fn toward(&self, address: SocketAddr, settings: &PoolSettings) -> Self {
+        let name = format!("/fleet/{address}");
+        let origins = vec![Origin::new(&address.ip().to_string(), address.port())];
+        let target = Target { name: name.clone(), origins, check: None };
+        Self {
+            name,
+            prefix: self.prefix.clone(),
+            pool: Pool::start(&target, settings),
+            auth: self.auth.clone(),
+            upgrade: Vec::new(),
+            metrics: self.metrics.clone(),
+        }
+    }
 }
 
 /// All routes, the longest prefix first.

@@ -30,6 +30,7 @@ impl Config {
             if text.is_empty() { otherwise.to_owned() } else { text }
         };
         lines.extend([
+            format!("fleet: {}", config.fleet),
             format!("DNS lookups every {:?}", pools.resolve_every),
             format!(
                 "upstream timeouts: {:?} to connect, {:?} of silence, {:?} in total",

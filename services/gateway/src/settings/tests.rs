@@ -84,6 +84,7 @@ fn every_wrong_setting_is_named() {
         ("GATEWAY_STATS", "stats"),
         ("GATEWAY_FRONTEND", "http://frontend:3000"),
         ("GATEWAY_ROUTES", "/api"),
+        ("GATEWAY_FLEET", "stats"),
         ("GATEWAY_RESOLVE_SECONDS", "0"),
         ("GATEWAY_CONNECT_TIMEOUT_SECONDS", "0"),
         ("GATEWAY_UPSTREAM_TIMEOUT_SECONDS", "never"),

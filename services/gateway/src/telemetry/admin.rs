@@ -12,10 +12,10 @@ use server::Limits;
 use tokio::net::TcpListener;
 
 use crate::BUILD;
-use crate::request::hosts::Hosts;
 use crate::settings::Admin;
 use crate::state::Gateway;
 use crate::telemetry::exposition::exposition;
+use semantics::hosts::Hosts;
 
 /// A scraper or two and somebody who looks. A silent connection is closed when the time for a
 /// request's head is up.

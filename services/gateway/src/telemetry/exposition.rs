@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::cache;
+use crate::fleet::{Fleet, FleetCounts, State};
 use crate::routing::table::RouteTable;
 use crate::state::Gateway;
 use crate::upstream;
@@ -122,7 +123,23 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
     write_upstreams(&mut text, &rules);
     write_cache(&mut text, &gateway.cache.snapshot());
     write_clients(&mut text, gateway);
+    if let Some(fleet) = &gateway.fleet {
+        write_fleet(&mut text, fleet);
+    }
     text.0
+}
+
+/// Viewers and members of the fleet.
+fn write_fleet(text: &mut Text, fleet: &Fleet) {
+    let FleetCounts { viewers, members } = fleet.counts();
+    let help = "Viewers of the merged stream of the fleet.";
+    text.single("gateway_fleet_viewers", "gauge", help, viewers);
+    let help = "Fleet members by state, while there are viewers.";
+    text.family("gateway_fleet_members", "gauge", help);
+    for (state, count) in [State::Up, State::Silent, State::Gone].into_iter().zip(members) {
+        let labels = format!("state=\"{}\"", state.name());
+        text.line("gateway_fleet_members", &labels, count);
+    }
 }
 
 /// Rate, errors and duration by route; the gateway's own answers count as one.

@@ -3,6 +3,7 @@
 
 mod body;
 mod response_head;
+mod stream;
 mod upload;
 
 use std::future::poll_fn;
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 
 use self::body::poll_some;
 pub(crate) use self::body::{Body, Data, Frame};
+pub(crate) use self::stream::open_stream;
 pub(crate) use self::upload::{HELD_BYTES, Upload, UploadState};
 
 use crate::deadline::Timer;

@@ -42,6 +42,32 @@ impl Lookup for System {
     }
 }
 
+/// All addresses of an origin, of both families.
+///
+/// # Errors
+/// When the lookups of both families fail.
+pub(crate) async fn resolve_origin(origin: &Origin) -> io::Result<Vec<SocketAddr>> {
+    if let Some(address) = origin.literal() {
+        return Ok(vec![address]);
+    }
+    let mut addresses = Vec::new();
+    let mut error = None;
+    let mut failed = 0;
+    for family in Family::ALL {
+        match System.lookup(origin, family).await {
+            Ok(found) => addresses.extend(found),
+            Err(why) => {
+                failed += 1;
+                error = Some(why);
+            }
+        }
+    }
+    match error {
+        Some(error) if failed == Family::ALL.len() => Err(error),
+        _ => Ok(addresses),
+    }
+}
+
 fn resolve(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAddr>> {
     let family = match family {
         Family::V4 => AddrFamily::Inet,

@@ -174,6 +174,11 @@ impl Pool {
         view.slots.iter().any(|slot| slot.well)
     }
 
+    /// All addresses that are known.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.shared.pool_state().entries.iter().map(|entry| entry.endpoint.address()).collect()
+    }
+
     /// How it stands now.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let now = now();

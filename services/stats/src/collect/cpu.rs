@@ -97,7 +97,8 @@ pub(crate) fn parse(text: &str) -> Result<Stat, ParseError> {
         // The `intr` line can have thousands of columns; no line is read beyond what is needed.
         let Some((key, rest)) = line.split_once(' ') else { continue };
         match key {
-            "cpu" if total.is_none() => total = Some(times(rest)?),
+            // A line that is odd is followed by the right one, or the processors' own lines do.
+            "cpu" if !matches!(total, Some(Ok(_))) => total = Some(times(rest)),
             "ctxt" => stat.context_switches = counter(rest),
             "btime" => stat.boot_time_unix_seconds = counter(rest),
             "processes" => stat.forks = counter(rest),
@@ -112,7 +113,12 @@ pub(crate) fn parse(text: &str) -> Result<Stat, ParseError> {
             }
         }
     }
-    stat.total = total.ok_or(ParseError::Missing("cpu"))?;
+    match total {
+        Some(Ok(times)) => stat.total = times,
+        Some(Err(error)) if stat.cores.is_empty() => return Err(error),
+        None if stat.cores.is_empty() => return Err(ParseError::Missing("cpu")),
+        _ => {}
+    }
     // The kernel writes them in order; who looks one up may rely on it.
     stat.cores.sort_by_key(|(number, _)| *number);
     stat.cores.dedup_by_key(|(number, _)| *number);
@@ -172,6 +178,16 @@ mod tests {
         after.clamp_monotonic(&before);
         let held = Times { idle_stood_still: true, ..times(1100, 50) };
         assert_eq!(after.cores, [(0, held), (1, times(10, 7)), (2, times(3, 3))]);
+    }
+
+    #[test]
+    fn an_odd_first_line_costs_itself_and_the_second_of_two_counts() {
+        let stat = parse("cpu  1 2\ncpu  1 2 3 4\nctxt 5\n").unwrap();
+        assert_eq!((stat.total.idle, stat.context_switches), (4, Some(5)));
+        let stat = parse("cpu  x 2 3 4\ncpu0 1 2 3 4\n").unwrap();
+        assert_eq!((stat.total, stat.cores.len()), (Times::default(), 1));
+        assert_eq!(parse("cpu  1 2 3 4\ncpu  5 6 7 8\n").unwrap().total.user, 1);
+        assert!(parse("cpu  1 2\n").is_err() && parse("ctxt 5\n").is_err());
     }
 
     const FOUR: Times = Times {

@@ -15,6 +15,10 @@ pub(crate) struct Task {
     pub(crate) family: String,
     /// The revision of its definition.
     pub(crate) revision: String,
+    /// The name of its service; empty for a task without one, and from older agents.
+    pub(crate) service: String,
+    /// Where it runs; empty where the agent does not know.
+    pub(crate) availability_zone: String,
     /// `Limits.CPU`, processors.
     pub(crate) cpu_limit_cores: Option<f64>,
     /// `Limits.Memory`, bytes.
@@ -81,6 +85,8 @@ pub(crate) fn parse(json: &[u8]) -> Result<Task, ParseError> {
         id,
         family: text(&answer["Family"]),
         revision: text(&answer["Revision"]),
+        service: text(&answer["ServiceName"]),
+        availability_zone: text(&answer["AvailabilityZone"]),
         cpu_limit_cores: cpu_limit(&answer),
         memory_limit_bytes: memory_limit(&answer),
         shares_network,

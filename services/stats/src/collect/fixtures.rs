@@ -141,6 +141,8 @@ fn the_recorded_machine_has_its_figures() {
     assert_eq!(stalls(RECORDED, "cpu"), Some(expected));
     assert_eq!(filesystems(RECORDED), ["/ ext4 /dev/vda"]);
     let cat = Process {
+        state: 'R',
+        threads: 1,
         pid: 32481,
         name: "cat".to_owned(),
         ticks: 0,

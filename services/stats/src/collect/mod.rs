@@ -13,6 +13,7 @@ pub(crate) mod on_scrape;
 pub(crate) mod pressure;
 pub(crate) mod process;
 pub(crate) mod uptime;
+pub(crate) mod vmstat;
 
 mod fixtures;
 mod properties;

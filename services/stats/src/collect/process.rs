@@ -9,6 +9,10 @@ pub(crate) struct Process {
     pub(crate) pid: u32,
     /// The file name of its program, cut to 15 bytes; it may hold any byte, even parentheses.
     pub(crate) name: String,
+    /// What it does, as one letter: R runs, S sleeps, D waits for a disk, Z is a zombie.
+    pub(crate) state: char,
+    /// Its threads.
+    pub(crate) threads: u64,
     /// Processor time, user and system, ticks of 1/100 s.
     pub(crate) ticks: u64,
     /// When it started, ticks of 1/100 s after the kernel: tells a number that was used again.
@@ -24,15 +28,19 @@ pub(crate) fn parse(text: &str) -> Result<Process, ParseError> {
     // After the name's end no column has a parenthesis.
     let (name, columns) = rest.rsplit_once(')').ok_or(ParseError::Missing("comm"))?;
     let mut columns = columns.split_ascii_whitespace();
-    let user = number(columns.nth(11), "utime")?;
+    let state = columns.next().and_then(|state| state.chars().next());
+    let user = number(columns.nth(10), "utime")?;
     let system = number(columns.next(), "stime")?;
-    let started = number(columns.nth(6), "starttime")?;
+    let threads = number(columns.nth(4), "num_threads")?;
+    let started = number(columns.nth(1), "starttime")?;
     let resident = columns.nth(1).ok_or(ParseError::Missing("rss"))?;
     // The kernel's sum over processors can be below zero for a moment.
     let resident_pages = if resident.starts_with('-') { 0 } else { number(Some(resident), "rss")? };
     Ok(Process {
         pid,
         name: printable(name),
+        state: state.filter(char::is_ascii_alphabetic).ok_or(ParseError::Missing("state"))?,
+        threads,
         ticks: user.saturating_add(system),
         started,
         resident_pages,
@@ -61,6 +69,8 @@ mod tests {
         let expected = Process {
             pid: 42,
             name: "nginx".to_owned(),
+            state: 'S',
+            threads: 5,
             ticks: 200,
             started: 987_654,
             resident_pages: 321,

@@ -13,7 +13,14 @@ pub(super) struct Figure {
 /// How many there are.
 pub(super) const COUNT: usize = FIGURES.len();
 
-/// Every figure with a history. A new one may be put anywhere: the file goes by name.
+/// The place of `cpu`.
+pub(super) const CPU: usize = 0;
+
+/// The place of `ram`.
+pub(super) const RAM: usize = 1;
+
+/// Every figure with a history. A new one may be put anywhere after the first two: the file goes by
+/// name.
 pub(super) const FIGURES: &[Figure] = &[
     percent("cpu", |sample| sample.cpu),
     percent("ram", |sample| sample.ram),
@@ -88,12 +95,12 @@ fn cached_bytes(memory: wire::Memory) -> Option<f64> {
 }
 
 /// The disks that are made of no others: what goes through a stacked one would count twice.
-fn whole_disks(sample: &wire::Sample) -> impl Iterator<Item = &wire::Disk> {
+pub(crate) fn whole_disks(sample: &wire::Sample) -> impl Iterator<Item = &wire::Disk> {
     sample.disks.iter().filter(|disk| !disk.stacked)
 }
 
 /// The interfaces that lead out of the machine, for the same reason.
-fn outer_networks(sample: &wire::Sample) -> impl Iterator<Item = &wire::Network> {
+pub(crate) fn outer_networks(sample: &wire::Sample) -> impl Iterator<Item = &wire::Network> {
     sample.networks.iter().filter(|network| !network.stacked)
 }
 
@@ -115,6 +122,11 @@ mod tests {
         for figure in FIGURES {
             assert!(figure.of(&wire::Sample::default()).is_nan(), "{}", figure.name);
         }
+    }
+
+    #[test]
+    fn the_places_of_cpu_and_ram_are_theirs() {
+        assert_eq!((FIGURES[CPU].name, FIGURES[RAM].name), ("cpu", "ram"));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! | what | bytes |
 //! | --- | --- |
 //! | `statshis` | 8 |
-//! | version of the format: 1 | 4 |
+//! | version of the format: 2 | 4 |
+//! | version of the service that wrote it: its length and itself; not in format 1 | 1 and that many |
 //! | series, samples, minutes: how many of each | 3 times 4 |
 //! | the name of each series: its length and itself | 1 and that many |
 //! | each sample: milliseconds since 1970, a value per series | 8 and 4 each |
@@ -17,10 +18,14 @@
 
 use super::figures::{COUNT, FIGURES};
 use super::{History, MINUTE_MS, MINUTE_ROWS, Row, SECOND_ROWS, Second, Summary, end_of_row};
+use crate::BUILD;
 
 const MAGIC: [u8; 8] = *b"statshis";
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+
+/// The format without the version of the service.
+const WITHOUT_VERSION: u32 = 1;
 
 /// Series that a file may have: room for those of later versions.
 const SERIES_MOST: usize = 64;
@@ -30,6 +35,8 @@ const SUMMARY_BYTES: usize = 16;
 /// The longest that a file can be.
 pub(crate) const BYTES_MOST: usize = MAGIC.len()
     + 5 * size_of::<u32>()
+    + 1
+    + u8::MAX as usize
     + SERIES_MOST * (1 + u8::MAX as usize)
     + SECOND_ROWS * second_bytes(SERIES_MOST)
     + MINUTE_ROWS * minute_bytes(SERIES_MOST);
@@ -39,7 +46,7 @@ pub(crate) const BYTES_MOST: usize = MAGIC.len()
 pub(crate) enum DamagedHistory {
     #[error("it does not begin as a history does")]
     NotHistory,
-    #[error("its format is {0}, only {FORMAT} is known")]
+    #[error("its format is {0}, only {WITHOUT_VERSION} and {FORMAT} are known")]
     Format(u32),
     #[error("it has more than {BYTES_MOST} bytes")]
     TooLong,
@@ -62,14 +69,19 @@ pub(crate) enum DamagedHistory {
 /// The history as the content of a file.
 pub(crate) fn to_bytes(history: &History) -> Vec<u8> {
     let names: usize = FIGURES.iter().map(|figure| 1 + figure.name.len()).sum();
+    let version = BUILD.version.as_bytes();
     let length = MAGIC.len()
         + 5 * size_of::<u32>()
+        + 1
+        + version.len()
         + names
         + history.seconds.len() * second_bytes(COUNT)
         + history.minutes.len() * minute_bytes(COUNT);
     let mut bytes = Vec::with_capacity(length);
     bytes.extend(MAGIC);
     bytes.extend(FORMAT.to_le_bytes());
+    bytes.push(u8::try_from(version.len()).unwrap_or(u8::MAX));
+    bytes.extend(version);
     for count in [COUNT, history.seconds.len(), history.minutes.len()] {
         bytes.extend(u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
     }
@@ -103,11 +115,13 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<History, DamagedHistory> {
     if reader.take() != Ok(MAGIC) {
         return Err(DamagedHistory::NotHistory);
     }
-    match reader.number()? {
-        FORMAT => {}
+    let has_version = match reader.number()? {
+        FORMAT => true,
+        WITHOUT_VERSION => false,
         other => return Err(DamagedHistory::Format(other)),
-    }
+    };
     reader.check_and_drop_checksum(bytes)?;
+    let version = if has_version { Some(reader.text()?) } else { None };
     let series = reader.count("series", SERIES_MOST)?;
     let seconds = reader.count("samples", SECOND_ROWS)?;
     let minutes = reader.count("minutes", MINUTE_ROWS)?;
@@ -117,6 +131,7 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<History, DamagedHistory> {
         return Err(DamagedHistory::Length { found: reader.0.len(), expected });
     }
     let mut history = History::new();
+    history.version_before = version.map(|version| String::from_utf8_lossy(version).into_owned());
     for row in 0..seconds {
         let second = reader.second(&figures)?;
         if history.seconds.back().is_some_and(|last| last.time_unix_ms >= second.time_unix_ms) {
@@ -161,7 +176,7 @@ fn summary_bytes(summary: Summary) -> [u8; SUMMARY_BYTES] {
 /// The bytes that were not read yet.
 struct Reader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn take<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH], DamagedHistory> {
         let (first, rest) = self.0.split_first_chunk().ok_or(DamagedHistory::CutOff)?;
         self.0 = rest;
@@ -190,14 +205,19 @@ impl Reader<'_> {
         count.ok_or(DamagedHistory::TooMany { what, found, most })
     }
 
+    /// A text behind its length.
+    fn text(&mut self) -> Result<&'a [u8], DamagedHistory> {
+        let [length] = self.take()?;
+        let (text, rest) = self.0.split_at_checked(length.into()).ok_or(DamagedHistory::CutOff)?;
+        self.0 = rest;
+        Ok(text)
+    }
+
     /// For each series of the file, where it is in [`FIGURES`]; none when this service has no such
     /// series.
     fn figures(&mut self, count: usize) -> Result<Vec<Option<usize>>, DamagedHistory> {
         let mut figure = || {
-            let [length] = self.take()?;
-            let (name, rest) =
-                self.0.split_at_checked(length.into()).ok_or(DamagedHistory::CutOff)?;
-            self.0 = rest;
+            let name = self.text()?;
             Ok(FIGURES.iter().position(|figure| figure.name.as_bytes() == name))
         };
         (0..count).map(|_| figure()).collect()
@@ -274,7 +294,7 @@ mod tests {
     fn beginning(names: &[&str], seconds: u32, minutes: u32) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         let count = u32::try_from(names.len()).unwrap();
-        for number in [FORMAT, count, seconds, minutes] {
+        for number in [WITHOUT_VERSION, count, seconds, minutes] {
             bytes.extend(number.to_le_bytes());
         }
         for name in names {
@@ -296,6 +316,7 @@ mod tests {
             let saved = before.rows(seconds, step);
             let loaded = after.rows(seconds, step);
             assert_eq!((loaded.instance.as_str(), loaded.sequence), ("", 0));
+            assert_eq!(after.version_before(), Some(BUILD.version));
             assert_eq!((loaded.time_unix_ms, loaded.series), (saved.time_unix_ms, saved.series));
         }
         after.push(&sample(1, START + 151_000, Some(151.0)));
@@ -380,8 +401,8 @@ mod tests {
         assert_eq!(error(&MAGIC), DamagedHistory::CutOff);
         assert_eq!(error(&vec![0; BYTES_MOST + 1]), DamagedHistory::TooLong);
         let mut bytes = to_bytes(&History::new());
-        bytes[8] = 2;
-        assert_eq!(error(&bytes), DamagedHistory::Format(2));
+        bytes[8] = 3;
+        assert_eq!(error(&bytes), DamagedHistory::Format(3));
         let many = DamagedHistory::TooMany { what: "samples", found: u32::MAX, most: SECOND_ROWS };
         assert_eq!(error(&sealed(beginning(&["cpu"], u32::MAX, 0))), many);
         let length = DamagedHistory::Length { found: 0, expected: 12 };

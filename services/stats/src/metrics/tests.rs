@@ -3,10 +3,12 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::collect::ecs_task::{self, Task};
+use crate::collect::cgroup::Container;
+use crate::collect::ecs_task::{self, Task, Usage};
 use crate::collect::filesystem::Mount;
 use crate::collect::network::Counters;
 use crate::collect::pressure::Stall;
+use crate::reading::TaskReading;
 
 const OPEN: Exposure = Exposure { hostname: true, mounts: true, processes: true };
 const HIDDEN: Exposure = Exposure { hostname: false, mounts: false, processes: false };

@@ -475,6 +475,7 @@ mod tests {
             ticks,
             started,
             resident_pages,
+            ..Process::default()
         };
         let scan = Scan {
             page_bytes: 4096,

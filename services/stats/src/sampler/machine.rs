@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::statvfs;
 use tokio::sync::watch;
 
+use super::Sampling;
 use super::bounded_reader::{BoundedReader, Bounds, Outcome, SourceState, Unit, UnitId};
 use super::cgroup_reader::CgroupReader;
 use super::fault_log::FaultLog;
@@ -18,8 +19,8 @@ use super::source::Source;
 use super::view::{MountTable, Network, View};
 use crate::collect::filesystem::Mount;
 use crate::collect::network::{Interface, Links};
-use crate::collect::{ParseError, cpu, disk, load, memory, network, pressure, uptime};
-use crate::rates::Exposure;
+use crate::collect::{ParseError, cpu, disk, load, memory, network, pressure, uptime, vmstat};
+use crate::glob::Selections;
 use crate::reading::{Filesystem, Reading, TaskReading};
 
 /// Where the machine's files are.
@@ -68,6 +69,7 @@ pub(super) struct Machine {
     next_key: u64,
     metadata: Metadata,
     scanner: Option<Scanner>,
+    selections: Selections,
 }
 
 /// What the sources fill in.
@@ -104,7 +106,8 @@ impl<T: Send + 'static> Unit<Gathered> for FileUnit<T> {
 }
 
 impl Machine {
-    pub(super) fn new(roots: &Roots, metadata: Metadata, exposed: Exposure) -> Self {
+    pub(super) fn new(sampling: &Sampling, metadata: Metadata) -> Self {
+        let Sampling { roots, exposed, selections, .. } = sampling;
         let started = Instant::now();
         let mut sources = BoundedReader::new("sources", SOURCES, started);
         let proc = &roots.proc;
@@ -122,19 +125,23 @@ impl Machine {
             next_key: 0,
             metadata,
             scanner: exposed.processes.then(|| Scanner::start(proc)),
+            selections: selections.clone(),
         }
     }
 
     /// Reads everything once. Takes less than a second, whatever hangs.
     pub(super) fn read(&mut self) -> Reading {
         let Gathered { mut reading, mounts } = self.sources.read();
+        let Selections { interfaces, disks, mounts: points } = &self.selections;
+        reading.select(interfaces, disks);
         reading.container_is_unknown = self.sources.state(self.cgroup) == SourceState::Down;
         let has_figures = |(name, state): (&Arc<str>, SourceState)| match state {
             SourceState::Absent => None,
             state => Some((Arc::clone(name), state == SourceState::Up)),
         };
         reading.sources = self.sources.states().filter_map(has_figures).collect();
-        if let Some(mounts) = mounts {
+        if let Some(mut mounts) = mounts {
+            mounts.retain(|mount| points.contains(&mount.point));
             self.follow(mounts);
         }
         self.read_filesystems(&mut reading);
@@ -204,6 +211,9 @@ fn add_files(sources: &mut BoundedReader<Gathered>, proc: &Path) {
     });
     files.optional("pressure/io", pressure::parse, |reading, stalls, _| {
         reading.pressure.io = Some(stalls);
+    });
+    files.optional("vmstat", vmstat::oom_kills, |reading, oom_kills, _| {
+        reading.oom_kills = oom_kills;
     });
     files.optional("diskstats", disk::parse, |reading, disks, at| {
         reading.disks = disks;
@@ -424,10 +434,19 @@ impl Unit<BTreeMap<u64, Filesystem>> for FilesystemUnit {
     }
 }
 
-/// The host's name, as the service's namespace knows it. May block.
-pub(super) fn hostname(proc: &Path) -> Option<String> {
-    let mut hostname = Source::at(proc.join("sys/kernel/hostname"));
-    hostname.read(|text| Ok(text.trim_end().to_owned()))
+/// The host's name: as its root has it, where that is mounted, for a container has a name of its
+/// own; else as the service's namespace knows it. May block.
+pub(super) fn hostname(roots: &Roots) -> Option<String> {
+    let name = |text: &str| Ok(text.trim().to_owned());
+    let mounted = || {
+        let mut file = Source::at(roots.root.join("etc/hostname"));
+        file.read_optional(name).filter(|name| !name.is_empty() && !name.contains('\n'))
+    };
+    let is_mounted = roots.root != Path::new("/");
+    is_mounted
+        .then(mounted)
+        .flatten()
+        .or_else(|| Source::at(roots.proc.join("sys/kernel/hostname")).read(name))
 }
 
 fn newest_answers(answers: &watch::Receiver<Option<Answers>>) -> Option<TaskReading> {

@@ -1,17 +1,13 @@
 //! The ECS task metadata endpoint, version 4, asked again and again.
 
-use std::io;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
+use super::endpoint::{Endpoint, ExchangeError};
 use super::fault_log::FaultLog;
-use super::http::{Answer, AnswerError};
 use crate::collect::ParseError;
 use crate::collect::ecs_task::{self, Task, Usage};
 
@@ -41,75 +37,6 @@ pub(crate) struct Answers {
     pub(crate) usage_before: Arc<Vec<Usage>>,
     /// When the counters were other ones than before: the age of the figures counts from here.
     pub(crate) changed: Instant,
-}
-
-/// Where the endpoint is: the value of `ECS_CONTAINER_METADATA_URI_V4`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint {
-    /// A name or an address.
-    host: String,
-    port: u16,
-    /// Without a slash at its end.
-    path: String,
-}
-
-/// Why a text is not the address of the endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum EndpointError {
-    /// Another protocol, or none.
-    #[error("it does not start with http://")]
-    Scheme,
-    /// The part between the slashes.
-    #[error("its host is odd: a name, an IPv4 address or an IPv6 address in brackets is expected")]
-    Host,
-    /// The part after the colon.
-    #[error("its port is not a number from 1 to 65535")]
-    Port,
-    /// The rest.
-    #[error("its path has a query, a fragment, spaces or letters that are not ASCII")]
-    Path,
-}
-
-impl FromStr for Endpoint {
-    type Err = EndpointError;
-
-    fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let (scheme, rest) = text.split_at_checked(7).ok_or(EndpointError::Scheme)?;
-        if !scheme.eq_ignore_ascii_case("http://") {
-            return Err(EndpointError::Scheme);
-        }
-        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let (host, port) = host_and_port(authority)?;
-        let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'?' && byte != b'#';
-        if !path.bytes().all(is_plain) {
-            return Err(EndpointError::Path);
-        }
-        let path = path.trim_end_matches('/').to_owned();
-        Ok(Self { host: host.to_owned(), port, path })
-    }
-}
-
-fn host_and_port(authority: &str) -> Result<(&str, u16), EndpointError> {
-    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
-        let (host, port) = rest.split_once(']').ok_or(EndpointError::Host)?;
-        host.parse::<std::net::Ipv6Addr>().map_err(|_| EndpointError::Host)?;
-        (host, port)
-    } else {
-        let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-        if host.is_empty() || !host.bytes().all(is_plain) {
-            return Err(EndpointError::Host);
-        }
-        (host, port)
-    };
-    let port = match port.strip_prefix(':') {
-        None if port.is_empty() => 80,
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            digits.parse().ok().filter(|&port| port != 0).ok_or(EndpointError::Port)?
-        }
-        _ => return Err(EndpointError::Port),
-    };
-    Ok((host, port))
 }
 
 /// Asks the endpoint from now on until the last receiver is gone, in a task of the runtime.
@@ -199,7 +126,8 @@ impl Schedule {
         parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
     ) -> Option<T> {
         self.asked = Instant::now();
-        let result = get(endpoint, self.path).await.and_then(|body| Ok(parse(&body)?));
+        let answer = endpoint.get(self.path, REQUEST_TIME).await;
+        let result = answer.map_err(RequestError::from).and_then(|body| Ok(parse(&body)?));
         let path = self.path;
         match result {
             Ok(value) => {
@@ -237,56 +165,22 @@ fn pause(failures: u32) -> Duration {
     Duration::from_secs(seconds).min(LONGEST_PAUSE)
 }
 
-/// Why a request has no answer.
+/// Why there are no new figures.
 #[derive(Debug, thiserror::Error)]
 enum RequestError {
-    #[error("no answer within 4 seconds")]
-    TooSlow,
     #[error(transparent)]
-    Connection(#[from] io::Error),
-    #[error(transparent)]
-    Answer(#[from] AnswerError),
+    Exchange(#[from] ExchangeError),
     #[error(transparent)]
     Parse(#[from] ParseError),
-}
-
-/// Asks for a path below the endpoint's.
-///
-/// By hand and not by hyper's client: a second state machine for connections would be the largest
-/// part of this service, for one GET without a body, a redirect or a kept connection. HTTP/1.0 asks
-/// for the plainest answer; one of HTTP/1.1 is understood as well.
-async fn get(endpoint: &Endpoint, path: &str) -> Result<Vec<u8>, RequestError> {
-    timeout(REQUEST_TIME, exchange(endpoint, path)).await.map_err(|_| RequestError::TooSlow)?
-}
-
-async fn exchange(endpoint: &Endpoint, path: &str) -> Result<Vec<u8>, RequestError> {
-    let Endpoint { host, port, path: base } = endpoint;
-    let mut connection = TcpStream::connect((host.as_str(), *port)).await?;
-    let shown = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-    let request = format!(
-        "GET {base}{path} HTTP/1.0\r\nHost: {shown}:{port}\r\nAccept: application/json\r\n\
-         Connection: close\r\n\r\n"
-    );
-    connection.write_all(request.as_bytes()).await?;
-    let mut answer = Answer::default();
-    let mut buffer = vec![0; 16 * 1024];
-    loop {
-        let count = connection.read(&mut buffer).await?;
-        if count == 0 {
-            return Ok(answer.closed()?);
-        }
-        if let Some(body) = answer.push(&buffer[..count])? {
-            return Ok(body);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
-    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -294,42 +188,7 @@ mod tests {
     const STATS: &str = include_str!("../../fixtures/fargate/task-stats.json");
 
     fn endpoint(host: &str, port: u16, path: &str) -> Endpoint {
-        Endpoint { host: host.to_owned(), port, path: path.to_owned() }
-    }
-
-    #[test]
-    fn the_address_that_ecs_gives_is_understood() {
-        let parse = |text: &str| text.parse::<Endpoint>();
-        assert_eq!(
-            parse("http://169.254.170.2/v4/e902-2495"),
-            Ok(endpoint("169.254.170.2", 80, "/v4/e902-2495"))
-        );
-        assert_eq!(
-            parse("HTTP://[fd00:ec2::23]:8080/v4/"),
-            Ok(endpoint("fd00:ec2::23", 8080, "/v4"))
-        );
-        assert_eq!(parse("http://metadata.local"), Ok(endpoint("metadata.local", 80, "")));
-    }
-
-    #[test]
-    fn other_addresses_are_refused_with_a_reason() {
-        let error = |text: &str| text.parse::<Endpoint>().unwrap_err();
-        for text in ["", "http:/", "https://169.254.170.2/v4", "169.254.170.2/v4"] {
-            assert_eq!(error(text), EndpointError::Scheme, "{text}");
-        }
-        for text in
-            ["http://", "http:///v4", "http://a@b/", "http://[::1/", "http://[a]/", "http://a b/"]
-        {
-            assert_eq!(error(text), EndpointError::Host, "{text}");
-        }
-        for text in ["http://a:/", "http://a:0/", "http://a:65536", "http://a:+1", "http://[::1]8/"]
-        {
-            assert_eq!(error(text), EndpointError::Port, "{text}");
-        }
-        for text in ["http://a/b?c", "http://a?c", "http://a/b#c", "http://a/b c", "http://a/\r\n"]
-        {
-            assert_eq!(error(text), EndpointError::Path, "{text}");
-        }
+        format!("http://{host}:{port}{path}").parse().unwrap()
     }
 
     #[test]
@@ -448,11 +307,13 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let endpoint = endpoint("127.0.0.1", listener.local_addr().unwrap().port(), "");
         let start = Instant::now();
-        assert!(matches!(get(&endpoint, "/task").await, Err(RequestError::TooSlow)));
+        let answer = endpoint.get("/task", REQUEST_TIME).await;
+        assert!(matches!(answer, Err(ExchangeError::TooSlow(_))));
         assert!(start.elapsed() >= Duration::from_secs(4));
         assert!(start.elapsed() < Duration::from_secs(8));
         drop(listener);
-        assert!(matches!(get(&endpoint, "/task").await, Err(RequestError::Connection(_))));
+        let answer = endpoint.get("/task", REQUEST_TIME).await;
+        assert!(matches!(answer, Err(ExchangeError::Connection(_))));
     }
 
     #[tokio::test]
@@ -467,19 +328,5 @@ mod tests {
             }
         };
         timeout(Duration::from_secs(10), ended).await.unwrap();
-    }
-
-    proptest! {
-        #[test]
-        fn no_address_makes_the_parser_panic(text in any::<String>(), rest in "[a-z0-9:/.@?#\\[\\] é]{0,30}") {
-            let _ = text.parse::<Endpoint>();
-            let _ = format!("http://{rest}").parse::<Endpoint>();
-        }
-
-        #[test]
-        fn addresses_come_back(host in "[a-z0-9][a-z0-9.-]{0,20}", port in 1_u16.., path in "(/[a-z0-9-]{1,9}){0,4}") {
-            let parsed = format!("http://{host}:{port}{path}").parse::<Endpoint>();
-            prop_assert_eq!(parsed, Ok(endpoint(&host, port, &path)));
-        }
     }
 }

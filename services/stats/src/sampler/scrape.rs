@@ -206,7 +206,13 @@ mod tests {
 
     fn sampling(root: &Path) -> Sampling {
         let roots = Roots { proc: root.join("proc"), root: root.to_owned() };
-        Sampling { roots, wanted: ScopePreference::Auto, exposed: Exposure::default() }
+        Sampling {
+            roots,
+            wanted: ScopePreference::Auto,
+            exposed: Exposure::default(),
+            labels: crate::labels::Labels::new(),
+            selections: crate::glob::Selections::default(),
+        }
     }
 
     #[tokio::test]

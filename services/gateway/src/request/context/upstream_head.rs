@@ -33,7 +33,7 @@ impl RequestContext {
         let mut text = BytesMut::with_capacity(1024 + self.target.len());
         text.put_slice(self.method.as_str().as_bytes());
         text.put_slice(b" ");
-        text.put_slice(self.target.as_bytes());
+        text.put_slice(self.upstream_target.as_ref().unwrap_or(&self.target).as_bytes());
         // RFC 9110, section 2.5: the gateway's own version, whatever the client speaks.
         text.put_slice(b" HTTP/1.1\r\n");
         if !head.fields.contains_key(HOST) {
@@ -49,7 +49,11 @@ impl RequestContext {
                 field(&mut text, "host", self.host.as_bytes());
                 continue;
             }
-            let dropped = hop.drops(name)
+            // A member of the fleet may be another host than the one that the viewer trusts.
+            let is_credential = self.upstream_target.is_some()
+                && (is(name.as_str(), "authorization") || is(name.as_str(), "cookie"));
+            let dropped = is_credential
+                || hop.drops(name)
                 || (*name == MAX_FORWARDS && self.forwards_left.is_some())
                 || words.replace(name)
                 || *name == EXPECT

@@ -1,18 +1,18 @@
-//! The hosts that the gateway answers (RFC 9110, sections 7.2 and 15.5.20).
+//! The hosts that a service answers (RFC 9110, sections 7.2 and 15.5.20).
 //!
-//! A gateway that is reached on loopback answers loopback's own names only, unless configured
+//! A service that is reached on loopback answers loopback's own names only, unless configured
 //! otherwise: a page of the internet may point a name of its own at 127.0.0.1 (DNS rebinding), and
 //! the browser then sends that name in `Host`.
 
+use core::net::IpAddr;
 use std::fmt;
-use std::net::IpAddr;
 
 /// The names under which a service on loopback is reached.
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// `GATEWAY_HOSTS`, as configured.
+/// The setting, as configured.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct HostList {
+pub struct HostList {
     /// In lower case; `*.` at the beginning stands for one or more labels.
     names: Vec<String>,
     /// `*` is among them.
@@ -21,7 +21,7 @@ pub(crate) struct HostList {
 
 /// The hosts in force.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Hosts {
+pub enum Hosts {
     /// Every host.
     Any,
     /// These alone.
@@ -29,8 +29,12 @@ pub(crate) enum Hosts {
 }
 
 impl HostList {
+    /// The expected value of the setting.
+    pub const EXPECTED: &str =
+        "host names without ports such as example.org, *.example.org, or * for any";
+
     /// Parses `example.org, *.example.org`, names without ports, or `*` for every host.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let mut list = Self::default();
         for name in text.split(',') {
             let name = name.trim().to_ascii_lowercase();
@@ -52,14 +56,15 @@ impl HostList {
 
 impl HostList {
     /// The same without `*`.
-    pub(crate) fn named(&self) -> Self {
+    #[must_use]
+    pub fn named(&self) -> Self {
         Self { any: false, ..self.clone() }
     }
 }
 
 impl Hosts {
-    /// The hosts of a gateway that clients reach at this address.
-    pub(crate) fn new(configured: &HostList, reached_at: IpAddr) -> Self {
+    /// The hosts of a service that clients reach at this address.
+    pub fn new(configured: &HostList, reached_at: IpAddr) -> Self {
         let HostList { names, any } = configured;
         let loopback = reached_at.to_canonical().is_loopback();
         if *any || (names.is_empty() && !loopback) {
@@ -79,8 +84,15 @@ impl Hosts {
         Self::Only(hosts)
     }
 
+    /// Whether a request with these values of its Host field lines is answered: it has one, as
+    /// browsers always do, or none, as programs that speak HTTP/1.0 may. An authority in its target
+    /// counts as one.
+    pub fn answer<'a>(&self, hosts: impl IntoIterator<Item = &'a str>) -> bool {
+        hosts.into_iter().all(|host| self.contain(host))
+    }
+
     /// Whether the value of a Host field, with or without a port, is answered.
-    pub(crate) fn contain(&self, host: &str) -> bool {
+    pub fn contain(&self, host: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Only(names) => names.iter().any(|name| matches(name, host)),
@@ -151,6 +163,13 @@ mod tests {
         }
         assert!(hosts("", "127.0.0.2").contain("127.0.0.2:3050"));
         assert!(!hosts("", "127.0.0.1").contain("127.0.0.2:3050"));
+    }
+
+    #[test]
+    fn a_request_without_a_host_is_answered_and_one_with_a_foreign_host_is_not() {
+        let hosts = hosts("", "127.0.0.1");
+        assert!(hosts.answer([]) && hosts.answer(["localhost:8080"]));
+        assert!(!hosts.answer(["evil.test"]) && !hosts.answer(["localhost", "evil.test"]));
     }
 
     #[test]

@@ -1,0 +1,240 @@
+//! One member: its connection, its state, and the blocks that are kept.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{End, Kind, Now, State};
+
+/// Age after which a block is not kept for late viewers, unless it is the last one.
+const KEPT_FOR: Duration = Duration::from_mins(1);
+
+/// The connection to a member.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Link {
+    /// None; the next attempt is due at this time.
+    Idle(Instant),
+    /// The attempt with this number has no response yet.
+    Connecting(u64),
+    /// The attempt with this number has a response.
+    Open(u64),
+}
+
+#[derive(Debug)]
+struct Kept {
+    sequence: u64,
+    at: Instant,
+    kind: Kind,
+    data: Bytes,
+}
+
+/// A member.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) link: Link,
+    pub(super) instance: Option<Box<str>>,
+    /// None until the first attempt has ended.
+    pub(super) state: Option<State>,
+    pub(super) since_unix_ms: u64,
+    since: Instant,
+    pub(super) listed: Instant,
+    /// The member that has the same instance.
+    pub(super) alias_of: Option<SocketAddr>,
+    pub(super) last_block: Instant,
+    pub(super) last_block_unix_ms: u64,
+    connected: Instant,
+    /// The state has changed since the last batch.
+    is_dirty: bool,
+    minute: Option<Bytes>,
+    summary: Option<Bytes>,
+    kept: VecDeque<Kept>,
+    kept_bytes: usize,
+    /// The last batch with something of it.
+    pub(super) changed: u64,
+    /// The first batch with this instance.
+    began: u64,
+}
+
+impl Member {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            link: Link::Idle(now),
+            instance: None,
+            state: None,
+            since_unix_ms: 0,
+            since: now,
+            listed: now,
+            alias_of: None,
+            last_block: now,
+            last_block_unix_ms: 0,
+            connected: now,
+            is_dirty: false,
+            minute: None,
+            summary: None,
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            changed: 0,
+            began: 0,
+        }
+    }
+
+    pub(super) fn is_current(&self, attempt: u64) -> bool {
+        matches!(self.link, Link::Connecting(it) | Link::Open(it) if it == attempt)
+    }
+
+    pub(super) fn set_state(&mut self, state: State, unix_ms: u64) {
+        if self.state != Some(state) {
+            self.state = Some(state);
+            self.since_unix_ms = unix_ms;
+            self.is_dirty = true;
+        }
+    }
+
+    /// Hides the member behind another address of the same instance.
+    pub(super) fn become_alias(&mut self, other: SocketAddr, retry: Instant) {
+        let listed = self.listed;
+        *self = Self::new(retry);
+        self.listed = listed;
+        self.alias_of = Some(other);
+    }
+
+    pub(super) fn connected(&mut self, attempt: u64, instance: Option<Box<str>>, now: Now) {
+        self.link = Link::Open(attempt);
+        self.connected = now.instant;
+        self.alias_of = None;
+        let is_same = self.instance == instance && instance.is_some();
+        if !is_same {
+            // Blocks of the instance before must not appear under this one.
+            (self.minute, self.summary) = (None, None);
+            self.kept.clear();
+            self.kept_bytes = 0;
+            self.began = 0;
+            self.instance = instance;
+            self.state = None;
+        }
+        if !matches!(self.state, Some(State::Up | State::Silent)) {
+            self.last_block = now.instant;
+            self.last_block_unix_ms = now.unix_ms;
+            self.since = now.instant;
+            self.set_state(State::Up, now.unix_ms);
+        }
+    }
+
+    pub(super) fn block(&mut self, kind: Kind, data: Bytes, now: Now) {
+        self.last_block = now.instant;
+        self.last_block_unix_ms = now.unix_ms;
+        self.set_state(State::Up, now.unix_ms);
+        // The last one wins: a member has one block of a kind in a batch.
+        match kind {
+            Kind::Minute => self.minute = Some(data),
+            Kind::Summary => self.summary = Some(data),
+        }
+    }
+
+    pub(super) fn ended(&mut self, end: End, retry: Duration, now: Now) {
+        let was_brief = now.instant.duration_since(self.connected) < Duration::from_secs(1);
+        let wait = if end == End::Closed && !was_brief { Duration::ZERO } else { retry };
+        self.link = Link::Idle(now.instant + wait);
+        match end {
+            End::Unreachable => {
+                if self.state != Some(State::Gone) {
+                    self.since = now.instant;
+                }
+                self.set_state(State::Gone, now.unix_ms);
+            }
+            End::NoResponse if self.state.is_none() => self.set_state(State::Silent, now.unix_ms),
+            End::NoResponse | End::Closed => {}
+        }
+    }
+
+    /// Whether it is gone for so long, or was never there.
+    pub(super) fn is_forgotten(&self, kept: Duration, now: Instant) -> bool {
+        match self.state {
+            Some(State::Gone) => now.duration_since(self.since) >= kept,
+            Some(_) => false,
+            None => true,
+        }
+    }
+
+    /// Writes what is new, and keeps it for late viewers.
+    pub(super) fn flush(
+        &mut self,
+        address: SocketAddr,
+        sequence: u64,
+        keep: usize,
+        now: Instant,
+        text: &mut BytesMut,
+    ) {
+        let new = [(Kind::Minute, self.minute.take()), (Kind::Summary, self.summary.take())];
+        let is_new = self.is_dirty || new.iter().any(|(_, data)| data.is_some());
+        if !is_new || self.alias_of.is_some() {
+            return;
+        }
+        if std::mem::take(&mut self.is_dirty) {
+            self.write_member(address, text);
+        }
+        self.changed = sequence;
+        if self.began == 0 {
+            self.began = sequence;
+        }
+        for (kind, data) in new {
+            let Some(data) = data else { continue };
+            write_block(address, kind, &data, text);
+            self.kept_bytes += data.len();
+            self.kept.push_back(Kept { sequence, at: now, kind, data });
+        }
+        while self.kept.len() > 1
+            && let Some(first) = self.kept.front()
+            && (self.kept_bytes > keep || now.duration_since(first.at) >= KEPT_FOR)
+        {
+            self.kept_bytes -= first.data.len();
+            self.kept.pop_front();
+        }
+    }
+
+    /// Whether it was part of the batch `until` with the instance that it has now.
+    pub(super) fn is_shown(&self, until: u64) -> bool {
+        self.alias_of.is_none() && self.state.is_some() && (1..=until).contains(&self.began)
+    }
+
+    /// Writes the state at the batch `until` for a viewer that has everything up to the batch
+    /// `since`: all that is kept if the instance is new to it, otherwise the minute if it is new,
+    /// and the last block.
+    pub(super) fn write_state(
+        &self,
+        address: SocketAddr,
+        since: u64,
+        until: u64,
+        text: &mut BytesMut,
+    ) {
+        self.write_member(address, text);
+        let is_whole = since == 0 || self.began > since;
+        let end = self.kept.partition_point(|kept| kept.sequence <= until);
+        for (index, kept) in self.kept.range(..end).enumerate() {
+            let is_wanted = is_whole || kept.kind == Kind::Minute || index + 1 == end;
+            if is_wanted && kept.sequence > since {
+                write_block(address, kept.kind, &kept.data, text);
+            }
+        }
+    }
+
+    fn write_member(&self, address: SocketAddr, text: &mut BytesMut) {
+        let Some(state) = self.state else { return };
+        // Writing to it cannot fail. The instance has no character that JSON escapes.
+        let _ = write!(text, "data: {address} member {{\"state\":\"{}\"", state.name());
+        if let Some(instance) = &self.instance {
+            let _ = write!(text, ",\"instance\":\"{instance}\"");
+        }
+        let _ = writeln!(text, ",\"since_unix_ms\":{}}}", self.since_unix_ms);
+    }
+}
+
+fn write_block(address: SocketAddr, kind: Kind, data: &Bytes, text: &mut BytesMut) {
+    // Writing to it cannot fail.
+    let _ = write!(text, "data: {address} {} ", kind.name());
+    text.extend_from_slice(data);
+    text.extend_from_slice(b"\n");
+}

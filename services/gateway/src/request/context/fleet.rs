@@ -1,0 +1,165 @@
+//! Requests for the fleet: the list of members, the merged stream, and single members.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, Method, StatusCode};
+
+use super::authorize::upgrade_of;
+use super::{Decision, RequestContext};
+use crate::fleet::{Fleet, Found};
+use crate::request::hop_by_hop::HopByHop;
+use crate::request::parse::Head;
+use crate::response::problem::Problem;
+
+/// The only paths of a member that can be reached, and the route whose policies hold for the fleet.
+const MEMBER_PATH: &str = "/stats";
+
+/// A path of the fleet.
+#[derive(Debug, PartialEq)]
+pub(super) enum FleetPath {
+    /// The list of members.
+    List,
+    /// The merged stream.
+    Stream,
+    /// A path below [`MEMBER_PATH`] of the member with this instance or address.
+    Member { id: String, path: String },
+    /// Anything else below `/fleet`.
+    Unknown,
+}
+
+impl FleetPath {
+    /// The path of the fleet that a plain path is, if it is one.
+    pub(super) fn parse(path: &str) -> Option<Self> {
+        let rest = path.strip_prefix("/fleet")?;
+        let Some(rest) = rest.strip_prefix('/') else {
+            return rest.is_empty().then_some(Self::List);
+        };
+        if rest == "stream" {
+            return Some(Self::Stream);
+        }
+        let Some((id, path)) = rest.find('/').map(|slash| rest.split_at(slash)) else {
+            return Some(Self::Unknown);
+        };
+        let below = path.strip_prefix(MEMBER_PATH);
+        if id.is_empty() || !below.is_some_and(|it| it.is_empty() || it.starts_with('/')) {
+            return Some(Self::Unknown);
+        }
+        // Characters of an address that may be escaped.
+        let id = id.replace("%3A", ":").replace("%3a", ":");
+        let id = id.replace("%5B", "[").replace("%5b", "[");
+        let id = id.replace("%5D", "]").replace("%5d", "]");
+        Some(Self::Member { id, path: path.to_owned() })
+    }
+}
+
+impl RequestContext {
+    /// Decides about a request for the fleet. The policies of the `/stats` route hold.
+    pub(super) async fn decide_fleet(
+        &mut self,
+        path: &FleetPath,
+        query: Option<&str>,
+        head: &Head,
+        hop: &HopByHop,
+    ) -> Result<Decision, Problem> {
+        let not_found = |detail: &str| Problem::new(StatusCode::NOT_FOUND, detail);
+        let gateway = self.gateway.clone();
+        let Some(fleet) = &gateway.fleet else { return Err(not_found("there is nothing here")) };
+        let rules = gateway.rules();
+        let member_path = match path {
+            FleetPath::Member { path, .. } => path,
+            _ => MEMBER_PATH,
+        };
+        let route = rules.route(member_path).ok_or_else(|| not_found("there is nothing here"))?;
+        if rules.may_bypass_auth(member_path, route) {
+            let detail = "the path is ambiguous: it could be read as one that needs authentication";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        }
+        self.route = Some(route.clone());
+        if let Some(auth) = route.auth.clone() {
+            self.check_auth(&auth, head)?;
+        }
+        let is_read = [Method::GET, Method::HEAD].contains(&self.method);
+        match path {
+            FleetPath::Unknown => Err(not_found("there is nothing here")),
+            FleetPath::List if !is_read => Err(Problem::method_not_allowed("GET, HEAD")),
+            FleetPath::List => {
+                let mut fields = HeaderMap::new();
+                fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                let body = Bytes::from(fleet.list(&gateway).await);
+                Ok(Decision::Answer(self.reply(StatusCode::OK, &fields, body)))
+            }
+            FleetPath::Stream if self.method != Method::GET => {
+                Err(Problem::method_not_allowed("GET"))
+            }
+            FleetPath::Stream => {
+                let permit = self.stream_permit()?;
+                let viewer = fleet.subscribe(&gateway).ok_or_else(|| {
+                    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many viewers of the fleet")
+                        .with(RETRY_AFTER, HeaderValue::from_static("5"))
+                })?;
+                Ok(Decision::Stream(viewer, permit))
+            }
+            FleetPath::Member { id, path } => {
+                self.member_route(fleet, id).await?;
+                self.target = match query {
+                    Some(query) => format!("/fleet/{id}{path}?{query}"),
+                    None => format!("/fleet/{id}{path}"),
+                };
+                self.upstream_target = Some(match query {
+                    Some(query) => format!("{path}?{query}"),
+                    None => path.clone(),
+                });
+                let upgrade = upgrade_of(head)?;
+                self.forward(head, hop, upgrade).await
+            }
+        }
+    }
+
+    /// Sets the route to the member with this instance or address.
+    async fn member_route(&mut self, fleet: &Arc<Fleet>, id: &str) -> Result<(), Problem> {
+        match fleet.find(&self.gateway, id).await {
+            Found::Member(address) => {
+                self.route = self.route.as_ref().map(|route| fleet.route(address, route));
+                Ok(())
+            }
+            Found::Gone => {
+                Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "this fleet member is gone")
+                    .with(RETRY_AFTER, HeaderValue::from_static("1")))
+            }
+            Found::Unknown => Err(Problem::new(StatusCode::NOT_FOUND, "no such fleet member")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_of_stats_lead_to_members() {
+        let member = |id: &str, path: &str| {
+            Some(FleetPath::Member { id: id.to_owned(), path: path.to_owned() })
+        };
+        for (path, expected) in [
+            ("/fleet", Some(FleetPath::List)),
+            ("/fleet/stream", Some(FleetPath::Stream)),
+            ("/fleet/a/stats", member("a", "/stats")),
+            ("/fleet/10.0.0.7:8080/stats/stream", member("10.0.0.7:8080", "/stats/stream")),
+            ("/fleet/10.0.0.7%3A8080/stats", member("10.0.0.7:8080", "/stats")),
+            ("/fleet/%5B::1%5D:80/stats", member("[::1]:80", "/stats")),
+            ("/fleet/", Some(FleetPath::Unknown)),
+            ("/fleet/a", Some(FleetPath::Unknown)),
+            ("/fleet/a/metrics", Some(FleetPath::Unknown)),
+            ("/fleet/a/statsx", Some(FleetPath::Unknown)),
+            ("/fleet/a/x/stats", Some(FleetPath::Unknown)),
+            ("/fleet/stream/", Some(FleetPath::Unknown)),
+            ("/fleets", None),
+            ("/", None),
+        ] {
+            assert_eq!(FleetPath::parse(path), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! The merged stream of the fleet: the real binary between viewers and fake members.
+
+#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use testing::{BOUND, Connection, Service, fields, read_head, run};
+
+const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+
+/// A stand-in for stats.
+struct Member {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+struct State {
+    instance: String,
+    is_frozen: AtomicBool,
+    is_dead: AtomicBool,
+    /// Merged streams, so far and now.
+    opened: AtomicUsize,
+    open: AtomicUsize,
+    /// Heads of the requests for it.
+    heads: Mutex<Vec<String>>,
+    connections: Mutex<Vec<TcpStream>>,
+    /// Written in front of each summary.
+    noise: String,
+}
+
+impl Member {
+    fn start(instance: &str) -> Self {
+        Self::start_at(([127, 0, 0, 1], 0).into(), instance, String::new())
+    }
+
+    fn start_at(address: SocketAddr, instance: &str, noise: String) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State {
+            instance: instance.to_owned(),
+            is_frozen: AtomicBool::new(false),
+            is_dead: AtomicBool::new(false),
+            opened: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            heads: Mutex::default(),
+            connections: Mutex::default(),
+            noise,
+        });
+        let shared = state.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if shared.is_dead.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (stream, state) = (stream.unwrap(), shared.clone());
+                state.connections.lock().unwrap().push(stream.try_clone().unwrap());
+                thread::spawn(move || state.serve(stream));
+            }
+        });
+        Self { address, state }
+    }
+
+    /// Ends it as SIGKILL would: connections are closed, and new ones are refused.
+    fn kill(&self) -> Instant {
+        self.state.is_dead.store(true, Ordering::SeqCst);
+        // Wakes the loop that accepts.
+        drop(TcpStream::connect(self.address));
+        while TcpStream::connect(self.address).is_ok() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        for connection in self.state.connections.lock().unwrap().drain(..) {
+            // It may be closed already.
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+        Instant::now()
+    }
+
+    fn freeze(&self, is_frozen: bool) -> Instant {
+        self.state.is_frozen.store(is_frozen, Ordering::SeqCst);
+        Instant::now()
+    }
+
+    fn opened(&self) -> usize {
+        self.state.opened.load(Ordering::SeqCst)
+    }
+
+    fn open(&self) -> usize {
+        self.state.open.load(Ordering::SeqCst)
+    }
+
+    fn heads(&self) -> Vec<String> {
+        self.state.heads.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.state.is_dead.store(true, Ordering::SeqCst);
+    }
+}
+
+impl State {
+    fn wait(&self) -> bool {
+        while self.is_frozen.load(Ordering::SeqCst) && !self.is_dead.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        !self.is_dead.load(Ordering::SeqCst)
+    }
+
+    fn serve(&self, stream: TcpStream) {
+        let mut reader = BufReader::new(stream);
+        while let Some(head) = read_head(&mut reader) {
+            if !self.wait() {
+                return;
+            }
+            let is_check = head.contains("gateway-check");
+            if !is_check {
+                self.heads.lock().unwrap().push(head.clone());
+            }
+            if head.starts_with("GET /stats/stream?view=summary ") {
+                self.opened.fetch_add(1, Ordering::SeqCst);
+                self.open.fetch_add(1, Ordering::SeqCst);
+                self.stream(reader.get_mut());
+                self.open.fetch_sub(1, Ordering::SeqCst);
+                return;
+            }
+            let length = head.len();
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{head}");
+            if reader.get_mut().write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn stream(&self, stream: &mut TcpStream) {
+        let Self { instance, noise, .. } = self;
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nstats-instance: {instance}\r\n\r\n\
+             event: minute\ndata: {{\"instance\":\"{instance}\",\"cpu\":[1,null]}}\n\n"
+        );
+        let mut sent = stream.write_all(head.as_bytes());
+        let mut number = 0;
+        while sent.is_ok() && self.wait() {
+            number += 1;
+            let data = format!("{{\"instance\":\"{instance}\",\"sequence\":{number}}}");
+            let block = format!("{noise}event: summary\nid: {number}\ndata: {data}\n\n");
+            sent = stream.write_all(block.as_bytes());
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// A reader of the merged stream.
+struct Viewer {
+    connection: Connection,
+    lines: Vec<String>,
+}
+
+impl Viewer {
+    fn open(gateway: &Service) -> Self {
+        let mut connection = gateway.connect();
+        connection.send(
+            "GET /fleet/stream HTTP/1.1\r\nhost: test\r\ncookie: viewer=1\r\n\
+             authorization: Bearer viewer\r\naccept: text/event-stream\r\n\r\n",
+        );
+        let head = connection.head();
+        assert_eq!(head.status, 200, "{}", head.head);
+        assert_eq!(head.field("content-type"), Some("text/event-stream"));
+        assert_eq!(head.field("cache-control"), Some("no-store"));
+        Self { connection, lines: Vec::new() }
+    }
+
+    /// The next line of data.
+    fn next(&mut self) -> String {
+        let begun = Instant::now();
+        loop {
+            assert!(begun.elapsed() < BOUND, "no data in time: {:?}", self.lines);
+            let mut line = String::new();
+            assert!(self.connection.reader.read_line(&mut line).unwrap() > 0, "it ended");
+            if let Some(data) = line.trim_end().strip_prefix("data: ") {
+                self.lines.push(data.to_owned());
+                return data.to_owned();
+            }
+        }
+    }
+
+    /// Reads on to a line that begins so and has this in it.
+    fn until(&mut self, begin: &str, part: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            assert!(begun.elapsed() < BOUND, "no {begin:?} {part:?}: {:?}", self.lines);
+            let line = self.next();
+            if line.starts_with(begin) && line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    fn state(&mut self, member: &Member, state: &str) {
+        self.until(&format!("{} member ", member.address), &format!("\"state\":\"{state}\""));
+    }
+}
+
+fn start(members: &[&Member], more: &[(&str, &str)]) -> Service {
+    let addresses: Vec<_> = members.iter().map(|member| member.address.to_string()).collect();
+    let addresses = addresses.join(",");
+    let mut variables = vec![
+        ("GATEWAY_FLEET", &*addresses),
+        ("GATEWAY_STATS", addresses.split(',').next().unwrap()),
+        ("GATEWAY_FRONTEND", "127.0.0.1:1"),
+        ("GATEWAY_ADMIN_LISTEN", "off"),
+        ("GATEWAY_HOSTS", "*"),
+    ];
+    variables.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
+    variables.extend(more);
+    Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
+}
+
+fn eventually(what: impl Fn() -> bool) {
+    let deadline = Instant::now() + BOUND;
+    while !what() {
+        assert!(Instant::now() < deadline, "not within {BOUND:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn each_member_has_one_connection_however_many_view_and_none_when_they_have_left() {
+    let members = [Member::start("a"), Member::start("b")];
+    let gateway = start(&[&members[0], &members[1]], &[]);
+    assert_eq!((members[0].opened(), members[1].opened()), (0, 0), "nobody views");
+    let mut viewers: Vec<_> = (0..3).map(|_| Viewer::open(&gateway)).collect();
+    for viewer in &mut viewers {
+        for member in &members {
+            let (to, instance) = (member.address, &member.state.instance);
+            let lines = [
+                viewer.until(&format!("{to} member "), "\"state\":\"up\""),
+                viewer.until(&format!("{to} summary "), "sequence"),
+            ];
+            assert!(lines[0].contains(&format!("\"instance\":\"{instance}\"")), "{lines:?}");
+            // As it came, byte by byte.
+            let data = lines[1].rsplit(' ').next().unwrap();
+            let json: serde_json::Value = serde_json::from_str(data).unwrap();
+            assert_eq!(json["instance"], instance.as_str());
+            // Its order in a batch is by address, so it may have come before.
+            viewer.state_or_seen(to);
+        }
+    }
+    // A late one gets what is kept: the minute, and what came after it.
+    let mut late = Viewer::open(&gateway);
+    late.until(&format!("{} minute ", members[0].address), "null");
+    late.until(&format!("{} summary ", members[0].address), "\"sequence\":");
+    for member in &members {
+        assert_eq!((member.opened(), member.open()), (1, 1));
+        for head in member.heads() {
+            for secret in ["cookie", "authorization", "viewer", "x-forwarded"] {
+                assert!(!head.to_ascii_lowercase().contains(secret), "{head}");
+            }
+        }
+    }
+    drop((viewers, late));
+    eventually(|| members.iter().all(|member| member.open() == 0));
+}
+
+impl Viewer {
+    /// The minute of this member has come.
+    fn state_or_seen(&mut self, to: SocketAddr) {
+        let begin = format!("{to} minute ");
+        if !self.lines.iter().any(|line| line.starts_with(&begin)) {
+            self.until(&begin, "null");
+        }
+    }
+}
+
+#[test]
+fn a_killed_member_is_gone_a_frozen_one_silent_and_either_comes_back_in_time() {
+    let killed = Member::start("a");
+    let frozen = Member::start("b");
+    let gateway = start(&[&killed, &frozen], &[]);
+    let mut viewer = Viewer::open(&gateway);
+    viewer.state(&killed, "up");
+    let mut other = Viewer::open(&gateway);
+    other.state(&frozen, "up");
+    let since = killed.kill();
+    viewer.state(&killed, "gone");
+    assert!(since.elapsed() <= Duration::from_secs(2), "{:?}", since.elapsed());
+    assert_eq!(gateway.get("/fleet/a/stats").status, 503);
+    let since = Instant::now();
+    let back = Member::start_at(killed.address, "c", String::new());
+    let lines = viewer.lines.len();
+    viewer.state(&back, "up");
+    assert!(since.elapsed() <= Duration::from_secs(2), "{:?}", since.elapsed());
+    // The new instance brings nothing of the old one.
+    viewer.until(&format!("{} summary ", back.address), "\"instance\":\"c\"");
+    let of_it = |line: &&String| line.starts_with(&format!("{} ", back.address));
+    let after: Vec<_> = viewer.lines[lines..].iter().filter(of_it).collect();
+    assert!(!after.iter().any(|line| line.contains("\"instance\":\"a\"")), "{after:?}");
+    let mut late = Viewer::open(&gateway);
+    late.until(&format!("{} summary ", back.address), "\"instance\":\"c\"");
+    assert!(!late.lines.iter().any(|line| line.contains("\"instance\":\"a\"")), "{:?}", late.lines);
+
+    let since = frozen.freeze(true);
+    other.state(&frozen, "silent");
+    assert!(since.elapsed() <= Duration::from_secs(5), "{:?}", since.elapsed());
+    let since = frozen.freeze(false);
+    other.state(&frozen, "up");
+    assert!(since.elapsed() <= Duration::from_secs(2), "{:?}", since.elapsed());
+}
+
+#[test]
+fn unusable_blocks_reach_no_viewer_and_an_instance_with_two_addresses_is_one_member() {
+    let noise = format!(
+        "event: summary\ndata: {}\n\nevent: evil\ndata: evil\n\nevent: summary\ndata: evil\ndata: evil\n\n",
+        "evil".repeat(4_000)
+    );
+    let one = Member::start_at(([127, 0, 0, 1], 0).into(), "same", noise);
+    let two = Member::start("same");
+    let gateway = start(&[&one, &two], &[]);
+    let list = gateway.get("/fleet").json();
+    let list = list["members"].as_array().unwrap();
+    assert_eq!(list.len(), 1, "{list:?}");
+    assert_eq!((&list[0]["instance"], &list[0]["state"]), (&"same".into(), &"up".into()));
+    let mut viewer = Viewer::open(&gateway);
+    for _ in 0..3 {
+        viewer.until("", " summary ");
+    }
+    assert!(!viewer.lines.iter().any(|line| line.contains("evil")), "{:?}", viewer.lines);
+}
+
+#[test]
+fn a_member_is_reached_by_its_instance_or_address_and_no_credential_goes_there() {
+    let (one, two) = (Member::start("one"), Member::start("two"));
+    let gateway = start(&[&one, &two], &[]);
+    let escaped = two.address.to_string().replace(':', "%3A");
+    for id in ["two", &two.address.to_string(), &escaped] {
+        let secrets = [("cookie", "viewer=1"), ("authorization", "Bearer viewer")];
+        let answer = gateway.ask("GET", &format!("/fleet/{id}/stats/top?seconds=60"), &secrets);
+        assert_eq!(answer.status, 200, "{id}: {}", answer.text());
+        assert!(answer.text().starts_with("GET /stats/top?seconds=60 HTTP/1.1\r\n"));
+        assert!(!answer.text().contains("viewer"), "{}", answer.text());
+        assert_eq!(fields(answer.text(), "host"), ["test"]);
+    }
+    let status = |path: &str| gateway.get(path).status;
+    for path in ["/fleet/three/stats", "/fleet/127.0.0.1:1/stats", "/fleet/two/metrics", "/fleet/"]
+    {
+        assert_eq!(status(path), 404, "{path}");
+    }
+    assert_eq!(status("/fleet/two/stats/../metrics"), 400);
+    assert_eq!(gateway.ask("POST", "/fleet", &[]).status, 405);
+    assert_eq!(gateway.ask("POST", "/fleet/stream", &[]).status, 405);
+    // Answers of two members are not mixed up by the cache.
+    assert!(two.heads().len() >= 3);
+    assert!(one.heads().iter().all(|head| !head.contains("/stats/top")));
+}
+
+#[test]
+fn the_policies_of_stats_hold_for_the_fleet() {
+    let member = Member::start("a");
+    let route = format!("/stats {} auth=bearer", member.address);
+    let secret = "0123456789abcdef";
+    let gateway = start(
+        &[&member],
+        &[("GATEWAY_ROUTES", &route), ("GATEWAY_SECRET", secret), ("GATEWAY_CLIENT_STREAMS", "1")],
+    );
+    for path in ["/fleet", "/fleet/stream", "/fleet/a/stats", "/fleet/x/stats", "/fleet/x"] {
+        assert_eq!(gateway.get(path).status, 401, "{path}");
+    }
+    let authorization = format!("Bearer {secret}");
+    let field = [("authorization", &*authorization)];
+    assert_eq!(gateway.ask("GET", "/fleet", &field).status, 200);
+    let answer = gateway.ask("GET", "/fleet/a/stats", &field);
+    assert_eq!(answer.status, 200);
+    assert!(!answer.text().contains(secret), "{}", answer.text());
+    let open = || {
+        let mut connection = gateway.connect();
+        let head = format!(
+            "GET /fleet/stream HTTP/1.1\r\nhost: test\r\nauthorization: {authorization}\r\n\r\n"
+        );
+        connection.send(&head);
+        let status = connection.head().status;
+        (connection, status)
+    };
+    let (_first, status) = open();
+    assert_eq!(status, 200);
+    assert_eq!(open().1, 429, "one stream a client");
+    let denied = start(&[&member], &[("GATEWAY_DENY", "127.0.0.0/8")]);
+    assert_eq!(denied.get("/fleet").status, 403);
+}
+
+#[test]
+fn the_default_is_the_upstream_of_stats_and_it_can_be_off() {
+    let member = Member::start("a");
+    let gateway = start(&[&member], &[("GATEWAY_FLEET", "")]);
+    let list = gateway.get("/fleet");
+    assert_eq!(list.field("cache-control"), Some("no-store"));
+    let list = list.json();
+    assert_eq!(list["members"][0]["member"], member.address.to_string().as_str());
+    assert_eq!(list["members"][0]["state"], "up");
+    assert!(list["members"][0]["since_unix_ms"].as_u64().unwrap() > 1_700_000_000_000);
+    let off = start(&[&member], &[("GATEWAY_FLEET", "off")]);
+    for path in ["/fleet", "/fleet/stream", "/fleet/a/stats"] {
+        assert_eq!(off.get(path).status, 404, "{path}");
+    }
+    let wrong =
+        run(GATEWAY, &["check"], &[("GATEWAY_FLEET", "a"), ("GATEWAY_ROUTES", "/fleet a:1")]);
+    let text = String::from_utf8(wrong.stderr).unwrap();
+    assert_eq!((wrong.status.code(), text.lines().count()), (Some(64), 2), "{text}");
+}
+
+#[test]
+fn the_streams_end_at_once_when_the_gateway_does() {
+    let member = Member::start("a");
+    let mut gateway = start(&[&member], &[]);
+    let mut viewer = Viewer::open(&gateway);
+    viewer.state(&member, "up");
+    gateway.terminate();
+    let begun = Instant::now();
+    let mut line = String::new();
+    let mut last = String::new();
+    while viewer.connection.reader.read_line(&mut line).unwrap() > 0 {
+        last = std::mem::take(&mut line);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    // The end of the last chunk: it is a whole response.
+    assert_eq!(last, "\r\n");
+    let ended = gateway.end();
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.took < Duration::from_secs(3), "{:?}", ended.took);
+}
+
+#[tokio::test]
+async fn it_is_the_same_over_http_2() {
+    let member = Member::start("a");
+    let gateway = start(&[&member], &[("GATEWAY_HTTP2", "on")]);
+    let stream = tokio::net::TcpStream::connect(gateway.address).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let request = http::Request::get("http://test/fleet/stream").body(()).unwrap();
+    let (response, _) = client.send_request(request, true).unwrap();
+    let read = async {
+        let mut body = response.await.unwrap().into_body();
+        let mut text = String::new();
+        while text.matches(" summary ").count() < 3 {
+            let piece = body.data().await.unwrap().unwrap();
+            body.flow_control().release_capacity(piece.len()).unwrap();
+            text.push_str(std::str::from_utf8(&piece).unwrap());
+        }
+        text
+    };
+    let text = tokio::time::timeout(BOUND, read).await.unwrap();
+    assert!(text.starts_with("event: merge\ndata: "), "{text}");
+    assert!(text.contains(&format!("{} minute ", member.address)), "{text}");
+}

@@ -1,0 +1,256 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn at(second: u64) -> Moment {
+    Moment { monotonic_ms: second * 1000, unix_ms: 1_795_000_000_000 + second * 1000 }
+}
+
+struct World {
+    evaluator: Evaluator,
+    signals: Signals,
+    second: u64,
+    changes: Vec<Change>,
+}
+
+impl World {
+    fn new(rules: &str) -> Self {
+        let evaluator = Evaluator::new(Rules::parse(rules).unwrap());
+        Self { evaluator, signals: Signals::default(), second: 0, changes: Vec::new() }
+    }
+
+    /// The sample of the next second, evaluated.
+    fn next(&mut self, sample: Sample) -> Sample {
+        self.next_with(sample, &Reading::default())
+    }
+
+    fn next_with(&mut self, mut sample: Sample, reading: &Reading) -> Sample {
+        let now = at(self.second);
+        self.second += 1;
+        self.signals.update(reading, now);
+        let cause = |_| Some(format!("cause at {}", now.monotonic_ms / 1000));
+        let changes = self.evaluator.evaluate(&mut sample, reading, &self.signals, now, cause);
+        self.changes.extend(changes);
+        sample
+    }
+
+    /// Seconds with these values of `cpu`; the states after each.
+    fn cpu(&mut self, values: impl IntoIterator<Item = Option<f64>>) -> Vec<State> {
+        let states = values
+            .into_iter()
+            .map(|cpu| self.next(Sample { cpu, ..Sample::default() }).state.unwrap());
+        states.collect()
+    }
+}
+
+fn times(value: f64, count: usize) -> impl Iterator<Item = Option<f64>> {
+    std::iter::repeat_n(Some(value), count)
+}
+
+#[test]
+fn a_second_over_the_limit_is_no_alert_and_the_whole_duration_is_one_since_its_beginning() {
+    let mut world = World::new("cpu > 90 for 10s critical");
+    assert_eq!(world.cpu([10.0, 99.0, 10.0, 10.0].map(Some)), [State::Normal; 4]);
+    // It begins at second 4.
+    let states = world.cpu(times(95.0, 11));
+    assert_eq!(states[..10], [State::Normal; 10]);
+    assert_eq!(states[10], State::Critical);
+    let sample = world.next(Sample { cpu: Some(97.0), ..Sample::default() });
+    let expected = Alert {
+        subject: Subject::Cpu,
+        target: None,
+        state: State::Critical,
+        value: 97.0,
+        unit: wire::Unit::Percent,
+        threshold: 90.0,
+        since_unix_ms: at(4).unix_ms,
+        cause: Some("cause at 15".to_owned()),
+    };
+    assert_eq!(sample.alerts, [expected]);
+    assert_eq!(sample.since_unix_ms, Some(at(4).unix_ms));
+}
+
+#[test]
+fn an_alert_ends_when_the_value_was_back_by_the_margin_for_the_duration() {
+    let mut world = World::new("cpu > 90 for 10s");
+    world.cpu(times(95.0, 11));
+    // 88 is below the limit and within the margin of 5.
+    assert_eq!(world.cpu(times(88.0, 60)).last(), Some(&State::Warning));
+    assert_eq!(world.cpu(times(80.0, 5)).last(), Some(&State::Warning));
+    assert_eq!(world.cpu(times(95.0, 1)).last(), Some(&State::Warning));
+    let states = world.cpu(times(80.0, 11));
+    assert_eq!(states[..10], [State::Warning; 10]);
+    assert_eq!(states[10], State::Normal);
+    let sample = world.next(Sample::default());
+    assert_eq!(sample.since_unix_ms, Some(at(world.second - 2).unix_ms));
+    let states: Vec<_> = world.changes.iter().map(|change| change.state).collect();
+    assert_eq!(states, [State::Warning, State::Normal]);
+}
+
+#[test]
+fn a_dip_within_the_duration_is_tolerated_and_rare_peaks_are_no_alert() {
+    let mut world = World::new("cpu > 90 for 1m");
+    let busy = (0..62).map(|second| Some(if second % 20 == 7 { 60.0 } else { 99.0 }));
+    assert_eq!(world.cpu(busy).last(), Some(&State::Warning));
+    let mut world = World::new("cpu > 90 for 1m");
+    // Every third second is over the limit; it never comes back below it for long.
+    let peaks = (0..600).map(|second| Some(if second % 3 == 0 { 99.0 } else { 10.0 }));
+    assert!(world.cpu(peaks).iter().all(|state| *state == State::Normal));
+}
+
+#[test]
+fn absent_figures_never_raise_and_an_alert_without_a_figure_ends() {
+    let mut world = World::new("cpu < 10");
+    assert!(world.cpu(std::iter::repeat_n(None, 100)).iter().all(|state| *state == State::Normal));
+    let mut world = World::new("cpu > 90");
+    assert_eq!(world.cpu(times(99.0, 1)), [State::Warning]);
+    let states = world.cpu(std::iter::repeat_n(None, 11));
+    assert_eq!((states[9], states[10]), (State::Warning, State::Normal));
+}
+
+#[test]
+fn without_a_duration_an_alert_is_immediate_and_so_is_its_end() {
+    let mut world = World::new("cpu > 90");
+    assert_eq!(
+        world.cpu([Some(91.0), Some(89.0), Some(85.0)]),
+        [State::Warning, State::Warning, State::Normal]
+    );
+}
+
+#[test]
+fn the_worse_of_two_rules_counts_and_the_worst_comes_first_then_the_oldest() {
+    let mut world = World::new("cpu > 50; cpu > 90 critical; memory > 50; swap off");
+    let sample = |cpu, ram| Sample { cpu: Some(cpu), ram: Some(ram), ..Sample::default() };
+    world.next(sample(10.0, 60.0));
+    world.next(sample(60.0, 60.0));
+    let both = world.next(sample(60.0, 60.0));
+    let subjects = |sample: &Sample| {
+        sample.alerts.iter().map(|alert| (alert.subject, alert.state)).collect::<Vec<_>>()
+    };
+    let warning = State::Warning;
+    assert_eq!(subjects(&both), [(Subject::Memory, warning), (Subject::Cpu, warning)]);
+    assert_eq!(both.since_unix_ms, Some(at(0).unix_ms));
+    let worse = world.next(sample(95.0, 60.0));
+    assert_eq!(subjects(&worse), [(Subject::Cpu, State::Critical), (Subject::Memory, warning)]);
+    assert_eq!(worse.since_unix_ms, Some(at(3).unix_ms));
+    // Back to a warning: the overall state begins now.
+    let better = world.next(sample(60.0, 60.0));
+    assert_eq!(better.state, Some(warning));
+    assert_eq!(better.since_unix_ms, Some(at(4).unix_ms));
+}
+
+#[test]
+fn each_target_has_its_own_alert_and_its_own_rules() {
+    let core = |id, busy| wire::Core { id, shares: wire::Shares { busy, ..Default::default() } };
+    let processors = |cores| wire::Processors { online: 12, cores, ..wire::Processors::default() };
+    let mut world = World::new("core 1? > 50 critical; core 3 off; core > 80");
+    let cores = vec![core(2, 85.0), core(3, 100.0), core(4, 70.0), core(10, 60.0), core(11, 40.0)];
+    let sample = world.next(Sample { processors: Some(processors(cores)), ..Sample::default() });
+    let alerts: Vec<_> = sample
+        .alerts
+        .iter()
+        .map(|alert| (alert.target.as_deref().unwrap(), alert.threshold))
+        .collect();
+    assert_eq!(alerts, [("10", 50.0), ("2", 80.0)]);
+}
+
+#[test]
+fn filesystems_sources_and_kills_are_seen_in_readings() {
+    use crate::collect::filesystem::Mount;
+    use crate::reading::Filesystem;
+    let filesystem = |point: &str, free: u64, files_free, read_only| Filesystem {
+        mount: std::sync::Arc::new(Mount { point: point.to_owned(), ..Mount::default() }),
+        size_bytes: 1000,
+        free_bytes: free,
+        available_bytes: free,
+        files: 100,
+        files_free,
+        read_only,
+    };
+    let mut world = World::new("");
+    let reading = Reading {
+        filesystems: vec![
+            filesystem("/", 500, 50, false),
+            filesystem("/full", 7, 50, false),
+            filesystem("/files", 500, 8, false),
+            filesystem("/image", 0, 0, true),
+        ],
+        oom_kills: Some(0),
+        sources: vec![("stat".into(), true), ("diskstats".into(), false)],
+        ..Reading::default()
+    };
+    world.next_with(Sample::default(), &reading);
+    let reading = Reading {
+        filesystems: vec![filesystem("/", 500, 50, true), filesystem("/full", 7, 50, false)],
+        oom_kills: Some(1),
+        ..reading
+    };
+    for _ in 0..4 {
+        world.next_with(Sample::default(), &reading);
+    }
+    let sample = world.next_with(Sample::default(), &reading);
+    let mut alerts: Vec<_> = sample
+        .alerts
+        .iter()
+        .map(|alert| (alert.subject.name(), alert.target.as_deref().unwrap_or(""), alert.state))
+        .collect();
+    alerts.sort_unstable();
+    assert_eq!(
+        alerts,
+        [
+            ("filesystem", "/full", State::Critical),
+            ("inodes", "/files", State::Warning),
+            ("oom", "", State::Warning),
+            ("readonly", "/", State::Critical),
+            ("source", "diskstats", State::Warning),
+        ]
+    );
+}
+
+#[test]
+fn what_is_remembered_and_shown_is_bounded() {
+    let network = |number: usize| wire::Network {
+        name: format!("eth{number}"),
+        receive: wire::Traffic { errors_per_second: 5.0, ..wire::Traffic::default() },
+        ..wire::Network::default()
+    };
+    let mut world = World::new("interface > 1");
+    let networks = (0..3000).map(network).collect();
+    let sample = world.next(Sample { networks, ..Sample::default() });
+    assert_eq!(sample.alerts.len(), SHOWN);
+    assert_eq!(world.evaluator.entries.len(), ENTRIES);
+    for _ in 0..=ABSENT_HOLD_MS / 1000 {
+        world.next(Sample::default());
+    }
+    assert!(world.evaluator.entries.is_empty());
+    assert!(world.evaluator.counts.iter().all(|count| *count == 0));
+}
+
+#[test]
+fn without_rules_nothing_is_evaluated() {
+    let mut world = World::new("off");
+    let sample = world.next(Sample { cpu: Some(100.0), ..Sample::default() });
+    assert_eq!((sample.state, sample.since_unix_ms, sample.alerts), (None, None, Vec::new()));
+}
+
+proptest! {
+    /// Whatever the values, an alert was preceded by its duration with mostly higher ones.
+    #[test]
+    fn no_alert_comes_without_its_duration(
+        values in proptest::collection::vec(proptest::option::of(0.0..100.0_f64), 1..200),
+    ) {
+        let mut world = World::new("cpu > 50 for 10s critical; memory off");
+        let states = world.cpu(values.iter().copied());
+        let mut was_critical = false;
+        for (second, state) in states.into_iter().enumerate() {
+            let is_critical = state == State::Critical;
+            if is_critical && !was_critical {
+                prop_assert!(second >= 10);
+                let window = &values[second - 10..=second];
+                let over = window.iter().filter(|value| value.is_some_and(|value| value > 50.0));
+                prop_assert!(over.count() >= 5, "{window:?}");
+            }
+            was_critical = is_critical;
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What values need of the past: kills, steps of the clock, filesystems that were writable.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::Moment;
+use crate::reading::{Filesystem, Reading};
+
+/// How long a kill and a step of the clock are remembered: what happens in a moment would never be
+/// seen otherwise.
+const MEMORY_MS: u64 = 5 * 60 * 1000;
+
+/// The smallest difference between the two clocks that is a step, milliseconds. A clock that is
+/// adjusted slowly moves by half a millisecond a second.
+const STEP_MS: u64 = 1000;
+
+/// Filesystems that are remembered as writable.
+const FILESYSTEMS: usize = 1024;
+
+/// Kills that are remembered, one entry a tick.
+const KILLS: usize = 300;
+
+/// What happened lately.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    before: Option<Moment>,
+    kills_before: Kills,
+    /// Whether it is known how many kills there were.
+    knows_kills: bool,
+    kills: VecDeque<(u64, u64)>,
+    new_kills: u64,
+    step: Option<(u64, i64)>,
+    new_step_ms: Option<i64>,
+    writable: BTreeSet<Box<str>>,
+}
+
+/// The kernel's counters of processes that were killed because memory ran out.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Kills {
+    machine: Option<u64>,
+    group: Option<u64>,
+}
+
+impl Signals {
+    /// Takes the readings of one tick.
+    pub(crate) fn update(&mut self, reading: &Reading, now: Moment) {
+        self.update_kills(reading, now.monotonic_ms);
+        self.update_clock(now);
+        for filesystem in reading.filesystems.iter().filter(|filesystem| !filesystem.read_only) {
+            let point = filesystem.mount.point.as_str();
+            if self.writable.len() < FILESYSTEMS && !self.writable.contains(point) {
+                self.writable.insert(point.into());
+            }
+        }
+    }
+
+    /// Kills of this tick.
+    pub(crate) fn new_oom_kills(&self) -> u64 {
+        self.new_kills
+    }
+
+    /// The step of the clock at this tick, milliseconds; negative if it was set back.
+    pub(crate) fn new_clock_step_ms(&self) -> Option<i64> {
+        self.new_step_ms
+    }
+
+    /// Kills of the last five minutes; none where the kernel does not count them.
+    pub(super) fn oom_kills(&self) -> Option<f64> {
+        let sum: u64 = self.kills.iter().map(|(_, count)| count).sum();
+        self.knows_kills.then_some(sum as f64)
+    }
+
+    /// The size of the last step of the clock, if it was in the last five minutes, else 0.
+    pub(super) fn clock_step_seconds(&self) -> Option<f64> {
+        self.before?;
+        Some(self.step.map_or(0.0, |(_, step)| step.unsigned_abs() as f64 / 1000.0))
+    }
+
+    /// Whether the filesystem was writable earlier and is not any more, or the kernel gave it up.
+    pub(super) fn became_read_only(&self, filesystem: &Filesystem) -> bool {
+        let gave_up = filesystem.mount.options.split(',').any(|option| option == "emergency_ro");
+        gave_up || filesystem.read_only && self.writable.contains(filesystem.mount.point.as_str())
+    }
+
+    fn update_kills(&mut self, reading: &Reading, now_ms: u64) {
+        let kills = Kills {
+            machine: reading.oom_kills,
+            group: reading.container.as_ref().and_then(|group| group.oom_kills),
+        };
+        let advance = |now: Option<u64>, before: Option<u64>| {
+            now.zip(before).and_then(|(now, before)| now.checked_sub(before)).unwrap_or_default()
+        };
+        let machine = advance(kills.machine, self.kills_before.machine);
+        // A kill in the group is one of the machine as well, where that is counted.
+        self.new_kills = machine.max(advance(kills.group, self.kills_before.group));
+        self.knows_kills |= kills != Kills::default();
+        self.kills_before = Kills {
+            machine: kills.machine.or(self.kills_before.machine),
+            group: kills.group.or(self.kills_before.group),
+        };
+        while self.kills.len() >= KILLS
+            || self.kills.front().is_some_and(|(at, _)| now_ms.saturating_sub(*at) >= MEMORY_MS)
+        {
+            self.kills.pop_front();
+        }
+        if self.new_kills > 0 {
+            self.kills.push_back((now_ms, self.new_kills));
+        }
+    }
+
+    fn update_clock(&mut self, now: Moment) {
+        self.new_step_ms = self.before.replace(now).and_then(|before| {
+            let shown = i64::try_from(now.unix_ms).ok()? - i64::try_from(before.unix_ms).ok()?;
+            let passed = i64::try_from(now.monotonic_ms.checked_sub(before.monotonic_ms)?).ok()?;
+            Some(shown - passed).filter(|step| step.unsigned_abs() >= STEP_MS)
+        });
+        if let Some(step) = self.new_step_ms {
+            self.step = Some((now.monotonic_ms, step));
+        }
+        let is_recent = |(at, _): &(u64, i64)| now.monotonic_ms.saturating_sub(*at) < MEMORY_MS;
+        self.step = self.step.filter(is_recent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::collect::cgroup::Container;
+    use crate::collect::filesystem::Mount;
+
+    fn at(second: u64) -> Moment {
+        Moment { monotonic_ms: second * 1000, unix_ms: 1_795_000_000_000 + second * 1000 }
+    }
+
+    fn kills(machine: u64, group: u64) -> Reading {
+        let container = Container { oom_kills: Some(group), ..Container::default() };
+        Reading { oom_kills: Some(machine), container: Some(container), ..Reading::default() }
+    }
+
+    #[test]
+    fn kills_are_counted_once_and_forgotten_after_five_minutes() {
+        let mut signals = Signals::default();
+        signals.update(&Reading::default(), at(0));
+        assert_eq!(signals.oom_kills(), None);
+        signals.update(&kills(7, 2), at(1));
+        assert_eq!((signals.oom_kills(), signals.new_oom_kills()), (Some(0.0), 0));
+        signals.update(&kills(8, 3), at(2));
+        assert_eq!((signals.oom_kills(), signals.new_oom_kills()), (Some(1.0), 1));
+        // A reading without the counter costs nothing.
+        signals.update(&Reading::default(), at(3));
+        signals.update(&kills(10, 3), at(4));
+        assert_eq!((signals.oom_kills(), signals.new_oom_kills()), (Some(3.0), 2));
+        // A counter that was reset is no kill.
+        signals.update(&kills(0, 0), at(5));
+        assert_eq!(signals.new_oom_kills(), 0);
+        signals.update(&kills(0, 0), at(304));
+        assert_eq!(signals.oom_kills(), Some(0.0));
+    }
+
+    #[test]
+    fn only_a_difference_between_the_clocks_is_a_step() {
+        let mut signals = Signals::default();
+        signals.update(&Reading::default(), at(0));
+        // A stall moves both clocks.
+        signals.update(&Reading::default(), at(90));
+        assert_eq!((signals.new_clock_step_ms(), signals.clock_step_seconds()), (None, Some(0.0)));
+        let back = Moment { unix_ms: at(91).unix_ms - 3_600_000, ..at(91) };
+        signals.update(&Reading::default(), back);
+        assert_eq!(signals.new_clock_step_ms(), Some(-3_600_000));
+        let later = |second| Moment { unix_ms: at(second).unix_ms - 3_600_000, ..at(second) };
+        signals.update(&Reading::default(), later(92));
+        assert_eq!(signals.new_clock_step_ms(), None);
+        assert_eq!(signals.clock_step_seconds(), Some(3600.0));
+        signals.update(&Reading::default(), later(391));
+        assert_eq!(signals.clock_step_seconds(), Some(0.0));
+    }
+
+    #[test]
+    fn a_filesystem_that_was_writable_became_read_only_and_an_image_did_not() {
+        let filesystem = |point: &str, options: &str, read_only| Filesystem {
+            mount: Arc::new(Mount {
+                point: point.to_owned(),
+                options: options.to_owned(),
+                ..Mount::default()
+            }),
+            read_only,
+            ..Filesystem::default()
+        };
+        let mut signals = Signals::default();
+        let filesystems = vec![filesystem("/", "rw", false), filesystem("/iso", "ro", true)];
+        signals.update(&Reading { filesystems, ..Reading::default() }, at(0));
+        assert!(signals.became_read_only(&filesystem("/", "ro,errors=remount-ro", true)));
+        assert!(!signals.became_read_only(&filesystem("/iso", "ro", true)));
+        assert!(signals.became_read_only(&filesystem("/x", "rw,emergency_ro", false)));
+        assert!(!signals.became_read_only(&filesystem("/", "rw", false)));
+    }
+}

@@ -1,0 +1,158 @@
+//! The embedded metric format of `CloudWatch`: a log line that becomes metrics. Pure.
+
+use serde_json::{Map, Value, json};
+use wire::{EventKind, Sample, ScopeKind};
+
+use crate::history::whole_disks;
+
+/// The namespace of the metrics.
+const NAMESPACE: &str = "system-stats";
+
+/// Values of one metric that a line may have.
+const VALUES: u32 = 100;
+
+/// Labels that become dimensions, for each set of values of which `CloudWatch` charges.
+const DIMENSIONS: [&str; 2] = ["family", "service"];
+
+/// A metric, its unit and its value in a sample.
+type Metric = (&'static str, &'static str, fn(&Sample) -> Option<f64>);
+
+const METRICS: [Metric; 6] = [
+    ("cpu", "Percent", |sample| sample.cpu),
+    ("ram", "Percent", |sample| sample.ram),
+    ("pressure_cpu", "Percent", |sample| Some(sample.pressure?.cpu?.some.avg10)),
+    ("pressure_memory", "Percent", |sample| Some(sample.pressure?.memory?.some.avg10)),
+    ("pressure_io", "Percent", |sample| Some(sample.pressure?.io?.some.avg10)),
+    ("disk_busy", "Percent", |sample| {
+        whole_disks(sample).map(|disk| disk.utilisation).reduce(f64::max)
+    }),
+];
+
+/// Collects the values of a line.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    seconds: u32,
+    /// Every how many samples a value is taken.
+    stride: u32,
+    samples: u32,
+    values: [Vec<f64>; METRICS.len()],
+    oom_kills: u64,
+}
+
+impl Collector {
+    /// A collector for lines of so many samples.
+    pub(crate) fn new(seconds: u32) -> Self {
+        let stride = seconds.div_ceil(VALUES).max(1);
+        Self {
+            seconds,
+            stride,
+            samples: 0,
+            values: <[Vec<f64>; METRICS.len()]>::default(),
+            oom_kills: 0,
+        }
+    }
+
+    /// The line that ends with this sample, without its end.
+    pub(crate) fn push(&mut self, sample: &Sample) -> Option<String> {
+        if self.samples.is_multiple_of(self.stride) {
+            for ((.., value), values) in METRICS.iter().zip(&mut self.values) {
+                values.extend(value(sample));
+            }
+        }
+        let kills = sample.events.iter().filter(|event| event.kind == EventKind::OomKill);
+        self.oom_kills += kills.count() as u64;
+        self.samples += 1;
+        (self.samples >= self.seconds).then(|| {
+            let line = self.line(sample);
+            *self = Self::new(self.seconds);
+            line
+        })
+    }
+
+    fn line(&self, sample: &Sample) -> String {
+        let mut fields = Map::new();
+        let mut metrics = Vec::new();
+        for ((name, unit, _), values) in METRICS.iter().zip(&self.values) {
+            if !values.is_empty() {
+                metrics.push(json!({ "Name": name, "Unit": unit }));
+                fields.insert((*name).to_owned(), values.as_slice().into());
+            }
+        }
+        metrics.push(json!({ "Name": "oom_kills", "Unit": "Count" }));
+        fields.insert("oom_kills".to_owned(), self.oom_kills.into());
+        let scope = match sample.scope.kind {
+            ScopeKind::Host => "host",
+            ScopeKind::Container => "container",
+            ScopeKind::Task => "task",
+        };
+        fields.insert("scope".to_owned(), scope.into());
+        fields.insert("instance".to_owned(), sample.instance.as_str().into());
+        let mut dimensions = vec!["scope"];
+        for name in DIMENSIONS {
+            // A dimension cannot be empty.
+            if let Some(value) = sample.labels.get(name).filter(|value| !value.is_empty()) {
+                dimensions.push(name);
+                fields.insert(name.to_owned(), Value::from(value.as_str()));
+            }
+        }
+        let directive =
+            json!({ "Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": metrics });
+        let head = json!({ "Timestamp": sample.time_unix_ms, "CloudWatchMetrics": [directive] });
+        fields.insert("_aws".to_owned(), head);
+        Value::from(fields).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(cpu: Option<f64>) -> Sample {
+        let labels = crate::labels::parse("service=web,team=a").unwrap();
+        Sample { cpu, labels, time_unix_ms: 1_795_000_000_000, ..Sample::default() }
+    }
+
+    #[test]
+    fn a_line_has_the_values_of_its_samples_and_names_what_is_known() {
+        let mut collector = Collector::new(3);
+        assert_eq!(collector.push(&sample(Some(1.5))), None);
+        let kill = wire::Event { kind: EventKind::OomKill, ..wire::Event::default() };
+        let killed = Sample { events: vec![kill], ..sample(None) };
+        assert_eq!(collector.push(&killed), None);
+        let line = collector.push(&sample(Some(2.5))).unwrap();
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let expected = json!({
+            "_aws": {
+                "Timestamp": 1_795_000_000_000_u64,
+                "CloudWatchMetrics": [{
+                    "Namespace": "system-stats",
+                    "Dimensions": [["scope", "service"]],
+                    "Metrics": [
+                        { "Name": "cpu", "Unit": "Percent" },
+                        { "Name": "oom_kills", "Unit": "Count" },
+                    ],
+                }],
+            },
+            "cpu": [1.5, 2.5],
+            "oom_kills": 1,
+            "scope": "host",
+            "instance": "",
+            "service": "web",
+        });
+        assert_eq!(line, expected);
+        for _ in 0..2 {
+            assert_eq!(collector.push(&sample(None)), None);
+        }
+        let next: Value = serde_json::from_str(&collector.push(&sample(None)).unwrap()).unwrap();
+        assert_eq!((next.get("cpu"), &next["oom_kills"]), (None, &json!(0)));
+    }
+
+    #[test]
+    fn a_line_has_at_most_a_hundred_values_of_a_metric() {
+        let mut collector = Collector::new(300);
+        let lines: Vec<_> = (0..300).filter_map(|_| collector.push(&sample(Some(1.0)))).collect();
+        assert_eq!(lines.len(), 1);
+        let line: Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!(line["cpu"].as_array().unwrap().len(), 100);
+    }
+}

@@ -1,0 +1,83 @@
+//! One tick's state, alerts and events: pure, with the time given.
+
+mod cause;
+mod marks;
+
+use wire::Sample;
+
+use crate::alerts::{Evaluator, Moment, Rules, Signals};
+use crate::reading::Reading;
+use marks::Marks;
+
+/// What is kept from tick to tick.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    signals: Signals,
+    evaluator: Evaluator,
+    marks: Marks,
+}
+
+impl Monitor {
+    /// A monitor of a service that starts; `version_before` is that of the process before it, where
+    /// that is known.
+    pub(crate) fn new(rules: Rules, version_before: Option<String>) -> Self {
+        Self {
+            signals: Signals::default(),
+            evaluator: Evaluator::new(rules),
+            marks: Marks::new(version_before),
+        }
+    }
+
+    /// Puts state, alerts and events into the sample of this tick, which was made of two readings.
+    pub(crate) fn observe(
+        &mut self,
+        sample: &mut Sample,
+        before: &Reading,
+        reading: &Reading,
+        now: Moment,
+    ) {
+        self.signals.update(reading, now);
+        let causes = cause::Causes::of(sample);
+        let changes = self
+            .evaluator
+            .evaluate(sample, reading, &self.signals, now, |subject| causes.of_subject(subject));
+        sample.events =
+            self.marks.detect(sample, (before, reading), &self.signals, &changes, &causes, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: u64) -> Moment {
+        Moment { monotonic_ms: second * 1000, unix_ms: 1_795_000_000_000 + second * 1000 }
+    }
+
+    #[test]
+    fn a_sample_gets_its_state_its_alerts_and_its_events() {
+        let mut monitor = Monitor::new(Rules::default(), None);
+        let nothing = Reading::default();
+        let mut sample = Sample { cpu: Some(99.0), ..Sample::default() };
+        monitor.observe(&mut sample, &nothing, &nothing, at(0));
+        assert_eq!(sample.state, Some(wire::State::Normal));
+        assert_eq!(sample.events[0].kind, wire::EventKind::Restart);
+        for second in 1..=61 {
+            sample = Sample { cpu: Some(99.0), ..Sample::default() };
+            monitor.observe(&mut sample, &nothing, &nothing, at(second));
+        }
+        assert_eq!(sample.state, Some(wire::State::Critical));
+        assert_eq!(sample.since_unix_ms, Some(at(0).unix_ms));
+        assert_eq!(sample.alerts.len(), 1);
+    }
+
+    #[test]
+    fn without_rules_there_is_no_state_and_there_are_still_events() {
+        let mut monitor = Monitor::new(Rules::parse("off").unwrap(), None);
+        let nothing = Reading::default();
+        let mut sample = Sample { cpu: Some(99.0), ..Sample::default() };
+        monitor.observe(&mut sample, &nothing, &nothing, at(0));
+        assert_eq!((sample.state, sample.since_unix_ms), (None, None));
+        assert_eq!(sample.events.len(), 1);
+    }
+}

@@ -1,0 +1,95 @@
+//! The events of the last hour.
+
+use std::collections::VecDeque;
+
+use wire::{Event, Sample};
+
+/// Events that are kept.
+const EVENTS: usize = 512;
+
+/// The time for which they are kept, milliseconds.
+const HOUR_MS: u64 = 60 * 60 * 1000;
+
+/// The longest text that is kept, bytes: names of mounts and devices have no other bound.
+const TEXT_BYTES: usize = 256;
+
+/// The events, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct EventLog {
+    events: VecDeque<Event>,
+    newest_unix_ms: u64,
+}
+
+impl EventLog {
+    pub(super) fn push(&mut self, sample: &Sample) {
+        self.newest_unix_ms = sample.time_unix_ms;
+        for event in &sample.events {
+            if self.events.len() >= EVENTS {
+                self.events.pop_front();
+            }
+            let mut event = event.clone();
+            cut(&mut event.text);
+            event.target.iter_mut().for_each(cut);
+            self.events.push_back(event);
+        }
+        while self.events.front().is_some_and(|oldest| !self.is_within(oldest, HOUR_MS)) {
+            self.events.pop_front();
+        }
+    }
+
+    pub(super) fn last(&self, seconds: u32) -> Vec<Event> {
+        let milliseconds = u64::from(seconds) * 1000;
+        self.events.iter().filter(|event| self.is_within(event, milliseconds)).cloned().collect()
+    }
+
+    /// A clock that was set back leaves events of the future, which are recent all the same.
+    fn is_within(&self, event: &Event, milliseconds: u64) -> bool {
+        self.newest_unix_ms.saturating_sub(event.time_unix_ms) < milliseconds
+    }
+}
+
+/// Cuts a text at a character.
+fn cut(text: &mut String) {
+    if text.len() > TEXT_BYTES {
+        let end = (0..=TEXT_BYTES).rev().find(|&end| text.is_char_boundary(end));
+        text.truncate(end.unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(second: u64, texts: &[&str]) -> Sample {
+        let time_unix_ms = 1_795_000_000_000 + second * 1000;
+        let event =
+            |text: &&str| Event { time_unix_ms, text: (*text).to_owned(), ..Event::default() };
+        Sample { time_unix_ms, events: texts.iter().map(event).collect(), ..Sample::default() }
+    }
+
+    #[test]
+    fn events_are_kept_for_an_hour_and_given_out_in_their_order() {
+        let mut log = EventLog::default();
+        log.push(&sample(0, &["a", "b"]));
+        log.push(&sample(10, &["c"]));
+        log.push(&sample(20, &[]));
+        let texts =
+            |seconds| log.last(seconds).into_iter().map(|event| event.text).collect::<Vec<_>>();
+        assert_eq!(texts(3600), ["a", "b", "c"]);
+        assert_eq!(texts(11), ["c"]);
+        assert!(texts(10).is_empty());
+        log.push(&sample(3601, &[]));
+        assert_eq!(log.events.len(), 1);
+    }
+
+    #[test]
+    fn their_number_and_their_length_are_bounded() {
+        let mut log = EventLog::default();
+        let text = "ü".repeat(1000);
+        for _ in 0..100 {
+            log.push(&sample(0, &[text.as_str(); 10]));
+        }
+        assert_eq!(log.events.len(), EVENTS);
+        assert!(log.events.iter().all(|event| event.text.len() == TEXT_BYTES));
+    }
+}

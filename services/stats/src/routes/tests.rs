@@ -1,0 +1,361 @@
+use std::sync::{Arc, Mutex};
+
+use http_body_util::{BodyExt, Empty, Full};
+
+use server::Viewer;
+
+use super::*;
+use crate::broadcast::{Publisher, feed};
+use crate::history::History;
+use crate::rates::Exposure;
+use crate::reading::Reading;
+
+fn world(samples: u64) -> (Publisher, Feed) {
+    let (publisher, feed, pass_on) = feed(Arc::new(Mutex::new(History::new())));
+    tokio::spawn(pass_on);
+    for sequence in 1..=samples {
+        publish(&publisher, sequence);
+    }
+    (publisher, feed)
+}
+
+fn publish(publisher: &Publisher, sequence: u64) {
+    let sample = wire::Sample {
+        cpu: Some(12.5),
+        instance: "abc".to_owned(),
+        sequence,
+        time_unix_ms: 1_700_000_000_000 + sequence * 1000,
+        interval_ms: 1000,
+        // Long enough to be worth compressing.
+        hostname: Some("h".repeat(2000)),
+        ..wire::Sample::default()
+    };
+    publisher.publish(Snapshot::new(sample, Arc::default(), Exposure::default()).unwrap());
+}
+
+fn anywhere() -> Access {
+    Access { hosts: Hosts::Any, origins: Origins::default() }
+}
+
+fn ask(feed: &Feed, method: &Method, path: &str, fields: &[(&str, &str)]) -> Response<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+    match respond(&request, feed, &anywhere(), None) {
+        Answer::Whole(response) => response,
+        Answer::Events(_) => panic!("{path} is a stream"),
+    }
+}
+
+fn get(feed: &Feed, path: &str, fields: &[(&str, &str)]) -> Response<Body> {
+    ask(feed, &Method::GET, path, fields)
+}
+
+async fn text(response: Response<Body>) -> String {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+async fn problem(response: Response<Body>) -> (u16, String) {
+    let status = response.status().as_u16();
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+    let problem: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["type"], "about:blank");
+    (status, problem["detail"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn stats_hands_out_the_newest_sample() {
+    let (_publisher, feed) = world(2);
+    let response = get(&feed, "/stats", &[]);
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+    assert_eq!(response.headers()[header::ETAG], "W/\"abc-2\"");
+    let sample: wire::Sample = serde_json::from_str(&text(response).await).unwrap();
+    assert_eq!((sample.cpu, sample.sequence), (Some(12.5), 2));
+}
+
+#[tokio::test]
+async fn before_the_first_sample_whatever_needs_one_says_when_to_come_again() {
+    let (_publisher, feed) = world(0);
+    for path in ["/stats", "/stats/stream", "/stats/history", "/metrics", "/readyz"] {
+        let response = get(&feed, path, &[]);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(problem(response).await.0, 503, "{path}");
+    }
+    let alive = get(&feed, "/healthz", &[]);
+    assert_eq!(alive.status(), StatusCode::OK);
+    assert_eq!(alive.headers()[header::CONTENT_TYPE], JSON);
+    assert_eq!(text(alive).await, BUILD.health());
+}
+
+#[tokio::test]
+async fn a_sample_that_is_too_old_is_not_shown_as_if_it_were_of_now() {
+    let (publisher, feed, pass_on) = feed(Arc::new(Mutex::new(History::new())));
+    tokio::spawn(pass_on);
+    let publish = |age| {
+        let reading = Reading { uptime_seconds: Some(1.0), ..Reading::default() };
+        let sample = wire::Sample { cpu: Some(1.0), sequence: 1, ..wire::Sample::default() };
+        let snapshot = Snapshot::new(sample, Arc::new(reading), Exposure::default()).unwrap();
+        publisher.publish(snapshot.aged(Duration::from_secs(age)));
+    };
+    publish(4);
+    for path in ["/stats", "/readyz"] {
+        assert_eq!(get(&feed, path, &[]).status(), StatusCode::OK, "{path}");
+    }
+    publish(7);
+    for path in ["/stats", "/readyz"] {
+        let (status, detail) = problem(get(&feed, path, &[])).await;
+        assert_eq!((status, detail.contains("7 s old")), (503, true), "{path}: {detail}");
+    }
+    assert_eq!(get(&feed, "/healthz", &[]).status(), StatusCode::OK);
+    let metrics = text(get(&feed, "/metrics", &[])).await;
+    assert!(metrics.contains("stats_sample_age_seconds 7."), "{metrics}");
+    assert!(!metrics.contains("node_") && !metrics.contains("_ratio"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_sample_that_the_client_has_is_not_sent_again() {
+    let (publisher, feed) = world(1);
+    for tag in ["W/\"abc-1\"", "\"abc-1\"", "\"x\", W/\"abc-1\"", "*"] {
+        let response = get(&feed, "/stats", &[("if-none-match", tag)]);
+        assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{tag}");
+        assert_eq!(text(response).await, "");
+    }
+    publish(&publisher, 2);
+    let response = get(&feed, "/stats", &[("if-none-match", "W/\"abc-1\"")]);
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn answers_are_compressed_for_those_who_ask() {
+    let (_publisher, feed) = world(1);
+    for (fields, coding) in [
+        (&[("accept-encoding", "br, gzip")][..], Some("gzip")),
+        (&[("accept-encoding", "br")], None),
+        (&[("accept-encoding", "gzip;q=0")], None),
+        (&[], None),
+    ] {
+        let response = get(&feed, "/stats", fields);
+        let told = response.headers().get(header::CONTENT_ENCODING);
+        assert_eq!(told.map(|told| told.to_str().unwrap()), coding, "{fields:?}");
+        assert_eq!(response.headers()[header::VARY], "accept, accept-encoding");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_is_refused_with_its_status() {
+    let (_publisher, feed) = world(1);
+    let long = format!("/stats?{}", "x".repeat(TARGET_BYTES));
+    let large = "x".repeat(HEAD_BYTES);
+    let fields: &[(&str, &str)] = &[];
+    for (status, path, fields) in [
+        (404, "/statsx", fields),
+        (404, "/", fields),
+        (404, "/stats/", fields),
+        (406, "/stats", &[("accept", "text/html")]),
+        (406, "/stats/stream", &[("accept", "application/json")]),
+        (406, "/metrics", &[("accept", "application/json")]),
+        (400, "/stats/history?seconds=0", fields),
+        (414, &long, fields),
+        (431, "/stats", &[("cookie", &large)]),
+    ] {
+        assert_eq!(problem(get(&feed, path, fields)).await.0, status, "{path} {fields:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_reading_is_allowed() {
+    let (_publisher, feed) = world(1);
+    for path in ["/stats", "/stats/stream", "/metrics", "/healthz", "/openapi.json"] {
+        for method in [Method::POST, Method::DELETE, Method::TRACE] {
+            let response = ask(&feed, &method, path, &[]);
+            assert_eq!(response.headers()[header::ALLOW], "GET, HEAD, OPTIONS");
+            assert_eq!(problem(response).await.0, 405, "{method} {path}");
+        }
+        let response = ask(&feed, &Method::OPTIONS, path, &[]);
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        assert_eq!(response.headers()[header::ALLOW], "GET, HEAD, OPTIONS");
+    }
+}
+
+#[tokio::test]
+async fn content_is_refused() {
+    let (_publisher, feed) = world(1);
+    let request = Request::get("/stats").body(Full::new(&b"x"[..])).unwrap();
+    let Answer::Whole(response) = respond(&request, &feed, &anywhere(), None) else {
+        panic!("not refused");
+    };
+    assert_eq!(problem(response).await.0, 413);
+}
+
+fn watch(feed: &Feed, last_event_id: Option<&str>) -> Viewer {
+    let mut request = Request::get("/stats/stream");
+    if let Some(id) = last_event_id {
+        request = request.header("last-event-id", id);
+    }
+    let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+    match respond(&request, feed, &anywhere(), None) {
+        Answer::Events(response) => {
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+            response.into_body()
+        }
+        Answer::Whole(response) => panic!("{}", response.status()),
+    }
+}
+
+/// The name and the id of the next event; of what is none, its text.
+async fn next(viewer: &mut Viewer) -> String {
+    let text = viewer.next().await.unwrap().text();
+    let text = std::str::from_utf8(&text).unwrap();
+    let line = |prefix| text.lines().find_map(|line| line.strip_prefix(prefix));
+    match line("event: ").zip(line("id: ")) {
+        Some((name, id)) => format!("{name} {id}"),
+        None => text.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_stream_begins_with_the_past_and_goes_on_with_the_newest() {
+    let (publisher, feed) = world(3);
+    let mut viewer = watch(&feed, None);
+    for expected in ["retry: 1000\n\n", "history abc-2", "sample abc-3"] {
+        assert_eq!(next(&mut viewer).await, expected);
+    }
+    publish(&publisher, 4);
+    assert_eq!(next(&mut viewer).await, "sample abc-4");
+    drop(publisher);
+    assert_eq!(viewer.next().await, None);
+}
+
+#[tokio::test]
+async fn a_viewer_that_comes_back_gets_what_it_missed_and_nothing_twice() {
+    let (publisher, feed) = world(5);
+    let mut viewer = watch(&feed, Some("abc-3"));
+    for expected in ["retry: 1000\n\n", "sample abc-4", "sample abc-5"] {
+        assert_eq!(next(&mut viewer).await, expected);
+    }
+    publish(&publisher, 6);
+    assert_eq!(next(&mut viewer).await, "sample abc-6");
+}
+
+#[tokio::test]
+async fn a_viewer_of_another_instance_or_of_long_ago_begins_anew() {
+    for id in ["xyz-3", "abc-1", "abc-9000", "abc", "", "-"] {
+        let (_publisher, feed) = world(100);
+        let mut viewer = watch(&feed, Some(id));
+        for expected in ["retry: 1000\n\n", "history abc-99", "sample abc-100"] {
+            assert_eq!(next(&mut viewer).await, expected, "{id}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_that_sleeps_misses_samples_and_gets_the_newest() {
+    let (publisher, feed) = world(1);
+    let mut viewer = watch(&feed, Some("abc-1"));
+    assert_eq!(next(&mut viewer).await, "retry: 1000\n\n");
+    for sequence in 2..=50 {
+        publish(&publisher, sequence);
+    }
+    assert_eq!(next(&mut viewer).await, "sample abc-50");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_sampler_leaves_viewers_a_sign_of_life() {
+    let (_publisher, feed) = world(1);
+    let mut viewer = watch(&feed, Some("abc-1"));
+    assert_eq!(next(&mut viewer).await, "retry: 1000\n\n");
+    let begun = tokio::time::Instant::now();
+    assert_eq!(next(&mut viewer).await, ":\n\n");
+    assert_eq!(begun.elapsed().as_secs(), 15);
+}
+
+fn watch_summaries(feed: &Feed) -> Response<Viewer> {
+    let request = Request::get("/stats/stream?view=summary");
+    let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+    match respond(&request, feed, &anywhere(), None) {
+        Answer::Events(response) => response,
+        Answer::Whole(response) => panic!("{}", response.status()),
+    }
+}
+
+#[tokio::test]
+async fn the_summary_view_begins_with_a_minute_and_names_the_instance() {
+    let (publisher, feed) = world(3);
+    let response = watch_summaries(&feed);
+    assert_eq!(response.headers()["stats-instance"], "abc");
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+    let mut viewer = response.into_body();
+    assert_eq!(next(&mut viewer).await, "retry: 1000\n\n");
+    let minute = next(&mut viewer).await;
+    let data = minute.strip_prefix("event: minute\ndata: ").unwrap().trim_end();
+    let minute: wire::Minute = serde_json::from_str(data).unwrap();
+    assert_eq!(minute.times_unix_ms, [1_700_000_001_000, 1_700_000_002_000]);
+    assert_eq!((minute.cpu, minute.ram), (vec![Some(12.5); 2], vec![None; 2]));
+    assert_eq!(next(&mut viewer).await, "summary 3");
+    publish(&publisher, 4);
+    let text = viewer.next().await.unwrap().text();
+    let text = std::str::from_utf8(&text).unwrap();
+    let data = text.strip_prefix("id: 4\nevent: summary\ndata: ").unwrap().trim_end();
+    let summary: wire::Summary = serde_json::from_str(data).unwrap();
+    assert_eq!((summary.cpu, summary.sequence, &*summary.instance), (Some(12.5), 4, "abc"));
+    assert_eq!(summary.version, BUILD.version);
+    drop(publisher);
+    assert_eq!(viewer.next().await, None);
+}
+
+#[tokio::test]
+async fn a_summary_that_nobody_receives_is_not_encoded() {
+    let (publisher, feed) = world(1);
+    let mut samples = watch(&feed, Some("abc-1"));
+    next(&mut samples).await;
+    publish(&publisher, 2);
+    // The streams have it when the viewer of samples has it.
+    assert_eq!(next(&mut samples).await, "sample abc-2");
+    assert!(!feed.newest().unwrap().has_summary());
+    let mut summaries = watch_summaries(&feed).into_body();
+    for _ in 0..3 {
+        next(&mut summaries).await;
+    }
+    publish(&publisher, 3);
+    assert_eq!(next(&mut summaries).await, "summary 3");
+    assert!(feed.newest().unwrap().has_summary());
+}
+
+#[tokio::test]
+async fn a_view_that_does_not_exist_is_refused() {
+    let (_publisher, feed) = world(1);
+    for path in ["/stats/stream?view=all", "/stats/stream?view", "/stats/stream?view=summary&view="]
+    {
+        assert_eq!(problem(get(&feed, path, &[])).await.0, 400, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn on_loopback_a_foreign_host_is_refused_whatever_is_asked_for() {
+    let (_publisher, feed) = world(1);
+    let hosts = Hosts::new(&semantics::hosts::HostList::default(), [127, 0, 0, 1].into());
+    let access = Access { hosts, origins: Origins::default() };
+    let status = |target: &str, host: Option<&[u8]>| {
+        let mut request = Request::get(target);
+        if let Some(host) = host {
+            request = request.header(header::HOST, host);
+        }
+        let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+        match respond(&request, &feed, &access, None) {
+            Answer::Whole(response) => response.status().as_u16(),
+            Answer::Events(response) => response.status().as_u16(),
+        }
+    };
+    for path in ["/stats", "/stats/stream", "/metrics", "/healthz", "/nothing"] {
+        assert_eq!(status(path, Some(b"evil.test:8080")), 421, "{path}");
+        assert_eq!(status(path, Some(b"\xff")), 421, "{path}");
+    }
+    assert_eq!(status("http://evil.test/stats", Some(b"localhost")), 421);
+    assert_eq!(status("/stats", Some(b"localhost:8080")), 200);
+    assert_eq!(status("/stats", None), 200);
+}

@@ -1,0 +1,219 @@
+//! Requests to other servers, one connection each: the little of HTTP that this service needs.
+//!
+//! By hand and not by hyper's client: a second state machine for connections would be the largest
+//! part of this service, for requests without a redirect or a kept connection. HTTP/1.0 asks for the
+//! plainest answer; one of HTTP/1.1 is understood as well.
+
+use std::io;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::http::{Answer, AnswerError};
+
+/// A server of plain HTTP and a path: the task metadata endpoint, an Alertmanager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// A name or an address.
+    host: String,
+    port: u16,
+    /// Without a slash at its end.
+    path: String,
+}
+
+/// Why a text is not the address of the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EndpointError {
+    /// Another protocol, or none.
+    #[error("it does not start with http://")]
+    Scheme,
+    /// The part between the slashes.
+    #[error("its host is odd: a name, an IPv4 address or an IPv6 address in brackets is expected")]
+    Host,
+    /// The part after the colon.
+    #[error("its port is not a number from 1 to 65535")]
+    Port,
+    /// The rest.
+    #[error("its path has a query, a fragment, spaces or letters that are not ASCII")]
+    Path,
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let (scheme, rest) = text.split_at_checked(7).ok_or(EndpointError::Scheme)?;
+        if !scheme.eq_ignore_ascii_case("http://") {
+            return Err(EndpointError::Scheme);
+        }
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (host, port) = host_and_port(authority)?;
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'?' && byte != b'#';
+        if !path.bytes().all(is_plain) {
+            return Err(EndpointError::Path);
+        }
+        let path = path.trim_end_matches('/').to_owned();
+        Ok(Self { host: host.to_owned(), port, path })
+    }
+}
+
+fn host_and_port(authority: &str) -> Result<(&str, u16), EndpointError> {
+    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
+        let (host, port) = rest.split_once(']').ok_or(EndpointError::Host)?;
+        host.parse::<std::net::Ipv6Addr>().map_err(|_| EndpointError::Host)?;
+        (host, port)
+    } else {
+        let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if host.is_empty() || !host.bytes().all(is_plain) {
+            return Err(EndpointError::Host);
+        }
+        (host, port)
+    };
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => 80,
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().ok().filter(|&port| port != 0).ok_or(EndpointError::Port)?
+        }
+        _ => return Err(EndpointError::Port),
+    };
+    Ok((host, port))
+}
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExchangeError {
+    /// The whole exchange took too long.
+    #[error("no answer within {} seconds", .0.as_secs())]
+    TooSlow(Duration),
+    /// The server could not be reached, or closed the connection.
+    #[error(transparent)]
+    Connection(#[from] io::Error),
+    /// The answer cannot be used.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+}
+
+impl Endpoint {
+    /// Asks for a path below the endpoint's.
+    pub(crate) async fn get(&self, path: &str, bound: Duration) -> Result<Vec<u8>, ExchangeError> {
+        self.within(bound, &self.request("GET", path, "")).await
+    }
+
+    /// Posts JSON to a path below the endpoint's.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        json: &str,
+        bound: Duration,
+    ) -> Result<Vec<u8>, ExchangeError> {
+        let length = json.len();
+        let fields = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n");
+        let request = [&self.request("POST", path, &fields), json].concat();
+        self.within(bound, &request).await
+    }
+
+    fn request(&self, method: &str, path: &str, fields: &str) -> String {
+        let Self { host, port, path: base } = self;
+        let shown = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        format!(
+            "{method} {base}{path} HTTP/1.0\r\nHost: {shown}:{port}\r\nAccept: application/json\r\n\
+             {fields}Connection: close\r\n\r\n"
+        )
+    }
+
+    async fn within(&self, bound: Duration, request: &str) -> Result<Vec<u8>, ExchangeError> {
+        let answer = timeout(bound, self.exchange(request)).await;
+        answer.map_err(|_| ExchangeError::TooSlow(bound))?
+    }
+
+    async fn exchange(&self, request: &str) -> Result<Vec<u8>, ExchangeError> {
+        let mut connection = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        connection.write_all(request.as_bytes()).await?;
+        let mut answer = Answer::default();
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let count = connection.read(&mut buffer).await?;
+            if count == 0 {
+                return Ok(answer.closed()?);
+            }
+            if let Some(body) = answer.push(&buffer[..count])? {
+                return Ok(body);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn endpoint(host: &str, port: u16, path: &str) -> Endpoint {
+        Endpoint { host: host.to_owned(), port, path: path.to_owned() }
+    }
+
+    #[test]
+    fn the_address_that_ecs_gives_is_understood() {
+        let parse = |text: &str| text.parse::<Endpoint>();
+        assert_eq!(
+            parse("http://169.254.170.2/v4/e902-2495"),
+            Ok(endpoint("169.254.170.2", 80, "/v4/e902-2495"))
+        );
+        assert_eq!(
+            parse("HTTP://[fd00:ec2::23]:8080/v4/"),
+            Ok(endpoint("fd00:ec2::23", 8080, "/v4"))
+        );
+        assert_eq!(parse("http://metadata.local"), Ok(endpoint("metadata.local", 80, "")));
+    }
+
+    #[test]
+    fn other_addresses_are_refused_with_a_reason() {
+        let error = |text: &str| text.parse::<Endpoint>().unwrap_err();
+        for text in ["", "http:/", "https://169.254.170.2/v4", "169.254.170.2/v4"] {
+            assert_eq!(error(text), EndpointError::Scheme, "{text}");
+        }
+        for text in
+            ["http://", "http:///v4", "http://a@b/", "http://[::1/", "http://[a]/", "http://a b/"]
+        {
+            assert_eq!(error(text), EndpointError::Host, "{text}");
+        }
+        for text in ["http://a:/", "http://a:0/", "http://a:65536", "http://a:+1", "http://[::1]8/"]
+        {
+            assert_eq!(error(text), EndpointError::Port, "{text}");
+        }
+        for text in ["http://a/b?c", "http://a?c", "http://a/b#c", "http://a/b c", "http://a/\r\n"]
+        {
+            assert_eq!(error(text), EndpointError::Path, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_request_names_its_host_and_the_length_of_its_content() {
+        let endpoint: Endpoint = "http://[::1]:9093/prefix/".parse().unwrap();
+        let request = endpoint.request("POST", "/api", "Content-Length: 2\r\n");
+        assert_eq!(
+            request,
+            "POST /prefix/api HTTP/1.0\r\nHost: [::1]:9093\r\nAccept: application/json\r\n\
+             Content-Length: 2\r\nConnection: close\r\n\r\n"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_address_makes_the_parser_panic(text in any::<String>(), rest in "[a-z0-9:/.@?#\\[\\] é]{0,30}") {
+            let _ = text.parse::<Endpoint>();
+            let _ = format!("http://{rest}").parse::<Endpoint>();
+        }
+
+        #[test]
+        fn addresses_come_back(host in "[a-z0-9][a-z0-9.-]{0,20}", port in 1_u16.., path in "(/[a-z0-9-]{1,9}){0,4}") {
+            let parsed = format!("http://{host}:{port}{path}").parse::<Endpoint>();
+            prop_assert_eq!(parsed, Ok(endpoint(&host, port, &path)));
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Sends alerts to Alertmanager, in a task of the runtime: neither the sampler nor a request waits.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::endpoint::Endpoint;
+use super::fault_log::FaultLog;
+use super::source::Source;
+use super::{Roots, machine, milliseconds};
+use crate::alertmanager::{Sender, Tracker};
+use crate::alerts::Moment;
+use crate::snapshot::Snapshot;
+
+/// The path of Alertmanager's API.
+const PATH: &str = "/api/v2/alerts";
+
+/// The longest that one message may take.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+
+/// The longest time between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Sends the alerts of each sample until the sampling ends. A message that cannot be delivered is
+/// made anew at the next try: nothing queues up.
+pub(crate) async fn notify(
+    endpoint: Endpoint,
+    roots: Roots,
+    shows_hostname: bool,
+    mut newest: watch::Receiver<Option<Arc<Snapshot>>>,
+) {
+    let started = Instant::now();
+    // Reading a file may block.
+    let sender = tokio::task::spawn_blocking(move || sender(&roots, shows_hostname));
+    let mut sender = sender.await.unwrap_or_default();
+    let mut tracker: Option<Tracker> = None;
+    let mut delivery = Delivery::default();
+    while newest.changed().await.is_ok() {
+        let Some(snapshot) = newest.borrow_and_update().clone() else { continue };
+        let sample = &snapshot.sample;
+        let now =
+            Moment { monotonic_ms: milliseconds(started.elapsed()), unix_ms: sample.time_unix_ms };
+        let tracker = tracker.get_or_insert_with(|| {
+            if let Some((task, _)) = sample.instance.rsplit_once('-') {
+                // A task is a machine of its own.
+                task.clone_into(&mut sender.host);
+            } else if sender.host.is_empty() {
+                sender.host.clone_from(&sample.instance);
+            }
+            Tracker::new(sender.clone())
+        });
+        tracker.update(sample, now);
+        if !delivery.is_due() {
+            continue;
+        }
+        if let Some(message) = tracker.due(sample, now) {
+            let result = endpoint.post(PATH, &message.json, REQUEST_TIME).await;
+            if delivery.note(result) {
+                tracker.sent(&message, now);
+            }
+        }
+    }
+}
+
+/// When the next try is due.
+#[derive(Default)]
+struct Delivery {
+    failures: u32,
+    next: Option<Instant>,
+    log: FaultLog,
+}
+
+impl Delivery {
+    fn is_due(&self) -> bool {
+        self.next.is_none_or(|next| next <= Instant::now())
+    }
+
+    /// Whether the message was accepted.
+    fn note<T>(&mut self, result: Result<T, super::endpoint::ExchangeError>) -> bool {
+        match result {
+            Ok(_) => {
+                if self.log.has_ended() {
+                    tracing::info!("Alertmanager accepts alerts again");
+                }
+                (self.failures, self.next) = (0, None);
+                true
+            }
+            Err(error) => {
+                if self.log.is_due() {
+                    tracing::warn!(%error, "cannot send alerts to Alertmanager");
+                }
+                let pause = Duration::from_secs(1 << self.failures.min(5)).min(LONGEST_PAUSE);
+                self.failures = self.failures.saturating_add(1);
+                self.next = Some(Instant::now() + pause);
+                false
+            }
+        }
+    }
+}
+
+/// What replicas of one host have in common: its name, if that is shown, or what the kernel drew by
+/// lot when it started. Containers of a host have the same kernel, each with a name of its own.
+fn sender(roots: &Roots, shows_hostname: bool) -> Sender {
+    let name = shows_hostname.then(|| machine::hostname(roots)).flatten();
+    let boot = || first_of(&roots.proc.join("sys/kernel/random/boot_id"));
+    let host = name.or_else(|| boot().map(|id| format!("boot-{}", id.replace('-', ""))));
+    let container = first_of(&roots.proc.join("sys/kernel/hostname"))
+        .map(|name| format!("{:08x}", crc32fast::hash(name.as_bytes())));
+    let mut host = host.unwrap_or_default();
+    if host.starts_with("boot-") {
+        host.truncate("boot-".len() + 16);
+    }
+    Sender { host, container: container.unwrap_or_default() }
+}
+
+/// The first line of a file.
+fn first_of(path: &Path) -> Option<String> {
+    let mut source = Source::at(path.to_owned());
+    let line = source.read_optional(|text| Ok(text.lines().next().unwrap_or_default().to_owned()));
+    line.filter(|line| !line.is_empty())
+}

@@ -1,0 +1,225 @@
+//! Alerts of the real binary at an Alertmanager: a fake one, and Debian's where it is installed.
+#![expect(clippy::unwrap_used, reason = "in a test a failed unwrap is the test's failure")]
+
+mod support;
+
+use std::fs;
+use std::io::{BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{STATS, Tree, stat, stats_once};
+use testing::Service;
+
+/// Longer than an alert takes to be resolved.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+const RULES: &str = "memory > 80 for 1s critical; cpu off; core off; load off; source off";
+
+/// A server that answers every request with this status and hands out their contents.
+fn receiver(status: &'static str) -> (String, Receiver<Value>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, contents) = channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream.unwrap());
+            let head = testing::read_head(&mut reader).unwrap();
+            let length = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().unwrap())
+            });
+            let mut content = vec![0; length.unwrap_or(0)];
+            reader.read_exact(&mut content).unwrap();
+            let answer =
+                format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = reader.get_mut().write_all(answer.as_bytes());
+            if let Ok(content) = serde_json::from_slice(&content) {
+                drop(sender.send(content));
+            }
+        }
+    });
+    (address, contents)
+}
+
+fn memory(tree: &Tree, available: u64) {
+    tree.write("meminfo", &format!("MemTotal: 4000 kB\nMemAvailable: {available} kB\n"));
+}
+
+/// A tree with memory to spare, of a host that has a name by lot.
+fn host(name: &str) -> Tree {
+    let tree = Tree::new(name);
+    memory(&tree, 3000);
+    tree.write("stat", &stat(1000, 1000));
+    fs::create_dir_all(tree.0.join("sys/kernel/random")).unwrap();
+    tree.write("sys/kernel/random/boot_id", "0123abcd-4567-89ab-cdef-0123456789ab\n");
+    tree
+}
+
+fn serve(tree: &Tree, alertmanager: &str) -> Service {
+    tree.serve_with(&[
+        ("STATS_ALERTS", RULES),
+        ("STATS_ALERTMANAGER", alertmanager),
+        ("STATS_LABELS", "team=web"),
+    ])
+}
+
+#[test]
+fn two_replicas_of_a_host_send_the_same_alert_and_its_end() {
+    let tree = host("alertmanager");
+    let (address, contents) = receiver("200 OK");
+    let replicas = [serve(&tree, &address), serve(&tree, &address)];
+    for replica in &replicas {
+        stats_once(replica, |sample| sample["state"] == "normal");
+    }
+    memory(&tree, 400);
+    let sent = [(); 2].map(|()| contents.recv_timeout(PATIENCE).unwrap());
+    let expected = serde_json::json!({
+        "alertname": "memory", "subject": "memory", "severity": "critical", "team": "web",
+        "instance": "boot-0123abcd456789ab",
+    });
+    for message in &sent {
+        assert_eq!(message[0]["labels"], expected);
+        assert!(message[0]["endsAt"].as_str() > message[0]["startsAt"].as_str(), "{message}");
+        assert_eq!(message[0]["annotations"]["summary"], "memory: 90 %, limit 80");
+    }
+    memory(&tree, 3000);
+    let over = stats_once(&replicas[0], |sample| sample["state"] == "normal");
+    let resolved = [(); 2].map(|()| contents.recv_timeout(PATIENCE).unwrap());
+    for message in resolved {
+        assert_eq!(message[0]["labels"], expected);
+        assert_eq!(
+            message[0]["startsAt"].as_str().unwrap().len(),
+            "2026-01-01T00:00:00.000Z".len()
+        );
+        assert!(message[0]["endsAt"].as_str() < sent[0][0]["endsAt"].as_str(), "{message} {over}");
+    }
+}
+
+#[test]
+fn a_server_that_refuses_is_asked_again_and_holds_up_nothing() {
+    let tree = host("refusing");
+    let (address, contents) = receiver("500 Internal Server Error");
+    let service = serve(&tree, &address);
+    memory(&tree, 400);
+    for _ in 0..2 {
+        contents.recv_timeout(PATIENCE).unwrap();
+    }
+    let sample = stats_once(&service, |sample| sample["state"] == "critical");
+    let sequence = sample["sequence"].as_u64().unwrap();
+    stats_once(&service, |sample| sample["sequence"].as_u64() > Some(sequence + 1));
+    let ended = service.stop();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let told = ended.log.matches("cannot send alerts to Alertmanager").count();
+    assert_eq!(told, 1, "{}", ended.log);
+}
+
+#[test]
+fn a_line_of_metrics_is_json_between_those_of_the_log() {
+    let tree = host("emf");
+    let service = tree.serve_with(&[("STATS_EMF", "10")]);
+    stats_once(&service, |sample| sample["sequence"].as_u64() > Some(1));
+    let begun = Instant::now();
+    let mut last = 1;
+    while last < 11 {
+        assert!(begun.elapsed() < PATIENCE);
+        last = stats_once(&service, |sample| sample["sequence"].as_u64() > Some(last))["sequence"]
+            .as_u64()
+            .unwrap();
+    }
+    let ended = service.stop();
+    let line = ended.log.lines().find(|line| line.contains("CloudWatchMetrics")).unwrap();
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Namespace"], "system-stats");
+    assert!(line["ram"].as_array().unwrap().iter().all(|ram| *ram == 25.0), "{line}");
+}
+
+/// Debian's Alertmanager; stopped when it is dropped.
+struct Alertmanager {
+    process: Child,
+    folder: PathBuf,
+    address: String,
+}
+
+impl Alertmanager {
+    const PROGRAM: &str = "prometheus-alertmanager";
+
+    /// None where it is not installed.
+    fn start(webhook: &str) -> Option<Self> {
+        let folder = std::env::temp_dir().join(format!("stats-am-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let config = format!(
+            "route: {{receiver: hook, group_by: ['...'], group_wait: 1s, group_interval: 2s, \
+             repeat_interval: 1h}}\nreceivers:\n- name: hook\n  webhook_configs:\n  - url: {webhook}\n    \
+             send_resolved: true\n"
+        );
+        fs::write(folder.join("config.yml"), config).unwrap();
+        // A port that was free a moment ago.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = Command::new(Self::PROGRAM)
+            .arg(format!("--config.file={}", folder.join("config.yml").display()))
+            .arg(format!("--storage.path={}", folder.join("data").display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg("--cluster.listen-address=")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let address = format!("127.0.0.1:{port}");
+        let begun = Instant::now();
+        while TcpStream::connect(&address).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "Alertmanager does not listen");
+            thread::sleep(Duration::from_millis(50));
+        }
+        Some(Self { process, folder, address: format!("http://{address}") })
+    }
+}
+
+impl Drop for Alertmanager {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[test]
+fn a_real_alertmanager_notifies_once_of_two_replicas_and_once_of_the_end() {
+    let (webhook, notifications) = receiver("200 OK");
+    let Some(alertmanager) = Alertmanager::start(&webhook) else {
+        let program = Alertmanager::PROGRAM;
+        // In the test's output, and in nextest's with `--no-capture`.
+        writeln!(
+            std::io::stderr(),
+            "SKIPPED: {program} is not installed; {STATS} was not tested with it"
+        )
+        .unwrap();
+        return;
+    };
+    let tree = host("real-alertmanager");
+    let replicas = [serve(&tree, &alertmanager.address), serve(&tree, &alertmanager.address)];
+    for replica in &replicas {
+        stats_once(replica, |sample| sample["state"] == "normal");
+    }
+    memory(&tree, 400);
+    let first = notifications.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(
+        (&first["status"], &first["alerts"][0]["status"]),
+        (&"firing".into(), &"firing".into())
+    );
+    assert_eq!(first["alerts"][0]["labels"]["instance"], "boot-0123abcd456789ab");
+    assert_eq!(first["alerts"].as_array().unwrap().len(), 1);
+    // Longer than three intervals of the group: nothing comes twice.
+    let twice = notifications.recv_timeout(Duration::from_secs(7));
+    assert!(twice.is_err(), "{twice:?}");
+    memory(&tree, 3000);
+    let second = notifications.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(second["status"], "resolved", "{second}");
+    let twice = notifications.recv_timeout(Duration::from_secs(7));
+    assert!(twice.is_err(), "{twice:?}");
+}

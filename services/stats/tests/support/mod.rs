@@ -1,0 +1,69 @@
+//! A proc tree of a test's making, and the service over it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use testing::{BOUND, Service};
+
+/// The program under test.
+pub(crate) const STATS: &str = env!("CARGO_BIN_EXE_stats");
+
+/// A proc tree that the test writes; removed when it is dropped.
+pub(crate) struct Tree(pub(crate) PathBuf);
+
+impl Tree {
+    /// A tree in which memory is three quarters full and no tick goes by.
+    pub(crate) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("stats-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        let tree = Self(path);
+        tree.write("stat", &stat(1000, 1000));
+        tree.write("meminfo", "MemTotal: 4000 kB\nMemAvailable: 1000 kB\n");
+        tree.write("loadavg", "0.50 0.25 0.10 1/2 3\n");
+        tree.write("uptime", "100.5 90.0\n");
+        tree
+    }
+
+    /// In place, as the kernel does it: the file that is held open shows the new text.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.join(name), text).unwrap();
+    }
+
+    /// The service over it, with these settings as well.
+    pub(crate) fn serve_with(&self, variables: &[(&str, &str)]) -> Service {
+        let proc = [("STATS_PROC", self.0.to_str().unwrap())];
+        Service::start(STATS, "STATS_LISTEN", &[&proc, variables].concat())
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// `/proc/stat` of one processor.
+pub(crate) fn stat(busy: u64, idle: u64) -> String {
+    format!(
+        "cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu0 {busy} 0 0 {idle} 0 0 0 0 0 0\n\
+         ctxt 1\nbtime 1\nprocesses 1\n"
+    )
+}
+
+/// The first answer that satisfies, within the bound.
+pub(crate) fn stats_once(
+    service: &Service,
+    accept: impl Fn(&serde_json::Value) -> bool,
+) -> serde_json::Value {
+    let begun = Instant::now();
+    loop {
+        let answer = service.get("/stats");
+        if answer.status == 200 && accept(&answer.json()) {
+            return answer.json();
+        }
+        assert!(begun.elapsed() < BOUND, "last answer: {}", answer.text());
+        thread::sleep(Duration::from_millis(20));
+    }
+}

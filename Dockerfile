@@ -16,7 +16,7 @@ FROM --platform=${BUILDPLATFORM:-linux} ${RUST_IMAGE} AS tools
 LABEL system-stats.image=true
 WORKDIR /src
 COPY rust-toolchain.toml Cargo.lock ./
-# What the installer consists of (tools/test_dockerfile.py compares the list), and no other script:
+# The modules of the installer (tools/test_dockerfile.py compares the list), and no other script:
 # this layer takes minutes.
 COPY tools/browser.py tools/cargo_tools.py tools/debian_archive.py tools/debian_program.py \
     tools/files.py tools/install.py tools/prebuilt.py \
@@ -35,7 +35,7 @@ FROM tools AS dependencies
 COPY --from=skeleton /skeleton/ ./
 COPY services.json ./
 COPY tools/build.py tools/catalog.py tools/commit.py tools/dockerfile.py tools/no-unwind.ld \
-    tools/oci.py tools/slim.py tools/
+    tools/oci.py tools/shrink.py tools/
 # BuildKit sets TARGETARCH for --platform; empty means the builder's processor.
 ARG TARGETARCH
 ENV ARCHITECTURE=${TARGETARCH}

@@ -54,13 +54,13 @@ tools: ## install every compiler and helper below .tools/; instant if there is n
 ## Run
 
 up: ### build and start the release version, in the background
-	@$(PYTHON) tools/stack.py up
+	@$(PYTHON) tools/run_local.py up
 
 down: ### stop what `up` or `dev` started
-	@$(PYTHON) tools/stack.py down
+	@$(PYTHON) tools/run_local.py down
 
 logs: ### follow the logs of the system here, or in the cloud with ENV=staging
-	@$(PYTHON) tools/$(if $(ENV),deploy,stack).py logs
+	@$(PYTHON) tools/$(if $(ENV),deploy,run_local).py logs
 
 ## Build
 
@@ -89,7 +89,7 @@ outdated: ## dependencies with newer versions: crates, wheels, compiler
 	@$(PYTHON) tools/outdated.py
 
 screenshot: ## a screenshot of the page: `make screenshot URL=http://localhost:3050`
-	@$(PYTHON) tools/pipeline.py screenshot
+	@$(PYTHON) tools/ci.py screenshot
 
 ## Measure
 
@@ -99,7 +99,7 @@ bench: ## measure this system and its peers: all of it into docs/benchmarks, or 
 conform: ## public suites of HTTP against the gateway, beside nginx and haproxy; one with S=h2spec
 	@$(PYTHON) bench/conformance.py $(S)
 
-bench-check: ## fail when something takes more instructions or room than bench/floors.json allows
+bench-check: ## fail when something takes more instructions or room than bench/budgets.json allows
 	@$(PYTHON) bench/run.py --check
 
 ## Deploy to AWS, with ENV=
@@ -126,25 +126,25 @@ push: ## build and push images alone, for both processors; one with S=stats
 	@$(PYTHON) tools/deploy.py push
 
 apply: ## apply what `plan` showed, and nothing else; wait until it runs
-	@$(PYTHON) tools/pipeline.py apply
+	@$(PYTHON) tools/ci.py apply
 
 mark-good: ## mark the running version as the one that a rollback restores
-	@$(PYTHON) tools/pipeline.py mark-good
+	@$(PYTHON) tools/ci.py mark-good
 
 verify: ## check that IMAGE=registry/name@sha256:... was built by the workflow of REPOSITORY=owner/name
 	@$(PYTHON) tools/deploy.py verify
 
 run: ## one task of a service to its end: `make run ENV=staging S=stats CMD="--version"`
-	@$(PYTHON) tools/pipeline.py run
+	@$(PYTHON) tools/ci.py run
 
 output: ## Terraform's outputs, as JSON
-	@$(PYTHON) tools/pipeline.py output
+	@$(PYTHON) tools/ci.py output
 
 cost: ## the monthly cost of an environment
 	@$(PYTHON) tools/deploy.py cost
 
 drift: ## differences from the deployed code, and resources that are in no state
-	@$(PYTHON) tools/pipeline.py drift
+	@$(PYTHON) tools/ci.py drift
 
 destroy: ## remove an environment
 	@$(PYTHON) tools/deploy.py destroy
@@ -152,19 +152,19 @@ destroy: ## remove an environment
 ## For workflows
 
 plan-offline: ## a plan without credentials, with simulated responses of AWS
-	@$(PYTHON) tools/pipeline.py plan-offline
+	@$(PYTHON) tools/ci.py plan-offline
 
 registry: ## images of this commit that are still missing in the registry
-	@$(PYTHON) tools/pipeline.py registry
+	@$(PYTHON) tools/ci.py registry
 
 supersede: ## cancel earlier runs of main that wait for an approval
-	@$(PYTHON) tools/pipeline.py supersede
+	@$(PYTHON) tools/ci.py supersede
 
 comment: ## write or update the comment of a pull request, from target/report/
-	@$(PYTHON) tools/pipeline.py comment
+	@$(PYTHON) tools/ci.py comment
 
 stale-previews: ## previews whose pull request is closed
-	@$(PYTHON) tools/pipeline.py stale-previews
+	@$(PYTHON) tools/ci.py stale-previews
 
 dist: ## archives of the binaries for both processors, in target/dist/
 	@$(PYTHON) tools/release.py dist

@@ -1,7 +1,7 @@
 """The page in Chromium, from outside: prints what was seen as one line of JSON.
 
 `python browse.py CHROMIUM FRONTEND_PORT SECONDS`, with a Python that has Playwright. The backend is
-the one of the browser tests, which sends what it is told to.
+the fake backend of the browser tests.
 """
 
 from __future__ import annotations
@@ -78,14 +78,14 @@ def load(browser, backend, throttle: int) -> dict[str, float]:
     loads = []
     for _ in range(LOADS):
         page = opened(browser, backend, throttle)
-        loads.append(page.evaluate(f"[{PAINT}, seen.live, seen.shift]"))
+        load_generators.append(page.evaluate(f"[{PAINT}, seen.live, seen.shift]"))
         page.context.close()
     paint, live, shift = (statistics.median(column) for column in zip(*loads))
     return {"first_paint_ms": paint, "interactive_ms": live, "layout_shift": shift}
 
 
 def late(browser, backend) -> dict[str, float]:
-    """Something must be seen before the program is there."""
+    """First paint before the program has arrived."""
     backend.scene.delays["_bg.wasm"] = 1.0
     page = opened(browser, backend)
     backend.scene.delays.clear()
@@ -95,7 +95,7 @@ def late(browser, backend) -> dict[str, float]:
 
 
 def ticks(browser, backend, seconds: float) -> dict[str, float]:
-    """What a tick costs the page's main thread, all panels open."""
+    """Main-thread time of a tick with all panels open."""
     page = opened(browser, backend)
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")

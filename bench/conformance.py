@@ -81,7 +81,7 @@ class Subject:
 
 @dataclass
 class Outcome:
-    """What the suites found, what could not be run, and the versions of what was tested."""
+    """Results of the suites, suites that could not run, and the tested versions."""
 
     figures: dict[tuple[str, str], dict[str, Figure]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -159,7 +159,7 @@ console.log(JSON.stringify(kinds))
     node = shutil.which("node")
     if not node:
         raise NotToBeHad("needs Node.js (Debian: nodejs)")
-    # What npm would set from package.json; an empty id means every test.
+    # Variables that npm would set from package.json; an empty id means every test.
     base = {"npm_config_base": f"http://127.0.0.1:{subject.port}", "npm_package_config_id": ""}
     variables = {**os.environ, **base}
     done = subprocess.run(
@@ -180,7 +180,7 @@ console.log(JSON.stringify(kinds))
         kinds = json.loads(answer_of([node, "--no-warnings", str(script), str(results)], 60))
     figures = {}
     for kind in ("required", "optimal"):
-        # What depends on a test that failed was not tried, and neither was what could not be set up.
+        # Tests that depend on a failed test, and tests without a setup, were skipped.
         tried = [(name, result) for name, result in kinds[kind] if result != "untested"]
         passed = [name for name, result in tried if result == "pass"]
         others = tuple(f"{name} ({result})" for name, result in tried if result != "pass")
@@ -366,7 +366,7 @@ def checkout_of(suite: Suite) -> Path:
 
 @contextlib.contextmanager
 def origin(suite: Suite, checkout: Path) -> Iterator[int]:
-    """What is behind the proxy: the suite's own server, or one of origins.py."""
+    """The origin behind the proxy: the suite's own server, or one of origins.py."""
     port = free_port()
     if suite.origin is None:
         if not (node := shutil.which("node")):
@@ -435,7 +435,7 @@ PROXIES = {OURS: gateway, "nginx": nginx, "haproxy": haproxy}
 
 
 def below_budget(outcome: Outcome) -> list[str]:
-    """What the gateway passed before and does not now."""
+    """Tests that the gateway passed before and fails now."""
     lost = []
     for (suite, what), least in BUDGETS.items():
         figure = outcome.figures.get((suite, OURS), {}).get(what)

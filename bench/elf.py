@@ -1,4 +1,4 @@
-"""What is in a program: the sections of a 64-bit ELF file (elf(5)), by what they are for. Pure but for reading."""
+"""Sizes of the sections of a 64-bit ELF file (elf(5)), grouped by purpose."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 NO_BITS = 8
-# The first letters of a section's name, and what it is for; the rest is `other`.
+# Prefixes of section names and their purpose; the rest is `other`.
 KINDS = (
     (".text", "code"),
     (".init", "code"),
@@ -35,7 +35,7 @@ def parts(file: Path) -> dict[str, int]:
 
 
 def sections(content: bytes) -> list[tuple[str, int]]:
-    """Name and size of every section that takes room in the file."""
+    """Name and size of every section with bytes in the file."""
     if content[:5] != b"\x7fELF\x02":
         raise ValueError("not a 64-bit ELF file")
     (at,) = struct.unpack_from("<Q", content, 0x28)

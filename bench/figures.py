@@ -1,4 +1,4 @@
-"""What is made of the single figures: medians, spreads, ratios, slopes. Pure."""
+"""Statistics of the measured figures: medians, spreads, ratios, slopes. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Iterable
 
 from scenario import MORE, OURS, Measurement, Ratio, Slope
 
-# What must be beside a figure to be believed (percent).
+# Limits above which a figure counts as noisy (percent).
 OTHERS_MOST, STOLEN_MOST, SPREAD_MOST = 3.0, 1.0, 15.0
 
 
@@ -95,7 +95,7 @@ def straight(points: list[tuple[float, float]]) -> float:
 
 
 def noise(found: list[dict], machine: dict[str, float], shown: Iterable[str]) -> list[str]:
-    """A sentence for everything that makes the figures doubtful."""
+    """A sentence for each source of noise."""
     sentences = []
     if machine["others_percent"] > OTHERS_MOST:
         sentences.append(f"other programs took {machine['others_percent']} % of the machine")
@@ -126,5 +126,5 @@ def _logarithms(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _short(value: float) -> float:
-    """Six digits are more than was measured."""
+    """Rounds to six digits, which is more than the precision of the measurement."""
     return float(f"{value:.6g}") if isinstance(value, float) else value

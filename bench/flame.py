@@ -1,8 +1,7 @@
-"""`python3 bench/flame.py SERVICE`: where a service's processor time goes, as a flame graph.
+"""`python3 bench/flame.py SERVICE`: a flame graph of a service's processor time.
 
-Builds the services, that one with its symbols, lets `perf` look at it 1,000 times a second while it is asked as
-much as it can be, and writes target/bench/SERVICE.svg. Needs `perf` (Debian: linux-perf) and leave to
-use it.
+Builds the services, this one with symbols, samples it with `perf` 1,000 times a second under full load,
+and writes target/bench/SERVICE.svg. Needs `perf` (Debian: linux-perf) and the permission to use it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from html import escape
 from pathlib import Path
 from typing import Iterator
 
-import loads
+import load_generators
 import servers
 from processes import Failed, NotToBeHad, Server, answer_of
 from scenario import ROOT, Bench
@@ -46,14 +45,14 @@ def main(arguments: list[str]) -> int:
         return 1
     picture = folder / f"{name}.svg"
     picture.write_text(drawn(f"{name}, GET {PATHS[name]}", stacks), encoding="utf-8")
-    print(f"flame: {picture.relative_to(ROOT)} from {sum(stacks.values()):,} looks")
+    print(f"flame: {picture.relative_to(ROOT)} from {sum(stacks.values()):,} samples")
     for function, share in heaviest(stacks):
         print(f"  {share:5.1%}  {function}")
     return 0
 
 
 def with_symbols(name: str, folder: Path) -> Path:
-    """The release binaries, the one that is looked at with symbols and frame pointers."""
+    """The release binaries, the profiled one with symbols and frame pointers."""
     binaries = build.build(build.RELEASE)
     target = toolchain.musl_target()
     variable = f"CARGO_TARGET_{target.upper().replace('-', '_')}_RUSTFLAGS"
@@ -86,7 +85,7 @@ def service(bench: Bench, name: str) -> Iterator[Server]:
 
 
 def recorded(bench: Bench, server: Server, path: str) -> str:
-    """What perf saw of the server under load."""
+    """Samples of perf of the server under load."""
     data = bench.folder / "perf.data"
     command = ["perf", "record", "-q", "-F", "1000", "-g", "-o", str(data), "-p", str(server.pid)]
     try:
@@ -94,13 +93,13 @@ def recorded(bench: Bench, server: Server, path: str) -> str:
     except FileNotFoundError:
         raise NotToBeHad("perf is missing; on Debian it is in linux-perf") from None
     try:
-        loads.closed(bench, server, path, servers.COMPRESSED, 64, None)
+        load_generators.closed(bench, server, path, servers.COMPRESSED, 64, None)
         perf.wait(timeout=30)
     finally:
         perf.kill()
         perf.wait()
     if not data.exists():
-        raise NotToBeHad("perf may not look at processes here")
+        raise NotToBeHad("perf is not permitted to profile processes here")
     return answer_of(["perf", "script", "-i", str(data), "-F", "ip,sym"], 120)
 
 
@@ -148,7 +147,7 @@ def drawn(title: str, stacks: Counter) -> str:
     height = (max((box[0] for box in boxes), default=0) + 2) * ROW + 20
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="monospace" font-size="11" style="background:#fff">',
-        f'<text x="4" y="14">{escape(title)}: {total:,} looks, 1,000 a second</text>',
+        f'<text x="4" y="14">{escape(title)}: {total:,} samples, 1,000 a second</text>',
     ]
     for depth, left, width, name, seen in boxes:
         y = height - (depth + 1) * ROW

@@ -1,4 +1,4 @@
-"""Processes that are measured: started, waited for, ended; and what they answer."""
+"""Measured processes: start, readiness, end, and their responses."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def started(
         stdout=output,
         stderr=subprocess.DEVNULL,
         preexec_fn=pinned(core),
-        # A group of its own, so that it can be ended as a whole.
+        # A process group of its own, so that all of it can be ended.
         start_new_session=True,
     )
     try:
@@ -79,7 +79,7 @@ def pinned(core: int | None) -> Callable[[], None] | None:
 
 
 def answer_of(command: list[str], bound: float, core: int | None = None) -> str:
-    """What a program prints."""
+    """The output of a program."""
     name = Path(command[0]).name
     try:
         done = subprocess.run(

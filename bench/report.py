@@ -1,4 +1,4 @@
-"""What was measured, for people: a table on the terminal, a page with pictures, and all of it as JSON."""
+"""Report of the results: a table on the terminal, a page with charts, and JSON."""
 
 from __future__ import annotations
 

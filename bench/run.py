@@ -2,7 +2,7 @@
 
     python3 bench/run.py                 everything; writes docs/benchmarks
     python3 bench/run.py SCENARIO...     some; writes target/bench/SCENARIO.json and shows it
-    python3 bench/run.py --check         what bench/floors.json holds; fails when something is below
+    python3 bench/run.py --check         what bench/budgets.json holds; fails when something is below
 
 What there is to measure is described in scenarios/, and listed by --help.
 """
@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 
 import figures
-import floors
-import looks
+import budgets
+import proc_stats
 import processes
 import report
 from scenario import ROOT, Bench, BenchError, Scenario
@@ -33,8 +33,8 @@ import toolchain  # isort: skip
 
 RESULTS = ROOT / "target" / "bench"
 REPORT = ROOT / "docs" / "benchmarks"
-FLOORS = ROOT / "bench" / "floors.json"
-# What can go wrong with one scenario and leaves the others as they are.
+BUDGETS = ROOT / "bench" / "budgets.json"
+# Errors of one scenario that do not affect the others.
 FAULTS = (BenchError, processes.Failed, processes.NotToBeHad, subprocess.TimeoutExpired, OSError)
 QUICK = {"seconds": 1.0, "rounds": 1, "viewers": 100}
 
@@ -56,18 +56,18 @@ def main(arguments: list[str]) -> int:
             build.ensure_tools("build", "test")
         binaries = told.binaries or build_all()
         results = measured_all(wanted, told, binaries)
-    except (BenchError, processes.Failed, floors.Wrong, build.BuildError) as error:
+    except (BenchError, processes.Failed, budgets.Wrong, build.BuildError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     if told.check:
-        return floors.verdict(floors.read(FLOORS), results["scenarios"])
+        return budgets.verdict(budgets.read(BUDGETS), results["scenarios"])
     if told.scenario:
         report.show(results)
     else:
         write_report(results, told)
-    # What could not be measured is said once more at the end, and is a failure.
+    # Scenarios without a result are listed again at the end, and are a failure.
     for name, why in results["failed"].items():
         print(f"bench: NOT MEASURED: {name}: {why}", file=sys.stderr)
     return 1 if results["failed"] else 0
@@ -87,14 +87,14 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--viewers", type=int, help="as many as a scenario has at most")
     parser.add_argument("--quick", action="store_true", help="seconds where it would be minutes; for trying")
-    parser.add_argument("--check", action="store_true", help="hold the figures to bench/floors.json")
+    parser.add_argument("--check", action="store_true", help="hold the figures to bench/budgets.json")
     parser.add_argument("--report", type=Path, help="where the report goes")
     return parser.parse_args(arguments)
 
 
 def chosen(told: argparse.Namespace) -> list[Scenario]:
     if told.check:
-        return [BY_NAME[name] for name in floors.scenarios(floors.read(FLOORS), BY_NAME)]
+        return [BY_NAME[name] for name in budgets.scenarios(budgets.read(BUDGETS), BY_NAME)]
     if told.scenario:
         return [BY_NAME[name] for name in dict.fromkeys(told.scenario)]
     return [scenario for scenario in ALL if scenario.usual]
@@ -105,7 +105,7 @@ def measured_all(wanted: list[Scenario], told: argparse.Namespace, binaries: Pat
     begun = time.monotonic()
     revision = build.revision()
     results: dict = {
-        "machine": looks.machine(),
+        "machine": proc_stats.machine(),
         "revision": revision,
         "time": now(),
         "command": " ".join(["make bench", *(f"S={name}" for name in told.scenario)]),
@@ -155,12 +155,12 @@ def measured(scenario: Scenario, told: argparse.Namespace, binaries: Path, resul
         missing=dict(results["missing"]),
         results=results["scenarios"],
     )
-    before, begun, found = looks.look(), time.monotonic(), []
+    before, begun, found = proc_stats.cpu_times(), time.monotonic(), []
     for bench.turn in range(rounds):
         if rounds > 1:
             print(f"bench:   round {bench.turn + 1} of {rounds}", flush=True)
         found.append(list(scenario.measure(bench)))
-    machine = looks.others(before, looks.look())
+    machine = proc_stats.others(before, proc_stats.cpu_times())
     rows = figures.rows(found)
     results["missing"].update(bench.missing)
     results["versions"].update(bench.versions)
@@ -183,7 +183,7 @@ def measured(scenario: Scenario, told: argparse.Namespace, binaries: Path, resul
 
 
 def longer(scenario: Scenario, revision: str) -> dict | None:
-    """What was measured for longer before, of the same commit."""
+    """An earlier, longer measurement of the same commit."""
     if not scenario.lasting:
         return None
     kept = recorded(scenario.name)

@@ -1,4 +1,4 @@
-"""What a scenario is, and what it may use while it is measured."""
+"""The definition of a scenario and its tools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Callable, ContextManager, Iterator
 from processes import NotToBeHad, Server
 
 ROOT = Path(__file__).resolve().parent.parent
-# What installs, builds and knows prices; every other module here imports this one first.
+# The modules that install, build and know prices; every other module here imports this one first.
 sys.path.append(str(ROOT / "tools"))
 
 MORE, LESS = "more", "less"
@@ -25,7 +25,7 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was seen of one subject in one case, once.
+    """One measurement of one subject in one case.
 
     `x` places the case on an axis, such as the number of viewers.
     """
@@ -97,7 +97,7 @@ class Scenario:
 
 @dataclass
 class Bench:
-    """What a scenario is told, and what it tells beside its figures."""
+    """Parameters of a scenario, and its results beside the figures."""
 
     binaries: Path
     folder: Path
@@ -105,11 +105,11 @@ class Bench:
     viewers: int = 10_000
     turn: int = 0
     quick: bool = False
-    # Without the peers of which no floor is kept.
+    # Without the peers that have no budget.
     check: bool = False
-    # What was measured before in the same run, by scenario.
+    # Earlier results of the same run, by scenario.
     results: dict[str, dict] = dataclasses.field(default_factory=dict)
-    # Why a subject could not be had, and of which version are those that could.
+    # The reason for each missing subject, and the version of each available one.
     missing: dict[str, str] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
 

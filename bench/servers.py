@@ -1,7 +1,7 @@
-"""Everything that is measured, ours and peers', as running servers.
+"""Running servers: our services and the peers.
 
-The peers' configurations are in `peers/`, each with what it is and why; words in capitals are
-filled in here. Programs come from PATH, else from Debian or PyPI, below `.tools/`, without root.
+The peers' configurations are in `peers/`, each with its reasons; words in capitals are
+placeholders. Programs come from PATH, else from Debian or PyPI, below `.tools/`, without root.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def floor(bench: Bench, answer: Path, core: int | None) -> Iterator[Server]:
 
 
 def floor_answer(bench: Bench) -> Path:
-    """What the floor hands out: an answer of stats, byte by byte."""
+    """The response of the baseline server: one of stats, byte by byte."""
     path = bench.folder / "stats.http"
     with stats(bench) as server:
         path.write_bytes(whole_answer(server.port, "/stats"))
@@ -142,7 +142,7 @@ def gunicorn(bench: Bench, core: int | None = None) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def node_exporter(bench: Bench, core: int | None = None) -> Iterator[Server]:
-    """As its guide has it: the collectors that are on by default; more than 40 may ask at once."""
+    """As in its guide: the default collectors; more than 40 requests at once."""
     port = free_port()
     program = debian(bench, "prometheus-node-exporter", "usr/bin/prometheus-node-exporter")
     command = [*program, f"--web.listen-address=127.0.0.1:{port}", "--web.max-requests=0"]
@@ -309,7 +309,7 @@ def answering(
 
 
 def page_files(port: int) -> dict[str, str]:
-    """What is measured of the page: itself, its script and its program, by the names they have."""
+    """The measured files of the page: the document, its script and its program."""
     page = whole_answer(port, "/").partition(b"\r\n\r\n")[2].decode()
     paths = {"page": "/"}
     for what, end in (("script", "js"), ("program", "wasm")):

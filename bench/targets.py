@@ -1,4 +1,4 @@
-"""What was promised of each service, and what the figures say of it."""
+"""Performance targets of each service, and their results."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ TARGETS: tuple[Target, ...] = (
 )
 # fmt: on
 
-# What is right or wrong and not more or less; `make test` holds it.
+# Targets that are correct or not; `make test` checks them.
 TESTED = (
     (
         "stats",
@@ -179,7 +179,7 @@ def peer_of(target: Target) -> str:
     return target.peer or PEERS.get((target.of, target.scenario, target.figure), "")
 
 
-# Beside whom a figure is shown where the aim names nobody.
+# The peer shown beside a figure whose target names none.
 PEERS = {
     ("stats", "idle", "processor_ms_per_second"): "node_exporter",
     ("stats", "idle", "resident_bytes"): "node_exporter",

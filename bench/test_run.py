@@ -18,7 +18,7 @@ from scenarios import BY_NAME
 
 
 def quiet(call, *arguments):
-    """What a call gives and prints."""
+    """The result and the output of a call."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         return call(*arguments), printed.getvalue()

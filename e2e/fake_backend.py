@@ -14,20 +14,20 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-# What the service keeps ready for a page that comes: ten minutes.
+# History that the service keeps for a new page: ten minutes.
 READY_SECONDS = 600
 PERCENTS = ("user", "nice", "system", "irq", "steal", "iowait", "idle")
 
 
 class Scene:
-    """What is said, and how. A test changes what it is about."""
+    """Content and behavior of responses. A test changes the part it is about."""
 
     def __init__(self):
         self.instance = "0123456789abcdef"
         self.cores = 4
         # host, container or task.
         self.scope = "host"
-        # What a sample's time is ahead of the one before, whatever the clock does.
+        # Time between two samples, independent of the clock.
         self.interval_ms = 1000
         # Takes a sample before it is sent and gives what is sent: an object, or the text itself.
         self.change = lambda sample: sample
@@ -37,7 +37,7 @@ class Scene:
         self.gap = range(0)
         # The status of a stream's request; anything but 200 is a refusal.
         self.stream_status = 200
-        # Whether nobody answers, as behind a gateway: 502.
+        # Whether the upstream is down, as behind a gateway: 502.
         self.is_down = False
         # Seconds before a path with this end is answered.
         self.delays = {}
@@ -114,7 +114,7 @@ class FakeBackend:
         return len(self._viewers)
 
     def sample(self):
-        """What `/stats` says, as text."""
+        """The body of `/stats`."""
         scene = self.scene
         said = scene.change(sample(scene, self.sequence, self._time_unix_ms))
         return said if isinstance(said, str) else json.dumps(said)
@@ -233,7 +233,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def sample(scene, sequence, time_unix_ms):
-    """A sample with everything that the wire has, from waves that anybody can recompute."""
+    """A sample with all fields of the wire format, from waves that can be recomputed."""
     seconds = time_unix_ms / 1000
     cores = [{"id": core, **shares(seconds, core)} for core in range(scene.cores)]
     total = {name: round(sum(core[name] for core in cores) / len(cores), 2) for name in cores[0]}

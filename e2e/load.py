@@ -14,7 +14,7 @@ import time
 from typing import NamedTuple
 
 # Outcomes that are no status.
-TURNED_AWAY = "turned away: nobody listens"
+TURNED_AWAY = "rejected: connection refused"
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 # Longer than any upstream in these tests may take.
@@ -22,7 +22,7 @@ REQUEST_SECONDS = 30
 
 
 class Request(NamedTuple):
-    """What became of one."""
+    """The result of one request."""
 
     begun: float
     seconds: float
@@ -57,7 +57,7 @@ class Load:
         assert not self._thread.is_alive(), "the load does not end"
 
     def since(self, moment: float) -> list[Request]:
-        """What began after a moment of `time.monotonic`."""
+        """Requests that began after a moment of `time.monotonic`."""
         return [request for request in list(self.requests) if request.begun >= moment]
 
     async def _work(self) -> None:
@@ -85,7 +85,7 @@ class Load:
 
 
 class Connection:
-    """One client's connection, made anew when it was closed."""
+    """One client's connection, opened again when it was closed."""
 
     def __init__(self, load: Load):
         self._load = load

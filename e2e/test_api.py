@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-import own
+import services
 import pytest
 from conftest import Answer, eventually
 
@@ -30,7 +30,7 @@ ALL_PATHS = (*PATHS, "/stats/stream")
 
 @pytest.fixture(scope="module")
 def service(request):
-    with own.stats(request.config, STATS_EXPOSE="hostname,mounts,processes") as service:
+    with services.stats(request.config, STATS_EXPOSE="hostname,mounts,processes") as service:
         yield service
 
 
@@ -89,7 +89,7 @@ def test_the_description_is_small_json_of_this_service(service):
 
 
 @pytest.mark.parametrize("path", ALL_PATHS)
-def test_options_are_told_and_head_has_the_same_head(service, path):
+def test_options_lists_the_methods_and_head_has_the_same_head(service, path):
     options = service.fetch(path, method="OPTIONS")
     assert (options.status, options.body) == (204, b"")
     assert {"GET", "HEAD", "OPTIONS"} == set(options.headers["allow"].split(", "))
@@ -117,7 +117,7 @@ def test_an_unchanged_sample_is_not_sent_again(service):
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/metrics", "/stats/history"])
-def test_answers_are_compressed_for_who_asks(service, path):
+def test_responses_are_compressed_on_request(service, path):
     # Small answers are sent as they are; the history grows with every second.
     eventually(lambda: len(service.fetch(path).body) > 1500)
     packed = service.fetch(path, headers={"accept-encoding": "gzip"})
@@ -172,7 +172,7 @@ WRONG = {
     "a query that is wrong": (400, b"GET /stats/history?seconds=0 HTTP/1.1\r\nhost: x\r\n"),
     "a query of broken escapes": (400, b"GET /stats/history?%zz=%ff HTTP/1.1\r\nhost: x\r\n"),
     "a method that writes": (405, b"DELETE /stats HTTP/1.1\r\nhost: x\r\n"),
-    "a method that nobody knows": (405, b"BREW /stats HTTP/1.1\r\nhost: x\r\n"),
+    "an unknown method": (405, b"BREW /stats HTTP/1.1\r\nhost: x\r\n"),
     "a type that is not there": (406, b"GET /stats HTTP/1.1\r\nhost: x\r\naccept: text/html\r\n"),
     "a type that is refused": (
         406,
@@ -223,7 +223,7 @@ def test_nonsense_is_no_fault_of_the_server(service, text):
 
 def test_named_origins_may_read_and_others_may_not(request):
     named, other = "https://page.example", "https://other.example"
-    with own.stats(request.config, STATS_ALLOWED_ORIGINS=named) as service:
+    with services.stats(request.config, STATS_ALLOWED_ORIGINS=named) as service:
         for path in ("/stats", "/stats/history", "/openapi.json", "/no-such-path"):
             answer = service.fetch(path, headers={"origin": named})
             assert answer.headers["access-control-allow-origin"] == named, path
@@ -239,8 +239,8 @@ def test_by_default_no_origin_may_read(service):
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_what_is_not_exposed_is_not_told(request, service):
-    with own.stats(request.config) as discreet:
+def test_fields_that_are_not_exposed_are_absent(request, service):
+    with services.stats(request.config) as discreet:
         sample = discreet.fetch("/stats").json()
         assert not {"hostname", "top"} & set(sample)
         assert all("source" not in filesystem for filesystem in sample.get("filesystems", []))
@@ -248,7 +248,7 @@ def test_what_is_not_exposed_is_not_told(request, service):
 
 
 def test_before_the_first_sample_the_service_says_when_to_come_again(request):
-    with own.stats(request.config, ready=False) as service:
+    with services.stats(request.config, ready=False) as service:
         answer = service.fetch("/stats")
         # It has one after a fraction of a second; a busy machine may ask too late to see this.
         if answer.status != 200:

@@ -9,7 +9,7 @@ import time
 import xml.etree.ElementTree
 from contextlib import contextmanager
 
-import own
+import services
 import pytest
 from conftest import ARTIFACTS, eventually
 from fake_backend import TASK, FakeBackend
@@ -83,7 +83,7 @@ TOO_WIDE = """() => {
 
 @pytest.fixture(scope="module")
 def frontend(request):
-    with own.frontend(request.config) as service:
+    with services.frontend(request.config) as service:
         yield service
 
 

@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from urllib.request import urlopen
 
-import own
+import services
 from conftest import eventually
 
 MEMBERS = 3
@@ -58,10 +58,10 @@ class Viewer:
 def fleet(config, count=MEMBERS):
     """Some stats services behind one gateway."""
     with ExitStack() as stack:
-        members = [stack.enter_context(own.stats(config, STATS_EXPOSE="hostname")) for _ in range(count)]
+        members = [stack.enter_context(services.stats(config, STATS_EXPOSE="hostname")) for _ in range(count)]
         addresses = [f"{member.host}:{member.port}" for member in members]
         gateway = stack.enter_context(
-            own.gateway(config, addresses[0], addresses[0], GATEWAY_FLEET=",".join(addresses))
+            services.gateway(config, addresses[0], addresses[0], GATEWAY_FLEET=",".join(addresses))
         )
         yield gateway, members, addresses
 
@@ -127,7 +127,7 @@ def test_a_killed_and_a_frozen_member_are_marked_and_come_back(pytestconfig):
 
 
 def test_it_can_be_switched_off(pytestconfig):
-    with own.stats(pytestconfig) as stats:
+    with services.stats(pytestconfig) as stats:
         address = f"{stats.host}:{stats.port}"
-        with own.gateway(pytestconfig, address, address, GATEWAY_FLEET="off") as gateway:
+        with services.gateway(pytestconfig, address, address, GATEWAY_FLEET="off") as gateway:
             assert gateway.fetch("/fleet").status == 404

@@ -38,7 +38,7 @@ def test_the_page_may_run_only_what_it_brings(fetch):
     assert headers["x-content-type-options"] == "nosniff"
 
 
-def test_the_gateway_is_well_by_itself(fetch):
+def test_the_gateway_is_healthy_by_itself(fetch):
     assert fetch("/healthz").status == 200
 
 

@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 
-import own
+import services
 import pytest
 from conftest import eventually
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
@@ -20,7 +20,7 @@ KERNEL_NAME = re.compile(
 )
 # Counters whose names do not end in _total, which OpenMetrics requires of counters.
 UNTYPED = ("node_vmstat_", "node_netstat_")
-# What Prometheus 2.42 sends.
+# The Accept field of Prometheus 2.42.
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -29,7 +29,7 @@ PROMETHEUS = (
 
 @pytest.fixture(scope="module")
 def service(request):
-    with own.stats(request.config, STATS_EXPOSE="hostname,mounts,processes") as service:
+    with services.stats(request.config, STATS_EXPOSE="hostname,mounts,processes") as service:
         yield service
 
 

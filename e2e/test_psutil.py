@@ -1,6 +1,6 @@
 """The figures beside those of psutil, on the same machine over the same time."""
 
-import own
+import services
 import psutil
 from test_stats import one_core_busy
 from test_stream import stream
@@ -14,7 +14,7 @@ RAM_POINTS = 1
 
 def test_processor_and_memory_agree_with_psutil_under_changing_load(request, local):
     taken, memory = [], []
-    with own.stats(request.config, STATS_SCOPE="host") as service, stream(service) as coming:
+    with services.stats(request.config, STATS_SCOPE="host") as service, stream(service) as coming:
         samples = (event.data for event in coming if event.name == "sample")
         # The first was waiting; the second comes when it is taken, and there the time begins.
         next(samples), next(samples)
@@ -36,7 +36,7 @@ def test_processor_and_memory_agree_with_psutil_under_changing_load(request, loc
 
 
 def busy_percent(before, after):
-    """What went by between the two, without idle and iowait; guest time is inside user and nice."""
+    """Time between the two, without idle and iowait; guest time is included in user and nice."""
     spent = {name: getattr(after, name) - getattr(before, name) for name in after._fields}
     busy = sum(spent[name] for name in ("user", "nice", "system", "irq", "softirq", "steal"))
     return 100 * busy / (busy + spent["idle"] + spent["iowait"])

@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import own
+import services
 import pytest
 from conftest import eventually
 
@@ -23,7 +23,7 @@ class Event(NamedTuple):
 
 @pytest.fixture(scope="module")
 def service(request):
-    with own.stats(request.config) as service:
+    with services.stats(request.config) as service:
         yield service
 
 
@@ -45,7 +45,7 @@ def stream(service, last_event_id=None):
 
 
 def events(response):
-    """What a browser's EventSource makes of it (HTML, 9.2.6)."""
+    """Parses the stream like a browser's EventSource (HTML, 9.2.6)."""
     fields = {}
     for line in response:
         line = line.decode().rstrip("\n")
@@ -117,7 +117,7 @@ def test_a_viewer_that_comes_back_misses_nothing_and_gets_nothing_twice(service)
 
 
 @pytest.mark.parametrize("last", ["0123456789abcdef-7", "nonsense", "-", "x" * 1000, "{own}-99999"])
-def test_a_viewer_from_elsewhere_begins_anew(service, last):
+def test_a_viewer_of_another_instance_starts_from_the_beginning(service, last):
     last = last.replace("{own}", service.fetch("/stats").json()["instance"])
     with stream(service, last_event_id=last) as coming:
         _, history, sample = take(coming, 3)
@@ -137,7 +137,7 @@ def test_viewers_at_the_same_time_see_the_same(service):
 
 
 def test_streams_end_whole_when_the_service_stops(request):
-    with own.stats(request.config) as service, stream(service) as coming:
+    with services.stats(request.config) as service, stream(service) as coming:
         take(coming, 3)
         begun = time.monotonic()
         service.process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What a release binary tells of where it comes from, and that it is true."""
+"""Provenance of the release binaries."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import catalog
-import own
+import services
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,7 +38,7 @@ def test_version_and_health_tell_the_same_commit(binary, request):
         pytest.skip("there is no history here that the commit could come from")
     told = TOLD.fullmatch(version(binary))
     assert told, version(binary)
-    with own.service(request.config, binary.name) as service:
+    with services.service(request.config, binary.name) as service:
         health = service.fetch("/healthz").json()
     assert health == {
         "status": "ok",
@@ -123,7 +123,7 @@ def test_the_bill_fits_its_binary_and_no_other(bills, name, request):
     assert sbom.differences(name, bills[name], binary + b"\0") == ["it is of a binary with another checksum"]
     components = bills[name]["components"]
     assert all("licenses" in entry for entry in components)
-    # What is ours comes from no registry; everything else has the registry's checksum.
+    # Our own crates come from no registry; all others have the registry's checksum.
     ours = {"service", "semantics", "server", "wire", "app"}
     assert {entry["name"] for entry in components if "hashes" not in entry} <= ours
     page = {entry["name"] for entry in components if sbom.PAGE in entry.get("properties", [])}

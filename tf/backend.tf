@@ -1,5 +1,5 @@
-# Every environment has a state of its own: environments/NAME/backend.hcl says where. The bucket is the account's
-# (see preconfigured/) and given by the verbs, so that no account number is written down twice.
+# Each environment has its own state, whose key is in environments/NAME/backend.hcl. The bucket belongs to the account
+# (see preconfigured/) and is passed by the make targets, so that the account number is not repeated here.
 terraform {
   backend "s3" {}
 }

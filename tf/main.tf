@@ -1,4 +1,4 @@
-# system-stats: what the services are. How an environment differs is in environments/NAME/terraform.tfvars.
+# The services of system-stats. Differences between environments are in environments/NAME/terraform.tfvars.
 
 locals {
   application = "system-stats"
@@ -6,13 +6,13 @@ locals {
   declared = jsondecode(file("${path.module}/../services.json"))
   names    = keys(local.declared)
 
-  # A task gets its last requests until the load balancer has forgotten it (20 s), then SIGTERM, then these
+  # A task gets its last requests until the load balancer has deregistered it (20 s), then SIGTERM, then these
   # seconds for what is in flight, and only well after them it would be killed.
   drain_seconds      = 10
   stop_seconds       = 30
   deregister_seconds = 20
 
-  # The gateway keeps an idle connection for 75 s; the load balancer must let go of it first.
+  # The gateway keeps an idle connection for 75 s; the load balancer must close it first.
   idle_timeout_seconds = 60
 
   common = {
@@ -45,10 +45,10 @@ locals {
   }
 
   environments = {
-    # Figures of the task where ECS tells them, else of whatever limits the container.
+    # Metrics of the task where ECS provides them, otherwise of the container's limits.
     stats = { STATS_SCOPE = "auto" }
     gateway = merge(
-      # What the load balancer says of a client is true, and it is in these subnets.
+      # The load balancer is in these subnets and its forwarded headers are trusted.
       { GATEWAY_TRUSTED_PROXIES = join(",", module.app.load_balancer_cidrs) },
       { for name, service in local.declared : service.address_setting => local.addresses[name] if service.address_setting != null },
     )
@@ -76,7 +76,7 @@ locals {
   }) }
 }
 
-# What `make bootstrap` has made, by name.
+# Resources of `make bootstrap`, by name.
 data "aws_iam_role" "execution" {
   for_each = toset(local.names)
   name     = "${local.application}-${each.value}-execution"
@@ -137,7 +137,7 @@ module "app" {
     autoscaling        = local.sizes[name].autoscaling
     deployment         = local.sizes[name].deployment
     stop_seconds       = local.stop_seconds
-    # The binary asks itself: there is no shell in the image, and ECS does not read the image's own check.
+    # The binary is its own health check client: the image has no shell, and ECS ignores the image's HEALTHCHECK.
     health_check = { command = ["CMD", "/${name}", "healthcheck", definition.path] }
   } }
 }

@@ -1,10 +1,10 @@
 output "url" {
-  description = "Where the page is."
+  description = "The URL of the page."
   value       = module.app.url
 }
 
 output "signs_in" {
-  description = "Whether a sign-in stands before the page."
+  description = "Whether the page requires a sign-in."
   value       = var.sign_in != null
 }
 
@@ -29,7 +29,7 @@ output "images" {
 }
 
 output "services" {
-  description = "What each service is called in the cluster."
+  description = "The name of each service in the cluster."
   value       = module.app.service_names
 }
 
@@ -44,7 +44,7 @@ output "replicas" {
 }
 
 output "shift_minutes" {
-  description = "How long ECS takes to shift traffic to a new version of each service, at least."
+  description = "The minimum time of ECS to shift traffic to a new version of each service."
   value       = module.app.shift_minutes
 }
 

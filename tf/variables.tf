@@ -37,7 +37,7 @@ variable "profile" {
 }
 
 variable "images" {
-  description = "The image of each service by its digest. `make deploy` gives them."
+  description = "The image of each service by its digest. `make deploy` sets them."
   type        = map(string)
 
   validation {
@@ -51,7 +51,7 @@ variable "images" {
 }
 
 variable "release" {
-  description = "What is deployed: the commit. `make deploy` gives it."
+  description = "The deployed commit. `make deploy` sets it."
   type        = string
 
   validation {
@@ -72,7 +72,7 @@ variable "architecture" {
 }
 
 variable "attested_by" {
-  description = "The GitHub repository whose workflow must have built and attested the images, OWNER/NAME, or OWNER/NAME@refs/heads/main for that branch alone; `make deploy` verifies it before it applies. Null means that nobody looks, and the deployment says so."
+  description = "The GitHub repository whose workflow must have built and attested the images, OWNER/NAME, or OWNER/NAME@refs/heads/main for that branch alone; `make deploy` verifies it before it applies. Null skips the verification, and the deployment reports it."
   type        = string
   default     = null
 
@@ -83,7 +83,7 @@ variable "attested_by" {
 }
 
 variable "services" {
-  description = "What differs between environments, by service: size, number, share of spot, settings. What is left out has the default of the module."
+  description = "Differences between environments, by service: size, number, share of spot, settings. The defaults are those of the module."
   type = map(object({
     cpu          = optional(number)
     memory       = optional(number)
@@ -137,7 +137,7 @@ variable "network" {
 }
 
 variable "ingress_cidrs" {
-  description = "Who may reach the load balancer."
+  description = "The CIDR blocks that may reach the load balancer."
   type        = set(string)
   default     = ["0.0.0.0/0"]
 }
@@ -155,7 +155,7 @@ variable "https" {
 }
 
 variable "sign_in" {
-  description = "See modules/app: who may see the page. Null means everybody who reaches it."
+  description = "See modules/app: sign-in for the page. Null means none."
   type = object({
     cognito = optional(object({
       user_pool_arn = string
@@ -175,7 +175,7 @@ variable "sign_in" {
 }
 
 variable "waf" {
-  description = "See modules/app: refuses an address after so many requests in five minutes. Null means no firewall."
+  description = "See modules/app: request limit of an address in five minutes. Null means no firewall."
   type = object({
     requests_per_5_minutes = optional(number, 2000)
   })
@@ -183,7 +183,7 @@ variable "waf" {
 }
 
 variable "access_logs" {
-  description = "How many days the load balancer's access logs are kept. Null means none."
+  description = "Retention of the load balancer's access logs in days. Null means none."
   type = object({
     days = optional(number, 30)
   })
@@ -191,7 +191,7 @@ variable "access_logs" {
 }
 
 variable "log_retention_days" {
-  description = "How many days the services' logs are kept."
+  description = "Retention of the services' logs in days."
   type        = number
   default     = 30
 }
@@ -208,7 +208,7 @@ variable "log_level" {
 }
 
 variable "alarms" {
-  description = "Who is told of alarms."
+  description = "The recipients of alarms."
   type = object({
     emails         = optional(set(string), [])
     topic_arns     = optional(set(string), [])
@@ -219,7 +219,7 @@ variable "alarms" {
 }
 
 variable "budget_usd" {
-  description = "What the environment may cost a month, in US dollars; `alarms.emails` are notified. Counts only after the tag `environment` was activated as a cost allocation tag. Null means no budget."
+  description = "The monthly budget of the environment in US dollars; `alarms.emails` are notified. Counts only after the tag `environment` was activated as a cost allocation tag. Null means no budget."
   type        = number
   default     = null
 
@@ -230,7 +230,7 @@ variable "budget_usd" {
 }
 
 variable "protect" {
-  description = "Whether the load balancer and the stored logs are protected from being destroyed."
+  description = "Deletion protection of the load balancer and the stored logs."
   type        = bool
   default     = false
 }

@@ -20,7 +20,7 @@ from sigstore.verify import Verifier, policy
 ISSUER = "https://token.actions.githubusercontent.com"
 PAYLOAD = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
-# What Fulcio writes into a certificate from the token of a workflow (its docs/oid-info.md).
+# Certificate extensions that Fulcio sets from the token of a workflow (its docs/oid-info.md).
 BUILD_SIGNER = ObjectIdentifier("1.3.6.1.4.1.57264.1.9")
 COMMIT = ObjectIdentifier("1.3.6.1.4.1.57264.1.13")
 REF = ObjectIdentifier("1.3.6.1.4.1.57264.1.14")
@@ -58,7 +58,7 @@ def expected(repository: str, ref: str) -> policy.AllOf:
 
 
 class SignedByWorkflow:
-    """The workflow that signed is one of these; a workflow of somebody else could be called by ours."""
+    """The workflow that signed is one of these; our workflow could call one of another repository."""
 
     def __init__(self, beginning: str) -> None:
         self.beginning = beginning
@@ -70,7 +70,7 @@ class SignedByWorkflow:
 
 
 def answer(verifier: Verifier, wanted: policy.AllOf, bundle: dict, digest: str) -> dict:
-    """What one attestation says of the digest, or why it counts for nothing."""
+    """The statement of one attestation about the digest, or the reason to ignore it."""
     try:
         parsed = Bundle.from_json(json.dumps(bundle))
         kind, payload = verifier.verify_dsse(parsed, wanted)
@@ -83,7 +83,7 @@ def answer(verifier: Verifier, wanted: policy.AllOf, bundle: dict, digest: str) 
         if digest.partition(":")[2] not in subjects:
             raise VerificationError(f"it is about {', '.join(map(str, subjects))}, not {digest}")
         certificate = parsed.signing_certificate
-    # A bundle is a stranger's text: whatever is wrong with it, it counts for nothing.
+    # A bundle is untrusted input: an invalid one is ignored.
     except (Error, ValueError, KeyError, TypeError, AttributeError) as error:
         return {"error": f"{error}" or type(error).__name__}
     return {

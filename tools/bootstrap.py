@@ -1,4 +1,4 @@
-"""What an account needs once: tf/preconfigured, whose state is kept in the bucket that it makes.
+"""One-time setup of an account: tf/preconfigured, whose state is kept in the bucket that it makes.
 
 Safe to repeat, and to break off: the state is a file on this machine only until the bucket is
 there.
@@ -112,8 +112,8 @@ def state(aws: Aws, account: str, profile: str | None) -> Terraform:
     terraform.init_s3(bucket, PRECONFIGURED_KEY, aws.region)
     if not terraform.output():
         raise Refused(
-            f"the bucket {bucket} is there, but holds no state of tf/preconfigured: somebody else is making it just"
-            " now, or it was begun on another machine; go on there"
+            f"the bucket {bucket} is there, but holds no state of tf/preconfigured: another `make bootstrap` is"
+            " running, or it was started on another machine; continue there"
         )
     return terraform
 

@@ -18,7 +18,7 @@ import catalog
 import commit
 import dockerfile
 import oci
-import slim
+import shrink
 import toolchain
 from toolchain import ROOT
 
@@ -46,19 +46,19 @@ class BuildError(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    verb, *names = arguments or [None]
-    if names and not (verb == "binary" and len(names) == 1 and names[0] in SERVICES):
-        verb = None
+    action, *names = arguments or [None]
+    if names and not (action == "binary" and len(names) == 1 and names[0] in SERVICES):
+        action = None
     try:
-        if verb == "clean":
+        if action == "clean":
             clean()
-        elif verb == "dependencies":
+        elif action == "dependencies":
             build_dependencies()
-        elif verb == "binary" and names:
+        elif action == "binary" and names:
             build_binary_in_container(names[0])
-        elif verb == "binaries":
+        elif action == "binaries":
             print_sizes({name: path.stat().st_size for name, path in build(RELEASE).items()})
-        elif verb == "images":
+        elif action == "images":
             if toolchain.engine() is None:
                 print("images: no Docker engine answers; `make build` makes the binaries alone")
                 return 1
@@ -109,7 +109,7 @@ def build_binary_in_container(name: str) -> None:
 def build_page(profile: str) -> None:
     """Build the page with Trunk into services/frontend/app/dist.
 
-    Trunk writes every file anew. Only what differs is put into place, so that the server is not
+    Trunk writes every file again. Only changed files are replaced, so that the server is not
     compiled again for a page that is the same; `index.html` last, because it names the others.
     """
     fresh = TARGET / "page" / profile
@@ -133,8 +133,8 @@ def slimmed(fresh: Path) -> Path:
     shutil.rmtree(goal, ignore_errors=True)
     goal.mkdir()
     try:
-        files = slim.slim({file.name: file.read_bytes() for file in fresh.iterdir() if file.is_file()})
-    except slim.Unexpected as error:
+        files = shrink.shrink({file.name: file.read_bytes() for file in fresh.iterdir() if file.is_file()})
+    except shrink.Unexpected as error:
         raise BuildError(f"page: {error}") from None
     for name, content in files.items():
         (goal / name).write_bytes(content)
@@ -178,8 +178,8 @@ def build_binaries(profile: str, names: Sequence[str] = SERVICES) -> dict[str, P
 
 
 def made_from(name: str) -> dict[str, str]:
-    """What tells a release its commit. A build without one, as in `make dev`, is never compiled
-    again for a commit alone. A container without git is told: BUILT_FROM."""
+    """The variable with the commit of a release. A build without one, as in `make dev`, is never compiled
+    again for a commit alone. A container without git gets it as BUILT_FROM."""
     given = os.environ.get("BUILT_FROM", "")
     if given and oci.MADE_FROM.fullmatch(given.encode()) is None:
         raise BuildError(f"BUILT_FROM is {given!r}, but must be a commit, a space and a date in UTC")

@@ -22,7 +22,7 @@ LINT_SECONDS = 1200
 
 CRATES = {"wire", "semantics", "service", "server", "testing"}
 SERVICES = {*catalog.NAMES, "app"}
-# What every service may depend on; stats also on `wire`.
+# Crates that every service may depend on; stats also on `wire`.
 SHARED = {"semantics", "service", "server"}
 
 # docs/architecture.md, "Dependency rules": for each member the members it may depend on. Who may name
@@ -88,7 +88,7 @@ def check() -> int:
         "lints": [*clippy("--workspace", "--exclude", "app", "--all-targets")],
         "lints of the development server": clippy("--package", "frontend", "--features", "dev"),
         "lints of the page": clippy("--package", "app", "--target", toolchain.WASM_TARGET),
-        "what comes from outside": deny("licenses", "bans", "sources"),
+        "licenses and sources": deny("licenses", "bans", "sources"),
         "workflows": [lint("actionlint"), "-shellcheck=", "-pyflakes="],
         "security of the workflows": [
             *(lint("zizmor"), "--offline", "--persona", "pedantic", "--quiet", ".github")
@@ -96,6 +96,7 @@ def check() -> int:
         "rules of the workflows": [lint("python"), "tools/workflows.py"],
         "Dockerfile": [lint("hadolint"), "Dockerfile"],
         "documents": [sys.executable, "tools/documents.py"],
+        "wording of comments": [sys.executable, "tools/comments.py"],
         "spelling": [lint("typos")],
     }
     failed = [what for what, command in steps.items() if not passes(what, command)]
@@ -103,7 +104,7 @@ def check() -> int:
     for sentence in broken:
         print(f"check: {sentence}", file=sys.stderr)
     if failed or broken:
-        print(f"check: failed: {', '.join([*failed, *(['arrows'] if broken else [])])}")
+        print(f"check: failed: {', '.join([*failed, *(['dependency rules'] if broken else [])])}")
         return 1
     print(f"check: all good after {time.monotonic() - begun:.0f} s", flush=True)
     return 0
@@ -118,13 +119,13 @@ def clippy(*selection: str) -> list[str]:
 
 
 def deny(*checks: str) -> list[str]:
-    """cargo-deny's judgement by deny.toml; of what it only warns about, nothing is said."""
+    """cargo-deny with deny.toml, without its warnings."""
     options = ["--hide-inclusion-graph", "--deny", "unmatched-skip"]
     return ["cargo", "deny", "--locked", "--log-level", "error", "check", *options, *checks]
 
 
 def audit() -> int:
-    """Known vulnerabilities, withdrawn versions and crates that were given up."""
+    """Known vulnerabilities, withdrawn versions and unmaintained crates."""
     build.ensure_tools("check")
     if not passes("advisories", deny("advisories")):
         print(
@@ -132,7 +133,7 @@ def audit() -> int:
             " (github.com/rustsec/advisory-db) cannot be reached: then nothing was checked"
         )
         return 1
-    print("check: no advisory is about what is used")
+    print("check: no advisory affects the used crates")
     return 0
 
 

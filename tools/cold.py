@@ -35,7 +35,7 @@ from toolchain import ROOT
 
 # The oldest Debian that the README supports.
 SUITE = "bookworm"
-# What the README asks for, and no more. ca-certificates stands for "a machine with a network".
+# The requirements of the README only. ca-certificates stands for "a machine with a network".
 PACKAGES = ("make", "git", "python3", "python3-venv", "gcc", "libc6-dev", "ca-certificates")
 ENGINE_PACKAGES = ("docker.io",)
 # gh's and rustup's users have this uid on most machines; it must not be root's.
@@ -282,7 +282,7 @@ def page_is_there() -> bool:
         return False
 
 
-# What each step does on a machine.
+# The actions of each step.
 STEPS: dict[str, Callable[[Machine], None]] = {
     "dev": dev,
     "check": lambda machine: machine.run(["make", "check"], TEST_SECONDS),

@@ -1,7 +1,7 @@
 """The commit that a service's binary tells: the last one that changed anything it is made from.
 
 Not the commit that is checked out: with that in it, every binary would be another one at every
-commit, and a word in the README would deploy three services anew.
+commit, and a change of the README would deploy three services again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from toolchain import ROOT
 
 # Of a crate, what is compiled; its tests and fixtures are not.
 COMPILED = ("Cargo.toml", "build.rs", "src")
-# What every binary is made with. e2e/test_supply.py compares the list with what Cargo has read.
+# Inputs of every binary. e2e/test_supply.py compares the list with what Cargo has read.
 COMMON = (
     *("Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "Dockerfile"),
     *(f"tools/{name}" for name in ("build.py", "no-unwind.ld", "requirements.txt")),

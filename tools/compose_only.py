@@ -13,7 +13,7 @@ import given_settings
 import toolchain
 from toolchain import ROOT
 
-VERBS = {
+TARGETS = {
     "dev": ["up", "--build", "--watch", "--remove-orphans"],
     "up": ["up", "--build", "--detach", "--wait", "--remove-orphans"],
     "down": ["down", "--remove-orphans"],
@@ -25,24 +25,24 @@ def needed() -> bool:
     return sys.platform != "linux"
 
 
-def run(verb: str) -> int:
-    """Hand the verb to Compose, and end as it does."""
+def run(target: str) -> int:
+    """Runs the target with Compose and returns its exit code."""
     compose = toolchain.compose() if toolchain.engine() else None
     if compose is None:
-        print(f"{verb}: no Docker engine with Compose answers: start Docker Desktop", file=sys.stderr)
+        print(f"{target}: no Docker engine with Compose answers: start Docker Desktop", file=sys.stderr)
         return 1
     refused = list(given_settings.without_effect("containers", os.environ))
     # Here Compose decides where images come from.
     refused = [sentence for sentence in refused if given_settings.OWN_IMAGES not in sentence]
     for sentence in refused:
-        print(f"{verb}: {sentence}", file=sys.stderr)
+        print(f"{target}: {sentence}", file=sys.stderr)
     if refused:
         return 64
-    command = [*compose, *VERBS[verb]]
-    print(f"{verb}: this is not Linux, so Compose builds in containers: {' '.join(command)}", flush=True)
-    if verb in ("dev", "up"):
-        print(f"{verb}: the first build compiles its tools too and takes a quarter of an hour or more", flush=True)
+    command = [*compose, *TARGETS[target]]
+    print(f"{target}: this is not Linux, so Compose builds in containers: {' '.join(command)}", flush=True)
+    if target in ("dev", "up"):
+        print(f"{target}: the first build compiles its tools too and takes a quarter of an hour or more", flush=True)
     try:
         return subprocess.run(command, cwd=ROOT).returncode
     except KeyboardInterrupt:
-        return 130 if verb == "up" else 0
+        return 130 if target == "up" else 0

@@ -1,5 +1,4 @@
-"""What an environment costs a month before anybody visits it, from Terraform's own list of what
-there is.
+"""Monthly cost of an environment without traffic, from the resources of a Terraform plan.
 
 Public list prices of us-east-1, in US dollars, as of November 2026; without taxes, discounts and
 the free tier. Traffic, log lines, requests and Container Insights (some 10 dollars for three
@@ -34,7 +33,7 @@ class Line:
 
 
 def lines(shown: dict) -> list[Line]:
-    """What costs something, from the structure of `terraform show -json`."""
+    """Resources with a price, from the structure of `terraform show -json`."""
     every = list(resources(shown.get("values", {}).get("root_module", {})))
 
     def of(kind: str) -> list[dict]:

@@ -1,5 +1,5 @@
-"""The verbs for the cloud: bootstrap, plan, push, verify, deploy, smoke, rollback, destroy, logs,
-status, cost. What only workflows need besides is in pipeline.py.
+"""The make targets for AWS: bootstrap, plan, push, verify, deploy, smoke, rollback, destroy, logs,
+status, cost. Targets that only workflows need are in ci.py.
 
 `ENV=staging python3 tools/deploy.py deploy`, or shorter `make deploy ENV=staging`. What each does
 to the account is in Terraform's language in tf/; what it asks of AWS itself is in aws.py.
@@ -50,15 +50,15 @@ FAILURES = (
 )
 
 
-def main(arguments: list[str], verbs: dict[str, Callable[[], None]]) -> int:
-    verb = verbs.get(arguments[0]) if len(arguments) == 1 else None
-    if verb is None:
-        print(f"usage: {Path(sys.argv[0]).name} {'|'.join(verbs)}", file=sys.stderr)
+def main(arguments: list[str], targets: dict[str, Callable[[], None]]) -> int:
+    target = targets.get(arguments[0]) if len(arguments) == 1 else None
+    if target is None:
+        print(f"usage: {Path(sys.argv[0]).name} {'|'.join(targets)}", file=sys.stderr)
         return 64
-    # Whoever ends a deployment ends it in order: Terraform gives its lock back.
+    # SIGTERM ends a deployment in order: Terraform releases its lock.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        verb()
+        target()
     except Refused as error:
         print(f"{arguments[0]}: {error}", file=sys.stderr)
         return 64
@@ -66,7 +66,7 @@ def main(arguments: list[str], verbs: dict[str, Callable[[], None]]) -> int:
         print(f"{arguments[0]}: FAILED: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\n{arguments[0]}: broken off; the same command goes on from here", file=sys.stderr)
+        print(f"\n{arguments[0]}: interrupted; run the same command again to continue", file=sys.stderr)
         return 130
     return 0
 
@@ -189,14 +189,14 @@ def more_variables() -> dict:
 
 
 def of_account() -> bool:
-    """DIRECTORY: whether a verb is about tf/preconfigured and not about an environment."""
+    """DIRECTORY: true when a target concerns tf/preconfigured instead of an environment."""
     directory = os.environ.get("DIRECTORY") or "tf"
     if directory not in ("tf", "tf/preconfigured"):
         raise Refused(f"DIRECTORY is {directory!r}, but must be tf or tf/preconfigured")
     return directory != "tf"
 
 
-# The verbs.
+# The make targets.
 
 
 def do_bootstrap() -> None:
@@ -260,7 +260,7 @@ def compared(here: Session, release: Release) -> tuple[dict[str, int], dict[str,
 
 
 def plan_account() -> None:
-    """What `make bootstrap` would change, which is for an administrator to apply."""
+    """Pending changes of `make bootstrap`, which an administrator applies."""
     with step("plan of the account"):
         run = account_terraform()
         changed = run.plan(lock=False)
@@ -292,7 +292,7 @@ def planned_release(here: Session, run: Terraform) -> tuple[Release, bool]:
 
 
 def not_pushed() -> dict[str, str]:
-    """Images that nobody can fetch, for a plan that only looks."""
+    """Image addresses that do not exist, for a plan that is not applied."""
     return {name: f"not-pushed/{name}@sha256:{'0' * 64}" for name in build.SERVICES}
 
 
@@ -349,7 +349,7 @@ def do_deploy() -> None:
         apply_and_prove(here, release, TF)
     except (RolledBack, Failed, TerraformError) as error:
         say(f"FAILED: {error}")
-        put_back(here, before, release)
+        restore(here, before, release)
     here.releases.write(with_newest(before, release))
     say(f"{revision[:12]} runs in {here.environment.name}, after {time.monotonic() - begun:.0f} s")
 
@@ -372,10 +372,10 @@ def images_to_deploy(here: Session, revision: str) -> dict[str, str]:
 
 
 def attested(here: Session, images: dict[str, str]) -> None:
-    """Who has built what is about to be applied, or that nobody looked."""
+    """Verifies who built the images to apply, or reports that nothing was verified."""
     if here.environment.attested_by is None:
         say(
-            "NOT VERIFIED who built these images: whoever may push decides what runs"
+            "images NOT VERIFIED: everyone with push permission decides what runs"
             f" (`attested_by` in tf/environments/{here.environment.name}/terraform.tfvars)"
         )
         return
@@ -389,7 +389,7 @@ def attested(here: Session, images: dict[str, str]) -> None:
 
 
 def registry_of(image: str) -> Registry:
-    """Where an image is: Amazon's with credentials, any other without."""
+    """The registry of an image: Amazon's with credentials, any other without."""
     url = verify.split(image)[0]
     region = re.match(r"[0-9]{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/", url)
     return Registry(url, *(credentials(Aws(region[1])) if region else ()))
@@ -412,17 +412,17 @@ def apply_and_prove(here: Session, release: Release, folder: Path, name: str = "
         prove.prove(here.aws, outputs)
 
 
-def put_back(here: Session, before: list[Release], failed: Release) -> None:
+def restore(here: Session, before: list[Release], failed: Release) -> None:
     """After a failure: the last version that was proven, as it was then. Always ends in Failed."""
     previous = next((one for one in reversed(before) if not one.same(failed)), None)
     if previous is None:
-        raise Failed("there is no earlier version to put back; correct it and deploy again")
-    say(f"putting back {previous.revision[:12]}, proven at {previous.time}")
+        raise Failed("there is no earlier version to restore; correct it and deploy again")
+    say(f"restoring {previous.revision[:12]}, proven at {previous.time}")
     try:
         apply_release(here, previous)
     except (RolledBack, Failed, AwsError, TerraformError) as error:
         raise Failed(
-            f"the new version failed, AND {previous.revision[:12]} could not be put back: {error}"
+            f"the new version failed, AND {previous.revision[:12]} could not be restored: {error}"
         ) from None
     raise Failed(
         f"{failed.revision[:12]} was not good; {previous.revision[:12]} is back and proven"
@@ -447,7 +447,7 @@ def do_rollback() -> None:
     confirm(here.environment, "rolling back")
     say(f"{current.revision[:12]} -> {previous.revision[:12]}, proven at {previous.time}")
     apply_release(here, previous)
-    # What was left is not gone back to by the next rollback.
+    # The next rollback skips the version that was just replaced.
     here.releases.write(kept)
     say(f"{previous.revision[:12]} runs in {here.environment.name}")
 
@@ -500,7 +500,7 @@ def do_destroy() -> None:
         release = Release(outputs.get("release", "unknown"), images, now())
         with step(f"destroy {environment.name}"):
             run.destroy(*variables_of(environment, release))
-    # What was proven here says nothing about what is made anew.
+    # The list of proven versions does not apply to a new environment of the same name.
     if environment.preview:
         for key in (environment.releases_key, environment.state_key):
             here.aws.call("s3", "delete_object", Bucket=here.bucket, Key=key)
@@ -561,8 +561,8 @@ def now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-VERBS = {name[3:]: function for name, function in list(globals().items()) if name.startswith("do_")}
+TARGETS = {name[3:]: function for name, function in list(globals().items()) if name.startswith("do_")}
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], VERBS))
+    sys.exit(main(sys.argv[1:], TARGETS))

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import build
 import compose_only
-import stack
+import run_local
 from toolchain import ROOT
 
-# What is watched; the page's own folder, and what it shares with the services.
+# Watched folders: the page's own, and crates that it shares with the services.
 PAGE_SOURCES = ("services/frontend/app", "crates/wire")
 SOURCES = ("crates", "services", "Cargo.toml", "Cargo.lock")
-# What a build writes, and what no running program is made of.
+# Build outputs, and files that no running program depends on.
 IGNORED = {"dist", "target", "tests", "node_modules", ".git"}
 
 # An edit is noticed within this time. Looking at the times of some hundred files costs about
@@ -39,9 +39,9 @@ def main() -> int:
     running = logs = None
     try:
         build.ensure_tools("dev")
-        if stack.running_stacks():
-            raise stack.StackError("the system is running already; `make down` first")
-        system = stack.choose(build.QUICK)
+        if run_local.running_stacks():
+            raise run_local.StackError("the system is running already; `make down` first")
+        system = run_local.choose(build.QUICK)
         system.check_ports()
         seen = snapshot()
         programs = digests(build.build(build.QUICK))
@@ -51,7 +51,7 @@ def main() -> int:
         print("dev: watching; an edit shows by itself, Ctrl-C stops everything", flush=True)
         logs = running.stream_logs()
         watch(running, seen, programs)
-    except (build.BuildError, stack.StackError) as error:
+    except (build.BuildError, run_local.StackError) as error:
         print(f"dev: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, BrokenPipeError):
@@ -67,12 +67,12 @@ def main() -> int:
         if running:
             try:
                 running.down()
-            except stack.StackError as error:
+            except run_local.StackError as error:
                 print(f"dev: {error}", file=sys.stderr)
 
 
 def leave_a_closed_terminal() -> None:
-    """Write into the void from here on where nobody reads, so that no complaint about it keeps the
+    """Redirect output to /dev/null when its reader is gone, so that no write error keeps the
     services from being stopped."""
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -108,7 +108,7 @@ def watch(running, seen: Snapshot, programs: dict[str, str]) -> None:
             print(f"dev: up to date after {time.monotonic() - begun:.1f} s", flush=True)
         except build.BuildError as error:
             print(f"dev: {error}; the last good version keeps running", flush=True)
-        except stack.StackError as error:
+        except run_local.StackError as error:
             print(f"dev: {error}; the next edit tries again", flush=True)
 
 

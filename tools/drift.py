@@ -13,7 +13,7 @@ from aws import Aws
 from environments import APPLICATION
 
 # ECS hands the tags of a service on to these, and Terraform does not manage them. Old revisions of task definitions
-# stay, so that ECS can go back to them.
+# stay, so that ECS can roll back to them.
 NOT_MANAGED = re.compile(r"arn:[^:]+:(ecs:[^:]+:[^:]+:(task|task-definition|service-deployment|service-revision)/|ec2:[^:]+:[^:]+:network-interface/)")
 
 
@@ -48,7 +48,7 @@ def stateless(found: list[str], state: dict) -> list[str]:
 
 
 def differences(plan: dict) -> list[str]:
-    """What a plan would change: addresses and attributes, no values. Terraform's own list of drift is left out: it has
+    """Changes of a plan: addresses and attributes, no values. Terraform's own list of drift is left out: it has
     every attribute that AWS fills in, and those that the code ignores, such as the number of tasks."""
     return sorted(
         f"{one['address']} differs from the code: {what(one['change'])}"

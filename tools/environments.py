@@ -1,4 +1,4 @@
-"""An environment: a folder of tf/environments, and what the verbs must know of it."""
+"""An environment: a folder of tf/environments, and its properties."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from toolchain import ROOT
 TF = ROOT / "tf"
 APPLICATION = "system-stats"
 PRECONFIGURED_KEY = "preconfigured/terraform.tfstate"
-# What pull request N gets: a state and names of its own, and for the rest the files of a pattern.
+# A preview of pull request N: its own state and names, and the files of tf/environments/preview.
 PREVIEW = re.compile(r"pr-([1-9][0-9]{0,8})")
 PATTERN = "preview"
 

@@ -1,6 +1,6 @@
-"""What a workflow hands in and takes out: outputs, a page of the run, and a comment that stays one.
+"""Outputs, job summaries and the pull request comment of a workflow.
 
-Off GitHub there are no such files, and the verbs only print.
+Outside of GitHub there are no such files, and the targets only print.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import toolchain
 from environments import Refused
 from toolchain import ROOT
 
-# What each verb hands to the steps and jobs after it. tools/workflows.py holds the workflows to it.
+# Outputs of each target for later steps and jobs. tools/workflows.py checks the workflows against it.
 OUTPUTS = {
     "registry": ("missing",),
     "push": ("name", "digest", "attest", "amd64", "arm64"),
@@ -38,14 +38,14 @@ class GitHubError(Exception):
     """GitHub has refused a call; the text is its own."""
 
 
-def output(verb: str, **values: str) -> None:
+def output(target: str, **values: str) -> None:
     """Hand values to the steps after this one; a name that OUTPUTS does not have is a mistake."""
-    unknown = set(values) - set(OUTPUTS[verb])
+    unknown = set(values) - set(OUTPUTS[target])
     if unknown:
-        raise ValueError(f"{verb} hands out {sorted(unknown)}, which OUTPUTS does not name")
+        raise ValueError(f"{target} sets {sorted(unknown)}, which OUTPUTS does not list")
     lines = [f"{name}={value}" for name, value in values.items()]
     if any("\n" in line or "\r" in line for line in lines):
-        raise ValueError(f"{verb}: a value has several lines")
+        raise ValueError(f"{target}: a value has several lines")
     _append("GITHUB_OUTPUT", "\n".join(lines))
 
 
@@ -69,11 +69,11 @@ class Repository:
         self.token = wanted("GITHUB_TOKEN")
 
     def comment(self, number: int, marker: str, text: str) -> str:
-        """Write the comment that begins with the marker, or write it anew where it stands."""
+        """Create the comment that begins with the marker, or update it."""
         body = {"body": f"{marker}\n{text}"}
         comments = f"repos/{self.name}/issues/{number}/comments"
         for comment in self._list(comments):
-            # Anybody could write the marker; only a workflow's own comment is written over.
+            # Every user could write the marker; only a workflow's own comment is updated.
             if comment["body"].startswith(marker) and comment["user"]["type"] == "Bot":
                 place = f"repos/{self.name}/issues/comments/{comment['id']}"
                 return self._call("PATCH", place, body)["html_url"]
@@ -83,7 +83,7 @@ class Repository:
         return {one["number"] for one in self._list(f"repos/{self.name}/pulls?state=open")}
 
     def reviewed(self, environment: str) -> bool:
-        """Whether a job of that environment waits for somebody; limits on branches are no review."""
+        """Whether a job of that environment waits for a reviewer; branch policies are no review."""
         path = f"repos/{self.name}/environments/{environment}"
         rules = self._call("GET", path).get("protection_rules", [])
         return any(rule["type"] != "branch_policy" for rule in rules)
@@ -113,7 +113,7 @@ class Repository:
             if file.name not in there:
                 name = urllib.parse.urlencode({"name": file.name})
                 self._call("POST", f"{place}?{name}", file.read_bytes())
-        # Published last, so that nobody sees a release without its files.
+        # Published last, so that a release is never visible without its files.
         change = {"draft": False, "body": notes}
         return self._call("PATCH", f"repos/{self.name}/releases/{found['id']}", change)["html_url"]
 

@@ -24,7 +24,7 @@ from environments import APPLICATION, PATTERN, Environment, Refused
 from oci import ARCHITECTURES, REVISION, ImageError, Registry, pack
 from toolchain import ROOT
 
-# What Terraform calls a processor, and what compilers call it.
+# Architecture names of Terraform, and of compilers.
 MACHINES = {"ARM64": "aarch64", "X86_64": "x86_64"}
 Say = Callable[[str], None]
 
@@ -55,7 +55,7 @@ class Images:
         self.tags = {
             name: (commit.made_from(name) or revision).split()[0] for name in build.SERVICES
         }
-        # What a pull request did not change is fetched from where main has put it.
+        # Images that a pull request did not change come from the repositories of main.
         self.places = [addresses(aws, "repositories", APPLICATION)]
         if environment.preview:
             preview = f"{APPLICATION}/{PATTERN}"
@@ -141,7 +141,7 @@ class Images:
 
 
 def bare(registry: Registry, digest: str) -> bool:
-    """Whether an image, or one of its processors', has nobody's word: its push was broken off before
+    """Whether an image, or one of its platforms, has no attestation: its push was interrupted before
     that. Made and pushed again it is the same, and gets it."""
     parts = [entry["digest"] for entry in registry.exactly(digest).get("manifests", [])]
     kind, most = verify.BUNDLE, verify.BUNDLES

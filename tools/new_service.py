@@ -23,7 +23,7 @@ import build
 import catalog
 import compose_only
 import service_files
-import stack
+import run_local
 import toolchain
 from catalog import Service
 from files import write
@@ -192,7 +192,7 @@ def try_out(name: str) -> int:
         build.run(f"tests of {name}", tests, bound=TEST_SECONDS)
         build.build(build.QUICK)
         with_system(name, build.QUICK)
-    except (build.BuildError, stack.StackError) as error:
+    except (build.BuildError, run_local.StackError) as error:
         print(f"new: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -211,13 +211,13 @@ def with_system(name: str, profile: str) -> None:
             settings[service.listen_setting] = f"127.0.0.1:{next(ports)}"
     # Beside a system that runs already. This process does nothing else.
     os.environ.update(settings)
-    stack.STATE = build.TARGET / "try"
-    system = stack.Processes(profile)
+    run_local.STATE = build.TARGET / "try"
+    system = run_local.Processes(profile)
     system.check_ports()
     try:
         system.start()
         system.wait_until_ready()
-        url = stack.url() + catalog.ALL[name].route
+        url = run_local.url() + catalog.ALL[name].route
         with urllib.request.urlopen(url, timeout=2) as response:
             print(f"new: GET {url}: {response.status} {json.load(response)}", flush=True)
     finally:

@@ -1,7 +1,7 @@
 """An image without a container engine: one binary, packed and pushed by the specifications of OCI.
 
-The same binary gives the same digest, whoever packs it and when: what the image says of itself, it
-has from the binary. So a service whose binary did not change is not deployed again.
+The same binary results in the same digest, independent of machine and time: the image's labels
+come from the binary. A service with an unchanged binary is not deployed again.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 ACCEPTED = f"{MANIFEST}, {INDEX}, application/vnd.docker.distribution.manifest.v2+json"
-# What Terraform calls a processor, and what images call it.
+# Architecture names of Terraform, and of images.
 ARCHITECTURES = {"ARM64": "arm64", "X86_64": "amd64"}
 # The ELF header's e_machine.
 MACHINES = {0xB7: "ARM64", 0x3E: "X86_64"}
 REVISION = "org.opencontainers.image.revision"
 CREATED = "org.opencontainers.image.created"
-# What tools/build.py hands to the compiler as BUILT_FROM; it is in the binary as it is.
+# The value of BUILT_FROM that tools/build.py passes to the compiler; the binary contains it unchanged.
 MADE_FROM = re.compile(rb"([0-9a-f]{40}(?:-dirty)?) (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
 # A layer has at most 3 MB: on 1 Mbit/s it takes half a minute.
 REQUEST_SECONDS = 120
@@ -88,7 +88,7 @@ def pack(stage: Stage, binary: bytes, architecture: str) -> Image:
 
 
 def index(images: dict[str, Image], annotations: Optional[dict[str, str]] = None) -> bytes:
-    """One name for the images of several processors; whoever fetches it gets the fitting one."""
+    """One name for the images of several platforms; clients pull the matching one."""
     manifests = [
         {
             "mediaType": MANIFEST,
@@ -138,7 +138,7 @@ class Registry:
         self.headers = dict(self.basic)
 
     def digest_of(self, tag: str) -> Optional[str]:
-        """What a tag means; None when there is no such tag."""
+        """The manifest and digest of a tag; None when there is no such tag."""
         status, headers, _ = self._ask(
             "HEAD", f"manifests/{tag}", {"accept": ACCEPTED}, allowed=(200, 404)
         )

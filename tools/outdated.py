@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def crates() -> list[str]:
-    """What `cargo update` would do within the ranges of the manifests, and what is beyond them."""
+    """Updates within the version ranges of the manifests, and newer versions beyond them."""
     text = ask(["cargo", "update", "--dry-run", "--verbose"])
     return [
         line.strip()
@@ -55,7 +55,7 @@ def crates() -> list[str]:
 
 
 def wheels() -> list[str]:
-    """What pip finds behind in each environment that was installed from the lists."""
+    """Outdated packages of each environment that was installed from the lists."""
     found = []
     for python in sorted(toolchain.TOOLS.glob("*/bin/python")):
         text = ask([str(python), "-m", "pip", "list", "--outdated", "--disable-pip-version-check"])

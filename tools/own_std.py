@@ -1,4 +1,4 @@
-"""What every std compiled here has in common: an empty crate that it is a dependency of."""
+"""Shared parts of the std builds: an empty crate that depends on std."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def page_std(job: Job) -> None:
 
 
 def page_std_inputs() -> object:
-    """What determines the step."""
+    """Inputs of the step."""
     route = toolchain.presumed_route()
     rustc = identity(toolchain.program("rustc", route))
     folder = toolchain.page_std_root()

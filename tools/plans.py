@@ -20,7 +20,7 @@ from releases import Release
 
 PLANS = toolchain.ROOT / "target" / "plan"
 REPORTS = toolchain.ROOT / "target" / "report"
-# What Terraform calls its actions, and how a summary counts them.
+# Terraform's actions, and their names in a summary.
 WORDS = {
     ("create",): "new",
     ("update",): "changed",
@@ -32,7 +32,7 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Kept:
-    """What was planned: a version, whether it changes anything, and the digest of the changes."""
+    """A plan: the version, whether it changes anything, and the digest of the changes."""
 
     release: Release
     changed: bool

@@ -225,7 +225,7 @@ def overlap(one: str, other: str) -> bool:
     return (one[0] == other[0] or "?" in (one[0], other[0])) and overlap(one[1:], other[1:])
 
 
-# What a state of tf/preconfigured holds.
+# Resources in a state of tf/preconfigured.
 
 
 def attributes(state: dict, kind: str) -> Iterator[tuple[str, dict]]:
@@ -343,7 +343,7 @@ def refused(
 
 
 def resource_types(folder: Path = TF) -> set[str]:
-    """What the configurations of tf/ name."""
+    """Names in the configurations of tf/."""
     found = set()
     places = (folder, folder / "modules" / "app", folder / "preconfigured")
     for file in (file for place in places for file in place.glob("*.tf")):

@@ -1,4 +1,4 @@
-"""What a command says while it works, and how it fails."""
+"""Progress messages and failures of a make target."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 
 class Failed(Exception):
-    """The verb has not done what it should; the text says why, and what is the case now."""
+    """The target failed; the message has the reason and the current state."""
 
 
 @contextmanager
 def step(what: str):
-    """Say what is done, and how long it took."""
+    """Prints the step and its duration."""
     begun = time.monotonic()
     say(f"== {what}")
     yield

@@ -19,7 +19,7 @@ from toolchain import ROOT
 
 # The name of a new load balancer takes some minutes to be known everywhere.
 REACH_SECONDS = 600
-# Once it answers at all, tasks that run and are healthy answer well at once; the gateway looks up
+# Once it answers at all, healthy tasks answer at once; the gateway looks up
 # names every 2 s.
 ANSWER_SECONDS = 30
 SMOKE_SECONDS = 600
@@ -35,7 +35,7 @@ SMOKE_TESTS = ("test_stats.py", "test_gateway.py", "test_page.py")
 def prove(aws: Aws, outputs: dict) -> None:
     """See that what was deployed answers, and answers well."""
     if not os.environ.get("URL") and outputs["signs_in"]:
-        # Who tests has no account there; that its tasks are healthy, the deployment has seen.
+        # The test has no account there; the deployment has already checked that the tasks are healthy.
         signs_in(outputs["url"])
         return
     url = os.environ.get("URL") or outputs["url"]
@@ -110,7 +110,7 @@ def answers_as(url: str, expected: Optional[str]) -> None:
             say(f"{url} answers as {expected[:12]}")
             return
         if time.monotonic() > deadline:
-            raise Failed(f"{url}/healthz tells the commit {told}, and {expected} was deployed")
+            raise Failed(f"{url}/healthz reports the commit {told}, and {expected} was deployed")
         time.sleep(1)
 
 
@@ -120,7 +120,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def signs_in(url: str) -> None:
-    """See that nobody gets past the sign-in without an account, and that it is there."""
+    """Checks that the sign-in is active and rejects requests without an account."""
     deadline = time.monotonic() + REACH_SECONDS
     while True:
         try:

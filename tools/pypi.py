@@ -1,4 +1,4 @@
-"""What comes from PyPI: zig, cargo-zigbuild and cmake, the tests' packages, Docker Compose."""
+"""Packages from PyPI: zig, cargo-zigbuild and cmake, the tests' packages, Docker Compose."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def build_packages(job: Job) -> None:
     """A virtual environment, zig, cargo-zigbuild and cmake in it, and zig's programs on PATH."""
     if importlib.util.find_spec("ensurepip") is None:
         debian_install(job, "Python's module venv", versions.DEBIAN_VENV)
-    # Programs there name their Python by path: the real one, whoever links to this folder.
+    # Programs there name their Python by path: the real one, also when this folder is linked.
     folder = str(toolchain.PYTHON.resolve())
     python = toolchain.PYTHON.resolve() / "bin" / "python"
     part(
@@ -48,7 +48,7 @@ def build_packages(job: Job) -> None:
 
 
 def test_packages(job: Job) -> None:
-    """What the tests under e2e import."""
+    """Packages that the tests under e2e import."""
     pip_install(job, "requirements-test.txt")
 
 
@@ -63,7 +63,7 @@ def sigstore(job: Job) -> None:
 
 
 def rehearsal(job: Job) -> None:
-    """The stand-in for S3 and STS; its tests are skipped where Python is too old for it."""
+    """The fake of S3 and STS; its tests are skipped where Python is too old for it."""
     if sys.version_info < REHEARSAL_PYTHON:
         job.say("SKIPPED: the rehearsal of a deployment needs Python 3.10 or later")
         return
@@ -90,7 +90,7 @@ def provider(job: Job) -> None:
 
 
 def checkov(job: Job) -> None:
-    """What looks through tf/; skipped where Python is too old for it."""
+    """The scanner of tf/; skipped where Python is too old for it."""
     if sys.version_info < REHEARSAL_PYTHON:
         job.say("SKIPPED: checkov needs Python 3.10 or later")
         return
@@ -98,7 +98,7 @@ def checkov(job: Job) -> None:
 
 
 def lint(job: Job) -> None:
-    """What reads the workflows and the Dockerfile."""
+    """Linters of the workflows and the Dockerfile."""
     own_venv(job, "lint", "requirements-lint.txt")
 
 
@@ -129,9 +129,9 @@ def pip_install(job: Job, requirements: str, *options: str, python: Path | None 
     pip(job, "install", requirements, *options, python=python)
 
 
-def pip(job: Job, verb: str, requirements: str, *options: str, python: Path | None = None) -> None:
+def pip(job: Job, subcommand: str, requirements: str, *options: str, python: Path | None = None) -> None:
     python = python or toolchain.PYTHON / "bin" / "python"
-    command = [str(python), "-m", "pip", verb, "--disable-pip-version-check", "--no-input"]
+    command = [str(python), "-m", "pip", subcommand, "--disable-pip-version-check", "--no-input"]
     wheels_only = ["--only-binary", ":all:", "--require-hashes", "-r", str(_beside(requirements))]
     job.run([*command, *options, *wheels_only], DOWNLOAD)
 

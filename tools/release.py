@@ -31,12 +31,12 @@ DIST = ROOT / "target" / "dist"
 
 
 def main(arguments: list[str]) -> int:
-    verbs = {"dist": dist, "image": image, "publish": publish}
-    if len(arguments) != 1 or arguments[0] not in verbs:
+    actions = {"dist": dist, "image": image, "publish": publish}
+    if len(arguments) != 1 or arguments[0] not in actions:
         print("usage: release.py dist|image|publish", file=sys.stderr)
         return 64
     try:
-        verbs[arguments[0]]()
+        actions[arguments[0]]()
     except Refused as error:
         print(f"release: {error}", file=sys.stderr)
         return 64

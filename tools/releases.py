@@ -1,6 +1,6 @@
 """Which versions an environment has had: those that have passed the smoke test, the newest last.
 
-The list is a file beside the state, so that whoever may deploy can also go back.
+The list is a file beside the state, so that the permission to deploy includes rollbacks.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def with_newest(releases: list[Release], release: Release) -> list[Release]:
 
 
 def before(releases: list[Release], current: Release) -> list[Release]:
-    """The versions proven before what is applied now; the last of them is what to go back to.
+    """The versions proven before what is applied now; the last of them is the target of a rollback.
 
     What was applied and never proven is not in the list, so all of it came before.
     """

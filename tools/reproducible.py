@@ -24,7 +24,7 @@ from toolchain import ROOT
 
 # Two clean builds of 5 minutes; a machine ten times slower is taken for stuck.
 BUILD_SECONDS = 7200
-# What a build leaves that must be the same.
+# Build outputs that must be identical.
 PAGE = "services/frontend/app/dist"
 
 
@@ -69,12 +69,12 @@ def compare(folder: Path, names: list[str]) -> None:
         raise Differs("; ".join(filter(None, wrong)))
 
 
-# What another person's machine may have otherwise.
+# Environment variables that differ on another machine.
 OTHERWISE = {
     "LANG": "C",
     "LC_ALL": "C",
     "TZ": "Pacific/Kiritimati",
-    "USER": "somebody",
+    "USER": "other",
     "HOSTNAME": "elsewhere",
     "CARGO_BUILD_JOBS": "1",
     "SOURCE_DATE_EPOCH": "1",
@@ -105,8 +105,8 @@ def built(repository: Path, names: list[str], **variables: str) -> Path:
 
 
 def other_home(home: Path) -> dict[str, str]:
-    """A home of its own: Cargo unpacks every crate anew, at another place. What it has downloaded is
-    shared, because that is not built."""
+    """A separate home: Cargo unpacks every crate again, in another folder. Downloads are shared, because
+    they are not built."""
     cargo = home / ".cargo"
     (cargo / "registry").mkdir(parents=True)
     old = toolchain.cargo_home()

@@ -1,7 +1,7 @@
 """Waiting until the tasks that run are those that were applied.
 
 `terraform apply` is content as soon as ECS has taken note. What counts comes after: new tasks
-start, prove healthy and replace the old ones, or ECS gives up and goes back to the version before.
+start, become healthy and replace the old ones, or ECS rolls back to the version before.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ LOG_LINES = 15
 
 
 class RolledBack(Exception):
-    """What was applied does not run; the text says why."""
+    """The applied version does not run; the message has the reason."""
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """What should run: the outputs of an apply."""
+    """The desired state: the outputs of an apply."""
 
     cluster: str
     services: dict[str, str]
@@ -136,7 +136,7 @@ def state(service: Optional[dict], wanted: str, replicas: int) -> tuple[str, Opt
 
 
 def reason(aws: Aws, wanted: Deployed, name: str, text: str) -> str:
-    """What ECS and the service itself say about a failure."""
+    """Reasons for a failure from ECS and from the service."""
     lines = [f"{name}: {text}"]
     try:
         tasks = stopped(aws, wanted, name)

@@ -18,7 +18,7 @@ from job import COMPILE, DOWNLOAD, LOCAL, Failed, Job
 from step import part
 from toolchain import targets_to_add
 
-# What Debian's packages bring; nothing else of them goes on PATH.
+# Programs of Debian's packages; nothing else of them goes on PATH.
 RUST_PROGRAMS = (
     "cargo",
     "cargo-clippy",

@@ -40,7 +40,7 @@ def rust(job: Job) -> None:
 
 
 def rust_inputs() -> object:
-    """What determines the step `rust`; before the first installation no route is chosen yet."""
+    """Inputs of the step `rust`; before the first installation no route is chosen yet."""
     chosen = wanted_route() or toolchain.remembered_route()
     sysroot = toolchain.DEBIAN / "usr" if chosen == "debian" else rust_rustup.sysroot()
     targets = [sysroot / "lib" / "rustlib" / target / "lib" for target in targets_to_add()]

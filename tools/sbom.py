@@ -1,4 +1,4 @@
-"""What is in a binary: the list that cargo-auditable has put there, and a CycloneDX bill of it.
+"""Contents of a binary: the list embedded by cargo-auditable, and a CycloneDX bill of it.
 
 `python3 tools/sbom.py [FOLDER]` writes target/sbom/SERVICE.cdx.json for the release binaries, or for
 those in FOLDER. The same binary gives the same bytes: nothing in it is random or the time.
@@ -109,7 +109,7 @@ def section(binary: bytes, wanted: str) -> Optional[bytes]:
 
 
 class Crates:
-    """What Cargo knows of crates beside their names: licences, checksums, and which are in what."""
+    """Cargo's metadata of crates: licenses, checksums and dependencies."""
 
     def __init__(self, licences: dict, checksums: dict, inside: dict) -> None:
         self.licences = licences
@@ -165,7 +165,7 @@ def sbom(service: str, binary: bytes, known: Crates) -> dict:
     for package in crates:
         name, version = package["name"], package["version"]
         components[purl(name, version)] = component(name, version, known)
-        # What only helps to compile is not in the image, nor is what Cargo resolves for the other
+        # Build dependencies are not in the image, nor are those that Cargo resolves for the other
         # services: cargo-auditable lists it all.
         is_inside = (name, version) in known.inside[service]
         components[purl(name, version)]["scope"] = "required" if is_inside else "excluded"
@@ -175,7 +175,7 @@ def sbom(service: str, binary: bytes, known: Crates) -> dict:
         for number, package in enumerate(listed)
     }
     if catalog.ALL[service].page:
-        # The page lies in the binary as data, of which cargo-auditable knows nothing.
+        # The page is embedded in the binary as data, which cargo-auditable does not list.
         for name, version in known.inside["page"]:
             ref = purl(name, version)
             components.setdefault(ref, component(name, version, known))
@@ -231,7 +231,7 @@ def purl(name: str, version: str) -> str:
 
 
 def differences(service: str, bill: dict, binary: bytes) -> list[str]:
-    """What a bill says that is not so of a binary, or leaves out; empty when it fits."""
+    """Differences between a bill and its binary; empty when it matches."""
     found = []
     subject = bill.get("metadata", {}).get("component", {})
     if subject.get("name") != service:

@@ -1,4 +1,4 @@
-"""What a service adds to the files of the repository, for `make new` and `make remove`.
+"""Edits of the repository's files for a new service, for `make new` and `make remove`.
 
 Each edit inserts text above a marked line, or a name into a list, and can be undone. Blocks are
 enclosed in comments with the service's name, so they can be changed by hand and still be removed.
@@ -116,7 +116,7 @@ def block(
 
 
 def line(path: str, what: str, text: str) -> Edit:
-    """One line above a marked line. The marker tells which of several such lines is meant."""
+    """One line above a marked line. The marker identifies one of several such lines."""
     before, after = f"{text}\n", marker(what)
 
     def remove(old: str) -> str:

@@ -14,7 +14,7 @@ import toolchain
 from files import write
 from job import COMPILE, Failed, Job, say, spoken
 
-# What takes long is compiled: std, trunk and wasm-bindgen, each within its bound.
+# Slow steps compile: std, trunk and wasm-bindgen, each within its limit.
 ANOTHER_RUN_SECONDS = 3 * COMPILE.total
 # Raise it when a step does something new with the same versions.
 RECIPE = 1

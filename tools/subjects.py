@@ -79,7 +79,7 @@ def lines(repository: Repository) -> str:
 
 
 def advice(origin: str) -> str:
-    """What to write into terraform.tfvars so that this repository's workflows may sign in."""
+    """Lines for terraform.tfvars that let this repository's workflows sign in."""
     repository = of_origin(origin)
     if repository is None:
         return "No workflow may sign in: origin is not a repository of github.com."

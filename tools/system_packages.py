@@ -1,4 +1,4 @@
-"""What the machine itself must have: installed here as root on a Debian, else asked for."""
+"""Packages of the operating system: installed as root on Debian, otherwise listed in a message."""
 
 from __future__ import annotations
 

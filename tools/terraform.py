@@ -123,7 +123,7 @@ class Terraform:
 
     def _run(
         self,
-        verb: str,
+        subcommand: str,
         *arguments: str,
         bound: int = APPLY_SECONDS,
         allowed=(0,),
@@ -131,7 +131,7 @@ class Terraform:
     ) -> int:
         output = subprocess.PIPE if quiet else None
         process = subprocess.Popen(
-            ["terraform", verb, *arguments],
+            ["terraform", subcommand, *arguments],
             cwd=self.folder,
             env=self.variables,
             stdin=subprocess.DEVNULL,
@@ -144,16 +144,16 @@ class Terraform:
             # It frees its lock when it is asked to end, and not when it is killed.
             process.terminate()
             process.wait(timeout=60)
-            raise TerraformError(f"terraform {verb}: not done after {bound} s") from None
+            raise TerraformError(f"terraform {subcommand}: not done after {bound} s") from None
         except KeyboardInterrupt:
-            # The terminal has told Terraform as well; it ends what it began and writes the state.
+            # The terminal has interrupted Terraform too; it finishes running changes and writes the state.
             process.wait(timeout=bound)
             raise
         if process.returncode not in allowed:
             if quiet:
                 print((text or b"").decode("utf-8", "replace"), end="", flush=True)
             raise TerraformError(
-                f"terraform {verb} of {self.name} failed with exit code {process.returncode}; the"
+                f"terraform {subcommand} of {self.name} failed with exit code {process.returncode}; the"
                 " lines above say why"
             )
         return process.returncode

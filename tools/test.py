@@ -23,7 +23,7 @@ from xml.etree import ElementTree
 
 import build
 import github
-import stack
+import run_local
 import toolchain
 from files import write
 from toolchain import ROOT
@@ -34,7 +34,7 @@ E2E_SECONDS = 1800
 INFRASTRUCTURE_SECONDS = 3600
 # A line for each part that runs, as often.
 ALIVE_SECONDS = 30
-# What runs at once. Two parts of these tests keep two cores busy; more would only disturb each other's times.
+# Parts that run at once. Two parts of these tests keep two cores busy; more would only distort each other's times.
 AT_ONCE = 2
 LOGS = ROOT / "target" / "test"
 
@@ -81,9 +81,9 @@ def main(arguments: list[str]) -> int:
     begun = time.monotonic()
     try:
         build.ensure_tools(*(("dev",) if arguments else ("build", "test")))
-        if stack.running_stacks():
-            raise stack.StackError("the system is running already; `make down` first")
-    except (build.BuildError, stack.StackError) as error:
+        if run_local.running_stacks():
+            raise run_local.StackError("the system is running already; `make down` first")
+    except (build.BuildError, run_local.StackError) as error:
         print(f"test: {error}", file=sys.stderr)
         return 1
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,7 @@ def start(run: Run, name: str, children: dict[str, subprocess.Popen]) -> None:
 
 
 def command(name: str) -> list[str]:
-    """What runs one part, in a process of its own."""
+    """The command of one part, in a process of its own."""
     return [sys.executable, __file__, "part", name]
 
 
@@ -187,7 +187,7 @@ def one(name: str) -> int:
     """One part, in this process."""
     try:
         PARTS[name].run()
-    except (TestsFailed, build.BuildError, stack.StackError) as error:
+    except (TestsFailed, build.BuildError, run_local.StackError) as error:
         print(f"test: {name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -232,7 +232,7 @@ def release() -> None:
 
 
 def bench() -> None:
-    """What needs no peer: whether the runner still gets figures out of these services."""
+    """Benchmarks without peers: the runner still gets figures out of these services."""
     moment = ["page-weight", "growth-cores", "--quick"]
     run([sys.executable, "bench/run.py", *moment, "--binaries", str(binaries())])
 
@@ -287,7 +287,7 @@ PARTS = {
     "smoke": Part(smoke, alone_with=frozenset({"cargo", "ports"})),
 }
 FAST = ("unit", "smoke")
-# What `smoke` tests of a quick build, the others test of the release.
+# Tests that `smoke` runs on a quick build, and the others on the release.
 FULL = tuple(name for name in PARTS if name != "smoke")
 
 
@@ -304,12 +304,12 @@ def system(kind: str, *more: str) -> None:
 
 
 def up_and_tested(name: str, profile: str, selection: list[str]) -> None:
-    running = stack.choose(profile)
+    running = run_local.choose(profile)
     running.check_ports()
     try:
         running.start()
         running.wait_until_ready()
-        pytest(name, ["--base-url", stack.url(), "--local", *selection], profile)
+        pytest(name, ["--base-url", run_local.url(), "--local", *selection], profile)
     except TestsFailed:
         running.tell_why()
         raise

@@ -1,4 +1,4 @@
-"""What is believed of an attestation. Runs with the Python of .tools/sigstore; elsewhere it is skipped."""
+"""Verification of attestations. Runs with the Python of .tools/sigstore; elsewhere it is skipped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 try:
     import attestation
     from sigstore.verify import Verifier
-    from stand_in_sigstore import StandIn
+    from fake_sigstore import FakeSigstore
 except ImportError:
     raise unittest.SkipTest("needs Python's sigstore: `make test` runs it with the one in .tools/") from None
 
@@ -24,7 +24,7 @@ PROVENANCE = "https://slsa.dev/provenance/v1"
 class WhatIsBelieved(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.sigstore = StandIn()
+        cls.sigstore = FakeSigstore()
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "trusted_root.json")
             file.write_text(json.dumps(cls.sigstore.trusted_root()))
@@ -41,7 +41,7 @@ class WhatIsBelieved(unittest.TestCase):
         self.assertEqual(list(answer), ["error"], answer)
         self.assertIn(words, answer["error"])
 
-    def test_our_workflow_is_believed_and_tells_its_commit_and_run(self):
+    def test_our_workflow_is_accepted_with_its_commit_and_run(self):
         self.assertEqual(
             self.answer(self.attested(commit="2" * 40), "refs/heads/main"),
             {
@@ -62,7 +62,7 @@ class WhatIsBelieved(unittest.TestCase):
         self.refused(self.attested(ref="refs/pull/1/merge"), "OIDCSourceRepositoryRef", "refs/heads/main")
         self.assertNotIn("error", self.answer(self.attested(ref="refs/pull/1/merge")))
 
-    def test_a_strangers_workflow_that_ours_has_called_is_not(self):
+    def test_a_foreign_workflow_called_by_ours_is_rejected(self):
         stranger = "https://github.com/mallory/sign/.github/workflows/sign.yaml@refs/heads/main"
         self.refused(self.attested(workflow=stranger), "signed by https://github.com/mallory/")
 
@@ -72,8 +72,8 @@ class WhatIsBelieved(unittest.TestCase):
     def test_another_image_is_not(self):
         self.refused(self.attested(digest=f"sha256:{'e' * 64}"), f"not {DIGEST}")
 
-    def test_what_somebody_else_has_signed_is_not(self):
-        forged = StandIn().attest(DIGEST, PROVENANCE, {}, OURS)
+    def test_another_signer_is_rejected(self):
+        forged = FakeSigstore().attest(DIGEST, PROVENANCE, {}, OURS)
         self.refused(forged, "certificate chain")
 
     def test_an_altered_attestation_is_not(self):

@@ -44,7 +44,7 @@ class WhatAwsRefuses(unittest.TestCase):
         with self.assertRaises(KeyError), aws._errors("ecs describe_services"):
             raise KeyError("ours")
 
-    def test_without_credentials_the_verb_is_refused(self):
+    def test_without_credentials_the_target_is_refused(self):
         with mock.patch.object(Aws, "call", side_effect=AwsError("sts x", "", "none")):
             with self.assertRaisesRegex(Refused, "no usable AWS credentials"):
                 Aws("eu-west-1").account()
@@ -96,7 +96,7 @@ class Stopped(Exception):
 
 class FollowingLogs(unittest.TestCase):
     def follow(self, *rounds):
-        """What is shown of these rounds of events; each look asks every group."""
+        """The printed lines of these rounds of events; each round requests every group."""
         asked, shown, looks = [], [], iter(rounds)
 
         def pages(_service, operation, logGroupName, startTime):
@@ -132,7 +132,7 @@ class FollowingLogs(unittest.TestCase):
         )
         self.assertEqual([line.split()[1] for line in shown], ["gateway", "stats", "stats"])
         self.assertEqual(shown[0], "1970-01-01T00:16:38Z gateway   text")
-        # The first look goes back ten minutes, the next covers a minute again.
+        # The first request covers ten minutes, the next overlaps by a minute.
         self.assertEqual(asked[0], ("filter_log_events", "/shop/stats", 400_000))
         self.assertEqual(asked[2][2], 940_000)
 
@@ -142,7 +142,7 @@ class FollowingLogs(unittest.TestCase):
 
 
 class TheEnvironmentOfBoto3(unittest.TestCase):
-    def test_where_it_is_missing_the_next_step_is_told(self):
+    def test_a_missing_program_is_reported_with_the_next_step(self):
         with mock.patch.object(aws, "FOLDER", toolchain.ROOT / "nowhere"):
             with self.assertRaisesRegex(Refused, "run `make tools`"):
                 aws.load("boto3")

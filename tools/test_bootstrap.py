@@ -1,4 +1,4 @@
-"""What an account and a repository need once: roles that AWS makes for itself, and the lines for GitHub."""
+"""One-time setup of an account and a repository: service-linked roles, and the lines for GitHub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a build touches and what it leaves alone."""
+"""Files that a build changes and keeps."""
 
 import tempfile
 import unittest

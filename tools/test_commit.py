@@ -59,7 +59,7 @@ class MadeFrom(unittest.TestCase):
         self.assertIn(newest, self.of("frontend"))
         self.assertNotIn(newest, self.of("gateway"))
 
-    def test_changes_that_are_not_committed_are_told(self):
+    def test_uncommitted_changes_are_reported(self):
         self.write("README.md")
         self.assertIn(f"{self.first} ", self.of("stats"))
         self.write("services/stats/src/new.rs")

@@ -1,4 +1,4 @@
-"""What deny.toml forbids is refused: each rule is broken once, in a copy of the workspace."""
+"""Rules of deny.toml: each one is violated once, in a copy of the workspace."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class TheRules(unittest.TestCase):
         self.assertNotEqual(code, 0, text)
         self.assertIn(why, text)
 
-    def test_as_it_is_all_is_well(self):
+    def test_the_workspace_passes(self):
         code, text = self.judged("licenses", "bans", "sources")
         self.assertEqual(code, 0, text)
 
@@ -99,7 +99,7 @@ class TheRules(unittest.TestCase):
         self.change("deny.toml", '    { crate = "hashbrown@0.14"', '    # { crate = "hashbrown@0.14"')
         self.refused("duplicate entries for crate 'hashbrown'", "bans")
 
-    def test_a_licence_that_nobody_has_allowed_is_not(self):
+    def test_a_license_that_is_not_allowed_is_rejected(self):
         self.change("deny.toml", '"ISC", ', "")
         self.refused("license is not explicitly allowed", "licenses")
 
@@ -108,7 +108,7 @@ class TheRules(unittest.TestCase):
         self.refused("detected 'registry' source not explicitly allowed", "sources")
 
     def database(self, package):
-        """A stand-in for RustSec's, with one advisory."""
+        """A fake of RustSec's database, with one advisory."""
         folder = self.root.parent / "RustSec" / "advisory-db"
         file = folder / "crates" / package / "RUSTSEC-2026-9999.md"
         file.parent.mkdir(parents=True)

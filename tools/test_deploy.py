@@ -1,4 +1,4 @@
-"""What the verbs for the cloud decide by themselves; rehearse.py in e2e/deploy/ plays them whole."""
+"""Decisions of the make targets for AWS; rehearse.py in e2e/deploy/ runs them completely."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TheEnvironment(unittest.TestCase):
         self.write("new", 'environment = "new"\n', 'key = "environments/dev/terraform.tfstate"\n')
         self.assertIn('must say key = "environments/new/terraform.tfstate"', self.refused("new"))
 
-    def test_what_the_verbs_need_is_read(self):
+    def test_all_needed_settings_are_read(self):
         self.write(
             "dev",
             'environment = "dev" # a comment\naccount_id = "123456789012"\nservices = {\n  region = "no"\n}\n',
@@ -89,7 +89,7 @@ class TheVersion(unittest.TestCase):
     def test_it_is_the_commit_that_others_can_see(self):
         self.assertEqual(self.version("1" * 40), "1" * 40)
 
-    def test_what_nobody_could_find_again_is_refused(self):
+    def test_a_release_that_could_not_be_restored_is_refused(self):
         for arguments in (
             ("unknown",),
             ("1" * 40 + "-dirty",),
@@ -107,40 +107,40 @@ class TheReleases(unittest.TestCase):
         self.assertEqual(with_newest([ONE], TWO), [ONE, TWO])
         self.assertEqual(with_newest([], ONE), [ONE])
 
-    def test_one_goes_back_to_the_one_before_the_last(self):
+    def test_a_rollback_uses_the_version_before_the_last(self):
         self.assertEqual(before([ONE, TWO, THREE], THREE), [ONE, TWO])
         self.assertEqual(before([ONE], ONE), [])
         self.assertEqual(before([], ONE), [])
 
-    def test_what_was_applied_and_never_proven_goes_back_to_the_newest_that_was(self):
+    def test_an_unproven_version_is_rolled_back_to_the_newest_proven_one(self):
         self.assertEqual(before([ONE, TWO], THREE), [ONE, TWO])
 
 
 class AfterAFailure(unittest.TestCase):
-    def put_back(self, before, failed, outcome=None):
+    def restored(self, before, failed, outcome=None):
         with (
             mock.patch.object(deploy, "apply_release", side_effect=outcome) as applied,
             mock.patch.object(deploy, "say"),
         ):
             with self.assertRaises(Failed) as told:
-                deploy.put_back(None, before, failed)
+                deploy.restore(None, before, failed)
         return [call.args[1] for call in applied.call_args_list], str(told.exception)
 
-    def test_the_last_proven_version_is_put_back_and_the_verb_fails(self):
-        applied, text = self.put_back([ONE, TWO], THREE)
+    def test_the_last_proven_version_is_restored_and_the_target_fails(self):
+        applied, text = self.restored([ONE, TWO], THREE)
         self.assertEqual(applied, [TWO])
         self.assertIn("is back and proven", text)
 
-    def test_a_version_that_was_good_and_is_not_any_more_is_not_put_back_by_itself(self):
-        self.assertEqual(self.put_back([ONE, TWO], TWO)[0], [ONE])
+    def test_a_version_that_was_good_and_fails_now_is_not_restored_to_itself(self):
+        self.assertEqual(self.restored([ONE, TWO], TWO)[0], [ONE])
 
     def test_a_first_version_has_nothing_before_it(self):
-        applied, text = self.put_back([], ONE)
+        applied, text = self.restored([], ONE)
         self.assertEqual(applied, [])
         self.assertIn("no earlier version", text)
 
-    def test_when_both_fail_both_are_told(self):
-        self.assertIn("AND", self.put_back([ONE], TWO, RolledBack("that too"))[1])
+    def test_when_both_fail_both_are_reported(self):
+        self.assertIn("AND", self.restored([ONE], TWO, RolledBack("that too"))[1])
 
 
 class TheAnswer(unittest.TestCase):
@@ -272,7 +272,7 @@ class ThePins(unittest.TestCase):
         self.assertEqual(len(wanted), 1)
         self.assertRegex(wanted.pop(), r"^\d+\.\d+\.\d+$")
 
-    def test_every_setting_that_tf_hands_over_is_one_that_the_services_know(self):
+    def test_every_setting_of_tf_is_known_to_the_services(self):
         text = (environments.TF / "main.tf").read_text(encoding="utf-8")
         handed = set(re.findall(r"(?:^\s+|\{ )([A-Z][A-Z_]+)\s+= ", text, re.MULTILINE))
         handed |= {service.address_setting for service in catalog.ALL.values() if service.address_setting}

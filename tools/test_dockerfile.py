@@ -135,7 +135,7 @@ class Skeleton(unittest.TestCase):
 
 
 class Commit(unittest.TestCase):
-    def test_a_container_without_git_is_told_its_commit(self) -> None:
+    def test_a_container_without_git_gets_its_commit(self) -> None:
         given = f"{'ab' * 20} 2026-11-28T10:00:00Z"
         with unittest.mock.patch.dict("os.environ", {"BUILT_FROM": given}):
             self.assertEqual(build.made_from("stats"), {"BUILT_FROM": given})

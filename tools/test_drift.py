@@ -1,4 +1,4 @@
-"""What counts as drift; rehearse.py in e2e/deploy/ plays it whole."""
+"""Detection of drift; rehearse.py in e2e/deploy/ runs it completely."""
 
 from __future__ import annotations
 

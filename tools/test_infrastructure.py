@@ -14,7 +14,7 @@ import install
 import pypi
 import terraform
 import toolchain
-from empty_place import InAnEmptyPlace
+from bare_clone import BareClone
 from files import write
 
 VERSION = 'case "$*" in *version*) echo \'{"terraform_version": "1.11.4"}\'; exit 0 ;; esac\n'
@@ -22,7 +22,7 @@ VERSION = 'case "$*" in *version*) echo \'{"terraform_version": "1.11.4"}\'; exi
 WITHOUT_NETWORK = 'case "$*" in *" init "*) [ -n "$TF_REATTACH_PROVIDERS" ] ;; esac'
 
 
-class TheProviders(InAnEmptyPlace):
+class TheProviders(BareClone):
     def setUp(self) -> None:
         super().setUp()
         self.stdout = io.StringIO()
@@ -76,10 +76,10 @@ class TheProviders(InAnEmptyPlace):
         self.provide("terraform", VERSION)
         self.install_fake()
         infrastructure.check()
-        verbs = [re.sub(r"-chdir=\S+/(\w+) (\w+) .*", r"\1 \2", line) for line in self.asked_of_the_real_provider()]
+        commands = [re.sub(r"-chdir=\S+/(\w+) (\w+) .*", r"\1 \2", line) for line in self.asked_of_the_real_provider()]
         folders = [folder.name for folder in infrastructure.FOLDERS.values()]
-        expected = [f"{folder} {verb}" for folder in folders for verb in ("init", "validate")]
-        self.assertEqual(verbs, expected + ["tf test"] * len(infrastructure.environments()))
+        expected = [f"{folder} {command}" for folder in folders for command in ("init", "validate")]
+        self.assertEqual(commands, expected + ["tf test"] * len(infrastructure.environments()))
         for line in self.asked_of_the_real_provider():
             # No account: with anything but mocks the provider would sign in.
             self.assertNotRegex(line, "test (?!.*plan_offline)")
@@ -110,7 +110,7 @@ class TheProviders(InAnEmptyPlace):
             self.assertTrue(Path(path).is_relative_to(toolchain.ROOT))
 
 
-class TheStep(InAnEmptyPlace):
+class TheStep(BareClone):
     def test_a_changed_schema_or_protocol_makes_it_due_again(self) -> None:
         [step] = [each for each in install.steps(["test"]) if each.name == "provider"]
         before = step.inputs()

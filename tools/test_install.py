@@ -10,13 +10,13 @@ import install
 import pypi
 import step
 import toolchain
-from empty_place import InAnEmptyPlace
+from bare_clone import BareClone
 from files import write
 from job import Failed, Job
 from step import Step
 
 
-class TheStamp(InAnEmptyPlace):
+class TheStamp(BareClone):
     def setUp(self) -> None:
         super().setUp()
         self.pin = "1.0"
@@ -61,7 +61,7 @@ class TheStamp(InAnEmptyPlace):
         self.assertEqual(self.runs, 3)
 
 
-class ARun(InAnEmptyPlace):
+class ARun(BareClone):
     def test_an_unknown_route_is_one_sentence_and_exit_code_64(self) -> None:
         os.environ["RUST_ROUTE"] = "snap"
         self.assertEqual(install.main([]), 64)
@@ -77,7 +77,7 @@ class ARun(InAnEmptyPlace):
         self.assertIn("another run is not done after", self.stderr.getvalue())
 
 
-class AnEnvironment(InAnEmptyPlace):
+class AnEnvironment(BareClone):
     def test_that_of_another_work_tree_is_not_cleared(self) -> None:
         """A rehearsal's clone links to the tools of the work tree."""
         write(self.place / "elsewhere" / "kept", "")
@@ -88,7 +88,7 @@ class AnEnvironment(InAnEmptyPlace):
         self.assertTrue((self.place / "elsewhere" / "kept").exists())
 
 
-class TheSteps(InAnEmptyPlace):
+class TheSteps(BareClone):
     def test_what_went_with_a_cleared_folder_is_due_again(self) -> None:
         """Compose lives beside other packages of Python, whose folder is cleared when one changes."""
         place = toolchain.PYTHON / "bin" / "docker-compose"

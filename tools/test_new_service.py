@@ -132,7 +132,7 @@ class AddAndRemove(InACopy):
         self.assertEqual(self.make("remove", "hello")[0], 0)
         self.assertFalse(routes.exists())
 
-    def test_a_new_service_is_tried_out_unless_told_otherwise(self) -> None:
+    def test_a_new_service_is_tried_out_by_default(self) -> None:
         for variables, calls in (({"TRY": ""}, 1), ({"TRY": "no"}, 0)):
             with mock.patch.object(new_service, "tried", return_value=1) as tried:
                 self.assertEqual(self.make("new", "hello", **variables)[0], calls)
@@ -209,7 +209,7 @@ class Refusals(InACopy):
 
 
 class Results(InACopy):
-    """What the files say about a new service."""
+    """Edits of the files for a new service."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -54,7 +54,7 @@ class Packing(unittest.TestCase):
             first, oci.pack(STATS, executable(0xB7, b"other"), "ARM64").digest
         )
 
-    def test_an_image_tells_the_commit_that_its_binary_tells(self):
+    def test_an_image_has_the_commit_of_its_binary(self):
         commit, date = "0123456789" * 4, "2026-11-25T01:02:03Z"
         told = executable(0xB7, f"x{commit}-dirty {date}y".encode())
         labels = json.loads(oci.pack(STATS, told, "ARM64").config)["config"]["Labels"]

@@ -70,12 +70,12 @@ class OneTask(unittest.TestCase):
         self.assertEqual(aws.asked["filter_log_events"]["logStreamNames"], ["web/web/0123"])
         self.assertNotIn("stop_task", aws.asked)
 
-    def test_a_bad_end_is_told_with_code_or_reason(self):
+    def test_a_failed_task_is_reported_with_code_or_reason(self):
         for container, text in (({"exitCode": 64}, "exit code 64"), ({"reason": "no image"}, "no exit code .no image")):
             with self.assertRaisesRegex(Failed, text):
                 self.run_task(FakeAws(task("STOPPED", **container)))
 
-    def test_what_does_not_start_is_told(self):
+    def test_a_task_that_does_not_start_is_reported(self):
         with self.assertRaisesRegex(Failed, "no task was started: RESOURCE"):
             self.run_task(FakeAws(failures=[{"reason": "RESOURCE:MEMORY"}]))
 

@@ -7,7 +7,7 @@ from unittest import mock
 import install
 import step
 import toolchain
-from empty_place import InAnEmptyPlace
+from bare_clone import BareClone
 from files import write
 
 # What Cargo leaves behind, to be found in the folder in which it is started.
@@ -18,7 +18,7 @@ CARGO = (
 )
 
 
-class ThePagesStd(InAnEmptyPlace):
+class ThePagesStd(BareClone):
     def setUp(self) -> None:
         super().setUp()
         self.page_target = self.place / "target" / "page" / "cargo"

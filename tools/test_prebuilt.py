@@ -17,7 +17,7 @@ import cargo_tools
 import prebuilt
 import toolchain
 import versions
-from empty_place import InAnEmptyPlace
+from bare_clone import BareClone
 from job import Job
 from prebuilt import Release
 
@@ -32,7 +32,7 @@ def archive(program: str) -> bytes:
     return packed.getvalue()
 
 
-class Prebuilt(InAnEmptyPlace):
+class Prebuilt(BareClone):
     def setUp(self) -> None:
         super().setUp()
         os.environ["PATH"] = f"{self.path}:/usr/bin:/bin"

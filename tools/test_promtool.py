@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import promtool
 import toolchain
-from empty_place import InAnEmptyPlace
+from bare_clone import BareClone
 from job import Failed, Job
 
 # Unpacks a promtool that answers with exit code 0, or the script given instead.
@@ -17,7 +17,7 @@ UNPACK = (
 DOWNLOAD = 'case "$*" in *" download prometheus") echo > prometheus.deb ;; esac'
 
 
-class ThePromtool(InAnEmptyPlace):
+class ThePromtool(BareClone):
     def install(self) -> str:
         """Run the step; the text of its failure, or nothing."""
         try:

@@ -1,4 +1,4 @@
-"""What a release publishes: images in a registry, and a Compose file that names them."""
+"""Artifacts of a release: images in a registry, and a Compose file that names them."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class TheState(unittest.TestCase):
     def test_a_first_deployment_that_fails_is_given_up(self):
         self.assertIs(state(service(deployment(NEW, "FAILED", 0)), NEW, 2)[1], False)
 
-    def test_failed_tasks_are_told(self):
+    def test_failed_tasks_are_reported(self):
         self.assertIn(
             "1 failed", state(service(deployment(NEW, "IN_PROGRESS", 0, failed=1)), NEW, 2)[0]
         )
@@ -122,7 +122,7 @@ class Waiting(unittest.TestCase):
         )
         self.assertEqual(said, ["web: shop:2: 1 of 2 tasks run", "web: shop:2: 2 of 2 tasks run"])
 
-    def test_a_rollback_is_told_with_reason_exit_code_and_log_of_the_right_task(self):
+    def test_a_rollback_is_reported_with_reason_exit_code_and_log_of_the_right_task(self):
         with self.assertRaises(RolledBack) as failed:
             wait(FakeAws(service(deployment(OLD))), WANTED, lambda _: None, every=0)
         text = str(failed.exception)

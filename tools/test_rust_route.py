@@ -12,15 +12,15 @@ import rust_route
 import rust_rustup
 import toolchain
 import versions
-from empty_place import InAnEmptyPlace
+from bare_clone import BareClone
 from files import write
 from job import Bound, Failed, Job
 
-# What `rustup component list --installed` prints on a complete toolchain.
+# Output of `rustup component list --installed` on a complete toolchain.
 COMPLETE = "\n".join(["cargo", "clippy", "rustfmt", "rust-std-x86_64-unknown-linux-gnu"])
 
 
-class TheRoute(InAnEmptyPlace):
+class TheRoute(BareClone):
     def install_rust(self) -> str:
         """Run the step that chooses a route; the text of its failure, or nothing."""
         try:

@@ -1,4 +1,4 @@
-"""What a binary says it is made of, read out of it, and the bill that is written of it."""
+"""The list of crates in a binary, and the bill of materials made of it."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class TheBill(unittest.TestCase):
         with self.assertRaisesRegex(sbom.NoList, "says it is stats, not gateway"):
             sbom.sbom("gateway", self.binary, KNOWN)
 
-    def test_a_bill_that_does_not_fit_is_told_why(self):
+    def test_a_bill_that_does_not_match_is_reported_with_the_reason(self):
         self.assertEqual(sbom.differences("stats", self.bill, self.binary), [])
         more = made_of([*LISTED, {"name": "evil", "version": "6.6.6", "source": "crates.io"}])
         found = sbom.differences("stats", self.bill, more)

@@ -11,7 +11,7 @@ import build
 import catalog
 import compose_only
 import given_settings
-import stack
+import run_local
 from check import code_lines
 from toolchain import ROOT
 
@@ -21,7 +21,7 @@ SOURCES = {
 }
 PREFIXES = (*(service.prefix for service in catalog.ALL.values()), "BACKEND", "ECS", "LOG", "DRAIN")
 NAME = re.compile(rf'"((?:{"|".join(PREFIXES)})_[A-Z_0-9]+)"')
-# Only in the development build of the frontend; docker-compose.dev.yaml and stack.py set it.
+# Only in the development build of the frontend; docker-compose.dev.yaml and run_local.py set it.
 DEVELOPMENT = {"FRONTEND_PAGE_FOLDER"}
 # Set by AWS for a task's containers.
 OF_ECS = {"ECS_CONTAINER_METADATA_URI_V4"}
@@ -118,20 +118,20 @@ class WithoutEffect(unittest.TestCase):
 
     def test_a_name_that_no_service_knows_is_refused(self) -> None:
         self.assertEqual(self.refused("containers", GATEWAY_HTTPS="on"), "GATEWAY_HTTPS is not a setting")
-        # A process says so itself; and what Kubernetes sets is nobody's mistake.
+        # A process reports it itself; variables set by Kubernetes are ignored.
         self.assertEqual(self.refused("processes", GATEWAY_HTTPS="on"), "")
         self.assertEqual(self.refused("containers", STATS_PORT_8080_TCP="x", STATS_SERVICE_HOST="x"), "")
 
     def test_the_stack_refuses_before_anything_starts(self) -> None:
         with mock.patch.dict(os.environ, {"GATEWAY_LISTEN": "0.0.0.0:80", "STACK": "processes"}):
-            with self.assertRaisesRegex(stack.StackError, "settings that cannot take effect"):
-                stack.choose(build.RELEASE)
+            with self.assertRaisesRegex(run_local.StackError, "settings that cannot take effect"):
+                run_local.choose(build.RELEASE)
 
 
 class Elsewhere(unittest.TestCase):
     """On macOS and Windows, Compose does all of it."""
 
-    def run_verb(self, verb: str, **given: str) -> tuple[int, list]:
+    def run_target(self, target: str, **given: str) -> tuple[int, list]:
         calls = []
 
         def run(command, **_):
@@ -149,18 +149,18 @@ class Elsewhere(unittest.TestCase):
             patch.start()
             self.addCleanup(patch.stop)
         self.assertTrue(compose_only.needed())
-        return stack.main([verb]) if verb != "dev" else compose_only.run("dev"), calls
+        return run_local.main([target]) if target != "dev" else compose_only.run("dev"), calls
 
     def test_make_dev_builds_and_watches(self) -> None:
-        code, calls = self.run_verb("dev")
+        code, calls = self.run_target("dev")
         self.assertEqual((code, calls[0][:5]), (0, ["docker", "compose", "up", "--build", "--watch"]))
 
     def test_make_up_waits_until_it_is_healthy(self) -> None:
-        _, calls = self.run_verb("up")
+        _, calls = self.run_target("up")
         self.assertLessEqual({"--build", "--detach", "--wait"}, set(calls[0]))
 
     def test_settings_without_effect_are_refused_there_too(self) -> None:
-        code, calls = self.run_verb("up", GATEWAY_LISTEN="0.0.0.0:80")
+        code, calls = self.run_target("up", GATEWAY_LISTEN="0.0.0.0:80")
         self.assertEqual((code, calls), (64, []))
 
 

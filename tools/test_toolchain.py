@@ -40,7 +40,7 @@ class Places(unittest.TestCase):
     def test_a_rustc_of_a_distribution_has_a_release_and_no_commit(self):
         self.assertTrue(self.flags("commit-hash: unknown")[-1].endswith("=/rustc/1.2.3"))
 
-    def test_the_day_of_a_build_is_not_told_whatever_the_caller_says(self):
+    def test_the_build_date_is_fixed_in_every_environment(self):
         with mock.patch.dict(os.environ, {"SOURCE_DATE_EPOCH": "1795000000"}):
             self.assertEqual(toolchain.environment_for("rustup")["SOURCE_DATE_EPOCH"], "0")
 

@@ -1,4 +1,4 @@
-"""Which images are believed. The signatures are real, of a stand-in for Sigstore that is made for the
+"""Verification of images. The signatures are real, of a fake Sigstore that is created for the
 test; runs with the Python of .tools/sigstore, elsewhere it is skipped."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 try:
-    from stand_in_sigstore import StandIn
+    from fake_sigstore import FakeSigstore
 except ImportError:
     raise unittest.SkipTest("needs Python's sigstore: `make test` runs it with the one in .tools/") from None
 
@@ -60,7 +60,7 @@ class Shelf:
 @unittest.skipIf(HEAD is None or commit.cut_off(), "there is no history here that an image could be of")
 class WhatIsBelieved(unittest.TestCase):
     def setUp(self):
-        self.shelf, self.sigstore, self.said = Shelf(), StandIn(), []
+        self.shelf, self.sigstore, self.said = Shelf(), FakeSigstore(), []
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         file = Path(folder.name, "trusted_root.json")
@@ -100,7 +100,7 @@ class WhatIsBelieved(unittest.TestCase):
         told = self.verify(digest, expected=HEAD, builder=f"{OURS}@refs/heads/main")
         self.assertIn(f"is of {HEAD[:12]}, built by {OURS} at {HEAD[:12]} (refs/heads/main)", told)
 
-    def test_what_nobody_has_attested_is_not(self):
+    def test_an_image_without_attestation_is_rejected(self):
         self.refused("has no attestation in the registry", self.image())
 
     def test_another_repository_or_branch_is_not(self):
@@ -112,7 +112,7 @@ class WhatIsBelieved(unittest.TestCase):
 
     def test_another_signer_is_not(self):
         digest = self.image()
-        self.attest(digest, by=StandIn())
+        self.attest(digest, by=FakeSigstore())
         self.refused("certificate chain", digest)
 
     def test_the_attestations_of_another_image_are_not_enough(self):
@@ -159,7 +159,7 @@ class WhatIsBelieved(unittest.TestCase):
         self.attest(digest, run=gone, ref="refs/heads/main")
         self.refused("not in this clone", digest, preview=True)
 
-    def test_a_binary_that_tells_no_commit_is_not(self):
+    def test_a_binary_without_a_commit_is_rejected(self):
         digest = self.image(content=binary("nothing"))
         self.attest(digest)
         self.refused("says it is of None", digest)

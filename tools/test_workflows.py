@@ -26,7 +26,7 @@ jobs:
     steps:
       - run: make test
 """
-# A test, a push by own branches alone, and what the push hands on.
+# A test, a push by own branches alone, and the outputs of the push.
 GOOD = f"""\
 on:
   pull_request:
@@ -68,7 +68,7 @@ jobs:
           pattern: kept-*
       - run: make smoke
 """
-VERBS = {"test", "push", "smoke", "apply"}
+TARGETS = {"test", "push", "smoke", "apply"}
 TOOLS = "os.environ['S'] os.environ['URL']"
 
 
@@ -76,7 +76,7 @@ def found(text: str = GOOD, **others: str) -> list[str]:
     more = {f"{name}.yaml": other for name, other in others.items()}
     files = {"ci.yaml": CI, "main.yaml": text, **more}
     parsed = {name: workflows.parse(name, content) for name, content in files.items()}
-    return list(workflows.problems(parsed, VERBS, TOOLS))
+    return list(workflows.problems(parsed, TARGETS, TOOLS))
 
 
 def broken(old: str, new: str) -> list[str]:
@@ -104,9 +104,9 @@ class Rules(unittest.TestCase):
         waiting = broken("    env:\n      URL", "    environment: prod\n    env:\n      URL")
         self.assert_said("may wait 30 days for a review, and kept-", waiting)
 
-    def test_a_lower_case_github_output_is_no_verb(self):
+    def test_a_lower_case_github_output_is_no_target(self):
         shell = 'echo "digest=$digest" >> $github_output'
-        self.assert_said("is not a make verb", broken("make push", shell))
+        self.assert_said("is not a make target", broken("make push", shell))
 
     def test_nothing_is_published_without_the_tests_before_it(self):
         self.assert_said("publishes what no test", broken("    needs: test\n", ""))
@@ -134,36 +134,36 @@ class Rules(unittest.TestCase):
             said = broken(f"upload-artifact@{SHA} # v1.2.3", bad)
             self.assert_said("an action is pinned by its commit", said)
 
-    def test_a_step_is_a_verb_of_the_makefile_in_two_lines(self):
+    def test_a_step_is_a_target_of_the_makefile_in_two_lines(self):
         self.assert_said("the Makefile has no shove", broken("make push", "make shove"))
-        self.assert_said("is not a make verb", broken("make push", "make push; curl example.org"))
+        self.assert_said("is not a make target", broken("make push", "make push; curl example.org"))
         three = "|\n          make push\n          make test\n          make smoke"
         self.assert_said("two lines at most", broken("make push", three))
 
-    def test_a_stranger_never_gets_a_token(self):
+    def test_a_fork_never_gets_a_token(self):
         guard = GOOD[GOOD.index("    if: github") : GOOD.index("    strategy")]
         said = broken(guard, "")
-        self.assert_said("images runs for stranger's pull request and has id-token: write", said)
+        self.assert_said("images runs for fork's pull request and has id-token: write", said)
         self.assert_said("images runs for dependabot[bot]'s pull request", said)
-        # Whoever asks for a status no longer is skipped with those before.
+        # A job without a status function is not skipped with those before.
         always = broken(
             "    needs: images\n    permissions: {}\n",
             "    needs: images\n    if: always()\n    permissions: {contents: write}\n",
         )
-        self.assert_said("look runs for stranger's pull request", always)
+        self.assert_said("look runs for fork's pull request", always)
         handed = broken("      URL: ${{", "      S: ${{ github.token }}\n      URL: ${{")
-        self.assertEqual(handed, [], "a token for a job that strangers do not reach is fine")
+        self.assertEqual(handed, [], "a token for a job that forks do not reach is allowed")
 
-    def test_a_stranger_does_not_get_one_from_a_called_workflow_either(self):
+    def test_a_fork_does_not_get_one_from_a_called_workflow_either(self):
         bad = CI.replace("contents: read", "contents: write")
-        self.assert_said("test runs for stranger's pull request", found(ci=bad))
+        self.assert_said("test runs for fork's pull request", found(ci=bad))
         token = CI.replace(
             "timeout-minutes", "env: {S: '${{ github.token }}'}\n    timeout-minutes"
         )
         self.assert_said("is handed a token", found(ci=token))
 
-    def test_triggers_that_lend_strangers_the_rights_of_main_are_refused(self):
-        self.assert_said("gives strangers", broken("  pull_request:\n", "  pull_request_target:\n"))
+    def test_triggers_that_give_forks_the_permissions_of_main_are_rejected(self):
+        self.assert_said("gives forks", broken("  pull_request:\n", "  pull_request_target:\n"))
 
     def test_there_are_no_stored_secrets(self):
         self.assert_said(
@@ -200,7 +200,7 @@ class Rules(unittest.TestCase):
 
     def test_and_are_used(self):
         self.assert_said(
-            "nobody asks for its output digest", broken("${{ needs.images.outputs.digest }}", "x")
+            "its output digest is not used", broken("${{ needs.images.outputs.digest }}", "x")
         )
         self.assert_said(
             "the matrix has color",
@@ -242,19 +242,19 @@ jobs:
         said = found(GOOD + caller, other=callee)
         self.assert_said("other.yaml needs the input mode", said)
         self.assert_said("other.yaml has no input mood", said)
-        self.assert_said("nobody asks for the input idle", said)
-        self.assert_said("no caller asks for the output url", said)
+        self.assert_said("the input idle is not used", said)
+        self.assert_said("no caller uses the output url", said)
 
     def test_those_of_the_repository_keep_all_of_it(self):
         self.assertGreaterEqual(len(workflows.read()), 5)
         self.assertEqual(workflows.main(), 0)
 
-    def test_a_stranger_gets_tests_and_a_plan(self):
+    def test_a_fork_gets_tests_and_a_plan(self):
         ours = workflows.read()
-        for head, login in workflows.STRANGERS:
-            context = workflows.stranger(head, login)
+        for head, login in workflows.FORKS:
+            context = workflows.pull_request_of(head, login)
             names = {name for name, _ in workflows.reachable(ours, ours["main.yaml"], context)}
-            self.assertEqual(names, {"test", "check", "floors", "emulated", "reproducible", "plan-offline"}, login)
+            self.assertEqual(names, {"test", "check", "budgets", "emulated", "reproducible", "plan-offline"}, login)
 
 
 class Expressions(unittest.TestCase):
@@ -296,12 +296,12 @@ class Expressions(unittest.TestCase):
 
 
 class TheFolder(unittest.TestCase):
-    def test_every_verb_is_in_the_makefile_s_list_of_phony_ones(self):
+    def test_every_target_is_in_the_makefile_s_list_of_phony_ones(self):
         text = (ROOT / "Makefile").read_text(encoding="utf-8")
         phony = set(
             " ".join(line[7:] for line in text.splitlines() if line.startswith(".PHONY:")).split()
         )
-        self.assertEqual(workflows.makefile_verbs(text), phony)
+        self.assertEqual(workflows.makefile_targets(text), phony)
 
 
 if __name__ == "__main__":

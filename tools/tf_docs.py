@@ -1,7 +1,7 @@
-"""The tables in the README of each folder of tf/, and docs/plan.md: made from what they describe.
+"""The tables in the README of each folder of tf/, and docs/plan.md: generated from the configuration.
 
-`python3 tools/tf_docs.py` writes the inputs and outputs anew, `tools/tf_docs.py check` says where
-they differ. `tools/tf_docs.py plan FILE...` writes docs/plan.md from files of `terraform show
+`python3 tools/tf_docs.py` writes the inputs and outputs again, `tools/tf_docs.py check` reports
+differences. `tools/tf_docs.py plan FILE...` writes docs/plan.md from files of `terraform show
 -json`, named ENVIRONMENT.json.
 """
 
@@ -101,7 +101,7 @@ def default(body: str) -> str:
 
 
 def plan(shown: dict[str, dict]) -> str:
-    """What each environment would make, by type."""
+    """Planned resources of each environment, by type."""
     counts = {
         name: Counter(
             one["type"] for one in cost.resources(planned(structure)) if one["mode"] == "managed"

@@ -75,7 +75,7 @@ def presumed_route() -> str:
 
 
 def environment() -> dict[str, str]:
-    """A whole process environment in which every build command finds its tools."""
+    """A complete process environment in which every build command finds its tools."""
     return environment_for(route())
 
 
@@ -85,7 +85,7 @@ def page_std_root() -> Path:
 
 
 def small_page() -> dict[str, str] | None:
-    """What makes Cargo build the page with the small std; None where that std could not be made."""
+    """Variables that make Cargo build the page with the small std; None where that std is missing."""
     root = page_std_root()
     if not root.is_dir():
         return None
@@ -137,7 +137,7 @@ def musl_target() -> str:
 
 
 def targets_to_add() -> tuple[str, str]:
-    """What Rust must compile for besides this machine."""
+    """Targets of Rust beside this machine."""
     return musl_target(), WASM_TARGET
 
 
@@ -172,7 +172,7 @@ def environment_for(chosen: str) -> dict[str, str]:
     # The gateway's allocator would take memory in pages of 2 MiB: 7 MB more of it, for 2 % of speed.
     flag = "-DMI_DEFAULT_ALLOW_THP=0"
     variables[f"CFLAGS_{musl_target().replace('-', '_')}"] = flag
-    # What C's __DATE__ says (mimalloc writes it into the gateway): the day of a build is not its content.
+    # Fixes C's __DATE__ (mimalloc embeds it into the gateway), so that the build date does not matter.
     variables["SOURCE_DATE_EPOCH"] = "0"
     # zig takes an object of another day for the same, so this folder has had one day only.
     variables["ZIG_GLOBAL_CACHE_DIR"] = variables["ZIG_LOCAL_CACHE_DIR"] = str(
@@ -242,7 +242,7 @@ def cargo_home() -> Path:
 
 
 def answer(command: list[str], variables: dict[str, str] | None = None) -> str | None:
-    """What a program prints when asked a quick question; None when it fails, hangs or is missing."""
+    """The output of a quick command; None when it fails, hangs or is missing."""
     try:
         done = subprocess.run(
             command,

@@ -1,9 +1,9 @@
-"""Where an image comes from, for `make verify` and before anything is applied.
+"""Provenance of an image, for `make verify` and before every apply.
 
-An image is believed when the repository's own workflow has attested, in the registry beside the
+An image is accepted when the repository's own workflow has attested, in the registry beside the
 image, that it built this digest (SLSA provenance) and what is in it (CycloneDX); when the bill fits
-the binary; and when the commit that the binary tells is one that the workflow's run had. Whoever
-may only push to the registry cannot make that up. attestation.py checks the signatures.
+the binary; and when the commit in the binary is the commit of the workflow's run. An attacker who
+may only push to the registry cannot forge that. attestation.py checks the signatures.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PROGRAM = toolchain.TOOLS / "sigstore" / "bin" / "python"
 PROVENANCE = "https://slsa.dev/provenance/v1"
 BILL = "https://cyclonedx.org/bom"
 BUNDLE = "application/vnd.dev.sigstore.bundle"
-# A digest that was built again has some of each kind; thousands would be somebody's mischief.
+# A digest that was built again has some of each kind; thousands would be an attack.
 BUNDLES = 50
 # Fetching whom to trust takes some seconds, each signature milliseconds.
 ANSWER_SECONDS = 120
@@ -44,7 +44,7 @@ class NotVerified(Exception):
 
 @dataclass(frozen=True)
 class Builder:
-    """Whose workflow must have built: a repository of GitHub, and the branch or tag if one is wanted."""
+    """The required builder: a repository of GitHub, and optionally the branch or tag."""
 
     repository: str
     ref: str

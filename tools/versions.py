@@ -14,7 +14,7 @@ from pathlib import Path
 # The newest Trunk that the pinned Rust channel compiles; 0.22 wants Rust 1.96.1.
 TRUNK = "0.21.14"
 
-# What writes into each binary of what it is made; sbom.py reads it.
+# The tool that embeds the list of crates into each binary; sbom.py reads it.
 CARGO_AUDITABLE = "0.7.7"
 # The judge of licences, sources, banned crates and advisories (deny.toml).
 CARGO_DENY = "0.20.2"

@@ -1,4 +1,4 @@
-"""What must be true of .github/workflows beyond what actionlint and zizmor know: `python3 tools/workflows.py`.
+"""Rules for .github/workflows beyond those of actionlint and zizmor: `python3 tools/workflows.py`.
 
 It needs PyYAML, which `make tools` puts beside both. The model (`read`, `run_order`, `statuses`,
 `decided`) is what e2e/deploy/workflows.py plays the workflows by, too.
@@ -25,13 +25,13 @@ FOLDER = ROOT / ".github" / "workflows"
 LOCAL = "$/.github/workflows/"
 PINNED = re.compile(r"uses: [\w.-]+(/[\w.-]+)+@[0-9a-f]{40} # v[0-9]+\.[0-9]+\.[0-9]+$")
 RUN = re.compile(r"make ([a-z0-9-]+)((?: [A-Z_]+=[\w./:-]+)*)")
-# They run with the rights of main on what a stranger sends.
+# They run with the permissions of main on content of forks.
 FORBIDDEN = ("pull_request_target", "workflow_run", "issue_comment")
-# What the actions that we use hand out.
+# Outputs of the used actions.
 ACTION_OUTPUTS = {"actions/upload-artifact": ("artifact-id", "artifact-url", "artifact-digest")}
-# A stranger's pull request, and Dependabot's, which GitHub treats like one.
-STRANGERS = (("stranger/system-stats", "stranger"), ("acme/system-stats", "dependabot[bot]"))
-# What AWS gives when a job does not say how long, and how long GitHub lets a job wait for a review.
+# Pull requests of a fork, and of Dependabot, which GitHub treats like one.
+FORKS = (("fork/system-stats", "fork"), ("acme/system-stats", "dependabot[bot]"))
+# The default session of AWS, and the longest time that GitHub lets a job wait for a review.
 SESSION_SECONDS, REVIEW_DAYS = 3600, 30
 REFERENCE = re.compile(r"\b(needs|steps|matrix|inputs|jobs)\.([\w-]+)(?:\.outputs\.([\w-]+))?")
 
@@ -96,7 +96,7 @@ def run_order(jobs: dict[str, dict]) -> list[str]:
 
 
 def statuses(results: list[Any]) -> dict[str, Any]:
-    """What success() and its like answer after jobs with these results."""
+    """The values of success() and similar functions after jobs with these results."""
     if set(results) <= {"success"}:
         success: Any = True
     else:
@@ -139,7 +139,7 @@ def texts(node: Any, path: tuple = ()) -> Iterator[tuple[tuple, str]]:
 
 
 def references(node: Any) -> Iterator[tuple[str, str, Optional[str]]]:
-    """What expressions refer to: the context, the name in it, and its output."""
+    """References of expressions: the context, the name in it, and its output."""
     for path, text in texts(node):
         # An `if` is an expression without its signs.
         parts = [text] if path and path[-1] == "if" else expressions.inside(text)
@@ -151,7 +151,7 @@ def references(node: Any) -> Iterator[tuple[str, str, Optional[str]]]:
 # The rules. Each gives a sentence for whatever breaks it.
 
 
-def problems(workflows: dict[str, Workflow], verbs: set[str], tools: str) -> Iterator[str]:
+def problems(workflows: dict[str, Workflow], targets: set[str], tools: str) -> Iterator[str]:
     for workflow in workflows.values():
         for sentence in (
             *top(workflow),
@@ -159,10 +159,10 @@ def problems(workflows: dict[str, Workflow], verbs: set[str], tools: str) -> Ite
             *(
                 s
                 for name in workflow.jobs
-                for s in one_job(workflows, workflow, name, verbs, tools)
+                for s in one_job(workflows, workflow, name, targets, tools)
             ),
             *unused(workflows, workflow),
-            *strangers(workflows, workflow),
+            *fork_permissions(workflows, workflow),
         ):
             yield f"{workflow.name}: {sentence}"
     yield from artefacts(workflows)
@@ -170,7 +170,7 @@ def problems(workflows: dict[str, Workflow], verbs: set[str], tools: str) -> Ite
 
 
 def one_terraform(workflows: dict[str, Workflow]) -> Iterator[str]:
-    """What is tested with one Terraform is not applied with another."""
+    """The Terraform version of tests and applies is the same."""
     found = {
         text
         for workflow in workflows.values()
@@ -187,7 +187,7 @@ def top(workflow: Workflow) -> Iterator[str]:
         yield "permissions must be {} at the top"
     for trigger in FORBIDDEN:
         if trigger in workflow.triggers:
-            yield f"{trigger} gives strangers the rights of main"
+            yield f"{trigger}gives forks the permissions of main"
     if "secrets." in workflow.text or "secrets:" in workflow.text:
         yield "there are no stored secrets: sign in with a token"
 
@@ -200,12 +200,12 @@ def pins(workflow: Workflow) -> Iterator[str]:
 
 
 def one_job(
-    workflows: dict[str, Workflow], workflow: Workflow, name: str, verbs: set[str], tools: str
+    workflows: dict[str, Workflow], workflow: Workflow, name: str, targets: set[str], tools: str
 ) -> Iterator[str]:
     job = workflow.jobs[name]
     for sentence in (
         *granted(workflows, job),
-        *steps_of(job, verbs),
+        *steps_of(job, targets),
         *literal(job, tools),
         *exists(workflows, workflow, name),
         *after_tests(workflow, name),
@@ -216,7 +216,7 @@ def one_job(
 
 
 def permissions(workflows: dict[str, Workflow], job: dict) -> set[tuple[str, str]]:
-    """What a job has to be granted: its own, or together what the jobs of the called workflow have."""
+    """Permissions that a job needs: its own, or the union of the jobs of the called workflow."""
     callee = workflows.get(called(job))
     if callee is None:
         return set((job.get("permissions") or {}).items())
@@ -245,7 +245,7 @@ def granted(workflows: dict[str, Workflow], job: dict) -> Iterator[str]:
         yield "timeout-minutes is missing"
 
 
-def steps_of(job: dict, verbs: set[str]) -> Iterator[str]:
+def steps_of(job: dict, targets: set[str]) -> Iterator[str]:
     for step in job.get("steps", []):
         lines = step.get("run", "").strip().splitlines()
         if len(lines) > 2:
@@ -253,13 +253,13 @@ def steps_of(job: dict, verbs: set[str]) -> Iterator[str]:
         for line in lines:
             found = RUN.fullmatch(line.strip())
             if found is None:
-                yield f"{line!r} is not a make verb"
-            elif found[1] not in verbs:
+                yield f"{line!r} is not a make target"
+            elif found[1] not in targets:
                 yield f"{line!r}: the Makefile has no {found[1]}"
 
 
 def literal(job: dict, tools: str) -> Iterator[str]:
-    """A shell's variable outside of a shell is a mistake, and so is a setting that nobody reads."""
+    """Rejects shell variables outside of a shell, and an unused setting."""
     for path, text in texts(job):
         bare = re.search(r"\$\w+", re.sub(r"\$\{\{.*?\}\}", "", text, flags=re.DOTALL))
         if bare:
@@ -294,7 +294,7 @@ def exists(workflows: dict[str, Workflow], workflow: Workflow, name: str) -> Ite
         elif context == "inputs" and key not in inputs:
             yield f"there is no input {key}"
     for key in matrix - {k for context, k, _ in references(job) if context == "matrix"}:
-        yield f"the matrix has {key}, which nobody uses"
+        yield f"the matrix has {key}, which is not used"
     callee = workflows.get(called(job))
     if callee is not None:
         wanted, given = callee.call.get("inputs") or {}, job.get("with", {})
@@ -353,7 +353,7 @@ def role_seconds() -> int:
 
 
 def waits(workflow: Workflow, name: str) -> Iterator[str]:
-    """What a job fetches that may wait for a review lives as long as GitHub lets it wait."""
+    """Artifacts of a job that waits for a review are kept as long as GitHub lets it wait."""
     job = workflow.jobs[name]
     if not job.get("environment"):
         return
@@ -373,15 +373,15 @@ def waits(workflow: Workflow, name: str) -> Iterator[str]:
 
 
 def unused(workflows: dict[str, Workflow], workflow: Workflow) -> Iterator[str]:
-    """Outputs and inputs that nobody asks for."""
+    """Unused outputs and inputs."""
     asked = {(key, output) for context, key, output in references(workflow.data) if output}
     for name, job in workflow.jobs.items():
         for output in job.get("outputs", {}):
             if (name, output) not in asked:
-                yield f"{name}: nobody asks for its output {output}"
+                yield f"{name}: its output {output} is not used"
     for key in workflow.call.get("inputs") or {}:
         if ("inputs", key) not in {(c, k) for c, k, _ in references(workflow.data)}:
-            yield f"nobody asks for the input {key}"
+            yield f"the input {key} is not used"
     for output in workflow.call.get("outputs") or {}:
         callers = {
             (other.name, name)
@@ -394,15 +394,15 @@ def unused(workflows: dict[str, Workflow], workflow: Workflow) -> Iterator[str]:
             for file, name in callers
             for context, key, found in references(workflows[file].data)
         ):
-            yield f"no caller asks for the output {output}"
+            yield f"no caller uses the output {output}"
 
 
-def strangers(workflows: dict[str, Workflow], workflow: Workflow) -> Iterator[str]:
-    """What may run for a stranger's pull request has no token that can do anything."""
+def fork_permissions(workflows: dict[str, Workflow], workflow: Workflow) -> Iterator[str]:
+    """Jobs that run for a pull request of a fork have no token with write permissions."""
     if "pull_request" not in workflow.triggers:
         return
-    for head, login in STRANGERS:
-        for name, job in reachable(workflows, workflow, stranger(head, login)):
+    for head, login in FORKS:
+        for name, job in reachable(workflows, workflow, pull_request_of(head, login)):
             writes = [
                 scope for scope, right in (job.get("permissions") or {}).items() if right == "write"
             ]
@@ -417,7 +417,7 @@ def strangers(workflows: dict[str, Workflow], workflow: Workflow) -> Iterator[st
                 yield f"{name} runs for {login}'s pull request in an environment, which has settings"
 
 
-def stranger(head: str, login: str) -> dict:
+def pull_request_of(head: str, login: str) -> dict:
     event = {
         "number": "7",
         "pull_request": {
@@ -497,17 +497,17 @@ def pattern(name: str) -> str:
     return re.sub(r"\$\{\{.*?\}\}", "*", name)
 
 
-def makefile_verbs(text: str) -> set[str]:
+def makefile_targets(text: str) -> set[str]:
     return set(re.findall(r"^([a-z0-9-]+):.*## ", text, re.MULTILINE))
 
 
 def main() -> int:
-    verbs = makefile_verbs((ROOT / "Makefile").read_text(encoding="utf-8"))
+    targets = makefile_targets((ROOT / "Makefile").read_text(encoding="utf-8"))
     sources = [
         file for file in sorted((ROOT / "tools").glob("*.py")) if not file.name.startswith("test_")
     ]
     tools = "\n".join(file.read_text(encoding="utf-8") for file in sources)
-    found = list(problems(read(), verbs, tools))
+    found = list(problems(read(), targets, tools))
     for sentence in found:
         print(f"workflows: {sentence}", file=sys.stderr)
     return 1 if found else 0

@@ -1,4 +1,4 @@
-"""What the stats service replaces: Flask's own server, and psutil asked at every request."""
+"""The application that stats replaces: Flask's own server, with psutil called at every request."""
 
 from __future__ import annotations
 

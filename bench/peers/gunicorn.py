@@ -1,5 +1,5 @@
-"""gunicorn as its documentation begins: twice the cores and one more workers, of which one core is
-measured; threads, because only they keep connections, as a reverse proxy wants it."""
+"""gunicorn as its documentation recommends: two workers for each core and one more, measured on one
+core; threads, because only they keep connections open for a reverse proxy."""
 
 workers = 3
 worker_class = "gthread"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from scenario import Scenario
 
-from . import building, faults, gateway, growth, page, stats, whole
+from . import building, faults, footprint, gateway, growth, page, stats
 
 ALL: tuple[Scenario, ...] = (
-    *whole.SCENARIOS,
+    *footprint.SCENARIOS,
     *stats.SCENARIOS,
     *page.SCENARIOS,
     *gateway.SCENARIOS,
     *faults.SCENARIOS,
     *growth.SCENARIOS,
     *building.SCENARIOS,
-    whole.PRICE,
+    footprint.PRICE,
 )
 BY_NAME = {scenario.name: scenario for scenario in ALL}

@@ -1,4 +1,4 @@
-"""What breaks around the gateway: how long it is felt, beside other proxies."""
+"""Faults around the gateway: the duration of their effects, beside other proxies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 import servers
-from loads import paced, until
+from load_generators import paced, until
 from processes import Failed, Server, free_port, started, wait_for_answer, whole_answer
 from scenario import LESS, Bench, Measurement, Ratio, Scenario
 
@@ -161,9 +161,9 @@ def all_faults(bench: Bench) -> Iterator[Measurement]:
 SCENARIOS = (
     Scenario(
         name="recovery",
-        title="What is felt of a fault",
+        title="Effects of faults",
         work="`/stats` through each proxy while stats is killed and started again; through the gateway"
-        " while it is told to end, and while the name of stats moves to another address",
+        " while it drains, and while the name of stats moves to another address",
         load="200 requests a second, 500 while the gateway ends",
         warm_up="50 requests",
         compared="the last answer that is no 200, counted from when stats has a sample again; requests lost",

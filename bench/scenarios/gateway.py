@@ -1,4 +1,4 @@
-"""The gateway beside proxies that could stand in its place, on the same upstreams and processors."""
+"""The gateway beside other proxies, on the same upstreams and processors."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import statistics
 import time
 from typing import Callable, ContextManager, Iterator
 
-import looks
+import proc_stats
 import servers
-from loads import EVENT_STREAM, closed, held, paced, viewers
+from load_generators import EVENT_STREAM, closed, held, paced, viewers
 from processes import Server, answer_of, raise_file_limit, whole_answer
 from scenario import LESS, Bench, Measurement, Plot, Ratio, Scenario
 from servers import COMPRESSED, at
@@ -22,7 +22,7 @@ SPARE_FILES = 200
 
 @contextlib.contextmanager
 def upstreams(bench: Bench) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Where stats and the frontend are, and the paths of the page's files."""
+    """The addresses of stats and the frontend, and the paths of the page's files."""
     with servers.stats(bench) as one, servers.frontend(bench) as other:
         yield at(one), at(other), servers.page_files(other.port)
 
@@ -84,7 +84,7 @@ def idle(bench: Bench) -> Iterator[Measurement]:
     """Settled, then with so many connections that asked once, then with as many open streams."""
     count = min(bench.viewers, 1_000)
     with upstreams(bench) as (one, other, _):
-        # Each anew for the second: memory that was freed would be used again.
+        # A new process for each: freed memory would be used again.
         for name, server in bench.each(proxies(bench, one, other, False)):
             base = idle_bytes(server)
             yield Measurement(name, "idle, after a first request", {"resident_bytes": base})
@@ -105,10 +105,10 @@ def idle_bytes(server: Server) -> int:
 
 def settled(server: Server) -> int:
     """The memory once it changes no more from one half second to the next, within 3 s."""
-    before = looks.tree_bytes(server.pid)
+    before = proc_stats.tree_bytes(server.pid)
     for _ in range(6):
         time.sleep(0.5)
-        now = looks.tree_bytes(server.pid)
+        now = proc_stats.tree_bytes(server.pid)
         if now == before:
             break
         before = now
@@ -136,7 +136,7 @@ def soak(bench: Bench) -> Iterator[Measurement]:
             with held(server, "/stats/stream", 200, EVENT_STREAM):
                 pass
             time.sleep(0.5)
-            samples.append((looks.resident_bytes(server.pid), looks.open_files(server.pid)))
+            samples.append((proc_stats.resident_bytes(server.pid), proc_stats.open_files(server.pid)))
     half = len(samples) // 2
     first, second = (
         [statistics.median(each) for each in zip(*part)] for part in (samples[:half], samples[half:])

@@ -1,4 +1,4 @@
-"""How the cost of stats grows with what it looks at, with who looks at it, and with the past."""
+"""Growth of the cost of stats with the size of the machine, the viewers and the history."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import zlib
 from pathlib import Path
 from typing import Iterator
 
-import loads
-import looks
+import load_generators
+import proc_stats
 import servers
-from composed import Tree
+from synthetic_proc import Tree
 from processes import Failed, whole_answer
 from scenario import Bench, Measurement, Plot, Scenario, Slope
 
@@ -47,10 +47,10 @@ def grown(bench: Bench, trees: list[tuple[int, Tree]]) -> Iterator[Measurement]:
             settings = {"STATS_PROC": str(place), "STATS_SCOPE": "host"}
             running.append((count, stack.enter_context(servers.stats(bench, **settings))))
         time.sleep(1.5)
-        before = [(looks.fine_processor_seconds(server.pid), sequence(server.port)) for _, server in running]
+        before = [(proc_stats.fine_processor_seconds(server.pid), sequence(server.port)) for _, server in running]
         time.sleep(bench.seconds)
         for (count, server), (used, first) in zip(running, before):
-            used = looks.fine_processor_seconds(server.pid) - used
+            used = proc_stats.fine_processor_seconds(server.pid) - used
             ticks = sequence(server.port) - first
             if ticks < 1:
                 raise Failed(f"no sample within {bench.seconds} s")
@@ -58,7 +58,7 @@ def grown(bench: Bench, trees: list[tuple[int, Tree]]) -> Iterator[Measurement]:
                 "sample_us": used * 1e6 / ticks,
                 "answer_bytes": len(body(server.port, "/stats")),
                 "answer_gzip_bytes": len(body(server.port, "/stats", servers.COMPRESSED)),
-                "resident_bytes": looks.resident_bytes(server.pid),
+                "resident_bytes": proc_stats.resident_bytes(server.pid),
             }
             yield Measurement("stats", SAMPLE, figures, count)
 
@@ -95,7 +95,7 @@ def viewers(bench: Bench) -> Iterator[Measurement]:
             for count in counts if cores_there == 1 else counts[:-1]:
                 print(f"bench:     {count:,} viewers of {cores_there} cores", flush=True)
                 with servers.stats(bench, **settings) as server:
-                    told = loads.viewers(bench, server, count)
+                    told = load_generators.viewers(bench, server, count)
                 figures = {name: told[name] for name in FIGURES_OF_VIEWERS if name in told}
                 yield Measurement("stats", f"samples of {cores_there} cores", figures, count)
 
@@ -110,21 +110,21 @@ FIGURES_OF_VIEWERS = (
 
 
 def history(bench: Bench) -> Iterator[Measurement]:
-    """A whole past from a file, and longer and longer pieces of it."""
+    """A full history from a file, and longer and longer parts of it."""
     file = bench.folder / "history"
     file.unlink(missing_ok=True)
     settings = {"STATS_HISTORY_FILE": str(file)}
     with servers.stats(bench, **settings) as server:
-        empty = looks.resident_bytes(server.pid)
+        empty = proc_stats.resident_bytes(server.pid)
     fill(file)
     with servers.stats(bench, **settings) as server:
-        figures = {"resident_bytes": looks.resident_bytes(server.pid), "resident_bytes_without": empty}
+        figures = {"resident_bytes": proc_stats.resident_bytes(server.pid), "resident_bytes_without": empty}
         whole_answer(server.port, "/stats/history?seconds=86400&step=60")
-        figures["resident_bytes_once_asked"] = looks.resident_bytes(server.pid)
+        figures["resident_bytes_once_asked"] = proc_stats.resident_bytes(server.pid)
         yield Measurement("stats", "ten minutes and a day are remembered", figures)
         for seconds in SECONDS_OF_HISTORY:
             path = f"/stats/history?seconds={seconds}&step=1"
-            used = loads.closed(bench, server, path, connections=4)
+            used = load_generators.closed(bench, server, path, connections=4)
             figures = {
                 "answer_us": used["server_us_per_request"],
                 "answer_bytes": len(body(server.port, path)),
@@ -133,7 +133,7 @@ def history(bench: Bench) -> Iterator[Measurement]:
 
 
 def fill(file: Path) -> None:
-    """The history that a service wrote, with as many rows as it may have (history/file.rs)."""
+    """A history file of the service with the largest number of rows (history/file.rs)."""
     old = file.read_bytes()
     series, _, _ = struct.unpack_from("<3I", old, 12)
     end = 24
@@ -164,8 +164,8 @@ def growing(name: str, what: str, each: str, measure, most: str) -> Scenario:
     return Scenario(
         name=name,
         title=f"Cost by {what}",
-        work=f"a composed /proc with {most}, counters that move, a sample a second",
-        load="nobody asks",
+        work=f"a synthetic /proc with {most}, counters that move, a sample a second",
+        load="no requests",
         warm_up="1.5 s",
         compared="processor time for a sample, bytes of an answer, memory",
         measure=measure,

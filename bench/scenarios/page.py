@@ -1,4 +1,4 @@
-"""The page: served, weighed, and in a browser."""
+"""The page: throughput, size, and timing in a browser."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Iterator
 
-import looks
+import proc_stats
 import servers
 import toolchain
-from loads import SERVER_CORE, closed
+from load_generators import SERVER_CORE, closed
 from processes import answer_of, whole_answer
 from scenario import LESS, Bench, BenchError, Measurement, Plot, Ratio, Scenario
 
@@ -41,7 +41,7 @@ def weight(bench: Bench) -> Iterator[Measurement]:
             what: len(whole_answer(server.port, path, "accept-encoding: br").partition(b"\r\n\r\n")[2])
             for what, path in paths.items()
         }
-        resident = looks.resident_bytes(server.pid)
+        resident = proc_stats.resident_bytes(server.pid)
     figures = {f"{what}_bytes": size for what, size in figures.items()}
     total = {"all_bytes": sum(figures.values())}
     yield Measurement("frontend", "everything loaded, brotli", {**total, **figures})
@@ -49,7 +49,7 @@ def weight(bench: Bench) -> Iterator[Measurement]:
 
 
 def linked(page: str) -> dict[str, str]:
-    """What the page names besides its script and its program."""
+    """Files of the page besides its script and its program."""
     links = re.findall(r"<link[^>]*>", page)
     found = {}
     for what, kind in (("style", "stylesheet"), ("icon", "icon")):

@@ -1,17 +1,17 @@
-"""The stats service beside what gives such figures otherwise."""
+"""The stats service beside other sources of such figures."""
 
 from __future__ import annotations
 
 from typing import Iterator
 
-import loads
+import load_generators
 import servers
-from loads import CLIENT_CORE, SERVER_CORE
+from load_generators import CLIENT_CORE, SERVER_CORE
 from scenario import LESS, Bench, Measurement, Plot, Ratio, Scenario
 
 CLIENTS = "64 kept connections, closed loop: each asks again when it is answered (wrk on a core of its own)"
 NEWEST = "newest figures"
-# What each is asked for: all that it has of the machine at this moment.
+# The request of each: all current figures of the machine.
 PATHS = {
     "node_exporter": "/metrics",
     "glances": "/api/4/all",
@@ -34,7 +34,7 @@ def requests(bench: Bench) -> Iterator[Measurement]:
     answer = servers.floor_answer(bench)
     floor = {"floor": lambda: servers.floor(bench, answer, SERVER_CORE)}
     for name, server in bench.each({**floor, **subjects(bench, SERVER_CORE)}):
-        figures = loads.closed(bench, server, PATHS.get(name, "/stats"))
+        figures = load_generators.closed(bench, server, PATHS.get(name, "/stats"))
         yield Measurement(name, NEWEST, figures)
 
 
@@ -47,7 +47,7 @@ def latency(bench: Bench) -> Iterator[Measurement]:
     }
     for name, server in bench.each(both):
         for rate in RATES[:1] if name == "gunicorn" else RATES:
-            figures = loads.paced(bench, server.port, "/stats", rate, core=CLIENT_CORE)
+            figures = load_generators.paced(bench, server.port, "/stats", rate, core=CLIENT_CORE)
             yield Measurement(name, f"{rate:,} a second", figures)
 
 
@@ -56,7 +56,7 @@ RATES = (500, 5_000, 20_000)
 
 def streams(bench: Bench) -> Iterator[Measurement]:
     with servers.stats(bench) as server:
-        figures = loads.viewers(bench, server, bench.viewers)
+        figures = load_generators.viewers(bench, server, bench.viewers)
     yield Measurement("stats", "viewers", figures)
 
 

@@ -41,7 +41,7 @@ READY_SECONDS = 20
 DOWNLOAD_SECONDS = 600
 WELL_FORMED = "well-formed"
 
-# What became of a case.
+# Outcomes of a case.
 REFUSED, PLAIN, AS_IT_CAME, SMUGGLED = range(4)
 FATES = ("rejected", "forwarded safely", "forwarded unchanged", "smuggled")
 
@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> int:
 
 
 def fate(result: Result) -> int:
-    """What became of a case, by what the origin saw of it."""
+    """The outcome of a case, from the requests at the origin."""
     seen = [one for one in result.seen if one.whole and not one.target.startswith(b"/behind")]
     # Every proxy marks what it forwards; what has no mark came behind its back.
     if any(b"\nx-forwarded-for:" not in one.head.lower() for one in seen):

@@ -1,8 +1,8 @@
-"""Requests that two readers could understand differently, and some that nobody could.
+"""Requests that two parsers could interpret differently, and some that are invalid for all.
 
-Each case is what one client sends on a connection of its own, with what must come of it. `case-000`
-in the bytes becomes the case's own number when it is sent, so that whatever reaches an origin can
-be told apart. A request for `/smuggled` must never be one, for it is hidden in a body or a field; one
+Each case has the bytes of one client on its own connection, and the expected result. `case-000`
+in the bytes is replaced by the number of the case, so that every request at an origin belongs to a
+case. A request for `/smuggled` must never be one, for it is hidden in a body or a field; one
 for `/behind` must not be one either, for it comes after something that ends the connection.
 
 What is expected follows RFC 9110 and 9112, in their strict reading, and the gateway's own limits.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raw import CLOSED
+from raw_http import CLOSED
 
 OK = frozenset({200})
 BAD = frozenset({400})
@@ -29,7 +29,7 @@ EXPECT = frozenset({200, 400, 417})
 
 
 class Case(NamedTuple):
-    """What a client sends and what must come of it."""
+    """The bytes of a client and the expected result."""
 
     # A sentence.
     name: str
@@ -44,7 +44,7 @@ class Case(NamedTuple):
     closes: bool | None = True
     # How many requests may reach the origin.
     reaches: int = 0
-    # What the origin must see of them, and what it must not see, in whatever case of letters.
+    # Text that the origin must and must not see, in any case of letters.
     present: tuple = ()
     absent: tuple = ()
     # The first answer is to HEAD and has no body.
@@ -59,9 +59,9 @@ HOST = b"Host: gateway.test"
 GET = b"GET /case-000 HTTP/1.1"
 POST = b"POST /case-000 HTTP/1.1"
 CHUNKED = b"Transfer-Encoding: chunked"
-# What is no request.
+# Statuses for input that is no request.
 SMUGGLED = b"GET /smuggled/case-000 HTTP/1.1\r\nHost: gateway.test\r\n\r\n"
-# What comes too late to be one.
+# Statuses for requests that arrive too late.
 BEHIND = b"GET /behind/case-000 HTTP/1.1\r\nHost: gateway.test\r\n\r\n"
 NOTHING = b"0\r\n\r\n"
 HELLO = b"5\r\nhello\r\n0\r\n\r\n"
@@ -84,7 +84,7 @@ def refused(attack, source, name, sent, status=BAD, **more):
 
 
 def turned_down(attack, source, name, sent, status=BAD, **more):
-    """The answer is an error. Where the request ends is beyond doubt, so the connection may go on."""
+    """The answer is an error. The end of the request is unambiguous, so the connection may go on."""
     _cases.append(Case(name, attack, source, sent, (status,), None, **more))
 
 
@@ -520,11 +520,11 @@ turned_down(METHODS, "RFC 9110, 9.3.8; cross-site tracing", "TRACE would show wh
             head(b"TRACE /case-000 HTTP/1.1", HOST), METHOD)
 turned_down(METHODS, "RFC 9110, 9.1", "a method in small letters is another method",
             head(b"get /case-000 HTTP/1.1", HOST), METHOD)
-turned_down(METHODS, "RFC 9110, 9.1", "nobody knows this method",
+turned_down(METHODS, "RFC 9110, 9.1", "the method is unknown",
             head(b"BREW /case-000 HTTP/1.1", HOST), METHOD)
 turned_down(METHODS, "RFC 9110, 9.1", "the method has a thousand letters",
             head(b"G" * 1000 + b" /case-000 HTTP/1.1", HOST), METHOD | {414, 431})
-turned_down(METHODS, "request for a cache", "nobody may empty a cache with PURGE",
+turned_down(METHODS, "request for a cache", "PURGE must not empty a cache",
             head(b"PURGE /case-000 HTTP/1.1", HOST), METHOD)
 turned_down(METHODS, "RFC 9110, 9.3.7", "OPTIONS of the whole server is not passed on",
             head(b"OPTIONS * HTTP/1.1", HOST, b"X: case-000"), frozenset({200, 204, 400, 405}))
@@ -680,7 +680,7 @@ for target, what in [
     (b"http://gateway.test//case-000", "is absolute and has an empty segment"),
 ]:
     turned_down(TARGET, RFC_TARGET, f"the target {what}", head(b"GET " + target + b" HTTP/1.1", HOST))
-tolerated(TARGET, RFC_TARGET, "the target is escaped twice, and is unescaped by nobody",
+tolerated(TARGET, RFC_TARGET, "the target is escaped twice, and is never unescaped",
           head(b"GET /stats/%252e%252e/case-000 HTTP/1.1", HOST), present=(b"/%252e%252e/",))
 tolerated(TARGET, RFC_TARGET, "the target has an escaped byte that is no character",
           head(b"GET /%ff/case-000 HTTP/1.1", HOST))
@@ -870,7 +870,7 @@ passes("RFC 9112, 6.3", "a body that looks like a request is a body",
        head(POST, HOST, b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED, present=(SMUGGLED[:12],))
 passes("RFC 9112, 7.1", "a chunk that looks like a request is a body",
        head(POST, HOST, CHUNKED) + chunks(SMUGGLED), present=(SMUGGLED[:12],))
-passes("RFC 9110, 10.1.1", "who asks whether to go on and goes on at once is answered",
+passes("RFC 9110, 10.1.1", "a client that expects 100 and continues at once is answered",
        head(POST, HOST, FIVE, b"Expect: 100-continue") + b"hello", present=(b"hello",))
 passes("RFC 9112, 9.3.2", "two requests at once are answered in their order", FINE * 2, (OK, OK))
 passes("RFC 9112, 9.3.2", "ten requests at once are answered in their order", FINE * 10, (OK,) * 10)
@@ -919,7 +919,7 @@ CASES: tuple[Case, ...] = tuple(_cases)
 
 
 def numbered(case: Case, number: int) -> bytes:
-    """What is sent of a case, under its own number."""
+    """The bytes of a case, with its own number."""
     return case.sent.replace(b"case-000", tag(number))
 
 

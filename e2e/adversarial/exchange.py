@@ -9,7 +9,7 @@ from typing import Iterable, NamedTuple
 
 from corpus import CASES, Case, numbered, tag
 from origin import Origin, Seen
-from raw import CLOSED, Answer, Reader, Unreadable
+from raw_http import CLOSED, Answer, Reader, Unreadable
 
 # An answer from a process on a busy machine.
 ANSWER_SECONDS = 6
@@ -20,10 +20,10 @@ CLIENTS = 24
 
 
 class Outcome(NamedTuple):
-    """What a client saw."""
+    """The observations of a client."""
 
     answers: tuple
-    # The connection ended after the answers; None where nobody waited for it.
+    # The connection ended after the responses; None where the test did not wait for it.
     closed: bool
     # A plain request afterwards was answered as it should be; None where the connection had ended.
     in_step: bool | None

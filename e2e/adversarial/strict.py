@@ -1,6 +1,6 @@
-"""What is wrong with a request's bytes, in the strictest reading of RFC 9110, 9112 and 3986.
+"""Faults in a request's bytes, in the strictest reading of RFC 9110, 9112 and 3986.
 
-Whatever a proxy passes on must be beyond doubt for whoever reads it next; this reader is the one
+A forwarded request must be unambiguous for every parser; this parser is the one
 with the most doubts.
 """
 
@@ -15,7 +15,7 @@ FIELD = re.compile(rb"(" + TOKEN + rb"):[ \t]*((?:" + VALUE + rb")?)[ \t]*")
 # A name, an IPv4 address or an IPv6 address in brackets, with or without a port.
 HOST = re.compile(rb"(?:(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
 DOTS = re.compile(rb"(?:\.|%2e){1,2}(?:;.*)?", re.IGNORECASE)
-# What some reader takes for a separator or an end, escaped or not, also in too many bytes.
+# Bytes that some parsers treat as a separator or an end, escaped or not, also in overlong encodings.
 ODD = re.compile(
     rb"\\|%2f|%5c|%[01][0-9a-f]|%7f|%c0|%c1|%e0%[89]|%f0%8|%(?![0-9a-f]{2})", re.IGNORECASE
 )

@@ -6,12 +6,12 @@
 import re
 import socket
 
-import own
+import services
 import pytest
 from corpus import BEHIND, CASES, HOST, POST, head
 from exchange import run
 from origin import Origin
-from raw import Reader
+from raw_http import Reader
 from strict import faults
 from verdict import complaints, unmeant
 
@@ -27,7 +27,7 @@ def slug(case):
 
 @pytest.fixture(scope="module")
 def origins():
-    """What both routes lead to; each prefers another of two lengths."""
+    """Origins of both routes; each prefers another of two lengths."""
     with Origin("stats", "length") as stats, Origin("frontend", "chunks") as frontend:
         yield stats, frontend
 
@@ -35,13 +35,13 @@ def origins():
 @pytest.fixture(scope="module")
 def gateway(pytestconfig, origins):
     stats, frontend = origins
-    with own.gateway(pytestconfig, stats.address, frontend.address) as gateway:
+    with services.gateway(pytestconfig, stats.address, frontend.address) as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="module")
 def whole(gateway, origins):
-    """What came of each case, and of what belongs to none."""
+    """The outcome of each case, and requests that belong to none."""
     return gathered(gateway, origins, None)
 
 
@@ -77,7 +77,7 @@ def test_the_origins_saw_nothing_that_was_not_meant(request, gathering):
     assert request.getfixturevalue(gathering)[1] == []
 
 
-def test_who_is_refused_for_good_is_told_so(whole):
+def test_a_final_rejection_closes_the_connection(whole):
     """A client that pipelines must know that nothing behind this counts (RFC 9112, 9.6)."""
     silent = [
         result.case.name
@@ -132,7 +132,7 @@ def test_the_corpus_is_one_of_sentences():
 
 @pytest.mark.parametrize("prefers", ["chunks", "length"])
 def test_the_origin_would_notice_a_hidden_request(prefers):
-    """What shows that the proof can fail: without a gateway, the origin falls for these."""
+    """Proof that the test can fail: without a gateway, the origin accepts these."""
     hiding = [number for number, case in enumerate(CASES) if case.source in ("CL.TE", "TE.CL")]
     with Origin("bare", prefers) as origin:
         found = run("127.0.0.1", origin.port, [origin], numbers=hiding, seconds=1)

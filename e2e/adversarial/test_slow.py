@@ -1,6 +1,6 @@
 """Slow clients: a thousand at once, in the three ways of slowhttptest, and single ones in our own.
 
-A client that takes its time costs the gateway a connection and some memory, and nobody else
+A slow client costs the gateway a connection and some memory, and no other client
 anything: the issue is p99 under 100 ms for everyone else, and an end within a stated time.
 """
 
@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-import own
+import services
 import pytest
 from load import Load, outcomes, p99_seconds
 from upstream import Upstream
@@ -25,13 +25,13 @@ import debian_program  # noqa: E402
 
 SLOW_CLIENTS = 1000
 ATTACK_SECONDS = 10
-# What the others may notice.
+# Limits for the effect on other clients.
 OTHERS_P99_SECONDS = 0.1
 # The machine may be busy with other things; the gateway is to blame only when it is so each time.
 ROUNDS = 3
 # A head or a body that trickles is cut off within 10 s; what a busy machine adds is in it.
 TRICKLE_SECONDS = 12
-# Who takes nothing of an answer is cut off within 30 s.
+# A client that does not read a response is disconnected within 30 s.
 UNREAD_SECONDS = 40
 # Kernel and gateway hold what is on the way to one who does not read; not the whole answer.
 UNREAD_BYTES = 16 * 1024 * 1024
@@ -43,7 +43,7 @@ UNREAD_CLIENTS = 20
 @pytest.fixture(scope="module")
 def gateway(pytestconfig):
     with Upstream("stats") as stats, Upstream("frontend") as frontend:
-        with own.gateway(pytestconfig, stats.address, frontend.address) as gateway:
+        with services.gateway(pytestconfig, stats.address, frontend.address) as gateway:
             yield gateway
 
 
@@ -135,7 +135,7 @@ def beside(gateway, attack):
     url = f"http://{gateway.host}:{gateway.port}/slow?bytes=60000"
     options = ["-c", str(SLOW_CLIENTS), "-r", "500", "-l", str(ATTACK_SECONDS), "-p", "5", "-u", url]
     process = subprocess.Popen(
-        # What the attackers compute must not be taken for what they do to the gateway.
+        # The attackers' own processor time must not count as their effect on the gateway.
         ["nice", "-n", "10", *attack, *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -167,7 +167,7 @@ def raise_file_limit():
 def test_who_trickles_is_cut_off_within_ten_seconds(singles, name):
     single = singles[name]
     single.join(2 * TRICKLE_SECONDS + 10)
-    print(f"trickling {name}: told after {single.told} s, ended after {single.ended} s")
+    print(f"trickling {name}: response after {single.told} s, ended after {single.ended} s")
     assert single.told is not None and single.told < TRICKLE_SECONDS, single.told
     # Some time to take the answer is granted.
     assert single.ended is not None and single.ended < TRICKLE_SECONDS + 3, single.ended

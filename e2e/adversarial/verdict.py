@@ -5,17 +5,17 @@ from __future__ import annotations
 from corpus import CASES, tag
 from exchange import Result
 from origin import Seen
-from raw import CLOSED
+from raw_http import CLOSED
 from strict import faults
 
 
 def complaints(result: Result) -> list[str]:
-    """Everything that is wrong, as sentences; empty where all is well."""
+    """All faults, as sentences; empty when there is none."""
     return [*_answers(result), *_end(result), *_reached(result), *_passed(result)]
 
 
 def unmeant(seen: list[Seen]) -> list[str]:
-    """What an origin saw that belongs to no case, or that hid in another request."""
+    """Requests at an origin that belong to no case, or that were hidden in another request."""
     known = {tag(number) for number in range(len(CASES))}
     known |= {b"after-%03d" % number for number in range(len(CASES))}
     return [
@@ -66,7 +66,7 @@ def _reached(result: Result) -> list[str]:
     if reached > most:
         return [f"{reached} requests reached the origin where {most} may: {_firsts(result.seen)}"]
     answered = result.statuses.count(200)
-    # Who stops sending may have left, and need not be told.
+    # A client that stops sending may have disconnected and needs no response.
     if most and reached != answered and not result.case.half_closes:
         return [f"{reached} requests reached the origin and {answered} were answered"]
     return []

@@ -2,8 +2,8 @@
 
     python3 e2e/deploy/rehearse.py BINARIES
 
-run under a stand-in for Terraform's provider. S3 and STS are moto's, the registry is Debian's, ECS
-is cloud.py; everything else, from the verbs and Terraform to the images, the services and the
+run under a fake of Terraform's provider. S3 and STS are moto's, the registry is Debian's, ECS
+is fake_aws.py; everything else, from the make targets and Terraform to the images, the services and the
 smoke test, is real. BINARIES is the folder of the three finished static binaries.
 """
 
@@ -24,9 +24,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-from cloud import HERE, Cloud
+from fake_aws import HERE, FakeAws
 
-import catalog  # cloud.py has put tools/ on the path
+import catalog  # fake_aws.py has put tools/ on the path
 import commit
 import oci
 import sbom
@@ -38,12 +38,12 @@ from toolchain import ROOT
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 BUCKET = f"system-stats-state-{ACCOUNT}-{REGION}"
-# One verb takes 10 to 60 s; one that goes back, twice that.
-VERB_SECONDS = 240
+# One target takes 10 to 60 s; a rollback takes twice that.
+TARGET_SECONDS = 240
 START_SECONDS = 60
 # Commands that workflows need besides those of deploy.py.
-PIPELINE = ("drift", "run")
-# Whose workflow is said to have built.
+CI_COMMANDS = ("drift", "run")
+# The repository of the attested workflow.
 BUILDER = "acme/system-stats"
 
 
@@ -53,7 +53,7 @@ class Rehearsal:
         self.repository = folder / "system-stats"
         self.binaries = binaries
         self.servers: list[subprocess.Popen] = []
-        self.clouds: list[Cloud] = []
+        self.aws_accounts: list[FakeAws] = []
         self.passed = 0
 
     # The scene.
@@ -81,7 +81,7 @@ class Rehearsal:
         self.clone()
         self.networks = random.sample(range(10, 250), 9)
         self.s3, self.registry = f"http://127.0.0.1:{moto}", f"127.0.0.1:{registry}"
-        self.cloud = self.open_cloud("staging")
+        self.aws = self.open_aws("staging")
         self.variables = {
             **{
                 name: value
@@ -94,19 +94,19 @@ class Rehearsal:
             "AWS_ENDPOINT_URL_S3": self.s3,
             "AWS_ENDPOINT_URL_STS": self.s3,
             "AWS_ENDPOINT_URL_IAM": self.s3,
-            **self.cloud.variables,
+            **self.aws.variables,
             "AWS_CONFIG_FILE": str(self.folder / "none"),
             "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "none"),
             "BINARIES": str(self.told_the_commits_of_the_clone()),
             "ENV": "staging",
-            "URL": self.cloud.url,
+            "URL": self.aws.url,
         }
 
-    def open_cloud(self, environment: str) -> Cloud:
-        """What AWS does with the state of one environment."""
-        folder = self.folder / f"cloud-{environment}"
+    def open_aws(self, environment: str) -> FakeAws:
+        """The fake AWS of one environment."""
+        folder = self.folder / f"aws-{environment}"
         folder.mkdir()
-        cloud = Cloud(
+        aws = FakeAws(
             folder=folder,
             s3=self.s3,
             bucket=BUCKET,
@@ -115,8 +115,8 @@ class Rehearsal:
             local_state=self.repository / "tf" / "preconfigured" / "terraform.tfstate",
             network=f"127.{self.networks.pop()}",
         )
-        self.clouds.append(cloud)
-        return cloud
+        self.aws_accounts.append(aws)
+        return aws
 
     def serve(self, name: str, command: list[str], port: int) -> None:
         log = (self.folder / f"{name}.log").open("wb")
@@ -149,7 +149,7 @@ class Rehearsal:
             if (ROOT / name).is_file():
                 (self.repository / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self.repository / name)
-        # What deploys and what knows the crates, not the browser: its tests would take minutes each time.
+        # Tools for deployments and the crate lists, without the browser: its tests would take minutes each time.
         (self.repository / ".tools").mkdir()
         for name in ("aws", "bin", "route", "sigstore", "stamp"):
             (self.repository / ".tools" / name).symlink_to((toolchain.TOOLS / name).resolve())
@@ -159,8 +159,8 @@ class Rehearsal:
         self.commit("the first version")
 
     def told_the_commits_of_the_clone(self) -> Path:
-        """The binaries, as if they had been built in the clone: each tells its commit there. For the
-        other processor there are the same, said to be for it: nobody starts those."""
+        """The binaries, as if they had been built in the clone: each contains its commit there. For the
+        other processor there are copies that are labeled for it and never started."""
         folder = Path(tempfile.mkdtemp(dir=self.folder, prefix="binaries-"))
         self.attestable = True
         for name in commit.INPUTS:
@@ -200,20 +200,20 @@ class Rehearsal:
         return self.git("rev-parse", "HEAD").strip()
 
     def end(self) -> None:
-        for cloud in self.clouds:
-            cloud.end()
+        for aws in self.aws_accounts:
+            aws.end()
         for process in self.servers:
             process.terminate()
             process.wait(timeout=20)
 
-    # What is played.
+    # The scenario.
 
-    def make(self, verb: str, expect: int, *needles: str, until: str = "", **variables: str) -> str:
-        """One verb to its end, or until it says something; its exit code and what it must have said."""
+    def make(self, target: str, expect: int, *needles: str, until: str = "", **variables: str) -> str:
+        """Runs one target to its end, or until a text appears; checks its exit code and output."""
         environment = {**self.variables, **variables}
         environment = {name: value for name, value in environment.items() if value != ""}
         process = subprocess.Popen(
-            [sys.executable, f"tools/{'pipeline' if verb in PIPELINE else 'deploy'}.py", verb],
+            [sys.executable, f"tools/{'ci' if target in CI_COMMANDS else 'deploy'}.py", target],
             cwd=self.repository,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -223,7 +223,7 @@ class Rehearsal:
             start_new_session=True,
         )
         begun, lines = time.monotonic(), []
-        bound = threading.Timer(VERB_SECONDS, lambda: os.killpg(process.pid, signal.SIGKILL))
+        bound = threading.Timer(TARGET_SECONDS, lambda: os.killpg(process.pid, signal.SIGKILL))
         bound.start()
         for line in process.stdout:
             lines.append(line)
@@ -235,15 +235,15 @@ class Rehearsal:
         bound.cancel()
         text = "".join(lines)
         missing = [needle for needle in needles if needle not in text]
-        if code != expect or missing or self.cloud.trouble:
+        if code != expect or missing or self.aws.trouble:
             print(text)
             print(
-                f"rehearsal: {verb} ended with {code}, expected {expect}; not said: {missing}; trouble: {self.cloud.trouble[:3]}"
+                f"rehearsal: {target} ended with {code}, expected {expect}; not said: {missing}; trouble: {self.aws.trouble[:3]}"
             )
             raise SystemExit(1)
         self.passed += 1
         print(
-            f"rehearsal: {verb:<9} exit code {code:>3} after {time.monotonic() - begun:5.1f} s: {' | '.join(needles)}",
+            f"rehearsal: {target:<9} exit code {code:>3} after {time.monotonic() - begun:5.1f} s: {' | '.join(needles)}",
             flush=True,
         )
         return text
@@ -284,15 +284,15 @@ class Rehearsal:
         staging.write_text(text)
         make("rollback", 64, "is not prepared: run `make bootstrap` first")
 
-        # The account, twice; a deployment that is broken off three times, and then goes through.
+        # The account, twice; a deployment that is interrupted three times, and then succeeds.
         linked = "created the service-linked role of ecs.amazonaws.com"
         make("bootstrap", 0, linked, "the state is in the bucket now", "No workflow may sign in")
         again = make("bootstrap", 0, "the account is as tf/preconfigured says")
         assert linked not in again
         first = self.git("rev-parse", "HEAD").strip()
-        make("deploy", 130, "broken off", until="frontend: pushing")
-        make("deploy", 130, "broken off", until="module.app.aws_lb.this: Creating...")
-        make("deploy", 130, "broken off", until="== wait until it runs")
+        make("deploy", 130, "interrupted", until="frontend: pushing")
+        make("deploy", 130, "interrupted", until="module.app.aws_lb.this: Creating...")
+        make("deploy", 130, "interrupted", until="== wait until it runs")
         make(
             "deploy",
             0,
@@ -336,7 +336,7 @@ class Rehearsal:
         make("deploy", 0, f"{second[:12]} runs in staging")
         second = self.play_attestations(staging) or second
 
-        # A version that does not start: ECS gives it up, the verb says why and puts the one before
+        # A version that does not start: ECS stops it, the target reports the reason and restores the one before
         # back.
         broken = self.folder / "broken"
         shutil.copytree(self.variables["BINARIES"], broken)
@@ -356,7 +356,7 @@ class Rehearsal:
         self.answers()
         make("status", 0, f"staging: {second}")
 
-        # A version that starts, and does not work: the smoke test sees it. Its settings go back
+        # A version that starts, and does not work: the smoke test fails. Its settings are restored
         # with it.
         staging.write_text(
             staging.read_text()
@@ -386,35 +386,35 @@ class Rehearsal:
         make("destroy", 0, "Destroy complete!", CONFIRM="staging")
         make("status", 0, "staging is not deployed")
         deadline = time.monotonic() + 30
-        while self.cloud.services:
+        while self.aws.services:
             assert time.monotonic() < deadline, "tasks run although the environment is gone"
             time.sleep(0.2)
         print(f"rehearsal: {self.passed} passed, 0 failed")
 
     def play_drift(self) -> None:
-        """Somebody changes a setting past Terraform, and something is left that no state knows."""
+        """A setting changes outside of Terraform, and a resource remains that is in no state."""
         key = f"{BUCKET}/environments/staging/terraform.tfstate"
-        good = self.cloud.ask("GET", key)
-        self.cloud.tagged = [
+        good = self.aws.ask("GET", key)
+        self.aws.tagged = [
             f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/system-stats/1",
             *re.findall(r'"arn": "(arn:aws:elasticloadbalancing[^"]+)"', good),
         ]
         self.make("drift", 0, "staging is what was deployed, and nothing else is there")
         left = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/system-stats-staging-old/1"
-        self.cloud.tagged.append(left)
+        self.aws.tagged.append(left)
         assert '"retention_in_days": 14' in good
-        self.cloud.ask("PUT", key, good.replace('"retention_in_days": 14', '"retention_in_days": 1'))
+        self.aws.ask("PUT", key, good.replace('"retention_in_days": 14', '"retention_in_days": 1'))
         self.make(
             "drift",
             1,
             'module.app.aws_cloudwatch_log_group.this["gateway"] differs from the code: retention_in_days',
             f"{left} is in no state",
         )
-        self.cloud.ask("PUT", key, good)
-        self.cloud.tagged = []
+        self.aws.ask("PUT", key, good)
+        self.aws.tagged = []
 
     def play_attestations(self, staging: Path) -> str:
-        """Only what a workflow has built. Who signs is a stand-in; what verifies is the real thing."""
+        """Only what a workflow has built. The signer is a fake; the verifier is real."""
         make = self.make
         if not self.attestable or not verify.PROGRAM.exists():
             print(
@@ -429,7 +429,7 @@ class Rehearsal:
         revision = self.commit("only what a workflow has built")
         self.variables["BINARIES"] = str(self.told_the_commits_of_the_clone())
         make("deploy", 64, f"takes only images that {BUILDER}@refs/heads/main has built")
-        # What is pushed by hand stays apart from what the workflow pushes for the same commit.
+        # Images pushed by hand have other tags than those of the workflow for the same commit.
         make("push", 0, "gateway: pushing", S="gateway")
         make("deploy", 64, f"takes only images that {BUILDER}@refs/heads/main has built")
         inside = {"GITHUB_ACTIONS": "true"}
@@ -450,7 +450,7 @@ class Rehearsal:
         self.attest(revision, BUILDER, altered=True)
         make("deploy", 1, "has no attestation https://slsa.dev/provenance/v1", TRUSTED_ROOT=trusted)
         staging.write_text(before)
-        last = self.commit("whoever may push again")
+        last = self.commit("everyone with push permission")
         make("deploy", 0, "NOT VERIFIED who built these images", f"{last[:12]} runs in staging")
         return last
 
@@ -465,7 +465,7 @@ class Rehearsal:
         return found
 
     def bill(self, name: str, digest: str, known: sbom.Crates) -> dict:
-        """What is in the image of one processor."""
+        """The content of the image of one platform."""
         binary, _ = verify.content(self.repository_of(name), digest, name)
         return sbom.sbom(name, binary, known)
 
@@ -482,7 +482,7 @@ class Rehearsal:
                 one = {"digest": digest, "type": kind, "predicate": predicate}
                 wanted.append({**one, "repository": repository, "commit": revision})
                 places.append((name, digest))
-        program = [str(verify.PROGRAM), str(ROOT / "tools" / "stand_in_sigstore.py")]
+        program = [str(verify.PROGRAM), str(ROOT / "tools" / "fake_sigstore.py")]
         made = subprocess.run(
             program,
             input=json.dumps(wanted).encode(),
@@ -500,7 +500,7 @@ class Rehearsal:
         return str(file)
 
     def answers(self) -> None:
-        with urllib.request.urlopen(f"{self.cloud.url}/stats", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.aws.url}/stats", timeout=10) as answer:
             assert answer.status == 200, answer.status
 
 

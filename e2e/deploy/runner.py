@@ -1,8 +1,8 @@
 """The workflows played on this machine, job by job, as GitHub would: `python3 runner.py BINARIES`.
 
-Jobs, conditions, matrices, environment and verbs are read out of .github/workflows. Each job has a
+Jobs, conditions, matrices, environment and targets are read out of .github/workflows. Each job has a
 clone of its own, outputs and artefacts go from job to job, and a role is only had where the
-workflow asks for one. AWS, the registry and ECS are those of rehearse.py; GitHub is hub.py.
+workflow asks for one. AWS, the registry and ECS are those of rehearse.py; GitHub is fake_github.py.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cloud import HERE
-from hub import Hub
+from fake_aws import HERE
+from fake_github import FakeGitHub
 from rehearse import ACCOUNT, REGION, Rehearsal, run
 
 import catalog
 import expressions
 import toolchain
 import workflows
+from ci import MARKER
 from images import MACHINES
 from oci import Registry
-from pipeline import MARKER
 from toolchain import ROOT
 
 REPOSITORY = "acme/system-stats"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
-# One verb takes 5 to 60 s.
+# One target takes 5 to 60 s.
 STEP_SECONDS = 240
-# Verbs that this is a part of, or that need what no stand-in has; that they exist is seen.
+# Targets that contain this test, or that need more than the fakes; only their existence is checked.
 ELSEWHERE = {"check", "test", "cold", "conform", "bench-check", "audit", "reproducible", "test-arm64", "outdated"}
-# What a job may start only after an action has installed it.
+# Programs that a job may start only after an action has installed them.
 INSTALLED_BY = {"hashicorp/setup-terraform": "terraform"}
 # Of tf/preconfigured, as each environment's variable AWS_ROLE names it.
 ROLES = {
@@ -76,7 +76,7 @@ class Runner:
             "server_url": "https://github.example",
             "token": "a token of this job",
         }
-        # What happened, for what is asked of it afterwards.
+        # Events for later assertions.
         self.results: dict[str, str] = {}
         self.roles: dict[str, str] = {}
         self.said: dict[str, str] = {}
@@ -198,12 +198,12 @@ class Job:
         action = step["uses"].split("@")[0]
         self.installed.add(INSTALLED_BY.get(action, ""))
         if action not in ACTIONS:
-            raise Wrong(f"{self.name}: no stand-in for {action}")
+            raise Wrong(f"{self.name}: no fake for {action}")
         return "success", ACTIONS[action](self, settings) or {}
 
     def _run(self, text: str, env: dict[str, str], number: int) -> tuple[str, dict]:
         for line in text.strip().splitlines():
-            verb = workflows.RUN.fullmatch(line.strip())[1]
+            target = workflows.RUN.fullmatch(line.strip())[1]
             output, page = self.place.parent / f"{number}.out", self.place.parent / f"{number}.md"
             output.write_text("")
             environment = {
@@ -211,7 +211,7 @@ class Job:
                 **self.state,
                 **env,
                 "GITHUB_ACTIONS": "true",
-                "GITHUB_API_URL": self.scene.hub.url,
+                "GITHUB_API_URL": self.scene.github.url,
                 "GITHUB_EVENT_PATH": str(self.runner.event),
                 "GITHUB_OUTPUT": str(output),
                 "GITHUB_REF_NAME": self.runner.ref,
@@ -223,10 +223,10 @@ class Job:
             }
             environment["PATH"] = self.scene.path(self.installed)
             begun = time.monotonic()
-            code, said = self._verb(verb, line, environment)
-            self.runner.said[f"{self.name}: {verb}"] = said
+            code, said = self._target(target, line, environment)
+            self.runner.said[f"{self.name}: {target}"] = said
             spent = f"{time.monotonic() - begun:5.1f} s"
-            print(f"runner: {self.name:<34} make {verb:<9} {code:>3} after {spent}", flush=True)
+            print(f"runner: {self.name:<34} make {target:<9} {code:>3} after {spent}", flush=True)
             self.scene.check(said)
             if code:
                 print("\n".join(f"    {one}" for one in said.splitlines()[-6:]), flush=True)
@@ -234,16 +234,16 @@ class Job:
         pairs = [one.split("=", 1) for one in output.read_text().splitlines()]
         return "success", dict(pairs)
 
-    def _verb(self, verb: str, line: str, environment: dict[str, str]) -> tuple[int, str]:
+    def _target(self, target: str, line: str, environment: dict[str, str]) -> tuple[int, str]:
         folder, command = self.place, shlex.split(line)
-        if verb in ELSEWHERE:
+        if target in ELSEWHERE:
             command.insert(1, "--dry-run")
         url = self.scene.url(self.env.get("ENV", ""))
-        if verb in ("smoke", "rollback"):
+        if target in ("smoke", "rollback"):
             # The name that the load balancer was given here leads nowhere.
             environment = {**environment, "URL": url}
-        if verb == "screenshot":
-            # Its tools are not in the clone; where they are, it is the same verb.
+        if target == "screenshot":
+            # Its tools are not in the clone; the target is the same.
             folder, environment = ROOT, {**environment, "URL": self.scene.url("pr-7")}
         done = subprocess.run(
             command,
@@ -255,15 +255,15 @@ class Job:
             text=True,
             timeout=STEP_SECONDS,
         )
-        if verb == "test":
+        if target == "test":
             told = "import test; test.report({'a part': 1.0}, '')"
             run([sys.executable, "-c", told], cwd=self.place / "tools")
-        if verb == "screenshot":
+        if target == "screenshot":
             (self.place / "target" / "report").mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / "target/report/page.png", self.place / "target/report/page.png")
         return done.returncode, done.stdout
 
-    # What the actions do.
+    # Actions.
 
     def checkout(self, settings: dict) -> None:
         if settings.get("persist-credentials") != "false":
@@ -276,7 +276,7 @@ class Job:
         run(["git", "fetch", "--quiet", "origin", *wanted, reference], cwd=self.place)
         run(["git", "checkout", "--quiet", "--detach", self.runner.sha], cwd=self.place)
         (self.place / ".tools").mkdir()
-        # What deploys and what knows the crates; the browser's tests would take minutes each time.
+        # Tools for deployments and the crate lists; the browser's tests would take minutes each time.
         for name in ("aws", "bin", "route", "sigstore", "stamp"):
             (self.place / ".tools" / name).symlink_to((toolchain.TOOLS / name).resolve())
 
@@ -353,23 +353,23 @@ class Scene:
 
     def __init__(self, folder: Path, binaries: Path) -> None:
         self.scene = Rehearsal(folder, binaries)
-        self.hub = Hub()
+        self.github = FakeGitHub()
         self.attested: list[str] = []
         self.origin = folder / "origin.git"
 
     def build(self) -> None:
         self.scene.build_scene()
-        self.clouds = {"staging": self.scene.cloud}
-        self.clouds.update({name: self.scene.open_cloud(name) for name in ("prod", "pr-7")})
+        self.aws_accounts = {"staging": self.scene.aws}
+        self.aws_accounts.update({name: self.scene.open_aws(name) for name in ("prod", "pr-7")})
         self.scene.make("bootstrap", 0, "the state is in the bucket now")
 
     def variables(self, environment: str) -> dict[str, str]:
-        """What leads the verbs to the stand-ins; credentials come with a role alone."""
-        cloud = self.clouds.get(environment, self.clouds["staging"])
+        """Variables that direct the targets to the fakes; only a role has credentials."""
+        aws = self.aws_accounts.get(environment, self.aws_accounts["staging"])
         without = ("ENV", "URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         kept = {k: v for k, v in self.scene.variables.items() if k not in without}
         kept = {k: v for k, v in kept.items() if not k.startswith("GITHUB_")}
-        return {**kept, **cloud.variables}
+        return {**kept, **aws.variables}
 
     def path(self, installed: set[str]) -> str:
         """PATH without the programs that only an action installs."""
@@ -384,10 +384,10 @@ class Scene:
         return str(folder)
 
     def url(self, environment: str) -> str:
-        return self.clouds.get(environment, self.clouds["staging"]).url
+        return self.aws_accounts.get(environment, self.aws_accounts["staging"]).url
 
     def check(self, said: str) -> None:
-        trouble = [one for cloud in self.clouds.values() for one in cloud.trouble]
+        trouble = [one for aws in self.aws_accounts.values() for one in aws.trouble]
         if trouble:
             raise Wrong(f"{trouble[:3]}\n{said}")
 
@@ -412,7 +412,7 @@ class Scene:
 
     def end(self) -> None:
         self.scene.end()
-        self.hub.end()
+        self.github.end()
 
 
 def expect(what: str, found: Any, wanted: Any) -> None:
@@ -430,9 +430,9 @@ def play(scene: Scene) -> None:
     staging = scene.scene.repository / "tf" / "environments" / "staging" / "terraform.tfvars"
 
     # main, for the first time: everything is pushed for both processors, staging comes before prod.
-    scene.hub.waiting = [{"run_number": number, "id": number * 10} for number in (4, 6)]
+    scene.github.waiting = [{"run_number": number, "id": number * 10} for number in (4, 6)]
     first = scene.pushed()
-    expect("the runs that waited for an approval and ended", scene.hub.cancelled, [40])
+    expect("the runs that waited for an approval and ended", scene.github.cancelled, [40])
     expect("main", set(first.results.values()) - {"skipped"}, {"success"})
     services = catalog.NAMES
     expect(
@@ -447,7 +447,7 @@ def play(scene: Scene) -> None:
         },
     )
     expect("prod is after staging", first.order[-2:], ["prod / plan", "prod / apply"])
-    expect("what is attested: who built it, and what is in it", len(scene.attested), 3 * len(services))
+    expect("attestations: provenance and bill of materials", len(scene.attested), 3 * len(services))
     for image in scene.attested[::3]:
         address, _, digest = image.partition("@")
         registry = Registry(address)
@@ -455,8 +455,8 @@ def play(scene: Scene) -> None:
         expect(f"{address.rpartition('/')[2]} for two processors", len(found), 2)
 
     # A pull request that changes one service: that one is pushed, apart, and all of it is seen.
-    scene.hub.open.add(7)
-    scene.hub.comments.append(
+    scene.github.open.add(7)
+    scene.github.comments.append(
         {"id": 0, "body": f"{MARKER}\nnot a workflow's", "user": {"login": "b", "type": "User"}}
     )
     scene.scene.touch("stats")
@@ -475,10 +475,10 @@ def play(scene: Scene) -> None:
         },
     )
     expect("where it is pushed", "/system-stats/preview/stats@" in scene.attested[-1], True)
-    expect("the comments", [one["user"]["type"] for one in scene.hub.comments], ["User", "Bot"])
+    expect("the comments", [one["user"]["type"] for one in scene.github.comments], ["User", "Bot"])
     says(
         "the comment",
-        scene.hub.comments[1]["body"],
+        scene.github.comments[1]["body"],
         *("## Preview: http", "artefacts/screenshot", "**Plan of pr-7**: ", " new", "| stats | "),
         *("| together | ", "**Tests on "),
     )
@@ -489,13 +489,13 @@ def play(scene: Scene) -> None:
     again = scene.pull_request()
     expect("its images", again.results["images"], "skipped")
     expect("its preview", again.results["preview"], "success")
-    expect("the comments", len(scene.hub.comments), 2)
+    expect("the comments", len(scene.github.comments), 2)
     sha = scene.scene.git("rev-parse", "HEAD").strip()
-    says("the comment", scene.hub.comments[1]["body"], sha)
+    says("the comment", scene.github.comments[1]["body"], sha)
 
-    # A stranger's, and Dependabot's: tests and a plan, and nobody is asked for a role or a token.
-    tokens = set(scene.hub.tokens)
-    for head, login in workflows.STRANGERS:
+    # A pull request of a fork, and of Dependabot: tests and a plan, without a role or a token.
+    tokens = set(scene.github.tokens)
+    for head, login in workflows.FORKS:
         stranger = scene.pull_request(
             head=head.replace("acme/system-stats", REPOSITORY), login=login
         )
@@ -503,17 +503,17 @@ def play(scene: Scene) -> None:
         expect(f"what runs for {login}", ran, {"test", "plan-offline"})
         expect(f"the roles of {login}", stranger.roles, {})
         says("its plan", stranger.said["plan-offline: plan-offline"], "module.app.aws_lb.this", "1 passed")
-    expect("the tokens that were used", scene.hub.tokens, tokens)
+    expect("the tokens that were used", scene.github.tokens, tokens)
 
     # Its pull request was closed, and no workflow ran: the night finds it.
-    scene.hub.open.clear()
+    scene.github.open.clear()
     swept = Runner(scene, "schedule", "main", {}).play("previews.yaml")
     expect("the sweep", swept.roles, {"stale-previews": "plan-main", "sweep pr-7 / destroy": "preview"})
     says("the sweep", swept.said["sweep pr-7 / destroy: destroy"], "Destroy complete!")
     expect(
         "what is left",
-        scene.clouds["pr-7"].ask(
-            "GET", f"{scene.clouds['pr-7'].bucket}/{scene.clouds['pr-7'].key}"
+        scene.aws_accounts["pr-7"].ask(
+            "GET", f"{scene.aws_accounts['pr-7'].bucket}/{scene.aws_accounts['pr-7'].key}"
         ),
         "",
     )
@@ -526,7 +526,7 @@ def play(scene: Scene) -> None:
         "none",
     )
 
-    # main with a gateway that starts and does not work: staging goes back, and prod is left alone.
+    # main with a gateway that starts and does not work: staging rolls back, and prod is unchanged.
     scene.scene.git("checkout", "--quiet", "-B", "main", "origin/main")
     wrong = '\n  gateway = { environment = { GATEWAY_STATS = "127.0.0.1:9" } }\n'
     text = staging.read_text()
@@ -544,22 +544,22 @@ def play(scene: Scene) -> None:
     expect("its prod", broken.results["prod"], "skipped")
     says("its smoke test", broken.said["staging / apply: smoke"], "gave no good answer")
     says(
-        "going back", broken.said["staging / apply: rollback"], f"{first.sha[:12]} runs in staging"
+        "rollback", broken.said["staging / apply: rollback"], f"{first.sha[:12]} runs in staging"
     )
     expect("whether it was marked as good", "staging / apply: mark-good" in broken.said, False)
 
     # A plan of another commit is not applied.
     says("a stale plan", stale(scene), "is checked out: `make plan` again")
 
-    # prod is not reached where nobody is asked.
+    # prod is not reached without a reviewer.
     staging.write_text(text)
     scene.push("main", "the settings that were good")
-    scene.hub.rules["prod"] = ["branch_policy"]
+    scene.github.rules["prod"] = ["branch_policy"]
     unasked = scene.pushed()
     expect("its prod", unasked.results["prod / apply"], "failure")
     says("its prod", unasked.said["prod / apply: apply"], "has no protection rule")
 
-    # What comes by itself, and a release.
+    # Scheduled workflows, and a release.
     expect(
         "every week",
         set(Runner(scene, "schedule", "main", {}).play("weekly.yaml").results.values()),
@@ -579,14 +579,14 @@ def play(scene: Scene) -> None:
     attested = len(scene.attested)
     released = Runner(scene, "push", f"v{version}", {}).play("release.yaml")
     expect("a release", released.results["release"], "success")
-    (made,) = scene.hub.releases
+    (made,) = scene.github.releases
     expect("its name and state", (made["name"], made["draft"]), (f"v{version}", False))
     says("its text", made["body"], "The first one.")
     says("its text", made["body"], f"{REPOSITORY}/releases/download/v{version}/docker-compose.yaml")
     # Two archives, two bills of materials for each service, their sums and the Compose file.
     expect("its files", len(made["assets"]), 4 + 2 * len(services))
     # Three things said of each image, and one of each archive.
-    expect("what is attested of a release", len(scene.attested) - attested, 2 + 3 * len(services))
+    expect("attestations of a release", len(scene.attested) - attested, 2 + 3 * len(services))
     for service in services:
         registry = Registry(f"{scene.scene.registry}/{REPOSITORY}/{service}")
         expect(f"the newest {service}", registry.digest_of("latest"), registry.digest_of(version))
@@ -594,12 +594,12 @@ def play(scene: Scene) -> None:
 
 
 def stale(scene: Scene) -> str:
-    """What is said when a plan is applied that was kept for another commit."""
+    """The message when a plan of another commit is applied."""
     environment = {**scene.variables("staging"), "ENV": "staging"}
     environment.update(AWS_ACCESS_KEY_ID="rehearsal", AWS_SECRET_ACCESS_KEY="rehearsal")
-    for verb in ("plan", "apply"):
+    for target in ("plan", "apply"):
         done = subprocess.run(
-            ["make", verb],
+            ["make", target],
             cwd=scene.scene.repository,
             env=environment,
             stdout=subprocess.PIPE,
@@ -607,7 +607,7 @@ def stale(scene: Scene) -> str:
             text=True,
             timeout=STEP_SECONDS,
         )
-        expect(f"whether {verb} ends well", done.returncode == 0, verb == "plan")
+        expect(f"whether {target} ends well", done.returncode == 0, target == "plan")
         scene.push("main", "another commit")
     return done.stdout
 

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-import own
+import services
 import pytest
 from load import Load, outcomes
 from upstream import Upstream
@@ -21,7 +21,7 @@ SLACK_SECONDS = 2
 
 @contextlib.contextmanager
 def black_hole():
-    """An address that swallows connections: its backlog is full, and nobody accepts."""
+    """An address that swallows connections: its backlog is full, and nothing accepts."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -37,10 +37,10 @@ def black_hole():
         yield "{}:{}".format(*listener.getsockname())
 
 
-def test_a_connection_that_nobody_takes_is_504_in_time(pytestconfig):
+def test_a_connection_that_is_never_accepted_is_504_in_time(pytestconfig):
     with black_hole() as hole, Upstream("frontend") as frontend:
         settings = {"GATEWAY_UPSTREAM_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS)}
-        with own.gateway(pytestconfig, hole, frontend.address, **settings) as gateway:
+        with services.gateway(pytestconfig, hole, frontend.address, **settings) as gateway:
             with Load(gateway.host, gateway.port, "/", 100, 10) as whole:
                 for attempt in range(3):
                     begun = time.monotonic()
@@ -60,7 +60,7 @@ def test_a_cable_that_is_pulled_is_504_in_time_and_is_mended(pytestconfig):
         pytest.skip("needs root, iproute2 and util-linux for network namespaces")
     if subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode:
         pytest.skip("needs leave to make network namespaces")
-    scenario = Path(__file__).with_name("pulled_cable.py")
+    scenario = Path(__file__).with_name("partition.py")
     done = subprocess.run(
         ["unshare", "-n", sys.executable, str(scenario), str(Path(folder) / "gateway")],
         capture_output=True,

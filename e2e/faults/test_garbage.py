@@ -1,4 +1,4 @@
-"""Upstreams whose answers are none: the client is told so, and never believes half an answer."""
+"""Upstreams with invalid responses: the client gets an error and never a truncated response as complete."""
 
 import contextlib
 import socket
@@ -6,9 +6,9 @@ import struct
 import threading
 import time
 
-import own
+import services
 import pytest
-from raw import CLOSED, Reader, Unreadable
+from raw_http import CLOSED, Reader, Unreadable
 from upstream import Upstream
 
 TIMEOUT_SECONDS = 2
@@ -16,11 +16,11 @@ TIMEOUT_SECONDS = 2
 BOUND_SECONDS = 6
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
-# What an upstream does after its bytes.
+# Behavior of an upstream after its bytes.
 CLOSE, RESET, WAIT, HALF_CLOSE = "closes", "resets", "waits", "closes one half"
 REFUSED = {502}
 
-# name: the bytes, what follows, and what the client may be told; no answer of these may look whole.
+# name: the bytes, what follows, and the statuses for the client; none of these may appear complete.
 BROKEN = {
     "says nothing and closes": (b"", CLOSE, REFUSED),
     "says nothing and resets": (b"", RESET, REFUSED),
@@ -70,7 +70,7 @@ BROKEN = {
     "says to go on, for ever": (b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, WAIT, {502, 504}),
 }
 
-# What is odd, and can be understood in one way only: bytes, what follows, the body.
+# Unusual, but unambiguous: bytes, what follows, the body.
 ODD = {
     "ends its body by closing": (HEAD + b"\r\nhello", CLOSE, b"hello"),
     "ends its body by closing one half": (HEAD + b"\r\nhello", HALF_CLOSE, b"hello"),
@@ -146,7 +146,7 @@ def frontend():
 @contextlib.contextmanager
 def in_front_of(config, stats, frontend):
     settings = {"GATEWAY_UPSTREAM_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS), "LOG_LEVEL": "error"}
-    with own.gateway(config, stats, frontend, **settings) as gateway:
+    with services.gateway(config, stats, frontend, **settings) as gateway:
         yield gateway
         assert gateway.process.poll() is None
         assert gateway.fetch("/").status == 200, "the other route noticed"

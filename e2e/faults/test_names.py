@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 
-import own
+import services
 import pytest
 from conftest import eventually
 from load import Load, outcomes
@@ -60,7 +60,7 @@ def world(config, folder, addresses):
         two = stack.enter_context(Upstream("two", TWO, one.port))
         frontend = stack.enter_context(Upstream("frontend"))
         gateway = stack.enter_context(
-            own.gateway(
+            services.gateway(
                 config, f"{NAME}:{one.port}", frontend.address, prefix,
                 PATH=os.defpath, LOG_LEVEL="error",
             )

@@ -1,4 +1,4 @@
-"""What is behind the gateway breaks, one way after the other; what is beside it must not notice.
+"""Faults of one upstream, one after the other; the other upstream must not be affected.
 
     pytest e2e/faults --binaries FOLDER
 
@@ -8,7 +8,7 @@ may add is in `SLACK_SECONDS`.
 
 import time
 
-import own
+import services
 import pytest
 from conftest import eventually
 from load import Load, outcomes
@@ -19,7 +19,7 @@ TIMEOUT_SECONDS = 2
 SLACK_SECONDS = 2
 # From the moment an upstream listens again to the last answer that is no 200.
 BACK_SECONDS = 2
-# One who asks for what another is just fetching may wait for that first.
+# A request for a response that is being fetched may wait for that first.
 SHARED_WAIT_SECONDS = 5
 # Long enough for breakers to open and health checks to fail.
 BROKEN_SECONDS = 4
@@ -35,7 +35,7 @@ def upstreams():
 def gateway(pytestconfig, upstreams):
     stats, frontend = upstreams
     settings = {"GATEWAY_UPSTREAM_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS), "LOG_LEVEL": "error"}
-    with own.gateway(pytestconfig, stats.address, frontend.address, **settings) as gateway:
+    with services.gateway(pytestconfig, stats.address, frontend.address, **settings) as gateway:
         yield gateway
 
 
@@ -91,7 +91,7 @@ def test_a_stopped_upstream_is_504_within_the_timeout_and_then_back(gateway, ups
             seconds = time.monotonic() - begun
             assert first.status == 504
             assert seconds < TIMEOUT_SECONDS + SLACK_SECONDS, seconds
-            # Later ones may be told at once that nobody is well.
+            # Later ones may fail at once without a healthy upstream.
             for _ in range(3):
                 begun = time.monotonic()
                 assert gateway.fetch("/stats").status in (503, 504)

@@ -81,7 +81,7 @@ resource "aws_iam_role" "github" {
   for_each = local.github
 
   name               = "${var.name}-github-${each.key}"
-  description        = "What a workflow may do that is allowed to ${each.key}"
+  description        = "Permissions of a workflow that may ${each.key}"
   assume_role_policy = data.aws_iam_policy_document.github[each.key].json
   # As long as the longest job may take; see timeout-minutes in .github/workflows/terraform.yaml.
   max_session_duration = 7200

@@ -9,7 +9,7 @@ output "repositories" {
 }
 
 output "preview_repositories" {
-  description = "The same for what pull requests push."
+  description = "The same for images of pull requests."
   value       = { for name, repository in aws_ecr_repository.preview : name => repository.repository_url }
 }
 
@@ -19,6 +19,6 @@ output "cluster" {
 }
 
 output "github_roles" {
-  description = "What a workflow names as role-to-assume, by what it may do."
+  description = "The role-to-assume of a workflow, by its permission."
   value       = { for name, role in aws_iam_role.github : name => role.arn }
 }

@@ -1,10 +1,10 @@
-# What the roles may do. tests/preconfigured.tftest.hcl repeats the lists, so that none grows unnoticed.
+# Permissions of the roles. tests/preconfigured.tftest.hcl repeats the lists, so that none grows unnoticed.
 
 locals {
   arn = "arn:${local.partition}"
-  # What the environments make is named after this application; nothing else is touched.
+  # Resources of the environments are named after this application; the roles cannot change others.
   named = "${var.name}-*"
-  # Whose workflow deploys any environment, and whose a preview of a pull request alone.
+  # The roles that deploy any environment, and the role that deploys previews of pull requests only.
   scopes = { deploy = "*", preview = "pr-*" }
 }
 
@@ -141,7 +141,7 @@ data "aws_iam_policy_document" "push" {
   }
 }
 
-# What a preview's role has besides: repositories of its own, and a fence where names alone do not bound it.
+# Additional policy of the preview role: its own repositories, and denials where names alone do not limit it.
 data "aws_iam_policy_document" "preview" {
   #checkov:skip=CKV_AWS_356:the star is in what is denied
   statement {
@@ -176,7 +176,7 @@ data "aws_iam_policy_document" "preview" {
     }
   }
 
-  # The policy of who plans lets every state be read; a preview is made of a branch that nobody has reviewed.
+  # The plan policy allows reading every state; a preview is built from an unreviewed branch.
   statement {
     sid           = "NotOthersStates"
     effect        = "Deny"

@@ -1,4 +1,4 @@
-# What deploying an environment may do, in three policies: one holds 6144 characters and not one more.
+# Permissions to deploy an environment, in three policies: a policy is limited to 6144 characters.
 
 data "aws_iam_policy_document" "deploy" {
   for_each = local.scopes
@@ -180,7 +180,7 @@ data "aws_iam_policy_document" "delegated" {
   }
 }
 
-# What is around the services: network, names, certificates, scaling, logs, alarms, buckets.
+# Resources around the services: network, names, certificates, scaling, logs, alarms, buckets.
 data "aws_iam_policy_document" "surroundings" {
   for_each = local.scopes
 

@@ -31,7 +31,7 @@ resource "aws_ecr_lifecycle_policy" "this" {
   })
 }
 
-# What pull requests push, apart: their images neither crowd out those that an environment runs nor take their names.
+# Separate repositories for pull requests: their images neither expire those that an environment runs nor take their tags.
 resource "aws_ecr_repository" "preview" {
   for_each = var.services
 

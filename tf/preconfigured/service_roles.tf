@@ -1,5 +1,5 @@
 # Two roles a service. With the execution role ECS starts a task: it fetches that service's image, writes that
-# service's log and reads that service's secrets. The task role is what the program itself may do: nothing.
+# service's log and reads that service's secrets. The task role of the program has no permissions.
 
 data "aws_iam_policy_document" "tasks" {
   statement {
@@ -57,14 +57,14 @@ resource "aws_iam_role" "task" {
   for_each = var.services
 
   name               = "${var.name}-${each.key}-task"
-  description        = "What ${each.key} itself may do: nothing"
+  description        = "Task role of ${each.key}, without permissions"
   assume_role_policy = data.aws_iam_policy_document.tasks.json
 }
 
 data "aws_iam_policy_document" "execution" {
   for_each = var.services
 
-  # It knows no resources.
+  # The action does not support resources.
   statement {
     sid       = "SignInToRegistry"
     actions   = ["ecr:GetAuthorizationToken"]

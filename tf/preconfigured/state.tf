@@ -10,7 +10,7 @@ locals {
   account   = data.aws_caller_identity.current.account_id
   region    = data.aws_region.current.region
   partition = data.aws_partition.current.partition
-  # The same name that tools/deploy/ computes, so that nobody has to write it down.
+  # The scripts of tools/ compute the same name, so that it is not configured twice.
   bucket = "${var.name}-state-${local.account}-${local.region}"
 }
 
@@ -74,7 +74,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "state" {
       newer_noncurrent_versions = 20
     }
 
-    # What is left of a deleted object when its last version has expired.
+    # The delete marker that remains when the last version of an object has expired.
     expiration {
       expired_object_delete_marker = true
     }
@@ -164,7 +164,7 @@ data "aws_iam_policy_document" "key" {
   #checkov:skip=CKV_AWS_111:in a key's own policy the star is this key, and the account must be able to manage it
   #checkov:skip=CKV_AWS_356:in a key's own policy the star is this key
   #checkov:skip=CKV_AWS_109:without the account as its manager a key is lost for ever
-  # Whoever the account's own policies allow; without this nobody could ever change the key again.
+  # Principals allowed by the account's IAM policies; without this statement the key could never be changed again.
   statement {
     sid       = "Account"
     actions   = ["kms:*"]

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "What everything here begins with, and what the names of the environments begin with."
+  description = "The prefix of all names here and of the names of the environments."
   type        = string
   default     = "system-stats"
 
@@ -21,7 +21,7 @@ variable "region" {
 }
 
 variable "account_id" {
-  description = "The account that this is for; with it, credentials of another account are refused. Null means any."
+  description = "The account of these resources; with it, credentials of another account are refused. Null means any."
   type        = string
   default     = null
 
@@ -81,7 +81,7 @@ variable "github" {
 
   validation {
     condition     = try(alltrue([for subject in concat(var.github.plan, var.github.plan_main, var.github.push, var.github.deploy, var.github.preview) : can(regex("^repo:[A-Za-z0-9-]+(@[0-9]+)?/[A-Za-z0-9._-]+(@[0-9]+)?:.+$", subject))]), var.github == null)
-    error_message = "every pattern must begin with one repository, repo:OWNER/NAME: or repo:OWNER@ID/NAME@ID:, such as repo:acme/shop:ref:refs/heads/main; a star before the second colon would let strangers in."
+    error_message = "every pattern must begin with one repository, repo:OWNER/NAME: or repo:OWNER@ID/NAME@ID:, such as repo:acme/shop:ref:refs/heads/main; a star before the second colon would admit other repositories."
   }
   validation {
     condition     = try(alltrue([for subject in concat(var.github.plan_main, var.github.push, var.github.deploy, var.github.preview) : !endswith(subject, ":pull_request") && !endswith(subject, ":*")]), var.github == null)
@@ -111,12 +111,12 @@ variable "sign_in_secret_arns" {
 }
 
 variable "kept_images" {
-  description = "How many images each repository keeps; the rest expires."
+  description = "The number of images that each repository keeps; older ones expire."
   type        = number
   default     = 100
 
   validation {
     condition     = var.kept_images >= 10
-    error_message = "kept_images must be at least 10, so that a previous version is there to go back to."
+    error_message = "kept_images must be at least 10, so that a previous version remains for a rollback."
   }
 }

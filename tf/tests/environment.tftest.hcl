@@ -1,4 +1,4 @@
-# What is true of every environment. Run once for each, with the variables of its folder:
+# Properties of every environment. Run once for each, with the variables of its folder:
 #   terraform test -filter=tests/environment.tftest.hcl -var-file=environments/NAME/terraform.tfvars
 
 variables {

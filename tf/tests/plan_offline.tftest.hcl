@@ -1,4 +1,4 @@
-# A plan without credentials, for whoever has none: what AWS would answer is made up, and everything is new.
+# A plan without credentials: the responses of AWS are mocked, and all resources are new.
 #   make plan-offline ENV=dev
 
 mock_provider "aws" {

@@ -1,4 +1,4 @@
-# What is refused before anything is asked of AWS.
+# Inputs that are rejected before any call to AWS.
 
 variables {
   environment = "staging"

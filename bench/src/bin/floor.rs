@@ -1,7 +1,8 @@
-//! The floor under a request: one thread, one read and one write, always the same bytes.
+//! The baseline of a request: one thread, one read and one write, always the same bytes.
 //!
-//! `floor ADDRESS FILE` answers every request with the content of FILE, a whole HTTP answer. What a
-//! service needs beyond this is its own cost; the rest is the kernel's. It prints its address.
+//! `floor ADDRESS FILE` answers every request with the content of FILE, a complete HTTP response.
+//! The difference to a service is the cost of the service itself; the rest is the kernel's. The
+//! program prints its address.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -39,7 +40,7 @@ fn serve(address: &str, answer: &[u8]) -> io::Result<()> {
     let mut listener = TcpListener::bind(address)?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     writeln!(io::stdout(), "{}", listener.local_addr()?)?;
-    // A place is not used again: a run has some hundred connections.
+    // Slots are not reused: a run has some hundred connections.
     let mut connections: Vec<Option<TcpStream>> = vec![None];
     let mut events = Events::with_capacity(EVENTS_AT_ONCE);
     loop {
@@ -80,8 +81,8 @@ fn accept_all(
     }
 }
 
-/// Answers what has come; false when the connection is over. An answer always fits into the empty
-/// buffer of a client that waits for it.
+/// Answers the received requests; false when the connection has ended. A response always fits into
+/// the empty buffer of a client that waits for it.
 fn answers(stream: &mut TcpStream, event: &Event, answer: &[u8]) -> bool {
     let mut bytes = [0; READ_BYTES];
     match stream.read(&mut bytes) {

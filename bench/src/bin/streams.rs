@@ -1,4 +1,4 @@
-//! A crowd of viewers: many event streams at once, on one thread, and how late each event comes.
+//! Event stream load generator: many viewers on one thread, and the delay of each event.
 //!
 //! `streams ADDRESS PATH VIEWERS SECONDS PID` opens the streams, watches them, and prints one JSON
 //! object. Delays are against `time_unix_ms` of the samples, so both sides must share a clock; PID
@@ -14,10 +14,10 @@ use memchr::memmem::Finder;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-/// What stands before the time in a sample.
+/// The text before the time in a sample.
 const MARK: &[u8] = br#""time_unix_ms":"#;
 
-/// The mark and 20 digits: what may have to be kept of one read for the next.
+/// The mark and 20 digits: the most bytes of one read that the next one needs.
 const TAIL_BYTES: usize = MARK.len() + 20;
 
 /// Connections that are being opened at once: fewer than a listener's backlog.
@@ -64,7 +64,7 @@ struct Viewer {
     tail_length: u8,
 }
 
-/// A look at the server.
+/// A measurement of the server.
 struct Usage {
     resident_bytes: u64,
     processor: Duration,
@@ -235,7 +235,7 @@ impl Crowd {
             let tail = &read[read.len().saturating_sub(TAIL_BYTES)..];
             viewer.tail[..tail.len()].copy_from_slice(tail);
             viewer.tail_length = u8::try_from(tail.len()).unwrap_or(0);
-            // The kernel tells of what comes after a read that did not fill the buffer.
+            // The kernel reports bytes that arrive after a read that did not fill the buffer.
             if read.len() < self.buffer.len() {
                 return;
             }

@@ -29,7 +29,7 @@ pub enum Hosts {
 }
 
 impl HostList {
-    /// What the setting must be.
+    /// The expected value of the setting.
     pub const EXPECTED: &str =
         "host names without ports such as example.org, *.example.org, or * for any";
 

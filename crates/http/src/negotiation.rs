@@ -1,8 +1,8 @@
-//! What a client accepts: `Accept` and `Accept-Encoding` (RFC 9110, sections 12.4.2, 12.5.1 and
+//! Content negotiation: `Accept` and `Accept-Encoding` (RFC 9110, sections 12.4.2, 12.5.1 and
 //! 12.5.3).
 //!
-//! All functions take the lines of a field, which are one list together. One rule for what cannot be
-//! read: a member whose weight is malformed is ignored, as if it was not sent.
+//! All functions take the lines of a field, which form one list. A member with a malformed weight
+//! is ignored, as if it was not sent.
 
 /// The greatest weight, in thousandths; that of a member without one.
 pub const FULL: u16 = 1000;
@@ -12,14 +12,14 @@ pub const FULL: u16 = 1000;
 pub struct Quality {
     /// The weight that it gave, in thousandths; never 0.
     pub thousandths: u16,
-    /// How exactly it named it.
+    /// The precision of the matching range.
     pub exactness: u8,
 }
 
 /// A member of a list with weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member<'a> {
-    /// What comes before the first semicolon: a media range, or a content coding.
+    /// The text before the first semicolon: a media range, or a content coding.
     pub name: &'a str,
     /// Its weight, in thousandths.
     pub thousandths: u16,
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_says_nothing_accepts_every_type_and_only_identity() {
+    fn a_client_without_the_field_accepts_every_type_and_only_identity() {
         assert_eq!(media_type([], "application/json").unwrap().thousandths, FULL);
         assert_eq!(json(" , "), FULL);
         assert_eq!((coding([], "gzip"), coding([], "identity")), (0, 1));

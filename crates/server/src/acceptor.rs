@@ -1,4 +1,4 @@
-//! The door: at most so many connections at once, and no accept error that ends the service.
+//! Connection acceptor with a limit of open connections; accept errors do not end the service.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -9,26 +9,26 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
-/// How long to let others close their files when the process has none left (`accept(2)`, EMFILE).
+/// Delay of the next attempt when the process has no file descriptor left (`accept(2)`, EMFILE).
 const NO_FILES_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long to wait for a place before more room is made.
+/// Wait for a free permit before `make_room` is called again.
 const NO_PLACE_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts connections, so many at once; more of them wait in the kernel's backlog.
+/// Accepts connections up to a limit; further connections wait in the kernel's backlog.
 pub struct Acceptor {
     listener: TcpListener,
     places: Places,
 }
 
-/// The places of an [`Acceptor`], which outlive its listener.
+/// The permits of an [`Acceptor`], which outlive its listener.
 #[derive(Clone)]
 pub struct Places {
     semaphore: Arc<Semaphore>,
     all: u32,
 }
 
-/// A connection's place; it is free again when this is dropped.
+/// A connection's permit, released when dropped.
 pub struct Place {
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -40,23 +40,22 @@ impl Acceptor {
         Self { listener, places: Places { semaphore, all: connections } }
     }
 
-    /// Where to ask how many connections are open, now and when the acceptor is gone.
+    /// A handle to the number of open connections; it stays valid after the acceptor is dropped.
     pub fn places(&self) -> Places {
         self.places.clone()
     }
 
-    /// The next connection, when there is a place for it. Its small answers go out at once instead
+    /// The next connection, once a permit is free. Its small responses are sent at once instead
     /// of waiting for the client's acknowledgement (`TCP_NODELAY`).
     pub async fn accept(&self) -> (TcpStream, SocketAddr, Place) {
-        // The semaphore is never closed, so there always is a place in the end.
+        // The semaphore is never closed, so a permit becomes free in the end.
         let place = Place { _permit: self.places.semaphore.clone().acquire_owned().await.ok() };
         let (stream, peer) = self.next().await;
         (stream, peer, place)
     }
 
-    /// Like [`Acceptor::accept`], but a connection that finds no place has room made for it:
-    /// `make_room` is called until there is a place. One connection more than there are places is
-    /// held meanwhile.
+    /// Like [`Acceptor::accept`], but calls `make_room` until a permit is free. Meanwhile one
+    /// connection more than the limit is held.
     pub async fn accept_making_room(&self, make_room: impl Fn()) -> (TcpStream, SocketAddr, Place) {
         let (stream, peer) = self.next().await;
         let semaphore = &self.places.semaphore;
@@ -91,13 +90,13 @@ impl Places {
 
     /// Waits until no connection is open.
     pub async fn all_free(&self) {
-        // An error would mean that the semaphore was closed, which nobody does.
+        // An error would mean that the semaphore was closed, which never happens.
         let _ = self.semaphore.acquire_many(self.all).await;
     }
 }
 
-/// A connection that was reset before it was accepted is nobody's fault; without file descriptors
-/// the same error would come back at once and burn a core.
+/// A connection that was reset before it was accepted is harmless; without file descriptors the
+/// same error would return at once and keep a core busy.
 async fn pause_after(error: &io::Error) {
     if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) {
         return;

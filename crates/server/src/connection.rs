@@ -1,4 +1,4 @@
-//! One connection: hyper reads its requests and writes its answers, until one of them is an event
+//! One connection: hyper reads the requests and writes the responses until a response is an event
 //! stream, which is written without hyper.
 
 use std::convert::Infallible;
@@ -21,22 +21,22 @@ use tokio::net::TcpStream;
 use crate::Answer;
 use crate::events::{Asked, Viewer};
 
-/// What the handler, hyper's socket and the connection share.
+/// State shared by the handler, hyper's socket and the connection.
 #[derive(Default)]
 struct Shared {
     stream: Mutex<Option<(Response<Viewer>, Asked)>>,
-    /// Whether bytes of an earlier answer wait for the client. hyper tells nobody, and would drop
-    /// them when it gives the socket back.
+    /// Whether bytes of an earlier response wait for the client. hyper does not expose this, and
+    /// would drop them when it returns the socket.
     blocked: AtomicBool,
 }
 
-/// A socket that sees whether all was written.
+/// A socket that records whether all bytes were written.
 struct Socket {
     stream: TokioIo<TcpStream>,
     shared: Arc<Shared>,
 }
 
-/// An event stream that begins, and the socket it begins on.
+/// A new event stream and its socket.
 pub(crate) type Begun = (TcpStream, Response<Viewer>, Asked);
 
 /// Answers the requests of one connection until it ends, or until an answer is an event stream.
@@ -64,7 +64,7 @@ where
                 Answer::Events(response) => {
                     *shared.stream.lock().unwrap_or_else(PoisonError::into_inner) =
                         Some((response, asked));
-                    // hyper is dropped while it waits for this.
+                    // hyper is dropped while this is pending.
                     pending().await
                 }
             }
@@ -128,7 +128,7 @@ impl Write for Socket {
         self.stream.is_write_vectored()
     }
 
-    /// hyper comes here when it has nothing more to write.
+    /// Called by hyper when it has nothing more to write.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.shared.blocked.store(false, Ordering::Relaxed);
         Pin::new(&mut self.stream).poll_flush(context)

@@ -1,4 +1,4 @@
-//! Event streams for very many viewers: a socket, a place in what is sent, and nothing else.
+//! Event streams for very many viewers: a socket and a position for each, and no other state.
 //!
 //! hyper keeps 8 KiB of read buffer and its own state for as long as an answer lasts. Once a
 //! request is answered by [`Viewer`], none of it is needed any more: the connection is taken out of
@@ -19,25 +19,25 @@ use tokio::time::timeout;
 
 use crate::acceptor::Place;
 
-/// How long a viewer may accept nothing of what is there for it. A radio cell or a sleeping lid
-/// takes seconds to come back; a viewer that takes longer asks anew by itself.
+/// Longest time without write progress. A mobile network or a sleeping laptop needs seconds to
+/// return; a viewer that needs longer reconnects.
 const ACCEPTS_NOTHING: Duration = Duration::from_secs(30);
 
-/// What the kernel may hold for a viewer that does not read, bytes; it would let it grow to
-/// megabytes, and all of it would be old when it is read. Some ten events fit.
+/// Send buffer of a viewer that does not read, bytes. The kernel's own limit is megabytes, and the
+/// events would be stale when they are read. About ten events fit.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
-/// What a viewer may send behind its request, bytes; requests among it are not answered.
+/// Limit of bytes that a viewer may send after its request; further requests are not answered.
 const SAID_BYTES: usize = 16 * 1024;
 
 /// The chunk after the last one (RFC 9112, section 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Keeps what lies between from closing a silent connection; a comment to the viewer (WHATWG HTML,
+/// Keeps proxies and NATs from closing a silent connection; a comment to the viewer (WHATWG HTML,
 /// section 9.2.6).
 const HEARTBEAT: &[u8] = b":\n\n";
 
-/// The publishing end of a feed. When it is dropped, every stream ends, with a whole chunk.
+/// The publishing end of a feed. When it is dropped, every stream ends after a complete chunk.
 pub struct Publisher {
     newest: watch::Sender<Newest>,
     audience: Audience,
@@ -75,12 +75,12 @@ pub struct Chunk {
 struct Newest {
     sequence: u64,
     event: Chunk,
-    /// Counts the heartbeats, each of which follows the event above.
+    /// Number of heartbeats after the event above.
     beats: u64,
     heartbeat: Chunk,
 }
 
-/// What of a request decides how a stream is written.
+/// Properties of the request that affect the framing.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked {
     head_only: bool,
@@ -112,14 +112,14 @@ impl Publisher {
         self.newest.send_modify(|newest| newest.beats += 1);
     }
 
-    /// Whether there is a viewer: an event that nobody receives need not be encoded.
+    /// Whether there is a viewer: an event without receivers need not be encoded.
     pub fn has_viewers(&self) -> bool {
         Arc::strong_count(&*self.audience) > 1
     }
 }
 
 impl Feed {
-    /// A stream that begins with `preamble` and goes on with the newest event after `sequence`;
+    /// A stream that begins with `preamble` and continues with the newest event after `sequence`;
     /// after 0, that is the newest there is.
     pub fn viewer(&self, mut preamble: Vec<Chunk>, sequence: u64) -> Viewer {
         preamble.reverse();
@@ -152,9 +152,9 @@ impl Chunk {
 }
 
 impl Viewer {
-    /// The next piece; none when the publisher has gone.
+    /// The next piece; none when the publisher was dropped.
     ///
-    /// It can be dropped while it waits, and nothing is lost.
+    /// Cancel safe.
     pub async fn next(&mut self) -> Option<Chunk> {
         loop {
             if let Some(chunk) = self.unsent() {
@@ -210,7 +210,8 @@ pub(crate) fn head(status: StatusCode, fields: &HeaderMap, asked: Asked) -> Vec<
     head
 }
 
-/// Writes a stream until its publisher or its viewer goes; then its place is free.
+/// Writes a stream until its publisher is dropped or its viewer disconnects; then releases the
+/// permit.
 ///
 /// This is a viewer's task, so its size counts. Parameters of an `async fn` would be in it twice.
 pub(crate) async fn write(
@@ -247,7 +248,7 @@ pub(crate) async fn write(
     }
 }
 
-/// Hands all of it to the kernel.
+/// Writes all of it to the socket.
 async fn send(stream: &TcpStream, mut bytes: Bytes) -> io::Result<()> {
     while !bytes.is_empty() {
         match stream.try_write(&bytes) {
@@ -263,7 +264,8 @@ async fn send(stream: &TcpStream, mut bytes: Bytes) -> io::Result<()> {
     Ok(())
 }
 
-/// Ready when the viewer has closed its side, or has `said` too much behind its request.
+/// Ready when the viewer has closed its side, or has sent too many bytes after its request
+/// (`said`).
 ///
 /// It takes the place of hyper's task in the socket's list of those to wake, which would otherwise
 /// keep that task's memory.
@@ -320,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_preamble_told_is_not_sent_again_and_a_heartbeat_comes_once() {
+    async fn events_of_the_preamble_are_not_sent_again_and_a_heartbeat_is_sent_once() {
         let (publisher, feed) = feed();
         publisher.publish(4, Chunk::new(b"4"));
         publisher.heartbeat();

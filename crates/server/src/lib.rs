@@ -1,5 +1,5 @@
-//! One hyper accept loop for HTTP/1.1: so many connections at once, so long for a request's head,
-//! so long to drain. It reads neither environment nor signals; both are parameters.
+//! One hyper accept loop for HTTP/1.1 with limits for connections, the time of a request head and
+//! the drain. It reads neither environment nor signals; both are parameters.
 
 mod acceptor;
 mod connection;
@@ -21,7 +21,7 @@ use tokio::time::timeout;
 pub use acceptor::{Acceptor, Place, Places};
 pub use events::{Chunk, Feed, Publisher, Viewer, feed};
 
-/// How much the loop takes on at once, and for how long.
+/// Limits of the accept loop.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Connections at once; more of them wait in the kernel's backlog.
@@ -53,13 +53,13 @@ pub enum Drained {
     CutOff(usize),
 }
 
-/// Bytes a request's head may have in all; above it hyper answers 431 by itself, without a word. A
-/// handler that wants to say more refuses less: a browser's request through a proxy has about 1 KiB.
+/// Largest request head, bytes; above it hyper answers 431 without a body. A handler that needs a
+/// body applies a smaller limit: a browser's request through a proxy has about 1 KiB.
 const HEAD_BYTES: usize = 32 * 1024;
 
-/// What a handler answers with. A [`Response`] turns into one by itself.
+/// The result of a handler. A [`Response`] converts into one.
 pub enum Answer<B> {
-    /// An answer with a body of this kind.
+    /// A response with a body of this type.
     Whole(Response<B>),
     /// An event stream. Its connection closes behind it.
     Events(Response<Viewer>),
@@ -99,7 +99,7 @@ where
             accepted = acceptor.accept() => accepted,
         };
         let mut stopping = stopping.clone();
-        // An error would mean that the loop below has gone, and with it the runtime.
+        // An error would mean that the loop below has ended, and with it the runtime.
         let stopping = async move { drop(stopping.changed().await) };
         let connection = connection::answer(http.clone(), stream, handler.clone(), stopping);
         tokio::spawn(async move {
@@ -111,7 +111,7 @@ where
                     // A task of its own, because this one has hyper's size.
                     tokio::spawn(events::write(stream, head, viewer, asked, place));
                 }
-                // A departing client is everyday life, not a fault of the service.
+                // A client that disconnects is normal and not a fault of the service.
                 Err(error) => tracing::debug!(%error, "connection ended early"),
             }
         });

@@ -1,4 +1,4 @@
-//! Event streams over real sockets, on a port of the kernel's choice.
+//! Event streams over real sockets, on a port chosen by the kernel.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -72,7 +72,7 @@ impl Server {
     }
 }
 
-/// Reads until what came ends with this.
+/// Reads until the received bytes end with this.
 async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut text = Vec::new();
     while !text.ends_with(end.as_bytes()) {
@@ -107,7 +107,7 @@ async fn each_event_is_a_chunk_and_the_stream_ends_whole_with_its_publisher() {
 }
 
 #[tokio::test]
-async fn a_client_that_knows_no_chunks_gets_the_bare_text() {
+async fn a_client_without_chunked_encoding_gets_the_bare_text() {
     let server = server(Limits::default()).await;
     let mut viewer = server.ask("GET /events HTTP/1.0\r\n\r\n").await;
     let head = read_until(&mut viewer, "\r\n\r\n").await;
@@ -139,7 +139,7 @@ async fn a_request_behind_the_stream_is_not_answered() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_talks_on_is_cut_off() {
+async fn a_viewer_that_sends_too_much_is_disconnected() {
     let server = server(Limits::default()).await;
     let mut viewer = server.ask(REQUEST).await;
     read_until(&mut viewer, "first\n\n\r\n").await;
@@ -192,7 +192,7 @@ async fn a_slow_viewer_misses_events_and_gets_the_newest_whole() {
     assert_eq!(rest(viewer).await, "0\r\n\r\n");
 }
 
-// The clock stands until nothing but time can go on, and then jumps.
+// The clock is paused and advances when every task waits for time.
 #[tokio::test(start_paused = true)]
 async fn a_viewer_that_accepts_nothing_is_cut_off() {
     let server = server(Limits { connections: 1, ..Limits::default() }).await;
@@ -207,7 +207,7 @@ async fn a_viewer_that_accepts_nothing_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_leaves_makes_room_for_the_next() {
+async fn a_viewer_that_disconnects_releases_its_permit() {
     let server = server(Limits { connections: 1, ..Limits::default() }).await;
     for _ in 0..3 {
         let mut viewer = server.ask(REQUEST).await;

@@ -1,4 +1,4 @@
-//! The accept loop over real sockets, on a port of the kernel's choice.
+//! The accept loop over real sockets, on a port chosen by the kernel.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -72,7 +72,7 @@ async fn an_idle_connection_does_not_delay_the_end() {
 async fn a_request_in_flight_is_answered_before_the_end() {
     let server = server(Limits::default(), Duration::from_millis(300)).await;
     let stream = ask(server.address, REQUEST).await;
-    // The connection is in the kernel's backlog from connect on; give the loop a request to hold.
+    // The connection is in the backlog from connect on; send a request that the loop holds.
     sleep(Duration::from_millis(100)).await;
     server.stop.send(()).unwrap();
     let answer = all_of(stream).await;

@@ -1,13 +1,13 @@
-//! What a program was made from: its version, and the commit and date that the build tells.
+//! Build information of a program: its version, and the commit and date that the build sets.
 
 use std::fmt;
 
-/// The version of a program, and what it was made from. [`crate::build!`] gives it.
+/// The version, commit and date of a program. [`crate::build!`] creates it.
 #[derive(Clone, Copy, Debug)]
 pub struct Build {
     /// The version in its manifest.
     pub version: &'static str,
-    /// `COMMIT DATE`; none where the build said nothing, as in a developer's loop.
+    /// `COMMIT DATE`; none where the build did not set it, as in development builds.
     made_from: Option<&'static str>,
 }
 
@@ -39,7 +39,7 @@ impl Build {
         self.parts().map_or(UNKNOWN, |(_, date)| date)
     }
 
-    /// What `GET /healthz` answers: one object in JSON.
+    /// The body of `GET /healthz`: one JSON object.
     pub fn health(&self) -> String {
         // Nothing in these has to be escaped: numbers, letters, points and dashes.
         format!(
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_release_tells_its_commit_and_date() {
+    fn a_release_reports_its_commit_and_date() {
         let build = Build::new("1.2.3", Some("abc-dirty 2026-11-25T00:00:00Z"));
         assert_eq!(build.to_string(), "1.2.3 (abc-dirty 2026-11-25T00:00:00Z)");
         assert_eq!(
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_build_did_not_tell_is_unknown() {
+    fn values_that_the_build_did_not_set_are_unknown() {
         let build = Build::new("1.2.3", None);
         assert_eq!(build.to_string(), "1.2.3");
         assert_eq!((build.commit(), build.date()), ("unknown", "unknown"));

@@ -1,13 +1,13 @@
 //! The command line: `serve` (the default), `healthcheck`, `--help`, `--version`.
 
-/// What the first arguments ask for.
+/// The command of the first arguments.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Command {
     /// Run the service.
     Serve,
-    /// Ask the running service at this path whether it is well.
+    /// Check the health of the running service at this path.
     HealthCheck { path: String },
-    /// Say whether the configuration is right, and what is in force.
+    /// Check the configuration and print the effective settings.
     Check,
     /// Print how to use the program.
     Help,
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn the_health_check_asks_healthz_unless_told_another_path() {
+    fn the_health_check_requests_healthz_unless_a_path_is_given() {
         assert_eq!(parse("healthcheck"), Ok(Command::HealthCheck { path: "/healthz".into() }));
         assert_eq!(
             parse("healthcheck /readyz"),

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
-/// One lookup per setting, and every fault kept until [`Settings::finish`].
+/// One lookup per setting; all faults are collected until [`Settings::finish`].
 ///
-/// An empty value counts as unset, because that is what `${NAME:-}` in a compose file gives.
+/// An empty value counts as unset, because `${NAME:-}` in a compose file results in one.
 pub struct Settings {
     prefix: &'static str,
     variables: BTreeMap<String, String>,
@@ -23,7 +23,7 @@ pub struct ConfigError {
 
 impl Settings {
     /// Settings over the given variables; names that start with `prefix` and an underscore are the
-    /// service's own, and one of them that nobody asks for is a fault.
+    /// service's own, and an unknown one of them is a fault.
     pub fn new(
         prefix: &'static str,
         variables: impl IntoIterator<Item = (String, String)>,
@@ -60,7 +60,7 @@ impl Settings {
         })
     }
 
-    /// Like [`Settings::get_with`], with a parser that says what is wrong, in a clause or several:
+    /// Like [`Settings::get_with`], with a parser that returns the faults, one clause each:
     /// for values that are lists.
     pub fn get_or_explain<T>(
         &mut self,
@@ -83,7 +83,7 @@ impl Settings {
         self.faults.push(sentence);
     }
 
-    /// Checks for names nobody asked for and reports everything that was found.
+    /// Checks for unknown names and reports all faults.
     ///
     /// # Errors
     /// All faults together, when there is at least one.
@@ -103,7 +103,7 @@ impl Settings {
 }
 
 /// Kubernetes and Docker links put the addresses of a service of the same name into the
-/// environment (`STATS_PORT=tcp://…`); those are nobody's typing mistake.
+/// environment (`STATS_PORT=tcp://…`); those are not typing mistakes.
 fn is_service_link(rest: &str) -> bool {
     ["SERVICE_HOST", "SERVICE_PORT", "PORT"].iter().any(|link| {
         rest.strip_prefix(link).is_some_and(|tail| tail.is_empty() || tail.starts_with('_'))

@@ -1,4 +1,4 @@
-//! From `main` to a service that is ready to listen: arguments, settings, logs.
+//! Start of a service up to the listening socket: arguments, settings, logs.
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ use crate::{ListenError, exit};
 pub struct ServiceInfo {
     /// The program's name, as in its image: `stats`.
     pub name: &'static str,
-    /// The program's version, and what it was made from: `service::build!()`.
+    /// The program's version, commit and date: `service::build!()`.
     pub build: Build,
     /// The prefix of its settings: `STATS`.
     pub prefix: &'static str,
@@ -54,7 +54,7 @@ pub fn launch<C>(info: &ServiceInfo, read: impl FnOnce(&mut Settings) -> C) -> L
     launch_or_explain(info, read, |_, _| "the configuration is right".to_owned())
 }
 
-/// Like [`launch`], with words for what `check` says of a configuration that is right.
+/// Like [`launch`], with the output of `check` for a valid configuration.
 pub fn launch_or_explain<C>(
     info: &ServiceInfo,
     read: impl FnOnce(&mut Settings) -> C,
@@ -102,8 +102,8 @@ pub fn launch_or_explain<C>(
     Launch::Serve(process, config)
 }
 
-/// Runs `service` until it ends by itself; it is handed the future of SIGTERM and SIGINT, and
-/// drains when that resolves. Gives the code to exit with.
+/// Runs `service` until it ends. The service receives the future of SIGTERM and SIGINT and drains
+/// when that resolves. Returns the exit code.
 pub async fn serve_until_terminated<F, S>(info: &ServiceInfo, service: S) -> ExitCode
 where
     S: FnOnce(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>) -> F,

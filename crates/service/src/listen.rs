@@ -1,4 +1,4 @@
-//! The listening socket, and a sentence for each way in which it can be refused.
+//! The listening socket, and a message for each way in which it can fail.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -13,9 +13,9 @@ const BACKLOG: u32 = 1024;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {}", reason(.source))]
 pub struct ListenError {
-    /// The address that was asked for.
+    /// The requested address.
     pub address: SocketAddr,
-    /// What the kernel said.
+    /// The error of the kernel.
     pub source: io::Error,
 }
 
@@ -33,7 +33,7 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
-        // With port 0 the kernel chose; say what it is.
+        // With port 0 the kernel chooses the port; log it.
         tracing::info!(address = %listener.local_addr()?, "listening");
         Ok(listener)
     };
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_taken_port_is_said_in_words() {
+    async fn a_taken_port_has_a_readable_message() {
         let first = listen(([127, 0, 0, 1], 0).into()).unwrap();
         let address = first.local_addr().unwrap();
         let error = listen(address).unwrap_err();

@@ -1,4 +1,4 @@
-//! Logs: JSON lines where a machine reads them, coloured lines on a terminal.
+//! Logs: JSON lines for machines, colored lines on a terminal.
 
 use std::io::{IsTerminal, stdout};
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use crate::config::Settings;
 pub(crate) enum Format {
     /// One JSON object a line.
     Json,
-    /// For eyes.
+    /// Colored text for a terminal.
     Text,
 }
 
@@ -62,7 +62,7 @@ impl Logs {
     }
 
     /// Sends all events from here on to standard output, and panics to the same place, so that
-    /// the last words of a process are a log line too.
+    /// the last message of a process is a log line too.
     pub(crate) fn start(self) {
         let registry = tracing_subscriber::registry().with(self.filter);
         // A second start in one process (tests) keeps the first; nothing is lost by it.

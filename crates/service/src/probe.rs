@@ -1,37 +1,37 @@
-//! The health check that a scratch image can run: the service's own binary asks the service.
+//! The health check of a scratch image: the service's own binary sends a request to the service.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long each step (connect, write, read) may take. Docker and ECS give a check 5 s by default
-/// here; one that has not answered in 2 s on loopback is not well.
+/// here; a service that has not answered in 2 s on loopback is unhealthy.
 const STEP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why the service is not well.
+/// Why the service is unhealthy.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// Nothing answers, or not in time.
+    /// No response, or not in time.
     #[error("no answer from {address}: {source}")]
     NoAnswer {
-        /// Where the service should be.
+        /// The address of the service.
         address: SocketAddr,
-        /// What the kernel said.
+        /// The error of the kernel.
         source: io::Error,
     },
     /// An answer, but not 200.
     #[error("{address}{path} answered {status:?}")]
     Unwell {
-        /// Where the service is.
+        /// The address of the service.
         address: SocketAddr,
-        /// What was asked for.
+        /// The requested path.
         path: String,
-        /// The status line that came.
+        /// The received status line.
         status: String,
     },
 }
 
-/// Asks `GET path` of the service that listens on `listen` and wants a 200.
+/// Sends `GET path` to the service that listens on `listen` and expects 200.
 ///
 /// # Errors
 /// When there is no answer within 2 s a step, or another status.
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_200_is_well_and_any_other_status_is_not() {
+    fn status_200_is_healthy_and_any_other_status_is_not() {
         let well = answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
         assert!(probe(well, "/healthz").is_ok());
         let unwell = answering("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n");
@@ -98,13 +98,13 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_only_mentions_200_is_not_well() {
+    fn a_response_that_only_mentions_200_is_not_healthy() {
         assert!(probe(answering("HTTP/1.1 500 200\r\n\r\n"), "/healthz").is_err());
         assert!(probe(answering(""), "/healthz").is_err());
     }
 
     #[test]
-    fn a_service_bound_to_any_address_is_asked_over_loopback() {
+    fn a_service_bound_to_any_address_is_probed_over_loopback() {
         let reach = |text: &str| reachable(text.parse().unwrap()).to_string();
         assert_eq!(reach("0.0.0.0:80"), "127.0.0.1:80");
         assert_eq!(reach("[::]:80"), "[::1]:80");
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_listening_is_no_answer() {
+    fn a_closed_port_is_no_response() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);

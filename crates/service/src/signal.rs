@@ -1,5 +1,5 @@
 //! SIGTERM and SIGINT. PID 1 of a container has no default action for either: a process that does
-//! not ask for them is killed after the grace period instead (`signal(7)`, `pid_namespaces(7)`).
+//! not handle them is killed after the grace period instead (`signal(7)`, `pid_namespaces(7)`).
 
 use std::fmt;
 use std::future::Future;
@@ -7,7 +7,7 @@ use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Which signal asked the process to end.
+/// The signal that ends the process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Termination {
     /// SIGTERM: `docker stop`, ECS, systemd.

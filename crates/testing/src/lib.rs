@@ -1,6 +1,6 @@
-//! For tests only: a service's real binary as a process, on a port of the kernel's choice.
+//! For tests only: a service's real binary as a process, on a port chosen by the kernel.
 //!
-//! Every wait has a bound, and a failed expectation panics, for that is how a test fails.
+//! Every wait has a limit, and a failed expectation panics, which fails the test.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,7 +22,7 @@ pub const BOUND: Duration = Duration::from_secs(10);
 /// A running service; killed when it is dropped.
 pub struct Service {
     child: Child,
-    /// Where it listens.
+    /// The listening address.
     pub address: SocketAddr,
     lines: Receiver<String>,
     /// The lines that were received.
@@ -44,11 +44,11 @@ pub struct Ended {
 
 /// A connection to a service. It is kept open, for one request after the other.
 pub struct Connection {
-    /// What the service sends.
+    /// The receiving side.
     pub reader: BufReader<TcpStream>,
 }
 
-/// An HTTP answer, body and all.
+/// An HTTP response with its body.
 #[derive(Debug)]
 pub struct Answer {
     /// The status code.
@@ -61,7 +61,7 @@ pub struct Answer {
 
 impl Service {
     /// Starts `program` with these variables and nothing else in its environment, and waits until
-    /// its log says where it listens. `listen_name` is the setting for the address.
+    /// its log contains the listening address. `listen_name` is the setting for the address.
     pub fn start(program: &str, listen_name: &str, variables: &[(&str, &str)]) -> Self {
         let mut child = command(program, &[], variables)
             .env("LOG_FORMAT", "json")
@@ -73,7 +73,7 @@ impl Service {
         let (sender, lines) = channel();
         // It reads on to the end, so that the service never waits for its reader.
         thread::spawn(move || {
-            // The test may have ended first; then nobody wants the line.
+            // The test may have ended first; then the line is not needed.
             stdout.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
         let address = ([0, 0, 0, 0], 0).into();
@@ -123,8 +123,8 @@ impl Service {
         self.ask("GET", path, &[])
     }
 
-    /// Asks with these fields on a connection of its own, and reads until the service closes it: a
-    /// byte more than announced is part of the body.
+    /// Sends a request with these fields on a connection of its own, and reads until the service
+    /// closes it: a byte more than announced is part of the body.
     pub fn ask(&self, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         let fields: String =
             fields.iter().flat_map(|(name, value)| [*name, ": ", *value, "\r\n"]).collect();
@@ -178,7 +178,7 @@ impl Drop for Service {
 impl Connection {
     /// Sends these bytes.
     pub fn send(&mut self, request: &str) {
-        // A service that has already refused may have closed; its answer can still be read.
+        // A service that has rejected the request may have closed; its response can still be read.
         let _ = self.reader.get_mut().write_all(request.as_bytes());
     }
 
@@ -191,7 +191,7 @@ impl Connection {
         answer
     }
 
-    /// Reads until what came ends with this.
+    /// Reads until the received bytes end with this.
     pub fn read_until(&mut self, end: &str) {
         let begun = Instant::now();
         let mut bytes = Vec::new();

@@ -15,13 +15,13 @@ pub enum State {
     Critical,
 }
 
-/// Something that is out of its limits, for longer than its rule tolerates.
+/// A value outside of its limits, for longer than its rule tolerates.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Alert {
-    /// What is measured.
+    /// The measured quantity.
     pub subject: Subject,
-    /// Which one of several: a mount point, a device, a processor, a container or a source.
+    /// The target, where there are several: a mount point, a device, a processor, a container or a source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// `warning` or `critical`.
@@ -39,7 +39,7 @@ pub struct Alert {
     pub cause: Option<String>,
 }
 
-/// What an alert is about.
+/// The subject of an alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
@@ -129,7 +129,7 @@ pub enum Unit {
     Percent,
     /// Bytes per second.
     BytesPerSecond,
-    /// A number of things, or of things per second.
+    /// A count, or a count per second.
     Count,
     /// Seconds.
     Seconds,
@@ -137,18 +137,18 @@ pub enum Unit {
     Boolean,
 }
 
-/// Something that happened.
+/// An event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Event {
     /// When it was noticed, milliseconds since the Unix epoch.
     pub time_unix_ms: u64,
-    /// What kind of event it is.
+    /// The kind of the event.
     pub kind: EventKind,
-    /// What it happened to, where there are several.
+    /// The affected target, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// What happened, for people.
+    /// A readable description.
     pub text: String,
 }
 

@@ -1,16 +1,16 @@
-//! The past, in columns: small to send, easy to draw.
+//! History in columns: small to send, easy to draw.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What the service remembers: one row a step, all columns of the same length.
+/// The stored history: one row per step, all columns of the same length.
 ///
 /// Rows are in the order of time and need not touch: where the service did not run, there is none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct History {
-    /// Who answers; the rows may be older than its start, when it keeps a history file.
+    /// The instance of the service; rows may be older than its start when it keeps a history file.
     pub instance: String,
     /// The newest sample that is in the rows.
     pub sequence: u64,

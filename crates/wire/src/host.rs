@@ -1,4 +1,4 @@
-//! The host's figures: what `/proc` says, whatever limits the service itself runs under.
+//! Metrics of the host from `/proc`, independent of the limits of the service.
 
 use serde::{Deserialize, Serialize};
 
@@ -104,7 +104,7 @@ pub struct Pressure {
 pub struct Stalls {
     /// At least one task waited.
     pub some: Stall,
-    /// All tasks waited at once; older kernels do not say so for processors.
+    /// All tasks waited at once; older kernels do not report it for processors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub full: Option<Stall>,
 }
@@ -153,9 +153,9 @@ pub struct Network {
     /// tunnels, the ends of containers): sums leave it out. Absent when not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stacked: bool,
-    /// What came in.
+    /// Received traffic.
     pub receive: Traffic,
-    /// What went out.
+    /// Sent traffic.
     pub transmit: Traffic,
 }
 
@@ -169,7 +169,7 @@ pub struct Traffic {
     pub packets_per_second: f64,
     /// Faulty packets per second.
     pub errors_per_second: f64,
-    /// Packets per second for which there was no room.
+    /// Dropped packets per second.
     pub drops_per_second: f64,
 }
 
@@ -181,14 +181,14 @@ pub struct Filesystem {
     pub mount: String,
     /// Its type, such as `ext4`.
     pub kind: String,
-    /// What is mounted, only when the service was told to show it.
+    /// The mounted device, only when the service is configured to expose it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Its size, bytes.
     pub total_bytes: u64,
-    /// What programs without privileges can still use, bytes.
+    /// Bytes available to programs without privileges.
     pub available_bytes: u64,
-    /// What is in use, bytes; with `available_bytes` less than the size where some is reserved.
+    /// Bytes in use; with `available_bytes` less than the size where some is reserved.
     pub used_bytes: u64,
 }
 
@@ -205,7 +205,7 @@ pub struct Processes {
     /// Processes and threads that exist: the kernel's scheduling entities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// Changes from one thread to another, per second.
+    /// Context switches per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_switches_per_second: Option<f64>,
     /// Processes and threads made, per second.

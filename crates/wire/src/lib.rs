@@ -1,8 +1,8 @@
-//! What a sample is, for the service that writes it and the page that reads it.
+//! The format of a sample, for the service that writes it and the page that reads it.
 //!
 //! Types and nothing else: no I/O, no clock, no runtime, so that the crate compiles to wasm as it
-//! is. JSON keeps the order of the fields; `cpu` and `ram` come first by contract. What could not
-//! be read is absent, never null and never zero in its place.
+//! is. JSON keeps the order of the fields; `cpu` and `ram` come first by contract. Values that
+//! could not be read are absent, never null or zero.
 
 mod alert;
 mod container;
@@ -25,8 +25,8 @@ pub use summary::{Minute, Summary, SummaryDisk, SummaryLimits, SummaryNetwork, S
 
 /// One tick of the sampler: figures over the interval that ended at `time_unix_ms`.
 ///
-/// A figure whose source is missing or odd is absent; the rest of the sample stands. `cpu` and
-/// `ram` are those of [`Scope::kind`]; every other field says itself whose it is.
+/// A figure with a missing or invalid source is absent; the rest of the sample is valid. `cpu` and
+/// `ram` are those of [`Scope::kind`]; every other field documents its own scope.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sample {
@@ -51,10 +51,10 @@ pub struct Sample {
     pub instance: String,
     /// Counts the samples of this process from 1, without gaps.
     pub sequence: u64,
-    /// The host's name, only when the service was told to show it.
+    /// The host's name, only when the service is configured to expose it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    /// Whose `cpu` and `ram` are.
+    /// The measurement scope of `cpu` and `ram`.
     pub scope: Scope,
     /// Time since the kernel started, seconds (`/proc/uptime`).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,10 +97,10 @@ pub struct Sample {
     /// The ECS task that the service is part of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
-    /// The processes that use most, only when the service was told to show them.
+    /// The processes that use most, only when the service is configured to expose them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top: Option<Top>,
-    /// What the operator calls it (`STATS_LABELS`), and in an ECS task what ECS does.
+    /// Labels of the operator (`STATS_LABELS`), and in an ECS task those of ECS.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// The overall state: that of the worst alert. Absent if alerts are off.
@@ -112,26 +112,26 @@ pub struct Sample {
     /// The active alerts, worst first, then oldest; at most 32.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<Alert>,
-    /// What happened during the interval.
+    /// Events during the interval.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Event>,
 }
 
-/// Whose `cpu` and `ram` are, and why.
+/// The measurement scope of `cpu` and `ram`, and the reason for it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Scope {
-    /// What they are measured against.
+    /// The kind of the scope.
     pub kind: ScopeKind,
-    /// Why, as a sentence for people.
+    /// The reason as a readable sentence.
     pub reason: String,
 }
 
-/// What `cpu` and `ram` are measured against.
+/// The reference of `cpu` and `ram`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ScopeKind {
-    /// All that the kernel has.
+    /// All resources of the kernel.
     #[default]
     Host,
     /// The limits of the control group that the service runs in.

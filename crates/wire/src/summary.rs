@@ -1,4 +1,4 @@
-//! The summary of a sample: what a list of many machines shows of each.
+//! The summary of a sample, for a list of many machines.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Alert, ScopeKind, State};
 
-/// One tick in about 250 bytes; absent is what is not known.
+/// One tick in about 250 bytes; unknown values are absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Summary {
@@ -18,7 +18,7 @@ pub struct Summary {
     /// The labels of the sample.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// What `cpu` and `ram` are measured against.
+    /// The reference of `cpu` and `ram`.
     pub scope: ScopeKind,
     /// The overall state; absent if alerts are off.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,7 +51,7 @@ pub struct Summary {
     /// Traffic of all disks that are not made of others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<SummaryDisk>,
-    /// What the scope may use.
+    /// The limits of the scope.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<SummaryLimits>,
     /// Time since the kernel started, seconds.
@@ -98,7 +98,7 @@ pub struct SummaryDisk {
     pub busy: f64,
 }
 
-/// What the scope may use.
+/// The limits of the scope.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SummaryLimits {

@@ -1,4 +1,4 @@
-"""What is known about the types of resources and data sources in tf/: how their identifiers look,
+"""The types of resources and data sources in tf/: the format of their identifiers,
 which arguments have defaults, and which of them replace the resource when they change.
 
 A type that is missing here still works. Its identifiers are made up by a general rule

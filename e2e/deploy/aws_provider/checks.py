@@ -1,6 +1,6 @@
 """Refuses what the provider or AWS would refuse and a schema does not express.
 
-`resource` and `data_source` see what was written, parts of which may be unknown, and serve `terraform
+`resource` and `data_source` see what was written, with parts that may be unknown, and serve `terraform
 validate` and `plan`. `service` sees a service of ECS together with what it refers to, in the plan and
 again in the apply, when all of it is known.
 """
@@ -185,7 +185,7 @@ def data_source(kind: str, block: Block, config: Object) -> Iterator[Problem]:
 
 
 def _against_schema(block: Block, config: Object) -> Iterator[tuple[str, str]]:
-    """What Terraform leaves to providers: values that only AWS decides, and null where one is required."""
+    """Checks that Terraform leaves to providers: computed values, and null where a value is required."""
     for attribute in block.attributes:
         given = config.get(attribute.name) is not None
         if given and attribute.computed and not attribute.optional:
@@ -234,7 +234,7 @@ def _is_network(text: Any) -> bool:
 
 
 def _policy(name: str, document: Object, about: str) -> Iterator[Problem]:
-    """What IAM calls malformed: statements without an effect, actions, and what they are about."""
+    """Policies that IAM rejects as malformed: statements without an effect, actions or resources."""
     statements = document.get("Statement")
     for number, statement in enumerate(statements if isinstance(statements, list) else [statements]):
         where = f"{name}: statement {number}"

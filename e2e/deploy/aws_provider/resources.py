@@ -19,7 +19,7 @@ from values import UNKNOWN, Block, Object, empty, is_known, is_unknown, type_of,
 
 ACCOUNT = "123456789012"
 DEFAULT_REGION = "us-east-1"
-# What a resource or data source may be named by, the most telling first.
+# Attributes that name a resource or data source, the most specific first.
 LABELS = ("name", "family", "bucket", "alarm_name", "domain_name", "dashboard_name", "cluster_name", "key")
 
 
@@ -76,7 +76,7 @@ class Text(str):
 
 
 class Fields(dict):
-    """What templates may name: values of the resource, the region, the account, and digests."""
+    """Values for templates: those of the resource, the region, the account, and digests."""
 
     def __missing__(self, name: str) -> Text:
         return Text("")
@@ -141,7 +141,7 @@ def apply(kind: str, block: Block, planned: Object, settings: Settings, account:
 
 
 def read(kind: str, block: Block, config: Object, settings: Settings) -> Object:
-    """What a data source answers."""
+    """The result of a data source."""
     value = computed_unknown(block, config)
     fields = Fields.of(kind, config, config.get("region") or settings.region)
     if kind == "aws_iam_policy_document":

@@ -63,7 +63,7 @@ class Provider:
         return response
 
     def ReadResource(self, request: Any, response: Any, peer: str) -> Any:
-        """What exists is always as the state says."""
+        """Resources always match the state."""
         self.account.remember(request.type_name, decode(request.current_state))
         response.new_state.CopyFrom(request.current_state)
         return response

@@ -1,4 +1,4 @@
-"""What happens to resources over several plans and applies."""
+"""Life cycle of resources over several plans and applies."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ class Applies(unittest.TestCase):
         trial.terraform("apply", "plan")
         self.assertTrue(self.outputs(trial)["task_definition"].endswith("task-definition/shop:2"))
 
-        # What can be changed in place is, and what cannot is replaced, with all that depends on it.
+        # Changes happen in place where possible; otherwise the resource is replaced, with its dependents.
         trial.write(CONFIGURATION.replace("shop:1", "shop:2").replace("idle_timeout = 60", "idle_timeout = 90"))
         self.assertEqual(self.changes(trial), {"aws_lb.shop": ["update"]})
         trial.write(CONFIGURATION.replace("shop:1", "shop:2").replace("10.0.1.0/24", "10.0.3.0/24"))

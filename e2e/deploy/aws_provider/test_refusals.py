@@ -70,7 +70,7 @@ def container(text: str) -> tuple[str, str]:
     return task(512, f'jsonencode([{{ name = "shop", image = "shop", {text} }}])')
 
 
-# What is wrong -> the resource, and a part of the message.
+# Fault -> the resource, and a part of the message.
 SCHEMA = {
     "an unknown argument": (service("desired_cuont = 1"), 'An argument named "desired_cuont" is not expected here'),
     "a missing argument": (("aws_ecs_service", ""), 'The argument "name" is required'),

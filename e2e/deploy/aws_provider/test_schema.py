@@ -18,7 +18,7 @@ import tfplugin6_pb2 as protocol
 from schema import SOURCE_MAP, Module, main, modules
 from server import load, types_in
 
-# What the bindings' sources look like, with all that schema.py does not read left out.
+# An excerpt of the bindings' sources with the parts that schema.py reads.
 SOURCE = """
 // https://registry.terraform.io/providers/hashicorp/aws/6.0.1/docs/resources/thing
 export interface AwsThingConfig extends cdktn.TerraformMetaArguments {

@@ -1,7 +1,7 @@
 """Terraform's values as values of Python: objects and maps are dicts, lists and sets are lists.
 
 A value that is not known before the apply stays what MessagePack calls an extension type, so that
-whatever Terraform has noted about it goes back unchanged.
+Terraform's private data for it is returned unchanged.
 """
 
 from __future__ import annotations

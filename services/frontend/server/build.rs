@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 const NOT_BUILT: &str = "the page has not been built: run make build";
 
-/// What is served in its place by a debug build, so that the server can be worked on alone.
+/// The replacement page of a debug build, for work on the server alone.
 const STAND_IN: &str = include_str!("src/not_built.html");
 
 /// How hard to press: a release is built once and sent often, a debug build the other way round.
@@ -47,7 +47,7 @@ fn pack() -> Result<(), Box<dyn Error>> {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../app/dist"),
     };
-    // A path that is not there counts as changed each time; its parent is asked instead, until
+    // A missing path counts as changed each time, so its parent is watched until
     // there is something to watch.
     let watched = if folder.is_dir() { folder.as_path() } else { existing_parent(&folder) };
     println!("cargo:rerun-if-changed={}", watched.display());

@@ -1,4 +1,4 @@
-# What somebody should be told, and what makes ECS go back to the previous version.
+# Alarms, and what triggers a rollback.
 
 locals {
   # Both kinds are of the load balancer: a bad version shows there first.
@@ -25,7 +25,7 @@ locals {
       try(service.autoscaling.minimum, service.replicas) == 0 ? {} : {
         "${name} tasks" = {
           text = "${name} has no running task", namespace = "ECS/ContainerInsights", metric = "RunningTaskCount", statistic = "Minimum"
-          # A new service has no data at first. Data that stop later are notified by themselves, see below.
+          # A new service has no data at first. Missing data later have their own notification, see below.
           threshold  = 1, comparison = "LessThanThreshold", minutes = 3, missing = "missing"
           dimensions = { ClusterName = var.cluster_name, ServiceName = local.service_names[name] }
         }

@@ -1,5 +1,5 @@
-# How many tasks. A fixed number is a range of one: so a service begins or ceases to follow its load
-# without being replaced, and `desired_count` has one owner.
+# Number of tasks. A fixed number is a range of one, so autoscaling of a service starts or stops
+# without replacing it, and `desired_count` has one owner.
 
 locals {
   targets = {
@@ -53,7 +53,7 @@ resource "aws_appautoscaling_policy" "this" {
 
   target_tracking_scaling_policy_configuration {
     target_value = each.value.value
-    # Quick to grow, slow to shrink.
+    # Fast scale-out, slow scale-in.
     scale_out_cooldown = 60
     scale_in_cooldown  = 300
 

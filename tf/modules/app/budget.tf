@@ -1,4 +1,4 @@
-# What the application may cost a month, by the tag that its resources carry. AWS counts a tag only after it was
+# Monthly budget of the application, by the tag of its resources. AWS counts a tag only after it was
 # activated as a cost allocation tag in the account's billing settings.
 
 resource "aws_budgets_budget" "this" {

@@ -1,4 +1,4 @@
-# For a domain: a certificate, proven by records in its zone, and the name itself.
+# For a domain: a certificate, validated by records in its zone, and the DNS name.
 
 resource "aws_acm_certificate" "this" {
   for_each = local.domain

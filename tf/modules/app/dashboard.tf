@@ -1,4 +1,4 @@
-# One page: what goes through the load balancer, and what each service has of processor, memory and tasks.
+# Dashboard: traffic of the load balancer, and processor, memory and tasks of each service.
 
 locals {
   balancer_widgets = [

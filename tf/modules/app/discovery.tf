@@ -13,7 +13,7 @@ resource "aws_service_discovery_service" "this" {
   for_each = { for name, service in var.services : name => service if !local.shifted[name] }
 
   name = each.key
-  # What is registered goes with the service; without it a service that was just stopped cannot be removed.
+  # Removes registered instances with the service; otherwise a service that was just stopped cannot be removed.
   force_destroy = true
   tags          = var.tags
 

@@ -1,4 +1,4 @@
-# One load balancer for all public services. Whatever no rule names is answered 404 by itself.
+# One load balancer for all public services. Requests that match no rule get 404.
 
 locals {
   secure      = var.https == null ? {} : { https = var.https }
@@ -51,7 +51,7 @@ resource "aws_lb" "this" {
     }
   }
 
-  # AWS tries to write when it is told to, so the policy must be there.
+  # AWS writes a test object when access logs are enabled, so the policy must exist first.
   depends_on = [aws_s3_bucket_policy.logs]
 }
 
@@ -205,7 +205,7 @@ resource "aws_lb_listener_rule" "rolling" {
   }
 }
 
-# The same for services whose traffic ECS shifts itself: what it has shifted is not shifted back.
+# The same for services whose traffic ECS shifts: Terraform does not revert the shift.
 resource "aws_lb_listener_rule" "shifted" {
   for_each = { for name, service in local.public : name => service.public if local.shifted[name] }
 

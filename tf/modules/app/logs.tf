@@ -1,4 +1,4 @@
-# A bucket for what AWS itself writes: access logs of the load balancer and refused traffic of the network.
+# A bucket for logs written by AWS: access logs of the load balancer and rejected traffic of the network.
 
 locals {
   log_days  = var.access_logs != null ? var.access_logs.days : 30

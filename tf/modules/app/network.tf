@@ -40,8 +40,8 @@ locals {
   task_subnet_ids          = var.network.existing != null ? var.network.existing.task_subnet_ids : local.private ? [for zone in keys(local.zones) : aws_subnet.private[zone].id] : local.load_balancer_subnet_ids
   load_balancer_cidrs      = var.network.existing == null ? [for zone in values(local.zones) : zone.public] : sort([for subnet in values(data.aws_subnet.given) : subnet.cidr_block])
 
-  # What tasks need from AWS when they have no route to it: where images are, their layers (S3), and logs.
-  # Secrets are fetched from where they are, too.
+  # AWS services that tasks without a route to the internet need: registry, image layers (S3), logs and the
+  # stores of their secrets.
   secrets          = flatten([for service in values(var.services) : concat(values(service.secrets), flatten([for sidecar in values(service.sidecars) : values(sidecar.secrets)]))])
   secret_endpoints = toset(concat([for arn in local.secrets : "secretsmanager" if strcontains(arn, ":secretsmanager:")], [for arn in local.secrets : "ssm" if !strcontains(arn, ":secretsmanager:")]))
   own_endpoints    = local.private && var.network.existing == null ? setunion(["ecr.api", "ecr.dkr", "logs"], local.secret_endpoints, var.network.endpoints) : []
@@ -56,7 +56,7 @@ resource "aws_vpc" "this" {
   tags                 = merge(var.tags, { Name = var.name })
 }
 
-# AWS makes a group that lets everything of its members through. It is emptied, so that nothing works by accident.
+# The default security group allows all traffic between its members. It has no rules here, so that nothing depends on it.
 resource "aws_default_security_group" "this" {
   for_each = aws_vpc.this
 

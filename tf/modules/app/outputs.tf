@@ -1,20 +1,20 @@
 output "url" {
-  description = "Where the public services are."
+  description = "The URL of the public services."
   value       = "${var.https == null ? "http" : "https"}://${local.address}"
 }
 
 output "namespace" {
-  description = "What the services' names end in: SERVICE.NAMESPACE resolves to the addresses of its tasks. Does not depend on `services`, so that their environment may name it."
+  description = "The DNS namespace of the services: SERVICE.NAMESPACE resolves to the addresses of its tasks. Does not depend on `services`, so that their environment may name it."
   value       = "${var.name}.internal"
 }
 
 output "load_balancer_cidrs" {
-  description = "Where the load balancer's requests come from, for services that must know which peers to trust. Does not depend on `services` either."
+  description = "The CIDR blocks of the load balancer, for services that need trusted proxies. Does not depend on `services` either."
   value       = local.load_balancer_cidrs
 }
 
 output "service_names" {
-  description = "What each service is called in the cluster."
+  description = "The name of each service in the cluster."
   value       = { for name, service in aws_ecs_service.this : name => service.name }
 }
 
@@ -34,7 +34,7 @@ output "replicas" {
 }
 
 output "shift_minutes" {
-  description = "How long ECS takes to shift the traffic of each service to a new version, at least; 0 where it replaces tasks."
+  description = "The minimum time of ECS to shift the traffic of each service to a new version; 0 where it replaces tasks."
   value = { for name, service in var.services : name => !local.shifted[name] ? 0 : sum([
     service.deployment.bake_minutes,
     { BLUE_GREEN = 0, CANARY = service.deployment.minutes, LINEAR = ceil(100 / service.deployment.percent) * service.deployment.minutes }[service.deployment.strategy],

@@ -112,7 +112,7 @@ resource "aws_ecs_task_definition" "this" {
   execution_role_arn       = each.value.execution_role_arn
   task_role_arn            = each.value.task_role_arn
   container_definitions    = jsonencode(local.definitions[each.key])
-  # The previous one stays, so that ECS can go back to it.
+  # The previous revision stays, so that ECS can roll back to it.
   skip_destroy = true
   tags         = var.tags
 
@@ -163,7 +163,7 @@ resource "aws_ecs_service" "this" {
     content {
       capacity_provider = capacity_provider_strategy.key
       weight            = capacity_provider_strategy.value
-      # Where both are used, the first task is one that AWS does not take back.
+      # Where both are used, the first task is not a spot task, which AWS may reclaim.
       base = capacity_provider_strategy.key == "FARGATE" ? 1 : 0
     }
   }
@@ -226,7 +226,7 @@ resource "aws_ecs_service" "this" {
     }
   }
 
-  # A name stands for one version; while two are there, the load balancer alone knows which is meant.
+  # A DNS name cannot distinguish versions; while two run, only the load balancer routes to the right one.
   dynamic "service_registries" {
     for_each = !local.shifted[each.key] ? [aws_service_discovery_service.this[each.key].arn] : []
 
@@ -249,7 +249,7 @@ resource "aws_ecs_service" "this" {
   ]
 
   lifecycle {
-    # The bounds in autoscaling.tf rule the number of tasks; a deployment must not undo what load has asked for.
+    # The limits in autoscaling.tf control the number of tasks; a deployment must not undo autoscaling.
     ignore_changes = [desired_count]
   }
 }

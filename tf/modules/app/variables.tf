@@ -29,7 +29,7 @@ variable "kms_key_arn" {
 }
 
 variable "protect" {
-  description = "Whether the load balancer and the stored logs are protected from being destroyed."
+  description = "Deletion protection of the load balancer and the stored logs."
   type        = bool
   default     = true
 }
@@ -294,7 +294,7 @@ variable "network" {
 }
 
 variable "ingress_cidrs" {
-  description = "Who may reach the load balancer."
+  description = "The CIDR blocks that may reach the load balancer."
   type        = set(string)
   default     = ["0.0.0.0/0"]
 
@@ -387,7 +387,7 @@ variable "waf" {
 }
 
 variable "access_logs" {
-  description = "How many days the load balancer's access logs are kept. Null means that none are written."
+  description = "Retention of the load balancer's access logs in days. Null means that none are written."
   type = object({
     days = optional(number, 30)
   })
@@ -400,7 +400,7 @@ variable "access_logs" {
 }
 
 variable "log_retention_days" {
-  description = "How many days the services' logs are kept."
+  description = "Retention of the services' logs in days."
   type        = number
   default     = 30
 
@@ -411,7 +411,7 @@ variable "log_retention_days" {
 }
 
 variable "alarms" {
-  description = "Who is told: addresses that get a mail from AWS which they must confirm, and topics that exist already. The bounds are those of every service; `public` has its own for latency and errors."
+  description = "Recipients of alarms: mail addresses, which must confirm a mail from AWS, and existing SNS topics. The thresholds apply to every service; `public` has its own for latency and errors."
   type = object({
     emails         = optional(set(string), [])
     topic_arns     = optional(set(string), [])
@@ -427,7 +427,7 @@ variable "alarms" {
 }
 
 variable "budget" {
-  description = "What the application may cost a month, in US dollars, and the tag and value by which AWS counts its cost. `alarms.emails` get a mail at 80 percent, and when the forecast exceeds it. Null means no budget."
+  description = "The monthly budget of the application in US dollars, and the tag and value by which AWS counts its cost. `alarms.emails` get a mail at 80 percent, and when the forecast exceeds it. Null means no budget."
   type = object({
     usd   = number
     tag   = optional(string, "environment")
@@ -441,7 +441,7 @@ variable "budget" {
   }
   validation {
     condition     = var.budget == null || length(var.alarms.emails) > 0
-    error_message = "a budget needs alarms.emails: nobody would be notified of it."
+    error_message = "a budget needs alarms.emails: it would have no recipient."
   }
 }
 

@@ -1,4 +1,4 @@
-# Refuses what comes too often from one address, and what AWS's own rules know as an attack.
+# Blocks addresses above the rate limit and requests that match AWS managed rules.
 
 locals {
   firewall = var.waf == null ? {} : { (var.name) = var.waf }

@@ -1,4 +1,4 @@
-# What an account has once, and who may do what in it.
+# Resources of an account, and the permissions of its roles.
 
 variables {
   github = {
@@ -14,7 +14,7 @@ variables {
 run "states_are_versioned_encrypted_and_private" {
   assert {
     condition     = aws_s3_bucket.state.bucket == "system-stats-state-123456789012-us-east-1" && one(aws_s3_bucket_versioning.state.versioning_configuration).status == "Enabled"
-    error_message = "the bucket is not versioned or not called what the verbs expect"
+    error_message = "the bucket is not versioned or not named as the make targets expect"
   }
   assert {
     condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.state.rule).apply_server_side_encryption_by_default).sse_algorithm == "aws:kms"
@@ -244,7 +244,7 @@ run "without_previews_there_is_no_role_for_them" {
 
   assert {
     condition     = toset(keys(aws_iam_role.github)) == toset(["plan", "push", "deploy"])
-    error_message = "there is a role that nobody asked for"
+    error_message = "there is an unexpected role"
   }
 }
 

@@ -1,4 +1,4 @@
-//! Where the page finds the figures.
+//! The address of the stats service.
 
 use hyper::Uri;
 
@@ -9,7 +9,7 @@ pub(crate) struct Backend {
     origin: String,
 }
 
-/// What [`Backend::parse`] wants, for the sentence that says so.
+/// The expected value of [`Backend::parse`], for its error message.
 pub(crate) const EXPECTED: &str = "an absolute http or https URL such as \
      https://stats.example.org, with a host name or an IPv4 address and without user, query and \
      fragment; or empty for the page's own origin";
@@ -33,7 +33,7 @@ impl Backend {
             && uri.query().is_none()
             && !host.is_empty()
             && host.bytes().all(is_name)
-            // Neither a user nor a port that is none.
+            // Neither a user nor an invalid port.
             && match authority.port() {
                 Some(port) => port.as_u16() > 0 && *authority == format!("{host}:{port}"),
                 None => *authority == host,
@@ -45,7 +45,7 @@ impl Backend {
         })
     }
 
-    /// Whether the page asks its own origin.
+    /// Whether the page uses its own origin.
     pub(crate) fn is_same_origin(&self) -> bool {
         self.url.is_empty()
     }

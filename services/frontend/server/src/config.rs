@@ -1,4 +1,4 @@
-//! What only this service can be told.
+//! Settings of the frontend service.
 
 #[cfg(feature = "dev")]
 use std::path::PathBuf;
@@ -8,9 +8,9 @@ use service::Settings;
 
 use crate::backend::{Backend, EXPECTED};
 
-/// What only this service can be told.
+/// Settings of the frontend service.
 pub(crate) struct Config {
-    /// Where the page finds the figures.
+    /// The address of the stats service.
     pub(crate) backend: Backend,
     /// Hosts that are answered besides those of loopback.
     pub(crate) hosts: HostList,

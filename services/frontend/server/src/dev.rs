@@ -1,5 +1,5 @@
-//! Development: the page from a folder, read anew for each request, and a word to the open page
-//! when there is another. None of this is in a release.
+//! Development: the page from a folder, read again for each request, and an event to the open page
+//! after each build. None of this is in a release.
 
 mod folder;
 mod reload;

@@ -1,4 +1,4 @@
-//! The header fields of answers, made when the server starts: an answer has a copy of them.
+//! The header fields of responses, created when the server starts; a response has a copy of them.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -15,7 +15,7 @@ pub(crate) const ASK_FIRST: &str = "no-cache";
 /// The media type of documents.
 pub(crate) const HTML: &str = "text/html; charset=utf-8";
 
-/// On every answer.
+/// On every response.
 pub(crate) const COMMON: [(HeaderName, &str); 2] =
     [(header::X_CONTENT_TYPE_OPTIONS, "nosniff"), (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin")];
 
@@ -32,7 +32,7 @@ const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-opener-policy");
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
-/// Those of a file in one of its forms.
+/// Fields of a file in one encoding.
 pub(crate) fn of_file(
     name: &str,
     encoding: Encoding,
@@ -47,14 +47,14 @@ pub(crate) fn of_file(
     fields
 }
 
-/// Those of the word that the client has this form of the file already (RFC 9110, section 15.4.5).
+/// Fields of a 304 response (RFC 9110, section 15.4.5).
 pub(crate) fn of_known_file(name: &str, etag: &HeaderValue) -> HeaderMap {
     let mut fields = common();
     keep(&mut fields, name, etag);
     fields
 }
 
-/// Those of an answer that is nobody's to keep.
+/// Fields of a response that must not be stored.
 pub(crate) fn of_text(content_type: &'static str, policy: &HeaderValue) -> HeaderMap {
     let mut fields = with_type(content_type, policy);
     set(&mut fields, header::CACHE_CONTROL, "no-store");
@@ -66,7 +66,7 @@ pub(crate) fn set(fields: &mut HeaderMap, name: HeaderName, value: &'static str)
     fields.insert(name, HeaderValue::from_static(value));
 }
 
-/// What keeps a browser from doing more with the answer than the page needs.
+/// Security fields that restrict browsers to what the page needs.
 fn with_type(content_type: &'static str, policy: &HeaderValue) -> HeaderMap {
     let mut fields = common();
     set(&mut fields, header::CONTENT_TYPE, content_type);

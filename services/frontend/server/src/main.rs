@@ -1,4 +1,4 @@
-//! The page from memory: every file is packed when the program is built, and answered as it is.
+//! The page from memory: every file is compressed at build time and served unchanged.
 
 mod backend;
 mod config;
@@ -18,7 +18,7 @@ use semantics::hosts::Hosts;
 use server::Limits;
 use service::{Build, Launch, ListenError, Process, ServiceInfo};
 
-/// What this program was made from.
+/// The version, commit and date of this program.
 const BUILD: Build = service::build!();
 
 const INFO: ServiceInfo = ServiceInfo {
@@ -29,7 +29,7 @@ const INFO: ServiceInfo = ServiceInfo {
     port: 3000,
 };
 
-// One thread is enough: an answer is a few copied pointers.
+// One thread is enough: a response is a few copied pointers.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let (process, config) = match service::launch(&INFO, Config::read) {

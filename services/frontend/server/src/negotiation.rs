@@ -1,8 +1,8 @@
-//! What a client accepts and what it has already (RFC 9110, sections 12.5.3 and 13.1.2).
+//! Content negotiation and revalidation (RFC 9110, sections 12.5.3 and 13.1.2).
 
 use semantics::negotiation::coding;
 
-/// How the bytes of an answer are packed, the smallest first.
+/// Content encodings, the smallest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     /// `br`, RFC 7932.
@@ -24,11 +24,11 @@ impl Encoding {
     }
 }
 
-/// The encoding among `offered` (the server's favourite first) that the client likes best, or
+/// The encoding among `offered` (in the server's order) that the client prefers, or
 /// `None` when it refuses them all. `accept` is the field's value, `None` when it was not sent.
 pub(crate) fn choose(accept: Option<&str>, offered: &[Encoding]) -> Option<Encoding> {
     let Some(accept) = accept else {
-        // Who says nothing may be anyone; what everyone understands is the thing itself.
+        // Without the field, only identity is certain to be understood.
         return Some(Encoding::Identity);
     };
     let mut best: Option<(Encoding, u16)> = None;
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_of_what_is_liked_equally_wins() {
+    fn the_smallest_of_equally_preferred_encodings_is_chosen() {
         assert_eq!(chosen("gzip, deflate, br, zstd"), Some(Brotli));
         assert_eq!(chosen("gzip"), Some(Gzip));
         assert_eq!(chosen("x-gzip"), Some(Gzip));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_not_chosen() {
+    fn an_encoding_that_is_not_offered_is_not_chosen() {
         assert_eq!(choose(Some("br, gzip"), &[Gzip, Identity]), Some(Gzip));
         assert_eq!(choose(Some("br"), &[Identity]), Some(Identity));
     }

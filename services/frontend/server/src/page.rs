@@ -1,5 +1,4 @@
-//! What can be read off a page's files: pure text, for the build script and the `dev` feature as
-//! well as for the server.
+//! Parsers for a page's files, shared by the build script, the `dev` feature and the server.
 
 /// The element that carries the backend's address, as `index.html` has it.
 pub(crate) const BACKEND_META: &str = r#"<meta name="backend-service-url" content="">"#;
@@ -85,7 +84,7 @@ await init('/app-e1f8c5e2b02bce24_bg.wasm');
 </script><script src="/dev/reload.js"></script>"#;
 
     #[test]
-    fn names_with_a_hash_are_told_from_others() {
+    fn names_with_a_hash_are_recognized() {
         assert!(is_hashed("app-e1f8c5e2b02bce24.js"));
         assert!(is_hashed("app-e1f8c5e2b02bce24_bg.wasm"));
         assert!(!is_hashed("index.html"));

@@ -1,4 +1,4 @@
-//! Request to response, over values: no socket, no clock, no file.
+//! Routing from request to response as pure functions: no socket, no clock, no file.
 
 use std::borrow::Cow;
 
@@ -17,10 +17,10 @@ const NOT_FOUND: &str = include_str!("not_found.html");
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// The answer to a request for `path`.
+/// The response to a request for `path`.
 ///
-/// - `/` and the page's files, in the encoding the client likes best, 304 when it has them.
-/// - `/healthz`: 200 and what the program was made from; `/readyz`: 200, there is nothing to wait for.
+/// - `/` and the page's files, in the encoding the client prefers; 304 when it has them.
+/// - `/healthz`: 200 and the version; `/readyz`: 200, there is nothing to wait for.
 ///
 /// Other paths get 404 and other methods than GET and HEAD 405.
 pub(crate) fn answer(
@@ -69,7 +69,7 @@ fn file(asset: &Asset, headers: &HeaderMap, site: &Site) -> Response<Full<Bytes>
     let known = all_of(headers, &header::IF_NONE_MATCH);
     let etag = form.etag.to_str().unwrap_or_default();
     let mut response = Response::new(Full::default());
-    // A copy of a few words; to build the fields anew would be a good part of the whole request.
+    // A cheap copy; building the fields again would be a large part of the request's cost.
     if known.is_some_and(|known| has_already(&known, etag)) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.headers_mut() = form.known_fields.clone();
@@ -87,7 +87,7 @@ fn not_allowed(site: &Site) -> Response<Full<Bytes>> {
     response
 }
 
-/// An answer that is nobody's to keep.
+/// A response that must not be stored.
 fn short(
     status: StatusCode,
     content_type: &'static str,
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_comes_in_the_form_the_client_likes_best() {
+    async fn a_file_has_the_encoding_the_client_prefers() {
         for (accept, encoding, etag, body) in [
             ("gzip, br", Some("br"), "\"b\"", "b"),
             ("gzip", Some("gzip"), "\"g\"", "gg"),
@@ -199,14 +199,14 @@ mod tests {
     }
 
     #[test]
-    fn who_refuses_every_form_is_told() {
+    fn a_request_that_refuses_every_encoding_is_rejected() {
         let response = get(SCRIPT, &[(header::ACCEPT_ENCODING, "*;q=0")]);
         assert_eq!(response.status(), StatusCode::NOT_ACCEPTABLE);
         assert_eq!(response.headers()[header::VARY], "accept-encoding");
     }
 
     #[tokio::test]
-    async fn what_the_client_has_is_not_sent_again() {
+    async fn a_matching_tag_is_answered_with_304() {
         let accept = (header::ACCEPT_ENCODING, "br");
         let response = get(SCRIPT, &[accept.clone(), (header::IF_NONE_MATCH, "W/\"a\", \"b\"")]);
         assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(response.headers()[header::CACHE_CONTROL], FOR_EVER);
         assert_eq!(response.headers().get(header::CONTENT_TYPE), None);
         assert!(body_of(response).await.is_empty());
-        // The same content in another form is another thing.
+        // Each encoding has its own tag.
         let response = get(SCRIPT, &[accept, (header::IF_NONE_MATCH, "\"g\"")]);
         assert_eq!(response.status(), StatusCode::OK);
     }
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_part_of_a_file_is_not_to_be_had() {
+    async fn ranges_are_not_supported() {
         for range in ["bytes=0-1", "bytes=99-", "nonsense"] {
             let response = get(SCRIPT, &[(header::RANGE, range), (header::IF_RANGE, "\"i\"")]);
             assert_eq!(response.status(), StatusCode::OK, "{range}");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_writes_is_told_what_is_allowed() {
+    fn other_methods_get_the_list_of_allowed_ones() {
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
             let response = ask(&method, "/", &[]);
             assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unknown_path_has_a_page_that_nobody_keeps() {
+    async fn an_unknown_path_has_a_page_that_is_not_stored() {
         for path in ["/nowhere", "/app.js", "//", "/../etc/passwd", "/dev/reload.js"] {
             let response = get(path, &[]);
             assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_says_that_it_is_well() {
+    fn the_health_endpoints_answer_200() {
         for path in ["/healthz", "/readyz"] {
             let response = get(path, &[]);
             assert_eq!(response.status(), StatusCode::OK);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn its_health_tells_what_it_was_made_from() {
+    async fn the_health_endpoint_reports_the_build() {
         let response = get("/healthz", &[]);
         assert_eq!(response.headers()[header::CONTENT_TYPE], JSON);
         assert_eq!(body_of(response).await, BUILD.health().as_bytes());

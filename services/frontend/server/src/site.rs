@@ -1,4 +1,4 @@
-//! The page's files as they are answered with: each in every encoding that makes it smaller.
+//! The page's files as they are served: each in every encoding that makes it smaller.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -10,7 +10,7 @@ use crate::fields;
 use crate::negotiation::Encoding;
 use crate::page::{BACKEND_META, STATS_LINK};
 
-/// Everything there is to answer with.
+/// All files.
 pub(crate) struct Site {
     index: Asset,
     assets: Vec<Asset>,
@@ -19,25 +19,25 @@ pub(crate) struct Site {
 
 /// One file.
 pub(crate) struct Asset {
-    /// The path that asks for it.
+    /// Its request path.
     pub(crate) path: String,
-    /// The same content, packed in different ways, the server's favourite first; identity is
+    /// The content in each encoding, in the server's order of preference; identity is
     /// always among them.
     pub(crate) forms: Vec<Form>,
 }
 
-/// A file's content, packed in one way.
+/// A file's content in one encoding.
 #[derive(Clone)]
 pub(crate) struct Form {
-    /// The way.
+    /// The encoding.
     pub(crate) encoding: Encoding,
     /// The content.
     pub(crate) bytes: Bytes,
-    /// The tag of exactly these bytes, in its quotes.
+    /// The strong entity tag, with quotes.
     pub(crate) etag: HeaderValue,
     /// The header fields that go with them.
     pub(crate) fields: HeaderMap,
-    /// Those that go to a client that has them already.
+    /// Fields of a 304 response.
     pub(crate) known_fields: HeaderMap,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Inline<'a> {
     pub(crate) styles: &'a str,
 }
 
-/// What the build script wrote down.
+/// The table written by the build script.
 mod embedded {
     use crate::negotiation::Encoding::{self, Brotli, Gzip, Identity};
 
@@ -95,7 +95,7 @@ impl Site {
         self.assets.iter().find(|asset| asset.path == path)
     }
 
-    /// What the page may load and do, as `Content-Security-Policy`.
+    /// The `Content-Security-Policy` of the page.
     pub(crate) fn policy(&self) -> &HeaderValue {
         &self.policy
     }
@@ -109,7 +109,7 @@ impl Asset {
         Self::new(file.name, forms.collect())
     }
 
-    /// A file in one form, as it is.
+    /// A file without compression.
     pub(crate) fn plain(name: &str, bytes: Bytes, etag: &str) -> Self {
         let etag = HeaderValue::from_str(etag).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
         Self::new(name, vec![Form::new(Encoding::Identity, bytes, etag)])
@@ -152,8 +152,7 @@ impl Form {
     }
 }
 
-/// The same for the same bytes in every run of this binary; nobody gains by finding another text
-/// with the same number.
+/// Equal for equal bytes in every run of this binary. Collision resistance is not required.
 pub(crate) fn hash_of(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);

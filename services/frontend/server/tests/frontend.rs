@@ -1,4 +1,4 @@
-//! The real program, on a port of the kernel's choice.
+//! The real program, on a port chosen by the kernel.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -66,7 +66,7 @@ fn every_file_is_the_same_in_every_encoding_and_never_larger() {
 }
 
 #[test]
-fn names_with_a_hash_are_kept_and_the_page_is_asked_about() {
+fn names_with_a_hash_are_cached_and_the_page_is_revalidated() {
     let server = start(&[]);
     for path in paths(&server) {
         let answer = server.get(&path);
@@ -76,7 +76,7 @@ fn names_with_a_hash_are_kept_and_the_page_is_asked_about() {
 }
 
 #[test]
-fn what_the_browser_has_is_not_sent_again() {
+fn a_matching_tag_is_answered_with_304() {
     let server = start(&[]);
     for path in paths(&server) {
         let accept = ("accept-encoding", "br");
@@ -244,7 +244,7 @@ mod dev {
     }
 
     #[test]
-    fn an_open_page_hears_of_the_next_build_once_it_is_whole() {
+    fn an_open_page_receives_the_next_build_once_it_is_complete() {
         let page = Page::new("next");
         let server = page.server();
         assert!(server.get("/").text().contains("being built"));

@@ -62,7 +62,7 @@ run "every_container_is_locked_down_logs_and_is_checked" {
   }
   assert {
     condition     = alltrue([for task in values(aws_ecs_task_definition.this) : task.network_mode == "awsvpc" && one(task.runtime_platform).cpu_architecture == "ARM64"])
-    error_message = "tasks must run on Fargate's ARM64 unless told otherwise"
+    error_message = "tasks must run on Fargate's ARM64 by default"
   }
   assert {
     condition     = [for container in jsondecode(aws_ecs_task_definition.this["web"].container_definitions) : container.name] == ["web", "agent"]
@@ -83,7 +83,7 @@ run "a_bad_version_is_rolled_back" {
   }
   assert {
     condition     = toset(one(aws_ecs_service.this["web"].alarms).alarm_names) == toset(["shop-test-web-errors", "shop-test-web-blue-unhealthy"]) && one(aws_ecs_service.this["web"].alarms).rollback
-    error_message = "the public service must go back on its alarms"
+    error_message = "the public service must roll back on its alarms"
   }
   assert {
     condition     = alltrue([for service in values(aws_ecs_service.this) : service.deployment_minimum_healthy_percent == 100])
@@ -310,7 +310,7 @@ run "blue_green_has_two_target_groups" {
   }
   assert {
     condition     = one(aws_ecs_service.this["web"].deployment_configuration).strategy == "BLUE_GREEN" && length(one(aws_ecs_service.this["web"].load_balancer).advanced_configuration) == 1
-    error_message = "ECS is not told to shift traffic"
+    error_message = "ECS is not configured to shift traffic"
   }
 }
 
@@ -397,7 +397,7 @@ run "a_budget_notifies_before_it_is_spent" {
   }
   assert {
     condition     = { for one in one(values(aws_budgets_budget.this)).notification : one.notification_type => one.threshold } == { ACTUAL = 80, FORECASTED = 100 } && alltrue([for one in one(values(aws_budgets_budget.this)).notification : one.subscriber_email_addresses == toset(["on-call@example.org"])])
-    error_message = "nobody is notified before the money is spent"
+    error_message = "the budget has no notification before it is exceeded"
   }
 }
 

@@ -1,4 +1,4 @@
-# What the module refuses before anything is planned, with the two services of module.tftest.hcl.
+# Inputs that the module rejects before anything is planned, with the two services of module.tftest.hcl.
 
 provider "aws" {
   region                      = "eu-west-1"

@@ -1,4 +1,4 @@
-//! The folder that Trunk writes, at any moment of its writing.
+//! The output folder of Trunk, which may be incomplete at any moment.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use crate::dev::reload::{SCRIPT, SCRIPT_PATH};
 use crate::page;
 use crate::site::{Asset, Inline, Site, hash_of};
 
-/// What stands in for the page until it has been built.
+/// The placeholder page until the first build.
 const BUILDING: &str = include_str!("building.html");
 
 /// A folder with a page in it, now or later.
 pub(crate) struct Folder {
-    /// Where it is.
+    /// Its path.
     pub(crate) folder: PathBuf,
-    /// Where the page in it finds the figures.
+    /// The address of the stats service for the page.
     pub(crate) backend: Backend,
 }
 
@@ -69,7 +69,7 @@ impl Folder {
     }
 }
 
-/// The page with the script that waits for the next one; it is told which one it is in.
+/// The page with the script that waits for the next build; the script contains the current one.
 fn with_reload(html: &str, build: u64) -> String {
     let script =
         format!(r#"<script src="{SCRIPT_PATH}" data-build="{build:016x}"></script></head>"#);

@@ -1,4 +1,4 @@
-//! The stream that tells an open page which build there is.
+//! The event stream of builds for open pages.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,27 +24,27 @@ pub(crate) const SCRIPT_PATH: &str = "/dev/reload.js";
 /// The script.
 pub(crate) const SCRIPT: &str = include_str!("reload.js");
 
-/// How often the folder is looked at while a page is open: a fifth of a second is not felt, and
-/// reading one small file costs nothing.
+/// Interval of checks of the folder while a page is open: a fifth of a second is not noticeable,
+/// and reading one small file is cheap.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// How often an idle stream says something. It is how a departed browser is noticed, and below the
-/// read timeouts of the proxies on the way.
+/// Interval of comments on an idle stream. They detect closed browsers and are shorter than the
+/// read timeouts of proxies.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// The first words of a stream: how soon to come back when it breaks.
+/// The beginning of a stream: the reconnection delay.
 const GREETING: &str = "retry: 300\n\n";
 
-/// What the open pages are told.
+/// Events for the open pages.
 pub(crate) struct Reload {
     news: watch::Sender<News>,
-    /// Whether there is a task that looks at the folder; one is enough for all.
+    /// Whether a task watches the folder; one is enough for all.
     is_watching: AtomicBool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum News {
-    /// Nobody has looked.
+    /// Not checked yet.
     Unknown,
     /// The folder holds this build.
     Build(u64),
@@ -59,10 +59,10 @@ impl Default for Reload {
 }
 
 impl Reload {
-    /// A stream of the builds there are, beginning with the one there is.
+    /// A stream of builds, beginning with the current one.
     pub(crate) fn stream(self: &Arc<Self>, folder: &Arc<Folder>) -> Response<Body> {
         let mut listener = self.news.subscribe();
-        // What is known already is news to who has just come.
+        // A new subscriber receives the current build.
         listener.mark_changed();
         if !self.is_watching.swap(true, Ordering::Relaxed) {
             tokio::spawn(watch_folder(Arc::clone(self), Arc::clone(folder)));
@@ -86,10 +86,10 @@ impl Reload {
     }
 }
 
-/// Looks at the folder while anybody listens.
+/// Watches the folder while a page is subscribed.
 async fn watch_folder(reload: Arc<Reload>, folder: Arc<Folder>) {
     while reload.news.receiver_count() > 0 {
-        // A page that is half written is no news: the open one stays until the next is whole.
+        // An incomplete build is ignored: the open page stays until the next build is complete.
         if let Some(build) = folder.build() {
             reload.news.send_if_modified(|news| {
                 let is_news = !matches!(news, News::Stop) && *news != News::Build(build);
@@ -104,7 +104,7 @@ async fn watch_folder(reload: Arc<Reload>, folder: Arc<Folder>) {
     reload.is_watching.store(false, Ordering::Relaxed);
 }
 
-/// The next words of a stream, or `None` at its end.
+/// The next event of a stream, or `None` at its end.
 async fn next(listener: &mut watch::Receiver<News>) -> Option<String> {
     loop {
         match timeout(HEARTBEAT, listener.changed()).await {

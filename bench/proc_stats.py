@@ -1,4 +1,4 @@
-"""Looks at /proc: what processes use, and what else the machine is doing."""
+"""Statistics from /proc: resources of processes, and other load of the machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ USER_HZ = os.sysconf("SC_CLK_TCK")
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all that come from it."""
+    """A process and its descendants."""
     found, at = [pid], 0
     while at < len(found):
         for children in Path(f"/proc/{found[at]}/task").glob("*/children"):
@@ -72,8 +72,8 @@ def open_files(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-class Look(NamedTuple):
-    """What the whole machine, and we of it, had used at a moment; seconds of processors."""
+class CpuTimes(NamedTuple):
+    """Processor time of the machine and of this benchmark at a moment, seconds."""
 
     all: float
     busy: float
@@ -81,18 +81,18 @@ class Look(NamedTuple):
     own: float
 
 
-def look() -> Look:
+def cpu_times() -> CpuTimes:
     fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]
     user, nice, system, idle, wait, irq, soft, stolen = (int(one) / USER_HZ for one in fields)
     busy = user + nice + system + irq + soft
     own = resource.getrusage(resource.RUSAGE_SELF)
     used = own.ru_utime + own.ru_stime + children_seconds()
-    # Those that live, and what their own children had used.
+    # Running processes, with the time of their ended children.
     used += sum(_ticks(one, 11, 15) for one in tree(os.getpid())[1:]) / USER_HZ
-    return Look(busy + idle + wait + stolen, busy, stolen, used)
+    return CpuTimes(busy + idle + wait + stolen, busy, stolen, used)
 
 
-def others(before: Look, after: Look) -> dict[str, float]:
+def others(before: CpuTimes, after: CpuTimes) -> dict[str, float]:
     """The shares of the machine that other programs and other machines took, percent."""
     time = max(after.all - before.all, 1e-9)
     busy = (after.busy - before.busy) - (after.own - before.own)
@@ -103,7 +103,7 @@ def others(before: Look, after: Look) -> dict[str, float]:
 
 
 def machine() -> dict[str, object]:
-    """What the figures depend on besides the code."""
+    """Properties of the machine that the figures depend on."""
     model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     memory = _kilobytes(Path("/proc/meminfo"), "MemTotal")
     return {
@@ -127,7 +127,7 @@ def _kilobytes(file: Path, name: str) -> int:
 
 
 def _text(file: Path) -> str:
-    """What a file of /proc says; nothing when its process has just ended."""
+    """The content of a file of /proc; empty when its process has just ended."""
     try:
         return file.read_text(encoding="utf-8")
     except (FileNotFoundError, ProcessLookupError):

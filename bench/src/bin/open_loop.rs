@@ -1,6 +1,6 @@
-//! Requests at a fixed rate, whether or not the answers keep up: the open loop.
+//! Open-loop load generator: requests at a fixed rate, independent of the responses.
 //!
-//! `pace ADDRESS PATH CONNECTIONS RATE SECONDS [FIELD]` sends RATE requests a second over kept
+//! `open_loop ADDRESS PATH CONNECTIONS RATE SECONDS [FIELD]` sends RATE requests a second over kept
 //! connections and prints one JSON object. A time runs from the moment at which a request was due
 //! until its answer is complete. When the server is slow, requests wait here for a free connection,
 //! and their waiting counts: a client that waits for answers before it asks again would leave out
@@ -20,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 /// Requests of the first second are answered and not counted.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// What is still under way at the end has this long to be answered.
+/// Time for requests in flight at the end.
 const AFTERWARDS: Duration = Duration::from_secs(5);
 
 const CONNECT_BOUND: Duration = Duration::from_secs(10);
@@ -29,12 +29,12 @@ const READ_BYTES: usize = 256 * 1024;
 
 type Fault = Box<dyn std::error::Error>;
 
-struct Pace {
+struct OpenLoop {
     epoll: OwnedFd,
     connections: Vec<Connection>,
-    /// Places in `connections` that have no request under way.
+    /// Indexes in `connections` without a request in flight.
     free: Vec<usize>,
-    /// When requests were due that no connection was free for.
+    /// Due times of requests that wait for a free connection.
     waiting: VecDeque<Instant>,
     waiting_most: usize,
     request: Vec<u8>,
@@ -44,16 +44,16 @@ struct Pace {
     times: Vec<u32>,
     sent: u64,
     failed: u64,
-    /// Connections that the server has ended.
+    /// Connections closed by the server.
     lost: usize,
 }
 
 struct Connection {
     stream: TcpStream,
     due: Instant,
-    /// What has come of an answer's head.
+    /// The received part of a response head.
     head: Vec<u8>,
-    /// What is missing of its body, once the head is whole.
+    /// The missing bytes of its body, once the head is complete.
     left: Option<usize>,
 }
 
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(fault) => {
-            let _ = writeln!(io::stderr(), "pace: {fault}");
+            let _ = writeln!(io::stderr(), "open_loop: {fault}");
             ExitCode::FAILURE
         }
     }
@@ -75,7 +75,7 @@ fn run() -> Result<serde_json::Value, Fault> {
     let ([address, path, connections, rate, seconds]
     | [address, path, connections, rate, seconds, _]) = arguments.as_slice()
     else {
-        return Err("usage: pace ADDRESS PATH CONNECTIONS RATE SECONDS [FIELD]".into());
+        return Err("usage: open_loop ADDRESS PATH CONNECTIONS RATE SECONDS [FIELD]".into());
     };
     let field = arguments.get(5).map(|field| format!("{field}\r\n")).unwrap_or_default();
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{field}\r\n").into_bytes();
@@ -83,15 +83,15 @@ fn run() -> Result<serde_json::Value, Fault> {
     let seconds = Duration::from_secs_f64(seconds.parse()?);
     // A wake-up that is 50 us late, as the kernel allows itself, would be counted as the server's.
     rustix::thread::set_current_timer_slack(NonZeroU64::new(1))?;
-    let mut pace = Pace::new(address.parse()?, connections.parse()?, request)?;
-    pace.keep(rate, seconds)?;
-    Ok(pace.report(rate, seconds))
+    let mut generator = OpenLoop::new(address.parse()?, connections.parse()?, request)?;
+    generator.keep(rate, seconds)?;
+    Ok(generator.report(rate, seconds))
 }
 
-impl Pace {
+impl OpenLoop {
     fn new(address: SocketAddr, connections: usize, request: Vec<u8>) -> Result<Self, Fault> {
         let now = Instant::now();
-        let mut pace = Self {
+        let mut generator = Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             connections: Vec::with_capacity(connections),
             free: Vec::with_capacity(connections),
@@ -106,11 +106,16 @@ impl Pace {
             lost: 0,
         };
         for place in 0..connections {
-            let stream = pace.connected(address, place)?;
-            pace.connections.push(Connection { stream, due: now, head: Vec::new(), left: None });
-            pace.free.push(place);
+            let stream = generator.connected(address, place)?;
+            generator.connections.push(Connection {
+                stream,
+                due: now,
+                head: Vec::new(),
+                left: None,
+            });
+            generator.free.push(place);
         }
-        Ok(pace)
+        Ok(generator)
     }
 
     fn connected(&self, address: SocketAddr, place: usize) -> io::Result<TcpStream> {
@@ -231,7 +236,7 @@ impl Pace {
 }
 
 impl Connection {
-    /// Takes what has come: nothing while an answer is not complete, then whether it is a good one.
+    /// Takes received bytes. Returns nothing while the response is incomplete, then its success.
     fn take(&mut self, bytes: &[u8]) -> Option<bool> {
         let mut body = bytes.len();
         if self.left.is_none() {
@@ -254,7 +259,7 @@ impl Connection {
     }
 }
 
-/// The length that a head in small letters announces; an answer without one has no body here.
+/// The content length of a lower-case head; a response without one has no body here.
 fn content_length(head: &[u8]) -> usize {
     const NAME: &[u8] = b"\r\ncontent-length:";
     let Some(place) = memmem::find(head, NAME) else { return 0 };
@@ -288,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_an_answer_and_not_a_good_one() {
+    fn an_error_response_is_complete_and_not_successful() {
         let refusal = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
         assert_eq!(connection().take(refusal), Some(false));
     }

@@ -1,4 +1,4 @@
-"""What asks: as much as it can (wrk), at a fixed rate (pace), as viewers (streams), counted (valgrind)."""
+"""Load generators: closed loop (wrk), fixed rate (open_loop), viewers (streams), counted (valgrind)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator
 
-import looks
+import proc_stats
 import servers
 from processes import (
     READY_SECONDS,
@@ -26,7 +26,7 @@ from processes import (
 )
 from scenario import Bench
 
-# One core for who answers, the other for who asks.
+# One core for the server, the other for the client.
 SERVER_CORE, CLIENT_CORE = 0, 1
 CONNECTIONS = 64
 # Connections that are opened before the first is read: fewer than a listener's backlog.
@@ -47,15 +47,15 @@ def closed(
     try:
         wrk = servers.debian(bench, "wrk", "usr/bin/wrk", "-v")
     except NotToBeHad as error:
-        raise Failed(f"there is nothing to ask with: {error}") from None
+        raise Failed(f"the load generator is not available: {error}") from None
     url = f"http://127.0.0.1:{server.port}{path}"
     command = [*wrk, "-t1", f"-c{connections}", "--timeout", "10s", *(["-H", field] if field else [])]
     seconds = max(1, round(bench.seconds))
     answer_of([*command, f"-d{max(1, round(warm_up))}s", url], 60, client_core)
-    used, client = looks.processor_seconds(server.pid), looks.children_seconds()
+    used, client = proc_stats.processor_seconds(server.pid), proc_stats.children_seconds()
     printed = answer_of([*command, "--latency", f"-d{seconds}s", url], seconds + 60, client_core)
-    used = looks.processor_seconds(server.pid) - used
-    client = looks.children_seconds() - client
+    used = proc_stats.processor_seconds(server.pid) - used
+    client = proc_stats.children_seconds() - client
     if "Non-2xx" in printed or re.search(
         r"Socket errors: (?!connect 0, read 0, write 0, timeout 0)", printed
     ):
@@ -69,7 +69,7 @@ def closed(
         "server_busy_cores": used / seconds,
         "client_busy_cores": client / seconds,
         "p99_ms": _milliseconds(re.search(r"^ +99% +(\S+)", printed, re.MULTILINE).group(1)),
-        "resident_bytes": looks.tree_bytes(server.pid),
+        "resident_bytes": proc_stats.tree_bytes(server.pid),
     }
 
 
@@ -83,7 +83,7 @@ def paced(
     core: int | None = None,
 ) -> dict[str, float]:
     """So many requests a second; times count from when a request was due."""
-    program = str(bench.binaries / "pace")
+    program = str(bench.binaries / "open_loop")
     seconds = bench.seconds
     command = [program, f"127.0.0.1:{port}", path, str(connections), str(rate), str(seconds)]
     told = json.loads(answer_of([*command, *([field] if field else [])], seconds + 60, core))
@@ -101,7 +101,7 @@ def viewers(bench: Bench, server: Server, count: int) -> dict[str, float]:
 
 @contextlib.contextmanager
 def held(server: Server, path: str, count: int, *fields: str) -> Iterator[None]:
-    """So many connections that have asked once, have read what came, and stay."""
+    """Connections that have sent one request, have read the response, and stay open."""
     ask = "\r\n".join([f"GET {path} HTTP/1.1", "host: localhost", *fields, "", ""]).encode()
     with contextlib.ExitStack() as stack:
         for begin in range(0, count, AT_ONCE):
@@ -130,8 +130,8 @@ class Counter:
         self._pid, self._out, self._command, self._part = pid, out, command, 0
 
     def cut(self, first_thread: bool = False) -> int:
-        """What was counted since the last cut: of all threads, or of the one that serves where others
-        do their work by the clock. The kernel's instructions are not among them."""
+        """Instructions since the last cut: of all threads, or of the serving thread where others run
+        periodically. The kernel's instructions are not included."""
         answer_of([*self._command, f"--pid={self._pid}", "dump"], CUT_SECONDS)
         self._part += 1
         name = f"{self._out.name}.{self._part}-"
@@ -189,7 +189,7 @@ def counted(
     environment = {"VALGRIND_LIB": str(folder)} if folder.is_dir() else {}
     out = bench.folder / f"callgrind-{port}"
     options = ["--tool=callgrind", f"--callgrind-out-file={out}", "--separate-threads=yes", "--quiet"]
-    # What the program itself needs of the environment stands before it.
+    # The program's own environment precedes it.
     before, program = _split(command)
     name = Path(program[0]).name
     with started([*before, *valgrind, *options, *program], None, {**environment, **variables}) as process:
@@ -250,7 +250,7 @@ def _ask(port: int, path: str, fields: tuple[str, ...], count: int) -> None:
 
 
 def _split(command: list[str]) -> tuple[list[str], list[str]]:
-    """What sets the environment of a program, and the program."""
+    """A command that sets the environment of a program, and the program."""
     if command[0] != "env":
         return [], command
     return command[:2], command[2:]

@@ -1,4 +1,4 @@
-"""The verbs that workflows need besides those of deploy.py; each can be run by hand as well.
+"""The targets of workflows beside those of deploy.py; each also runs by hand.
 
 registry  which images of this commit are still to be pushed
 apply     what `make plan` showed, unless something else would change now; then wait until it runs
@@ -59,7 +59,7 @@ def do_registry() -> None:
         for name, address in place.items():
             say(f"{name:<9} {address}")
     for name, tag in images.tags.items():
-        say(f"{name:<9} {tag[:12]} {'is there' if name in found else 'is to be pushed'}")
+        say(f"{name:<9} {tag[:12]} {'is there' if name in found else 'must be pushed'}")
     missing = [name for name in build.SERVICES if name not in found]
     github.output("registry", missing=json.dumps(missing))
 
@@ -72,7 +72,7 @@ def do_apply() -> None:
     if superseded(revision, running):
         raise Refused(
             f"{here.environment.name} runs {running[:12]} already, which came after"
-            f" {revision[:12]}; `make rollback` goes back"
+            f" {revision[:12]}; run `make rollback` for an older version"
         )
     deploy.confirm(here.environment, "applying to")
     protected(here.environment)
@@ -157,15 +157,15 @@ def do_drift() -> None:
         run = here.terraform(bootstrap.clone_of(release.revision, place))
         run.plan(*deploy.variables_of(here.environment, release, run.folder), lock=False)
         differing = drift.differences(run.show(str(run.plan_file)))
-    with step("look for what belongs to no state"):
+    with step("find resources that belong to no state"):
         without = drift.stateless(drift.tagged(here.aws, name), run.show())
     github.summary(drift.report(name, differing, without))
     for line in (*differing, *(f"{one} is in no state" for one in without)):
         say(line)
     if differing or without:
         raise Failed(
-            f"{name} is not what was deployed: `make deploy ENV={name}` brings it back, and what is in no"
-            " state is to be removed by hand"
+            f"{name} is not what was deployed: `make deploy ENV={name}`restores it; remove resources that are in no"
+            " state by hand"
         )
     say(f"{name} is what was deployed, and nothing else is there")
 
@@ -213,7 +213,7 @@ def do_comment() -> None:
 
 
 def comment(variables, folder: Path) -> str:
-    """What a reviewer wants to know first."""
+    """The summary for reviewers."""
     url, page = variables.get("URL"), variables.get("SCREENSHOT")
     lines = [f"## Preview: {url}" if url else "## There is no preview"]
     links = [f"[screenshot]({page})"] if page else []
@@ -249,7 +249,7 @@ def without_pull_request(keys: list[str], open_ones: set[int]) -> list[str]:
     return sorted(found)
 
 
-VERBS = {
+TARGETS = {
     name[3:].replace("_", "-"): function
     for name, function in list(globals().items())
     if name.startswith("do_")
@@ -257,4 +257,4 @@ VERBS = {
 
 
 if __name__ == "__main__":
-    sys.exit(deploy.main(sys.argv[1:], VERBS))
+    sys.exit(deploy.main(sys.argv[1:], TARGETS))

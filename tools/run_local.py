@@ -1,7 +1,7 @@
 """The running system: containers where a Docker engine answers, else the same binaries as plain
 processes on the same ports.
 
-`python3 tools/stack.py up|down|logs`. `STACK=containers|processes` overrides the choice.
+`python3 tools/run_local.py up|down|logs`. `STACK=containers|processes` overrides the choice.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ class StackError(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    verb = arguments[0] if len(arguments) == 1 else None
-    if verb in ("up", "down", "logs") and compose_only.needed():
-        return compose_only.run(verb)
+    action = arguments[0] if len(arguments) == 1 else None
+    if action in ("up", "down", "logs") and compose_only.needed():
+        return compose_only.run(action)
     try:
-        if verb == "up":
+        if action == "up":
             up()
-        elif verb == "down":
+        elif action == "down":
             for stack in running_stacks():
                 stack.down()
-        elif verb == "logs":
+        elif action == "logs":
             stacks = running_stacks()
             if not stacks:
                 raise StackError("nothing is running; `make up` or `make dev` starts it")
             stacks[0].follow_logs()
         else:
-            print("usage: stack.py up|down|logs", file=sys.stderr)
+            print("usage: run_local.py up|down|logs", file=sys.stderr)
             return 64
     except (StackError, build.BuildError) as error:
         print(f"stack: {error}", file=sys.stderr)
@@ -153,7 +153,7 @@ def refuse_without_effect(kind: str) -> None:
 
 
 def running_stacks() -> list[Containers | Processes]:
-    """What runs now, of either kind."""
+    """Running systems of either kind."""
     stacks: list[Containers | Processes] = []
     processes = Processes(build.RELEASE)
     if processes.is_running():
@@ -299,7 +299,7 @@ class Containers:
         self._run(*arguments, output=None)
 
     def _output(self, *arguments: str) -> str:
-        """What Compose says; nothing when it fails."""
+        """The output of Compose; empty when it fails."""
         done = self._run(*arguments, errors=subprocess.DEVNULL)
         return done.stdout.decode("utf-8", "replace").strip()
 

@@ -9,8 +9,8 @@ import unittest
 from pathlib import Path
 
 import elf
-import looks
-from composed import Tree
+import proc_stats
+from synthetic_proc import Tree
 
 
 class Looks(unittest.TestCase):
@@ -20,34 +20,34 @@ class Looks(unittest.TestCase):
             time.sleep(30)
             os._exit(0)
         try:
-            self.assertEqual(looks.tree(os.getpid()), [os.getpid(), child])
-            self.assertGreater(looks.tree_bytes(os.getpid()), looks.resident_bytes(child) // 10)
+            self.assertEqual(proc_stats.tree(os.getpid()), [os.getpid(), child])
+            self.assertGreater(proc_stats.tree_bytes(os.getpid()), proc_stats.resident_bytes(child) // 10)
         finally:
             os.kill(child, 9)
             os.waitpid(child, 0)
 
     def test_our_own_work_is_not_that_of_others(self) -> None:
         # Counted in ticks of 10 ms, so it must be some.
-        before, begun = looks.look(), time.process_time()
+        before, begun = proc_stats.cpu_times(), time.process_time()
         while time.process_time() - begun < 0.4:
             pass
-        after = looks.look()
+        after = proc_stats.cpu_times()
         self.assertGreater(after.own - before.own, 0.3)
-        self.assertGreaterEqual(looks.others(before, after)["others_percent"], 0)
+        self.assertGreaterEqual(proc_stats.others(before, after)["others_percent"], 0)
 
     def test_work_that_is_not_ours_is_that_of_others(self) -> None:
-        before = looks.Look(all=100.0, busy=10.0, stolen=0.0, own=5.0)
-        after = looks.Look(all=200.0, busy=60.0, stolen=2.0, own=35.0)
-        self.assertEqual(looks.others(before, after), {"others_percent": 20.0, "stolen_percent": 2.0})
+        before = proc_stats.CpuTimes(all=100.0, busy=10.0, stolen=0.0, own=5.0)
+        after = proc_stats.CpuTimes(all=200.0, busy=60.0, stolen=2.0, own=35.0)
+        self.assertEqual(proc_stats.others(before, after), {"others_percent": 20.0, "stolen_percent": 2.0})
 
     def test_processor_time_of_this_process_grows(self) -> None:
-        before = looks.fine_processor_seconds(os.getpid())
+        before = proc_stats.fine_processor_seconds(os.getpid())
         sum(range(1_000_000))
-        self.assertGreater(looks.fine_processor_seconds(os.getpid()), before)
+        self.assertGreater(proc_stats.fine_processor_seconds(os.getpid()), before)
 
 
 class Composed(unittest.TestCase):
-    def test_it_has_what_it_was_told_and_its_counters_go_on(self) -> None:
+    def test_it_has_the_requested_size_and_its_counters_increase(self) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder, tree = Path(name) / "proc", Tree(cores=16, interfaces=10, disks=3)
             tree.write(folder, 0)
@@ -59,14 +59,14 @@ class Composed(unittest.TestCase):
             self.assertTrue((folder / "meminfo").exists())
             tree.write(folder, 1)
             second = (folder / "stat").read_text(encoding="utf-8")
-            # In place: whoever reads meanwhile never sees a file that is cut off.
+            # In place: a concurrent reader never sees a truncated file.
             self.assertEqual(len(second), len(first))
             self.assertGreater(second, first)
 
 
 class Programs(unittest.TestCase):
     def test_the_parts_of_a_program_are_all_of_it(self) -> None:
-        program = max(looks.mapped_files(os.getpid()), key=lambda file: file.stat().st_size)
+        program = max(proc_stats.mapped_files(os.getpid()), key=lambda file: file.stat().st_size)
         parts = elf.parts(program)
         self.assertEqual(sum(parts.values()), program.stat().st_size, program)
         self.assertGreater(parts["code"], 1000)

@@ -1,4 +1,4 @@
-"""A stand-in for what the verbs ask of GitHub: comments, pull requests, releases."""
+"""A fake of GitHub's API for the make targets: comments, pull requests, releases."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 BOT = {"login": "github-actions[bot]", "type": "Bot"}
 
 
-class Hub:
+class FakeGitHub:
     def __init__(self) -> None:
-        # Somebody else has written the marker, and that comment must stay as it is.
+        # Another user has written the marker, and that comment must stay unchanged.
         self.comments: list[dict] = []
         self.open: set[int] = set()
         self.releases: list[dict] = []
         self.tokens: set[str] = set()
-        # What each environment's jobs wait for, runs that wait, and those that were ended.
+        # Protection rules of each environment, waiting runs, and cancelled runs.
         self.rules: dict[str, list[str]] = {"prod": ["branch_policy", "required_reviewers"]}
         self.waiting: list[dict] = []
         self.cancelled: list[int] = []
@@ -32,7 +32,7 @@ class Hub:
         self.server.shutdown()
 
     def answer(self, method: str, path: str, body: bytes) -> object:
-        """What GitHub answers, or None for what it does not know."""
+        """The response of GitHub, or None for unknown requests."""
         place, _, query = path.partition("?")
         found = json.loads(body) if body[:1] == b"{" else {}
         if place.endswith("/issues/7/comments"):
@@ -73,12 +73,12 @@ class Hub:
         return entries[number]
 
 
-def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
+def handler(github: FakeGitHub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
-            hub.tokens.add(self.headers.get("authorization", ""))
-            found = hub.answer(self.command, self.path, body)
+            github.tokens.add(self.headers.get("authorization", ""))
+            found = github.answer(self.command, self.path, body)
             text = json.dumps({"message": "Not Found"} if found is None else found).encode()
             self.send_response(404 if found is None else 200)
             self.send_header("content-length", str(len(text)))

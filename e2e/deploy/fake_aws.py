@@ -1,10 +1,10 @@
-"""A stand-in for what AWS does with an applied plan: it runs the tasks of ECS services as
+"""A fake of AWS for an applied plan: it runs the tasks of ECS services as
 processes.
 
 It reads the state that Terraform has written, takes the images that were pushed out of the
 registry, starts what is in them with the settings of the task definition, asks their health
-checks, replaces old tasks by new ones, and goes back when the new ones do not live. It answers the
-few calls to ECS, ECR and CloudWatch Logs that the verbs make.
+checks, replaces old tasks by new ones, and rolls back when the new ones fail. It answers the
+few calls to ECS, ECR and CloudWatch Logs of the make targets.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import catalog  # noqa: E402
 from oci import Registry  # noqa: E402
 
-# What Terraform calls this machine's processor: of an image for both, this one runs here.
+# Terraform's name of this machine's architecture; of a multi-platform image, this one runs here.
 HERE = {"aarch64": "ARM64", "arm64": "ARM64"}.get(platform.machine(), "X86_64")
 
 # ECS gives up after three tasks that do not live.
@@ -97,7 +97,7 @@ class Task:
     """One container of a task definition, as a process with an address of its own."""
 
     def __init__(
-        self, cloud: Cloud, service: str, definition: dict, address: str, command: tuple = ()
+        self, aws: FakeAws, service: str, definition: dict, address: str, command: tuple = ()
     ) -> None:
         container = json.loads(definition["container_definitions"])[0]
         self.name = container["name"]
@@ -106,15 +106,15 @@ class Task:
         self.arn = f"{definition['arn'].split(':task-definition')[0]}:task/{self.identity}"
         self.address = (address, container["portMappings"][0]["containerPort"])
         self.check = container["healthCheck"]["command"][2:]
-        self.program = cloud.program(container["image"], self.name)
+        self.program = aws.program(container["image"], self.name)
         self.environment = {
-            pair["name"]: cloud.resolved(pair["value"]) for pair in container["environment"]
+            pair["name"]: aws.resolved(pair["value"]) for pair in container["environment"]
         }
         self.environment[LISTEN[self.name]] = f"{self.address[0]}:{self.address[1]}"
         if self.name != "gateway":
             # On ECS it does not listen on loopback, and answers any name.
             self.environment[f"{self.name.upper()}_HOSTS"] = "*"
-        self.log = cloud.folder / f"{self.identity}.log"
+        self.log = aws.folder / f"{self.identity}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [self.program, *command],
@@ -171,8 +171,8 @@ class Task:
 class Service:
     """Deployments of one service: what runs, what comes, and what has failed."""
 
-    def __init__(self, cloud: Cloud, full_name: str) -> None:
-        self.cloud = cloud
+    def __init__(self, aws: FakeAws, full_name: str) -> None:
+        self.aws = aws
         self.full_name = full_name
         self.current: dict | None = None
         self.wanted_arn = ""
@@ -200,7 +200,7 @@ class Service:
         if self.coming is None:
             return
         while len(self.new) < self.count:
-            self.new.append(Task(self.cloud, self.full_name, self.coming, self.cloud.address()))
+            self.new.append(Task(self.aws, self.full_name, self.coming, self.aws.address()))
         verdicts = [task.verdict() for task in self.new]
         if False in verdicts:
             broken = [task for task, verdict in zip(self.new, verdicts) if verdict is False]
@@ -215,7 +215,7 @@ class Service:
             old, self.tasks, self.new = self.tasks, self.new, []
             self.current, self.coming = self.coming, None
             if self.relay is None:
-                self.relay = self.cloud.relay(self.tasks[0])
+                self.relay = self.aws.relay(self.tasks[0])
             self.relay.targets = [task.address for task in self.tasks]
             self._drop(old)
 
@@ -283,10 +283,10 @@ class Service:
 
 
 class Refusal(Exception):
-    """What AWS answers instead of doing a call: its code, and why."""
+    """The error of a rejected call: its code, and the reason."""
 
 
-class Cloud:
+class FakeAws:
     def __init__(
         self,
         folder: Path,
@@ -315,7 +315,7 @@ class Cloud:
         # A state that was read earlier must not be applied later.
         self.reconciling = threading.Lock()
         self.trouble: list[str] = []
-        # What carries the environment's tags besides what is in the state.
+        # Resources with the environment's tags that are not in the state.
         self.tagged: list[str] = []
         self.single: list[Task] = []
         self.ended = False
@@ -333,7 +333,7 @@ class Cloud:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What leads boto3 here."""
+        """Variables that direct boto3 to this fake."""
         services = ("ECS", "ECR", "CLOUDWATCH_LOGS", "RESOURCE_GROUPS_TAGGING_API")
         return {f"AWS_ENDPOINT_URL_{service}": self.endpoint for service in services}
 
@@ -349,7 +349,7 @@ class Cloud:
         )
 
     def resolved(self, value: str) -> str:
-        """What Cloud Map would answer, put in place of the name."""
+        """Replaces a name by the addresses of Cloud Map."""
         for name, address in self.names.items():
             value = value.replace(f"{name}.{self.namespace}", address)
         return value
@@ -373,12 +373,12 @@ class Cloud:
             try:
                 self._make_bucket()
                 self._reconcile()
-            except Exception as error:  # Told by the rehearsal, which else would wait for nothing.
+            except Exception as error:  # Reported by the rehearsal, which would wait without effect otherwise.
                 self.trouble.append(f"{type(error).__name__}: {error}")
             time.sleep(TICK_SECONDS)
 
     def _make_bucket(self) -> None:
-        """A bucket that Terraform believes to have made becomes a real one of the stand-in."""
+        """A bucket that Terraform believes to have made becomes a real one of the fake."""
         if self.local_state.exists() and '"aws_s3_bucket"' in self.local_state.read_text(
             encoding="utf-8"
         ):
@@ -436,10 +436,10 @@ class Cloud:
                 service.end()
         self.server.shutdown()
 
-    # What the verbs ask.
+    # Calls of the make targets.
 
     def DescribeServices(self, asked: dict) -> dict:
-        # What Terraform has just applied is visible at once, as it is in ECS.
+        # Applied changes are visible at once, as in ECS.
         self._reconcile()
         with self.lock:
             return {
@@ -532,15 +532,15 @@ CALLS = (
 )
 
 
-def handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:
+def handler(aws: FakeAws) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
             call = self.headers.get("x-amz-target", "").rpartition(".")[2]
             try:
                 if call not in CALLS:
-                    raise Refusal("UnknownOperationException", f"the stand-in does not know {call}")
-                status, answer = 200, getattr(cloud, call)(json.loads(body))
+                    raise Refusal("UnknownOperationException", f"the fake does not know {call}")
+                status, answer = 200, getattr(aws, call)(json.loads(body))
             except Refusal as refusal:
                 code, message = refusal.args
                 status, answer = 400, {"__type": code, "message": message}

@@ -1,8 +1,8 @@
-"""`make bench-check`: what was reached is not lost again.
+"""`make bench-check`: budgets for instructions and sizes.
 
-`floors.json` holds rules: a ratio to a peer that must be at least so much, or a figure that may be
-at most so much. They are about figures that no other load on the machine changes: instructions for
-a request, and sizes.
+`budgets.json` holds rules: a ratio to a peer that must be at least so much, or a figure that may be
+at most so much. They cover figures that do not depend on other load of the machine: instructions
+for a request, and sizes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RATIO, FIGURE = "ratio_at_least", "at_most"
 
 
 class Wrong(Exception):
-    """The file of the floors is not as it must be; the text says where."""
+    """The budgets file is invalid; the message names the place."""
 
 
 def read(path: Path) -> list[dict]:
@@ -43,7 +43,7 @@ def wrong(number: int, rule: dict) -> Iterable[str]:
 
 
 def scenarios(rules: list[dict], known: Iterable[str]) -> list[str]:
-    """What must be measured for them."""
+    """The scenarios that the rules need."""
     names = list(dict.fromkeys(rule["scenario"] for rule in rules))
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -52,7 +52,7 @@ def scenarios(rules: list[dict], known: Iterable[str]) -> list[str]:
 
 
 def verdict(rules: list[dict], results: dict[str, dict]) -> int:
-    """Print every rule with what was measured; 1 when one is broken or could not be judged."""
+    """Print every rule with the measured value; 1 when one is exceeded or was not measured."""
     broken = 0
     for rule in rules:
         value = measured(rule, results)
@@ -65,7 +65,7 @@ def verdict(rules: list[dict], results: dict[str, dict]) -> int:
         broken += not good
         print(f"bench: {'ok   ' if good else 'BELOW'} {sentence(rule)} {bound:,}: {seen}")
     if broken:
-        print(f"bench: {broken} of {len(rules)} floors are not held", file=sys.stderr)
+        print(f"bench: {broken} of {len(rules)} budgets are exceeded", file=sys.stderr)
     return 1 if broken else 0
 
 

@@ -1,4 +1,4 @@
-"""What every program has: a size, a start, a cost of doing nothing, instructions, a price."""
+"""Footprint of each program: size, start, idle cost, instructions, price."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Callable, ContextManager, Iterator
 
 import cost
 import elf
-import loads
-import looks
+import load_generators
+import proc_stats
 import servers
-from composed import Tree
+from synthetic_proc import Tree
 from processes import NotToBeHad, Server, free_port, whole_answer
 from scenario import LESS, Bench, Measurement, Plot, Ratio, Scenario
 
@@ -30,7 +30,7 @@ MEGA = 1_000_000
 
 
 def every(bench: Bench, one: str, other: str, files: Path) -> dict[str, Callable[[], ContextManager[Server]]]:
-    """Ours, then what gives figures, then what serves files, then what stands before."""
+    """Our services, then the peers of stats, of the frontend and of the gateway."""
     return {
         "stats": lambda: first_answer(bench, "stats", "/stats"),
         "frontend": lambda: first_answer(bench, "frontend", "/"),
@@ -71,7 +71,7 @@ def sizes(bench: Bench) -> Iterator[Measurement]:
     with around(bench) as (one, other, files):
         for name, server in bench.each(every(bench, one, other, files)):
             if name not in SERVICES:
-                mapped = looks.mapped_files(server.pid)
+                mapped = proc_stats.mapped_files(server.pid)
                 size = sum(file.stat().st_size for file in mapped)
                 if name in PYTHON:
                     size += folder_bytes(servers.PEER_PYTHON)
@@ -106,12 +106,12 @@ def idle(bench: Bench) -> Iterator[Measurement]:
                 asked.append((running[name].port, figures_of.PATHS.get(name, "/stats")))
         with asking(asked):
             time.sleep(0 if bench.quick else 5)
-            used = {name: looks.fine_processor_seconds(server.pid) for name, server in running.items()}
+            used = {name: proc_stats.fine_processor_seconds(server.pid) for name, server in running.items()}
             time.sleep(bench.seconds)
             found = {}
             for name, server in running.items():
-                busy = (looks.fine_processor_seconds(server.pid) - used[name]) * 1000 / bench.seconds
-                memory = looks.tree_bytes(server.pid)
+                busy = (proc_stats.fine_processor_seconds(server.pid) - used[name]) * 1000 / bench.seconds
+                memory = proc_stats.tree_bytes(server.pid)
                 found[name] = {"processor_ms_per_second": busy, "resident_bytes": memory}
     for name, figures in found.items():
         yield Measurement(name, "idle", figures)
@@ -178,14 +178,14 @@ def counted(bench: Bench, one: str, other: str, files: Path, paths: dict[str, st
             settings = {f"{name.upper()}_LISTEN": f"127.0.0.1:{port}", **variables}
             command = [str(bench.binaries / name)]
             count = few if name == "gateway" else many
-            return loads.instructions(bench, command, settings, port, path, fields, count)
+            return load_generators.instructions(bench, command, settings, port, path, fields, count)
 
         return job
 
     def peer(command: Callable[[int], list[str]], path: str, fields: tuple[str, ...] = (), count: int = many):
         def job() -> float:
             port = free_port()
-            return loads.instructions(bench, command(port), {}, port, path, fields, count)
+            return load_generators.instructions(bench, command(port), {}, port, path, fields, count)
 
         return job
 
@@ -202,7 +202,7 @@ def counted(bench: Bench, one: str, other: str, files: Path, paths: dict[str, st
         yield (
             "stats",
             f"a sample to one viewer more, {cores} cores",
-            functools.partial(loads.instructions_of_a_viewer, bench, settings),
+            functools.partial(load_generators.instructions_of_a_viewer, bench, settings),
         )
     yield "stats", "GET /stats", ours("stats", {}, "/stats")
     for what, path in paths.items():
@@ -282,7 +282,7 @@ STARTS = Scenario(
     title="From exec to the first answer",
     work="each program; ours answer `/stats` (which needs two readings, 0.25 s apart), `/`, `/healthz`",
     load="asked again after a millisecond until it answers 200",
-    warm_up="none; the programs' files are in memory already, and the median of four is told",
+    warm_up="none; the programs' files are in memory already, and the result is the median of four",
     compared="milliseconds",
     measure=starts,
     seconds=0,
@@ -295,7 +295,7 @@ IDLE = Scenario(
     name="idle",
     title="Doing nothing",
     work="each program, all at once; those that take figures only when asked (Flask, gunicorn,"
-    " node_exporter) are asked once a second, the others by nobody",
+    " node_exporter) are requested once a second, the others never",
     load="none",
     warm_up="5 s",
     compared="processor time in a second and memory; of several processes the proportional share of each",

@@ -1,6 +1,6 @@
-"""What README.md and docs/architecture.md state in figures is in the report.
+"""Figures in README.md and docs/architecture.md agree with the report.
 
-`told.json` has the sentences: where they stand, and what the report must say for them to be true.
+`documented_claims.json` has the sentences, their documents, and the figures of the report that support them.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ import json
 import unittest
 from pathlib import Path
 
-import floors
+import budgets
 import targets
 from scenario import ROOT
 from scenarios import BY_NAME
 
-TOLD = json.loads(Path(__file__).with_name("told.json").read_text(encoding="utf-8"))
+CLAIMS = json.loads(Path(__file__).with_name("documented_claims.json").read_text(encoding="utf-8"))
 REPORT = ROOT / "docs" / "benchmarks" / "results.json"
 
 
-class Told(unittest.TestCase):
-    def test_the_sentences_still_stand_where_they_are_said_to(self) -> None:
-        for one in TOLD:
+class DocumentedClaims(unittest.TestCase):
+    def test_the_documents_contain_the_sentences(self) -> None:
+        for one in CLAIMS:
             self.assertIn(one["text"], (ROOT / one["file"]).read_text(encoding="utf-8"), one["file"])
             self.assertIn(one["scenario"], BY_NAME)
 
@@ -29,8 +29,8 @@ class Told(unittest.TestCase):
             self.skipTest("there is no report yet: `make bench` makes it")
         found = json.loads(REPORT.read_text(encoding="utf-8"))
         self.assertFalse(found["quick"], "the report is of a trial run")
-        for one in TOLD:
-            value = floors.measured(one, found["scenarios"])
+        for one in CLAIMS:
+            value = budgets.measured(one, found["scenarios"])
             self.assertIsNotNone(value, f"{one['file']}: {one['text']}: the report has nothing about it")
             self.assertLessEqual(value, one["at_most"], f"{one['file']}: {one['text']}")
 

@@ -1,4 +1,4 @@
-"""The same page in fewer bytes: what is in the files that Trunk wrote for people and not for browsers.
+"""Shrinks the page: removes comments, indentation and long names that browsers do not need.
 
 Files in, files out, as a map from name to content; nothing else is touched.
 """
@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 
-# What wasm-bindgen calls what the program and its JavaScript give each other: words with a hash
+# Names of wasm-bindgen's imports and exports: words with a hash
 # among them, which no compression makes smaller. There are a hundred of them, in both files.
 LONG_NAME = re.compile(rb"\b[a-z_]\w*_h?[0-9a-f]{16}\w*")
 # With the line to itself: within one, two slashes may be of an address.
@@ -26,8 +26,8 @@ class Unexpected(Exception):
     """A file is not as Trunk and wasm-bindgen write it."""
 
 
-def slim(files: dict[str, bytes]) -> dict[str, bytes]:
-    """Every file in its shortest form, under a name that tells its new content."""
+def shrink(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Every file in its shortest form, under a name with the hash of its new content."""
     scripts = [name for name in files if name.endswith(".js")]
     modules = [name for name in files if name.endswith(".wasm")]
     if len(scripts) != 1 or len(modules) != 1:
@@ -167,7 +167,7 @@ def without_indentation(text: bytes) -> bytes:
 
 
 def with_new_hashes(files: dict[str, bytes]) -> dict[str, bytes]:
-    """The files under names that tell their content: browsers keep what is under a name for ever."""
+    """The files under names with the hash of their content, because browsers cache a name forever."""
     hashes: dict[str, list[str]] = {}
     for name in sorted(files):
         if found := HASHED_NAME.search(name):

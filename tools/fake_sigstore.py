@@ -1,6 +1,6 @@
 """A certificate authority, a certificate log and a signature log as Sigstore has them, for tests.
 
-What signs here is made anew for each test and trusted by nobody else. The bundles have the form of
+What signs here is created for each test and trusted only there. The bundles have the form of
 those that GitHub's actions/attest makes, so that the real verification runs over them.
 
 As a program: `[{"digest", "type", "predicate", "repository", "commit"}, ...]` on standard input,
@@ -29,13 +29,13 @@ FULCIO = "1.3.6.1.4.1.57264.1."
 SCT_LIST = "1.3.6.1.4.1.11129.2.4.2"
 
 
-class StandIn:
-    """A whole Sigstore of one log entry each."""
+class FakeSigstore:
+    """A complete Sigstore whose log has one entry for each attestation."""
 
     def __init__(self) -> None:
         self.authority, self.certificates, self.log = (ec.generate_private_key(ec.SECP256R1()) for _ in "123")
         self.now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stand-in")])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fake-sigstore")])
         self.root = (
             x509.CertificateBuilder()
             .subject_name(name)
@@ -73,7 +73,7 @@ class StandIn:
             "ctlogs": [log(self.certificates)],
             "certificateAuthorities": [
                 {
-                    "subject": {"organization": "example.org", "commonName": "stand-in"},
+                    "subject": {"organization": "example.org", "commonName": "fake-sigstore"},
                     "uri": "https://authority.example.org",
                     "certChain": {"certificates": [{"rawBytes": certificate}]},
                     "validFor": start,
@@ -83,7 +83,7 @@ class StandIn:
         }
 
     def attest(self, digest: str, predicate_type: str, predicate: dict, repository: str, **token: str) -> dict:
-        """What actions/attest makes of a digest in a workflow with that token."""
+        """The bundle that actions/attest creates for a digest in a workflow with that token."""
         statement = {
             "_type": "https://in-toto.io/Statement/v1",
             "subject": [{"name": "image", "digest": {"sha256": digest.partition(":")[2]}}],
@@ -230,7 +230,7 @@ def b64(content: bytes) -> str:
 
 
 def main() -> None:
-    sigstore = StandIn()
+    sigstore = FakeSigstore()
     bundles = [
         sigstore.attest(one["digest"], one["type"], one["predicate"], one["repository"], commit=one["commit"])
         for one in json.load(sys.stdin)

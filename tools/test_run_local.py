@@ -1,4 +1,4 @@
-"""What the stack says before anything runs."""
+"""Checks of the local system before it starts."""
 
 import os
 import socket
@@ -10,15 +10,15 @@ from unittest import mock
 import build
 import catalog
 import service_files
-import stack
+import run_local
 
 
 class Settings(unittest.TestCase):
-    def test_the_port_is_3050_unless_told_otherwise(self):
+    def test_the_port_is_3050_by_default(self):
         with mock.patch.dict(os.environ, {"PORT": ""}):
-            self.assertEqual(stack.port(), 3050)
+            self.assertEqual(run_local.port(), 3050)
         with mock.patch.dict(os.environ, {"PORT": "8081"}):
-            self.assertEqual(stack.url(), "http://localhost:8081")
+            self.assertEqual(run_local.url(), "http://localhost:8081")
 
     def test_a_wrong_setting_is_one_sentence(self):
         for name, value in (
@@ -30,8 +30,8 @@ class Settings(unittest.TestCase):
             ("STACK", "podman"),
         ):
             with self.subTest(name=name), mock.patch.dict(os.environ, {name: value}):
-                with self.assertRaisesRegex(stack.StackError, f"{name} is '{value}', but must be"):
-                    stack.choose(build.RELEASE)
+                with self.assertRaisesRegex(run_local.StackError, f"{name} is '{value}', but must be"):
+                    run_local.choose(build.RELEASE)
 
     def test_the_address_that_is_said_is_the_one_that_answers(self):
         for bind, url in (
@@ -42,22 +42,22 @@ class Settings(unittest.TestCase):
             ("2001:db8::1", "http://[2001:db8::1]:3050"),
         ):
             with self.subTest(bind=bind), mock.patch.dict(os.environ, {"BIND": bind, "PORT": ""}):
-                self.assertEqual(stack.url(), url)
+                self.assertEqual(run_local.url(), url)
 
     def test_a_wrong_listening_address_is_one_sentence(self):
         for wrong in ("127.0.0.1:99999", "127.0.0.1", "127.0.0.1:0"):
             with mock.patch.dict(os.environ, {"STATS_LISTEN": wrong}):
-                with self.assertRaisesRegex(stack.StackError, "STATS_LISTEN is '.*', but must be"):
-                    stack.Processes(build.RELEASE).check_ports()
+                with self.assertRaisesRegex(run_local.StackError, "STATS_LISTEN is '.*', but must be"):
+                    run_local.Processes(build.RELEASE).check_ports()
 
     def test_a_taken_port_names_the_service_and_the_remedy(self):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             number = taken.getsockname()[1]
-            with self.assertRaisesRegex(stack.StackError, f"port {number} for the gateway .* or x"):
-                stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
-        stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
+            with self.assertRaisesRegex(run_local.StackError, f"port {number} for the gateway .* or x"):
+                run_local.refuse_taken_port("gateway", "127.0.0.1", number, "x")
+        run_local.refuse_taken_port("gateway", "127.0.0.1", number, "x")
 
 
 class Upstreams(unittest.TestCase):
@@ -65,7 +65,7 @@ class Upstreams(unittest.TestCase):
         added = {"added": service_files.new_service("added", 8099)}
         given = {"FRONTEND_LISTEN": "127.0.0.1:3001", "GATEWAY_STATS": "10.0.0.1:80", "GATEWAY_ROUTES": "/mine mine:1"}
         with mock.patch.dict(catalog.ALL, added), mock.patch.dict(os.environ, given):
-            settings = stack.Processes(build.RELEASE)._upstreams()
+            settings = run_local.Processes(build.RELEASE)._upstreams()
         self.assertEqual(settings["GATEWAY_STATS"], "10.0.0.1:80")
         self.assertEqual(settings["GATEWAY_FRONTEND"], "127.0.0.1:3001")
         routes = settings["GATEWAY_ROUTES"].split("; ")
@@ -75,20 +75,20 @@ class Upstreams(unittest.TestCase):
     def test_without_other_services_the_routes_are_those_of_the_environment(self):
         core = {name: service for name, service in catalog.ALL.items() if service.address_setting or service.public}
         with mock.patch.object(catalog, "ALL", core), mock.patch.dict(os.environ, {"GATEWAY_ROUTES": ""}):
-            self.assertNotIn("GATEWAY_ROUTES", stack.Processes(build.RELEASE)._upstreams())
+            self.assertNotIn("GATEWAY_ROUTES", run_local.Processes(build.RELEASE)._upstreams())
         with mock.patch.object(catalog, "ALL", core), mock.patch.dict(os.environ, {"GATEWAY_ROUTES": "/a b:1"}):
-            self.assertEqual(stack.Processes(build.RELEASE)._upstreams()["GATEWAY_ROUTES"], "/a b:1")
+            self.assertEqual(run_local.Processes(build.RELEASE)._upstreams()["GATEWAY_ROUTES"], "/a b:1")
 
 
 class Pids(unittest.TestCase):
     def test_a_process_is_known_by_its_pid_and_its_start(self):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         try:
-            started = stack._start_time(child.pid)
+            started = run_local._start_time(child.pid)
             self.assertTrue(started.isdigit())
         finally:
             child.communicate(b"\n")
-        self.assertEqual(stack._start_time(child.pid), "")
+        self.assertEqual(run_local._start_time(child.pid), "")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from unittest import mock
 import toolchain
 
 
-class InAnEmptyPlace(unittest.TestCase):
+class BareClone(unittest.TestCase):
     """A temporary folder for the tools, and a PATH that holds only what a test puts there."""
 
     def setUp(self) -> None:

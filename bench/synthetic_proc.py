@@ -1,4 +1,4 @@
-"""A /proc that is as large as one likes, with counters that move."""
+"""A synthetic /proc of any size, with counters that move."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WIDTH = 12
 
 @dataclass(frozen=True)
 class Tree:
-    """How much there is of each; the rest is that of a recorded machine."""
+    """Number of each resource; the rest is that of a recorded machine."""
 
     cores: int = 2
     interfaces: int = 2

@@ -1,4 +1,4 @@
-"""What the verbs of workflows decide by themselves; runner.py in e2e/deploy/ plays them whole."""
+"""Decisions of the workflows' make targets; runner.py in e2e/deploy/ runs them completely."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import environments
 import github
 import images
 import oci
-import pipeline
+import ci
 import plans
 import progress
 import release
@@ -54,8 +54,8 @@ class Previews(unittest.TestCase):
             *("environments/pr-2/terraform.tfstate", "environments/pr-30/terraform.tfstate"),
             *("environments/pr-3/releases.json", "environments/pr-x/terraform.tfstate"),
         ]
-        self.assertEqual(pipeline.without_pull_request(keys, {2}), ["pr-1", "pr-30"])
-        self.assertEqual(pipeline.without_pull_request([], set()), [])
+        self.assertEqual(ci.without_pull_request(keys, {2}), ["pr-1", "pr-30"])
+        self.assertEqual(ci.without_pull_request([], set()), [])
 
 
 class Settings(unittest.TestCase):
@@ -80,7 +80,7 @@ class Settings(unittest.TestCase):
     def test_main_waits_for_the_account_and_pull_requests_do_not(self):
         with mock.patch.dict(os.environ, {"CHANGED": "true"}):
             with self.assertRaisesRegex(progress.Failed, "an administrator runs `make bootstrap`"):
-                pipeline.do_registry()
+                ci.do_registry()
 
 
 class Order(unittest.TestCase):
@@ -97,10 +97,10 @@ class Order(unittest.TestCase):
                 )
                 commits.append(told.stdout.decode().strip())
             first, second = commits
-            self.assertTrue(pipeline.superseded(first, second, Path(folder)))
+            self.assertTrue(ci.superseded(first, second, Path(folder)))
             for running in (first, "", "3" * 40):
-                self.assertFalse(pipeline.superseded(second, running, Path(folder)), running)
-            self.assertFalse(pipeline.superseded(second, second, Path(folder)))
+                self.assertFalse(ci.superseded(second, running, Path(folder)), running)
+            self.assertFalse(ci.superseded(second, second, Path(folder)))
 
 
 class KeptPlans(unittest.TestCase):
@@ -118,7 +118,7 @@ class KeptPlans(unittest.TestCase):
         self.assertEqual((found.digest, found.release, found.changed), ("a digest", VERSION, True))
 
     def test_terraform_s_own_file_is_not_kept(self):
-        """It holds secrets, and artefacts of a public repository can be fetched by anybody."""
+        """It holds secrets, and artifacts of a public repository are public."""
         plans.keep("staging", VERSION, True, "a digest")
         self.assertEqual([file.name for file in plans.folder("staging").iterdir()], ["planned.json"])
 
@@ -175,10 +175,10 @@ class Reviews(unittest.TestCase):
             mock.patch.dict(os.environ, variables),
             mock.patch.object(github.Repository, "_call", return_value=answer) as called,
         ):
-            pipeline.protected(environments.named(name))
+            ci.protected(environments.named(name))
         return called
 
-    def test_prod_is_refused_where_nobody_is_asked(self):
+    def test_prod_is_refused_without_a_reviewer(self):
         for rules in ([], ["branch_policy"]):
             with self.assertRaisesRegex(Refused, "prod of the repository's settings has no"):
                 self.protected("prod", rules)
@@ -226,17 +226,17 @@ class Comments(unittest.TestCase):
             Path(folder, "plan-pr-7.md").write_text("**Plan**\n")
             Path(folder, "page.png").write_text("no text")
             told = {"URL": "http://a.example", "SCREENSHOT": "http://b.example", "COMMIT": "1" * 40}
-            text = pipeline.comment(told, Path(folder))
+            text = ci.comment(told, Path(folder))
             self.assertTrue(
                 text.startswith("## Preview: http://a.example\n[screenshot](http://b.example)")
             )
             self.assertIn("**Plan**", text)
-            self.assertTrue(pipeline.comment({}, Path(folder)).startswith("## There is no preview"))
+            self.assertTrue(ci.comment({}, Path(folder)).startswith("## There is no preview"))
 
     def test_it_fits_into_what_github_takes(self):
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "long.md").write_text("x" * 100_000)
-            self.assertLess(len(pipeline.comment({}, Path(folder))), 65_000)
+            self.assertLess(len(ci.comment({}, Path(folder))), 65_000)
 
     def test_outputs_are_those_that_are_named_and_one_line_each(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -281,7 +281,7 @@ class BothProcessors(unittest.TestCase):
 
 
 class TagsOfImages(unittest.TestCase):
-    """Tags cannot be moved, so bytes of a laptop must not stand where a workflow's are to be pushed."""
+    """Tags cannot be moved, so bytes of a laptop must not have the tags of a workflow's images."""
 
     def tags(self, inside, attested_by, whole):
         environment = mock.Mock(architecture="ARM64", attested_by=attested_by, preview=False)

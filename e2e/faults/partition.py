@@ -1,8 +1,8 @@
 """The part of test_black_hole.py that runs in network namespaces of its own.
 
 Here are the gateway, its client and one upstream; at the other end of a pair of devices is the
-other upstream. When that end gives its address back, packets to it are swallowed: nobody resets
-anything, and the neighbour's address is fixed, so that nobody misses it.
+other upstream. When that end releases its address, packets to it are dropped without a reset,
+and the neighbor entry is permanent, so that there is no ICMP error either.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What happens to the gateway itself: signals under load, floods, full disks, and odd clocks."""
+"""Faults of the gateway process: signals under load, floods, full disks, and clock changes."""
 
 import contextlib
 import os
@@ -12,11 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-import own
+import services
 import pytest
 from conftest import eventually
 from load import TURNED_AWAY, Load, outcomes, p99_seconds
-from raw import Reader
+from raw_http import Reader
 from upstream import Upstream
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
@@ -47,7 +47,7 @@ def asking(gateway, path):
 
 def test_sigterm_under_load_fails_no_request_and_ends_with_exit_code_0(pytestconfig, upstreams):
     settings = {"DRAIN_SECONDS": str(DRAIN_SECONDS), "LOG_LEVEL": "error"}
-    with own.gateway(pytestconfig, *upstreams, **settings) as gateway:
+    with services.gateway(pytestconfig, *upstreams, **settings) as gateway:
         load = Load(gateway.host, gateway.port, "/stats", PER_SECOND, 50)
         with contextlib.ExitStack() as stack:
             with load:
@@ -73,7 +73,7 @@ def test_sigterm_under_load_fails_no_request_and_ends_with_exit_code_0(pytestcon
 
 def test_sigterm_ends_in_time_though_an_answer_does_not(pytestconfig, upstreams):
     settings = {"DRAIN_SECONDS": "1", "LOG_LEVEL": "error"}
-    with own.gateway(pytestconfig, *upstreams, **settings) as gateway:
+    with services.gateway(pytestconfig, *upstreams, **settings) as gateway:
         with asking(gateway, b"/?seconds=20"):
             time.sleep(0.3)
             begun = time.monotonic()
@@ -83,7 +83,7 @@ def test_sigterm_ends_in_time_though_an_answer_does_not(pytestconfig, upstreams)
 
 
 def test_sighup_under_load_fails_no_request_and_drops_no_connection(pytestconfig, upstreams):
-    with own.gateway(pytestconfig, *upstreams, LOG_LEVEL="error") as gateway:
+    with services.gateway(pytestconfig, *upstreams, LOG_LEVEL="error") as gateway:
         with Load(gateway.host, gateway.port, "/stats", PER_SECOND, 50) as load:
             eventually(lambda: len(load.requests) > PER_SECOND)
             before = load.connected
@@ -100,11 +100,11 @@ def test_sighup_under_load_fails_no_request_and_drops_no_connection(pytestconfig
     assert after == before, "a connection was dropped"
 
 
-def test_a_flood_of_connections_disturbs_nobody_who_is_in(pytestconfig, upstreams):
+def test_a_flood_of_connections_does_not_affect_open_connections(pytestconfig, upstreams):
     """Five times as many connections as there are places."""
     raise_file_limit()
     settings = {"GATEWAY_MAX_CONNECTIONS": str(CONNECTIONS), "LOG_LEVEL": "error"}
-    with own.gateway(pytestconfig, *upstreams, **settings) as gateway:
+    with services.gateway(pytestconfig, *upstreams, **settings) as gateway:
         with Load(gateway.host, gateway.port, "/stats", 100, 10) as load:
             eventually(lambda: len(load.requests) > 50)
             idle = descriptors(gateway)
@@ -120,7 +120,7 @@ def test_a_flood_of_connections_disturbs_nobody_who_is_in(pytestconfig, upstream
                 time.sleep(3)
                 most = descriptors(gateway)
             ended = time.monotonic()
-            # Who could not get in gets in when the flood is over.
+            # A rejected client connects when the flood is over.
             eventually(lambda: gateway.fetch("/stats").status == 200, 2 + SLACK_SECONDS)
             back = time.monotonic() - ended
         during = [request for request in load.since(begun) if request.begun < ended]
@@ -137,7 +137,7 @@ def test_connections_that_come_and_go_leave_nothing_behind(pytestconfig, upstrea
     """Two thousand: closed at once, reset at once, or left in the middle of a request."""
     parts = [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
              b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhello"]
-    with own.gateway(pytestconfig, *upstreams, LOG_LEVEL="error") as gateway:
+    with services.gateway(pytestconfig, *upstreams, LOG_LEVEL="error") as gateway:
         gateway.fetch("/stats")
         idle = descriptors(gateway)
         for number in range(2000):
@@ -156,7 +156,7 @@ def test_a_full_disk_costs_the_log_and_nothing_else(pytestconfig, upstreams, lev
     with open("/dev/full", "wb") as full:
         streams = {"stdout": full, "stderr": full}
         settings = {"LOG_LEVEL": level, "GATEWAY_UPSTREAM_TIMEOUT_SECONDS": "1"}
-        with own.gateway(pytestconfig, *upstreams, streams=streams, **settings) as gateway:
+        with services.gateway(pytestconfig, *upstreams, streams=streams, **settings) as gateway:
             with Load(gateway.host, gateway.port, "/stats", 200, 10) as load:
                 # These are logged at every level.
                 assert gateway.fetch("/?seconds=3").status == 504
@@ -169,7 +169,7 @@ def test_a_full_disk_costs_the_log_and_nothing_else(pytestconfig, upstreams, lev
 
 def test_a_process_that_was_suspended_goes_on(pytestconfig, upstreams):
     """As when a virtual machine is frozen and thawed: the clock jumps, and all timers are due."""
-    with own.gateway(pytestconfig, *upstreams, LOG_LEVEL="error") as gateway:
+    with services.gateway(pytestconfig, *upstreams, LOG_LEVEL="error") as gateway:
         with Load(gateway.host, gateway.port, "/stats", 100, 10) as load:
             eventually(lambda: len(load.requests) > 50)
             with asking(gateway, b"/?seconds=1") as slow:
@@ -196,7 +196,7 @@ def test_a_machine_that_has_been_up_for_long_is_nothing_special(pytestconfig, up
     tried = subprocess.run([*offsets, "true"], capture_output=True)
     if tried.returncode:
         pytest.skip(f"needs leave to make time namespaces: {tried.stderr.decode().strip()}")
-    with own.gateway(
+    with services.gateway(
         pytestconfig, *upstreams, (*offsets, *parent), PATH=os.defpath, LOG_LEVEL="error",
         GATEWAY_UPSTREAM_TIMEOUT_SECONDS="1",
     ) as gateway:
@@ -206,7 +206,7 @@ def test_a_machine_that_has_been_up_for_long_is_nothing_special(pytestconfig, up
         assert time.monotonic() - begun < 1 + SLACK_SECONDS
 
 
-def test_a_wall_clock_that_jumps_disturbs_nobody(pytestconfig, upstreams, tmp_path):
+def test_a_jump_of_the_wall_clock_has_no_effect(pytestconfig, upstreams, tmp_path):
     """A day ahead, then ten years back, by libfaketime, which a static program cannot load."""
     folder = pytestconfig.getoption("binaries")
     if not folder:
@@ -227,7 +227,7 @@ def test_a_wall_clock_that_jumps_disturbs_nobody(pytestconfig, upstreams, tmp_pa
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
-    with own.gateway(pytestconfig, *upstreams, LOG_LEVEL="error", **clock) as gateway:
+    with services.gateway(pytestconfig, *upstreams, LOG_LEVEL="error", **clock) as gateway:
         with Load(gateway.host, gateway.port, "/stats", 100, 10) as load:
             years = [gateway.fetch("/healthz").headers.get("date", "")]
             for jump in ("+1d", "-3650d", "+0"):

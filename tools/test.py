@@ -39,7 +39,7 @@ AT_ONCE = 2
 LOGS = ROOT / "target" / "test"
 
 # Tests that start services of their own, so the form in which the system runs does not matter to them.
-OWN_PROCESSES = ("api", "fleet", "metrics", "psutil", "stream", "supply")
+OWN_PROCESSES = ("api", "fleet", "metrics", "prometheus", "psutil", "stream", "supply")
 OWN_FOLDERS = ("adversarial", "faults")
 
 

@@ -311,7 +311,7 @@ fn metrics_are_told_at_the_operators_door_alone() {
     for line in [
         "gateway_cache_requests_total{result=\"hit\"} 2\n",
         "gateway_request_duration_seconds_count{route=\"/stats\"} 3\n",
-        "state=\"well\"} 1\n",
+        "state=\"healthy\"} 1\n",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }

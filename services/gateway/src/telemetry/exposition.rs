@@ -210,7 +210,7 @@ fn write_upstreams(text: &mut Text, rules: &RouteTable) {
         for one in &snapshot.addresses {
             let (address, state) = (one.address, one.state.name());
             let labels = format!("route=\"{route}\",address=\"{address}\",state=\"{state}\"");
-            text.line(name, &labels, u8::from(one.state == upstream::State::Well));
+            text.line(name, &labels, u8::from(one.state == upstream::State::Healthy));
         }
     }
     for (name, help, value) in [

@@ -11,7 +11,7 @@ use super::health_check::CheckSettings;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum State {
     /// Takes requests.
-    Well,
+    Healthy,
     /// Too many checks in a row failed.
     Unhealthy,
     /// Too many requests failed; left alone for a while.
@@ -24,7 +24,7 @@ impl State {
     /// Its name: a label for metrics.
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Well => "well",
+            Self::Healthy => "healthy",
             Self::Unhealthy => "unhealthy",
             Self::Open => "open",
             Self::HalfOpen => "half_open",
@@ -80,7 +80,7 @@ impl Health {
         } else if self.breaker.is_half_open(now) {
             State::HalfOpen
         } else if self.breaker.is_closed() {
-            State::Well
+            State::Healthy
         } else {
             State::Open
         }
@@ -205,7 +205,7 @@ mod tests {
         refuse(&mut it, 5, now);
         assert_eq!(it.state(now), State::Open);
         assert_eq!(it.checked(Ok(()), &CheckSettings::default(), now), Some(Change::Closed));
-        assert_eq!(it.state(now), State::Well);
+        assert_eq!(it.state(now), State::Healthy);
     }
 
     #[test]

@@ -67,7 +67,7 @@ async fn bad_checks_take_an_address_out_and_a_good_one_brings_it_back() {
     let failure = pool.snapshot().addresses.iter().find_map(|it| it.last_failure);
     assert_eq!(failure.unwrap().0, Failure::Status(500));
     one.well.store(true, Ordering::SeqCst);
-    until("one is back", || state(&pool, &one) == State::Well).await;
+    until("one is back", || state(&pool, &one) == State::Healthy).await;
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_good_check_ends_the_rest_of_an_address_that_failed() {
         pool.pick(&[two.address]).unwrap().failed(Failure::Timeout);
     }
     assert_eq!(state(&pool, &one), State::Open);
-    until("it is closed", || state(&pool, &one) == State::Well).await;
+    until("it is closed", || state(&pool, &one) == State::Healthy).await;
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ async fn an_address_goes_when_it_was_unseen_for_a_minute_and_fails() {
     script.lead("app", &[3]);
     sleep(SECOND * 3).await;
     refuse_if_known(&pool, 1);
-    assert_ne!(state(&pool, 1), State::Well);
+    assert_ne!(state(&pool, 1), State::Healthy);
     sleep(SECOND * 55).await;
     assert_eq!(known(&pool), 3, "not yet a minute");
     refuse_if_known(&pool, 1);
@@ -192,8 +192,8 @@ async fn an_address_that_stays_keeps_what_is_known_of_it() {
     sleep(Duration::from_millis(2001)).await;
     let after = pool.snapshot().addresses;
     assert_eq!(after.iter().map(|it| it.in_flight).collect::<Vec<_>>(), [0, 0, 0, 1]);
-    assert!(!matches!(after[1].state, State::Well));
-    assert_eq!(after[2].state, State::Well);
+    assert!(!matches!(after[1].state, State::Healthy));
+    assert_eq!(after[2].state, State::Healthy);
     drop(busy);
 }
 
@@ -214,7 +214,7 @@ async fn what_a_request_tells_of_an_address_that_left_is_not_told_to_its_success
     for pick in &mut old {
         pick.failed(Failure::Reset);
     }
-    assert_eq!(state(&pool, 1), State::Well);
+    assert_eq!(state(&pool, 1), State::Healthy);
     assert_eq!(pool.snapshot().addresses[0].in_flight, 0);
 }
 

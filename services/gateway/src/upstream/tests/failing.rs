@@ -18,7 +18,7 @@ async fn who_fails_is_left_alone_then_tried_once_and_used_again() {
     probe.succeeded();
     drop(probe);
     assert_eq!(used(&pool), [1, 2]);
-    assert_eq!(state(&pool, 1), State::Well);
+    assert_eq!(state(&pool, 1), State::Healthy);
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,7 +110,7 @@ async fn an_answer_that_breaks_off_counts_against_the_address() {
     let pool = fixed(2);
     // Of 21 requests 11 did, because the success before the first failure is too old to count.
     for _ in 0..11 {
-        assert_eq!(state(&pool, 1), State::Well);
+        assert_eq!(state(&pool, 1), State::Healthy);
         let mut pick = pick_of(&pool, 1);
         pick.succeeded();
         pick.failed(Failure::Reset);

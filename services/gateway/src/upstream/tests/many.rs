@@ -21,7 +21,7 @@ async fn a_thousand_addresses_can_come_fail_and_go() {
     for _ in 0..1000 {
         pool.pick(&[]).unwrap().succeeded();
     }
-    assert!(pool.snapshot().addresses.iter().all(|it| it.state == State::Well));
+    assert!(pool.snapshot().addresses.iter().all(|it| it.state == State::Healthy));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,11 +19,11 @@ END_SECONDS = 10
 
 
 class NotToBeHad(Exception):
-    """A program is not here and cannot be fetched; the text says why."""
+    """A program is not here and cannot be fetched; the message has the reason."""
 
 
 class Failed(Exception):
-    """A program that is used to measure has failed; the text says how."""
+    """A program that is used to measure has failed; the message has the reason."""
 
 
 class Server(NamedTuple):
@@ -107,7 +107,7 @@ def whole_answer(port: int, path: str, *fields: str) -> bytes:
 
 
 def read_answer(connection: socket.socket) -> bytes:
-    """One answer: as long as its head says, or until the connection ends."""
+    """One response: of the length in its head, or until the connection ends."""
     answer = b""
     while True:
         part = connection.recv(262_144)

@@ -20,7 +20,7 @@ OURS = ("stats", "frontend", "gateway", "all three", "whole stack", "page")
 
 
 class BenchError(Exception):
-    """The measurement cannot be made; the text says why."""
+    """The measurement cannot be made; the message has the reason."""
 
 
 @dataclass(frozen=True)

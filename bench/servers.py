@@ -131,7 +131,7 @@ def flask(bench: Bench, core: int | None = None) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def gunicorn(bench: Bench, core: int | None = None) -> Iterator[Server]:
-    """The same application as Flask's guide wants it deployed."""
+    """The same application, deployed as in Flask's guide."""
     port = free_port()
     note_distribution(bench, "gunicorn")
     command = [peer_program(bench, "gunicorn"), "-c", str(PEERS / "gunicorn.py")]
@@ -163,7 +163,7 @@ def glances(bench: Bench, core: int | None = None) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def netdata(bench: Bench, core: int | None = None) -> Iterator[Server]:
-    """The agent alone, its metrics in memory, as its guide says for children."""
+    """The agent alone, its metrics in memory, as in its guide for child nodes."""
     port = free_port()
     program = debian(bench, "netdata", "usr/sbin/netdata")
     folder = fresh_folder(bench, "netdata")
@@ -361,7 +361,7 @@ def unpacked(name: str) -> Path:
 
 
 def said(command: list[str]) -> str:
-    """The version in what a program says of itself."""
+    """The version in the output of a program."""
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         done = subprocess.run(command, capture_output=True, timeout=30, stdin=subprocess.DEVNULL)
         found = re.search(VERSION, (done.stdout + done.stderr).decode("utf-8", "replace"))

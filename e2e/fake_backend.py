@@ -1,4 +1,4 @@
-"""A stats service that says what a test wants, in front of a real frontend.
+"""A fake stats service with configurable responses, in front of a real frontend.
 
 `/stats` and what is below it are answered here, from a `Scene`; every other request goes to the
 frontend. A tick is made by the test (`tick`) or by a clock (`ticking`).

@@ -250,7 +250,7 @@ def test_fields_that_are_not_exposed_are_absent(request, service):
 def test_before_the_first_sample_the_service_says_when_to_come_again(request):
     with services.stats(request.config, ready=False) as service:
         answer = service.fetch("/stats")
-        # It has one after a fraction of a second; a busy machine may ask too late to see this.
+        # It has one after a fraction of a second; a busy machine may send the request too late.
         if answer.status != 200:
             assert int(answer.headers["retry-after"]) >= 1
             problem(answer, 503)

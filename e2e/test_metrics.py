@@ -43,7 +43,7 @@ def test_promtool_has_nothing_to_object_to(service):
     if promtool is None:
         pytest.skip("there is no promtool; `make tools` says why")
     metrics = service.fetch("/metrics").body
-    # It says what is wrong, and also what is only against good custom; then it ends with 3.
+    # It reports errors, and also style warnings; with warnings only, the exit code is 3.
     done = subprocess.run(
         [promtool, "check", "metrics"], input=metrics, capture_output=True, timeout=30
     )

@@ -59,7 +59,7 @@ def test_the_commit_is_one_of_this_repository_with_its_date(binary):
 
 
 def test_everything_that_cargo_read_counts_as_an_input_of_the_service(binary):
-    """Else a change of it would be in the binary, and the binary would tell an older commit."""
+    """Otherwise a change of it would be in a binary with an older commit."""
     read = binary.with_suffix(".d").read_text().replace("\\ ", "\0").split(": ", 1)[1].split()
     files = {Path(name.replace("\0", " ")) for name in read}
     files = {Path(os.path.normpath(file)) for file in files}

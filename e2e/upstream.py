@@ -61,7 +61,7 @@ class Upstream:
         self._process.wait()
 
     def stop(self) -> None:
-        """From now on it keeps its connections and says nothing."""
+        """Keeps its connections and stops answering."""
         self._process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:

@@ -41,7 +41,7 @@ UNREACHABLE = catalog.gateway_settings(
 
 
 class Broken(Exception):
-    """A binary does not do on arm64 what it does elsewhere; the sentence says what."""
+    """A binary behaves differently on arm64; the message names the difference."""
 
 
 def main(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Whether attestations were signed by one repository's workflow, and what they say.
+"""Verification of attestations: the signing workflow and the statement.
 
 A program of its own, because it needs Python's sigstore, which is apart from all else (see pypi.py):
 a question in JSON on standard input, the answer in JSON on standard output. verify.py asks it.

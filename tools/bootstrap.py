@@ -52,7 +52,7 @@ def variables() -> dict[str, str]:
 
 
 def knows_github() -> bool:
-    """Whether terraform.tfvars says which workflows may take the roles."""
+    """Whether terraform.tfvars lists the workflows that may assume the roles."""
     file = FOLDER / "terraform.tfvars"
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     return re.search(r"^github\s*=", text, re.MULTILINE) is not None
@@ -75,7 +75,7 @@ def exists(aws: Aws, bucket: str) -> bool:
 def ensure(
     aws: Aws, account: str, profile: str | None, say: Callable[[str], None], may_create: bool = True
 ) -> None:
-    """Make the account's part what tf/preconfigured says; nothing happens when it is so already."""
+    """Applies tf/preconfigured to the account; without a difference nothing changes."""
     bucket = state_bucket(account, aws.region)
     terraform = folder(aws, profile)
     if LOCAL_STATE.exists() or not exists(aws, bucket):
@@ -141,7 +141,7 @@ def begin(terraform: Terraform, aws: Aws, bucket: str, say: Callable[[str], None
 
 
 def clone_of(revision: str, goal: Path) -> Path:
-    """tf/ at a commit, with the services that it deploys, so that a version gets the settings it knows."""
+    """tf/ at a commit, with the services that it deploys, so that a version gets matching settings."""
     goal.mkdir(parents=True, exist_ok=True)
     # Older commits list the services in tf/ itself.
     listed = git(revision, "ls-tree", "--name-only", revision, "--", "tf", catalog.FILE)

@@ -122,7 +122,7 @@ def build_page(profile: str) -> None:
         run("page", [*command, "--release"], cwd=PAGE, **small or {})
         fresh = slimmed(fresh)
     else:
-        # Larger, but a panic tells where it was.
+        # Larger, but a panic reports its location.
         run("page", command, cwd=PAGE)
     mirror(fresh, PAGE / "dist", last="index.html")
 

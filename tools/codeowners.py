@@ -1,4 +1,4 @@
-"""`make codeowners`: .github/CODEOWNERS, with whose review GitHub asks for.
+"""`make codeowners`: .github/CODEOWNERS, from which GitHub requests reviews.
 
 The owner is the account of the repository (GITHUB_REPOSITORY, or the remote `origin`). For an
 organization GitHub wants people or teams: OWNERS="@acme/platform @jane".

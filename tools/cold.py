@@ -1,4 +1,4 @@
-"""`make cold`: run the README's commands on a machine that has only what the README asks for.
+"""`make cold`: run the README's commands on a machine with only the README's requirements.
 
 Each variant gets a fresh Debian root file system (debootstrap), an ordinary user with an empty home
 directory, and a clone of the committed tree. Nothing of an earlier run is visible: no Cargo
@@ -53,7 +53,7 @@ STOP_SECONDS = 60
 
 
 class Cold(Exception):
-    """The check cannot run, or a step failed; the text says which."""
+    """The check cannot run, or a step failed; the message names it."""
 
 
 def main(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""The commit that a service's binary tells: the last one that changed anything it is made from.
+"""The commit of a service's binary: the last one that changed any of its inputs.
 
 Not the commit that is checked out: with that in it, every binary would be another one at every
 commit, and a change of the README would deploy three services again.

@@ -1,4 +1,4 @@
-"""A program that a test or a benchmark wants beside ours: from PATH, or Debian's package without root."""
+"""Programs for tests and benchmarks: from PATH, or from a Debian package without root."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DOWNLOAD_SECONDS = 600
 
 
 class NotToBeHad(Exception):
-    """The program is not there and cannot be fetched; the text says why."""
+    """The program is not there and cannot be fetched; the message has the reason."""
 
 
 def find(name: str, inside: str) -> list[str]:

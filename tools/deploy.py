@@ -149,7 +149,7 @@ def git(*arguments: str) -> str:
 
 
 def confirm(environment: Environment, what: str) -> None:
-    """prod wants its name typed; CONFIRM=prod says it beforehand."""
+    """prod requires its name as confirmation; CONFIRM=prod confirms in advance."""
     if environment.name != "prod" or os.environ.get("CONFIRM") == environment.name:
         return
     if not sys.stdin.isatty():
@@ -159,7 +159,7 @@ def confirm(environment: Environment, what: str) -> None:
 
 
 def variables_of(environment: Environment, release: Release, folder: Path = TF) -> list[str]:
-    """The arguments that tell Terraform what an environment is and what it runs."""
+    """Terraform arguments with an environment's variables and images."""
     file = (
         Terraform(folder, environment.name, environment.region, None).data / "release.tfvars.json"
     )
@@ -355,7 +355,7 @@ def do_deploy() -> None:
 
 
 def images_to_deploy(here: Session, revision: str) -> dict[str, str]:
-    """Found, or built and pushed; an environment that wants attestations takes only what a workflow
+    """Found, or built and pushed; an environment that requires attestations takes only what a workflow
     has built."""
     images = Images(here.aws, here.environment, revision)
     if here.environment.attested_by is None:

@@ -118,7 +118,7 @@ def rebuild(running, changed: set[str], programs: dict[str, str]) -> dict[str, s
         build.build_page(build.QUICK)
     if all(is_page_only(path) for path in changed):
         return programs
-    # Cargo knows best which programs a file is part of; a program that differs was.
+    # Cargo decides which programs depend on a file; only changed programs are restarted.
     fresh = digests(build.build_binaries(build.QUICK))
     for name in build.SERVICES:
         if fresh[name] != programs[name] or name in running.unexpected_ends():

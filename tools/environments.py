@@ -18,7 +18,7 @@ PATTERN = "preview"
 
 
 class Refused(Exception):
-    """Nothing was touched; the sentence says what is missing or wrong."""
+    """Nothing was touched; the message names the fault."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ UNKNOWN = Unknown()
 
 
 class ExpressionError(Exception):
-    """An expression that is wrong, or says more than is understood here."""
+    """An expression that is invalid, or uses an unsupported feature."""
 
 
 def fill(text: str, context: dict) -> Any:

@@ -12,7 +12,7 @@ import catalog
 from toolchain import ROOT
 
 PREFIXES = tuple(f"{service.prefix}_" for service in catalog.ALL.values())
-# Kubernetes and Docker links set these for every service they know (crates/service/src/config.rs).
+# Kubernetes and Docker links set these for every service (crates/service/src/config.rs).
 LINKS = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_.*)?)$")
 PUBLISHED = "the published address is set with BIND and PORT"
 OWN_IMAGES = "the images are packed here; `docker compose up` uses published ones"

@@ -83,7 +83,7 @@ class Images:
         return found
 
     def _tags(self, name: str, whole: bool) -> list[str]:
-        """Where an image may be: an environment that wants attestations takes only a workflow's."""
+        """Repositories for an image: an environment that requires attestations accepts only a workflow's."""
         if self.attested or not self.by_hand:
             return [self.tags[name]]
         of_one = [] if whole else [self.tag(name, self.architecture)]
@@ -149,7 +149,7 @@ def bare(registry: Registry, digest: str) -> bool:
 
 
 def addresses(aws: Aws, output: str, prefix: str) -> dict[str, str]:
-    """Where each service's images are: as ACCOUNT, the outputs of tf/preconfigured, says, or AWS."""
+    """Repositories of each service: from ACCOUNT, the outputs of tf/preconfigured, or from AWS."""
     try:
         told = json.loads(os.environ.get("ACCOUNT") or "{}").get(output)
     except (ValueError, AttributeError):
@@ -205,7 +205,7 @@ def manifest_of(aws: Aws, address: str, digest: str) -> dict:
 
 
 def commit_of(aws: Aws, image: str) -> Optional[str]:
-    """The commit that an image in the registry says it is made from, as its binary does."""
+    """The commit in the labels of an image in the registry."""
     url, _, digest = image.partition("@")
     registry = Registry(url, *credentials(aws))
     manifest = registry.exactly(digest)

@@ -20,7 +20,7 @@ from toolchain import ROOT
 
 
 class Failed(Exception):
-    """A step cannot be done; the text says why and what helps."""
+    """A step cannot be done; the message has the reason and the next step."""
 
 
 class Bound(NamedTuple):
@@ -184,7 +184,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-            # Compilers die at once; apt wants a moment for its files.
+            # Compilers end at once; apt needs a moment for its files.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=3)
             os.killpg(process.pid, signal.SIGKILL)

@@ -41,7 +41,7 @@ TRIES = 3
 
 
 class ImageError(Exception):
-    """An image cannot be packed or pushed; the sentence says why."""
+    """An image cannot be packed or pushed; the message has the reason."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import toolchain
 from toolchain import ROOT
 
 ASK_SECONDS = 300
-# Where Rust's own project says which compiler is the stable one.
+# The manifest of Rust's stable channel.
 RUST = "https://static.rust-lang.org/dist/channel-rust-stable.toml"
 # Docker Hub: an anonymous token, and what a tag means now.
 TOKEN = "https://auth.docker.io/token?service=registry.docker.io&scope=repository:library/rust:pull"

@@ -51,7 +51,7 @@ def compile_std(job: Job) -> None:
         COMPILE,
         route=toolchain.route(),
         directory=folder,
-        # `-Z` wants a nightly or this; link-time optimisation needs the bitcode.
+        # `-Z` requires a nightly or this; link-time optimization needs the bitcode.
         RUSTC_BOOTSTRAP="1",
         CARGO_ENCODED_RUSTFLAGS="\x1f".join(("-Cembed-bitcode=yes", *PAGE_FLAGS)),
         CARGO_TARGET_DIR=str(folder / "target"),

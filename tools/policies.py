@@ -285,7 +285,7 @@ def calls(file: Path = CALLS) -> list[Call]:
 
 
 def unfit(reference: Reference, statement: Statement) -> Iterator[str]:
-    """Actions, condition keys and resources that the reference does not know."""
+    """Actions, condition keys and resources that the reference does not list."""
     for pattern in statement.actions:
         if pattern == "*" or not statement.allows:
             continue
@@ -324,7 +324,7 @@ def refused(
     """The calls that a role makes and may not make."""
     environment, images, phases = ROLES[role]
     for call in wanted:
-        # Everybody may ask for their own name.
+        # Every principal may read its own identity.
         if call.action in ("-", "sts:GetCallerIdentity") or call.phase not in phases:
             continue
         if call.action == SECRET and role in NO_SECRETS:

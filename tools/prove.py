@@ -95,7 +95,7 @@ def answers(url: str) -> None:
 
 
 def answers_as(url: str, expected: Optional[str]) -> None:
-    """Wait until the gateway that answers is the one that was deployed, by the commit it tells."""
+    """Wait until the gateway that answers is the one that was deployed, by its commit."""
     if expected is None:
         say("the gateway's image does not tell its commit, so the answer's is not compared")
         return

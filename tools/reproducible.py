@@ -29,7 +29,7 @@ PAGE = "services/frontend/app/dist"
 
 
 class Differs(Exception):
-    """The builds are not the same; the text says where."""
+    """The builds are not the same; the message names the place."""
 
 
 def main(arguments: list[str]) -> int:
@@ -123,7 +123,7 @@ def results(repository: Path, names: list[str]) -> dict[str, bytes]:
     files = page.iterdir() if page.is_dir() else ()
     found = {f"page/{file.name}": file.read_bytes() for file in files}
     release = repository / "target" / toolchain.musl_target() / build.RELEASE
-    import images  # it wants the environment that build.py has made
+    import images  # it needs the environment of build.py
     import sbom
 
     known: Optional[sbom.Crates] = None

@@ -36,7 +36,7 @@ COMPOSE_SECONDS = 180
 
 
 class StackError(Exception):
-    """The system cannot run; the sentence says why."""
+    """The system cannot run; the message has the reason."""
 
 
 def main(arguments: list[str]) -> int:
@@ -122,7 +122,7 @@ def url() -> str:
 
 
 def choose(profile: str) -> Containers | Processes:
-    """The way to run the system on this machine, and say which."""
+    """Chooses how to run the system on this machine, and prints the choice."""
     wanted = os.environ.get("STACK", "")
     if wanted not in ("", "containers", "processes"):
         raise StackError(f"STACK is {wanted!r}, but must be containers or processes")
@@ -167,7 +167,7 @@ def running_stacks() -> list[Containers | Processes]:
 
 
 def refuse_taken_port(name: str, address: str, number: int, remedy: str) -> None:
-    """One sentence instead of what a container engine says about a taken port."""
+    """One sentence instead of the container engine's message about a taken port."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -263,7 +263,7 @@ class Containers:
         return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL)
 
     def unexpected_ends(self) -> list[str]:
-        """Services that are down although they should run; Compose's own lines tell the rest."""
+        """Services that are down although they should run; Compose's own lines have the details."""
         return []
 
     def tell_why(self) -> None:
@@ -274,7 +274,7 @@ class Containers:
         done = self._run("up", "--detach", "--no-build", *arguments)
         if done.returncode == 0:
             return
-        # A service that refuses its configuration never becomes healthy, and Compose says only
+        # A service that refuses its configuration never becomes healthy, and Compose reports only
         # that; the service's own sentence is the last line of its log.
         broken = self._broken()
         for name in broken:

@@ -130,9 +130,9 @@ def debian_std(job: Job, target: str) -> None:
         COMPILE,
         route="debian",
         directory=folder,
-        # `-Z` wants a nightly or this; link-time optimisation needs the bitcode.
+        # `-Z` requires a nightly or this; link-time optimization needs the bitcode.
         RUSTC_BOOTSTRAP="1",
-        # Nor is it to tell where its sources were.
+        # It must not contain the paths of its sources either.
         RUSTFLAGS=" ".join(["-C embed-bitcode=yes", *toolchain.places_nowhere(toolchain.environment_for("debian"))]),
         RUSTC_WRAPPER=str(folder / "rustc"),
         CARGO_TARGET_DIR=str(folder / "target"),

@@ -34,7 +34,7 @@ PAGE = {"name": "system-stats:in", "value": "page"}
 
 
 class NoList(Exception):
-    """A binary does not say what it is made of; the sentence says why."""
+    """A binary has no list of its crates; the message has the reason."""
 
 
 def main(arguments: list[str]) -> int:
@@ -208,7 +208,7 @@ def sbom(service: str, binary: bytes, known: Crates) -> dict:
         "components": [components[ref] for ref in sorted(components)],
         "dependencies": [{"ref": ref, "dependsOn": depends[ref]} for ref in sorted(depends)],
     }
-    # A name of its own as the format wants it, made of the content instead of chance.
+    # The serial number that the format requires, derived from the content instead of a random number.
     number = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(bill, sort_keys=True))
     return {**bill, "serialNumber": f"urn:uuid:{number}"}
 

@@ -15,7 +15,7 @@ SCREENSHOT_SECONDS = 120
 
 
 class NoScreenshot(Exception):
-    """The page did not come up; the lines above say why."""
+    """The page did not come up; the lines above have the reason."""
 
 
 def take(url: str, file: Path) -> None:

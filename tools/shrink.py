@@ -128,7 +128,7 @@ class Reader:
                 return value
 
     def block(self) -> bytes:
-        """So many bytes as the number before them says."""
+        """A block of bytes with its length before it."""
         return self._take(self.number())
 
     def _take(self, count: int) -> bytes:

@@ -14,7 +14,7 @@ from toolchain import ROOT
 
 FILES = ("Cargo.toml", "Cargo.lock", "rust-toolchain.toml")
 MANIFESTS = ("bench/Cargo.toml", "crates/*/Cargo.toml", "services/*/Cargo.toml", "services/frontend/*/Cargo.toml")
-# With a comment, which the lints of the workspace ask for.
+# With a comment, which the lints of the workspace require.
 PROGRAM, LIBRARY = "//! Empty.\nfn main() {}\n", "//! Empty.\n"
 ROOTS = {"build.rs": PROGRAM, "src/main.rs": PROGRAM, "src/lib.rs": LIBRARY}
 

@@ -1,4 +1,4 @@
-"""A step of the installer: what to do, and how to know that it is done."""
+"""Steps of the installer: their actions, and the detection of completed ones."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Step:
 
 
 def perform(todo: list[Step]) -> None:
-    """Do the steps in their order and tell how far it is."""
+    """Runs the steps in order and reports progress."""
     for number, step in enumerate(todo, start=1):
         say(f"[{number}/{len(todo)}] {step.title} ({step.duration})")
         started = time.monotonic()

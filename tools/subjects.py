@@ -53,7 +53,7 @@ def of_origin(url: str) -> Optional[Repository]:
 
 
 def with_ids(repository: Repository) -> Repository:
-    """With the ids that GitHub tells; the same where it does not."""
+    """With the ids from GitHub; unchanged where they are not available."""
     base = os.environ.get("GITHUB_API_URL") or "https://api.github.com"
     headers = {"accept": "application/vnd.github+json"}
     if os.environ.get("GITHUB_TOKEN"):

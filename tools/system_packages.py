@@ -17,7 +17,7 @@ def c_compiler(job: Job) -> None:
 
 
 def debian_install(job: Job, what: str, packages: tuple[str, ...]) -> None:
-    """Install packages of the system: only as root on a Debian, otherwise ask for it."""
+    """Install packages of the system: only as root on Debian, otherwise report them."""
     command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
     if shutil.which("apt-get") is None:
         raise Failed(f"{what} is missing: install it with this system's package manager")

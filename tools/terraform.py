@@ -72,7 +72,7 @@ class Terraform:
             "key": key,
             "region": region,
             "use_lockfile": "true",
-            # The bucket encrypts with the account's key. `encrypt` without a key of its own would ask for AES256.
+            # The bucket encrypts with the account's key. `encrypt` without a key of its own would request AES256.
             "encrypt": "false",
         }
         if "AWS_ENDPOINT_URL_S3" in self.variables:

@@ -1,4 +1,4 @@
-"""Which commit a binary tells: the last one that changed what it is made from."""
+"""The commit of a binary: the last one that changed any of its inputs."""
 
 from __future__ import annotations
 

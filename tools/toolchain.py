@@ -162,7 +162,7 @@ def environment_for(chosen: str) -> dict[str, str]:
         variables["RUSTUP_TOOLCHAIN"] = CHANNEL
     else:
         # Last, but present: Cargo looks for its subcommands there first when
-        # PATH does not say otherwise, and would find rustup's.
+        # they are not on PATH, and would find rustup's.
         path = [str(DEBIAN / "bin"), *path, cargo_bin]
         flags.append("-C link-self-contained=no")
         variables[_target_variable(WASM_TARGET, "LINKER")] = str(BIN / "wasm-ld")
@@ -188,7 +188,7 @@ def environment_for(chosen: str) -> dict[str, str]:
 
 
 def places_nowhere(variables: dict[str, str]) -> list[str]:
-    """Flags with which nothing compiled tells, or depends on, where this machine keeps sources."""
+    """Flags that keep this machine's paths out of compiled programs."""
     sources = f"{cargo_home()}/registry/src/"
     places = {sources: "", f"{sources}{CRATES_IO}": ""}
     rustc = shutil.which("rustc", path=variables["PATH"])

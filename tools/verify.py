@@ -39,7 +39,7 @@ REPOSITORY = re.compile(r"([A-Za-z0-9-]+/[A-Za-z0-9._-]+)(?:@(refs/[^\s@]+))?")
 
 
 class NotVerified(Exception):
-    """An image is not believed; the sentence says why."""
+    """An image is rejected; the message has the reason."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def ask(question: dict) -> list[dict]:
 
 
 def content(registry: Registry, digest: str, service: str) -> tuple[bytes, Optional[str]]:
-    """The one file of an image, and the commit that the image tells."""
+    """The only file of an image, and the commit in the image's labels."""
     manifest = registry.exactly(digest)
     try:
         config = json.loads(registry.blob(manifest["config"]["digest"]))

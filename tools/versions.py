@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-# The newest Trunk that the pinned Rust channel compiles; 0.22 wants Rust 1.96.1.
+# The newest Trunk that the pinned Rust channel compiles; 0.22 requires Rust 1.96.1.
 TRUNK = "0.21.14"
 
 # The tool that embeds the list of crates into each binary; sbom.py reads it.

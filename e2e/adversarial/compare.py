@@ -54,7 +54,7 @@ class Proxy(NamedTuple):
 
 
 class NotToBeHad(Exception):
-    """This proxy cannot be had here; the text says why."""
+    """This proxy cannot be had here; the message has the reason."""
 
 
 def main(arguments: list[str]) -> int:
@@ -297,7 +297,7 @@ def envoy_program() -> str:
 
 
 def said(command: list[str], pattern: str) -> str:
-    """The part of what a program says of itself."""
+    """The version in the output of a program."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     match = re.search(pattern, done.stdout + done.stderr)
     return match.group(match.lastindex or 0) if match else "of an unknown version"

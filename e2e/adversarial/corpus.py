@@ -49,9 +49,9 @@ class Case(NamedTuple):
     absent: tuple = ()
     # The first answer is to HEAD and has no body.
     head: bool = False
-    # The client says that it will send no more.
+    # The client closes its sending side.
     half_closes: bool = False
-    # The client sends no more, but does not say so: the answer comes when its time is up.
+    # The client stops sending without closing: the response follows the timeout.
     stalls: bool = False
 
 

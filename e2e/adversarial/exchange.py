@@ -97,7 +97,7 @@ def _converse(
         if case.half_closes:
             stream.shutdown(socket.SHUT_WR)
     except OSError:
-        # It was refused before all of it was there, and the answer may say so.
+        # It was rejected before all of it arrived, and the response may be there.
         pass
     answers: list[Answer] = []
     try:
@@ -120,7 +120,7 @@ def _converse(
 
 
 def _send(stream: socket.socket, sent: bytes, pieces: int | None) -> None:
-    # Large ones say nothing new in small pieces, and take long.
+    # Large ones in small pieces add no coverage, and take long.
     if pieces is None or len(sent) > 2000:
         stream.sendall(sent)
         return

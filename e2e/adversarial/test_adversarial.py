@@ -78,7 +78,7 @@ def test_the_origins_saw_nothing_that_was_not_meant(request, gathering):
 
 
 def test_a_final_rejection_closes_the_connection(whole):
-    """A client that pipelines must know that nothing behind this counts (RFC 9112, 9.6)."""
+    """A pipelining client must detect that later requests were not processed (RFC 9112, 9.6)."""
     silent = [
         result.case.name
         for result in whole[0]

@@ -48,7 +48,7 @@ def gateway(pytestconfig):
 
 
 class Single(threading.Thread):
-    """One slow client on a thread of its own; `told` and `ended` say how long it was let."""
+    """One slow client on a thread of its own; `told` is the time of the response, `ended` that of the close."""
 
     def __init__(self, gateway, first, then):
         super().__init__(daemon=True)

@@ -27,7 +27,7 @@ def unmeant(seen: list[Seen]) -> list[str]:
 
 
 def _is_the_gateways_own(seen: Seen) -> bool:
-    """Whether it asks how the origin is; no client can send this to an origin."""
+    """Whether it is a health check of the gateway; no client can send this to an origin."""
     return seen.head.startswith(b"GET /healthz HTTP/1.1\r\n") and not faults(seen.raw)
 
 

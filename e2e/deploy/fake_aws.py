@@ -411,7 +411,7 @@ class FakeAws:
                 service.tick()
 
     def ask(self, method: str, path: str, body: str | None = None) -> str:
-        # moto wants to see a signature, and does not check it.
+        # moto requires a signature, and does not check it.
         signed = "AWS4-HMAC-SHA256 Credential=rehearsal/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
         request = urllib.request.Request(
             f"{self.s3}/{path}",

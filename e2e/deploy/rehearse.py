@@ -470,7 +470,7 @@ class Rehearsal:
         return sbom.sbom(name, binary, known)
 
     def attest(self, revision: str, repository: str, altered: bool = False) -> str:
-        """Attest all three images as the workflow does, and give the file that says whom to trust."""
+        """Attest all three images as the workflow does, and return the trusted root file."""
         known = sbom.Crates.of_workspace()
         wanted, places = [], []
         for name in commit.INPUTS:
@@ -521,7 +521,7 @@ def attach(registry: oci.Registry, digest: str, documents: list) -> None:
             },
             "layers": [{"mediaType": kind, "digest": oci.digest(blob), "size": len(blob)}],
         }
-        # An image's parts are what `push` knows to send.
+        # `push` sends the parts of an image.
         image = oci.Image(oci.canonical(manifest), empty, blob)
         registry.push(image, f"attestation-{image.digest[7:19]}")
         one = {"mediaType": oci.MANIFEST, "digest": image.digest, "size": len(image.manifest)}

@@ -1,4 +1,4 @@
-"""A name server of one's own: it knows one name, and what it says of it can be changed at any time."""
+"""A name server for tests with one name, whose addresses can be changed at any time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NameServer:
         # The IPv4 addresses it has, an empty list where it has none.
         self.addresses: list[str] = []
         self.code = NO_ERROR
-        # It hears and says nothing.
+        # It receives and does not answer.
         self.silent = False
         self.asked = 0
 

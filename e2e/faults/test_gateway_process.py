@@ -152,7 +152,7 @@ def test_connections_that_come_and_go_leave_nothing_behind(pytestconfig, upstrea
 
 @pytest.mark.parametrize("level", ["info", "debug"])
 def test_a_full_disk_costs_the_log_and_nothing_else(pytestconfig, upstreams, level):
-    """Every write to /dev/full says that there is no space left (full(4))."""
+    """Every write to /dev/full fails with ENOSPC (full(4))."""
     with open("/dev/full", "wb") as full:
         streams = {"stdout": full, "stderr": full}
         settings = {"LOG_LEVEL": level, "GATEWAY_UPSTREAM_TIMEOUT_SECONDS": "1"}

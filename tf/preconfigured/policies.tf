@@ -64,7 +64,7 @@ data "aws_iam_policy_document" "plan" {
       "wafv2:GetWebACLForResource",
       "wafv2:ListTagsForResource",
     ]
-    # Reading what exists, names included, knows no narrower resource for most of these.
+    # Most of these read actions have no resource-level permissions.
     resources = ["*"]
   }
 

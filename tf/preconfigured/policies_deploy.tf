@@ -132,7 +132,7 @@ data "aws_iam_policy_document" "deploy" {
   }
 }
 
-# Calls that know no narrower resource, and calls that AWS makes with the caller's permissions. They name no resource, or
+# Calls without resource-level permissions, and calls that AWS makes with the caller's permissions. They name no resource, or
 # one that AWS chooses, so they are allowed on all of them.
 data "aws_iam_policy_document" "delegated" {
   #checkov:skip=CKV_AWS_111:AWS makes these calls with the caller's permissions, and names no resource
@@ -152,7 +152,7 @@ data "aws_iam_policy_document" "delegated" {
     resources = ["*"]
   }
 
-  # The load balancer reads the client when a rule asks for a sign-in by Cognito.
+  # The load balancer reads the client when a rule requires a sign-in by Cognito.
   statement {
     sid       = "ClientOfSignIn"
     actions   = ["cognito-idp:DescribeUserPoolClient"]
@@ -226,7 +226,7 @@ data "aws_iam_policy_document" "surroundings" {
     resources = ["${local.arn}:ec2:${local.region}:${local.account}:*"]
   }
 
-  # Cloud Map keeps its names in a private zone of Route 53, and neither knows a name of ours before it is made.
+  # Cloud Map keeps its names in a private zone of Route 53, and neither has a known name before it is created.
   statement {
     sid = "Names"
     actions = [

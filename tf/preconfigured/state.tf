@@ -117,7 +117,7 @@ data "aws_iam_policy_document" "state" {
     }
   }
 
-  # Terraform's `encrypt = true` asks for AES256, past the key of the account. No header means the bucket's own default.
+  # Terraform's `encrypt = true` requests AES256 instead of the account's key. No header means the bucket's own default.
   statement {
     sid       = "OnlyTheAccountsKey"
     effect    = "Deny"

@@ -3,7 +3,7 @@
 //! `open_loop ADDRESS PATH CONNECTIONS RATE SECONDS [FIELD]` sends RATE requests a second over kept
 //! connections and prints one JSON object. A time runs from the moment at which a request was due
 //! until its answer is complete. When the server is slow, requests wait here for a free connection,
-//! and their waiting counts: a client that waits for answers before it asks again would leave out
+//! and their waiting counts: a client that waits for responses before its next request would omit
 //! just the requests that would have been the slow ones ("coordinated omission").
 
 use std::collections::VecDeque;

@@ -191,7 +191,7 @@ impl Asked {
 }
 
 /// The head of an answer, to the empty line that ends it. The connection closes behind the stream,
-/// and a client that knows no chunks (HTTP/1.0) sees its end by that.
+/// which marks the end for a client without chunked encoding (HTTP/1.0).
 pub(crate) fn head(status: StatusCode, fields: &HeaderMap, asked: Asked) -> Vec<u8> {
     let mut head = Vec::with_capacity(512);
     let reason = status.canonical_reason().unwrap_or_default();

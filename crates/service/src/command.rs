@@ -16,7 +16,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// The command of the arguments that follow the program's name, or the sentence that says
+    /// The command of the arguments that follow the program's name, or the message that says
     /// what is wrong with them.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut arguments = arguments.into_iter();

@@ -27,7 +27,7 @@ pub struct Container {
     /// Memory it uses, without the file cache that would be given back first, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_used_bytes: Option<u64>,
-    /// Processes that were killed for want of memory, since the group was made.
+    /// Processes killed because memory ran out, since the group was created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_kills: Option<u64>,
     /// Processes and threads in it.
@@ -76,7 +76,7 @@ pub struct Task {
 pub struct TaskContainer {
     /// Its name in the task definition.
     pub name: String,
-    /// The state that ECS knows it in, such as `RUNNING`.
+    /// Its state in ECS, such as `RUNNING`.
     pub status: String,
     /// Processors that it may use, of its own limit. Absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]

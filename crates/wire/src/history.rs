@@ -18,7 +18,7 @@ pub struct History {
     pub step_seconds: u32,
     /// The end of each row's time, milliseconds since the Unix epoch.
     pub time_unix_ms: Vec<u64>,
-    /// The figures, by name; each has the unit that its name says or that the sample's field has.
+    /// The figures, by name; each has the unit in its name or that of the sample's field.
     pub series: BTreeMap<String, Series>,
 }
 

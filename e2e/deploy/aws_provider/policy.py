@@ -15,7 +15,7 @@ VERSION = "2012-10-17"
 
 
 class PolicyError(Exception):
-    """The document cannot be written; the text says why."""
+    """The document cannot be written; the message has the reason."""
 
 
 def document(config: Object) -> str:

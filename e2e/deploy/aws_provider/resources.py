@@ -122,7 +122,7 @@ def computed_unknown(block: Block, value: Object) -> Object:
 
 
 def replacing(kind: str, block: Block) -> list[str]:
-    """The arguments whose change replaces the resource, as far as aws_types.py knows them."""
+    """The arguments whose change replaces the resource, as listed in aws_types.py."""
     every = [each.name for each in block.attributes if each.optional or each.required]
     every += [each.type_name for each in block.block_types if each.type_name != "timeouts"]
     forces = aws_types.known(kind).replaced_by

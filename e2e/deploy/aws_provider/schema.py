@@ -71,7 +71,7 @@ ELEMENTS = {
     "numberList": "number",
     "stringMap": "string",
 }
-# The bindings do not tell which values are sensitive.
+# The bindings do not mark sensitive values.
 SENSITIVE = re.compile(r"(passwords?|private_key|secret|secret_(string|binary|key|access_key)|auth_token)$")
 # Statements of a firewall contain statements. The provider, too, stops after a few levels.
 DEEPEST = 3
@@ -213,7 +213,7 @@ def complete_firewalls(resources: Any) -> None:
 def provider_schema(wheel: Path, version: str) -> protocol.GetProviderSchema.Response:
     """The schema of the provider, of all its resources and of all its data sources."""
     schema = protocol.GetProviderSchema.Response()
-    # Terraform then asks once per command, and not once per provider block.
+    # Terraform then requests it once per command, and not once per provider block.
     schema.server_capabilities.get_provider_schema_optional = True
     for module in modules(wheel):
         if module.version != version:

@@ -148,7 +148,7 @@ resource "aws_ecs_service" "this" {
   # There is no shell to execute.
   enable_execute_command            = false
   health_check_grace_period_seconds = each.value.public == null ? null : 15
-  # AWS asks for it when the share of spot changes; without a change nothing is deployed.
+  # AWS requires it when the share of spot changes; without a change nothing is deployed.
   force_new_deployment = true
 
   network_configuration {

@@ -65,7 +65,7 @@ mod embedded {
 }
 
 impl Site {
-    /// The files that are carried in the binary, for a page that asks `backend`.
+    /// The files embedded in the binary, for a page that uses `backend`.
     pub(crate) fn embedded(backend: &Backend) -> Self {
         let assets = embedded::ASSETS.iter().map(Asset::embedded).collect();
         let inline = Inline { scripts: embedded::SCRIPT_HASHES, styles: embedded::STYLE_HASHES };
@@ -87,7 +87,7 @@ impl Site {
         Self { index, assets, policy }
     }
 
-    /// The file that `path` asks for.
+    /// The file of `path`.
     pub(crate) fn find(&self, path: &str) -> Option<&Asset> {
         if matches!(path, "/" | "/index.html") {
             return Some(&self.index);

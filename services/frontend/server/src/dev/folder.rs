@@ -31,7 +31,7 @@ impl Folder {
         self.index().map(|html| hash_of(&html))
     }
 
-    /// The page and, beside it, the file that `path` asks for.
+    /// The page and the file of `path`.
     pub(crate) fn site(&self, path: &str) -> Site {
         let page = self.index();
         let build = page.as_ref().map(hash_of).unwrap_or_default();

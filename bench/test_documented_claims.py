@@ -24,7 +24,7 @@ class DocumentedClaims(unittest.TestCase):
             self.assertIn(one["text"], (ROOT / one["file"]).read_text(encoding="utf-8"), one["file"])
             self.assertIn(one["scenario"], BY_NAME)
 
-    def test_the_report_says_the_same(self) -> None:
+    def test_the_report_supports_the_sentences(self) -> None:
         if not REPORT.exists():
             self.skipTest("there is no report yet: `make bench` makes it")
         found = json.loads(REPORT.read_text(encoding="utf-8"))

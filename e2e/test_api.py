@@ -54,7 +54,7 @@ def closed(document):
     return document
 
 
-def test_the_service_does_what_its_description_says_and_nothing_else(service, tmp_path):
+def test_the_service_matches_its_description(service, tmp_path):
     description = tmp_path / "openapi.json"
     description.write_text(json.dumps(closed(service.fetch("/openapi.json").json())))
     command = [sys.executable, "-m", "schemathesis.cli", "run", str(description)]
@@ -247,7 +247,7 @@ def test_fields_that_are_not_exposed_are_absent(request, service):
         assert b'"hostname"' in service.fetch("/stats").body
 
 
-def test_before_the_first_sample_the_service_says_when_to_come_again(request):
+def test_before_the_first_sample_the_response_has_retry_after(request):
     with services.stats(request.config, ready=False) as service:
         answer = service.fetch("/stats")
         # It has one after a fraction of a second; a busy machine may send the request too late.

@@ -38,10 +38,10 @@ def families(answer):
     return {family.name: family for family in parse(answer.body.decode())}
 
 
-def test_promtool_has_nothing_to_object_to(service):
+def test_promtool_accepts_the_metrics(service):
     promtool = shutil.which("promtool")
     if promtool is None:
-        pytest.skip("there is no promtool; `make tools` says why")
+        pytest.skip("promtool is missing; `make tools` reports why")
     metrics = service.fetch("/metrics").body
     # It reports errors, and also style warnings; with warnings only, the exit code is 3.
     done = subprocess.run(
@@ -71,7 +71,7 @@ def test_the_format_is_the_one_that_is_asked_for(service, accept, content_type):
     assert len(families(answer)) > 5
 
 
-def test_both_formats_tell_the_same(service):
+def test_both_formats_have_the_same_values(service):
     def names(accept):
         answer = service.fetch("/metrics", headers={"accept": accept})
         return {

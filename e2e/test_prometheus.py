@@ -22,7 +22,7 @@ OF_THE_MACHINE = ("node_pressure_", "node_disk_")
 def promtool(*arguments):
     program = shutil.which("promtool")
     if program is None:
-        pytest.skip("there is no promtool; `make tools` says why")
+        pytest.skip("promtool is missing; `make tools` reports why")
     done = subprocess.run([program, *arguments], capture_output=True, timeout=60, cwd=FOLDER)
     assert done.returncode == 0, (done.stdout + done.stderr).decode()
 

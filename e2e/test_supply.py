@@ -33,7 +33,7 @@ def version(binary):
     return subprocess.run([binary, "--version"], stdout=subprocess.PIPE, timeout=10, check=True).stdout.decode()
 
 
-def test_version_and_health_tell_the_same_commit(binary, request):
+def test_version_and_health_report_the_same_commit(binary, request):
     if commit.git(ROOT, "rev-parse", "HEAD") is None or commit.cut_off():
         pytest.skip("there is no history here that the commit could come from")
     told = TOLD.fullmatch(version(binary))
@@ -85,7 +85,7 @@ def test_the_binary_lists_what_it_is_made_of(binary):
         assert f'name = "{package["name"]}"\nversion = "{package["version"]}"' in lock
 
 
-def test_nothing_in_the_binary_tells_where_it_was_built(binary):
+def test_the_binary_contains_no_build_paths(binary):
     content = binary.read_bytes()
     for place in (str(ROOT), str(Path.home()), "/registry/src/", "/.rustup/", "/.cargo/", "/toolchains/"):
         # A home that is the root, or a folder that everybody has, would be found by chance.
@@ -105,7 +105,7 @@ def bills(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_the_bill_of_materials_is_as_cyclonedx_wants_it(bills, name):
+def test_the_bill_of_materials_is_valid_cyclonedx(bills, name):
     cyclonedx = pytest.importorskip("cyclonedx.validation.json", reason="needs cyclonedx-python-lib")
     from cyclonedx.schema import SchemaVersion
 

@@ -1,7 +1,7 @@
 """Verification of attestations: the signing workflow and the statement.
 
 A program of its own, because it needs Python's sigstore, which is apart from all else (see pypi.py):
-a question in JSON on standard input, the answer in JSON on standard output. verify.py asks it.
+a question in JSON on standard input, the answer in JSON on standard output. verify.py calls it.
 
     {"bundles": [...], "digest": "sha256:...", "repository": "OWNER/NAME", "ref": "" or "refs/...",
      "trusted_root": "" or a file}

@@ -88,7 +88,7 @@ def ensure(
     terraform = state(aws, account, profile)
     # Without a lock, so that those may look who may not change.
     if not terraform.plan(lock=False):
-        say("the account is as tf/preconfigured says")
+        say("the account matches tf/preconfigured")
         return
     try:
         terraform.apply()

@@ -1,6 +1,6 @@
 """`make check`: formatting, lints, documents, workflows, the Dockerfile, dependency rules, licenses and sources.
 
-`make audit` asks RustSec's database about the crates of Cargo.lock.
+`make audit` checks the crates of Cargo.lock against RustSec's database.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ COMMENT_CHARACTERS = 60_000
 def do_registry() -> None:
     if os.environ.get("CHANGED") == "true":
         raise Failed(
-            "the account is not as tf/preconfigured says: an administrator runs `make bootstrap`,"
-            " and then this run is started again"
+            "the account differs from tf/preconfigured: an administrator runs `make bootstrap`,"
+            " then restarts this run"
         )
     here = session(prepared=False)
     images = Images(here.aws, here.environment, build.revision())

@@ -1,7 +1,7 @@
 """`make codeowners`: .github/CODEOWNERS, from which GitHub requests reviews.
 
 The owner is the account of the repository (GITHUB_REPOSITORY, or the remote `origin`). For an
-organization GitHub wants people or teams: OWNERS="@acme/platform @jane".
+organization GitHub requires people or teams: OWNERS="@acme/platform @jane".
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ registry, no pip cache, no package lists, no `.tools`, no `target`, another loca
 
 Variants: `rustup` or `debian` (source of the compiler), each alone or with `+engine` (the Docker
 socket of this machine). Steps: `dev` (time to the first page), `check`, `fast`, `test`, `again`
-(`make test` a second time). Needs root, for which it asks sudo, and Debian's archive. With `rustup`,
+(`make test` a second time). Needs root (uses sudo), and Debian's archive. With `rustup`,
 the toolchains of this machine are copied, because a bare machine would download the same files.
 """
 

@@ -2,7 +2,7 @@
 status, cost. Targets that only workflows need are in ci.py.
 
 `ENV=staging python3 tools/deploy.py deploy`, or shorter `make deploy ENV=staging`. What each does
-to the account is in Terraform's language in tf/; what it asks of AWS itself is in aws.py.
+to the account is in Terraform's language in tf/; its own calls to AWS are in aws.py.
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ def plan_account() -> None:
     say(
         "`make bootstrap` would change this; it needs an administrator"
         if changed
-        else "the account is as tf/preconfigured says"
+        else "the account matches tf/preconfigured"
     )
 
 
@@ -375,7 +375,7 @@ def attested(here: Session, images: dict[str, str]) -> None:
     """Verifies who built the images to apply, or reports that nothing was verified."""
     if here.environment.attested_by is None:
         say(
-            "images NOT VERIFIED: everyone with push permission decides what runs"
+            "NOT VERIFIED who built these images: everyone with push permission decides what runs"
             f" (`attested_by` in tf/environments/{here.environment.name}/terraform.tfvars)"
         )
         return

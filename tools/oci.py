@@ -60,7 +60,7 @@ def pack(stage: Stage, binary: bytes, architecture: str) -> Image:
     built_for = machine(binary)
     if built_for != architecture:
         raise ImageError(
-            f"{stage.name}: the binary is for {built_for}, and the environment wants {architecture}"
+            f"{stage.name}: the binary is for {built_for}, and the environment needs {architecture}"
         )
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as archive:

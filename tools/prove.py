@@ -130,7 +130,7 @@ def signs_in(url: str) -> None:
                 raise Failed(f"{url}/stats was answered {answer.status} without a sign-in")
         except urllib.error.HTTPError as error:
             if error.code == 302 and error.headers.get("location", "").startswith("https://"):
-                say(f"{url} asks for a sign-in at {error.headers['location'].split('?')[0]}")
+                say(f"{url} redirects to the sign-in at {error.headers['location'].split('?')[0]}")
                 return
             raise Failed(f"{url}/stats was answered {error.code}, not with a sign-in") from None
         except (OSError, ValueError) as error:

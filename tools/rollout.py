@@ -108,14 +108,14 @@ def state(service: Optional[dict], wanted: str, replicas: int) -> tuple[str, Opt
     ours = next((one for one in service["deployments"] if one["taskDefinition"] == wanted), None)
     if ours and ours.get("rolloutState") == "FAILED":
         return (
-            f"{short(wanted)} was given up: {ours.get('rolloutStateReason', 'ECS says no reason')}",
+            f"{short(wanted)} failed: {ours.get('rolloutStateReason', 'no reason from ECS')}",
             False,
         )
     if primary.get("taskDefinition") != wanted:
         # Terraform has made ours the primary one; ECS alone can have changed that since.
         return (
-            f"ECS went back to {short(primary.get('taskDefinition', 'nothing'))}:"
-            f" {primary.get('rolloutStateReason', 'it says no reason')}",
+            f"ECS rolled back to {short(primary.get('taskDefinition', 'nothing'))}:"
+            f" {primary.get('rolloutStateReason', 'no reason from ECS')}",
             False,
         )
     running, desired = primary.get("runningCount", 0), primary.get("desiredCount", 0)

@@ -160,7 +160,7 @@ def sbom(service: str, binary: bytes, known: Crates) -> dict:
     refs = [purl(package["name"], package["version"]) for package in listed]
     root = next((package for package in listed if package.get("root")), None)
     if root is None or root["name"] != service:
-        raise NoList(f"the binary says it is {root and root['name']}, not {service}")
+        raise NoList(f"the binary is of {root and root['name']}, not {service}")
     components = {}
     for package in crates:
         name, version = package["name"], package["version"]

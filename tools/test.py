@@ -334,7 +334,7 @@ def binaries(profile: str = build.RELEASE) -> Path:
 def browser() -> str:
     path = toolchain.browser()
     if path is None:
-        raise TestsFailed("there is no Chromium; `make tools` says how to get one")
+        raise TestsFailed("Chromium is missing; `make tools` reports how to install it")
     return path
 
 

@@ -163,13 +163,13 @@ class TheAnswer(unittest.TestCase):
             prove.answers_as(f"http://127.0.0.1:{server.server_port}", expected)
         return said.call_args.args[0]
 
-    def test_it_must_tell_the_commit_that_was_deployed(self):
+    def test_it_must_report_the_deployed_commit(self):
         self.assertIn("answers as 111111111111", self.told(b'{"commit":"%s"}' % (b"1" * 40)))
         for other in (b'{"commit":"%s"}' % (b"2" * 40), b"ok\n", b"[]"):
             with self.assertRaisesRegex(Failed, "1111 was deployed"):
                 self.told(other)
 
-    def test_an_image_that_tells_none_is_not_compared_and_that_is_said(self):
+    def test_an_image_without_a_commit_is_not_compared_and_that_is_reported(self):
         self.assertIn("not compared", self.told(b"ok\n", None))
 
 
@@ -195,7 +195,7 @@ class TheSignIn(unittest.TestCase):
 
     def test_a_redirect_to_the_provider_is_good(self):
         self.assertIn(
-            "asks for a sign-in at https://login.example",
+            "redirects to the sign-in at https://login.example",
             self.asked(302, "https://login.example?state=1"),
         )
 

@@ -71,7 +71,7 @@ class Packing(unittest.TestCase):
 
     def test_a_binary_for_the_wrong_processor_is_refused(self):
         with self.assertRaisesRegex(
-            oci.ImageError, "stats: the binary is for X86_64, and the environment wants ARM64"
+            oci.ImageError, "stats: the binary is for X86_64, and the environment needs ARM64"
         ):
             oci.pack(STATS, INTEL, "ARM64")
         with self.assertRaisesRegex(oci.ImageError, "no executable of Linux"):

@@ -52,7 +52,7 @@ class TheState(unittest.TestCase):
     def test_a_rollback_is_seen_though_everything_runs_well(self):
         text, done = state(service(deployment(OLD)), NEW, 2)
         self.assertIs(done, False)
-        self.assertEqual(text, "ECS went back to shop:1: because")
+        self.assertEqual(text, "ECS rolled back to shop:1: because")
 
     def test_a_given_up_deployment_is_seen_while_ecs_still_lists_it(self):
         text, done = state(
@@ -61,7 +61,7 @@ class TheState(unittest.TestCase):
             2,
         )
         self.assertIs(done, False)
-        self.assertIn("shop:2 was given up: because", text)
+        self.assertIn("shop:2 failed: because", text)
 
     def test_a_first_deployment_that_fails_is_given_up(self):
         self.assertIs(state(service(deployment(NEW, "FAILED", 0)), NEW, 2)[1], False)
@@ -127,7 +127,7 @@ class Waiting(unittest.TestCase):
             wait(FakeAws(service(deployment(OLD))), WANTED, lambda _: None, every=0)
         text = str(failed.exception)
         for part in (
-            "web: ECS went back to shop:1",
+            "web: ECS rolled back to shop:1",
             "Essential container in task exited",
             "container web: exit code 64",
             "log: LOG_LEVEL is wrong",

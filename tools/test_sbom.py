@@ -100,7 +100,7 @@ class TheBill(unittest.TestCase):
         self.assertEqual(sbom.differences("frontend", bill, made_of(listed)), [])
 
     def test_a_binary_of_another_service_has_no_bill_here(self):
-        with self.assertRaisesRegex(sbom.NoList, "says it is stats, not gateway"):
+        with self.assertRaisesRegex(sbom.NoList, "the binary is of stats, not gateway"):
             sbom.sbom("gateway", self.binary, KNOWN)
 
     def test_a_bill_that_does_not_match_is_reported_with_the_reason(self):

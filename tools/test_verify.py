@@ -58,7 +58,7 @@ class Shelf:
 
 
 @unittest.skipIf(HEAD is None or commit.cut_off(), "there is no history here that an image could be of")
-class WhatIsBelieved(unittest.TestCase):
+class Verification(unittest.TestCase):
     def setUp(self):
         self.shelf, self.sigstore, self.said = Shelf(), FakeSigstore(), []
         folder = tempfile.TemporaryDirectory()
@@ -139,7 +139,7 @@ class WhatIsBelieved(unittest.TestCase):
     def test_another_commit_than_the_wanted_is_not(self):
         digest = self.image()
         self.attest(digest)
-        self.refused(f"is of the commit {HEAD}, and 2222", digest, expected="2" * 40)
+        self.refused(f"has the commit {HEAD} instead of 2222", digest, expected="2" * 40)
 
     def test_a_commit_that_the_run_did_not_have_is_not(self):
         digest = self.image(told="1" * 40)
@@ -162,7 +162,7 @@ class WhatIsBelieved(unittest.TestCase):
     def test_a_binary_without_a_commit_is_rejected(self):
         digest = self.image(content=binary("nothing"))
         self.attest(digest)
-        self.refused("says it is of None", digest)
+        self.refused("the image has the commit None", digest)
 
     def test_an_image_that_has_more_than_the_binary_is_not(self):
         digest = self.image()

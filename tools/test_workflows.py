@@ -98,7 +98,7 @@ class Rules(unittest.TestCase):
         )
         longer = f"aws-credentials@{SHA} # v1.2.3\n        with:\n          role-duration-seconds: 9000"
         said = broken(f"aws-credentials@{SHA} # v1.2.3", longer)
-        self.assert_said("asks for credentials of 9000 s, and the roles allow 7200", said)
+        self.assert_said("requests credentials of 9000 s, and the roles allow 7200", said)
 
     def test_what_a_waiting_job_fetches_is_kept_as_long_as_it_may_wait(self):
         waiting = broken("    env:\n      URL", "    environment: prod\n    env:\n      URL")
@@ -212,7 +212,7 @@ class Rules(unittest.TestCase):
 
     def test_what_is_downloaded_was_kept(self):
         self.assert_said(
-            "nothing keeps the artefact lost-*", broken("pattern: kept-*", "pattern: lost-*")
+            "nothing keeps the artifact lost-*", broken("pattern: kept-*", "pattern: lost-*")
         )
 
     def test_there_is_one_terraform(self):

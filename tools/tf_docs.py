@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
                 readme.write_text(fresh, encoding="utf-8")
     if stale and arguments:
         print(
-            f"{', '.join(stale)}: not what tf/ says; run `python3 tools/tf_docs.py`",
+            f"{', '.join(stale)}: outdated; run `python3 tools/tf_docs.py`",
             file=sys.stderr,
         )
         return 1

@@ -190,9 +190,9 @@ def of_commit(
     """The commit is the same in image and binary, it is the expected one, and the run had it."""
     inside = oci.revision(binary).get(oci.REVISION)
     if inside is None or inside != told:
-        raise NotVerified(f"{service}: the image says it is of {told}, and its binary says {inside}")
+        raise NotVerified(f"{service}: the image has the commit {told}, and its binary {inside}")
     if expected and inside != expected:
-        raise NotVerified(f"{service} is of the commit {inside}, and {expected} is wanted")
+        raise NotVerified(f"{service} has the commit {inside} instead of {expected}")
     run = provenance["commit"]
     if not known(run):
         # A pull request's run is of a merge commit, which its next push replaces. Only the preview of a pull request
@@ -201,4 +201,4 @@ def of_commit(
             return
         raise NotVerified(f"{service} was built at {run}, which is not in this clone: run `git fetch`")
     if commit.git(toolchain.ROOT, "merge-base", "--is-ancestor", inside, run) is None:
-        raise NotVerified(f"{service} says it is of {inside}, which is no ancestor of {run}, where it was built")
+        raise NotVerified(f"{service} has the commit {inside}, which is no ancestor of {run}, where it was built")

@@ -165,7 +165,7 @@ def problems(workflows: dict[str, Workflow], targets: set[str], tools: str) -> I
             *fork_permissions(workflows, workflow),
         ):
             yield f"{workflow.name}: {sentence}"
-    yield from artefacts(workflows)
+    yield from artifacts(workflows)
     yield from one_terraform(workflows)
 
 
@@ -344,7 +344,7 @@ def sessions(job: dict) -> Iterator[str]:
         if int(job.get("timeout-minutes", "360")) * 60 >= seconds:
             yield f"it may take {job.get('timeout-minutes', '360')} min, and AWS's credentials last {seconds} s"
         if seconds > role_seconds():
-            yield f"it asks for credentials of {seconds} s, and the roles allow {role_seconds()}"
+            yield f"it requests credentials of {seconds} s, and the roles allow {role_seconds()}"
 
 
 def role_seconds() -> int:
@@ -462,7 +462,7 @@ def given(callee: Workflow, job: dict) -> dict:
     return {key: UNKNOWN if "${{" in text else text for key, text in texts_given.items()}
 
 
-def artefacts(workflows: dict[str, Workflow]) -> Iterator[str]:
+def artifacts(workflows: dict[str, Workflow]) -> Iterator[str]:
     """Whatever is downloaded was uploaded in the same run, and whatever is handed over is fetched."""
     for workflow in workflows.values():
         if workflow.call and set(workflow.triggers) <= {"workflow_call", "workflow_dispatch"}:
@@ -482,7 +482,7 @@ def artefacts(workflows: dict[str, Workflow]) -> Iterator[str]:
                 fnmatch.fnmatchcase(one, pattern(name)) or fnmatch.fnmatchcase(name, one)
                 for one in kept
             ):
-                yield f"{workflow.name}: nothing keeps the artefact {name}"
+                yield f"{workflow.name}: nothing keeps the artifact {name}"
 
 
 def named(workflow: Workflow, action: str) -> list[str]:

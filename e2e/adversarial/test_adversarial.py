@@ -104,7 +104,7 @@ def test_the_gateway_serves_after_all_of_it(whole, pieces, gateway):
         assert (answer.status, answer.body.split()[0].decode()) == (200, upstream)
 
 
-def test_who_waits_for_leave_to_go_on_gets_it(gateway):
+def test_a_client_that_expects_100_continue_gets_it(gateway):
     """RFC 9110, 10.1.1: the gateway reads the body itself, so the leave is its own."""
     with socket.create_connection((gateway.host, gateway.port), timeout=5) as stream:
         stream.sendall(head(POST, HOST, b"Content-Length: 5", b"Expect: 100-continue"))
@@ -113,7 +113,7 @@ def test_who_waits_for_leave_to_go_on_gets_it(gateway):
         assert Reader(stream, 5).answer().status == 200
 
 
-def test_who_is_of_http_1_0_gets_no_leave(gateway):
+def test_a_client_of_http_1_0_gets_no_100_continue(gateway):
     with socket.create_connection((gateway.host, gateway.port), timeout=5) as stream:
         first = b"POST /case-000 HTTP/1.0"
         stream.sendall(head(first, HOST, b"Content-Length: 5", b"Expect: 100-continue") + b"hello")

@@ -164,7 +164,7 @@ def raise_file_limit():
     ["request line", "head", "fields", "half a head", "body", "half a body", "chunks", "chunk size",
      "extension", "trailers"],
 )
-def test_who_trickles_is_cut_off_within_ten_seconds(singles, name):
+def test_a_trickling_client_is_disconnected_within_ten_seconds(singles, name):
     single = singles[name]
     single.join(2 * TRICKLE_SECONDS + 10)
     print(f"trickling {name}: response after {single.told} s, ended after {single.ended} s")
@@ -174,7 +174,7 @@ def test_who_trickles_is_cut_off_within_ten_seconds(singles, name):
     assert not single.said or re.match(rb"HTTP/1.1 4(00|08|13) ", single.said), single.said[:80]
 
 
-def test_who_does_not_read_costs_little_and_is_cut_off(gateway):
+def test_a_client_that_does_not_read_costs_little_and_is_disconnected(gateway):
     raise_file_limit()
     before = resident_bytes(gateway.process.pid)
     asked = b"GET /big?bytes=%d HTTP/1.1\r\nHost: gateway.test\r\n\r\n" % UNREAD_BYTES

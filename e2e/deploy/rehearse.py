@@ -287,7 +287,7 @@ class Rehearsal:
         # The account, twice; a deployment that is interrupted three times, and then succeeds.
         linked = "created the service-linked role of ecs.amazonaws.com"
         make("bootstrap", 0, linked, "the state is in the bucket now", "No workflow may sign in")
-        again = make("bootstrap", 0, "the account is as tf/preconfigured says")
+        again = make("bootstrap", 0, "the account matches tf/preconfigured")
         assert linked not in again
         first = self.git("rev-parse", "HEAD").strip()
         make("deploy", 130, "interrupted", until="frontend: pushing")
@@ -346,10 +346,10 @@ class Rehearsal:
         make(
             "deploy",
             1,
-            "gateway: ECS went back to",
+            "gateway: ECS rolled back to",
             "a task stopped: Essential container in task exited",
             "container gateway: exit code 1",
-            f"putting back {second[:12]}",
+            f"restoring {second[:12]}",
             f"{bad[:12]} was not good; {second[:12]} is back and proven",
             BINARIES=str(broken),
         )

@@ -1,7 +1,7 @@
 """The workflows played on this machine, job by job, as GitHub would: `python3 runner.py BINARIES`.
 
 Jobs, conditions, matrices, environment and targets are read out of .github/workflows. Each job has a
-clone of its own, outputs and artefacts go from job to job, and a role is only had where the
+clone of its own, outputs and artifacts go from job to job, and a role is only had where the
 workflow asks for one. AWS, the registry and ECS are those of rehearse.py; GitHub is fake_github.py.
 """
 
@@ -57,7 +57,7 @@ class Wrong(Exception):
 
 
 class Runner:
-    """One run of a workflow, with its artefacts."""
+    """One run of a workflow, with its artifacts."""
 
     def __init__(self, scene: Scene, event_name: str, ref: str, event: dict) -> None:
         self.scene, self.ref = scene, ref
@@ -283,7 +283,7 @@ class Job:
     def sign_in(self, settings: dict) -> None:
         role = settings["role-to-assume"].rpartition("/")[2]
         if not self.may("id-token") or not role:
-            raise Wrong(f"{self.name}: it asks for the role {role!r} and may not")
+            raise Wrong(f"{self.name}: it must not assume the role {role!r}")
         self.state = {"AWS_ACCESS_KEY_ID": role, "AWS_SECRET_ACCESS_KEY": "of this job"}
         self.runner.roles[self.name] = role
 
@@ -303,7 +303,7 @@ class Job:
             shutil.copytree(source, goal, dirs_exist_ok=True)
         else:
             shutil.copy(source, goal)
-        return {"artifact-url": f"https://github.example/artefacts/{settings['name']}"}
+        return {"artifact-url": f"https://github.example/artifacts/{settings['name']}"}
 
     def fetch(self, settings: dict) -> None:
         wanted = settings.get("name") or settings["pattern"]
@@ -315,7 +315,7 @@ class Job:
             if fnmatch.fnmatchcase(one.name, wanted)
         ]
         if not found:
-            raise Wrong(f"{self.name}: there is no artefact {wanted}")
+            raise Wrong(f"{self.name}: there is no artifact {wanted}")
         for one in found:
             shutil.copytree(one, goal, dirs_exist_ok=True)
 
@@ -479,7 +479,7 @@ def play(scene: Scene) -> None:
     says(
         "the comment",
         scene.github.comments[1]["body"],
-        *("## Preview: http", "artefacts/screenshot", "**Plan of pr-7**: ", " new", "| stats | "),
+        *("## Preview: http", "artifacts/screenshot", "**Plan of pr-7**: ", " new", "| stats | "),
         *("| together | ", "**Tests on "),
     )
 

@@ -51,7 +51,7 @@ def test_a_connection_that_is_never_accepted_is_504_in_time(pytestconfig):
             assert set(outcomes(whole.requests)) == {200}
 
 
-def test_a_cable_that_is_pulled_is_504_in_time_and_is_mended(pytestconfig):
+def test_a_network_partition_is_504_in_time_and_recovers(pytestconfig):
     """Kept connections of a running system go dead without a word; in network namespaces."""
     folder = pytestconfig.getoption("binaries")
     if not folder:

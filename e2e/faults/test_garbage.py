@@ -22,10 +22,10 @@ REFUSED = {502}
 
 # name: the bytes, what follows, and the statuses for the client; none of these may appear complete.
 BROKEN = {
-    "says nothing and closes": (b"", CLOSE, REFUSED),
-    "says nothing and resets": (b"", RESET, REFUSED),
-    "says nothing and closes one half": (b"", HALF_CLOSE, REFUSED),
-    "says nothing and waits": (b"", WAIT, {504}),
+    "sends nothing and closes": (b"", CLOSE, REFUSED),
+    "sends nothing and resets": (b"", RESET, REFUSED),
+    "sends nothing and closes one half": (b"", HALF_CLOSE, REFUSED),
+    "sends nothing and waits": (b"", WAIT, {504}),
     "speaks no HTTP": (b"220 mail.test ESMTP\r\n", CLOSE, REFUSED),
     "speaks no HTTP and waits": (b"220 mail.test ESMTP\r\n\r\n", WAIT, {502, 504}),
     "speaks TLS": (b"\x15\x03\x01\x00\x02\x02\x46", CLOSE, REFUSED),
@@ -67,7 +67,7 @@ BROKEN = {
     "switches protocols unasked": (
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nhello",
         CLOSE, REFUSED),
-    "says to go on, for ever": (b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, WAIT, {502, 504}),
+    "sends 100 Continue, for ever": (b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, WAIT, {502, 504}),
 }
 
 # Unusual, but unambiguous: bytes, what follows, the body.
@@ -78,7 +78,7 @@ ODD = {
         HEAD + b"Content-Length: 5\r\n\r\nhello", HALF_CLOSE, b"hello"),
     "closes after a whole answer": (HEAD + b"Content-Length: 5\r\n\r\nhello", CLOSE, b"hello"),
     "speaks HTTP/1.0": (b"HTTP/1.0 200 OK\r\n\r\nhello", CLOSE, b"hello"),
-    "says to go on, once": (
+    "sends 100 Continue, once": (
         b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"Content-Length: 5\r\n\r\nhello", WAIT, b"hello"),
     "gives more than its length": (
         HEAD + b"Content-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_carry_the_policy_and_everything_is_what_it_says() {
+    fn documents_carry_the_policy_and_every_response_its_media_type() {
         for path in ["/", "/nowhere"] {
             let response = get(path, &[]);
             let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();

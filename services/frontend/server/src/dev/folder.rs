@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_knows_which_build_it_is_in() {
+    fn the_page_contains_its_build() {
         let scratch = Scratch::new();
         scratch.write("index.html", HTML);
         scratch.write("app-0123456789abcdef.js", "1");

@@ -78,7 +78,7 @@ def load(browser, backend, throttle: int) -> dict[str, float]:
     loads = []
     for _ in range(LOADS):
         page = opened(browser, backend, throttle)
-        load_generators.append(page.evaluate(f"[{PAINT}, seen.live, seen.shift]"))
+        loads.append(page.evaluate(f"[{PAINT}, seen.live, seen.shift]"))
         page.context.close()
     paint, live, shift = (statistics.median(column) for column in zip(*loads))
     return {"first_paint_ms": paint, "interactive_ms": live, "layout_shift": shift}

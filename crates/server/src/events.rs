@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::acceptor::Place;
+use crate::acceptor::Permit;
 
 /// How long a viewer may accept nothing of what is there for it. A radio cell or a sleeping lid
 /// takes seconds to come back; a viewer that takes longer asks anew by itself.
@@ -192,7 +192,7 @@ pub(crate) fn head(status: StatusCode, fields: &HeaderMap, asked: Asked) -> Vec<
     head
 }
 
-/// Writes a stream until its publisher or its viewer goes; then its place is free.
+/// Writes a stream until its publisher or its viewer goes; then its permit is free.
 ///
 /// This is a viewer's task, so its size counts. Parameters of an `async fn` would be in it twice.
 pub(crate) async fn write(
@@ -200,9 +200,9 @@ pub(crate) async fn write(
     head: Vec<u8>,
     mut viewer: Viewer,
     asked: Asked,
-    place: Place,
+    permit: Permit,
 ) {
-    let _place = &place;
+    let _held = &permit;
     // Without this bound the kernel holds more, and nothing else is different.
     let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
     let mut sent = send(&stream, head.into()).await;

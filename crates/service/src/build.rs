@@ -1,4 +1,4 @@
-//! What a program was made from: its version, and the commit and date that the build tells.
+//! Version, commit and date of a program, as set by the build.
 
 use std::fmt;
 

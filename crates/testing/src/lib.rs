@@ -73,7 +73,7 @@ impl Service {
         let (sender, lines) = channel();
         // It reads on to the end, so that the service never waits for its reader.
         thread::spawn(move || {
-            // The test may have ended first; then nobody wants the line.
+            // The test may have ended first; then the line is not needed.
             stdout.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
         let address = ([0, 0, 0, 0], 0).into();

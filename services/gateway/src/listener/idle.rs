@@ -55,7 +55,7 @@ impl Connections {
         entry
     }
 
-    /// Tells the one that has waited longest to close; false where none waits that was not told.
+    /// Closes the one that has been idle longest; false if there is none.
     /// Called only where there is no place, so that it may look at all of them.
     pub(crate) fn close_longest(&self) -> bool {
         let open = self.open();

@@ -80,7 +80,7 @@ async fn connect(gateway: &Service) -> (SendRequest<Bytes>, tokio::task::JoinHan
 }
 
 fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> Request<()> {
-    let mut request = Request::builder().method(method).uri(format!("http://test{path}"));
+    let mut request = Request::builder().method(method).uri(format!("http://localhost{path}"));
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
@@ -136,7 +136,7 @@ async fn requests_are_answered_one_after_the_other_on_one_connection() {
         let page = get(&client, path).await;
         assert_eq!(page.status, 200);
         assert!(page.body.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{}", page.body);
-        assert_eq!(fields(&page.body, "host"), ["test"]);
+        assert_eq!(fields(&page.body, "host"), ["localhost"]);
         assert!(fields(&page.body, "connection").is_empty());
         assert_eq!(fields(&page.body, "x-forwarded-for"), ["127.0.0.1"]);
         assert_eq!(fields(&page.body, "x-forwarded-proto"), ["http"]);

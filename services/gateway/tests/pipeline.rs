@@ -389,7 +389,7 @@ fn who_does_not_read_keeps_nobody_waiting() {
     });
     let gateway = start(upstream, &[]);
     let mut idler = gateway.connect();
-    idler.send("GET /x HTTP/1.1\r\nHost: test\r\n\r\n");
+    idler.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     // Its answer has begun.
     assert_eq!(idler.head().status, 200);
     let begun = Instant::now();

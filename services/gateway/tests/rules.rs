@@ -202,7 +202,9 @@ fn only_those_who_are_allowed_are_answered() {
     let others = start(&plain(), &[("GATEWAY_ALLOW", "10.0.0.0/8")]);
     assert_eq!(others.get("/").status, 403);
     let hosts = start(&plain(), &[("GATEWAY_HOSTS", "example.org")]);
-    assert_eq!(hosts.get("/").status, 421);
+    let mut foreign = hosts.connect();
+    foreign.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(foreign.answer().status, 421);
 }
 
 #[test]

@@ -33,6 +33,8 @@ READY_SECONDS = 60
 # Longer than DRAIN_SECONDS, as in docker-compose.yaml.
 STOP_SECONDS = 15
 COMPOSE_SECONDS = 180
+# The service that SCALE multiplies, and how many of it a machine with two cores can run beside a build.
+SCALED, MOST = "stats", 20
 
 
 class StackError(Exception):
@@ -86,6 +88,14 @@ def port() -> int:
     if number is None:
         raise StackError(f"PORT is {text!r}, but must be a number from 1 to 65535")
     return number
+
+
+def scale() -> int:
+    """How many instances of stats to run: SCALE, or 1."""
+    text = os.environ.get("SCALE") or "1"
+    if not (text.isascii() and text.isdigit() and len(text) <= 2 and 1 <= int(text) <= MOST):
+        raise StackError(f"SCALE is {text!r}, but must be a number from 1 to {MOST}")
+    return int(text)
 
 
 def port_number(text: str) -> int | None:
@@ -216,6 +226,7 @@ class Containers:
         if profile == build.QUICK:
             files.append("docker-compose.dev.yaml")
         self.command = [*compose, *(part for file in files for part in ("--file", file))]
+        self.scale = ["--scale", f"{SCALED}={scale()}"]
         self.environment = {**os.environ, "TAG": self.tag, "PORT": str(port()), "BIND": published()}
         if files := os.environ.get("FILES"):
             # Compose would take a bare name for that of a volume.
@@ -271,7 +282,7 @@ class Containers:
         self._compose("logs", "--no-color", "--tail", "10")
 
     def _bring_up(self, *arguments: str) -> None:
-        done = self._run("up", "--detach", "--no-build", *arguments)
+        done = self._run("up", "--detach", "--no-build", *self.scale, *arguments)
         if done.returncode == 0:
             return
         # A service that refuses its configuration never becomes healthy, and Compose reports only
@@ -334,6 +345,7 @@ class Processes:
             else os.environ.get(service.listen_setting) or f"127.0.0.1:{service.port}"
             for name, service in catalog.ALL.items()
         }
+        self.replicas = [f"{SCALED}-{number}" for number in range(2, scale() + 1)]
 
     def check_ports(self) -> None:
         self.down()
@@ -355,13 +367,18 @@ class Processes:
 
     def start(self) -> None:
         STATE.mkdir(exist_ok=True)
-        for name in SERVICES:
+        for name in self.replicas:
+            # Their addresses matter to the gateway alone.
+            self.listen[name] = f"127.0.0.1:{_free_port()}"
+        for name in [*self.replicas, *SERVICES]:
             self._start(name)
 
     def restart(self, name: str) -> None:
         """Put the new binary of one service into its place."""
-        self._stop([name])
-        self._start(name)
+        names = [name, *(self.replicas if name == SCALED else [])]
+        self._stop(names)
+        for each in names:
+            self._start(each)
 
     def wait_until_ready(self) -> None:
         def still_running() -> None:
@@ -375,10 +392,14 @@ class Processes:
     def down(self) -> None:
         if self.is_running():
             print("stack: stopping the processes", flush=True)
-        self._stop(SERVICES)
+        self._stop(self._names())
 
     def is_running(self) -> bool:
-        return any(self._pid(name) for name in SERVICES)
+        return any(self._pid(name) for name in self._names())
+
+    def _names(self) -> list[str]:
+        """The services, and what another start has made of SCALE."""
+        return [*SERVICES, *sorted(file.stem for file in STATE.glob(f"{SCALED}-*.pid"))]
 
     def follow_logs(self) -> None:
         self.stream_logs(from_start=True).wait()
@@ -386,7 +407,7 @@ class Processes:
     def stream_logs(self, from_start: bool = False) -> subprocess.Popen:
         """Print log lines as they come, until the process is ended."""
         lines = "100" if from_start else "+1"
-        files = [str(self._log(name)) for name in SERVICES]
+        files = [str(self._log(name)) for name in self._names()]
         return subprocess.Popen(
             ["tail", "--quiet", f"--lines={lines}", "--follow=name", *files],
             stdin=subprocess.DEVNULL,
@@ -399,22 +420,26 @@ class Processes:
 
     def _start(self, name: str) -> None:
         # A build may replace the file of a running program only under another name.
-        source = build.TARGET / toolchain.musl_target() / self.profile / name
+        service = SCALED if name in self.replicas else name
+        source = build.TARGET / toolchain.musl_target() / self.profile / service
         program = STATE / name
         program.unlink(missing_ok=True)
         program.write_bytes(source.read_bytes())
         program.chmod(0o755)
         environment = {
             **os.environ,
-            **{self.LISTEN[name]: self.listen[name]},
+            **{self.LISTEN[service]: self.listen[name]},
         }
-        if catalog.ALL[name].public:
+        if name in self.replicas:
+            # One file belongs to one instance.
+            environment.pop("STATS_HISTORY_FILE", None)
+        if catalog.ALL[service].public:
             environment.update(self._upstreams())
         else:
             # The gateway passes on the names that its clients use.
             beyond = "" if ipaddress.ip_address(bind()).is_loopback else "*"
             names = os.environ.get("GATEWAY_HOSTS") or beyond
-            environment.setdefault(f"{name.upper()}_HOSTS", names)
+            environment.setdefault(f"{service.upper()}_HOSTS", names)
         if self.profile == build.QUICK:
             environment.setdefault("LOG_FORMAT", "text")
             if name == "frontend":
@@ -437,6 +462,10 @@ class Processes:
         """The gateway's settings for the addresses of the services, unless the environment has others."""
         given = {name: value for name, value in os.environ.items() if value}
         routes = given.pop("GATEWAY_ROUTES", "")
+        if self.replicas:
+            addresses = ",".join(self.listen[name] for name in (SCALED, *self.replicas))
+            scaled = f"{catalog.ALL[SCALED].route} {addresses} check=/healthz"
+            routes = f"{scaled}; {routes}" if routes else scaled
         settings = catalog.gateway_settings(catalog.ALL.values(), self.listen, routes)
         return {name: given.get(name, value) for name, value in settings.items()}
 
@@ -479,6 +508,12 @@ class Processes:
     @staticmethod
     def _pid_file(name: str) -> Path:
         return STATE / f"{name}.pid"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def _start_time(pid: int) -> str:

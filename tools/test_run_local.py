@@ -80,6 +80,24 @@ class Upstreams(unittest.TestCase):
             self.assertEqual(run_local.Processes(build.RELEASE)._upstreams()["GATEWAY_ROUTES"], "/a b:1")
 
 
+class Scale(unittest.TestCase):
+    def test_a_wrong_number_of_instances_is_refused(self):
+        for text in ("0", "21", "x", "-1", "1.5", "\u0663"):
+            with self.subTest(text), mock.patch.dict(os.environ, {"SCALE": text}):
+                with self.assertRaisesRegex(run_local.StackError, "from 1 to 20"):
+                    run_local.scale()
+
+    def test_requests_for_stats_are_spread_over_all_instances(self):
+        given = {"SCALE": "3", "GATEWAY_ROUTES": "/mine mine:1"}
+        with mock.patch.dict(os.environ, given):
+            processes = run_local.Processes(build.RELEASE)
+            self.assertEqual(processes.replicas, ["stats-2", "stats-3"])
+            processes.listen.update({"stats-2": "127.0.0.1:2", "stats-3": "127.0.0.1:3"})
+            routes = processes._upstreams()["GATEWAY_ROUTES"].split("; ")
+        own = processes.listen["stats"]
+        self.assertEqual(routes, [f"/stats {own},127.0.0.1:2,127.0.0.1:3 check=/healthz", "/mine mine:1"])
+
+
 class Pids(unittest.TestCase):
     def test_a_process_is_known_by_its_pid_and_its_start(self):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

@@ -25,8 +25,8 @@ use crate::events::{Asked, Viewer};
 #[derive(Default)]
 struct Shared {
     stream: Mutex<Option<(Response<Viewer>, Asked)>>,
-    /// Whether bytes of an earlier response wait for the client. hyper does not expose this, and
-    /// would drop them when it returns the socket.
+    /// Whether bytes of an earlier answer wait for the client. hyper does not report it, and would
+    /// drop them when it gives the socket back.
     blocked: AtomicBool,
 }
 

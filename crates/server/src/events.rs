@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::acceptor::Place;
+use crate::acceptor::Permit;
 
 /// Longest time without write progress. A mobile network or a sleeping laptop needs seconds to
 /// return; a viewer that needs longer reconnects.
@@ -210,8 +210,7 @@ pub(crate) fn head(status: StatusCode, fields: &HeaderMap, asked: Asked) -> Vec<
     head
 }
 
-/// Writes a stream until its publisher is dropped or its viewer disconnects; then releases the
-/// permit.
+/// Writes a stream until its publisher or its viewer goes; then its permit is free.
 ///
 /// This is a viewer's task, so its size counts. Parameters of an `async fn` would be in it twice.
 pub(crate) async fn write(
@@ -219,9 +218,9 @@ pub(crate) async fn write(
     head: Vec<u8>,
     mut viewer: Viewer,
     asked: Asked,
-    place: Place,
+    permit: Permit,
 ) {
-    let _place = &place;
+    let _held = &permit;
     // Without this bound the kernel holds more, and nothing else is different.
     let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
     let mut sent = send(&stream, head.into()).await;

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-pub use acceptor::{Acceptor, Place, Places};
+pub use acceptor::{Acceptor, Permit, Permits};
 pub use events::{Chunk, Feed, Publisher, Viewer, feed};
 
 /// Limits of the accept loop.
@@ -53,8 +53,9 @@ pub enum Drained {
     CutOff(usize),
 }
 
-/// Largest request head, bytes; above it hyper answers 431 without a body. A handler that needs a
-/// body applies a smaller limit: a browser's request through a proxy has about 1 KiB.
+/// Bytes a request's head may have in all; above it hyper answers 431 by itself, without a word. A
+/// handler that wants to say more refuses less: a browser's request through a proxy has about 1
+/// KiB.
 const HEAD_BYTES: usize = 32 * 1024;
 
 /// The result of a handler. A [`Response`] converts into one.
@@ -90,11 +91,11 @@ where
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.request_head).max_buf_size(HEAD_BYTES);
     let acceptor = Acceptor::new(listener, limits.connections);
-    let places = acceptor.places();
+    let permits = acceptor.permits();
     let (stop, stopping) = watch::channel(());
     let mut shutdown = pin!(shutdown);
     loop {
-        let (stream, _, place) = tokio::select! {
+        let (stream, _, permit) = tokio::select! {
             () = &mut shutdown => break,
             accepted = acceptor.accept() => accepted,
         };
@@ -109,7 +110,7 @@ where
                     let (parts, viewer) = response.into_parts();
                     let head = events::head(parts.status, &parts.headers, asked);
                     // A task of its own, because this one has hyper's size.
-                    tokio::spawn(events::write(stream, head, viewer, asked, place));
+                    tokio::spawn(events::write(stream, head, viewer, asked, permit));
                 }
                 // A client that disconnects is normal and not a fault of the service.
                 Err(error) => tracing::debug!(%error, "connection ended early"),
@@ -119,10 +120,10 @@ where
     drop(acceptor);
     // There is a receiver in this function.
     let _ = stop.send(());
-    if timeout(limits.drain, places.all_free()).await.is_ok() {
+    if timeout(limits.drain, permits.all_free()).await.is_ok() {
         return Drained::Complete;
     }
-    let left = places.taken();
+    let left = permits.taken();
     tracing::warn!(connections = left, "drain time is up, cutting off");
     Drained::CutOff(left)
 }

@@ -1,4 +1,4 @@
-//! Build information of a program: its version, and the commit and date that the build sets.
+//! Version, commit and date of a program, as set by the build.
 
 use std::fmt;
 

@@ -23,7 +23,7 @@ pub struct ConfigError {
 
 impl Settings {
     /// Settings over the given variables; names that start with `prefix` and an underscore are the
-    /// service's own, and an unknown one of them is a fault.
+    /// service's own, and one of them that is not read is a fault.
     pub fn new(
         prefix: &'static str,
         variables: impl IntoIterator<Item = (String, String)>,
@@ -83,7 +83,7 @@ impl Settings {
         self.faults.push(sentence);
     }
 
-    /// Checks for unknown names and reports all faults.
+    /// Checks for unknown names and reports everything that was found.
     ///
     /// # Errors
     /// All faults together, when there is at least one.
@@ -103,7 +103,7 @@ impl Settings {
 }
 
 /// Kubernetes and Docker links put the addresses of a service of the same name into the
-/// environment (`STATS_PORT=tcp://…`); those are not typing mistakes.
+/// environment (`STATS_PORT=tcp://…`); those are no typing mistakes.
 fn is_service_link(rest: &str) -> bool {
     ["SERVICE_HOST", "SERVICE_PORT", "PORT"].iter().any(|link| {
         rest.strip_prefix(link).is_some_and(|tail| tail.is_empty() || tail.starts_with('_'))

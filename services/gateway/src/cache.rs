@@ -1,5 +1,5 @@
 //! An in-memory shared cache (RFC 9111) that lets requests for the same answer wait for one fetch.
-//! It knows neither sockets nor upstreams: it is asked what to do with a request, and is fed with
+//! It knows neither sockets nor upstreams: it decides what to do with a request, and receives
 //! the answer if the request went to the upstream.
 //!
 //! [`Cache::ask`] says one of three things: here is the answer; go to the upstream and feed what
@@ -69,7 +69,7 @@ const SHARDS: usize = 64;
 /// these, and must not be able to push out everything that is stored.
 const COMING_PART: usize = 4;
 
-/// What the cache can be told.
+/// Settings of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CacheSettings {
     /// Bytes of all that is kept, names and fields included; 0 for no cache.
@@ -116,7 +116,7 @@ pub(crate) fn parse_bytes(text: &str) -> Option<usize> {
 #[derive(Clone, Debug)]
 pub(crate) struct Cache(Arc<Inner>);
 
-/// What a request is told.
+/// The result of a lookup.
 #[derive(Debug)]
 pub(crate) enum Lookup {
     /// Send this.
@@ -245,7 +245,7 @@ impl Cache {
             }
             Judgment::Open(_) => {
                 let mut shard = write(inner.shard(ask.hash));
-                // Between the two locks, somebody else may have begun, or even have finished.
+                // Between the two locks, another request may have begun, or even have finished.
                 match shard.judge(&ask) {
                     Judgment::Open(opening) => {
                         let flight = shard.begin(ask.hash, &opening.class, now);

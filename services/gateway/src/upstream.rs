@@ -1,4 +1,4 @@
-//! Where requests can go, and which of it is well: addresses are looked up beside the requests,
+//! Upstreams and their health: addresses are looked up beside the requests,
 //! load is spread over those that are well, and what fails is left alone for a while.
 
 mod balance;
@@ -39,7 +39,7 @@ pub(crate) struct Target {
     pub(crate) name: String,
     /// All of them are used, and of a name all addresses.
     pub(crate) origins: Vec<Origin>,
-    /// Where a GET tells whether an address is well. Without it only requests tell.
+    /// The path of the health check. Without it, only requests show whether an address is healthy.
     pub(crate) check: Option<CheckPath>,
 }
 
@@ -88,7 +88,7 @@ pub(crate) enum Failure {
     Reset,
     /// What came is not HTTP.
     Invalid,
-    /// An answer, with a status that says it is not one.
+    /// A response with a status of failure.
     Status(u16),
 }
 

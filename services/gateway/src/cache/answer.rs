@@ -53,8 +53,9 @@ impl Answer {
         if self.not_modified { StatusCode::NOT_MODIFIED } else { self.stored.head().status() }
     }
 
-    /// Appends status line and fields, each with its line end, but not the empty line: whoever
-    /// sends it has fields of its own. Neither `Connection` nor `Transfer-Encoding` is among them;
+    /// Appends status line and fields, each with its line end, but not the empty line: the caller
+    /// that sends it has fields of its own. Neither `Connection` nor `Transfer-Encoding` is among
+    /// them;
     /// `Content-Length` is, where there may be one.
     pub(crate) fn write_head(&self, out: &mut Vec<u8>) {
         let head = self.head();

@@ -9,7 +9,7 @@ use http::header::CACHE_CONTROL;
 /// anything longer.
 const LONGEST_SECONDS: u32 = 1 << 31;
 
-/// What an upstream says about keeping its answer.
+/// The `Cache-Control` field of a response.
 #[expect(clippy::struct_excessive_bools, reason = "each is a directive that is there or not")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Control {

@@ -1,4 +1,4 @@
-//! What the cache did, told to clients (`Cache-Status`, RFC 9211).
+//! The `Cache-Status` field (RFC 9211).
 
 use std::io::Write;
 

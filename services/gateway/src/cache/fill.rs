@@ -29,7 +29,7 @@ const FIRST_BYTES: usize = 16 * 1024;
 pub(crate) enum Verdict {
     /// Pass it on, and feed the body to [`Fill::body`].
     Storing,
-    /// Pass it on; it is not kept, for the reason that is told.
+    /// Pass it on; it is not kept, for this reason.
     Forward(Refusal),
     /// Send this instead: the stored answer, which may be used while the upstream fails.
     Instead(Answer),
@@ -47,7 +47,7 @@ pub(crate) struct Fill {
     forwarded: Forwarded,
     /// Its entry among the fetches, and what wakes the others when it is dropped.
     flight: Option<(u64, Option<watch::Sender<()>>)>,
-    /// Nobody waits for it.
+    /// No request waits for it.
     loose: bool,
     noted_until: Option<Instant>,
     generation: u64,
@@ -147,7 +147,7 @@ impl Fill {
     }
 
     /// The upstream answers; the head is as it came, before anything of the gateway's is added.
-    /// Informational answers (1xx) are not to be told.
+    /// Informational answers (1xx) are not passed in.
     pub(crate) fn response(
         &mut self,
         status: StatusCode,
@@ -369,7 +369,7 @@ impl Fill {
         let answers_others = stored.terms().may_be_stale_while_revalidated(now);
         let result = {
             let mut shard = write(self.inner.shard(self.key.hash));
-            // Struck off: somebody else fetches it, or it is to be forgotten.
+            // Struck off: another request fetches it, or it is to be forgotten.
             if shard.end(self.key.hash, id) {
                 shard.store(&self.key, vary, class, stored, room, now)
             } else {

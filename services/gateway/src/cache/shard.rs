@@ -26,8 +26,8 @@ const MOST_VARIANTS: usize = 8;
 /// Notes that a target may have side by side.
 const MOST_NOTES: usize = 8;
 
-/// Fetches of a target at the same time for variants that are not there. Whoever invents variants
-/// goes past the cache then; each look reads the whole list.
+/// Fetches of a target at the same time for variants that are not there. A client that invents
+/// variants bypasses the cache then; each look reads the whole list.
 const MOST_FETCHES: usize = 64;
 
 /// Errors in succession that a target may answer with before its requests stop waiting for each
@@ -48,7 +48,7 @@ pub(super) enum Judgment {
     Wait(watch::Receiver<()>, Instant, Forward),
     /// Fetch: no other request does.
     Open(Opening),
-    /// Fetch, whoever else does.
+    /// Fetch, even if other requests do.
     FetchUncollapsed(Opening),
     /// Go past the cache.
     Pass(Reason),
@@ -97,7 +97,7 @@ pub(super) struct Slot {
     /// Until then the upstream counts as failing.
     troubled_until: Option<Instant>,
     /// Held, so that it counts.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nobody reads it"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "held for its drop"))]
     room: MemoryPermit,
 }
 
@@ -108,7 +108,7 @@ struct Note {
     until: Instant,
     strikes_left: u8,
     /// Held, so that it counts.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nobody reads it"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "held for its drop"))]
     room: MemoryPermit,
 }
 
@@ -196,7 +196,7 @@ impl Shard {
         (id, sender)
     }
 
-    /// Whether somebody fetches an answer of this class, or too many fetch others.
+    /// Whether a request fetches an answer of this class, or too many fetch others.
     pub(super) fn is_fetched(&self, hash: u64, class: &Class) -> bool {
         let flights = self.flights.get(&hash);
         flights.is_some_and(|flights| flights.iter().any(|flight| flight.class.may_be(class)))

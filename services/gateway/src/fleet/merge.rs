@@ -316,6 +316,7 @@ impl Merge {
             next = Some(*address);
             if member.changed > since && member.is_shown(until) {
                 if text.is_empty() {
+                    text.reserve(limit.min(KEPT_BYTES) + KEPT_BYTES);
                     text.extend_from_slice(b"event: merge\n");
                 }
                 member.write_state(*address, since, until, &mut text);

@@ -21,7 +21,7 @@ use crate::response::relay::{
 };
 
 /// Bytes of a part of the state. Small, because a slow viewer holds one.
-const PART_BYTES: usize = 32 * 1024;
+const PART_BYTES: usize = 16 * 1024;
 
 /// Time for a viewer to take a batch or a part. One that needs longer connects again; until then
 /// it holds a batch that the others do not need any more.

@@ -45,12 +45,12 @@ pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
 /// of AWS's load balancer, which answers 502 when it uses a connection that is just closing.
 pub(crate) const IDLE_TIME: Duration = Duration::from_secs(75);
 
-/// How long a new connection may say nothing. Browsers open some ahead, and use or close them within
-/// 10 s.
+/// How long a new connection may say nothing. Browsers open some ahead, and use or close them
+/// within 10 s.
 const FIRST_BYTE_TIME: Duration = Duration::from_secs(10);
 
 /// How long idle connections stay open when the gateway ends: a request that is on its way already
-/// is answered, and the client is told that it was the last one.
+/// is answered, with `Connection: close`.
 const LAST_CALL: Duration = Duration::from_millis(300);
 
 /// How long to look for connections that the kernel has accepted before the door is closed.
@@ -67,7 +67,7 @@ pub(crate) async fn run(
     shutdown: impl Future<Output = ()>,
 ) {
     let acceptor = Acceptor::new(listener, gateway.config.max_connections);
-    let places = acceptor.places();
+    let permits = acceptor.permits();
     if let Some(tls) = gateway.config.tls.clone() {
         tokio::spawn(async move { tls.watch().await });
     }
@@ -75,7 +75,7 @@ pub(crate) async fn run(
     let mut shutdown = pin!(shutdown);
     let begin = |(stream, peer, permit): (TcpStream, _, _)| {
         let handler = ConnectionHandler { gateway: gateway.clone(), closing: watch.clone() };
-        // From here on, another thread is told what comes.
+        // From here on, another thread polls the socket.
         let Ok(stream) = stream.into_std() else { return };
         workers.serve(async move {
             if let Ok(stream) = TcpStream::from_std(stream) {
@@ -100,8 +100,8 @@ pub(crate) async fn run(
     }
     drop(acceptor);
     closing.send_replace(true);
-    if timeout(drain, places.all_free()).await.is_err() {
-        tracing::warn!(connections = places.taken(), "drain time is up, cutting off");
+    if timeout(drain, permits.all_free()).await.is_err() {
+        tracing::warn!(connections = permits.taken(), "drain time is up, cutting off");
     }
 }
 

@@ -240,7 +240,7 @@ impl Http2<'_> {
         let Some(answer) = &mut self.answer else { return Poll::Ready(Err(ClientGone)) };
         while !self.pending.is_empty() {
             answer.reserve_capacity(self.pending.len());
-            // What is there already is not told again.
+            // Capacity that is there already is not reported again.
             let room = match answer.capacity() {
                 0 => match ready!(answer.poll_capacity(context)) {
                     Some(Ok(room)) => room,

@@ -61,9 +61,8 @@ impl Connections {
         entry
     }
 
-    /// Closes one of those that wait: the oldest that never sent a request, or else the one that
-    /// has been idle longest. False where none waits, or where the only ones without a request are
-    /// too new. Called only where there is no place, so that it may look at all of them.
+    /// Closes the one that has been idle longest; false if there is none.
+    /// Called only where there is no place, so that it may look at all of them.
     pub(crate) fn close_longest(&self) -> bool {
         let open = self.open();
         let waiting = open.connections.values().filter_map(|state| {

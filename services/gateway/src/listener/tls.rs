@@ -17,7 +17,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::listener::stream::Socket;
 
 /// How often to look whether the files have changed. Certificates are renewed weeks before they
-/// end, so it could be rarer; whoever has just put new ones there wants to see it.
+/// end, so it could be rarer; an operator who has just replaced them wants to see it.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// The first byte of a TLS connection (RFC 8446, section 5.1).
@@ -40,7 +40,7 @@ type Stamp = Option<(SystemTime, u64)>;
 type Seen = [Stamp; 2];
 
 impl Tls {
-    /// Reads the pair. A client is told before it speaks whether it may speak HTTP/2.
+    /// Reads the pair. ALPN offers HTTP/2 where it is on.
     ///
     /// # Errors
     /// With a sentence that begins with the setting to look at.

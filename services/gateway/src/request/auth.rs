@@ -1,4 +1,4 @@
-//! Who knows the secret may ask: a bearer token (RFC 6750) or a name and a password (RFC 7617) for
+//! Authentication of a route: a bearer token (RFC 6750) or a name and a password (RFC 7617) for
 //! a route. The secret is for the gateway alone: the `Authorization` field of a guarded route is
 //! not forwarded (`forwarded.rs` drops it).
 
@@ -75,7 +75,7 @@ impl Auth {
     /// new one is right. Blank lines do not count, nor does white space around a secret.
     ///
     /// # Errors
-    /// Every line that is no secret, by its number: what is in it is never told.
+    /// Every line that is no secret, by its number: its content is never printed.
     pub(crate) fn parse(scheme: Scheme, text: &str) -> Result<Self, Faults> {
         let (mut secrets, mut faults) = (Vec::new(), Vec::new());
         for (index, line) in text.lines().enumerate() {
@@ -117,8 +117,8 @@ impl Auth {
         if self.scheme.is(name) { Secret::new(secret.trim().as_bytes()) } else { None }
     }
 
-    /// Every secret is compared to its end, so the time tells neither which one nor how much of it
-    /// was right.
+    /// Every secret is compared to its end, so the time reveals neither which one nor how much of
+    /// it was right.
     fn opens_with(&self, presented: &Secret) -> bool {
         let none = Choice::from(0);
         self.secrets.iter().fold(none, |any, secret| any | secret.0.ct_eq(&presented.0)).into()

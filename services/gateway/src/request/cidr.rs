@@ -147,8 +147,8 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Whether this client may ask. One whose address a proxy keeps to itself could be anybody, so
-    /// it may only where everybody may.
+    /// Whether this client has access. The address of a client can be unknown, because a proxy
+    /// hides it; then it has access only where all have.
     pub(crate) fn admits(&self, client: Client) -> bool {
         match client {
             Client::Known(address) => {

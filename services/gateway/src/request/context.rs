@@ -59,7 +59,7 @@ pub(crate) struct RequestContext {
     pub(crate) client_info: ClientInfo,
     trace: Trace,
     quota: Option<Quota>,
-    /// Whether a field says what the cache did.
+    /// The `Cache-Status` field, if one is sent.
     pub(crate) cache_status: Option<HeaderValue>,
     /// What brings the answer into the cache.
     pub(crate) filling: Option<Box<Fill>>,
@@ -139,7 +139,7 @@ impl RequestContext {
         let mut site = format!("{}://{host}", client_info.scheme.name());
         if let Some(public) = public {
             if public != host {
-                // The upstream is told both, and may answer for either.
+                // The upstream receives both, and may answer for either.
                 site.push(' ');
                 site.push_str(&public);
             }

@@ -1,4 +1,4 @@
-//! What the gateway tells the upstreams of a request: who asked, for which host, under which id, as
+//! The fields that the gateway adds to a request for an upstream: client, host, request id, as
 //! part of which trace. Everything that was said about that before is dropped and said anew.
 
 use std::fmt::Write;
@@ -27,8 +27,8 @@ pub(crate) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forward
 /// How the client came.
 pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The name of this process in `Via`. The number tells replicas apart, so that only a request that
-/// comes back here is taken for a loop.
+/// The name of this process in `Via`. The number distinguishes replicas, so that only a request
+/// that comes back here is taken for a loop.
 static VIA_NAME: LazyLock<String> = LazyLock::new(|| {
     let [number, _] = new_bits();
     format!("gateway-{:08x}", number >> 32)
@@ -43,7 +43,7 @@ pub(crate) fn is_loop(headers: &HeaderMap) -> bool {
     members.flatten().any(|name| name == VIA_NAME.as_bytes())
 }
 
-/// What the upstream is told. It replaces every field that says anything of the kind; the rest of a
+/// The forwarded fields. They replace every field of the kind; the rest of a
 /// head passes as it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForwardedHeaders<'a> {
@@ -213,7 +213,7 @@ mod tests {
         said(words, &request)
     }
 
-    /// The same where nobody is trusted and the route has no guard.
+    /// The same without trusted proxies and without authentication.
     fn untrusted(peer: &str, fields: &[(&'static str, &str)]) -> HeaderMap {
         let request = request(fields);
         let client_info =

@@ -17,9 +17,9 @@ const MOST_OPTIONS: usize = 16;
 #[derive(Debug, PartialEq)]
 pub(crate) struct Abuse(pub(crate) &'static str);
 
-/// The fields of one message that must not go further. Transfer-Encoding is not among them: whoever
-/// writes the message's body anew writes it or Content-Length, and a head in which only one of the
-/// two was taken out would be another message.
+/// The fields of one message that must not go further. Transfer-Encoding is not among them: the
+/// code that writes the message's body anew writes it or Content-Length, and a head in which only
+/// one of the two was taken out would be another message.
 #[derive(Debug, Default)]
 pub(crate) struct HopByHop {
     /// Fields of the message that Connection names, beside those that never pass.

@@ -6,10 +6,10 @@
 //!
 //! **When there is no room for a newcomer** because all that are remembered are active, newcomers
 //! share one allowance (in each of the table's parts): together they get what one client gets.
-//! No client is without limits, and no client that is remembered loses anything. A client that has nothing
-//! open is active for as long as its requests take to be earned back, so no more than (requests per
-//! second in all) / (requests per second of a client) are: at 40,000 a second in all and one per
-//! client that is fewer than the 65,536 that are remembered by default.
+//! No client is without limits, and no client that is remembered loses anything. A client that has
+//! nothing open is active for as long as its requests take to be earned back, so no more than
+//! (requests per second in all) / (requests per second of a client) are: at 40,000 a second in all
+//! and one per client that is fewer than the 65,536 that are remembered by default.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -24,7 +24,7 @@ use super::cidr::Networks;
 use super::trusted_proxies::Client;
 use super::value;
 
-/// Clients remembered at once unless told otherwise: 3 MB when the table is full, and next to
+/// Clients remembered at once by default: 3 MB when the table is full, and next to
 /// nothing while it is not.
 pub(crate) const REMEMBERED: usize = 65_536;
 
@@ -156,7 +156,7 @@ struct Part {
     /// What newcomers have together when there is no room for them.
     newcomers: Entry,
     /// With so many clients, look for idle ones before another is added. Grows with those that are
-    /// active, so that the memory is theirs, and not that of everybody who ever came.
+    /// active, so that the memory is theirs, and not that of all that ever came.
     sweep_at: usize,
     /// Full of active clients until then.
     full_until: u64,
@@ -346,7 +346,7 @@ impl Entry {
         self.connections > 0 || self.streams > 0
     }
 
-    /// Nobody would notice if it were forgotten.
+    /// Whether forgetting it changes no decision.
     fn is_idle(&self, now: u64) -> bool {
         !self.has_open() && self.owes_until <= now
     }

@@ -1,5 +1,6 @@
-//! Who really asks: the peer, or whoever the proxies in front of the gateway say it is. Only what a
-//! trusted proxy says is believed, and of that only what such proxies write themselves.
+//! The address of the client: the peer, or the address that trusted proxies in front of the gateway
+//! report. Only fields of trusted proxies are used, and of those only what proxies write
+//! themselves.
 //!
 //! The proxies to trust are those that append their peer to `X-Forwarded-For` or replace the field,
 //! and replace `X-Forwarded-Proto`, as AWS's load balancer and nginx's usual settings do. Where it
@@ -29,7 +30,7 @@ const LONGEST_REQUEST_ID: usize = 128;
 pub(crate) enum Client {
     /// This address.
     Known(IpAddr),
-    /// Somebody whom the trusted proxy at this address does not name, or not so that it could be
+    /// A client that the trusted proxy at this address does not name, or not so that it could be
     /// understood.
     Behind(IpAddr),
 }

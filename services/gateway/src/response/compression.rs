@@ -1,5 +1,5 @@
-//! gzip for what an upstream sent plain. Upstreams know best what is worth compressing, and whoever
-//! does it keeps the first word: an answer with any `Content-Encoding` passes as it is.
+//! gzip for what an upstream sent plain. Upstreams know best what is worth compressing, and one
+//! that does it keeps the first word: an answer with any `Content-Encoding` passes as it is.
 //!
 //! It happens before the cache takes the answer, so that what comes from memory is compressed once
 //! for all who take it. Answers that are short, whose bytes are vouched for by a digest, that
@@ -50,7 +50,7 @@ const COMPRESSIBLE: [&str; 9] = [
 /// Fields with a digest of the very bytes that are sent (RFC 9530, and what was before it).
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
 
-/// What a request says that decides it.
+/// The parts of a request that decide about compression.
 pub(crate) struct Asked<'a> {
     /// Its method.
     pub(crate) method: &'a Method,
@@ -122,7 +122,8 @@ impl Encoders {
         } else {
             // Or all are at work.
             let place = self.places.clone().try_acquire_owned().ok()?;
-            // Where the upstream has marked no end, none can be promised: such an answer is not kept.
+            // Where the upstream has marked no end, none can be promised: such an answer is not
+            // kept.
             if answer.remove(CONTENT_LENGTH).is_some() {
                 answer.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }

@@ -15,7 +15,7 @@ pub(crate) struct Problem {
     pub(crate) status: StatusCode,
     /// A sentence about this case.
     pub(crate) detail: String,
-    /// What the status wants to be told besides: what is allowed, when to come back.
+    /// Fields that belong to the status: `Allow`, `Retry-After`, `WWW-Authenticate`.
     fields: Vec<(HeaderName, HeaderValue)>,
 }
 

@@ -179,7 +179,7 @@ pub(crate) async fn deliver<D: Downstream>(
     if request_context.not_modified
         && let Some(mut source) = source.take()
     {
-        // Nobody needs the rest: what has not come with the head is not read.
+        // The rest is not needed: what has not come with the head is not read.
         while let Ok(Data::Some(_)) = source.body.take() {}
         source.keep(request_context.pick.as_ref());
     }
@@ -224,8 +224,8 @@ pub(crate) async fn respond<D: Downstream>(
     End::ClientGone
 }
 
-/// Sends what was taken, within `total`, and not to a client that takes less than so many bytes of it
-/// within `silence`.
+/// Sends what was taken, within `total`, and not to a client that takes less than so many bytes of
+/// it within `silence`.
 pub(crate) async fn flush<D: Downstream>(
     client: &mut D,
     timer: &mut Timer,

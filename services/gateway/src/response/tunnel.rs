@@ -119,8 +119,8 @@ impl Tunnel {
     }
 
     /// Passes on what comes in both directions until both sides have closed, both are silent for
-    /// too long, or one of them is for `silence` after the other has closed. The client has sent the
-    /// first bytes already.
+    /// too long, or one of them is for `silence` after the other has closed. The client has sent
+    /// the first bytes already.
     pub(crate) async fn join(
         self,
         ahead: &[u8],
@@ -184,7 +184,7 @@ struct Activity {
     is_half_closed: AtomicBool,
 }
 
-/// A stream that tells when something comes.
+/// A stream that counts its activity.
 struct Watched<'a, S> {
     stream: S,
     activity: &'a Activity,

@@ -19,7 +19,7 @@ pub(crate) struct RouteLine {
     pub(crate) prefix: String,
     /// Where those requests go.
     pub(crate) origins: Vec<Origin>,
-    /// Where a GET tells whether an address is well.
+    /// The path of the health check.
     pub(crate) check: Option<CheckPath>,
     /// Whether the gateway asks for a secret first, and how.
     pub(crate) auth: Option<Scheme>,

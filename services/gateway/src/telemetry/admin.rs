@@ -17,7 +17,7 @@ use crate::state::Gateway;
 use crate::telemetry::exposition::exposition;
 use semantics::hosts::Hosts;
 
-/// A scraper or two and somebody who looks. A silent connection is closed when the time for a
+/// A scraper or two and an operator. A silent connection is closed when the time for a
 /// request's head is up.
 const LIMITS: Limits = Limits {
     connections: 64,

@@ -1,4 +1,4 @@
-//! What is counted, and how it is told: Prometheus's text format, version 0.0.4. Requests by route
+//! Metrics and their exposition in Prometheus's text format, version 0.0.4. Requests by route
 //! with their rate, errors and duration; upstreams, cache, limits, connections.
 
 use std::fmt::Write;

@@ -8,7 +8,7 @@ use super::jitter::mix;
 pub(super) trait Candidate {
     /// Who it is.
     fn address(&self) -> SocketAddr;
-    /// Whether it counts as well; all do, unless everybody is used.
+    /// Whether it counts as well; all do, unless the panic threshold is reached.
     fn is_healthy(&self) -> bool;
     /// Requests it is busy with.
     fn in_flight(&self) -> usize;

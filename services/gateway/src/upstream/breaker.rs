@@ -9,7 +9,7 @@
 //!      └────────────────────────────────────────────────────────────┘ succeeded
 //! ```
 //!
-//! While everybody is used in spite of being open (see `health`), any success closes it.
+//! While all are used in spite of being open (see `health`), any success closes it.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ const PROBE_TIME: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct BreakerSettings {
     /// So many failures without a success between them open it. Answers with a bad status do not
-    /// count here: whoever finds one URL that fails could shut off an address with it.
+    /// count here: a client that finds one URL that fails could shut off an address with it.
     pub(crate) failures_in_a_row: u32,
     /// So many of the requests in `window` failing, bad statuses included, open it too.
     pub(crate) failure_percent: u8,
@@ -162,8 +162,8 @@ impl Breaker {
         Some(Attempt { generation: self.generation, probe: Some(name) })
     }
 
-    /// A request was answered. Only worth a call while open; whoever counts successes of a closed
-    /// breaker tells them with the next failure. Returns whether this closed it.
+    /// A request was answered. Only worth a call while open; a caller that counts successes of a
+    /// closed breaker tells them with the next failure. Returns whether this closed it.
     pub(super) fn succeeded(&mut self, tried: Attempt, now: Instant) -> bool {
         tried.generation == self.generation && self.close(now)
     }

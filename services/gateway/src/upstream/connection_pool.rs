@@ -104,7 +104,7 @@ struct List(Mutex<Waiting>);
 struct Waiting {
     /// The one that was used last is at the end, and goes first: the others grow old and go.
     idle: Vec<(Instant, Connection)>,
-    /// Somebody looks after those that grow old.
+    /// A task closes those that grow old.
     is_watched: bool,
 }
 

@@ -50,7 +50,7 @@ pub(super) enum Change {
 pub(super) struct Health {
     breaker: Breaker,
     /// False after too many bad checks, and never without checks: a new address takes traffic
-    /// before anybody has looked at it.
+    /// before the first request or check.
     healthy: bool,
     /// Checks in a row that speak against `healthy` as it is.
     contrary_checks: u32,
@@ -122,7 +122,7 @@ impl Health {
         backoff.map(|backoff| Change::Opened(failure, backoff))
     }
 
-    /// A request told nothing.
+    /// A request ended without a result.
     pub(super) fn abandoned(&mut self, tried: Attempt) {
         self.breaker.abandoned(tried);
     }

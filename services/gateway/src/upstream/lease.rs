@@ -17,7 +17,7 @@ pub(super) struct Endpoint {
     address: SocketAddr,
     pool: Weak<Shared>,
     in_flight: AtomicUsize,
-    /// Since the last failure. Counted here, and told to the breaker with the next failure.
+    /// Since the last failure. Counted here, and passed to the breaker with the next failure.
     successes: AtomicU64,
     /// The breaker's, so that a request need not ask it.
     generation: AtomicU32,

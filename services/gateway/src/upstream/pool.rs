@@ -211,7 +211,7 @@ pub(super) struct Shared {
     settings: PoolSettings,
     check: Option<CheckPath>,
     started: Instant,
-    /// What requests choose from. Written only when somebody's state changes.
+    /// What requests choose from. Written only when the state of an address changes.
     view: RwLock<View>,
     /// When the next probe may go, in nanoseconds after `started`. Requests read it instead of
     /// asking every breaker, and need no clock while it is `NEVER`.
@@ -319,8 +319,8 @@ impl Shared {
         self.judge(endpoint, |health, now, _| health.checked(outcome, settings, now))
     }
 
-    /// Lets `event` happen to one address, and then everybody know what follows from it. False
-    /// when the address has been left: a new one of the same name is somebody else.
+    /// Applies `event` to one address, and publishes the result. False when the address was
+    /// removed: a new one with the same address is another endpoint.
     fn judge(
         &self,
         endpoint: &Endpoint,

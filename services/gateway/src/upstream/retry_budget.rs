@@ -52,7 +52,7 @@ impl Budget {
             let room = AT_MOST.saturating_sub(self.saved.load(Ordering::Relaxed));
             self.saved.fetch_add(earned.min(room), Ordering::Relaxed);
         }
-        // Nobody else takes out while the lock is held, so it cannot fall below zero.
+        // No other task withdraws while the lock is held, so it cannot fall below zero.
         let enough = self.saved.load(Ordering::Relaxed) >= RETRY;
         if enough {
             self.saved.fetch_sub(RETRY, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use super::{RequestContext, field};
 
 impl RequestContext {
     /// The request as the upstream reads it: nothing that is about the client's connection, and
-    /// what the gateway knows in place of what the client says.
+    /// the gateway's own values in place of the client's claims.
     pub(super) fn request(
         &self,
         head: &Head,

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode, Version};
 use super::{FIELDS, HEAD_BYTES, Refused, TARGET_BYTES, malformed};
 use crate::response::problem::Problem;
 
-/// The methods that may pass, as a 405 tells them.
+/// The methods that may pass, as in `Allow` of a 405.
 pub(crate) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// A request's head, beyond doubt.

@@ -117,7 +117,7 @@ pub(super) struct Relay<'a, D> {
     /// What was collected for the cache in vain.
     backlog: VecDeque<Bytes>,
     leftover: Option<Leftover>,
-    /// The client was told that the answer is complete.
+    /// The end of the response was sent.
     is_finished: bool,
     pushed_bytes: u64,
     waits: Waits,

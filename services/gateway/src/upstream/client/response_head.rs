@@ -43,7 +43,7 @@ pub(super) fn take(held: &mut BytesMut) -> Result<Option<Head>, NoHead> {
     if let Some(coding) = codings.next()
         && (!coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some())
     {
-        // Where such a body ends is anybody's guess.
+        // The end of such a body is not defined.
         return Err(NoHead);
     }
     let is_lasting = response.version == Some(1)

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::*;
 
-/// Schedules; each is 20 s in steps of 250 ms.
+/// Schedules; each is 16 s in steps of 250 ms.
 const SCHEDULES: u64 = 10_000;
-const STEPS: u64 = 80;
+const STEPS: u64 = 64;
 const STEP_MS: u64 = 250;
 const ADDRESSES: u8 = 4;
 

@@ -60,16 +60,14 @@ impl Cursor {
     pub(super) fn read(&mut self, merge: &Merge, limit: usize) -> Bytes {
         let pass = self.pass.take().unwrap_or(Pass { until: merge.sequence(), after: None });
         let part = merge.catch_up(self.seen, pass.until, pass.after, limit);
-        match part.next {
-            Some(after) => self.pass = Some(Pass { after: Some(after), ..pass }),
-            None => {
-                self.seen = pass.until;
-                // A batch that came meanwhile may have blocks of an instance that was replaced since,
-                // and was left out for that reason.
-                if merge.sequence() > pass.until {
-                    self.pass = Some(Pass { until: merge.sequence(), after: None });
-                }
-            }
+        if part.next.is_some() {
+            self.pass = Some(Pass { after: part.next, ..pass });
+        } else {
+            self.seen = pass.until;
+            // A batch that came meanwhile may have blocks of an instance that was replaced since, and
+            // was left out for that reason.
+            let until = merge.sequence();
+            self.pass = (until > pass.until).then_some(Pass { until, after: None });
         }
         part.bytes
     }

@@ -4,6 +4,7 @@
 //! blocks, which are opaque to it, into one stream per viewer. [`merge`] decides, without I/O and
 //! clocks; [`hub`] runs it; [`source`] is a connection to a member; [`viewer`] is a reader.
 
+mod cursor;
 mod hub;
 mod membership;
 mod merge;

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::cursor::Batch;
 use super::membership::FleetMembers;
 use super::merge::{Command, Event, MOST_MEMBERS, Merge, Now, State};
 use super::source;
@@ -51,13 +51,6 @@ struct MemberRoute {
     route: Arc<Route>,
     /// The route whose policies it has.
     policies: Arc<Route>,
-}
-
-/// A batch, encoded once for all viewers.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Batch {
-    pub(super) sequence: u64,
-    pub(super) bytes: Bytes,
 }
 
 struct Shared {

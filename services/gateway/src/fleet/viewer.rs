@@ -2,7 +2,6 @@
 //! get, and one that is behind gets the current state in parts.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,8 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::hub::{Batch, Fleet};
+use super::cursor::{Batch, Cursor, Next};
+use super::hub::Fleet;
 use crate::deadline::Timer;
 use crate::request::context::RequestContext;
 use crate::response::relay::{
@@ -37,47 +37,27 @@ const END_TIME: Duration = Duration::from_millis(200);
 pub(crate) struct Viewer {
     fleet: Arc<Fleet>,
     batches: watch::Receiver<Batch>,
-    /// The last batch that it has; 0 for none.
-    seen: u64,
-    pass: Option<Pass>,
-}
-
-/// A reading of the current state, member by member.
-struct Pass {
-    /// The last batch when it began.
-    until: u64,
-    after: Option<SocketAddr>,
+    cursor: Cursor,
 }
 
 impl Viewer {
     pub(super) fn new(fleet: &Arc<Fleet>, batches: watch::Receiver<Batch>) -> Self {
-        Self { fleet: fleet.clone(), batches, seen: 0, pass: None }
+        Self { fleet: fleet.clone(), batches, cursor: Cursor::default() }
     }
 
     /// The next events, if there are new ones.
     fn next(&mut self) -> Option<Bytes> {
         loop {
-            if self.pass.is_none() {
-                let batch = self.batches.borrow_and_update();
-                if batch.sequence == self.seen {
-                    return None;
-                }
-                if self.seen > 0 && batch.sequence == self.seen + 1 {
-                    self.seen = batch.sequence;
-                    return Some(batch.bytes.clone());
-                }
+            let next = self.cursor.next(&self.batches.borrow_and_update());
+            match next {
+                Next::Nothing => return None,
+                Next::Batch(bytes) => return Some(bytes),
+                Next::State => {}
             }
-            let (seen, pass) = (self.seen, self.pass.take());
-            let (part, until) = self.fleet.with_merge(|merge| {
-                let pass = pass.unwrap_or(Pass { until: merge.sequence(), after: None });
-                (merge.catch_up(seen, pass.until, pass.after, PART_BYTES), pass.until)
-            });
-            match part.next {
-                Some(after) => self.pass = Some(Pass { until, after: Some(after) }),
-                None => self.seen = until,
-            }
-            if !part.bytes.is_empty() {
-                return Some(part.bytes);
+            let cursor = &mut self.cursor;
+            let part = self.fleet.with_merge(|merge| cursor.read(merge, PART_BYTES));
+            if !part.is_empty() {
+                return Some(part);
             }
         }
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::*;
+use crate::fleet::cursor::{Batch, Cursor, Next};
 
 /// Schedules; each is 16 s in steps of 250 ms.
 const SCHEDULES: u64 = 10_000;
@@ -49,6 +50,8 @@ struct World {
     /// The last address leads to the process of the first.
     has_alias: bool,
     merge: Merge,
+    /// The last one.
+    batch: Batch,
     step: u64,
     start: Instant,
     /// Offset of the wall clock.
@@ -66,9 +69,7 @@ struct World {
 /// A viewer, and what it was told.
 #[derive(Default)]
 struct View {
-    seen: u64,
-    after: Option<SocketAddr>,
-    until: u64,
+    cursor: Cursor,
     /// The instance by address.
     members: HashMap<String, u64>,
     /// The newest number of an instance.
@@ -82,6 +83,7 @@ impl World {
             seed,
             has_alias: seed % 2 == 1,
             merge: Merge::default(),
+            batch: Batch::default(),
             step: 0,
             start: Instant::now(),
             skew_ms: 0,
@@ -212,29 +214,22 @@ impl World {
             }
         }
         if self.step.is_multiple_of(4)
-            && let Some(batch) = self.merge.flush(now)
+            && let Some(bytes) = self.merge.flush(now)
         {
-            let sequence = self.merge.sequence();
-            for view in &mut self.viewers {
-                // Only for those that have the one before.
-                if view.seen > 0 && view.seen + 1 == sequence && view.after.is_none() {
-                    view.seen = sequence;
-                    view.read(&batch, self.seed);
-                }
-            }
+            self.batch = Batch { sequence: self.merge.sequence(), bytes };
         }
         for view in &mut self.viewers {
-            // One that is slow does not read each time.
-            if view.seen < self.merge.sequence() && !self.random.one_in(3) {
-                if view.after.is_none() {
-                    view.until = self.merge.sequence();
+            // One that is slow does not read each time, and small parts.
+            if self.random.one_in(3) {
+                continue;
+            }
+            match view.cursor.next(&self.batch) {
+                Next::Nothing => {}
+                Next::Batch(bytes) => view.read(&bytes, self.seed),
+                Next::State => {
+                    let bytes = view.cursor.read(&self.merge, 60);
+                    view.read(&bytes, self.seed);
                 }
-                let part = self.merge.catch_up(view.seen, view.until, view.after, 60);
-                view.after = part.next;
-                if part.next.is_none() {
-                    view.seen = view.until;
-                }
-                view.read(&part.bytes, self.seed);
             }
         }
         if self.viewers.len() < 4 && self.random.one_in(30) {

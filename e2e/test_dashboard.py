@@ -152,7 +152,7 @@ def plot(page, name):
 
 
 def button(page, name):
-    found = page.get_by_test_id(name).first
+    found = page.locator(f'[data-action="{name}"], [data-testid="{name}"]').first
     if page.locator("details.settings").filter(has=found).count():
         page.locator("details.settings").evaluate("sheet => { sheet.open = true }")
     return found

@@ -4,7 +4,7 @@ use js_sys::{Array, Date, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Element, Event, Storage, Window};
 
-use crate::reading::Fields;
+use crate::decode::Fields;
 use crate::state;
 
 /// Under which name the viewer's settings are stored.
@@ -36,7 +36,7 @@ pub(crate) fn decimal_point() -> char {
 }
 
 /// A time of day as the viewer writes it.
-pub(crate) fn time_words(time_unix_ms: f64) -> String {
+pub(crate) fn time_text(time_unix_ms: f64) -> String {
     Date::new(&time_unix_ms.into()).to_locale_time_string("default").into()
 }
 
@@ -56,13 +56,13 @@ fn storage(window: &Window) -> Option<Storage> {
     window.local_storage().ok()?
 }
 
-/// The button that was pressed, by its name.
-pub(crate) fn button(event: &Event) -> Option<String> {
-    near(event, "button")?.get_attribute("data-testid")
+/// The action of the button that was pressed.
+pub(crate) fn action(event: &Event) -> Option<String> {
+    near(event, "button")?.get_attribute("data-action")
 }
 
-/// What the hand on the page means; `None` where it means nothing.
-pub(crate) fn meaning(event: &Event, kind: &str) -> Option<state::Event> {
+/// The state event of a user event; `None` where it has none.
+pub(crate) fn to_event(event: &Event, kind: &str) -> Option<state::Event> {
     let plot = || near(event, ".plot");
     let fields: &JsValue = event.as_ref();
     let share = |plot: &Element| {

@@ -1,10 +1,10 @@
 //! From rows to the paths of a chart, in a box of [`WIDTH`] by [`HEIGHT`] units. Coordinates are
 //! whole numbers: the box is finer than any screen shows it.
 
-use crate::figures::Figure;
+use crate::decode::Row;
+use crate::metrics::Metric;
+use crate::number::push_whole;
 use crate::panels::Unit;
-use crate::reading::Row;
-use crate::words::push_whole;
 
 /// Units from the left edge (the window's beginning) to the right (its end).
 pub(crate) const WIDTH: i64 = 6_000;
@@ -33,13 +33,13 @@ pub(crate) struct Plan<'a> {
     /// The beginning and the end of the window, by the clock of the rows.
     pub(crate) window: (f64, f64),
     /// The series, the lowest first.
-    pub(crate) series: &'a [Figure],
+    pub(crate) series: &'a [Metric],
     /// Whether they add up.
     pub(crate) stacked: bool,
     /// In what they are counted.
     pub(crate) unit: Unit,
-    /// The least that the top stands for.
-    pub(crate) least: f64,
+    /// The smallest value at the top of the scale.
+    pub(crate) min_scale: f64,
 }
 
 /// Draws it. Nothing is drawn where nothing is known: a gap ends the stroke.
@@ -70,7 +70,7 @@ pub(crate) fn draw(plan: &Plan) -> Drawing {
     }
     let is_empty = lines.iter().flatten().all(|value| value.is_nan());
     let spans = spans(rows);
-    let top = nice(most.max(plan.least), plan.unit);
+    let top = nice(most.max(plan.min_scale), plan.unit);
     let draw = |line: &Vec<f64>| {
         let point = |span: &Span| {
             let x = to_whole((span.end_ms - begin) / (end - begin).max(1.0) * WIDTH as f64);
@@ -205,14 +205,14 @@ mod tests {
     use crate::state::tests::row;
 
     fn drawn(rows: &[Row], stacked: bool) -> Drawing {
-        let series = [Figure::CpuUser, Figure::CpuSystem];
+        let series = [Metric::CpuUser, Metric::CpuSystem];
         let plan = Plan {
             rows,
             window: (0.0, 60_000.0),
             series: &series,
             stacked,
             unit: Unit::Percent,
-            least: 100.0,
+            min_scale: 100.0,
         };
         draw(&plan)
     }
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn a_stack_adds_up_and_what_is_not_known_of_it_is_nothing() {
         let mut rows = [row(59, 20.0), row(60, 20.0)];
-        rows[1].values[Figure::CpuSystem as usize] = 30.0;
+        rows[1].values[Metric::CpuSystem as usize] = 30.0;
         let drawing = drawn(&rows, true);
         assert_eq!(drawing.paths[0], "M5900 1000V800l100 0V1000Z");
         assert_eq!(drawing.paths[1], "M5900 1000V800l100 -300V1000Z");
@@ -243,23 +243,23 @@ mod tests {
     #[test]
     fn a_row_without_the_figure_is_a_gap() {
         let mut rows = [56, 57, 58, 59, 60].map(|second| row(second, 50.0));
-        rows[2].values[Figure::CpuUser as usize] = f32::NAN;
+        rows[2].values[Metric::CpuUser as usize] = f32::NAN;
         assert_eq!(drawn(&rows, false).paths[0], "M5600 500l100 0M5900 500l100 0");
     }
 
     #[test]
     fn of_many_rows_the_peaks_are_drawn() {
         let mut rows: Vec<_> = (1..=900).map(|second| row(second, 10.0)).collect();
-        rows[500].values[Figure::CpuUser as usize] = 90.0;
+        rows[500].values[Metric::CpuUser as usize] = 90.0;
         assert_eq!(spans(&rows).len(), 301);
         assert_eq!(spans(&rows[..300]).len(), 300);
         let plan = Plan {
             rows: &rows,
             window: (0.0, 900_000.0),
-            series: &[Figure::CpuUser],
+            series: &[Metric::CpuUser],
             stacked: false,
             unit: Unit::Percent,
-            least: 100.0,
+            min_scale: 100.0,
         };
         let path = draw(&plan).paths.remove(0);
         assert!(path.contains(" -800l") && path.contains(" 800l"), "{path}");
@@ -269,7 +269,7 @@ mod tests {
     fn what_is_not_known_at_all_is_empty() {
         assert!(drawn(&[], true).is_empty);
         let mut rows = [row(60, 0.0)];
-        rows[0].values = [f32::NAN; crate::figures::CHARTED];
+        rows[0].values = [f32::NAN; crate::metrics::CHARTED];
         assert!(drawn(&rows, true).is_empty);
     }
 

@@ -1,10 +1,10 @@
 //! What is shown, to take away: as JSON, as CSV, and a chart as SVG.
 
 use crate::chart::{Drawing, HEIGHT, WIDTH};
-use crate::figures::{CHARTED, FIGURES};
+use crate::decode::Row;
+use crate::metrics::{CHARTED, METRICS};
+use crate::number::{plain, push_whole};
 use crate::panels::Panel;
-use crate::reading::Row;
-use crate::words::{plain, push_whole};
 
 /// The colours of the series on paper, where no stylesheet reaches.
 const COLOURS: [&str; 6] = ["#0f8a7a", "#3b74d6", "#8f63d2", "#c58a12", "#d0588f", "#b5443c"];
@@ -12,7 +12,7 @@ const COLOURS: [&str; 6] = ["#0f8a7a", "#3b74d6", "#8f63d2", "#c58a12", "#d0588f
 /// The rows as comma-separated values, with a head.
 pub(crate) fn csv(rows: &[Row]) -> String {
     let mut text = String::from("time_unix_ms");
-    for (name, _) in FIGURES.iter().take(CHARTED) {
+    for (name, _) in METRICS.iter().take(CHARTED) {
         text.push(',');
         text.push_str(name);
     }
@@ -29,7 +29,7 @@ pub(crate) fn json(instance: &str, rows: &[Row]) -> String {
     // An instance is hexadecimal digits; what would break the text is nobody's.
     let instance: String = instance.chars().filter(char::is_ascii_alphanumeric).collect();
     let mut text = ["{\"instance\":\"", &instance, "\",\"columns\":[\"time_unix_ms\""].concat();
-    for (name, _) in FIGURES.iter().take(CHARTED) {
+    for (name, _) in METRICS.iter().take(CHARTED) {
         text.push_str(",\"");
         text.push_str(name);
         text.push('"');

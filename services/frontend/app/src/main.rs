@@ -1,21 +1,23 @@
 //! The dashboard: what one machine does, live.
 //!
-//! A sample travels from [`stream`] (the browser's side of it) through [`state`] (pure) to the
-//! components, which draw and decide nothing.
+//! A sample travels from [`event_source`] through [`controller`], [`decode`] and [`state`] (pure) to
+//! the components, which draw and decide nothing.
 
 mod backoff;
 mod browser;
 mod chart;
 mod components;
+mod controller;
+mod decode;
+mod event_source;
 mod export;
-mod figures;
-mod heat;
+mod heatmap;
+mod labels;
+mod metrics;
+mod number;
 mod panels;
-mod reading;
+mod preferences;
 mod state;
-mod stream;
-mod view;
-mod words;
 
 use components::App;
 
@@ -25,7 +27,6 @@ static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 
 fn main() {
     let document = web_sys::window().and_then(|window| window.document());
-    // Without a document there is nobody to tell that there is no document.
     let Some(document) = document else { return };
     let Some(root) = document.get_element_by_id("app") else {
         return;

@@ -1,6 +1,6 @@
 //! What is on the page, as tables: the tiles, the charts and the lists. A panel more is a line more.
 
-use crate::figures::Figure;
+use crate::metrics::Metric;
 
 /// In what a figure is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +30,13 @@ pub(crate) struct Tile {
     /// In what it is counted.
     pub(crate) unit: Unit,
     /// What it is made of: rates are summed up, of the others the largest counts.
-    pub(crate) figures: &'static [Figure],
-    /// What its level is taken from, the largest of them.
-    pub(crate) judged: &'static [Figure],
-    /// What is judged, in words.
-    pub(crate) judged_by: &'static str,
-    /// The least that the top of its small line stands for.
-    pub(crate) least: f64,
+    pub(crate) figures: &'static [Metric],
+    /// The level follows the largest of these.
+    pub(crate) level_from: &'static [Metric],
+    /// Label of the thresholds in the settings.
+    pub(crate) level_label: &'static str,
+    /// The smallest value at the top of its small line.
+    pub(crate) min_scale: f64,
     /// Where warning and critical begin, unless the viewer says otherwise.
     pub(crate) thresholds: [f64; 2],
 }
@@ -51,10 +51,10 @@ pub(crate) struct Panel {
     pub(crate) unit: Unit,
     /// Whether its series add up.
     pub(crate) stacked: bool,
-    /// The least that its top stands for; 100 percent never grow.
-    pub(crate) least: f64,
+    /// The smallest value at the top of the scale.
+    pub(crate) min_scale: f64,
     /// Its series and their names.
-    pub(crate) series: &'static [(Figure, &'static str)],
+    pub(crate) series: &'static [(Metric, &'static str)],
     /// What is said where there are no figures.
     pub(crate) missing: &'static str,
 }
@@ -75,7 +75,7 @@ pub(crate) struct Table {
 pub(crate) struct Column {
     /// Its name for people.
     pub(crate) title: &'static str,
-    /// Where it is in an entry, as [`FIGURES`](crate::figures::FIGURES) describes it.
+    /// Where it is in an entry, as [`METRICS`](crate::metrics::METRICS) describes it.
     pub(crate) path: &'static str,
     /// In what it is counted.
     pub(crate) unit: Unit,
@@ -87,60 +87,60 @@ pub(crate) const TILES: [Tile; 6] = [
         id: "cpu",
         name: "CPU",
         unit: Unit::Percent,
-        figures: &[Figure::Cpu],
-        judged: &[Figure::Cpu],
-        judged_by: "CPU, %",
-        least: 100.0,
+        figures: &[Metric::Cpu],
+        level_from: &[Metric::Cpu],
+        level_label: "CPU, %",
+        min_scale: 100.0,
         thresholds: [75.0, 90.0],
     },
     Tile {
         id: "ram",
         name: "Memory",
         unit: Unit::Percent,
-        figures: &[Figure::Ram],
-        judged: &[Figure::Ram],
-        judged_by: "Memory, %",
-        least: 100.0,
+        figures: &[Metric::Ram],
+        level_from: &[Metric::Ram],
+        level_label: "Memory, %",
+        min_scale: 100.0,
         thresholds: [75.0, 90.0],
     },
     Tile {
         id: "load",
         name: "Load",
         unit: Unit::Number,
-        figures: &[Figure::Load1],
-        judged: &[Figure::LoadShare],
-        judged_by: "Load, % of the cores",
-        least: 1.0,
+        figures: &[Metric::Load1],
+        level_from: &[Metric::LoadShare],
+        level_label: "Load, % of the cores",
+        min_scale: 1.0,
         thresholds: [100.0, 200.0],
     },
     Tile {
         id: "network",
         name: "Network",
         unit: Unit::Rate,
-        figures: &[Figure::Receive, Figure::Transmit],
-        judged: &[Figure::Faults],
-        judged_by: "Network, faults a second",
-        least: 1024.0,
+        figures: &[Metric::Receive, Metric::Transmit],
+        level_from: &[Metric::Faults],
+        level_label: "Network, faults a second",
+        min_scale: 1024.0,
         thresholds: [1.0, 100.0],
     },
     Tile {
         id: "disk",
         name: "Disk",
         unit: Unit::Rate,
-        figures: &[Figure::Read, Figure::Write],
-        judged: &[Figure::DiskBusy],
-        judged_by: "Disk, % busy",
-        least: 1024.0,
+        figures: &[Metric::Read, Metric::Write],
+        level_from: &[Metric::DiskBusy],
+        level_label: "Disk, % busy",
+        min_scale: 1024.0,
         thresholds: [80.0, 95.0],
     },
     Tile {
         id: "pressure",
         name: "Pressure",
         unit: Unit::Percent,
-        figures: &[Figure::PressureCpu, Figure::PressureMemory, Figure::PressureIo],
-        judged: &[Figure::PressureCpu, Figure::PressureMemory, Figure::PressureIo],
-        judged_by: "Pressure, %",
-        least: 20.0,
+        figures: &[Metric::PressureCpu, Metric::PressureMemory, Metric::PressureIo],
+        level_from: &[Metric::PressureCpu, Metric::PressureMemory, Metric::PressureIo],
+        level_label: "Pressure, %",
+        min_scale: 20.0,
         thresholds: [10.0, 40.0],
     },
 ];
@@ -152,14 +152,14 @@ pub(crate) const PANELS: [Panel; 11] = [
         title: "Processor time",
         unit: Unit::Percent,
         stacked: true,
-        least: 100.0,
+        min_scale: 100.0,
         series: &[
-            (Figure::CpuUser, "user"),
-            (Figure::CpuSystem, "system"),
-            (Figure::CpuNice, "nice"),
-            (Figure::CpuIowait, "I/O wait"),
-            (Figure::CpuIrq, "interrupts"),
-            (Figure::CpuSteal, "steal"),
+            (Metric::CpuUser, "user"),
+            (Metric::CpuSystem, "system"),
+            (Metric::CpuNice, "nice"),
+            (Metric::CpuIowait, "I/O wait"),
+            (Metric::CpuIrq, "interrupts"),
+            (Metric::CpuSteal, "steal"),
         ],
         missing: "This machine does not tell where its processors' time goes.",
     },
@@ -168,7 +168,7 @@ pub(crate) const PANELS: [Panel; 11] = [
         title: "Cores",
         unit: Unit::Percent,
         stacked: false,
-        least: 100.0,
+        min_scale: 100.0,
         series: &[],
         missing: "This machine does not tell of its cores one by one.",
     },
@@ -177,12 +177,12 @@ pub(crate) const PANELS: [Panel; 11] = [
         title: "Memory",
         unit: Unit::Bytes,
         stacked: true,
-        least: 1.0,
+        min_scale: 1.0,
         series: &[
-            (Figure::MemoryUsed, "used"),
-            (Figure::MemoryCached, "cached"),
-            (Figure::MemoryFree, "free"),
-            (Figure::SwapUsed, "swap"),
+            (Metric::MemoryUsed, "used"),
+            (Metric::MemoryCached, "cached"),
+            (Metric::MemoryFree, "free"),
+            (Metric::SwapUsed, "swap"),
         ],
         missing: "This machine does not tell of its memory.",
     },
@@ -191,8 +191,8 @@ pub(crate) const PANELS: [Panel; 11] = [
         title: "Load",
         unit: Unit::Number,
         stacked: false,
-        least: 1.0,
-        series: &[(Figure::Load1, "1 min")],
+        min_scale: 1.0,
+        series: &[(Metric::Load1, "1 min")],
         missing: "This machine does not tell its load.",
     },
     Panel {
@@ -200,8 +200,8 @@ pub(crate) const PANELS: [Panel; 11] = [
         title: "Network",
         unit: Unit::Rate,
         stacked: false,
-        least: 1024.0,
-        series: &[(Figure::Receive, "received"), (Figure::Transmit, "sent")],
+        min_scale: 1024.0,
+        series: &[(Metric::Receive, "received"), (Metric::Transmit, "sent")],
         missing: "No network interface is seen from here.",
     },
     Panel {
@@ -209,8 +209,8 @@ pub(crate) const PANELS: [Panel; 11] = [
         title: "Disk",
         unit: Unit::Rate,
         stacked: false,
-        least: 1024.0,
-        series: &[(Figure::Read, "read"), (Figure::Write, "written")],
+        min_scale: 1024.0,
+        series: &[(Metric::Read, "read"), (Metric::Write, "written")],
         missing: "No disk is seen from here.",
     },
     Panel {
@@ -218,11 +218,11 @@ pub(crate) const PANELS: [Panel; 11] = [
         title: "Pressure",
         unit: Unit::Percent,
         stacked: false,
-        least: 5.0,
+        min_scale: 5.0,
         series: &[
-            (Figure::PressureCpu, "CPU"),
-            (Figure::PressureMemory, "memory"),
-            (Figure::PressureIo, "disk"),
+            (Metric::PressureCpu, "CPU"),
+            (Metric::PressureMemory, "memory"),
+            (Metric::PressureIo, "disk"),
         ],
         missing: "This kernel tells no pressure (PSI is off).",
     },
@@ -231,8 +231,8 @@ pub(crate) const PANELS: [Panel; 11] = [
         title: "Container",
         unit: Unit::Number,
         stacked: false,
-        least: 0.1,
-        series: &[(Figure::ContainerCpu, "cores used")],
+        min_scale: 0.1,
+        series: &[(Metric::ContainerCpu, "cores used")],
         missing: "The service runs in no container, or in one that tells nothing.",
     },
     Panel {
@@ -240,7 +240,7 @@ pub(crate) const PANELS: [Panel; 11] = [
         title: "Task",
         unit: Unit::Number,
         stacked: false,
-        least: 1.0,
+        min_scale: 1.0,
         series: &[],
         missing: "",
     },
@@ -249,7 +249,7 @@ pub(crate) const PANELS: [Panel; 11] = [
         title: "Filesystems",
         unit: Unit::Number,
         stacked: false,
-        least: 1.0,
+        min_scale: 1.0,
         series: &[],
         missing: "No filesystem is seen from here.",
     },
@@ -258,7 +258,7 @@ pub(crate) const PANELS: [Panel; 11] = [
         title: "Processes",
         unit: Unit::Number,
         stacked: false,
-        least: 1.0,
+        min_scale: 1.0,
         series: &[],
         missing: "",
     },

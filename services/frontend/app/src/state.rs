@@ -1,10 +1,10 @@
 //! What the page knows, as a reducer over events: no browser, no clock. Times are parameters,
 //! milliseconds of the browser's own clock unless a name says otherwise.
 
-use crate::figures::Figure;
+use crate::decode::{History, Reading, Row};
+use crate::metrics::Metric;
 use crate::panels::{PANELS, TILES, Tile, Unit};
-use crate::reading::{History, Reading, Row};
-use crate::view::{Place, RANGES, Settings, THEMES};
+use crate::preferences::{RANGES, Settings, THEMES, ViewState};
 
 /// Rows kept of one instance: ten minutes at one a second, and room for two clocks that differ.
 const RING: usize = 660;
@@ -32,7 +32,7 @@ pub(crate) struct Dashboard {
     /// The time of the last event.
     pub(crate) now_ms: f64,
     /// What the address says.
-    pub(crate) place: Place,
+    pub(crate) view: ViewState,
     /// What the browser's storage says.
     pub(crate) settings: Settings,
     /// What is looked at instead of the last minutes up to now.
@@ -83,7 +83,7 @@ pub(crate) enum Event {
     /// Time went by.
     Tick,
     /// The address changed.
-    Place(Place),
+    View(ViewState),
     /// A button was pressed.
     Press(String),
     /// A threshold was set, by its place.
@@ -110,7 +110,7 @@ impl Dashboard {
             }
             Event::History(history) => self.remember(history),
             Event::Past(range, history) => {
-                if self.place.range == range && self.frozen.is_none() {
+                if self.view.range == range && self.frozen.is_none() {
                     self.past = Some(history.rows);
                 }
             }
@@ -125,12 +125,12 @@ impl Dashboard {
                     self.link = Link::Reconnecting;
                 }
             }
-            Event::Place(place) => {
-                if place.range != self.place.range {
+            Event::View(view) => {
+                if view.range != self.view.range {
                     self.resume();
                     self.past = None;
                 }
-                self.place = place;
+                self.view = view;
             }
             Event::Press(button) => self.press(&button),
             Event::Threshold(place, number) => self.settings.set_threshold(place, &number),
@@ -158,7 +158,7 @@ impl Dashboard {
     }
 
     /// The figure as it is now, NaN where it is not known.
-    pub(crate) fn figure(&self, figure: Figure) -> f64 {
+    pub(crate) fn figure(&self, figure: Metric) -> f64 {
         self.latest.as_ref().map_or(f64::NAN, |latest| latest.figure(figure))
     }
 
@@ -171,11 +171,12 @@ impl Dashboard {
     pub(crate) fn level(&self, place: usize) -> Option<Level> {
         let tile = TILES.get(place)?;
         let [warning, critical] = *self.settings.thresholds.get(place)?;
-        let judged = tile.judged.iter().map(|&figure| self.figure(figure)).fold(f64::NAN, f64::max);
+        let level_from =
+            tile.level_from.iter().map(|&figure| self.figure(figure)).fold(f64::NAN, f64::max);
         self.value(tile)?;
-        Some(if judged >= critical {
+        Some(if level_from >= critical {
             Level::Critical
-        } else if judged >= warning {
+        } else if level_from >= warning {
             Level::Warning
         } else {
             Level::Normal
@@ -214,7 +215,7 @@ impl Dashboard {
 
     /// Whether the service is known to run in no container.
     pub(crate) fn is_outside(&self) -> bool {
-        let (cpu, memory) = (Figure::ContainerCpu, Figure::ContainerMemory);
+        let (cpu, memory) = (Metric::ContainerCpu, Metric::ContainerMemory);
         self.latest.is_some() && self.figure(cpu).is_nan() && self.figure(memory).is_nan()
     }
 
@@ -232,7 +233,7 @@ impl Dashboard {
     pub(crate) fn rows(&self) -> Option<&[Row]> {
         match &self.past {
             Some(rows) => Some(rows),
-            None => (self.place.range == 0).then_some(&self.live),
+            None => (self.view.range == 0).then_some(&self.live),
         }
     }
 
@@ -248,7 +249,7 @@ impl Dashboard {
 
     /// The beginning and the end of what the charts show, by the machine's clock.
     pub(crate) fn window(&self) -> (f64, f64) {
-        let range_ms = RANGES.get(self.place.range).map_or(0, |range| range.2);
+        let range_ms = RANGES.get(self.view.range).map_or(0, |range| range.2);
         let end = self.end_ms();
         self.frozen.unwrap_or((end - f64::from(range_ms) * 1_000.0, end))
     }
@@ -359,7 +360,7 @@ impl Dashboard {
     fn resume(&mut self) {
         self.frozen = None;
         self.drag = None;
-        if self.place.range == 0 {
+        if self.view.range == 0 {
             self.past = None;
         }
     }
@@ -372,7 +373,7 @@ impl Dashboard {
         // A hand that clicks may move by some pixels.
         if (to - from).abs() * 50.0 > end - begin {
             self.frozen = Some((from.min(to), from.max(to)));
-        } else if end - begin > f64::from(RANGES[self.place.range].2) * 999.0 {
+        } else if end - begin > f64::from(RANGES[self.view.range].2) * 999.0 {
             self.resume();
         }
         true
@@ -410,7 +411,7 @@ impl Dashboard {
 
 impl Row {
     /// The charted figure, NaN where it is not known.
-    pub(crate) fn value(&self, figure: Figure) -> f64 {
+    pub(crate) fn value(&self, figure: Metric) -> f64 {
         self.values.get(figure as usize).map_or(f64::NAN, |&value| f64::from(value))
     }
 
@@ -433,7 +434,7 @@ pub(crate) enum Level {
 }
 
 /// Rates add up; of anything else the largest counts.
-fn together(tile: &Tile, value: impl Fn(Figure) -> f64) -> Option<f64> {
+fn together(tile: &Tile, value: impl Fn(Metric) -> f64) -> Option<f64> {
     let known = tile.figures.iter().map(|&figure| value(figure)).filter(|value| !value.is_nan());
     match tile.unit {
         Unit::Rate => known.reduce(|sum, value| sum + value),
@@ -444,15 +445,15 @@ fn together(tile: &Tile, value: impl Fn(Figure) -> f64) -> Option<f64> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::figures::CHARTED;
-    use crate::reading::reading;
-    use crate::reading::tests::a_sample;
+    use crate::decode::reading;
+    use crate::decode::tests::a_sample;
+    use crate::metrics::CHARTED;
 
     /// A row of one second that ends at that second, with that much user and no system time.
     pub(crate) fn row(second: u32, user: f32) -> Row {
         let mut values = [f32::NAN; CHARTED];
-        values[Figure::CpuUser as usize] = user;
-        values[Figure::CpuSystem as usize] = 0.0;
+        values[Metric::CpuUser as usize] = user;
+        values[Metric::CpuSystem as usize] = 0.0;
         let time_ms = f64::from(second) * 1_000.0;
         Row { begun_ms: time_ms - 1_000.0, time_ms, values, cores: Vec::new() }
     }
@@ -611,7 +612,7 @@ pub(crate) mod tests {
     #[test]
     fn a_longer_time_is_shown_once_it_is_there() {
         let mut dashboard = live(1..=5);
-        dashboard.apply(Event::Place(Place { range: 2, panel: None }), 0.0);
+        dashboard.apply(Event::View(ViewState { range: 2, panel: None }), 0.0);
         assert_eq!(dashboard.rows(), None);
         let history = History { instance: "a".to_owned(), rows: vec![row(60, 1.0)] };
         dashboard.apply(Event::Past(1, history.clone()), 0.0);

@@ -6,15 +6,16 @@ use std::rc::Rc;
 use yew::{Component, Context, Html, Properties};
 
 use super::controls::controls;
-use super::markup::{all, tag, text, words};
+use super::markup::{all, literal, tag, text};
 use super::panel::panel;
 use super::tile::tile;
 use crate::browser::decimal_point;
-use crate::figures::Figure;
+use crate::controller::Controller;
+use crate::labels::{age_text, link_name, link_text, scope_text, uptime_text};
+use crate::metrics::Metric;
+use crate::number::{Format, plain};
 use crate::panels::{PANELS, TILES};
 use crate::state::{Dashboard, Link};
-use crate::stream::Stream;
-use crate::words::{Format, age_words, link_name, link_words, plain, scope_words, uptime_words};
 
 /// Where the figures come from, and how they are shown.
 #[derive(Clone, PartialEq, Properties)]
@@ -27,7 +28,7 @@ pub(crate) struct AppProps {
 
 /// The page as a whole.
 pub(crate) struct App {
-    stream: Option<Rc<Stream>>,
+    controller: Option<Rc<Controller>>,
     point: char,
 }
 
@@ -37,24 +38,24 @@ impl Component for App {
 
     fn create(context: &Context<Self>) -> Self {
         let link = context.link().clone();
-        let stream = web_sys::window().and_then(|window| {
-            Stream::start(window, &context.props().backend, move || link.send_message(()))
+        let controller = web_sys::window().and_then(|window| {
+            Controller::start(window, &context.props().backend, move || link.send_message(()))
         });
-        Self { stream, point: decimal_point() }
+        Self { controller, point: decimal_point() }
     }
 
     fn view(&self, context: &Context<Self>) -> Html {
-        match &self.stream {
-            Some(stream) => page(&stream.dashboard(), context.props(), self.point),
+        match &self.controller {
+            Some(controller) => page(&controller.dashboard(), context.props(), self.point),
             None => Html::default(),
         }
     }
 
     fn rendered(&mut self, _: &Context<Self>, is_first: bool) {
-        if let Some(stream) = &self.stream {
-            stream.paint();
+        if let Some(controller) = &self.controller {
+            controller.paint();
             if is_first {
-                stream.scroll_to_panel();
+                controller.scroll_to_panel();
             }
         }
     }
@@ -64,20 +65,20 @@ fn page(dashboard: &Dashboard, props: &AppProps, point: char) -> Html {
     let format = Format { point, decimal: dashboard.settings.decimal };
     let latest = dashboard.latest.as_ref();
     let scope = match latest {
-        Some(latest) => text(scope_words(latest, format)),
-        None => tag!(span "class" = "blank"; words("The host, 2 cores, 24 GiB")),
+        Some(latest) => text(scope_text(latest, format)),
+        None => tag!(span "class" = "blank"; literal("The host, 2 cores, 24 GiB")),
     };
     let instance = match latest {
         Some(latest) => {
-            let uptime = latest.figure(Figure::Uptime);
-            let uptime = if uptime.is_nan() { String::new() } else { uptime_words(uptime) };
+            let uptime = latest.figure(Metric::Uptime);
+            let uptime = if uptime.is_nan() { String::new() } else { uptime_text(uptime) };
             all(vec![
-                words("Instance "),
+                literal("Instance "),
                 tag!(code "data-testid" = "instance"; text(latest.instance.clone())),
                 tag!(span "class" = "uptime"; text(uptime)),
             ])
         }
-        None => tag!(span "class" = "blank"; words("Instance 0000000000000000")),
+        None => tag!(span "class" = "blank"; literal("Instance 0000000000000000")),
     };
     tag!(div
         "class" = "page",
@@ -86,7 +87,7 @@ fn page(dashboard: &Dashboard, props: &AppProps, point: char) -> Html {
         "data-theme" = dashboard.settings.theme_name(),
         "data-kiosk" = props.kiosk.then_some("");
         tag!(header "class" = "top";
-            tag!(h1; words("System stats")),
+            tag!(h1; literal("System stats")),
             tag!(p
                 "class" = "scope",
                 "data-testid" = "scope",
@@ -106,7 +107,7 @@ fn page(dashboard: &Dashboard, props: &AppProps, point: char) -> Html {
         ),
         tag!(footer;
             tag!(p; instance),
-            tag!(a "href" = [&props.backend, "/stats"].concat(); words("Raw figures")),
+            tag!(a "href" = [&props.backend, "/stats"].concat(); literal("Raw figures")),
         ),
     )
 }
@@ -125,11 +126,11 @@ fn status(dashboard: &Dashboard) -> Html {
             tag!(circle "cx" = "6", "cy" = "6", "r" = "4")
         ),
         tag!(p "role" = "status", "data-testid" = "status";
-            words(link_words(dashboard.link)),
-            words(changed),
+            literal(link_text(dashboard.link)),
+            literal(changed),
         ),
         age.map_or_else(Html::default, |age| {
-            tag!(p "class" = "age", "data-testid" = "age"; text(age_words(age)))
+            tag!(p "class" = "age", "data-testid" = "age"; text(age_text(age)))
         }),
     )
 }

@@ -2,14 +2,14 @@
 
 use yew::Html;
 
-use super::markup::{all, tag, words};
+use super::markup::{all, literal, tag};
 use crate::chart::{Drawing, Plan, draw};
 use crate::export;
-use crate::figures::Figure;
+use crate::metrics::Metric;
+use crate::number::{Format, plain};
 use crate::panels::{PANELS, TILES, Unit};
+use crate::preferences::{RANGES, ViewState};
 use crate::state::Dashboard;
-use crate::view::{Place, RANGES};
-use crate::words::{Format, plain};
 
 /// The bar above the charts.
 pub(super) fn controls(dashboard: &Dashboard) -> Html {
@@ -17,10 +17,10 @@ pub(super) fn controls(dashboard: &Dashboard) -> Html {
     let range = |range: usize| {
         let (id, name, _) = RANGES[range];
         tag!(a
-            "href" = Place { range, ..dashboard.place }.hash(),
+            "href" = ViewState { range, ..dashboard.view }.hash(),
             "data-testid" = ["range-", id].concat(),
-            "aria-current" = (range == dashboard.place.range).then_some("true");
-            words(name)
+            "aria-current" = (range == dashboard.view.range).then_some("true");
+            literal(name)
         )
     };
     let pause = if dashboard.frozen.is_some() { "Resume" } else { "Pause" };
@@ -36,7 +36,7 @@ pub(super) fn controls(dashboard: &Dashboard) -> Html {
         ),
         button("pause", pause),
         tag!(details "class" = "settings", "data-testid" = "settings";
-            tag!(summary; words("Settings")),
+            tag!(summary; literal("Settings")),
             tag!(div "class" = "sheet";
                 tag!(div "class" = "row"; button("theme", theme), button("units", units)),
                 tag!(table;
@@ -57,31 +57,31 @@ pub(super) fn controls(dashboard: &Dashboard) -> Html {
 
 /// A button that the page hears by its name.
 pub(super) fn button(id: &'static str, name: &'static str) -> Html {
-    tag!(button "type" = "button", "data-testid" = id; words(name))
+    tag!(button "type" = "button", "data-action" = id; literal(name))
 }
 
 /// The head of a column.
 pub(super) fn head(name: &'static str) -> Html {
-    tag!(th "scope" = "col"; words(name))
+    tag!(th "scope" = "col"; literal(name))
 }
 
 /// From where on a tile's figure is too high.
 fn thresholds(dashboard: &Dashboard, place: usize) -> Html {
-    let judged_by = TILES[place].judged_by;
+    let level_label = TILES[place].level_label;
     let input = |side: usize, name: &'static str| {
         tag!(td;
             tag!(input
                 "type" = "number",
                 "min" = "0",
                 "step" = "any",
-                "aria-label" = [judged_by, name].concat(),
+                "aria-label" = [level_label, name].concat(),
                 "data-threshold" = plain((place * 2 + side) as f64),
                 "value" = plain(dashboard.settings.thresholds[place][side])
             )
         )
     };
     tag!(tr;
-        tag!(th "scope" = "row"; words(judged_by)),
+        tag!(th "scope" = "row"; literal(level_label)),
         input(0, ", warning"),
         input(1, ", critical"),
     )
@@ -90,15 +90,19 @@ fn thresholds(dashboard: &Dashboard, place: usize) -> Html {
 /// The drawing of the panel at that place, of what is shown.
 pub(super) fn drawing(dashboard: &Dashboard, place: usize) -> Drawing {
     let panel = &PANELS[place];
-    let series: Vec<Figure> = panel.series.iter().map(|(figure, _)| *figure).collect();
-    let total = dashboard.figure(Figure::MemoryTotal);
+    let series: Vec<Metric> = panel.series.iter().map(|(figure, _)| *figure).collect();
+    let total = dashboard.figure(Metric::MemoryTotal);
     draw(&Plan {
         rows: dashboard.rows().unwrap_or_default(),
         window: dashboard.window(),
         series: &series,
         stacked: panel.stacked,
         unit: panel.unit,
-        least: if panel.unit == Unit::Bytes { panel.least.max(total) } else { panel.least },
+        min_scale: if panel.unit == Unit::Bytes {
+            panel.min_scale.max(total)
+        } else {
+            panel.min_scale
+        },
     })
 }
 

@@ -35,8 +35,8 @@ pub(super) fn element(
     element.into()
 }
 
-/// Text that is always the same.
-pub(super) fn words(text: &'static str) -> Html {
+/// Static text.
+pub(super) fn literal(text: &'static str) -> Html {
     VText::new(AttrValue::Static(text)).into()
 }
 

@@ -3,17 +3,18 @@
 use yew::Html;
 
 use super::controls::drawing;
-use super::markup::{all, tag, text, words};
+use super::markup::{all, literal, tag, text};
 use super::table;
-use crate::browser::time_words;
+use crate::browser::time_text;
 use crate::chart::{HEIGHT, WIDTH};
-use crate::figures::Figure;
-use crate::heat::COLUMNS;
+use crate::decode::Row;
+use crate::heatmap::COLUMNS;
+use crate::labels::container_facts;
+use crate::metrics::Metric;
+use crate::number::{Format, UNKNOWN, plain, push_whole};
 use crate::panels::{CORES, PANELS, Panel, TABLES, Unit};
-use crate::reading::Row;
+use crate::preferences::ViewState;
 use crate::state::Dashboard;
-use crate::view::Place;
-use crate::words::{Format, UNKNOWN, container_facts, plain, push_whole};
 
 const SERIES: [&str; 6] = ["s0", "s1", "s2", "s3", "s4", "s5"];
 /// What stands above figures that are not the host's.
@@ -30,14 +31,14 @@ pub(super) fn panel(dashboard: &Dashboard, place: usize, format: Format) -> Html
     if !is_chart && lists.is_empty() && is_known {
         return Html::default();
     }
-    let is_focus = dashboard.place.panel == Some(place);
-    let there = Place { panel: (!is_focus).then_some(place), ..dashboard.place };
+    let is_focus = dashboard.view.panel == Some(place);
+    let there = ViewState { panel: (!is_focus).then_some(place), ..dashboard.view };
     let id = [panel.id, "-panel"].concat();
     let mut parts =
-        vec![tag!(h2 "id" = id.clone(); tag!(a "href" = there.hash(); words(panel.title)))];
+        vec![tag!(h2 "id" = id.clone(); tag!(a "href" = there.hash(); literal(panel.title)))];
     let latest = dashboard.latest.as_ref();
     if latest.is_some_and(|latest| latest.of_container.contains(&panel.id)) {
-        parts.push(tag!(p "class" = "small"; words(OF_CONTAINER)));
+        parts.push(tag!(p "class" = "small"; literal(OF_CONTAINER)));
     }
     if is_chart {
         chart(&mut parts, dashboard, place, format);
@@ -70,7 +71,7 @@ fn lists(dashboard: &Dashboard, panel: &Panel, format: Format) -> Vec<Html> {
 fn facts(dashboard: &Dashboard, format: Format) -> Html {
     let facts = dashboard.latest.iter().flat_map(|latest| container_facts(latest, format));
     let fact = |(name, value, share): (&'static str, String, f64)| {
-        let mut parts = vec![tag!(dt; words(name)), tag!(dd; text(value))];
+        let mut parts = vec![tag!(dt; literal(name)), tag!(dd; text(value))];
         if !share.is_nan() {
             parts.push(tag!(dd; text(format.text(share, Unit::Percent))));
             parts.push(tag!(dd "class" = "meter"; table::bar(share)));
@@ -81,7 +82,7 @@ fn facts(dashboard: &Dashboard, format: Format) -> Html {
 }
 
 fn missing(why: &'static str) -> Html {
-    tag!(p "class" = "missing"; words(why))
+    tag!(p "class" = "missing"; literal(why))
 }
 
 fn chart(parts: &mut Vec<Html>, dashboard: &Dashboard, place: usize, format: Format) {
@@ -112,7 +113,7 @@ fn chart(parts: &mut Vec<Html>, dashboard: &Dashboard, place: usize, format: For
     let class = if panel.stacked { "area " } else { "line " };
     let path = |(place, d): (usize, String)| tag!(path "class" = [class, SERIES[place % SERIES.len()]].concat(), "d" = d);
     let paths = drawing.paths.into_iter().enumerate().rev().map(path).collect();
-    let time = |time: Option<f64>| text(time.map(time_words).unwrap_or_default());
+    let time = |time: Option<f64>| text(time.map(time_text).unwrap_or_default());
     let is_open = dashboard.tables[place];
 
     parts.push(if is_heat { busiest(row, format) } else { legend(panel, row, format) });
@@ -138,22 +139,22 @@ fn chart(parts: &mut Vec<Html>, dashboard: &Dashboard, place: usize, format: For
         tag!(span "class" = "hovered"; time(dashboard.hover)),
         tag!(span; match dashboard.frozen {
             Some((_, end)) => time(Some(end)),
-            None => words("now"),
+            None => literal("now"),
         }),
     ));
     if is_heat {
-        parts.push(tag!(p "class" = "small"; words("Kept since this page was opened")));
+        parts.push(tag!(p "class" = "small"; literal("Kept since this page was opened")));
         return;
     }
     parts.push(tag!(div "class" = "row";
         tag!(button
             "type" = "button",
-            "data-testid" = ["table-", panel.id].concat(),
+            "data-action" = ["table-", panel.id].concat(),
             "aria-expanded" = if is_open { "true" } else { "false" };
-            words("Table")
+            literal("Table")
         ),
-        tag!(button "type" = "button", "data-testid" = ["download-svg-", panel.id].concat();
-            words("SVG")
+        tag!(button "type" = "button", "data-action" = ["download-svg-", panel.id].concat();
+            literal("SVG")
         ),
     ));
     if is_open {
@@ -163,10 +164,10 @@ fn chart(parts: &mut Vec<Html>, dashboard: &Dashboard, place: usize, format: For
 
 /// The names of the series with their values at the time under the pointer, or now.
 fn legend(panel: &Panel, row: Option<&Row>, format: Format) -> Html {
-    let entry = |(class, (figure, name)): (&&'static str, &(Figure, &'static str))| {
+    let entry = |(class, (figure, name)): (&&'static str, &(Metric, &'static str))| {
         let value = row.map_or(f64::NAN, |row| row.value(*figure));
         tag!(li "class" = *class;
-            words(name),
+            literal(name),
             tag!(b; text(format.text(value, panel.unit))),
         )
     };
@@ -183,13 +184,13 @@ fn busiest(row: Option<&Row>, format: Format) -> Html {
             ["core ", &plain(core as f64), ", ", &busy].concat()
         },
     );
-    tag!(ul "class" = "legend"; tag!(li "class" = "s0"; words("busiest"), tag!(b; text(value))))
+    tag!(ul "class" = "legend"; tag!(li "class" = "s0"; literal("busiest"), tag!(b; text(value))))
 }
 
 /// What the chart says where the crosshair is.
 fn spoken(panel: &Panel, row: Option<&Row>, format: Format) -> String {
     let Some(row) = row else { return "no data".to_owned() };
-    let mut text = time_words(row.time_ms);
+    let mut text = time_text(row.time_ms);
     for (figure, name) in panel.series {
         for part in [", ", name, " ", &format.text(row.value(*figure), panel.unit)] {
             text.push_str(part);

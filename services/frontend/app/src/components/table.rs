@@ -3,11 +3,11 @@
 use yew::Html;
 
 use super::controls::head;
-use super::markup::{all, tag, text, words};
-use crate::browser::time_words;
+use super::markup::{all, literal, tag, text};
+use crate::browser::time_text;
+use crate::decode::{Cell, Row};
+use crate::number::{Format, plain};
 use crate::panels::{Column, Panel, Table, Unit};
-use crate::reading::{Cell, Row};
-use crate::words::{Format, plain};
 
 /// Rows of a chart that are shown as a table: more would be read by nobody, and all can be
 /// downloaded.
@@ -32,7 +32,7 @@ pub(super) fn list(table: &Table, rows: &[Vec<Cell>], format: Format) -> Html {
 pub(super) fn of_chart(panel: &Panel, rows: &[Row], format: Format) -> Html {
     let every = rows.len().div_ceil(MOST_ROWS).max(1);
     let row = |row: &Row| {
-        let mut cells = vec![tag!(td "class" = "name"; text(time_words(row.time_ms)))];
+        let mut cells = vec![tag!(td "class" = "name"; text(time_text(row.time_ms)))];
         for (figure, _) in panel.series {
             cells.push(tag!(td; text(format.text(row.value(*figure), panel.unit))));
         }
@@ -56,7 +56,7 @@ fn whole(title: &'static str, heads: Vec<Html>, rows: Vec<Vec<Html>>) -> Html {
     // What is wider than the page can be scrolled, by keys too.
     tag!(div "class" = "scroll", "tabindex" = "0", "role" = "group", "aria-label" = title;
         tag!(table;
-            tag!(caption; words(title)),
+            tag!(caption; literal(title)),
             tag!(thead; tag!(tr; all(heads))),
             tag!(tbody; all(rows.into_iter().map(|row| tag!(tr; all(row))).collect())),
         )

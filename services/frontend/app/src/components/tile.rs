@@ -2,11 +2,12 @@
 
 use yew::Html;
 
-use super::markup::{all, tag, text, words};
+use super::markup::{all, literal, tag, text};
 use crate::chart::{Plan, draw};
+use crate::labels::{level_labels, tile_details};
+use crate::number::Format;
 use crate::panels::{TILES, Unit};
 use crate::state::Dashboard;
-use crate::words::{Format, level_words, tile_words};
 
 /// How far the small line looks back.
 const WINDOW_MS: f64 = 60_000.0;
@@ -15,7 +16,7 @@ const WINDOW_MS: f64 = 60_000.0;
 pub(super) fn tile(dashboard: &Dashboard, place: usize, format: Format) -> Html {
     let tile = &TILES[place];
     let value = dashboard.value(tile);
-    let level = dashboard.level(place).map(level_words);
+    let level = dashboard.level(place).map(level_labels);
     let end = dashboard.end_ms();
     let line = draw(&Plan {
         rows: dashboard.live(),
@@ -23,7 +24,7 @@ pub(super) fn tile(dashboard: &Dashboard, place: usize, format: Format) -> Html 
         series: tile.figures,
         stacked: tile.unit == Unit::Rate,
         unit: tile.unit,
-        least: tile.least,
+        min_scale: tile.min_scale,
     });
     let (trend, arrow) = match dashboard.trend(tile) {
         1 => ("rising", "M2 10 6 3l4 7z"),
@@ -33,11 +34,11 @@ pub(super) fn tile(dashboard: &Dashboard, place: usize, format: Format) -> Html 
     let is_loading = dashboard.latest.is_none();
     let (number, unit) = format.parts(value.unwrap_or(f64::NAN), tile.unit);
     let figure = if is_loading {
-        tag!(span "class" = "blank"; words("00.0"))
+        tag!(span "class" = "blank"; literal("00.0"))
     } else {
         all(vec![
             tag!(span "data-testid" = tile.id; text(number)),
-            tag!(span "class" = "unit"; words(unit)),
+            tag!(span "class" = "unit"; literal(unit)),
             match value {
                 Some(_) => shape("arrow", arrow, trend),
                 None => Html::default(),
@@ -46,9 +47,9 @@ pub(super) fn tile(dashboard: &Dashboard, place: usize, format: Format) -> Html 
     };
     let part = |words| tag!(span "class" = "part"; text(words));
     let about = if value.is_none() && !is_loading {
-        words("not told here")
+        literal("not told here")
     } else {
-        all(tile_words(dashboard, tile, format).into_iter().map(part).collect())
+        all(tile_details(dashboard, tile, format).into_iter().map(part).collect())
     };
     let class = if tile.unit == Unit::Rate { "area" } else { "line" };
     let heading = [tile.id, "-tile"].concat();
@@ -60,10 +61,10 @@ pub(super) fn tile(dashboard: &Dashboard, place: usize, format: Format) -> Html 
         "data-level" = level.map(|level| level.0),
         "aria-labelledby" = heading.clone();
         tag!(div "class" = "head";
-            tag!(h2 "id" = heading; words(tile.name)),
+            tag!(h2 "id" = heading; literal(tile.name)),
             match level {
                 Some((_, name, mark)) => {
-                    tag!(p "class" = "level"; shape("mark", mark, ""), words(name))
+                    tag!(p "class" = "level"; shape("mark", mark, ""), literal(name))
                 }
                 None => Html::default(),
             },

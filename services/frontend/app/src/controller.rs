@@ -1,5 +1,5 @@
-//! The browser's side of a sample's way: an `EventSource` that is kept alive, and everything that
-//! has to be cleaned up after it.
+//! Connects the event stream, timers and user events to the state of the page, and keeps the stream
+//! alive.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::rc::{Rc, Weak};
@@ -8,17 +8,18 @@ use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{Clamped, JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{
-    CanvasRenderingContext2d, Document, Element, EventSource, HtmlCanvasElement, HtmlElement,
-    ImageData, MessageEvent, Performance, Response, Window,
+    CanvasRenderingContext2d, Document, Element, HtmlCanvasElement, HtmlElement, ImageData,
+    MessageEvent, Performance, Response, Window,
 };
 
 use crate::backoff::delay_ms;
 use crate::browser;
-use crate::heat;
-use crate::reading::{self, Fields};
+use crate::decode::{self, Fields};
+use crate::event_source::EventSource;
+use crate::heatmap;
+use crate::labels::{level_labels, title};
+use crate::preferences::{RANGES, Settings, ViewState};
 use crate::state::{Dashboard, Event, Level, Link};
-use crate::view::{Place, RANGES, Settings};
-use crate::words::{level_words, title};
 
 /// How often the age of the figures is looked at.
 const TICK_MS: i32 = 1_000;
@@ -35,18 +36,15 @@ const POLL_AFTER: u32 = 3;
 /// How often a longer time is fetched again: its rows are minutes.
 const PAST_MS: f64 = 60_000.0;
 
-/// What is sent while the stream is well, and what says that it is not.
-const STREAM_EVENTS: [&str; 4] = ["sample", "history", "open", "error"];
-
-/// What a viewer does, heard once for the whole page.
-const HANDS: [&str; 7] =
+/// Events of the user, with one listener for the whole page.
+const USER_EVENTS: [&str; 7] =
     ["visibilitychange", "click", "change", "keydown", "pointerdown", "pointermove", "pointerup"];
 
 /// What happens to the window: to come back to the network is a reason to try at once.
 const WINDOW_EVENTS: [&str; 2] = ["online", "hashchange"];
 
-/// A stream and all that listens to it; dropping it ends both.
-pub(crate) struct Stream {
+/// The stream and its listeners; dropping it ends both.
+pub(crate) struct Controller {
     window: Window,
     document: Document,
     /// Counts up whatever happens to the time of day.
@@ -73,7 +71,7 @@ pub(crate) struct Stream {
     me: Weak<Self>,
 }
 
-impl Stream {
+impl Controller {
     /// Begins; `show` is called whenever there is something new to see.
     pub(crate) fn start(
         window: Window,
@@ -132,7 +130,7 @@ impl Stream {
                 )
                 .ok(),
         );
-        for name in HANDS {
+        for name in USER_EVENTS {
             let _ =
                 stream.document.add_event_listener_with_callback(name, function(&stream.on_event));
         }
@@ -149,26 +147,18 @@ impl Stream {
         self.heard_ms.set(self.clock.now());
         // The address was checked when the server started; what the browser still refuses would be
         // refused for ever, and is shown as a connection that does not come about.
-        let Ok(source) = EventSource::new(&self.events_url) else {
+        let source = EventSource::open(&self.events_url, function(&self.on_event));
+        if source.is_none() {
             self.apply(Event::Lost);
-            return;
-        };
-        for name in STREAM_EVENTS {
-            let _ = source.add_event_listener_with_callback(name, function(&self.on_event));
         }
-        *self.source.borrow_mut() = Some(source);
+        *self.source.borrow_mut() = source;
     }
 
     fn disconnect(&self) {
         if let Some(retry) = self.retry.take() {
             self.window.clear_timeout_with_handle(retry);
         }
-        if let Some(source) = self.source.take() {
-            for name in STREAM_EVENTS {
-                let _ = source.remove_event_listener_with_callback(name, function(&self.on_event));
-            }
-            source.close();
-        }
+        self.source.take();
     }
 
     fn on_event(&self, event: &web_sys::Event) {
@@ -179,9 +169,9 @@ impl Stream {
                 // What cannot be read is nothing; the age of the figures will tell.
                 let Some(value) = data.as_ref().and_then(parsed) else { return };
                 let news = if kind == "sample" {
-                    reading::reading(&value).map(Event::Sample)
+                    decode::reading(&value).map(Event::Sample)
                 } else {
-                    reading::history(&value).map(Event::History)
+                    decode::history(&value).map(Event::History)
                 };
                 if let Some(news) = news {
                     self.heard_ms.set(self.clock.now());
@@ -194,15 +184,15 @@ impl Stream {
             "visibilitychange" | "online" => self.on_wake(),
             "hashchange" => self.look_at_address(),
             "click" => {
-                if let Some(button) = browser::button(event) {
-                    self.press(button);
+                if let Some(action) = browser::action(event) {
+                    self.press(action);
                 }
             }
             _ => {
-                let meaning = browser::meaning(event, &kind);
-                let stores = matches!(meaning, Some(Event::Threshold(..)));
-                if let Some(meaning) = meaning {
-                    self.apply(meaning);
+                let event = browser::to_event(event, &kind);
+                let stores = matches!(event, Some(Event::Threshold(..)));
+                if let Some(event) = event {
+                    self.apply(event);
                 }
                 if stores {
                     self.store();
@@ -250,30 +240,29 @@ impl Stream {
     }
 
     fn look_at_address(&self) {
-        let place = Place::parse(&self.window.location().hash().unwrap_or_default());
-        self.apply(Event::Place(place));
+        let view = ViewState::parse(&self.window.location().hash().unwrap_or_default());
+        self.apply(Event::View(view));
         self.ask_for_past();
     }
 
     /// Fetches the longer time that is looked at.
     fn ask_for_past(&self) {
-        let range = self.dashboard.borrow().place.range;
+        let range = self.dashboard.borrow().view.range;
         let Some((_, _, seconds)) = RANGES.get(range).filter(|_| range > 0) else { return };
         self.asked_ms.set(self.clock.now());
         let mut url = self.history_url.clone();
-        crate::words::push_whole(&mut url, i64::from(*seconds));
+        crate::number::push_whole(&mut url, i64::from(*seconds));
         let (me, answer) = (self.me.clone(), self.window.fetch_with_str(&url));
         spawn_local(async move {
             let Ok(value) = value_of(JsFuture::from(answer).await).await else { return };
-            if let (Some(stream), Some(history)) = (me.upgrade(), reading::history(&value)) {
+            if let (Some(stream), Some(history)) = (me.upgrade(), decode::history(&value)) {
                 stream.apply(Event::Past(range, history));
             }
         });
     }
 
     fn on_error(&self) {
-        let state = self.source.borrow().as_ref().map(EventSource::ready_state);
-        if state == Some(EventSource::CONNECTING) {
+        if self.source.borrow().as_ref().is_some_and(EventSource::is_connecting) {
             // The browser tries again by itself, after the time that the server asked for.
             self.apply(Event::Lost);
         } else {
@@ -372,7 +361,7 @@ impl Stream {
     }
 
     fn set_icon(&self, level: Level) {
-        let (_, _, shape) = level_words(level);
+        let (_, _, shape) = level_labels(level);
         let colour = match level {
             Level::Normal => "%2318a58f",
             Level::Warning => "%23e39a1b",
@@ -408,8 +397,9 @@ impl Stream {
         let cores = dashboard.latest.as_ref()?.cores.len();
         let rows = dashboard.rows().filter(|_| dashboard.frozen.is_some());
         let rows = rows.unwrap_or(dashboard.live());
-        let pixels = heat::pixels(rows, dashboard.window(), cores);
-        let image = ImageData::new_with_u8_clamped_array(Clamped(&pixels), heat::COLUMNS).ok()?;
+        let pixels = heatmap::pixels(rows, dashboard.window(), cores);
+        let image =
+            ImageData::new_with_u8_clamped_array(Clamped(&pixels), heatmap::COLUMNS).ok()?;
         context.put_image_data(&image, 0.0, 0.0).ok()
     }
 
@@ -421,13 +411,13 @@ impl Stream {
     }
 }
 
-impl Drop for Stream {
+impl Drop for Controller {
     fn drop(&mut self) {
         self.disconnect();
         if let Some(ticker) = self.ticker.take() {
             self.window.clear_interval_with_handle(ticker);
         }
-        for name in HANDS {
+        for name in USER_EVENTS {
             let _ =
                 self.document.remove_event_listener_with_callback(name, function(&self.on_event));
         }
@@ -440,7 +430,7 @@ impl Drop for Stream {
 /// What the answer to an ordinary request means.
 async fn event_of(answer: Result<JsValue, JsValue>) -> Event {
     match value_of(answer).await {
-        Ok(value) => reading::reading(&value).map_or(Event::Lost, Event::Sample),
+        Ok(value) => decode::reading(&value).map_or(Event::Lost, Event::Sample),
         Err(503) => Event::Starting,
         Err(_) => Event::Lost,
     }

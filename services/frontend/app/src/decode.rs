@@ -1,10 +1,10 @@
 //! A sample or a history out of what the browser's JSON parser made of it, by the tables of
-//! [`figures`](crate::figures) and [`panels`](crate::panels): a deserialiser that can read any type
+//! [`metrics`](crate::metrics) and [`panels`](crate::panels): a deserialiser that can read any type
 //! is 11 kB of code after brotli, which every viewer would load.
 
 use wire::ScopeKind;
 
-use crate::figures::{CHARTED, FIGURES, Figure};
+use crate::metrics::{CHARTED, METRICS, Metric};
 use crate::panels::{TABLES, Unit};
 
 /// A value as JSON has them.
@@ -124,7 +124,7 @@ pub(crate) fn reading(fields: &impl Fields) -> Option<Reading> {
         reason: fields.text_at("scope.reason"),
         hostname: fields.text_at("hostname"),
         of_container: of_container.into_iter().filter_map(differs).collect(),
-        figures: FIGURES.iter().map(|(_, path)| value(fields, path)).collect(),
+        figures: METRICS.iter().map(|(_, path)| value(fields, path)).collect(),
         cores: cores.iter().map(|core| whole(core.number_at("busy"))).collect(),
         tables: TABLES.iter().map(table).collect(),
     })
@@ -142,7 +142,7 @@ pub(crate) fn history(fields: &impl Fields) -> Option<History> {
         })
         .collect();
     let series = fields.get("series")?;
-    for (place, (name, _)) in FIGURES.iter().enumerate().take(CHARTED) {
+    for (place, (name, _)) in METRICS.iter().enumerate().take(CHARTED) {
         let Some(mean) = series.get(name).and_then(|series| series.get("mean")) else { continue };
         for (row, value) in rows.iter_mut().zip(numbers(&mean)) {
             row.values[place] = narrow(value);
@@ -153,7 +153,7 @@ pub(crate) fn history(fields: &impl Fields) -> Option<History> {
 
 impl Reading {
     /// The figure, NaN where it is not known.
-    pub(crate) fn figure(&self, figure: Figure) -> f64 {
+    pub(crate) fn figure(&self, figure: Metric) -> f64 {
         self.figures.get(figure as usize).copied().unwrap_or(f64::NAN)
     }
 
@@ -180,7 +180,7 @@ fn cells(row: &impl Fields, table: &crate::panels::Table) -> Vec<Cell> {
     table.columns.iter().map(cell).collect()
 }
 
-/// The value of a path as [`FIGURES`] describes it.
+/// The value of a path as [`METRICS`] describes it.
 fn value(fields: &impl Fields, path: &str) -> f64 {
     let value = match path.split_once('/') {
         Some((part, whole)) => 100.0 * value(fields, part) / value(fields, whole),
@@ -300,13 +300,13 @@ pub(crate) mod tests {
             let found = reading.figure(figure);
             assert!((found - wanted).abs() < 1e-9, "{figure:?} is {found}");
         };
-        near(Figure::Cpu, 12.5);
-        near(Figure::Load15, 0.21);
-        near(Figure::LoadShare, 21.0);
-        near(Figure::MemoryCached, 21.0);
-        near(Figure::Read, 15.0);
-        near(Figure::DiskBusy, 60.0);
-        assert!(reading.figure(Figure::PressureCpu).is_nan());
+        near(Metric::Cpu, 12.5);
+        near(Metric::Load15, 0.21);
+        near(Metric::LoadShare, 21.0);
+        near(Metric::MemoryCached, 21.0);
+        near(Metric::Read, 15.0);
+        near(Metric::DiskBusy, 60.0);
+        assert!(reading.figure(Metric::PressureCpu).is_nan());
         assert_eq!((reading.instance.as_str(), reading.cores), ("a", vec![7, 100]));
     }
 
@@ -336,7 +336,7 @@ pub(crate) mod tests {
             },
         }))
         .unwrap();
-        for (_, path) in FIGURES {
+        for (_, path) in METRICS {
             for name in path.split(['.', '/', '|', '+', '^']).filter(|name| name.len() > 2) {
                 assert!(text.contains(&["\"", name, "\":"].concat()), "{name} of {path}");
             }
@@ -373,7 +373,7 @@ pub(crate) mod tests {
         value["disks"] = json!(7);
         value["processors"] = json!([1]);
         let found = reading(&value).unwrap();
-        for figure in [Figure::Cpu, Figure::Ram, Figure::Load1, Figure::Read, Figure::CpuUser] {
+        for figure in [Metric::Cpu, Metric::Ram, Metric::Load1, Metric::Read, Metric::CpuUser] {
             assert!(found.figure(figure).is_nan(), "{figure:?}");
         }
         value["sequence"] = json!(0);
@@ -399,8 +399,8 @@ pub(crate) mod tests {
         });
         let history = history(&value).unwrap();
         assert_eq!(history.instance, "a");
-        assert!((history.rows[0].value(Figure::Cpu) - 1.5).abs() < 1e-9);
-        assert!(history.rows[1].value(Figure::Cpu).is_nan());
+        assert!((history.rows[0].value(Metric::Cpu) - 1.5).abs() < 1e-9);
+        assert!(history.rows[1].value(Metric::Cpu).is_nan());
         assert!((history.rows[1].begun_ms - 1_000.0).abs() < 1e-9);
     }
 }

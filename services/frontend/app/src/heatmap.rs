@@ -1,6 +1,6 @@
 //! The cores as a picture: a line for each, a column for each moment, the busier the stronger.
 
-use crate::reading::Row;
+use crate::decode::Row;
 
 /// Columns of the picture: one for each second of ten minutes.
 pub(crate) const COLUMNS: u32 = 600;

@@ -3,6 +3,7 @@
 use wire::ScopeKind;
 
 use crate::decode::Reading;
+use crate::fetch::Failure;
 use crate::metrics::Metric;
 use crate::number::{Format, UNKNOWN, decimals, push_whole, scaled, short};
 use crate::panels::{Tile, Unit};
@@ -54,14 +55,21 @@ pub(crate) fn tile_details(dashboard: &Dashboard, tile: &Tile, format: Format) -
         let value = latest.figure(figure);
         if value.is_nan() { None } else { Some([name, &format.text(value, unit)].concat()) }
     };
+    let is_host = latest.scope == ScopeKind::Host;
     let two = match tile.id {
-        "cpu" => [
+        // The parts of the host's time are not those of the container's.
+        "cpu" if is_host => [
             figure("system\u{a0}", Metric::CpuSystem, Unit::Percent),
             figure("I/O\u{a0}wait\u{a0}", Metric::CpuIowait, Unit::Percent),
         ],
+        "cpu" => [
+            figure("cores\u{a0}used\u{a0}", Metric::ContainerCpu, Unit::Number),
+            figure("throttled\u{a0}", Metric::Throttled, Unit::Percent),
+        ],
         "ram" => {
             let (used, total) = memory_in_scope(latest);
-            let of = [format.text(used, Unit::Bytes), format.text(total, Unit::Bytes)].join(" of ");
+            let (of, total) = (format.text(used, Unit::Bytes), format.text(total, Unit::Bytes));
+            let of = [&of, " of ", &total].concat();
             [(!used.is_nan()).then_some(of), None]
         }
         "load" => [
@@ -81,8 +89,12 @@ pub(crate) fn tile_details(dashboard: &Dashboard, tile: &Tile, format: Format) -
             figure("disk\u{a0}", Metric::PressureIo, Unit::Percent),
         ],
     };
-    let is_container = latest.of_container.contains(&tile.id);
-    let scope = is_container.then(|| "of the\u{a0}container".to_owned());
+    let scope = latest.scope_of(tile.id);
+    let scope = match (is_host, scope) {
+        (true, ScopeKind::Container) => Some("of the\u{a0}container".to_owned()),
+        (false, scope) => Some(["of the\u{a0}", &scope_label(scope).to_ascii_lowercase()].concat()),
+        _ => None,
+    };
     two.into_iter().chain([scope]).flatten().collect()
 }
 
@@ -169,6 +181,7 @@ pub(crate) fn link_name(link: Link) -> &'static str {
         Link::Starting => "starting",
         Link::Live => "live",
         Link::Reconnecting => "reconnecting",
+        Link::SignedOut => "signed-out",
     }
 }
 
@@ -179,6 +192,31 @@ pub(crate) fn link_text(link: Link) -> &'static str {
         Link::Starting => "Starting",
         Link::Live => "Live",
         Link::Reconnecting => "Reconnecting",
+        Link::SignedOut => "Signed out",
+    }
+}
+
+/// The reason of a failure.
+pub(crate) fn failure_text(failure: Failure) -> String {
+    match failure {
+        Failure::Network => "no connection".to_owned(),
+        Failure::Status(status) => {
+            let mut text = String::from("HTTP status ");
+            push_whole(&mut text, i64::from(status));
+            text
+        }
+        Failure::SignedOut => "signed out".to_owned(),
+        Failure::Unreadable => "unreadable answer".to_owned(),
+        Failure::OtherInstance => "another instance answered".to_owned(),
+    }
+}
+
+/// The name of a scope.
+pub(crate) fn scope_label(scope: ScopeKind) -> &'static str {
+    match scope {
+        ScopeKind::Host => "Host",
+        ScopeKind::Container => "Container",
+        ScopeKind::Task => "Task",
     }
 }
 
@@ -192,8 +230,9 @@ pub(crate) fn level_labels(level: Level) -> (&'static str, &'static str, &'stati
     }
 }
 
-/// The title of the tab: the figures while they are true, else what is wrong.
-pub(crate) fn title(dashboard: &Dashboard) -> String {
+/// The title of the tab: the worst state, or the figures where all is normal, or the state of the
+/// connection.
+pub(crate) fn title(dashboard: &Dashboard, point: char) -> String {
     if dashboard.link != Link::Live || dashboard.latest.is_none() {
         return [link_text(dashboard.link), "\u{2026}"].concat();
     }
@@ -202,8 +241,12 @@ pub(crate) fn title(dashboard: &Dashboard) -> String {
         Level::Warning => "\u{25b2} ",
         Level::Critical => "\u{25c6} ",
     };
-    let figure = |figure| {
-        let value = dashboard.figure(figure);
+    if let Some(alert) = dashboard.alerts.first() {
+        let format = Format { point, decimal: dashboard.settings.decimal };
+        return [mark, &alert.sentence(format)].concat();
+    }
+    let figure = |metric| {
+        let value = dashboard.figure(metric);
         if value.is_nan() { UNKNOWN.to_owned() } else { decimals(value, 0, '.') + "%" }
     };
     [mark, "CPU ", &figure(Metric::Cpu), " RAM ", &figure(Metric::Ram)].concat()
@@ -274,13 +317,13 @@ mod tests {
     #[test]
     fn the_title_shows_figures_only_while_they_are_true() {
         let mut dashboard = Dashboard::default();
-        assert_eq!(title(&dashboard), "Connecting\u{2026}");
+        assert_eq!(title(&dashboard, '.'), "Connecting\u{2026}");
         dashboard.apply(Event::Sample(read(&a_sample("a", 1))), 0.0);
-        assert_eq!(title(&dashboard), "CPU 13% RAM 34%");
+        assert_eq!(title(&dashboard, '.'), "CPU 13% RAM 34%");
         assert_eq!(tile_details(&dashboard, &TILES[1], BINARY), ["8.0\u{a0}GiB of 24.0\u{a0}GiB"]);
         dashboard.apply(Event::Threshold(1, "10".to_owned()), 0.0);
-        assert_eq!(title(&dashboard), "\u{25c6} CPU 13% RAM 34%");
-        dashboard.apply(Event::Lost, 0.0);
-        assert_eq!(title(&dashboard), "Reconnecting\u{2026}");
+        assert_eq!(title(&dashboard, '.'), "\u{25c6} CPU is 12.5\u{a0}% busy");
+        dashboard.apply(Event::Lost(Failure::Network), 0.0);
+        assert_eq!(title(&dashboard, '.'), "Reconnecting\u{2026}");
     }
 }

@@ -3,6 +3,8 @@
 //! A sample travels from [`event_source`] through [`controller`], [`decode`] and [`state`] (pure) to
 //! the components, which draw and decide nothing.
 
+mod alerts;
+mod axis;
 mod backoff;
 mod browser;
 mod chart;
@@ -11,13 +13,16 @@ mod controller;
 mod decode;
 mod event_source;
 mod export;
+mod fetch;
 mod heatmap;
 mod labels;
+mod levels;
 mod metrics;
 mod number;
 mod panels;
 mod preferences;
 mod state;
+mod timeline;
 
 use components::App;
 
@@ -38,7 +43,10 @@ fn main() {
         .and_then(|meta| meta.get_attribute("content"))
         .unwrap_or_default();
     let kiosk = document.location().and_then(|location| location.search().ok());
-    let kiosk = kiosk.is_some_and(|search| search.contains("kiosk"));
+    let kiosk = kiosk.is_some_and(|search| {
+        let mut parts = search.trim_start_matches('?').split('&');
+        parts.any(|part| matches!(part, "kiosk" | "kiosk=1" | "kiosk=true"))
+    });
     let props = components::AppProps { backend, kiosk };
     yew::Renderer::<App>::with_root_and_props(root, props).render();
 }

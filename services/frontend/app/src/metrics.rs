@@ -47,6 +47,7 @@ metrics! {
     LoadShare "" "load.0/processors.online",
     Cores "" "processors.online",
     MemoryTotal "" "memory.total_bytes",
+    SwapTotal "" "memory.swap_total_bytes",
     Uptime "" "uptime_seconds",
     Faults "" "+networks.receive.errors_per_second|+networks.receive.drops_per_second|+networks.transmit.errors_per_second|+networks.transmit.drops_per_second",
     DiskBusy "" "^disks.utilisation",

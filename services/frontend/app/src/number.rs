@@ -27,7 +27,19 @@ impl Format {
             Unit::Bytes | Unit::Rate => self.bytes(value, unit == Unit::Rate),
             Unit::Number => (self.number(value, 2), ""),
             Unit::Count | Unit::Text => (self.number(value, 0), ""),
+            Unit::Seconds => (self.number(value, 1), "s"),
+            Unit::Short => (short(value, self.point), ""),
         }
+    }
+
+    /// A value at an axis: no decimals that say nothing.
+    pub(crate) fn tick(self, value: f64, unit: Unit) -> String {
+        let (mut number, name) = self.parts(value, unit);
+        if number.contains(self.point) {
+            let length = number.trim_end_matches('0').trim_end_matches(self.point).len();
+            number.truncate(length);
+        }
+        if name.is_empty() { number } else { [&number, "\u{a0}", name].concat() }
     }
 
     /// A value with its unit: "3.1 GiB".
@@ -88,6 +100,11 @@ pub(crate) fn parse(text: &str) -> Option<f64> {
     }
     let scale = [1.0, 10.0, 100.0, 1_000.0][rest.len()];
     Some(digits(whole)? + digits(rest)? / scale)
+}
+
+/// Whether one text is in another: the standard library's search is a kilobyte of code.
+pub(crate) fn contains(text: &str, part: &str) -> bool {
+    text.as_bytes().windows(part.len().max(1)).any(|window| window == part.as_bytes())
 }
 
 /// Adds a whole number to a text.

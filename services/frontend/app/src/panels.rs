@@ -1,6 +1,9 @@
 //! What is on the page, as tables: the tiles, the charts and the lists. A panel more is a line more.
 
+use wire::ScopeKind;
+
 use crate::metrics::Metric;
+use crate::state::Dashboard;
 
 /// In what a figure is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +22,10 @@ pub(crate) enum Unit {
     Number,
     /// Things, whole.
     Count,
+    /// Seconds.
+    Seconds,
+    /// Things, with the decimals that they have.
+    Short,
 }
 
 /// A large figure.
@@ -30,7 +37,7 @@ pub(crate) struct Tile {
     /// In what it is counted.
     pub(crate) unit: Unit,
     /// What it is made of: rates are summed up, of the others the largest counts.
-    pub(crate) figures: &'static [Metric],
+    pub(crate) metrics: &'static [Metric],
     /// The level follows the largest of these.
     pub(crate) level_from: &'static [Metric],
     /// Label of the thresholds in the settings.
@@ -59,6 +66,46 @@ pub(crate) struct Panel {
     pub(crate) missing: &'static str,
 }
 
+/// The series of a chart in one scope.
+pub(crate) struct Shape {
+    /// The unit.
+    pub(crate) unit: Unit,
+    /// Whether its series add up.
+    pub(crate) stacked: bool,
+    /// The smallest value at the top of the scale.
+    pub(crate) min_scale: f64,
+    /// Its series and their names.
+    pub(crate) series: &'static [(Metric, &'static str)],
+}
+
+impl Panel {
+    /// The chart of a page of this scope: of a container, CPU and memory are shares of its limits.
+    pub(crate) fn shape(&self, scope: ScopeKind) -> Shape {
+        let series: &[_] = match (scope, self.id) {
+            (ScopeKind::Host, _) => &[],
+            (_, "cpu") => &[(Metric::Cpu, "of the limit")],
+            (_, "memory") => &[(Metric::Ram, "of the limit")],
+            _ => &[],
+        };
+        if series.is_empty() {
+            let Self { unit, stacked, min_scale, series, .. } = *self;
+            return Shape { unit, stacked, min_scale, series };
+        }
+        Shape { unit: Unit::Percent, stacked: false, min_scale: 100.0, series }
+    }
+
+    /// The most that there can be, NaN where there is no limit.
+    pub(crate) fn limit(&self, dashboard: &Dashboard) -> f64 {
+        match self.id {
+            "cpu" => 100.0,
+            "memory" => dashboard.figure(Metric::MemoryTotal),
+            "swap" => dashboard.figure(Metric::SwapTotal),
+            "container" => dashboard.figure(Metric::ContainerCpuLimit),
+            _ => f64::NAN,
+        }
+    }
+}
+
 /// A list of things.
 pub(crate) struct Table {
     /// The panel that it stands in.
@@ -69,6 +116,8 @@ pub(crate) struct Table {
     pub(crate) list: &'static str,
     /// What is told of each.
     pub(crate) columns: &'static [Column],
+    /// The columns whose sum sorts the rows; none keeps the order of the sample.
+    pub(crate) sort: &'static [usize],
 }
 
 /// One thing that is told of each.
@@ -87,7 +136,7 @@ pub(crate) const TILES: [Tile; 6] = [
         id: "cpu",
         name: "CPU",
         unit: Unit::Percent,
-        figures: &[Metric::Cpu],
+        metrics: &[Metric::Cpu],
         level_from: &[Metric::Cpu],
         level_label: "CPU, %",
         min_scale: 100.0,
@@ -97,7 +146,7 @@ pub(crate) const TILES: [Tile; 6] = [
         id: "ram",
         name: "Memory",
         unit: Unit::Percent,
-        figures: &[Metric::Ram],
+        metrics: &[Metric::Ram],
         level_from: &[Metric::Ram],
         level_label: "Memory, %",
         min_scale: 100.0,
@@ -107,7 +156,7 @@ pub(crate) const TILES: [Tile; 6] = [
         id: "load",
         name: "Load",
         unit: Unit::Number,
-        figures: &[Metric::Load1],
+        metrics: &[Metric::Load1],
         level_from: &[Metric::LoadShare],
         level_label: "Load, % of the cores",
         min_scale: 1.0,
@@ -117,7 +166,7 @@ pub(crate) const TILES: [Tile; 6] = [
         id: "network",
         name: "Network",
         unit: Unit::Rate,
-        figures: &[Metric::Receive, Metric::Transmit],
+        metrics: &[Metric::Receive, Metric::Transmit],
         level_from: &[Metric::Faults],
         level_label: "Network, faults a second",
         min_scale: 1024.0,
@@ -127,7 +176,7 @@ pub(crate) const TILES: [Tile; 6] = [
         id: "disk",
         name: "Disk",
         unit: Unit::Rate,
-        figures: &[Metric::Read, Metric::Write],
+        metrics: &[Metric::Read, Metric::Write],
         level_from: &[Metric::DiskBusy],
         level_label: "Disk, % busy",
         min_scale: 1024.0,
@@ -137,7 +186,7 @@ pub(crate) const TILES: [Tile; 6] = [
         id: "pressure",
         name: "Pressure",
         unit: Unit::Percent,
-        figures: &[Metric::PressureCpu, Metric::PressureMemory, Metric::PressureIo],
+        metrics: &[Metric::PressureCpu, Metric::PressureMemory, Metric::PressureIo],
         level_from: &[Metric::PressureCpu, Metric::PressureMemory, Metric::PressureIo],
         level_label: "Pressure, %",
         min_scale: 20.0,
@@ -146,7 +195,7 @@ pub(crate) const TILES: [Tile; 6] = [
 ];
 
 /// The panels, in the order of the page. One without series shows what its name says.
-pub(crate) const PANELS: [Panel; 11] = [
+pub(crate) const PANELS: [Panel; 12] = [
     Panel {
         id: "cpu",
         title: "Processor time",
@@ -161,7 +210,7 @@ pub(crate) const PANELS: [Panel; 11] = [
             (Metric::CpuIrq, "interrupts"),
             (Metric::CpuSteal, "steal"),
         ],
-        missing: "This machine does not tell where its processors' time goes.",
+        missing: "Processor time is not available on this machine.",
     },
     Panel {
         id: "cores",
@@ -170,7 +219,7 @@ pub(crate) const PANELS: [Panel; 11] = [
         stacked: false,
         min_scale: 100.0,
         series: &[],
-        missing: "This machine does not tell of its cores one by one.",
+        missing: "Figures of single cores are not available on this machine.",
     },
     Panel {
         id: "memory",
@@ -182,9 +231,8 @@ pub(crate) const PANELS: [Panel; 11] = [
             (Metric::MemoryUsed, "used"),
             (Metric::MemoryCached, "cached"),
             (Metric::MemoryFree, "free"),
-            (Metric::SwapUsed, "swap"),
         ],
-        missing: "This machine does not tell of its memory.",
+        missing: "Memory is not available on this machine.",
     },
     Panel {
         id: "load",
@@ -193,7 +241,7 @@ pub(crate) const PANELS: [Panel; 11] = [
         stacked: false,
         min_scale: 1.0,
         series: &[(Metric::Load1, "1 min")],
-        missing: "This machine does not tell its load.",
+        missing: "Load average is not available on this machine.",
     },
     Panel {
         id: "network",
@@ -202,7 +250,7 @@ pub(crate) const PANELS: [Panel; 11] = [
         stacked: false,
         min_scale: 1024.0,
         series: &[(Metric::Receive, "received"), (Metric::Transmit, "sent")],
-        missing: "No network interface is seen from here.",
+        missing: "No network interface is visible.",
     },
     Panel {
         id: "disk",
@@ -211,7 +259,7 @@ pub(crate) const PANELS: [Panel; 11] = [
         stacked: false,
         min_scale: 1024.0,
         series: &[(Metric::Read, "read"), (Metric::Write, "written")],
-        missing: "No disk is seen from here.",
+        missing: "No disk is visible.",
     },
     Panel {
         id: "pressure",
@@ -224,7 +272,16 @@ pub(crate) const PANELS: [Panel; 11] = [
             (Metric::PressureMemory, "memory"),
             (Metric::PressureIo, "disk"),
         ],
-        missing: "This kernel tells no pressure (PSI is off).",
+        missing: "PSI is disabled in this kernel: no pressure.",
+    },
+    Panel {
+        id: "swap",
+        title: "Swap",
+        unit: Unit::Bytes,
+        stacked: false,
+        min_scale: 1.0,
+        series: &[(Metric::SwapUsed, "used")],
+        missing: "",
     },
     Panel {
         id: "container",
@@ -233,7 +290,7 @@ pub(crate) const PANELS: [Panel; 11] = [
         stacked: false,
         min_scale: 0.1,
         series: &[(Metric::ContainerCpu, "cores used")],
-        missing: "The service runs in no container, or in one that tells nothing.",
+        missing: "",
     },
     Panel {
         id: "task",
@@ -251,7 +308,7 @@ pub(crate) const PANELS: [Panel; 11] = [
         stacked: false,
         min_scale: 1.0,
         series: &[],
-        missing: "No filesystem is seen from here.",
+        missing: "No filesystem is visible.",
     },
     Panel {
         id: "processes",
@@ -291,6 +348,7 @@ pub(crate) const TABLES: [Table; 6] = [
             ),
             column("Drops/s", "receive.drops_per_second|transmit.drops_per_second", Unit::Number),
         ],
+        sort: &[1, 2],
     },
     Table {
         panel: "disk",
@@ -302,6 +360,7 @@ pub(crate) const TABLES: [Table; 6] = [
             column("Written", "write_bytes_per_second", Unit::Rate),
             column("Busy", "utilisation", Unit::Bar),
         ],
+        sort: &[3],
     },
     Table {
         panel: "task",
@@ -315,6 +374,7 @@ pub(crate) const TABLES: [Table; 6] = [
             column("Memory", "memory_used_bytes", Unit::Bytes),
             column("of", "memory_limit_bytes", Unit::Bytes),
         ],
+        sort: &[2],
     },
     Table {
         panel: "filesystems",
@@ -327,9 +387,22 @@ pub(crate) const TABLES: [Table; 6] = [
             column("of", "total_bytes", Unit::Bytes),
             column("Full", "used_bytes/used_bytes|available_bytes", Unit::Bar),
         ],
+        sort: &[4],
     },
-    Table { panel: "processes", title: "By processor time", list: "top.by_cpu", columns: PROCESS },
-    Table { panel: "processes", title: "By memory", list: "top.by_memory", columns: PROCESS },
+    Table {
+        panel: "processes",
+        title: "By processor time",
+        list: "top.by_cpu",
+        columns: PROCESS,
+        sort: &[],
+    },
+    Table {
+        panel: "processes",
+        title: "By memory",
+        list: "top.by_memory",
+        columns: PROCESS,
+        sort: &[],
+    },
 ];
 
 const fn column(title: &'static str, path: &'static str, unit: Unit) -> Column {

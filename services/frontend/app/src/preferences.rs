@@ -95,14 +95,17 @@ impl Settings {
         THEMES.get(self.theme).copied().unwrap_or_default()
     }
 
-    /// Sets a threshold by its place in the row of all; what is no number changes nothing.
-    pub(crate) fn set_threshold(&mut self, place: usize, number: &str) {
-        let number = crate::number::parse(number);
-        if let (Some(limit), Some(number)) =
-            (self.thresholds.as_flattened_mut().get_mut(place), number)
-        {
-            *limit = number;
-        }
+    /// Sets a threshold by its index in the row of all; returns whether the text is a number. A
+    /// warning begins at or below its critical threshold: the other one moves along.
+    pub(crate) fn set_threshold(&mut self, place: usize, number: &str) -> bool {
+        let pair = self.thresholds.get_mut(place / 2);
+        let (Some(pair), Some(number)) = (pair, crate::number::parse(number)) else {
+            return false;
+        };
+        pair[place % 2] = number;
+        let other = &mut pair[1 - place % 2];
+        *other = if place.is_multiple_of(2) { other.max(number) } else { other.min(number) };
+        true
     }
 }
 
@@ -129,7 +132,7 @@ mod tests {
     fn settings_are_read_back_as_they_were_stored() {
         let mut settings = Settings { theme: 2, decimal: true, ..Settings::default() };
         settings.set_threshold(1, "95.5");
-        assert_eq!(settings.thresholds[0], [75.0, 95.5]);
+        assert_eq!(settings.text().split(' ').nth(3), Some("95.5"));
         assert_eq!(Settings::parse(&settings.text()), settings);
     }
 

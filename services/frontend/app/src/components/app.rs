@@ -3,15 +3,17 @@
 
 use std::rc::Rc;
 
-use yew::{Component, Context, Html, Properties};
+use yew::{Component, Context, Properties};
 
-use super::controls::controls;
-use super::markup::{all, literal, tag, text};
+use super::controls::{button, controls};
+use super::markup::{Html, all, finish, literal, tag, text};
 use super::panel::panel;
+use super::summary::{events, summary};
 use super::tile::tile;
-use crate::browser::decimal_point;
+use crate::axis::ticks;
+use crate::browser::offset_ms;
 use crate::controller::Controller;
-use crate::labels::{age_text, link_name, link_text, scope_text, uptime_text};
+use crate::labels::{age_text, failure_text, link_name, link_text, scope_text, uptime_text};
 use crate::metrics::Metric;
 use crate::number::{Format, plain};
 use crate::panels::{PANELS, TILES};
@@ -29,7 +31,6 @@ pub(crate) struct AppProps {
 /// The page as a whole.
 pub(crate) struct App {
     controller: Option<Rc<Controller>>,
-    point: char,
 }
 
 impl Component for App {
@@ -41,22 +42,22 @@ impl Component for App {
         let controller = web_sys::window().and_then(|window| {
             Controller::start(window, &context.props().backend, move || link.send_message(()))
         });
-        Self { controller, point: decimal_point() }
+        Self { controller }
     }
 
-    fn view(&self, context: &Context<Self>) -> Html {
+    fn view(&self, context: &Context<Self>) -> yew::Html {
         match &self.controller {
-            Some(controller) => page(&controller.dashboard(), context.props(), self.point),
-            None => Html::default(),
+            Some(controller) => {
+                finish(page(&controller.dashboard(), context.props(), controller.point()))
+            }
+            None => yew::Html::default(),
         }
     }
 
     fn rendered(&mut self, _: &Context<Self>, is_first: bool) {
         if let Some(controller) = &self.controller {
             controller.paint();
-            if is_first {
-                controller.scroll_to_panel();
-            }
+            controller.scroll_to_panel(is_first);
         }
     }
 }
@@ -97,13 +98,13 @@ fn page(dashboard: &Dashboard, props: &AppProps, point: char) -> Html {
             status(dashboard),
         ),
         tag!(main;
+            summary(dashboard, format),
             tag!(section "class" = "tiles", "aria-label" = "Now";
                 all((0..TILES.len()).map(|place| tile(dashboard, place, format)).collect())
             ),
-            controls(dashboard),
-            tag!(div "class" = "panels";
-                all((0..PANELS.len()).map(|place| panel(dashboard, place, format)).collect())
-            ),
+            // On a wall, what is not seen is not made.
+            if props.kiosk { Html::default() } else { controls(dashboard) },
+            if props.kiosk { Html::default() } else { panels(dashboard, format) },
         ),
         tag!(footer;
             tag!(p; instance),
@@ -112,7 +113,17 @@ fn page(dashboard: &Dashboard, props: &AppProps, point: char) -> Html {
     )
 }
 
-/// How the stream is doing. The state is a live region and changes rarely; the age changes every
+fn panels(dashboard: &Dashboard, format: Format) -> Html {
+    let (begin, end) = dashboard.window();
+    let times = ticks((begin, end), offset_ms);
+    let panel = |place| panel(dashboard, place, format, &times);
+    tag!(div "class" = "panels";
+        all((0..PANELS.len()).map(panel).collect()),
+        events(dashboard),
+    )
+}
+
+/// State of the connection. The state is a live region and changes rarely; the age changes every
 /// second and is not in it.
 fn status(dashboard: &Dashboard) -> Html {
     let age = dashboard.age_ms().filter(|_| dashboard.link != Link::Live);
@@ -121,16 +132,27 @@ fn status(dashboard: &Dashboard) -> Html {
     } else {
         ""
     };
+    let failure = match (dashboard.link, dashboard.failure) {
+        (Link::Reconnecting, Some(failure)) => [": ", &failure_text(failure)].concat(),
+        _ => String::new(),
+    };
     tag!(div "class" = "status";
         tag!(svg "class" = "lamp", "viewBox" = "0 0 12 12", "aria-hidden" = "true";
             tag!(circle "cx" = "6", "cy" = "6", "r" = "4")
         ),
         tag!(p "role" = "status", "data-testid" = "status";
             literal(link_text(dashboard.link)),
+            text(failure),
             literal(changed),
         ),
-        age.map_or_else(Html::default, |age| {
-            tag!(p "class" = "age", "data-testid" = "age"; text(age_text(age)))
-        }),
+        match age {
+            Some(age) => tag!(p "class" = "age", "data-testid" = "age"; text(age_text(age))),
+            None => Html::default(),
+        },
+        match (dashboard.link, dashboard.is_outdated) {
+            (Link::SignedOut, _) => button("reload", "Sign in"),
+            (_, true) => button("reload", "New version: reload"),
+            _ => Html::default(),
+        },
     )
 }

@@ -5,6 +5,7 @@ mod app;
 mod controls;
 mod markup;
 mod panel;
+mod summary;
 mod table;
 mod tile;
 

@@ -41,6 +41,7 @@ LOGS = ROOT / "target" / "test"
 # Tests that start services of their own, so the form in which the system runs does not matter to them.
 OWN_PROCESSES = ("api", "metrics", "psutil", "stream", "supply")
 OWN_FOLDERS = ("adversarial", "faults")
+PAGE_FOLDER = "page"
 
 
 class TestsFailed(Exception):
@@ -240,7 +241,7 @@ def bench() -> None:
 
 def page() -> None:
     """The page in a browser, with the real frontend and made-up figures."""
-    pytest("page", ["e2e/test_dashboard.py", "--browser", browser()])
+    pytest("page", ["e2e/test_dashboard.py", f"e2e/{PAGE_FOLDER}", "--browser", browser()])
 
 
 def gateway() -> None:
@@ -297,7 +298,7 @@ def system(kind: str, *more: str) -> None:
     os.environ["STACK"] = kind
     apart = [f"--ignore=e2e/test_{name}.py" for name in (*OWN_PROCESSES, "dashboard")]
     # The rehearsal has scripts of its own there.
-    apart += [f"--ignore=e2e/{folder}" for folder in (*OWN_FOLDERS, "deploy")]
+    apart += [f"--ignore=e2e/{folder}" for folder in (*OWN_FOLDERS, PAGE_FOLDER, "deploy")]
     if kind == "processes" and toolchain.engine():
         # They ran beside the containers. Without an engine the images are skipped aloud.
         apart += ["--ignore=e2e/test_images.py", "--ignore=e2e/test_process.py"]

@@ -3,7 +3,7 @@
 use js_sys::Intl::{DateTimeFormat, NumberFormat};
 use js_sys::{Array, Date, Function, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{Element, Event, Storage, Window};
+use web_sys::{Document, Element, Event, HtmlElement, Storage, Window};
 
 use crate::decode::Fields;
 use crate::state;
@@ -128,6 +128,33 @@ pub(crate) fn stored(window: &Window) -> Option<String> {
 pub(crate) fn store(window: &Window, text: &str) {
     if let Some(storage) = storage(window) {
         let _ = storage.set_item(STORED, text);
+    }
+}
+
+/// Saves a text as a file: the browser saves what an address carries as if it had been fetched.
+pub(crate) fn download(document: &Document, name: &str, text: &str) {
+    let link = document.create_element("a").ok().and_then(|a| a.dyn_into().ok());
+    let link: Option<HtmlElement> = link;
+    let Some(link) = link else { return };
+    let address = String::from(js_sys::encode_uri_component(text));
+    let _ = link.set_attribute("href", &["data:text/plain,", &address].concat());
+    let _ = link.set_attribute("download", name);
+    link.click();
+}
+
+/// Shows a shape as the icon of the tab.
+pub(crate) fn set_icon(document: &Document, shape: &str, color: &str) {
+    let svg = [
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 12 12'><path fill='",
+        color,
+        "' d='",
+        shape,
+        "'/></svg>",
+    ]
+    .concat();
+    if let Ok(Some(link)) = document.query_selector("link[rel=icon]") {
+        let address = String::from(js_sys::encode_uri_component(&svg));
+        let _ = link.set_attribute("href", &["data:image/svg+xml,", &address].concat());
     }
 }
 

@@ -294,18 +294,7 @@ impl Controller {
     fn set_icon(&self, level: Level) {
         let (name, _, shape) = level_labels(level);
         let color = browser::color(&self.window, &["--", name].concat());
-        let svg = [
-            "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 12 12'><path fill='",
-            &color,
-            "' d='",
-            shape,
-            "'/></svg>",
-        ]
-        .concat();
-        if let Some(link) = self.element("link[rel=icon]") {
-            let address = String::from(js_sys::encode_uri_component(&svg));
-            let _ = link.set_attribute("href", &["data:image/svg+xml,", &address].concat());
-        }
+        browser::set_icon(&self.document, shape, &color);
     }
 
     fn element(&self, selector: &str) -> Option<Element> {

@@ -14,6 +14,7 @@ mod decode;
 mod event_source;
 mod export;
 mod fetch;
+mod fleet;
 mod heatmap;
 mod labels;
 mod levels;

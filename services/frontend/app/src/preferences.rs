@@ -95,6 +95,11 @@ impl Settings {
         THEMES.get(self.theme).copied().unwrap_or_default()
     }
 
+    /// Takes the theme behind this one.
+    pub(crate) fn next_theme(&mut self) {
+        self.theme = (self.theme + 1) % THEMES.len();
+    }
+
     /// Sets a threshold by its index in the row of all; returns whether the text is a number. A
     /// warning begins at or below its critical threshold: the other one moves along.
     pub(crate) fn set_threshold(&mut self, place: usize, number: &str) -> bool {

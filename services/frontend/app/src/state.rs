@@ -6,7 +6,7 @@ use crate::decode::{Cell, History, Reading, Row};
 use crate::fetch::Failure;
 use crate::metrics::Metric;
 use crate::panels::{PANELS, TABLES, TILES};
-use crate::preferences::{RANGES, Settings, THEMES, ViewState};
+use crate::preferences::{RANGES, Settings, ViewState};
 use crate::timeline::Timeline;
 
 /// Silence after which figures are old, unless the sampler's own interval is longer: five ticks of
@@ -407,7 +407,7 @@ impl Dashboard {
         match button {
             "pause" if self.frozen.is_some() => self.resume(),
             "pause" => self.freeze(),
-            "theme" => self.settings.theme = (self.settings.theme + 1) % THEMES.len(),
+            "theme" => self.settings.next_theme(),
             "units" => self.settings.decimal = !self.settings.decimal,
             "reset" => {
                 self.settings.thresholds = Settings::default().thresholds;

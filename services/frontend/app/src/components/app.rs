@@ -6,6 +6,7 @@ use std::rc::Rc;
 use yew::{Component, Context, Properties};
 
 use super::controls::{button, controls};
+use super::fleet;
 use super::markup::{Html, all, finish, literal, tag, text};
 use super::panel::panel;
 use super::summary::{events, summary};
@@ -13,6 +14,7 @@ use super::tile::tile;
 use crate::axis::ticks;
 use crate::browser::offset_ms;
 use crate::controller::Controller;
+use crate::fleet::{FleetController, Place};
 use crate::labels::{age_text, failure_text, link_name, link_text, scope_text, uptime_text};
 use crate::metrics::Metric;
 use crate::number::{Format, plain};
@@ -31,6 +33,9 @@ pub(crate) struct AppProps {
 /// The page as a whole.
 pub(crate) struct App {
     controller: Option<Rc<Controller>>,
+    /// Address of the service that the controller is of.
+    base: String,
+    fleet: Option<&'static FleetController>,
 }
 
 impl Component for App {
@@ -39,18 +44,40 @@ impl Component for App {
 
     fn create(context: &Context<Self>) -> Self {
         let link = context.link().clone();
-        let controller = web_sys::window().and_then(|window| {
-            Controller::start(window, &context.props().backend, move || link.send_message(()))
+        let fleet = web_sys::window().and_then(|window| {
+            let props = context.props();
+            FleetController::start(window, &props.backend, props.kiosk, move || {
+                link.send_message(())
+            })
         });
-        Self { controller }
+        let mut app = Self { controller: None, base: String::new(), fleet };
+        app.update(context, ());
+        app
+    }
+
+    /// Connects to the service whose page is shown, to none while the table is.
+    fn update(&mut self, context: &Context<Self>, (): ()) -> bool {
+        let Some(fleet) = &self.fleet else { return false };
+        let base = fleet.base();
+        if *fleet.place() == Place::Table {
+            self.controller = None;
+        } else if self.controller.is_none() || self.base != base {
+            // The one before ends first.
+            self.controller = None;
+            let link = context.link().clone();
+            self.controller = web_sys::window()
+                .and_then(|window| Controller::start(window, &base, move || link.send_message(())));
+            self.base = base;
+        }
+        true
     }
 
     fn view(&self, context: &Context<Self>) -> yew::Html {
-        match &self.controller {
-            Some(controller) => {
-                finish(page(&controller.dashboard(), context.props(), controller.point()))
+        match (&self.controller, &self.fleet) {
+            (Some(controller), Some(fleet)) => {
+                finish(page(controller, &self.base, fleet, context.props()))
             }
-            None => yew::Html::default(),
+            _ => yew::Html::default(),
         }
     }
 
@@ -62,8 +89,9 @@ impl Component for App {
     }
 }
 
-fn page(dashboard: &Dashboard, props: &AppProps, point: char) -> Html {
-    let format = Format { point, decimal: dashboard.settings.decimal };
+fn page(controller: &Controller, base: &str, fleet: &FleetController, props: &AppProps) -> Html {
+    let dashboard = &*controller.dashboard();
+    let format = Format { point: controller.point(), decimal: dashboard.settings.decimal };
     let latest = dashboard.latest.as_ref();
     let scope = match latest {
         Some(latest) => text(scope_text(latest, format)),
@@ -89,6 +117,7 @@ fn page(dashboard: &Dashboard, props: &AppProps, point: char) -> Html {
         "data-kiosk" = props.kiosk.then_some("");
         tag!(header "class" = "top";
             tag!(h1; literal("System stats")),
+            fleet::way_to_table(fleet, props),
             tag!(p
                 "class" = "scope",
                 "data-testid" = "scope",
@@ -108,7 +137,7 @@ fn page(dashboard: &Dashboard, props: &AppProps, point: char) -> Html {
         ),
         tag!(footer;
             tag!(p; instance),
-            tag!(a "href" = [&props.backend, "/stats"].concat(); literal("Raw figures")),
+            tag!(a "href" = [base, "/stats"].concat(); literal("Raw figures")),
         ),
     )
 }

@@ -3,6 +3,7 @@
 
 mod app;
 mod controls;
+mod fleet;
 mod markup;
 mod panel;
 mod summary;

@@ -1,8 +1,5 @@
 //! Figures and charts to copy or download.
 
-use wasm_bindgen::JsCast;
-use web_sys::HtmlElement;
-
 use super::Controller;
 use crate::browser;
 use crate::components::text_of;
@@ -20,23 +17,15 @@ impl Controller {
         }
     }
 
-    /// The browser saves what an address carries as if it had been fetched.
     pub(super) fn download(&self, what: &str) {
-        let text = self.text_of(what);
-        let link = self.document.create_element("a").ok().and_then(|a| a.dyn_into().ok());
-        let link: Option<HtmlElement> = link;
-        let Some(link) = link else { return };
         let (panel, suffix) = match what.strip_prefix("svg-") {
             Some(panel) => (panel, ".svg"),
             None => ("", if what == "csv" { ".csv" } else { ".json" }),
         };
-        let address = String::from(js_sys::encode_uri_component(&text));
         let time = file_time(self.dashboard.borrow().window().1);
         let dash = if panel.is_empty() { "" } else { "-" };
         let name = ["system-stats-", panel, dash, &time, suffix].concat();
-        let _ = link.set_attribute("href", &["data:text/plain,", &address].concat());
-        let _ = link.set_attribute("download", &name);
-        link.click();
+        browser::download(&self.document, &name, &self.text_of(what));
     }
 
     fn text_of(&self, what: &str) -> String {

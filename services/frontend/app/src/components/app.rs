@@ -47,7 +47,7 @@ impl Component for App {
         let fleet = web_sys::window().and_then(|window| {
             let props = context.props();
             FleetController::start(window, &props.backend, props.kiosk, move || {
-                link.send_message(())
+                link.send_message(());
             })
         });
         let mut app = Self { controller: None, base: String::new(), fleet };

@@ -81,8 +81,8 @@ impl Query {
                 *state = byte == b'1';
             }
         }
-        query.label = next().to_owned();
-        query.group = next().to_owned();
+        next().clone_into(&mut query.label);
+        next().clone_into(&mut query.group);
         query.set_search(next());
         query
     }

@@ -352,16 +352,16 @@ fn precedes(query: &Query, one: &Member, other: &Member) -> bool {
 
 /// The list in the order that `before` says. Most lists were sorted a moment ago: this is quick for
 /// them, and a tenth of the code of the standard library's sort.
-fn insertion_sorted(list: Vec<usize>, before: &dyn Fn(&usize, &usize) -> bool) -> Vec<usize> {
-    let mut sorted: Vec<usize> = Vec::with_capacity(list.len());
-    for item in list {
-        let place = match sorted.last() {
-            Some(last) if !before(last, &item) => {
-                sorted.partition_point(|known| before(known, &item))
+fn insertion_sorted(places: Vec<usize>, before: &dyn Fn(&usize, &usize) -> bool) -> Vec<usize> {
+    let mut sorted: Vec<usize> = Vec::with_capacity(places.len());
+    for place in places {
+        let index = match sorted.last() {
+            Some(end) if !before(end, &place) => {
+                sorted.partition_point(|known| before(known, &place))
             }
             _ => sorted.len(),
         };
-        sorted.insert(place, item);
+        sorted.insert(index, place);
     }
     sorted
 }

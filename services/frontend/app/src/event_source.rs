@@ -48,7 +48,7 @@ impl EventSource {
         window: &Window,
         url: &str,
         last_event_id: &str,
-        emit: impl Fn(Signal) + 'static,
+        emit: Box<dyn Fn(Signal)>,
     ) -> Option<Self> {
         let abort = AbortController::new().ok()?;
         let is_open = Rc::new(Cell::new(true));

@@ -124,7 +124,7 @@ impl Controller {
         };
         let url = self.feed.url("/stats/stream");
         let id = self.feed.last_event_id.borrow().clone();
-        let source = EventSource::open(&self.window, &url, &id, emit);
+        let source = EventSource::open(&self.window, &url, &id, Box::new(emit));
         *self.feed.source.borrow_mut() = source;
     }
 

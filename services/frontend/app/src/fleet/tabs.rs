@@ -43,7 +43,8 @@ impl FleetController {
         self.heard_ms.set(self.clock.now());
         // The one before is closed first.
         self.source.take();
-        let source = EventSource::open(&self.window, &url, "", |signal| self.on_signal(signal));
+        let source =
+            EventSource::open(&self.window, &url, "", Box::new(|signal| self.on_signal(signal)));
         *self.source.borrow_mut() = source;
     }
 

@@ -29,6 +29,9 @@ const TICK_MS: i32 = 1_000;
 /// does not hold the figures for ever.
 const HELD_MS: f64 = 60_000.0;
 
+/// Time after which the colors of the heat map are read again: the theme of the system may change.
+const COLORS_MS: f64 = 5_000.0;
+
 /// Events of the user, with one listener for the whole page.
 const USER_EVENTS: [&str; 12] = [
     "visibilitychange",
@@ -59,6 +62,9 @@ pub(crate) struct Controller {
     feed: Feed,
     /// The decimal separator of the viewer.
     point: char,
+    /// Colors of the heat map, and when they were read.
+    colors: Cell<[[u8; 3]; 2]>,
+    colors_ms: Cell<f64>,
     /// When text was selected, which holds the figures.
     selected_ms: Cell<Option<f64>>,
     /// Whether the address was changed to a panel that may be out of view.
@@ -85,6 +91,8 @@ impl Controller {
                 show: Box::new(show),
                 feed: Feed::new(base),
                 point: browser::decimal_point(),
+                colors: Cell::default(),
+                colors_ms: Cell::new(f64::NEG_INFINITY),
                 selected_ms: Cell::default(),
                 wants_scroll: Cell::default(),
                 ticker: Cell::default(),
@@ -185,6 +193,7 @@ impl Controller {
                 }
                 // What is no setting is not stored: another tab's must not be overwritten.
                 let is_setting = matches!(action.as_str(), "theme" | "units" | "reset");
+                self.colors_ms.set(f64::NEG_INFINITY);
                 self.apply(Event::Press(action));
                 if is_setting {
                     self.store();
@@ -319,8 +328,14 @@ impl Controller {
         let cores = dashboard.latest.as_ref()?.cores.len();
         let rows = dashboard.rows().filter(|_| dashboard.frozen.is_some());
         let rows = rows.unwrap_or(dashboard.live());
-        let color = |name| heatmap::parts(&browser::color(&self.window, name));
-        let colors = [color("--s0"), color("--critical")];
+        let now = self.clock.now();
+        // To ask for a color makes the browser compute all styles.
+        if now - self.colors_ms.get() > COLORS_MS {
+            let color = |name| heatmap::parts(&browser::color(&self.window, name));
+            self.colors.set([color("--s0"), color("--critical")]);
+            self.colors_ms.set(now);
+        }
+        let colors = self.colors.get();
         let pixels = heatmap::pixels(rows, dashboard.window(), cores, colors);
         let image =
             ImageData::new_with_u8_clamped_array(Clamped(&pixels), heatmap::COLUMNS).ok()?;

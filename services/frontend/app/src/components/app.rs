@@ -11,8 +11,8 @@ use super::markup::{Html, all, finish, literal, tag, text};
 use super::panel::panel;
 use super::summary::{events, summary};
 use super::tile::tile;
-use crate::axis::ticks;
-use crate::browser::offset_ms;
+use crate::axis::{Label, Tick, ticks};
+use crate::browser::{day_text, minute_text, offset_ms, time_text};
 use crate::controller::Controller;
 use crate::fleet::{FleetController, Place};
 use crate::labels::{age_text, failure_text, link_name, link_text, scope_text, uptime_text};
@@ -144,7 +144,16 @@ fn page(controller: &Controller, base: &str, fleet: &FleetController, props: &Ap
 
 fn panels(dashboard: &Dashboard, format: Format) -> Html {
     let (begin, end) = dashboard.window();
-    let times = ticks((begin, end), offset_ms);
+    // One axis for all charts: a label costs a call of the browser.
+    let time = |tick: &Tick| {
+        let label = match tick.label {
+            Label::Second => time_text(tick.time_ms),
+            Label::Minute => minute_text(tick.time_ms),
+            Label::Day => day_text(tick.time_ms),
+        };
+        ((tick.time_ms - begin) / (end - begin), label)
+    };
+    let times: Vec<_> = ticks((begin, end), offset_ms).iter().map(time).collect();
     let panel = |place| panel(dashboard, place, format, &times);
     tag!(div "class" = "panels";
         all((0..PANELS.len()).map(panel).collect()),

@@ -3,8 +3,7 @@
 use super::controls::drawing;
 use super::markup::{Html, all, literal, tag, text};
 use super::table;
-use crate::axis::{Label, Tick};
-use crate::browser::{day_text, full_text, minute_text, time_text};
+use crate::browser::{full_text, time_text};
 use crate::chart::{Drawing, HEIGHT, WIDTH};
 use crate::decode::Row;
 use crate::heatmap::COLUMNS;
@@ -17,11 +16,14 @@ use crate::state::Dashboard;
 use wire::ScopeKind;
 
 const SERIES: [&str; 6] = ["s0", "s1", "s2", "s3", "s4", "s5"];
+/// A label of the axis and its place: 0 is the left end, 1 the right one.
+pub(super) type Time = (f64, String);
+
 /// What stands above figures that are not the host's.
 const OF_CONTAINER: &str = "Of the stats container, not of the host";
 
 /// The panel at that place; nothing where there is nothing that it could ever show.
-pub(super) fn panel(dashboard: &Dashboard, place: usize, format: Format, times: &[Tick]) -> Html {
+pub(super) fn panel(dashboard: &Dashboard, place: usize, format: Format, times: &[Time]) -> Html {
     let panel = &PANELS[place];
     let latest = dashboard.latest.as_ref();
     let tables: Vec<usize> = (0..TABLES.len())
@@ -98,7 +100,7 @@ fn chart(
     dashboard: &Dashboard,
     place: usize,
     format: Format,
-    times: &[Tick],
+    times: &[Time],
 ) {
     let panel = &PANELS[place];
     let is_heat = place == CORES;
@@ -237,7 +239,7 @@ fn scale(drawing: &Drawing, shape: &Shape, format: Format) -> Html {
 }
 
 /// Round times below a chart, or the time under the pointer and what happened there.
-fn axis(dashboard: &Dashboard, times: &[Tick]) -> Html {
+fn axis(dashboard: &Dashboard, times: &[Time]) -> Html {
     let (begin, end) = dashboard.window();
     let is_live = dashboard.frozen.is_none();
     if dashboard.latest.is_none() {
@@ -252,10 +254,9 @@ fn axis(dashboard: &Dashboard, times: &[Tick]) -> Html {
             tag!(span "class" = "hovered"; text([time, said.concat()].concat()))
         );
     }
-    let label = |tick: &Tick| {
-        let share = (tick.time_ms - begin) / (end - begin);
+    let label = |(share, label): &Time| {
         // The right end has a word of its own.
-        if share > if is_live { 0.88 } else { 1.0 } {
+        if *share > if is_live { 0.88 } else { 1.0 } {
             return Html::default();
         }
         let anchor = match share {
@@ -263,12 +264,7 @@ fn axis(dashboard: &Dashboard, times: &[Tick]) -> Html {
             0.94.. => "end",
             _ => "middle",
         };
-        let label = match tick.label {
-            Label::Second => time_text(tick.time_ms),
-            Label::Minute => minute_text(tick.time_ms),
-            Label::Day => day_text(tick.time_ms),
-        };
-        tag!(text "x" = plain(share * 100.0) + "%", "y" = "13", "text-anchor" = anchor; text(label))
+        tag!(text "x" = plain(share * 100.0) + "%", "y" = "13", "text-anchor" = anchor; text(label.clone()))
     };
     tag!(div "class" = "axis";
         tag!(svg "class" = "times", "aria-hidden" = "true"; all(times.iter().map(label).collect())),

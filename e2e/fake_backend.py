@@ -33,10 +33,21 @@ class Scene:
         self.change = lambda sample: sample
         # The same for a history.
         self.change_history = lambda history: history
+        # What happened, as /stats/events tells it.
+        self.events = []
         # Times of the past, seconds before now, at which the service did not run.
         self.gap = range(0)
         # The status of a stream's request; anything but 200 is a refusal.
         self.stream_status = 200
+        # The status of /stats/history.
+        self.history_status = 200
+        # What a sign-in puts in place of the service: "redirect", "html" or "401".
+        self.sign_in = None
+        # Ends of paths that are gone, as during a rolling deployment.
+        self.missing = ()
+        # Bytes of a stream that a proxy holds back, and its speed; 0 is neither.
+        self.buffer_bytes = 0
+        self.bytes_per_second = 0
         # Whether the upstream is down, as behind a gateway: 502.
         self.is_down = False
         # Seconds before a path with this end is answered.
@@ -102,6 +113,11 @@ class FakeBackend:
         for viewer in viewers:
             viewer.put(None)
 
+    def replace(self, instance):
+        """Another process answers, without a word to the open streams."""
+        self.scene.instance = instance
+        self.sequence = 0
+
     def restart(self, instance):
         """Another process answers from now on, and counts from the beginning."""
         self.scene.instance = instance
@@ -160,22 +176,36 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         scene, url = self.backend.scene, urlsplit(self.path)
+        # No test of one service's page is about the question whether there are more.
+        if url.path == "/fleet":
+            self.answer(200, "application/json", b'{"members":[]}')
+            return
         self.backend.asked.append(self.path)
         for end, seconds in list(scene.delays.items()):
             if url.path.endswith(end):
                 time.sleep(seconds)
-        if url.path != "/stats" and not url.path.startswith("/stats/"):
+        if url.path.endswith(tuple(scene.missing)):
+            self.answer(404, "text/plain", b"gone\n")
+        elif url.path == "/login":
+            self.answer(200, "text/html", b"<h1>Sign in</h1>")
+        elif url.path != "/stats" and not url.path.startswith("/stats/"):
             self.pass_on()
+        elif scene.sign_in:
+            self.ask_to_sign_in(scene.sign_in)
         elif scene.is_down:
             self.answer(502, "text/plain", b"nobody answers\n")
         elif url.path == "/stats":
             self.json(self.backend.sample())
         elif url.path == "/stats/stream":
             self.stream()
+        elif url.path == "/stats/history" and scene.history_status != 200:
+            self.answer(scene.history_status, "text/plain", b"no history\n")
         elif url.path == "/stats/history":
             asked = {name: int(values[0]) for name, values in parse_qs(url.query).items()}
             seconds = asked.get("seconds", READY_SECONDS)
             self.json(self.backend.history(seconds, asked.get("step", 1)))
+        elif url.path == "/stats/events":
+            self.json(json.dumps({"instance": scene.instance, "events": scene.events}))
         else:
             self.answer(404, "text/plain", b"there is nothing here\n")
 
@@ -192,12 +222,38 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         viewer = self.backend.subscribe()
         try:
+            held = b""
             while (text := viewer.get()) is not None:
-                self.wfile.write(text.encode())
+                held += text.encode()
+                size = self.backend.scene.buffer_bytes
+                ready = len(held) if not size else len(held) // size * size
+                self.write_slowly(held[:ready])
+                held = held[ready:]
         except OSError:
             pass
         finally:
             self.backend.unsubscribe(viewer)
+
+    def write_slowly(self, text):
+        speed = self.backend.scene.bytes_per_second
+        if not speed:
+            self.wfile.write(text)
+            return
+        for begin in range(0, len(text), speed // 10):
+            self.wfile.write(text[begin : begin + speed // 10])
+            self.wfile.flush()
+            time.sleep(0.1)
+
+    def ask_to_sign_in(self, how):
+        if how == "redirect":
+            self.send_response(302)
+            self.send_header("location", "/login")
+            self.send_header("content-length", "0")
+            self.end_headers()
+        elif how == "html":
+            self.answer(200, "text/html", b"<h1>Sign in</h1>")
+        else:
+            self.answer(401, "text/plain", b"sign in\n")
 
     def json(self, text):
         if self.backend.sequence:

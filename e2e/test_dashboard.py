@@ -7,12 +7,32 @@ import re
 import statistics
 import time
 import xml.etree.ElementTree
-from contextlib import contextmanager
 
-import services
 import pytest
-from conftest import ARTIFACTS, eventually
-from fake_backend import TASK, FakeBackend
+from conftest import eventually
+from dashboard import (
+    CHARTS,
+    LIVE_MS,
+    NONSENSE,
+    NOTICE_MS,
+    SIZES,
+    TILES,
+    TOO_WIDE,
+    WATCH,
+    backend,
+    button,
+    drawn,
+    frontend,
+    hover,
+    opened,
+    panel,
+    picture,
+    plot,
+    settled,
+    wait_for_sequence,
+    wait_until_live,
+)
+from fake_backend import TASK
 
 # Everything that the browser loads, brotli.
 # The aim is 60; Yew alone takes 46 of these.
@@ -23,165 +43,6 @@ NOISE = 2.5
 # layout, style and paint of what moved.
 INTERACTIVE_MS = 1500
 TICK_MS = 20
-# From navigation to live figures on a slow machine.
-LIVE_MS = 15_000
-# When a page must have noticed that nothing comes, or that something comes again.
-NOTICE_MS = 12_000
-
-SIZES = {"phone": (320, 640), "desktop": (1280, 800), "wall": (3840, 2160)}
-TILES = ("cpu", "ram", "load", "network", "disk", "pressure")
-CHARTS = ("cpu", "memory", "network", "disk", "pressure", "load")
-
-# Before anything of the page runs: what it breaks, what it moves, and where its memory is.
-WATCH = """
-window.seen = { violations: [], shift: 0, shifted: [], memory: null, live: null };
-document.addEventListener("securitypolicyviolation", (event) =>
-  seen.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
-new PerformanceObserver((list) => {
-  for (const entry of list.getEntries()) {
-    if (entry.hadRecentInput) continue;
-    seen.shift += entry.value;
-    for (const source of entry.sources)
-      seen.shifted.push(source.node?.outerHTML?.slice(0, 80) ?? String(source.node));
-  }
-}).observe({ type: "layout-shift", buffered: true });
-for (const name of ["instantiate", "instantiateStreaming"]) {
-  const original = WebAssembly[name];
-  WebAssembly[name] = async (...given) => {
-    const made = await original.apply(WebAssembly, given);
-    seen.memory = (made.instance ?? made).exports.memory;
-    return made;
-  };
-}
-(function look() {
-  if (document.querySelector('.page[data-state="live"]')) seen.live = performance.now();
-  else requestAnimationFrame(look);
-})();
-"""
-
-# What must never be read or drawn.
-NONSENSE = r"""() => {
-  const wrong = /NaN|undefined|Infinity|\bnull\b|\[object|\d[eE]\+?\d/;
-  const found = [];
-  for (const text of [document.title, document.body.innerText])
-    for (const line of text.split("\n")) if (wrong.test(line)) found.push(line);
-  for (const element of document.querySelectorAll("svg *, [aria-label], [aria-valuetext]"))
-    for (const { name, value } of element.attributes)
-      if (/NaN|undefined|Infinity/.test(value)) found.push(`${element.tagName} ${name}=${value}`);
-  return found.slice(0, 10);
-}"""
-
-TOO_WIDE = """() => {
-  const most = document.documentElement.clientWidth;
-  if (document.documentElement.scrollWidth <= most) return [];
-  return Array.from(document.querySelectorAll("body *"))
-    .filter((box) => box.getBoundingClientRect().right > most + 1)
-    .map((box) => `${box.tagName}.${box.className} ${box.getBoundingClientRect().right}`)
-    .slice(0, 10);
-}"""
-
-
-@pytest.fixture(scope="module")
-def frontend(request):
-    with services.frontend(request.config) as service:
-        yield service
-
-
-@pytest.fixture
-def backend(frontend):
-    backend = FakeBackend(frontend.port)
-    backend.tick()
-    yield backend
-    backend.close()
-
-
-@pytest.fixture
-def opened(chromium, backend):
-    """`opened(path)` is a page; at the end its console and its policy must have been silent.
-
-    With `trouble` the browser may complain of answers that the test has spoilt.
-    """
-    contexts, pages, complaints = [], [], []
-
-    def opened(path="/", trouble=False, live=True, watch=WATCH, throttle=1, **options):
-        context = chromium.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.add_init_script(watch)
-
-        def complain(text):
-            if not (trouble and re.search(r"Failed to load resource|net::ERR", text)):
-                complaints.append(text)
-
-        page.on(
-            "console",
-            lambda said: said.type in ("error", "warning") and complain(said.text),
-        )
-        page.on("pageerror", lambda error: complain(str(error)))
-        if throttle > 1:
-            session = context.new_cdp_session(page)
-            session.send("Emulation.setCPUThrottlingRate", {"rate": throttle})
-        page.goto(backend.url + path)
-        if live:
-            wait_until_live(page)
-        pages.append(page)
-        return page
-
-    yield opened
-    violations = [page.evaluate("window.seen?.violations ?? []") for page in pages]
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert [one for of_page in violations for one in of_page] == []
-
-
-def wait_until_live(page):
-    page.wait_for_selector('.page[data-state="live"]', timeout=LIVE_MS)
-
-
-def wait_for_sequence(page, number, timeout=LIVE_MS):
-    page.wait_for_selector(f'.page[data-sequence="{number}"]', timeout=timeout)
-
-
-def panel(page, name):
-    return page.locator(f'[data-panel="{name}"]')
-
-
-def plot(page, name):
-    return panel(page, name).locator(".plot").first
-
-
-def button(page, name):
-    found = page.get_by_test_id(name).first
-    if page.locator("details.settings").filter(has=found).count():
-        page.locator("details.settings").evaluate("sheet => { sheet.open = true }")
-    return found
-
-
-def settled(page):
-    """Two frames later: what was decided is drawn."""
-    page.evaluate("() => new Promise((f) => requestAnimationFrame(() => requestAnimationFrame(f)))")
-
-
-def drawn(page, name):
-    """All that a panel draws and says, its canvas included."""
-    settled(page)
-    return panel(page, name).evaluate(
-        "(box) => box.innerHTML + Array.from(box.querySelectorAll('canvas'),"
-        " (canvas) => canvas.toDataURL()).join()"
-    )
-
-
-def hover(page, name, share):
-    box = plot(page, name).bounding_box()
-    page.mouse.move(box["x"] + box["width"] * share, box["y"] + box["height"] / 2)
-    settled(page)
-
-
-def picture(page, name):
-    ARTIFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTIFACTS / f"dashboard-{name}.png")
-
 
 # Live
 

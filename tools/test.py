@@ -41,6 +41,9 @@ LOGS = ROOT / "target" / "test"
 # Tests that start services of their own, so the form in which the system runs does not matter to them.
 OWN_PROCESSES = ("api", "fleet", "metrics", "prometheus", "psutil", "stream", "supply")
 OWN_FOLDERS = ("adversarial", "faults")
+PAGE_FOLDER = "page"
+# Tests of the page, which have a made-up service behind it.
+PAGES = ("dashboard", "fleet_page")
 
 
 class TestsFailed(Exception):
@@ -242,6 +245,11 @@ def page() -> None:
     pytest("page", ["e2e/test_dashboard.py", "--browser", browser()])
 
 
+def panels() -> None:
+    """The same by subject: connection, charts, states, tables, and the page of a fleet."""
+    pytest("panels", [f"e2e/{PAGE_FOLDER}", "e2e/test_fleet_page.py", "--browser", browser()])
+
+
 def gateway() -> None:
     """The gateway between attackers, broken upstreams and broken networks."""
     pytest("gateway", [f"e2e/{folder}" for folder in OWN_FOLDERS])
@@ -280,6 +288,7 @@ PARTS = {
     "containers": Part(containers, ("release",), frozenset({"ports"})),
     "gateway": Part(gateway, ("release",)),
     "page": Part(page, ("release",)),
+    "panels": Part(panels, ("release",)),
     "rehearsal": Part(rehearsal, ("release",), frozenset({"terraform"})),
     "services": Part(services, ("release",)),
     "processes": Part(processes, ("release",), frozenset({"ports"})),
@@ -294,9 +303,9 @@ FULL = tuple(name for name in PARTS if name != "smoke")
 def system(kind: str, *more: str) -> None:
     """The black-box tests of the running system in one of its two forms."""
     os.environ["STACK"] = kind
-    apart = [f"--ignore=e2e/test_{name}.py" for name in (*OWN_PROCESSES, "dashboard")]
+    apart = [f"--ignore=e2e/test_{name}.py" for name in (*OWN_PROCESSES, *PAGES)]
     # The rehearsal has scripts of its own there.
-    apart += [f"--ignore=e2e/{folder}" for folder in (*OWN_FOLDERS, "deploy")]
+    apart += [f"--ignore=e2e/{folder}" for folder in (*OWN_FOLDERS, PAGE_FOLDER, "deploy")]
     if kind == "processes" and toolchain.engine():
         # They ran beside the containers. Without an engine the images are skipped aloud.
         apart += ["--ignore=e2e/test_images.py", "--ignore=e2e/test_process.py"]

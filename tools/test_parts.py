@@ -99,8 +99,8 @@ class Parts(unittest.TestCase):
     def test_every_black_box_test_belongs_to_a_part(self) -> None:
         """Whatever lies under e2e is either run with the running system or named as a part of its own."""
         folders = {path.name for path in (parts.ROOT / "e2e").iterdir() if list(path.glob("**/test_*.py"))}
-        self.assertEqual(folders - {"deploy"}, set(parts.OWN_FOLDERS))
-        for name in (*parts.OWN_PROCESSES, "dashboard"):
+        self.assertEqual(folders - {"deploy"}, {*parts.OWN_FOLDERS, parts.PAGE_FOLDER})
+        for name in (*parts.OWN_PROCESSES, *parts.PAGES):
             self.assertTrue((parts.ROOT / "e2e" / f"test_{name}.py").is_file(), name)
 
 

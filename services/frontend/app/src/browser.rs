@@ -1,10 +1,11 @@
-//! What the browser lends: its JSON values, its clock's formats, its storage.
+//! Values, formats, storage and user events of the browser.
 
-use js_sys::{Array, Date, Reflect};
+use js_sys::Intl::{DateTimeFormat, NumberFormat};
+use js_sys::{Array, Date, Function, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{Element, Event, Storage, Window};
+use web_sys::{Document, Element, Event, HtmlElement, Storage, Window};
 
-use crate::reading::Fields;
+use crate::decode::Fields;
 use crate::state;
 
 /// Under which name the viewer's settings are stored.
@@ -29,15 +30,93 @@ impl Fields for JsValue {
     }
 }
 
-/// What stands before the decimals where the viewer lives.
-pub(crate) fn decimal_point() -> char {
-    let text: String = js_sys::Number::from(1.5).to_locale_string("default").into();
-    text.chars().nth(1).unwrap_or('.')
+/// The viewer's formats. Making one takes longer than a whole tick, so they are kept.
+struct Formats {
+    minute: Function,
+    second: Function,
+    day: Function,
+    full: Function,
 }
 
-/// A time of day as the viewer writes it.
-pub(crate) fn time_words(time_unix_ms: f64) -> String {
-    Date::new(&time_unix_ms.into()).to_locale_time_string("default").into()
+thread_local! {
+    static FORMATS: Formats = Formats {
+        minute: time_format(&["hour", "minute"]),
+        second: time_format(&["hour", "minute", "second"]),
+        day: time_format(&["month", "day"]),
+        full: time_format(&["month", "day", "hour", "minute", "second", "timeZoneName"]),
+    };
+}
+
+/// A format of the viewer's language with these parts. Latin digits everywhere: the numbers beside
+/// the times have them too.
+fn time_format(parts: &[&str]) -> Function {
+    let options = Object::new();
+    let set = |name: &str, value: &str| {
+        let _ = Reflect::set(&options, &name.into(), &value.into());
+    };
+    set("numberingSystem", "latn");
+    set("hourCycle", "h23");
+    for &part in parts {
+        set(
+            part,
+            match part {
+                "month" | "timeZoneName" => "short",
+                "day" => "numeric",
+                _ => "2-digit",
+            },
+        );
+    }
+    DateTimeFormat::new(&Array::new(), &options).format()
+}
+
+fn formatted(time_unix_ms: f64, choose: impl Fn(&Formats) -> &Function) -> String {
+    // What is no date is not shown.
+    FORMATS.with(|formats| {
+        let text = choose(formats).call1(&JsValue::UNDEFINED, &time_unix_ms.into());
+        text.ok().and_then(|text| text.as_string()).unwrap_or_default()
+    })
+}
+
+/// The decimal separator of the viewer's language, among Latin digits.
+pub(crate) fn decimal_point() -> char {
+    let options = Object::new();
+    let _ = Reflect::set(&options, &"numberingSystem".into(), &"latn".into());
+    let format = NumberFormat::new(&Array::new(), &options).format();
+    let text = format.call1(&JsValue::UNDEFINED, &1.5.into());
+    text.ok().and_then(|text| text.as_string()?.chars().nth(1)).unwrap_or('.')
+}
+
+/// Hours, minutes and seconds.
+pub(crate) fn time_text(time_unix_ms: f64) -> String {
+    formatted(time_unix_ms, |formats| &formats.second)
+}
+
+/// Hours and minutes.
+pub(crate) fn minute_text(time_unix_ms: f64) -> String {
+    formatted(time_unix_ms, |formats| &formats.minute)
+}
+
+/// Month and day.
+pub(crate) fn day_text(time_unix_ms: f64) -> String {
+    formatted(time_unix_ms, |formats| &formats.day)
+}
+
+/// Date, time and zone: an hour that is repeated is told apart.
+pub(crate) fn full_text(time_unix_ms: f64) -> String {
+    formatted(time_unix_ms, |formats| &formats.full)
+}
+
+/// The time that local time is behind UTC at a moment.
+pub(crate) fn offset_ms(time_unix_ms: f64) -> f64 {
+    Date::new(&time_unix_ms.into()).get_timezone_offset() * 60_000.0
+}
+
+/// A color of the style sheet, as the browser computes it.
+pub(crate) fn color(window: &Window, name: &str) -> String {
+    let root = window.document().and_then(|document| document.document_element());
+    let style = root.and_then(|root| window.get_computed_style(&root).ok().flatten());
+    let value = style.and_then(|style| style.get_property_value(name).ok());
+    value.unwrap_or_default().trim().to_owned()
 }
 
 /// The settings that were stored, if there are any and the browser lets them be read.
@@ -52,17 +131,44 @@ pub(crate) fn store(window: &Window, text: &str) {
     }
 }
 
+/// Saves a text as a file: the browser saves what an address carries as if it had been fetched.
+pub(crate) fn download(document: &Document, name: &str, text: &str) {
+    let link = document.create_element("a").ok().and_then(|a| a.dyn_into().ok());
+    let link: Option<HtmlElement> = link;
+    let Some(link) = link else { return };
+    let address = String::from(js_sys::encode_uri_component(text));
+    let _ = link.set_attribute("href", &["data:text/plain,", &address].concat());
+    let _ = link.set_attribute("download", name);
+    link.click();
+}
+
+/// Shows a shape as the icon of the tab.
+pub(crate) fn set_icon(document: &Document, shape: &str, color: &str) {
+    let svg = [
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 12 12'><path fill='",
+        color,
+        "' d='",
+        shape,
+        "'/></svg>",
+    ]
+    .concat();
+    if let Ok(Some(link)) = document.query_selector("link[rel=icon]") {
+        let address = String::from(js_sys::encode_uri_component(&svg));
+        let _ = link.set_attribute("href", &["data:image/svg+xml,", &address].concat());
+    }
+}
+
 fn storage(window: &Window) -> Option<Storage> {
     window.local_storage().ok()?
 }
 
-/// The button that was pressed, by its name.
-pub(crate) fn button(event: &Event) -> Option<String> {
-    near(event, "button")?.get_attribute("data-testid")
+/// The action of the button that was pressed.
+pub(crate) fn action(event: &Event) -> Option<String> {
+    near(event, "button")?.get_attribute("data-action")
 }
 
-/// What the hand on the page means; `None` where it means nothing.
-pub(crate) fn meaning(event: &Event, kind: &str) -> Option<state::Event> {
+/// The state event of a user event; `None` where it has none.
+pub(crate) fn to_event(event: &Event, kind: &str) -> Option<state::Event> {
     let plot = || near(event, ".plot");
     let fields: &JsValue = event.as_ref();
     let share = |plot: &Element| {
@@ -70,40 +176,78 @@ pub(crate) fn meaning(event: &Event, kind: &str) -> Option<state::Event> {
         let edges: JsValue = plot.get_bounding_client_rect().into();
         Some((x - edges.number_at("left")?) / edges.number_at("width")?)
     };
+    let is_mouse = || fields.text_at("pointerType") == "mouse";
+    let input = |name: &str| {
+        let number = near(event, &["[", name, "]"].concat())?.get_attribute(name)?;
+        Some((number.parse().ok()?, JsValue::from(event.target()?).text_at("value")))
+    };
     Some(match kind {
         "pointermove" => state::Event::Point(plot().as_ref().and_then(share)),
         "pointerdown" => {
             // A finger scrolls and points; only a mouse has a hand free to drag.
-            if fields.text_at("pointerType") != "mouse" {
+            if !is_mouse() {
                 return Some(state::Event::Point(plot().as_ref().and_then(share)));
             }
-            let share = share(&plot()?)?;
+            let plot = plot()?;
+            let share = share(&plot)?;
+            // The primary button alone, and no menu of the browser.
+            if fields.number_at("button") != Some(0.0) || fields.get("ctrlKey")?.is_truthy() {
+                return None;
+            }
+            let _ = plot.set_pointer_capture(whole(fields.number_at("pointerId")?));
             event.prevent_default();
             state::Event::Grab(share)
         }
         "pointerup" => state::Event::Drop,
+        "pointercancel" | "blur" => state::Event::Cancel,
+        // The mouse left the page; a finger that was lifted leaves its crosshair.
+        "pointerout" if is_mouse() && fields.get("relatedTarget").is_none() => state::Event::Cancel,
+        "focusin" => state::Event::InTable(is_in_table(event)),
         "keydown" => {
             plot()?;
+            let is_held = |key: &str| fields.get(key).is_some_and(|value| value.is_truthy());
+            // Shortcuts of the browser stay its own.
+            if ["altKey", "ctrlKey", "metaKey"].into_iter().any(is_held) {
+                return None;
+            }
             let key = fields.text_at("key");
-            if key.starts_with("Arrow") || key == "Home" || key == "End" {
+            let moves = key.starts_with("Arrow") || key == "Home" || key == "End";
+            if moves && is_held("shiftKey") {
+                return None;
+            }
+            // Up and down scroll the page.
+            if moves && key != "ArrowUp" && key != "ArrowDown" {
                 event.prevent_default();
             }
             state::Event::Key(key)
         }
         "change" => {
-            let place = near(event, "[data-threshold]")?.get_attribute("data-threshold")?;
-            let number = JsValue::from(event.target()?).text_at("value");
-            state::Event::Threshold(place.parse().ok()?, number)
+            let (place, number) = input("data-threshold")?;
+            state::Event::Threshold(place, number)
+        }
+        "input" => {
+            let (table, text) = input("data-search")?;
+            state::Event::Search(table, text)
         }
         _ => return None,
     })
 }
 
+/// Whether the event is in a table of things.
+pub(crate) fn is_in_table(event: &Event) -> bool {
+    near(event, ".things").is_some()
+}
+
 /// The element that the event is in.
-fn near(event: &Event, selector: &str) -> Option<Element> {
+pub(crate) fn near(event: &Event, selector: &str) -> Option<Element> {
     let target: JsValue = event.target()?.into();
     // The document is a target too, and in no element.
     target.get("closest")?;
     let target: Element = target.unchecked_into();
     target.closest(selector).ok()?
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "it saturates")]
+fn whole(number: f64) -> i32 {
+    number as i32
 }

@@ -1,10 +1,10 @@
 //! From rows to the paths of a chart, in a box of [`WIDTH`] by [`HEIGHT`] units. Coordinates are
 //! whole numbers: the box is finer than any screen shows it.
 
-use crate::figures::Figure;
+use crate::decode::Row;
+use crate::metrics::Metric;
+use crate::number::push_whole;
 use crate::panels::Unit;
-use crate::reading::Row;
-use crate::words::push_whole;
 
 /// Units from the left edge (the window's beginning) to the right (its end).
 pub(crate) const WIDTH: i64 = 6_000;
@@ -14,35 +14,50 @@ pub(crate) const HEIGHT: i64 = 1_000;
 /// Points of a line: more than a chart is wide on most screens are drawn by nobody.
 const MOST_POINTS: usize = 400;
 
-/// What is drawn.
+/// The paths of a chart and its scale.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Drawing {
     /// A path for each series; of a stack the areas down to the bottom, to be drawn from the last
     /// to the first, each over the one above it.
     pub(crate) paths: Vec<String>,
-    /// What the top stands for.
+    /// Areas between minimum and maximum of each series; of a stack one line, the highest sum.
+    pub(crate) bands: Vec<String>,
+    /// The value at the top.
     pub(crate) top: f64,
+    /// Round values from 0 on, for the grid.
+    pub(crate) ticks: Vec<f64>,
+    /// Minimum, mean and maximum of each series in the window.
+    pub(crate) totals: Vec<[f64; 3]>,
     /// Whether there is anything to see.
     pub(crate) is_empty: bool,
 }
 
-/// What is to be drawn.
+/// A chart that is to be drawn.
 pub(crate) struct Plan<'a> {
     /// The rows, oldest first.
     pub(crate) rows: &'a [Row],
     /// The beginning and the end of the window, by the clock of the rows.
     pub(crate) window: (f64, f64),
     /// The series, the lowest first.
-    pub(crate) series: &'a [Figure],
+    pub(crate) series: &'a [Metric],
+    /// The figure of a row.
+    pub(crate) value: &'a dyn Fn(&Row, Metric) -> f64,
     /// Whether they add up.
     pub(crate) stacked: bool,
-    /// In what they are counted.
+    /// Their unit.
     pub(crate) unit: Unit,
-    /// The least that the top stands for.
-    pub(crate) least: f64,
+    /// Whether bytes are counted in units of 1,000.
+    pub(crate) decimal: bool,
+    /// The smallest value at the top of the scale.
+    pub(crate) min_scale: f64,
+    /// The most that there can be, as all of the memory; NaN where there is no limit.
+    pub(crate) limit: f64,
 }
 
-/// Draws it. Nothing is drawn where nothing is known: a gap ends the stroke.
+/// Mean, minimum and maximum of a series in a row.
+type Value = [f64; 3];
+
+/// Draws a chart. Nothing is drawn where nothing is known: a gap ends the stroke.
 pub(crate) fn draw(plan: &Plan) -> Drawing {
     let (begin, end) = plan.window;
     // One row on each side lets the lines enter and leave at the edges.
@@ -50,39 +65,103 @@ pub(crate) fn draw(plan: &Plan) -> Drawing {
     let last = plan.rows.partition_point(|row| row.time_ms <= end) + 1;
     let rows = plan.rows.get(first..last.min(plan.rows.len())).unwrap_or_default();
 
-    let mut lines: Vec<Vec<f64>> = Vec::new();
-    let mut most: f64 = 0.0;
-    for &figure in plan.series {
+    let lines = lines(plan, rows);
+    let values = lines.iter().flatten();
+    let most = values.clone().map(|value| value[2]).fold(plan.min_scale, f64::max);
+    let is_empty = values.clone().all(|value| value[0].is_nan());
+    let spans = spans(rows);
+    let (top, ticks) = scale(most, plan);
+    let x = |span: &Span| to_whole((span.end_ms - begin) / (end - begin).max(1.0) * WIDTH as f64);
+    let y = |value: f64| (!value.is_nan()).then(|| HEIGHT - to_whole(value / top * HEIGHT as f64));
+    let folded: Vec<Vec<Value>> =
+        lines.iter().map(|line| spans.iter().map(|span| fold(line, span)).collect()).collect();
+    let points = |line: &[Value], side: usize| -> Vec<Point> {
+        let point = |(span, value): (&Span, &Value)| Point {
+            x: x(span),
+            y: y(value[side]),
+            follows_a_gap: span.follows_a_gap,
+        };
+        spans.iter().zip(line).map(point).collect()
+    };
+    let bands = if plan.stacked {
+        let peaks = folded.last().map(|line| path(points(line, 2), false));
+        peaks.filter(|_| rows.iter().any(|row| row.bounds.is_some())).into_iter().collect()
+    } else {
+        folded.iter().map(|line| band(&points(line, 1), &points(line, 2))).collect()
+    };
+    Drawing {
+        paths: folded.iter().map(|line| path(points(line, 0), plan.stacked)).collect(),
+        bands,
+        top,
+        ticks,
+        totals: totals(plan, rows),
+        is_empty,
+    }
+}
+
+/// The values of each series, of a stack with what is below.
+fn lines(plan: &Plan, rows: &[Row]) -> Vec<Vec<Value>> {
+    let limit = if plan.stacked { plan.limit } else { f64::NAN };
+    let mut lines: Vec<Vec<Value>> = Vec::new();
+    for &metric in plan.series {
         let below = if plan.stacked { lines.last() } else { None };
         let value = |(place, row): (usize, &Row)| {
-            let value = row.value(figure);
+            let mean = (plan.value)(row, metric);
+            // The cache is a rest, which has no bounds of its own.
+            let (least, most) = if row.value(metric).to_bits() == mean.to_bits() {
+                row.bounds(metric)
+            } else {
+                (mean, mean)
+            };
             let below = below.and_then(|line| line.get(place)).copied();
             match below {
                 // Of a sum, what is not known is nothing.
-                Some(below) if value.is_nan() => below,
-                Some(below) if !below.is_nan() => below + value,
-                _ => value,
+                Some(below) if mean.is_nan() => below,
+                // The peaks of two series need not be at one moment: the higher one counts.
+                Some(below) if !below[0].is_nan() => {
+                    let sum = below[0] + mean;
+                    let peak = (below[2] + mean).max(below[0] + most);
+                    [sum.min(limit), sum.min(limit), peak.min(limit)]
+                }
+                _ => [mean, least, most],
             }
         };
-        let line: Vec<f64> = rows.iter().enumerate().map(value).collect();
-        most = line.iter().fold(most, |most, &value| most.max(value));
-        lines.push(line);
+        lines.push(rows.iter().enumerate().map(value).collect());
     }
-    let is_empty = lines.iter().flatten().all(|value| value.is_nan());
-    let spans = spans(rows);
-    let top = nice(most.max(plan.least), plan.unit);
-    let draw = |line: &Vec<f64>| {
-        let point = |span: &Span| {
-            let x = to_whole((span.end_ms - begin) / (end - begin).max(1.0) * WIDTH as f64);
-            let values = line.get(span.first..span.last).unwrap_or_default();
-            // A peak must be seen, however far one looks back.
-            let value = values.iter().copied().fold(f64::NAN, f64::max);
-            let y = (!value.is_nan()).then(|| HEIGHT - to_whole(value / top * HEIGHT as f64));
-            Point { x, y, follows_a_gap: span.follows_a_gap }
-        };
-        path(spans.iter().map(point).collect(), plan.stacked)
+    lines
+}
+
+/// Minimum, mean and maximum of each series by itself.
+fn totals(plan: &Plan, rows: &[Row]) -> Vec<[f64; 3]> {
+    let total = |&metric: &Metric| {
+        let (mut least, mut sum, mut most, mut count) = (f64::NAN, 0.0, f64::NAN, 0.0);
+        for row in rows {
+            let value = (plan.value)(row, metric);
+            if !value.is_nan() {
+                let bounds = row.bounds(metric);
+                least = value.min(bounds.0).min(least);
+                most = if plan.stacked { value } else { value.max(bounds.1) }.max(most);
+                sum += value;
+                count += 1.0;
+            }
+        }
+        [least, sum / count, most]
     };
-    Drawing { paths: lines.iter().map(draw).collect(), top, is_empty }
+    plan.series.iter().map(total).collect()
+}
+
+/// The values of a span as one.
+fn fold(line: &[Value], span: &Span) -> Value {
+    let (mut sum, mut count) = (0.0, 0.0);
+    let mut bounds = [f64::NAN; 2];
+    for value in line.get(span.first..span.last).unwrap_or_default() {
+        if !value[0].is_nan() {
+            sum += value[0];
+            count += 1.0;
+            bounds = [bounds[0].min(value[1]), bounds[1].max(value[2])];
+        }
+    }
+    [sum / count, bounds[0], bounds[1]]
 }
 
 /// Rows that share a point.
@@ -123,6 +202,32 @@ fn spans(rows: &[Row]) -> Vec<Span> {
         (before, slot) = (Some(row), own);
     }
     spans
+}
+
+/// The areas between two lines; empty where the lines are one.
+fn band(low: &[Point], high: &[Point]) -> String {
+    let mut text = String::new();
+    if low.iter().zip(high).all(|(low, high)| low.y == high.y) {
+        return text;
+    }
+    let mut first = 0;
+    for end in 0..=high.len() {
+        let is_break = high.get(end).is_none_or(|point| point.y.is_none() || point.follows_a_gap);
+        if !is_break {
+            continue;
+        }
+        let forth = high.get(first..end).unwrap_or_default().iter();
+        let back = low.get(first..end).unwrap_or_default().iter().rev();
+        let mut command = 'M';
+        for point in forth.chain(back) {
+            if let Some(y) = point.y {
+                push(&mut text, command, point.x, y);
+                command = 'L';
+            }
+        }
+        first = end;
+    }
+    text
 }
 
 fn path(points: Vec<Point>, is_area: bool) -> String {
@@ -176,22 +281,24 @@ fn push(text: &mut String, command: char, x: i64, y: i64) {
     }
 }
 
-/// The next 1, 2 or 5 with zeros behind it; rates of bytes go by powers of two, and memory ends
-/// where there is no more.
-fn nice(most: f64, unit: Unit) -> f64 {
-    let (mut top, steps): (f64, &[f64]) = match unit {
-        Unit::Bytes => return most,
-        Unit::Rate => (1_024.0, &[2.0]),
-        _ => (0.1, &[2.0, 2.5, 2.0]),
-    };
-    // Two hundred doublings are more than there are bytes.
-    for step in steps.iter().cycle().take(200) {
-        if top * 1.000_1 >= most {
+/// The top of the scale and its ticks: at most five, at round values.
+fn scale(most: f64, plan: &Plan) -> (f64, Vec<f64>) {
+    let is_binary = matches!(plan.unit, Unit::Bytes | Unit::Rate) && !plan.decimal;
+    // What there is no more of ends the scale: memory, and all of the processors' time.
+    let fixed = if plan.stacked { plan.limit } else { f64::NAN };
+    let most = if fixed.is_nan() { most } else { fixed };
+    let (mut step, factors): (f64, &[f64]) =
+        if is_binary { (1.0, &[2.0]) } else { (0.01, &[2.0, 1.25, 2.0, 2.0]) };
+    // Four hundred steps lead beyond any number of bytes.
+    for factor in factors.iter().cycle().take(400) {
+        if step * 4.000_1 >= most {
             break;
         }
-        top *= step;
+        step *= factor;
     }
-    top
+    let top = if fixed.is_nan() { (most / step - 0.000_1).ceil().max(1.0) * step } else { fixed };
+    let ticks = (0..5).map(|tick| f64::from(tick) * step);
+    (top, ticks.filter(|tick| *tick <= top * 1.000_1).collect())
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "it saturates, and the box is clipped")]
@@ -205,14 +312,17 @@ mod tests {
     use crate::state::tests::row;
 
     fn drawn(rows: &[Row], stacked: bool) -> Drawing {
-        let series = [Figure::CpuUser, Figure::CpuSystem];
+        let series = [Metric::CpuUser, Metric::CpuSystem];
         let plan = Plan {
             rows,
             window: (0.0, 60_000.0),
             series: &series,
+            value: &Row::value,
             stacked,
             unit: Unit::Percent,
-            least: 100.0,
+            decimal: false,
+            min_scale: 100.0,
+            limit: 100.0,
         };
         draw(&plan)
     }
@@ -228,7 +338,7 @@ mod tests {
     #[test]
     fn a_stack_adds_up_and_what_is_not_known_of_it_is_nothing() {
         let mut rows = [row(59, 20.0), row(60, 20.0)];
-        rows[1].values[Figure::CpuSystem as usize] = 30.0;
+        rows[1].values[Metric::CpuSystem as usize] = 30.0;
         let drawing = drawn(&rows, true);
         assert_eq!(drawing.paths[0], "M5900 1000V800l100 0V1000Z");
         assert_eq!(drawing.paths[1], "M5900 1000V800l100 -300V1000Z");
@@ -243,43 +353,85 @@ mod tests {
     #[test]
     fn a_row_without_the_figure_is_a_gap() {
         let mut rows = [56, 57, 58, 59, 60].map(|second| row(second, 50.0));
-        rows[2].values[Figure::CpuUser as usize] = f32::NAN;
+        rows[2].values[Metric::CpuUser as usize] = f32::NAN;
         assert_eq!(drawn(&rows, false).paths[0], "M5600 500l100 0M5900 500l100 0");
     }
 
     #[test]
     fn of_many_rows_the_peaks_are_drawn() {
         let mut rows: Vec<_> = (1..=900).map(|second| row(second, 10.0)).collect();
-        rows[500].values[Figure::CpuUser as usize] = 90.0;
+        rows[500].values[Metric::CpuUser as usize] = 90.0;
         assert_eq!(spans(&rows).len(), 301);
         assert_eq!(spans(&rows[..300]).len(), 300);
         let plan = Plan {
             rows: &rows,
             window: (0.0, 900_000.0),
-            series: &[Figure::CpuUser],
+            series: &[Metric::CpuUser],
+            value: &Row::value,
             stacked: false,
             unit: Unit::Percent,
-            least: 100.0,
+            decimal: false,
+            min_scale: 100.0,
+            limit: f64::NAN,
         };
-        let path = draw(&plan).paths.remove(0);
-        assert!(path.contains(" -800l") && path.contains(" 800l"), "{path}");
+        let band = draw(&plan).bands.remove(0);
+        assert!(band.contains(" 100L"), "{band}");
     }
 
     #[test]
     fn what_is_not_known_at_all_is_empty() {
         assert!(drawn(&[], true).is_empty);
         let mut rows = [row(60, 0.0)];
-        rows[0].values = [f32::NAN; crate::figures::CHARTED];
+        rows[0].values = [f32::NAN; crate::metrics::CHARTED];
         assert!(drawn(&rows, true).is_empty);
     }
 
     #[test]
-    fn the_top_is_a_round_number() {
+    fn a_stack_never_exceeds_its_limit() {
+        let mut rows = [row(59, 60.0), row(60, 60.0)];
+        rows[1].values[Metric::CpuSystem as usize] = 40.1;
+        let drawing = drawn(&rows, true);
+        assert!((drawing.top - 100.0).abs() < 1e-9, "{}", drawing.top);
+        assert!(drawing.paths[1].contains(" -400"), "{}", drawing.paths[1]);
+    }
+
+    #[test]
+    fn a_short_peak_is_seen_in_a_long_window() {
+        let mut peak = row(60, 11.3);
+        let mut bounds = Box::new([[f32::NAN; crate::metrics::CHARTED]; 2]);
+        bounds[1][Metric::CpuUser as usize] = 100.0;
+        peak.bounds = Some(bounds);
+        let drawing = drawn(&[row(59, 10.0), peak.clone()], false);
+        assert!(drawing.bands[0].contains("L6000 0"), "{}", drawing.bands[0]);
+        assert!((drawing.totals[0][2] - 100.0).abs() < 1e-9);
+        let drawing = drawn(&[row(59, 10.0), peak], true);
+        assert!(drawing.bands[0].ends_with("l100 -900"), "{}", drawing.bands[0]);
+    }
+
+    #[test]
+    fn the_scale_has_round_ticks() {
+        let scaled = |most: f64, unit, decimal| {
+            let plan = Plan {
+                rows: &[],
+                window: (0.0, 1.0),
+                series: &[],
+                value: &Row::value,
+                stacked: false,
+                unit,
+                decimal,
+                min_scale: 0.0,
+                limit: f64::NAN,
+            };
+            let (top, ticks) = scale(most, &plan);
+            assert!((3..=5).contains(&ticks.len()), "{most}: {ticks:?}");
+            top
+        };
         let near = |value: f64, wanted: f64| (value - wanted).abs() < 1e-6 * wanted;
-        assert!(near(nice(0.3, Unit::Number), 0.5));
-        assert!(near(nice(7.0, Unit::Percent), 10.0));
-        assert!(near(nice(3_000.0, Unit::Rate), 4_096.0));
-        assert!(near(nice(24.5, Unit::Bytes), 24.5));
-        assert!(nice(1e300, Unit::Rate).is_finite());
+        assert!(near(scaled(0.3, Unit::Number, false), 0.3));
+        assert!(near(scaled(7.0, Unit::Percent, false), 8.0));
+        assert!(near(scaled(100.0, Unit::Percent, false), 100.0));
+        assert!(near(scaled(3_000.0, Unit::Rate, false), 3_072.0));
+        assert!(near(scaled(16_800_000.0, Unit::Rate, true), 20_000_000.0));
+        assert!(scaled(1e300, Unit::Rate, false).is_finite());
     }
 }

@@ -1,18 +1,41 @@
 //! What is shown, to take away: as JSON, as CSV, and a chart as SVG.
 
-use crate::chart::{Drawing, HEIGHT, WIDTH};
-use crate::figures::{CHARTED, FIGURES};
-use crate::panels::Panel;
-use crate::reading::Row;
-use crate::words::{plain, push_whole};
+use crate::chart::{Drawing, HEIGHT};
+use crate::decode::Row;
+use crate::metrics::{CHARTED, METRICS};
+use crate::number::{plain, push_whole};
+use crate::panels::Shape;
 
-/// The colours of the series on paper, where no stylesheet reaches.
-const COLOURS: [&str; 6] = ["#0f8a7a", "#3b74d6", "#8f63d2", "#c58a12", "#d0588f", "#b5443c"];
+/// Colors of a picture, as the page shows them.
+pub(crate) struct Colors {
+    /// The background.
+    pub(crate) paper: String,
+    /// Titles.
+    pub(crate) ink: String,
+    /// Axes.
+    pub(crate) muted: String,
+    /// The series, in their order.
+    pub(crate) series: [String; 6],
+}
+
+/// A time for the names of files, in UTC: "20261128T124100Z".
+pub(crate) fn file_time(time_unix_ms: f64) -> String {
+    let date = js_sys::Date::new(&time_unix_ms.into());
+    // What is no date throws in `toISOString`.
+    if date.get_time().is_nan() {
+        return String::from("0");
+    }
+    let text = String::from(date.to_iso_string());
+    let mut time: String =
+        text.chars().filter(|letter| !matches!(letter, '-' | ':')).take(15).collect();
+    time.push('Z');
+    time
+}
 
 /// The rows as comma-separated values, with a head.
 pub(crate) fn csv(rows: &[Row]) -> String {
     let mut text = String::from("time_unix_ms");
-    for (name, _) in FIGURES.iter().take(CHARTED) {
+    for (name, _) in METRICS.iter().take(CHARTED) {
         text.push(',');
         text.push_str(name);
     }
@@ -29,7 +52,7 @@ pub(crate) fn json(instance: &str, rows: &[Row]) -> String {
     // An instance is hexadecimal digits; what would break the text is nobody's.
     let instance: String = instance.chars().filter(char::is_ascii_alphanumeric).collect();
     let mut text = ["{\"instance\":\"", &instance, "\",\"columns\":[\"time_unix_ms\""].concat();
-    for (name, _) in FIGURES.iter().take(CHARTED) {
+    for (name, _) in METRICS.iter().take(CHARTED) {
         text.push_str(",\"");
         text.push_str(name);
         text.push('"');
@@ -44,32 +67,50 @@ pub(crate) fn json(instance: &str, rows: &[Row]) -> String {
     text
 }
 
-/// A chart as a picture of its own, with its title and the names of its series.
-pub(crate) fn svg(panel: &Panel, drawing: &Drawing, top: &str) -> String {
-    let size = |text: &mut String, x: i64, y: i64| {
-        push_whole(text, x);
-        text.push(' ');
-        push_whole(text, y);
-    };
-    let mut text = String::from("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 -180 ");
-    size(&mut text, WIDTH, HEIGHT + 300);
-    text.push_str("\" font-family=\"sans-serif\" font-size=\"80\"><text y=\"-100\">");
+/// A chart as a picture of its own: title, time, scale and the names of its series.
+pub(crate) fn svg(
+    shape: &Shape,
+    drawing: &Drawing,
+    title: &str,
+    ticks: &[(f64, String)],
+    colors: &Colors,
+) -> String {
+    let mut text = String::from(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"-80 -280 6160 1480\" \
+         font-family=\"sans-serif\" font-size=\"80\"><path d=\"M-80 -280H6080V1200H-80z\" fill=\"",
+    );
     for part in
-        [panel.title, " (top: ", top, ")</text><path stroke=\"#888\" d=\"M0 0H6000M0 1000H6000\"/>"]
+        [&colors.paper, "\"/><text y=\"-150\" fill=\"", &colors.ink, "\">", title, "</text>"]
     {
         text.push_str(part);
     }
     for (place, path) in drawing.paths.iter().enumerate().rev() {
         let kind =
-            if panel.stacked { " fill=\"" } else { " fill=\"none\" stroke-width=\"8\" stroke=\"" };
-        for part in ["<path", kind, COLOURS[place % COLOURS.len()], "\" d=\"", path, "\"/>"] {
+            if shape.stacked { " fill=\"" } else { " fill=\"none\" stroke-width=\"8\" stroke=\"" };
+        let color = &colors.series[place % colors.series.len()];
+        for part in ["<path", kind, color, "\" d=\"", path, "\"/>"] {
             text.push_str(part);
         }
     }
-    for (place, (_, name)) in panel.series.iter().enumerate() {
-        text.push_str("<text y=\"1100\" x=\"");
-        push_whole(&mut text, i64::try_from(place).unwrap_or_default() * 700);
-        for part in ["\" fill=\"", COLOURS[place % COLOURS.len()], "\">", name, "</text>"] {
+    for (value, label) in ticks {
+        let y = plain(HEIGHT as f64 * (1.0 - value / drawing.top));
+        for part in
+            ["<path stroke=\"", &colors.muted, "\" stroke-width=\"2\" d=\"M0 ", &y, "H6000\"/>"]
+        {
+            text.push_str(part);
+        }
+        for part in ["<text y=\"", &y, "\" dy=\"-10\" font-size=\"60\" fill=\"", &colors.muted] {
+            text.push_str(part);
+        }
+        for part in ["\">", label, "</text>"] {
+            text.push_str(part);
+        }
+    }
+    for (place, (_, name)) in shape.series.iter().enumerate() {
+        text.push_str("<text y=\"1120\" x=\"");
+        push_whole(&mut text, i64::try_from(place).unwrap_or_default() * 800);
+        let color = &colors.series[place % colors.series.len()];
+        for part in ["\" fill=\"", color, "\">", name, "</text>"] {
             text.push_str(part);
         }
     }
@@ -119,9 +160,24 @@ mod tests {
 
     #[test]
     fn a_picture_stands_alone() {
-        let drawing = Drawing { paths: vec!["M0 0".to_owned()], top: 1.0, is_empty: false };
-        let text = svg(&PANELS[0], &drawing, "100 %");
+        let drawing = Drawing { paths: vec!["M0 0".to_owned()], top: 100.0, ..Drawing::default() };
+        let color = || "rgb(1, 2, 3)".to_owned();
+        let colors = Colors {
+            paper: color(),
+            ink: color(),
+            muted: color(),
+            series: std::array::from_fn(|_| color()),
+        };
+        let ticks = [(50.0, "50 %".to_owned())];
+        let text = svg(
+            &PANELS[0].shape(wire::ScopeKind::Host),
+            &drawing,
+            "Processor time, 12:41",
+            &ticks,
+            &colors,
+        );
         assert!(text.starts_with("<svg xmlns=") && text.ends_with("</svg>"));
-        assert!(text.contains("d=\"M0 0\"") && text.contains("Processor time (top: 100 %)"));
+        assert!(text.contains("d=\"M0 0\"") && text.contains(">Processor time, 12:41<"));
+        assert!(text.contains("M0 500H6000") && text.contains(">50 %<"));
     }
 }

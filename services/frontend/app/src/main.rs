@@ -1,21 +1,29 @@
 //! The dashboard: what one machine does, live.
 //!
-//! A sample travels from [`stream`] (the browser's side of it) through [`state`] (pure) to the
-//! components, which draw and decide nothing.
+//! A sample travels from [`event_source`] through [`controller`], [`decode`] and [`state`] (pure) to
+//! the components, which draw and decide nothing.
 
+mod alerts;
+mod axis;
 mod backoff;
 mod browser;
 mod chart;
 mod components;
+mod controller;
+mod decode;
+mod event_source;
 mod export;
-mod figures;
-mod heat;
+mod fetch;
+mod fleet;
+mod heatmap;
+mod labels;
+mod levels;
+mod metrics;
+mod number;
 mod panels;
-mod reading;
+mod preferences;
 mod state;
-mod stream;
-mod view;
-mod words;
+mod timeline;
 
 use components::App;
 
@@ -25,7 +33,6 @@ static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 
 fn main() {
     let document = web_sys::window().and_then(|window| window.document());
-    // Without a document there is nobody to tell that there is no document.
     let Some(document) = document else { return };
     let Some(root) = document.get_element_by_id("app") else {
         return;
@@ -37,7 +44,10 @@ fn main() {
         .and_then(|meta| meta.get_attribute("content"))
         .unwrap_or_default();
     let kiosk = document.location().and_then(|location| location.search().ok());
-    let kiosk = kiosk.is_some_and(|search| search.contains("kiosk"));
+    let kiosk = kiosk.is_some_and(|search| {
+        let mut parts = search.trim_start_matches('?').split('&');
+        parts.any(|part| matches!(part, "kiosk" | "kiosk=1" | "kiosk=true"))
+    });
     let props = components::AppProps { backend, kiosk };
     yew::Renderer::<App>::with_root_and_props(root, props).render();
 }

@@ -1,6 +1,9 @@
 //! What is on the page, as tables: the tiles, the charts and the lists. A panel more is a line more.
 
-use crate::figures::Figure;
+use wire::ScopeKind;
+
+use crate::metrics::Metric;
+use crate::state::Dashboard;
 
 /// In what a figure is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +22,10 @@ pub(crate) enum Unit {
     Number,
     /// Things, whole.
     Count,
+    /// Seconds.
+    Seconds,
+    /// Things, with the decimals that they have.
+    Short,
 }
 
 /// A large figure.
@@ -30,13 +37,13 @@ pub(crate) struct Tile {
     /// In what it is counted.
     pub(crate) unit: Unit,
     /// What it is made of: rates are summed up, of the others the largest counts.
-    pub(crate) figures: &'static [Figure],
-    /// What its level is taken from, the largest of them.
-    pub(crate) judged: &'static [Figure],
-    /// What is judged, in words.
-    pub(crate) judged_by: &'static str,
-    /// The least that the top of its small line stands for.
-    pub(crate) least: f64,
+    pub(crate) metrics: &'static [Metric],
+    /// The level follows the largest of these.
+    pub(crate) level_from: &'static [Metric],
+    /// Label of the thresholds in the settings.
+    pub(crate) level_label: &'static str,
+    /// The smallest value at the top of its small line.
+    pub(crate) min_scale: f64,
     /// Where warning and critical begin, unless the viewer says otherwise.
     pub(crate) thresholds: [f64; 2],
 }
@@ -51,12 +58,52 @@ pub(crate) struct Panel {
     pub(crate) unit: Unit,
     /// Whether its series add up.
     pub(crate) stacked: bool,
-    /// The least that its top stands for; 100 percent never grow.
-    pub(crate) least: f64,
+    /// The smallest value at the top of the scale.
+    pub(crate) min_scale: f64,
     /// Its series and their names.
-    pub(crate) series: &'static [(Figure, &'static str)],
+    pub(crate) series: &'static [(Metric, &'static str)],
     /// What is said where there are no figures.
     pub(crate) missing: &'static str,
+}
+
+/// The series of a chart in one scope.
+pub(crate) struct Shape {
+    /// The unit.
+    pub(crate) unit: Unit,
+    /// Whether its series add up.
+    pub(crate) stacked: bool,
+    /// The smallest value at the top of the scale.
+    pub(crate) min_scale: f64,
+    /// Its series and their names.
+    pub(crate) series: &'static [(Metric, &'static str)],
+}
+
+impl Panel {
+    /// The chart of a page of this scope: of a container, CPU and memory are shares of its limits.
+    pub(crate) fn shape(&self, scope: ScopeKind) -> Shape {
+        let series: &[_] = match (scope, self.id) {
+            (ScopeKind::Host, _) => &[],
+            (_, "cpu") => &[(Metric::Cpu, "of the limit")],
+            (_, "memory") => &[(Metric::Ram, "of the limit")],
+            _ => &[],
+        };
+        if series.is_empty() {
+            let Self { unit, stacked, min_scale, series, .. } = *self;
+            return Shape { unit, stacked, min_scale, series };
+        }
+        Shape { unit: Unit::Percent, stacked: false, min_scale: 100.0, series }
+    }
+
+    /// The most that there can be, NaN where there is no limit.
+    pub(crate) fn limit(&self, dashboard: &Dashboard) -> f64 {
+        match self.id {
+            "cpu" => 100.0,
+            "memory" => dashboard.figure(Metric::MemoryTotal),
+            "swap" => dashboard.figure(Metric::SwapTotal),
+            "container" => dashboard.figure(Metric::ContainerCpuLimit),
+            _ => f64::NAN,
+        }
+    }
 }
 
 /// A list of things.
@@ -69,13 +116,15 @@ pub(crate) struct Table {
     pub(crate) list: &'static str,
     /// What is told of each.
     pub(crate) columns: &'static [Column],
+    /// The columns whose sum sorts the rows; none keeps the order of the sample.
+    pub(crate) sort: &'static [usize],
 }
 
 /// One thing that is told of each.
 pub(crate) struct Column {
     /// Its name for people.
     pub(crate) title: &'static str,
-    /// Where it is in an entry, as [`FIGURES`](crate::figures::FIGURES) describes it.
+    /// Where it is in an entry, as [`METRICS`](crate::metrics::METRICS) describes it.
     pub(crate) path: &'static str,
     /// In what it is counted.
     pub(crate) unit: Unit,
@@ -87,160 +136,168 @@ pub(crate) const TILES: [Tile; 6] = [
         id: "cpu",
         name: "CPU",
         unit: Unit::Percent,
-        figures: &[Figure::Cpu],
-        judged: &[Figure::Cpu],
-        judged_by: "CPU, %",
-        least: 100.0,
+        metrics: &[Metric::Cpu],
+        level_from: &[Metric::Cpu],
+        level_label: "CPU, %",
+        min_scale: 100.0,
         thresholds: [75.0, 90.0],
     },
     Tile {
         id: "ram",
         name: "Memory",
         unit: Unit::Percent,
-        figures: &[Figure::Ram],
-        judged: &[Figure::Ram],
-        judged_by: "Memory, %",
-        least: 100.0,
+        metrics: &[Metric::Ram],
+        level_from: &[Metric::Ram],
+        level_label: "Memory, %",
+        min_scale: 100.0,
         thresholds: [75.0, 90.0],
     },
     Tile {
         id: "load",
         name: "Load",
         unit: Unit::Number,
-        figures: &[Figure::Load1],
-        judged: &[Figure::LoadShare],
-        judged_by: "Load, % of the cores",
-        least: 1.0,
+        metrics: &[Metric::Load1],
+        level_from: &[Metric::LoadShare],
+        level_label: "Load, % of the cores",
+        min_scale: 1.0,
         thresholds: [100.0, 200.0],
     },
     Tile {
         id: "network",
         name: "Network",
         unit: Unit::Rate,
-        figures: &[Figure::Receive, Figure::Transmit],
-        judged: &[Figure::Faults],
-        judged_by: "Network, faults a second",
-        least: 1024.0,
+        metrics: &[Metric::Receive, Metric::Transmit],
+        level_from: &[Metric::Faults],
+        level_label: "Network, faults a second",
+        min_scale: 1024.0,
         thresholds: [1.0, 100.0],
     },
     Tile {
         id: "disk",
         name: "Disk",
         unit: Unit::Rate,
-        figures: &[Figure::Read, Figure::Write],
-        judged: &[Figure::DiskBusy],
-        judged_by: "Disk, % busy",
-        least: 1024.0,
+        metrics: &[Metric::Read, Metric::Write],
+        level_from: &[Metric::DiskBusy],
+        level_label: "Disk, % busy",
+        min_scale: 1024.0,
         thresholds: [80.0, 95.0],
     },
     Tile {
         id: "pressure",
         name: "Pressure",
         unit: Unit::Percent,
-        figures: &[Figure::PressureCpu, Figure::PressureMemory, Figure::PressureIo],
-        judged: &[Figure::PressureCpu, Figure::PressureMemory, Figure::PressureIo],
-        judged_by: "Pressure, %",
-        least: 20.0,
+        metrics: &[Metric::PressureCpu, Metric::PressureMemory, Metric::PressureIo],
+        level_from: &[Metric::PressureCpu, Metric::PressureMemory, Metric::PressureIo],
+        level_label: "Pressure, %",
+        min_scale: 20.0,
         thresholds: [10.0, 40.0],
     },
 ];
 
 /// The panels, in the order of the page. One without series shows what its name says.
-pub(crate) const PANELS: [Panel; 11] = [
+pub(crate) const PANELS: [Panel; 12] = [
     Panel {
         id: "cpu",
         title: "Processor time",
         unit: Unit::Percent,
         stacked: true,
-        least: 100.0,
+        min_scale: 100.0,
         series: &[
-            (Figure::CpuUser, "user"),
-            (Figure::CpuSystem, "system"),
-            (Figure::CpuNice, "nice"),
-            (Figure::CpuIowait, "I/O wait"),
-            (Figure::CpuIrq, "interrupts"),
-            (Figure::CpuSteal, "steal"),
+            (Metric::CpuUser, "user"),
+            (Metric::CpuSystem, "system"),
+            (Metric::CpuNice, "nice"),
+            (Metric::CpuIowait, "I/O wait"),
+            (Metric::CpuIrq, "interrupts"),
+            (Metric::CpuSteal, "steal"),
         ],
-        missing: "This machine does not tell where its processors' time goes.",
+        missing: "Processor time is not available on this machine.",
     },
     Panel {
         id: "cores",
         title: "Cores",
         unit: Unit::Percent,
         stacked: false,
-        least: 100.0,
+        min_scale: 100.0,
         series: &[],
-        missing: "This machine does not tell of its cores one by one.",
+        missing: "Figures of single cores are not available on this machine.",
     },
     Panel {
         id: "memory",
         title: "Memory",
         unit: Unit::Bytes,
         stacked: true,
-        least: 1.0,
+        min_scale: 1.0,
         series: &[
-            (Figure::MemoryUsed, "used"),
-            (Figure::MemoryCached, "cached"),
-            (Figure::MemoryFree, "free"),
-            (Figure::SwapUsed, "swap"),
+            (Metric::MemoryUsed, "used"),
+            (Metric::MemoryCached, "cached"),
+            (Metric::MemoryFree, "free"),
         ],
-        missing: "This machine does not tell of its memory.",
+        missing: "Memory is not available on this machine.",
     },
     Panel {
         id: "load",
         title: "Load",
         unit: Unit::Number,
         stacked: false,
-        least: 1.0,
-        series: &[(Figure::Load1, "1 min")],
-        missing: "This machine does not tell its load.",
+        min_scale: 1.0,
+        series: &[(Metric::Load1, "1 min")],
+        missing: "Load average is not available on this machine.",
     },
     Panel {
         id: "network",
         title: "Network",
         unit: Unit::Rate,
         stacked: false,
-        least: 1024.0,
-        series: &[(Figure::Receive, "received"), (Figure::Transmit, "sent")],
-        missing: "No network interface is seen from here.",
+        min_scale: 1024.0,
+        series: &[(Metric::Receive, "received"), (Metric::Transmit, "sent")],
+        missing: "No network interface is visible.",
     },
     Panel {
         id: "disk",
         title: "Disk",
         unit: Unit::Rate,
         stacked: false,
-        least: 1024.0,
-        series: &[(Figure::Read, "read"), (Figure::Write, "written")],
-        missing: "No disk is seen from here.",
+        min_scale: 1024.0,
+        series: &[(Metric::Read, "read"), (Metric::Write, "written")],
+        missing: "No disk is visible.",
     },
     Panel {
         id: "pressure",
         title: "Pressure",
         unit: Unit::Percent,
         stacked: false,
-        least: 5.0,
+        min_scale: 5.0,
         series: &[
-            (Figure::PressureCpu, "CPU"),
-            (Figure::PressureMemory, "memory"),
-            (Figure::PressureIo, "disk"),
+            (Metric::PressureCpu, "CPU"),
+            (Metric::PressureMemory, "memory"),
+            (Metric::PressureIo, "disk"),
         ],
-        missing: "This kernel tells no pressure (PSI is off).",
+        missing: "PSI is disabled in this kernel: no pressure.",
+    },
+    Panel {
+        id: "swap",
+        title: "Swap",
+        unit: Unit::Bytes,
+        stacked: false,
+        min_scale: 1.0,
+        series: &[(Metric::SwapUsed, "used")],
+        missing: "",
     },
     Panel {
         id: "container",
         title: "Container",
         unit: Unit::Number,
         stacked: false,
-        least: 0.1,
-        series: &[(Figure::ContainerCpu, "cores used")],
-        missing: "The service runs in no container, or in one that tells nothing.",
+        min_scale: 0.1,
+        series: &[(Metric::ContainerCpu, "cores used")],
+        missing: "",
     },
     Panel {
         id: "task",
         title: "Task",
         unit: Unit::Number,
         stacked: false,
-        least: 1.0,
+        min_scale: 1.0,
         series: &[],
         missing: "",
     },
@@ -249,16 +306,16 @@ pub(crate) const PANELS: [Panel; 11] = [
         title: "Filesystems",
         unit: Unit::Number,
         stacked: false,
-        least: 1.0,
+        min_scale: 1.0,
         series: &[],
-        missing: "No filesystem is seen from here.",
+        missing: "No filesystem is visible.",
     },
     Panel {
         id: "processes",
         title: "Processes",
         unit: Unit::Number,
         stacked: false,
-        least: 1.0,
+        min_scale: 1.0,
         series: &[],
         missing: "",
     },
@@ -291,6 +348,7 @@ pub(crate) const TABLES: [Table; 6] = [
             ),
             column("Drops/s", "receive.drops_per_second|transmit.drops_per_second", Unit::Number),
         ],
+        sort: &[1, 2],
     },
     Table {
         panel: "disk",
@@ -302,6 +360,7 @@ pub(crate) const TABLES: [Table; 6] = [
             column("Written", "write_bytes_per_second", Unit::Rate),
             column("Busy", "utilisation", Unit::Bar),
         ],
+        sort: &[3],
     },
     Table {
         panel: "task",
@@ -315,6 +374,7 @@ pub(crate) const TABLES: [Table; 6] = [
             column("Memory", "memory_used_bytes", Unit::Bytes),
             column("of", "memory_limit_bytes", Unit::Bytes),
         ],
+        sort: &[2],
     },
     Table {
         panel: "filesystems",
@@ -327,9 +387,22 @@ pub(crate) const TABLES: [Table; 6] = [
             column("of", "total_bytes", Unit::Bytes),
             column("Full", "used_bytes/used_bytes|available_bytes", Unit::Bar),
         ],
+        sort: &[4],
     },
-    Table { panel: "processes", title: "By processor time", list: "top.by_cpu", columns: PROCESS },
-    Table { panel: "processes", title: "By memory", list: "top.by_memory", columns: PROCESS },
+    Table {
+        panel: "processes",
+        title: "By processor time",
+        list: "top.by_cpu",
+        columns: PROCESS,
+        sort: &[],
+    },
+    Table {
+        panel: "processes",
+        title: "By memory",
+        list: "top.by_memory",
+        columns: PROCESS,
+        sort: &[],
+    },
 ];
 
 const fn column(title: &'static str, path: &'static str, unit: Unit) -> Column {

@@ -3,18 +3,23 @@
 
 use std::rc::Rc;
 
-use yew::{Component, Context, Html, Properties};
+use yew::{Component, Context, Properties};
 
-use super::controls::controls;
-use super::markup::{all, tag, text, words};
+use super::controls::{button, controls};
+use super::fleet;
+use super::markup::{Html, all, finish, literal, tag, text};
 use super::panel::panel;
+use super::summary::{events, summary};
 use super::tile::tile;
-use crate::browser::decimal_point;
-use crate::figures::Figure;
+use crate::axis::{Label, Tick, ticks};
+use crate::browser::{day_text, minute_text, offset_ms, time_text};
+use crate::controller::Controller;
+use crate::fleet::{FleetController, Place};
+use crate::labels::{age_text, failure_text, link_name, link_text, scope_text, uptime_text};
+use crate::metrics::Metric;
+use crate::number::{Format, plain};
 use crate::panels::{PANELS, TILES};
 use crate::state::{Dashboard, Link};
-use crate::stream::Stream;
-use crate::words::{Format, age_words, link_name, link_words, plain, scope_words, uptime_words};
 
 /// Where the figures come from, and how they are shown.
 #[derive(Clone, PartialEq, Properties)]
@@ -27,8 +32,10 @@ pub(crate) struct AppProps {
 
 /// The page as a whole.
 pub(crate) struct App {
-    stream: Option<Rc<Stream>>,
-    point: char,
+    controller: Option<Rc<Controller>>,
+    /// Address of the service that the controller is of.
+    base: String,
+    fleet: Option<&'static FleetController>,
 }
 
 impl Component for App {
@@ -37,47 +44,70 @@ impl Component for App {
 
     fn create(context: &Context<Self>) -> Self {
         let link = context.link().clone();
-        let stream = web_sys::window().and_then(|window| {
-            Stream::start(window, &context.props().backend, move || link.send_message(()))
+        let fleet = web_sys::window().and_then(|window| {
+            let props = context.props();
+            FleetController::start(window, &props.backend, props.kiosk, move || {
+                link.send_message(());
+            })
         });
-        Self { stream, point: decimal_point() }
+        let mut app = Self { controller: None, base: String::new(), fleet };
+        app.update(context, ());
+        app
     }
 
-    fn view(&self, context: &Context<Self>) -> Html {
-        match &self.stream {
-            Some(stream) => page(&stream.dashboard(), context.props(), self.point),
-            None => Html::default(),
+    /// Connects to the service whose page is shown, to none while the table is.
+    fn update(&mut self, context: &Context<Self>, (): ()) -> bool {
+        let Some(fleet) = &self.fleet else { return false };
+        let base = fleet.base();
+        if *fleet.place() == Place::Table {
+            self.controller = None;
+        } else if self.controller.is_none() || self.base != base {
+            // The one before ends first.
+            self.controller = None;
+            let link = context.link().clone();
+            self.controller = web_sys::window()
+                .and_then(|window| Controller::start(window, &base, move || link.send_message(())));
+            self.base = base;
+        }
+        true
+    }
+
+    fn view(&self, context: &Context<Self>) -> yew::Html {
+        match (&self.controller, &self.fleet) {
+            (Some(controller), Some(fleet)) => {
+                finish(page(controller, &self.base, fleet, context.props()))
+            }
+            _ => yew::Html::default(),
         }
     }
 
     fn rendered(&mut self, _: &Context<Self>, is_first: bool) {
-        if let Some(stream) = &self.stream {
-            stream.paint();
-            if is_first {
-                stream.scroll_to_panel();
-            }
+        if let Some(controller) = &self.controller {
+            controller.paint();
+            controller.scroll_to_panel(is_first);
         }
     }
 }
 
-fn page(dashboard: &Dashboard, props: &AppProps, point: char) -> Html {
-    let format = Format { point, decimal: dashboard.settings.decimal };
+fn page(controller: &Controller, base: &str, fleet: &FleetController, props: &AppProps) -> Html {
+    let dashboard = &*controller.dashboard();
+    let format = Format { point: controller.point(), decimal: dashboard.settings.decimal };
     let latest = dashboard.latest.as_ref();
     let scope = match latest {
-        Some(latest) => text(scope_words(latest, format)),
-        None => tag!(span "class" = "blank"; words("The host, 2 cores, 24 GiB")),
+        Some(latest) => text(scope_text(latest, format)),
+        None => tag!(span "class" = "blank"; literal("The host, 2 cores, 24 GiB")),
     };
     let instance = match latest {
         Some(latest) => {
-            let uptime = latest.figure(Figure::Uptime);
-            let uptime = if uptime.is_nan() { String::new() } else { uptime_words(uptime) };
+            let uptime = latest.figure(Metric::Uptime);
+            let uptime = if uptime.is_nan() { String::new() } else { uptime_text(uptime) };
             all(vec![
-                words("Instance "),
+                literal("Instance "),
                 tag!(code "data-testid" = "instance"; text(latest.instance.clone())),
                 tag!(span "class" = "uptime"; text(uptime)),
             ])
         }
-        None => tag!(span "class" = "blank"; words("Instance 0000000000000000")),
+        None => tag!(span "class" = "blank"; literal("Instance 0000000000000000")),
     };
     tag!(div
         "class" = "page",
@@ -86,7 +116,8 @@ fn page(dashboard: &Dashboard, props: &AppProps, point: char) -> Html {
         "data-theme" = dashboard.settings.theme_name(),
         "data-kiosk" = props.kiosk.then_some("");
         tag!(header "class" = "top";
-            tag!(h1; words("System stats")),
+            tag!(h1; literal("System stats")),
+            fleet::way_to_table(fleet, props),
             tag!(p
                 "class" = "scope",
                 "data-testid" = "scope",
@@ -96,22 +127,41 @@ fn page(dashboard: &Dashboard, props: &AppProps, point: char) -> Html {
             status(dashboard),
         ),
         tag!(main;
+            summary(dashboard, format),
             tag!(section "class" = "tiles", "aria-label" = "Now";
                 all((0..TILES.len()).map(|place| tile(dashboard, place, format)).collect())
             ),
-            controls(dashboard),
-            tag!(div "class" = "panels";
-                all((0..PANELS.len()).map(|place| panel(dashboard, place, format)).collect())
-            ),
+            // On a wall, what is not seen is not made.
+            if props.kiosk { Html::default() } else { controls(dashboard) },
+            if props.kiosk { Html::default() } else { panels(dashboard, format) },
         ),
         tag!(footer;
             tag!(p; instance),
-            tag!(a "href" = [&props.backend, "/stats"].concat(); words("Raw figures")),
+            tag!(a "href" = [base, "/stats"].concat(); literal("Raw figures")),
         ),
     )
 }
 
-/// How the stream is doing. The state is a live region and changes rarely; the age changes every
+fn panels(dashboard: &Dashboard, format: Format) -> Html {
+    let (begin, end) = dashboard.window();
+    // One axis for all charts: a label costs a call of the browser.
+    let time = |tick: &Tick| {
+        let label = match tick.label {
+            Label::Second => time_text(tick.time_ms),
+            Label::Minute => minute_text(tick.time_ms),
+            Label::Day => day_text(tick.time_ms),
+        };
+        ((tick.time_ms - begin) / (end - begin), label)
+    };
+    let times: Vec<_> = ticks((begin, end), offset_ms).iter().map(time).collect();
+    let panel = |place| panel(dashboard, place, format, &times);
+    tag!(div "class" = "panels";
+        all((0..PANELS.len()).map(panel).collect()),
+        events(dashboard),
+    )
+}
+
+/// State of the connection. The state is a live region and changes rarely; the age changes every
 /// second and is not in it.
 fn status(dashboard: &Dashboard) -> Html {
     let age = dashboard.age_ms().filter(|_| dashboard.link != Link::Live);
@@ -120,16 +170,27 @@ fn status(dashboard: &Dashboard) -> Html {
     } else {
         ""
     };
+    let failure = match (dashboard.link, dashboard.failure) {
+        (Link::Reconnecting, Some(failure)) => [": ", &failure_text(failure)].concat(),
+        _ => String::new(),
+    };
     tag!(div "class" = "status";
         tag!(svg "class" = "lamp", "viewBox" = "0 0 12 12", "aria-hidden" = "true";
             tag!(circle "cx" = "6", "cy" = "6", "r" = "4")
         ),
         tag!(p "role" = "status", "data-testid" = "status";
-            words(link_words(dashboard.link)),
-            words(changed),
+            literal(link_text(dashboard.link)),
+            text(failure),
+            literal(changed),
         ),
-        age.map_or_else(Html::default, |age| {
-            tag!(p "class" = "age", "data-testid" = "age"; text(age_words(age)))
-        }),
+        match age {
+            Some(age) => tag!(p "class" = "age", "data-testid" = "age"; text(age_text(age))),
+            None => Html::default(),
+        },
+        match (dashboard.link, dashboard.is_outdated) {
+            (Link::SignedOut, _) => button("reload", "Sign in"),
+            (_, true) => button("reload", "New version: reload"),
+            _ => Html::default(),
+        },
     )
 }

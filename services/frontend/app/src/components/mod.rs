@@ -3,8 +3,10 @@
 
 mod app;
 mod controls;
+mod fleet;
 mod markup;
 mod panel;
+mod summary;
 mod table;
 mod tile;
 

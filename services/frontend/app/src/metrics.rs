@@ -1,25 +1,24 @@
-//! The figures that the page knows, by name: where each stands in a sample, and which have a
-//! history. A table of paths is a tenth of the code of a reader per field, and every viewer loads it.
+//! Metrics of the page: the path of each in a sample, and its series in a history. A table of paths is a tenth of the code of a reader per field, and every viewer loads it.
 
-macro_rules! figures {
-    ($($figure:ident $series:literal $path:literal,)*) => {
-        /// A figure of a sample; its number is its place in every table.
+macro_rules! metrics {
+    ($($metric:ident $series:literal $path:literal,)*) => {
+        /// A metric of a sample; its number is its index in every table.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Figure {
+        pub(crate) enum Metric {
             $(
                 #[doc = concat!("`", $path, "`")]
-                $figure,
+                $metric,
             )*
         }
 
         /// The name of the figure's column in a history (empty: it has none), and its path in a
         /// sample: `a.b` is a field, `a|b` a sum, `a/b` a percentage; behind a `+` it is summed up
         /// over a list, behind a `^` the largest of the list is taken.
-        pub(crate) const FIGURES: &[(&str, &str)] = &[$(($series, $path),)*];
+        pub(crate) const METRICS: &[(&str, &str)] = &[$(($series, $path),)*];
     };
 }
 
-figures! {
+metrics! {
     Cpu "cpu" "cpu",
     Ram "ram" "ram",
     CpuUser "cpu_user" "processors.total.user",
@@ -48,6 +47,7 @@ figures! {
     LoadShare "" "load.0/processors.online",
     Cores "" "processors.online",
     MemoryTotal "" "memory.total_bytes",
+    SwapTotal "" "memory.swap_total_bytes",
     Uptime "" "uptime_seconds",
     Faults "" "+networks.receive.errors_per_second|+networks.receive.drops_per_second|+networks.transmit.errors_per_second|+networks.transmit.drops_per_second",
     DiskBusy "" "^disks.utilisation",
@@ -64,4 +64,4 @@ figures! {
 }
 
 /// How many have a history: they stand first.
-pub(crate) const CHARTED: usize = Figure::Load5 as usize;
+pub(crate) const CHARTED: usize = Metric::Load5 as usize;

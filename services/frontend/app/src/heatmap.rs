@@ -1,13 +1,18 @@
 //! The cores as a picture: a line for each, a column for each moment, the busier the stronger.
 
-use crate::reading::Row;
+use crate::decode::Row;
 
 /// Columns of the picture: one for each second of ten minutes.
 pub(crate) const COLUMNS: u32 = 600;
 
 /// The picture's pixels (red, green, blue, opacity), line by line. Nothing is drawn where nothing
 /// is known.
-pub(crate) fn pixels(rows: &[Row], window: (f64, f64), cores: usize) -> Vec<u8> {
+pub(crate) fn pixels(
+    rows: &[Row],
+    window: (f64, f64),
+    cores: usize,
+    colors: [[u8; 3]; 2],
+) -> Vec<u8> {
     let (begin, end) = window;
     let columns = COLUMNS as usize;
     let mut pixels = vec![0; columns * cores * 4];
@@ -19,19 +24,31 @@ pub(crate) fn pixels(rows: &[Row], window: (f64, f64), cores: usize) -> Vec<u8> 
         let lines = pixels.chunks_exact_mut(columns * 4);
         for (line, &busy) in lines.zip(&row.cores) {
             if let Some(pixel) = line.get_mut(column * 4..column * 4 + 4) {
-                pixel.copy_from_slice(&colour(busy));
+                pixel.copy_from_slice(&color(busy, colors));
             }
         }
     }
     pixels
 }
 
-/// From nothing over green to red: what is hot is told by strength first, so that it is seen
-/// without colours too.
-fn colour(busy: u8) -> [u8; 4] {
-    let hot = busy.saturating_sub(50).min(50);
-    let opacity = 12 + busy.min(100) * 2;
-    [20 + hot * 4, 160 - hot * 2, 140 - hot * 2, opacity]
+/// From the first color to the second, and stronger: the strength alone is read without colors.
+fn color(busy: u8, [low, high]: [[u8; 3]; 2]) -> [u8; 4] {
+    let hot = u16::from(busy.saturating_sub(50).min(50));
+    let mix = |place: usize| {
+        let (low, high) = (u16::from(low[place]), u16::from(high[place]));
+        u8::try_from((low * (50 - hot) + high * hot) / 50).unwrap_or(u8::MAX)
+    };
+    [mix(0), mix(1), mix(2), 12 + busy.min(100) * 2]
+}
+
+/// The parts of a computed color, as "rgb(11, 122, 107)".
+pub(crate) fn parts(color: &str) -> [u8; 3] {
+    let mut parts = [0; 3];
+    let numbers = color.split(|letter: char| !letter.is_ascii_digit());
+    for (part, number) in parts.iter_mut().zip(numbers.filter(|number| !number.is_empty())) {
+        *part = number.parse().unwrap_or_default();
+    }
+    parts
 }
 
 #[cfg(test)]
@@ -39,11 +56,21 @@ mod tests {
     use super::*;
     use crate::state::tests::row;
 
+    const COLORS: [[u8; 3]; 2] = [[10, 100, 100], [200, 0, 0]];
+
+    #[test]
+    fn the_busier_the_hotter() {
+        assert_eq!(color(0, COLORS), [10, 100, 100, 12]);
+        assert_eq!(color(100, COLORS), [200, 0, 0, 212]);
+        assert_eq!(parts("rgb(11, 122, 107)"), [11, 122, 107]);
+        assert_eq!(parts(""), [0, 0, 0]);
+    }
+
     #[test]
     fn each_core_is_a_line_and_each_moment_a_column() {
         let mut last = row(600, 0.0);
         last.cores = vec![0, 100];
-        let pixels = pixels(&[last], (0.0, 600_000.0), 2);
+        let pixels = pixels(&[last], (0.0, 600_000.0), 2, COLORS);
         assert_eq!(pixels.len(), 600 * 2 * 4);
         let at = |line: usize, column: usize| pixels[(line * 600 + column) * 4 + 3];
         assert_eq!((at(0, 599), at(1, 599), at(1, 598)), (12, 212, 0));
@@ -51,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_core_more_than_there_were_stays_empty() {
-        let pixels = pixels(&[row(600, 0.0)], (0.0, 600_000.0), 3);
+        let pixels = pixels(&[row(600, 0.0)], (0.0, 600_000.0), 3, COLORS);
         assert!(pixels.iter().all(|&value| value == 0));
     }
 }

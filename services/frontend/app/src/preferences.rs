@@ -12,7 +12,7 @@ pub(crate) const THEMES: [&str; 3] = ["system", "light", "dark"];
 
 /// What the address says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct ViewState {
     /// Which of the [`RANGES`].
     pub(crate) range: usize,
     /// Which of the [`PANELS`] is shown large.
@@ -36,26 +36,26 @@ impl Default for Settings {
     }
 }
 
-impl Place {
+impl ViewState {
     /// What `#range=1h&panel=cpu` means; what it does not say is as at first.
     pub(crate) fn parse(hash: &str) -> Self {
-        let mut place = Self::default();
+        let mut view = Self::default();
         for pair in hash.trim_start_matches('#').split('&') {
             match pair.split_once('=') {
                 Some(("range", name)) => {
                     let range = RANGES.iter().position(|range| range.0 == name);
-                    place.range = range.unwrap_or_default();
+                    view.range = range.unwrap_or_default();
                 }
                 Some(("panel", name)) => {
-                    place.panel = PANELS.iter().position(|panel| panel.id == name);
+                    view.panel = PANELS.iter().position(|panel| panel.id == name);
                 }
                 _ => {}
             }
         }
-        place
+        view
     }
 
-    /// The address of this place.
+    /// The address of this view.
     pub(crate) fn hash(self) -> String {
         let range = RANGES.get(self.range).map_or("", |range| range.0);
         match self.panel.and_then(|panel| PANELS.get(panel)) {
@@ -85,7 +85,7 @@ impl Settings {
             [self.theme_name(), if self.decimal { " decimal" } else { " binary" }].concat();
         for &limit in self.thresholds.as_flattened() {
             text.push(' ');
-            text.push_str(&crate::words::plain(limit));
+            text.push_str(&crate::number::plain(limit));
         }
         text
     }
@@ -95,14 +95,22 @@ impl Settings {
         THEMES.get(self.theme).copied().unwrap_or_default()
     }
 
-    /// Sets a threshold by its place in the row of all; what is no number changes nothing.
-    pub(crate) fn set_threshold(&mut self, place: usize, number: &str) {
-        let number = crate::words::number_of(number);
-        if let (Some(limit), Some(number)) =
-            (self.thresholds.as_flattened_mut().get_mut(place), number)
-        {
-            *limit = number;
-        }
+    /// Takes the theme behind this one.
+    pub(crate) fn next_theme(&mut self) {
+        self.theme = (self.theme + 1) % THEMES.len();
+    }
+
+    /// Sets a threshold by its index in the row of all; returns whether the text is a number. A
+    /// warning begins at or below its critical threshold: the other one moves along.
+    pub(crate) fn set_threshold(&mut self, place: usize, number: &str) -> bool {
+        let pair = self.thresholds.get_mut(place / 2);
+        let (Some(pair), Some(number)) = (pair, crate::number::parse(number)) else {
+            return false;
+        };
+        pair[place % 2] = number;
+        let other = &mut pair[1 - place % 2];
+        *other = if place.is_multiple_of(2) { other.max(number) } else { other.min(number) };
+        true
     }
 }
 
@@ -112,16 +120,16 @@ mod tests {
 
     #[test]
     fn a_link_carries_the_view() {
-        let place = Place::parse("#range=1h&panel=cpu");
-        assert_eq!(place, Place { range: 1, panel: Some(0) });
-        assert_eq!(place.hash(), "#range=1h&panel=cpu");
-        assert_eq!(Place { range: 2, panel: None }.hash(), "#range=24h");
+        let view = ViewState::parse("#range=1h&panel=cpu");
+        assert_eq!(view, ViewState { range: 1, panel: Some(0) });
+        assert_eq!(view.hash(), "#range=1h&panel=cpu");
+        assert_eq!(ViewState { range: 2, panel: None }.hash(), "#range=24h");
     }
 
     #[test]
     fn a_strange_address_is_the_first_view() {
         for hash in ["", "#", "#range=9y&panel=nothing", "#&&=", "#range"] {
-            assert_eq!(Place::parse(hash), Place::default(), "{hash}");
+            assert_eq!(ViewState::parse(hash), ViewState::default(), "{hash}");
         }
     }
 
@@ -129,7 +137,7 @@ mod tests {
     fn settings_are_read_back_as_they_were_stored() {
         let mut settings = Settings { theme: 2, decimal: true, ..Settings::default() };
         settings.set_threshold(1, "95.5");
-        assert_eq!(settings.thresholds[0], [75.0, 95.5]);
+        assert_eq!(settings.text().split(' ').nth(3), Some("95.5"));
         assert_eq!(Settings::parse(&settings.text()), settings);
     }
 

@@ -1,0 +1,261 @@
+"""The page between sign-ins, proxies, slow lines, restarts and deployments."""
+
+import re
+import time
+
+import pytest
+from conftest import eventually
+from dashboard import (
+    LIVE_MS,
+    NOTICE_MS,
+    backend,
+    button,
+    frontend,
+    opened,
+    plot,
+    settled,
+    wait_for_sequence,
+    wait_until_live,
+)
+
+HIDE = """(hidden) => {
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+  Object.defineProperty(document, "visibilityState",
+    { configurable: true, get: () => (hidden ? "hidden" : "visible") });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def strokes(page, name):
+    """Strokes of the lines of a chart: each gap begins a new one."""
+    return plot(page, name).locator("path.line, path.area").evaluate_all(
+        "(paths) => paths.map((path) => (path.getAttribute('d') || '').split('M').length - 1)"
+    )
+
+
+def states(page):
+    """Starts to record every state of the page."""
+    page.evaluate("""() => {
+      const page = document.querySelector(".page");
+      window.states = [page.dataset.state];
+      new MutationObserver(() => states.push(page.dataset.state)).observe(page,
+        { attributes: true, attributeFilter: ["data-state"] });
+    }""")
+
+
+def test_a_refused_stream_leaves_charts_with_history_and_without_gaps(opened, backend):
+    backend.scene.stream_status = 404
+    page = opened(trouble=True)
+    with backend.ticking(1):
+        eventually(lambda: any("/stats/history" in path for path in backend.asked))
+        eventually(lambda: backend.sequence > 8, seconds=12)
+        wait_for_sequence(page, backend.sequence + 1)
+    lengths = plot(page, "load").locator("path.line").evaluate_all(
+        "(paths) => paths.map((path) => path.getAttribute('d').length)"
+    )
+    assert max(lengths) > 500, "the history is not drawn"
+    assert strokes(page, "load") == [1]
+
+
+@pytest.mark.parametrize("how", ["redirect", "html", "401"])
+def test_an_ended_session_is_shown_and_a_new_one_is_found(opened, backend, how):
+    page = opened(trouble=True)
+    backend.scene.sign_in = how
+    backend.cut()
+    page.wait_for_selector('.page[data-state="signed-out"]', timeout=NOTICE_MS)
+    assert "Signed out" in button(page, "status").inner_text()
+    assert page.get_by_role("button", name="Sign in").is_visible()
+    backend.scene.sign_in = None
+    backend.tick()
+    page.wait_for_selector('.page[data-state="live"]', timeout=LIVE_MS)
+    assert page.get_by_role("button", name="Sign in").count() == 0
+
+
+def test_hidden_tabs_release_their_streams(opened, backend):
+    page = opened()
+    assert backend.viewers == 1
+    page.evaluate(HIDE, True)
+    backend.scene.change = lambda sample: {**sample, "cpu": 91.0}
+
+    def is_released():
+        # A stream whose viewer left is noticed when something is sent.
+        backend.tick()
+        return backend.viewers == 0
+
+    eventually(is_released, seconds=20, every=0.5)
+    eventually(lambda: "91" in page.title(), seconds=20)
+    page.evaluate(HIDE, False)
+    eventually(lambda: backend.viewers == 1)
+
+
+def test_eight_tabs_load_when_the_others_are_hidden(opened, backend):
+    """A browser opens six connections to an origin."""
+    pages = [opened()]
+    context = pages[0].context
+    for _ in range(7):
+        page = context.new_page()
+        page.goto(backend.url)
+        wait_until_live(page)
+        pages.append(page)
+        for other in pages[:-1]:
+            other.evaluate(HIDE, True)
+        if len(pages) == 5:
+            # Longer than a hidden tab keeps its stream.
+            eventually(lambda: backend.tick() or backend.viewers <= 1, seconds=20, every=0.5)
+    assert len(pages) == 8
+
+
+def test_a_slow_line_is_no_dead_one(opened, backend):
+    """Ten minutes of history at 64 kbit/s take longer than the watchdog is patient."""
+    backend.scene.bytes_per_second = 8_000
+    page = opened(live=False)
+    with backend.ticking(1):
+        wait_until_live(page)
+        page.wait_for_timeout(14_000)
+    streams = [path for path in backend.asked if path == "/stats/stream"]
+    assert len(streams) == 1, "the watchdog cut the stream while bytes came in"
+    assert page.locator(".page").get_attribute("data-state") == "live"
+
+
+def test_a_proxy_that_holds_the_stream_back_ends_in_polling(opened, backend):
+    backend.scene.buffer_bytes = 1 << 20
+    page = opened()
+    states(page)
+    with backend.ticking(1):
+        page.wait_for_timeout(26_000)
+        streams = backend.asked.count("/stats/stream")
+        page.wait_for_timeout(5_000)
+    assert page.evaluate("states") == ["live"], "the state flaps"
+    assert backend.asked.count("/stats/stream") == streams <= 3
+
+
+def test_two_replicas_never_mix(opened, backend):
+    """Polls are answered by both in turns."""
+    backend.scene.stream_status = 404
+    turn = {"count": 0}
+
+    def either(sample):
+        turn["count"] += 1
+        if turn["count"] % 2:
+            return sample
+        return {**sample, "instance": "fedcba9876543210", "sequence": sample["sequence"] + 5000}
+
+    page = opened(trouble=True)
+    own = button(page, "instance").inner_text()
+    backend.scene.change = either
+    seen = set()
+    with backend.ticking(1):
+        for _ in range(24):
+            page.wait_for_timeout(500)
+            seen.add(button(page, "instance").inner_text())
+    assert seen == {own}
+    assert "another instance" not in page.locator(".status").inner_text()
+
+
+def test_a_history_of_another_replica_is_not_drawn(opened, backend):
+    page = opened()
+    backend.scene.change_history = lambda told: {**told, "instance": "fedcba9876543210"}
+    button(page, "range-24h").click()
+    page.get_by_text("another instance answered").first.wait_for()
+    assert plot(page, "load").locator("path.line[d^=M]").count() == 0
+    backend.scene.change_history = lambda told: told
+    eventually(lambda: plot(page, "load").locator("path.line[d^=M]").count() == 1)
+
+
+def test_a_failed_history_is_shown_and_tried_again_within_seconds(opened, backend):
+    page = opened(trouble=True)
+    backend.scene.history_status = 500
+    button(page, "range-1h").click()
+    page.get_by_text("HTTP status 500").first.wait_for()
+    backend.scene.history_status = 200
+    begun = time.monotonic()
+    eventually(lambda: plot(page, "load").locator("path.line[d^=M]").count() == 1)
+    assert time.monotonic() - begun < 6
+
+
+def test_a_paused_view_survives_a_restart(opened, backend):
+    page = opened()
+    button(page, "pause").click()
+    settled(page)
+    drawn = plot(page, "load").locator("path.line").get_attribute("d")
+    assert len(drawn) > 500
+    backend.restart("fedcba9876543210")
+    backend.tick(3)
+    wait_for_sequence(page, 4)
+    assert plot(page, "load").locator("path.line").get_attribute("d") == drawn
+    button(page, "pause").click()
+    settled(page)
+    assert plot(page, "load").locator("path.line").get_attribute("d") != drawn
+
+
+def test_a_day_is_fetched_again_after_a_restart(opened, backend):
+    page = opened("/#range=24h")
+    eventually(lambda: plot(page, "load").locator("path.line[d^=M]").count() == 1)
+    before = sum("seconds=86400" in path for path in backend.asked)
+    backend.restart("fedcba9876543210")
+    wait_for_sequence(page, 1)
+    eventually(lambda: sum("seconds=86400" in path for path in backend.asked) > before, seconds=5)
+
+
+def test_a_corrected_clock_brings_the_history_again(opened, backend):
+    page = opened()
+    backend._time_unix_ms -= 7_200_000
+    backend.tick()
+    eventually(lambda: "/stats/history" in backend.asked, seconds=5)
+    eventually(
+        lambda: len(plot(page, "load").locator("path.line").get_attribute("d")) > 500, seconds=5
+    )
+
+
+@pytest.mark.parametrize("end", ["_bg.wasm", ".js"])
+def test_a_program_that_is_gone_reloads_the_page_once(chromium, backend, end):
+    """During a rolling deployment the old page asks the new server, or the other way round."""
+    backend.scene.missing = (end,)
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(backend.url)
+    page.get_by_text("there may be a new version").wait_for()
+    page.wait_for_timeout(1000)
+    assert backend.asked.count("/") == 2
+    assert page.get_by_role("link", name="Reload").is_visible()
+    context.close()
+
+
+def test_a_program_that_is_back_starts_after_the_reload(chromium, backend):
+    backend.scene.missing = ("_bg.wasm",)
+    context = chromium.new_context()
+    page = context.new_page()
+
+    navigations = []
+
+    def second(request):
+        if request.is_navigation_request():
+            navigations.append(request.url)
+        if len(navigations) == 2:
+            backend.scene.missing = ()
+
+    page.on("request", second)
+    page.goto(backend.url)
+    wait_until_live(page)
+    assert backend.asked.count("/") == 2
+    context.close()
+
+
+def test_an_open_page_notices_a_new_version(opened, backend):
+    page = opened()
+    page.route(
+        re.compile(r"/$"),
+        lambda route: route.fulfill(
+            body='<meta name="backend-service-url" content=""><script src="/app-0123456789abcdef.js">'
+        ),
+    )
+    backend.restart("fedcba9876543210")
+    page.get_by_role("button", name="New version").wait_for()
+
+
+def test_the_reason_of_a_lost_connection_is_shown(opened, backend):
+    page = opened(trouble=True)
+    backend.scene.is_down = True
+    backend.cut()
+    page.wait_for_selector('.page[data-state="reconnecting"]', timeout=NOTICE_MS)
+    eventually(lambda: "HTTP status 502" in button(page, "status").inner_text())

@@ -1,0 +1,105 @@
+//! Round times for the axis of a chart, by the viewer's clock.
+
+/// Seconds between two ticks.
+const STEPS: [f64; 18] = [
+    1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0, 7_200.0,
+    10_800.0, 21_600.0, 43_200.0, 86_400.0,
+];
+
+/// Ticks of a window at most.
+const MOST_TICKS: f64 = 5.0;
+
+const DAY_MS: f64 = 86_400_000.0;
+
+/// A tick.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Tick {
+    /// Its time.
+    pub(crate) time_ms: f64,
+    /// Its label.
+    pub(crate) label: Label,
+}
+
+/// The precision of a tick's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Label {
+    /// Hours, minutes and seconds.
+    Second,
+    /// Hours and minutes.
+    Minute,
+    /// The date: the day changes here.
+    Day,
+}
+
+/// The ticks of a window. `offset_ms` is what local time is behind of UTC at a moment; it changes
+/// with daylight saving time.
+pub(crate) fn ticks(window: (f64, f64), offset_ms: impl Fn(f64) -> f64) -> Vec<Tick> {
+    let (begin, end) = window;
+    let fits = |step: &&f64| **step * 1_000.0 * MOST_TICKS >= end - begin;
+    let Some(step) = STEPS.iter().find(fits).map(|step| step * 1_000.0) else { return Vec::new() };
+    let offset = offset_ms(begin);
+    let mut day = ((begin - offset) / DAY_MS).floor();
+    let first = ((begin - offset) / step).ceil();
+    let mut ticks: Vec<Tick> = Vec::new();
+    for count in 0..=6 {
+        let local = (first + f64::from(count)) * step;
+        let time_ms = local + offset_ms(local + offset);
+        let is_later = ticks.last().is_none_or(|last| last.time_ms < time_ms);
+        if !is_later || !(begin..=end).contains(&time_ms) {
+            continue;
+        }
+        let label = if (local / DAY_MS).floor() > day {
+            Label::Day
+        } else if step < 60_000.0 {
+            Label::Second
+        } else {
+            Label::Minute
+        };
+        day = (local / DAY_MS).floor();
+        ticks.push(Tick { time_ms, label });
+    }
+    ticks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: f64 = 3_600_000.0;
+
+    #[test]
+    fn ticks_are_at_round_local_times() {
+        // Half an hour ahead of UTC, as in some zones.
+        let ticks = ticks((HOUR, 2.0 * HOUR), |_| -HOUR / 2.0);
+        assert_eq!(ticks.len(), 5);
+        assert!(ticks.iter().all(|tick| ((tick.time_ms + HOUR / 2.0) % (HOUR / 4.0)).abs() < 1.0));
+        assert!(ticks.iter().all(|tick| tick.label == Label::Minute));
+    }
+
+    #[test]
+    fn a_new_day_shows_its_date() {
+        let ticks = ticks((18.0 * HOUR, 42.0 * HOUR), |_| 0.0);
+        let dates: Vec<_> = ticks.iter().filter(|tick| tick.label == Label::Day).collect();
+        assert_eq!(dates.len(), 1);
+        assert!((dates[0].time_ms - 24.0 * HOUR).abs() < 1.0);
+    }
+
+    #[test]
+    fn clocks_that_are_set_back_keep_ticks_round_and_in_order() {
+        // Local time is an hour ahead until the 10th hour.
+        let offset = |time: f64| if time < 10.0 * HOUR { -HOUR } else { 0.0 };
+        let ticks = ticks((0.0, 24.0 * HOUR), offset);
+        assert!(ticks.windows(2).all(|pair| pair[0].time_ms < pair[1].time_ms));
+        for tick in &ticks {
+            let local = tick.time_ms - offset(tick.time_ms);
+            assert!((local % (6.0 * HOUR)).abs() < 1.0, "{local}");
+        }
+    }
+
+    #[test]
+    fn a_window_of_seconds_shows_seconds_and_an_absurd_one_nothing() {
+        assert_eq!(ticks((0.0, 5_000.0), |_| 0.0)[0].label, Label::Second);
+        assert!(ticks((0.0, f64::INFINITY), |_| 0.0).is_empty());
+        assert!(ticks((0.0, 1e300), |_| 0.0).is_empty());
+    }
+}

@@ -1,0 +1,373 @@
+//! Connects the event stream, timers and user events to the state of the page.
+
+mod feed;
+mod takeaway;
+
+use std::cell::{Cell, Ref, RefCell};
+use std::rc::{Rc, Weak};
+
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{Clamped, JsCast, JsValue};
+use web_sys::{
+    CanvasRenderingContext2d, Document, Element, HtmlCanvasElement, HtmlElement, ImageData,
+    Performance, Window,
+};
+
+use crate::browser;
+use crate::controller::feed::Feed;
+use crate::decode::Fields;
+use crate::heatmap;
+use crate::labels::{level_labels, title};
+use crate::number::plain;
+use crate::preferences::{Settings, ViewState};
+use crate::state::{Dashboard, Event, Level};
+
+/// Interval in which the age of the figures and the connection are checked.
+const TICK_MS: i32 = 1_000;
+
+/// Time for which selected text is left alone: long enough to copy it, and a forgotten selection
+/// does not hold the figures for ever.
+const HELD_MS: f64 = 60_000.0;
+
+/// Time after which the colors of the heat map are read again: the theme of the system may change.
+const COLORS_MS: f64 = 5_000.0;
+
+/// Events of the user, with one listener for the whole page.
+const USER_EVENTS: [&str; 12] = [
+    "visibilitychange",
+    "selectionchange",
+    "click",
+    "change",
+    "input",
+    "keydown",
+    "focusin",
+    "pointerdown",
+    "pointermove",
+    "pointerup",
+    "pointerout",
+    "pointercancel",
+];
+
+/// Events of the window.
+const WINDOW_EVENTS: [&str; 4] = ["online", "hashchange", "storage", "blur"];
+
+/// The page's connection and listeners; dropping it ends both.
+pub(crate) struct Controller {
+    window: Window,
+    document: Document,
+    /// Counts up whatever happens to the time of day.
+    clock: Performance,
+    dashboard: RefCell<Dashboard>,
+    show: Box<dyn Fn()>,
+    feed: Feed,
+    /// The decimal separator of the viewer.
+    point: char,
+    /// Colors of the heat map, and when they were read.
+    colors: Cell<[[u8; 3]; 2]>,
+    colors_ms: Cell<f64>,
+    /// When text was selected, which holds the figures.
+    selected_ms: Cell<Option<f64>>,
+    /// Whether the address was changed to a panel that may be out of view.
+    wants_scroll: Cell<bool>,
+    ticker: Cell<Option<i32>>,
+    on_event: Closure<dyn Fn(web_sys::Event)>,
+    on_tick: Closure<dyn Fn()>,
+    on_retry: Closure<dyn Fn()>,
+    me: Weak<Self>,
+}
+
+impl Controller {
+    /// Begins; `show` is called whenever there is something new to show. `base` is the address of
+    /// the service, empty for the page's own.
+    pub(crate) fn start(window: Window, base: &str, show: impl Fn() + 'static) -> Option<Rc<Self>> {
+        let (document, clock) = (window.document()?, window.performance()?);
+        // Callbacks hold the controller weakly: it may be gone by then.
+        let controller = Rc::new_cyclic(|me: &Weak<Self>| {
+            let (event, tick, retry) = (me.clone(), me.clone(), me.clone());
+            Self {
+                document,
+                clock,
+                dashboard: RefCell::default(),
+                show: Box::new(show),
+                feed: Feed::new(base),
+                point: browser::decimal_point(),
+                colors: Cell::default(),
+                colors_ms: Cell::new(f64::NEG_INFINITY),
+                selected_ms: Cell::default(),
+                wants_scroll: Cell::default(),
+                ticker: Cell::default(),
+                on_event: Closure::new(move |what| {
+                    if let Some(controller) = event.upgrade() {
+                        controller.on_event(&what);
+                    }
+                }),
+                on_tick: Closure::new(move || {
+                    if let Some(controller) = tick.upgrade() {
+                        controller.on_tick();
+                    }
+                }),
+                on_retry: Closure::new(move || {
+                    if let Some(controller) = retry.upgrade() {
+                        controller.on_retry();
+                    }
+                }),
+                me: me.clone(),
+                window,
+            }
+        });
+        controller.load_settings();
+        controller.read_address();
+        controller.connect();
+        controller.ticker.set(
+            controller
+                .window
+                .set_interval_with_callback_and_timeout_and_arguments_0(
+                    function(&controller.on_tick),
+                    TICK_MS,
+                )
+                .ok(),
+        );
+        let listener = function(&controller.on_event);
+        for name in USER_EVENTS {
+            let _ = controller.document.add_event_listener_with_callback(name, listener);
+        }
+        for name in WINDOW_EVENTS {
+            let _ = controller.window.add_event_listener_with_callback(name, listener);
+        }
+        Some(controller)
+    }
+
+    fn on_event(&self, event: &web_sys::Event) {
+        let kind = event.type_();
+        match kind.as_str() {
+            "visibilitychange" | "online" => self.on_wake(),
+            "selectionchange" => {
+                if self.selected_ms.get().is_some() && !self.is_selected() {
+                    self.draw();
+                }
+            }
+            "hashchange" => {
+                self.wants_scroll.set(true);
+                self.read_address();
+            }
+            "storage" => {
+                self.load_settings();
+                self.show_thresholds();
+            }
+            "click" => {
+                if let Some(action) = browser::action(event) {
+                    self.press(action);
+                } else if browser::near(event, "details").is_none() {
+                    self.close_settings();
+                }
+            }
+            _ => {
+                if kind == "keydown" && JsValue::from(event).text_at("key") == "Escape" {
+                    self.close_settings();
+                }
+                if kind == "pointermove" {
+                    self.apply(Event::InTable(browser::is_in_table(event)));
+                }
+                let event = browser::to_event(event, &kind);
+                let is_threshold = matches!(event, Some(Event::Threshold(..)));
+                if let Some(event) = event {
+                    self.apply(event);
+                }
+                if is_threshold {
+                    self.store();
+                }
+            }
+        }
+    }
+
+    fn press(&self, action: String) {
+        match action.as_str() {
+            "reload" => {
+                let _ = self.window.location().reload();
+            }
+            "copy-json" => self.copy(),
+            _ => {
+                if let Some(what) = action.strip_prefix("download-") {
+                    self.download(what);
+                    return;
+                }
+                // What is no setting is not stored: another tab's must not be overwritten.
+                let is_setting = matches!(action.as_str(), "theme" | "units" | "reset");
+                self.colors_ms.set(f64::NEG_INFINITY);
+                self.apply(Event::Press(action));
+                if is_setting {
+                    self.store();
+                }
+            }
+        }
+    }
+
+    fn load_settings(&self) {
+        if let Some(text) = browser::stored(&self.window) {
+            self.apply(Event::Settings(Settings::parse(&text)));
+        }
+    }
+
+    fn store(&self) {
+        browser::store(&self.window, &self.dashboard.borrow().settings.text());
+        self.show_thresholds();
+    }
+
+    /// Puts the thresholds in force into the fields: a field that was edited ignores its attribute.
+    fn show_thresholds(&self) {
+        let dashboard = self.dashboard.borrow();
+        for (place, limit) in dashboard.settings.thresholds.as_flattened().iter().enumerate() {
+            let name = ["[data-threshold=\"", &plain(place as f64), "\"]"].concat();
+            if let Some(field) = self.element(&name) {
+                let _ = js_sys::Reflect::set(&field, &"value".into(), &plain(*limit).into());
+            }
+        }
+    }
+
+    fn close_settings(&self) {
+        let Some(sheet) = self.element("details[open]") else { return };
+        // The focus would be lost with what it is in.
+        if sheet.query_selector(":focus").is_ok_and(|focus| focus.is_some())
+            && let Some(summary) = self.element("details[open] > summary")
+        {
+            let _ = summary.unchecked_into::<HtmlElement>().focus();
+        }
+        let _ = sheet.remove_attribute("open");
+    }
+
+    fn read_address(&self) {
+        let view = ViewState::parse(&self.window.location().hash().unwrap_or_default());
+        self.apply(Event::View(view));
+        self.fetch_past();
+    }
+
+    fn apply(&self, event: Event) {
+        // A press or a key draws at once; news wait while text is selected.
+        let is_news = matches!(
+            event,
+            Event::Sample(_) | Event::Polled(_) | Event::History(_) | Event::Tick | Event::Past(..)
+        );
+        let is_new = self.dashboard.borrow_mut().apply(event, self.clock.now());
+        if is_new && !(is_news && self.is_selected()) {
+            self.draw();
+        } else if is_new {
+            self.draw_title();
+        }
+    }
+
+    /// Whether text of the page is selected, which a change would undo.
+    fn is_selected(&self) -> bool {
+        let selection = self.window.get_selection().ok().flatten();
+        let is_range = selection.is_some_and(|selection| selection.text_at("type") == "Range");
+        if !is_range || self.element("input:focus").is_some() {
+            self.selected_ms.set(None);
+            self.mark_held(false);
+            return false;
+        }
+        let now = self.clock.now();
+        let since = self.selected_ms.get().unwrap_or(now);
+        self.selected_ms.set(Some(since));
+        let is_held = now - since < HELD_MS;
+        self.mark_held(is_held);
+        is_held
+    }
+
+    fn mark_held(&self, is_held: bool) {
+        let Some(page) = self.element(".page") else { return };
+        let is_marked = page.has_attribute("data-held");
+        if is_held && !is_marked {
+            let _ = page.set_attribute("data-held", "");
+        } else if is_marked && !is_held {
+            let _ = page.remove_attribute("data-held");
+        }
+    }
+
+    /// Draws the page while it is seen.
+    fn draw(&self) {
+        self.draw_title();
+        if !self.document.hidden() {
+            (self.show)();
+        }
+    }
+
+    /// The title and the icon are seen in a tab that is not, so they are always true.
+    fn draw_title(&self) {
+        let dashboard = self.dashboard.borrow();
+        let title = title(&dashboard, self.point);
+        if self.document.title() != title {
+            self.document.set_title(&title);
+            self.set_icon(dashboard.worst());
+        }
+    }
+
+    fn set_icon(&self, level: Level) {
+        let (name, _, shape) = level_labels(level);
+        let color = browser::color(&self.window, &["--", name].concat());
+        browser::set_icon(&self.document, shape, &color);
+    }
+
+    fn element(&self, selector: &str) -> Option<Element> {
+        self.document.query_selector(selector).ok()?
+    }
+
+    /// State of the page.
+    pub(crate) fn dashboard(&self) -> Ref<'_, Dashboard> {
+        self.dashboard.borrow()
+    }
+
+    /// The decimal separator of the viewer.
+    pub(crate) fn point(&self) -> char {
+        self.point
+    }
+
+    /// Fills in what markup cannot say: the picture of the cores.
+    pub(crate) fn paint(&self) -> Option<()> {
+        let canvas: HtmlCanvasElement = self.element("canvas")?.dyn_into().ok()?;
+        let context: CanvasRenderingContext2d = canvas.get_context("2d").ok()??.dyn_into().ok()?;
+        let dashboard = self.dashboard.borrow();
+        let cores = dashboard.latest.as_ref()?.cores.len();
+        let rows = dashboard.rows().filter(|_| dashboard.frozen.is_some());
+        let rows = rows.unwrap_or(dashboard.live());
+        let now = self.clock.now();
+        // To ask for a color makes the browser compute all styles.
+        if now - self.colors_ms.get() > COLORS_MS {
+            let color = |name| heatmap::parts(&browser::color(&self.window, name));
+            self.colors.set([color("--s0"), color("--critical")]);
+            self.colors_ms.set(now);
+        }
+        let colors = self.colors.get();
+        let pixels = heatmap::pixels(rows, dashboard.window(), cores, colors);
+        let image =
+            ImageData::new_with_u8_clamped_array(Clamped(&pixels), heatmap::COLUMNS).ok()?;
+        context.put_image_data(&image, 0.0, 0.0).ok()
+    }
+
+    /// Brings the panel that the address names into view, once for each address.
+    pub(crate) fn scroll_to_panel(&self, is_first: bool) {
+        if (self.wants_scroll.replace(false) || is_first)
+            && let Some(panel) = self.element("[data-focus]")
+        {
+            panel.scroll_into_view();
+        }
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        self.disconnect();
+        if let Some(ticker) = self.ticker.take() {
+            self.window.clear_interval_with_handle(ticker);
+        }
+        let listener = function(&self.on_event);
+        for name in USER_EVENTS {
+            let _ = self.document.remove_event_listener_with_callback(name, listener);
+        }
+        for name in WINDOW_EVENTS {
+            let _ = self.window.remove_event_listener_with_callback(name, listener);
+        }
+    }
+}
+
+fn function<T: ?Sized>(closure: &Closure<T>) -> &js_sys::Function {
+    closure.as_ref().unchecked_ref()
+}

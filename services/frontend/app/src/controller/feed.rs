@@ -1,0 +1,429 @@
+//! Samples and history: the event stream, and ordinary requests where there is none.
+//!
+//! Requests take over whenever samples are late, so that a proxy that holds the stream back costs
+//! freshness and nothing else. A stream that is refused, or silent twice, is left alone for minutes.
+
+use std::cell::{Cell, RefCell};
+
+use wasm_bindgen_futures::spawn_local;
+
+use super::{Controller, function};
+use crate::alerts::Mark;
+use crate::backoff::delay_ms;
+use crate::decode::{self, Fields, History, Reading};
+use crate::event_source::{EventSource, Message, Signal};
+use crate::fetch::{self, Failure};
+use crate::number::{contains, push_whole};
+use crate::preferences::RANGES;
+use crate::state::{Event, Link};
+
+/// Silence after which a connection is taken for dead and replaced: a cable that was pulled says
+/// nothing. Twice the time after which figures are shown as old.
+const DEAD_AFTER_MS: f64 = 10_000.0;
+
+/// Silent connections in a row after which the stream is left alone.
+const MOST_SILENT: u32 = 2;
+
+/// Time for which a stream that does not work is left alone.
+const BLOCKED_MS: f64 = 300_000.0;
+
+/// Samples in a row, each in its time, after which the stream is trusted again.
+const STEADY: u32 = 3;
+
+/// Time after which a sample is late, unless the sampler's interval is longer.
+const LATE_MS: f64 = 2_500.0;
+
+/// Interval of requests while samples are late, and while bytes of the stream still come in: the
+/// line is slow then, and half as many requests leave it to the stream.
+const POLL_MS: [f64; 2] = [2_000.0, 4_000.0];
+
+/// Time after which a hidden tab releases its stream: a browser opens six connections to an origin,
+/// and each stream holds one.
+const RELEASE_AFTER_MS: f64 = 10_000.0;
+
+/// Interval of requests for the title of a hidden tab.
+const HIDDEN_POLL_MS: f64 = 10_000.0;
+
+/// Interval in which a longer time is fetched again: its rows are minutes.
+const PAST_MS: f64 = 60_000.0;
+
+/// Interval in which another version of the page is looked for.
+const VERSION_MS: f64 = 600_000.0;
+
+/// The events of an hour: as many as a service keeps.
+const MARKS_PATH: &str = "/stats/events?seconds=3600";
+
+/// A request, by what its answer is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Request {
+    /// One sample.
+    Sample,
+    /// The last minutes.
+    History,
+    /// The longer time of a range.
+    Past(usize),
+    /// The events of the instance.
+    Marks,
+    /// The page itself.
+    Page,
+}
+
+/// State of the connection.
+#[derive(Default)]
+pub(super) struct Feed {
+    base: String,
+    source: RefCell<Option<EventSource>>,
+    last_event_id: RefCell<String>,
+    /// Failures since the last sample.
+    attempt: Cell<u32>,
+    /// Connections in a row that were silent.
+    silent: Cell<u32>,
+    /// Samples in a row that came in time.
+    steady: Cell<u32>,
+    /// When the stream last gave a sign of life.
+    heard_ms: Cell<f64>,
+    /// When it last gave a sample.
+    sample_ms: Cell<f64>,
+    blocked_until_ms: Cell<f64>,
+    retry_at_ms: Cell<f64>,
+    hidden_ms: Cell<Option<f64>>,
+    is_polling: Cell<bool>,
+    polled_ms: Cell<f64>,
+    history_at_ms: Cell<f64>,
+    past_at_ms: Cell<f64>,
+    past_attempt: Cell<u32>,
+    /// The range that is being fetched.
+    past_range: Cell<usize>,
+    version_ms: Cell<f64>,
+    /// Whether the events of the instance have to be fetched.
+    wants_marks: Cell<bool>,
+}
+
+impl Feed {
+    pub(super) fn new(base: &str) -> Self {
+        Self { base: base.to_owned(), ..Self::default() }
+    }
+
+    fn url(&self, path: &str) -> String {
+        [&self.base, path].concat()
+    }
+}
+
+impl Controller {
+    /// Opens a new connection in place of the one there is.
+    pub(super) fn connect(&self) {
+        self.disconnect();
+        let now = self.clock.now();
+        self.feed.heard_ms.set(now);
+        self.feed.steady.set(0);
+        let me = self.me.clone();
+        let emit = move |signal| {
+            if let Some(controller) = me.upgrade() {
+                controller.on_signal(signal);
+            }
+        };
+        let url = self.feed.url("/stats/stream");
+        let id = self.feed.last_event_id.borrow().clone();
+        let source = EventSource::open(&self.window, &url, &id, Box::new(emit));
+        *self.feed.source.borrow_mut() = source;
+    }
+
+    pub(super) fn disconnect(&self) {
+        self.feed.retry_at_ms.set(f64::INFINITY);
+        self.feed.source.take();
+    }
+
+    fn on_signal(&self, signal: Signal) {
+        match signal {
+            Signal::Bytes => self.feed.heard_ms.set(self.clock.now()),
+            Signal::Event(message) => self.on_message(&message),
+            Signal::Closed(failure) => self.on_closed(failure),
+        }
+    }
+
+    fn on_message(&self, message: &Message) {
+        // What cannot be read is nothing; the age of the figures will tell.
+        let Some(value) = fetch::parse(&message.data) else { return };
+        match message.name.as_str() {
+            "sample" => {
+                let Some(reading) = decode::reading(&value) else { return };
+                self.on_sample(&reading);
+                message.id.clone_into(&mut self.feed.last_event_id.borrow_mut());
+                self.apply(Event::Sample(reading));
+                if self.feed.wants_marks.replace(false) {
+                    self.fetch_marks();
+                }
+            }
+            "history" => {
+                let Some(history) = decode::history(&value) else { return };
+                let is_again = !self.feed.last_event_id.borrow().is_empty();
+                self.apply(Event::History(history));
+                if is_again {
+                    self.check_version();
+                }
+                self.feed.wants_marks.set(true);
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps account of how steady the stream is.
+    fn on_sample(&self, reading: &Reading) {
+        let feed = &self.feed;
+        let now = self.clock.now();
+        let gap = (now - feed.sample_ms.replace(now)) / reading.interval_ms;
+        // A proxy that holds the stream back lets several samples through at once.
+        let is_steady = gap > 0.3 && gap < 3.0;
+        feed.steady.set(if is_steady { feed.steady.get() + 1 } else { 0 });
+        if feed.steady.get() >= STEADY {
+            feed.silent.set(0);
+            feed.blocked_until_ms.set(0.0);
+        }
+        feed.attempt.set(0);
+    }
+
+    fn on_closed(&self, failure: Failure) {
+        self.disconnect();
+        let now = self.clock.now();
+        let is_refused = match failure {
+            Failure::Status(status) => (400..500).contains(&status) && status != 429,
+            Failure::Unreadable => true,
+            _ => false,
+        };
+        if is_refused {
+            self.feed.blocked_until_ms.set(now + BLOCKED_MS);
+        }
+        if failure == Failure::SignedOut {
+            self.apply(Event::Lost(failure));
+        }
+        let attempt = self.feed.attempt.get();
+        self.feed.attempt.set(attempt.saturating_add(1));
+        self.retry_after(delay_ms(attempt, js_sys::Math::random()));
+        self.poll();
+    }
+
+    fn retry_after(&self, delay_ms: i32) {
+        let until_ms = self.clock.now() + f64::from(delay_ms);
+        self.feed.retry_at_ms.set(until_ms.max(self.feed.blocked_until_ms.get()));
+        // The ticker would find it too, up to a second later.
+        let _ = self.window.set_timeout_with_callback_and_timeout_and_arguments_0(
+            function(&self.on_retry),
+            delay_ms,
+        );
+    }
+
+    /// Opens a connection if it is time to, in a tab that is seen.
+    pub(super) fn on_retry(&self) {
+        let is_due = self.clock.now() + 1.0 >= self.feed.retry_at_ms.get();
+        if is_due && self.feed.source.borrow().is_none() && !self.document.hidden() {
+            self.connect();
+        }
+    }
+
+    /// The tab was hidden or shown, or the network is back.
+    pub(super) fn on_wake(&self) {
+        let is_hidden = self.document.hidden();
+        self.feed.hidden_ms.set(is_hidden.then(|| self.clock.now()));
+        self.apply(Event::Hidden(is_hidden));
+        if is_hidden {
+            return;
+        }
+        let is_blocked = self.clock.now() < self.feed.blocked_until_ms.get();
+        let link = self.dashboard.borrow().link;
+        if !is_blocked && (link != Link::Live || self.feed.source.borrow().is_none()) {
+            self.feed.attempt.set(0);
+            self.connect();
+        }
+        self.apply(Event::Tick);
+        self.draw();
+    }
+
+    pub(super) fn on_tick(&self) {
+        let feed = &self.feed;
+        let now = self.clock.now();
+        let (link, interval_ms, wants_history, has_range) = {
+            let dashboard = self.dashboard.borrow();
+            let interval_ms = dashboard.latest.as_ref().map_or(0.0, |latest| latest.interval_ms);
+            (dashboard.link, interval_ms, dashboard.wants_history, dashboard.view.range > 0)
+        };
+        let silence_ms = now - feed.heard_ms.get();
+        let is_open = feed.source.borrow().is_some();
+        if is_open && silence_ms > DEAD_AFTER_MS.max(interval_ms * 4.0) {
+            feed.silent.set(feed.silent.get() + 1);
+            if feed.silent.get() >= MOST_SILENT && link == Link::Live {
+                feed.blocked_until_ms.set(now + BLOCKED_MS);
+                self.disconnect();
+                self.retry_after(0);
+            } else {
+                self.connect();
+            }
+        }
+        self.on_retry();
+        let hidden_ms = feed.hidden_ms.get().map_or(0.0, |since| now - since);
+        if hidden_ms > RELEASE_AFTER_MS {
+            self.disconnect();
+        }
+        let is_late = now - feed.sample_ms.get() > LATE_MS.max(interval_ms * 2.5);
+        let pause_ms = if hidden_ms > 0.0 {
+            HIDDEN_POLL_MS
+        } else {
+            POLL_MS[usize::from(is_open && silence_ms < POLL_MS[0])]
+        };
+        // The ticker is not exact.
+        if is_late && now - feed.polled_ms.get() > pause_ms - 100.0 {
+            self.poll();
+        }
+        if wants_history && now >= feed.history_at_ms.get() {
+            self.fetch_history();
+        }
+        if has_range {
+            self.fetch_past();
+        }
+        if now - feed.version_ms.get() > VERSION_MS && hidden_ms <= 0.0 {
+            if feed.version_ms.get() > 0.0 {
+                self.check_version();
+            }
+            feed.version_ms.set(now);
+        }
+        self.apply(Event::Tick);
+    }
+
+    /// Requests one sample. Its failure says why a stream was refused: 503 means "not yet".
+    fn poll(&self) {
+        if self.feed.is_polling.replace(true) {
+            return;
+        }
+        self.feed.polled_ms.set(self.clock.now());
+        self.request(self.feed.url("/stats"), Request::Sample);
+    }
+
+    /// Requests the last minutes, which a stream would have sent.
+    fn fetch_history(&self) {
+        self.feed.history_at_ms.set(self.clock.now() + DEAD_AFTER_MS);
+        self.request(self.feed.url("/stats/history"), Request::History);
+    }
+
+    /// Requests the longer time that is looked at, if it is time to.
+    pub(super) fn fetch_past(&self) {
+        let feed = &self.feed;
+        let now = self.clock.now();
+        let (range, wants_past, is_frozen) = {
+            let dashboard = self.dashboard.borrow();
+            (dashboard.view.range, dashboard.wants_past(), dashboard.frozen.is_some())
+        };
+        let Some((_, _, seconds)) = RANGES.get(range).filter(|_| range > 0) else { return };
+        let is_due = now >= feed.past_at_ms.get() && !self.document.hidden() && !is_frozen;
+        // Another range, or another instance: at once.
+        let is_new = wants_past && feed.past_attempt.get() == 0 && feed.past_range.get() == 0;
+        if !(is_due || is_new || (wants_past && feed.past_range.get() != range)) {
+            return;
+        }
+        feed.past_at_ms.set(now + PAST_MS);
+        feed.past_range.set(range);
+        let mut url = feed.url("/stats/history?step=60&seconds=");
+        push_whole(&mut url, i64::from(*seconds));
+        self.request(url, Request::Past(range));
+    }
+
+    /// Requests the events of the instance, if its service tells states: an older one has none.
+    fn fetch_marks(&self) {
+        let has_states = {
+            let dashboard = self.dashboard.borrow();
+            dashboard.latest.as_ref().is_some_and(|latest| latest.state.is_some())
+        };
+        if has_states {
+            self.request(self.feed.url(MARKS_PATH), Request::Marks);
+        }
+    }
+
+    /// Looks whether the server has another version of the page.
+    fn check_version(&self) {
+        if let Ok(path) = self.window.location().pathname() {
+            self.request(path, Request::Page);
+        }
+    }
+
+    /// Every request takes this one way: each future is a kilobyte of code.
+    fn request(&self, url: String, request: Request) {
+        let (me, window) = (self.me.clone(), self.window.clone());
+        spawn_local(async move {
+            let answer = fetch::text(&window, &url, request == Request::Page).await;
+            if let Some(controller) = me.upgrade() {
+                controller.on_answer(request, answer);
+            }
+        });
+    }
+
+    fn on_answer(&self, request: Request, answer: Result<String, Failure>) {
+        let feed = &self.feed;
+        if request == Request::Page {
+            let own = self.element("link[rel=modulepreload]");
+            let own = own.and_then(|own| own.get_attribute("href"));
+            // A sign-in page is no version.
+            if let (Ok(text), Some(own)) = (answer, own)
+                && contains(&text, "backend-service-url")
+                && !contains(&text, &own)
+            {
+                self.apply(Event::Outdated);
+            }
+            return;
+        }
+        let answer = answer.and_then(|text| fetch::parse(&text).ok_or(Failure::Unreadable));
+        match request {
+            Request::Sample => {
+                feed.is_polling.set(false);
+                let was_live = self.dashboard.borrow().link == Link::Live;
+                let reading =
+                    answer.and_then(|value| decode::reading(&value).ok_or(Failure::Unreadable));
+                let is_there = reading.is_ok();
+                self.apply(match reading {
+                    Ok(reading) => Event::Polled(reading),
+                    Err(Failure::Status(503)) => Event::Starting,
+                    Err(failure) => Event::Lost(failure),
+                });
+                // The service is back: the stream need not wait for its turn.
+                if is_there && !was_live && feed.retry_at_ms.get().is_finite() {
+                    self.retry_after(0);
+                }
+            }
+            Request::Past(range) => {
+                if feed.past_range.get() != range {
+                    return;
+                }
+                feed.past_range.set(0);
+                let history =
+                    answer.and_then(|value| decode::history(&value).ok_or(Failure::Unreadable));
+                self.apply(match history {
+                    Ok(history) => Event::Past(range, history),
+                    Err(failure) => Event::PastFailed(failure),
+                });
+                let is_failed = self.dashboard.borrow().past_failure.is_some();
+                let attempt = if is_failed { feed.past_attempt.get().saturating_add(1) } else { 0 };
+                feed.past_attempt.set(attempt);
+                if is_failed {
+                    // From a second on.
+                    let delay_ms = f64::from(delay_ms(attempt, 1.0));
+                    feed.past_at_ms.set(self.clock.now() + delay_ms);
+                }
+            }
+            Request::History => {
+                let Some(history) = answer.ok().and_then(|value| decode::history(&value)) else {
+                    return;
+                };
+                if self.is_of_this_instance(&history) {
+                    self.apply(Event::History(history));
+                }
+            }
+            _ => {
+                if let Ok(value) = answer {
+                    self.apply(Event::Marks(value.text_at("instance"), Mark::list(&value)));
+                }
+            }
+        }
+    }
+
+    fn is_of_this_instance(&self, history: &History) -> bool {
+        let dashboard = self.dashboard.borrow();
+        dashboard.latest.as_ref().is_some_and(|latest| latest.instance == history.instance)
+    }
+}

@@ -1,0 +1,191 @@
+//! An event stream (HTML Standard, section 9.2) read with `fetch`. The browser's own `EventSource`
+//! hides the status of a refusal and the bytes of an event that is still on its way.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use js_sys::Uint8Array;
+use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{AbortController, ReadableStreamDefaultReader, Window};
+
+use crate::decode::Fields;
+use crate::fetch::{self, Failure};
+
+/// Bytes of one event: ten minutes of history take 90 kB, so more is not from the service.
+const LONGEST_EVENT: usize = 4 << 20;
+
+/// News of a stream.
+pub(crate) enum Signal {
+    /// Bytes came in.
+    Bytes,
+    /// An event is complete.
+    Event(Message),
+    /// The stream ended, or was never there.
+    Closed(Failure),
+}
+
+/// An event of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Message {
+    /// The name of the event.
+    pub(crate) name: String,
+    /// Its data; several lines are joined by line feeds.
+    pub(crate) data: String,
+    /// Its id.
+    pub(crate) id: String,
+}
+
+/// An open connection; dropping it closes it.
+pub(crate) struct EventSource {
+    is_open: Rc<Cell<bool>>,
+    abort: AbortController,
+}
+
+impl EventSource {
+    /// Connects. An id is sent to the page's own origin only: elsewhere it would need a preflight.
+    pub(crate) fn open(
+        window: &Window,
+        url: &str,
+        last_event_id: &str,
+        emit: Box<dyn Fn(Signal)>,
+    ) -> Option<Self> {
+        let abort = AbortController::new().ok()?;
+        let is_open = Rc::new(Cell::new(true));
+        let (window, url, id) = (window.clone(), url.to_owned(), last_event_id.to_owned());
+        let (signal, is_still_open) = (abort.signal(), Rc::clone(&is_open));
+        spawn_local(async move {
+            let emit = |signal| {
+                let is_open = is_still_open.get();
+                if is_open {
+                    emit(signal);
+                }
+                is_open
+            };
+            let accept = ("accept", "text/event-stream");
+            let headers = [accept, ("last-event-id", &id)];
+            let count = if id.is_empty() || !url.starts_with('/') { 1 } else { 2 };
+            let failure = match fetch::request(&window, &url, &headers[..count], &signal).await {
+                Ok(response) => match response.body() {
+                    Some(body) => read(body.get_reader().unchecked_into(), &emit).await,
+                    None => Failure::Unreadable,
+                },
+                Err(failure) => failure,
+            };
+            emit(Signal::Closed(failure));
+        });
+        Some(Self { is_open, abort })
+    }
+}
+
+impl Drop for EventSource {
+    fn drop(&mut self) {
+        self.is_open.set(false);
+        self.abort.abort();
+    }
+}
+
+async fn read(reader: ReadableStreamDefaultReader, emit: &impl Fn(Signal) -> bool) -> Failure {
+    let mut parser = Parser::default();
+    loop {
+        let Ok(chunk) = JsFuture::from(reader.read()).await else { return Failure::Network };
+        let Some(bytes) = chunk.get("value") else { return Failure::Network };
+        let bytes = bytes.unchecked_into::<Uint8Array>().to_vec();
+        if !emit(Signal::Bytes) {
+            return Failure::Network;
+        }
+        for message in parser.push(&bytes) {
+            emit(Signal::Event(message));
+        }
+        if parser.len() > LONGEST_EVENT {
+            return Failure::Unreadable;
+        }
+    }
+}
+
+/// Splits bytes into events.
+#[derive(Default)]
+struct Parser {
+    line: Vec<u8>,
+    message: Message,
+}
+
+impl Parser {
+    /// The events that these bytes complete.
+    fn push(&mut self, bytes: &[u8]) -> Vec<Message> {
+        let mut complete = Vec::new();
+        let mut parts = bytes.split(|&byte| byte == b'\n');
+        let mut part = parts.next().unwrap_or_default();
+        for next in parts {
+            self.line.extend_from_slice(part);
+            part = next;
+            // A line that is not UTF-8 is not from the service.
+            let line = String::from_utf8(std::mem::take(&mut self.line)).unwrap_or_default();
+            complete.extend(self.line(line.trim_end_matches('\r')));
+        }
+        self.line.extend_from_slice(part);
+        complete
+    }
+
+    fn line(&mut self, line: &str) -> Option<Message> {
+        if line.is_empty() {
+            let id = self.message.id.clone();
+            let message =
+                std::mem::replace(&mut self.message, Message { id, ..Message::default() });
+            return (!message.data.is_empty()).then_some(message);
+        }
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match name {
+            "data" => {
+                if !self.message.data.is_empty() {
+                    self.message.data.push('\n');
+                }
+                self.message.data.push_str(value);
+            }
+            "event" => value.clone_into(&mut self.message.name),
+            "id" => value.clone_into(&mut self.message.id),
+            _ => {}
+        }
+        None
+    }
+
+    fn len(&self) -> usize {
+        self.line.len() + self.message.data.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str =
+        "retry: 300\n\nid: a-1\r\nevent: sample\r\ndata: {\"a\":\ndata:1}\r\n\n: alive\n\n";
+
+    #[test]
+    fn events_are_split_at_any_byte() {
+        let expected = Message {
+            name: "sample".to_owned(),
+            data: "{\"a\":\n1}".to_owned(),
+            id: "a-1".to_owned(),
+        };
+        for place in 0..TEXT.len() {
+            let mut parser = Parser::default();
+            let mut found = parser.push(&TEXT.as_bytes()[..place]);
+            found.extend(parser.push(&TEXT.as_bytes()[place..]));
+            assert_eq!(found, std::slice::from_ref(&expected), "{place}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_counts_as_long() {
+        let mut parser = Parser::default();
+        assert!(parser.push(&[b'x'; 1_000]).is_empty());
+        assert_eq!(parser.len(), 1_000);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_no_event() {
+        assert!(Parser::default().push(b"data: \xff\n\n").is_empty());
+    }
+}

@@ -1,0 +1,338 @@
+//! One member of the fleet: what its last blocks said, and how old that is.
+
+use super::decode::{Block, Presence};
+use super::json;
+use crate::number::scaled;
+use crate::state::Level;
+
+/// Points of the small line: one a second.
+pub(crate) const MINUTE: usize = 60;
+
+/// A point of the small line that is not known.
+pub(crate) const UNKNOWN_POINT: u8 = 255;
+
+/// Silence after which a member's figures are old although the gateway has not said so: longer than
+/// the gateway's own 3 s, so that a single late batch greys nothing.
+const SILENT_AFTER_MS: f64 = 5_000.0;
+
+/// How long a member that is gone or silent stays in the table.
+const KEPT_MS: f64 = 600_000.0;
+
+/// Longest name, version and label value that is kept, in characters.
+const MAX_TEXT: usize = 64;
+
+macro_rules! metrics {
+    ($($metric:ident $parent:literal $name:literal,)*) => {
+        /// A number of a member; its place in [`Member::metrics`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Metric {
+            $(
+                #[doc = concat!("`", $parent, " ", $name, "`")]
+                $metric,
+            )*
+        }
+
+        /// The path of each metric in a block.
+        pub(crate) const METRICS: &[[&str; 2]] = &[$([$parent, $name],)*];
+    };
+}
+
+// In the order in which a block has them: the search for a path begins behind the last hit.
+metrics! {
+    Since "since_unix_ms" "",
+    AlertValue "alert" "value",
+    Time "time_unix_ms" "",
+    Sequence "sequence" "",
+    Cpu "cpu" "",
+    Ram "ram" "",
+    PressureCpu "pressure" "cpu",
+    PressureMemory "pressure" "memory",
+    PressureIo "pressure" "io",
+    Received "network" "received",
+    Sent "network" "sent",
+    Read "disk" "read",
+    Written "disk" "written",
+    Cpus "limits" "cpus",
+    MemoryBytes "limits" "memory_bytes",
+    Uptime "uptime_seconds" "",
+}
+
+/// State of a member as a row shows it, in the order of severity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Status {
+    /// No alert.
+    Normal,
+    /// No block came in yet.
+    #[default]
+    Unknown,
+    /// At least one warning.
+    Warning,
+    /// No block for some seconds.
+    Silent,
+    /// The gateway's connection was refused or ended.
+    Gone,
+    /// At least one critical alert.
+    Critical,
+}
+
+/// All states, by severity.
+pub(crate) const STATUSES: [Status; 6] = [
+    Status::Normal,
+    Status::Unknown,
+    Status::Warning,
+    Status::Silent,
+    Status::Gone,
+    Status::Critical,
+];
+
+/// The worst alert of a member.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Alert {
+    /// What is measured; empty where there is no alert.
+    pub(crate) subject: String,
+    /// Of which thing.
+    pub(crate) target: String,
+    /// Unit of the value.
+    pub(crate) unit: String,
+}
+
+/// A member.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    /// Number of its row, never used again for another member.
+    pub(crate) key: u64,
+    /// Address at which the gateway reaches it.
+    pub(crate) address: String,
+    /// Name of the host, where it is exposed.
+    pub(crate) name: String,
+    /// Version of the service.
+    pub(crate) version: String,
+    /// Labels in the order of the block.
+    pub(crate) labels: Vec<(String, String)>,
+    /// The worst alert.
+    pub(crate) alert: Alert,
+    /// The numbers by [`Metric`], NaN where they are not known.
+    pub(crate) metrics: [f64; METRICS.len()],
+    /// CPU of the last minute in percent, a point a second, the newest last.
+    pub(crate) minute: [u8; MINUTE],
+    /// Number of its group.
+    pub(crate) group: usize,
+    /// State when the table was last looked through.
+    pub(crate) shown: Status,
+    instance: String,
+    level: Option<Level>,
+    presence: Presence,
+    /// Begin of the presence, by the browser's time of day.
+    presence_unix_ms: f64,
+    /// When a new block last came in.
+    heard_ms: f64,
+    /// When the gateway last said that the member is there.
+    listed_ms: f64,
+    /// Time of the newest point, by the member's clock.
+    minute_ms: f64,
+}
+
+impl Member {
+    pub(crate) fn new(key: u64, address: &str, now_ms: f64) -> Self {
+        Self {
+            key,
+            address: address.to_owned(),
+            name: String::new(),
+            version: String::new(),
+            labels: Vec::new(),
+            alert: Alert::default(),
+            metrics: [f64::NAN; METRICS.len()],
+            minute: [UNKNOWN_POINT; MINUTE],
+            group: 0,
+            shown: Status::Unknown,
+            instance: String::new(),
+            level: None,
+            presence: Presence::Up,
+            presence_unix_ms: f64::NAN,
+            heard_ms: now_ms,
+            listed_ms: now_ms,
+            minute_ms: f64::NAN,
+        }
+    }
+
+    /// Takes what the gateway says about the connection.
+    pub(crate) fn set_presence(
+        &mut self,
+        instance: &str,
+        presence: Presence,
+        since_unix_ms: f64,
+        now_ms: f64,
+    ) {
+        self.restart_if_other(instance);
+        self.presence = presence;
+        self.presence_unix_ms = since_unix_ms;
+        self.listed_ms = now_ms;
+    }
+
+    /// Takes a block, unless it is older than the one that is shown. Returns whether its labels are
+    /// others.
+    pub(crate) fn update(&mut self, block: &Block, now_ms: f64) -> bool {
+        self.restart_if_other(block.instance);
+        let [before, sequence, time] = [
+            self.metric(Metric::Sequence),
+            block.metric(Metric::Sequence),
+            block.metric(Metric::Time),
+        ];
+        // A connection that was lost and found repeats what is known.
+        if sequence.is_nan() || time.is_nan() || sequence <= before {
+            return false;
+        }
+        self.heard_ms = now_ms;
+        self.metrics = block.metrics;
+        json::set(&mut self.name, block.name, MAX_TEXT);
+        json::set(&mut self.version, block.version, MAX_TEXT);
+        json::set(&mut self.alert.subject, block.subject, MAX_TEXT);
+        json::set(&mut self.alert.target, block.target, MAX_TEXT);
+        json::set(&mut self.alert.unit, block.unit, MAX_TEXT);
+        let labels = block.labels();
+        let mut is_other = self.labels.len() != labels.len();
+        self.labels.truncate(labels.len());
+        for (place, (key, value)) in labels.iter().enumerate() {
+            if place == self.labels.len() {
+                self.labels.push(Default::default());
+            }
+            if let Some(label) = self.labels.get_mut(place) {
+                is_other |= json::set(&mut label.0, key, MAX_TEXT);
+                is_other |= json::set(&mut label.1, value, MAX_TEXT);
+            }
+        }
+        self.level = match block.state {
+            "normal" => Some(Level::Normal),
+            "warning" => Some(Level::Warning),
+            "critical" => Some(Level::Critical),
+            _ => None,
+        };
+        self.push_point(time, self.metric(Metric::Cpu));
+        is_other
+    }
+
+    /// Adds a point to the small line; seconds without one stay unknown.
+    pub(crate) fn push_point(&mut self, time_ms: f64, cpu: f64) {
+        let seconds = ((time_ms - self.minute_ms) / 1_000.0).round();
+        // The first point, or a clock that was set back.
+        if seconds.is_nan() || seconds < 0.0 {
+            self.minute = [UNKNOWN_POINT; MINUTE];
+        }
+        let shift = usize::try_from(scaled(seconds, 1.0)).unwrap_or(MINUTE).min(MINUTE);
+        self.minute.copy_within(shift.., 0);
+        if let Some(missing) = self.minute.get_mut(MINUTE - shift..) {
+            missing.fill(UNKNOWN_POINT);
+        }
+        if let Some(last) = self.minute.last_mut() {
+            *last = if cpu.is_nan() { UNKNOWN_POINT } else { percent(cpu) };
+        }
+        self.minute_ms = time_ms;
+    }
+
+    /// The number, NaN where it is not known.
+    pub(crate) fn metric(&self, metric: Metric) -> f64 {
+        self.metrics[metric as usize]
+    }
+
+    /// The highest level that older services' figures reach, or the state as the service says.
+    fn level(&self, thresholds: &[[f64; 2]]) -> Level {
+        if let Some(level) = self.level {
+            return level;
+        }
+        let pressure = self.pressure();
+        let mut worst = Level::Normal;
+        // The places of CPU, memory and pressure among the tiles.
+        for (place, value) in
+            [(0, self.metric(Metric::Cpu)), (1, self.metric(Metric::Ram)), (5, pressure)]
+        {
+            let [warning, critical] = thresholds.get(place).copied().unwrap_or([f64::NAN; 2]);
+            if value >= critical {
+                return Level::Critical;
+            }
+            if value >= warning {
+                worst = Level::Warning;
+            }
+        }
+        worst
+    }
+
+    /// The largest of the three pressures.
+    pub(crate) fn pressure(&self) -> f64 {
+        self.metric(Metric::PressureCpu)
+            .max(self.metric(Metric::PressureMemory))
+            .max(self.metric(Metric::PressureIo))
+    }
+
+    /// State of the row at that time.
+    pub(crate) fn status(&self, thresholds: &[[f64; 2]], now_ms: f64) -> Status {
+        match self.presence {
+            Presence::Gone => Status::Gone,
+            Presence::Silent => Status::Silent,
+            Presence::Up if now_ms - self.heard_ms > SILENT_AFTER_MS => Status::Silent,
+            Presence::Up if self.metric(Metric::Sequence).is_nan() => Status::Unknown,
+            Presence::Up => match self.level(thresholds) {
+                Level::Normal => Status::Normal,
+                Level::Warning => Status::Warning,
+                Level::Critical => Status::Critical,
+            },
+        }
+    }
+
+    /// Whether its figures are of this moment.
+    pub(crate) fn is_live(&self) -> bool {
+        !matches!(self.shown, Status::Silent | Status::Gone | Status::Unknown)
+    }
+
+    /// Begin of the shown state by the browser's time of day, NaN where it is not known.
+    pub(crate) fn since_unix_ms(&self, now_ms: f64, now_unix_ms: f64) -> f64 {
+        match (self.shown, self.presence) {
+            (Status::Unknown, _) => f64::NAN,
+            (Status::Silent, Presence::Up) => now_unix_ms - (now_ms - self.heard_ms),
+            (Status::Silent | Status::Gone, _) => self.presence_unix_ms.min(now_unix_ms),
+            // Both by the member's clock: how far it is off changes nothing.
+            _ => {
+                let age = self.metric(Metric::Time) - self.metric(Metric::Since);
+                now_unix_ms - (now_ms - self.heard_ms) - age.max(0.0)
+            }
+        }
+    }
+
+    /// Whether nothing was heard of it for so long that it is left out.
+    pub(crate) fn is_over(&self, now_ms: f64, now_unix_ms: f64) -> bool {
+        let is_gone = self.presence == Presence::Gone
+            && now_unix_ms - self.presence_unix_ms.min(now_unix_ms) > KEPT_MS;
+        is_gone || now_ms - self.heard_ms.max(self.listed_ms) > KEPT_MS
+    }
+
+    /// What the row is called: a label `name`, the host's name, or the address.
+    pub(crate) fn title(&self) -> &str {
+        let label = self.labels.iter().find(|(key, _)| key == "name").map(|(_, value)| value);
+        let name = label.unwrap_or(&self.name);
+        if name.is_empty() { &self.address } else { name }
+    }
+
+    /// The value of a label, empty where there is none.
+    pub(crate) fn label(&self, key: &str) -> &str {
+        self.labels.iter().find(|label| label.0 == key).map_or("", |label| &label.1)
+    }
+
+    /// Another instance at the same address has other figures.
+    fn restart_if_other(&mut self, instance: &str) {
+        if instance.is_empty() || self.instance == instance {
+            return;
+        }
+        if !self.instance.is_empty() {
+            self.metrics = [f64::NAN; METRICS.len()];
+            self.minute = [UNKNOWN_POINT; MINUTE];
+            self.minute_ms = f64::NAN;
+            self.level = None;
+            self.alert = Alert::default();
+        }
+        json::set(&mut self.instance, instance, MAX_TEXT);
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+fn percent(value: f64) -> u8 {
+    value.min(100.0) as u8
+}

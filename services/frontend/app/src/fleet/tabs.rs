@@ -1,0 +1,142 @@
+//! The merged stream, and the one tab of a browser that holds it for all: a browser opens six
+//! connections to an origin, and each stream holds one.
+
+use wasm_bindgen::JsValue;
+
+use super::controller::FleetController;
+use crate::backoff::delay_ms;
+use crate::event_source::{EventSource, Signal};
+
+/// How long a tab waits for another that holds the stream already; messages between tabs take a
+/// millisecond.
+const GREETING_MS: i32 = 150;
+
+/// Silence after which the tab that holds the stream is taken for closed: three of its beats.
+const LEADER_LOST_MS: f64 = 3_000.0;
+
+/// Silence after which the connection is replaced.
+const DEAD_AFTER_MS: f64 = 10_000.0;
+
+/// A message to the other tabs that this one holds no stream any more.
+const FAREWELL: f64 = -1.0;
+
+impl FleetController {
+    /// Takes the lead where no other tab has it, and tells the others; asks for it otherwise.
+    pub(super) fn lead(&'static self, now: f64, is_visible: bool) {
+        if self.is_leader.get() {
+            self.post(&self.id.into());
+            let is_dead = now - self.heard_ms.get() > DEAD_AFTER_MS;
+            if is_dead && self.source.borrow().is_some() || now > self.retry_ms.get() {
+                self.connect();
+            }
+        } else if is_visible && now - self.led_ms.get() > LEADER_LOST_MS {
+            self.is_leader.set(true);
+            self.connect();
+        } else {
+            self.post(&JsValue::TRUE);
+        }
+    }
+
+    pub(super) fn connect(&'static self) {
+        let url = [&self.backend, "/fleet/stream"].concat();
+        self.retry_ms.set(f64::INFINITY);
+        self.heard_ms.set(self.clock.now());
+        // The one before is closed first.
+        self.source.take();
+        let source =
+            EventSource::open(&self.window, &url, "", Box::new(|signal| self.on_signal(signal)));
+        *self.source.borrow_mut() = source;
+    }
+
+    fn on_closed(&self) {
+        self.fleet.borrow_mut().lose();
+        self.draw();
+        self.source.take();
+        let attempt = self.attempt.get();
+        self.attempt.set(attempt.saturating_add(1));
+        let delay = f64::from(delay_ms(attempt, js_sys::Math::random()));
+        self.retry_ms.set(self.clock.now() + delay);
+    }
+
+    fn on_signal(&self, signal: Signal) {
+        match signal {
+            Signal::Bytes => self.heard_ms.set(self.clock.now()),
+            Signal::Event(message) => {
+                self.attempt.set(0);
+                self.merge(&message.data);
+                // To send half a megabyte to no one takes a millisecond too.
+                if self.clock.now() - self.followed_ms.get() < LEADER_LOST_MS {
+                    self.post(&message.data.into());
+                }
+            }
+            Signal::Closed(_) => self.on_closed(),
+        }
+    }
+
+    /// Asks the other tabs whether one of them holds the stream.
+    pub(super) fn greet(&'static self) {
+        self.post(&JsValue::NULL);
+        // The next tick after the time for an answer takes the lead.
+        self.led_ms.set(if self.channel.is_some() {
+            self.clock.now() + f64::from(GREETING_MS) - LEADER_LOST_MS - 50.0
+        } else {
+            f64::NEG_INFINITY
+        });
+        if let Some(tick) = &*self.on_tick.borrow() {
+            let _ = self
+                .window
+                .set_timeout_with_callback_and_timeout_and_arguments_0(tick, GREETING_MS);
+        }
+    }
+
+    /// Messages: `null` asks for the stream, `true` says that a tab goes on using it, a number is the
+    /// beat of the tab that holds it, a text is its data.
+    pub(super) fn on_message(&'static self, message: &JsValue) {
+        let is_leader = self.is_leader.get();
+        if let Some(text) = message.as_string() {
+            if !is_leader {
+                self.led_ms.set(self.clock.now());
+                self.merge(&text);
+            }
+        } else if let Some(id) = message.as_f64() {
+            if id < 0.0 {
+                self.led_ms.set(f64::NEG_INFINITY);
+                self.on_tick();
+            } else if !is_leader || id < self.id {
+                self.led_ms.set(self.clock.now());
+                self.is_leader.set(false);
+                self.source.take();
+            }
+        } else if is_leader {
+            self.followed_ms.set(self.clock.now());
+            if message.is_null() {
+                self.post(&self.id.into());
+                // A stream begins with everything that a newcomer has to know.
+                self.connect();
+            }
+        }
+    }
+
+    fn post(&self, message: &JsValue) {
+        if let Some(channel) = &self.channel {
+            let _ = channel.post_message(message);
+        }
+    }
+
+    /// Leaves the stream to another tab.
+    pub(super) fn resign(&self) {
+        if self.is_leader.replace(false) {
+            self.source.take();
+            self.post(&FAREWELL.into());
+        }
+    }
+
+    pub(super) fn on_visibility(&'static self) {
+        if self.document.hidden() {
+            self.resign();
+        } else {
+            self.greet();
+            self.draw();
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Levels of the tiles and the alerts of the page. The service judges; where it does not, as an
+//! older one, the viewer's thresholds do.
+
+use crate::alerts::Alert;
+use crate::decode::Cell;
+use crate::metrics::Metric;
+use crate::panels::{TABLES, TILES, Tile, Unit};
+use crate::state::{Dashboard, Level};
+
+/// Percent of a filesystem from which on it is nearly full, and full.
+const FULL: [f64; 2] = [90.0, 95.0];
+
+impl Dashboard {
+    /// The newest figure of a tile; `None` where it is not known.
+    pub(crate) fn tile_value(&self, tile: &Tile) -> Option<f64> {
+        together(tile, |metric| self.figure(metric))
+    }
+
+    /// The level of a tile.
+    pub(crate) fn level(&self, place: usize) -> Option<Level> {
+        let tile = TILES.get(place)?;
+        self.tile_value(tile)?;
+        if self.latest.as_ref()?.state.is_some() {
+            return Some(self.alert_of(tile.id).map_or(Level::Normal, |alert| alert.level));
+        }
+        Some(self.own_levels[place].map_or(Level::Normal, |(level, _)| level))
+    }
+
+    /// The worst alert of a tile.
+    pub(crate) fn alert_of(&self, tile: &str) -> Option<&Alert> {
+        self.alerts.iter().filter(|alert| alert.tile() == tile).max_by(|one, other| {
+            // Of equals, the first.
+            one.level.cmp(&other.level).then(std::cmp::Ordering::Greater)
+        })
+    }
+
+    /// The worst level of all.
+    pub(crate) fn worst(&self) -> Level {
+        let state = self.latest.as_ref().and_then(|latest| latest.state);
+        let alerts = self.alerts.iter().map(|alert| alert.level).max();
+        state.max(alerts).unwrap_or(Level::Normal)
+    }
+
+    /// Finds the alerts of the newest sample.
+    pub(crate) fn judge(&mut self) {
+        let Some(latest) = &self.latest else { return };
+        if latest.state.is_some() {
+            self.alerts.clone_from(&latest.alerts);
+            return;
+        }
+        let mut alerts = Vec::new();
+        for (place, tile) in TILES.iter().enumerate() {
+            let [warning, critical] = self.settings.thresholds[place];
+            let metrics = tile.level_from.iter().copied();
+            let value = |metric| self.figure(metric);
+            let highest = metrics.clone().map(value).fold(f64::NAN, f64::max);
+            let level = above(highest, warning, critical);
+            let known = self.own_levels[place];
+            let since_ms = match known {
+                Some((before, since)) if before == level => since,
+                // The first sample does not show since when.
+                None => f64::NAN,
+                Some(_) => latest.time_ms,
+            };
+            self.own_levels[place] = Some((level, since_ms));
+            if level == Level::Normal || self.tile_value(tile).is_none() {
+                continue;
+            }
+            let (subject, unit) = match tile.id {
+                "ram" => ("memory", Unit::Percent),
+                "load" => ("load", Unit::Short),
+                "network" => ("interface", Unit::Short),
+                id => (id, Unit::Percent),
+            };
+            let value = if tile.id == "load" { self.figure(Metric::Load1) } else { highest };
+            alerts.push(own(subject, "", level, value, unit, since_ms));
+        }
+        for (table, rows) in TABLES.iter().zip(&latest.tables) {
+            for row in rows.iter().filter(|_| table.list == "filesystems") {
+                let (Some(Cell::Text(mount)), Some(&Cell::Number(full))) =
+                    (row.first(), row.last())
+                else {
+                    continue;
+                };
+                let level = above(full, FULL[0], FULL[1]);
+                if level > Level::Normal {
+                    alerts.push(own("filesystem", mount, level, full, Unit::Percent, f64::NAN));
+                }
+            }
+        }
+        // The worst first.
+        let (mut worst, rest): (Vec<_>, Vec<_>) =
+            alerts.into_iter().partition(|alert| alert.level == Level::Critical);
+        worst.extend(rest);
+        self.alerts = worst;
+    }
+
+    /// Whether a tile's figure rises or falls: the last ten seconds against the twenty before.
+    pub(crate) fn trend(&self, tile: &Tile) -> i8 {
+        let end = self.live().last().map_or(0.0, |row| row.time_ms);
+        let mean = |from_ms: f64, to_ms: f64| {
+            let (mut sum, mut count) = (0.0, 0.0);
+            for row in self.live().iter().rev().take(60) {
+                let age = end - row.time_ms;
+                let value = together(tile, |metric| row.value(metric));
+                if let Some(value) = value.filter(|_| (from_ms..to_ms).contains(&age)) {
+                    sum += value;
+                    count += 1.0;
+                }
+            }
+            sum / count
+        };
+        let (now, before) = (mean(0.0, 10_000.0), mean(10_000.0, 30_000.0));
+        // What moves by less is noise.
+        let noise = match tile.unit {
+            Unit::Percent => 2.0,
+            Unit::Rate => 4_096.0_f64.max(before * 0.2),
+            _ => 0.1_f64.max(before * 0.1),
+        };
+        i8::from(now > before + noise) - i8::from(now < before - noise)
+    }
+}
+
+fn above(value: f64, warning: f64, critical: f64) -> Level {
+    if value >= critical {
+        Level::Critical
+    } else if value >= warning {
+        Level::Warning
+    } else {
+        Level::Normal
+    }
+}
+
+fn own(subject: &str, target: &str, level: Level, value: f64, unit: Unit, since_ms: f64) -> Alert {
+    let (subject, target) = (subject.to_owned(), target.to_owned());
+    Alert { subject, target, level, value, unit, since_ms, cause: String::new() }
+}
+
+/// Rates add up; of anything else the largest counts.
+fn together(tile: &Tile, value: impl Fn(Metric) -> f64) -> Option<f64> {
+    let known = tile.metrics.iter().map(|&metric| value(metric)).filter(|value| !value.is_nan());
+    match tile.unit {
+        Unit::Rate => known.reduce(|sum, value| sum + value),
+        _ => known.reduce(f64::max),
+    }
+}

@@ -1,0 +1,200 @@
+//! Numbers as text, and text as numbers. Numbers are written through integers: the standard
+//! library's formatting of floats is some 20 kB of code, which every viewer would load.
+
+use crate::decode::Cell;
+use crate::panels::Unit;
+
+/// What stands for a figure that is not known.
+pub(crate) const UNKNOWN: &str = "\u{2013}";
+
+/// How the viewer reads numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Format {
+    /// What stands before the decimals.
+    pub(crate) point: char,
+    /// Units of 1,000 instead of 1,024.
+    pub(crate) decimal: bool,
+}
+
+impl Format {
+    /// A value as number and unit, to be set in different sizes: "3.1" and "GiB".
+    pub(crate) fn parts(self, value: f64, unit: Unit) -> (String, &'static str) {
+        if value.is_nan() {
+            return (UNKNOWN.to_owned(), "");
+        }
+        match unit {
+            Unit::Percent | Unit::Bar => (self.number(value, 1), "%"),
+            Unit::Bytes | Unit::Rate => self.bytes(value, unit == Unit::Rate),
+            Unit::Number => (self.number(value, 2), ""),
+            Unit::Count | Unit::Text => (self.number(value, 0), ""),
+            Unit::Seconds => (self.number(value, 1), "s"),
+            Unit::Short => (short(value, self.point), ""),
+        }
+    }
+
+    /// A value at an axis: no decimals that say nothing.
+    pub(crate) fn tick(self, value: f64, unit: Unit) -> String {
+        let (mut number, name) = self.parts(value, unit);
+        if number.contains(self.point) {
+            let length = number.trim_end_matches('0').trim_end_matches(self.point).len();
+            number.truncate(length);
+        }
+        if name.is_empty() { number } else { [&number, "\u{a0}", name].concat() }
+    }
+
+    /// A value with its unit: "3.1 GiB".
+    pub(crate) fn text(self, value: f64, unit: Unit) -> String {
+        let (number, unit) = self.parts(value, unit);
+        if unit.is_empty() { number } else { [&number, "\u{a0}", unit].concat() }
+    }
+
+    /// The text of a table's cell.
+    pub(crate) fn cell(self, cell: &Cell, unit: Unit) -> String {
+        match cell {
+            Cell::Text(text) => text.clone(),
+            Cell::Number(value) => self.text(*value, unit),
+        }
+    }
+
+    fn number(self, value: f64, digits: u32) -> String {
+        decimals(value, digits, self.point)
+    }
+
+    fn bytes(self, mut value: f64, rate: bool) -> (String, &'static str) {
+        const UNITS: [[&str; 6]; 4] = [
+            ["B", "KiB", "MiB", "GiB", "TiB", "PiB"],
+            ["B/s", "KiB/s", "MiB/s", "GiB/s", "TiB/s", "PiB/s"],
+            ["B", "kB", "MB", "GB", "TB", "PB"],
+            ["B/s", "kB/s", "MB/s", "GB/s", "TB/s", "PB/s"],
+        ];
+        let names = UNITS[usize::from(self.decimal) * 2 + usize::from(rate)];
+        let step = if self.decimal { 1_000.0 } else { 1_024.0 };
+        let mut place = 0;
+        // At 999.5 three digits would become four.
+        while value >= 999.5 && place + 1 < names.len() {
+            value /= step;
+            place += 1;
+        }
+        // Three digits say enough: 3.1, 24.0, 512.
+        (self.number(value, u32::from(place > 0 && value < 99.95)), names[place])
+    }
+}
+
+/// A number as programs read it: at most three decimals, none that say nothing.
+pub(crate) fn plain(value: f64) -> String {
+    let text = decimals(value, 3, '.');
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The number that a text is, with at most three decimals; none where it is no such number.
+pub(crate) fn parse(text: &str) -> Option<f64> {
+    let (whole, rest) = text.split_once(['.', ',']).unwrap_or((text, ""));
+    let digits = |text: &str| {
+        text.bytes().try_fold(0.0, |number, byte| {
+            byte.is_ascii_digit().then(|| number * 10.0 + f64::from(byte - b'0'))
+        })
+    };
+    // Thresholds are percentages or counts: what has more digits is a slip.
+    if whole.is_empty() || whole.len() > 6 || rest.len() > 3 {
+        return None;
+    }
+    let scale = [1.0, 10.0, 100.0, 1_000.0][rest.len()];
+    Some(digits(whole)? + digits(rest)? / scale)
+}
+
+/// Whether one text is in another: the standard library's search is a kilobyte of code.
+pub(crate) fn contains(text: &str, part: &str) -> bool {
+    text.as_bytes().windows(part.len().max(1)).any(|window| window == part.as_bytes())
+}
+
+/// Adds a whole number to a text.
+pub(crate) fn push_whole(text: &mut String, value: i64) {
+    if value < 0 {
+        text.push('-');
+    }
+    let mut rest = value.unsigned_abs();
+    let mut unit = 1;
+    while rest / unit >= 10 {
+        unit *= 10;
+    }
+    while unit > 0 {
+        text.push(char::from(b'0' + u8::try_from(rest / unit).unwrap_or_default()));
+        rest %= unit;
+        unit /= 10;
+    }
+}
+
+/// A number with so many decimals.
+pub(crate) fn decimals(value: f64, digits: u32, point: char) -> String {
+    let unit = 10_u64.pow(digits);
+    let value = scaled(value, unit as f64).min(u64::MAX / 4);
+    let mut text = String::new();
+    push_whole(&mut text, (value / unit).cast_signed());
+    if digits > 0 {
+        text.push(point);
+        // The one in front keeps the zeros behind the point, and is taken away again.
+        let mut rest = String::new();
+        push_whole(&mut rest, (unit + value % unit).cast_signed());
+        text.push_str(rest.get(1..).unwrap_or_default());
+    }
+    text
+}
+
+/// A number with the decimals that it needs, at most two: "2", "0.5".
+pub(crate) fn short(value: f64, point: char) -> String {
+    let text = decimals(value, 2, point);
+    text.trim_end_matches('0').trim_end_matches(point).to_owned()
+}
+
+/// `value` times `scale`, rounded; what is negative or no number is 0.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates, and NaN becomes 0: the absurd stays harmless"
+)]
+pub(crate) fn scaled(value: f64, scale: f64) -> u64 {
+    (value * scale).round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BINARY: Format = Format { point: '.', decimal: false };
+
+    #[test]
+    fn amounts_have_three_digits_in_the_unit_that_fits() {
+        let text = |value| BINARY.text(value, Unit::Bytes);
+        assert_eq!(text(0.0), "0\u{a0}B");
+        assert_eq!(text(999.0), "999\u{a0}B");
+        assert_eq!(text(1_000.0), "1.0\u{a0}KiB");
+        assert_eq!(text(100.0 * 1_048_576.0), "100\u{a0}MiB");
+        assert_eq!(text(25_769_803_776.0), "24.0\u{a0}GiB");
+        assert_eq!(text(f64::NAN), UNKNOWN);
+        let decimal = Format { point: ',', decimal: true };
+        assert_eq!(decimal.text(1_500.0, Unit::Rate), "1,5\u{a0}kB/s");
+        assert!(text(1e300).ends_with("PiB"), "the absurd stays harmless");
+    }
+
+    #[test]
+    fn numbers_are_rounded() {
+        assert_eq!(decimals(12.449, 1, '.'), "12.4");
+        assert_eq!(decimals(9.96, 1, '.'), "10.0");
+        assert_eq!(decimals(0.05, 2, '.'), "0.05");
+        assert_eq!(decimals(-3.0, 0, '.'), "0");
+        assert_eq!(plain(1_700_000_000_123.0), "1700000000123");
+        assert_eq!((plain(0.0), plain(95.5)), ("0".to_owned(), "95.5".to_owned()));
+        let mut text = String::new();
+        push_whole(&mut text, -1_020);
+        assert_eq!(text, "-1020");
+    }
+
+    #[test]
+    fn a_number_is_read_back_and_nothing_else() {
+        assert_eq!(parse("95.5"), Some(95.5));
+        assert_eq!(parse("0"), Some(0.0));
+        for text in ["", "-1", "1e3", "NaN", ".", "1.2.3", "99999999", "\u{664}"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

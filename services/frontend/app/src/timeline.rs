@@ -1,0 +1,123 @@
+//! The last minutes of one instance, a row for each sample.
+
+use crate::decode::{History, Row};
+use crate::metrics::Metric;
+
+/// Rows kept: ten minutes at one a second, and room for two clocks that differ.
+pub(crate) const RING: usize = 660;
+
+/// The shortest time that a row covers: samples that come faster share one.
+const ROW_MS: f64 = 1_000.0;
+
+/// The time that is kept.
+const LIVE_MS: f64 = 600_000.0;
+
+/// Rows, oldest first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Timeline {
+    rows: Vec<Row>,
+}
+
+impl Timeline {
+    /// All rows.
+    pub(crate) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Forgets every row.
+    pub(crate) fn clear(&mut self) {
+        self.rows.clear();
+    }
+
+    /// Takes the service's rows in place of these; what only the page knows stays.
+    pub(crate) fn replace(&mut self, history: History) {
+        let mut rows = history.rows;
+        for row in &mut rows {
+            let known = self.rows.iter_mut().find(|known| known.time_ms >= row.time_ms);
+            if let Some(known) = known.filter(|known| known.begun_ms < row.time_ms) {
+                row.cores = std::mem::take(&mut known.cores);
+            }
+        }
+        self.rows.clear();
+        for row in rows {
+            self.push(row);
+        }
+    }
+
+    /// Adds the newest row.
+    pub(crate) fn push(&mut self, mut row: Row) {
+        if let Some(last) = self.rows.last_mut() {
+            // A history holds the newest sample, which follows it; a fast sampler's share a row.
+            if row.time_ms <= last.time_ms || row.time_ms - last.begun_ms <= ROW_MS {
+                row.begun_ms = last.begun_ms.min(row.begun_ms);
+                row.time_ms = last.time_ms.max(row.time_ms);
+                *last = row;
+                return;
+            }
+        }
+        let horizon = row.time_ms - LIVE_MS;
+        let old = self.rows.iter().take_while(|row| row.time_ms < horizon).count();
+        // The row before the window lets the line enter at its edge.
+        let old = old.saturating_sub(1).max((self.rows.len() + 1).saturating_sub(RING));
+        self.rows.drain(..old);
+        self.rows.push(row);
+    }
+}
+
+impl Row {
+    /// The charted figure, NaN where it is not known.
+    pub(crate) fn value(&self, metric: Metric) -> f64 {
+        self.values.get(metric as usize).map_or(f64::NAN, |&value| f64::from(value))
+    }
+
+    /// Minimum and maximum of the figure in the time of the row.
+    pub(crate) fn bounds(&self, metric: Metric) -> (f64, f64) {
+        let mean = self.value(metric);
+        let bound = |side: usize| {
+            let bounds = self.bounds.as_ref()?;
+            bounds[side].get(metric as usize).map(|&value| f64::from(value))
+        };
+        // Where a bound is missing, the mean is the best that is known.
+        (mean.min(bound(0).unwrap_or(mean)), mean.max(bound(1).unwrap_or(mean)))
+    }
+
+    /// Whether something is missing between `before` and this row: their times do not touch.
+    pub(crate) fn follows_a_gap(&self, before: &Self) -> bool {
+        // Timers are late by fractions of a tick; half a tick is no missing sample.
+        self.begun_ms - (self.time_ms - self.begun_ms) / 2.0 > before.time_ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::tests::row;
+
+    #[test]
+    fn the_ring_is_bounded_however_fast_the_sampler_is() {
+        let mut timeline = Timeline::default();
+        for second in 0..2_000 {
+            timeline.push(row(second, 1.0));
+        }
+        assert!(timeline.rows().len() <= RING);
+        let mut timeline = Timeline::default();
+        for tick in 0..50 {
+            let mut fast = row(1_000, 1.0);
+            fast.time_ms += f64::from(tick) * 100.0;
+            fast.begun_ms = fast.time_ms - 100.0;
+            timeline.push(fast);
+        }
+        assert_eq!(timeline.rows().len(), 5, "a row a second");
+    }
+
+    #[test]
+    fn bounds_are_at_least_as_wide_as_the_mean() {
+        let mut row = row(60, 50.0);
+        assert_eq!(row.bounds(Metric::CpuUser), (50.0, 50.0));
+        let mut bounds = Box::new([[f32::NAN; crate::metrics::CHARTED]; 2]);
+        bounds[1][Metric::CpuUser as usize] = 100.0;
+        row.bounds = Some(bounds);
+        assert_eq!(row.bounds(Metric::CpuUser), (50.0, 100.0));
+        assert!(row.bounds(Metric::Load1).0.is_nan());
+    }
+}

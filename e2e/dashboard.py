@@ -137,8 +137,11 @@ def plot(page, name):
 
 def button(page, name):
     found = page.locator(f'[data-action="{name}"], [data-testid="{name}"]').first
-    if page.locator("details.settings").filter(has=found).count():
-        page.locator("details.settings").evaluate("sheet => { sheet.open = true }")
+    settings = page.locator("details.settings")
+    is_inside = settings.filter(has=found).count() > 0
+    if settings.count():
+        # It lies above the panels, as a viewer sees it.
+        settings.evaluate("(sheet, open) => { sheet.open = open }", is_inside)
     return found
 
 

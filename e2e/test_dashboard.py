@@ -34,9 +34,9 @@ from dashboard import (
 )
 from fake_backend import TASK
 
-# Everything that the browser loads, brotli.
-# The aim is 60; Yew alone takes 46 of these.
-BUDGET_BYTES = 68_000
+# Everything that the browser loads, brotli. Yew alone takes 46 of these; alerts, events and the
+# charts' axes 18 more than the page before them, the fleet 18.
+BUDGET_BYTES = 105_000
 # A machine that also runs other tests may be this much slower than the figures below.
 NOISE = 2.5
 # What it is on two cores without a GPU; the aims are 300 and 4. Most of a tick is the browser's:
@@ -704,8 +704,8 @@ def test_nobody_is_shut_out(opened, backend, scheme, path):
     backend.scene.scope = "task"
     page = opened(path, color_scheme=scheme)
     if path == "/":
-        button(page, "settings").click()
         button(page, "table-cpu").click()
+        button(page, "settings").click()
         settled(page)
     result = axe.Axe().run(page)
     assert result.violations_count == 0, result.generate_report()

@@ -131,28 +131,7 @@ impl Config {
             10_000,
             |text| text.parse().ok().filter(|n| (1..=1_000_000_u32).contains(n)),
         );
-        let http2 = settings.get_with("GATEWAY_HTTP2", "on or off", None, |text| match text {
-            "on" => Some(Some(true)),
-            "off" => Some(Some(false)),
-            _ => None,
-        });
-        let tls = tls(settings, http2.unwrap_or(true));
-        let redirect = settings.get_with(
-            "GATEWAY_REDIRECT_LISTEN",
-            "an address and a port such as 0.0.0.0:8080",
-            None,
-            |text| text.parse().ok().map(Some),
-        );
-        let redirect_port =
-            settings.get_with("GATEWAY_REDIRECT_PORT", "a port from 1 to 65535", None, |text| {
-                text.parse().ok().filter(|port| *port > 0_u16).map(Some)
-            });
-        if redirect.is_some() && tls.is_none() {
-            settings.reject(
-                "GATEWAY_REDIRECT_LISTEN needs GATEWAY_TLS_CERTIFICATE and GATEWAY_TLS_KEY"
-                    .to_owned(),
-            );
-        }
+        let Https { http2, tls, redirect, redirect_port } = Https::read(settings);
         let (bounds, is_default_connections) = bounds(settings, max_connections);
         Self {
             table,
@@ -233,8 +212,7 @@ impl Config {
                     text => text.parse().ok().map(Admin::At),
                 },
             ),
-            // Every browser speaks it over TLS; in clear text it needs prior knowledge.
-            http2: http2.unwrap_or(tls.is_some()),
+            http2,
             threads: settings.get_with(
                 "GATEWAY_THREADS",
                 "a whole number from 1 to 256",
@@ -277,6 +255,43 @@ impl Config {
 
 fn path(settings: &mut Settings, name: &'static str) -> Option<PathBuf> {
     settings.get_with(name, "a path", None, |text| Some(Some(text.into())))
+}
+
+/// The settings of TLS and of what comes with it.
+struct Https {
+    http2: bool,
+    tls: Option<Arc<Tls>>,
+    redirect: Option<SocketAddr>,
+    redirect_port: Option<u16>,
+}
+
+impl Https {
+    fn read(settings: &mut Settings) -> Self {
+        let http2 = settings.get_with("GATEWAY_HTTP2", "on or off", None, |text| match text {
+            "on" => Some(Some(true)),
+            "off" => Some(Some(false)),
+            _ => None,
+        });
+        let tls = tls(settings, http2.unwrap_or(true));
+        let redirect = settings.get_with(
+            "GATEWAY_REDIRECT_LISTEN",
+            "an address and a port such as 0.0.0.0:8080",
+            None,
+            |text| text.parse().ok().map(Some),
+        );
+        let redirect_port =
+            settings.get_with("GATEWAY_REDIRECT_PORT", "a port from 1 to 65535", None, |text| {
+                text.parse().ok().filter(|port| *port > 0_u16).map(Some)
+            });
+        if redirect.is_some() && tls.is_none() {
+            settings.reject(
+                "GATEWAY_REDIRECT_LISTEN needs GATEWAY_TLS_CERTIFICATE and GATEWAY_TLS_KEY"
+                    .to_owned(),
+            );
+        }
+        // Every browser speaks HTTP/2 over TLS; in clear text it needs prior knowledge.
+        Self { http2: http2.unwrap_or(tls.is_some()), tls, redirect, redirect_port }
+    }
 }
 
 /// The pair of files; a fault of either stays in `settings`.

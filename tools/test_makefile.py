@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -18,7 +19,11 @@ MOST = 15
 @unittest.skipIf(shutil.which("make") is None, "make is not installed")
 class Help(unittest.TestCase):
     def printed(self, *arguments: str) -> str:
-        done = subprocess.run(["make", *arguments], cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=60)
+        # The options of a make that runs these tests are not those of this one.
+        environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+        done = subprocess.run(
+            ["make", *arguments], cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=60, env=environment
+        )
         return done.stdout.decode()
 
     def listed(self, text: str) -> list[str]:

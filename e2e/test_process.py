@@ -45,7 +45,7 @@ def seconds_until_first_200(port, begun):
     while time.monotonic() < begun + 5:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1) as stream:
-                stream.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                stream.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
                 if stream.recv(64).startswith(b"HTTP/1.1 200"):
                     return time.monotonic() - begun
         except ConnectionRefusedError:

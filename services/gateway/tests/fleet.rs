@@ -171,6 +171,7 @@ impl Viewer {
         let head = connection.head();
         assert_eq!(head.status, 200, "{}", head.head);
         assert_eq!(head.field("content-type"), Some("text/event-stream"));
+        assert_eq!(head.field("x-accel-buffering"), Some("no"));
         assert_eq!(head.field("cache-control"), Some("no-store"));
         Self { connection, lines: Vec::new() }
     }

@@ -255,6 +255,7 @@ fn stream(headers: &HeaderMap, query: Option<&str>, feed: &Feed) -> Answer<Body>
         View::Summary => feed.summary_viewer(&newest),
     };
     let mut response = with_type(EVENTS, viewer);
+    response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     // Hexadecimal digits, and what ECS gives a task: a header can hold it.
     if let Ok(instance) = HeaderValue::try_from(newest.sample.instance.as_str()) {
         response.headers_mut().insert(INSTANCE, instance);
@@ -360,6 +361,8 @@ fn text(text: &'static str) -> Response<Body> {
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
+/// Keeps nginx, and proxies that follow it, from holding events back.
+const X_ACCEL_BUFFERING: header::HeaderName = header::HeaderName::from_static("x-accel-buffering");
 const VARY: HeaderValue = HeaderValue::from_static("accept, accept-encoding");
 
 /// The form of an answer that the client wants.

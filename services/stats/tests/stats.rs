@@ -191,6 +191,7 @@ fn the_head_of_a_stream_can_be_asked_for() {
     let answer = service.ask("HEAD", "/stats/stream", &[]);
     assert_eq!((answer.status, answer.body.len()), (200, 0), "{answer:?}");
     assert_eq!(answer.field("content-type"), Some("text/event-stream"));
+    assert_eq!(answer.field("x-accel-buffering"), Some("no"));
     assert_eq!(answer.field("cache-control"), Some("no-store"));
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -86,6 +86,8 @@ pub(crate) async fn send<D: Downstream>(
     let mut fields = HeaderMap::new();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // For a proxy in front that follows nginx, which holds responses back otherwise.
+    fields.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     request_context.status = StatusCode::OK.as_u16();
     request_context.streams = true;
     let metrics = request_context.route.as_ref().map(|route| route.metrics.clone());

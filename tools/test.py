@@ -10,8 +10,10 @@ never mix. Whatever a part lacks on this machine is skipped aloud.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import threading
@@ -37,6 +39,8 @@ ALIVE_SECONDS = 30
 # Parts that run at once. Two parts of these tests keep two cores busy; more would only distort each other's times.
 AT_ONCE = 2
 LOGS = ROOT / "target" / "test"
+# More failures than these are no matter of chance.
+MOST_REPEATED = 5
 
 # Tests that start services of their own, so the form in which the system runs does not matter to them.
 OWN_PROCESSES = ("api", "fleet", "metrics", "prometheus", "psutil", "stream", "supply")
@@ -47,7 +51,11 @@ PAGES = ("dashboard", "fleet_page")
 
 
 class TestsFailed(Exception):
-    """A test failed; its output has said which."""
+    """A test failed; its output has said which. Without an exit code, the command did not end by itself."""
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -327,9 +335,31 @@ def up_and_tested(name: str, profile: str, selection: list[str]) -> None:
 
 
 def pytest(name: str, arguments: list[str], profile: str = build.RELEASE) -> None:
-    python = str(toolchain.PYTHON / "bin" / "python")
-    options = ["-q", "-rs", "--durations=10", "--binaries", str(binaries(profile)), "--junitxml", str(junit(name))]
-    run([python, "-m", "pytest", *options, *arguments], bound=E2E_SECONDS)
+    """Tests of the system. Two parts share the processors, and many tests measure times: the few that
+    fail are repeated once, and reported as unstable if they pass then."""
+    cache = build.TARGET / "pytest" / name
+    options = ["-q", "-rs", "--durations=10", "-o", f"cache_dir={cache}", "--binaries", str(binaries(profile))]
+    command = [str(toolchain.PYTHON / "bin" / "python"), "-m", "pytest", *options, *arguments]
+    shutil.rmtree(cache, ignore_errors=True)
+    try:
+        run([*command, "--junitxml", str(junit(name))], bound=E2E_SECONDS)
+    except TestsFailed as error:
+        failed = last_failed(cache)
+        # 1 means that every test has run.
+        if error.code != 1 or not 0 < len(failed) <= MOST_REPEATED:
+            raise
+        print(f"test: repeating {len(failed)} failed tests", flush=True)
+        run([*command, "--last-failed", "--junitxml", str(junit(f"{name}-repeated"))], bound=E2E_SECONDS)
+        for test in failed:
+            print(f"test: UNSTABLE: {test}: failed, and passed when repeated", flush=True)
+
+
+def last_failed(cache: Path) -> list[str]:
+    """The tests that failed in the run with this cache folder."""
+    try:
+        return sorted(json.loads((cache / "v" / "cache" / "lastfailed").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return []
 
 
 def junit(name: str) -> Path:
@@ -382,7 +412,7 @@ def run(command: list[str], bound: int = 300, **variables: str) -> None:
     except subprocess.TimeoutExpired:
         raise TestsFailed(f"{' '.join(command[:3])}: not done after {bound} s") from None
     if code:
-        raise TestsFailed(f"{' '.join(command[:3])}: failed with exit code {code}")
+        raise TestsFailed(f"{' '.join(command[:3])}: failed with exit code {code}", code)
 
 
 if __name__ == "__main__":

@@ -104,5 +104,53 @@ class Parts(unittest.TestCase):
             self.assertTrue((parts.ROOT / "e2e" / f"test_{name}.py").is_file(), name)
 
 
+class Repeated(unittest.TestCase):
+    """Tests of the system that fail once."""
+
+    def outcome(self, failures: list[list[str]], code: int | None = 1) -> list[list[str]]:
+        """The commands of a part whose runs leave these failures behind, one list for each run."""
+        commands = []
+
+        def run(command: list[str], bound: int = 0) -> None:
+            commands.append(command)
+            if failures[len(commands) - 1]:
+                raise parts.TestsFailed("failed", code)
+
+        def last_failed(_cache: Path) -> list[str]:
+            return failures[len(commands) - 1]
+
+        with mock.patch.object(parts, "run", run), mock.patch.object(parts, "last_failed", last_failed):
+            parts.pytest("page", ["e2e/x.py"])
+        return commands
+
+    def test_a_part_that_passes_runs_once(self):
+        self.assertEqual(len(self.outcome([[]])), 1)
+
+    def test_a_failed_test_is_repeated_once(self):
+        commands = self.outcome([["a"], []])
+        self.assertEqual([("--last-failed" in command) for command in commands], [False, True])
+
+    def test_a_test_that_fails_again_fails_the_part(self):
+        with self.assertRaises(parts.TestsFailed):
+            self.outcome([["a"], ["a"]])
+
+    def test_many_failures_are_not_repeated(self):
+        with self.assertRaises(parts.TestsFailed):
+            self.outcome([[str(number) for number in range(6)]])
+
+    def test_a_run_that_did_not_come_to_its_end_is_not_repeated(self):
+        for code in (None, 2, 3):
+            with self.subTest(code), self.assertRaises(parts.TestsFailed):
+                self.outcome([["a"], []], code)
+
+    def test_the_failures_are_those_of_the_last_run(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertEqual(parts.last_failed(Path(folder)), [])
+            file = Path(folder, "v", "cache", "lastfailed")
+            file.parent.mkdir(parents=True)
+            file.write_text('{"e2e/b.py::y": true, "e2e/a.py::x": true}')
+            self.assertEqual(parts.last_failed(Path(folder)), ["e2e/a.py::x", "e2e/b.py::y"])
+
+
 if __name__ == "__main__":
     unittest.main()

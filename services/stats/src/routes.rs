@@ -362,7 +362,7 @@ fn text(text: &'static str) -> Response<Body> {
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 /// Keeps nginx, and proxies that follow it, from holding events back.
-const X_ACCEL_BUFFERING: header::HeaderName = header::HeaderName::from_static("x-accel-buffering");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const VARY: HeaderValue = HeaderValue::from_static("accept, accept-encoding");
 
 /// The form of an answer that the client wants.

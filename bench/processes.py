@@ -126,16 +126,37 @@ def read_answer(connection: socket.socket) -> bytes:
 
 def wait_for_answer(port: int, path: str, process: subprocess.Popen | None = None) -> None:
     """Until it answers 200."""
+
+    def answers() -> bool:
+        return whole_answer(port, path).split(b" ", 2)[1] == b"200"
+
+    wait_until(answers, process, "answering", f"no answer to {path} within {READY_SECONDS} s")
+
+
+def wait_for_listener(port: int, process: subprocess.Popen) -> None:
+    """Until something listens there."""
+
+    def listens() -> bool:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+
+    wait_until(listens, process, "listening", f"nothing listens on port {port} after {READY_SECONDS} s")
+
+
+def wait_until(
+    is_ready: Callable[[], bool], process: subprocess.Popen | None, expected: str, late: str
+) -> None:
+    """Until a server is ready; fails when its process ends before, or when it is late."""
     begun = time.monotonic()
     while time.monotonic() < begun + READY_SECONDS:
         with contextlib.suppress(OSError, IndexError):
-            if whole_answer(port, path).split(b" ", 2)[1] == b"200":
+            if is_ready():
                 return
         if process and process.poll() is not None:
-            raise NotToBeHad(f"it ended with exit code {process.returncode} instead of answering")
+            raise NotToBeHad(f"it ended with exit code {process.returncode} instead of {expected}")
         # Often at first, because a start is measured by it.
         time.sleep(0.001 if time.monotonic() < begun + 1 else 0.02)
-    raise NotToBeHad(f"no answer to {path} within {READY_SECONDS} s")
+    raise NotToBeHad(late)
 
 
 def free_port() -> int:
@@ -149,15 +170,3 @@ def raise_file_limit() -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most
-
-
-def wait_for_listener(port: int, process: subprocess.Popen) -> None:
-    """Until something listens there."""
-    begun = time.monotonic()
-    while time.monotonic() < begun + READY_SECONDS:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        if process.poll() is not None:
-            raise NotToBeHad(f"it ended with exit code {process.returncode} instead of listening")
-        time.sleep(0.02)
-    raise NotToBeHad(f"nothing listens on port {port} after {READY_SECONDS} s")

@@ -3,7 +3,7 @@
 # compiled dependencies are kept in layers of their own instead of in cache mounts.
 #
 # The final stages are the only description of the images' configuration. `make images` and the
-# releases (tools/dockerfile.py) pack finished binaries with the same instructions.
+# releases (tools/build/dockerfile.py) pack finished binaries with the same instructions.
 
 # The official image for the version in rust-toolchain.toml, pinned by the digest of its
 # multi-platform index. For a mirror: --build-arg RUST_IMAGE=registry.example.com/rust:1.95.0-bookworm
@@ -16,30 +16,30 @@ FROM --platform=${BUILDPLATFORM:-linux} ${RUST_IMAGE} AS tools
 LABEL system-stats.image=true
 WORKDIR /src
 COPY rust-toolchain.toml Cargo.lock ./
-# The modules of the installer (tools/test_dockerfile.py compares the list), and no other script:
-# this layer takes minutes.
-COPY tools/browser.py tools/cargo_tools.py tools/debian_archive.py tools/debian_program.py \
-    tools/files.py tools/install.py tools/prebuilt.py \
-    tools/job.py tools/own_std.py tools/page_std.py tools/promtool.py tools/pypi.py \
-    tools/requirements-compose.txt tools/requirements.txt tools/rust_debian.py tools/rust_route.py \
-    tools/rust_rustup.py tools/step.py tools/system_packages.py tools/toolchain.py tools/versions.py \
-    tools/
-RUN python3 tools/install.py build
+# The installer (tools/build/tests/test_dockerfile.py compares the lists), and no other script: this layer
+# takes minutes.
+COPY tools/__init__.py tools/
+COPY tools/common tools/common
+COPY tools/install/*.py tools/install/
+COPY tools/install/requirements/build.txt tools/install/requirements/compose.txt tools/install/requirements/
+RUN python3 -m tools.install build
 
 # The workspace with empty crates: it changes only when a dependency does.
 FROM tools AS skeleton
 COPY . .
-RUN python3 tools/skeleton.py /skeleton
+RUN python3 -m tools.build.skeleton /skeleton
 
 FROM tools AS dependencies
 COPY --from=skeleton /skeleton/ ./
 COPY services.json ./
-COPY tools/build.py tools/catalog.py tools/commit.py tools/dockerfile.py tools/no-unwind.ld \
-    tools/oci.py tools/shrink.py tools/
+COPY tools/no-unwind.ld tools/
+COPY tools/build/__init__.py tools/build/build.py tools/build/commit.py tools/build/dockerfile.py \
+    tools/build/shrink.py tools/build/
+COPY tools/supply/__init__.py tools/supply/oci.py tools/supply/
 # BuildKit sets TARGETARCH for --platform; empty means the builder's processor.
 ARG TARGETARCH
 ENV ARCHITECTURE=${TARGETARCH}
-RUN python3 tools/build.py dependencies
+RUN python3 -m tools.build.build dependencies
 
 # Each service is built by itself, so that an edit rebuilds one of them. BUILT_FROM is the commit and
 # its date, such as "0123... 2026-11-28T10:00:00Z", which the binary reports in /healthz.
@@ -47,19 +47,19 @@ FROM dependencies AS build-stats
 COPY crates crates
 COPY services/stats services/stats
 ARG BUILT_FROM
-RUN python3 tools/build.py binary stats
+RUN python3 -m tools.build.build binary stats
 
 FROM dependencies AS build-frontend
 COPY crates crates
 COPY services/frontend services/frontend
 ARG BUILT_FROM
-RUN python3 tools/build.py binary frontend
+RUN python3 -m tools.build.build binary frontend
 
 FROM dependencies AS build-gateway
 COPY crates crates
 COPY services/gateway services/gateway
 ARG BUILT_FROM
-RUN python3 tools/build.py binary gateway
+RUN python3 -m tools.build.build binary gateway
 
 # `make new` adds build stages above this line.
 

@@ -1,4 +1,4 @@
-# One line a command; what it does is in tools/. `###` lists a command in `make`, `##` in `make help-all` only.
+# One line a command; what it does is in the packages of tools/. `###` lists a command in `make`, `##` in `make help-all` only.
 PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install Python 3.9 or newer, with its venv module))
 
 .DEFAULT_GOAL := help
@@ -28,68 +28,68 @@ endef
 ## Develop
 
 dev: ### build, start, watch: an edit appears in the open page; Ctrl-C stops everything
-	@$(PYTHON) tools/dev.py
+	@$(PYTHON) -m tools.local.dev
 
 new: ### add a service, build, start and test it: `make new SERVICE=hello`; TRY=no only writes the files
-	@$(PYTHON) tools/new_service.py new "$(SERVICE)"
+	@$(PYTHON) -m tools.local.new_service new "$(SERVICE)"
 
 remove: ## remove a service that `new` has added: `make remove SERVICE=hello`
-	@$(PYTHON) tools/new_service.py remove "$(SERVICE)"
+	@$(PYTHON) -m tools.local.new_service remove "$(SERVICE)"
 
 check: ### formatting, lints, documents, workflows, dependency rules, licenses and sources
-	@$(PYTHON) tools/check.py
+	@$(PYTHON) -m tools.ci.check
 
 test-fast: ### unit tests, single processes and a smoke test of the running system; two minutes
-	@$(PYTHON) tools/test.py fast
+	@$(PYTHON) -m tools.ci.test fast
 
 test: ### every test: check, unit, system, browser, Terraform; some with PARTS=unit,gateway
-	@$(PYTHON) tools/test.py
+	@$(PYTHON) -m tools.ci.test
 
 cold: ## run the README's commands on a bare Debian (root, debootstrap); VARIANT=, STEPS=
-	@$(PYTHON) tools/cold.py
+	@$(PYTHON) -m tools.ci.cold
 
 tools: ## install every compiler and helper below .tools/; instant if there is nothing to do
-	@$(PYTHON) tools/install.py build test
+	@$(PYTHON) -m tools.install build test
 
 ## Run
 
 up: ### build and start the release version, in the background
-	@$(PYTHON) tools/run_local.py up
+	@$(PYTHON) -m tools.local.run_local up
 
 down: ### stop what `up` or `dev` started
-	@$(PYTHON) tools/run_local.py down
+	@$(PYTHON) -m tools.local.run_local down
 
 logs: ### follow the logs of the system here, or in the cloud with ENV=staging
-	@$(PYTHON) tools/$(if $(ENV),deploy,run_local).py logs
+	@$(PYTHON) -m tools.$(if $(ENV),cloud.deploy,local.run_local) logs
 
 ## Build
 
 build: ### compile the page and the static binaries
-	@$(PYTHON) tools/build.py binaries
+	@$(PYTHON) -m tools.build.build binaries
 
 images: ## pack each binary into its image and print the sizes
-	@$(PYTHON) tools/build.py images
+	@$(PYTHON) -m tools.build.build images
 
 clean: ### remove what was built; the tools stay
-	@$(PYTHON) tools/build.py clean
+	@$(PYTHON) -m tools.build.build clean
 
 sbom: ## a CycloneDX bill of materials for each image, in target/sbom/
-	@$(PYTHON) tools/sbom.py
+	@$(PYTHON) -m tools.supply.sbom
 
 reproducible: ## build everything (or S=stats) twice in different circumstances, and compare the bytes
-	@$(PYTHON) tools/reproducible.py $(S)
+	@$(PYTHON) -m tools.build.reproducible $(S)
 
 test-arm64: ## cross-compile for arm64 and run the binaries under an emulator
-	@$(PYTHON) tools/arm64.py
+	@$(PYTHON) -m tools.build.arm64
 
 audit: ## known vulnerabilities and withdrawn versions of dependencies, from RustSec's database
-	@$(PYTHON) tools/check.py audit
+	@$(PYTHON) -m tools.ci.check audit
 
 outdated: ## dependencies with newer versions: crates, wheels, compiler
-	@$(PYTHON) tools/outdated.py
+	@$(PYTHON) -m tools.supply.outdated
 
 screenshot: ## a screenshot of the page: `make screenshot URL=http://localhost:3050`
-	@$(PYTHON) tools/ci.py screenshot
+	@$(PYTHON) -m tools.ci.ci screenshot
 
 ## Measure
 
@@ -105,75 +105,75 @@ bench-check: ## fail when something takes more instructions or room than bench/b
 ## Deploy to AWS, with ENV=
 
 bootstrap: ## prepare the AWS account, once; safe to repeat
-	@$(PYTHON) tools/deploy.py bootstrap
+	@$(PYTHON) -m tools.cloud.deploy bootstrap
 
 plan: ### show and keep what `deploy` would change: `make plan ENV=staging`
-	@$(PYTHON) tools/deploy.py plan
+	@$(PYTHON) -m tools.cloud.deploy plan
 
 deploy: ### build, push, apply, wait, test; restores the previous version on failure
-	@$(PYTHON) tools/deploy.py deploy
+	@$(PYTHON) -m tools.cloud.deploy deploy
 
 rollback: ### restore the previous version
-	@$(PYTHON) tools/deploy.py rollback
+	@$(PYTHON) -m tools.cloud.deploy rollback
 
 status: ### running tasks
-	@$(PYTHON) tools/deploy.py status
+	@$(PYTHON) -m tools.cloud.deploy status
 
 smoke: ## the black-box tests against ENV=staging or URL=http://...
-	@$(PYTHON) tools/deploy.py smoke
+	@$(PYTHON) -m tools.cloud.deploy smoke
 
 push: ## build and push images alone, for both processors; one with S=stats
-	@$(PYTHON) tools/deploy.py push
+	@$(PYTHON) -m tools.cloud.deploy push
 
 apply: ## apply what `plan` showed, and nothing else; wait until it runs
-	@$(PYTHON) tools/ci.py apply
+	@$(PYTHON) -m tools.ci.ci apply
 
 mark-good: ## mark the running version as the one that a rollback restores
-	@$(PYTHON) tools/ci.py mark-good
+	@$(PYTHON) -m tools.ci.ci mark-good
 
 verify: ## check that IMAGE=registry/name@sha256:... was built by the workflow of REPOSITORY=owner/name
-	@$(PYTHON) tools/deploy.py verify
+	@$(PYTHON) -m tools.cloud.deploy verify
 
 run: ## one task of a service to its end: `make run ENV=staging S=stats CMD="--version"`
-	@$(PYTHON) tools/ci.py run
+	@$(PYTHON) -m tools.ci.ci run
 
 output: ## Terraform's outputs, as JSON
-	@$(PYTHON) tools/ci.py output
+	@$(PYTHON) -m tools.ci.ci output
 
 cost: ## the monthly cost of an environment
-	@$(PYTHON) tools/deploy.py cost
+	@$(PYTHON) -m tools.cloud.deploy cost
 
 drift: ## differences from the deployed code, and resources that are in no state
-	@$(PYTHON) tools/ci.py drift
+	@$(PYTHON) -m tools.ci.ci drift
 
 destroy: ## remove an environment
-	@$(PYTHON) tools/deploy.py destroy
+	@$(PYTHON) -m tools.cloud.deploy destroy
 
 ## For workflows
 
 plan-offline: ## a plan without credentials, with simulated responses of AWS
-	@$(PYTHON) tools/ci.py plan-offline
+	@$(PYTHON) -m tools.ci.ci plan-offline
 
 registry: ## images of this commit that are still missing in the registry
-	@$(PYTHON) tools/ci.py registry
+	@$(PYTHON) -m tools.ci.ci registry
 
 supersede: ## cancel earlier runs of main that wait for an approval
-	@$(PYTHON) tools/ci.py supersede
+	@$(PYTHON) -m tools.ci.ci supersede
 
 comment: ## write or update the comment of a pull request, from target/report/
-	@$(PYTHON) tools/ci.py comment
+	@$(PYTHON) -m tools.ci.ci comment
 
 stale-previews: ## previews whose pull request is closed
-	@$(PYTHON) tools/ci.py stale-previews
+	@$(PYTHON) -m tools.ci.ci stale-previews
 
 dist: ## archives of the binaries for both processors, in target/dist/
-	@$(PYTHON) tools/release.py dist
+	@$(PYTHON) -m tools.supply.release dist
 
 publish: ## push the image of S=stats, with the binaries of target/dist/, to GitHub's registry
-	@$(PYTHON) tools/release.py image
+	@$(PYTHON) -m tools.supply.release image
 
 release: ## publish target/dist/ under the tag that is checked out
-	@$(PYTHON) tools/release.py publish
+	@$(PYTHON) -m tools.supply.release publish
 
 codeowners: ## write .github/CODEOWNERS for this repository's owner, or for OWNERS="@org/team"
-	@$(PYTHON) tools/codeowners.py
+	@$(PYTHON) -m tools.ci.codeowners

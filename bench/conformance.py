@@ -29,9 +29,9 @@ import processes
 import servers
 from processes import Failed, NotToBeHad, answer_of, free_port, started
 
-import build  # isort: skip (in tools)
-import job  # isort: skip
-import toolchain  # isort: skip
+from tools.build import build  # isort: skip (in tools)
+from tools.install import job  # isort: skip
+from tools.common import toolchain  # isort: skip
 
 HERE = Path(__file__).resolve().parent
 ORIGINS = HERE / "origins.py"

@@ -22,8 +22,8 @@ from processes import Failed, NotToBeHad, Server, answer_of
 from scenario import ROOT, Bench
 from scenarios import gateway as proxies
 
-import build  # isort: skip (in tools)
-import toolchain  # isort: skip
+from tools.build import build  # isort: skip (in tools)
+from tools.common import toolchain  # isort: skip
 
 SECONDS = 5
 WIDTH, ROW, LEAST = 1200, 16, 0.4

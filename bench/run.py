@@ -27,9 +27,9 @@ import report
 from scenario import ROOT, Bench, BenchError, Scenario
 from scenarios import ALL, BY_NAME
 
-import build  # isort: skip (in tools)
-import job  # isort: skip
-import toolchain  # isort: skip
+from tools.build import build  # isort: skip (in tools)
+from tools.install import job  # isort: skip
+from tools.common import toolchain  # isort: skip
 
 RESULTS = ROOT / "target" / "bench"
 REPORT = ROOT / "docs" / "benchmarks"

@@ -12,7 +12,7 @@ from processes import NotToBeHad, Server
 
 ROOT = Path(__file__).resolve().parent.parent
 # The modules that install, build and know prices; every other module here imports this one first.
-sys.path.append(str(ROOT / "tools"))
+sys.path.append(str(ROOT))
 
 MORE, LESS = "more", "less"
 # Subjects that are not compared with each other and have one colour.

@@ -29,8 +29,8 @@ from processes import (
 )
 from scenario import Bench
 
-import debian_program  # isort: skip (in tools)
-import toolchain  # isort: skip
+from tools.install import debian_program  # isort: skip (in tools)
+from tools.common import toolchain  # isort: skip
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / "peers"

@@ -18,7 +18,7 @@ import pytest
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
 # For catalog.py, the declared services; behind the folders of the tests.
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 # As root, and in a machine without a GPU.
 CHROMIUM_FLAGS = [

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import catalog
+from tools.common import catalog
 import pytest
 from conftest import eventually, request
 

@@ -3,7 +3,7 @@
 import socket
 from urllib.parse import urlsplit
 
-import catalog
+from tools.common import catalog
 import pytest
 
 ROUTED = [service for service in catalog.ALL.values() if service.route]

@@ -7,7 +7,7 @@ import tarfile
 import time
 import uuid
 
-import catalog
+from tools.common import catalog
 import pytest
 from conftest import eventually, request
 

@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-import catalog
+from tools.common import catalog
 import pytest
 
 # From exec to the first 200.

@@ -7,15 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import catalog
+from tools.common import catalog
 import services
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-import commit  # noqa: E402
-import oci  # noqa: E402
-import sbom  # noqa: E402
+sys.path.insert(0, str(ROOT))
+from tools.build import commit  # noqa: E402
+from tools.supply import oci  # noqa: E402
+from tools.supply import sbom  # noqa: E402
 
 SERVICES = catalog.NAMES
 TOLD = re.compile(r"(?P<name>\w+) (?P<version>\d+\.\d+\.\d+) \((?P<commit>[0-9a-f]{40}(-dirty)?) (?P<built>\S+Z)\)\n")

@@ -2,7 +2,7 @@
 
 locals {
   application = "system-stats"
-  # The services by name; tools/catalog.py explains the fields.
+  # The services by name; tools/common/catalog.py explains the fields.
   declared = jsondecode(file("${path.module}/../services.json"))
   names    = keys(local.declared)
 

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Iterator
 
-import build
-import toolchain
+from tools.build import build
+from tools.common import toolchain
 from processes import Failed
 from scenario import Bench, BenchError, Measurement, Scenario
 
@@ -38,8 +38,8 @@ def cold(bench: Bench) -> Iterator[Measurement]:
 # `make build`, but what is compiled goes into another folder.
 ELSEWHERE = """
 import pathlib, sys
-sys.path.insert(0, "tools")
-import build, toolchain
+from tools.build import build
+from tools.common import toolchain
 build.TARGET = pathlib.Path(sys.argv[1])
 toolchain.PAGE_TARGET = build.TARGET / "page" / "cargo"
 build.build(build.RELEASE)
@@ -48,7 +48,7 @@ build.build(build.RELEASE)
 
 def timed(target: Path | None = None) -> float:
     """Seconds of a whole build."""
-    command = ["tools/build.py", "binaries"] if target is None else ["-c", ELSEWHERE, str(target)]
+    command = ["-m", "tools.build.build", "binaries"] if target is None else ["-c", ELSEWHERE, str(target)]
     begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, *command],

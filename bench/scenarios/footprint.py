@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Callable, ContextManager, Iterator
 
-import cost
+from tools.cloud import cost
 import elf
 import load_generators
 import proc_stats
@@ -336,7 +336,7 @@ INSTRUCTIONS = Scenario(
 PRICE = Scenario(
     name="cost",
     title="On Fargate, by arithmetic",
-    work="list prices of us-east-1, November 2026 (tools/cost.py): an hour of one vCPU 0.03238 dollars on"
+    work="list prices of us-east-1, November 2026 (tools/cloud/cost.py): an hour of one vCPU 0.03238 dollars on"
     " ARM64 and 0.04048 on x86-64, of one GB 0.00356 and 0.004445; 730 hours a month",
     load="none",
     warm_up="none",

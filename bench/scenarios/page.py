@@ -9,7 +9,7 @@ from typing import Iterator
 
 import proc_stats
 import servers
-import toolchain
+from tools.common import toolchain
 from load_generators import SERVER_CORE, closed
 from processes import answer_of, whole_answer
 from scenario import LESS, Bench, BenchError, Measurement, Plot, Ratio, Scenario

@@ -24,10 +24,10 @@ from typing import Iterator, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT / "tools")]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT)]
 
-import debian_program  # noqa: E402
-import toolchain  # noqa: E402
+from tools.install import debian_program  # noqa: E402
+from tools.common import toolchain  # noqa: E402
 from corpus import CASES  # noqa: E402
 from exchange import Result, run  # noqa: E402
 from origin import Origin  # noqa: E402

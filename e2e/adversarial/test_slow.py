@@ -19,9 +19,9 @@ import pytest
 from load import Load, outcomes, p99_seconds
 from upstream import Upstream
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import debian_program  # noqa: E402
+from tools.install import debian_program  # noqa: E402
 
 SLOW_CLIENTS = 1000
 ATTACK_SECONDS = 10

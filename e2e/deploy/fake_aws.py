@@ -25,10 +25,10 @@ import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import catalog  # noqa: E402
-from oci import Registry  # noqa: E402
+from tools.common import catalog  # noqa: E402
+from tools.supply.oci import Registry  # noqa: E402
 
 # Terraform's name of this machine's architecture; of a multi-platform image, this one runs here.
 HERE = {"aarch64": "ARM64", "arm64": "ARM64"}.get(platform.machine(), "X86_64")

@@ -26,14 +26,14 @@ from pathlib import Path
 
 from fake_aws import HERE, FakeAws
 
-import catalog  # fake_aws.py has put tools/ on the path
-import commit
-import oci
-import sbom
-import toolchain
-import verify
-from images import MACHINES
-from toolchain import ROOT
+from tools.common import catalog  # fake_aws.py has put the root on the path
+from tools.build import commit
+from tools.supply import oci
+from tools.supply import sbom
+from tools.common import toolchain
+from tools.supply import verify
+from tools.supply.images import MACHINES
+from tools.common.toolchain import ROOT
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -213,7 +213,7 @@ class Rehearsal:
         environment = {**self.variables, **variables}
         environment = {name: value for name, value in environment.items() if value != ""}
         process = subprocess.Popen(
-            [sys.executable, f"tools/{'ci' if target in CI_COMMANDS else 'deploy'}.py", target],
+            [sys.executable, "-m", f"tools.{'ci.ci' if target in CI_COMMANDS else 'cloud.deploy'}", target],
             cwd=self.repository,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -482,9 +482,10 @@ class Rehearsal:
                 one = {"digest": digest, "type": kind, "predicate": predicate}
                 wanted.append({**one, "repository": repository, "commit": revision})
                 places.append((name, digest))
-        program = [str(verify.PROGRAM), str(ROOT / "tools" / "fake_sigstore.py")]
+        program = [str(verify.PROGRAM), "-m", "tools.supply.fake_sigstore"]
         made = subprocess.run(
             program,
+            cwd=ROOT,
             input=json.dumps(wanted).encode(),
             stdout=subprocess.PIPE,
             check=True,

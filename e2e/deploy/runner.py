@@ -24,14 +24,14 @@ from fake_aws import HERE
 from fake_github import FakeGitHub
 from rehearse import ACCOUNT, REGION, Rehearsal, run
 
-import catalog
-import expressions
-import toolchain
-import workflows
-from ci import MARKER
-from images import MACHINES
-from oci import Registry
-from toolchain import ROOT
+from tools.common import catalog
+from tools.ci import expressions
+from tools.common import toolchain
+from tools.ci import workflows
+from tools.ci.ci import MARKER
+from tools.supply.images import MACHINES
+from tools.supply.oci import Registry
+from tools.common.toolchain import ROOT
 
 REPOSITORY = "acme/system-stats"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
@@ -256,8 +256,8 @@ class Job:
             timeout=STEP_SECONDS,
         )
         if target == "test":
-            told = "import test; test.report({'a part': 1.0}, '')"
-            run([sys.executable, "-c", told], cwd=self.place / "tools")
+            told = "from tools.ci import test; test.report({'a part': 1.0}, '')"
+            run([sys.executable, "-c", told], cwd=self.place)
         if target == "screenshot":
             (self.place / "target" / "report").mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / "target/report/page.png", self.place / "target/report/page.png")
@@ -566,7 +566,7 @@ def play(scene: Scene) -> None:
         {"success"},
     )
     version = run(
-        [sys.executable, "-c", "import release; print(release.version())"], cwd=ROOT / "tools"
+        [sys.executable, "-c", "from tools.supply import release; print(release.version())"], cwd=ROOT
     ).strip()
     changelog = scene.scene.repository / "CHANGELOG.md"
     changelog.write_text(changelog.read_text() + f"\n## {version} - 2026-11-25\n\nThe first one.\n")

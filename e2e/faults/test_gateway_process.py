@@ -19,9 +19,9 @@ from load import TURNED_AWAY, Load, outcomes, p99_seconds
 from raw_http import Reader
 from upstream import Upstream
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import debian_program  # noqa: E402
+from tools.install import debian_program  # noqa: E402
 
 PER_SECOND = 500
 DRAIN_SECONDS = 5

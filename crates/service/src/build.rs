@@ -11,7 +11,7 @@ pub struct Build {
     made_from: Option<&'static str>,
 }
 
-/// The [`Build`] of the crate in which this stands. `tools/build.py` sets `BUILT_FROM` for a
+/// The [`Build`] of the crate in which this stands. `tools/build/build.py` sets `BUILT_FROM` for a
 /// release, and Cargo compiles that one crate again when it changes.
 #[macro_export]
 macro_rules! build {

@@ -4,7 +4,7 @@
 
 With `--types-of`, only the types of resources and data sources that FOLDER's Terraform files name
 exist: Terraform needs a second of processor time per command to read the whole schema. The schema is
-what tools/install.py has recovered beside the packages of this Python.
+what the installer has recovered beside the packages of this Python.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# Everything that changes a policy is on; tools/infrastructure.py compares the result with AWS's reference.
+# Everything that changes a policy is on; tools/ci/infrastructure.py compares the result with AWS's reference.
 github = {
   repository_id = "2"
   plan          = ["repo:acme/system-stats:pull_request"]

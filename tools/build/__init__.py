@@ -1,0 +1,1 @@
+"""Binaries and the page: compilation, their commit, the smaller page, reproducibility."""

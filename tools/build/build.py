@@ -1,0 +1,277 @@
+"""Source to page, static binaries and images.
+
+`python3 -m tools.build.build binaries|images|clean`; the other scripts call `build()` and `pack()`.
+The Dockerfile calls `dependencies` and `binary SERVICE`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools.build import commit, dockerfile, shrink
+from tools.common import catalog, toolchain
+from tools.common.toolchain import ROOT
+from tools.supply import oci
+
+SERVICES = catalog.NAMES
+PAGE = ROOT / "services" / "frontend" / "app"
+TARGET = ROOT / "target"
+# For each image that is packed: the finished binary and the Dockerfile of its stage, nothing else.
+CONTEXTS = TARGET / "images"
+
+RELEASE = "release"
+# The loop of an edit: quick to compile, and the frontend reads the page from a folder.
+QUICK = "quick"
+
+# A fat release build of the gateway takes about 3 minutes on two cores; a machine ten times
+# slower is taken for stuck.
+COMPILE_SECONDS = 1800
+PACK_SECONDS = 120
+
+# The label of every image of this repository, set in the Dockerfile.
+LABEL = "system-stats.image=true"
+
+
+class BuildError(Exception):
+    """A build step failed; its own output has said why."""
+
+
+def main(arguments: list[str]) -> int:
+    action, *names = arguments or [None]
+    if names and not (action == "binary" and len(names) == 1 and names[0] in SERVICES):
+        action = None
+    try:
+        if action == "clean":
+            clean()
+        elif action == "dependencies":
+            build_dependencies()
+        elif action == "binary" and names:
+            build_binary_in_container(names[0])
+        elif action == "binaries":
+            print_sizes({name: path.stat().st_size for name, path in build(RELEASE).items()})
+        elif action == "images":
+            if toolchain.engine() is None:
+                print("images: no Docker engine answers; `make build` makes the binaries alone")
+                return 1
+            build(RELEASE)
+            print_sizes({name: pack(name, RELEASE, "latest") for name in SERVICES})
+        else:
+            print("usage: build.py binaries|images|clean|dependencies|binary SERVICE", file=sys.stderr)
+            return 64
+    except BuildError as error:
+        print(f"build: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def build(profile: str, names: Sequence[str] = SERVICES) -> dict[str, Path]:
+    """Build everything, or what is named, and give the path of each service's binary."""
+    ensure_tools("dev" if profile == QUICK else "build")
+    if any(catalog.ALL[name].page for name in names):
+        build_page(profile)
+    return build_binaries(profile, names)
+
+
+def build_dependencies() -> None:
+    """Compile what comes from crates.io, in the workspace that skeleton.py wrote."""
+    ensure_tools("build")
+    build_binaries(RELEASE)
+    # The profile is the one that the page's index.html names for Trunk.
+    options = ["--locked", "--profile", "page", "--target", toolchain.WASM_TARGET, "--package", "app"]
+    run("page", ["cargo", "build", *options], **toolchain.small_page() or {})
+
+
+def build_binary_in_container(name: str) -> None:
+    """Build one service on top of the dependencies' layer, into target/binaries/."""
+    # Copied sources keep their times. They are older than the empty crates compiled in that layer,
+    # which Cargo would take for up to date.
+    for folder in ("crates", "services"):
+        for file in (ROOT / folder).rglob("*"):
+            os.utime(file)
+    binary = build(RELEASE, [name])[name]
+    goal = TARGET / "binaries" / name
+    goal.parent.mkdir(exist_ok=True)
+    shutil.copyfile(binary, goal)
+    goal.chmod(0o755)
+
+
+def build_page(profile: str) -> None:
+    """Build the page with Trunk into services/frontend/app/dist.
+
+    Trunk writes every file again. Only changed files are replaced, so that the server is not
+    compiled again for a page that is the same; `index.html` last, because it names the others.
+    """
+    fresh = TARGET / "page" / profile
+    fresh.mkdir(parents=True, exist_ok=True)
+    command = ["trunk", "build", "--offline", "--dist", str(fresh)]
+    if profile == RELEASE:
+        small = toolchain.small_page()
+        if small is None:
+            print("build: page: with the ordinary std, about 10 kB larger; see `make tools`")
+        run("page", [*command, "--release"], cwd=PAGE, **small or {})
+        fresh = slimmed(fresh)
+    else:
+        # Larger, but a panic reports its location.
+        run("page", command, cwd=PAGE)
+    mirror(fresh, PAGE / "dist", last="index.html")
+
+
+def slimmed(fresh: Path) -> Path:
+    """A folder with the same page in fewer bytes."""
+    goal = fresh.with_name("slim")
+    shutil.rmtree(goal, ignore_errors=True)
+    goal.mkdir()
+    try:
+        files = shrink.shrink({file.name: file.read_bytes() for file in fresh.iterdir() if file.is_file()})
+    except shrink.Unexpected as error:
+        raise BuildError(f"page: {error}") from None
+    for name, content in files.items():
+        (goal / name).write_bytes(content)
+    return goal
+
+
+def mirror(source: Path, goal: Path, last: str) -> None:
+    """Make the files of one folder those of the other, touching only what differs."""
+    goal.mkdir(exist_ok=True)
+    # A container's user reads it under `make dev`, whatever the umask here.
+    goal.chmod(0o755)
+    names = sorted((file.name for file in source.iterdir()), key=lambda name: name == last)
+    for name in names:
+        file = goal / name
+        if not file.exists() or file.read_bytes() != (source / name).read_bytes():
+            shutil.copyfile(source / name, goal / f".{name}")
+            (goal / f".{name}").chmod(0o644)
+            os.replace(goal / f".{name}", file)
+    for file in goal.iterdir():
+        if file.name not in names:
+            file.unlink()
+
+
+def build_binaries(profile: str, names: Sequence[str] = SERVICES) -> dict[str, Path]:
+    """Build the static binaries and give their paths.
+
+    A release builds each by itself: together, Cargo gives each dependency the features that any of
+    them asks for, and the smallest would carry 100 kB of what only the largest needs. Each gets
+    a list of what it is made of (cargo-auditable) and its commit.
+    """
+    target = toolchain.musl_target()
+    options = ["--locked", "--profile", profile, "--target", target]
+    if profile == QUICK:
+        packages = [argument for name in names for argument in ("--package", name)]
+        run("binaries", ["cargo", "zigbuild", *options, *packages, "--features", "frontend/dev"])
+    else:
+        for name in names:
+            command = ["cargo", "auditable", "zigbuild", *options, "--package", name]
+            run(f"binary {name}", command, **made_from(name))
+    return {name: TARGET / target / profile / name for name in names}
+
+
+def made_from(name: str) -> dict[str, str]:
+    """The variable with the commit of a release. A build without one, as in `make dev`, is never compiled
+    again for a commit alone. A container without git gets it as BUILT_FROM."""
+    given = os.environ.get("BUILT_FROM", "")
+    if given and oci.MADE_FROM.fullmatch(given.encode()) is None:
+        raise BuildError(f"BUILT_FROM is {given!r}, but must be a commit, a space and a date in UTC")
+    found = given or commit.made_from(name)
+    if found is None:
+        why = "this clone has no history: `git fetch --unshallow`" if commit.cut_off() else "no git"
+        print(f"build: {name} will not know its commit ({why})")
+        return {}
+    return {"BUILT_FROM": found}
+
+
+def pack(name: str, profile: str, tag: str) -> int:
+    """Build the image of one service from its binary and give the size of its one file."""
+    context = CONTEXTS / tag / name
+    shutil.rmtree(context, ignore_errors=True)
+    context.mkdir(parents=True)
+    binary = TARGET / toolchain.musl_target() / profile / name
+    shutil.copy2(binary, context / name)
+    # The container's user is not the one who built it, whose umask may be strict.
+    (context / name).chmod(0o755)
+    (context / "Dockerfile").write_text(dockerfile.stage(name).packing(), encoding="utf-8")
+    image = f"system-stats/{name}:{tag}"
+    pairs = [f"--label={key}={value}" for key, value in oci.revision(binary.read_bytes()).items()]
+    # The classic builder is enough for FROM, COPY and metadata, and is there on every engine.
+    command = ["docker", "build", "--quiet", "--tag", image, *pairs, str(context)]
+    run(f"image {image}", command, DOCKER_BUILDKIT="0", bound=PACK_SECONDS, quiet=True)
+    size = ["docker", "image", "inspect", "--format", "{{.Size}}", image]
+    answer = toolchain.answer(size)
+    if answer is None:
+        raise BuildError(f"image {image}: the engine does not tell its size")
+    return int(answer)
+
+
+def ensure_tools(*groups: str) -> None:
+    """Install what is missing below .tools/; instant when there is nothing to do."""
+    if subprocess.run([sys.executable, "-m", "tools.install", *groups], cwd=ROOT).returncode:
+        raise BuildError("the tools could not be installed; the lines above say why")
+
+
+def run(
+    what: str,
+    command: list[str],
+    cwd: Path = ROOT,
+    bound: int = COMPILE_SECONDS,
+    quiet: bool = False,
+    **variables: str,
+) -> None:
+    """Run one build command with its own progress on the terminal, or quietly unless it fails."""
+    begun = time.monotonic()
+    print(f"build: {what}", flush=True)
+    output = subprocess.PIPE if quiet else None
+    environment = {**toolchain.environment(), "CARGO_TARGET_DIR": str(TARGET), **variables}
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, env=environment, stdout=output, stderr=output, timeout=bound
+        )
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"{what}: not done after {bound} s") from None
+    if done.returncode:
+        for text in filter(None, (done.stdout, done.stderr)):
+            sys.stderr.write(text.decode("utf-8", "replace"))
+        raise BuildError(f"{what}: {command[0]} ended with exit code {done.returncode}")
+    print(f"build: {what} done in {time.monotonic() - begun:.1f} s", flush=True)
+
+
+def revision() -> str:
+    """The commit, with `-dirty` behind it when the work tree differs; `unknown` outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.decode().strip() or "unknown"
+
+
+def print_sizes(sizes: dict[str, int]) -> None:
+    for name, size in {**sizes, "together": sum(sizes.values())}.items():
+        print(f"  {name:<10} {size / 1e6:6.2f} MB")
+
+
+def clean() -> None:
+    """Remove everything that was built, images included; the tools stay."""
+    for path in (TARGET, PAGE / "dist", ROOT / "e2e" / "artifacts", ROOT / ".run"):
+        if path.exists():
+            print(f"clean: {os.path.relpath(path, ROOT)}")
+            shutil.rmtree(path)
+    # Replaced images have lost their name and are known by their label.
+    for filter in ("reference=system-stats/*", f"label={LABEL}"):
+        ids = toolchain.answer(["docker", "images", "--quiet", "--filter", filter])
+        if ids:
+            print(f"clean: images ({filter})")
+            subprocess.run(["docker", "rmi", "--force", *set(ids.split())], stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

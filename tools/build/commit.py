@@ -1,0 +1,61 @@
+"""The commit of a service's binary: the last one that changed any of its inputs.
+
+Not the commit that is checked out: with that in it, every binary would be another one at every
+commit, and a change of the README would deploy three services again.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Optional
+
+from tools.common import catalog, toolchain
+from tools.common.toolchain import ROOT
+
+# Of a crate, what is compiled; its tests and fixtures are not.
+COMPILED = ("Cargo.toml", "build.rs", "src")
+# Inputs of every binary. e2e/test_supply.py compares the list with what Cargo has read.
+COMMON = (
+    *("Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "Dockerfile"),
+    *("tools/build/build.py", "tools/no-unwind.ld", "tools/common/toolchain.py", "tools/common/versions.py"),
+    *(f"tools/install/{name}" for name in ("own_std.py", "requirements/build.txt", "rust_debian.py")),
+    *(f"crates/{crate}/{part}" for crate in ("http", "service", "server") for part in COMPILED),
+)
+
+
+def inputs(service: catalog.Service) -> tuple[str, ...]:
+    """The files and folders that the binary of a service is built from."""
+    crates = (service.crate, *(place for place in service.inputs if place.startswith("crates/")))
+    others = (place for place in service.inputs if not place.startswith("crates/"))
+    return (*COMMON, *(f"{crate}/{part}" for crate in crates for part in COMPILED), *others)
+
+
+INPUTS = {name: inputs(service) for name, service in catalog.ALL.items()}
+
+
+def made_from(service: str, root: Path = ROOT) -> Optional[str]:
+    """The commit and its date, `-dirty` behind the first when files differ from it; None where git
+    does not know."""
+    places = ["--", *INPUTS[service]]
+    found = git(root, "log", "-1", "--format=%H %cd", "--date=format-local:%Y-%m-%dT%H:%M:%SZ", *places)
+    if not found:
+        return None
+    commit, date = found.split(" ")
+    if commit in cut_off(root):
+        return None
+    dirty = "-dirty" if git(root, "status", "--porcelain", *places) else ""
+    return f"{commit}{dirty} {date}"
+
+
+def cut_off(root: Path = ROOT) -> list[str]:
+    """The commits whose parents a shallow clone does not have: each seems to have changed every file."""
+    place = git(root, "rev-parse", "--git-path", "shallow")
+    try:
+        return (root / place).read_text(encoding="ascii").split() if place else []
+    except FileNotFoundError:
+        return []
+
+
+def git(root: Path, *arguments: str) -> Optional[str]:
+    return toolchain.answer(["git", "-C", str(root), *arguments], {**os.environ, "TZ": "UTC"})

@@ -1,0 +1,163 @@
+"""`make reproducible`: everything built twice, and not a byte may differ.
+
+The second build has another folder, home, umask, language, time zone and number of jobs, an empty
+cache of what Cargo has unpacked, and starts at another time; it begins with a clone of the commit,
+so what is not committed is not built. What is compared are the page's files, the three binaries,
+their bills of materials and the images' digests.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Optional
+
+from tools.build import build, commit
+from tools.common import catalog, toolchain
+from tools.common.toolchain import ROOT
+
+# Two clean builds of 5 minutes; a machine ten times slower is taken for stuck.
+BUILD_SECONDS = 7200
+# Build outputs that must be identical.
+PAGE = "services/frontend/app/dist"
+
+
+class Differs(Exception):
+    """The builds are not the same; the message names the place."""
+
+
+def main(arguments: list[str]) -> int:
+    wanted = arguments or list(build.SERVICES)
+    unknown = [name for name in wanted if name not in build.SERVICES]
+    if unknown:
+        print(f"reproducible: there is no service {unknown[0]}", file=sys.stderr)
+        return 64
+    begun = time.monotonic()
+    try:
+        build.ensure_tools("build")
+        if commit.git(ROOT, "rev-parse", "HEAD") is None:
+            raise Differs("this is no git work tree, so there is nothing to clone")
+        if commit.git(ROOT, "status", "--porcelain"):
+            print("reproducible: the work tree has changes; HEAD is what is built, without them")
+        with tempfile.TemporaryDirectory(prefix="reproducible-") as folder:
+            compare(Path(folder), wanted)
+    except (Differs, build.BuildError) as error:
+        print(f"reproducible: FAILED: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(f"reproducible: the same bytes, after {time.monotonic() - begun:.0f} s")
+    return 0
+
+
+def compare(folder: Path, names: list[str]) -> None:
+    first = results(built(folder / "one", names), names)
+    second = results(built(folder / "another-place" / "two", names, **OTHERWISE), names)
+    missing = sorted(set(first) ^ set(second))
+    if missing:
+        raise Differs(f"only one build has {', '.join(missing)}")
+    wrong = [difference(name, first[name], second[name]) for name in sorted(first)]
+    for name in sorted(first):
+        print(f"reproducible: {name}: {len(first[name])} bytes")
+    if any(wrong):
+        raise Differs("; ".join(filter(None, wrong)))
+
+
+# Environment variables that differ on another machine.
+OTHERWISE = {
+    "LANG": "C",
+    "LC_ALL": "C",
+    "TZ": "Pacific/Kiritimati",
+    "USER": "other",
+    "HOSTNAME": "elsewhere",
+    "CARGO_BUILD_JOBS": "1",
+    "SOURCE_DATE_EPOCH": "1",
+}
+
+
+def built(repository: Path, names: list[str], **variables: str) -> Path:
+    """A clone of this commit with the same tools, and the release built in it from nothing."""
+    repository.parent.mkdir(parents=True, exist_ok=True)
+    for command in (
+        ["clone", "--quiet", "--no-hardlinks", str(ROOT), str(repository)],
+        ["-C", str(repository), "checkout", "--quiet", "--detach", commit.git(ROOT, "rev-parse", "HEAD") or ""],
+    ):
+        run(["git", *command], repository.parent, {**os.environ})
+    (repository / ".tools").symlink_to(toolchain.TOOLS.resolve())
+    home = repository.with_name(f"{repository.name}-home")
+    environment = {**os.environ, "CARGO_TARGET_DIR": "", **variables}
+    if variables:
+        environment.update(other_home(home))
+    print(f"reproducible: building {', '.join(names)} in {repository}", flush=True)
+    program = [f"import os, sys; os.umask({0o077 if variables else 0o022})"]
+    program += ["from tools.build import build"]
+    # The page is a part of the frontend alone.
+    program += ["build.build_page(build.RELEASE)"] if any(catalog.ALL[name].page for name in names) else []
+    program += [f"build.build_binaries(build.RELEASE, {tuple(names)!r})"]
+    run([sys.executable, "-c", "; ".join(program)], repository, environment)
+    return repository
+
+
+def other_home(home: Path) -> dict[str, str]:
+    """A separate home: Cargo unpacks every crate again, in another folder. Downloads are shared, because
+    they are not built."""
+    cargo = home / ".cargo"
+    (cargo / "registry").mkdir(parents=True)
+    old = toolchain.cargo_home()
+    for name in ("registry/cache", "registry/index", "bin", "config.toml"):
+        if (old / name).exists():
+            (cargo / name).symlink_to((old / name).resolve())
+    rustup = os.environ.get("RUSTUP_HOME") or str(Path.home() / ".rustup")
+    return {"HOME": str(home), "CARGO_HOME": str(cargo), "RUSTUP_HOME": rustup}
+
+
+def results(repository: Path, names: list[str]) -> dict[str, bytes]:
+    """Everything that must be the same, by name."""
+    page = repository / PAGE
+    files = page.iterdir() if page.is_dir() else ()
+    found = {f"page/{file.name}": file.read_bytes() for file in files}
+    release = repository / "target" / toolchain.musl_target() / build.RELEASE
+    from tools.supply import (
+        images,  # it needs the environment of build.py
+        sbom,
+    )
+
+    known: Optional[sbom.Crates] = None
+    for name in names:
+        binary = (release / name).read_bytes()
+        found[name] = binary
+        architecture = "ARM64" if toolchain.musl_target().startswith("aarch64") else "X86_64"
+        found[f"image {name}"] = images.packed(name, release / name, architecture).manifest
+        known = known or sbom.Crates.of_workspace()
+        found[f"{name}.cdx.json"] = repr(sbom.sbom(name, binary, known)).encode()
+    return found
+
+
+def difference(name: str, one: bytes, other: bytes) -> str:
+    """Where two results part, with what is written there; empty when they are the same."""
+    if one == other:
+        return ""
+    place = next((at for at, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
+    near = slice(max(0, place - 24), place + 40)
+    return (
+        f"{name}: {len(one)} and {len(other)} bytes, different from byte {place}:"
+        f" {one[near]!r} and {other[near]!r}"
+    )
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
+    variables = {name: value for name, value in environment.items() if value}
+    try:
+        code = subprocess.run(command, cwd=folder, env=variables, timeout=BUILD_SECONDS).returncode
+    except subprocess.TimeoutExpired:
+        raise Differs(f"a build was not done after {BUILD_SECONDS} s") from None
+    if code:
+        raise Differs(f"a build in {folder} ended with exit code {code}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,38 @@
+"""Files that a build changes and keeps."""
+
+import tempfile
+import unittest
+from pathlib import Path
+
+from tools.build import build
+
+
+class Mirror(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.source, self.goal = Path(folder.name, "source"), Path(folder.name, "goal")
+        self.source.mkdir()
+
+    def mirror(self, **files):
+        for name in list(self.source.iterdir()):
+            name.unlink()
+        for name, text in files.items():
+            (self.source / name).write_text(text)
+        build.mirror(self.source, self.goal, last="index")
+        return {file.name: file.read_text() for file in self.goal.iterdir()}
+
+    def test_the_goal_becomes_the_source(self):
+        self.assertEqual(self.mirror(index="1", a="1"), {"index": "1", "a": "1"})
+        self.assertEqual(self.mirror(index="2", b="1"), {"index": "2", "b": "1"})
+
+    def test_what_is_the_same_is_not_touched(self):
+        self.mirror(index="1", a="1")
+        before = (self.goal / "a").stat()
+        self.mirror(index="2", a="1")
+        after = (self.goal / "a").stat()
+        self.assertEqual((before.st_ino, before.st_mtime_ns), (after.st_ino, after.st_mtime_ns))
+
+
+if __name__ == "__main__":
+    unittest.main()

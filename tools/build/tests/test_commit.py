@@ -1,0 +1,82 @@
+"""The commit of a binary: the last one that changed any of its inputs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+from tools.build import commit
+
+DATE = "2026-11-25T01:02:03+02:00"
+
+
+class MadeFrom(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name, "original")
+        self.git("init", "--quiet", str(self.root), at=Path(folder.name))
+        self.first = self.commit("services/stats/src/main.rs", "Cargo.lock", "README.md")
+
+    def git(self, *arguments, at=None):
+        identity = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=at or self.root,
+            env={**os.environ, **identity, "GIT_COMMITTER_DATE": DATE, "GIT_CONFIG_GLOBAL": "/dev/null"},
+            check=True,
+            stdout=subprocess.PIPE,
+        )
+        return done.stdout.decode().strip()
+
+    def write(self, place):
+        file = self.root / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text((file.read_text() if file.exists() else "") + "more\n")
+
+    def commit(self, *places):
+        for place in places:
+            self.write(place)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", "x")
+        return self.git("rev-parse", "HEAD")
+
+    def of(self, service, root=None):
+        return commit.made_from(service, root or self.root)
+
+    def test_it_has_the_date_of_the_commit_in_utc(self):
+        self.assertEqual(self.of("stats"), f"{self.first} 2026-11-24T23:02:03Z")
+
+    def test_a_service_that_was_not_changed_keeps_its_commit(self):
+        for place in ("README.md", "services/gateway/src/main.rs", "services/stats/tests/stats.rs"):
+            self.commit(place)
+        self.assertIn(self.first, self.of("stats"))
+        newest = self.commit("crates/wire/src/lib.rs")
+        self.assertIn(newest, self.of("stats"))
+        self.assertIn(newest, self.of("frontend"))
+        self.assertNotIn(newest, self.of("gateway"))
+
+    def test_uncommitted_changes_are_reported(self):
+        self.write("README.md")
+        self.assertIn(f"{self.first} ", self.of("stats"))
+        self.write("services/stats/src/new.rs")
+        self.assertIn(f"{self.first}-dirty ", self.of("stats"))
+        self.assertIn(f"{self.first} ", self.of("gateway"))
+
+    def test_a_clone_without_history_does_not_pretend_to_know(self):
+        self.commit("README.md")
+        shallow = self.root.with_name("shallow")
+        self.git("clone", "--quiet", "--depth=1", f"file://{self.root}", str(shallow))
+        self.assertIsNone(self.of("stats", shallow))
+        self.git("fetch", "--quiet", "--unshallow", at=shallow)
+        self.assertIn(self.first, self.of("stats", shallow))
+
+    def test_outside_of_git_there_is_none(self):
+        self.assertIsNone(self.of("stats", self.root.parent))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,261 @@
+"""The Dockerfile is the only description of the images' configuration."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import unittest
+import unittest.mock
+import uuid
+from pathlib import Path
+
+from tools.build import build, commit, dockerfile, skeleton
+from tools.common import catalog, toolchain
+from tools.common.toolchain import ROOT
+from tools.supply import oci, outdated
+
+TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+class Stages(unittest.TestCase):
+    def test_each_service_has_a_stage_with_its_configuration(self) -> None:
+        for name in build.SERVICES:
+            stage = dockerfile.stage(name)
+            config = stage.config()
+            self.assertEqual(config["User"], "65532:65532")
+            self.assertEqual(config["Entrypoint"], [f"/{name}"])
+            self.assertEqual(config["ExposedPorts"], {f"{catalog.ALL[name].port}/tcp": {}})
+            self.assertEqual(config["Healthcheck"]["Test"], ["CMD", f"/{name}", "healthcheck"])
+            self.assertEqual(config["Healthcheck"]["Interval"], 10_000_000_000)
+            self.assertEqual(stage.labels()["org.opencontainers.image.title"], name)
+            self.assertIn(build.LABEL, {f"{key}={value}" for key, value in stage.labels().items()})
+
+    def test_a_packed_image_takes_every_instruction_but_where_the_file_comes_from(self) -> None:
+        for name in build.SERVICES:
+            stage = dockerfile.stage(name)
+            lines = stage.packing().splitlines()
+            expected = [f"{word} {rest}" for word, rest in stage.instructions.items()]
+            self.assertEqual(lines[:-1], expected[:-1])
+            self.assertEqual(lines[-1], f"COPY {name} /{name}")
+
+    def test_an_instruction_that_a_packed_image_would_lose_is_refused(self) -> None:
+        for line in ("RUN true", "ENV A=b", "COPY other /other", "VOLUME /data", "STOPSIGNAL SIGINT"):
+            text = TEXT.replace("EXPOSE 8080\n", f"EXPOSE 8080\n{line}\n")
+            with self.assertRaisesRegex(dockerfile.DockerfileError, "unsupported", msg=line):
+                dockerfile.stage("stats", text)
+        for missing in ("USER 65532:65532\n", "EXPOSE 8080\n", 'ENTRYPOINT ["/stats"]\n'):
+            with self.assertRaisesRegex(dockerfile.DockerfileError, "has no"):
+                dockerfile.stage("stats", TEXT.replace(missing, ""))
+        with self.assertRaisesRegex(dockerfile.DockerfileError, "no stage"):
+            dockerfile.stage("stats", TEXT.replace("FROM scratch AS stats", "FROM alpine AS stats"))
+        with self.assertRaisesRegex(dockerfile.DockerfileError, "one file"):
+            dockerfile.stage("stats", TEXT.replace("binaries/stats /stats", "binaries /"))
+        with self.assertRaisesRegex(dockerfile.DockerfileError, "HEALTHCHECK"):
+            dockerfile.stage("stats", TEXT.replace("--interval=10s", "--start-period=1s"))
+
+    def test_the_classic_builder_accepts_every_instruction(self) -> None:
+        for only_buildkit in ("RUN --", "COPY --link", "COPY --parents", "<<", "# syntax="):
+            self.assertNotIn(only_buildkit, TEXT)
+
+
+class Layers(unittest.TestCase):
+    """An edit of a script must not install the tools again, and no script may be missing."""
+
+    def test_the_layer_of_the_tools_has_the_installer_and_nothing_else(self) -> None:
+        lists = {f"tools/install/requirements/{name}.txt" for name in ("build", "compose")}
+        common = {f"tools/common/{file.name}" for file in (ROOT / "tools/common").glob("*.py")}
+        self.assertEqual(copied("tools"), modules("tools.install.__main__") | lists | common)
+
+    def test_the_layer_of_the_dependencies_has_the_build_and_nothing_else(self) -> None:
+        others = modules("tools.build.build") - copied("tools")
+        self.assertEqual(copied("dependencies"), others | {"tools/no-unwind.ld"})
+
+
+class BuildImage(unittest.TestCase):
+    def test_it_is_pinned_and_has_the_compiler_of_rust_toolchain_toml(self) -> None:
+        tag, digest = outdated.base(TEXT)
+        self.assertEqual(tag, f"{toolchain.CHANNEL}-bookworm")
+        self.assertRegex(digest, "^sha256:[0-9a-f]{64}$")
+        with self.assertRaisesRegex(build.BuildError, "by tag and digest"):
+            outdated.base(TEXT.replace(f"@{digest}", ""))
+
+
+class Bake(unittest.TestCase):
+    """docker-bake.hcl builds the stages of the Dockerfile; buildx itself is on few machines."""
+
+    def test_it_builds_every_service_for_both_processors(self) -> None:
+        text = (ROOT / "docker-bake.hcl").read_text(encoding="utf-8")
+        lists = {name: re.findall(r'"([^"]+)"', value) for name, value in re.findall(r"(\w+)\s*= (?:\{ service = )?\[(.*?)\]", text)}
+        self.assertEqual(lists["targets"], list(build.SERVICES))
+        self.assertEqual(lists["matrix"], list(build.SERVICES))
+        self.assertEqual(lists["platforms"], [f"linux/{name}" for name in oci.ARCHITECTURES.values()][::-1])
+        self.assertEqual(lists["tags"], ["${IMAGES}/${service}:${TAG}"])
+        self.assertEqual(text.count("{"), text.count("}"))
+
+
+class Skeleton(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.goal = Path(folder.name)
+
+    def test_it_has_every_member_and_none_of_its_code(self) -> None:
+        skeleton.write(self.goal)
+        members = {path.relative_to(ROOT) for path in ROOT.glob("crates/*/Cargo.toml")}
+        members |= {path.relative_to(ROOT) for path in ROOT.glob("services/**/Cargo.toml") if "fuzz" not in path.parts}
+        for manifest in [*members, Path("bench/Cargo.toml"), Path("Cargo.lock")]:
+            self.assertEqual((self.goal / manifest).read_bytes(), (ROOT / manifest).read_bytes())
+        sources = {path.read_text() for path in self.goal.rglob("*.rs")}
+        self.assertEqual(sources, {skeleton.PROGRAM, skeleton.LIBRARY})
+
+    def test_an_edit_of_a_source_file_leaves_it_as_it_is(self) -> None:
+        original = self.goal / "original"
+        for name in (*skeleton.FILES, "crates", "services", "bench/Cargo.toml"):
+            place = original / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, place, ignore=shutil.ignore_patterns("dist", "fixtures", "target"))
+            else:
+                shutil.copyfile(ROOT / name, place)
+        skeleton.write(self.goal / "before", original)
+        with (original / "services/gateway/src/main.rs").open("a") as file:
+            file.write("// edited\n")
+        skeleton.write(self.goal / "after", original)
+        self.assertEqual(contents(self.goal / "before"), contents(self.goal / "after"))
+
+
+class Commit(unittest.TestCase):
+    def test_a_container_without_git_gets_its_commit(self) -> None:
+        given = f"{'ab' * 20} 2026-11-28T10:00:00Z"
+        with unittest.mock.patch.dict("os.environ", {"BUILT_FROM": given}):
+            self.assertEqual(build.made_from("stats"), {"BUILT_FROM": given})
+        with unittest.mock.patch.dict("os.environ", {"BUILT_FROM": "yesterday"}):
+            with self.assertRaisesRegex(build.BuildError, "BUILT_FROM is 'yesterday'"):
+                build.made_from("stats")
+
+    def test_a_new_dockerfile_makes_new_images(self) -> None:
+        for name in build.SERVICES:
+            self.assertIn("Dockerfile", commit.INPUTS[name])
+
+
+@unittest.skipIf(toolchain.engine() is None, "needs a Docker engine")
+class Context(unittest.TestCase):
+    def test_it_has_what_is_compiled_and_nothing_else(self) -> None:
+        with tempfile.NamedTemporaryFile("w", suffix=".Dockerfile") as file:
+            file.write("FROM scratch\nCOPY . /\n")
+            file.flush()
+            command = ["docker", "build", "--quiet", "--file", file.name, str(ROOT)]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+        image = done.stdout.decode().strip()
+        self.addCleanup(subprocess.run, ["docker", "rmi", "--force", image], stdout=subprocess.DEVNULL)
+        container = toolchain.answer(["docker", "create", image, "/none"])
+        try:
+            exported = subprocess.run(["docker", "export", container], check=True, stdout=subprocess.PIPE, timeout=60)
+        finally:
+            subprocess.run(["docker", "rm", container], stdout=subprocess.DEVNULL)
+        with tarfile.open(fileobj=io.BytesIO(exported.stdout)) as archive:
+            files = {entry.name: entry.size for entry in archive if entry.isfile()}
+        for name in build.SERVICES:
+            for place in commit.INPUTS[name]:
+                if (ROOT / place).exists() and place != "Dockerfile":
+                    found = place in files or any(file.startswith(f"{place}/") for file in files)
+                    self.assertTrue(found, f"{place} is not in the context")
+        # The engine adds a few empty files of its own.
+        files = {file: size for file, size in files.items() if size}
+        tops = {file.split("/")[0] for file in files}
+        self.assertEqual(tops, {"Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "services.json", "bench", "crates", "services", "tools"})
+        for file in files:
+            self.assertIsNone(re.search(r"(^|/)(\.\w|dist/|target/|tests/|test_\w+\.py|__pycache__)", file), file)
+        self.assertLess(sum(files.values()), 5_000_000)
+
+
+@unittest.skipIf(toolchain.engine() is None, "needs a Docker engine")
+class BothRoutes(unittest.TestCase):
+    """The engine's view of an image is the same whether it was compiled or packed."""
+
+    def setUp(self) -> None:
+        self.mark = f"system-stats.test={uuid.uuid4().hex}"
+        self.addCleanup(self.remove_stubs)
+
+    def remove_stubs(self) -> None:
+        ids = toolchain.answer(["docker", "images", "--quiet", "--filter", f"label={self.mark}"])
+        if ids:
+            subprocess.run(["docker", "rmi", "--force", *set(ids.split())], stdout=subprocess.DEVNULL)
+
+    def test_the_dockerfile_a_packed_image_and_a_pushed_one_have_the_same_configuration(self) -> None:
+        for name in build.SERVICES:
+            with self.subTest(name=name), tempfile.TemporaryDirectory() as folder:
+                context = Path(folder)
+                binary = b"\x7fELF" + bytes(14) + (0x3E).to_bytes(2, "little")
+                (context / "binaries").mkdir()
+                for place in (context / name, context / "binaries" / name):
+                    place.write_bytes(binary)
+                    place.chmod(0o755)
+                # The stage as it stands, with a build stage that compiles nothing.
+                stub = f"FROM scratch AS build-{name}\nLABEL {self.mark}\nCOPY binaries /src/target/binaries\n"
+                final = TEXT[TEXT.index(f"FROM scratch AS {name}\n") :].split("\nFROM ")[0]
+                compiled = self.built(context, stub + final)
+                packed = self.built(context, dockerfile.stage(name).packing())
+                pushed = json.loads(oci.pack(dockerfile.stage(name), binary, "X86_64").config)
+                for key in ("User", "Entrypoint", "ExposedPorts", "Healthcheck", "Labels"):
+                    self.assertEqual(compiled["Config"][key], packed["Config"][key], key)
+                    self.assertEqual(compiled["Config"][key], pushed["config"][key], key)
+                self.assertEqual(len(compiled["RootFS"]["Layers"]), 1)
+                self.assertEqual(len(packed["RootFS"]["Layers"]), 1)
+                self.assertFalse(compiled["Config"]["Cmd"] or compiled["Config"]["Volumes"])
+
+    def built(self, context: Path, text: str) -> dict:
+        (context / "Dockerfile").write_text(text)
+        command = ["docker", "build", "--quiet", str(context)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+        image = done.stdout.decode().strip()
+        self.addCleanup(subprocess.run, ["docker", "rmi", "--force", image], stdout=subprocess.DEVNULL)
+        return json.loads(toolchain.answer(["docker", "image", "inspect", image]))[0]
+
+
+def copied(stage: str) -> set[str]:
+    """The files of tools/ that a stage copies, as far as the context has them."""
+    text = re.search(rf" AS {stage}\n(.*?)(?=^FROM )", TEXT, re.MULTILINE | re.DOTALL)[1]
+    found: set[str] = set()
+    for line in text.replace("\\\n", " ").splitlines():
+        for place in re.findall(r"(tools/\S+)", line.rpartition(" ")[0]) if line.startswith("COPY") else ():
+            for path in ROOT.glob(place):
+                files = path.glob("*.py") if path.is_dir() else [path]
+                found |= {str(file.relative_to(ROOT)) for file in files}
+    return found
+
+
+def modules(name: str) -> set[str]:
+    """The files of a module, of the modules of tools/ that it imports, and of their packages."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        module = todo.pop()
+        file = ROOT / f"{module.replace('.', '/')}.py"
+        if (ROOT / module.replace(".", "/")).is_dir():
+            file = ROOT / module.replace(".", "/") / "__init__.py"
+        path = str(file.relative_to(ROOT))
+        if not module.startswith("tools") or not file.exists() or path in found:
+            continue
+        found.add(path)
+        todo.append(module.rpartition(".")[0])
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                todo += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                todo += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return found
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+if __name__ == "__main__":
+    unittest.main()

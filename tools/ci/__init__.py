@@ -1,0 +1,1 @@
+"""Checks, test runs and the commands of workflows."""

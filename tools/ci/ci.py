@@ -1,0 +1,252 @@
+"""The targets of workflows beside those of deploy.py; each also runs by hand.
+
+registry  which images of this commit are still to be pushed
+apply     what `make plan` showed, unless something else would change now; then wait until it runs
+supersede cancel earlier runs of main that wait for an approval
+mark-good what runs has passed its tests: a rollback comes back to it
+drift     what differs from the code that was deployed, and what belongs to no state
+run       one task of the service S with the command CMD, to its end
+output    Terraform's outputs, as JSON
+plan-offline   a plan without credentials
+screenshot     the page at URL
+comment        the one comment of a pull request
+stale-previews previews whose pull request is closed
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from tools.build import build
+from tools.ci import github, infrastructure
+from tools.cloud import bootstrap, deploy, drift, environments, oneoff, plans, rollout, terraform
+from tools.cloud.deploy import account_session, of_account, session
+from tools.cloud.environments import PREVIEW, Refused, state_bucket
+from tools.cloud.releases import Release, with_newest
+from tools.cloud.rollout import Deployed
+from tools.common import toolchain
+from tools.common.progress import Failed, say, step
+from tools.common.toolchain import ROOT
+from tools.local import screenshot
+from tools.supply.images import Images
+
+MARKER = "<!-- system-stats: the preview of this pull request -->"
+# GitHub takes 65,536 characters.
+COMMENT_CHARACTERS = 60_000
+
+
+def do_registry() -> None:
+    if os.environ.get("CHANGED") == "true":
+        raise Failed(
+            "the account differs from tf/preconfigured: an administrator runs `make bootstrap`,"
+            " then restarts this run"
+        )
+    here = session(prepared=False)
+    images = Images(here.aws, here.environment, build.revision())
+    found = images.found(whole=True)
+    for place in images.places:
+        for name, address in place.items():
+            say(f"{name:<9} {address}")
+    for name, tag in images.tags.items():
+        say(f"{name:<9} {tag[:12]} {'is there' if name in found else 'must be pushed'}")
+    missing = [name for name in build.SERVICES if name not in found]
+    github.output("registry", missing=json.dumps(missing))
+
+
+def do_apply() -> None:
+    here = session()
+    revision = deploy.version()
+    planned = plans.kept(here.environment.name, revision)
+    running = here.terraform().output().get("release", "")
+    if superseded(revision, running):
+        raise Refused(
+            f"{here.environment.name} runs {running[:12]} already, which came after"
+            f" {revision[:12]}; run `make rollback` for an older version"
+        )
+    deploy.confirm(here.environment, "applying to")
+    protected(here.environment)
+    with step("attestations"):
+        deploy.attested(here, planned.release.images)
+    with step("plan again"):
+        # Terraform's own file would hold secrets in clear text, and is refused once anything else was applied.
+        run = here.terraform()
+        changed = run.plan(*deploy.variables_of(here.environment, planned.release))
+        if plans.digest(run.show(str(run.plan_file))) != planned.digest:
+            raise Refused(
+                f"{here.environment.name} has changed since its plan was made, and something else would"
+                " be applied now: `make plan` again, and look"
+            )
+    if changed:
+        with step("apply"):
+            run.apply()
+    else:
+        say("nothing to apply")
+    with step("wait until it runs"):
+        rollout.wait(here.aws, Deployed.of(here.terraform().output()), say)
+
+
+def protected(environment: environments.Environment) -> None:
+    """Refused in a workflow where a protected environment has no rule that makes its job wait."""
+    name = environment.name
+    if not environment.protected or os.environ.get("GITHUB_ACTIONS") != "true":
+        return
+    if not github.Repository().reviewed(name):
+        raise Refused(
+            f"the environment {name} of the repository's settings has no protection rule, so every push to"
+            f" main would reach it: add required reviewers (GitHub has them for public repositories and in"
+            f" Enterprise Cloud), or set the variable PROD to off and run `make deploy ENV={name}` by hand"
+        )
+
+
+def do_supersede() -> None:
+    number = int(github.wanted("GITHUB_RUN_NUMBER"))
+    ended = github.Repository().supersede("main.yaml", number)
+    say(f"earlier runs that waited: {', '.join(f'#{one}' for one in ended) or 'none'}")
+
+
+def superseded(revision: str, running: str, root: Path = ROOT) -> bool:
+    """Whether what runs came after a commit: a run that was slower must not undo a newer one."""
+    asked = ["git", "-C", str(root), "merge-base", "--is-ancestor", revision, running]
+    return running != revision and toolchain.answer(asked) is not None
+
+
+def do_mark_good() -> None:
+    here = session()
+    release = current(here)
+    here.releases.write(with_newest(here.releases.read(), release))
+    say(f"{release.revision[:12]} is proven in {here.environment.name}")
+
+
+def current(here: deploy.Session) -> Release:
+    outputs = here.terraform().output()
+    if not outputs:
+        raise Refused(f"{here.environment.name} is not deployed")
+    return Release(outputs["release"], outputs["images"], deploy.now())
+
+
+def do_output() -> None:
+    run = deploy.account_terraform() if of_account() else session().terraform()
+    outputs = run.output()
+    text = json.dumps(outputs, separators=(",", ":"), sort_keys=True)
+    print(text)
+    github.output("output", outputs=text, url=outputs.get("url", ""))
+
+
+def do_drift() -> None:
+    """Compare what is there with the code that was deployed; fails where they differ."""
+    here = session()
+    name = here.environment.name
+    outputs = here.terraform().output()
+    if not outputs:
+        say(f"{name} is not deployed")
+        return
+    release = Release(outputs["release"], outputs["images"], deploy.now())
+    place = terraform.DATA / "source" / release.revision
+    with step(f"compare {name} with tf/ at {release.revision[:12]}"):
+        run = here.terraform(bootstrap.clone_of(release.revision, place))
+        run.plan(*deploy.variables_of(here.environment, release, run.folder), lock=False)
+        differing = drift.differences(run.show(str(run.plan_file)))
+    with step("find resources that belong to no state"):
+        without = drift.stateless(drift.tagged(here.aws, name), run.show())
+    github.summary(drift.report(name, differing, without))
+    for line in (*differing, *(f"{one} is in no state" for one in without)):
+        say(line)
+    if differing or without:
+        raise Failed(
+            f"{name} is not what was deployed: `make deploy ENV={name}`restores it; remove resources that are in no"
+            " state by hand"
+        )
+    say(f"{name} is what was deployed, and nothing else is there")
+
+
+def do_run() -> None:
+    """One task of the service S with the command CMD, to its end."""
+    here = session()
+    name, command = os.environ.get("S", ""), os.environ.get("CMD", "")
+    if name not in build.SERVICES or not command:
+        raise Refused(
+            f"S must be one of {', '.join(build.SERVICES)}, and CMD the arguments of its program, such as"
+            ' S=stats CMD="--version"'
+        )
+    outputs = here.terraform().output()
+    if not outputs:
+        raise Refused(f"{here.environment.name} is not deployed")
+    deploy.confirm(here.environment, "running a task in")
+    oneoff.run(here.aws, Deployed.of(outputs), name, command, say)
+
+
+def do_plan_offline() -> None:
+    environment = environments.named(os.environ.get("ENV", ""))
+    terraform.check()
+    try:
+        infrastructure.plan_offline(environment.variables)
+    except infrastructure.Broken as error:
+        raise Failed(str(error)) from None
+
+
+def do_screenshot() -> None:
+    url = github.wanted("URL", "the address of a page, such as URL=http://localhost:3050")
+    build.ensure_tools("deploy", "browser")
+    with step(f"screenshot of {url}"):
+        screenshot.take(url, plans.REPORTS / "page.png")
+
+
+def do_comment() -> None:
+    """Put together what the jobs before have left in target/report/."""
+    text = comment(os.environ, plans.REPORTS)
+    github.summary(text)
+    if os.environ.get("GITHUB_TOKEN"):
+        say(github.Repository().comment(github.pull_request(), MARKER, text))
+    else:
+        print(text)
+
+
+def comment(variables, folder: Path) -> str:
+    """The summary for reviewers."""
+    url, page = variables.get("URL"), variables.get("SCREENSHOT")
+    lines = [f"## Preview: {url}" if url else "## There is no preview"]
+    links = [f"[screenshot]({page})"] if page else []
+    links += [f"[run]({variables['RUN']})"] if variables.get("RUN") else []
+    if links:
+        lines.append(" · ".join(links))
+    for file in sorted(folder.glob("*.md")):
+        lines += ["", file.read_text(encoding="utf-8").strip()]
+    if variables.get("COMMIT"):
+        lines += ["", f"<sub>{variables['COMMIT']}</sub>"]
+    text = "\n".join(lines)
+    return text if len(text) <= COMMENT_CHARACTERS else f"{text[:COMMENT_CHARACTERS]}\n…"
+
+
+def do_stale_previews() -> None:
+    """The states of previews in the bucket that no open pull request has."""
+    aws, account, wanted = account_session()
+    bucket = state_bucket(account, wanted["region"])
+    listed = aws.pages("s3", "list_objects_v2", Bucket=bucket, Prefix="environments/pr-")
+    keys = [entry["Key"] for page in listed for entry in page.get("Contents", [])]
+    stale = without_pull_request(keys, github.Repository().open_pull_requests())
+    say(f"previews without an open pull request: {', '.join(stale) or 'none'}")
+    github.output("stale-previews", previews=json.dumps(stale))
+
+
+def without_pull_request(keys: list[str], open_ones: set[int]) -> list[str]:
+    found = set()
+    for key in keys:
+        name = key.split("/")[1]
+        match = PREVIEW.fullmatch(name)
+        if match and key == environments.state_key(name) and int(match[1]) not in open_ones:
+            found.add(name)
+    return sorted(found)
+
+
+TARGETS = {
+    name[3:].replace("_", "-"): function
+    for name, function in list(globals().items())
+    if name.startswith("do_")
+}
+
+
+if __name__ == "__main__":
+    sys.exit(deploy.main(sys.argv[1:], TARGETS))

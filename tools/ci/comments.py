@@ -1,0 +1,134 @@
+"""Checks the wording of comments, docstrings, messages and test names.
+
+`make check` runs this beside documents.py, whose list of phrases applies here too. CLEAN lists the
+sources that follow STYLE.md; it may only grow.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+from tools.ci import documents
+from tools.common.toolchain import ROOT
+
+CLEAN = (
+    *(".github/", "bench/", "crates/", "e2e/", "tf/", "tools/"),
+    *("services/frontend/server/", "Dockerfile", "Makefile", "docker-bake.hcl", "docker-compose"),
+)
+# The first four contain the phrases as data. The others do not follow the rules yet.
+EXCEPT = {
+    "tools/ci/comments.py",
+    "tools/ci/documents.py",
+    "tools/ci/tests/test_comments.py",
+    "tools/ci/tests/test_documents.py",
+    "e2e/test_dashboard.py",
+}
+BANNED = {
+    **documents.BANNED,
+    r"stand-ins?": "fake",
+    r"told": "configured with, receives, reported",
+}
+# Beginnings of docstrings and doc comments.
+BEGINNING = re.compile(r"(What|Who|Whom|Whose)\b")
+
+RUST_COMMENT = re.compile(r'(?:^|\s)//([/!]?)(?!\S*")(.*)')
+RUST_TEST = re.compile(r"\s*(?:async )?fn ((?:[a-z0-9]+_){2,}[a-z0-9]+)\(\)")
+HASH_COMMENT = re.compile(r"(?:^|\s)#+ (.*)")
+TERRAFORM_TEXT = re.compile(r'\b(?:description|error_message)\s*=\s*"(.*)"')
+
+
+def main() -> int:
+    faults = [fault for name in sources(ROOT) for fault in check(ROOT, name)]
+    for fault in faults:
+        print(f"comments: {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+def sources(root: Path) -> list[str]:
+    """The clean source files of the repository, as paths below its root."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(
+        command, cwd=root, check=True, stdout=subprocess.PIPE, text=True, timeout=60
+    )
+    names = (name for name in set(done.stdout.splitlines()) if name.startswith(CLEAN))
+    return sorted(name for name in names if reader(name) and (root / name).is_file())
+
+
+def check(root: Path, name: str) -> Iterator[str]:
+    """A message for each fault of one source file."""
+    read = reader(name)
+    if read is None or name in EXCEPT:
+        return
+    for number, begins, text in read((root / name).read_text(encoding="utf-8")):
+        prose = documents.CODE.sub("", text)
+        for phrase, instead in BANNED.items():
+            if found := re.search(rf"\b({phrase})\b", prose, re.IGNORECASE):
+                yield f'{name}:{number}: "{found[0]}"; write instead: {instead}'
+        if begins and (found := BEGINNING.match(prose)):
+            yield f'{name}:{number}: begins with "{found[0]}"; use a noun or a verb'
+
+
+def reader(name: str):
+    """The function that yields the prose of a file: line, whether it begins a description, text."""
+    path = Path(name)
+    if path.suffix == ".py":
+        return python
+    if path.suffix == ".rs":
+        return rust
+    if path.suffix in (".tf", ".hcl", ".yaml") or path.name in ("Makefile", "Dockerfile"):
+        return hashes
+    return None
+
+
+def python(text: str) -> Iterator[tuple[int, bool, str]]:
+    """Comments, strings with several words, and names of tests."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], False, token.string.lstrip("# ")
+    tree = ast.parse(text)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            for offset, line in enumerate(node.value.splitlines()):
+                yield node.lineno + offset, id(node) in docstrings and offset == 0, line
+        elif isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            yield node.lineno, False, node.name.replace("_", " ")
+
+
+def rust(text: str) -> Iterator[tuple[int, bool, str]]:
+    """Comments and names of tests."""
+    inside = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        comment = RUST_COMMENT.search(line)
+        if comment:
+            yield number, bool(comment[1]) and not inside, comment[2].strip()
+        elif name := RUST_TEST.match(line):
+            yield number, False, name[1].replace("_", " ")
+        inside = bool(comment)
+
+
+def hashes(text: str) -> Iterator[tuple[int, bool, str]]:
+    """Comments after `#`, and descriptions and messages of Terraform."""
+    inside = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        comment = HASH_COMMENT.search(line)
+        if comment:
+            yield number, not inside and line.lstrip().startswith("#"), comment[1]
+        elif described := TERRAFORM_TEXT.search(line):
+            yield number, True, described[1]
+        inside = bool(comment)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Outputs, job summaries and the pull request comment of a workflow.
+
+Outside of GitHub there are no such files, and the targets only print.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any, Iterator, Optional
+
+from tools.cloud.environments import Refused
+from tools.common import toolchain
+from tools.common.toolchain import ROOT
+
+# Outputs of each target for later steps and jobs. tools/ci/workflows.py checks the workflows against it.
+OUTPUTS = {
+    "registry": ("missing",),
+    "push": ("name", "digest", "attest", "amd64", "arm64"),
+    "publish": ("name", "digest", "amd64", "arm64"),
+    "plan": ("changed",),
+    "output": ("outputs", "url"),
+    "stale-previews": ("previews",),
+}
+# One call of GitHub's interface; it answers within a second, or not at all.
+CALL_SECONDS = 30
+PAGE = 100
+# Pages of a hundred: more comments or pull requests than that are no case to wait for.
+PAGES = 50
+
+
+class GitHubError(Exception):
+    """GitHub has refused a call; the text is its own."""
+
+
+def output(target: str, **values: str) -> None:
+    """Hand values to the steps after this one; a name that OUTPUTS does not have is a mistake."""
+    unknown = set(values) - set(OUTPUTS[target])
+    if unknown:
+        raise ValueError(f"{target} sets {sorted(unknown)}, which OUTPUTS does not list")
+    lines = [f"{name}={value}" for name, value in values.items()]
+    if any("\n" in line or "\r" in line for line in lines):
+        raise ValueError(f"{target}: a value has several lines")
+    _append("GITHUB_OUTPUT", "\n".join(lines))
+
+
+def summary(text: str) -> None:
+    """Show Markdown on the page of the run."""
+    _append("GITHUB_STEP_SUMMARY", text)
+
+
+def _append(variable: str, text: str) -> None:
+    if os.environ.get(variable):
+        with Path(os.environ[variable]).open("a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+
+
+class Repository:
+    """The repository that the workflow runs for, with the token of its job."""
+
+    def __init__(self) -> None:
+        self.name = wanted("GITHUB_REPOSITORY")
+        self.base = os.environ.get("GITHUB_API_URL") or "https://api.github.com"
+        self.token = wanted("GITHUB_TOKEN")
+
+    def comment(self, number: int, marker: str, text: str) -> str:
+        """Create the comment that begins with the marker, or update it."""
+        body = {"body": f"{marker}\n{text}"}
+        comments = f"repos/{self.name}/issues/{number}/comments"
+        for comment in self._list(comments):
+            # Every user could write the marker; only a workflow's own comment is updated.
+            if comment["body"].startswith(marker) and comment["user"]["type"] == "Bot":
+                place = f"repos/{self.name}/issues/comments/{comment['id']}"
+                return self._call("PATCH", place, body)["html_url"]
+        return self._call("POST", comments, body)["html_url"]
+
+    def open_pull_requests(self) -> set[int]:
+        return {one["number"] for one in self._list(f"repos/{self.name}/pulls?state=open")}
+
+    def reviewed(self, environment: str) -> bool:
+        """Whether a job of that environment waits for a reviewer; branch policies are no review."""
+        path = f"repos/{self.name}/environments/{environment}"
+        rules = self._call("GET", path).get("protection_rules", [])
+        return any(rule["type"] != "branch_policy" for rule in rules)
+
+    def supersede(self, workflow: str, number: int) -> list[int]:
+        """Cancel the earlier runs of a workflow on main that wait for an approval."""
+        path = f"repos/{self.name}/actions/workflows/{workflow}/runs?branch=main&status=waiting"
+        # One page: more than a hundred runs do not wait at a time.
+        found = self._call("GET", f"{path}&per_page={PAGE}")["workflow_runs"]
+        old = sorted((one["run_number"], one["id"]) for one in found if one["run_number"] < number)
+        for _, identity in old:
+            self._call("POST", f"repos/{self.name}/actions/runs/{identity}/cancel", {})
+        return [number for number, _ in old]
+
+    def release(self, tag: str, notes: str, files: list[Path]) -> str:
+        """Make a release of a tag with its files; safe to repeat."""
+        wanted_release = {"tag_name": tag, "name": tag, "body": notes, "draft": True}
+        releases = self._list(f"repos/{self.name}/releases")
+        found = next((one for one in releases if one["tag_name"] == tag), None)
+        if found is None:
+            found = self._call("POST", f"repos/{self.name}/releases", wanted_release)
+        elif not found["draft"]:
+            return found["html_url"]
+        place = found["upload_url"].split("{")[0]
+        there = {asset["name"] for asset in found.get("assets", [])}
+        for file in files:
+            if file.name not in there:
+                name = urllib.parse.urlencode({"name": file.name})
+                self._call("POST", f"{place}?{name}", file.read_bytes())
+        # Published last, so that a release is never visible without its files.
+        change = {"draft": False, "body": notes}
+        return self._call("PATCH", f"repos/{self.name}/releases/{found['id']}", change)["html_url"]
+
+    def _list(self, path: str) -> Iterator[dict]:
+        for page in range(1, PAGES + 1):
+            query = f"{'&' if '?' in path else '?'}per_page={PAGE}&page={page}"
+            found = self._call("GET", path + query)
+            yield from found
+            if len(found) < PAGE:
+                return
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
+        url = path if "://" in path else f"{self.base}/{path}"
+        headers = {
+            "accept": "application/vnd.github+json",
+            "authorization": f"Bearer {self.token}",
+            "content-type": kind,
+        }
+        request = urllib.request.Request(url, data=data, method=method, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=CALL_SECONDS) as answer:
+                return json.loads(answer.read() or b"{}")
+        except urllib.error.HTTPError as error:
+            text = error.read().decode("utf-8", "replace")[:300]
+            raise GitHubError(f"{method} {path}: {error.code} {text}") from None
+        except (OSError, ValueError) as error:
+            raise GitHubError(f"{method} {path}: {error}") from None
+
+
+def wanted(name: str, what: Optional[str] = None) -> str:
+    value = os.environ.get(name, "")
+    if not value:
+        raise Refused(f"{name} is not set: {what or 'a workflow sets it'}")
+    return value
+
+
+def repository_name() -> str:
+    """OWNER/NAME of this repository: GITHUB_REPOSITORY, or the remote `origin`."""
+    given = os.environ.get("GITHUB_REPOSITORY", "")
+    remote = toolchain.answer(["git", "-C", str(ROOT), "remote", "get-url", "origin"]) or ""
+    found = re.search(r"^(?:.*github\.com[:/])?([\w.-]+/[\w.-]+?)(?:\.git)?/?$", given or remote)
+    if found is None or not (given or "github.com" in remote):
+        raise Refused(
+            "the repository's name is not known: set GITHUB_REPOSITORY=owner/name, or the git remote"
+            f" `origin` (it is {remote or 'not set'})"
+        )
+    return found[1]
+
+
+def pull_request() -> int:
+    """The number of the pull request that the workflow runs for."""
+    event = json.loads(Path(wanted("GITHUB_EVENT_PATH")).read_text(encoding="utf-8"))
+    number = event.get("pull_request", {}).get("number")
+    if not isinstance(number, int):
+        raise Refused("this run is not for a pull request")
+    return number

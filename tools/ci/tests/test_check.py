@@ -1,0 +1,62 @@
+"""The check of the arrows must be able to fail."""
+
+import tempfile
+import unittest
+from pathlib import Path
+
+from tools.ci import check
+
+
+def package(name, *dependencies, kind=None):
+    entries = [{"name": dependency, "kind": kind} for dependency in dependencies]
+    return {"name": name, "dependencies": entries}
+
+
+class Arrows(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+        for place in check.SILENT:
+            path = self.root / place
+            path = path if path.suffix else path / "lib.rs"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("fn nothing() {}\n")
+
+    def broken(self, *packages):
+        return list(check.broken_rules({"packages": list(packages)}, self.root))
+
+    def test_the_allowed_arrows_pass(self):
+        stats = package("stats", "wire", "service", "server", "hyper")
+        gateway = package("gateway", "pingora-core", "service")
+        self.assertEqual(self.broken(stats, gateway, package("app", "wire", "yew")), [])
+
+    def test_a_service_must_not_know_a_service_nor_the_gateway_wire(self):
+        self.assertEqual(self.broken(package("frontend", "stats")), ["frontend must not depend on stats"])
+        self.assertEqual(self.broken(package("gateway", "wire")), ["gateway must not depend on wire"])
+
+    def test_the_harness_is_for_tests(self):
+        self.assertEqual(self.broken(package("stats", "testing", kind="dev")), [])
+        self.assertEqual(len(self.broken(package("stats", "testing"))), 1)
+
+    def test_a_new_member_must_be_placed(self):
+        self.assertIn("surprise is new", self.broken(package("surprise"))[0])
+
+    def test_pure_code_must_not_read_clocks_or_files(self):
+        file = self.root / "services/stats/src/collect/lib.rs"
+        file.write_text("// std::fs in a comment is fine\nuse std::time::Instant;\n")
+        self.assertEqual(self.broken(), ["services/stats/src/collect/lib.rs:2 must not name Instant"])
+        for hidden in (
+            "use std::{fs, path::Path};",
+            "let text = fs::read_to_string(path);",
+            "let stats = procfs::KernelStats::current();",
+        ):
+            file.write_text(hidden)
+            self.assertEqual(len(self.broken()), 1, hidden)
+        for test in ("fn f() {}\n#[cfg(test)]\nmod tests { use std::fs; }\n", "#![cfg(test)]\nuse std::fs;\n"):
+            file.write_text(test)
+            self.assertEqual(self.broken(), [], test)
+
+
+if __name__ == "__main__":
+    unittest.main()

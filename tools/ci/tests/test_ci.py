@@ -1,0 +1,326 @@
+"""Decisions of the workflows' make targets; runner.py in e2e/deploy/ runs them completely."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from tools.ci import ci, github
+from tools.cloud import deploy, environments, plans
+from tools.cloud.aws import AwsError
+from tools.cloud.environments import Refused
+from tools.cloud.releases import Release
+from tools.common import progress
+from tools.supply import images, oci, release
+
+VERSION = Release("1" * 40, {"stats": f"r@sha256:{'1' * 64}"}, "2026-11-25T00:00:00Z")
+
+
+def change(address: str, *actions: str) -> dict:
+    return {"address": address, "change": {"actions": list(actions)}}
+
+
+class Previews(unittest.TestCase):
+    def test_a_preview_is_the_pattern_with_a_state_and_names_of_its_own(self):
+        preview, pattern = environments.named("pr-12"), environments.named("preview")
+        self.assertEqual(preview.state_key, "environments/pr-12/terraform.tfstate")
+        self.assertEqual(preview.variables, pattern.variables)
+        self.assertTrue(preview.preview and not pattern.preview)
+        with mock.patch.dict(
+            os.environ, {"VARIABLES": '{"environment": "prod", "log_level": "off"}'}
+        ):
+            *_, file = deploy.variables_of(preview, VERSION)
+        values = json.loads(Path(file.split("=")[1]).read_text(encoding="utf-8"))
+        self.assertEqual((values["environment"], values["log_level"]), ("pr-12", "off"))
+
+    def test_no_other_name_is_one(self):
+        for name in ("pr-", "pr-0", "pr-01", "pr-x", "pr-1/../prod", "PR-1", "pr-1234567890"):
+            with self.assertRaises(Refused, msg=name):
+                environments.named(name)
+
+    def test_orphans_are_previews_whose_pull_request_is_not_open(self):
+        keys = [
+            *("environments/pr-1/terraform.tfstate", "environments/pr-1/releases.json"),
+            *("environments/pr-2/terraform.tfstate", "environments/pr-30/terraform.tfstate"),
+            *("environments/pr-3/releases.json", "environments/pr-x/terraform.tfstate"),
+        ]
+        self.assertEqual(ci.without_pull_request(keys, {2}), ["pr-1", "pr-30"])
+        self.assertEqual(ci.without_pull_request([], set()), [])
+
+
+class Settings(unittest.TestCase):
+    def test_what_is_no_json_object_or_directory_is_refused(self):
+        for name, value, ask in (
+            ("VARIABLES", "{", deploy.more_variables),
+            ("VARIABLES", "[]", deploy.more_variables),
+            ("DIRECTORY", "tf/modules/app", deploy.of_account),
+        ):
+            with mock.patch.dict(os.environ, {name: value}), self.assertRaisesRegex(Refused, name):
+                ask()
+
+    def test_addresses_come_from_the_account_s_outputs_where_they_are_given(self):
+        told = {"repositories": {"stats": "registry.example/stats"}}
+        with mock.patch.dict(os.environ, {"ACCOUNT": json.dumps(told)}):
+            self.assertEqual(
+                images.addresses(mock.Mock(), "repositories", "x"), told["repositories"]
+            )
+        with mock.patch.dict(os.environ, {"ACCOUNT": "nonsense"}), self.assertRaises(Refused):
+            images.addresses(mock.Mock(), "repositories", "x")
+
+    def test_main_waits_for_the_account_and_pull_requests_do_not(self):
+        with mock.patch.dict(os.environ, {"CHANGED": "true"}):
+            with self.assertRaisesRegex(progress.Failed, "an administrator runs `make bootstrap`"):
+                ci.do_registry()
+
+
+class Order(unittest.TestCase):
+    def test_a_slower_run_does_not_undo_a_newer_one(self):
+        with tempfile.TemporaryDirectory() as folder:
+            git = ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@example.org"]
+            subprocess.run([*git, "init", "--quiet"], check=True)
+            commits = []
+            for message in ("first", "second"):
+                commit = [*git, "commit", "--quiet", "--allow-empty", "--message", message]
+                subprocess.run(commit, check=True)
+                told = subprocess.run(
+                    [*git, "rev-parse", "HEAD"], check=True, stdout=subprocess.PIPE
+                )
+                commits.append(told.stdout.decode().strip())
+            first, second = commits
+            self.assertTrue(ci.superseded(first, second, Path(folder)))
+            for running in (first, "", "3" * 40):
+                self.assertFalse(ci.superseded(second, running, Path(folder)), running)
+            self.assertFalse(ci.superseded(second, second, Path(folder)))
+
+
+class KeptPlans(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        for name in ("PLANS", "REPORTS"):
+            patch = mock.patch.object(plans, name, Path(folder.name) / name)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def test_exactly_what_was_kept_comes_back(self):
+        plans.keep("staging", VERSION, True, "a digest")
+        found = plans.kept("staging", VERSION.revision)
+        self.assertEqual((found.digest, found.release, found.changed), ("a digest", VERSION, True))
+
+    def test_terraform_s_own_file_is_not_kept(self):
+        """It holds secrets, and artifacts of a public repository are public."""
+        plans.keep("staging", VERSION, True, "a digest")
+        self.assertEqual([file.name for file in plans.folder("staging").iterdir()], ["planned.json"])
+
+    def test_a_digest_is_of_what_changes_and_of_nothing_else(self):
+        def plan(after, desired=2, address="a", actions=("update",)):
+            before = {"image": "old", "desired_count": desired}
+            change = {"before": before, "after": {"image": after, "desired_count": desired}}
+            one = {"address": address, "change": {**change, "actions": list(actions)}}
+            other = {"address": "z", "change": {"before": {}, "after": {}, "actions": ["no-op"]}}
+            return plans.digest({"resource_changes": [one, other]})
+
+        self.assertEqual(plan("new"), plan("new", desired=5))
+        for other in (plan("newer"), plan("new", address="b"), plan("new", actions=("delete",))):
+            self.assertNotEqual(plan("new"), other)
+        outputs = {"url": {"before": "a", "after": "b", "actions": ["update"]}}
+        self.assertNotEqual(plans.digest({}), plans.digest({"output_changes": outputs}))
+
+    def test_another_commit_s_plan_and_none_are_refused(self):
+        with self.assertRaisesRegex(Refused, "there is no plan of staging"):
+            plans.kept("staging", VERSION.revision)
+        plans.keep("staging", VERSION, True, "a digest")
+        with self.assertRaisesRegex(Refused, "is of the commit 111111111111, and 222222222222"):
+            plans.kept("staging", "2" * 40)
+        plans.forget("staging")
+        with self.assertRaises(Refused):
+            plans.kept("staging", VERSION.revision)
+
+    def test_a_report_names_what_changes_and_no_value(self):
+        changed = {**change("b", "update"), "before": "secret", "after": "secret"}
+        entries = [
+            change("a", "create"),
+            changed,
+            change("c", "no-op"),
+            change("d", "delete", "create"),
+        ]
+        text = plans.report("staging", {"resource_changes": entries})
+        self.assertIn("**Plan of staging**: 1 new, 1 changed, 1 replaced", text)
+        self.assertNotIn("secret", text)
+        self.assertNotIn(" c", text.replace("changed", ""))
+        self.assertIn("nothing changes", plans.report("staging", {}))
+
+    def test_sizes_stand_beside_those_of_main(self):
+        text = plans.sizes({"stats": 1500, "gateway": 4000}, {"stats": 1000, "gateway": 4000})
+        self.assertIn("| stats | 1,500 | 1,000 | +500 |", text)
+        self.assertIn("| together | 5,500 | 5,000 | +500 |", text)
+        self.assertIn("| stats | 1,500 |  |  |", plans.sizes({"stats": 1500}, {}))
+
+
+class Reviews(unittest.TestCase):
+    def protected(self, name, rules, inside="true"):
+        answer = {"protection_rules": [{"type": rule} for rule in rules]}
+        variables = {"GITHUB_ACTIONS": inside, "GITHUB_REPOSITORY": "a/b", "GITHUB_TOKEN": "t"}
+        with (
+            mock.patch.dict(os.environ, variables),
+            mock.patch.object(github.Repository, "_call", return_value=answer) as called,
+        ):
+            ci.protected(environments.named(name))
+        return called
+
+    def test_prod_is_refused_without_a_reviewer(self):
+        for rules in ([], ["branch_policy"]):
+            with self.assertRaisesRegex(Refused, "prod of the repository's settings has no"):
+                self.protected("prod", rules)
+        self.assertIn("environments/prod", str(self.protected("prod", ["required_reviewers"]).call_args))
+
+    def test_other_environments_and_work_by_hand_are_not_asked(self):
+        self.protected("staging", []).assert_not_called()
+        self.protected("prod", [], inside="").assert_not_called()
+
+    def test_a_setting_within_a_block_protects_nothing(self):
+        self.assertTrue(environments.protects("a = 1\nprotect = true # yes\n"))
+        for text in ("protect = false\n", "  protect = true\n", "# protect = true\n"):
+            self.assertFalse(environments.protects(text), text)
+
+    def test_earlier_runs_that_wait_are_ended_and_later_ones_are_not(self):
+        runs = [{"run_number": number, "id": number * 10} for number in (3, 9, 4)]
+        with (
+            mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": "a/b", "GITHUB_TOKEN": "t"}),
+            mock.patch.object(
+                github.Repository, "_call", return_value={"workflow_runs": runs}
+            ) as called,
+        ):
+            self.assertEqual(github.Repository().supersede("main.yaml", 5), [3, 4])
+        ended = [call.args[1] for call in called.call_args_list if call.args[0] == "POST"]
+        self.assertEqual(ended, [f"repos/a/b/actions/runs/{one}/cancel" for one in (30, 40)])
+
+    def test_a_private_repository_is_attested_where_github_does(self):
+        for private, wanted, expected in (
+            ("false", "", True),
+            ("", "", True),
+            ("true", "", False),
+            ("true", "on", True),
+        ):
+            with (
+                mock.patch.dict(os.environ, {"PRIVATE": private, "ATTEST": wanted}),
+                mock.patch.object(deploy, "say") as said,
+            ):
+                self.assertIs(deploy.can_attest(), expected)
+                self.assertIs(said.called, not expected)
+
+
+class Comments(unittest.TestCase):
+    def test_it_begins_with_what_a_reviewer_looks_for(self):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "plan-pr-7.md").write_text("**Plan**\n")
+            Path(folder, "page.png").write_text("no text")
+            told = {"URL": "http://a.example", "SCREENSHOT": "http://b.example", "COMMIT": "1" * 40}
+            text = ci.comment(told, Path(folder))
+            self.assertTrue(
+                text.startswith("## Preview: http://a.example\n[screenshot](http://b.example)")
+            )
+            self.assertIn("**Plan**", text)
+            self.assertTrue(ci.comment({}, Path(folder)).startswith("## There is no preview"))
+
+    def test_it_fits_into_what_github_takes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "long.md").write_text("x" * 100_000)
+            self.assertLess(len(ci.comment({}, Path(folder))), 65_000)
+
+    def test_outputs_are_those_that_are_named_and_one_line_each(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "output")
+            with mock.patch.dict(os.environ, {"GITHUB_OUTPUT": str(file)}):
+                github.output("plan", changed="true")
+                for bad in ({"change": "true"}, {"changed": "true\nurl=http://evil.example"}):
+                    with self.assertRaises(ValueError, msg=bad):
+                        github.output("plan", **bad)
+            self.assertEqual(file.read_text(), "changed=true\n")
+
+
+class Releases(unittest.TestCase):
+    changelog = (
+        "# Changelog\n\n## Unreleased\n\n- later\n\n## 1.2.0 - 2026-11-25\n\n- now\n\n## 1.1.0\n"
+    )
+
+    def test_its_text_is_the_changelog_s_section(self):
+        self.assertEqual(release.notes_of(self.changelog, "v1.2.0", "1.2.0"), "- now")
+
+    def test_what_does_not_agree_is_refused(self):
+        for tag, workspace in (("v1.3.0", "1.2.0"), ("v1.3.0", "1.3.0"), ("v1.1.0", "1.1.0")):
+            with self.assertRaises(Refused, msg=tag):
+                release.notes_of(self.changelog, tag, workspace)
+
+    def test_an_archive_is_the_same_whenever_it_is_packed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "stats")
+            file.write_text("code")
+            first = release.packed([file])
+            os.utime(file, (1, 1))
+            self.assertEqual(release.packed([file]), first)
+
+
+class BothProcessors(unittest.TestCase):
+    def test_one_name_leads_to_the_image_of_each(self):
+        one = {name: oci.Image(name.encode(), b"{}", b"layer") for name in ("X86_64", "ARM64")}
+        index = json.loads(oci.index(one))
+        found = {entry["platform"]["architecture"]: entry["digest"] for entry in index["manifests"]}
+        self.assertEqual(found, {"amd64": one["X86_64"].digest, "arm64": one["ARM64"].digest})
+        self.assertEqual(oci.index(one), oci.index(dict(reversed(list(one.items())))))
+
+
+class TagsOfImages(unittest.TestCase):
+    """Tags cannot be moved, so bytes of a laptop must not have the tags of a workflow's images."""
+
+    def tags(self, inside, attested_by, whole):
+        environment = mock.Mock(architecture="ARM64", attested_by=attested_by, preview=False)
+        with (
+            mock.patch.dict(os.environ, {"GITHUB_ACTIONS": inside, "ACCOUNT": '{"repositories": {"a": "b"}}'}),
+            mock.patch.object(images.commit, "made_from", return_value="1234 2026-11-25"),
+        ):
+            return images.Images(mock.Mock(), environment, "1234")._tags("stats", whole)
+
+    def test_a_workflow_sees_and_makes_its_own_alone(self):
+        self.assertEqual(self.tags("true", None, whole=True), ["1234"])
+        self.assertEqual(self.tags("true", "acme/shop", whole=False), ["1234"])
+
+    def test_by_hand_there_are_others_unless_attestations_are_wanted(self):
+        self.assertEqual(self.tags("", None, whole=False), ["1234", "1234-local", "1234-arm64-local"])
+        self.assertEqual(self.tags("", None, whole=True), ["1234", "1234-local"])
+        self.assertEqual(self.tags("", "acme/shop", whole=False), ["1234"])
+
+    def test_ecr_s_own_api_is_asked_and_only_a_missing_image_is_none(self):
+        client = mock.Mock()
+        client.call.return_value = {"imageDetails": [{"imageDigest": "sha256:1"}]}
+        address = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/system-stats/stats"
+        self.assertEqual(images.digest_of(client, address, "1234"), "sha256:1")
+        self.assertEqual(client.call.call_args.kwargs["repositoryName"], "system-stats/stats")
+        client.call.side_effect = AwsError("ecr x", "ImageNotFoundException", "no")
+        self.assertIsNone(images.digest_of(client, address, "1234"))
+        client.call.side_effect = AwsError("ecr x", "AccessDeniedException", "no")
+        with self.assertRaises(AwsError):
+            images.digest_of(client, address, "1234")
+
+
+class HalfPushed(unittest.TestCase):
+    def test_an_image_without_a_word_for_each_processor_is_made_again(self):
+        registry = mock.Mock()
+        registry.exactly.return_value = {"manifests": [{"digest": "amd64"}, {"digest": "arm64"}]}
+        for attached, bare in (
+            ({"index", "amd64", "arm64"}, False),
+            ({"index", "amd64"}, True),
+            ({"amd64", "arm64"}, True),
+            (set(), True),
+        ):
+            registry.attached = lambda one, *_: ["a bundle"] if one in attached else []
+            self.assertIs(images.bare(registry, "index"), bare, attached)
+
+
+if __name__ == "__main__":
+    unittest.main()

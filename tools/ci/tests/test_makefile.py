@@ -1,0 +1,52 @@
+"""`make` lists the most important commands, `make help-all` every command."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import unittest
+
+from tools.ci import workflows
+from tools.common.toolchain import ROOT
+
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+# More would not be read.
+MOST = 15
+
+
+@unittest.skipIf(shutil.which("make") is None, "make is not installed")
+class Help(unittest.TestCase):
+    def printed(self, *arguments: str) -> str:
+        # The options of a make that runs these tests are not those of this one.
+        environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+        done = subprocess.run(
+            ["make", *arguments], cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=60, env=environment
+        )
+        return done.stdout.decode()
+
+    def listed(self, text: str) -> list[str]:
+        return re.findall(r"^  make ([a-z0-9-]+)", text, re.MULTILINE)
+
+    def test_it_is_short_and_in_groups(self) -> None:
+        text = self.printed()
+        commands = self.listed(text)
+        self.assertTrue(10 <= len(commands) <= MOST, commands)
+        groups = [line for line in text.splitlines() if line and not line.startswith(" ")]
+        self.assertEqual(groups, ["Develop", "Run", "Build", "Deploy to AWS, with ENV="])
+
+    def test_commands_for_workflows_are_in_the_long_list_alone(self) -> None:
+        section = MAKEFILE[MAKEFILE.index("## For workflows") :]
+        hidden = workflows.makefile_targets(section)
+        self.assertGreater(len(hidden), 5)
+        self.assertEqual(hidden & set(self.listed(self.printed())), set())
+
+    def test_the_long_list_has_every_command_once(self) -> None:
+        commands = self.listed(self.printed("help-all"))
+        self.assertEqual(len(commands), len(set(commands)))
+        self.assertEqual(set(commands), workflows.makefile_targets(MAKEFILE))
+
+
+if __name__ == "__main__":
+    unittest.main()

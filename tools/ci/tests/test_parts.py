@@ -1,0 +1,156 @@
+"""The parts of `make test`: what runs when, what is printed, and what a failure does."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from tools.ci import test as parts
+from tools.ci.test import Part, Run
+
+
+def nothing() -> None:
+    pass
+
+
+class Parts(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.output = io.StringIO()
+
+    def perform(self, known: dict[str, Part], scripts: dict[str, str]) -> Run:
+        """A run of made-up parts, each a piece of Python."""
+        run = Run(dict(known))
+        changes = [
+            mock.patch.object(parts, "PARTS", known),
+            mock.patch.object(parts, "LOGS", self.folder),
+            mock.patch.object(parts, "command", lambda name: [sys.executable, "-c", scripts[name]]),
+            contextlib.redirect_stdout(self.output),
+        ]
+        with contextlib.ExitStack() as stack:
+            for change in changes:
+                stack.enter_context(change)
+            parts.perform(run)
+        return run
+
+    def test_a_part_starts_after_what_it_needs(self) -> None:
+        mark = self.folder / "built"
+        known = {"test": Part(nothing, ("build",)), "build": Part(nothing)}
+        run = self.perform(
+            known,
+            {
+                "build": f"import time; time.sleep(0.2); open({str(mark)!r}, 'w')",
+                "test": f"open({str(mark)!r})",
+            },
+        )
+        self.assertEqual(run.failed, {})
+        self.assertEqual(set(run.seconds), {"build", "test"})
+
+    def test_two_parts_run_at_once_unless_they_need_the_same_thing(self) -> None:
+        # Each waits for the other's file, so that they only end together.
+        meet = (
+            "import pathlib, sys, time\n"
+            "here, there = map(pathlib.Path, ({!r}, {!r})); here.touch()\n"
+            "end = time.monotonic() + 20\n"
+            "while not there.exists() and time.monotonic() < end: time.sleep(0.01)\n"
+            "sys.exit(not there.exists())"
+        )
+        a, b = str(self.folder / "a"), str(self.folder / "b")
+        run = self.perform(
+            {"a": Part(nothing), "b": Part(nothing)}, {"a": meet.format(a, b), "b": meet.format(b, a)}
+        )
+        self.assertEqual(run.failed, {})
+        ports = frozenset({"ports"})
+        known = {"a": Part(nothing, alone_with=ports), "b": Part(nothing, alone_with=ports)}
+        with mock.patch.object(parts, "PARTS", known):
+            self.assertEqual(parts.startable(Run(dict(known))), ["a"])
+
+    def test_a_failure_is_named_and_starts_nothing_else(self) -> None:
+        known = {"bad": Part(nothing), "later": Part(nothing, ("bad",))}
+        run = self.perform(known, {"bad": "print('why'); raise SystemExit(1)", "later": "print('never')"})
+        self.assertEqual(list(run.failed), ["bad"])
+        self.assertIn("make test PARTS=bad", run.failed["bad"])
+        self.assertIn("why", self.output.getvalue())
+        self.assertNotIn("never", self.output.getvalue())
+
+    def test_the_output_of_two_parts_never_mixes(self) -> None:
+        chatty = "import time\nfor _ in range(20): print({!r}, flush=True); time.sleep(0.01)"
+        known = {"a": Part(nothing), "b": Part(nothing)}
+        self.perform(known, {"a": chatty.format("from a"), "b": chatty.format("from b")})
+        lines = [line for line in self.output.getvalue().splitlines() if line.startswith("from")]
+        self.assertEqual(sorted(lines, key=lines.index), lines)
+        self.assertEqual(len(lines), 40)
+
+    def test_parts_bring_what_they_need_and_unknown_ones_are_refused(self) -> None:
+        with mock.patch.dict(os.environ, {"PARTS": "gateway"}):
+            self.assertEqual(set(parts.chosen(())), {"release", "gateway"})
+        with mock.patch.dict(os.environ, {"PARTS": "gatewy"}):
+            with self.assertRaisesRegex(ValueError, "gatewy.*expected some of"):
+                parts.chosen(())
+
+    def test_every_black_box_test_belongs_to_a_part(self) -> None:
+        """Whatever lies under e2e is either run with the running system or named as a part of its own."""
+        folders = {path.name for path in (parts.ROOT / "e2e").iterdir() if list(path.glob("**/test_*.py"))}
+        self.assertEqual(folders - {"deploy"}, {*parts.OWN_FOLDERS, parts.PAGE_FOLDER})
+        for name in (*parts.OWN_PROCESSES, *parts.PAGES):
+            self.assertTrue((parts.ROOT / "e2e" / f"test_{name}.py").is_file(), name)
+
+
+class Repeated(unittest.TestCase):
+    """Tests of the system that fail once."""
+
+    def outcome(self, failures: list[list[str]], code: int | None = 1) -> list[list[str]]:
+        """The commands of a part whose runs leave these failures behind, one list for each run."""
+        commands = []
+
+        def run(command: list[str], bound: int = 0) -> None:
+            commands.append(command)
+            if failures[len(commands) - 1]:
+                raise parts.TestsFailed("failed", code)
+
+        def last_failed(_cache: Path) -> list[str]:
+            return failures[len(commands) - 1]
+
+        with mock.patch.object(parts, "run", run), mock.patch.object(parts, "last_failed", last_failed):
+            parts.pytest("page", ["e2e/x.py"])
+        return commands
+
+    def test_a_part_that_passes_runs_once(self):
+        self.assertEqual(len(self.outcome([[]])), 1)
+
+    def test_a_failed_test_is_repeated_once(self):
+        commands = self.outcome([["a"], []])
+        self.assertEqual([("--last-failed" in command) for command in commands], [False, True])
+
+    def test_a_test_that_fails_again_fails_the_part(self):
+        with self.assertRaises(parts.TestsFailed):
+            self.outcome([["a"], ["a"]])
+
+    def test_many_failures_are_not_repeated(self):
+        with self.assertRaises(parts.TestsFailed):
+            self.outcome([[str(number) for number in range(6)]])
+
+    def test_a_run_that_did_not_come_to_its_end_is_not_repeated(self):
+        for code in (None, 2, 3):
+            with self.subTest(code), self.assertRaises(parts.TestsFailed):
+                self.outcome([["a"], []], code)
+
+    def test_the_failures_are_those_of_the_last_run(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertEqual(parts.last_failed(Path(folder)), [])
+            file = Path(folder, "v", "cache", "lastfailed")
+            file.parent.mkdir(parents=True)
+            file.write_text('{"e2e/b.py::y": true, "e2e/a.py::x": true}')
+            self.assertEqual(parts.last_failed(Path(folder)), ["e2e/a.py::x", "e2e/b.py::y"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,514 @@
+"""Rules for .github/workflows beyond those of actionlint and zizmor: `python3 -m tools.ci.workflows`.
+
+It needs PyYAML, which `make tools` puts beside both. The model (`read`, `run_order`, `statuses`,
+`decided`) is what e2e/deploy/workflows.py plays the workflows by, too.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import yaml
+
+from tools.ci import expressions, github
+from tools.ci.expressions import UNKNOWN
+from tools.common.toolchain import ROOT
+
+FOLDER = ROOT / ".github" / "workflows"
+LOCAL = "$/.github/workflows/"
+PINNED = re.compile(r"uses: [\w.-]+(/[\w.-]+)+@[0-9a-f]{40} # v[0-9]+\.[0-9]+\.[0-9]+$")
+RUN = re.compile(r"make ([a-z0-9-]+)((?: [A-Z_]+=[\w./:-]+)*)")
+# They run with the permissions of main on content of forks.
+FORBIDDEN = ("pull_request_target", "workflow_run", "issue_comment")
+# Outputs of the used actions.
+ACTION_OUTPUTS = {"actions/upload-artifact": ("artifact-id", "artifact-url", "artifact-digest")}
+# Pull requests of a fork, and of Dependabot, which GitHub treats like one.
+FORKS = (("fork/system-stats", "fork"), ("acme/system-stats", "dependabot[bot]"))
+# The default session of AWS, and the longest time that GitHub lets a job wait for a review.
+SESSION_SECONDS, REVIEW_DAYS = 3600, 30
+REFERENCE = re.compile(r"\b(needs|steps|matrix|inputs|jobs)\.([\w-]+)(?:\.outputs\.([\w-]+))?")
+
+
+@dataclass(frozen=True)
+class Workflow:
+    name: str
+    text: str
+    data: dict
+
+    @property
+    def triggers(self) -> dict:
+        on = self.data.get("on") or {}
+        return on if isinstance(on, dict) else dict.fromkeys([on] if isinstance(on, str) else on)
+
+    @property
+    def jobs(self) -> dict[str, dict]:
+        return self.data.get("jobs", {})
+
+    @property
+    def call(self) -> dict:
+        return self.triggers.get("workflow_call") or {}
+
+
+def parse(name: str, text: str) -> Workflow:
+    # Every scalar stays a text, so `on` is no truth value and 1.10 no number.
+    return Workflow(name, text, yaml.load(text, Loader=yaml.BaseLoader) or {})
+
+
+def read(folder: Path = FOLDER) -> dict[str, Workflow]:
+    files = sorted(folder.glob("*.yaml"))
+    return {file.name: parse(file.name, file.read_text(encoding="utf-8")) for file in files}
+
+
+def needs(job: dict) -> list[str]:
+    found = job.get("needs", [])
+    return [found] if isinstance(found, str) else found
+
+
+def ancestors(jobs: dict[str, dict], name: str) -> set[str]:
+    found: set[str] = set()
+    todo = list(needs(jobs[name]))
+    while todo:
+        one = todo.pop()
+        if one not in found and one in jobs:
+            found.add(one)
+            todo += needs(jobs[one])
+    return found
+
+
+def run_order(jobs: dict[str, dict]) -> list[str]:
+    """The jobs, each after those that it needs."""
+    order: list[str] = []
+    while len(order) < len(jobs):
+        ready = [
+            n for n in jobs if n not in order and set(needs(jobs[n])) & set(jobs) <= set(order)
+        ]
+        if not ready:
+            raise ValueError(f"these need each other: {sorted(set(jobs) - set(order))}")
+        order += ready
+    return order
+
+
+def statuses(results: list[Any]) -> dict[str, Any]:
+    """The values of success() and similar functions after jobs with these results."""
+    if set(results) <= {"success"}:
+        success: Any = True
+    else:
+        success = UNKNOWN if set(results) <= {"success", UNKNOWN} else False
+    failure = True if "failure" in results else UNKNOWN if UNKNOWN in results else False
+    return {"always": True, "cancelled": False, "failure": failure, "success": success}
+
+
+def decided(jobs: dict[str, dict], name: str, context: dict, results: dict[str, Any]) -> Any:
+    """Whether a job runs, after those that it needs."""
+    job = jobs[name]
+    before = [results[other] for other in sorted(ancestors(jobs, name))]
+    seen = {
+        **context,
+        "status": statuses(before),
+        "needs": {
+            n: {"result": results[n], "outputs": UNKNOWN} for n in needs(job) if n in results
+        },
+    }
+    seen["needs"] = {**seen["needs"], **context.get("needs", {})}
+    return expressions.condition(job.get("if", ""), seen)
+
+
+def called(job: dict) -> str:
+    """The file of a workflow of ours that a job calls."""
+    uses = job.get("uses", "")
+    return uses[len(LOCAL) :] if uses.startswith(LOCAL) else ""
+
+
+def texts(node: Any, path: tuple = ()) -> Iterator[tuple[tuple, str]]:
+    """Every text of a part of a workflow, with where it is."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from texts(value, (*path, key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from texts(value, (*path, str(index)))
+    elif node is not None:
+        yield path, str(node)
+
+
+def references(node: Any) -> Iterator[tuple[str, str, Optional[str]]]:
+    """References of expressions: the context, the name in it, and its output."""
+    for path, text in texts(node):
+        # An `if` is an expression without its signs.
+        parts = [text] if path and path[-1] == "if" else expressions.inside(text)
+        for part in parts:
+            for found in REFERENCE.finditer(part):
+                yield found[1], found[2], found[3]
+
+
+# The rules. Each gives a sentence for whatever breaks it.
+
+
+def problems(workflows: dict[str, Workflow], targets: set[str], tools: str) -> Iterator[str]:
+    for workflow in workflows.values():
+        for sentence in (
+            *top(workflow),
+            *pins(workflow),
+            *(
+                s
+                for name in workflow.jobs
+                for s in one_job(workflows, workflow, name, targets, tools)
+            ),
+            *unused(workflows, workflow),
+            *fork_permissions(workflows, workflow),
+        ):
+            yield f"{workflow.name}: {sentence}"
+    yield from artifacts(workflows)
+    yield from one_terraform(workflows)
+
+
+def one_terraform(workflows: dict[str, Workflow]) -> Iterator[str]:
+    """The Terraform version of tests and applies is the same."""
+    found = {
+        text
+        for workflow in workflows.values()
+        for path, text in texts(workflow.data)
+        if path[-1] == "terraform_version" or path[-3:] == ("inputs", "version", "default")
+    }
+    versions = sorted(text for text in found if "${{" not in text)
+    if len(versions) > 1:
+        yield f"Terraform is of several versions: {', '.join(versions)}"
+
+
+def top(workflow: Workflow) -> Iterator[str]:
+    if workflow.data.get("permissions") != {}:
+        yield "permissions must be {} at the top"
+    for trigger in FORBIDDEN:
+        if trigger in workflow.triggers:
+            yield f"{trigger}gives forks the permissions of main"
+    if "secrets." in workflow.text or "secrets:" in workflow.text:
+        yield "there are no stored secrets: sign in with a token"
+
+
+def pins(workflow: Workflow) -> Iterator[str]:
+    for number, line in enumerate(workflow.text.splitlines(), 1):
+        line = line.strip().removeprefix("- ")
+        if line.startswith("uses: ") and LOCAL not in line and not PINNED.search(line):
+            yield f"line {number}: an action is pinned by its commit, with its version behind it"
+
+
+def one_job(
+    workflows: dict[str, Workflow], workflow: Workflow, name: str, targets: set[str], tools: str
+) -> Iterator[str]:
+    job = workflow.jobs[name]
+    for sentence in (
+        *granted(workflows, job),
+        *steps_of(job, targets),
+        *literal(job, tools),
+        *exists(workflows, workflow, name),
+        *after_tests(workflow, name),
+        *sessions(job),
+        *waits(workflow, name),
+    ):
+        yield f"{name}: {sentence}"
+
+
+def permissions(workflows: dict[str, Workflow], job: dict) -> set[tuple[str, str]]:
+    """Permissions that a job needs: its own, or the union of the jobs of the called workflow."""
+    callee = workflows.get(called(job))
+    if callee is None:
+        return set((job.get("permissions") or {}).items())
+    return {pair for inner in callee.jobs.values() for pair in permissions(workflows, inner)}
+
+
+def granted(workflows: dict[str, Workflow], job: dict) -> Iterator[str]:
+    has = set((job.get("permissions") or {}).items())
+    if "permissions" not in job:
+        yield "permissions are missing"
+    if called(job):
+        if called(job) not in workflows:
+            yield f"there is no {called(job)}"
+        elif has != permissions(workflows, job):
+            yield f"{called(job)} needs {dict(sorted(permissions(workflows, job)))}"
+        return
+    signs_in = any(
+        step.get("uses", "").startswith(
+            ("aws-actions/configure-aws-credentials@", "actions/attest@")
+        )
+        for step in job.get("steps", [])
+    )
+    if signs_in != (("id-token", "write") in has):
+        yield "id-token: write is for jobs that sign in or attest, and for no other"
+    if "timeout-minutes" not in job:
+        yield "timeout-minutes is missing"
+
+
+def steps_of(job: dict, targets: set[str]) -> Iterator[str]:
+    for step in job.get("steps", []):
+        lines = step.get("run", "").strip().splitlines()
+        if len(lines) > 2:
+            yield f"{lines[0]!r} and more: a step has two lines at most"
+        for line in lines:
+            found = RUN.fullmatch(line.strip())
+            if found is None:
+                yield f"{line!r} is not a make target"
+            elif found[1] not in targets:
+                yield f"{line!r}: the Makefile has no {found[1]}"
+
+
+def literal(job: dict, tools: str) -> Iterator[str]:
+    """Rejects shell variables outside of a shell, and an unused setting."""
+    for path, text in texts(job):
+        bare = re.search(r"\$\w+", re.sub(r"\$\{\{.*?\}\}", "", text, flags=re.DOTALL))
+        if bare:
+            yield f"{'.'.join(path)}: {bare[0]} would be taken as it stands"
+    for place in (job, *job.get("steps", [])):
+        for name in place.get("env", {}):
+            if not re.search(rf"[\"']{name}[\"']", tools):
+                yield f"nothing in tools/ reads {name}"
+
+
+def exists(workflows: dict[str, Workflow], workflow: Workflow, name: str) -> Iterator[str]:
+    job = workflow.jobs[name]
+    for other in needs(job):
+        if other not in workflow.jobs:
+            yield f"it needs {other}, which is no job"
+    matrix = matrix_keys(job)
+    steps = {step["id"]: step for step in job.get("steps", []) if "id" in step}
+    inputs = workflow.call.get("inputs") or {}
+    for context, key, output in references(job):
+        if context == "needs":
+            if key not in needs(job):
+                yield f"needs.{key} is used, and {key} is not in its needs"
+            elif output and output not in outputs_of(workflows, workflow.jobs[key]):
+                yield f"{key} has no output {output}"
+        elif context == "steps":
+            if key not in steps:
+                yield f"there is no step {key}"
+            elif output and output not in step_outputs(steps[key]):
+                yield f"the step {key} has no output {output}"
+        elif context == "matrix" and key not in matrix:
+            yield f"the matrix has no {key}"
+        elif context == "inputs" and key not in inputs:
+            yield f"there is no input {key}"
+    for key in matrix - {k for context, k, _ in references(job) if context == "matrix"}:
+        yield f"the matrix has {key}, which is not used"
+    callee = workflows.get(called(job))
+    if callee is not None:
+        wanted, given = callee.call.get("inputs") or {}, job.get("with", {})
+        for key in set(given) - set(wanted):
+            yield f"{callee.name} has no input {key}"
+        for key, about in wanted.items():
+            if about.get("required") == "true" and key not in given:
+                yield f"{callee.name} needs the input {key}"
+
+
+def matrix_keys(job: dict) -> set[str]:
+    matrix = (job.get("strategy") or {}).get("matrix") or {}
+    return {key for key in matrix if key not in ("include", "exclude")} | {
+        key for entry in matrix.get("include", []) for key in entry
+    }
+
+
+def outputs_of(workflows: dict[str, Workflow], job: dict) -> set[str]:
+    callee = workflows.get(called(job))
+    return set(job.get("outputs", {}) if callee is None else callee.call.get("outputs") or {})
+
+
+def step_outputs(step: dict) -> tuple[str, ...]:
+    found = RUN.match(step.get("run", ""))
+    if found:
+        return github.OUTPUTS.get(found[1], ())
+    return ACTION_OUTPUTS.get(step.get("uses", "").split("@")[0], ())
+
+
+def after_tests(workflow: Workflow, name: str) -> Iterator[str]:
+    """Nothing is pushed or applied that has not passed the tests."""
+    job = workflow.jobs[name]
+    publishes = job.get("with", {}).get("mode") == "apply" or any(
+        step.get("run", "").strip() == "make push" for step in job.get("steps", [])
+    )
+    before = ancestors(workflow.jobs, name)
+    if publishes and not any(called(workflow.jobs[other]) == "ci.yaml" for other in before):
+        yield "it publishes what no test of ci.yaml before it has passed"
+
+
+def sessions(job: dict) -> Iterator[str]:
+    """Credentials of AWS that end before the job may are found out at its end, after everything was built."""
+    for step in job.get("steps", []):
+        if not step.get("uses", "").startswith("aws-actions/configure-aws-credentials@"):
+            continue
+        seconds = int(step.get("with", {}).get("role-duration-seconds", SESSION_SECONDS))
+        if int(job.get("timeout-minutes", "360")) * 60 >= seconds:
+            yield f"it may take {job.get('timeout-minutes', '360')} min, and AWS's credentials last {seconds} s"
+        if seconds > role_seconds():
+            yield f"it requests credentials of {seconds} s, and the roles allow {role_seconds()}"
+
+
+def role_seconds() -> int:
+    text = (ROOT / "tf" / "preconfigured" / "github.tf").read_text(encoding="utf-8")
+    return int(re.search(r"max_session_duration = ([0-9]+)", text)[1])
+
+
+def waits(workflow: Workflow, name: str) -> Iterator[str]:
+    """Artifacts of a job that waits for a review are kept as long as GitHub lets it wait."""
+    job = workflow.jobs[name]
+    if not job.get("environment"):
+        return
+    fetched = [
+        pattern(step["with"].get("name") or step["with"].get("pattern", ""))
+        for step in job.get("steps", [])
+        if step.get("uses", "").startswith("actions/download-artifact@")
+    ]
+    for other in ancestors(workflow.jobs, name):
+        for step in workflow.jobs[other].get("steps", []):
+            kept = step.get("with", {})
+            if not step.get("uses", "").startswith("actions/upload-artifact@"):
+                continue
+            days = int(kept.get("retention-days", "0"))
+            if pattern(kept.get("name", "")) in fetched and days <= REVIEW_DAYS:
+                yield f"it may wait {REVIEW_DAYS} days for a review, and {kept['name']} is kept for {days}"
+
+
+def unused(workflows: dict[str, Workflow], workflow: Workflow) -> Iterator[str]:
+    """Unused outputs and inputs."""
+    asked = {(key, output) for context, key, output in references(workflow.data) if output}
+    for name, job in workflow.jobs.items():
+        for output in job.get("outputs", {}):
+            if (name, output) not in asked:
+                yield f"{name}: its output {output} is not used"
+    for key in workflow.call.get("inputs") or {}:
+        if ("inputs", key) not in {(c, k) for c, k, _ in references(workflow.data)}:
+            yield f"the input {key} is not used"
+    for output in workflow.call.get("outputs") or {}:
+        callers = {
+            (other.name, name)
+            for other in workflows.values()
+            for name, job in other.jobs.items()
+            if called(job) == workflow.name
+        }
+        if not any(
+            (context, key, found) == ("needs", name, output)
+            for file, name in callers
+            for context, key, found in references(workflows[file].data)
+        ):
+            yield f"no caller uses the output {output}"
+
+
+def fork_permissions(workflows: dict[str, Workflow], workflow: Workflow) -> Iterator[str]:
+    """Jobs that run for a pull request of a fork have no token with write permissions."""
+    if "pull_request" not in workflow.triggers:
+        return
+    for head, login in FORKS:
+        for name, job in reachable(workflows, workflow, pull_request_of(head, login)):
+            writes = [
+                scope for scope, right in (job.get("permissions") or {}).items() if right == "write"
+            ]
+            if writes:
+                yield f"{name} runs for {login}'s pull request and has {', '.join(writes)}: write"
+            tokens = [
+                text for _, text in texts(job) if "github.token" in text or "GITHUB_TOKEN" in text
+            ]
+            if tokens:
+                yield f"{name} runs for {login}'s pull request and is handed a token"
+            if job.get("environment"):
+                yield f"{name} runs for {login}'s pull request in an environment, which has settings"
+
+
+def pull_request_of(head: str, login: str) -> dict:
+    event = {
+        "number": "7",
+        "pull_request": {
+            "number": "7",
+            "head": {"repo": {"full_name": head}, "sha": "0" * 40},
+            "user": {"login": login},
+        },
+    }
+    return {
+        "github": {
+            "event_name": "pull_request",
+            "repository": "acme/system-stats",
+            "event": event,
+            "sha": "0" * 40,
+        },
+        "vars": {"AWS_ROLE": "a role", "AWS_REGION": "a region"},
+        "inputs": {},
+    }
+
+
+def reachable(
+    workflows: dict[str, Workflow], workflow: Workflow, context: dict
+) -> Iterator[tuple[str, dict]]:
+    """The jobs that cannot be said to be skipped, those of called workflows as well."""
+    results: dict[str, Any] = {}
+    for name in run_order(workflow.jobs):
+        job = workflow.jobs[name]
+        runs = decided(workflow.jobs, name, context, results)
+        results[name] = "skipped" if runs is False else UNKNOWN
+        if runs is False:
+            continue
+        yield name, job
+        callee = workflows.get(called(job))
+        if callee is not None:
+            yield from reachable(workflows, callee, {**context, "inputs": given(callee, job)})
+
+
+def given(callee: Workflow, job: dict) -> dict:
+    """The inputs of a called workflow, as far as they are known without running it."""
+    wanted = callee.call.get("inputs") or {}
+    texts_given = {**{k: v.get("default", "") for k, v in wanted.items()}, **job.get("with", {})}
+    return {key: UNKNOWN if "${{" in text else text for key, text in texts_given.items()}
+
+
+def artifacts(workflows: dict[str, Workflow]) -> Iterator[str]:
+    """Whatever is downloaded was uploaded in the same run, and whatever is handed over is fetched."""
+    for workflow in workflows.values():
+        if workflow.call and set(workflow.triggers) <= {"workflow_call", "workflow_dispatch"}:
+            runs = [workflow]
+        else:
+            runs = [
+                workflow,
+                *(
+                    workflows[f]
+                    for f in {called(j) for j in workflow.jobs.values()}
+                    if f in workflows
+                ),
+            ]
+        kept = [pattern(name) for one in runs for name in named(one, "actions/upload-artifact")]
+        for name in named(workflow, "actions/download-artifact"):
+            if not any(
+                fnmatch.fnmatchcase(one, pattern(name)) or fnmatch.fnmatchcase(name, one)
+                for one in kept
+            ):
+                yield f"{workflow.name}: nothing keeps the artifact {name}"
+
+
+def named(workflow: Workflow, action: str) -> list[str]:
+    steps = [step for job in workflow.jobs.values() for step in job.get("steps", [])]
+    found = [
+        step.get("with", {}) for step in steps if step.get("uses", "").startswith(f"{action}@")
+    ]
+    return [one.get("name") or one.get("pattern", "") for one in found]
+
+
+def pattern(name: str) -> str:
+    return re.sub(r"\$\{\{.*?\}\}", "*", name)
+
+
+def makefile_targets(text: str) -> set[str]:
+    return set(re.findall(r"^([a-z0-9-]+):.*## ", text, re.MULTILINE))
+
+
+def main() -> int:
+    targets = makefile_targets((ROOT / "Makefile").read_text(encoding="utf-8"))
+    sources = [file for file in sorted((ROOT / "tools").rglob("*.py")) if "tests" not in file.parts]
+    tools = "\n".join(file.read_text(encoding="utf-8") for file in sources)
+    found = list(problems(read(), targets, tools))
+    for sentence in found:
+        print(f"workflows: {sentence}", file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

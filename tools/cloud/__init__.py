@@ -1,0 +1,1 @@
+"""Deployments to AWS: plans, rollouts, rollback, drift, cost."""

@@ -1,0 +1,163 @@
+"""One-time setup of an account: tf/preconfigured, whose state is kept in the bucket that it makes.
+
+Safe to repeat, and to break off: the state is a file on this machine only until the bucket is
+there.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Callable
+
+from tools.cloud.aws import Aws, AwsError
+from tools.cloud.environments import PRECONFIGURED_KEY, TF, Refused, settings, state_bucket
+from tools.cloud.terraform import Terraform, TerraformError
+from tools.common import catalog
+from tools.common.files import write
+
+FOLDER = TF / "preconfigured"
+LOCAL_STATE = FOLDER / "terraform.tfstate"
+# Beats backend "s3" of versions.tf while it is there.
+OVERRIDE = FOLDER / "backend_override.tf"
+OVERRIDE_TEXT = 'terraform {\n  backend "local" {}\n}\n'
+
+
+# AWS's services act in the account with roles of their own. A new account has none of them, and what needs one fails
+# the first time with an error about permissions.
+LINKED_ROLES = (
+    "ecs.amazonaws.com",
+    "elasticloadbalancing.amazonaws.com",
+    "ecs.application-autoscaling.amazonaws.com",
+)
+
+
+def linked_roles(aws: Aws, say: Callable[[str], None]) -> None:
+    """Create the service-linked roles that the account does not have yet."""
+    for service in LINKED_ROLES:
+        # AWS chooses the name, and the path is always this.
+        path = f"/aws-service-role/{service}/"
+        if not aws.call("iam", "list_roles", PathPrefix=path)["Roles"]:
+            aws.call("iam", "create_service_linked_role", AWSServiceName=service)
+            say(f"created the service-linked role of {service}")
+
+
+def variables() -> dict[str, str]:
+    """The plain settings of tf/preconfigured/terraform.tfvars."""
+    file = FOLDER / "terraform.tfvars"
+    found = settings(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {"region": "us-east-1", **found}
+
+
+def knows_github() -> bool:
+    """Whether terraform.tfvars lists the workflows that may assume the roles."""
+    file = FOLDER / "terraform.tfvars"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return re.search(r"^github\s*=", text, re.MULTILINE) is not None
+
+
+def exists(aws: Aws, bucket: str) -> bool:
+    try:
+        aws.call("s3", "head_bucket", Bucket=bucket)
+    except AwsError as error:
+        if error.code == "404":
+            return False
+        if error.code == "403":
+            raise Refused(
+                f"the bucket {bucket} is there, and these credentials may not see it"
+            ) from None
+        raise
+    return True
+
+
+def ensure(
+    aws: Aws, account: str, profile: str | None, say: Callable[[str], None], may_create: bool = True
+) -> None:
+    """Applies tf/preconfigured to the account; without a difference nothing changes."""
+    bucket = state_bucket(account, aws.region)
+    terraform = folder(aws, profile)
+    if LOCAL_STATE.exists() or not exists(aws, bucket):
+        if not may_create:
+            raise Refused(
+                f"the account {account} is not prepared: run `make bootstrap` with an"
+                " administrator's credentials"
+            )
+        begin(terraform, aws, bucket, say)
+    terraform = state(aws, account, profile)
+    # Without a lock, so that those may look who may not change.
+    if not terraform.plan(lock=False):
+        say("the account matches tf/preconfigured")
+        return
+    try:
+        terraform.apply()
+    except TerraformError as error:
+        raise TerraformError(
+            f"{error}; changes of tf/preconfigured need an administrator: `make bootstrap`"
+        ) from None
+
+
+def folder(aws: Aws, profile: str | None) -> Terraform:
+    return Terraform(FOLDER, "preconfigured", aws.region, profile)
+
+
+def state(aws: Aws, account: str, profile: str | None) -> Terraform:
+    """tf/preconfigured with the state in its bucket; Refused where there is none."""
+    bucket = state_bucket(account, aws.region)
+    if not exists(aws, bucket):
+        raise Refused(f"the account {account} is not prepared: run `make bootstrap` first")
+    OVERRIDE.unlink(missing_ok=True)
+    terraform = folder(aws, profile)
+    terraform.init_s3(bucket, PRECONFIGURED_KEY, aws.region)
+    if not terraform.output():
+        raise Refused(
+            f"the bucket {bucket} is there, but holds no state of tf/preconfigured: another `make bootstrap` is"
+            " running, or it was started on another machine; continue there"
+        )
+    return terraform
+
+
+def begin(terraform: Terraform, aws: Aws, bucket: str, say: Callable[[str], None]) -> None:
+    """The first time: with a state on this machine, which then moves into the bucket."""
+    say(
+        f"the bucket {bucket} is made first; until then the state is {LOCAL_STATE.name} in"
+        " tf/preconfigured"
+    )
+    write(OVERRIDE, OVERRIDE_TEXT)
+    try:
+        terraform.init("-reconfigure")
+        if terraform.plan():
+            terraform.apply()
+    finally:
+        OVERRIDE.unlink(missing_ok=True)
+    aws.wait("s3", "bucket_exists", Bucket=bucket)
+    terraform.init_s3(bucket, PRECONFIGURED_KEY, aws.region, "-migrate-state", "-force-copy")
+    if not terraform.output():
+        raise TerraformError(f"the state did not arrive in {bucket}; it still is {LOCAL_STATE}")
+    for leftover in FOLDER.glob("terraform.tfstate*"):
+        leftover.unlink()
+    say("the state is in the bucket now")
+
+
+def clone_of(revision: str, goal: Path) -> Path:
+    """tf/ at a commit, with the services that it deploys, so that a version gets matching settings."""
+    goal.mkdir(parents=True, exist_ok=True)
+    # Older commits list the services in tf/ itself.
+    listed = git(revision, "ls-tree", "--name-only", revision, "--", "tf", catalog.FILE)
+    archive = git(revision, "archive", revision, *listed.decode().split())
+    subprocess.run(["tar", "-x", "-C", str(goal)], input=archive, check=True, timeout=60)
+    # A provider does not read a state that a newer one has written, so the way back is gone with today's.
+    for name in ("versions.tf", ".terraform.lock.hcl"):
+        if (TF / name).is_file():
+            shutil.copyfile(TF / name, goal / "tf" / name)
+    return goal / "tf"
+
+
+def git(revision: str, *arguments: str) -> bytes:
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=TF.parent, capture_output=True, timeout=60)
+    if done.returncode:
+        why = done.stderr.decode().strip()
+        raise Refused(f"the commit {revision} is not here ({why}): git fetch --unshallow")
+    return done.stdout

@@ -1,0 +1,132 @@
+"""Monthly cost of an environment without traffic, from the resources of a Terraform plan.
+
+Public list prices of us-east-1, in US dollars, as of November 2026; without taxes, discounts and
+the free tier. Traffic, log lines, requests and Container Insights (some 10 dollars for three
+services) come on top and depend on use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+HOURS = 730
+# Fargate, an hour of one vCPU and of one GB.
+FARGATE = {"ARM64": (0.03238, 0.00356), "X86_64": (0.04048, 0.004445)}
+# Spot is sold at a changing price; 30 % of the list price is usual.
+SPOT_SHARE = 0.3
+LOAD_BALANCER = 0.0225 * HOURS
+PUBLIC_ADDRESS = 0.005 * HOURS
+INTERFACE_ENDPOINT = 0.01 * HOURS
+ALARM = 0.10
+DASHBOARD = 3.00
+PRIVATE_ZONE = 0.50
+FIREWALL, FIREWALL_RULE = 5.00, 1.00
+
+
+@dataclass(frozen=True)
+class Line:
+    what: str
+    count: float
+    dollars: float
+
+
+def lines(shown: dict) -> list[Line]:
+    """Resources with a price, from the structure of `terraform show -json`."""
+    every = list(resources(shown.get("values", {}).get("root_module", {})))
+
+    def of(kind: str) -> list[dict]:
+        return [one["values"] for one in every if one["type"] == kind]
+
+    tasks = {one["family"]: one for one in of("aws_ecs_task_definition")}
+    result = []
+    public_tasks = 0.0
+    for service in of("aws_ecs_service"):
+        task = tasks[service["name"]]
+        count = service["desired_count"]
+        result.append(
+            Line(
+                f"{service['name']}: {task['cpu']} CPU, {task['memory']} MiB",
+                count,
+                count * task_month(service, task),
+            )
+        )
+        if service["network_configuration"][0]["assign_public_ip"]:
+            public_tasks += count
+    balancers = of("aws_lb")
+    zones = (
+        len([one for one in every if one["type"] == "aws_subnet" and one["name"] == "public"]) or 2
+    )
+    addresses = public_tasks + len(balancers) * zones
+    endpoints = [one for one in of("aws_vpc_endpoint") if one["vpc_endpoint_type"] == "Interface"]
+    firewalls = of("aws_wafv2_web_acl")
+    # Addresses of endpoints are one a zone; before an apply their number is not known yet.
+    endpoint_zones = len(
+        [one for one in every if one["type"] == "aws_subnet" and one["name"] == "private"]
+    )
+    result += [
+        Line("load balancer", len(balancers), len(balancers) * LOAD_BALANCER),
+        Line("public addresses", addresses, addresses * PUBLIC_ADDRESS),
+        Line(
+            "VPC endpoints, a zone each",
+            len(endpoints) * endpoint_zones,
+            len(endpoints) * endpoint_zones * INTERFACE_ENDPOINT,
+        ),
+        Line(
+            "alarms",
+            len(of("aws_cloudwatch_metric_alarm")),
+            len(of("aws_cloudwatch_metric_alarm")) * ALARM,
+        ),
+        Line(
+            "dashboard",
+            len(of("aws_cloudwatch_dashboard")),
+            len(of("aws_cloudwatch_dashboard")) * DASHBOARD,
+        ),
+        Line(
+            "private zone",
+            len(of("aws_service_discovery_private_dns_namespace")),
+            len(of("aws_service_discovery_private_dns_namespace")) * PRIVATE_ZONE,
+        ),
+        Line(
+            "firewall",
+            len(firewalls),
+            sum(FIREWALL + FIREWALL_RULE * len(one["rule"]) for one in firewalls),
+        ),
+    ]
+    return [line for line in result if line.count]
+
+
+def task_month(service: dict, task: dict) -> float:
+    """One task, a month, at the service's mix of capacity."""
+    processor, memory = FARGATE[task["runtime_platform"][0]["cpu_architecture"]]
+    full = (float(task["cpu"]) / 1024 * processor + float(task["memory"]) / 1024 * memory) * HOURS
+    weights = {
+        one["capacity_provider"]: one["weight"] for one in service["capacity_provider_strategy"]
+    }
+    spot = weights.get("FARGATE_SPOT", 0) / (sum(weights.values()) or 1)
+    # The first task of a mix is never on spot capacity.
+    count = service["desired_count"]
+    spot_tasks = count * spot if spot == 1 else max(count - 1, 0) * spot
+    share = spot_tasks / count if count else 0
+    return full * (1 - share + share * SPOT_SHARE)
+
+
+def resources(module: dict) -> Iterator[dict]:
+    yield from module.get("resources", [])
+    for child in module.get("child_modules", []):
+        yield from resources(child)
+
+
+def table(found: list[Line]) -> str:
+    width = max(len(line.what) for line in found)
+    rows = [f"  {line.what:<{width}} {line.count:>5g} {line.dollars:>9.2f}" for line in found]
+    total = sum(line.dollars for line in found)
+    return "\n".join([*rows, f"  {'together, US dollars a month':<{width}} {'':>5} {total:>9.2f}"])
+
+
+if __name__ == "__main__":
+    # terraform show -json | python3 -m tools.cloud.cost
+    import sys
+
+    print(table(lines(json.load(sys.stdin))))

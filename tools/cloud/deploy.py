@@ -1,0 +1,558 @@
+"""The make targets for AWS: bootstrap, plan, push, verify, deploy, smoke, rollback, destroy, logs,
+status, cost. Targets that only workflows need are in ci.py.
+
+`ENV=staging python3 -m tools.cloud.deploy deploy`, or shorter `make deploy ENV=staging`. What each does
+to the account is in Terraform's language in tf/; its own calls to AWS are in aws.py.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+from tools.build import build, commit
+from tools.ci import github
+from tools.cloud import bootstrap, cost, environments, logs, plans, prove, rollout, subjects, terraform
+from tools.cloud.aws import Aws, AwsError
+from tools.cloud.environments import TF, Environment, Refused, state_bucket
+from tools.cloud.releases import Release, Releases, before, with_newest
+from tools.cloud.rollout import Deployed, RolledBack
+from tools.cloud.terraform import Terraform, TerraformError
+from tools.common import toolchain
+from tools.common.progress import Failed, say, step
+from tools.common.toolchain import ROOT
+from tools.local import screenshot
+from tools.supply import sbom, verify
+from tools.supply.images import Images, credentials
+from tools.supply.oci import ImageError, Registry
+
+FAILURES = (
+    *(Failed, RolledBack, AwsError, TerraformError, ImageError),
+    *(build.BuildError, github.GitHubError, screenshot.NoScreenshot, sbom.NoList, verify.NotVerified),
+)
+
+
+def main(arguments: list[str], targets: dict[str, Callable[[], None]]) -> int:
+    target = targets.get(arguments[0]) if len(arguments) == 1 else None
+    if target is None:
+        print(f"usage: {Path(sys.argv[0]).name} {'|'.join(targets)}", file=sys.stderr)
+        return 64
+    # SIGTERM ends a deployment in order: Terraform releases its lock.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        target()
+    except Refused as error:
+        print(f"{arguments[0]}: {error}", file=sys.stderr)
+        return 64
+    except FAILURES as error:
+        print(f"{arguments[0]}: FAILED: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n{arguments[0]}: interrupted; run the same command again to continue", file=sys.stderr)
+        return 130
+    return 0
+
+
+@dataclass
+class Session:
+    """An environment, and the right to work in its account."""
+
+    environment: Environment
+    aws: Aws
+    account: str
+
+    @property
+    def bucket(self) -> str:
+        return state_bucket(self.account, self.environment.region)
+
+    @property
+    def releases(self) -> Releases:
+        return Releases(self.aws, self.bucket, self.environment.releases_key)
+
+    def terraform(self, folder: Path = TF, name: str = "") -> Terraform:
+        one = Terraform(
+            folder, name or self.environment.name, self.environment.region, self.environment.profile
+        )
+        one.init_s3(self.bucket, self.environment.state_key, self.environment.region)
+        return one
+
+
+def session(prepared: bool = True) -> Session:
+    """Everything that can be wrong before anything is touched; the account prepared, or not yet."""
+    environment = environments.named(os.environ.get("ENV", ""))
+    if prepared:
+        terraform.check()
+    ensure_aws()
+    region = bootstrap.variables()["region"]
+    if environment.region != region:
+        raise Refused(
+            f"{environment.name} is in {environment.region}, and the account is prepared in"
+            f" {region} (tf/preconfigured/terraform.tfvars)"
+        )
+    aws = Aws(environment.region, environment.profile)
+    account = aws.account()
+    if environment.account_id not in (None, account):
+        raise Refused(
+            f"{environment.name} belongs to the account {environment.account_id}, and these"
+            f" credentials are of {account}"
+        )
+    here = Session(environment, aws, account)
+    if prepared and not bootstrap.exists(aws, here.bucket):
+        raise Refused(f"the account {account} is not prepared: run `make bootstrap` first")
+    return here
+
+
+def ensure_aws() -> None:
+    build.ensure_tools("deploy")
+
+
+def version() -> str:
+    """The commit that is deployed: what others can look at too."""
+    revision = build.revision()
+    if revision == "unknown":
+        raise Refused("this is no git work tree, so what is deployed would have no name")
+    if revision.endswith("-dirty") or git("status", "--porcelain"):
+        raise Refused(
+            "the work tree has changes that are not committed: commit or stash them, so that what"
+            " is deployed can be found again"
+        )
+    if commit.cut_off():
+        raise Refused(
+            "this clone has no history, by which the services know their commits: run"
+            " `git fetch --unshallow`, or check out with fetch-depth: 0"
+        )
+    if not git("branch", "--remotes", "--contains", "HEAD"):
+        raise Refused(f"the commit {revision[:12]} is on no remote branch: push it first")
+    return revision
+
+
+def git(*arguments: str) -> str:
+    return toolchain.answer(["git", "-C", str(ROOT), *arguments]) or ""
+
+
+def confirm(environment: Environment, what: str) -> None:
+    """prod requires its name as confirmation; CONFIRM=prod confirms in advance."""
+    if environment.name != "prod" or os.environ.get("CONFIRM") == environment.name:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"{what} prod needs CONFIRM=prod")
+    if input(f"{what} prod: type its name to go on: ").strip() != environment.name:
+        raise Refused("that was not its name; nothing was touched")
+
+
+def variables_of(environment: Environment, release: Release, folder: Path = TF) -> list[str]:
+    """Terraform arguments with an environment's variables and images."""
+    file = (
+        Terraform(folder, environment.name, environment.region, None).data / "release.tfvars.json"
+    )
+    values = {
+        **more_variables(),
+        "environment": environment.name,
+        "images": release.images,
+        "release": release.revision,
+    }
+    file.write_text(json.dumps(values), encoding="utf-8")
+    return [
+        f"-var-file={folder}/environments/{environment.folder.name}/terraform.tfvars",
+        f"-var-file={file}",
+    ]
+
+
+def more_variables() -> dict:
+    """VARIABLES: more of Terraform's variables, as JSON, over those of the environment's file."""
+    text = os.environ.get("VARIABLES") or "{}"
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise Refused(f"VARIABLES is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise Refused('VARIABLES must be a JSON object, such as {"log_level": "debug"}')
+    return found
+
+
+def of_account() -> bool:
+    """DIRECTORY: true when a target concerns tf/preconfigured instead of an environment."""
+    directory = os.environ.get("DIRECTORY") or "tf"
+    if directory not in ("tf", "tf/preconfigured"):
+        raise Refused(f"DIRECTORY is {directory!r}, but must be tf or tf/preconfigured")
+    return directory != "tf"
+
+
+# The make targets.
+
+
+def do_bootstrap() -> None:
+    terraform.check()
+    aws, account, wanted = account_session()
+    with step(f"prepare the account {account} in {wanted['region']}"):
+        bootstrap.linked_roles(aws, say)
+        bootstrap.ensure(aws, account, wanted.get("profile"), say)
+    if not bootstrap.knows_github():
+        print(subjects.advice(git("remote", "get-url", "origin")))
+
+
+def account_session() -> tuple[Aws, str, dict[str, str]]:
+    """Credentials of the account that tf/preconfigured is for."""
+    ensure_aws()
+    wanted = bootstrap.variables()
+    aws = Aws(wanted["region"], wanted.get("profile"))
+    account = aws.account()
+    if wanted.get("account_id") not in (None, account):
+        raise Refused(
+            f"tf/preconfigured is for the account {wanted['account_id']}, and these credentials"
+            f" are of {account}"
+        )
+    return aws, account, wanted
+
+
+def account_terraform() -> Terraform:
+    """tf/preconfigured with its state, to read it."""
+    terraform.check()
+    aws, account, wanted = account_session()
+    return bootstrap.state(aws, account, wanted.get("profile"))
+
+
+def do_plan() -> None:
+    """Show what a deployment would change, and keep it; nothing is touched, not even the lock."""
+    if of_account():
+        plan_account()
+        return
+    here = session()
+    name = here.environment.name
+    with step("plan"):
+        run = here.terraform()
+        release, pushed = planned_release(here, run)
+        plans.forget(name)
+        changed = run.plan(*variables_of(here.environment, release), lock=False)
+    if pushed:
+        plans.keep(name, release, changed, plans.digest(run.show(str(run.plan_file))))
+        if here.environment.preview:
+            github.summary(plans.sizes(*compared(here, release)))
+    told(name, run, changed)
+    say("a deployment would change this" if changed else "a deployment would change nothing")
+
+
+def compared(here: Session, release: Release) -> tuple[dict[str, int], dict[str, int]]:
+    """The bytes of each image, and of those that staging runs, which is what main is."""
+    images = Images(here.aws, here.environment, release.revision)
+    sizes = {name: images.size(image) for name, image in release.images.items()}
+    staging = Releases(here.aws, here.bucket, environments.named("staging").releases_key).read()
+    before = staging[-1].images if staging else {}
+    return sizes, {name: images.size(image) for name, image in before.items()}
+
+
+def plan_account() -> None:
+    """Pending changes of `make bootstrap`, which an administrator applies."""
+    with step("plan of the account"):
+        run = account_terraform()
+        changed = run.plan(lock=False)
+    told("preconfigured", run, changed)
+    say(
+        "`make bootstrap` would change this; it needs an administrator"
+        if changed
+        else "the account matches tf/preconfigured"
+    )
+
+
+def told(name: str, run: Terraform, changed: bool) -> None:
+    github.summary(plans.report(name, run.show(str(run.plan_file))))
+    github.output("plan", changed=str(changed).lower())
+
+
+def planned_release(here: Session, run: Terraform) -> tuple[Release, bool]:
+    """The images of this commit and whether they are pushed; else those that run."""
+    revision = build.revision()
+    found = Images(here.aws, here.environment, revision).found()
+    if len(found) == len(build.SERVICES):
+        return Release(revision, found, now()), True
+    outputs = run.output()
+    if outputs:
+        say("the images of this commit are not pushed; planned with those that run")
+        return Release(outputs["release"], outputs["images"], now()), False
+    say("no images are pushed yet; planned with a digest of zeros")
+    return Release(revision, not_pushed(), now()), False
+
+
+def not_pushed() -> dict[str, str]:
+    """Image addresses that do not exist, for a plan that is not applied."""
+    return {name: f"not-pushed/{name}@sha256:{'0' * 64}" for name in build.SERVICES}
+
+
+def do_push() -> None:
+    """Build and push alone, all services or S, for both processors; its role sees no state."""
+    wanted = os.environ.get("S")
+    if wanted and wanted not in build.SERVICES:
+        raise Refused(f"S is {wanted!r}, but there are {', '.join(build.SERVICES)}")
+    here = session(prepared=False)
+    images = Images(here.aws, here.environment, version())
+    for name in [wanted] if wanted else build.SERVICES:
+        with step(f"image of {name}"):
+            whole = images.ensure_whole(say, name)
+        for architecture, (_, binary) in whole.parts.items():
+            os.environ["ARCHITECTURE"] = architecture
+            say(f"bill of {name} for {architecture}: {sbom.write(name, binary, architecture)}")
+        address, _, digest = whole.image.partition("@")
+        digests = {architecture: part[0] for architecture, part in whole.parts.items()}
+        attest = str(bool(whole.parts) and can_attest()).lower()
+        github.output("push", name=address, digest=digest, attest=attest, **digests)
+
+
+def can_attest() -> bool:
+    """Whether GitHub signs attestations for the repository of this run."""
+    if os.environ.get("PRIVATE") != "true" or os.environ.get("ATTEST") == "on":
+        return True
+    say(
+        "NOT ATTESTED: GitHub attests for private repositories in Enterprise Cloud only; there, set"
+        " the repository's variable ATTEST to on"
+    )
+    return False
+
+
+def do_deploy() -> None:
+    begun = time.monotonic()
+    with step("checks"):
+        terraform.check()
+        here = session(prepared=False)
+        revision = version()
+        confirm(here.environment, "deploying to")
+        say(
+            f"{revision[:12]} to {here.environment.name}: account {here.account},"
+            f" {here.environment.region}, {here.environment.architecture}"
+        )
+    with step("account"):
+        bootstrap.ensure(here.aws, here.account, here.environment.profile, say)
+    with step("images"):
+        images = images_to_deploy(here, revision)
+    with step("attestations"):
+        attested(here, images)
+    release = Release(revision, images, now())
+    before = here.releases.read()
+    try:
+        apply_and_prove(here, release, TF)
+    except (RolledBack, Failed, TerraformError) as error:
+        say(f"FAILED: {error}")
+        restore(here, before, release)
+    here.releases.write(with_newest(before, release))
+    say(f"{revision[:12]} runs in {here.environment.name}, after {time.monotonic() - begun:.0f} s")
+
+
+def images_to_deploy(here: Session, revision: str) -> dict[str, str]:
+    """Found, or built and pushed; an environment that requires attestations takes only what a workflow
+    has built."""
+    images = Images(here.aws, here.environment, revision)
+    if here.environment.attested_by is None:
+        return images.ensure(say)
+    found = images.found()
+    missing = [name for name in build.SERVICES if name not in found]
+    if missing:
+        raise Refused(
+            f"{here.environment.name} takes only images that {here.environment.attested_by} has built and"
+            f" attested, and the registry has no {' and no '.join(missing)} of {revision[:12]}: let its"
+            " workflow run first"
+        )
+    return found
+
+
+def attested(here: Session, images: dict[str, str]) -> None:
+    """Verifies who built the images to apply, or reports that nothing was verified."""
+    if here.environment.attested_by is None:
+        say(
+            "NOT VERIFIED who built these images: everyone with push permission decides what runs"
+            f" (`attested_by` in tf/environments/{here.environment.name}/terraform.tfvars)"
+        )
+        return
+    builder = verify.Builder.parse(here.environment.attested_by)
+    secret = credentials(here.aws)
+    for name, image in images.items():
+        found = commit.made_from(name)
+        expected = found.split(" ")[0] if found else None
+        registry = Registry(verify.split(image)[0], *secret)
+        verify.verify(image, builder, registry, expected, say, here.environment.preview)
+
+
+def registry_of(image: str) -> Registry:
+    """The registry of an image: Amazon's with credentials, any other without."""
+    url = verify.split(image)[0]
+    region = re.match(r"[0-9]{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/", url)
+    return Registry(url, *(credentials(Aws(region[1])) if region else ()))
+
+
+def apply_and_prove(here: Session, release: Release, folder: Path, name: str = "") -> None:
+    """Apply a version, wait until it is what runs, and see that it works."""
+    with step("plan"):
+        run = here.terraform(folder, name)
+        changed = run.plan(*variables_of(here.environment, release, folder))
+    if changed:
+        with step("apply"):
+            run.apply()
+    else:
+        say("nothing to apply")
+    outputs = run.output()
+    with step("wait until it runs"):
+        rollout.wait(here.aws, Deployed.of(outputs), say)
+    with step("smoke test"):
+        prove.prove(here.aws, outputs)
+
+
+def restore(here: Session, before: list[Release], failed: Release) -> None:
+    """After a failure: the last version that was proven, as it was then. Always ends in Failed."""
+    previous = next((one for one in reversed(before) if not one.same(failed)), None)
+    if previous is None:
+        raise Failed("there is no earlier version to restore; correct it and deploy again")
+    say(f"restoring {previous.revision[:12]}, proven at {previous.time}")
+    try:
+        apply_release(here, previous)
+    except (RolledBack, Failed, AwsError, TerraformError) as error:
+        raise Failed(
+            f"the new version failed, AND {previous.revision[:12]} could not be restored: {error}"
+        ) from None
+    raise Failed(
+        f"{failed.revision[:12]} was not good; {previous.revision[:12]} is back and proven"
+    )
+
+
+def apply_release(here: Session, release: Release) -> None:
+    folder = bootstrap.clone_of(release.revision, terraform.DATA / "source" / release.revision)
+    apply_and_prove(here, release, folder)
+
+
+def do_rollback() -> None:
+    """Back to the version before: its images, with the settings of its commit."""
+    here = session()
+    releases = here.releases.read()
+    outputs = here.terraform().output()
+    current = Release(outputs["release"], outputs["images"], now()) if outputs else None
+    kept = before(releases, current) if current else []
+    if not kept:
+        raise Refused(f"{here.environment.name} has had no version before this one")
+    previous = kept[-1]
+    confirm(here.environment, "rolling back")
+    say(f"{current.revision[:12]} -> {previous.revision[:12]}, proven at {previous.time}")
+    apply_release(here, previous)
+    # The next rollback skips the version that was just replaced.
+    here.releases.write(kept)
+    say(f"{previous.revision[:12]} runs in {here.environment.name}")
+
+
+def do_smoke() -> None:
+    """Test what runs at URL, or in ENV; with both, what ENV is said to run, at that URL."""
+    url = os.environ.get("URL")
+    if url and not os.environ.get("ENV"):
+        ensure_aws()
+        with step(f"smoke test of {url}"):
+            prove.smoke(url)
+        return
+    here = session()
+    outputs = here.terraform().output()
+    if not outputs:
+        raise Refused(f"{here.environment.name} is not deployed")
+    with step(f"smoke test of {url or outputs['url']}"):
+        prove.prove(here.aws, outputs)
+
+
+def do_verify() -> None:
+    """Whether IMAGE was built by the workflow of REPOSITORY, or of ENV's `attested_by`."""
+    wanted = os.environ.get("REPOSITORY") or os.environ.get("GITHUB_REPOSITORY")
+    if not wanted and os.environ.get("ENV"):
+        wanted = environments.named(os.environ["ENV"]).attested_by
+    image = os.environ.get("IMAGE", "")
+    ensure_aws()
+    verify.verify(image, verify.Builder.parse(wanted or ""), registry_of(image), None, say)
+
+
+def do_destroy() -> None:
+    """Everything of one environment; the account's part and the images stay."""
+    here = session()
+    environment = here.environment
+    if os.environ.get("CONFIRM") != environment.name:
+        if not sys.stdin.isatty():
+            raise Refused(f"destroying {environment.name} needs CONFIRM={environment.name}")
+        if (
+            input(f"destroying {environment.name}: type its name to go on: ").strip()
+            != environment.name
+        ):
+            raise Refused("that was not its name; nothing was touched")
+    run = here.terraform()
+    outputs = run.output()
+    # A first deployment that broke off has made something, and has no outputs yet.
+    if not outputs and "values" not in run.show():
+        say(f"{environment.name} is not deployed")
+    else:
+        images = outputs.get("images", not_pushed())
+        release = Release(outputs.get("release", "unknown"), images, now())
+        with step(f"destroy {environment.name}"):
+            run.destroy(*variables_of(environment, release))
+    # The list of proven versions does not apply to a new environment of the same name.
+    if environment.preview:
+        for key in (environment.releases_key, environment.state_key):
+            here.aws.call("s3", "delete_object", Bucket=here.bucket, Key=key)
+    elif outputs:
+        here.releases.write([])
+
+
+def do_logs() -> None:
+    """Follow the logs of all three services, until Ctrl-C."""
+    here = session()
+    groups = here.terraform().output().get("log_groups")
+    if not groups:
+        raise Refused(f"{here.environment.name} is not deployed")
+    logs.follow(here.aws, groups, lambda line: print(line, flush=True))
+
+
+def do_status() -> None:
+    here = session()
+    outputs = here.terraform().output()
+    if not outputs:
+        say(f"{here.environment.name} is not deployed")
+        return
+    print(f"{here.environment.name}: {outputs['release']} at {outputs['url']}")
+    wanted = Deployed.of(outputs)
+    found = here.aws.call(
+        "ecs",
+        "describe_services",
+        cluster=wanted.cluster,
+        services=list(wanted.services.values()),
+    )["services"]
+    by_name = {service["serviceName"]: service for service in found}
+    well = True
+    for name, full in wanted.services.items():
+        text, done = rollout.state(
+            by_name.get(full), wanted.task_definitions[name], wanted.replicas[name]
+        )
+        well = well and bool(done)
+        print(f"  {name:<10} {text}")
+    for release in here.releases.read()[-5:]:
+        print(f"  proven     {release.time}  {release.revision}")
+    if not well:
+        raise Failed("not everything runs as it was applied")
+
+
+def do_cost() -> None:
+    here = session()
+    run = here.terraform()
+    if run.output():
+        structure = run.show()
+    else:
+        say("not deployed: estimated from a plan")
+        run.plan(*variables_of(here.environment, planned_release(here, run)[0]), lock=False)
+        structure = {"values": run.show(str(run.plan_file))["planned_values"]}
+    print(cost.table(cost.lines(structure)))
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+TARGETS = {name[3:]: function for name, function in list(globals().items()) if name.startswith("do_")}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], TARGETS))

@@ -1,0 +1,80 @@
+"""`make drift ENV=NAME`: what differs from the code that was deployed, and what belongs to no state.
+
+The first comes from a plan with the images that run, of tf/ as it was at the deployed commit. The second are resources
+that carry the tags of the environment and are in no state, such as what a broken-off run has left.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tools.cloud.aws import Aws
+from tools.cloud.environments import APPLICATION
+
+# ECS hands the tags of a service on to these, and Terraform does not manage them. Old revisions of task definitions
+# stay, so that ECS can roll back to them.
+NOT_MANAGED = re.compile(r"arn:[^:]+:(ecs:[^:]+:[^:]+:(task|task-definition|service-deployment|service-revision)/|ec2:[^:]+:[^:]+:network-interface/)")
+
+
+def tagged(aws: Aws, environment: str) -> list[str]:
+    """The ARNs of everything that carries the tags of tf/providers.tf for this environment."""
+    filters = [
+        {"Key": "application", "Values": [APPLICATION]},
+        {"Key": "environment", "Values": [environment]},
+    ]
+    pages = aws.pages("resourcegroupstaggingapi", "get_resources", TagFilters=filters)
+    return [one["ResourceARN"] for page in pages for one in page["ResourceTagMappingList"]]
+
+
+def arns(value: object) -> Iterator[str]:
+    """Every ARN anywhere in a state."""
+    if isinstance(value, dict):
+        for one in value.values():
+            yield from arns(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from arns(one)
+    elif isinstance(value, str) and value.startswith("arn:"):
+        yield value
+
+
+def stateless(found: list[str], state: dict) -> list[str]:
+    """The resources that are in no state. Some ARNs end in `:*` in one place and not in the other."""
+    known = {one.removesuffix(":*") for one in arns(state)}
+    return sorted(
+        one for one in found if one.removesuffix(":*") not in known and not NOT_MANAGED.match(one)
+    )
+
+
+def differences(plan: dict) -> list[str]:
+    """Changes of a plan: addresses and attributes, no values. Terraform's own list of drift is left out: it has
+    every attribute that AWS fills in, and those that the code ignores, such as the number of tasks."""
+    return sorted(
+        f"{one['address']} differs from the code: {what(one['change'])}"
+        for one in plan.get("resource_changes", [])
+        if one["change"]["actions"] not in (["no-op"], ["read"])
+    )
+
+
+def what(change: dict) -> str:
+    if change["actions"] == ["create"]:
+        return "it is missing"
+    if change["actions"] == ["delete"]:
+        return "it is not in the code"
+    before, after = change.get("before") or {}, change.get("after") or {}
+    unknown = change.get("after_unknown") or {}
+    names = [
+        name
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name) and not unknown.get(name)
+    ]
+    return ", ".join(names) or "it would be replaced"
+
+
+def report(name: str, differing: list[str], without: list[str]) -> str:
+    """Both lists as Markdown."""
+    if not differing and not without:
+        return f"**Drift of {name}**: none"
+    lines = [f"**Drift of {name}**: {len(differing)} differences, {len(without)} resources in no state", "", "```"]
+    return "\n".join([*lines, *differing, *(f"{one} is in no state" for one in without), "```"])

@@ -1,0 +1,189 @@
+"""Waiting until the tasks that run are those that were applied.
+
+`terraform apply` is content as soon as ECS has taken note. What counts comes after: new tasks
+start, become healthy and replace the old ones, or ECS rolls back to the version before.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Callable, Optional
+
+from tools.cloud.aws import Aws, AwsError
+
+# Start, three health checks, registration, the old tasks' 20 s of deregistration and 30 s to stop:
+# about three
+# minutes. The circuit breaker gives up after 3 to 10 failed tasks, each of some minutes. What ECS
+# takes to shift traffic comes on top.
+ROLLOUT_SECONDS = 1500
+LOOK_EVERY_SECONDS = 5
+LOG_LINES = 15
+
+
+class RolledBack(Exception):
+    """The applied version does not run; the message has the reason."""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The desired state: the outputs of an apply."""
+
+    cluster: str
+    services: dict[str, str]
+    task_definitions: dict[str, str]
+    replicas: dict[str, int]
+    log_groups: dict[str, str]
+    shift_minutes: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, outputs: dict) -> Deployed:
+        names = ("cluster", "services", "task_definitions", "replicas", "log_groups")
+        # A version from before it could shift has no such output.
+        return cls(*(outputs[name] for name in names), outputs.get("shift_minutes", {}))
+
+    @property
+    def shift_seconds(self) -> float:
+        return 60 * max(self.shift_minutes.values(), default=0)
+
+
+def wait(
+    aws: Aws,
+    wanted: Deployed,
+    say: Callable[[str], None],
+    seconds: float = ROLLOUT_SECONDS,
+    every: float = LOOK_EVERY_SECONDS,
+) -> None:
+    """Return when every service runs what was applied; RolledBack when one does not, or not in time."""
+    seconds += wanted.shift_seconds
+    deadline = time.monotonic() + seconds
+    last: dict[str, str] = {}
+    while True:
+        answer = aws.call(
+            "ecs",
+            "describe_services",
+            cluster=wanted.cluster,
+            services=list(wanted.services.values()),
+        )
+        found = {
+            service["serviceName"]: service
+            for service in answer["services"]
+            if service["status"] != "INACTIVE"
+        }
+        states = {
+            name: state(
+                found.get(wanted.services[name]),
+                wanted.task_definitions[name],
+                wanted.replicas[name],
+            )
+            for name in wanted.services
+        }
+        for name, (text, _) in states.items():
+            if last.get(name) != text:
+                say(f"{name}: {text}")
+                last[name] = text
+        failed = [name for name, (_, verdict) in states.items() if verdict is False]
+        if failed:
+            raise RolledBack(
+                "\n".join(reason(aws, wanted, name, states[name][0]) for name in failed)
+            )
+        if all(verdict for _, verdict in states.values()):
+            return
+        if time.monotonic() > deadline:
+            late = [name for name, (_, verdict) in states.items() if not verdict]
+            raise RolledBack(
+                "\n".join(
+                    reason(aws, wanted, name, f"not done after {seconds:.0f} s: {states[name][0]}")
+                    for name in late
+                )
+            )
+        time.sleep(every)
+
+
+def state(service: Optional[dict], wanted: str, replicas: int) -> tuple[str, Optional[bool]]:
+    """In words, and whether it is done: True, False for never, None for not yet."""
+    if service is None:
+        return "not there", None
+    primary = next((one for one in service["deployments"] if one["status"] == "PRIMARY"), {})
+    ours = next((one for one in service["deployments"] if one["taskDefinition"] == wanted), None)
+    if ours and ours.get("rolloutState") == "FAILED":
+        return (
+            f"{short(wanted)} failed: {ours.get('rolloutStateReason', 'no reason from ECS')}",
+            False,
+        )
+    if primary.get("taskDefinition") != wanted:
+        # Terraform has made ours the primary one; ECS alone can have changed that since.
+        return (
+            f"ECS rolled back to {short(primary.get('taskDefinition', 'nothing'))}:"
+            f" {primary.get('rolloutStateReason', 'no reason from ECS')}",
+            False,
+        )
+    running, desired = primary.get("runningCount", 0), primary.get("desiredCount", 0)
+    text = f"{short(wanted)}: {running} of {desired} tasks run"
+    if primary.get("failedTasks"):
+        text += f", {primary['failedTasks']} failed"
+    others = sum(one.get("runningCount", 0) for one in service["deployments"] if one is not primary)
+    done = (
+        primary.get("rolloutState", "COMPLETED") == "COMPLETED"
+        and running == desired >= replicas
+        and not others
+    )
+    if others:
+        text += f", {others} of the version before"
+    if primary.get("rolloutState") == "COMPLETED" and desired < replicas:
+        text += f"; {replicas} are the least, and the scaler has not raised it yet"
+    return text, True if done else None
+
+
+def reason(aws: Aws, wanted: Deployed, name: str, text: str) -> str:
+    """Reasons for a failure from ECS and from the service."""
+    lines = [f"{name}: {text}"]
+    try:
+        tasks = stopped(aws, wanted, name)
+        for task in tasks[:3]:
+            lines.append(f"    a task stopped: {task.get('stoppedReason', 'no reason given')}")
+            for container in task.get("containers", []):
+                code = container.get("exitCode")
+                said = container.get("reason", "")
+                if code is not None or said:
+                    lines.append(
+                        f"    container {container['name']}: {f'exit code {code}' if code is not None else ''} {said}".rstrip()
+                    )
+        for line in log(aws, wanted.log_groups[name], tasks[:1]):
+            lines.append(f"    log: {line}")
+    except AwsError as error:
+        lines.append(f"    and why cannot be read: {error}")
+    return "\n".join(lines)
+
+
+def stopped(aws: Aws, wanted: Deployed, name: str) -> list[dict]:
+    """The stopped tasks of what was applied, the newest first."""
+    arns = aws.call(
+        "ecs",
+        "list_tasks",
+        cluster=wanted.cluster,
+        serviceName=wanted.services[name],
+        desiredStatus="STOPPED",
+    )["taskArns"]
+    if not arns:
+        return []
+    tasks = aws.call("ecs", "describe_tasks", cluster=wanted.cluster, tasks=arns[:100])["tasks"]
+    ours = [task for task in tasks if task["taskDefinitionArn"] == wanted.task_definitions[name]]
+    return sorted(ours, key=lambda task: str(task.get("stoppedAt", "")), reverse=True)
+
+
+def log(aws: Aws, group: str, tasks: list[dict]) -> list[str]:
+    """The last lines of a stopped task."""
+    for task in tasks:
+        identity = task["taskArn"].rsplit("/", 1)[-1]
+        container = task["containers"][0]["name"]
+        stream = f"{container}/{container}/{identity}"
+        events = aws.call(
+            "logs", "filter_log_events", logGroupName=group, logStreamNames=[stream]
+        )["events"]
+        return [event["message"].rstrip() for event in events[-LOG_LINES:]]
+    return []
+
+
+def short(arn: str) -> str:
+    return arn.rsplit("/", 1)[-1]

@@ -1,0 +1,175 @@
+"""Terraform, one command at a time, with a state in the account's bucket."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Optional
+
+from tools.cloud.environments import Refused
+from tools.common import toolchain
+from tools.common.versions import at_least
+
+MINIMUM = "1.11"
+INIT_SECONDS = 600
+# A load balancer takes 3 minutes, a certificate's proof can take 30, a namespace 2.
+APPLY_SECONDS = 3600
+QUICK_SECONDS = 300
+# Where Terraform keeps the provider and its notes, apart for every state.
+DATA = toolchain.ROOT / "target" / "terraform"
+
+
+class TerraformError(Exception):
+    """A command failed; its own output has said why."""
+
+
+def check() -> str:
+    """Terraform's version; Refused where it is missing or too old."""
+    how = (
+        f"install Terraform {MINIMUM} or later (developer.hashicorp.com/terraform/install) and put"
+        " it on PATH"
+    )
+    if shutil.which("terraform") is None:
+        raise Refused(f"terraform is missing: {how}")
+    text = toolchain.answer(["terraform", "version", "-json"], environment()) or "{}"
+    try:
+        version = json.loads(text).get("terraform_version", "")
+    except ValueError:
+        version = ""
+    if not version or not at_least(version, MINIMUM):
+        raise Refused(f"terraform is {version or 'broken'}, which is too old: {how}")
+    return version
+
+
+def environment() -> dict[str, str]:
+    variables = {**os.environ, "TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
+    # A setting that points nowhere only makes every command warn.
+    if not os.path.exists(variables.get("TF_CLI_CONFIG_FILE", "/")):
+        del variables["TF_CLI_CONFIG_FILE"]
+    return variables
+
+
+class Terraform:
+    def __init__(self, folder: Path, name: str, region: str, profile: Optional[str]) -> None:
+        self.folder = folder
+        self.name = name
+        self.data = DATA / name
+        self.data.mkdir(parents=True, exist_ok=True)
+        self.variables = {**environment(), "TF_DATA_DIR": str(self.data), "AWS_REGION": region}
+        if profile:
+            self.variables["AWS_PROFILE"] = profile
+
+    def init(self, *arguments: str) -> None:
+        self._run("init", "-no-color", *arguments, bound=INIT_SECONDS, quiet=True)
+
+    def init_s3(self, bucket: str, key: str, region: str, *arguments: str) -> None:
+        """Use the state in the bucket; its lock is a file beside it."""
+        settings = {
+            "bucket": bucket,
+            "key": key,
+            "region": region,
+            "use_lockfile": "true",
+            # The bucket encrypts with the account's key. `encrypt` without a key of its own would request AES256.
+            "encrypt": "false",
+        }
+        if "AWS_ENDPOINT_URL_S3" in self.variables:
+            # Another S3 than AWS's own seldom has a host name for each bucket.
+            settings["use_path_style"] = "true"
+        pairs = [f"-backend-config={name}={value}" for name, value in settings.items()]
+        self.init(*(arguments or ("-reconfigure",)), *pairs)
+
+    def plan(self, *arguments: str, lock: bool = True) -> bool:
+        """Show a plan and keep it; whether it changes anything."""
+        options = [
+            "-no-color",
+            "-detailed-exitcode",
+            f"-lock={str(lock).lower()}",
+            "-lock-timeout=5m",
+            f"-out={self.plan_file}",
+        ]
+        code = self._run("plan", *options, *arguments, allowed=(0, 2))
+        return code == 2
+
+    @property
+    def plan_file(self) -> Path:
+        return self.data / "plan"
+
+    def apply(self, plan: Optional[Path] = None) -> None:
+        """Carry out a plan that was kept: this one, or the last one made here."""
+        file = str(plan or self.plan_file)
+        self._run("apply", "-no-color", "-lock-timeout=5m", file, bound=APPLY_SECONDS)
+
+    def destroy(self, *arguments: str) -> None:
+        self._run(
+            "destroy",
+            "-no-color",
+            "-auto-approve",
+            "-lock-timeout=5m",
+            *arguments,
+            bound=APPLY_SECONDS,
+        )
+
+    def output(self) -> dict[str, Any]:
+        """The outputs of what was applied last; empty before the first apply."""
+        text = self._read("output", "-json")
+        return {name: entry["value"] for name, entry in json.loads(text).items()}
+
+    def show(self, *arguments: str) -> dict[str, Any]:
+        """The state, or a plan's file, as a structure."""
+        return json.loads(self._read("show", "-json", *arguments))
+
+    def _run(
+        self,
+        subcommand: str,
+        *arguments: str,
+        bound: int = APPLY_SECONDS,
+        allowed=(0,),
+        quiet: bool = False,
+    ) -> int:
+        output = subprocess.PIPE if quiet else None
+        process = subprocess.Popen(
+            ["terraform", subcommand, *arguments],
+            cwd=self.folder,
+            env=self.variables,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT if quiet else None,
+        )
+        try:
+            text, _ = process.communicate(timeout=bound)
+        except subprocess.TimeoutExpired:
+            # It frees its lock when it is asked to end, and not when it is killed.
+            process.terminate()
+            process.wait(timeout=60)
+            raise TerraformError(f"terraform {subcommand}: not done after {bound} s") from None
+        except KeyboardInterrupt:
+            # The terminal has interrupted Terraform too; it finishes running changes and writes the state.
+            process.wait(timeout=bound)
+            raise
+        if process.returncode not in allowed:
+            if quiet:
+                print((text or b"").decode("utf-8", "replace"), end="", flush=True)
+            raise TerraformError(
+                f"terraform {subcommand} of {self.name} failed with exit code {process.returncode}; the"
+                " lines above say why"
+            )
+        return process.returncode
+
+    def _read(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["terraform", *arguments],
+            cwd=self.folder,
+            env=self.variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=QUICK_SECONDS,
+        )
+        if done.returncode:
+            raise TerraformError(
+                f"terraform {arguments[0]} of {self.name}: {done.stderr.decode('utf-8', 'replace').strip()}"
+            )
+        return done.stdout.decode("utf-8")

@@ -1,0 +1,137 @@
+"""One-time setup of an account and a repository: service-linked roles, and the lines for GitHub."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import threading
+import unittest
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from unittest import mock
+
+from tools.cloud import bootstrap, subjects
+from tools.cloud.aws import AwsError
+from tools.cloud.subjects import Repository
+
+
+class LinkedRoles(unittest.TestCase):
+    def made(self, *there, refused=False):
+        def call(_service, operation, **parameters):
+            if operation == "create_service_linked_role":
+                return made.append(parameters["AWSServiceName"])
+            if refused:
+                raise AwsError("iam list_roles", "AccessDenied", "no")
+            service = parameters["PathPrefix"].split("/")[2]
+            return {"Roles": [{"RoleName": "x"}] if service in there else []}
+
+        made = []
+        bootstrap.linked_roles(mock.Mock(call=call), lambda _: None)
+        return made
+
+    def test_a_new_account_gets_all_three(self):
+        self.assertEqual(self.made(), list(bootstrap.LINKED_ROLES))
+
+    def test_those_that_are_there_are_left_alone(self):
+        self.assertEqual(self.made(*bootstrap.LINKED_ROLES), [])
+        self.assertEqual(self.made(*bootstrap.LINKED_ROLES[1:]), ["ecs.amazonaws.com"])
+
+    def test_what_cannot_be_seen_is_not_taken_for_missing(self):
+        with self.assertRaises(AwsError):
+            self.made(refused=True)
+
+
+class TheWayBack(unittest.TestCase):
+    def test_an_earlier_commit_is_read_with_today_s_provider(self):
+        """A provider does not read a state that a newer one has written."""
+        with tempfile.TemporaryDirectory() as place:
+            root = Path(place, "repository")
+            (root / "tf").mkdir(parents=True)
+            git = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+            subprocess.run([*git, "init", "--quiet"], check=True)
+            for version in ("6.0.0", "6.1.0", "6.2.0"):
+                (root / "tf" / "versions.tf").write_text(version)
+                (root / "tf" / "main.tf").write_text(f"# of {version}")
+                if version != "6.0.0":
+                    (root / "services.json").write_text(version)
+                subprocess.run([*git, "add", "--all"], check=True)
+                subprocess.run([*git, "commit", "--quiet", "--message", version], check=True)
+            (root / "tf" / ".terraform.lock.hcl").write_text("hashes")
+            with mock.patch.object(bootstrap, "TF", root / "tf"):
+                folder = bootstrap.clone_of("HEAD~1", Path(place, "earlier"))
+                before = bootstrap.clone_of("HEAD~2", Path(place, "before"))
+            read = {file.name: file.read_text() for file in folder.iterdir()}
+            self.assertEqual((folder.parent / "services.json").read_text(), "6.1.0")
+            self.assertFalse((before.parent / "services.json").exists())
+            self.assertEqual((before / "main.tf").read_text(), "# of 6.0.0")
+        self.assertEqual(read["main.tf"], "# of 6.1.0")
+        self.assertEqual(read["versions.tf"], "6.2.0")
+        self.assertEqual(read[".terraform.lock.hcl"], "hashes")
+
+
+class Subjects(unittest.TestCase):
+    def test_the_repository_is_read_from_every_form_of_an_address(self):
+        for url in (
+            "https://github.com/acme/shop.git",
+            "https://x-token:secret@github.com/acme/shop",
+            "git@github.com:acme/shop.git",
+            "ssh://git@github.com/acme/shop",
+        ):
+            self.assertEqual(subjects.of_origin(url), Repository("acme", "shop"), url)
+        for url in ("", "/srv/origin.git", "https://gitlab.com/acme/shop.git", "https://github.com/acme"):
+            self.assertIsNone(subjects.of_origin(url), url)
+
+    def test_both_forms_of_a_subject_are_written(self):
+        text = subjects.lines(Repository("acme", "shop", "1", "22"))
+        for part in (
+            'repository_id = "22"',
+            '"repo:acme/shop:pull_request", "repo:acme@1/shop@22:pull_request"',
+            '"repo:acme@1/shop@22:environment:prod"',
+            '"repo:acme@1/shop@22:ref:refs/heads/main"',
+        ):
+            self.assertIn(part, text)
+
+    def test_no_environment_that_a_branch_could_use_deploys(self):
+        self.assertEqual(set(subjects.CONTEXTS["deploy"]), {"environment:staging", "environment:prod"})
+        self.assertNotIn("pull_request", [one for role in ("plan_main", "push", "deploy") for one in subjects.CONTEXTS[role]])
+
+    def answered(self, status, body):
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(status)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_port}"
+        with mock.patch.dict(os.environ, {"GITHUB_API_URL": base}):
+            return subjects.advice("git@github.com:acme/shop.git")
+
+    def test_ids_come_from_github_and_without_them_it_is_said_how(self):
+        told = json.dumps({"id": 22, "name": "Shop", "owner": {"id": 1, "login": "Acme"}}).encode()
+        text = self.answered(200, told)
+        self.assertIn("repo:Acme@1/Shop@22:pull_request", text)
+        self.assertNotIn("did not tell", text)
+        for status, body in ((404, b"{}"), (200, b"nonsense"), (200, b"[]")):
+            self.assertIn("did not tell the ids", self.answered(status, body))
+
+    def test_lines_that_are_there_are_not_asked_for_again(self):
+        with mock.patch.object(bootstrap, "FOLDER", mock.MagicMock()) as folder:
+            file = folder.__truediv__.return_value
+            file.is_file.return_value = True
+            for text, known in (("# github = {\n", False), ("github = {\n}\n", True)):
+                file.read_text.return_value = text
+                self.assertIs(bootstrap.knows_github(), known)
+
+
+if __name__ == "__main__":
+    unittest.main()

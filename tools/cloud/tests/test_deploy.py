@@ -1,0 +1,291 @@
+"""Decisions of the make targets for AWS; rehearse.py in e2e/deploy/ runs them completely."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import threading
+import unittest
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from unittest import mock
+
+from tools.cloud import cost, deploy, environments, prove
+from tools.cloud.environments import Refused
+from tools.cloud.releases import Release, before, with_newest
+from tools.cloud.rollout import RolledBack
+from tools.common import catalog, toolchain
+from tools.common.progress import Failed
+
+ONE, TWO, THREE = (
+    Release(revision * 40, {"stats": f"r@sha256:{revision * 64}"}, "2026-11-24T00:00:00Z")
+    for revision in "123"
+)
+
+
+class TheEnvironment(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def write(self, name, variables, backend=None):
+        (self.folder / name).mkdir()
+        (self.folder / name / "terraform.tfvars").write_text(variables)
+        key = f'key = "environments/{name}/terraform.tfstate"\nregion = "eu-west-1"\n'
+        (self.folder / name / "backend.hcl").write_text(key if backend is None else backend)
+
+    def refused(self, name):
+        with self.assertRaises(Refused) as refused:
+            environments.named(name, self.folder)
+        return str(refused.exception)
+
+    def test_an_unknown_name_is_answered_with_those_that_there_are(self):
+        self.write("dev", 'environment = "dev"\n')
+        self.assertEqual(self.refused("prod"), "there is no environment 'prod'; there are dev")
+        self.assertEqual(self.refused(""), "which environment? ENV=NAME; there are dev")
+        self.assertIn("there is no environment '../dev'", self.refused("../dev"))
+
+    def test_a_copied_folder_that_was_not_changed_is_refused(self):
+        self.write("new", 'environment = "dev"\n')
+        self.assertIn('must say environment = "new"', self.refused("new"))
+
+    def test_two_environments_never_share_a_state(self):
+        self.write("new", 'environment = "new"\n', 'key = "environments/dev/terraform.tfstate"\n')
+        self.assertIn('must say key = "environments/new/terraform.tfstate"', self.refused("new"))
+
+    def test_all_needed_settings_are_read(self):
+        self.write(
+            "dev",
+            'environment = "dev" # a comment\naccount_id = "123456789012"\nservices = {\n  region = "no"\n}\n',
+        )
+        found = environments.named("dev", self.folder)
+        self.assertEqual(
+            (found.region, found.account_id, found.profile, found.architecture),
+            ("eu-west-1", "123456789012", None, "ARM64"),
+        )
+
+    def test_every_environment_of_the_repository_can_be_used(self):
+        names = [path.name for path in (environments.TF / "environments").iterdir()]
+        self.assertLessEqual({"dev", "staging", "prod"}, set(names))
+        self.assertEqual(len({environments.named(name).state_key for name in names}), len(names))
+
+
+class TheVersion(unittest.TestCase):
+    def version(self, revision, changes="", branches="  origin/main", cut_off=()):
+        with (
+            mock.patch("tools.build.build.revision", return_value=revision),
+            mock.patch("tools.build.commit.cut_off", return_value=cut_off),
+            mock.patch.object(
+                deploy, "git", lambda *arguments: changes if arguments[0] == "status" else branches
+            ),
+        ):
+            return deploy.version()
+
+    def test_it_is_the_commit_that_others_can_see(self):
+        self.assertEqual(self.version("1" * 40), "1" * 40)
+
+    def test_a_release_that_could_not_be_restored_is_refused(self):
+        for arguments in (
+            ("unknown",),
+            ("1" * 40 + "-dirty",),
+            ("1" * 40, "?? new-file"),
+            ("1" * 40, "", ""),
+            ("1" * 40, "", "  origin/main", ["1" * 40]),
+        ):
+            with self.assertRaises(Refused, msg=arguments):
+                self.version(*arguments)
+
+
+class TheReleases(unittest.TestCase):
+    def test_the_same_version_again_is_no_new_one(self):
+        self.assertEqual(with_newest([ONE], Release(ONE.revision, ONE.images, "later")), [ONE])
+        self.assertEqual(with_newest([ONE], TWO), [ONE, TWO])
+        self.assertEqual(with_newest([], ONE), [ONE])
+
+    def test_a_rollback_uses_the_version_before_the_last(self):
+        self.assertEqual(before([ONE, TWO, THREE], THREE), [ONE, TWO])
+        self.assertEqual(before([ONE], ONE), [])
+        self.assertEqual(before([], ONE), [])
+
+    def test_an_unproven_version_is_rolled_back_to_the_newest_proven_one(self):
+        self.assertEqual(before([ONE, TWO], THREE), [ONE, TWO])
+
+
+class AfterAFailure(unittest.TestCase):
+    def restored(self, before, failed, outcome=None):
+        with (
+            mock.patch.object(deploy, "apply_release", side_effect=outcome) as applied,
+            mock.patch.object(deploy, "say"),
+        ):
+            with self.assertRaises(Failed) as told:
+                deploy.restore(None, before, failed)
+        return [call.args[1] for call in applied.call_args_list], str(told.exception)
+
+    def test_the_last_proven_version_is_restored_and_the_target_fails(self):
+        applied, text = self.restored([ONE, TWO], THREE)
+        self.assertEqual(applied, [TWO])
+        self.assertIn("is back and proven", text)
+
+    def test_a_version_that_was_good_and_fails_now_is_not_restored_to_itself(self):
+        self.assertEqual(self.restored([ONE, TWO], TWO)[0], [ONE])
+
+    def test_a_first_version_has_nothing_before_it(self):
+        applied, text = self.restored([], ONE)
+        self.assertEqual(applied, [])
+        self.assertIn("no earlier version", text)
+
+    def test_when_both_fail_both_are_reported(self):
+        self.assertIn("AND", self.restored([ONE], TWO, RolledBack("that too"))[1])
+
+
+class TheAnswer(unittest.TestCase):
+    def told(self, health, expected="1" * 40):
+        class Health(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("content-length", str(len(health)))
+                self.end_headers()
+                self.wfile.write(health)
+
+            def log_message(self, *_):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Health)
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with mock.patch.object(prove, "say") as said, mock.patch.object(prove, "ANSWER_SECONDS", 0):
+            prove.answers_as(f"http://127.0.0.1:{server.server_port}", expected)
+        return said.call_args.args[0]
+
+    def test_it_must_report_the_deployed_commit(self):
+        self.assertIn("answers as 111111111111", self.told(b'{"commit":"%s"}' % (b"1" * 40)))
+        for other in (b'{"commit":"%s"}' % (b"2" * 40), b"ok\n", b"[]"):
+            with self.assertRaisesRegex(Failed, "1111 was deployed"):
+                self.told(other)
+
+    def test_an_image_without_a_commit_is_not_compared_and_that_is_reported(self):
+        self.assertIn("not compared", self.told(b"ok\n", None))
+
+
+class TheSignIn(unittest.TestCase):
+    def asked(self, status, location=""):
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(status)
+                self.send_header("location", location)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with mock.patch.object(prove, "say") as said:
+            prove.signs_in(f"http://127.0.0.1:{server.server_port}")
+        return said.call_args.args[0]
+
+    def test_a_redirect_to_the_provider_is_good(self):
+        self.assertIn(
+            "redirects to the sign-in at https://login.example",
+            self.asked(302, "https://login.example?state=1"),
+        )
+
+    def test_figures_without_a_sign_in_and_errors_are_not(self):
+        for status, location in ((200, ""), (503, ""), (302, "http://plain.example")):
+            with self.assertRaises(Failed, msg=status):
+                self.asked(status, location)
+
+
+class TheCost(unittest.TestCase):
+    def shown(self, spot=0, count=2, public=True):
+        task = {
+            "family": "shop-web",
+            "cpu": "256",
+            "memory": "512",
+            "runtime_platform": [{"cpu_architecture": "ARM64"}],
+        }
+        service = {
+            "name": "shop-web",
+            "desired_count": count,
+            "network_configuration": [{"assign_public_ip": public}],
+            "capacity_provider_strategy": [
+                {"capacity_provider": name, "weight": weight}
+                for name, weight in (("FARGATE", 100 - spot), ("FARGATE_SPOT", spot))
+                if weight
+            ],
+        }
+        inner = [
+            {"type": "aws_ecs_task_definition", "name": "this", "values": task},
+            {"type": "aws_ecs_service", "name": "this", "values": service},
+            {"type": "aws_lb", "name": "this", "values": {}},
+        ]
+        return {"values": {"root_module": {"child_modules": [{"resources": inner}]}}}
+
+    def dollars(self, **what):
+        return {line.what: round(line.dollars, 2) for line in cost.lines(self.shown(**what))}
+
+    def test_tasks_addresses_and_load_balancer_are_counted(self):
+        # 2 x 730 h x (0.25 x 0.03238 + 0.5 x 0.00356); 730 h x 0.0225; 4 x 730 h x 0.005.
+        self.assertEqual(
+            self.dollars(),
+            {"shop-web: 256 CPU, 512 MiB": 14.42, "load balancer": 16.43, "public addresses": 14.6},
+        )
+
+    def test_private_tasks_have_no_address(self):
+        self.assertEqual(self.dollars(public=False)["public addresses"], 7.3)
+
+    def test_spot_is_cheaper_and_the_first_task_of_a_mix_is_not_on_it(self):
+        full = self.dollars()["shop-web: 256 CPU, 512 MiB"]
+        self.assertAlmostEqual(
+            self.dollars(spot=100)["shop-web: 256 CPU, 512 MiB"], full * 0.3, places=2
+        )
+        self.assertAlmostEqual(
+            self.dollars(spot=50)["shop-web: 256 CPU, 512 MiB"],
+            full * (0.75 + 0.25 * 0.3),
+            places=1,
+        )
+
+    def test_the_table_ends_with_the_sum(self):
+        text = cost.table(cost.lines(self.shown()))
+        self.assertIn("45.44", text.splitlines()[-1])
+
+
+class ThePins(unittest.TestCase):
+    def test_every_configuration_wants_the_same_provider(self):
+        # "required_version" stands before it, and is a range.
+        wanted = {
+            (environments.TF / folder / "versions.tf")
+            .read_text(encoding="utf-8")
+            .split(' version = "')[1]
+            .split('"')[0]
+            for folder in ("", "preconfigured")
+        }
+        self.assertEqual(len(wanted), 1)
+        self.assertRegex(wanted.pop(), r"^\d+\.\d+\.\d+$")
+
+    def test_every_setting_of_tf_is_known_to_the_services(self):
+        text = (environments.TF / "main.tf").read_text(encoding="utf-8")
+        handed = set(re.findall(r"(?:^\s+|\{ )([A-Z][A-Z_]+)\s+= ", text, re.MULTILINE))
+        handed |= {service.address_setting for service in catalog.ALL.values() if service.address_setting}
+        known = set()
+        for place in ("services", "crates/service"):
+            for file in (toolchain.ROOT / place).rglob("src/**/*.rs"):
+                known.update(re.findall(r'"([A-Z][A-Z_]+)"', file.read_text(encoding="utf-8")))
+        self.assertLessEqual({"GATEWAY_STATS", "GATEWAY_ROUTES", "STATS_SCOPE", "LOG_LEVEL"}, handed)
+        self.assertEqual(handed - known, set())
+
+    def test_no_bucket_is_written_down_twice(self):
+        text = (environments.TF / "preconfigured" / "state.tf").read_text(encoding="utf-8")
+        self.assertIn('"${var.name}-state-${local.account}-${local.region}"', text)
+        self.assertEqual(
+            environments.state_bucket("1", "eu-west-1"), "system-stats-state-1-eu-west-1"
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()

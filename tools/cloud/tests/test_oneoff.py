@@ -1,0 +1,93 @@
+"""One task with another command, to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import unittest
+
+from tools.cloud import oneoff
+from tools.cloud.rollout import Deployed
+from tools.common.progress import Failed
+
+ARN = "arn:aws:ecs:eu-west-1:1:task/shop/0123"
+WANTED = Deployed(
+    "shop",
+    {"web": "shop-web"},
+    {"web": "arn:aws:ecs:eu-west-1:1:task-definition/shop-web:7"},
+    {"web": 2},
+    {"web": "/shop/web"},
+)
+
+
+class FakeAws:
+    """Answers describe_tasks from a list of situations, the last one for ever."""
+
+    def __init__(self, *situations, failures=()):
+        self.situations, self.failures = list(situations), list(failures)
+        self.asked = {}
+
+    def call(self, _service, operation, **parameters):
+        self.asked[operation] = parameters
+        if operation == "describe_services":
+            return {"services": [{"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["a"]}}}]}
+        if operation == "run_task":
+            tasks = [] if self.failures else [{"taskArn": ARN}]
+            return {"failures": self.failures, "tasks": tasks}
+        if operation == "describe_tasks":
+            now = self.situations.pop(0) if len(self.situations) > 1 else self.situations[0]
+            if isinstance(now, BaseException):
+                raise now
+            return {"tasks": [now]}
+        if operation == "filter_log_events":
+            return {"events": [{"message": "a line\n"}]}
+        assert operation == "stop_task"
+        return {}
+
+
+def task(status, **container):
+    return {
+        "taskArn": ARN,
+        "lastStatus": status,
+        "containers": [{"name": "agent"}, {"name": "web", **container}],
+    }
+
+
+class OneTask(unittest.TestCase):
+    def run_task(self, aws, **options):
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            oneoff.run(aws, WANTED, "web", "migrate --to 'version 2'", lambda _: None, every=0, **options)
+        return out.getvalue()
+
+    def test_it_runs_with_the_service_s_own_network_and_ends_well(self):
+        aws = FakeAws(task("RUNNING"), task("STOPPED", exitCode=0))
+        self.assertEqual(self.run_task(aws), "a line\n")
+        asked = aws.asked["run_task"]
+        self.assertEqual(asked["taskDefinition"], WANTED.task_definitions["web"])
+        self.assertEqual(asked["networkConfiguration"]["awsvpcConfiguration"]["subnets"], ["a"])
+        (override,) = asked["overrides"]["containerOverrides"]
+        self.assertEqual(override, {"name": "web", "command": ["migrate", "--to", "version 2"]})
+        self.assertEqual(aws.asked["filter_log_events"]["logStreamNames"], ["web/web/0123"])
+        self.assertNotIn("stop_task", aws.asked)
+
+    def test_a_failed_task_is_reported_with_code_or_reason(self):
+        for container, text in (({"exitCode": 64}, "exit code 64"), ({"reason": "no image"}, "no exit code .no image")):
+            with self.assertRaisesRegex(Failed, text):
+                self.run_task(FakeAws(task("STOPPED", **container)))
+
+    def test_a_task_that_does_not_start_is_reported(self):
+        with self.assertRaisesRegex(Failed, "no task was started: RESOURCE"):
+            self.run_task(FakeAws(failures=[{"reason": "RESOURCE:MEMORY"}]))
+
+    def test_it_is_stopped_when_nothing_waits_for_it_any_more(self):
+        for aws, error, options in (
+            (FakeAws(task("RUNNING")), Failed, {"seconds": 0}),
+            (FakeAws(KeyboardInterrupt()), KeyboardInterrupt, {}),
+        ):
+            with self.assertRaises(error):
+                self.run_task(aws, **options)
+            self.assertEqual(aws.asked["stop_task"]["task"], ARN)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,156 @@
+"""When a deployment is done, and when it never will be."""
+
+from __future__ import annotations
+
+import unittest
+
+from tools.cloud.rollout import Deployed, RolledBack, state, wait
+
+OLD, NEW = (
+    "arn:aws:ecs:eu-west-1:1:task-definition/shop:1",
+    "arn:aws:ecs:eu-west-1:1:task-definition/shop:2",
+)
+
+
+def deployment(arn, rollout="COMPLETED", running=2, desired=2, status="PRIMARY", failed=0):
+    return {
+        "status": status,
+        "taskDefinition": arn,
+        "rolloutState": rollout,
+        "rolloutStateReason": "because",
+        "runningCount": running,
+        "desiredCount": desired,
+        "failedTasks": failed,
+    }
+
+
+def service(*deployments):
+    return {"serviceName": "shop", "status": "ACTIVE", "deployments": list(deployments)}
+
+
+class TheState(unittest.TestCase):
+    def test_it_is_done_when_all_tasks_are_of_what_was_applied(self):
+        self.assertEqual(
+            state(service(deployment(NEW)), NEW, 2), ("shop:2: 2 of 2 tasks run", True)
+        )
+
+    def test_it_is_not_done_while_tasks_of_the_version_before_run(self):
+        text, done = state(
+            service(deployment(NEW), deployment(OLD, running=1, status="ACTIVE")), NEW, 2
+        )
+        self.assertIsNone(done)
+        self.assertIn("1 of the version before", text)
+
+    def test_it_is_not_done_while_the_rollout_goes_on_or_tasks_are_missing(self):
+        self.assertIsNone(state(service(deployment(NEW, "IN_PROGRESS")), NEW, 2)[1])
+        self.assertIsNone(state(service(deployment(NEW, running=1)), NEW, 2)[1])
+        self.assertIsNone(state(service(deployment(NEW, running=1, desired=1)), NEW, 2)[1])
+
+    def test_more_tasks_than_the_least_are_fine(self):
+        self.assertTrue(state(service(deployment(NEW, running=5, desired=5)), NEW, 2)[1])
+
+    def test_a_rollback_is_seen_though_everything_runs_well(self):
+        text, done = state(service(deployment(OLD)), NEW, 2)
+        self.assertIs(done, False)
+        self.assertEqual(text, "ECS rolled back to shop:1: because")
+
+    def test_a_given_up_deployment_is_seen_while_ecs_still_lists_it(self):
+        text, done = state(
+            service(deployment(OLD, "IN_PROGRESS"), deployment(NEW, "FAILED", 0, 0, "ACTIVE")),
+            NEW,
+            2,
+        )
+        self.assertIs(done, False)
+        self.assertIn("shop:2 failed: because", text)
+
+    def test_a_first_deployment_that_fails_is_given_up(self):
+        self.assertIs(state(service(deployment(NEW, "FAILED", 0)), NEW, 2)[1], False)
+
+    def test_failed_tasks_are_reported(self):
+        self.assertIn(
+            "1 failed", state(service(deployment(NEW, "IN_PROGRESS", 0, failed=1)), NEW, 2)[0]
+        )
+
+    def test_a_service_that_is_not_there_may_come(self):
+        self.assertEqual(state(None, NEW, 2), ("not there", None))
+
+
+class FakeAws:
+    """Answers DescribeServices from a list of situations, the last one for ever."""
+
+    def __init__(self, *situations):
+        self.situations = list(situations)
+
+    def call(self, service, operation, **parameters):
+        if operation == "describe_services":
+            now = self.situations.pop(0) if len(self.situations) > 1 else self.situations[0]
+            return {"services": [now]}
+        if operation == "list_tasks":
+            return {"taskArns": ["arn:task/shop/1", "arn:task/shop/2"]}
+        if operation == "describe_tasks":
+            stopped = {
+                "stoppedReason": "Essential container in task exited",
+                "containers": [{"name": "web", "exitCode": 64}],
+            }
+            return {
+                "tasks": [
+                    {**stopped, "taskArn": "arn:task/shop/1", "taskDefinitionArn": NEW},
+                    {
+                        **stopped,
+                        "taskArn": "arn:task/shop/2",
+                        "taskDefinitionArn": OLD,
+                        "stoppedReason": "of the old version",
+                    },
+                ]
+            }
+        assert (service, operation) == ("logs", "filter_log_events")
+        assert parameters["logStreamNames"] == ["web/web/1"]
+        return {"events": [{"message": "LOG_LEVEL is wrong\n"}]}
+
+
+WANTED = Deployed("shop", {"web": "shop"}, {"web": NEW}, {"web": 2}, {"web": "/shop/web"})
+
+
+class Waiting(unittest.TestCase):
+    def test_every_change_is_said_once(self):
+        said = []
+        wait(
+            FakeAws(*[service(deployment(NEW, "IN_PROGRESS", 1))] * 3, service(deployment(NEW))),
+            WANTED,
+            said.append,
+            every=0,
+        )
+        self.assertEqual(said, ["web: shop:2: 1 of 2 tasks run", "web: shop:2: 2 of 2 tasks run"])
+
+    def test_a_rollback_is_reported_with_reason_exit_code_and_log_of_the_right_task(self):
+        with self.assertRaises(RolledBack) as failed:
+            wait(FakeAws(service(deployment(OLD))), WANTED, lambda _: None, every=0)
+        text = str(failed.exception)
+        for part in (
+            "web: ECS rolled back to shop:1",
+            "Essential container in task exited",
+            "container web: exit code 64",
+            "log: LOG_LEVEL is wrong",
+        ):
+            self.assertIn(part, text)
+        self.assertNotIn("of the old version", text)
+
+    def test_it_waits_longer_where_traffic_is_shifted(self):
+        outputs = {"cluster": "shop", "services": {}, "task_definitions": {}, "replicas": {}, "log_groups": {}}
+        self.assertEqual(Deployed.of(outputs).shift_seconds, 0)
+        shifted = Deployed.of({**outputs, "shift_minutes": {"web": 15, "cart": 0}})
+        self.assertEqual(shifted.shift_seconds, 900)
+
+    def test_it_does_not_wait_for_ever(self):
+        with self.assertRaisesRegex(RolledBack, "not done after 0 s"):
+            wait(
+                FakeAws(service(deployment(NEW, "IN_PROGRESS", 0))),
+                WANTED,
+                lambda _: None,
+                seconds=0,
+                every=0,
+            )
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,81 @@
+"""Nothing that is compiled depends on where this machine keeps sources."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from tools.common import toolchain
+from tools.common.files import script
+
+
+class Places(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name).resolve()
+        self.addCleanup(toolchain.std_place.cache_clear)
+
+    def flags(self, told="commit-hash: " + "a" * 40, home="home"):
+        text = f'case "$1" in --print) echo {self.folder}/sysroot ;; *) echo "release: 1.2.3"; echo "{told}" ;; esac\n'
+        script(self.folder / "rustc", text)
+        toolchain.std_place.cache_clear()
+        with mock.patch.dict(os.environ, {"CARGO_HOME": str(self.folder / home)}):
+            return toolchain.places_nowhere({"PATH": f"{self.folder}:{os.environ['PATH']}"})
+
+    def test_sources_have_no_place_and_stds_the_official_one(self):
+        registry = f"{self.folder}/home/registry/src/"
+        self.assertEqual(
+            self.flags(),
+            [
+                f"--remap-path-prefix={registry}=",
+                f"--remap-path-prefix={registry}{toolchain.CRATES_IO}=",
+                f"--remap-path-prefix={self.folder}/sysroot/lib/rustlib/src/rust=/rustc/{'a' * 40}",
+            ],
+        )
+
+    def test_a_rustc_of_a_distribution_has_a_release_and_no_commit(self):
+        self.assertTrue(self.flags("commit-hash: unknown")[-1].endswith("=/rustc/1.2.3"))
+
+    def test_the_build_date_is_fixed_in_every_environment(self):
+        with mock.patch.dict(os.environ, {"SOURCE_DATE_EPOCH": "1795000000"}):
+            self.assertEqual(toolchain.environment_for("rustup")["SOURCE_DATE_EPOCH"], "0")
+
+    def test_a_place_with_a_space_would_be_two_flags(self):
+        self.assertEqual(len(self.flags(home="a home")), 1)
+
+
+class TheTools(unittest.TestCase):
+    def test_a_linked_folder_is_the_folder_itself(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder).resolve() / "work tree"
+            shutil.copytree(toolchain.ROOT / "tools" / "common", root / "tools" / "common")
+            shutil.copy(toolchain.ROOT / "rust-toolchain.toml", root)
+            (root.parent / "shared").mkdir()
+            (root / ".tools").symlink_to(root.parent / "shared")
+            command = [sys.executable, "-c", "from tools.common import toolchain; print(toolchain.BIN)"]
+            done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, check=True, timeout=60)
+            self.assertEqual(done.stdout.decode().strip(), str(root.parent / "shared" / "bin"))
+
+    def test_a_command_runs_where_it_is_called_and_sees_no_path_of_the_scripts(self):
+        code = "import os; print(os.getcwd(), os.environ.get('PYTHONPATH'))"
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run(
+                [str(toolchain.ROOT / "tools" / "with"), "python3", "-c", code],
+                cwd=folder,
+                env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+                stdout=subprocess.PIPE,
+                check=True,
+                timeout=60,
+            )
+            self.assertEqual(done.stdout.decode().split(), [str(Path(folder).resolve()), "None"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,268 @@
+"""Where the tools are, and the environment that build commands run in.
+
+`python3 -m tools.install` puts everything under `.tools/`; this module is what other
+scripts import to use it. On the command line it runs one command in that
+environment: `python3 -m tools.common.toolchain cargo check`, or shorter `tools/with
+cargo check`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.common import versions
+
+ROOT = Path(__file__).resolve().parents[2]
+# Resolved: work trees that link to the tools of another one find them complete.
+TOOLS = (ROOT / ".tools").resolve()
+BIN = TOOLS / "bin"
+PYTHON = TOOLS / "python"
+# Debian's packages, unpacked. Its `bin` has the compilers alone: what else the
+# packages bring must not shadow the machine's programs.
+DEBIAN = TOOLS / "debian"
+CHANNEL = versions.rust_channel(ROOT)
+WASM_TARGET = "wasm32-unknown-unknown"
+# A panic becomes one trap; with the std of page_std.py nothing is left of its message.
+PAGE_FLAGS = ("-Zunstable-options", "-Cpanic=immediate-abort")
+# Where Cargo works on the small page: its flags must not make the other programs' crates be
+# compiled again.
+PAGE_TARGET = ROOT / "target" / "page" / "cargo"
+# Where Cargo keeps the sources that come from crates.io.
+CRATES_IO = "index.crates.io-1949cf8c6b5b557f/"
+# The sources of Rust.
+ROUTES = ("rustup", "debian")
+
+# Asking a program for its version touches no network; a loaded machine may
+# still need seconds to start a large one.
+QUESTION_SECONDS = 20
+
+
+def main(arguments: list[str]) -> int:
+    """Replace this process by the command, in the tools' environment."""
+    if not arguments:
+        print("usage: tools/with COMMAND [ARGUMENT...]", file=sys.stderr)
+        return 64
+    variables = environment()
+    program = shutil.which(arguments[0], path=variables["PATH"])
+    if program is None:
+        print(f"tools: {arguments[0]}: no such command", file=sys.stderr)
+        return 127
+    os.execve(program, arguments, variables)
+
+
+def route() -> str:
+    """The source of Rust that was chosen when the tools were installed: `rustup` or `debian`."""
+    chosen = remembered_route()
+    if chosen is None:
+        raise SystemExit("tools: not installed yet; run `make tools`")
+    return chosen
+
+
+def wanted_route() -> str | None:
+    """The route that the environment forces with RUST_ROUTE, if any."""
+    return os.environ.get("RUST_ROUTE") or None
+
+
+def presumed_route() -> str:
+    """For the installer, which runs programs before it has chosen a route."""
+    return wanted_route() or remembered_route() or ROUTES[0]
+
+
+def environment() -> dict[str, str]:
+    """A complete process environment in which every build command finds its tools."""
+    return environment_for(route())
+
+
+def page_std_root() -> Path:
+    """The sysroot that page_std.py makes."""
+    return TOOLS / "page-std"
+
+
+def small_page() -> dict[str, str] | None:
+    """Variables that make Cargo build the page with the small std; None where that std is missing."""
+    root = page_std_root()
+    if not root.is_dir():
+        return None
+    return {
+        "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(
+            (f"--sysroot={root}", *PAGE_FLAGS, *places_nowhere(environment()))
+        ),
+        # The flags are those of a nightly.
+        "RUSTC_BOOTSTRAP": "1",
+        "CARGO_TARGET_DIR": str(PAGE_TARGET),
+    }
+
+
+def compose() -> list[str] | None:
+    """The command prefix of a Compose of version 2 or later, or None where there is none."""
+    candidates = (
+        ["docker", "compose"],
+        [str(PYTHON / "bin" / "docker-compose")],
+        ["docker-compose"],
+    )
+    for command in candidates:
+        version = answer([*command, "version", "--short"])
+        if version and versions.at_least(
+            version.lstrip("v"), f"{versions.COMPOSE_MINIMUM_MAJOR}"
+        ):
+            return command
+    return None
+
+
+def engine() -> str | None:
+    """The version of the Docker engine that answers, or None where none does."""
+    return answer(["docker", "version", "--format", "{{.Server.Version}}"]) or None
+
+
+def browser() -> str | None:
+    """The Chromium that the installer found or installed, or None."""
+    try:
+        path = browser_record().read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    return path if os.access(path, os.X_OK) else None
+
+
+def musl_target() -> str:
+    """The static Linux target of this machine's processor, or of the one that ARCHITECTURE names."""
+    wanted = os.environ.get("ARCHITECTURE") or platform.machine()
+    machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(wanted.lower(), wanted)
+    return f"{machine}-unknown-linux-musl"
+
+
+def targets_to_add() -> tuple[str, str]:
+    """Targets of Rust beside this machine."""
+    return musl_target(), WASM_TARGET
+
+
+def program(name: str, route: str | None = None) -> str | None:
+    """Where the tools' environment finds a program."""
+    return shutil.which(name, path=environment_for(route or presumed_route())["PATH"])
+
+
+def environment_for(chosen: str) -> dict[str, str]:
+    """The environment of one route, for the installer, which builds before a route is recorded."""
+    variables = dict(os.environ)
+    # They would replace the flags of a single target that are set below.
+    for name in ("RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTUP_TOOLCHAIN"):
+        variables.pop(name, None)
+    # Relative to the workspace, where the linker runs, so that no path gets into what is built.
+    flags = ["-C link-arg=-Wl,-T,tools/no-unwind.ld"]
+    cargo_bin = str(cargo_home() / "bin")
+    path = [part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part]
+    path = [part for part in path if part != cargo_bin]
+    if chosen == "rustup":
+        path.insert(0, cargo_bin)
+        variables["RUSTUP_TOOLCHAIN"] = CHANNEL
+    else:
+        # Last, but present: Cargo looks for its subcommands there first when
+        # they are not on PATH, and would find rustup's.
+        path = [str(DEBIAN / "bin"), *path, cargo_bin]
+        flags.append("-C link-self-contained=no")
+        variables[_target_variable(WASM_TARGET, "LINKER")] = str(BIN / "wasm-ld")
+    variables["PATH"] = os.pathsep.join([str(BIN), str(PYTHON / "bin"), *path])
+    flags += places_nowhere(variables)
+    variables[_target_variable(musl_target(), "RUSTFLAGS")] = " ".join(flags)
+    # The gateway's allocator would take memory in pages of 2 MiB: 7 MB more of it, for 2 % of speed.
+    flag = "-DMI_DEFAULT_ALLOW_THP=0"
+    variables[f"CFLAGS_{musl_target().replace('-', '_')}"] = flag
+    # Fixes C's __DATE__ (mimalloc embeds it into the gateway), so that the build date does not matter.
+    variables["SOURCE_DATE_EPOCH"] = "0"
+    # zig takes an object of another day for the same, so this folder has had one day only.
+    variables["ZIG_GLOBAL_CACHE_DIR"] = variables["ZIG_LOCAL_CACHE_DIR"] = str(
+        TOOLS / "cache" / "zig-1970"
+    )
+    # Ours links faster (see ZIG in pypi.py), but cargo-zigbuild first asks
+    # Python for the wheel's own zig: let that question fail.
+    variables["CARGO_ZIGBUILD_PYTHON_PATH"] = "false"
+    variables["CARGO_ZIGBUILD_ZIG_PATH"] = str(BIN / "zig")
+    variables["CARGO_ZIGBUILD_CACHE_DIR"] = str(TOOLS / "cache" / "zigbuild")
+    variables["PLAYWRIGHT_BROWSERS_PATH"] = str(TOOLS / "browser")
+    return variables
+
+
+def places_nowhere(variables: dict[str, str]) -> list[str]:
+    """Flags that keep this machine's paths out of compiled programs."""
+    sources = f"{cargo_home()}/registry/src/"
+    places = {sources: "", f"{sources}{CRATES_IO}": ""}
+    rustc = shutil.which("rustc", path=variables["PATH"])
+    found = std_place(rustc, variables.get("RUSTUP_TOOLCHAIN")) if rustc else {}
+    if not found:
+        # The installer may bring it yet.
+        std_place.cache_clear()
+    places.update(found)
+    # The flags are words between spaces.
+    return [
+        f"--remap-path-prefix={place}={name}"
+        for place, name in places.items()
+        if not re.search(r"\s", place)
+    ]
+
+
+@functools.lru_cache(maxsize=None)
+def std_place(rustc: str, channel: str | None) -> dict[str, str]:
+    """Where std's sources are, and what the official std calls that place: where they are installed,
+    rustc would write the one for the other."""
+    variables = {**os.environ, **({"RUSTUP_TOOLCHAIN": channel} if channel else {})}
+    told = answer([rustc, "--version", "--verbose"], variables) or ""
+    sysroot = answer([rustc, "--print", "sysroot"], variables)
+    found = [
+        re.search(rf"^{line}$", told, re.MULTILINE)
+        for line in ("commit-hash: ([0-9a-f]{40})", r"release: (\S+)")
+    ]
+    name = next(filter(None, found), None)
+    if name is None or sysroot is None:
+        return {}
+    sources = Path(sysroot) / "lib" / "rustlib" / "src" / "rust"
+    # Debian's is a link to where its package has them.
+    return {str(place): f"/rustc/{name[1]}" for place in dict.fromkeys((sources, sources.resolve()))}
+
+
+def remembered_route() -> str | None:
+    """The content of `.tools/route`, or None before the first installation."""
+    try:
+        return (TOOLS / "route").read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def browser_record() -> Path:
+    """The file that holds the path of the browser."""
+    return TOOLS / "browser" / "path"
+
+
+def cargo_home() -> Path:
+    return Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+
+
+def answer(command: list[str], variables: dict[str, str] | None = None) -> str | None:
+    """The output of a quick command; None when it fails, hangs or is missing."""
+    try:
+        done = subprocess.run(
+            command,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=QUESTION_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    text = done.stdout.decode("utf-8", "replace").strip()
+    return text if done.returncode == 0 else None
+
+
+def _target_variable(target: str, setting: str) -> str:
+    return f"CARGO_TARGET_{target.upper().replace('-', '_')}_{setting}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,95 @@
+"""Every version this repository is built with, in one place.
+
+Three facts have a home of their own and are read from there: the Rust channel
+(/rust-toolchain.toml), the version of wasm-bindgen (/Cargo.lock: the command
+line tool must match the library exactly) and the wheels (tools/install/requirements,
+with their hashes).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+# The newest Trunk that the pinned Rust channel compiles; 0.22 requires Rust 1.96.1.
+TRUNK = "0.21.14"
+
+# The tool that embeds the list of crates into each binary; sbom.py reads it.
+CARGO_AUDITABLE = "0.7.7"
+# The judge of licences, sources, banned crates and advisories (deny.toml).
+CARGO_DENY = "0.20.2"
+
+# Debian keeps a recent Rust beside its stable one, to be able to build browsers.
+DEBIAN_RUST = ("rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy", "rustfmt-web")
+# The oldest Rust that compiles this workspace and Trunk.
+DEBIAN_RUST_MINIMUM = "1.95.0"
+DEBIAN_C_COMPILER = ("gcc", "libc6-dev")
+DEBIAN_VENV = ("python3-venv",)
+# A browser without a font draws empty boxes, and the screenshots show them.
+DEBIAN_CHROMIUM = ("chromium", "fonts-liberation")
+DEBIAN_PROMTOOL = "prometheus"
+DEBIAN_REGISTRY = "docker-registry"
+
+COMPOSE_MINIMUM_MAJOR = 2
+
+# The crates of std that make a target complete: both panic strategies, macros and `#[test]`.
+STD_CRATES = ("std", "panic_abort", "panic_unwind", "proc_macro", "test")
+
+
+def rust_channel(root: Path) -> str:
+    """The toolchain named in rust-toolchain.toml."""
+    text = (root / "rust-toolchain.toml").read_text(encoding="utf-8")
+    found = re.search(r'^channel\s*=\s*"([^"]+)"', text, re.MULTILINE)
+    if found is None:
+        raise ValueError("rust-toolchain.toml names no channel")
+    return found.group(1)
+
+
+def aws_provider(root: Path) -> str:
+    """The version of Terraform's AWS provider that tf/ pins."""
+    text = (root / "tf" / "versions.tf").read_text(encoding="utf-8")
+    found = re.search(r'source\s*=\s*"hashicorp/aws"\s*version\s*=\s*"([0-9.]+)"', text)
+    if found is None:
+        raise ValueError("tf/versions.tf pins no version of hashicorp/aws")
+    return found.group(1)
+
+
+def wasm_bindgen(root: Path) -> str | None:
+    """The version of wasm-bindgen that Cargo.lock holds; None while there is no lock."""
+    try:
+        text = (root / "Cargo.lock").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    return locked_version(text, "wasm-bindgen")
+
+
+def locked_version(lock: str, package: str) -> str | None:
+    """The version of one package in the text of a Cargo.lock.
+
+    Python 3.9 has no TOML parser; the format of the file is fixed by Cargo:
+    `version` is the line after `name`.
+    """
+    found = re.search(
+        rf'^\[\[package\]\]\nname = "{re.escape(package)}"\nversion = "([^"]+)"',
+        lock.replace("\r\n", "\n"),
+        re.MULTILINE,
+    )
+    return found.group(1) if found else None
+
+
+def locked_checksums(lock: str) -> dict[tuple[str, str], str]:
+    """The SHA-256 of each crate that comes from a registry, by name and version."""
+    entry = re.compile(
+        r'^name = "([^"]+)"\nversion = "([^"]+)"\nsource = "[^"]+"\nchecksum = "([0-9a-f]{64})"', re.MULTILINE
+    )
+    return {(name, version): checksum for name, version, checksum in entry.findall(lock)}
+
+
+def at_least(version: str, minimum: str) -> bool:
+    """Whether a version such as `1.96.0+dfsg1-1` is not older than `1.95.0`."""
+    return _numbers(version) >= _numbers(minimum)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    upstream = re.match(r"[0-9.]*", version.split(":")[-1]).group(0)
+    return tuple(int(part) for part in upstream.split(".") if part)

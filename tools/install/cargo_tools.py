@@ -1,0 +1,64 @@
+"""Trunk and wasm-bindgen, prebuilt or compiled, and cargo-auditable and cargo-deny, which Cargo compiles."""
+
+from __future__ import annotations
+
+import shutil
+
+from tools.common import toolchain, versions
+from tools.common.toolchain import ROOT
+from tools.install import prebuilt
+from tools.install.job import COMPILE, Failed, Job
+
+# Tools that run for seconds a day: compile them quickly rather than well.
+QUICK_PROFILE = {
+    "CARGO_PROFILE_RELEASE_LTO": "off",
+    "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0",
+    "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16",
+    "CARGO_PROFILE_RELEASE_DEBUG": "false",
+    "CARGO_PROFILE_RELEASE_STRIP": "true",
+}
+
+
+def trunk(job: Job) -> None:
+    # Without its default features: `trunk build --offline` downloads nothing, so it needs no TLS.
+    cargo_install(job, "trunk", "trunk", versions.TRUNK, "--locked", "--no-default-features")
+
+
+def wasm_bindgen(job: Job) -> None:
+    version = versions.wasm_bindgen(ROOT)
+    if version is None:
+        raise Failed("Cargo.lock names no wasm-bindgen; `tools/with cargo update -w` writes one")
+    # Without its default features: they are for the test runner's downloads.
+    cargo_install(job, "wasm-bindgen-cli", "wasm-bindgen", version, "--no-default-features")
+
+
+def auditable(job: Job) -> None:
+    cargo_install(job, "cargo-auditable", "cargo-auditable", versions.CARGO_AUDITABLE, "--locked")
+
+
+def deny(job: Job) -> None:
+    cargo_install(job, "cargo-deny", "cargo-deny", versions.CARGO_DENY, "--locked")
+
+
+def already(job: Job, binary: str, version: str) -> bool:
+    """Whether exactly this version is on PATH."""
+    found = toolchain.program(binary)
+    if not found or version not in (toolchain.answer([found, "--version"]) or "").split()[:2]:
+        return False
+    job.say(f"{found} is {version} already")
+    return True
+
+
+def cargo_install(job: Job, crate: str, binary: str, version: str, *options: str) -> None:
+    """Provide exactly this version: from PATH, from a pinned release, or compiled."""
+    if already(job, binary, version) or prebuilt.install(job, binary, version):
+        return
+    folder = toolchain.TOOLS / "build" / crate
+    place = ["--root", str(toolchain.TOOLS), "--force"]
+    job.run(
+        ["cargo", "install", crate, "--version", version, *place, *options],
+        COMPILE,
+        CARGO_TARGET_DIR=str(folder),
+        **QUICK_PROFILE,
+    )
+    shutil.rmtree(folder)

@@ -1,0 +1,78 @@
+"""Programs for tests and benchmarks: from PATH, or from a Debian package without root."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tools.common import toolchain
+
+# Some megabytes over a slow line.
+DOWNLOAD_SECONDS = 600
+
+
+class NotToBeHad(Exception):
+    """The program is not there and cannot be fetched; the message has the reason."""
+
+
+def find(name: str, inside: str) -> list[str]:
+    """The command of a program; `inside` is its place in the package of the same name."""
+    found = shutil.which(name)
+    if found:
+        return [found]
+    return unpacked(name, inside)
+
+
+def unpacked(name: str, inside: str, *more: str) -> list[str]:
+    """The command of a program from Debian's package, unpacked below .tools/ with what it depends on.
+
+    `more` are packages that it does not depend on and does not work without.
+    """
+    folder = toolchain.TOOLS / name
+    if not (folder / inside).exists():
+        _unpack(name, folder, more)
+    libraries = ":".join(str(path) for path in folder.glob("usr/lib/*-linux-gnu*"))
+    # Its own exec and no shell's, so that the process is the program.
+    return ["env", f"LD_LIBRARY_PATH={libraries}", str(folder / inside)]
+
+
+def _unpack(name: str, folder: Path, more: tuple[str, ...]) -> None:
+    if shutil.which("apt-get") is None:
+        raise NotToBeHad(f"{name} is missing, and there is no apt-get to fetch it: install {name}")
+    archive = toolchain.TOOLS / "cache" / f"apt-{name}"
+    for part in ("lists/partial", "archives/partial"):
+        (archive / part).mkdir(parents=True, exist_ok=True)
+    options = [
+        *("-o", f"Dir::State::Lists={archive}/lists"),
+        *("-o", f"Dir::Cache={archive}"),
+        *("-o", "Debug::NoLocking=1"),
+        # As root, apt would become a user that may not write into this folder.
+        *("-o", "APT::Sandbox::User=root"),
+    ]
+    print(f"{name} from Debian", flush=True)
+    _run(["apt-get", *options, "update"])
+    _run(["apt-get", *options, "install", "-y", "--no-install-recommends", "--download-only", name, *more])
+    unpacked = folder.with_suffix(".unfinished")
+    shutil.rmtree(unpacked, ignore_errors=True)
+    for package in sorted((archive / "archives").glob("*.deb")):
+        _run(["dpkg-deb", "-x", str(package), str(unpacked)])
+    shutil.rmtree(folder, ignore_errors=True)
+    unpacked.rename(folder)
+    shutil.rmtree(archive)
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=DOWNLOAD_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise NotToBeHad(f"{command[0]} was not done after {DOWNLOAD_SECONDS} s") from None
+    if done.returncode:
+        printed = done.stdout.decode("utf-8", "replace")[-2000:]
+        raise NotToBeHad(f"{command[0]} ended with exit code {done.returncode}:\n{printed}")

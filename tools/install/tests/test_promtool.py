@@ -1,0 +1,62 @@
+"""Where promtool comes from, with programs that only pretend to be apt and dpkg."""
+
+from __future__ import annotations
+
+from tools.common import toolchain
+from tools.install import promtool
+from tools.install.job import Failed, Job
+from tools.install.tests.bare_clone import BareClone
+
+# Unpacks a promtool that answers with exit code 0, or the script given instead.
+UNPACK = (
+    '/bin/mkdir -p "$3/usr/bin"\n'
+    'printf "#!/bin/sh\\n{script}\\n" > "$3/usr/bin/promtool"\n'
+    '/bin/chmod +x "$3/usr/bin/promtool"'
+)
+# Downloads into the folder that it is started in.
+DOWNLOAD = 'case "$*" in *" download prometheus") echo > prometheus.deb ;; esac'
+
+
+class ThePromtool(BareClone):
+    def install(self) -> str:
+        """Run the step; the text of its failure, or nothing."""
+        try:
+            with Job.open("promtool", "promtool") as job:
+                promtool.promtool(job)
+        except Failed as failure:
+            return str(failure)
+        return ""
+
+    def provide_debian(self, script: str = "exit 0") -> None:
+        self.provide("apt-get", DOWNLOAD)
+        self.provide("apt-cache", "exit 0")
+        self.provide("dpkg-deb", UNPACK.format(script=script))
+
+    def test_the_machine_s_own_is_taken_as_it_is(self) -> None:
+        self.provide("promtool", "exit 0")
+        self.provide_debian()
+        self.assertEqual(self.install(), "")
+        self.assertNotIn("apt-get", self.asked())
+        self.assertFalse((toolchain.BIN / "promtool").exists())
+
+    def test_debian_s_is_unpacked_below_the_tools_and_nothing_else_is_kept(self) -> None:
+        self.provide_debian()
+        self.assertEqual(self.install(), "")
+        self.assertEqual(toolchain.program("promtool"), str(toolchain.BIN / "promtool"))
+        self.assertEqual(list((toolchain.TOOLS / "cache").iterdir()), [])
+        self.assertIn(f"Dir::Cache={toolchain.TOOLS}", self.asked())
+
+    def test_one_that_does_not_start_is_replaced(self) -> None:
+        self.provide("promtool", "exit 1")
+        self.provide_debian()
+        self.assertEqual(self.install(), "")
+        self.assertEqual(toolchain.program("promtool"), str(toolchain.BIN / "promtool"))
+
+    def test_without_apt_it_is_skipped_aloud(self) -> None:
+        self.assertEqual(self.install(), "")
+        self.assertIn("SKIPPED: there is no promtool, and no apt-get", self.stderr.getvalue())
+
+    def test_a_package_without_a_promtool_that_starts_is_a_failure(self) -> None:
+        self.provide_debian(script="exit 1")
+        self.assertIn("has no promtool that starts here", self.install())
+        self.assertIsNone(toolchain.program("promtool"))

@@ -1,0 +1,117 @@
+"""The choice of the route to Rust, with programs that only pretend to be rustup and apt."""
+
+from __future__ import annotations
+
+import os
+import time
+import unittest
+from unittest import mock
+
+from tools.common import toolchain, versions
+from tools.common.files import write
+from tools.install import rust_debian, rust_route, rust_rustup
+from tools.install.job import Bound, Failed, Job
+from tools.install.tests.bare_clone import BareClone
+
+# Output of `rustup component list --installed` on a complete toolchain.
+COMPLETE = "\n".join(["cargo", "clippy", "rustfmt", "rust-std-x86_64-unknown-linux-gnu"])
+
+
+class TheRoute(BareClone):
+    def install_rust(self) -> str:
+        """Run the step that chooses a route; the text of its failure, or nothing."""
+        try:
+            with Job.open("rust", "rust") as job:
+                rust_route.rust(job)
+        except Failed as failure:
+            return str(failure)
+        return ""
+
+    def provide_rustup(self, *, toolchains: str, add: str = "exit 0") -> None:
+        self.provide(
+            "rustup",
+            'case "$1 $2" in\n'
+            f'"toolchain list") echo "{toolchains}" ;;\n'
+            f'"component list") echo "{COMPLETE}" ;;\n'
+            f'"target add") {add} ;;\n'
+            '"toolchain install") echo "automatic installation is disabled"; exit 1 ;;\n'
+            "esac",
+        )
+
+    def test_rustup_is_taken_when_its_targets_can_be_added(self) -> None:
+        self.provide_rustup(toolchains=f"{toolchain.CHANNEL}-x86_64-unknown-linux-gnu (active)")
+        self.assertEqual(self.install_rust(), "")
+        self.assertEqual(toolchain.route(), "rustup")
+        self.assertIn(f"target add --toolchain {toolchain.CHANNEL}", self.asked())
+        self.assertIn(toolchain.WASM_TARGET, self.asked())
+
+    def test_debian_is_tried_when_a_target_cannot_be_added(self) -> None:
+        self.provide_rustup(toolchains=f"{toolchain.CHANNEL}-host", add="echo no route; exit 1")
+        with mock.patch.object(rust_debian, "install") as debian:
+            self.assertEqual(self.install_rust(), "")
+        debian.assert_called_once()
+        self.assertEqual(toolchain.route(), "debian")
+        self.assertIn("rustup cannot provide Rust here", self.stderr.getvalue())
+
+    def test_a_hanging_rustup_is_given_up(self) -> None:
+        self.provide_rustup(toolchains=f"{toolchain.CHANNEL}-host", add="/bin/sleep 60")
+        started = time.monotonic()
+        with mock.patch.object(rust_rustup, "RUSTUP", Bound(total=5, silent=1)):
+            failure = self.install_rust()
+        self.assertLess(time.monotonic() - started, 10)
+        self.assertIn("`rustup target add` printed nothing for 1 s", failure)
+
+    def test_a_toolchain_that_cannot_be_installed_is_no_route(self) -> None:
+        self.provide_rustup(toolchains="stable-host (default)")
+        failure = self.install_rust()
+        self.assertIn(f"toolchain install {toolchain.CHANNEL}", self.asked())
+        self.assertIn("`rustup toolchain install` ended with exit code 1", failure)
+
+    def test_a_channel_is_not_mistaken_for_a_longer_one(self) -> None:
+        self.provide_rustup(toolchains=f"{toolchain.CHANNEL}9-host")
+        self.install_rust()
+        self.assertIn("toolchain install", self.asked())
+
+    def test_without_any_route_the_message_names_what_to_install(self) -> None:
+        failure = self.install_rust()
+        for words in (
+            "rustup: there is no rustup",
+            "debian: there is no apt-get",
+            toolchain.musl_target(),
+            "Install rustup (https://rustup.rs)",
+            f"rustc-web {versions.DEBIAN_RUST_MINIMUM} or later",
+        ):
+            self.assertIn(words, failure)
+        self.assertIsNone(toolchain.remembered_route())
+
+    def test_an_archive_with_an_old_rust_is_no_route(self) -> None:
+        self.provide("apt-get", "exit 0")
+        self.provide("dpkg-deb", "exit 0")
+        self.provide("apt-cache", "echo '  Candidate: 1.85.0+dfsg3-1'")
+        with mock.patch.object(rust_debian, "dpkg_status", return_value=""):
+            failure = self.install_rust()
+        self.assertIn("the archive has rustc-web 1.85.0+dfsg3-1", failure)
+
+    def test_a_forced_route_is_the_only_one_tried(self) -> None:
+        os.environ["RUST_ROUTE"] = "debian"
+        self.provide_rustup(toolchains=f"{toolchain.CHANNEL}-host")
+        self.assertIn("debian: there is no apt-get", self.install_rust())
+        self.assertEqual(self.asked(), "")
+
+    def test_the_last_choice_is_kept_while_it_works(self) -> None:
+        self.provide_rustup(toolchains=f"{toolchain.CHANNEL}-host")
+        write(toolchain.TOOLS / "route", "debian")
+        with mock.patch.object(rust_debian, "install"):
+            self.assertEqual(self.install_rust(), "")
+        self.assertEqual(toolchain.route(), "debian")
+
+
+class TheDebianRoute(unittest.TestCase):
+    def test_an_installed_rust_of_debian_does_not_count_as_installed(self) -> None:
+        status = (
+            "Package: gcc\nStatus: installed\n\nPackage: rustc-web\nStatus: installed\n\n"
+            "Package: libstd-rust-web-dev\nSource: rustc-web (1.96.0)\n\nPackage: make\n"
+        )
+        self.assertEqual(
+            rust_debian.without_rust(status), "Package: gcc\nStatus: installed\n\nPackage: make\n"
+        )

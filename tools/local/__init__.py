@@ -1,0 +1,1 @@
+"""Local runs of the system, and the template of a new service."""

@@ -1,0 +1,48 @@
+"""`make dev`, `up`, `down` and `logs` on macOS and Windows, where Compose builds in containers.
+
+The tools below `.tools/` are for Linux; Docker Desktop brings a Linux of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from tools.common import toolchain
+from tools.common.toolchain import ROOT
+from tools.local import given_settings
+
+TARGETS = {
+    "dev": ["up", "--build", "--watch", "--remove-orphans"],
+    "up": ["up", "--build", "--detach", "--wait", "--remove-orphans"],
+    "down": ["down", "--remove-orphans"],
+    "logs": ["logs", "--follow", "--tail", "100"],
+}
+
+
+def needed() -> bool:
+    return sys.platform != "linux"
+
+
+def run(target: str) -> int:
+    """Runs the target with Compose and returns its exit code."""
+    compose = toolchain.compose() if toolchain.engine() else None
+    if compose is None:
+        print(f"{target}: no Docker engine with Compose answers: start Docker Desktop", file=sys.stderr)
+        return 1
+    refused = list(given_settings.without_effect("containers", os.environ))
+    # Here Compose decides where images come from.
+    refused = [sentence for sentence in refused if given_settings.OWN_IMAGES not in sentence]
+    for sentence in refused:
+        print(f"{target}: {sentence}", file=sys.stderr)
+    if refused:
+        return 64
+    command = [*compose, *TARGETS[target]]
+    print(f"{target}: this is not Linux, so Compose builds in containers: {' '.join(command)}", flush=True)
+    if target in ("dev", "up"):
+        print(f"{target}: the first build compiles its tools too and takes a quarter of an hour or more", flush=True)
+    try:
+        return subprocess.run(command, cwd=ROOT).returncode
+    except KeyboardInterrupt:
+        return 130 if target == "up" else 0

@@ -1,0 +1,233 @@
+"""`make new SERVICE=hello` adds a service, `make remove SERVICE=hello` removes it again.
+
+`new` writes the package from tools/template, declares the service in services.json, adds it to the
+lists of the repository (service_files.py), then builds, starts and tests it; with TRY=no it only
+writes. `remove` restores the files byte for byte, unless they were changed by hand since.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from tools.build import build
+from tools.common import catalog, toolchain
+from tools.common.catalog import Service
+from tools.common.files import write
+from tools.common.toolchain import ROOT
+from tools.local import compose_only, run_local, service_files
+from tools.local.service_files import NoPlace
+
+# The names of AWS resources contain it, so it has the length that tf/preconfigured allows.
+NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,21}[a-z0-9])?")
+# Paths that the gateway serves, words of Rust and Cargo, and prefixes of other settings.
+RESERVED = {
+    *("fleet", "healthz", "index", "metrics", "readyz"),
+    *("alloc", "as", "async", "await", "become", "box", "break", "build", "const", "continue"),
+    *("core", "crate", "deps", "do", "dyn", "else", "enum", "examples", "extern", "false", "final"),
+    *("fn", "for", "gen", "if", "impl", "in", "incremental", "let", "loop", "macro", "match", "mod"),
+    *("move", "mut", "override", "priv", "proc-macro", "pub", "ref", "return", "self", "static"),
+    *("std", "struct", "super", "test", "trait", "true", "try", "type", "typeof", "unsafe"),
+    *("unsized", "use", "virtual", "where", "while", "yield"),
+    *("aws", "backend", "compose", "docker", "drain", "ecs", "log", "preview"),
+}
+# Stages of the Dockerfile that are no services.
+STAGES = re.compile(r"^FROM .* AS (\S+)$", re.MULTILINE)
+FIRST_PORT = 8081
+# The tests of one package: half a minute of compiling on two cores that do nothing else.
+TEST_SECONDS = 600
+
+
+class Refused(Exception):
+    """The service cannot be added or removed; the message has the reason."""
+
+
+def main(arguments: list[str], root: Path = ROOT) -> int:
+    if len(arguments) != 2 or arguments[0] not in ("new", "remove") or not arguments[1]:
+        print("usage: make new SERVICE=NAME, or make remove SERVICE=NAME", file=sys.stderr)
+        return 64
+    verb, name = arguments
+    try:
+        if verb == "remove":
+            remove(name, root)
+        else:
+            new(name, root)
+            if os.environ.get("TRY") == "no":
+                return 0
+            if compose_only.needed():
+                print("new: `docker compose up --build` compiles and starts it")
+                return 0
+            return tried(name)
+    except (Refused, NoPlace) as error:
+        print(f"{verb}: {error}", file=sys.stderr)
+        return 64
+    return 0
+
+
+def new(name: str, root: Path) -> None:
+    """Write the files of a new service."""
+    refuse_unmerged(root)
+    faults = list(name_faults(name, root))
+    if faults:
+        raise Refused("\n  ".join([f"{name!r} cannot be the name of a service:", *faults]))
+    service = service_files.new_service(name, free_port(root))
+    # Every text is computed before the first is written.
+    texts = dict(service_files.changed(root, service_files.edits(service, root), undo=False))
+    texts.update(service_files.crate(service))
+    for path, text in texts.items():
+        write(root / path, text)
+    print(f"new: {service.crate} and {len(texts)} files; {service.route} leads to port {service.port}")
+
+
+def remove(name: str, root: Path) -> None:
+    """Remove what `new` has written."""
+    refuse_unmerged(root)
+    service = catalog.read(root).get(name)
+    if service is None:
+        raise Refused(f"{catalog.FILE} has no service {name!r}")
+    if service.public or service.address_setting:
+        raise Refused(f"{name} is part of the system; only services of `make new` can be removed")
+    edited = list(unsaved(service, root))
+    if edited and os.environ.get("FORCE") != "yes":
+        listed = ", ".join(edited)
+        raise Refused(f"changes would be lost: {listed}. Commit them, or set FORCE=yes")
+    texts = dict(service_files.changed(root, service_files.edits(service, root), undo=True))
+    for path, text in texts.items():
+        if text != (root / path).read_text(encoding="utf-8"):
+            write(root / path, text)
+    shutil.rmtree(root / service.crate)
+    print(f"remove: {service.crate} and its places in {len(texts)} files")
+    for line in mentions(name, root):
+        print(f"remove: still mentioned: {line}")
+
+
+def name_faults(name: str, root: Path) -> Iterator[str]:
+    """A message for each reason against a name."""
+    if not NAME.fullmatch(name):
+        yield (
+            "it must have 1 to 23 lower-case letters, digits and hyphens, begin with a letter and not end"
+            " with a hyphen"
+        )
+        return
+    services = catalog.read(root)
+    if name in services:
+        yield f"{catalog.FILE} has this service already"
+    elif (root / "services" / name).exists():
+        yield f"services/{name} exists already"
+    if name in RESERVED:
+        yield "the name is reserved"
+    packages = (root / "Cargo.lock").read_text(encoding="utf-8")
+    if name not in services and f'\nname = "{name}"\n' in packages:
+        yield f"Cargo.lock has a package {name}"
+    if name not in services and name in STAGES.findall((root / "Dockerfile").read_text(encoding="utf-8")):
+        yield f"the Dockerfile has a stage {name}"
+    for other in services.values():
+        if other.route == f"/{name}" and other.name != name:
+            yield f"its route would be that of {other.name}"
+        # Each service refuses unknown settings that begin with its prefix.
+        one, two = f"{name.upper().replace('-', '_')}_", f"{other.prefix}_"
+        if one != two and (one.startswith(two) or two.startswith(one)):
+            yield f"its settings would begin like those of {other.name}"
+
+
+def free_port(root: Path) -> int:
+    taken = {service.port for service in catalog.read(root).values()}
+    return next(port for port in range(FIRST_PORT, FIRST_PORT + 1000) if port not in taken)
+
+
+def refuse_unmerged(root: Path) -> None:
+    """Refuse to work in the middle of a merge with conflicts."""
+    found = toolchain.answer(["git", "-C", str(root), "diff", "--name-only", "--diff-filter=U"])
+    if found and found.strip():
+        raise Refused(f"resolve the merge conflicts first: {', '.join(found.split())}")
+
+
+def unsaved(service: Service, root: Path) -> Iterator[str]:
+    """Files of the service that are neither in git's last commit nor as the template has them."""
+    template = service_files.crate(service)
+    command = ["git", "-C", str(root), "status", "--porcelain", "-z", "--untracked-files=all", "--"]
+    answer = toolchain.answer([*command, service.crate])
+    if answer is None:
+        folder = root / service.crate
+        changed = [str(file.relative_to(root)) for file in folder.rglob("*") if file.is_file()]
+    else:
+        changed = [entry[3:] for entry in answer.split("\0") if entry]
+    for path in sorted(changed):
+        file = root / path
+        if file.is_file() and file.read_text(encoding="utf-8", errors="replace") != template.get(path):
+            yield path
+
+
+def mentions(name: str, root: Path) -> list[str]:
+    """Where the settings of a removed service are still named, for a person to look at."""
+    word = f"{name.upper().replace('-', '_')}_"
+    answer = toolchain.answer(["git", "-C", str(root), "grep", "--line-number", "--word-regexp", "-e", f"{word}[A-Z]*", "--", ":!tools"])
+    return (answer or "").splitlines()[:10]
+
+
+def tried(name: str) -> int:
+    """Build, start and test the service: in a process of its own, which reads the new declaration."""
+    code = f"import sys; from tools.local.new_service import try_out; sys.exit(try_out({name!r}))"
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode
+
+
+def try_out(name: str) -> int:
+    """Run the tests of the package, then the whole system with the service behind the gateway."""
+    begun = time.monotonic()
+    try:
+        build.ensure_tools("dev")
+        tests = ["cargo", "test", "--locked", "--package", name]
+        build.run(f"tests of {name}", tests, bound=TEST_SECONDS)
+        build.build(build.QUICK)
+        with_system(name, build.QUICK)
+    except (build.BuildError, run_local.StackError) as error:
+        print(f"new: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(f"new: built, started and tested after {time.monotonic() - begun:.0f} s")
+    print(f"new: next: services/{name}/src/routes.rs, then `make dev`; `make remove SERVICE={name}` undoes it")
+    return 0
+
+
+def with_system(name: str, profile: str) -> None:
+    """Start all services as processes on free ports, and request the route through the gateway."""
+    ports = iter(free_ports(len(catalog.ALL)))
+    settings = {"PORT": str(next(ports)), "BIND": "", "GATEWAY_ADMIN_LISTEN": "off"}
+    for service in catalog.ALL.values():
+        if not service.public:
+            settings[service.listen_setting] = f"127.0.0.1:{next(ports)}"
+    # Beside a system that runs already. This process does nothing else.
+    os.environ.update(settings)
+    run_local.STATE = build.TARGET / "try"
+    system = run_local.Processes(profile)
+    system.check_ports()
+    try:
+        system.start()
+        system.wait_until_ready()
+        url = run_local.url() + catalog.ALL[name].route
+        with urllib.request.urlopen(url, timeout=2) as response:
+            print(f"new: GET {url}: {response.status} {json.load(response)}", flush=True)
+    finally:
+        system.down()
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

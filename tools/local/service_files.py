@@ -1,0 +1,347 @@
+"""Edits of the repository's files for a new service, for `make new` and `make remove`.
+
+Each edit inserts text above a marked line, or a name into a list, and can be undone. Blocks are
+enclosed in comments with the service's name, so they can be changed by hand and still be removed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.common import catalog
+from tools.common.catalog import Service
+
+TEMPLATE = Path(__file__).resolve().parent / "template"
+# The name, prefix and port in the template.
+NAME, PREFIX, PORT = "hello", "HELLO", "8081"
+
+# The limits of what the template becomes, with room to grow.
+COMPOSE_MEMORY_MIB, IMAGE_MEGABYTES, RESIDENT_MIB = 32, 1.3, 4
+# The smallest task on Fargate.
+TASK_CPU, TASK_MEMORY_MIB = 256, 512
+ROUTE_OPTIONS = "check=/healthz"
+
+
+class NoPlace(Exception):
+    """A file is not as expected."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change of one file, and its inverse."""
+
+    path: str
+    add: Callable[[str], str]
+    remove: Callable[[str], str]
+
+
+def new_service(name: str, port: int) -> Service:
+    """The declaration of a service made from the template."""
+    return Service(
+        name=name,
+        crate=f"services/{name}",
+        port=port,
+        health="/readyz",
+        public=False,
+        page=False,
+        route=f"/{name}",
+        address_setting=None,
+        route_options=ROUTE_OPTIONS,
+        compose_memory_mib=COMPOSE_MEMORY_MIB,
+        task_cpu=TASK_CPU,
+        task_memory_mib=TASK_MEMORY_MIB,
+        image_megabytes=IMAGE_MEGABYTES,
+        resident_mib=RESIDENT_MIB,
+        inputs=(),
+    )
+
+
+def crate(service: Service) -> dict[str, str]:
+    """The files of the service's package, by path below the root of the repository."""
+    names = {NAME: service.name, PREFIX: service.prefix, PORT: str(service.port)}
+    pattern = re.compile("|".join(names))
+    return {
+        f"{service.crate}/{file.relative_to(TEMPLATE)}": pattern.sub(
+            lambda match: names[match.group()], file.read_text(encoding="utf-8")
+        )
+        for file in sorted(TEMPLATE.rglob("*"))
+        if file.is_file()
+    }
+
+
+def edits(service: Service, root: Path) -> list[Edit]:
+    """All changes of existing files; `root` is the repository without the service, or with it."""
+    name, port = service.name, service.port
+    there = tuple(catalog.read(root))
+    others = tuple(each for each in there if each != name)
+    # A service that is there keeps its place.
+    grown = there if name in there else with_name(others, name)
+    return [
+        Edit(catalog.FILE, lambda text: declared(text, service), lambda text: undeclared(text, name)),
+        line("Cargo.toml", "members", f'    "{service.crate}",'),
+        line("Cargo.toml", "default members", f'    "{service.crate}",'),
+        locked(service, root),
+        block("Dockerfile", "build stages", name, build_stage(service)),
+        block("Dockerfile", "images", name, image(service)),
+        block("docker-compose.yaml", "services", name, composed(service), "  "),
+        line("docker-compose.yaml", "upstreams", f"      {name}: {{ condition: service_healthy }}"),
+        routed("docker-compose.yaml", service),
+        block("docker-compose.override.yaml", "services", name, compiled(service), "  ", space=False),
+        block("docker-compose.dev.yaml", "services", name, f"  {name}: *readable\n", "  ", space=False),
+        in_lists("docker-bake.hcl", others, grown, '"{}"', "[{}]"),
+        in_lists(".github/workflows/release.yaml", others, grown, "{}", "service: [{}]"),
+        in_lists("tf/preconfigured/variables.tf", others, grown, "{} = {{}}", "default = {{ {} }}"),
+        in_lists("tf/preconfigured/README.md", others, grown, "{} = {{}}", "`{{ {} }}`"),
+        row("docs/architecture.md", "services/gateway", f"| `{service.crate}` | the service {name} |"),
+        row("docs/api.md", "GET /healthz", f"| `GET {service.route}` | the response of {name} as JSON |"),
+        section("docs/settings.md", "## gateway", name, settings(service, port)),
+        changelog(service),
+    ]
+
+
+# Edits of several files.
+
+
+def block(
+    path: str, what: str, name: str, body: str, indent: str = "", *, space: bool = True
+) -> Edit:
+    """A block above a marked line, between two comments with the service's name."""
+    first, last = (f"{indent}# {name} ({what}): {each}\n" for each in ("begin", "end"))
+    text = f"{first}{body}{last}" + ("\n" if space else "")
+    whole = re.compile(re.escape(first) + r".*?" + re.escape(last) + ("\n" if space else ""), re.DOTALL)
+    return Edit(path, above(path, what, text), lambda old: whole.sub("", old, count=1))
+
+
+def line(path: str, what: str, text: str) -> Edit:
+    """One line above a marked line. The marker identifies one of several such lines."""
+    before, after = f"{text}\n", marker(what)
+
+    def remove(old: str) -> str:
+        at = old.find(after)
+        found = old.rfind(before, 0, at)
+        return old if found < 0 else old[:found] + old[found + len(before) :]
+
+    return Edit(path, above(path, what, before), remove)
+
+
+def above(path: str, what: str, text: str) -> Callable[[str], str]:
+    mark = re.compile(rf"^ *{re.escape(marker(what))}$", re.MULTILINE)
+
+    def add(old: str) -> str:
+        found = list(mark.finditer(old))
+        if len(found) != 1:
+            raise NoPlace(f"{path} must have the line {marker(what)!r} once")
+        at = found[0].start()
+        return old[:at] + text + old[at:]
+
+    return add
+
+
+def marker(what: str) -> str:
+    return f"# `make new` adds {what} above this line."
+
+
+def in_lists(
+    path: str, others: tuple[str, ...], grown: tuple[str, ...], one: str, whole: str
+) -> Edit:
+    """A name in each list of all services, in the order of services.json."""
+
+    def replaced(old: str, before: tuple[str, ...], after: tuple[str, ...]) -> str:
+        lists = [whole.format(", ".join(one.format(each) for each in listed)) for listed in (before, after)]
+        if lists[0] not in old:
+            raise NoPlace(f"{path} must contain the list of all services: {lists[0]}")
+        return old.replace(*lists)
+
+    return Edit(path, lambda old: replaced(old, others, grown), lambda old: replaced(old, grown, others))
+
+
+def with_name(listed: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """The names with a new one before the last, the gateway."""
+    return (*listed[:-1], name, listed[-1])
+
+
+def row(path: str, anchor: str, text: str) -> Edit:
+    """A row of a table, above the row whose first cell begins with the anchor."""
+    beginning = text[: text.index("` |") + 3]
+
+    def add(old: str) -> str:
+        found = re.search(rf"^\| `{re.escape(anchor)}`.*$", old, re.MULTILINE)
+        if found is None:
+            raise NoPlace(f"{path} must have a table with a row `{anchor}`")
+        return old[: found.start()] + text + "\n" + old[found.start() :]
+
+    pattern = re.compile(rf"^{re.escape(beginning)}.*\n", re.MULTILINE)
+    return Edit(path, add, lambda old: pattern.sub("", old, count=1))
+
+
+def section(path: str, anchor: str, name: str, text: str) -> Edit:
+    """A section of a document, above the section with this heading."""
+
+    def add(old: str) -> str:
+        if f"\n{anchor}\n" not in old:
+            raise NoPlace(f"{path} must have the heading {anchor!r}")
+        return old.replace(f"\n{anchor}\n", f"\n{text}\n{anchor}\n", 1)
+
+    pattern = re.compile(rf"^## {re.escape(name)}\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
+    return Edit(path, add, lambda old: pattern.sub("", old, count=1))
+
+
+# What is inserted.
+
+
+def declared(text: str, service: Service) -> str:
+    services = catalog.parse(text)
+    order = with_name(tuple(services), service.name)
+    return catalog.written({name: services.get(name, service) for name in order})
+
+
+def undeclared(text: str, name: str) -> str:
+    services = catalog.parse(text)
+    services.pop(name, None)
+    return catalog.written(services)
+
+
+def locked(service: Service, root: Path) -> Edit:
+    """The package in Cargo.lock, as Cargo writes it, so that `--locked` builds need no network."""
+    manifest = crate(service)[f"{service.crate}/Cargo.toml"]
+    dependencies = sorted(re.findall(r"^([a-z0-9_-]+)(?:\.workspace| = \{ workspace)", manifest, re.MULTILINE))
+    dependencies = [each for each in dependencies if each not in PACKAGE_FIELDS]
+    version = re.search(r'^version = "(.+)"$', (root / "Cargo.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = "".join(f' "{each}",\n' for each in dependencies)
+    text = (
+        f'[[package]]\nname = "{service.name}"\nversion = "{version[1] if version else "0.0.0"}"\n'
+        f"dependencies = [\n{listed}]\n\n"
+    )
+    beginning = '[[package]]\nname = "{}"\n'
+
+    def add(old: str) -> str:
+        packages = re.findall(r'^\[\[package\]\]\nname = "(.+)"$', old, re.MULTILINE)
+        for each in dependencies:
+            if packages.count(each) != 1:
+                raise NoPlace(f"Cargo.lock must have the package {each} of the template once")
+        after = next((each for each in packages if each > service.name), None)
+        at = len(old) if after is None else old.index(beginning.format(after))
+        return old[:at] + text + old[at:] if after else f"{old}\n{text[:-1]}"
+
+    pattern = re.compile(rf"{re.escape(beginning.format(service.name))}.*?(?:\n\n|\n\Z)", re.DOTALL)
+
+    def remove(old: str) -> str:
+        return re.sub(r"\n+\Z", "\n", pattern.sub("", old, count=1))
+
+    return Edit("Cargo.lock", add, remove)
+
+
+# Of the table [package] in the template, which Cargo.lock does not list.
+PACKAGE_FIELDS = {"version", "edition", "rust-version", "license", "publish"}
+
+
+def routed(path: str, service: Service) -> Edit:
+    """The route in the gateway's environment under Compose, before the routes of the user."""
+    setting = re.compile(r"^( +GATEWAY_ROUTES: )(.*)$", re.MULTILINE)
+    route = f"{service.route} {service.name}:{service.port} {service.route_options}"
+
+    def changed(old: str, change: Callable[[list[str]], list[str]]) -> str:
+        if not setting.search(old):
+            raise NoPlace(f"{path} must set GATEWAY_ROUTES")
+        return setting.sub(
+            lambda found: found[1] + "; ".join(change(found[2].split("; "))), old, count=1
+        )
+
+    return Edit(
+        path,
+        lambda old: changed(old, lambda routes: [*routes[:-1], route, routes[-1]]),
+        lambda old: changed(
+            old, lambda routes: [each for each in routes if each.split(" ")[0] != service.route]
+        ),
+    )
+
+
+def changelog(service: Service) -> Edit:
+    """The first line of the services in the list of what is new."""
+    path, heading = "CHANGELOG.md", "#### Services\n\n"
+    beginning = f"- {service.name}: "
+    text = f"{beginning}a new service that returns a greeting at `GET {service.route}`.\n"
+
+    def add(old: str) -> str:
+        if heading not in old:
+            raise NoPlace(f"{path} must have the heading {heading.strip()!r}")
+        return old.replace(heading, heading + text, 1)
+
+    return Edit(path, add, lambda old: old.replace(text, "", 1))
+
+
+def build_stage(service: Service) -> str:
+    return (
+        f"FROM dependencies AS build-{service.name}\n"
+        "COPY crates crates\n"
+        f"COPY {service.crate} {service.crate}\n"
+        "ARG BUILT_FROM\n"
+        f"RUN python3 -m tools.build.build binary {service.name}\n"
+    )
+
+
+def image(service: Service) -> str:
+    name = service.name
+    return (
+        f"FROM scratch AS {name}\n"
+        f"LABEL org.opencontainers.image.title={name} system-stats.image=true\n"
+        "USER 65532:65532\n"
+        f"EXPOSE {service.port}\n"
+        f'HEALTHCHECK --interval=10s --timeout=3s --retries=3 CMD ["/{name}", "healthcheck"]\n'
+        f'ENTRYPOINT ["/{name}"]\n'
+        f"COPY --from=build-{name} /src/target/binaries/{name} /{name}\n"
+    )
+
+
+def composed(service: Service) -> str:
+    name = service.name
+    return f"""\
+  {name}:
+    <<: *service
+    image: ${{IMAGES:-system-stats}}/{name}:${{TAG:-latest}}
+    mem_limit: {service.compose_memory_mib}m
+    environment:
+      <<: *environment
+      {service.prefix}_GREETING: ${{{service.prefix}_GREETING:-}}
+    healthcheck:
+      <<: *health
+      test: ["CMD", "/{name}", "healthcheck", "{service.health}"]
+"""
+
+
+def compiled(service: Service) -> str:
+    return f"""\
+  {service.name}:
+    build: {{ <<: *build, target: {service.name} }}
+    develop:
+      watch:
+        - {{ action: rebuild, path: ./crates }}
+        - {{ action: rebuild, path: ./{service.crate} }}
+"""
+
+
+def settings(service: Service, port: int) -> str:
+    return f"""\
+## {service.name}
+
+| name | default | meaning |
+| --- | --- | --- |
+| `{service.listen_setting}` | `0.0.0.0:{port}` | listening address |
+| `{service.prefix}_GREETING` | `{service.name}` | text that `GET {service.route}` returns, at most 200 bytes |
+"""
+
+
+def changed(root: Path, edits_: list[Edit], *, undo: bool) -> Iterator[tuple[str, str]]:
+    """The path and new text of each file that the edits change."""
+    texts: dict[str, str] = {}
+    for edit in reversed(edits_) if undo else edits_:
+        if edit.path not in texts:
+            texts[edit.path] = (root / edit.path).read_text(encoding="utf-8")
+        old = texts[edit.path]
+        texts[edit.path] = edit.remove(old) if undo else edit.add(old)
+        if not undo and edit.remove(texts[edit.path]) != old:
+            raise NoPlace(f"{edit.path} has text of this service already")
+    yield from texts.items()

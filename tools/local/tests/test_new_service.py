@@ -1,0 +1,370 @@
+"""`make new` and `make remove`, in a copy of the repository."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from tools.build import dockerfile
+from tools.common import catalog, toolchain
+from tools.common.toolchain import ROOT
+from tools.local import new_service, service_files
+
+IDENTITY = {
+    f"GIT_{role}_{what}": "a@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+}
+
+
+def git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *arguments],
+        env={**os.environ, **IDENTITY, "GIT_CONFIG_GLOBAL": "/dev/null"},
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    return done.stdout.decode()
+
+
+def copy_repository(goal: Path) -> None:
+    """Copy the files that git lists, with their changes, into a new repository without a commit."""
+    listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    for path in filter(None, listed):
+        # Fixtures and results are not needed.
+        if (ROOT / path).is_file() and not path.startswith(("docs/benchmarks", "services/stats/fixtures")):
+            file = goal / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / path, file)
+    # Services that were added to this repository could be in the way of those of the tests.
+    for name, service in catalog.ALL.items():
+        if service.route and not service.address_setting:
+            with mock.patch.dict(os.environ, {"FORCE": "yes"}), contextlib.redirect_stdout(io.StringIO()):
+                new_service.remove(name, goal)
+    git(goal, "init", "--quiet", "--initial-branch=main")
+    git(goal, "add", "--all")
+
+
+class InACopy(unittest.TestCase):
+    """A copy of the files that git lists, with their changes, as one commit."""
+
+    root: Path
+    original: str
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.root = Path(folder.name, "copy")
+        copy_repository(cls.root)
+        git(cls.root, "commit", "--quiet", "--message", "a copy")
+        cls.original = git(cls.root, "rev-parse", "HEAD").strip()
+
+    def tearDown(self) -> None:
+        git(self.root, "reset", "--quiet", "--hard", self.original)
+        git(self.root, "clean", "--quiet", "-d", "--force")
+
+    def make(self, *arguments: str, **variables: str) -> tuple[int, str]:
+        """The exit code and messages of `make new` or `make remove`."""
+        said = io.StringIO()
+        given = mock.patch.dict(os.environ, {"TRY": "no", "FORCE": "", **variables})
+        with given, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            code = new_service.main(list(arguments), self.root)
+        return code, said.getvalue()
+
+    def text(self, path: str) -> str:
+        return (self.root / path).read_text(encoding="utf-8")
+
+
+class AddAndRemove(InACopy):
+    def test_a_removed_service_leaves_no_trace(self) -> None:
+        for name in ("hello", "zebra-2", "a1"):
+            self.assertEqual(self.make("new", name)[0], 0)
+            self.assertNotEqual(git(self.root, "status", "--porcelain"), "")
+            code, said = self.make("remove", name)
+            self.assertEqual((code, git(self.root, "status", "--porcelain")), (0, ""), said)
+
+    def test_two_services_can_be_removed_in_any_order(self) -> None:
+        self.make("new", "one")
+        git(self.root, "add", "--all")
+        only_one = git(self.root, "write-tree")
+        for order in (("one", "two"), ("two", "one")):
+            self.make("new", "two")
+            self.assertEqual(tuple(catalog.read(self.root)), ("stats", "frontend", "one", "two", "gateway"))
+            ports = {service.port for service in catalog.read(self.root).values()}
+            self.assertEqual(len(ports), 5)
+            for name in order:
+                self.assertEqual(self.make("remove", name)[0], 0)
+            git(self.root, "add", "--all")
+            self.assertEqual(git(self.root, "status", "--porcelain"), "")
+            self.make("new", "one")
+            git(self.root, "add", "--all")
+            self.assertEqual(git(self.root, "write-tree"), only_one)
+
+    def test_what_was_added_by_hand_inside_a_block_goes_with_it(self) -> None:
+        self.make("new", "hello")
+        compose = self.root / "docker-compose.yaml"
+        compose.write_text(self.text("docker-compose.yaml").replace("HELLO_GREETING:-}", "HELLO_GREETING:-}\n      A: b"))
+        self.assertEqual(self.make("remove", "hello")[0], 0)
+        self.assertEqual(git(self.root, "status", "--porcelain"), "")
+
+    def test_work_that_is_not_committed_is_not_deleted(self) -> None:
+        self.make("new", "hello")
+        routes = self.root / "services/hello/src/routes.rs"
+        routes.write_text(routes.read_text() + "// more\n")
+        (routes.parent / "more.rs").write_text("//! More.\n")
+        code, said = self.make("remove", "hello")
+        self.assertEqual(code, 64)
+        for path in ("services/hello/src/more.rs", "services/hello/src/routes.rs", "FORCE=yes"):
+            self.assertIn(path, said)
+        self.assertTrue(routes.exists())
+        git(self.root, "add", "--all")
+        git(self.root, "commit", "--quiet", "--message", "work")
+        self.assertEqual(self.make("remove", "hello")[0], 0)
+        self.assertFalse(routes.exists())
+
+    def test_a_new_service_is_tried_out_by_default(self) -> None:
+        for variables, calls in (({"TRY": ""}, 1), ({"TRY": "no"}, 0)):
+            with mock.patch.object(new_service, "tried", return_value=1) as tried:
+                self.assertEqual(self.make("new", "hello", **variables)[0], calls)
+            self.assertEqual(tried.call_count, calls)
+            self.make("remove", "hello")
+
+    def test_a_usage_error_has_exit_code_64(self) -> None:
+        for arguments in ((), ("new",), ("new", ""), ("add", "hello"), ("new", "a", "b")):
+            self.assertEqual(self.make(*arguments)[0], 64, arguments)
+
+
+class Refusals(InACopy):
+    def refused(self, verb: str, name: str, why: str) -> None:
+        code, said = self.make(verb, name)
+        self.assertEqual(code, 64, name)
+        self.assertIn(why, said)
+        self.assertEqual(git(self.root, "status", "--porcelain"), "")
+
+    def test_a_name_must_be_free_and_valid(self) -> None:
+        for name, why in (
+            ("Hello", "lower-case"),
+            ("-a", "lower-case"),
+            ("a-", "lower-case"),
+            ("1a", "lower-case"),
+            ("a_b", "lower-case"),
+            ("../a", "lower-case"),
+            ("a" * 24, "1 to 23"),
+            ("stats", "has this service already"),
+            ("wire", "has a package wire"),
+            ("serde", "has a package serde"),
+            ("skeleton", "has a stage skeleton"),
+            ("healthz", "reserved"),
+            ("fn", "reserved"),
+            ("stats-2", "its settings would begin like those of stats"),
+        ):
+            self.refused("new", name, why)
+
+    def test_a_service_is_added_once(self) -> None:
+        self.make("new", "hello")
+        git(self.root, "add", "--all")
+        git(self.root, "commit", "--quiet", "--message", "hello")
+        self.refused("new", "hello", "has this service already")
+
+    def test_a_folder_in_the_way_is_kept(self) -> None:
+        (self.root / "services/hello").mkdir()
+        (self.root / "services/hello/notes").write_text("mine")
+        git(self.root, "add", "--all")
+        git(self.root, "commit", "--quiet", "--message", "notes")
+        self.refused("new", "hello", "services/hello exists already")
+
+    def test_a_lost_marker_is_named(self) -> None:
+        compose = self.text("docker-compose.yaml").replace(service_files.marker("services"), "#")
+        (self.root / "docker-compose.yaml").write_text(compose)
+        git(self.root, "commit", "--quiet", "--all", "--message", "no marker")
+        self.refused("new", "hello", "docker-compose.yaml must have the line '# `make new` adds services above")
+
+    def test_a_merge_with_conflicts_comes_first(self) -> None:
+        git(self.root, "checkout", "--quiet", "-b", "other")
+        (self.root / "README.md").write_text("one\n")
+        git(self.root, "commit", "--quiet", "--all", "--message", "one")
+        git(self.root, "checkout", "--quiet", "-")
+        (self.root / "README.md").write_text("two\n")
+        git(self.root, "commit", "--quiet", "--all", "--message", "two")
+        with contextlib.suppress(subprocess.CalledProcessError):
+            git(self.root, "merge", "--quiet", "other")
+        code, said = self.make("new", "hello")
+        self.assertEqual(code, 64)
+        self.assertIn("resolve the merge conflicts first: README.md", said)
+
+    def test_what_the_system_consists_of_cannot_be_removed(self) -> None:
+        for name in ("stats", "frontend", "gateway"):
+            self.refused("remove", name, "part of the system")
+        self.refused("remove", "hello", "has no service 'hello'")
+
+
+class Results(InACopy):
+    """Edits of the files for a new service."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        code, said = self.make("new", "hello-world")
+        self.assertEqual(code, 0, said)
+        self.service = catalog.read(self.root)["hello-world"]
+
+    def test_the_declaration_has_its_usual_form(self) -> None:
+        self.assertEqual(self.text(catalog.FILE), catalog.written(catalog.read(self.root)))
+        self.assertEqual(self.text(catalog.FILE).count('"crate"'), 4)
+
+    def test_the_package_has_its_name_settings_and_port(self) -> None:
+        main = self.text("services/hello-world/src/main.rs")
+        for part in ('name: "hello-world"', 'listen_name: "HELLO_WORLD_LISTEN"', f"port: {self.service.port}"):
+            self.assertIn(part, main)
+        for file in (self.root / "services/hello-world").rglob("*"):
+            if file.is_file():
+                self.assertNotRegex(file.read_text(), r"\bhello\b(?!-world)|\bHELLO_(?!WORLD)|8081(?<!%d)" % self.service.port)
+
+    def test_the_image_is_configured_like_the_others(self) -> None:
+        text = self.text("Dockerfile")
+        new, old = (dockerfile.stage(name, text).config() for name in ("hello-world", "stats"))
+        self.assertEqual(new["ExposedPorts"], {f"{self.service.port}/tcp": {}})
+        same = json.loads(json.dumps(old).replace("stats", "hello-world"))
+        self.assertEqual({**new, "ExposedPorts": 0}, {**same, "ExposedPorts": 0})
+        self.assertIn("FROM dependencies AS build-hello-world\n", text)
+        # Without a target, Docker builds the last stage: the gateway.
+        self.assertEqual(re.findall(r"AS (\S+)", text)[-1], "gateway")
+
+    def test_the_gateway_routes_to_it(self) -> None:
+        addresses = {name: f"{name}:{one.port}" for name, one in catalog.read(self.root).items()}
+        settings = catalog.gateway_settings(catalog.read(self.root).values(), addresses, "/mine mine:1")
+        self.assertEqual(
+            settings["GATEWAY_ROUTES"],
+            f"/hello-world hello-world:{self.service.port} check=/healthz; /mine mine:1",
+        )
+        routes = settings["GATEWAY_ROUTES"].replace("/mine mine:1", "${GATEWAY_ROUTES:-}")
+        self.assertIn(f"GATEWAY_ROUTES: {routes}\n", self.text("docker-compose.yaml"))
+
+    def test_compose_accepts_the_files(self) -> None:
+        compose = toolchain.compose()
+        if compose is None:
+            self.skipTest("Docker Compose is not installed")
+        for other in ("docker-compose.override.yaml", "docker-compose.dev.yaml"):
+            command = [*compose, "--file", "docker-compose.yaml", "--file", other, "config", "--format", "json"]
+            done = subprocess.run(command, cwd=self.root, capture_output=True, timeout=60)
+            self.assertEqual(done.returncode, 0, done.stderr.decode())
+            services = json.loads(done.stdout)["services"]
+            self.assertEqual(set(services), set(catalog.read(self.root)))
+            self.assertIn("hello-world", services["gateway"]["depends_on"])
+            self.assertEqual(int(services["hello-world"]["mem_limit"]), self.service.compose_memory_mib << 20)
+
+    def test_terraform_accepts_the_files(self) -> None:
+        if shutil.which("terraform") is None:
+            self.skipTest("Terraform is not installed")
+        command = ["terraform", f"-chdir={self.root / 'tf'}", "fmt", "-check", "-recursive"]
+        self.assertEqual(subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode, 0)
+        self.assertIn("hello-world = {}, gateway = {} }", self.text("tf/preconfigured/variables.tf"))
+
+    def test_cargo_accepts_manifest_and_lock_file(self) -> None:
+        environment = toolchain.environment()
+        if shutil.which("cargo", path=environment["PATH"]) is None:
+            self.skipTest("Cargo is not installed")
+        command = ["cargo", "metadata", "--locked", "--offline", "--format-version=1", "--no-deps"]
+        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, timeout=60)
+        if b"--offline was specified" in done.stderr:
+            self.skipTest("the crates are not downloaded")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        self.assertIn("hello-world", [package["name"] for package in json.loads(done.stdout)["packages"]])
+
+    def test_the_sources_are_formatted_whatever_the_length_of_the_name(self) -> None:
+        environment = toolchain.environment()
+        if shutil.which("rustfmt", path=environment["PATH"]) is None:
+            self.skipTest("rustfmt is not installed")
+        for name in ("ab", "hello", "a-name-as-long-as-it-is"):
+            for path, text in service_files.crate(service_files.new_service(name, 8099)).items():
+                if not path.endswith(".rs"):
+                    continue
+                command = ["rustfmt", "--edition", "2024", "--check", "--config-path", str(ROOT)]
+                done = subprocess.run(
+                    command, input=text.encode(), env=environment, stdout=subprocess.PIPE, timeout=60
+                )
+                self.assertEqual((done.returncode, done.stdout), (0, b""), f"{name}: {path}")
+
+
+class Template(unittest.TestCase):
+    """The template is compiled only as a service, so its names are compared with the crates."""
+
+    def test_it_names_what_the_crates_export(self) -> None:
+        manifest = (service_files.TEMPLATE / "Cargo.toml").read_text(encoding="utf-8")
+        workspace = (ROOT / "Cargo.toml").read_text(encoding="utf-8")
+        folders = dict(re.findall(r'^(\w+) = \{ path = "(crates/\w+)" \}$', workspace, re.MULTILINE))
+        used = set(re.findall(r"^(\w+)\.workspace", manifest, re.MULTILINE)) & set(folders)
+        self.assertEqual(len(used), 3, f"the template must use three of the crates {set(folders)}")
+        for crate in used:
+            exported = (ROOT / folders[crate] / "src/lib.rs").read_text(encoding="utf-8")
+            exported += "".join(re.findall(r"macro_rules! \w+", "".join(
+                file.read_text(encoding="utf-8") for file in (ROOT / folders[crate] / "src").glob("*.rs")
+            )))
+            for name in names_of(crate):
+                self.assertRegex(exported, rf"(pub (use|fn|struct|enum|mod|async fn) .*|[{{ ,]|! ){name}\b", crate)
+
+
+def names_of(crate: str) -> set[str]:
+    """The names of a crate that the template uses."""
+    found: set[str] = set()
+    for file in service_files.TEMPLATE.rglob("*.rs"):
+        text = file.read_text(encoding="utf-8")
+        found |= set(re.findall(rf"\b{crate}::(\w+)", text))
+        for group in re.findall(rf"\b{crate}::\{{(.*?)\}}", text):
+            found |= set(group.split(", "))
+    return found
+
+
+class Declaration(unittest.TestCase):
+    """Other places that list the services are the same as services.json."""
+
+    def test_the_file_has_its_usual_form(self) -> None:
+        self.assertEqual((ROOT / catalog.FILE).read_text(encoding="utf-8"), catalog.written(catalog.ALL))
+
+    def test_names_ports_and_routes_are_unique(self) -> None:
+        services = catalog.ALL.values()
+        routed = [service for service in services if service.route]
+        self.assertEqual(len({service.port for service in services}), len(catalog.ALL))
+        self.assertEqual(len({service.route for service in routed}), len(routed))
+        self.assertEqual(catalog.public(services).name, "gateway")
+        self.assertEqual(catalog.NAMES[-1], "gateway")
+
+    def test_each_crate_has_the_name_of_its_service(self) -> None:
+        for name, service in catalog.ALL.items():
+            manifest = (ROOT / service.crate / "Cargo.toml").read_text(encoding="utf-8")
+            self.assertIn(f'\nname = "{name}"\n', manifest)
+
+    def test_each_port_is_the_default_of_its_service(self) -> None:
+        for name, service in catalog.ALL.items():
+            files = sorted((ROOT / service.crate / "src").glob("*.rs"))
+            sources = "".join(file.read_text(encoding="utf-8") for file in files)
+            self.assertTrue(re.search(rf"\bport: {service.port}\b", sources), name)
+            self.assertTrue(f'"{service.listen_setting}"' in sources, name)
+
+    def test_compose_has_the_memory_limits_and_health_paths(self) -> None:
+        text = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
+        for name, service in catalog.ALL.items():
+            own = re.search(rf"^  {name}:\n(.*?)(?=^  \w|^\w|\Z)", text, re.MULTILINE | re.DOTALL)[1]
+            self.assertIn(f"mem_limit: {service.compose_memory_mib}m\n", own)
+            path = "" if service.health == "/healthz" else f', "{service.health}"'
+            self.assertIn(f'test: ["CMD", "/{name}", "healthcheck"{path}]', own)
+
+    def test_the_workflow_of_releases_builds_every_service(self) -> None:
+        text = (ROOT / ".github/workflows/release.yaml").read_text(encoding="utf-8")
+        self.assertIn(f"service: [{', '.join(catalog.NAMES)}]\n", text)
+
+    def test_the_account_has_a_registry_for_every_service(self) -> None:
+        text = (ROOT / "tf/preconfigured/variables.tf").read_text(encoding="utf-8")
+        listed = re.search(r"^  default = \{ (stats = .*) \}$", text, re.MULTILINE)[1]
+        self.assertEqual(re.findall(r"([\w-]+) = \{\}", listed), list(catalog.NAMES))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,1 @@
+"""Images, bills of materials, attestations, releases and outdated dependencies."""

@@ -1,0 +1,239 @@
+"""The images of a commit in the registry: found, or built and pushed.
+
+A tag is the commit that last changed what the image is made from, so what a commit leaves as it was is found under the
+one before; with the processor's name behind it for one of them. Tags cannot be moved: those of what is pushed by hand
+end in `-local`, so that they never take the place of what a workflow pushes for the same commit.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Optional, Sequence
+
+from tools.build import build, commit, dockerfile
+from tools.cloud.aws import Aws, AwsError
+from tools.cloud.environments import APPLICATION, PATTERN, Environment, Refused
+from tools.common.toolchain import ROOT
+from tools.supply import oci, verify
+from tools.supply.oci import ARCHITECTURES, REVISION, ImageError, Registry, pack
+
+# Architecture names of Terraform, and of compilers.
+MACHINES = {"ARM64": "aarch64", "X86_64": "x86_64"}
+Say = Callable[[str], None]
+
+
+# For both, so that a laptop, an environment and its successor on the other processor can run it.
+BOTH = tuple(sorted(MACHINES))
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An image for both processors, and what it was just made of: for each the digest and the
+    binary; nothing where the registry had it."""
+
+    image: str
+    parts: dict[str, tuple[str, Path]]
+
+
+class Images:
+    """The images of the commit that is checked out, each under the commit that last changed it."""
+
+    def __init__(self, aws: Aws, environment: Environment, revision: str) -> None:
+        self.architecture = environment.architecture
+        self.aws = aws
+        self.attested = environment.attested_by is not None
+        self.by_hand = os.environ.get("GITHUB_ACTIONS") != "true"
+        self._credentials: Optional[tuple[str, str]] = None
+        # Without git's history every service counts as changed.
+        self.tags = {
+            name: (commit.made_from(name) or revision).split()[0] for name in build.SERVICES
+        }
+        # Images that a pull request did not change come from the repositories of main.
+        self.places = [addresses(aws, "repositories", APPLICATION)]
+        if environment.preview:
+            preview = f"{APPLICATION}/{PATTERN}"
+            self.places.append(addresses(aws, "preview_repositories", preview))
+
+    def registry(self, address: str) -> Registry:
+        if self._credentials is None:
+            self._credentials = credentials(self.aws)
+        return Registry(address, *self._credentials)
+
+    def found(self, names: Sequence[str] = build.SERVICES, whole: bool = False) -> dict[str, str]:
+        """Those that are in the registry, by digest: for both processors, or else, unless they have
+        to be whole, for the one of the environment."""
+        found = {}
+        for name in names:
+            for address, tag in (
+                (place[name], tag) for place in self.places for tag in self._tags(name, whole)
+            ):
+                digest = digest_of(self.aws, address, tag)
+                if digest and not (
+                    whole and self.attested and bare(self.registry(address), digest)
+                ):
+                    found[name] = f"{address}@{digest}"
+                    break
+        return found
+
+    def _tags(self, name: str, whole: bool) -> list[str]:
+        """Repositories for an image: an environment that requires attestations accepts only a workflow's."""
+        if self.attested or not self.by_hand:
+            return [self.tags[name]]
+        of_one = [] if whole else [self.tag(name, self.architecture)]
+        return [self.tags[name], self.tag(name), *of_one]
+
+    def tag(self, name: str, architecture: str = "") -> str:
+        """The tag that is pushed from here, for one processor or for all."""
+        processor = [ARCHITECTURES[architecture]] if architecture else []
+        return "-".join([self.tags[name], *processor, *(["local"] if self.by_hand else [])])
+
+    def ensure(self, say: Say) -> dict[str, str]:
+        """All three images by digest; what the registry has already is neither built nor pushed."""
+        found = self.found()
+        missing = [name for name in build.SERVICES if name not in found]
+        if not missing:
+            told = ", ".join(f"{name} of {self.tags[name][:12]}" for name in build.SERVICES)
+            say(f"the registry has all three: {told}")
+            return found
+        binaries = finished_binaries(missing, self.architecture)
+        for name in missing:
+            image = self._push(say, name, binaries[name], self.architecture)
+            found[name] = f"{self.places[-1][name]}@{image.digest}"
+        return {name: found[name] for name in build.SERVICES}
+
+    def ensure_whole(self, say: Say, name: str) -> Whole:
+        """The image of one service for both processors under one digest."""
+        found = self.found([name], whole=True)
+        if found:
+            say(f"the registry has {name} of {self.tags[name][:12]}")
+            return Whole(found[name], {})
+        images, parts = {}, {}
+        for architecture in BOTH:
+            binary = finished_binaries([name], architecture)[name]
+            images[architecture] = image = self._push(say, name, binary, architecture)
+            parts[ARCHITECTURES[architecture]] = (image.digest, binary)
+        address, both = self.places[-1][name], oci.index(images)
+        self.registry(address).name(both, oci.INDEX, self.tag(name))
+        return Whole(f"{address}@{oci.digest(both)}", parts)
+
+    def _push(self, say: Say, name: str, binary: Path, architecture: str) -> oci.Image:
+        image = packed(name, binary, architecture)
+        size = f"{len(image.layer) / 1e6:.2f} MB"
+        say(f"{name}: pushing {image.digest} ({size}, {architecture})")
+        self.registry(self.places[-1][name]).push(image, self.tag(name, architecture))
+        return image
+
+    def size(self, image: str) -> int:
+        """The bytes that are fetched of an image for the environment's processor."""
+        address, _, digest = image.partition("@")
+        manifest = manifest_of(self.aws, address, digest)
+        for entry in manifest.get("manifests", []):
+            if entry["platform"]["architecture"] == ARCHITECTURES[self.architecture]:
+                manifest = manifest_of(self.aws, address, entry["digest"])
+        return sum(layer["size"] for layer in manifest.get("layers", []))
+
+
+def bare(registry: Registry, digest: str) -> bool:
+    """Whether an image, or one of its platforms, has no attestation: its push was interrupted before
+    that. Made and pushed again it is the same, and gets it."""
+    parts = [entry["digest"] for entry in registry.exactly(digest).get("manifests", [])]
+    kind, most = verify.BUNDLE, verify.BUNDLES
+    return any(not registry.attached(one, kind, most) for one in (digest, *parts))
+
+
+def addresses(aws: Aws, output: str, prefix: str) -> dict[str, str]:
+    """Repositories of each service: from ACCOUNT, the outputs of tf/preconfigured, or from AWS."""
+    try:
+        told = json.loads(os.environ.get("ACCOUNT") or "{}").get(output)
+    except (ValueError, AttributeError):
+        raise Refused("ACCOUNT must be the outputs of tf/preconfigured, as `make output`") from None
+    if told:
+        return told
+    names = [f"{prefix}/{name}" for name in build.SERVICES]
+    try:
+        found = aws.call("ecr", "describe_repositories", repositoryNames=names)
+    except AwsError as error:
+        if error.code == "RepositoryNotFoundException":
+            raise Refused(
+                f"the registry has no {', '.join(names)} yet: run `make bootstrap`"
+            ) from None
+        raise
+    return {
+        entry["repositoryName"].rsplit("/", 1)[1]: entry["repositoryUri"]
+        for entry in found["repositories"]
+    }
+
+
+def repository_of(address: str) -> str:
+    return address.partition("/")[2]
+
+
+def digest_of(aws: Aws, address: str, tag: str) -> Optional[str]:
+    """The digest that a tag names, by ECR's own API: planning needs no way to the registry itself."""
+    try:
+        found = aws.call(
+            "ecr",
+            "describe_images",
+            repositoryName=repository_of(address),
+            imageIds=[{"imageTag": tag}],
+        )
+    except AwsError as error:
+        if error.code == "ImageNotFoundException":
+            return None
+        raise
+    return found["imageDetails"][0]["imageDigest"]
+
+
+def manifest_of(aws: Aws, address: str, digest: str) -> dict:
+    found = aws.call(
+        "ecr",
+        "batch_get_image",
+        repositoryName=repository_of(address),
+        imageIds=[{"imageDigest": digest}],
+        acceptedMediaTypes=[oci.MANIFEST, oci.INDEX],
+    )
+    if not found["images"]:
+        raise ImageError(f"{address} has no {digest}")
+    return json.loads(found["images"][0]["imageManifest"])
+
+
+def commit_of(aws: Aws, image: str) -> Optional[str]:
+    """The commit in the labels of an image in the registry."""
+    url, _, digest = image.partition("@")
+    registry = Registry(url, *credentials(aws))
+    manifest = registry.exactly(digest)
+    # One for each processor: they are of one commit.
+    if "manifests" in manifest:
+        manifest = registry.exactly(manifest["manifests"][0]["digest"])
+    config = json.loads(registry.blob(manifest["config"]["digest"]))
+    return config["config"].get("Labels", {}).get(REVISION)
+
+
+def packed(name: str, binary: Path, architecture: str) -> oci.Image:
+    return pack(dockerfile.stage(name), binary.read_bytes(), architecture)
+
+
+def finished_binaries(names: Sequence[str], architecture: str) -> dict[str, Path]:
+    """Binaries for that processor: those in the folder BINARIES, or built now."""
+    folder = os.environ.get("BINARIES")
+    if not folder:
+        os.environ["ARCHITECTURE"] = MACHINES[architecture]
+        return build.build(build.RELEASE, names)
+    # One folder for both processors has one for each within.
+    own = Path(folder) / MACHINES[architecture]
+    paths = {name: (own if own.is_dir() else Path(folder)) / name for name in names}
+    for path in paths.values():
+        if not path.is_file():
+            raise Refused(f"BINARIES is {folder}, but there is no {path.name} in it")
+    return paths
+
+
+def credentials(aws: Aws) -> tuple[str, str]:
+    data = aws.call("ecr", "get_authorization_token")["authorizationData"]
+    token = data[0]["authorizationToken"]
+    user, _, password = base64.b64decode(token).decode().partition(":")
+    return user, password

@@ -1,0 +1,113 @@
+"""`make outdated`: which pins are behind: crates, wheels, the compiler and the build image.
+
+It changes nothing. What is behind is listed and is no failure; what cannot be asked is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import urllib.request
+
+from tools.build import build
+from tools.ci import github
+from tools.common import toolchain
+from tools.common.toolchain import ROOT
+
+ASK_SECONDS = 300
+# The manifest of Rust's stable channel.
+RUST = "https://static.rust-lang.org/dist/channel-rust-stable.toml"
+# Docker Hub: an anonymous token, and what a tag means now.
+TOKEN = "https://auth.docker.io/token?service=registry.docker.io&scope=repository:library/rust:pull"
+MANIFEST = "https://registry-1.docker.io/v2/library/rust/manifests/"
+INDEXES = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"
+BASE = re.compile(r"^ARG RUST_IMAGE=rust:(\S+)@(sha256:[0-9a-f]{64})$", re.MULTILINE)
+
+
+def main() -> int:
+    try:
+        build.ensure_tools("build")
+        parts = {
+            "crates": crates(),
+            "wheels": wheels(),
+            "compiler": compiler(),
+            "the build image": bases(),
+        }
+    except (build.BuildError, OSError) as error:
+        print(f"outdated: {error}", file=sys.stderr)
+        return 1
+    lines = [f"{what}: {line}" for what, found in parts.items() for line in found or ["up to date"]]
+    print("\n".join(lines))
+    github.summary("\n".join(["```", *lines, "```"]))
+    return 0
+
+
+def crates() -> list[str]:
+    """Updates within the version ranges of the manifests, and newer versions beyond them."""
+    text = ask(["cargo", "update", "--dry-run", "--verbose"])
+    return [
+        line.strip()
+        for line in text.splitlines()
+        if re.match(r"\s*(Updating \S+ v|Unchanged .*available)", line)
+    ]
+
+
+def wheels() -> list[str]:
+    """Outdated packages of each environment that was installed from the lists."""
+    found = []
+    for python in sorted(toolchain.TOOLS.glob("*/bin/python")):
+        text = ask([str(python), "-m", "pip", "list", "--outdated", "--disable-pip-version-check"])
+        name = python.parent.parent.name
+        found += [f"{name}: {' '.join(line.split()[:3])}" for line in text.splitlines()[2:]]
+    return found
+
+
+def compiler() -> list[str]:
+    with urllib.request.urlopen(RUST, timeout=60) as answer:
+        text = answer.read().decode("utf-8")
+    newest = re.search(r'^\[pkg\.rustc\]\nversion = "([0-9.]+)', text, re.MULTILINE)
+    if newest is None:
+        raise OSError(f"{RUST} does not name a compiler")
+    behind = newest[1] != toolchain.CHANNEL
+    return [f"Rust {toolchain.CHANNEL} -> {newest[1]}"] if behind else []
+
+
+def bases() -> list[str]:
+    """Whether the tag of the Dockerfile's build image has a newer digest than the pinned one."""
+    tag, pinned = base((ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    with urllib.request.urlopen(TOKEN, timeout=60) as answer:
+        token = json.load(answer)["token"]
+    headers = {"authorization": f"Bearer {token}", "accept": INDEXES}
+    request = urllib.request.Request(MANIFEST + tag, method="HEAD", headers=headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        newest = answer.headers["docker-content-digest"]
+    return [f"rust:{tag} {pinned} -> {newest}"] if newest != pinned else []
+
+
+def base(text: str) -> tuple[str, str]:
+    """The tag and the digest of the image that the Dockerfile compiles in."""
+    found = BASE.search(text)
+    if found is None:
+        raise build.BuildError("the Dockerfile pins no Rust image by tag and digest")
+    return found[1], found[2]
+
+
+def ask(command: list[str]) -> str:
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=toolchain.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=ASK_SECONDS,
+    )
+    if done.returncode:
+        raise build.BuildError(f"{' '.join(command[:3])}: {done.stdout.strip()[-500:]}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""A release: binaries for both processors, images of them, and a page at GitHub with the changelog's words.
+
+`python3 -m tools.supply.release dist|image|publish`. A release is a tag vX.Y.Z of a commit on main, where X.Y.Z is
+the workspace's version and has a section in CHANGELOG.md.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import re
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+from typing import Optional
+
+from tools.build import build, dockerfile
+from tools.ci import github
+from tools.cloud.environments import Refused
+from tools.common import toolchain
+from tools.common.toolchain import ROOT
+from tools.supply import oci, sbom
+from tools.supply.images import BOTH, MACHINES, finished_binaries
+
+DIST = ROOT / "target" / "dist"
+
+
+def main(arguments: list[str]) -> int:
+    actions = {"dist": dist, "image": image, "publish": publish}
+    if len(arguments) != 1 or arguments[0] not in actions:
+        print("usage: release.py dist|image|publish", file=sys.stderr)
+        return 64
+    try:
+        actions[arguments[0]]()
+    except Refused as error:
+        print(f"release: {error}", file=sys.stderr)
+        return 64
+    except (build.BuildError, github.GitHubError, oci.ImageError, sbom.NoList) as error:
+        print(f"release: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def dist() -> None:
+    """An archive of the binaries for each processor, what is in each binary, and their sums; the same
+    binaries give the same bytes."""
+    DIST.mkdir(parents=True, exist_ok=True)
+    for old in DIST.iterdir():
+        old.unlink()
+    for architecture in BOTH:
+        binaries = finished_binaries(build.SERVICES, architecture)
+        file = archive(architecture)
+        file.write_bytes(packed([*binaries.values(), ROOT / "LICENSE"]))
+        print(f"release: {file.relative_to(ROOT)} {file.stat().st_size / 1e6:.2f} MB")
+        os.environ["ARCHITECTURE"] = MACHINES[architecture]
+        for name, binary in binaries.items():
+            shutil.copyfile(
+                ROOT / sbom.write(name, binary, oci.ARCHITECTURES[architecture]),
+                DIST / f"{name}-{oci.ARCHITECTURES[architecture]}.cdx.json",
+            )
+    sums = [
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
+        for file in sorted(DIST.iterdir())
+    ]
+    (DIST / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+
+
+def archive(architecture: str) -> Path:
+    return DIST / f"system-stats-{version()}-{MACHINES[architecture]}-linux.tar.gz"
+
+
+def image() -> None:
+    """Push the image of one service, with the binaries of target/dist, to GitHub's registry."""
+    name = os.environ.get("S", "")
+    if name not in build.SERVICES:
+        raise Refused(f"S is {name!r}, but must be one of {', '.join(build.SERVICES)}")
+    tagged_on_main()
+    stage, images = dockerfile.stage(name), {}
+    for architecture in BOTH:
+        images[architecture] = oci.pack(stage, unpacked(architecture, name), architecture)
+    source = f"https://github.com/{github.repository_name()}"
+    about = {"title": f"system-stats {name}", "source": source, "version": version(), "licenses": "MIT"}
+    annotations = {f"org.opencontainers.image.{key}": value for key, value in about.items()}
+    whole = oci.index(images, annotations)
+    registry = published(name)
+    for architecture, one in images.items():
+        registry.push(one, f"{version()}-{oci.ARCHITECTURES[architecture]}")
+    registry.name(whole, oci.INDEX, version())
+    # A version such as 1.0.0-rc.1 is for those who name it.
+    if "-" not in version() and registry.digest_of("latest") != oci.digest(whole):
+        registry.put("latest", oci.INDEX, whole)
+    digests = {oci.ARCHITECTURES[architecture]: one.digest for architecture, one in images.items()}
+    print(f"release: {address(name)}:{version()}@{oci.digest(whole)}")
+    github.output("publish", name=address(name), digest=oci.digest(whole), **digests)
+
+
+def unpacked(architecture: str, name: str) -> bytes:
+    """A binary as it is in its release archive."""
+    try:
+        with tarfile.open(archive(architecture)) as content:
+            return content.extractfile(name).read()
+    except (OSError, KeyError, tarfile.TarError):
+        raise Refused(f"there is no {name} in {archive(architecture).name}: `make dist` first") from None
+
+
+def address(name: str) -> str:
+    """Where the published image of a service is; names in a registry are in lower case."""
+    registry = os.environ.get("REGISTRY") or "ghcr.io"
+    return f"{registry}/{github.repository_name().lower()}/{name}"
+
+
+def published(name: str) -> oci.Registry:
+    user, password = os.environ.get("GITHUB_ACTOR", ""), os.environ.get("GITHUB_TOKEN", "")
+    return oci.Registry(address(name), user, password)
+
+
+def compose_file(images: dict[str, str], text: str) -> str:
+    """docker-compose.yaml with published images instead of those that are built here."""
+    text = re.sub(
+        r"\$\{IMAGES:-system-stats\}/(\w+):\$\{TAG:-latest\}", lambda found: images[found[1]], text
+    )
+    # The comments at the top and beside the policy are about building.
+    text = re.sub(r"\A(#[^\n]*\n)+", f"# system-stats {version()}: docker compose -f docker-compose.yaml up\n", text)
+    return re.sub(r"(  #[^\n]*\n)+  pull_policy: [^\n]+\n", "", text)
+
+
+def packed(files: list[Path]) -> bytes:
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for file in files:
+            entry, content = tarfile.TarInfo(file.name), file.read_bytes()
+            entry.size, entry.mode = len(content), 0o755 if os.access(file, os.X_OK) else 0o644
+            archive.addfile(entry, io.BytesIO(content))
+    return gzip.compress(tar.getvalue(), compresslevel=9, mtime=0)
+
+
+def publish() -> None:
+    tag = tagged_on_main()
+    notes = notes_of((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), tag, version())
+    if not any(DIST.glob("*")):
+        raise Refused("target/dist is empty: `make dist` first")
+    images = {}
+    for name in build.SERVICES:
+        digest = published(name).digest_of(version())
+        if digest is None:
+            raise Refused(f"{address(name)} has no tag {version()}: `make publish S={name}` first")
+        images[name] = f"{address(name)}:{version()}@{digest}"
+    text = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
+    (DIST / "docker-compose.yaml").write_text(compose_file(images, text), encoding="utf-8")
+    files = sorted(DIST.glob("*"))
+    notes = f"{notes}\n\n{how_to_run(tag)}"
+    print(f"release: {github.Repository().release(tag, notes, files)}")
+
+
+def tagged_on_main() -> str:
+    """The tag that is released; only a commit on main is."""
+    tag = github.wanted("GITHUB_REF_NAME", "the tag, such as v1.0.0; a workflow sets it")
+    agrees(tag, version())
+    if not toolchain.answer(
+        ["git", "-C", str(ROOT), "branch", "-r", "--list", "*/main", "--contains"]
+    ):
+        raise Refused(f"{tag} is not of a commit on main")
+    return tag
+
+
+def agrees(tag: str, workspace: str) -> None:
+    if tag != f"v{workspace}":
+        raise Refused(f"the tag is {tag}, and the workspace's version is {workspace}")
+
+
+def how_to_run(tag: str) -> str:
+    place = f"https://github.com/{github.repository_name()}/releases/download/{tag}/docker-compose.yaml"
+    return (
+        "Run it with Docker alone, and open http://localhost:3050:\n\n```sh\n"
+        f"curl -fsSL {place} | docker compose -f - up\n```"
+    )
+
+
+def notes_of(changelog: str, tag: str, workspace: str) -> str:
+    """The changelog's section of a tag, which must be that of the workspace's version."""
+    agrees(tag, workspace)
+    found = re.search(
+        rf"^## \[?{re.escape(workspace)}\]?[^\n]*\n(.*?)(?=^## |\Z)",
+        changelog,
+        re.MULTILINE | re.DOTALL,
+    )
+    if found is None or not found[1].strip():
+        raise Refused(f"CHANGELOG.md has nothing under `## {workspace}`")
+    return found[1].strip()
+
+
+def version() -> str:
+    found: Optional[re.Match] = re.search(
+        r'^version = "([^"]+)"', (ROOT / "Cargo.toml").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    if found is None:
+        raise Refused("Cargo.toml names no version")
+    return found[1]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

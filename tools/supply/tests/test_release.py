@@ -1,0 +1,127 @@
+"""Artifacts of a release: images in a registry, and a Compose file that names them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import unittest
+from unittest import mock
+
+from tools.build import build
+from tools.ci import codeowners, github
+from tools.cloud.environments import Refused
+from tools.common import toolchain
+from tools.common.toolchain import ROOT
+from tools.supply import release
+from tools.supply.tests.test_oci import ARM, INTEL
+
+COMPOSE = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
+IMAGES = {name: f"ghcr.io/acme/system-stats/{name}:1.2.3@sha256:{'ab' * 32}" for name in build.SERVICES}
+
+
+class TheRepository(unittest.TestCase):
+    def name(self, remote: str, given: str = "") -> str:
+        patches = (
+            mock.patch.object(github.toolchain, "answer", lambda _: remote or None),
+            mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": given}),
+        )
+        with patches[0], patches[1]:
+            return github.repository_name()
+
+    def test_its_owner_is_that_of_the_workflow_or_of_the_remote(self) -> None:
+        self.assertEqual(self.name("https://github.com/else/where.git", "Acme/system-stats"), "Acme/system-stats")
+        for remote in (
+            "https://github.com/acme/system-stats.git",
+            "https://github.com/acme/system-stats",
+            "git@github.com:acme/system-stats.git",
+            "ssh://git@github.com/acme/system-stats.git",
+        ):
+            self.assertEqual(self.name(remote), "acme/system-stats", remote)
+
+    def test_a_remote_elsewhere_names_no_owner(self) -> None:
+        for remote in ("", "/srv/git/system-stats.git", "https://example.org/acme/system-stats"):
+            with self.assertRaisesRegex(Refused, "GITHUB_REPOSITORY=owner/name"):
+                self.name(remote)
+
+    def test_an_image_has_a_name_in_lower_case(self) -> None:
+        with mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": "Acme/System-Stats", "REGISTRY": ""}):
+            self.assertEqual(release.address("stats"), "ghcr.io/acme/system-stats/stats")
+
+
+class CodeOwners(unittest.TestCase):
+    def wanted(self, owners: str) -> list[str]:
+        with mock.patch.dict(os.environ, {"OWNERS": owners, "GITHUB_REPOSITORY": "acme/system-stats"}):
+            return codeowners.wanted()
+
+    def test_they_are_the_owner_of_the_repository_or_those_that_are_named(self) -> None:
+        self.assertEqual(self.wanted(""), ["@acme"])
+        self.assertEqual(self.wanted("@acme/platform jane@example.org"), ["@acme/platform", "jane@example.org"])
+        self.assertTrue(codeowners.text(["@acme"]).endswith("\n* @acme\n"))
+
+    def test_what_github_would_not_understand_is_refused(self) -> None:
+        for wrong in ("acme", "@acme/", "@"):
+            with self.assertRaisesRegex(Refused, "OWNERS has"):
+                self.wanted(wrong)
+
+
+class ComposeFile(unittest.TestCase):
+    def test_it_names_every_image_by_digest_and_builds_nothing(self) -> None:
+        text = release.compose_file(IMAGES, COMPOSE)
+        self.assertEqual(re.findall(r"^    image: (.*)$", text, re.MULTILINE), list(IMAGES.values()))
+        for word in ("pull_policy", "build:", "IMAGES", "TAG"):
+            self.assertNotIn(word, text)
+
+    def test_the_rest_is_as_in_the_repository(self) -> None:
+        differs = re.compile(r"^(#|  #|    image:|  pull_policy:)")
+        same = [line for line in COMPOSE.splitlines() if not differs.match(line)]
+        text = release.compose_file(IMAGES, COMPOSE)
+        self.assertEqual([line for line in text.splitlines() if not differs.match(line)], same)
+
+    @unittest.skipIf(toolchain.compose() is None, "needs Docker Compose")
+    def test_compose_reads_it_from_its_standard_input(self) -> None:
+        text = release.compose_file(IMAGES, COMPOSE)
+        command = [*toolchain.compose(), "-f", "-", "config", "--format", "json"]
+        done = subprocess.run(command, input=text.encode(), stdout=subprocess.PIPE, check=True, timeout=60)
+        services = json.loads(done.stdout)["services"]
+        self.assertEqual({name: about["image"] for name, about in services.items()}, IMAGES)
+
+
+class Publishing(unittest.TestCase):
+    def setUp(self) -> None:
+        self.registry = mock.Mock()
+        self.registry.digest_of.return_value = None
+        patches = (
+            mock.patch.object(release, "published", lambda name: self.registry),
+            mock.patch.object(release, "unpacked", lambda architecture, name: ARM if architecture == "ARM64" else INTEL),
+            mock.patch.object(release, "tagged_on_main", lambda: "v1"),
+            mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": "acme/system-stats", "S": "stats"}),
+        )
+        for patch in patches:
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def test_both_processors_are_pushed_before_the_names_that_lead_to_them(self) -> None:
+        release.image()
+        calls = [(call[0], *call[1][1:]) for call in self.registry.mock_calls if call[0] != "digest_of"]
+        version = release.version()
+        self.assertEqual({calls[0][1], calls[1][1]}, {f"{version}-amd64", f"{version}-arm64"})
+        self.assertEqual([call[0] for call in calls], ["push", "push", "name", "put"])
+        whole = json.loads(self.registry.name.call_args[0][0])
+        self.assertEqual(whole["annotations"]["org.opencontainers.image.source"], "https://github.com/acme/system-stats")
+        self.assertEqual(len(whole["manifests"]), 2)
+
+    def test_a_version_to_try_is_not_the_latest(self) -> None:
+        with mock.patch.object(release, "version", lambda: "1.0.0-rc.1"):
+            release.image()
+        self.registry.put.assert_not_called()
+
+    def test_an_unknown_service_is_refused(self) -> None:
+        with mock.patch.dict(os.environ, {"S": "nginx"}):
+            with self.assertRaisesRegex(Refused, "S is 'nginx'"):
+                release.image()
+
+
+if __name__ == "__main__":
+    unittest.main()

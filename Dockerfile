@@ -15,13 +15,12 @@ FROM --platform=${BUILDPLATFORM:-linux} ${RUST_IMAGE} AS tools
 # `make clean` finds the stages of the classic builder by this label.
 LABEL system-stats.image=true
 WORKDIR /src
-COPY rust-toolchain.toml Cargo.lock ./
+COPY rust-toolchain.toml Cargo.lock pyproject.toml uv.lock ./
 # The installer (tools/build/tests/test_dockerfile.py compares the lists), and no other script: this layer
 # takes minutes.
 COPY tools/__init__.py tools/
 COPY tools/common tools/common
 COPY tools/install/*.py tools/install/
-COPY tools/install/requirements/build.txt tools/install/requirements/compose.txt tools/install/requirements/
 RUN python3 -m tools.install build
 
 # The workspace with empty crates: it changes only when a dependency does.

@@ -30,12 +30,12 @@ import servers
 from processes import Failed, NotToBeHad, answer_of, free_port, started
 
 from tools.build import build  # isort: skip (in tools)
-from tools.install import job  # isort: skip
+from tools.install import job, pypi  # isort: skip
 from tools.common import toolchain  # isort: skip
 
 HERE = Path(__file__).resolve().parent
 ORIGINS = HERE / "origins.py"
-REQUIREMENTS = HERE / "conformance-requirements.txt"
+REQUIREMENTS = pypi.requirements("conformance")
 PYTHON = toolchain.TOOLS / "conformance-python"
 CHECKOUTS = toolchain.TOOLS / "suites"
 REPORT = scenario.ROOT / "docs" / "conformance.md"

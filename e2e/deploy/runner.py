@@ -277,7 +277,7 @@ class Job:
         run(["git", "checkout", "--quiet", "--detach", self.runner.sha], cwd=self.place)
         (self.place / ".tools").mkdir()
         # Tools for deployments and the crate lists; the browser's tests would take minutes each time.
-        for name in ("aws", "bin", "route", "sigstore", "stamp"):
+        for name in ("aws", "bin", "requirements", "route", "sigstore", "stamp", "uv"):
             (self.place / ".tools" / name).symlink_to((toolchain.TOOLS / name).resolve())
 
     def sign_in(self, settings: dict) -> None:

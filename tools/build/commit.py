@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Optional
 
-from tools.common import catalog, toolchain
+from tools.common import catalog, toolchain, versions
 from tools.common.toolchain import ROOT
 
 # Of a crate, what is compiled; its tests and fixtures are not.
@@ -19,7 +19,7 @@ COMPILED = ("Cargo.toml", "build.rs", "src")
 COMMON = (
     *("Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "Dockerfile"),
     *("tools/build/build.py", "tools/no-unwind.ld", "tools/common/toolchain.py", "tools/common/versions.py"),
-    *(f"tools/install/{name}" for name in ("own_std.py", "requirements/build.txt", "rust_debian.py")),
+    *(f"tools/install/{name}" for name in ("own_std.py", "rust_debian.py")),
     *(f"crates/{crate}/{part}" for crate in ("http", "service", "server") for part in COMPILED),
 )
 
@@ -31,6 +31,12 @@ def inputs(service: catalog.Service) -> tuple[str, ...]:
     return (*COMMON, *(f"{crate}/{part}" for crate in crates for part in COMPILED), *others)
 
 
+# The wheels that compile are inputs, too. They are a part of a file with many others, so git is asked for
+# the last commit that changed these lines.
+MANIFEST = "pyproject.toml"
+WHEELS = rf"-L/^build = \[$/,/^\]$/:{MANIFEST}"
+FORMAT = ("--date=format-local:%Y-%m-%dT%H:%M:%SZ", "--format=%H %cd")
+
 INPUTS = {name: inputs(service) for name, service in catalog.ALL.items()}
 
 
@@ -38,14 +44,23 @@ def made_from(service: str, root: Path = ROOT) -> Optional[str]:
     """The commit and its date, `-dirty` behind the first when files differ from it; None where git
     does not know."""
     places = ["--", *INPUTS[service]]
-    found = git(root, "log", "-1", "--format=%H %cd", "--date=format-local:%Y-%m-%dT%H:%M:%SZ", *places)
+    newest = [git(root, "log", "-1", "--format=%H", *places), git(root, "log", "-1", "--no-patch", "--format=%H", WHEELS)]
+    # Of both, the one that comes after the other.
+    found = git(root, "log", "-1", "--topo-order", *FORMAT, *filter(None, newest), "--") if all(newest) else None
     if not found:
         return None
     commit, date = found.split(" ")
     if commit in cut_off(root):
         return None
-    dirty = "-dirty" if git(root, "status", "--porcelain", *places) else ""
+    dirty = "-dirty" if git(root, "status", "--porcelain", *places) or changed_wheels(root) else ""
     return f"{commit}{dirty} {date}"
+
+
+def changed_wheels(root: Path) -> bool:
+    """Whether the wheels that compile differ from those of the commit that is checked out."""
+    texts = (git(root, "show", f"HEAD:{MANIFEST}"), (root / MANIFEST).read_text(encoding="utf-8"))
+    before, now = (versions.dependency_groups(text or "").get("build") for text in texts)
+    return before != now
 
 
 def cut_off(root: Path = ROOT) -> list[str]:

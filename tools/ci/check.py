@@ -87,6 +87,9 @@ def check() -> int:
         "lints": [*clippy("--workspace", "--exclude", "app", "--all-targets")],
         "lints of the development server": clippy("--package", "frontend", "--features", "dev"),
         "lints of the page": clippy("--package", "app", "--target", toolchain.WASM_TARGET),
+        "lock of the Python packages": [
+            *(str(toolchain.TOOLS / "uv" / "bin" / "uv"), "lock", "--check", "--offline", "--quiet")
+        ],
         "licenses and sources": deny("licenses", "bans", "sources"),
         "workflows": [lint("actionlint"), "-shellcheck=", "-pyflakes="],
         "security of the workflows": [

@@ -210,10 +210,10 @@ def scripts() -> None:
     """The tests of the scripts, in the virtual environments that have what they import."""
     # This one can read YAML.
     python = str(toolchain.TOOLS / "lint" / "bin" / "python")
-    run([python, "-m", "unittest", "discover", "-s", "tools", "-t", ".", "-p", "test_*.py"])
-    run([python, "-m", "unittest", "discover", "-s", "bench", "-p", "test_*.py"])
+    for folder in ("tools", "bench"):
+        run([python, "-m", "pytest", "-q", folder])
     python = str(toolchain.TOOLS / "sigstore" / "bin" / "python")
-    run([python, "-m", "unittest", "tools.supply.tests.test_attestation", "tools.supply.tests.test_verify"])
+    run([python, "-m", "pytest", "-q", "tools/supply/tests/test_attestation.py", "tools/supply/tests/test_verify.py"])
 
 
 def check() -> None:

@@ -18,7 +18,7 @@ from tools.common import toolchain
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 60
 ATTEMPTS = 5
-# The virtual environment of install/requirements/deploy.txt.
+# The virtual environment of pyproject.toml's group `deploy`.
 FOLDER = toolchain.TOOLS / "aws"
 PYTHON = FOLDER / "bin" / "python"
 

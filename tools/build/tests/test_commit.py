@@ -19,6 +19,7 @@ class MadeFrom(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.root = Path(folder.name, "original")
         self.git("init", "--quiet", str(self.root), at=Path(folder.name))
+        self.pin("1.0")
         self.first = self.commit("services/stats/src/main.rs", "Cargo.lock", "README.md")
 
     def git(self, *arguments, at=None):
@@ -36,6 +37,10 @@ class MadeFrom(unittest.TestCase):
         file = self.root / place
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text((file.read_text() if file.exists() else "") + "more\n")
+
+    def pin(self, build, test="1.0"):
+        text = f'[dependency-groups]\nbuild = [\n    "zig=={build}",\n]\ntest = ["pytest=={test}"]\n\n[tool.uv]\n'
+        (self.root / "pyproject.toml").write_text(text)
 
     def commit(self, *places):
         for place in places:
@@ -65,6 +70,21 @@ class MadeFrom(unittest.TestCase):
         self.write("services/stats/src/new.rs")
         self.assertIn(f"{self.first}-dirty ", self.of("stats"))
         self.assertIn(f"{self.first} ", self.of("gateway"))
+
+    def test_of_the_wheels_only_those_that_compile_are_an_input(self):
+        self.pin("1.0", test="2.0")
+        self.assertIn(f"{self.first} ", self.of("stats"))
+        self.commit("README.md")
+        self.assertIn(f"{self.first} ", self.of("stats"))
+        self.pin("1.1", test="2.0")
+        self.assertIn(f"{self.first}-dirty ", self.of("stats"))
+        newest = self.commit("README.md")
+        self.assertIn(f"{newest} ", self.of("stats"))
+        self.assertIn(f"{newest} ", self.of("gateway"))
+        self.commit("README.md")
+        self.assertIn(f"{newest} ", self.of("stats"))
+        later = self.commit("services/stats/src/main.rs")
+        self.assertIn(f"{later} ", self.of("stats"))
 
     def test_a_clone_without_history_does_not_pretend_to_know(self):
         self.commit("README.md")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
+import re
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -102,6 +105,15 @@ class Parts(unittest.TestCase):
         self.assertEqual(folders - {"deploy"}, {*parts.OWN_FOLDERS, parts.PAGE_FOLDER})
         for name in (*parts.OWN_PROCESSES, *parts.PAGES):
             self.assertTrue((parts.ROOT / "e2e" / f"test_{name}.py").is_file(), name)
+
+    @unittest.skipIf(importlib.util.find_spec("pytest") is None, "pytest is not installed here")
+    def test_pytest_finds_the_tests_of_every_package(self) -> None:
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tools"]
+        done = subprocess.run(command, cwd=parts.ROOT, stdout=subprocess.PIPE, timeout=120)
+        found = set(re.findall(r"^(tools/\S+\.py)::", done.stdout.decode(), re.MULTILINE))
+        files = {str(file.relative_to(parts.ROOT)) for file in (parts.ROOT / "tools").rglob("test_*.py")}
+        # Others need the packages of another environment.
+        self.assertLessEqual({file for file in files if "/supply/" not in file}, found)
 
 
 class Repeated(unittest.TestCase):

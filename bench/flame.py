@@ -65,7 +65,7 @@ def with_symbols(name: str, folder: Path) -> Path:
         variable: f"{toolchain.environment().get(variable, '')} -C force-frame-pointers=yes",
     }
     command = ["cargo", "zigbuild", "--locked", "--release", "--target", target, "--package", name]
-    build.run(f"{name} with symbols", command, **variables)
+    build.run(f"{name} with symbols", command, variables=variables)
     binaries[name] = ROOT / "target" / "symbols" / target / "release" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

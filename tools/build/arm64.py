@@ -18,9 +18,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
 
 from tools.build import build
 from tools.common import catalog, toolchain
@@ -34,9 +34,7 @@ PROFILE = "arm64"
 ANSWER_SECONDS = 60
 STOP_SECONDS = 30
 # The gateway runs without upstreams.
-UNREACHABLE = catalog.gateway_settings(
-    catalog.ALL.values(), dict.fromkeys(catalog.NAMES, "127.0.0.1:1")
-)
+UNREACHABLE = catalog.gateway_settings(catalog.ALL.values(), dict.fromkeys(catalog.NAMES, "127.0.0.1:1"))
 
 
 class Broken(Exception):

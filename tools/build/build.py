@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tools.build import commit, dockerfile, shrink
@@ -43,9 +43,9 @@ class BuildError(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    action, *names = arguments or [None]
+    action, *names = arguments or [""]
     if names and not (action == "binary" and len(names) == 1 and names[0] in SERVICES):
-        action = None
+        action = ""
     try:
         if action == "clean":
             clean()
@@ -86,7 +86,7 @@ def build_dependencies() -> None:
     build_binaries(RELEASE)
     # The profile is the one that the page's index.html names for Trunk.
     options = ["--locked", "--profile", "page", "--target", toolchain.WASM_TARGET, "--package", "app"]
-    run("page", ["cargo", "build", *options], **toolchain.small_page() or {})
+    run("page", ["cargo", "build", *options], variables=toolchain.small_page())
 
 
 def build_binary_in_container(name: str) -> None:
@@ -116,7 +116,7 @@ def build_page(profile: str) -> None:
         small = toolchain.small_page()
         if small is None:
             print("build: page: with the ordinary std, about 10 kB larger; see `make tools`")
-        run("page", [*command, "--release"], cwd=PAGE, **small or {})
+        run("page", [*command, "--release"], cwd=PAGE, variables=small)
         fresh = slimmed(fresh)
     else:
         # Larger, but a panic reports its location.
@@ -170,7 +170,7 @@ def build_binaries(profile: str, names: Sequence[str] = SERVICES) -> dict[str, P
     else:
         for name in names:
             command = ["cargo", "auditable", "zigbuild", *options, "--package", name]
-            run(f"binary {name}", command, **made_from(name))
+            run(f"binary {name}", command, variables=made_from(name))
     return {name: TARGET / target / profile / name for name in names}
 
 
@@ -202,7 +202,7 @@ def pack(name: str, profile: str, tag: str) -> int:
     pairs = [f"--label={key}={value}" for key, value in oci.revision(binary.read_bytes()).items()]
     # The classic builder is enough for FROM, COPY and metadata, and is there on every engine.
     command = ["docker", "build", "--quiet", "--tag", image, *pairs, str(context)]
-    run(f"image {image}", command, DOCKER_BUILDKIT="0", bound=PACK_SECONDS, quiet=True)
+    run(f"image {image}", command, bound=PACK_SECONDS, quiet=True, variables={"DOCKER_BUILDKIT": "0"})
     size = ["docker", "image", "inspect", "--format", "{{.Size}}", image]
     answer = toolchain.answer(size)
     if answer is None:
@@ -222,17 +222,15 @@ def run(
     cwd: Path = ROOT,
     bound: int = COMPILE_SECONDS,
     quiet: bool = False,
-    **variables: str,
+    variables: Mapping[str, str] | None = None,
 ) -> None:
     """Run one build command with its own progress on the terminal, or quietly unless it fails."""
     begun = time.monotonic()
     print(f"build: {what}", flush=True)
     output = subprocess.PIPE if quiet else None
-    environment = {**toolchain.environment(), "CARGO_TARGET_DIR": str(TARGET), **variables}
+    environment = {**toolchain.environment(), "CARGO_TARGET_DIR": str(TARGET), **(variables or {})}
     try:
-        done = subprocess.run(
-            command, cwd=cwd, env=environment, stdout=output, stderr=output, timeout=bound
-        )
+        done = subprocess.run(command, cwd=cwd, env=environment, stdout=output, stderr=output, timeout=bound)
     except subprocess.TimeoutExpired:
         raise BuildError(f"{what}: not done after {bound} s") from None
     if done.returncode:
@@ -246,9 +244,7 @@ def revision() -> str:
     """The commit, with `-dirty` behind it when the work tree differs; `unknown` outside git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30
-        )
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return done.stdout.decode().strip() or "unknown"

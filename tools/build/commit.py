@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Optional
 
 from tools.common import catalog, toolchain, versions
 from tools.common.toolchain import ROOT
@@ -40,11 +39,14 @@ FORMAT = ("--date=format-local:%Y-%m-%dT%H:%M:%SZ", "--format=%H %cd")
 INPUTS = {name: inputs(service) for name, service in catalog.ALL.items()}
 
 
-def made_from(service: str, root: Path = ROOT) -> Optional[str]:
+def made_from(service: str, root: Path = ROOT) -> str | None:
     """The commit and its date, `-dirty` behind the first when files differ from it; None where git
     does not know."""
     places = ["--", *INPUTS[service]]
-    newest = [git(root, "log", "-1", "--format=%H", *places), git(root, "log", "-1", "--no-patch", "--format=%H", WHEELS)]
+    newest = [
+        git(root, "log", "-1", "--format=%H", *places),
+        git(root, "log", "-1", "--no-patch", "--format=%H", WHEELS),
+    ]
     # Of both, the one that comes after the other.
     found = git(root, "log", "-1", "--topo-order", *FORMAT, *filter(None, newest), "--") if all(newest) else None
     if not found:
@@ -72,5 +74,5 @@ def cut_off(root: Path = ROOT) -> list[str]:
         return []
 
 
-def git(root: Path, *arguments: str) -> Optional[str]:
+def git(root: Path, *arguments: str) -> str | None:
     return toolchain.answer(["git", "-C", str(root), *arguments], {**os.environ, "TZ": "UTC"})

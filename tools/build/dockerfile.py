@@ -38,9 +38,9 @@ class Stage:
 
     def config(self) -> dict:
         """The `config` object of an image; `Healthcheck` is Docker's addition to the OCI format."""
-        interval, timeout, retries, command = HEALTHCHECK.fullmatch(
-            self.instructions["HEALTHCHECK"]
-        ).groups()
+        check = HEALTHCHECK.fullmatch(self.instructions["HEALTHCHECK"])
+        assert check, "stage() accepts no other"
+        interval, timeout, retries, command = check.groups()
         return {
             "User": self.instructions["USER"],
             "Entrypoint": json.loads(self.instructions["ENTRYPOINT"]),

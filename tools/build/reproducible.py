@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Optional
 
 from tools.build import build, commit
 from tools.common import catalog, toolchain
@@ -126,7 +125,7 @@ def results(repository: Path, names: list[str]) -> dict[str, bytes]:
         sbom,
     )
 
-    known: Optional[sbom.Crates] = None
+    known: sbom.Crates | None = None
     for name in names:
         binary = (release / name).read_bytes()
         found[name] = binary
@@ -143,10 +142,7 @@ def difference(name: str, one: bytes, other: bytes) -> str:
         return ""
     place = next((at for at, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
     near = slice(max(0, place - 24), place + 40)
-    return (
-        f"{name}: {len(one)} and {len(other)} bytes, different from byte {place}:"
-        f" {one[near]!r} and {other[near]!r}"
-    )
+    return f"{name}: {len(one)} and {len(other)} bytes, different from byte {place}: {one[near]!r} and {other[near]!r}"
 
 
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> None:

@@ -158,9 +158,7 @@ def without_comments(text: bytes, begin: bytes, end: bytes) -> bytes:
 def without_indentation(text: bytes) -> bytes:
     """The lines without the space around them. They stay lines: to a browser a line break means
     what a space does, and to JavaScript sometimes the end of a statement."""
-    if re.search(rb"<(pre|textarea)\b", text) or any(
-        line.count(b"`") % 2 for line in text.splitlines()
-    ):
+    if re.search(rb"<(pre|textarea)\b", text) or any(line.count(b"`") % 2 for line in text.splitlines()):
         raise Unexpected("a text has lines whose indentation matters")
     lines = (line.strip() for line in text.splitlines())
     return b"\n".join(line for line in lines if line) + b"\n"

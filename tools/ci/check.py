@@ -92,11 +92,12 @@ def check() -> int:
         ],
         "licenses and sources": deny("licenses", "bans", "sources"),
         "workflows": [lint("actionlint"), "-shellcheck=", "-pyflakes="],
-        "security of the workflows": [
-            *(lint("zizmor"), "--offline", "--persona", "pedantic", "--quiet", ".github")
-        ],
+        "security of the workflows": [*(lint("zizmor"), "--offline", "--persona", "pedantic", "--quiet", ".github")],
         "rules of the workflows": [lint("python"), "-m", "tools.ci.workflows"],
         "Dockerfile": [lint("hadolint"), "Dockerfile"],
+        "lints of the scripts": [lint("ruff"), "check", "--quiet", "tools"],
+        "format of the scripts": [lint("ruff"), "format", "--check", "--quiet", "tools"],
+        "types of the scripts": [lint("mypy"), "--no-error-summary", "tools"],
         "documents": [sys.executable, "-m", "tools.ci.documents"],
         "wording of comments": [sys.executable, "-m", "tools.ci.comments"],
         "spelling": [lint("typos")],
@@ -148,9 +149,7 @@ def passes(what: str, command: list[str]) -> bool:
 def metadata() -> dict:
     command = ["cargo", "metadata", "--locked", "--format-version", "1", "--no-deps"]
     environment = toolchain.environment()
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, timeout=120
-    )
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, timeout=120)
     return json.loads(done.stdout)
 
 

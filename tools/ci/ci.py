@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from tools.build import build
@@ -41,8 +42,7 @@ COMMENT_CHARACTERS = 60_000
 def do_registry() -> None:
     if os.environ.get("CHANGED") == "true":
         raise Failed(
-            "the account differs from tf/preconfigured: an administrator runs `make bootstrap`,"
-            " then restarts this run"
+            "the account differs from tf/preconfigured: an administrator runs `make bootstrap`, then restarts this run"
         )
     here = session(prepared=False)
     images = Images(here.aws, here.environment, build.revision())
@@ -204,7 +204,7 @@ def do_comment() -> None:
         print(text)
 
 
-def comment(variables, folder: Path) -> str:
+def comment(variables: Mapping[str, str], folder: Path) -> str:
     """The summary for reviewers."""
     url, page = variables.get("URL"), variables.get("SCREENSHOT")
     lines = [f"## Preview: {url}" if url else "## There is no preview"]
@@ -241,11 +241,7 @@ def without_pull_request(keys: list[str], open_ones: set[int]) -> list[str]:
     return sorted(found)
 
 
-TARGETS = {
-    name[3:].replace("_", "-"): function
-    for name, function in list(globals().items())
-    if name.startswith("do_")
-}
+TARGETS = {name[3:].replace("_", "-"): function for name, function in list(globals().items()) if name.startswith("do_")}
 
 
 if __name__ == "__main__":

@@ -25,9 +25,11 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable
 
 from tools.common import toolchain
 from tools.common.toolchain import ROOT
@@ -74,7 +76,7 @@ def main(arguments: list[str]) -> int:
         for variant in variants:
             with bare_machine(variant, debootstrap) as machine:
                 for step in steps:
-                    times[variant, step] = timed(f"{variant}: {step}", lambda: STEPS[step](machine))
+                    times[variant, step] = timed(f"{variant}: {step}", partial(STEPS[step], machine))
     except Cold as error:
         print(f"cold: FAILED: {error}", file=sys.stderr)
         return 1
@@ -177,9 +179,7 @@ def bootstrap(debootstrap: list[str], root: Path, variant: str) -> None:
     engine = ENGINE_PACKAGES if "engine" in variant else ()
     include = ",".join((*PACKAGES, *engine))
     command = [*debootstrap, "--variant=minbase", f"--include={include}", SUITE, str(root)]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BOOTSTRAP_SECONDS
-    )
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BOOTSTRAP_SECONDS)
     if done.returncode:
         raise Cold(f"debootstrap failed:\n{done.stdout.decode('utf-8', 'replace')[-2000:]}")
     # Security updates are part of every Debian, and have the compilers of the `debian` route.

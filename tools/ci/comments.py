@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tools.ci import documents
@@ -54,9 +54,7 @@ def main() -> int:
 def sources(root: Path) -> list[str]:
     """The clean source files of the repository, as paths below its root."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(
-        command, cwd=root, check=True, stdout=subprocess.PIPE, text=True, timeout=60
-    )
+    done = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True, timeout=60)
     names = (name for name in set(done.stdout.splitlines()) if name.startswith(CLEAN))
     return sorted(name for name in names if reader(name) and (root / name).is_file())
 
@@ -75,7 +73,7 @@ def check(root: Path, name: str) -> Iterator[str]:
             yield f'{name}:{number}: begins with "{found[0]}"; use a noun or a verb'
 
 
-def reader(name: str):
+def reader(name: str) -> Callable[[str], Iterable[tuple[int, bool, str]]] | None:
     """The function that yields the prose of a file: line, whether it begins a description, text."""
     path = Path(name)
     if path.suffix == ".py":
@@ -94,7 +92,7 @@ def python(text: str) -> Iterator[tuple[int, bool, str]]:
             yield token.start[0], False, token.string.lstrip("# ")
     tree = ast.parse(text)
     docstrings = {
-        id(node.body[0].value)
+        id(node.body[0].value)  # type: ignore[attr-defined]  # It has a docstring.
         for node in ast.walk(tree)
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node)
     }

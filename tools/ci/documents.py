@@ -70,9 +70,7 @@ def main() -> int:
 def documents(root: Path) -> list[str]:
     """The Markdown files of the repository, as paths below its root."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
-    done = subprocess.run(
-        command, cwd=root, check=True, stdout=subprocess.PIPE, text=True, timeout=60
-    )
+    done = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True, timeout=60)
     return sorted(name for name in set(done.stdout.splitlines()) if (root / name).is_file())
 
 

@@ -98,7 +98,7 @@ class _Parser:
         if found is None:
             raise ExpressionError(f"{self.text!r}: {rest.strip()[:20]!r} is not understood")
         self.place = found.end()
-        self.ahead = (found.lastgroup, found[found.lastgroup])
+        self.ahead = (found.lastgroup, found[found.lastgroup or 0])
         return taken
 
     def sign(self, *signs: str) -> str:

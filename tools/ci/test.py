@@ -381,7 +381,9 @@ def report(seconds: dict[str, float], failure: str) -> None:
     """The result as Markdown, for the summary and the comment of a pull request."""
     machine = platform.machine()
     counts = {file.stem.removeprefix("junit-"): counted(file) for file in sorted(LOGS.glob("junit-*.xml"))}
-    lines = [f"**Tests on {machine}**{f' ({some})' if (some := os.environ.get('PARTS')) else ''}: {failure or 'all passed'}"]
+    lines = [
+        f"**Tests on {machine}**{f' ({some})' if (some := os.environ.get('PARTS')) else ''}: {failure or 'all passed'}"
+    ]
     lines += [f"- {part}: {count}" for part, count in counts.items() if count]
     lines += ["<details><summary>seconds</summary>", "", "| part | s |", "| --- | ---: |"]
     lines += [f"| {what} | {spent:.0f} |" for what, spent in seconds.items()]
@@ -397,6 +399,8 @@ def counted(file: Path) -> str:
     try:
         suite = ElementTree.parse(file).getroot().find("testsuite")
     except (OSError, ElementTree.ParseError):
+        return ""
+    if suite is None:
         return ""
     number = {name: int(suite.get(name, "0")) for name in ("tests", "skipped", "failures", "errors")}
     failed = number["failures"] + number["errors"]

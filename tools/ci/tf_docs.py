@@ -25,12 +25,7 @@ PLAN = ROOT / "docs" / "plan.md"
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["plan"] and len(arguments) > 1:
         PLAN.write_text(
-            plan(
-                {
-                    Path(file).stem: json.loads(Path(file).read_text(encoding="utf-8"))
-                    for file in arguments[1:]
-                }
-            ),
+            plan({Path(file).stem: json.loads(Path(file).read_text(encoding="utf-8")) for file in arguments[1:]}),
             encoding="utf-8",
         )
         return 0
@@ -64,10 +59,7 @@ def tables(folder: Path) -> str:
     inputs = blocks("variable", (folder / "variables.tf").read_text(encoding="utf-8"))
     outputs = blocks("output", (folder / "outputs.tf").read_text(encoding="utf-8"))
     rows = ["| input | type | default | meaning |", "| --- | --- | --- | --- |"]
-    rows += [
-        f"| `{name}` | {kind(body)} | {default(body)} | {description(body)} |"
-        for name, body in inputs.items()
-    ]
+    rows += [f"| `{name}` | {kind(body)} | {default(body)} | {description(body)} |" for name, body in inputs.items()]
     rows += ["", "| output | meaning |", "| --- | --- |"]
     rows += [f"| `{name}` | {description(body)} |" for name, body in outputs.items()]
     return "\n".join(rows) + "\n"
@@ -103,9 +95,7 @@ def default(body: str) -> str:
 def plan(shown: dict[str, dict]) -> str:
     """Planned resources of each environment, by type."""
     counts = {
-        name: Counter(
-            one["type"] for one in cost.resources(planned(structure)) if one["mode"] == "managed"
-        )
+        name: Counter(one["type"] for one in cost.resources(planned(structure)) if one["mode"] == "managed")
         for name, structure in shown.items()
     }
     types = sorted(set().union(*counts.values()))
@@ -118,13 +108,8 @@ def plan(shown: dict[str, dict]) -> str:
         f"| resource | {' | '.join(counts)} |",
         f"| --- |{' ---: |' * len(counts)}",
     ]
-    lines += [
-        f"| `{kind}` | {' | '.join(str(count[kind] or '') for count in counts.values())} |"
-        for kind in types
-    ]
-    lines.append(
-        f"| together | {' | '.join(str(sum(count.values())) for count in counts.values())} |"
-    )
+    lines += [f"| `{kind}` | {' | '.join(str(count[kind] or '') for count in counts.values())} |" for kind in types]
+    lines.append(f"| together | {' | '.join(str(sum(count.values())) for count in counts.values())} |")
     for name, structure in shown.items():
         found = cost.lines({"values": {"root_module": planned(structure)}})
         lines += [

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import yaml
 
@@ -85,9 +85,7 @@ def run_order(jobs: dict[str, dict]) -> list[str]:
     """The jobs, each after those that it needs."""
     order: list[str] = []
     while len(order) < len(jobs):
-        ready = [
-            n for n in jobs if n not in order and set(needs(jobs[n])) & set(jobs) <= set(order)
-        ]
+        ready = [n for n in jobs if n not in order and set(needs(jobs[n])) & set(jobs) <= set(order)]
         if not ready:
             raise ValueError(f"these need each other: {sorted(set(jobs) - set(order))}")
         order += ready
@@ -111,9 +109,7 @@ def decided(jobs: dict[str, dict], name: str, context: dict, results: dict[str, 
     seen = {
         **context,
         "status": statuses(before),
-        "needs": {
-            n: {"result": results[n], "outputs": UNKNOWN} for n in needs(job) if n in results
-        },
+        "needs": {n: {"result": results[n], "outputs": UNKNOWN} for n in needs(job) if n in results},
     }
     seen["needs"] = {**seen["needs"], **context.get("needs", {})}
     return expressions.condition(job.get("if", ""), seen)
@@ -137,7 +133,7 @@ def texts(node: Any, path: tuple = ()) -> Iterator[tuple[tuple, str]]:
         yield path, str(node)
 
 
-def references(node: Any) -> Iterator[tuple[str, str, Optional[str]]]:
+def references(node: Any) -> Iterator[tuple[str, str, str | None]]:
     """References of expressions: the context, the name in it, and its output."""
     for path, text in texts(node):
         # An `if` is an expression without its signs.
@@ -155,11 +151,7 @@ def problems(workflows: dict[str, Workflow], targets: set[str], tools: str) -> I
         for sentence in (
             *top(workflow),
             *pins(workflow),
-            *(
-                s
-                for name in workflow.jobs
-                for s in one_job(workflows, workflow, name, targets, tools)
-            ),
+            *(s for name in workflow.jobs for s in one_job(workflows, workflow, name, targets, tools)),
             *unused(workflows, workflow),
             *fork_permissions(workflows, workflow),
         ):
@@ -233,9 +225,7 @@ def granted(workflows: dict[str, Workflow], job: dict) -> Iterator[str]:
             yield f"{called(job)} needs {dict(sorted(permissions(workflows, job)))}"
         return
     signs_in = any(
-        step.get("uses", "").startswith(
-            ("aws-actions/configure-aws-credentials@", "actions/attest@")
-        )
+        step.get("uses", "").startswith(("aws-actions/configure-aws-credentials@", "actions/attest@"))
         for step in job.get("steps", [])
     )
     if signs_in != (("id-token", "write") in has):
@@ -348,7 +338,7 @@ def sessions(job: dict) -> Iterator[str]:
 
 def role_seconds() -> int:
     text = (ROOT / "tf" / "preconfigured" / "github.tf").read_text(encoding="utf-8")
-    return int(re.search(r"max_session_duration = ([0-9]+)", text)[1])
+    return int(re.findall(r"max_session_duration = ([0-9]+)", text)[0])
 
 
 def waits(workflow: Workflow, name: str) -> Iterator[str]:
@@ -402,14 +392,10 @@ def fork_permissions(workflows: dict[str, Workflow], workflow: Workflow) -> Iter
         return
     for head, login in FORKS:
         for name, job in reachable(workflows, workflow, pull_request_of(head, login)):
-            writes = [
-                scope for scope, right in (job.get("permissions") or {}).items() if right == "write"
-            ]
+            writes = [scope for scope, right in (job.get("permissions") or {}).items() if right == "write"]
             if writes:
                 yield f"{name} runs for {login}'s pull request and has {', '.join(writes)}: write"
-            tokens = [
-                text for _, text in texts(job) if "github.token" in text or "GITHUB_TOKEN" in text
-            ]
+            tokens = [text for _, text in texts(job) if "github.token" in text or "GITHUB_TOKEN" in text]
             if tokens:
                 yield f"{name} runs for {login}'s pull request and is handed a token"
             if job.get("environment"):
@@ -437,9 +423,7 @@ def pull_request_of(head: str, login: str) -> dict:
     }
 
 
-def reachable(
-    workflows: dict[str, Workflow], workflow: Workflow, context: dict
-) -> Iterator[tuple[str, dict]]:
+def reachable(workflows: dict[str, Workflow], workflow: Workflow, context: dict) -> Iterator[tuple[str, dict]]:
     """The jobs that cannot be said to be skipped, those of called workflows as well."""
     results: dict[str, Any] = {}
     for name in run_order(workflow.jobs):
@@ -469,26 +453,17 @@ def artifacts(workflows: dict[str, Workflow]) -> Iterator[str]:
         else:
             runs = [
                 workflow,
-                *(
-                    workflows[f]
-                    for f in {called(j) for j in workflow.jobs.values()}
-                    if f in workflows
-                ),
+                *(workflows[f] for f in {called(j) for j in workflow.jobs.values()} if f in workflows),
             ]
         kept = [pattern(name) for one in runs for name in named(one, "actions/upload-artifact")]
         for name in named(workflow, "actions/download-artifact"):
-            if not any(
-                fnmatch.fnmatchcase(one, pattern(name)) or fnmatch.fnmatchcase(name, one)
-                for one in kept
-            ):
+            if not any(fnmatch.fnmatchcase(one, pattern(name)) or fnmatch.fnmatchcase(name, one) for one in kept):
                 yield f"{workflow.name}: nothing keeps the artifact {name}"
 
 
 def named(workflow: Workflow, action: str) -> list[str]:
     steps = [step for job in workflow.jobs.values() for step in job.get("steps", [])]
-    found = [
-        step.get("with", {}) for step in steps if step.get("uses", "").startswith(f"{action}@")
-    ]
+    found = [step.get("with", {}) for step in steps if step.get("uses", "").startswith(f"{action}@")]
     return [one.get("name") or one.get("pattern", "") for one in found]
 
 

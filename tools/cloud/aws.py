@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, Optional
+from typing import Any
 
 from tools.cloud.environments import Refused
 from tools.common import toolchain
@@ -32,7 +32,7 @@ class AwsError(Exception):
 
 
 class Aws:
-    def __init__(self, region: str, profile: Optional[str] = None) -> None:
+    def __init__(self, region: str, profile: str | None = None) -> None:
         self.region = region
         self.profile = profile
         self._session: Any = None
@@ -86,7 +86,7 @@ class _errors:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: object, error: Optional[BaseException], trace: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             return
         exceptions = load("botocore.exceptions")

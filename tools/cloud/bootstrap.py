@@ -65,24 +65,19 @@ def exists(aws: Aws, bucket: str) -> bool:
         if error.code == "404":
             return False
         if error.code == "403":
-            raise Refused(
-                f"the bucket {bucket} is there, and these credentials may not see it"
-            ) from None
+            raise Refused(f"the bucket {bucket} is there, and these credentials may not see it") from None
         raise
     return True
 
 
-def ensure(
-    aws: Aws, account: str, profile: str | None, say: Callable[[str], None], may_create: bool = True
-) -> None:
+def ensure(aws: Aws, account: str, profile: str | None, say: Callable[[str], None], may_create: bool = True) -> None:
     """Applies tf/preconfigured to the account; without a difference nothing changes."""
     bucket = state_bucket(account, aws.region)
     terraform = folder(aws, profile)
     if LOCAL_STATE.exists() or not exists(aws, bucket):
         if not may_create:
             raise Refused(
-                f"the account {account} is not prepared: run `make bootstrap` with an"
-                " administrator's credentials"
+                f"the account {account} is not prepared: run `make bootstrap` with an administrator's credentials"
             )
         begin(terraform, aws, bucket, say)
     terraform = state(aws, account, profile)
@@ -93,9 +88,7 @@ def ensure(
     try:
         terraform.apply()
     except TerraformError as error:
-        raise TerraformError(
-            f"{error}; changes of tf/preconfigured need an administrator: `make bootstrap`"
-        ) from None
+        raise TerraformError(f"{error}; changes of tf/preconfigured need an administrator: `make bootstrap`") from None
 
 
 def folder(aws: Aws, profile: str | None) -> Terraform:
@@ -120,10 +113,7 @@ def state(aws: Aws, account: str, profile: str | None) -> Terraform:
 
 def begin(terraform: Terraform, aws: Aws, bucket: str, say: Callable[[str], None]) -> None:
     """The first time: with a state on this machine, which then moves into the bucket."""
-    say(
-        f"the bucket {bucket} is made first; until then the state is {LOCAL_STATE.name} in"
-        " tf/preconfigured"
-    )
+    say(f"the bucket {bucket} is made first; until then the state is {LOCAL_STATE.name} in tf/preconfigured")
     write(OVERRIDE, OVERRIDE_TEXT)
     try:
         terraform.init("-reconfigure")

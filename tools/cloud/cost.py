@@ -55,16 +55,12 @@ def lines(shown: dict) -> list[Line]:
         if service["network_configuration"][0]["assign_public_ip"]:
             public_tasks += count
     balancers = of("aws_lb")
-    zones = (
-        len([one for one in every if one["type"] == "aws_subnet" and one["name"] == "public"]) or 2
-    )
+    zones = len([one for one in every if one["type"] == "aws_subnet" and one["name"] == "public"]) or 2
     addresses = public_tasks + len(balancers) * zones
     endpoints = [one for one in of("aws_vpc_endpoint") if one["vpc_endpoint_type"] == "Interface"]
     firewalls = of("aws_wafv2_web_acl")
     # Addresses of endpoints are one a zone; before an apply their number is not known yet.
-    endpoint_zones = len(
-        [one for one in every if one["type"] == "aws_subnet" and one["name"] == "private"]
-    )
+    endpoint_zones = len([one for one in every if one["type"] == "aws_subnet" and one["name"] == "private"])
     result += [
         Line("load balancer", len(balancers), len(balancers) * LOAD_BALANCER),
         Line("public addresses", addresses, addresses * PUBLIC_ADDRESS),
@@ -101,9 +97,7 @@ def task_month(service: dict, task: dict) -> float:
     """One task, a month, at the service's mix of capacity."""
     processor, memory = FARGATE[task["runtime_platform"][0]["cpu_architecture"]]
     full = (float(task["cpu"]) / 1024 * processor + float(task["memory"]) / 1024 * memory) * HOURS
-    weights = {
-        one["capacity_provider"]: one["weight"] for one in service["capacity_provider_strategy"]
-    }
+    weights = {one["capacity_provider"]: one["weight"] for one in service["capacity_provider_strategy"]}
     spot = weights.get("FARGATE_SPOT", 0) / (sum(weights.values()) or 1)
     # The first task of a mix is never on spot capacity.
     count = service["desired_count"]

@@ -78,9 +78,7 @@ class Session:
         return Releases(self.aws, self.bucket, self.environment.releases_key)
 
     def terraform(self, folder: Path = TF, name: str = "") -> Terraform:
-        one = Terraform(
-            folder, name or self.environment.name, self.environment.region, self.environment.profile
-        )
+        one = Terraform(folder, name or self.environment.name, self.environment.region, self.environment.profile)
         one.init_s3(self.bucket, self.environment.state_key, self.environment.region)
         return one
 
@@ -150,9 +148,7 @@ def confirm(environment: Environment, what: str) -> None:
 
 def variables_of(environment: Environment, release: Release, folder: Path = TF) -> list[str]:
     """Terraform arguments with an environment's variables and images."""
-    file = (
-        Terraform(folder, environment.name, environment.region, None).data / "release.tfvars.json"
-    )
+    file = Terraform(folder, environment.name, environment.region, None).data / "release.tfvars.json"
     values = {
         **more_variables(),
         "environment": environment.name,
@@ -207,8 +203,7 @@ def account_session() -> tuple[Aws, str, dict[str, str]]:
     account = aws.account()
     if wanted.get("account_id") not in (None, account):
         raise Refused(
-            f"tf/preconfigured is for the account {wanted['account_id']}, and these credentials"
-            f" are of {account}"
+            f"tf/preconfigured is for the account {wanted['account_id']}, and these credentials are of {account}"
         )
     return aws, account, wanted
 
@@ -411,12 +406,8 @@ def restore(here: Session, before: list[Release], failed: Release) -> None:
     try:
         apply_release(here, previous)
     except (RolledBack, Failed, AwsError, TerraformError) as error:
-        raise Failed(
-            f"the new version failed, AND {previous.revision[:12]} could not be restored: {error}"
-        ) from None
-    raise Failed(
-        f"{failed.revision[:12]} was not good; {previous.revision[:12]} is back and proven"
-    )
+        raise Failed(f"the new version failed, AND {previous.revision[:12]} could not be restored: {error}") from None
+    raise Failed(f"{failed.revision[:12]} was not good; {previous.revision[:12]} is back and proven")
 
 
 def apply_release(here: Session, release: Release) -> None:
@@ -431,7 +422,7 @@ def do_rollback() -> None:
     outputs = here.terraform().output()
     current = Release(outputs["release"], outputs["images"], now()) if outputs else None
     kept = before(releases, current) if current else []
-    if not kept:
+    if not current or not kept:
         raise Refused(f"{here.environment.name} has had no version before this one")
     previous = kept[-1]
     confirm(here.environment, "rolling back")
@@ -475,10 +466,7 @@ def do_destroy() -> None:
     if os.environ.get("CONFIRM") != environment.name:
         if not sys.stdin.isatty():
             raise Refused(f"destroying {environment.name} needs CONFIRM={environment.name}")
-        if (
-            input(f"destroying {environment.name}: type its name to go on: ").strip()
-            != environment.name
-        ):
+        if input(f"destroying {environment.name}: type its name to go on: ").strip() != environment.name:
             raise Refused("that was not its name; nothing was touched")
     run = here.terraform()
     outputs = run.output()
@@ -524,9 +512,7 @@ def do_status() -> None:
     by_name = {service["serviceName"]: service for service in found}
     well = True
     for name, full in wanted.services.items():
-        text, done = rollout.state(
-            by_name.get(full), wanted.task_definitions[name], wanted.replicas[name]
-        )
+        text, done = rollout.state(by_name.get(full), wanted.task_definitions[name], wanted.replicas[name])
         well = well and bool(done)
         print(f"  {name:<10} {text}")
     for release in here.releases.read()[-5:]:

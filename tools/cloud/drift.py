@@ -14,7 +14,9 @@ from tools.cloud.environments import APPLICATION
 
 # ECS hands the tags of a service on to these, and Terraform does not manage them. Old revisions of task definitions
 # stay, so that ECS can roll back to them.
-NOT_MANAGED = re.compile(r"arn:[^:]+:(ecs:[^:]+:[^:]+:(task|task-definition|service-deployment|service-revision)/|ec2:[^:]+:[^:]+:network-interface/)")
+NOT_MANAGED = re.compile(
+    r"arn:[^:]+:(ecs:[^:]+:[^:]+:(task|task-definition|service-deployment|service-revision)/|ec2:[^:]+:[^:]+:network-interface/)"
+)
 
 
 def tagged(aws: Aws, environment: str) -> list[str]:
@@ -42,9 +44,7 @@ def arns(value: object) -> Iterator[str]:
 def stateless(found: list[str], state: dict) -> list[str]:
     """The resources that are in no state. Some ARNs end in `:*` in one place and not in the other."""
     known = {one.removesuffix(":*") for one in arns(state)}
-    return sorted(
-        one for one in found if one.removesuffix(":*") not in known and not NOT_MANAGED.match(one)
-    )
+    return sorted(one for one in found if one.removesuffix(":*") not in known and not NOT_MANAGED.match(one))
 
 
 def differences(plan: dict) -> list[str]:
@@ -65,9 +65,7 @@ def what(change: dict) -> str:
     before, after = change.get("before") or {}, change.get("after") or {}
     unknown = change.get("after_unknown") or {}
     names = [
-        name
-        for name in sorted({*before, *after})
-        if before.get(name) != after.get(name) and not unknown.get(name)
+        name for name in sorted({*before, *after}) if before.get(name) != after.get(name) and not unknown.get(name)
     ]
     return ", ".join(names) or "it would be replaced"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from tools.common.toolchain import ROOT
 
@@ -27,10 +26,10 @@ class Environment:
     folder: Path
     state_key: str
     region: str
-    account_id: Optional[str]
-    profile: Optional[str]
+    account_id: str | None
+    profile: str | None
     architecture: str
-    attested_by: Optional[str]
+    attested_by: str | None
     protected: bool = False
 
     @property
@@ -62,13 +61,9 @@ def named(name: str, folder: Path = TF / "environments") -> Environment:
     backend = settings(backend_file.read_text(encoding="utf-8"))
     variables = settings((folder / written / "terraform.tfvars").read_text(encoding="utf-8"))
     if variables.get("environment") != written:
-        raise Refused(
-            f'tf/environments/{written}/terraform.tfvars must say environment = "{written}"'
-        )
+        raise Refused(f'tf/environments/{written}/terraform.tfvars must say environment = "{written}"')
     if backend.get("key") != state_key(written):
-        raise Refused(
-            f'tf/environments/{written}/backend.hcl must say key = "{state_key(written)}"'
-        )
+        raise Refused(f'tf/environments/{written}/backend.hcl must say key = "{state_key(written)}"')
     return Environment(
         name=name,
         folder=folder / written,

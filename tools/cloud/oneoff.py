@@ -30,9 +30,9 @@ def run(
     every: float = LOOK_EVERY_SECONDS,
 ) -> None:
     """Start the task, wait until it stops, print its last lines; Failed unless its exit code is 0."""
-    service = aws.call(
-        "ecs", "describe_services", cluster=deployed.cluster, services=[deployed.services[name]]
-    )["services"][0]
+    service = aws.call("ecs", "describe_services", cluster=deployed.cluster, services=[deployed.services[name]])[
+        "services"
+    ][0]
     started = aws.call(
         "ecs",
         "run_task",

@@ -125,9 +125,7 @@ def sizes(now: dict[str, int], main: dict[str, int]) -> str:
     for name, size in {**now, "together": sum(now.values())}.items():
         before = main.get(name) if name in now else sum(main.values()) or None
         difference = "" if before is None else f"{size - before:+,d}"
-        lines.append(
-            f"| {name} | {size:,d} | {'' if before is None else f'{before:,d}'} | {difference} |"
-        )
+        lines.append(f"| {name} | {size:,d} | {'' if before is None else f'{before:,d}'} | {difference} |")
     text = "\n".join(lines)
     write(REPORTS / "sizes.md", f"{text}\n")
     return text

@@ -8,7 +8,6 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from typing import Optional
 
 from tools.cloud import terraform
 from tools.cloud.aws import PYTHON, Aws
@@ -60,9 +59,7 @@ def smoke(url: str) -> None:
     for again in range(SMOKE_TRIES):
         more = "--last-failed" if again else "--cache-clear"
         try:
-            done = subprocess.run(
-                [*command, more], cwd=ROOT, stdin=subprocess.DEVNULL, timeout=SMOKE_SECONDS
-            )
+            done = subprocess.run([*command, more], cwd=ROOT, stdin=subprocess.DEVNULL, timeout=SMOKE_SECONDS)
         except subprocess.TimeoutExpired:
             raise Failed(f"the smoke test of {url} was not done after {SMOKE_SECONDS} s") from None
         if done.returncode == 0:
@@ -78,7 +75,8 @@ def smoke(url: str) -> None:
 def answers(url: str) -> None:
     """Wait for the first good answer: name servers have to learn a new load balancer's name."""
     unreached = time.monotonic() + REACH_SECONDS
-    reached: Optional[float] = None
+    reached: float | None = None
+    last: Exception
     while True:
         try:
             with urllib.request.urlopen(f"{url.rstrip('/')}/stats", timeout=10) as answer:
@@ -94,7 +92,7 @@ def answers(url: str) -> None:
         time.sleep(1)
 
 
-def answers_as(url: str, expected: Optional[str]) -> None:
+def answers_as(url: str, expected: str | None) -> None:
     """Wait until the gateway that answers is the one that was deployed, by its commit."""
     if expected is None:
         say("the gateway's image does not tell its commit, so the answer's is not compared")
@@ -115,7 +113,7 @@ def answers_as(url: str, expected: Optional[str]) -> None:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_arguments):
+    def redirect_request(self, *_arguments: object) -> None:
         return None
 
 
@@ -124,9 +122,7 @@ def signs_in(url: str) -> None:
     deadline = time.monotonic() + REACH_SECONDS
     while True:
         try:
-            with urllib.request.build_opener(_NoRedirects).open(
-                f"{url}/stats", timeout=10
-            ) as answer:
+            with urllib.request.build_opener(_NoRedirects).open(f"{url}/stats", timeout=10) as answer:
                 raise Failed(f"{url}/stats was answered {answer.status} without a sign-in")
         except urllib.error.HTTPError as error:
             if error.code == 302 and error.headers.get("location", "").startswith("https://"):

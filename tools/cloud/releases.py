@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Optional
 
 from tools.cloud.aws import Aws, AwsError
 
@@ -22,7 +21,7 @@ class Release:
     images: dict[str, str]
     time: str
 
-    def same(self, other: Optional[Release]) -> bool:
+    def same(self, other: Release | None) -> bool:
         return other is not None and (self.revision, self.images) == (other.revision, other.images)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Callable, Optional
+from typing import Callable
 
 from tools.cloud.aws import Aws, AwsError
 
@@ -40,7 +40,7 @@ class Deployed:
     def of(cls, outputs: dict) -> Deployed:
         names = ("cluster", "services", "task_definitions", "replicas", "log_groups")
         # A version from before it could shift has no such output.
-        return cls(*(outputs[name] for name in names), outputs.get("shift_minutes", {}))
+        return cls(**{name: outputs[name] for name in names}, shift_minutes=outputs.get("shift_minutes", {}))
 
     @property
     def shift_seconds(self) -> float:
@@ -65,11 +65,7 @@ def wait(
             cluster=wanted.cluster,
             services=list(wanted.services.values()),
         )
-        found = {
-            service["serviceName"]: service
-            for service in answer["services"]
-            if service["status"] != "INACTIVE"
-        }
+        found = {service["serviceName"]: service for service in answer["services"] if service["status"] != "INACTIVE"}
         states = {
             name: state(
                 found.get(wanted.services[name]),
@@ -84,27 +80,24 @@ def wait(
                 last[name] = text
         failed = [name for name, (_, verdict) in states.items() if verdict is False]
         if failed:
-            raise RolledBack(
-                "\n".join(reason(aws, wanted, name, states[name][0]) for name in failed)
-            )
+            raise RolledBack("\n".join(reason(aws, wanted, name, states[name][0]) for name in failed))
         if all(verdict for _, verdict in states.values()):
             return
         if time.monotonic() > deadline:
             late = [name for name, (_, verdict) in states.items() if not verdict]
             raise RolledBack(
                 "\n".join(
-                    reason(aws, wanted, name, f"not done after {seconds:.0f} s: {states[name][0]}")
-                    for name in late
+                    reason(aws, wanted, name, f"not done after {seconds:.0f} s: {states[name][0]}") for name in late
                 )
             )
         time.sleep(every)
 
 
-def state(service: Optional[dict], wanted: str, replicas: int) -> tuple[str, Optional[bool]]:
+def state(service: dict | None, wanted: str, replicas: int) -> tuple[str, bool | None]:
     """In words, and whether it is done: True, False for never, None for not yet."""
     if service is None:
         return "not there", None
-    primary = next((one for one in service["deployments"] if one["status"] == "PRIMARY"), {})
+    primary: dict = next((one for one in service["deployments"] if one["status"] == "PRIMARY"), {})
     ours = next((one for one in service["deployments"] if one["taskDefinition"] == wanted), None)
     if ours and ours.get("rolloutState") == "FAILED":
         return (
@@ -123,11 +116,7 @@ def state(service: Optional[dict], wanted: str, replicas: int) -> tuple[str, Opt
     if primary.get("failedTasks"):
         text += f", {primary['failedTasks']} failed"
     others = sum(one.get("runningCount", 0) for one in service["deployments"] if one is not primary)
-    done = (
-        primary.get("rolloutState", "COMPLETED") == "COMPLETED"
-        and running == desired >= replicas
-        and not others
-    )
+    done = primary.get("rolloutState", "COMPLETED") == "COMPLETED" and running == desired >= replicas and not others
     if others:
         text += f", {others} of the version before"
     if primary.get("rolloutState") == "COMPLETED" and desired < replicas:
@@ -146,9 +135,8 @@ def reason(aws: Aws, wanted: Deployed, name: str, text: str) -> str:
                 code = container.get("exitCode")
                 said = container.get("reason", "")
                 if code is not None or said:
-                    lines.append(
-                        f"    container {container['name']}: {f'exit code {code}' if code is not None else ''} {said}".rstrip()
-                    )
+                    ended = f"exit code {code}" if code is not None else ""
+                    lines.append(f"    container {container['name']}: {ended} {said}".rstrip())
         for line in log(aws, wanted.log_groups[name], tasks[:1]):
             lines.append(f"    log: {line}")
     except AwsError as error:
@@ -178,9 +166,7 @@ def log(aws: Aws, group: str, tasks: list[dict]) -> list[str]:
         identity = task["taskArn"].rsplit("/", 1)[-1]
         container = task["containers"][0]["name"]
         stream = f"{container}/{container}/{identity}"
-        events = aws.call(
-            "logs", "filter_log_events", logGroupName=group, logStreamNames=[stream]
-        )["events"]
+        events = aws.call("logs", "filter_log_events", logGroupName=group, logStreamNames=[stream])["events"]
         return [event["message"].rstrip() for event in events[-LOG_LINES:]]
     return []
 

@@ -12,7 +12,6 @@ import os
 import re
 import urllib.request
 from dataclasses import dataclass
-from typing import Optional
 
 # The part of `sub` behind the repository, for each role. Environments deploy only from main: see
 # docs/releases.md.
@@ -46,7 +45,7 @@ class Repository:
         return [f"{one}:{context}" for context in CONTEXTS[role] for one in beginnings]
 
 
-def of_origin(url: str) -> Optional[Repository]:
+def of_origin(url: str) -> Repository | None:
     """The repository that a remote's address names; None where it is not one of github.com."""
     found = ORIGIN.fullmatch(url.strip())
     return Repository(found[1], found[2]) if found else None
@@ -63,9 +62,7 @@ def with_ids(repository: Repository) -> Repository:
         request = urllib.request.Request(url, headers=headers)
         with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
             found = json.load(answer)
-        return Repository(
-            found["owner"]["login"], found["name"], str(found["owner"]["id"]), str(found["id"])
-        )
+        return Repository(found["owner"]["login"], found["name"], str(found["owner"]["id"]), str(found["id"]))
     except (OSError, ValueError, KeyError, TypeError):
         return repository
 

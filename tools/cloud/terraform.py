@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from tools.cloud.environments import Refused
 from tools.common import toolchain
@@ -28,10 +28,7 @@ class TerraformError(Exception):
 
 def check() -> str:
     """Terraform's version; Refused where it is missing or too old."""
-    how = (
-        f"install Terraform {MINIMUM} or later (developer.hashicorp.com/terraform/install) and put"
-        " it on PATH"
-    )
+    how = f"install Terraform {MINIMUM} or later (developer.hashicorp.com/terraform/install) and put it on PATH"
     if shutil.which("terraform") is None:
         raise Refused(f"terraform is missing: {how}")
     text = toolchain.answer(["terraform", "version", "-json"], environment()) or "{}"
@@ -53,7 +50,7 @@ def environment() -> dict[str, str]:
 
 
 class Terraform:
-    def __init__(self, folder: Path, name: str, region: str, profile: Optional[str]) -> None:
+    def __init__(self, folder: Path, name: str, region: str, profile: str | None) -> None:
         self.folder = folder
         self.name = name
         self.data = DATA / name
@@ -97,7 +94,7 @@ class Terraform:
     def plan_file(self) -> Path:
         return self.data / "plan"
 
-    def apply(self, plan: Optional[Path] = None) -> None:
+    def apply(self, plan: Path | None = None) -> None:
         """Carry out a plan that was kept: this one, or the last one made here."""
         file = str(plan or self.plan_file)
         self._run("apply", "-no-color", "-lock-timeout=5m", file, bound=APPLY_SECONDS)
@@ -126,7 +123,7 @@ class Terraform:
         subcommand: str,
         *arguments: str,
         bound: int = APPLY_SECONDS,
-        allowed=(0,),
+        allowed: tuple[int, ...] = (0,),
         quiet: bool = False,
     ) -> int:
         output = subprocess.PIPE if quiet else None
@@ -164,8 +161,7 @@ class Terraform:
             cwd=self.folder,
             env=self.variables,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=QUICK_SECONDS,
         )
         if done.returncode:

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Optional
 
 from tools.common.toolchain import ROOT
 
@@ -33,9 +32,9 @@ class Service:
     # The binary contains the page.
     page: bool
     # The gateway sends this path, and everything below it, to the service.
-    route: Optional[str]
+    route: str | None
     # The gateway's setting for the service's address; without one, its route is in GATEWAY_ROUTES.
-    address_setting: Optional[str]
+    address_setting: str | None
     # What follows the address in GATEWAY_ROUTES, such as "check=/healthz auth=bearer".
     route_options: str
     compose_memory_mib: int

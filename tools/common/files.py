@@ -23,7 +23,9 @@ def identity(path: str | os.PathLike[str] | None) -> object:
     """Something that changes when a file is replaced; None when there is none. Layers of images keep
     whole seconds."""
     try:
-        status = os.stat(path)
-    except (OSError, TypeError):
+        status = os.stat(path) if path is not None else None
+    except OSError:
+        return None
+    if status is None:
         return None
     return str(path), status.st_size, int(status.st_mtime)

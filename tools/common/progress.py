@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 
@@ -11,7 +12,7 @@ class Failed(Exception):
 
 
 @contextmanager
-def step(what: str):
+def step(what: str) -> Iterator[None]:
     """Prints the step and its duration."""
     begun = time.monotonic()
     say(f"== {what}")

@@ -55,6 +55,7 @@ def main(arguments: list[str]) -> int:
         print(f"tools: {arguments[0]}: no such command", file=sys.stderr)
         return 127
     os.execve(program, arguments, variables)
+    return None
 
 
 def route() -> str:
@@ -91,9 +92,7 @@ def small_page() -> dict[str, str] | None:
     if not root.is_dir():
         return None
     return {
-        "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(
-            (f"--sysroot={root}", *PAGE_FLAGS, *places_nowhere(environment()))
-        ),
+        "CARGO_ENCODED_RUSTFLAGS": "\x1f".join((f"--sysroot={root}", *PAGE_FLAGS, *places_nowhere(environment()))),
         # The flags are those of a nightly.
         "RUSTC_BOOTSTRAP": "1",
         "CARGO_TARGET_DIR": str(PAGE_TARGET),
@@ -109,9 +108,7 @@ def compose() -> list[str] | None:
     )
     for command in candidates:
         version = answer([*command, "version", "--short"])
-        if version and versions.at_least(
-            version.lstrip("v"), f"{versions.COMPOSE_MINIMUM_MAJOR}"
-        ):
+        if version and versions.at_least(version.lstrip("v"), f"{versions.COMPOSE_MINIMUM_MAJOR}"):
             return command
     return None
 
@@ -176,9 +173,7 @@ def environment_for(chosen: str) -> dict[str, str]:
     # Fixes C's __DATE__ (mimalloc embeds it into the gateway), so that the build date does not matter.
     variables["SOURCE_DATE_EPOCH"] = "0"
     # zig takes an object of another day for the same, so this folder has had one day only.
-    variables["ZIG_GLOBAL_CACHE_DIR"] = variables["ZIG_LOCAL_CACHE_DIR"] = str(
-        TOOLS / "cache" / "zig-1970"
-    )
+    variables["ZIG_GLOBAL_CACHE_DIR"] = variables["ZIG_LOCAL_CACHE_DIR"] = str(TOOLS / "cache" / "zig-1970")
     # Ours links faster (see ZIG in pypi.py), but cargo-zigbuild first asks
     # Python for the wheel's own zig: let that question fail.
     variables["CARGO_ZIGBUILD_PYTHON_PATH"] = "false"
@@ -199,24 +194,17 @@ def places_nowhere(variables: dict[str, str]) -> list[str]:
         std_place.cache_clear()
     places.update(found)
     # The flags are words between spaces.
-    return [
-        f"--remap-path-prefix={place}={name}"
-        for place, name in places.items()
-        if not re.search(r"\s", place)
-    ]
+    return [f"--remap-path-prefix={place}={name}" for place, name in places.items() if not re.search(r"\s", place)]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def std_place(rustc: str, channel: str | None) -> dict[str, str]:
     """Where std's sources are, and what the official std calls that place: where they are installed,
     rustc would write the one for the other."""
     variables = {**os.environ, **({"RUSTUP_TOOLCHAIN": channel} if channel else {})}
     told = answer([rustc, "--version", "--verbose"], variables) or ""
     sysroot = answer([rustc, "--print", "sysroot"], variables)
-    found = [
-        re.search(rf"^{line}$", told, re.MULTILINE)
-        for line in ("commit-hash: ([0-9a-f]{40})", r"release: (\S+)")
-    ]
+    found = [re.search(rf"^{line}$", told, re.MULTILINE) for line in ("commit-hash: ([0-9a-f]{40})", r"release: (\S+)")]
     name = next(filter(None, found), None)
     if name is None or sysroot is None:
         return {}

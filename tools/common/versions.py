@@ -112,5 +112,5 @@ def at_least(version: str, minimum: str) -> bool:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    upstream = re.match(r"[0-9.]*", version.split(":")[-1]).group(0)
-    return tuple(int(part) for part in upstream.split(".") if part)
+    upstream = re.match(r"[0-9.]*", version.split(":")[-1])
+    return tuple(int(part) for part in upstream[0].split(".") if part) if upstream else ()

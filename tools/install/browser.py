@@ -40,7 +40,7 @@ def playwright_browser(job: Job) -> str | None:
     python = str(toolchain.PYTHON / "bin" / "python")
     command = [python, "-m", "playwright", "install", "--only-shell", "chromium"]
     try:
-        job.run(command, BROWSER, PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT="10000")
+        job.run(command, BROWSER, variables={"PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": "10000"})
     except Failed as failure:
         job.say(f"playwright cannot install its Chromium: {failure}")
         return None
@@ -69,7 +69,7 @@ def unpacked_browser(job: Job) -> str | None:
     write(folder / "fonts.conf", FONTS.format(folder=escape(str(folder))))
     program = toolchain.BIN / name
     words = " ".join(shlex.quote(word) for word in command)
-    script(program, f"FONTCONFIG_FILE={shlex.quote(str(folder / 'fonts.conf'))} exec {words} \"$@\"\n")
+    script(program, f'FONTCONFIG_FILE={shlex.quote(str(folder / "fonts.conf"))} exec {words} "$@"\n')
     return str(program)
 
 

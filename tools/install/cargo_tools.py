@@ -58,7 +58,6 @@ def cargo_install(job: Job, crate: str, binary: str, version: str, *options: str
     job.run(
         ["cargo", "install", crate, "--version", version, *place, *options],
         COMPILE,
-        CARGO_TARGET_DIR=str(folder),
-        **QUICK_PROFILE,
+        variables={"CARGO_TARGET_DIR": str(folder), **QUICK_PROFILE},
     )
     shutil.rmtree(folder)

@@ -12,8 +12,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 from tools.common import toolchain
 from tools.common.toolchain import ROOT
@@ -81,7 +82,7 @@ class Job:
         bound: Bound,
         route: str | None = None,
         directory: Path = ROOT,
-        **variables: str,
+        variables: Mapping[str, str] | None = None,
     ) -> str:
         """Run a program to its end and return what it printed; Failed if it fails or exceeds its bound."""
         route = route or toolchain.presumed_route()
@@ -91,7 +92,7 @@ class Job:
         try:
             process = subprocess.Popen(
                 command,
-                env={**toolchain.environment_for(route), **CARGO_PROGRESS, **variables},
+                env={**toolchain.environment_for(route), **CARGO_PROGRESS, **(variables or {})},
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -116,6 +117,7 @@ class Job:
         started = heard = time.monotonic()
         lines: list[str] = []
         rest = b""
+        assert process.stdout
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             while True:
@@ -191,7 +193,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
         # A killed program is gone at once, unless the kernel waits for a device.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=3)
-    process.stdout.close()
+    if process.stdout:
+        process.stdout.close()
 
 
 def end_on_signals() -> None:

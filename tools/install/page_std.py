@@ -51,9 +51,11 @@ def compile_std(job: Job) -> None:
         route=toolchain.route(),
         directory=folder,
         # `-Z` requires a nightly or this; link-time optimization needs the bitcode.
-        RUSTC_BOOTSTRAP="1",
-        CARGO_ENCODED_RUSTFLAGS="\x1f".join(("-Cembed-bitcode=yes", *PAGE_FLAGS)),
-        CARGO_TARGET_DIR=str(folder / "target"),
+        variables={
+            "RUSTC_BOOTSTRAP": "1",
+            "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(("-Cembed-bitcode=yes", *PAGE_FLAGS)),
+            "CARGO_TARGET_DIR": str(folder / "target"),
+        },
     )
     unfinished = toolchain.TOOLS / "page-std.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -13,7 +13,7 @@ import platform
 import tarfile
 import urllib.error
 import urllib.request
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from tools.common import toolchain
 from tools.install.job import Job
@@ -112,7 +112,7 @@ def extract(archive: bytes, release: Release) -> bytes:
         raise Unusable(f"SHA-256 {found} instead of {release.sha256}")
     try:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as files:
-            member: Optional[io.BufferedReader] = files.extractfile(release.member)  # type: ignore[assignment]
+            member: io.BufferedReader | None = files.extractfile(release.member)  # type: ignore[assignment]
             if member is None:
                 raise Unusable(f"{release.member} is not a file")
             return member.read()

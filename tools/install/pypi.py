@@ -40,7 +40,12 @@ def lists_inputs() -> object:
     """Inputs of the step `lists`."""
     groups = versions.dependency_groups((toolchain.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     lock = (toolchain.ROOT / "uv.lock").read_text(encoding="utf-8")
-    return groups, lock, [requirements(group).exists() for group in groups], identity((toolchain.TOOLS / "uv" / "bin" / "uv").resolve())
+    return (
+        groups,
+        lock,
+        [requirements(group).exists() for group in groups],
+        identity((toolchain.TOOLS / "uv" / "bin" / "uv").resolve()),
+    )
 
 
 def lists(job: Job) -> None:
@@ -55,7 +60,7 @@ def lists(job: Job) -> None:
         file = requirements(group)
         unfinished = file.with_name(f"{group}.unfinished")
         command = [uv, "export", *options, "--only-group", group, "--output-file", str(unfinished)]
-        job.run(command, LOCAL, UV_PYTHON=sys.executable, UV_PYTHON_DOWNLOADS="never")
+        job.run(command, LOCAL, variables={"UV_PYTHON": sys.executable, "UV_PYTHON_DOWNLOADS": "never"})
         text = unfinished.read_text(encoding="utf-8")
         write(file, re.sub(r" ; python_full_version[^\\\n]*", " ", text) if group in ANY_PYTHON else text)
         unfinished.unlink()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 from tools.common import toolchain, versions
@@ -49,9 +50,13 @@ def install(job: Job) -> None:
         part(
             job,
             f"debian-std-{target}",
-            lambda library=library: (versions.STD_CRATES, library, library.is_dir()),
-            lambda job, target=target: debian_std(job, target),
+            partial(std_inputs, library),
+            partial(debian_std, target=target),
         )
+
+
+def std_inputs(library: Path) -> object:
+    return versions.STD_CRATES, library, library.is_dir()
 
 
 def debian_packages(job: Job) -> None:
@@ -126,20 +131,23 @@ def debian_std(job: Job, target: str) -> None:
     # panic_abort itself is compiled to abort, as in the official std.
     script(
         folder / "rustc",
-        'case " $* " in *" --crate-name panic_abort "*) set -- "$@" -C panic=abort ;; esac\n'
-        'exec "$@"\n',
+        'case " $* " in *" --crate-name panic_abort "*) set -- "$@" -C panic=abort ;; esac\nexec "$@"\n',
     )
     job.run(
         ["cargo", "build", "--release", "-Z", "build-std=" + ",".join(versions.STD_CRATES), "--target", target],
         COMPILE,
         route="debian",
         directory=folder,
-        # `-Z` requires a nightly or this; link-time optimization needs the bitcode.
-        RUSTC_BOOTSTRAP="1",
-        # It must not contain the paths of its sources either.
-        RUSTFLAGS=" ".join(["-C embed-bitcode=yes", *toolchain.places_nowhere(toolchain.environment_for("debian"))]),
-        RUSTC_WRAPPER=str(folder / "rustc"),
-        CARGO_TARGET_DIR=str(folder / "target"),
+        variables={
+            # `-Z` requires a nightly or this; link-time optimization needs the bitcode.
+            "RUSTC_BOOTSTRAP": "1",
+            # It must not contain the paths of its sources either.
+            "RUSTFLAGS": " ".join(
+                ["-C embed-bitcode=yes", *toolchain.places_nowhere(toolchain.environment_for("debian"))]
+            ),
+            "RUSTC_WRAPPER": str(folder / "rustc"),
+            "CARGO_TARGET_DIR": str(folder / "target"),
+        },
     )
     library = toolchain.DEBIAN / "usr" / "lib" / "rustlib" / target / "lib"
     unfinished = library.with_name("lib.unfinished")

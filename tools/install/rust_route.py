@@ -11,10 +11,8 @@ from tools.install.job import Failed, Job
 
 def rust(job: Job) -> None:
     """Try the routes until one works: the forced one alone, else the last choice before the others."""
-    if wanted_route():
-        names = [wanted_route()]
-    else:
-        names = sorted(toolchain.ROUTES, key=lambda name: name != toolchain.remembered_route())
+    forced = wanted_route()
+    names = [forced] if forced else sorted(toolchain.ROUTES, key=lambda name: name != toolchain.remembered_route())
     failures = []
     for name in names:
         try:

@@ -6,9 +6,10 @@ import contextlib
 import fcntl
 import hashlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator, TextIO
+from typing import Callable, TextIO
 
 from tools.common import toolchain
 from tools.common.files import write
@@ -32,7 +33,7 @@ class Step:
     title: str
     duration: str
     inputs: Callable[[], object]
-    action: Callable[[Job], None]
+    action: Callable[[Job], object]
 
     def is_done(self) -> bool:
         try:
@@ -67,7 +68,7 @@ def perform(todo: list[Step]) -> None:
         say(f"{step.title} done in {spoken(time.monotonic() - started)}")
 
 
-def part(job: Job, name: str, inputs: Callable[[], object], action: Callable[[Job], None]) -> None:
+def part(job: Job, name: str, inputs: Callable[[], object], action: Callable[[Job], object]) -> None:
     """A part of a step with a stamp of its own, so that an interrupted step need not repeat it."""
     step = Step(name, name, "", inputs, action)
     if not step.is_done():

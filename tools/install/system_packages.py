@@ -24,4 +24,4 @@ def debian_install(job: Job, what: str, packages: tuple[str, ...]) -> None:
     if os.geteuid() != 0:
         raise Failed(f"{what} is missing: sudo apt-get update && sudo {shlex.join(command)}")
     job.run(["apt-get", "update"], DOWNLOAD)
-    job.run(command, DOWNLOAD, DEBIAN_FRONTEND="noninteractive")
+    job.run(command, DOWNLOAD, variables={"DEBIAN_FRONTEND": "noninteractive"})

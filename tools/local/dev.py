@@ -7,7 +7,9 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Union
 
 from tools.build import build
 from tools.common.toolchain import ROOT
@@ -26,6 +28,7 @@ LOOK_SECONDS = 0.2
 QUIET_SECONDS = 0.1
 
 Snapshot = dict
+System = Union[run_local.Containers, run_local.Processes]
 
 
 def main() -> int:
@@ -50,6 +53,7 @@ def main() -> int:
         print("dev: watching; an edit shows by itself, Ctrl-C stops everything", flush=True)
         logs = running.stream_logs()
         watch(running, seen, programs)
+        return 0
     except (build.BuildError, run_local.StackError) as error:
         print(f"dev: {error}", file=sys.stderr)
         return 1
@@ -85,7 +89,7 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def watch(running, seen: Snapshot, programs: dict[str, str]) -> None:
+def watch(running: System, seen: Snapshot, programs: dict[str, str]) -> None:
     """Rebuild after each edit, for ever."""
     reported: set[str] = set()
     while True:
@@ -111,7 +115,7 @@ def watch(running, seen: Snapshot, programs: dict[str, str]) -> None:
             print(f"dev: {error}; the next edit tries again", flush=True)
 
 
-def rebuild(running, changed: set[str], programs: dict[str, str]) -> dict[str, str]:
+def rebuild(running: System, changed: set[str], programs: dict[str, str]) -> dict[str, str]:
     """Build what the changed files are part of; restart each service whose program differs."""
     if any(is_page(path) for path in changed):
         build.build_page(build.QUICK)
@@ -145,7 +149,7 @@ def quiet_snapshot() -> Snapshot:
     return snapshot()
 
 
-def files_below(folder: Path):
+def files_below(folder: Path) -> Iterator[Path]:
     for base, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in IGNORED]
         for name in files:

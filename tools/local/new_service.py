@@ -114,8 +114,7 @@ def name_faults(name: str, root: Path) -> Iterator[str]:
     """A message for each reason against a name."""
     if not NAME.fullmatch(name):
         yield (
-            "it must have 1 to 23 lower-case letters, digits and hyphens, begin with a letter and not end"
-            " with a hyphen"
+            "it must have 1 to 23 lower-case letters, digits and hyphens, begin with a letter and not end with a hyphen"
         )
         return
     services = catalog.read(root)
@@ -170,7 +169,9 @@ def unsaved(service: Service, root: Path) -> Iterator[str]:
 def mentions(name: str, root: Path) -> list[str]:
     """Where the settings of a removed service are still named, for a person to look at."""
     word = f"{name.upper().replace('-', '_')}_"
-    answer = toolchain.answer(["git", "-C", str(root), "grep", "--line-number", "--word-regexp", "-e", f"{word}[A-Z]*", "--", ":!tools"])
+    answer = toolchain.answer(
+        ["git", "-C", str(root), "grep", "--line-number", "--word-regexp", "-e", f"{word}[A-Z]*", "--", ":!tools"]
+    )
     return (answer or "").splitlines()[:10]
 
 
@@ -214,7 +215,7 @@ def with_system(name: str, profile: str) -> None:
     try:
         system.start()
         system.wait_until_ready()
-        url = run_local.url() + catalog.ALL[name].route
+        url = f"{run_local.url()}{catalog.ALL[name].route}"
         with urllib.request.urlopen(url, timeout=2) as response:
             print(f"new: GET {url}: {response.status} {json.load(response)}", flush=True)
     finally:

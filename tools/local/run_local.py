@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tools.build import build
@@ -109,9 +110,7 @@ def bind() -> str:
     try:
         return str(ipaddress.ip_address(text.strip("[]")))
     except ValueError:
-        raise StackError(
-            f"BIND is {text!r}, but must be an address such as 127.0.0.1, 0.0.0.0 or ::1"
-        ) from None
+        raise StackError(f"BIND is {text!r}, but must be an address such as 127.0.0.1, 0.0.0.0 or ::1") from None
 
 
 def published() -> str:
@@ -184,21 +183,20 @@ def refuse_taken_port(name: str, address: str, number: int, remedy: str) -> None
             probe.listen(1)
         except OSError as error:
             raise StackError(
-                f"port {number} for the {name} cannot be used ({error.strerror}): "
-                f"stop what has it, or {remedy}"
+                f"port {number} for the {name} cannot be used ({error.strerror}): stop what has it, or {remedy}"
             ) from None
 
 
-def wait_until_ready(still_running) -> None:
+def wait_until_ready(still_running: Callable[[], object]) -> None:
     """Wait for the first response of each service through the gateway, and print the address."""
-    routed = {name: service for name, service in catalog.ALL.items() if service.route}
+    routes = {name: service.route for name, service in catalog.ALL.items() if service.route}
     deadline = time.monotonic() + READY_SECONDS
     base = url()
     last = "no answer"
     while time.monotonic() < deadline:
         still_running()
         try:
-            answers = {name: answer(base + service.route) for name, service in routed.items()}
+            answers = {name: answer(base + route) for name, route in routes.items()}
             sample = json.loads(answers["stats"])
             sample["cpu"] + sample["ram"]  # Both are numbers.
             print(f"ready: {base}", flush=True)
@@ -226,9 +224,9 @@ class Containers:
         self.command = [*compose, *(part for file in files for part in ("--file", file))]
         self.scale = ["--scale", f"{SCALED}={scale()}"]
         self.environment = {**os.environ, "TAG": self.tag, "PORT": str(port()), "BIND": published()}
-        if files := os.environ.get("FILES"):
+        if folder := os.environ.get("FILES"):
             # Compose would take a bare name for that of a volume.
-            self.environment["FILES"] = str(Path(files).resolve())
+            self.environment["FILES"] = str(Path(folder).resolve())
 
     def check_ports(self) -> None:
         if not self.is_running():
@@ -262,9 +260,7 @@ class Containers:
         return bool(self._output("ps", "--quiet"))
 
     def follow_logs(self) -> None:
-        subprocess.run(
-            [*self.command, "logs", "--follow", "--tail", "100"], cwd=ROOT, env=self.environment
-        )
+        subprocess.run([*self.command, "logs", "--follow", "--tail", "100"], cwd=ROOT, env=self.environment)
 
     def stream_logs(self) -> subprocess.Popen:
         """Print log lines as they come, until the process is ended."""
@@ -313,7 +309,7 @@ class Containers:
         return done.stdout.decode("utf-8", "replace").strip()
 
     def _run(
-        self, *arguments: str, output=subprocess.PIPE, errors=subprocess.STDOUT
+        self, *arguments: str, output: int | None = subprocess.PIPE, errors: int | None = subprocess.STDOUT
     ) -> subprocess.CompletedProcess:
         try:
             return subprocess.run(
@@ -426,7 +422,7 @@ class Processes:
         program.chmod(0o755)
         environment = {
             **os.environ,
-            **{self.LISTEN[service]: self.listen[name]},
+            self.LISTEN[service]: self.listen[name],
         }
         if name in self.replicas:
             # One file belongs to one instance.
@@ -467,7 +463,7 @@ class Processes:
         settings = catalog.gateway_settings(catalog.ALL.values(), self.listen, routes)
         return {name: given.get(name, value) for name, value in settings.items()}
 
-    def _stop(self, names) -> None:
+    def _stop(self, names: Iterable[str]) -> None:
         pids = {name: pid for name in names if (pid := self._pid(name))}
         for pid in pids.values():
             os.kill(pid, signal.SIGTERM)
@@ -493,7 +489,7 @@ class Processes:
             return None
         return int(pid) if started and _start_time(int(pid)) == started else None
 
-    def tell_why(self, names=SERVICES) -> None:
+    def tell_why(self, names: Iterable[str] = SERVICES) -> None:
         """Print the last lines of each service's log."""
         for name in names:
             sys.stdout.write(self._log(name).read_text(errors="replace")[-2000:])

@@ -35,9 +35,7 @@ def main(url: str, file: str, browser: str) -> int:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=browser, args=["--no-sandbox", "--disable-gpu"]
-        )
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
         page = chromium.new_page(viewport=SIZE)
         page.goto(url, timeout=PAGE_MILLISECONDS)
         page.wait_for_selector('[data-state="live"]', timeout=PAGE_MILLISECONDS)

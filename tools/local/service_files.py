@@ -105,9 +105,7 @@ def edits(service: Service, root: Path) -> list[Edit]:
 # Edits of several files.
 
 
-def block(
-    path: str, what: str, name: str, body: str, indent: str = "", *, space: bool = True
-) -> Edit:
+def block(path: str, what: str, name: str, body: str, indent: str = "", *, space: bool = True) -> Edit:
     """A block above a marked line, between two comments with the service's name."""
     first, last = (f"{indent}# {name} ({what}): {each}\n" for each in ("begin", "end"))
     text = f"{first}{body}{last}" + ("\n" if space else "")
@@ -144,16 +142,14 @@ def marker(what: str) -> str:
     return f"# `make new` adds {what} above this line."
 
 
-def in_lists(
-    path: str, others: tuple[str, ...], grown: tuple[str, ...], one: str, whole: str
-) -> Edit:
+def in_lists(path: str, others: tuple[str, ...], grown: tuple[str, ...], one: str, whole: str) -> Edit:
     """A name in each list of all services, in the order of services.json."""
 
     def replaced(old: str, before: tuple[str, ...], after: tuple[str, ...]) -> str:
-        lists = [whole.format(", ".join(one.format(each) for each in listed)) for listed in (before, after)]
-        if lists[0] not in old:
-            raise NoPlace(f"{path} must contain the list of all services: {lists[0]}")
-        return old.replace(*lists)
+        was, becomes = (whole.format(", ".join(one.format(each) for each in listed)) for listed in (before, after))
+        if was not in old:
+            raise NoPlace(f"{path} must contain the list of all services: {was}")
+        return old.replace(was, becomes)
 
     return Edit(path, lambda old: replaced(old, others, grown), lambda old: replaced(old, grown, others))
 
@@ -246,16 +242,12 @@ def routed(path: str, service: Service) -> Edit:
     def changed(old: str, change: Callable[[list[str]], list[str]]) -> str:
         if not setting.search(old):
             raise NoPlace(f"{path} must set GATEWAY_ROUTES")
-        return setting.sub(
-            lambda found: found[1] + "; ".join(change(found[2].split("; "))), old, count=1
-        )
+        return setting.sub(lambda found: found[1] + "; ".join(change(found[2].split("; "))), old, count=1)
 
     return Edit(
         path,
         lambda old: changed(old, lambda routes: [*routes[:-1], route, routes[-1]]),
-        lambda old: changed(
-            old, lambda routes: [each for each in routes if each.split(" ")[0] != service.route]
-        ),
+        lambda old: changed(old, lambda routes: [each for each in routes if each.split(" ")[0] != service.route]),
     )
 
 

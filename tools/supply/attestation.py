@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 
-from cryptography.x509 import ObjectIdentifier
+from cryptography.x509 import Certificate, ObjectIdentifier
 from sigstore.errors import Error, VerificationError
 from sigstore.models import Bundle, ClientTrustConfig, TrustedRoot
 from sigstore.verify import Verifier, policy
@@ -63,7 +63,7 @@ class SignedByWorkflow:
     def __init__(self, beginning: str) -> None:
         self.beginning = beginning
 
-    def verify(self, certificate) -> None:
+    def verify(self, certificate: Certificate) -> None:
         signer = text(certificate, BUILD_SIGNER)
         if not signer.startswith(self.beginning):
             raise VerificationError(f"signed by {signer}, which does not begin {self.beginning}")
@@ -96,7 +96,7 @@ def answer(verifier: Verifier, wanted: policy.AllOf, bundle: dict, digest: str) 
     }
 
 
-def text(certificate, name: ObjectIdentifier) -> str:
+def text(certificate: Certificate, name: ObjectIdentifier) -> str:
     """An extension that is one DER-encoded UTF8String; its length is in one byte or in some more."""
     value = certificate.extensions.get_extension_for_oid(name).value.value
     return value[2 + (value[1] & 0x7F if value[1] & 0x80 else 0) :].decode()

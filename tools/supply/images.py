@@ -10,14 +10,14 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Optional, Sequence
+from typing import Callable
 
 from tools.build import build, commit, dockerfile
 from tools.cloud.aws import Aws, AwsError
 from tools.cloud.environments import APPLICATION, PATTERN, Environment, Refused
-from tools.common.toolchain import ROOT
 from tools.supply import oci, verify
 from tools.supply.oci import ARCHITECTURES, REVISION, ImageError, Registry, pack
 
@@ -47,11 +47,9 @@ class Images:
         self.aws = aws
         self.attested = environment.attested_by is not None
         self.by_hand = os.environ.get("GITHUB_ACTIONS") != "true"
-        self._credentials: Optional[tuple[str, str]] = None
+        self._credentials: tuple[str, str] | None = None
         # Without git's history every service counts as changed.
-        self.tags = {
-            name: (commit.made_from(name) or revision).split()[0] for name in build.SERVICES
-        }
+        self.tags = {name: (commit.made_from(name) or revision).split()[0] for name in build.SERVICES}
         # Images that a pull request did not change come from the repositories of main.
         self.places = [addresses(aws, "repositories", APPLICATION)]
         if environment.preview:
@@ -68,13 +66,9 @@ class Images:
         to be whole, for the one of the environment."""
         found = {}
         for name in names:
-            for address, tag in (
-                (place[name], tag) for place in self.places for tag in self._tags(name, whole)
-            ):
+            for address, tag in ((place[name], tag) for place in self.places for tag in self._tags(name, whole)):
                 digest = digest_of(self.aws, address, tag)
-                if digest and not (
-                    whole and self.attested and bare(self.registry(address), digest)
-                ):
+                if digest and not (whole and self.attested and bare(self.registry(address), digest)):
                     found[name] = f"{address}@{digest}"
                     break
         return found
@@ -158,21 +152,16 @@ def addresses(aws: Aws, output: str, prefix: str) -> dict[str, str]:
         found = aws.call("ecr", "describe_repositories", repositoryNames=names)
     except AwsError as error:
         if error.code == "RepositoryNotFoundException":
-            raise Refused(
-                f"the registry has no {', '.join(names)} yet: run `make bootstrap`"
-            ) from None
+            raise Refused(f"the registry has no {', '.join(names)} yet: run `make bootstrap`") from None
         raise
-    return {
-        entry["repositoryName"].rsplit("/", 1)[1]: entry["repositoryUri"]
-        for entry in found["repositories"]
-    }
+    return {entry["repositoryName"].rsplit("/", 1)[1]: entry["repositoryUri"] for entry in found["repositories"]}
 
 
 def repository_of(address: str) -> str:
     return address.partition("/")[2]
 
 
-def digest_of(aws: Aws, address: str, tag: str) -> Optional[str]:
+def digest_of(aws: Aws, address: str, tag: str) -> str | None:
     """The digest that a tag names, by ECR's own API: planning needs no way to the registry itself."""
     try:
         found = aws.call(
@@ -201,7 +190,7 @@ def manifest_of(aws: Aws, address: str, digest: str) -> dict:
     return json.loads(found["images"][0]["imageManifest"])
 
 
-def commit_of(aws: Aws, image: str) -> Optional[str]:
+def commit_of(aws: Aws, image: str) -> str | None:
     """The commit in the labels of an image in the registry."""
     url, _, digest = image.partition("@")
     registry = Registry(url, *credentials(aws))

@@ -18,7 +18,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any
 
 from tools.build.dockerfile import Stage
 
@@ -59,9 +59,7 @@ def pack(stage: Stage, binary: bytes, architecture: str) -> Image:
     """The image that a final stage of the Dockerfile describes, for the given processor."""
     built_for = machine(binary)
     if built_for != architecture:
-        raise ImageError(
-            f"{stage.name}: the binary is for {built_for}, and the environment needs {architecture}"
-        )
+        raise ImageError(f"{stage.name}: the binary is for {built_for}, and the environment needs {architecture}")
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         entry = tarfile.TarInfo(stage.name)
@@ -87,7 +85,7 @@ def pack(stage: Stage, binary: bytes, architecture: str) -> Image:
     return Image(manifest, config, layer)
 
 
-def index(images: dict[str, Image], annotations: Optional[dict[str, str]] = None) -> bytes:
+def index(images: dict[str, Image], annotations: dict[str, str] | None = None) -> bytes:
     """One name for the images of several platforms; clients pull the matching one."""
     manifests = [
         {
@@ -124,6 +122,10 @@ def canonical(structure: dict) -> bytes:
     return json.dumps(structure, separators=(",", ":"), sort_keys=True).encode()
 
 
+# Status, fields by their lower-case names, and content.
+Answer = tuple[int, dict[str, str], bytes]
+
+
 class Registry:
     """One repository of a registry. Plain HTTP is spoken to this machine only, as Docker does."""
 
@@ -137,11 +139,9 @@ class Registry:
             self.basic["authorization"] = f"Basic {token}"
         self.headers = dict(self.basic)
 
-    def digest_of(self, tag: str) -> Optional[str]:
+    def digest_of(self, tag: str) -> str | None:
         """The manifest and digest of a tag; None when there is no such tag."""
-        status, headers, _ = self._ask(
-            "HEAD", f"manifests/{tag}", {"accept": ACCEPTED}, allowed=(200, 404)
-        )
+        status, headers, _ = self._ask("HEAD", f"manifests/{tag}", {"accept": ACCEPTED}, allowed=(200, 404))
         return headers.get("docker-content-digest") if status == 200 else None
 
     def manifest(self, reference: str, architecture: str = "") -> dict:
@@ -159,9 +159,7 @@ class Registry:
         """The manifest that has this digest, whatever the registry would like to send."""
         _, _, body = self._ask("GET", f"manifests/{manifest_digest}", {"accept": ACCEPTED})
         if digest(body) != manifest_digest:
-            raise ImageError(
-                f"{self.repository}: the registry sent something else than {manifest_digest}"
-            )
+            raise ImageError(f"{self.repository}: the registry sent something else than {manifest_digest}")
         return json.loads(body)
 
     def attached(self, subject: str, kind: str, most: int) -> list[dict]:
@@ -182,9 +180,7 @@ class Registry:
     def blob(self, blob_digest: str) -> bytes:
         _, _, body = self._ask("GET", f"blobs/{blob_digest}")
         if digest(body) != blob_digest:
-            raise ImageError(
-                f"{self.repository}: the registry sent something else than {blob_digest}"
-            )
+            raise ImageError(f"{self.repository}: the registry sent something else than {blob_digest}")
         return body
 
     def push(self, image: Image, tag: str) -> None:
@@ -209,9 +205,7 @@ class Registry:
         status, _, _ = self._ask("HEAD", f"blobs/{name}", allowed=(200, 404))
         if status == 200:
             return
-        _, headers, _ = self._ask(
-            "POST", "blobs/uploads/", {"content-length": "0"}, b"", allowed=(202,)
-        )
+        _, headers, _ = self._ask("POST", "blobs/uploads/", {"content-length": "0"}, b"", allowed=(202,))
         octets = {"content-type": "application/octet-stream"}
         _, headers, _ = self._ask("PATCH", headers["location"], octets, blob, allowed=(202,))
         place = headers["location"]
@@ -222,20 +216,14 @@ class Registry:
         self,
         method: str,
         place: str,
-        headers: Optional[dict] = None,
-        body: Optional[bytes] = None,
-        allowed=(200,),
-    ):
+        headers: dict | None = None,
+        body: bytes | None = None,
+        allowed: tuple[int, ...] = (200,),
+    ) -> Answer:
         """One request; tried again when the network or the registry stumbles."""
-        url = (
-            place
-            if "://" in place
-            else urllib.parse.urljoin(f"{self.base}/v2/{self.repository}/", place)
-        )
+        url = place if "://" in place else urllib.parse.urljoin(f"{self.base}/v2/{self.repository}/", place)
         for attempt in range(1, TRIES + 1):
-            request = urllib.request.Request(
-                url, data=body, method=method, headers={**self.headers, **(headers or {})}
-            )
+            request = urllib.request.Request(url, data=body, method=method, headers={**self.headers, **(headers or {})})
             try:
                 status, answered, content = _exchange(request)
             except (OSError, ValueError) as error:
@@ -251,9 +239,8 @@ class Registry:
             if attempt < TRIES:
                 time.sleep(attempt)
         text = content.decode("utf-8", "replace").strip()[:300]
-        raise ImageError(
-            f"{self.repository}: {method} {urllib.parse.urlsplit(url).path} was answered {status or 'not at all'} {text}"
-        )
+        path = urllib.parse.urlsplit(url).path
+        raise ImageError(f"{self.repository}: {method} {path} was answered {status or 'not at all'} {text}")
 
     def _token(self, challenge: str) -> str:
         """A token of the registry's own server, such as GitHub's, for what was just refused
@@ -276,14 +263,14 @@ class Registry:
 class _DropCredentials(urllib.request.HTTPRedirectHandler):
     """A registry sends readers of a layer to a store of its own, which refuses a second kind of credentials."""
 
-    def redirect_request(self, request, fp, code, message, headers, new_url):
-        followed = super().redirect_request(request, fp, code, message, headers, new_url)
+    def redirect_request(self, *refused: Any) -> urllib.request.Request | None:
+        followed = super().redirect_request(*refused)
         if followed is not None:
             followed.headers.pop("Authorization", None)
         return followed
 
 
-def _exchange(request: urllib.request.Request):
+def _exchange(request: urllib.request.Request) -> Answer:
     opener = urllib.request.build_opener(_DropCredentials)
     try:
         with opener.open(request, timeout=REQUEST_SECONDS) as answer:

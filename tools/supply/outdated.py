@@ -47,11 +47,7 @@ def main() -> int:
 def crates() -> list[str]:
     """Updates within the version ranges of the manifests, and newer versions beyond them."""
     text = ask(["cargo", "update", "--dry-run", "--verbose"])
-    return [
-        line.strip()
-        for line in text.splitlines()
-        if re.match(r"\s*(Updating \S+ v|Unchanged .*available)", line)
-    ]
+    return [line.strip() for line in text.splitlines() if re.match(r"\s*(Updating \S+ v|Unchanged .*available)", line)]
 
 
 def wheels() -> list[str]:

@@ -15,7 +15,6 @@ import shutil
 import sys
 import tarfile
 from pathlib import Path
-from typing import Optional
 
 from tools.build import build, dockerfile
 from tools.ci import github
@@ -61,10 +60,7 @@ def dist() -> None:
                 ROOT / sbom.write(name, binary, oci.ARCHITECTURES[architecture]),
                 DIST / f"{name}-{oci.ARCHITECTURES[architecture]}.cdx.json",
             )
-    sums = [
-        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
-        for file in sorted(DIST.iterdir())
-    ]
+    sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(DIST.iterdir())]
     (DIST / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
 
 
@@ -101,7 +97,10 @@ def unpacked(architecture: str, name: str) -> bytes:
     """A binary as it is in its release archive."""
     try:
         with tarfile.open(archive(architecture)) as content:
-            return content.extractfile(name).read()
+            file = content.extractfile(name)
+            if file is not None:
+                return file.read()
+            raise KeyError(name)
     except (OSError, KeyError, tarfile.TarError):
         raise Refused(f"there is no {name} in {archive(architecture).name}: `make dist` first") from None
 
@@ -119,9 +118,7 @@ def published(name: str) -> oci.Registry:
 
 def compose_file(images: dict[str, str], text: str) -> str:
     """docker-compose.yaml with published images instead of those that are built here."""
-    text = re.sub(
-        r"\$\{IMAGES:-system-stats\}/(\w+):\$\{TAG:-latest\}", lambda found: images[found[1]], text
-    )
+    text = re.sub(r"\$\{IMAGES:-system-stats\}/(\w+):\$\{TAG:-latest\}", lambda found: images[found[1]], text)
     # The comments at the top and beside the policy are about building.
     text = re.sub(r"\A(#[^\n]*\n)+", f"# system-stats {version()}: docker compose -f docker-compose.yaml up\n", text)
     return re.sub(r"(  #[^\n]*\n)+  pull_policy: [^\n]+\n", "", text)
@@ -159,9 +156,7 @@ def tagged_on_main() -> str:
     """The tag that is released; only a commit on main is."""
     tag = github.wanted("GITHUB_REF_NAME", "the tag, such as v1.0.0; a workflow sets it")
     agrees(tag, version())
-    if not toolchain.answer(
-        ["git", "-C", str(ROOT), "branch", "-r", "--list", "*/main", "--contains"]
-    ):
+    if not toolchain.answer(["git", "-C", str(ROOT), "branch", "-r", "--list", "*/main", "--contains"]):
         raise Refused(f"{tag} is not of a commit on main")
     return tag
 
@@ -193,7 +188,7 @@ def notes_of(changelog: str, tag: str, workspace: str) -> str:
 
 
 def version() -> str:
-    found: Optional[re.Match] = re.search(
+    found: re.Match | None = re.search(
         r'^version = "([^"]+)"', (ROOT / "Cargo.toml").read_text(encoding="utf-8"), re.MULTILINE
     )
     if found is None:

@@ -15,7 +15,7 @@ import sys
 import uuid
 import zlib
 from pathlib import Path
-from typing import Optional
+from typing import Any
 
 from tools.build import build
 from tools.common import catalog, toolchain, versions
@@ -83,16 +83,14 @@ def packages(binary: bytes) -> list[dict]:
         raise NoList(f"the section {SECTION} is damaged: {error}") from None
 
 
-def section(binary: bytes, wanted: str) -> Optional[bytes]:
+def section(binary: bytes, wanted: str) -> bytes | None:
     """A section of a 64-bit little-endian ELF file by its name (elf(5))."""
     if binary[:6] != b"\x7fELF\x02\x01":
         raise NoList("this is no 64-bit executable of Linux")
     try:
         (headers,) = struct.unpack_from("<Q", binary, 0x28)
         size, count, names = struct.unpack_from("<HHH", binary, 0x3A)
-        entries = [
-            struct.unpack_from("<IIQQQQ", binary, headers + number * size) for number in range(count)
-        ]
+        entries = [struct.unpack_from("<IIQQQQ", binary, headers + number * size) for number in range(count)]
         strings = entries[names][4] if count else 0
         for name, _, _, _, offset, length in entries:
             end = binary.index(b"\0", strings + name)
@@ -117,10 +115,7 @@ class Crates:
     @classmethod
     def of_workspace(cls) -> Crates:
         metadata = json.loads(cargo("metadata", "--format-version", "1"))
-        licences = {
-            (package["name"], package["version"]): package["license"]
-            for package in metadata["packages"]
-        }
+        licences = {(package["name"], package["version"]): package["license"] for package in metadata["packages"]}
         inside = {name: compiled_into(name, toolchain.musl_target()) for name in build.SERVICES}
         inside["page"] = compiled_into("app", WASM_TARGET)
         lock = (ROOT / "Cargo.lock").read_text(encoding="utf-8")
@@ -181,7 +176,7 @@ def sbom(service: str, binary: bytes, known: Crates) -> dict:
             depends.setdefault(ref, [])
         depends[main] = sorted({*depends[main], *(ref for ref in components if ref.startswith("pkg:cargo/app@"))})
     told = oci.revision(binary)
-    subject = {
+    subject: dict[str, Any] = {
         "type": "application",
         "bom-ref": main,
         "name": service,
@@ -191,8 +186,10 @@ def sbom(service: str, binary: bytes, known: Crates) -> dict:
     }
     if oci.REVISION in told:
         subject["properties"] = [{"name": "system-stats:commit", "value": told[oci.REVISION]}]
-    metadata = {
-        "tools": {"components": [{"type": "application", "name": "cargo-auditable", "version": versions.CARGO_AUDITABLE}]},
+    metadata: dict[str, Any] = {
+        "tools": {
+            "components": [{"type": "application", "name": "cargo-auditable", "version": versions.CARGO_AUDITABLE}]
+        },
         "component": subject,
     }
     if oci.CREATED in told:
@@ -213,7 +210,7 @@ def sbom(service: str, binary: bytes, known: Crates) -> dict:
 
 def component(name: str, version: str, known: Crates) -> dict:
     ref = purl(name, version)
-    found = {"type": "library", "bom-ref": ref, "name": name, "version": version, "purl": ref}
+    found: dict[str, Any] = {"type": "library", "bom-ref": ref, "name": name, "version": version, "purl": ref}
     licence = known.licences.get((name, version))
     if licence:
         # The old way to write a choice.
@@ -239,11 +236,7 @@ def differences(service: str, bill: dict, binary: bytes) -> list[str]:
         found.append("it is of a binary with another checksum")
     inside = {purl(package["name"], package["version"]) for package in packages(binary) if not package.get("root")}
     listed = {entry.get("purl") for entry in bill.get("components", [])}
-    page = {
-        entry.get("purl")
-        for entry in bill.get("components", [])
-        if PAGE in entry.get("properties", [])
-    }
+    page = {entry.get("purl") for entry in bill.get("components", []) if PAGE in entry.get("properties", [])}
     found += [f"it leaves out {ref}" for ref in sorted(inside - listed)]
     found += [f"it has {ref}, which is not in the binary" for ref in sorted(map(str, listed - inside - page))]
     return found

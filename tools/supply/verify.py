@@ -16,7 +16,7 @@ import subprocess
 import tarfile
 import zlib
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable
 
 from tools.build import commit
 from tools.cloud.environments import Refused
@@ -71,7 +71,7 @@ def verify(
     image: str,
     builder: Builder,
     registry: Registry,
-    expected: Optional[str],
+    expected: str | None,
     say: Callable[[str], None],
     preview: bool = False,
 ) -> None:
@@ -87,7 +87,7 @@ def verify(
         fits(service, bill["predicate"], binary)
         of_commit(service, binary, told, provenance, expected, preview)
     say(
-        f"{service} {digest[:19]} is of {told[:12]}, built by {builder.repository} at"
+        f"{service} {digest[:19]} is of {(told or '')[:12]}, built by {builder.repository} at"
         f" {provenance['commit'][:12]} ({provenance['ref']}) in {provenance['run']}"
     )
 
@@ -126,8 +126,7 @@ def ask(question: dict) -> list[dict]:
             [str(PROGRAM), "-m", "tools.supply.attestation"],
             cwd=toolchain.ROOT,
             input=json.dumps(question).encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=ANSWER_SECONDS,
         )
         answer = json.loads(done.stdout) if done.returncode == 0 else {}
@@ -139,7 +138,7 @@ def ask(question: dict) -> list[dict]:
     return answer["attestations"]
 
 
-def content(registry: Registry, digest: str, service: str) -> tuple[bytes, Optional[str]]:
+def content(registry: Registry, digest: str, service: str) -> tuple[bytes, str | None]:
     """The only file of an image, and the commit in the image's labels."""
     manifest = registry.exactly(digest)
     try:
@@ -153,7 +152,9 @@ def content(registry: Registry, digest: str, service: str) -> tuple[bytes, Optio
             files = archive.getmembers()
             if [file.name for file in files] != [service] or not files[0].isfile():
                 raise NotVerified(f"{registry.repository}@{digest} has {[file.name for file in files]} in it")
-            return archive.extractfile(files[0]).read(), told
+            file = archive.extractfile(files[0])
+            assert file, "it is a file"
+            return file.read(), told
     except (zlib.error, tarfile.TarError, EOFError, ValueError, KeyError, TypeError) as error:
         raise NotVerified(f"{registry.repository}@{digest} is no image like ours: {error!r}") from None
 
@@ -182,9 +183,9 @@ def fetch(revision: str) -> None:
 def of_commit(
     service: str,
     binary: bytes,
-    told: Optional[str],
+    told: str | None,
     provenance: dict,
-    expected: Optional[str],
+    expected: str | None,
     preview: bool = False,
 ) -> None:
     """The commit is the same in image and binary, it is the expected one, and the run had it."""

@@ -90,7 +90,10 @@ class Bake(unittest.TestCase):
 
     def test_it_builds_every_service_for_both_processors(self) -> None:
         text = (ROOT / "docker-bake.hcl").read_text(encoding="utf-8")
-        lists = {name: re.findall(r'"([^"]+)"', value) for name, value in re.findall(r"(\w+)\s*= (?:\{ service = )?\[(.*?)\]", text)}
+        lists = {
+            name: re.findall(r'"([^"]+)"', value)
+            for name, value in re.findall(r"(\w+)\s*= (?:\{ service = )?\[(.*?)\]", text)
+        }
         self.assertEqual(lists["targets"], list(build.SERVICES))
         self.assertEqual(lists["matrix"], list(build.SERVICES))
         self.assertEqual(lists["platforms"], [f"linux/{name}" for name in oci.ARCHITECTURES.values()][::-1])
@@ -150,7 +153,7 @@ class Context(unittest.TestCase):
             file.write("FROM scratch\nCOPY . /\n")
             file.flush()
             command = ["docker", "build", "--quiet", "--file", file.name, str(ROOT)]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+            done = subprocess.run(command, check=True, capture_output=True, timeout=120)
         image = done.stdout.decode().strip()
         self.addCleanup(subprocess.run, ["docker", "rmi", "--force", image], stdout=subprocess.DEVNULL)
         container = toolchain.answer(["docker", "create", image, "/none"])
@@ -168,7 +171,21 @@ class Context(unittest.TestCase):
         # The engine adds a few empty files of its own.
         files = {file: size for file, size in files.items() if size}
         tops = {file.split("/")[0] for file in files}
-        self.assertEqual(tops, {"Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "pyproject.toml", "uv.lock", "services.json", "bench", "crates", "services", "tools"})
+        self.assertEqual(
+            tops,
+            {
+                "Cargo.toml",
+                "Cargo.lock",
+                "rust-toolchain.toml",
+                "pyproject.toml",
+                "uv.lock",
+                "services.json",
+                "bench",
+                "crates",
+                "services",
+                "tools",
+            },
+        )
         for file in files:
             self.assertIsNone(re.search(r"(^|/)(\.\w|dist/|target/|tests/|test_\w+\.py|__pycache__)", file), file)
         self.assertLess(sum(files.values()), 7_000_000)
@@ -212,7 +229,7 @@ class BothRoutes(unittest.TestCase):
     def built(self, context: Path, text: str) -> dict:
         (context / "Dockerfile").write_text(text)
         command = ["docker", "build", "--quiet", str(context)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+        done = subprocess.run(command, check=True, capture_output=True, timeout=120)
         image = done.stdout.decode().strip()
         self.addCleanup(subprocess.run, ["docker", "rmi", "--force", image], stdout=subprocess.DEVNULL)
         return json.loads(toolchain.answer(["docker", "image", "inspect", image]))[0]

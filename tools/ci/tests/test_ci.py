@@ -31,9 +31,7 @@ class Previews(unittest.TestCase):
         self.assertEqual(preview.state_key, "environments/pr-12/terraform.tfstate")
         self.assertEqual(preview.variables, pattern.variables)
         self.assertTrue(preview.preview and not pattern.preview)
-        with mock.patch.dict(
-            os.environ, {"VARIABLES": '{"environment": "prod", "log_level": "off"}'}
-        ):
+        with mock.patch.dict(os.environ, {"VARIABLES": '{"environment": "prod", "log_level": "off"}'}):
             *_, file = deploy.variables_of(preview, VERSION)
         values = json.loads(Path(file.split("=")[1]).read_text(encoding="utf-8"))
         self.assertEqual((values["environment"], values["log_level"]), ("pr-12", "off"))
@@ -66,9 +64,7 @@ class Settings(unittest.TestCase):
     def test_addresses_come_from_the_account_s_outputs_where_they_are_given(self):
         told = {"repositories": {"stats": "registry.example/stats"}}
         with mock.patch.dict(os.environ, {"ACCOUNT": json.dumps(told)}):
-            self.assertEqual(
-                images.addresses(mock.Mock(), "repositories", "x"), told["repositories"]
-            )
+            self.assertEqual(images.addresses(mock.Mock(), "repositories", "x"), told["repositories"])
         with mock.patch.dict(os.environ, {"ACCOUNT": "nonsense"}), self.assertRaises(Refused):
             images.addresses(mock.Mock(), "repositories", "x")
 
@@ -87,9 +83,7 @@ class Order(unittest.TestCase):
             for message in ("first", "second"):
                 commit = [*git, "commit", "--quiet", "--allow-empty", "--message", message]
                 subprocess.run(commit, check=True)
-                told = subprocess.run(
-                    [*git, "rev-parse", "HEAD"], check=True, stdout=subprocess.PIPE
-                )
+                told = subprocess.run([*git, "rev-parse", "HEAD"], check=True, stdout=subprocess.PIPE)
                 commits.append(told.stdout.decode().strip())
             first, second = commits
             self.assertTrue(ci.superseded(first, second, Path(folder)))
@@ -192,9 +186,7 @@ class Reviews(unittest.TestCase):
         runs = [{"run_number": number, "id": number * 10} for number in (3, 9, 4)]
         with (
             mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": "a/b", "GITHUB_TOKEN": "t"}),
-            mock.patch.object(
-                github.Repository, "_call", return_value={"workflow_runs": runs}
-            ) as called,
+            mock.patch.object(github.Repository, "_call", return_value={"workflow_runs": runs}) as called,
         ):
             self.assertEqual(github.Repository().supersede("main.yaml", 5), [3, 4])
         ended = [call.args[1] for call in called.call_args_list if call.args[0] == "POST"]
@@ -222,9 +214,7 @@ class Comments(unittest.TestCase):
             Path(folder, "page.png").write_text("no text")
             told = {"URL": "http://a.example", "SCREENSHOT": "http://b.example", "COMMIT": "1" * 40}
             text = ci.comment(told, Path(folder))
-            self.assertTrue(
-                text.startswith("## Preview: http://a.example\n[screenshot](http://b.example)")
-            )
+            self.assertTrue(text.startswith("## Preview: http://a.example\n[screenshot](http://b.example)"))
             self.assertIn("**Plan**", text)
             self.assertTrue(ci.comment({}, Path(folder)).startswith("## There is no preview"))
 
@@ -245,9 +235,7 @@ class Comments(unittest.TestCase):
 
 
 class Releases(unittest.TestCase):
-    changelog = (
-        "# Changelog\n\n## Unreleased\n\n- later\n\n## 1.2.0 - 2026-11-25\n\n- now\n\n## 1.1.0\n"
-    )
+    changelog = "# Changelog\n\n## Unreleased\n\n- later\n\n## 1.2.0 - 2026-11-25\n\n- now\n\n## 1.1.0\n"
 
     def test_its_text_is_the_changelog_s_section(self):
         self.assertEqual(release.notes_of(self.changelog, "v1.2.0", "1.2.0"), "- now")
@@ -318,7 +306,7 @@ class HalfPushed(unittest.TestCase):
             ({"amd64", "arm64"}, True),
             (set(), True),
         ):
-            registry.attached = lambda one, *_: ["a bundle"] if one in attached else []
+            registry.attached = lambda one, *_, attached=attached: ["a bundle"] if one in attached else []
             self.assertIs(images.bare(registry, "index"), bare, attached)
 
 

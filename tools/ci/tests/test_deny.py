@@ -55,7 +55,9 @@ class TheRules(unittest.TestCase):
         }
         for name in ("Cargo.toml", "Cargo.lock", "deny.toml", "crates", "services", "bench"):
             if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("dist", "target", "fixtures"))
+                shutil.copytree(
+                    ROOT / name, self.root / name, ignore=shutil.ignore_patterns("dist", "target", "fixtures")
+                )
             else:
                 self.root.mkdir(exist_ok=True)
                 shutil.copy2(ROOT / name, self.root / name)

@@ -44,7 +44,7 @@ class TheProviders(BareClone):
         write(
             python,
             f'#!/bin/sh\necho "fake $*" >> {self.place}/asked\n[ "$1" = -m ] && exit 0\n'
-            "shift 3; TF_REATTACH_PROVIDERS=here exec \"$@\"\n",
+            'shift 3; TF_REATTACH_PROVIDERS=here exec "$@"\n',
         )
         python.chmod(0o755)
 

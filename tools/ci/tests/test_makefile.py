@@ -20,7 +20,9 @@ MOST = 15
 class Help(unittest.TestCase):
     def printed(self, *arguments: str) -> str:
         # The options of a make that runs these tests are not those of this one.
-        environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+        environment = {
+            name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+        }
         done = subprocess.run(
             ["make", *arguments], cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=60, env=environment
         )

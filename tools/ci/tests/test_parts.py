@@ -67,9 +67,7 @@ class Parts(unittest.TestCase):
             "sys.exit(not there.exists())"
         )
         a, b = str(self.folder / "a"), str(self.folder / "b")
-        run = self.perform(
-            {"a": Part(nothing), "b": Part(nothing)}, {"a": meet.format(a, b), "b": meet.format(b, a)}
-        )
+        run = self.perform({"a": Part(nothing), "b": Part(nothing)}, {"a": meet.format(a, b), "b": meet.format(b, a)})
         self.assertEqual(run.failed, {})
         ports = frozenset({"ports"})
         known = {"a": Part(nothing, alone_with=ports), "b": Part(nothing, alone_with=ports)}

@@ -117,9 +117,7 @@ class Rules(unittest.TestCase):
             self.assert_said("$VERSION would be taken as it stands", said)
 
     def test_permissions_begin_at_nothing(self):
-        self.assert_said(
-            "permissions must be {} at the top", broken("permissions: {}\njobs", "jobs")
-        )
+        self.assert_said("permissions must be {} at the top", broken("permissions: {}\njobs", "jobs"))
         self.assert_said("permissions are missing", broken("    permissions: {}\n", ""))
         more = broken("    permissions: {contents: read}\n", "    permissions: {contents: write}\n")
         self.assert_said("ci.yaml needs {'contents': 'read'}", more)
@@ -157,9 +155,7 @@ class Rules(unittest.TestCase):
     def test_a_fork_does_not_get_one_from_a_called_workflow_either(self):
         bad = CI.replace("contents: read", "contents: write")
         self.assert_said("test runs for fork's pull request", found(ci=bad))
-        token = CI.replace(
-            "timeout-minutes", "env: {S: '${{ github.token }}'}\n    timeout-minutes"
-        )
+        token = CI.replace("timeout-minutes", "env: {S: '${{ github.token }}'}\n    timeout-minutes")
         self.assert_said("is handed a token", found(ci=token))
 
     def test_triggers_that_give_forks_the_permissions_of_main_are_rejected(self):
@@ -180,9 +176,7 @@ class Rules(unittest.TestCase):
 
     def test_needs_outputs_and_matrix_values_exist(self):
         self.assert_said("needs.images is used", broken("    needs: images\n", "    needs: test\n"))
-        self.assert_said(
-            "it needs tests, which is no job", broken("needs: test\n", "needs: tests\n")
-        )
+        self.assert_said("it needs tests, which is no job", broken("needs: test\n", "needs: tests\n"))
         self.assert_said(
             "images has no output digests",
             broken("needs.images.outputs.digest", "needs.images.outputs.digests"),
@@ -191,29 +185,19 @@ class Rules(unittest.TestCase):
             "the step push has no output sum",
             broken("steps.push.outputs.digest", "steps.push.outputs.sum"),
         )
-        self.assert_said(
-            "there is no step pushed", broken("steps.push.outputs", "steps.pushed.outputs")
-        )
-        self.assert_said(
-            "the matrix has no name", broken("S: ${{ matrix.service", "S: ${{ matrix.name")
-        )
+        self.assert_said("there is no step pushed", broken("steps.push.outputs", "steps.pushed.outputs"))
+        self.assert_said("the matrix has no name", broken("S: ${{ matrix.service", "S: ${{ matrix.name"))
 
     def test_and_are_used(self):
-        self.assert_said(
-            "its output digest is not used", broken("${{ needs.images.outputs.digest }}", "x")
-        )
+        self.assert_said("its output digest is not used", broken("${{ needs.images.outputs.digest }}", "x"))
         self.assert_said(
             "the matrix has color",
             broken("        service: [", "        color: [red]\n        service: ["),
         )
-        self.assert_said(
-            "nothing in tools/ reads SERVICE", broken("      S: $", "      SERVICE: $")
-        )
+        self.assert_said("nothing in tools/ reads SERVICE", broken("      S: $", "      SERVICE: $"))
 
     def test_what_is_downloaded_was_kept(self):
-        self.assert_said(
-            "nothing keeps the artifact lost-*", broken("pattern: kept-*", "pattern: lost-*")
-        )
+        self.assert_said("nothing keeps the artifact lost-*", broken("pattern: kept-*", "pattern: lost-*"))
 
     def test_there_is_one_terraform(self):
         setup = f"      - uses: hashicorp/setup-terraform@{SHA} # v1.2.3\n        with: {{terraform_version: %s}}\n"
@@ -298,9 +282,7 @@ class Expressions(unittest.TestCase):
 class TheFolder(unittest.TestCase):
     def test_every_target_is_in_the_makefile_s_list_of_phony_ones(self):
         text = (ROOT / "Makefile").read_text(encoding="utf-8")
-        phony = set(
-            " ".join(line[7:] for line in text.splitlines() if line.startswith(".PHONY:")).split()
-        )
+        phony = set(" ".join(line[7:] for line in text.splitlines() if line.startswith(".PHONY:")).split())
         self.assertEqual(workflows.makefile_targets(text), phony)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import unittest
-from pathlib import Path
 from unittest import mock
 
 from tools.cloud import aws, logs
@@ -71,9 +71,7 @@ class TheCalls(unittest.TestCase):
         self.assertGreater(len(found), 10)
         session = aws.load("boto3").Session(region_name="eu-west-1")
         for file, kind, service, operation, parameters in found:
-            client = session.client(
-                service, aws_access_key_id="x", aws_secret_access_key="x"
-            )
+            client = session.client(service, aws_access_key_id="x", aws_secret_access_key="x")
             with self.subTest(file=file, service=service, operation=operation):
                 if kind == "wait":
                     self.assertIn(operation, client.waiter_names)
@@ -114,10 +112,8 @@ class FollowingLogs(unittest.TestCase):
         self.now = next(looks)
         client = mock.Mock(pages=pages)
         groups = {"stats": "/shop/stats", "gateway": "/shop/gateway"}
-        try:
+        with contextlib.suppress(Stopped):
             logs.follow(client, groups, shown.append, lambda: 1000.0, pause)
-        except Stopped:
-            pass
         return asked, shown
 
     def event(self, number, at, text="text\n"):

@@ -95,7 +95,9 @@ class Subjects(unittest.TestCase):
 
     def test_no_environment_that_a_branch_could_use_deploys(self):
         self.assertEqual(set(subjects.CONTEXTS["deploy"]), {"environment:staging", "environment:prod"})
-        self.assertNotIn("pull_request", [one for role in ("plan_main", "push", "deploy") for one in subjects.CONTEXTS[role]])
+        self.assertNotIn(
+            "pull_request", [one for role in ("plan_main", "push", "deploy") for one in subjects.CONTEXTS[role]]
+        )
 
     def answered(self, status, body):
         class Answer(BaseHTTPRequestHandler):

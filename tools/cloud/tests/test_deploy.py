@@ -18,8 +18,7 @@ from tools.common import catalog, toolchain
 from tools.common.progress import Failed
 
 ONE, TWO, THREE = (
-    Release(revision * 40, {"stats": f"r@sha256:{revision * 64}"}, "2026-11-24T00:00:00Z")
-    for revision in "123"
+    Release(revision * 40, {"stats": f"r@sha256:{revision * 64}"}, "2026-11-24T00:00:00Z") for revision in "123"
 )
 
 
@@ -76,9 +75,7 @@ class TheVersion(unittest.TestCase):
         with (
             mock.patch("tools.build.build.revision", return_value=revision),
             mock.patch("tools.build.commit.cut_off", return_value=cut_off),
-            mock.patch.object(
-                deploy, "git", lambda *arguments: changes if arguments[0] == "status" else branches
-            ),
+            mock.patch.object(deploy, "git", lambda *arguments: changes if arguments[0] == "status" else branches),
         ):
             return deploy.version()
 
@@ -117,9 +114,9 @@ class AfterAFailure(unittest.TestCase):
         with (
             mock.patch.object(deploy, "apply_release", side_effect=outcome) as applied,
             mock.patch.object(deploy, "say"),
+            self.assertRaises(Failed) as told,
         ):
-            with self.assertRaises(Failed) as told:
-                deploy.restore(None, before, failed)
+            deploy.restore(None, before, failed)
         return [call.args[1] for call in applied.call_args_list], str(told.exception)
 
     def test_the_last_proven_version_is_restored_and_the_target_fails(self):
@@ -241,9 +238,7 @@ class TheCost(unittest.TestCase):
 
     def test_spot_is_cheaper_and_the_first_task_of_a_mix_is_not_on_it(self):
         full = self.dollars()["shop-web: 256 CPU, 512 MiB"]
-        self.assertAlmostEqual(
-            self.dollars(spot=100)["shop-web: 256 CPU, 512 MiB"], full * 0.3, places=2
-        )
+        self.assertAlmostEqual(self.dollars(spot=100)["shop-web: 256 CPU, 512 MiB"], full * 0.3, places=2)
         self.assertAlmostEqual(
             self.dollars(spot=50)["shop-web: 256 CPU, 512 MiB"],
             full * (0.75 + 0.25 * 0.3),
@@ -282,9 +277,7 @@ class ThePins(unittest.TestCase):
     def test_no_bucket_is_written_down_twice(self):
         text = (environments.TF / "preconfigured" / "state.tf").read_text(encoding="utf-8")
         self.assertIn('"${var.name}-state-${local.account}-${local.region}"', text)
-        self.assertEqual(
-            environments.state_bucket("1", "eu-west-1"), "system-stats-state-1-eu-west-1"
-        )
+        self.assertEqual(environments.state_bucket("1", "eu-west-1"), "system-stats-state-1-eu-west-1")
 
 
 if __name__ == "__main__":

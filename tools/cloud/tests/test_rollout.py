@@ -30,14 +30,10 @@ def service(*deployments):
 
 class TheState(unittest.TestCase):
     def test_it_is_done_when_all_tasks_are_of_what_was_applied(self):
-        self.assertEqual(
-            state(service(deployment(NEW)), NEW, 2), ("shop:2: 2 of 2 tasks run", True)
-        )
+        self.assertEqual(state(service(deployment(NEW)), NEW, 2), ("shop:2: 2 of 2 tasks run", True))
 
     def test_it_is_not_done_while_tasks_of_the_version_before_run(self):
-        text, done = state(
-            service(deployment(NEW), deployment(OLD, running=1, status="ACTIVE")), NEW, 2
-        )
+        text, done = state(service(deployment(NEW), deployment(OLD, running=1, status="ACTIVE")), NEW, 2)
         self.assertIsNone(done)
         self.assertIn("1 of the version before", text)
 
@@ -67,9 +63,7 @@ class TheState(unittest.TestCase):
         self.assertIs(state(service(deployment(NEW, "FAILED", 0)), NEW, 2)[1], False)
 
     def test_failed_tasks_are_reported(self):
-        self.assertIn(
-            "1 failed", state(service(deployment(NEW, "IN_PROGRESS", 0, failed=1)), NEW, 2)[0]
-        )
+        self.assertIn("1 failed", state(service(deployment(NEW, "IN_PROGRESS", 0, failed=1)), NEW, 2)[0])
 
     def test_a_service_that_is_not_there_may_come(self):
         self.assertEqual(state(None, NEW, 2), ("not there", None))

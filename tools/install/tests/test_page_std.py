@@ -42,9 +42,7 @@ class ThePagesStd(BareClone):
         self.assertIn("component add", self.asked())
         root = toolchain.page_std_root()
         library = root / "lib" / "rustlib" / toolchain.WASM_TARGET / "lib"
-        self.assertEqual(
-            sorted(path.name for path in library.iterdir()), ["libcore-1.rlib", "libstd-1.rlib"]
-        )
+        self.assertEqual(sorted(path.name for path in library.iterdir()), ["libcore-1.rlib", "libstd-1.rlib"])
         self.assertIn(f"--sysroot={root}", toolchain.small_page()["CARGO_ENCODED_RUSTFLAGS"])
         self.assertFalse(self.page_target.exists(), "what the old std was part of is forgotten")
         self.assertTrue(self.step().is_done())

@@ -58,9 +58,8 @@ class Prebuilt(BareClone):
     def install(self, expected: bytes, member: str = "folder/tool", url: str | None = None) -> bool:
         release = Release(url or self.url, hashlib.sha256(expected).hexdigest(), member)
         key = ("tool", "1.2.3", platform.machine())
-        with mock.patch.dict(prebuilt.RELEASES, {key: release}):
-            with Job.open("tool", "a tool") as job:
-                return prebuilt.install(job, "tool", "1.2.3")
+        with mock.patch.dict(prebuilt.RELEASES, {key: release}), Job.open("tool", "a tool") as job:
+            return prebuilt.install(job, "tool", "1.2.3")
 
     def test_the_pinned_archive_is_installed(self) -> None:
         self.assertTrue(self.install(self.served))

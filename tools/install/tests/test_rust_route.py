@@ -112,6 +112,4 @@ class TheDebianRoute(unittest.TestCase):
             "Package: gcc\nStatus: installed\n\nPackage: rustc-web\nStatus: installed\n\n"
             "Package: libstd-rust-web-dev\nSource: rustc-web (1.96.0)\n\nPackage: make\n"
         )
-        self.assertEqual(
-            rust_debian.without_rust(status), "Package: gcc\nStatus: installed\n\nPackage: make\n"
-        )
+        self.assertEqual(rust_debian.without_rust(status), "Package: gcc\nStatus: installed\n\nPackage: make\n")

@@ -48,9 +48,7 @@ class AnUpdate(unittest.TestCase):
         block = block.replace("https://github.com/OWNER/my-system", str(self.place / "origin"))
         block = re.sub(r"^make .*$", "", block, flags=re.MULTILINE)
         environment = {**os.environ, **IDENTITY, "GIT_CONFIG_GLOBAL": "/dev/null"}
-        done = subprocess.run(
-            ["sh", "-euc", block], cwd=folder, env=environment, capture_output=True, timeout=120
-        )
+        done = subprocess.run(["sh", "-euc", block], cwd=folder, env=environment, capture_output=True, timeout=120)
         self.assertEqual(done.returncode, 0, (done.stdout + done.stderr).decode())
 
     def edit(self, root: Path, path: str, old: str, new: str) -> None:
@@ -75,7 +73,12 @@ class AnUpdate(unittest.TestCase):
         self.edit(self.upstream, "services.json", '"compose_memory_mib": 32', '"compose_memory_mib": 48')
         self.edit(self.upstream, "README.md", "## Develop", "## Development")
         self.edit(self.upstream, "Dockerfile", "# The workspace with empty crates", "# Empty crates")
-        self.edit(self.upstream, "docs/settings.md", "| `GATEWAY_LISTEN` |", "| `GATEWAY_NEW` | `0` | new |\n| `GATEWAY_LISTEN` |")
+        self.edit(
+            self.upstream,
+            "docs/settings.md",
+            "| `GATEWAY_LISTEN` |",
+            "| `GATEWAY_NEW` | `0` | new |\n| `GATEWAY_LISTEN` |",
+        )
         (self.upstream / "services/stats/src/new.rs").write_text("//! New.\n")
         self.release("1.1.0")
 

@@ -19,9 +19,7 @@ from tools.common import catalog, toolchain
 from tools.common.toolchain import ROOT
 from tools.local import new_service, service_files
 
-IDENTITY = {
-    f"GIT_{role}_{what}": "a@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
-}
+IDENTITY = {f"GIT_{role}_{what}": "a@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -111,7 +109,9 @@ class AddAndRemove(InACopy):
     def test_what_was_added_by_hand_inside_a_block_goes_with_it(self) -> None:
         self.make("new", "hello")
         compose = self.root / "docker-compose.yaml"
-        compose.write_text(self.text("docker-compose.yaml").replace("HELLO_GREETING:-}", "HELLO_GREETING:-}\n      A: b"))
+        compose.write_text(
+            self.text("docker-compose.yaml").replace("HELLO_GREETING:-}", "HELLO_GREETING:-}\n      A: b")
+        )
         self.assertEqual(self.make("remove", "hello")[0], 0)
         self.assertEqual(git(self.root, "status", "--porcelain"), "")
 
@@ -225,7 +225,8 @@ class Results(InACopy):
             self.assertIn(part, main)
         for file in (self.root / "services/hello-world").rglob("*"):
             if file.is_file():
-                self.assertNotRegex(file.read_text(), r"\bhello\b(?!-world)|\bHELLO_(?!WORLD)|8081(?<!%d)" % self.service.port)
+                port = f"8081(?<!{self.service.port})"
+                self.assertNotRegex(file.read_text(), rf"\bhello\b(?!-world)|\bHELLO_(?!WORLD)|{port}")
 
     def test_the_image_is_configured_like_the_others(self) -> None:
         text = self.text("Dockerfile")
@@ -287,9 +288,7 @@ class Results(InACopy):
                 if not path.endswith(".rs"):
                     continue
                 command = ["rustfmt", "--edition", "2024", "--check", "--config-path", str(ROOT)]
-                done = subprocess.run(
-                    command, input=text.encode(), env=environment, stdout=subprocess.PIPE, timeout=60
-                )
+                done = subprocess.run(command, input=text.encode(), env=environment, stdout=subprocess.PIPE, timeout=60)
                 self.assertEqual((done.returncode, done.stdout), (0, b""), f"{name}: {path}")
 
 
@@ -304,9 +303,12 @@ class Template(unittest.TestCase):
         self.assertEqual(len(used), 3, f"the template must use three of the crates {set(folders)}")
         for crate in used:
             exported = (ROOT / folders[crate] / "src/lib.rs").read_text(encoding="utf-8")
-            exported += "".join(re.findall(r"macro_rules! \w+", "".join(
-                file.read_text(encoding="utf-8") for file in (ROOT / folders[crate] / "src").glob("*.rs")
-            )))
+            exported += "".join(
+                re.findall(
+                    r"macro_rules! \w+",
+                    "".join(file.read_text(encoding="utf-8") for file in (ROOT / folders[crate] / "src").glob("*.rs")),
+                )
+            )
             for name in names_of(crate):
                 self.assertRegex(exported, rf"(pub (use|fn|struct|enum|mod|async fn) .*|[{{ ,]|! ){name}\b", crate)
 

@@ -33,9 +33,7 @@ class Packing(unittest.TestCase):
         self.assertEqual(config["config"]["Entrypoint"], ["/stats"])
         with tarfile.open(fileobj=io.BytesIO(gzip.decompress(image.layer))) as archive:
             (entry,) = archive.getmembers()
-            self.assertEqual(
-                (entry.name, entry.mode, entry.mtime, entry.uid), ("stats", 0o755, 0, 0)
-            )
+            self.assertEqual((entry.name, entry.mode, entry.mtime, entry.uid), ("stats", 0o755, 0, 0))
             self.assertEqual(archive.extractfile(entry).read(), ARM)
 
     def test_every_digest_is_that_of_what_it_names(self):
@@ -51,9 +49,7 @@ class Packing(unittest.TestCase):
         with mock.patch("time.time", return_value=2e9):
             second = oci.pack(STATS, ARM, "ARM64").digest
         self.assertEqual(first, second)
-        self.assertNotEqual(
-            first, oci.pack(STATS, executable(0xB7, b"other"), "ARM64").digest
-        )
+        self.assertNotEqual(first, oci.pack(STATS, executable(0xB7, b"other"), "ARM64").digest)
 
     def test_an_image_has_the_commit_of_its_binary(self):
         commit, date = "0123456789" * 4, "2026-11-25T01:02:03Z"
@@ -71,9 +67,7 @@ class Packing(unittest.TestCase):
         self.assertEqual(oci.revision(ARM), {})
 
     def test_a_binary_for_the_wrong_processor_is_refused(self):
-        with self.assertRaisesRegex(
-            oci.ImageError, "stats: the binary is for X86_64, and the environment needs ARM64"
-        ):
+        with self.assertRaisesRegex(oci.ImageError, "stats: the binary is for X86_64, and the environment needs ARM64"):
             oci.pack(STATS, INTEL, "ARM64")
         with self.assertRaisesRegex(oci.ImageError, "no executable of Linux"):
             oci.pack(STATS, b"#!/bin/sh\n" + bytes(20), "ARM64")
@@ -112,9 +106,7 @@ class FakeRegistry(BaseHTTPRequestHandler):
         self.server.upload = self.read()
         self.answer(
             202,
-            {
-                "location": f"http://127.0.0.1:{self.server.server_port}/v2/shop/blobs/uploads/1?state=sent"
-            },
+            {"location": f"http://127.0.0.1:{self.server.server_port}/v2/shop/blobs/uploads/1?state=sent"},
         )
 
     def do_PUT(self):
@@ -129,10 +121,7 @@ class FakeRegistry(BaseHTTPRequestHandler):
             self.server.tags[self.path.rsplit("/", 1)[1]] = body
         else:
             name = "sha256:" + hashlib.sha256(self.server.upload).hexdigest()
-            if (
-                f"digest={name.replace(':', '%3A')}" not in self.path
-                or "state=sent" not in self.path
-            ):
+            if f"digest={name.replace(':', '%3A')}" not in self.path or "state=sent" not in self.path:
                 return self.answer(400)
             self.server.blobs[name] = self.server.upload
         return self.answer(201)
@@ -190,9 +179,7 @@ class Pushing(unittest.TestCase):
     def test_a_tag_that_means_something_else_is_one_sentence(self):
         self.registry.push(self.image, "v1")
         other = oci.pack(STATS, executable(0xB7, b"other"), "ARM64")
-        with self.assertRaisesRegex(
-            oci.ImageError, "shop: PUT /v2/shop/manifests/v1 was answered 400 TAG_INVALID"
-        ):
+        with self.assertRaisesRegex(oci.ImageError, "shop: PUT /v2/shop/manifests/v1 was answered 400 TAG_INVALID"):
             self.registry.push(other, "v1")
 
     def test_a_registry_that_wants_a_token_gets_one_of_its_own_server(self):
@@ -213,9 +200,7 @@ class Pushing(unittest.TestCase):
             self.registry.digest_of("v1")
 
     def test_plain_http_is_for_this_machine_only(self):
-        self.assertEqual(
-            oci.Registry("123456789012.dkr.ecr.us-east-1.amazonaws.com/shop").base[:8], "https://"
-        )
+        self.assertEqual(oci.Registry("123456789012.dkr.ecr.us-east-1.amazonaws.com/shop").base[:8], "https://")
         self.assertEqual(oci.Registry("localhost.example.org/shop").base[:8], "https://")
         self.assertEqual(oci.Registry("localhost:5000/shop").base, "http://localhost:5000")
 

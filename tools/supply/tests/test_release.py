@@ -94,7 +94,9 @@ class Publishing(unittest.TestCase):
         self.registry.digest_of.return_value = None
         patches = (
             mock.patch.object(release, "published", lambda name: self.registry),
-            mock.patch.object(release, "unpacked", lambda architecture, name: ARM if architecture == "ARM64" else INTEL),
+            mock.patch.object(
+                release, "unpacked", lambda architecture, name: ARM if architecture == "ARM64" else INTEL
+            ),
             mock.patch.object(release, "tagged_on_main", lambda: "v1"),
             mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": "acme/system-stats", "S": "stats"}),
         )
@@ -109,7 +111,9 @@ class Publishing(unittest.TestCase):
         self.assertEqual({calls[0][1], calls[1][1]}, {f"{version}-amd64", f"{version}-arm64"})
         self.assertEqual([call[0] for call in calls], ["push", "push", "name", "put"])
         whole = json.loads(self.registry.name.call_args[0][0])
-        self.assertEqual(whole["annotations"]["org.opencontainers.image.source"], "https://github.com/acme/system-stats")
+        self.assertEqual(
+            whole["annotations"]["org.opencontainers.image.source"], "https://github.com/acme/system-stats"
+        )
         self.assertEqual(len(whole["manifests"]), 2)
 
     def test_a_version_to_try_is_not_the_latest(self) -> None:
@@ -118,9 +122,8 @@ class Publishing(unittest.TestCase):
         self.registry.put.assert_not_called()
 
     def test_an_unknown_service_is_refused(self) -> None:
-        with mock.patch.dict(os.environ, {"S": "nginx"}):
-            with self.assertRaisesRegex(Refused, "S is 'nginx'"):
-                release.image()
+        with mock.patch.dict(os.environ, {"S": "nginx"}), self.assertRaisesRegex(Refused, "S is 'nginx'"):
+            release.image()
 
 
 if __name__ == "__main__":

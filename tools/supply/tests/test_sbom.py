@@ -17,7 +17,11 @@ LISTED = [
 KNOWN = sbom.Crates(
     {("bytes", "1.12.0"): "MIT/Apache-2.0", ("app", "0.1.0"): "MIT"},
     {("bytes", "1.12.0"): "b" * 64},
-    {"stats": {("stats", "0.1.0"), ("bytes", "1.12.0")}, "frontend": set(), "page": {("app", "0.1.0"), ("bytes", "1.12.0")}},
+    {
+        "stats": {("stats", "0.1.0"), ("bytes", "1.12.0")},
+        "frontend": set(),
+        "page": {("app", "0.1.0"), ("bytes", "1.12.0")},
+    },
 )
 
 

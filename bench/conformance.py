@@ -30,7 +30,7 @@ import servers
 from processes import Failed, NotToBeHad, answer_of, free_port, started
 
 from tools.build import build  # isort: skip (in tools)
-from tools.install import job, pypi  # isort: skip
+from tools.install import progress, pypi  # isort: skip
 from tools.common import toolchain  # isort: skip
 
 HERE = Path(__file__).resolve().parent
@@ -291,7 +291,7 @@ def main(arguments: list[str]) -> int:
     if unknown := [name for name in given.suite if name not in names]:
         print(f"conformance: unknown suite {unknown[0]!r}: expected some of {', '.join(names)}", file=sys.stderr)
         return 64
-    job.end_on_signals()
+    progress.end_on_signals()
     chosen = [suite for suite in SUITES if suite.name in given.suite or not given.suite]
     outcome = Outcome()
     try:

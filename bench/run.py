@@ -28,7 +28,7 @@ from scenario import ROOT, Bench, BenchError, Scenario
 from scenarios import ALL, BY_NAME
 
 from tools.build import build  # isort: skip (in tools)
-from tools.install import job  # isort: skip
+from tools.install import progress  # isort: skip
 from tools.common import toolchain  # isort: skip
 
 RESULTS = ROOT / "target" / "bench"
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
         print(f"bench: there is no {', '.join(unknown)}; there are {', '.join(BY_NAME)}", file=sys.stderr)
         return 64
     # However it is ended, what it has started ends too.
-    job.end_on_signals()
+    progress.end_on_signals()
     try:
         wanted = chosen(told)
         RESULTS.mkdir(parents=True, exist_ok=True)

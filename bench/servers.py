@@ -29,7 +29,8 @@ from processes import (
 )
 from scenario import Bench
 
-from tools.install import debian_program, pypi  # isort: skip (in tools)
+from tools.common import debian_program  # isort: skip (in tools)
+from tools.install import pypi  # isort: skip
 from tools.common import toolchain  # isort: skip
 
 HERE = Path(__file__).resolve().parent

@@ -26,7 +26,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT)]
 
-from tools.install import debian_program, pypi  # noqa: E402
+from tools.common import debian_program  # noqa: E402
+from tools.install import pypi  # noqa: E402
 from tools.common import toolchain  # noqa: E402
 from corpus import CASES  # noqa: E402
 from exchange import Result, run  # noqa: E402

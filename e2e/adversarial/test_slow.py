@@ -21,7 +21,7 @@ from upstream import Upstream
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tools.install import debian_program  # noqa: E402
+from tools.common import debian_program  # noqa: E402
 
 SLOW_CLIENTS = 1000
 ATTACK_SECONDS = 10

@@ -25,7 +25,7 @@ from fake_github import FakeGitHub
 from rehearse import ACCOUNT, REGION, Rehearsal, run
 
 from tools.common import catalog
-from tools.ci import expressions
+from tools.ci.workflows import expressions
 from tools.common import toolchain
 from tools.ci import workflows
 from tools.ci.ci import MARKER
@@ -256,7 +256,7 @@ class Job:
             timeout=STEP_SECONDS,
         )
         if target == "test":
-            told = "from tools.ci import test; test.report({'a part': 1.0}, '')"
+            told = "from pathlib import Path; from tools.ci import report; report.report({'a part': 1.0}, '', Path('target'))"
             run([sys.executable, "-c", told], cwd=self.place)
         if target == "screenshot":
             (self.place / "target" / "report").mkdir(parents=True, exist_ok=True)

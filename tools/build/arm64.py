@@ -23,8 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tools.build import build
-from tools.common import catalog, toolchain
-from tools.install import debian_program
+from tools.common import catalog, debian_program, toolchain
 
 MACHINE = "aarch64"
 PACKAGE, EMULATOR = "qemu-user-static", "usr/bin/qemu-aarch64-static"

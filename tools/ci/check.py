@@ -93,7 +93,7 @@ def check() -> int:
         "licenses and sources": deny("licenses", "bans", "sources"),
         "workflows": [lint("actionlint"), "-shellcheck=", "-pyflakes="],
         "security of the workflows": [*(lint("zizmor"), "--offline", "--persona", "pedantic", "--quiet", ".github")],
-        "rules of the workflows": [lint("python"), "-m", "tools.ci.workflows"],
+        "rules of the workflows": [lint("python"), "-m", "tools.ci.workflows.rules"],
         "Dockerfile": [lint("hadolint"), "Dockerfile"],
         "lints of the scripts": [lint("ruff"), "check", "--quiet", "tools"],
         "format of the scripts": [lint("ruff"), "format", "--check", "--quiet", "tools"],

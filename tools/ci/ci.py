@@ -23,12 +23,22 @@ from pathlib import Path
 
 from tools.build import build
 from tools.ci import github, infrastructure
-from tools.cloud import bootstrap, deploy, drift, environments, oneoff, plans, rollout, terraform
-from tools.cloud.deploy import account_session, of_account, session
-from tools.cloud.environments import PREVIEW, Refused, state_bucket
+from tools.cloud import bootstrap, deploy, drift, oneoff, plans, rollout, terraform
 from tools.cloud.releases import Release, with_newest
 from tools.cloud.rollout import Deployed
-from tools.common import toolchain
+from tools.cloud.session import (
+    Session,
+    account_session,
+    account_terraform,
+    confirm,
+    now,
+    of_account,
+    session,
+    variables_of,
+    version,
+)
+from tools.common import environments, toolchain
+from tools.common.environments import PREVIEW, Refused, state_bucket
 from tools.common.progress import Failed, say, step
 from tools.common.toolchain import ROOT
 from tools.local import screenshot
@@ -58,7 +68,7 @@ def do_registry() -> None:
 
 def do_apply() -> None:
     here = session()
-    revision = deploy.version()
+    revision = version()
     planned = plans.kept(here.environment.name, revision)
     running = here.terraform().output().get("release", "")
     if superseded(revision, running):
@@ -66,14 +76,14 @@ def do_apply() -> None:
             f"{here.environment.name} runs {running[:12]} already, which came after"
             f" {revision[:12]}; run `make rollback` for an older version"
         )
-    deploy.confirm(here.environment, "applying to")
+    confirm(here.environment, "applying to")
     protected(here.environment)
     with step("attestations"):
         deploy.attested(here, planned.release.images)
     with step("plan again"):
         # Terraform's own file would hold secrets in clear text, and is refused once anything else was applied.
         run = here.terraform()
-        changed = run.plan(*deploy.variables_of(here.environment, planned.release))
+        changed = run.plan(*variables_of(here.environment, planned.release))
         if plans.digest(run.show(str(run.plan_file))) != planned.digest:
             raise Refused(
                 f"{here.environment.name} has changed since its plan was made, and something else would"
@@ -120,15 +130,15 @@ def do_mark_good() -> None:
     say(f"{release.revision[:12]} is proven in {here.environment.name}")
 
 
-def current(here: deploy.Session) -> Release:
+def current(here: Session) -> Release:
     outputs = here.terraform().output()
     if not outputs:
         raise Refused(f"{here.environment.name} is not deployed")
-    return Release(outputs["release"], outputs["images"], deploy.now())
+    return Release(outputs["release"], outputs["images"], now())
 
 
 def do_output() -> None:
-    run = deploy.account_terraform() if of_account() else session().terraform()
+    run = account_terraform() if of_account() else session().terraform()
     outputs = run.output()
     text = json.dumps(outputs, separators=(",", ":"), sort_keys=True)
     print(text)
@@ -143,11 +153,11 @@ def do_drift() -> None:
     if not outputs:
         say(f"{name} is not deployed")
         return
-    release = Release(outputs["release"], outputs["images"], deploy.now())
+    release = Release(outputs["release"], outputs["images"], now())
     place = terraform.DATA / "source" / release.revision
     with step(f"compare {name} with tf/ at {release.revision[:12]}"):
         run = here.terraform(bootstrap.clone_of(release.revision, place))
-        run.plan(*deploy.variables_of(here.environment, release, run.folder), lock=False)
+        run.plan(*variables_of(here.environment, release, run.folder), lock=False)
         differing = drift.differences(run.show(str(run.plan_file)))
     with step("find resources that belong to no state"):
         without = drift.stateless(drift.tagged(here.aws, name), run.show())
@@ -174,7 +184,7 @@ def do_run() -> None:
     outputs = here.terraform().output()
     if not outputs:
         raise Refused(f"{here.environment.name} is not deployed")
-    deploy.confirm(here.environment, "running a task in")
+    confirm(here.environment, "running a task in")
     oneoff.run(here.aws, Deployed.of(outputs), name, command, say)
 
 

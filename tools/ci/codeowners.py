@@ -11,7 +11,7 @@ import re
 import sys
 
 from tools.ci import github
-from tools.cloud.environments import Refused
+from tools.common.environments import Refused
 from tools.common.files import write
 from tools.common.toolchain import ROOT
 

@@ -31,9 +31,8 @@ from functools import partial
 from pathlib import Path
 from typing import Callable
 
-from tools.common import toolchain
+from tools.common import debian_program, toolchain
 from tools.common.toolchain import ROOT
-from tools.install import debian_program
 
 # The oldest Debian that the README supports.
 SUITE = "bookworm"

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tools.cloud.environments import Refused
 from tools.common import toolchain
+from tools.common.environments import Refused
 from tools.common.toolchain import ROOT
 
-# Outputs of each target for later steps and jobs. tools/ci/workflows.py checks the workflows against it.
+# Outputs of each target for later steps and jobs. tools/ci/workflows/rules.py checks the workflows against it.
 OUTPUTS = {
     "registry": ("missing",),
     "push": ("name", "digest", "attest", "amd64", "arm64"),

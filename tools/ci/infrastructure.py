@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tools.cloud import bootstrap, terraform
-from tools.cloud.environments import TF, Refused
 from tools.common import toolchain
+from tools.common.environments import TF, Refused
 from tools.common.files import write
 from tools.common.toolchain import ROOT
 

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tools.cloud.environments import TF
+from tools.common.environments import TF
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 CALLS = TF / "preconfigured" / "calls.tsv"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -21,14 +20,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
-from xml.etree import ElementTree
 
 from tools.build import build
-from tools.ci import github
+from tools.ci import report
 from tools.common import toolchain
-from tools.common.files import write
 from tools.common.toolchain import ROOT
-from tools.local import run_local
+from tools.local import run_local, stack
 
 CARGO_TEST_SECONDS = 1800
 E2E_SECONDS = 1800
@@ -93,8 +90,8 @@ def main(arguments: list[str]) -> int:
     try:
         build.ensure_tools(*(("dev",) if arguments else ("build", "test")))
         if run_local.running_stacks():
-            raise run_local.StackError("the system is running already; `make down` first")
-    except (build.BuildError, run_local.StackError) as error:
+            raise stack.StackError("the system is running already; `make down` first")
+    except (build.BuildError, stack.StackError) as error:
         print(f"test: {error}", file=sys.stderr)
         return 1
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -107,7 +104,7 @@ def main(arguments: list[str]) -> int:
         return 130
     run.seconds["all of it"] = time.monotonic() - begun
     failure = "; ".join(run.failed.values())
-    report(run.seconds, failure)
+    report.report(run.seconds, failure, LOGS)
     for what, seconds in run.seconds.items():
         print(f"test: {what:<20} {seconds:6.0f} s")
     print(f"test: {failure or 'all passed'}", file=sys.stderr if failure else sys.stdout)
@@ -198,7 +195,7 @@ def one(name: str) -> int:
     """One part, in this process."""
     try:
         PARTS[name].run()
-    except (TestsFailed, build.BuildError, run_local.StackError) as error:
+    except (TestsFailed, build.BuildError, stack.StackError) as error:
         print(f"test: {name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -326,7 +323,7 @@ def up_and_tested(name: str, profile: str, selection: list[str]) -> None:
     try:
         running.start()
         running.wait_until_ready()
-        pytest(name, ["--base-url", run_local.url(), "--local", *selection], profile)
+        pytest(name, ["--base-url", stack.url(), "--local", *selection], profile)
     except TestsFailed:
         running.tell_why()
         raise
@@ -375,37 +372,6 @@ def browser() -> str:
     if path is None:
         raise TestsFailed("Chromium is missing; `make tools` reports how to install it")
     return path
-
-
-def report(seconds: dict[str, float], failure: str) -> None:
-    """The result as Markdown, for the summary and the comment of a pull request."""
-    machine = platform.machine()
-    counts = {file.stem.removeprefix("junit-"): counted(file) for file in sorted(LOGS.glob("junit-*.xml"))}
-    lines = [
-        f"**Tests on {machine}**{f' ({some})' if (some := os.environ.get('PARTS')) else ''}: {failure or 'all passed'}"
-    ]
-    lines += [f"- {part}: {count}" for part, count in counts.items() if count]
-    lines += ["<details><summary>seconds</summary>", "", "| part | s |", "| --- | ---: |"]
-    lines += [f"| {what} | {spent:.0f} |" for what, spent in seconds.items()]
-    text = "\n".join([*lines, "", "</details>", ""])
-    # The jobs of a workflow run some parts each, and their reports come together in one folder.
-    parts = os.environ.get("PARTS", "").replace(",", "-")
-    write(ROOT / "target" / "report" / f"test-{machine}{'-' if parts else ''}{parts}.md", text)
-    github.summary(text)
-
-
-def counted(file: Path) -> str:
-    """How many tests of a file of results passed, were skipped and failed."""
-    try:
-        suite = ElementTree.parse(file).getroot().find("testsuite")
-    except (OSError, ElementTree.ParseError):
-        return ""
-    if suite is None:
-        return ""
-    number = {name: int(suite.get(name, "0")) for name in ("tests", "skipped", "failures", "errors")}
-    failed = number["failures"] + number["errors"]
-    passed = number["tests"] - number["skipped"] - failed
-    return f"{passed:,d} passed, {number['skipped']} skipped, {failed} failed"
 
 
 def run(command: list[str], bound: int = 300, **variables: str) -> None:

@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from tools.cloud import cost
-from tools.cloud.environments import TF
+from tools.common.environments import TF
 from tools.common.toolchain import ROOT
 
 FOLDERS = (TF, TF / "modules" / "app", TF / "preconfigured")

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from tools.cloud.environments import Refused
 from tools.common import toolchain
+from tools.common.environments import Refused
 
 # Each attempt of a call; there are at most ATTEMPTS, with growing pauses between them.
 CONNECT_SECONDS = 10

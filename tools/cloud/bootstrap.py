@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Callable
 
 from tools.cloud.aws import Aws, AwsError
-from tools.cloud.environments import PRECONFIGURED_KEY, TF, Refused, settings, state_bucket
 from tools.cloud.terraform import Terraform, TerraformError
 from tools.common import catalog
+from tools.common.environments import PRECONFIGURED_KEY, TF, Refused, settings, state_bucket
 from tools.common.files import write
 
 FOLDER = TF / "preconfigured"

@@ -7,31 +7,39 @@ to the account is in Terraform's language in tf/; its own calls to AWS are in aw
 
 from __future__ import annotations
 
-import datetime
-import json
 import os
-import re
 import signal
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
 from tools.build import build, commit
 from tools.ci import github
-from tools.cloud import bootstrap, cost, environments, logs, plans, prove, rollout, subjects, terraform
-from tools.cloud.aws import Aws, AwsError
-from tools.cloud.environments import TF, Environment, Refused, state_bucket
+from tools.cloud import bootstrap, cost, logs, plans, prove, rollout, subjects, terraform
+from tools.cloud.aws import AwsError
 from tools.cloud.releases import Release, Releases, before, with_newest
 from tools.cloud.rollout import Deployed, RolledBack
+from tools.cloud.session import (
+    Session,
+    account_session,
+    account_terraform,
+    confirm,
+    ensure_aws,
+    git,
+    now,
+    of_account,
+    session,
+    variables_of,
+    version,
+)
 from tools.cloud.terraform import Terraform, TerraformError
-from tools.common import toolchain
+from tools.common import environments
+from tools.common.environments import TF, Refused
 from tools.common.progress import Failed, say, step
-from tools.common.toolchain import ROOT
 from tools.local import screenshot
 from tools.supply import sbom, verify
-from tools.supply.images import Images, credentials
+from tools.supply.images import Images, credentials, registry_of
 from tools.supply.oci import ImageError, Registry
 
 FAILURES = (
@@ -61,127 +69,6 @@ def main(arguments: list[str], targets: dict[str, Callable[[], None]]) -> int:
     return 0
 
 
-@dataclass
-class Session:
-    """An environment, and the right to work in its account."""
-
-    environment: Environment
-    aws: Aws
-    account: str
-
-    @property
-    def bucket(self) -> str:
-        return state_bucket(self.account, self.environment.region)
-
-    @property
-    def releases(self) -> Releases:
-        return Releases(self.aws, self.bucket, self.environment.releases_key)
-
-    def terraform(self, folder: Path = TF, name: str = "") -> Terraform:
-        one = Terraform(folder, name or self.environment.name, self.environment.region, self.environment.profile)
-        one.init_s3(self.bucket, self.environment.state_key, self.environment.region)
-        return one
-
-
-def session(prepared: bool = True) -> Session:
-    """Everything that can be wrong before anything is touched; the account prepared, or not yet."""
-    environment = environments.named(os.environ.get("ENV", ""))
-    if prepared:
-        terraform.check()
-    ensure_aws()
-    region = bootstrap.variables()["region"]
-    if environment.region != region:
-        raise Refused(
-            f"{environment.name} is in {environment.region}, and the account is prepared in"
-            f" {region} (tf/preconfigured/terraform.tfvars)"
-        )
-    aws = Aws(environment.region, environment.profile)
-    account = aws.account()
-    if environment.account_id not in (None, account):
-        raise Refused(
-            f"{environment.name} belongs to the account {environment.account_id}, and these"
-            f" credentials are of {account}"
-        )
-    here = Session(environment, aws, account)
-    if prepared and not bootstrap.exists(aws, here.bucket):
-        raise Refused(f"the account {account} is not prepared: run `make bootstrap` first")
-    return here
-
-
-def ensure_aws() -> None:
-    build.ensure_tools("deploy")
-
-
-def version() -> str:
-    """The commit that is deployed: what others can look at too."""
-    revision = build.revision()
-    if revision == "unknown":
-        raise Refused("this is no git work tree, so what is deployed would have no name")
-    if revision.endswith("-dirty") or git("status", "--porcelain"):
-        raise Refused(
-            "the work tree has changes that are not committed: commit or stash them, so that what"
-            " is deployed can be found again"
-        )
-    if commit.cut_off():
-        raise Refused(
-            "this clone has no history, by which the services know their commits: run"
-            " `git fetch --unshallow`, or check out with fetch-depth: 0"
-        )
-    if not git("branch", "--remotes", "--contains", "HEAD"):
-        raise Refused(f"the commit {revision[:12]} is on no remote branch: push it first")
-    return revision
-
-
-def git(*arguments: str) -> str:
-    return toolchain.answer(["git", "-C", str(ROOT), *arguments]) or ""
-
-
-def confirm(environment: Environment, what: str) -> None:
-    """prod requires its name as confirmation; CONFIRM=prod confirms in advance."""
-    if environment.name != "prod" or os.environ.get("CONFIRM") == environment.name:
-        return
-    if not sys.stdin.isatty():
-        raise Refused(f"{what} prod needs CONFIRM=prod")
-    if input(f"{what} prod: type its name to go on: ").strip() != environment.name:
-        raise Refused("that was not its name; nothing was touched")
-
-
-def variables_of(environment: Environment, release: Release, folder: Path = TF) -> list[str]:
-    """Terraform arguments with an environment's variables and images."""
-    file = Terraform(folder, environment.name, environment.region, None).data / "release.tfvars.json"
-    values = {
-        **more_variables(),
-        "environment": environment.name,
-        "images": release.images,
-        "release": release.revision,
-    }
-    file.write_text(json.dumps(values), encoding="utf-8")
-    return [
-        f"-var-file={folder}/environments/{environment.folder.name}/terraform.tfvars",
-        f"-var-file={file}",
-    ]
-
-
-def more_variables() -> dict:
-    """VARIABLES: more of Terraform's variables, as JSON, over those of the environment's file."""
-    text = os.environ.get("VARIABLES") or "{}"
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise Refused(f"VARIABLES is no JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise Refused('VARIABLES must be a JSON object, such as {"log_level": "debug"}')
-    return found
-
-
-def of_account() -> bool:
-    """DIRECTORY: true when a target concerns tf/preconfigured instead of an environment."""
-    directory = os.environ.get("DIRECTORY") or "tf"
-    if directory not in ("tf", "tf/preconfigured"):
-        raise Refused(f"DIRECTORY is {directory!r}, but must be tf or tf/preconfigured")
-    return directory != "tf"
-
-
 # The make targets.
 
 
@@ -193,26 +80,6 @@ def do_bootstrap() -> None:
         bootstrap.ensure(aws, account, wanted.get("profile"), say)
     if not bootstrap.knows_github():
         print(subjects.advice(git("remote", "get-url", "origin")))
-
-
-def account_session() -> tuple[Aws, str, dict[str, str]]:
-    """Credentials of the account that tf/preconfigured is for."""
-    ensure_aws()
-    wanted = bootstrap.variables()
-    aws = Aws(wanted["region"], wanted.get("profile"))
-    account = aws.account()
-    if wanted.get("account_id") not in (None, account):
-        raise Refused(
-            f"tf/preconfigured is for the account {wanted['account_id']}, and these credentials are of {account}"
-        )
-    return aws, account, wanted
-
-
-def account_terraform() -> Terraform:
-    """tf/preconfigured with its state, to read it."""
-    terraform.check()
-    aws, account, wanted = account_session()
-    return bootstrap.state(aws, account, wanted.get("profile"))
 
 
 def do_plan() -> None:
@@ -373,13 +240,6 @@ def attested(here: Session, images: dict[str, str]) -> None:
         verify.verify(image, builder, registry, expected, say, here.environment.preview)
 
 
-def registry_of(image: str) -> Registry:
-    """The registry of an image: Amazon's with credentials, any other without."""
-    url = verify.split(image)[0]
-    region = re.match(r"[0-9]{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/", url)
-    return Registry(url, *(credentials(Aws(region[1])) if region else ()))
-
-
 def apply_and_prove(here: Session, release: Release, folder: Path, name: str = "") -> None:
     """Apply a version, wait until it is what runs, and see that it works."""
     with step("plan"):
@@ -502,17 +362,8 @@ def do_status() -> None:
         say(f"{here.environment.name} is not deployed")
         return
     print(f"{here.environment.name}: {outputs['release']} at {outputs['url']}")
-    wanted = Deployed.of(outputs)
-    found = here.aws.call(
-        "ecs",
-        "describe_services",
-        cluster=wanted.cluster,
-        services=list(wanted.services.values()),
-    )["services"]
-    by_name = {service["serviceName"]: service for service in found}
     well = True
-    for name, full in wanted.services.items():
-        text, done = rollout.state(by_name.get(full), wanted.task_definitions[name], wanted.replicas[name])
+    for name, (text, done) in rollout.states(here.aws, Deployed.of(outputs)).items():
         well = well and bool(done)
         print(f"  {name:<10} {text}")
     for release in here.releases.read()[-5:]:
@@ -531,10 +382,6 @@ def do_cost() -> None:
         run.plan(*variables_of(here.environment, planned_release(here, run)[0]), lock=False)
         structure = {"values": run.show(str(run.plan_file))["planned_values"]}
     print(cost.table(cost.lines(structure)))
-
-
-def now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 TARGETS = {name[3:]: function for name, function in list(globals().items()) if name.startswith("do_")}

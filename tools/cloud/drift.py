@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from tools.cloud.aws import Aws
-from tools.cloud.environments import APPLICATION
+from tools.common.environments import APPLICATION
 
 # ECS hands the tags of a service on to these, and Terraform does not manage them. Old revisions of task definitions
 # stay, so that ECS can roll back to them.

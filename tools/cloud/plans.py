@@ -13,9 +13,9 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tools.cloud.environments import Refused
 from tools.cloud.releases import Release
 from tools.common import toolchain
+from tools.common.environments import Refused
 from tools.common.files import write
 
 PLANS = toolchain.ROOT / "target" / "plan"

@@ -59,38 +59,33 @@ def wait(
     deadline = time.monotonic() + seconds
     last: dict[str, str] = {}
     while True:
-        answer = aws.call(
-            "ecs",
-            "describe_services",
-            cluster=wanted.cluster,
-            services=list(wanted.services.values()),
-        )
-        found = {service["serviceName"]: service for service in answer["services"] if service["status"] != "INACTIVE"}
-        states = {
-            name: state(
-                found.get(wanted.services[name]),
-                wanted.task_definitions[name],
-                wanted.replicas[name],
-            )
-            for name in wanted.services
-        }
-        for name, (text, _) in states.items():
+        now = states(aws, wanted)
+        for name, (text, _) in now.items():
             if last.get(name) != text:
                 say(f"{name}: {text}")
                 last[name] = text
-        failed = [name for name, (_, verdict) in states.items() if verdict is False]
+        failed = [name for name, (_, verdict) in now.items() if verdict is False]
         if failed:
-            raise RolledBack("\n".join(reason(aws, wanted, name, states[name][0]) for name in failed))
-        if all(verdict for _, verdict in states.values()):
+            raise RolledBack("\n".join(reason(aws, wanted, name, now[name][0]) for name in failed))
+        if all(verdict for _, verdict in now.values()):
             return
         if time.monotonic() > deadline:
-            late = [name for name, (_, verdict) in states.items() if not verdict]
+            late = [name for name, (_, verdict) in now.items() if not verdict]
             raise RolledBack(
-                "\n".join(
-                    reason(aws, wanted, name, f"not done after {seconds:.0f} s: {states[name][0]}") for name in late
-                )
+                "\n".join(reason(aws, wanted, name, f"not done after {seconds:.0f} s: {now[name][0]}") for name in late)
             )
         time.sleep(every)
+
+
+def states(aws: Aws, wanted: Deployed) -> dict[str, tuple[str, bool | None]]:
+    """The state of each service."""
+    services = list(wanted.services.values())
+    answer = aws.call("ecs", "describe_services", cluster=wanted.cluster, services=services)
+    found = {service["serviceName"]: service for service in answer["services"] if service["status"] != "INACTIVE"}
+    return {
+        name: state(found.get(full), wanted.task_definitions[name], wanted.replicas[name])
+        for name, full in wanted.services.items()
+    }
 
 
 def state(service: dict | None, wanted: str, replicas: int) -> tuple[str, bool | None]:

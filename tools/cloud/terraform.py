@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tools.cloud.environments import Refused
 from tools.common import toolchain
+from tools.common.environments import Refused
 from tools.common.versions import at_least
 
 MINIMUM = "1.11"

@@ -18,12 +18,12 @@ from tools.common.toolchain import CHANNEL, ROOT, ROUTES, wanted_route
 from tools.install import pypi
 from tools.install.browser import browser
 from tools.install.cargo_tools import auditable, deny, trunk, wasm_bindgen
-from tools.install.job import Failed, end_on_signals, say
+from tools.install.debian_packages import c_compiler
 from tools.install.page_std import page_std, page_std_inputs
+from tools.install.progress import Failed, end_on_signals, say
 from tools.install.promtool import docker_registry, promtool
 from tools.install.rust_route import rust, rust_inputs
 from tools.install.step import Step, only_one_installer, perform
-from tools.install.system_packages import c_compiler
 
 AWS = toolchain.TOOLS / "aws" / "bin" / "pytest"
 SIGSTORE = toolchain.TOOLS / "sigstore" / "bin" / "sigstore"

@@ -7,11 +7,10 @@ import shlex
 import shutil
 from xml.sax.saxutils import escape
 
-from tools.common import toolchain, versions
+from tools.common import debian_program, toolchain, versions
 from tools.common.files import script, write
-from tools.install import debian_program
-from tools.install.job import Bound, Failed, Job
-from tools.install.system_packages import debian_install
+from tools.install.debian_packages import debian_install
+from tools.install.progress import Bound, Failed, Job
 
 # Playwright tries several servers, 10 s each; its archive has 100 MB.
 BROWSER = Bound(total=600, silent=60)

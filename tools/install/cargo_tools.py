@@ -7,7 +7,7 @@ import shutil
 from tools.common import toolchain, versions
 from tools.common.toolchain import ROOT
 from tools.install import prebuilt
-from tools.install.job import COMPILE, Failed, Job
+from tools.install.progress import COMPILE, Failed, Job
 
 # Tools that run for seconds a day: compile them quickly rather than well.
 QUICK_PROFILE = {

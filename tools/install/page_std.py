@@ -11,7 +11,7 @@ from tools.common import toolchain
 from tools.common.files import identity
 from tools.common.toolchain import PAGE_FLAGS, WASM_TARGET
 from tools.install import own_std, rust_rustup
-from tools.install.job import COMPILE, Failed, Job
+from tools.install.progress import COMPILE, Failed, Job
 
 # Also unstable in Cargo: a leaner core, chosen when std itself is compiled.
 BUILD_STD = ("-Z", "build-std=std,panic_abort", "-Z", "build-std-features=optimize_for_size")

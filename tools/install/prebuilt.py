@@ -16,7 +16,7 @@ import urllib.request
 from typing import NamedTuple
 
 from tools.common import toolchain
-from tools.install.job import Job
+from tools.install.progress import Job
 
 # A server that is not there must not hold up the first start; 10 MB take ten seconds at 8 Mbit/s.
 SILENCE_SECONDS = 10

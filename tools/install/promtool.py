@@ -6,8 +6,8 @@ import os
 import shutil
 
 from tools.common import toolchain, versions
-from tools.install import debian_archive
-from tools.install.job import DOWNLOAD, Failed, Job
+from tools.install import debian_packages
+from tools.install.progress import DOWNLOAD, Failed, Job
 
 
 def promtool(job: Job) -> None:
@@ -27,7 +27,7 @@ def _provide(job: Job, name: str, package: str, origin: str) -> None:
     if found and _starts(found):
         job.say(f"{name} is {found}")
         return
-    missing = debian_archive.missing_program()
+    missing = debian_packages.missing_program()
     if missing:
         job.say(
             f"SKIPPED: there is no {name}, and no {missing} to get it with; its tests will be"
@@ -41,14 +41,14 @@ def _unpack(job: Job, name: str, package: str) -> None:
     archive = toolchain.TOOLS / "cache" / name
     # What the package depends on is for the server's own pages, so that it is fetched alone, and
     # it does not matter what is installed.
-    options = debian_archive.private_apt(archive, status="")
+    options = debian_packages.private_apt(archive, status="")
     job.run(["apt-get", *options, "update"], DOWNLOAD)
     downloads = archive / "archives"
     for old in downloads.glob("*.deb"):
         old.unlink()
     job.run(["apt-get", *options, "download", package], DOWNLOAD, directory=downloads)
     unpacked = archive / "unpacked"
-    debian_archive.unpack(job, downloads, unpacked)
+    debian_packages.unpack(job, downloads, unpacked)
     program = unpacked / "usr" / "bin" / name
     if not program.is_file() or not _starts(str(program)):
         raise Failed(f"Debian's package {package} has no {name} that starts here")

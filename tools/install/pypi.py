@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tools.common import toolchain, versions
 from tools.common.files import identity, script, write
-from tools.install.job import DOWNLOAD, LOCAL, Failed, Job
+from tools.install.debian_packages import debian_install
+from tools.install.progress import DOWNLOAD, LOCAL, Failed, Job
 from tools.install.step import part
-from tools.install.system_packages import debian_install
 
 # The fake of Terraform's AWS provider.
 PROVIDER = toolchain.ROOT / "e2e" / "deploy" / "aws_provider"

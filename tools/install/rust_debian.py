@@ -13,8 +13,8 @@ from pathlib import Path
 from tools.common import toolchain, versions
 from tools.common.files import script
 from tools.common.toolchain import targets_to_add
-from tools.install import debian_archive, own_std
-from tools.install.job import COMPILE, DOWNLOAD, LOCAL, Failed, Job
+from tools.install import debian_packages, own_std
+from tools.install.progress import COMPILE, DOWNLOAD, LOCAL, Failed, Job
 from tools.install.step import part
 
 # Programs of Debian's packages; nothing else of them goes on PATH.
@@ -31,7 +31,7 @@ RUST_PROGRAMS = (
 
 def install(job: Job) -> None:
     """Unpack the packages, then compile std: two parts, because each takes minutes."""
-    missing = debian_archive.missing_program()
+    missing = debian_packages.missing_program()
     if missing:
         raise Failed(f"there is no {missing}")
     part(
@@ -42,7 +42,7 @@ def install(job: Job) -> None:
             versions.DEBIAN_RUST_MINIMUM,
             (toolchain.DEBIAN / "bin").is_dir(),
         ),
-        debian_packages,
+        rust_packages,
     )
     for target in targets_to_add():
         library = toolchain.DEBIAN / "usr" / "lib" / "rustlib" / target
@@ -59,10 +59,10 @@ def std_inputs(library: Path) -> object:
     return versions.STD_CRATES, library, library.is_dir()
 
 
-def debian_packages(job: Job) -> None:
+def rust_packages(job: Job) -> None:
     """Download with apt into a private folder, unpack, and make the programs find their libraries."""
     archive = toolchain.TOOLS / "cache" / "apt"
-    options = debian_archive.private_apt(archive, without_rust(dpkg_status()))
+    options = debian_packages.private_apt(archive, without_rust(dpkg_status()))
     job.run(["apt-get", *options, "update"], DOWNLOAD)
     policy = job.run(["apt-cache", *options, "policy", versions.DEBIAN_RUST[0]], LOCAL)
     candidate = re.search(r"Candidate: (\S+)", policy)
@@ -77,7 +77,7 @@ def debian_packages(job: Job) -> None:
     download = ["install", "-y", "--no-install-recommends", "--download-only"]
     job.run(["apt-get", *options, *download, *versions.DEBIAN_RUST], DOWNLOAD)
     unpacked = toolchain.TOOLS / "debian.unfinished"
-    debian_archive.unpack(job, archive / "archives", unpacked)
+    debian_packages.unpack(job, archive / "archives", unpacked)
     relocate_programs(job, unpacked)
     shutil.rmtree(toolchain.DEBIAN, ignore_errors=True)
     unpacked.rename(toolchain.DEBIAN)

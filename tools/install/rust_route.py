@@ -6,7 +6,7 @@ from tools.common import toolchain, versions
 from tools.common.files import write
 from tools.common.toolchain import CHANNEL, targets_to_add, wanted_route
 from tools.install import rust_debian, rust_rustup
-from tools.install.job import Failed, Job
+from tools.install.progress import Failed, Job
 
 
 def rust(job: Job) -> None:

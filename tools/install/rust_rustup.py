@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tools.common import toolchain
 from tools.common.toolchain import CHANNEL, targets_to_add
-from tools.install.job import Bound, Failed, Job
+from tools.install.progress import Bound, Failed, Job
 
 # rustup fetches 100 MB in a minute where it can; where it cannot, it may hang for ever.
 RUSTUP = Bound(total=300, silent=120)

@@ -13,7 +13,7 @@ from typing import Callable, TextIO
 
 from tools.common import toolchain
 from tools.common.files import write
-from tools.install.job import COMPILE, Failed, Job, say, spoken
+from tools.install.progress import COMPILE, Failed, Job, say, spoken
 
 # Slow steps compile: std, trunk and wasm-bindgen, each within its limit.
 ANOTHER_RUN_SECONDS = 3 * COMPILE.total

@@ -13,7 +13,7 @@ from typing import Union
 
 from tools.build import build
 from tools.common.toolchain import ROOT
-from tools.local import compose_only, run_local
+from tools.local import compose_only, containers, processes, run_local, stack
 
 # Watched folders: the page's own, and crates that it shares with the services.
 PAGE_SOURCES = ("services/frontend/app", "crates/wire")
@@ -28,7 +28,7 @@ LOOK_SECONDS = 0.2
 QUIET_SECONDS = 0.1
 
 Snapshot = dict
-System = Union[run_local.Containers, run_local.Processes]
+System = Union[containers.Containers, processes.Processes]
 
 
 def main() -> int:
@@ -42,7 +42,7 @@ def main() -> int:
     try:
         build.ensure_tools("dev")
         if run_local.running_stacks():
-            raise run_local.StackError("the system is running already; `make down` first")
+            raise stack.StackError("the system is running already; `make down` first")
         system = run_local.choose(build.QUICK)
         system.check_ports()
         seen = snapshot()
@@ -54,7 +54,7 @@ def main() -> int:
         logs = running.stream_logs()
         watch(running, seen, programs)
         return 0
-    except (build.BuildError, run_local.StackError) as error:
+    except (build.BuildError, stack.StackError) as error:
         print(f"dev: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, BrokenPipeError):
@@ -70,7 +70,7 @@ def main() -> int:
         if running:
             try:
                 running.down()
-            except run_local.StackError as error:
+            except stack.StackError as error:
                 print(f"dev: {error}", file=sys.stderr)
 
 
@@ -111,7 +111,7 @@ def watch(running: System, seen: Snapshot, programs: dict[str, str]) -> None:
             print(f"dev: up to date after {time.monotonic() - begun:.1f} s", flush=True)
         except build.BuildError as error:
             print(f"dev: {error}; the last good version keeps running", flush=True)
-        except run_local.StackError as error:
+        except stack.StackError as error:
             print(f"dev: {error}; the next edit tries again", flush=True)
 
 

@@ -24,7 +24,7 @@ from tools.common import catalog, toolchain
 from tools.common.catalog import Service
 from tools.common.files import write
 from tools.common.toolchain import ROOT
-from tools.local import compose_only, run_local, service_files
+from tools.local import compose_only, processes, service_files, stack
 from tools.local.service_files import NoPlace
 
 # The names of AWS resources contain it, so it has the length that tf/preconfigured allows.
@@ -190,7 +190,7 @@ def try_out(name: str) -> int:
         build.run(f"tests of {name}", tests, bound=TEST_SECONDS)
         build.build(build.QUICK)
         with_system(name, build.QUICK)
-    except (build.BuildError, run_local.StackError) as error:
+    except (build.BuildError, stack.StackError) as error:
         print(f"new: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -209,13 +209,13 @@ def with_system(name: str, profile: str) -> None:
             settings[service.listen_setting] = f"127.0.0.1:{next(ports)}"
     # Beside a system that runs already. This process does nothing else.
     os.environ.update(settings)
-    run_local.STATE = build.TARGET / "try"
-    system = run_local.Processes(profile)
+    processes.STATE = build.TARGET / "try"
+    system = processes.Processes(profile)
     system.check_ports()
     try:
         system.start()
         system.wait_until_ready()
-        url = f"{run_local.url()}{catalog.ALL[name].route}"
+        url = f"{stack.url()}{catalog.ALL[name].route}"
         with urllib.request.urlopen(url, timeout=2) as response:
             print(f"new: GET {url}: {response.status} {json.load(response)}", flush=True)
     finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Callable
 
 from tools.build import build, commit, dockerfile
 from tools.cloud.aws import Aws, AwsError
-from tools.cloud.environments import APPLICATION, PATTERN, Environment, Refused
+from tools.common.environments import APPLICATION, PATTERN, Environment, Refused
 from tools.supply import oci, verify
 from tools.supply.oci import ARCHITECTURES, REVISION, ImageError, Registry, pack
 
@@ -226,3 +227,10 @@ def credentials(aws: Aws) -> tuple[str, str]:
     token = data[0]["authorizationToken"]
     user, _, password = base64.b64decode(token).decode().partition(":")
     return user, password
+
+
+def registry_of(image: str) -> Registry:
+    """The registry of an image: Amazon's with credentials, any other without."""
+    url = verify.split(image)[0]
+    region = re.match(r"[0-9]{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/", url)
+    return Registry(url, *(credentials(Aws(region[1])) if region else ()))

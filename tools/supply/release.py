@@ -18,8 +18,8 @@ from pathlib import Path
 
 from tools.build import build, dockerfile
 from tools.ci import github
-from tools.cloud.environments import Refused
 from tools.common import toolchain
+from tools.common.environments import Refused
 from tools.common.toolchain import ROOT
 from tools.supply import oci, sbom
 from tools.supply.images import BOTH, MACHINES, finished_binaries

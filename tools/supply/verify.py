@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Callable
 
 from tools.build import commit
-from tools.cloud.environments import Refused
 from tools.common import toolchain
+from tools.common.environments import Refused
 from tools.supply import oci, sbom
 from tools.supply.oci import Registry
 

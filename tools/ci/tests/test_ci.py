@@ -11,11 +11,11 @@ from pathlib import Path
 from unittest import mock
 
 from tools.ci import ci, github
-from tools.cloud import deploy, environments, plans
+from tools.cloud import deploy, plans, session
 from tools.cloud.aws import AwsError
-from tools.cloud.environments import Refused
 from tools.cloud.releases import Release
-from tools.common import progress
+from tools.common import environments, progress
+from tools.common.environments import Refused
 from tools.supply import images, oci, release
 
 VERSION = Release("1" * 40, {"stats": f"r@sha256:{'1' * 64}"}, "2026-11-25T00:00:00Z")
@@ -32,7 +32,7 @@ class Previews(unittest.TestCase):
         self.assertEqual(preview.variables, pattern.variables)
         self.assertTrue(preview.preview and not pattern.preview)
         with mock.patch.dict(os.environ, {"VARIABLES": '{"environment": "prod", "log_level": "off"}'}):
-            *_, file = deploy.variables_of(preview, VERSION)
+            *_, file = session.variables_of(preview, VERSION)
         values = json.loads(Path(file.split("=")[1]).read_text(encoding="utf-8"))
         self.assertEqual((values["environment"], values["log_level"]), ("pr-12", "off"))
 
@@ -54,9 +54,9 @@ class Previews(unittest.TestCase):
 class Settings(unittest.TestCase):
     def test_what_is_no_json_object_or_directory_is_refused(self):
         for name, value, ask in (
-            ("VARIABLES", "{", deploy.more_variables),
-            ("VARIABLES", "[]", deploy.more_variables),
-            ("DIRECTORY", "tf/modules/app", deploy.of_account),
+            ("VARIABLES", "{", session.more_variables),
+            ("VARIABLES", "[]", session.more_variables),
+            ("DIRECTORY", "tf/modules/app", session.of_account),
         ):
             with mock.patch.dict(os.environ, {name: value}), self.assertRaisesRegex(Refused, name):
                 ask()

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import unittest
 
-from tools.ci import workflows
+from tools.ci.workflows import rules
 from tools.common.toolchain import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -40,14 +40,14 @@ class Help(unittest.TestCase):
 
     def test_commands_for_workflows_are_in_the_long_list_alone(self) -> None:
         section = MAKEFILE[MAKEFILE.index("## For workflows") :]
-        hidden = workflows.makefile_targets(section)
+        hidden = rules.makefile_targets(section)
         self.assertGreater(len(hidden), 5)
         self.assertEqual(hidden & set(self.listed(self.printed())), set())
 
     def test_the_long_list_has_every_command_once(self) -> None:
         commands = self.listed(self.printed("help-all"))
         self.assertEqual(len(commands), len(set(commands)))
-        self.assertEqual(set(commands), workflows.makefile_targets(MAKEFILE))
+        self.assertEqual(set(commands), rules.makefile_targets(MAKEFILE))
 
 
 if __name__ == "__main__":

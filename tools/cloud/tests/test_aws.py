@@ -9,8 +9,8 @@ from unittest import mock
 
 from tools.cloud import aws, logs
 from tools.cloud.aws import Aws, AwsError
-from tools.cloud.environments import Refused
 from tools.common import toolchain
+from tools.common.environments import Refused
 
 INSTALLED = any(aws.FOLDER.glob("lib/python*/site-packages/boto3"))
 SCRIPTS = toolchain.ROOT / "tools"

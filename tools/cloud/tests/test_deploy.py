@@ -10,11 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from unittest import mock
 
-from tools.cloud import cost, deploy, environments, prove
-from tools.cloud.environments import Refused
+from tools.cloud import cost, deploy, prove, session
 from tools.cloud.releases import Release, before, with_newest
 from tools.cloud.rollout import RolledBack
-from tools.common import catalog, toolchain
+from tools.common import catalog, environments, toolchain
+from tools.common.environments import Refused
 from tools.common.progress import Failed
 
 ONE, TWO, THREE = (
@@ -75,9 +75,9 @@ class TheVersion(unittest.TestCase):
         with (
             mock.patch("tools.build.build.revision", return_value=revision),
             mock.patch("tools.build.commit.cut_off", return_value=cut_off),
-            mock.patch.object(deploy, "git", lambda *arguments: changes if arguments[0] == "status" else branches),
+            mock.patch.object(session, "git", lambda *arguments: changes if arguments[0] == "status" else branches),
         ):
-            return deploy.version()
+            return session.version()
 
     def test_it_is_the_commit_that_others_can_see(self):
         self.assertEqual(self.version("1" * 40), "1" * 40)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import unittest
 from unittest import mock
 
-from tools.cloud import drift, environments
+from tools.cloud import drift
+from tools.common import environments
 
 GROUP = "arn:aws:logs:us-east-1:123456789012:log-group:/system-stats-staging/stats"
 

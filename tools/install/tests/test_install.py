@@ -10,7 +10,7 @@ from tools.common import toolchain
 from tools.common.files import write
 from tools.install import __main__ as install
 from tools.install import pypi, step
-from tools.install.job import Failed, Job
+from tools.install.progress import Failed, Job
 from tools.install.step import Step
 from tools.install.tests.bare_clone import BareClone
 

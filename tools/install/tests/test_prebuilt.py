@@ -15,8 +15,8 @@ from unittest import mock
 
 from tools.common import toolchain, versions
 from tools.install import cargo_tools, prebuilt
-from tools.install.job import Job
 from tools.install.prebuilt import Release
+from tools.install.progress import Job
 from tools.install.tests.bare_clone import BareClone
 
 

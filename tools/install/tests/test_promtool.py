@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tools.common import toolchain
 from tools.install import promtool
-from tools.install.job import Failed, Job
+from tools.install.progress import Failed, Job
 from tools.install.tests.bare_clone import BareClone
 
 # Unpacks a promtool that answers with exit code 0, or the script given instead.

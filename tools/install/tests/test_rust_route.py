@@ -10,7 +10,7 @@ from unittest import mock
 from tools.common import toolchain, versions
 from tools.common.files import write
 from tools.install import rust_debian, rust_route, rust_rustup
-from tools.install.job import Bound, Failed, Job
+from tools.install.progress import Bound, Failed, Job
 from tools.install.tests.bare_clone import BareClone
 
 # Output of `rustup component list --installed` on a complete toolchain.

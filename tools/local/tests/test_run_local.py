@@ -9,15 +9,15 @@ from unittest import mock
 
 from tools.build import build
 from tools.common import catalog
-from tools.local import run_local, service_files
+from tools.local import processes, run_local, service_files, stack
 
 
 class Settings(unittest.TestCase):
     def test_the_port_is_3050_by_default(self):
         with mock.patch.dict(os.environ, {"PORT": ""}):
-            self.assertEqual(run_local.port(), 3050)
+            self.assertEqual(stack.port(), 3050)
         with mock.patch.dict(os.environ, {"PORT": "8081"}):
-            self.assertEqual(run_local.url(), "http://localhost:8081")
+            self.assertEqual(stack.url(), "http://localhost:8081")
 
     def test_a_wrong_setting_is_one_sentence(self):
         for name, value in (
@@ -29,7 +29,7 @@ class Settings(unittest.TestCase):
             ("STACK", "podman"),
         ):
             with self.subTest(name=name), mock.patch.dict(os.environ, {name: value}):
-                with self.assertRaisesRegex(run_local.StackError, f"{name} is '{value}', but must be"):
+                with self.assertRaisesRegex(stack.StackError, f"{name} is '{value}', but must be"):
                     run_local.choose(build.RELEASE)
 
     def test_the_address_that_is_said_is_the_one_that_answers(self):
@@ -41,22 +41,22 @@ class Settings(unittest.TestCase):
             ("2001:db8::1", "http://[2001:db8::1]:3050"),
         ):
             with self.subTest(bind=bind), mock.patch.dict(os.environ, {"BIND": bind, "PORT": ""}):
-                self.assertEqual(run_local.url(), url)
+                self.assertEqual(stack.url(), url)
 
     def test_a_wrong_listening_address_is_one_sentence(self):
         for wrong in ("127.0.0.1:99999", "127.0.0.1", "127.0.0.1:0"):
             with mock.patch.dict(os.environ, {"STATS_LISTEN": wrong}):
-                with self.assertRaisesRegex(run_local.StackError, "STATS_LISTEN is '.*', but must be"):
-                    run_local.Processes(build.RELEASE).check_ports()
+                with self.assertRaisesRegex(stack.StackError, "STATS_LISTEN is '.*', but must be"):
+                    processes.Processes(build.RELEASE).check_ports()
 
     def test_a_taken_port_names_the_service_and_the_remedy(self):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             number = taken.getsockname()[1]
-            with self.assertRaisesRegex(run_local.StackError, f"port {number} for the gateway .* or x"):
-                run_local.refuse_taken_port("gateway", "127.0.0.1", number, "x")
-        run_local.refuse_taken_port("gateway", "127.0.0.1", number, "x")
+            with self.assertRaisesRegex(stack.StackError, f"port {number} for the gateway .* or x"):
+                stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
+        stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
 
 
 class Upstreams(unittest.TestCase):
@@ -64,7 +64,7 @@ class Upstreams(unittest.TestCase):
         added = {"added": service_files.new_service("added", 8099)}
         given = {"FRONTEND_LISTEN": "127.0.0.1:3001", "GATEWAY_STATS": "10.0.0.1:80", "GATEWAY_ROUTES": "/mine mine:1"}
         with mock.patch.dict(catalog.ALL, added), mock.patch.dict(os.environ, given):
-            settings = run_local.Processes(build.RELEASE)._upstreams()
+            settings = processes.Processes(build.RELEASE)._upstreams()
         self.assertEqual(settings["GATEWAY_STATS"], "10.0.0.1:80")
         self.assertEqual(settings["GATEWAY_FRONTEND"], "127.0.0.1:3001")
         routes = settings["GATEWAY_ROUTES"].split("; ")
@@ -74,26 +74,26 @@ class Upstreams(unittest.TestCase):
     def test_without_other_services_the_routes_are_those_of_the_environment(self):
         core = {name: service for name, service in catalog.ALL.items() if service.address_setting or service.public}
         with mock.patch.object(catalog, "ALL", core), mock.patch.dict(os.environ, {"GATEWAY_ROUTES": ""}):
-            self.assertNotIn("GATEWAY_ROUTES", run_local.Processes(build.RELEASE)._upstreams())
+            self.assertNotIn("GATEWAY_ROUTES", processes.Processes(build.RELEASE)._upstreams())
         with mock.patch.object(catalog, "ALL", core), mock.patch.dict(os.environ, {"GATEWAY_ROUTES": "/a b:1"}):
-            self.assertEqual(run_local.Processes(build.RELEASE)._upstreams()["GATEWAY_ROUTES"], "/a b:1")
+            self.assertEqual(processes.Processes(build.RELEASE)._upstreams()["GATEWAY_ROUTES"], "/a b:1")
 
 
 class Scale(unittest.TestCase):
     def test_a_wrong_number_of_instances_is_refused(self):
         for text in ("0", "21", "x", "-1", "1.5", "\u0663"):
             with self.subTest(text), mock.patch.dict(os.environ, {"SCALE": text}):
-                with self.assertRaisesRegex(run_local.StackError, "from 1 to 20"):
-                    run_local.scale()
+                with self.assertRaisesRegex(stack.StackError, "from 1 to 20"):
+                    stack.scale()
 
     def test_requests_for_stats_are_spread_over_all_instances(self):
         given = {"SCALE": "3", "GATEWAY_ROUTES": "/mine mine:1"}
         with mock.patch.dict(os.environ, given):
-            processes = run_local.Processes(build.RELEASE)
-            self.assertEqual(processes.replicas, ["stats-2", "stats-3"])
-            processes.listen.update({"stats-2": "127.0.0.1:2", "stats-3": "127.0.0.1:3"})
-            routes = processes._upstreams()["GATEWAY_ROUTES"].split("; ")
-        own = processes.listen["stats"]
+            running = processes.Processes(build.RELEASE)
+            self.assertEqual(running.replicas, ["stats-2", "stats-3"])
+            running.listen.update({"stats-2": "127.0.0.1:2", "stats-3": "127.0.0.1:3"})
+            routes = running._upstreams()["GATEWAY_ROUTES"].split("; ")
+        own = running.listen["stats"]
         self.assertEqual(routes, [f"/stats {own},127.0.0.1:2,127.0.0.1:3 check=/healthz", "/mine mine:1"])
 
 
@@ -101,11 +101,11 @@ class Pids(unittest.TestCase):
     def test_a_process_is_known_by_its_pid_and_its_start(self):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         try:
-            started = run_local._start_time(child.pid)
+            started = processes._start_time(child.pid)
             self.assertTrue(started.isdigit())
         finally:
             child.communicate(b"\n")
-        self.assertEqual(run_local._start_time(child.pid), "")
+        self.assertEqual(processes._start_time(child.pid), "")
 
 
 if __name__ == "__main__":

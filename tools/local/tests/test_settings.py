@@ -11,7 +11,7 @@ from tools.build import build
 from tools.ci.check import code_lines
 from tools.common import catalog
 from tools.common.toolchain import ROOT
-from tools.local import compose_only, given_settings, run_local
+from tools.local import compose_only, given_settings, run_local, stack
 
 SOURCES = {
     "every service": ("crates/service/src",),
@@ -19,7 +19,7 @@ SOURCES = {
 }
 PREFIXES = (*(service.prefix for service in catalog.ALL.values()), "BACKEND", "ECS", "LOG", "DRAIN")
 NAME = re.compile(rf'"((?:{"|".join(PREFIXES)})_[A-Z_0-9]+)"')
-# Only in the development build of the frontend; docker-compose.dev.yaml and run_local.py set it.
+# Only in the development build of the frontend; docker-compose.dev.yaml and processes.py set it.
 DEVELOPMENT = {"FRONTEND_PAGE_FOLDER"}
 # Set by AWS for a task's containers.
 OF_ECS = {"ECS_CONTAINER_METADATA_URI_V4"}
@@ -124,7 +124,7 @@ class WithoutEffect(unittest.TestCase):
 
     def test_the_stack_refuses_before_anything_starts(self) -> None:
         with mock.patch.dict(os.environ, {"GATEWAY_LISTEN": "0.0.0.0:80", "STACK": "processes"}):
-            with self.assertRaisesRegex(run_local.StackError, "settings that cannot take effect"):
+            with self.assertRaisesRegex(stack.StackError, "settings that cannot take effect"):
                 run_local.choose(build.RELEASE)
 
 

@@ -11,8 +11,8 @@ from unittest import mock
 
 from tools.build import build
 from tools.ci import codeowners, github
-from tools.cloud.environments import Refused
 from tools.common import toolchain
+from tools.common.environments import Refused
 from tools.common.toolchain import ROOT
 from tools.supply import release
 from tools.supply.tests.test_oci import ARM, INTEL

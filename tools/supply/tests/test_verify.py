@@ -16,7 +16,7 @@ except ImportError:
     raise unittest.SkipTest("needs Python's sigstore: `make test` runs it with the one in .tools/") from None
 
 from tools.build import commit
-from tools.cloud import environments
+from tools.common import environments
 from tools.supply import oci, sbom, verify
 from tools.supply.tests.test_oci import STATS
 from tools.supply.tests.test_sbom import KNOWN, LISTED, made_of

@@ -1,7 +1,6 @@
-"""Rules for .github/workflows beyond those of actionlint and zizmor: `python3 -m tools.ci.workflows`.
+"""Rules for .github/workflows beyond those of actionlint and zizmor: `python3 -m tools.ci.workflows.rules`.
 
-It needs PyYAML, which `make tools` puts beside both. The model (`read`, `run_order`, `statuses`,
-`decided`) is what e2e/deploy/workflows.py plays the workflows by, too.
+Each function gives a sentence for whatever breaks its rule.
 """
 
 from __future__ import annotations
@@ -10,140 +9,30 @@ import fnmatch
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tools.ci import expressions, github
-from tools.ci.expressions import UNKNOWN
+from tools.ci import github
+from tools.ci.workflows import (
+    FORKS,
+    LOCAL,
+    RUN,
+    Workflow,
+    ancestors,
+    called,
+    decided,
+    read,
+    references,
+    run_order,
+    texts,
+)
+from tools.ci.workflows.expressions import UNKNOWN
 from tools.common.toolchain import ROOT
 
-FOLDER = ROOT / ".github" / "workflows"
-LOCAL = "$/.github/workflows/"
 PINNED = re.compile(r"uses: [\w.-]+(/[\w.-]+)+@[0-9a-f]{40} # v[0-9]+\.[0-9]+\.[0-9]+$")
-RUN = re.compile(r"make ([a-z0-9-]+)((?: [A-Z_]+=[\w./:-]+)*)")
-# They run with the permissions of main on content of forks.
-FORBIDDEN = ("pull_request_target", "workflow_run", "issue_comment")
 # Outputs of the used actions.
 ACTION_OUTPUTS = {"actions/upload-artifact": ("artifact-id", "artifact-url", "artifact-digest")}
-# Pull requests of a fork, and of Dependabot, which GitHub treats like one.
-FORKS = (("fork/system-stats", "fork"), ("acme/system-stats", "dependabot[bot]"))
 # The default session of AWS, and the longest time that GitHub lets a job wait for a review.
 SESSION_SECONDS, REVIEW_DAYS = 3600, 30
-REFERENCE = re.compile(r"\b(needs|steps|matrix|inputs|jobs)\.([\w-]+)(?:\.outputs\.([\w-]+))?")
-
-
-@dataclass(frozen=True)
-class Workflow:
-    name: str
-    text: str
-    data: dict
-
-    @property
-    def triggers(self) -> dict:
-        on = self.data.get("on") or {}
-        return on if isinstance(on, dict) else dict.fromkeys([on] if isinstance(on, str) else on)
-
-    @property
-    def jobs(self) -> dict[str, dict]:
-        return self.data.get("jobs", {})
-
-    @property
-    def call(self) -> dict:
-        return self.triggers.get("workflow_call") or {}
-
-
-def parse(name: str, text: str) -> Workflow:
-    # Every scalar stays a text, so `on` is no truth value and 1.10 no number.
-    return Workflow(name, text, yaml.load(text, Loader=yaml.BaseLoader) or {})
-
-
-def read(folder: Path = FOLDER) -> dict[str, Workflow]:
-    files = sorted(folder.glob("*.yaml"))
-    return {file.name: parse(file.name, file.read_text(encoding="utf-8")) for file in files}
-
-
-def needs(job: dict) -> list[str]:
-    found = job.get("needs", [])
-    return [found] if isinstance(found, str) else found
-
-
-def ancestors(jobs: dict[str, dict], name: str) -> set[str]:
-    found: set[str] = set()
-    todo = list(needs(jobs[name]))
-    while todo:
-        one = todo.pop()
-        if one not in found and one in jobs:
-            found.add(one)
-            todo += needs(jobs[one])
-    return found
-
-
-def run_order(jobs: dict[str, dict]) -> list[str]:
-    """The jobs, each after those that it needs."""
-    order: list[str] = []
-    while len(order) < len(jobs):
-        ready = [n for n in jobs if n not in order and set(needs(jobs[n])) & set(jobs) <= set(order)]
-        if not ready:
-            raise ValueError(f"these need each other: {sorted(set(jobs) - set(order))}")
-        order += ready
-    return order
-
-
-def statuses(results: list[Any]) -> dict[str, Any]:
-    """The values of success() and similar functions after jobs with these results."""
-    if set(results) <= {"success"}:
-        success: Any = True
-    else:
-        success = UNKNOWN if set(results) <= {"success", UNKNOWN} else False
-    failure = True if "failure" in results else UNKNOWN if UNKNOWN in results else False
-    return {"always": True, "cancelled": False, "failure": failure, "success": success}
-
-
-def decided(jobs: dict[str, dict], name: str, context: dict, results: dict[str, Any]) -> Any:
-    """Whether a job runs, after those that it needs."""
-    job = jobs[name]
-    before = [results[other] for other in sorted(ancestors(jobs, name))]
-    seen = {
-        **context,
-        "status": statuses(before),
-        "needs": {n: {"result": results[n], "outputs": UNKNOWN} for n in needs(job) if n in results},
-    }
-    seen["needs"] = {**seen["needs"], **context.get("needs", {})}
-    return expressions.condition(job.get("if", ""), seen)
-
-
-def called(job: dict) -> str:
-    """The file of a workflow of ours that a job calls."""
-    uses = job.get("uses", "")
-    return uses[len(LOCAL) :] if uses.startswith(LOCAL) else ""
-
-
-def texts(node: Any, path: tuple = ()) -> Iterator[tuple[tuple, str]]:
-    """Every text of a part of a workflow, with where it is."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from texts(value, (*path, key))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from texts(value, (*path, str(index)))
-    elif node is not None:
-        yield path, str(node)
-
-
-def references(node: Any) -> Iterator[tuple[str, str, str | None]]:
-    """References of expressions: the context, the name in it, and its output."""
-    for path, text in texts(node):
-        # An `if` is an expression without its signs.
-        parts = [text] if path and path[-1] == "if" else expressions.inside(text)
-        for part in parts:
-            for found in REFERENCE.finditer(part):
-                yield found[1], found[2], found[3]
-
-
-# The rules. Each gives a sentence for whatever breaks it.
 
 
 def problems(workflows: dict[str, Workflow], targets: set[str], tools: str) -> Iterator[str]:
@@ -176,9 +65,6 @@ def one_terraform(workflows: dict[str, Workflow]) -> Iterator[str]:
 def top(workflow: Workflow) -> Iterator[str]:
     if workflow.data.get("permissions") != {}:
         yield "permissions must be {} at the top"
-    for trigger in FORBIDDEN:
-        if trigger in workflow.triggers:
-            yield f"{trigger}gives forks the permissions of main"
     if "secrets." in workflow.text or "secrets:" in workflow.text:
         yield "there are no stored secrets: sign in with a token"
 
@@ -198,7 +84,7 @@ def one_job(
         *granted(workflows, job),
         *steps_of(job, targets),
         *literal(job, tools),
-        *exists(workflows, workflow, name),
+        *agree(job),
         *after_tests(workflow, name),
         *sessions(job),
         *waits(workflow, name),
@@ -259,39 +145,14 @@ def literal(job: dict, tools: str) -> Iterator[str]:
                 yield f"nothing in tools/ reads {name}"
 
 
-def exists(workflows: dict[str, Workflow], workflow: Workflow, name: str) -> Iterator[str]:
-    job = workflow.jobs[name]
-    for other in needs(job):
-        if other not in workflow.jobs:
-            yield f"it needs {other}, which is no job"
-    matrix = matrix_keys(job)
+def agree(job: dict) -> Iterator[str]:
+    """Outputs that no step declares, and unused keys of a matrix. actionlint sees what else does not exist."""
     steps = {step["id"]: step for step in job.get("steps", []) if "id" in step}
-    inputs = workflow.call.get("inputs") or {}
     for context, key, output in references(job):
-        if context == "needs":
-            if key not in needs(job):
-                yield f"needs.{key} is used, and {key} is not in its needs"
-            elif output and output not in outputs_of(workflows, workflow.jobs[key]):
-                yield f"{key} has no output {output}"
-        elif context == "steps":
-            if key not in steps:
-                yield f"there is no step {key}"
-            elif output and output not in step_outputs(steps[key]):
-                yield f"the step {key} has no output {output}"
-        elif context == "matrix" and key not in matrix:
-            yield f"the matrix has no {key}"
-        elif context == "inputs" and key not in inputs:
-            yield f"there is no input {key}"
-    for key in matrix - {k for context, k, _ in references(job) if context == "matrix"}:
+        if context == "steps" and output and key in steps and output not in step_outputs(steps[key]):
+            yield f"the step {key} has no output {output}"
+    for key in matrix_keys(job) - {key for context, key, _ in references(job) if context == "matrix"}:
         yield f"the matrix has {key}, which is not used"
-    callee = workflows.get(called(job))
-    if callee is not None:
-        wanted, given = callee.call.get("inputs") or {}, job.get("with", {})
-        for key in set(given) - set(wanted):
-            yield f"{callee.name} has no input {key}"
-        for key, about in wanted.items():
-            if about.get("required") == "true" and key not in given:
-                yield f"{callee.name} needs the input {key}"
 
 
 def matrix_keys(job: dict) -> set[str]:
@@ -299,11 +160,6 @@ def matrix_keys(job: dict) -> set[str]:
     return {key for key in matrix if key not in ("include", "exclude")} | {
         key for entry in matrix.get("include", []) for key in entry
     }
-
-
-def outputs_of(workflows: dict[str, Workflow], job: dict) -> set[str]:
-    callee = workflows.get(called(job))
-    return set(job.get("outputs", {}) if callee is None else callee.call.get("outputs") or {})
 
 
 def step_outputs(step: dict) -> tuple[str, ...]:

@@ -1,12 +1,15 @@
-"""Packages of Debian's archive, without root: apt in a private folder, and what it brought unpacked."""
+"""Packages of Debian: installed as root, or unpacked from a private folder of apt without root."""
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 from pathlib import Path
 
+from tools.common import versions
 from tools.common.files import write
-from tools.install.job import LOCAL, Job
+from tools.install.progress import DOWNLOAD, LOCAL, Failed, Job
 
 PROGRAMS = ("apt-get", "apt-cache", "dpkg-deb")
 
@@ -36,3 +39,20 @@ def unpack(job: Job, downloads: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     for package in sorted(downloads.glob("*.deb")):
         job.run(["dpkg-deb", "-x", str(package), str(folder)], LOCAL)
+
+
+def c_compiler(job: Job) -> None:
+    """Build scripts and procedural macros run on this machine and are linked by `cc`."""
+    if shutil.which("cc") is None:
+        debian_install(job, "a C compiler (cc)", versions.DEBIAN_C_COMPILER)
+
+
+def debian_install(job: Job, what: str, packages: tuple[str, ...]) -> None:
+    """Install packages of the system: only as root on Debian, otherwise report them."""
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
+    if shutil.which("apt-get") is None:
+        raise Failed(f"{what} is missing: install it with this system's package manager")
+    if os.geteuid() != 0:
+        raise Failed(f"{what} is missing: sudo apt-get update && sudo {shlex.join(command)}")
+    job.run(["apt-get", "update"], DOWNLOAD)
+    job.run(command, DOWNLOAD, variables={"DEBIAN_FRONTEND": "noninteractive"})

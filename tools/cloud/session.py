@@ -1,0 +1,164 @@
+"""An environment, the credentials for its account, and the checks before a make target touches it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.build import build, commit
+from tools.cloud import bootstrap, terraform
+from tools.cloud.aws import Aws
+from tools.cloud.releases import Release, Releases
+from tools.cloud.terraform import Terraform
+from tools.common import environments, toolchain
+from tools.common.environments import TF, Environment, Refused, state_bucket
+from tools.common.toolchain import ROOT
+
+
+@dataclass
+class Session:
+    """An environment, and the right to work in its account."""
+
+    environment: Environment
+    aws: Aws
+    account: str
+
+    @property
+    def bucket(self) -> str:
+        return state_bucket(self.account, self.environment.region)
+
+    @property
+    def releases(self) -> Releases:
+        return Releases(self.aws, self.bucket, self.environment.releases_key)
+
+    def terraform(self, folder: Path = TF, name: str = "") -> Terraform:
+        one = Terraform(folder, name or self.environment.name, self.environment.region, self.environment.profile)
+        one.init_s3(self.bucket, self.environment.state_key, self.environment.region)
+        return one
+
+
+def session(prepared: bool = True) -> Session:
+    """Everything that can be wrong before anything is touched; the account prepared, or not yet."""
+    environment = environments.named(os.environ.get("ENV", ""))
+    if prepared:
+        terraform.check()
+    ensure_aws()
+    region = bootstrap.variables()["region"]
+    if environment.region != region:
+        raise Refused(
+            f"{environment.name} is in {environment.region}, and the account is prepared in"
+            f" {region} (tf/preconfigured/terraform.tfvars)"
+        )
+    aws = Aws(environment.region, environment.profile)
+    account = aws.account()
+    if environment.account_id not in (None, account):
+        raise Refused(
+            f"{environment.name} belongs to the account {environment.account_id}, and these"
+            f" credentials are of {account}"
+        )
+    here = Session(environment, aws, account)
+    if prepared and not bootstrap.exists(aws, here.bucket):
+        raise Refused(f"the account {account} is not prepared: run `make bootstrap` first")
+    return here
+
+
+def ensure_aws() -> None:
+    build.ensure_tools("deploy")
+
+
+def version() -> str:
+    """The commit that is deployed: what others can look at too."""
+    revision = build.revision()
+    if revision == "unknown":
+        raise Refused("this is no git work tree, so what is deployed would have no name")
+    if revision.endswith("-dirty") or git("status", "--porcelain"):
+        raise Refused(
+            "the work tree has changes that are not committed: commit or stash them, so that what"
+            " is deployed can be found again"
+        )
+    if commit.cut_off():
+        raise Refused(
+            "this clone has no history, by which the services know their commits: run"
+            " `git fetch --unshallow`, or check out with fetch-depth: 0"
+        )
+    if not git("branch", "--remotes", "--contains", "HEAD"):
+        raise Refused(f"the commit {revision[:12]} is on no remote branch: push it first")
+    return revision
+
+
+def git(*arguments: str) -> str:
+    return toolchain.answer(["git", "-C", str(ROOT), *arguments]) or ""
+
+
+def confirm(environment: Environment, what: str) -> None:
+    """prod requires its name as confirmation; CONFIRM=prod confirms in advance."""
+    if environment.name != "prod" or os.environ.get("CONFIRM") == environment.name:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"{what} prod needs CONFIRM=prod")
+    if input(f"{what} prod: type its name to go on: ").strip() != environment.name:
+        raise Refused("that was not its name; nothing was touched")
+
+
+def variables_of(environment: Environment, release: Release, folder: Path = TF) -> list[str]:
+    """Terraform arguments with an environment's variables and images."""
+    file = Terraform(folder, environment.name, environment.region, None).data / "release.tfvars.json"
+    values = {
+        **more_variables(),
+        "environment": environment.name,
+        "images": release.images,
+        "release": release.revision,
+    }
+    file.write_text(json.dumps(values), encoding="utf-8")
+    return [
+        f"-var-file={folder}/environments/{environment.folder.name}/terraform.tfvars",
+        f"-var-file={file}",
+    ]
+
+
+def more_variables() -> dict:
+    """VARIABLES: more of Terraform's variables, as JSON, over those of the environment's file."""
+    text = os.environ.get("VARIABLES") or "{}"
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise Refused(f"VARIABLES is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise Refused('VARIABLES must be a JSON object, such as {"log_level": "debug"}')
+    return found
+
+
+def of_account() -> bool:
+    """DIRECTORY: true when a target concerns tf/preconfigured instead of an environment."""
+    directory = os.environ.get("DIRECTORY") or "tf"
+    if directory not in ("tf", "tf/preconfigured"):
+        raise Refused(f"DIRECTORY is {directory!r}, but must be tf or tf/preconfigured")
+    return directory != "tf"
+
+
+def account_session() -> tuple[Aws, str, dict[str, str]]:
+    """Credentials of the account that tf/preconfigured is for."""
+    ensure_aws()
+    wanted = bootstrap.variables()
+    aws = Aws(wanted["region"], wanted.get("profile"))
+    account = aws.account()
+    if wanted.get("account_id") not in (None, account):
+        raise Refused(
+            f"tf/preconfigured is for the account {wanted['account_id']}, and these credentials are of {account}"
+        )
+    return aws, account, wanted
+
+
+def account_terraform() -> Terraform:
+    """tf/preconfigured with its state, to read it."""
+    terraform.check()
+    aws, account, wanted = account_session()
+    return bootstrap.state(aws, account, wanted.get("profile"))
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

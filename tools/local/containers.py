@@ -1,0 +1,129 @@
+"""The system under Compose."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.build import build
+from tools.build.build import SERVICES
+from tools.common import toolchain
+from tools.common.toolchain import ROOT
+from tools.local.stack import SCALED, StackError, bind, port, published, refuse_taken_port, scale, wait_until_ready
+
+COMPOSE_SECONDS = 180
+
+
+class Containers:
+    """The system under Compose."""
+
+    def __init__(self, profile: str, compose: list[str]) -> None:
+        self.profile = profile
+        self.tag = "latest" if profile == build.RELEASE else "dev"
+        files = ["docker-compose.yaml"]
+        if profile == build.QUICK:
+            files.append("docker-compose.dev.yaml")
+        self.command = [*compose, *(part for file in files for part in ("--file", file))]
+        self.scale = ["--scale", f"{SCALED}={scale()}"]
+        self.environment = {**os.environ, "TAG": self.tag, "PORT": str(port()), "BIND": published()}
+        if folder := os.environ.get("FILES"):
+            # Compose would take a bare name for that of a volume.
+            self.environment["FILES"] = str(Path(folder).resolve())
+
+    def check_ports(self) -> None:
+        if not self.is_running():
+            refuse_taken_port("gateway", bind(), port(), "choose another: `make dev PORT=3051`")
+
+    def start(self) -> None:
+        for name in SERVICES:
+            build.pack(name, self.profile, self.tag)
+        self._bring_up("--remove-orphans")
+
+    def restart(self, name: str) -> None:
+        """Put the new binary of one service into its place."""
+        build.pack(name, self.profile, self.tag)
+        self._bring_up("--no-deps", name)
+
+    def wait_until_ready(self) -> None:
+        try:
+            wait_until_ready(lambda: None)
+        except StackError:
+            self.tell_why()
+            raise
+
+    def down(self) -> None:
+        print("stack: stopping the containers", flush=True)
+        done = self._run("down", "--remove-orphans")
+        if done.returncode:
+            sys.stdout.write(done.stdout.decode("utf-8", "replace"))
+            raise StackError("the containers could not be removed")
+
+    def is_running(self) -> bool:
+        return bool(self._output("ps", "--quiet"))
+
+    def follow_logs(self) -> None:
+        subprocess.run([*self.command, "logs", "--follow", "--tail", "100"], cwd=ROOT, env=self.environment)
+
+    def stream_logs(self) -> subprocess.Popen:
+        """Print log lines as they come, until the process is ended."""
+        command = [*self.command, "logs", "--follow"]
+        return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL)
+
+    def unexpected_ends(self) -> list[str]:
+        """Services that are down although they should run; Compose's own lines have the details."""
+        return []
+
+    def tell_why(self) -> None:
+        """Print the last lines of each service's log."""
+        self._compose("logs", "--no-color", "--tail", "10")
+
+    def _bring_up(self, *arguments: str) -> None:
+        done = self._run("up", "--detach", "--no-build", *self.scale, *arguments)
+        if done.returncode == 0:
+            return
+        # A service that refuses its configuration never becomes healthy, and Compose reports only
+        # that; the service's own sentence is the last line of its log.
+        broken = self._broken()
+        for name in broken:
+            self._compose("logs", "--no-color", "--no-log-prefix", "--tail", "1", name)
+        if not broken:
+            sys.stdout.write(done.stdout.decode("utf-8", "replace"))
+            sys.stdout.flush()
+        raise StackError("the containers did not start; the lines above say why")
+
+    def _broken(self) -> list[str]:
+        """Services whose container has ended with a fault, were it restarted since or not."""
+        label = '{{index .Config.Labels "com.docker.compose.service"}}'
+        template = f"{label} {{{{.RestartCount}}}} {{{{.State.ExitCode}}}}"
+        ids = self._output("ps", "--all", "--quiet").split()
+        inspect = ["docker", "inspect", "--format", template, *ids]
+        states = (toolchain.answer(inspect) or "") if ids else ""
+        return [line.split()[0] for line in states.splitlines() if not line.endswith(" 0 0")]
+
+    def _compose(self, *arguments: str) -> None:
+        """Run Compose with its output on the terminal."""
+        sys.stdout.flush()
+        self._run(*arguments, output=None)
+
+    def _output(self, *arguments: str) -> str:
+        """The output of Compose; empty when it fails."""
+        done = self._run(*arguments, errors=subprocess.DEVNULL)
+        return done.stdout.decode("utf-8", "replace").strip()
+
+    def _run(
+        self, *arguments: str, output: int | None = subprocess.PIPE, errors: int | None = subprocess.STDOUT
+    ) -> subprocess.CompletedProcess:
+        try:
+            return subprocess.run(
+                [*self.command, *arguments],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors if output else None,
+                timeout=COMPOSE_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            raise StackError(f"Compose did not finish within {COMPOSE_SECONDS} s") from None

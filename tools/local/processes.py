@@ -1,0 +1,228 @@
+"""The system as plain processes on the same ports."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from tools.build import build
+from tools.build.build import SERVICES
+from tools.common import catalog, toolchain
+from tools.common.toolchain import ROOT
+from tools.local.stack import (
+    SCALED,
+    StackError,
+    bind,
+    port,
+    port_number,
+    published,
+    refuse_taken_port,
+    scale,
+    wait_until_ready,
+)
+
+STATE = ROOT / ".run"
+# Longer than DRAIN_SECONDS, as in docker-compose.yaml.
+STOP_SECONDS = 15
+
+
+class Processes:
+    """The system as plain processes: pids and logs in .run/, only the gateway beyond loopback."""
+
+    LISTEN = {name: service.listen_setting for name, service in catalog.ALL.items()}
+
+    def __init__(self, profile: str) -> None:
+        self.profile = profile
+        self.children: dict[str, subprocess.Popen] = {}
+        self.listen = {
+            name: f"{published()}:{port()}"
+            if service.public
+            else os.environ.get(service.listen_setting) or f"127.0.0.1:{service.port}"
+            for name, service in catalog.ALL.items()
+        }
+        self.replicas = [f"{SCALED}-{number}" for number in range(2, scale() + 1)]
+
+    def check_ports(self) -> None:
+        self.down()
+        for name in SERVICES:
+            address, _, text = self.listen[name].rpartition(":")
+            number = port_number(text)
+            if number is None:
+                raise StackError(
+                    f"{self.LISTEN[name]} is {self.listen[name]!r}, but must be an address and a "
+                    "port from 1 to 65535, such as 127.0.0.1:8080"
+                )
+            setting = self.LISTEN[name]
+            remedy = (
+                "choose another: `make dev PORT=3051`"
+                if name == "gateway"
+                else f"choose another: `make dev {setting}=127.0.0.1:{number + 1}`"
+            )
+            refuse_taken_port(name, address.strip("[]"), number, remedy)
+
+    def start(self) -> None:
+        STATE.mkdir(exist_ok=True)
+        for name in self.replicas:
+            # Their addresses matter to the gateway alone.
+            self.listen[name] = f"127.0.0.1:{_free_port()}"
+        for name in [*self.replicas, *SERVICES]:
+            self._start(name)
+
+    def restart(self, name: str) -> None:
+        """Put the new binary of one service into its place."""
+        names = [name, *(self.replicas if name == SCALED else [])]
+        self._stop(names)
+        for each in names:
+            self._start(each)
+
+    def wait_until_ready(self) -> None:
+        def still_running() -> None:
+            ended = self.unexpected_ends()
+            if ended:
+                self.tell_why(ended)
+                raise StackError("the lines above say why")
+
+        wait_until_ready(still_running)
+
+    def down(self) -> None:
+        if self.is_running():
+            print("stack: stopping the processes", flush=True)
+        self._stop(self._names())
+
+    def is_running(self) -> bool:
+        return any(self._pid(name) for name in self._names())
+
+    def _names(self) -> list[str]:
+        """The services, and what another start has made of SCALE."""
+        return [*SERVICES, *sorted(file.stem for file in STATE.glob(f"{SCALED}-*.pid"))]
+
+    def follow_logs(self) -> None:
+        self.stream_logs(from_start=True).wait()
+
+    def stream_logs(self, from_start: bool = False) -> subprocess.Popen:
+        """Print log lines as they come, until the process is ended."""
+        lines = "100" if from_start else "+1"
+        files = [str(self._log(name)) for name in self._names()]
+        return subprocess.Popen(
+            ["tail", "--quiet", f"--lines={lines}", "--follow=name", *files],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def unexpected_ends(self) -> list[str]:
+        """Services whose process has ended by itself."""
+        return [name for name, child in self.children.items() if child.poll() is not None]
+
+    def _start(self, name: str) -> None:
+        # A build may replace the file of a running program only under another name.
+        service = SCALED if name in self.replicas else name
+        source = build.TARGET / toolchain.musl_target() / self.profile / service
+        program = STATE / name
+        program.unlink(missing_ok=True)
+        program.write_bytes(source.read_bytes())
+        program.chmod(0o755)
+        environment = {
+            **os.environ,
+            self.LISTEN[service]: self.listen[name],
+        }
+        if name in self.replicas:
+            # One file belongs to one instance.
+            environment.pop("STATS_HISTORY_FILE", None)
+        if catalog.ALL[service].public:
+            environment.update(self._upstreams())
+        else:
+            # The gateway passes on the names that its clients use.
+            beyond = "" if ipaddress.ip_address(bind()).is_loopback else "*"
+            names = os.environ.get("GATEWAY_HOSTS") or beyond
+            environment.setdefault(f"{service.upper()}_HOSTS", names)
+        if self.profile == build.QUICK:
+            environment.setdefault("LOG_FORMAT", "text")
+            if name == "frontend":
+                environment["FRONTEND_PAGE_FOLDER"] = str(build.PAGE / "dist")
+        with self._log(name).open("wb") as log:
+            # A session of its own: Ctrl-C on the terminal is for this script, which stops the
+            # services in order.
+            child = subprocess.Popen(
+                [str(program)],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.children[name] = child
+        self._pid_file(name).write_text(f"{child.pid} {_start_time(child.pid)}\n")
+
+    def _upstreams(self) -> dict[str, str]:
+        """The gateway's settings for the addresses of the services, unless the environment has others."""
+        given = {name: value for name, value in os.environ.items() if value}
+        routes = given.pop("GATEWAY_ROUTES", "")
+        if self.replicas:
+            addresses = ",".join(self.listen[name] for name in (SCALED, *self.replicas))
+            scaled = f"{catalog.ALL[SCALED].route} {addresses} check=/healthz"
+            routes = f"{scaled}; {routes}" if routes else scaled
+        settings = catalog.gateway_settings(catalog.ALL.values(), self.listen, routes)
+        return {name: given.get(name, value) for name, value in settings.items()}
+
+    def _stop(self, names: Iterable[str]) -> None:
+        pids = {name: pid for name in names if (pid := self._pid(name))}
+        for pid in pids.values():
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while pids and time.monotonic() < deadline:
+            pids = {name: pid for name, pid in pids.items() if self._pid(name)}
+            time.sleep(0.02)
+        for name, pid in pids.items():
+            print(f"stack: {name} did not drain within {STOP_SECONDS} s, killing it", flush=True)
+            os.kill(pid, signal.SIGKILL)
+        for name in names:
+            self._pid_file(name).unlink(missing_ok=True)
+            if child := self.children.pop(name, None):
+                child.wait()
+
+    def _pid(self, name: str) -> int | None:
+        """The pid of a service that runs; a pid that another program has by now is not it."""
+        if (child := self.children.get(name)) and child.poll() is not None:
+            return None
+        try:
+            pid, _, started = self._pid_file(name).read_text().strip().partition(" ")
+        except FileNotFoundError:
+            return None
+        return int(pid) if started and _start_time(int(pid)) == started else None
+
+    def tell_why(self, names: Iterable[str] = SERVICES) -> None:
+        """Print the last lines of each service's log."""
+        for name in names:
+            sys.stdout.write(self._log(name).read_text(errors="replace")[-2000:])
+        sys.stdout.flush()
+
+    @staticmethod
+    def _log(name: str) -> Path:
+        return STATE / f"{name}.log"
+
+    @staticmethod
+    def _pid_file(name: str) -> Path:
+        return STATE / f"{name}.pid"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _start_time(pid: int) -> str:
+    """When a process started, in kernel ticks (field 22 of /proc/PID/stat); empty when it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    state, *rest = stat.rpartition(")")[2].split()
+    return "" if state == "Z" else rest[18]

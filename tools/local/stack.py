@@ -1,0 +1,110 @@
+"""Settings of a local run, and what both forms of it have in common."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import socket
+import time
+import urllib.request
+from collections.abc import Callable
+
+from tools.common import catalog
+
+# From the start of the last process to the first real answer: the stats service needs 0.25 s, a
+# container engine a few seconds for health-ordered start; ten times that is taken for broken.
+READY_SECONDS = 60
+# The service that SCALE multiplies, and how many of it a machine with two cores can run beside a build.
+SCALED, MOST = "stats", 20
+
+
+class StackError(Exception):
+    """The system cannot run; the message has the reason."""
+
+
+def port() -> int:
+    """The published port: PORT, or 3050."""
+    text = os.environ.get("PORT") or "3050"
+    number = port_number(text)
+    if number is None:
+        raise StackError(f"PORT is {text!r}, but must be a number from 1 to 65535")
+    return number
+
+
+def scale() -> int:
+    """How many instances of stats to run: SCALE, or 1."""
+    text = os.environ.get("SCALE") or "1"
+    if not (text.isascii() and text.isdigit() and len(text) <= 2 and 1 <= int(text) <= MOST):
+        raise StackError(f"SCALE is {text!r}, but must be a number from 1 to {MOST}")
+    return int(text)
+
+
+def port_number(text: str) -> int | None:
+    """The port that a text names, or None."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 5:
+        return None
+    return int(text) if 0 < int(text) < 65536 else None
+
+
+def bind() -> str:
+    """The address to publish on: BIND, or loopback."""
+    text = os.environ.get("BIND") or "127.0.0.1"
+    try:
+        return str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError:
+        raise StackError(f"BIND is {text!r}, but must be an address such as 127.0.0.1, 0.0.0.0 or ::1") from None
+
+
+def published() -> str:
+    """The address as it stands before a port."""
+    return f"[{bind()}]" if ":" in bind() else bind()
+
+
+def url() -> str:
+    """Where the page is for a browser on this machine."""
+    address = ipaddress.ip_address(bind())
+    if address.is_loopback or address.is_unspecified:
+        # Its names resolve to 127.0.0.1 and ::1 alone.
+        if str(address) in ("127.0.0.1", "0.0.0.0", "::1", "::"):
+            return f"http://localhost:{port()}"
+    return f"http://{f'[{address}]' if address.version == 6 else address}:{port()}"
+
+
+def refuse_taken_port(name: str, address: str, number: int, remedy: str) -> None:
+    """One sentence instead of the container engine's message about a taken port."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, number))
+            probe.listen(1)
+        except OSError as error:
+            raise StackError(
+                f"port {number} for the {name} cannot be used ({error.strerror}): stop what has it, or {remedy}"
+            ) from None
+
+
+def wait_until_ready(still_running: Callable[[], object]) -> None:
+    """Wait for the first response of each service through the gateway, and print the address."""
+    routes = {name: service.route for name, service in catalog.ALL.items() if service.route}
+    deadline = time.monotonic() + READY_SECONDS
+    base = url()
+    last = "no answer"
+    while time.monotonic() < deadline:
+        still_running()
+        try:
+            answers = {name: answer(base + route) for name, route in routes.items()}
+            sample = json.loads(answers["stats"])
+            sample["cpu"] + sample["ram"]  # Both are numbers.
+            print(f"ready: {base}", flush=True)
+            return
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            last = str(error)
+        time.sleep(0.25)
+    raise StackError(f"no real answer from {base} within {READY_SECONDS} s ({last})")
+
+
+def answer(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=2) as response:
+        return response.read()

@@ -6,7 +6,7 @@ PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install P
 .PHONY: dev new remove check test-fast test cold tools
 .PHONY: up down logs
 .PHONY: build images clean sbom reproducible test-arm64 audit outdated screenshot
-.PHONY: bench conform bench-check
+.PHONY: bench conform exporter bench-check
 .PHONY: bootstrap plan deploy rollback status smoke push apply mark-good verify run output cost drift destroy
 .PHONY: plan-offline registry supersede comment stale-previews dist publish release codeowners
 
@@ -98,6 +98,9 @@ bench: ## measure this system and its peers: all of it into docs/benchmarks, or 
 
 conform: ## public suites of HTTP against the gateway, beside nginx and haproxy; one with S=h2spec
 	@$(PYTHON) bench/conformance.py $(S)
+
+exporter: ## the metrics of stats beside node_exporter's, and in public dashboards and alerts
+	@$(PYTHON) bench/exporter.py
 
 bench-check: ## fail when something takes more instructions or room than bench/budgets.json allows
 	@$(PYTHON) bench/run.py --check

@@ -2,6 +2,7 @@
 
 mod bounded_reader;
 mod cgroup_reader;
+mod clock;
 mod emf;
 mod endpoint;
 mod fault_log;

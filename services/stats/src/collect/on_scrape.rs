@@ -11,8 +11,11 @@ mod network_devices;
 mod own_process;
 mod storage;
 mod system;
+mod timex;
 
 use std::collections::BTreeMap;
+
+pub(crate) use timex::TEXT as CLOCK;
 
 use crate::metrics::exposition::{Kind, Label, Value, Writer};
 
@@ -28,19 +31,21 @@ pub(crate) struct Subject {
 /// The files of a subject.
 #[derive(Clone, Copy)]
 pub(crate) enum Source {
-    /// Files below the proc filesystem.
+    /// Files below the proc filesystem. The text of a folder (`self/fd/`) is its names, one a line.
     Proc(&'static [&'static str]),
     /// Files of the network namespace, below the folder of `net/dev`.
     Network(&'static [&'static str]),
     /// Files below the root.
     Root(&'static [&'static str]),
+    /// The kernel's clock (`adjtimex(2)`), as one text of `sampler::clock`.
+    Clock,
     /// The attributes of each device of a class: files `FOLDER/DEVICE/INNER/FILE` below `sys`, those
     /// whose name is wanted.
     Devices { folder: &'static str, inner: &'static [&'static str], is_wanted: fn(&str) -> bool },
 }
 
 /// Every subject, in the order of the exposition.
-pub(crate) const SUBJECTS: [Subject; 24] = [
+pub(crate) const SUBJECTS: [Subject; 26] = [
     memory::MEMINFO,
     memory::VMSTAT,
     kernel::STAT,
@@ -49,6 +54,7 @@ pub(crate) const SUBJECTS: [Subject; 24] = [
     kernel::ENTROPY,
     kernel::CONNTRACK,
     kernel::PRESSURE,
+    kernel::LIMITS,
     network::DEVICES,
     network::NETSTAT,
     network::SOCKSTAT,
@@ -64,8 +70,12 @@ pub(crate) const SUBJECTS: [Subject; 24] = [
     hardware::COOLING_DEVICES,
     system::UNAME,
     system::OS,
+    timex::TIMEX,
     own_process::PROCESS,
 ];
+
+/// The bytes of a page of memory, among the texts of the network.
+pub(crate) const PAGE_SIZE: &str = "page_size";
 
 /// The content of files by their path: as the subject names it, or `DEVICE/FILE`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -170,6 +180,7 @@ mod tests {
                         Source::Proc(files) | Source::Network(files) | Source::Root(files) => {
                             files.iter().map(|file| (*file).to_owned()).collect()
                         }
+                        Source::Clock => vec![timex::TEXT.to_owned()],
                         Source::Devices { .. } => [
                             "eth0/speed", "eth0/operstate", "hwmon0/temp1_input", "hwmon0/name",
                             "cpu0/scaling_cur_freq", "thermal_zone0/temp", "bond0/slaves",

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::bounded_reader::{BoundedReader, Bounds, Outcome, SourceState, Unit};
+use super::clock;
 use super::view::View;
 use super::{Roots, Sampling};
-use crate::collect::on_scrape::{SUBJECTS, Source, Texts};
+use crate::collect::on_scrape::{PAGE_SIZE, SUBJECTS, Source, Texts};
 use crate::reading::{Collected, Scrape};
 
 /// A scraper waits 10 s by default; drivers of sensors need tens of milliseconds each.
@@ -142,12 +143,17 @@ impl SubjectUnit {
         match self.source {
             Source::Proc(files) => read_files(&self.roots.proc, files),
             Source::Root(files) => read_files(&self.roots.root, files),
+            Source::Clock => clock::texts(),
             Source::Network(files) => {
                 let folder = self.network.get_or_insert_with(|| {
                     let network = self.view.network();
                     network.file.parent().unwrap_or(Path::new("/")).to_owned()
                 });
-                read_files(folder, files)
+                let mut texts = read_files(folder, files);
+                if !texts.is_empty() {
+                    texts.insert(PAGE_SIZE.to_owned(), rustix::param::page_size().to_string());
+                }
+                texts
             }
             Source::Devices { folder, inner, is_wanted } => {
                 let path = if folder == "class/net" {
@@ -162,8 +168,11 @@ impl SubjectUnit {
 }
 
 fn read_files(folder: &Path, files: &[&str]) -> BTreeMap<String, String> {
-    let file = |name: &&str| Some(((*name).to_owned(), read(&folder.join(name), FILE_BYTES)?));
-    files.iter().filter_map(file).collect()
+    let text = |name: &str| {
+        let path = folder.join(name);
+        if name.ends_with('/') { names(&path) } else { read(&path, FILE_BYTES) }
+    };
+    files.iter().filter_map(|name| Some(((*name).to_owned(), text(name)?))).collect()
 }
 
 fn read_devices(
@@ -189,6 +198,16 @@ fn read_devices(
         }
     }
     texts
+}
+
+/// The names in a folder, one a line.
+fn names(folder: &Path) -> Option<String> {
+    let mut text = String::new();
+    for entry in fs::read_dir(folder).ok()?.flatten() {
+        text.push_str(&entry.file_name().to_string_lossy());
+        text.push('\n');
+    }
+    Some(text)
 }
 
 /// The text of a file; bytes that are not UTF-8 become U+FFFD.

@@ -36,6 +36,13 @@ pub(super) const CONNTRACK: Subject = Subject {
 pub(super) const PRESSURE: Subject =
     Subject { name: "pressure", source: Source::Proc(&["pressure/irq"]), write: pressure };
 
+/// `/proc/sys/kernel/pid_max` and `threads-max` (`proc_sys_kernel(5)`).
+pub(super) const LIMITS: Subject = Subject {
+    name: "processes",
+    source: Source::Proc(&["sys/kernel/pid_max", "sys/kernel/threads-max"]),
+    write: limits,
+};
+
 const NANO: u32 = 1_000_000_000;
 const MICRO: u32 = 1_000_000;
 
@@ -111,6 +118,15 @@ fn conntrack(texts: &Texts, writer: &mut Writer) {
     let limit = texts.number("sys/net/netfilter/nf_conntrack_max");
     let help = "Connections that can be tracked.";
     single(writer, "node_nf_conntrack_entries_limit", Kind::Gauge, help, limit.into());
+}
+
+fn limits(texts: &Texts, writer: &mut Writer) {
+    let processes = texts.number("sys/kernel/pid_max");
+    let help = "Processes and threads that there may be, by their numbers.";
+    single(writer, "node_processes_max_processes", Kind::Gauge, help, processes.into());
+    let threads = texts.number("sys/kernel/threads-max");
+    let help = "Threads that there may be.";
+    single(writer, "node_processes_max_threads", Kind::Gauge, help, threads.into());
 }
 
 fn pressure(texts: &Texts, writer: &mut Writer) {

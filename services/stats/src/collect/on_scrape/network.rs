@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, Source, Subject, Texts, Value, Writer, is_name, per_item, single};
+use super::{Kind, PAGE_SIZE, Source, Subject, Texts, Value, Writer, is_name, per_item, single};
 
 /// `/proc/net/dev`, with all columns and loopback.
 pub(super) const DEVICES: Subject =
@@ -141,15 +141,18 @@ fn sockstat(texts: &Texts, writer: &mut Writer) {
             let mut figures = figures.split_ascii_whitespace();
             while let (Some(name), Some(value)) = (figures.next(), figures.next()) {
                 let family = format!("node_sockstat_{protocol}_{name}");
-                if is_name(&family) {
-                    let value: Value = value.parse::<u64>().ok().into();
-                    single(
-                        writer,
-                        &family,
-                        Kind::Gauge,
-                        "The figure of /proc/net/sockstat.",
-                        value,
-                    );
+                if !is_name(&family) {
+                    continue;
+                }
+                let value = value.parse::<u64>().ok();
+                let help = "The figure of /proc/net/sockstat.";
+                single(writer, &family, Kind::Gauge, help, value.into());
+                if name == "mem" {
+                    let bytes = value.zip(texts.number(PAGE_SIZE));
+                    let bytes = bytes.and_then(|(pages, size)| pages.checked_mul(size));
+                    let help = "Memory of the protocol's sockets.";
+                    let family = format!("{family}_bytes");
+                    single(writer, &family, Kind::Gauge, help, bytes.into());
                 }
             }
         }
@@ -240,9 +243,12 @@ mod tests {
     fn sockets_queues_and_neighbors_are_counted() {
         let sockstat = "sockets: used 5\nTCP: inuse 1 mem 2\n";
         assert_eq!(
-            written(&SOCKSTAT, &[("sockstat", sockstat), ("sockstat6", "TCP6: inuse 3\n")]),
+            written(
+                &SOCKSTAT,
+                &[("sockstat", sockstat), ("sockstat6", "TCP6: inuse 3\n"), (PAGE_SIZE, "16384")]
+            ),
             "node_sockstat_sockets_used 5\nnode_sockstat_TCP_inuse 1\nnode_sockstat_TCP_mem 2\n\
-             node_sockstat_TCP6_inuse 3\n"
+             node_sockstat_TCP_mem_bytes 32768\nnode_sockstat_TCP6_inuse 3\n"
         );
         let softnet = "0000000a 00000001 00000002 0 0 0 0 0 0 0 0 00000004 00000003 0 0\n";
         let written_softnet = written(&SOFTNET, &[("softnet_stat", softnet)]);

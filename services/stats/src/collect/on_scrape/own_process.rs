@@ -2,10 +2,10 @@
 
 use super::{Kind, Source, Subject, Texts, Value, Writer, single};
 
-/// `/proc/self` (`proc_pid_stat(5)`, `proc_pid_limits(5)`, `proc_pid_status(5)`).
+/// `/proc/self` (`proc_pid_stat(5)`, `proc_pid_limits(5)`, `proc_pid_status(5)`, `proc_pid_fd(5)`).
 pub(super) const PROCESS: Subject = Subject {
     name: "process",
-    source: Source::Proc(&["self/stat", "self/status", "self/limits", "stat"]),
+    source: Source::Proc(&["self/stat", "self/status", "self/limits", "self/fd/", "stat"]),
     write: process,
 };
 
@@ -49,11 +49,24 @@ fn process(texts: &Texts, writer: &mut Writer) {
     );
     let limit = |name: &str| {
         let line = texts.get("self/limits")?.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_ascii_whitespace().next()?.parse::<u64>().ok()
+        match line.split_ascii_whitespace().next()? {
+            // As the client libraries write it.
+            "unlimited" => Some(u64::MAX),
+            limit => limit.parse::<u64>().ok(),
+        }
     };
+    // The list has the descriptor that it was read with.
+    let open = texts.get("self/fd/").map(|names| (names.lines().count() as u64).saturating_sub(1));
+    single(
+        writer,
+        "process_open_fds",
+        Kind::Gauge,
+        "Files that this process has open.",
+        open.into(),
+    );
     let help = "Files that this process may have open.";
     single(writer, "process_max_fds", Kind::Gauge, help, limit("Max open files").into());
-    let help = "Virtual memory that this process may have; left out without a limit.";
+    let help = "Virtual memory that this process may have; the highest number without a limit.";
     let maximum = limit("Max address space");
     single(writer, "process_virtual_memory_max_bytes", Kind::Gauge, help, maximum.into());
 }
@@ -75,11 +88,13 @@ mod tests {
                 "Limit Soft Hard Units\nMax open files   1024  4096 files\n\
                              Max address space  unlimited unlimited bytes\n",
             ),
+            ("self/fd/", "0\n1\n2\n7\n"),
             ("stat", "cpu 1\nbtime 1000\n"),
         ];
         let expected = "process_cpu_seconds_total 2\nprocess_virtual_memory_bytes 12345678\n\
                         process_resident_memory_bytes 2097152\nprocess_start_time_seconds 1010.5\n\
-                        process_max_fds 1024\n";
+                        process_open_fds 3\nprocess_max_fds 1024\n\
+                        process_virtual_memory_max_bytes 18446744073709551615\n";
         assert_eq!(written(&PROCESS, &files), expected);
     }
 }

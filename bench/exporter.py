@@ -1,0 +1,431 @@
+"""`make exporter`: what users of node_exporter find in the metrics of stats.
+
+    python3 bench/exporter.py [--binaries FOLDER]
+
+Prometheus scrapes stats and node_exporter side by side while this machine has work to do, and
+answers every expression of a public dashboard and of two public sets of alerts for each of them.
+Then both are scraped at the same moment, and their series are compared by name, labels and value.
+Writes docs/node_exporter.md. Fails when stats has less than BUDGETS. Dashboard and alerts come from
+pinned checkouts (see conformance.py); nothing of them is kept in this repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterator
+
+import scenario  # isort: skip (makes the modules of tools known)
+import conformance
+import servers
+from processes import Failed, NotToBeHad, free_port, started, wait_for_answer
+
+import build  # isort: skip (in tools)
+import job  # isort: skip
+import toolchain  # isort: skip
+
+REPORT = scenario.ROOT / "docs" / "node_exporter.md"
+REQUIREMENTS = Path(__file__).resolve().parent / "exporter-requirements.txt"
+PYTHON = toolchain.TOOLS / "exporter-python"
+OURS, THEIRS = "stats", "node_exporter"
+# Rates over 30 s need some scrapes; the alerts look back five minutes and take what is there.
+SCRAPED_SECONDS = 60
+EXPOSED = "hostname,mounts,processes"
+QUERY_SECONDS = 10
+# Variables of Grafana, as its own defaults would fill them.
+VARIABLES = {
+    "$__rate_interval": "30s",
+    "${__rate_interval}": "30s",
+    "$__interval": "30s",
+    "$__range": "60s",
+    "$diskdevices": "[a-z]+|nvme[0-9]+n[0-9]+|mmcblk[0-9]+",
+}
+# Between two scrapes a value may move.
+TOLERANCE = 0.02
+# Of the exporter itself, or of another moment by their nature.
+NOT_COMPARED = re.compile(r"(go|promhttp|process|node_scrape_collector|node_exporter)_")
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A public repository at a pinned commit."""
+
+    name: str
+    repository: str
+    commit: str
+
+
+DASHBOARD = Checkout(
+    "grafana-dashboards",
+    "https://github.com/rfrail3/grafana-dashboards",
+    "7d61c79619e5749e629758ecd96748c010028120",
+)
+HOST_ALERTS = Checkout(
+    "awesome-prometheus-alerts",
+    "https://github.com/samber/awesome-prometheus-alerts",
+    "a8533189af0246de5e21a6d8d25bd37816894f07",
+)
+MIXIN = Checkout(
+    "node_exporter",
+    "https://github.com/prometheus/node_exporter",
+    "a7dcc3a01545180d4f2087db70994cbc3abfed13",
+)
+
+
+# What node_exporter answers and stats does not, at most.
+BUDGETS = {
+    # Interrupts of each device, an unknown speed of an interface, node_exporter's textfile collector.
+    "Panels of Node Exporter Full": 3,
+    "Alerts of node-mixin": 1,
+    "Host alerts of awesome-prometheus-alerts": 2,
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A panel or an alert, with the expressions that must all have an answer."""
+
+    title: str
+    expressions: tuple[str, ...]
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="exporter.py", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--binaries", type=Path, help="folder of the finished binaries")
+    given = parser.parse_args(arguments)
+    job.end_on_signals()
+    try:
+        binaries = given.binaries or conformance.built()
+        with tempfile.TemporaryDirectory() as folder:
+            text, lost = measured(scenario.Bench(binaries, Path(folder), seconds=1.0))
+    except NotToBeHad as error:
+        print(f"exporter: SKIPPED: {error}", file=sys.stderr)
+        return 1
+    except (Failed, build.BuildError, subprocess.TimeoutExpired) as error:
+        print(f"exporter: {error}", file=sys.stderr)
+        return 1
+    for line in lost:
+        print(f"exporter: {line}", file=sys.stderr)
+    if not lost:
+        REPORT.write_text(text, encoding="utf-8")
+        print(f"exporter: wrote {REPORT.relative_to(scenario.ROOT)}")
+    return 1 if lost else 0
+
+
+def measured(bench: scenario.Bench) -> tuple[str, list[str]]:
+    """The report, and what is below its budget."""
+    servers.python_with(PYTHON, REQUIREMENTS, "jsonnet for the mixin")
+    checkouts = {one.name: conformance.checkout_of(one) for one in (DASHBOARD, HOST_ALERTS, MIXIN)}
+    sets = {
+        "Panels of Node Exporter Full": panels(checkouts[DASHBOARD.name]),
+        "Alerts of node-mixin": mixin_alerts(checkouts[MIXIN.name]),
+        "Host alerts of awesome-prometheus-alerts": host_alerts(checkouts[HOST_ALERTS.name]),
+    }
+    answers: dict[str, dict[str, int]] = {OURS: {}, THEIRS: {}}
+    with contextlib.ExitStack() as stack:
+        ports = {
+            OURS: stack.enter_context(servers.stats(bench, STATS_EXPOSE=EXPOSED)).port,
+            THEIRS: stack.enter_context(node_exporter(bench)),
+        }
+        stack.enter_context(some_work())
+        queries = {name: stack.enter_context(prometheus(bench, name, port)) for name, port in ports.items()}
+        print(f"exporter: Prometheus scrapes for {SCRAPED_SECONDS} s", flush=True)
+        time.sleep(SCRAPED_SECONDS)
+        for name, port in queries.items():
+            for items in sets.values():
+                for expression in {expression for item in items for expression in item.expressions}:
+                    answers[name][expression] = results_of(port, expression)
+        live = compared(ports[OURS], ports[THEIRS])
+    trees = {}
+    for tree in recorded_trees():
+        with of_tree(bench, tree) as (ours, theirs):
+            trees[tree.name] = compared(ours, theirs)
+    lost = [line for title, items in sets.items() for line in missing(title, items, answers)]
+    return document(bench, sets, answers, live, trees), lost
+
+
+def panels(checkout: Path) -> list[Item]:
+    """The panels that ask Prometheus."""
+    dashboard = json.loads((checkout / "prometheus" / "node-exporter-full.json").read_text(encoding="utf-8"))
+    found = []
+
+    def walk(panels: list[dict], row: str) -> None:
+        for panel in panels:
+            if panel["type"] == "row":
+                row = panel["title"]
+            expressions = tuple(filled(one["expr"]) for one in panel.get("targets", []) if one.get("expr"))
+            if expressions:
+                found.append(Item(f"{row}: {panel['title']}", expressions))
+            walk(panel.get("panels", []), row)
+
+    walk(dashboard["panels"], "")
+    return found
+
+
+def filled(expression: str) -> str:
+    """An expression with its variables replaced; there is one job with one instance."""
+    for name, value in VARIABLES.items():
+        expression = expression.replace(name, value)
+    return re.sub(r'"\$(node|job)"', '"node"', expression)
+
+
+def mixin_alerts(checkout: Path) -> list[Item]:
+    """The alerts of node_exporter's own mixin, with its default settings."""
+    folder = checkout / "docs" / "node-mixin"
+    source = "((import 'config.libsonnet') + (import 'alerts/alerts.libsonnet')).prometheusAlerts"
+    code = "import _jsonnet, sys; print(_jsonnet.evaluate_snippet('mixin', sys.argv[1], jpathdir=[sys.argv[2]]))"
+    python = PYTHON / "bin" / "python"
+    done = subprocess.run([python, "-c", code, source, str(folder)], capture_output=True, timeout=60, check=False)
+    if done.returncode:
+        raise Failed(f"jsonnet: {done.stderr.decode()[-500:]}")
+    groups = json.loads(done.stdout)["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    return [Item(rule["alert"], selectors(rule["expr"])) for rule in rules]
+
+
+def host_alerts(checkout: Path) -> list[Item]:
+    """The rules for hosts; the file is read line by line, because there is no YAML without a package."""
+    path = checkout / "dist" / "rules" / "host-and-hardware" / "node-exporter.yml"
+    rules = re.findall(r"- alert: (\w+)\n\s+expr: '(.*)'\n", path.read_text(encoding="utf-8"))
+    return [Item(name, selectors(expression.replace("''", "'"))) for name, expression in rules]
+
+
+def selectors(expression: str) -> tuple[str, ...]:
+    """What an alert looks at: it can fire if each of them has a series."""
+    found = re.findall(r"\b(node_[a-zA-Z0-9_]+)(\s*\{[^}]*\})?", expression)
+    return tuple(dict.fromkeys(name + labels.strip() for name, labels in found))
+
+
+@contextlib.contextmanager
+def node_exporter(bench: scenario.Bench, *more: str) -> Iterator[int]:
+    """With the collectors that the dashboard asks for, besides the default ones."""
+    port = free_port()
+    program = servers.debian(bench, "prometheus-node-exporter", "usr/bin/prometheus-node-exporter")
+    # Its own way past /proc/net/dev, by netlink, would be that of this machine for a recorded one.
+    options = ("--collector.processes", "--collector.interrupts", "--no-collector.netdev.netlink")
+    command = [*program, f"--web.listen-address=127.0.0.1:{port}", *options, *more]
+    with started(command) as process:
+        wait_for_answer(port, "/metrics", process)
+        yield port
+
+
+@contextlib.contextmanager
+def prometheus(bench: scenario.Bench, name: str, port: int) -> Iterator[int]:
+    """A server that scrapes one exporter every second, as the job of the mixin."""
+    folder = servers.fresh_folder(bench, f"prometheus-{name}")
+    own = free_port()
+    target = f"{{job_name: node, static_configs: [{{targets: ['127.0.0.1:{port}'], labels: {{instance: node}}}}]}}"
+    configuration = folder / "prometheus.yml"
+    configuration.write_text(f"global: {{scrape_interval: 1s}}\nscrape_configs: [{target}]\n")
+    program = servers.debian(bench, "prometheus", "usr/bin/prometheus")
+    arguments = [f"--config.file={configuration}", f"--storage.tsdb.path={folder}/data"]
+    with started([*program, *arguments, f"--web.listen-address=127.0.0.1:{own}"]) as process:
+        wait_for_answer(own, "/-/ready", process)
+        yield own
+
+
+@contextlib.contextmanager
+def some_work() -> Iterator[None]:
+    """Processor time, writes to a disk and traffic on loopback, so that no rate is zero for want of work."""
+    code = """
+import os, socket, tempfile, threading
+server = socket.create_server(("127.0.0.1", 0))
+def answer():
+    while True:
+        connection, _ = server.accept()
+        connection.close()
+threading.Thread(target=answer, daemon=True).start()
+with tempfile.NamedTemporaryFile() as file:
+    while True:
+        file.seek(0)
+        file.write(os.urandom(1 << 20))
+        os.fsync(file.fileno())
+        socket.create_connection(server.getsockname()).close()
+"""
+    with started([sys.executable, "-c", code]):
+        yield
+
+
+def results_of(port: int, expression: str) -> int:
+    """How many series an expression has now."""
+    query = urllib.parse.urlencode({"query": expression})
+    url = f"http://127.0.0.1:{port}/api/v1/query?{query}"
+    try:
+        with urllib.request.urlopen(url, timeout=QUERY_SECONDS) as response:
+            return len(json.load(response)["data"]["result"])
+    except urllib.error.HTTPError as error:
+        raise Failed(f"Prometheus cannot evaluate {expression!r}: {error.read().decode()[:300]}") from None
+
+
+Series = dict[tuple[str, frozenset], float]
+
+
+def scraped(port: int) -> Series:
+    """The series of an exporter, by name and labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=QUERY_SECONDS) as response:
+        text = response.read().decode()
+    series: Series = {}
+    for line in text.splitlines():
+        found = re.fullmatch(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)(?: \d+)?", line)
+        if found and not line.startswith("#"):
+            labels = re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', found.group(2) or "")
+            series[found.group(1), frozenset(labels)] = float(found.group(3))
+    return series
+
+
+@dataclass
+class Comparison:
+    """Their series: how many, how many of them with our value, by subject those with labels that
+    we do not have, and the names with another value and without any series of ours."""
+
+    total: int = 0
+    same: int = 0
+    unmatched: Counter = field(default_factory=Counter)
+    different: set[str] = field(default_factory=set)
+    absent: set[str] = field(default_factory=set)
+
+
+def compared(ours_port: int, theirs_port: int) -> Comparison:
+    """Their values lie between two of ours, read before and after."""
+    before, theirs = scraped(ours_port), scraped(theirs_port)
+    # Scrapers within a second of each other get the same figures of stats.
+    time.sleep(1)
+    after = scraped(ours_port)
+    known = {name for name, _ in before}
+    result = Comparison()
+    for (name, labels), value in theirs.items():
+        if NOT_COMPARED.match(name):
+            continue
+        result.total += 1
+        ours = [series[name, labels] for series in (before, after) if (name, labels) in series]
+        if name not in known:
+            result.absent.add(name)
+        elif not ours:
+            result.unmatched[name.split("_")[1]] += 1
+        elif is_between(value, ours):
+            result.same += 1
+        else:
+            result.different.add(name)
+    return result
+
+
+def is_between(value: float, ours: list[float]) -> bool:
+    if any(math.isnan(one) for one in (value, *ours)):
+        return all(math.isnan(one) for one in (value, *ours))
+    slack = TOLERANCE * max(abs(one) for one in (value, *ours))
+    return min(ours) - slack <= value <= max(ours) + slack
+
+
+def recorded_trees() -> list[Path]:
+    """The recorded machines, in the order of their names."""
+    return sorted(
+        path.parent for path in (scenario.ROOT / "services" / "stats" / "fixtures").glob("linux-*/proc")
+    )
+
+
+@contextlib.contextmanager
+def of_tree(bench: scenario.Bench, tree: Path) -> Iterator[tuple[int, int]]:
+    """Both exporters reading a recorded machine."""
+    # node_exporter does not start without a sysfs, which not every recorded machine has.
+    copy = servers.fresh_folder(bench, f"tree-{tree.name}") / "root"
+    shutil.copytree(tree, copy, symlinks=True)
+    (copy / "sys").mkdir(exist_ok=True)
+    tree = copy
+    paths = [f"--path.procfs={tree}/proc", f"--path.sysfs={tree}/sys", f"--path.rootfs={tree}"]
+    settings = {"STATS_PROC": f"{tree}/proc", "STATS_ROOT": str(tree), "STATS_EXPOSE": EXPOSED}
+    with servers.service(bench, "stats", None, **settings) as ours, node_exporter(bench, *paths) as theirs:
+        wait_for_answer(ours.port, "/stats")
+        yield ours.port, theirs
+
+
+def complete(items: list[Item], answered: dict[str, int]) -> set[str]:
+    return {item.title for item in items if all(answered[one] for one in item.expressions)}
+
+
+def unanswered(items: list[Item], answers: dict[str, dict[str, int]]) -> dict[str, list[str]]:
+    """The items for which node_exporter has more than stats, with these expressions."""
+    found = {}
+    for item in items:
+        lacking = [one for one in item.expressions if answers[THEIRS][one] and not answers[OURS][one]]
+        if lacking:
+            found[item.title] = lacking
+    return found
+
+
+def missing(title: str, items: list[Item], answers: dict[str, dict[str, int]]) -> list[str]:
+    """What is below its budget."""
+    lacking = unanswered(items, answers)
+    for name, expressions in lacking.items():
+        print(f"exporter: {title}: {name}: {expressions}", flush=True)
+    if len(lacking) <= BUDGETS[title]:
+        return []
+    return [f"{title}: {len(lacking)} without an answer, expected at most {BUDGETS[title]}"]
+
+
+def document(
+    bench: scenario.Bench,
+    sets: dict[str, list[Item]],
+    answers: dict[str, dict[str, int]],
+    live: Comparison,
+    trees: dict[str, Comparison],
+) -> str:
+    """docs/node_exporter.md."""
+    rows, lists = [], []
+    for title, items in sets.items():
+        figures = [len(complete(items, answers[name])) for name in (OURS, THEIRS)]
+        lacking = unanswered(items, answers)
+        rows.append(f"| {title} | {figures[0]} | {figures[1]} | {len(items)} | {len(lacking)} |")
+        for name, expressions in lacking.items():
+            names = sorted({found for one in expressions for found in re.findall(r"\bnode_\w+", one)})
+            lists.append(f"- {title}: {name} ({', '.join(f'`{one}`' for one in names)})")
+    series = []
+    for name, comparison in {"this machine, under load": live, **trees}.items():
+        others = ", ".join(f"{subject} {count}" for subject, count in comparison.unmatched.items()) or "none"
+        different = ", ".join(f"`{one}`" for one in sorted(comparison.different)) or "none"
+        series.append(f"| {name} | {comparison.total} | {comparison.same} | {others} | {different} |")
+    absent = sorted(live.absent)
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(bench.versions.items()))
+    return f"""# Metrics beside node_exporter
+
+Written by `make exporter`, with {versions}: both exporters on one machine, with a process that uses the processor, a disk and the network.
+
+## Dashboard and alerts
+
+Prometheus answers every expression of [Node Exporter Full](https://github.com/rfrail3/grafana-dashboards), and every selector of the alerts of [node-mixin](https://github.com/prometheus/node_exporter/tree/master/docs/node-mixin) and [awesome-prometheus-alerts](https://github.com/samber/awesome-prometheus-alerts). A panel is complete if all its expressions have an answer, an alert can fire if all its selectors have one. What neither has is not on this machine (sensors, RAID, swap, bonds).
+
+| | stats | node_exporter | of | only node_exporter |
+| --- | --- | --- | --- | --- |
+{chr(10).join(rows)}
+
+{chr(10).join(lists) or "Nothing is answered by node_exporter only."}
+
+## Values
+
+Series of node_exporter, and those that stats has with the same name, labels and value, here and for the recorded machines of the tests. Values between two scrapes of stats, with {TOLERANCE:.0%} on both sides, are the same.
+
+| | series | same | other labels | names with another value |
+| --- | --- | --- | --- | --- |
+{chr(10).join(series)}
+
+Labels differ on purpose: stats shows no zram and optical drives, a filesystem once if it is mounted several times, no processor that is offline, and no serial numbers and hardware addresses.
+
+Names that stats does not have here: {", ".join(f"`{one}`" for one in absent) or "none"}. Interrupts of each device are thousands of series on a large machine, unknown speeds are absent, and the other names are no figures of load or belong to node_exporter itself.
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

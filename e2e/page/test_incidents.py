@@ -1,0 +1,148 @@
+"""Incidents staged on a machine made of files: stats, gateway and page name place, cause and beginning."""
+
+import re
+import subprocess
+import time
+from types import SimpleNamespace
+
+import pytest
+import services
+from conftest import eventually
+from dashboard import TOO_WIDE, button, frontend, opened, panel, picture, settled
+from staged_machine import Machine, Process
+
+# Those of the service without their durations, so that a test need not wait for minutes.
+RULES = """
+    cpu > 90 critical; memory > 90 critical; pressure_io > 60 critical; steal > 30 critical;
+    filesystem /var/log > 95 critical; throttling > 50 critical; oom > 0 warning;
+    interface > 100 critical; forks > 1000 critical
+"""
+# From its beginning to the state that the service reports.
+BEGINNING_MS = 3_000
+# Processes are looked at every five seconds, and a rate needs two looks.
+SEEN_SECONDS = 20
+
+
+@pytest.fixture
+def machine(tmp_path):
+    machine = Machine(tmp_path / "root")
+    yield machine
+    machine.close()
+
+
+@pytest.fixture
+def backend(request, machine, frontend):
+    """The real services, behind the gateway."""
+    settings = {
+        "STATS_PROC": str(machine.folder / "proc"),
+        "STATS_ROOT": str(machine.folder),
+        "STATS_SCOPE": "host",
+        "STATS_EXPOSE": "processes,mounts",
+        "STATS_ALERTS": " ".join(RULES.split()),
+    }
+    with services.stats(request.config, **settings) as stats:
+        addresses = (f"{one.host}:{one.port}" for one in (stats, frontend))
+        with services.gateway(request.config, *addresses) as gateway:
+            yield SimpleNamespace(url=gateway.url, stats=stats)
+
+
+def hog(load):
+    load.user = 2.0
+    load.processes[812] = Process("xmrig", cores=1.9, state="R")
+
+
+def leak(load):
+    load.available_kib = 160_000
+    load.processes[900] = Process("leaky", resident_pages=1_800_000)
+
+
+def kill(load):
+    load.processes[900] = Process("leaky", resident_pages=1_500_000)
+    load.oom_kills = 1
+
+
+def stall(load):
+    load.io_stalled = 0.9
+
+
+def steal(load):
+    load.steal = 1.2
+
+
+def throttle(load):
+    load.throttled = 0.9
+
+
+def losses(load):
+    load.errors = 400.0
+
+
+def fork_storm(load):
+    load.forks = 3_000.0
+
+
+# The sentence, the cause where there is one, and the panel that a click opens.
+INCIDENTS = {
+    "hog": (hog, r"CPU is (9\d|100)(\.\d)? % busy", "xmrig (812)", "cpu"),
+    "leak": (leak, r"Memory is 98(\.\d)? % used", "leaky (900)", "memory"),
+    "oom-kill": (kill, r"A process was killed: out of memory", "leaky (900)", "container"),
+    "io-stall": (stall, r"Disk pressure is [89]\d(\.\d)? %", None, "pressure"),
+    "steal": (steal, r"CPU steal is [56]\d(\.\d)? %", None, "cpu"),
+    "throttled": (throttle, r"Container is throttled (8|9|100)\d?(\.\d)? % of the time", None, "container"),
+    "lossy-network": (losses, r"Interface eth0 has [34]\d\d(\.\d)? faults/s", None, "network"),
+    "fork-storm": (fork_storm, r"[23],?\d\d\d(\.\d)? processes start per second", None, "load"),
+}
+
+
+@pytest.mark.parametrize("name", INCIDENTS)
+def test_an_incident_is_named_with_its_place_cause_and_beginning(opened, backend, machine, name):
+    stage, sentence, cause, place = INCIDENTS[name]
+    page = opened()
+    wait_until_shown(page, "^All normal")
+    staged_ms = time.time() * 1000
+    stage(machine.load)
+    wait_until_shown(page, sentence)
+    if cause:
+        wait_until_shown(page, re.escape(cause))
+    assert re.search(r"since \d{2}:\d{2}", shown(page)), shown(page)
+    alert = backend.stats.fetch("/stats").json()["alerts"][0]
+    assert -1000 < alert["since_unix_ms"] - staged_ms < BEGINNING_MS
+    assert page.evaluate(TOO_WIDE) == []
+    picture(page, f"incident-{name}")
+    button(page, "state").get_by_role("link").click()
+    page.wait_for_function(f"location.hash.includes('panel={place}')")
+    settled(page)
+    box = panel(page, place).bounding_box()
+    assert -1 <= box["y"] < page.viewport_size["height"]
+
+
+def test_a_filesystem_that_fills_up_is_named(opened, backend, machine):
+    mounted = machine.folder / "var" / "log"
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mounted)]
+    if subprocess.run(mount, capture_output=True, timeout=10).returncode:
+        pytest.skip("mounting a small filesystem needs root")
+    try:
+        page = opened()
+        staged_ms = time.time() * 1000
+        (mounted / "file").write_bytes(bytes(1020 * 1024))
+        wait_until_shown(page, r"/var/log is 99\.6 % full")
+        alert = backend.stats.fetch("/stats").json()["alerts"][0]
+        assert alert["since_unix_ms"] - staged_ms < BEGINNING_MS
+        picture(page, "incident-full-disk")
+        (mounted / "file").unlink()
+        wait_until_shown(page, "^All normal")
+    finally:
+        subprocess.run(["umount", "--lazy", str(mounted)], check=True, timeout=10)
+
+
+def shown(page):
+    return button(page, "state").inner_text().replace("\u00a0", " ")
+
+
+def wait_until_shown(page, pattern):
+    def is_shown():
+        text = shown(page)
+        assert re.search(pattern, text), text
+        return True
+
+    eventually(is_shown, SEEN_SECONDS)

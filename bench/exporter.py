@@ -34,12 +34,12 @@ import conformance
 import servers
 from processes import Failed, NotToBeHad, free_port, started, wait_for_answer
 
-import build  # isort: skip (in tools)
-import job  # isort: skip
-import toolchain  # isort: skip
+from tools.build import build  # isort: skip (in tools)
+from tools.common import toolchain  # isort: skip
+from tools.install import progress, pypi  # isort: skip
 
 REPORT = scenario.ROOT / "docs" / "node_exporter.md"
-REQUIREMENTS = Path(__file__).resolve().parent / "exporter-requirements.txt"
+REQUIREMENTS = pypi.requirements("exporter")
 PYTHON = toolchain.TOOLS / "exporter-python"
 OURS, THEIRS = "stats", "node_exporter"
 # Rates over 30 s need some scrapes; the alerts look back five minutes and take what is there.
@@ -107,7 +107,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="exporter.py", description=__doc__.split("\n\n")[0])
     parser.add_argument("--binaries", type=Path, help="folder of the finished binaries")
     given = parser.parse_args(arguments)
-    job.end_on_signals()
+    progress.end_on_signals()
     try:
         binaries = given.binaries or conformance.built()
         with tempfile.TemporaryDirectory() as folder:

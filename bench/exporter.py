@@ -205,7 +205,7 @@ def host_alerts(checkout: Path) -> list[Item]:
 
 
 def selectors(expression: str) -> tuple[str, ...]:
-    """What an alert looks at: it can fire if each of them has a series."""
+    """The metrics of an alert: it can fire if each of them has a series."""
     found = re.findall(r"\b(node_[a-zA-Z0-9_]+)(\s*\{[^}]*\})?", expression)
     return tuple(dict.fromkeys(name + labels.strip() for name, labels in found))
 
@@ -367,7 +367,7 @@ def unanswered(items: list[Item], answers: dict[str, dict[str, int]]) -> dict[st
 
 
 def missing(title: str, items: list[Item], answers: dict[str, dict[str, int]]) -> list[str]:
-    """What is below its budget."""
+    """The figures below their budgets."""
     lacking = unanswered(items, answers)
     for name, expressions in lacking.items():
         print(f"exporter: {title}: {name}: {expressions}", flush=True)

@@ -29,7 +29,7 @@ class Process:
 
 @dataclass
 class Load:
-    """What happens on the machine, in units a second."""
+    """The activity of the machine, in units a second."""
 
     # Processors kept busy, of CORES.
     user: float = 0.1

@@ -4,6 +4,7 @@ import http.client
 import json
 import signal
 import time
+import zlib
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ from conftest import eventually
 
 # A tick takes a second; ten without an event are a broken stream.
 SILENCE_SECONDS = 10
+# A viewer joins the chain of compressed events after at most 30 ticks and sees all of the next.
+GZIP_TICKS = 62
+DAY_BYTES = 60e6
 
 
 class Event(NamedTuple):
@@ -64,6 +68,34 @@ def events(response):
 
 def take(stream, count):
     return [next(stream) for _ in range(count)]
+
+
+def test_through_the_gateway_a_stream_in_gzip_arrives_with_each_tick_and_is_small(request, service):
+    address = f"{service.host}:{service.port}"
+    with services.gateway(request.config, address, address) as gateway:
+        connection = http.client.HTTPConnection(gateway.host, gateway.port, timeout=SILENCE_SECONDS)
+        headers = {"accept": "text/event-stream", "accept-encoding": "gzip, deflate, br"}
+        connection.request("GET", "/stats/stream", headers=headers)
+        response = connection.getresponse()
+        assert response.getheader("content-encoding") == "gzip"
+        assert "accept-encoding" in response.getheader("vary").lower()
+        decoder, text, ticks = zlib.decompressobj(wbits=31), b"", []
+        while len(ticks) < GZIP_TICKS:
+            part = response.read1()
+            before = text.count(b"event: sample")
+            text += decoder.decompress(part)
+            if text.count(b"event: sample") > before and text.endswith(b"\n\n"):
+                ticks.append((time.monotonic(), len(part)))
+        connection.close()
+    # The first may be the newest sample of the past. From the 30th on the viewer is in the chain.
+    gaps = [later - earlier for (earlier, _), (later, _) in zip(ticks[1:], ticks[2:])]
+    assert max(gaps) < 3
+    data = [line for line in text.decode().splitlines() if line.startswith("data: {")]
+    sequences = [json.loads(line[6:])["sequence"] for line in data[1:]]
+    assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
+    a_day = sum(size for _, size in ticks[-30:]) / 30 * 86_400
+    print(f"a day has {a_day / 1e6:.0f} MB, {len(data[-1]) * 86_400 / 1e6:.0f} MB without gzip")
+    assert a_day < DAY_BYTES
 
 
 def identity(sample):

@@ -83,14 +83,14 @@ def fork_storm(load):
 
 # The sentence, the cause where there is one, and the panel that a click opens.
 INCIDENTS = {
-    "hog": (hog, r"CPU is (9\d|100)(\.\d)? % busy", "xmrig (812)", "cpu"),
-    "leak": (leak, r"Memory is 98(\.\d)? % used", "leaky (900)", "memory"),
+    "hog": (hog, r"CPU is (9\d|100)(\.\d+)? % busy", "xmrig (812)", "cpu"),
+    "leak": (leak, r"Memory is 98(\.\d+)? % used", "leaky (900)", "memory"),
     "oom-kill": (kill, r"A process was killed: out of memory", "leaky (900)", "container"),
-    "io-stall": (stall, r"Disk pressure is [89]\d(\.\d)? %", None, "pressure"),
-    "steal": (steal, r"CPU steal is [56]\d(\.\d)? %", None, "cpu"),
-    "throttled": (throttle, r"Container is throttled (8|9|100)\d?(\.\d)? % of the time", None, "container"),
-    "lossy-network": (losses, r"Interface eth0 has [34]\d\d(\.\d)? faults/s", None, "network"),
-    "fork-storm": (fork_storm, r"[23],?\d\d\d(\.\d)? processes start per second", None, "load"),
+    "io-stall": (stall, r"Disk pressure is [89]\d(\.\d+)? %", None, "pressure"),
+    "steal": (steal, r"CPU steal is [56]\d(\.\d+)? %", None, "cpu"),
+    "throttled": (throttle, r"Container is throttled (8|9|100)\d?(\.\d+)? % of the time", None, "container"),
+    "lossy-network": (losses, r"Interface eth0 has [34]\d\d(\.\d+)? faults/s", None, "network"),
+    "fork-storm": (fork_storm, r"[23],?\d\d\d(\.\d+)? processes start per second", None, "load"),
 }
 
 

@@ -4,6 +4,8 @@
 //! request is answered by [`Viewer`], none of it is needed any more: the connection is taken out of
 //! hyper, and a task of a few hundred bytes writes what the publisher has framed once for all.
 
+mod gzip;
+
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Write as _};
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use self::gzip::{Alone, Chain, Gzip, Link};
 use crate::acceptor::Permit;
 
 /// Longest time without write progress. A mobile network or a sleeping laptop needs seconds to
@@ -41,6 +44,9 @@ const HEARTBEAT: &[u8] = b":\n\n";
 pub struct Publisher {
     newest: watch::Sender<Newest>,
     audience: Audience,
+    compressed: Audience,
+    /// While there are viewers of the compressed form.
+    chain: Option<Box<Chain>>,
 }
 
 /// Where streams of one publisher's events begin.
@@ -48,6 +54,7 @@ pub struct Publisher {
 pub struct Feed {
     newest: watch::Receiver<Newest>,
     audience: Audience,
+    compressed: Audience,
 }
 
 /// Counts the viewers: each has a copy of what is inside, and nothing else has one.
@@ -62,19 +69,30 @@ pub struct Viewer {
     beats: u64,
     feed: watch::Receiver<Newest>,
     _counted: Arc<()>,
+    compressed: Audience,
+    gzip: Option<(Gzip, Arc<()>)>,
 }
 
 /// A piece of an event stream with its chunk framing around it, made once for all viewers.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Chunk {
     framed: Bytes,
     text: (usize, usize),
+    alone: Arc<Alone>,
+}
+
+impl PartialEq for Chunk {
+    fn eq(&self, other: &Self) -> bool {
+        self.framed == other.framed
+    }
 }
 
 #[derive(Default)]
 struct Newest {
     sequence: u64,
     event: Chunk,
+    /// The event in the chain, if there were viewers of the compressed form.
+    link: Option<Link>,
     /// Number of heartbeats after the event above.
     beats: u64,
     heartbeat: Chunk,
@@ -91,8 +109,14 @@ pub(crate) struct Asked {
 pub fn feed() -> (Publisher, Feed) {
     let newest = Newest { heartbeat: Chunk::new(HEARTBEAT), ..Newest::default() };
     let (sender, newest) = watch::channel(newest);
-    let audience = Audience::default();
-    (Publisher { newest: sender, audience: audience.clone() }, Feed { newest, audience })
+    let (audience, compressed) = (Audience::default(), Audience::default());
+    let publisher = Publisher {
+        newest: sender,
+        audience: audience.clone(),
+        compressed: compressed.clone(),
+        chain: None,
+    };
+    (publisher, Feed { newest, audience, compressed })
 }
 
 impl Publisher {
@@ -100,15 +124,28 @@ impl Publisher {
     ///
     /// Call it on the thread that serves: to wake ten thousand viewers from another one costs a
     /// system call for each.
-    pub fn publish(&self, sequence: u64, event: Chunk) {
+    pub fn publish(&mut self, sequence: u64, event: Chunk) {
+        if Arc::strong_count(&*self.compressed) == 1 {
+            self.chain = None;
+        }
+        let link = if Arc::strong_count(&*self.compressed) > 1 {
+            self.chain.get_or_insert_with(|| Box::new(Chain::new())).next(&event)
+        } else {
+            None
+        };
         self.newest.send_modify(|newest| {
             newest.sequence = sequence;
             newest.event = event;
+            newest.link = link;
         });
     }
 
     /// Sends a comment to every viewer that has the newest event: for when there was none for long.
-    pub fn heartbeat(&self) {
+    pub fn heartbeat(&mut self) {
+        // Its text stands between two events, and so would refer to the wrong places.
+        if let Some(chain) = &mut self.chain {
+            chain.restart();
+        }
         self.newest.send_modify(|newest| newest.beats += 1);
     }
 
@@ -125,7 +162,15 @@ impl Feed {
         preamble.reverse();
         let beats = self.newest.borrow().beats;
         let counted = Arc::clone(&*self.audience);
-        Viewer { preamble, sequence, beats, feed: self.newest.clone(), _counted: counted }
+        Viewer {
+            preamble,
+            sequence,
+            beats,
+            feed: self.newest.clone(),
+            _counted: counted,
+            compressed: self.compressed.clone(),
+            gzip: None,
+        }
     }
 }
 
@@ -138,7 +183,20 @@ impl Chunk {
         }
         let size = format!("{:x}\r\n", text.len());
         let framed = [size.as_bytes(), text, b"\r\n"].concat().into();
-        Self { framed, text: (size.len(), size.len() + text.len()) }
+        let text = (size.len(), size.len() + text.len());
+        Self { framed, text, alone: Arc::default() }
+    }
+
+    /// A chunk that has its framing already.
+    fn from_framed(framed: Bytes) -> Self {
+        let head = framed.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        let text = (head, framed.len().saturating_sub(2).max(head));
+        Self { framed, text, alone: Arc::default() }
+    }
+
+    /// Compressed, without reference to anything before it.
+    fn alone(&self) -> Self {
+        self.alone.of(&self.text())
     }
 
     /// The text without its framing.
@@ -152,6 +210,13 @@ impl Chunk {
 }
 
 impl Viewer {
+    /// The same stream in gzip: the answer then needs `Content-Encoding: gzip`.
+    #[must_use]
+    pub fn gzip(mut self) -> Self {
+        self.gzip = Some((Gzip::new(), Arc::clone(&*self.compressed)));
+        self
+    }
+
     /// The next piece; none when the publisher was dropped.
     ///
     /// Cancel safe.
@@ -160,24 +225,47 @@ impl Viewer {
             if let Some(chunk) = self.unsent() {
                 return Some(chunk);
             }
-            self.feed.changed().await.ok()?;
+            if self.feed.changed().await.is_err() {
+                return self.end();
+            }
         }
     }
 
+    /// What follows the last event, once.
+    fn end(&mut self) -> Option<Chunk> {
+        self.gzip.as_mut()?.0.tail()
+    }
+
     fn unsent(&mut self) -> Option<Chunk> {
+        let mut gzip = self.gzip.as_mut().map(|(gzip, _)| gzip);
+        if let Some(head) = gzip.as_mut().and_then(|gzip| gzip.head()) {
+            return Some(head);
+        }
         if let Some(chunk) = self.preamble.pop() {
             if self.preamble.is_empty() {
                 self.preamble = Vec::new();
             }
-            return Some(chunk);
+            return Some(match gzip {
+                Some(gzip) => gzip.alone(&chunk),
+                None => chunk,
+            });
         }
         let newest = self.feed.borrow_and_update();
         let beats = std::mem::replace(&mut self.beats, newest.beats);
         if newest.sequence > self.sequence {
-            self.sequence = newest.sequence;
-            return Some(newest.event.clone());
+            let before = std::mem::replace(&mut self.sequence, newest.sequence);
+            return Some(match gzip {
+                Some(gzip) => {
+                    let is_next = newest.sequence == before + 1;
+                    gzip.event(&newest.event, newest.link.as_ref(), is_next)
+                }
+                None => newest.event.clone(),
+            });
         }
-        (newest.beats > beats).then(|| newest.heartbeat.clone())
+        (newest.beats > beats).then(|| match gzip {
+            Some(gzip) => gzip.alone(&newest.heartbeat),
+            None => newest.heartbeat.clone(),
+        })
     }
 }
 
@@ -296,7 +384,7 @@ mod tests {
     #[tokio::test]
     async fn a_viewer_gets_the_preamble_the_newest_event_and_the_end() {
         let chunk = |text: &str| Chunk::new(text.as_bytes());
-        let (publisher, feed) = feed();
+        let (mut publisher, feed) = feed();
         publisher.publish(4, chunk("4"));
         let mut viewer = feed.viewer(vec![chunk("a"), chunk("b")], 0);
         for text in ["a", "b", "4"] {
@@ -322,7 +410,7 @@ mod tests {
 
     #[tokio::test]
     async fn events_of_the_preamble_are_not_sent_again_and_a_heartbeat_is_sent_once() {
-        let (publisher, feed) = feed();
+        let (mut publisher, feed) = feed();
         publisher.publish(4, Chunk::new(b"4"));
         publisher.heartbeat();
         let mut viewer = feed.viewer(vec![], 4);

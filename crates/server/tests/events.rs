@@ -90,7 +90,7 @@ async fn rest(mut stream: TcpStream) -> String {
 
 #[tokio::test]
 async fn each_event_is_a_chunk_and_the_stream_ends_whole_with_its_publisher() {
-    let server = server(Limits::default()).await;
+    let mut server = server(Limits::default()).await;
     let mut viewer = server.ask(REQUEST).await;
     let head = read_until(&mut viewer, "\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 200 OK\r\nx-kind: events\r\n"), "{head}");
@@ -108,7 +108,7 @@ async fn each_event_is_a_chunk_and_the_stream_ends_whole_with_its_publisher() {
 
 #[tokio::test]
 async fn a_client_without_chunked_encoding_gets_the_bare_text() {
-    let server = server(Limits::default()).await;
+    let mut server = server(Limits::default()).await;
     let mut viewer = server.ask("GET /events HTTP/1.0\r\n\r\n").await;
     let head = read_until(&mut viewer, "\r\n\r\n").await;
     assert!(!head.contains("transfer-encoding"), "{head}");
@@ -128,7 +128,7 @@ async fn the_answer_to_head_is_the_head() {
 
 #[tokio::test]
 async fn a_request_behind_the_stream_is_not_answered() {
-    let server = server(Limits::default()).await;
+    let mut server = server(Limits::default()).await;
     let mut viewer = server.ask(&format!("{REQUEST}{REQUEST}")).await;
     read_until(&mut viewer, "first\n\n\r\n").await;
     viewer.write_all(REQUEST.as_bytes()).await.unwrap();
@@ -171,7 +171,7 @@ async fn answers_before_the_stream_arrive_whole_also_when_the_client_is_slow() {
 
 #[tokio::test]
 async fn a_slow_viewer_misses_events_and_gets_the_newest_whole() {
-    let server = server(Limits::default()).await;
+    let mut server = server(Limits::default()).await;
     let mut viewer = server.ask(REQUEST).await;
     read_until(&mut viewer, "first\n\n\r\n").await;
     let event = |number: u64| Chunk::new(format!("{number:04}{}", "y".repeat(100_000)).as_bytes());
@@ -195,7 +195,7 @@ async fn a_slow_viewer_misses_events_and_gets_the_newest_whole() {
 // The clock is paused and advances when every task waits for time.
 #[tokio::test(start_paused = true)]
 async fn a_viewer_that_accepts_nothing_is_cut_off() {
-    let server = server(Limits { connections: 1, ..Limits::default() }).await;
+    let mut server = server(Limits { connections: 1, ..Limits::default() }).await;
     let mut viewer = TcpStream::connect(server.address).await.unwrap();
     viewer.write_all(REQUEST.as_bytes()).await.unwrap();
     server.events.publish(1, Chunk::new(&vec![b'z'; LARGE_BYTES]));
@@ -230,7 +230,7 @@ async fn a_thousand_viewers_get_every_event_and_the_end() {
     // Both sides of their connections are in this process.
     let allowed = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: allowed, maximum: allowed }).unwrap();
-    let server = server(Limits::default()).await;
+    let mut server = server(Limits::default()).await;
     let mut viewers = Vec::new();
     for _ in 0..1000 {
         let mut viewer = server.ask(REQUEST).await;

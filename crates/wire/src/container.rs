@@ -58,6 +58,12 @@ pub struct Task {
     /// Memory that its containers use, without the cache that would be given back first, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_used_bytes: Option<u64>,
+    /// The size of its ephemeral storage, bytes (Fargate).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ephemeral_storage_bytes: Option<u64>,
+    /// Ephemeral storage in use, bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ephemeral_storage_used_bytes: Option<u64>,
     /// Received over the interfaces that its containers share (network mode awsvpc).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receive: Option<Traffic>,

@@ -126,8 +126,8 @@ impl Feed {
 /// hangs; ends with the sampling.
 async fn pass_on(
     mut newest: watch::Receiver<Option<Arc<Snapshot>>>,
-    samples: server::Publisher,
-    summaries: server::Publisher,
+    mut samples: server::Publisher,
+    mut summaries: server::Publisher,
 ) {
     loop {
         match timeout(SILENCE, newest.changed()).await {

@@ -254,7 +254,13 @@ fn stream(headers: &HeaderMap, query: Option<&str>, feed: &Feed) -> Answer<Body>
         }
         View::Summary => feed.summary_viewer(&newest),
     };
+    let is_gzip = wants_gzip(headers);
+    let viewer = if is_gzip { viewer.gzip() } else { viewer };
     let mut response = with_type(EVENTS, viewer);
+    response.headers_mut().insert(header::VARY, VARY);
+    if is_gzip {
+        response.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
+    }
     response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     // Hexadecimal digits, and what ECS gives a task: a header can hold it.
     if let Ok(instance) = HeaderValue::try_from(newest.sample.instance.as_str()) {
@@ -365,6 +371,13 @@ const EVENTS: &str = "text/event-stream";
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const VARY: HeaderValue = HeaderValue::from_static("accept, accept-encoding");
 
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+
+fn wants_gzip(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ACCEPT_ENCODING)
+        && coding(values(headers, header::ACCEPT_ENCODING), "gzip") > 0
+}
+
 /// The form of an answer that the client wants.
 fn encoded(headers: &HeaderMap, content_type: &'static str, forms: &Encoded) -> Response<Body> {
     let mut response = with_type(content_type, Body::from(""));
@@ -375,12 +388,9 @@ fn encoded(headers: &HeaderMap, content_type: &'static str, forms: &Encoded) -> 
 
 /// Puts the compressed form into the answer where the client wants it and there is one.
 fn put(response: &mut Response<Body>, headers: &HeaderMap, forms: &Encoded) {
-    let wants_gzip = headers.contains_key(header::ACCEPT_ENCODING)
-        && coding(values(headers, header::ACCEPT_ENCODING), "gzip") > 0;
-    let gzip = wants_gzip.then(|| forms.gzip()).flatten();
+    let gzip = wants_gzip(headers).then(|| forms.gzip()).flatten();
     if gzip.is_some() {
-        let gzip = HeaderValue::from_static("gzip");
-        response.headers_mut().insert(header::CONTENT_ENCODING, gzip);
+        response.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
     }
     *response.body_mut() = gzip.unwrap_or(&forms.identity).clone().into();
 }

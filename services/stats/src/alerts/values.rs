@@ -107,9 +107,19 @@ fn filesystems<'a>(
     }
 }
 
+/// The task's ephemeral storage is the disk that its containers fill.
+const EPHEMERAL_STORAGE: &str = "ephemeral storage";
+
 /// Containers of the task with limits of their own, and the control group where `cpu` and `ram` are
 /// not its.
 fn containers<'a>(sample: &'a Sample, add: &mut impl FnMut(Subject, Target<'a>, Option<f64>)) {
+    if let Some(task) = &sample.task {
+        let storage = task.ephemeral_storage_used_bytes.zip(task.ephemeral_storage_bytes);
+        let share = storage
+            .filter(|(_, size)| *size > 0)
+            .map(|(used, size)| used as f64 / size as f64 * 100.0);
+        add(Subject::Filesystem, Target::Name(EPHEMERAL_STORAGE), share);
+    }
     let mut share =
         |target, cpu: (Option<f64>, Option<f64>), memory: (Option<u64>, Option<u64>)| {
             let percent = |used: f64, limit: f64| (limit > 0.0).then(|| used / limit * 100.0);

@@ -23,6 +23,10 @@ pub(crate) struct Task {
     pub(crate) cpu_limit_cores: Option<f64>,
     /// `Limits.Memory`, bytes.
     pub(crate) memory_limit_bytes: Option<u64>,
+    /// `EphemeralStorageMetrics.Reserved`, bytes; on Fargate.
+    pub(crate) storage_bytes: Option<u64>,
+    /// `EphemeralStorageMetrics.Utilized`, bytes.
+    pub(crate) storage_used_bytes: Option<u64>,
     /// Whether its containers share the interfaces of the task (`NetworkMode` awsvpc): each of them
     /// then counts the task's traffic.
     pub(crate) shares_network: bool,
@@ -89,6 +93,9 @@ pub(crate) fn parse(json: &[u8]) -> Result<Task, ParseError> {
         availability_zone: text(&answer["AvailabilityZone"]),
         cpu_limit_cores: cpu_limit(&answer),
         memory_limit_bytes: memory_limit(&answer),
+        storage_bytes: mebibytes(&answer["EphemeralStorageMetrics"]["Reserved"])
+            .filter(|&size| size > 0),
+        storage_used_bytes: mebibytes(&answer["EphemeralStorageMetrics"]["Utilized"]),
         shares_network,
         containers,
     })
@@ -141,9 +148,13 @@ fn cpu_limit(limited: &Value) -> Option<f64> {
 }
 
 fn memory_limit(limited: &Value) -> Option<u64> {
+    mebibytes(&limited["Limits"]["Memory"]).filter(|&limit| limit > 0)
+}
+
+/// A number of mebibytes, in bytes.
+fn mebibytes(value: &Value) -> Option<u64> {
     const MEBIBYTE: u64 = 1024 * 1024;
-    let mebibytes = limited["Limits"]["Memory"].as_u64().filter(|&limit| limit > 0)?;
-    mebibytes.checked_mul(MEBIBYTE)
+    value.as_u64()?.checked_mul(MEBIBYTE)
 }
 
 fn usage(id: &str, stats: &Value) -> Option<Usage> {
@@ -297,6 +308,21 @@ mod tests {
         let names: Vec<&str> =
             task.containers.iter().map(|container| container.name.as_str()).collect();
         assert_eq!(names, ["frontend", "gateway", "stats"]);
+    }
+
+    #[test]
+    fn the_ephemeral_storage_is_in_mebibytes_and_absent_where_there_is_none() {
+        let task = |metrics: &str| {
+            let text = format!(r#"{{"TaskARN":"a/b"{metrics}}}"#);
+            let task = parse(text.as_bytes()).unwrap();
+            (task.storage_used_bytes, task.storage_bytes)
+        };
+        let full = r#","EphemeralStorageMetrics":{"Utilized":261,"Reserved":20496}"#;
+        assert_eq!(task(full), (Some(261 << 20), Some(20_496 << 20)));
+        assert_eq!(task(""), (None, None));
+        let odd = r#","EphemeralStorageMetrics":{"Utilized":"x","Reserved":0}"#;
+        assert_eq!(task(odd), (None, None));
+        assert_eq!(task(r#","EphemeralStorageMetrics":null"#), (None, None));
     }
 
     #[test]

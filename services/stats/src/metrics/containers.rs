@@ -136,6 +136,20 @@ pub(super) fn task(writer: &mut Writer, reading: &TaskReading) {
     }
     let items: Vec<_> = members.iter().map(|(label, _, usage)| ([*label], *usage)).collect();
     table(writer, &ROWS, &items);
+    for (name, help, bytes) in [
+        (
+            "ecs_task_ephemeral_storage_allocated_bytes",
+            "Size of the task's ephemeral storage.",
+            reading.task.storage_bytes,
+        ),
+        (
+            "ecs_task_ephemeral_storage_used_bytes",
+            "Ephemeral storage that the task uses.",
+            reading.task.storage_used_bytes,
+        ),
+    ] {
+        writer.family(name, Kind::Gauge, help).add(&[], bytes.into());
+    }
     if reading.task.shares_network {
         // Every container counts the same interfaces: one series for the task.
         let newest = items.iter().filter(|(_, usage)| usage.receive.is_some());

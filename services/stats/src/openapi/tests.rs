@@ -357,6 +357,8 @@ fn full_task() -> wire::Task {
         cpu_used_cores: Some(1.5),
         memory_limit_bytes: Some(1),
         memory_used_bytes: Some(1),
+        ephemeral_storage_bytes: Some(1),
+        ephemeral_storage_used_bytes: Some(1),
         receive: Some(wire::Traffic::default()),
         transmit: Some(wire::Traffic::default()),
         age_ms: 1,

@@ -31,6 +31,8 @@ pub(super) fn task(reading: &TaskReading) -> wire::Task {
         cpu_used_cores: cpu_used.reduce(|a, b| a + b).map(hundredths),
         memory_limit_bytes: reading.task.memory_limit_bytes,
         memory_used_bytes: memory_used.reduce(u64::saturating_add),
+        ephemeral_storage_bytes: reading.task.storage_bytes,
+        ephemeral_storage_used_bytes: reading.task.storage_used_bytes,
         age_ms: reading.age_ms,
         containers,
     }

@@ -274,6 +274,40 @@ async fn a_silent_sampler_leaves_viewers_a_sign_of_life() {
     assert_eq!(begun.elapsed().as_secs(), 15);
 }
 
+#[tokio::test]
+async fn a_stream_in_gzip_has_the_same_text_for_a_tenth_of_the_bytes() {
+    let (publisher, feed) = world(1);
+    let request = Request::get("/stats/stream").header("accept-encoding", "br, gzip");
+    let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+    let Answer::Events(response) = respond(&request, &feed, &anywhere(), None) else {
+        panic!("not a stream");
+    };
+    assert_eq!(response.headers()[header::CONTENT_ENCODING], "gzip");
+    assert_eq!(response.headers()[header::VARY], "accept, accept-encoding");
+    let (mut viewer, mut plain) = (response.into_body(), watch(&feed, None));
+    let (mut bytes, mut text) = (Vec::new(), bytes::Bytes::new());
+    for sequence in 2..=70 {
+        publish(&publisher, sequence);
+        text = loop {
+            let event = plain.next().await.unwrap().text();
+            if event.starts_with(format!("id: abc-{sequence}\n").as_bytes()) {
+                break event;
+            }
+        };
+        bytes.extend(viewer.next().await.unwrap().text());
+    }
+    drop(publisher);
+    while let Some(chunk) = viewer.next().await {
+        bytes.extend(chunk.text());
+    }
+    let mut back = Vec::new();
+    let mut decoder = flate2::read::GzDecoder::new(&bytes[..]);
+    std::io::Read::read_to_end(&mut decoder, &mut back).unwrap();
+    assert!(back.starts_with(b"retry: 1000\n\nid: abc-0\nevent: history\n"));
+    assert!(back.ends_with(&text));
+    assert!(bytes.len() * 10 < back.len(), "{} of {}", bytes.len(), back.len());
+}
+
 fn watch_summaries(feed: &Feed) -> Response<Viewer> {
     let request = Request::get("/stats/stream?view=summary");
     let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();

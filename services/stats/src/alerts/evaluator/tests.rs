@@ -48,6 +48,22 @@ fn times(value: f64, count: usize) -> impl Iterator<Item = Option<f64>> {
 }
 
 #[test]
+fn the_ephemeral_storage_of_a_task_is_a_filesystem() {
+    let mut evaluator = World::new("filesystem > 90 critical");
+    let task = |used| wire::Task {
+        ephemeral_storage_bytes: Some(200),
+        ephemeral_storage_used_bytes: Some(used),
+        ..wire::Task::default()
+    };
+    let mut state = |used| {
+        let sample = evaluator.next(Sample { task: Some(task(used)), ..Sample::default() });
+        sample.alerts.first().and_then(|alert| alert.target.clone())
+    };
+    assert_eq!(state(100), None);
+    assert_eq!(state(190).as_deref(), Some("ephemeral storage"));
+}
+
+#[test]
 fn a_second_over_the_limit_is_no_alert_and_the_whole_duration_is_one_since_its_beginning() {
     let mut world = World::new("cpu > 90 for 10s critical");
     assert_eq!(world.cpu([10.0, 99.0, 10.0, 10.0].map(Some)), [State::Normal; 4]);

@@ -1,0 +1,265 @@
+//! Event streams in gzip, each event compressed once for all viewers.
+//!
+//! A gzip stream (RFC 1952) is a head, blocks of deflate (RFC 1951) and a tail. Blocks that end at
+//! a byte can be written by different encoders, as long as none refers to text that the viewer's
+//! decoder has not seen. So a viewer gets one of two forms of an event: its block in the chain,
+//! which refers to the events before it, if the viewer has them all since the chain began, or the
+//! event compressed alone. A chain begins again every [`LENGTH`] events, where viewers join it.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use crc32fast::Hasher;
+use flate2::{Compress, Compression, FlushCompress};
+
+use super::Chunk;
+
+/// Events of a chain. A viewer that joins or missed an event waits for the next one.
+const LENGTH: u32 = 30;
+
+/// Method deflate, no name, no time, unknown system.
+const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+
+/// An empty last block.
+const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
+
+/// What the marker of a flush takes at most, besides the compressed text.
+const FLUSH_BYTES: usize = 64;
+
+/// Compresses events one after another.
+pub(super) struct Chain {
+    encoder: Compress,
+    events: u32,
+}
+
+/// An event in the chain.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) block: Chunk,
+    /// It refers to no event before it.
+    pub(super) is_first: bool,
+}
+
+impl Chain {
+    pub(super) fn new() -> Self {
+        Self { encoder: encoder(), events: 0 }
+    }
+
+    /// The next event; none if it cannot be compressed, after which the chain begins again.
+    pub(super) fn next(&mut self, event: &Chunk) -> Option<Link> {
+        let is_first = self.events.is_multiple_of(LENGTH);
+        if is_first {
+            self.encoder.reset();
+        }
+        self.events = self.events.wrapping_add(1);
+        let Some(block) = deflated(&mut self.encoder, &event.text()) else {
+            self.restart();
+            return None;
+        };
+        Some(Link { block, is_first })
+    }
+
+    /// Begins again with the next event.
+    pub(super) fn restart(&mut self) {
+        self.events = 0;
+    }
+}
+
+/// A viewer's part of the stream.
+pub(super) struct Gzip {
+    /// Of the text so far; none before the head was sent.
+    checksum: Option<Hasher>,
+    length: u64,
+    is_in_chain: bool,
+    has_ended: bool,
+}
+
+impl Gzip {
+    pub(super) const fn new() -> Self {
+        Self { checksum: None, length: 0, is_in_chain: false, has_ended: false }
+    }
+
+    /// The head, once.
+    pub(super) fn head(&mut self) -> Option<Chunk> {
+        if self.checksum.is_some() {
+            return None;
+        }
+        self.checksum = Some(Hasher::new());
+        Some(Chunk::new(&HEAD))
+    }
+
+    /// An event that stands alone.
+    pub(super) fn alone(&mut self, event: &Chunk) -> Chunk {
+        self.is_in_chain = false;
+        self.count(event);
+        event.alone()
+    }
+
+    /// The next event, or a later one if some were missed.
+    pub(super) fn event(&mut self, event: &Chunk, link: Option<&Link>, is_next: bool) -> Chunk {
+        match link {
+            Some(link) if link.is_first || (self.is_in_chain && is_next) => {
+                self.is_in_chain = true;
+                self.count(event);
+                link.block.clone()
+            }
+            _ => self.alone(event),
+        }
+    }
+
+    /// The tail, once.
+    pub(super) fn tail(&mut self) -> Option<Chunk> {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return None;
+        }
+        let checksum = self.checksum.take().unwrap_or_default().finalize();
+        // The length modulo 2^32 (RFC 1952, section 2.3.1).
+        let length = &self.length.to_le_bytes()[..4];
+        let parts = [&LAST_BLOCK[..], &checksum.to_le_bytes(), length];
+        Some(Chunk::new(&parts.concat()))
+    }
+
+    fn count(&mut self, event: &Chunk) {
+        let text = event.text();
+        if let Some(checksum) = &mut self.checksum {
+            checksum.update(&text);
+        }
+        self.length = self.length.wrapping_add(text.len() as u64);
+    }
+}
+
+/// The compressed form of a chunk that refers to nothing before it, made when it is first needed.
+#[derive(Debug, Default)]
+pub(super) struct Alone(OnceLock<Bytes>);
+
+impl Alone {
+    /// As a chunk.
+    pub(super) fn of(&self, text: &[u8]) -> Chunk {
+        let block = || deflated(&mut encoder(), text).unwrap_or_else(|| Chunk::new(&stored(text)));
+        Chunk::from_framed(self.0.get_or_init(|| block().framed).clone())
+    }
+}
+
+fn encoder() -> Compress {
+    Compress::new(Compression::default(), false)
+}
+
+/// The text as blocks that end at a byte.
+fn deflated(encoder: &mut Compress, text: &[u8]) -> Option<Chunk> {
+    let mut block = Vec::with_capacity(text.len() / 2 + FLUSH_BYTES);
+    let begun = encoder.total_in();
+    loop {
+        let taken = usize::try_from(encoder.total_in() - begun).ok()?;
+        encoder.compress_vec(text.get(taken..)?, &mut block, FlushCompress::Sync).ok()?;
+        let taken = usize::try_from(encoder.total_in() - begun).ok()?;
+        // With room left over, everything was flushed.
+        if taken == text.len() && block.len() < block.capacity() {
+            return Some(Chunk::new(&block));
+        }
+        block.reserve(block.capacity());
+    }
+}
+
+/// The text in blocks that are not compressed (RFC 1951, section 3.2.4).
+fn stored(text: &[u8]) -> Vec<u8> {
+    let blocks = text.chunks(usize::from(u16::MAX)).map(|part| {
+        let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
+        [&[0], &length.to_le_bytes()[..], &(!length).to_le_bytes(), part].concat()
+    });
+    blocks.collect::<Vec<_>>().concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::GzDecoder;
+    use proptest::prelude::*;
+
+    use super::super::{Viewer, feed};
+    use super::*;
+
+    /// Everything that is ready for a viewer.
+    fn drain(viewer: &mut Viewer, into: &mut Vec<u8>) {
+        while let Some(chunk) = viewer.unsent() {
+            into.extend(chunk.text());
+        }
+    }
+
+    fn decoded(bytes: &[u8]) -> String {
+        let mut text = String::new();
+        GzDecoder::new(bytes).read_to_string(&mut text).unwrap();
+        text
+    }
+
+    fn sample(number: u64) -> Chunk {
+        // Some figures move from tick to tick, most do not.
+        let figure = |at: u64| at * 12_345 + if at.is_multiple_of(4) { number } else { 0 };
+        let figures: Vec<_> = (0..40).map(|at| format!("\"field{at}\":{}", figure(at))).collect();
+        Chunk::new(
+            format!("id: {number}\nevent: sample\ndata: {{{}}}\n\n", figures.join(",")).as_bytes(),
+        )
+    }
+
+    #[test]
+    fn text_that_does_not_fit_the_first_buffer_is_whole() {
+        let text: Vec<u8> =
+            (0..200_000_u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        for form in [deflated(&mut encoder(), &text).unwrap().text(), stored(&text).into()] {
+            let mut decoder = flate2::read::DeflateDecoder::new(&form[..]);
+            let mut back = vec![0; text.len()];
+            decoder.read_exact(&mut back).unwrap();
+            assert!(back == text);
+        }
+    }
+
+    #[test]
+    fn a_chain_is_much_smaller_than_events_alone() {
+        let mut chain = Chain::new();
+        let sizes: Vec<usize> = (100..130)
+            .map(|number| chain.next(&sample(number)).unwrap().block.text().len())
+            .collect();
+        let alone = sample(129).alone().text().len();
+        assert!(sizes[29] * 2 < alone, "{sizes:?} {alone}");
+    }
+
+    proptest! {
+        /// Whatever is missed, joined or silent: a viewer in gzip reads what another one reads.
+        #[test]
+        fn both_forms_have_the_same_text(steps in prop::collection::vec(0_u8..10, 1..120)) {
+            let (mut publisher, feed) = feed();
+            let mut pairs: Vec<(Viewer, Vec<u8>, Viewer, Vec<u8>)> = Vec::new();
+            let mut number = 1;
+            publisher.publish(number, sample(number));
+            for step in steps {
+                match step {
+                    0 if pairs.len() < 4 => {
+                        let past = || vec![Chunk::new(b"retry: 1000\n\n"), sample(number)];
+                        let viewer = feed.viewer(past(), number);
+                        pairs.push((viewer, Vec::new(), feed.viewer(past(), number).gzip(), Vec::new()));
+                    }
+                    1 => publisher.heartbeat(),
+                    // Nobody reads in between.
+                    2 => {}
+                    _ => {
+                        number += 1;
+                        publisher.publish(number, sample(number));
+                    }
+                }
+                if step != 2 && step != 3 {
+                    for (plain, text, gzip, bytes) in &mut pairs {
+                        drain(plain, text);
+                        drain(gzip, bytes);
+                    }
+                }
+            }
+            for (plain, text, gzip, bytes) in &mut pairs {
+                drain(plain, text);
+                drain(gzip, bytes);
+                bytes.extend(gzip.end().unwrap().text());
+                prop_assert!(gzip.end().is_none() && plain.end().is_none());
+                prop_assert_eq!(decoded(bytes), String::from_utf8(text.clone()).unwrap());
+            }
+        }
+    }
+}

@@ -482,7 +482,7 @@ class Rehearsal:
                 one = {"digest": digest, "type": kind, "predicate": predicate}
                 wanted.append({**one, "repository": repository, "commit": revision})
                 places.append((name, digest))
-        program = [str(verify.PROGRAM), "-m", "tools.supply.fake_sigstore"]
+        program = [str(verify.PROGRAM), "-m", "tools.supply.tests.fake_sigstore"]
         made = subprocess.run(
             program,
             cwd=ROOT,

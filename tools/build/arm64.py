@@ -42,7 +42,7 @@ class Broken(Exception):
 
 def main(arguments: list[str]) -> int:
     if arguments not in ([], ["release"]):
-        print("usage: arm64.py [release]", file=sys.stderr)
+        print("usage: python3 -m tools.build.arm64 [release]", file=sys.stderr)
         return 64
     begun = time.monotonic()
     os.environ["ARCHITECTURE"] = MACHINE

@@ -62,7 +62,9 @@ def main(arguments: list[str]) -> int:
             build(RELEASE)
             print_sizes({name: pack(name, RELEASE, "latest") for name in SERVICES})
         else:
-            print("usage: build.py binaries|images|clean|dependencies|binary SERVICE", file=sys.stderr)
+            print(
+                "usage: python3 -m tools.build.build binaries|images|clean|dependencies|binary SERVICE", file=sys.stderr
+            )
             return 64
     except BuildError as error:
         print(f"build: {error}", file=sys.stderr)

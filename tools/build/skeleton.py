@@ -21,7 +21,7 @@ ROOTS = {"build.rs": PROGRAM, "src/main.rs": PROGRAM, "src/lib.rs": LIBRARY}
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
-        print("usage: skeleton.py FOLDER", file=sys.stderr)
+        print("usage: python3 -m tools.build.skeleton FOLDER", file=sys.stderr)
         return 64
     write(Path(arguments[0]))
     return 0

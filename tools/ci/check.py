@@ -68,7 +68,7 @@ SILENT = {
 
 def main(arguments: list[str]) -> int:
     if arguments not in ([], ["audit"]):
-        print("usage: check.py [audit]", file=sys.stderr)
+        print("usage: python3 -m tools.ci.check [audit]", file=sys.stderr)
         return 64
     try:
         return audit() if arguments else check()

@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
         elif len(arguments) == 2 and arguments[0] == "rehearse":
             rehearse(Path(arguments[1]))
         else:
-            print("usage: infrastructure.py check|rehearse BINARIES", file=sys.stderr)
+            print("usage: python3 -m tools.ci.infrastructure check|rehearse BINARIES", file=sys.stderr)
             return 64
     except Broken as error:
         print(f"infrastructure: {error}", file=sys.stderr)

@@ -362,7 +362,7 @@ def problems(state: dict, reference: Reference) -> Iterator[str]:
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
-        print("usage: policies.py STATE", file=sys.stderr)
+        print("usage: python3 -m tools.ci.policies STATE", file=sys.stderr)
         return 64
     state = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     key = next(one["key_id"] for _, one in attributes(state, "aws_kms_key"))

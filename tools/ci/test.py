@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) == 2 and arguments[0] == "part" and arguments[1] in PARTS:
         return one(arguments[1])
     if arguments not in ([], ["fast"]):
-        print("usage: test.py [fast]", file=sys.stderr)
+        print("usage: python3 -m tools.ci.test [fast]", file=sys.stderr)
         return 64
     try:
         names = chosen(FAST if arguments else FULL)

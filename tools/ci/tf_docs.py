@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
         )
         return 0
     if arguments not in ([], ["check"]):
-        print("usage: tf_docs.py [check|plan FILE...]", file=sys.stderr)
+        print("usage: python3 -m tools.ci.tf_docs [check|plan FILE...]", file=sys.stderr)
         return 64
     stale = []
     for folder in FOLDERS:

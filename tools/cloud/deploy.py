@@ -51,7 +51,7 @@ FAILURES = (
 def main(arguments: list[str], targets: dict[str, Callable[[], None]]) -> int:
     target = targets.get(arguments[0]) if len(arguments) == 1 else None
     if target is None:
-        print(f"usage: {Path(sys.argv[0]).name} {'|'.join(targets)}", file=sys.stderr)
+        print(f"usage: make {'|'.join(targets)}", file=sys.stderr)
         return 64
     # SIGTERM ends a deployment in order: Terraform releases its lock.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
                 raise StackError("nothing is running; `make up` or `make dev` starts it")
             stacks[0].follow_logs()
         else:
-            print("usage: run_local.py up|down|logs", file=sys.stderr)
+            print("usage: python3 -m tools.local.run_local up|down|logs", file=sys.stderr)
             return 64
     except (StackError, build.BuildError) as error:
         print(f"stack: {error}", file=sys.stderr)

@@ -30,7 +30,7 @@ DIST = ROOT / "target" / "dist"
 def main(arguments: list[str]) -> int:
     actions = {"dist": dist, "image": image, "publish": publish}
     if len(arguments) != 1 or arguments[0] not in actions:
-        print("usage: release.py dist|image|publish", file=sys.stderr)
+        print("usage: python3 -m tools.supply.release dist|image|publish", file=sys.stderr)
         return 64
     try:
         actions[arguments[0]]()

@@ -32,7 +32,3 @@ class Mirror(unittest.TestCase):
         self.mirror(index="2", a="1")
         after = (self.goal / "a").stat()
         self.assertEqual((before.st_ino, before.st_mtime_ns), (after.st_ino, after.st_mtime_ns))
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -96,7 +96,3 @@ class MadeFrom(unittest.TestCase):
 
     def test_outside_of_git_there_is_none(self):
         self.assertIsNone(self.of("stats", self.root.parent))
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -271,7 +271,3 @@ def modules(name: str) -> set[str]:
 
 def contents(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -106,7 +106,3 @@ class Numbers(unittest.TestCase):
     def test_numbers_are_read_as_they_are_written(self) -> None:
         for number in (0, 1, 127, 128, 16383, 16384, 4294967295):
             self.assertEqual(shrink.Reader(shrink.leb128(number)).number(), number)
-
-
-if __name__ == "__main__":
-    unittest.main()

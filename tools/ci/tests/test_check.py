@@ -56,7 +56,3 @@ class Arrows(unittest.TestCase):
         for test in ("fn f() {}\n#[cfg(test)]\nmod tests { use std::fs; }\n", "#![cfg(test)]\nuse std::fs;\n"):
             file.write_text(test)
             self.assertEqual(self.broken(), [], test)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -308,7 +308,3 @@ class HalfPushed(unittest.TestCase):
         ):
             registry.attached = lambda one, *_, attached=attached: ["a bundle"] if one in attached else []
             self.assertIs(images.bare(registry, "index"), bare, attached)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -87,7 +87,3 @@ class TheRepository(unittest.TestCase):
             self.assertTrue(any(name.startswith(place) for name in names), place)
         for name in comments.EXCEPT:
             self.assertTrue((comments.ROOT / name).is_file(), name)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -135,7 +135,3 @@ class TheRules(unittest.TestCase):
         self.database("left-pad")
         shutil.rmtree(self.root.parent / "RustSec")
         self.refused("failed to fetch", "advisories")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -154,7 +154,3 @@ class TheRepository(unittest.TestCase):
             self.assertTrue((documents.ROOT / name).is_file(), name)
         for name in documents.GENERATED:
             self.assertTrue((documents.ROOT / name).is_file(), name)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -48,7 +48,3 @@ class Help(unittest.TestCase):
         commands = self.listed(self.printed("help-all"))
         self.assertEqual(len(commands), len(set(commands)))
         self.assertEqual(set(commands), rules.makefile_targets(MAKEFILE))
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -160,7 +160,3 @@ class Repeated(unittest.TestCase):
             file.parent.mkdir(parents=True)
             file.write_text('{"e2e/b.py::y": true, "e2e/a.py::x": true}')
             self.assertEqual(parts.last_failed(Path(folder)), ["e2e/a.py::x", "e2e/b.py::y"])
-
-
-if __name__ == "__main__":
-    unittest.main()

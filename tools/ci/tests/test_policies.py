@@ -110,7 +110,3 @@ class TheReference(unittest.TestCase):
         self.assertIn("deploy may not cloudwatch:PutMetricAlarm on *", told)
         wide = [statement(Action="cloudwatch:PutMetricAlarm")]
         self.assertEqual(list(policies.refused(self.reference, "deploy", wide, [call])), [])
-
-
-if __name__ == "__main__":
-    unittest.main()

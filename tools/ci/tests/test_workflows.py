@@ -271,7 +271,3 @@ class TheFolder(unittest.TestCase):
         text = (ROOT / "Makefile").read_text(encoding="utf-8")
         phony = set(" ".join(line[7:] for line in text.splitlines() if line.startswith(".PHONY:")).split())
         self.assertEqual(rules.makefile_targets(text), phony)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -141,7 +141,3 @@ class TheEnvironmentOfBoto3(unittest.TestCase):
         with mock.patch.object(aws, "FOLDER", toolchain.ROOT / "nowhere"):
             with self.assertRaisesRegex(Refused, "run `make tools`"):
                 aws.load("boto3")
-
-
-if __name__ == "__main__":
-    unittest.main()

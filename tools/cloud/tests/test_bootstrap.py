@@ -133,7 +133,3 @@ class Subjects(unittest.TestCase):
             for text, known in (("# github = {\n", False), ("github = {\n}\n", True)):
                 file.read_text.return_value = text
                 self.assertIs(bootstrap.knows_github(), known)
-
-
-if __name__ == "__main__":
-    unittest.main()

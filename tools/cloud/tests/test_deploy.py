@@ -278,7 +278,3 @@ class ThePins(unittest.TestCase):
         text = (environments.TF / "preconfigured" / "state.tf").read_text(encoding="utf-8")
         self.assertIn('"${var.name}-state-${local.account}-${local.region}"', text)
         self.assertEqual(environments.state_bucket("1", "eu-west-1"), "system-stats-state-1-eu-west-1")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -62,7 +62,3 @@ class Stateless(unittest.TestCase):
         text = (environments.TF / "providers.tf").read_text(encoding="utf-8")
         for one in asked:
             self.assertRegex(text, rf"\b{one['Key']}\s+=")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -87,7 +87,3 @@ class OneTask(unittest.TestCase):
             with self.assertRaises(error):
                 self.run_task(aws, **options)
             self.assertEqual(aws.asked["stop_task"]["task"], ARN)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -144,7 +144,3 @@ class Waiting(unittest.TestCase):
                 seconds=0,
                 every=0,
             )
-
-
-if __name__ == "__main__":
-    unittest.main()

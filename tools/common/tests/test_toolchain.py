@@ -75,7 +75,3 @@ class TheTools(unittest.TestCase):
                 timeout=60,
             )
             self.assertEqual(done.stdout.decode().split(), [str(Path(folder).resolve()), "None"])
-
-
-if __name__ == "__main__":
-    unittest.main()

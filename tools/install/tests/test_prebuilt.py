@@ -9,7 +9,6 @@ import os
 import platform
 import tarfile
 import threading
-import unittest
 from pathlib import Path
 from unittest import mock
 
@@ -96,7 +95,3 @@ class Prebuilt(BareClone):
                 with self.subTest(program=program, machine=machine):
                     hint = f"add the SHA-256 that {program} publishes for {version} to tools/install/prebuilt.py"
                     self.assertIn((program, version, machine), prebuilt.RELEASES, hint)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -130,7 +130,3 @@ class AnUpdate(unittest.TestCase):
         self.change_upstream()
         self.run_block(update, self.copy)
         self.check_the_result()
-
-
-if __name__ == "__main__":
-    unittest.main()

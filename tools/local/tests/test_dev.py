@@ -46,7 +46,3 @@ class Watching(unittest.TestCase):
         finally:
             build.build_binaries, dev.digests = originals
         self.assertEqual(running.restarted, ["gateway"])
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -366,7 +366,3 @@ class Declaration(unittest.TestCase):
         text = (ROOT / "tf/preconfigured/variables.tf").read_text(encoding="utf-8")
         listed = re.search(r"^  default = \{ (stats = .*) \}$", text, re.MULTILINE)[1]
         self.assertEqual(re.findall(r"([\w-]+) = \{\}", listed), list(catalog.NAMES))
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -106,7 +106,3 @@ class Pids(unittest.TestCase):
         finally:
             child.communicate(b"\n")
         self.assertEqual(processes._start_time(child.pid), "")
-
-
-if __name__ == "__main__":
-    unittest.main()

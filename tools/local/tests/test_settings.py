@@ -162,7 +162,3 @@ class Elsewhere(unittest.TestCase):
     def test_settings_without_effect_are_refused_there_too(self) -> None:
         code, calls = self.run_target("up", GATEWAY_LISTEN="0.0.0.0:80")
         self.assertEqual((code, calls), (64, []))
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -13,7 +13,7 @@ try:
     from sigstore.verify import Verifier
 
     from tools.supply import attestation
-    from tools.supply.fake_sigstore import FakeSigstore
+    from tools.supply.tests.fake_sigstore import FakeSigstore
 except ImportError:
     raise unittest.SkipTest("needs Python's sigstore: `make test` runs it with the one in .tools/") from None
 
@@ -106,7 +106,3 @@ class WhatIsBelieved(unittest.TestCase):
     def test_a_signed_text_that_is_no_statement_is_not(self):
         for text in (b"{}", b"[]", b"no json", b'{"_type":"https://in-toto.io/Statement/v1","subject":[{}]}'):
             self.refused(self.sigstore.bundle(text, OURS), "")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -203,7 +203,3 @@ class Pushing(unittest.TestCase):
         self.assertEqual(oci.Registry("123456789012.dkr.ecr.us-east-1.amazonaws.com/shop").base[:8], "https://")
         self.assertEqual(oci.Registry("localhost.example.org/shop").base[:8], "https://")
         self.assertEqual(oci.Registry("localhost:5000/shop").base, "http://localhost:5000")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -124,7 +124,3 @@ class Publishing(unittest.TestCase):
     def test_an_unknown_service_is_refused(self) -> None:
         with mock.patch.dict(os.environ, {"S": "nginx"}), self.assertRaisesRegex(Refused, "S is 'nginx'"):
             release.image()
-
-
-if __name__ == "__main__":
-    unittest.main()

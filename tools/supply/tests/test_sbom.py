@@ -118,7 +118,3 @@ class TheBill(unittest.TestCase):
             sbom.differences("stats", sbom.sbom("stats", more, KNOWN), self.binary),
         )
         self.assertEqual(sbom.differences("gateway", self.bill, self.binary), ["it is of stats"])
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 try:
-    from tools.supply.fake_sigstore import FakeSigstore
+    from tools.supply.tests.fake_sigstore import FakeSigstore
 except ImportError:
     raise unittest.SkipTest("needs Python's sigstore: `make test` runs it with the one in .tools/") from None
 
@@ -202,7 +202,3 @@ class TheQuestion(unittest.TestCase):
         for text in ("", "system-stats", "a/b/c", "acme/system-stats@main"):
             with self.assertRaisesRegex(environments.Refused, "whose workflow"):
                 verify.Builder.parse(text)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -224,6 +224,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         /// Whatever is missed, joined or silent: a viewer in gzip reads what another one reads.
         #[test]
         fn both_forms_have_the_same_text(steps in prop::collection::vec(0_u8..10, 1..120)) {

@@ -14,12 +14,12 @@ use super::tile::tile;
 use crate::axis::{Label, Tick, ticks};
 use crate::browser::{day_text, minute_text, offset_ms, time_text};
 use crate::controller::Controller;
-use crate::fleet::{FleetController, Place};
 
 use crate::labels::{age_text, failure_text, link_name, link_text, scope_text, uptime_text};
 use crate::metrics::Metric;
 use crate::number::{Format, plain};
 use crate::panels::{PANELS, TILES};
+use crate::places::{Place, Places};
 use crate::state::{Dashboard, Link};
 
 /// Where the figures come from, and how they are shown.
@@ -36,7 +36,7 @@ pub(crate) struct App {
     controller: Option<Rc<Controller>>,
     /// Address of the service that the controller is of.
     base: String,
-    fleet: Option<&'static FleetController>,
+    places: Option<&'static Places>,
 }
 
 impl Component for App {
@@ -45,22 +45,19 @@ impl Component for App {
 
     fn create(context: &Context<Self>) -> Self {
         let link = context.link().clone();
-        let fleet = web_sys::window().and_then(|window| {
-            let props = context.props();
-            FleetController::start(window, &props.backend, props.kiosk, move || {
-                link.send_message(());
-            })
+        let places = web_sys::window().and_then(|window| {
+            Places::start(window, &context.props().backend, move || link.send_message(()))
         });
-        let mut app = Self { controller: None, base: String::new(), fleet };
+        let mut app = Self { controller: None, base: String::new(), places };
         app.update(context, ());
         app
     }
 
     /// Connects to the service whose page is shown, to none while the table is.
     fn update(&mut self, context: &Context<Self>, (): ()) -> bool {
-        let Some(fleet) = &self.fleet else { return false };
-        let base = fleet.base();
-        if *fleet.place() == Place::Table {
+        let Some(places) = &self.places else { return false };
+        let base = places.base();
+        if *places.place() == Place::Table {
             self.controller = None;
         } else if self.controller.is_none() || self.base != base {
             // The one before ends first.
@@ -74,10 +71,10 @@ impl Component for App {
     }
 
     fn view(&self, context: &Context<Self>) -> yew::Html {
-        match (&self.controller, &self.fleet) {
-            (Some(controller), Some(fleet)) => {
+        match (&self.controller, &self.places) {
+            (Some(controller), Some(places)) => {
                 let mut page = Page::default();
-                draw(&mut page, controller, &self.base, fleet, context.props());
+                draw(&mut page, controller, &self.base, places, context.props());
                 page.finish()
             }
             _ => yew::Html::default(),
@@ -99,13 +96,7 @@ const INSTANCE: &str =
 
 const STATUS: &str = r#"<div class="status"><svg class="lamp" viewBox="0 0 12 12" aria-hidden="true"><circle cx="6" cy="6" r="4"/></svg><p role="status" data-testid="status">{}{}{}</p>{}{}</div>"#;
 
-fn draw(
-    page: &mut Page,
-    controller: &Controller,
-    base: &str,
-    fleet: &FleetController,
-    props: &AppProps,
-) {
+fn draw(page: &mut Page, controller: &Controller, base: &str, places: &Places, props: &AppProps) {
     let dashboard = &*controller.dashboard();
     let format = Format { point: controller.point(), decimal: dashboard.settings.decimal };
     let latest = dashboard.latest.as_ref();
@@ -113,7 +104,7 @@ fn draw(
     page.maybe_put(latest.map(|latest| plain(latest.sequence)));
     page.maybe(Some(dashboard.settings.theme_name()));
     page.flag(props.kiosk);
-    fleet::way_to_table(page, fleet, props);
+    fleet::way_to_table(page, places, props);
     page.maybe_put(latest.map(|latest| latest.reason.clone()));
     match latest {
         Some(latest) => page.put(scope_text(latest, format)),

@@ -2,17 +2,17 @@
 
 use super::app::AppProps;
 use super::markup::Page;
-use crate::fleet::{FleetController, Place};
 use crate::number::plain;
+use crate::places::{Place, Places};
 
 /// The way from a member's page to the table, and the offer of it where members came later.
-pub(super) fn way_to_table(page: &mut Page, controller: &FleetController, props: &AppProps) {
-    let place = controller.place();
+pub(super) fn way_to_table(page: &mut Page, places: &Places, props: &AppProps) {
+    let place = places.place();
     let member = match &*place {
         Place::Member(path) => path.strip_prefix("/fleet/"),
         _ => None,
     };
-    let members = controller.listed();
+    let members = places.listed();
     let begin = page.begin();
     if member.is_some() || members > 1 {
         page.add(if props.kiosk { "/?kiosk=1" } else { "/" });
@@ -24,7 +24,7 @@ pub(super) fn way_to_table(page: &mut Page, controller: &FleetController, props:
         page.fill(r#"<a class="way" href=? data-place="">{}</a>"#);
     }
     if let Some(address) = member {
-        page.put(controller.title_of(address));
+        page.put(places.title_of(address));
         page.fill(r#"<p class="way"><b>{}</b></p>"#);
     }
     page.list(begin);

@@ -24,7 +24,7 @@ const OF_CONTAINER: &str = "Of the stats container, not of the host";
 
 const PANEL: &str = r#"<section class="panel" data-panel=? data-focus=? data-level=? aria-labelledby=?><div class="head"><h2 id=?><a href=?>{}</a></h2>{}</div>{}</section>"#;
 
-const PLOT: &str = r#"<div class="plot" role="slider" tabindex="0" aria-label=? aria-valuemin="0" aria-valuemax="100" aria-valuenow=? aria-valuetext=?>{}<svg viewBox="0 0 6000 1000" preserveAspectRatio="none" aria-hidden="true"><path class="grid" d=?/>{}{}<path class="limit" d=?/><path class="event" d=?/><path class="dragged" d=?/><path class="cross" d=?/></svg>{}</div>"#;
+const PLOT: &str = r#"<div class=? role="slider" tabindex="0" aria-label=? aria-valuemin="0" aria-valuemax="100" aria-valuenow=? aria-valuetext=?>{}<svg viewBox="0 0 6000 1000" preserveAspectRatio="none" aria-hidden="true"><path class="grid" d=?/>{}{}<path class="limit" d=?/><path class="event" d=?/><path class="dragged" d=?/><path class="cross" d=?/></svg>{}</div>"#;
 
 const BELOW: &str = r#"<div class="row"><span class="aside" title=?>{}</span><button type="button" data-action=? aria-expanded=?>Table</button><button type="button" data-action=?>SVG</button></div>"#;
 
@@ -136,6 +136,8 @@ fn chart(page: &mut Page, dashboard: &Dashboard, place: usize, format: Format, t
     } else {
         legend(page, dashboard, &shape, row, format);
     }
+    let is_told = is_missing || dashboard.rows().is_none();
+    page.add(if is_told { "plot" } else { "plot drawn" });
     page.put([panel.title, " over time"].concat());
     page.put(plain(dashboard.hover.map_or(100.0, |hover| x(hover) * 100.0 / WIDTH as f64)));
     // A reader would read new figures every second.

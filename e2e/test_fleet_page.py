@@ -146,6 +146,23 @@ def test_one_member_or_no_fleet_is_the_page_of_one_service(fleets, opened, statu
     assert fleet.asked.count("/fleet") == 1
     assert "/fleet/stream" not in fleet.asked
     assert "/stats/stream" in fleet.asked
+    assert not [path for path in fleet.asked if path.startswith("/fleet-")], "the table's program was loaded"
+
+
+def test_a_table_whose_program_does_not_come_is_offered_by_a_link(fleets, opened, chromium):
+    fleet = fleets(host(0), host(1))
+    context = chromium.new_context()
+    context.route("**/fleet-*", lambda route: route.abort())
+    try:
+        page = opened(fleet, rows=False, trouble=True, context=context)
+        page.wait_for_selector('.page[data-state="live"]', timeout=ROWS_MS)
+        link = page.get_by_role("link", name="Fleet of 2 members")
+        link.wait_for(timeout=CHANGE_MS)
+        context.unroute("**/fleet-*")
+        link.click()
+        page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)
+    finally:
+        context.close()
 
 
 def test_a_second_member_that_comes_later_is_offered_by_a_link(fleets, opened, chromium):

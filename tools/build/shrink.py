@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 LONG_NAME = re.compile(rb"\b[a-z_]\w*_h?[0-9a-f]{16}\w*")
 # With the line to itself: within one, two slashes may be of an address.
 LINE_COMMENT = re.compile(rb"^[ \t]*//.*$", re.MULTILINE)
-# Trunk's names end in a hash of the content, the two files of the program in the same one.
-HASHED_NAME = re.compile(r"-([0-9a-f]{16})(?:_bg)?\.\w+$")
+# The page's own files have a hash of the content in their names, both files of a program the same
+# one; what is loaded later has a plain name.
+NAME = re.compile(r"(.+?)(-[0-9a-f]{16})?((?:_bg)?\.(?:js|wasm|css|svg))$")
 
 # Sections of a module (WebAssembly Core 2.0, section 5.5.2) and kinds of imports (5.5.5).
 IMPORTS, EXPORTS = 2, 7
@@ -28,23 +29,31 @@ class Unexpected(Exception):
 
 def shrink(files: dict[str, bytes]) -> dict[str, bytes]:
     """Every file in its shortest form, under a name with the hash of its new content."""
-    scripts = [name for name in files if name.endswith(".js")]
-    modules = [name for name in files if name.endswith(".wasm")]
-    if len(scripts) != 1 or len(modules) != 1:
-        raise Unexpected(f"one script and one module were expected, not {sorted(files)}")
-    short = short_names(files[scripts[0]])
+    short = {}
+    for name, module in programs(files).items():
+        short[name] = short[module] = short_names(files[name])
     slimmed = {}
     for name, content in files.items():
-        if name == scripts[0]:
-            content = renamed(without_indentation(LINE_COMMENT.sub(b"", content)), short)
-        elif name == modules[0]:
-            content = renamed_module(content, short)
+        if name.endswith(".js"):
+            content = renamed(without_indentation(LINE_COMMENT.sub(b"", content)), short[name])
+        elif name.endswith(".wasm"):
+            content = renamed_module(content, short[name])
         elif name.endswith(".css"):
-            content = without_indentation(without_comments(content, b"/*", b"*/"))
+            content = without_spaces(without_indentation(without_comments(content, b"/*", b"*/")))
         elif name.endswith(".html"):
-            content = without_indentation(without_comments(content, b"<!--", b"-->"))
+            content = without_indentation(
+                without_comments(LINE_COMMENT.sub(b"", content), b"<!--", b"-->")
+            )
         slimmed[name] = content
     return with_new_hashes(slimmed)
+
+
+def programs(files: dict[str, bytes]) -> dict[str, str]:
+    """The script of each program with its module: of the page, and of what it loads later."""
+    found = {name: name.removesuffix(".js") + "_bg.wasm" for name in files if name.endswith(".js")}
+    if not found or set(found.values()) != {name for name in files if name.endswith(".wasm")}:
+        raise Unexpected(f"a module for each script was expected, not {sorted(files)}")
+    return found
 
 
 def short_names(script: bytes) -> dict[bytes, bytes]:
@@ -164,18 +173,26 @@ def without_indentation(text: bytes) -> bytes:
     return b"\n".join(line for line in lines if line) + b"\n"
 
 
+def without_spaces(style: bytes) -> bytes:
+    """A style sheet without the spaces and semicolons that only people need. Those around `+`, `-` and
+    parentheses have a meaning; a text in quotes has none of the others in ours."""
+    style = re.sub(rb"\s*([{};,])\s*", rb"\1", style)
+    return re.sub(rb":\s+", b":", style).replace(b";}", b"}")
+
+
 def with_new_hashes(files: dict[str, bytes]) -> dict[str, bytes]:
     """The files under names with the hash of their content, because browsers cache a name forever."""
-    hashes: dict[str, list[str]] = {}
+    groups: dict[tuple[str, bool], list[str]] = {}
     for name in sorted(files):
-        if found := HASHED_NAME.search(name):
-            hashes.setdefault(found.group(1), []).append(name)
+        if found := NAME.match(name):
+            is_program = name.endswith((".js", ".wasm"))
+            groups.setdefault((found.group(1), is_program), []).append(name)
     new = {}
-    for old, names in hashes.items():
-        digest = hashlib.sha256(b"".join(files[name] for name in names))
-        new.update({name: name.replace(old, digest.hexdigest()[:16]) for name in names})
+    for (stem, _), names in groups.items():
+        digest = hashlib.sha256(b"".join(files[name] for name in names)).hexdigest()[:16]
+        new.update({name: f"{stem}-{digest}{NAME.match(name).group(3)}" for name in names})
     index = files.get("index.html", b"")
     for old, name in new.items():
-        index = index.replace(old.encode(), name.encode())
+        index = index.replace(b"/" + old.encode(), b"/" + name.encode())
     files = {new.get(name, name): content for name, content in files.items()}
     return {**files, "index.html": index}

@@ -71,10 +71,16 @@ class TheSlimPage(unittest.TestCase):
 
     def test_comments_and_indentation_go_but_lines_stay(self) -> None:
         files = shrink.shrink(page())
-        self.assertEqual(of_kind(files, ".css")[1], b"p {\ncolor: red;\n}\n")
+        self.assertEqual(of_kind(files, ".css")[1], b"p{color:red}")
         html = files["index.html"]
         self.assertTrue(html.startswith(b'<!doctype html>\n<meta name="backend" content="">\n<link'))
         self.assertTrue(html.endswith(b"<p>one\ntwo</p>\n"))
+
+    def test_spaces_that_mean_something_stay_in_a_style_sheet(self) -> None:
+        style = b"a :is(b, c) d > e {\n  width: calc(1px + 2px);\n  font: 1rem/1.5 A, \"B C\";\n}\n"
+        self.assertEqual(
+            shrink.without_spaces(style), b'a :is(b,c) d > e{width:calc(1px + 2px);font:1rem/1.5 A,"B C"}'
+        )
 
     def test_the_names_of_files_follow_their_new_content(self) -> None:
         files = shrink.shrink(page())
@@ -87,6 +93,24 @@ class TheSlimPage(unittest.TestCase):
         other = shrink.shrink(page(**{"app-00112233445566aa.js": SCRIPT + b"more()\n"}))
         self.assertNotEqual(script, of_kind(other, ".js")[0])
         self.assertNotEqual(module_name, of_kind(other, ".wasm")[0])
+
+    def test_what_is_loaded_later_gets_the_hash_of_its_content_too(self) -> None:
+        later = {
+            "fleet.js": SCRIPT.replace(b"now", b"then"),
+            "fleet_bg.wasm": MODULE,
+            "fleet.css": b"p {}\n",
+            "index.html": PAGE + b'<script>\n// Later.\nimport("./fleet.js", "./fleet_bg.wasm", "./fleet.css")</script>',
+        }
+        files = shrink.shrink(page(**later))
+        (script,) = (name for name in files if name.startswith("fleet-") and name.endswith(".js"))
+        module_name = script.replace(".js", "_bg.wasm")
+        (style,) = (name for name in files if name.startswith("fleet-") and name.endswith(".css"))
+        self.assertIn(module_name, files)
+        self.assertIn(
+            f'<script>\nimport("./{script}", "./{module_name}", "./{style}")'.encode(), files["index.html"]
+        )
+        self.assertNotIn(b"then_", files[script])
+        self.assertNotIn("fleet.js", files)
 
     def test_what_is_not_as_expected_stops_the_build(self) -> None:
         memory = b"\1" + shrink.block(b"env") + shrink.block(b"memory") + b"\2\0\1"

@@ -8,6 +8,10 @@ use web_sys::{Document, Element, Event, HtmlElement, Storage, Window};
 use crate::decode::Fields;
 use crate::state;
 
+/// Events of the document by which the page opens and closes the table, which is another program.
+pub(crate) const OPEN_TABLE: &str = "opentable";
+pub(crate) const CLOSE_TABLE: &str = "closetable";
+
 /// Under which name the viewer's settings are stored.
 const STORED: &str = "system-stats";
 
@@ -28,6 +32,19 @@ impl Fields for JsValue {
     fn list(&self) -> Vec<Self> {
         if Array::is_array(self) { Array::from(self).to_vec() } else { Vec::new() }
     }
+}
+
+/// The address of the service, empty for the page's own, and whether only the large figures are to be
+/// shown.
+pub(crate) fn given(document: &Document) -> (String, bool) {
+    let meta = document.query_selector("meta[name=backend-service-url]").ok().flatten();
+    let backend = meta.and_then(|meta| meta.get_attribute("content")).unwrap_or_default();
+    let search = document.location().and_then(|location| location.search().ok());
+    let is_kiosk = search.is_some_and(|search| {
+        let mut parts = search.trim_start_matches('?').split('&');
+        parts.any(|part| matches!(part, "kiosk" | "kiosk=1" | "kiosk=true"))
+    });
+    (backend, is_kiosk)
 }
 
 /// The viewer's formats. Making one takes longer than a whole tick, so they are kept.

@@ -14,13 +14,13 @@ mod decode;
 mod event_source;
 mod export;
 mod fetch;
-mod fleet;
 mod heatmap;
 mod labels;
 mod levels;
 mod metrics;
 mod number;
 mod panels;
+mod places;
 mod preferences;
 mod state;
 mod timeline;
@@ -37,17 +37,7 @@ fn main() {
     let Some(root) = document.get_element_by_id("app") else {
         return;
     };
-    let backend = document
-        .query_selector("meta[name=backend-service-url]")
-        .ok()
-        .flatten()
-        .and_then(|meta| meta.get_attribute("content"))
-        .unwrap_or_default();
-    let kiosk = document.location().and_then(|location| location.search().ok());
-    let kiosk = kiosk.is_some_and(|search| {
-        let mut parts = search.trim_start_matches('?').split('&');
-        parts.any(|part| matches!(part, "kiosk" | "kiosk=1" | "kiosk=true"))
-    });
+    let (backend, kiosk) = browser::given(&document);
     let props = components::AppProps { backend, kiosk };
     yew::Renderer::<App>::with_root_and_props(root, props).render();
 }

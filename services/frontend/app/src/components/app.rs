@@ -7,18 +7,19 @@ use yew::{Component, Context, Properties};
 
 use super::controls::{button, controls};
 use super::fleet;
-use super::markup::{Html, all, finish, literal, tag, text};
+use super::markup::Page;
 use super::panel::panel;
 use super::summary::{events, summary};
 use super::tile::tile;
 use crate::axis::{Label, Tick, ticks};
 use crate::browser::{day_text, minute_text, offset_ms, time_text};
 use crate::controller::Controller;
-use crate::fleet::{FleetController, Place};
+
 use crate::labels::{age_text, failure_text, link_name, link_text, scope_text, uptime_text};
 use crate::metrics::Metric;
 use crate::number::{Format, plain};
 use crate::panels::{PANELS, TILES};
+use crate::places::{Place, Places};
 use crate::state::{Dashboard, Link};
 
 /// Where the figures come from, and how they are shown.
@@ -35,7 +36,7 @@ pub(crate) struct App {
     controller: Option<Rc<Controller>>,
     /// Address of the service that the controller is of.
     base: String,
-    fleet: Option<&'static FleetController>,
+    places: Option<&'static Places>,
 }
 
 impl Component for App {
@@ -44,22 +45,19 @@ impl Component for App {
 
     fn create(context: &Context<Self>) -> Self {
         let link = context.link().clone();
-        let fleet = web_sys::window().and_then(|window| {
-            let props = context.props();
-            FleetController::start(window, &props.backend, props.kiosk, move || {
-                link.send_message(());
-            })
+        let places = web_sys::window().and_then(|window| {
+            Places::start(window, &context.props().backend, move || link.send_message(()))
         });
-        let mut app = Self { controller: None, base: String::new(), fleet };
+        let mut app = Self { controller: None, base: String::new(), places };
         app.update(context, ());
         app
     }
 
     /// Connects to the service whose page is shown, to none while the table is.
     fn update(&mut self, context: &Context<Self>, (): ()) -> bool {
-        let Some(fleet) = &self.fleet else { return false };
-        let base = fleet.base();
-        if *fleet.place() == Place::Table {
+        let Some(places) = &self.places else { return false };
+        let base = places.base();
+        if *places.place() == Place::Table {
             self.controller = None;
         } else if self.controller.is_none() || self.base != base {
             // The one before ends first.
@@ -73,9 +71,11 @@ impl Component for App {
     }
 
     fn view(&self, context: &Context<Self>) -> yew::Html {
-        match (&self.controller, &self.fleet) {
-            (Some(controller), Some(fleet)) => {
-                finish(page(controller, &self.base, fleet, context.props()))
+        match (&self.controller, &self.places) {
+            (Some(controller), Some(places)) => {
+                let mut page = Page::default();
+                draw(&mut page, controller, &self.base, places, context.props());
+                page.finish()
             }
             _ => yew::Html::default(),
         }
@@ -89,60 +89,55 @@ impl Component for App {
     }
 }
 
-fn page(controller: &Controller, base: &str, fleet: &FleetController, props: &AppProps) -> Html {
+const PAGE: &str = r#"<div class="page" data-state=? data-sequence=? data-theme=? data-kiosk=?><header class="top"><h1>System stats</h1>{}<p class="scope" data-testid="scope" title=?>{}</p>{}</header><main>{}<section class="tiles" aria-label="Now">{}</section>{}</main><footer><p>{}</p><a href=?>Raw figures</a></footer></div>"#;
+
+const INSTANCE: &str =
+    r#"Instance <code data-testid="instance">{}</code><span class="uptime">{}</span>"#;
+
+const STATUS: &str = r#"<div class="status"><svg class="lamp" viewBox="0 0 12 12" aria-hidden="true"><circle cx="6" cy="6" r="4"/></svg><p role="status" data-testid="status">{}{}{}</p>{}{}</div>"#;
+
+fn draw(page: &mut Page, controller: &Controller, base: &str, places: &Places, props: &AppProps) {
     let dashboard = &*controller.dashboard();
     let format = Format { point: controller.point(), decimal: dashboard.settings.decimal };
     let latest = dashboard.latest.as_ref();
-    let scope = match latest {
-        Some(latest) => text(scope_text(latest, format)),
-        None => tag!(span "class" = "blank"; literal("The host, 2 cores, 24 GiB")),
-    };
-    let instance = match latest {
+    page.add(link_name(dashboard.link));
+    page.maybe_put(latest.map(|latest| plain(latest.sequence)));
+    page.maybe(Some(dashboard.settings.theme_name()));
+    page.flag(props.kiosk);
+    fleet::way_to_table(page, places, props);
+    page.maybe_put(latest.map(|latest| latest.reason.clone()));
+    match latest {
+        Some(latest) => page.put(scope_text(latest, format)),
+        None => page.fill(r#"<span class="blank">The host, 2 cores, 24 GiB</span>"#),
+    }
+    status(page, dashboard);
+    summary(page, dashboard, format);
+    let begin = page.begin();
+    for place in 0..TILES.len() {
+        tile(page, dashboard, place, format);
+    }
+    page.list(begin);
+    let begin = page.begin();
+    // On a wall, what is not seen is not made.
+    if !props.kiosk {
+        controls(page, dashboard);
+        panels(page, dashboard, format);
+    }
+    page.list(begin);
+    match latest {
         Some(latest) => {
             let uptime = latest.figure(Metric::Uptime);
-            let uptime = if uptime.is_nan() { String::new() } else { uptime_text(uptime) };
-            all(vec![
-                literal("Instance "),
-                tag!(code "data-testid" = "instance"; text(latest.instance.clone())),
-                tag!(span "class" = "uptime"; text(uptime)),
-            ])
+            page.put(latest.instance.clone());
+            page.put(if uptime.is_nan() { String::new() } else { uptime_text(uptime) });
+            page.fill(INSTANCE);
         }
-        None => tag!(span "class" = "blank"; literal("Instance 0000000000000000")),
-    };
-    tag!(div
-        "class" = "page",
-        "data-state" = link_name(dashboard.link),
-        "data-sequence" = latest.map(|latest| plain(latest.sequence)),
-        "data-theme" = dashboard.settings.theme_name(),
-        "data-kiosk" = props.kiosk.then_some("");
-        tag!(header "class" = "top";
-            tag!(h1; literal("System stats")),
-            fleet::way_to_table(fleet, props),
-            tag!(p
-                "class" = "scope",
-                "data-testid" = "scope",
-                "title" = latest.map(|latest| latest.reason.clone());
-                scope
-            ),
-            status(dashboard),
-        ),
-        tag!(main;
-            summary(dashboard, format),
-            tag!(section "class" = "tiles", "aria-label" = "Now";
-                all((0..TILES.len()).map(|place| tile(dashboard, place, format)).collect())
-            ),
-            // On a wall, what is not seen is not made.
-            if props.kiosk { Html::default() } else { controls(dashboard) },
-            if props.kiosk { Html::default() } else { panels(dashboard, format) },
-        ),
-        tag!(footer;
-            tag!(p; instance),
-            tag!(a "href" = [base, "/stats"].concat(); literal("Raw figures")),
-        ),
-    )
+        None => page.fill(r#"<span class="blank">Instance 0000000000000000</span>"#),
+    }
+    page.put([base, "/stats"].concat());
+    page.fill(PAGE);
 }
 
-fn panels(dashboard: &Dashboard, format: Format) -> Html {
+fn panels(page: &mut Page, dashboard: &Dashboard, format: Format) {
     let (begin, end) = dashboard.window();
     // One axis for all charts: a label costs a call of the browser.
     let time = |tick: &Tick| {
@@ -154,43 +149,39 @@ fn panels(dashboard: &Dashboard, format: Format) -> Html {
         ((tick.time_ms - begin) / (end - begin), label)
     };
     let times: Vec<_> = ticks((begin, end), offset_ms).iter().map(time).collect();
-    let panel = |place| panel(dashboard, place, format, &times);
-    tag!(div "class" = "panels";
-        all((0..PANELS.len()).map(panel).collect()),
-        events(dashboard),
-    )
+    let begin = page.begin();
+    for place in 0..PANELS.len() {
+        panel(page, dashboard, place, format, &times);
+    }
+    events(page, dashboard);
+    page.list(begin);
+    page.fill(r#"<div class="panels">{}</div>"#);
 }
 
 /// State of the connection. The state is a live region and changes rarely; the age changes every
 /// second and is not in it.
-fn status(dashboard: &Dashboard) -> Html {
-    let age = dashboard.age_ms().filter(|_| dashboard.link != Link::Live);
-    let changed = if dashboard.is_changed() {
+fn status(page: &mut Page, dashboard: &Dashboard) {
+    page.add(link_text(dashboard.link));
+    page.put(match (dashboard.link, dashboard.failure) {
+        (Link::Reconnecting, Some(failure)) => [": ", &failure_text(failure)].concat(),
+        _ => String::new(),
+    });
+    page.add(if dashboard.is_changed() {
         ", now from another instance: charts started anew"
     } else {
         ""
-    };
-    let failure = match (dashboard.link, dashboard.failure) {
-        (Link::Reconnecting, Some(failure)) => [": ", &failure_text(failure)].concat(),
-        _ => String::new(),
-    };
-    tag!(div "class" = "status";
-        tag!(svg "class" = "lamp", "viewBox" = "0 0 12 12", "aria-hidden" = "true";
-            tag!(circle "cx" = "6", "cy" = "6", "r" = "4")
-        ),
-        tag!(p "role" = "status", "data-testid" = "status";
-            literal(link_text(dashboard.link)),
-            text(failure),
-            literal(changed),
-        ),
-        match age {
-            Some(age) => tag!(p "class" = "age", "data-testid" = "age"; text(age_text(age))),
-            None => Html::default(),
-        },
-        match (dashboard.link, dashboard.is_outdated) {
-            (Link::SignedOut, _) => button("reload", "Sign in"),
-            (_, true) => button("reload", "New version: reload"),
-            _ => Html::default(),
-        },
-    )
+    });
+    match dashboard.age_ms().filter(|_| dashboard.link != Link::Live) {
+        Some(age) => {
+            page.put(age_text(age));
+            page.fill(r#"<p class="age" data-testid="age">{}</p>"#);
+        }
+        None => page.skip(),
+    }
+    match (dashboard.link, dashboard.is_outdated) {
+        (Link::SignedOut, _) => button(page, "reload", "Sign in"),
+        (_, true) => button(page, "reload", "New version: reload"),
+        _ => page.skip(),
+    }
+    page.fill(STATUS);
 }

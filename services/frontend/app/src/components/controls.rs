@@ -1,6 +1,6 @@
 //! What the viewer can do: choose the time, pause, take the figures away, and the settings.
 
-use super::markup::{Html, all, literal, tag};
+use super::markup::Page;
 use crate::browser::full_text;
 use crate::chart::{Drawing, Plan, draw};
 use crate::export::{self, Colors};
@@ -11,93 +11,73 @@ use crate::preferences::{RANGES, ViewState};
 use crate::state::Dashboard;
 use wire::ScopeKind;
 
+const CONTROLS: &str = r#"<div class="controls"><nav class="ranges" aria-label="Time">{}</nav>{}<details class="settings" data-testid="settings"><summary>Settings</summary><div class="sheet"><div class="row">{}{}</div>{}<div class="row">{}{}{}</div></div></details></div>"#;
+
 /// The bar above the charts.
-pub(super) fn controls(dashboard: &Dashboard) -> Html {
+pub(super) fn controls(page: &mut Page, dashboard: &Dashboard) {
     let settings = &dashboard.settings;
-    let range = |range: usize| {
-        let (id, name, _) = RANGES[range];
-        tag!(a
-            "href" = ViewState { range, ..dashboard.view }.hash(),
-            "data-testid" = ["range-", id].concat(),
-            "aria-current" = (range == dashboard.view.range).then_some("true");
-            literal(name)
-        )
-    };
-    let pause = if dashboard.frozen.is_some() { "Resume" } else { "Pause" };
-    let units = if settings.decimal { "Units: decimal (kB)" } else { "Units: binary (KiB)" };
+    let begin = page.begin();
+    for (range, (id, name, _)) in RANGES.into_iter().enumerate() {
+        page.put(ViewState { range, ..dashboard.view }.hash());
+        page.put(["range-", id].concat());
+        page.maybe((range == dashboard.view.range).then_some("true"));
+        page.add(name);
+        page.fill("<a href=? data-testid=? aria-current=?>{}</a>");
+    }
+    page.list(begin);
+    button(page, "pause", if dashboard.frozen.is_some() { "Resume" } else { "Pause" });
     let theme = match settings.theme_name() {
         "light" => "Theme: light",
         "dark" => "Theme: dark",
         _ => "Theme: system",
     };
-    tag!(div "class" = "controls";
-        tag!(nav "class" = "ranges", "aria-label" = "Time";
-            all((0..RANGES.len()).map(range).collect())
-        ),
-        button("pause", pause),
-        tag!(details "class" = "settings", "data-testid" = "settings";
-            tag!(summary; literal("Settings")),
-            tag!(div "class" = "sheet";
-                tag!(div "class" = "row"; button("theme", theme), button("units", units)),
-                limits(dashboard),
-                tag!(div "class" = "row";
-                    button("copy-json", "Copy"),
-                    button("download-json", "JSON"),
-                    button("download-csv", "CSV"),
-                ),
-            ),
-        ),
-    )
+    button(page, "theme", theme);
+    let units = if settings.decimal { "Units: decimal (kB)" } else { "Units: binary (KiB)" };
+    button(page, "units", units);
+    limits(page, dashboard);
+    for (action, name) in
+        [("copy-json", "Copy"), ("download-json", "JSON"), ("download-csv", "CSV")]
+    {
+        button(page, action, name);
+    }
+    page.fill(CONTROLS);
 }
 
 /// A button that the page hears by its name.
-pub(super) fn button(id: &'static str, name: &'static str) -> Html {
-    tag!(button "type" = "button", "data-action" = id; literal(name))
-}
-
-/// The head of a column.
-fn head(name: &'static str) -> Html {
-    tag!(th "scope" = "col"; literal(name))
+pub(super) fn button(page: &mut Page, id: &'static str, name: &'static str) {
+    page.add(id);
+    page.add(name);
+    page.fill(r#"<button type="button" data-action=?>{}</button>"#);
 }
 
 /// The thresholds, unless the service judges by its own.
-fn limits(dashboard: &Dashboard) -> Html {
+fn limits(page: &mut Page, dashboard: &Dashboard) {
     if dashboard.latest.as_ref().is_some_and(|latest| latest.state.is_some()) {
-        return tag!(p "class" = "small"; literal("The service sets the thresholds."));
+        return page.fill(r#"<p class="small">The service sets the thresholds.</p>"#);
     }
-    let rows = (0..TILES.len()).map(|place| thresholds(dashboard, place)).collect();
-    let refused = dashboard.refused.map(|_| "Not a number from 0 on: the threshold stays.");
-    all(vec![
-        tag!(table;
-            tag!(thead; tag!(tr; head("Level of"), head("Warning"), head("Critical"))),
-            tag!(tbody; all(rows)),
-        ),
-        tag!(p "class" = "refused", "role" = "alert"; literal(refused.unwrap_or_default())),
-        tag!(div "class" = "row"; button("reset", "Reset thresholds")),
-    ])
-}
-
-/// The thresholds of a tile.
-fn thresholds(dashboard: &Dashboard, place: usize) -> Html {
-    let level_label = TILES[place].level_label;
-    let input = |side: usize, name: &'static str| {
-        tag!(td;
-            tag!(input
-                "type" = "number",
-                "min" = "0",
-                "step" = "any",
-                "aria-label" = [level_label, name].concat(),
-                "data-threshold" = plain((place * 2 + side) as f64),
-                "aria-invalid" = (dashboard.refused == Some(place * 2 + side)).then_some("true"),
-                "value" = plain(dashboard.settings.thresholds[place][side])
-            )
-        )
-    };
-    tag!(tr;
-        tag!(th "scope" = "row"; literal(level_label)),
-        input(0, ", warning"),
-        input(1, ", critical"),
-    )
+    let begin = page.begin();
+    for (place, tile) in TILES.iter().enumerate() {
+        page.add(tile.level_label);
+        for (side, name) in [", warning", ", critical"].into_iter().enumerate() {
+            page.put([tile.level_label, name].concat());
+            page.put(plain((place * 2 + side) as f64));
+            page.maybe((dashboard.refused == Some(place * 2 + side)).then_some("true"));
+            page.put(plain(dashboard.settings.thresholds[place][side]));
+            page.fill(
+                r#"<td><input type="number" min="0" step="any" aria-label=? data-threshold=? aria-invalid=? value=?/></td>"#,
+            );
+        }
+        page.fill(r#"<tr><th scope="row">{}</th>{}{}</tr>"#);
+    }
+    page.list(begin);
+    page.add(match dashboard.refused {
+        Some(_) => "Not a number from 0 on: the threshold stays.",
+        None => "",
+    });
+    button(page, "reset", "Reset thresholds");
+    page.fill(
+        r#"<table><thead><tr><th scope="col">Level of</th><th scope="col">Warning</th><th scope="col">Critical</th></tr></thead><tbody>{}</tbody></table><p class="refused" role="alert">{}</p><div class="row">{}</div>"#,
+    );
 }
 
 /// The chart of the panel at that place, of what is shown.

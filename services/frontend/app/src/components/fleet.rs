@@ -1,33 +1,31 @@
 //! The way from the page of one service to the table of all.
 
 use super::app::AppProps;
-use super::markup::{Html, all, tag, text};
-use crate::fleet::{FleetController, Place};
+use super::markup::Page;
 use crate::number::plain;
+use crate::places::{Place, Places};
 
 /// The way from a member's page to the table, and the offer of it where members came later.
-pub(super) fn way_to_table(controller: &FleetController, props: &AppProps) -> Html {
-    let place = controller.place();
+pub(super) fn way_to_table(page: &mut Page, places: &Places, props: &AppProps) {
+    let place = places.place();
     let member = match &*place {
         Place::Member(path) => path.strip_prefix("/fleet/"),
         _ => None,
     };
-    let members = controller.listed();
-    if member.is_none() && members < 2 {
-        return Html::default();
+    let members = places.listed();
+    let begin = page.begin();
+    if member.is_some() || members > 1 {
+        page.add(if props.kiosk { "/?kiosk=1" } else { "/" });
+        page.put(if member.is_some() {
+            "\u{2190} All members".to_owned()
+        } else {
+            ["Fleet of ", &plain(members as f64), " members"].concat()
+        });
+        page.fill(r#"<a class="way" href=? data-place="">{}</a>"#);
     }
-    let name = if member.is_some() {
-        "\u{2190} All members".to_owned()
-    } else {
-        ["Fleet of ", &plain(members as f64), " members"].concat()
-    };
-    let member =
-        member.map(|address| tag!(p "class" = "way"; tag!(b; text(controller.title_of(address)))));
-    let link = tag!(a
-        "class" = "way",
-        "href" = if props.kiosk { "/?kiosk=1" } else { "/" },
-        "data-place" = "";
-        text(name)
-    );
-    all(vec![link, member.unwrap_or_default()])
+    if let Some(address) = member {
+        page.put(places.title_of(address));
+        page.fill(r#"<p class="way"><b>{}</b></p>"#);
+    }
+    page.list(begin);
 }

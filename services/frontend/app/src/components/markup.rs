@@ -1,133 +1,286 @@
-//! Elements in few bytes: `html!` writes out three hundred bytes of code for each element, and every
-//! viewer loads them all. Here a node is a number while it is put together, so an element is one call
-//! with constants and numbers: nothing is moved, and nothing has to be dropped.
+//! Markup with places for values, as nodes of Yew. `html!` writes out three hundred bytes of code for
+//! each element, and every viewer loads them all. Here the markup is a text, a value is one call, and
+//! what reads the text exists once.
+//!
+//! Values are put on a stack in the order in which the markup has places for them, and
+//! [`Page::fill`] takes them from there:
+//!
+//! ```text
+//! page.add("small");
+//! page.put(text);
+//! page.fill(r#"<p class=?>{}</p>"#);
+//! ```
 
 use std::cell::RefCell;
-use std::mem::take;
+use std::vec::IntoIter;
 
 use yew::AttrValue;
 use yew::virtual_dom::{AttributeOrProperty, Attributes, VList, VNode, VTag, VText};
 
-/// An element with attributes and children: `tag!(p "class" = "small"; text("so"))`. An attribute
-/// that is `None` is left out; a child is [`Html`].
-macro_rules! tag {
-    ($name:ident $($key:literal = $value:expr),* $(; $($child:expr),+ $(,)?)?) => {
-        $crate::components::markup::element(
-            stringify!($name),
-            &[$($key),*],
-            &[$($crate::components::markup::Value::from($value)),*],
-            &[$($($child),+)?],
-        )
-    };
+/// A value or a node that waits for the markup around it.
+enum Slot {
+    /// The value of an attribute, or a text; without it an attribute is left out.
+    Value(Option<AttrValue>),
+    Node(VNode),
 }
-pub(super) use tag;
+
+/// A piece of markup. Texts are those of the markup itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step {
+    /// An element with the names of its attributes and their values, `None` for a place.
+    Open(&'static str, &'static [&'static str], &'static [Option<&'static str>]),
+    Close,
+    Text(&'static str),
+    Place,
+}
+
+/// What is known of a markup that was used before: its steps and the number of its places.
+#[derive(Clone, Copy)]
+struct Known {
+    markup: &'static str,
+    steps: &'static [Step],
+    places: usize,
+}
 
 thread_local! {
-    /// Nodes and values of the page that is being put together.
-    static NODES: RefCell<Vec<VNode>> = const { RefCell::new(Vec::new()) };
-    static VALUES: RefCell<Vec<Option<AttrValue>>> = const { RefCell::new(Vec::new()) };
+    /// There are some forty markups, each of which is read once.
+    static KNOWN: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A node, by its number; the default is nothing. A node has one place: where it is put a second
-/// time, there is nothing.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Html(usize);
+/// A page that is being put together.
+#[derive(Default)]
+pub(super) struct Page(Vec<Slot>);
 
-/// The value of an attribute, by its number.
-#[derive(Clone, Copy)]
-pub(super) struct Value(usize);
+impl Page {
+    /// A value that is known to the compiler.
+    #[inline(never)]
+    pub(super) fn add(&mut self, text: &'static str) {
+        self.maybe(Some(text));
+    }
 
-/// The page that a node is, for Yew; every other node is forgotten.
-pub(super) fn finish(html: Html) -> yew::Html {
-    let page = taken(html);
-    NODES.with_borrow_mut(Vec::clear);
-    VALUES.with_borrow_mut(Vec::clear);
-    page
+    #[inline(never)]
+    pub(super) fn put(&mut self, text: String) {
+        self.maybe_put(Some(text));
+    }
+
+    /// Nothing: an attribute that is left out, or a child that does not exist.
+    #[inline(never)]
+    pub(super) fn skip(&mut self) {
+        self.maybe(None);
+    }
+
+    #[inline(never)]
+    pub(super) fn maybe(&mut self, text: Option<&'static str>) {
+        self.0.push(Slot::Value(text.map(AttrValue::Static)));
+    }
+
+    #[inline(never)]
+    pub(super) fn maybe_put(&mut self, text: Option<String>) {
+        self.0.push(Slot::Value(text.map(AttrValue::from)));
+    }
+
+    /// An attribute without a value.
+    #[inline(never)]
+    pub(super) fn flag(&mut self, is_set: bool) {
+        self.maybe(is_set.then_some(""));
+    }
+
+    /// The begin of a list, for [`Self::list`].
+    pub(super) fn begin(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Makes one node of all since the begin.
+    #[inline(never)]
+    pub(super) fn list(&mut self, begin: usize) {
+        let nodes = self.0.drain(begin.min(self.0.len())..).map(node).collect();
+        self.0.push(Slot::Node(VList::with_children(nodes, None).into()));
+    }
+
+    /// Puts the last values into the markup, which becomes one of them.
+    #[inline(never)]
+    pub(super) fn fill(&mut self, markup: &'static str) {
+        let known = known(markup);
+        let begin = self.0.len().saturating_sub(known.places);
+        let mut slots = self.0.split_off(begin).into_iter();
+        let mut nodes = nodes(&mut known.steps.iter(), &mut slots);
+        let node = match nodes.pop() {
+            Some(node) if nodes.is_empty() => node,
+            last => {
+                nodes.extend(last);
+                VList::with_children(nodes, None).into()
+            }
+        };
+        self.0.push(Slot::Node(node));
+    }
+
+    /// The page for Yew.
+    pub(super) fn finish(mut self) -> yew::Html {
+        self.0.pop().map(node).unwrap_or_default()
+    }
 }
 
-/// The element; `tag!` is how it is written.
-#[inline(never)]
-pub(super) fn element(
-    name: &'static str,
-    keys: &'static [&'static str],
-    values: &[Value],
-    children: &[Html],
-) -> Html {
-    let value = |value: &Value| {
-        let value = VALUES.with_borrow_mut(|values| values.get_mut(value.0).and_then(take));
-        value.map(AttributeOrProperty::Attribute)
-    };
-    let mut element = VTag::new(name);
-    element
-        .set_attributes(Attributes::Dynamic { keys, values: values.iter().map(value).collect() });
-    element.add_children(children.iter().map(|child| taken(*child)));
-    kept(element.into())
+/// A value as a child.
+fn node(slot: Slot) -> VNode {
+    match slot {
+        Slot::Value(Some(text)) => VText::new(text).into(),
+        Slot::Value(None) => VNode::default(),
+        Slot::Node(node) => node,
+    }
 }
 
-/// Static text.
-#[inline(never)]
-pub(super) fn literal(text: &'static str) -> Html {
-    kept(VText::new(AttrValue::Static(text)).into())
+/// The nodes up to the end of the element that they are in.
+fn nodes(steps: &mut std::slice::Iter<Step>, slots: &mut IntoIter<Slot>) -> Vec<VNode> {
+    let mut found = Vec::new();
+    while let Some(step) = steps.next() {
+        found.push(match *step {
+            Step::Close => break,
+            Step::Text(text) => VText::new(AttrValue::Static(text)).into(),
+            Step::Place => slots.next().map(node).unwrap_or_default(),
+            Step::Open(name, keys, values) => {
+                let mut value = |value: Option<&'static str>| match value {
+                    Some(text) => Some(AttributeOrProperty::Static(text)),
+                    None => match slots.next() {
+                        Some(Slot::Value(value)) => value.map(AttributeOrProperty::Attribute),
+                        _ => None,
+                    },
+                };
+                let mut element = VTag::new(name);
+                let values = values.iter().map(|&text| value(text)).collect();
+                element.set_attributes(Attributes::Dynamic { keys, values });
+                element.add_children(nodes(steps, slots));
+                element.into()
+            }
+        });
+    }
+    found
 }
 
-/// Text.
-#[inline(never)]
-pub(super) fn text(text: String) -> Html {
-    kept(VText::new(AttrValue::from(text)).into())
-}
-
-/// Several in place of one.
-#[inline(never)]
-pub(super) fn all(children: Vec<Html>) -> Html {
-    kept(VList::with_children(children.into_iter().map(taken).collect(), None).into())
-}
-
-#[inline(never)]
-fn kept(node: VNode) -> Html {
-    NODES.with_borrow_mut(|nodes| {
-        nodes.push(node);
-        Html(nodes.len())
+/// The steps of a markup; they are kept for as long as the page runs.
+fn known(markup: &'static str) -> Known {
+    KNOWN.with_borrow_mut(|all| {
+        if let Some(known) = all.iter().find(|known| std::ptr::eq(known.markup, markup)) {
+            return *known;
+        }
+        let steps = steps(markup);
+        let places = steps.iter().map(|step| match step {
+            Step::Place => 1,
+            Step::Open(_, _, values) => values.iter().filter(|value| value.is_none()).count(),
+            _ => 0,
+        });
+        let known = Known { markup, places: places.sum(), steps: Vec::leak(steps) };
+        all.push(known);
+        known
     })
 }
 
+/// Reads a markup: elements as in XML, with `?` in the place of an attribute's value and `{}` in that
+/// of a child.
+fn steps(markup: &'static str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut rest = markup;
+    while !rest.is_empty() {
+        let text;
+        (text, rest) = split(rest, *b"<{");
+        if !text.is_empty() {
+            steps.push(Step::Text(text));
+            continue;
+        }
+        let is_place = rest.starts_with('{');
+        let (inside, after) = split(&rest[1..], *b">}");
+        rest = after.get(1..).unwrap_or_default();
+        if is_place {
+            steps.push(Step::Place);
+        } else if inside.starts_with('/') {
+            steps.push(Step::Close);
+        } else {
+            let (name, attributes) = split(inside, *b" /");
+            steps.push(open(name, attributes));
+            if inside.ends_with('/') {
+                steps.push(Step::Close);
+            }
+        }
+    }
+    steps
+}
+
+/// Reads the attributes of an element, each behind a space.
+fn open(name: &'static str, mut attributes: &'static str) -> Step {
+    let (mut keys, mut values) = (Vec::new(), Vec::new());
+    while attributes.starts_with(' ') {
+        let (key, rest) = split(&attributes[1..], *b"==");
+        keys.push(key);
+        let value = rest.get(1..).unwrap_or_default();
+        let (inside, rest) = split(value.get(1..).unwrap_or_default(), *b"\"\"");
+        let is_place = value.starts_with('?');
+        values.push((!is_place).then_some(inside));
+        attributes = if is_place { &value[1..] } else { rest.get(1..).unwrap_or_default() };
+    }
+    Step::Open(name, Vec::leak(keys), Vec::leak(values))
+}
+
+/// What is before the first of the two bytes, and the rest from there.
 #[inline(never)]
-fn taken(html: Html) -> VNode {
-    let place = html.0.wrapping_sub(1);
-    NODES.with_borrow_mut(|nodes| nodes.get_mut(place).map(take).unwrap_or_default())
+fn split(text: &'static str, ends: [u8; 2]) -> (&'static str, &'static str) {
+    let end = text.bytes().position(|byte| ends.contains(&byte));
+    text.split_at(end.unwrap_or(text.len()))
 }
 
-#[inline(never)]
-fn value(value: Option<AttrValue>) -> Value {
-    VALUES.with_borrow_mut(|values| {
-        values.push(value);
-        Value(values.len() - 1)
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl From<&'static str> for Value {
-    #[inline(never)]
-    fn from(text: &'static str) -> Self {
-        value(Some(AttrValue::Static(text)))
+    #[test]
+    fn a_markup_is_read_with_its_places() {
+        assert_eq!(
+            steps(r#"<p class="a b" title=? hidden="">one {}<b/></p>{}"#),
+            [
+                Step::Open("p", &["class", "title", "hidden"], &[Some("a b"), None, Some("")]),
+                Step::Text("one "),
+                Step::Place,
+                Step::Open("b", &[], &[]),
+                Step::Close,
+                Step::Close,
+                Step::Place,
+            ]
+        );
     }
-}
 
-impl From<String> for Value {
-    #[inline(never)]
-    fn from(text: String) -> Self {
-        value(Some(AttrValue::from(text)))
+    #[test]
+    fn values_fill_the_places_in_their_order() {
+        let mut page = Page::default();
+        page.add("outer");
+        let begin = page.begin();
+        for name in ["x", "y"] {
+            page.add(name);
+            page.skip();
+            page.put(name.to_uppercase());
+            page.fill("<i class=? title=?>{}</i>");
+        }
+        page.list(begin);
+        page.fill("<p id=?>{}</p>");
+        assert_eq!(page.0.len(), 1, "a markup takes what it has places for");
+        let VNode::VTag(outer) = page.finish() else { unreachable!() };
+        let named = |tag: &VTag| {
+            tag.attributes.iter().map(|(key, value)| [key, "=", value].concat()).collect::<Vec<_>>()
+        };
+        assert_eq!((outer.tag(), named(&outer)), ("p", vec!["id=outer".to_owned()]));
+        let Some(VNode::VList(list)) = outer.children() else { unreachable!() };
+        let Some(VNode::VList(inner)) = list.first() else { unreachable!() };
+        let Some(VNode::VTag(last)) = inner.last() else { unreachable!() };
+        // What is skipped is left out.
+        assert_eq!(named(last), ["class=y"]);
+        let Some(VNode::VList(texts)) = last.children() else { unreachable!() };
+        let Some(VNode::VText(text)) = texts.first() else { unreachable!() };
+        assert_eq!(text.text.as_str(), "Y");
     }
-}
 
-impl From<Option<&'static str>> for Value {
-    #[inline(never)]
-    fn from(text: Option<&'static str>) -> Self {
-        value(text.map(AttrValue::Static))
-    }
-}
-
-impl From<Option<String>> for Value {
-    #[inline(never)]
-    fn from(text: Option<String>) -> Self {
-        value(text.map(AttrValue::from))
+    #[test]
+    fn a_markup_of_several_elements_is_one_value() {
+        let mut page = Page::default();
+        page.fill("<i/>and<b/>");
+        assert_eq!(page.0.len(), 1);
+        let VNode::VList(list) = page.finish() else { unreachable!() };
+        assert_eq!(list.len(), 3);
     }
 }

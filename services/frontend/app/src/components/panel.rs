@@ -1,7 +1,7 @@
 //! A panel: a chart with its legend, and what is known besides.
 
 use super::controls::drawing;
-use super::markup::{Html, all, literal, tag, text};
+use super::markup::Page;
 use super::table;
 use crate::browser::{full_text, time_text};
 use crate::chart::{Drawing, HEIGHT, WIDTH};
@@ -22,8 +22,20 @@ pub(super) type Time = (f64, String);
 /// What stands above figures that are not the host's.
 const OF_CONTAINER: &str = "Of the stats container, not of the host";
 
+const PANEL: &str = r#"<section class="panel" data-panel=? data-focus=? data-level=? aria-labelledby=?><div class="head"><h2 id=?><a href=?>{}</a></h2>{}</div>{}</section>"#;
+
+const PLOT: &str = r#"<div class=? role="slider" tabindex="0" aria-label=? aria-valuemin="0" aria-valuemax="100" aria-valuenow=? aria-valuetext=?>{}<svg viewBox="0 0 6000 1000" preserveAspectRatio="none" aria-hidden="true"><path class="grid" d=?/>{}{}<path class="limit" d=?/><path class="event" d=?/><path class="dragged" d=?/><path class="cross" d=?/></svg>{}</div>"#;
+
+const BELOW: &str = r#"<div class="row"><span class="aside" title=?>{}</span><button type="button" data-action=? aria-expanded=?>Table</button><button type="button" data-action=?>SVG</button></div>"#;
+
 /// The panel at that place; nothing where there is nothing that it could ever show.
-pub(super) fn panel(dashboard: &Dashboard, place: usize, format: Format, times: &[Time]) -> Html {
+pub(super) fn panel(
+    page: &mut Page,
+    dashboard: &Dashboard,
+    place: usize,
+    format: Format,
+    times: &[Time],
+) {
     let panel = &PANELS[place];
     let latest = dashboard.latest.as_ref();
     let tables: Vec<usize> = (0..TABLES.len())
@@ -38,7 +50,7 @@ pub(super) fn panel(dashboard: &Dashboard, place: usize, format: Format, times: 
     let is_chart = !panel.series.is_empty() || place == CORES;
     let has_reason = !panel.missing.is_empty() && latest.is_some();
     if !exists || (!is_chart && tables.is_empty() && !has_reason) {
-        return Html::default();
+        return page.skip();
     }
     let is_focus = dashboard.view.panel == Some(place);
     let there = ViewState { panel: (!is_focus).then_some(place), ..dashboard.view };
@@ -46,62 +58,67 @@ pub(super) fn panel(dashboard: &Dashboard, place: usize, format: Format, times: 
     let level = dashboard.alerts.iter().filter(|alert| alert.panel() == panel.id);
     let level = level.map(|alert| alert.level).max();
     let scope = latest.map(|latest| latest.scope_of(panel.id));
-    let mut parts = vec![tag!(div "class" = "head";
-        tag!(h2 "id" = id.clone(); tag!(a "href" = there.hash(); literal(panel.title))),
-        match scope {
-            Some(scope) => tag!(span "class" = "tag"; literal(scope_label(scope))),
-            None => Html::default(),
-        },
-    )];
+    page.add(panel.id);
+    page.flag(is_focus);
+    page.maybe(level.map(|level| level_labels(level).0));
+    page.put(id.clone());
+    page.put(id);
+    page.put(there.hash());
+    page.add(panel.title);
+    match scope {
+        Some(scope) => {
+            page.add(scope_label(scope));
+            page.fill(r#"<span class="tag">{}</span>"#);
+        }
+        None => page.skip(),
+    }
+    let begin = page.begin();
     let is_host = latest.is_some_and(|latest| latest.scope == ScopeKind::Host);
     if is_host && scope == Some(ScopeKind::Container) {
-        parts.push(tag!(p "class" = "small"; literal(OF_CONTAINER)));
+        page.add(OF_CONTAINER);
+        page.fill(r#"<p class="small">{}</p>"#);
     }
     if is_chart {
-        chart(&mut parts, dashboard, place, format, times);
+        chart(page, dashboard, place, format, times);
     } else if tables.is_empty() {
-        parts.push(missing(panel.missing));
+        missing(page, panel.missing);
     }
     if panel.id == "container" {
-        parts.push(facts(dashboard, format));
+        facts(page, dashboard, format);
     }
     if !is_chart || dashboard.tables[place] {
-        parts.extend(tables.into_iter().map(|table| table::list(dashboard, table, format)));
-    }
-    tag!(section
-        "class" = "panel",
-        "data-panel" = panel.id,
-        "data-focus" = is_focus.then_some(""),
-        "data-level" = level.map(|level| level_labels(level).0),
-        "aria-labelledby" = id;
-        all(parts)
-    )
-}
-
-fn facts(dashboard: &Dashboard, format: Format) -> Html {
-    let facts = dashboard.latest.iter().flat_map(|latest| container_facts(latest, format));
-    let fact = |(name, value, share): (&'static str, String, f64)| {
-        let mut parts = vec![tag!(dt; literal(name)), tag!(dd; text(value))];
-        if !share.is_nan() {
-            parts.push(tag!(dd; text(format.text(share, Unit::Percent))));
-            parts.push(tag!(dd "class" = "meter"; table::bar(share)));
+        for table in tables {
+            table::list(page, dashboard, table, format);
         }
-        tag!(div; all(parts))
-    };
-    tag!(dl "class" = "facts"; all(facts.map(fact).collect()))
+    }
+    page.list(begin);
+    page.fill(PANEL);
 }
 
-fn missing(why: &'static str) -> Html {
-    tag!(p "class" = "missing"; literal(why))
+fn facts(page: &mut Page, dashboard: &Dashboard, format: Format) {
+    let facts = dashboard.latest.iter().flat_map(|latest| container_facts(latest, format));
+    let begin = page.begin();
+    for (name, value, share) in facts {
+        page.add(name);
+        page.put(value);
+        if share.is_nan() {
+            page.fill("<div><dt>{}</dt><dd>{}</dd></div>");
+        } else {
+            page.put(format.text(share, Unit::Percent));
+            table::bar(page, share);
+            page.fill(r#"<div><dt>{}</dt><dd>{}</dd><dd>{}</dd><dd class="meter">{}</dd></div>"#);
+        }
+    }
+    page.list(begin);
+    page.fill(r#"<dl class="facts">{}</dl>"#);
 }
 
-fn chart(
-    parts: &mut Vec<Html>,
-    dashboard: &Dashboard,
-    place: usize,
-    format: Format,
-    times: &[Time],
-) {
+fn missing(page: &mut Page, why: &'static str) {
+    page.add(why);
+    page.fill(r#"<p class="missing">{}</p>"#);
+}
+
+fn chart(page: &mut Page, dashboard: &Dashboard, place: usize, format: Format, times: &[Time]) {
     let panel = &PANELS[place];
     let is_heat = place == CORES;
     let (shape, mut drawing) = drawing(dashboard, place);
@@ -111,67 +128,61 @@ fn chart(
     let (begin, end) = dashboard.window();
     let row = dashboard.row_in_hand();
     let x = |time: f64| (time - begin) / (end - begin).max(1.0) * WIDTH as f64;
-    let cross = dashboard.hover.map(|hover| vertical(x(hover)));
-    let dragged = dashboard.drag.zip(dashboard.hover).map(|(from, to)| between(x(from), x(to)));
-    let marks = dashboard.marks.iter().filter(|mark| (begin..=end).contains(&mark.time_ms));
-    let marks: Vec<String> = marks.map(|mark| vertical(x(mark.time_ms))).collect();
-    let ground = if dashboard.rows().is_none() {
-        match dashboard.past_failure {
-            Some(failure) => {
-                let reason = ["History: ", &failure_text(failure), ". Trying again."].concat();
-                tag!(p "class" = "missing"; text(reason))
-            }
-            None => missing("Fetching\u{2026}"),
-        }
-    } else if is_missing {
-        missing(panel.missing)
-    } else if is_heat {
-        tag!(canvas
-            "width" = plain(f64::from(COLUMNS)),
-            "height" = plain(cores as f64),
-            "aria-hidden" = "true"
-        )
-    } else {
-        Html::default()
-    };
-    let class = if shape.stacked { "area " } else { "line " };
-    let band_class = if shape.stacked { "peak " } else { "band " };
-    let path = |class: &'static str, place: usize, d: String| tag!(path "class" = [class, SERIES[place % SERIES.len()]].concat(), "d" = d);
-    let bands = std::mem::take(&mut drawing.bands).into_iter().enumerate();
-    let paths = std::mem::take(&mut drawing.paths).into_iter().enumerate().rev();
     let is_shown = !is_missing && !is_heat && dashboard.rows().is_some();
     let is_open = dashboard.tables[place];
 
-    parts.push(if is_heat { busiest(row, format) } else { legend(dashboard, &shape, row, format) });
-    parts.push(tag!(div
-        "class" = "plot",
-        "role" = "slider",
-        "tabindex" = "0",
-        "aria-label" = [panel.title, " over time"].concat(),
-        "aria-valuemin" = "0",
-        "aria-valuemax" = "100",
-        "aria-valuenow" = plain(dashboard.hover.map_or(100.0, |hover| x(hover) * 100.0 / WIDTH as f64)),
-        // A reader would read new figures every second.
-        "aria-valuetext" = match dashboard.hover {
-            Some(_) => spoken(dashboard, &shape, row, format),
-            None => "now".to_owned(),
-        };
-        ground,
-        tag!(svg "viewBox" = "0 0 6000 1000", "preserveAspectRatio" = "none", "aria-hidden" = "true";
-            tag!(path "class" = "grid", "d" = if is_shown { grid(&drawing) } else { String::new() }),
-            all(bands.map(|(place, d)| path(band_class, place, d)).collect()),
-            all(paths.map(|(place, d)| path(class, place, d)).collect()),
-            tag!(path "class" = "limit", "d" = if is_shown { limit(dashboard, panel, &shape, &drawing) } else { None }),
-            tag!(path "class" = "event", "d" = marks.concat()),
-            tag!(path "class" = "dragged", "d" = dragged),
-            tag!(path "class" = "cross", "d" = cross),
-        ),
-        if is_shown { scale(&drawing, &shape, format) } else { Html::default() },
-    ));
-    parts.push(axis(dashboard, times));
     if is_heat {
-        parts.push(tag!(p "class" = "small"; literal("Kept since this page was opened")));
-        return;
+        busiest(page, row, format);
+    } else {
+        legend(page, dashboard, &shape, row, format);
+    }
+    let is_told = is_missing || dashboard.rows().is_none();
+    page.add(if is_told { "plot" } else { "plot drawn" });
+    page.put([panel.title, " over time"].concat());
+    page.put(plain(dashboard.hover.map_or(100.0, |hover| x(hover) * 100.0 / WIDTH as f64)));
+    // A reader would read new figures every second.
+    page.put(match dashboard.hover {
+        Some(_) => spoken(dashboard, &shape, row, format),
+        None => "now".to_owned(),
+    });
+    if dashboard.rows().is_none() {
+        match dashboard.past_failure {
+            Some(failure) => {
+                page.put(["History: ", &failure_text(failure), ". Trying again."].concat());
+                page.fill(r#"<p class="missing">{}</p>"#);
+            }
+            None => missing(page, "Fetching\u{2026}"),
+        }
+    } else if is_missing {
+        missing(page, panel.missing);
+    } else if is_heat {
+        page.put(plain(f64::from(COLUMNS)));
+        page.put(plain(cores as f64));
+        page.fill(r#"<canvas width=? height=? aria-hidden="true"></canvas>"#);
+    } else {
+        page.skip();
+    }
+    page.put(if is_shown { grid(&drawing) } else { String::new() });
+    let bands = std::mem::take(&mut drawing.bands).into_iter().enumerate();
+    let paths = std::mem::take(&mut drawing.paths).into_iter().enumerate().rev();
+    series(page, if shape.stacked { "peak " } else { "band " }, &mut { bands });
+    series(page, if shape.stacked { "area " } else { "line " }, &mut { paths });
+    page.maybe_put(limit(dashboard, panel, &shape, &drawing).filter(|_| is_shown));
+    let marks = dashboard.marks.iter().filter(|mark| (begin..=end).contains(&mark.time_ms));
+    let marks: Vec<String> = marks.map(|mark| vertical(x(mark.time_ms))).collect();
+    page.put(marks.concat());
+    let dragged = dashboard.drag.zip(dashboard.hover);
+    page.maybe_put(dragged.map(|(from, to)| between(x(from), x(to))));
+    page.maybe_put(dashboard.hover.map(|hover| vertical(x(hover))));
+    if is_shown {
+        scale(page, &drawing, &shape, format);
+    } else {
+        page.skip();
+    }
+    page.fill(PLOT);
+    axis(page, dashboard, times);
+    if is_heat {
+        return page.fill(r#"<p class="small">Kept since this page was opened</p>"#);
     }
     let aside = match (table::highest(dashboard, panel.id, format), drawing.totals.as_slice()) {
         (Some(highest), _) => highest,
@@ -182,21 +193,26 @@ fn chart(
         }
         _ => String::new(),
     };
-    parts.push(tag!(div "class" = "row";
-        tag!(span "class" = "aside", "title" = aside.clone(); text(aside)),
-        tag!(button
-            "type" = "button",
-            "data-action" = ["table-", panel.id].concat(),
-            "aria-expanded" = if is_open { "true" } else { "false" };
-            literal("Table")
-        ),
-        tag!(button "type" = "button", "data-action" = ["download-svg-", panel.id].concat();
-            literal("SVG")
-        ),
-    ));
+    page.put(aside.clone());
+    page.put(aside);
+    page.put(["table-", panel.id].concat());
+    page.add(if is_open { "true" } else { "false" });
+    page.put(["download-svg-", panel.id].concat());
+    page.fill(BELOW);
     if is_open {
-        parts.push(table::of_chart(dashboard, panel.title, &shape, &drawing.totals, format));
+        table::of_chart(page, dashboard, panel.title, &shape, &drawing.totals, format);
     }
+}
+
+/// The paths of one kind, by series.
+fn series(page: &mut Page, kind: &str, paths: &mut dyn Iterator<Item = (usize, String)>) {
+    let begin = page.begin();
+    for (place, path) in paths {
+        page.put([kind, SERIES[place % SERIES.len()]].concat());
+        page.put(path);
+        page.fill("<path class=? d=?/>");
+    }
+    page.list(begin);
 }
 
 /// Horizontal lines at the ticks.
@@ -223,87 +239,93 @@ fn limit(dashboard: &Dashboard, panel: &Panel, shape: &Shape, drawing: &Drawing)
 }
 
 /// The values at the ticks. Percentages of SVG place them: the policy allows no inline style.
-fn scale(drawing: &Drawing, shape: &Shape, format: Format) -> Html {
-    let label = |tick: &f64| {
+fn scale(page: &mut Page, drawing: &Drawing, shape: &Shape, format: Format) {
+    let begin = page.begin();
+    for tick in &drawing.ticks {
         let height = 1.0 - tick / drawing.top;
+        page.put(plain(height * 100.0) + "%");
         // The label at the top hangs below its line.
-        let is_top = height < 0.1;
-        tag!(text
-            "x" = "4",
-            "y" = plain(height * 100.0) + "%",
-            "dy" = if is_top { "11" } else { "-3" };
-            text(format.tick(*tick, shape.unit))
-        )
-    };
-    tag!(svg "class" = "scale", "aria-hidden" = "true"; all(drawing.ticks.iter().map(label).collect()))
+        page.add(if height < 0.1 { "11" } else { "-3" });
+        page.put(format.tick(*tick, shape.unit));
+        page.fill(r#"<text x="4" y=? dy=?>{}</text>"#);
+    }
+    page.list(begin);
+    page.fill(r#"<svg class="scale" aria-hidden="true">{}</svg>"#);
 }
 
 /// Round times below a chart, or the time under the pointer and what happened there.
-fn axis(dashboard: &Dashboard, times: &[Time]) -> Html {
+fn axis(page: &mut Page, dashboard: &Dashboard, times: &[Time]) {
     let (begin, end) = dashboard.window();
     let is_live = dashboard.frozen.is_none();
     if dashboard.latest.is_none() {
-        return tag!(div "class" = "axis");
-    }
-    if let Some(hover) = dashboard.hover {
+        page.skip();
+    } else if let Some(hover) = dashboard.hover {
         let time = if dashboard.view.range > 1 { full_text(hover) } else { time_text(hover) };
         let near_ms = (end - begin) / 100.0;
         let marks = dashboard.marks.iter().filter(|mark| (mark.time_ms - hover).abs() < near_ms);
         let said: Vec<&str> = marks.flat_map(|mark| [", ", mark.text.as_str()]).collect();
-        return tag!(div "class" = "axis";
-            tag!(span "class" = "hovered"; text([time, said.concat()].concat()))
-        );
-    }
-    let label = |(share, label): &Time| {
-        // The right end has a word of its own.
-        if *share > if is_live { 0.88 } else { 1.0 } {
-            return Html::default();
+        page.put([time, said.concat()].concat());
+        page.fill(r#"<span class="hovered">{}</span>"#);
+    } else {
+        let begin = page.begin();
+        for (share, label) in times {
+            // The right end has a word of its own.
+            if *share > if is_live { 0.88 } else { 1.0 } {
+                continue;
+            }
+            page.put(plain(share * 100.0) + "%");
+            page.add(match share {
+                ..0.06 => "start",
+                0.94.. => "end",
+                _ => "middle",
+            });
+            page.put(label.clone());
+            page.fill(r#"<text x=? y="13" text-anchor=?>{}</text>"#);
         }
-        let anchor = match share {
-            ..0.06 => "start",
-            0.94.. => "end",
-            _ => "middle",
-        };
-        tag!(text "x" = plain(share * 100.0) + "%", "y" = "13", "text-anchor" = anchor; text(label.clone()))
-    };
-    tag!(div "class" = "axis";
-        tag!(svg "class" = "times", "aria-hidden" = "true"; all(times.iter().map(label).collect())),
-        if is_live { tag!(span; literal("now")) } else { Html::default() },
-    )
+        page.list(begin);
+        page.maybe(is_live.then_some("now"));
+        page.fill(r#"<svg class="times" aria-hidden="true">{}</svg><span>{}</span>"#);
+    }
+    page.fill(r#"<div class="axis">{}</div>"#);
 }
 
 /// The names of the series with their values at the time under the pointer, or now.
-fn legend(dashboard: &Dashboard, shape: &Shape, row: Option<&Row>, format: Format) -> Html {
-    let entry = |(class, (metric, name)): (&&'static str, &(Metric, &'static str))| {
+fn legend(
+    page: &mut Page,
+    dashboard: &Dashboard,
+    shape: &Shape,
+    row: Option<&Row>,
+    format: Format,
+) {
+    let begin = page.begin();
+    for (class, (metric, name)) in SERIES.into_iter().zip(shape.series) {
         let value = row.map_or(f64::NAN, |row| dashboard.value(row, *metric));
         let bounds = row.filter(|row| row.bounds.is_some() && !shape.stacked);
         let bounds = bounds.map(|row| row.bounds(*metric)).filter(|bounds| !bounds.1.is_nan());
-        tag!(li "class" = *class;
-            literal(name),
-            tag!(b; text(format.text(value, shape.unit))),
-            match bounds {
-                Some((least, most)) => {
-                    let (least, _) = format.parts(least, shape.unit);
-                    text([&least, "\u{2013}", &format.text(most, shape.unit)].concat())
-                }
-                None => Html::default(),
-            },
-        )
-    };
-    tag!(ul "class" = "legend"; all(SERIES.iter().zip(shape.series).map(entry).collect()))
+        page.add(class);
+        page.add(name);
+        page.put(format.text(value, shape.unit));
+        page.maybe_put(bounds.map(|(least, most)| {
+            let (least, _) = format.parts(least, shape.unit);
+            [&least, "\u{2013}", &format.text(most, shape.unit)].concat()
+        }));
+        page.fill("<li class=?>{}<b>{}</b>{}</li>");
+    }
+    page.list(begin);
+    page.fill(r#"<ul class="legend">{}</ul>"#);
 }
 
-fn busiest(row: Option<&Row>, format: Format) -> Html {
+fn busiest(page: &mut Page, row: Option<&Row>, format: Format) {
     let cores = row.map_or(&[][..], |row| &row.cores);
     let busiest = cores.iter().enumerate().max_by_key(|(_, busy)| **busy);
-    let value = busiest.map_or_else(
+    page.put(busiest.map_or_else(
         || UNKNOWN.to_owned(),
         |(core, busy)| {
             let busy = format.text(f64::from(*busy), Unit::Percent);
             ["core ", &plain(core as f64), ", ", &busy].concat()
         },
-    );
-    tag!(ul "class" = "legend"; tag!(li "class" = "s0"; literal("busiest"), tag!(b; text(value))))
+    ));
+    page.fill(r#"<ul class="legend"><li class="s0">busiest<b>{}</b></li></ul>"#);
 }
 
 /// Time and values under the crosshair, to be read aloud.

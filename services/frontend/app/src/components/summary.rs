@@ -1,6 +1,6 @@
 //! The state in words, and the events behind it.
 
-use super::markup::{Html, all, literal, tag, text};
+use super::markup::Page;
 use super::table;
 use super::tile::shape;
 use crate::alerts::Alert;
@@ -17,77 +17,77 @@ const MOST_EVENTS: usize = 20;
 const DAY_MS: f64 = 86_400_000.0;
 
 /// The worst state as a sentence, and the next ones below it.
-pub(super) fn summary(dashboard: &Dashboard, format: Format) -> Html {
+pub(super) fn summary(page: &mut Page, dashboard: &Dashboard, format: Format) {
     let worst = dashboard.worst();
     let (level, name, mark) = level_labels(worst);
     let alerts = &dashboard.alerts;
-    let since_ms = dashboard.latest.as_ref().map_or(f64::NAN, |latest| latest.since_ms);
-    let sentence = match (alerts.first(), &dashboard.latest) {
-        (Some(alert), _) => state(dashboard, alert, format),
-        (None, Some(_)) => {
-            let normal = if worst == Level::Normal { "All normal" } else { name };
-            all(vec![tag!(strong; literal(normal)), since(dashboard, since_ms)])
+    page.maybe(dashboard.latest.is_some().then_some(level));
+    shape(page, "mark", mark, "");
+    match (alerts.first(), &dashboard.latest) {
+        (Some(alert), _) => state(page, dashboard, alert, format),
+        (None, Some(latest)) => {
+            page.add(if worst == Level::Normal { "All normal" } else { name });
+            since(page, dashboard, latest.since_ms);
+            page.fill("{}{}");
         }
-        (None, None) => tag!(span "class" = "blank"; literal("All normal")),
-    };
+        (None, None) => page.fill(r#"<span class="blank">All normal</span>"#),
+    }
+    others(page, dashboard, format);
     // What is read aloud has no figure: it changes with the state alone.
-    let spoken = match alerts.first() {
+    page.put(match alerts.first() {
         Some(alert) => [name, ": ", &alert.subject, " ", &alert.target].concat(),
         None => String::new(),
-    };
-    tag!(section
-        "class" = "summary",
-        "aria-label" = "State",
-        "data-level" = dashboard.latest.is_some().then_some(level);
-        // A paragraph cannot hold the list of the others.
-        tag!(div "class" = "state", "data-testid" = "state";
-            shape("mark", mark, ""),
-            sentence,
-            others(dashboard, format),
-        ),
-        tag!(p "class" = "unseen", "role" = "status"; text(spoken)),
-    )
+    });
+    // A paragraph cannot hold the list of the others.
+    page.fill(
+        r#"<section class="summary" aria-label="State" data-level=?><div class="state" data-testid="state">{}{}{}</div><p class="unseen" role="status">{}</p></section>"#,
+    );
 }
 
 /// The other states, behind their count: the page below keeps its place when one comes or goes.
-fn others(dashboard: &Dashboard, format: Format) -> Html {
+fn others(page: &mut Page, dashboard: &Dashboard, format: Format) {
     let others = dashboard.alerts.get(1..).unwrap_or_default();
     if others.is_empty() {
-        return Html::default();
+        return page.skip();
     }
-    let line = |alert: &Alert| {
+    page.put(["and ", &plain(others.len() as f64), " more"].concat());
+    let begin = page.begin();
+    for alert in others {
         let (level, _, mark) = level_labels(alert.level);
-        tag!(li "data-level" = level; shape("mark", mark, ""), state(dashboard, alert, format))
-    };
-    let lines = others.iter().map(line).collect();
-    tag!(details "class" = "others", "data-testid" = "others";
-        tag!(summary; text(["and ", &plain(others.len() as f64), " more"].concat())),
-        tag!(ul "class" = "sheet"; all(lines)),
-    )
+        page.add(level);
+        shape(page, "mark", mark, "");
+        state(page, dashboard, alert, format);
+        page.fill("<li data-level=?>{}{}</li>");
+    }
+    page.list(begin);
+    page.fill(
+        r#"<details class="others" data-testid="others"><summary>{}</summary><ul class="sheet">{}</ul></details>"#,
+    );
 }
 
 /// A state: what, since when, and why.
-fn state(dashboard: &Dashboard, alert: &Alert, format: Format) -> Html {
-    let sentence = text(alert.sentence(format));
-    let sentence = match link(dashboard, alert.panel(), alert.since_ms) {
-        Some(there) => tag!(a "href" = there; sentence),
-        None => sentence,
-    };
-    all(vec![
-        tag!(strong; sentence),
-        since(dashboard, alert.since_ms),
-        if alert.cause.is_empty() {
-            Html::default()
-        } else {
-            tag!(span "class" = "cause"; text(alert.cause.clone()))
-        },
-    ])
+fn state(page: &mut Page, dashboard: &Dashboard, alert: &Alert, format: Format) {
+    let begin = page.begin();
+    let there = link(dashboard, alert.panel(), alert.since_ms);
+    let is_link = there.is_some();
+    page.maybe_put(there);
+    page.put(alert.sentence(format));
+    page.fill(if is_link { "<strong><a href=?>{}</a></strong>" } else { "<strong>{}{}</strong>" });
+    since(page, dashboard, alert.since_ms);
+    if !alert.cause.is_empty() {
+        page.put(alert.cause.clone());
+        page.fill(r#"<span class="cause">{}</span>"#);
+    }
+    page.list(begin);
 }
 
-fn since(dashboard: &Dashboard, since_ms: f64) -> Html {
+fn since(page: &mut Page, dashboard: &Dashboard, since_ms: f64) {
     match since_text(dashboard, since_ms) {
-        Some(since) => tag!(span "class" = "since"; text(since)),
-        None => Html::default(),
+        Some(since) => {
+            page.put(since);
+            page.fill(r#"<span class="since">{}</span>"#);
+        }
+        None => page.skip(),
     }
 }
 
@@ -114,17 +114,20 @@ pub(super) fn link(dashboard: &Dashboard, panel: &str, since_ms: f64) -> Option<
 }
 
 /// The panel of what happened, the newest first.
-pub(super) fn events(dashboard: &Dashboard) -> Html {
+pub(super) fn events(page: &mut Page, dashboard: &Dashboard) {
     if dashboard.marks.is_empty() {
-        return Html::default();
+        return page.skip();
     }
-    let row = |mark: &crate::alerts::Mark| {
-        let cell = |content: String| tag!(td "class" = "name"; text(content));
-        vec![cell(full_text(mark.time_ms)), cell(mark.text.clone())]
-    };
-    let rows = dashboard.marks.iter().rev().take(MOST_EVENTS).map(row).collect();
-    tag!(section "class" = "panel", "data-panel" = "events", "aria-labelledby" = "events-panel";
-        tag!(h2 "id" = "events-panel"; literal("Events")),
-        table::whole("Events", vec![("Time", true), ("Event", true)], rows),
-    )
+    table::begin(page, "Events", &[("Time", true), ("Event", true)]);
+    let begin = page.begin();
+    for mark in dashboard.marks.iter().rev().take(MOST_EVENTS) {
+        page.put(full_text(mark.time_ms));
+        page.put(mark.text.clone());
+        page.fill(r#"<tr><td class="name">{}</td><td class="name">{}</td></tr>"#);
+    }
+    page.list(begin);
+    table::end(page);
+    page.fill(
+        r#"<section class="panel" data-panel="events" aria-labelledby="events-panel"><h2 id="events-panel">Events</h2>{}</section>"#,
+    );
 }

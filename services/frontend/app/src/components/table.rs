@@ -1,9 +1,8 @@
 //! Tables: lists of things, and the rows behind a chart.
 
-use super::markup::{Html, all, literal, tag, text};
+use super::markup::Page;
 use crate::browser::time_text;
-use crate::decode::{Cell, Row};
-use crate::metrics::Metric;
+use crate::decode::Cell;
 use crate::number::{Format, contains, plain};
 use crate::panels::{Column, Shape, TABLES, Unit};
 use crate::state::Dashboard;
@@ -15,52 +14,59 @@ const MOST_ROWS: usize = 30;
 /// Rows of a list that are shown: the highest, and the others by a search.
 const MOST_THINGS: usize = 20;
 
+const SEARCH: &str = r#"<div class="row"><input type="search" placeholder="Search" aria-label=? data-search=?/><span class="small">{}</span></div>"#;
+
 /// Percent from which on a bar shows a warning, and a critical state.
 const FULL: [f64; 2] = [90.0, 95.0];
 
 /// A list of things; a share has a bar.
-pub(super) fn list(dashboard: &Dashboard, place: usize, format: Format) -> Html {
+pub(super) fn list(page: &mut Page, dashboard: &Dashboard, place: usize, format: Format) {
     let table = &TABLES[place];
     let rows = dashboard.table(place);
     let search = dashboard.searches[place].to_ascii_lowercase();
-    let cell = |(column, cell): (&Column, &Cell)| {
-        let content = format.cell(cell, column.unit);
-        if column.unit == Unit::Text {
-            return tag!(td "class" = "name", "title" = content.clone(); text(content));
-        }
-        let bar = match cell {
-            Cell::Number(share) if column.unit == Unit::Bar => bar(*share),
-            _ => Html::default(),
-        };
-        tag!(td; bar, text(content))
-    };
     let is_found = |row: &&Vec<Cell>| match row.first() {
         Some(Cell::Text(name)) if !search.is_empty() => {
             contains(&name.to_ascii_lowercase(), &search)
         }
         _ => true,
     };
-    let row = |cells: &Vec<Cell>| table.columns.iter().zip(cells).map(cell).collect();
-    let head = |column: &Column| (column.title, column.unit == Unit::Text);
-    let heads = table.columns.iter().map(head).collect();
-    let found = rows.iter().filter(is_found);
-    let shown: Vec<_> = found.clone().take(MOST_THINGS).map(row).collect();
-    if rows.len() <= MOST_THINGS {
-        return tag!(div "class" = "things"; whole(table.title, heads, shown));
+    let found = rows.iter().filter(is_found).take(MOST_THINGS);
+    if rows.len() > MOST_THINGS {
+        page.put(["Search ", table.title].concat());
+        page.put(plain(place as f64));
+        page.put(
+            [&plain(found.clone().count() as f64), " of ", &plain(rows.len() as f64)].concat(),
+        );
+        page.fill(SEARCH);
+    } else {
+        page.skip();
     }
-    let count = [&plain(shown.len() as f64), " of ", &plain(rows.len() as f64)].concat();
-    tag!(div "class" = "things";
-        tag!(div "class" = "row";
-            tag!(input
-                "type" = "search",
-                "placeholder" = "Search",
-                "aria-label" = ["Search ", table.title].concat(),
-                "data-search" = plain(place as f64)
-            ),
-            tag!(span "class" = "small"; text(count)),
-        ),
-        whole(table.title, heads, shown),
-    )
+    let head = |column: &Column| (column.title, column.unit == Unit::Text);
+    begin(page, table.title, &table.columns.iter().map(head).collect::<Vec<_>>());
+    let begin = page.begin();
+    for row in found {
+        let begin = page.begin();
+        for (column, cell) in table.columns.iter().zip(row) {
+            let content = format.cell(cell, column.unit);
+            if column.unit == Unit::Text {
+                page.put(content.clone());
+                page.put(content);
+                page.fill(r#"<td class="name" title=?>{}</td>"#);
+                continue;
+            }
+            match cell {
+                Cell::Number(share) if column.unit == Unit::Bar => bar(page, *share),
+                _ => page.skip(),
+            }
+            page.put(content);
+            page.fill("<td>{}{}</td>");
+        }
+        page.list(begin);
+        page.fill("<tr>{}</tr>");
+    }
+    page.list(begin);
+    end(page);
+    page.fill(r#"<div class="things">{}{}</div>"#);
 }
 
 /// The name and the figure of the highest of several things.
@@ -75,57 +81,70 @@ pub(super) fn highest(dashboard: &Dashboard, panel: &str, format: Format) -> Opt
 
 /// The rows of a chart, newest first, evenly picked, below minimum, mean and maximum.
 pub(super) fn of_chart(
+    page: &mut Page,
     dashboard: &Dashboard,
     title: &'static str,
     chart: &Shape,
     totals: &[[f64; 3]],
     format: Format,
-) -> Html {
+) {
     let rows = dashboard.rows().unwrap_or_default();
     let every = rows.len().div_ceil(MOST_ROWS).max(1);
-    let line = |name: String, values: Vec<f64>| {
-        let mut cells = vec![tag!(td "class" = "name"; text(name))];
-        let value = |value| tag!(td; text(format.text(value, chart.unit)));
-        cells.extend(values.into_iter().map(value));
-        cells
-    };
-    let total = |(side, name): (usize, &str)| {
-        line(name.to_owned(), totals.iter().map(|total| total[side]).collect())
-    };
-    let row = |row: &Row| {
-        let value = |(metric, _): &(Metric, &str)| dashboard.value(row, *metric);
-        line(time_text(row.time_ms), chart.series.iter().map(value).collect())
-    };
     let mut heads = vec![("Time", true)];
     heads.extend(chart.series.iter().map(|(_, name)| (*name, false)));
-    let mut lines: Vec<_> =
-        ["Minimum", "Mean", "Maximum"].into_iter().enumerate().map(total).collect();
-    lines.extend(rows.iter().rev().step_by(every).map(row));
-    whole(title, heads, lines)
+    begin(page, title, &heads);
+    let begin = page.begin();
+    let mut line = |name: String, values: &mut dyn Iterator<Item = f64>| {
+        page.put(name);
+        let begin = page.begin();
+        for value in values {
+            page.put(format.text(value, chart.unit));
+            page.fill("<td>{}</td>");
+        }
+        page.list(begin);
+        page.fill(r#"<tr><td class="name">{}</td>{}</tr>"#);
+    };
+    for (side, name) in ["Minimum", "Mean", "Maximum"].into_iter().enumerate() {
+        line(name.to_owned(), &mut totals.iter().map(|total| total[side]));
+    }
+    for row in rows.iter().rev().step_by(every) {
+        let values = chart.series.iter().map(|(metric, _)| dashboard.value(row, *metric));
+        line(time_text(row.time_ms), &mut { values });
+    }
+    page.list(begin);
+    end(page);
 }
 
 /// A bar from 0 to 100. Its size is an attribute of SVG: the page's policy allows no inline style.
-pub(super) fn bar(share: f64) -> Html {
+pub(super) fn bar(page: &mut Page, share: f64) {
     let share = if share.is_nan() { 0.0 } else { share.min(100.0) };
     let level = FULL.iter().filter(|limit| share >= **limit).count();
-    tag!(svg "class" = "bar", "aria-hidden" = "true";
-        tag!(rect "class" = "track", "width" = "100%", "height" = "100%"),
-        tag!(rect "class" = ["fill", "fill warning", "fill critical"][level], "width" = plain(share) + "%", "height" = "100%"),
-    )
+    page.add(["fill", "fill warning", "fill critical"][level]);
+    page.put(plain(share) + "%");
+    page.fill(
+        r#"<svg class="bar" aria-hidden="true"><rect class="track" width="100%" height="100%"/><rect class=? width=? height="100%"/></svg>"#,
+    );
 }
 
 /// The head of a column, and whether the column has texts.
-pub(super) type Head = (&'static str, bool);
+type Head = (&'static str, bool);
 
-/// A table in a box that scrolls.
-pub(super) fn whole(title: &'static str, heads: Vec<Head>, rows: Vec<Vec<Html>>) -> Html {
-    let head = |(name, is_text): Head| tag!(th "scope" = "col", "class" = is_text.then_some("name"); literal(name));
-    // What is wider than the page can be scrolled, by keys too.
-    tag!(div "class" = "scroll", "tabindex" = "0", "role" = "group", "aria-label" = title;
-        tag!(table;
-            tag!(caption; literal(title)),
-            tag!(thead; tag!(tr; all(heads.into_iter().map(head).collect()))),
-            tag!(tbody; all(rows.into_iter().map(|row| tag!(tr; all(row))).collect())),
-        )
-    )
+/// Begins a table: its rows follow as a list, and [`end`].
+pub(super) fn begin(page: &mut Page, title: &'static str, heads: &[Head]) {
+    page.add(title);
+    page.add(title);
+    let begin = page.begin();
+    for &(name, is_text) in heads {
+        page.maybe(is_text.then_some("name"));
+        page.add(name);
+        page.fill(r#"<th scope="col" class=?>{}</th>"#);
+    }
+    page.list(begin);
+}
+
+/// A table in a box that scrolls, by keys too.
+pub(super) fn end(page: &mut Page) {
+    page.fill(
+        r#"<div class="scroll" tabindex="0" role="group" aria-label=?><table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"#,
+    );
 }

@@ -1,12 +1,11 @@
-//! The fleet page in the browser: which view is shown, the merged stream, and the one tab of a
-//! browser that holds it for all.
+//! The fleet page in the browser: the merged stream, and the one tab of a browser that holds it for
+//! all.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Cell, RefCell};
 
 use js_sys::Function;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::spawn_local;
 use web_sys::{BroadcastChannel, Document, Element, MessageEvent, Performance, Window};
 
 use super::member::{STATUSES, Status};
@@ -18,16 +17,12 @@ use super::view::{Look, View};
 use crate::browser;
 use crate::decode::Fields;
 use crate::event_source::EventSource;
-use crate::fetch::{self, Failure};
 use crate::number::Format;
 use crate::preferences::Settings;
 use crate::state::Link;
 
 /// How often connections and ages are looked at.
 const TICK_MS: i32 = 1_000;
-
-/// How often a page of one member asks whether there are more.
-const ASK_MS: f64 = 60_000.0;
 
 /// Rows above and below the window that are drawn, for a scroll that is quicker than a frame.
 const SPARE_ROWS: usize = 3;
@@ -38,20 +33,17 @@ const MAX_ROWS: usize = 240;
 /// Rows that are drawn before the height of a row is known.
 const FIRST_ROWS: usize = 40;
 
-const USER_EVENTS: [&str; 6] =
-    ["visibilitychange", "click", "input", "change", "pointermove", "focusin"];
-const WINDOW_EVENTS: [&str; 4] = ["popstate", "scroll", "resize", "online"];
-
-/// What is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// The page of the service behind this address, as without a fleet.
-    Own,
-    /// The table.
-    Table,
-    /// The page of one member, by the gateway's path to it.
-    Member(String),
-}
+const USER_EVENTS: [&str; 8] = [
+    "visibilitychange",
+    "click",
+    "input",
+    "change",
+    "pointermove",
+    "focusin",
+    browser::OPEN_TABLE,
+    browser::CLOSE_TABLE,
+];
+const WINDOW_EVENTS: [&str; 3] = ["scroll", "resize", "online"];
 
 /// The fleet's stream, its listeners and its state.
 pub(crate) struct FleetController {
@@ -64,12 +56,7 @@ pub(crate) struct FleetController {
     point: char,
     is_kiosk: bool,
     view: RefCell<Option<View>>,
-    place: RefCell<Place>,
-    /// Members of the gateway's list while the page of one is shown; 0 where there is no fleet.
-    listed: Cell<usize>,
-    /// Whether asking again makes sense: a gateway without a fleet has none later.
-    asks: Cell<bool>,
-    asked_ms: Cell<f64>,
+    is_open: Cell<bool>,
     /// What the entry of the history would say, for a way back by a link.
     remembered: RefCell<String>,
     /// First drawn line, number of lines, and the height of one in pixels (0: not known yet).
@@ -87,37 +74,29 @@ pub(crate) struct FleetController {
     pub(super) attempt: Cell<u32>,
     /// When to connect again.
     pub(super) retry_ms: Cell<f64>,
-    show: Box<dyn Fn()>,
     pub(super) on_tick: RefCell<Option<Function>>,
 }
 
 impl FleetController {
-    /// Begins; `show` is called whenever there is something new to see.
-    pub(crate) fn start(
-        window: Window,
-        backend: &str,
-        is_kiosk: bool,
-        show: impl Fn() + 'static,
-    ) -> Option<&'static Self> {
+    /// Begins; what is shown is the caller's to say, by [`browser::OPEN_TABLE`].
+    pub(crate) fn start(window: Window) -> Option<&'static Self> {
         let (document, clock) = (window.document()?, window.performance()?);
+        let (backend, is_kiosk) = browser::given(&document);
         // It lives as long as the page, of which it is a part.
         let controller: &'static Self = Box::leak(Box::new(Self {
             document,
             clock,
-            backend: backend.to_owned(),
             fleet: RefCell::default(),
             settings: RefCell::default(),
             point: browser::decimal_point(),
             is_kiosk,
             view: RefCell::default(),
-            place: RefCell::new(Place::Own),
-            listed: Cell::default(),
-            asks: Cell::new(true),
-            asked_ms: Cell::default(),
+            is_open: Cell::default(),
             remembered: RefCell::default(),
             rows: Cell::new((0, FIRST_ROWS, 0.0)),
             source: RefCell::default(),
-            channel: BroadcastChannel::new(&["system-stats-fleet ", backend].concat()).ok(),
+            channel: BroadcastChannel::new(&["system-stats-fleet ", &backend].concat()).ok(),
+            backend,
             id: js_sys::Math::random(),
             is_leader: Cell::default(),
             followed_ms: Cell::new(f64::NEG_INFINITY),
@@ -125,7 +104,6 @@ impl FleetController {
             heard_ms: Cell::default(),
             attempt: Cell::default(),
             retry_ms: Cell::new(f64::INFINITY),
-            show: Box::new(show),
             on_tick: RefCell::default(),
             window,
         }));
@@ -134,7 +112,10 @@ impl FleetController {
         let listener: Function = Closure::wrap(on_event).into_js_value().unchecked_into();
         let tick: Function = Closure::wrap(on_tick).into_js_value().unchecked_into();
         for name in USER_EVENTS {
-            let _ = controller.document.add_event_listener_with_callback(name, &listener);
+            // Before the page follows a link: what is seen is written down first.
+            let _ = controller
+                .document
+                .add_event_listener_with_callback_and_bool(name, &listener, true);
         }
         for name in WINDOW_EVENTS {
             let _ = controller.window.add_event_listener_with_callback(name, &listener);
@@ -146,41 +127,12 @@ impl FleetController {
             .window
             .set_interval_with_callback_and_timeout_and_arguments_0(&tick, TICK_MS);
         *controller.on_tick.borrow_mut() = Some(tick);
-        controller.look_at_address();
-        if *controller.place.borrow() == Place::Own {
-            controller.ask();
-        }
         Some(controller)
-    }
-
-    /// What is shown.
-    pub(crate) fn place(&self) -> Ref<'_, Place> {
-        self.place.borrow()
-    }
-
-    /// The name of the member at an address, where it is known.
-    pub(crate) fn title_of(&self, address: &str) -> String {
-        let fleet = self.fleet.borrow();
-        let known = fleet.members.iter().find(|member| member.address == address);
-        known.map_or(address, |member| member.title()).to_owned()
-    }
-
-    /// Members of the gateway's list, where this is the page of one.
-    pub(crate) fn listed(&self) -> usize {
-        self.listed.get()
-    }
-
-    /// Address of the service whose page is shown.
-    pub(crate) fn base(&self) -> String {
-        match &*self.place.borrow() {
-            Place::Member(path) => [self.backend.as_str(), path].concat(),
-            _ => self.backend.clone(),
-        }
     }
 
     /// Draws the table, where it is what is shown.
     fn update(&self) {
-        if *self.place.borrow() != Place::Table {
+        if !self.is_open.get() {
             return;
         }
         let (fleet, settings) = (self.fleet.borrow(), self.settings.borrow());
@@ -211,36 +163,14 @@ impl FleetController {
         self.look_at_window();
     }
 
-    /// Chooses the view that the address names.
-    fn look_at_address(&'static self) {
-        let search = self.window.location().search().unwrap_or_default();
-        let member = search.trim_start_matches('?').split('&').find_map(|pair| {
-            let id = pair.strip_prefix("member=")?;
-            let id = String::from(js_sys::decode_uri_component(id).ok()?);
-            // An address or an instance; anything else would be another path of the gateway.
-            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":.-_[]".contains(&byte);
-            let is_id = id.bytes().all(is_plain) && id.bytes().any(|byte| byte != b'.');
-            (is_id && id.len() < 300).then(|| ["/fleet/", &id].concat())
-        });
-        match member {
-            Some(path) => self.go(Place::Member(path)),
-            // Without a list of members there is no table to go back to.
-            None if *self.place.borrow() != Place::Own => self.open_table(),
-            None => {}
-        }
-    }
-
-    fn go(&self, place: Place) {
-        if place != Place::Table {
-            self.resign();
-            self.view.take();
-        }
-        *self.place.borrow_mut() = place;
-        (self.show)();
+    fn close(&self) {
+        self.is_open.set(false);
+        self.resign();
+        self.view.take();
     }
 
     /// Shows the table with what the entry of the history says.
-    fn open_table(&'static self) {
+    fn open(&'static self) {
         if let Some(text) = browser::stored(&self.window) {
             *self.settings.borrow_mut() = Settings::parse(&text);
         }
@@ -256,7 +186,7 @@ impl FleetController {
         self.view.take();
         self.rows.set((0, FIRST_ROWS, 0.0));
         self.greet();
-        self.go(Place::Table);
+        self.is_open.set(true);
         self.update();
         if let Some(y) = crate::number::parse(y) {
             self.window.scroll_to_with_x_and_y(0.0, y);
@@ -277,40 +207,12 @@ impl FleetController {
         *self.remembered.borrow_mut() = text;
     }
 
-    /// Asks the gateway for its list of members.
-    fn ask(&'static self) {
-        self.asked_ms.set(self.clock.now());
-        let url = [&self.backend, "/fleet"].concat();
-        spawn_local(async move {
-            match fetch::text(&self.window, &url, false).await {
-                Ok(text) => {
-                    let members = fetch::parse(&text).and_then(|value| value.get("members"));
-                    self.on_list(members.map_or(0, |list| list.list().len()));
-                }
-                Err(failure) => self.asks.set(failure != Failure::Status(404)),
-            }
-        });
-    }
-
-    fn on_list(&'static self, members: usize) {
-        let is_first = self.listed.replace(members) == 0;
-        if *self.place.borrow() != Place::Own || members < 2 {
-            return;
-        }
-        // Later the viewer is in the middle of something: a link is offered instead.
-        if is_first && self.clock.now() < ASK_MS {
-            self.open_table();
-        } else {
-            (self.show)();
-        }
-    }
-
     fn on_event(&'static self, event: &web_sys::Event) {
-        let is_table = *self.place.borrow() == Place::Table;
         match &*event.type_() {
+            browser::OPEN_TABLE => self.open(),
+            _ if !self.is_open.get() => {}
+            browser::CLOSE_TABLE => self.close(),
             "click" => self.on_click(event),
-            "popstate" => self.look_at_address(),
-            _ if !is_table => {}
             "message" => {
                 if let Some(message) = event.dyn_ref::<MessageEvent>() {
                     self.on_message(&message.data());
@@ -334,32 +236,9 @@ impl FleetController {
         }
     }
 
-    fn on_click(&'static self, event: &web_sys::Event) {
-        let fields: &JsValue = event.as_ref();
-        let holds = |name: &str| fields.get(name).is_some_and(|key| key.is_truthy());
-        if let Some(link) = browser::near(event, "a[data-place]") {
-            // A new tab or window is the browser's.
-            if holds("ctrlKey") || holds("metaKey") || holds("shiftKey") || holds("altKey") {
-                return;
-            }
-            event.prevent_default();
-            let Ok(history) = self.window.history() else { return };
-            let is_table = *self.place.borrow() == Place::Table;
-            if is_table {
-                self.remember();
-            }
-            let href = link.get_attribute("href").unwrap_or_default();
-            let _ = history.push_state_with_url(&JsValue::NULL, "", Some(&href));
-            if is_table {
-                self.look_at_address();
-                self.window.scroll_to_with_x_and_y(0.0, 0.0);
-            } else {
-                self.open_table();
-            }
-            return;
-        }
-        if *self.place.borrow() != Place::Table {
-            return;
+    fn on_click(&self, event: &web_sys::Event) {
+        if browser::near(event, "a[data-place]").is_some() {
+            self.remember();
         }
         let Some(action) = browser::action(event) else { return };
         let mut query = self.fleet.borrow().query.clone();
@@ -431,10 +310,7 @@ impl FleetController {
     pub(super) fn on_tick(&'static self) {
         let now = self.clock.now();
         let is_visible = !self.document.hidden();
-        if *self.place.borrow() != Place::Table {
-            if self.asks.get() && is_visible && now - self.asked_ms.get() > ASK_MS {
-                self.ask();
-            }
+        if !self.is_open.get() {
             return;
         }
         self.lead(now, is_visible);

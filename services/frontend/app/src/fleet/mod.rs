@@ -17,4 +17,4 @@ mod tests;
 mod text;
 mod view;
 
-pub(crate) use controller::{FleetController, Place};
+pub(crate) use controller::FleetController;

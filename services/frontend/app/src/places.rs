@@ -1,0 +1,235 @@
+//! Which view the address names: the page of this service, that of a member of the fleet, or the table
+//! of all members. The table is a program of its own, loaded when it is first shown.
+
+use std::cell::{Cell, Ref, RefCell};
+
+use js_sys::{Function, Promise};
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{Document, Event, Performance, Window};
+
+use crate::browser;
+use crate::decode::Fields;
+use crate::fetch::{self, Failure};
+
+/// How often it is looked at whether to ask again.
+const TICK_MS: i32 = 1_000;
+
+/// How often the page of one service asks whether there are more.
+const ASK_MS: f64 = 60_000.0;
+
+/// What is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The page of the service behind this address, as without a fleet.
+    Own,
+    /// The table.
+    Table,
+    /// The page of one member, by the gateway's path to it.
+    Member(String),
+}
+
+/// What is shown, and the way to another view.
+pub(crate) struct Places {
+    window: Window,
+    document: Document,
+    clock: Performance,
+    backend: String,
+    place: RefCell<Place>,
+    /// Path and name of the member that was last chosen in the table.
+    chosen: RefCell<(String, String)>,
+    /// Members of the gateway's list; 0 where there is no fleet.
+    listed: Cell<usize>,
+    /// Whether asking again makes sense: a gateway without a fleet has none later.
+    asks: Cell<bool>,
+    asked_ms: Cell<f64>,
+    /// Whether the table's program could not be loaded: the browser caches that until a reload.
+    has_failed: Cell<bool>,
+    show: Box<dyn Fn()>,
+}
+
+impl Places {
+    /// Begins; `show` is called whenever another view is to be seen.
+    pub(crate) fn start(
+        window: Window,
+        backend: &str,
+        show: impl Fn() + 'static,
+    ) -> Option<&'static Self> {
+        let (document, clock) = (window.document()?, window.performance()?);
+        // It lives as long as the page, of which it is a part.
+        let places: &'static Self = Box::leak(Box::new(Self {
+            document,
+            clock,
+            backend: backend.to_owned(),
+            place: RefCell::new(Place::Own),
+            chosen: RefCell::default(),
+            listed: Cell::default(),
+            asks: Cell::new(true),
+            asked_ms: Cell::default(),
+            has_failed: Cell::default(),
+            show: Box::new(show),
+            window,
+        }));
+        let on_event: Box<dyn Fn(Event)> = Box::new(|what| places.on_event(&what));
+        let on_tick: Box<dyn Fn()> = Box::new(|| places.on_tick());
+        let listener: Function = Closure::wrap(on_event).into_js_value().unchecked_into();
+        let tick: Function = Closure::wrap(on_tick).into_js_value().unchecked_into();
+        let _ = places.document.add_event_listener_with_callback("click", &listener);
+        let _ = places.window.add_event_listener_with_callback("popstate", &listener);
+        let _ =
+            places.window.set_interval_with_callback_and_timeout_and_arguments_0(&tick, TICK_MS);
+        places.look_at_address();
+        if *places.place.borrow() == Place::Own {
+            places.ask();
+        }
+        Some(places)
+    }
+
+    /// What is shown.
+    pub(crate) fn place(&self) -> Ref<'_, Place> {
+        self.place.borrow()
+    }
+
+    /// The name of the member at an address, where it is known.
+    pub(crate) fn title_of(&self, address: &str) -> String {
+        let chosen = self.chosen.borrow();
+        let is_it = chosen.0.strip_prefix("/fleet/") == Some(address) && !chosen.1.is_empty();
+        if is_it { chosen.1.clone() } else { address.to_owned() }
+    }
+
+    /// Members of the gateway's list, where this is the page of one.
+    pub(crate) fn listed(&self) -> usize {
+        self.listed.get()
+    }
+
+    /// Address of the service whose page is shown.
+    pub(crate) fn base(&self) -> String {
+        match &*self.place.borrow() {
+            Place::Member(path) => [self.backend.as_str(), path].concat(),
+            _ => self.backend.clone(),
+        }
+    }
+
+    /// The path of the member that the address names.
+    fn member(&self) -> Option<String> {
+        let search = self.window.location().search().unwrap_or_default();
+        search.trim_start_matches('?').split('&').find_map(|pair| {
+            let id = pair.strip_prefix("member=")?;
+            let id = String::from(js_sys::decode_uri_component(id).ok()?);
+            // An address or an instance; anything else would be another path of the gateway.
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":.-_[]".contains(&byte);
+            let is_id = id.bytes().all(is_plain) && id.bytes().any(|byte| byte != b'.');
+            (is_id && id.len() < 300).then(|| ["/fleet/", &id].concat())
+        })
+    }
+
+    /// Chooses the view that the address names.
+    fn look_at_address(&'static self) {
+        match self.member() {
+            Some(path) => {
+                // The name was written down with the way to the member.
+                let state = self.window.history().ok().and_then(|history| history.state().ok());
+                if let Some(name) = state.and_then(|state| state.as_string()) {
+                    *self.chosen.borrow_mut() = (path.clone(), name);
+                }
+                if self.place.replace(Place::Member(path)) == Place::Table {
+                    self.say(browser::CLOSE_TABLE);
+                }
+                (self.show)();
+            }
+            // Without a list of members there is no table to go back to.
+            None if *self.place.borrow() != Place::Own => self.open_table(),
+            None => {}
+        }
+    }
+
+    /// Shows the table, once its program is here.
+    fn open_table(&'static self) {
+        spawn_local(async move {
+            let load = JsValue::from(&self.window).get("loadTable").unwrap_or_default();
+            let program = load.unchecked_ref::<Function>().call0(&JsValue::UNDEFINED);
+            let program = match program {
+                Ok(program) => JsFuture::from(program.unchecked_into::<Promise>()).await,
+                failed => failed,
+            };
+            self.has_failed.set(program.is_err());
+            // The viewer may be elsewhere by now; without the program, a link loads the page again.
+            if program.is_ok() && self.member().is_none() {
+                *self.place.borrow_mut() = Place::Table;
+                self.say(browser::OPEN_TABLE);
+            }
+            (self.show)();
+        });
+    }
+
+    /// Sends an event to the table's program.
+    fn say(&self, what: &str) {
+        if let Ok(event) = Event::new(what) {
+            let _ = self.document.dispatch_event(&event);
+        }
+    }
+
+    /// Asks the gateway for its list of members.
+    fn ask(&'static self) {
+        self.asked_ms.set(self.clock.now());
+        let url = [&self.backend, "/fleet"].concat();
+        spawn_local(async move {
+            match fetch::text(&self.window, &url, false).await {
+                Ok(text) => {
+                    let members = fetch::parse(&text).and_then(|value| value.get("members"));
+                    self.on_list(members.map_or(0, |list| list.list().len()));
+                }
+                Err(failure) => self.asks.set(failure != Failure::Status(404)),
+            }
+        });
+    }
+
+    fn on_list(&'static self, members: usize) {
+        let is_first = self.listed.replace(members) == 0;
+        if *self.place.borrow() != Place::Own || members < 2 {
+            return;
+        }
+        // Later the viewer is in the middle of something: a link is offered instead.
+        if is_first && self.clock.now() < ASK_MS {
+            self.open_table();
+        } else {
+            (self.show)();
+        }
+    }
+
+    fn on_tick(&'static self) {
+        let is_due = self.clock.now() - self.asked_ms.get() > ASK_MS;
+        let is_table = *self.place.borrow() == Place::Table;
+        if is_due && !is_table && self.asks.get() && !self.document.hidden() {
+            self.ask();
+        }
+    }
+
+    fn on_event(&'static self, event: &Event) {
+        if event.type_() == "popstate" {
+            return self.look_at_address();
+        }
+        let Some(link) = browser::near(event, "a[data-place]") else { return };
+        let fields: &JsValue = event.as_ref();
+        let holds = |name: &&str| fields.get(name).is_some_and(|key| key.is_truthy());
+        // A new tab or window is the browser's.
+        let is_other = ["ctrlKey", "metaKey", "shiftKey", "altKey"].iter().any(holds);
+        if is_other || self.has_failed.get() {
+            return;
+        }
+        event.prevent_default();
+        let Ok(history) = self.window.history() else { return };
+        let is_table = *self.place.borrow() == Place::Table;
+        let name = link.text_content().filter(|_| is_table);
+        let name = name.map_or(JsValue::NULL, Into::into);
+        let href = link.get_attribute("href").unwrap_or_default();
+        let _ = history.push_state_with_url(&name, "", Some(&href));
+        if is_table {
+            self.look_at_address();
+            self.window.scroll_to_with_x_and_y(0.0, 0.0);
+        } else {
+            self.open_table();
+        }
+    }
+}

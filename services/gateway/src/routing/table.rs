@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::request::auth::Auth;
+use crate::routing::attributes::Attributes;
 use crate::routing::reading::Reading;
 use crate::routing::route::{RouteLine, covers, longest};
 use crate::telemetry::exposition::RouteMetrics;
@@ -23,6 +24,8 @@ pub(crate) struct Route {
     pub(crate) auth: Option<Auth>,
     /// Protocols that a connection may be upgraded to.
     pub(crate) upgrade: Vec<String>,
+    /// What differs from other routes.
+    pub(crate) attributes: Attributes,
     /// What became of its requests.
     pub(crate) metrics: Arc<RouteMetrics>,
 }
@@ -39,6 +42,7 @@ impl Route {
             pool: Pool::start(&target, settings),
             auth: self.auth.clone(),
             upgrade: Vec::new(),
+            attributes: self.attributes.clone(),
             metrics: self.metrics.clone(),
         }
     }
@@ -84,6 +88,7 @@ impl RouteTable {
                         .map_or_else(|| Pool::start(&target, settings), |same| same.pool.clone()),
                     auth: auth.clone(),
                     upgrade: line.upgrade.clone(),
+                    attributes: line.attributes.clone(),
                     metrics: known.map_or_else(Arc::default, |known| known.metrics.clone()),
                     name: target.name,
                 })

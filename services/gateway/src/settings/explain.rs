@@ -23,6 +23,9 @@ impl Config {
             if !line.upgrade.is_empty() {
                 let _ = write!(route, ", may be upgraded to {}", line.upgrade.join(", "));
             }
+            for part in line.attributes.describe() {
+                let _ = write!(route, ", {part}");
+            }
             lines.push(route);
         }
         let Self { pools, timeouts, bounds, trust, access, cache, .. } = config;

@@ -6,6 +6,7 @@ use service::Settings;
 
 use super::path;
 use crate::request::auth::Auth;
+use crate::routing::attributes::Attributes;
 use crate::routing::route::{self, RouteLine};
 use crate::routing::table::AuthenticatedRoute;
 use crate::upstream::{CheckPath, Origin};
@@ -41,7 +42,14 @@ impl Table {
             let origins =
                 vec![settings.get_with(name, ORIGIN, Origin::new(host, port), Origin::parse)];
             let check = CheckPath::parse("/healthz");
-            RouteLine { prefix: prefix.to_owned(), origins, check, auth: None, upgrade: Vec::new() }
+            RouteLine {
+                prefix: prefix.to_owned(),
+                origins,
+                check,
+                auth: None,
+                upgrade: Vec::new(),
+                attributes: Attributes::default(),
+            }
         };
         let own = vec![
             own("GATEWAY_STATS", "/stats", "stats", 8080),

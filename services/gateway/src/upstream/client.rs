@@ -25,6 +25,7 @@ use crate::deadline::Timer;
 use crate::request::context::{RequestContext, names_events};
 use crate::response::problem::Problem;
 use crate::response::relay::{BodyFault, Downstream, strip};
+use crate::routing::fields::FieldRules;
 use crate::upstream::{Connection, Failure};
 
 /// Bytes of an upstream's head.
@@ -107,7 +108,7 @@ pub(crate) async fn ask<D: Downstream>(
     timer: &mut Timer,
     client: &mut D,
 ) -> Result<UpstreamResponse, UpstreamError> {
-    let timeouts = request_context.gateway.config.timeouts;
+    let timeouts = request_context.timeouts();
     let Some(route) = request_context.route.clone() else {
         return Err(UpstreamError::Problem(Problem::no_upstream("/")));
     };
@@ -132,6 +133,7 @@ pub(crate) async fn ask<D: Downstream>(
                     held: BytesMut::new(),
                     informed: 0,
                     protocol,
+                    rules: &route.attributes.response,
                 };
                 let exchanged =
                     exchange.run(&mut connection, upload, client, timer, timeouts.silence).await;
@@ -214,6 +216,7 @@ struct Exchange<'a> {
     held: BytesMut,
     informed: u8,
     protocol: Option<&'a HeaderValue>,
+    rules: &'a FieldRules,
 }
 
 impl Exchange<'_> {
@@ -294,6 +297,7 @@ impl Exchange<'_> {
                     // RFC 9110, section 15.2. The body was not held back, so 100 was not asked for.
                     let response_head::Head { status, mut fields, .. } = head;
                     strip(&mut fields, status);
+                    self.rules.remove(&mut fields);
                     client.inform(status, fields);
                 }
             }

@@ -31,6 +31,12 @@ impl Origin {
         Some(Self::new(host, port))
     }
 
+    /// A name or an address with or without a port, in lower case, as in a Host field.
+    pub(crate) fn parse_authority(text: &str) -> Option<String> {
+        Self::parse(text).or_else(|| Self::parse(&format!("{text}:80")))?;
+        Some(text.to_ascii_lowercase())
+    }
+
     /// One or several, with commas between them.
     pub(crate) fn parse_all(text: &str) -> Option<Vec<Self>> {
         text.split(',').map(|origin| Self::parse(origin.trim())).collect()
@@ -98,6 +104,18 @@ mod tests {
             "[]:80",
         ] {
             assert_eq!(Origin::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_authority_may_have_a_port() {
+        for (text, expected) in
+            [("Api", "api"), ("api:8080", "api:8080"), ("[::1]", "[::1]"), ("[::1]:80", "[::1]:80")]
+        {
+            assert_eq!(Origin::parse_authority(text).as_deref(), Some(expected));
+        }
+        for text in ["", "a b", "a:0", "a/b", "::1", "a:80:80", "http://a"] {
+            assert_eq!(Origin::parse_authority(text), None, "{text}");
         }
     }
 

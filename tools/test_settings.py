@@ -84,7 +84,7 @@ class EverySetting(unittest.TestCase):
     def test_every_file_of_a_setting_is_looked_for_in_the_folder_that_is_mounted(self) -> None:
         files = {
             name for service in build.SERVICES for name in declared(service)
-            if name.endswith(("_FILE", "_KEY", "_CERTIFICATE"))
+            if name.endswith(("_FILE", "_KEY", "_CERTIFICATE", "_CA"))
         }
         self.assertEqual(files, set(given_settings.FILES))
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::attributes::Attributes;
 use crate::request::auth::Scheme;
-use crate::upstream::{CheckPath, Origin};
+use crate::upstream::{CheckPath, Origin, server_name};
 
 /// Paths of the gateway's own.
 const RESERVED: [&str; 2] = ["/healthz", "/readyz"];
@@ -78,11 +78,13 @@ fn shown(line: &str) -> String {
 }
 
 fn parse_line(line: &str) -> Result<RouteLine, Vec<String>> {
-    const ORIGINS: &str = "an upstream must be HOST:PORT, several with commas between them";
+    const ORIGINS: &str =
+        "an upstream must be HOST:PORT or https://HOST:PORT, several with commas between them";
+    let origins = |word: &str| word.split(',').map(Origin::parse_upstream).collect();
     let mut words = line.split_whitespace();
     let prefix = words.next().unwrap_or_default();
     let mut faults: Vec<String> = prefix_fault(prefix).map(str::to_owned).into_iter().collect();
-    let origins = words.next().and_then(Origin::parse_all).unwrap_or_else(|| {
+    let origins = words.next().and_then(origins).unwrap_or_else(|| {
         faults.push(ORIGINS.to_owned());
         Vec::new()
     });
@@ -104,6 +106,7 @@ fn parse_line(line: &str) -> Result<RouteLine, Vec<String>> {
         seen.push(name);
         faults.extend(route.take(word).err());
     }
+    faults.extend(route.use_tls().err().map(str::to_owned));
     if faults.is_empty() { Ok(route) } else { Err(faults) }
 }
 
@@ -119,6 +122,31 @@ fn prefix_fault(prefix: &str) -> Option<&'static str> {
 }
 
 impl RouteLine {
+    /// Whether its upstreams are asked over TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.origins.iter().any(Origin::is_tls)
+    }
+
+    /// Finds the host that upstreams are asked for over TLS, which their certificates are for.
+    fn use_tls(&mut self) -> Result<(), &'static str> {
+        if !self.is_tls() {
+            return Ok(());
+        }
+        if !self.origins.iter().all(Origin::is_tls) {
+            return Err("its addresses must all begin with https://, or none of them");
+        }
+        let mut names: Vec<_> = self.origins.iter().map(Origin::authority).collect();
+        names.dedup();
+        let host = match (&self.attributes.host, &*names) {
+            (Some(host), _) => host.clone(),
+            (None, [only]) => only.clone(),
+            _ => return Err("https:// addresses with different names need host="),
+        };
+        server_name(&host).ok_or("the host is not a name that a certificate can have")?;
+        self.attributes.host = Some(host);
+        Ok(())
+    }
+
     /// Takes in a word behind the upstreams.
     fn take(&mut self, word: &str) -> Result<(), String> {
         match word.split_once('=').unwrap_or((word, "")) {
@@ -303,6 +331,9 @@ mod tests {
             "/api api:9000 upgrade=websocket,TLS/1.2",
             "/api api:9000 upgrade=a,,b",
             "/api api:9000 fast",
+            "/api https://api:9000,api:9001",
+            "/api https://a:443,https://b:443",
+            "/api https://api:0",
             "/api api:9000 timeout=0",
             "/api api:9000 timeout=3601",
             "/api api:9000 total=1.5",
@@ -324,6 +355,20 @@ mod tests {
         }
         assert_eq!(parse(&wrong.join("\n")).unwrap_err().len(), wrong.len());
         assert!(parse("/a a:1; /a b:1").unwrap_err()[0].contains("already"));
+    }
+
+    #[test]
+    fn upstreams_with_tls_are_asked_for_the_name_of_their_certificate() {
+        for (line, host) in [
+            ("/a https://Api.internal:443", "api.internal"),
+            ("/a https://api:8443", "api:8443"),
+            ("/a https://a,https://b host=c", "c"),
+            ("/a https://10.0.0.1", "10.0.0.1"),
+        ] {
+            let route = parse(line).unwrap().remove(0);
+            assert_eq!((route.is_tls(), route.attributes.host.as_deref()), (true, Some(host)));
+        }
+        assert!(!parse("/a a:1 host=c").unwrap()[0].is_tls());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::routing::attributes::Attributes;
 use crate::routing::reading::Reading;
 use crate::routing::route::{RouteLine, covers, longest};
 use crate::telemetry::exposition::RouteMetrics;
-use crate::upstream::{Origin, Pool, PoolSettings, Target};
+use crate::upstream::{Origin, Pool, PoolSettings, Target, UpstreamTls};
 
 /// A route in force.
 #[derive(Debug)]
@@ -31,11 +31,17 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// A route with the same policies to one address.
-    pub(crate) fn toward(&self, address: SocketAddr, settings: &PoolSettings) -> Self {
+    /// A route with the same policies to one address, which `is_own` or another one.
+    pub(crate) fn toward(
+        &self,
+        address: SocketAddr,
+        is_own: bool,
+        settings: &PoolSettings,
+    ) -> Self {
         let name = format!("/fleet/{address}");
         let origins = vec![Origin::new(&address.ip().to_string(), address.port())];
-        let target = Target { name: name.clone(), origins, check: None };
+        let tls = self.pool.target().tls.clone().filter(|_| is_own);
+        let target = Target { name: name.clone(), origins, check: None, tls };
         Self {
             name,
             prefix: self.prefix.clone(),
@@ -61,6 +67,8 @@ pub(crate) struct AuthenticatedRoute {
     pub(crate) line: RouteLine,
     /// Its guard, if it asks for one.
     pub(crate) auth: Option<Auth>,
+    /// TLS toward its upstreams, if their addresses ask for it.
+    pub(crate) tls: Option<UpstreamTls>,
 }
 
 impl RouteTable {
@@ -73,11 +81,12 @@ impl RouteTable {
     ) -> Self {
         let mut routes: Vec<_> = table
             .iter()
-            .map(|AuthenticatedRoute { line, auth }| {
+            .map(|AuthenticatedRoute { line, auth, tls }| {
                 let target = Target {
                     name: line.name().to_owned(),
                     origins: line.origins.clone(),
                     check: line.check.clone(),
+                    tls: tls.clone(),
                 };
                 let known = |known: &&Arc<Route>| known.name == target.name;
                 let known = before.routes.iter().find(known);

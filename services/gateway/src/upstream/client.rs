@@ -7,7 +7,6 @@ mod stream;
 mod upload;
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ use crate::request::context::{RequestContext, names_events};
 use crate::response::problem::Problem;
 use crate::response::relay::{BodyFault, Downstream, strip};
 use crate::routing::fields::FieldRules;
-use crate::upstream::{Connection, Failure};
+use crate::upstream::{Connection, Failure, Lease};
 
 /// Bytes of an upstream's head.
 const HEAD_BYTES: usize = 32 * 1024;
@@ -124,7 +123,7 @@ pub(crate) async fn ask<D: Downstream>(
         let waiting = if is_new { None } else { pick.waiting(idle_time) };
         let connected = match waiting {
             Some(connection) => Ok(connection),
-            None => connect(pick.address(), timeouts.connect).await,
+            None => connect(&pick, timeouts.connect).await,
         };
         let (failure, may_repeat) = match connected {
             Ok(mut connection) => {
@@ -189,8 +188,8 @@ pub(crate) async fn ask<D: Downstream>(
     }
 }
 
-async fn connect(address: SocketAddr, bound: Duration) -> Result<Connection, Failure> {
-    match timeout(bound, Connection::open(address)).await {
+async fn connect(pick: &Lease, bound: Duration) -> Result<Connection, Failure> {
+    match timeout(bound, Connection::open(pick.address(), pick.tls())).await {
         Ok(opened) => opened,
         Err(_) => Err(Failure::Timeout),
     }

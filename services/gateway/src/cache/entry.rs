@@ -41,6 +41,8 @@ const OF_CONTENT: [HeaderName; 4] =
 struct Text {
     /// Of the response, without the empty line.
     full: Vec<u8>,
+    /// Where in it the fields end; the length of the body follows.
+    fields_end: usize,
     /// Of the 304 to a client that has the response.
     not_modified: Vec<u8>,
     has_hsts: bool,
@@ -76,7 +78,7 @@ impl Text {
             line(&mut full, &DATE, date.as_bytes());
             line(&mut not_modified, &DATE, date.as_bytes());
         }
-        Self { full, not_modified, has_hsts }
+        Self { fields_end: full.len(), full, not_modified, has_hsts }
     }
 
     /// With the changes of a route.
@@ -115,6 +117,10 @@ pub(super) struct Head {
     edited: Option<Box<Text>>,
     etag: Option<HeaderValue>,
     modified: Option<SystemTime>,
+    /// It has a content coding, perhaps the gateway's own.
+    is_coded: bool,
+    /// Its only language, in lower case.
+    language: Option<Box<str>>,
     /// `Last-Modified` as it came, for a revalidation.
     last_modified: Option<HeaderValue>,
     terms: Terms,
@@ -135,6 +141,8 @@ impl Head {
             text: Text::new(status, headers, now),
             edited: edits.map(|edits| Box::new(Text::edited(status, headers, now, edits))),
             etag: headers.get(ETAG).and_then(detached),
+            is_coded: headers.contains_key(CONTENT_ENCODING),
+            language: language(headers),
             last_modified: headers.get(LAST_MODIFIED).and_then(detached),
             // RFC 9111, section 4.3.2.
             modified: date(headers, LAST_MODIFIED).or_else(|| date(headers, DATE)),
@@ -155,7 +163,8 @@ impl Head {
     /// What it takes in memory.
     pub(super) fn bytes(&self) -> usize {
         let length = |value: &Option<HeaderValue>| value.as_ref().map_or(0, HeaderValue::len);
-        let validators = length(&self.etag) + length(&self.last_modified);
+        let language = self.language.as_ref().map_or(0, |language| language.len());
+        let validators = length(&self.etag) + length(&self.last_modified) + language;
         let edited = self.edited.as_ref().map_or(0, |edited| edited.bytes());
         self.text.bytes() + edited + validators
     }
@@ -185,6 +194,14 @@ impl Head {
                 (name != CONTENT_LENGTH).then_some((name, value))
             })
             .collect()
+    }
+
+    pub(super) const fn is_coded(&self) -> bool {
+        self.is_coded
+    }
+
+    pub(super) fn language(&self) -> Option<&str> {
+        self.language.as_deref()
     }
 
     pub(super) fn modified(&self) -> Option<SystemTime> {
@@ -225,6 +242,13 @@ impl CacheEntry {
         &self.head.sent().full
     }
 
+    /// The fields, without status line and length of the body.
+    pub(super) fn fields(&self) -> &[u8] {
+        let Text { full, fields_end, .. } = self.head.sent();
+        let line_end = full.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        full.get(line_end..*fields_end).unwrap_or_default()
+    }
+
     pub(super) fn not_modified(&self) -> &[u8] {
         &self.head.sent().not_modified
     }
@@ -237,6 +261,15 @@ impl CacheEntry {
     pub(super) fn bytes(&self) -> usize {
         self.head.bytes() + self.body.len()
     }
+}
+
+/// The language of a response that has only one.
+fn language(headers: &HeaderMap) -> Option<Box<str>> {
+    let mut lines = headers.get_all(CONTENT_LANGUAGE).into_iter();
+    let line = lines.next().filter(|_| lines.next().is_none())?.to_str().ok()?.trim();
+    let is_tag = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_one = !line.is_empty() && line.len() <= 64 && line.bytes().all(is_tag);
+    is_one.then(|| line.to_ascii_lowercase().into())
 }
 
 /// A copy that keeps no larger buffer alive.

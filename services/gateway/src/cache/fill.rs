@@ -274,6 +274,12 @@ impl Fill {
     ) -> Result<(), Refusal> {
         let delay = now.instant.saturating_duration_since(self.begun);
         let terms = Terms::of(status, headers, self.class.authorised, delay, now)?;
+        if status.is_server_error()
+            && self.stale.as_ref().is_some_and(|stale| !stale.head().status().is_server_error())
+        {
+            // One client may have provoked it, and it would take the place of what all others get.
+            return Err(Refusal::Failure);
+        }
         let vary = Vary::of(headers).ok_or(Refusal::Vary)?;
         let variant = vary.variant(&self.request).ok_or(Refusal::Vary)?;
         let length = body_length(status, headers)?;

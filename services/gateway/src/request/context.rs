@@ -32,6 +32,7 @@ use crate::request::rate_limit::{Permit, Quota};
 use crate::request::trace_context::Trace;
 use crate::request::trusted_proxies::{ClientInfo, Scheme};
 use crate::response::problem::Problem;
+use crate::response::relay::refill;
 use crate::routing::attributes::Attributes;
 use crate::routing::route::plain;
 use crate::routing::table::Route;
@@ -333,11 +334,33 @@ impl RequestContext {
                 filling.edits = response.cloned();
                 self.filling = Some(filling);
             }
+            Lookup::Stale(answer, mut filling) => {
+                filling.edits = response.cloned();
+                self.refill(head, filling);
+                return Some(answer);
+            }
             Lookup::Pass(pass) => self.cache_status = Some(pass.forwarded().field()),
             // `ask` has waited.
             Lookup::Wait(_) => {}
         }
         None
+    }
+
+    /// Fetches a stored response anew, beside this request.
+    fn refill(&self, head: &Head, filling: Box<Fill>) {
+        let peer = SocketAddr::new(self.client_info.peer, 0);
+        let scheme = self.client_info.scheme;
+        let mut beside = Self::new(&self.gateway, head, peer, scheme);
+        beside.client_info = self.client_info.clone();
+        beside.site.clone_from(&self.site);
+        beside.target.clone_from(&self.target);
+        beside.upstream_target.clone_from(&self.upstream_target);
+        beside.route.clone_from(&self.route);
+        beside.filling = Some(filling);
+        // It was read before.
+        let hop = HopByHop::of(&head.fields).unwrap_or_default();
+        let request = beside.request(head, &hop, None);
+        tokio::spawn(refill(beside, head.clone(), request));
     }
 
     /// What an unsafe request may have changed must not be answered from memory.

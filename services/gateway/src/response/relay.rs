@@ -1,6 +1,7 @@
 //! Passes an upstream's answer on to a client, whatever protocol that speaks: what the cache makes
 //! of it, what ends at the gateway, what is compressed, and how long it may take.
 
+mod refill;
 mod transfer;
 
 use std::future::poll_fn;
@@ -14,6 +15,7 @@ use http::header::{
 use http::{HeaderMap, StatusCode};
 use tokio::sync::watch;
 
+pub(crate) use self::refill::refill;
 use self::transfer::{Relay, Source, fill_alone};
 use crate::cache::Answer;
 use crate::deadline::Timer;

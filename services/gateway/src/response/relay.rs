@@ -42,7 +42,7 @@ pub(crate) type Closing = watch::Receiver<bool>;
 
 /// A client while one request is answered: the source of the request's body and the sink of the
 /// answer. Nothing in it waits, so that both directions and the upstream can be served by one task.
-pub(crate) trait Downstream {
+pub(crate) trait Downstream: Send {
     /// The next piece of the request's body; none when it is complete.
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>>;
 

@@ -99,13 +99,13 @@ impl From<BodyFault> for UpstreamError {
 /// A request is sent again, at most [`TRIES`] times in all and within the budget, when the upstream
 /// cannot have acted upon it: there was no connection, or none of its body has been sent. Beyond
 /// that only when its method is idempotent and its body is still held, and never after a timeout.
-pub(crate) async fn ask<D: Downstream>(
+pub(crate) async fn ask(
     request_context: &mut RequestContext,
     head: &Bytes,
     upload: &mut Upload,
     protocol: Option<&HeaderValue>,
     timer: &mut Timer,
-    client: &mut D,
+    client: &mut dyn Downstream,
 ) -> Result<UpstreamResponse, UpstreamError> {
     let timeouts = request_context.timeouts();
     let Some(route) = request_context.route.clone() else {
@@ -223,7 +223,7 @@ impl Exchange<'_> {
         &mut self,
         connection: &mut Connection,
         upload: &mut Upload,
-        client: &mut impl Downstream,
+        client: &mut dyn Downstream,
         timer: &mut Timer,
         silence: Duration,
     ) -> Result<response_head::Head, Failed> {
@@ -255,7 +255,7 @@ impl Exchange<'_> {
         context: &mut Context<'_>,
         connection: &mut Connection,
         upload: &mut Upload,
-        client: &mut impl Downstream,
+        client: &mut dyn Downstream,
     ) -> Poll<Result<response_head::Head, Failed>> {
         let stream = &mut connection.stream;
         if let Poll::Ready(Err(fault)) = self.sending.poll(context, stream, upload, client) {

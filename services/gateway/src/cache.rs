@@ -3,15 +3,19 @@
 //! the answer if the request went to the upstream.
 //!
 //! [`Cache::ask`] says one of three things: here is the answer; go to the upstream and feed what
-//! comes to this [`Fill`]; or the request is none of the cache's business. Choices that the RFC
+//! comes to this [`Fill`], perhaps beside an answer; or the request is none of the cache's business. Choices that the RFC
 //! leaves open:
 //!
-//! - Nothing is kept that does not name its time, sets a cookie, or is an error of the upstream,
-//!   and nothing whose `Cache-Control` cannot be read. `no-cache` means not kept.
+//! - Nothing is kept that does not name its time or sets a cookie, and nothing whose
+//!   `Cache-Control` cannot be read. Server errors are kept for the time that they name, at most
+//!   ten seconds, and never in the place of a success. What has `no-cache` is kept if it has a tag,
+//!   and the upstream is asked each time whether it is good still.
 //! - Clients cannot make an answer be fetched anew: see [`CacheRequest::limit`].
-//! - What is too old is fetched whole: an upstream is never asked whether it is good still.
-//!   Where `stale-while-revalidate` allows it, the others get the old answer meanwhile.
+//! - One range of a response that is here is answered with that part; what is not here is passed
+//!   by, and parts are not kept.
+//! - Where `stale-while-revalidate` allows it, all get the old answer while the upstream is asked.
 //! - `Accept-Encoding` is one of eight sets, and the upstream is asked with just that set.
+//!   `Accept-Language` is compared without the order of equal weights.
 //! - Requests with `Authorization` get and bring only what is said to be for all.
 //! - The upstream's `Date` does not make an answer older, only its `Age` and the time it took.
 //! - `immutable` (RFC 8246) changes nothing: what is fresh is not asked about in any case.
@@ -28,8 +32,10 @@ mod counters;
 mod entry;
 mod fill;
 mod freshness;
+mod http_date;
 mod lookup;
 mod memory_budget;
+mod range;
 mod revalidation;
 mod shard;
 mod vary;
@@ -125,6 +131,9 @@ pub(crate) enum Lookup {
     Wait(Ticket),
     /// Ask the upstream, and feed its answer to this.
     Fill(Box<Fill>),
+    /// Send this, which may be used although it is stale, and ask the upstream meanwhile as with
+    /// [`Lookup::Fill`].
+    Stale(Answer, Box<Fill>),
     /// Ask the upstream; the cache has nothing to do with it.
     Pass(Pass),
 }
@@ -248,10 +257,19 @@ impl Cache {
                 // Between the two locks, another request may have begun, or even have finished.
                 match shard.judge(&ask) {
                     Judgment::Open(opening) => {
+                        let usable = opening.stale.clone();
+                        let usable = usable
+                            .filter(|stale| stale.terms().may_be_stale_while_revalidated(now));
                         let flight = shard.begin(ask.hash, &opening.class, now);
                         let generation = shard.generation;
                         drop(shard);
-                        return self.fill(&ask, opening, Some(flight), generation, waited);
+                        let fill = self.fill(&ask, opening, Some(flight), generation, waited);
+                        return match usable {
+                            Some(stale) => {
+                                Lookup::Stale(inner.hit(stale, question, now, waited), fill)
+                            }
+                            None => Lookup::Fill(fill),
+                        };
                     }
                     judged => judged,
                 }
@@ -266,7 +284,7 @@ impl Cache {
             }
             Judgment::Open(opening) | Judgment::FetchUncollapsed(opening) => {
                 let generation = read(inner.shard(ask.hash)).generation;
-                self.fill(&ask, opening, None, generation, waited)
+                Lookup::Fill(self.fill(&ask, opening, None, generation, waited))
             }
             Judgment::Pass(reason) => inner.pass(Pass::of(reason)),
         }
@@ -300,11 +318,11 @@ impl Cache {
         flight: Option<(u64, watch::Sender<()>)>,
         generation: u64,
         waited: Option<Forward>,
-    ) -> Lookup {
+    ) -> Box<Fill> {
         self.0.counters.misses.add();
         let inner = self.0.clone();
         let waited = waited.is_some();
-        Lookup::Fill(Box::new(Fill::new(inner, ask, opening, flight, generation, waited)))
+        Box::new(Fill::new(inner, ask, opening, flight, generation, waited))
     }
 }
 

@@ -147,10 +147,15 @@ async fn take_body<D: Downstream>(
     client: &mut D,
     timer: &mut Timer,
 ) -> Result<Upload, BodyFault> {
+    let gateway = &request_context.gateway;
+    let limit = request_context.body_limit();
+    if let Some(most) = limit {
+        client.limit_body(most);
+    }
     if head.length != Length::Known(0) && head.expects_continue {
         client.send_continue();
     }
-    let (gateway, most) = (&request_context.gateway, request_context.gateway.config.body_bytes);
+    let most = limit.unwrap_or(gateway.config.body_bytes);
     Upload::hold(client, head.length, &gateway.bodies, body_time(most), timer).await
 }
 

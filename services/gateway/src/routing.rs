@@ -1,5 +1,7 @@
 //! The route of a request: the table of routes, and the paths that it is safe to route.
 
+pub(crate) mod attributes;
+pub(crate) mod fields;
 pub(crate) mod reading;
 pub(crate) mod route;
 pub(crate) mod table;

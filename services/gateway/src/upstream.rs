@@ -16,6 +16,7 @@ mod resolution;
 mod retry_budget;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::fmt;
 use std::io;
@@ -30,6 +31,7 @@ pub(crate) use lease::Lease;
 pub(crate) use origin::Origin;
 pub(crate) use pingora_core::protocols::Stream;
 pub(crate) use pool::{AddressSnapshot, Pool, Snapshot};
+pub(crate) use tls::{Roots, UpstreamTls, server_name};
 
 /// What is behind one route: its name in logs and metrics, where it is, and what to ask it to see
 /// whether it is well. A pool can be kept for as long as its target stays equal.
@@ -41,6 +43,8 @@ pub(crate) struct Target {
     pub(crate) origins: Vec<Origin>,
     /// The path of the health check. Without it, only requests show whether an address is healthy.
     pub(crate) check: Option<CheckPath>,
+    /// TLS toward all of them, or clear text.
+    pub(crate) tls: Option<UpstreamTls>,
 }
 
 /// How a pool finds, chooses and gives up addresses. The same for all upstreams.
@@ -88,6 +92,10 @@ pub(crate) enum Failure {
     Reset,
     /// What came is not HTTP.
     Invalid,
+    /// The certificate is not for this host, or not to be believed.
+    Certificate,
+    /// TLS failed otherwise.
+    Tls,
     /// A response with a status of failure.
     Status(u16),
 }
@@ -113,6 +121,8 @@ impl Failure {
             Self::Timeout => "timeout",
             Self::Reset => "reset",
             Self::Invalid => "invalid",
+            Self::Certificate => "certificate",
+            Self::Tls => "tls",
             Self::Status(_) => "status",
         }
     }

@@ -536,3 +536,44 @@ async fn a_client_that_makes_room_for_a_byte_at_a_time_has_no_more_time_than_oth
         assert!(taken < 100_000 && took < Duration::from_secs(5), "{taken} bytes in {took:?}");
     }
 }
+
+#[tokio::test]
+async fn the_attributes_of_a_route_hold_for_streams_of_http2() {
+    let address = upstream(|stream, request| {
+        let events = request.starts_with("GET /events");
+        if events {
+            let head =
+                "HTTP/1.1 200 OK\r\nServer: secret\r\nContent-Type: text/event-stream\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            return;
+        }
+        let length = request.len();
+        let head = format!("HTTP/1.1 200 OK\r\nServer: secret\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(format!("{head}{request}").as_bytes()).unwrap();
+    });
+    let routes = format!(
+        "/ {address} body=4 host=api request-header=X-User:web response-header=X-A:1 hide=Server"
+    );
+    let gateway = start(address, &[("GATEWAY_ROUTES", &routes)]);
+    let (client, _task) = connect(&gateway).await;
+    for path in ["/x", "/events"] {
+        let response = get(&client, path).await;
+        assert_eq!(response.status, 200, "{path}");
+        assert_eq!(response.fields["x-a"], "1", "{path}");
+        assert!(!response.fields.contains_key("server"), "{path}");
+        if path == "/x" {
+            assert_eq!(fields(&response.body, "host"), ["api"]);
+            assert_eq!(fields(&response.body, "x-user"), ["web"]);
+        }
+    }
+    for (bytes, status) in [(4, 200), (5, 413)] {
+        for is_known in [true, false] {
+            let length = bytes.to_string();
+            let known = [("content-length", &*length)];
+            let sent = if is_known { &known[..] } else { &[] };
+            let (response, mut body) = ask(&client, request("POST", "/x", sent), false).await;
+            body.send_data("x".repeat(bytes).into(), true).unwrap();
+            assert_eq!(answer(response).await.status, status, "{bytes} {is_known}");
+        }
+    }
+}

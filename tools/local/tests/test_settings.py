@@ -84,7 +84,7 @@ class EverySetting(unittest.TestCase):
             name
             for service in build.SERVICES
             for name in declared(service)
-            if name.endswith(("_FILE", "_KEY", "_CERTIFICATE"))
+            if name.endswith(("_FILE", "_KEY", "_CERTIFICATE", "_CA"))
         }
         self.assertEqual(files, set(given_settings.FILES))
 

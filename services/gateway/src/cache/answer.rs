@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode};
 use super::cache_status::{How, push_number};
 use super::conditional::client_has_it;
 use super::entry::CacheEntry;
+use super::range::Part;
 
 /// An answer from memory to one request. It stays what it is when the cache forgets it.
 #[derive(Clone, Debug)]
@@ -22,6 +23,7 @@ pub(crate) struct Answer {
     not_modified: bool,
     /// It asked with HEAD.
     head_only: bool,
+    part: Part,
 }
 
 impl Answer {
@@ -35,8 +37,13 @@ impl Answer {
     ) -> Self {
         let head = stored.head();
         // RFC 9110, section 13.2.1: only what would be a success is conditional.
-        let not_modified =
-            head.status() == StatusCode::OK && client_has_it(request, head.etag(), head.modified());
+        let is_ok = head.status() == StatusCode::OK;
+        let not_modified = is_ok && client_has_it(request, head.etag(), head.modified());
+        let part = if is_ok && !not_modified && !head_only {
+            Part::of(request, head.etag(), head.last_modified(), stored.body().len())
+        } else {
+            Part::Whole
+        };
         Self {
             how,
             age_seconds: head.terms().age(now).as_secs(),
@@ -44,13 +51,19 @@ impl Answer {
             stale: !head.terms().is_fresh(now),
             not_modified,
             head_only,
+            part,
             stored,
         }
     }
 
     /// The status to send.
     pub(crate) fn status(&self) -> StatusCode {
-        if self.not_modified { StatusCode::NOT_MODIFIED } else { self.stored.head().status() }
+        match self.part {
+            _ if self.not_modified => StatusCode::NOT_MODIFIED,
+            Part::Whole => self.stored.head().status(),
+            Part::Bytes { .. } => StatusCode::PARTIAL_CONTENT,
+            Part::Unsatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
+        }
     }
 
     /// Appends status line and fields, each with its line end, but not the empty line: the caller
@@ -58,9 +71,23 @@ impl Answer {
     /// them;
     /// `Content-Length` is, where there may be one.
     pub(crate) fn write_head(&self, out: &mut Vec<u8>) {
-        let head = self.head();
-        out.reserve(head.len() + 128);
-        out.extend_from_slice(head);
+        out.reserve(self.stored.full().len() + 128);
+        match self.part {
+            _ if self.not_modified => out.extend_from_slice(self.stored.not_modified()),
+            Part::Whole => out.extend_from_slice(self.stored.full()),
+            Part::Bytes { first, last } => self.write_part_head(out, first, last),
+            Part::Unsatisfiable => {
+                let length = self.stored.body().len();
+                // It is about this request alone.
+                out.extend_from_slice(
+                    format!(
+                        "HTTP/1.1 416 Range Not Satisfiable\r\ncache-control: no-store\r\n\
+                         content-range: bytes */{length}\r\ncontent-length: 0\r\n"
+                    )
+                    .as_bytes(),
+                );
+            }
+        }
         out.extend_from_slice(b"age: ");
         push_number(out, self.age_seconds);
         out.extend_from_slice(b"\r\ncache-status: ");
@@ -70,7 +97,12 @@ impl Answer {
 
     /// What to send behind the head; empty for HEAD and for 304.
     pub(crate) fn body(&self) -> Bytes {
-        if self.not_modified || self.head_only { Bytes::new() } else { self.stored.body().clone() }
+        match self.part {
+            _ if self.not_modified || self.head_only => Bytes::new(),
+            Part::Whole => self.stored.body().clone(),
+            Part::Bytes { first, last } => self.stored.body().slice(first..=last),
+            Part::Unsatisfiable => Bytes::new(),
+        }
     }
 
     /// Whether it has `Strict-Transport-Security`.
@@ -83,7 +115,14 @@ impl Answer {
         self.stale
     }
 
-    fn head(&self) -> &[u8] {
-        if self.not_modified { self.stored.not_modified() } else { self.stored.full() }
+    /// RFC 9110, section 15.3.7.
+    fn write_part_head(&self, out: &mut Vec<u8>, first: usize, last: usize) {
+        out.extend_from_slice(b"HTTP/1.1 206 Partial Content\r\n");
+        out.extend_from_slice(self.stored.fields());
+        let (length, count) = (self.stored.body().len(), last - first + 1);
+        out.extend_from_slice(
+            format!("content-range: bytes {first}-{last}/{length}\r\ncontent-length: {count}\r\n")
+                .as_bytes(),
+        );
     }
 }

@@ -13,8 +13,10 @@ const LONGEST_SECONDS: u32 = 1 << 31;
 #[expect(clippy::struct_excessive_bools, reason = "each is a directive that is there or not")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Control {
-    /// `no-store`, or a field that is not written as it must be.
+    /// `no-store`.
     pub(super) no_store: bool,
+    /// A field that is not written as it must be.
+    pub(super) is_unreadable: bool,
     /// `must-understand` (RFC 9111, section 5.2.2.3).
     pub(super) must_understand: bool,
     /// `no-cache`. Its form with field names counts as the plain one, which is stricter.
@@ -50,7 +52,7 @@ impl Control {
                 match directive {
                     Some((name, value)) => control.hear(name, value),
                     // Whatever was meant, it may have been a prohibition.
-                    None => control.no_store = true,
+                    None => control.is_unreadable = true,
                 }
             }
         }
@@ -234,7 +236,7 @@ mod tests {
             "max-age==60",
             "no-cache=\"\\\"",
         ] {
-            assert!(control(&[odd]).no_store, "{odd}");
+            assert!(control(&[odd]).is_unreadable, "{odd}");
         }
     }
 
@@ -319,7 +321,7 @@ mod tests {
             garbage in "[\"=;()<>@]{1,5}",
         ) {
             let line = format!("{}, {garbage}", directives.join(", "));
-            prop_assert!(control(&[&line]).no_store);
+            prop_assert!(control(&[&line]).is_unreadable);
         }
     }
 }

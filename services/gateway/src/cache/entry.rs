@@ -11,6 +11,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::freshness::{Moment, Terms, date};
+use crate::routing::fields::FieldRules;
 
 /// Fields that belong to a connection (RFC 9110, section 7.6.1), and those that are made anew for
 /// each answer.
@@ -35,26 +36,20 @@ pub(super) const NOT_KEPT: [HeaderName; 13] = [
 const OF_CONTENT: [HeaderName; 4] =
     [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE, CONTENT_TYPE];
 
-/// An answer without its body.
+/// Status line and fields as they are sent.
 #[derive(Debug)]
-pub(super) struct Head {
-    status: StatusCode,
-    /// Status line and fields, without the empty line.
+struct Text {
+    /// Of the response, without the empty line.
     full: Vec<u8>,
-    /// The same of the 304 to a client that has the answer.
+    /// Where in it the fields end; the length of the body follows.
+    fields_end: usize,
+    /// Of the 304 to a client that has the response.
     not_modified: Vec<u8>,
-    etag: Option<HeaderValue>,
-    modified: Option<SystemTime>,
-    /// `Last-Modified` as it came, for a revalidation.
-    last_modified: Option<HeaderValue>,
     has_hsts: bool,
-    terms: Terms,
 }
 
-impl Head {
-    /// Of an answer that may be kept. Nothing of what came is referred to: that would keep whole
-    /// buffers alive.
-    pub(super) fn new(status: StatusCode, headers: &HeaderMap, terms: Terms, now: Moment) -> Self {
+impl Text {
+    fn new(status: StatusCode, headers: &HeaderMap, now: Moment) -> Self {
         let mut full = Vec::with_capacity(1024);
         let mut not_modified = Vec::with_capacity(512);
         let tagged = headers.contains_key(ETAG);
@@ -83,29 +78,95 @@ impl Head {
             line(&mut full, &DATE, date.as_bytes());
             line(&mut not_modified, &DATE, date.as_bytes());
         }
+        Self { fields_end: full.len(), full, not_modified, has_hsts }
+    }
+
+    /// With the changes of a route.
+    fn edited(status: StatusCode, headers: &HeaderMap, now: Moment, edits: &FieldRules) -> Self {
+        let mut headers = headers.clone();
+        for name in nominated(&headers) {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+        edits.apply(&mut headers);
+        Self::new(status, &headers, now)
+    }
+
+    fn bytes(&self) -> usize {
+        self.full.len() + self.not_modified.len()
+    }
+
+    /// Adds the length of the body, which is complete.
+    fn finish(&mut self, status: StatusCode, length: usize) {
+        // RFC 9110, section 8.6.
+        if status != StatusCode::NO_CONTENT {
+            line(&mut self.full, &CONTENT_LENGTH, length.to_string().as_bytes());
+        }
+        self.full.shrink_to_fit();
+        self.not_modified.shrink_to_fit();
+    }
+}
+
+/// An answer without its body.
+#[derive(Debug)]
+pub(super) struct Head {
+    status: StatusCode,
+    /// As the upstream sent it.
+    text: Text,
+    /// As clients receive it, where a route changes fields.
+    edited: Option<Box<Text>>,
+    etag: Option<HeaderValue>,
+    modified: Option<SystemTime>,
+    /// It has a content coding, perhaps the gateway's own.
+    is_coded: bool,
+    /// Its only language, in lower case.
+    language: Option<Box<str>>,
+    /// `Last-Modified` as it came, for a revalidation.
+    last_modified: Option<HeaderValue>,
+    terms: Terms,
+}
+
+impl Head {
+    /// Of an answer that may be kept. Nothing of what came is referred to: that would keep whole
+    /// buffers alive.
+    pub(super) fn new(
+        status: StatusCode,
+        headers: &HeaderMap,
+        terms: Terms,
+        now: Moment,
+        edits: Option<&FieldRules>,
+    ) -> Self {
         Self {
             status,
-            full,
-            not_modified,
+            text: Text::new(status, headers, now),
+            edited: edits.map(|edits| Box::new(Text::edited(status, headers, now, edits))),
             etag: headers.get(ETAG).and_then(detached),
+            is_coded: headers.contains_key(CONTENT_ENCODING),
+            language: language(headers),
             last_modified: headers.get(LAST_MODIFIED).and_then(detached),
             // RFC 9111, section 4.3.2.
             modified: date(headers, LAST_MODIFIED).or_else(|| date(headers, DATE)),
-            has_hsts,
             terms,
         }
     }
 
-    /// Whether it has `Strict-Transport-Security`.
-    pub(super) const fn has_hsts(&self) -> bool {
-        self.has_hsts
+    /// What clients receive.
+    fn sent(&self) -> &Text {
+        self.edited.as_deref().unwrap_or(&self.text)
+    }
+
+    /// Whether clients receive `Strict-Transport-Security`.
+    pub(super) fn has_hsts(&self) -> bool {
+        self.sent().has_hsts
     }
 
     /// What it takes in memory.
     pub(super) fn bytes(&self) -> usize {
         let length = |value: &Option<HeaderValue>| value.as_ref().map_or(0, HeaderValue::len);
-        let validators = length(&self.etag) + length(&self.last_modified);
-        self.full.len() + self.not_modified.len() + validators
+        let language = self.language.as_ref().map_or(0, |language| language.len());
+        let validators = length(&self.etag) + length(&self.last_modified) + language;
+        let edited = self.edited.as_ref().map_or(0, |edited| edited.bytes());
+        self.text.bytes() + edited + validators
     }
 
     pub(super) fn terms(&self) -> &Terms {
@@ -120,9 +181,9 @@ impl Head {
         self.last_modified.as_ref()
     }
 
-    /// The fields as they are kept, without `Content-Length`.
+    /// The fields as the upstream sent them, without `Content-Length`.
     pub(super) fn fields(&self) -> HeaderMap {
-        let lines = self.full.split(|&byte| byte == b'\n').skip(1);
+        let lines = self.text.full.split(|&byte| byte == b'\n').skip(1);
         lines
             .filter_map(|line| {
                 let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -135,6 +196,14 @@ impl Head {
             .collect()
     }
 
+    pub(super) const fn is_coded(&self) -> bool {
+        self.is_coded
+    }
+
+    pub(super) fn language(&self) -> Option<&str> {
+        self.language.as_deref()
+    }
+
     pub(super) fn modified(&self) -> Option<SystemTime> {
         self.modified
     }
@@ -145,12 +214,10 @@ impl Head {
 
     /// With its body, which is complete.
     pub(super) fn with(mut self, body: Bytes) -> CacheEntry {
-        // RFC 9110, section 8.6.
-        if self.status != StatusCode::NO_CONTENT {
-            line(&mut self.full, &CONTENT_LENGTH, body.len().to_string().as_bytes());
+        self.text.finish(self.status, body.len());
+        if let Some(edited) = &mut self.edited {
+            edited.finish(self.status, body.len());
         }
-        self.full.shrink_to_fit();
-        self.not_modified.shrink_to_fit();
         CacheEntry { head: self, body }
     }
 }
@@ -172,11 +239,18 @@ impl CacheEntry {
     }
 
     pub(super) fn full(&self) -> &[u8] {
-        &self.head.full
+        &self.head.sent().full
+    }
+
+    /// The fields, without status line and length of the body.
+    pub(super) fn fields(&self) -> &[u8] {
+        let Text { full, fields_end, .. } = self.head.sent();
+        let line_end = full.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        full.get(line_end..*fields_end).unwrap_or_default()
     }
 
     pub(super) fn not_modified(&self) -> &[u8] {
-        &self.head.not_modified
+        &self.head.sent().not_modified
     }
 
     pub(super) fn body(&self) -> &Bytes {
@@ -187,6 +261,15 @@ impl CacheEntry {
     pub(super) fn bytes(&self) -> usize {
         self.head.bytes() + self.body.len()
     }
+}
+
+/// The language of a response that has only one.
+fn language(headers: &HeaderMap) -> Option<Box<str>> {
+    let mut lines = headers.get_all(CONTENT_LANGUAGE).into_iter();
+    let line = lines.next().filter(|_| lines.next().is_none())?.to_str().ok()?.trim();
+    let is_tag = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_one = !line.is_empty() && line.len() <= 64 && line.bytes().all(is_tag);
+    is_one.then(|| line.to_ascii_lowercase().into())
 }
 
 /// A copy that keeps no larger buffer alive.

@@ -20,6 +20,7 @@ use super::revalidation;
 use super::shard::{Ask, Class, Key, Opening};
 use super::vary::{Codings, Vary};
 use super::{Inner, write};
+use crate::routing::fields::FieldRules;
 
 /// Room that is taken at once for a body whose length is not known.
 const FIRST_BYTES: usize = 16 * 1024;
@@ -52,6 +53,9 @@ pub(crate) struct Fill {
     noted_until: Option<Instant>,
     generation: u64,
     stale: Option<Arc<CacheEntry>>,
+    /// Changes to the fields that clients receive. What the response means to the cache is what the
+    /// upstream says.
+    pub(crate) edits: Option<Arc<FieldRules>>,
     state: State,
 }
 
@@ -105,6 +109,7 @@ impl Fill {
             generation,
             stale: opening.stale,
             noted_until: opening.noted_until,
+            edits: None,
             state: State::Asked,
         }
     }
@@ -269,6 +274,12 @@ impl Fill {
     ) -> Result<(), Refusal> {
         let delay = now.instant.saturating_duration_since(self.begun);
         let terms = Terms::of(status, headers, self.class.authorised, delay, now)?;
+        if status.is_server_error()
+            && self.stale.as_ref().is_some_and(|stale| !stale.head().status().is_server_error())
+        {
+            // One client may have provoked it, and it would take the place of what all others get.
+            return Err(Refusal::Failure);
+        }
         let vary = Vary::of(headers).ok_or(Refusal::Vary)?;
         let variant = vary.variant(&self.request).ok_or(Refusal::Vary)?;
         let length = body_length(status, headers)?;
@@ -277,7 +288,7 @@ impl Fill {
         }
         let class = Class { authorised: self.class.authorised, variant: Some(variant) };
         self.enter(&class, now.instant)?;
-        let head = Head::new(status, headers, terms, now);
+        let head = Head::new(status, headers, terms, now, self.edits.as_deref());
         let bytes = length.unwrap_or(0);
         let overhead = self.key.slot_bytes(&class);
         let (mut room, mut coming) = (self.inner.space.room(), self.inner.coming.room());
@@ -321,7 +332,8 @@ impl Fill {
         let status = stale.head().status();
         let delay = now.instant.saturating_duration_since(self.begun);
         let terms = Terms::of(status, &fields, self.class.authorised, delay, now);
-        let head = Head::new(status, &fields, terms.unwrap_or(Terms::spent(now)), now);
+        let spent = terms.unwrap_or(Terms::spent(now));
+        let head = Head::new(status, &fields, spent, now, self.edits.as_deref());
         let fresh = Arc::new(head.with(stale.body().clone()));
         self.state = State::Over;
         self.inner.counters.revalidated.add();

@@ -3,13 +3,19 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{AGE, CONTENT_TYPE, DATE, EXPIRES, HeaderName, PRAGMA, SET_COOKIE, VIA};
+use http::header::{AGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, HeaderName, PRAGMA, SET_COOKIE, VIA};
 use http::{HeaderMap, StatusCode};
 
 use super::cache_control::{Control, seconds};
+use super::http_date;
 
 /// The longest time that is reckoned with; a date can name one a thousand times as long.
 const LONGEST: Duration = Duration::from_secs(1 << 31);
+
+/// The longest time for a server error, whatever it names. A client may have provoked it, and the
+/// upstream may have recovered; long enough to keep a crowd from an upstream that says when to come
+/// back.
+const LONGEST_ERROR: Duration = Duration::from_secs(10);
 
 /// Now, by both clocks: the one that only goes forward, and the one that dates are compared with.
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +29,11 @@ pub(crate) struct Moment {
 /// Why an answer is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// An error of the upstream.
+    /// An error of the upstream that names no time, or would replace a success.
     Failure,
     /// Another status that is not kept: partial, informational, or one whose meaning is not known.
     Status,
-    /// `no-store`, `private` or `no-cache`, or a `Cache-Control` that cannot be read.
+    /// `no-store`, `private`, `no-cache` without a tag, or a `Cache-Control` that cannot be read.
     Forbidden,
     /// No time is named, or it is over already.
     NoLifetime,
@@ -71,16 +77,22 @@ impl Terms {
         delay: Duration,
         now: Moment,
     ) -> Result<Self, Refusal> {
-        if status.is_server_error() {
-            return Err(Refusal::Failure);
-        }
         let control = Control::of(headers);
         let is_understood = is_understood(status);
         if is_for_one_request(status) || (control.must_understand && !is_understood) {
             return Err(Refusal::Status);
         }
         let old_prohibition = !control.present && headers.contains_key(PRAGMA);
-        if control.no_store || control.private || control.no_cache || old_prohibition {
+        // RFC 9111, section 5.2.2.3: the prohibition is for caches that do not know the status.
+        let no_store = control.no_store && !control.must_understand;
+        // A date alone could be the same for two clients whose responses differ.
+        let cannot_be_confirmed = control.no_cache && !headers.contains_key(ETAG);
+        if no_store
+            || control.is_unreadable
+            || control.private
+            || cannot_be_confirmed
+            || old_prohibition
+        {
             return Err(Refusal::Forbidden);
         }
         if headers.contains_key(SET_COOKIE) {
@@ -94,21 +106,34 @@ impl Terms {
             return Err(Refusal::Authorization);
         }
         // `s-maxage` includes `proxy-revalidate` (RFC 9111, section 5.2.2.10).
-        let never_stale =
-            control.must_revalidate || control.proxy_revalidate || control.shared_max_age.is_some();
+        let never_stale = control.must_revalidate
+            || control.proxy_revalidate
+            || control.shared_max_age.is_some()
+            || control.no_cache
+            || status.is_server_error();
+        let mut lifetime = lifetime(&control, headers, now);
+        if control.no_cache {
+            lifetime = Duration::ZERO;
+        } else if status.is_server_error() {
+            lifetime = lifetime.min(LONGEST_ERROR);
+        }
         let stale = |time: Option<Duration>| time.filter(|_| !never_stale).unwrap_or_default();
         let terms = Self {
             received: now.instant,
             initial_age: initial_age(headers, delay, now),
-            lifetime: lifetime(&control, headers, now),
+            lifetime,
             stale_while_revalidate: stale(control.stale_while_revalidate),
             stale_if_error: stale(control.stale_if_error),
             for_all,
         };
-        let useful = terms.is_fresh(now.instant)
+        let useful = control.no_cache
+            || terms.is_fresh(now.instant)
             || terms.may_be_stale_while_revalidated(now.instant)
             || terms.may_be_stale_on_error(now.instant);
-        if useful { Ok(terms) } else { Err(Refusal::NoLifetime) }
+        if useful && !(control.no_cache && status.is_server_error()) {
+            return Ok(terms);
+        }
+        Err(if status.is_server_error() { Refusal::Failure } else { Refusal::NoLifetime })
     }
 
     /// Of a response that may be used once, and not again.
@@ -193,7 +218,7 @@ fn initial_age(headers: &HeaderMap, delay: Duration, now: Moment) -> Duration {
 pub(super) fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
     let mut lines = headers.get_all(name).into_iter();
     let line = lines.next().filter(|_| lines.next().is_none())?;
-    httpdate::parse_http_date(line.to_str().ok()?).ok()
+    http_date::parse(line.to_str().ok()?)
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
@@ -280,8 +305,8 @@ mod tests {
             ("cache-control: private, max-age=5", Refusal::Forbidden),
             ("cache-control: no-cache, max-age=5", Refusal::Forbidden),
             ("cache-control: no-cache=\"x\", max-age=5", Refusal::Forbidden),
+            ("cache-control: no-store, must-understand, (", Refusal::Forbidden),
             ("cache-control: max-age=5, public (", Refusal::Forbidden),
-            ("cache-control: max-age=5, no-store, must-understand", Refusal::Forbidden),
             ("set-cookie: a=b", Refusal::Cookie),
             ("content-type: text/event-stream;charset=utf-8", Refusal::Endless),
         ] {
@@ -296,7 +321,6 @@ mod tests {
             let told = terms(status, false, &["cache-control: max-age=5"]).map(|_| ());
             let expected = match status {
                 206 | 304 | 400..=403 | 406..=409 | 411..=413 | 415..=431 => Err(Refusal::Status),
-                500.. => Err(Refusal::Failure),
                 _ => Ok(()),
             };
             assert_eq!(told, expected, "{status}");
@@ -305,9 +329,43 @@ mod tests {
     }
 
     #[test]
+    fn server_errors_are_kept_for_some_seconds_and_never_used_old() {
+        const LONG: &str =
+            "cache-control: max-age=31536000, stale-if-error=9, stale-while-revalidate=9";
+        let lifetime = |status, line| {
+            let terms = terms(status, false, &[line])?;
+            let stale = terms.stale_while_revalidate + terms.stale_if_error;
+            Ok((terms.lifetime.as_secs(), stale.as_secs()))
+        };
+        for status in [500, 502, 503, 504, 599] {
+            assert_eq!(lifetime(status, "cache-control: max-age=3"), Ok((3, 0)));
+            assert_eq!(lifetime(status, LONG), Ok((10, 0)));
+            assert_eq!(lifetime(status, "cache-control: max-age=0"), Err(Refusal::Failure));
+            assert_eq!(terms(status, false, &[]), Err(Refusal::Failure));
+            let confirmed = ["cache-control: no-cache", "etag: \"1\""];
+            assert_eq!(terms(status, false, &confirmed), Err(Refusal::Failure));
+        }
+    }
+
+    #[test]
+    fn what_must_be_confirmed_is_kept_with_a_tag_and_never_fresh() {
+        let kept =
+            ["cache-control: no-cache, max-age=60, stale-while-revalidate=60", "etag: \"1\""];
+        let terms = terms(200, false, &kept).unwrap();
+        assert!(!terms.is_fresh(terms.received));
+        assert!(!terms.may_be_stale_while_revalidated(terms.received));
+        assert!(!terms.may_be_stale_on_error(terms.received));
+        let dated = ["cache-control: no-cache", "last-modified: Sun, 06 Nov 1994 08:49:37 GMT"];
+        assert_eq!(timeouts(&dated), Err(Refusal::Forbidden));
+    }
+
+    #[test]
     fn what_must_be_understood_is_kept_only_where_the_status_is_known() {
         let lines = ["cache-control: max-age=5, must-understand"];
         assert!(terms(200, false, &lines).is_ok());
+        let forbidden = ["cache-control: max-age=5, no-store, must-understand"];
+        assert!(terms(200, false, &forbidden).is_ok(), "the prohibition is for other caches");
+        assert_eq!(terms(299, false, &forbidden), Err(Refusal::Status));
         assert_eq!(terms(299, false, &lines), Err(Refusal::Status));
     }
 

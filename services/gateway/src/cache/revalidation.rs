@@ -22,10 +22,12 @@ pub(super) fn has_validator(stored: &CacheEntry) -> bool {
 /// The conditions for a stored response; a field without a value is removed from the request.
 pub(super) fn conditions(stored: &Head) -> [(HeaderName, Option<HeaderValue>); 2] {
     let tag = stored.etag().map(|tag| match tag.as_bytes().strip_prefix(b"W/") {
-        // Compression weakens a tag; an upstream that compares octets knows only its own form.
-        Some(strong) => HeaderValue::from_bytes(&[tag.as_bytes(), b", ", strong].concat())
-            .unwrap_or_else(|_| tag.clone()),
-        None => tag.clone(),
+        // Compression may have weakened it; an upstream that compares octets knows only its own form.
+        Some(strong) if stored.is_coded() => {
+            HeaderValue::from_bytes(&[tag.as_bytes(), b", ", strong].concat())
+                .unwrap_or_else(|_| tag.clone())
+        }
+        _ => tag.clone(),
     });
     [(IF_NONE_MATCH, tag), (IF_MODIFIED_SINCE, stored.last_modified().cloned())]
 }

@@ -143,6 +143,8 @@ impl Shard {
             if slot.may_answer(ask.now) {
                 return Judgment::Hit(slot.visit());
             }
+        } else if let Some(slot) = record.and_then(|record| record.by_language(ask)) {
+            return Judgment::Hit(slot.visit());
         }
         let class = Class { authorised: ask.authorised, variant };
         let flight = self.flights.get(&ask.hash).and_then(|flights| {
@@ -381,6 +383,19 @@ impl Shard {
 impl Record {
     fn slot(&self, variant: &Variant) -> Option<&Slot> {
         self.slots.iter().find(|slot| slot.variant == *variant)
+    }
+
+    /// A fresh answer in the one language that the request wants most. It was selected for another
+    /// list of languages, and would be for this one.
+    fn by_language(&self, ask: &Ask<'_>) -> Option<&Slot> {
+        let vary = self.vary.as_ref()?;
+        let language = vary.language(ask.headers)?;
+        self.slots.iter().find(|slot| {
+            slot.stored.head().language() == Some(&*language)
+                && slot.stored.terms().is_fresh(ask.now)
+                && (slot.stored.terms().for_all || !ask.authorised)
+                && vary.takes_coding_of(ask.headers, &slot.variant)
+        })
     }
 
     /// Until when it is known that waiting for this class is in vain.

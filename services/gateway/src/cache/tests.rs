@@ -124,7 +124,7 @@ fn headers(lines: &[&str]) -> HeaderMap {
 
 fn filling(looked: Lookup) -> Box<Fill> {
     match looked {
-        Lookup::Fill(filling) => filling,
+        Lookup::Fill(filling) | Lookup::Stale(_, filling) => filling,
         other => panic!("nothing to fill: {other:?}"),
     }
 }

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderName, VARY};
+use http::header::{
+    ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_ENCODING, COOKIE, HeaderName, ORIGIN,
+    REFERER, USER_AGENT, VARY,
+};
 use http::{HeaderMap, HeaderValue};
 use semantics::negotiation::coding;
 
@@ -68,6 +71,10 @@ impl Vary {
                 values.push(b',');
                 values.extend_from_slice(line.as_bytes().trim_ascii());
             }
+            if let Some(value) = values.get(start + 4..).and_then(|value| normalized(name, value)) {
+                values.truncate(start + 4);
+                values.extend_from_slice(&value);
+            }
             let length = u32::try_from(values.len() - start - 4).ok()?;
             values.get_mut(start..start + 4)?.copy_from_slice(&length.to_be_bytes());
             if values.len() > MOST_BYTES {
@@ -75,6 +82,82 @@ impl Vary {
             }
         }
         Some(Variant { codings, values })
+    }
+}
+
+impl Vary {
+    /// The one language that a request wants most, in lower case, where nothing but languages and
+    /// codings select the response.
+    pub(super) fn language(&self, request: &HeaderMap) -> Option<String> {
+        if *self.fields != [ACCEPT_LANGUAGE] {
+            return None;
+        }
+        let mut lines = request.get_all(ACCEPT_LANGUAGE).into_iter();
+        let line = lines.next().filter(|_| lines.next().is_none())?;
+        let mut wanted = languages(line.as_bytes())?.into_iter();
+        let (weight, first) = wanted.next()?;
+        let is_only = wanted.next().is_none_or(|(next, _)| next < weight);
+        (is_only && weight > 0 && first != "*").then_some(first)
+    }
+
+    /// Whether a response for this variant has a coding that the request takes.
+    pub(super) fn takes_coding_of(&self, request: &HeaderMap, variant: &Variant) -> bool {
+        !self.codings || Codings::of(request) == variant.codings
+    }
+}
+
+/// Fields whose commas separate nothing.
+const NO_LISTS: [HeaderName; 5] = [AUTHORIZATION, COOKIE, ORIGIN, REFERER, USER_AGENT];
+
+/// The form of a value that all values with the same meaning have (RFC 9111, section 4.1); none where
+/// it is as it came. A list has no white space around its commas; where white space, quotes or
+/// comments are inside its members, it is not certain to be a list.
+fn normalized(name: &HeaderName, value: &[u8]) -> Option<Vec<u8>> {
+    if *name == ACCEPT_LANGUAGE
+        && let Some(languages) = languages(value)
+    {
+        let member = |(weight, language): (u16, String)| format!("{language};q={weight}");
+        return Some(languages.into_iter().map(member).collect::<Vec<_>>().join(",").into_bytes());
+    }
+    if NO_LISTS.contains(name) || !value.contains(&b',') {
+        return None;
+    }
+    let members: Vec<_> = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).collect();
+    let is_odd = |byte: &u8| byte.is_ascii_whitespace() || b"\"()".contains(byte);
+    let is_list = !members.iter().any(|member| member.iter().any(is_odd));
+    is_list.then(|| members.join(&b','))
+}
+
+/// Languages with their weights in thousandths (RFC 9110, section 12.5.4), the heaviest first, equal
+/// ones by name: their order means nothing. None where the list cannot be read.
+fn languages(value: &[u8]) -> Option<Vec<(u16, String)>> {
+    let text = std::str::from_utf8(value).ok()?;
+    let mut languages = Vec::new();
+    for member in text.split(',').map(str::trim).filter(|member| !member.is_empty()) {
+        let (language, weight) = match member.split_once(';') {
+            Some((language, weight)) => (language.trim_end(), thousandths(weight.trim_start())?),
+            None => (member, 1000),
+        };
+        let is_range = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'*');
+        if language.is_empty() || !language.bytes().all(is_range) {
+            return None;
+        }
+        languages.push((weight, language.to_ascii_lowercase()));
+    }
+    languages.sort_unstable_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.cmp(other)));
+    Some(languages)
+}
+
+/// A weight such as `q=0.5`.
+fn thousandths(text: &str) -> Option<u16> {
+    let value = text.strip_prefix(['q', 'Q'])?.strip_prefix('=')?;
+    let (whole, digits) = value.split_once('.').unwrap_or((value, ""));
+    let is_short = digits.len() <= 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let part: u16 = format!("{digits:0<3}").parse().ok().filter(|_| is_short)?;
+    match whole {
+        "0" => Some(part),
+        "1" if part == 0 => Some(1000),
+        _ => None,
     }
 }
 
@@ -222,6 +305,59 @@ mod tests {
         }
         assert_eq!(variant(&[("origin", "a"), ("origin", "b")]), variant(&[("origin", "a,b")]),);
         assert_eq!(vary.variant(&headers(&[("x", &"x".repeat(1024))])), None);
+    }
+
+    #[test]
+    fn values_with_the_same_meaning_are_one_key() {
+        const LANGUAGE: &str = "accept-language";
+        let same = |name: &str, one: &str, other: &str| {
+            let vary = vary(&[name]).unwrap();
+            let variant = |value: &str| vary.variant(&headers(&[(name, value)])).unwrap();
+            variant(one) == variant(other)
+        };
+        for (one, other) in [
+            ("en, de", "de, en"),
+            ("en, de", "eN,De"),
+            ("en, de", "en ,   de"),
+            ("en;q=1, de;q=0.5", "de ; Q=0.500, en"),
+        ] {
+            assert!(same(LANGUAGE, one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("en, de", "en"),
+            ("en, de", "en, de;q=0.9"),
+            ("en;q=0.9, de", "en, de;q=0.9"),
+            ("en;q=2", "en"),
+            ("en;q=x", "en"),
+            ("a b", "ab"),
+        ] {
+            assert!(!same(LANGUAGE, one, other), "{one} {other}");
+        }
+        assert!(same("foo", "1,2", " 1, 2 "));
+        for (name, one, other) in [
+            ("foo", "\"1, 2\"", "\"1,2\""),
+            ("foo", "a (b, c)", "a (b,c)"),
+            ("foo", "1 2, 3", "1 2,3"),
+            ("cookie", "a=1, 2", "a=1,2"),
+            ("user-agent", "a, b", "a,b"),
+        ] {
+            assert!(!same(name, one, other), "{name} {one} {other}");
+        }
+    }
+
+    #[test]
+    fn one_language_is_wanted_most_or_none_is() {
+        let wanted = |line: &str| {
+            let vary = vary(&["accept-language, accept-encoding"]).unwrap();
+            vary.language(&headers(&[("accept-language", line)]))
+        };
+        assert_eq!(wanted("fr;q=0.5, DE;q=1.0").as_deref(), Some("de"));
+        assert_eq!(wanted("de-AT, de;q=0.9").as_deref(), Some("de-at"));
+        for line in ["en, de", "*", "de;q=0", "", "de;q=x"] {
+            assert_eq!(wanted(line), None, "{line}");
+        }
+        let other = vary(&["accept-language, x"]).unwrap();
+        assert_eq!(other.language(&headers(&[("accept-language", "de")])), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::source;
 use super::viewer::Viewer;
 use crate::routing::table::Route;
 use crate::state::Gateway;
-use crate::upstream::{self, Origin, PoolSettings};
+use crate::upstream::{self, Origin, PoolSettings, UpstreamTls};
 
 /// Time between two looks at the clocks: states change within it.
 const STEP: Duration = Duration::from_millis(250);
@@ -160,7 +160,8 @@ impl Fleet {
         if routes.len() >= MOST_MEMBERS {
             routes.clear();
         }
-        let route = Arc::new(policies.toward(address, &self.pools));
+        let route =
+            Arc::new(policies.toward(address, self.members == FleetMembers::Route, &self.pools));
         routes.insert(address, MemberRoute { route: route.clone(), policies: policies.clone() });
         route
     }
@@ -229,7 +230,9 @@ impl Fleet {
             steps.tick().await;
             if self.members == FleetMembers::Route {
                 let rules = gateway.rules();
-                let addresses = rules.route("/stats").map(|route| route.pool.addresses());
+                let route = rules.route("/stats");
+                let addresses = route.map(|route| route.pool.addresses());
+                sources.tls = route.and_then(|route| route.pool.target().tls.clone());
                 self.list_members(addresses.unwrap_or_default());
             }
             let mut shared = self.shared();
@@ -290,6 +293,8 @@ impl Shared {
 /// The tasks that follow members.
 #[derive(Default)]
 struct Sources {
+    /// TLS toward the members.
+    tls: Option<UpstreamTls>,
     tasks: JoinSet<()>,
     handles: HashMap<SocketAddr, AbortHandle>,
 }
@@ -300,7 +305,7 @@ impl Sources {
         for command in commands {
             match *command {
                 Command::Connect(address, attempt) => {
-                    let follow = source::follow(fleet.clone(), address, attempt);
+                    let follow = source::follow(fleet.clone(), address, self.tls.clone(), attempt);
                     let handle = self.tasks.spawn(follow);
                     if let Some(before) = self.handles.insert(address, handle) {
                         before.abort();

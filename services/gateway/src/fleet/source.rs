@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::hub::Fleet;
 use super::merge::{BLOCK_BYTES, End, Event, Kind};
-use crate::upstream::Failure;
 use crate::upstream::client::open_stream;
+use crate::upstream::{Failure, UpstreamTls};
 
 /// Time to connect: members are on the same network, where it takes milliseconds.
 const CONNECT_TIME: Duration = Duration::from_secs(1);
@@ -32,19 +32,29 @@ const INSTANCE: &str = "stats-instance";
 const INSTANCE_CHARS: usize = 64;
 
 /// Follows a member until its stream ends, or the attempt is of no use any more.
-pub(super) async fn follow(fleet: Arc<Fleet>, address: SocketAddr, attempt: u64) {
+pub(super) async fn follow(
+    fleet: Arc<Fleet>,
+    address: SocketAddr,
+    tls: Option<UpstreamTls>,
+    attempt: u64,
+) {
     let report = |event| fleet.event(address, attempt, event);
-    let end = read(address, &report).await;
+    let end = read(address, tls.as_ref(), &report).await;
     report(Event::Ended(end));
 }
 
-async fn read(address: SocketAddr, report: &impl Fn(Event) -> bool) -> End {
+async fn read(
+    address: SocketAddr,
+    tls: Option<&UpstreamTls>,
+    report: &impl Fn(Event) -> bool,
+) -> End {
+    let host = tls.map_or_else(|| address.to_string(), |tls| tls.host().to_owned());
     // Nothing of a viewer's request is in it.
     let request = format!(
-        "GET /stats/stream?view=summary HTTP/1.1\r\nhost: {address}\r\n\
+        "GET /stats/stream?view=summary HTTP/1.1\r\nhost: {host}\r\n\
          accept: text/event-stream\r\nuser-agent: gateway-fleet\r\nconnection: close\r\n\r\n"
     );
-    let opened = open_stream(address, request.as_bytes(), CONNECT_TIME, HEAD_TIME).await;
+    let opened = open_stream(address, tls, request.as_bytes(), CONNECT_TIME, HEAD_TIME).await;
     let mut response = match opened {
         Ok(response) => response,
         Err(Failure::Timeout) => return End::NoResponse,

@@ -27,7 +27,7 @@ use crate::request::context::{
     FullResponse, RequestContext, begin_head, field, keep_one_of_each, record_unread,
 };
 use crate::request::forwarded::new_request_id;
-use crate::request::parse;
+use crate::request::parse::{self, Length};
 use crate::request::rate_limit::Permit;
 use crate::response::problem::Problem;
 use crate::response::relay::{
@@ -246,6 +246,7 @@ impl ConnectionHandler {
         request_context.closes |= self.gateway.is_closing();
         let mut http1 = Http1 {
             body: parse::Body::new(head.length, self.gateway.config.body_bytes),
+            length: head.length,
             framing: Framing::Length,
             informs: !request_context.is_http10,
             client,
@@ -283,6 +284,7 @@ impl ConnectionHandler {
         strip(&mut fields, status);
         request_context.note_policy(&fields);
         keep_one_of_each(&mut fields);
+        request_context.edit_response(&mut fields);
         let head = client.outbox();
         begin_head(head, status, &fields);
         if is_chunked {
@@ -303,7 +305,7 @@ impl ConnectionHandler {
         if let Some(metrics) = &metrics {
             metrics.streams.add();
         }
-        let silence = self.gateway.config.timeouts.silence;
+        let silence = request_context.timeouts().silence;
         let (socket, ahead) = client.into_parts();
         let tunnel = Tunnel::new(body, is_chunked, socket);
         let closing = until_closing(self.closing.clone());
@@ -355,6 +357,7 @@ struct Http1<'a> {
     client: &'a mut Connection,
     /// The request's body; the reason where it cannot be taken.
     body: Result<parse::Body, Problem>,
+    length: Length,
     framing: Framing,
     /// It understands informational answers.
     informs: bool,
@@ -393,6 +396,10 @@ impl Downstream for Http1<'_> {
             Ok(body) => self.client.poll_body(context, body),
             Err(problem) => Poll::Ready(Err(BodyFault::Refused(problem.clone()))),
         }
+    }
+
+    fn limit_body(&mut self, most: usize) {
+        self.body = parse::Body::new(self.length, most);
     }
 
     fn send_continue(&mut self) {

@@ -301,6 +301,10 @@ impl Downstream for Http2<'_> {
         }
     }
 
+    fn limit_body(&mut self, most: usize) {
+        (self.room_bytes, self.most_bytes) = (most, most);
+    }
+
     fn send_continue(&mut self) {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::CONTINUE;

@@ -1,7 +1,9 @@
 //! Lists of networks: who is trusted, who may ask and who may not.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
 
 use super::Faults;
 use super::trusted_proxies::Client;
@@ -13,14 +15,7 @@ use super::trusted_proxies::Client;
 /// Two networks are either apart or one inside the other. What is inside another is left out, so
 /// the rest is found by a binary search: a list of a whole country costs a dozen comparisons.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Networks(Vec<Network>);
-
-/// All addresses that begin with the same bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Network {
-    first: IpAddr,
-    prefix_bits: u8,
-}
+pub(crate) struct Networks(Vec<IpNet>);
 
 impl Networks {
     /// Reads `10.0.0.0/8, fd00::/8, 192.0.2.1`. Blank text is the empty list; an empty place
@@ -31,7 +26,7 @@ impl Networks {
         }
         let (mut networks, mut faults) = (Vec::new(), Vec::new());
         for part in text.split(',').map(str::trim) {
-            match Network::parse(part) {
+            match parse(part) {
                 Ok(network) => networks.push(network),
                 Err(why) => faults.push(format!("{part:?} {why}")),
             }
@@ -40,16 +35,16 @@ impl Networks {
             return Err(Faults(faults));
         }
         networks.sort_unstable();
-        networks.dedup_by(|next, kept| kept.contains(next.first));
+        networks.dedup_by(|next, kept| kept.contains(&*next));
         Ok(Self(networks))
     }
 
     /// Whether the address is in one of them.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        let after = self.0.partition_point(|network| network.first <= address);
+        let after = self.0.partition_point(|network| network.addr() <= address);
         let nearest = after.checked_sub(1).and_then(|index| self.0.get(index));
-        nearest.is_some_and(|network| network.contains(address))
+        nearest.is_some_and(|network| network.contains(&address))
     }
 
     /// Whether there is no network in the list.
@@ -60,54 +55,39 @@ impl Networks {
 
 impl fmt::Display for Networks {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Network { first, prefix_bits }) in self.0.iter().enumerate() {
+        for (index, network) in self.0.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
-            write!(formatter, "{comma}{first}/{prefix_bits}")?;
+            write!(formatter, "{comma}{network}")?;
         }
         Ok(())
     }
 }
 
-impl Network {
-    fn parse(text: &str) -> Result<Self, String> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let Ok(address) = address.parse::<IpAddr>() else {
-            return Err("is no address such as 192.0.2.1, 10.0.0.0/8 or fd00::/8".to_owned());
-        };
-        let all = if address.is_ipv4() { 32 } else { 128 };
-        let prefix_bits = match prefix {
-            None => all,
-            Some(digits) => number(digits)
-                .filter(|&bits| bits <= all)
-                .ok_or_else(|| format!("needs a number from 0 to {all} after the slash"))?,
-        };
-        let network = Self { first: address, prefix_bits };
-        if bits(address) & !network.mask() != 0 {
-            let first = first_of(address, network.mask());
-            return Err(format!(
-                "has bits behind its prefix: {first}/{prefix_bits} or {address}/{all} is meant"
-            ));
-        }
-        // With fewer than 96 bits there would have been bits behind the prefix.
-        match address.to_canonical() {
-            IpAddr::V4(first) if all == 128 => {
-                Ok(Self { first: first.into(), prefix_bits: prefix_bits.saturating_sub(96) })
-            }
-            _ => Ok(network),
-        }
+/// Reads a network, or an address as the network of it alone.
+fn parse(text: &str) -> Result<IpNet, String> {
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    let Ok(address) = address.parse::<IpAddr>() else {
+        return Err("is no address such as 192.0.2.1, 10.0.0.0/8 or fd00::/8".to_owned());
+    };
+    let all = IpNet::from(address).max_prefix_len();
+    let prefix = prefix.map_or(Some(all), number);
+    let network = prefix.and_then(|prefix| IpNet::new(address, prefix).ok());
+    let network =
+        network.ok_or_else(|| format!("needs a number from 0 to {all} after the slash"))?;
+    let whole = network.trunc();
+    if whole != network {
+        return Err(format!("has bits behind its prefix: {whole} or {address}/{all} is meant"));
     }
-
-    fn contains(&self, address: IpAddr) -> bool {
-        self.first.is_ipv4() == address.is_ipv4()
-            && (bits(address) ^ bits(self.first)) & self.mask() == 0
-    }
-
-    /// The bits that count, from the left.
-    fn mask(&self) -> u128 {
-        u128::MAX.checked_shl(128 - u32::from(self.prefix_bits)).unwrap_or(0)
+    // With fewer than 96 bits there would have been bits behind the prefix.
+    match address.to_canonical() {
+        IpAddr::V4(first) if all == 128 => {
+            let prefix = network.prefix_len().saturating_sub(96);
+            Ipv4Net::new(first, prefix).map(IpNet::V4).map_err(|error| error.to_string())
+        }
+        _ => Ok(network),
     }
 }
 
@@ -116,25 +96,6 @@ fn number(digits: &str) -> Option<u8> {
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
     let plain = plain && (digits == "0" || !digits.starts_with('0'));
     if plain { digits.parse().ok() } else { None }
-}
-
-/// An address's bits, from the left.
-fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
-fn first_of(address: IpAddr, mask: u128) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => {
-            // The upper 32 bits, where those of IPv4 are.
-            let [a, b, c, d, ..] = (bits(address.into()) & mask).to_be_bytes();
-            [a, b, c, d].into()
-        }
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & mask).into(),
-    }
 }
 
 /// Who may ask at all.
@@ -162,6 +123,8 @@ impl Access {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -277,26 +240,33 @@ mod tests {
     }
 
     /// A network with no bit behind its prefix. Few different ones, so that they meet.
-    fn any_network() -> impl Strategy<Value = Network> {
-        (any::<bool>(), any::<u128>(), 0..=128_u8).prop_map(|(four, random, prefix_bits)| {
-            let prefix_bits = if four { prefix_bits / 4 } else { prefix_bits };
+    fn any_network() -> impl Strategy<Value = IpNet> {
+        (any::<bool>(), any::<u128>(), 0..=128_u8).prop_map(|(four, random, prefix)| {
             let crowded = random & (0xc3 << 120 | 0x3);
-            let address = if four {
-                IpAddr::from(crowded.to_be_bytes().first_chunk::<4>().copied().unwrap())
-            } else {
-                Ipv6Addr::from_bits(crowded).into()
-            };
-            let mask = Network { first: address, prefix_bits }.mask();
-            Network { first: first_of(address, mask), prefix_bits }
+            let prefix = if four { prefix / 4 } else { prefix };
+            IpNet::new(address(four, crowded), prefix).unwrap().trunc()
         })
     }
 
-    fn text_of(list: &[Network]) -> String {
-        let texts: Vec<_> = list
-            .iter()
-            .map(|network| format!("{}/{}", network.first, network.prefix_bits))
-            .collect();
-        texts.join(",")
+    /// An address out of the first bits.
+    fn address(four: bool, bits: u128) -> IpAddr {
+        if four {
+            IpAddr::from(bits.to_be_bytes().first_chunk::<4>().copied().unwrap())
+        } else {
+            Ipv6Addr::from_bits(bits).into()
+        }
+    }
+
+    /// The bits of an address, from the left.
+    fn bits(address: IpAddr) -> u128 {
+        match address {
+            IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+            IpAddr::V6(address) => address.to_bits(),
+        }
+    }
+
+    fn text_of(list: &[IpNet]) -> String {
+        list.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
 
     proptest! {
@@ -321,17 +291,12 @@ mod tests {
         ) {
             let read = networks(&text_of(&list));
             let near = list[inside.index(list.len())];
-            let host = random & !near.mask();
-            let near = match near.first {
-                IpAddr::V4(first) => {
-                    let [a, b, c, d, ..] = (bits(first.into()) | host).to_be_bytes();
-                    IpAddr::from([a, b, c, d])
-                }
-                IpAddr::V6(first) => Ipv6Addr::from_bits(first.to_bits() | host).to_canonical(),
-            };
-            for address in [near, Ipv6Addr::from_bits(random).into(), first_of(near, random)] {
+            let four = near.addr().is_ipv4();
+            let host = random & bits(near.hostmask());
+            let near = address(four, bits(near.addr()) | host);
+            for address in [near, Ipv6Addr::from_bits(random).into(), address(four, random)] {
                 let address = address.to_canonical();
-                let each = list.iter().any(|network| network.contains(address));
+                let each = list.iter().any(|network| network.contains(&address));
                 prop_assert_eq!(read.contains(address), each, "{}", address);
             }
         }

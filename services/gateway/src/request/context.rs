@@ -8,6 +8,7 @@ mod record;
 mod response_head;
 mod upstream_head;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -31,8 +32,11 @@ use crate::request::rate_limit::{Permit, Quota};
 use crate::request::trace_context::Trace;
 use crate::request::trusted_proxies::{ClientInfo, Scheme};
 use crate::response::problem::Problem;
+use crate::response::relay::refill;
+use crate::routing::attributes::Attributes;
 use crate::routing::route::plain;
 use crate::routing::table::Route;
+use crate::settings::Timeouts;
 use crate::state::Gateway;
 use crate::upstream::Lease;
 
@@ -136,13 +140,8 @@ impl RequestContext {
             .host
             .as_ref()
             .map(|host| canonical(text_of(Some(host)), client_info.scheme));
-        let mut site = format!("{}://{host}", client_info.scheme.name());
+        let site = site(client_info.scheme, &host, public.as_deref());
         if let Some(public) = public {
-            if public != host {
-                // The upstream receives both, and may answer for either.
-                site.push(' ');
-                site.push_str(&public);
-            }
             client_info.host = HeaderValue::try_from(public).ok();
         }
         Self {
@@ -243,6 +242,35 @@ impl RequestContext {
         self.forward(head, &hop, upgrade).await
     }
 
+    /// The time limits of its route.
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        let timeouts = self.gateway.config.timeouts;
+        let Some(attributes) = self.attributes() else { return timeouts };
+        Timeouts {
+            silence: attributes.timeout.unwrap_or(timeouts.silence),
+            total: attributes.total.unwrap_or(timeouts.total),
+            ..timeouts
+        }
+    }
+
+    /// Bytes of its body, where its route has a limit of its own.
+    pub(crate) fn body_limit(&self) -> Option<usize> {
+        self.attributes()?.body_bytes
+    }
+
+    fn attributes(&self) -> Option<&Attributes> {
+        self.route.as_ref().map(|route| &route.attributes)
+    }
+
+    /// Changes the fields of an upstream's response as the route says.
+    pub(crate) fn edit_response(&mut self, fields: &mut HeaderMap) {
+        let Some(route) = &self.route else { return };
+        if !route.attributes.response.is_empty() {
+            route.attributes.response.apply(fields);
+            self.note_policy(fields);
+        }
+    }
+
     /// Checks what the route allows, and forwards the request if the cache has no response to it.
     async fn forward(
         &mut self,
@@ -256,6 +284,11 @@ impl RequestContext {
             && !route.upgrade.iter().any(|it| is(&String::from_utf8_lossy(protocol.as_bytes()), it))
         {
             return Err(bad("this route does not allow this protocol"));
+        }
+        if let Some(host) = self.attributes().and_then(|it| it.host.as_deref()) {
+            // The upstream receives this name, and the client's beside it.
+            let public = self.client_info.host.as_ref().map(|host| text_of(Some(host)));
+            self.site = site(self.client_info.scheme, host, public);
         }
         if self.method == Method::OPTIONS
             && let Some(reply) = self.count_forward(head)?
@@ -282,20 +315,52 @@ impl RequestContext {
 
     /// The answer, if it is here or on its way.
     async fn look_into_cache(&mut self, head: &Head) -> Option<Answer> {
+        let mut headers = Cow::Borrowed(&head.fields);
+        let rules = self.attributes().map(|it| (&it.request, &it.response));
+        if let Some((request, _)) = rules.filter(|(request, _)| !request.is_empty()) {
+            // What selects the response is what the upstream receives.
+            request.apply(headers.to_mut());
+        }
         let question = CacheRequest {
             method: &self.method,
             site: &self.site,
             target: &self.target,
-            headers: &head.fields,
+            headers: &headers,
         };
+        let response = rules.map(|(_, response)| response).filter(|rules| !rules.is_empty());
         match self.gateway.cache.ask(&question).await {
             Lookup::Hit(answer) => return Some(answer),
-            Lookup::Fill(filling) => self.filling = Some(filling),
+            Lookup::Fill(mut filling) => {
+                filling.edits = response.cloned();
+                self.filling = Some(filling);
+            }
+            Lookup::Stale(answer, mut filling) => {
+                filling.edits = response.cloned();
+                self.refill(head, filling);
+                return Some(answer);
+            }
             Lookup::Pass(pass) => self.cache_status = Some(pass.forwarded().field()),
             // `ask` has waited.
             Lookup::Wait(_) => {}
         }
         None
+    }
+
+    /// Fetches a stored response anew, beside this request.
+    fn refill(&self, head: &Head, filling: Box<Fill>) {
+        let peer = SocketAddr::new(self.client_info.peer, 0);
+        let scheme = self.client_info.scheme;
+        let mut beside = Self::new(&self.gateway, head, peer, scheme);
+        beside.client_info = self.client_info.clone();
+        beside.site.clone_from(&self.site);
+        beside.target.clone_from(&self.target);
+        beside.upstream_target.clone_from(&self.upstream_target);
+        beside.route.clone_from(&self.route);
+        beside.filling = Some(filling);
+        // It was read before.
+        let hop = HopByHop::of(&head.fields).unwrap_or_default();
+        let request = beside.request(head, &hop, None);
+        tokio::spawn(refill(beside, head.clone(), request));
     }
 
     /// What an unsafe request may have changed must not be answered from memory.
@@ -334,6 +399,17 @@ impl RequestContext {
     pub(crate) fn note_policy(&mut self, fields: &HeaderMap) {
         self.has_hsts = fields.contains_key(STRICT_TRANSPORT_SECURITY);
     }
+}
+
+/// Scheme and host as the upstream receives them, and the client's host where that is another one:
+/// the upstream receives both, and may answer for either.
+fn site(scheme: Scheme, host: &str, public: Option<&str>) -> String {
+    let mut site = format!("{}://{host}", scheme.name());
+    if let Some(public) = public.filter(|public| *public != host) {
+        site.push(' ');
+        site.push_str(public);
+    }
+    site
 }
 
 /// Whether a plain path is one of the gateway's own health checks.

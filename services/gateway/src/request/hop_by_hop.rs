@@ -67,7 +67,7 @@ fn options_of(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 
 /// Fields about one connection, whether Connection names them or not. `Proxy` is in no standard: a
 /// CGI program would read it as its setting `HTTP_PROXY`.
-fn never_passes(name: &HeaderName) -> bool {
+pub(crate) fn never_passes(name: &HeaderName) -> bool {
     [CONNECTION, TE, TRAILER, UPGRADE, PROXY_AUTHORIZATION, PROXY_AUTHENTICATE].contains(name)
         || ["keep-alive", "proxy-connection", "http2-settings", "proxy"].contains(&name.as_str())
 }

@@ -69,6 +69,8 @@ impl Problem {
             Failure::Refused | Failure::Unreachable => {
                 (StatusCode::BAD_GATEWAY, "cannot be reached")
             }
+            Failure::Certificate => (StatusCode::BAD_GATEWAY, "has no valid certificate"),
+            Failure::Tls => (StatusCode::BAD_GATEWAY, "does not speak TLS as it must"),
             _ => (StatusCode::BAD_GATEWAY, "sent an invalid response"),
         };
         Self::new(status, format!("the upstream of route {route} {what}"))
@@ -166,6 +168,8 @@ mod tests {
             (Failure::Unreachable, 502),
             (Failure::Reset, 502),
             (Failure::Invalid, 502),
+            (Failure::Certificate, 502),
+            (Failure::Tls, 502),
         ] {
             let problem = Problem::upstream_failed(failure, "stats");
             assert_eq!(problem.status.as_u16(), status);

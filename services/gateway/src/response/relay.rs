@@ -1,6 +1,7 @@
 //! Passes an upstream's answer on to a client, whatever protocol that speaks: what the cache makes
 //! of it, what ends at the gateway, what is compressed, and how long it may take.
 
+mod refill;
 mod transfer;
 
 use std::future::poll_fn;
@@ -14,6 +15,7 @@ use http::header::{
 use http::{HeaderMap, StatusCode};
 use tokio::sync::watch;
 
+pub(crate) use self::refill::refill;
 use self::transfer::{Relay, Source, fill_alone};
 use crate::cache::Answer;
 use crate::deadline::Timer;
@@ -40,9 +42,12 @@ pub(crate) type Closing = watch::Receiver<bool>;
 
 /// A client while one request is answered: the source of the request's body and the sink of the
 /// answer. Nothing in it waits, so that both directions and the upstream can be served by one task.
-pub(crate) trait Downstream {
+pub(crate) trait Downstream: Send {
     /// The next piece of the request's body; none when it is complete.
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>>;
+
+    /// Sets how many bytes the request's body may have, before any of it is taken.
+    fn limit_body(&mut self, most: usize);
 
     /// Asks for the body that the client holds back (RFC 9110, section 10.1.1).
     fn send_continue(&mut self);
@@ -147,6 +152,7 @@ pub(crate) async fn deliver<D: Downstream>(
     }
     strip(&mut fields, status);
     keep_one_of_each(&mut fields);
+    request_context.edit_response(&mut fields);
     if !fields.contains_key(DATE)
         && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()))
     {
@@ -169,7 +175,7 @@ pub(crate) async fn deliver<D: Downstream>(
         && let Some(source) = source.take()
     {
         // The client has its answer, and the rest is for the cache alone.
-        let timeouts = request_context.gateway.config.timeouts;
+        let timeouts = request_context.timeouts();
         request_context.asked = request_context.pick.as_ref().map(Lease::address);
         let (encoder, pick) = (encoder.take(), request_context.pick.take());
         let fill = fill_alone(source, encoder, *filling, pick, timeouts.silence);
@@ -212,7 +218,7 @@ pub(crate) async fn respond<D: Downstream>(
     timer: &mut Timer,
 ) -> End {
     let body_bytes = reply.body.len() as u64;
-    let total = request_context.gateway.config.timeouts.total;
+    let total = request_context.timeouts().total;
     let sent = match client.reply(reply) {
         Ok(()) => flush(client, timer, LEAST_BYTES, TAKES_NOTHING, total).await,
         Err(left) => Err(left),
@@ -284,6 +290,8 @@ mod tests {
         fn poll_body(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
             Poll::Ready(Ok(None))
         }
+
+        fn limit_body(&mut self, _: usize) {}
 
         fn send_continue(&mut self) {}
 

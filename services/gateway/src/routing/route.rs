@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 
+use super::attributes::Attributes;
 use crate::request::auth::Scheme;
-use crate::upstream::{CheckPath, Origin};
+use crate::upstream::{CheckPath, Origin, server_name};
 
 /// Paths of the gateway's own.
 const RESERVED: [&str; 2] = ["/healthz", "/readyz"];
@@ -25,6 +26,8 @@ pub(crate) struct RouteLine {
     pub(crate) auth: Option<Scheme>,
     /// Protocols that a connection may be upgraded to (RFC 9110, section 7.8), in lower case.
     pub(crate) upgrade: Vec<String>,
+    /// What differs from other routes.
+    pub(crate) attributes: Attributes,
 }
 
 impl RouteLine {
@@ -36,10 +39,10 @@ impl RouteLine {
 
 /// Reads a table: a route a line, or several with semicolons between them; what follows `#` is a
 /// comment. `PREFIX ORIGIN[,ORIGIN...] [check=PATH] [auth=bearer|basic] [upgrade[=PROTOCOL,...]]`,
-/// where `upgrade` alone is `upgrade=websocket`.
+/// where `upgrade` alone is `upgrade=websocket`, and the words of [`Attributes`].
 ///
 /// # Errors
-/// With a clause for each line that is none.
+/// With a clause for each fault.
 pub(crate) fn parse(text: &str) -> Result<Vec<RouteLine>, Vec<String>> {
     let mut routes: Vec<RouteLine> = Vec::new();
     let mut faults = Vec::new();
@@ -50,10 +53,13 @@ pub(crate) fn parse(text: &str) -> Result<Vec<RouteLine>, Vec<String>> {
         }
         match parse_line(line) {
             Ok(route) if routes.iter().any(|known| known.prefix == route.prefix) => {
-                faults.push(format!("{line:?} has a prefix that is there already"));
+                faults.push(format!("{:?} has a prefix that is there already", shown(line)));
             }
             Ok(route) => routes.push(route),
-            Err(fault) => faults.push(format!("{line:?}: {fault}")),
+            Err(more) => {
+                let line = shown(line);
+                faults.extend(more.into_iter().map(|fault| format!("{line:?}: {fault}")));
+            }
         }
     }
     if routes.len() > MOST_ROUTES {
@@ -62,48 +68,109 @@ pub(crate) fn parse(text: &str) -> Result<Vec<RouteLine>, Vec<String>> {
     if faults.is_empty() { Ok(routes) } else { Err(faults) }
 }
 
-fn parse_line(line: &str) -> Result<RouteLine, String> {
-    const ORIGINS: &str = "an upstream must be HOST:PORT, several with commas between them";
+/// A line without the values of its fields, which may be secrets.
+fn shown(line: &str) -> String {
+    let shown = |word: &str| match word.split_once(':') {
+        Some((name, _)) if name.contains("-header=") => format!("{name}:..."),
+        _ => word.to_owned(),
+    };
+    line.split_whitespace().map(shown).collect::<Vec<_>>().join(" ")
+}
+
+fn parse_line(line: &str) -> Result<RouteLine, Vec<String>> {
+    const ORIGINS: &str =
+        "an upstream must be HOST:PORT or https://HOST:PORT, several with commas between them";
+    let origins = |word: &str| word.split(',').map(Origin::parse_upstream).collect();
     let mut words = line.split_whitespace();
     let prefix = words.next().unwrap_or_default();
-    let whole = prefix == "/" || (prefix.starts_with('/') && !prefix.ends_with('/'));
-    // It stands in logs, metrics and error answers as it is.
-    let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$()*+,=:@%/".contains(&byte);
-    if !whole || plain(prefix).ok().as_deref() != Some(prefix) || !prefix.bytes().all(letters) {
-        return Err("a prefix must be a plain path such as / or /api, without a slash at its end"
-            .to_owned());
-    }
-    if RESERVED.contains(&prefix) || covers("/fleet", prefix) {
-        return Err("this path is the gateway's own".to_owned());
-    }
-    let origins = words.next().and_then(Origin::parse_all).ok_or(ORIGINS)?;
+    let mut faults: Vec<String> = prefix_fault(prefix).map(str::to_owned).into_iter().collect();
+    let origins = words.next().and_then(origins).unwrap_or_else(|| {
+        faults.push(ORIGINS.to_owned());
+        Vec::new()
+    });
     let mut route = RouteLine {
         prefix: prefix.to_owned(),
         origins,
         check: None,
         auth: None,
         upgrade: Vec::new(),
+        attributes: Attributes::default(),
     };
+    let mut seen = Vec::new();
     for word in words {
+        let name = word.split('=').next().unwrap_or_default();
+        let may_be_repeated = ["request-header", "response-header", "hide"].contains(&name);
+        if !may_be_repeated && seen.contains(&name) {
+            faults.push(format!("{name} is there twice"));
+        }
+        seen.push(name);
+        faults.extend(route.take(word).err());
+    }
+    faults.extend(route.use_tls().err().map(str::to_owned));
+    if faults.is_empty() { Ok(route) } else { Err(faults) }
+}
+
+fn prefix_fault(prefix: &str) -> Option<&'static str> {
+    let whole = prefix == "/" || (prefix.starts_with('/') && !prefix.ends_with('/'));
+    // It stands in logs, metrics and error answers as it is.
+    let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$()*+,=:@%/".contains(&byte);
+    if !whole || plain(prefix).ok().as_deref() != Some(prefix) || !prefix.bytes().all(letters) {
+        return Some("a prefix must be a plain path such as / or /api, without a slash at its end");
+    }
+    let is_reserved = RESERVED.contains(&prefix) || covers("/fleet", prefix);
+    is_reserved.then_some("this path is the gateway's own")
+}
+
+impl RouteLine {
+    /// Whether its upstreams are asked over TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.origins.iter().any(Origin::is_tls)
+    }
+
+    /// Finds the host that upstreams are asked for over TLS, which their certificates are for.
+    fn use_tls(&mut self) -> Result<(), &'static str> {
+        if !self.is_tls() {
+            return Ok(());
+        }
+        if !self.origins.iter().all(Origin::is_tls) {
+            return Err("its addresses must all begin with https://, or none of them");
+        }
+        let mut names: Vec<_> = self.origins.iter().map(Origin::authority).collect();
+        names.dedup();
+        let host = match (&self.attributes.host, &*names) {
+            (Some(host), _) => host.clone(),
+            (None, [only]) => only.clone(),
+            _ => return Err("https:// addresses with different names need host="),
+        };
+        server_name(&host).ok_or("the host is not a name that a certificate can have")?;
+        self.attributes.host = Some(host);
+        Ok(())
+    }
+
+    /// Takes in a word behind the upstreams.
+    fn take(&mut self, word: &str) -> Result<(), String> {
         match word.split_once('=').unwrap_or((word, "")) {
             ("check", path) => {
                 let path = CheckPath::parse(path).ok_or("check must be a path such as /healthz")?;
-                route.check = Some(path);
+                self.check = Some(path);
             }
             ("auth", scheme) => {
                 let scheme = Scheme::parse(scheme).ok_or("auth must be bearer or basic")?;
-                route.auth = Some(scheme);
+                self.auth = Some(scheme);
             }
-            ("upgrade", "") if word == "upgrade" => route.upgrade = vec!["websocket".to_owned()],
+            ("upgrade", "") if word == "upgrade" => self.upgrade = vec!["websocket".to_owned()],
             ("upgrade", names) => {
                 let fault =
                     "upgrade must name protocols such as websocket, with commas between them";
-                route.upgrade = protocols(names).ok_or(fault)?;
+                self.upgrade = protocols(names).ok_or(fault)?;
             }
-            _ => return Err(format!("{word:?} is neither check=, auth= nor upgrade")),
+            (name, value) if !self.attributes.take(name, value)? => {
+                return Err(format!("{name:?} is not an attribute of a route"));
+            }
+            _ => {}
         }
+        Ok(())
     }
-    Ok(route)
 }
 
 /// Names of protocols, perhaps with a version. None of those that carry requests of their own: they
@@ -264,6 +331,22 @@ mod tests {
             "/api api:9000 upgrade=websocket,TLS/1.2",
             "/api api:9000 upgrade=a,,b",
             "/api api:9000 fast",
+            "/api https://api:9000,api:9001",
+            "/api https://a:443,https://b:443",
+            "/api https://api:0",
+            "/api api:9000 timeout=0",
+            "/api api:9000 timeout=3601",
+            "/api api:9000 total=1.5",
+            "/api api:9000 body=65MiB",
+            "/api api:9000 body=-1",
+            "/api api:9000 host=",
+            "/api api:9000 host=a/b",
+            "/api api:9000 host=a:0",
+            "/api api:9000 hide=",
+            "/api api:9000 hide=Vary",
+            "/api api:9000 request-header=X-A",
+            "/api api:9000 check=/a check=/b",
+            "/api api:9000 timeout=1 timeout=2",
         ];
         for line in wrong {
             let faults = parse(line).unwrap_err();
@@ -272,6 +355,48 @@ mod tests {
         }
         assert_eq!(parse(&wrong.join("\n")).unwrap_err().len(), wrong.len());
         assert!(parse("/a a:1; /a b:1").unwrap_err()[0].contains("already"));
+    }
+
+    #[test]
+    fn upstreams_with_tls_are_asked_for_the_name_of_their_certificate() {
+        for (line, host) in [
+            ("/a https://Api.internal:443", "api.internal"),
+            ("/a https://api:8443", "api:8443"),
+            ("/a https://a,https://b host=c", "c"),
+            ("/a https://10.0.0.1", "10.0.0.1"),
+        ] {
+            let route = parse(line).unwrap().remove(0);
+            assert_eq!((route.is_tls(), route.attributes.host.as_deref()), (true, Some(host)));
+        }
+        assert!(!parse("/a a:1 host=c").unwrap()[0].is_tls());
+    }
+
+    #[test]
+    fn every_fault_of_a_line_is_named_and_no_value_of_a_field() {
+        let line = "/a/ api timeout=0 host=a/b request-header=Host:secret fast=1";
+        let faults = parse(line).unwrap_err();
+        assert_eq!(faults.len(), 6, "{faults:?}");
+        assert!(faults.iter().all(|fault| !fault.contains("secret")), "{faults:?}");
+        assert!(faults[0].contains("request-header=Host:... fast=1"), "{faults:?}");
+    }
+
+    #[test]
+    fn attributes_are_read_and_described_without_values() {
+        let text = "/a api:9000 timeout=2 total=60 body=1MiB host=API.internal:8443 \
+                    request-header=Authorization:Basic%20c2VjcmV0 request-header=X-B: \
+                    response-header=X-Frame-Options:DENY hide=Server,X-Powered-By";
+        let attributes = parse(text).unwrap().remove(0).attributes;
+        assert_eq!(attributes.body_bytes, Some(1 << 20));
+        assert_eq!(attributes.host.as_deref(), Some("api.internal:8443"));
+        let described: Vec<_> = attributes.describe().collect();
+        assert_eq!(
+            described.join(", "),
+            "at most 2s of silence, at most 60s for a response, at most 1048576 bytes of body, \
+             asked for host api.internal:8443, sets in requests authorization, \
+             removes from requests x-b, sets in responses x-frame-options, \
+             hides server and x-powered-by"
+        );
+        assert_eq!(Attributes::default().describe().count(), 0);
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::request::auth::Auth;
+use crate::routing::attributes::Attributes;
 use crate::routing::reading::Reading;
 use crate::routing::route::{RouteLine, covers, longest};
 use crate::telemetry::exposition::RouteMetrics;
-use crate::upstream::{Origin, Pool, PoolSettings, Target};
+use crate::upstream::{Origin, Pool, PoolSettings, Target, UpstreamTls};
 
 /// A route in force.
 #[derive(Debug)]
@@ -23,22 +24,31 @@ pub(crate) struct Route {
     pub(crate) auth: Option<Auth>,
     /// Protocols that a connection may be upgraded to.
     pub(crate) upgrade: Vec<String>,
+    /// What differs from other routes.
+    pub(crate) attributes: Attributes,
     /// What became of its requests.
     pub(crate) metrics: Arc<RouteMetrics>,
 }
 
 impl Route {
-    /// A route with the same policies to one address.
-    pub(crate) fn toward(&self, address: SocketAddr, settings: &PoolSettings) -> Self {
+    /// A route with the same policies to one address, which `is_own` or another one.
+    pub(crate) fn toward(
+        &self,
+        address: SocketAddr,
+        is_own: bool,
+        settings: &PoolSettings,
+    ) -> Self {
         let name = format!("/fleet/{address}");
         let origins = vec![Origin::new(&address.ip().to_string(), address.port())];
-        let target = Target { name: name.clone(), origins, check: None };
+        let tls = self.pool.target().tls.clone().filter(|_| is_own);
+        let target = Target { name: name.clone(), origins, check: None, tls };
         Self {
             name,
             prefix: self.prefix.clone(),
             pool: Pool::start(&target, settings),
             auth: self.auth.clone(),
             upgrade: Vec::new(),
+            attributes: self.attributes.clone(),
             metrics: self.metrics.clone(),
         }
     }
@@ -57,6 +67,8 @@ pub(crate) struct AuthenticatedRoute {
     pub(crate) line: RouteLine,
     /// Its guard, if it asks for one.
     pub(crate) auth: Option<Auth>,
+    /// TLS toward its upstreams, if their addresses ask for it.
+    pub(crate) tls: Option<UpstreamTls>,
 }
 
 impl RouteTable {
@@ -69,11 +81,12 @@ impl RouteTable {
     ) -> Self {
         let mut routes: Vec<_> = table
             .iter()
-            .map(|AuthenticatedRoute { line, auth }| {
+            .map(|AuthenticatedRoute { line, auth, tls }| {
                 let target = Target {
                     name: line.name().to_owned(),
                     origins: line.origins.clone(),
                     check: line.check.clone(),
+                    tls: tls.clone(),
                 };
                 let known = |known: &&Arc<Route>| known.name == target.name;
                 let known = before.routes.iter().find(known);
@@ -84,6 +97,7 @@ impl RouteTable {
                         .map_or_else(|| Pool::start(&target, settings), |same| same.pool.clone()),
                     auth: auth.clone(),
                     upgrade: line.upgrade.clone(),
+                    attributes: line.attributes.clone(),
                     metrics: known.map_or_else(Arc::default, |known| known.metrics.clone()),
                     name: target.name,
                 })

@@ -10,9 +10,12 @@ impl Config {
     /// The configuration in force, for `gateway check`, without secrets.
     pub(crate) fn explain(process: &service::Process, config: &Self) -> String {
         let mut lines = vec![format!("listens at {}", process.listen)];
-        for AuthenticatedRoute { line, auth } in config.table.lines().unwrap_or_default() {
+        for AuthenticatedRoute { line, auth, tls } in config.table.lines().unwrap_or_default() {
             let origins: Vec<_> = line.origins.iter().map(ToString::to_string).collect();
             let mut route = format!("route {} -> {}", line.prefix, origins.join(", "));
+            if let Some(tls) = tls {
+                let _ = write!(route, ", verified with {}", tls.roots().file().display());
+            }
             if let Some(check) = &line.check {
                 // Writing to a String cannot fail, here and below.
                 let _ = write!(route, ", checked at {check}");
@@ -22,6 +25,9 @@ impl Config {
             }
             if !line.upgrade.is_empty() {
                 let _ = write!(route, ", may be upgraded to {}", line.upgrade.join(", "));
+            }
+            for part in line.attributes.describe() {
+                let _ = write!(route, ", {part}");
             }
             lines.push(route);
         }

@@ -6,9 +6,10 @@ use service::Settings;
 
 use super::path;
 use crate::request::auth::Auth;
+use crate::routing::attributes::Attributes;
 use crate::routing::route::{self, RouteLine};
 use crate::routing::table::AuthenticatedRoute;
-use crate::upstream::{CheckPath, Origin};
+use crate::upstream::{CheckPath, Origin, Roots, UpstreamTls};
 
 /// Where the table of routes comes from.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct Table {
     told: Vec<RouteLine>,
     file: Option<PathBuf>,
     secrets: Secrets,
+    /// The file of the certificate authorities of upstreams.
+    authorities: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -41,7 +44,14 @@ impl Table {
             let origins =
                 vec![settings.get_with(name, ORIGIN, Origin::new(host, port), Origin::parse)];
             let check = CheckPath::parse("/healthz");
-            RouteLine { prefix: prefix.to_owned(), origins, check, auth: None, upgrade: Vec::new() }
+            RouteLine {
+                prefix: prefix.to_owned(),
+                origins,
+                check,
+                auth: None,
+                upgrade: Vec::new(),
+                attributes: Attributes::default(),
+            }
         };
         let own = vec![
             own("GATEWAY_STATS", "/stats", "stats", 8080),
@@ -52,6 +62,7 @@ impl Table {
             own,
             told,
             file: path(settings, "GATEWAY_ROUTES_FILE"),
+            authorities: path(settings, "GATEWAY_UPSTREAM_CA"),
             secrets: Secrets {
                 text: settings.get_with("GATEWAY_SECRET", "a text", None, |text| {
                     Some(Some(Hidden(text.to_owned())))
@@ -94,14 +105,16 @@ impl Table {
                 ),
             }
         }
-        let guarded = lines.into_iter().map(|line| {
-            let auth = line.auth.map(|scheme| self.secrets.auth(scheme)).transpose();
-            auth.map(|auth| AuthenticatedRoute { line, auth })
-        });
+        let needs_roots = self.authorities.is_some() || lines.iter().any(RouteLine::is_tls);
+        let roots = needs_roots.then(|| Roots::read(self.authorities.as_deref())).transpose();
+        let roots = roots.map_err(|fault| faults.push(fault)).ok().flatten();
         let mut table = Vec::new();
-        for line in guarded {
-            match line {
-                Ok(line) => table.push(line),
+        for line in lines {
+            let host = line.attributes.host.as_deref().filter(|_| line.is_tls());
+            let tls = host.zip(roots.as_ref());
+            let tls = tls.and_then(|(host, roots)| UpstreamTls::new(host, roots));
+            match line.auth.map(|scheme| self.secrets.auth(scheme)).transpose() {
+                Ok(auth) => table.push(AuthenticatedRoute { line, auth, tls }),
                 Err(fault) => faults.push(fault),
             }
         }

@@ -7,7 +7,6 @@ mod stream;
 mod upload;
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,7 +24,8 @@ use crate::deadline::Timer;
 use crate::request::context::{RequestContext, names_events};
 use crate::response::problem::Problem;
 use crate::response::relay::{BodyFault, Downstream, strip};
-use crate::upstream::{Connection, Failure};
+use crate::routing::fields::FieldRules;
+use crate::upstream::{Connection, Failure, Lease};
 
 /// Bytes of an upstream's head.
 const HEAD_BYTES: usize = 32 * 1024;
@@ -99,15 +99,15 @@ impl From<BodyFault> for UpstreamError {
 /// A request is sent again, at most [`TRIES`] times in all and within the budget, when the upstream
 /// cannot have acted upon it: there was no connection, or none of its body has been sent. Beyond
 /// that only when its method is idempotent and its body is still held, and never after a timeout.
-pub(crate) async fn ask<D: Downstream>(
+pub(crate) async fn ask(
     request_context: &mut RequestContext,
     head: &Bytes,
     upload: &mut Upload,
     protocol: Option<&HeaderValue>,
     timer: &mut Timer,
-    client: &mut D,
+    client: &mut dyn Downstream,
 ) -> Result<UpstreamResponse, UpstreamError> {
-    let timeouts = request_context.gateway.config.timeouts;
+    let timeouts = request_context.timeouts();
     let Some(route) = request_context.route.clone() else {
         return Err(UpstreamError::Problem(Problem::no_upstream("/")));
     };
@@ -123,7 +123,7 @@ pub(crate) async fn ask<D: Downstream>(
         let waiting = if is_new { None } else { pick.waiting(idle_time) };
         let connected = match waiting {
             Some(connection) => Ok(connection),
-            None => connect(pick.address(), timeouts.connect).await,
+            None => connect(&pick, timeouts.connect).await,
         };
         let (failure, may_repeat) = match connected {
             Ok(mut connection) => {
@@ -132,6 +132,7 @@ pub(crate) async fn ask<D: Downstream>(
                     held: BytesMut::new(),
                     informed: 0,
                     protocol,
+                    rules: &route.attributes.response,
                 };
                 let exchanged =
                     exchange.run(&mut connection, upload, client, timer, timeouts.silence).await;
@@ -187,8 +188,8 @@ pub(crate) async fn ask<D: Downstream>(
     }
 }
 
-async fn connect(address: SocketAddr, bound: Duration) -> Result<Connection, Failure> {
-    match timeout(bound, Connection::open(address)).await {
+async fn connect(pick: &Lease, bound: Duration) -> Result<Connection, Failure> {
+    match timeout(bound, Connection::open(pick.address(), pick.tls())).await {
         Ok(opened) => opened,
         Err(_) => Err(Failure::Timeout),
     }
@@ -214,6 +215,7 @@ struct Exchange<'a> {
     held: BytesMut,
     informed: u8,
     protocol: Option<&'a HeaderValue>,
+    rules: &'a FieldRules,
 }
 
 impl Exchange<'_> {
@@ -221,7 +223,7 @@ impl Exchange<'_> {
         &mut self,
         connection: &mut Connection,
         upload: &mut Upload,
-        client: &mut impl Downstream,
+        client: &mut dyn Downstream,
         timer: &mut Timer,
         silence: Duration,
     ) -> Result<response_head::Head, Failed> {
@@ -253,7 +255,7 @@ impl Exchange<'_> {
         context: &mut Context<'_>,
         connection: &mut Connection,
         upload: &mut Upload,
-        client: &mut impl Downstream,
+        client: &mut dyn Downstream,
     ) -> Poll<Result<response_head::Head, Failed>> {
         let stream = &mut connection.stream;
         if let Poll::Ready(Err(fault)) = self.sending.poll(context, stream, upload, client) {
@@ -294,6 +296,7 @@ impl Exchange<'_> {
                     // RFC 9110, section 15.2. The body was not held back, so 100 was not asked for.
                     let response_head::Head { status, mut fields, .. } = head;
                     strip(&mut fields, status);
+                    self.rules.remove(&mut fields);
                     client.inform(status, fields);
                 }
             }

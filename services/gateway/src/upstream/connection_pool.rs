@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::coop::unconstrained;
 use tokio::time::sleep;
 
-use super::Failure;
+use super::{Failure, UpstreamTls};
 use crate::listener::workers;
 
 /// The services close connections that were idle for 30 s; one that is about to be closed must not
@@ -54,8 +54,11 @@ impl Connection {
     /// times a second for it.
     ///
     /// # Errors
-    /// When the connection is refused.
-    pub(crate) async fn open(address: SocketAddr) -> Result<Self, Failure> {
+    /// When the connection is refused, or TLS fails.
+    pub(crate) async fn open(
+        address: SocketAddr,
+        tls: Option<&UpstreamTls>,
+    ) -> Result<Self, Failure> {
         // From an address alone: given a name, Pingora resolves it here and now, and panics when
         // there is none.
         let mut peer = HttpPeer::new(address, false, String::new());
@@ -74,6 +77,10 @@ impl Connection {
             ErrorType::ConnectNoRoute => Failure::Unreachable,
             _ => Failure::Reset,
         })?;
+        let stream = match tls {
+            Some(tls) => tls.secure(address, stream).await?,
+            None => stream,
+        };
         Ok(Self { stream, is_used: false })
     }
 
@@ -183,7 +190,7 @@ mod tests {
     /// A connection and its other end.
     async fn pair() -> (Connection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let connection = Connection::open(listener.local_addr().unwrap()).await.unwrap();
+        let connection = Connection::open(listener.local_addr().unwrap(), None).await.unwrap();
         (connection, listener.accept().await.unwrap().0)
     }
 
@@ -231,7 +238,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let mut others = Vec::new();
         for _ in 0..MOST_IDLE + 3 {
-            kept.keep(Connection::open(address).await.unwrap());
+            kept.keep(Connection::open(address, None).await.unwrap());
             others.push(listener.accept().await.unwrap());
         }
         assert_eq!(kept.count(), MOST_IDLE);

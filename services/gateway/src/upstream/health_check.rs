@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::lease::Endpoint;
-use super::{Failure, jitter};
+use super::{Failure, UpstreamTls, jitter, tls};
 
 /// A status line fits; what follows it is not read.
 const LINE_BYTES: usize = 512;
@@ -67,7 +66,7 @@ pub(super) async fn keep_checking(
     let mut wait = settings.every / 256 * u32::from(jitter::next_byte(&mut seed));
     loop {
         sleep(wait).await;
-        let outcome = check(endpoint.address(), &path, settings.bound).await;
+        let outcome = check(endpoint.address(), endpoint.tls(), &path, settings.bound).await;
         if !endpoint.checked(outcome) {
             return;
         }
@@ -79,10 +78,11 @@ pub(super) async fn keep_checking(
 /// One GET over a connection of its own, at most for `bound`.
 pub(super) async fn check(
     address: SocketAddr,
+    tls: Option<&UpstreamTls>,
     path: &CheckPath,
     bound: Duration,
 ) -> Result<(), Failure> {
-    match timeout(bound, status_of(address, path)).await {
+    match timeout(bound, status_of(address, tls, path)).await {
         Ok(Ok(200..=399)) => Ok(()),
         Ok(Ok(status)) => Err(Failure::Status(status)),
         Ok(Err(failure)) => Err(failure),
@@ -90,15 +90,22 @@ pub(super) async fn check(
     }
 }
 
-async fn status_of(address: SocketAddr, CheckPath(path): &CheckPath) -> Result<u16, Failure> {
+async fn status_of(
+    address: SocketAddr,
+    tls: Option<&UpstreamTls>,
+    CheckPath(path): &CheckPath,
+) -> Result<u16, Failure> {
     let failure = |error| Failure::of(&error);
-    let mut stream = TcpStream::connect(address).await.map_err(failure)?;
-    // Named by its address: it is one replica that is asked, not the service.
+    let mut stream = tls::open(address, tls).await?;
+    // Named by its address: it is one replica that is asked, not the service. With TLS, the host is
+    // that of the certificate.
+    let host = tls.map_or_else(|| address.to_string(), |tls| tls.host().to_owned());
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: gateway-check\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: gateway-check\r\n\
          Accept: */*\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.map_err(failure)?;
+    stream.flush().await.map_err(failure)?;
     let mut line = Vec::with_capacity(LINE_BYTES);
     let mut answer = stream.take(LINE_BYTES as u64);
     while !line.contains(&b'\n') {
@@ -154,13 +161,13 @@ mod tests {
 
     async fn outcome(answer: &str) -> Result<(), Failure> {
         let (address, _) = server(answer.into()).await;
-        check(address, &path(), BOUND).await
+        check(address, None, &path(), BOUND).await
     }
 
     #[tokio::test]
     async fn a_check_is_a_plain_get_over_a_connection_of_its_own() {
         let (address, asked) = server("HTTP/1.1 204 No Content\r\n\r\n".into()).await;
-        assert_eq!(check(address, &path(), BOUND).await, Ok(()));
+        assert_eq!(check(address, None, &path(), BOUND).await, Ok(()));
         let asked = asked.await.unwrap();
         assert!(asked.starts_with("GET /healthz HTTP/1.1\r\n"), "{asked}");
         assert!(asked.contains(&format!("\r\nHost: {address}\r\n")), "{asked}");
@@ -189,14 +196,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        assert_eq!(check(address, &path(), BOUND).await, Err(Failure::Refused));
+        assert_eq!(check(address, None, &path(), BOUND).await, Err(Failure::Refused));
     }
 
     #[tokio::test]
     async fn who_listens_and_says_nothing_is_too_late() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let outcome = check(address, &path(), Duration::from_millis(50)).await;
+        let outcome = check(address, None, &path(), Duration::from_millis(50)).await;
         assert_eq!(outcome, Err(Failure::Timeout));
     }
 

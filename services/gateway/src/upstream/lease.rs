@@ -9,12 +9,14 @@ use super::Failure;
 use super::breaker::{Attempt, is_open_in};
 use super::connection_pool::{Connection, Connections};
 use super::pool::Shared;
+use super::tls::UpstreamTls;
 
 /// What all requests to one address share. Everything that every request touches is an atomic of
 /// its own; what decides is behind the pool's lock, which only failures and probes take.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     address: SocketAddr,
+    tls: Option<UpstreamTls>,
     pool: Weak<Shared>,
     in_flight: AtomicUsize,
     /// Since the last failure. Counted here, and passed to the breaker with the next failure.
@@ -26,9 +28,14 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(address: SocketAddr, pool: Weak<Shared>) -> Arc<Self> {
+    pub(super) fn new(
+        address: SocketAddr,
+        tls: Option<UpstreamTls>,
+        pool: Weak<Shared>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             address,
+            tls,
             pool,
             in_flight: AtomicUsize::new(0),
             successes: AtomicU64::new(0),
@@ -39,6 +46,10 @@ impl Endpoint {
 
     pub(super) const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub(super) const fn tls(&self) -> Option<&UpstreamTls> {
+        self.tls.as_ref()
     }
 
     /// Connections that wait for a request.
@@ -99,6 +110,11 @@ impl Lease {
     /// Where to go.
     pub(crate) fn address(&self) -> SocketAddr {
         self.endpoint.address
+    }
+
+    /// How to go there, unless in clear text.
+    pub(crate) fn tls(&self) -> Option<&UpstreamTls> {
+        self.endpoint.tls()
     }
 
     /// A connection that waits there for a request, for less than `idle_time` if there is one.

@@ -8,13 +8,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub(crate) struct Origin {
     host: String,
     port: u16,
+    is_tls: bool,
 }
 
 impl Origin {
     /// The origin of a name that is known to be one.
     pub(crate) fn new(host: &str, port: u16) -> Self {
         let host = host.to_owned();
-        Self { host, port }
+        Self { host, port, is_tls: false }
     }
 
     /// `name:port`, `1.2.3.4:port` or `[::1]:port`; nothing else.
@@ -31,9 +32,34 @@ impl Origin {
         Some(Self::new(host, port))
     }
 
+    /// A name or an address with or without a port, in lower case, as in a Host field.
+    pub(crate) fn parse_authority(text: &str) -> Option<String> {
+        Self::parse(text).or_else(|| Self::parse(&format!("{text}:80")))?;
+        Some(text.to_ascii_lowercase())
+    }
+
     /// One or several, with commas between them.
     pub(crate) fn parse_all(text: &str) -> Option<Vec<Self>> {
         text.split(',').map(|origin| Self::parse(origin.trim())).collect()
+    }
+
+    /// As [`Self::parse`], or `https://name:443`, whose port may be missing.
+    pub(crate) fn parse_upstream(text: &str) -> Option<Self> {
+        let Some(rest) = text.strip_prefix("https://") else { return Self::parse(text) };
+        let origin = Self::parse(rest).or_else(|| Self::parse(&format!("{rest}:443")))?;
+        Some(Self { is_tls: true, ..origin })
+    }
+
+    /// Whether it is asked over TLS.
+    pub(crate) const fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    /// As in a Host field: without the port of its scheme.
+    pub(crate) fn authority(&self) -> String {
+        let plain = Self { is_tls: false, ..self.clone() }.to_string().to_ascii_lowercase();
+        let port = if self.is_tls { ":443" } else { ":80" };
+        plain.strip_suffix(port).map(str::to_owned).unwrap_or(plain)
     }
 
     /// The name or the address, without brackets.
@@ -54,7 +80,10 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
+        let Self { host, port, is_tls } = self;
+        if *is_tls {
+            f.write_str("https://")?;
+        }
         if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }
@@ -98,6 +127,35 @@ mod tests {
             "[]:80",
         ] {
             assert_eq!(Origin::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_authority_may_have_a_port() {
+        for (text, expected) in
+            [("Api", "api"), ("api:8080", "api:8080"), ("[::1]", "[::1]"), ("[::1]:80", "[::1]:80")]
+        {
+            assert_eq!(Origin::parse_authority(text).as_deref(), Some(expected));
+        }
+        for text in ["", "a b", "a:0", "a/b", "::1", "a:80:80", "http://a"] {
+            assert_eq!(Origin::parse_authority(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_upstream_may_be_asked_over_tls() {
+        for (text, shown, authority) in [
+            ("api:80", "api:80", "api"),
+            ("https://Api", "https://Api:443", "api"),
+            ("https://api:8443", "https://api:8443", "api:8443"),
+            ("https://[::1]:443", "https://[::1]:443", "[::1]"),
+        ] {
+            let origin = Origin::parse_upstream(text).unwrap();
+            assert_eq!((origin.to_string().as_str(), &*origin.authority()), (shown, authority));
+            assert_eq!(origin.is_tls(), text.starts_with("https"));
+        }
+        for text in ["https://", "https://api:0", "https://api/", "http://api:80", "https:api:1"] {
+            assert_eq!(Origin::parse_upstream(text), None, "{text}");
         }
     }
 

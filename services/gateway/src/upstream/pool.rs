@@ -20,6 +20,7 @@ use super::health::{self, Change, Health};
 use super::lease::{Endpoint, Lease};
 use super::resolution::{Family, Names};
 use super::retry_budget::Budget;
+use super::tls::UpstreamTls;
 use super::{CheckPath, Failure, Origin, PoolSettings, State, Target, jitter};
 
 /// Addresses of one upstream. Beyond, those that were missing for the longest time are left.
@@ -93,6 +94,7 @@ impl Pool {
             name: target.name.clone(),
             settings: settings.clone(),
             check: target.check.clone(),
+            tls: target.tls.clone(),
             started: now,
             view: RwLock::default(),
             probe_due: AtomicU64::new(NEVER),
@@ -210,6 +212,7 @@ pub(super) struct Shared {
     name: String,
     settings: PoolSettings,
     check: Option<CheckPath>,
+    tls: Option<UpstreamTls>,
     started: Instant,
     /// What requests choose from. Written only when the state of an address changes.
     view: RwLock<View>,

@@ -43,7 +43,8 @@ fn a_fresh_answer_serves_requests_that_would_bring_none_and_a_stale_one_does_not
         ("content-length: 1", Reason::Content),
     ];
     for (line, _) in limited {
-        assert_eq!(world.hit("/a", &[line]).status(), StatusCode::OK, "{line}");
+        let expected = if line.starts_with("range") { 206 } else { 200 };
+        assert_eq!(world.hit("/a", &[line]).status().as_u16(), expected, "{line}");
     }
     world.seconds = 10;
     for (line, expected) in limited {
@@ -370,4 +371,47 @@ fn requests_with_authorization_get_and_bring_only_what_is_for_all() {
     assert!(world.fetch("/b", &SOMEBODY, &["cache-control: public, max-age=10"], "all"));
     assert_eq!(world.hit("/b", &SOMEBODY).body(), "all");
     assert_eq!(world.hit("/b", &[]).body(), "all");
+}
+
+#[test]
+fn one_range_of_a_stored_response_is_answered_with_that_part() {
+    let world = World::new();
+    let response = [TEN, "etag: \"1\"", "content-type: text/plain"];
+    assert!(world.fetch("/a", &[], &response, "0123456789"));
+    let part = world.hit("/a", &["range: bytes=2-4"]);
+    assert_eq!((part.status(), part.body()), (StatusCode::PARTIAL_CONTENT, Bytes::from("234")));
+    assert!(head(&part).starts_with("HTTP/1.1 206 Partial Content\r\n"));
+    assert_eq!(field(&part, "content-range").as_deref(), Some("bytes 2-4/10"));
+    assert_eq!(field(&part, "content-length").as_deref(), Some("3"));
+    assert_eq!(field(&part, "content-type").as_deref(), Some("text/plain"));
+    assert_eq!(head(&part).matches("content-length").count(), 1);
+    let beyond = world.hit("/a", &["range: bytes=10-"]);
+    assert_eq!((beyond.status().as_u16(), beyond.body()), (416, Bytes::new()));
+    assert_eq!(field(&beyond, "content-range").as_deref(), Some("bytes */10"));
+    let other = world.hit("/a", &["range: bytes=2-4", "if-range: \"2\""]);
+    assert_eq!((other.status(), other.body().len()), (StatusCode::OK, 10));
+    let known = world.hit("/a", &["range: bytes=2-4", "if-none-match: \"1\""]);
+    assert_eq!((known.status(), known.body()), (StatusCode::NOT_MODIFIED, Bytes::new()));
+    let looked = world.look(&Method::HEAD, "/a", &["range: bytes=2-4"]);
+    assert_eq!(answer(looked).status(), StatusCode::OK);
+    assert_eq!(reason(world.get("/b", &["range: bytes=2-4"])), Reason::Range);
+}
+
+#[test]
+fn a_response_in_the_language_that_is_wanted_most_is_used_for_other_lists() {
+    let world = World::new();
+    let german = [TEN, "vary: accept-language", "content-language: de"];
+    assert!(world.fetch("/a", &["accept-language: en, de"], &german, "hallo"));
+    for line in ["accept-language: fr;q=0.5, de;q=1.0", "accept-language: DE"] {
+        assert_eq!(world.hit("/a", &[line]).body(), "hallo", "{line}");
+    }
+    for line in
+        ["accept-language: fr", "accept-language: de, fr", "accept-language: de-AT, de;q=0.9"]
+    {
+        drop(world.fill("/a", &[line]));
+    }
+    // Something else selects it as well.
+    let more = [TEN, "vary: accept-language, x", "content-language: de"];
+    assert!(world.fetch("/b", &["accept-language: en, de"], &more, "hallo"));
+    drop(world.fill("/b", &["accept-language: de"]));
 }

@@ -23,7 +23,8 @@ fn a_stale_response_is_revalidated_with_its_own_validators() {
     let mut world = World::new();
     for (lines, tag, date) in [
         (&[TEN, "etag: \"1\""][..], Some("\"1\""), None),
-        (&[TEN, "etag: W/\"1\""], Some("W/\"1\", \"1\""), None),
+        (&[TEN, "etag: W/\"1\""], Some("W/\"1\""), None),
+        (&[TEN, "etag: W/\"1\"", "content-encoding: gzip"], Some("W/\"1\", \"1\""), None),
         (&[TEN, MODIFIED], None, Some("Sun, 06 Nov 1994 08:49:37 GMT")),
         (&[TEN], None, None),
     ] {
@@ -87,4 +88,45 @@ fn a_304_without_a_stored_validator_answers_the_client_alone() {
     let mut filling = world.fill("/a", &[]);
     let verdict = filling.response(StatusCode::NOT_MODIFIED, &HeaderMap::new(), world.moment());
     assert!(matches!(verdict, Verdict::Forward(Refusal::Status)), "{verdict:?}");
+}
+
+#[test]
+fn what_must_be_confirmed_is_kept_and_confirmed_each_time() {
+    let mut world = World::new();
+    let response = ["cache-control: no-cache, max-age=60", "etag: \"1\""];
+    assert!(world.fetch("/a", &[], &response, "abc"));
+    for _ in 0..3 {
+        let mut filling = world.fill("/a", &[]);
+        assert!(conditions(&filling).contains(&("if-none-match".into(), Some("\"1\"".into()))));
+        // It is no answer to those that come meanwhile, and they do not wait long.
+        let answer = not_modified(&world, &mut filling, &response);
+        assert_eq!((answer.status(), answer.body()), (StatusCode::OK, Bytes::from("abc")));
+        drop(filling);
+        world.seconds += 3;
+    }
+    let known = not_modified(&world, &mut world.fill("/a", &["if-none-match: \"1\""]), &response);
+    assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
+    let mut filling = world.fill("/a", &[]);
+    assert!(filling.failed(world.now()).is_none(), "it is not used old");
+    drop(filling);
+    world.check();
+}
+
+#[test]
+fn a_server_error_is_kept_for_seconds_and_never_in_the_place_of_a_success() {
+    const LONG: &str = "cache-control: max-age=3600";
+    let mut world = World::new();
+    let mut filling = world.fill("/a", &[]);
+    assert!(matches!(world.respond(&mut filling, 503, &[LONG], 0), Verdict::Storing));
+    assert!(filling.complete(world.now()));
+    world.seconds = 9;
+    assert_eq!(world.hit("/a", &[]).status(), StatusCode::SERVICE_UNAVAILABLE);
+    world.seconds = 10;
+    assert!(world.fetch("/a", &[], &[TEN], "abc"));
+    world.seconds = 20;
+    let mut filling = world.fill("/a", &[]);
+    let verdict = world.respond(&mut filling, 500, &[LONG], 0);
+    assert!(matches!(verdict, Verdict::Forward(Refusal::Failure)), "{verdict:?}");
+    drop(filling);
+    world.check();
 }

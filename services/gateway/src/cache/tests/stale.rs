@@ -3,20 +3,22 @@
 use super::*;
 
 #[test]
-fn while_one_asks_anew_the_others_get_the_old_answer_where_that_is_allowed() {
+fn while_the_upstream_is_asked_all_get_the_old_answer_where_that_is_allowed() {
     let mut world = World::new();
     let response = ["cache-control: max-age=10, stale-while-revalidate=5"];
     assert!(world.fetch("/a", &[], &response, "abc"));
     world.seconds = 12;
-    let first = world.fill("/a", &[]);
+    let Lookup::Stale(old, first) = world.get("/a", &[]) else { panic!("it waits") };
+    assert_eq!((old.body(), old.is_stale()), (Bytes::from("abc"), true));
     let hit = world.hit("/a", &[]);
     assert_eq!((hit.body(), hit.is_stale()), (Bytes::from("abc"), true));
     assert_eq!(field(&hit, "cache-status").as_deref(), Some("gateway; hit; ttl=-2"));
     assert_eq!(field(&hit, "age").as_deref(), Some("12"));
-    assert_eq!(world.cache.snapshot().stale, 1);
+    assert_eq!(world.cache.snapshot().stale, 2);
     drop(first);
     world.seconds = 15;
-    let _first = world.fill("/a", &[]);
+    let looked = world.get("/a", &[]);
+    assert!(matches!(looked, Lookup::Fill(_)), "{looked:?}");
     assert!(matches!(world.get("/a", &[]), Lookup::Wait(_)));
 }
 

@@ -36,7 +36,13 @@ impl RequestContext {
         text.put_slice(self.upstream_target.as_ref().unwrap_or(&self.target).as_bytes());
         // RFC 9110, section 2.5: the gateway's own version, whatever the client speaks.
         text.put_slice(b" HTTP/1.1\r\n");
-        if !head.fields.contains_key(HOST) {
+        let attributes = self.attributes();
+        let fixed_host = attributes.and_then(|attributes| attributes.host.as_deref());
+        let rules = attributes.map(|attributes| &attributes.request);
+        let rules = rules.filter(|rules| !rules.is_empty());
+        if let Some(host) = fixed_host {
+            field(&mut text, "host", host.as_bytes());
+        } else if !head.fields.contains_key(HOST) {
             // HTTP/1.0. An upstream of 1.1 wants one.
             let target = self.route.as_ref().map(|route| route.pool.target());
             let origin = target.and_then(|target| target.origins.first());
@@ -46,7 +52,9 @@ impl RequestContext {
         for (name, value) in &head.fields {
             if *name == HOST {
                 // As the cache's key has it, so that one answer is right for all who share it.
-                field(&mut text, "host", self.host.as_bytes());
+                if fixed_host.is_none() {
+                    field(&mut text, "host", self.host.as_bytes());
+                }
                 continue;
             }
             // A member of the fleet may be another host than the one that the viewer trusts.
@@ -57,6 +65,7 @@ impl RequestContext {
                 || (*name == MAX_FORWARDS && self.forwards_left.is_some())
                 || words.replace(name)
                 || *name == EXPECT
+                || rules.is_some_and(|rules| rules.covers(name))
                 || is(name.as_str(), "content-length")
                 || is(name.as_str(), "transfer-encoding")
                 || changes.iter().any(|(changed, _)| changed == name);
@@ -68,6 +77,9 @@ impl RequestContext {
             if let Some(value) = value {
                 field(&mut text, name.as_str(), value.as_bytes());
             }
+        }
+        for (name, value) in rules.iter().flat_map(|rules| rules.set()) {
+            field(&mut text, name.as_str(), value.as_bytes());
         }
         for (name, value) in words.fields() {
             field(&mut text, name.as_str(), value.as_bytes());

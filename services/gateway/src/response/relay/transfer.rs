@@ -178,7 +178,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
 
     /// Passes the answer on.
     pub(super) async fn run(&mut self, request_context: &RequestContext, timer: &mut Timer) -> End {
-        let timeouts = request_context.gateway.config.timeouts;
+        let timeouts = request_context.timeouts();
         // An event stream has no such time, but ends with the gateway.
         let total = (!request_context.streams).then_some(timeouts.total);
         let mut clock: Option<(Instant, Instant, Instant, u64)> = None;

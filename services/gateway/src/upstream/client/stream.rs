@@ -10,20 +10,19 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::body::{Frame, poll_some};
 use super::{HEAD_BYTES, response_head};
 use crate::request::context::names_events;
-use crate::upstream::Failure;
+use crate::upstream::tls::{self, Io};
+use crate::upstream::{Failure, UpstreamTls};
 
 /// The response, its head read.
-#[derive(Debug)]
 pub(crate) struct EventStream {
     /// The fields of the head.
     pub(crate) fields: HeaderMap,
-    stream: TcpStream,
+    stream: Box<dyn Io>,
     held: BytesMut,
     frame: Frame,
 }
@@ -36,17 +35,19 @@ pub(crate) struct EventStream {
 /// response is no event stream.
 pub(crate) async fn open_stream(
     address: SocketAddr,
+    tls: Option<&UpstreamTls>,
     request: &[u8],
     connect_time: Duration,
     head_time: Duration,
 ) -> Result<EventStream, Failure> {
-    let Ok(Ok(mut stream)) = timeout(connect_time, TcpStream::connect(address)).await else {
+    let Ok(Ok(mut stream)) = timeout(connect_time, tls::open(address, tls)).await else {
         return Err(Failure::Unreachable);
     };
     let mut held = BytesMut::new();
     let read = async {
         let failure = |error| Failure::of(&error);
         stream.write_all(request).await.map_err(failure)?;
+        stream.flush().await.map_err(failure)?;
         loop {
             let count = poll_fn(|context| poll_some(&mut stream, context, &mut held)).await;
             if count.map_err(failure)? == 0 {

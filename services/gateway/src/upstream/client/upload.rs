@@ -51,7 +51,7 @@ impl Upload {
     /// # Errors
     /// A body that is malformed, too slow or beyond the budget, or a client that is gone.
     pub(crate) async fn hold(
-        client: &mut impl Downstream,
+        client: &mut dyn Downstream,
         length: Length,
         budget: &Arc<MemoryBudget>,
         time: Duration,
@@ -227,7 +227,7 @@ impl UploadState {
         context: &mut Context<'_>,
         stream: &mut Stream,
         upload: &mut Upload,
-        client: &mut impl Downstream,
+        client: &mut dyn Downstream,
     ) -> Poll<Result<(), BodyFault>> {
         loop {
             if self.error.is_some() {

@@ -139,7 +139,7 @@ impl Shared {
     }
 
     pub(super) fn new_entry(&self, address: SocketAddr, source: Option<(usize, Family)>) -> Entry {
-        let endpoint = Endpoint::new(address, Weak::clone(&self.this));
+        let endpoint = Endpoint::new(address, self.tls.clone(), Weak::clone(&self.this));
         let checks = self.check.clone().map(|path| {
             let settings = self.settings.check.clone();
             let checks = health_check::keep_checking(Arc::clone(&endpoint), path, settings);

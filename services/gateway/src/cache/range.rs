@@ -1,0 +1,167 @@
+//! The part of a stored response that a request asks for (RFC 9110, section 14).
+
+use http::header::{IF_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue};
+
+use super::http_date;
+
+/// What to send of a complete body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of it: no range is asked for, or it need not be heeded.
+    Whole,
+    /// From the first to the last of these bytes.
+    Bytes {
+        /// The first one.
+        first: usize,
+        /// The last one, which is part of it.
+        last: usize,
+    },
+    /// None of it: the range begins behind its end.
+    Unsatisfiable,
+}
+
+impl Part {
+    /// What a request with these fields gets of a body with these validators. Several ranges at once
+    /// are answered with the whole body, as section 14.2 allows.
+    pub(super) fn of(
+        request: &HeaderMap,
+        etag: Option<&HeaderValue>,
+        last_modified: Option<&HeaderValue>,
+        length: usize,
+    ) -> Self {
+        let mut lines = request.get_all(RANGE).into_iter();
+        let (Some(line), None) = (lines.next(), lines.next()) else { return Self::Whole };
+        let range = line.to_str().ok().and_then(|line| parse(line, length));
+        match range {
+            Some(part) if holds(request, etag, last_modified) => part,
+            _ => Self::Whole,
+        }
+    }
+}
+
+/// Whether `If-Range` names this very body, where the field is there (section 13.1.5).
+fn holds(
+    request: &HeaderMap,
+    etag: Option<&HeaderValue>,
+    last_modified: Option<&HeaderValue>,
+) -> bool {
+    let mut lines = request.get_all(IF_RANGE).into_iter();
+    let condition = match (lines.next(), lines.next()) {
+        (None, _) => return true,
+        (Some(condition), None) => condition,
+        _ => return false,
+    };
+    if condition.as_bytes().starts_with(b"\"") {
+        return etag == Some(condition);
+    }
+    let date = |value: &HeaderValue| http_date::parse(value.to_str().ok()?);
+    date(condition).is_some_and(|asked| last_modified.and_then(date) == Some(asked))
+}
+
+/// One range; none where the field is to be ignored.
+fn parse(line: &str, length: usize) -> Option<Part> {
+    let (unit, range) = line.split_once('=')?;
+    let (first, last) = range.trim().split_once('-')?;
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    let end = length.checked_sub(1);
+    if first.is_empty() {
+        let count = number(last)?.min(length);
+        return Some(match end.filter(|_| count > 0) {
+            Some(last) => Part::Bytes { first: length - count, last },
+            None => Part::Unsatisfiable,
+        });
+    }
+    let first = number(first)?;
+    let last = if last.is_empty() { usize::MAX } else { number(last)? };
+    if last < first {
+        return None;
+    }
+    Some(match end.filter(|end| first <= *end) {
+        Some(end) => Part::Bytes { first, last: last.min(end) },
+        None => Part::Unsatisfiable,
+    })
+}
+
+/// A number of digits alone; more of them than fit are as good as the largest number.
+fn number(text: &str) -> Option<usize> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn part(fields: &[(&'static str, &str)], length: usize) -> Part {
+        let mut request = HeaderMap::new();
+        for (name, value) in fields {
+            request.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        let etag = HeaderValue::from_static("\"a\"");
+        let modified = HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT");
+        Part::of(&request, Some(&etag), Some(&modified), length)
+    }
+
+    #[test]
+    fn one_range_of_bytes_is_a_part() {
+        for (range, first, last) in [
+            ("bytes=0-0", 0, 0),
+            ("bytes=2-4", 2, 4),
+            ("bytes=2-99999999999999999999999", 2, 9),
+            ("Bytes=9-", 9, 9),
+            ("bytes=-3", 7, 9),
+            ("bytes=-100", 0, 9),
+        ] {
+            assert_eq!(part(&[("range", range)], 10), Part::Bytes { first, last }, "{range}");
+        }
+        for range in ["bytes=10-", "bytes=10-11", "bytes=-0", "bytes=99999999999999999999999-"] {
+            assert_eq!(part(&[("range", range)], 10), Part::Unsatisfiable, "{range}");
+        }
+        assert_eq!(part(&[("range", "bytes=-1")], 0), Part::Unsatisfiable);
+        assert_eq!(part(&[("range", "bytes=0-")], 0), Part::Unsatisfiable);
+    }
+
+    #[test]
+    fn anything_else_gets_the_whole_body() {
+        for range in [
+            "bytes=0-1,3-4",
+            "bytes=4-2",
+            "bytes=",
+            "bytes=-",
+            "bytes=a-b",
+            "bytes=+1-2",
+            "lines=0-1",
+            "0-1",
+            "bytes=0-1-2",
+        ] {
+            assert_eq!(part(&[("range", range)], 10), Part::Whole, "{range}");
+        }
+        assert_eq!(part(&[], 10), Part::Whole);
+        assert_eq!(part(&[("range", "bytes=0-1"), ("range", "bytes=0-1")], 10), Part::Whole);
+    }
+
+    #[test]
+    fn a_range_of_another_body_is_not_heeded() {
+        let asked = |condition| part(&[("range", "bytes=0-1"), ("if-range", condition)], 10);
+        let some = Part::Bytes { first: 0, last: 1 };
+        assert_eq!(asked("\"a\""), some);
+        assert_eq!(asked("Sunday, 06-Nov-94 08:49:37 GMT"), some);
+        for other in ["\"b\"", "W/\"a\"", "Sun, 06 Nov 1994 08:49:38 GMT", "a", ""] {
+            assert_eq!(asked(other), Part::Whole, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_part_is_never_longer_than_the_body(range in "[bytes=0-9, -]{0,20}", length in 0..30_usize) {
+            if let Part::Bytes { first, last } = part(&[("range", &range)], length) {
+                prop_assert!(first <= last && last < length);
+            }
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The real binary and what its routes say of themselves: time limits, sizes of bodies, the host
+//! that an upstream is asked for, and fields that are set and removed.
+
+#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+
+use std::io::{BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use testing::{BOUND, Service, fields, read_head, run};
+
+const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+
+/// An upstream that answers with the request that it received; the path decides how. It counts.
+struct Upstream {
+    address: SocketAddr,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Upstream {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let count = count.clone();
+                thread::spawn(move || {
+                    let mut reader = BufReader::new(stream.unwrap());
+                    while let Some(request) = read_head(&mut reader) {
+                        count.fetch_add(1, Ordering::SeqCst);
+                        if !serve(&request, &mut reader) {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// Answers a request; whether the connection goes on.
+fn serve(request: &str, reader: &mut BufReader<TcpStream>) -> bool {
+    const OWN: &str = "Server: secret\r\nX-Powered-By: secret\r\nX-Frame-Options: ALLOW\r\n";
+    let path = request.split(' ').nth(1).unwrap();
+    let length = fields(request, "content-length");
+    let length = length.first().map_or(0, |n| n.parse().unwrap());
+    let mut body = String::new();
+    reader.by_ref().take(length).read_to_string(&mut body).unwrap();
+    let stream = reader.get_mut();
+    let last = path.rsplit('/').next().unwrap();
+    let text = match last {
+        "slow" => {
+            thread::sleep(Duration::from_secs(3));
+            format!("HTTP/1.1 200 OK\r\n{OWN}Content-Length: 4\r\n\r\nslow")
+        }
+        "drops" => {
+            let head = format!("HTTP/1.1 200 OK\r\n{OWN}Content-Length: 1000\r\n\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            while stream.write_all(b".").is_ok() {
+                thread::sleep(Duration::from_millis(100));
+            }
+            return false;
+        }
+        "events" => {
+            format!("HTTP/1.1 200 OK\r\n{OWN}Content-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        }
+        "hints" => format!(
+            "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n{OWN}\r\n\
+             HTTP/1.1 200 OK\r\n{OWN}Content-Length: 0\r\n\r\n"
+        ),
+        "echo" => format!(
+            "HTTP/1.1 101 Switching Protocols\r\n{OWN}Connection: upgrade\r\nUpgrade: echo\r\n\r\n"
+        ),
+        _ => {
+            let more = match last {
+                "kept" => "Cache-Control: max-age=60\r\nETag: \"a\"\r\nVary: X-Team\r\n",
+                _ => "",
+            };
+            let length = request.len() + body.len();
+            format!("HTTP/1.1 200 OK\r\n{OWN}{more}Content-Length: {length}\r\n\r\n{request}{body}")
+        }
+    };
+    stream.write_all(text.as_bytes()).is_ok() && !["events", "echo"].contains(&last)
+}
+
+fn start(routes: &str, more: &[(&str, &str)]) -> Service {
+    let mut variables =
+        vec![("GATEWAY_ROUTES", routes), ("GATEWAY_ADMIN_LISTEN", "off"), ("GATEWAY_HOSTS", "*")];
+    variables.extend(more);
+    Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
+}
+
+#[test]
+fn an_upstream_receives_the_fields_of_its_route_whatever_the_client_sends() {
+    let upstream = Upstream::start().address;
+    let gateway = start(
+        &format!(
+            "/ {upstream} request-header=X-User:the%20gateway request-header=Authorization:Basic%20eA \
+             request-header=Cookie:; /other {upstream}"
+        ),
+        &[],
+    );
+    let sent = [
+        ("X-User", "evil"),
+        ("X_User", "evil"),
+        ("Cookie", "a=b"),
+        ("Authorization", "Bearer evil"),
+        ("X-Own", "1"),
+    ];
+    for method in ["GET", "POST", "DELETE"] {
+        let received = gateway.ask(method, "/x", &sent);
+        let received = received.text();
+        assert_eq!(fields(received, "x-user"), ["the gateway"], "{received}");
+        assert_eq!(fields(received, "authorization"), ["Basic eA"]);
+        assert_eq!(fields(received, "x-own"), ["1"]);
+        assert!(!received.contains("evil") && fields(received, "cookie").is_empty(), "{received}");
+    }
+    // A client cannot have the field dropped.
+    let mut client = gateway.connect();
+    client.send("GET /x HTTP/1.1\r\nHost: a\r\nConnection: x-user\r\nX-User: evil\r\n\r\n");
+    assert_eq!(fields(client.answer().text(), "x-user"), ["the gateway"]);
+    let other = gateway.ask("GET", "/other", &sent);
+    assert!(fields(other.text(), "x-user").is_empty(), "{}", other.text());
+    assert_eq!(fields(other.text(), "cookie"), ["a=b"]);
+}
+
+#[test]
+fn an_upstream_is_asked_for_the_host_of_its_route() {
+    let upstream = Upstream::start();
+    let address = upstream.address;
+    let routes = format!("/ {address}; /api {address} host=API.internal:8443");
+    let gateway = start(&routes, &[]);
+    let asked = |path: &str, host: &str| {
+        let mut client = gateway.connect();
+        client.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        client.answer()
+    };
+    let answer = asked("/api/x", "example.org");
+    assert_eq!(fields(answer.text(), "host"), ["api.internal:8443"]);
+    assert_eq!(fields(answer.text(), "x-forwarded-host"), ["example.org"]);
+    assert_eq!(fields(asked("/x", "example.org").text(), "host"), ["example.org"]);
+    let mut old = gateway.connect();
+    old.send("GET /api/x HTTP/1.0\r\n\r\n");
+    assert_eq!(fields(old.answer().text(), "host"), ["api.internal:8443"]);
+    // The upstream receives the client's host as well, so each has its own stored response.
+    let before = upstream.asked();
+    for host in ["one.example", "two.example", "one.example"] {
+        let answer = asked("/api/kept", host);
+        assert_eq!(fields(answer.text(), "x-forwarded-host"), [host]);
+    }
+    assert_eq!(upstream.asked(), before + 2);
+}
+
+#[test]
+fn the_fields_that_an_upstream_receives_select_the_stored_response() {
+    let upstream = Upstream::start();
+    let address = upstream.address;
+    let routes = format!("/ {address} request-header=X-Team:web; /own {address}");
+    let gateway = start(&routes, &[]);
+    for (path, asked) in [("/kept", 1), ("/own/kept", 3)] {
+        for team in ["a", "b", "a"] {
+            let answer = gateway.ask("GET", path, &[("X-Team", team)]);
+            let expected = if path == "/kept" { "web" } else { team };
+            assert_eq!(fields(answer.text(), "x-team"), [expected]);
+        }
+        assert_eq!(upstream.asked(), asked, "{path}");
+    }
+}
+
+#[test]
+fn every_response_has_the_fields_of_its_route_and_none_that_are_hidden() {
+    let upstream = Upstream::start();
+    let address = upstream.address;
+    let routes = format!(
+        "/ {address} hide=Server,X-Powered-By response-header=X-Frame-Options:DENY \
+         response-header=Content-Security-Policy:default-src%20'self'%3B%20img-src%20* upgrade=echo"
+    );
+    let gateway = start(&routes, &[]);
+    let right = |answer: &testing::Answer, what: &str| {
+        assert_eq!(fields(&answer.head, "x-frame-options"), ["DENY"], "{what} {}", answer.head);
+        let policy = fields(&answer.head, "content-security-policy");
+        assert_eq!(policy, ["default-src 'self'; img-src *"], "{what}");
+        assert!(!answer.head.contains("secret"), "{what} {}", answer.head);
+    };
+    for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+        right(&gateway.ask(method, "/x", &[]), method);
+    }
+    for status in ["fwd=uri-miss", "hit", "hit"] {
+        let answer = gateway.get("/kept");
+        assert!(answer.field("cache-status").unwrap().contains(status), "{}", answer.head);
+        assert!(!answer.body.is_empty());
+        right(&answer, status);
+    }
+    let known = gateway.ask("GET", "/kept", &[("If-None-Match", "\"a\"")]);
+    assert_eq!(known.status, 304);
+    right(&known, "304");
+    right(&gateway.ask("HEAD", "/kept", &[]), "a stored response to HEAD");
+    assert_eq!(upstream.asked(), 8);
+
+    let mut client = gateway.connect();
+    client.send("GET /events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
+    right(&client.head(), "an event stream");
+    let mut client = gateway.connect();
+    client.send("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+    let upgraded = client.head();
+    assert_eq!(upgraded.status, 101);
+    right(&upgraded, "another protocol");
+    let mut client = gateway.connect();
+    client.send("GET /hints HTTP/1.1\r\nHost: a\r\n\r\n");
+    let hints = client.head();
+    assert_eq!((hints.status, hints.field("link")), (103, Some("</a>")));
+    assert!(!hints.head.contains("secret"), "{}", hints.head);
+    right(&client.head(), "the response behind a hint");
+}
+
+#[test]
+fn a_route_has_time_limits_of_its_own() {
+    let upstream = Upstream::start().address;
+    let routes = format!("/ {upstream}; /short {upstream} timeout=1; /whole {upstream} total=1");
+    let gateway = start(&routes, &[]);
+    let begun = Instant::now();
+    assert_eq!(gateway.get("/short/slow").status, 504);
+    assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
+    assert_eq!(gateway.get("/slow").text(), "slow");
+    let begun = Instant::now();
+    let dropped = gateway.get("/whole/drops");
+    assert_eq!(dropped.status, 200);
+    assert!(dropped.body.len() < 100, "{}", dropped.body.len());
+    assert!(begun.elapsed() >= Duration::from_millis(900) && begun.elapsed() < BOUND);
+}
+
+#[test]
+fn a_route_has_a_limit_of_bodies_of_its_own() {
+    let upstream = Upstream::start();
+    let address = upstream.address;
+    let routes = format!("/ {address}; /few {address} body=4; /many {address} body=256KiB");
+    let gateway = start(&routes, &[("GATEWAY_BODY_BYTES", "64 KiB")]);
+    let post = |path: &str, fields: &str, body: &str| {
+        let mut client = gateway.connect();
+        client.send(&format!("POST {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}"));
+        client.answer()
+    };
+    let sized = |path: &str, bytes: usize| {
+        post(path, &format!("Content-Length: {bytes}\r\n"), &"x".repeat(bytes)).status
+    };
+    assert_eq!((sized("/few", 4), sized("/few", 5)), (200, 413));
+    assert_eq!((sized("/x", 65536), sized("/x", 65537)), (200, 413));
+    assert_eq!((sized("/many", 256 << 10), sized("/many", (256 << 10) + 1)), (200, 413));
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    assert_eq!(post("/few", chunked, "5\r\nhello\r\n0\r\n\r\n").status, 413);
+    assert_eq!(post("/few", chunked, "2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n").status, 200);
+    // The client is not asked for a body that is refused.
+    let waiting = post("/few", "Content-Length: 5\r\nExpect: 100-continue\r\n", "");
+    assert_eq!(waiting.status, 413);
+    assert_eq!(upstream.asked(), 4);
+}
+
+#[test]
+fn every_fault_of_a_routes_value_is_told_with_exit_code_64() {
+    let routes = "/a a:1 timeout=0 body=x host=a/b; /b b:1 request-header=Connection:secret \
+                  response-header=Vary:a hide=Age fast";
+    let output = run(GATEWAY, &[], &[("GATEWAY_ROUTES", routes)]);
+    assert_eq!(output.status.code(), Some(64));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    for part in [
+        "timeout must",
+        "body must",
+        "host must",
+        "connection of a request",
+        "vary of a",
+        "age of a",
+        "\\\"fast\\\" is not",
+    ] {
+        assert!(told.contains(part) || told.contains(&part.replace('\\', "")), "{part}: {told}");
+    }
+    assert!(!told.contains("secret"), "{told}");
+}
+
+#[test]
+fn the_configuration_in_force_names_fields_without_their_values() {
+    let routes =
+        "/a a:1 timeout=2 host=b request-header=Authorization:Basic%20c2VjcmV0 hide=Server";
+    let output = run(GATEWAY, &["check"], &[("GATEWAY_ROUTES", routes)]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    for part in ["at most 2s of silence", "asked for host b", "authorization", "hides server"] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert!(!told.contains("c2VjcmV0"), "{told}");
+}

@@ -1,0 +1,158 @@
+//! The real binary and what it keeps: ranges, responses that must be confirmed, stale ones that are
+//! fetched anew in the background, and errors.
+
+#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+
+use std::io::{BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use testing::{BOUND, Service, fields, read_head};
+
+const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+
+/// An upstream that answers the conditions it knows with 304, and everything else with the number of
+/// the request as its body. It remembers the requests.
+struct Upstream {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Upstream {
+    /// With this status and these fields; each response takes so long.
+    fn start(status: &'static str, more: &'static str, takes: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let started = Self { address, requests: Arc::default() };
+        let requests = started.requests.clone();
+        let count = Arc::new(AtomicUsize::new(0));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (requests, count) = (requests.clone(), count.clone());
+                thread::spawn(move || {
+                    let mut reader = BufReader::new(stream.unwrap());
+                    while let Some(request) = read_head(&mut reader) {
+                        let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+                        if number > 1 {
+                            thread::sleep(takes);
+                        }
+                        let known = fields(&request, "if-none-match").contains(&"\"same\"");
+                        requests.lock().unwrap().push(request);
+                        let body = format!("response {number}");
+                        let answer = if known {
+                            format!("HTTP/1.1 304 Not Modified\r\n{more}\r\n")
+                        } else {
+                            let length = body.len();
+                            format!(
+                                "HTTP/1.1 {status}\r\n{more}Content-Length: {length}\r\n\r\n{body}"
+                            )
+                        };
+                        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        started
+    }
+
+    fn asked(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+}
+
+fn before(upstream: &Upstream) -> Service {
+    let routes = format!("/ {}", upstream.address);
+    let variables = [
+        ("GATEWAY_ROUTES", &*routes),
+        ("GATEWAY_ADMIN_LISTEN", "off"),
+        ("GATEWAY_HOSTS", "*"),
+        ("GATEWAY_HTTP2", "on"),
+    ];
+    Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
+}
+
+#[test]
+fn a_range_comes_out_of_the_stored_response() {
+    let more = "Cache-Control: max-age=60\r\nETag: \"a\"\r\n";
+    let upstream = Upstream::start("200 OK", more, Duration::ZERO);
+    let gateway = before(&upstream);
+    assert_eq!(gateway.get("/x").text(), "response 1");
+    for (range, body, expected) in [
+        ("bytes=0-3", "resp", "bytes 0-3/10"),
+        ("bytes=9-", "1", "bytes 9-9/10"),
+        ("bytes=-3", "e 1", "bytes 7-9/10"),
+    ] {
+        let part = gateway.ask("GET", "/x", &[("Range", range)]);
+        assert_eq!((part.status, part.text()), (206, body), "{range}");
+        assert_eq!(part.field("content-range"), Some(expected));
+        assert_eq!(part.field("etag"), Some("\"a\""));
+    }
+    let beyond = gateway.ask("GET", "/x", &[("Range", "bytes=10-")]);
+    assert_eq!((beyond.status, beyond.text()), (416, ""));
+    assert_eq!(beyond.field("content-range"), Some("bytes */10"));
+    let other = gateway.ask("GET", "/x", &[("Range", "bytes=0-3"), ("If-Range", "\"b\"")]);
+    assert_eq!((other.status, other.text()), (200, "response 1"));
+    assert_eq!(upstream.asked(), 1);
+}
+
+#[test]
+fn what_must_be_confirmed_is_asked_for_each_time_and_sent_once() {
+    let more = "Cache-Control: no-cache\r\nETag: \"same\"\r\n";
+    let upstream = Upstream::start("200 OK", more, Duration::ZERO);
+    let gateway = before(&upstream);
+    for number in 1..=4 {
+        let answer = gateway.get("/x");
+        assert_eq!((answer.status, answer.text()), (200, "response 1"), "{number}");
+        assert_eq!(upstream.asked(), number);
+    }
+    let known = gateway.ask("GET", "/x", &[("If-None-Match", "\"same\"")]);
+    assert_eq!(known.status, 304);
+    let conditional = |request: &String| !fields(request, "if-none-match").is_empty();
+    let requests = upstream.requests.lock().unwrap();
+    assert_eq!(requests.iter().filter(|request| conditional(request)).count(), 4);
+}
+
+#[test]
+fn a_stale_response_is_sent_at_once_and_fetched_anew_in_the_background() {
+    let takes = Duration::from_millis(1500);
+    let more = "Cache-Control: max-age=1, stale-while-revalidate=60\r\n";
+    let upstream = Upstream::start("200 OK", more, takes);
+    let gateway = before(&upstream);
+    assert_eq!(gateway.get("/x").text(), "response 1");
+    thread::sleep(Duration::from_millis(1100));
+    let begun = Instant::now();
+    let stale = gateway.get("/x");
+    assert_eq!(stale.text(), "response 1");
+    assert!(begun.elapsed() < takes, "{:?}", begun.elapsed());
+    let status = stale.field("cache-status").unwrap();
+    assert!(status.starts_with("gateway; hit; ttl="), "{status}");
+    // One request for all, and its response takes the place of the old one.
+    while gateway.get("/x").text() != "response 2" {
+        assert!(begun.elapsed() < BOUND, "it is not fetched anew");
+        assert!(upstream.asked() <= 2);
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn an_error_is_kept_where_it_names_a_time() {
+    let upstream =
+        Upstream::start("503 Service Unavailable", "Cache-Control: max-age=60\r\n", Duration::ZERO);
+    let gateway = before(&upstream);
+    for _ in 0..3 {
+        let answer = gateway.get("/x");
+        assert_eq!((answer.status, answer.text()), (503, "response 1"));
+    }
+    assert_eq!(upstream.asked(), 1);
+    let upstream =
+        Upstream::start("400 Bad Request", "Cache-Control: max-age=60\r\n", Duration::ZERO);
+    let gateway = before(&upstream);
+    for number in 1..=3 {
+        assert_eq!(gateway.get("/x").text(), format!("response {number}"));
+    }
+}

@@ -1,0 +1,273 @@
+//! The real binary and upstreams that speak TLS: whose certificates are believed, which name they
+//! are for, and what is said when they are not.
+
+#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+
+use std::fs;
+use std::io::{BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use testing::{BOUND, Service, fields, read_head, run};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+
+/// A certificate authority of the test, and its certificate as a file.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    file: PathBuf,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let file = std::env::temp_dir()
+            .join(format!("gateway-upstream-ca-{}-{name}.pem", std::process::id()));
+        fs::write(&file, issuer.as_ref().pem()).unwrap();
+        Self { issuer, file }
+    }
+
+    fn file(&self) -> &str {
+        self.file.to_str().unwrap()
+    }
+
+    /// A server's side of TLS, with a certificate for this name.
+    fn server(&self, name: &str) -> Arc<ServerConfig> {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        Arc::new(builder.with_single_cert(vec![certificate.der().clone()], key.into()).unwrap())
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+/// An upstream with TLS that answers with the name that it was asked for, and the request.
+struct Upstream {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    checks: Arc<Mutex<Vec<String>>>,
+}
+
+impl Upstream {
+    fn start(config: &Arc<ServerConfig>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let started = Self { address, connections: Arc::default(), checks: Arc::default() };
+        let (connections, checks) = (started.connections.clone(), started.checks.clone());
+        let config = config.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let session = ServerConnection::new(config.clone()).unwrap();
+                let stream = StreamOwned::new(session, stream.unwrap());
+                let (connections, checks) = (connections.clone(), checks.clone());
+                thread::spawn(move || serve(stream, &connections, &checks));
+            }
+        });
+        started
+    }
+}
+
+fn serve(
+    stream: StreamOwned<ServerConnection, TcpStream>,
+    connections: &AtomicUsize,
+    checks: &Mutex<Vec<String>>,
+) {
+    let mut reader = BufReader::new(stream);
+    let mut is_new = true;
+    while let Some(request) = read_head(&mut reader) {
+        if request.contains("gateway-check") {
+            checks.lock().unwrap().push(request);
+            let well = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            reader.get_mut().write_all(well).unwrap();
+            continue;
+        }
+        connections.fetch_add(usize::from(is_new), Ordering::SeqCst);
+        is_new = false;
+        let length = fields(&request, "content-length");
+        let length = length.first().map_or(0, |n| n.parse().unwrap());
+        let mut body = Vec::new();
+        reader.by_ref().take(length).read_to_end(&mut body).unwrap();
+        let stream = reader.get_mut();
+        let answer = if request.contains("/events") {
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n".to_owned()
+        } else if request.contains("\r\nupgrade: echo\r\n") {
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
+                .to_owned()
+        } else {
+            let name = stream.conn.server_name().unwrap_or("none").to_owned();
+            let more = "x".repeat(if request.contains("/large") { 1 << 20 } else { 0 });
+            let text = format!("{request}name={name} received={}{more}", body.len());
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())
+        };
+        if stream.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+        if answer.contains("event-stream") {
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+            return;
+        }
+        if answer.starts_with("HTTP/1.1 101") {
+            let mut said = [0; 4];
+            reader.read_exact(&mut said).unwrap();
+            reader.get_mut().write_all(&said).unwrap();
+            return;
+        }
+    }
+}
+
+fn start(route: &str, authority: &Authority, more: &[(&str, &str)]) -> Service {
+    let mut variables = vec![
+        ("GATEWAY_ROUTES", route),
+        ("GATEWAY_UPSTREAM_CA", authority.file()),
+        ("GATEWAY_ADMIN_LISTEN", "off"),
+        ("GATEWAY_HOSTS", "*"),
+    ];
+    variables.extend(more);
+    Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
+}
+
+#[test]
+fn requests_of_every_kind_go_over_tls_to_the_name_of_the_route() {
+    let authority = Authority::new("kinds");
+    let upstream = Upstream::start(&authority.server("api.internal"));
+    let address = upstream.address;
+    let route = format!("/ https://{address} host=Api.Internal:8443 upgrade=echo");
+    let gateway =
+        start(&route, &authority, &[("GATEWAY_THREADS", "1"), ("GATEWAY_BODY_BYTES", "1 MiB")]);
+    for _ in 0..5 {
+        let answer = gateway.get("/x");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(fields(answer.text(), "host"), ["api.internal:8443"]);
+        assert!(answer.text().ends_with("name=api.internal received=0"), "{}", answer.text());
+    }
+    assert_eq!(upstream.connections.load(Ordering::SeqCst), 1);
+    assert!(gateway.get("/large").body.len() > 1 << 20);
+    let mut client = gateway.connect();
+    let length = 700 << 10;
+    client.send(&format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"));
+    client.send(&"y".repeat(length));
+    let answer = client.answer();
+    assert!(answer.text().ends_with(&format!("received={length}")), "{}", answer.head);
+    let events = gateway.ask("GET", "/events", &[("Accept", "text/event-stream")]);
+    assert!(events.text().contains("data: 1\n\n"), "{}", events.text());
+    let mut client = gateway.connect();
+    client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+    assert_eq!(client.head().status, 101);
+    client.send("echo");
+    client.read_until("echo");
+}
+
+#[test]
+fn without_a_host_the_address_is_the_name() {
+    let authority = Authority::new("address");
+    let upstream = Upstream::start(&authority.server("127.0.0.1"));
+    let gateway = start(&format!("/ https://{}", upstream.address), &authority, &[]);
+    let answer = gateway.get("/x");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(fields(answer.text(), "host"), [upstream.address.to_string()]);
+    assert_eq!(fields(answer.text(), "x-forwarded-host"), ["localhost"]);
+}
+
+#[test]
+fn an_upstream_without_a_valid_certificate_is_502_and_the_log_says_why() {
+    let (authority, other) = (Authority::new("valid"), Authority::new("other"));
+    for (server, reason) in [
+        (other.server("api.internal"), "UnknownIssuer"),
+        (authority.server("api.example"), "not valid for name \"api.internal\""),
+    ] {
+        let upstream = Upstream::start(&server);
+        let route = format!("/ https://{} host=api.internal", upstream.address);
+        let mut gateway = start(&route, &authority, &[("LOG_FORMAT", "json")]);
+        for method in ["GET", "POST"] {
+            let answer = gateway.ask(method, "/x", &[]);
+            assert_eq!(answer.status, 502, "{}", answer.text());
+            let detail = "the upstream of route / has no valid certificate";
+            assert_eq!(answer.json()["detail"], detail);
+        }
+        let line = gateway.log_line("no TLS with an upstream").to_string();
+        assert!(line.contains(&reason.replace('"', "\\\"")), "{line}");
+        assert_eq!(upstream.connections.load(Ordering::SeqCst), 0);
+    }
+}
+
+#[test]
+fn an_upstream_in_clear_text_is_not_asked_over_tls() {
+    let authority = Authority::new("clear");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+            let _ = stream.unwrap().write_all(answer);
+        }
+    });
+    let gateway = start(&format!("/ https://{address}"), &authority, &[]);
+    let answer = gateway.get("/x");
+    assert_eq!(answer.status, 502, "{}", answer.text());
+}
+
+#[test]
+fn health_checks_go_over_tls_and_ask_for_the_name() {
+    let authority = Authority::new("checks");
+    let upstream = Upstream::start(&authority.server("api.internal"));
+    let route = format!("/ https://{} host=api.internal check=/well", upstream.address);
+    let _gateway = start(&route, &authority, &[]);
+    let begun = Instant::now();
+    let check = loop {
+        assert!(begun.elapsed() < BOUND, "no check in time");
+        if let Some(check) = upstream.checks.lock().unwrap().first() {
+            break check.clone();
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    assert!(check.starts_with("GET /well HTTP/1.1\r\n"), "{check}");
+    assert_eq!(fields(&check, "host"), ["api.internal"]);
+}
+
+#[test]
+fn the_authorities_are_read_again_on_sighup() {
+    let (authority, other) = (Authority::new("before"), Authority::new("after"));
+    let upstream = Upstream::start(&other.server("api.internal"));
+    let route = format!("/ https://{} host=api.internal", upstream.address);
+    let gateway = start(&route, &authority, &[]);
+    assert_eq!(gateway.get("/x").status, 502);
+    fs::copy(&other.file, &authority.file).unwrap();
+    gateway.signal("HUP");
+    let begun = Instant::now();
+    while gateway.get("/x").status != 200 {
+        assert!(begun.elapsed() < BOUND, "the file is not read again");
+    }
+}
+
+#[test]
+fn a_file_that_has_no_certificate_is_a_fault() {
+    let key = std::env::temp_dir().join(format!("gateway-no-ca-{}.pem", std::process::id()));
+    fs::write(&key, "nothing").unwrap();
+    for file in ["/no/such/file", key.to_str().unwrap()] {
+        let output = run(GATEWAY, &["check"], &[("GATEWAY_UPSTREAM_CA", file)]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(64), "{told}");
+        assert!(told.contains(&format!("GATEWAY_UPSTREAM_CA {file}: ")), "{told}");
+    }
+    fs::remove_file(key).unwrap();
+}

@@ -8,11 +8,12 @@ mod record;
 mod response_head;
 mod upstream_head;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, Method, StatusCode, Version};
 
@@ -107,7 +108,7 @@ pub(crate) enum Decision {
 /// A request for an upstream, without its body.
 pub(crate) struct UpstreamRequest {
     /// Request line and fields, but for those that frame the body, and the empty line.
-    pub(crate) head: BytesMut,
+    pub(crate) head: Vec<u8>,
     /// Another protocol that the client asks for, and may have.
     pub(crate) protocol: Option<HeaderValue>,
     /// Of a connection that stays: its place among those of the same client.
@@ -131,13 +132,19 @@ impl RequestContext {
         scheme: Scheme,
     ) -> Self {
         let mut client_info = gateway.config.trust.client_info(peer.ip(), scheme, &head.fields);
-        let host = canonical(text_of(head.fields.get(HOST)), client_info.scheme);
-        let public = client_info
-            .host
-            .as_ref()
-            .map(|host| canonical(text_of(Some(host)), client_info.scheme));
-        let mut site = format!("{}://{host}", client_info.scheme.name());
-        if let Some(public) = public {
+        let told = head.fields.get(HOST);
+        let host = canonical(text_of(told), client_info.scheme);
+        let scheme = client_info.scheme.name();
+        let mut site = String::with_capacity(scheme.len() + 3 + host.len());
+        for part in [scheme, "://", &host] {
+            site.push_str(part);
+        }
+        if client_info.host.as_ref() == told {
+            if told.is_some_and(|told| told != host.as_str()) {
+                client_info.host = HeaderValue::try_from(host.as_str()).ok();
+            }
+        } else if let Some(public) = &client_info.host {
+            let public = canonical(text_of(Some(public)), client_info.scheme);
             if public != host {
                 // The upstream receives both, and may answer for either.
                 site.push(' ');
@@ -229,11 +236,12 @@ impl RequestContext {
             return Err(bad(detail.to_owned()));
         }
         // The upstream reads the very path that was routed.
-        let target = match query {
-            Some(query) => format!("{path}?{query}"),
-            None => path.into_owned(),
-        };
-        self.target = target;
+        if let Cow::Owned(path) = path {
+            self.target = match query {
+                Some(query) => format!("{path}?{query}"),
+                None => path,
+            };
+        }
         let auth = route.auth.clone();
         let upgrade = upgrade_of(head)?;
         self.route = Some(route.clone());

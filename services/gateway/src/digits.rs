@@ -4,6 +4,9 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
+/// Bytes of `255.255.255.255`.
+const LONGEST_IPV4: usize = 15;
+
 const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
 
 /// A number in decimal.
@@ -68,11 +71,18 @@ pub(crate) fn push_ip(text: &mut Vec<u8>, address: IpAddr) {
         let _ = write!(text, "{address}");
         return;
     };
+    text.reserve(LONGEST_IPV4);
     for (index, byte) in address.octets().into_iter().enumerate() {
         if index > 0 {
             text.push(b'.');
         }
-        text.extend_from_slice(Decimal::new(byte.into()).as_bytes());
+        if byte >= 100 {
+            text.push(b'0' + byte / 100);
+        }
+        if byte >= 10 {
+            text.push(b'0' + byte / 10 % 10);
+        }
+        text.push(b'0' + byte % 10);
     }
 }
 

@@ -239,20 +239,26 @@ fn push_number(line: &mut Vec<u8>, name: &[u8], number: u64) {
 /// is JSON in ASCII.
 fn push_text(line: &mut Vec<u8>, name: &[u8], text: &[u8]) {
     line.extend_from_slice(name);
-    let mut rest = text;
-    while let Some(place) = rest.iter().position(|byte| !is_plain(*byte)) {
-        line.extend_from_slice(&rest[..place]);
-        match rest[place] {
-            byte @ (b'"' | b'\\') => line.extend_from_slice(&[b'\\', byte]),
+    // To the end in any case, so that many bytes are looked at in one step.
+    if text.iter().fold(true, |plain, &byte| plain & is_plain(byte)) {
+        line.extend_from_slice(text);
+    } else {
+        push_escaped(line, text);
+    }
+    line.push(b'"');
+}
+
+fn push_escaped(line: &mut Vec<u8>, text: &[u8]) {
+    for &byte in text {
+        match byte {
+            b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
+            byte if is_plain(byte) => line.push(byte),
             byte => {
                 // Writing to a Vec cannot fail.
                 let _ = write!(line, "\\u{byte:04x}");
             }
         }
-        rest = &rest[place + 1..];
     }
-    line.extend_from_slice(rest);
-    line.push(b'"');
 }
 
 /// Whether JSON has the byte as it is.

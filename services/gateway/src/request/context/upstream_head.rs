@@ -9,6 +9,10 @@ use crate::request::parse::Head;
 
 use super::{RequestContext, field};
 
+/// Bytes that the gateway's own fields mostly need, and those of a client's field.
+const OWN_BYTES: usize = 448;
+const FIELD_BYTES: usize = 48;
+
 impl RequestContext {
     /// The request as the upstream reads it: nothing that is about the client's connection, and
     /// the gateway's own values in place of the client's claims.
@@ -29,7 +33,8 @@ impl RequestContext {
             version,
         };
         let changes: Vec<_> = self.filling.iter().flat_map(|filling| filling.changes()).collect();
-        let mut text = Vec::with_capacity(1024 + self.target.len());
+        let usual = OWN_BYTES + head.fields.len() * FIELD_BYTES;
+        let mut text = Vec::with_capacity(usual + self.target.len());
         text.extend_from_slice(self.method.as_str().as_bytes());
         text.extend_from_slice(b" ");
         text.extend_from_slice(self.upstream_target.as_ref().unwrap_or(&self.target).as_bytes());

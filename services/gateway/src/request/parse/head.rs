@@ -83,6 +83,8 @@ pub(crate) fn read(head: &Bytes) -> Result<Head, Refused> {
     let lines = memchr::memchr_iter(b'\n', rest).count();
     let mut fields = HeaderMap::with_capacity(lines.min(FIELDS));
     let mut count = 0;
+    // To see a name costs less than to look for it afterwards.
+    let (mut is_framed, mut expects, mut is_about_connection) = (false, false, false);
     loop {
         let line = take_line(&mut rest)?;
         if line.is_empty() {
@@ -93,14 +95,21 @@ pub(crate) fn read(head: &Bytes) -> Result<Head, Refused> {
             return Err(too_large());
         }
         let (name, value) = field(line)?;
+        is_framed |= name == CONTENT_LENGTH || name == TRANSFER_ENCODING;
+        expects |= name == EXPECT;
+        is_about_connection |= name == CONNECTION;
         let value = HeaderValue::from_maybe_shared(head.slice_ref(value));
         fields.append(name, value.map_err(|_| malformed(UNREADABLE))?);
     }
     let method = allowed(method)?;
     let target = origin_form(&method, head.slice_ref(target), version, &fields)?;
-    let length = length(version, &fields)?;
-    let expects_continue = expectation(version, &fields)?;
-    let keeps_alive = keeps_alive(version, &fields);
+    let length = if is_framed { length(version, &fields)? } else { Length::Known(0) };
+    let expects_continue = expects && expectation(version, &fields)?;
+    let keeps_alive = if is_about_connection {
+        keeps_alive(version, &fields)
+    } else {
+        version != Version::HTTP_10
+    };
     Ok(Head { method, version, target, fields, length, expects_continue, keeps_alive })
 }
 

@@ -330,7 +330,15 @@ fn a_pair_that_is_none_is_refused_at_the_start() {
 
 /// Status line and fields of the answer to a request in clear text.
 fn clear_text(address: SocketAddr, path: &str) -> String {
-    let mut client = TcpStream::connect_timeout(&address, BOUND).unwrap();
+    // The second listener opens a moment after the first, which is the one that a test waits for.
+    let until = Instant::now() + BOUND;
+    let mut client = loop {
+        match TcpStream::connect_timeout(&address, BOUND) {
+            Ok(client) => break client,
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
     client.set_read_timeout(Some(BOUND)).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     client.write_all(request.as_bytes()).unwrap();

@@ -3,6 +3,7 @@
 
 mod cache;
 mod deadline;
+mod digits;
 mod fleet;
 mod listener;
 mod pipeline;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
@@ -25,6 +25,10 @@ const READ_BYTES: usize = 8 * 1024;
 
 /// Bytes that are collected before the kernel gets them: an answer's head and a small body.
 const WRITE_BYTES: usize = 16 * 1024;
+
+/// Bytes that an answer's head mostly needs, and those of a body that is collected with it.
+const HEAD_BYTES: usize = 1024;
+const SMALL_BYTES: usize = 8 * 1024;
 
 /// Bytes of further requests that are taken in while one is answered.
 const AHEAD_BYTES: usize = 32 * 1024;
@@ -172,6 +176,14 @@ impl Connection {
 
     /// Buffer for heads, to be appended to.
     pub(crate) fn outbox(&mut self) -> &mut Vec<u8> {
+        &mut self.outbox
+    }
+
+    /// The same, with room for a small body of this length behind the head.
+    pub(crate) fn outbox_before(&mut self, length: Option<&HeaderValue>) -> &mut Vec<u8> {
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let small = length.filter(|&length: &usize| length <= SMALL_BYTES).unwrap_or(0);
+        self.outbox.reserve(HEAD_BYTES + small);
         &mut self.outbox
     }
 

@@ -77,11 +77,11 @@ pub(crate) async fn run(
         let handler = ConnectionHandler { gateway: gateway.clone(), closing: watch.clone() };
         // From here on, another thread polls the socket.
         let Ok(stream) = stream.into_std() else { return };
-        workers.serve(async move {
+        workers.serve(move |place| async move {
             if let Ok(stream) = TcpStream::from_std(stream) {
                 handler.serve_connection(stream, peer).await;
             }
-            drop(permit);
+            drop((permit, place));
         });
     };
     let make_room = || {
@@ -100,6 +100,11 @@ pub(crate) async fn run(
     }
     drop(acceptor);
     closing.send_replace(true);
+    let connections = gateway.connections.clone();
+    tokio::spawn(async move {
+        sleep(LAST_CALL).await;
+        connections.close_all();
+    });
     if timeout(drain, permits.all_free()).await.is_err() {
         tracing::warn!(connections = permits.taken(), "drain time is up, cutting off");
     }
@@ -174,17 +179,7 @@ impl ConnectionHandler {
         // Both are made once and go on from request to request: to begin and end a wait for each
         // request costs more than to read it.
         let mut timer = Timer::new(IDLE_TIME);
-        let closing = self.closing.clone();
-        let mut closing = pin!(async move {
-            let ends = async {
-                until_closing(closing).await;
-                sleep(LAST_CALL).await;
-            };
-            tokio::select! {
-                () = ends => {}
-                () = entry.closes() => {}
-            }
-        });
+        let mut closing = pin!(entry.closes());
         let mut is_first = true;
         loop {
             entry.waits();
@@ -226,12 +221,12 @@ impl ConnectionHandler {
         is_first: bool,
         timer: &mut Timer,
     ) -> ConnectionState {
-        let bytes = match timeout(HEAD_TIME, client.head()).await {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(lost)) => return self.reject(client, lost).await,
+        let bytes = match timer.within(HEAD_TIME, client.head()).await {
+            Some(Ok(bytes)) => bytes,
+            Some(Err(lost)) => return self.reject(client, lost).await,
             // Nothing was asked, so an answer would be taken for that to the next request.
-            Err(_) if client.has_said_nothing() => return ConnectionState::End,
-            Err(_) => return self.reject(client, Problem::too_slow("head").into()).await,
+            None if client.has_said_nothing() => return ConnectionState::End,
+            None => return self.reject(client, Problem::too_slow("head").into()).await,
         };
         // Anywhere else it is an unknown method.
         if is_first && self.gateway.config.http2 && bytes == http2::PREFACE {
@@ -438,7 +433,7 @@ impl Downstream for Http1<'_> {
             Framing::Chunked
         };
         request_context.closes |= request_context.gateway.is_closing();
-        let head = self.client.outbox();
+        let head = self.client.outbox_before(fields.get(CONTENT_LENGTH));
         begin_head(head, status, &fields);
         if self.framing == Framing::Chunked {
             field(head, TRANSFER_ENCODING.as_str(), b"chunked");

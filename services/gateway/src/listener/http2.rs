@@ -16,7 +16,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
@@ -332,9 +332,11 @@ impl Downstream for Http2<'_> {
         mut fields: HeaderMap,
         ends: bool,
     ) -> Result<(), ClientGone> {
-        for (name, value) in request_context.fields() {
-            fields.append(name, value);
-        }
+        request_context.each_field(|name, value| {
+            if let Ok(value) = HeaderValue::from_bytes(value) {
+                fields.append(name, value);
+            }
+        });
         self.begin(status, fields, ends)
     }
 

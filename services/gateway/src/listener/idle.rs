@@ -23,6 +23,8 @@ pub(crate) struct Connections {
 struct Open {
     connections: HashMap<u64, Arc<State>>,
     next: u64,
+    /// All are to close, also those that come yet.
+    is_over: bool,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +57,9 @@ impl Connections {
         let id = open.next;
         open.next += 1;
         open.connections.insert(id, state.clone());
+        if open.is_over {
+            state.closes.notify_one();
+        }
         drop(open);
         let entry = Entry { list: self.clone(), id, state };
         entry.waits();
@@ -79,6 +84,15 @@ impl Connections {
         state.waits_since.store(0, Ordering::Relaxed);
         state.closes.notify_one();
         true
+    }
+
+    /// Closes all, each when it waits for a request.
+    pub(crate) fn close_all(&self) {
+        let mut open = self.open();
+        open.is_over = true;
+        for state in open.connections.values() {
+            state.closes.notify_one();
+        }
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -154,6 +168,17 @@ mod tests {
         let newer = list.enter();
         assert!(list.close_longest());
         assert!(is_told(&silent).await && !is_told(&used).await && !is_told(&newer).await);
+    }
+
+    #[tokio::test]
+    async fn at_the_end_all_are_closed_and_those_that_come_later_too() {
+        let list = Connections::new();
+        let entries = [list.enter(), list.enter()];
+        entries[1].works();
+        list.close_all();
+        for entry in entries.iter().chain([&list.enter()]) {
+            assert!(is_told(entry).await);
+        }
     }
 
     #[tokio::test]

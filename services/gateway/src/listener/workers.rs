@@ -49,6 +49,9 @@ struct Worker {
     busy: Arc<AtomicUsize>,
 }
 
+/// A connection's place on a worker.
+pub(crate) struct Place(Arc<AtomicUsize>);
+
 impl Workers {
     /// Starts so many; they end with the process.
     ///
@@ -67,15 +70,21 @@ impl Workers {
         (0..count).map(start).collect::<io::Result<_>>().map(Self)
     }
 
-    /// Gives a connection to the one that has the fewest.
-    pub(crate) fn serve(&self, connection: impl Future<Output = ()> + Send + 'static) {
+    /// Gives a connection to the one that has the fewest. It has the connection until the place is
+    /// dropped: a future around the connection's would hold that twice.
+    pub(crate) fn serve<F>(&self, connection: impl FnOnce(Place) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let count = |worker: &&Worker| worker.busy.load(Ordering::Relaxed);
         let Some(worker) = self.0.iter().min_by_key(count) else { return };
-        let busy = worker.busy.clone();
-        busy.fetch_add(1, Ordering::Relaxed);
-        worker.handle.spawn(async move {
-            connection.await;
-            busy.fetch_sub(1, Ordering::Relaxed);
-        });
+        worker.busy.fetch_add(1, Ordering::Relaxed);
+        worker.handle.spawn(connection(Place(worker.busy.clone())));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

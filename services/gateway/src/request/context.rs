@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, Method, StatusCode, Version};
 
@@ -111,7 +111,7 @@ pub(crate) enum Decision {
 /// A request for an upstream, without its body.
 pub(crate) struct UpstreamRequest {
     /// Request line and fields, but for those that frame the body, and the empty line.
-    pub(crate) head: BytesMut,
+    pub(crate) head: Vec<u8>,
     /// Another protocol that the client asks for, and may have.
     pub(crate) protocol: Option<HeaderValue>,
     /// Of a connection that stays: its place among those of the same client.
@@ -135,14 +135,19 @@ impl RequestContext {
         scheme: Scheme,
     ) -> Self {
         let mut client_info = gateway.config.trust.client_info(peer.ip(), scheme, &head.fields);
-        let host = canonical(text_of(head.fields.get(HOST)), client_info.scheme);
-        let public = client_info
-            .host
-            .as_ref()
-            .map(|host| canonical(text_of(Some(host)), client_info.scheme));
-        let site = site(client_info.scheme, &host, public.as_deref());
-        if let Some(public) = public {
-            client_info.host = HeaderValue::try_from(public).ok();
+        let told = head.fields.get(HOST);
+        let host = canonical(text_of(told), client_info.scheme);
+        let site;
+        if client_info.host.as_ref() == told {
+            site = self::site(client_info.scheme, &host, None);
+            if told.is_some_and(|told| told != host.as_str()) {
+                client_info.host = HeaderValue::try_from(host.as_str()).ok();
+            }
+        } else {
+            let public = text_of(client_info.host.as_ref());
+            let public = client_info.host.is_some().then(|| canonical(public, client_info.scheme));
+            site = self::site(client_info.scheme, &host, public.as_deref());
+            client_info.host = public.and_then(|public| HeaderValue::try_from(public).ok());
         }
         Self {
             begun: Instant::now(),
@@ -228,11 +233,12 @@ impl RequestContext {
             return Err(bad(detail.to_owned()));
         }
         // The upstream reads the very path that was routed.
-        let target = match query {
-            Some(query) => format!("{path}?{query}"),
-            None => path.into_owned(),
-        };
-        self.target = target;
+        if let Cow::Owned(path) = path {
+            self.target = match query {
+                Some(query) => format!("{path}?{query}"),
+                None => path,
+            };
+        }
         let auth = route.auth.clone();
         let upgrade = upgrade_of(head)?;
         self.route = Some(route.clone());
@@ -404,7 +410,11 @@ impl RequestContext {
 /// Scheme and host as the upstream receives them, and the client's host where that is another one:
 /// the upstream receives both, and may answer for either.
 fn site(scheme: Scheme, host: &str, public: Option<&str>) -> String {
-    let mut site = format!("{}://{host}", scheme.name());
+    let scheme = scheme.name();
+    let mut site = String::with_capacity(scheme.len() + 3 + host.len());
+    for part in [scheme, "://", host] {
+        site.push_str(part);
+    }
     if let Some(public) = public.filter(|public| *public != host) {
         site.push(' ');
         site.push_str(public);

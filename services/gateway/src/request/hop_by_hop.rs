@@ -2,8 +2,7 @@
 
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONNECTION, COOKIE, DATE, EXPECT, FORWARDED, HOST, HeaderName,
-    MAX_FORWARDS, ORIGIN, PRAGMA, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, REFERER, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT, VIA,
+    MAX_FORWARDS, ORIGIN, PRAGMA, RANGE, REFERER, TRANSFER_ENCODING, USER_AGENT, VIA,
 };
 use http::{HeaderMap, HeaderValue};
 
@@ -68,8 +67,19 @@ fn options_of(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 /// Fields about one connection, whether Connection names them or not. `Proxy` is in no standard: a
 /// CGI program would read it as its setting `HTTP_PROXY`.
 pub(crate) fn never_passes(name: &HeaderName) -> bool {
-    [CONNECTION, TE, TRAILER, UPGRADE, PROXY_AUTHORIZATION, PROXY_AUTHENTICATE].contains(name)
-        || ["keep-alive", "proxy-connection", "http2-settings", "proxy"].contains(&name.as_str())
+    matches!(
+        name.as_str(),
+        "connection"
+            | "te"
+            | "trailer"
+            | "upgrade"
+            | "proxy-authorization"
+            | "proxy-authenticate"
+            | "keep-alive"
+            | "proxy-connection"
+            | "http2-settings"
+            | "proxy"
+    )
 }
 
 /// Fields for the one at the end of the way.

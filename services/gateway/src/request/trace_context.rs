@@ -1,12 +1,11 @@
 //! W3C Trace Context (<https://www.w3.org/TR/trace-context/>): a trace that a client began goes on,
 //! with the gateway's own step in it.
 
-use std::fmt::Write;
-
+use http::HeaderMap;
 use http::header::HeaderName;
-use http::{HeaderMap, HeaderValue};
 
-use super::{trace_state, value};
+use super::trace_state;
+use crate::digits::{hexadecimal, hexadecimal_128};
 use crate::request::forwarded::new_bits;
 
 /// Which step of which trace a request is.
@@ -50,17 +49,17 @@ impl Trace {
     }
 
     /// The field `traceparent` for the upstream.
-    pub(crate) fn parent(&self) -> HeaderValue {
-        let Self { id, step, flags, .. } = self;
-        let mut text = String::with_capacity(LENGTH);
-        // Writing to a String cannot fail.
-        let _ = write!(text, "00-{id:032x}-{step:016x}-{flags:02x}");
-        value(text)
+    pub(crate) fn parent(&self) -> [u8; LENGTH] {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        text[3..35].copy_from_slice(&hexadecimal_128(self.id));
+        text[36..52].copy_from_slice(&hexadecimal(self.step));
+        text[54] = b'0' + self.flags;
+        text
     }
 
     /// The trace's id, for logs.
-    pub(crate) fn id(&self) -> String {
-        format!("{:032x}", self.id)
+    pub(crate) fn id(&self) -> [u8; 32] {
+        hexadecimal_128(self.id)
     }
 
     /// Whether `tracestate` belongs to it; if not, that field is dropped.
@@ -79,10 +78,10 @@ fn told(headers: &HeaderMap) -> Option<(u128, u8)> {
 fn parse(text: &str) -> Option<(u128, u8)> {
     let (known, rest) = text.split_at_checked(LENGTH)?;
     let mut parts = known.split('-');
-    let version = parts.next().and_then(|digits| hexadecimal(digits, 2))?;
-    let id = parts.next().and_then(|digits| hexadecimal(digits, 32))?;
-    let parent = parts.next().and_then(|digits| hexadecimal(digits, 16))?;
-    let flags = parts.next().and_then(|digits| hexadecimal(digits, 2))?;
+    let version = parts.next().and_then(|digits| number(digits, 2))?;
+    let id = parts.next().and_then(|digits| number(digits, 32))?;
+    let parent = parts.next().and_then(|digits| number(digits, 16))?;
+    let flags = parts.next().and_then(|digits| number(digits, 2))?;
     // A later version may have more to say, behind another hyphen.
     let whole = match version {
         0 => rest.is_empty(),
@@ -94,7 +93,7 @@ fn parse(text: &str) -> Option<(u128, u8)> {
 }
 
 /// So many hexadecimal digits, in lower case as the standard wants them.
-fn hexadecimal(digits: &str, count: usize) -> Option<u128> {
+fn number(digits: &str, count: usize) -> Option<u128> {
     let plain = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if plain && digits.len() == count { u128::from_str_radix(digits, 16).ok() } else { None }
 }
@@ -102,6 +101,7 @@ fn hexadecimal(digits: &str, count: usize) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
     use proptest::prelude::*;
     use std::collections::HashSet;
 
@@ -116,14 +116,14 @@ mod tests {
     }
 
     fn said(trace: &Trace) -> String {
-        trace.parent().to_str().unwrap().to_owned()
+        String::from_utf8(trace.parent().to_vec()).unwrap()
     }
 
     #[test]
     fn a_trace_goes_on_with_a_step_of_the_gateways_own() {
         let trace = Trace::of(&headers(&[EXAMPLE]));
         assert!(trace.keeps_state());
-        assert_eq!(trace.id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(trace.id(), *b"4bf92f3577b34da6a3ce929d0e0e4736");
         let parent = said(&trace);
         assert!(parent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{parent}");
         assert!(parent.ends_with("-01"), "{parent}");

@@ -1,12 +1,14 @@
 //! The access log: a JSON line for each request, written by a thread of its own, so that no request
 //! waits for a disk or a reader that is slow. What it cannot write in time is counted and dropped.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use crate::digits::{Decimal, padded, push_ip, push_socket};
 use crate::telemetry::exposition::Counter;
 
 /// Bytes of lines that may wait: some twenty thousand, half a second of a machine's most requests.
@@ -185,71 +187,114 @@ impl Entry<'_> {
     }
 
     fn line(&self, now: SystemTime) -> Vec<u8> {
-        let mut line = Vec::with_capacity(512);
-        let level = match self.status {
-            500.. => "WARN",
-            _ => "INFO",
-        };
+        let mut line = Vec::with_capacity(640);
         line.extend_from_slice(b"{\"timestamp\":\"");
         push_time(&mut line, now);
-        // Writing to a Vec cannot fail, here and below.
-        let _ = write!(line, "\",\"level\":\"{level}\",\"message\":\"request\"");
+        line.extend_from_slice(match self.status {
+            500.. => b"\",\"level\":\"WARN\",\"message\":\"request\"",
+            _ => b"\",\"level\":\"INFO\",\"message\":\"request\"",
+        });
         if !self.method.is_empty() {
-            let _ = write!(line, ",\"method\":\"{}\"", self.method);
-            push_text(&mut line, "path", self.path);
+            push_text(&mut line, b",\"method\":\"", self.method.as_bytes());
+            push_text(&mut line, b",\"path\":\"", self.path);
         }
-        let _ = write!(line, ",\"status\":{}", self.status);
+        push_number(&mut line, b",\"status\":", self.status.into());
         if let Some(took) = self.took {
-            let _ = write!(line, ",\"duration_us\":{}", took.as_micros());
+            let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            push_number(&mut line, b",\"duration_us\":", took);
         }
-        let _ = write!(line, ",\"sent_bytes\":{},\"client\":\"{}\"", self.sent_bytes, self.client);
+        push_number(&mut line, b",\"sent_bytes\":", self.sent_bytes);
+        line.extend_from_slice(b",\"client\":\"");
+        push_ip(&mut line, self.client);
+        line.push(b'"');
         for (name, text) in [
-            ("request_id", self.request_id),
-            ("trace_id", self.trace_id),
-            ("route", self.route),
-            ("cache", self.cache),
+            (&b",\"request_id\":\""[..], self.request_id),
+            (b",\"trace_id\":\"", self.trace_id),
+            (b",\"route\":\"", self.route),
+            (b",\"cache\":\"", self.cache),
         ] {
             if !text.is_empty() {
                 push_text(&mut line, name, text.as_bytes());
             }
         }
         if let Some(upstream) = self.upstream {
-            let _ = write!(line, ",\"upstream\":\"{upstream}\"");
+            line.extend_from_slice(b",\"upstream\":\"");
+            push_socket(&mut line, upstream);
+            line.push(b'"');
         }
         if let Some(error) = self.error {
-            push_text(&mut line, "error", error.as_bytes());
+            push_text(&mut line, b",\"error\":\"", error.as_bytes());
         }
         line.extend_from_slice(b",\"target\":\"access\"}\n");
         line
     }
 }
 
-/// A member of an object; whatever the bytes are, the line is JSON in ASCII.
-fn push_text(line: &mut Vec<u8>, name: &str, text: &[u8]) {
-    let _ = write!(line, ",\"{name}\":\"");
-    for &byte in text {
-        match byte {
-            b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
-            b' '..=b'~' => line.push(byte),
-            _ => {
-                let _ = write!(line, "\\u{byte:04x}");
-            }
-        }
+fn push_number(line: &mut Vec<u8>, name: &[u8], number: u64) {
+    line.extend_from_slice(name);
+    line.extend_from_slice(Decimal::new(number).as_bytes());
+}
+
+/// A member of an object, whose name comes with its punctuation; whatever the bytes are, the line
+/// is JSON in ASCII.
+fn push_text(line: &mut Vec<u8>, name: &[u8], text: &[u8]) {
+    line.extend_from_slice(name);
+    // To the end in any case, so that many bytes are looked at in one step.
+    if text.iter().fold(true, |plain, &byte| plain & is_plain(byte)) {
+        line.extend_from_slice(text);
+    } else {
+        push_escaped(line, text);
     }
     line.push(b'"');
 }
 
+fn push_escaped(line: &mut Vec<u8>, text: &[u8]) {
+    for &byte in text {
+        match byte {
+            b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
+            byte if is_plain(byte) => line.push(byte),
+            byte => {
+                // Writing to a Vec cannot fail.
+                let _ = write!(line, "\\u{byte:04x}");
+            }
+        }
+    }
+}
+
+/// Whether JSON has the byte as it is.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+}
+
 /// RFC 3339 in UTC, with microseconds, as the other lines have it.
 fn push_time(line: &mut Vec<u8>, now: SystemTime) {
+    thread_local! {
+        /// The last second that was written, and its text: most lines are of the same.
+        static SECOND: Cell<(u64, [u8; 20])> = const { Cell::new((0, *b"1970-01-01T00:00:00.")) };
+    }
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let (seconds, micros) = (since.as_secs(), since.subsec_micros());
+    let (mut known, mut text) = SECOND.get();
+    if known != since.as_secs() {
+        known = since.as_secs();
+        text = second(known);
+        SECOND.set((known, text));
+    }
+    line.extend_from_slice(&text);
+    line.extend_from_slice(&padded::<6>(since.subsec_micros().into()));
+    line.push(b'Z');
+}
+
+/// Date and time of a second since 1970, up to the point before its fractions.
+fn second(seconds: u64) -> [u8; 20] {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(days);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    let _ = write!(
-        line,
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z"
-    );
+    let mut text = *b"0000-00-00T00:00:00.";
+    text[..4].copy_from_slice(&padded::<4>(year));
+    let numbers = [month, day, second / 3_600, second / 60 % 60, second % 60];
+    for (place, number) in [5, 8, 11, 14, 17].into_iter().zip(numbers) {
+        text[place..place + 2].copy_from_slice(&padded::<2>(number));
+    }
+    text
 }
 
 /// The date of a day since 1970, in the calendar that repeats every 400 years (146,097 days); the
@@ -312,6 +357,20 @@ mod tests {
                 .words(SystemTime::UNIX_EPOCH)
                 .starts_with(b"1970-01-01T00:00:00.000000Z  INFO 200 ")
         );
+    }
+
+    #[test]
+    fn a_time_is_written_with_its_date() {
+        for (micros, expected) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (1_795_876_871_000_042, "2026-11-28T14:41:11.000042Z"),
+            (1_795_876_871_999_999, "2026-11-28T14:41:11.999999Z"),
+            (951_868_799_500_000, "2000-02-29T23:59:59.500000Z"),
+        ] {
+            let mut line = Vec::new();
+            push_time(&mut line, SystemTime::UNIX_EPOCH + Duration::from_micros(micros));
+            assert_eq!(String::from_utf8(line).unwrap(), expected);
+        }
     }
 
     #[test]

@@ -30,9 +30,6 @@ use crate::upstream::{Connection, Failure, Lease};
 /// Bytes of an upstream's head.
 const HEAD_BYTES: usize = 32 * 1024;
 
-/// Bytes that a head and a small body mostly need.
-const USUAL_BYTES: usize = 4 * 1024;
-
 /// Informational answers before the answer; more of them are a loop.
 const INFORMATIONAL: u8 = 8;
 
@@ -62,10 +59,10 @@ pub(crate) struct UpstreamResponse {
 impl UpstreamResponse {
     /// Whether it is one that need not end.
     pub(crate) fn is_event_stream(&self) -> bool {
-        let kind = self.fields.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = || self.fields.get(CONTENT_TYPE)?.to_str().ok();
         self.status == StatusCode::OK
             && !matches!(self.body.frame(), Frame::Known(_) | Frame::Done)
-            && kind.is_some_and(names_events)
+            && kind().is_some_and(names_events)
     }
 
     /// Whether what follows is another protocol.
@@ -123,7 +120,8 @@ pub(crate) async fn ask(
         let waiting = if is_new { None } else { pick.waiting(idle_time) };
         let connected = match waiting {
             Some(connection) => Ok(connection),
-            None => connect(&pick, timeouts.connect).await,
+            // In a box: few requests need a new connection, and every future would have room for it.
+            None => Box::pin(connect(&pick, timeouts.connect)).await,
         };
         let (failure, may_repeat) = match connected {
             Ok(mut connection) => {
@@ -261,11 +259,7 @@ impl Exchange<'_> {
         if let Poll::Ready(Err(fault)) = self.sending.poll(context, stream, upload, client) {
             return Poll::Ready(Err(Failed::Client(fault)));
         }
-        loop {
-            if self.held.capacity() == 0 {
-                self.held.reserve(USUAL_BYTES);
-            }
-            let Poll::Ready(read) = poll_some(stream, context, &mut self.held) else { break };
+        while let Poll::Ready(read) = poll_some(stream, context, &mut self.held) {
             match (read, self.sending.error()) {
                 (Ok(0) | Err(_), Some(error)) => {
                     return Poll::Ready(Err(Failure::of(error).into()));

@@ -1,7 +1,7 @@
 //! Heads from one protocol to the other: what a client asks in HTTP/2 is written as HTTP/1.1 would
 //! have it and goes through the same gate, and what was written for HTTP/1.1 becomes fields again.
 
-use bytes::{BufMut, BytesMut};
+use bytes::Bytes;
 use http::header::{
     CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
@@ -44,12 +44,14 @@ pub(super) fn question(parts: &Parts) -> Result<Head, Refused> {
     {
         return Err(wrong("HTTP/2 has no fields about the connection"));
     }
-    let mut text = BytesMut::with_capacity(1024);
-    text.put_slice(parts.method.as_str().as_bytes());
-    text.put_slice(b" ");
+    let mut text = Vec::with_capacity(1024);
+    text.extend_from_slice(parts.method.as_str().as_bytes());
+    text.extend_from_slice(b" ");
     // Only CONNECT has none, and that is refused by its name.
-    text.put_slice(parts.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes());
-    text.put_slice(b" HTTP/1.1\r\n");
+    text.extend_from_slice(
+        parts.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes(),
+    );
+    text.extend_from_slice(b" HTTP/1.1\r\n");
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     if let Some(authority) = authority {
         let same = |host: &HeaderValue| host.as_bytes().eq_ignore_ascii_case(authority);
@@ -68,9 +70,9 @@ pub(super) fn question(parts: &Parts) -> Result<Head, Refused> {
     if !cookies.is_empty() {
         field(&mut text, COOKIE.as_str(), &cookies.join(&b"; "[..]));
     }
-    text.put_slice(b"\r\n");
+    text.extend_from_slice(b"\r\n");
     parse::end_of_head(&text, 0)?;
-    let mut head = parse::read(&text.freeze())?;
+    let mut head = parse::read(&Bytes::from(text))?;
     head.version = Version::HTTP_2;
     Ok(head)
 }

@@ -37,7 +37,7 @@ impl RequestContext {
             sent_bytes: self.sent_bytes,
             client: self.client_info.client.address(),
             request_id: &self.client_info.request_id,
-            trace_id: &trace_id,
+            trace_id: str::from_utf8(&trace_id).unwrap_or_default(),
             route: self.route.as_ref().map_or("", |route| &route.name),
             upstream: self.pick.as_ref().map(Lease::address).or(self.asked),
             cache: match cache {

@@ -2,8 +2,8 @@
 
 use std::time::{Instant, SystemTime};
 
-use bytes::{BufMut, Bytes};
-use http::header::{CACHE_STATUS, CONNECTION, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use bytes::Bytes;
+use http::header::{CACHE_STATUS, CONNECTION, HeaderName, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::cache::Answer;
@@ -18,7 +18,10 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// A year, as hstspreload.org asks for; sent only over HTTPS (RFC 6797).
-const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+const HSTS: &[u8] = b"max-age=31536000";
+
+/// Bytes that a head mostly needs, so that its buffer does not grow line by line.
+const USUAL_HEAD_BYTES: usize = 1024;
 
 impl RequestContext {
     /// An answer from memory.
@@ -80,9 +83,7 @@ impl RequestContext {
 
     /// Adds what every answer has, and the empty line.
     pub(crate) fn finish(&self, head: &mut Vec<u8>) {
-        for (name, value) in self.fields() {
-            field(head, name.as_str(), value.as_bytes());
-        }
+        self.each_field(|name, value| field(head, name.as_str(), value));
         if self.closes {
             field(head, CONNECTION.as_str(), b"close");
         } else if self.is_http10 {
@@ -91,23 +92,20 @@ impl RequestContext {
         head.extend_from_slice(b"\r\n");
     }
 
-    /// The fields that every answer has.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let id = HeaderValue::from_str(&self.client_info.request_id).ok();
+    /// Passes the fields that every answer has to `set`.
+    pub(crate) fn each_field(&self, mut set: impl FnMut(&HeaderName, &[u8])) {
+        set(&REQUEST_ID, self.client_info.request_id.as_bytes());
+        if let Some(status) = &self.cache_status {
+            set(&CACHE_STATUS, status.as_bytes());
+        }
         // The upstream's policy comes first.
-        let hsts = (self.client_info.scheme == Scheme::Https && !self.has_hsts).then_some(HSTS);
-        let quota = self.quota.as_ref().map(Quota::fields);
-        let (policy, limit) =
-            quota.map_or((None, None), |(policy, limit)| (Some(policy), Some(limit)));
-        [
-            (REQUEST_ID, id),
-            (CACHE_STATUS, self.cache_status.clone()),
-            (STRICT_TRANSPORT_SECURITY, hsts),
-            (RATE_LIMIT_POLICY, policy),
-            (RATE_LIMIT, limit),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
+        if self.client_info.scheme == Scheme::Https && !self.has_hsts {
+            set(&STRICT_TRANSPORT_SECURITY, HSTS);
+        }
+        if let Some((policy, limit)) = self.quota.as_ref().map(Quota::fields) {
+            set(&RATE_LIMIT_POLICY, policy.as_bytes());
+            set(&RATE_LIMIT, limit.as_bytes());
+        }
     }
 }
 
@@ -123,19 +121,24 @@ pub(crate) fn keep_one_of_each(fields: &mut HeaderMap) {
 }
 
 /// Writes the first lines of an answer's head.
-pub(crate) fn begin_head(text: &mut impl BufMut, status: StatusCode, fields: &HeaderMap) {
-    let reason = status.canonical_reason().unwrap_or_default();
-    for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
-        text.put_slice(part.as_bytes());
-    }
+pub(crate) fn begin_head(text: &mut Vec<u8>, status: StatusCode, fields: &HeaderMap) {
+    text.reserve(USUAL_HEAD_BYTES);
+    text.extend_from_slice(b"HTTP/1.1 ");
+    text.extend_from_slice(status.as_str().as_bytes());
+    text.push(b' ');
+    text.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    text.extend_from_slice(b"\r\n");
     for (name, value) in fields {
         field(text, name.as_str(), value.as_bytes());
     }
 }
 
 /// Writes a field as a line of a head.
-pub(crate) fn field(text: &mut impl BufMut, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-        text.put_slice(part);
-    }
+pub(crate) fn field(text: &mut Vec<u8>, name: &str, value: &[u8]) {
+    // Once for all of the line.
+    text.reserve(name.len() + value.len() + 4);
+    text.extend_from_slice(name.as_bytes());
+    text.extend_from_slice(b": ");
+    text.extend_from_slice(value);
+    text.extend_from_slice(b"\r\n");
 }

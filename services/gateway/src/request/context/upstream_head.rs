@@ -1,6 +1,5 @@
 //! The head of the request as the upstream receives it.
 
-use bytes::{BufMut, BytesMut};
 use http::header::{EXPECT, HOST, HeaderValue, MAX_FORWARDS};
 
 use crate::request::forwarded::ForwardedHeaders;
@@ -10,6 +9,10 @@ use crate::request::parse::Head;
 
 use super::{RequestContext, field};
 
+/// Bytes that the gateway's own fields mostly need, and those of a client's field.
+const OWN_BYTES: usize = 448;
+const FIELD_BYTES: usize = 48;
+
 impl RequestContext {
     /// The request as the upstream reads it: nothing that is about the client's connection, and
     /// the gateway's own values in place of the client's claims.
@@ -18,7 +21,7 @@ impl RequestContext {
         head: &Head,
         hop: &HopByHop,
         protocol: Option<&HeaderValue>,
-    ) -> BytesMut {
+    ) -> Vec<u8> {
         let guarded = self.route.as_ref().is_some_and(|route| route.auth.is_some());
         let standard = self.gateway.config.forwarded;
         let version = self.version;
@@ -30,12 +33,13 @@ impl RequestContext {
             version,
         };
         let changes: Vec<_> = self.filling.iter().flat_map(|filling| filling.changes()).collect();
-        let mut text = BytesMut::with_capacity(1024 + self.target.len());
-        text.put_slice(self.method.as_str().as_bytes());
-        text.put_slice(b" ");
-        text.put_slice(self.upstream_target.as_ref().unwrap_or(&self.target).as_bytes());
+        let usual = OWN_BYTES + head.fields.len() * FIELD_BYTES;
+        let mut text = Vec::with_capacity(usual + self.target.len());
+        text.extend_from_slice(self.method.as_str().as_bytes());
+        text.extend_from_slice(b" ");
+        text.extend_from_slice(self.upstream_target.as_ref().unwrap_or(&self.target).as_bytes());
         // RFC 9110, section 2.5: the gateway's own version, whatever the client speaks.
-        text.put_slice(b" HTTP/1.1\r\n");
+        text.extend_from_slice(b" HTTP/1.1\r\n");
         let attributes = self.attributes();
         let fixed_host = attributes.and_then(|attributes| attributes.host.as_deref());
         let rules = attributes.map(|attributes| &attributes.request);
@@ -81,9 +85,7 @@ impl RequestContext {
         for (name, value) in rules.iter().flat_map(|rules| rules.set()) {
             field(&mut text, name.as_str(), value.as_bytes());
         }
-        for (name, value) in words.fields() {
-            field(&mut text, name.as_str(), value.as_bytes());
-        }
+        words.each_field(|name, value| field(&mut text, name.as_str(), value));
         if let Some(left) = self.forwards_left {
             field(&mut text, MAX_FORWARDS.as_str(), left.to_string().as_bytes());
         }

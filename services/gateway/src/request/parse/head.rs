@@ -12,6 +12,8 @@ use crate::response::problem::Problem;
 /// The methods that may pass, as in `Allow` of a 405.
 pub(crate) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
+const UNREADABLE: &str = "a field cannot be read";
+
 /// A request's head, beyond doubt.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
@@ -74,12 +76,15 @@ pub(crate) fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, Re
 /// # Errors
 /// With what is wrong with it.
 pub(crate) fn read(head: &Bytes) -> Result<Head, Refused> {
-    let text = head.strip_prefix(b"\r\n").unwrap_or(head);
-    let mut rest = head.slice(head.len() - text.len()..);
+    let mut rest = head.strip_prefix(b"\r\n").unwrap_or(head);
     let line = take_line(&mut rest)?;
-    let (method, target, version) = request_line(&line)?;
-    let mut fields = HeaderMap::with_capacity(16);
+    let (method, target, version) = request_line(line)?;
+    // As many as there are lines: a request that waits for its upstream holds no more.
+    let lines = memchr::memchr_iter(b'\n', rest).count();
+    let mut fields = HeaderMap::with_capacity(lines.min(FIELDS));
     let mut count = 0;
+    // To see a name costs less than to look for it afterwards.
+    let (mut is_framed, mut expects, mut is_about_connection) = (false, false, false);
     loop {
         let line = take_line(&mut rest)?;
         if line.is_empty() {
@@ -89,29 +94,37 @@ pub(crate) fn read(head: &Bytes) -> Result<Head, Refused> {
         if count > FIELDS {
             return Err(too_large());
         }
-        let (name, value) = field(&line)?;
-        fields.append(name, value);
+        let (name, value) = field(line)?;
+        is_framed |= name == CONTENT_LENGTH || name == TRANSFER_ENCODING;
+        expects |= name == EXPECT;
+        is_about_connection |= name == CONNECTION;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(value));
+        fields.append(name, value.map_err(|_| malformed(UNREADABLE))?);
     }
-    let method = allowed(&method)?;
-    let target = origin_form(&method, target, version, &fields)?;
-    let length = length(version, &fields)?;
-    let expects_continue = expectation(version, &fields)?;
-    let keeps_alive = keeps_alive(version, &fields);
+    let method = allowed(method)?;
+    let target = origin_form(&method, head.slice_ref(target), version, &fields)?;
+    let length = if is_framed { length(version, &fields)? } else { Length::Known(0) };
+    let expects_continue = expects && expectation(version, &fields)?;
+    let keeps_alive = if is_about_connection {
+        keeps_alive(version, &fields)
+    } else {
+        version != Version::HTTP_10
+    };
     Ok(Head { method, version, target, fields, length, expects_continue, keeps_alive })
 }
 
 /// The next line without its end.
-fn take_line(rest: &mut Bytes) -> Result<Bytes, Refused> {
+fn take_line<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Refused> {
     let end = memchr::memchr(b'\n', rest).filter(|&end| end > 0 && rest[end - 1] == b'\r');
     let Some(end) = end else {
         return Err(malformed("a line of the head does not end with CR and LF"));
     };
-    let mut line = rest.split_to(end + 1);
-    line.truncate(end - 1);
+    let line = &rest[..end - 1];
+    *rest = &rest[end + 1..];
     Ok(line)
 }
 
-fn request_line(line: &Bytes) -> Result<(Bytes, Bytes, Version), Refused> {
+fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), Refused> {
     let wrong = || malformed("the request line is not a method, a target and a version");
     let mut parts = line.split(|&byte| byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
@@ -139,10 +152,10 @@ fn request_line(line: &Bytes) -> Result<(Bytes, Bytes, Version), Refused> {
         }
         _ => return Err(wrong()),
     };
-    Ok((line.slice_ref(method), line.slice_ref(target), version))
+    Ok((method, target, version))
 }
 
-fn field(line: &Bytes) -> Result<(HeaderName, HeaderValue), Refused> {
+fn field(line: &[u8]) -> Result<(HeaderName, &[u8]), Refused> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(malformed("a field goes on in a second line"));
     }
@@ -156,13 +169,13 @@ fn field(line: &Bytes) -> Result<(HeaderName, HeaderValue), Refused> {
         ));
     }
     let value = trim(value);
-    if value.iter().any(|&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f) {
+    // To the end in any case, so that many bytes are looked at in one step.
+    let is_control = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+    if value.iter().fold(false, |found, &byte| found | is_control(byte)) {
         return Err(malformed("a field has a control character"));
     }
-    match (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(line.slice_ref(value))) {
-        (Ok(name), Ok(value)) => Ok((name, value)),
-        _ => Err(malformed("a field cannot be read")),
-    }
+    let name = HeaderName::from_bytes(name).map_err(|_| malformed(UNREADABLE))?;
+    Ok((name, value))
 }
 
 /// RFC 9110, section 5.5: white space around a value is none of it.
@@ -173,8 +186,23 @@ fn trim(value: &[u8]) -> &[u8] {
     &value[first..=last]
 }
 
+/// RFC 9110, section 5.6.2.
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    const TOKEN: [bool; 256] = {
+        let mut token = [false; 256];
+        let mut byte = 0_u8;
+        while byte < 128 {
+            token[byte as usize] = byte.is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let mut others: &[u8] = b"!#$%&'*+-.^_`|~";
+        while let [other, rest @ ..] = others {
+            token[*other as usize] = true;
+            others = rest;
+        }
+        token
+    };
+    TOKEN[usize::from(byte)]
 }
 
 fn allowed(method: &[u8]) -> Result<Method, Refused> {

@@ -4,7 +4,7 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::transfer::{Source, fill_alone};
@@ -17,7 +17,7 @@ use crate::upstream::client::{self, Upload, UpstreamResponse};
 
 /// Sends the request, whose head is complete but for its end, and feeds the response to the cache.
 /// What goes wrong is found out anew by the next request.
-pub(crate) async fn refill(mut request_context: RequestContext, head: Head, request: BytesMut) {
+pub(crate) async fn refill(mut request_context: RequestContext, head: Head, request: Vec<u8>) {
     let (timeouts, gateway) = (request_context.timeouts(), request_context.gateway.clone());
     let mut client = NoClient;
     let mut timer = Timer::new(timeouts.silence);

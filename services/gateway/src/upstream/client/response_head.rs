@@ -1,6 +1,8 @@
 //! The head of an upstream's answer.
 
-use bytes::{Buf, BytesMut};
+use std::mem::MaybeUninit;
+
+use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode};
 
@@ -25,19 +27,34 @@ pub(super) struct NoHead;
 
 /// Takes a head from the front of `held`, if all of it is there.
 pub(super) fn take(held: &mut BytesMut) -> Result<Option<Head>, NoHead> {
-    let mut lines = [httparse::EMPTY_HEADER; FIELDS];
-    let mut response = httparse::Response::new(&mut lines);
-    let length = match response.parse(held) {
+    let mut lines = [const { MaybeUninit::uninit() }; FIELDS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        held,
+        &mut lines,
+    );
+    let length = match parsed {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(_) => return Err(NoHead),
     };
     let code = response.code.filter(|code| (100..600).contains(code)).ok_or(NoHead)?;
     let status = StatusCode::from_u16(code).map_err(|_| NoHead)?;
-    let mut fields = HeaderMap::with_capacity(response.headers.len() + 4);
+    let is_http11 = response.version == Some(1);
+    // Values stay where they are: a copy of each would cost more than to read the head.
+    let begin = held.as_ptr().addr();
+    let mut lines = Vec::with_capacity(response.headers.len());
     for line in response.headers.iter() {
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| NoHead)?;
-        fields.append(name, HeaderValue::from_bytes(line.value).map_err(|_| NoHead)?);
+        let offset = line.value.as_ptr().addr().saturating_sub(begin);
+        lines.push((name, offset, line.value.len()));
+    }
+    let text = held.split_to(length).freeze();
+    let mut fields = HeaderMap::with_capacity(lines.len() + 4);
+    for (name, offset, count) in lines {
+        let value = if count == 0 { Bytes::new() } else { text.slice(offset..offset + count) };
+        fields.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| NoHead)?);
     }
     let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next()
@@ -46,12 +63,11 @@ pub(super) fn take(held: &mut BytesMut) -> Result<Option<Head>, NoHead> {
         // The end of such a body is not defined.
         return Err(NoHead);
     }
-    let is_lasting = response.version == Some(1)
+    let is_lasting = is_http11
         && !fields.get_all(CONNECTION).iter().any(|value| {
             let mut options = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
             options.any(|option| option.eq_ignore_ascii_case(b"close"))
         });
-    held.advance(length);
     Ok(Some(Head { status, fields, is_lasting }))
 }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
@@ -67,7 +67,12 @@ pub(crate) async fn open_stream(
     if response.status != StatusCode::OK || !kind.is_some_and(names_events) {
         return Err(Failure::Status(response.status.as_u16()));
     }
-    Ok(EventStream { fields: response.fields, stream, held, frame })
+    // Copied, because they are parts of a buffer that the stream would keep for all its life.
+    let copied = |(name, value): (&HeaderName, &HeaderValue)| {
+        Some((name.clone(), HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    };
+    let fields = response.fields.iter().filter_map(copied).collect();
+    Ok(EventStream { fields, stream, held, frame })
 }
 
 impl EventStream {

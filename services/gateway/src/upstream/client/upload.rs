@@ -17,6 +17,7 @@ use tokio::io::AsyncWrite;
 
 use crate::cache::{MemoryBudget, MemoryPermit};
 use crate::deadline::Timer;
+use crate::digits::Decimal;
 use crate::listener::connection::push_size;
 use crate::request::context::field;
 use crate::request::parse::Length;
@@ -106,16 +107,18 @@ impl Upload {
     }
 
     /// Ends the head of the request with how its body is framed.
-    pub(crate) fn finish_head(&self, mut head: BytesMut, method: &Method) -> Bytes {
+    pub(crate) fn finish_head(&self, mut head: Vec<u8>, method: &Method) -> Bytes {
         let means_body = [Method::POST, Method::PUT, Method::PATCH].contains(method);
         match self.known_length() {
             // RFC 9110, section 8.6: methods that have a meaning for a body tell its length.
             Some(0) if !means_body => {}
-            Some(length) => field(&mut head, "content-length", length.to_string().as_bytes()),
+            Some(length) => {
+                field(&mut head, "content-length", Decimal::new(length).as_bytes());
+            }
             None => field(&mut head, "transfer-encoding", b"chunked"),
         }
         head.extend_from_slice(b"\r\n");
-        head.freeze()
+        head.into()
     }
 
     fn known_length(&self) -> Option<u64> {
@@ -234,9 +237,15 @@ impl UploadState {
                 return Poll::Ready(Ok(()));
             }
             while !self.front.is_empty() {
-                let next: &[u8] = self.queue.front().map_or(b"", |next| next);
-                let slices = [IoSlice::new(&self.front), IoSlice::new(next)];
-                match Pin::new(&mut *stream).poll_write_vectored(context, &slices) {
+                let stream = Pin::new(&mut *stream);
+                let written = match self.queue.front() {
+                    Some(next) => {
+                        let slices = [IoSlice::new(&self.front), IoSlice::new(next)];
+                        stream.poll_write_vectored(context, &slices)
+                    }
+                    None => stream.poll_write(context, &self.front),
+                };
+                match written {
                     Poll::Ready(Ok(count)) if count > 0 => self.advance(count),
                     Poll::Ready(Ok(_)) => self.error = Some(io::ErrorKind::WriteZero.into()),
                     Poll::Ready(Err(error)) => self.error = Some(error),

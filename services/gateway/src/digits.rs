@@ -1,0 +1,145 @@
+//! Numbers and addresses as text, without the machinery of `format!`: every request writes some
+//! twenty of them.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+
+/// Bytes of `255.255.255.255`.
+const LONGEST_IPV4: usize = 15;
+
+const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
+
+/// A number in decimal.
+#[derive(Debug)]
+pub(crate) struct Decimal {
+    /// Filled from the end; the largest number has 20 digits.
+    digits: [u8; 20],
+    begin: usize,
+}
+
+impl Decimal {
+    /// Without leading zeros.
+    pub(crate) fn new(number: u64) -> Self {
+        let mut decimal = Self { digits: [b'0'; 20], begin: 20 };
+        let mut rest = number;
+        while rest > 0 || decimal.begin == 20 {
+            decimal.begin -= 1;
+            decimal.digits[decimal.begin] = b'0' + low_byte(rest % 10);
+            rest /= 10;
+        }
+        decimal
+    }
+
+    /// The digits.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.digits[self.begin..]
+    }
+}
+
+/// The last `N` decimal digits of a number, with leading zeros.
+pub(crate) fn padded<const N: usize>(number: u64) -> [u8; N] {
+    let mut digits = [b'0'; N];
+    let mut rest = number;
+    for digit in digits.iter_mut().rev() {
+        *digit += low_byte(rest % 10);
+        rest /= 10;
+    }
+    digits
+}
+
+/// All digits of a number in hexadecimal, in lower case.
+pub(crate) fn hexadecimal(number: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(number.to_be_bytes()) {
+        *pair = [HEXADECIMAL[usize::from(byte >> 4)], HEXADECIMAL[usize::from(byte & 15)]];
+    }
+    digits
+}
+
+/// All digits of a number of 128 bits in hexadecimal, in lower case.
+pub(crate) fn hexadecimal_128(number: u128) -> [u8; 32] {
+    let mut digits = [0; 32];
+    digits[..16].copy_from_slice(&hexadecimal(low_word(number >> 64)));
+    digits[16..].copy_from_slice(&hexadecimal(low_word(number)));
+    digits
+}
+
+/// Appends an address.
+pub(crate) fn push_ip(text: &mut Vec<u8>, address: IpAddr) {
+    let IpAddr::V4(address) = address else {
+        // Writing to a Vec cannot fail.
+        let _ = write!(text, "{address}");
+        return;
+    };
+    text.reserve(LONGEST_IPV4);
+    for (index, byte) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            text.push(b'.');
+        }
+        if byte >= 100 {
+            text.push(b'0' + byte / 100);
+        }
+        if byte >= 10 {
+            text.push(b'0' + byte / 10 % 10);
+        }
+        text.push(b'0' + byte % 10);
+    }
+}
+
+/// Appends an address and a port.
+pub(crate) fn push_socket(text: &mut Vec<u8>, address: SocketAddr) {
+    if address.is_ipv6() {
+        let _ = write!(text, "{address}");
+        return;
+    }
+    push_ip(text, address.ip());
+    text.push(b':');
+    text.extend_from_slice(Decimal::new(address.port().into()).as_bytes());
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "it is less than ten")]
+const fn low_byte(number: u64) -> u8 {
+    number as u8
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the upper half is written separately")]
+const fn low_word(number: u128) -> u64 {
+    number as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn the_ends_of_a_range_are_written() {
+        assert_eq!(Decimal::new(0).as_bytes(), b"0");
+        assert_eq!(text(Decimal::new(u64::MAX).as_bytes()), u64::MAX.to_string());
+        assert_eq!(padded::<2>(0), *b"00");
+        assert_eq!(hexadecimal_128(1), *b"00000000000000000000000000000001");
+    }
+
+    proptest! {
+        #[test]
+        fn all_is_as_the_standard_library_writes_it(
+            number: u64,
+            wide: u128,
+            address: SocketAddr,
+        ) {
+            prop_assert_eq!(text(Decimal::new(number).as_bytes()), number.to_string());
+            prop_assert_eq!(text(&padded::<6>(number)), format!("{:06}", number % 1_000_000));
+            prop_assert_eq!(text(&hexadecimal(number)), format!("{number:016x}"));
+            prop_assert_eq!(text(&hexadecimal_128(wide)), format!("{wide:032x}"));
+            let (mut ip, mut socket) = (Vec::new(), Vec::new());
+            push_ip(&mut ip, address.ip());
+            push_socket(&mut socket, address);
+            prop_assert_eq!(text(&ip), address.ip().to_string());
+            prop_assert_eq!(text(&socket), address.to_string());
+        }
+    }
+}

@@ -41,9 +41,7 @@ def shrink(files: dict[str, bytes]) -> dict[str, bytes]:
         elif name.endswith(".css"):
             content = without_spaces(without_indentation(without_comments(content, b"/*", b"*/")))
         elif name.endswith(".html"):
-            content = without_indentation(
-                without_comments(LINE_COMMENT.sub(b"", content), b"<!--", b"-->")
-            )
+            content = without_indentation(without_comments(LINE_COMMENT.sub(b"", content), b"<!--", b"-->"))
         slimmed[name] = content
     return with_new_hashes(slimmed)
 
@@ -183,14 +181,16 @@ def without_spaces(style: bytes) -> bytes:
 def with_new_hashes(files: dict[str, bytes]) -> dict[str, bytes]:
     """The files under names with the hash of their content, because browsers cache a name forever."""
     groups: dict[tuple[str, bool], list[str]] = {}
+    tails: dict[str, str] = {}
     for name in sorted(files):
         if found := NAME.match(name):
             is_program = name.endswith((".js", ".wasm"))
+            tails[name] = found.group(3)
             groups.setdefault((found.group(1), is_program), []).append(name)
     new = {}
     for (stem, _), names in groups.items():
         digest = hashlib.sha256(b"".join(files[name] for name in names)).hexdigest()[:16]
-        new.update({name: f"{stem}-{digest}{NAME.match(name).group(3)}" for name in names})
+        new.update({name: f"{stem}-{digest}{tails[name]}" for name in names})
     index = files.get("index.html", b"")
     for old, name in new.items():
         index = index.replace(b"/" + old.encode(), b"/" + name.encode())

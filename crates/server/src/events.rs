@@ -231,7 +231,7 @@ impl Viewer {
         }
     }
 
-    /// What follows the last event, once.
+    /// The tail of the stream, once.
     fn end(&mut self) -> Option<Chunk> {
         self.gzip.as_mut()?.0.tail()
     }

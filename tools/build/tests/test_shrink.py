@@ -77,10 +77,8 @@ class TheSlimPage(unittest.TestCase):
         self.assertTrue(html.endswith(b"<p>one\ntwo</p>\n"))
 
     def test_spaces_that_mean_something_stay_in_a_style_sheet(self) -> None:
-        style = b"a :is(b, c) d > e {\n  width: calc(1px + 2px);\n  font: 1rem/1.5 A, \"B C\";\n}\n"
-        self.assertEqual(
-            shrink.without_spaces(style), b'a :is(b,c) d > e{width:calc(1px + 2px);font:1rem/1.5 A,"B C"}'
-        )
+        style = b'a :is(b, c) d > e {\n  width: calc(1px + 2px);\n  font: 1rem/1.5 A, "B C";\n}\n'
+        self.assertEqual(shrink.without_spaces(style), b'a :is(b,c) d > e{width:calc(1px + 2px);font:1rem/1.5 A,"B C"}')
 
     def test_the_names_of_files_follow_their_new_content(self) -> None:
         files = shrink.shrink(page())
@@ -99,16 +97,15 @@ class TheSlimPage(unittest.TestCase):
             "fleet.js": SCRIPT.replace(b"now", b"then"),
             "fleet_bg.wasm": MODULE,
             "fleet.css": b"p {}\n",
-            "index.html": PAGE + b'<script>\n// Later.\nimport("./fleet.js", "./fleet_bg.wasm", "./fleet.css")</script>',
+            "index.html": PAGE
+            + b'<script>\n// Later.\nimport("./fleet.js", "./fleet_bg.wasm", "./fleet.css")</script>',
         }
         files = shrink.shrink(page(**later))
         (script,) = (name for name in files if name.startswith("fleet-") and name.endswith(".js"))
         module_name = script.replace(".js", "_bg.wasm")
         (style,) = (name for name in files if name.startswith("fleet-") and name.endswith(".css"))
         self.assertIn(module_name, files)
-        self.assertIn(
-            f'<script>\nimport("./{script}", "./{module_name}", "./{style}")'.encode(), files["index.html"]
-        )
+        self.assertIn(f'<script>\nimport("./{script}", "./{module_name}", "./{style}")'.encode(), files["index.html"])
         self.assertNotIn(b"then_", files[script])
         self.assertNotIn("fleet.js", files)
 

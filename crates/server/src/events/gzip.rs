@@ -23,7 +23,7 @@ const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// An empty last block.
 const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
 
-/// What the marker of a flush takes at most, besides the compressed text.
+/// Bytes that the marker of a flush takes at most, besides the text.
 const FLUSH_BYTES: usize = 64;
 
 /// Compresses events one after another.
@@ -241,7 +241,7 @@ mod tests {
                         pairs.push((viewer, Vec::new(), feed.viewer(past(), number).gzip(), Vec::new()));
                     }
                     1 => publisher.heartbeat(),
-                    // Nobody reads in between.
+                    // No viewer reads in between.
                     2 => {}
                     _ => {
                         number += 1;

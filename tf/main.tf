@@ -74,6 +74,35 @@ locals {
     secrets      = {}
     deployment   = {}
   }) }
+
+  # The number of tasks, and when there are none.
+  autoscaling = { for name, size in local.sizes : name => var.hours == null ? size.autoscaling : {
+    minimum             = try(size.autoscaling.minimum, size.replicas)
+    maximum             = try(size.autoscaling.maximum, size.replicas)
+    cpu_percent         = try(size.autoscaling.cpu_percent, null)
+    memory_percent      = try(size.autoscaling.memory_percent, null)
+    requests_per_target = try(size.autoscaling.requests_per_target, null)
+    schedules = merge(try(size.autoscaling.schedules, {}), {
+      morning = {
+        schedule = "cron(0 ${var.hours.from} ? * ${var.hours.days} *)"
+        timezone = var.hours.timezone
+        minimum  = try(size.autoscaling.minimum, size.replicas)
+        maximum  = try(size.autoscaling.maximum, size.replicas)
+      }
+      # Every day, because a deployment starts the tasks on any.
+      evening = {
+        schedule = "cron(0 ${var.hours.to} * * ? *)"
+        timezone = var.hours.timezone
+        minimum  = 0
+        maximum  = 0
+      }
+    })
+  } }
+
+  # An environment that shares another's load balancer has a port of its own there, by the number of its pull request.
+  # tf/previews opens these ports. Two numbers share a port only if 40000 pull requests lie between them.
+  pull_request = try(tonumber(regex("^pr-([0-9]+)$", var.environment)[0]), 0)
+  base         = var.base == null ? null : { name = "${local.application}-${var.base}", port = 20000 + local.pull_request % 40000 }
 }
 
 # Resources of `make bootstrap`, by name.
@@ -92,7 +121,7 @@ data "aws_iam_role" "blue_green" {
 }
 
 data "aws_ecs_cluster" "this" {
-  cluster_name = local.application
+  cluster_name = var.base == null ? local.application : local.base.name
 }
 
 data "aws_kms_alias" "this" {
@@ -107,6 +136,8 @@ module "app" {
   kms_key_arn          = data.aws_kms_alias.this.target_key_arn
   blue_green_role_arn  = data.aws_iam_role.blue_green.arn
   network              = var.network
+  base                 = local.base
+  monitored            = var.monitored
   ingress_cidrs        = var.ingress_cidrs
   https                = var.https
   idle_timeout_seconds = local.idle_timeout_seconds
@@ -134,7 +165,7 @@ module "app" {
     memory             = coalesce(local.sizes[name].memory, local.declared[name].task_memory_mib)
     replicas           = local.sizes[name].replicas
     spot_percent       = local.sizes[name].spot_percent
-    autoscaling        = local.sizes[name].autoscaling
+    autoscaling        = local.autoscaling[name]
     deployment         = local.sizes[name].deployment
     stop_seconds       = local.stop_seconds
     # The binary is its own health check client: the image has no shell, and ECS ignores the image's HEALTHCHECK.

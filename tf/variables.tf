@@ -136,6 +136,43 @@ variable "network" {
   default = {}
 }
 
+variable "base" {
+  description = "The environment whose VPC, load balancer, namespace and cluster this one uses, such as preview (see previews/). Null means own ones in the account's cluster."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.base == null || can(regex("^[a-z][a-z0-9-]{0,13}[a-z0-9]$", var.base))
+    error_message = "base must be the name of an environment."
+  }
+}
+
+variable "hours" {
+  description = "When the tasks run: on `days`, from the hour `from` to the hour `to` in `timezone`. A deployment at another time starts them until the next `to`. Null means always."
+  type = object({
+    days     = optional(string, "MON-FRI")
+    from     = optional(number, 7)
+    to       = optional(number, 20)
+    timezone = optional(string, "Etc/UTC")
+  })
+  default = null
+
+  validation {
+    condition     = try(0 <= var.hours.from && var.hours.from < var.hours.to && var.hours.to <= 23 && floor(var.hours.from) == var.hours.from && floor(var.hours.to) == var.hours.to, var.hours == null)
+    error_message = "hours.from and hours.to must be whole hours from 0 to 23, and from the earlier one."
+  }
+  validation {
+    condition     = try(can(regex("^(MON|TUE|WED|THU|FRI|SAT|SUN)([,-](MON|TUE|WED|THU|FRI|SAT|SUN))*$", var.hours.days)), false) || var.hours == null
+    error_message = "hours.days must be days such as MON-FRI or MON,WED,FRI."
+  }
+}
+
+variable "monitored" {
+  description = "See modules/app: alarms, their topic and a dashboard."
+  type        = bool
+  default     = true
+}
+
 variable "ingress_cidrs" {
   description = "The CIDR blocks that may reach the load balancer."
   type        = set(string)

@@ -19,6 +19,7 @@ locals {
     delegated    = data.aws_iam_policy_document.delegated.json
     deploy       = data.aws_iam_policy_document.deploy["deploy"].json
     surroundings = data.aws_iam_policy_document.surroundings["deploy"].json
+    foundation   = data.aws_iam_policy_document.foundation.json
 
     preview              = data.aws_iam_policy_document.preview.json
     preview-deploy       = data.aws_iam_policy_document.deploy["preview"].json
@@ -30,8 +31,8 @@ locals {
       plan      = ["plan"]
       plan-main = ["plan", "plan-main"]
       push      = ["push"]
-      deploy    = ["plan", "plan-main", "deploy", "surroundings", "delegated"]
-      preview   = ["plan", "preview", "preview-deploy", "preview-surroundings", "delegated"]
+      deploy    = ["plan", "plan-main", "deploy", "surroundings", "foundation", "delegated"]
+      preview   = ["plan", "preview", "preview-deploy", "preview-surroundings"]
     } :
     { for policy in policies : "${role} ${policy}" => { role = role, policy = policy } } if contains(keys(local.github), role)
   ]...)

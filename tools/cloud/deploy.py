@@ -30,7 +30,6 @@ from tools.cloud.session import (
     now,
     of_account,
     session,
-    variables_of,
     version,
 )
 from tools.cloud.terraform import Terraform, TerraformError
@@ -87,14 +86,14 @@ def do_plan() -> None:
     if of_account():
         plan_account()
         return
-    here = session()
+    here = session(base=True)
     name = here.environment.name
     with step("plan"):
         run = here.terraform()
-        release, pushed = planned_release(here, run)
+        release, pushed = (None, False) if here.environment.base else planned_release(here, run)
         plans.forget(name)
-        changed = run.plan(*variables_of(here.environment, release), lock=False)
-    if pushed:
+        changed = run.plan(*here.variables(release), lock=False)
+    if release and pushed:
         plans.keep(name, release, changed, plans.digest(run.show(str(run.plan_file))))
         if here.environment.preview:
             github.summary(plans.sizes(*compared(here, release)))
@@ -182,7 +181,7 @@ def do_deploy() -> None:
     begun = time.monotonic()
     with step("checks"):
         terraform.check()
-        here = session(prepared=False)
+        here = session(prepared=False, base=True)
         revision = version()
         confirm(here.environment, "deploying to")
         say(
@@ -191,6 +190,10 @@ def do_deploy() -> None:
         )
     with step("account"):
         bootstrap.ensure(here.aws, here.account, here.environment.profile, say)
+    if here.environment.base:
+        deploy_base(here)
+        return
+    here.need_base()
     with step("images"):
         images = images_to_deploy(here, revision)
     with step("attestations"):
@@ -204,6 +207,17 @@ def do_deploy() -> None:
         restore(here, before, release)
     here.releases.write(with_newest(before, release))
     say(f"{revision[:12]} runs in {here.environment.name}, after {time.monotonic() - begun:.0f} s")
+
+
+def deploy_base(here: Session) -> None:
+    """The shared part of previews, where no task runs and nothing is waited for."""
+    with step("plan"):
+        run = here.terraform()
+        changed = run.plan(*here.variables(None))
+    if changed:
+        with step("apply"):
+            run.apply()
+    say(f"previews have a port each at {run.output()['load_balancer']}")
 
 
 def images_to_deploy(here: Session, revision: str) -> dict[str, str]:
@@ -244,7 +258,7 @@ def apply_and_prove(here: Session, release: Release, folder: Path, name: str = "
     """Apply a version, wait until it is what runs, and see that it works."""
     with step("plan"):
         run = here.terraform(folder, name)
-        changed = run.plan(*variables_of(here.environment, release, folder))
+        changed = run.plan(*here.variables(release, folder))
     if changed:
         with step("apply"):
             run.apply()
@@ -321,8 +335,11 @@ def do_verify() -> None:
 
 def do_destroy() -> None:
     """Everything of one environment; the account's part and the images stay."""
-    here = session()
+    here = session(base=True)
     environment = here.environment
+    users = here.previews() if environment.base else []
+    if users:
+        raise Refused(f"{environment.name} is used by {', '.join(users)}: destroy them first")
     if os.environ.get("CONFIRM") != environment.name:
         if not sys.stdin.isatty():
             raise Refused(f"destroying {environment.name} needs CONFIRM={environment.name}")
@@ -335,11 +352,11 @@ def do_destroy() -> None:
         say(f"{environment.name} is not deployed")
     else:
         images = outputs.get("images", not_pushed())
-        release = Release(outputs.get("release", "unknown"), images, now())
+        release = None if environment.base else Release(outputs.get("release", "unknown"), images, now())
         with step(f"destroy {environment.name}"):
-            run.destroy(*variables_of(environment, release))
+            run.destroy(*here.variables(release))
     # The list of proven versions does not apply to a new environment of the same name.
-    if environment.preview:
+    if environment.preview or environment.base:
         for key in (environment.releases_key, environment.state_key):
             here.aws.call("s3", "delete_object", Bucket=here.bucket, Key=key)
     elif outputs:
@@ -356,10 +373,14 @@ def do_logs() -> None:
 
 
 def do_status() -> None:
-    here = session()
+    here = session(base=True)
     outputs = here.terraform().output()
     if not outputs:
         say(f"{here.environment.name} is not deployed")
+        return
+    if here.environment.base:
+        users = ", ".join(here.previews()) or "no preview"
+        print(f"{here.environment.name}: {outputs['load_balancer']}, used by {users}")
         return
     print(f"{here.environment.name}: {outputs['release']} at {outputs['url']}")
     well = True
@@ -373,13 +394,14 @@ def do_status() -> None:
 
 
 def do_cost() -> None:
-    here = session()
+    here = session(base=True)
     run = here.terraform()
     if run.output():
         structure = run.show()
     else:
         say("not deployed: estimated from a plan")
-        run.plan(*variables_of(here.environment, planned_release(here, run)[0]), lock=False)
+        release = None if here.environment.base else planned_release(here, run)[0]
+        run.plan(*here.variables(release), lock=False)
         structure = {"values": run.show(str(run.plan_file))["planned_values"]}
     print(cost.table(cost.lines(structure)))
 

@@ -15,7 +15,7 @@ from tools.cloud.aws import Aws
 from tools.cloud.releases import Release, Releases
 from tools.cloud.terraform import Terraform
 from tools.common import environments, toolchain
-from tools.common.environments import TF, Environment, Refused, state_bucket
+from tools.common.environments import PREVIEW, TF, Environment, Refused, state_bucket
 from tools.common.toolchain import ROOT
 
 
@@ -35,15 +35,45 @@ class Session:
     def releases(self) -> Releases:
         return Releases(self.aws, self.bucket, self.environment.releases_key)
 
-    def terraform(self, folder: Path = TF, name: str = "") -> Terraform:
-        one = Terraform(folder, name or self.environment.name, self.environment.region, self.environment.profile)
+    def terraform(self, folder: Path | None = None, name: str = "") -> Terraform:
+        place = folder or self.environment.terraform
+        one = Terraform(place, name or self.environment.name, self.environment.region, self.environment.profile)
         one.init_s3(self.bucket, self.environment.state_key, self.environment.region)
         return one
 
+    def variables(self, release: Release | None, folder: Path = TF) -> list[str]:
+        """Terraform arguments for a plan; None for what previews share, which has no images."""
+        self.need_base()
+        return variables_of(self.environment, release, folder)
 
-def session(prepared: bool = True) -> Session:
-    """Everything that can be wrong before anything is touched; the account prepared, or not yet."""
+    def need_base(self) -> None:
+        """Refused for a preview without the shared part: Terraform would only find that there is no load balancer."""
+        base = environments.PATTERN
+        if self.environment.preview and base not in self.states(base):
+            raise Refused(
+                f"{self.environment.name} uses the network and load balancer of the environment {base}, which is"
+                f" not deployed: run `make deploy ENV={base}` first"
+            )
+
+    def states(self, beginning: str) -> list[str]:
+        """The environments with a state whose names begin so."""
+        prefix = f"environments/{beginning}"
+        pages = self.aws.pages("s3", "list_objects_v2", Bucket=self.bucket, Prefix=prefix)
+        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        return sorted({name for key in keys if key == environments.state_key(name := key.split("/")[1])})
+
+    def previews(self) -> list[str]:
+        return [name for name in self.states("pr-") if PREVIEW.fullmatch(name)]
+
+
+def session(prepared: bool = True, base: bool = False) -> Session:
+    """Everything that can be wrong before anything is touched; the account prepared, or not yet. Most commands
+    are about services, which the base of previews does not have."""
     environment = environments.named(os.environ.get("ENV", ""))
+    if environment.base and not base:
+        raise Refused(
+            f"{environment.name} is what previews share and runs no services: name a preview, such as ENV=pr-7"
+        )
     if prepared:
         terraform.check()
     ensure_aws()
@@ -104,9 +134,13 @@ def confirm(environment: Environment, what: str) -> None:
         raise Refused("that was not its name; nothing was touched")
 
 
-def variables_of(environment: Environment, release: Release, folder: Path = TF) -> list[str]:
-    """Terraform arguments with an environment's variables and images."""
+def variables_of(environment: Environment, release: Release | None, folder: Path = TF) -> list[str]:
+    """Terraform arguments with an environment's variables and images; what previews share has no images."""
     file = Terraform(folder, environment.name, environment.region, None).data / "release.tfvars.json"
+    if release is None:
+        own = {"region": environment.region, "account_id": environment.account_id}
+        file.write_text(json.dumps({**more_variables(), **own}), encoding="utf-8")
+        return [f"-var-file={file}"]
     values = {
         **more_variables(),
         "environment": environment.name,

@@ -11,7 +11,8 @@ from tools.common.toolchain import ROOT
 TF = ROOT / "tf"
 APPLICATION = "system-stats"
 PRECONFIGURED_KEY = "preconfigured/terraform.tfstate"
-# A preview of pull request N: its own state and names, and the files of tf/environments/preview.
+# A preview of pull request N: its own state and names, and the files of tf/environments/preview. The environment of
+# that name is the part that previews share: tf/previews.
 PREVIEW = re.compile(r"pr-([1-9][0-9]{0,8})")
 PATTERN = "preview"
 
@@ -39,6 +40,16 @@ class Environment:
     @property
     def preview(self) -> bool:
         return PREVIEW.fullmatch(self.name) is not None
+
+    @property
+    def base(self) -> bool:
+        """Whether it is what previews share, without services of its own."""
+        return self.name == PATTERN
+
+    @property
+    def terraform(self) -> Path:
+        """The folder of Terraform that describes it."""
+        return TF / "previews" if self.base else TF
 
     @property
     def releases_key(self) -> str:

@@ -4,12 +4,12 @@ locals {
   balancer_widgets = [
     for title, metrics in {
       "Requests and errors" = [
-        ["AWS/ApplicationELB", "RequestCount", "LoadBalancer", aws_lb.this.arn_suffix, { stat = "Sum" }],
-        ["AWS/ApplicationELB", "HTTPCode_Target_5XX_Count", "LoadBalancer", aws_lb.this.arn_suffix, { stat = "Sum" }],
-        ["AWS/ApplicationELB", "HTTPCode_ELB_5XX_Count", "LoadBalancer", aws_lb.this.arn_suffix, { stat = "Sum" }],
+        ["AWS/ApplicationELB", "RequestCount", "LoadBalancer", local.load_balancer.arn_suffix, { stat = "Sum" }],
+        ["AWS/ApplicationELB", "HTTPCode_Target_5XX_Count", "LoadBalancer", local.load_balancer.arn_suffix, { stat = "Sum" }],
+        ["AWS/ApplicationELB", "HTTPCode_ELB_5XX_Count", "LoadBalancer", local.load_balancer.arn_suffix, { stat = "Sum" }],
       ]
       "Time to answer, in seconds" = [
-        for statistic in ["p50", "p90", "p99"] : ["AWS/ApplicationELB", "TargetResponseTime", "LoadBalancer", aws_lb.this.arn_suffix, { stat = statistic }]
+        for statistic in ["p50", "p90", "p99"] : ["AWS/ApplicationELB", "TargetResponseTime", "LoadBalancer", local.load_balancer.arn_suffix, { stat = statistic }]
       ]
       } : {
       type       = "metric"
@@ -36,6 +36,13 @@ locals {
 }
 
 resource "aws_cloudwatch_dashboard" "this" {
+  for_each = var.monitored ? toset(["own"]) : toset([])
+
   dashboard_name = var.name
   dashboard_body = jsonencode({ widgets = concat(local.balancer_widgets, local.service_widgets) })
+}
+
+moved {
+  from = aws_cloudwatch_dashboard.this
+  to   = aws_cloudwatch_dashboard.this["own"]
 }

@@ -127,8 +127,8 @@ variable "services" {
   }))
 
   validation {
-    condition     = length(var.services) > 0 && alltrue([for name in keys(var.services) : can(regex("^[a-z][a-z0-9-]{0,22}$", name))])
-    error_message = "services needs at least one, and each name must be 1 to 23 lower-case letters, digits and hyphens, beginning with a letter."
+    condition     = (length(var.services) > 0 || var.share != null) && alltrue([for name in keys(var.services) : can(regex("^[a-z][a-z0-9-]{0,22}$", name))])
+    error_message = "services needs at least one, unless this only shares its network, and each name must be 1 to 23 lower-case letters, digits and hyphens, beginning with a letter."
   }
   validation {
     condition = alltrue(flatten([
@@ -290,6 +290,69 @@ variable "network" {
   validation {
     condition     = try(length(var.network.existing.load_balancer_subnet_ids) >= 2 && length(var.network.existing.task_subnet_ids) >= 2, var.network.existing == null)
     error_message = "an existing network needs at least two subnets for the load balancer and two for the tasks."
+  }
+}
+
+variable "share" {
+  description = <<-EOT
+    Lets other applications use this one's VPC, load balancer and namespace (their `base`). The load balancer accepts
+    connections on `listener_ports`, where each of them has a listener, and reaches tasks on `target_ports`. Null means
+    that nothing is shared.
+  EOT
+  type = object({
+    listener_ports = object({ first = number, last = number })
+    target_ports   = set(number)
+  })
+  default = null
+
+  validation {
+    condition     = try(1024 <= var.share.listener_ports.first && var.share.listener_ports.first <= var.share.listener_ports.last && var.share.listener_ports.last <= 65535, var.share == null)
+    error_message = "share.listener_ports must be a range within 1024 to 65535."
+  }
+  validation {
+    condition     = var.share == null || var.network.existing == null
+    error_message = "share needs a VPC of its own: the load balancer may reach all of it."
+  }
+}
+
+variable "base" {
+  description = <<-EOT
+    The `name` of an application with `share`, whose VPC, load balancer and namespace are used instead of own ones, and
+    the load balancer's port for this application. Only `network.tasks` counts of the network, and it must be the base's.
+    Null means own ones.
+  EOT
+  type = object({
+    name = string
+    port = number
+  })
+  default = null
+
+  validation {
+    condition     = var.base == null || (var.https == null && var.sign_in == null && var.waf == null && var.access_logs == null)
+    error_message = "https, sign_in, waf and access_logs belong to a load balancer, and with base it is another application's."
+  }
+  validation {
+    condition     = var.base == null || (var.share == null && var.network.existing == null)
+    error_message = "base goes neither with share nor with an existing network."
+  }
+  validation {
+    condition     = try(var.base.port > 0 && var.base.port < 65536, var.base == null)
+    error_message = "base.port must be a port."
+  }
+}
+
+variable "monitored" {
+  description = "Alarms, their topic and a dashboard. Without them a bad version is rolled back when its tasks do not become healthy, and not by its answers."
+  type        = bool
+  default     = true
+
+  validation {
+    condition     = var.monitored || length(var.alarms.topic_arns) == 0
+    error_message = "alarms.topic_arns get nothing without monitored."
+  }
+  validation {
+    condition     = var.monitored || alltrue([for service in values(var.services) : service.deployment.strategy == "ROLLING"])
+    error_message = "BLUE_GREEN, CANARY and LINEAR need monitored: alarms bring the traffic back."
   }
 }
 

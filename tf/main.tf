@@ -46,13 +46,36 @@ locals {
 
   environments = {
     # Metrics of the task where ECS provides them, otherwise of the container's limits.
-    stats = { STATS_SCOPE = "auto" }
+    stats = merge({ STATS_SCOPE = "auto" }, var.emf == null ? {} : { STATS_EMF = tostring(var.emf.seconds) })
     gateway = merge(
       # The load balancer is in these subnets and its forwarded headers are trusted.
       { GATEWAY_TRUSTED_PROXIES = join(",", module.app.load_balancer_cidrs) },
       { for name, service in local.declared : service.address_setting => local.addresses[name] if service.address_setting != null },
     )
   }
+
+  # Metrics that stats writes (services/stats/src/emf.rs). It has the scope of the task, because Fargate limits every task.
+  emf_period = var.emf == null ? 60 : ceil(var.emf.seconds / 60) * 60
+  emf_figures = var.emf == null ? {} : {
+    cpu             = { text = "the task of stats needs more processor", widget = "Task of stats, in percent", threshold = var.emf.cpu_percent }
+    ram             = { text = "the task of stats needs more memory", widget = "Task of stats, in percent", threshold = var.emf.ram_percent }
+    pressure_cpu    = { text = "programs wait for a processor", widget = "Pressure, in percent", threshold = var.emf.pressure_cpu_percent }
+    pressure_memory = { text = "programs wait for memory", widget = "Pressure, in percent", threshold = var.emf.pressure_memory_percent }
+    pressure_io     = { text = "programs wait for disks", widget = "Pressure, in percent", threshold = var.emf.pressure_io_percent }
+    disk_busy       = { text = "a disk is busy all the time", widget = "Disks, in percent", threshold = var.emf.disk_busy_percent }
+    oom_kills       = { text = "the kernel has ended a program for lack of memory", widget = "OOM kills", threshold = var.emf.oom_kills ? 0 : null }
+  }
+  stats_name = "${local.application}-${var.environment}-stats"
+  own_metrics = { for metric, figure in local.emf_figures : "stats ${replace(metric, "_", " ")}" => merge(figure, {
+    # For OOM kills 0 is a threshold.
+    threshold  = metric == "oom_kills" || figure.threshold != 0 ? figure.threshold : null
+    namespace  = local.application
+    metric     = metric
+    dimensions = { scope = "task", family = local.stats_name, service = local.stats_name }
+    statistic  = metric == "oom_kills" ? "Sum" : "Average"
+    period     = local.emf_period
+    periods    = metric == "oom_kills" ? 1 : max(1, ceil(var.emf.minutes * 60 / local.emf_period))
+  }) }
 
   addresses = { for name, service in local.declared : name => "${name}.${module.app.namespace}:${service.port}" }
 
@@ -146,6 +169,7 @@ module "app" {
   access_logs          = var.access_logs
   log_retention_days   = var.log_retention_days
   alarms               = var.alarms
+  own_metrics          = local.own_metrics
   protect              = var.protect
   budget               = var.budget_usd == null ? null : { usd = var.budget_usd, value = var.environment }
 

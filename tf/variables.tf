@@ -255,6 +255,35 @@ variable "alarms" {
   default = {}
 }
 
+variable "emf" {
+  description = "Metrics that stats writes to its log in CloudWatch's embedded metric format: a line every `seconds` (STATS_EMF), an alarm for each figure above its threshold in percent for `minutes`, one for every OOM kill, and widgets of the dashboard. A threshold of 0 has no alarm. Null means none of it."
+  type = object({
+    seconds                 = optional(number, 60)
+    minutes                 = optional(number, 5)
+    cpu_percent             = optional(number, 90)
+    ram_percent             = optional(number, 90)
+    pressure_cpu_percent    = optional(number, 40)
+    pressure_memory_percent = optional(number, 10)
+    pressure_io_percent     = optional(number, 40)
+    disk_busy_percent       = optional(number, 90)
+    oom_kills               = optional(bool, true)
+  })
+  default = null
+
+  validation {
+    condition     = try(10 <= var.emf.seconds && var.emf.seconds <= 3600 && floor(var.emf.seconds) == var.emf.seconds, var.emf == null)
+    error_message = "emf.seconds must be a whole number from 10 to 3600, which is what STATS_EMF takes."
+  }
+  validation {
+    condition     = try(var.emf.minutes >= 1 && var.emf.minutes <= 60, var.emf == null)
+    error_message = "emf.minutes must be from 1 to 60."
+  }
+  validation {
+    condition     = try(alltrue([for value in [var.emf.cpu_percent, var.emf.ram_percent, var.emf.pressure_cpu_percent, var.emf.pressure_memory_percent, var.emf.pressure_io_percent, var.emf.disk_busy_percent] : value >= 0 && value < 100]), var.emf == null)
+    error_message = "the thresholds of emf are percentages below 100, or 0 for no alarm."
+  }
+}
+
 variable "budget_usd" {
   description = "The monthly budget of the environment in US dollars; `alarms.emails` are notified. Counts only after the tag `environment` was activated as a cost allocation tag. Null means no budget."
   type        = number

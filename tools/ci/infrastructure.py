@@ -79,7 +79,7 @@ def check() -> None:
     for name in ("module", "preconfigured", "sidecar", "previews"):
         test(prefix, name, FOLDERS[name])
     roles(prefix)
-    test(prefix, "root", TF, "-filter=tests/refusals.tftest.hcl")
+    test(prefix, "root", TF, "-filter=tests/refusals.tftest.hcl", "-filter=tests/emf.tftest.hcl")
     for variables_file in environments():
         for name in ("environment", "plan_offline"):
             options = (f"-filter=tests/{name}.tftest.hcl", f"-var-file={variables_file}")

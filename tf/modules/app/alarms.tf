@@ -73,6 +73,15 @@ locals {
     }
   }
 
+  # Their names end in `metric`, as no other does.
+  own_alarms = {
+    for key, given in var.own_metrics : "${key} metric" => {
+      text       = given.text, namespace = given.namespace, metric = given.metric, statistic = given.statistic
+      threshold  = given.threshold, comparison = "GreaterThanThreshold", minutes = given.periods, missing = "notBreaching"
+      dimensions = given.dimensions, period = given.period
+    } if given.threshold != null
+  }
+
   alarm_topics = setunion([for topic in values(aws_sns_topic.alarms) : topic.arn], var.alarms.topic_arns)
 }
 
@@ -93,7 +102,7 @@ resource "aws_sns_topic_subscription" "email" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "this" {
-  for_each = { for key, alarm in merge(local.service_alarms, local.public_alarms, local.target_alarms, local.balancer_alarms) : key => alarm if var.monitored }
+  for_each = { for key, alarm in merge(local.service_alarms, local.public_alarms, local.target_alarms, local.balancer_alarms, local.own_alarms) : key => alarm if var.monitored }
 
   alarm_name          = "${var.name}-${replace(each.key, " ", "-")}"
   alarm_description   = each.value.text
@@ -103,7 +112,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   extended_statistic  = each.value.statistic == "p99" ? "p99" : null
   comparison_operator = each.value.comparison
   threshold           = each.value.threshold
-  period              = 60
+  period              = try(each.value.period, 60)
   evaluation_periods  = each.value.minutes
   treat_missing_data  = each.value.missing
   dimensions          = each.value.dimensions

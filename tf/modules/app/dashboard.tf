@@ -35,11 +35,31 @@ locals {
   ]
 }
 
+locals {
+  own_widgets = [
+    for title in sort(distinct([for metric in values(var.own_metrics) : metric.widget])) : {
+      type = "metric"
+      properties = {
+        title = title
+        metrics = [
+          for key, given in var.own_metrics : concat(
+            [given.namespace, given.metric],
+            flatten([for name, value in given.dimensions : [name, value]]),
+            [{ label = key, stat = given.statistic, period = given.period }],
+          ) if given.widget == title
+        ]
+        region = data.aws_region.current.region
+        view   = "timeSeries"
+      }
+    }
+  ]
+}
+
 resource "aws_cloudwatch_dashboard" "this" {
   for_each = var.monitored ? toset(["own"]) : toset([])
 
   dashboard_name = var.name
-  dashboard_body = jsonencode({ widgets = concat(local.balancer_widgets, local.service_widgets) })
+  dashboard_body = jsonencode({ widgets = concat(local.balancer_widgets, local.service_widgets, local.own_widgets) })
 }
 
 moved {

@@ -489,6 +489,35 @@ variable "alarms" {
   }
 }
 
+variable "own_metrics" {
+  description = <<-EOT
+    Metrics that the services themselves write, such as by CloudWatch's embedded metric format: an alarm for each that has
+    a `threshold`, and all of them on the dashboard, by `widget`. A value that is missing triggers nothing. `period` is
+    in seconds, `periods` is how many of them in sequence must exceed the threshold.
+  EOT
+  type = map(object({
+    text       = string
+    widget     = string
+    namespace  = string
+    metric     = string
+    dimensions = map(string)
+    statistic  = optional(string, "Average")
+    threshold  = optional(number)
+    period     = optional(number, 60)
+    periods    = optional(number, 5)
+  }))
+  default = {}
+
+  validation {
+    condition     = alltrue([for metric in values(var.own_metrics) : metric.period % 60 == 0 && metric.period > 0 && metric.periods >= 1 && metric.period * metric.periods <= 86400])
+    error_message = "own_metrics: a period must be a multiple of 60 seconds, and all periods of an alarm at most a day."
+  }
+  validation {
+    condition     = alltrue([for key in keys(var.own_metrics) : can(regex("^[a-z][a-z0-9 -]*$", key))])
+    error_message = "own_metrics: names must be lower-case letters, digits, hyphens and spaces, such as \"stats cpu\"; they become names of alarms."
+  }
+}
+
 variable "budget" {
   description = "The monthly budget of the application in US dollars, and the tag and value by which AWS counts its cost. `alarms.emails` get a mail at 80 percent, and when the forecast exceeds it. Null means no budget."
   type = object({

@@ -578,3 +578,35 @@ run "a_schedule_that_stops_a_service_is_no_missing_task" {
     error_message = "an alarm fires every evening, or a service that always runs has none"
   }
 }
+
+run "metrics_of_the_services_have_alarms_and_widgets" {
+  command = apply
+
+  variables {
+    protect = false
+    own_metrics = {
+      "web queue" = { text = "the queue is long", widget = "Queue", namespace = "shop", metric = "queue", dimensions = { service = "web" }, threshold = 7, period = 300, periods = 2 }
+      "web lost"  = { text = "an order is lost", widget = "Orders", namespace = "shop", metric = "lost", dimensions = { service = "web" }, statistic = "Sum", threshold = 0, periods = 1 }
+      "web sold"  = { text = "", widget = "Orders", namespace = "shop", metric = "sold", dimensions = { service = "web" }, statistic = "Sum" }
+    }
+  }
+
+  assert {
+    condition = { for key, alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_name => "${alarm.namespace} ${alarm.metric_name} ${alarm.statistic} > ${alarm.threshold} ${alarm.evaluation_periods} x ${alarm.period} ${alarm.treat_missing_data}" if alarm.namespace == "shop" } == {
+      "shop-test-web-queue-metric" = "shop queue Average > 7 2 x 300 notBreaching"
+      "shop-test-web-lost-metric"  = "shop lost Sum > 0 1 x 60 notBreaching"
+    }
+    error_message = "the alarms are not those of the metrics with a threshold"
+  }
+  assert {
+    condition     = alltrue([for alarm in values(aws_cloudwatch_metric_alarm.this) : toset(alarm.alarm_actions) == toset([one(values(aws_sns_topic.alarms)).arn]) && alarm.dimensions == tomap({ service = "web" }) if alarm.namespace == "shop"])
+    error_message = "they have no recipient, or are of another service"
+  }
+  assert {
+    condition = { for widget in jsondecode(one(values(aws_cloudwatch_dashboard.this)).dashboard_body).widgets : widget.properties.title => [for metric in widget.properties.metrics : metric[1]] if contains(["Queue", "Orders"], widget.properties.title) } == {
+      Queue  = ["queue"]
+      Orders = ["lost", "sold"]
+    }
+    error_message = "a metric is not on the dashboard"
+  }
+}

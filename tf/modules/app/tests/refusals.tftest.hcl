@@ -379,3 +379,13 @@ run "a_shift_without_alarms_is_refused" {
 
   expect_failures = [var.monitored]
 }
+
+run "a_period_that_cloudwatch_does_not_have" {
+  command = plan
+
+  variables {
+    own_metrics = { "web queue" = { text = "", widget = "Queue", namespace = "shop", metric = "queue", dimensions = {}, period = 90 } }
+  }
+
+  expect_failures = [var.own_metrics]
+}

@@ -22,6 +22,10 @@ QUICK_SECONDS = 300
 DATA = toolchain.ROOT / "target" / "terraform"
 
 
+# Checksums of the provider, beside the configuration; `make provider-lock` writes those that are committed.
+LOCK = ".terraform.lock.hcl"
+
+
 class TerraformError(Exception):
     """A command failed; its own output has said why."""
 
@@ -49,6 +53,12 @@ def environment() -> dict[str, str]:
     return variables
 
 
+def committed(file: Path) -> bool:
+    """Whether a file is part of the repository; Terraform writes a lock file by itself where there is none."""
+    asked = ["git", "-C", str(file.parent), "ls-files", "--error-unmatch", file.name]
+    return file.is_file() and toolchain.answer(asked) is not None
+
+
 class Terraform:
     def __init__(self, folder: Path, name: str, region: str, profile: str | None) -> None:
         self.folder = folder
@@ -60,7 +70,9 @@ class Terraform:
             self.variables["AWS_PROFILE"] = profile
 
     def init(self, *arguments: str) -> None:
-        self._run("init", "-no-color", *arguments, bound=INIT_SECONDS, quiet=True)
+        # Checksums of the repository are verified, and never extended by what was just downloaded.
+        verify = ["-lockfile=readonly"] if committed(self.folder / LOCK) else []
+        self._run("init", "-no-color", *verify, *arguments, bound=INIT_SECONDS, quiet=True)
 
     def init_s3(self, bucket: str, key: str, region: str, *arguments: str) -> None:
         """Use the state in the bucket; its lock is a file beside it."""

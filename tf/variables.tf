@@ -30,6 +30,17 @@ variable "account_id" {
   }
 }
 
+variable "account_role" {
+  description = "The role to assume in the account `account_id`, where the credentials are of the registry's account. Null means that they are of that account itself."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.account_role == null || (var.account_id != null && can(regex("^[A-Za-z0-9+=,.@_-]{1,64}$", var.account_role)))
+    error_message = "account_role must be the name of a role, and needs account_id."
+  }
+}
+
 variable "profile" {
   description = "A named profile of the AWS configuration; null leaves it to AWS_PROFILE and the rest of the standard chain."
   type        = string

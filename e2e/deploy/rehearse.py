@@ -281,6 +281,9 @@ class Rehearsal:
             64,
             "belongs to the account 999999999999, and these credentials are of 123456789012",
         )
+        # The same with a role there: the account is reached, and has no bucket of states.
+        staging.write_text(text + '\naccount_id = "999999999999"\naccount_role = "system-stats-deploy"\n')
+        make("status", 64, "the account 999999999999 is not prepared")
         staging.write_text(text)
         make("rollback", 64, "is not prepared: run `make bootstrap` first")
 

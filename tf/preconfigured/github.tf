@@ -89,7 +89,7 @@ resource "aws_iam_role" "github" {
 }
 
 resource "aws_iam_policy" "github" {
-  for_each = var.github == null ? {} : local.policies
+  for_each = var.github == null && var.home == null ? {} : local.policies
 
   name        = "${var.name}-github-${each.key}"
   description = "For the roles of workflows"
@@ -108,4 +108,33 @@ resource "aws_iam_role_policy_attachment" "github" {
 
   role       = aws_iam_role.github[each.value.role].name
   policy_arn = aws_iam_policy.github[each.value.policy].arn
+}
+
+# In another account than the registry's, environments are deployed by roles of that account, which assume this one.
+data "aws_iam_policy_document" "deployed_by" {
+  for_each = var.home == null ? {} : { deploy = var.home.deployed_by }
+
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "AWS"
+      identifiers = each.value
+    }
+  }
+}
+
+resource "aws_iam_role" "deployed_by" {
+  for_each = data.aws_iam_policy_document.deployed_by
+
+  name               = "${var.name}-${each.key}"
+  description        = "Permissions to deploy from the registry's account"
+  assume_role_policy = each.value.json
+}
+
+resource "aws_iam_role_policy_attachment" "deployed_by" {
+  for_each = var.home == null ? toset([]) : toset(["plan", "plan-main", "deploy", "surroundings", "foundation", "delegated"])
+
+  role       = aws_iam_role.deployed_by["deploy"].name
+  policy_arn = aws_iam_policy.github[each.key].arn
 }

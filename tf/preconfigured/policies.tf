@@ -11,6 +11,9 @@ locals {
     preview = { environments = "pr-*", balancers = "preview", cluster = aws_ecs_cluster.preview }
   }
 
+  # Of environments in other accounts.
+  roles_elsewhere = [for id, role in var.accounts : "${local.arn}:iam::${id}:role/${role}"]
+
   # The calls of a preview that name a resource of the environment `preview`: its VPC, load balancer and namespace.
   uses_of_base = [
     "ec2:CreateSecurityGroup",
@@ -44,6 +47,7 @@ data "aws_iam_policy_document" "plan" {
       "ecr:DescribeRepositories",
       "ecr:GetAuthorizationToken",
       "ecr:GetLifecyclePolicy",
+      "ecr:GetRepositoryPolicy",
       "ecr:ListTagsForResource",
       "ecs:Describe*",
       "ecs:List*",
@@ -122,6 +126,16 @@ data "aws_iam_policy_document" "plan_main" {
     sid       = "ReadAllStates"
     actions   = ["s3:GetObject"]
     resources = ["${aws_s3_bucket.state.arn}/*"]
+  }
+
+  dynamic "statement" {
+    for_each = length(local.roles_elsewhere) > 0 ? [local.roles_elsewhere] : []
+
+    content {
+      sid       = "OtherAccounts"
+      actions   = ["sts:AssumeRole"]
+      resources = statement.value
+    }
   }
 
   dynamic "statement" {

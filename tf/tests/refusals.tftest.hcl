@@ -70,3 +70,11 @@ run "a_threshold_that_is_no_percentage" {
   }
   expect_failures = [var.emf]
 }
+
+run "a_role_of_no_account" {
+  command = plan
+  variables {
+    account_role = "system-stats-deploy"
+  }
+  expect_failures = [var.account_role]
+}

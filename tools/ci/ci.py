@@ -54,7 +54,7 @@ def do_registry() -> None:
             "the account differs from tf/preconfigured: an administrator runs `make bootstrap`, then restarts this run"
         )
     here = session(prepared=False)
-    images = Images(here.aws, here.environment, build.revision())
+    images = Images(here.home, here.environment, build.revision())
     found = images.found(whole=True)
     for place in images.places:
         for name, address in place.items():

@@ -111,6 +111,9 @@ FORBIDDEN = {
     ],
 }
 # What previews share, and the cluster of the other environments.
+OTHER_ACCOUNT = ("sts:AssumeRole", "arn:aws:iam::222222222222:role/system-stats-deploy")
+for role in ("plan", "preview", "push"):
+    FORBIDDEN[role].append(OTHER_ACCOUNT)
 FORBIDDEN["preview"] += [
     (action, f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}")
     for action, service, resource in (
@@ -142,7 +145,7 @@ NAMES = {
     "Scope": "regional",
 }
 # Condition keys of every request, and of every token of an OpenID provider.
-GLOBAL = ("aws:RequestedRegion", "aws:SecureTransport", "aws:SourceAccount", "aws:SourceArn")
+GLOBAL = ("aws:PrincipalArn", "aws:RequestedRegion", "aws:SecureTransport", "aws:SourceAccount", "aws:SourceArn")
 TOKEN = ("token.actions.githubusercontent.com:aud", "token.actions.githubusercontent.com:sub")
 
 
@@ -314,6 +317,7 @@ def documents(state: dict) -> Iterator[Statement]:
         ("aws_iam_role", "assume_role_policy"),
         ("aws_kms_key", "policy"),
         ("aws_s3_bucket_policy", "policy"),
+        ("aws_ecr_repository_policy", "policy"),
     ):
         for name, found in attributes(state, kind):
             yield from statements(f"{kind} {name}", found[attribute])

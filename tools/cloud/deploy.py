@@ -103,7 +103,7 @@ def do_plan() -> None:
 
 def compared(here: Session, release: Release) -> tuple[dict[str, int], dict[str, int]]:
     """The bytes of each image, and of those that staging runs, which is what main is."""
-    images = Images(here.aws, here.environment, release.revision)
+    images = Images(here.home, here.environment, release.revision)
     sizes = {name: images.size(image) for name, image in release.images.items()}
     staging = Releases(here.aws, here.bucket, environments.named("staging").releases_key).read()
     before = staging[-1].images if staging else {}
@@ -131,7 +131,7 @@ def told(name: str, run: Terraform, changed: bool) -> None:
 def planned_release(here: Session, run: Terraform) -> tuple[Release, bool]:
     """The images of this commit and whether they are pushed; else those that run."""
     revision = build.revision()
-    found = Images(here.aws, here.environment, revision).found()
+    found = Images(here.home, here.environment, revision).found()
     if len(found) == len(build.SERVICES):
         return Release(revision, found, now()), True
     outputs = run.output()
@@ -153,7 +153,7 @@ def do_push() -> None:
     if wanted and wanted not in build.SERVICES:
         raise Refused(f"S is {wanted!r}, but there are {', '.join(build.SERVICES)}")
     here = session(prepared=False)
-    images = Images(here.aws, here.environment, version())
+    images = Images(here.home, here.environment, version())
     for name in [wanted] if wanted else build.SERVICES:
         with step(f"image of {name}"):
             whole = images.ensure_whole(say, name)
@@ -189,7 +189,10 @@ def do_deploy() -> None:
             f" {here.environment.region}, {here.environment.architecture}"
         )
     with step("account"):
-        bootstrap.ensure(here.aws, here.account, here.environment.profile, say)
+        if not here.away:
+            bootstrap.ensure(here.aws, here.account, here.environment.profile, say)
+        elif not bootstrap.exists(here.aws, here.bucket):
+            raise Refused(f"the account {here.account} is not prepared: its administrator runs `make bootstrap`")
     if here.environment.base:
         deploy_base(here)
         return
@@ -223,7 +226,7 @@ def deploy_base(here: Session) -> None:
 def images_to_deploy(here: Session, revision: str) -> dict[str, str]:
     """Found, or built and pushed; an environment that requires attestations takes only what a workflow
     has built."""
-    images = Images(here.aws, here.environment, revision)
+    images = Images(here.home, here.environment, revision)
     if here.environment.attested_by is None:
         return images.ensure(say)
     found = images.found()
@@ -246,7 +249,7 @@ def attested(here: Session, images: dict[str, str]) -> None:
         )
         return
     builder = verify.Builder.parse(here.environment.attested_by)
-    secret = credentials(here.aws)
+    secret = credentials(here.home)
     for name, image in images.items():
         found = commit.made_from(name)
         expected = found.split(" ")[0] if found else None
@@ -268,7 +271,7 @@ def apply_and_prove(here: Session, release: Release, folder: Path, name: str = "
     with step("wait until it runs"):
         rollout.wait(here.aws, Deployed.of(outputs), say)
     with step("smoke test"):
-        prove.prove(here.aws, outputs)
+        prove.prove(here.home, outputs)
 
 
 def restore(here: Session, before: list[Release], failed: Release) -> None:
@@ -320,7 +323,7 @@ def do_smoke() -> None:
     if not outputs:
         raise Refused(f"{here.environment.name} is not deployed")
     with step(f"smoke test of {url or outputs['url']}"):
-        prove.prove(here.aws, outputs)
+        prove.prove(here.home, outputs)
 
 
 def do_verify() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tools.build import build, commit
 from tools.cloud import bootstrap, terraform
-from tools.cloud.aws import Aws
+from tools.cloud.aws import Aws, AwsError
 from tools.cloud.releases import Release, Releases
 from tools.cloud.terraform import Terraform
 from tools.common import environments, toolchain
@@ -26,6 +26,12 @@ class Session:
     environment: Environment
     aws: Aws
     account: str
+    # The registry's account, whose credentials these are; another one's only where a role is assumed.
+    home: Aws
+
+    @property
+    def away(self) -> bool:
+        return self.aws is not self.home
 
     @property
     def bucket(self) -> str:
@@ -37,14 +43,15 @@ class Session:
 
     def terraform(self, folder: Path | None = None, name: str = "") -> Terraform:
         place = folder or self.environment.terraform
-        one = Terraform(place, name or self.environment.name, self.environment.region, self.environment.profile)
+        own = self.environment
+        one = Terraform(place, name or own.name, own.region, own.profile, self.aws.role)
         one.init_s3(self.bucket, self.environment.state_key, self.environment.region)
         return one
 
     def variables(self, release: Release | None, folder: Path = TF) -> list[str]:
         """Terraform arguments for a plan; None for what previews share, which has no images."""
         self.need_base()
-        return variables_of(self.environment, release, folder)
+        return variables_of(self.environment, release, folder, self.away)
 
     def need_base(self) -> None:
         """Refused for a preview without the shared part: Terraform would only find that there is no load balancer."""
@@ -83,17 +90,34 @@ def session(prepared: bool = True, base: bool = False) -> Session:
             f"{environment.name} is in {environment.region}, and the account is prepared in"
             f" {region} (tf/preconfigured/terraform.tfvars)"
         )
-    aws = Aws(environment.region, environment.profile)
-    account = aws.account()
-    if environment.account_id not in (None, account):
-        raise Refused(
-            f"{environment.name} belongs to the account {environment.account_id}, and these"
-            f" credentials are of {account}"
-        )
-    here = Session(environment, aws, account)
+    home = Aws(environment.region, environment.profile)
+    aws = of_environment(environment, home)
+    account = environment.account_id or home.account()
+    here = Session(environment, aws, account, home)
     if prepared and not bootstrap.exists(aws, here.bucket):
         raise Refused(f"the account {account} is not prepared: run `make bootstrap` first")
     return here
+
+
+def of_environment(environment: Environment, home: Aws) -> Aws:
+    """Credentials of the environment's account: those that there are, or those of its role there."""
+    wanted, account = environment.account_id, home.account()
+    if wanted in (None, account):
+        return home
+    belongs = f"{environment.name} belongs to the account {wanted}, and these credentials are of {account}"
+    if environment.account_role is None:
+        raise Refused(f"{belongs}: use others, or name a role to assume there (`account_role`, docs/deploy.md)")
+    role = f"arn:{partition(environment.region)}:iam::{wanted}:role/{environment.account_role}"
+    aws = Aws(environment.region, environment.profile, role)
+    try:
+        aws.call("sts", "get_caller_identity")
+    except AwsError as error:
+        raise Refused(f"{belongs}, which may not assume {role} ({error})") from None
+    return aws
+
+
+def partition(region: str) -> str:
+    return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
 
 
 def ensure_aws() -> None:
@@ -134,11 +158,15 @@ def confirm(environment: Environment, what: str) -> None:
         raise Refused("that was not its name; nothing was touched")
 
 
-def variables_of(environment: Environment, release: Release | None, folder: Path = TF) -> list[str]:
+def variables_of(environment: Environment, release: Release | None, folder: Path = TF, away: bool = False) -> list[str]:
     """Terraform arguments with an environment's variables and images; what previews share has no images."""
     file = Terraform(folder, environment.name, environment.region, None).data / "release.tfvars.json"
     if release is None:
-        own = {"region": environment.region, "account_id": environment.account_id}
+        own = {
+            "region": environment.region,
+            "account_id": environment.account_id,
+            "account_role": environment.account_role if away else None,
+        }
         file.write_text(json.dumps({**more_variables(), **own}), encoding="utf-8")
         return [f"-var-file={file}"]
     values = {
@@ -147,6 +175,9 @@ def variables_of(environment: Environment, release: Release | None, folder: Path
         "images": release.images,
         "release": release.revision,
     }
+    if environment.account_role and not away:
+        # The credentials are of the account itself.
+        values["account_role"] = None
     file.write_text(json.dumps(values), encoding="utf-8")
     return [
         f"-var-file={folder}/environments/{environment.folder.name}/terraform.tfvars",
@@ -180,6 +211,7 @@ def account_session() -> tuple[Aws, str, dict[str, str]]:
     wanted = bootstrap.variables()
     aws = Aws(wanted["region"], wanted.get("profile"))
     account = aws.account()
+    wanted = bootstrap.variables(account)
     if wanted.get("account_id") not in (None, account):
         raise Refused(
             f"tf/preconfigured is for the account {wanted['account_id']}, and these credentials are of {account}"

@@ -60,7 +60,11 @@ def committed(file: Path) -> bool:
 
 
 class Terraform:
-    def __init__(self, folder: Path, name: str, region: str, profile: str | None) -> None:
+    def __init__(self, folder: Path, name: str, region: str, profile: str | None, role: str | None = None) -> None:
+        """With a role, the state is read as that role; the provider has a variable for it."""
+        self.role = role
+        # Arguments of every plan.
+        self.settings: list[str] = []
         self.folder = folder
         self.name = name
         self.data = DATA / name
@@ -87,6 +91,8 @@ class Terraform:
         if "AWS_ENDPOINT_URL_S3" in self.variables:
             # Another S3 than AWS's own seldom has a host name for each bucket.
             settings["use_path_style"] = "true"
+        if self.role:
+            settings["assume_role"] = f'{{role_arn="{self.role}"}}'
         pairs = [f"-backend-config={name}={value}" for name, value in settings.items()]
         self.init(*(arguments or ("-reconfigure",)), *pairs)
 
@@ -99,7 +105,7 @@ class Terraform:
             "-lock-timeout=5m",
             f"-out={self.plan_file}",
         ]
-        code = self._run("plan", *options, *arguments, allowed=(0, 2))
+        code = self._run("plan", *options, *self.settings, *arguments, allowed=(0, 2))
         return code == 2
 
     @property

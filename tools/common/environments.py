@@ -28,6 +28,7 @@ class Environment:
     state_key: str
     region: str
     account_id: str | None
+    account_role: str | None
     profile: str | None
     architecture: str
     attested_by: str | None
@@ -81,6 +82,7 @@ def named(name: str, folder: Path = TF / "environments") -> Environment:
         state_key=state_key(name),
         region=variables.get("region", backend.get("region", "us-east-1")),
         account_id=variables.get("account_id"),
+        account_role=variables.get("account_role"),
         profile=backend.get("profile", variables.get("profile")),
         architecture=variables.get("architecture", "ARM64"),
         attested_by=variables.get("attested_by"),

@@ -150,6 +150,7 @@ run "the_plan_role_reads_and_nothing_else" {
       "ecr:GetAuthorizationToken",
       "ecr:GetDownloadUrlForLayer",
       "ecr:GetLifecyclePolicy",
+      "ecr:GetRepositoryPolicy",
       "ecr:ListTagsForResource",
       "ecs:Describe*",
       "ecs:List*",
@@ -513,4 +514,62 @@ run "a_pull_request_s_preview_needs_an_environment_too" {
   }
 
   expect_failures = [var.github]
+}
+
+run "another_account_pulls_images_and_is_deployed_to" {
+  variables {
+    accounts = { "222222222222" = "system-stats-deploy" }
+  }
+
+  assert {
+    condition = alltrue([for policy in values(aws_ecr_repository_policy.this) : [for statement in jsondecode(policy.policy).Statement : [statement.Effect, statement.Principal.AWS, statement.Condition, sort(statement.Action)]] == [[
+      "Allow", "arn:aws:iam::222222222222:root", { ArnLike = { "aws:PrincipalArn" = "arn:aws:iam::222222222222:role/system-stats-*-execution" } },
+      tolist(["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]),
+    ]]]) && toset(keys(aws_ecr_repository_policy.this)) == toset(keys(aws_ecr_repository.this))
+    error_message = "tasks of the other account cannot pull, or more than they can"
+  }
+  assert {
+    condition     = [for statement in jsondecode(aws_iam_policy.github["plan-main"].policy).Statement : statement.Resource if statement.Sid == "OtherAccounts"] == ["arn:aws:iam::222222222222:role/system-stats-deploy"] && alltrue([for name in ["plan", "push", "preview", "preview-deploy", "preview-surroundings"] : !strcontains(aws_iam_policy.github[name].policy, "sts:")])
+    error_message = "deployments cannot reach the other account, or a pull request can"
+  }
+}
+
+run "without_other_accounts_nobody_else_pulls" {
+  assert {
+    condition     = length(aws_ecr_repository_policy.this) + length(aws_iam_role.deployed_by) == 0 && !strcontains(aws_iam_policy.github["plan-main"].policy, "sts:")
+    error_message = "another account has access"
+  }
+}
+
+run "an_account_without_the_registry_is_deployed_to_from_there" {
+  variables {
+    github = null
+    home = {
+      account_id  = "111111111111"
+      deployed_by = ["arn:aws:iam::111111111111:role/system-stats-github-deploy", "arn:aws:iam::111111111111:role/system-stats-github-plan-main"]
+    }
+  }
+
+  assert {
+    condition     = aws_iam_role.deployed_by["deploy"].name == "system-stats-deploy" && toset(jsondecode(aws_iam_role.deployed_by["deploy"].assume_role_policy).Statement[0].Principal.AWS) == toset(var.home.deployed_by)
+    error_message = "the role can be assumed by others than those that were named"
+  }
+  assert {
+    condition     = toset([for one in values(aws_iam_role_policy_attachment.deployed_by) : one.policy_arn]) == toset([for name in ["plan", "plan-main", "deploy", "surroundings", "foundation", "delegated"] : aws_iam_policy.github[name].arn]) && length(aws_iam_role.github) == 0
+    error_message = "the role has not the policies of a deployment"
+  }
+  assert {
+    condition     = alltrue([for name, policy in aws_iam_role_policy.execution : contains(jsondecode(policy.policy).Statement[1].Resource, "arn:aws:ecr:us-east-1:111111111111:repository/system-stats/${name}")])
+    error_message = "a task cannot pull its image from the registry's account"
+  }
+}
+
+run "a_home_that_is_another_s" {
+  command = plan
+
+  variables {
+    home = { account_id = "111111111111", deployed_by = ["arn:aws:iam::333333333333:role/deploy"] }
+  }
+
+  expect_failures = [var.home]
 }

@@ -41,7 +41,7 @@ class Previews(unittest.TestCase):
         aws.pages.side_effect = lambda *_call, Prefix, **_more: [
             {"Contents": [{"Key": key} for key in keys if key.startswith(Prefix)]}
         ]
-        return session.Session(environments.named(name), aws, "123456789012")
+        return session.Session(environments.named(name), aws, "123456789012", aws)
 
     def test_a_preview_needs_what_previews_share(self):
         """Without it Terraform would only find that there is no load balancer of that name."""
@@ -59,7 +59,7 @@ class Previews(unittest.TestCase):
         self.assertEqual(self.session("pr-12").environment.terraform, environments.TF)
         (file,) = here.variables(None)
         values = json.loads(Path(file.split("=")[1]).read_text(encoding="utf-8"))
-        self.assertEqual(values, {"region": "us-east-1", "account_id": None})
+        self.assertEqual(values, {"region": "us-east-1", "account_id": None, "account_role": None})
 
     def test_it_is_not_destroyed_under_a_preview(self):
         keys = ("environments/pr-1/terraform.tfstate", "environments/pr-x/terraform.tfstate")

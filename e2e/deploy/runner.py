@@ -39,7 +39,7 @@ REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 # One target takes 5 to 60 s.
 STEP_SECONDS = 240
 # Targets that contain this test, or that need more than the fakes; only their existence is checked.
-ELSEWHERE = {"check", "test", "cold", "conform", "bench-check", "audit", "reproducible", "test-arm64", "outdated"}
+ELSEWHERE = {"check", "test", "cold", "conform", "exporter", "bench-check", "audit", "reproducible", "test-arm64", "outdated"}
 # Programs that a job may start only after an action has installed them.
 INSTALLED_BY = {"hashicorp/setup-terraform": "terraform"}
 # Of tf/preconfigured, as each environment's variable AWS_ROLE names it.

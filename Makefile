@@ -7,7 +7,7 @@ PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install P
 .PHONY: up down logs
 .PHONY: build images clean sbom reproducible test-arm64 audit outdated screenshot
 .PHONY: bench conform exporter bench-check
-.PHONY: bootstrap plan deploy rollback status smoke push apply mark-good verify run output cost drift destroy
+.PHONY: bootstrap plan deploy rollback status smoke push apply mark-good verify run output cost drift destroy provider-lock
 .PHONY: plan-offline registry supersede comment stale-previews dist publish release codeowners
 
 help: ## print the most important commands
@@ -151,6 +151,9 @@ drift: ## differences from the deployed code, and resources that are in no state
 
 destroy: ## remove an environment
 	@$(PYTHON) -m tools.cloud.deploy destroy
+
+provider-lock: ## checksums of Terraform's provider, to commit; needs Terraform's registry
+	@$(PYTHON) -m tools.cloud.locks
 
 ## For workflows
 

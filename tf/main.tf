@@ -46,13 +46,36 @@ locals {
 
   environments = {
     # Metrics of the task where ECS provides them, otherwise of the container's limits.
-    stats = { STATS_SCOPE = "auto" }
+    stats = merge({ STATS_SCOPE = "auto" }, var.emf == null ? {} : { STATS_EMF = tostring(var.emf.seconds) })
     gateway = merge(
       # The load balancer is in these subnets and its forwarded headers are trusted.
       { GATEWAY_TRUSTED_PROXIES = join(",", module.app.load_balancer_cidrs) },
       { for name, service in local.declared : service.address_setting => local.addresses[name] if service.address_setting != null },
     )
   }
+
+  # Metrics that stats writes (services/stats/src/emf.rs). It has the scope of the task, because Fargate limits every task.
+  emf_period = var.emf == null ? 60 : ceil(var.emf.seconds / 60) * 60
+  emf_figures = var.emf == null ? {} : {
+    cpu             = { text = "the task of stats needs more processor", widget = "Task of stats, in percent", threshold = var.emf.cpu_percent }
+    ram             = { text = "the task of stats needs more memory", widget = "Task of stats, in percent", threshold = var.emf.ram_percent }
+    pressure_cpu    = { text = "programs wait for a processor", widget = "Pressure, in percent", threshold = var.emf.pressure_cpu_percent }
+    pressure_memory = { text = "programs wait for memory", widget = "Pressure, in percent", threshold = var.emf.pressure_memory_percent }
+    pressure_io     = { text = "programs wait for disks", widget = "Pressure, in percent", threshold = var.emf.pressure_io_percent }
+    disk_busy       = { text = "a disk is busy all the time", widget = "Disks, in percent", threshold = var.emf.disk_busy_percent }
+    oom_kills       = { text = "the kernel has ended a program for lack of memory", widget = "OOM kills", threshold = var.emf.oom_kills ? 0 : null }
+  }
+  stats_name = "${local.application}-${var.environment}-stats"
+  own_metrics = { for metric, figure in local.emf_figures : "stats ${replace(metric, "_", " ")}" => merge(figure, {
+    # For OOM kills 0 is a threshold.
+    threshold  = metric == "oom_kills" || figure.threshold != 0 ? figure.threshold : null
+    namespace  = local.application
+    metric     = metric
+    dimensions = { scope = "task", family = local.stats_name, service = local.stats_name }
+    statistic  = metric == "oom_kills" ? "Sum" : "Average"
+    period     = local.emf_period
+    periods    = metric == "oom_kills" ? 1 : max(1, ceil(var.emf.minutes * 60 / local.emf_period))
+  }) }
 
   addresses = { for name, service in local.declared : name => "${name}.${module.app.namespace}:${service.port}" }
 
@@ -74,6 +97,35 @@ locals {
     secrets      = {}
     deployment   = {}
   }) }
+
+  # The number of tasks, and when there are none.
+  autoscaling = { for name, size in local.sizes : name => var.hours == null ? size.autoscaling : {
+    minimum             = try(size.autoscaling.minimum, size.replicas)
+    maximum             = try(size.autoscaling.maximum, size.replicas)
+    cpu_percent         = try(size.autoscaling.cpu_percent, null)
+    memory_percent      = try(size.autoscaling.memory_percent, null)
+    requests_per_target = try(size.autoscaling.requests_per_target, null)
+    schedules = merge(try(size.autoscaling.schedules, {}), {
+      morning = {
+        schedule = "cron(0 ${var.hours.from} ? * ${var.hours.days} *)"
+        timezone = var.hours.timezone
+        minimum  = try(size.autoscaling.minimum, size.replicas)
+        maximum  = try(size.autoscaling.maximum, size.replicas)
+      }
+      # Every day, because a deployment starts the tasks on any.
+      evening = {
+        schedule = "cron(0 ${var.hours.to} * * ? *)"
+        timezone = var.hours.timezone
+        minimum  = 0
+        maximum  = 0
+      }
+    })
+  } }
+
+  # An environment that shares another's load balancer has a port of its own there, by the number of its pull request.
+  # tf/previews opens these ports. Two numbers share a port only if 40000 pull requests lie between them.
+  pull_request = try(tonumber(regex("^pr-([0-9]+)$", var.environment)[0]), 0)
+  base         = var.base == null ? null : { name = "${local.application}-${var.base}", port = 20000 + local.pull_request % 40000 }
 }
 
 # Resources of `make bootstrap`, by name.
@@ -92,7 +144,7 @@ data "aws_iam_role" "blue_green" {
 }
 
 data "aws_ecs_cluster" "this" {
-  cluster_name = local.application
+  cluster_name = var.base == null ? local.application : local.base.name
 }
 
 data "aws_kms_alias" "this" {
@@ -107,6 +159,8 @@ module "app" {
   kms_key_arn          = data.aws_kms_alias.this.target_key_arn
   blue_green_role_arn  = data.aws_iam_role.blue_green.arn
   network              = var.network
+  base                 = local.base
+  monitored            = var.monitored
   ingress_cidrs        = var.ingress_cidrs
   https                = var.https
   idle_timeout_seconds = local.idle_timeout_seconds
@@ -115,6 +169,7 @@ module "app" {
   access_logs          = var.access_logs
   log_retention_days   = var.log_retention_days
   alarms               = var.alarms
+  own_metrics          = local.own_metrics
   protect              = var.protect
   budget               = var.budget_usd == null ? null : { usd = var.budget_usd, value = var.environment }
 
@@ -134,7 +189,7 @@ module "app" {
     memory             = coalesce(local.sizes[name].memory, local.declared[name].task_memory_mib)
     replicas           = local.sizes[name].replicas
     spot_percent       = local.sizes[name].spot_percent
-    autoscaling        = local.sizes[name].autoscaling
+    autoscaling        = local.autoscaling[name]
     deployment         = local.sizes[name].deployment
     stop_seconds       = local.stop_seconds
     # The binary is its own health check client: the image has no shell, and ECS ignores the image's HEALTHCHECK.

@@ -30,6 +30,17 @@ variable "account_id" {
   }
 }
 
+variable "account_role" {
+  description = "The role to assume in the account `account_id`, where the credentials are of the registry's account. Null means that they are of that account itself."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.account_role == null || (var.account_id != null && can(regex("^[A-Za-z0-9+=,.@_-]{1,64}$", var.account_role)))
+    error_message = "account_role must be the name of a role, and needs account_id."
+  }
+}
+
 variable "profile" {
   description = "A named profile of the AWS configuration; null leaves it to AWS_PROFILE and the rest of the standard chain."
   type        = string
@@ -136,6 +147,43 @@ variable "network" {
   default = {}
 }
 
+variable "base" {
+  description = "The environment whose VPC, load balancer, namespace and cluster this one uses, such as preview (see previews/). Null means own ones in the account's cluster."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.base == null || can(regex("^[a-z][a-z0-9-]{0,13}[a-z0-9]$", var.base))
+    error_message = "base must be the name of an environment."
+  }
+}
+
+variable "hours" {
+  description = "When the tasks run: on `days`, from the hour `from` to the hour `to` in `timezone`. A deployment at another time starts them until the next `to`. Null means always."
+  type = object({
+    days     = optional(string, "MON-FRI")
+    from     = optional(number, 7)
+    to       = optional(number, 20)
+    timezone = optional(string, "Etc/UTC")
+  })
+  default = null
+
+  validation {
+    condition     = try(0 <= var.hours.from && var.hours.from < var.hours.to && var.hours.to <= 23 && floor(var.hours.from) == var.hours.from && floor(var.hours.to) == var.hours.to, var.hours == null)
+    error_message = "hours.from and hours.to must be whole hours from 0 to 23, and from the earlier one."
+  }
+  validation {
+    condition     = try(can(regex("^(MON|TUE|WED|THU|FRI|SAT|SUN)([,-](MON|TUE|WED|THU|FRI|SAT|SUN))*$", var.hours.days)), false) || var.hours == null
+    error_message = "hours.days must be days such as MON-FRI or MON,WED,FRI."
+  }
+}
+
+variable "monitored" {
+  description = "See modules/app: alarms, their topic and a dashboard."
+  type        = bool
+  default     = true
+}
+
 variable "ingress_cidrs" {
   description = "The CIDR blocks that may reach the load balancer."
   type        = set(string)
@@ -216,6 +264,35 @@ variable "alarms" {
     memory_percent = optional(number, 85)
   })
   default = {}
+}
+
+variable "emf" {
+  description = "Metrics that stats writes to its log in CloudWatch's embedded metric format: a line every `seconds` (STATS_EMF), an alarm for each figure above its threshold in percent for `minutes`, one for every OOM kill, and widgets of the dashboard. A threshold of 0 has no alarm. Null means none of it."
+  type = object({
+    seconds                 = optional(number, 60)
+    minutes                 = optional(number, 5)
+    cpu_percent             = optional(number, 90)
+    ram_percent             = optional(number, 90)
+    pressure_cpu_percent    = optional(number, 40)
+    pressure_memory_percent = optional(number, 10)
+    pressure_io_percent     = optional(number, 40)
+    disk_busy_percent       = optional(number, 90)
+    oom_kills               = optional(bool, true)
+  })
+  default = null
+
+  validation {
+    condition     = try(10 <= var.emf.seconds && var.emf.seconds <= 3600 && floor(var.emf.seconds) == var.emf.seconds, var.emf == null)
+    error_message = "emf.seconds must be a whole number from 10 to 3600, which is what STATS_EMF takes."
+  }
+  validation {
+    condition     = try(var.emf.minutes >= 1 && var.emf.minutes <= 60, var.emf == null)
+    error_message = "emf.minutes must be from 1 to 60."
+  }
+  validation {
+    condition     = try(alltrue([for value in [var.emf.cpu_percent, var.emf.ram_percent, var.emf.pressure_cpu_percent, var.emf.pressure_memory_percent, var.emf.pressure_io_percent, var.emf.disk_busy_percent] : value >= 0 && value < 100]), var.emf == null)
+    error_message = "the thresholds of emf are percentages below 100, or 0 for no alarm."
+  }
 }
 
 variable "budget_usd" {

@@ -13,6 +13,7 @@ import base64
 import io
 import json
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -309,7 +310,6 @@ class FakeAws:
         self.services: dict[str, Service] = {}
         self.balancer = Relay(("127.0.0.1", 0))
         self.names = {name: f"{network}.0.{number}" for number, name in enumerate(LISTEN, 1)}
-        self.namespace = ""
         self.used = 0
         self.lock = threading.Lock()
         # A state that was read earlier must not be applied later.
@@ -351,7 +351,7 @@ class FakeAws:
     def resolved(self, value: str) -> str:
         """Replaces a name by the addresses of Cloud Map."""
         for name, address in self.names.items():
-            value = value.replace(f"{name}.{self.namespace}", address)
+            value = re.sub(rf"\b{name}\.[a-z0-9.-]+\.internal\b", address, value)
         return value
 
     def program(self, image: str, name: str) -> str:
@@ -389,15 +389,13 @@ class FakeAws:
             self._follow_state()
 
     def _follow_state(self) -> None:
-        text = self.ask("GET", f"{self.bucket}/{self.key}")
+        text = self.state()
         state = json.loads(text) if text else {"resources": []}
         found = {}
         for resource in state["resources"]:
             for instance in resource["instances"]:
                 found.setdefault(resource["type"], []).append(instance["attributes"])
         definitions = {one["arn"]: one for one in found.get("aws_ecs_task_definition", [])}
-        for one in found.get("aws_service_discovery_private_dns_namespace", []):
-            self.namespace = one["name"]
         wanted = {one["name"]: one for one in found.get("aws_ecs_service", [])}
         with self.lock:
             for name, one in wanted.items():
@@ -409,6 +407,10 @@ class FakeAws:
                 self.services.pop(name).end()
             for service in self.services.values():
                 service.tick()
+
+    def state(self) -> str:
+        """Terraform's state of the environment; empty before the first apply."""
+        return self.ask("GET", f"{self.bucket}/{self.key}")
 
     def ask(self, method: str, path: str, body: str | None = None) -> str:
         # moto requires a signature, and does not check it.

@@ -281,6 +281,9 @@ class Rehearsal:
             64,
             "belongs to the account 999999999999, and these credentials are of 123456789012",
         )
+        # The same with a role there: the account is reached, and has no bucket of states.
+        staging.write_text(text + '\naccount_id = "999999999999"\naccount_role = "system-stats-deploy"\n')
+        make("status", 64, "the account 999999999999 is not prepared")
         staging.write_text(text)
         make("rollback", 64, "is not prepared: run `make bootstrap` first")
 
@@ -291,7 +294,7 @@ class Rehearsal:
         assert linked not in again
         first = self.git("rev-parse", "HEAD").strip()
         make("deploy", 130, "interrupted", until="frontend: pushing")
-        make("deploy", 130, "interrupted", until="module.app.aws_lb.this: Creating...")
+        make("deploy", 130, "interrupted", until='module.app.aws_lb.this["own"]: Creating...')
         make("deploy", 130, "interrupted", until="== wait until it runs")
         make(
             "deploy",
@@ -318,6 +321,7 @@ class Rehearsal:
         make("cost", 0, "together, US dollars a month")
         make("plan", 0, "a deployment would change nothing")
 
+        self.play_previews()
         self.play_drift()
         make("run", 64, "S must be one of", S="moon")
         make("run", 0, "stats --version: task ", "stats ", S="stats", CMD="--version")
@@ -390,6 +394,23 @@ class Rehearsal:
             assert time.monotonic() < deadline, "tasks run although the environment is gone"
             time.sleep(0.2)
         print(f"rehearsal: {self.passed} passed, 0 failed")
+
+    def play_previews(self) -> None:
+        """The shared part of previews, and the cost of one; runner.py plays a preview."""
+        missing = "is not deployed: run `make deploy ENV=preview` first"
+        self.make("plan", 64, "pr-3 uses the network", missing, ENV="pr-3")
+        self.make("logs", 64, "preview is what previews share and runs no services", ENV="preview")
+        self.make("deploy", 0, "previews have a port each at system-stats-preview-", ENV="preview")
+        self.make("deploy", 0, "No changes.", ENV="preview")
+        self.make("status", 0, "used by no preview", ENV="preview")
+        self.make("cost", 0, "load balancer", "private zone", ENV="preview")
+        text = self.make("cost", 0, "65 of 168 hours a week", "public addresses", ENV="pr-3")
+        dollars = float(text.rstrip().rsplit(" ", 1)[-1])
+        if "\n  load balancer" in text or not 5 < dollars < 10:
+            raise SystemExit(f"rehearsal: a preview costs {dollars} dollars, or has a load balancer")
+        self.make("destroy", 64, "needs CONFIRM=preview", ENV="preview")
+        self.make("destroy", 0, "Destroy complete!", ENV="preview", CONFIRM="preview")
+        self.make("status", 0, "preview is not deployed", ENV="preview")
 
     def play_drift(self) -> None:
         """A setting changes outside of Terraform, and a resource remains that is in no state."""

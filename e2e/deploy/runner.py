@@ -25,6 +25,7 @@ from fake_github import FakeGitHub
 from rehearse import ACCOUNT, REGION, Rehearsal, run
 
 from tools.common import catalog
+from tools.ci import policies
 from tools.ci.workflows import expressions
 from tools.common import toolchain
 from tools.ci import workflows
@@ -38,7 +39,7 @@ REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 # One target takes 5 to 60 s.
 STEP_SECONDS = 240
 # Targets that contain this test, or that need more than the fakes; only their existence is checked.
-ELSEWHERE = {"check", "test", "cold", "conform", "bench-check", "audit", "reproducible", "test-arm64", "outdated"}
+ELSEWHERE = {"check", "test", "cold", "conform", "exporter", "bench-check", "audit", "reproducible", "test-arm64", "outdated"}
 # Programs that a job may start only after an action has installed them.
 INSTALLED_BY = {"hashicorp/setup-terraform": "terraform"}
 # Of tf/preconfigured, as each environment's variable AWS_ROLE names it.
@@ -362,6 +363,8 @@ class Scene:
         self.aws_accounts = {"staging": self.scene.aws}
         self.aws_accounts.update({name: self.scene.open_aws(name) for name in ("prod", "pr-7")})
         self.scene.make("bootstrap", 0, "the state is in the bucket now")
+        # By hand, once: what previews share.
+        self.scene.make("deploy", 0, "previews have a port each", ENV="preview")
 
     def variables(self, environment: str) -> dict[str, str]:
         """Variables that direct the targets to the fakes; only a role has credentials."""
@@ -474,6 +477,10 @@ def play(scene: Scene) -> None:
             "preview / apply": "preview",
         },
     )
+    made = json.loads(scene.aws_accounts["pr-7"].state())["resources"]
+    kinds = {one["type"] for one in made if one["mode"] == "managed"}
+    expect("what a preview makes and its role may not", kinds - policies.OF_PREVIEW, set())
+    scene.scene.make("destroy", 64, "is used by pr-7", ENV="preview", CONFIRM="preview")
     expect("where it is pushed", "/system-stats/preview/stats@" in scene.attested[-1], True)
     expect("the comments", [one["user"]["type"] for one in scene.github.comments], ["User", "Bot"])
     says(
@@ -502,7 +509,7 @@ def play(scene: Scene) -> None:
         ran = {name.split(" ")[0] for name in stranger.order}
         expect(f"what runs for {login}", ran, {"test", "plan-offline"})
         expect(f"the roles of {login}", stranger.roles, {})
-        says("its plan", stranger.said["plan-offline: plan-offline"], "module.app.aws_lb.this", "1 passed")
+        says("its plan", stranger.said["plan-offline: plan-offline"], "module.app.aws_lb_listener.http", "1 passed")
     expect("the tokens that were used", scene.github.tokens, tokens)
 
     # Its pull request was closed, and no workflow ran: the night finds it.
@@ -512,9 +519,7 @@ def play(scene: Scene) -> None:
     says("the sweep", swept.said["sweep pr-7 / destroy: destroy"], "Destroy complete!")
     expect(
         "what is left",
-        scene.aws_accounts["pr-7"].ask(
-            "GET", f"{scene.aws_accounts['pr-7'].bucket}/{scene.aws_accounts['pr-7'].key}"
-        ),
+        scene.aws_accounts["pr-7"].state(),
         "",
     )
     closed = scene.pull_request("previews.yaml")

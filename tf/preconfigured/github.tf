@@ -19,6 +19,7 @@ locals {
     delegated    = data.aws_iam_policy_document.delegated.json
     deploy       = data.aws_iam_policy_document.deploy["deploy"].json
     surroundings = data.aws_iam_policy_document.surroundings["deploy"].json
+    foundation   = data.aws_iam_policy_document.foundation.json
 
     preview              = data.aws_iam_policy_document.preview.json
     preview-deploy       = data.aws_iam_policy_document.deploy["preview"].json
@@ -30,8 +31,8 @@ locals {
       plan      = ["plan"]
       plan-main = ["plan", "plan-main"]
       push      = ["push"]
-      deploy    = ["plan", "plan-main", "deploy", "surroundings", "delegated"]
-      preview   = ["plan", "preview", "preview-deploy", "preview-surroundings", "delegated"]
+      deploy    = ["plan", "plan-main", "deploy", "surroundings", "foundation", "delegated"]
+      preview   = ["plan", "preview", "preview-deploy", "preview-surroundings"]
     } :
     { for policy in policies : "${role} ${policy}" => { role = role, policy = policy } } if contains(keys(local.github), role)
   ]...)
@@ -88,7 +89,7 @@ resource "aws_iam_role" "github" {
 }
 
 resource "aws_iam_policy" "github" {
-  for_each = var.github == null ? {} : local.policies
+  for_each = var.github == null && var.home == null ? {} : local.policies
 
   name        = "${var.name}-github-${each.key}"
   description = "For the roles of workflows"
@@ -107,4 +108,33 @@ resource "aws_iam_role_policy_attachment" "github" {
 
   role       = aws_iam_role.github[each.value.role].name
   policy_arn = aws_iam_policy.github[each.value.policy].arn
+}
+
+# In another account than the registry's, environments are deployed by roles of that account, which assume this one.
+data "aws_iam_policy_document" "deployed_by" {
+  for_each = var.home == null ? {} : { deploy = var.home.deployed_by }
+
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "AWS"
+      identifiers = each.value
+    }
+  }
+}
+
+resource "aws_iam_role" "deployed_by" {
+  for_each = data.aws_iam_policy_document.deployed_by
+
+  name               = "${var.name}-${each.key}"
+  description        = "Permissions to deploy from the registry's account"
+  assume_role_policy = each.value.json
+}
+
+resource "aws_iam_role_policy_attachment" "deployed_by" {
+  for_each = var.home == null ? toset([]) : toset(["plan", "plan-main", "deploy", "surroundings", "foundation", "delegated"])
+
+  role       = aws_iam_role.deployed_by["deploy"].name
+  policy_arn = aws_iam_policy.github[each.key].arn
 }

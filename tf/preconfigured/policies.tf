@@ -4,8 +4,27 @@ locals {
   arn = "arn:${local.partition}"
   # Resources of the environments are named after this application; the roles cannot change others.
   named = "${var.name}-*"
-  # The roles that deploy any environment, and the role that deploys previews of pull requests only.
-  scopes = { deploy = "*", preview = "pr-*" }
+  # The roles that deploy any environment, and the role that deploys previews of pull requests only. The latter makes no
+  # network and no load balancer: it uses those of the environment `preview` (../previews).
+  scopes = {
+    deploy  = { environments = "*", balancers = "*", cluster = aws_ecs_cluster.this }
+    preview = { environments = "pr-*", balancers = "preview", cluster = aws_ecs_cluster.preview }
+  }
+
+  # Of environments in other accounts.
+  roles_elsewhere = [for id, role in var.accounts : "${local.arn}:iam::${id}:role/${role}"]
+
+  # The calls of a preview that name a resource of the environment `preview`: its VPC, load balancer and namespace.
+  uses_of_base = [
+    "ec2:CreateSecurityGroup",
+    "ec2:Describe*",
+    "elasticloadbalancing:CreateListener",
+    "elasticloadbalancing:Describe*",
+    "servicediscovery:CreateService",
+    "servicediscovery:GetNamespace",
+    "servicediscovery:ListTagsForResource",
+    "tag:GetResources",
+  ]
 }
 
 # Reads what Terraform compares with. Pull requests run with it, so it has no state of a protected environment and no secret.
@@ -28,6 +47,7 @@ data "aws_iam_policy_document" "plan" {
       "ecr:DescribeRepositories",
       "ecr:GetAuthorizationToken",
       "ecr:GetLifecyclePolicy",
+      "ecr:GetRepositoryPolicy",
       "ecr:ListTagsForResource",
       "ecs:Describe*",
       "ecs:List*",
@@ -55,6 +75,7 @@ data "aws_iam_policy_document" "plan" {
       "servicediscovery:GetNamespace",
       "servicediscovery:GetOperation",
       "servicediscovery:GetService",
+      "servicediscovery:ListNamespaces",
       "servicediscovery:ListTagsForResource",
       "sns:GetSubscriptionAttributes",
       "sns:GetTopicAttributes",
@@ -87,7 +108,7 @@ data "aws_iam_policy_document" "plan" {
     actions = ["s3:GetObject"]
     resources = [
       "${aws_s3_bucket.state.arn}/preconfigured/*",
-      "${aws_s3_bucket.state.arn}/environments/${local.scopes.preview}",
+      "${aws_s3_bucket.state.arn}/environments/${local.scopes.preview.environments}",
       "${aws_s3_bucket.state.arn}/environments/*/releases.json",
     ]
   }
@@ -105,6 +126,16 @@ data "aws_iam_policy_document" "plan_main" {
     sid       = "ReadAllStates"
     actions   = ["s3:GetObject"]
     resources = ["${aws_s3_bucket.state.arn}/*"]
+  }
+
+  dynamic "statement" {
+    for_each = length(local.roles_elsewhere) > 0 ? [local.roles_elsewhere] : []
+
+    content {
+      sid       = "OtherAccounts"
+      actions   = ["sts:AssumeRole"]
+      resources = statement.value
+    }
   }
 
   dynamic "statement" {
@@ -143,7 +174,8 @@ data "aws_iam_policy_document" "push" {
 
 # Additional policy of the preview role: its own repositories, and denials where names alone do not limit it.
 data "aws_iam_policy_document" "preview" {
-  #checkov:skip=CKV_AWS_356:the star is in what is denied
+  #checkov:skip=CKV_AWS_111:AWS makes these calls with the caller's permissions, and names no resource
+  #checkov:skip=CKV_AWS_356:the same, and the star in what is denied
   statement {
     sid = "PushImages"
     actions = [
@@ -157,7 +189,14 @@ data "aws_iam_policy_document" "preview" {
     resources = [for repository in values(aws_ecr_repository.preview) : repository.arn]
   }
 
-  # Networks, scaling and certificates have no name in their ARN; what another environment has made is tagged so.
+  # Application Auto Scaling validates its caller by these calls; see `delegated`.
+  statement {
+    sid       = "AlarmsOfScaling"
+    actions   = ["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm"]
+    resources = ["*"]
+  }
+
+  # Security groups and scaling have no name in their ARN; what another environment has made is tagged so.
   statement {
     sid       = "NotOthers"
     effect    = "Deny"
@@ -172,7 +211,21 @@ data "aws_iam_policy_document" "preview" {
     condition {
       test     = "StringNotLike"
       variable = "aws:ResourceTag/environment"
-      values   = [local.scopes.preview]
+      values   = [local.scopes.preview.environments, local.scopes.preview.balancers]
+    }
+  }
+
+  # Previews use the environment `preview`, and this role does not change it.
+  statement {
+    sid         = "NotTheBase"
+    effect      = "Deny"
+    not_actions = local.uses_of_base
+    resources   = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/environment"
+      values   = [local.scopes.preview.balancers]
     }
   }
 
@@ -181,6 +234,6 @@ data "aws_iam_policy_document" "preview" {
     sid           = "NotOthersStates"
     effect        = "Deny"
     actions       = ["s3:GetObject", "s3:GetObjectVersion"]
-    not_resources = ["${aws_s3_bucket.state.arn}/environments/${local.scopes.preview}"]
+    not_resources = ["${aws_s3_bucket.state.arn}/environments/${local.scopes.preview.environments}"]
   }
 }

@@ -1,4 +1,5 @@
-# Permissions to deploy an environment, in three policies: a policy is limited to 6144 characters.
+# Permissions to deploy an environment, in four policies: a policy is limited to 6144 characters. A preview has what
+# `foundation` makes from the environment `preview`.
 
 data "aws_iam_policy_document" "deploy" {
   for_each = local.scopes
@@ -7,7 +8,7 @@ data "aws_iam_policy_document" "deploy" {
   statement {
     sid       = "WriteStates"
     actions   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
-    resources = ["${aws_s3_bucket.state.arn}/environments/${each.value}"]
+    resources = ["${aws_s3_bucket.state.arn}/environments/${each.value.environments}"]
   }
 
   statement {
@@ -64,71 +65,66 @@ data "aws_iam_policy_document" "deploy" {
   statement {
     sid       = "Services"
     actions   = ["ecs:CreateService", "ecs:DeleteService", "ecs:UpdateService"]
-    resources = ["${local.arn}:ecs:${local.region}:${local.account}:service/${var.name}/${var.name}-${each.value}"]
+    resources = ["${local.arn}:ecs:${local.region}:${local.account}:service/${each.value.cluster.name}/${var.name}-${each.value.environments}"]
   }
 
   # Old revisions stay (skip_destroy), so nothing deregisters them.
   statement {
     sid       = "TaskDefinitions"
     actions   = ["ecs:RegisterTaskDefinition"]
-    resources = ["${local.arn}:ecs:${local.region}:${local.account}:task-definition/${var.name}-${each.value}:*"]
+    resources = ["${local.arn}:ecs:${local.region}:${local.account}:task-definition/${var.name}-${each.value.environments}:*"]
   }
 
   # `make run`: a task of an environment's own definitions, in the cluster.
   statement {
     sid       = "RunTasks"
     actions   = ["ecs:RunTask"]
-    resources = ["${local.arn}:ecs:${local.region}:${local.account}:task-definition/${var.name}-${each.value}:*"]
+    resources = ["${local.arn}:ecs:${local.region}:${local.account}:task-definition/${var.name}-${each.value.environments}:*"]
 
     condition {
       test     = "ArnEquals"
       variable = "ecs:cluster"
-      values   = [aws_ecs_cluster.this.arn]
+      values   = [each.value.cluster.arn]
     }
   }
 
   statement {
     sid       = "StopTasks"
     actions   = ["ecs:StopTask"]
-    resources = ["${local.arn}:ecs:${local.region}:${local.account}:task/${var.name}/*"]
+    resources = ["${local.arn}:ecs:${local.region}:${local.account}:task/${each.value.cluster.name}/*"]
   }
 
   statement {
     sid     = "TagServices"
     actions = ["ecs:TagResource", "ecs:UntagResource"]
     resources = [
-      "${local.arn}:ecs:${local.region}:${local.account}:service/${var.name}/${var.name}-${each.value}",
-      "${local.arn}:ecs:${local.region}:${local.account}:task-definition/${var.name}-${each.value}:*",
+      "${local.arn}:ecs:${local.region}:${local.account}:service/${each.value.cluster.name}/${var.name}-${each.value.environments}",
+      "${local.arn}:ecs:${local.region}:${local.account}:task-definition/${var.name}-${each.value.environments}:*",
     ]
   }
 
   statement {
-    sid = "LoadBalancer"
+    sid = "Listeners"
     actions = [
       "elasticloadbalancing:AddTags",
       "elasticloadbalancing:CreateListener",
-      "elasticloadbalancing:CreateLoadBalancer",
       "elasticloadbalancing:CreateRule",
       "elasticloadbalancing:CreateTargetGroup",
       "elasticloadbalancing:DeleteListener",
-      "elasticloadbalancing:DeleteLoadBalancer",
       "elasticloadbalancing:DeleteRule",
       "elasticloadbalancing:DeleteTargetGroup",
       "elasticloadbalancing:ModifyListener",
       "elasticloadbalancing:ModifyListenerAttributes",
-      "elasticloadbalancing:ModifyLoadBalancerAttributes",
       "elasticloadbalancing:ModifyRule",
       "elasticloadbalancing:ModifyTargetGroup",
       "elasticloadbalancing:ModifyTargetGroupAttributes",
       "elasticloadbalancing:RemoveTags",
       "elasticloadbalancing:SetRulePriorities",
-      "elasticloadbalancing:SetSecurityGroups",
-      "elasticloadbalancing:SetSubnets",
     ]
-    resources = [
-      for kind in ["loadbalancer/app", "listener/app", "listener-rule/app", "targetgroup"] :
-      "${local.arn}:elasticloadbalancing:${local.region}:${local.account}:${kind}/${var.name}-${each.value}/*"
-    ]
+    resources = concat(
+      [for kind in ["loadbalancer/app", "listener/app", "listener-rule/app"] : "${local.arn}:elasticloadbalancing:${local.region}:${local.account}:${kind}/${var.name}-${each.value.balancers}/*"],
+      ["${local.arn}:elasticloadbalancing:${local.region}:${local.account}:targetgroup/${var.name}-${each.value.environments}/*"],
+    )
   }
 }
 
@@ -180,100 +176,41 @@ data "aws_iam_policy_document" "delegated" {
   }
 }
 
-# Resources around the services: network, names, certificates, scaling, logs, alarms, buckets.
+# Resources around the services: security groups, names, scaling, logs.
 data "aws_iam_policy_document" "surroundings" {
   for_each = local.scopes
 
-  # Networks get their names from AWS, so these are bounded by the region alone.
+  # Security groups get their names from AWS, so these are bounded by the region alone.
   statement {
-    sid = "Network"
+    sid = "SecurityGroups"
     actions = [
-      "ec2:AssociateRouteTable",
-      "ec2:AttachInternetGateway",
       "ec2:AuthorizeSecurityGroupEgress",
       "ec2:AuthorizeSecurityGroupIngress",
-      "ec2:CreateFlowLogs",
-      "ec2:CreateInternetGateway",
-      "ec2:CreateRoute",
-      "ec2:CreateRouteTable",
       "ec2:CreateSecurityGroup",
-      "ec2:CreateSubnet",
       "ec2:CreateTags",
-      "ec2:CreateVpc",
-      "ec2:CreateVpcEndpoint",
-      "ec2:DeleteFlowLogs",
-      "ec2:DeleteInternetGateway",
       "ec2:DeleteNetworkInterface",
-      "ec2:DeleteRoute",
-      "ec2:DeleteRouteTable",
       "ec2:DeleteSecurityGroup",
-      "ec2:DeleteSubnet",
       "ec2:DeleteTags",
-      "ec2:DeleteVpc",
-      "ec2:DeleteVpcEndpoints",
-      "ec2:DetachInternetGateway",
       "ec2:DetachNetworkInterface",
-      "ec2:DisassociateRouteTable",
       "ec2:ModifySecurityGroupRules",
-      "ec2:ModifySubnetAttribute",
-      "ec2:ModifyVpcAttribute",
-      "ec2:ModifyVpcEndpoint",
-      "ec2:ReplaceRoute",
-      "ec2:ReplaceRouteTableAssociation",
       "ec2:RevokeSecurityGroupEgress",
       "ec2:RevokeSecurityGroupIngress",
     ]
     resources = ["${local.arn}:ec2:${local.region}:${local.account}:*"]
   }
 
-  # Cloud Map keeps its names in a private zone of Route 53, and neither has a known name before it is created.
+  # Names are services of Cloud Map; neither they nor their namespace has a known ARN before it is created.
   statement {
     sid = "Names"
     actions = [
-      "route53:AssociateVPCWithHostedZone",
-      "route53:CreateHostedZone",
-      "route53:DeleteHostedZone",
-      "servicediscovery:CreatePrivateDnsNamespace",
       "servicediscovery:CreateService",
-      "servicediscovery:DeleteNamespace",
       "servicediscovery:DeleteService",
       "servicediscovery:DeregisterInstance",
       "servicediscovery:ListInstances",
       "servicediscovery:TagResource",
       "servicediscovery:UntagResource",
-      "servicediscovery:UpdatePrivateDnsNamespace",
       "servicediscovery:UpdateService",
     ]
-    resources = ["*"]
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:RequestedRegion"
-      # Route 53 is everywhere and answers from one place.
-      values = distinct([local.region, "us-east-1"])
-    }
-  }
-
-  dynamic "statement" {
-    for_each = length(var.zone_ids) > 0 ? [var.zone_ids] : []
-
-    content {
-      sid       = "Records"
-      actions   = ["route53:ChangeResourceRecordSets"]
-      resources = [for id in statement.value : "${local.arn}:route53:::hostedzone/${id}"]
-    }
-  }
-
-  statement {
-    sid       = "Certificates"
-    actions   = ["acm:AddTagsToCertificate", "acm:DeleteCertificate", "acm:RemoveTagsFromCertificate"]
-    resources = ["${local.arn}:acm:${local.region}:${local.account}:certificate/*"]
-  }
-
-  # A certificate has no name before it is asked for.
-  statement {
-    sid       = "NewCertificates"
-    actions   = ["acm:RequestCertificate"]
     resources = ["*"]
 
     condition {
@@ -309,7 +246,93 @@ data "aws_iam_policy_document" "surroundings" {
       "logs:TagResource",
       "logs:UntagResource",
     ]
-    resources = ["${local.arn}:logs:${local.region}:${local.account}:log-group:/${var.name}-${each.value}"]
+    resources = ["${local.arn}:logs:${local.region}:${local.account}:log-group:/${var.name}-${each.value.environments}"]
+  }
+}
+
+# Foundations of an environment: network, load balancer, namespace, certificate, alarms, firewall, buckets.
+data "aws_iam_policy_document" "foundation" {
+  statement {
+    sid = "LoadBalancers"
+    actions = [
+      "elasticloadbalancing:CreateLoadBalancer",
+      "elasticloadbalancing:DeleteLoadBalancer",
+      "elasticloadbalancing:ModifyLoadBalancerAttributes",
+      "elasticloadbalancing:SetSecurityGroups",
+      "elasticloadbalancing:SetSubnets",
+    ]
+    resources = ["${local.arn}:elasticloadbalancing:${local.region}:${local.account}:loadbalancer/app/${local.named}/*"]
+  }
+
+  # Networks get their names from AWS, so these are bounded by the region alone.
+  statement {
+    sid = "Network"
+    actions = [
+      "ec2:AssociateRouteTable",
+      "ec2:AttachInternetGateway",
+      "ec2:CreateFlowLogs",
+      "ec2:CreateInternetGateway",
+      "ec2:CreateRoute",
+      "ec2:CreateRouteTable",
+      "ec2:CreateSubnet",
+      "ec2:CreateVpc",
+      "ec2:CreateVpcEndpoint",
+      "ec2:DeleteFlowLogs",
+      "ec2:DeleteInternetGateway",
+      "ec2:DeleteRoute",
+      "ec2:DeleteRouteTable",
+      "ec2:DeleteSubnet",
+      "ec2:DeleteVpc",
+      "ec2:DeleteVpcEndpoints",
+      "ec2:DetachInternetGateway",
+      "ec2:DisassociateRouteTable",
+      "ec2:ModifySubnetAttribute",
+      "ec2:ModifyVpcAttribute",
+      "ec2:ModifyVpcEndpoint",
+      "ec2:ReplaceRoute",
+      "ec2:ReplaceRouteTableAssociation",
+    ]
+    resources = ["${local.arn}:ec2:${local.region}:${local.account}:*"]
+  }
+
+  # Cloud Map keeps its names in a private zone of Route 53, and neither has a known name before it is created.
+  statement {
+    sid = "Namespaces"
+    actions = [
+      "route53:AssociateVPCWithHostedZone",
+      "route53:CreateHostedZone",
+      "route53:DeleteHostedZone",
+      "servicediscovery:CreatePrivateDnsNamespace",
+      "servicediscovery:DeleteNamespace",
+      "servicediscovery:UpdatePrivateDnsNamespace",
+    ]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestedRegion"
+      # Route 53 is everywhere and answers from one place.
+      values = distinct([local.region, "us-east-1"])
+    }
+  }
+
+  statement {
+    sid       = "Certificates"
+    actions   = ["acm:AddTagsToCertificate", "acm:DeleteCertificate", "acm:RemoveTagsFromCertificate"]
+    resources = ["${local.arn}:acm:${local.region}:${local.account}:certificate/*"]
+  }
+
+  # A certificate has no name before it is asked for.
+  statement {
+    sid       = "NewCertificates"
+    actions   = ["acm:RequestCertificate"]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestedRegion"
+      values   = [local.region]
+    }
   }
 
   statement {
@@ -321,29 +344,29 @@ data "aws_iam_policy_document" "surroundings" {
       "cloudwatch:UntagResource",
     ]
     resources = [
-      "${local.arn}:cloudwatch:${local.region}:${local.account}:alarm:${var.name}-${each.value}",
-      "${local.arn}:cloudwatch::${local.account}:dashboard/${var.name}-${each.value}",
+      "${local.arn}:cloudwatch:${local.region}:${local.account}:alarm:${local.named}",
+      "${local.arn}:cloudwatch::${local.account}:dashboard/${local.named}",
     ]
   }
 
   statement {
     sid       = "Budgets"
     actions   = ["budgets:ModifyBudget", "budgets:TagResource", "budgets:UntagResource"]
-    resources = ["${local.arn}:budgets::${local.account}:budget/${var.name}-${each.value}"]
+    resources = ["${local.arn}:budgets::${local.account}:budget/${local.named}"]
   }
 
   statement {
     sid       = "Topics"
     actions   = ["sns:CreateTopic", "sns:DeleteTopic", "sns:SetTopicAttributes", "sns:Subscribe", "sns:TagResource", "sns:Unsubscribe", "sns:UntagResource"]
-    resources = ["${local.arn}:sns:${local.region}:${local.account}:${var.name}-${each.value}"]
+    resources = ["${local.arn}:sns:${local.region}:${local.account}:${local.named}"]
   }
 
   statement {
     sid     = "Firewall"
     actions = ["wafv2:AssociateWebACL", "wafv2:CreateWebACL", "wafv2:DeleteWebACL", "wafv2:DisassociateWebACL", "wafv2:TagResource", "wafv2:UntagResource", "wafv2:UpdateWebACL"]
     resources = [
-      "${local.arn}:elasticloadbalancing:${local.region}:${local.account}:loadbalancer/app/${var.name}-${each.value}/*",
-      "${local.arn}:wafv2:${local.region}:${local.account}:regional/webacl/${var.name}-${each.value}/*",
+      "${local.arn}:elasticloadbalancing:${local.region}:${local.account}:loadbalancer/app/${local.named}/*",
+      "${local.arn}:wafv2:${local.region}:${local.account}:regional/webacl/${local.named}/*",
       "${local.arn}:wafv2:${local.region}:aws:regional/managedruleset/AWS/*",
       "${local.arn}:wafv2:${local.region}:${local.account}:regional/managedruleset/*",
     ]
@@ -367,6 +390,16 @@ data "aws_iam_policy_document" "surroundings" {
       "s3:TagResource",
       "s3:UntagResource",
     ]
-    resources = ["${local.arn}:s3:::${var.name}-${each.value}-logs-${local.account}", "${local.arn}:s3:::${var.name}-${each.value}-logs-${local.account}/*"]
+    resources = ["${local.arn}:s3:::${local.named}-logs-${local.account}", "${local.arn}:s3:::${local.named}-logs-${local.account}/*"]
+  }
+
+  dynamic "statement" {
+    for_each = length(var.zone_ids) > 0 ? [var.zone_ids] : []
+
+    content {
+      sid       = "Records"
+      actions   = ["route53:ChangeResourceRecordSets"]
+      resources = [for id in statement.value : "${local.arn}:route53:::hostedzone/${id}"]
+    }
   }
 }

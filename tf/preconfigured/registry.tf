@@ -16,6 +16,31 @@ resource "aws_ecr_repository" "this" {
   }
 }
 
+# The execution roles of other accounts' environments alone.
+data "aws_iam_policy_document" "pull" {
+  statement {
+    sid     = "PullFromOtherAccounts"
+    actions = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+
+    principals {
+      type        = "AWS"
+      identifiers = [for id in keys(var.accounts) : "${local.arn}:iam::${id}:root"]
+    }
+    condition {
+      test     = "ArnLike"
+      variable = "aws:PrincipalArn"
+      values   = [for id in keys(var.accounts) : "${local.arn}:iam::${id}:role/${var.name}-*-execution"]
+    }
+  }
+}
+
+resource "aws_ecr_repository_policy" "this" {
+  for_each = length(var.accounts) > 0 ? aws_ecr_repository.this : {}
+
+  repository = each.value.name
+  policy     = data.aws_iam_policy_document.pull.json
+}
+
 resource "aws_ecr_lifecycle_policy" "this" {
   for_each = aws_ecr_repository.this
 

@@ -72,9 +72,12 @@ data "aws_iam_policy_document" "execution" {
   }
 
   statement {
-    sid       = "FetchImage"
-    actions   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-    resources = [aws_ecr_repository.this[each.key].arn, aws_ecr_repository.preview[each.key].arn]
+    sid     = "FetchImage"
+    actions = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    resources = concat(
+      [aws_ecr_repository.this[each.key].arn, aws_ecr_repository.preview[each.key].arn],
+      var.home == null ? [] : ["${local.arn}:ecr:${local.region}:${var.home.account_id}:repository/${var.name}/${each.key}"],
+    )
   }
 
   statement {

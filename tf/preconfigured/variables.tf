@@ -93,6 +93,31 @@ variable "github" {
   }
 }
 
+variable "accounts" {
+  description = "Other accounts with environments, and the role in each that `deploy` and `plan-main` may assume, such as { \"222222222222\" = \"system-stats-deploy\" }. The execution roles there may pull the images of this account's registry."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for id, role in var.accounts : can(regex("^[0-9]{12}$", id)) && can(regex("^[A-Za-z0-9+=,.@_-]{1,64}$", role))])
+    error_message = "accounts must have account ids of 12 digits, and the name of a role for each."
+  }
+}
+
+variable "home" {
+  description = "For another account than the registry's: the registry's account, and the ARNs of the roles or users there that may assume the role NAME-deploy here. Null means that this is the registry's account."
+  type = object({
+    account_id  = string
+    deployed_by = list(string)
+  })
+  default = null
+
+  validation {
+    condition     = try(can(regex("^[0-9]{12}$", var.home.account_id)) && length(var.home.deployed_by) > 0 && alltrue([for arn in var.home.deployed_by : can(regex("^arn:[a-z-]+:iam::${var.home.account_id}:(role|user)/", arn))]), var.home == null)
+    error_message = "home.account_id must have 12 digits, and home.deployed_by must be ARNs of roles or users of that account."
+  }
+}
+
 variable "zone_ids" {
   description = "Route 53 zones in which the environments may make records. Empty when no environment has a domain."
   type        = set(string)

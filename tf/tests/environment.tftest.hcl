@@ -39,7 +39,7 @@ run "the_gateway_believes_the_load_balancer_and_nobody_else" {
   command = plan
 
   assert {
-    condition     = local.definitions.gateway.environment.GATEWAY_TRUSTED_PROXIES == join(",", [for index in range(var.network.zones) : cidrsubnet(var.network.cidr, 4, index)])
+    condition     = local.definitions.gateway.environment.GATEWAY_TRUSTED_PROXIES == join(",", var.base == null ? [for index in range(var.network.zones) : cidrsubnet(var.network.cidr, 4, index)] : module.app.load_balancer_cidrs) && length(module.app.load_balancer_cidrs) >= 2
     error_message = "the trusted addresses are not exactly the load balancer's subnets"
   }
 }

@@ -20,6 +20,26 @@ mock_provider "aws" {
   mock_data "aws_region" {
     defaults = { region = "us-east-1" }
   }
+  # Shared by previews: see previews/.
+  mock_data "aws_lb" {
+    defaults = {
+      arn             = "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/system-stats-preview/0123456789abcdef"
+      arn_suffix      = "app/system-stats-preview/0123456789abcdef"
+      dns_name        = "system-stats-preview-0123456789.us-east-1.elb.amazonaws.com"
+      vpc_id          = "vpc-0123456789abcdef0"
+      subnets         = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+      security_groups = ["sg-0123456789abcdef0"]
+    }
+  }
+  mock_data "aws_subnets" {
+    defaults = { ids = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"] }
+  }
+  mock_data "aws_subnet" {
+    defaults = { cidr_block = "10.40.0.0/20" }
+  }
+  mock_data "aws_service_discovery_dns_namespace" {
+    defaults = { id = "ns-0123456789abcdef", arn = "arn:aws:servicediscovery:us-east-1:123456789012:namespace/ns-0123456789abcdef" }
+  }
   mock_data "aws_iam_policy_document" {
     defaults = { json = "{}" }
   }

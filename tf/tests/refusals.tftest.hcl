@@ -54,3 +54,27 @@ run "an_unknown_architecture" {
   }
   expect_failures = [var.architecture]
 }
+
+run "an_interval_that_stats_does_not_take" {
+  command = plan
+  variables {
+    emf = { seconds = 5 }
+  }
+  expect_failures = [var.emf]
+}
+
+run "a_threshold_that_is_no_percentage" {
+  command = plan
+  variables {
+    emf = { cpu_percent = 900 }
+  }
+  expect_failures = [var.emf]
+}
+
+run "a_role_of_no_account" {
+  command = plan
+  variables {
+    account_role = "system-stats-deploy"
+  }
+  expect_failures = [var.account_role]
+}

@@ -34,7 +34,6 @@ from tools.cloud.session import (
     now,
     of_account,
     session,
-    variables_of,
     version,
 )
 from tools.common import environments, toolchain
@@ -55,7 +54,7 @@ def do_registry() -> None:
             "the account differs from tf/preconfigured: an administrator runs `make bootstrap`, then restarts this run"
         )
     here = session(prepared=False)
-    images = Images(here.aws, here.environment, build.revision())
+    images = Images(here.home, here.environment, build.revision())
     found = images.found(whole=True)
     for place in images.places:
         for name, address in place.items():
@@ -83,7 +82,7 @@ def do_apply() -> None:
     with step("plan again"):
         # Terraform's own file would hold secrets in clear text, and is refused once anything else was applied.
         run = here.terraform()
-        changed = run.plan(*variables_of(here.environment, planned.release))
+        changed = run.plan(*here.variables(planned.release))
         if plans.digest(run.show(str(run.plan_file))) != planned.digest:
             raise Refused(
                 f"{here.environment.name} has changed since its plan was made, and something else would"
@@ -138,7 +137,7 @@ def current(here: Session) -> Release:
 
 
 def do_output() -> None:
-    run = account_terraform() if of_account() else session().terraform()
+    run = account_terraform() if of_account() else session(base=True).terraform()
     outputs = run.output()
     text = json.dumps(outputs, separators=(",", ":"), sort_keys=True)
     print(text)
@@ -157,7 +156,7 @@ def do_drift() -> None:
     place = terraform.DATA / "source" / release.revision
     with step(f"compare {name} with tf/ at {release.revision[:12]}"):
         run = here.terraform(bootstrap.clone_of(release.revision, place))
-        run.plan(*variables_of(here.environment, release, run.folder), lock=False)
+        run.plan(*here.variables(release, run.folder), lock=False)
         differing = drift.differences(run.show(str(run.plan_file)))
     with step("find resources that belong to no state"):
         without = drift.stateless(drift.tagged(here.aws, name), run.show())

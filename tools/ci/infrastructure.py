@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tools.cloud import bootstrap, terraform
 from tools.common import toolchain
-from tools.common.environments import TF, Refused
+from tools.common.environments import PATTERN, TF, Refused
 from tools.common.files import write
 from tools.common.toolchain import ROOT
 
@@ -28,6 +28,7 @@ FOLDERS = {
     "module": TF / "modules" / "app",
     "preconfigured": TF / "preconfigured",
     "sidecar": TF / "examples" / "sidecar",
+    "previews": TF / "previews",
     "root": TF,
 }
 # The fake has nothing to download.
@@ -75,14 +76,16 @@ def check() -> None:
     for name, folder in FOLDERS.items():
         init(prefix, name, folder, INIT_SECONDS)
         validate(prefix, name, folder)
-    for name in ("module", "preconfigured", "sidecar"):
+    for name in ("module", "preconfigured", "sidecar", "previews"):
         test(prefix, name, FOLDERS[name])
     roles(prefix)
-    test(prefix, "root", TF, "-filter=tests/refusals.tftest.hcl")
+    test(prefix, "root", TF, "-filter=tests/refusals.tftest.hcl", "-filter=tests/emf.tftest.hcl")
     for variables_file in environments():
         for name in ("environment", "plan_offline"):
             options = (f"-filter=tests/{name}.tftest.hcl", f"-var-file={variables_file}")
             test(prefix, "root", TF, *options)
+    pattern = TF / "environments" / PATTERN / "terraform.tfvars"
+    test(prefix, "root", TF, "-filter=tests/previews.tftest.hcl", f"-var-file={pattern}")
     check_with_the_real_provider()
 
 

@@ -21,17 +21,70 @@ from tools.common.environments import TF
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 CALLS = TF / "preconfigured" / "calls.tsv"
-# For each role an environment that it works on, and the phases of calls.tsv that it carries out.
 PLAN, ALL = ("read", "plan", "account"), ("read", "create", "update", "delete")
+# What a preview makes; everything else it finds in the environment `preview`. e2e/deploy/runner.py compares it with the
+# state of a preview.
+OF_PREVIEW = frozenset(
+    {
+        "(commands)",
+        "(state)",
+        "aws_appautoscaling_policy",
+        "aws_appautoscaling_scheduled_action",
+        "aws_appautoscaling_target",
+        "aws_cloudwatch_log_group",
+        "aws_ecs_service",
+        "aws_ecs_task_definition",
+        "aws_lb_listener",
+        "aws_lb_listener_rule",
+        "aws_lb_target_group",
+        "aws_security_group",
+        "aws_service_discovery_service",
+        "aws_vpc_security_group_egress_rule",
+        "aws_vpc_security_group_ingress_rule",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Role:
+    """An environment that a role works on, and the phases of calls.tsv that it carries out."""
+
+    environment: str
+    images: str
+    phases: tuple[str, ...]
+    # The environment whose load balancer and cluster it uses.
+    base: str = ""
+    kinds: frozenset[str] | None = None
+
+    def makes(self, call: Call) -> bool:
+        """Whether it makes this call; all that a role makes it also reads, and it reads every data source."""
+        if call.phase not in self.phases:
+            return False
+        return self.kinds is None or call.kind in self.kinds or call.kind.startswith("data.")
+
+    @property
+    def names(self) -> dict[str, str]:
+        if not self.base:
+            return {}
+        whole = f"system-stats-{self.base}"
+        return {"ClusterName": whole, "LoadBalancerName": whole}
+
+    def named(self, resource: str) -> str:
+        """A resource of calls.tsv with the role's own names."""
+        filled = resource.replace("{images}", self.images)
+        filled = filled.replace("{balancer}", self.base or self.environment)
+        return filled.replace("{environment}", self.environment)
+
+
 ROLES = {
-    "plan": ("pr-7", "system-stats/preview", PLAN),
-    "plan-main": ("staging", "system-stats", PLAN),
-    "deploy": ("staging", "system-stats", ALL),
-    "preview": ("pr-7", "system-stats/preview", ALL),
+    "plan": Role("pr-7", "system-stats/preview", PLAN),
+    "plan-main": Role("staging", "system-stats", PLAN),
+    "deploy": Role("staging", "system-stats", ALL),
+    "preview": Role("pr-7", "system-stats/preview", ALL, "preview", OF_PREVIEW),
 }
 STATES = f"arn:aws:s3:::system-stats-state-{ACCOUNT}-{REGION}"
-# Neither signs in by an OpenID provider: a pull request must not read the secret of one.
-NO_SECRETS = {"plan", "preview"}
+# Neither has a sign-in: a pull request must not read the secret of one, and a preview's load balancer is shared.
+NO_SIGN_IN = {"plan", "preview"}
 SECRET = "secretsmanager:GetSecretValue"
 FORBIDDEN = {
     **{
@@ -57,6 +110,22 @@ FORBIDDEN = {
         ),
     ],
 }
+# What previews share, and the cluster of the other environments.
+OTHER_ACCOUNT = ("sts:AssumeRole", "arn:aws:iam::222222222222:role/system-stats-deploy")
+for role in ("plan", "preview", "push"):
+    FORBIDDEN[role].append(OTHER_ACCOUNT)
+FORBIDDEN["preview"] += [
+    (action, f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}")
+    for action, service, resource in (
+        ("ec2:CreateVpc", "ec2", "vpc/vpc-1"),
+        ("ec2:DeleteVpc", "ec2", "vpc/vpc-1"),
+        ("ecs:CreateService", "ecs", "service/system-stats/system-stats-pr-7-stats"),
+        ("ecs:StopTask", "ecs", "task/system-stats/1"),
+        ("elasticloadbalancing:CreateListener", "elasticloadbalancing", "loadbalancer/app/system-stats-staging/1"),
+        ("elasticloadbalancing:DeleteLoadBalancer", "elasticloadbalancing", "loadbalancer/app/system-stats-preview/1"),
+        ("servicediscovery:DeleteNamespace", "servicediscovery", "namespace/ns-1"),
+    )
+]
 # Names of an environment's resources, by the reference's placeholder; other placeholders are ids that AWS chooses.
 NAMES = {
     "Partition": "aws",
@@ -76,7 +145,7 @@ NAMES = {
     "Scope": "regional",
 }
 # Condition keys of every request, and of every token of an OpenID provider.
-GLOBAL = ("aws:RequestedRegion", "aws:SecureTransport", "aws:SourceAccount", "aws:SourceArn")
+GLOBAL = ("aws:PrincipalArn", "aws:RequestedRegion", "aws:SecureTransport", "aws:SourceAccount", "aws:SourceArn")
 TOKEN = ("token.actions.githubusercontent.com:aud", "token.actions.githubusercontent.com:sub")
 
 
@@ -172,14 +241,14 @@ class Reference:
             return True
         return any(same_kind(template_glob(arn), resource) for arn, _, _ in self.types(action))
 
-    def examples(self, action: str, environment: str) -> list[list[str]]:
+    def examples(self, action: str, role: Role) -> list[list[str]]:
         """The resources that the call names: of each group at least one must be allowed."""
         types = self.types(action)
         required = [arn for arn, needed, _ in types if needed]
         # The reference marks kinds of load balancer as required that are alternatives.
         together = bool(required) and not action.startswith("elasticloadbalancing:")
         wanted = required if together else [arn for arn, _, _ in types]
-        filled = [filled_in(arn, environment, self.names) for arn in wanted]
+        filled = [filled_in(arn, role.environment, {**self.names, **role.names}) for arn in wanted]
         return [[one] for one in filled] if together else [filled or ["*"]]
 
 
@@ -248,6 +317,7 @@ def documents(state: dict) -> Iterator[Statement]:
         ("aws_iam_role", "assume_role_policy"),
         ("aws_kms_key", "policy"),
         ("aws_s3_bucket_policy", "policy"),
+        ("aws_ecr_repository_policy", "policy"),
     ):
         for name, found in attributes(state, kind):
             yield from statements(f"{kind} {name}", found[attribute])
@@ -313,21 +383,17 @@ def allowed(policy: list[Statement], action: str, resource: str) -> bool:
 
 def refused(reference: Reference, role: str, policy: list[Statement], wanted: list[Call]) -> Iterator[str]:
     """The calls that a role makes and may not make."""
-    environment, images, phases = ROLES[role]
+    about = ROLES[role]
     for call in wanted:
         # Every principal may read its own identity.
-        if call.action in ("-", "sts:GetCallerIdentity") or call.phase not in phases:
+        if call.action in ("-", "sts:GetCallerIdentity") or not about.makes(call):
             continue
-        if call.action == SECRET and role in NO_SECRETS:
+        if call.action in (SECRET, "cognito-idp:DescribeUserPoolClient") and role in NO_SIGN_IN:
             continue
         if not reference.actions(call.action):
             yield f"calls.tsv: there is no action {call.action}"
             continue
-        if call.resource:
-            named = call.resource.replace("{environment}", environment).replace("{images}", images)
-            groups = [[named]]
-        else:
-            groups = reference.examples(call.action, environment)
+        groups = [[about.named(call.resource)]] if call.resource else reference.examples(call.action, about)
         for group in groups:
             if not any(allowed(policy, call.action, one) for one in group):
                 yield f"{role} may not {call.action} on {' or '.join(group)} ({call.kind}, {call.phase})"

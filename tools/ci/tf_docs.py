@@ -17,7 +17,7 @@ from tools.cloud import cost
 from tools.common.environments import TF
 from tools.common.toolchain import ROOT
 
-FOLDERS = (TF, TF / "modules" / "app", TF / "preconfigured")
+FOLDERS = (TF, TF / "modules" / "app", TF / "preconfigured", TF / "previews")
 BEGIN, END = "<!-- made by tools/ci/tf_docs.py -->", "<!-- until here -->"
 PLAN = ROOT / "docs" / "plan.md"
 

@@ -18,6 +18,8 @@ from tools.common.environments import Refused
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 60
 ATTEMPTS = 5
+# In CloudTrail of the account that a role belongs to.
+SESSION_NAME = "make"
 # The virtual environment of pyproject.toml's group `deploy`.
 FOLDER = toolchain.TOOLS / "aws"
 PYTHON = FOLDER / "bin" / "python"
@@ -32,9 +34,11 @@ class AwsError(Exception):
 
 
 class Aws:
-    def __init__(self, region: str, profile: str | None = None) -> None:
+    def __init__(self, region: str, profile: str | None = None, role: str | None = None) -> None:
+        """With a role, the standard chain's credentials only assume it, again whenever an hour is over."""
         self.region = region
         self.profile = profile
+        self.role = role
         self._session: Any = None
         self._clients: dict[str, Any] = {}
 
@@ -63,6 +67,8 @@ class Aws:
             )
             if self._session is None:
                 self._session = boto3.Session(profile_name=self.profile, region_name=self.region)
+                if self.role:
+                    assume(self._session, self.role)
             self._clients[service] = self._session.client(service, config=config)
         return self._clients[service]
 
@@ -75,6 +81,21 @@ class Aws:
                 f"no usable AWS credentials ({error}): set AWS_PROFILE, run `aws sso login`, or "
                 "put a profile into the environment's backend.hcl and terraform.tfvars"
             ) from None
+
+
+def assume(session: Any, role: str) -> None:
+    """Put the credentials of a role in place of a session's own."""
+    credentials = load("botocore.credentials")
+    own = session._session
+    fetcher = credentials.AssumeRoleCredentialFetcher(
+        client_creator=own.create_client,
+        source_credentials=own.get_credentials(),
+        role_arn=role,
+        extra_args={"RoleSessionName": SESSION_NAME},
+    )
+    own._credentials = credentials.DeferredRefreshableCredentials(
+        method="assume-role", refresh_using=fetcher.fetch_credentials
+    )
 
 
 class _errors:

@@ -44,11 +44,17 @@ def linked_roles(aws: Aws, say: Callable[[str], None]) -> None:
             say(f"created the service-linked role of {service}")
 
 
-def variables() -> dict[str, str]:
-    """The plain settings of tf/preconfigured/terraform.tfvars."""
-    file = FOLDER / "terraform.tfvars"
-    found = settings(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return {"region": "us-east-1", **found}
+def variables(account: str = "") -> dict[str, str]:
+    """The plain settings of tf/preconfigured/terraform.tfvars, and over them those of another account."""
+    files = [FOLDER / "terraform.tfvars", *more_settings(account)]
+    found = [settings(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+    return {"region": "us-east-1", **{name: value for one in found for name, value in one.items()}}
+
+
+def more_settings(account: str) -> list[Path]:
+    """The file of an account that is not the registry's, where there is one."""
+    file = FOLDER / "accounts" / f"{account}.tfvars"
+    return [file] if account and file.is_file() else []
 
 
 def knows_github() -> bool:
@@ -73,7 +79,7 @@ def exists(aws: Aws, bucket: str) -> bool:
 def ensure(aws: Aws, account: str, profile: str | None, say: Callable[[str], None], may_create: bool = True) -> None:
     """Applies tf/preconfigured to the account; without a difference nothing changes."""
     bucket = state_bucket(account, aws.region)
-    terraform = folder(aws, profile)
+    terraform = folder(aws, account, profile)
     if LOCAL_STATE.exists() or not exists(aws, bucket):
         if not may_create:
             raise Refused(
@@ -91,8 +97,10 @@ def ensure(aws: Aws, account: str, profile: str | None, say: Callable[[str], Non
         raise TerraformError(f"{error}; changes of tf/preconfigured need an administrator: `make bootstrap`") from None
 
 
-def folder(aws: Aws, profile: str | None) -> Terraform:
-    return Terraform(FOLDER, "preconfigured", aws.region, profile)
+def folder(aws: Aws, account: str, profile: str | None) -> Terraform:
+    one = Terraform(FOLDER, "preconfigured", aws.region, profile)
+    one.settings = [f"-var-file={file}" for file in more_settings(account)]
+    return one
 
 
 def state(aws: Aws, account: str, profile: str | None) -> Terraform:
@@ -101,7 +109,7 @@ def state(aws: Aws, account: str, profile: str | None) -> Terraform:
     if not exists(aws, bucket):
         raise Refused(f"the account {account} is not prepared: run `make bootstrap` first")
     OVERRIDE.unlink(missing_ok=True)
-    terraform = folder(aws, profile)
+    terraform = folder(aws, account, profile)
     terraform.init_s3(bucket, PRECONFIGURED_KEY, aws.region)
     if not terraform.output():
         raise Refused(

@@ -2,16 +2,19 @@
 
 Public list prices of us-east-1, in US dollars, as of November 2026; without taxes, discounts and
 the free tier. Traffic, log lines, requests and Container Insights (some 10 dollars for three
-services) come on top and depend on use.
+services; previews have none) come on top and depend on use. Tasks that a schedule stops cost nothing meanwhile.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 HOURS = 730
+WEEK = 7 * 24
+DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 # Fargate, an hour of one vCPU and of one GB.
 FARGATE = {"ARM64": (0.03238, 0.00356), "X86_64": (0.04048, 0.004445)}
 # Spot is sold at a changing price; 30 % of the list price is usual.
@@ -40,20 +43,32 @@ def lines(shown: dict) -> list[Line]:
         return [one["values"] for one in every if one["type"] == kind]
 
     tasks = {one["family"]: one for one in of("aws_ecs_task_definition")}
+    schedules: dict[str, list[dict]] = {}
+    for one in of("aws_appautoscaling_scheduled_action"):
+        schedules.setdefault(one["resource_id"].rsplit("/", 1)[-1], []).append(one)
     result = []
     public_tasks = 0.0
     for service in of("aws_ecs_service"):
         task = tasks[service["name"]]
-        count = service["desired_count"]
+        actions = schedules.get(service["name"], [])
+        # A service that its schedule has just stopped starts again.
+        count = max(
+            service["desired_count"],
+            *(int(one["scalable_target_action"][0]["min_capacity"] or 0) for one in actions),
+            0,
+        )
+        hours = hours_a_week(actions)
+        share = hours / WEEK
+        some = f", {hours} of {WEEK} hours a week" if hours != WEEK else ""
         result.append(
             Line(
-                f"{service['name']}: {task['cpu']} CPU, {task['memory']} MiB",
+                f"{service['name']}: {task['cpu']} CPU, {task['memory']} MiB{some}",
                 count,
-                count * task_month(service, task),
+                count * task_month({**service, "desired_count": count}, task) * share,
             )
         )
         if service["network_configuration"][0]["assign_public_ip"]:
-            public_tasks += count
+            public_tasks += count * share
     balancers = of("aws_lb")
     zones = len([one for one in every if one["type"] == "aws_subnet" and one["name"] == "public"]) or 2
     addresses = public_tasks + len(balancers) * zones
@@ -93,6 +108,42 @@ def lines(shown: dict) -> list[Line]:
     return [line for line in result if line.count]
 
 
+def hours_a_week(actions: list[dict]) -> int:
+    """The hours in which a service runs, when some actions of a schedule stop it and others start it."""
+    times = {}
+    for one in actions:
+        runs = one["scalable_target_action"][0]["max_capacity"] not in (0, "0")
+        for hour in hours_of(one["schedule"]):
+            times[hour] = runs
+    if all(times.values()):
+        return WEEK
+    # The state at the week's begin is the one that its last action leaves.
+    running, found = times[max(times)], 0
+    for hour in range(WEEK):
+        running = times.get(hour, running)
+        found += running
+    return found
+
+
+def hours_of(schedule: str) -> list[int]:
+    """The hours of a week, from Sunday on, at which a schedule such as `cron(0 7 ? * MON-FRI *)` acts."""
+    match = re.fullmatch(r"cron\(0 (\d+) (?:\?|\*) \* ([A-Z,*?-]+) \*\)", schedule)
+    if match is None:
+        return []
+    return [day * 24 + int(match[1]) for day in days_of(match[2])]
+
+
+def days_of(text: str) -> list[int]:
+    if text in ("*", "?"):
+        return list(range(7))
+    found = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        begin, end = DAYS.index(first), DAYS.index(last or first)
+        found += [day % 7 for day in range(begin, end + (7 if end < begin else 0) + 1)]
+    return found
+
+
 def task_month(service: dict, task: dict) -> float:
     """One task, a month, at the service's mix of capacity."""
     processor, memory = FARGATE[task["runtime_platform"][0]["cpu_architecture"]]
@@ -114,7 +165,7 @@ def resources(module: dict) -> Iterator[dict]:
 
 def table(found: list[Line]) -> str:
     width = max(len(line.what) for line in found)
-    rows = [f"  {line.what:<{width}} {line.count:>5g} {line.dollars:>9.2f}" for line in found]
+    rows = [f"  {line.what:<{width}} {line.count:>5.4g} {line.dollars:>9.2f}" for line in found]
     total = sum(line.dollars for line in found)
     return "\n".join([*rows, f"  {'together, US dollars a month':<{width}} {'':>5} {total:>9.2f}"])
 

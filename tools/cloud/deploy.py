@@ -30,7 +30,6 @@ from tools.cloud.session import (
     now,
     of_account,
     session,
-    variables_of,
     version,
 )
 from tools.cloud.terraform import Terraform, TerraformError
@@ -87,14 +86,14 @@ def do_plan() -> None:
     if of_account():
         plan_account()
         return
-    here = session()
+    here = session(base=True)
     name = here.environment.name
     with step("plan"):
         run = here.terraform()
-        release, pushed = planned_release(here, run)
+        release, pushed = (None, False) if here.environment.base else planned_release(here, run)
         plans.forget(name)
-        changed = run.plan(*variables_of(here.environment, release), lock=False)
-    if pushed:
+        changed = run.plan(*here.variables(release), lock=False)
+    if release and pushed:
         plans.keep(name, release, changed, plans.digest(run.show(str(run.plan_file))))
         if here.environment.preview:
             github.summary(plans.sizes(*compared(here, release)))
@@ -104,7 +103,7 @@ def do_plan() -> None:
 
 def compared(here: Session, release: Release) -> tuple[dict[str, int], dict[str, int]]:
     """The bytes of each image, and of those that staging runs, which is what main is."""
-    images = Images(here.aws, here.environment, release.revision)
+    images = Images(here.home, here.environment, release.revision)
     sizes = {name: images.size(image) for name, image in release.images.items()}
     staging = Releases(here.aws, here.bucket, environments.named("staging").releases_key).read()
     before = staging[-1].images if staging else {}
@@ -132,7 +131,7 @@ def told(name: str, run: Terraform, changed: bool) -> None:
 def planned_release(here: Session, run: Terraform) -> tuple[Release, bool]:
     """The images of this commit and whether they are pushed; else those that run."""
     revision = build.revision()
-    found = Images(here.aws, here.environment, revision).found()
+    found = Images(here.home, here.environment, revision).found()
     if len(found) == len(build.SERVICES):
         return Release(revision, found, now()), True
     outputs = run.output()
@@ -154,7 +153,7 @@ def do_push() -> None:
     if wanted and wanted not in build.SERVICES:
         raise Refused(f"S is {wanted!r}, but there are {', '.join(build.SERVICES)}")
     here = session(prepared=False)
-    images = Images(here.aws, here.environment, version())
+    images = Images(here.home, here.environment, version())
     for name in [wanted] if wanted else build.SERVICES:
         with step(f"image of {name}"):
             whole = images.ensure_whole(say, name)
@@ -182,7 +181,7 @@ def do_deploy() -> None:
     begun = time.monotonic()
     with step("checks"):
         terraform.check()
-        here = session(prepared=False)
+        here = session(prepared=False, base=True)
         revision = version()
         confirm(here.environment, "deploying to")
         say(
@@ -190,7 +189,14 @@ def do_deploy() -> None:
             f" {here.environment.region}, {here.environment.architecture}"
         )
     with step("account"):
-        bootstrap.ensure(here.aws, here.account, here.environment.profile, say)
+        if not here.away:
+            bootstrap.ensure(here.aws, here.account, here.environment.profile, say)
+        elif not bootstrap.exists(here.aws, here.bucket):
+            raise Refused(f"the account {here.account} is not prepared: its administrator runs `make bootstrap`")
+    if here.environment.base:
+        deploy_base(here)
+        return
+    here.need_base()
     with step("images"):
         images = images_to_deploy(here, revision)
     with step("attestations"):
@@ -206,10 +212,21 @@ def do_deploy() -> None:
     say(f"{revision[:12]} runs in {here.environment.name}, after {time.monotonic() - begun:.0f} s")
 
 
+def deploy_base(here: Session) -> None:
+    """The shared part of previews, where no task runs and nothing is waited for."""
+    with step("plan"):
+        run = here.terraform()
+        changed = run.plan(*here.variables(None))
+    if changed:
+        with step("apply"):
+            run.apply()
+    say(f"previews have a port each at {run.output()['load_balancer']}")
+
+
 def images_to_deploy(here: Session, revision: str) -> dict[str, str]:
     """Found, or built and pushed; an environment that requires attestations takes only what a workflow
     has built."""
-    images = Images(here.aws, here.environment, revision)
+    images = Images(here.home, here.environment, revision)
     if here.environment.attested_by is None:
         return images.ensure(say)
     found = images.found()
@@ -232,7 +249,7 @@ def attested(here: Session, images: dict[str, str]) -> None:
         )
         return
     builder = verify.Builder.parse(here.environment.attested_by)
-    secret = credentials(here.aws)
+    secret = credentials(here.home)
     for name, image in images.items():
         found = commit.made_from(name)
         expected = found.split(" ")[0] if found else None
@@ -244,7 +261,7 @@ def apply_and_prove(here: Session, release: Release, folder: Path, name: str = "
     """Apply a version, wait until it is what runs, and see that it works."""
     with step("plan"):
         run = here.terraform(folder, name)
-        changed = run.plan(*variables_of(here.environment, release, folder))
+        changed = run.plan(*here.variables(release, folder))
     if changed:
         with step("apply"):
             run.apply()
@@ -254,7 +271,7 @@ def apply_and_prove(here: Session, release: Release, folder: Path, name: str = "
     with step("wait until it runs"):
         rollout.wait(here.aws, Deployed.of(outputs), say)
     with step("smoke test"):
-        prove.prove(here.aws, outputs)
+        prove.prove(here.home, outputs)
 
 
 def restore(here: Session, before: list[Release], failed: Release) -> None:
@@ -306,7 +323,7 @@ def do_smoke() -> None:
     if not outputs:
         raise Refused(f"{here.environment.name} is not deployed")
     with step(f"smoke test of {url or outputs['url']}"):
-        prove.prove(here.aws, outputs)
+        prove.prove(here.home, outputs)
 
 
 def do_verify() -> None:
@@ -321,8 +338,11 @@ def do_verify() -> None:
 
 def do_destroy() -> None:
     """Everything of one environment; the account's part and the images stay."""
-    here = session()
+    here = session(base=True)
     environment = here.environment
+    users = here.previews() if environment.base else []
+    if users:
+        raise Refused(f"{environment.name} is used by {', '.join(users)}: destroy them first")
     if os.environ.get("CONFIRM") != environment.name:
         if not sys.stdin.isatty():
             raise Refused(f"destroying {environment.name} needs CONFIRM={environment.name}")
@@ -335,11 +355,11 @@ def do_destroy() -> None:
         say(f"{environment.name} is not deployed")
     else:
         images = outputs.get("images", not_pushed())
-        release = Release(outputs.get("release", "unknown"), images, now())
+        release = None if environment.base else Release(outputs.get("release", "unknown"), images, now())
         with step(f"destroy {environment.name}"):
-            run.destroy(*variables_of(environment, release))
+            run.destroy(*here.variables(release))
     # The list of proven versions does not apply to a new environment of the same name.
-    if environment.preview:
+    if environment.preview or environment.base:
         for key in (environment.releases_key, environment.state_key):
             here.aws.call("s3", "delete_object", Bucket=here.bucket, Key=key)
     elif outputs:
@@ -356,10 +376,14 @@ def do_logs() -> None:
 
 
 def do_status() -> None:
-    here = session()
+    here = session(base=True)
     outputs = here.terraform().output()
     if not outputs:
         say(f"{here.environment.name} is not deployed")
+        return
+    if here.environment.base:
+        users = ", ".join(here.previews()) or "no preview"
+        print(f"{here.environment.name}: {outputs['load_balancer']}, used by {users}")
         return
     print(f"{here.environment.name}: {outputs['release']} at {outputs['url']}")
     well = True
@@ -373,13 +397,14 @@ def do_status() -> None:
 
 
 def do_cost() -> None:
-    here = session()
+    here = session(base=True)
     run = here.terraform()
     if run.output():
         structure = run.show()
     else:
         say("not deployed: estimated from a plan")
-        run.plan(*variables_of(here.environment, planned_release(here, run)[0]), lock=False)
+        release = None if here.environment.base else planned_release(here, run)[0]
+        run.plan(*here.variables(release), lock=False)
         structure = {"values": run.show(str(run.plan_file))["planned_values"]}
     print(cost.table(cost.lines(structure)))
 

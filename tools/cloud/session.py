@@ -11,11 +11,11 @@ from pathlib import Path
 
 from tools.build import build, commit
 from tools.cloud import bootstrap, terraform
-from tools.cloud.aws import Aws
+from tools.cloud.aws import Aws, AwsError
 from tools.cloud.releases import Release, Releases
 from tools.cloud.terraform import Terraform
 from tools.common import environments, toolchain
-from tools.common.environments import TF, Environment, Refused, state_bucket
+from tools.common.environments import PREVIEW, TF, Environment, Refused, state_bucket
 from tools.common.toolchain import ROOT
 
 
@@ -26,6 +26,12 @@ class Session:
     environment: Environment
     aws: Aws
     account: str
+    # The registry's account, whose credentials these are; another one's only where a role is assumed.
+    home: Aws
+
+    @property
+    def away(self) -> bool:
+        return self.aws is not self.home
 
     @property
     def bucket(self) -> str:
@@ -35,15 +41,46 @@ class Session:
     def releases(self) -> Releases:
         return Releases(self.aws, self.bucket, self.environment.releases_key)
 
-    def terraform(self, folder: Path = TF, name: str = "") -> Terraform:
-        one = Terraform(folder, name or self.environment.name, self.environment.region, self.environment.profile)
+    def terraform(self, folder: Path | None = None, name: str = "") -> Terraform:
+        place = folder or self.environment.terraform
+        own = self.environment
+        one = Terraform(place, name or own.name, own.region, own.profile, self.aws.role)
         one.init_s3(self.bucket, self.environment.state_key, self.environment.region)
         return one
 
+    def variables(self, release: Release | None, folder: Path = TF) -> list[str]:
+        """Terraform arguments for a plan; None for what previews share, which has no images."""
+        self.need_base()
+        return variables_of(self.environment, release, folder, self.away)
 
-def session(prepared: bool = True) -> Session:
-    """Everything that can be wrong before anything is touched; the account prepared, or not yet."""
+    def need_base(self) -> None:
+        """Refused for a preview without the shared part: Terraform would only find that there is no load balancer."""
+        base = environments.PATTERN
+        if self.environment.preview and base not in self.states(base):
+            raise Refused(
+                f"{self.environment.name} uses the network and load balancer of the environment {base}, which is"
+                f" not deployed: run `make deploy ENV={base}` first"
+            )
+
+    def states(self, beginning: str) -> list[str]:
+        """The environments with a state whose names begin so."""
+        prefix = f"environments/{beginning}"
+        pages = self.aws.pages("s3", "list_objects_v2", Bucket=self.bucket, Prefix=prefix)
+        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        return sorted({name for key in keys if key == environments.state_key(name := key.split("/")[1])})
+
+    def previews(self) -> list[str]:
+        return [name for name in self.states("pr-") if PREVIEW.fullmatch(name)]
+
+
+def session(prepared: bool = True, base: bool = False) -> Session:
+    """Everything that can be wrong before anything is touched; the account prepared, or not yet. Most commands
+    are about services, which the base of previews does not have."""
     environment = environments.named(os.environ.get("ENV", ""))
+    if environment.base and not base:
+        raise Refused(
+            f"{environment.name} is what previews share and runs no services: name a preview, such as ENV=pr-7"
+        )
     if prepared:
         terraform.check()
     ensure_aws()
@@ -53,17 +90,34 @@ def session(prepared: bool = True) -> Session:
             f"{environment.name} is in {environment.region}, and the account is prepared in"
             f" {region} (tf/preconfigured/terraform.tfvars)"
         )
-    aws = Aws(environment.region, environment.profile)
-    account = aws.account()
-    if environment.account_id not in (None, account):
-        raise Refused(
-            f"{environment.name} belongs to the account {environment.account_id}, and these"
-            f" credentials are of {account}"
-        )
-    here = Session(environment, aws, account)
+    home = Aws(environment.region, environment.profile)
+    aws = of_environment(environment, home)
+    account = environment.account_id or home.account()
+    here = Session(environment, aws, account, home)
     if prepared and not bootstrap.exists(aws, here.bucket):
         raise Refused(f"the account {account} is not prepared: run `make bootstrap` first")
     return here
+
+
+def of_environment(environment: Environment, home: Aws) -> Aws:
+    """Credentials of the environment's account: those that there are, or those of its role there."""
+    wanted, account = environment.account_id, home.account()
+    if wanted in (None, account):
+        return home
+    belongs = f"{environment.name} belongs to the account {wanted}, and these credentials are of {account}"
+    if environment.account_role is None:
+        raise Refused(f"{belongs}: use others, or name a role to assume there (`account_role`, docs/deploy.md)")
+    role = f"arn:{partition(environment.region)}:iam::{wanted}:role/{environment.account_role}"
+    aws = Aws(environment.region, environment.profile, role)
+    try:
+        aws.call("sts", "get_caller_identity")
+    except AwsError as error:
+        raise Refused(f"{belongs}, which may not assume {role} ({error})") from None
+    return aws
+
+
+def partition(region: str) -> str:
+    return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
 
 
 def ensure_aws() -> None:
@@ -104,15 +158,26 @@ def confirm(environment: Environment, what: str) -> None:
         raise Refused("that was not its name; nothing was touched")
 
 
-def variables_of(environment: Environment, release: Release, folder: Path = TF) -> list[str]:
-    """Terraform arguments with an environment's variables and images."""
+def variables_of(environment: Environment, release: Release | None, folder: Path = TF, away: bool = False) -> list[str]:
+    """Terraform arguments with an environment's variables and images; what previews share has no images."""
     file = Terraform(folder, environment.name, environment.region, None).data / "release.tfvars.json"
+    if release is None:
+        own = {
+            "region": environment.region,
+            "account_id": environment.account_id,
+            "account_role": environment.account_role if away else None,
+        }
+        file.write_text(json.dumps({**more_variables(), **own}), encoding="utf-8")
+        return [f"-var-file={file}"]
     values = {
         **more_variables(),
         "environment": environment.name,
         "images": release.images,
         "release": release.revision,
     }
+    if environment.account_role and not away:
+        # The credentials are of the account itself.
+        values["account_role"] = None
     file.write_text(json.dumps(values), encoding="utf-8")
     return [
         f"-var-file={folder}/environments/{environment.folder.name}/terraform.tfvars",
@@ -146,6 +211,7 @@ def account_session() -> tuple[Aws, str, dict[str, str]]:
     wanted = bootstrap.variables()
     aws = Aws(wanted["region"], wanted.get("profile"))
     account = aws.account()
+    wanted = bootstrap.variables(account)
     if wanted.get("account_id") not in (None, account):
         raise Refused(
             f"tf/preconfigured is for the account {wanted['account_id']}, and these credentials are of {account}"

@@ -22,6 +22,10 @@ QUICK_SECONDS = 300
 DATA = toolchain.ROOT / "target" / "terraform"
 
 
+# Checksums of the provider, beside the configuration; `make provider-lock` writes those that are committed.
+LOCK = ".terraform.lock.hcl"
+
+
 class TerraformError(Exception):
     """A command failed; its own output has said why."""
 
@@ -49,8 +53,18 @@ def environment() -> dict[str, str]:
     return variables
 
 
+def committed(file: Path) -> bool:
+    """Whether a file is part of the repository; Terraform writes a lock file by itself where there is none."""
+    asked = ["git", "-C", str(file.parent), "ls-files", "--error-unmatch", file.name]
+    return file.is_file() and toolchain.answer(asked) is not None
+
+
 class Terraform:
-    def __init__(self, folder: Path, name: str, region: str, profile: str | None) -> None:
+    def __init__(self, folder: Path, name: str, region: str, profile: str | None, role: str | None = None) -> None:
+        """With a role, the state is read as that role; the provider has a variable for it."""
+        self.role = role
+        # Arguments of every plan.
+        self.settings: list[str] = []
         self.folder = folder
         self.name = name
         self.data = DATA / name
@@ -60,7 +74,9 @@ class Terraform:
             self.variables["AWS_PROFILE"] = profile
 
     def init(self, *arguments: str) -> None:
-        self._run("init", "-no-color", *arguments, bound=INIT_SECONDS, quiet=True)
+        # Checksums of the repository are verified, and never extended by what was just downloaded.
+        verify = ["-lockfile=readonly"] if committed(self.folder / LOCK) else []
+        self._run("init", "-no-color", *verify, *arguments, bound=INIT_SECONDS, quiet=True)
 
     def init_s3(self, bucket: str, key: str, region: str, *arguments: str) -> None:
         """Use the state in the bucket; its lock is a file beside it."""
@@ -75,6 +91,8 @@ class Terraform:
         if "AWS_ENDPOINT_URL_S3" in self.variables:
             # Another S3 than AWS's own seldom has a host name for each bucket.
             settings["use_path_style"] = "true"
+        if self.role:
+            settings["assume_role"] = f'{{role_arn="{self.role}"}}'
         pairs = [f"-backend-config={name}={value}" for name, value in settings.items()]
         self.init(*(arguments or ("-reconfigure",)), *pairs)
 
@@ -87,7 +105,7 @@ class Terraform:
             "-lock-timeout=5m",
             f"-out={self.plan_file}",
         ]
-        code = self._run("plan", *options, *arguments, allowed=(0, 2))
+        code = self._run("plan", *options, *self.settings, *arguments, allowed=(0, 2))
         return code == 2
 
     @property

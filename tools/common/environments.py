@@ -11,7 +11,8 @@ from tools.common.toolchain import ROOT
 TF = ROOT / "tf"
 APPLICATION = "system-stats"
 PRECONFIGURED_KEY = "preconfigured/terraform.tfstate"
-# A preview of pull request N: its own state and names, and the files of tf/environments/preview.
+# A preview of pull request N: its own state and names, and the files of tf/environments/preview. The environment of
+# that name is the part that previews share: tf/previews.
 PREVIEW = re.compile(r"pr-([1-9][0-9]{0,8})")
 PATTERN = "preview"
 
@@ -27,6 +28,7 @@ class Environment:
     state_key: str
     region: str
     account_id: str | None
+    account_role: str | None
     profile: str | None
     architecture: str
     attested_by: str | None
@@ -39,6 +41,16 @@ class Environment:
     @property
     def preview(self) -> bool:
         return PREVIEW.fullmatch(self.name) is not None
+
+    @property
+    def base(self) -> bool:
+        """Whether it is what previews share, without services of its own."""
+        return self.name == PATTERN
+
+    @property
+    def terraform(self) -> Path:
+        """The folder of Terraform that describes it."""
+        return TF / "previews" if self.base else TF
 
     @property
     def releases_key(self) -> str:
@@ -70,6 +82,7 @@ def named(name: str, folder: Path = TF / "environments") -> Environment:
         state_key=state_key(name),
         region=variables.get("region", backend.get("region", "us-east-1")),
         account_id=variables.get("account_id"),
+        account_role=variables.get("account_role"),
         profile=backend.get("profile", variables.get("profile")),
         architecture=variables.get("architecture", "ARM64"),
         attested_by=variables.get("attested_by"),

@@ -355,7 +355,19 @@ DATA: dict[str, dict[str, Any]] = {
     "aws_ecs_cluster": {"arn": "arn:aws:ecs:{region}:{account}:cluster/{cluster_name}", "status": "ACTIVE"},
     "aws_iam_policy_document": {"id": "{number:.10}"},
     "aws_kms_alias": {"target_key_id": "{uuid}", "target_key_arn": "arn:aws:kms:{region}:{account}:key/{uuid}"},
+    # Of the load balancer that another environment has made, under its name.
+    "aws_lb": {
+        "vpc_id": "vpc-{digest:.17}",
+        "subnets": ["subnet-{digest:.16}a", "subnet-{digest:.16}b"],
+        "security_groups": ["sg-{digest:.17}"],
+    },
     "aws_partition": {"partition": "aws", "id": "aws", "dns_suffix": "amazonaws.com"},
     "aws_region": {"region": "{region}", "id": "{region}", "name": "{region}"},
+    "aws_service_discovery_dns_namespace": {
+        "id": "ns-{digest:.16}",
+        "arn": "arn:aws:servicediscovery:{region}:{account}:namespace/{id}",
+        "hosted_zone": "Z{capitals:.20}",
+    },
+    "aws_subnets": {"id": "{region}", "ids": ["subnet-{digest:.16}a", "subnet-{digest:.16}b"]},
     "aws_secretsmanager_secret_version": {"secret_string": "made-up", "version_id": "{uuid}", "arn": "{secret_id}"},
 }

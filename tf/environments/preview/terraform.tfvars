@@ -1,7 +1,10 @@
 # The pattern of pr-N, a preview of a pull request: as cheap as it gets. `environment` and the key of the state are
-# those of the preview, the rest is from here.
+# those of the preview, the rest is from here. The environment `preview` itself is what previews share: see previews/.
 environment        = "preview"
-network            = { cidr = "10.40.0.0/16", tasks = "public" }
+base               = "preview"
+network            = { tasks = "public" }
+hours              = { days = "MON-FRI", from = 7, to = 20, timezone = "Etc/UTC" }
+monitored          = false
 log_retention_days = 3
 log_level          = "debug"
 

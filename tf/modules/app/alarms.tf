@@ -22,7 +22,8 @@ locals {
           dimensions = { ClusterName = var.cluster_name, ServiceName = local.service_names[name] }
         }
       },
-      try(service.autoscaling.minimum, service.replicas) == 0 ? {} : {
+      # A service whose schedule stops it has no task then.
+      min(concat([try(service.autoscaling.minimum, service.replicas)], [for schedule in values(try(service.autoscaling.schedules, {})) : schedule.minimum])...) == 0 ? {} : {
         "${name} tasks" = {
           text = "${name} has no running task", namespace = "ECS/ContainerInsights", metric = "RunningTaskCount", statistic = "Minimum"
           # A new service has no data at first. Missing data later have their own notification, see below.
@@ -36,7 +37,7 @@ locals {
   # While ECS shifts traffic between two target groups, answers are counted over both.
   answers = {
     for name, service in local.public : name => merge(
-      { LoadBalancer = aws_lb.this.arn_suffix },
+      { LoadBalancer = local.load_balancer.arn_suffix },
       local.shifted[name] ? {} : { TargetGroup = aws_lb_target_group.this["${name} blue"].arn_suffix },
     )
   }
@@ -60,7 +61,7 @@ locals {
     for key, group in aws_lb_target_group.this : "${key} unhealthy" => {
       text       = "${key} fails its health check", namespace = "AWS/ApplicationELB", metric = "UnHealthyHostCount", statistic = "Maximum"
       threshold  = 0, comparison = "GreaterThanThreshold", minutes = 3, missing = "notBreaching"
-      dimensions = { LoadBalancer = aws_lb.this.arn_suffix, TargetGroup = group.arn_suffix }
+      dimensions = { LoadBalancer = local.load_balancer.arn_suffix, TargetGroup = group.arn_suffix }
     }
   }
 
@@ -68,29 +69,40 @@ locals {
     "load-balancer errors" = {
       text       = "the load balancer itself answers with 5xx: it finds no healthy target", namespace = "AWS/ApplicationELB", metric = "HTTPCode_ELB_5XX_Count", statistic = "Sum"
       threshold  = 5, comparison = "GreaterThanThreshold", minutes = 2, missing = "notBreaching"
-      dimensions = { LoadBalancer = aws_lb.this.arn_suffix }
+      dimensions = { LoadBalancer = local.load_balancer.arn_suffix }
     }
   }
 
-  alarm_topics = setunion([aws_sns_topic.alarms.arn], var.alarms.topic_arns)
+  # Their names end in `metric`, as no other does.
+  own_alarms = {
+    for key, given in var.own_metrics : "${key} metric" => {
+      text       = given.text, namespace = given.namespace, metric = given.metric, statistic = given.statistic
+      threshold  = given.threshold, comparison = "GreaterThanThreshold", minutes = given.periods, missing = "notBreaching"
+      dimensions = given.dimensions, period = given.period
+    } if given.threshold != null
+  }
+
+  alarm_topics = setunion([for topic in values(aws_sns_topic.alarms) : topic.arn], var.alarms.topic_arns)
 }
 
 resource "aws_sns_topic" "alarms" {
+  for_each = var.monitored ? toset(["own"]) : toset([])
+
   name              = "${var.name}-alarms"
   kms_master_key_id = var.kms_key_arn
   tags              = var.tags
 }
 
 resource "aws_sns_topic_subscription" "email" {
-  for_each = var.alarms.emails
+  for_each = var.monitored ? var.alarms.emails : []
 
-  topic_arn = aws_sns_topic.alarms.arn
+  topic_arn = one(values(aws_sns_topic.alarms)).arn
   protocol  = "email"
   endpoint  = each.value
 }
 
 resource "aws_cloudwatch_metric_alarm" "this" {
-  for_each = merge(local.service_alarms, local.public_alarms, local.target_alarms, local.balancer_alarms)
+  for_each = { for key, alarm in merge(local.service_alarms, local.public_alarms, local.target_alarms, local.balancer_alarms, local.own_alarms) : key => alarm if var.monitored }
 
   alarm_name          = "${var.name}-${replace(each.key, " ", "-")}"
   alarm_description   = each.value.text
@@ -100,7 +112,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   extended_statistic  = each.value.statistic == "p99" ? "p99" : null
   comparison_operator = each.value.comparison
   threshold           = each.value.threshold
-  period              = 60
+  period              = try(each.value.period, 60)
   evaluation_periods  = each.value.minutes
   treat_missing_data  = each.value.missing
   dimensions          = each.value.dimensions
@@ -109,4 +121,9 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   tags                = var.tags
 
   insufficient_data_actions = each.value.missing == "missing" ? local.alarm_topics : []
+}
+
+moved {
+  from = aws_sns_topic.alarms
+  to   = aws_sns_topic.alarms["own"]
 }

@@ -59,7 +59,7 @@ resource "aws_appautoscaling_policy" "this" {
 
     predefined_metric_specification {
       predefined_metric_type = each.value.metric
-      resource_label         = each.value.metric == "ALBRequestCountPerTarget" ? "${aws_lb.this.arn_suffix}/${aws_lb_target_group.this["${each.value.service} blue"].arn_suffix}" : null
+      resource_label         = each.value.metric == "ALBRequestCountPerTarget" ? "${local.load_balancer.arn_suffix}/${aws_lb_target_group.this["${each.value.service} blue"].arn_suffix}" : null
     }
   }
 }

@@ -38,8 +38,8 @@ resource "aws_route53_record" "this" {
   type    = "A"
 
   alias {
-    name                   = aws_lb.this.dns_name
-    zone_id                = aws_lb.this.zone_id
+    name                   = local.load_balancer.dns_name
+    zone_id                = local.load_balancer.zone_id
     evaluate_target_health = true
   }
 }

@@ -4,12 +4,12 @@ locals {
   balancer_widgets = [
     for title, metrics in {
       "Requests and errors" = [
-        ["AWS/ApplicationELB", "RequestCount", "LoadBalancer", aws_lb.this.arn_suffix, { stat = "Sum" }],
-        ["AWS/ApplicationELB", "HTTPCode_Target_5XX_Count", "LoadBalancer", aws_lb.this.arn_suffix, { stat = "Sum" }],
-        ["AWS/ApplicationELB", "HTTPCode_ELB_5XX_Count", "LoadBalancer", aws_lb.this.arn_suffix, { stat = "Sum" }],
+        ["AWS/ApplicationELB", "RequestCount", "LoadBalancer", local.load_balancer.arn_suffix, { stat = "Sum" }],
+        ["AWS/ApplicationELB", "HTTPCode_Target_5XX_Count", "LoadBalancer", local.load_balancer.arn_suffix, { stat = "Sum" }],
+        ["AWS/ApplicationELB", "HTTPCode_ELB_5XX_Count", "LoadBalancer", local.load_balancer.arn_suffix, { stat = "Sum" }],
       ]
       "Time to answer, in seconds" = [
-        for statistic in ["p50", "p90", "p99"] : ["AWS/ApplicationELB", "TargetResponseTime", "LoadBalancer", aws_lb.this.arn_suffix, { stat = statistic }]
+        for statistic in ["p50", "p90", "p99"] : ["AWS/ApplicationELB", "TargetResponseTime", "LoadBalancer", local.load_balancer.arn_suffix, { stat = statistic }]
       ]
       } : {
       type       = "metric"
@@ -35,7 +35,34 @@ locals {
   ]
 }
 
+locals {
+  own_widgets = [
+    for title in sort(distinct([for metric in values(var.own_metrics) : metric.widget])) : {
+      type = "metric"
+      properties = {
+        title = title
+        metrics = [
+          for key, given in var.own_metrics : concat(
+            [given.namespace, given.metric],
+            flatten([for name, value in given.dimensions : [name, value]]),
+            [{ label = key, stat = given.statistic, period = given.period }],
+          ) if given.widget == title
+        ]
+        region = data.aws_region.current.region
+        view   = "timeSeries"
+      }
+    }
+  ]
+}
+
 resource "aws_cloudwatch_dashboard" "this" {
+  for_each = var.monitored ? toset(["own"]) : toset([])
+
   dashboard_name = var.name
-  dashboard_body = jsonencode({ widgets = concat(local.balancer_widgets, local.service_widgets) })
+  dashboard_body = jsonencode({ widgets = concat(local.balancer_widgets, local.service_widgets, local.own_widgets) })
+}
+
+moved {
+  from = aws_cloudwatch_dashboard.this
+  to   = aws_cloudwatch_dashboard.this["own"]
 }

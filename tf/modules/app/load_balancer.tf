@@ -1,11 +1,14 @@
-# One load balancer for all public services. Requests that match no rule get 404.
+# One load balancer for all public services, or a listener of another application's. Requests that match no rule get 404.
 
 locals {
   secure      = var.https == null ? {} : { https = var.https }
   domain      = try(var.https.domain, null) == null ? {} : { (var.https.domain.name) = var.https.domain.zone_id }
   certificate = length(local.domain) > 0 ? one(values(aws_acm_certificate_validation.this)).certificate_arn : try(var.https.certificate_arn, null)
   listener    = var.https == null ? aws_lb_listener.http : aws_lb_listener.https["https"]
-  address     = length(local.domain) > 0 ? one(keys(local.domain)) : aws_lb.this.dns_name
+  address     = length(local.domain) > 0 ? one(keys(local.domain)) : var.base == null ? local.load_balancer.dns_name : "${local.load_balancer.dns_name}:${var.base.port}"
+
+  own           = var.base == null ? toset(["own"]) : toset([])
+  load_balancer = one(concat(values(aws_lb.this), values(data.aws_lb.base)))
 
   # Names of target groups are short and must differ when a group is replaced, because the new one is made
   # before the old one goes. The digest is of all that forces a replacement.
@@ -27,13 +30,17 @@ locals {
 }
 
 resource "aws_lb" "this" {
+  for_each = local.own
+
   #checkov:skip=CKV2_AWS_20:it redirects where https is given; without a domain there is no certificate to redirect to
+  #checkov:skip=CKV_AWS_150:protected by default; the one of previews is for as long as there are any
+  #checkov:skip=CKV2_AWS_28:the firewall is a choice
   #checkov:skip=CKV2_AWS_76:the firewall is a choice, and has these rules; the check does not follow its for_each
   name               = var.name
   load_balancer_type = "application"
   internal           = false
   subnets            = local.load_balancer_subnet_ids
-  security_groups    = [aws_security_group.load_balancer.id]
+  security_groups    = [aws_security_group.load_balancer[each.key].id]
   tags               = var.tags
 
   desync_mitigation_mode     = "strictest"
@@ -83,9 +90,9 @@ resource "aws_lb_target_group" "this" {
 
 resource "aws_lb_listener" "http" {
   #checkov:skip=CKV_AWS_103:it only redirects, or there is no domain and so no certificate
-  load_balancer_arn = aws_lb.this.arn
+  load_balancer_arn = local.load_balancer.arn
   protocol          = "HTTP"
-  port              = 80
+  port              = var.base == null ? 80 : var.base.port
   tags              = var.tags
 
   dynamic "default_action" {
@@ -121,7 +128,7 @@ resource "aws_lb_listener" "https" {
   #checkov:skip=CKV_AWS_103:variables.tf refuses policies that allow less than TLS 1.2
   for_each = local.secure
 
-  load_balancer_arn = aws_lb.this.arn
+  load_balancer_arn = local.load_balancer.arn
   protocol          = "HTTPS"
   port              = 443
   ssl_policy        = each.value.policy
@@ -251,6 +258,11 @@ resource "aws_lb_listener_rule" "shifted" {
   lifecycle {
     ignore_changes = [action]
   }
+}
+
+moved {
+  from = aws_lb.this
+  to   = aws_lb.this["own"]
 }
 
 moved {

@@ -2,7 +2,7 @@
 
 locals {
   log_days  = var.access_logs != null ? var.access_logs.days : 30
-  log_store = var.access_logs != null || (var.network.flow_logs && var.network.existing == null) ? { (var.name) = local.log_days } : {}
+  log_store = var.access_logs != null || (var.network.flow_logs && length(local.own_vpc) > 0) ? { (var.name) = local.log_days } : {}
 }
 
 resource "aws_s3_bucket" "logs" {

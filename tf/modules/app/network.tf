@@ -20,31 +20,71 @@ data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
 
 data "aws_subnet" "given" {
-  for_each = toset(try(var.network.existing.load_balancer_subnet_ids, []))
+  for_each = toset(var.base == null ? try(var.network.existing.load_balancer_subnet_ids, []) : one(values(data.aws_lb.base)).subnets)
   id       = each.value
 }
 
+# Of the application whose VPC and load balancer are used, by name.
+data "aws_lb" "base" {
+  for_each = var.base == null ? toset([]) : toset([var.base.name])
+  name     = each.value
+}
+
+data "aws_subnets" "base" {
+  for_each = data.aws_lb.base
+
+  filter {
+    name   = "vpc-id"
+    values = [each.value.vpc_id]
+  }
+
+  filter {
+    name   = "tag:Name"
+    values = ["${each.key}-${var.network.tasks}-*"]
+  }
+
+  lifecycle {
+    postcondition {
+      condition     = length(self.ids) >= 2
+      error_message = "${each.key} has no ${var.network.tasks} subnets: network.tasks must be what it is there."
+    }
+  }
+}
+
+data "aws_service_discovery_dns_namespace" "base" {
+  for_each = data.aws_lb.base
+
+  name = "${each.key}.internal"
+  type = "DNS_PRIVATE"
+}
+
 locals {
-  own_vpc = var.network.existing == null ? { (var.name) = var.network } : {}
+  own_vpc = var.network.existing == null && var.base == null ? { (var.name) = var.network } : {}
   private = var.network.tasks == "private"
 
-  zones = var.network.existing != null ? {} : {
+  zones = length(local.own_vpc) == 0 ? {} : {
     for index, zone in slice(sort(data.aws_availability_zones.available.names), 0, var.network.zones) : zone => {
       public  = cidrsubnet(var.network.cidr, 4, index)
       private = cidrsubnet(var.network.cidr, 4, index + 8)
     }
   }
 
-  vpc_id                   = var.network.existing == null ? one(values(aws_vpc.this)).id : var.network.existing.vpc_id
-  load_balancer_subnet_ids = var.network.existing == null ? [for zone in keys(local.zones) : aws_subnet.public[zone].id] : var.network.existing.load_balancer_subnet_ids
-  task_subnet_ids          = var.network.existing != null ? var.network.existing.task_subnet_ids : local.private ? [for zone in keys(local.zones) : aws_subnet.private[zone].id] : local.load_balancer_subnet_ids
-  load_balancer_cidrs      = var.network.existing == null ? [for zone in values(local.zones) : zone.public] : sort([for subnet in values(data.aws_subnet.given) : subnet.cidr_block])
+  given_network = var.base == null ? var.network.existing : {
+    vpc_id                   = one(values(data.aws_lb.base)).vpc_id
+    load_balancer_subnet_ids = tolist(one(values(data.aws_lb.base)).subnets)
+    task_subnet_ids          = one(values(data.aws_subnets.base)).ids
+  }
+
+  vpc_id                   = length(local.own_vpc) > 0 ? one(values(aws_vpc.this)).id : local.given_network.vpc_id
+  load_balancer_subnet_ids = length(local.own_vpc) > 0 ? [for zone in keys(local.zones) : aws_subnet.public[zone].id] : local.given_network.load_balancer_subnet_ids
+  task_subnet_ids          = length(local.own_vpc) == 0 ? local.given_network.task_subnet_ids : local.private ? [for zone in keys(local.zones) : aws_subnet.private[zone].id] : local.load_balancer_subnet_ids
+  load_balancer_cidrs      = length(local.own_vpc) > 0 ? [for zone in values(local.zones) : zone.public] : sort([for subnet in values(data.aws_subnet.given) : subnet.cidr_block])
 
   # AWS services that tasks without a route to the internet need: registry, image layers (S3), logs and the
   # stores of their secrets.
   secrets          = flatten([for service in values(var.services) : concat(values(service.secrets), flatten([for sidecar in values(service.sidecars) : values(sidecar.secrets)]))])
   secret_endpoints = toset(concat([for arn in local.secrets : "secretsmanager" if strcontains(arn, ":secretsmanager:")], [for arn in local.secrets : "ssm" if !strcontains(arn, ":secretsmanager:")]))
-  own_endpoints    = local.private && var.network.existing == null ? setunion(["ecr.api", "ecr.dkr", "logs"], local.secret_endpoints, var.network.endpoints) : []
+  own_endpoints    = local.private && length(local.own_vpc) > 0 ? setunion(["ecr.api", "ecr.dkr", "logs"], local.secret_endpoints, var.network.endpoints) : []
 }
 
 resource "aws_vpc" "this" {

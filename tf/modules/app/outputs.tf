@@ -5,7 +5,7 @@ output "url" {
 
 output "namespace" {
   description = "The DNS namespace of the services: SERVICE.NAMESPACE resolves to the addresses of its tasks. Does not depend on `services`, so that their environment may name it."
-  value       = "${var.name}.internal"
+  value       = local.namespace
 }
 
 output "load_balancer_cidrs" {
@@ -47,11 +47,11 @@ output "log_groups" {
 }
 
 output "alarm_topic_arn" {
-  description = "The topic that alarms go to."
-  value       = aws_sns_topic.alarms.arn
+  description = "The topic that alarms go to; null without `monitored`."
+  value       = one([for topic in values(aws_sns_topic.alarms) : topic.arn])
 }
 
 output "dashboard" {
-  description = "The name of the CloudWatch dashboard."
-  value       = aws_cloudwatch_dashboard.this.dashboard_name
+  description = "The name of the CloudWatch dashboard; null without `monitored`."
+  value       = one([for dashboard in values(aws_cloudwatch_dashboard.this) : dashboard.dashboard_name])
 }

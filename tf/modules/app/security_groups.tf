@@ -11,10 +11,15 @@ locals {
     ]...)],
   )...)
 
-  load_balancer_ports = var.https == null ? { http = 80 } : { http = 80, https = 443 }
+  load_balancer_ports = var.base != null ? {} : merge(
+    { http = { first = 80, last = 80 } },
+    var.https == null ? {} : { https = { first = 443, last = 443 } },
+    var.share == null ? {} : { shared = var.share.listener_ports },
+  )
   ingress = merge([
-    for scheme, port in local.load_balancer_ports : { for cidr in var.ingress_cidrs : "${scheme} from ${cidr}" => { port = port, cidr = cidr } }
+    for scheme, ports in local.load_balancer_ports : { for cidr in var.ingress_cidrs : "${scheme} from ${cidr}" => { ports = ports, cidr = cidr } }
   ]...)
+  load_balancer_group_id = one(concat(values(aws_security_group.load_balancer)[*].id, flatten([for other in values(data.aws_lb.base) : tolist(other.security_groups)])))
 
   # An empty map would show as a difference in every plan (terraform-provider-aws #38173).
   rule_tags = length(var.tags) > 0 ? var.tags : null
@@ -23,6 +28,8 @@ locals {
 }
 
 resource "aws_security_group" "load_balancer" {
+  for_each = local.own
+
   name        = "${var.name}-load-balancer"
   description = "The load balancer of ${var.name}"
   vpc_id      = local.vpc_id
@@ -51,19 +58,20 @@ resource "aws_vpc_security_group_ingress_rule" "load_balancer" {
   for_each = local.ingress
 
   description       = each.key
-  security_group_id = aws_security_group.load_balancer.id
+  security_group_id = local.load_balancer_group_id
   cidr_ipv4         = each.value.cidr
   ip_protocol       = "tcp"
-  from_port         = each.value.port
-  to_port           = each.value.port
+  from_port         = each.value.ports.first
+  to_port           = each.value.ports.last
   tags              = local.rule_tags
 }
 
+# With a base, its own rule covers this one: see `shared`.
 resource "aws_vpc_security_group_egress_rule" "load_balancer" {
-  for_each = local.public
+  for_each = var.base == null ? local.public : {}
 
   description                  = "To ${each.key}"
-  security_group_id            = aws_security_group.load_balancer.id
+  security_group_id            = local.load_balancer_group_id
   referenced_security_group_id = aws_security_group.service[each.key].id
   ip_protocol                  = "tcp"
   from_port                    = each.value.port
@@ -71,12 +79,37 @@ resource "aws_vpc_security_group_egress_rule" "load_balancer" {
   tags                         = local.rule_tags
 }
 
+# The tasks of applications that share this load balancer; which ones they let in is in their own groups.
+resource "aws_vpc_security_group_egress_rule" "shared" {
+  for_each = var.share == null ? toset([]) : toset([for port in var.share.target_ports : tostring(port)])
+
+  description       = "To tasks that share the load balancer"
+  security_group_id = local.load_balancer_group_id
+  cidr_ipv4         = var.network.cidr
+  ip_protocol       = "tcp"
+  from_port         = tonumber(each.value)
+  to_port           = tonumber(each.value)
+  tags              = local.rule_tags
+}
+
+resource "aws_vpc_security_group_ingress_rule" "shared" {
+  for_each = var.share == null ? {} : local.endpoint_groups
+
+  description       = "From tasks that share the endpoints"
+  security_group_id = one(values(aws_security_group.endpoints)).id
+  cidr_ipv4         = var.network.cidr
+  ip_protocol       = "tcp"
+  from_port         = 443
+  to_port           = 443
+  tags              = local.rule_tags
+}
+
 # With sign-in, the load balancer itself exchanges codes for tokens.
 resource "aws_vpc_security_group_egress_rule" "sign_in" {
   for_each = var.sign_in == null ? toset([]) : toset(["sign-in"])
 
   description       = "To the provider of identities"
-  security_group_id = aws_security_group.load_balancer.id
+  security_group_id = local.load_balancer_group_id
   cidr_ipv4         = "0.0.0.0/0"
   ip_protocol       = "tcp"
   from_port         = 443
@@ -89,7 +122,7 @@ resource "aws_vpc_security_group_ingress_rule" "public_service" {
 
   description                  = "From the load balancer"
   security_group_id            = aws_security_group.service[each.key].id
-  referenced_security_group_id = aws_security_group.load_balancer.id
+  referenced_security_group_id = local.load_balancer_group_id
   ip_protocol                  = "tcp"
   from_port                    = each.value.port
   to_port                      = each.value.port
@@ -167,4 +200,9 @@ resource "aws_vpc_security_group_egress_rule" "aws" {
   from_port         = 443
   to_port           = 443
   tags              = local.rule_tags
+}
+
+moved {
+  from = aws_security_group.load_balancer
+  to   = aws_security_group.load_balancer["own"]
 }

@@ -197,7 +197,7 @@ resource "aws_ecs_service" "this" {
   }
 
   dynamic "alarms" {
-    for_each = each.value.public == null ? [] : [each.key]
+    for_each = each.value.public == null || !var.monitored ? [] : [each.key]
 
     content {
       alarm_names = [for key in local.alarms_of_deployment[alarms.value] : aws_cloudwatch_metric_alarm.this[key].alarm_name]

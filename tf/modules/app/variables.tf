@@ -127,8 +127,8 @@ variable "services" {
   }))
 
   validation {
-    condition     = length(var.services) > 0 && alltrue([for name in keys(var.services) : can(regex("^[a-z][a-z0-9-]{0,22}$", name))])
-    error_message = "services needs at least one, and each name must be 1 to 23 lower-case letters, digits and hyphens, beginning with a letter."
+    condition     = (length(var.services) > 0 || var.share != null) && alltrue([for name in keys(var.services) : can(regex("^[a-z][a-z0-9-]{0,22}$", name))])
+    error_message = "services needs at least one, unless this only shares its network, and each name must be 1 to 23 lower-case letters, digits and hyphens, beginning with a letter."
   }
   validation {
     condition = alltrue(flatten([
@@ -293,6 +293,69 @@ variable "network" {
   }
 }
 
+variable "share" {
+  description = <<-EOT
+    Lets other applications use this one's VPC, load balancer and namespace (their `base`). The load balancer accepts
+    connections on `listener_ports`, where each of them has a listener, and reaches tasks on `target_ports`. Null means
+    that nothing is shared.
+  EOT
+  type = object({
+    listener_ports = object({ first = number, last = number })
+    target_ports   = set(number)
+  })
+  default = null
+
+  validation {
+    condition     = try(1024 <= var.share.listener_ports.first && var.share.listener_ports.first <= var.share.listener_ports.last && var.share.listener_ports.last <= 65535, var.share == null)
+    error_message = "share.listener_ports must be a range within 1024 to 65535."
+  }
+  validation {
+    condition     = var.share == null || var.network.existing == null
+    error_message = "share needs a VPC of its own: the load balancer may reach all of it."
+  }
+}
+
+variable "base" {
+  description = <<-EOT
+    The `name` of an application with `share`, whose VPC, load balancer and namespace are used instead of own ones, and
+    the load balancer's port for this application. Only `network.tasks` counts of the network, and it must be the base's.
+    Null means own ones.
+  EOT
+  type = object({
+    name = string
+    port = number
+  })
+  default = null
+
+  validation {
+    condition     = var.base == null || (var.https == null && var.sign_in == null && var.waf == null && var.access_logs == null)
+    error_message = "https, sign_in, waf and access_logs belong to a load balancer, and with base it is another application's."
+  }
+  validation {
+    condition     = var.base == null || (var.share == null && var.network.existing == null)
+    error_message = "base goes neither with share nor with an existing network."
+  }
+  validation {
+    condition     = try(var.base.port > 0 && var.base.port < 65536, var.base == null)
+    error_message = "base.port must be a port."
+  }
+}
+
+variable "monitored" {
+  description = "Alarms, their topic and a dashboard. Without them a bad version is rolled back when its tasks do not become healthy, and not by its answers."
+  type        = bool
+  default     = true
+
+  validation {
+    condition     = var.monitored || length(var.alarms.topic_arns) == 0
+    error_message = "alarms.topic_arns get nothing without monitored."
+  }
+  validation {
+    condition     = var.monitored || alltrue([for service in values(var.services) : service.deployment.strategy == "ROLLING"])
+    error_message = "BLUE_GREEN, CANARY and LINEAR need monitored: alarms bring the traffic back."
+  }
+}
+
 variable "ingress_cidrs" {
   description = "The CIDR blocks that may reach the load balancer."
   type        = set(string)
@@ -423,6 +486,35 @@ variable "alarms" {
   validation {
     condition     = alltrue([for address in var.alarms.emails : can(regex("^[^@[:space:]]+@[^@[:space:]]+$", address))])
     error_message = "alarms.emails must be mail addresses."
+  }
+}
+
+variable "own_metrics" {
+  description = <<-EOT
+    Metrics that the services themselves write, such as by CloudWatch's embedded metric format: an alarm for each that has
+    a `threshold`, and all of them on the dashboard, by `widget`. A value that is missing triggers nothing. `period` is
+    in seconds, `periods` is how many of them in sequence must exceed the threshold.
+  EOT
+  type = map(object({
+    text       = string
+    widget     = string
+    namespace  = string
+    metric     = string
+    dimensions = map(string)
+    statistic  = optional(string, "Average")
+    threshold  = optional(number)
+    period     = optional(number, 60)
+    periods    = optional(number, 5)
+  }))
+  default = {}
+
+  validation {
+    condition     = alltrue([for metric in values(var.own_metrics) : metric.period % 60 == 0 && metric.period > 0 && metric.periods >= 1 && metric.period * metric.periods <= 86400])
+    error_message = "own_metrics: a period must be a multiple of 60 seconds, and all periods of an alarm at most a day."
+  }
+  validation {
+    condition     = alltrue([for key in keys(var.own_metrics) : can(regex("^[a-z][a-z0-9 -]*$", key))])
+    error_message = "own_metrics: names must be lower-case letters, digits, hyphens and spaces, such as \"stats cpu\"; they become names of alarms."
   }
 }
 

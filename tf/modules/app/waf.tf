@@ -92,6 +92,6 @@ resource "aws_wafv2_web_acl" "this" {
 resource "aws_wafv2_web_acl_association" "this" {
   for_each = aws_wafv2_web_acl.this
 
-  resource_arn = aws_lb.this.arn
+  resource_arn = local.load_balancer.arn
   web_acl_arn  = each.value.arn
 }

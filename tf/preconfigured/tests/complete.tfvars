@@ -17,3 +17,4 @@ services = {
     secret_key_arns = ["arn:aws:kms:us-east-1:123456789012:key/1"]
   }
 }
+accounts = { "222222222222" = "system-stats-deploy" }

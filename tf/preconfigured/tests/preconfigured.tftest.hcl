@@ -58,8 +58,12 @@ run "images_do_not_change_and_are_looked_through" {
 
 run "the_cluster_can_use_spot_and_has_insights" {
   assert {
-    condition     = one(aws_ecs_cluster.this.setting).value == "enabled" && aws_ecs_cluster_capacity_providers.this.capacity_providers == toset(["FARGATE", "FARGATE_SPOT"])
+    condition     = one(aws_ecs_cluster.this.setting).value == "enabled" && aws_ecs_cluster.this.name == "system-stats" && alltrue([for one in values(aws_ecs_cluster_capacity_providers.this) : one.capacity_providers == toset(["FARGATE", "FARGATE_SPOT"])])
     error_message = "Container Insights or spot capacity is missing"
+  }
+  assert {
+    condition     = one(aws_ecs_cluster.preview.setting).value == "disabled" && aws_ecs_cluster.preview.name == "system-stats-preview" && length(aws_ecs_cluster_capacity_providers.this) == 2
+    error_message = "previews have no cluster of their own, or pay for Container Insights"
   }
 }
 
@@ -121,7 +125,7 @@ run "only_roles_of_tasks_are_passed_on" {
     error_message = "deploying may give away a role that is not a task's"
   }
   assert {
-    condition     = alltrue([for statement in concat(jsondecode(aws_iam_policy.github["deploy"].policy).Statement, jsondecode(aws_iam_policy.github["surroundings"].policy).Statement) : !contains(flatten([statement.Action]), "*") && alltrue([for action in flatten([statement.Action]) : !strcontains(action, "*")])])
+    condition     = alltrue([for statement in flatten([for name in ["deploy", "surroundings", "foundation"] : jsondecode(aws_iam_policy.github[name].policy).Statement]) : !contains(flatten([statement.Action]), "*") && alltrue([for action in flatten([statement.Action]) : !strcontains(action, "*")])])
     error_message = "deploying has an action with a star"
   }
 }
@@ -146,6 +150,7 @@ run "the_plan_role_reads_and_nothing_else" {
       "ecr:GetAuthorizationToken",
       "ecr:GetDownloadUrlForLayer",
       "ecr:GetLifecyclePolicy",
+      "ecr:GetRepositoryPolicy",
       "ecr:ListTagsForResource",
       "ecs:Describe*",
       "ecs:List*",
@@ -181,6 +186,7 @@ run "the_plan_role_reads_and_nothing_else" {
       "servicediscovery:GetNamespace",
       "servicediscovery:GetOperation",
       "servicediscovery:GetService",
+      "servicediscovery:ListNamespaces",
       "servicediscovery:ListTagsForResource",
       "sns:GetSubscriptionAttributes",
       "sns:GetTopicAttributes",
@@ -213,7 +219,7 @@ run "the_push_role_pushes_images_and_nothing_else" {
 
 run "a_preview_s_role_is_fenced_in" {
   assert {
-    condition     = toset([for grant in values(aws_iam_role_policy_attachment.github) : grant.policy_arn if strcontains(grant.role, "preview")]) == toset([for name in ["plan", "preview", "preview-deploy", "preview-surroundings", "delegated"] : aws_iam_policy.github[name].arn])
+    condition     = toset([for grant in values(aws_iam_role_policy_attachment.github) : grant.policy_arn if strcontains(grant.role, "preview")]) == toset([for name in ["plan", "preview", "preview-deploy", "preview-surroundings"] : aws_iam_policy.github[name].arn])
     error_message = "a preview's role has other policies than its own"
   }
   assert {
@@ -221,11 +227,35 @@ run "a_preview_s_role_is_fenced_in" {
     error_message = "a preview's role may touch other environments by name"
   }
   assert {
-    condition = [for statement in jsondecode(aws_iam_policy.github["preview"].policy).Statement : statement.Condition if statement.Sid == "NotOthers" && statement.Effect == "Deny" && statement.Action == "*"] == [{
+    condition = [for statement in jsondecode(aws_iam_policy.github["preview"].policy).Statement : statement.Condition if statement.Sid == "NotOthers" && statement.Effect == "Deny" && try(statement.Action == "*", false)] == [{
       Null          = { "aws:ResourceTag/environment" = "false" }
-      StringNotLike = { "aws:ResourceTag/environment" = "pr-*" }
+      StringNotLike = { "aws:ResourceTag/environment" = ["preview", "pr-*"] }
     }]
     error_message = "a preview's role may touch what another environment has made"
+  }
+  assert {
+    condition = [for statement in jsondecode(aws_iam_policy.github["preview"].policy).Statement : statement.Condition if statement.Sid == "NotTheBase" && statement.Effect == "Deny"] == [{ StringEquals = { "aws:ResourceTag/environment" = "preview" } }] && toset(flatten([for statement in jsondecode(aws_iam_policy.github["preview"].policy).Statement : statement.NotAction if statement.Sid == "NotTheBase"])) == toset([
+      "ec2:CreateSecurityGroup",
+      "ec2:Describe*",
+      "elasticloadbalancing:CreateListener",
+      "elasticloadbalancing:Describe*",
+      "servicediscovery:CreateService",
+      "servicediscovery:GetNamespace",
+      "servicediscovery:ListTagsForResource",
+      "tag:GetResources",
+    ])
+    error_message = "a preview's role may change what all previews share"
+  }
+  assert {
+    condition = alltrue([for name in ["plan", "preview", "preview-deploy", "preview-surroundings"] : alltrue([for action in [
+      "ec2:CreateVpc", "ec2:DeleteVpc", "ec2:DeleteSubnet", "elasticloadbalancing:CreateLoadBalancer", "elasticloadbalancing:DeleteLoadBalancer", "elasticloadbalancing:SetSecurityGroups",
+      "servicediscovery:DeleteNamespace", "route53:", "acm:Request", "sns:CreateTopic", "budgets:Modify", "wafv2:Create", "s3:CreateBucket", "cloudwatch:PutDashboard",
+    ] : !strcontains(replace(aws_iam_policy.github[name].policy, "/route53:(Get|List)/", ""), action)])])
+    error_message = "a preview's role may make what previews share"
+  }
+  assert {
+    condition     = strcontains(aws_iam_policy.github["preview-deploy"].policy, ":service/system-stats-preview/system-stats-pr-*") && !strcontains(aws_iam_policy.github["preview-deploy"].policy, "system-stats/system-stats-") && !strcontains(aws_iam_policy.github["preview-deploy"].policy, "task/system-stats/")
+    error_message = "a preview's role starts or stops tasks in the cluster of the environments"
   }
   assert {
     condition     = [for statement in jsondecode(aws_iam_policy.github["preview"].policy).Statement : statement.NotResource if statement.Sid == "NotOthersStates" && statement.Effect == "Deny"] == ["${aws_s3_bucket.state.arn}/environments/pr-*"]
@@ -261,23 +291,18 @@ run "the_deploy_role_has_these_actions_on_services" {
       "ecs:UpdateService",
       "elasticloadbalancing:AddTags",
       "elasticloadbalancing:CreateListener",
-      "elasticloadbalancing:CreateLoadBalancer",
       "elasticloadbalancing:CreateRule",
       "elasticloadbalancing:CreateTargetGroup",
       "elasticloadbalancing:DeleteListener",
-      "elasticloadbalancing:DeleteLoadBalancer",
       "elasticloadbalancing:DeleteRule",
       "elasticloadbalancing:DeleteTargetGroup",
       "elasticloadbalancing:ModifyListener",
       "elasticloadbalancing:ModifyListenerAttributes",
-      "elasticloadbalancing:ModifyLoadBalancerAttributes",
       "elasticloadbalancing:ModifyRule",
       "elasticloadbalancing:ModifyTargetGroup",
       "elasticloadbalancing:ModifyTargetGroupAttributes",
       "elasticloadbalancing:RemoveTags",
       "elasticloadbalancing:SetRulePriorities",
-      "elasticloadbalancing:SetSecurityGroups",
-      "elasticloadbalancing:SetSubnets",
       "iam:CreateServiceLinkedRole",
       "iam:PassRole",
       "kms:Decrypt",
@@ -292,7 +317,7 @@ run "the_deploy_role_has_these_actions_on_services" {
 
 run "the_deploy_role_has_these_actions_on_what_is_around_them" {
   assert {
-    condition = sort(distinct(flatten([for statement in jsondecode(aws_iam_policy.github["surroundings"].policy).Statement : statement.Action]))) == tolist([
+    condition = sort(distinct(flatten([for name in ["surroundings", "foundation"] : [for statement in jsondecode(aws_iam_policy.github[name].policy).Statement : statement.Action]]))) == tolist([
       "acm:AddTagsToCertificate",
       "acm:DeleteCertificate",
       "acm:RemoveTagsFromCertificate",
@@ -346,6 +371,11 @@ run "the_deploy_role_has_these_actions_on_what_is_around_them" {
       "ec2:ReplaceRouteTableAssociation",
       "ec2:RevokeSecurityGroupEgress",
       "ec2:RevokeSecurityGroupIngress",
+      "elasticloadbalancing:CreateLoadBalancer",
+      "elasticloadbalancing:DeleteLoadBalancer",
+      "elasticloadbalancing:ModifyLoadBalancerAttributes",
+      "elasticloadbalancing:SetSecurityGroups",
+      "elasticloadbalancing:SetSubnets",
       "logs:AssociateKmsKey",
       "logs:CreateLogGroup",
       "logs:DeleteLogGroup",
@@ -395,7 +425,7 @@ run "the_deploy_role_has_these_actions_on_what_is_around_them" {
       "wafv2:UntagResource",
       "wafv2:UpdateWebACL",
     ])
-    error_message = "an action came or went: ${join(" ", sort(distinct(flatten([for statement in jsondecode(aws_iam_policy.github["surroundings"].policy).Statement : statement.Action]))))}"
+    error_message = "an action came or went: ${join(" ", sort(distinct(flatten([for name in ["surroundings", "foundation"] : [for statement in jsondecode(aws_iam_policy.github[name].policy).Statement : statement.Action]]))))}"
   }
 }
 
@@ -484,4 +514,62 @@ run "a_pull_request_s_preview_needs_an_environment_too" {
   }
 
   expect_failures = [var.github]
+}
+
+run "another_account_pulls_images_and_is_deployed_to" {
+  variables {
+    accounts = { "222222222222" = "system-stats-deploy" }
+  }
+
+  assert {
+    condition = alltrue([for policy in values(aws_ecr_repository_policy.this) : [for statement in jsondecode(policy.policy).Statement : [statement.Effect, statement.Principal.AWS, statement.Condition, sort(statement.Action)]] == [[
+      "Allow", "arn:aws:iam::222222222222:root", { ArnLike = { "aws:PrincipalArn" = "arn:aws:iam::222222222222:role/system-stats-*-execution" } },
+      tolist(["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]),
+    ]]]) && toset(keys(aws_ecr_repository_policy.this)) == toset(keys(aws_ecr_repository.this))
+    error_message = "tasks of the other account cannot pull, or more than they can"
+  }
+  assert {
+    condition     = [for statement in jsondecode(aws_iam_policy.github["plan-main"].policy).Statement : statement.Resource if statement.Sid == "OtherAccounts"] == ["arn:aws:iam::222222222222:role/system-stats-deploy"] && alltrue([for name in ["plan", "push", "preview", "preview-deploy", "preview-surroundings"] : !strcontains(aws_iam_policy.github[name].policy, "sts:")])
+    error_message = "deployments cannot reach the other account, or a pull request can"
+  }
+}
+
+run "without_other_accounts_nobody_else_pulls" {
+  assert {
+    condition     = length(aws_ecr_repository_policy.this) + length(aws_iam_role.deployed_by) == 0 && !strcontains(aws_iam_policy.github["plan-main"].policy, "sts:")
+    error_message = "another account has access"
+  }
+}
+
+run "an_account_without_the_registry_is_deployed_to_from_there" {
+  variables {
+    github = null
+    home = {
+      account_id  = "111111111111"
+      deployed_by = ["arn:aws:iam::111111111111:role/system-stats-github-deploy", "arn:aws:iam::111111111111:role/system-stats-github-plan-main"]
+    }
+  }
+
+  assert {
+    condition     = aws_iam_role.deployed_by["deploy"].name == "system-stats-deploy" && toset(jsondecode(aws_iam_role.deployed_by["deploy"].assume_role_policy).Statement[0].Principal.AWS) == toset(var.home.deployed_by)
+    error_message = "the role can be assumed by others than those that were named"
+  }
+  assert {
+    condition     = toset([for one in values(aws_iam_role_policy_attachment.deployed_by) : one.policy_arn]) == toset([for name in ["plan", "plan-main", "deploy", "surroundings", "foundation", "delegated"] : aws_iam_policy.github[name].arn]) && length(aws_iam_role.github) == 0
+    error_message = "the role has not the policies of a deployment"
+  }
+  assert {
+    condition     = alltrue([for name, policy in aws_iam_role_policy.execution : contains(jsondecode(policy.policy).Statement[1].Resource, "arn:aws:ecr:us-east-1:111111111111:repository/system-stats/${name}")])
+    error_message = "a task cannot pull its image from the registry's account"
+  }
+}
+
+run "a_home_that_is_another_s" {
+  command = plan
+
+  variables {
+    home = { account_id = "111111111111", deployed_by = ["arn:aws:iam::333333333333:role/deploy"] }
+  }
+
+  expect_failures = [var.home]
 }

@@ -36,6 +36,44 @@ class Previews(unittest.TestCase):
         values = json.loads(Path(file.split("=")[1]).read_text(encoding="utf-8"))
         self.assertEqual((values["environment"], values["log_level"]), ("pr-12", "off"))
 
+    def session(self, name: str, *keys: str) -> session.Session:
+        aws = mock.Mock()
+        aws.pages.side_effect = lambda *_call, Prefix, **_more: [
+            {"Contents": [{"Key": key} for key in keys if key.startswith(Prefix)]}
+        ]
+        return session.Session(environments.named(name), aws, "123456789012", aws)
+
+    def test_a_preview_needs_what_previews_share(self):
+        """Without it Terraform would only find that there is no load balancer of that name."""
+        for keys in ((), ("environments/preview-2/terraform.tfstate", "environments/preview/releases.json")):
+            with self.assertRaisesRegex(Refused, "pr-12 uses .* run `make deploy ENV=preview` first"):
+                self.session("pr-12", *keys).variables(VERSION)
+        there = self.session("pr-12", "environments/preview/terraform.tfstate")
+        self.assertEqual(there.variables(VERSION), session.variables_of(there.environment, VERSION))
+        # Other environments have their own.
+        self.assertTrue(self.session("dev").variables(VERSION))
+
+    def test_what_previews_share_has_terraform_of_its_own_and_no_images(self):
+        here = self.session("preview")
+        self.assertEqual(here.environment.terraform, environments.TF / "previews")
+        self.assertEqual(self.session("pr-12").environment.terraform, environments.TF)
+        (file,) = here.variables(None)
+        values = json.loads(Path(file.split("=")[1]).read_text(encoding="utf-8"))
+        self.assertEqual(values, {"region": "us-east-1", "account_id": None, "account_role": None})
+
+    def test_it_is_not_destroyed_under_a_preview(self):
+        keys = ("environments/pr-1/terraform.tfstate", "environments/pr-x/terraform.tfstate")
+        here = self.session("preview", *keys)
+        with mock.patch.object(deploy, "session", return_value=here):
+            with self.assertRaisesRegex(Refused, "preview is used by pr-1: destroy"):
+                deploy.do_destroy()
+
+    def test_commands_about_services_do_not_take_it(self):
+        with mock.patch.dict(os.environ, {"ENV": "preview"}):
+            for target in (deploy.do_logs, deploy.do_smoke, deploy.do_rollback, ci.do_apply, ci.do_run):
+                with self.assertRaisesRegex(Refused, "runs no services", msg=target):
+                    target()
+
     def test_no_other_name_is_one(self):
         for name in ("pr-", "pr-0", "pr-01", "pr-x", "pr-1/../prod", "PR-1", "pr-1234567890"):
             with self.assertRaises(Refused, msg=name):

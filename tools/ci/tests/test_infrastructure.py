@@ -65,8 +65,8 @@ class TheProviders(BareClone):
         tests = [line for line in self.asked().splitlines() if line.startswith("fake ") and " test " in line]
         environments = len(infrastructure.environments())
         self.assertGreater(environments, 0)
-        # Each folder's own, and for the root that of its refusals.
-        self.assertEqual(len(tests), len(infrastructure.FOLDERS) + 2 * environments)
+        # Each folder's own, and for the root those of its refusals and of previews.
+        self.assertEqual(len(tests), len(infrastructure.FOLDERS) + 1 + 2 * environments)
         self.assertIn("-m unittest discover -s", self.asked())
         [attempt] = self.asked_of_the_real_provider()
         self.assertIn(" init ", attempt)

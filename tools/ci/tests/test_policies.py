@@ -101,6 +101,18 @@ class TheReference(unittest.TestCase):
         known = {"StringEquals": {"ecs:cluster": "a", "aws:RequestedRegion": "eu-west-1"}}
         self.assertEqual(self.unfit(Action="ecs:UpdateService", Condition=known), [])
 
+    def test_a_preview_uses_another_environment_s_load_balancer_and_cluster(self):
+        """And makes nothing that is shared, so that it needs no right to."""
+        balancer = "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/system-stats-{}/*"
+        listener = policies.Call("aws_lb_listener", "create", "elasticloadbalancing:CreateListener", "")
+        vpc = policies.Call("aws_vpc", "create", "ec2:CreateVpc", "")
+        for name, wanted in (("preview", 0), ("pr-7", 1)):
+            policy = [statement(Action=listener.action, Resource=balancer.format(name))]
+            told = list(policies.refused(self.reference, "preview", policy, [listener, vpc]))
+            self.assertEqual(len(told), wanted, told)
+        (told,) = policies.refused(self.reference, "deploy", [], [vpc])
+        self.assertIn("ec2:CreateVpc", told)
+
     def test_a_role_that_may_not_make_a_call_is_found(self):
         """Application Auto Scaling validates the caller with a call that names no alarm."""
         arn = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:system-stats-*"

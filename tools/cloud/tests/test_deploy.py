@@ -199,7 +199,7 @@ class TheSignIn(unittest.TestCase):
 
 
 class TheCost(unittest.TestCase):
-    def shown(self, spot=0, count=2, public=True):
+    def shown(self, spot=0, count=2, public=True, schedule=()):
         task = {
             "family": "shop-web",
             "cpu": "256",
@@ -221,6 +221,14 @@ class TheCost(unittest.TestCase):
             {"type": "aws_ecs_service", "name": "this", "values": service},
             {"type": "aws_lb", "name": "this", "values": {}},
         ]
+        for cron, tasks in schedule:
+            bounds = {"min_capacity": tasks, "max_capacity": tasks}
+            action = {
+                "resource_id": "service/shop/shop-web",
+                "schedule": cron,
+                "scalable_target_action": [bounds],
+            }
+            inner.append({"type": "aws_appautoscaling_scheduled_action", "name": "this", "values": action})
         return {"values": {"root_module": {"child_modules": [{"resources": inner}]}}}
 
     def dollars(self, **what):
@@ -245,6 +253,35 @@ class TheCost(unittest.TestCase):
             places=1,
         )
 
+    def test_tasks_that_a_schedule_stops_cost_nothing_meanwhile(self):
+        """Nor do their addresses; the load balancer does."""
+        always = self.dollars()
+        week = [("cron(0 7 ? * MON-FRI *)", 2), ("cron(0 20 * * ? *)", 0)]
+        # 5 x 13 of 168 hours; also while the tasks are stopped.
+        for count in (2, 0):
+            found = self.dollars(schedule=week, count=count)
+            (name,) = [name for name in found if name.startswith("shop-web")]
+            self.assertEqual(name, "shop-web: 256 CPU, 512 MiB, 65 of 168 hours a week")
+            self.assertAlmostEqual(found[name], 14.42 * 65 / 168, places=2)
+            self.assertAlmostEqual(found["public addresses"], 7.3 + 7.3 * 65 / 168, places=2)
+            self.assertEqual(found["load balancer"], always["load balancer"])
+
+    def test_the_hours_of_a_week_follow_from_the_schedule(self):
+        def hours(*given):
+            return cost.hours_a_week(
+                [{"schedule": one, "scalable_target_action": [{"max_capacity": count}]} for one, count in given]
+            )
+
+        evening = ("cron(0 20 * * ? *)", "0")
+        self.assertEqual(hours(("cron(0 9 ? * SAT-SUN *)", "1"), evening), 22)
+        self.assertEqual(hours(("cron(0 9 ? * FRI-MON *)", "1"), evening), 44)
+        self.assertEqual(hours(("cron(0 0 ? * MON,WED *)", "1"), evening), 40)
+        # Through the nights from Friday on.
+        self.assertEqual(hours(("cron(0 20 ? * FRI *)", "1"), ("cron(0 20 ? * MON *)", "0")), 72)
+        # Bounds that change and never are zero, and a time that is no hour.
+        self.assertEqual(hours(("cron(0 20 * * ? *)", "1"), ("rate(1 day)", "0")), 168)
+        self.assertEqual(hours(), 168)
+
     def test_the_table_ends_with_the_sum(self):
         text = cost.table(cost.lines(self.shown()))
         self.assertIn("45.44", text.splitlines()[-1])
@@ -258,7 +295,7 @@ class ThePins(unittest.TestCase):
             .read_text(encoding="utf-8")
             .split(' version = "')[1]
             .split('"')[0]
-            for folder in ("", "preconfigured")
+            for folder in ("", "preconfigured", "previews")
         }
         self.assertEqual(len(wanted), 1)
         self.assertRegex(wanted.pop(), r"^\d+\.\d+\.\d+$")

@@ -107,7 +107,7 @@ run "only_public_services_are_behind_the_load_balancer" {
     error_message = "what no rule names must be answered 404"
   }
   assert {
-    condition     = aws_lb.this.desync_mitigation_mode == "strictest" && aws_lb.this.drop_invalid_header_fields && aws_lb.this.enable_deletion_protection
+    condition     = aws_lb.this["own"].desync_mitigation_mode == "strictest" && aws_lb.this["own"].drop_invalid_header_fields && aws_lb.this["own"].enable_deletion_protection
     error_message = "the load balancer is not strict, or not protected"
   }
 }
@@ -124,7 +124,7 @@ run "traffic_flows_along_the_chain_and_nowhere_else" {
       for rule in concat(values(aws_vpc_security_group_ingress_rule.public_service), values(aws_vpc_security_group_ingress_rule.call)) :
       "${rule.security_group_id} from ${rule.referenced_security_group_id} ${rule.from_port}-${rule.to_port}"
       ]) == toset([
-      "${aws_security_group.service["web"].id} from ${aws_security_group.load_balancer.id} 8000-8000",
+      "${aws_security_group.service["web"].id} from ${aws_security_group.load_balancer["own"].id} 8000-8000",
       "${aws_security_group.service["cart"].id} from ${aws_security_group.service["web"].id} 9000-9000",
     ])
     error_message = "what may come in is not exactly: world -> load balancer:80 -> web:8000 -> cart:9000"
@@ -134,7 +134,7 @@ run "traffic_flows_along_the_chain_and_nowhere_else" {
       for rule in concat(values(aws_vpc_security_group_egress_rule.load_balancer), values(aws_vpc_security_group_egress_rule.call)) :
       "${rule.security_group_id} to ${rule.referenced_security_group_id} ${rule.from_port}-${rule.to_port}"
       ]) == toset([
-      "${aws_security_group.load_balancer.id} to ${aws_security_group.service["web"].id} 8000-8000",
+      "${aws_security_group.load_balancer["own"].id} to ${aws_security_group.service["web"].id} 8000-8000",
       "${aws_security_group.service["web"].id} to ${aws_security_group.service["cart"].id} 9000-9000",
     ])
     error_message = "what may go out is not exactly: load balancer -> web:8000, web -> cart:9000"
@@ -481,5 +481,132 @@ run "zones_without_fargate_are_left_out" {
   assert {
     condition     = contains(data.aws_availability_zones.available.exclude_zone_ids, "use1-az3")
     error_message = "tasks could be placed where there is no Fargate"
+  }
+}
+
+run "what_is_shared_has_no_services_and_lets_nothing_else_in" {
+  variables {
+    protect   = false
+    monitored = false
+    services  = {}
+    network   = { cidr = "10.40.0.0/16", tasks = "private" }
+    share     = { listener_ports = { first = 20000, last = 59999 }, target_ports = [8000] }
+  }
+
+  assert {
+    condition     = length(aws_ecs_service.this) + length(aws_lb_target_group.this) + length(aws_cloudwatch_metric_alarm.this) + length(aws_cloudwatch_dashboard.this) + length(aws_sns_topic.alarms) == 0
+    error_message = "something is made that only an application needs"
+  }
+  assert {
+    condition     = toset([for rule in values(aws_vpc_security_group_ingress_rule.load_balancer) : "${rule.cidr_ipv4} ${rule.from_port}-${rule.to_port}"]) == toset(["0.0.0.0/0 80-80", "0.0.0.0/0 20000-59999"])
+    error_message = "the load balancer does not accept exactly the ports of listeners"
+  }
+  assert {
+    condition     = [for rule in concat(values(aws_vpc_security_group_egress_rule.shared), values(aws_vpc_security_group_egress_rule.load_balancer)) : "${rule.cidr_ipv4} ${rule.from_port}-${rule.to_port}"] == ["10.40.0.0/16 8000-8000"]
+    error_message = "the load balancer does not reach exactly the port of tasks within the VPC"
+  }
+  assert {
+    condition     = [for rule in concat(values(aws_vpc_security_group_ingress_rule.shared), values(aws_vpc_security_group_ingress_rule.endpoints)) : "${rule.cidr_ipv4} ${rule.from_port}-${rule.to_port}"] == ["10.40.0.0/16 443-443"]
+    error_message = "tasks of others cannot fetch their images through the endpoints"
+  }
+}
+
+run "with_a_base_only_what_is_its_own_is_made" {
+  variables {
+    monitored   = false
+    access_logs = null
+    network     = { tasks = "public" }
+    base        = { name = "shop-base", port = 20007 }
+  }
+
+  assert {
+    condition     = length(aws_vpc.this) + length(aws_subnet.public) + length(aws_lb.this) + length(aws_security_group.load_balancer) + length(aws_service_discovery_private_dns_namespace.this) + length(aws_internet_gateway.this) + length(aws_s3_bucket.logs) + length(aws_vpc_endpoint.interface) == 0
+    error_message = "something is made that the base has, and each such thing costs money or minutes"
+  }
+  assert {
+    condition     = aws_lb_listener.http.load_balancer_arn == data.aws_lb.base["shop-base"].arn && aws_lb_listener.http.port == 20007 && endswith(output.url, ":20007") && one(one(aws_lb_listener.http.default_action).fixed_response).status_code == "404"
+    error_message = "it has no listener of its own at the base's load balancer"
+  }
+  assert {
+    condition     = aws_lb_target_group.this["web blue"].vpc_id == data.aws_lb.base["shop-base"].vpc_id && alltrue([for group in values(aws_security_group.service) : group.vpc_id == data.aws_lb.base["shop-base"].vpc_id])
+    error_message = "the target group or a security group is not in the base's VPC"
+  }
+  assert {
+    condition     = alltrue([for service in values(aws_ecs_service.this) : one(service.network_configuration).assign_public_ip && toset(one(service.network_configuration).subnets) == toset(one(values(data.aws_subnets.base)).ids)])
+    error_message = "tasks are not in the base's subnets"
+  }
+  assert {
+    condition     = { for name, service in aws_service_discovery_service.this : name => service.name } == { web = "web.shop-test", cart = "cart.shop-test" } && alltrue([for service in values(aws_service_discovery_service.this) : one(service.dns_config).namespace_id == data.aws_service_discovery_dns_namespace.base["shop-base"].id]) && output.namespace == "shop-test.shop-base.internal"
+    error_message = "two applications with one base would have the same names"
+  }
+  assert {
+    condition = length(aws_vpc_security_group_ingress_rule.load_balancer) + length(aws_vpc_security_group_egress_rule.load_balancer) + length(aws_vpc_security_group_egress_rule.shared) == 0 && toset([
+      for rule in concat(values(aws_vpc_security_group_ingress_rule.public_service), values(aws_vpc_security_group_ingress_rule.call)) :
+      "${rule.security_group_id} from ${rule.referenced_security_group_id} ${rule.from_port}-${rule.to_port}"
+      ]) == toset([
+      "${aws_security_group.service["web"].id} from ${one(data.aws_lb.base["shop-base"].security_groups)} 8000-8000",
+      "${aws_security_group.service["cart"].id} from ${aws_security_group.service["web"].id} 9000-9000",
+    ])
+    error_message = "a task lets in more than the load balancer or its callers, or a rule of the base would be changed"
+  }
+  assert {
+    condition     = alltrue([for service in values(aws_ecs_service.this) : length(service.alarms) == 0 && one(service.deployment_circuit_breaker).rollback]) && output.alarm_topic_arn == null && output.dashboard == null
+    error_message = "it is monitored, or a version whose tasks do not start is not taken back"
+  }
+  assert {
+    condition     = join(",", output.load_balancer_cidrs) == join(",", sort([for subnet in values(data.aws_subnet.given) : subnet.cidr_block])) && length(output.load_balancer_cidrs) > 0
+    error_message = "services cannot know where requests come from"
+  }
+}
+
+run "a_schedule_that_stops_a_service_is_no_missing_task" {
+  command = plan
+
+  variables {
+    services = {
+      web = merge(var.services.web, { autoscaling = {
+        minimum   = 1
+        maximum   = 1
+        schedules = { evening = { schedule = "cron(0 20 * * ? *)", minimum = 0, maximum = 0 } }
+      } })
+      cart = var.services.cart
+    }
+  }
+
+  assert {
+    condition     = [for key in keys(aws_cloudwatch_metric_alarm.this) : key if endswith(key, " tasks")] == ["cart tasks"]
+    error_message = "an alarm fires every evening, or a service that always runs has none"
+  }
+}
+
+run "metrics_of_the_services_have_alarms_and_widgets" {
+  command = apply
+
+  variables {
+    protect = false
+    own_metrics = {
+      "web queue" = { text = "the queue is long", widget = "Queue", namespace = "shop", metric = "queue", dimensions = { service = "web" }, threshold = 7, period = 300, periods = 2 }
+      "web lost"  = { text = "an order is lost", widget = "Orders", namespace = "shop", metric = "lost", dimensions = { service = "web" }, statistic = "Sum", threshold = 0, periods = 1 }
+      "web sold"  = { text = "", widget = "Orders", namespace = "shop", metric = "sold", dimensions = { service = "web" }, statistic = "Sum" }
+    }
+  }
+
+  assert {
+    condition = { for key, alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_name => "${alarm.namespace} ${alarm.metric_name} ${alarm.statistic} > ${alarm.threshold} ${alarm.evaluation_periods} x ${alarm.period} ${alarm.treat_missing_data}" if alarm.namespace == "shop" } == {
+      "shop-test-web-queue-metric" = "shop queue Average > 7 2 x 300 notBreaching"
+      "shop-test-web-lost-metric"  = "shop lost Sum > 0 1 x 60 notBreaching"
+    }
+    error_message = "the alarms are not those of the metrics with a threshold"
+  }
+  assert {
+    condition     = alltrue([for alarm in values(aws_cloudwatch_metric_alarm.this) : toset(alarm.alarm_actions) == toset([one(values(aws_sns_topic.alarms)).arn]) && alarm.dimensions == tomap({ service = "web" }) if alarm.namespace == "shop"])
+    error_message = "they have no recipient, or are of another service"
+  }
+  assert {
+    condition = { for widget in jsondecode(one(values(aws_cloudwatch_dashboard.this)).dashboard_body).widgets : widget.properties.title => [for metric in widget.properties.metrics : metric[1]] if contains(["Queue", "Orders"], widget.properties.title) } == {
+      Queue  = ["queue"]
+      Orders = ["lost", "sold"]
+    }
+    error_message = "a metric is not on the dashboard"
   }
 }

@@ -331,3 +331,61 @@ run "a_network_of_one_zone_is_refused" {
 
   expect_failures = [var.network]
 }
+
+run "a_base_s_load_balancer_is_not_configured_from_here" {
+  command = plan
+
+  variables {
+    base = { name = "shop-base", port = 20007 }
+    waf  = {}
+  }
+
+  expect_failures = [var.base]
+}
+
+run "a_base_shares_nothing_of_its_own" {
+  command = plan
+
+  variables {
+    access_logs = null
+    base        = { name = "shop-base", port = 20007 }
+    share       = { listener_ports = { first = 20000, last = 20001 }, target_ports = [8000] }
+  }
+
+  expect_failures = [var.base]
+}
+
+run "ports_to_share_that_are_no_range" {
+  command = plan
+
+  variables {
+    share = { listener_ports = { first = 20000, last = 19999 }, target_ports = [8000] }
+  }
+
+  expect_failures = [var.share]
+}
+
+run "a_shift_without_alarms_is_refused" {
+  command = plan
+
+  variables {
+    monitored           = false
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { deployment = { strategy = "BLUE_GREEN" } })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.monitored]
+}
+
+run "a_period_that_cloudwatch_does_not_have" {
+  command = plan
+
+  variables {
+    own_metrics = { "web queue" = { text = "", widget = "Queue", namespace = "shop", metric = "queue", dimensions = {}, period = 90 } }
+  }
+
+  expect_failures = [var.own_metrics]
+}

@@ -1,0 +1,110 @@
+"""Environments in another account than the registry's."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from tools.cloud import aws, bootstrap, session, terraform
+from tools.cloud.aws import Aws, AwsError
+from tools.cloud.releases import Release
+from tools.common import environments
+from tools.common.environments import Refused
+
+HOME, OTHER = "111111111111", "222222222222"
+ROLE = f"arn:aws:iam::{OTHER}:role/system-stats-deploy"
+VERSION = Release("1" * 40, {"stats": f"r@sha256:{'1' * 64}"}, "2026-11-28T00:00:00Z")
+INSTALLED = any(aws.FOLDER.glob("lib/python*/site-packages/boto3"))
+
+
+def environment(account: str | None, role: str | None) -> environments.Environment:
+    return dataclasses.replace(environments.named("prod"), account_id=account, account_role=role)
+
+
+class TheAccount(unittest.TestCase):
+    def setUp(self) -> None:
+        self.home = Aws("us-east-1")
+        for name, answer in (("account", HOME), ("call", {})):
+            change = mock.patch.object(Aws, name, return_value=answer)
+            setattr(self, name, change.start())
+            self.addCleanup(change.stop)
+
+    def test_credentials_of_the_account_itself_are_used_as_they_are(self) -> None:
+        for account, role in ((None, None), (HOME, None), (HOME, "system-stats-deploy")):
+            self.assertIs(session.of_environment(environment(account, role), self.home), self.home)
+        self.call.assert_not_called()
+
+    def test_without_a_role_another_account_is_refused_and_both_are_named(self) -> None:
+        with self.assertRaisesRegex(Refused, f"belongs to the account {OTHER}, and .* of {HOME}: .*account_role"):
+            session.of_environment(environment(OTHER, None), self.home)
+
+    def test_its_role_is_assumed_before_anything_else(self) -> None:
+        found = session.of_environment(environment(OTHER, "system-stats-deploy"), self.home)
+        self.assertEqual(found.role, ROLE)
+        self.call.assert_called_once_with("sts", "get_caller_identity")
+
+    def test_a_role_that_may_not_be_assumed_is_refused(self) -> None:
+        self.call.side_effect = AwsError("sts", "AccessDenied", "not authorized")
+        with self.assertRaisesRegex(Refused, f"of {HOME}, which may not assume {ROLE}.*not authorized"):
+            session.of_environment(environment(OTHER, "system-stats-deploy"), self.home)
+
+    def test_the_role_is_in_the_partition_of_the_region(self) -> None:
+        found = [session.partition(region) for region in ("us-east-1", "cn-north-1", "us-gov-west-1")]
+        self.assertEqual(found, ["aws", "aws-cn", "aws-us-gov"])
+
+
+class Terraform(unittest.TestCase):
+    def values(self, away: bool) -> dict:
+        own = environment(OTHER, "system-stats-deploy")
+        *_, file = session.variables_of(own, VERSION, away=away)
+        return json.loads(Path(file.split("=")[1]).read_text(encoding="utf-8"))
+
+    def test_the_provider_assumes_the_role_of_the_environment_s_file_unless_it_is_there_already(self) -> None:
+        self.assertNotIn("account_role", self.values(True))
+        self.assertIsNone(self.values(False)["account_role"])
+
+    def asked(self, role: str | None) -> list[str]:
+        one = terraform.Terraform(environments.TF, "prod", "us-east-1", None, role)
+        with mock.patch.object(one, "_run") as run:
+            one.init_s3("bucket", "key", "us-east-1")
+        return list(run.call_args.args)
+
+    def test_the_state_is_that_of_the_other_account(self) -> None:
+        self.assertIn(f'-backend-config=assume_role={{role_arn="{ROLE}"}}', self.asked(ROLE))
+        self.assertNotIn("assume_role", str(self.asked(None)))
+
+    def test_another_account_s_settings_go_over_those_of_the_registry_s(self) -> None:
+        with mock.patch.object(bootstrap, "FOLDER", Path(self.enterContext(folder()))):
+            files = {"terraform.tfvars": f'account_id = "{HOME}"\nregion = "eu-west-1"\n'}
+            files[f"accounts/{OTHER}.tfvars"] = f'account_id = "{OTHER}"\n'
+            for name, text in files.items():
+                file = bootstrap.FOLDER / name
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(text)
+            wanted = {"account_id": OTHER, "region": "eu-west-1"}
+            self.assertEqual(bootstrap.variables(OTHER), wanted)
+            self.assertEqual(bootstrap.variables(HOME)["account_id"], HOME)
+            (argument,) = bootstrap.folder(Aws("eu-west-1"), OTHER, None).settings
+            self.assertEqual(argument, f"-var-file={bootstrap.FOLDER}/accounts/{OTHER}.tfvars")
+            self.assertEqual(bootstrap.folder(Aws("eu-west-1"), HOME, None).settings, [])
+
+
+@unittest.skipUnless(INSTALLED, "boto3 is not installed here")
+class Boto3(unittest.TestCase):
+    def test_calls_are_signed_as_the_role(self) -> None:
+        keys = {"AWS_ACCESS_KEY_ID": "home", "AWS_SECRET_ACCESS_KEY": "home"}
+        with mock.patch.dict("os.environ", keys):
+            one = Aws("us-east-1", role=ROLE)
+            one.client("sts")
+            fetcher = one._session.get_credentials()._refresh_using.__self__
+        self.assertEqual(fetcher._role_arn, ROLE)
+        self.assertEqual(fetcher._source_credentials.access_key, "home")
+
+
+def folder():
+    import tempfile
+
+    return tempfile.TemporaryDirectory()

@@ -4,23 +4,22 @@
 //! request is answered by [`Viewer`], none of it is needed any more: the connection is taken out of
 //! hyper, and a task of a few hundred bytes writes what the publisher has framed once for all.
 
-mod gzip;
-
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Write as _};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, Bytes};
+use flate2::Compression;
 use hyper::{HeaderMap, Method, Request, StatusCode, Version};
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use self::gzip::{Alone, Chain, Gzip, Link};
 use crate::acceptor::Permit;
+use crate::gzip::{self, Chain, Link};
 
 /// Longest time without write progress. A mobile network or a sleeping laptop needs seconds to
 /// return; a viewer that needs longer reconnects.
@@ -70,7 +69,31 @@ pub struct Viewer {
     feed: watch::Receiver<Newest>,
     _counted: Arc<()>,
     compressed: Audience,
-    gzip: Option<(Gzip, Arc<()>)>,
+    gzip: Option<Gzip>,
+}
+
+/// The compressed form of a viewer's stream.
+struct Gzip {
+    stream: gzip::Stream,
+    has_begun: bool,
+    has_ended: bool,
+    _counted: Arc<()>,
+}
+
+impl Gzip {
+    fn alone(&mut self, chunk: &Chunk) -> Chunk {
+        self.stream.alone(&chunk.text());
+        chunk.alone()
+    }
+
+    fn event(&mut self, newest: &Newest, is_next: bool) -> Chunk {
+        match &newest.link {
+            Some((link, block)) if self.stream.takes(link, &newest.event.text(), is_next) => {
+                block.clone()
+            }
+            _ => self.alone(&newest.event),
+        }
+    }
 }
 
 /// A piece of an event stream with its chunk framing around it, made once for all viewers.
@@ -78,7 +101,8 @@ pub struct Viewer {
 pub struct Chunk {
     framed: Bytes,
     text: (usize, usize),
-    alone: Arc<Alone>,
+    /// Its text compressed alone, framed: made when it is first needed.
+    alone: Arc<OnceLock<Bytes>>,
 }
 
 impl PartialEq for Chunk {
@@ -91,8 +115,8 @@ impl PartialEq for Chunk {
 struct Newest {
     sequence: u64,
     event: Chunk,
-    /// The event in the chain, if there were viewers of the compressed form.
-    link: Option<Link>,
+    /// The event in the chain, if there were viewers of the compressed form, and its block.
+    link: Option<(Link, Chunk)>,
     /// Number of heartbeats after the event above.
     beats: u64,
     heartbeat: Chunk,
@@ -125,12 +149,14 @@ impl Publisher {
     /// Call it on the thread that serves: to wake ten thousand viewers from another one costs a
     /// system call for each.
     pub fn publish(&mut self, sequence: u64, event: Chunk) {
-        if Arc::strong_count(&*self.compressed) == 1 {
-            self.chain = None;
-        }
         let link = if Arc::strong_count(&*self.compressed) > 1 {
-            self.chain.get_or_insert_with(|| Box::new(Chain::new())).next(&event)
+            let link = self.chain.get_or_insert_default().next(&event.text());
+            link.map(|link| {
+                let block = Chunk::new(&link.block);
+                (link, block)
+            })
         } else {
+            self.chain = None;
             None
         };
         self.newest.send_modify(|newest| {
@@ -196,7 +222,8 @@ impl Chunk {
 
     /// Compressed, without reference to anything before it.
     fn alone(&self) -> Self {
-        self.alone.of(&self.text())
+        let framed = || Self::new(&gzip::block(&self.text(), Compression::default())).framed;
+        Self::from_framed(self.alone.get_or_init(framed).clone())
     }
 
     /// The text without its framing.
@@ -213,7 +240,12 @@ impl Viewer {
     /// The same stream in gzip: the answer then needs `Content-Encoding: gzip`.
     #[must_use]
     pub fn gzip(mut self) -> Self {
-        self.gzip = Some((Gzip::new(), Arc::clone(&*self.compressed)));
+        self.gzip = Some(Gzip {
+            stream: gzip::Stream::default(),
+            has_begun: false,
+            has_ended: false,
+            _counted: Arc::clone(&*self.compressed),
+        });
         self
     }
 
@@ -231,15 +263,25 @@ impl Viewer {
         }
     }
 
-    /// The tail of the stream, once.
-    fn end(&mut self) -> Option<Chunk> {
-        self.gzip.as_mut()?.0.tail()
+    /// The head of the compressed form.
+    fn begin(&mut self) -> Option<Chunk> {
+        self.gzip.as_mut()?.has_begun = true;
+        Some(Chunk::new(gzip::HEAD))
     }
 
-    fn unsent(&mut self) -> Option<Chunk> {
-        let mut gzip = self.gzip.as_mut().map(|(gzip, _)| gzip);
-        if let Some(head) = gzip.as_mut().and_then(|gzip| gzip.head()) {
-            return Some(head);
+    /// The tail of the stream, once.
+    pub(crate) fn end(&mut self) -> Option<Chunk> {
+        let gzip = self.gzip.as_mut().filter(|gzip| !gzip.has_ended)?;
+        gzip.has_ended = true;
+        Some(Chunk::new(&gzip.stream.tail()))
+    }
+
+    pub(crate) fn unsent(&mut self) -> Option<Chunk> {
+        let gzip = self.gzip.as_mut();
+        if let Some(gzip) = &gzip
+            && !gzip.has_begun
+        {
+            return self.begin();
         }
         if let Some(chunk) = self.preamble.pop() {
             if self.preamble.is_empty() {
@@ -257,7 +299,7 @@ impl Viewer {
             return Some(match gzip {
                 Some(gzip) => {
                     let is_next = newest.sequence == before + 1;
-                    gzip.event(&newest.event, newest.link.as_ref(), is_next)
+                    gzip.event(&newest, is_next)
                 }
                 None => newest.event.clone(),
             });

@@ -4,6 +4,7 @@
 mod acceptor;
 mod connection;
 mod events;
+pub mod gzip;
 
 use std::error::Error;
 use std::future::Future;

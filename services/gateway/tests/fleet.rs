@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -430,6 +430,37 @@ fn the_streams_end_at_once_when_the_gateway_does() {
     let ended = gateway.end();
     assert_eq!(ended.code, Some(0));
     assert!(ended.took < Duration::from_secs(3), "{:?}", ended.took);
+}
+
+#[test]
+fn a_compressed_stream_has_the_same_text_and_a_whole_end() {
+    let members = [Member::start("a"), Member::start("b")];
+    let mut gateway = start(&[&members[0], &members[1]], &[]);
+    // HTTP/1.0 has no chunks: the body is all until the connection closes.
+    let mut compressed = gateway.connect();
+    compressed
+        .send("GET /fleet/stream HTTP/1.0\r\nhost: test\r\naccept-encoding: br, gzip\r\n\r\n");
+    let head = compressed.head();
+    assert_eq!(head.field("content-encoding"), Some("gzip"));
+    assert_eq!(head.field("vary"), Some("accept-encoding"));
+    let reading = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        compressed.reader.read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    let mut plain = Viewer::open(&gateway);
+    let last = plain.until(&format!("{} summary ", members[1].address), "\"sequence\":25");
+    gateway.terminate();
+    let bytes = reading.join().unwrap();
+    let mut text = String::new();
+    // Checks the length and the checksum too.
+    flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("event: merge\ndata: "), "{text}");
+    assert!(text.ends_with("\n\n"));
+    for line in plain.lines.iter().filter(|line| line.contains(" summary ")) {
+        assert!(text.contains(&format!("data: {line}\n")), "{line} {last}");
+    }
+    assert!(bytes.len() * 2 < text.len(), "{} of {}", bytes.len(), text.len());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use server::gzip::Link;
 
 use super::merge::Merge;
 
@@ -11,6 +12,8 @@ use super::merge::Merge;
 pub(super) struct Batch {
     pub(super) sequence: u64,
     pub(super) bytes: Bytes,
+    /// The same compressed, if there were viewers that accept it.
+    pub(super) link: Option<Link>,
 }
 
 /// The position of a viewer.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use server::gzip::Chain;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -56,6 +57,8 @@ struct MemberRoute {
 struct Shared {
     merge: Merge,
     viewers: usize,
+    /// Those of them whose streams are compressed.
+    compressed: usize,
     is_running: bool,
     /// The last time that there was a viewer or a request.
     used: Instant,
@@ -95,6 +98,7 @@ impl Fleet {
             shared: Mutex::new(Shared {
                 merge: Merge::default(),
                 viewers: 0,
+                compressed: 0,
                 is_running: false,
                 used: Instant::now(),
                 known: Vec::new(),
@@ -105,22 +109,28 @@ impl Fleet {
         }))
     }
 
-    /// A new viewer; none when there are too many.
-    pub(crate) fn subscribe(self: &Arc<Self>, gateway: &Arc<Gateway>) -> Option<Viewer> {
+    /// A new viewer, compressed or not; none when there are too many.
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        gateway: &Arc<Gateway>,
+        is_gzip: bool,
+    ) -> Option<Viewer> {
         let mut shared = self.shared();
         if shared.viewers >= MOST_VIEWERS {
             return None;
         }
         shared.viewers += 1;
+        shared.compressed += usize::from(is_gzip);
         self.start(&mut shared, gateway);
         drop(shared);
-        Some(Viewer::new(self, self.batches.subscribe()))
+        Some(Viewer::new(self, self.batches.subscribe(), is_gzip))
     }
 
     /// A viewer has gone.
-    pub(super) fn leave(&self) {
+    pub(super) fn leave(&self, is_gzip: bool) {
         let mut shared = self.shared();
         shared.viewers = shared.viewers.saturating_sub(1);
+        shared.compressed = shared.compressed.saturating_sub(usize::from(is_gzip));
         shared.used = Instant::now();
     }
 
@@ -226,6 +236,7 @@ impl Fleet {
         let mut steps = interval(STEP);
         steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut since_batch, mut has_begun) = (0, false);
+        let mut chain: Option<Box<Chain>> = None;
         loop {
             steps.tick().await;
             if self.members == FleetMembers::Route {
@@ -244,15 +255,25 @@ impl Fleet {
             since_batch += 1;
             // The first one as soon as there is something to show.
             let is_first = !has_begun && shared.merge.is_settled();
+            let mut batch = None;
             if since_batch >= STEPS_PER_BATCH || is_first {
                 since_batch = 0;
                 if let Some(bytes) = shared.merge.flush(now()) {
                     has_begun = true;
-                    let sequence = shared.merge.sequence();
-                    self.batches.send_replace(Batch { sequence, bytes });
+                    batch = Some(Batch { sequence: shared.merge.sequence(), bytes, link: None });
                 }
             }
+            if shared.compressed == 0 {
+                chain = None;
+            } else if batch.is_some() {
+                chain.get_or_insert_default();
+            }
             drop(shared);
+            if let Some(mut batch) = batch {
+                // Without the lock: a thousand members take milliseconds.
+                batch.link = chain.as_mut().and_then(|chain| chain.next(&batch.bytes));
+                self.batches.send_replace(batch);
+            }
             sources.execute(&commands, &self);
         }
     }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use flate2::Compression;
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
 use http::{HeaderMap, StatusCode};
+use server::gzip;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -27,6 +29,8 @@ const PART_BYTES: usize = 16 * 1024;
 /// it holds a batch that the others do not need any more.
 const WRITE_TIME: Duration = Duration::from_secs(10);
 
+const COMMENT: &[u8] = b":\n\n";
+
 /// Silence after which a comment is sent, so that nothing between takes the stream for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -38,28 +42,51 @@ pub(crate) struct Viewer {
     fleet: Arc<Fleet>,
     batches: watch::Receiver<Batch>,
     cursor: Cursor,
+    /// Where the stream is compressed.
+    gzip: Option<gzip::Stream>,
 }
 
 impl Viewer {
-    pub(super) fn new(fleet: &Arc<Fleet>, batches: watch::Receiver<Batch>) -> Self {
-        Self { fleet: fleet.clone(), batches, cursor: Cursor::default() }
+    pub(super) fn new(fleet: &Arc<Fleet>, batches: watch::Receiver<Batch>, is_gzip: bool) -> Self {
+        let gzip = is_gzip.then(gzip::Stream::default);
+        Self { fleet: fleet.clone(), batches, cursor: Cursor::default(), gzip }
     }
 
     /// The next events, if there are new ones.
     fn next(&mut self) -> Option<Bytes> {
         loop {
-            let next = self.cursor.next(&self.batches.borrow_and_update());
+            let batch = self.batches.borrow_and_update();
+            let next = self.cursor.next(&batch);
+            let link = batch.link.clone();
+            drop(batch);
             match next {
                 Next::Nothing => return None,
-                Next::Batch(bytes) => return Some(bytes),
+                Next::Batch(bytes) => return Some(self.batch(bytes, link.as_ref())),
                 Next::State => {}
             }
             let cursor = &mut self.cursor;
             let part = self.fleet.with_merge(|merge| cursor.read(merge, PART_BYTES));
             if !part.is_empty() {
-                return Some(part);
+                return Some(self.alone(part));
             }
         }
+    }
+
+    /// A batch, which follows the one before it.
+    fn batch(&mut self, bytes: Bytes, link: Option<&gzip::Link>) -> Bytes {
+        if let Some((stream, link)) = self.gzip.as_mut().zip(link)
+            && stream.takes(link, &bytes, true)
+        {
+            return link.block.clone();
+        }
+        self.alone(bytes)
+    }
+
+    /// Text that only this viewer gets.
+    fn alone(&mut self, text: Bytes) -> Bytes {
+        let Some(stream) = &mut self.gzip else { return text };
+        stream.alone(&text);
+        gzip::block(&text, Compression::fast())
     }
 
     /// Waits for the next batch.
@@ -71,7 +98,7 @@ impl Viewer {
 
 impl Drop for Viewer {
     fn drop(&mut self) {
-        self.fleet.leave();
+        self.fleet.leave(self.gzip.is_some());
     }
 }
 
@@ -88,6 +115,10 @@ pub(crate) async fn send<D: Downstream>(
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // For a proxy in front that follows nginx, which holds responses back otherwise.
     fields.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    fields.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    if viewer.gzip.is_some() {
+        fields.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     request_context.status = StatusCode::OK.as_u16();
     request_context.streams = true;
     let metrics = request_context.route.as_ref().map(|route| route.metrics.clone());
@@ -112,6 +143,11 @@ async fn stream<D: Downstream>(
     closing: &Closing,
 ) -> End {
     let mut closing = pin!(until_closing(closing.clone()));
+    if viewer.gzip.is_some()
+        && push(request_context, client, Bytes::from_static(gzip::HEAD)).is_err()
+    {
+        return End::ClientGone;
+    }
     loop {
         // The head goes out at once.
         let sent = tokio::select! {
@@ -130,17 +166,30 @@ async fn stream<D: Downstream>(
                 () = &mut closing => break,
                 () = poll_fn(|context| client.poll_left(context)) => return End::ClientGone,
                 () = viewer.changed() => continue,
-                () = sleep(KEEP_ALIVE) => Bytes::from_static(b":\n\n"),
+                () = sleep(KEEP_ALIVE) => viewer.alone(Bytes::from_static(COMMENT)),
             }
         };
-        request_context.sent_bytes += events.len() as u64;
-        if client.push(events).is_err() {
+        if push(request_context, client, events).is_err() {
             return End::ClientGone;
         }
+    }
+    if let Some(stream) = &viewer.gzip
+        && push(request_context, client, stream.tail()).is_err()
+    {
+        return End::ClientGone;
     }
     let ended = client.finish();
     match flush(client, timer, LEAST_BYTES, END_TIME, END_TIME).await.and(ended) {
         Ok(()) => End::Whole,
         Err(ClientGone) => End::ClientGone,
     }
+}
+
+fn push<D: Downstream>(
+    request_context: &mut RequestContext,
+    client: &mut D,
+    bytes: Bytes,
+) -> Result<(), ClientGone> {
+    request_context.sent_bytes += bytes.len() as u64;
+    client.push(bytes)
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, StatusCode};
+use semantics::negotiation::coding;
 
 use super::authorize::upgrade_of;
 use super::{Decision, RequestContext};
@@ -96,7 +97,9 @@ impl RequestContext {
             }
             FleetPath::Stream => {
                 let permit = self.stream_permit()?;
-                let viewer = fleet.subscribe(&gateway).ok_or_else(|| {
+                let accepted = head.fields.get_all(ACCEPT_ENCODING).into_iter();
+                let is_gzip = coding(accepted.filter_map(|line| line.to_str().ok()), "gzip") > 0;
+                let viewer = fleet.subscribe(&gateway, is_gzip).ok_or_else(|| {
                     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many viewers of the fleet")
                         .with(RETRY_AFTER, HeaderValue::from_static("5"))
                 })?;

@@ -216,7 +216,7 @@ impl World {
         if self.step.is_multiple_of(4)
             && let Some(bytes) = self.merge.flush(now)
         {
-            self.batch = Batch { sequence: self.merge.sequence(), bytes };
+            self.batch = Batch { sequence: self.merge.sequence(), bytes, link: None };
         }
         for view in &mut self.viewers {
             // One that is slow does not read each time, and small parts.

@@ -1,4 +1,4 @@
-//! Event streams in gzip, each event compressed once for all viewers.
+//! Event streams in gzip, each event compressed once for all viewers. Without I/O.
 //!
 //! A gzip stream (RFC 1952) is a head, blocks of deflate (RFC 1951) and a tail. Blocks that end at
 //! a byte can be written by different encoders, as long as none refers to text that the viewer's
@@ -6,19 +6,15 @@
 //! which refers to the events before it, if the viewer has them all since the chain began, or the
 //! event compressed alone. A chain begins again every [`LENGTH`] events, where viewers join it.
 
-use std::sync::OnceLock;
-
 use bytes::Bytes;
 use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress};
 
-use super::Chunk;
-
 /// Events of a chain. A viewer that joins or missed an event waits for the next one.
 const LENGTH: u32 = 30;
 
-/// Method deflate, no name, no time, unknown system.
-const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+/// How a stream begins: method deflate, no name, no time, unknown system.
+pub const HEAD: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// An empty last block.
 const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
@@ -27,125 +23,98 @@ const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
 const FLUSH_BYTES: usize = 64;
 
 /// Compresses events one after another.
-pub(super) struct Chain {
+pub struct Chain {
     encoder: Compress,
     events: u32,
 }
 
 /// An event in the chain.
-#[derive(Clone)]
-pub(super) struct Link {
-    pub(super) block: Chunk,
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Its block of deflate.
+    pub block: Bytes,
     /// It refers to no event before it.
-    pub(super) is_first: bool,
+    is_first: bool,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self { encoder: encoder(Compression::default()), events: 0 }
+    }
 }
 
 impl Chain {
-    pub(super) fn new() -> Self {
-        Self { encoder: encoder(), events: 0 }
-    }
-
     /// The next event; none if it cannot be compressed, after which the chain begins again.
-    pub(super) fn next(&mut self, event: &Chunk) -> Option<Link> {
+    pub fn next(&mut self, text: &[u8]) -> Option<Link> {
         let is_first = self.events.is_multiple_of(LENGTH);
         if is_first {
             self.encoder.reset();
         }
         self.events = self.events.wrapping_add(1);
-        let Some(block) = deflated(&mut self.encoder, &event.text()) else {
+        let Some(block) = deflated(&mut self.encoder, text) else {
             self.restart();
             return None;
         };
         Some(Link { block, is_first })
     }
 
-    /// Begins again with the next event.
-    pub(super) fn restart(&mut self) {
+    /// Begins again with the next event: viewers received text that is not in the chain.
+    pub fn restart(&mut self) {
         self.events = 0;
     }
 }
 
-/// A viewer's part of the stream.
-pub(super) struct Gzip {
-    /// Of the text so far; none before the head was sent.
-    checksum: Option<Hasher>,
+/// One viewer's stream. It begins with [`HEAD`].
+#[derive(Default)]
+pub struct Stream {
+    checksum: Hasher,
     length: u64,
     is_in_chain: bool,
-    has_ended: bool,
 }
 
-impl Gzip {
-    pub(super) const fn new() -> Self {
-        Self { checksum: None, length: 0, is_in_chain: false, has_ended: false }
-    }
-
-    /// The head, once.
-    pub(super) fn head(&mut self) -> Option<Chunk> {
-        if self.checksum.is_some() {
-            return None;
-        }
-        self.checksum = Some(Hasher::new());
-        Some(Chunk::new(&HEAD))
-    }
-
-    /// An event that stands alone.
-    pub(super) fn alone(&mut self, event: &Chunk) -> Chunk {
+impl Stream {
+    /// Takes in text that is sent as its [`block`].
+    pub fn alone(&mut self, text: &[u8]) {
         self.is_in_chain = false;
-        self.count(event);
-        event.alone()
+        self.count(text);
     }
 
-    /// The next event, or a later one if some were missed.
-    pub(super) fn event(&mut self, event: &Chunk, link: Option<&Link>, is_next: bool) -> Chunk {
-        match link {
-            Some(link) if link.is_first || (self.is_in_chain && is_next) => {
-                self.is_in_chain = true;
-                self.count(event);
-                link.block.clone()
-            }
-            _ => self.alone(event),
+    /// Takes in an event that is sent as its link, if the viewer can read that; the event is to be
+    /// sent alone otherwise. `is_next` says that the viewer has the event before this one.
+    pub fn takes(&mut self, link: &Link, text: &[u8], is_next: bool) -> bool {
+        let can_read = link.is_first || (self.is_in_chain && is_next);
+        if can_read {
+            self.is_in_chain = true;
+            self.count(text);
         }
+        can_read
     }
 
-    /// The tail, once.
-    pub(super) fn tail(&mut self) -> Option<Chunk> {
-        if std::mem::replace(&mut self.has_ended, true) {
-            return None;
-        }
-        let checksum = self.checksum.take().unwrap_or_default().finalize();
+    /// The end of the stream.
+    pub fn tail(&self) -> Bytes {
+        let checksum = self.checksum.clone().finalize();
         // The length modulo 2^32 (RFC 1952, section 2.3.1).
         let length = &self.length.to_le_bytes()[..4];
-        let parts = [&LAST_BLOCK[..], &checksum.to_le_bytes(), length];
-        Some(Chunk::new(&parts.concat()))
+        [&LAST_BLOCK[..], &checksum.to_le_bytes(), length].concat().into()
     }
 
-    fn count(&mut self, event: &Chunk) {
-        let text = event.text();
-        if let Some(checksum) = &mut self.checksum {
-            checksum.update(&text);
-        }
+    fn count(&mut self, text: &[u8]) {
+        self.checksum.update(text);
         self.length = self.length.wrapping_add(text.len() as u64);
     }
 }
 
-/// The compressed form of a chunk that refers to nothing before it, made when it is first needed.
-#[derive(Debug, Default)]
-pub(super) struct Alone(OnceLock<Bytes>);
-
-impl Alone {
-    /// As a chunk.
-    pub(super) fn of(&self, text: &[u8]) -> Chunk {
-        let block = || deflated(&mut encoder(), text).unwrap_or_else(|| Chunk::new(&stored(text)));
-        Chunk::from_framed(self.0.get_or_init(|| block().framed).clone())
-    }
+/// Text compressed without reference to anything before it.
+pub fn block(text: &[u8], compression: Compression) -> Bytes {
+    deflated(&mut encoder(compression), text).unwrap_or_else(|| stored(text).into())
 }
 
-fn encoder() -> Compress {
-    Compress::new(Compression::default(), false)
+fn encoder(compression: Compression) -> Compress {
+    Compress::new(compression, false)
 }
 
 /// The text as blocks that end at a byte.
-fn deflated(encoder: &mut Compress, text: &[u8]) -> Option<Chunk> {
+fn deflated(encoder: &mut Compress, text: &[u8]) -> Option<Bytes> {
     let mut block = Vec::with_capacity(text.len() / 2 + FLUSH_BYTES);
     let begun = encoder.total_in();
     loop {
@@ -154,7 +123,7 @@ fn deflated(encoder: &mut Compress, text: &[u8]) -> Option<Chunk> {
         let taken = usize::try_from(encoder.total_in() - begun).ok()?;
         // With room left over, everything was flushed.
         if taken == text.len() && block.len() < block.capacity() {
-            return Some(Chunk::new(&block));
+            return Some(block.into());
         }
         block.reserve(block.capacity());
     }
@@ -176,8 +145,8 @@ mod tests {
     use flate2::read::GzDecoder;
     use proptest::prelude::*;
 
-    use super::super::{Viewer, feed};
     use super::*;
+    use crate::{Chunk, Viewer, feed};
 
     /// Everything that is ready for a viewer.
     fn drain(viewer: &mut Viewer, into: &mut Vec<u8>) {
@@ -205,7 +174,9 @@ mod tests {
     fn text_that_does_not_fit_the_first_buffer_is_whole() {
         let text: Vec<u8> =
             (0..200_000_u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-        for form in [deflated(&mut encoder(), &text).unwrap().text(), stored(&text).into()] {
+        for form in
+            [deflated(&mut encoder(Compression::fast()), &text).unwrap(), stored(&text).into()]
+        {
             let mut decoder = flate2::read::DeflateDecoder::new(&form[..]);
             let mut back = vec![0; text.len()];
             decoder.read_exact(&mut back).unwrap();
@@ -215,11 +186,11 @@ mod tests {
 
     #[test]
     fn a_chain_is_much_smaller_than_events_alone() {
-        let mut chain = Chain::new();
+        let mut chain = Chain::default();
         let sizes: Vec<usize> = (100..130)
-            .map(|number| chain.next(&sample(number)).unwrap().block.text().len())
+            .map(|number| chain.next(&sample(number).text()).unwrap().block.len())
             .collect();
-        let alone = sample(129).alone().text().len();
+        let alone = block(&sample(129).text(), Compression::default()).len();
         assert!(sizes[29] * 2 < alone, "{sizes:?} {alone}");
     }
 

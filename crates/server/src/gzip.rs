@@ -79,8 +79,8 @@ impl Stream {
         self.count(text);
     }
 
-    /// Takes in an event that is sent as its link, if the viewer can read that; the event is to be
-    /// sent alone otherwise. `is_next` says that the viewer has the event before this one.
+    /// Takes in an event that is sent as its link, if the viewer can read that; otherwise it must be
+    /// sent alone. `is_next` says that the viewer has the event before this one.
     pub fn takes(&mut self, link: &Link, text: &[u8], is_next: bool) -> bool {
         let can_read = link.is_first || (self.is_in_chain && is_next);
         if can_read {

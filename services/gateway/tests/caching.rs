@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
+use std::fs;
 use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -137,6 +138,42 @@ fn a_stale_response_is_sent_at_once_and_fetched_anew_in_the_background() {
         assert!(upstream.asked() <= 2);
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn requests_of_the_routes_before_store_nothing_for_those_after() {
+    let takes = Duration::from_millis(700);
+    let more = "Cache-Control: max-age=60\r\nX-Secret: s\r\n";
+    let upstream = Upstream::start("200 OK", more, takes);
+    let name = format!("gateway-caching-{}", std::process::id());
+    let table = std::env::temp_dir().join(name);
+    let write = |more: &str| fs::write(&table, format!("/ {}{more}\n", upstream.address)).unwrap();
+    write("");
+    let variables = [
+        ("GATEWAY_ROUTES_FILE", table.to_str().unwrap()),
+        ("GATEWAY_ADMIN_LISTEN", "off"),
+        ("GATEWAY_HOSTS", "*"),
+    ];
+    let mut gateway = Service::start(GATEWAY, "GATEWAY_LISTEN", &variables);
+    // The first response takes no time.
+    assert_eq!(gateway.get("/").field("x-secret"), Some("s"));
+    // One fetches, and the other waits for it.
+    let request = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut clients = [gateway.connect(), gateway.connect()];
+    for client in &mut clients {
+        client.send(request);
+        thread::sleep(takes / 4);
+    }
+    write(" hide=X-Secret");
+    gateway.signal("HUP");
+    gateway.log_line("routes read again");
+    for mut client in clients {
+        assert_eq!(client.answer().field("x-secret"), Some("s"));
+    }
+    let mut client = gateway.connect();
+    client.send(request);
+    assert_eq!(client.answer().field("x-secret"), None);
+    fs::remove_file(table).unwrap();
 }
 
 #[test]

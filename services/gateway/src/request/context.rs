@@ -57,6 +57,8 @@ pub(crate) struct RequestContext {
     host: String,
     /// Scheme and host as the upstream receives them, in canonical form: a part of the cache's key.
     site: String,
+    /// Of the cache when it came.
+    epoch: u64,
     /// Its `Accept` field.
     accept: Option<HeaderValue>,
     /// The client.
@@ -156,6 +158,7 @@ impl RequestContext {
             upstream_target: None,
             host,
             site,
+            epoch: gateway.cache.epoch(),
             accept: head.fields.get(ACCEPT).cloned(),
             client_info,
             trace: Trace::of(&head.fields),
@@ -331,6 +334,7 @@ impl RequestContext {
             method: &self.method,
             site: &self.site,
             target: &self.target,
+            epoch: self.epoch,
             headers: &headers,
         };
         let response = rules.map(|(_, response)| response).filter(|rules| !rules.is_empty());

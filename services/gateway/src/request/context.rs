@@ -356,8 +356,10 @@ impl RequestContext {
         None
     }
 
-    /// Fetches a stored response anew, beside this request.
+    /// Fetches a stored response anew, beside this request; a later request does where too many are
+    /// fetched already.
     fn refill(&self, head: &Head, filling: Box<Fill>) {
+        let Ok(permit) = self.gateway.refills.clone().try_acquire_owned() else { return };
         let peer = SocketAddr::new(self.client_info.peer, 0);
         let scheme = self.client_info.scheme;
         let mut beside = Self::new(&self.gateway, head, peer, scheme);
@@ -370,7 +372,7 @@ impl RequestContext {
         // It was read before.
         let hop = HopByHop::of(&head.fields).unwrap_or_default();
         let request = beside.request(head, &hop, None);
-        tokio::spawn(refill(beside, head.clone(), request));
+        tokio::spawn(refill(beside, head.clone(), request, permit));
     }
 
     /// What an unsafe request may have changed must not be answered from memory.

@@ -267,8 +267,8 @@ fn a_route_has_a_limit_of_bodies_of_its_own() {
 
 #[test]
 fn every_fault_of_a_routes_value_is_told_with_exit_code_64() {
-    let routes = "/a a:1 timeout=0 body=x host=a/b; /b b:1 request-header=Connection:secret \
-                  response-header=Vary:a hide=Age fast";
+    let routes = "/a a:1 timeout=0 body=x host=a/b; /b b:1 fast request-header=Connection:secret \
+                  response-header=Vary:a hide=Age more";
     let output = run(GATEWAY, &[], &[("GATEWAY_ROUTES", routes)]);
     assert_eq!(output.status.code(), Some(64));
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -280,6 +280,7 @@ fn every_fault_of_a_routes_value_is_told_with_exit_code_64() {
         "vary of a",
         "age of a",
         "\\\"fast\\\" is not",
+        "written as %20",
     ] {
         assert!(told.contains(part) || told.contains(&part.replace('\\', "")), "{part}: {told}");
     }

@@ -63,6 +63,15 @@ fn serve(request: &str, reader: &mut BufReader<TcpStream>) -> bool {
             thread::sleep(Duration::from_secs(3));
             format!("HTTP/1.1 200 OK\r\n{OWN}Content-Length: 4\r\n\r\nslow")
         }
+        "trickles" => {
+            for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".chunks(1) {
+                thread::sleep(Duration::from_millis(100));
+                if stream.write_all(byte).is_err() {
+                    return false;
+                }
+            }
+            return true;
+        }
         "drops" => {
             let head = format!("HTTP/1.1 200 OK\r\n{OWN}Content-Length: 1000\r\n\r\n");
             stream.write_all(head.as_bytes()).unwrap();
@@ -230,6 +239,8 @@ fn a_route_has_time_limits_of_its_own() {
     let gateway = start(&routes, &[]);
     let begun = Instant::now();
     assert_eq!(gateway.get("/short/slow").status, 504);
+    // It is never silent for so long, but its head takes longer.
+    assert_eq!(gateway.get("/short/trickles").status, 504);
     assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
     assert_eq!(gateway.get("/slow").text(), "slow");
     let begun = Instant::now();

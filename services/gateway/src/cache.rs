@@ -45,7 +45,7 @@ mod tests;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -164,6 +164,8 @@ struct Inner {
     coming: Arc<MemoryBudget>,
     shards: Box<[Part; SHARDS]>,
     secret: RandomState,
+    /// How often everything was forgotten.
+    epoch: AtomicU64,
     /// The shard that was last asked to drop something.
     evicting: AtomicUsize,
     counters: Counters,
@@ -185,6 +187,7 @@ impl Cache {
             coming: MemoryBudget::new(coming),
             shards: Box::new(std::array::from_fn(|_| Part::default())),
             secret: RandomState::new(),
+            epoch: AtomicU64::new(0),
             evicting: AtomicUsize::new(0),
             counters: Counters::default(),
         }))
@@ -224,9 +227,10 @@ impl Cache {
             return inner.pass(Pass::of(reason));
         }
         let ask = Ask {
-            hash: inner.hash(question.site, question.target),
+            hash: inner.hash(question.site, question.target, question.epoch),
             site: question.site,
             target: question.target,
+            epoch: question.epoch,
             authorised: question.is_authorised(),
             headers: question.headers,
             now,
@@ -290,15 +294,22 @@ impl Cache {
         }
     }
 
+    /// What a request must have noted before it looks its route up.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.0.epoch.load(Ordering::Acquire)
+    }
+
     /// Forgets a target, also what is on its way for it: after a request that may have changed it
     /// and was not refused (RFC 9111, section 4.4).
     pub(crate) fn invalidate(&self, site: &str, target: &str) {
-        let hash = self.0.hash(site, target);
+        let hash = self.0.hash(site, target, self.epoch());
         write(self.0.shard(hash)).forget(hash);
     }
 
-    /// Forgets everything, also what is on its way: when the routes change.
+    /// Forgets everything, also what is on its way: when the routes have changed. Requests that began
+    /// by the routes before them, and still wait for a response or fetch it, keep theirs apart.
     pub(crate) fn clear(&self) {
+        self.0.epoch.fetch_add(1, Ordering::Release);
         for part in self.0.shards.iter() {
             write(part).clear();
         }
@@ -334,8 +345,8 @@ impl fmt::Debug for Inner {
 }
 
 impl Inner {
-    fn hash(&self, site: &str, target: &str) -> u64 {
-        self.secret.hash_one((site, target))
+    fn hash(&self, site: &str, target: &str, epoch: u64) -> u64 {
+        self.secret.hash_one((site, target, epoch))
     }
 
     /// The shard that a hash belongs to.

@@ -3,5 +3,6 @@
 pub(crate) mod attributes;
 pub(crate) mod fields;
 pub(crate) mod reading;
+mod redaction;
 pub(crate) mod route;
 pub(crate) mod table;

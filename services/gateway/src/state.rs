@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
+
 use crate::cache::{Cache, CacheSettings, MemoryBudget};
 use crate::fleet::Fleet;
 use crate::listener::idle::Connections;
@@ -18,6 +20,10 @@ use semantics::hosts::Hosts;
 /// How long the start waits for the names of the upstreams; compose's name server answers within
 /// milliseconds.
 const FIRST_LOOKUP_TIME: Duration = Duration::from_millis(500);
+
+/// Responses that are fetched for the cache alone at the same time. No client waits for them, so no
+/// limit of clients bounds them.
+const MOST_REFILLS: usize = 256;
 
 /// What all connections share.
 pub(crate) struct Gateway {
@@ -37,6 +43,8 @@ pub(crate) struct Gateway {
     pub(crate) encoders: Encoders,
     /// Memory for the bodies of requests, of all connections together.
     pub(crate) bodies: Arc<MemoryBudget>,
+    /// For responses that are fetched for the cache alone.
+    pub(crate) refills: Arc<Semaphore>,
     /// What is counted.
     pub(crate) metrics: Metrics,
     rules: RwLock<Arc<RouteTable>>,
@@ -60,6 +68,7 @@ impl Gateway {
             fleet: Fleet::new(&config.fleet, &config.pools),
             encoders: Encoders::new(config.compress),
             bodies: MemoryBudget::new(config.body_memory_bytes),
+            refills: Arc::new(Semaphore::new(MOST_REFILLS)),
             metrics: Metrics::default(),
             rules: RwLock::new(Arc::new(rules)),
             closing: AtomicBool::new(false),

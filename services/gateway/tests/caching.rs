@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
+use std::fs;
 use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +23,8 @@ struct Upstream {
 }
 
 impl Upstream {
-    /// With this status and these fields; each response takes so long.
+    /// With this status and these fields; each response but the first takes so long, unless the
+    /// request has the field `Fast`.
     fn start(status: &'static str, more: &'static str, takes: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -36,11 +38,12 @@ impl Upstream {
                     let mut reader = BufReader::new(stream.unwrap());
                     while let Some(request) = read_head(&mut reader) {
                         let number = count.fetch_add(1, Ordering::SeqCst) + 1;
-                        if number > 1 {
+                        let known = fields(&request, "if-none-match").contains(&"\"same\"");
+                        let is_fast = number == 1 || !fields(&request, "fast").is_empty();
+                        requests.lock().unwrap().push(request);
+                        if !is_fast {
                             thread::sleep(takes);
                         }
-                        let known = fields(&request, "if-none-match").contains(&"\"same\"");
-                        requests.lock().unwrap().push(request);
                         let body = format!("response {number}");
                         let answer = if known {
                             format!("HTTP/1.1 304 Not Modified\r\n{more}\r\n")
@@ -137,6 +140,65 @@ fn a_stale_response_is_sent_at_once_and_fetched_anew_in_the_background() {
         assert!(upstream.asked() <= 2);
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn responses_that_are_fetched_anew_at_once_are_bounded() {
+    const TARGETS: usize = 300;
+    let more = "Cache-Control: max-age=1, stale-while-revalidate=60\r\n";
+    let upstream = Upstream::start("200 OK", more, Duration::from_secs(6));
+    let gateway = before(&upstream);
+    let mut client = gateway.connect();
+    let mut ask_all = |more: &str| {
+        for target in 0..TARGETS {
+            client.send(&format!("GET /{target} HTTP/1.1\r\nHost: a\r\n{more}\r\n"));
+            assert_eq!(client.answer().status, 200);
+        }
+    };
+    ask_all("Fast: 1\r\n");
+    assert_eq!(upstream.asked(), TARGETS);
+    thread::sleep(Duration::from_millis(1100));
+    // One client that waits for none of them.
+    ask_all("");
+    thread::sleep(Duration::from_millis(300));
+    let anew = upstream.asked() - TARGETS;
+    assert!((1..=256).contains(&anew), "{anew}");
+}
+
+#[test]
+fn requests_of_the_routes_before_store_nothing_for_those_after() {
+    let takes = Duration::from_millis(700);
+    let more = "Cache-Control: max-age=60\r\nX-Secret: s\r\n";
+    let upstream = Upstream::start("200 OK", more, takes);
+    let name = format!("gateway-caching-{}", std::process::id());
+    let table = std::env::temp_dir().join(name);
+    let write = |more: &str| fs::write(&table, format!("/ {}{more}\n", upstream.address)).unwrap();
+    write("");
+    let variables = [
+        ("GATEWAY_ROUTES_FILE", table.to_str().unwrap()),
+        ("GATEWAY_ADMIN_LISTEN", "off"),
+        ("GATEWAY_HOSTS", "*"),
+    ];
+    let mut gateway = Service::start(GATEWAY, "GATEWAY_LISTEN", &variables);
+    // The first response takes no time.
+    assert_eq!(gateway.get("/").field("x-secret"), Some("s"));
+    // One fetches, and the other waits for it.
+    let request = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut clients = [gateway.connect(), gateway.connect()];
+    for client in &mut clients {
+        client.send(request);
+        thread::sleep(takes / 4);
+    }
+    write(" hide=X-Secret");
+    gateway.signal("HUP");
+    gateway.log_line("routes read again");
+    for mut client in clients {
+        assert_eq!(client.answer().field("x-secret"), Some("s"));
+    }
+    let mut client = gateway.connect();
+    client.send(request);
+    assert_eq!(client.answer().field("x-secret"), None);
+    fs::remove_file(table).unwrap();
 }
 
 #[test]

@@ -358,6 +358,24 @@ fn a_member_is_reached_by_its_instance_or_address_and_no_credential_goes_there()
 }
 
 #[test]
+fn what_stats_alone_receives_does_not_reach_members_that_are_named() {
+    let member = Member::start("a");
+    let route = format!(
+        "/stats {} host=internal request-header=Authorization:Basic%20c2VjcmV0 hide=Server",
+        member.address
+    );
+    let gateway = start(&[&member], &[("GATEWAY_ROUTES", &route)]);
+    let answer = gateway.get("/fleet/a/stats");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(fields(answer.text(), "authorization").is_empty(), "{}", answer.text());
+    assert_eq!(fields(answer.text(), "host"), ["localhost"]);
+    let own = start(&[&member], &[("GATEWAY_ROUTES", &route), ("GATEWAY_FLEET", "")]);
+    let answer = own.get("/fleet/a/stats");
+    assert_eq!(fields(answer.text(), "authorization"), ["Basic c2VjcmV0"], "{}", answer.text());
+    assert_eq!(fields(answer.text(), "host"), ["internal"]);
+}
+
+#[test]
 fn the_policies_of_stats_hold_for_the_fleet() {
     let member = Member::start("a");
     let route = format!("/stats {} auth=bearer", member.address);

@@ -22,6 +22,8 @@ pub(crate) struct CacheRequest<'a> {
     pub(crate) site: &'a str,
     /// Path and query as the upstream will read them.
     pub(crate) target: &'a str,
+    /// [`Cache::epoch`](super::Cache::epoch) when the request's route was looked up, or before.
+    pub(crate) epoch: u64,
     /// The client's fields, before anything is added for the upstream.
     pub(crate) headers: &'a HeaderMap,
 }
@@ -84,7 +86,7 @@ impl Pass {
 impl CacheRequest<'_> {
     /// What keeps this request from the cache, whatever is in there.
     pub(super) fn obstacle(&self) -> Option<Reason> {
-        let Self { method, site, target, headers } = self;
+        let Self { method, site, target, headers, .. } = self;
         if *method != Method::GET && *method != Method::HEAD {
             return Some(Reason::Method);
         }
@@ -149,7 +151,7 @@ mod tests {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             headers.insert(name, HeaderValue::from_str(value).unwrap());
         }
-        let question = CacheRequest { method, site: "", target: "/", headers: &headers };
+        let question = CacheRequest { method, site: "", target: "/", epoch: 0, headers: &headers };
         (question.obstacle(), question.limit())
     }
 
@@ -195,8 +197,13 @@ mod tests {
     #[test]
     fn a_target_that_is_too_long_is_no_key() {
         let (headers, target) = (HeaderMap::new(), "x".repeat(MOST_BYTES));
-        let mut question =
-            CacheRequest { method: &Method::GET, site: "", target: &target, headers: &headers };
+        let mut question = CacheRequest {
+            method: &Method::GET,
+            site: "",
+            target: &target,
+            epoch: 0,
+            headers: &headers,
+        };
         assert_eq!(question.obstacle(), None);
         question.site = "a";
         assert_eq!(question.obstacle(), Some(Reason::LongKey));

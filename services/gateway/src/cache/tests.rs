@@ -45,7 +45,8 @@ impl World {
 
     fn look(&self, method: &Method, target: &str, lines: &[&str]) -> Lookup {
         let headers = headers(lines);
-        let question = CacheRequest { method, site: "http://a", target, headers: &headers };
+        let epoch = self.cache.epoch();
+        let question = CacheRequest { method, site: "http://a", target, epoch, headers: &headers };
         self.cache.look(&question, self.now(), None)
     }
 

@@ -57,6 +57,8 @@ pub(crate) struct RequestContext {
     host: String,
     /// Scheme and host as the upstream receives them, in canonical form: a part of the cache's key.
     site: String,
+    /// Of the cache when it came.
+    epoch: u64,
     /// Its `Accept` field.
     accept: Option<HeaderValue>,
     /// The client.
@@ -156,6 +158,7 @@ impl RequestContext {
             upstream_target: None,
             host,
             site,
+            epoch: gateway.cache.epoch(),
             accept: head.fields.get(ACCEPT).cloned(),
             client_info,
             trace: Trace::of(&head.fields),
@@ -331,6 +334,7 @@ impl RequestContext {
             method: &self.method,
             site: &self.site,
             target: &self.target,
+            epoch: self.epoch,
             headers: &headers,
         };
         let response = rules.map(|(_, response)| response).filter(|rules| !rules.is_empty());
@@ -352,8 +356,10 @@ impl RequestContext {
         None
     }
 
-    /// Fetches a stored response anew, beside this request.
+    /// Fetches a stored response anew, beside this request; a later request does where too many are
+    /// fetched already.
     fn refill(&self, head: &Head, filling: Box<Fill>) {
+        let Ok(permit) = self.gateway.refills.clone().try_acquire_owned() else { return };
         let peer = SocketAddr::new(self.client_info.peer, 0);
         let scheme = self.client_info.scheme;
         let mut beside = Self::new(&self.gateway, head, peer, scheme);
@@ -366,7 +372,7 @@ impl RequestContext {
         // It was read before.
         let hop = HopByHop::of(&head.fields).unwrap_or_default();
         let request = beside.request(head, &hop, None);
-        tokio::spawn(refill(beside, head.clone(), request));
+        tokio::spawn(refill(beside, head.clone(), request, permit));
     }
 
     /// What an unsafe request may have changed must not be answered from memory.

@@ -172,6 +172,7 @@ pub(crate) async fn deliver<D: Downstream>(
     let ends = request_context.not_modified || source.as_ref().is_some_and(Source::is_over);
     if request_context.not_modified
         && let Some(filling) = filling.take()
+        && let Ok(permit) = request_context.gateway.refills.clone().try_acquire_owned()
         && let Some(source) = source.take()
     {
         // The client has its answer, and the rest is for the cache alone.
@@ -180,7 +181,10 @@ pub(crate) async fn deliver<D: Downstream>(
         let (encoder, pick) = (encoder.take(), request_context.pick.take());
         let fill = fill_alone(source, encoder, *filling, pick, timeouts.silence);
         let bounded = tokio::time::timeout(timeouts.total, fill);
-        tokio::spawn(async { drop(bounded.await) });
+        tokio::spawn(async {
+            let _ = bounded.await;
+            drop(permit);
+        });
     }
     if request_context.not_modified
         && let Some(mut source) = source.take()

@@ -175,7 +175,8 @@ fn is_same(one: &str, other: &str) -> bool {
 fn parse(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) =
         text.split_once(':').ok_or("a field must be NAME:VALUE such as X-Team:web")?;
-    let name = name_of(name)?;
+    // It may be part of a value.
+    let name = name_of(name).map_err(|_| "the name in NAME:VALUE is not a field name")?;
     let value = unescaped(value)
         .filter(|value| value.len() <= MOST_VALUE_BYTES)
         .filter(|value| value.iter().all(|byte| matches!(byte, b' '..=b'~')))

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::attributes::Attributes;
+use super::redaction::{HIDDEN, has_field, shown};
 use crate::request::auth::Scheme;
 use crate::upstream::{CheckPath, Origin, server_name};
 
@@ -47,18 +48,22 @@ pub(crate) fn parse(text: &str) -> Result<Vec<RouteLine>, Vec<String>> {
     let mut routes: Vec<RouteLine> = Vec::new();
     let mut faults = Vec::new();
     let uncommented = text.lines().map(|line| line.split('#').next().unwrap_or_default());
-    for line in uncommented.flat_map(|line| line.split(';')).map(str::trim) {
-        if line.is_empty() {
-            continue;
-        }
-        match parse_line(line) {
-            Ok(route) if routes.iter().any(|known| known.prefix == route.prefix) => {
-                faults.push(format!("{:?} has a prefix that is there already", shown(line)));
-            }
-            Ok(route) => routes.push(route),
-            Err(more) => {
-                let line = shown(line);
-                faults.extend(more.into_iter().map(|fault| format!("{line:?}: {fault}")));
+    for line in uncommented {
+        // A semicolon in a value that is not escaped.
+        let mut may_be_rest = false;
+        for line in line.split(';').map(str::trim).filter(|line| !line.is_empty()) {
+            let words = shown(line, may_be_rest);
+            may_be_rest |= has_field(line);
+            match parse_line(line, &words) {
+                Ok(route) if routes.iter().any(|known| known.prefix == route.prefix) => {
+                    let line = words.join(" ");
+                    faults.push(format!("{line:?} has a prefix that is there already"));
+                }
+                Ok(route) => routes.push(route),
+                Err(more) => {
+                    let line = words.join(" ");
+                    faults.extend(more.into_iter().map(|fault| format!("{line:?}: {fault}")));
+                }
             }
         }
     }
@@ -68,16 +73,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<RouteLine>, Vec<String>> {
     if faults.is_empty() { Ok(routes) } else { Err(faults) }
 }
 
-/// A line without the values of its fields, which may be secrets.
-fn shown(line: &str) -> String {
-    let shown = |word: &str| match word.split_once(':') {
-        Some((name, _)) if name.contains("-header=") => format!("{name}:..."),
-        _ => word.to_owned(),
-    };
-    line.split_whitespace().map(shown).collect::<Vec<_>>().join(" ")
-}
-
-fn parse_line(line: &str) -> Result<RouteLine, Vec<String>> {
+/// Reads a line, whose words are shown like this in messages.
+fn parse_line(line: &str, shown: &[String]) -> Result<RouteLine, Vec<String>> {
     const ORIGINS: &str =
         "an upstream must be HOST:PORT or https://HOST:PORT, several with commas between them";
     let origins = |word: &str| word.split(',').map(Origin::parse_upstream).collect();
@@ -97,14 +94,15 @@ fn parse_line(line: &str) -> Result<RouteLine, Vec<String>> {
         attributes: Attributes::default(),
     };
     let mut seen = Vec::new();
-    for word in words {
+    for (word, shown) in words.zip(shown.iter().skip(2)) {
         let name = word.split('=').next().unwrap_or_default();
         let may_be_repeated = ["request-header", "response-header", "hide"].contains(&name);
         if !may_be_repeated && seen.contains(&name) {
+            let name = shown.split('=').next().unwrap_or_default();
             faults.push(format!("{name} is there twice"));
         }
         seen.push(name);
-        faults.extend(route.take(word).err());
+        faults.extend(route.take(word, shown).err());
     }
     faults.extend(route.use_tls().err().map(str::to_owned));
     if faults.is_empty() { Ok(route) } else { Err(faults) }
@@ -147,8 +145,8 @@ impl RouteLine {
         Ok(())
     }
 
-    /// Takes in a word behind the upstreams.
-    fn take(&mut self, word: &str) -> Result<(), String> {
+    /// Takes in a word behind the upstreams, which is shown like this in messages.
+    fn take(&mut self, word: &str, shown: &str) -> Result<(), String> {
         match word.split_once('=').unwrap_or((word, "")) {
             ("check", path) => {
                 let path = CheckPath::parse(path).ok_or("check must be a path such as /healthz")?;
@@ -165,7 +163,14 @@ impl RouteLine {
                 self.upgrade = protocols(names).ok_or(fault)?;
             }
             (name, value) if !self.attributes.take(name, value)? => {
-                return Err(format!("{name:?} is not an attribute of a route"));
+                return Err(match shown {
+                    HIDDEN => {
+                        "a field is followed by what is not an attribute of a route; a space \
+                               in a value is written as %20"
+                            .to_owned()
+                    }
+                    _ => format!("{shown:?} is not an attribute of a route"),
+                });
             }
             _ => {}
         }
@@ -344,7 +349,6 @@ mod tests {
             "/api api:9000 host=a:0",
             "/api api:9000 hide=",
             "/api api:9000 hide=Vary",
-            "/api api:9000 request-header=X-A",
             "/api api:9000 check=/a check=/b",
             "/api api:9000 timeout=1 timeout=2",
         ];
@@ -377,7 +381,27 @@ mod tests {
         let faults = parse(line).unwrap_err();
         assert_eq!(faults.len(), 6, "{faults:?}");
         assert!(faults.iter().all(|fault| !fault.contains("secret")), "{faults:?}");
-        assert!(faults[0].contains("request-header=Host:... fast=1"), "{faults:?}");
+        assert!(faults[0].contains("request-header=Host:... ..."), "{faults:?}");
+    }
+
+    #[test]
+    fn no_fault_shows_what_may_be_the_value_of_a_field() {
+        for word in [
+            "request-header=secret",
+            "request-header=Authorization=secret",
+            "request-header=Authorization=secret:x",
+            "request-header:Authorization:secret",
+            "request-headr=Authorization:secret",
+            "request-header=Authorization:Basic secret",
+            "request-header=A:a secret=b secret=b",
+            "request-header=A:a;secret",
+            "fast=secret",
+        ] {
+            for line in [format!("/a api:9000 {word}"), format!("/a {word}")] {
+                let faults = parse(&line).unwrap_err();
+                assert!(faults.iter().all(|fault| !fault.contains("secret")), "{faults:?}");
+            }
+        }
     }
 
     #[test]

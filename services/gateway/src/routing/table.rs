@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::request::auth::Auth;
 use crate::routing::attributes::Attributes;
+use crate::routing::fields::FieldRules;
 use crate::routing::reading::Reading;
 use crate::routing::route::{RouteLine, covers, longest};
 use crate::telemetry::exposition::RouteMetrics;
@@ -31,7 +32,8 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// A route with the same policies to one address, which `is_own` or another one.
+    /// A route with the same policies to one address, which `is_own` or another one. What this route
+    /// sends to its upstreams alone, TLS and secrets perhaps, is not for another one.
     pub(crate) fn toward(
         &self,
         address: SocketAddr,
@@ -42,13 +44,17 @@ impl Route {
         let origins = vec![Origin::new(&address.ip().to_string(), address.port())];
         let tls = self.pool.target().tls.clone().filter(|_| is_own);
         let target = Target { name: name.clone(), origins, check: None, tls };
+        let mut attributes = self.attributes.clone();
+        if !is_own {
+            (attributes.host, attributes.request) = (None, FieldRules::default());
+        }
         Self {
             name,
             prefix: self.prefix.clone(),
             pool: Pool::start(&target, settings),
             auth: self.auth.clone(),
             upgrade: Vec::new(),
-            attributes: self.attributes.clone(),
+            attributes,
             metrics: self.metrics.clone(),
         }
     }

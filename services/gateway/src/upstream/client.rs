@@ -232,7 +232,9 @@ impl Exchange<'_> {
                 return polled;
             }
             let client_time = self.sending.client_time(upload);
-            let now = (self.sending.progress(), self.held.len(), client_time.is_some());
+            // Once the head has begun, all of it has this time: an upstream could send it byte by byte.
+            let head = (self.informed, self.held.is_empty());
+            let now = (self.sending.progress(), head, client_time.is_some());
             if before != Some(now) {
                 before = Some(now);
                 timer.set(client_time.unwrap_or(silence));

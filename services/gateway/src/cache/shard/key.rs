@@ -20,11 +20,13 @@ pub(in crate::cache) struct Key {
     pub(in crate::cache) hash: u64,
     pub(in crate::cache) site: Box<str>,
     pub(in crate::cache) target: Box<str>,
+    /// A response that was asked for by routes of the past answers none of the requests after them.
+    pub(in crate::cache) epoch: u64,
 }
 
 impl Key {
     pub(super) fn is(&self, ask: &Ask<'_>) -> bool {
-        *self.target == *ask.target && *self.site == *ask.site
+        *self.target == *ask.target && *self.site == *ask.site && self.epoch == ask.epoch
     }
 
     /// What a stored answer with this key takes beside its own bytes.
@@ -70,6 +72,7 @@ pub(in crate::cache) struct Ask<'a> {
     pub(in crate::cache) hash: u64,
     pub(in crate::cache) site: &'a str,
     pub(in crate::cache) target: &'a str,
+    pub(in crate::cache) epoch: u64,
     pub(in crate::cache) authorised: bool,
     pub(in crate::cache) headers: &'a HeaderMap,
     pub(in crate::cache) now: Instant,
@@ -80,6 +83,7 @@ pub(in crate::cache) struct Ask<'a> {
 impl Ask<'_> {
     /// Its key, to be kept.
     pub(in crate::cache) fn key(&self) -> Key {
-        Key { hash: self.hash, site: self.site.into(), target: self.target.into() }
+        let Self { hash, site, target, epoch, .. } = *self;
+        Key { hash, site: site.into(), target: target.into(), epoch }
     }
 }

@@ -228,6 +228,7 @@ fn a_hit_costs_less_than_a_microsecond() {
             method: &Method::GET,
             site: "http://a",
             target: "/app-0123456789abcdef.js",
+            epoch: 0,
             headers: &headers,
         };
         let mut out = Vec::with_capacity(1024);

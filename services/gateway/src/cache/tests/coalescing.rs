@@ -14,7 +14,8 @@ fn cache() -> Cache {
 
 async fn ask(cache: &Cache, lines: &[&str]) -> Lookup {
     let headers = headers(lines);
-    let question = CacheRequest { method: &Method::GET, site: "", target: "/a", headers: &headers };
+    let question =
+        CacheRequest { method: &Method::GET, site: "", target: "/a", epoch: 0, headers: &headers };
     cache.ask(&question).await
 }
 

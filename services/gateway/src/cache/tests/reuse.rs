@@ -73,8 +73,13 @@ fn target_and_site_are_the_key() {
         assert_eq!(world.fill(other, &[]).forwarded().field(), "gateway; fwd=uri-miss");
     }
     let none = HeaderMap::new();
-    let mut question =
-        CacheRequest { method: &Method::GET, site: "http://b", target: "/a?x", headers: &none };
+    let mut question = CacheRequest {
+        method: &Method::GET,
+        site: "http://b",
+        target: "/a?x",
+        epoch: 0,
+        headers: &none,
+    };
     filling(world.cache.look(&question, world.now(), None));
     // Nothing moves from the one into the other.
     (question.site, question.target) = ("http://a/", "a?x");

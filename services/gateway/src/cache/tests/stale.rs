@@ -114,6 +114,30 @@ fn what_is_forgotten_does_not_come_back() {
 }
 
 #[test]
+fn who_waited_since_before_everything_was_forgotten_brings_nothing_for_others() {
+    let world = World::new();
+    let none = HeaderMap::new();
+    // As a request has it that waits for the first fetch.
+    let waiting = CacheRequest {
+        method: &Method::GET,
+        site: "http://a",
+        target: "/a",
+        epoch: world.cache.epoch(),
+        headers: &none,
+    };
+    let old = world.fill("/a", &[]);
+    assert!(matches!(world.cache.look(&waiting, world.now(), None), Lookup::Wait(_)));
+    world.cache.clear();
+    drop(old);
+    let mut late = filling(world.cache.look(&waiting, world.now(), None));
+    world.respond(&mut late, 200, &[TEN], 3);
+    drop(late.body(b"old", world.now()));
+    late.complete(world.now());
+    assert!(world.fetch("/a", &[], &[TEN], "new"));
+    assert_eq!(world.hit("/a", &[]).body(), "new");
+}
+
+#[test]
 fn forgetting_again_and_again_leaves_nothing_behind() {
     let world = World::new();
     for _ in 0..1000 {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::transfer::{Source, fill_alone};
 use super::{BodyFault, ClientGone, Downstream};
@@ -17,7 +18,12 @@ use crate::upstream::client::{self, Upload, UpstreamResponse};
 
 /// Sends the request, whose head is complete but for its end, and feeds the response to the cache.
 /// What goes wrong is found out anew by the next request.
-pub(crate) async fn refill(mut request_context: RequestContext, head: Head, request: Vec<u8>) {
+pub(crate) async fn refill(
+    mut request_context: RequestContext,
+    head: Head,
+    request: Vec<u8>,
+    _permit: OwnedSemaphorePermit,
+) {
     let (timeouts, gateway) = (request_context.timeouts(), request_context.gateway.clone());
     let mut client = NoClient;
     let mut timer = Timer::new(timeouts.silence);

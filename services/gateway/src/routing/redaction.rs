@@ -1,0 +1,80 @@
+//! Lines of the table as messages show them: without what may be a secret. Pure.
+
+/// Words whose values are shown.
+const KNOWN: [&str; 8] = ["check", "auth", "upgrade", "timeout", "total", "body", "host", "hide"];
+
+/// What stands in the place of a secret.
+pub(super) const HIDDEN: &str = "...";
+
+/// The words of a line. The values of fields are hidden, and what may be part of one: a field that is
+/// not written as it must be, or what follows an unescaped space or semicolon in a value. `is_rest`
+/// says that the line may begin with such a part.
+pub(super) fn shown(line: &str, is_rest: bool) -> Vec<String> {
+    let mut in_value = is_rest && !line.trim_start().starts_with('/');
+    line.split_whitespace()
+        .enumerate()
+        .map(|(place, word)| {
+            let name = word.split(['=', ':']).next().unwrap_or_default();
+            if sets_field(place, word) {
+                in_value = true;
+                return match word.split_once('=').and_then(|(_, field)| field.split_once(':')) {
+                    Some((field, _)) if is_field_name(field) => format!("{name}={field}:{HIDDEN}"),
+                    _ => format!("{name}{HIDDEN}"),
+                };
+            }
+            if in_value && !(word.contains('=') && KNOWN.contains(&name)) {
+                return HIDDEN.to_owned();
+            }
+            let is_address = place == 1 && !word.contains('=');
+            let is_plain = place == 0 || is_address || name == word || KNOWN.contains(&name);
+            if is_plain { word.to_owned() } else { format!("{name}{HIDDEN}") }
+        })
+        .collect()
+}
+
+/// Whether a line has a word that sets a field, or was meant to.
+pub(super) fn has_field(line: &str) -> bool {
+    line.split_whitespace().enumerate().any(|(place, word)| sets_field(place, word))
+}
+
+/// Also where an attribute is misspelled, or stands in the place of the addresses.
+fn sets_field(place: usize, word: &str) -> bool {
+    let name = word.split(['=', ':']).next().unwrap_or_default().to_ascii_lowercase();
+    let is_address = place == 1 && !word.contains('=') && !name.contains("-head");
+    let parts = ["request", "response", "head"];
+    place > 0 && !is_address && parts.iter().any(|part| name.contains(part))
+}
+
+/// Letters and hyphens alone: what has other characters may be a value.
+fn is_field_name(text: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !text.is_empty() && text.bytes().all(is_of_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_may_be_a_value_is_shown() {
+        for (line, expected) in [
+            ("/a b:1 request-header=A:secret timeout=x", "/a b:1 request-header=A:... timeout=x"),
+            ("/a b:1 request-header=A=secret", "/a b:1 request-header..."),
+            ("/a b:1 response-header=secret", "/a b:1 response-header..."),
+            ("/a b:1 request-header:A:secret", "/a b:1 request-header..."),
+            ("/a b:1 request-headr=A:secret", "/a b:1 request-headr=A:..."),
+            ("/a b:1 Request_Header=A:secret fast=secret", "/a b:1 Request_Header=A:... ..."),
+            ("/a b:1 request-header=A:Basic secret==", "/a b:1 request-header=A:... ..."),
+            ("/a request-header=A:secret", "/a request-header=A:..."),
+            ("/a request-headr=A:secret", "/a request-headr=A:..."),
+            ("/a request-header:A:secret", "/a request-header..."),
+            ("/a fast=secret quick=secret", "/a fast... quick..."),
+            ("/a headers:80 fast", "/a headers:80 fast"),
+        ] {
+            assert_eq!(shown(line, false).join(" "), expected);
+        }
+        assert_eq!(shown("secret hide=x", true), ["...", "hide=x"]);
+        assert_eq!(shown("/b c:1", true), ["/b", "c:1"]);
+        assert!(has_field("/a b:1 request-header=A:x") && !has_field("/request-header b:1 hide=x"));
+    }
+}

@@ -467,7 +467,9 @@ fn a_compressed_stream_has_the_same_text_and_a_whole_end() {
         bytes
     });
     let mut plain = Viewer::open(&gateway);
-    let last = plain.until(&format!("{} summary ", members[1].address), "\"sequence\":25");
+    for _ in 0..6 {
+        plain.until(&format!("{} summary ", members[1].address), "\"sequence\"");
+    }
     gateway.terminate();
     let bytes = reading.join().unwrap();
     let mut text = String::new();
@@ -476,7 +478,7 @@ fn a_compressed_stream_has_the_same_text_and_a_whole_end() {
     assert!(text.starts_with("event: merge\ndata: "), "{text}");
     assert!(text.ends_with("\n\n"));
     for line in plain.lines.iter().filter(|line| line.contains(" summary ")) {
-        assert!(text.contains(&format!("data: {line}\n")), "{line} {last}");
+        assert!(text.contains(&format!("data: {line}\n")), "{line}");
     }
     assert!(bytes.len() * 2 < text.len(), "{} of {}", bytes.len(), text.len());
 }

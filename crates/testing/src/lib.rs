@@ -111,6 +111,13 @@ impl Service {
         assert!(sent.unwrap().success(), "no signal {name}");
     }
 
+    /// Kilobytes of memory that the service has now.
+    pub fn memory_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// A connection to the service.
     pub fn connect(&self) -> Connection {
         let stream = TcpStream::connect_timeout(&self.address, BOUND).unwrap();

@@ -40,7 +40,7 @@ pub(crate) enum Outcome {
 /// Answers a request whose head has been read.
 pub(crate) async fn handle<D: Downstream>(
     request_context: &mut RequestContext,
-    head: &Head,
+    head: Head,
     client: &mut D,
     timer: &mut Timer,
     closing: &Closing,
@@ -66,28 +66,31 @@ pub(crate) async fn handle<D: Downstream>(
 
 async fn answer<D: Downstream>(
     request_context: &mut RequestContext,
-    head: &Head,
+    head: Head,
     client: &mut D,
     timer: &mut Timer,
     closing: &Closing,
 ) -> Result<End, Outcome> {
-    let Some(admission) = until_left(request_context.decide(head), client).await else {
+    let Some(admission) = until_left(request_context.decide(&head), client).await else {
         return Ok(End::ClientGone);
     };
     let UpstreamRequest { head: text, protocol, permit } = match admission {
         Decision::Answer(reply) => {
-            skip_body(request_context, head, client, timer).await;
+            skip_body(request_context, &head, client, timer).await;
             return Ok(respond(request_context, reply, client, timer).await);
         }
         Decision::Stream(viewer, permit) => {
-            skip_body(request_context, head, client, timer).await;
+            skip_body(request_context, &head, client, timer).await;
+            // The stream may last for days.
+            drop(head);
+            request_context.forget_head();
             let end = fleet::send(request_context, viewer, client, timer, closing).await;
             drop(permit);
             return Ok(end);
         }
         Decision::Forward(outgoing) => outgoing,
     };
-    let mut upload = match take_body(request_context, head, client, timer).await {
+    let mut upload = match take_body(request_context, &head, client, timer).await {
         Ok(upload) => upload,
         Err(BodyFault::ClientGone) => return Ok(End::ClientGone),
         Err(BodyFault::Refused(problem)) => {

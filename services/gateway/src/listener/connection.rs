@@ -137,7 +137,11 @@ impl Connection {
         let mut seen = 0;
         loop {
             if let Some(end) = parse::end_of_head(&self.inbox, seen)? {
-                return Ok(self.inbox.split_to(end).freeze());
+                // What is split off shares its memory with what is left.
+                let is_all = end == self.inbox.len();
+                let head =
+                    if is_all { std::mem::take(&mut self.inbox) } else { self.inbox.split_to(end) };
+                return Ok(head.freeze());
             }
             seen = self.inbox.len();
             match poll_fn(|context| self.poll_more(context)).await {
@@ -300,7 +304,8 @@ impl Connection {
 
     /// The bare connection and what has come on it, for another protocol.
     pub(crate) fn into_parts(self) -> (Socket, BytesMut) {
-        (self.stream, self.inbox)
+        // A copy, which does not keep the memory of the head.
+        (self.stream, BytesMut::from(&self.inbox[..]))
     }
 
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -236,6 +236,7 @@ impl ConnectionHandler {
             Ok(head) => head,
             Err(refused) => return self.reject(client, refused.into()).await,
         };
+        drop(bytes);
         let mut request_context =
             Box::new(RequestContext::new(&self.gateway, &head, client.peer(), client.scheme()));
         request_context.closes |= self.gateway.is_closing();
@@ -246,7 +247,7 @@ impl ConnectionHandler {
             informs: !request_context.is_http10,
             client,
         };
-        match handle(&mut request_context, &head, &mut http1, timer, &self.closing).await {
+        match handle(&mut request_context, head, &mut http1, timer, &self.closing).await {
             Outcome::Whole if !request_context.closes => ConnectionState::Go,
             Outcome::Whole => {
                 http1.client.part().await;
@@ -291,6 +292,7 @@ impl ConnectionHandler {
         }
         request_context.finish(head);
         drop(fields);
+        request_context.forget_head();
         let sent = timeout(TAKES_NOTHING, poll_fn(|context| client.poll_flush(context)));
         if !matches!(sent.await, Ok(Ok(()))) {
             request_context.error = Some(LEFT.to_owned());

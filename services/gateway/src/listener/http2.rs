@@ -186,7 +186,7 @@ impl Session {
         };
         let mut timer = Timer::new(self.gateway.config.timeouts.silence);
         let outcome =
-            handle(&mut request_context, &head, &mut client, &mut timer, &self.closing).await;
+            handle(&mut request_context, head, &mut client, &mut timer, &self.closing).await;
         if let (Outcome::Broken, Some(answer)) = (outcome, &mut client.answer) {
             // So that half an answer is not taken for a whole one.
             answer.send_reset(Reason::INTERNAL_ERROR);

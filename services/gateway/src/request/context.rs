@@ -407,6 +407,12 @@ impl RequestContext {
         None
     }
 
+    /// Lets go of the values of the request's head, each of which keeps the memory of all of it. None
+    /// of them is needed once the response has begun.
+    pub(crate) fn forget_head(&mut self) {
+        (self.accept, self.client_info.host) = (None, None);
+    }
+
     /// Notes that the answer has a policy of HTTPS of its own.
     pub(crate) fn note_policy(&mut self, fields: &HeaderMap) {
         self.has_hsts = fields.contains_key(STRICT_TRANSPORT_SECURITY);

@@ -10,8 +10,9 @@
 )]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -261,6 +262,20 @@ pub fn fields<'a>(message: &'a str, name: &str) -> Vec<&'a str> {
         .filter(|(field, _)| field.eq_ignore_ascii_case(name))
         .map(|(_, value)| value)
         .collect()
+}
+
+/// The address of a fake that serves each connection on a thread of its own, until the tests end.
+pub fn accept(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = Arc::new(serve);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, serve) = (stream.unwrap(), serve.clone());
+            thread::spawn(move || serve(stream));
+        }
+    });
+    address
 }
 
 /// Runs `program` to its end, with these variables and nothing else in its environment.

@@ -9,31 +9,9 @@ const LONGEST_IPV4: usize = 15;
 
 const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
 
-/// A number in decimal.
-#[derive(Debug)]
-pub(crate) struct Decimal {
-    /// Filled from the end; the largest number has 20 digits.
-    digits: [u8; 20],
-    begin: usize,
-}
-
-impl Decimal {
-    /// Without leading zeros.
-    pub(crate) fn new(number: u64) -> Self {
-        let mut decimal = Self { digits: [b'0'; 20], begin: 20 };
-        let mut rest = number;
-        while rest > 0 || decimal.begin == 20 {
-            decimal.begin -= 1;
-            decimal.digits[decimal.begin] = b'0' + low_byte(rest % 10);
-            rest /= 10;
-        }
-        decimal
-    }
-
-    /// The digits.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.digits[self.begin..]
-    }
+/// Appends a number in decimal.
+pub(crate) fn push_decimal(text: &mut Vec<u8>, number: u64) {
+    text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// The last `N` decimal digits of a number, with leading zeros.
@@ -94,7 +72,7 @@ pub(crate) fn push_socket(text: &mut Vec<u8>, address: SocketAddr) {
     }
     push_ip(text, address.ip());
     text.push(b':');
-    text.extend_from_slice(Decimal::new(address.port().into()).as_bytes());
+    push_decimal(text, address.port().into());
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "it is less than ten")]
@@ -116,10 +94,16 @@ mod tests {
         String::from_utf8(bytes.to_vec()).unwrap()
     }
 
+    fn decimal(number: u64) -> String {
+        let mut digits = Vec::new();
+        push_decimal(&mut digits, number);
+        text(&digits)
+    }
+
     #[test]
     fn the_ends_of_a_range_are_written() {
-        assert_eq!(Decimal::new(0).as_bytes(), b"0");
-        assert_eq!(text(Decimal::new(u64::MAX).as_bytes()), u64::MAX.to_string());
+        assert_eq!(decimal(0), "0");
+        assert_eq!(decimal(u64::MAX), u64::MAX.to_string());
         assert_eq!(padded::<2>(0), *b"00");
         assert_eq!(hexadecimal_128(1), *b"00000000000000000000000000000001");
     }
@@ -131,7 +115,7 @@ mod tests {
             wide: u128,
             address: SocketAddr,
         ) {
-            prop_assert_eq!(text(Decimal::new(number).as_bytes()), number.to_string());
+            prop_assert_eq!(decimal(number), number.to_string());
             prop_assert_eq!(text(&padded::<6>(number)), format!("{:06}", number % 1_000_000));
             prop_assert_eq!(text(&hexadecimal(number)), format!("{number:016x}"));
             prop_assert_eq!(text(&hexadecimal_128(wide)), format!("{wide:032x}"));

@@ -4,13 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
 use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testing::{BOUND, Service, fields, read_head, run};
+use testing::{BOUND, Service, accept, fields, read_head, run};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
@@ -22,22 +22,15 @@ struct Upstream {
 
 impl Upstream {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let count = asked.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let count = count.clone();
-                thread::spawn(move || {
-                    let mut reader = BufReader::new(stream.unwrap());
-                    while let Some(request) = read_head(&mut reader) {
-                        count.fetch_add(1, Ordering::SeqCst);
-                        if !serve(&request, &mut reader) {
-                            return;
-                        }
-                    }
-                });
+        let address = accept(move |stream| {
+            let mut reader = BufReader::new(stream);
+            while let Some(request) = read_head(&mut reader) {
+                count.fetch_add(1, Ordering::SeqCst);
+                if !serve(&request, &mut reader) {
+                    return;
+                }
             }
         });
         Self { address, asked }

@@ -5,13 +5,13 @@
 
 use std::fs;
 use std::io::{BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testing::{BOUND, Service, fields, read_head};
+use testing::{BOUND, Service, accept, fields, read_head};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
@@ -26,41 +26,31 @@ impl Upstream {
     /// With this status and these fields; each response but the first takes so long, unless the
     /// request has the field `Fast`.
     fn start(status: &'static str, more: &'static str, takes: Duration) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let started = Self { address, requests: Arc::default() };
-        let requests = started.requests.clone();
-        let count = Arc::new(AtomicUsize::new(0));
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (requests, count) = (requests.clone(), count.clone());
-                thread::spawn(move || {
-                    let mut reader = BufReader::new(stream.unwrap());
-                    while let Some(request) = read_head(&mut reader) {
-                        let number = count.fetch_add(1, Ordering::SeqCst) + 1;
-                        let known = fields(&request, "if-none-match").contains(&"\"same\"");
-                        let is_fast = number == 1 || !fields(&request, "fast").is_empty();
-                        requests.lock().unwrap().push(request);
-                        if !is_fast {
-                            thread::sleep(takes);
-                        }
-                        let body = format!("response {number}");
-                        let answer = if known {
-                            format!("HTTP/1.1 304 Not Modified\r\n{more}\r\n")
-                        } else {
-                            let length = body.len();
-                            format!(
-                                "HTTP/1.1 {status}\r\n{more}Content-Length: {length}\r\n\r\n{body}"
-                            )
-                        };
-                        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
-                            return;
-                        }
-                    }
-                });
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let (kept, count) = (requests.clone(), AtomicUsize::new(0));
+        let address = accept(move |stream| {
+            let mut reader = BufReader::new(stream);
+            while let Some(request) = read_head(&mut reader) {
+                let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+                let known = fields(&request, "if-none-match").contains(&"\"same\"");
+                let is_fast = number == 1 || !fields(&request, "fast").is_empty();
+                kept.lock().unwrap().push(request);
+                if !is_fast {
+                    thread::sleep(takes);
+                }
+                let body = format!("response {number}");
+                let answer = if known {
+                    format!("HTTP/1.1 304 Not Modified\r\n{more}\r\n")
+                } else {
+                    let length = body.len();
+                    format!("HTTP/1.1 {status}\r\n{more}Content-Length: {length}\r\n\r\n{body}")
+                };
+                if reader.get_mut().write_all(answer.as_bytes()).is_err() {
+                    return;
+                }
             }
         });
-        started
+        Self { address, requests }
     }
 
     fn asked(&self) -> usize {

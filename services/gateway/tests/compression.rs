@@ -3,13 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
-use std::thread;
 
 use flate2::read::GzDecoder;
-use testing::{Answer, Service, fields, read_head};
+use testing::{Answer, Service, accept, fields, read_head};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
@@ -31,16 +30,9 @@ struct Origin {
 
 impl Origin {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let count = asked.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let count = count.clone();
-                thread::spawn(move || serve(stream.unwrap(), &count));
-            }
-        });
+        let address = accept(move |stream| serve(stream, &count));
         Self { address, asked }
     }
 

@@ -4,18 +4,15 @@
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
 use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use testing::{BOUND, Service, read_head};
+use testing::{BOUND, Service, accept, read_head};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
-
-/// Answers a path on a connection; whether that stays open.
-type Script = dyn Fn(&str, &mut TcpStream) -> bool + Send + Sync;
 
 /// An upstream that counts.
 struct Upstream {
@@ -25,37 +22,30 @@ struct Upstream {
 }
 
 impl Upstream {
+    /// `script` answers a path on a connection, and returns whether that stays open.
     fn start(script: impl Fn(&str, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (connections, requests) = (Arc::default(), Arc::default());
-        let started = Self { address, connections, requests };
-        let counts = (started.connections.clone(), started.requests.clone());
-        let script: Arc<Script> = Arc::new(script);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let ((connections, requests), script) = (counts.clone(), script.clone());
-                thread::spawn(move || {
-                    let mut reader = BufReader::new(stream.unwrap());
-                    let mut is_new = true;
-                    while let Some(request) = read_head(&mut reader) {
-                        if request.contains("gateway-check") {
-                            let well = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-                            reader.get_mut().write_all(well).unwrap();
-                            continue;
-                        }
-                        connections.fetch_add(usize::from(is_new), Ordering::SeqCst);
-                        requests.fetch_add(1, Ordering::SeqCst);
-                        is_new = false;
-                        let path = request.split(' ').nth(1).unwrap();
-                        if !script(path, reader.get_mut()) {
-                            break;
-                        }
-                    }
-                });
+        let (connections, requests) =
+            (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let (opened, asked) = (connections.clone(), requests.clone());
+        let address = accept(move |stream| {
+            let mut reader = BufReader::new(stream);
+            let mut is_new = true;
+            while let Some(request) = read_head(&mut reader) {
+                if request.contains("gateway-check") {
+                    let well = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                    reader.get_mut().write_all(well).unwrap();
+                    continue;
+                }
+                opened.fetch_add(usize::from(is_new), Ordering::SeqCst);
+                asked.fetch_add(1, Ordering::SeqCst);
+                is_new = false;
+                let path = request.split(' ').nth(1).unwrap();
+                if !script(path, reader.get_mut()) {
+                    break;
+                }
             }
         });
-        started
+        Self { address, connections, requests }
     }
 
     /// One that answers everything with the same bytes.

@@ -5,12 +5,12 @@
 
 use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Mutex;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testing::{Answer, BOUND, Service, fields, read_head, run};
+use testing::{Answer, BOUND, Service, accept, fields, read_head, run};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
@@ -527,27 +527,18 @@ fn endless(kind: &'static str) -> SocketAddr {
 /// An upstream on a port of its own; `answer` gets each request as text and says whether to keep
 /// the connection.
 fn upstream(answer: impl Fn(&str, &mut TcpStream) -> bool + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let answer = Arc::new(answer);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let answer = answer.clone();
-            thread::spawn(move || {
-                let mut reader = BufReader::new(stream.unwrap());
-                while let Some(mut request) = read_head(&mut reader) {
-                    let length = fields(&request, "content-length");
-                    let length = length.first().map_or(0, |n| n.parse().unwrap());
-                    if reader.by_ref().take(length).read_to_string(&mut request).is_err()
-                        || !answer(&request, reader.get_mut())
-                    {
-                        break;
-                    }
-                }
-            });
+    accept(move |stream| {
+        let mut reader = BufReader::new(stream);
+        while let Some(mut request) = read_head(&mut reader) {
+            let length = fields(&request, "content-length");
+            let length = length.first().map_or(0, |n| n.parse().unwrap());
+            if reader.by_ref().take(length).read_to_string(&mut request).is_err()
+                || !answer(&request, reader.get_mut())
+            {
+                break;
+            }
         }
-    });
-    address
+    })
 }
 
 /// An address where nobody listens, and nobody can until the tests are over: it is bound.

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
 use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier};
@@ -14,39 +14,28 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, StatusCode};
-use testing::{BOUND, Service, fields, read_head};
+use testing::{BOUND, Service, accept, fields, read_head};
 use tokio::time::timeout;
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
-/// What an upstream does with a connection and the request on it, body and all.
-type Serve = dyn Fn(&mut TcpStream, &str) + Send + Sync;
-
+/// An upstream; `serve` gets a connection and the request on it, body and all.
 fn upstream(serve: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let serve: Arc<Serve> = Arc::new(serve);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let serve = serve.clone();
-            thread::spawn(move || {
-                let mut reader = BufReader::new(stream.unwrap());
-                while let Some(mut request) = read_head(&mut reader) {
-                    let length = fields(&request, "content-length");
-                    let length = length.first().map_or(0, |n| n.parse().unwrap());
-                    reader.by_ref().take(length).read_to_string(&mut request).unwrap();
-                    if request.contains("gateway-check") {
-                        let well = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-                        reader.get_mut().write_all(well.as_bytes()).unwrap();
-                    } else {
-                        // One request on a connection.
-                        return serve(reader.get_mut(), &request);
-                    }
-                }
-            });
+    accept(move |stream| {
+        let mut reader = BufReader::new(stream);
+        while let Some(mut request) = read_head(&mut reader) {
+            let length = fields(&request, "content-length");
+            let length = length.first().map_or(0, |n| n.parse().unwrap());
+            reader.by_ref().take(length).read_to_string(&mut request).unwrap();
+            if request.contains("gateway-check") {
+                let well = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                reader.get_mut().write_all(well.as_bytes()).unwrap();
+            } else {
+                // One request on a connection.
+                return serve(reader.get_mut(), &request);
+            }
         }
-    });
-    address
+    })
 }
 
 /// Answers with what it was asked.

@@ -4,45 +4,34 @@
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
 use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testing::{Answer, BOUND, Connection, Service, fields, read_head};
+use testing::{Answer, BOUND, Connection, Service, accept, fields, read_head};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
-/// Gets the head of a request; says whether the connection stays.
-type Serve = dyn Fn(&str, &mut BufReader<TcpStream>) -> bool + Send + Sync;
-
+/// An upstream; `serve` gets the head of a request, and returns whether the connection stays.
 fn upstream(
     serve: impl Fn(&str, &mut BufReader<TcpStream>) -> bool + Send + Sync + 'static,
 ) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let serve: Arc<Serve> = Arc::new(serve);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let serve = serve.clone();
-            thread::spawn(move || {
-                let mut reader = BufReader::new(stream.unwrap());
-                while let Some(head) = read_head(&mut reader) {
-                    let goes_on = if head.contains("gateway-check") {
-                        say(&mut reader, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-                    } else {
-                        serve(&head, &mut reader)
-                    };
-                    if !goes_on {
-                        break;
-                    }
-                }
-            });
+    accept(move |stream| {
+        let mut reader = BufReader::new(stream);
+        while let Some(head) = read_head(&mut reader) {
+            let goes_on = if head.contains("gateway-check") {
+                say(&mut reader, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            } else {
+                serve(&head, &mut reader)
+            };
+            if !goes_on {
+                break;
+            }
         }
-    });
-    address
+    })
 }
 
 fn say(reader: &mut BufReader<TcpStream>, text: &str) -> bool {

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use testing::{Answer, Service, fields, read_head};
+use testing::{Answer, Service, accept, fields, read_head};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 const SECRET: &str = "0123456789abcdef";
@@ -21,16 +21,9 @@ struct Origin {
 
 impl Origin {
     fn start(more: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let requests = Arc::<Mutex<Vec<String>>>::default();
         let kept = requests.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let kept = kept.clone();
-                thread::spawn(move || serve(stream.unwrap(), more, &kept));
-            }
-        });
+        let address = accept(move |stream| serve(stream, more, &kept));
         Self { address, requests }
     }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testing::{Answer, BOUND, Service, fields, read_head, run};
+use testing::{Answer, BOUND, Service, accept, fields, read_head, run};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
@@ -24,16 +24,9 @@ struct Origin {
 
 impl Origin {
     fn start(more: &'static str, takes: Duration) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let count = asked.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let count = count.clone();
-                thread::spawn(move || serve(stream.unwrap(), more, takes, &count));
-            }
-        });
+        let address = accept(move |stream| serve(stream, more, takes, &count));
         Self { address, asked }
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testing::{BOUND, Service, fields, read_head, run};
+use testing::{BOUND, Service, accept, fields, read_head, run};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -133,38 +133,29 @@ fn get(
 /// An upstream that answers with the head that it was asked with, or with events one after the
 /// other, as it is told to go on.
 fn upstream(goes_on: Option<std::sync::mpsc::Receiver<()>>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let goes_on = goes_on.map(|receiver| Arc::new(std::sync::Mutex::new(receiver)));
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (stream, goes_on) = (stream.unwrap(), goes_on.clone());
-            thread::spawn(move || {
-                let mut reader = BufReader::new(stream);
-                while let Some(request) = read_head(&mut reader) {
-                    let stream = reader.get_mut();
-                    if request.contains("text/event-stream") {
-                        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
-                                    Transfer-Encoding: chunked\r\n\r\n";
-                        stream.write_all(head.as_bytes()).unwrap();
-                        let events = goes_on.as_ref().unwrap().lock().unwrap();
-                        for (count, ()) in events.iter().enumerate() {
-                            let event = format!("data: {count}\n\n");
-                            let chunk = format!("{:x}\r\n{event}\r\n", event.len());
-                            stream.write_all(chunk.as_bytes()).unwrap();
-                        }
-                        return;
-                    }
-                    let length = if request.contains("/large") { 1 << 20 } else { 0 };
-                    let body = request + &"x".repeat(length);
-                    let answer =
-                        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-                    stream.write_all((answer + &body).as_bytes()).unwrap();
+    let goes_on = goes_on.map(std::sync::Mutex::new);
+    accept(move |stream| {
+        let mut reader = BufReader::new(stream);
+        while let Some(request) = read_head(&mut reader) {
+            let stream = reader.get_mut();
+            if request.contains("text/event-stream") {
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                            Transfer-Encoding: chunked\r\n\r\n";
+                stream.write_all(head.as_bytes()).unwrap();
+                let events = goes_on.as_ref().unwrap().lock().unwrap();
+                for (count, ()) in events.iter().enumerate() {
+                    let event = format!("data: {count}\n\n");
+                    let chunk = format!("{:x}\r\n{event}\r\n", event.len());
+                    stream.write_all(chunk.as_bytes()).unwrap();
                 }
-            });
+                return;
+            }
+            let length = if request.contains("/large") { 1 << 20 } else { 0 };
+            let body = request + &"x".repeat(length);
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            stream.write_all((answer + &body).as_bytes()).unwrap();
         }
-    });
-    address
+    })
 }
 
 #[test]

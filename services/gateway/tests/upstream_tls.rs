@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use testing::{BOUND, Service, fields, read_head, run};
+use testing::{BOUND, Service, accept, fields, read_head, run};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -69,20 +69,14 @@ struct Upstream {
 
 impl Upstream {
     fn start(config: &Arc<ServerConfig>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let started = Self { address, connections: Arc::default(), checks: Arc::default() };
-        let (connections, checks) = (started.connections.clone(), started.checks.clone());
+        let (connections, checks) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<_>>::default());
+        let (count, kept) = (connections.clone(), checks.clone());
         let config = config.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let session = ServerConnection::new(config.clone()).unwrap();
-                let stream = StreamOwned::new(session, stream.unwrap());
-                let (connections, checks) = (connections.clone(), checks.clone());
-                thread::spawn(move || serve(stream, &connections, &checks));
-            }
+        let address = accept(move |stream| {
+            let session = ServerConnection::new(config.clone()).unwrap();
+            serve(StreamOwned::new(session, stream), &count, &kept);
         });
-        started
+        Self { address, connections, checks }
     }
 }
 
@@ -213,13 +207,9 @@ fn an_upstream_without_a_valid_certificate_is_502_and_the_log_says_why() {
 #[test]
 fn an_upstream_in_clear_text_is_not_asked_over_tls() {
     let authority = Authority::new("clear");
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
-            let _ = stream.unwrap().write_all(answer);
-        }
+    let address = accept(|mut stream| {
+        let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+        let _ = stream.write_all(answer);
     });
     let gateway = start(&format!("/ https://{address}"), &authority, &[]);
     let answer = gateway.get("/x");

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::digits::{Decimal, padded, push_ip, push_socket};
+use crate::digits::{padded, push_decimal, push_ip, push_socket};
 use crate::telemetry::exposition::Counter;
 
 /// Bytes of lines that may wait: some twenty thousand, half a second of a machine's most requests.
@@ -232,7 +232,7 @@ impl Entry<'_> {
 
 fn push_number(line: &mut Vec<u8>, name: &[u8], number: u64) {
     line.extend_from_slice(name);
-    line.extend_from_slice(Decimal::new(number).as_bytes());
+    push_decimal(line, number);
 }
 
 /// A member of an object, whose name comes with its punctuation; whatever the bytes are, the line

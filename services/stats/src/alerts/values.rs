@@ -65,6 +65,7 @@ pub(super) fn visit<'a>(
     only(Subject::Clock, signals.clock_step_seconds());
     cores(sample, &mut add);
     filesystems(reading, signals, &mut add);
+    ephemeral_storage(sample, &mut add);
     containers(sample, &mut add);
     for (source, is_up) in &reading.sources {
         add(Subject::Source, Target::Name(source), Some(if *is_up { 0.0 } else { 1.0 }));
@@ -107,19 +108,22 @@ fn filesystems<'a>(
     }
 }
 
-/// The task's ephemeral storage is the disk that its containers fill.
-const EPHEMERAL_STORAGE: &str = "ephemeral storage";
+/// The task's ephemeral storage, which its containers fill, as a filesystem.
+fn ephemeral_storage<'a>(
+    sample: &'a Sample,
+    add: &mut impl FnMut(Subject, Target<'a>, Option<f64>),
+) {
+    let task = sample.task.as_ref();
+    let storage = task
+        .and_then(|task| task.ephemeral_storage_used_bytes.zip(task.ephemeral_storage_bytes))
+        .filter(|(_, size)| *size > 0);
+    let share = storage.map(|(used, size)| used as f64 / size as f64 * 100.0);
+    add(Subject::Filesystem, Target::Name("ephemeral storage"), share);
+}
 
 /// Containers of the task with limits of their own, and the control group where `cpu` and `ram` are
 /// not its.
 fn containers<'a>(sample: &'a Sample, add: &mut impl FnMut(Subject, Target<'a>, Option<f64>)) {
-    if let Some(task) = &sample.task {
-        let storage = task.ephemeral_storage_used_bytes.zip(task.ephemeral_storage_bytes);
-        let share = storage
-            .filter(|(_, size)| *size > 0)
-            .map(|(used, size)| used as f64 / size as f64 * 100.0);
-        add(Subject::Filesystem, Target::Name(EPHEMERAL_STORAGE), share);
-    }
     let mut share =
         |target, cpu: (Option<f64>, Option<f64>), memory: (Option<u64>, Option<u64>)| {
             let percent = |used: f64, limit: f64| (limit > 0.0).then(|| used / limit * 100.0);

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, StatusCode};
-use semantics::negotiation::coding;
 
 use super::authorize::upgrade_of;
 use super::{Decision, RequestContext};
+use crate::cache::Codings;
 use crate::fleet::{Fleet, Found};
 use crate::request::hop_by_hop::HopByHop;
 use crate::request::parse::Head;
@@ -97,8 +97,7 @@ impl RequestContext {
             }
             FleetPath::Stream => {
                 let permit = self.stream_permit()?;
-                let accepted = head.fields.get_all(ACCEPT_ENCODING).into_iter();
-                let is_gzip = coding(accepted.filter_map(|line| line.to_str().ok()), "gzip") > 0;
+                let is_gzip = Codings::of(&head.fields).takes_gzip();
                 let viewer = fleet.subscribe(&gateway, is_gzip).ok_or_else(|| {
                     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many viewers of the fleet")
                         .with(RETRY_AFTER, HeaderValue::from_static("5"))

@@ -17,7 +17,6 @@ use tokio::io::AsyncWrite;
 
 use crate::cache::{MemoryBudget, MemoryPermit};
 use crate::deadline::Timer;
-use crate::digits::Decimal;
 use crate::listener::connection::push_size;
 use crate::request::context::field;
 use crate::request::parse::Length;
@@ -113,7 +112,8 @@ impl Upload {
             // RFC 9110, section 8.6: methods that have a meaning for a body tell its length.
             Some(0) if !means_body => {}
             Some(length) => {
-                field(&mut head, "content-length", Decimal::new(length).as_bytes());
+                let mut digits = itoa::Buffer::new();
+                field(&mut head, "content-length", digits.format(length).as_bytes());
             }
             None => field(&mut head, "transfer-encoding", b"chunked"),
         }

@@ -56,13 +56,19 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Suite:
-    """A public suite, where it is kept, and how it is run against a proxy."""
+class Checkout:
+    """A public repository at a pinned commit."""
 
     name: str
-    title: str
     repository: str
     commit: str
+
+
+@dataclass(frozen=True)
+class Suite(Checkout):
+    """A public suite, and how it is run against a proxy."""
+
+    title: str
     run: Callable[[Subject, Path], dict[str, Figure]]
     # The origin behind the proxy, of origins.py; None where the suite has its own.
     origin: str | None
@@ -239,33 +245,33 @@ def trace_context(subject: Subject, checkout: Path) -> dict[str, Figure]:
 SUITES = (
     Suite(
         "h2spec",
-        "[h2spec](https://github.com/summerwind/h2spec), strict",
         "https://github.com/summerwind/h2spec",
         "af83a65f0b6273ef38bf778d400d98892e7653d8",
+        "[h2spec](https://github.com/summerwind/h2spec), strict",
         h2spec,
         "text",
     ),
     Suite(
         "h1spec",
-        "[h1spec](https://github.com/uNetworking/h1spec)",
         "https://github.com/uNetworking/h1spec",
         "f0a5650a20c575fbea0f7179a3a9cfa50f20ba6e",
+        "[h1spec](https://github.com/uNetworking/h1spec)",
         h1spec,
         "echo",
     ),
     Suite(
         "cache-tests",
-        "[cache-tests](https://github.com/http-tests/cache-tests)",
         "https://github.com/http-tests/cache-tests",
         "b55b8bda3dbb8c927c04e85bd8d496a8caa3e4ba",
+        "[cache-tests](https://github.com/http-tests/cache-tests)",
         cache_tests,
         None,
     ),
     Suite(
         "trace-context",
-        "[trace-context](https://github.com/w3c/trace-context)",
         "https://github.com/w3c/trace-context",
         "acab820be9db7b3433668baa5cdd43f57f4c4be0",
+        "[trace-context](https://github.com/w3c/trace-context)",
         trace_context,
         "callback",
         # The others pass the fields on as they are.
@@ -345,8 +351,8 @@ def measure(bench: scenario.Bench, suite: Suite, outcome: Outcome) -> None:
                     print(f"conformance:     not passed: {failed}", flush=True)
 
 
-def checkout_of(suite: Suite) -> Path:
-    """The suite at its pinned commit, in a folder that may be written to."""
+def checkout_of(suite: Checkout) -> Path:
+    """The repository at its pinned commit, in a folder that may be written to."""
     folder = CHECKOUTS / f"{suite.name}-{suite.commit[:12]}"
     if folder.exists():
         return folder

@@ -54,32 +54,26 @@ VARIABLES = {
     "$__range": "60s",
     "$diskdevices": "[a-z]+|nvme[0-9]+n[0-9]+|mmcblk[0-9]+",
 }
+# Those that the dashboard asks for, besides the default ones. Its own way past /proc/net/dev, by netlink,
+# would be that of this machine for a recorded one.
+COLLECTORS = ("--collector.processes", "--collector.interrupts", "--no-collector.netdev.netlink")
 # Between two scrapes a value may move.
 TOLERANCE = 0.02
 # Of the exporter itself, or of another moment by their nature.
 NOT_COMPARED = re.compile(r"(go|promhttp|process|node_scrape_collector|node_exporter)_")
 
 
-@dataclass(frozen=True)
-class Checkout:
-    """A public repository at a pinned commit."""
-
-    name: str
-    repository: str
-    commit: str
-
-
-DASHBOARD = Checkout(
+DASHBOARD = conformance.Checkout(
     "grafana-dashboards",
     "https://github.com/rfrail3/grafana-dashboards",
     "7d61c79619e5749e629758ecd96748c010028120",
 )
-HOST_ALERTS = Checkout(
+HOST_ALERTS = conformance.Checkout(
     "awesome-prometheus-alerts",
     "https://github.com/samber/awesome-prometheus-alerts",
     "a8533189af0246de5e21a6d8d25bd37816894f07",
 )
-MIXIN = Checkout(
+MIXIN = conformance.Checkout(
     "node_exporter",
     "https://github.com/prometheus/node_exporter",
     "a7dcc3a01545180d4f2087db70994cbc3abfed13",
@@ -139,7 +133,7 @@ def measured(bench: scenario.Bench) -> tuple[str, list[str]]:
     with contextlib.ExitStack() as stack:
         ports = {
             OURS: stack.enter_context(servers.stats(bench, STATS_EXPOSE=EXPOSED)).port,
-            THEIRS: stack.enter_context(node_exporter(bench)),
+            THEIRS: stack.enter_context(servers.node_exporter(bench, None, *COLLECTORS)).port,
         }
         stack.enter_context(some_work())
         queries = {name: stack.enter_context(prometheus(bench, name, port)) for name, port in ports.items()}
@@ -208,19 +202,6 @@ def selectors(expression: str) -> tuple[str, ...]:
     """The metrics of an alert: it can fire if each of them has a series."""
     found = re.findall(r"\b(node_[a-zA-Z0-9_]+)(\s*\{[^}]*\})?", expression)
     return tuple(dict.fromkeys(name + labels.strip() for name, labels in found))
-
-
-@contextlib.contextmanager
-def node_exporter(bench: scenario.Bench, *more: str) -> Iterator[int]:
-    """With the collectors that the dashboard asks for, besides the default ones."""
-    port = free_port()
-    program = servers.debian(bench, "prometheus-node-exporter", "usr/bin/prometheus-node-exporter")
-    # Its own way past /proc/net/dev, by netlink, would be that of this machine for a recorded one.
-    options = ("--collector.processes", "--collector.interrupts", "--no-collector.netdev.netlink")
-    command = [*program, f"--web.listen-address=127.0.0.1:{port}", *options, *more]
-    with started(command) as process:
-        wait_for_answer(port, "/metrics", process)
-        yield port
 
 
 @contextlib.contextmanager
@@ -347,9 +328,9 @@ def of_tree(bench: scenario.Bench, tree: Path) -> Iterator[tuple[int, int]]:
     tree = copy
     paths = [f"--path.procfs={tree}/proc", f"--path.sysfs={tree}/sys", f"--path.rootfs={tree}"]
     settings = {"STATS_PROC": f"{tree}/proc", "STATS_ROOT": str(tree), "STATS_EXPOSE": EXPOSED}
-    with servers.service(bench, "stats", None, **settings) as ours, node_exporter(bench, *paths) as theirs:
-        wait_for_answer(ours.port, "/stats")
-        yield ours.port, theirs
+    with servers.stats(bench, **settings) as ours:
+        with servers.node_exporter(bench, None, *COLLECTORS, *paths) as theirs:
+            yield ours.port, theirs.port
 
 
 def complete(items: list[Item], answered: dict[str, int]) -> set[str]:

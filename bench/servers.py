@@ -142,11 +142,11 @@ def gunicorn(bench: Bench, core: int | None = None) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def node_exporter(bench: Bench, core: int | None = None) -> Iterator[Server]:
-    """As in its guide: the default collectors; more than 40 requests at once."""
+def node_exporter(bench: Bench, core: int | None = None, *options: str) -> Iterator[Server]:
+    """As in its guide: the default collectors, unless options name others; more than 40 requests at once."""
     port = free_port()
     program = debian(bench, "prometheus-node-exporter", "usr/bin/prometheus-node-exporter")
-    command = [*program, f"--web.listen-address=127.0.0.1:{port}", "--web.max-requests=0"]
+    command = [*program, f"--web.listen-address=127.0.0.1:{port}", "--web.max-requests=0", *options]
     with answering(bench, command, port, "/metrics", core) as server:
         yield server
 

@@ -127,6 +127,11 @@ def wait_for_sequence(page, number, timeout=LIVE_MS):
     page.wait_for_selector(f'.page[data-sequence="{number}"]', timeout=timeout)
 
 
+def state(page):
+    """The line that names the worst state."""
+    return button(page, "state").inner_text().replace("\u00a0", " ")
+
+
 def panel(page, name):
     return page.locator(f'[data-panel="{name}"]')
 

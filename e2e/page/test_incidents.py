@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import services
 from conftest import eventually
-from dashboard import TOO_WIDE, button, frontend, opened, panel, picture, settled
+from dashboard import TOO_WIDE, button, frontend, opened, panel, picture, settled, state
 from staged_machine import Machine, Process
 
 # Those of the service without their durations, so that a test need not wait for minutes.
@@ -104,7 +104,7 @@ def test_an_incident_is_named_with_its_place_cause_and_beginning(opened, backend
     wait_until_shown(page, sentence)
     if cause:
         wait_until_shown(page, re.escape(cause))
-    assert re.search(r"since \d{2}:\d{2}", shown(page)), shown(page)
+    assert re.search(r"since \d{2}:\d{2}", state(page)), state(page)
     alert = backend.stats.fetch("/stats").json()["alerts"][0]
     assert -1000 < alert["since_unix_ms"] - staged_ms < BEGINNING_MS
     assert page.evaluate(TOO_WIDE) == []
@@ -135,13 +135,9 @@ def test_a_filesystem_that_fills_up_is_named(opened, backend, machine):
         subprocess.run(["umount", "--lazy", str(mounted)], check=True, timeout=10)
 
 
-def shown(page):
-    return button(page, "state").inner_text().replace("\u00a0", " ")
-
-
 def wait_until_shown(page, pattern):
     def is_shown():
-        text = shown(page)
+        text = state(page)
         assert re.search(pattern, text), text
         return True
 

@@ -14,6 +14,7 @@ from dashboard import (
     panel,
     picture,
     settled,
+    state,
     wait_for_sequence,
 )
 
@@ -38,10 +39,6 @@ def incident(sample):
 
 def calm(sample):
     return {**sample, "state": "normal", "since_unix_ms": sample["time_unix_ms"] - 60_000, "alerts": []}
-
-
-def state(page):
-    return button(page, "state").inner_text().replace("\u00a0", " ")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -4,6 +4,7 @@
 mod cache;
 mod deadline;
 mod digits;
+mod fields;
 mod fleet;
 mod listener;
 mod pipeline;

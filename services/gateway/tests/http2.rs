@@ -442,6 +442,18 @@ fn the_preface_means_something_only_where_it_is_on_and_only_at_the_beginning() {
     let mut client = on.connect();
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\rxxxxxxxxxxxxxxxx");
     assert!(client.is_closed() || client.reader.buffer().first() != Some(&b'H'));
+    // Neither protocol: a client of HTTP/2 would take an answer for a frame.
+    let mut client = on.connect();
+    client.send("INVALID CONNECTION PREFACE\r\n\r\n");
+    assert!(client.is_closed());
+    for line in ["GET / HTTX/1.1", "GET /", "GET / "] {
+        let mut client = on.connect();
+        client.send(&format!("{line}\r\n\r\n"));
+        assert_eq!(client.answer().status, 400, "{line}");
+    }
+    let mut client = off.connect();
+    client.send("INVALID CONNECTION PREFACE\r\n\r\n");
+    assert_eq!(client.answer().status, 400);
 }
 
 #[tokio::test]

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use super::cache_status::{How, push_number};
 use super::conditional::client_has_it;
 use super::entry::CacheEntry;
 use super::range::Part;
+use crate::fields::Fields;
 
 /// An answer from memory to one request. It stays what it is when the cache forgets it.
 #[derive(Clone, Debug)]
@@ -31,7 +32,7 @@ impl Answer {
     pub(super) fn new(
         stored: Arc<CacheEntry>,
         how: How,
-        request: &HeaderMap,
+        request: &Fields,
         head_only: bool,
         now: Instant,
     ) -> Self {

@@ -1,8 +1,8 @@
 //! `Cache-Control` (RFC 9111, section 5.2), read so that a doubt keeps an answer out of the cache.
 
+use crate::fields::Fields;
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::header::CACHE_CONTROL;
 
 /// The longest time that a directive can name, seconds: what RFC 9111 (section 1.2.2) makes of
@@ -44,7 +44,7 @@ pub(super) struct Control {
 
 impl Control {
     /// Reads all lines of the field.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &Fields) -> Self {
         let mut control = Self::default();
         for line in headers.get_all(CACHE_CONTROL) {
             control.present = true;
@@ -90,10 +90,9 @@ impl Control {
 
 /// Whether a request's `Cache-Control` says `no-store`. A line that is not written as it must be
 /// counts as far as it can be read.
-pub(super) fn asks_not_to_store(headers: &HeaderMap) -> bool {
+pub(super) fn asks_not_to_store(headers: &Fields) -> bool {
     headers
         .get_all(CACHE_CONTROL)
-        .into_iter()
         .flat_map(|line| Directives(line.as_bytes()))
         .flatten()
         .any(|(name, _)| name.eq_ignore_ascii_case(b"no-store"))
@@ -184,9 +183,9 @@ mod tests {
         Control::of(&fields(lines))
     }
 
-    fn fields(lines: &[&str]) -> HeaderMap {
+    fn fields(lines: &[&str]) -> Fields {
         let value = |line: &&str| (CACHE_CONTROL, HeaderValue::from_str(line).unwrap());
-        lines.iter().map(value).fold(HeaderMap::new(), |mut headers, (name, value)| {
+        lines.iter().map(value).fold(Fields::new(), |mut headers, (name, value)| {
             headers.append(name, value);
             headers
         })

@@ -3,21 +3,22 @@
 
 use std::time::SystemTime;
 
+use http::HeaderValue;
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
-use http::{HeaderMap, HeaderValue};
 
 use super::freshness::date;
+use crate::fields::Fields;
 
 /// Whether the client has what is known by this tag and was changed last at this time.
 pub(super) fn client_has_it(
-    request: &HeaderMap,
+    request: &Fields,
     tag: Option<&HeaderValue>,
     modified: Option<SystemTime>,
 ) -> bool {
     if request.contains_key(IF_NONE_MATCH) {
         // The date does not count then (RFC 9110, section 13.1.3).
         return tag.is_some_and(|tag| {
-            let mut lines = request.get_all(IF_NONE_MATCH).into_iter();
+            let mut lines = request.get_all(IF_NONE_MATCH);
             lines.any(|line| names(line.as_bytes(), opaque(tag.as_bytes())))
         });
     }
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     fn matches(line: &str, tag: &str) -> bool {
-        let mut request = HeaderMap::new();
+        let mut request = Fields::new();
         request.insert(IF_NONE_MATCH, HeaderValue::from_str(line).unwrap());
         client_has_it(&request, Some(&HeaderValue::from_str(tag).unwrap()), None)
     }
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn without_a_tag_none_matches() {
-        let mut request = HeaderMap::new();
+        let mut request = Fields::new();
         request.insert(IF_NONE_MATCH, HeaderValue::from_static("\"a\""));
         assert!(!client_has_it(&request, None, Some(SystemTime::UNIX_EPOCH)));
     }
@@ -96,11 +97,11 @@ mod tests {
     fn a_date_counts_only_without_tags() {
         let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         let since = |text: &str| {
-            let mut request = HeaderMap::new();
+            let mut request = Fields::new();
             request.insert(IF_MODIFIED_SINCE, HeaderValue::from_str(text).unwrap());
             request
         };
-        let has = |request: &HeaderMap| client_has_it(request, None, Some(changed));
+        let has = |request: &Fields| client_has_it(request, None, Some(changed));
         assert!(has(&since("Sun, 06 Nov 1994 08:49:37 GMT")));
         assert!(has(&since("Sunday, 06-Nov-94 08:49:38 GMT")));
         assert!(!has(&since("Sun, 06 Nov 1994 08:49:36 GMT")));

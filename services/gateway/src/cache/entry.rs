@@ -8,9 +8,10 @@ use http::header::{
     CONTENT_TYPE, DATE, ETAG, HeaderName, LAST_MODIFIED, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
     STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use super::freshness::{Moment, Terms, date};
+use crate::fields::Fields;
 use crate::routing::fields::FieldRules;
 
 /// Fields that belong to a connection (RFC 9110, section 7.6.1), and those that are made anew for
@@ -49,7 +50,7 @@ struct Text {
 }
 
 impl Text {
-    fn new(status: StatusCode, headers: &HeaderMap, now: Moment) -> Self {
+    fn new(status: StatusCode, headers: &Fields, now: Moment) -> Self {
         let mut full = Vec::with_capacity(1024);
         let mut not_modified = Vec::with_capacity(512);
         let tagged = headers.contains_key(ETAG);
@@ -57,7 +58,7 @@ impl Text {
         status_line(&mut not_modified, StatusCode::NOT_MODIFIED);
         let nominated = nominated(headers);
         let mut has_hsts = false;
-        for (name, value) in headers {
+        for (name, value) in headers.iter() {
             if NOT_KEPT.contains(name) || nominated.contains(name) {
                 continue;
             }
@@ -82,7 +83,7 @@ impl Text {
     }
 
     /// With the changes of a route.
-    fn edited(status: StatusCode, headers: &HeaderMap, now: Moment, edits: &FieldRules) -> Self {
+    fn edited(status: StatusCode, headers: &Fields, now: Moment, edits: &FieldRules) -> Self {
         let mut headers = headers.clone();
         for name in nominated(&headers) {
             headers.remove(name);
@@ -131,7 +132,7 @@ impl Head {
     /// buffers alive.
     pub(super) fn new(
         status: StatusCode,
-        headers: &HeaderMap,
+        headers: &Fields,
         terms: Terms,
         now: Moment,
         edits: Option<&FieldRules>,
@@ -182,7 +183,7 @@ impl Head {
     }
 
     /// The fields as the upstream sent them, without `Content-Length`.
-    pub(super) fn fields(&self) -> HeaderMap {
+    pub(super) fn fields(&self) -> Fields {
         let lines = self.text.full.split(|&byte| byte == b'\n').skip(1);
         lines
             .filter_map(|line| {
@@ -264,8 +265,8 @@ impl CacheEntry {
 }
 
 /// The language of a response that has only one.
-fn language(headers: &HeaderMap) -> Option<Box<str>> {
-    let mut lines = headers.get_all(CONTENT_LANGUAGE).into_iter();
+fn language(headers: &Fields) -> Option<Box<str>> {
+    let mut lines = headers.get_all(CONTENT_LANGUAGE);
     let line = lines.next().filter(|_| lines.next().is_none())?.to_str().ok()?.trim();
     let is_tag = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let is_one = !line.is_empty() && line.len() <= 64 && line.bytes().all(is_tag);
@@ -293,10 +294,9 @@ fn line(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
 }
 
 /// The fields that `Connection` names.
-pub(super) fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+pub(super) fn nominated(headers: &Fields) -> Vec<HeaderName> {
     headers
         .get_all(CONNECTION)
-        .into_iter()
         .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect()

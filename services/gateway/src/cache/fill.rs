@@ -5,7 +5,7 @@ use http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     LAST_MODIFIED, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ use super::revalidation;
 use super::shard::{Ask, Class, Key, Opening};
 use super::vary::{Codings, Vary};
 use super::{Inner, write};
+use crate::fields::Fields;
 use crate::routing::fields::FieldRules;
 
 /// Room that is taken at once for a body whose length is not known.
@@ -43,7 +44,7 @@ pub(crate) struct Fill {
     inner: Arc<Inner>,
     key: Arc<Key>,
     class: Class,
-    request: HeaderMap,
+    request: Fields,
     begun: Instant,
     forwarded: Forwarded,
     /// Its entry among the fetches, and what wakes the others when it is dropped.
@@ -156,7 +157,7 @@ impl Fill {
     pub(crate) fn response(
         &mut self,
         status: StatusCode,
-        headers: &HeaderMap,
+        headers: &Fields,
         now: Moment,
     ) -> Verdict {
         if !matches!(self.state, State::Asked) {
@@ -191,7 +192,7 @@ impl Fill {
 
     /// Whether the client, whose conditions the upstream did not see, has this very answer, and may
     /// be told 304.
-    pub(crate) fn client_has_it(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+    pub(crate) fn client_has_it(&self, status: StatusCode, headers: &Fields) -> bool {
         let modified = date(headers, LAST_MODIFIED);
         status == StatusCode::OK && client_has_it(&self.request, headers.get(ETAG), modified)
     }
@@ -266,12 +267,7 @@ impl Fill {
     }
 
     /// Takes what is known of the answer.
-    fn start(
-        &mut self,
-        status: StatusCode,
-        headers: &HeaderMap,
-        now: Moment,
-    ) -> Result<(), Refusal> {
+    fn start(&mut self, status: StatusCode, headers: &Fields, now: Moment) -> Result<(), Refusal> {
         let delay = now.instant.saturating_duration_since(self.begun);
         let terms = Terms::of(status, headers, self.class.authorised, delay, now)?;
         if status.is_server_error()
@@ -327,7 +323,7 @@ impl Fill {
 
     /// Answers with a stored response that the upstream has confirmed, and stores it anew where it
     /// may be kept.
-    fn freshen(&mut self, stale: &CacheEntry, update: &HeaderMap, now: Moment) -> Answer {
+    fn freshen(&mut self, stale: &CacheEntry, update: &Fields, now: Moment) -> Answer {
         let fields = revalidation::freshened(stale.head(), update);
         let status = stale.head().status();
         let delay = now.instant.saturating_duration_since(self.begun);
@@ -352,7 +348,7 @@ impl Fill {
     fn keep(
         &mut self,
         fresh: &Arc<CacheEntry>,
-        fields: &HeaderMap,
+        fields: &Fields,
         now: Instant,
     ) -> Result<(), Refusal> {
         let vary = Vary::of(fields).ok_or(Refusal::Vary)?;
@@ -469,7 +465,7 @@ impl Drop for Fill {
 }
 
 /// How long the body will be; none where its end is marked in it.
-fn body_length(status: StatusCode, headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
+fn body_length(status: StatusCode, headers: &Fields) -> Result<Option<usize>, Refusal> {
     if status == StatusCode::NO_CONTENT {
         return Ok(Some(0));
     }
@@ -477,8 +473,8 @@ fn body_length(status: StatusCode, headers: &HeaderMap) -> Result<Option<usize>,
         let text = line.to_str().ok()?;
         text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
     };
-    let mut codings = headers.get_all(TRANSFER_ENCODING).into_iter();
-    let mut lengths = headers.get_all(CONTENT_LENGTH).into_iter();
+    let mut codings = headers.get_all(TRANSFER_ENCODING);
+    let mut lengths = headers.get_all(CONTENT_LENGTH);
     match (codings.next(), codings.next(), lengths.next(), lengths.next()) {
         (None, _, Some(length), None) => Ok(Some(number(length).ok_or(Refusal::Framing)?)),
         (Some(coding), None, None, _) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {

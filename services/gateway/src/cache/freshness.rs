@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use http::StatusCode;
 use http::header::{AGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, HeaderName, PRAGMA, SET_COOKIE, VIA};
-use http::{HeaderMap, StatusCode};
 
 use super::cache_control::{Control, seconds};
 use super::http_date;
+use crate::fields::Fields;
 
 /// The longest time that is reckoned with; a date can name one a thousand times as long.
 const LONGEST: Duration = Duration::from_secs(1 << 31);
@@ -72,7 +73,7 @@ impl Terms {
     /// Of an answer that came `delay` after the request for it went out.
     pub(super) fn of(
         status: StatusCode,
-        headers: &HeaderMap,
+        headers: &Fields,
         authorised: bool,
         delay: Duration,
         now: Moment,
@@ -188,7 +189,7 @@ fn is_understood(status: StatusCode) -> bool {
 }
 
 /// RFC 9111, section 4.2.1, for a shared cache.
-fn lifetime(control: &Control, headers: &HeaderMap, now: Moment) -> Duration {
+fn lifetime(control: &Control, headers: &Fields, now: Moment) -> Duration {
     let told = control.shared_max_age.or(control.max_age).or_else(|| {
         let expires = date(headers, EXPIRES)?;
         expires.duration_since(date(headers, DATE).unwrap_or(now.unix)).ok()
@@ -199,13 +200,13 @@ fn lifetime(control: &Control, headers: &HeaderMap, now: Moment) -> Duration {
 /// RFC 9111, section 4.2.3. The upstream's `Date` has whole seconds and its own clock, so it would
 /// make an answer that is kept for one second stale at once; as that section allows, it counts
 /// only where a cache on the way is too old to know `Age`.
-fn initial_age(headers: &HeaderMap, delay: Duration, now: Moment) -> Duration {
+fn initial_age(headers: &Fields, delay: Duration, now: Moment) -> Duration {
     let told = headers
         .get(AGE)
         .and_then(|age| age.as_bytes().split(|&byte| byte == b',').next())
         .and_then(|age| seconds(age.trim_ascii()));
     let told = told.unwrap_or_default() + delay;
-    let old_hop = headers.get_all(VIA).into_iter().any(|via| {
+    let old_hop = headers.get_all(VIA).any(|via| {
         let hops = via.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         hops.into_iter().any(|hop| hop.starts_with(b"1.0 ") || hop.starts_with(b"HTTP/1.0 "))
     });
@@ -215,13 +216,13 @@ fn initial_age(headers: &HeaderMap, delay: Duration, now: Moment) -> Duration {
 }
 
 /// The date in a field that is there once.
-pub(super) fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
-    let mut lines = headers.get_all(name).into_iter();
+pub(super) fn date(headers: &Fields, name: HeaderName) -> Option<SystemTime> {
+    let mut lines = headers.get_all(name);
     let line = lines.next().filter(|_| lines.next().is_none())?;
     http_date::parse(line.to_str().ok()?)
 }
 
-fn is_event_stream(headers: &HeaderMap) -> bool {
+fn is_event_stream(headers: &Fields) -> bool {
     const EVENTS: &[u8] = b"text/event-stream";
     let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes().trim_ascii_start());
     kind.and_then(|kind| kind.get(..EVENTS.len()))
@@ -242,8 +243,8 @@ mod tests {
         Moment { instant: Instant::now(), unix: SystemTime::UNIX_EPOCH + NOW }
     }
 
-    fn headers(lines: &[&str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn headers(lines: &[&str]) -> Fields {
+        let mut headers = Fields::new();
         for line in lines {
             let (name, value) = line.split_once(": ").unwrap();
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();

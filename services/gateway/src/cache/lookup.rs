@@ -1,14 +1,15 @@
 //! What the cache is asked, and what keeps it from answering at all.
 
+use http::Method;
 use http::header::{
     ACCEPT, AUTHORIZATION, CONTENT_LENGTH, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     IF_UNMODIFIED_SINCE, RANGE, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, Method};
 use semantics::negotiation::named;
 
 use super::cache_control::asks_not_to_store;
 use super::cache_status::{Forward, Forwarded};
+use crate::fields::Fields;
 
 /// Bytes of site and target together. What is asked for often is short.
 const MOST_BYTES: usize = 4096;
@@ -25,7 +26,7 @@ pub(crate) struct CacheRequest<'a> {
     /// [`Cache::epoch`](super::Cache::epoch) when the request's route was looked up, or before.
     pub(crate) epoch: u64,
     /// The client's fields, before anything is added for the upstream.
-    pub(crate) headers: &'a HeaderMap,
+    pub(crate) headers: &'a Fields,
 }
 
 /// Why a request goes past the cache.
@@ -117,7 +118,7 @@ impl CacheRequest<'_> {
         if has(IF_MATCH) || has(IF_UNMODIFIED_SINCE) {
             return Some(Reason::Condition);
         }
-        let accept = headers.get_all(ACCEPT).into_iter().filter_map(|line| line.to_str().ok());
+        let accept = headers.get_all(ACCEPT).filter_map(|line| line.to_str().ok());
         if named(accept, "text/event-stream") > 0 {
             return Some(Reason::Events);
         }
@@ -146,7 +147,7 @@ mod tests {
 
     /// Obstacle and limit of a request with one field.
     fn judged(method: &Method, line: &str) -> (Option<Reason>, Option<Reason>) {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         if let Some((name, value)) = line.split_once(": ") {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             headers.insert(name, HeaderValue::from_str(value).unwrap());
@@ -196,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_target_that_is_too_long_is_no_key() {
-        let (headers, target) = (HeaderMap::new(), "x".repeat(MOST_BYTES));
+        let (headers, target) = (Fields::new(), "x".repeat(MOST_BYTES));
         let mut question = CacheRequest {
             method: &Method::GET,
             site: "",

@@ -1,9 +1,10 @@
 //! The part of a stored response that a request asks for (RFC 9110, section 14).
 
+use http::HeaderValue;
 use http::header::{IF_RANGE, RANGE};
-use http::{HeaderMap, HeaderValue};
 
 use super::http_date;
+use crate::fields::Fields;
 
 /// What to send of a complete body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +26,12 @@ impl Part {
     /// What a request with these fields gets of a body with these validators. Several ranges at once
     /// are answered with the whole body, as section 14.2 allows.
     pub(super) fn of(
-        request: &HeaderMap,
+        request: &Fields,
         etag: Option<&HeaderValue>,
         last_modified: Option<&HeaderValue>,
         length: usize,
     ) -> Self {
-        let mut lines = request.get_all(RANGE).into_iter();
+        let mut lines = request.get_all(RANGE);
         let (Some(line), None) = (lines.next(), lines.next()) else { return Self::Whole };
         let range = line.to_str().ok().and_then(|line| parse(line, length));
         match range {
@@ -42,11 +43,11 @@ impl Part {
 
 /// Whether `If-Range` names this very body, where the field is there (section 13.1.5).
 fn holds(
-    request: &HeaderMap,
+    request: &Fields,
     etag: Option<&HeaderValue>,
     last_modified: Option<&HeaderValue>,
 ) -> bool {
-    let mut lines = request.get_all(IF_RANGE).into_iter();
+    let mut lines = request.get_all(IF_RANGE);
     let condition = match (lines.next(), lines.next()) {
         (None, _) => return true,
         (Some(condition), None) => condition,
@@ -98,9 +99,10 @@ mod tests {
     use super::*;
 
     fn part(fields: &[(&'static str, &str)], length: usize) -> Part {
-        let mut request = HeaderMap::new();
+        let mut request = Fields::new();
         for (name, value) in fields {
-            request.append(*name, HeaderValue::from_str(value).unwrap());
+            request
+                .append(http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
         let etag = HeaderValue::from_static("\"a\"");
         let modified = HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT");

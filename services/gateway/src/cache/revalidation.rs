@@ -1,13 +1,14 @@
 //! Revalidation of a stale stored response (RFC 9111, section 4.3): the conditions that go to the
 //! upstream, and the response that a 304 freshens.
 
+use http::HeaderValue;
 use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY,
 };
-use http::{HeaderMap, HeaderValue};
 
 use super::entry::{CacheEntry, Head, NOT_KEPT, nominated};
+use crate::fields::Fields;
 
 /// Fields of a 304 that do not replace the stored ones: they describe content that did not come
 /// (section 3.2), or select the stored response, whose form the gateway may have changed.
@@ -33,7 +34,7 @@ pub(super) fn conditions(stored: &Head) -> [(HeaderName, Option<HeaderValue>); 2
 }
 
 /// The stored fields with those of a 304 in their place (RFC 9111, section 3.2).
-pub(super) fn freshened(stored: &Head, update: &HeaderMap) -> HeaderMap {
+pub(super) fn freshened(stored: &Head, update: &Fields) -> Fields {
     let mut fields = stored.fields();
     let nominated = nominated(update);
     // `Age` is that of the 304, and counts for the new freshness.
@@ -44,7 +45,7 @@ pub(super) fn freshened(stored: &Head, update: &HeaderMap) -> HeaderMap {
         }
         fields.remove(name);
         for value in update.get_all(name) {
-            fields.append(name, value.clone());
+            fields.append(name.clone(), value.clone());
         }
     }
     fields

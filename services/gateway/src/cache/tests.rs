@@ -10,11 +10,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::HeaderName;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use super::cache_status::Forwarded;
 use super::freshness::Refusal;
 use super::*;
+use crate::fields::Fields;
 
 /// Kept for ten seconds.
 const TEN: &str = "cache-control: max-age=10";
@@ -75,7 +76,7 @@ impl World {
 
     fn respond(&self, filling: &mut Fill, status: u16, lines: &[&str], length: usize) -> Verdict {
         let mut headers = headers(lines);
-        headers.insert("content-length", length.into());
+        headers.insert(http::header::CONTENT_LENGTH, length.into());
         filling.response(StatusCode::from_u16(status).unwrap(), &headers, self.moment())
     }
 
@@ -113,8 +114,8 @@ fn moment(instant: Instant) -> Moment {
     Moment { instant, unix: SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777) }
 }
 
-fn headers(lines: &[&str]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn headers(lines: &[&str]) -> Fields {
+    let mut headers = Fields::new();
     for line in lines {
         let (name, value) = line.split_once(": ").unwrap();
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();

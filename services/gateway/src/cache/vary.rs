@@ -1,13 +1,14 @@
 //! Which requests an answer is for: `Vary` (RFC 9110, section 12.5.5) and the part of the key that
 //! it makes (RFC 9111, section 4.1).
 
+use crate::fields::Fields;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_ENCODING, COOKIE, HeaderName, ORIGIN,
     REFERER, USER_AGENT, VARY,
 };
-use http::{HeaderMap, HeaderValue};
 use semantics::negotiation::coding;
 
 /// Fields that may select an answer. The upstreams name two or three; who names many has answers
@@ -29,7 +30,7 @@ pub(super) struct Vary {
 
 impl Vary {
     /// Reads the field; `None` if every request is different (`*`), or if it cannot be said.
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+    pub(super) fn of(headers: &Fields) -> Option<Self> {
         // Who sends a coding and forgets to say that it was negotiated has negotiated it.
         let mut codings = headers.contains_key(CONTENT_ENCODING);
         let mut fields = Vec::new();
@@ -55,11 +56,11 @@ impl Vary {
     }
 
     /// What a request has in these fields; `None` if that is too long to be a key.
-    pub(super) fn variant(&self, request: &HeaderMap) -> Option<Variant> {
+    pub(super) fn variant(&self, request: &Fields) -> Option<Variant> {
         let codings = if self.codings { Codings::of(request) } else { Codings::default() };
         let mut values = Vec::new();
         for (place, name) in (0_u8..).zip(self.fields.iter()) {
-            let mut lines = request.get_all(name).iter();
+            let mut lines = request.get_all(name);
             // A field that is not there leaves no trace, so that the most usual request needs no
             // allocation; the place keeps the others apart.
             let Some(first) = lines.next() else { continue };
@@ -88,11 +89,11 @@ impl Vary {
 impl Vary {
     /// The one language that a request wants most, in lower case, where nothing but languages and
     /// codings select the response.
-    pub(super) fn language(&self, request: &HeaderMap) -> Option<String> {
+    pub(super) fn language(&self, request: &Fields) -> Option<String> {
         if *self.fields != [ACCEPT_LANGUAGE] {
             return None;
         }
-        let mut lines = request.get_all(ACCEPT_LANGUAGE).into_iter();
+        let mut lines = request.get_all(ACCEPT_LANGUAGE);
         let line = lines.next().filter(|_| lines.next().is_none())?;
         let mut wanted = languages(line.as_bytes())?.into_iter();
         let (weight, first) = wanted.next()?;
@@ -101,7 +102,7 @@ impl Vary {
     }
 
     /// Whether a response for this variant has a coding that the request takes.
-    pub(super) fn takes_coding_of(&self, request: &HeaderMap, variant: &Variant) -> bool {
+    pub(super) fn takes_coding_of(&self, request: &Fields, variant: &Variant) -> bool {
         !self.codings || Codings::of(request) == variant.codings
     }
 }
@@ -188,8 +189,8 @@ pub(crate) struct Codings {
 impl Codings {
     /// Reads `Accept-Encoding` (RFC 9110, section 12.5.3). A client that says nothing gets no
     /// coding, and a member that cannot be read is not there.
-    pub(crate) fn of(request: &HeaderMap) -> Self {
-        let mut lines = request.get_all(ACCEPT_ENCODING).into_iter();
+    pub(crate) fn of(request: &Fields) -> Self {
+        let mut lines = request.get_all(ACCEPT_ENCODING);
         match (lines.next().map(HeaderValue::as_bytes), lines.next()) {
             (None, _) => Self::default(),
             // What browsers send needs no reading, which takes half of the time of a hit.
@@ -200,9 +201,9 @@ impl Codings {
         }
     }
 
-    fn read(request: &HeaderMap) -> Self {
+    fn read(request: &Fields) -> Self {
         let lines = || {
-            let lines = request.get_all(ACCEPT_ENCODING).into_iter();
+            let lines = request.get_all(ACCEPT_ENCODING);
             lines.filter_map(|line| line.to_str().ok())
         };
         Self {
@@ -238,8 +239,8 @@ mod tests {
 
     use super::*;
 
-    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn headers(fields: &[(&str, &str)]) -> Fields {
+        let mut headers = Fields::new();
         for (name, value) in fields {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             headers.append(name, HeaderValue::from_str(value).unwrap());
@@ -398,7 +399,7 @@ mod tests {
         ] {
             assert_eq!(codings(line), expected, "{line}");
         }
-        assert_eq!(Codings::of(&HeaderMap::new()).field(), "identity");
+        assert_eq!(Codings::of(&Fields::new()).field(), "identity");
     }
 
     proptest! {
@@ -412,7 +413,7 @@ mod tests {
         fn no_bytes_make_it_panic(
             lines in proptest::collection::vec(proptest::collection::vec(32_u8..=255, 0..60), 0..4),
         ) {
-            let mut headers = HeaderMap::new();
+            let mut headers = Fields::new();
             for line in lines {
                 if let Ok(value) = HeaderValue::from_bytes(&line) {
                     headers.append(VARY, value.clone());

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
+use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
-use http::{HeaderMap, StatusCode};
 use server::gzip;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use super::cursor::{Batch, Cursor, Next};
 use super::hub::Fleet;
 use crate::deadline::Timer;
+use crate::fields::Fields;
 use crate::request::context::RequestContext;
 use crate::response::relay::{
     ClientGone, Closing, Downstream, End, LEAST_BYTES, flush, until_closing,
@@ -110,7 +111,7 @@ pub(crate) async fn send<D: Downstream>(
     timer: &mut Timer,
     closing: &Closing,
 ) -> End {
-    let mut fields = HeaderMap::new();
+    let mut fields = Fields::new();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // For a proxy in front that follows nginx, which holds responses back otherwise.

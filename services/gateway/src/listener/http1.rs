@@ -9,14 +9,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, StatusCode};
 use server::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::deadline::Timer;
+use crate::fields::Fields;
 use crate::listener::connection::{Connection, ReadError, TAKES_NOTHING};
 use crate::listener::http2;
 use crate::listener::idle::Entry;
@@ -232,6 +233,10 @@ impl ConnectionHandler {
         if is_first && self.gateway.config.http2 && bytes == http2::PREFACE {
             return ConnectionState::Http2;
         }
+        if is_first && self.gateway.config.http2 && parse::is_of_no_protocol(&bytes) {
+            self.gateway.metrics.malformed.add();
+            return ConnectionState::End;
+        }
         let head = match parse::read(&bytes) {
             Ok(head) => head,
             Err(refused) => return self.reject(client, refused.into()).await,
@@ -410,7 +415,7 @@ impl Downstream for Http1<'_> {
         true
     }
 
-    fn inform(&mut self, status: StatusCode, fields: HeaderMap) {
+    fn inform(&mut self, status: StatusCode, fields: Fields) {
         if self.informs {
             let head = self.client.outbox();
             begin_head(head, status, &fields);
@@ -422,7 +427,7 @@ impl Downstream for Http1<'_> {
         &mut self,
         request_context: &mut RequestContext,
         status: StatusCode,
-        fields: HeaderMap,
+        fields: Fields,
         ends: bool,
     ) -> Result<(), ClientGone> {
         self.framing = if ends || fields.contains_key(CONTENT_LENGTH) {

@@ -16,7 +16,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
@@ -24,6 +24,7 @@ use tokio::time::{sleep, timeout};
 
 use self::heads::Answered;
 use crate::deadline::Timer;
+use crate::fields::Fields;
 use crate::listener::connection;
 use crate::listener::http1::{HEAD_TIME, IDLE_TIME};
 use crate::listener::idle::Entry;
@@ -204,7 +205,7 @@ impl Session {
         let length = body.len() as u64;
         let mut response = Response::new(());
         *response.status_mut() = problem.status;
-        *response.headers_mut() = fields;
+        *response.headers_mut() = fields.into();
         // When it fails, the client has left. So few bytes may wait for room.
         let sent = match respond.send_response(response, false) {
             Ok(mut answer) => answer.send_data(body, true).is_ok(),
@@ -256,15 +257,10 @@ impl Http2<'_> {
         Poll::Ready(Ok(()))
     }
 
-    fn begin(
-        &mut self,
-        status: StatusCode,
-        fields: HeaderMap,
-        ends: bool,
-    ) -> Result<(), ClientGone> {
+    fn begin(&mut self, status: StatusCode, fields: Fields, ends: bool) -> Result<(), ClientGone> {
         let mut response = Response::new(());
         *response.status_mut() = status;
-        *response.headers_mut() = fields;
+        *response.headers_mut() = fields.into();
         let answer = self.respond.send_response(response, ends).map_err(|_| ClientGone)?;
         self.answer = (!ends).then_some(answer);
         Ok(())
@@ -317,10 +313,10 @@ impl Downstream for Http2<'_> {
         false
     }
 
-    fn inform(&mut self, status: StatusCode, fields: HeaderMap) {
+    fn inform(&mut self, status: StatusCode, fields: Fields) {
         let mut response = Response::new(());
         *response.status_mut() = status;
-        *response.headers_mut() = fields;
+        *response.headers_mut() = fields.into();
         // When it fails, so does what follows.
         let _ = self.respond.send_informational(response);
     }
@@ -329,12 +325,12 @@ impl Downstream for Http2<'_> {
         &mut self,
         request_context: &mut RequestContext,
         status: StatusCode,
-        mut fields: HeaderMap,
+        mut fields: Fields,
         ends: bool,
     ) -> Result<(), ClientGone> {
         request_context.each_field(|name, value| {
             if let Ok(value) = HeaderValue::from_bytes(value) {
-                fields.append(name, value);
+                fields.append(name.clone(), value);
             }
         });
         self.begin(status, fields, ends)

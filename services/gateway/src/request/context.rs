@@ -15,13 +15,14 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, STRICT_TRANSPORT_SECURITY};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
 use self::authorize::{is_event_stream, upgrade_of};
 use self::fleet::FleetPath;
 pub(crate) use self::record::record_unread;
 pub(crate) use self::response_head::{begin_head, field, keep_one_of_each};
 use crate::cache::{Answer, CacheRequest, Fill, Lookup, Moment, Verdict};
+use crate::fields::Fields;
 use crate::fleet::Viewer;
 use crate::request::authority::canonical;
 use crate::request::forwarded::is_loop;
@@ -272,7 +273,7 @@ impl RequestContext {
     }
 
     /// Changes the fields of an upstream's response as the route says.
-    pub(crate) fn edit_response(&mut self, fields: &mut HeaderMap) {
+    pub(crate) fn edit_response(&mut self, fields: &mut Fields) {
         let Some(route) = &self.route else { return };
         if !route.attributes.response.is_empty() {
             route.attributes.response.apply(fields);
@@ -385,7 +386,7 @@ impl RequestContext {
     pub(crate) fn on_response_head(
         &mut self,
         status: StatusCode,
-        fields: &HeaderMap,
+        fields: &Fields,
     ) -> Option<Answer> {
         self.status = status.as_u16();
         self.note_policy(fields);
@@ -414,7 +415,7 @@ impl RequestContext {
     }
 
     /// Notes that the answer has a policy of HTTPS of its own.
-    pub(crate) fn note_policy(&mut self, fields: &HeaderMap) {
+    pub(crate) fn note_policy(&mut self, fields: &Fields) {
         self.has_hsts = fields.contains_key(STRICT_TRANSPORT_SECURITY);
     }
 }

@@ -7,10 +7,11 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::Version;
 use http::header::{AUTHORIZATION, FORWARDED, HeaderName, VIA};
-use http::{HeaderMap, Version};
 
 use crate::digits::{hexadecimal_128, push_ip};
+use crate::fields::Fields;
 use crate::request::claims::is_claim;
 use crate::request::is;
 use crate::request::trace_context::{TRACEPARENT, TRACESTATE, Trace};
@@ -36,8 +37,8 @@ static VIA_NAME: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Whether the request has passed this process before (RFC 9110, section 7.6.3).
-pub(crate) fn is_loop(headers: &HeaderMap) -> bool {
-    let members = headers.get_all(VIA).iter().flat_map(|value| {
+pub(crate) fn is_loop(headers: &Fields) -> bool {
+    let members = headers.get_all(VIA).flat_map(|value| {
         let members = value.as_bytes().split(|&byte| byte == b',');
         members.map(|member| member.trim_ascii().split(u8::is_ascii_whitespace).nth(1))
     });
@@ -167,8 +168,8 @@ mod tests {
     use http::HeaderValue;
     use std::collections::HashSet;
 
-    fn request(fields: &[(&'static str, &str)]) -> HeaderMap {
-        let mut request = HeaderMap::new();
+    fn request(fields: &[(&'static str, &str)]) -> Fields {
+        let mut request = Fields::new();
         for &(name, value) in fields {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             request.append(name, value.parse().unwrap());
@@ -176,9 +177,9 @@ mod tests {
         request
     }
 
-    fn all<'a>(request: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+    fn all<'a>(request: &'a Fields, name: &str) -> Vec<&'a str> {
         let values = request.get_all(name);
-        values.iter().map(|value| value.to_str().unwrap()).collect()
+        values.map(|value| value.to_str().unwrap()).collect()
     }
 
     /// The fields that are set.
@@ -191,12 +192,12 @@ mod tests {
     }
 
     /// The request as the upstream gets it.
-    fn said(words: ForwardedHeaders<'_>, request: &HeaderMap) -> HeaderMap {
+    fn said(words: ForwardedHeaders<'_>, request: &Fields) -> Fields {
         let hop = HopByHop::of(request).unwrap();
         let kept = request.iter().filter(|(name, _)| !words.replace(name) && !hop.drops(name));
-        let mut said = HeaderMap::new();
+        let mut said = Fields::new();
         for (name, value) in kept {
-            said.append(name, value.clone());
+            said.append(name.clone(), value.clone());
         }
         for (name, value) in set_by(&words) {
             said.append(name, value);
@@ -207,7 +208,7 @@ mod tests {
     const VERSION: Version = Version::HTTP_11;
 
     /// The request as the upstream gets it, from a peer whom 10.0.0.0/8 makes trusted or not.
-    fn told(peer: &str, fields: &[(&'static str, &str)]) -> HeaderMap {
+    fn told(peer: &str, fields: &[(&'static str, &str)]) -> Fields {
         let request = request(fields);
         let trust = TrustedProxies { proxies: Networks::parse("10.0.0.0/8").unwrap(), host: true };
         let client_info = trust.client_info(peer.parse().unwrap(), Scheme::Http, &request);
@@ -223,7 +224,7 @@ mod tests {
     }
 
     /// The same without trusted proxies and without authentication.
-    fn untrusted(peer: &str, fields: &[(&'static str, &str)]) -> HeaderMap {
+    fn untrusted(peer: &str, fields: &[(&'static str, &str)]) -> Fields {
         let request = request(fields);
         let client_info =
             TrustedProxies::default().client_info(peer.parse().unwrap(), Scheme::Http, &request);
@@ -303,7 +304,7 @@ mod tests {
         assert_eq!(all(&first, "via").len(), 2);
         assert!(!is_loop(&request(&[("via", "1.1 gateway, 1.1 gateway-00000000x")])));
         assert!(is_loop(&first));
-        assert!(!is_loop(&HeaderMap::new()));
+        assert!(!is_loop(&Fields::new()));
         let via = format!("1.1 a,  HTTP/1.1 \t{} (comment) , 2 b", *VIA_NAME);
         assert!(!is_loop(&request(&[("via", &via.replace(&*VIA_NAME, "other"))])));
     }

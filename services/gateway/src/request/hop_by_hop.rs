@@ -1,12 +1,13 @@
 //! What ends at the gateway: fields that are about one connection (RFC 9110, section 7.6.1).
 
+use http::HeaderValue;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONNECTION, COOKIE, DATE, EXPECT, FORWARDED, HOST, HeaderName,
     MAX_FORWARDS, ORIGIN, PRAGMA, RANGE, REFERER, TRANSFER_ENCODING, USER_AGENT, VIA,
 };
-use http::{HeaderMap, HeaderValue};
 
 use super::{begins, is};
+use crate::fields::Fields;
 
 /// Connection options that one message may have. Each is looked for among all fields, so without a
 /// bound the largest head would be compared with itself; honest clients send up to three.
@@ -32,10 +33,10 @@ impl HopByHop {
     /// When Connection is no list of names, or names a field that the upstream needs: dropping that
     /// would let a client take from a request what the gateway, or a proxy in front of it, has put
     /// there or has decided by.
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Abuse> {
+    pub(crate) fn of(headers: &Fields) -> Result<Self, Abuse> {
         let mut nominated = Vec::new();
         let mut options = 0;
-        for option in headers.get_all(CONNECTION).iter().flat_map(options_of) {
+        for option in headers.get_all(CONNECTION).flat_map(options_of) {
             let Ok(name) = HeaderName::from_bytes(option) else {
                 return Err(Abuse("the Connection field is not a list of names"));
             };
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     impl HopByHop {
-        fn remove_from(&self, headers: &mut HeaderMap) {
+        fn remove_from(&self, headers: &mut Fields) {
             let dropped: Vec<_> = headers.keys().filter(|name| self.drops(name)).cloned().collect();
             for name in dropped {
                 headers.remove(name);
@@ -140,8 +141,8 @@ mod tests {
     }
     use proptest::prelude::*;
 
-    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn headers(fields: &[(&str, &str)]) -> Fields {
+        let mut headers = Fields::new();
         for (name, value) in fields {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             headers.append(name, HeaderValue::from_str(value).unwrap());
@@ -232,7 +233,7 @@ mod tests {
     #[test]
     fn what_is_no_list_of_names_is_refused() {
         for value in ["a b", "close; x", "\"close\"", "é", "close, (x)", "x:y"] {
-            let mut fields = HeaderMap::new();
+            let mut fields = Fields::new();
             fields.insert(CONNECTION, HeaderValue::from_bytes(value.as_bytes()).unwrap());
             assert!(HopByHop::of(&fields).is_err(), "{value}");
         }

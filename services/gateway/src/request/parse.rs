@@ -10,7 +10,7 @@ use http::StatusCode;
 use crate::response::problem::Problem;
 
 pub(crate) use body::{Body, Progress};
-pub(crate) use head::{Head, Length, METHODS, end_of_head, read};
+pub(crate) use head::{Head, Length, METHODS, end_of_head, is_of_no_protocol, read};
 
 /// Bytes after which a request's head must be complete. Browsers send less than one KiB, and
 /// cookies of other services on the same host some more.

@@ -1,11 +1,11 @@
 //! W3C Trace Context (<https://www.w3.org/TR/trace-context/>): a trace that a client began goes on,
 //! with the gateway's own step in it.
 
-use http::HeaderMap;
 use http::header::HeaderName;
 
 use super::trace_state;
 use crate::digits::{hexadecimal, hexadecimal_128};
+use crate::fields::Fields;
 use crate::request::forwarded::new_bits;
 
 /// Which step of which trace a request is.
@@ -35,7 +35,7 @@ pub(crate) struct Trace {
 impl Trace {
     /// A new step of the trace that the fields tell of, or of a new trace. A new one is not
     /// sampled, which is what the standard wants of someone who leaves that to others.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &Fields) -> Self {
         let [step, _] = new_bits();
         // Zero is not an id.
         let step = step.max(1);
@@ -69,8 +69,8 @@ impl Trace {
 }
 
 /// The trace's id and flags, if there is one valid field.
-fn told(headers: &HeaderMap) -> Option<(u128, u8)> {
-    let mut values = headers.get_all(TRACEPARENT).iter();
+fn told(headers: &Fields) -> Option<(u128, u8)> {
+    let mut values = headers.get_all(TRACEPARENT);
     let (Some(parent), None) = (values.next(), values.next()) else { return None };
     parse(parent.to_str().ok()?)
 }
@@ -107,8 +107,8 @@ mod tests {
 
     const EXAMPLE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-    fn headers(parents: &[&str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn headers(parents: &[&str]) -> Fields {
+        let mut headers = Fields::new();
         for parent in parents {
             headers.append(TRACEPARENT, HeaderValue::from_bytes(parent.as_bytes()).unwrap());
         }
@@ -191,7 +191,7 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic_and_what_is_said_is_valid(text in "\\PC{0,70}") {
             if let Ok(parent) = HeaderValue::from_str(&text) {
-                let headers = HeaderMap::from_iter([(TRACEPARENT, parent)]);
+                let headers = Fields::from_iter([(TRACEPARENT, parent)]);
                 prop_assert!(parse(&said(&Trace::of(&headers))).is_some());
             }
         }

@@ -1,9 +1,8 @@
 //! `tracestate` of W3C Trace Context Level 2 (section 3.3): a list of at most 32 members `key=value`. What is
 //! not one is dropped as a whole, which is what the standard allows and expects.
 
-use http::HeaderMap;
-
 use super::trace_context::TRACESTATE;
+use crate::fields::Fields;
 
 /// Members of the list.
 const MOST_MEMBERS: usize = 32;
@@ -12,8 +11,8 @@ const MOST_MEMBERS: usize = 32;
 const LONGEST: usize = 256;
 
 /// Whether all fields together are one valid list; none is.
-pub(super) fn is_valid(headers: &HeaderMap) -> bool {
-    let members = headers.get_all(TRACESTATE).iter().flat_map(|value| {
+pub(super) fn is_valid(headers: &Fields) -> bool {
+    let members = headers.get_all(TRACESTATE).flat_map(|value| {
         let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
         value.as_bytes().split(|&byte| byte == b',').map(move |member| {
             let start = member.iter().position(|byte| !blank(byte)).unwrap_or(member.len());
@@ -53,7 +52,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn valid(lines: &[&str]) -> bool {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for line in lines {
             headers.append(TRACESTATE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
@@ -116,7 +115,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(line in proptest::collection::vec(32..=255_u8, 0..80)) {
             if let Ok(value) = HeaderValue::from_bytes(&line) {
-                is_valid(&HeaderMap::from_iter([(TRACESTATE, value)]));
+                is_valid(&Fields::from_iter([(TRACESTATE, value)]));
             }
         }
     }

@@ -10,11 +10,12 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use http::HeaderValue;
 use http::header::{FORWARDED, HOST, HeaderName};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue};
 
 use super::cidr::Networks;
+use crate::fields::Fields;
 use crate::request::forwarded::{
     FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REQUEST_ID, new_request_id,
 };
@@ -105,7 +106,7 @@ impl TrustedProxies {
         &self,
         peer: IpAddr,
         arrived: Scheme,
-        headers: &HeaderMap,
+        headers: &Fields,
     ) -> ClientInfo {
         let peer = peer.to_canonical();
         let host = headers.get(HOST).cloned();
@@ -185,8 +186,8 @@ struct Walk {
 
 /// The members of a list that may be spread over several fields, last first. `None` is one that is
 /// not text; it does not spoil those behind it, which a proxy has appended.
-fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = Option<&'a str>> {
-    let values = headers.get_all(name).iter().rev();
+fn members<'a>(headers: &'a Fields, name: &HeaderName) -> impl Iterator<Item = Option<&'a str>> {
+    let values = headers.get_all(name).rev();
     values.flat_map(|value| value.as_bytes().rsplit(|&byte| byte == b',')).map(text_of)
 }
 
@@ -195,8 +196,8 @@ fn text_of(bytes: &[u8]) -> Option<&str> {
 }
 
 /// The field's value if there is exactly one.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut values = headers.get_all(name).iter();
+fn only<'a>(headers: &'a Fields, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name);
     let value = values.next()?;
     values.next().is_none().then_some(value)
 }
@@ -236,8 +237,8 @@ struct Element<'a> {
 }
 
 /// The elements of `Forwarded`, last first.
-fn elements(headers: &HeaderMap) -> impl Iterator<Item = Option<Element<'_>>> {
-    headers.get_all(FORWARDED).iter().rev().flat_map(|value| {
+fn elements(headers: &Fields) -> impl Iterator<Item = Option<Element<'_>>> {
+    headers.get_all(FORWARDED).rev().flat_map(|value| {
         let mut rest = Some(value.as_bytes());
         std::iter::from_fn(move || {
             let (before, last) = split_last(rest?);

@@ -18,10 +18,11 @@ use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
     HeaderValue, IF_NONE_MATCH, TRANSFER_ENCODING, VARY,
 };
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::cache::Codings;
+use crate::fields::Fields;
 use crate::request::context::names_events;
 
 /// A shorter answer fits into one packet in any case.
@@ -55,7 +56,7 @@ pub(crate) struct Asked<'a> {
     /// Its method.
     pub(crate) method: &'a Method,
     /// Its fields.
-    pub(crate) fields: &'a HeaderMap,
+    pub(crate) fields: &'a Fields,
     /// HTTP/1.0, where a body whose length is not known ends with the connection.
     pub(crate) is_http10: bool,
     /// It had to know a secret.
@@ -99,7 +100,7 @@ impl Encoders {
         &self,
         asked: &Asked<'_>,
         status: StatusCode,
-        answer: &mut HeaderMap,
+        answer: &mut Fields,
     ) -> Option<Encoder> {
         if !self.are_on {
             return None;
@@ -162,7 +163,7 @@ impl Encoder {
     }
 }
 
-fn form(asked: &Asked<'_>, status: StatusCode, answer: &HeaderMap) -> Form {
+fn form(asked: &Asked<'_>, status: StatusCode, answer: &Fields) -> Form {
     // Most answers of upstreams that compress by themselves need no further look.
     let passes = status != StatusCode::OK
         || answer.contains_key(CONTENT_ENCODING)
@@ -194,8 +195,8 @@ fn is_compressible(kind: &HeaderValue) -> bool {
 }
 
 /// Whether the body is long, or may be.
-fn is_worthwhile(answer: &HeaderMap) -> bool {
-    let mut lengths = answer.get_all(CONTENT_LENGTH).iter();
+fn is_worthwhile(answer: &Fields) -> bool {
+    let mut lengths = answer.get_all(CONTENT_LENGTH);
     match (lengths.next(), lengths.next(), answer.contains_key(TRANSFER_ENCODING)) {
         (None, _, _) => true,
         (Some(length), None, false) => {
@@ -208,14 +209,14 @@ fn is_worthwhile(answer: &HeaderMap) -> bool {
 }
 
 /// Whether the upstream said that the bytes must be these.
-fn must_stay(answer: &HeaderMap) -> bool {
+fn must_stay(answer: &Fields) -> bool {
     let mut directives = members(answer.get_all(CACHE_CONTROL));
     directives.any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
         || DIGESTS.iter().any(|digest| answer.contains_key(*digest))
 }
 
 /// Says that the answer depends on what the client takes.
-fn vary(answer: &mut HeaderMap) {
+fn vary(answer: &mut Fields) {
     let known = members(answer.get_all(VARY))
         .any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"));
     if !known {
@@ -224,7 +225,7 @@ fn vary(answer: &mut HeaderMap) {
 }
 
 /// The same tag may not name two forms byte for byte (RFC 9110, section 8.8.1).
-fn weaken(answer: &mut HeaderMap) {
+fn weaken(answer: &mut Fields) {
     let strong = answer.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
     if let Some(tag) = strong.and_then(|tag| HeaderValue::try_from(weak(tag)).ok()) {
         answer.insert(ETAG, tag);
@@ -233,10 +234,10 @@ fn weaken(answer: &mut HeaderMap) {
 
 /// An upstream that says "not modified" knows nothing of the weak tag that it was asked about; by
 /// its own, a client would not find what it has (RFC 9111, section 4.3.4).
-fn revalidate(asked: &Asked<'_>, answer: &mut HeaderMap) {
+fn revalidate(asked: &Asked<'_>, answer: &mut Fields) {
     let Some(tag) = answer.get(ETAG) else { return };
     let tag = weak(tag);
-    let mut lines = asked.fields.get_all(IF_NONE_MATCH).iter();
+    let mut lines = asked.fields.get_all(IF_NONE_MATCH);
     if lines.any(|line| line.as_bytes().windows(tag.len()).any(|part| part == tag)) {
         vary(answer);
         weaken(answer);
@@ -248,11 +249,8 @@ fn weak(tag: &HeaderValue) -> Vec<u8> {
 }
 
 /// The members of a list in all its lines.
-fn members(lines: http::header::GetAll<'_, HeaderValue>) -> impl Iterator<Item = &[u8]> {
-    lines
-        .into_iter()
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii)
+fn members<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> impl Iterator<Item = &'a [u8]> {
+    lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 #[cfg(test)]

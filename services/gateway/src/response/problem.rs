@@ -1,10 +1,11 @@
 //! The gateway's own error answers: problem details (RFC 9457), or a small page for a browser.
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
 use semantics::negotiation::named;
 
+use crate::fields::Fields;
 use crate::upstream::Failure;
 
 /// Something that kept the gateway from an upstream's answer. Texts are the gateway's own and
@@ -77,7 +78,7 @@ impl Problem {
     }
 
     /// Fields and body of the answer to a request with this `Accept` field.
-    pub(crate) fn answer(&self, accept: &str, request_id: &str) -> (HeaderMap, Bytes) {
+    pub(crate) fn answer(&self, accept: &str, request_id: &str) -> (Fields, Bytes) {
         let Self { status, detail, fields } = self;
         let (number, title) = (status.as_u16(), status.canonical_reason().unwrap_or("Error"));
         let (kind, body) = if prefers_html(accept) {
@@ -94,7 +95,7 @@ impl Problem {
             );
             ("application/problem+json", body)
         };
-        let mut head = HeaderMap::with_capacity(8);
+        let mut head = Fields::with_capacity(8);
         head.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         head.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         head.extend(fields.iter().cloned());

@@ -9,16 +9,17 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, StatusCode};
 use tokio::sync::watch;
 
 pub(crate) use self::refill::refill;
 use self::transfer::{Relay, Source, fill_alone};
 use crate::cache::Answer;
 use crate::deadline::Timer;
+use crate::fields::Fields;
 use crate::listener::connection::TAKES_NOTHING;
 use crate::request::context::{FullResponse, RequestContext, keep_one_of_each};
 use crate::request::hop_by_hop::HopByHop;
@@ -56,7 +57,7 @@ pub(crate) trait Downstream: Send {
     fn can_tunnel(&self) -> bool;
 
     /// Takes an informational answer, for a client that understands it.
-    fn inform(&mut self, status: StatusCode, fields: HeaderMap);
+    fn inform(&mut self, status: StatusCode, fields: Fields);
 
     /// Takes status and fields, to which those of every answer are added. Content-Length is among
     /// them where it is known, and nothing about the connection; nothing follows where `ends`.
@@ -64,7 +65,7 @@ pub(crate) trait Downstream: Send {
         &mut self,
         request_context: &mut RequestContext,
         status: StatusCode,
-        fields: HeaderMap,
+        fields: Fields,
         ends: bool,
     ) -> Result<(), ClientGone>;
 
@@ -128,7 +129,7 @@ pub(crate) async fn deliver<D: Downstream>(
     request_context: &mut RequestContext,
     upstream_response: UpstreamResponse,
     upload: &mut Upload,
-    asked: &HeaderMap,
+    asked: &Fields,
     client: &mut D,
     timer: &mut Timer,
     closing: &Closing,
@@ -267,13 +268,10 @@ pub(crate) async fn until_closing(mut closing: Closing) {
 }
 
 /// Takes out what is about the upstream's connection, and how its body was framed there.
-pub(crate) fn strip(fields: &mut HeaderMap, status: StatusCode) {
+pub(crate) fn strip(fields: &mut Fields, status: StatusCode) {
     // A nomination that must not be obeyed is not obeyed; the rest goes as usual.
     let hop = HopByHop::of(fields).unwrap_or_default();
-    let dropped: Vec<_> = fields.keys().filter(|name| hop.drops(name)).cloned().collect();
-    for name in &dropped {
-        fields.remove(name);
-    }
+    fields.retain(|name| !hop.drops(name));
     // RFC 9112, section 6.3: beside a coding, a length means nothing. RFC 9110, section 8.6.
     if fields.remove(TRANSFER_ENCODING).is_some() || status == StatusCode::NO_CONTENT {
         fields.remove(CONTENT_LENGTH);
@@ -303,13 +301,13 @@ mod tests {
             false
         }
 
-        fn inform(&mut self, _: StatusCode, _: HeaderMap) {}
+        fn inform(&mut self, _: StatusCode, _: Fields) {}
 
         fn head(
             &mut self,
             _: &mut RequestContext,
             _: StatusCode,
-            _: HeaderMap,
+            _: Fields,
             _: bool,
         ) -> Result<(), ClientGone> {
             Ok(())
@@ -370,9 +368,9 @@ mod tests {
     }
 
     fn stripped(status: StatusCode, text: &[(&'static str, &'static str)]) -> Vec<String> {
-        let mut fields = HeaderMap::new();
+        let mut fields = Fields::new();
         for (name, value) in text {
-            fields.append(*name, HeaderValue::from_static(value));
+            fields.append(http::HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         strip(&mut fields, status);
         fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()

@@ -1,12 +1,13 @@
 //! Fields that a route sets or removes, toward its upstreams and in their responses. Pure.
 
+use http::HeaderValue;
 use http::header::{
     ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, EXPECT,
     FORWARDED, HOST, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     IF_UNMODIFIED_SINCE, LAST_MODIFIED, MAX_FORWARDS, RANGE, TRANSFER_ENCODING, VARY, VIA,
 };
-use http::{HeaderMap, HeaderValue};
 
+use crate::fields::Fields;
 use crate::request::forwarded::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REQUEST_ID};
 use crate::request::hop_by_hop::never_passes;
 use crate::request::trace_context::{TRACEPARENT, TRACESTATE};
@@ -90,15 +91,15 @@ impl FieldRules {
     }
 
     /// Applies them to a message.
-    pub(crate) fn apply(&self, fields: &mut HeaderMap) {
+    pub(crate) fn apply(&self, fields: &mut Fields) {
         self.remove(fields);
         for (name, value) in &self.set {
-            fields.insert(name, value.clone());
+            fields.insert(name.clone(), value.clone());
         }
     }
 
     /// Removes what is to be removed, and sets nothing.
-    pub(crate) fn remove(&self, fields: &mut HeaderMap) {
+    pub(crate) fn remove(&self, fields: &mut Fields) {
         for name in &self.removed {
             fields.remove(name);
         }
@@ -305,13 +306,13 @@ mod tests {
     fn fields_are_replaced_and_removed() {
         let mut rules = response(&["X-A:new"]).unwrap();
         rules.hide("Server").unwrap();
-        let mut fields = HeaderMap::new();
+        let mut fields = Fields::new();
         for (name, value) in [("x-a", "1"), ("x-a", "2"), ("server", "x"), ("x-b", "3")] {
-            fields.append(name, HeaderValue::from_static(value));
+            fields.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let mut informational = fields.clone();
         rules.apply(&mut fields);
-        assert_eq!(fields.get_all("x-a").iter().collect::<Vec<_>>(), ["new"]);
+        assert_eq!(fields.get_all("x-a").collect::<Vec<_>>(), ["new"]);
         assert_eq!((fields.len(), fields.contains_key("server")), (2, false));
         rules.remove(&mut informational);
         assert_eq!(informational.len(), 3);

@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
-use http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
 use self::body::poll_some;
@@ -21,6 +21,7 @@ pub(crate) use self::stream::open_stream;
 pub(crate) use self::upload::{HELD_BYTES, Upload, UploadState};
 
 use crate::deadline::Timer;
+use crate::fields::Fields;
 use crate::request::context::{RequestContext, names_events};
 use crate::response::problem::Problem;
 use crate::response::relay::{BodyFault, Downstream, strip};
@@ -47,7 +48,7 @@ pub(crate) struct UpstreamResponse {
     /// Of the answer.
     pub(crate) status: StatusCode,
     /// As they came.
-    pub(crate) fields: HeaderMap,
+    pub(crate) fields: Fields,
     /// The rest of it.
     pub(crate) body: Body,
     /// The rest of the request, for an upstream that answers before it has read all of it.
@@ -312,13 +313,12 @@ impl Exchange<'_> {
 }
 
 /// Whether a 101 names the protocol that was asked for, and no other (RFC 9110, section 7.8).
-fn agrees(fields: &HeaderMap, protocol: &HeaderValue) -> bool {
-    let mut named = fields.get_all(UPGRADE).iter();
+fn agrees(fields: &Fields, protocol: &HeaderValue) -> bool {
+    let mut named = fields.get_all(UPGRADE);
     let is_named =
         named.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()));
     let options = fields
         .get_all(CONNECTION)
-        .iter()
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii));
     is_named
         && named.next().is_none()

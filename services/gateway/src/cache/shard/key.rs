@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
-
 use super::Variant;
+use crate::fields::Fields;
 
 /// What a stored answer takes beside its own bytes: a record, places in map and queue that are
 /// half empty, and what an allocator adds. A test adds it up.
@@ -74,7 +73,7 @@ pub(in crate::cache) struct Ask<'a> {
     pub(in crate::cache) target: &'a str,
     pub(in crate::cache) epoch: u64,
     pub(in crate::cache) authorised: bool,
-    pub(in crate::cache) headers: &'a HeaderMap,
+    pub(in crate::cache) headers: &'a Fields,
     pub(in crate::cache) now: Instant,
     /// How old a fetch may be that is waited for.
     pub(in crate::cache) wait: Duration,

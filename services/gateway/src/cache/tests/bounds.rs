@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::thread;
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use proptest::prelude::*;
 
 use super::*;
@@ -45,10 +46,11 @@ const RESPONSES: [&[&str]; 5] = [
 
 fn start(filling: &mut Fill, lines: &[&str], bytes: Option<usize>, now: Instant) {
     let mut headers = headers(lines);
-    match bytes {
-        Some(bytes) => headers.insert("content-length", bytes.into()),
-        None => headers.insert("transfer-encoding", HeaderValue::from_static("chunked")),
+    let (name, value) = match bytes {
+        Some(bytes) => (CONTENT_LENGTH, bytes.into()),
+        None => (TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
     };
+    headers.insert(name, value);
     filling.response(StatusCode::OK, &headers, moment(now));
 }
 

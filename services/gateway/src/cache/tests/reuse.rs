@@ -1,6 +1,7 @@
 //! One request after the other.
 
 use super::*;
+use crate::fields::Fields;
 
 #[test]
 fn what_was_fetched_is_answered_from_memory_until_its_time_is_over() {
@@ -72,7 +73,7 @@ fn target_and_site_are_the_key() {
     for other in ["/a", "/a?x=", "/a?X", "/a?x&y"] {
         assert_eq!(world.fill(other, &[]).forwarded().field(), "gateway; fwd=uri-miss");
     }
-    let none = HeaderMap::new();
+    let none = Fields::new();
     let mut question = CacheRequest {
         method: &Method::GET,
         site: "http://b",
@@ -185,7 +186,7 @@ fn no_content_has_no_length() {
 }
 
 /// The fields of a request to the upstream.
-fn asked(filling: &Fill, request: &[&str]) -> HeaderMap {
+fn asked(filling: &Fill, request: &[&str]) -> Fields {
     let mut asked = headers(request);
     for (name, value) in filling.changes() {
         asked.remove(&name);
@@ -218,7 +219,7 @@ fn an_answer_that_others_wait_for_is_asked_for_whole() {
 fn conditions_go_to_the_upstream_where_nothing_is_stored() {
     let world = World::new();
     let mut filling = world.fill("/a", &CONDITIONS);
-    let expected = ["accept-encoding: br, gzip", CONDITIONS[1], CONDITIONS[2]];
+    let expected = [CONDITIONS[1], CONDITIONS[2], "accept-encoding: br, gzip"];
     assert_eq!(asked(&filling, &CONDITIONS), headers(&expected));
     // Nobody waits for it meanwhile, and its 304 says nothing to the next one.
     let other = world.fill("/a", &[]);

@@ -1,6 +1,7 @@
 //! Stale responses that the upstream confirms.
 
 use super::*;
+use crate::fields::Fields;
 
 /// A 304 to the conditions of a revalidation.
 fn not_modified(world: &World, filling: &mut Fill, lines: &[&str]) -> Answer {
@@ -86,7 +87,7 @@ fn a_304_without_a_stored_validator_answers_the_client_alone() {
     assert!(world.fetch("/a", &[], &[TEN], "abc"));
     world.seconds = 10;
     let mut filling = world.fill("/a", &[]);
-    let verdict = filling.response(StatusCode::NOT_MODIFIED, &HeaderMap::new(), world.moment());
+    let verdict = filling.response(StatusCode::NOT_MODIFIED, &Fields::new(), world.moment());
     assert!(matches!(verdict, Verdict::Forward(Refusal::Status)), "{verdict:?}");
 }
 

@@ -1,6 +1,7 @@
 //! Stale responses, invalidation and settings.
 
 use super::*;
+use crate::fields::Fields;
 
 #[test]
 fn while_the_upstream_is_asked_all_get_the_old_answer_where_that_is_allowed() {
@@ -116,7 +117,7 @@ fn what_is_forgotten_does_not_come_back() {
 #[test]
 fn who_waited_since_before_everything_was_forgotten_brings_nothing_for_others() {
     let world = World::new();
-    let none = HeaderMap::new();
+    let none = Fields::new();
     // As a request has it that waits for the first fetch.
     let waiting = CacheRequest {
         method: &Method::GET,

@@ -6,8 +6,9 @@ use http::header::{
     CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, Version};
+use http::{StatusCode, Version};
 
+use crate::fields::Fields;
 use crate::request::context::field;
 use crate::request::parse::{self, Head, Refused};
 use crate::response::problem::Problem;
@@ -29,7 +30,7 @@ const ABOUT_CONNECTION: [HeaderName; 5] = [
 pub(super) struct Answered {
     pub(super) status: StatusCode,
     /// As they came.
-    pub(super) fields: HeaderMap,
+    pub(super) fields: Fields,
 }
 
 /// What is asked, beyond doubt.
@@ -84,7 +85,7 @@ pub(super) fn answer(head: &[u8]) -> Option<Answered> {
     let mut response = httparse::Response::new(&mut lines);
     let parsed = response.parse(head).ok()?;
     let status = StatusCode::from_u16(response.code?).ok().filter(|_| parsed.is_complete())?;
-    let mut fields = HeaderMap::with_capacity(response.headers.len());
+    let mut fields = Fields::with_capacity(response.headers.len());
     for line in response.headers.iter() {
         let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
         fields.append(name, HeaderValue::from_bytes(line.value).ok()?);

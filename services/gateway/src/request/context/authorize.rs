@@ -5,10 +5,11 @@ use http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, MAX_FORWARDS, RETRY_AFTER, UPGRADE,
     WWW_AUTHENTICATE,
 };
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use semantics::negotiation::named;
 
 use crate::BUILD;
+use crate::fields::Fields;
 use crate::request::parse::{Head, METHODS};
 use crate::request::rate_limit::{Permit, RateDecision};
 use crate::request::trusted_proxies::Scheme;
@@ -33,7 +34,7 @@ impl RequestContext {
         } else {
             ("application/json", Bytes::from_static(b"{\"status\":\"ok\"}\n"))
         };
-        let mut fields = HeaderMap::new();
+        let mut fields = Fields::new();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         fields.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(self.reply(StatusCode::OK, &fields, body))
@@ -67,7 +68,7 @@ impl RequestContext {
 
     /// RFC 9110, section 7.6.2: the answer where the request may go no further.
     pub(super) fn count_forward(&mut self, head: &Head) -> Result<Option<FullResponse>, Problem> {
-        let mut values = head.fields.get_all(MAX_FORWARDS).iter();
+        let mut values = head.fields.get_all(MAX_FORWARDS);
         let Some(value) = values.next() else { return Ok(None) };
         let digits = value.as_bytes();
         let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
@@ -81,7 +82,7 @@ impl RequestContext {
         if self.forwards_left.is_some() {
             return Ok(None);
         }
-        let mut fields = HeaderMap::new();
+        let mut fields = Fields::new();
         fields.insert(ALLOW, HeaderValue::from_static(METHODS));
         Ok(Some(self.reply(StatusCode::OK, &fields, Bytes::new())))
     }
@@ -136,9 +137,9 @@ impl RequestContext {
 
 /// The protocol that the client wants instead, if it wants one.
 pub(super) fn upgrade_of(head: &Head) -> Result<Option<HeaderValue>, Problem> {
-    let mut protocols = head.fields.get_all(UPGRADE).iter();
+    let mut protocols = head.fields.get_all(UPGRADE);
     let Some(protocol) = protocols.next() else { return Ok(None) };
-    let asks = head.fields.get_all(CONNECTION).iter().any(|value| {
+    let asks = head.fields.get_all(CONNECTION).any(|value| {
         let mut options = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
     });

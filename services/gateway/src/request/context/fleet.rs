@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
 use super::authorize::upgrade_of;
 use super::{Decision, RequestContext};
 use crate::cache::Codings;
+use crate::fields::Fields;
 use crate::fleet::{Fleet, Found};
 use crate::request::hop_by_hop::HopByHop;
 use crate::request::parse::Head;
@@ -86,7 +87,7 @@ impl RequestContext {
             FleetPath::Unknown => Err(not_found("there is nothing here")),
             FleetPath::List if !is_read => Err(Problem::method_not_allowed("GET, HEAD")),
             FleetPath::List => {
-                let mut fields = HeaderMap::new();
+                let mut fields = Fields::new();
                 fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 let body = Bytes::from(fleet.list(&gateway).await);

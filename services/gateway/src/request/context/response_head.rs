@@ -4,9 +4,10 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CACHE_STATUS, CONNECTION, HeaderName, STRICT_TRANSPORT_SECURITY};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
 use crate::cache::Answer;
+use crate::fields::Fields;
 use crate::request::forwarded::REQUEST_ID;
 use crate::request::rate_limit::Quota;
 use crate::request::trusted_proxies::Scheme;
@@ -58,7 +59,7 @@ impl RequestContext {
     }
 
     /// Fields and body for a problem.
-    pub(crate) fn problem(&self, problem: &Problem) -> (HeaderMap, Bytes) {
+    pub(crate) fn problem(&self, problem: &Problem) -> (Fields, Bytes) {
         problem.answer(text_of(self.accept.as_ref()), &self.client_info.request_id)
     }
 
@@ -66,7 +67,7 @@ impl RequestContext {
     pub(super) fn reply(
         &mut self,
         status: StatusCode,
-        fields: &HeaderMap,
+        fields: &Fields,
         body: Bytes,
     ) -> FullResponse {
         let mut head = Vec::with_capacity(512);
@@ -110,10 +111,10 @@ impl RequestContext {
 }
 
 /// Takes out of an upstream's answer what is said once, and by the gateway.
-pub(crate) fn keep_one_of_each(fields: &mut HeaderMap) {
+pub(crate) fn keep_one_of_each(fields: &mut Fields) {
     fields.remove(REQUEST_ID);
     // RFC 6797, section 7.1: one field.
-    if fields.get_all(STRICT_TRANSPORT_SECURITY).iter().nth(1).is_some()
+    if fields.get_all(STRICT_TRANSPORT_SECURITY).nth(1).is_some()
         && let Some(first) = fields.get(STRICT_TRANSPORT_SECURITY).cloned()
     {
         fields.insert(STRICT_TRANSPORT_SECURITY, first);
@@ -121,14 +122,14 @@ pub(crate) fn keep_one_of_each(fields: &mut HeaderMap) {
 }
 
 /// Writes the first lines of an answer's head.
-pub(crate) fn begin_head(text: &mut Vec<u8>, status: StatusCode, fields: &HeaderMap) {
+pub(crate) fn begin_head(text: &mut Vec<u8>, status: StatusCode, fields: &Fields) {
     text.reserve(USUAL_HEAD_BYTES);
     text.extend_from_slice(b"HTTP/1.1 ");
     text.extend_from_slice(status.as_str().as_bytes());
     text.push(b' ');
     text.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     text.extend_from_slice(b"\r\n");
-    for (name, value) in fields {
+    for (name, value) in fields.iter() {
         field(text, name.as_str(), value.as_bytes());
     }
 }

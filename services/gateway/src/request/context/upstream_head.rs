@@ -53,7 +53,7 @@ impl RequestContext {
             let host = origin.map_or_else(|| "localhost".to_owned(), ToString::to_string);
             field(&mut text, "host", host.as_bytes());
         }
-        for (name, value) in &head.fields {
+        for (name, value) in head.fields.iter() {
             if *name == HOST {
                 // As the cache's key has it, so that one answer is right for all who share it.
                 if fixed_host.is_none() {

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
 use super::{FIELDS, HEAD_BYTES, Refused, TARGET_BYTES, malformed};
+use crate::fields::Fields;
 use crate::response::problem::Problem;
 
 /// The methods that may pass, as in `Allow` of a 405.
@@ -24,7 +25,7 @@ pub(crate) struct Head {
     /// Path and perhaps query, in origin form.
     pub(crate) target: Bytes,
     /// Every field as it came.
-    pub(crate) fields: HeaderMap,
+    pub(crate) fields: Fields,
     /// How the end of the body is known.
     pub(crate) length: Length,
     /// The client waits for a word before it sends the body.
@@ -71,6 +72,15 @@ pub(crate) fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, Re
     Ok(None)
 }
 
+/// Whether the first line has the three words of a request line but names no protocol. Where HTTP/2
+/// is spoken too, that is a wrong preface, and the connection ends without a word: a client of HTTP/2
+/// would take an answer of HTTP/1.1 for a frame (RFC 9113, section 3.4).
+pub(crate) fn is_of_no_protocol(head: &[u8]) -> bool {
+    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let words: Vec<_> = line.splitn(4, |&byte| byte == b' ').collect();
+    matches!(words[..], [_, _, version] if !version.is_empty() && !version.contains(&b'/'))
+}
+
 /// Reads a head that is complete, its last empty line included.
 ///
 /// # Errors
@@ -81,7 +91,7 @@ pub(crate) fn read(head: &Bytes) -> Result<Head, Refused> {
     let (method, target, version) = request_line(line)?;
     // As many as there are lines: a request that waits for its upstream holds no more.
     let lines = memchr::memchr_iter(b'\n', rest).count();
-    let mut fields = HeaderMap::with_capacity(lines.min(FIELDS));
+    let mut fields = Fields::with_capacity(lines.min(FIELDS));
     let mut count = 0;
     // To see a name costs less than to look for it afterwards.
     let (mut is_framed, mut expects, mut is_about_connection) = (false, false, false);
@@ -223,9 +233,9 @@ fn origin_form(
     method: &Method,
     target: Bytes,
     version: Version,
-    fields: &HeaderMap,
+    fields: &Fields,
 ) -> Result<Bytes, Refused> {
-    let mut hosts = fields.get_all(HOST).iter();
+    let mut hosts = fields.get_all(HOST);
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err(malformed("the request has several Host fields"));
@@ -318,9 +328,9 @@ fn is_authority(text: &[u8]) -> bool {
     named && port.is_none_or(is_port)
 }
 
-fn length(version: Version, fields: &HeaderMap) -> Result<Length, Refused> {
-    let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
-    let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
+fn length(version: Version, fields: &Fields) -> Result<Length, Refused> {
+    let mut codings = fields.get_all(TRANSFER_ENCODING);
+    let mut lengths = fields.get_all(CONTENT_LENGTH);
     match (codings.next(), lengths.next()) {
         (None, None) => Ok(Length::Known(0)),
         // RFC 9112, section 6.1: an attempt at request smuggling.
@@ -349,7 +359,7 @@ fn length(version: Version, fields: &HeaderMap) -> Result<Length, Refused> {
     }
 }
 
-fn expectation(version: Version, fields: &HeaderMap) -> Result<bool, Refused> {
+fn expectation(version: Version, fields: &Fields) -> Result<bool, Refused> {
     let mut expected = false;
     for value in fields.get_all(EXPECT) {
         if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") {
@@ -362,9 +372,9 @@ fn expectation(version: Version, fields: &HeaderMap) -> Result<bool, Refused> {
     Ok(expected)
 }
 
-fn keeps_alive(version: Version, fields: &HeaderMap) -> bool {
+fn keeps_alive(version: Version, fields: &Fields) -> bool {
     let names = |wanted: &str| {
-        fields.get_all(CONNECTION).iter().any(|value| {
+        fields.get_all(CONNECTION).any(|value| {
             let mut options = value.as_bytes().split(|&byte| byte == b',').map(trim);
             options.any(|option| option.eq_ignore_ascii_case(wanted.as_bytes()))
         })

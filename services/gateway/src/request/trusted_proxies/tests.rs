@@ -1,4 +1,5 @@
 use super::*;
+use crate::fields::Fields;
 use proptest::prelude::*;
 
 fn trust() -> TrustedProxies {
@@ -9,10 +10,13 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn headers(fields: &[(&'static str, &str)]) -> Fields {
+    let mut headers = Fields::new();
     for &(name, value) in fields {
-        headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        headers.append(
+            HeaderName::from_static(name),
+            HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+        );
     }
     headers
 }
@@ -191,7 +195,7 @@ fn the_scheme_is_what_the_nearest_proxy_says() {
     assert_eq!(scheme(&mixed), Scheme::Http);
     let unread = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=1.1.1.1;proto=https")];
     assert_eq!(scheme(&unread), Scheme::Http);
-    let encrypted = trust().client_info(ip("10.0.0.1"), Scheme::Https, &HeaderMap::new());
+    let encrypted = trust().client_info(ip("10.0.0.1"), Scheme::Https, &Fields::new());
     assert_eq!(encrypted.scheme, Scheme::Https);
 }
 

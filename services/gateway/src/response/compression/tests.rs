@@ -5,11 +5,12 @@ use http::HeaderName;
 use proptest::prelude::*;
 
 use super::*;
+use crate::fields::Fields;
 
 const LONG: &str = "content-length: 5000";
 
-fn fields(lines: &[&str]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn fields(lines: &[&str]) -> Fields {
+    let mut headers = Fields::new();
     for line in lines {
         let (name, value) = line.split_once(": ").unwrap();
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
@@ -18,7 +19,7 @@ fn fields(lines: &[&str]) -> HeaderMap {
     headers
 }
 
-fn head(status: u16, lines: &[&str]) -> (StatusCode, HeaderMap) {
+fn head(status: u16, lines: &[&str]) -> (StatusCode, Fields) {
     (StatusCode::from_u16(status).unwrap(), fields(lines))
 }
 
@@ -33,8 +34,8 @@ fn form_of(lines: &[&str]) -> Form {
 fn sent(
     method: &Method,
     asked: &[&str],
-    (status, mut answer): (StatusCode, HeaderMap),
-) -> (HeaderMap, bool) {
+    (status, mut answer): (StatusCode, Fields),
+) -> (Fields, bool) {
     let fields = fields(asked);
     let asked = Asked { method, fields: &fields, is_http10: false, requires_auth: false };
     let encoder = Encoders::new(true).begin(&asked, status, &mut answer);
@@ -127,7 +128,7 @@ fn the_head_tells_the_new_form() {
     assert_eq!(fields[CONTENT_ENCODING], "gzip");
     assert_eq!(fields[TRANSFER_ENCODING], "chunked");
     assert_eq!(fields[ETAG], "W/\"a\"");
-    let vary: Vec<_> = fields.get_all(VARY).iter().collect();
+    let vary: Vec<_> = fields.get_all(VARY).collect();
     assert_eq!(vary, ["origin", "accept-encoding"]);
     assert!(!fields.contains_key(CONTENT_LENGTH) && !fields.contains_key(ACCEPT_RANGES));
 }
@@ -150,7 +151,7 @@ fn what_varies_already_is_not_said_twice() {
     for known in ["*", "origin, Accept-Encoding"] {
         let lines = ["content-type: text/css", LONG, &format!("vary: {known}")];
         let (fields, _) = sent(&Method::GET, &["accept-encoding: gzip"], head(200, &lines));
-        assert_eq!(fields.get_all(VARY).iter().collect::<Vec<_>>(), [known]);
+        assert_eq!(fields.get_all(VARY).collect::<Vec<_>>(), [known]);
     }
 }
 

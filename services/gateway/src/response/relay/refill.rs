@@ -5,12 +5,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::transfer::{Source, fill_alone};
 use super::{BodyFault, ClientGone, Downstream};
 use crate::deadline::Timer;
+use crate::fields::Fields;
 use crate::request::context::{FullResponse, RequestContext};
 use crate::request::parse::{Head, Length};
 use crate::response::compression::Asked;
@@ -76,13 +77,13 @@ impl Downstream for NoClient {
         false
     }
 
-    fn inform(&mut self, _: StatusCode, _: HeaderMap) {}
+    fn inform(&mut self, _: StatusCode, _: Fields) {}
 
     fn head(
         &mut self,
         _: &mut RequestContext,
         _: StatusCode,
-        _: HeaderMap,
+        _: Fields,
         _: bool,
     ) -> Result<(), ClientGone> {
         Err(ClientGone)

@@ -4,9 +4,10 @@ use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
 use super::Frame;
+use crate::fields::Fields;
 
 /// Fields of a head.
 const FIELDS: usize = 100;
@@ -16,7 +17,7 @@ const FIELDS: usize = 100;
 pub(super) struct Head {
     pub(super) status: StatusCode,
     /// As they came.
-    pub(super) fields: HeaderMap,
+    pub(super) fields: Fields,
     /// Another request may follow on the connection.
     pub(super) is_lasting: bool,
 }
@@ -51,24 +52,26 @@ pub(super) fn take(held: &mut BytesMut) -> Result<Option<Head>, NoHead> {
         lines.push((name, offset, line.value.len()));
     }
     let text = held.split_to(length).freeze();
-    let mut fields = HeaderMap::with_capacity(lines.len() + 4);
+    let mut fields = Fields::with_capacity(lines.len() + 4);
     for (name, offset, count) in lines {
         let value = if count == 0 { Bytes::new() } else { text.slice(offset..offset + count) };
         fields.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| NoHead)?);
     }
-    let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next()
-        && (!coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some())
-    {
-        // The end of such a body is not defined.
+    if !has_known_end(fields.get_all(TRANSFER_ENCODING)) {
         return Err(NoHead);
     }
     let is_lasting = is_http11
-        && !fields.get_all(CONNECTION).iter().any(|value| {
+        && !fields.get_all(CONNECTION).any(|value| {
             let mut options = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
             options.any(|option| option.eq_ignore_ascii_case(b"close"))
         });
     Ok(Some(Head { status, fields, is_lasting }))
+}
+
+/// Whether the end of a body with these codings is defined: there is none, or `chunked` alone.
+fn has_known_end<'a>(mut codings: impl Iterator<Item = &'a HeaderValue>) -> bool {
+    codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        && codings.next().is_none()
 }
 
 impl Head {
@@ -85,7 +88,7 @@ impl Head {
         if self.fields.contains_key(TRANSFER_ENCODING) {
             return Some(Frame::Size);
         }
-        let mut lengths = self.fields.get_all(CONTENT_LENGTH).iter();
+        let mut lengths = self.fields.get_all(CONTENT_LENGTH);
         match (lengths.next(), lengths.next()) {
             (None, _) => Some(Frame::UntilClosed),
             (Some(length), None) => {
@@ -122,7 +125,7 @@ mod tests {
         let mut held = BytesMut::from(&*format!("{text}rest"));
         let taken = take(&mut held).unwrap().unwrap();
         assert_eq!((taken.status.as_u16(), &held[..]), (200, &b"rest"[..]));
-        assert_eq!(taken.fields.get_all("a").iter().collect::<Vec<_>>(), ["b", "c"]);
+        assert_eq!(taken.fields.get_all("a").collect::<Vec<_>>(), ["b", "c"]);
     }
 
     #[test]

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::body::{Frame, poll_some};
 use super::{HEAD_BYTES, response_head};
+use crate::fields::Fields;
 use crate::request::context::names_events;
 use crate::upstream::tls::{self, Io};
 use crate::upstream::{Failure, UpstreamTls};
@@ -21,7 +22,7 @@ use crate::upstream::{Failure, UpstreamTls};
 /// The response, its head read.
 pub(crate) struct EventStream {
     /// The fields of the head.
-    pub(crate) fields: HeaderMap,
+    pub(crate) fields: Fields,
     stream: Box<dyn Io>,
     held: BytesMut,
     frame: Frame,

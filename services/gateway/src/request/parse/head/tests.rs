@@ -166,9 +166,9 @@ proptest::proptest! {
     #[test]
     fn what_is_read_has_one_host_and_one_length(text in "GET /[a-z%.]{0,9} HTTP/1\\.[01]\r\n((Host|Content-Length|Transfer-Encoding|X): ?[a-z0-9, ]{0,8}\r\n){0,4}\r\n") {
         if let Ok(head) = read(&Bytes::from(text)) {
-            proptest::prop_assert!(head.fields.get_all(HOST).iter().count() <= 1);
-            let lengths = head.fields.get_all(CONTENT_LENGTH).iter().count();
-            proptest::prop_assert!(lengths + head.fields.get_all(TRANSFER_ENCODING).iter().count() <= 1);
+            proptest::prop_assert!(head.fields.get_all(HOST).count() <= 1);
+            let lengths = head.fields.get_all(CONTENT_LENGTH).count();
+            proptest::prop_assert!(lengths + head.fields.get_all(TRANSFER_ENCODING).count() <= 1);
         }
     }
 }

@@ -1,0 +1,129 @@
+//! The header fields of a message, in the order in which they came.
+//!
+//! A list in place of `http::HeaderMap`: a message has about a dozen fields, and comparing that many
+//! names takes fewer instructions than hashing each of them once.
+
+use http::HeaderMap;
+use http::header::{HeaderName, HeaderValue};
+
+/// Header fields of a request or a response. The parsers limit how many there are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Fields {
+    lines: Vec<(HeaderName, HeaderValue)>,
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "names are taken as by http::HeaderMap")]
+impl Fields {
+    pub(crate) const fn new() -> Self {
+        Self { lines: Vec::new() }
+    }
+
+    /// With room for so many fields.
+    pub(crate) fn with_capacity(lines: usize) -> Self {
+        Self { lines: Vec::with_capacity(lines) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The first field of this name.
+    pub(crate) fn get<N>(&self, name: N) -> Option<&HeaderValue>
+    where
+        HeaderName: PartialEq<N>,
+    {
+        self.lines.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
+    }
+
+    /// The fields of this name, in their order.
+    pub(crate) fn get_all<N>(
+        &self,
+        name: N,
+    ) -> impl DoubleEndedIterator<Item = &HeaderValue> + Clone
+    where
+        HeaderName: PartialEq<N>,
+        N: Clone,
+    {
+        self.lines.iter().filter(move |(other, _)| *other == name).map(|(_, value)| value)
+    }
+
+    pub(crate) fn contains_key<N>(&self, name: N) -> bool
+    where
+        HeaderName: PartialEq<N>,
+    {
+        self.get(name).is_some()
+    }
+
+    /// Adds a field behind those of the same name.
+    pub(crate) fn append(&mut self, name: HeaderName, value: HeaderValue) {
+        self.lines.push((name, value));
+    }
+
+    /// Sets the only field of this name, in the place of the first.
+    pub(crate) fn insert(&mut self, name: HeaderName, value: HeaderValue) {
+        let mut value = Some(value);
+        self.lines.retain_mut(|(other, old)| {
+            *other != name || value.take().map(|value| *old = value).is_some()
+        });
+        self.lines.extend(value.map(|value| (name, value)));
+    }
+
+    /// Removes the fields of this name; the first of them.
+    pub(crate) fn remove<N>(&mut self, name: N) -> Option<HeaderValue>
+    where
+        HeaderName: PartialEq<N>,
+    {
+        let first = self.lines.iter().position(|(other, _)| *other == name)?;
+        let (_, value) = self.lines.remove(first);
+        self.lines.retain(|(other, _)| *other != name);
+        Some(value)
+    }
+
+    /// Keeps the fields for which `keeps` holds.
+    pub(crate) fn retain(&mut self, mut keeps: impl FnMut(&HeaderName) -> bool) {
+        self.lines.retain(|(name, _)| keeps(name));
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.lines.iter().map(|(name, value)| (name, value))
+    }
+
+    /// The name of each field; one that occurs twice is there twice.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &HeaderName> {
+        self.lines.iter().map(|(name, _)| name)
+    }
+}
+
+impl FromIterator<(HeaderName, HeaderValue)> for Fields {
+    fn from_iter<I: IntoIterator<Item = (HeaderName, HeaderValue)>>(lines: I) -> Self {
+        Self { lines: lines.into_iter().collect() }
+    }
+}
+
+impl Extend<(HeaderName, HeaderValue)> for Fields {
+    fn extend<I: IntoIterator<Item = (HeaderName, HeaderValue)>>(&mut self, lines: I) {
+        self.lines.extend(lines);
+    }
+}
+
+impl From<Fields> for HeaderMap {
+    fn from(fields: Fields) -> Self {
+        let mut map = Self::with_capacity(fields.len());
+        for (name, value) in fields.lines {
+            map.append(name, value);
+        }
+        map
+    }
+}
+
+#[cfg(test)]
+impl<N> std::ops::Index<N> for Fields
+where
+    HeaderName: PartialEq<N>,
+{
+    type Output = HeaderValue;
+
+    fn index(&self, name: N) -> &HeaderValue {
+        self.get(name).expect("the field is there")
+    }
+}

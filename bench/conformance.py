@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 from xml.etree import ElementTree
 
+import redbot
 import scenario  # isort: skip (makes the modules of tools known)
 import processes
 import servers
@@ -91,6 +92,8 @@ class Outcome:
     figures: dict[tuple[str, str], dict[str, Figure]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    addresses: int = 0
+    warnings: list[str] = field(default_factory=list)
 
 
 def h2spec(subject: Subject, checkout: Path) -> dict[str, Figure]:
@@ -286,10 +289,11 @@ BUDGETS = {
     ("cache-tests", "optimal"): 76,
     ("trace-context", "tests"): 41,
 }
+REDBOT = "REDbot"
 
 
 def main(arguments: list[str]) -> int:
-    names = [suite.name for suite in SUITES]
+    names = [*(suite.name for suite in SUITES), REDBOT]
     parser = argparse.ArgumentParser(prog="conformance.py", description=__doc__.split("\n\n")[0])
     parser.add_argument("suite", nargs="*", help=f"some of {', '.join(names)}; all of them if none is given")
     parser.add_argument("--binaries", type=Path, help="folder of the finished binaries")
@@ -310,11 +314,13 @@ def main(arguments: list[str]) -> int:
                 except NotToBeHad as error:
                     outcome.skipped[suite.name] = str(error)
                     print(f"conformance: SKIPPED {suite.name}: {error}", flush=True)
+            if REDBOT in given.suite or not given.suite:
+                lint(bench, outcome)
             outcome.versions = bench.versions
     except (Failed, build.BuildError, subprocess.TimeoutExpired) as error:
         print(f"conformance: {error}", file=sys.stderr)
         return 1
-    lost = below_budget(outcome)
+    lost = [*below_budget(outcome), *outcome.warnings]
     for line in lost:
         print(f"conformance: {line}", file=sys.stderr)
     if not given.suite and not outcome.skipped:
@@ -349,6 +355,20 @@ def measure(bench: scenario.Bench, suite: Suite, outcome: Outcome) -> None:
             if name == OURS and figure.failed:
                 for failed in figure.failed:
                     print(f"conformance:     not passed: {failed}", flush=True)
+
+
+def lint(bench: scenario.Bench, outcome: Outcome) -> None:
+    """REDbot on every address of the three services."""
+    try:
+        servers.python_with(PYTHON, REQUIREMENTS, "what the suites need")
+        found = redbot.warnings(bench, PYTHON)
+    except NotToBeHad as error:
+        outcome.skipped[REDBOT] = str(error)
+        print(f"conformance: SKIPPED {REDBOT}: {error}", flush=True)
+        return
+    outcome.addresses = len(found)
+    outcome.warnings = [f"{REDBOT}: {address}: {one}" for address, many in found.items() for one in many]
+    print(f"conformance: {REDBOT}: {len(found)} addresses, {len(outcome.warnings)} warnings", flush=True)
 
 
 def checkout_of(suite: Checkout) -> Path:
@@ -488,6 +508,8 @@ Written by `make conform`, which runs public test suites of HTTP against the rel
 {chr(10).join(failed)}
 
 Rules of cache-tests that let a cache guess a lifetime, keep a `400`, store `Set-Cookie` or combine partial responses are not used on purpose ([decision 0021](decisions/0021-the-cache-follows-cache-control-only.md)).
+
+[REDbot](https://redbot.org/) has {len(outcome.warnings) or "no"} warnings for {outcome.addresses} addresses of the gateway, stats and the frontend.
 
 In cache-tests, `optional_fail` is a test of good but not required behavior, and `dependency_fail` a test that was not counted because one that it depends on did not pass.
 

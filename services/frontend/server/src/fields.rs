@@ -7,7 +7,7 @@ use crate::page;
 
 /// For a name that changes with the content: kept for a year, the longest that makes sense
 /// (RFC 9111, section 5.2.2), and not even asked about on reload (RFC 8246).
-pub(crate) const FOR_EVER: &str = "public, max-age=31536000, immutable";
+pub(crate) const FOR_EVER: &str = "max-age=31536000, immutable";
 
 /// For a name that stays: kept, but asked about each time.
 pub(crate) const ASK_FIRST: &str = "no-cache";

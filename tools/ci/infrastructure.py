@@ -172,17 +172,17 @@ def rehearse(binaries: Path) -> None:
     if not installed():
         return
     prefix = fake()
+    python = toolchain.TOOLS / "rehearsal" / "bin" / "python"
     lacking = {
-        "moto": (toolchain.TOOLS / "rehearsal" / "bin" / "moto_server").exists(),
+        "moto": python.exists(),
         "docker-registry": toolchain.program("docker-registry") is not None,
     }
     missing = [what for what, there in lacking.items() if not there]
     if missing:
         skip(f"the rehearsal of a deployment: there is no {' and no '.join(missing)}")
         return
-    python = str(toolchain.TOOLS / "lint" / "bin" / "python")
     for what, file in (("rehearsal", "rehearse.py"), ("workflows, rehearsed", "runner.py")):
-        command = [*prefix, python, str(ROOT / "e2e" / "deploy" / file), str(binaries)]
+        command = [*prefix, str(python), str(ROOT / "e2e" / "deploy" / file), str(binaries)]
         run(what, command, REHEARSAL_SECONDS, variables={"PYTHONPATH": str(ROOT)})
 
 

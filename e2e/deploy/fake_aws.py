@@ -197,7 +197,7 @@ class Account:
 
 
 class Environment:
-    """What the state of one environment describes: services, a load balancer, names and alarms."""
+    """The services, load balancer, names and alarms that the state of one environment describes."""
 
     def __init__(self, account: Account, name: str, folder: Path, bucket: str, local_state: Path, network: str) -> None:
         self.account, self.name, self.folder = account, name, folder

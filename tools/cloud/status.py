@@ -31,7 +31,7 @@ def show(here: Session, outputs: dict) -> None:
 
 
 def states(aws: Aws, wanted: Deployed) -> tuple[dict[str, tuple[str, bool | None]], set[str]]:
-    """The state of each service, and those that a schedule has stopped; these are well without a task."""
+    """The state of each service, and those that a schedule has stopped and that need no task."""
     found = rollout.states(aws, wanted)
     if all(done for _, done in found.values()):
         return found, set()

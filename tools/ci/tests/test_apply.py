@@ -29,7 +29,7 @@ class ApprovalAfterFourDays(unittest.TestCase):
         plans.keep("staging", PLANNED, True, plans.digest(PLAN))
 
     def applied(self, plan=PLAN, running="0" * 40, superseded=False, at=FOUR_DAYS_LATER):
-        """What the command says, and whether it has changed anything."""
+        """The message of the command, after a check whether it has changed anything."""
         run = mock.Mock(plan_file=Path("plan"))
         run.output.return_value = {"release": running}
         run.show.return_value = plan

@@ -1,4 +1,4 @@
-"""What `make status` says of services that run, that a schedule has stopped, and that failed."""
+"""The output of `make status` for services that run, that a schedule has stopped, and that failed."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ class TheStatus(unittest.TestCase):
             status.show(here, OUTPUTS)
         return text.getvalue()
 
-    def test_services_that_run_are_well(self):
+    def test_running_services_are_healthy(self):
         text = self.shown({"gateway": 1, "stats": 1}, {})
         self.assertNotIn("schedule", text)
 
-    def test_services_that_their_schedule_has_stopped_are_well_and_sleep(self):
+    def test_services_that_their_schedule_has_stopped_sleep(self):
         text = self.shown({"gateway": 0, "stats": 0}, {"gateway": 0, "stats": 0})
         self.assertIn("  gateway    system-stats-pr-7-gateway:1: 0 of 0 tasks run, stopped by its schedule\n", text)
         self.assertIn("pr-7 sleeps: it starts again by its schedule", text)
 
-    def test_no_task_without_a_schedule_is_not_well(self):
+    def test_no_task_without_a_schedule_is_a_failure(self):
         for most in ({}, {"gateway": 1, "stats": 1}):
             with self.assertRaisesRegex(Failed, "not everything runs"):
                 self.shown({"gateway": 0, "stats": 1}, most)

@@ -142,8 +142,8 @@ class Account:
         # Applied changes are visible at once, as in ECS.
         for environment in {self.owner(name) for name in asked["services"]}:
             environment.reconcile()
-        found = [self.owner(name).services.get(name) for name in asked["services"]]
-        return {"services": [one.described() for one in found if one], "failures": []}
+        found = [self.owner(name).described(name) for name in asked["services"]]
+        return {"services": [one for one in found if one], "failures": []}
 
     def ListServiceDeployments(self, asked: dict) -> dict:
         given_up = self.owner(asked["service"]).services[asked["service"]].given_up
@@ -170,9 +170,17 @@ class Account:
         return {"tasks": [{"taskArn": task.arn}], "failures": []}
 
     def DescribeScalableTargets(self, asked: dict) -> dict:
-        names = [resource.rsplit("/", 1)[-1] for resource in asked["ResourceIds"]]
-        most = [0 if self.owner(name).asleep else self.owner(name).services[name].count for name in names]
-        found = [{"ResourceId": one, "MaxCapacity": count} for one, count in zip(asked["ResourceIds"], most)]
+        about = {
+            "ServiceNamespace": "ecs",
+            "ScalableDimension": "ecs:service:DesiredCount",
+            "RoleARN": f"arn:aws:iam::{ACCOUNT}:role/scaling",
+            "CreationTime": time.time(),
+        }
+        found = []
+        for resource in asked["ResourceIds"]:
+            environment = self.owner(resource.rsplit("/", 1)[-1])
+            most = 0 if environment.asleep else 1
+            found.append({**about, "ResourceId": resource, "MinCapacity": most, "MaxCapacity": most})
         return {"ScalableTargets": found}
 
     def DescribeRepositories(self, asked: dict) -> dict:
@@ -260,6 +268,10 @@ class Environment:
             task = Task(self, name, current, self.address(), command)
             self.single.append(task)
         return task
+
+    def described(self, name: str) -> dict | None:
+        with self.lock:
+            return self.services[name].described() if name in self.services else None
 
     def described_tasks(self) -> list[Task]:
         with self.lock:

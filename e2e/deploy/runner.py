@@ -598,6 +598,7 @@ def play(scene: Scene) -> None:
     # Nor with another plan than the reviewer has seen: in the four days, a setting has changed.
     scene.github.rules["prod"] += ["required_reviewers"]
     prod = scene.environments["prod"]
+    before = prod.state()
     scene.meanwhile = lambda: prod.change_state('"retention_in_days": 90', '"retention_in_days": 1')
     later = scene.pushed()
     scene.meanwhile = lambda: None
@@ -607,7 +608,7 @@ def play(scene: Scene) -> None:
         later.said["prod / apply: apply"],
         *("prod has changed since its plan was made 4 days ago", "in a workflow, run all of its jobs again"),
     )
-    expect("the jobs again", scene.pushed().results["prod / apply"], "success")
+    prod.write_state(before)
 
     # Scheduled workflows, and a release.
     daily = Runner(scene, "schedule", "main", {}).play("drift.yaml")

@@ -1,312 +1,218 @@
-"""A fake of AWS for an applied plan: it runs the tasks of ECS services as
-processes.
+"""A fake of AWS: moto's server in this process, and what it lacks.
 
-It reads the state that Terraform has written, takes the images that were pushed out of the
-registry, starts what is in them with the settings of the task definition, asks their health
-checks, replaces old tasks by new ones, and rolls back when the new ones fail. It answers the
-few calls to ECS, ECR and CloudWatch Logs of the make targets.
+moto answers S3, STS, IAM, CloudWatch Logs, the Resource Groups Tagging API and ECR's sign-in. The answers of these
+calls are our own, and botocore's models validate each of them:
+
+- ECS (services, service deployments, tasks): moto runs no containers and has no deployments; see fake_ecs.py.
+- ECR (DescribeRepositories, DescribeImages, BatchGetImage): moto has no registry to push to. A real one has the images,
+  and moto's repositories have AWS's address.
+- DescribeScalableTargets: moto accepts targets of its own ECS services only, and carries out no schedule.
+
+Resources of Terraform are not in moto: the provider of aws_provider/ makes them up, and the state has them.
+`Environment` reads that state, runs what it describes, and creates its log groups in moto.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 import json
+import logging
 import platform
 import re
-import socket
-import subprocess
 import sys
 import tarfile
 import threading
 import time
-import urllib.error
-import urllib.request
-import uuid
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+from botocore.validate import ParamValidator
+from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
+from moto.core.responses import ActionResult, BaseResponse
+from moto.core.utils import camelcase_to_underscores, get_service_model
+from moto.ecr.exceptions import ImageNotFoundException
+from moto.ecr.responses import ECRResponse
+from moto.ecs.exceptions import ServiceNotFoundException
+from moto.ecs.responses import EC2ContainerServiceResponse
+from moto.logs.models import logs_backends
+from moto.server import ThreadedMotoServer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tools.common import catalog  # noqa: E402
-from tools.supply.oci import Registry  # noqa: E402
+from fake_ecs import LISTEN, MINUTE_SECONDS, Relay, Service, Task
 
+from tools.supply.oci import Registry
+
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
 # Terraform's name of this machine's architecture; of a multi-platform image, this one runs here.
 HERE = {"aarch64": "ARM64", "arm64": "ARM64"}.get(platform.machine(), "X86_64")
-
-# ECS gives up after three tasks that do not live.
-FAILED_TASKS = 3
-HEALTHY_SECONDS = 15
 TICK_SECONDS = 0.2
-LISTEN = {name: service.listen_setting for name, service in catalog.ALL.items()}
+CALLER = re.compile(r"Credential=([^/]+)/")
+OWN = {
+    EC2ContainerServiceResponse: (
+        *("DescribeServices", "ListServiceDeployments", "DescribeServiceDeployments"),
+        *("ListTasks", "DescribeTasks", "RunTask"),
+    ),
+    ECRResponse: ("DescribeRepositories", "DescribeImages", "BatchGetImage"),
+    ApplicationAutoScalingResponse: ("DescribeScalableTargets",),
+}
 
 
-class Relay:
-    """An address that leads to whatever task is current: the load balancer, or a name of Cloud Map."""
+class Account:
+    """The account: moto's server with our own answers, and a record of the calls."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self.targets: list[tuple[str, int]] = []
-        self.turn = 0
-        self.socket = socket.create_server(address)
-        self.address = self.socket.getsockname()
-        threading.Thread(target=self._accept, daemon=True).start()
+    def __init__(self, registry: str) -> None:
+        self.registry = registry
+        self.environments: list[Environment] = []
+        self.trouble: list[str] = []
+        # Caller, service and action.
+        self.calls: set[tuple[str, str, str]] = set()
+        self.logs = logs_backends[ACCOUNT][REGION]
+        self._record()
+        for kind, calls in OWN.items():
+            for call in calls:
+                setattr(kind, camelcase_to_underscores(call), self._answering(call))
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self.server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        self.server.start()
+        self.url = "http://{}:{}".format(*self.server.get_host_and_port())
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self.socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._lead, args=(client,), daemon=True).start()
-
-    def _lead(self, client: socket.socket) -> None:
-        targets = list(self.targets)
-        self.turn += 1
-        try:
-            if not targets:
-                client.sendall(
-                    b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-                )
-                client.close()
-                return
-            target = socket.create_connection(targets[self.turn % len(targets)], timeout=5)
-            target.settimeout(None)
-        except OSError:
-            client.close()
-            return
-        threading.Thread(target=pour, args=(client, target), daemon=True).start()
-        pour(target, client)
-
-    def close(self) -> None:
-        self.socket.close()
-
-
-def pour(source: socket.socket, goal: socket.socket) -> None:
-    try:
-        while part := source.recv(65536):
-            goal.sendall(part)
-    except OSError:
-        pass
-    for end in (source, goal):
-        try:
-            end.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-
-
-class Task:
-    """One container of a task definition, as a process with an address of its own."""
-
-    def __init__(
-        self, aws: FakeAws, service: str, definition: dict, address: str, command: tuple = ()
-    ) -> None:
-        container = json.loads(definition["container_definitions"])[0]
-        self.name = container["name"]
-        self.definition = definition["arn"]
-        self.identity = uuid.uuid4().hex
-        self.arn = f"{definition['arn'].split(':task-definition')[0]}:task/{self.identity}"
-        self.address = (address, container["portMappings"][0]["containerPort"])
-        self.check = container["healthCheck"]["command"][2:]
-        self.program = aws.program(container["image"], self.name)
-        self.environment = {
-            pair["name"]: aws.resolved(pair["value"]) for pair in container["environment"]
-        }
-        self.environment[LISTEN[self.name]] = f"{self.address[0]}:{self.address[1]}"
-        if self.name != "gateway":
-            # On ECS it does not listen on loopback, and answers any name.
-            self.environment[f"{self.name.upper()}_HOSTS"] = "*"
-        self.log = aws.folder / f"{self.identity}.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [self.program, *command],
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-            )
-        self.begun = time.monotonic()
-        self.stopped_at = 0.0
-        self.reason = ""
-
-    def verdict(self) -> bool | None:
-        """Healthy, never going to be, or not yet."""
-        if self.process.poll() is not None:
-            self.reason = "Essential container in task exited"
-            return False
-        done = subprocess.run(
-            [self.program, *self.check],
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=10,
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id="rehearsal",
+            aws_secret_access_key="rehearsal",
         )
-        if done.returncode == 0:
-            return True
-        if time.monotonic() - self.begun > HEALTHY_SECONDS:
-            self.reason = "Task failed container health checks"
-            return False
-        return None
 
-    def stop(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.stopped_at = time.time()
-        self.reason = self.reason or "Scaling activity initiated by deployment"
+    def _record(self) -> None:
+        answer = BaseResponse.call_action
 
-    def described(self) -> dict:
-        code = self.process.poll()
-        return {
-            "taskArn": self.arn,
-            "taskDefinitionArn": self.definition,
-            "lastStatus": "RUNNING" if code is None else "STOPPED",
-            "stoppedReason": self.reason,
-            "stoppedAt": self.stopped_at,
-            "containers": [{"name": self.name, **({} if code is None else {"exitCode": code})}],
-        }
+        def recorded(response: BaseResponse) -> Any:
+            caller = CALLER.search(response.headers.get("Authorization", ""))
+            action = (response.service_name, response._get_action())
+            self.calls.add((caller[1] if caller else "", *action))
+            return answer(response)
 
+        BaseResponse.call_action = recorded
 
-class Service:
-    """Deployments of one service: what runs, what comes, and what has failed."""
+    def _answering(self, call: str) -> Any:
+        def answer(response: BaseResponse) -> ActionResult:
+            found = getattr(self, call)(json.loads(response.body))
+            model = get_service_model(response.boto3_service_name).operation_model(call)
+            report = ParamValidator().validate(found, model.output_shape)
+            if report.has_errors():
+                self.trouble.append(f"{call}: {report.generate_report()}")
+            return ActionResult(found)
 
-    def __init__(self, aws: FakeAws, full_name: str) -> None:
-        self.aws = aws
-        self.full_name = full_name
-        self.current: dict | None = None
-        self.wanted_arn = ""
-        self.coming: dict | None = None
-        self.given_up = ""
-        self.tasks: list[Task] = []
-        self.new: list[Task] = []
-        self.stopped: list[Task] = []
-        self.failed = 0
-        self.count = 1
-        self.relay: Relay | None = None
+        return answer
 
-    def want(self, definition: dict, count: int) -> None:
-        self.count = count
-        if definition["arn"] != self.wanted_arn:
-            self.wanted_arn = definition["arn"]
-            self.failed, self.given_up = 0, ""
-            self._drop(self.new)
-            self.new = []
-            self.coming = (
-                None if self.current and definition["arn"] == self.current["arn"] else definition
-            )
+    def log(self, group: str, stream: str, lines: Iterable[bytes]) -> None:
+        """Pass the output of a task on to CloudWatch Logs until it ends, as the driver awslogs does."""
+        self.log_group(group)
+        self.logs.ensure_log_stream(group, stream)
+        for line in lines:
+            event = {"timestamp": int(time.time() * 1000), "message": line.decode(errors="replace").rstrip("\n")}
+            self.logs.put_log_events(group, stream, [event])
 
-    def tick(self) -> None:
-        if self.coming is None:
-            return
-        while len(self.new) < self.count:
-            self.new.append(Task(self.aws, self.full_name, self.coming, self.aws.address()))
-        verdicts = [task.verdict() for task in self.new]
-        if False in verdicts:
-            broken = [task for task, verdict in zip(self.new, verdicts) if verdict is False]
-            self._drop(broken)
-            self.new = [task for task in self.new if task not in broken]
-            self.failed += len(broken)
-            if self.failed >= FAILED_TASKS:
-                self._drop(self.new)
-                self.new = []
-                self.given_up, self.coming = self.coming["arn"], None
-        elif all(verdicts):
-            old, self.tasks, self.new = self.tasks, self.new, []
-            self.current, self.coming = self.coming, None
-            if self.relay is None:
-                self.relay = self.aws.relay(self.tasks[0])
-            self.relay.targets = [task.address for task in self.tasks]
-            self._drop(old)
+    def log_group(self, name: str) -> None:
+        if name not in self.logs.groups:
+            self.logs.create_log_group(name, {})
 
-    def _drop(self, tasks: list[Task]) -> None:
-        for task in tasks:
-            task.stop()
-            self.stopped.append(task)
+    def owner(self, service: str) -> Environment:
+        """The environment of a service, by the service's name."""
+        found = [one for one in self.environments if service.startswith(f"system-stats-{one.name}-")]
+        if not found:
+            raise ServiceNotFoundException
+        return found[0]
 
     def end(self) -> None:
-        self._drop([*self.tasks, *self.new])
-        self.tasks = self.new = []
-        if self.relay:
-            self.relay.close()
+        for environment in self.environments:
+            environment.end()
+        self.server.stop()
 
-    def described(self) -> dict:
-        deployments = []
-        if self.current:
-            reason = (
-                "ECS deployment circuit breaker: rolling back to the last completed deployment."
-                if self.given_up
-                else "ECS deployment completed."
-            )
-            deployments.append(
-                self._deployment(
-                    self.current["arn"],
-                    "COMPLETED",
-                    reason,
-                    len(self.tasks),
-                    "ACTIVE" if self.coming else "PRIMARY",
-                )
-            )
-        if self.coming:
-            deployments.insert(
-                0, self._deployment(self.coming["arn"], "IN_PROGRESS", "in progress", 0, "PRIMARY")
-            )
-        if self.given_up and not self.current:
-            deployments.insert(
-                0,
-                self._deployment(
-                    self.given_up,
-                    "FAILED",
-                    "ECS deployment circuit breaker: tasks failed to start.",
-                    0,
-                    "PRIMARY",
-                ),
-            )
-        network = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"]}}
+    # Answers to calls of the make targets.
+
+    def DescribeServices(self, asked: dict) -> dict:
+        # Applied changes are visible at once, as in ECS.
+        for environment in {self.owner(name) for name in asked["services"]}:
+            environment.reconcile()
+        found = [self.owner(name).described(name) for name in asked["services"]]
+        return {"services": [one for one in found if one], "failures": []}
+
+    def ListServiceDeployments(self, asked: dict) -> dict:
+        given_up = self.owner(asked["service"]).services[asked["service"]].given_up
+        return {"serviceDeployments": [{"serviceDeploymentArn": f"arn/{asked['service']}"}] if given_up else []}
+
+    def DescribeServiceDeployments(self, asked: dict) -> dict:
+        name = asked["serviceDeploymentArns"][0].rsplit("/", 1)[-1]
+        fired = self.owner(name).services[name].fired
+        one = {"status": "ROLLBACK_SUCCESSFUL", "alarms": {"triggeredAlarmNames": fired}}
+        return {"serviceDeployments": [one], "failures": []}
+
+    def ListTasks(self, asked: dict) -> dict:
+        name = asked["serviceName"]
+        return {"taskArns": [task.arn for task in self.owner(name).services[name].stopped]}
+
+    def DescribeTasks(self, asked: dict) -> dict:
+        every = [task for environment in self.environments for task in environment.described_tasks()]
+        return {"tasks": [task.described() for task in every if task.arn in asked["tasks"]]}
+
+    def RunTask(self, asked: dict) -> dict:
+        (override,) = asked["overrides"]["containerOverrides"]
+        environment = self.owner(asked["taskDefinition"].rpartition("/")[2])
+        task = environment.run(asked["taskDefinition"], override["name"], override["command"])
+        return {"tasks": [{"taskArn": task.arn}], "failures": []}
+
+    def DescribeScalableTargets(self, asked: dict) -> dict:
+        about = {
+            "ServiceNamespace": "ecs",
+            "ScalableDimension": "ecs:service:DesiredCount",
+            "RoleARN": f"arn:aws:iam::{ACCOUNT}:role/scaling",
+            "CreationTime": time.time(),
+        }
+        found = []
+        for resource in asked["ResourceIds"]:
+            environment = self.owner(resource.rsplit("/", 1)[-1])
+            most = 0 if environment.asleep else 1
+            found.append({**about, "ResourceId": resource, "MinCapacity": most, "MaxCapacity": most})
+        return {"ScalableTargets": found}
+
+    def DescribeRepositories(self, asked: dict) -> dict:
         return {
-            "serviceName": self.full_name,
-            "status": "ACTIVE",
-            "deployments": deployments,
-            "networkConfiguration": network,
+            "repositories": [
+                {"repositoryName": name, "repositoryUri": f"{self.registry}/{name}"}
+                for name in asked["repositoryNames"]
+            ]
         }
 
-    def _deployment(self, arn: str, state: str, reason: str, running: int, status: str) -> dict:
-        return {
-            "status": status,
-            "taskDefinition": arn,
-            "rolloutState": state,
-            "rolloutStateReason": reason,
-            "runningCount": running,
-            "desiredCount": self.count,
-            "failedTasks": self.failed if state != "COMPLETED" else 0,
-        }
+    def DescribeImages(self, asked: dict) -> dict:
+        tag = asked["imageIds"][0]["imageTag"]
+        found = Registry(f"{self.registry}/{asked['repositoryName']}").digest_of(tag)
+        if found is None:
+            raise ImageNotFoundException(tag, asked["repositoryName"], ACCOUNT)
+        return {"imageDetails": [{"imageDigest": found}]}
+
+    def BatchGetImage(self, asked: dict) -> dict:
+        digest = asked["imageIds"][0]["imageDigest"]
+        found = Registry(f"{self.registry}/{asked['repositoryName']}").exactly(digest)
+        return {"images": [{"imageManifest": json.dumps(found)}]}
 
 
-class Refusal(Exception):
-    """The error of a rejected call: its code, and the reason."""
+class Environment:
+    """The services, load balancer, names and alarms that the state of one environment describes."""
 
-
-class FakeAws:
-    def __init__(
-        self,
-        folder: Path,
-        s3: str,
-        bucket: str,
-        key: str,
-        registry: str,
-        local_state: Path,
-        network: str,
-    ) -> None:
-        self.folder, self.s3, self.bucket, self.key, self.registry = (
-            folder,
-            s3,
-            bucket,
-            key,
-            registry,
-        )
+    def __init__(self, account: Account, name: str, folder: Path, bucket: str, local_state: Path, network: str) -> None:
+        self.account, self.name, self.folder = account, name, folder
+        self.bucket, self.key = bucket, f"environments/{name}/terraform.tfstate"
         self.local_state = local_state
         self.network = network
+        self.s3 = account.client("s3")
         self.services: dict[str, Service] = {}
         self.balancer = Relay(("127.0.0.1", 0))
         self.names = {name: f"{network}.0.{number}" for number, name in enumerate(LISTEN, 1)}
@@ -314,39 +220,25 @@ class FakeAws:
         self.lock = threading.Lock()
         # A state that was read earlier must not be applied later.
         self.reconciling = threading.Lock()
-        self.trouble: list[str] = []
-        # Resources with the environment's tags that are not in the state.
-        self.tagged: list[str] = []
         self.single: list[Task] = []
+        # Of Terraform's state, by name.
+        self.alarms: dict[str, dict] = {}
+        # Whether its schedule has stopped the tasks.
+        self.asleep = False
         self.ended = False
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        account.environments.append(self)
         threading.Thread(target=self._live, daemon=True).start()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.balancer.address[1]}"
 
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """Variables that direct boto3 to this fake."""
-        services = ("ECS", "ECR", "CLOUDWATCH_LOGS", "RESOURCE_GROUPS_TAGGING_API")
-        return {f"AWS_ENDPOINT_URL_{service}": self.endpoint for service in services}
-
     def address(self) -> str:
         self.used += 1
         return f"{self.network}.{1 + self.used // 250}.{1 + self.used % 250}"
 
     def relay(self, task: Task) -> Relay:
-        return (
-            self.balancer
-            if task.name == "gateway"
-            else Relay((self.names[task.name], task.address[1]))
-        )
+        return self.balancer if task.name == "gateway" else Relay((self.names[task.name], task.address[1]))
 
     def resolved(self, value: str) -> str:
         """Replaces a name by the addresses of Cloud Map."""
@@ -368,23 +260,52 @@ class FakeAws:
             path.chmod(0o755)
         return str(path)
 
+    def run(self, definition: str, name: str, command: list[str]) -> Task:
+        """One task beside those of the services."""
+        with self.lock:
+            found = [one.current for one in self.services.values() if one.current]
+            current = next(one for one in found if one["arn"] == definition)
+            task = Task(self, name, current, self.address(), command)
+            self.single.append(task)
+        return task
+
+    def described(self, name: str) -> dict | None:
+        with self.lock:
+            return self.services[name].described() if name in self.services else None
+
+    def described_tasks(self) -> list[Task]:
+        with self.lock:
+            return [*(task for service in self.services.values() for task in service.stopped), *self.single]
+
+    def firing(self, names: list[str]) -> list[str]:
+        """Those of the alarms that count the load balancer's 5xx and fire."""
+        now = time.monotonic()
+        return [
+            name
+            for name in names
+            if self.alarms[name]["metric_name"] == "HTTPCode_Target_5XX_Count"
+            and all(
+                self.balancer.errors_between(now - (ago + 1) * MINUTE_SECONDS, now - ago * MINUTE_SECONDS)
+                > self.alarms[name]["threshold"]
+                for ago in range(int(self.alarms[name]["evaluation_periods"]))
+            )
+        ]
+
     def _live(self) -> None:
         while not self.ended:
             try:
                 self._make_bucket()
-                self._reconcile()
+                self.reconcile()
             except Exception as error:  # Reported by the rehearsal, which would wait without effect otherwise.
-                self.trouble.append(f"{type(error).__name__}: {error}")
+                self.account.trouble.append(f"{type(error).__name__}: {error}")
             time.sleep(TICK_SECONDS)
 
     def _make_bucket(self) -> None:
-        """A bucket that Terraform believes to have made becomes a real one of the fake."""
-        if self.local_state.exists() and '"aws_s3_bucket"' in self.local_state.read_text(
-            encoding="utf-8"
-        ):
-            self.ask("PUT", self.bucket)
+        """A bucket that Terraform believes to have made becomes a real one of moto."""
+        if self.local_state.exists() and '"aws_s3_bucket"' in self.local_state.read_text(encoding="utf-8"):
+            self.s3.create_bucket(Bucket=self.bucket)
 
-    def _reconcile(self) -> None:
+    def reconcile(self) -> None:
         with self.reconciling:
             self._follow_state()
 
@@ -397,12 +318,13 @@ class FakeAws:
                 found.setdefault(resource["type"], []).append(instance["attributes"])
         definitions = {one["arn"]: one for one in found.get("aws_ecs_task_definition", [])}
         wanted = {one["name"]: one for one in found.get("aws_ecs_service", [])}
+        for group in found.get("aws_cloudwatch_log_group", []):
+            self.account.log_group(group["name"])
         with self.lock:
+            self.alarms = {one["alarm_name"]: one for one in found.get("aws_cloudwatch_metric_alarm", [])}
             for name, one in wanted.items():
                 if one["task_definition"] in definitions:
-                    self.services.setdefault(name, Service(self, name)).want(
-                        definitions[one["task_definition"]], int(one["desired_count"])
-                    )
+                    self.services.setdefault(name, Service(self, name)).want(definitions[one["task_definition"]], one)
             for name in set(self.services) - set(wanted):
                 self.services.pop(name).end()
             for service in self.services.values():
@@ -410,150 +332,25 @@ class FakeAws:
 
     def state(self) -> str:
         """Terraform's state of the environment; empty before the first apply."""
-        return self.ask("GET", f"{self.bucket}/{self.key}")
-
-    def ask(self, method: str, path: str, body: str | None = None) -> str:
-        # moto requires a signature, and does not check it.
-        signed = "AWS4-HMAC-SHA256 Credential=rehearsal/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
-        request = urllib.request.Request(
-            f"{self.s3}/{path}",
-            data=None if body is None else body.encode(),
-            method=method,
-            # Otherwise it would be a form, which moto reads as one.
-            headers={"authorization": signed, "content-type": "application/json"},
-        )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.read().decode()
-        except urllib.error.HTTPError as error:
-            # Not there yet, or there already.
-            if error.code in (404, 409):
+            return self.s3.get_object(Bucket=self.bucket, Key=self.key)["Body"].read().decode()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("NoSuchBucket", "NoSuchKey"):
                 return ""
             raise
+
+    def change_state(self, old: str, new: str) -> str:
+        """Replace a part of the state, as if resources had changed outside of Terraform; returns the one before."""
+        before = self.state()
+        assert old in before, old
+        self.write_state(before.replace(old, new))
+        return before
+
+    def write_state(self, text: str) -> None:
+        self.s3.put_object(Bucket=self.bucket, Key=self.key, Body=text.encode(), ContentType="application/json")
 
     def end(self) -> None:
         self.ended = True
         with self.lock:
             for service in self.services.values():
                 service.end()
-        self.server.shutdown()
-
-    # Calls of the make targets.
-
-    def DescribeServices(self, asked: dict) -> dict:
-        # Applied changes are visible at once, as in ECS.
-        self._reconcile()
-        with self.lock:
-            return {
-                "services": [
-                    self.services[name].described()
-                    for name in asked["services"]
-                    if name in self.services
-                ],
-                "failures": [],
-            }
-
-    def ListTasks(self, asked: dict) -> dict:
-        with self.lock:
-            return {"taskArns": [task.arn for task in self.services[asked["serviceName"]].stopped]}
-
-    def DescribeTasks(self, asked: dict) -> dict:
-        with self.lock:
-            stopped = [task for service in self.services.values() for task in service.stopped]
-            every = [*stopped, *self.single]
-            return {"tasks": [task.described() for task in every if task.arn in asked["tasks"]]}
-
-    def RunTask(self, asked: dict) -> dict:
-        (override,) = asked["overrides"]["containerOverrides"]
-        with self.lock:
-            found = [one.current for one in self.services.values() if one.current]
-            definition = next(one for one in found if one["arn"] == asked["taskDefinition"])
-            task = Task(self, override["name"], definition, self.address(), override["command"])
-            self.single.append(task)
-        return {"tasks": [{"taskArn": task.arn}], "failures": []}
-
-    def FilterLogEvents(self, asked: dict) -> dict:
-        if "logStreamNames" in asked:
-            tasks = [name.rsplit("/", 1)[-1] for name in asked["logStreamNames"]]
-        else:
-            service = asked["logGroupName"].rsplit("/", 1)[-1]
-            with self.lock:
-                every = list(self.services.values())
-            found = [task for one in every for task in (*one.tasks, *one.new, *one.stopped)]
-            tasks = [task.identity for task in found if task.name == service]
-        events = []
-        for task in tasks:
-            text = (self.folder / f"{task}.log").read_text(encoding="utf-8", errors="replace")
-            for number, line in enumerate(text.splitlines()):
-                at = int(time.time() * 1000)
-                events.append({"eventId": f"{task}-{number}", "message": line, "timestamp": at})
-        return {"events": events}
-
-    def DescribeRepositories(self, asked: dict) -> dict:
-        return {
-            "repositories": [
-                {"repositoryName": name, "repositoryUri": f"{self.registry}/{name}"}
-                for name in asked["repositoryNames"]
-            ]
-        }
-
-    def GetResources(self, _asked: dict) -> dict:
-        return {"ResourceTagMappingList": [{"ResourceARN": one} for one in self.tagged]}
-
-    def DescribeImages(self, asked: dict) -> dict:
-        tag = asked["imageIds"][0]["imageTag"]
-        found = Registry(f"{self.registry}/{asked['repositoryName']}").digest_of(tag)
-        if found is None:
-            raise Refusal("ImageNotFoundException", f"there is no {tag}")
-        return {"imageDetails": [{"imageDigest": found}]}
-
-    def BatchGetImage(self, asked: dict) -> dict:
-        digest = asked["imageIds"][0]["imageDigest"]
-        found = Registry(f"{self.registry}/{asked['repositoryName']}").exactly(digest)
-        return {"images": [{"imageManifest": json.dumps(found)}]}
-
-    def GetAuthorizationToken(self, _asked: dict) -> dict:
-        return {
-            "authorizationData": [
-                {"authorizationToken": base64.b64encode(b"AWS:rehearsal").decode()}
-            ]
-        }
-
-
-CALLS = (
-    "DescribeServices",
-    "ListTasks",
-    "DescribeTasks",
-    "RunTask",
-    "FilterLogEvents",
-    "DescribeImages",
-    "GetResources",
-    "DescribeRepositories",
-    "BatchGetImage",
-    "GetAuthorizationToken",
-)
-
-
-def handler(aws: FakeAws) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", "0")))
-            call = self.headers.get("x-amz-target", "").rpartition(".")[2]
-            try:
-                if call not in CALLS:
-                    raise Refusal("UnknownOperationException", f"the fake does not know {call}")
-                status, answer = 200, getattr(aws, call)(json.loads(body))
-            except Refusal as refusal:
-                code, message = refusal.args
-                status, answer = 400, {"__type": code, "message": message}
-            text = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/x-amz-json-1.1")
-            self.send_header("content-length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *_arguments) -> None:
-            pass
-
-    return Handler

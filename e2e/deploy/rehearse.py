@@ -2,8 +2,7 @@
 
     python3 e2e/deploy/rehearse.py BINARIES
 
-run under a fake of Terraform's provider. S3 and STS are moto's, the registry is Debian's, ECS
-is fake_aws.py; everything else, from the make targets and Terraform to the images, the services and the
+run under a fake of Terraform's provider. AWS is fake_aws.py, the registry is Debian's; everything else, from the make targets and Terraform to the images, the services and the
 smoke test, is real. BINARIES is the folder of the three finished static binaries.
 """
 
@@ -21,10 +20,11 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
-from fake_aws import HERE, FakeAws
+from fake_aws import ACCOUNT, HERE, REGION, Account, Environment
 
 from tools.common import catalog  # fake_aws.py has put the root on the path
 from tools.build import commit
@@ -35,12 +35,14 @@ from tools.supply import verify
 from tools.supply.images import MACHINES
 from tools.common.toolchain import ROOT
 
-ACCOUNT = "123456789012"
-REGION = "us-east-1"
 BUCKET = f"system-stats-state-{ACCOUNT}-{REGION}"
 # One target takes 10 to 60 s; a rollback takes twice that.
 TARGET_SECONDS = 240
 START_SECONDS = 60
+# Enough 5xx for the alarm from half of the requests.
+VISIT_SECONDS = 0.05
+# As `make` starts the commands; this one has packages that they must not need.
+PYTHON = shutil.which("python3") or sys.executable
 # Commands that workflows need besides those of deploy.py.
 CI_COMMANDS = ("drift", "run")
 # The repository of the attested workflow.
@@ -53,24 +55,13 @@ class Rehearsal:
         self.repository = folder / "system-stats"
         self.binaries = binaries
         self.servers: list[subprocess.Popen] = []
-        self.aws_accounts: list[FakeAws] = []
+        self.account: Account | None = None
         self.passed = 0
 
     # The scene.
 
     def build_scene(self) -> None:
-        moto, registry = free_port(), free_port()
-        self.serve(
-            "moto",
-            [
-                str(toolchain.TOOLS / "rehearsal" / "bin" / "moto_server"),
-                "-H",
-                "127.0.0.1",
-                "-p",
-                str(moto),
-            ],
-            moto,
-        )
+        registry = free_port()
         settings = self.folder / "registry.yaml"
         settings.write_text(
             "version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: %s}\nhttp: {addr: '127.0.0.1:%d'}\n"
@@ -80,7 +71,8 @@ class Rehearsal:
         self.serve("registry", [program, "serve", str(settings)], registry)
         self.clone()
         self.networks = random.sample(range(10, 250), 9)
-        self.s3, self.registry = f"http://127.0.0.1:{moto}", f"127.0.0.1:{registry}"
+        self.registry = f"127.0.0.1:{registry}"
+        self.account = Account(self.registry)
         self.aws = self.open_aws("staging")
         self.variables = {
             **{
@@ -91,10 +83,9 @@ class Rehearsal:
             "AWS_ACCESS_KEY_ID": "rehearsal",
             "AWS_SECRET_ACCESS_KEY": "rehearsal",
             "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ENDPOINT_URL_S3": self.s3,
-            "AWS_ENDPOINT_URL_STS": self.s3,
-            "AWS_ENDPOINT_URL_IAM": self.s3,
-            **self.aws.variables,
+            "AWS_ENDPOINT_URL": self.account.url,
+            # Terraform's backend has variables of its own for these.
+            **{f"AWS_ENDPOINT_URL_{service}": self.account.url for service in ("S3", "STS", "IAM")},
             "AWS_CONFIG_FILE": str(self.folder / "none"),
             "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "none"),
             "BINARIES": str(self.told_the_commits_of_the_clone()),
@@ -102,21 +93,12 @@ class Rehearsal:
             "URL": self.aws.url,
         }
 
-    def open_aws(self, environment: str) -> FakeAws:
-        """The fake AWS of one environment."""
-        folder = self.folder / f"aws-{environment}"
+    def open_aws(self, name: str) -> Environment:
+        """An environment of the account, which follows its state."""
+        folder = self.folder / f"aws-{name}"
         folder.mkdir()
-        aws = FakeAws(
-            folder=folder,
-            s3=self.s3,
-            bucket=BUCKET,
-            key=f"environments/{environment}/terraform.tfstate",
-            registry=self.registry,
-            local_state=self.repository / "tf" / "preconfigured" / "terraform.tfstate",
-            network=f"127.{self.networks.pop()}",
-        )
-        self.aws_accounts.append(aws)
-        return aws
+        local_state = self.repository / "tf" / "preconfigured" / "terraform.tfstate"
+        return Environment(self.account, name, folder, BUCKET, local_state, f"127.{self.networks.pop()}")
 
     def serve(self, name: str, command: list[str], port: int) -> None:
         log = (self.folder / f"{name}.log").open("wb")
@@ -200,8 +182,8 @@ class Rehearsal:
         return self.git("rev-parse", "HEAD").strip()
 
     def end(self) -> None:
-        for aws in self.aws_accounts:
-            aws.end()
+        if self.account:
+            self.account.end()
         for process in self.servers:
             process.terminate()
             process.wait(timeout=20)
@@ -213,7 +195,7 @@ class Rehearsal:
         environment = {**self.variables, **variables}
         environment = {name: value for name, value in environment.items() if value != ""}
         process = subprocess.Popen(
-            [sys.executable, "-m", f"tools.{'ci.ci' if target in CI_COMMANDS else 'cloud.deploy'}", target],
+            [PYTHON, "-m", f"tools.{'ci.ci' if target in CI_COMMANDS else 'cloud.deploy'}", target],
             cwd=self.repository,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -235,10 +217,10 @@ class Rehearsal:
         bound.cancel()
         text = "".join(lines)
         missing = [needle for needle in needles if needle not in text]
-        if code != expect or missing or self.aws.trouble:
+        if code != expect or missing or self.account.trouble:
             print(text)
             print(
-                f"rehearsal: {target} ended with {code}, expected {expect}; not said: {missing}; trouble: {self.aws.trouble[:3]}"
+                f"rehearsal: {target} ended with {code}, expected {expect}; not said: {missing}; trouble: {self.account.trouble[:3]}"
             )
             raise SystemExit(1)
         self.passed += 1
@@ -340,8 +322,10 @@ class Rehearsal:
         make("deploy", 0, f"{second[:12]} runs in staging")
         second = self.play_attestations(staging) or second
 
-        # A version that does not start: ECS stops it, the target reports the reason and restores the one before
-        # back.
+        second = self.play_canary(staging)
+
+        # A version that does not start, before traffic is shifted: ECS stops it, the target reports the reason and
+        # restores the one before.
         broken = self.folder / "broken"
         shutil.copytree(self.variables["BINARIES"], broken)
         shutil.copy2(shutil.which("false"), broken / MACHINES[HERE] / "gateway")
@@ -403,6 +387,7 @@ class Rehearsal:
         self.make("deploy", 0, "previews have a port each at system-stats-preview-", ENV="preview")
         self.make("deploy", 0, "No changes.", ENV="preview")
         self.make("status", 0, "used by no preview", ENV="preview")
+        self.make("drift", 0, "preview is what was deployed", ENV="preview")
         self.make("cost", 0, "load balancer", "private zone", ENV="preview")
         text = self.make("cost", 0, "65 of 168 hours a week", "public addresses", ENV="pr-3")
         dollars = float(text.rstrip().rsplit(" ", 1)[-1])
@@ -414,25 +399,66 @@ class Rehearsal:
 
     def play_drift(self) -> None:
         """A setting changes outside of Terraform, and a resource remains that is in no state."""
-        key = f"{BUCKET}/environments/staging/terraform.tfstate"
-        good = self.aws.ask("GET", key)
-        self.aws.tagged = [
-            f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/system-stats/1",
-            *re.findall(r'"arn": "(arn:aws:elasticloadbalancing[^"]+)"', good),
-        ]
-        self.make("drift", 0, "staging is what was deployed, and nothing else is there")
-        left = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/system-stats-staging-old/1"
-        self.aws.tagged.append(left)
-        assert '"retention_in_days": 14' in good
-        self.aws.ask("PUT", key, good.replace('"retention_in_days": 14', '"retention_in_days": 1'))
-        self.make(
+        sns, tags = self.account.client("sns"), {"application": "system-stats", "environment": "staging"}
+        left, known = (
+            sns.create_topic(
+                Name=f"system-stats-staging-{name}",
+                Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+            )["TopicArn"]
+            for name in ("old", "alarms")
+        )
+        good = self.aws.change_state('"retention_in_days": 14', '"retention_in_days": 1')
+        text = self.make(
             "drift",
             1,
             'module.app.aws_cloudwatch_log_group.this["gateway"] differs from the code: retention_in_days',
             f"{left} is in no state",
         )
-        self.aws.ask("PUT", key, good)
-        self.aws.tagged = []
+        assert f"{known} is in no state" not in text, text
+        self.aws.write_state(good)
+        sns.delete_topic(TopicArn=left)
+        self.make("drift", 0, "staging is what was deployed, and nothing else is there")
+
+    def play_canary(self, staging: Path) -> str:
+        """A part of the traffic goes to the new tasks first, and their 5xx bring all of it back."""
+        make, before = self.make, staging.read_text()
+        shift = '{ strategy = "CANARY", percent = 50, minutes = 5, bake_minutes = 1 }'
+        gateway = "gateway  = { replicas = 2, spot_percent = 50"
+        assert gateway in before
+        good = before.replace(gateway, f'{gateway}, deployment = {shift}, environment = {{ LOG_LEVEL = "warn" }}')
+        staging.write_text(good)
+        first = self.commit("a gateway whose traffic is shifted")
+        with Visitors(f"{self.aws.url}/stats") as visitors:
+            make("deploy", 0, "2 of 2 tasks run, 2 of the version before", f"{first[:12]} runs in staging")
+        visitors.expect("a good version", 0, 0)
+        images = self.outputs()["images"]
+
+        staging.write_text(good.replace("environment = { ", 'environment = { GATEWAY_STATS = "127.0.0.1:9", '))
+        self.touch("gateway")
+        bad = self.commit("a gateway that looks for stats in the wrong place, for half of the requests")
+        with Visitors(f"{self.aws.url}/stats") as visitors:
+            make(
+                "deploy",
+                1,
+                "gateway: ECS rolled back to",
+                "alarm system-stats-staging-gateway-errors was triggered",
+                f"restoring {first[:12]}",
+                f"{bad[:12]} was not good; {first[:12]} is back and proven",
+            )
+        # Until the alarm, half of the requests failed, and never all of them.
+        visitors.expect("a bad version", 5, 60)
+        self.answers()
+        outputs = self.outputs()
+        assert (outputs["release"], outputs["images"]) == (first, images), outputs
+        assert "127.0.0.1:9" not in self.aws.state()
+        make("status", 0, f"staging: {first}")
+        staging.write_text(good)
+        return first
+
+    def outputs(self) -> dict:
+        """Terraform's outputs of staging."""
+        outputs = json.loads(self.aws.state())["outputs"]
+        return {name: output["value"] for name, output in outputs.items()}
 
     def play_attestations(self, staging: Path) -> str:
         """Only what a workflow has built. The signer is a fake; the verifier is real."""
@@ -524,6 +550,45 @@ class Rehearsal:
     def answers(self) -> None:
         with urllib.request.urlopen(f"{self.aws.url}/stats", timeout=10) as answer:
             assert answer.status == 200, answer.status
+
+
+class Visitors:
+    """Requests to a URL for as long as a block takes, and how many of them failed."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.statuses: list[int] = []
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._visit, daemon=True)
+
+    def __enter__(self) -> Visitors:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.over.set()
+        self.thread.join(timeout=30)
+
+    def _visit(self) -> None:
+        while not self.over.wait(VISIT_SECONDS):
+            try:
+                with urllib.request.urlopen(self.url, timeout=10) as answer:
+                    self.statuses.append(answer.status)
+            except urllib.error.HTTPError as error:
+                self.statuses.append(error.code)
+            except OSError:
+                self.statuses.append(0)
+
+    def expect(self, what: str, least: int, most: int) -> None:
+        """The number of requests that failed, and their share from the first to the last of them in percent."""
+        failed = [number for number, status in enumerate(self.statuses) if status != 200]
+        share = 100 * len(failed) // (failed[-1] - failed[0] + 1) if failed else 0
+        print(
+            f"rehearsal: {what}: {len(failed)} of {len(self.statuses)} requests failed, {share} percent meanwhile",
+            flush=True,
+        )
+        if len(failed) < least or share > most:
+            raise SystemExit(f"rehearsal: {what}: not {least} or more, and at most {most} percent")
 
 
 def attach(registry: oci.Registry, digest: str, documents: list) -> None:

@@ -7,6 +7,7 @@ workflow asks for one. AWS, the registry and ECS are those of rehearse.py; GitHu
 
 from __future__ import annotations
 
+import datetime
 import fnmatch
 import itertools
 import json
@@ -18,11 +19,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
-from fake_aws import HERE
+from fake_aws import ACCOUNT, HERE, REGION
 from fake_github import FakeGitHub
-from rehearse import ACCOUNT, REGION, Rehearsal, run
+from rehearse import Rehearsal, run
 
 from tools.common import catalog
 from tools.ci import policies
@@ -38,10 +39,16 @@ REPOSITORY = "acme/system-stats"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 # One target takes 5 to 60 s.
 STEP_SECONDS = 240
+# As tools/cloud/session.py writes it.
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+# An approval comes after a weekend.
+REVIEW_DAYS = 4
 # Targets that contain this test, or that need more than the fakes; only their existence is checked.
 ELSEWHERE = {"check", "test", "cold", "conform", "exporter", "bench-check", "audit", "reproducible", "test-arm64", "outdated"}
 # Programs that a job may start only after an action has installed them.
 INSTALLED_BY = {"hashicorp/setup-terraform": "terraform"}
+# Services whose actions have another prefix in IAM.
+PREFIXES = {"resourcegroupstaggingapi": "tag"}
 # Of tf/preconfigured, as each environment's variable AWS_ROLE names it.
 ROLES = {
     "": "plan",
@@ -67,6 +74,9 @@ class Runner:
         self.folder = Path(tempfile.mkdtemp(dir=scene.scene.folder, prefix="run-"))
         self.event = self.folder / "event.json"
         self.event.write_text(json.dumps(event))
+        # Days since the run began, and the day on which each artifact expires.
+        self.day = 0
+        self.expires: dict[str, int] = {}
         self.github = {
             "event_name": event_name,
             "event": event,
@@ -164,6 +174,8 @@ class Job:
             "runner": {"os": "Linux", "arch": "X64"},
             "steps": {},
         }
+        if "required_reviewers" in self.scene.github.rules.get(place, []):
+            self.runner.day += self.scene.review()
         self.env = self._filled(job.get("env", {}), self.context)
         self.place = runner.folder / name.replace("/", "-").replace(" ", "")
         self.state: dict[str, str] = {}
@@ -208,7 +220,7 @@ class Job:
             output, page = self.place.parent / f"{number}.out", self.place.parent / f"{number}.md"
             output.write_text("")
             environment = {
-                **self.scene.variables(self.env.get("ENV", "")),
+                **self.scene.variables(),
                 **self.state,
                 **env,
                 "GITHUB_ACTIONS": "true",
@@ -304,6 +316,7 @@ class Job:
             shutil.copytree(source, goal, dirs_exist_ok=True)
         else:
             shutil.copy(source, goal)
+        self.runner.expires[goal.name] = self.runner.day + int(settings.get("retention-days", "90"))
         return {"artifact-url": f"https://github.example/artifacts/{settings['name']}"}
 
     def fetch(self, settings: dict) -> None:
@@ -313,12 +326,19 @@ class Job:
         found = [
             one
             for one in (self.runner.folder / "kept").iterdir()
-            if fnmatch.fnmatchcase(one.name, wanted)
+            if fnmatch.fnmatchcase(one.name, wanted) and self.runner.day < self.runner.expires[one.name]
         ]
         if not found:
             raise Wrong(f"{self.name}: there is no artifact {wanted}")
         for one in found:
             shutil.copytree(one, goal, dirs_exist_ok=True)
+        # Time does not pass here, so the plan is made older instead.
+        for file in goal.glob("**/planned.json"):
+            planned = json.loads(file.read_text())
+            made = datetime.datetime.strptime(planned["release"]["time"], TIME)
+            made -= datetime.timedelta(days=self.runner.day)
+            planned["release"]["time"] = made.strftime(TIME)
+            file.write_text(json.dumps(planned))
 
     def attest(self, settings: dict) -> None:
         if not (self.may("id-token") and self.may("attestations")):
@@ -356,23 +376,23 @@ class Scene:
         self.scene = Rehearsal(folder, binaries)
         self.github = FakeGitHub()
         self.attested: list[str] = []
+        # What happens while a job waits for its review.
+        self.meanwhile: Callable[[], None] = lambda: None
         self.origin = folder / "origin.git"
 
     def build(self) -> None:
         self.scene.build_scene()
-        self.aws_accounts = {"staging": self.scene.aws}
-        self.aws_accounts.update({name: self.scene.open_aws(name) for name in ("prod", "pr-7")})
+        self.environments = {"staging": self.scene.aws}
+        self.environments.update({name: self.scene.open_aws(name) for name in ("prod", "pr-7")})
         self.scene.make("bootstrap", 0, "the state is in the bucket now")
         # By hand, once: what previews share.
         self.scene.make("deploy", 0, "previews have a port each", ENV="preview")
 
-    def variables(self, environment: str) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
         """Variables that direct the targets to the fakes; only a role has credentials."""
-        aws = self.aws_accounts.get(environment, self.aws_accounts["staging"])
         without = ("ENV", "URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         kept = {k: v for k, v in self.scene.variables.items() if k not in without}
-        kept = {k: v for k, v in kept.items() if not k.startswith("GITHUB_")}
-        return {**kept, **aws.variables}
+        return {k: v for k, v in kept.items() if not k.startswith("GITHUB_")}
 
     def path(self, installed: set[str]) -> str:
         """PATH without the programs that only an action installs."""
@@ -387,12 +407,16 @@ class Scene:
         return str(folder)
 
     def url(self, environment: str) -> str:
-        return self.aws_accounts.get(environment, self.aws_accounts["staging"]).url
+        return self.environments.get(environment, self.environments["staging"]).url
+
+    def review(self) -> int:
+        """The days until a job is approved."""
+        self.meanwhile()
+        return REVIEW_DAYS
 
     def check(self, said: str) -> None:
-        trouble = [one for aws in self.aws_accounts.values() for one in aws.trouble]
-        if trouble:
-            raise Wrong(f"{trouble[:3]}\n{said}")
+        if self.scene.account.trouble:
+            raise Wrong(f"{self.scene.account.trouble[:3]}\n{said}")
 
     def push(self, branch: str, message: str) -> None:
         self.scene.git("add", "--all")
@@ -450,6 +474,7 @@ def play(scene: Scene) -> None:
         },
     )
     expect("prod is after staging", first.order[-2:], ["prod / plan", "prod / apply"])
+    says("prod, approved later", first.said["prod / apply: apply"], "plan that was made 4 days ago")
     expect("attestations: provenance and bill of materials", len(scene.attested), 3 * len(services))
     for image in scene.attested[::3]:
         address, _, digest = image.partition("@")
@@ -477,7 +502,7 @@ def play(scene: Scene) -> None:
             "preview / apply": "preview",
         },
     )
-    made = json.loads(scene.aws_accounts["pr-7"].state())["resources"]
+    made = json.loads(scene.environments["pr-7"].state())["resources"]
     kinds = {one["type"] for one in made if one["mode"] == "managed"}
     expect("what a preview makes and its role may not", kinds - policies.OF_PREVIEW, set())
     scene.scene.make("destroy", 64, "is used by pr-7", ENV="preview", CONFIRM="preview")
@@ -489,6 +514,12 @@ def play(scene: Scene) -> None:
         *("## Preview: http", "artifacts/screenshot", "**Plan of pr-7**: ", " new", "| stats | "),
         *("| together | ", "**Tests on "),
     )
+
+    # At night it is stopped, and that is no failure.
+    preview = scene.environments["pr-7"]
+    preview.asleep = True
+    scene.scene.make("status", 0, "stopped by its schedule", "pr-7 sleeps", ENV="pr-7")
+    preview.asleep = False
 
     # A further push that changes no image: the same comment, and nothing is pushed.
     (scene.scene.repository / "a-word").write_text("another\n")
@@ -519,7 +550,7 @@ def play(scene: Scene) -> None:
     says("the sweep", swept.said["sweep pr-7 / destroy: destroy"], "Destroy complete!")
     expect(
         "what is left",
-        scene.aws_accounts["pr-7"].state(),
+        scene.environments["pr-7"].state(),
         "",
     )
     closed = scene.pull_request("previews.yaml")
@@ -564,7 +595,25 @@ def play(scene: Scene) -> None:
     expect("its prod", unasked.results["prod / apply"], "failure")
     says("its prod", unasked.said["prod / apply: apply"], "has no protection rule")
 
+    # Nor with another plan than the reviewer has seen: in the four days, a setting has changed.
+    scene.github.rules["prod"] += ["required_reviewers"]
+    prod = scene.environments["prod"]
+    before = prod.state()
+    scene.meanwhile = lambda: prod.change_state('"retention_in_days": 90', '"retention_in_days": 1')
+    later = scene.pushed()
+    scene.meanwhile = lambda: None
+    expect("its prod", later.results["prod / apply"], "failure")
+    says(
+        "its prod",
+        later.said["prod / apply: apply"],
+        *("prod has changed since its plan was made 4 days ago", "in a workflow, run all of its jobs again"),
+    )
+    prod.write_state(before)
+
     # Scheduled workflows, and a release.
+    daily = Runner(scene, "schedule", "main", {}).play("drift.yaml")
+    expect("every day", set(daily.results.values()), {"success"})
+    expect("its roles", set(daily.roles.values()), {"plan-main"})
     expect(
         "every week",
         set(Runner(scene, "schedule", "main", {}).play("weekly.yaml").results.values()),
@@ -597,10 +646,20 @@ def play(scene: Scene) -> None:
         expect(f"the newest {service}", registry.digest_of("latest"), registry.digest_of(version))
         expect(f"whether {service} is published", registry.digest_of(version) is None, False)
 
+    # tools/ci/policies.py checks every role against what calls.tsv lists. The last call needs no permission.
+    made = {
+        (PREFIXES.get(service, service), action)
+        for caller, service, action in scene.scene.account.calls
+        if caller in ROLES.values()
+    }
+    listed = {call.action for call in policies.calls() if call.kind == "(commands)"}
+    unlisted = {f"{service}:{action}" for service, action in made} - listed
+    expect("calls of the roles that calls.tsv lacks", unlisted, {"sts:GetCallerIdentity"})
+
 
 def stale(scene: Scene) -> str:
     """The message when a plan of another commit is applied."""
-    environment = {**scene.variables("staging"), "ENV": "staging"}
+    environment = {**scene.variables(), "ENV": "staging"}
     environment.update(AWS_ACCESS_KEY_ID="rehearsal", AWS_SECRET_ACCESS_KEY="rehearsal")
     for target in ("plan", "apply"):
         done = subprocess.run(

@@ -83,11 +83,13 @@ def do_apply() -> None:
         # Terraform's own file would hold secrets in clear text, and is refused once anything else was applied.
         run = here.terraform()
         changed = run.plan(*here.variables(planned.release))
+        made = f"{plans.age(planned.release.time, now())} ({planned.release.time})"
         if plans.digest(run.show(str(run.plan_file))) != planned.digest:
             raise Refused(
-                f"{here.environment.name} has changed since its plan was made, and something else would"
-                " be applied now: `make plan` again, and look"
+                f"{here.environment.name} has changed since its plan was made {made}, and something else would"
+                " be applied now: `make plan` again, and look; in a workflow, run all of its jobs again"
             )
+        say(f"these are the changes of the plan that was made {made}")
     if changed:
         with step("apply"):
             run.apply()
@@ -146,17 +148,22 @@ def do_output() -> None:
 
 def do_drift() -> None:
     """Compare what is there with the code that was deployed; fails where they differ."""
-    here = session()
+    here = session(base=True)
     name = here.environment.name
-    outputs = here.terraform().output()
+    run = here.terraform()
+    outputs = run.output()
     if not outputs:
         say(f"{name} is not deployed")
         return
-    release = Release(outputs["release"], outputs["images"], now())
-    place = terraform.DATA / "source" / release.revision
-    with step(f"compare {name} with tf/ at {release.revision[:12]}"):
-        run = here.terraform(bootstrap.clone_of(release.revision, place))
-        run.plan(*here.variables(release, run.folder), lock=False)
+    if here.environment.base:
+        # It is deployed by hand and has no version, so that what was merged and not deployed is drift, too.
+        place, variables = "tf/previews", here.variables(None)
+    else:
+        release = Release(outputs["release"], outputs["images"], now())
+        run = here.terraform(bootstrap.clone_of(release.revision, terraform.DATA / "source" / release.revision))
+        place, variables = f"tf/ at {release.revision[:12]}", here.variables(release, run.folder)
+    with step(f"compare {name} with {place}"):
+        run.plan(*variables, lock=False)
         differing = drift.differences(run.show(str(run.plan_file)))
     with step("find resources that belong to no state"):
         without = drift.stateless(drift.tagged(here.aws, name), run.show())
@@ -165,7 +172,7 @@ def do_drift() -> None:
         say(line)
     if differing or without:
         raise Failed(
-            f"{name} is not what was deployed: `make deploy ENV={name}`restores it; remove resources that are in no"
+            f"{name} is not what was deployed: `make deploy ENV={name}` restores it; remove resources that are in no"
             " state by hand"
         )
     say(f"{name} is what was deployed, and nothing else is there")

@@ -17,6 +17,7 @@ from typing import Any
 
 from tools.common import toolchain
 from tools.common.environments import Refused
+from tools.common.progress import say
 from tools.common.toolchain import ROOT
 
 # Outputs of each target for later steps and jobs. tools/ci/workflows/rules.py checks the workflows against it.
@@ -53,6 +54,17 @@ def output(target: str, **values: str) -> None:
 def summary(text: str) -> None:
     """Show Markdown on the page of the run."""
     _append("GITHUB_STEP_SUMMARY", text)
+
+
+def can_attest() -> bool:
+    """Whether GitHub signs attestations for the repository of this run."""
+    if os.environ.get("PRIVATE") != "true" or os.environ.get("ATTEST") == "on":
+        return True
+    say(
+        "NOT ATTESTED: GitHub attests for private repositories in Enterprise Cloud only; there, set"
+        " the repository's variable ATTEST to on"
+    )
+    return False
 
 
 def _append(variable: str, text: str) -> None:

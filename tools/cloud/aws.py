@@ -42,17 +42,17 @@ class Aws:
         self._session: Any = None
         self._clients: dict[str, Any] = {}
 
-    def call(self, service: str, operation: str, **parameters: Any) -> dict:
+    def call(self, service: str, operation: str, /, **parameters: Any) -> dict:
         """One call, such as `call("ecs", "describe_services", cluster="shop", services=["web"])`."""
         with _errors(f"{service} {operation}"):
             return getattr(self.client(service), operation)(**parameters)
 
-    def pages(self, service: str, operation: str, **parameters: Any) -> Iterator[dict]:
+    def pages(self, service: str, operation: str, /, **parameters: Any) -> Iterator[dict]:
         """Every page of an answer that AWS splits."""
         with _errors(f"{service} {operation}"):
             yield from self.client(service).get_paginator(operation).paginate(**parameters)
 
-    def wait(self, service: str, condition: str, **parameters: Any) -> None:
+    def wait(self, service: str, condition: str, /, **parameters: Any) -> None:
         """Wait as long as botocore's waiter of that name does."""
         with _errors(f"{service} {condition}"):
             self.client(service).get_waiter(condition).wait(**parameters)

@@ -16,7 +16,7 @@ from typing import Callable
 
 from tools.build import build, commit
 from tools.ci import github
-from tools.cloud import bootstrap, cost, logs, plans, prove, rollout, subjects, terraform
+from tools.cloud import bootstrap, cost, logs, plans, prove, rollout, status, subjects, terraform
 from tools.cloud.aws import AwsError
 from tools.cloud.releases import Release, Releases, before, with_newest
 from tools.cloud.rollout import Deployed, RolledBack
@@ -162,19 +162,8 @@ def do_push() -> None:
             say(f"bill of {name} for {architecture}: {sbom.write(name, binary, architecture)}")
         address, _, digest = whole.image.partition("@")
         digests = {architecture: part[0] for architecture, part in whole.parts.items()}
-        attest = str(bool(whole.parts) and can_attest()).lower()
+        attest = str(bool(whole.parts) and github.can_attest()).lower()
         github.output("push", name=address, digest=digest, attest=attest, **digests)
-
-
-def can_attest() -> bool:
-    """Whether GitHub signs attestations for the repository of this run."""
-    if os.environ.get("PRIVATE") != "true" or os.environ.get("ATTEST") == "on":
-        return True
-    say(
-        "NOT ATTESTED: GitHub attests for private repositories in Enterprise Cloud only; there, set"
-        " the repository's variable ATTEST to on"
-    )
-    return False
 
 
 def do_deploy() -> None:
@@ -381,19 +370,7 @@ def do_status() -> None:
     if not outputs:
         say(f"{here.environment.name} is not deployed")
         return
-    if here.environment.base:
-        users = ", ".join(here.previews()) or "no preview"
-        print(f"{here.environment.name}: {outputs['load_balancer']}, used by {users}")
-        return
-    print(f"{here.environment.name}: {outputs['release']} at {outputs['url']}")
-    well = True
-    for name, (text, done) in rollout.states(here.aws, Deployed.of(outputs)).items():
-        well = well and bool(done)
-        print(f"  {name:<10} {text}")
-    for release in here.releases.read()[-5:]:
-        print(f"  proven     {release.time}  {release.revision}")
-    if not well:
-        raise Failed("not everything runs as it was applied")
+    status.show(here, outputs)
 
 
 def do_cost() -> None:

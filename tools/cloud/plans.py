@@ -7,6 +7,7 @@ resources change, and no value of theirs.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import shutil
@@ -94,6 +95,14 @@ def kept(name: str, revision: str) -> Kept:
             " checked out: `make plan` again"
         )
     return Kept(release, told["changed"], told["digest"])
+
+
+def age(planned: str, now: str) -> str:
+    """The time since a plan was made, as words; both times are written as session.now() does."""
+    ends = (datetime.datetime.fromisoformat(one.replace("Z", "+00:00")) for one in (now, planned))
+    hours = int((next(ends) - next(ends)).total_seconds() // 3600)
+    count, unit = (hours // 24, "day") if hours >= 24 else (hours, "hour")
+    return f"{count} {unit}{'' if count == 1 else 's'} ago" if count > 0 else "less than an hour ago"
 
 
 def report(name: str, plan: dict) -> str:

@@ -18,6 +18,8 @@ from tools.cloud.aws import Aws, AwsError
 # takes to shift traffic comes on top.
 ROLLOUT_SECONDS = 1500
 LOOK_EVERY_SECONDS = 5
+# The old tasks still run, so that only rules of the load balancer change; then the new tasks get 50 s to stop.
+RETURN_SECONDS = 600
 LOG_LINES = 15
 
 
@@ -66,7 +68,10 @@ def wait(
                 last[name] = text
         failed = [name for name, (_, verdict) in now.items() if verdict is False]
         if failed:
-            raise RolledBack("\n".join(reason(aws, wanted, name, now[name][0]) for name in failed))
+            why = "\n".join(reason(aws, wanted, name, now[name][0]) for name in failed)
+            if shifted := [name for name in failed if wanted.shift_minutes.get(name)]:
+                settle(aws, wanted, shifted, say, every)
+            raise RolledBack(why)
         if all(verdict for _, verdict in now.values()):
             return
         if time.monotonic() > deadline:
@@ -77,14 +82,34 @@ def wait(
         time.sleep(every)
 
 
+def settle(aws: Aws, wanted: Deployed, names: list[str], say: Callable[[str], None], every: float) -> None:
+    """Wait until ECS has brought all traffic back to the old tasks: a deployment before that would start from both."""
+    deadline = time.monotonic() + RETURN_SECONDS
+    while moving := [name for name, service in described(aws, wanted).items() if name in names and not still(service)]:
+        if time.monotonic() > deadline:
+            say(f"ECS has not brought the traffic of {', '.join(moving)} back after {RETURN_SECONDS} s")
+            return
+        time.sleep(every)
+
+
+def still(service: dict) -> bool:
+    """Whether one deployment has all tasks, and ECS changes nothing."""
+    running = [one for one in service["deployments"] if one.get("runningCount")]
+    return len(running) <= 1 and all(one.get("rolloutState") != "IN_PROGRESS" for one in service["deployments"])
+
+
+def described(aws: Aws, wanted: Deployed) -> dict[str, dict]:
+    """ECS's description of each service that exists, by our name for it."""
+    names = {full: name for name, full in wanted.services.items()}
+    answer = aws.call("ecs", "describe_services", cluster=wanted.cluster, services=list(names))
+    return {names[one["serviceName"]]: one for one in answer["services"] if one["status"] != "INACTIVE"}
+
+
 def states(aws: Aws, wanted: Deployed) -> dict[str, tuple[str, bool | None]]:
     """The state of each service."""
-    services = list(wanted.services.values())
-    answer = aws.call("ecs", "describe_services", cluster=wanted.cluster, services=services)
-    found = {service["serviceName"]: service for service in answer["services"] if service["status"] != "INACTIVE"}
+    found = described(aws, wanted)
     return {
-        name: state(found.get(full), wanted.task_definitions[name], wanted.replicas[name])
-        for name, full in wanted.services.items()
+        name: state(found.get(name), wanted.task_definitions[name], wanted.replicas[name]) for name in wanted.services
     }
 
 
@@ -123,6 +148,7 @@ def reason(aws: Aws, wanted: Deployed, name: str, text: str) -> str:
     """Reasons for a failure from ECS and from the service."""
     lines = [f"{name}: {text}"]
     try:
+        lines += [f"    {line}" for line in last_deployment(aws, wanted, name)]
         tasks = stopped(aws, wanted, name)
         for task in tasks[:3]:
             lines.append(f"    a task stopped: {task.get('stoppedReason', 'no reason given')}")
@@ -137,6 +163,22 @@ def reason(aws: Aws, wanted: Deployed, name: str, text: str) -> str:
     except AwsError as error:
         lines.append(f"    and why cannot be read: {error}")
     return "\n".join(lines)
+
+
+def last_deployment(aws: Aws, wanted: Deployed, name: str) -> list[str]:
+    """ECS's record of the newest deployment: its result, and the alarms that ended it."""
+    answer = aws.call("ecs", "list_service_deployments", cluster=wanted.cluster, service=wanted.services[name])
+    listed = answer["serviceDeployments"]
+    if not listed:
+        return []
+    newest = max(listed, key=lambda one: str(one.get("createdAt", "")))["serviceDeploymentArn"]
+    answer = aws.call("ecs", "describe_service_deployments", serviceDeploymentArns=[newest])
+    lines = []
+    for one in answer["serviceDeployments"]:
+        lines += [f"alarm {alarm} was triggered" for alarm in one.get("alarms", {}).get("triggeredAlarmNames", [])]
+        if one.get("statusReason"):
+            lines.append(f"{one.get('status', 'no status')}: {one['statusReason']}")
+    return lines
 
 
 def stopped(aws: Aws, wanted: Deployed, name: str) -> list[dict]:

@@ -239,9 +239,9 @@ class Reviews(unittest.TestCase):
         ):
             with (
                 mock.patch.dict(os.environ, {"PRIVATE": private, "ATTEST": wanted}),
-                mock.patch.object(deploy, "say") as said,
+                mock.patch.object(github, "say") as said,
             ):
-                self.assertIs(deploy.can_attest(), expected)
+                self.assertIs(github.can_attest(), expected)
                 self.assertIs(said.called, not expected)
 
 

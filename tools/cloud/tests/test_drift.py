@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import unittest
+from pathlib import Path
 from unittest import mock
 
-from tools.cloud import drift
+from tools.ci import ci, workflows
+from tools.cloud import drift, session
 from tools.common import environments
+from tools.common.progress import Failed
+from tools.common.toolchain import ROOT
 
 GROUP = "arn:aws:logs:us-east-1:123456789012:log-group:/system-stats-staging/stats"
 
@@ -62,3 +67,44 @@ class Stateless(unittest.TestCase):
         text = (environments.TF / "providers.tf").read_text(encoding="utf-8")
         for one in asked:
             self.assertRegex(text, rf"\b{one['Key']}\s+=")
+
+
+class WhatPreviewsShare(unittest.TestCase):
+    """It has no version, so it is compared with the code that is checked out."""
+
+    def drift(self, plan, tagged=(), outputs=None):
+        run = mock.Mock(plan_file=Path("plan"))
+        run.output.return_value = {"load_balancer": "lb"} if outputs is None else outputs
+        run.show.side_effect = lambda *file: plan if file else {}
+        aws = mock.Mock(
+            pages=lambda *_call, **_more: [{"ResourceTagMappingList": [{"ResourceARN": a} for a in tagged]}]
+        )
+        here = session.Session(environments.named("preview"), aws, "123456789012", aws)
+        with (
+            mock.patch.object(ci, "session", return_value=here) as begun,
+            mock.patch.object(here, "terraform", return_value=run) as terraform,
+            mock.patch.object(ci, "say") as said,
+            mock.patch.dict(os.environ, {"ENV": "preview"}),
+        ):
+            try:
+                ci.do_drift()
+            finally:
+                self.assertTrue(begun.call_args.kwargs["base"])
+                # Never with a folder of another commit.
+                self.assertEqual(terraform.call_args_list, [mock.call()])
+        return [call.args[0] for call in said.call_args_list]
+
+    def test_without_a_difference_it_is_fine(self):
+        self.assertEqual(self.drift({}), ["preview is what was deployed, and nothing else is there"])
+
+    def test_differences_and_resources_in_no_state_fail(self):
+        for found in ({"plan": plan({"a": 1}, {"a": 2}, "update")}, {"plan": {}, "tagged": [GROUP]}):
+            with self.assertRaisesRegex(Failed, "`make deploy ENV=preview` restores it"):
+                self.drift(**found)
+
+    def test_before_its_first_deployment_there_is_none(self):
+        self.assertEqual(self.drift({}, outputs={}), ["preview is not deployed"])
+
+    def test_the_daily_run_looks_at_every_environment_that_a_workflow_needs(self):
+        job = workflows.read(ROOT / ".github" / "workflows")["drift.yaml"].jobs["drift"]
+        self.assertEqual(job["strategy"]["matrix"]["environment"], ["staging", "prod", "preview"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unittest
+from dataclasses import replace
+from unittest import mock
 
 from tools.cloud.rollout import Deployed, RolledBack, state, wait
 
@@ -72,13 +74,20 @@ class TheState(unittest.TestCase):
 class FakeAws:
     """Answers DescribeServices from a list of situations, the last one for ever."""
 
-    def __init__(self, *situations):
+    def __init__(self, *situations, deployments=()):
         self.situations = list(situations)
+        self.deployments = deployments
 
-    def call(self, service, operation, **parameters):
+    def call(self, service, operation, /, **parameters):
         if operation == "describe_services":
             now = self.situations.pop(0) if len(self.situations) > 1 else self.situations[0]
             return {"services": [now]}
+        if operation == "list_service_deployments":
+            assert parameters == {"cluster": "shop", "service": "shop"}
+            return {"serviceDeployments": list(self.deployments)}
+        if operation == "describe_service_deployments":
+            wanted = parameters["serviceDeploymentArns"]
+            return {"serviceDeployments": [one for one in self.deployments if one["serviceDeploymentArn"] in wanted]}
         if operation == "list_tasks":
             return {"taskArns": ["arn:task/shop/1", "arn:task/shop/2"]}
         if operation == "describe_tasks":
@@ -128,6 +137,39 @@ class Waiting(unittest.TestCase):
         ):
             self.assertIn(part, text)
         self.assertNotIn("of the old version", text)
+
+    def test_the_alarm_that_ended_the_newest_deployment_is_named(self):
+        older = {"serviceDeploymentArn": "arn:1", "createdAt": "2026-11-27", "statusReason": "of another deployment"}
+        newest = {
+            "serviceDeploymentArn": "arn:2",
+            "createdAt": "2026-11-28",
+            "status": "ROLLBACK_SUCCESSFUL",
+            "statusReason": "Service deployment rolled back because of alarms.",
+            "alarms": {"status": "TRIGGERED", "triggeredAlarmNames": ["shop-errors"]},
+        }
+        with self.assertRaises(RolledBack) as failed:
+            wait(FakeAws(service(deployment(OLD)), deployments=(older, newest)), WANTED, lambda _: None, every=0)
+        text = str(failed.exception)
+        self.assertIn("    alarm shop-errors was triggered\n", text)
+        self.assertIn("    ROLLBACK_SUCCESSFUL: Service deployment rolled back because of alarms.\n", text)
+        self.assertNotIn("of another deployment", text)
+
+    def test_it_ends_after_the_traffic_is_back_with_the_old_tasks(self):
+        back = service(deployment(OLD))
+        moving = service(deployment(OLD, "IN_PROGRESS"), deployment(NEW, "FAILED", status="ACTIVE"))
+        shifted = replace(WANTED, shift_minutes={"web": 15})
+        for wanted, left in ((shifted, 0), (WANTED, 2)):
+            aws = FakeAws(moving, moving, back, back)
+            with self.assertRaises(RolledBack):
+                wait(aws, wanted, lambda _: None, every=0)
+            self.assertEqual(len(aws.situations) - 1, left)
+
+    def test_it_does_not_wait_for_ever_for_the_traffic(self):
+        said = []
+        aws = FakeAws(service(deployment(OLD, "IN_PROGRESS")))
+        with self.assertRaises(RolledBack), mock.patch("tools.cloud.rollout.RETURN_SECONDS", 0):
+            wait(aws, replace(WANTED, shift_minutes={"web": 15}), said.append, every=0)
+        self.assertIn("has not brought the traffic of web back", said[-1])
 
     def test_it_waits_longer_where_traffic_is_shifted(self):
         outputs = {"cluster": "shop", "services": {}, "task_definitions": {}, "replicas": {}, "log_groups": {}}

@@ -105,11 +105,20 @@ pub(super) enum End {
     Closed,
 }
 
+/// What lists a member.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Lister {
+    /// A setting, and the lookup of a name in it.
+    Setting,
+    /// The member itself. It is an upstream of no route.
+    Announcement,
+}
+
 /// A change of connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Command {
     /// Connect to this address; events carry the number of the attempt.
-    Connect(SocketAddr, u64),
+    Connect(SocketAddr, u64, Lister),
     /// Close the connection to this address.
     Disconnect(SocketAddr),
 }
@@ -157,19 +166,23 @@ pub(super) struct Merge {
 }
 
 impl Merge {
-    /// A lookup or a setting lists these addresses; members are added, and none is removed.
+    /// These addresses are listed; members are added, and none is removed.
     /// False when there are more than [`MOST_MEMBERS`], the first time.
     pub(super) fn list(
         &mut self,
         addresses: impl IntoIterator<Item = SocketAddr>,
+        lister: Lister,
         now: Now,
     ) -> bool {
         let was_over = self.is_over;
         for address in addresses {
             if let Some(member) = self.members.get_mut(&address) {
                 member.listed = now.instant;
+                if lister == Lister::Setting {
+                    member.lister = lister;
+                }
             } else if self.members.len() < MOST_MEMBERS {
-                self.members.insert(address, Member::new(now.instant));
+                self.members.insert(address, Member::new(lister, now.instant));
             } else {
                 self.is_over = true;
             }
@@ -266,7 +279,7 @@ impl Merge {
             {
                 self.attempts += 1;
                 member.link = Link::Connecting(self.attempts);
-                commands.push(Command::Connect(address, self.attempts));
+                commands.push(Command::Connect(address, self.attempts, member.lister));
             }
         }
         commands
@@ -353,6 +366,11 @@ impl Merge {
             }
         }
         gone
+    }
+
+    /// What lists this member.
+    pub(super) fn lister(&self, address: SocketAddr) -> Lister {
+        self.members.get(&address).map_or(Lister::Announcement, |member| member.lister)
     }
 
     /// Whether there are members, and something is known of each.

@@ -88,8 +88,8 @@ impl Announced {
             self.0.insert(address, Entry { created, received: now, is_member });
         }
         Ok(match (is_member, was_member) {
-            (false, _) => Change::Withdrawn,
-            (true, true) => Change::Kept,
+            (false, true) => Change::Withdrawn,
+            (false, false) | (true, true) => Change::Kept,
             (true, false) => Change::New,
         })
     }
@@ -136,12 +136,12 @@ fn is_host(ip: IpAddr) -> bool {
         }
         IpAddr::V6(ip) => {
             let segments = ip.segments();
-            // Addresses that stand for one of IPv4 (RFC 6052, RFC 3056, RFC 4291).
+            // Addresses that stand for one of IPv4 (RFC 6052, RFC 8215, RFC 5214, RFC 3056, RFC 4291).
             let inner = match segments {
-                [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0, 0, high, low] => {
-                    Some([high, low])
-                }
-                [0x2002, high, low, ..] => Some([high, low]),
+                [0x64, 0xff9b, .., high, low]
+                | [.., 0x5efe, high, low]
+                | [0, 0, 0, 0, 0, 0, high, low]
+                | [0x2002, high, low, ..] => Some([high, low]),
                 _ => None,
             };
             let inner = inner
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(announced.update(address(1), true, 101, soon), Err(Refusal::Old));
         assert_eq!(announced.update(address(1), true, 102, soon), Ok(Change::New));
         // What was no member is not remembered.
-        assert_eq!(announced.update(address(3), false, 1, start), Ok(Change::Withdrawn));
+        assert_eq!(announced.update(address(3), false, 1, start), Ok(Change::Kept));
         assert!(!announced.0.contains_key(&address(3)));
     }
 
@@ -274,6 +274,8 @@ mod tests {
             "fd00:ec2::23",
             "fd20:ce::254",
             "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
+            "2001:db8::5efe:a9fe:a9fe",
             "2002:a9fe:a9fe::",
             "::169.254.169.254",
         ] {

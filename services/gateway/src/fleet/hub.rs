@@ -87,6 +87,8 @@ pub(crate) struct FleetCounts {
     pub(crate) viewers: usize,
     /// Members by state: up, silent, gone.
     pub(crate) members: [usize; 3],
+    /// Listed addresses beyond the members that there may be.
+    pub(crate) not_shown: usize,
 }
 
 impl Fleet {
@@ -141,8 +143,8 @@ impl Fleet {
     /// The members as JSON, after their first attempts to connect.
     pub(crate) async fn list(self: &Arc<Self>, gateway: &Arc<Gateway>) -> String {
         self.settle(gateway).await;
-        let members: Vec<_> = self
-            .shared()
+        let shared = self.shared();
+        let members: Vec<_> = shared
             .merge
             .members()
             .map(|(address, instance, state, since)| {
@@ -151,7 +153,11 @@ impl Fleet {
                 format!("{{\"member\":\"{address}\"{instance},\"state\":\"{state}\",\"since_unix_ms\":{since}}}")
             })
             .collect();
-        format!("{{\"members\":[{}]}}\n", members.join(","))
+        let not_shown = match shared.merge.not_shown() {
+            0 => String::new(),
+            count => format!(",\"not_shown\":{count}"),
+        };
+        format!("{{\"members\":[{}]{not_shown}}}\n", members.join(","))
     }
 
     /// The member with this instance or address.
@@ -204,7 +210,8 @@ impl Fleet {
     /// Counts for metrics.
     pub(crate) fn counts(&self) -> FleetCounts {
         let shared = self.shared();
-        let mut counts = FleetCounts { viewers: shared.viewers, ..FleetCounts::default() };
+        let not_shown = shared.merge.not_shown();
+        let mut counts = FleetCounts { viewers: shared.viewers, not_shown, members: [0; 3] };
         for (_, _, state, _) in shared.merge.members() {
             counts.members[state as usize] += 1;
         }

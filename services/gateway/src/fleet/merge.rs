@@ -17,6 +17,9 @@ use self::member::{Link, Member};
 /// Members of a fleet: what a page can show, and a gateway can follow for 10 % of a core.
 pub(super) const MOST_MEMBERS: usize = 1_000;
 
+/// Addresses that are counted beyond these.
+const MOST_OVER: usize = 9_000;
+
 /// Bytes of one block. A summary has about 250.
 pub(super) const BLOCK_BYTES: usize = 8 * 1024;
 
@@ -161,8 +164,8 @@ pub(super) struct Merge {
     /// The number of the last batch.
     sequence: u64,
     attempts: u64,
-    /// More members were listed than there may be.
-    is_over: bool,
+    /// Addresses beyond [`MOST_MEMBERS`], and when they were listed last.
+    over: BTreeMap<SocketAddr, Instant>,
 }
 
 impl Merge {
@@ -174,7 +177,7 @@ impl Merge {
         lister: Lister,
         now: Now,
     ) -> bool {
-        let was_over = self.is_over;
+        let was_over = !self.over.is_empty();
         for address in addresses {
             if let Some(member) = self.members.get_mut(&address) {
                 member.listed = now.instant;
@@ -183,11 +186,17 @@ impl Merge {
                 }
             } else if self.members.len() < MOST_MEMBERS {
                 self.members.insert(address, Member::new(lister, now.instant));
-            } else {
-                self.is_over = true;
+                self.over.remove(&address);
+            } else if self.over.len() < MOST_OVER || self.over.contains_key(&address) {
+                self.over.insert(address, now.instant);
             }
         }
-        was_over || !self.is_over
+        was_over || self.over.is_empty()
+    }
+
+    /// Addresses that are listed and are no members, because there are too many.
+    pub(super) fn not_shown(&self) -> usize {
+        self.over.len()
     }
 
     /// Takes an event of an attempt in. False when the attempt is of no use any more: another one
@@ -258,6 +267,7 @@ impl Merge {
             }
             stays
         });
+        self.over.retain(|_, listed| now.instant.duration_since(*listed) < LISTED_FOR);
         for (&address, member) in &mut self.members {
             if member.alias_of.is_some_and(|other| usable.binary_search(&other).is_err()) {
                 member.alias_of = None;
@@ -382,7 +392,7 @@ impl Merge {
     /// Forgets all members.
     pub(super) fn clear(&mut self) {
         self.members.clear();
-        self.is_over = false;
+        self.over.clear();
     }
 }
 

@@ -135,7 +135,7 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
 
 /// Viewers and members of the fleet.
 fn write_fleet(text: &mut Text, fleet: &Fleet, metrics: &Metrics) {
-    let FleetCounts { viewers, members } = fleet.counts();
+    let FleetCounts { viewers, members, not_shown } = fleet.counts();
     let help = "Viewers of the merged stream of the fleet.";
     text.single("gateway_fleet_viewers", "gauge", help, viewers);
     let help = "Fleet members by state, while there are viewers.";
@@ -144,6 +144,8 @@ fn write_fleet(text: &mut Text, fleet: &Fleet, metrics: &Metrics) {
         let labels = format!("state=\"{}\"", state.name());
         text.line("gateway_fleet_members", &labels, count);
     }
+    let help = "Addresses beyond the members that a fleet may have, while there are viewers.";
+    text.single("gateway_fleet_members_not_shown", "gauge", help, not_shown);
     let name = "gateway_fleet_announcements_total";
     text.family(name, "counter", "Announcements of fleet members, and their withdrawals.");
     for (result, count) in [("accepted", &metrics.announced), ("rejected", &metrics.unannounced)] {

@@ -217,7 +217,11 @@ fn the_number_of_members_is_bounded_and_one_that_is_gone_is_forgotten_in_the_end
     let many: Vec<_> = many.collect();
     assert!(!bench.merge.list(many.iter().copied(), Lister::Setting, bench.now), "it is said once");
     assert!(bench.merge.list(many, Lister::Setting, bench.now));
-    assert_eq!(bench.merge.members.len(), MOST_MEMBERS);
+    assert_eq!((bench.merge.members.len(), bench.merge.not_shown()), (MOST_MEMBERS, 2));
+    // They are counted while they are listed.
+    bench.wait(60_000);
+    bench.merge.step(bench.now);
+    assert_eq!(bench.merge.not_shown(), 0);
     let mut bench = Bench::new(2);
     let commands = bench.merge.step(bench.now);
     assert_eq!(commands.len(), 2);

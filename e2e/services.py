@@ -51,11 +51,11 @@ def service(config, name):
 
 
 @contextmanager
-def stats(config, ready=True, **settings):
-    """A stats service with these settings, by default once it has a sample."""
+def stats(config, ready=True, port=None, **settings):
+    """A stats service with these settings, by default once it has a sample and on a free port."""
     # Behind a gateway it is asked for the names of the gateway's clients.
     settings = {"STATS_HOSTS": "*", **settings}
-    with _service(config, "stats", "/readyz" if ready else "/healthz", settings) as own:
+    with _service(config, "stats", "/readyz" if ready else "/healthz", settings, port=port) as own:
         yield own
 
 
@@ -68,7 +68,7 @@ def frontend(config, **settings):
 
 
 @contextmanager
-def gateway(config, stats, frontend, prefix=(), streams=None, **settings):
+def gateway(config, stats, frontend, prefix=(), streams=None, port=None, **settings):
     """A gateway in front of two addresses, with these settings.
 
     `prefix` is a command that runs it, such as one that gives it another clock; `streams` says
@@ -81,16 +81,16 @@ def gateway(config, stats, frontend, prefix=(), streams=None, **settings):
         "GATEWAY_ADMIN_LISTEN": "off",
         "GATEWAY_HOSTS": "*",
     }
-    with _service(config, "gateway", "/healthz", {**usual, **settings}, prefix, streams) as own:
+    with _service(config, "gateway", "/healthz", {**usual, **settings}, prefix, streams, port) as own:
         yield own
 
 
 @contextmanager
-def _service(config, name, path, settings, prefix=(), streams=None):
+def _service(config, name, path, settings, prefix=(), streams=None, port=None):
     folder = config.getoption("binaries")
     if not folder:
         pytest.skip("needs --binaries with the folder of the binaries")
-    port = free_port()
+    port = port or free_port()
     listen = {catalog.ALL[name].listen_setting: f"127.0.0.1:{port}"}
     environment = {**listen, "LOG_LEVEL": "warn", **settings}
     command = [*prefix, Path(folder) / name]

@@ -3,3 +3,4 @@
 
 pub mod hosts;
 pub mod negotiation;
+pub mod signature;

@@ -11,6 +11,7 @@ mod listen;
 mod logs;
 mod probe;
 mod rlimit;
+mod secret;
 mod signal;
 
 pub use build::Build;
@@ -18,6 +19,7 @@ pub use config::{ConfigError, Settings};
 pub use launch::{Launch, Process, ServiceInfo, launch, launch_or_explain, serve_until_terminated};
 pub use listen::{ListenError, listen};
 pub use probe::{ProbeError, probe};
+pub use secret::Secret;
 pub use signal::{Termination, termination};
 
 /// Exit codes of the process; the numbers are those of `sysexits(3)` where it has one.

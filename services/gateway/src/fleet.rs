@@ -4,6 +4,7 @@
 //! blocks, which are opaque to it, into one stream per viewer. [`merge`] decides, without I/O and
 //! clocks; [`hub`] runs it; [`source`] is a connection to a member; [`viewer`] is a reader.
 
+mod announced;
 mod cursor;
 mod hub;
 mod membership;
@@ -11,6 +12,7 @@ mod merge;
 mod source;
 mod viewer;
 
+pub(crate) use announced::{Change, KEPT, MOST_SKEW_SECONDS, Refusal, check};
 pub(crate) use hub::{Fleet, FleetCounts, Found};
 pub(crate) use membership::FleetMembers;
 pub(crate) use merge::State;

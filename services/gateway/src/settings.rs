@@ -1,5 +1,6 @@
 //! Gateway configuration, besides the settings that every service has.
 
+mod announce;
 mod explain;
 mod table;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use service::Settings;
 
+pub(crate) use self::announce::Announcing;
 use self::table::Table;
 
 use crate::cache::{CacheSettings, parse_bytes};
@@ -31,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) table: Table,
     /// The members of the fleet.
     pub(crate) fleet: FleetMembers,
+    /// Members that name themselves.
+    pub(crate) announcing: Announcing,
     /// How addresses are found and given up.
     pub(crate) pools: PoolSettings,
     /// How long each part of an exchange with an upstream may take.
@@ -133,15 +137,17 @@ impl Config {
         );
         let Https { http2, tls, redirect, redirect_port } = Https::read(settings);
         let (bounds, is_default_connections) = bounds(settings, max_connections);
+        let fleet = settings.get_with(
+            "GATEWAY_FLEET",
+            "off, or at most 1000 hosts and ports such as stats:8080, 10.0.0.7:8080",
+            FleetMembers::default(),
+            FleetMembers::parse,
+        );
         Self {
             table,
             is_default_connections,
-            fleet: settings.get_with(
-                "GATEWAY_FLEET",
-                "off, or at most 1000 hosts and ports such as stats:8080, 10.0.0.7:8080",
-                FleetMembers::default(),
-                FleetMembers::parse,
-            ),
+            announcing: Announcing::read(settings, &fleet),
+            fleet,
             pools: PoolSettings {
                 resolve_every: seconds(settings, "GATEWAY_RESOLVE_SECONDS", 2),
                 ..PoolSettings::default()

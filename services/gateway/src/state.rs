@@ -16,6 +16,7 @@ use crate::routing::table::RouteTable;
 use crate::settings::Config;
 use crate::telemetry::exposition::Metrics;
 use semantics::hosts::Hosts;
+use semantics::signature::Key;
 
 /// How long the start waits for the names of the upstreams; compose's name server answers within
 /// milliseconds.
@@ -48,6 +49,7 @@ pub(crate) struct Gateway {
     /// What is counted.
     pub(crate) metrics: Metrics,
     rules: RwLock<Arc<RouteTable>>,
+    announce_keys: RwLock<Arc<[Key]>>,
     closing: AtomicBool,
 }
 
@@ -58,6 +60,7 @@ impl Gateway {
     /// With a sentence for each fault of the table, which may have changed since it was checked.
     pub(crate) fn start(config: Config, hosts: Hosts) -> Result<Arc<Self>, Vec<String>> {
         let table = config.table.lines()?;
+        let keys = config.announcing.keys().map_err(|fault| vec![fault])?;
         let rules = RouteTable::start(&table, &config.pools, &RouteTable::default());
         // Who waits for another's answer waits no longer than for one of his own.
         let wait = config.cache.wait.min(config.timeouts.silence);
@@ -71,6 +74,7 @@ impl Gateway {
             refills: Arc::new(Semaphore::new(MOST_REFILLS)),
             metrics: Metrics::default(),
             rules: RwLock::new(Arc::new(rules)),
+            announce_keys: RwLock::new(keys.into()),
             closing: AtomicBool::new(false),
             config,
             hosts,
@@ -87,7 +91,12 @@ impl Gateway {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the table again. Requests that are under way end by the routes they began with; a
+    /// The secrets that announcements are signed with; none where there are no announcements.
+    pub(crate) fn announce_keys(&self) -> Arc<[Key]> {
+        self.announce_keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the table and the secrets of announcements again. Requests that are under way end by the routes they began with; a
     /// table with a fault changes nothing. What was stored under other routes is forgotten.
     pub(crate) fn reload(&self) {
         match self.config.table.lines() {
@@ -102,6 +111,14 @@ impl Gateway {
                 for fault in faults {
                     tracing::error!(%fault, "the routes stay as they were");
                 }
+            }
+        }
+        match self.config.announcing.keys() {
+            Ok(keys) => {
+                *self.announce_keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
+            }
+            Err(fault) => {
+                tracing::error!(%fault, "the secrets of announcements stay as they were");
             }
         }
     }

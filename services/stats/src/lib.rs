@@ -30,10 +30,13 @@ mod summary;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use semantics::hosts::Hosts;
 use server::Limits;
 use service::{Build, Launch, ListenError, Process, ServiceInfo};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::history::History;
 use crate::history::persistence::{self, Persistence};
@@ -52,6 +55,10 @@ const INFO: ServiceInfo = ServiceInfo {
     listen_name: "STATS_LISTEN",
     port: 8080,
 };
+
+/// Time for gateways to take the withdrawal of this instance, after the drain, beside which it has
+/// begun.
+const WITHDRAWAL_TIME: Duration = Duration::from_millis(1_500);
 
 /// Runs the service until it is terminated.
 pub async fn run() -> ExitCode {
@@ -82,6 +89,12 @@ async fn run_until(
     if let Some(seconds) = config.emf_seconds {
         tokio::spawn(sampler::write_emf(seconds, feed.subscribe()));
     }
+    let announcements = config.announcing.is_some().then(Arc::default);
+    let mut announcers = JoinSet::new();
+    if let (Some(announcing), Some(counts)) = (config.announcing, &announcements) {
+        let listen = listener.local_addr().unwrap_or(process.listen);
+        announcers = sampler::announce(announcing, listen, counts, &feed.subscribe());
+    }
     let sampler = Sampler::start(config.sampling, metadata, monitor, publisher);
     tokio::spawn(pass_on);
     let shutdown = async {
@@ -90,9 +103,8 @@ async fn run_until(
         sampler.stop();
     };
     let limits = Limits { drain: process.drain, ..Limits::default() };
-    let access =
-        Access { hosts: Hosts::new(&config.hosts, process.listen.ip()), origins: config.origins };
-    let access = Arc::new(access);
+    let hosts = Hosts::new(&config.hosts, process.listen.ip());
+    let access = Arc::new(Access { hosts, origins: config.origins, announcements });
     let handler = move |request: hyper::Request<_>| {
         let (feed, access) = (feed.clone(), access.clone());
         let scraper = routes::wants_scrape(&request, &access).then(|| scraper.clone());
@@ -105,6 +117,10 @@ async fn run_until(
         }
     };
     server::run(listener, handler, limits, shutdown).await;
+    let withdrawn = async { while announcers.join_next().await.is_some() {} };
+    if timeout(WITHDRAWAL_TIME, withdrawn).await.is_err() {
+        tracing::debug!("a gateway does not take the withdrawal");
+    }
     keeper.into_iter().for_each(Persistence::finish);
     Ok(())
 }

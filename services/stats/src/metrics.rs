@@ -100,8 +100,14 @@ const MILLI: u32 = 1000;
 const MICRO: u32 = 1_000_000;
 const NANO: u32 = 1_000_000_000;
 
-/// The service and the age of its newest sample. It holds even when sampling has stalled.
-pub(crate) fn service(sequence: u64, age_seconds: f64, format: Format) -> String {
+/// The service, the age of its newest sample, and its announcements to gateways that were accepted
+/// and that failed. It holds even when sampling has stalled.
+pub(crate) fn service(
+    sequence: u64,
+    age_seconds: f64,
+    announcements: Option<[u64; 2]>,
+    format: Format,
+) -> String {
     let mut writer = Writer::new(format, 1024);
     writer
         .family("stats_build_info", Kind::Gauge, "The version of the service, always 1.")
@@ -112,6 +118,12 @@ pub(crate) fn service(sequence: u64, age_seconds: f64, format: Format) -> String
     writer
         .family("stats_sample_age_seconds", Kind::Gauge, "Age of the newest sample.")
         .add(&[], Value::real(Some(age_seconds)));
+    if let Some([sent, failed]) = announcements {
+        let help = "Announcements of this instance to gateways, by result.";
+        let mut samples = writer.family("stats_announcements_total", Kind::Counter, help);
+        samples.add(&[("result", "accepted")], sent.into());
+        samples.add(&[("result", "failed")], failed.into());
+    }
     writer.finish()
 }
 

@@ -1,5 +1,6 @@
 //! Request to response, over values: no socket, no clock, no file.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -14,6 +15,7 @@ use crate::cors::Origins;
 use crate::metrics::{self, Format};
 use crate::query::{self, Span, View};
 use crate::reading::Scrape;
+use crate::sampler::Announcements;
 use crate::snapshot::{Encoded, Past, Snapshot};
 use crate::{BUILD, openapi, problem};
 
@@ -26,12 +28,14 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// Header fields that a request may have.
 const HEAD_FIELDS: usize = 64;
 
-/// From where answers may be read.
+/// What answers depend on besides the samples.
 pub(crate) struct Access {
     /// The names under which the service is asked.
     pub(crate) hosts: Hosts,
     /// The origins whose pages may read.
     pub(crate) origins: Origins,
+    /// The announcements to gateways, if there are any.
+    pub(crate) announcements: Option<Arc<Announcements>>,
 }
 
 /// The methods that every path has.
@@ -45,7 +49,7 @@ pub(crate) fn respond<B: http_body::Body>(
     access: &Access,
     scrape: Option<&Scrape>,
 ) -> Answer<Body> {
-    let mut answer = answer(request, feed, &access.hosts, scrape);
+    let mut answer = answer(request, feed, access, scrape);
     let fields = match &mut answer {
         Answer::Whole(response) => response.headers_mut(),
         Answer::Events(response) => response.headers_mut(),
@@ -62,12 +66,12 @@ pub(crate) fn wants_scrape<B: http_body::Body>(request: &Request<B>, access: &Ac
 fn answer<B: http_body::Body>(
     request: &Request<B>,
     feed: &Feed,
-    hosts: &Hosts,
+    access: &Access,
     scrape: Option<&Scrape>,
 ) -> Answer<Body> {
-    match resource(request, hosts) {
+    match resource(request, &access.hosts) {
         Ok(Resource::Stream) => stream(request.headers(), request.uri().query(), feed),
-        Ok(resource) => Answer::Whole(whole(resource, request, feed, scrape)),
+        Ok(resource) => Answer::Whole(whole(resource, request, feed, access, scrape)),
         Err(refusal) => Answer::Whole(refusal),
     }
 }
@@ -121,6 +125,7 @@ fn whole<B>(
     resource: Resource,
     request: &Request<B>,
     feed: &Feed,
+    access: &Access,
     scrape: Option<&Scrape>,
 ) -> Response<Body> {
     let headers = request.headers();
@@ -139,7 +144,10 @@ fn whole<B>(
         Resource::Top => {
             with_sample(feed, |newest| top(headers, request.uri().query(), newest, feed))
         }
-        Resource::Metrics => with_sample(feed, |newest| metrics(headers, newest, scrape)),
+        Resource::Metrics => {
+            let counts = access.announcements.as_ref().map(|it| it.counts());
+            with_sample(feed, |newest| metrics(headers, newest, scrape, counts))
+        }
         Resource::Ready => with_fresh_sample(feed, |_| text("ready\n")),
     }
 }
@@ -330,12 +338,18 @@ fn top(headers: &HeaderMap, query: Option<&str>, newest: &Snapshot, feed: &Feed)
     }
 }
 
-fn metrics(headers: &HeaderMap, newest: &Snapshot, scrape: Option<&Scrape>) -> Response<Body> {
+fn metrics(
+    headers: &HeaderMap,
+    newest: &Snapshot,
+    scrape: Option<&Scrape>,
+    announcements: Option<[u64; 2]>,
+) -> Response<Body> {
     let Some(format) = Format::preferred(|| values(headers, header::ACCEPT)) else {
         return not_acceptable("text/plain and application/openmetrics-text");
     };
     let age = newest.age();
-    let mut text = metrics::service(newest.sample.sequence, age.as_secs_f64(), format);
+    let mut text =
+        metrics::service(newest.sample.sequence, age.as_secs_f64(), announcements, format);
     // Old counters would be stored as if they were of now.
     if age <= FRESH {
         text.push_str(newest.metrics(format));

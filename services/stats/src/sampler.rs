@@ -1,5 +1,6 @@
 //! The only clock and the only reader of files: one tick a second, however many viewers there are.
 
+mod announcer;
 mod bounded_reader;
 mod cgroup_reader;
 mod clock;
@@ -35,6 +36,7 @@ use machine::Machine;
 pub(crate) use machine::{Metadata, Roots};
 pub(crate) use scrape::Scraper;
 
+pub(crate) use announcer::{Announcements, Announcing, announce};
 pub(crate) use emf::write as write_emf;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use metadata::watch as watch_metadata;

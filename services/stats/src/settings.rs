@@ -1,16 +1,18 @@
 //! What only this service can be told.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use semantics::hosts::HostList;
-use service::Settings;
+use semantics::signature::Key;
+use service::{Secret, Settings};
 
 use crate::alerts::Rules;
 use crate::cors::Origins;
 use crate::glob::{Selection, Selections};
 use crate::labels::{self, Labels};
 use crate::rates::Exposure;
-use crate::sampler::{Endpoint, Roots, Sampling};
+use crate::sampler::{Announcing, Endpoint, Roots, Sampling};
 use crate::scope::ScopePreference;
 
 /// The settings of this service.
@@ -20,6 +22,8 @@ pub(crate) struct Config {
     pub(crate) rules: Rules,
     /// Where alerts are sent; nowhere by default.
     pub(crate) alertmanager: Option<Endpoint>,
+    /// The gateways that this instance announces itself to; none by default.
+    pub(crate) announcing: Option<Announcing>,
     /// The time between two lines of metrics for `CloudWatch`; none by default.
     pub(crate) emf_seconds: Option<u32>,
     pub(crate) origins: Origins,
@@ -74,6 +78,7 @@ impl Config {
                 None,
                 |text| text.parse().ok().map(Some),
             ),
+            announcing: announcing(settings),
             emf_seconds: settings.get_with(
                 "STATS_EMF",
                 "a number of seconds from 10 to 3600",
@@ -106,6 +111,50 @@ impl Config {
             ),
         }
     }
+}
+
+/// Gateways that can be announced to.
+const MOST_GATEWAYS: usize = 8;
+
+fn announcing(settings: &mut Settings) -> Option<Announcing> {
+    let gateways = settings.get_with(
+        "STATS_ANNOUNCE",
+        "at most 8 addresses of gateways without paths such as http://gateway:3050, separated by \
+         commas",
+        Vec::new(),
+        |text| {
+            let gateways = text.split(',').map(|part| part.trim().parse::<Endpoint>().ok());
+            let gateways: Vec<_> = gateways.collect::<Option<_>>()?;
+            let is_good = gateways.len() <= MOST_GATEWAYS && gateways.iter().all(Endpoint::is_root);
+            is_good.then_some(gateways)
+        },
+    );
+    let (ip, port) = settings.get_with(
+        "STATS_ANNOUNCE_ADDRESS",
+        "an address of this host such as 10.0.0.7 or 10.0.0.7:8080",
+        (None, None),
+        |text| {
+            let address = text.parse().map(|it: SocketAddr| (Some(it.ip()), Some(it.port())));
+            let address = address.ok().filter(|(_, port)| *port != Some(0));
+            address
+                .or_else(|| text.trim_matches(['[', ']']).parse().ok().map(|ip| (Some(ip), None)))
+        },
+    );
+    let secret = Secret::read(settings, ["STATS_ANNOUNCE_SECRET", "STATS_ANNOUNCE_SECRET_FILE"]);
+    if gateways.is_empty() {
+        return None;
+    }
+    let key = secret.text().and_then(|text| {
+        let (name, text) = text.ok_or_else(|| {
+            "STATS_ANNOUNCE needs STATS_ANNOUNCE_SECRET or STATS_ANNOUNCE_SECRET_FILE".to_owned()
+        })?;
+        // Gateways may know several; the first one signs.
+        let keys = Key::parse_all(&text);
+        let keys = keys.map_err(|faults| format!("{name}: {}", faults.join("; ")))?;
+        keys.into_iter().next().ok_or_else(|| format!("{name}: there is no secret in it"))
+    });
+    let key = key.map_err(|fault| settings.reject(fault)).ok()?;
+    Some(Announcing { gateways, key, ip, port })
 }
 
 const EXPOSED: &str = "some of hostname, mounts, processes, separated by commas";
@@ -175,5 +224,37 @@ mod tests {
             ("STATS_DISKS", "sd*,!"),
         ]);
         assert_eq!(faults.unwrap_err().faults.len(), 13);
+    }
+
+    #[test]
+    fn announcements_need_gateways_without_paths_and_a_secret_that_is_not_printed() {
+        let secret = ("STATS_ANNOUNCE_SECRET", "0123456789abcdef");
+        let announcing = |address| {
+            let gateways = ("STATS_ANNOUNCE", "http://a:3050, http://[::1]");
+            let (config, faults) = read(&[gateways, secret, ("STATS_ANNOUNCE_ADDRESS", address)]);
+            assert_eq!(faults, Ok(()));
+            config.announcing.unwrap()
+        };
+        assert_eq!(announcing("").gateways.len(), 2);
+        assert_eq!(announcing("10.0.0.7:9").ip, Some([10, 0, 0, 7].into()));
+        assert_eq!(announcing("[fd00::7]:9").port, Some(9));
+        let found = announcing("fd00::7");
+        assert_eq!((found.ip, found.port), ("fd00::7".parse().ok(), None));
+        assert!(!format!("{found:?}").contains("0123456789abcdef"));
+        for wrong in [
+            &[("STATS_ANNOUNCE", "http://a")][..],
+            &[("STATS_ANNOUNCE", "http://a"), ("STATS_ANNOUNCE_SECRET", "short")],
+            &[("STATS_ANNOUNCE", "http://a"), ("STATS_ANNOUNCE_SECRET_FILE", "/no/such/file")],
+            &[("STATS_ANNOUNCE", "https://a"), secret],
+            &[("STATS_ANNOUNCE", "http://a/path"), secret],
+            &[("STATS_ANNOUNCE", "http://a,"), secret],
+            &[("STATS_ANNOUNCE_ADDRESS", "name:8080")],
+            &[("STATS_ANNOUNCE_ADDRESS", "10.0.0.7:0")],
+        ] {
+            let (config, faults) = read(wrong);
+            assert!(faults.is_err() && config.announcing.is_none(), "{wrong:?}");
+        }
+        let (config, faults) = read(&[secret]);
+        assert!(faults.is_ok() && config.announcing.is_none());
     }
 }

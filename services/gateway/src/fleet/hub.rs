@@ -11,9 +11,10 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::announced::{Announced, Change, Refusal};
 use super::cursor::Batch;
 use super::membership::FleetMembers;
-use super::merge::{Command, Event, MOST_MEMBERS, Merge, Now, State};
+use super::merge::{Command, Event, Lister, MOST_MEMBERS, Merge, Now, State};
 use super::source;
 use super::viewer::Viewer;
 use crate::routing::table::Route;
@@ -43,6 +44,7 @@ pub(crate) struct Fleet {
     shared: Mutex<Shared>,
     batches: watch::Sender<Batch>,
     routes: Mutex<HashMap<SocketAddr, MemberRoute>>,
+    announced: Mutex<Announced>,
     /// The thread that accepts: a viewer's own may be busy with a large response.
     handle: Handle,
 }
@@ -50,6 +52,7 @@ pub(crate) struct Fleet {
 /// The route to a single member.
 struct MemberRoute {
     route: Arc<Route>,
+    is_own: bool,
     /// The route whose policies it has.
     policies: Arc<Route>,
 }
@@ -63,14 +66,14 @@ struct Shared {
     /// The last time that there was a viewer or a request.
     used: Instant,
     /// The members when the fleet was watched last, to find them without connections.
-    known: Vec<(SocketAddr, Option<Box<str>>)>,
+    known: Vec<(SocketAddr, Option<Box<str>>, Lister)>,
 }
 
 /// The result of a search for a member.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Found {
-    /// It is here.
-    Member(SocketAddr),
+    /// It is here, for this reason.
+    Member(SocketAddr, Lister),
     /// It was here.
     Gone,
     /// It was never here.
@@ -84,6 +87,8 @@ pub(crate) struct FleetCounts {
     pub(crate) viewers: usize,
     /// Members by state: up, silent, gone.
     pub(crate) members: [usize; 3],
+    /// Listed addresses beyond the members that there may be.
+    pub(crate) not_shown: usize,
 }
 
 impl Fleet {
@@ -105,6 +110,7 @@ impl Fleet {
             }),
             batches: watch::Sender::default(),
             routes: Mutex::default(),
+            announced: Mutex::default(),
             handle: Handle::current(),
         }))
     }
@@ -137,8 +143,8 @@ impl Fleet {
     /// The members as JSON, after their first attempts to connect.
     pub(crate) async fn list(self: &Arc<Self>, gateway: &Arc<Gateway>) -> String {
         self.settle(gateway).await;
-        let members: Vec<_> = self
-            .shared()
+        let shared = self.shared();
+        let members: Vec<_> = shared
             .merge
             .members()
             .map(|(address, instance, state, since)| {
@@ -147,7 +153,11 @@ impl Fleet {
                 format!("{{\"member\":\"{address}\"{instance},\"state\":\"{state}\",\"since_unix_ms\":{since}}}")
             })
             .collect();
-        format!("{{\"members\":[{}]}}\n", members.join(","))
+        let not_shown = match shared.merge.not_shown() {
+            0 => String::new(),
+            count => format!(",\"not_shown\":{count}"),
+        };
+        format!("{{\"members\":[{}]{not_shown}}}\n", members.join(","))
     }
 
     /// The member with this instance or address.
@@ -160,26 +170,48 @@ impl Fleet {
     }
 
     /// The route to one member, with the policies of another route.
-    pub(crate) fn route(&self, address: SocketAddr, policies: &Arc<Route>) -> Arc<Route> {
+    pub(crate) fn route(
+        &self,
+        address: SocketAddr,
+        lister: Lister,
+        policies: &Arc<Route>,
+    ) -> Arc<Route> {
+        // What the route's upstreams receive is not for a member that named itself.
+        let is_own = self.members == FleetMembers::Route && lister == Lister::Setting;
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = routes.get(&address)
             && Arc::ptr_eq(&known.policies, policies)
+            && known.is_own == is_own
         {
             return known.route.clone();
         }
         if routes.len() >= MOST_MEMBERS {
             routes.clear();
         }
-        let route =
-            Arc::new(policies.toward(address, self.members == FleetMembers::Route, &self.pools));
-        routes.insert(address, MemberRoute { route: route.clone(), policies: policies.clone() });
+        let route = Arc::new(policies.toward(address, is_own, &self.pools));
+        let policies = policies.clone();
+        routes.insert(address, MemberRoute { route: route.clone(), is_own, policies });
         route
+    }
+
+    /// Takes in an announcement of this address, or its withdrawal, signed at `created`.
+    ///
+    /// # Errors
+    /// It is not newer than the last one, or there are too many members.
+    pub(crate) fn announce(
+        &self,
+        address: SocketAddr,
+        is_member: bool,
+        created: u64,
+    ) -> Result<Change, Refusal> {
+        self.announced().update(address, is_member, created, Instant::now())
     }
 
     /// Counts for metrics.
     pub(crate) fn counts(&self) -> FleetCounts {
         let shared = self.shared();
-        let mut counts = FleetCounts { viewers: shared.viewers, ..FleetCounts::default() };
+        let not_shown = shared.merge.not_shown();
+        let mut counts = FleetCounts { viewers: shared.viewers, not_shown, members: [0; 3] };
         for (_, _, state, _) in shared.merge.members() {
             counts.members[state as usize] += 1;
         }
@@ -199,6 +231,11 @@ impl Fleet {
     fn shared(&self) -> MutexGuard<'_, Shared> {
         // Whole between any two steps.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn announced(&self) -> MutexGuard<'_, Announced> {
+        // Whole between any two steps.
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until something is known of every member, for a bounded time.
@@ -244,8 +281,10 @@ impl Fleet {
                 let route = rules.route("/stats");
                 let addresses = route.map(|route| route.pool.addresses());
                 sources.tls = route.and_then(|route| route.pool.target().tls.clone());
-                self.list_members(addresses.unwrap_or_default());
+                self.list_members(addresses.unwrap_or_default(), Lister::Setting);
             }
+            let announced: Vec<_> = self.announced().addresses(Instant::now()).collect();
+            self.list_members(announced, Lister::Announcement);
             let mut shared = self.shared();
             if shared.viewers == 0 && shared.used.elapsed() >= LINGER {
                 shared.stop();
@@ -278,8 +317,8 @@ impl Fleet {
         }
     }
 
-    fn list_members(&self, addresses: Vec<SocketAddr>) {
-        if !self.shared().merge.list(addresses, now()) {
+    fn list_members(&self, addresses: Vec<SocketAddr>, lister: Lister) {
+        if !self.shared().merge.list(addresses, lister, now()) {
             tracing::warn!(limit = MOST_MEMBERS, "too many fleet members; ignoring the rest");
         }
     }
@@ -291,21 +330,25 @@ impl Shared {
         if self.is_running {
             return match self.merge.find(id) {
                 Some((_, State::Gone)) => Some(Found::Gone),
-                Some((address, _)) => Some(Found::Member(address)),
+                Some((address, _)) => Some(Found::Member(address, self.merge.lister(address))),
                 None => self.merge.is_settled().then_some(Found::Unknown),
             };
         }
         let asked: Option<SocketAddr> = id.parse().ok();
-        let is_it = |(address, instance): &&(SocketAddr, Option<Box<str>>)| {
+        let is_it = |(address, instance, _): &&(SocketAddr, Option<Box<str>>, Lister)| {
             asked == Some(*address) || instance.as_deref() == Some(id)
         };
-        self.known.iter().find(is_it).map(|(address, _)| Found::Member(*address))
+        let known = self.known.iter().find(is_it);
+        known.map(|(address, _, lister)| Found::Member(*address, *lister))
     }
 
     fn stop(&mut self) {
         let known = self.merge.members().filter(|(_, _, state, _)| *state == State::Up);
-        self.known =
-            known.map(|(address, instance, ..)| (address, instance.map(Box::from))).collect();
+        self.known = known
+            .map(|(address, instance, ..)| {
+                (address, instance.map(Box::from), self.merge.lister(address))
+            })
+            .collect();
         self.merge.clear();
         self.is_running = false;
     }
@@ -325,8 +368,10 @@ impl Sources {
         while self.tasks.try_join_next().is_some() {}
         for command in commands {
             match *command {
-                Command::Connect(address, attempt) => {
-                    let follow = source::follow(fleet.clone(), address, self.tls.clone(), attempt);
+                Command::Connect(address, attempt, lister) => {
+                    // stats itself has no TLS.
+                    let tls = self.tls.clone().filter(|_| lister == Lister::Setting);
+                    let follow = source::follow(fleet.clone(), address, tls, attempt);
                     let handle = self.tasks.spawn(follow);
                     if let Some(before) = self.handles.insert(address, handle) {
                         before.abort();
@@ -347,7 +392,7 @@ impl Sources {
 async fn keep_listing(fleet: Arc<Fleet>, origin: Origin, every: Duration) {
     loop {
         match upstream::resolve(&origin).await {
-            Ok(addresses) => fleet.list_members(addresses),
+            Ok(addresses) => fleet.list_members(addresses, Lister::Setting),
             Err(error) => tracing::debug!(name = %origin, %error, "a lookup failed"),
         }
         sleep(every).await;

@@ -17,6 +17,9 @@ use self::member::{Link, Member};
 /// Members of a fleet: what a page can show, and a gateway can follow for 10 % of a core.
 pub(super) const MOST_MEMBERS: usize = 1_000;
 
+/// Addresses that are counted beyond these.
+const MOST_OVER: usize = 9_000;
+
 /// Bytes of one block. A summary has about 250.
 pub(super) const BLOCK_BYTES: usize = 8 * 1024;
 
@@ -105,11 +108,20 @@ pub(super) enum End {
     Closed,
 }
 
+/// What lists a member.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Lister {
+    /// A setting, and the lookup of a name in it.
+    Setting,
+    /// The member itself. It is an upstream of no route.
+    Announcement,
+}
+
 /// A change of connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Command {
     /// Connect to this address; events carry the number of the attempt.
-    Connect(SocketAddr, u64),
+    Connect(SocketAddr, u64, Lister),
     /// Close the connection to this address.
     Disconnect(SocketAddr),
 }
@@ -152,29 +164,39 @@ pub(super) struct Merge {
     /// The number of the last batch.
     sequence: u64,
     attempts: u64,
-    /// More members were listed than there may be.
-    is_over: bool,
+    /// Addresses beyond [`MOST_MEMBERS`], and when they were listed last.
+    over: BTreeMap<SocketAddr, Instant>,
 }
 
 impl Merge {
-    /// A lookup or a setting lists these addresses; members are added, and none is removed.
+    /// These addresses are listed; members are added, and none is removed.
     /// False when there are more than [`MOST_MEMBERS`], the first time.
     pub(super) fn list(
         &mut self,
         addresses: impl IntoIterator<Item = SocketAddr>,
+        lister: Lister,
         now: Now,
     ) -> bool {
-        let was_over = self.is_over;
+        let was_over = !self.over.is_empty();
         for address in addresses {
             if let Some(member) = self.members.get_mut(&address) {
                 member.listed = now.instant;
+                if lister == Lister::Setting {
+                    member.lister = lister;
+                }
             } else if self.members.len() < MOST_MEMBERS {
-                self.members.insert(address, Member::new(now.instant));
-            } else {
-                self.is_over = true;
+                self.members.insert(address, Member::new(lister, now.instant));
+                self.over.remove(&address);
+            } else if self.over.len() < MOST_OVER || self.over.contains_key(&address) {
+                self.over.insert(address, now.instant);
             }
         }
-        was_over || !self.is_over
+        was_over || self.over.is_empty()
+    }
+
+    /// Addresses that are listed and are no members, because there are too many.
+    pub(super) fn not_shown(&self) -> usize {
+        self.over.len()
     }
 
     /// Takes an event of an attempt in. False when the attempt is of no use any more: another one
@@ -245,6 +267,7 @@ impl Merge {
             }
             stays
         });
+        self.over.retain(|_, listed| now.instant.duration_since(*listed) < LISTED_FOR);
         for (&address, member) in &mut self.members {
             if member.alias_of.is_some_and(|other| usable.binary_search(&other).is_err()) {
                 member.alias_of = None;
@@ -266,7 +289,7 @@ impl Merge {
             {
                 self.attempts += 1;
                 member.link = Link::Connecting(self.attempts);
-                commands.push(Command::Connect(address, self.attempts));
+                commands.push(Command::Connect(address, self.attempts, member.lister));
             }
         }
         commands
@@ -355,6 +378,11 @@ impl Merge {
         gone
     }
 
+    /// What lists this member.
+    pub(super) fn lister(&self, address: SocketAddr) -> Lister {
+        self.members.get(&address).map_or(Lister::Announcement, |member| member.lister)
+    }
+
     /// Whether there are members, and something is known of each.
     pub(super) fn is_settled(&self) -> bool {
         !self.members.is_empty()
@@ -364,7 +392,7 @@ impl Merge {
     /// Forgets all members.
     pub(super) fn clear(&mut self) {
         self.members.clear();
-        self.is_over = false;
+        self.over.clear();
     }
 }
 

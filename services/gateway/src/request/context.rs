@@ -2,6 +2,7 @@
 //! rate, route, authentication, cache. In this order, so that cheap checks that reject most come
 //! first, and authentication before any response from the cache.
 
+mod announce;
 mod authorize;
 mod fleet;
 mod record;

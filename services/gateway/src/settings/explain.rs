@@ -37,6 +37,16 @@ impl Config {
         };
         lines.extend([
             format!("fleet: {}", config.fleet),
+            match config.announcing.keys().map_or(0, |keys| keys.len()) {
+                0 => "announcements are off".to_owned(),
+                secrets => format!(
+                    "announcements: {secrets} secrets, of the client's own address{}",
+                    match config.announcing.allow.to_string().as_str() {
+                        "" => String::new(),
+                        networks => format!(" and of {networks}"),
+                    }
+                ),
+            },
             format!("DNS lookups every {:?}", pools.resolve_every),
             format!(
                 "upstream timeouts: {:?} to connect, {:?} of silence, {:?} in total",

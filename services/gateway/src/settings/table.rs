@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use service::Settings;
+use service::{Secret, Settings};
 
 use super::path;
-use crate::request::auth::Auth;
+use crate::request::auth::{Auth, Scheme};
 use crate::routing::attributes::Attributes;
 use crate::routing::route::{self, RouteLine};
 use crate::routing::table::AuthenticatedRoute;
@@ -17,24 +17,9 @@ pub(crate) struct Table {
     own: Vec<RouteLine>,
     told: Vec<RouteLine>,
     file: Option<PathBuf>,
-    secrets: Secrets,
+    secret: Secret,
     /// The file of the certificate authorities of upstreams.
     authorities: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Secrets {
-    text: Option<Hidden>,
-    file: Option<PathBuf>,
-}
-
-#[derive(Clone)]
-struct Hidden(String);
-
-impl std::fmt::Debug for Hidden {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("hidden")
-    }
 }
 
 impl Table {
@@ -63,12 +48,7 @@ impl Table {
             told,
             file: path(settings, "GATEWAY_ROUTES_FILE"),
             authorities: path(settings, "GATEWAY_UPSTREAM_CA"),
-            secrets: Secrets {
-                text: settings.get_with("GATEWAY_SECRET", "a text", None, |text| {
-                    Some(Some(Hidden(text.to_owned())))
-                }),
-                file: path(settings, "GATEWAY_SECRET_FILE"),
-            },
+            secret: Secret::read(settings, ["GATEWAY_SECRET", "GATEWAY_SECRET_FILE"]),
         };
         if let Err(faults) = table.lines() {
             for fault in faults {
@@ -113,7 +93,7 @@ impl Table {
             let host = line.attributes.host.as_deref().filter(|_| line.is_tls());
             let tls = host.zip(roots.as_ref());
             let tls = tls.and_then(|(host, roots)| UpstreamTls::new(host, roots));
-            match line.auth.map(|scheme| self.secrets.auth(scheme)).transpose() {
+            match line.auth.map(|scheme| auth(&self.secret, scheme)).transpose() {
                 Ok(auth) => table.push(AuthenticatedRoute { line, auth, tls }),
                 Err(fault) => faults.push(fault),
             }
@@ -123,24 +103,11 @@ impl Table {
     }
 }
 
-impl Secrets {
-    fn auth(&self, scheme: crate::request::auth::Scheme) -> Result<Auth, String> {
-        let (name, text) = match (&self.text, &self.file) {
-            (Some(_), Some(_)) => {
-                return Err("GATEWAY_SECRET and GATEWAY_SECRET_FILE are both set".to_owned());
-            }
-            (Some(Hidden(text)), None) => ("GATEWAY_SECRET", text.clone()),
-            (None, Some(file)) => {
-                let text = std::fs::read_to_string(file)
-                    .map_err(|error| format!("GATEWAY_SECRET_FILE {}: {error}", file.display()))?;
-                ("GATEWAY_SECRET_FILE", text)
-            }
-            (None, None) => {
-                return Err("a route has auth=, but neither GATEWAY_SECRET nor \
-                            GATEWAY_SECRET_FILE is set"
-                    .to_owned());
-            }
-        };
-        Auth::parse(scheme, &text).map_err(|faults| format!("{name}: {faults}"))
-    }
+/// The guard of a route.
+fn auth(secrets: &Secret, scheme: Scheme) -> Result<Auth, String> {
+    let Some((name, text)) = secrets.text()? else {
+        return Err("a route has auth=, but neither GATEWAY_SECRET nor GATEWAY_SECRET_FILE is set"
+            .to_owned());
+    };
+    Auth::parse(scheme, &text).map_err(|faults| format!("{name}: {faults}"))
 }

@@ -88,6 +88,10 @@ pub(crate) struct Metrics {
     pub(crate) denied: Counter,
     /// Requests that could not be read beyond doubt, or came too slowly.
     pub(crate) malformed: Counter,
+    /// Announcements of fleet members, and their withdrawals.
+    pub(crate) announced: Counter,
+    /// Those that were rejected.
+    pub(crate) unannounced: Counter,
     /// Lines of the access log that could not be written in time.
     pub(crate) unlogged: Counter,
     /// The gateway's own answers, by the first digit of the status.
@@ -124,14 +128,14 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
     write_cache(&mut text, &gateway.cache.snapshot());
     write_clients(&mut text, gateway);
     if let Some(fleet) = &gateway.fleet {
-        write_fleet(&mut text, fleet);
+        write_fleet(&mut text, fleet, &gateway.metrics);
     }
     text.0
 }
 
 /// Viewers and members of the fleet.
-fn write_fleet(text: &mut Text, fleet: &Fleet) {
-    let FleetCounts { viewers, members } = fleet.counts();
+fn write_fleet(text: &mut Text, fleet: &Fleet, metrics: &Metrics) {
+    let FleetCounts { viewers, members, not_shown } = fleet.counts();
     let help = "Viewers of the merged stream of the fleet.";
     text.single("gateway_fleet_viewers", "gauge", help, viewers);
     let help = "Fleet members by state, while there are viewers.";
@@ -139,6 +143,13 @@ fn write_fleet(text: &mut Text, fleet: &Fleet) {
     for (state, count) in [State::Up, State::Silent, State::Gone].into_iter().zip(members) {
         let labels = format!("state=\"{}\"", state.name());
         text.line("gateway_fleet_members", &labels, count);
+    }
+    let help = "Addresses beyond the members that a fleet may have, while there are viewers.";
+    text.single("gateway_fleet_members_not_shown", "gauge", help, not_shown);
+    let name = "gateway_fleet_announcements_total";
+    text.family(name, "counter", "Announcements of fleet members, and their withdrawals.");
+    for (result, count) in [("accepted", &metrics.announced), ("rejected", &metrics.unannounced)] {
+        text.line(name, &format!("result=\"{result}\""), count.get());
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn render(
     format: Format,
     exposed: Exposure,
 ) -> String {
-    let mut text = service(sample.sequence, 0.25, format);
+    let mut text = service(sample.sequence, 0.25, None, format);
     text.push_str(&super::render(reading, sample, format, exposed));
     end(&mut text, format);
     text

@@ -34,7 +34,7 @@ fn publish(publisher: &Publisher, sequence: u64) {
 }
 
 fn anywhere() -> Access {
-    Access { hosts: Hosts::Any, origins: Origins::default() }
+    Access { hosts: Hosts::Any, origins: Origins::default(), announcements: None }
 }
 
 fn ask(feed: &Feed, method: &Method, path: &str, fields: &[(&str, &str)]) -> Response<Body> {
@@ -372,7 +372,7 @@ async fn a_view_that_does_not_exist_is_refused() {
 async fn on_loopback_a_foreign_host_is_refused_whatever_is_asked_for() {
     let (_publisher, feed) = world(1);
     let hosts = Hosts::new(&semantics::hosts::HostList::default(), [127, 0, 0, 1].into());
-    let access = Access { hosts, origins: Origins::default() };
+    let access = Access { hosts, origins: Origins::default(), announcements: None };
     let status = |target: &str, host: Option<&[u8]>| {
         let mut request = Request::get(target);
         if let Some(host) = host {

@@ -4,12 +4,14 @@
 //! part of this service, for requests without a redirect or a kept connection. HTTP/1.0 asks for the
 //! plainest answer; one of HTTP/1.1 is understood as well.
 
+use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::http::{Answer, AnswerError};
@@ -116,6 +118,36 @@ impl Endpoint {
         self.within(bound, &request).await
     }
 
+    /// The addresses of its host.
+    pub(crate) async fn addresses(
+        &self,
+        bound: Duration,
+    ) -> Result<Vec<SocketAddr>, ExchangeError> {
+        let lookup = timeout(bound, lookup_host((self.host.as_str(), self.port))).await;
+        Ok(lookup.map_err(|_| ExchangeError::TooSlow(bound))??.collect())
+    }
+
+    /// Sends a request without content to one of its addresses. The method, the path and the
+    /// fields can depend on the own address of the connection.
+    pub(crate) async fn send(
+        &self,
+        address: SocketAddr,
+        bound: Duration,
+        describe: impl FnOnce(SocketAddr) -> (&'static str, String, String),
+    ) -> Result<Vec<u8>, ExchangeError> {
+        let exchanged = timeout(bound, async {
+            let connection = TcpStream::connect(address).await?;
+            let (method, path, fields) = describe(connection.local_addr()?);
+            exchange(connection, &self.request(method, &path, &fields)).await
+        });
+        exchanged.await.map_err(|_| ExchangeError::TooSlow(bound))?
+    }
+
+    /// Whether it is a server without a path.
+    pub(crate) fn is_root(&self) -> bool {
+        self.path.is_empty()
+    }
+
     fn request(&self, method: &str, path: &str, fields: &str) -> String {
         let Self { host, port, path: base } = self;
         let shown = if host.contains(':') { format!("[{host}]") } else { host.clone() };
@@ -126,23 +158,36 @@ impl Endpoint {
     }
 
     async fn within(&self, bound: Duration, request: &str) -> Result<Vec<u8>, ExchangeError> {
-        let answer = timeout(bound, self.exchange(request)).await;
-        answer.map_err(|_| ExchangeError::TooSlow(bound))?
+        let answer = timeout(bound, async {
+            let connection = TcpStream::connect((self.host.as_str(), self.port)).await?;
+            exchange(connection, request).await
+        });
+        answer.await.map_err(|_| ExchangeError::TooSlow(bound))?
     }
+}
 
-    async fn exchange(&self, request: &str) -> Result<Vec<u8>, ExchangeError> {
-        let mut connection = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        connection.write_all(request.as_bytes()).await?;
-        let mut answer = Answer::default();
-        let mut buffer = vec![0; 16 * 1024];
-        loop {
-            let count = connection.read(&mut buffer).await?;
-            if count == 0 {
-                return Ok(answer.closed()?);
-            }
-            if let Some(body) = answer.push(&buffer[..count])? {
-                return Ok(body);
-            }
+impl fmt::Display for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, path } = self;
+        if host.contains(':') {
+            write!(formatter, "http://[{host}]:{port}{path}")
+        } else {
+            write!(formatter, "http://{host}:{port}{path}")
+        }
+    }
+}
+
+async fn exchange(mut connection: TcpStream, request: &str) -> Result<Vec<u8>, ExchangeError> {
+    connection.write_all(request.as_bytes()).await?;
+    let mut answer = Answer::default();
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let count = connection.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(answer.closed()?);
+        }
+        if let Some(body) = answer.push(&buffer[..count])? {
+            return Ok(body);
         }
     }
 }

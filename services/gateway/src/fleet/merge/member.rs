@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{End, Kind, Now, State};
+use super::{End, Kind, Lister, Now, State};
 
 /// Age after which a block is not kept for late viewers, unless it is the last one.
 const KEPT_FOR: Duration = Duration::from_mins(1);
@@ -34,6 +34,7 @@ struct Kept {
 /// A member.
 #[derive(Debug)]
 pub(super) struct Member {
+    pub(super) lister: Lister,
     pub(super) link: Link,
     pub(super) instance: Option<Box<str>>,
     /// None until the first attempt has ended.
@@ -59,8 +60,9 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(lister: Lister, now: Instant) -> Self {
         Self {
+            lister,
             link: Link::Idle(now),
             instance: None,
             state: None,
@@ -96,7 +98,7 @@ impl Member {
     /// Hides the member behind another address of the same instance.
     pub(super) fn become_alias(&mut self, other: SocketAddr, retry: Instant) {
         let listed = self.listed;
-        *self = Self::new(retry);
+        *self = Self::new(self.lister, retry);
         self.listed = listed;
         self.alias_of = Some(other);
     }

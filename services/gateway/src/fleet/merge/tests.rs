@@ -18,7 +18,7 @@ impl Bench {
     fn new(members: u8) -> Self {
         let now = Now { instant: Instant::now(), unix_ms: 1_000_000 };
         let mut merge = Merge::default();
-        assert!(merge.list((1..=members).map(address), now));
+        assert!(merge.list((1..=members).map(address), Lister::Setting, now));
         Self { merge, now }
     }
 
@@ -31,7 +31,7 @@ impl Bench {
     fn attempt(&mut self, number: u8) -> u64 {
         let commands = self.merge.step(self.now);
         let attempt = commands.iter().find_map(|command| match command {
-            Command::Connect(to, attempt) if *to == address(number) => Some(*attempt),
+            Command::Connect(to, attempt, _) if *to == address(number) => Some(*attempt),
             _ => None,
         });
         attempt.expect("an attempt is due")
@@ -184,7 +184,7 @@ fn a_late_viewer_gets_a_bounded_past_and_one_that_is_behind_the_last_block_only(
 fn the_state_comes_in_parts_and_each_member_once() {
     let mut bench = Bench::new(100);
     for command in bench.merge.step(bench.now) {
-        let Command::Connect(to, attempt) = command else { panic!("{command:?}") };
+        let Command::Connect(to, attempt, _) = command else { panic!("{command:?}") };
         let data = Bytes::from(format!("{{\"of\":\"{to}\"}}"));
         bench.merge.event(to, attempt, Event::Connected(None), bench.now);
         bench.merge.event(to, attempt, Event::Block(Kind::Summary, data), bench.now);
@@ -215,9 +215,13 @@ fn the_number_of_members_is_bounded_and_one_that_is_gone_is_forgotten_in_the_end
         SocketAddr::from(([10, 1, high, low], 80))
     });
     let many: Vec<_> = many.collect();
-    assert!(!bench.merge.list(many.iter().copied(), bench.now), "it is said once");
-    assert!(bench.merge.list(many, bench.now));
-    assert_eq!(bench.merge.members.len(), MOST_MEMBERS);
+    assert!(!bench.merge.list(many.iter().copied(), Lister::Setting, bench.now), "it is said once");
+    assert!(bench.merge.list(many, Lister::Setting, bench.now));
+    assert_eq!((bench.merge.members.len(), bench.merge.not_shown()), (MOST_MEMBERS, 2));
+    // They are counted while they are listed.
+    bench.wait(60_000);
+    bench.merge.step(bench.now);
+    assert_eq!(bench.merge.not_shown(), 0);
     let mut bench = Bench::new(2);
     let commands = bench.merge.step(bench.now);
     assert_eq!(commands.len(), 2);
@@ -226,15 +230,15 @@ fn the_number_of_members_is_bounded_and_one_that_is_gone_is_forgotten_in_the_end
     for second in 0..599 {
         bench.wait(1_000);
         // Only the second one is still listed.
-        bench.merge.list([address(2)], bench.now);
+        bench.merge.list([address(2)], Lister::Setting, bench.now);
         for command in bench.merge.step(bench.now) {
-            let Command::Connect(to, attempt) = command else { panic!("{command:?}") };
+            let Command::Connect(to, attempt, _) = command else { panic!("{command:?}") };
             bench.merge.event(to, attempt, Event::Ended(End::Unreachable), bench.now);
         }
         assert_eq!(bench.merge.members().count(), 2, "{second}");
     }
     bench.wait(1_000);
-    bench.merge.list([address(2)], bench.now);
+    bench.merge.list([address(2)], Lister::Setting, bench.now);
     bench.merge.step(bench.now);
     assert_eq!(bench.merge.members().map(|it| it.0).collect::<Vec<_>>(), [address(2)]);
 }
@@ -245,11 +249,11 @@ fn attempts_have_a_bounded_rate_however_many_members_are_gone() {
         let mut bench = Bench::new(0);
         let addresses = (0..count)
             .map(|n| SocketAddr::from(([10, 1, n.to_be_bytes()[0], n.to_be_bytes()[1]], 80)));
-        bench.merge.list(addresses, bench.now);
+        bench.merge.list(addresses, Lister::Setting, bench.now);
         let mut attempts = 0;
         for _ in 0..240 {
             for command in bench.merge.step(bench.now) {
-                let Command::Connect(to, attempt) = command else { continue };
+                let Command::Connect(to, attempt, _) = command else { continue };
                 attempts += 1;
                 bench.merge.event(to, attempt, Event::Ended(End::Unreachable), bench.now);
             }

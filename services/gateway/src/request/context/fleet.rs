@@ -27,6 +27,8 @@ pub(super) enum FleetPath {
     Stream,
     /// A path below [`MEMBER_PATH`] of the member with this instance or address.
     Member { id: String, path: String },
+    /// A member itself, which is announced there: its address.
+    Entry { id: String },
     /// Anything else below `/fleet`.
     Unknown,
 }
@@ -42,18 +44,24 @@ impl FleetPath {
             return Some(Self::Stream);
         }
         let Some((id, path)) = rest.find('/').map(|slash| rest.split_at(slash)) else {
-            return Some(Self::Unknown);
+            return Some(match rest {
+                "" => Self::Unknown,
+                id => Self::Entry { id: unescaped(id) },
+            });
         };
         let below = path.strip_prefix(MEMBER_PATH);
         if id.is_empty() || !below.is_some_and(|it| it.is_empty() || it.starts_with('/')) {
             return Some(Self::Unknown);
         }
-        // Characters of an address that may be escaped.
-        let id = id.replace("%3A", ":").replace("%3a", ":");
-        let id = id.replace("%5B", "[").replace("%5b", "[");
-        let id = id.replace("%5D", "]").replace("%5d", "]");
-        Some(Self::Member { id, path: path.to_owned() })
+        Some(Self::Member { id: unescaped(id), path: path.to_owned() })
     }
+}
+
+/// With the characters of an address that may be escaped.
+fn unescaped(id: &str) -> String {
+    let id = id.replace("%3A", ":").replace("%3a", ":");
+    let id = id.replace("%5B", "[").replace("%5b", "[");
+    id.replace("%5D", "]").replace("%5d", "]")
 }
 
 impl RequestContext {
@@ -68,6 +76,14 @@ impl RequestContext {
         let not_found = |detail: &str| Problem::new(StatusCode::NOT_FOUND, detail);
         let gateway = self.gateway.clone();
         let Some(fleet) = &gateway.fleet else { return Err(not_found("there is nothing here")) };
+        if let FleetPath::Entry { id } = path
+            && [Method::PUT, Method::DELETE].contains(&self.method)
+        {
+            let keys = gateway.announce_keys();
+            if !keys.is_empty() {
+                return self.decide_announcement(fleet, &keys, id, query, head);
+            }
+        }
         let rules = gateway.rules();
         let member_path = match path {
             FleetPath::Member { path, .. } => path,
@@ -84,7 +100,7 @@ impl RequestContext {
         }
         let is_read = [Method::GET, Method::HEAD].contains(&self.method);
         match path {
-            FleetPath::Unknown => Err(not_found("there is nothing here")),
+            FleetPath::Unknown | FleetPath::Entry { .. } => Err(not_found("there is nothing here")),
             FleetPath::List if !is_read => Err(Problem::method_not_allowed("GET, HEAD")),
             FleetPath::List => {
                 let mut fields = Fields::new();
@@ -124,8 +140,8 @@ impl RequestContext {
     /// Sets the route to the member with this instance or address.
     async fn member_route(&mut self, fleet: &Arc<Fleet>, id: &str) -> Result<(), Problem> {
         match fleet.find(&self.gateway, id).await {
-            Found::Member(address) => {
-                self.route = self.route.as_ref().map(|route| fleet.route(address, route));
+            Found::Member(address, lister) => {
+                self.route = self.route.as_ref().map(|route| fleet.route(address, lister, route));
                 Ok(())
             }
             Found::Gone => {
@@ -154,7 +170,8 @@ mod tests {
             ("/fleet/10.0.0.7%3A8080/stats", member("10.0.0.7:8080", "/stats")),
             ("/fleet/%5B::1%5D:80/stats", member("[::1]:80", "/stats")),
             ("/fleet/", Some(FleetPath::Unknown)),
-            ("/fleet/a", Some(FleetPath::Unknown)),
+            ("/fleet/a", Some(FleetPath::Entry { id: "a".to_owned() })),
+            ("/fleet/%5b::1%5d%3A80", Some(FleetPath::Entry { id: "[::1]:80".to_owned() })),
             ("/fleet/a/metrics", Some(FleetPath::Unknown)),
             ("/fleet/a/statsx", Some(FleetPath::Unknown)),
             ("/fleet/a/x/stats", Some(FleetPath::Unknown)),

@@ -203,10 +203,10 @@ impl World {
 
     fn advance(&mut self) {
         let now = self.now();
-        self.merge.list((1..=ADDRESSES).map(address), now);
+        self.merge.list((1..=ADDRESSES).map(address), Lister::Setting, now);
         for command in self.merge.step(now) {
             match command {
-                Command::Connect(to, attempt) => {
+                Command::Connect(to, attempt, _) => {
                     let (is_connected, is_cut, queue) = (false, false, Vec::new());
                     self.wires.insert(to, Wire { attempt, is_connected, is_cut, queue });
                 }

@@ -1,0 +1,72 @@
+//! Secrets: from a setting or from a file, which is read each time.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::Settings;
+
+/// The two settings of a secret: its text, or the path of a file with it. It is never printed.
+#[derive(Clone, Debug)]
+pub struct Secret {
+    names: [&'static str; 2],
+    text: Option<Hidden>,
+    file: Option<PathBuf>,
+}
+
+#[derive(Clone)]
+struct Hidden(String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("hidden")
+    }
+}
+
+impl Secret {
+    /// Of the settings with these names: of the text and of the path.
+    pub fn read(settings: &mut Settings, names: [&'static str; 2]) -> Self {
+        let [text, file] = names;
+        let text =
+            settings.get_with(text, "a text", None, |text| Some(Some(Hidden(text.to_owned()))));
+        let file = settings.get_with(file, "a path", None, |text| Some(Some(text.into())));
+        Self { names, text, file }
+    }
+
+    /// The name of the setting and the text, if one of the two is set.
+    ///
+    /// # Errors
+    /// Both are set, or the file cannot be read.
+    pub fn text(&self) -> Result<Option<(&'static str, String)>, String> {
+        let [name, file_name] = self.names;
+        match (&self.text, &self.file) {
+            (Some(_), Some(_)) => Err(format!("{name} and {file_name} are both set")),
+            (Some(Hidden(text)), None) => Ok(Some((name, text.clone()))),
+            (None, Some(file)) => std::fs::read_to_string(file)
+                .map(|text| Some((file_name, text)))
+                .map_err(|error| format!("{file_name} {}: {error}", file.display())),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Secret {
+        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        Secret::read(&mut Settings::new("A", variables), ["A_SECRET", "A_SECRET_FILE"])
+    }
+
+    #[test]
+    fn it_comes_from_one_of_two_settings_and_is_not_printed() {
+        assert_eq!(read(&[]).text(), Ok(None));
+        let secret = read(&[("A_SECRET", "open sesame")]);
+        assert_eq!(secret.text(), Ok(Some(("A_SECRET", "open sesame".to_owned()))));
+        assert!(!format!("{secret:?}").contains("sesame"));
+        let missing = read(&[("A_SECRET_FILE", "/no/such/file")]).text().unwrap_err();
+        assert!(missing.starts_with("A_SECRET_FILE /no/such/file: "), "{missing}");
+        let both = read(&[("A_SECRET", "open sesame"), ("A_SECRET_FILE", "/no/such/file")]);
+        assert_eq!(both.text(), Err("A_SECRET and A_SECRET_FILE are both set".to_owned()));
+    }
+}

@@ -1,0 +1,329 @@
+//! Announces this instance to gateways, in a task for each of them: neither the sampler nor a
+//! request waits. Every address of a gateway's name receives the announcements, because gateways
+//! tell each other nothing.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use semantics::signature::{INPUT, Key, SIGNATURE, Signed};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::endpoint::{Endpoint, ExchangeError};
+use super::fault_log::FaultLog;
+use super::http::AnswerError;
+use crate::snapshot::Snapshot;
+
+/// The time after which an announcement is due again. With a [`TICK`] it is at most ten seconds,
+/// and gateways keep a member for thirty.
+const INTERVAL: Duration = Duration::from_secs(9);
+
+/// Up to so much earlier, so that instances that started together do not stay together.
+const SPREAD_MS: u64 = 1_000;
+
+/// The time between two looks at what is due.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The longest that one announcement, or a lookup, may take.
+const REQUEST_TIME: Duration = Duration::from_secs(3);
+
+/// The same for a withdrawal: the process is about to end.
+const WITHDRAWAL_TIME: Duration = Duration::from_secs(1);
+
+/// Addresses of one name.
+const ADDRESSES: usize = 16;
+
+/// Seconds by which a signature may be ahead of the clock, to be newer than the one before.
+const AHEAD_SECONDS: u64 = 5;
+
+/// What is announced, and to which gateways.
+#[derive(Clone, Debug)]
+pub(crate) struct Announcing {
+    pub(crate) gateways: Vec<Endpoint>,
+    /// The secret that the gateways know.
+    pub(crate) key: Key,
+    /// The address under which gateways reach this service, if it is not that of the connection.
+    pub(crate) ip: Option<IpAddr>,
+    /// The port, if it is not that of the listener.
+    pub(crate) port: Option<u16>,
+}
+
+/// Announcements so far.
+#[derive(Debug, Default)]
+pub(crate) struct Announcements {
+    sent: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Announcements {
+    /// Those that were accepted, and those that failed.
+    pub(crate) fn counts(&self) -> [u64; 2] {
+        [&self.sent, &self.failed].map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
+/// Announces from the first sample until the sampling ends, and withdraws then. The tasks end with
+/// the withdrawal.
+pub(crate) fn announce(
+    announcing: Announcing,
+    listen: SocketAddr,
+    counts: &Arc<Announcements>,
+    newest: &watch::Receiver<Option<Arc<Snapshot>>>,
+) -> JoinSet<()> {
+    let announcing = Arc::new(announcing);
+    let mut tasks = JoinSet::new();
+    for endpoint in &announcing.gateways {
+        let announcer = Announcer {
+            endpoint: Arc::new(endpoint.clone()),
+            announcing: announcing.clone(),
+            listen,
+            counts: counts.clone(),
+            lookup: Schedule::default(),
+            targets: HashMap::new(),
+        };
+        tasks.spawn(announcer.run(newest.clone()));
+    }
+    tasks
+}
+
+struct Announcer {
+    endpoint: Arc<Endpoint>,
+    announcing: Arc<Announcing>,
+    listen: SocketAddr,
+    counts: Arc<Announcements>,
+    lookup: Schedule,
+    targets: HashMap<SocketAddr, Target>,
+}
+
+/// One address of a gateway.
+#[derive(Default)]
+struct Target {
+    schedule: Schedule,
+    /// The time of the last signature that was accepted.
+    accepted: u64,
+    is_listed: bool,
+}
+
+/// When the next try is due.
+#[derive(Default)]
+struct Schedule {
+    next: Option<Instant>,
+    failures: u32,
+    log: FaultLog,
+}
+
+impl Schedule {
+    fn is_due(&self) -> bool {
+        self.next.is_none_or(|next| next <= Instant::now())
+    }
+
+    fn succeeded(&mut self) {
+        self.failures = 0;
+        let random = RandomState::new().build_hasher().finish() % SPREAD_MS;
+        let pause = INTERVAL.saturating_sub(Duration::from_millis(random));
+        self.next = Some(Instant::now() + pause);
+    }
+
+    fn failed(&mut self) {
+        // No longer than without a failure: a gateway that is back has its members in that time.
+        let pause = Duration::from_secs(1 << self.failures.min(4)).min(INTERVAL);
+        self.failures = self.failures.saturating_add(1);
+        self.next = Some(Instant::now() + pause);
+    }
+}
+
+impl Announcer {
+    async fn run(mut self, mut newest: watch::Receiver<Option<Arc<Snapshot>>>) {
+        loop {
+            if let Ok(Err(_)) = timeout(TICK, newest.changed()).await {
+                break;
+            }
+            if newest.borrow_and_update().is_some() {
+                self.look_up().await;
+                self.send("PUT", REQUEST_TIME).await;
+            }
+        }
+        self.send("DELETE", WITHDRAWAL_TIME).await;
+    }
+
+    async fn look_up(&mut self) {
+        if !self.lookup.is_due() {
+            return;
+        }
+        match self.endpoint.addresses(REQUEST_TIME).await {
+            Ok(addresses) => {
+                self.lookup.succeeded();
+                if self.lookup.log.has_ended() {
+                    tracing::info!(gateway = %self.endpoint, "the gateway's name is found again");
+                }
+                for target in self.targets.values_mut() {
+                    target.is_listed = false;
+                }
+                for address in addresses.into_iter().take(ADDRESSES) {
+                    self.targets.entry(address).or_default().is_listed = true;
+                }
+                // A name server may answer with a part of what it has.
+                self.targets.retain(|_, target| target.is_listed || target.schedule.failures == 0);
+            }
+            Err(error) => {
+                self.lookup.failed();
+                if self.lookup.log.is_due() {
+                    tracing::warn!(gateway = %self.endpoint, %error, "cannot find the gateway");
+                }
+            }
+        }
+    }
+
+    /// Sends what is due: announcements, or a withdrawal to those that have one.
+    async fn send(&mut self, method: &'static str, bound: Duration) {
+        let is_end = method == "DELETE";
+        let mut requests = JoinSet::new();
+        for (&to, target) in &self.targets {
+            let is_due = if is_end { target.accepted > 0 } else { target.schedule.is_due() };
+            if !is_due {
+                continue;
+            }
+            let (endpoint, announcing) = (self.endpoint.clone(), self.announcing.clone());
+            let (listen, created) = (self.listen, next_time(unix_seconds(), target.accepted));
+            requests.spawn(async move {
+                let describe = |local| announcing.request(method, local, listen, created);
+                (to, created, endpoint.send(to, bound, describe).await)
+            });
+        }
+        while let Some(result) = requests.join_next().await {
+            let Ok((to, created, result)) = result else { continue };
+            if !is_end {
+                self.note(to, created, result.map(drop));
+            }
+        }
+    }
+
+    fn note(&mut self, address: SocketAddr, created: u64, result: Result<(), ExchangeError>) {
+        let Some(target) = self.targets.get_mut(&address) else { return };
+        let gateway = &self.endpoint;
+        match result {
+            Ok(()) => {
+                self.counts.sent.fetch_add(1, Ordering::Relaxed);
+                target.schedule.succeeded();
+                if target.schedule.log.has_ended() {
+                    tracing::info!(%gateway, %address, "the gateway accepts announcements again");
+                } else if target.accepted == 0 {
+                    tracing::info!(%gateway, %address, "announced to the gateway");
+                }
+                target.accepted = created;
+            }
+            Err(error) => {
+                self.counts.failed.fetch_add(1, Ordering::Relaxed);
+                target.schedule.failed();
+                if target.schedule.log.is_due() {
+                    let hint = hint(&error);
+                    tracing::warn!(%gateway, %address, %error, hint, "cannot announce this instance");
+                }
+            }
+        }
+    }
+}
+
+impl Announcing {
+    /// Method, path and fields of a request on a connection with this own address.
+    fn request(
+        &self,
+        method: &'static str,
+        local: SocketAddr,
+        listen: SocketAddr,
+        created: u64,
+    ) -> (&'static str, String, String) {
+        let own = if listen.ip().is_unspecified() { local.ip() } else { listen.ip() };
+        let ip = self.ip.unwrap_or(own).to_canonical();
+        let address = SocketAddr::new(ip, self.port.unwrap_or(listen.port())).to_string();
+        // No character of a path (RFC 3986, section 3.3).
+        let path = format!("/fleet/{}", address.replace('[', "%5B").replace(']', "%5D"));
+        let Signed { input, signature } = self.key.sign(method, &path, created);
+        let fields =
+            format!("{INPUT}: {input}\r\n{SIGNATURE}: {signature}\r\nContent-Length: 0\r\n");
+        (method, path, fields)
+    }
+}
+
+/// The time of the next signature: now, or newer than the last one, where the clock allows that.
+fn next_time(now: u64, accepted: u64) -> u64 {
+    if accepted < now + AHEAD_SECONDS { now.max(accepted + 1) } else { now }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// What to look at.
+fn hint(error: &ExchangeError) -> &'static str {
+    let ExchangeError::Answer(AnswerError::Status(status)) = error else { return "" };
+    match status {
+        401 => "the gateway does not accept the signature: compare the secrets and the clocks",
+        403 => {
+            "the gateway does not accept this address: see STATS_ANNOUNCE_ADDRESS and the \
+             gateway's GATEWAY_ANNOUNCE_ALLOW, GATEWAY_ALLOW and GATEWAY_TRUSTED_PROXIES"
+        }
+        404 | 405 => "the gateway has no GATEWAY_ANNOUNCE_SECRET",
+        421 => "the gateway does not serve this host: see GATEWAY_HOSTS",
+        503 => "the gateway has too many announced members",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn announcing() -> Announcing {
+        let key = Key::parse_all("0123456789abcdef").unwrap().remove(0);
+        Announcing { gateways: Vec::new(), key, ip: None, port: None }
+    }
+
+    fn path(announcing: &Announcing, local: &str, listen: &str) -> String {
+        announcing.request("PUT", local.parse().unwrap(), listen.parse().unwrap(), 7).1
+    }
+
+    #[test]
+    fn the_address_is_that_of_the_connection_of_the_listener_or_of_the_settings() {
+        let mut announcing = announcing();
+        let any = "0.0.0.0:8080";
+        assert_eq!(path(&announcing, "10.0.0.7:40000", any), "/fleet/10.0.0.7:8080");
+        assert_eq!(path(&announcing, "[::ffff:10.0.0.7]:40000", any), "/fleet/10.0.0.7:8080");
+        assert_eq!(path(&announcing, "[fd00::7]:1", "[::]:80"), "/fleet/%5Bfd00::7%5D:80");
+        assert_eq!(path(&announcing, "10.0.0.7:1", "127.0.0.1:80"), "/fleet/127.0.0.1:80");
+        announcing.port = Some(9000);
+        assert_eq!(path(&announcing, "10.0.0.7:40000", any), "/fleet/10.0.0.7:9000");
+        announcing.ip = Some([192, 0, 2, 1].into());
+        assert_eq!(path(&announcing, "10.0.0.7:40000", any), "/fleet/192.0.2.1:9000");
+    }
+
+    #[test]
+    fn times_of_signatures_grow_unless_the_clock_was_set_back() {
+        assert_eq!(next_time(1_000, 0), 1_000);
+        assert_eq!(next_time(1_000, 1_000), 1_001);
+        assert_eq!(next_time(1_000, 1_004), 1_005);
+        // It was an hour ahead.
+        assert_eq!(next_time(1_000, 4_600), 1_000);
+    }
+
+    #[test]
+    fn a_gateway_that_fails_is_tried_as_often_as_one_that_does_not() {
+        let mut schedule = Schedule::default();
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            let now = Instant::now();
+            schedule.failed();
+            pauses.push((schedule.next.unwrap() - now).as_secs());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 9, 9]);
+        let now = Instant::now();
+        schedule.succeeded();
+        assert!((8..=9).contains(&(schedule.next.unwrap() - now).as_secs()));
+        assert_eq!(schedule.failures, 0);
+    }
+}

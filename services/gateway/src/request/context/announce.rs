@@ -7,10 +7,11 @@ use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use semantics::signature::{self, Invalid, Key};
 
 use super::{Decision, RequestContext, split_target, text_of};
+use crate::fields::Fields;
 use crate::fleet::{self, Change, Fleet, KEPT, MOST_SKEW_SECONDS, Refusal};
 use crate::request::parse::{Head, Length};
 use crate::request::trusted_proxies::Client;
@@ -34,7 +35,7 @@ impl RequestContext {
         self.announce(fleet, keys, id, query, head)
             .inspect(|()| metrics.announced.add())
             .inspect_err(|_| metrics.unannounced.add())?;
-        let mut fields = HeaderMap::new();
+        let mut fields = Fields::new();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let kept = if self.method == Method::PUT { KEPT.as_secs() } else { 0 };
@@ -88,7 +89,7 @@ impl RequestContext {
     /// When a request was signed, which was a moment ago.
     fn signed_at(&self, keys: &[Key], head: &Head) -> Result<u64, Problem> {
         let only = |name: &str| {
-            let mut values = head.fields.get_all(name).iter();
+            let mut values = head.fields.get_all(name);
             let value = values.next();
             // A second one could be the one that the signer meant.
             text_of(value.filter(|_| values.next().is_none()))

@@ -344,6 +344,7 @@ impl Dashboard {
         let before = self.latest.as_ref();
         if before.is_some_and(|latest| latest.instance != reading.instance) {
             if is_polled && self.age_ms().is_some_and(|age| age < OTHER_AFTER_MS) {
+                self.failure = Some(Failure::OtherInstance);
                 return;
             }
             self.start_anew();
@@ -389,6 +390,7 @@ impl Dashboard {
             self.latest = None;
         }
         self.wants_history = false;
+        self.past_failure = None;
         self.live.replace(history);
     }
 

@@ -128,6 +128,11 @@ impl Controller {
                 window,
             }
         });
+        // Of the service whose page was loaded; a member that is shown later has its own.
+        let page = JsValue::from(&controller.window);
+        controller.dashboard.borrow_mut().early =
+            ["early.cpu", "early.ram"].map(|path| page.number_at(path).unwrap_or(f64::NAN));
+        let _ = js_sys::Reflect::set(&page, &"early".into(), &JsValue::NULL);
         controller.load_settings();
         controller.read_address();
         controller.connect();

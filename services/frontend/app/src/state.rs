@@ -38,6 +38,8 @@ pub(crate) struct Dashboard {
     pub(crate) failure: Option<Failure>,
     /// The newest sample.
     pub(crate) latest: Option<Reading>,
+    /// Processor and memory as the page had them before the program was there, NaN if not.
+    pub(crate) early: [f64; 2],
     /// The time of the last event.
     pub(crate) now_ms: f64,
     /// State in the address.

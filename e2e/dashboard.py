@@ -87,7 +87,7 @@ def opened(chromium, backend):
     """
     contexts, pages, complaints = [], [], []
 
-    def opened(path="/", trouble=False, live=True, watch=WATCH, throttle=1, **options):
+    def opened(path="/", trouble=False, live=True, watch=WATCH, throttle=1, wait_until="load", **options):
         context = chromium.new_context(**options)
         contexts.append(context)
         page = context.new_page()
@@ -105,7 +105,7 @@ def opened(chromium, backend):
         if throttle > 1:
             session = context.new_cdp_session(page)
             session.send("Emulation.setCPUThrottlingRate", {"rate": throttle})
-        page.goto(backend.url + path)
+        page.goto(backend.url + path, wait_until=wait_until)
         if live:
             wait_until_live(page)
         pages.append(page)

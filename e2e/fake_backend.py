@@ -16,6 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 
 # History that the service keeps for a new page: ten minutes.
 READY_SECONDS = 600
+# What another replica has counted more than this one.
+OTHER_AHEAD = 5000
 PERCENTS = ("user", "nice", "system", "irq", "steal", "iowait", "idle")
 
 
@@ -33,6 +35,10 @@ class Scene:
         self.change = lambda sample: sample
         # The same for a history.
         self.change_history = lambda history: history
+        # The instance that answers a path, where it is not this one: replicas behind a load balancer.
+        self.answered_by = lambda path: None
+        # Addresses of the members that a gateway knows; a fleet of one page has none.
+        self.members = []
         # What happened, as /stats/events tells it.
         self.events = []
         # Times of the past, seconds before now, at which the service did not run.
@@ -63,7 +69,7 @@ class FakeBackend:
         self.frontend_port = frontend_port
         self.asked = []
         self._time_unix_ms = int(time.time() * 1000)
-        self._viewers = set()
+        self._viewers = {}
         self._lock = threading.Lock()
         handler = type("Handler", (Handler,), {"backend": self})
         self._server = Server(("127.0.0.1", 0), handler)
@@ -81,10 +87,10 @@ class FakeBackend:
             with self._lock:
                 self.sequence += 1
                 self._time_unix_ms += self.scene.interval_ms
-                viewers = list(self._viewers)
-            event = self.event()
-            for viewer in viewers:
-                viewer.put(event)
+                viewers = list(self._viewers.items())
+            events = {instance: self.event(instance) for instance in {who for _, who in viewers}}
+            for viewer, instance in viewers:
+                viewer.put(events[instance])
 
     @contextmanager
     def ticking(self, every=0.2):
@@ -129,36 +135,39 @@ class FakeBackend:
     def viewers(self):
         return len(self._viewers)
 
-    def sample(self):
+    def sample(self, instance=None):
         """The body of `/stats`."""
         scene = self.scene
         said = scene.change(sample(scene, self.sequence, self._time_unix_ms))
+        if instance:
+            said = {**said, "instance": instance, "sequence": self.sequence + OTHER_AHEAD}
         return said if isinstance(said, str) else json.dumps(said)
 
-    def event(self):
-        data = self.sample().replace("\n", "\ndata: ")
-        return f"id: {self.scene.instance}-{self.sequence}\nevent: sample\ndata: {data}\n\n"
+    def event(self, instance=None):
+        data = self.sample(instance).replace("\n", "\ndata: ")
+        name = instance or self.scene.instance
+        return f"id: {name}-{self.sequence}\nevent: sample\ndata: {data}\n\n"
 
-    def history(self, seconds, step):
+    def history(self, seconds, step, instance=None):
         scene = self.scene
         told = history(scene, self.sequence, self._time_unix_ms, seconds, step)
-        said = scene.change_history(told)
+        said = scene.change_history({**told, "instance": instance or scene.instance})
         return said if isinstance(said, str) else json.dumps(said)
 
-    def subscribe(self):
+    def subscribe(self, instance=None):
         viewer = queue.Queue()
-        past = self.history(READY_SECONDS, 1)
-        name = f"{self.scene.instance}-{self.sequence}"
+        past = self.history(READY_SECONDS, 1, instance)
+        name = f"{instance or self.scene.instance}-{self.sequence}"
         viewer.put(f"retry: 300\n\nid: {name}\nevent: history\ndata: {past}\n\n")
         if self.sequence:
-            viewer.put(self.event())
+            viewer.put(self.event(instance))
         with self._lock:
-            self._viewers.add(viewer)
+            self._viewers[viewer] = instance
         return viewer
 
     def unsubscribe(self, viewer):
         with self._lock:
-            self._viewers.discard(viewer)
+            self._viewers.pop(viewer, None)
 
 
 class Server(ThreadingHTTPServer):
@@ -178,9 +187,17 @@ class Handler(BaseHTTPRequestHandler):
         scene, url = self.backend.scene, urlsplit(self.path)
         # No test of one service's page is about the question whether there are more.
         if url.path == "/fleet":
-            self.answer(200, "application/json", b'{"members":[]}')
+            members = [{"member": address} for address in scene.members]
+            self.answer(200, "application/json", json.dumps({"members": members}).encode())
             return
         self.backend.asked.append(self.path)
+        self.instance = scene.answered_by(self.path)
+        if url.path.startswith("/fleet/"):
+            # The gateway's path to the instance of that name.
+            _, _, self.instance, rest = url.path.split("/", 3)
+            if self.instance == scene.instance:
+                self.instance = None
+            url = url._replace(path=f"/{rest}")
         for end, seconds in list(scene.delays.items()):
             if url.path.endswith(end):
                 time.sleep(seconds)
@@ -195,7 +212,7 @@ class Handler(BaseHTTPRequestHandler):
         elif scene.is_down:
             self.answer(502, "text/plain", b"nobody answers\n")
         elif url.path == "/stats":
-            self.json(self.backend.sample())
+            self.json(self.backend.sample(self.instance))
         elif url.path == "/stats/stream":
             self.stream()
         elif url.path == "/stats/history" and scene.history_status != 200:
@@ -203,9 +220,10 @@ class Handler(BaseHTTPRequestHandler):
         elif url.path == "/stats/history":
             asked = {name: int(values[0]) for name, values in parse_qs(url.query).items()}
             seconds = asked.get("seconds", READY_SECONDS)
-            self.json(self.backend.history(seconds, asked.get("step", 1)))
+            self.json(self.backend.history(seconds, asked.get("step", 1), self.instance))
         elif url.path == "/stats/events":
-            self.json(json.dumps({"instance": scene.instance, "events": scene.events}))
+            name = self.instance or scene.instance
+            self.json(json.dumps({"instance": name, "events": scene.events}))
         else:
             self.answer(404, "text/plain", b"there is nothing here\n")
 
@@ -220,7 +238,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("cache-control", "no-store")
         self.send_header("connection", "close")
         self.end_headers()
-        viewer = self.backend.subscribe()
+        viewer = self.backend.subscribe(self.instance)
         try:
             held = b""
             while (text := viewer.get()) is not None:

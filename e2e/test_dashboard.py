@@ -741,6 +741,25 @@ def test_something_is_seen_before_the_program_is_there(opened, backend):
     assert paint < program
 
 
+def test_true_figures_are_seen_before_the_program_is_there(opened, backend):
+    backend.scene.delays["_bg.wasm"] = 1.0
+    backend.scene.delays["/stats/stream"] = 2.0
+    page = opened("/", live=False, wait_until="commit")
+    sample = json.loads(backend.sample())
+    figures = [page.locator(f'[data-tile="{name}"] .figure') for name in ("cpu", "ram")]
+
+    def told():
+        return [figure.inner_text().replace("\n", "") for figure in figures]
+
+    expected = [f"{sample[name]:.1f}%" for name in ("cpu", "ram")]
+    eventually(lambda: told() == expected)
+    assert page.locator("[data-tile][role]").count() == 0, "the program is there already"
+    # The program draws the same until the stream has begun.
+    page.locator("[data-tile][role]").first.wait_for()
+    assert page.locator(".page").get_attribute("data-state") == "connecting"
+    assert told() == expected
+
+
 @pytest.mark.parametrize("size", ["phone", "desktop"])
 def test_nothing_moves_when_the_figures_come(opened, backend, size):
     width, height = SIZES[size]

@@ -14,6 +14,26 @@ from collections.abc import Callable, Iterator
 LONG_NAME = re.compile(rb"\b[a-z_]\w*_h?[0-9a-f]{16}\w*")
 # With the line to itself: within one, two slashes may be of an address.
 LINE_COMMENT = re.compile(rb"^[ \t]*//.*$", re.MULTILINE)
+# Parts of wasm-bindgen's loader for browsers and servers that this page does not have: all that can
+# run the module compile it while it loads, and the frontend sends it with its media type. A part
+# that another version writes differently stays.
+LOADER = (
+    (rb"async function __wbg_load\(.*?(?=function initSync\()", b""),
+    (rb"function initSync\(.*?(?=async function __wbg_init\()", b""),
+    (
+        rb"async function __wbg_init\(.*?(?=export \{)",
+        b"async function __wbg_init({ module_or_path }) {\n"
+        b"const { instance } = await WebAssembly.instantiateStreaming(fetch(module_or_path), __wbg_get_imports());\n"
+        b"return __wbg_finalize_init(instance);\n}\n",
+    ),
+    (rb"export \{ initSync, ", b"export { "),
+    (rb"if \(!\('encodeInto' in cachedTextEncoder\)\) \{.*?(?=let WASM_VECTOR_LEN)", b""),
+    (
+        rb"let result;\ntry \{\nresult = ([^\n;]*);\n\} catch \(_\) \{\nresult = false;\n\}\nconst ret = result;\n",
+        rb"const ret = \1;\n",
+    ),
+    (rb"const ret = ([^\n]*);\nreturn ret;\n", rb"return \1;\n"),
+)
 # The page's own files have a hash of the content in their names, both files of a program the same
 # one; what is loaded later has a plain name.
 NAME = re.compile(r"(.+?)(-[0-9a-f]{16})?((?:_bg)?\.(?:js|wasm|css|svg))$")
@@ -35,7 +55,8 @@ def shrink(files: dict[str, bytes]) -> dict[str, bytes]:
     slimmed = {}
     for name, content in files.items():
         if name.endswith(".js"):
-            content = renamed(without_indentation(LINE_COMMENT.sub(b"", content)), short[name])
+            content = without_fallbacks(without_indentation(LINE_COMMENT.sub(b"", content)))
+            content = renamed(content, short[name])
         elif name.endswith(".wasm"):
             content = renamed_module(content, short[name])
         elif name.endswith(".css"):
@@ -72,6 +93,12 @@ def candidates() -> Iterator[bytes]:
             name, rest = letters[rest % 26] + name, rest // 26 - 1
         yield f"${name}".encode()
         number += 1
+
+
+def without_fallbacks(script: bytes) -> bytes:
+    for part, instead in LOADER:
+        script = re.sub(part, instead, script, flags=re.DOTALL)
+    return script
 
 
 def renamed(script: bytes, short: dict[bytes, bytes]) -> bytes:

@@ -48,7 +48,54 @@ def of_kind(files: dict[str, bytes], suffix: str) -> tuple[str, bytes]:
     return found
 
 
+LOADER = b"""const imports = {
+    $x: function(arg0) {
+        let result;
+        try {
+            result = arg0 instanceof Window;
+        } catch (_) {
+            result = false;
+        }
+        const ret = result;
+        return ret;
+    },
+};
+const cachedTextEncoder = new TextEncoder();
+if (!('encodeInto' in cachedTextEncoder)) {
+    cachedTextEncoder.encodeInto = function (arg, view) {};
+}
+let WASM_VECTOR_LEN = 0;
+async function __wbg_load(module, imports) {
+    function expectedResponseType(type) { return true; }
+}
+function initSync(module) {
+}
+async function __wbg_init(module_or_path) {
+    if (wasm !== undefined) return wasm;
+}
+export { initSync, __wbg_init as default };
+"""
+SLIM_LOADER = b"""const imports = {
+$x: function(arg0) {
+return arg0 instanceof Window;
+},
+};
+const cachedTextEncoder = new TextEncoder();
+let WASM_VECTOR_LEN = 0;
+async function __wbg_init({ module_or_path }) {
+const { instance } = await WebAssembly.instantiateStreaming(fetch(module_or_path), __wbg_get_imports());
+return __wbg_finalize_init(instance);
+}
+export { __wbg_init as default };
+"""
+
+
 class TheSlimPage(unittest.TestCase):
+    def test_a_loader_keeps_the_one_way_that_this_page_starts(self) -> None:
+        slim = shrink.without_fallbacks(shrink.without_indentation(LOADER))
+        self.assertEqual(slim.decode(), SLIM_LOADER.decode())
+        self.assertEqual(shrink.without_fallbacks(slim), slim)
+
     def test_both_sides_get_the_same_short_names(self) -> None:
         files = shrink.shrink(page())
         _, script = of_kind(files, ".js")

@@ -1,6 +1,7 @@
 //! Connects the event stream, timers and user events to the state of the page.
 
 mod feed;
+mod tabs;
 mod takeaway;
 
 use std::cell::{Cell, Ref, RefCell};
@@ -9,8 +10,8 @@ use std::rc::{Rc, Weak};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{Clamped, JsCast, JsValue};
 use web_sys::{
-    CanvasRenderingContext2d, Document, Element, HtmlCanvasElement, HtmlElement, ImageData,
-    Performance, Window,
+    BroadcastChannel, CanvasRenderingContext2d, Document, Element, HtmlCanvasElement, HtmlElement,
+    ImageData, Performance, Window,
 };
 
 use crate::browser;
@@ -19,6 +20,7 @@ use crate::decode::Fields;
 use crate::heatmap;
 use crate::labels::{level_labels, title};
 use crate::number::plain;
+use crate::places::Places;
 use crate::preferences::{Settings, ViewState};
 use crate::state::{Dashboard, Event, Level};
 
@@ -60,6 +62,10 @@ pub(crate) struct Controller {
     dashboard: RefCell<Dashboard>,
     show: Box<dyn Fn()>,
     feed: Feed,
+    /// The way to the other tabs; `None` where the browser has none.
+    channel: Option<BroadcastChannel>,
+    /// Number of this tab; of two that have a stream, the smaller keeps it.
+    tab: f64,
     /// The decimal separator of the viewer.
     point: char,
     /// Colors of the heat map, and when they were read.
@@ -79,7 +85,12 @@ pub(crate) struct Controller {
 impl Controller {
     /// Begins; `show` is called whenever there is something new to show. `base` is the address of
     /// the service, empty for the page's own.
-    pub(crate) fn start(window: Window, base: &str, show: impl Fn() + 'static) -> Option<Rc<Self>> {
+    pub(crate) fn start(
+        window: Window,
+        base: &str,
+        places: &'static Places,
+        show: impl Fn() + 'static,
+    ) -> Option<Rc<Self>> {
         let (document, clock) = (window.document()?, window.performance()?);
         // Callbacks hold the controller weakly: it may be gone by then.
         let controller = Rc::new_cyclic(|me: &Weak<Self>| {
@@ -89,7 +100,9 @@ impl Controller {
                 clock,
                 dashboard: RefCell::default(),
                 show: Box::new(show),
-                feed: Feed::new(base),
+                feed: Feed::new(base, places),
+                channel: BroadcastChannel::new(&["system-stats ", base].concat()).ok(),
+                tab: js_sys::Math::random(),
                 point: browser::decimal_point(),
                 colors: Cell::default(),
                 colors_ms: Cell::new(f64::NEG_INFINITY),
@@ -115,6 +128,11 @@ impl Controller {
                 window,
             }
         });
+        // Of the service whose page was loaded; a member that is shown later has its own.
+        let page = JsValue::from(&controller.window);
+        controller.dashboard.borrow_mut().early =
+            ["early.cpu", "early.ram"].map(|path| page.number_at(path).unwrap_or(f64::NAN));
+        let _ = js_sys::Reflect::set(&page, &"early".into(), &JsValue::NULL);
         controller.load_settings();
         controller.read_address();
         controller.connect();
@@ -134,12 +152,16 @@ impl Controller {
         for name in WINDOW_EVENTS {
             let _ = controller.window.add_event_listener_with_callback(name, listener);
         }
+        if let Some(channel) = &controller.channel {
+            channel.set_onmessage(Some(listener));
+        }
         Some(controller)
     }
 
     fn on_event(&self, event: &web_sys::Event) {
         let kind = event.type_();
         match kind.as_str() {
+            "message" => self.on_shared(&JsValue::from(event).get("data").unwrap_or_default()),
             "visibilitychange" | "online" => self.on_wake(),
             "selectionchange" => {
                 if self.selected_ms.get().is_some() && !self.is_selected() {
@@ -355,6 +377,9 @@ impl Controller {
 impl Drop for Controller {
     fn drop(&mut self) {
         self.disconnect();
+        if let Some(channel) = &self.channel {
+            channel.close();
+        }
         if let Some(ticker) = self.ticker.take() {
             self.window.clear_interval_with_handle(ticker);
         }

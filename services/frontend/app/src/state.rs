@@ -38,6 +38,8 @@ pub(crate) struct Dashboard {
     pub(crate) failure: Option<Failure>,
     /// The newest sample.
     pub(crate) latest: Option<Reading>,
+    /// Processor and memory as the page had them before the program was there, NaN if not.
+    pub(crate) early: [f64; 2],
     /// The time of the last event.
     pub(crate) now_ms: f64,
     /// State in the address.
@@ -344,6 +346,7 @@ impl Dashboard {
         let before = self.latest.as_ref();
         if before.is_some_and(|latest| latest.instance != reading.instance) {
             if is_polled && self.age_ms().is_some_and(|age| age < OTHER_AFTER_MS) {
+                self.failure = Some(Failure::OtherInstance);
                 return;
             }
             self.start_anew();
@@ -389,6 +392,7 @@ impl Dashboard {
             self.latest = None;
         }
         self.wants_history = false;
+        self.past_failure = None;
         self.live.replace(history);
     }
 

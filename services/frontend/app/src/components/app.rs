@@ -63,8 +63,9 @@ impl Component for App {
             // The one before ends first.
             self.controller = None;
             let link = context.link().clone();
-            self.controller = web_sys::window()
-                .and_then(|window| Controller::start(window, &base, move || link.send_message(())));
+            let show = move || link.send_message(());
+            self.controller =
+                web_sys::window().and_then(|window| Controller::start(window, &base, places, show));
             self.base = base;
         }
         true
@@ -166,10 +167,12 @@ fn status(page: &mut Page, dashboard: &Dashboard) {
         (Link::Reconnecting, Some(failure)) => [": ", &failure_text(failure)].concat(),
         _ => String::new(),
     });
-    page.add(if dashboard.is_changed() {
-        ", now from another instance: charts started anew"
-    } else {
-        ""
+    page.put(match dashboard.past_failure.filter(|_| dashboard.wants_history) {
+        _ if dashboard.is_changed() => {
+            ", now from another instance: charts started anew".to_owned()
+        }
+        Some(failure) => [", earlier minutes are missing: ", &failure_text(failure)].concat(),
+        None => String::new(),
     });
     match dashboard.age_ms().filter(|_| dashboard.link != Link::Live) {
         Some(age) => {

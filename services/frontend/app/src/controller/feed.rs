@@ -5,15 +5,17 @@
 
 use std::cell::{Cell, RefCell};
 
+use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 
 use super::{Controller, function};
 use crate::alerts::Mark;
 use crate::backoff::delay_ms;
-use crate::decode::{self, Fields, History, Reading};
+use crate::decode::{self, Fields, Reading};
 use crate::event_source::{EventSource, Message, Signal};
 use crate::fetch::{self, Failure};
 use crate::number::{contains, push_whole};
+use crate::places::Places;
 use crate::preferences::RANGES;
 use crate::state::{Event, Link};
 
@@ -50,6 +52,10 @@ const PAST_MS: f64 = 60_000.0;
 /// Interval in which another version of the page is looked for.
 const VERSION_MS: f64 = 600_000.0;
 
+/// Tries in a row, at once, to reach the instance whose page this is: behind a load balancer others
+/// answer too.
+const MOST_STRAYS: u32 = 3;
+
 /// The events of an hour: as many as a service keeps.
 const MARKS_PATH: &str = "/stats/events?seconds=3600";
 
@@ -72,6 +78,13 @@ enum Request {
 #[derive(Default)]
 pub(super) struct Feed {
     base: String,
+    places: Option<&'static Places>,
+    /// Whether requests take the gateway's path to the instance whose page this is.
+    is_pinned: Cell<bool>,
+    /// Answers of other instances in a row, to requests for the stream.
+    strays: Cell<u32>,
+    /// Whether the stream has told nothing yet.
+    is_fresh: Cell<bool>,
     source: RefCell<Option<EventSource>>,
     last_event_id: RefCell<String>,
     /// Failures since the last sample.
@@ -100,12 +113,17 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(base: &str) -> Self {
-        Self { base: base.to_owned(), ..Self::default() }
+    pub(super) fn new(base: &str, places: &'static Places) -> Self {
+        Self { base: base.to_owned(), places: Some(places), ..Self::default() }
     }
 
-    fn url(&self, path: &str) -> String {
-        [&self.base, path].concat()
+    /// Whether this tab needs no stream of its own beside that of another tab.
+    pub(super) fn yields(&self, is_other_first: bool) -> bool {
+        self.source.borrow().is_none() || (is_other_first && !self.is_fresh.get())
+    }
+
+    pub(super) fn remember(&self, id: &str) {
+        id.clone_into(&mut self.last_event_id.borrow_mut());
     }
 }
 
@@ -116,13 +134,14 @@ impl Controller {
         let now = self.clock.now();
         self.feed.heard_ms.set(now);
         self.feed.steady.set(0);
+        self.feed.is_fresh.set(true);
         let me = self.me.clone();
         let emit = move |signal| {
             if let Some(controller) = me.upgrade() {
                 controller.on_signal(signal);
             }
         };
-        let url = self.feed.url("/stats/stream");
+        let url = self.url("/stats/stream");
         let id = self.feed.last_event_id.borrow().clone();
         let source = EventSource::open(&self.window, &url, &id, Box::new(emit));
         *self.feed.source.borrow_mut() = source;
@@ -131,6 +150,30 @@ impl Controller {
     pub(super) fn disconnect(&self) {
         self.feed.retry_at_ms.set(f64::INFINITY);
         self.feed.source.take();
+    }
+
+    /// The address of a path of the service, or of the instance if others answer for it.
+    fn url(&self, path: &str) -> String {
+        let dashboard = self.dashboard.borrow();
+        match &dashboard.latest {
+            Some(latest) if self.feed.is_pinned.get() => {
+                [&self.feed.base, "/fleet/", &latest.instance, path].concat()
+            }
+            _ => [&self.feed.base, path].concat(),
+        }
+    }
+
+    /// Sends the next requests to the instance itself, where a gateway has a path to each.
+    fn pin(&self) {
+        let is_listed = self.feed.places.is_some_and(|places| places.listed() > 1);
+        self.feed.is_pinned.set(is_listed && !contains(&self.feed.base, "/fleet/"));
+    }
+
+    /// Whether this is of another instance than the page is.
+    pub(super) fn is_stray(&self, value: &JsValue) -> bool {
+        let dashboard = self.dashboard.borrow();
+        let latest = dashboard.latest.as_ref();
+        latest.is_some_and(|latest| latest.instance != value.text_at("instance"))
     }
 
     fn on_signal(&self, signal: Signal) {
@@ -144,12 +187,19 @@ impl Controller {
     fn on_message(&self, message: &Message) {
         // What cannot be read is nothing; the age of the figures will tell.
         let Some(value) = fetch::parse(&message.data) else { return };
+        let strays = self.feed.strays.get();
+        if self.feed.is_fresh.replace(false) && strays < MOST_STRAYS && self.is_stray(&value) {
+            self.feed.strays.set(strays + 1);
+            self.pin();
+            return self.connect();
+        }
         match message.name.as_str() {
             "sample" => {
                 let Some(reading) = decode::reading(&value) else { return };
                 self.on_sample(&reading);
-                message.id.clone_into(&mut self.feed.last_event_id.borrow_mut());
+                self.feed.remember(&message.id);
                 self.apply(Event::Sample(reading));
+                self.share(message);
                 if self.feed.wants_marks.replace(false) {
                     self.fetch_marks();
                 }
@@ -168,7 +218,7 @@ impl Controller {
     }
 
     /// Keeps account of how steady the stream is.
-    fn on_sample(&self, reading: &Reading) {
+    pub(super) fn on_sample(&self, reading: &Reading) {
         let feed = &self.feed;
         let now = self.clock.now();
         let gap = (now - feed.sample_ms.replace(now)) / reading.interval_ms;
@@ -180,12 +230,16 @@ impl Controller {
             feed.blocked_until_ms.set(0.0);
         }
         feed.attempt.set(0);
+        feed.strays.set(0);
     }
 
     fn on_closed(&self, failure: Failure) {
         self.disconnect();
         let now = self.clock.now();
+        // The instance is gone, or the gateway does not know it.
+        let was_pinned = self.feed.is_pinned.replace(false);
         let is_refused = match failure {
+            _ if was_pinned => false,
             Failure::Status(status) => (400..500).contains(&status) && status != 429,
             Failure::Unreadable => true,
             _ => false,
@@ -202,7 +256,7 @@ impl Controller {
         self.poll();
     }
 
-    fn retry_after(&self, delay_ms: i32) {
+    pub(super) fn retry_after(&self, delay_ms: i32) {
         let until_ms = self.clock.now() + f64::from(delay_ms);
         self.feed.retry_at_ms.set(until_ms.max(self.feed.blocked_until_ms.get()));
         // The ticker would find it too, up to a second later.
@@ -228,9 +282,14 @@ impl Controller {
         if is_hidden {
             return;
         }
-        let is_blocked = self.clock.now() < self.feed.blocked_until_ms.get();
+        let now = self.clock.now();
+        let is_blocked = now < self.feed.blocked_until_ms.get();
         let link = self.dashboard.borrow().link;
-        if !is_blocked && (link != Link::Live || self.feed.source.borrow().is_none()) {
+        // Another tab's samples come in.
+        let is_following =
+            self.feed.retry_at_ms.get().is_finite() && now - self.feed.sample_ms.get() < LATE_MS;
+        let is_closed = self.feed.source.borrow().is_none() && !is_following;
+        if !is_blocked && (link != Link::Live || is_closed) {
             self.feed.attempt.set(0);
             self.connect();
         }
@@ -260,7 +319,7 @@ impl Controller {
         }
         self.on_retry();
         let hidden_ms = feed.hidden_ms.get().map_or(0.0, |since| now - since);
-        if hidden_ms > RELEASE_AFTER_MS {
+        if is_open && hidden_ms > RELEASE_AFTER_MS {
             self.disconnect();
         }
         let is_late = now - feed.sample_ms.get() > LATE_MS.max(interval_ms * 2.5);
@@ -294,13 +353,13 @@ impl Controller {
             return;
         }
         self.feed.polled_ms.set(self.clock.now());
-        self.request(self.feed.url("/stats"), Request::Sample);
+        self.request(Request::Sample, 0);
     }
 
     /// Requests the last minutes, which a stream would have sent.
     fn fetch_history(&self) {
         self.feed.history_at_ms.set(self.clock.now() + DEAD_AFTER_MS);
-        self.request(self.feed.url("/stats/history"), Request::History);
+        self.request(Request::History, 0);
     }
 
     /// Requests the longer time that is looked at, if it is time to.
@@ -311,7 +370,9 @@ impl Controller {
             let dashboard = self.dashboard.borrow();
             (dashboard.view.range, dashboard.wants_past(), dashboard.frozen.is_some())
         };
-        let Some((_, _, seconds)) = RANGES.get(range).filter(|_| range > 0) else { return };
+        if range == 0 {
+            return;
+        }
         let is_due = now >= feed.past_at_ms.get() && !self.document.hidden() && !is_frozen;
         // Another range, or another instance: at once.
         let is_new = wants_past && feed.past_attempt.get() == 0 && feed.past_range.get() == 0;
@@ -320,9 +381,7 @@ impl Controller {
         }
         feed.past_at_ms.set(now + PAST_MS);
         feed.past_range.set(range);
-        let mut url = feed.url("/stats/history?step=60&seconds=");
-        push_whole(&mut url, i64::from(*seconds));
-        self.request(url, Request::Past(range));
+        self.request(Request::Past(range), 0);
     }
 
     /// Requests the events of the instance, if its service tells states: an older one has none.
@@ -332,29 +391,42 @@ impl Controller {
             dashboard.latest.as_ref().is_some_and(|latest| latest.state.is_some())
         };
         if has_states {
-            self.request(self.feed.url(MARKS_PATH), Request::Marks);
+            self.request(Request::Marks, 0);
         }
     }
 
     /// Looks whether the server has another version of the page.
     fn check_version(&self) {
-        if let Ok(path) = self.window.location().pathname() {
-            self.request(path, Request::Page);
+        self.request(Request::Page, 0);
+    }
+
+    fn url_of(&self, request: Request) -> String {
+        match request {
+            Request::Sample => self.url("/stats"),
+            Request::History => self.url("/stats/history"),
+            Request::Past(range) => {
+                let mut url = self.url("/stats/history?step=60&seconds=");
+                push_whole(&mut url, RANGES.get(range).map_or(0, |range| i64::from(range.2)));
+                url
+            }
+            Request::Marks => self.url(MARKS_PATH),
+            Request::Page => self.window.location().pathname().unwrap_or_default(),
         }
     }
 
     /// Every request takes this one way: each future is a kilobyte of code.
-    fn request(&self, url: String, request: Request) {
+    fn request(&self, request: Request, strays: u32) {
         let (me, window) = (self.me.clone(), self.window.clone());
+        let url = self.url_of(request);
         spawn_local(async move {
             let answer = fetch::text(&window, &url, request == Request::Page).await;
             if let Some(controller) = me.upgrade() {
-                controller.on_answer(request, answer);
+                controller.on_answer(request, strays, answer);
             }
         });
     }
 
-    fn on_answer(&self, request: Request, answer: Result<String, Failure>) {
+    fn on_answer(&self, request: Request, strays: u32, answer: Result<String, Failure>) {
         let feed = &self.feed;
         if request == Request::Page {
             let own = self.element("link[rel=modulepreload]");
@@ -369,6 +441,17 @@ impl Controller {
             return;
         }
         let answer = answer.and_then(|text| fetch::parse(&text).ok_or(Failure::Unreadable));
+        let is_stray = match &answer {
+            Ok(value) => self.is_stray(value),
+            Err(_) => feed.is_pinned.get(),
+        };
+        if is_stray && strays < MOST_STRAYS {
+            feed.is_pinned.set(false);
+            if answer.is_ok() {
+                self.pin();
+            }
+            return self.request(request, strays + 1);
+        }
         match request {
             Request::Sample => {
                 feed.is_polling.set(false);
@@ -407,12 +490,13 @@ impl Controller {
                 }
             }
             Request::History => {
-                let Some(history) = answer.ok().and_then(|value| decode::history(&value)) else {
-                    return;
-                };
-                if self.is_of_this_instance(&history) {
-                    self.apply(Event::History(history));
-                }
+                let history =
+                    answer.and_then(|value| decode::history(&value).ok_or(Failure::Unreadable));
+                self.apply(match history {
+                    Ok(_) if is_stray => Event::PastFailed(Failure::OtherInstance),
+                    Ok(history) => Event::History(history),
+                    Err(failure) => Event::PastFailed(failure),
+                });
             }
             _ => {
                 if let Ok(value) = answer {
@@ -420,10 +504,5 @@ impl Controller {
                 }
             }
         }
-    }
-
-    fn is_of_this_instance(&self, history: &History) -> bool {
-        let dashboard = self.dashboard.borrow();
-        dashboard.latest.as_ref().is_some_and(|latest| latest.instance == history.instance)
     }
 }

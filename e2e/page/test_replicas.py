@@ -1,0 +1,106 @@
+"""The page of one instance where a load balancer has several, and the reasons where it must give up."""
+
+from conftest import eventually
+from dashboard import NOTICE_MS, backend, button, frontend, opened, plot, wait_for_sequence
+
+OTHER = "fedcba9876543210"
+
+# Whether a text was on the page at any time.
+LISTEN = """(text) => {
+  window.heard = false;
+  new MutationObserver(() => { heard ||= document.body.innerText.includes(text); })
+    .observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
+
+
+def mostly_other(path_end, period):
+    """Requests of a path are answered by the other replica, each `period`th by this one."""
+    turn = {"count": 0}
+
+    def answered_by(path):
+        if not path.split("?")[0].endswith(path_end):
+            return None
+        turn["count"] += 1
+        return None if turn["count"] % period == 0 else OTHER
+
+    return answered_by
+
+
+def is_drawn(page):
+    return plot(page, "load").locator("path.line[d^=M]").count() == 1
+
+
+def test_a_stream_that_was_cut_returns_to_its_instance(opened, backend):
+    page = opened(trouble=True)
+    own = button(page, "instance").inner_text()
+    page.evaluate(LISTEN, "another instance")
+    backend.scene.answered_by = mostly_other("/stats/stream", 3)
+    before = backend.asked.count("/stats/stream")
+    backend.cut()
+    eventually(lambda: backend.asked.count("/stats/stream") == before + 3)
+    backend.tick()
+    wait_for_sequence(page, backend.sequence)
+    assert button(page, "instance").inner_text() == own
+    assert page.evaluate("heard") is False
+
+
+def test_a_replica_that_is_gone_is_replaced_after_few_tries(opened, backend):
+    page = opened(trouble=True)
+    backend.scene.answered_by = lambda path: OTHER if path.startswith("/stats") else None
+    before = backend.asked.count("/stats/stream")
+    backend.cut()
+    eventually(lambda: button(page, "instance").inner_text() == OTHER)
+    assert "now from another instance" in page.locator(".status").inner_text()
+    assert backend.asked.count("/stats/stream") - before == 4
+
+
+def test_polls_that_another_replica_answers_most_of_the_time_stay_with_this_one(opened, backend):
+    backend.scene.stream_status = 404
+    page = opened(trouble=True)
+    own = button(page, "instance").inner_text()
+    backend.scene.answered_by = mostly_other("/stats", 8)
+    seen = set()
+    with backend.ticking(1):
+        for _ in range(36):
+            page.wait_for_timeout(500)
+            seen.add(button(page, "instance").inner_text())
+    assert seen == {own}
+
+
+def test_a_day_is_requested_until_its_instance_answers(opened, backend):
+    page = opened()
+    page.evaluate(LISTEN, "another instance")
+    backend.scene.answered_by = mostly_other("/stats/history", 3)
+    button(page, "range-24h").click()
+    eventually(lambda: is_drawn(page))
+    assert page.evaluate("heard") is False
+    assert sum("seconds=86400" in path for path in backend.asked) == 3
+
+
+def test_minutes_that_are_missing_are_named(opened, backend):
+    backend.scene.stream_status = 404
+    backend.scene.answered_by = mostly_other("/stats/history", 1_000)
+    page = opened(trouble=True)
+    with backend.ticking(1):
+        page.get_by_text("earlier minutes are missing: another instance answered").wait_for(
+            timeout=NOTICE_MS
+        )
+        assert sum(path == "/stats/history" for path in backend.asked) == 4
+        backend.scene.answered_by = lambda path: None
+        eventually(lambda: "missing" not in page.locator(".status").inner_text(), seconds=15)
+
+
+def test_a_gateway_with_a_fleet_leads_to_the_instance(opened, backend):
+    # Without the table's program it is the page of one service, as one that was open before
+    # there were two.
+    page = opened(trouble=True)
+    page.route("**/fleet-*", lambda route: route.abort())
+    backend.scene.members = ["10.0.0.1:8080", "10.0.0.2:8080"]
+    with page.expect_response("**/fleet"):
+        page.reload()
+    page.wait_for_selector('.page[data-state="live"]')
+    backend.scene.answered_by = lambda path: OTHER if path.startswith("/stats/history") else None
+    button(page, "range-24h").click()
+    eventually(lambda: is_drawn(page))
+    asked = [path for path in backend.asked if "seconds=86400" in path]
+    assert [path.partition("/stats")[0] for path in asked] == ["", f"/fleet/{backend.scene.instance}"]

@@ -1,0 +1,65 @@
+"""Several visible tabs of one browser: it opens six connections to an origin."""
+
+from conftest import eventually
+from dashboard import LIVE_MS, backend, frontend, opened, wait_for_sequence, wait_until_live
+
+
+def tabs(opened, backend, count, script=""):
+    pages = [opened()]
+    pages[0].context.add_init_script(script)
+    for _ in range(count - 1):
+        page = pages[0].context.new_page()
+        page.goto(backend.url, timeout=LIVE_MS)
+        wait_until_live(page)
+        pages.append(page)
+    return pages
+
+
+def test_seven_visible_tabs_share_one_stream(opened, backend):
+    with backend.ticking(1):
+        pages = tabs(opened, backend, 7)
+        # Each has the minutes before, and what comes.
+        for page in pages:
+            wait_for_sequence(page, backend.sequence + 1)
+            lengths = page.locator(".plot path.line").evaluate_all(
+                "(paths) => paths.map((path) => path.getAttribute('d').length)"
+            )
+            assert max(lengths) > 500, "the history is not drawn"
+        eventually(lambda: backend.viewers == 1)
+        polls = backend.asked.count("/stats")
+        pages[0].wait_for_timeout(4_000)
+    assert backend.viewers == 1
+    assert backend.asked.count("/stats") == polls, "a tab polls beside the stream"
+
+
+def test_a_closed_tab_hands_its_stream_over(opened, backend):
+    # The newest has the smallest number, and so the stream.
+    newest = "Math.random = () => 1 / performance.timeOrigin;"
+    with backend.ticking(1):
+        pages = tabs(opened, backend, 3, newest)
+        while len(pages) > 1:
+            eventually(lambda: backend.viewers == 1)
+            pages.pop().close()
+            # The sample in two seconds, and a second for a slow machine.
+            wait_for_sequence(pages[-1], backend.sequence + 2, timeout=3_000)
+            assert pages[-1].locator(".page").get_attribute("data-state") == "live"
+
+
+def test_without_messages_between_tabs_each_has_its_stream(opened, backend):
+    page = opened(watch="delete window.BroadcastChannel;")
+    backend.tick()
+    wait_for_sequence(page, backend.sequence)
+    assert backend.viewers == 1
+
+
+def test_tabs_of_two_instances_do_not_mix(opened, backend):
+    first = opened()
+    backend.scene.answered_by = lambda path: "fedcba9876543210" if path == "/stats/stream" else None
+    second = first.context.new_page()
+    second.goto(backend.url)
+    wait_until_live(second)
+    with backend.ticking(0.3):
+        first.wait_for_timeout(2_000)
+    names = [page.locator('[data-testid="instance"]').inner_text() for page in (first, second)]
+    assert names == ["0123456789abcdef", "fedcba9876543210"]
+    assert backend.viewers == 2

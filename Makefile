@@ -6,7 +6,7 @@ PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install P
 .PHONY: dev new remove check test-fast test cold tools
 .PHONY: up down logs
 .PHONY: build images clean sbom reproducible test-arm64 audit outdated screenshot
-.PHONY: bench conform exporter bench-check
+.PHONY: bench conform exporter fuzz bench-check
 .PHONY: bootstrap plan deploy rollback status smoke push apply mark-good verify run output cost drift destroy provider-lock
 .PHONY: plan-offline registry supersede comment stale-previews dist publish release codeowners
 
@@ -101,6 +101,9 @@ conform: ## public suites of HTTP against the gateway, beside nginx and haproxy;
 
 exporter: ## the metrics of stats beside node_exporter's, and in public dashboards and alerts
 	@$(PYTHON) bench/exporter.py
+
+fuzz: ## mutated input for every parser, 60 s each; one with S=gateway/cache, longer with FUZZ_SECONDS=
+	@$(PYTHON) -m tools.ci.fuzz $(S)
 
 bench-check: ## fail when something takes more instructions or room than bench/budgets.json allows
 	@$(PYTHON) bench/run.py --check

@@ -18,6 +18,7 @@ TRUNK = "0.21.14"
 CARGO_AUDITABLE = "0.7.7"
 # The judge of licences, sources, banned crates and advisories (deny.toml).
 CARGO_DENY = "0.20.2"
+CARGO_FUZZ = "0.13.1"
 
 # Debian keeps a recent Rust beside its stable one, to be able to build browsers.
 DEBIAN_RUST = ("rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy", "rustfmt-web")

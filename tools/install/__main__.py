@@ -1,7 +1,7 @@
 """Install everything the repository is built and tested with, under `.tools/`.
 
-`python3 -m tools.install [dev] [build] [check] [test] [deploy] [browser]`; no argument means `build`,
-which includes `dev`; `test` includes all others. A run with
+`python3 -m tools.install [dev] [build] [check] [test] [deploy] [browser] [fuzz]`; no argument means `build`,
+which includes `dev`; `test` includes all others but `fuzz`. A run with
 nothing to do starts no program and opens no connection. An interrupted run goes
 on where it stopped. Versions are in versions.py, locations in toolchain.py.
 """
@@ -17,7 +17,7 @@ from tools.common.files import identity
 from tools.common.toolchain import CHANNEL, ROOT, ROUTES, wanted_route
 from tools.install import pypi
 from tools.install.browser import browser
-from tools.install.cargo_tools import auditable, deny, trunk, wasm_bindgen
+from tools.install.cargo_tools import auditable, cargo_fuzz, deny, trunk, wasm_bindgen
 from tools.install.debian_packages import c_compiler
 from tools.install.page_std import page_std, page_std_inputs
 from tools.install.progress import Failed, end_on_signals, say
@@ -28,7 +28,7 @@ from tools.install.step import Step, only_one_installer, perform
 AWS = toolchain.TOOLS / "aws" / "bin" / "pytest"
 SIGSTORE = toolchain.TOOLS / "sigstore" / "bin" / "sigstore"
 LISTS = "lists"
-GROUPS = ("dev", "build", "check", "test", "deploy", "browser")
+GROUPS = ("dev", "build", "check", "test", "deploy", "browser", "fuzz")
 
 
 def main(arguments: list[str]) -> int:
@@ -243,11 +243,20 @@ def steps(groups: list[str]) -> list[Step]:
             pypi.checkov,
         ),
     ]
+    fuzz = [
+        Step(
+            "cargo-fuzz",
+            f"cargo-fuzz {versions.CARGO_FUZZ}",
+            "about 1 min",
+            lambda: (versions.CARGO_FUZZ, identity(toolchain.program("cargo-fuzz"))),
+            cargo_fuzz,
+        ),
+    ]
     if "test" in groups:
         return [lists, *build, *check, *test, *deploy, *rehearsal]
     # A picture needs a browser and Playwright, and no compiler.
     looking = [step for step in [*build, *test] if step.name in ("python", "python-test", "browser")]
-    chosen = {"dev": dev, "build": build, "check": check, "deploy": deploy, "browser": looking}
+    chosen = {"dev": dev, "build": build, "check": check, "deploy": deploy, "browser": looking, "fuzz": fuzz}
     wanted = [step for group, steps in chosen.items() if group in groups for step in steps]
     return list({step.name: step for step in [lists, *wanted]}.values())
 

@@ -1,4 +1,4 @@
-"""Trunk and wasm-bindgen, prebuilt or compiled, and cargo-auditable and cargo-deny, which Cargo compiles."""
+"""Trunk and wasm-bindgen, prebuilt or compiled; cargo-auditable, cargo-deny and cargo-fuzz, which Cargo compiles."""
 
 from __future__ import annotations
 
@@ -38,6 +38,10 @@ def auditable(job: Job) -> None:
 
 def deny(job: Job) -> None:
     cargo_install(job, "cargo-deny", "cargo-deny", versions.CARGO_DENY, "--locked")
+
+
+def cargo_fuzz(job: Job) -> None:
+    cargo_install(job, "cargo-fuzz", "cargo-fuzz", versions.CARGO_FUZZ, "--locked")
 
 
 def already(job: Job, binary: str, version: str) -> bool:

@@ -10,10 +10,10 @@ from corpus import CASES  # noqa: E402
 
 
 def main(folder: Path) -> None:
-    for kind in ("route", "parse"):
+    for kind in ("route", "request"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
     for number, case in enumerate(CASES):
-        (folder / "parse" / f"{number:03}").write_bytes(case.sent)
+        (folder / "request" / f"{number:03}").write_bytes(case.sent)
         words = case.sent.split(b" ", 2)
         if len(words) == 3:
             path = words[1].partition(b"?")[0]

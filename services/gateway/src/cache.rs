@@ -32,6 +32,8 @@ mod counters;
 mod entry;
 mod fill;
 mod freshness;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod http_date;
 mod lookup;
 mod memory_budget;

@@ -6,6 +6,8 @@ mod deadline;
 mod digits;
 mod fields;
 mod fleet;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod listener;
 mod pipeline;
 mod request;

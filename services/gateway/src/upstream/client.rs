@@ -2,6 +2,8 @@
 //! another address where that may help, and in one place for every method and protocol.
 
 mod body;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod response_head;
 mod stream;
 mod upload;

@@ -1,0 +1,151 @@
+//! Entry points of the fuzz targets (`fuzz/`), one for each kind of input. Compiled with the feature
+//! `fuzzing` only. Each panics if what the comment promises does not hold.
+
+#![expect(clippy::missing_panics_doc, reason = "a panic is what a fuzz target has to say")]
+
+use bytes::{Bytes, BytesMut};
+
+use crate::cache;
+use crate::request::parse::{Body, Head, Length, Progress, end_of_head, read};
+use crate::routing::route::{longest, parse, plain};
+use crate::upstream::client;
+
+const BODY_BYTES: usize = 256;
+
+/// Reads the bytes of a client: the same is made of them however they are split, and an accepted head
+/// is the same when it is written and read again.
+pub fn request(bytes: &[u8]) {
+    let Some(end) = same_end(bytes) else { return };
+    let (head, rest) = bytes.split_at(end);
+    let Ok(head) = read(&Bytes::copy_from_slice(head)) else { return };
+    check(&head);
+    let again = read(&Bytes::from(written(&head))).ok();
+    let again = again.as_ref().map(|again| (written(again), again.length));
+    assert_eq!(again, Some((written(&head), head.length)), "another head when read again");
+    let whole = body(head.length, rest, usize::MAX);
+    assert_eq!(whole, body(head.length, rest, 1), "the pieces change the body");
+    if let Ok((body, left)) = whole {
+        assert!(body.len() <= BODY_BYTES, "more than a body may have");
+        assert!(rest.ends_with(&left), "what is left is not the end of what came");
+    }
+}
+
+/// Reads a path and a table of routes: a plain path stays the same when it is made plain again, and no
+/// reader can resolve it to another resource.
+pub fn route(path: &str) {
+    let _ = parse(path);
+    let Ok(once) = plain(path) else { return };
+    assert_eq!(plain(&once).as_deref(), Ok(&*once), "once is not enough");
+    assert!(once.starts_with('/') && once.len() <= path.len(), "something is added");
+    let read = unescaped(once.as_bytes());
+    assert!(!read.iter().any(|byte| byte.is_ascii_control() || *byte == b'\\'), "unsafe bytes");
+    let segments: Vec<_> = read.split(|&byte| byte == b'/').skip(1).collect();
+    assert_eq!(segments.len() + 1, once.split('/').count(), "an escape was a slash");
+    assert!(!segments.iter().any(|segment| matches!(*segment, b"." | b"..")), "dots");
+    assert!(segments.iter().rev().skip(1).all(|segment| !segment.is_empty()), "empty segments");
+    let table = ["/stats/live", "/stats", "/"];
+    if let Ok(read) = String::from_utf8(read) {
+        assert_eq!(longest(&read, table), longest(&once, table), "another upstream");
+    }
+}
+
+/// Reads the bytes of an upstream, head and body: the same is made of them however they are split.
+pub fn response(bytes: &[u8]) {
+    assert_eq!(
+        client::fuzzing::read(bytes, usize::MAX),
+        client::fuzzing::read(bytes, 1),
+        "the pieces change the response"
+    );
+}
+
+/// Decides whether a response is stored and for which requests: the head of a response, and behind it
+/// that of a request.
+pub fn cache(bytes: &[u8]) {
+    let mut bytes = BytesMut::from(bytes);
+    let Some((status, fields)) = client::fuzzing::head(&mut bytes) else { return };
+    let request = end_of_head(&bytes, 0).ok().flatten().and_then(|end| {
+        let head = bytes.split_to(end).freeze();
+        read(&head).ok()
+    });
+    cache::fuzzing::decide(status, &fields, &request.map(|head| head.fields).unwrap_or_default());
+}
+
+/// The end of the head, found at once and byte by byte.
+fn same_end(bytes: &[u8]) -> Option<usize> {
+    let whole = end_of_head(bytes, 0);
+    for count in 0..=bytes.len().min(1024) {
+        match end_of_head(&bytes[..count], count.saturating_sub(1)) {
+            Ok(None) => {}
+            Ok(Some(end)) => {
+                assert_eq!((end, whole), (count, Ok(Some(end))), "another end in pieces");
+                return Some(end);
+            }
+            Err(_) => {
+                assert!(whole.is_err(), "refused in pieces only");
+                return None;
+            }
+        }
+    }
+    whole.ok().flatten()
+}
+
+fn check(head: &Head) {
+    assert!(head.target.starts_with(b"/") && head.target.iter().all(u8::is_ascii_graphic));
+    let count = |name| head.fields.get_all(name).count();
+    let (lengths, codings) = (count("content-length"), count("transfer-encoding"));
+    assert!(count("host") <= 1 && lengths + codings <= 1, "two framings or hosts");
+    assert_eq!(head.length == Length::Chunked, codings == 1, "another framing");
+    for (name, value) in head.fields.iter() {
+        let is_safe = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
+        assert!(!name.as_str().is_empty() && value.as_bytes().iter().all(is_safe));
+    }
+}
+
+fn written(head: &Head) -> Vec<u8> {
+    // One of HTTP/1.0 needs no host.
+    let version: &[u8] = if head.fields.contains_key("host") { b"HTTP/1.1" } else { b"HTTP/1.0" };
+    let mut text = [head.method.as_str().as_bytes(), &head.target, version].join(&b' ');
+    text.extend(b"\r\n");
+    for (name, value) in head.fields.iter() {
+        text.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    text.extend(b"\r\n");
+    text
+}
+
+/// The body and the bytes behind it, or the status of the refusal; 0 when more must come.
+fn body(length: Length, sent: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<u8>), u16> {
+    let mut body = Body::new(length, BODY_BYTES).map_err(|problem| problem.status.as_u16())?;
+    let (mut bytes, mut out) = (BytesMut::new(), Vec::new());
+    let mut take = |bytes: &mut BytesMut| -> Result<bool, u16> {
+        loop {
+            match body.take(bytes).map_err(|problem| problem.status.as_u16())? {
+                Progress::Data(data) => {
+                    assert!(!data.is_empty(), "an empty piece");
+                    out.extend_from_slice(&data);
+                }
+                progress => return Ok(progress == Progress::Complete),
+            }
+        }
+    };
+    let mut is_complete = take(&mut bytes)?;
+    for part in sent.chunks(piece.min(sent.len()).max(1)) {
+        bytes.extend_from_slice(part);
+        is_complete = take(&mut bytes)?;
+    }
+    if is_complete { Ok((out, bytes.to_vec())) } else { Err(0) }
+}
+
+/// The reading of one that unescapes everything.
+fn unescaped(path: &[u8]) -> Vec<u8> {
+    let mut read = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((&byte, after)) = rest.split_first() {
+        let escape = after.get(..2).filter(|_| byte == b'%');
+        let value = escape
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        read.push(value.unwrap_or(byte));
+        rest = if value.is_some() { &after[2..] } else { after };
+    }
+    read
+}

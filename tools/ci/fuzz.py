@@ -1,0 +1,95 @@
+"""`make fuzz`: feed every parser of stats and the gateway with mutated input.
+
+    make fuzz                       every target, 60 s each
+    make fuzz S=gateway/cache       one
+    make fuzz FUZZ_SECONDS=600           longer
+
+A target begins with the fixtures, or with the requests of e2e/adversarial, and with what an earlier
+run kept in target/fuzz. It fails on a panic; the input that caused it is named. There is no unsafe
+code for a sanitizer to watch.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.build import build
+from tools.common import toolchain
+from tools.common.toolchain import ROOT
+from tools.install.progress import end_on_signals
+
+FOLDER = ROOT / "target" / "fuzz"
+SERVICES = ("stats", "gateway")
+SECONDS = 60
+INPUT_BYTES = 4096
+MEMORY_MIB = 2048
+
+
+def main(arguments: list[str]) -> int:
+    known = targets()
+    wanted = arguments or known
+    seconds = os.environ.get("FUZZ_SECONDS") or str(SECONDS)
+    faults = [f"unknown target {name!r}: expected some of {', '.join(known)}" for name in wanted if name not in known]
+    if not seconds.isdigit() or not int(seconds):
+        faults.append(f"FUZZ_SECONDS is {seconds!r}: expected a number above 0")
+    for fault in faults:
+        print(f"fuzz: {fault}", file=sys.stderr)
+    if faults:
+        return 64
+    end_on_signals()
+    try:
+        build.ensure_tools("build", "fuzz")
+        failed = [name for name in wanted if not holds(name, int(seconds))]
+    except (build.BuildError, subprocess.TimeoutExpired) as error:
+        print(f"fuzz: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(f"fuzz: failed: {', '.join(failed)}" if failed else f"fuzz: {len(wanted)} targets hold")
+    return 1 if failed else 0
+
+
+def targets() -> list[str]:
+    """SERVICE/TARGET of each."""
+    files = (path for service in SERVICES for path in (fuzz(service) / "fuzz_targets").glob("*.rs"))
+    return sorted(f"{path.parents[2].name}/{path.stem}" for path in files)
+
+
+def fuzz(service: str) -> Path:
+    return ROOT / "services" / service / "fuzz"
+
+
+def holds(name: str, seconds: int) -> bool:
+    """Whether no input of the given time breaks a target."""
+    service, target = name.split("/")
+    found = FOLDER / "found" / name
+    found.mkdir(parents=True, exist_ok=True)
+    print(f"fuzz: {name}, {seconds} s", flush=True)
+    command = ["cargo", "fuzz", "run", target, "--sanitizer", "none", str(found), *seeds(service, target)]
+    limits = [f"-max_total_time={seconds}", f"-max_len={INPUT_BYTES}", f"-rss_limit_mb={MEMORY_MIB}"]
+    # The coverage that libFuzzer follows is an unstable option of the compiler.
+    variables = {"RUSTC_BOOTSTRAP": "1", "CARGO_TARGET_DIR": str(FOLDER / "build")}
+    done = subprocess.run(
+        [*command, "--", *limits, "-print_final_stats=1"],
+        cwd=ROOT / "services" / service,
+        env={**toolchain.environment(), **variables},
+        timeout=seconds + build.COMPILE_SECONDS,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+def seeds(service: str, target: str) -> list[str]:
+    """The folders of inputs that a target begins with."""
+    script = fuzz(service) / "seeds.py"
+    if script.exists():
+        subprocess.run([sys.executable, str(script), str(FOLDER / "seeds")], check=True, timeout=60)
+    folders = [FOLDER / "seeds" / target, fuzz(service) / "corpus" / target]
+    return [str(folder) for folder in folders if folder.is_dir()]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from tools.build import build
@@ -22,7 +23,6 @@ from tools.common.toolchain import ROOT
 from tools.install.progress import end_on_signals
 
 FOLDER = ROOT / "target" / "fuzz"
-SERVICES = ("stats", "gateway")
 SECONDS = 60
 INPUT_BYTES = 4096
 MEMORY_MIB = 2048
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
 
 def targets() -> list[str]:
     """SERVICE/TARGET of each."""
-    files = (path for service in SERVICES for path in (fuzz(service) / "fuzz_targets").glob("*.rs"))
+    files = ROOT.glob("services/*/fuzz/fuzz_targets/*.rs")
     return sorted(f"{path.parents[2].name}/{path.stem}" for path in files)
 
 
@@ -84,11 +84,17 @@ def holds(name: str, seconds: int) -> bool:
 
 def seeds(service: str, target: str) -> list[str]:
     """The folders of inputs that a target begins with."""
-    script = fuzz(service) / "seeds.py"
-    if script.exists():
-        subprocess.run([sys.executable, str(script), str(FOLDER / "seeds")], check=True, timeout=60)
-    folders = [FOLDER / "seeds" / target, fuzz(service) / "corpus" / target]
+    folders = [written_seeds(service) / target, fuzz(service) / "corpus" / target]
     return [str(folder) for folder in folders if folder.is_dir()]
+
+
+@cache
+def written_seeds(service: str) -> Path:
+    """The folder in which the script of a service, if it has one, has written the seeds of its targets."""
+    script, folder = fuzz(service) / "seeds.py", FOLDER / "seeds" / service
+    if script.exists():
+        subprocess.run([sys.executable, str(script), str(folder)], check=True, timeout=60)
+    return folder
 
 
 if __name__ == "__main__":

@@ -278,6 +278,18 @@ pub fn accept(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     address
 }
 
+/// Waits until something holds.
+///
+/// # Panics
+/// It does not within [`BOUND`].
+pub fn eventually(what: impl Fn() -> bool) {
+    let deadline = Instant::now() + BOUND;
+    while !what() {
+        assert!(Instant::now() < deadline, "not within {BOUND:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Runs `program` to its end, with these variables and nothing else in its environment.
 pub fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut child = command(program, arguments, variables)

@@ -96,8 +96,9 @@ impl Gateway {
         self.announce_keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the table and the secrets of announcements again. Requests that are under way end by the routes they began with; a
-    /// table with a fault changes nothing. What was stored under other routes is forgotten.
+    /// Reads the table and the secrets of announcements again. Requests that are under way end by
+    /// the routes they began with; a table with a fault changes nothing. What was stored under other
+    /// routes is forgotten.
     pub(crate) fn reload(&self) {
         match self.config.table.lines() {
             Ok(table) => {

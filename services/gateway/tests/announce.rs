@@ -5,10 +5,10 @@
 use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use semantics::signature::{Key, Signed};
-use testing::{Answer, BOUND, Connection, Service, fields, read_head, run};
+use testing::{Answer, Connection, Service, eventually, fields, read_head, run};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 const SECRET: &str = "a-secret-of-the-fleet-0123";
@@ -84,14 +84,6 @@ fn state(gateway: &Service, address: &str) -> Option<(String, String)> {
     let member = members.iter().find(|member| member["member"] == address)?;
     let text = |name: &str| member[name].as_str().unwrap_or_default().to_owned();
     Some((text("instance"), text("state")))
-}
-
-fn eventually(what: impl Fn() -> bool) {
-    let deadline = Instant::now() + BOUND;
-    while !what() {
-        assert!(Instant::now() < deadline, "not within {BOUND:?}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testing::{BOUND, Connection, Service, fields, read_head, run};
+use testing::{BOUND, Connection, Service, eventually, fields, read_head, run};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
@@ -229,14 +229,6 @@ fn start(members: &[&Member], more: &[(&str, &str)]) -> Service {
     variables.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
     variables.extend(more);
     Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
-}
-
-fn eventually(what: impl Fn() -> bool) {
-    let deadline = Instant::now() + BOUND;
-    while !what() {
-        assert!(Instant::now() < deadline, "not within {BOUND:?}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use testing::{Answer, BOUND, Service, accept, fields, read_head, run};
+use testing::{Answer, Service, accept, eventually, fields, read_head, run};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
@@ -89,14 +89,6 @@ fn file(name: &str, text: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, text).unwrap();
     path
-}
-
-fn eventually(what: impl Fn() -> bool) {
-    let deadline = Instant::now() + BOUND;
-    while !what() {
-        assert!(Instant::now() < deadline, "not within {BOUND:?}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn seen(answer: &Answer, name: &str) -> Vec<String> {

@@ -1,9 +1,10 @@
 //! `Cache-Control` (RFC 9111, section 5.2), read so that a doubt keeps an answer out of the cache.
 
-use crate::fields::Fields;
 use std::time::Duration;
 
 use http::header::CACHE_CONTROL;
+
+use crate::fields::Fields;
 
 /// The longest time that a directive can name, seconds: what RFC 9111 (section 1.2.2) makes of
 /// anything longer.

@@ -1,7 +1,6 @@
 //! Which requests an answer is for: `Vary` (RFC 9110, section 12.5.5) and the part of the key that
 //! it makes (RFC 9111, section 4.1).
 
-use crate::fields::Fields;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -10,6 +9,8 @@ use http::header::{
     REFERER, USER_AGENT, VARY,
 };
 use semantics::negotiation::coding;
+
+use crate::fields::Fields;
 
 /// Fields that may select an answer. The upstreams name two or three; who names many has answers
 /// for one request each.

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 use tokio::time::timeout;
 
 use super::http::{Answer, AnswerError};
@@ -135,12 +135,11 @@ impl Endpoint {
         bound: Duration,
         describe: impl FnOnce(SocketAddr) -> (&'static str, String, String),
     ) -> Result<Vec<u8>, ExchangeError> {
-        let exchanged = timeout(bound, async {
-            let connection = TcpStream::connect(address).await?;
-            let (method, path, fields) = describe(connection.local_addr()?);
-            exchange(connection, &self.request(method, &path, &fields)).await
-        });
-        exchanged.await.map_err(|_| ExchangeError::TooSlow(bound))?
+        exchange(address, bound, |own| {
+            let (method, path, fields) = describe(own);
+            self.request(method, &path, &fields)
+        })
+        .await
     }
 
     /// Whether it is a server without a path.
@@ -149,47 +148,55 @@ impl Endpoint {
     }
 
     fn request(&self, method: &str, path: &str, fields: &str) -> String {
-        let Self { host, port, path: base } = self;
-        let shown = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let (base, host) = (&self.path, self.authority());
         format!(
-            "{method} {base}{path} HTTP/1.0\r\nHost: {shown}:{port}\r\nAccept: application/json\r\n\
+            "{method} {base}{path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\
              {fields}Connection: close\r\n\r\n"
         )
     }
 
+    /// Host and port, as in a URL.
+    fn authority(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
     async fn within(&self, bound: Duration, request: &str) -> Result<Vec<u8>, ExchangeError> {
-        let answer = timeout(bound, async {
-            let connection = TcpStream::connect((self.host.as_str(), self.port)).await?;
-            exchange(connection, request).await
-        });
-        answer.await.map_err(|_| ExchangeError::TooSlow(bound))?
+        let host = (self.host.as_str(), self.port);
+        exchange(host, bound, |_| request.to_owned()).await
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, path } = self;
-        if host.contains(':') {
-            write!(formatter, "http://[{host}]:{port}{path}")
-        } else {
-            write!(formatter, "http://{host}:{port}{path}")
-        }
+        write!(formatter, "http://{}{}", self.authority(), self.path)
     }
 }
 
-async fn exchange(mut connection: TcpStream, request: &str) -> Result<Vec<u8>, ExchangeError> {
-    connection.write_all(request.as_bytes()).await?;
-    let mut answer = Answer::default();
-    let mut buffer = vec![0; 16 * 1024];
-    loop {
-        let count = connection.read(&mut buffer).await?;
-        if count == 0 {
-            return Ok(answer.closed()?);
+/// Connects, sends the request, which can depend on the own address, and reads the answer: all of it
+/// within the bound.
+async fn exchange(
+    address: impl ToSocketAddrs,
+    bound: Duration,
+    request: impl FnOnce(SocketAddr) -> String,
+) -> Result<Vec<u8>, ExchangeError> {
+    let exchanged = timeout(bound, async {
+        let mut connection = TcpStream::connect(address).await?;
+        let request = request(connection.local_addr()?);
+        connection.write_all(request.as_bytes()).await?;
+        let mut answer = Answer::default();
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let count = connection.read(&mut buffer).await?;
+            if count == 0 {
+                return Ok(answer.closed()?);
+            }
+            if let Some(body) = answer.push(&buffer[..count])? {
+                return Ok(body);
+            }
         }
-        if let Some(body) = answer.push(&buffer[..count])? {
-            return Ok(body);
-        }
-    }
+    });
+    exchanged.await.map_err(|_| ExchangeError::TooSlow(bound))?
 }
 
 #[cfg(test)]

@@ -112,6 +112,11 @@ class FakeBackend:
             stop.set()
             thread.join()
 
+    def set_time(self, moment):
+        """Let a tick be at this time, and all history before it."""
+        self._time_unix_ms = int(moment.timestamp() * 1000)
+        self.tick()
+
     def cut(self):
         """End every open stream, as a restarted proxy does."""
         with self._lock:

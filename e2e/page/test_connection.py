@@ -222,19 +222,17 @@ def test_a_program_that_is_gone_reloads_the_page_once(chromium, backend, end):
 
 
 def test_a_program_that_is_back_starts_after_the_reload(chromium, backend):
-    backend.scene.missing = ("_bg.wasm",)
     context = chromium.new_context()
     page = context.new_page()
 
-    navigations = []
+    def program(route):
+        """It is back when the page is asked for again."""
+        if backend.asked.count("/") == 1:
+            route.fulfill(status=404, body="gone")
+        else:
+            route.continue_()
 
-    def second(request):
-        if request.is_navigation_request():
-            navigations.append(request.url)
-        if len(navigations) == 2:
-            backend.scene.missing = ()
-
-    page.on("request", second)
+    page.route("**/*_bg.wasm", program)
     page.goto(backend.url)
     wait_until_live(page)
     assert backend.asked.count("/") == 2

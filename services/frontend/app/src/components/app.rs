@@ -147,7 +147,7 @@ fn panels(page: &mut Page, dashboard: &Dashboard, format: Format) {
             Label::Minute => minute_text(tick.time_ms),
             Label::Day => day_text(tick.time_ms),
         };
-        ((tick.time_ms - begin) / (end - begin), label)
+        ((tick.time_ms - begin) / (end - begin), label, tick.label == Label::Day)
     };
     let times: Vec<_> = ticks((begin, end), offset_ms).iter().map(time).collect();
     let begin = page.begin();

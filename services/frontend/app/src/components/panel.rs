@@ -16,8 +16,8 @@ use crate::state::Dashboard;
 use wire::ScopeKind;
 
 const SERIES: [&str; 6] = ["s0", "s1", "s2", "s3", "s4", "s5"];
-/// A label of the axis and its place: 0 is the left end, 1 the right one.
-pub(super) type Time = (f64, String);
+/// A label of the axis, its place, and whether it is a date: 0 is the left end, 1 the right one.
+pub(super) type Time = (f64, String, bool);
 
 /// What stands above figures that are not the host's.
 const OF_CONTAINER: &str = "Of the stats container, not of the host";
@@ -268,9 +268,13 @@ fn axis(page: &mut Page, dashboard: &Dashboard, times: &[Time]) {
         page.fill(r#"<span class="hovered">{}</span>"#);
     } else {
         let begin = page.begin();
-        for (share, label) in times {
-            // The right end has a word of its own.
+        let mut now = String::from("now");
+        for (share, label, is_date) in times {
+            // The right end has a word of its own, and a day that has just begun is told there.
             if *share > if is_live { 0.88 } else { 1.0 } {
+                if *is_date {
+                    now = [label, ", now"].concat();
+                }
                 continue;
             }
             page.put(plain(share * 100.0) + "%");
@@ -283,7 +287,7 @@ fn axis(page: &mut Page, dashboard: &Dashboard, times: &[Time]) {
             page.fill(r#"<text x=? y="13" text-anchor=?>{}</text>"#);
         }
         page.list(begin);
-        page.maybe(is_live.then_some("now"));
+        page.maybe_put(is_live.then_some(now));
         page.fill(r#"<svg class="times" aria-hidden="true">{}</svg><span>{}</span>"#);
     }
     page.fill(r#"<div class="axis">{}</div>"#);

@@ -1,7 +1,9 @@
-"""The tests of tf/ and the rehearsal of a deployment.
+"""The tests of tf/, and the rehearsals of deployments and of the workflows.
 
-`python3 -m tools.ci.infrastructure check|rehearse [BINARIES]`. Both run with a fake of Terraform's AWS
-provider (e2e/deploy/aws_provider), which plans and applies without an account. Where the provider
+    python3 -m tools.ci.infrastructure check
+    python3 -m tools.ci.infrastructure deployments|workflows BINARIES
+
+All of them run with a fake of Terraform's AWS provider (e2e/deploy/aws_provider), which plans and applies without an account. Where the provider
 itself can be downloaded, `check` also validates and plans with it; the plan takes Terraform's own
 mocks in place of AWS. Terraform is not installed by the tools: no package registry has it.
 """
@@ -37,6 +39,7 @@ INIT_SECONDS = 180
 DOWNLOAD_SECONDS = 600
 # Measured: 20 to 60 s for the module's, the longest.
 TEST_SECONDS = 600
+REHEARSALS = {"deployments": "rehearse.py", "workflows": "runner.py"}
 # For each of the two. Measured beside two other builds on two cores: 740 and 1,500 s.
 REHEARSAL_SECONDS = 1800
 CHECKOV_SECONDS = 300
@@ -50,10 +53,10 @@ def main(arguments: list[str]) -> int:
     try:
         if arguments == ["check"]:
             check()
-        elif len(arguments) == 2 and arguments[0] == "rehearse":
-            rehearse(Path(arguments[1]))
+        elif len(arguments) == 2 and arguments[0] in REHEARSALS:
+            rehearse(arguments[0], Path(arguments[1]))
         else:
-            print("usage: python3 -m tools.ci.infrastructure check|rehearse BINARIES", file=sys.stderr)
+            print("usage: python3 -m tools.ci.infrastructure check|deployments|workflows BINARIES", file=sys.stderr)
             return 64
     except Broken as error:
         print(f"infrastructure: {error}", file=sys.stderr)
@@ -167,8 +170,8 @@ def data(prefix: list[str], name: str) -> dict[str, str]:
     }
 
 
-def rehearse(binaries: Path) -> None:
-    """e2e/deploy/rehearse.py and runner.py, where all that they need is installed."""
+def rehearse(what: str, binaries: Path) -> None:
+    """A rehearsal of e2e/deploy, where all that it needs is installed."""
     if not installed():
         return
     prefix = fake()
@@ -179,11 +182,10 @@ def rehearse(binaries: Path) -> None:
     }
     missing = [what for what, there in lacking.items() if not there]
     if missing:
-        skip(f"the rehearsal of a deployment: there is no {' and no '.join(missing)}")
+        skip(f"the rehearsal of {what}: there is no {' and no '.join(missing)}")
         return
-    for what, file in (("rehearsal", "rehearse.py"), ("workflows, rehearsed", "runner.py")):
-        command = [*prefix, str(python), str(ROOT / "e2e" / "deploy" / file), str(binaries)]
-        run(what, command, REHEARSAL_SECONDS, variables={"PYTHONPATH": str(ROOT)})
+    command = [*prefix, str(python), str(ROOT / "e2e" / "deploy" / REHEARSALS[what]), str(binaries)]
+    run(f"{what}, rehearsed", command, REHEARSAL_SECONDS, variables={"PYTHONPATH": str(ROOT)})
 
 
 def checkov() -> None:

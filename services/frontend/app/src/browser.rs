@@ -1,9 +1,9 @@
 //! Values, formats, storage and user events of the browser.
 
-use js_sys::Intl::{DateTimeFormat, NumberFormat};
+use js_sys::Intl::DateTimeFormat;
 use js_sys::{Array, Date, Function, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{Document, Element, Event, HtmlElement, Storage, Window};
+use web_sys::{Document, Element, Event, Window};
 
 use crate::decode::Fields;
 use crate::state;
@@ -11,9 +11,6 @@ use crate::state;
 /// Events of the document by which the page opens and closes the table, which is another program.
 pub(crate) const OPEN_TABLE: &str = "opentable";
 pub(crate) const CLOSE_TABLE: &str = "closetable";
-
-/// Under which name the viewer's settings are stored.
-const STORED: &str = "system-stats";
 
 impl Fields for JsValue {
     fn get(&self, name: &str) -> Option<Self> {
@@ -39,12 +36,8 @@ impl Fields for JsValue {
 pub(crate) fn given(document: &Document) -> (String, bool) {
     let meta = document.query_selector("meta[name=backend-service-url]").ok().flatten();
     let backend = meta.and_then(|meta| meta.get_attribute("content")).unwrap_or_default();
-    let search = document.location().and_then(|location| location.search().ok());
-    let is_kiosk = search.is_some_and(|search| {
-        let mut parts = search.trim_start_matches('?').split('&');
-        parts.any(|part| matches!(part, "kiosk" | "kiosk=1" | "kiosk=true"))
-    });
-    (backend, is_kiosk)
+    let page = JsValue::from(document.default_view());
+    (backend, page.get("isKiosk").is_some_and(|value| value.is_truthy()))
 }
 
 /// The viewer's formats. Making one takes longer than a whole tick, so they are kept.
@@ -95,12 +88,9 @@ fn formatted(time_unix_ms: f64, choose: impl Fn(&Formats) -> &Function) -> Strin
 }
 
 /// The decimal separator of the viewer's language, among Latin digits.
-pub(crate) fn decimal_point() -> char {
-    let options = Object::new();
-    let _ = Reflect::set(&options, &"numberingSystem".into(), &"latn".into());
-    let format = NumberFormat::new(&Array::new(), &options).format();
-    let text = format.call1(&JsValue::UNDEFINED, &1.5.into());
-    text.ok().and_then(|text| text.as_string()?.chars().nth(1)).unwrap_or('.')
+pub(crate) fn decimal_point(window: &Window) -> char {
+    let text = call(window, "point", &[]).ok().and_then(|text| text.as_string());
+    text.and_then(|text| text.chars().next()).unwrap_or('.')
 }
 
 /// Hours, minutes and seconds.
@@ -138,45 +128,26 @@ pub(crate) fn color(window: &Window, name: &str) -> String {
 
 /// The settings that were stored, if there are any and the browser lets them be read.
 pub(crate) fn stored(window: &Window) -> Option<String> {
-    storage(window)?.get_item(STORED).ok()?
+    call(window, "stored", &[]).ok()?.as_string()
 }
 
 /// Stores the settings, where the browser lets it.
 pub(crate) fn store(window: &Window, text: &str) {
-    if let Some(storage) = storage(window) {
-        let _ = storage.set_item(STORED, text);
-    }
+    let _ = call(window, "stored", &[text]);
 }
 
-/// Saves a text as a file: the browser saves what an address carries as if it had been fetched.
-pub(crate) fn download(document: &Document, name: &str, text: &str) {
-    let link = document.create_element("a").ok().and_then(|a| a.dyn_into().ok());
-    let link: Option<HtmlElement> = link;
-    let Some(link) = link else { return };
-    let address = String::from(js_sys::encode_uri_component(text));
-    let _ = link.set_attribute("href", &["data:text/plain,", &address].concat());
-    let _ = link.set_attribute("download", name);
-    link.click();
+/// Calls a function of the script in `index.html`.
+pub(crate) fn call(window: &Window, name: &str, texts: &[&str]) -> Result<JsValue, JsValue> {
+    let function = JsValue::from(window).get(name).unwrap_or_default();
+    let texts: Array = texts.iter().map(|text| JsValue::from_str(text)).collect();
+    function.unchecked_into::<Function>().apply(&JsValue::UNDEFINED, &texts)
 }
 
-/// Shows a shape as the icon of the tab.
-pub(crate) fn set_icon(document: &Document, shape: &str, color: &str) {
-    let svg = [
-        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 12 12'><path fill='",
-        color,
-        "' d='",
-        shape,
-        "'/></svg>",
-    ]
-    .concat();
-    if let Ok(Some(link)) = document.query_selector("link[rel=icon]") {
-        let address = String::from(js_sys::encode_uri_component(&svg));
-        let _ = link.set_attribute("href", &["data:image/svg+xml,", &address].concat());
-    }
-}
-
-fn storage(window: &Window) -> Option<Storage> {
-    window.local_storage().ok()?
+/// Whether the browser shows notifications of this page: `granted`, `default` before the viewer was
+/// asked, `denied`; empty where it has none.
+pub(crate) fn permission() -> String {
+    let window = web_sys::window().map_or(JsValue::UNDEFINED, JsValue::from);
+    window.text_at("Notification.permission")
 }
 
 /// The action of the button that was pressed.

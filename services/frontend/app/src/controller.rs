@@ -1,6 +1,7 @@
 //! Connects the event stream, timers and user events to the state of the page.
 
 mod feed;
+mod notices;
 mod tabs;
 mod takeaway;
 
@@ -103,7 +104,7 @@ impl Controller {
                 feed: Feed::new(base, places),
                 channel: BroadcastChannel::new(&["system-stats ", base].concat()).ok(),
                 tab: js_sys::Math::random(),
-                point: browser::decimal_point(),
+                point: browser::decimal_point(&window),
                 colors: Cell::default(),
                 colors_ms: Cell::new(f64::NEG_INFINITY),
                 selected_ms: Cell::default(),
@@ -203,24 +204,23 @@ impl Controller {
     }
 
     fn press(&self, action: String) {
-        match action.as_str() {
-            "reload" => {
-                let _ = self.window.location().reload();
-            }
-            "copy-json" => self.copy(),
-            _ => {
-                if let Some(what) = action.strip_prefix("download-") {
-                    self.download(what);
-                    return;
-                }
-                // What is no setting is not stored: another tab's must not be overwritten.
-                let is_setting = matches!(action.as_str(), "theme" | "units" | "reset");
-                self.colors_ms.set(f64::NEG_INFINITY);
-                self.apply(Event::Press(action));
-                if is_setting {
-                    self.store();
-                }
-            }
+        if action == "reload" {
+            let _ = self.window.location().reload();
+            return;
+        }
+        if let Some((act @ ("copy" | "download"), what)) = action.split_once('-') {
+            return self.take(act, what);
+        }
+        // What is no setting is not stored: another tab's must not be overwritten.
+        let is_setting = matches!(action.as_str(), "theme" | "units" | "reset" | "notify" | "mute");
+        let asks = action == "notify";
+        self.colors_ms.set(f64::NEG_INFINITY);
+        self.apply(Event::Press(action));
+        if is_setting {
+            self.store();
+        }
+        if asks {
+            let _ = browser::call(&self.window, "askToNotify", &[]);
         }
     }
 
@@ -270,6 +270,9 @@ impl Controller {
             Event::Sample(_) | Event::Polled(_) | Event::History(_) | Event::Tick | Event::Past(..)
         );
         let is_new = self.dashboard.borrow_mut().apply(event, self.clock.now());
+        if is_news {
+            self.notify();
+        }
         if is_new && !(is_news && self.is_selected()) {
             self.draw();
         } else if is_new {
@@ -325,7 +328,7 @@ impl Controller {
     fn set_icon(&self, level: Level) {
         let (name, _, shape) = level_labels(level);
         let color = browser::color(&self.window, &["--", name].concat());
-        browser::set_icon(&self.document, shape, &color);
+        let _ = browser::call(&self.window, "setIcon", &[shape, &color]);
     }
 
     fn element(&self, selector: &str) -> Option<Element> {

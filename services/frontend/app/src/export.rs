@@ -18,20 +18,6 @@ pub(crate) struct Colors {
     pub(crate) series: [String; 6],
 }
 
-/// A time for the names of files, in UTC: "20261128T124100Z".
-pub(crate) fn file_time(time_unix_ms: f64) -> String {
-    let date = js_sys::Date::new(&time_unix_ms.into());
-    // What is no date throws in `toISOString`.
-    if date.get_time().is_nan() {
-        return String::from("0");
-    }
-    let text = String::from(date.to_iso_string());
-    let mut time: String =
-        text.chars().filter(|letter| !matches!(letter, '-' | ':')).take(15).collect();
-    time.push('Z');
-    time
-}
-
 /// The rows as comma-separated values, with a head.
 pub(crate) fn csv(rows: &[Row]) -> String {
     let mut text = String::from("time_unix_ms");

@@ -147,9 +147,7 @@ impl Places {
     /// Shows the table, once its program is here.
     fn open_table(&'static self) {
         spawn_local(async move {
-            let load = JsValue::from(&self.window).get("loadTable").unwrap_or_default();
-            let program = load.unchecked_ref::<Function>().call0(&JsValue::UNDEFINED);
-            let program = match program {
+            let program = match browser::call(&self.window, "loadTable", &[]) {
                 Ok(program) => JsFuture::from(program.unchecked_into::<Promise>()).await,
                 failed => failed,
             };

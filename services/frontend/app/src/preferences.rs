@@ -10,6 +10,9 @@ pub(crate) const RANGES: [(&str, &str, u32); 3] =
 /// The names of the themes, in the order in which a click goes through them.
 pub(crate) const THEMES: [&str; 3] = ["system", "light", "dark"];
 
+/// The last word of stored settings with notifications.
+const NOTIFIES: &str = " notify";
+
 /// What the address says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ViewState {
@@ -26,13 +29,20 @@ pub(crate) struct Settings {
     pub(crate) theme: usize,
     /// Units of 1,000 instead of 1,024.
     pub(crate) decimal: bool,
+    /// Whether alerts are shown as notifications, if the browser allows it.
+    pub(crate) notifies: bool,
     /// Where warning and critical begin, of each of the [`TILES`].
     pub(crate) thresholds: [[f64; 2]; TILES.len()],
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { theme: 0, decimal: false, thresholds: TILES.map(|tile| tile.thresholds) }
+        Self {
+            theme: 0,
+            decimal: false,
+            notifies: false,
+            thresholds: TILES.map(|tile| tile.thresholds),
+        }
     }
 }
 
@@ -73,6 +83,8 @@ impl Settings {
         let theme = parts.next().and_then(|name| THEMES.iter().position(|theme| *theme == name));
         settings.theme = theme.unwrap_or_default();
         settings.decimal = parts.next() == Some("decimal");
+        // Behind the thresholds, where older pages ignore it.
+        settings.notifies = text.ends_with(NOTIFIES);
         for (place, number) in parts.enumerate() {
             settings.set_threshold(place, number);
         }
@@ -86,6 +98,9 @@ impl Settings {
         for &limit in self.thresholds.as_flattened() {
             text.push(' ');
             text.push_str(&crate::number::plain(limit));
+        }
+        if self.notifies {
+            text.push_str(NOTIFIES);
         }
         text
     }
@@ -135,7 +150,8 @@ mod tests {
 
     #[test]
     fn settings_are_read_back_as_they_were_stored() {
-        let mut settings = Settings { theme: 2, decimal: true, ..Settings::default() };
+        let mut settings =
+            Settings { theme: 2, decimal: true, notifies: true, ..Settings::default() };
         settings.set_threshold(1, "95.5");
         assert_eq!(settings.text().split(' ').nth(3), Some("95.5"));
         assert_eq!(Settings::parse(&settings.text()), settings);

@@ -413,6 +413,7 @@ impl Dashboard {
             "pause" => self.freeze(),
             "theme" => self.settings.next_theme(),
             "units" => self.settings.decimal = !self.settings.decimal,
+            "notify" | "mute" => self.settings.notifies = button == "notify",
             "reset" => {
                 self.settings.thresholds = Settings::default().thresholds;
                 self.refused = None;

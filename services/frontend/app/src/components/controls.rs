@@ -1,7 +1,7 @@
 //! What the viewer can do: choose the time, pause, take the figures away, and the settings.
 
 use super::markup::Page;
-use crate::browser::full_text;
+use crate::browser::{full_text, permission};
 use crate::chart::{Drawing, Plan, draw};
 use crate::export::{self, Colors};
 use crate::metrics::Metric;
@@ -11,7 +11,7 @@ use crate::preferences::{RANGES, ViewState};
 use crate::state::Dashboard;
 use wire::ScopeKind;
 
-const CONTROLS: &str = r#"<div class="controls"><nav class="ranges" aria-label="Time">{}</nav>{}<details class="settings" data-testid="settings"><summary>Settings</summary><div class="sheet"><div class="row">{}{}</div>{}<div class="row">{}{}{}</div></div></details></div>"#;
+const CONTROLS: &str = r#"<div class="controls"><nav class="ranges" aria-label="Time">{}</nav>{}<details class="settings" data-testid="settings"><summary>Settings</summary><div class="sheet"><div class="row">{}{}{}</div>{}<div class="row">{}{}{}{}</div></div></details></div>"#;
 
 /// The bar above the charts.
 pub(super) fn controls(page: &mut Page, dashboard: &Dashboard) {
@@ -34,10 +34,18 @@ pub(super) fn controls(page: &mut Page, dashboard: &Dashboard) {
     button(page, "theme", theme);
     let units = if settings.decimal { "Units: decimal (kB)" } else { "Units: binary (KiB)" };
     button(page, "units", units);
+    match permission().as_str() {
+        "" | "denied" => page.skip(),
+        "granted" if settings.notifies => button(page, "mute", "Notifications: on"),
+        _ => button(page, "notify", "Notifications: off"),
+    }
     limits(page, dashboard);
-    for (action, name) in
-        [("copy-json", "Copy"), ("download-json", "JSON"), ("download-csv", "CSV")]
-    {
+    for (action, name) in [
+        ("copy-json", "Copy"),
+        ("download-json", "JSON"),
+        ("download-csv", "CSV"),
+        ("download-html", "HTML"),
+    ] {
         button(page, action, name);
     }
     page.fill(CONTROLS);

@@ -3,29 +3,27 @@
 use super::Controller;
 use crate::browser;
 use crate::components::text_of;
-use crate::export::{Colors, file_time};
+use crate::export::Colors;
+use crate::number::plain;
 
 impl Controller {
-    /// Copies the rows that are shown.
-    pub(super) fn copy(&self) {
-        let navigator = self.window.navigator();
-        // Browsers have a clipboard for pages over HTTPS alone.
-        if js_sys::Reflect::has(&navigator, &"clipboard".into()).unwrap_or_default() {
-            let _ = navigator.clipboard().write_text(&self.text_of("json"));
-        } else {
-            self.download("json");
+    /// Copies or saves what is named: `json`, `csv`, `html`, or `svg-` and a panel's name.
+    pub(super) fn take(&self, action: &str, what: &str) {
+        let dashboard = self.dashboard.borrow();
+        let (suffix, panel) = what.split_once('-').unwrap_or((what, ""));
+        let mut of = panel;
+        let mut time_ms = dashboard.window().1;
+        let mut text = String::new();
+        if suffix != "html" {
+            text = self.text_of(what);
+        } else if let Some(latest) = &dashboard.latest {
+            let host = &latest.hostname;
+            of = if host.is_empty() { &latest.instance } else { host };
+            // The page is of now, also while its charts are paused.
+            time_ms = dashboard.end_ms();
         }
-    }
-
-    pub(super) fn download(&self, what: &str) {
-        let (panel, suffix) = match what.strip_prefix("svg-") {
-            Some(panel) => (panel, ".svg"),
-            None => ("", if what == "csv" { ".csv" } else { ".json" }),
-        };
-        let time = file_time(self.dashboard.borrow().window().1);
-        let dash = if panel.is_empty() { "" } else { "-" };
-        let name = ["system-stats-", panel, dash, &time, suffix].concat();
-        browser::download(&self.document, &name, &self.text_of(what));
+        let texts = [action, &text, of, suffix, &plain(time_ms)];
+        let _ = browser::call(&self.window, "take", &texts);
     }
 
     fn text_of(&self, what: &str) -> String {

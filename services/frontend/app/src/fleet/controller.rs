@@ -88,7 +88,7 @@ impl FleetController {
             clock,
             fleet: RefCell::default(),
             settings: RefCell::default(),
-            point: browser::decimal_point(),
+            point: browser::decimal_point(&window),
             is_kiosk,
             view: RefCell::default(),
             is_open: Cell::default(),
@@ -243,7 +243,8 @@ impl FleetController {
         let Some(action) = browser::action(event) else { return };
         let mut query = self.fleet.borrow().query.clone();
         if action == "download-csv" {
-            browser::download(&self.document, "fleet.csv", &csv(&self.fleet.borrow()));
+            let text = csv(&self.fleet.borrow());
+            let _ = browser::call(&self.window, "saveFile", &[&text, "fleet.csv"]);
         } else if action == "theme" {
             self.settings.borrow_mut().next_theme();
             browser::store(&self.window, &self.settings.borrow().text());
@@ -336,7 +337,8 @@ impl FleetController {
                 Status::Unknown => "--muted",
                 _ => "--warning",
             };
-            browser::set_icon(&self.document, shape, &browser::color(&self.window, color));
+            let color = browser::color(&self.window, color);
+            let _ = browser::call(&self.window, "setIcon", &[shape, &color]);
         }
         drop(fleet);
         if !self.document.hidden() {

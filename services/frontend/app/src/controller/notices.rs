@@ -1,0 +1,27 @@
+//! Alerts as notifications of the browser.
+
+use super::Controller;
+use crate::browser;
+use crate::labels::{level_labels, scope_text};
+use crate::number::Format;
+
+impl Controller {
+    /// Hands the alerts to the script, which knows those before: their names, levels and sentences.
+    pub(super) fn notify(&self) {
+        let dashboard = self.dashboard.borrow();
+        let Some(latest) = &dashboard.latest else { return };
+        if !dashboard.settings.notifies {
+            return;
+        }
+        let format = Format { point: self.point, decimal: dashboard.settings.decimal };
+        let mut text = String::new();
+        for alert in &dashboard.alerts {
+            let level = level_labels(alert.level).1;
+            let sentence = alert.sentence(format);
+            for part in [&alert.subject, " ", &alert.target, "\t", level, "\t", &sentence, "\n"] {
+                text.push_str(part);
+            }
+        }
+        let _ = browser::call(&self.window, "notify", &[&text, &scope_text(latest, format)]);
+    }
+}

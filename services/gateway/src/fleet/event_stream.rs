@@ -32,6 +32,7 @@ struct Lines {
 impl Lines {
     /// The next line in `input`, of which what is parsed is removed. A line that is too long is cut
     /// behind its limit: it has one byte more.
+    #[inline(never)]
     fn next(&mut self, input: &mut &[u8]) -> Option<&[u8]> {
         if std::mem::take(&mut self.has_ended) {
             self.line.clear();

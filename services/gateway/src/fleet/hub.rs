@@ -1,6 +1,6 @@
 //! The task that runs the fleet while it is watched: lookups, connections, clocks and batches.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -81,8 +81,8 @@ struct Shared {
     used: Instant,
     /// The members when the fleet was watched last, to find them without connections.
     known: Vec<(Name, Option<Box<str>>, Lister)>,
-    /// The gateways that get the stream, and how often.
-    parents: BTreeMap<u32, usize>,
+    /// The gateways that get the stream, once for each viewer.
+    parents: Vec<u32>,
 }
 
 /// The result of a search for a member.
@@ -125,7 +125,7 @@ impl Fleet {
                 is_running: false,
                 used: Instant::now(),
                 known: Vec::new(),
-                parents: BTreeMap::new(),
+                parents: Vec::new(),
             }),
             batches: watch::Sender::default(),
             routes: Mutex::default(),
@@ -147,9 +147,7 @@ impl Fleet {
         }
         shared.viewers += 1;
         shared.compressed += usize::from(is_gzip);
-        for parent in &parents {
-            *shared.parents.entry(*parent).or_default() += 1;
-        }
+        shared.parents.extend_from_slice(&parents);
         self.start(&mut shared, gateway);
         drop(shared);
         Some(Viewer::new(self, self.batches.subscribe(), is_gzip, parents))
@@ -159,11 +157,10 @@ impl Fleet {
     pub(super) fn leave(&self, is_gzip: bool, parents: &[u32]) {
         let mut shared = self.shared();
         for parent in parents {
-            if let Some(count) = shared.parents.get_mut(parent) {
-                *count -= 1;
+            if let Some(place) = shared.parents.iter().position(|it| it == parent) {
+                shared.parents.swap_remove(place);
             }
         }
-        shared.parents.retain(|_, count| *count > 0);
         shared.viewers = shared.viewers.saturating_sub(1);
         shared.compressed = shared.compressed.saturating_sub(usize::from(is_gzip));
         shared.used = Instant::now();
@@ -328,8 +325,10 @@ impl Fleet {
                 shared.stop();
                 return;
             }
-            let parents: BTreeSet<u32> =
-                shared.parents.keys().take(MOST_PARENTS).copied().collect();
+            let mut parents = shared.parents.clone();
+            parents.sort_unstable();
+            parents.dedup();
+            parents.truncate(MOST_PARENTS);
             for address in sources.unnamed(&parents) {
                 shared.merge.reopen(address, now());
             }
@@ -403,22 +402,28 @@ struct Sources {
     /// TLS toward the members.
     tls: Option<UpstreamTls>,
     tasks: JoinSet<()>,
-    handles: HashMap<SocketAddr, AbortHandle>,
-    /// The gateways that the connections to gateways name, and since when.
-    named: HashMap<SocketAddr, (Instant, BTreeSet<u32>)>,
+    followed: HashMap<SocketAddr, Followed>,
+}
+
+struct Followed {
+    handle: AbortHandle,
+    /// Of a gateway: the gateways that its connection names, and since when.
+    named: Option<(Instant, Vec<u32>)>,
 }
 
 impl Sources {
     /// The connections to gateways that do not name all of these.
-    fn unnamed(&self, parents: &BTreeSet<u32>) -> Vec<SocketAddr> {
-        let is_unnamed = |(since, named): &(Instant, BTreeSet<u32>)| {
-            since.elapsed() >= RENAME_AFTER && !parents.is_subset(named)
+    fn unnamed(&self, parents: &[u32]) -> Vec<SocketAddr> {
+        let is_unnamed = |(since, named): &(Instant, Vec<u32>)| {
+            since.elapsed() >= RENAME_AFTER && parents.iter().any(|parent| !named.contains(parent))
         };
-        let unnamed = self.named.iter().filter(|(_, named)| is_unnamed(named));
+        let unnamed = self.followed.iter();
+        let unnamed =
+            unnamed.filter(|(_, followed)| followed.named.as_ref().is_some_and(is_unnamed));
         unnamed.map(|(address, _)| *address).collect()
     }
 
-    fn execute(&mut self, commands: &[Command], parents: &BTreeSet<u32>, fleet: &Arc<Fleet>) {
+    fn execute(&mut self, commands: &[Command], parents: &[u32], fleet: &Arc<Fleet>) {
         while self.tasks.try_join_next().is_some() {}
         for command in commands {
             match *command {
@@ -426,24 +431,25 @@ impl Sources {
                     // stats itself has no TLS.
                     let tls = self.tls.clone().filter(|_| lister == Lister::Setting);
                     let mut target = Target { address, tls, via: None };
+                    let mut named = None;
                     if lister == Lister::Gateway {
-                        target.via = Some(via_of(parents.iter().copied()));
-                        self.named.insert(address, (Instant::now(), parents.clone()));
+                        target.via = Some(via_of(parents));
+                        named = Some((Instant::now(), parents.to_vec()));
                     }
                     let handle = self.tasks.spawn(source::follow(fleet.clone(), target, attempt));
-                    if let Some(before) = self.handles.insert(address, handle) {
-                        before.abort();
+                    let followed = Followed { handle, named };
+                    if let Some(before) = self.followed.insert(address, followed) {
+                        before.handle.abort();
                     }
                 }
                 Command::Disconnect(address) => {
-                    if let Some(handle) = self.handles.remove(&address) {
-                        handle.abort();
+                    if let Some(followed) = self.followed.remove(&address) {
+                        followed.handle.abort();
                     }
                 }
             }
         }
-        self.handles.retain(|_, handle| !handle.is_finished());
-        self.named.retain(|address, _| self.handles.contains_key(address));
+        self.followed.retain(|_, followed| !followed.handle.is_finished());
     }
 }
 

@@ -87,7 +87,8 @@ pub(super) struct Merge {
     sequence: u64,
     attempts: u64,
     /// Names beyond [`MOST_MEMBERS`] and [`MOST_BELOW`], and when they were listed last.
-    over: BTreeMap<Name, Instant>,
+    /// In the order of the names: a map would be as much code as that of the members.
+    over: Vec<(Name, Instant)>,
 }
 
 impl Merge {
@@ -103,7 +104,7 @@ impl Merge {
         let mut count = self.members.len() - self.below;
         for address in addresses {
             let name = Name::from(address);
-            if let Some(member) = self.members.get_mut(&name) {
+            if let Some(member) = self.member(&name) {
                 member.listed = now.instant;
                 if lister == Lister::Gateway && member.lister != Lister::Gateway {
                     *member = Member::new(lister, now.instant);
@@ -112,7 +113,7 @@ impl Merge {
                 }
             } else if count < MOST_MEMBERS {
                 count += 1;
-                self.over.remove(&name);
+                self.remove_over(&name);
                 self.members.insert(name, Member::new(lister, now.instant));
             } else {
                 self.count_over(name, now.instant);
@@ -122,8 +123,20 @@ impl Merge {
     }
 
     fn count_over(&mut self, name: Name, now: Instant) {
-        if self.over.len() < MOST_OVER || self.over.contains_key(&name) {
-            self.over.insert(name, now);
+        match self.place_over(&name) {
+            Ok(place) => self.over[place].1 = now,
+            Err(place) if self.over.len() < MOST_OVER => self.over.insert(place, (name, now)),
+            Err(_) => {}
+        }
+    }
+
+    fn place_over(&self, name: &Name) -> Result<usize, usize> {
+        self.over.binary_search_by(|(other, _)| other.cmp(name))
+    }
+
+    fn remove_over(&mut self, name: &Name) {
+        if let Ok(place) = self.place_over(name) {
+            self.over.remove(place);
         }
     }
 
@@ -142,7 +155,7 @@ impl Merge {
         now: Now,
     ) -> bool {
         let name = Name::from(address);
-        if !self.members.get(&name).is_some_and(|member| member.is_current(attempt)) {
+        if !self.member(&name).is_some_and(|member| member.is_current(attempt)) {
             return false;
         }
         match event {
@@ -164,13 +177,23 @@ impl Merge {
 
     /// Changes a member, and notes if a viewer has to forget it.
     fn change(&mut self, name: &Name, change: impl FnOnce(&mut Member)) {
-        let Some(member) = self.members.get_mut(name) else { return };
+        let Some(member) = self.member(name) else { return };
         let was_shown = member.was_shown();
         change(member);
         if was_shown && member.is_hidden() {
             member.began = 0;
-            self.left.push(name.clone());
+            self.note_left(name);
         }
+    }
+
+    #[inline(never)]
+    fn note_left(&mut self, name: &Name) {
+        self.left.push(name.clone());
+    }
+
+    #[inline(never)]
+    fn member(&mut self, name: &Name) -> Option<&mut Member> {
+        self.members.get_mut(name)
     }
 
     fn connected(
@@ -260,26 +283,27 @@ impl Merge {
     /// Removes what is gone and not listed for long.
     fn forget(&mut self, now: Instant, commands: &mut Vec<Command>) {
         let is_recent = |listed: Instant| now.duration_since(listed) < LISTED_FOR;
-        let (mut above, mut below): (Option<(SocketAddr, bool)>, usize) = (None, 0);
-        self.members.retain(|name, member| {
-            let is_kept = is_recent(member.listed) || !member.is_forgotten(GONE_KEPT, now);
-            if name.below.is_some() {
+        let (mut above, mut lost): (Option<(SocketAddr, bool)>, Vec<Name>) = (None, Vec::new());
+        for (name, member) in &self.members {
+            let mut is_kept = is_recent(member.listed) || !member.is_forgotten(GONE_KEPT, now);
+            if name.below.is_none() {
+                if !is_kept && !matches!(member.link, Link::Idle(_)) {
+                    commands.push(Command::Disconnect(name.address));
+                }
+                above = is_kept.then_some((name.address, member.state == Some(State::Up)));
+            } else {
                 // While a gateway is away, it cannot list its members.
-                let is_away = match above {
-                    Some((address, is_up)) if address == name.address => !is_up,
-                    _ => return false,
-                };
-                below += usize::from(is_kept || is_away);
-                return is_kept || is_away;
+                let above = above.filter(|(address, _)| *address == name.address);
+                is_kept = above.is_some_and(|(_, is_up)| is_kept || !is_up);
             }
-            if !is_kept && !matches!(member.link, Link::Idle(_)) {
-                commands.push(Command::Disconnect(name.address));
+            if !is_kept {
+                lost.push(name.clone());
             }
-            above = is_kept.then_some((name.address, member.state == Some(State::Up)));
-            is_kept
-        });
-        self.below = below;
-        self.over.retain(|_, listed| is_recent(*listed));
+        }
+        for name in lost {
+            self.remove(&name);
+        }
+        self.over.retain(|(_, listed)| is_recent(*listed));
         if self.holders.len() > 2 * self.members.len() + MOST_MEMBERS {
             let members = &self.members;
             self.holders.retain(|instance, name| {

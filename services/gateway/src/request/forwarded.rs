@@ -60,7 +60,7 @@ pub(crate) fn gateways(headers: &Fields, most: usize) -> Vec<u32> {
 }
 
 /// The field `Via` of a request of this process's own that is made for these gateways.
-pub(crate) fn via_of(gateways: impl Iterator<Item = u32>) -> String {
+pub(crate) fn via_of(gateways: &[u32]) -> String {
     let mut text = String::new();
     for gateway in gateways {
         // Writing to a String cannot fail.
@@ -329,7 +329,7 @@ mod tests {
         assert!(!is_loop(&request(&[("via", "1.1 gateway, 1.1 gateway-00000000x")])));
         assert!(is_loop(&first));
         assert!(!is_loop(&Fields::new()));
-        let via = via_of([0x1f, 0xdead_beef].into_iter());
+        let via = via_of(&[0x1f, 0xdead_beef]);
         assert!(
             via.starts_with("1.1 gateway-0000001f, 1.1 gateway-deadbeef, 1.1 gateway-"),
             "{via}"

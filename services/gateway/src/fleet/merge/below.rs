@@ -53,13 +53,13 @@ impl Merge {
                     self.mention(name, Said { attempt, state, since_unix_ms }, instance, now);
                 }
                 News::Block(kind, data) => {
-                    if let Some(member) = self.members.get_mut(&name) {
+                    if let Some(member) = self.member(&name) {
                         // Only behind the state that says whose it is.
                         if member.attempt == attempt && member.alias_of.is_none() {
                             member.block_below(kind, data, now);
                         }
-                    } else if let Some(listed) = self.over.get_mut(&name) {
-                        *listed = now.instant;
+                    } else if let Ok(place) = self.place_over(&name) {
+                        self.over[place].1 = now.instant;
                     }
                 }
             }
@@ -67,13 +67,13 @@ impl Merge {
     }
 
     fn mention(&mut self, name: Name, said: Said, instance: Option<Box<str>>, now: Now) {
-        if !self.members.contains_key(&name) {
+        if self.member(&name).is_none() {
             if name.levels() > MOST_LEVELS || self.below >= MOST_BELOW {
                 self.count_over(name, now.instant);
                 return;
             }
             self.below += 1;
-            self.over.remove(&name);
+            self.remove_over(&name);
             self.members.insert(name.clone(), Member::new(Lister::Setting, now.instant));
         }
         let is_usable = said.state != State::Gone;
@@ -104,7 +104,7 @@ impl Merge {
         let lost = self.members.iter().filter(|(_, member)| is_lost(member));
         let lost: Vec<Name> = lost.map(|(name, _)| name.clone()).collect();
         for name in lost {
-            let Some(member) = self.members.get_mut(&name) else { continue };
+            let Some(member) = self.member(&name) else { continue };
             member.alias_of = None;
             let instance = member.instance.clone().filter(|_| member.is_usable());
             if name.below.is_none() {
@@ -122,12 +122,12 @@ impl Merge {
     }
 
     /// Removes a name that is none any more.
-    fn remove(&mut self, name: &Name) {
-        self.over.remove(name);
+    pub(super) fn remove(&mut self, name: &Name) {
+        self.remove_over(name);
         let Some(member) = self.members.remove(name) else { return };
-        self.below -= 1;
+        self.below -= usize::from(name.below.is_some());
         if member.was_shown() {
-            self.left.push(name.clone());
+            self.note_left(name);
         }
     }
 

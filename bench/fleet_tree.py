@@ -1,4 +1,4 @@
-"""What a tree of gateways costs: real gateways on three levels, in front of members that are generated.
+"""Bytes, CPU and delay of a tree of gateways: real ones on three levels, in front of generated members.
 
     python3 bench/fleet_tree.py --binaries target/x86_64-unknown-linux-musl/release
 
@@ -43,7 +43,7 @@ SUMMARY = (
 class Member(asyncio.Protocol):
     """A connection to a member: the address that it came to says which one it is."""
 
-    open: list[list["Member"]] = [[] for _ in range(100)]
+    open: list[list[Member]] = [[] for _ in range(100)]
 
     def connection_made(self, transport):
         self.transport, self.sequence, self.head = transport, 0, b""

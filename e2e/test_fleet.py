@@ -209,9 +209,7 @@ def test_gateways_that_lead_to_each_other_are_refused(pytestconfig):
         addresses = [f"{member.host}:{member.port}" for member in members]
         for port, other, address in zip(ports, reversed(ports), addresses):
             fleet = f"{address},127.0.0.1:{other}/fleet"
-            stack.enter_context(
-                services.gateway(pytestconfig, address, address, port=port, GATEWAY_FLEET=fleet)
-            )
+            stack.enter_context(services.gateway(pytestconfig, address, address, port=port, GATEWAY_FLEET=fleet))
         own = services.Own(None, "127.0.0.1", ports[0])
         # The way back is a gateway that cannot be reached, in the eyes of the other one.
         back = f"127.0.0.1:{ports[1]}_127.0.0.1:{ports[0]}"

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -131,3 +133,121 @@ def test_it_can_be_switched_off(pytestconfig):
         address = f"{stats.host}:{stats.port}"
         with services.gateway(pytestconfig, address, address, GATEWAY_FLEET="off") as gateway:
             assert gateway.fetch("/fleet").status == 404
+
+
+def by_gateway(gateway, addresses):
+    """The names that a gateway above gives these members."""
+    return [f"{gateway.host}:{gateway.port}_{address}" for address in addresses]
+
+
+@contextmanager
+def tree(config):
+    """Two members behind each of two gateways, and one gateway above these."""
+    with ExitStack() as stack:
+        (one, _, below_one), (two, _, below_two) = (stack.enter_context(fleet(config, 2)) for _ in range(2))
+        children = ",".join(f"{child.host}:{child.port}/fleet" for child in (one, two))
+        top = stack.enter_context(services.gateway(config, below_one[0], below_one[0], GATEWAY_FLEET=children))
+        yield top, (one, two), [by_gateway(one, below_one), by_gateway(two, below_two)]
+
+
+def test_a_gateway_merges_gateways_and_knows_when_one_is_lost(pytestconfig):
+    with tree(pytestconfig) as (top, (one, two), (below_one, below_two)):
+        viewer = Viewer(top)
+        eventually(lambda: names(top) == dict.fromkeys(below_one + below_two, "up"))
+        eventually(lambda: len({line[1] for line in list(viewer.lines) if line[2] == "summary"}) == 4)
+        # Each value is the member's own, and none came twice.
+        newest = {}
+        for _, name, kind, data in list(viewer.lines):
+            if kind == "summary":
+                instance, sequence = newest.setdefault(name, (data["instance"], 0))
+                assert data["instance"] == instance and data["sequence"] > sequence
+                newest[name] = (instance, data["sequence"])
+        assert len({instance for instance, _ in newest.values()}) == 4
+        begun = time.monotonic()
+        os.kill(two.process.pid, signal.SIGSTOP)
+        try:
+            for name in below_two:
+                assert viewer.state_after(begun, name, "silent", 5) < 5 + SLACK_SECONDS
+        finally:
+            begun = time.monotonic()
+            os.kill(two.process.pid, signal.SIGCONT)
+        for name in below_two:
+            assert viewer.state_after(begun, name, "up", 3) < 3 + SLACK_SECONDS
+        begun = time.monotonic()
+        one.process.kill()
+        for name in below_one:
+            assert viewer.state_after(begun, name, "gone", 3) < 3 + SLACK_SECONDS
+        eventually(lambda: {names(top)[name] for name in below_two} == {"up"})
+        # It stands for itself while its members cannot.
+        assert names(top)[f"{one.host}:{one.port}"] == "gone"
+        assert top.fetch(f"/fleet/{below_one[0]}/stats").status == 503
+        assert top.fetch(f"/fleet/{below_two[0]}/stats").status == 200
+        viewer.close()
+
+
+def test_a_member_is_reached_through_two_gateways(pytestconfig):
+    with tree(pytestconfig) as (middle, _, below):
+        address = f"{middle.host}:{middle.port}"
+        with services.gateway(pytestconfig, address, address, GATEWAY_FLEET=f"{address}/fleet") as top:
+            # Without a viewer, each level asks the next one.
+            all_names = by_gateway(middle, below[0] + below[1])
+            eventually(lambda: names(top) == dict.fromkeys(all_names, "up"))
+            listed = json.loads(top.fetch("/fleet").body)["members"]
+            for member in listed:
+                for name in (member["member"], member["instance"]):
+                    answer = top.fetch(f"/fleet/{name}/stats", headers={"Cookie": "viewer=1"})
+                    assert answer.status == 200
+                    assert json.loads(answer.body)["instance"] == member["instance"]
+            assert top.fetch(f"/fleet/{all_names[0]}/metrics").status == 404
+            assert top.fetch(f"/fleet/{address}_127.0.0.1:1/stats").status == 404
+
+
+def test_gateways_that_lead_to_each_other_are_refused(pytestconfig):
+    with ExitStack() as stack:
+        ports = [services.free_port() for _ in range(2)]
+        members = [stack.enter_context(services.stats(pytestconfig)) for _ in ports]
+        addresses = [f"{member.host}:{member.port}" for member in members]
+        for port, other, address in zip(ports, reversed(ports), addresses):
+            fleet = f"{address},127.0.0.1:{other}/fleet"
+            stack.enter_context(services.gateway(pytestconfig, address, address, port=port, GATEWAY_FLEET=fleet))
+        own = services.Own(None, "127.0.0.1", ports[0])
+        # The way back is a gateway that cannot be reached, in the eyes of the other one.
+        back = f"127.0.0.1:{ports[1]}_127.0.0.1:{ports[0]}"
+        expected = {addresses[0]: "up", f"127.0.0.1:{ports[1]}_{addresses[1]}": "up", back: "gone"}
+        eventually(lambda: names(own) == expected)
+        viewer = Viewer(own)
+        time.sleep(3)
+        # Nothing comes around.
+        assert {line[1] for line in viewer.lines} == set(expected)
+        viewer.close()
+
+
+def test_a_gateway_names_itself_to_gateways_and_refuses_what_leads_back(pytestconfig):
+    heads = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def serve():
+            try:
+                while True:
+                    connection, _ = server.accept()
+                    heads.append(connection.recv(65536).decode())
+                    connection.close()
+            except OSError:
+                return
+
+        threading.Thread(target=serve, daemon=True).start()
+        with services.gateway(pytestconfig, address, address, GATEWAY_FLEET=f"{address}/fleet") as gateway:
+            other = {"Via": "1.1 gateway-0123abcd", "Authorization": "Bearer viewer", "Cookie": "viewer=1"}
+            gateway.exchange(
+                b"GET /fleet/stream HTTP/1.1\r\nHost: a\r\n"
+                + "".join(f"{name}: {value}\r\n" for name, value in other.items()).encode()
+                + b"\r\n"
+            )
+            eventually(lambda: any(head.startswith("GET /fleet/stream ") for head in heads))
+            head = next(head for head in heads if head.startswith("GET /fleet/stream "))
+            assert "viewer" not in head
+            via = re.search(r"(?im)^via: (.*)$", head)[1].strip()
+            assert via.startswith("1.1 gateway-0123abcd, 1.1 gateway-")
+            assert gateway.fetch("/fleet/stream", headers={"Via": via}).status == 508
+            assert gateway.fetch("/fleet/10.0.0.1:1_10.0.0.2:1/stats", headers={"Via": via}).status == 508

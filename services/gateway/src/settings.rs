@@ -137,12 +137,7 @@ impl Config {
         );
         let Https { http2, tls, redirect, redirect_port } = Https::read(settings);
         let (bounds, is_default_connections) = bounds(settings, max_connections);
-        let fleet = settings.get_with(
-            "GATEWAY_FLEET",
-            "off, or at most 1000 hosts and ports such as stats:8080, 10.0.0.7:8080",
-            FleetMembers::default(),
-            FleetMembers::parse,
-        );
+        let fleet = fleet(settings);
         Self {
             table,
             is_default_connections,
@@ -257,6 +252,15 @@ impl Config {
         }
         Hosts::Any
     }
+}
+
+fn fleet(settings: &mut Settings) -> FleetMembers {
+    settings.get_with(
+        "GATEWAY_FLEET",
+        "off, or at most 1000 hosts and ports such as stats:8080, 10.0.0.7:8080, edge-1:3050/fleet",
+        FleetMembers::default(),
+        FleetMembers::parse,
+    )
 }
 
 fn path(settings: &mut Settings, name: &'static str) -> Option<PathBuf> {

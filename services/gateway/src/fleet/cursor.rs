@@ -1,11 +1,10 @@
 //! The position of a viewer in the merged stream. Pure.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use server::gzip::Link;
 
 use super::merge::Merge;
+use super::name::Name;
 
 /// A batch, encoded once for all viewers.
 #[derive(Clone, Debug, Default)]
@@ -25,11 +24,11 @@ pub(super) struct Cursor {
 }
 
 /// A reading of the state, member by member.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Pass {
     /// The last batch when it began.
     until: u64,
-    after: Option<SocketAddr>,
+    after: Option<Name>,
 }
 
 /// What a viewer gets next.
@@ -62,7 +61,7 @@ impl Cursor {
     /// The next part of the state, of about `limit` bytes; it may be empty.
     pub(super) fn read(&mut self, merge: &Merge, limit: usize) -> Bytes {
         let pass = self.pass.take().unwrap_or(Pass { until: merge.sequence(), after: None });
-        let part = merge.catch_up(self.seen, pass.until, pass.after, limit);
+        let part = merge.catch_up(self.seen, pass.until, pass.after.as_ref(), limit);
         if part.next.is_some() {
             self.pass = Some(Pass { after: part.next, ..pass });
         } else {

@@ -13,13 +13,15 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::announced::{Announced, Change, Refusal};
 use super::cursor::Batch;
-use super::membership::FleetMembers;
+use super::membership::{FleetMembers, Listed};
 use super::merge::{Command, Event, Lister, MOST_MEMBERS, Merge, Now, State};
-use super::source;
+use super::name::Name;
+use super::source::{self, Target};
 use super::viewer::Viewer;
+use crate::request::forwarded::{new_bits, via_of};
 use crate::routing::table::Route;
 use crate::state::Gateway;
-use crate::upstream::{self, Origin, PoolSettings, UpstreamTls};
+use crate::upstream::{self, PoolSettings, UpstreamTls};
 
 /// Time between two looks at the clocks: states change within it.
 const STEP: Duration = Duration::from_millis(250);
@@ -34,11 +36,23 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Time that a request waits for the first attempts to connect. Longer than a connect may take.
 const SETTLE_TIME: Duration = Duration::from_millis(1_500);
 
+/// The same where there are gateways, which wait themselves.
+const TREE_SETTLE_TIME: Duration = Duration::from_secs(4);
+
+/// Gateways that may be named in one request; more are no tree.
+const MOST_PARENTS: usize = 64;
+
+/// Time after which a connection that does not name all of them is opened again. A loop that was
+/// closed from both sides at once is found then; viewers cannot have it done more often.
+const RENAME_AFTER: Duration = Duration::from_secs(30);
+
 /// Viewers at once; each costs a connection and a task.
 const MOST_VIEWERS: usize = 10_000;
 
 /// The fleet of this gateway.
 pub(crate) struct Fleet {
+    /// A random name, by which two addresses of this gateway are known as one.
+    instance: String,
     members: FleetMembers,
     pools: PoolSettings,
     shared: Mutex<Shared>,
@@ -66,14 +80,16 @@ struct Shared {
     /// The last time that there was a viewer or a request.
     used: Instant,
     /// The members when the fleet was watched last, to find them without connections.
-    known: Vec<(SocketAddr, Option<Box<str>>, Lister)>,
+    known: Vec<(Name, Option<Box<str>>, Lister)>,
+    /// The gateways that get the stream, once for each viewer.
+    parents: Vec<u32>,
 }
 
 /// The result of a search for a member.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Found {
     /// It is here, for this reason.
-    Member(SocketAddr, Lister),
+    Member(Name, Lister),
     /// It was here.
     Gone,
     /// It was never here.
@@ -97,7 +113,9 @@ impl Fleet {
         if *members == FleetMembers::Off {
             return None;
         }
+        let [number, _] = new_bits();
         Some(Arc::new(Self {
+            instance: format!("fleet-{number:016x}"),
             members: members.clone(),
             pools: pools.clone(),
             shared: Mutex::new(Shared {
@@ -107,6 +125,7 @@ impl Fleet {
                 is_running: false,
                 used: Instant::now(),
                 known: Vec::new(),
+                parents: Vec::new(),
             }),
             batches: watch::Sender::default(),
             routes: Mutex::default(),
@@ -115,11 +134,12 @@ impl Fleet {
         }))
     }
 
-    /// A new viewer, compressed or not; none when there are too many.
+    /// A new viewer, compressed or not, which feeds these gateways; none when there are too many.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         gateway: &Arc<Gateway>,
         is_gzip: bool,
+        parents: Vec<u32>,
     ) -> Option<Viewer> {
         let mut shared = self.shared();
         if shared.viewers >= MOST_VIEWERS {
@@ -127,17 +147,27 @@ impl Fleet {
         }
         shared.viewers += 1;
         shared.compressed += usize::from(is_gzip);
+        shared.parents.extend_from_slice(&parents);
         self.start(&mut shared, gateway);
         drop(shared);
-        Some(Viewer::new(self, self.batches.subscribe(), is_gzip))
+        Some(Viewer::new(self, self.batches.subscribe(), is_gzip, parents))
     }
 
     /// A viewer has gone.
-    pub(super) fn leave(&self, is_gzip: bool) {
+    pub(super) fn leave(&self, is_gzip: bool, parents: &[u32]) {
         let mut shared = self.shared();
+        for parent in parents {
+            if let Some(place) = shared.parents.iter().position(|it| it == parent) {
+                shared.parents.swap_remove(place);
+            }
+        }
         shared.viewers = shared.viewers.saturating_sub(1);
         shared.compressed = shared.compressed.saturating_sub(usize::from(is_gzip));
         shared.used = Instant::now();
+    }
+
+    pub(super) fn instance(&self) -> &str {
+        &self.instance
     }
 
     /// The members as JSON, after their first attempts to connect.
@@ -147,10 +177,10 @@ impl Fleet {
         let members: Vec<_> = shared
             .merge
             .members()
-            .map(|(address, instance, state, since)| {
+            .map(|(name, instance, state, since)| {
                 let instance = instance.map_or_else(String::new, |it| format!(",\"instance\":\"{it}\""));
                 let state = state.name();
-                format!("{{\"member\":\"{address}\"{instance},\"state\":\"{state}\",\"since_unix_ms\":{since}}}")
+                format!("{{\"member\":\"{name}\"{instance},\"state\":\"{state}\",\"since_unix_ms\":{since}}}")
             })
             .collect();
         let not_shown = match shared.merge.not_shown() {
@@ -160,7 +190,7 @@ impl Fleet {
         format!("{{\"members\":[{}]{not_shown}}}\n", members.join(","))
     }
 
-    /// The member with this instance or address.
+    /// The member with this instance or name.
     pub(crate) async fn find(self: &Arc<Self>, gateway: &Arc<Gateway>, id: &str) -> Found {
         if let Some(found) = self.shared().lookup(id) {
             return found;
@@ -241,7 +271,8 @@ impl Fleet {
     /// Waits until something is known of every member, for a bounded time.
     async fn settle(self: &Arc<Self>, gateway: &Arc<Gateway>) {
         let begun = Instant::now();
-        while begun.elapsed() < SETTLE_TIME {
+        let time = if self.has_gateways() { TREE_SETTLE_TIME } else { SETTLE_TIME };
+        while begun.elapsed() < time {
             {
                 let mut shared = self.shared();
                 self.start(&mut shared, gateway);
@@ -251,6 +282,10 @@ impl Fleet {
             }
             sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    fn has_gateways(&self) -> bool {
+        matches!(&self.members, FleetMembers::Listed(all) if all.iter().any(|it| it.is_gateway))
     }
 
     fn start(self: &Arc<Self>, shared: &mut Shared, gateway: &Arc<Gateway>) {
@@ -265,9 +300,9 @@ impl Fleet {
     async fn run(self: Arc<Self>, gateway: Arc<Gateway>) {
         let mut sources = Sources::default();
         let mut lookups = JoinSet::new();
-        if let FleetMembers::Origins(origins) = &self.members {
-            for origin in origins {
-                lookups.spawn(keep_listing(self.clone(), origin.clone(), self.pools.resolve_every));
+        if let FleetMembers::Listed(all) = &self.members {
+            for listed in all {
+                lookups.spawn(keep_listing(self.clone(), listed.clone(), self.pools.resolve_every));
             }
         }
         let mut steps = interval(STEP);
@@ -289,6 +324,13 @@ impl Fleet {
             if shared.viewers == 0 && shared.used.elapsed() >= LINGER {
                 shared.stop();
                 return;
+            }
+            let mut parents = shared.parents.clone();
+            parents.sort_unstable();
+            parents.dedup();
+            parents.truncate(MOST_PARENTS);
+            for address in sources.unnamed(&parents) {
+                shared.merge.reopen(address, now());
             }
             let commands = shared.merge.step(now());
             since_batch += 1;
@@ -313,7 +355,7 @@ impl Fleet {
                 batch.link = chain.as_mut().and_then(|chain| chain.next(&batch.bytes));
                 self.batches.send_replace(batch);
             }
-            sources.execute(&commands, &self);
+            sources.execute(&commands, &parents, &self);
         }
     }
 
@@ -330,23 +372,23 @@ impl Shared {
         if self.is_running {
             return match self.merge.find(id) {
                 Some((_, State::Gone)) => Some(Found::Gone),
-                Some((address, _)) => Some(Found::Member(address, self.merge.lister(address))),
+                Some((name, _)) => Some(Found::Member(name.clone(), self.merge.lister(name))),
                 None => self.merge.is_settled().then_some(Found::Unknown),
             };
         }
-        let asked: Option<SocketAddr> = id.parse().ok();
-        let is_it = |(address, instance, _): &&(SocketAddr, Option<Box<str>>, Lister)| {
-            asked == Some(*address) || instance.as_deref() == Some(id)
+        let asked = Name::parse(id);
+        let is_it = |(name, instance, _): &&(Name, Option<Box<str>>, Lister)| {
+            asked.as_ref() == Some(name) || instance.as_deref() == Some(id)
         };
         let known = self.known.iter().find(is_it);
-        known.map(|(address, _, lister)| Found::Member(*address, *lister))
+        known.map(|(name, _, lister)| Found::Member(name.clone(), *lister))
     }
 
     fn stop(&mut self) {
         let known = self.merge.members().filter(|(_, _, state, _)| *state == State::Up);
         self.known = known
-            .map(|(address, instance, ..)| {
-                (address, instance.map(Box::from), self.merge.lister(address))
+            .map(|(name, instance, ..)| {
+                (name.clone(), instance.map(Box::from), self.merge.lister(name))
             })
             .collect();
         self.merge.clear();
@@ -360,40 +402,63 @@ struct Sources {
     /// TLS toward the members.
     tls: Option<UpstreamTls>,
     tasks: JoinSet<()>,
-    handles: HashMap<SocketAddr, AbortHandle>,
+    followed: HashMap<SocketAddr, Followed>,
+}
+
+struct Followed {
+    handle: AbortHandle,
+    /// Of a gateway: the gateways that its connection names, and since when.
+    named: Option<(Instant, Vec<u32>)>,
 }
 
 impl Sources {
-    fn execute(&mut self, commands: &[Command], fleet: &Arc<Fleet>) {
+    /// The connections to gateways that do not name all of these.
+    fn unnamed(&self, parents: &[u32]) -> Vec<SocketAddr> {
+        let is_unnamed = |(since, named): &(Instant, Vec<u32>)| {
+            since.elapsed() >= RENAME_AFTER && parents.iter().any(|parent| !named.contains(parent))
+        };
+        let unnamed = self.followed.iter();
+        let unnamed =
+            unnamed.filter(|(_, followed)| followed.named.as_ref().is_some_and(is_unnamed));
+        unnamed.map(|(address, _)| *address).collect()
+    }
+
+    fn execute(&mut self, commands: &[Command], parents: &[u32], fleet: &Arc<Fleet>) {
         while self.tasks.try_join_next().is_some() {}
         for command in commands {
             match *command {
                 Command::Connect(address, attempt, lister) => {
                     // stats itself has no TLS.
                     let tls = self.tls.clone().filter(|_| lister == Lister::Setting);
-                    let follow = source::follow(fleet.clone(), address, tls, attempt);
-                    let handle = self.tasks.spawn(follow);
-                    if let Some(before) = self.handles.insert(address, handle) {
-                        before.abort();
+                    let mut target = Target { address, tls, via: None };
+                    let mut named = None;
+                    if lister == Lister::Gateway {
+                        target.via = Some(via_of(parents));
+                        named = Some((Instant::now(), parents.to_vec()));
+                    }
+                    let handle = self.tasks.spawn(source::follow(fleet.clone(), target, attempt));
+                    let followed = Followed { handle, named };
+                    if let Some(before) = self.followed.insert(address, followed) {
+                        before.handle.abort();
                     }
                 }
                 Command::Disconnect(address) => {
-                    if let Some(handle) = self.handles.remove(&address) {
-                        handle.abort();
+                    if let Some(followed) = self.followed.remove(&address) {
+                        followed.handle.abort();
                     }
                 }
             }
         }
-        self.handles.retain(|_, handle| !handle.is_finished());
+        self.followed.retain(|_, followed| !followed.handle.is_finished());
     }
 }
 
-/// Looks an origin up again and again.
-async fn keep_listing(fleet: Arc<Fleet>, origin: Origin, every: Duration) {
+/// Looks up what is listed again and again.
+async fn keep_listing(fleet: Arc<Fleet>, listed: Listed, every: Duration) {
     loop {
-        match upstream::resolve(&origin).await {
-            Ok(addresses) => fleet.list_members(addresses, Lister::Setting),
-            Err(error) => tracing::debug!(name = %origin, %error, "a lookup failed"),
+        match upstream::resolve(&listed.origin).await {
+            Ok(addresses) => fleet.list_members(addresses, listed.lister()),
+            Err(error) => tracing::debug!(name = %listed, %error, "a lookup failed"),
         }
         sleep(every).await;
     }

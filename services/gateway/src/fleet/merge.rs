@@ -1,26 +1,38 @@
 //! The merged state of all members. Pure: events and the time come in, connection commands and
 //! batches go out, so that tests can simulate schedules.
 //!
-//! Memory is bounded: at most [`MOST_MEMBERS`] members, and for each one block of every kind that
-//! waits for the next batch and at most [`KEPT_BYTES`] of older ones.
+//! Memory is bounded: at most [`MOST_MEMBERS`] addresses, [`MOST_BELOW`] members of gateways among
+//! them, and for each one block of every kind that waits for the next batch and at most
+//! [`KEPT_BYTES`] of older ones.
 
+mod below;
+mod event;
 mod member;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use self::below::Above;
+pub(super) use self::event::{Command, End, Event, Kind, Now};
+pub(crate) use self::event::{Lister, State};
 use self::member::{Link, Member};
+use super::name::Name;
 
-/// Members of a fleet: what a page can show, and a gateway can follow for 10 % of a core.
+/// Addresses that a gateway connects to, members and gateways: what a page can show, and a gateway
+/// can follow for 10 % of a core.
 pub(super) const MOST_MEMBERS: usize = 1_000;
+
+/// Members of other gateways, all together: ten times as many as of a gateway's own, because they
+/// need no connection each.
+pub(super) const MOST_BELOW: usize = 10_000;
 
 /// Addresses that are counted beyond these.
 const MOST_OVER: usize = 9_000;
 
-/// Bytes of one block. A summary has about 250.
+/// Bytes of one block. A summary has about 350.
 pub(super) const BLOCK_BYTES: usize = 8 * 1024;
 
 /// Bytes of blocks that are kept for late viewers, of one member: a minute of summaries.
@@ -52,120 +64,31 @@ const LISTED_FOR: Duration = Duration::from_mins(1);
 /// Time after which an address that led to an instance already known is tried again.
 const ALIAS_RETRY: Duration = Duration::from_secs(30);
 
-/// The time, by both clocks: durations use the monotonic one.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Now {
-    pub(super) instant: Instant,
-    pub(super) unix_ms: u64,
-}
-
-/// The kind of a block: the name of its event.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
-    /// The values of the last minute, sent once per connection.
-    Minute,
-    /// The values of one tick.
-    Summary,
-}
-
-impl Kind {
-    /// The kind of an event with this name.
-    pub(super) fn parse(name: &[u8]) -> Option<Self> {
-        match name {
-            b"minute" => Some(Self::Minute),
-            b"summary" => Some(Self::Summary),
-            _ => None,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Minute => "minute",
-            Self::Summary => "summary",
-        }
-    }
-}
-
-/// An event on one attempt to follow a member.
-#[derive(Clone, Debug)]
-pub(super) enum Event {
-    /// The response has begun; the instance is absent if the member does not name it.
-    Connected(Option<Box<str>>),
-    /// A block, its data in one line.
-    Block(Kind, Bytes),
-    /// The attempt is over.
-    Ended(End),
-}
-
-/// The end of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum End {
-    /// The address refuses connections, is unreachable, or does not serve summaries.
-    Unreachable,
-    /// The connection was accepted, and no response came in time.
-    NoResponse,
-    /// The stream ended.
-    Closed,
-}
-
-/// What lists a member.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Lister {
-    /// A setting, and the lookup of a name in it.
-    Setting,
-    /// The member itself. It is an upstream of no route.
-    Announcement,
-}
-
-/// A change of connections.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Command {
-    /// Connect to this address; events carry the number of the attempt.
-    Connect(SocketAddr, u64, Lister),
-    /// Close the connection to this address.
-    Disconnect(SocketAddr),
-}
-
-/// The state of a member.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum State {
-    /// Connected, and its blocks arrive.
-    Up,
-    /// No block arrives.
-    Silent,
-    /// The connection is refused, or ended and could not be opened again.
-    Gone,
-}
-
-impl State {
-    /// Its name in messages.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Silent => "silent",
-            Self::Gone => "gone",
-        }
-    }
-}
-
 /// A part of the state for a viewer that is behind.
 #[derive(Debug)]
 pub(super) struct Part {
     /// Events; empty if nothing has changed.
     pub(super) bytes: Bytes,
     /// The last member in it, if there are more.
-    pub(super) next: Option<SocketAddr>,
+    pub(super) next: Option<Name>,
 }
 
-/// All members.
+/// All members, and the gateways whose members are merged.
 #[derive(Debug, Default)]
 pub(super) struct Merge {
-    members: BTreeMap<SocketAddr, Member>,
+    members: BTreeMap<Name, Member>,
+    /// Those of them that are members of other gateways.
+    below: usize,
+    /// The member that has an instance; it may have another one by now.
+    holders: HashMap<Box<str>, Name>,
+    /// Names that viewers may have, and that are not shown any more.
+    left: Vec<Name>,
     /// The number of the last batch.
     sequence: u64,
     attempts: u64,
-    /// Addresses beyond [`MOST_MEMBERS`], and when they were listed last.
-    over: BTreeMap<SocketAddr, Instant>,
+    /// Names beyond [`MOST_MEMBERS`] and [`MOST_BELOW`], and when they were listed last.
+    /// In the order of the names: a map would be as much code as that of the members.
+    over: Vec<(Name, Instant)>,
 }
 
 impl Merge {
@@ -178,23 +101,46 @@ impl Merge {
         now: Now,
     ) -> bool {
         let was_over = !self.over.is_empty();
+        let mut count = self.members.len() - self.below;
         for address in addresses {
-            if let Some(member) = self.members.get_mut(&address) {
+            let name = Name::from(address);
+            if let Some(member) = self.member(&name) {
                 member.listed = now.instant;
-                if lister == Lister::Setting {
+                if lister == Lister::Gateway && member.lister != Lister::Gateway {
+                    *member = Member::new(lister, now.instant);
+                } else if lister == Lister::Setting && member.lister == Lister::Announcement {
                     member.lister = lister;
                 }
-            } else if self.members.len() < MOST_MEMBERS {
-                self.members.insert(address, Member::new(lister, now.instant));
-                self.over.remove(&address);
-            } else if self.over.len() < MOST_OVER || self.over.contains_key(&address) {
-                self.over.insert(address, now.instant);
+            } else if count < MOST_MEMBERS {
+                count += 1;
+                self.remove_over(&name);
+                self.members.insert(name, Member::new(lister, now.instant));
+            } else {
+                self.count_over(name, now.instant);
             }
         }
         was_over || self.over.is_empty()
     }
 
-    /// Addresses that are listed and are no members, because there are too many.
+    fn count_over(&mut self, name: Name, now: Instant) {
+        match self.place_over(&name) {
+            Ok(place) => self.over[place].1 = now,
+            Err(place) if self.over.len() < MOST_OVER => self.over.insert(place, (name, now)),
+            Err(_) => {}
+        }
+    }
+
+    fn place_over(&self, name: &Name) -> Result<usize, usize> {
+        self.over.binary_search_by(|(other, _)| other.cmp(name))
+    }
+
+    fn remove_over(&mut self, name: &Name) {
+        if let Ok(place) = self.place_over(name) {
+            self.over.remove(place);
+        }
+    }
+
+    /// Names that are listed and are no members, because there are too many.
     pub(super) fn not_shown(&self) -> usize {
         self.over.len()
     }
@@ -208,71 +154,109 @@ impl Merge {
         event: Event,
         now: Now,
     ) -> bool {
-        let retry = self.retry();
-        if let Event::Connected(Some(instance)) = &event
-            && let Some(other) = self.holder(instance, address)
-        {
-            let Some(member) = self.members.get_mut(&address) else { return false };
-            if member.is_current(attempt) {
-                member.become_alias(other, now.instant + ALIAS_RETRY);
-            }
-            return false;
-        }
-        let Some(member) = self.members.get_mut(&address) else { return false };
-        if !member.is_current(attempt) {
+        let name = Name::from(address);
+        if !self.member(&name).is_some_and(|member| member.is_current(attempt)) {
             return false;
         }
         match event {
-            Event::Connected(instance) => member.connected(attempt, instance, now),
-            Event::Block(kind, data) => member.block(kind, data, now),
+            Event::Connected(instance) => return self.connected(&name, attempt, instance, now),
+            Event::Lines(lines) => {
+                self.change(&name, |member| member.alive(now));
+                self.take(address, attempt, lines, now);
+            }
+            Event::Alive => self.change(&name, |member| member.alive(now)),
+            Event::Block(kind, data) => self.change(&name, |member| member.block(kind, data, now)),
             Event::Ended(end) => {
-                member.ended(end, retry, now);
+                let retry = self.retry();
+                self.change(&name, |member| member.ended(end, retry, now));
                 return false;
             }
         }
         true
     }
 
-    /// The address of a member that is not gone and has this instance, other than `address`.
-    fn holder(&self, instance: &str, address: SocketAddr) -> Option<SocketAddr> {
-        let mut members = self.members.iter();
-        let holds = |(other, member): &(&SocketAddr, &Member)| {
-            **other != address
-                && member.alias_of.is_none()
-                && member.instance.as_deref() == Some(instance)
-                && matches!(member.state, Some(State::Up | State::Silent))
-        };
-        members.find(holds).map(|(address, _)| *address)
+    /// Changes a member, and notes if a viewer has to forget it.
+    fn change(&mut self, name: &Name, change: impl FnOnce(&mut Member)) {
+        let Some(member) = self.member(name) else { return };
+        let was_shown = member.was_shown();
+        change(member);
+        if was_shown && member.is_hidden() {
+            member.began = 0;
+            self.note_left(name);
+        }
     }
 
+    #[inline(never)]
+    fn note_left(&mut self, name: &Name) {
+        self.left.push(name.clone());
+    }
+
+    #[inline(never)]
+    fn member(&mut self, name: &Name) -> Option<&mut Member> {
+        self.members.get_mut(name)
+    }
+
+    fn connected(
+        &mut self,
+        name: &Name,
+        attempt: u64,
+        instance: Option<Box<str>>,
+        now: Now,
+    ) -> bool {
+        let other = instance.as_deref().and_then(|instance| self.holder(instance, name));
+        if let Some(other) = other {
+            if other.below.is_none() {
+                self.change(name, |member| member.become_alias(other, now.instant + ALIAS_RETRY));
+                self.remove_below(name.address);
+                return false;
+            }
+            // A member's own connection is the shorter way.
+            self.change(&other, |member| member.hide(name.clone()));
+        }
+        if let Some(instance) = &instance {
+            self.holders.insert(instance.clone(), name.clone());
+        }
+        self.change(name, |member| member.connected(attempt, instance, now));
+        true
+    }
+
+    /// The name of a member that is not gone and has this instance, other than `name`.
+    fn holder(&self, instance: &str, name: &Name) -> Option<Name> {
+        let other = self.holders.get(instance).filter(|other| *other != name)?;
+        let member = self.members.get(other)?;
+        let holds = member.is_usable() && member.instance.as_deref() == Some(instance);
+        holds.then(|| other.clone())
+    }
+
+    /// Time between attempts.
     fn retry(&self) -> Duration {
-        let gone = self.members.values().filter(|it| it.state == Some(State::Gone)).count();
+        let is_gone = |(name, member): &(&Name, &Member)| {
+            name.below.is_none() && member.state == Some(State::Gone)
+        };
+        let gone = self.members.iter().filter(is_gone).count();
         RETRY.max(RETRY_PER_GONE * u32::try_from(gone).unwrap_or(u32::MAX))
+    }
+
+    /// Opens the connection to this address again.
+    pub(super) fn reopen(&mut self, address: SocketAddr, now: Now) {
+        self.change(&address.into(), |member| member.link = Link::Idle(now.instant));
     }
 
     /// Advances the clocks: to be called some times a second.
     pub(super) fn step(&mut self, now: Now) -> Vec<Command> {
         let mut commands = Vec::new();
-        let usable: Vec<SocketAddr> = self
-            .members
-            .iter()
-            .filter(|(_, it)| matches!(it.state, Some(State::Up | State::Silent)))
-            .map(|(address, _)| *address)
-            .collect();
-        self.members.retain(|address, member| {
-            let is_listed = now.instant.duration_since(member.listed) < LISTED_FOR;
-            let stays = is_listed || !member.is_forgotten(GONE_KEPT, now.instant);
-            if !stays && !matches!(member.link, Link::Idle(_)) {
-                commands.push(Command::Disconnect(*address));
+        self.forget(now.instant, &mut commands);
+        self.release(now.instant);
+        // The members of a gateway are behind it.
+        let mut above = None;
+        for (name, member) in &mut self.members {
+            if name.below.is_some() {
+                if let Some(above) = &above {
+                    member.follow(above, now);
+                }
+                continue;
             }
-            stays
-        });
-        self.over.retain(|_, listed| now.instant.duration_since(*listed) < LISTED_FOR);
-        for (&address, member) in &mut self.members {
-            if member.alias_of.is_some_and(|other| usable.binary_search(&other).is_err()) {
-                member.alias_of = None;
-                member.link = Link::Idle(now.instant);
-            }
+            let address = name.address;
             if member.state == Some(State::Up)
                 && now.instant.duration_since(member.last_block) >= SILENT_AFTER
             {
@@ -291,19 +275,55 @@ impl Merge {
                 member.link = Link::Connecting(self.attempts);
                 commands.push(Command::Connect(address, self.attempts, member.lister));
             }
+            above = Some(Above::of(member));
         }
         commands
+    }
+
+    /// Removes what is gone and not listed for long.
+    fn forget(&mut self, now: Instant, commands: &mut Vec<Command>) {
+        let is_recent = |listed: Instant| now.duration_since(listed) < LISTED_FOR;
+        let (mut above, mut lost): (Option<(SocketAddr, bool)>, Vec<Name>) = (None, Vec::new());
+        for (name, member) in &self.members {
+            let mut is_kept = is_recent(member.listed) || !member.is_forgotten(GONE_KEPT, now);
+            if name.below.is_none() {
+                if !is_kept && !matches!(member.link, Link::Idle(_)) {
+                    commands.push(Command::Disconnect(name.address));
+                }
+                above = is_kept.then_some((name.address, member.state == Some(State::Up)));
+            } else {
+                // While a gateway is away, it cannot list its members.
+                let above = above.filter(|(address, _)| *address == name.address);
+                is_kept = above.is_some_and(|(_, is_up)| is_kept || !is_up);
+            }
+            if !is_kept {
+                lost.push(name.clone());
+            }
+        }
+        for name in lost {
+            self.remove(&name);
+        }
+        self.over.retain(|(_, listed)| is_recent(*listed));
+        if self.holders.len() > 2 * self.members.len() + MOST_MEMBERS {
+            let members = &self.members;
+            self.holders.retain(|instance, name| {
+                members.get(name).is_some_and(|it| it.instance.as_ref() == Some(instance))
+            });
+        }
     }
 
     /// The next batch, if anything has changed: for viewers that have the one before.
     pub(super) fn flush(&mut self, now: Now) -> Option<Bytes> {
         let sequence = self.sequence + 1;
         let keep = KEPT_BYTES.min(ALL_KEPT_BYTES / self.members.len().max(1));
-        let mut text = BytesMut::with_capacity(64 + 320 * self.members.len());
+        let mut text = BytesMut::with_capacity(64 + 400 * self.members.len());
         text.extend_from_slice(b"event: merge\n");
         let empty = text.len();
-        for (address, member) in &mut self.members {
-            member.flush(*address, sequence, keep, now.instant, &mut text);
+        for name in self.left.drain(..) {
+            member::write_left(&name, &mut text);
+        }
+        for (name, member) in &mut self.members {
+            member.flush(name, sequence, keep, now.instant, &mut text);
         }
         if text.len() == empty {
             return None;
@@ -324,74 +344,75 @@ impl Merge {
         &self,
         since: u64,
         until: u64,
-        after: Option<SocketAddr>,
+        after: Option<&Name>,
         limit: usize,
     ) -> Part {
         use std::ops::Bound::{Excluded, Unbounded};
         let mut text = BytesMut::new();
         let mut next = None;
-        for (address, member) in self.members.range((after.map_or(Unbounded, Excluded), Unbounded))
-        {
+        let behind = (after.map_or(Unbounded, Excluded), Unbounded);
+        for (name, member) in self.members.range::<Name, _>(behind) {
             if text.len() >= limit {
                 // The one before; there is one, because something was written.
                 break;
             }
-            next = Some(*address);
+            next = Some(name);
             if member.changed > since && member.is_shown(until) {
                 if text.is_empty() {
                     text.reserve(limit.min(KEPT_BYTES) + KEPT_BYTES);
                     text.extend_from_slice(b"event: merge\n");
                 }
-                member.write_state(*address, since, until, &mut text);
+                member.write_state(name, since, until, &mut text);
             }
         }
         if !text.is_empty() {
             text.extend_from_slice(b"\n");
         }
-        let last = self.members.last_key_value().map(|(address, _)| *address);
-        Part { bytes: text.freeze(), next: next.filter(|_| next != last) }
+        let last = self.members.last_key_value().map(|(name, _)| name);
+        Part { bytes: text.freeze(), next: next.filter(|_| next != last).cloned() }
     }
 
     /// The members that are shown, with their state and its beginning.
-    pub(super) fn members(
-        &self,
-    ) -> impl Iterator<Item = (SocketAddr, Option<&str>, State, u64)> + '_ {
-        self.members.iter().filter(|(_, member)| member.alias_of.is_none()).filter_map(
-            |(address, member)| {
-                Some((*address, member.instance.as_deref(), member.state?, member.since_unix_ms))
+    pub(super) fn members(&self) -> impl Iterator<Item = (&Name, Option<&str>, State, u64)> + '_ {
+        self.members.iter().filter(|(_, member)| !member.is_hidden()).filter_map(
+            |(name, member)| {
+                Some((name, member.instance.as_deref(), member.state?, member.since_unix_ms))
             },
         )
     }
 
-    /// The member with this instance or address.
-    pub(super) fn find(&self, id: &str) -> Option<(SocketAddr, State)> {
-        let address: Option<SocketAddr> = id.parse().ok();
+    /// The member with this instance or name.
+    pub(super) fn find(&self, id: &str) -> Option<(&Name, State)> {
+        let asked = Name::parse(id);
         let mut gone = None;
-        for (member, instance, state, _) in self.members() {
-            if address == Some(member) || instance == Some(id) {
+        for (name, instance, state, _) in self.members() {
+            if asked.as_ref() == Some(name) || instance == Some(id) {
                 if state != State::Gone {
-                    return Some((member, state));
+                    return Some((name, state));
                 }
-                gone = Some((member, state));
+                gone = Some((name, state));
             }
         }
         gone
     }
 
-    /// What lists this member.
-    pub(super) fn lister(&self, address: SocketAddr) -> Lister {
-        self.members.get(&address).map_or(Lister::Announcement, |member| member.lister)
+    /// What lists this member, or the gateway that it is a member of.
+    pub(super) fn lister(&self, name: &Name) -> Lister {
+        let direct = self.members.get(&name.address.into());
+        direct.map_or(Lister::Announcement, |member| member.lister)
     }
 
     /// Whether there are members, and something is known of each.
     pub(super) fn is_settled(&self) -> bool {
-        !self.members.is_empty()
-            && self.members.values().all(|it| it.state.is_some() || it.alias_of.is_some())
+        !self.members.is_empty() && self.members.values().all(Member::is_settled)
     }
 
     /// Forgets all members.
     pub(super) fn clear(&mut self) {
         self.members.clear();
+        self.below = 0;
+        self.holders.clear();
+        self.left.clear();
         self.over.clear();
     }
 }

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 
 use super::cursor::{Batch, Cursor, Next};
 use super::hub::Fleet;
+use super::source::FLEET_INSTANCE;
 use crate::deadline::Timer;
 use crate::fields::Fields;
 use crate::request::context::RequestContext;
@@ -32,8 +33,9 @@ const WRITE_TIME: Duration = Duration::from_secs(10);
 
 const COMMENT: &[u8] = b":\n\n";
 
-/// Silence after which a comment is sent, so that nothing between takes the stream for dead.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Silence after which a comment is sent. A gateway that merges this one takes it for silent after
+/// 3 s, and there is no batch while all members are gone.
+const KEEP_ALIVE: Duration = Duration::from_millis(1_500);
 
 /// Time for the end of the stream to be sent.
 const END_TIME: Duration = Duration::from_millis(200);
@@ -45,12 +47,19 @@ pub(crate) struct Viewer {
     cursor: Cursor,
     /// Where the stream is compressed.
     gzip: Option<gzip::Stream>,
+    /// The gateways that get this stream.
+    gateways: Vec<u32>,
 }
 
 impl Viewer {
-    pub(super) fn new(fleet: &Arc<Fleet>, batches: watch::Receiver<Batch>, is_gzip: bool) -> Self {
+    pub(super) fn new(
+        fleet: &Arc<Fleet>,
+        batches: watch::Receiver<Batch>,
+        is_gzip: bool,
+        gateways: Vec<u32>,
+    ) -> Self {
         let gzip = is_gzip.then(gzip::Stream::default);
-        Self { fleet: fleet.clone(), batches, cursor: Cursor::default(), gzip }
+        Self { fleet: fleet.clone(), batches, cursor: Cursor::default(), gzip, gateways }
     }
 
     /// The next events, if there are new ones.
@@ -99,7 +108,7 @@ impl Viewer {
 
 impl Drop for Viewer {
     fn drop(&mut self) {
-        self.fleet.leave(self.gzip.is_some());
+        self.fleet.leave(self.gzip.is_some(), &self.gateways);
     }
 }
 
@@ -117,6 +126,9 @@ pub(crate) async fn send<D: Downstream>(
     // For a proxy in front that follows nginx, which holds responses back otherwise.
     fields.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     fields.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    if let Ok(instance) = HeaderValue::try_from(viewer.fleet.instance()) {
+        fields.insert(HeaderName::from_static(FLEET_INSTANCE), instance);
+    }
     if viewer.gzip.is_some() {
         fields.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }

@@ -38,11 +38,35 @@ static VIA_NAME: LazyLock<String> = LazyLock::new(|| {
 
 /// Whether the request has passed this process before (RFC 9110, section 7.6.3).
 pub(crate) fn is_loop(headers: &Fields) -> bool {
+    via(headers).any(|name| name == VIA_NAME.as_bytes())
+}
+
+fn via(headers: &Fields) -> impl Iterator<Item = &[u8]> {
     let members = headers.get_all(VIA).flat_map(|value| {
         let members = value.as_bytes().split(|&byte| byte == b',');
         members.map(|member| member.trim_ascii().split(u8::is_ascii_whitespace).nth(1))
     });
-    members.flatten().any(|name| name == VIA_NAME.as_bytes())
+    members.flatten()
+}
+
+/// The gateways in `Via`, at most as many as given, by the numbers in their names.
+pub(crate) fn gateways(headers: &Fields, most: usize) -> Vec<u32> {
+    let number = |name: &[u8]| {
+        let digits = std::str::from_utf8(name.strip_prefix(b"gateway-")?).ok()?;
+        let is_one = digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u32::from_str_radix(digits, 16).ok().filter(|_| is_one)
+    };
+    via(headers).filter_map(number).take(most).collect()
+}
+
+/// The field `Via` of a request of this process's own that is made for these gateways.
+pub(crate) fn via_of(gateways: &[u32]) -> String {
+    let mut text = String::new();
+    for gateway in gateways {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "1.1 gateway-{gateway:08x}, ");
+    }
+    text + "1.1 " + &VIA_NAME
 }
 
 /// The forwarded fields. They replace every field of the kind; the rest of a
@@ -305,6 +329,15 @@ mod tests {
         assert!(!is_loop(&request(&[("via", "1.1 gateway, 1.1 gateway-00000000x")])));
         assert!(is_loop(&first));
         assert!(!is_loop(&Fields::new()));
+        let via = via_of(&[0x1f, 0xdead_beef]);
+        assert!(
+            via.starts_with("1.1 gateway-0000001f, 1.1 gateway-deadbeef, 1.1 gateway-"),
+            "{via}"
+        );
+        let fed = request(&[("via", &via), ("via", "1.1 gateway-x, 1.1 gateway-+1234567, 2 b")]);
+        assert!(is_loop(&fed));
+        assert_eq!(gateways(&fed, 9)[..2], [0x1f, 0xdead_beef]);
+        assert_eq!((gateways(&fed, 9).len(), gateways(&fed, 1).len()), (3, 1));
         let via = format!("1.1 a,  HTTP/1.1 \t{} (comment) , 2 b", *VIA_NAME);
         assert!(!is_loop(&request(&[("via", &via.replace(&*VIA_NAME, "other"))])));
     }

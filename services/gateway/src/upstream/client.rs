@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use self::body::poll_some;
 pub(crate) use self::body::{Body, Data, Frame};
-pub(crate) use self::stream::open_stream;
+pub(crate) use self::stream::{EventStream, open_stream};
 pub(crate) use self::upload::{HELD_BYTES, Upload, UploadState};
 
 use crate::deadline::Timer;

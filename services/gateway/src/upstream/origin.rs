@@ -39,6 +39,7 @@ impl Origin {
     }
 
     /// One or several, with commas between them.
+    #[cfg(test)]
     pub(crate) fn parse_all(text: &str) -> Option<Vec<Self>> {
         text.split(',').map(|origin| Self::parse(origin.trim())).collect()
     }

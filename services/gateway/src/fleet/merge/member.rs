@@ -2,15 +2,19 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{End, Kind, Lister, Now, State};
+use super::{ALIAS_RETRY, End, Kind, Lister, Now, State};
+use crate::fleet::name::Name;
 
 /// Age after which a block is not kept for late viewers, unless it is the last one.
 const KEPT_FOR: Duration = Duration::from_mins(1);
+
+/// Time after which the state of a member that is gone is sent again: gateways that merge this one
+/// keep it as long as it is listed.
+const REPEAT_GONE: Duration = Duration::from_secs(30);
 
 /// The connection to a member.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,20 +47,27 @@ pub(super) struct Member {
     since: Instant,
     pub(super) listed: Instant,
     /// The member that has the same instance.
-    pub(super) alias_of: Option<SocketAddr>,
+    pub(super) alias_of: Option<Name>,
     pub(super) last_block: Instant,
     pub(super) last_block_unix_ms: u64,
-    connected: Instant,
+    pub(super) connected: Instant,
+    /// Of a gateway: something of its stream has come.
+    pub(super) has_lines: bool,
+    /// Of a gateway's member: what it said last, and on which attempt.
+    pub(super) said: State,
+    pub(super) attempt: u64,
+    /// When its state was sent last.
+    sent: Instant,
     /// The state has changed since the last batch.
-    is_dirty: bool,
-    minute: Option<Bytes>,
-    summary: Option<Bytes>,
+    pub(super) is_dirty: bool,
+    pub(super) minute: Option<Bytes>,
+    pub(super) summary: Option<Bytes>,
     kept: VecDeque<Kept>,
     kept_bytes: usize,
     /// The last batch with something of it.
     pub(super) changed: u64,
     /// The first batch with this instance.
-    began: u64,
+    pub(super) began: u64,
 }
 
 impl Member {
@@ -73,6 +84,10 @@ impl Member {
             last_block: now,
             last_block_unix_ms: 0,
             connected: now,
+            has_lines: false,
+            said: State::Gone,
+            attempt: 0,
+            sent: now,
             is_dirty: false,
             minute: None,
             summary: None,
@@ -87,6 +102,32 @@ impl Member {
         matches!(self.link, Link::Connecting(it) | Link::Open(it) if it == attempt)
     }
 
+    /// Whether it is connected, or may be again.
+    pub(super) fn is_usable(&self) -> bool {
+        self.alias_of.is_none() && matches!(self.state, Some(State::Up | State::Silent))
+    }
+
+    /// Whether viewers do not see it: the same instance is there by another name, or it is a gateway
+    /// and stands for itself only while its members cannot.
+    pub(super) fn is_hidden(&self) -> bool {
+        self.alias_of.is_some() || (self.is_gateway() && self.state == Some(State::Up))
+    }
+
+    /// Whether a viewer may have it.
+    pub(super) fn was_shown(&self) -> bool {
+        self.began > 0
+    }
+
+    fn is_gateway(&self) -> bool {
+        self.lister == Lister::Gateway
+    }
+
+    /// Whether something is known of it.
+    pub(super) fn is_settled(&self) -> bool {
+        let waits = self.is_gateway() && self.state == Some(State::Up) && !self.has_lines;
+        self.alias_of.is_some() || (self.state.is_some() && !waits)
+    }
+
     pub(super) fn set_state(&mut self, state: State, unix_ms: u64) {
         if self.state != Some(state) {
             self.state = Some(state);
@@ -96,7 +137,7 @@ impl Member {
     }
 
     /// Hides the member behind another address of the same instance.
-    pub(super) fn become_alias(&mut self, other: SocketAddr, retry: Instant) {
+    pub(super) fn become_alias(&mut self, other: Name, retry: Instant) {
         let listed = self.listed;
         *self = Self::new(self.lister, retry);
         self.listed = listed;
@@ -109,10 +150,7 @@ impl Member {
         self.alias_of = None;
         let is_same = self.instance == instance && instance.is_some();
         if !is_same {
-            // Blocks of the instance before must not appear under this one.
-            (self.minute, self.summary) = (None, None);
-            self.kept.clear();
-            self.kept_bytes = 0;
+            self.clear();
             self.began = 0;
             self.instance = instance;
             self.state = None;
@@ -123,6 +161,30 @@ impl Member {
             self.since = now.instant;
             self.set_state(State::Up, now.unix_ms);
         }
+    }
+
+    /// Removes all blocks: those of an instance must not appear under another one.
+    pub(super) fn clear(&mut self) {
+        (self.minute, self.summary) = (None, None);
+        self.kept.clear();
+        self.kept_bytes = 0;
+    }
+
+    /// Something of a gateway's stream has come.
+    pub(super) fn alive(&mut self, now: Now) {
+        self.last_block = now.instant;
+        self.last_block_unix_ms = now.unix_ms;
+        self.has_lines = true;
+        self.set_state(State::Up, now.unix_ms);
+    }
+
+    pub(super) fn has_blocks(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// The last block of a kind that is kept.
+    pub(super) fn last(&self, kind: Kind) -> Option<&Bytes> {
+        self.kept.iter().rev().find(|kept| kept.kind == kind).map(|kept| &kept.data)
     }
 
     pub(super) fn block(&mut self, kind: Kind, data: Bytes, now: Now) {
@@ -138,18 +200,25 @@ impl Member {
 
     pub(super) fn ended(&mut self, end: End, retry: Duration, now: Now) {
         let was_brief = now.instant.duration_since(self.connected) < Duration::from_secs(1);
-        let wait = if end == End::Closed && !was_brief { Duration::ZERO } else { retry };
+        let wait = match end {
+            End::Closed if !was_brief => Duration::ZERO,
+            // Somebody has to change a setting.
+            End::Loop => ALIAS_RETRY,
+            _ => retry,
+        };
         self.link = Link::Idle(now.instant + wait);
         match end {
-            End::Unreachable => {
-                if self.state != Some(State::Gone) {
-                    self.since = now.instant;
-                }
-                self.set_state(State::Gone, now.unix_ms);
-            }
+            End::Unreachable | End::Loop => self.gone(now.unix_ms, now.instant),
             End::NoResponse if self.state.is_none() => self.set_state(State::Silent, now.unix_ms),
             End::NoResponse | End::Closed => {}
         }
+    }
+
+    pub(super) fn gone(&mut self, unix_ms: u64, now: Instant) {
+        if self.state != Some(State::Gone) {
+            self.since = now;
+        }
+        self.set_state(State::Gone, unix_ms);
     }
 
     /// Whether it is gone for so long, or was never there.
@@ -164,19 +233,26 @@ impl Member {
     /// Writes what is new, and keeps it for late viewers.
     pub(super) fn flush(
         &mut self,
-        address: SocketAddr,
+        name: &Name,
         sequence: u64,
         keep: usize,
         now: Instant,
         text: &mut BytesMut,
     ) {
         let new = [(Kind::Minute, self.minute.take()), (Kind::Summary, self.summary.take())];
+        if self.is_hidden() {
+            return;
+        }
+        if self.state == Some(State::Gone) && now.duration_since(self.sent) >= REPEAT_GONE {
+            self.is_dirty = true;
+        }
         let is_new = self.is_dirty || new.iter().any(|(_, data)| data.is_some());
-        if !is_new || self.alias_of.is_some() {
+        if !is_new {
             return;
         }
         if std::mem::take(&mut self.is_dirty) {
-            self.write_member(address, text);
+            self.sent = now;
+            self.write_member(name, text);
         }
         self.changed = sequence;
         if self.began == 0 {
@@ -184,7 +260,7 @@ impl Member {
         }
         for (kind, data) in new {
             let Some(data) = data else { continue };
-            write_block(address, kind, &data, text);
+            write_block(name, kind, &data, text);
             self.kept_bytes += data.len();
             self.kept.push_back(Kept { sequence, at: now, kind, data });
         }
@@ -199,34 +275,28 @@ impl Member {
 
     /// Whether it was part of the batch `until` with the instance that it has now.
     pub(super) fn is_shown(&self, until: u64) -> bool {
-        self.alias_of.is_none() && self.state.is_some() && (1..=until).contains(&self.began)
+        !self.is_hidden() && self.state.is_some() && (1..=until).contains(&self.began)
     }
 
     /// Writes the state at the batch `until` for a viewer that has everything up to the batch
     /// `since`: all that is kept if the instance is new to it, otherwise the minute if it is new,
     /// and the last block.
-    pub(super) fn write_state(
-        &self,
-        address: SocketAddr,
-        since: u64,
-        until: u64,
-        text: &mut BytesMut,
-    ) {
-        self.write_member(address, text);
+    pub(super) fn write_state(&self, name: &Name, since: u64, until: u64, text: &mut BytesMut) {
+        self.write_member(name, text);
         let is_whole = since == 0 || self.began > since;
         let end = self.kept.partition_point(|kept| kept.sequence <= until);
         for (index, kept) in self.kept.range(..end).enumerate() {
             let is_wanted = is_whole || kept.kind == Kind::Minute || index + 1 == end;
             if is_wanted && kept.sequence > since {
-                write_block(address, kept.kind, &kept.data, text);
+                write_block(name, kept.kind, &kept.data, text);
             }
         }
     }
 
-    fn write_member(&self, address: SocketAddr, text: &mut BytesMut) {
+    fn write_member(&self, name: &Name, text: &mut BytesMut) {
         let Some(state) = self.state else { return };
         // Writing to it cannot fail. The instance has no character that JSON escapes.
-        let _ = write!(text, "data: {address} member {{\"state\":\"{}\"", state.name());
+        let _ = write!(text, "data: {name} member {{\"state\":\"{}\"", state.name());
         if let Some(instance) = &self.instance {
             let _ = write!(text, ",\"instance\":\"{instance}\"");
         }
@@ -234,9 +304,15 @@ impl Member {
     }
 }
 
-fn write_block(address: SocketAddr, kind: Kind, data: &Bytes, text: &mut BytesMut) {
+/// Writes that a name is none any more: a member that is gone since 1970 stays in no table.
+pub(super) fn write_left(name: &Name, text: &mut BytesMut) {
     // Writing to it cannot fail.
-    let _ = write!(text, "data: {address} {} ", kind.name());
+    let _ = writeln!(text, "data: {name} member {{\"state\":\"gone\",\"since_unix_ms\":0}}");
+}
+
+fn write_block(name: &Name, kind: Kind, data: &Bytes, text: &mut BytesMut) {
+    // Writing to it cannot fail.
+    let _ = write!(text, "data: {name} {} ", kind.name());
     text.extend_from_slice(data);
     text.extend_from_slice(b"\n");
 }

@@ -1,6 +1,8 @@
 //! The merge, with injected time: single rules, and a simulation of random schedules.
 
+mod below;
 mod simulation;
+mod tree;
 
 use super::*;
 
@@ -102,7 +104,7 @@ fn a_refused_member_is_gone_and_a_quiet_one_is_silent_since_its_last_block() {
     let again = bench.attempt(1);
     assert!(!bench.event(1, again, Event::Ended(End::Unreachable)));
     assert!(bench.flush().contains("member {\"state\":\"gone\",\"since_unix_ms\":1003500}"));
-    assert_eq!(bench.merge.find("10.0.0.1:8080"), Some((address(1), State::Gone)));
+    assert_eq!(bench.merge.find("10.0.0.1:8080"), Some((&address(1).into(), State::Gone)));
 }
 
 #[test]
@@ -141,7 +143,7 @@ fn an_instance_with_two_addresses_is_one_member() {
     bench.event(1, again, Event::Ended(End::Unreachable));
     let other = bench.attempt(2);
     assert!(bench.event(2, other, connected()));
-    assert_eq!(bench.merge.find("a"), Some((address(2), State::Up)));
+    assert_eq!(bench.merge.find("a"), Some((&address(2).into(), State::Up)));
 }
 
 #[test]
@@ -190,9 +192,9 @@ fn the_state_comes_in_parts_and_each_member_once() {
         bench.merge.event(to, attempt, Event::Block(Kind::Summary, data), bench.now);
     }
     bench.flush();
-    let (mut after, mut whole, mut parts) = (None, String::new(), 0);
+    let (mut after, mut whole, mut parts): (Option<Name>, _, _) = (None, String::new(), 0);
     loop {
-        let part = bench.merge.catch_up(0, 1, after, 1_000);
+        let part = bench.merge.catch_up(0, 1, after.as_ref(), 1_000);
         assert!(part.bytes.len() < 1_300, "{}", part.bytes.len());
         whole.push_str(&text(&part.bytes));
         parts += 1;
@@ -240,7 +242,7 @@ fn the_number_of_members_is_bounded_and_one_that_is_gone_is_forgotten_in_the_end
     bench.wait(1_000);
     bench.merge.list([address(2)], Lister::Setting, bench.now);
     bench.merge.step(bench.now);
-    assert_eq!(bench.merge.members().map(|it| it.0).collect::<Vec<_>>(), [address(2)]);
+    assert_eq!(bench.merge.members().map(|it| it.0).collect::<Vec<_>>(), [&address(2).into()]);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use super::authorize::upgrade_of;
 use super::{Decision, RequestContext};
 use crate::cache::Codings;
 use crate::fields::Fields;
-use crate::fleet::{Fleet, Found};
+use crate::fleet::{Fleet, Found, MOST_LEVELS, Name};
+use crate::request::forwarded::gateways;
 use crate::request::hop_by_hop::HopByHop;
 use crate::request::parse::Head;
 use crate::response::problem::Problem;
@@ -25,7 +26,7 @@ pub(super) enum FleetPath {
     List,
     /// The merged stream.
     Stream,
-    /// A path below [`MEMBER_PATH`] of the member with this instance or address.
+    /// A path below [`MEMBER_PATH`] of the member with this instance or name.
     Member { id: String, path: String },
     /// A member itself, which is announced there: its address.
     Entry { id: String },
@@ -55,6 +56,11 @@ impl FleetPath {
         }
         Some(Self::Member { id: unescaped(id), path: path.to_owned() })
     }
+}
+
+/// As a part of a path, which has no brackets (RFC 3986, section 3.3).
+fn escaped(name: &str) -> String {
+    name.replace('[', "%5B").replace(']', "%5D")
 }
 
 /// With the characters of an address that may be escaped.
@@ -115,21 +121,26 @@ impl RequestContext {
             FleetPath::Stream => {
                 let permit = self.stream_permit()?;
                 let is_gzip = Codings::of(&head.fields).takes_gzip();
-                let viewer = fleet.subscribe(&gateway, is_gzip).ok_or_else(|| {
+                let parents = gateways(&head.fields, MOST_LEVELS);
+                let viewer = fleet.subscribe(&gateway, is_gzip, parents).ok_or_else(|| {
                     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many viewers of the fleet")
                         .with(RETRY_AFTER, HeaderValue::from_static("5"))
                 })?;
                 Ok(Decision::Stream(viewer, permit))
             }
             FleetPath::Member { id, path } => {
-                self.member_route(fleet, id).await?;
+                let name = self.member_route(fleet, id).await?;
                 self.target = match query {
                     Some(query) => format!("/fleet/{id}{path}?{query}"),
                     None => format!("/fleet/{id}{path}"),
                 };
+                let path = match &name.below {
+                    Some(below) => format!("/fleet/{}{path}", escaped(below)),
+                    None => path.clone(),
+                };
                 self.upstream_target = Some(match query {
                     Some(query) => format!("{path}?{query}"),
-                    None => path.clone(),
+                    None => path,
                 });
                 let upgrade = upgrade_of(head)?;
                 self.forward(head, hop, upgrade).await
@@ -137,12 +148,13 @@ impl RequestContext {
         }
     }
 
-    /// Sets the route to the member with this instance or address.
-    async fn member_route(&mut self, fleet: &Arc<Fleet>, id: &str) -> Result<(), Problem> {
+    /// Sets the route to the member with this instance or name, or to its gateway.
+    async fn member_route(&mut self, fleet: &Arc<Fleet>, id: &str) -> Result<Name, Problem> {
         match fleet.find(&self.gateway, id).await {
-            Found::Member(address, lister) => {
-                self.route = self.route.as_ref().map(|route| fleet.route(address, lister, route));
-                Ok(())
+            Found::Member(name, lister) => {
+                let route = self.route.as_ref();
+                self.route = route.map(|route| fleet.route(name.address, lister, route));
+                Ok(name)
             }
             Found::Gone => {
                 Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "this fleet member is gone")

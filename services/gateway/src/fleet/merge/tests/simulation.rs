@@ -13,17 +13,21 @@ const STEP_MS: u64 = 250;
 const ADDRESSES: u8 = 4;
 
 /// xorshift64*.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
     }
 
-    fn one_in(&mut self, count: u64) -> bool {
+    pub(super) fn one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
     }
 }
@@ -79,7 +83,7 @@ struct View {
 impl World {
     fn new(seed: u64) -> Self {
         Self {
-            random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            random: Random::new(seed),
             seed,
             has_alias: seed % 2 == 1,
             merge: Merge::default(),
@@ -246,7 +250,7 @@ impl World {
                 continue;
             }
             let quiet_ms = (self.step - self.changed.get(&to).copied().unwrap_or(0)) * STEP_MS;
-            let member = members.iter().find(|it| it.0 == to);
+            let member = members.iter().find(|it| it.0.address == to);
             let (state, instance) = (member.map(|it| it.2), member.and_then(|it| it.1));
             let why = || format!("seed {}, step {}, {member:?}", self.seed, self.step);
             match self.processes.get(&to) {

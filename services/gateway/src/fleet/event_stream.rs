@@ -1,0 +1,312 @@
+//! Parsers of event streams (HTML standard, section 9.2.6): of a member's, and of another gateway's.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use memchr::memchr2;
+
+use super::merge::{BLOCK_BYTES, Kind, State};
+use super::name::is_name;
+
+/// Bytes of a line: a block, behind a name and a kind.
+const LINE_BYTES: usize = BLOCK_BYTES + 512;
+
+/// Characters of an instance.
+const INSTANCE_CHARS: usize = 64;
+
+/// Whether it can stand in a message as it is.
+pub(super) fn is_instance(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    (1..=INSTANCE_CHARS).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// Splits a stream into lines.
+#[derive(Debug, Default)]
+struct Lines {
+    line: Vec<u8>,
+    /// A line has ended with CR; LF right behind it belongs to it.
+    after_cr: bool,
+    has_ended: bool,
+}
+
+impl Lines {
+    /// The next line in `input`, of which what is parsed is removed. A line that is too long is cut
+    /// behind its limit: it has one byte more.
+    #[inline(never)]
+    fn next(&mut self, input: &mut &[u8]) -> Option<&[u8]> {
+        if std::mem::take(&mut self.has_ended) {
+            self.line.clear();
+        }
+        if !input.is_empty() && std::mem::take(&mut self.after_cr) && input.first() == Some(&b'\n')
+        {
+            *input = &input[1..];
+        }
+        let end = memchr2(b'\n', b'\r', input);
+        let (part, rest) = input.split_at(end.unwrap_or(input.len()));
+        let room = (LINE_BYTES + 1).saturating_sub(self.line.len());
+        self.line.extend_from_slice(part.get(..room).unwrap_or(part));
+        *input = rest.get(1..).unwrap_or_default();
+        self.has_ended = end.is_some();
+        self.after_cr |= rest.first() == Some(&b'\r');
+        self.has_ended.then_some(&self.line)
+    }
+}
+
+/// Name and value of a field.
+fn field(line: &[u8]) -> (&[u8], &[u8]) {
+    let colon = line.iter().position(|&byte| byte == b':').unwrap_or(line.len());
+    let (name, value) = line.split_at(colon);
+    let value = value.strip_prefix(b":").unwrap_or(value);
+    (name, value.strip_prefix(b" ").unwrap_or(value))
+}
+
+/// A parser that takes blocks of the known kinds with one line of data.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    lines: Lines,
+    kind: Option<Kind>,
+    data: Option<Bytes>,
+    /// The block cannot be used: too long, or of several lines.
+    is_bad: bool,
+}
+
+impl Blocks {
+    /// The next block in `input`, of which what is parsed is removed.
+    pub(super) fn next(&mut self, input: &mut &[u8]) -> Option<(Kind, Bytes)> {
+        while let Some(line) = self.lines.next(input) {
+            if line.is_empty() {
+                let block = self.kind.take().zip(self.data.take());
+                let is_bad = std::mem::take(&mut self.is_bad);
+                let is_usable =
+                    |(_, data): &(Kind, Bytes)| !is_bad && std::str::from_utf8(data).is_ok();
+                if let Some(block) = block.filter(is_usable) {
+                    return Some(block);
+                }
+                continue;
+            }
+            self.is_bad |= line.len() > LINE_BYTES;
+            match field(line) {
+                (b"event", value) => self.kind = Kind::parse(value),
+                (b"data", value) => {
+                    self.is_bad |= self.data.is_some() || value.len() > BLOCK_BYTES;
+                    self.data = (!self.is_bad).then(|| Bytes::copy_from_slice(value));
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+/// A line of another gateway's merged stream.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Line {
+    /// The member's name there.
+    pub(super) name: Arc<str>,
+    pub(super) news: News,
+}
+
+impl Line {
+    /// Bytes that it holds, about.
+    pub(super) fn bytes(&self) -> usize {
+        let data = if let News::Block(_, data) = &self.news { data.len() } else { 0 };
+        size_of::<Self>() + self.name.len() + data
+    }
+}
+
+/// What a line says of a member.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum News {
+    /// Its state, and when that began by the clock of the gateway that saw it.
+    State { state: State, instance: Option<Box<str>>, since_unix_ms: u64 },
+    /// A block.
+    Block(Kind, Bytes),
+}
+
+/// What a merged stream has next.
+#[derive(Debug, PartialEq)]
+pub(super) enum Merged {
+    /// A line.
+    Line(Line),
+    /// The end of an event.
+    End,
+}
+
+/// A parser of merged streams. Lines that it does not know are left out.
+#[derive(Debug, Default)]
+pub(super) struct MergedLines {
+    lines: Lines,
+    is_merge: bool,
+}
+
+impl MergedLines {
+    /// What comes next in `input`, of which what is parsed is removed.
+    pub(super) fn next(&mut self, input: &mut &[u8]) -> Option<Merged> {
+        while let Some(line) = self.lines.next(input) {
+            if line.is_empty() {
+                self.is_merge = false;
+                return Some(Merged::End);
+            }
+            match field(line) {
+                (b"event", value) => self.is_merge = value == b"merge",
+                (b"data", value) if self.is_merge && line.len() <= LINE_BYTES => {
+                    if let Some(line) = parse(value) {
+                        return Some(Merged::Line(line));
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+fn parse(line: &[u8]) -> Option<Line> {
+    let mut parts = std::str::from_utf8(line).ok()?.splitn(3, ' ');
+    let (name, kind, data) = (parts.next()?, parts.next()?, parts.next()?);
+    let news = if kind == "member" {
+        // A block of a name that is none finds no member.
+        if !is_name(name) {
+            return None;
+        }
+        state(data)?
+    } else {
+        let kind = Kind::parse(kind.as_bytes()).filter(|_| data.len() <= BLOCK_BYTES)?;
+        News::Block(kind, Bytes::copy_from_slice(data.as_bytes()))
+    };
+    Some(Line { name: name.into(), news })
+}
+
+/// The state as gateways write it; what a later version may append is left out.
+fn state(text: &str) -> Option<News> {
+    let (state, mut rest) = text.strip_prefix("{\"state\":\"")?.split_once('"')?;
+    let mut instance = None;
+    if let Some(named) = rest.strip_prefix(",\"instance\":\"") {
+        let (name, behind) = named.split_once('"')?;
+        (instance, rest) = (Some(name).filter(|name| is_instance(name)).map(Box::from), behind);
+    }
+    let since = rest.strip_prefix(",\"since_unix_ms\":")?;
+    let end = since.find([',', '}'])?;
+    Some(News::State {
+        state: State::parse(state)?,
+        instance,
+        since_unix_ms: since.get(..end)?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn blocks(text: &[u8], piece: usize) -> Vec<(Kind, Vec<u8>)> {
+        let (mut parser, mut found) = (Blocks::default(), Vec::new());
+        for part in text.chunks(piece) {
+            let mut rest = part;
+            while let Some((kind, data)) = parser.next(&mut rest) {
+                found.push((kind, data.to_vec()));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn blocks_are_the_same_however_the_bytes_come() {
+        let text = b": hello\n\nevent: minute\ndata: {\"a\":1}\n\nid: 7\r\nevent:summary\r\n\
+                     data:{}\r\n\r\nevent: other\ndata: x\n\ndata: unnamed\n\nevent: summary\rdata: z\r\r";
+        let expected =
+            [(Kind::Minute, &b"{\"a\":1}"[..]), (Kind::Summary, b"{}"), (Kind::Summary, b"z")];
+        for piece in 1..text.len() {
+            let found = blocks(text, piece);
+            let found: Vec<_> = found.iter().map(|(kind, data)| (*kind, &data[..])).collect();
+            assert_eq!(found, expected, "{piece}");
+        }
+    }
+
+    #[test]
+    fn unusable_blocks_are_dropped_and_the_next_one_is_read() {
+        let good = b"event: summary\ndata: good\n\n";
+        for bad in [
+            format!("event: summary\ndata: {}\n\n", "x".repeat(BLOCK_BYTES + 1)).into_bytes(),
+            format!("event: summary\ndata: {}\n\n", "x".repeat(2 * LINE_BYTES)).into_bytes(),
+            b"event: summary\ndata: one\ndata: two\n\n".to_vec(),
+            b"event: summary\ndata: one\ndata: two\ndata: three\n\n".to_vec(),
+            b"event: summary\ndata: \xff\n\n".to_vec(),
+            b"event: summary\n\n".to_vec(),
+        ] {
+            for piece in [1, 7, 4096, 100_000] {
+                let found = blocks(&[&bad[..], good].concat(), piece);
+                assert_eq!(found, [(Kind::Summary, b"good".to_vec())], "{piece}");
+            }
+        }
+        let longest = format!("event: summary\ndata: {}\n\n", "x".repeat(BLOCK_BYTES));
+        assert_eq!(blocks(longest.as_bytes(), 999).len(), 1);
+    }
+
+    fn merged(text: &[u8], piece: usize) -> Vec<Merged> {
+        let (mut parser, mut found) = (MergedLines::default(), Vec::new());
+        for part in text.chunks(piece) {
+            let mut rest = part;
+            while let Some(next) = parser.next(&mut rest) {
+                found.push(next);
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_lines_of_a_gateway_are_read_and_unknown_ones_left_out() {
+        let state = |name: &str, state, instance: Option<&str>, since_unix_ms| {
+            let news = News::State { state, instance: instance.map(Box::from), since_unix_ms };
+            Merged::Line(Line { name: name.into(), news })
+        };
+        let block = |name: &str, kind, data: &'static str| {
+            Merged::Line(Line { name: name.into(), news: News::Block(kind, data.into()) })
+        };
+        let text = "event: merge\n\
+             data: 10.0.0.7:8080 member {\"state\":\"up\",\"instance\":\"a\",\"since_unix_ms\":5}\n\
+             data: 10.0.0.7:8080 minute {\"m\": 1}\n\
+             data: 10.0.0.7:8080 summary {}\n\
+             data: 10.0.0.1:1_[::1]:2 member {\"state\":\"gone\",\"since_unix_ms\":0,\"new\":1}\n\
+             data: 10.0.0.7:8080 other {}\ndata: evil member {\"state\":\"up\",\"since_unix_ms\":5}\n\
+             data: 10.0.0.7:8080 member {\"state\":\"odd\",\"since_unix_ms\":5}\ndata: x\n\n\
+             event: other\ndata: 10.0.0.7:8080 summary {}\n\n";
+        let expected = [
+            state("10.0.0.7:8080", State::Up, Some("a"), 5),
+            block("10.0.0.7:8080", Kind::Minute, "{\"m\": 1}"),
+            block("10.0.0.7:8080", Kind::Summary, "{}"),
+            state("10.0.0.1:1_[::1]:2", State::Gone, None, 0),
+            Merged::End,
+            Merged::End,
+        ];
+        for piece in 1..text.len() {
+            assert_eq!(merged(text.as_bytes(), piece), expected, "{piece}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_block_has_a_line_end_and_memory_is_bounded(
+            text in proptest::collection::vec(
+                prop_oneof![Just(b'\n'), Just(b'\r'), Just(b':'), any::<u8>()], 0..300),
+            piece in 1_usize..40,
+        ) {
+            let alone = [b"event: summary\ndata: ", &text[..], b"\n\n"].concat();
+            for (_, data) in blocks(&alone, piece) {
+                prop_assert!(!data.contains(&b'\n') && !data.contains(&b'\r'));
+                prop_assert!(data.len() <= BLOCK_BYTES);
+            }
+            let below = [b"event: merge\ndata: 10.0.0.7:80 summary ", &text[..], b"\n\n"].concat();
+            prop_assert_eq!(merged(&below, piece), merged(&below, usize::MAX));
+        }
+    }
+
+    #[test]
+    fn an_instance_has_no_character_that_needs_an_escape() {
+        assert!(is_instance("0a1b-2c.d_E"));
+        for text in ["", "a b", "a\"b", "a\\b", "é", &"a".repeat(65)] {
+            assert!(!is_instance(text), "{text}");
+        }
+    }
+}

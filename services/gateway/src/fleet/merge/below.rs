@@ -1,0 +1,214 @@
+//! Members of other gateways, by the lines of their streams.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::member::{Link, Member};
+use super::{Kind, Lister, MOST_BELOW, Merge, Name, Now, RECONNECT_AFTER, SILENT_AFTER, State};
+use crate::fleet::event_stream::{Line, News};
+use crate::fleet::name::MOST_LEVELS;
+
+/// Time after which a gateway that is connected again has listed what it has: its own members need
+/// a second or two.
+const LISTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// The gateway of a member.
+pub(super) struct Above {
+    state: Option<State>,
+    since_unix_ms: u64,
+    last_unix_ms: u64,
+    /// The attempt that is open, and since when.
+    open: Option<(u64, Instant)>,
+}
+
+impl Above {
+    pub(super) fn of(member: &Member) -> Self {
+        let open = match member.link {
+            Link::Open(attempt) => Some((attempt, member.connected)),
+            _ => None,
+        };
+        let Member { state, since_unix_ms, last_block_unix_ms: last_unix_ms, .. } = *member;
+        Self { state, since_unix_ms, last_unix_ms, open }
+    }
+}
+
+/// What a gateway says of a member, and on which attempt.
+#[derive(Clone, Copy)]
+struct Said {
+    attempt: u64,
+    state: State,
+    since_unix_ms: u64,
+}
+
+impl Merge {
+    /// Takes in lines of a gateway's stream.
+    pub(super) fn take(&mut self, address: SocketAddr, attempt: u64, lines: Vec<Line>, now: Now) {
+        for Line { name, news } in lines {
+            let name = Name::below(address, name);
+            match news {
+                News::State { state: State::Gone, since_unix_ms: 0, .. } => self.remove(&name),
+                News::State { state, instance, since_unix_ms } => {
+                    self.mention(name, Said { attempt, state, since_unix_ms }, instance, now);
+                }
+                News::Block(kind, data) => {
+                    if let Some(member) = self.member(&name) {
+                        // Only behind the state that says whose it is.
+                        if member.attempt == attempt && member.alias_of.is_none() {
+                            member.block_below(kind, data, now);
+                        }
+                    } else if let Ok(place) = self.place_over(&name) {
+                        self.over[place].1 = now.instant;
+                    }
+                }
+            }
+        }
+    }
+
+    fn mention(&mut self, name: Name, said: Said, instance: Option<Box<str>>, now: Now) {
+        if self.member(&name).is_none() {
+            if name.levels() > MOST_LEVELS || self.below >= MOST_BELOW {
+                self.count_over(name, now.instant);
+                return;
+            }
+            self.below += 1;
+            self.remove_over(&name);
+            self.members.insert(name.clone(), Member::new(Lister::Setting, now.instant));
+        }
+        let is_usable = said.state != State::Gone;
+        let known = instance.as_deref().filter(|_| is_usable);
+        let mut nearer = known.and_then(|instance| self.holder(instance, &name));
+        if let Some(other) = nearer.take_if(|other| other.levels() > name.levels()) {
+            self.change(&other, |member| member.hide(name.clone()));
+        }
+        if let Some(instance) = known.filter(|_| nearer.is_none()) {
+            self.holders.insert(instance.into(), name.clone());
+        }
+        self.change(&name, |member| {
+            member.mention(said, instance, now);
+            match nearer {
+                Some(other) => member.hide(other),
+                None if is_usable => member.alias_of = None,
+                None => {}
+            }
+        });
+    }
+
+    /// Shows names again whose instance is not there any more by another name.
+    pub(super) fn release(&mut self, now: Instant) {
+        let is_lost = |member: &Member| {
+            let other = member.alias_of.as_ref();
+            other.is_some_and(|other| !self.members.get(other).is_some_and(Member::is_usable))
+        };
+        let lost = self.members.iter().filter(|(_, member)| is_lost(member));
+        let lost: Vec<Name> = lost.map(|(name, _)| name.clone()).collect();
+        for name in lost {
+            let Some(member) = self.member(&name) else { continue };
+            member.alias_of = None;
+            let instance = member.instance.clone().filter(|_| member.is_usable());
+            if name.below.is_none() {
+                member.link = Link::Idle(now);
+                continue;
+            }
+            member.is_dirty = true;
+            let Some(instance) = instance else { continue };
+            if let Some(other) = self.holder(&instance, &name) {
+                self.change(&name, |member| member.hide(other));
+            } else {
+                self.holders.insert(instance, name);
+            }
+        }
+    }
+
+    /// Removes a name that is none any more.
+    pub(super) fn remove(&mut self, name: &Name) {
+        self.remove_over(name);
+        let Some(member) = self.members.remove(name) else { return };
+        self.below -= usize::from(name.below.is_some());
+        if member.was_shown() {
+            self.note_left(name);
+        }
+    }
+
+    /// Removes all members of a gateway.
+    pub(super) fn remove_below(&mut self, address: SocketAddr) {
+        let behind = self.members.range(Name::from(address)..).skip(1);
+        let names = behind.map(|(name, _)| name).take_while(|name| name.address == address);
+        for name in names.cloned().collect::<Vec<_>>() {
+            self.remove(&name);
+        }
+    }
+}
+
+impl Member {
+    /// Hides the member behind another name of the same instance.
+    pub(super) fn hide(&mut self, other: Name) {
+        self.clear();
+        self.alias_of = Some(other);
+    }
+
+    fn mention(&mut self, said: Said, instance: Option<Box<str>>, now: Now) {
+        let Said { attempt, state, since_unix_ms } = said;
+        (self.attempt, self.said, self.listed) = (attempt, state, now.instant);
+        // One without a name may be another one when it comes up.
+        let is_same = self.instance == instance && (instance.is_some() || state != State::Up);
+        if !is_same {
+            self.clear();
+            self.began = 0;
+            self.instance = instance;
+        }
+        match state {
+            State::Gone => self.gone(since_unix_ms, now.instant),
+            _ => self.set_state(state, since_unix_ms),
+        }
+        if state == State::Up {
+            self.last_block = now.instant;
+            self.last_block_unix_ms = now.unix_ms;
+        }
+        self.is_dirty |= !is_same || self.since_unix_ms != since_unix_ms;
+        self.since_unix_ms = since_unix_ms;
+    }
+
+    fn block_below(&mut self, kind: Kind, data: Bytes, now: Now) {
+        // One that is silent or gone has old blocks for late viewers.
+        if self.said == State::Up {
+            self.last_block = now.instant;
+            self.last_block_unix_ms = now.unix_ms;
+            if self.state == Some(State::Silent) {
+                self.set_state(State::Up, now.unix_ms);
+            }
+        }
+        // A gateway that is connected again repeats what is known.
+        match kind {
+            Kind::Minute if self.has_blocks() => {}
+            // Its past came in front of it.
+            Kind::Summary if self.last(kind) == Some(&data) => self.summary = None,
+            Kind::Minute => self.minute = Some(data),
+            Kind::Summary => self.summary = Some(data),
+        }
+    }
+
+    /// Takes over what happens to its gateway.
+    pub(super) fn follow(&mut self, above: &Above, now: Now) {
+        match above.state {
+            Some(State::Up) => {}
+            Some(State::Gone) => return self.gone(above.since_unix_ms, now.instant),
+            Some(State::Silent) if self.state == Some(State::Up) => {
+                return self.set_state(State::Silent, above.last_unix_ms);
+            }
+            _ => return,
+        }
+        let is_mentioned = above.open.is_some_and(|(attempt, _)| attempt == self.attempt);
+        // A gateway knows better than this one, which may get two blocks in one batch.
+        let patience = if is_mentioned { RECONNECT_AFTER } else { SILENT_AFTER };
+        if self.state == Some(State::Up) && now.instant.duration_since(self.last_block) >= patience
+        {
+            self.set_state(State::Silent, self.last_block_unix_ms);
+        }
+        let lists_since = above.open.filter(|_| !is_mentioned).map(|(_, since)| since);
+        if lists_since.is_some_and(|since| now.instant.duration_since(since) >= LISTS_WITHIN) {
+            self.gone(now.unix_ms, now.instant);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The name of a member: its address, behind those of the gateways that lead to it.
+//!
+//! The parts are joined by `_`, which no address has and the page takes for a part of a name:
+//! `10.0.0.1:3050_10.0.0.7:8080` is the member `10.0.0.7:8080` of the gateway `10.0.0.1:3050`. Members
+//! with the same address behind two gateways have two names.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+const SEPARATOR: char = '_';
+
+/// Addresses of a name: three gateways and the member. Deeper trees are loops, or better made wide.
+pub(crate) const MOST_LEVELS: usize = 4;
+
+/// Addresses of a name that is counted, although it is too deep.
+const MOST_PARTS: usize = 2 * MOST_LEVELS;
+
+/// The name of a member. The members of a gateway follow it in the order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Name {
+    /// The address that this gateway connects to.
+    pub(crate) address: SocketAddr,
+    /// The name of the member at the gateway with this address; none for the address itself.
+    pub(crate) below: Option<Arc<str>>,
+}
+
+impl Name {
+    /// The name of a member as its own gateway sends it, behind the gateway with this address.
+    pub(super) const fn below(address: SocketAddr, name: Arc<str>) -> Self {
+        Self { address, below: Some(name) }
+    }
+
+    /// Parses a name as a viewer writes it.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (address, below) = match text.split_once(SEPARATOR) {
+            Some((address, below)) => (address, Some(below.into())),
+            None => (text, None),
+        };
+        Some(Self { address: address.parse().ok()?, below })
+    }
+
+    /// Number of addresses.
+    pub(super) fn levels(&self) -> usize {
+        1 + self.below.as_ref().map_or(0, |below| below.split(SEPARATOR).count())
+    }
+}
+
+impl Ord for Name {
+    // Inlined into each search of a map, it would be a tenth of the fleet's code.
+    #[inline(never)]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.address.cmp(&other.address).then_with(|| self.below.cmp(&other.below))
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl From<SocketAddr> for Name {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, below: None }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.below {
+            Some(below) => write!(formatter, "{}{SEPARATOR}{below}", self.address),
+            None => write!(formatter, "{}", self.address),
+        }
+    }
+}
+
+/// Whether it is a name as a gateway writes it.
+pub(super) fn is_name(text: &str) -> bool {
+    let is_address = |part: &str| {
+        // The scope of an address holds on one host only.
+        let address: Option<SocketAddr> = part.parse().ok().filter(|_| !part.contains('%'));
+        address.is_some_and(|address| address.to_string() == part)
+    };
+    text.split(SEPARATOR).count() <= MOST_PARTS && text.split(SEPARATOR).all(is_address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_what_it_was_parsed_from() {
+        for (text, levels) in [
+            ("10.0.0.7:8080", 1),
+            ("10.0.0.1:3050_10.0.0.7:8080", 2),
+            ("[::1]:3050_10.0.0.2:3050_[2001:db8::7]:8080", 3),
+        ] {
+            let name = Name::parse(text).unwrap();
+            assert_eq!((name.to_string().as_str(), name.levels()), (text, levels));
+            assert!(is_name(text));
+        }
+        for text in ["", "a", "_", "10.0.0.7:8080_", "10.0.0.07:80", "[fe80::1%2]:80", "a_b", "1:1"]
+        {
+            assert!(!is_name(text), "{text}");
+        }
+        assert!(!is_name(&["10.0.0.7:80"; MOST_PARTS + 1].join("_")));
+        assert_eq!(Name::parse("0123456789abcdef"), None);
+    }
+
+    #[test]
+    fn the_members_of_a_gateway_follow_it() {
+        let name = |text: &str| Name::parse(text).unwrap();
+        let (gateway, next) = (name("10.0.0.1:3050"), name("10.0.0.1:3051"));
+        let below = name("10.0.0.1:3050_255.0.0.7:8080");
+        assert!(gateway < below && below < next);
+    }
+}

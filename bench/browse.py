@@ -13,10 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 
-from conftest import CHROMIUM_FLAGS  # noqa: E402
-from fake_backend import FakeBackend  # noqa: E402
-from playwright.sync_api import sync_playwright  # noqa: E402
-from test_dashboard import WATCH, drag, wait_for_sequence, wait_until_live  # noqa: E402
+from conftest import CHROMIUM_FLAGS
+from fake_backend import FakeBackend
+from playwright.sync_api import sync_playwright
+from test_dashboard import WATCH, drag, wait_for_sequence, wait_until_live
 
 CORES = 64
 LOADS = 3

@@ -19,12 +19,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable
 from xml.etree import ElementTree
 
 import redbot
+
 import scenario  # isort: skip (makes the modules of tools known)
 import processes
 import servers
@@ -491,9 +493,7 @@ def document(outcome: Outcome) -> str:
         for what, figure in outcome.figures[suite.name, OURS].items():
             names = ", ".join(f"`{name}`" for name in figure.failed) or "none"
             failed.append(f"- **{suite.name}{'' if what == 'tests' else ', ' + what}**: {names}")
-    heads = " | ".join(
-        f"{name} {outcome.versions[name]}" if name in outcome.versions else name for name in PROXIES
-    )
+    heads = " | ".join(f"{name} {outcome.versions[name]}" if name in outcome.versions else name for name in PROXIES)
     pins = "\n".join(f"- {suite.name}: `{suite.commit}`" for suite in SUITES)
     return f"""# Conformance
 

@@ -25,9 +25,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterator
 
 import scenario  # isort: skip (makes the modules of tools known)
 import conformance
@@ -313,9 +313,7 @@ def is_between(value: float, ours: list[float]) -> bool:
 
 def recorded_trees() -> list[Path]:
     """The recorded machines, in the order of their names."""
-    return sorted(
-        path.parent for path in (scenario.ROOT / "services" / "stats" / "fixtures").glob("linux-*/proc")
-    )
+    return sorted(path.parent for path in (scenario.ROOT / "services" / "stats" / "fixtures").glob("linux-*/proc"))
 
 
 @contextlib.contextmanager

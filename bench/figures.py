@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from typing import Iterable
+from collections.abc import Iterable
 
 from scenario import MORE, OURS, Measurement, Ratio, Slope
 

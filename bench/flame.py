@@ -12,9 +12,9 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
-from typing import Iterator
 
 import load_generators
 import servers

@@ -8,8 +8,9 @@ import re
 import selectors
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable
 
 import proc_stats
 import servers
@@ -56,9 +57,7 @@ def closed(
     printed = answer_of([*command, "--latency", f"-d{seconds}s", url], seconds + 60, client_core)
     used = proc_stats.processor_seconds(server.pid) - used
     client = proc_stats.children_seconds() - client
-    if "Non-2xx" in printed or re.search(
-        r"Socket errors: (?!connect 0, read 0, write 0, timeout 0)", printed
-    ):
+    if "Non-2xx" in printed or re.search(r"Socket errors: (?!connect 0, read 0, write 0, timeout 0)", printed):
         raise Failed(f"wrong answers from {url}:\n{printed}")
     requests = int(re.search(r"(\d+) requests in", printed).group(1))
     if not requests:
@@ -180,9 +179,7 @@ def instructions_of_a_viewer(bench: Bench, variables: dict[str, str]) -> float:
 
 
 @contextlib.contextmanager
-def counted(
-    bench: Bench, command: list[str], variables: dict[str, str], port: int
-) -> Iterator[tuple[Counter, bool]]:
+def counted(bench: Bench, command: list[str], variables: dict[str, str], port: int) -> Iterator[tuple[Counter, bool]]:
     """A program under valgrind, once it answers; and whether it is stats, which takes samples besides."""
     valgrind = servers.debian(bench, "valgrind", "usr/bin/valgrind")
     folder = servers.unpacked("valgrind") / "usr/libexec/valgrind"

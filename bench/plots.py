@@ -38,9 +38,7 @@ def bars(title: str, unit: str, values: list[tuple[str, str, float]], logarithmi
             colour = colours[subject]
             width = max(1.0, share(value, least, most, logarithmic) * room)
             parts.append(f'<text x="{LABEL - 6}" y="{y + 12}" text-anchor="end">{escape(subject)}</text>')
-            parts.append(
-                f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" fill="{colour}"/>'
-            )
+            parts.append(f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" fill="{colour}"/>')
             parts.append(f'<text x="{LABEL + width + 5:.1f}" y="{y + 12}">{number(value)}</text>')
             y += BAR + 4
         y += GAP
@@ -92,9 +90,7 @@ def grid(wide: tuple[float, float], high: tuple[float, float], logarithmic: bool
     for value in marks(*high, logarithmic):
         y = place(value, high, logarithmic, HEIGHT - BOTTOM, TOP + 8)
         parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(
-            f'<text class="quiet" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>'
-        )
+        parts.append(f'<text class="quiet" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>')
     for value in marks(*wide, True):
         x = place(value, wide, True, LEFT, WIDTH - RIGHT)
         parts.append(f'<path class="grid" d="M{x:.1f} {TOP + 8}V{HEIGHT - BOTTOM}"/>')

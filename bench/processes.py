@@ -10,8 +10,9 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable, Iterator, NamedTuple
+from typing import Callable, NamedTuple
 
 # The first sample is there after a quarter of a second; a large interpreter takes seconds to start.
 READY_SECONDS = 30
@@ -59,10 +60,8 @@ def started(
         yield process
     finally:
         process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=END_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -143,9 +142,7 @@ def wait_for_listener(port: int, process: subprocess.Popen) -> None:
     wait_until(listens, process, "listening", f"nothing listens on port {port} after {READY_SECONDS} s")
 
 
-def wait_until(
-    is_ready: Callable[[], bool], process: subprocess.Popen | None, expected: str, late: str
-) -> None:
+def wait_until(is_ready: Callable[[], bool], process: subprocess.Popen | None, expected: str, late: str) -> None:
     """Until a server is ready; fails when its process ends before, or when it is late."""
     begun = time.monotonic()
     while time.monotonic() < begun + READY_SECONDS:

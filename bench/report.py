@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Iterable, Iterator
 
 import plots
 import targets
@@ -247,9 +247,7 @@ def plain(name: str) -> str:
     words = name.replace("_", " ")
     for unit in ("ms", "us", "bytes"):
         if words.endswith(f" {unit}"):
-            return words[: -len(unit) - 1] + (
-                f" ({'µs' if unit == 'us' else unit})" if unit != "bytes" else ""
-            )
+            return words[: -len(unit) - 1] + (f" ({'µs' if unit == 'us' else unit})" if unit != "bytes" else "")
     return words.replace(" us ", " µs ").replace("bytes each", "each")
 
 

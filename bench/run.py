@@ -19,8 +19,8 @@ import sys
 import time
 from pathlib import Path
 
-import figures
 import budgets
+import figures
 import proc_stats
 import processes
 import report

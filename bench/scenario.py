@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, ContextManager, Iterator
+from typing import Callable
 
 from processes import NotToBeHad, Server
 
@@ -113,7 +115,7 @@ class Bench:
     missing: dict[str, str] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def each(self, servers: dict[str, Callable[[], ContextManager[Server]]]) -> Iterator[tuple[str, Server]]:
+    def each(self, servers: dict[str, Callable[[], AbstractContextManager[Server]]]) -> Iterator[tuple[str, Server]]:
         """Every server that can be had, one after the other; every second round from the end, so
         that none always has the warmer machine."""
         names = list(servers)

@@ -49,9 +49,7 @@ class Tree:
         return "\n".join([*rows, *rest, ""])
 
     def _networks(self, step: int) -> str:
-        head = (
-            "Inter-|   Receive |  Transmit\n face |bytes packets errs drop fifo frame compressed multicast|"
-        )
+        head = "Inter-|   Receive |  Transmit\n face |bytes packets errs drop fifo frame compressed multicast|"
         head += "bytes packets errs drop fifo colls carrier compressed\n"
         rows = []
         for at in range(self.interfaces):

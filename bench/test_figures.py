@@ -42,9 +42,7 @@ class Figures(unittest.TestCase):
         self.assertEqual(figures.quotient(0, 0, LESS), 1.0)
 
     def test_only_the_same_case_is_compared(self) -> None:
-        rows = figures.rows(
-            [[measured("stats", 2, "page"), measured("peer", 1, "stats"), measured("peer", 4, "page")]]
-        )
+        rows = figures.rows([[measured("stats", 2, "page"), measured("peer", 1, "stats"), measured("peer", 4, "page")]])
         self.assertEqual([one["median"] for one in figures.ratios(rows, [Ratio("speed", "stats")])], [0.5])
         rows = figures.rows([[measured("stats", 2, x=1), measured("peer", 1, x=10)]])
         self.assertEqual(figures.ratios(rows, [Ratio("speed", "stats")]), [])

@@ -56,10 +56,7 @@ REQUESTS = result(
 )
 CORES = result(
     "growth-cores",
-    *(
-        Measurement("stats", "one sample", {"sample_us": 2.0 * x, "answer_bytes": 2_000.0 + x}, x)
-        for x in (1, 16, 512)
-    ),
+    *(Measurement("stats", "one sample", {"sample_us": 2.0 * x, "answer_bytes": 2_000.0 + x}, x) for x in (1, 16, 512)),
 )
 
 
@@ -122,15 +119,12 @@ class Pictures(unittest.TestCase):
     def test_names_cannot_break_it(self) -> None:
         text = plots.bars("<T>", "u&v", [("a", "x<y", 1.0), ("b", "z", 0.0)], True)
         xml.etree.ElementTree.fromstring(text)
-        xml.etree.ElementTree.fromstring(
-            plots.lines("<T>", "u", "x & y", {"a<b": [(1, 0.0), (10, 5.0)]}, True)
-        )
+        xml.etree.ElementTree.fromstring(plots.lines("<T>", "u", "x & y", {"a<b": [(1, 0.0), (10, 5.0)]}, True))
 
     def test_more_is_higher_and_further(self) -> None:
         text = plots.lines("T", "u", "x", {"a": [(1, 1.0), (10, 2.0), (100, 4.0)]})
         places = [
-            tuple(map(float, point.split(",")))
-            for point in re.search(r'points="([^"]+)"', text).group(1).split()
+            tuple(map(float, point.split(","))) for point in re.search(r'points="([^"]+)"', text).group(1).split()
         ]
         self.assertEqual(places, sorted(places))
         self.assertGreater(places[0][1], places[-1][1])
@@ -156,9 +150,7 @@ class Promises(unittest.TestCase):
         self.assertEqual({row[6] for row in rows}, {"**not known**"})
 
     def test_bounds_are_in_their_unit(self) -> None:
-        idle = result(
-            "idle", Measurement("stats", "idle", {"processor_ms_per_second": 0.5, "resident_bytes": 4e6})
-        )
+        idle = result("idle", Measurement("stats", "idle", {"processor_ms_per_second": 0.5, "resident_bytes": 4e6}))
         rows = {row[1]: row for row in targets.rows({"idle": idle}) if row[0] == "stats"}
         self.assertEqual(rows["a sample a second: of one core"][3:], ["0.05 %", "node_exporter", "", "yes"])
         self.assertEqual(rows["memory, idle"][3], "4 MB")

@@ -2,10 +2,11 @@
 
 import re
 
-import services
 import pytest
 from conftest import ARTIFACTS
 from fake_backend import FakeBackend
+
+import services
 
 # From navigation to live figures on a slow machine.
 LIVE_MS = 15_000
@@ -159,8 +160,7 @@ def drawn(page, name):
     """All that a panel draws and says, its canvas included."""
     settled(page)
     return panel(page, name).evaluate(
-        "(box) => box.innerHTML + Array.from(box.querySelectorAll('canvas'),"
-        " (canvas) => canvas.toDataURL()).join()"
+        "(box) => box.innerHTML + Array.from(box.querySelectorAll('canvas'), (canvas) => canvas.toDataURL()).join()"
     )
 
 

@@ -474,22 +474,24 @@ def figures(scene, time_unix_ms):
     some = [shares(seconds, core) for core in range(min(scene.cores, 4))]
     told = {f"cpu_{name}": mean_of(some, name) for name in PERCENTS if name != "idle"}
     used = wave(seconds, 60, 4 * gib, 9 * gib)
-    told.update({
-        "cpu": mean_of(some, "busy"),
-        "ram": round(used / (16 * gib) * 100, 2),
-        "memory_used_bytes": used,
-        "memory_cached_bytes": 2.375 * gib,
-        "memory_free_bytes": 3 * gib,
-        "swap_used_bytes": gib / 2,
-        "load_1": round(wave(seconds, 90, 0.2, 5.0), 2),
-        "network_receive_bytes_per_second": wave(seconds, 35, 1e4, 2e7),
-        "network_transmit_bytes_per_second": wave(seconds, 45, 1e4, 6e6),
-        "disk_read_bytes_per_second": wave(seconds, 30, 0, 4e7),
-        "disk_write_bytes_per_second": wave(seconds, 20, 0, 9e7),
-        "pressure_cpu": round(wave(seconds, 40, 0, 30), 2),
-        "pressure_memory": round(wave(seconds, 40, 0, 3), 2),
-        "pressure_io": round(wave(seconds, 40, 0, 12), 2),
-    })
+    told.update(
+        {
+            "cpu": mean_of(some, "busy"),
+            "ram": round(used / (16 * gib) * 100, 2),
+            "memory_used_bytes": used,
+            "memory_cached_bytes": 2.375 * gib,
+            "memory_free_bytes": 3 * gib,
+            "swap_used_bytes": gib / 2,
+            "load_1": round(wave(seconds, 90, 0.2, 5.0), 2),
+            "network_receive_bytes_per_second": wave(seconds, 35, 1e4, 2e7),
+            "network_transmit_bytes_per_second": wave(seconds, 45, 1e4, 6e6),
+            "disk_read_bytes_per_second": wave(seconds, 30, 0, 4e7),
+            "disk_write_bytes_per_second": wave(seconds, 20, 0, 9e7),
+            "pressure_cpu": round(wave(seconds, 40, 0, 30), 2),
+            "pressure_memory": round(wave(seconds, 40, 0, 3), 2),
+            "pressure_io": round(wave(seconds, 40, 0, 12), 2),
+        }
+    )
     if scene.scope == "container":
         told["container_cpu_cores"] = round(wave(seconds, 30, 0.05, 0.5), 4)
         told["container_memory_bytes"] = wave(seconds, 60, 100 << 20, 480 << 20)

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.common import catalog
 import pytest
 from conftest import eventually, request
+
+from tools.common import catalog
 
 
 class Own(NamedTuple):

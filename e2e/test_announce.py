@@ -3,8 +3,9 @@
 import contextlib
 import json
 
-import services
 from conftest import eventually
+
+import services
 
 SECRET = "a-secret-of-the-fleet-0123"
 # The longest time between two announcements, and some for a loaded machine.

@@ -7,9 +7,10 @@ import subprocess
 import sys
 import time
 
-import services
 import pytest
 from conftest import Answer, eventually
+
+import services
 
 # Every path with a parameter has a handful; more examples find no more, they only take longer.
 EXAMPLES = 60
@@ -41,11 +42,7 @@ def closed(document):
     """
     document = copy.deepcopy(document)
     schemas = document["components"]["schemas"]
-    bases = {
-        part["$ref"].rsplit("/", 1)[1]
-        for schema in schemas.values()
-        for part in schema.get("allOf", ())
-    }
+    bases = {part["$ref"].rsplit("/", 1)[1] for schema in schemas.values() for part in schema.get("allOf", ())}
     for name, schema in schemas.items():
         # A base would refuse the fields of what is built on it.
         if name not in bases:

@@ -60,8 +60,10 @@ def test_a_tick_is_seen_at_once(opened, backend):
 def test_the_history_is_there_with_the_first_figures(opened):
     page = opened()
     for name in CHARTS:
-        lengths = plot(page, name).locator("path").evaluate_all(
-            "(paths) => paths.map((path) => (path.getAttribute('d') || '').length)"
+        lengths = (
+            plot(page, name)
+            .locator("path")
+            .evaluate_all("(paths) => paths.map((path) => (path.getAttribute('d') || '').length)")
         )
         assert max(lengths, default=0) > 500, name
 
@@ -258,7 +260,7 @@ def test_a_day_is_fetched_when_it_is_asked_for(opened, backend):
         hover(page, "load", 0.5)
         return panel(page, "load").inner_text().lower()
 
-    eventually(lambda: re.search(r"\bmin|–|to\b|max", told()))
+    eventually(lambda: re.search(r"\bmin|\u2013|to\b|max", told()))
     picture(page, "day")
     assert page.evaluate(NONSENSE) == []
 
@@ -274,9 +276,7 @@ def test_a_link_carries_the_view(opened, backend):
 
 
 def test_an_empty_history_is_no_fault(opened, backend):
-    backend.scene.change_history = lambda history: {
-        **history, "time_unix_ms": [], "series": {}
-    }
+    backend.scene.change_history = lambda history: {**history, "time_unix_ms": [], "series": {}}
     page = opened()
     assert page.evaluate(NONSENSE) == []
     backend.tick(3)
@@ -561,9 +561,11 @@ def test_without_webassembly_it_says_where_the_numbers_are(chromium, backend):
 
 def test_the_theme_is_the_viewers_and_survives_a_reload(opened):
     page = opened(color_scheme="light")
-    ground = "getComputedStyle(document.querySelector('.page')).backgroundColor + " \
-        "getComputedStyle(document.body).backgroundColor + " \
+    ground = (
+        "getComputedStyle(document.querySelector('.page')).backgroundColor + "
+        "getComputedStyle(document.body).backgroundColor + "
         "getComputedStyle(document.documentElement).backgroundColor"
+    )
     theme = "document.querySelector('.page').dataset.theme"
     light = page.evaluate(ground)
     for _ in range(3):
@@ -721,9 +723,7 @@ def test_the_page_is_light(opened, backend, frontend):
     # A browser without a window loads no icon.
     icon = page.locator("link[rel~=icon]").first.get_attribute("href") or ""
     paths |= {icon} if icon.startswith("/") else set()
-    weights = {
-        path: len(frontend.fetch(path, headers={"accept-encoding": "br"}).body) for path in paths
-    }
+    weights = {path: len(frontend.fetch(path, headers={"accept-encoding": "br"}).body) for path in paths}
     total = sum(weights.values())
     print(f"the page weighs {total} bytes: {weights}")
     assert total <= BUDGET_BYTES, weights
@@ -734,8 +734,7 @@ def test_something_is_seen_before_the_program_is_there(opened, backend):
     page = opened()
     paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     program = page.evaluate(
-        "performance.getEntriesByType('resource').find((one) => one.name.endsWith('.wasm'))"
-        ".responseEnd"
+        "performance.getEntriesByType('resource').find((one) => one.name.endsWith('.wasm')).responseEnd"
     )
     print(f"first contentful paint after {paint:.0f} ms, program after {program:.0f} ms")
     assert paint < program

@@ -10,8 +10,9 @@ import time
 from contextlib import ExitStack, contextmanager
 from urllib.request import urlopen
 
-import services
 from conftest import eventually
+
+import services
 
 MEMBERS = 3
 # What the page promises; a loaded machine needs more.
@@ -88,8 +89,7 @@ def test_each_member_is_listed_and_answers_under_its_own_path(pytestconfig):
 def test_figures_come_from_their_member_and_keep_its_time(pytestconfig):
     with fleet(pytestconfig) as (gateway, members, addresses):
         instances = {
-            address: json.loads(member.fetch("/stats").body)["instance"]
-            for member, address in zip(members, addresses)
+            address: json.loads(member.fetch("/stats").body)["instance"] for member, address in zip(members, addresses)
         }
         viewer = Viewer(gateway)
 

@@ -3,8 +3,9 @@
 import socket
 from urllib.parse import urlsplit
 
-from tools.common import catalog
 import pytest
+
+from tools.common import catalog
 
 ROUTED = [service for service in catalog.ALL.values() if service.route]
 

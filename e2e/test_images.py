@@ -7,9 +7,10 @@ import tarfile
 import time
 import uuid
 
-from tools.common import catalog
 import pytest
 from conftest import eventually, request
+
+from tools.common import catalog
 
 # Megabytes as `docker image inspect` counts them.
 LIMITS = {name: service.image_megabytes for name, service in catalog.ALL.items()}
@@ -70,10 +71,11 @@ def test_an_image_is_one_small_file_and_no_root(tag, name):
     assert config["Config"]["Healthcheck"]["Test"] == ["CMD", f"/{name}", "healthcheck"]
     container = docker("create", image).decode().strip()
     try:
-        exported = tarfile.open(fileobj=io.BytesIO(docker("export", container)))
+        exported = docker("export", container)
     finally:
         docker("rm", container)
-    files = {entry.name for entry in exported if entry.name.split("/")[0] not in ENGINE_PATHS}
+    with tarfile.open(fileobj=io.BytesIO(exported)) as entries:
+        files = {entry.name for entry in entries if entry.name.split("/")[0] not in ENGINE_PATHS}
     assert files == {name}
 
 

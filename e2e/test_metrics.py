@@ -4,11 +4,12 @@ import re
 import shutil
 import subprocess
 
-import services
 import pytest
 from conftest import eventually
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as text_format
+
+import services
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -44,9 +45,7 @@ def test_promtool_accepts_the_metrics(service):
         pytest.skip("promtool is missing; `make tools` reports why")
     metrics = service.fetch("/metrics").body
     # It reports errors, and also style warnings; with warnings only, the exit code is 3.
-    done = subprocess.run(
-        [promtool, "check", "metrics"], input=metrics, capture_output=True, timeout=30
-    )
+    done = subprocess.run([promtool, "check", "metrics"], input=metrics, capture_output=True, timeout=30)
     said = (done.stdout + done.stderr).decode().splitlines()
     objections = [line for line in said if not KERNEL_NAME.search(line)]
     assert not objections

@@ -8,8 +8,9 @@ import subprocess
 import time
 from pathlib import Path
 
-from tools.common import catalog
 import pytest
+
+from tools.common import catalog
 
 # From exec to the first 200.
 START_SECONDS = 0.05

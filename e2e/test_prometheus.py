@@ -7,9 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import services
 from conftest import eventually, request
 from prometheus_client.parser import text_string_to_metric_families as text_format
+
+import services
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "prometheus"
 METRIC = re.compile(r"\b((?:stats|gateway|node)_[a-z0-9_]+)\b")

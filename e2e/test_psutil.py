@@ -1,9 +1,10 @@
 """The figures beside those of psutil, on the same machine over the same time."""
 
-import services
 import psutil
 from test_stats import one_core_busy
 from test_stream import stream
+
+import services
 
 SAMPLES = 30
 BUSY_SECONDS = 12

@@ -8,9 +8,10 @@ import zlib
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import services
 import pytest
 from conftest import eventually
+
+import services
 
 # A tick takes a second; ten without an event are a broken stream.
 SILENCE_SECONDS = 10
@@ -160,8 +161,7 @@ def test_a_viewer_of_another_instance_starts_from_the_beginning(service, last):
 def test_viewers_at_the_same_time_see_the_same(service):
     with stream(service) as one, stream(service) as other:
         seen = [
-            {event.id: event.data for event in take(viewer, 5) if event.name == "sample"}
-            for viewer in (one, other)
+            {event.id: event.data for event in take(viewer, 5) if event.name == "sample"} for viewer in (one, other)
         ]
     both = set(seen[0]) & set(seen[1])
     assert len(both) >= 2

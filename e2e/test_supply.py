@@ -7,15 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.common import catalog
-import services
 import pytest
+
+import services
+from tools.common import catalog
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 from tools.build import commit  # noqa: E402
-from tools.supply import oci  # noqa: E402
-from tools.supply import sbom  # noqa: E402
+from tools.supply import oci, sbom  # noqa: E402
 
 SERVICES = catalog.NAMES
 TOLD = re.compile(r"(?P<name>\w+) (?P<version>\d+\.\d+\.\d+) \((?P<commit>[0-9a-f]{40}(-dirty)?) (?P<built>\S+Z)\)\n")

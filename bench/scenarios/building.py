@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
+
+from processes import Failed
+from scenario import Bench, BenchError, Measurement, Scenario
 
 from tools.build import build
 from tools.common import toolchain
-from processes import Failed
-from scenario import Bench, BenchError, Measurement, Scenario
 
 BUILD_SECONDS = 1800
 

@@ -8,17 +8,20 @@ import functools
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Callable, ContextManager, Iterator
+from typing import Callable
 
-from tools.cloud import cost
 import elf
 import load_generators
 import proc_stats
 import servers
-from synthetic_proc import Tree
 from processes import NotToBeHad, Server, free_port, whole_answer
 from scenario import LESS, Bench, Measurement, Plot, Ratio, Scenario
+from synthetic_proc import Tree
+
+from tools.cloud import cost
 
 from . import gateway as proxies
 from . import stats as figures_of
@@ -29,7 +32,7 @@ PYTHON = ("flask", "gunicorn", "glances")
 MEGA = 1_000_000
 
 
-def every(bench: Bench, one: str, other: str, files: Path) -> dict[str, Callable[[], ContextManager[Server]]]:
+def every(bench: Bench, one: str, other: str, files: Path) -> dict[str, Callable[[], AbstractContextManager[Server]]]:
     """Our services, then the peers of stats, of the frontend and of the gateway."""
     return {
         "stats": lambda: first_answer(bench, "stats", "/stats"),
@@ -40,7 +43,7 @@ def every(bench: Bench, one: str, other: str, files: Path) -> dict[str, Callable
     }
 
 
-def first_answer(bench: Bench, name: str, path: str, *upstreams: str) -> ContextManager[Server]:
+def first_answer(bench: Bench, name: str, path: str, *upstreams: str) -> AbstractContextManager[Server]:
     """A service of ours on a port that is known before it starts."""
     port = free_port()
     if name == "gateway":
@@ -248,9 +251,7 @@ def price(bench: Bench) -> Iterator[Measurement]:
         smallest = (0.25 * processor + 0.5 * memory) * cost.HOURS
         figures = {"dollars_a_month": len(SERVICES) * smallest}
         yield Measurement("all three", f"a month, each in the smallest task, {name}", figures)
-        yield Measurement(
-            "all three", f"a month, all in one smallest task, {name}", {"dollars_a_month": smallest}
-        )
+        yield Measurement("all three", f"a month, all in one smallest task, {name}", {"dollars_a_month": smallest})
     processor, _ = cost.FARGATE["ARM64"]
     for scenario in ("stats-requests", "page-requests", "gateway-proxy", "gateway-cached"):
         for row in bench.results.get(scenario, {}).get("rows", []):

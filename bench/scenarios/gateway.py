@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from typing import Callable, ContextManager, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Callable
 
 import proc_stats
 import servers
@@ -29,7 +31,7 @@ def upstreams(bench: Bench) -> Iterator[tuple[str, str, dict[str, str]]]:
 
 def proxies(
     bench: Bench, one: str, other: str, cached: bool
-) -> dict[str, Callable[[], ContextManager[Server]]]:
+) -> dict[str, Callable[[], AbstractContextManager[Server]]]:
     found = {
         "gateway": lambda: servers.gateway(bench, one, other, cached),
         "nginx": lambda: servers.nginx_proxy(bench, one, other, cached),
@@ -138,9 +140,7 @@ def soak(bench: Bench) -> Iterator[Measurement]:
             time.sleep(0.5)
             samples.append((proc_stats.resident_bytes(server.pid), proc_stats.open_files(server.pid)))
     half = len(samples) // 2
-    first, second = (
-        [statistics.median(each) for each in zip(*part)] for part in (samples[:half], samples[half:])
-    )
+    first, second = ([statistics.median(each) for each in zip(*part)] for part in (samples[:half], samples[half:]))
     for name, (resident, files) in (("first half", first), ("second half", second)):
         yield Measurement("gateway", name, {"resident_bytes": resident, "open_files": files})
     times = {"memory_times": second[0] / first[0], "files_times": second[1] / first[1]}
@@ -208,9 +208,7 @@ SCENARIOS = (
         rounds=1,
         estimate=120,
         ratios=(Ratio("requests_per_second", "gateway"),),
-        plots=(
-            Plot("requests_per_second", "Proxied /stats by connections", "requests a second", "connections"),
-        ),
+        plots=(Plot("requests_per_second", "Proxied /stats by connections", "requests a second", "connections"),),
     ),
     Scenario(
         name="gateway-idle",

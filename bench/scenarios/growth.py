@@ -7,15 +7,15 @@ import struct
 import threading
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 import load_generators
 import proc_stats
 import servers
-from synthetic_proc import Tree
 from processes import Failed, whole_answer
 from scenario import Bench, Measurement, Plot, Scenario, Slope
+from synthetic_proc import Tree
 
 CORES = (1, 4, 16, 64, 256, 512)
 MANY = (1, 10, 100, 1_000)

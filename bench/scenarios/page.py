@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 import proc_stats
 import servers
-from tools.common import toolchain
 from load_generators import SERVER_CORE, closed
 from processes import answer_of, whole_answer
 from scenario import LESS, Bench, BenchError, Measurement, Plot, Ratio, Scenario
+
+from tools.common import toolchain
 
 BROWSE = Path(__file__).resolve().parent.parent / "browse.py"
 BROWSE_SECONDS = 180
@@ -92,8 +93,7 @@ SCENARIOS = (
         work="the page, its script and its program, each as gzip, the same bytes from every server",
         load="64 kept connections, closed loop (wrk on a core of its own)",
         warm_up="1 s",
-        compared="requests a second of one core, and processor time for a request where the client is"
-        " the busier side",
+        compared="requests a second of one core, and processor time for a request where the client is the busier side",
         measure=requests,
         seconds=3,
         rounds=3,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from collections.abc import Iterator
 
 import load_generators
 import servers
@@ -69,16 +69,13 @@ SCENARIOS = (
         " `/stats` answer for whatever is asked: one read, one write, epoll",
         load=CLIENTS,
         warm_up="1 s",
-        compared="requests a second of one core, and processor time for a request where the client is"
-        " the busier side",
+        compared="requests a second of one core, and processor time for a request where the client is the busier side",
         measure=requests,
         seconds=3,
         rounds=3,
         estimate=122,
         ratios=(Ratio("requests_per_second", "stats"), Ratio("server_us_per_request", "stats", LESS)),
-        plots=(
-            Plot("requests_per_second", "Newest figures, one core", "requests a second", logarithmic=True),
-        ),
+        plots=(Plot("requests_per_second", "Newest figures, one core", "requests a second", logarithmic=True),),
     ),
     Scenario(
         name="stats-latency",

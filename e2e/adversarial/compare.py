@@ -19,21 +19,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT)]
 
-from tools.common import debian_program  # noqa: E402
-from tools.install import pypi  # noqa: E402
-from tools.common import toolchain  # noqa: E402
 from corpus import CASES  # noqa: E402
 from exchange import Result, run  # noqa: E402
 from origin import Origin  # noqa: E402
 from strict import faults  # noqa: E402
 from verdict import complaints  # noqa: E402
+
+from tools.common import debian_program, toolchain  # noqa: E402
+from tools.install import pypi  # noqa: E402
 
 PAGE = ROOT / "docs" / "adversarial.md"
 PEERS = HERE / "peers"
@@ -247,9 +248,7 @@ def filled(name: str, folder: Path, origin: Origin, port: int) -> Path:
 
 @contextlib.contextmanager
 def started(command: list[str], port: int, variables: dict[str, str] | None = None) -> Iterator[None]:
-    process = subprocess.Popen(
-        command, env={"PATH": os.defpath, **(variables or {})}, stdin=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, env={"PATH": os.defpath, **(variables or {})}, stdin=subprocess.DEVNULL)
     try:
         wait_until_it_listens(process, port)
         yield

@@ -112,37 +112,91 @@ BOTH = "Content-Length with Transfer-Encoding"
 RFC_BOTH = "RFC 9112, 6.1"
 HIDDEN = NOTHING + SMUGGLED
 
-refused(BOTH, "CL.TE", "the length covers a second request that the chunks do not",
-        head(POST, HOST, b"Content-Length: %d" % len(HIDDEN), CHUNKED) + HIDDEN)
-refused(BOTH, "CL.TE", "Transfer-Encoding comes before Content-Length",
-        head(POST, HOST, CHUNKED, b"Content-Length: %d" % len(HIDDEN)) + HIDDEN)
-refused(BOTH, "TE.CL", "a chunk holds a second request that the length cuts off",
-        head(POST, HOST, b"Content-Length: 4", CHUNKED) + chunks(SMUGGLED))
-refused(BOTH, "TE.CL", "the length is zero and there are chunks",
-        head(POST, HOST, b"Content-Length: 0", CHUNKED) + chunks(SMUGGLED))
-refused(BOTH, RFC_BOTH, "both lengths say the same",
-        head(POST, HOST, b"Content-Length: %d" % len(HELLO), CHUNKED) + HELLO)
-refused(BOTH, RFC_BOTH, "a GET has both lengths",
-        head(GET, HOST, b"Content-Length: %d" % len(HIDDEN), CHUNKED) + HIDDEN)
-refused(BOTH, RFC_BOTH, "a length stands beside the coding identity",
-        head(POST, HOST, b"Content-Length: 5", b"Transfer-Encoding: identity") + b"hello", CODING)
-refused(BOTH, RFC_BOTH, "names in odd case are the same names",
-        head(POST, HOST, b"cONTENT-lENGTH: 4", b"tRANSFER-eNCODING: cHUNKED") + chunks(SMUGGLED))
-refused(BOTH, RFC_BOTH, "many other fields stand between the two lengths",
-        head(POST, HOST, b"Content-Length: 4", *(b"X-%d: y" % n for n in range(60)), CHUNKED)
-        + chunks(SMUGGLED))
-refused(BOTH, RFC_BOTH, "both lengths stand in a request of HTTP/1.0",
-        head(b"POST /case-000 HTTP/1.0", HOST, b"Content-Length: 4", CHUNKED) + chunks(SMUGGLED))
-refused(BOTH, "TE.TE", "a space hides Transfer-Encoding from a reader who knows the length",
-        head(POST, HOST, b"Content-Length: 4", b"Transfer-Encoding : chunked") + chunks(SMUGGLED))
-refused(BOTH, "TE.TE", "a fold hides Transfer-Encoding from a reader who knows the length",
-        head(POST, HOST, b"Content-Length: 4", b"Transfer-Encoding:", b" chunked") + chunks(SMUGGLED))
-refused(BOTH, "TE.TE", "a bare line feed hides Transfer-Encoding in another field",
-        head(POST, HOST, b"Content-Length: 4", b"X: y\nTransfer-Encoding: chunked") + chunks(SMUGGLED))
-refused(BOTH, "TE.TE", "a bare carriage return hides Transfer-Encoding in another field",
-        head(POST, HOST, b"Content-Length: 4", b"X: y\rTransfer-Encoding: chunked") + chunks(SMUGGLED))
-refused(BOTH, "CL.TE", "a NUL hides Content-Length from a reader who knows chunks",
-        head(POST, HOST, b"Content-Length\0: %d" % len(HIDDEN), CHUNKED) + HIDDEN)
+refused(
+    BOTH,
+    "CL.TE",
+    "the length covers a second request that the chunks do not",
+    head(POST, HOST, b"Content-Length: %d" % len(HIDDEN), CHUNKED) + HIDDEN,
+)
+refused(
+    BOTH,
+    "CL.TE",
+    "Transfer-Encoding comes before Content-Length",
+    head(POST, HOST, CHUNKED, b"Content-Length: %d" % len(HIDDEN)) + HIDDEN,
+)
+refused(
+    BOTH,
+    "TE.CL",
+    "a chunk holds a second request that the length cuts off",
+    head(POST, HOST, b"Content-Length: 4", CHUNKED) + chunks(SMUGGLED),
+)
+refused(
+    BOTH,
+    "TE.CL",
+    "the length is zero and there are chunks",
+    head(POST, HOST, b"Content-Length: 0", CHUNKED) + chunks(SMUGGLED),
+)
+refused(
+    BOTH, RFC_BOTH, "both lengths say the same", head(POST, HOST, b"Content-Length: %d" % len(HELLO), CHUNKED) + HELLO
+)
+refused(
+    BOTH, RFC_BOTH, "a GET has both lengths", head(GET, HOST, b"Content-Length: %d" % len(HIDDEN), CHUNKED) + HIDDEN
+)
+refused(
+    BOTH,
+    RFC_BOTH,
+    "a length stands beside the coding identity",
+    head(POST, HOST, b"Content-Length: 5", b"Transfer-Encoding: identity") + b"hello",
+    CODING,
+)
+refused(
+    BOTH,
+    RFC_BOTH,
+    "names in odd case are the same names",
+    head(POST, HOST, b"cONTENT-lENGTH: 4", b"tRANSFER-eNCODING: cHUNKED") + chunks(SMUGGLED),
+)
+refused(
+    BOTH,
+    RFC_BOTH,
+    "many other fields stand between the two lengths",
+    head(POST, HOST, b"Content-Length: 4", *(b"X-%d: y" % n for n in range(60)), CHUNKED) + chunks(SMUGGLED),
+)
+refused(
+    BOTH,
+    RFC_BOTH,
+    "both lengths stand in a request of HTTP/1.0",
+    head(b"POST /case-000 HTTP/1.0", HOST, b"Content-Length: 4", CHUNKED) + chunks(SMUGGLED),
+)
+refused(
+    BOTH,
+    "TE.TE",
+    "a space hides Transfer-Encoding from a reader who knows the length",
+    head(POST, HOST, b"Content-Length: 4", b"Transfer-Encoding : chunked") + chunks(SMUGGLED),
+)
+refused(
+    BOTH,
+    "TE.TE",
+    "a fold hides Transfer-Encoding from a reader who knows the length",
+    head(POST, HOST, b"Content-Length: 4", b"Transfer-Encoding:", b" chunked") + chunks(SMUGGLED),
+)
+refused(
+    BOTH,
+    "TE.TE",
+    "a bare line feed hides Transfer-Encoding in another field",
+    head(POST, HOST, b"Content-Length: 4", b"X: y\nTransfer-Encoding: chunked") + chunks(SMUGGLED),
+)
+refused(
+    BOTH,
+    "TE.TE",
+    "a bare carriage return hides Transfer-Encoding in another field",
+    head(POST, HOST, b"Content-Length: 4", b"X: y\rTransfer-Encoding: chunked") + chunks(SMUGGLED),
+)
+refused(
+    BOTH,
+    "CL.TE",
+    "a NUL hides Content-Length from a reader who knows chunks",
+    head(POST, HOST, b"Content-Length\0: %d" % len(HIDDEN), CHUNKED) + HIDDEN,
+)
 
 # --- the coding's name ----------------------------------------------------------------------------
 
@@ -176,38 +230,78 @@ for value, what in [
     (b",", "a comma alone"),
     (b"deflate", "deflate"),
 ]:
-    refused(CODED, "TE.TE" if b"chunked" in value else RFC_CODING,
-            f"the coding is {what}", head(POST, HOST, b"Transfer-Encoding: " + value) + HIDDEN, CODING)
+    refused(
+        CODED,
+        "TE.TE" if b"chunked" in value else RFC_CODING,
+        f"the coding is {what}",
+        head(POST, HOST, b"Transfer-Encoding: " + value) + HIDDEN,
+        CODING,
+    )
 
-refused(CODED, "TE.TE", "the coding is given twice",
-        head(POST, HOST, CHUNKED, CHUNKED) + HIDDEN, CODING)
-refused(CODED, "TE.TE", "the second of two codings is unknown",
-        head(POST, HOST, CHUNKED, b"Transfer-Encoding: x") + HIDDEN, CODING)
-refused(CODED, "TE.TE", "the first of two codings is unknown",
-        head(POST, HOST, b"Transfer-Encoding: x", CHUNKED) + HIDDEN, CODING)
-refused(CODED, "TE.TE", "the coding's field begins with a space",
-        head(POST, HOST, b"X: y", b" Transfer-Encoding: chunked") + HIDDEN)
-refused(CODED, "TE.TE", "the coding's field has no colon",
-        head(POST, HOST, b"Transfer-Encoding chunked") + HIDDEN)
-refused(CODED, "TE.TE", "a tab stands before the coding's colon",
-        head(POST, HOST, b"Transfer-Encoding\t: chunked") + HIDDEN)
-refused(CODED, "TE.TE", "the coding's name has a NUL",
-        head(POST, HOST, b"Transfer\0-Encoding: chunked") + HIDDEN)
-refused(CODED, "TE.TE", "the coding's name ends in a byte of Latin-1",
-        head(POST, HOST, b"Transfer-Encoding\xa0: chunked") + HIDDEN)
-refused(CODED, RFC_BOTH, "HTTP/1.0 does not know Transfer-Encoding",
-        head(b"POST /case-000 HTTP/1.0", HOST, CHUNKED) + HIDDEN)
-refused(CODED, RFC_BOTH, "HTTP/1.0 with keep-alive does not know it either",
-        head(b"POST /case-000 HTTP/1.0", HOST, b"Connection: keep-alive", CHUNKED) + HIDDEN)
-tolerated(CODED, "RFC 9112, 5", "a tab before the coding is blank",
-          head(POST, HOST, b"Transfer-Encoding:\tchunked") + HELLO)
-tolerated(CODED, "RFC 9112, 5", "a tab behind the coding is blank",
-          head(POST, HOST, b"Transfer-Encoding: chunked \t") + HELLO)
-tolerated(CODED, "RFC 9110, 5.6.1", "the coding's list has empty elements",
-          head(POST, HOST, b"Transfer-Encoding: ,chunked,") + HELLO, frozenset({200, 400, 501}))
-tolerated(CODED, "TE.TE, CGI", "an underscore makes another field of it, but not for every server",
-          head(POST, HOST, b"Content-Length: %d" % len(HIDDEN), b"Transfer_Encoding: chunked") + HIDDEN,
-          absent=(b"transfer_encoding",))
+refused(CODED, "TE.TE", "the coding is given twice", head(POST, HOST, CHUNKED, CHUNKED) + HIDDEN, CODING)
+refused(
+    CODED,
+    "TE.TE",
+    "the second of two codings is unknown",
+    head(POST, HOST, CHUNKED, b"Transfer-Encoding: x") + HIDDEN,
+    CODING,
+)
+refused(
+    CODED,
+    "TE.TE",
+    "the first of two codings is unknown",
+    head(POST, HOST, b"Transfer-Encoding: x", CHUNKED) + HIDDEN,
+    CODING,
+)
+refused(
+    CODED,
+    "TE.TE",
+    "the coding's field begins with a space",
+    head(POST, HOST, b"X: y", b" Transfer-Encoding: chunked") + HIDDEN,
+)
+refused(CODED, "TE.TE", "the coding's field has no colon", head(POST, HOST, b"Transfer-Encoding chunked") + HIDDEN)
+refused(
+    CODED, "TE.TE", "a tab stands before the coding's colon", head(POST, HOST, b"Transfer-Encoding\t: chunked") + HIDDEN
+)
+refused(CODED, "TE.TE", "the coding's name has a NUL", head(POST, HOST, b"Transfer\0-Encoding: chunked") + HIDDEN)
+refused(
+    CODED,
+    "TE.TE",
+    "the coding's name ends in a byte of Latin-1",
+    head(POST, HOST, b"Transfer-Encoding\xa0: chunked") + HIDDEN,
+)
+refused(
+    CODED,
+    RFC_BOTH,
+    "HTTP/1.0 does not know Transfer-Encoding",
+    head(b"POST /case-000 HTTP/1.0", HOST, CHUNKED) + HIDDEN,
+)
+refused(
+    CODED,
+    RFC_BOTH,
+    "HTTP/1.0 with keep-alive does not know it either",
+    head(b"POST /case-000 HTTP/1.0", HOST, b"Connection: keep-alive", CHUNKED) + HIDDEN,
+)
+tolerated(
+    CODED, "RFC 9112, 5", "a tab before the coding is blank", head(POST, HOST, b"Transfer-Encoding:\tchunked") + HELLO
+)
+tolerated(
+    CODED, "RFC 9112, 5", "a tab behind the coding is blank", head(POST, HOST, b"Transfer-Encoding: chunked \t") + HELLO
+)
+tolerated(
+    CODED,
+    "RFC 9110, 5.6.1",
+    "the coding's list has empty elements",
+    head(POST, HOST, b"Transfer-Encoding: ,chunked,") + HELLO,
+    frozenset({200, 400, 501}),
+)
+tolerated(
+    CODED,
+    "TE.TE, CGI",
+    "an underscore makes another field of it, but not for every server",
+    head(POST, HOST, b"Content-Length: %d" % len(HIDDEN), b"Transfer_Encoding: chunked") + HIDDEN,
+    absent=(b"transfer_encoding",),
+)
 
 # --- the length's number --------------------------------------------------------------------------
 
@@ -235,53 +329,126 @@ for value, what in [
     (b"5\0", "a number before a NUL"),
     (b"five", "a word"),
 ]:
-    refused(LENGTH, RFC_LENGTH, f"the length is {what}",
-            head(POST, HOST, b"Content-Length: " + value) + b"hello")
+    refused(LENGTH, RFC_LENGTH, f"the length is {what}", head(POST, HOST, b"Content-Length: " + value) + b"hello")
 
-refused(LENGTH, RFC_LENGTH, "the length is 2^64 and five",
-        head(POST, HOST, b"Content-Length: 18446744073709551621") + b"hello", NUMBER)
-refused(LENGTH, RFC_LENGTH, "the length is 2^32 and five",
-        head(POST, HOST, b"Content-Length: 4294967301") + b"hello", NUMBER)
-refused(LENGTH, RFC_LENGTH, "the length has a thousand digits",
-        head(POST, HOST, b"Content-Length: " + b"9" * 1000) + b"hello", NUMBER)
-refused(LENGTH, "CL.CL", "the length is given twice, the same",
-        head(POST, HOST, b"Content-Length: 5", b"Content-Length: 5") + b"hello")
-refused(LENGTH, "CL.CL", "the length is given twice, short and long",
-        head(POST, HOST, b"Content-Length: 0", b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED)
-refused(LENGTH, "CL.CL", "the length is given twice, long and short",
-        head(POST, HOST, b"Content-Length: %d" % len(SMUGGLED), b"Content-Length: 0") + SMUGGLED)
-refused(LENGTH, "0.CL", "a space stands before the length's colon",
-        head(POST, HOST, b"Content-Length : %d" % len(SMUGGLED)) + SMUGGLED)
-refused(LENGTH, "0.CL", "a tab stands before the length's colon",
-        head(GET, HOST, b"Content-Length\t: %d" % len(SMUGGLED)) + SMUGGLED)
-refused(LENGTH, "0.CL", "the length's field begins with a space",
-        head(GET, HOST, b"X: y", b" Content-Length: %d" % len(SMUGGLED)) + SMUGGLED)
-refused(LENGTH, "0.CL", "the length's number stands on the next line",
-        head(GET, HOST, b"Content-Length:", b" %d" % len(SMUGGLED)) + SMUGGLED)
-refused(LENGTH, "0.CL", "the length goes on, on the next line",
-        head(POST, HOST, b"Content-Length: 5", b"\t3") + b"hello")
-refused(LENGTH, "0.CL", "the length's field has no colon",
-        head(POST, HOST, b"Content-Length 5") + b"hello")
-refused(LENGTH, RFC_LENGTH, "the client leaves before the end of its body",
-        head(POST, HOST, b"Content-Length: 100") + b"hello", CUT_SHORT, half_closes=True)
-refused(LENGTH, RFC_LENGTH, "the client never sends the end of its body",
-        head(POST, HOST, b"Content-Length: 100") + b"hello", CUT_SHORT, stalls=True)
-tolerated(LENGTH, RFC_LENGTH, "the length has zeros in front",
-          head(POST, HOST, b"Content-Length: 00000005") + b"hello")
-tolerated(LENGTH, "0.CL, CGI", "an underscore makes a second length, but not for every server",
-          head(POST, HOST, b"Content_Length: 0", b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED,
-          absent=(b"content_length",))
-tolerated(LENGTH, "CL.0", "the body of a GET looks like a request",
-          head(GET, HOST, b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED)
-tolerated(LENGTH, "CL.0", "the body of a HEAD looks like a request",
-          head(b"HEAD /case-000 HTTP/1.1", HOST, b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED,
-          head=True)
-tolerated(LENGTH, "CL.0", "the body of an OPTIONS looks like a request",
-          head(b"OPTIONS /case-000 HTTP/1.1", HOST, b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED,
-          frozenset({200, 204, 400, 405}))
-tolerated(LENGTH, "CL.0", "the body of a DELETE looks like a request",
-          head(b"DELETE /case-000 HTTP/1.1", HOST, b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED,
-          frozenset({200, 400, 405}))
+refused(
+    LENGTH,
+    RFC_LENGTH,
+    "the length is 2^64 and five",
+    head(POST, HOST, b"Content-Length: 18446744073709551621") + b"hello",
+    NUMBER,
+)
+refused(
+    LENGTH,
+    RFC_LENGTH,
+    "the length is 2^32 and five",
+    head(POST, HOST, b"Content-Length: 4294967301") + b"hello",
+    NUMBER,
+)
+refused(
+    LENGTH,
+    RFC_LENGTH,
+    "the length has a thousand digits",
+    head(POST, HOST, b"Content-Length: " + b"9" * 1000) + b"hello",
+    NUMBER,
+)
+refused(
+    LENGTH,
+    "CL.CL",
+    "the length is given twice, the same",
+    head(POST, HOST, b"Content-Length: 5", b"Content-Length: 5") + b"hello",
+)
+refused(
+    LENGTH,
+    "CL.CL",
+    "the length is given twice, short and long",
+    head(POST, HOST, b"Content-Length: 0", b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED,
+)
+refused(
+    LENGTH,
+    "CL.CL",
+    "the length is given twice, long and short",
+    head(POST, HOST, b"Content-Length: %d" % len(SMUGGLED), b"Content-Length: 0") + SMUGGLED,
+)
+refused(
+    LENGTH,
+    "0.CL",
+    "a space stands before the length's colon",
+    head(POST, HOST, b"Content-Length : %d" % len(SMUGGLED)) + SMUGGLED,
+)
+refused(
+    LENGTH,
+    "0.CL",
+    "a tab stands before the length's colon",
+    head(GET, HOST, b"Content-Length\t: %d" % len(SMUGGLED)) + SMUGGLED,
+)
+refused(
+    LENGTH,
+    "0.CL",
+    "the length's field begins with a space",
+    head(GET, HOST, b"X: y", b" Content-Length: %d" % len(SMUGGLED)) + SMUGGLED,
+)
+refused(
+    LENGTH,
+    "0.CL",
+    "the length's number stands on the next line",
+    head(GET, HOST, b"Content-Length:", b" %d" % len(SMUGGLED)) + SMUGGLED,
+)
+refused(
+    LENGTH, "0.CL", "the length goes on, on the next line", head(POST, HOST, b"Content-Length: 5", b"\t3") + b"hello"
+)
+refused(LENGTH, "0.CL", "the length's field has no colon", head(POST, HOST, b"Content-Length 5") + b"hello")
+refused(
+    LENGTH,
+    RFC_LENGTH,
+    "the client leaves before the end of its body",
+    head(POST, HOST, b"Content-Length: 100") + b"hello",
+    CUT_SHORT,
+    half_closes=True,
+)
+refused(
+    LENGTH,
+    RFC_LENGTH,
+    "the client never sends the end of its body",
+    head(POST, HOST, b"Content-Length: 100") + b"hello",
+    CUT_SHORT,
+    stalls=True,
+)
+tolerated(LENGTH, RFC_LENGTH, "the length has zeros in front", head(POST, HOST, b"Content-Length: 00000005") + b"hello")
+tolerated(
+    LENGTH,
+    "0.CL, CGI",
+    "an underscore makes a second length, but not for every server",
+    head(POST, HOST, b"Content_Length: 0", b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED,
+    absent=(b"content_length",),
+)
+tolerated(
+    LENGTH,
+    "CL.0",
+    "the body of a GET looks like a request",
+    head(GET, HOST, b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED,
+)
+tolerated(
+    LENGTH,
+    "CL.0",
+    "the body of a HEAD looks like a request",
+    head(b"HEAD /case-000 HTTP/1.1", HOST, b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED,
+    head=True,
+)
+tolerated(
+    LENGTH,
+    "CL.0",
+    "the body of an OPTIONS looks like a request",
+    head(b"OPTIONS /case-000 HTTP/1.1", HOST, b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED,
+    frozenset({200, 204, 400, 405}),
+)
+tolerated(
+    LENGTH,
+    "CL.0",
+    "the body of a DELETE looks like a request",
+    head(b"DELETE /case-000 HTTP/1.1", HOST, b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED,
+    frozenset({200, 400, 405}),
+)
 
 # --- chunks ---------------------------------------------------------------------------------------
 
@@ -328,29 +495,48 @@ chunked("a line feed alone ends the last chunk", b"0\n\r\n")
 chunked("a line feed alone ends the body", b"0\r\n\n")
 chunked("two other bytes stand where a chunk ends", b"5\r\nhelloXX0\r\n\r\n", source="TERM.SPILL")
 chunked("an extension hides a line feed", b"5;a\nhello\r\n" + NOTHING, source="TERM.EXT")
-chunked("an extension hides a size behind a line feed",
-        b"2;\nxx\r\n%x\r\n" % len(SMUGGLED) + SMUGGLED + b"\r\n" + NOTHING, source="EXT.TERM")
+chunked(
+    "an extension hides a size behind a line feed",
+    b"2;\nxx\r\n%x\r\n" % len(SMUGGLED) + SMUGGLED + b"\r\n" + NOTHING,
+    source="EXT.TERM",
+)
 chunked("an extension hides a carriage return", b"5;a\rb\r\nhello\r\n" + NOTHING, source="EXT.TERM")
 chunked("an extension has a NUL", b"5;a\0b\r\nhello\r\n" + NOTHING)
 chunked("an extension's quotes go on, on the next line", b'5;a="\r\nhello"\r\n' + NOTHING)
-chunked("an extension has 20 KiB", b"5;" + b"a" * 20480 + b"\r\nhello\r\n" + NOTHING,
-        frozenset({400, 413, 431}), source="chunk extension flood")
-chunked("every small chunk has a long extension",
-        b"".join(b"1;" + b"a" * 200 + b"\r\nx\r\n" for _ in range(1000)) + NOTHING,
-        frozenset({200, 400, 413, 431}), add=tolerated, absent=(b"a" * 200,),
-        source="chunk extension flood, CVE-2023-39326")
+chunked(
+    "an extension has 20 KiB",
+    b"5;" + b"a" * 20480 + b"\r\nhello\r\n" + NOTHING,
+    frozenset({400, 413, 431}),
+    source="chunk extension flood",
+)
+chunked(
+    "every small chunk has a long extension",
+    b"".join(b"1;" + b"a" * 200 + b"\r\nx\r\n" for _ in range(1000)) + NOTHING,
+    frozenset({200, 400, 413, 431}),
+    add=tolerated,
+    absent=(b"a" * 200,),
+    source="chunk extension flood, CVE-2023-39326",
+)
 chunked("the client leaves before the last chunk", b"5\r\nhello\r\n", CUT_SHORT, half_closes=True)
 chunked("the client leaves within a chunk", b"f\r\nhello", CUT_SHORT, half_closes=True)
 chunked("the last chunk never comes", b"5\r\nhello\r\n", CUT_SHORT, stalls=True)
 chunked("the end of the trailers never comes", b"0\r\nX: y\r\n", CUT_SHORT, stalls=True)
-chunked("the size is hexadecimal with zeros in front", b"0005\r\nhello\r\n000\r\n\r\n", EITHER,
-        add=tolerated)
-chunked("the size has a hundred zeros in front", b"0" * 100 + b"5\r\nhello\r\n" + NOTHING, EITHER,
-        add=tolerated)
-chunked("an extension is ignored and goes no further", b"5;name=value\r\nhello\r\n" + NOTHING, EITHER,
-        add=tolerated, absent=(b"name=value",))
-chunked("the last chunk's extension goes no further", b"5\r\nhello\r\n0;name=value\r\n\r\n", EITHER,
-        add=tolerated, absent=(b"name=value",))
+chunked("the size is hexadecimal with zeros in front", b"0005\r\nhello\r\n000\r\n\r\n", EITHER, add=tolerated)
+chunked("the size has a hundred zeros in front", b"0" * 100 + b"5\r\nhello\r\n" + NOTHING, EITHER, add=tolerated)
+chunked(
+    "an extension is ignored and goes no further",
+    b"5;name=value\r\nhello\r\n" + NOTHING,
+    EITHER,
+    add=tolerated,
+    absent=(b"name=value",),
+)
+chunked(
+    "the last chunk's extension goes no further",
+    b"5\r\nhello\r\n0;name=value\r\n\r\n",
+    EITHER,
+    add=tolerated,
+    absent=(b"name=value",),
+)
 
 TRAILER = "trailers"
 RFC_TRAILER = "RFC 9112, 7.1.2; RFC 9110, 6.5"
@@ -371,11 +557,21 @@ trailed("a trailer has a NUL", b"X: \0\r\n")
 trailed("a trailer goes on, on the next line", b"X: y\r\n z\r\n")
 trailed("a trailer has 20 KiB", b"X: " + b"y" * 20480 + b"\r\n", frozenset({400, 413, 431}))
 trailed("there are a thousand trailers", b"X: y\r\n" * 1000, frozenset({400, 413, 431}))
-for field in (b"Content-Length: 100", b"Transfer-Encoding: chunked", b"Host: evil.test",
-              b"X-Forwarded-For: 192.0.2.66", b"Connection: X-Request-ID"):
+for field in (
+    b"Content-Length: 100",
+    b"Transfer-Encoding: chunked",
+    b"Host: evil.test",
+    b"X-Forwarded-For: 192.0.2.66",
+    b"Connection: X-Request-ID",
+):
     name = field.split(b":")[0].decode()
-    trailed(f"{name} as a trailer changes nothing", field + b"\r\n", EITHER, tolerated,
-            absent=(b"evil.test", b"192.0.2.66", b"length: 100"))
+    trailed(
+        f"{name} as a trailer changes nothing",
+        field + b"\r\n",
+        EITHER,
+        tolerated,
+        absent=(b"evil.test", b"192.0.2.66", b"length: 100"),
+    )
 
 # --- lines and fields -----------------------------------------------------------------------------
 
@@ -383,23 +579,18 @@ LINE = "line ends and blanks"
 RFC_LINE = "RFC 9112, 2.2 and 5"
 
 refused(LINE, RFC_LINE, "every line ends with a line feed alone", b"\n".join([GET, HOST, b"", b""]))
-refused(LINE, RFC_LINE, "the request line ends with a line feed alone",
-        GET + b"\n" + HOST + b"\r\n\r\n")
-refused(LINE, RFC_LINE, "a field ends with a line feed alone",
-        GET + b"\r\n" + HOST + b"\nX: y\r\n\r\n")
+refused(LINE, RFC_LINE, "the request line ends with a line feed alone", GET + b"\n" + HOST + b"\r\n\r\n")
+refused(LINE, RFC_LINE, "a field ends with a line feed alone", GET + b"\r\n" + HOST + b"\nX: y\r\n\r\n")
 refused(LINE, RFC_LINE, "the last empty line is a line feed alone", GET + b"\r\n" + HOST + b"\r\n\n")
 refused(LINE, RFC_LINE, "the empty line follows a line feed alone", GET + b"\r\n" + HOST + b"\n\r\n")
-refused(LINE, RFC_LINE, "every line ends with a carriage return alone",
-        b"\r".join([GET, HOST, b"", b""]) + b"\r\n\r\n")
+refused(LINE, RFC_LINE, "every line ends with a carriage return alone", b"\r".join([GET, HOST, b"", b""]) + b"\r\n\r\n")
 refused(LINE, RFC_LINE, "a value has a carriage return within", head(GET, HOST, b"X: a\rb"))
 refused(LINE, RFC_LINE, "a value ends with two carriage returns", head(GET, HOST, b"X: a\r"))
 refused(LINE, RFC_LINE, "a carriage return begins a line", head(GET, HOST, b"\rX: a"))
-refused(LINE, RFC_LINE, "the target has a carriage return within",
-        head(b"GET /case-000\rX HTTP/1.1", HOST))
+refused(LINE, RFC_LINE, "the target has a carriage return within", head(b"GET /case-000\rX HTTP/1.1", HOST))
 refused(LINE, "RFC 9112, 5.2", "a value goes on after a space", head(GET, HOST, b"X: a", b" b"))
 refused(LINE, "RFC 9112, 5.2", "a value goes on after a tab", head(GET, HOST, b"X: a", b"\tb"))
-refused(LINE, "RFC 9112, 5.2", "Host goes on, on the next line",
-        head(GET, b"Host: gateway.test", b" .evil.test"))
+refused(LINE, "RFC 9112, 5.2", "Host goes on, on the next line", head(GET, b"Host: gateway.test", b" .evil.test"))
 refused(LINE, RFC_LINE, "the first field begins with a space", head(GET, b" X: y", HOST))
 refused(LINE, RFC_LINE, "the first field begins with a tab", head(GET, b"\tX: y", HOST))
 refused(LINE, RFC_LINE, "a line of spaces stands before the fields", head(GET, b"  ", HOST))
@@ -494,56 +685,115 @@ for version, what in [
     (b"ICAP/1.0", "of another protocol"),
     (b"RTSP/1.0", "of RTSP"),
 ]:
-    refused(FIRST, "RFC 9112, 2.3", f"the version is {what}", head(b"GET /case-000 " + version, HOST),
-            VERSION)
-tolerated(FIRST, "RFC 9110, 2.5", "a later minor version is read as the latest known",
-          head(b"GET /case-000 HTTP/1.2", HOST), frozenset({200, 400, 505}))
-refused(FIRST, "RFC 9113, 3.4", "the client begins with HTTP/2, which is off",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", VERSION | {405, CLOSED})
-refused(FIRST, "RFC 8446", "the client begins with TLS",
-        b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x03" + b"\x5a" * 32 + b"\0\0\2\x13\1\1\0\r\n\r\n",
-        frozenset({CLOSED, 400}))
+    refused(FIRST, "RFC 9112, 2.3", f"the version is {what}", head(b"GET /case-000 " + version, HOST), VERSION)
+tolerated(
+    FIRST,
+    "RFC 9110, 2.5",
+    "a later minor version is read as the latest known",
+    head(b"GET /case-000 HTTP/1.2", HOST),
+    frozenset({200, 400, 505}),
+)
+refused(
+    FIRST,
+    "RFC 9113, 3.4",
+    "the client begins with HTTP/2, which is off",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
+    VERSION | {405, CLOSED},
+)
+refused(
+    FIRST,
+    "RFC 8446",
+    "the client begins with TLS",
+    b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x03" + b"\x5a" * 32 + b"\0\0\2\x13\1\1\0\r\n\r\n",
+    frozenset({CLOSED, 400}),
+)
 refused(FIRST, RFC_FIRST, "the request is nonsense", b"nonsense\r\n\r\n")
 refused(FIRST, RFC_FIRST, "the request is of zeros", b"\0" * 64 + b"\r\n\r\n")
-refused(FIRST, "RFC 9112, 9.2", "an answer comes where a request should",
-        head(b"HTTP/1.1 200 OK", b"Content-Length: 0"))
+refused(
+    FIRST, "RFC 9112, 9.2", "an answer comes where a request should", head(b"HTTP/1.1 200 OK", b"Content-Length: 0")
+)
 
 # --- methods --------------------------------------------------------------------------------------
 
 METHODS = "methods and upgrades"
 
-turned_down(METHODS, "RFC 9110, 9.3.6", "CONNECT would make a tunnel",
-            head(b"CONNECT gateway.test:443 HTTP/1.1", b"Host: gateway.test:443"), METHOD)
-turned_down(METHODS, "RFC 9110, 9.3.6", "CONNECT with a path would make a tunnel, too",
-            head(b"CONNECT /case-000 HTTP/1.1", HOST), METHOD)
-turned_down(METHODS, "RFC 9110, 9.3.8; cross-site tracing", "TRACE would show what the gateway adds",
-            head(b"TRACE /case-000 HTTP/1.1", HOST), METHOD)
-turned_down(METHODS, "RFC 9110, 9.1", "a method in small letters is another method",
-            head(b"get /case-000 HTTP/1.1", HOST), METHOD)
-turned_down(METHODS, "RFC 9110, 9.1", "the method is unknown",
-            head(b"BREW /case-000 HTTP/1.1", HOST), METHOD)
-turned_down(METHODS, "RFC 9110, 9.1", "the method has a thousand letters",
-            head(b"G" * 1000 + b" /case-000 HTTP/1.1", HOST), METHOD | {414, 431})
-turned_down(METHODS, "request for a cache", "PURGE must not empty a cache",
-            head(b"PURGE /case-000 HTTP/1.1", HOST), METHOD)
-turned_down(METHODS, "RFC 9110, 9.3.7", "OPTIONS of the whole server is not passed on",
-            head(b"OPTIONS * HTTP/1.1", HOST, b"X: case-000"), frozenset({200, 204, 400, 405}))
+turned_down(
+    METHODS,
+    "RFC 9110, 9.3.6",
+    "CONNECT would make a tunnel",
+    head(b"CONNECT gateway.test:443 HTTP/1.1", b"Host: gateway.test:443"),
+    METHOD,
+)
+turned_down(
+    METHODS,
+    "RFC 9110, 9.3.6",
+    "CONNECT with a path would make a tunnel, too",
+    head(b"CONNECT /case-000 HTTP/1.1", HOST),
+    METHOD,
+)
+turned_down(
+    METHODS,
+    "RFC 9110, 9.3.8; cross-site tracing",
+    "TRACE would show what the gateway adds",
+    head(b"TRACE /case-000 HTTP/1.1", HOST),
+    METHOD,
+)
+turned_down(
+    METHODS,
+    "RFC 9110, 9.1",
+    "a method in small letters is another method",
+    head(b"get /case-000 HTTP/1.1", HOST),
+    METHOD,
+)
+turned_down(METHODS, "RFC 9110, 9.1", "the method is unknown", head(b"BREW /case-000 HTTP/1.1", HOST), METHOD)
+turned_down(
+    METHODS,
+    "RFC 9110, 9.1",
+    "the method has a thousand letters",
+    head(b"G" * 1000 + b" /case-000 HTTP/1.1", HOST),
+    METHOD | {414, 431},
+)
+turned_down(
+    METHODS, "request for a cache", "PURGE must not empty a cache", head(b"PURGE /case-000 HTTP/1.1", HOST), METHOD
+)
+turned_down(
+    METHODS,
+    "RFC 9110, 9.3.7",
+    "OPTIONS of the whole server is not passed on",
+    head(b"OPTIONS * HTTP/1.1", HOST, b"X: case-000"),
+    frozenset({200, 204, 400, 405}),
+)
 
 UPGRADED = (b"\r\nupgrade:", b"http2-settings", b"connection: upgrade")
 for name, lines in [
-    ("HTTP/2 in clear text", (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c",
-                              b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")),
-    ("HTTP/2 without saying so in Connection", (b"Upgrade: h2c",
-                                                b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")),
-    ("WebSocket", (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13",
-                   b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")),
-    ("WebSocket of a version that is not there", (b"Connection: Upgrade", b"Upgrade: websocket",
-                                                  b"Sec-WebSocket-Version: 1337")),
+    (
+        "HTTP/2 in clear text",
+        (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"),
+    ),
+    ("HTTP/2 without saying so in Connection", (b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")),
+    (
+        "WebSocket",
+        (
+            b"Connection: Upgrade",
+            b"Upgrade: websocket",
+            b"Sec-WebSocket-Version: 13",
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        ),
+    ),
+    (
+        "WebSocket of a version that is not there",
+        (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 1337"),
+    ),
     ("TLS", (b"Connection: Upgrade", b"Upgrade: TLS/1.0")),
 ]:
-    tolerated(METHODS, "RFC 9110, 7.8; h2c and WebSocket smuggling",
-              f"an upgrade to {name} is not passed on", head(GET, HOST, *lines), UPGRADE,
-              absent=UPGRADED)
+    tolerated(
+        METHODS,
+        "RFC 9110, 7.8; h2c and WebSocket smuggling",
+        f"an upgrade to {name} is not passed on",
+        head(GET, HOST, *lines),
+        UPGRADE,
+        absent=UPGRADED,
+    )
 
 # --- whose host -----------------------------------------------------------------------------------
 
@@ -581,41 +831,81 @@ for value, what in [
     (b'"gateway.test"', "in quotes"),
 ]:
     refused(AUTHORITY, "RFC 9110, 7.2", f"Host is {what}", head(GET, b"Host: " + value))
-refused(AUTHORITY, "RFC 9112, 3.2.2", "the target names another host than Host",
-        head(b"GET http://evil.test/case-000 HTTP/1.1", HOST))
-refused(AUTHORITY, "RFC 9112, 3.2.2", "the target names another port than Host",
-        head(b"GET http://gateway.test:81/case-000 HTTP/1.1", HOST))
-refused(AUTHORITY, "RFC 9112, 3.2.2", "the target names a host and there is no Host",
-        head(b"GET http://gateway.test/case-000 HTTP/1.1", b"X: y"))
-refused(AUTHORITY, "RFC 9110, 4.2.4", "the target's host has a user",
-        head(b"GET http://user:password@gateway.test/case-000 HTTP/1.1", HOST))
-refused(AUTHORITY, "RFC 9110, 4.2.4", "the target's user looks like its host",
-        head(b"GET http://gateway.test@evil.test/case-000 HTTP/1.1", HOST))
-refused(AUTHORITY, "RFC 9110, 4.2.1", "the target's host is empty",
-        head(b"GET http:///case-000 HTTP/1.1", HOST))
-refused(AUTHORITY, "RFC 9112, 3.2.2", "the target has a scheme and no host",
-        head(b"GET http:/case-000 HTTP/1.1", HOST))
-refused(AUTHORITY, "RFC 9112, 3.2.2", "the target is of another scheme",
-        head(b"GET ftp://gateway.test/case-000 HTTP/1.1", HOST))
-refused(AUTHORITY, "RFC 9112, 3.2.2", "the target is a file",
-        head(b"GET file:///etc/passwd?case-000 HTTP/1.1", HOST))
-refused(AUTHORITY, "RFC 9112, 3.2.2", "the target is a script",
-        head(b"GET javascript:case-000 HTTP/1.1", HOST))
-refused(AUTHORITY, "RFC 9112, 3.2.3", "the target of a GET is a host and a port",
-        head(b"GET gateway.test:80 HTTP/1.1", HOST, b"X: case-000"))
-refused(AUTHORITY, "RFC 9112, 3.2.4", "the target of a GET is an asterisk",
-        head(b"GET * HTTP/1.1", HOST, b"X: case-000"))
-tolerated(AUTHORITY, "RFC 9112, 3.2.2", "the target is absolute and of https",
-          head(b"GET https://gateway.test/case-000 HTTP/1.1", HOST), frozenset({200, 400, 421}),
-          present=(b"GET /case-000 ", b"host: gateway.test\r"))
-tolerated(AUTHORITY, "RFC 9110, 4.2.3", "the target names Host in large letters",
-          head(b"GET HTTP://GATEWAY.TEST/case-000 HTTP/1.1", HOST), present=(b"GET /case-000 ",))
-tolerated(AUTHORITY, "RFC 9110, 4.2.3", "the target names the port that Host leaves out",
-          head(b"GET http://gateway.test:80/case-000 HTTP/1.1", HOST), present=(b"GET /case-000 ",))
-tolerated(AUTHORITY, "RFC 3986, 3.2.3", "Host ends with a colon and no port",
-          head(GET, b"Host: gateway.test:"))
-tolerated(AUTHORITY, "RFC 3986, 3.2.3", "Host is a name with a port that is too large",
-          head(GET, b"Host: gateway.test:99999"))
+refused(
+    AUTHORITY,
+    "RFC 9112, 3.2.2",
+    "the target names another host than Host",
+    head(b"GET http://evil.test/case-000 HTTP/1.1", HOST),
+)
+refused(
+    AUTHORITY,
+    "RFC 9112, 3.2.2",
+    "the target names another port than Host",
+    head(b"GET http://gateway.test:81/case-000 HTTP/1.1", HOST),
+)
+refused(
+    AUTHORITY,
+    "RFC 9112, 3.2.2",
+    "the target names a host and there is no Host",
+    head(b"GET http://gateway.test/case-000 HTTP/1.1", b"X: y"),
+)
+refused(
+    AUTHORITY,
+    "RFC 9110, 4.2.4",
+    "the target's host has a user",
+    head(b"GET http://user:password@gateway.test/case-000 HTTP/1.1", HOST),
+)
+refused(
+    AUTHORITY,
+    "RFC 9110, 4.2.4",
+    "the target's user looks like its host",
+    head(b"GET http://gateway.test@evil.test/case-000 HTTP/1.1", HOST),
+)
+refused(AUTHORITY, "RFC 9110, 4.2.1", "the target's host is empty", head(b"GET http:///case-000 HTTP/1.1", HOST))
+refused(AUTHORITY, "RFC 9112, 3.2.2", "the target has a scheme and no host", head(b"GET http:/case-000 HTTP/1.1", HOST))
+refused(
+    AUTHORITY,
+    "RFC 9112, 3.2.2",
+    "the target is of another scheme",
+    head(b"GET ftp://gateway.test/case-000 HTTP/1.1", HOST),
+)
+refused(AUTHORITY, "RFC 9112, 3.2.2", "the target is a file", head(b"GET file:///etc/passwd?case-000 HTTP/1.1", HOST))
+refused(AUTHORITY, "RFC 9112, 3.2.2", "the target is a script", head(b"GET javascript:case-000 HTTP/1.1", HOST))
+refused(
+    AUTHORITY,
+    "RFC 9112, 3.2.3",
+    "the target of a GET is a host and a port",
+    head(b"GET gateway.test:80 HTTP/1.1", HOST, b"X: case-000"),
+)
+refused(
+    AUTHORITY, "RFC 9112, 3.2.4", "the target of a GET is an asterisk", head(b"GET * HTTP/1.1", HOST, b"X: case-000")
+)
+tolerated(
+    AUTHORITY,
+    "RFC 9112, 3.2.2",
+    "the target is absolute and of https",
+    head(b"GET https://gateway.test/case-000 HTTP/1.1", HOST),
+    frozenset({200, 400, 421}),
+    present=(b"GET /case-000 ", b"host: gateway.test\r"),
+)
+tolerated(
+    AUTHORITY,
+    "RFC 9110, 4.2.3",
+    "the target names Host in large letters",
+    head(b"GET HTTP://GATEWAY.TEST/case-000 HTTP/1.1", HOST),
+    present=(b"GET /case-000 ",),
+)
+tolerated(
+    AUTHORITY,
+    "RFC 9110, 4.2.3",
+    "the target names the port that Host leaves out",
+    head(b"GET http://gateway.test:80/case-000 HTTP/1.1", HOST),
+    present=(b"GET /case-000 ",),
+)
+tolerated(AUTHORITY, "RFC 3986, 3.2.3", "Host ends with a colon and no port", head(GET, b"Host: gateway.test:"))
+tolerated(
+    AUTHORITY, "RFC 3986, 3.2.3", "Host is a name with a port that is too large", head(GET, b"Host: gateway.test:99999")
+)
 
 # --- targets --------------------------------------------------------------------------------------
 
@@ -680,14 +970,20 @@ for target, what in [
     (b"http://gateway.test//case-000", "is absolute and has an empty segment"),
 ]:
     turned_down(TARGET, RFC_TARGET, f"the target {what}", head(b"GET " + target + b" HTTP/1.1", HOST))
-tolerated(TARGET, RFC_TARGET, "the target is escaped twice, and is never unescaped",
-          head(b"GET /stats/%252e%252e/case-000 HTTP/1.1", HOST), present=(b"/%252e%252e/",))
-tolerated(TARGET, RFC_TARGET, "the target has an escaped byte that is no character",
-          head(b"GET /%ff/case-000 HTTP/1.1", HOST))
-tolerated(TARGET, RFC_TARGET, "the target has a parameter",
-          head(b"GET /case-000;a=b HTTP/1.1", HOST))
-tolerated(TARGET, RFC_TARGET, "the target has a question mark that is escaped",
-          head(b"GET /case-000%3fa HTTP/1.1", HOST))
+tolerated(
+    TARGET,
+    RFC_TARGET,
+    "the target is escaped twice, and is never unescaped",
+    head(b"GET /stats/%252e%252e/case-000 HTTP/1.1", HOST),
+    present=(b"/%252e%252e/",),
+)
+tolerated(
+    TARGET, RFC_TARGET, "the target has an escaped byte that is no character", head(b"GET /%ff/case-000 HTTP/1.1", HOST)
+)
+tolerated(TARGET, RFC_TARGET, "the target has a parameter", head(b"GET /case-000;a=b HTTP/1.1", HOST))
+tolerated(
+    TARGET, RFC_TARGET, "the target has a question mark that is escaped", head(b"GET /case-000%3fa HTTP/1.1", HOST)
+)
 
 # --- sizes ----------------------------------------------------------------------------------------
 
@@ -699,42 +995,88 @@ def long_target(size):
     return b"GET /case-000?" + b"a" * (size - len(b"/case-000?")) + b" HTTP/1.1"
 
 
-refused(SIZE, RFC_SIZE, "the target has a byte over 8 KiB", head(long_target(8193), HOST),
-        frozenset({414}))
+refused(SIZE, RFC_SIZE, "the target has a byte over 8 KiB", head(long_target(8193), HOST), frozenset({414}))
 refused(SIZE, RFC_SIZE, "the target has 12 KiB", head(long_target(12288), HOST), frozenset({414}))
 refused(SIZE, RFC_SIZE, "the target has 60 KiB", head(long_target(61440), HOST), frozenset({414, 431}))
-refused(SIZE, RFC_SIZE, "the request line does not end", b"GET /case-000?" + b"a" * 60000,
-        frozenset({400, 414, 431}))
+refused(SIZE, RFC_SIZE, "the request line does not end", b"GET /case-000?" + b"a" * 60000, frozenset({400, 414, 431}))
 refused(SIZE, RFC_SIZE, "the method does not end", b"G" * 60000, frozenset({400, 405, 414, 431, 501}))
 refused(SIZE, RFC_SIZE, "one value has 17 KiB", head(GET, HOST, b"X: " + b"y" * 17408), frozenset({431}))
 refused(SIZE, RFC_SIZE, "one name has 17 KiB", head(GET, HOST, b"X" * 17408 + b": y"), frozenset({431}))
-refused(SIZE, RFC_SIZE, "fifty fields have 20 KiB together",
-        head(GET, HOST, *(b"X-%d: %s" % (n, b"y" * 400) for n in range(50))), frozenset({431}))
-refused(SIZE, RFC_SIZE, "a value does not end", GET + b"\r\n" + HOST + b"\r\nX: " + b"y" * 60000,
-        frozenset({431}))
-refused(SIZE, RFC_SIZE, "there are 101 fields", head(GET, HOST, *(b"X-%d: y" % n for n in range(100))),
-        frozenset({431}))
-refused(SIZE, RFC_SIZE, "there are a thousand empty fields",
-        head(GET, HOST, *(b"X:" for n in range(1000))), frozenset({431}))
-refused(SIZE, RFC_SIZE, "the body is announced with a byte over 64 KiB",
-        head(POST, HOST, b"Content-Length: 65537") + b"a" * 65537, frozenset({413}))
-refused(SIZE, RFC_SIZE, "the body is announced with ten gigabytes",
-        head(POST, HOST, b"Content-Length: 10000000000") + b"a" * 1000, frozenset({413}))
-refused(SIZE, RFC_SIZE, "ten gigabytes wait for leave to be sent",
-        head(POST, HOST, b"Content-Length: 10000000000", b"Expect: 100-continue"),
-        frozenset({413, 417}), stalls=True)
-refused(SIZE, RFC_SIZE, "small chunks make a body of over 64 KiB",
-        head(POST, HOST, CHUNKED) + chunks(*[b"a" * 1000] * 70), frozenset({413}))
-refused(SIZE, RFC_SIZE, "one chunk has a byte over 64 KiB",
-        head(POST, HOST, CHUNKED) + chunks(b"a" * 65537), frozenset({413}))
-refused(SIZE, RFC_SIZE, "seventy thousand chunks of a byte have long sizes",
-        head(POST, HOST, CHUNKED) + b"".join(b"000000001\r\na\r\n" for _ in range(70000)) + NOTHING,
-        frozenset({400, 413}))
-tolerated(SIZE, "CVE-2011-3192", "a thousand ranges overlap",
-          head(GET, HOST, b"Range: bytes=" + b",".join(b"5-%d" % n for n in range(1000))),
-          frozenset({200, 400, 416}))
-tolerated(SIZE, "RFC 9110, 14.2", "a range has a number without an end",
-          head(GET, HOST, b"Range: bytes=" + b"9" * 1000 + b"-"), frozenset({200, 400, 416}))
+refused(
+    SIZE,
+    RFC_SIZE,
+    "fifty fields have 20 KiB together",
+    head(GET, HOST, *(b"X-%d: %s" % (n, b"y" * 400) for n in range(50))),
+    frozenset({431}),
+)
+refused(SIZE, RFC_SIZE, "a value does not end", GET + b"\r\n" + HOST + b"\r\nX: " + b"y" * 60000, frozenset({431}))
+refused(
+    SIZE, RFC_SIZE, "there are 101 fields", head(GET, HOST, *(b"X-%d: y" % n for n in range(100))), frozenset({431})
+)
+refused(
+    SIZE,
+    RFC_SIZE,
+    "there are a thousand empty fields",
+    head(GET, HOST, *(b"X:" for n in range(1000))),
+    frozenset({431}),
+)
+refused(
+    SIZE,
+    RFC_SIZE,
+    "the body is announced with a byte over 64 KiB",
+    head(POST, HOST, b"Content-Length: 65537") + b"a" * 65537,
+    frozenset({413}),
+)
+refused(
+    SIZE,
+    RFC_SIZE,
+    "the body is announced with ten gigabytes",
+    head(POST, HOST, b"Content-Length: 10000000000") + b"a" * 1000,
+    frozenset({413}),
+)
+refused(
+    SIZE,
+    RFC_SIZE,
+    "ten gigabytes wait for leave to be sent",
+    head(POST, HOST, b"Content-Length: 10000000000", b"Expect: 100-continue"),
+    frozenset({413, 417}),
+    stalls=True,
+)
+refused(
+    SIZE,
+    RFC_SIZE,
+    "small chunks make a body of over 64 KiB",
+    head(POST, HOST, CHUNKED) + chunks(*[b"a" * 1000] * 70),
+    frozenset({413}),
+)
+refused(
+    SIZE,
+    RFC_SIZE,
+    "one chunk has a byte over 64 KiB",
+    head(POST, HOST, CHUNKED) + chunks(b"a" * 65537),
+    frozenset({413}),
+)
+refused(
+    SIZE,
+    RFC_SIZE,
+    "seventy thousand chunks of a byte have long sizes",
+    head(POST, HOST, CHUNKED) + b"".join(b"000000001\r\na\r\n" for _ in range(70000)) + NOTHING,
+    frozenset({400, 413}),
+)
+tolerated(
+    SIZE,
+    "CVE-2011-3192",
+    "a thousand ranges overlap",
+    head(GET, HOST, b"Range: bytes=" + b",".join(b"5-%d" % n for n in range(1000))),
+    frozenset({200, 400, 416}),
+)
+tolerated(
+    SIZE,
+    "RFC 9110, 14.2",
+    "a range has a number without an end",
+    head(GET, HOST, b"Range: bytes=" + b"9" * 1000 + b"-"),
+    frozenset({200, 400, 416}),
+)
 
 # --- fields of one hop ----------------------------------------------------------------------------
 
@@ -746,44 +1088,103 @@ def hop(name, lines, status=OK, absent=(), present=(), body=b"", source=RFC_HOP,
     tolerated(HOP, source, name, head(line, HOST, *lines) + body, status, absent=absent, present=present)
 
 
-hop("a field that Connection names goes no further", (b"Connection: X-Secret", b"X-Secret: hidden-value"),
-    EITHER, (b"hidden-value",))
-hop("a field that Connection names in odd case goes no further",
-    (b"Connection: close, x-SECRET", b"X-Secret: hidden-value"), EITHER, (b"hidden-value",))
-hop("two Connection fields count both",
+hop(
+    "a field that Connection names goes no further",
+    (b"Connection: X-Secret", b"X-Secret: hidden-value"),
+    EITHER,
+    (b"hidden-value",),
+)
+hop(
+    "a field that Connection names in odd case goes no further",
+    (b"Connection: close, x-SECRET", b"X-Secret: hidden-value"),
+    EITHER,
+    (b"hidden-value",),
+)
+hop(
+    "two Connection fields count both",
     (b"Connection: X-One", b"Connection: X-Two", b"X-One: hidden-one", b"X-Two: hidden-two"),
-    EITHER, (b"hidden-one", b"hidden-two"))
+    EITHER,
+    (b"hidden-one", b"hidden-two"),
+)
 for name in (b"Host", b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"X-Request-ID"):
-    hop(f"Connection cannot take {name.decode()} away", (b"Connection: close, " + name,), EITHER,
-        present=(b"\r\n" + name + b":",), source="hop-by-hop abuse")
-hop("Connection cannot take Content-Length away",
-    (b"Connection: Content-Length", b"Content-Length: %d" % len(SMUGGLED)), EITHER,
-    body=SMUGGLED, source="hop-by-hop abuse", line=POST)
-hop("Connection cannot take Transfer-Encoding away",
-    (b"Connection: Transfer-Encoding", CHUNKED), EITHER, body=chunks(SMUGGLED),
-    source="hop-by-hop abuse", line=POST)
+    hop(
+        f"Connection cannot take {name.decode()} away",
+        (b"Connection: close, " + name,),
+        EITHER,
+        present=(b"\r\n" + name + b":",),
+        source="hop-by-hop abuse",
+    )
+hop(
+    "Connection cannot take Content-Length away",
+    (b"Connection: Content-Length", b"Content-Length: %d" % len(SMUGGLED)),
+    EITHER,
+    body=SMUGGLED,
+    source="hop-by-hop abuse",
+    line=POST,
+)
+hop(
+    "Connection cannot take Transfer-Encoding away",
+    (b"Connection: Transfer-Encoding", CHUNKED),
+    EITHER,
+    body=chunks(SMUGGLED),
+    source="hop-by-hop abuse",
+    line=POST,
+)
 hop("Connection names what is no name", (b"Connection: \x22, @, ;",), EITHER)
 hop("Keep-Alive goes no further", (b"Keep-Alive: timeout=999",), OK, (b"timeout=999",))
 hop("Proxy-Connection goes no further", (b"Proxy-Connection: hidden-value",), OK, (b"hidden-value",))
 hop("TE goes no further", (b"TE: trailers, deflate;q=0.5", b"Connection: TE"), OK, (b"\r\nte:",))
 hop("TE goes no further where Connection does not name it", (b"TE: gzip",), EITHER, (b"\r\nte:",))
-hop("the client's X-Forwarded-For is not believed", (b"X-Forwarded-For: 192.0.2.66",), OK, (b"192.0.2.66",),
-    source="spoofing")
-hop("the client's X-Forwarded-Host is not believed", (b"X-Forwarded-Host: evil.test",), OK, (b"evil.test",),
-    source="spoofing")
-hop("the client's X-Forwarded-Proto is not believed", (b"X-Forwarded-Proto: https-evil",), OK,
-    (b"https-evil",), source="spoofing")
-hop("the client's Forwarded is not believed", (b"Forwarded: for=192.0.2.66;host=evil.test",), OK,
-    (b"192.0.2.66", b"evil.test"), source="spoofing")
-hop("the client's X-Real-IP is not believed", (b"X-Real-IP: 192.0.2.66",), OK, (b"192.0.2.66",),
-    source="spoofing")
-hop("the client's X-Request-ID is not believed", (b"X-Request-ID: evil-identity",), OK, (b"evil-identity",),
-    source="spoofing")
-hop("X_Forwarded_For is not believed, although some servers take it for the other name",
-    (b"X_Forwarded_For: 192.0.2.66",), EITHER, (b"192.0.2.66",), source="spoofing, CGI")
-hop("X-Forwarded-For given twice is not believed either",
-    (b"X-Forwarded-For: 192.0.2.66", b"x-forwarded-for: 192.0.2.67"), OK, (b"192.0.2.6",),
-    source="spoofing")
+hop(
+    "the client's X-Forwarded-For is not believed",
+    (b"X-Forwarded-For: 192.0.2.66",),
+    OK,
+    (b"192.0.2.66",),
+    source="spoofing",
+)
+hop(
+    "the client's X-Forwarded-Host is not believed",
+    (b"X-Forwarded-Host: evil.test",),
+    OK,
+    (b"evil.test",),
+    source="spoofing",
+)
+hop(
+    "the client's X-Forwarded-Proto is not believed",
+    (b"X-Forwarded-Proto: https-evil",),
+    OK,
+    (b"https-evil",),
+    source="spoofing",
+)
+hop(
+    "the client's Forwarded is not believed",
+    (b"Forwarded: for=192.0.2.66;host=evil.test",),
+    OK,
+    (b"192.0.2.66", b"evil.test"),
+    source="spoofing",
+)
+hop("the client's X-Real-IP is not believed", (b"X-Real-IP: 192.0.2.66",), OK, (b"192.0.2.66",), source="spoofing")
+hop(
+    "the client's X-Request-ID is not believed",
+    (b"X-Request-ID: evil-identity",),
+    OK,
+    (b"evil-identity",),
+    source="spoofing",
+)
+hop(
+    "X_Forwarded_For is not believed, although some servers take it for the other name",
+    (b"X_Forwarded_For: 192.0.2.66",),
+    EITHER,
+    (b"192.0.2.66",),
+    source="spoofing, CGI",
+)
+hop(
+    "X-Forwarded-For given twice is not believed either",
+    (b"X-Forwarded-For: 192.0.2.66", b"x-forwarded-for: 192.0.2.67"),
+    OK,
+    (b"192.0.2.6",),
+    source="spoofing",
+)
 
 # --- expectations ---------------------------------------------------------------------------------
 
@@ -800,12 +1201,26 @@ for line, name in [
     (b"Expect: ", "the expectation is empty"),
 ]:
     tolerated(EXPECTED, RFC_EXPECT, name, head(POST, HOST, line, FIVE) + b"hello", EXPECT)
-tolerated(EXPECTED, "0.CL by Expect", "a GET expects to be let go on with a request for a body",
-          head(GET, HOST, b"Expect: 100-continue", b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED, EXPECT)
-tolerated(EXPECTED, "0.CL by Expect", "a GET without a body expects to be let go on",
-          head(GET, HOST, b"Expect: 100-continue"), EXPECT)
-refused(EXPECTED, "0.CL by Expect", "the expectation stands on the next line",
-        head(POST, HOST, b"Expect:", b" 100-continue", FIVE) + b"hello")
+tolerated(
+    EXPECTED,
+    "0.CL by Expect",
+    "a GET expects to be let go on with a request for a body",
+    head(GET, HOST, b"Expect: 100-continue", b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED,
+    EXPECT,
+)
+tolerated(
+    EXPECTED,
+    "0.CL by Expect",
+    "a GET without a body expects to be let go on",
+    head(GET, HOST, b"Expect: 100-continue"),
+    EXPECT,
+)
+refused(
+    EXPECTED,
+    "0.CL by Expect",
+    "the expectation stands on the next line",
+    head(POST, HOST, b"Expect:", b" 100-continue", FIVE) + b"hello",
+)
 
 # --- one behind the other -------------------------------------------------------------------------
 
@@ -813,95 +1228,217 @@ PIPE = "pipelining"
 RFC_PIPE = "RFC 9112, 9.3.2"
 FINE = head(GET, HOST)
 
-in_order(PIPE, RFC_PIPE, "a good request is answered, and the bad one behind it refused",
-         FINE + head(POST, HOST, b"Content-Length: 4", CHUNKED) + chunks(SMUGGLED) + BEHIND,
-         (OK, BAD), reaches=1)
-in_order(PIPE, RFC_PIPE, "a good request is answered, and the nonsense behind it refused",
-         FINE + b"nonsense\r\n\r\n" + BEHIND, (OK, BAD), reaches=1)
-in_order(PIPE, RFC_PIPE, "two good requests are answered, and the bad third refused",
-         FINE + FINE + head(GET, HOST, HOST) + BEHIND, (OK, OK, BAD), reaches=2)
-in_order(PIPE, RFC_PIPE, "a good body is answered, and a bare line feed behind it refused",
-         head(POST, HOST, FIVE) + b"hello" + GET + b"\n" + HOST + b"\n\n" + BEHIND,
-         (OK, BAD), reaches=1)
-in_order(PIPE, RFC_PIPE, "bytes behind a body are no part of it",
-         head(POST, HOST, FIVE) + b"hello world\r\n\r\n" + BEHIND, (OK, BAD), reaches=1)
-in_order(PIPE, "CL.0", "a GET with bytes behind it and no length ends before them",
-         FINE + b"hello" + BEHIND, (OK, METHOD), reaches=1)
-in_order(PIPE, RFC_PIPE, "bytes behind the last chunk are no part of it",
-         head(POST, HOST, CHUNKED) + HELLO + b"0\r\n\r\n" + BEHIND, (OK, BAD), reaches=1)
-in_order(PIPE, RFC_PIPE, "the second request's head does not end",
-         FINE + GET + b"\r\n" + HOST + b"\r\n", (OK | {CLOSED}, CUT_SHORT), reaches=1, half_closes=True)
-in_order(PIPE, RFC_PIPE, "the second request's body does not end",
-         FINE + head(POST, HOST, b"Content-Length: 100") + b"hello", (OK | {CLOSED}, CUT_SHORT),
-         reaches=1, half_closes=True)
-in_order(PIPE, "RFC 9112, 9.6", "nothing counts behind a request that closes",
-         head(GET, HOST, b"Connection: close") + BEHIND, (OK,), reaches=1)
-in_order(PIPE, "RFC 9112, 9.3", "nothing counts behind a request of HTTP/1.0",
-         head(b"GET /case-000 HTTP/1.0", HOST) + BEHIND, (OK,), reaches=1)
-in_order(PIPE, RFC_PIPE, "a good request is answered, and the large body behind it refused",
-         FINE + head(POST, HOST, b"Content-Length: 100000") + b"a" * 1000 + BEHIND,
-         (OK, frozenset({413})), reaches=1)
-in_order(PIPE, RFC_PIPE, "a good request is answered, and HTTP/2 behind it refused",
-         FINE + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + BEHIND,
-         (OK, VERSION | {405, CLOSED}), reaches=1)
-in_order(PIPE, "RFC 9112, 2.2", "an empty line between two requests is nothing",
-         head(POST, HOST, FIVE) + b"hello\r\n" + FINE, (OK, EITHER), closes=None, reaches=2)
+in_order(
+    PIPE,
+    RFC_PIPE,
+    "a good request is answered, and the bad one behind it refused",
+    FINE + head(POST, HOST, b"Content-Length: 4", CHUNKED) + chunks(SMUGGLED) + BEHIND,
+    (OK, BAD),
+    reaches=1,
+)
+in_order(
+    PIPE,
+    RFC_PIPE,
+    "a good request is answered, and the nonsense behind it refused",
+    FINE + b"nonsense\r\n\r\n" + BEHIND,
+    (OK, BAD),
+    reaches=1,
+)
+in_order(
+    PIPE,
+    RFC_PIPE,
+    "two good requests are answered, and the bad third refused",
+    FINE + FINE + head(GET, HOST, HOST) + BEHIND,
+    (OK, OK, BAD),
+    reaches=2,
+)
+in_order(
+    PIPE,
+    RFC_PIPE,
+    "a good body is answered, and a bare line feed behind it refused",
+    head(POST, HOST, FIVE) + b"hello" + GET + b"\n" + HOST + b"\n\n" + BEHIND,
+    (OK, BAD),
+    reaches=1,
+)
+in_order(
+    PIPE,
+    RFC_PIPE,
+    "bytes behind a body are no part of it",
+    head(POST, HOST, FIVE) + b"hello world\r\n\r\n" + BEHIND,
+    (OK, BAD),
+    reaches=1,
+)
+in_order(
+    PIPE,
+    "CL.0",
+    "a GET with bytes behind it and no length ends before them",
+    FINE + b"hello" + BEHIND,
+    (OK, METHOD),
+    reaches=1,
+)
+in_order(
+    PIPE,
+    RFC_PIPE,
+    "bytes behind the last chunk are no part of it",
+    head(POST, HOST, CHUNKED) + HELLO + b"0\r\n\r\n" + BEHIND,
+    (OK, BAD),
+    reaches=1,
+)
+in_order(
+    PIPE,
+    RFC_PIPE,
+    "the second request's head does not end",
+    FINE + GET + b"\r\n" + HOST + b"\r\n",
+    (OK | {CLOSED}, CUT_SHORT),
+    reaches=1,
+    half_closes=True,
+)
+in_order(
+    PIPE,
+    RFC_PIPE,
+    "the second request's body does not end",
+    FINE + head(POST, HOST, b"Content-Length: 100") + b"hello",
+    (OK | {CLOSED}, CUT_SHORT),
+    reaches=1,
+    half_closes=True,
+)
+in_order(
+    PIPE,
+    "RFC 9112, 9.6",
+    "nothing counts behind a request that closes",
+    head(GET, HOST, b"Connection: close") + BEHIND,
+    (OK,),
+    reaches=1,
+)
+in_order(
+    PIPE,
+    "RFC 9112, 9.3",
+    "nothing counts behind a request of HTTP/1.0",
+    head(b"GET /case-000 HTTP/1.0", HOST) + BEHIND,
+    (OK,),
+    reaches=1,
+)
+in_order(
+    PIPE,
+    RFC_PIPE,
+    "a good request is answered, and the large body behind it refused",
+    FINE + head(POST, HOST, b"Content-Length: 100000") + b"a" * 1000 + BEHIND,
+    (OK, frozenset({413})),
+    reaches=1,
+)
+in_order(
+    PIPE,
+    RFC_PIPE,
+    "a good request is answered, and HTTP/2 behind it refused",
+    FINE + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + BEHIND,
+    (OK, VERSION | {405, CLOSED}),
+    reaches=1,
+)
+in_order(
+    PIPE,
+    "RFC 9112, 2.2",
+    "an empty line between two requests is nothing",
+    head(POST, HOST, FIVE) + b"hello\r\n" + FINE,
+    (OK, EITHER),
+    closes=None,
+    reaches=2,
+)
 
 # --- nothing is wrong with these ------------------------------------------------------------------
 
 passes("RFC 9112, 3", "the least that a request needs", FINE)
-passes("RFC 9112, 5", "a field may have no blank, much blank, and tabs",
-       head(GET, b"Host:gateway.test", b"X:y", b"Y: \t z \t", b"Z:", b"Tab: a\tb"))
-passes("RFC 9110, 5.6.2", "a name may have every character of a token",
-       head(GET, HOST, b"X!#$%&'*+-.^_`|~9: y"))
+passes(
+    "RFC 9112, 5",
+    "a field may have no blank, much blank, and tabs",
+    head(GET, b"Host:gateway.test", b"X:y", b"Y: \t z \t", b"Z:", b"Tab: a\tb"),
+)
+passes("RFC 9110, 5.6.2", "a name may have every character of a token", head(GET, HOST, b"X!#$%&'*+-.^_`|~9: y"))
 passes("RFC 9110, 8.6", "a body with its length", head(POST, HOST, FIVE) + b"hello", present=(b"hello",))
 passes("RFC 9110, 8.6", "an empty body with its length", head(POST, HOST, b"Content-Length: 0"))
 passes("RFC 9112, 6.3", "a POST without any length has no body", head(POST, HOST))
-passes("RFC 9112, 7.1", "a body in chunks", head(POST, HOST, CHUNKED) + chunks(b"hello", b" world"),
-       present=(b"hello",))
-passes("RFC 9112, 7.1", "chunks with sizes in large letters",
-       head(POST, HOST, CHUNKED) + b"A\r\n0123456789\r\n" + NOTHING)
-passes("RFC 9112, 7", "chunked in large letters is chunked",
-       head(POST, HOST, b"Transfer-Encoding: CHUNKED") + HELLO)
-passes("RFC 9112, 7.1.2", "trailers are read and go no further",
-       head(POST, HOST, CHUNKED, b"Trailer: X-Sum") + b"5\r\nhello\r\n0\r\nX-Sum: hidden-value\r\n\r\n",
-       absent=(b"hidden-value",))
-passes("RFC 9112, 6.3", "a body that looks like a request is a body",
-       head(POST, HOST, b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED, present=(SMUGGLED[:12],))
-passes("RFC 9112, 7.1", "a chunk that looks like a request is a body",
-       head(POST, HOST, CHUNKED) + chunks(SMUGGLED), present=(SMUGGLED[:12],))
-passes("RFC 9110, 10.1.1", "a client that expects 100 and continues at once is answered",
-       head(POST, HOST, FIVE, b"Expect: 100-continue") + b"hello", present=(b"hello",))
+passes(
+    "RFC 9112, 7.1", "a body in chunks", head(POST, HOST, CHUNKED) + chunks(b"hello", b" world"), present=(b"hello",)
+)
+passes(
+    "RFC 9112, 7.1", "chunks with sizes in large letters", head(POST, HOST, CHUNKED) + b"A\r\n0123456789\r\n" + NOTHING
+)
+passes("RFC 9112, 7", "chunked in large letters is chunked", head(POST, HOST, b"Transfer-Encoding: CHUNKED") + HELLO)
+passes(
+    "RFC 9112, 7.1.2",
+    "trailers are read and go no further",
+    head(POST, HOST, CHUNKED, b"Trailer: X-Sum") + b"5\r\nhello\r\n0\r\nX-Sum: hidden-value\r\n\r\n",
+    absent=(b"hidden-value",),
+)
+passes(
+    "RFC 9112, 6.3",
+    "a body that looks like a request is a body",
+    head(POST, HOST, b"Content-Length: %d" % len(SMUGGLED)) + SMUGGLED,
+    present=(SMUGGLED[:12],),
+)
+passes(
+    "RFC 9112, 7.1",
+    "a chunk that looks like a request is a body",
+    head(POST, HOST, CHUNKED) + chunks(SMUGGLED),
+    present=(SMUGGLED[:12],),
+)
+passes(
+    "RFC 9110, 10.1.1",
+    "a client that expects 100 and continues at once is answered",
+    head(POST, HOST, FIVE, b"Expect: 100-continue") + b"hello",
+    present=(b"hello",),
+)
 passes("RFC 9112, 9.3.2", "two requests at once are answered in their order", FINE * 2, (OK, OK))
 passes("RFC 9112, 9.3.2", "ten requests at once are answered in their order", FINE * 10, (OK,) * 10)
-passes("RFC 9112, 9.3.2", "a body and a request at once",
-       head(POST, HOST, FIVE) + b"hello" + FINE, (OK, OK))
-passes("RFC 9112, 9.3.2", "chunks and a request at once",
-       head(POST, HOST, CHUNKED) + HELLO + FINE, (OK, OK))
-passes("RFC 9112, 9.3.2", "HEAD and GET at once", head(b"HEAD /case-000 HTTP/1.1", HOST) + FINE,
-       (OK, OK), head=True)
+passes("RFC 9112, 9.3.2", "a body and a request at once", head(POST, HOST, FIVE) + b"hello" + FINE, (OK, OK))
+passes("RFC 9112, 9.3.2", "chunks and a request at once", head(POST, HOST, CHUNKED) + HELLO + FINE, (OK, OK))
+passes("RFC 9112, 9.3.2", "HEAD and GET at once", head(b"HEAD /case-000 HTTP/1.1", HOST) + FINE, (OK, OK), head=True)
 passes("RFC 9110, 9.3.2", "HEAD has no body", head(b"HEAD /case-000 HTTP/1.1", HOST), head=True)
-passes("RFC 9112, 9.6", "a request that closes is answered and closed",
-       head(GET, HOST, b"Connection: close"), closes=True)
+passes(
+    "RFC 9112, 9.6", "a request that closes is answered and closed", head(GET, HOST, b"Connection: close"), closes=True
+)
 passes("RFC 9112, 9.3", "HTTP/1.0 closes", head(b"GET /case-000 HTTP/1.0", HOST), closes=True)
-passes("RFC 9112, 9.3", "HTTP/1.0 can be asked to stay",
-       head(b"GET /case-000 HTTP/1.0", HOST, b"Connection: keep-alive") * 2, (OK, OK), closes=None)
-passes("RFC 9112, 9.3", "HTTP/1.0 may have a body",
-       head(b"POST /case-000 HTTP/1.0", HOST, FIVE) + b"hello", closes=True, present=(b"hello",))
-passes("RFC 9112, 3.2.2", "an absolute target that agrees with Host becomes a path",
-       head(b"GET http://gateway.test/case-000?a=b HTTP/1.1", HOST),
-       present=(b"GET /case-000?a=b HTTP/1.1\r\n", b"host: gateway.test\r\n"))
-passes("RFC 9110, 7.2", "Host may be a name with a port", head(GET, b"Host: gateway.test:3050"),
-       present=(b"host: gateway.test:3050",))
+passes(
+    "RFC 9112, 9.3",
+    "HTTP/1.0 can be asked to stay",
+    head(b"GET /case-000 HTTP/1.0", HOST, b"Connection: keep-alive") * 2,
+    (OK, OK),
+    closes=None,
+)
+passes(
+    "RFC 9112, 9.3",
+    "HTTP/1.0 may have a body",
+    head(b"POST /case-000 HTTP/1.0", HOST, FIVE) + b"hello",
+    closes=True,
+    present=(b"hello",),
+)
+passes(
+    "RFC 9112, 3.2.2",
+    "an absolute target that agrees with Host becomes a path",
+    head(b"GET http://gateway.test/case-000?a=b HTTP/1.1", HOST),
+    present=(b"GET /case-000?a=b HTTP/1.1\r\n", b"host: gateway.test\r\n"),
+)
+passes(
+    "RFC 9110, 7.2",
+    "Host may be a name with a port",
+    head(GET, b"Host: gateway.test:3050"),
+    present=(b"host: gateway.test:3050",),
+)
 passes("RFC 9110, 7.2", "Host may be an address", head(GET, b"Host: 127.0.0.1:3050"))
 passes("RFC 9110, 7.2", "Host may be an IPv6 address", head(GET, b"Host: [::1]:3050"))
 passes("RFC 9110, 7.2", "Host may be a name of Compose", head(GET, b"Host: my_app-1:80"))
-passes("RFC 3986", "a query may have nearly everything",
-       head(b"GET /case-000?a=/../b&c=%00&d=//&e=;&f=?&g=%2f%5c HTTP/1.1", HOST),
-       present=(b"/case-000?a=/../b&c=%00&d=//&e=;&f=?&g=%2f%5c ",))
+passes(
+    "RFC 3986",
+    "a query may have nearly everything",
+    head(b"GET /case-000?a=/../b&c=%00&d=//&e=;&f=?&g=%2f%5c HTTP/1.1", HOST),
+    present=(b"/case-000?a=/../b&c=%00&d=//&e=;&f=?&g=%2f%5c ",),
+)
 passes("RFC 3986", "dots in names are only dots", head(b"GET /.well-known/..a/b../case-000 HTTP/1.1", HOST))
-passes("RFC 3986", "an escaped space and an escaped letter beyond ASCII stay escaped",
-       head(b"GET /a%20b/%C3%A9/case-000 HTTP/1.1", HOST), present=(b"/a%20b/%C3%A9/case-000",))
+passes(
+    "RFC 3986",
+    "an escaped space and an escaped letter beyond ASCII stay escaped",
+    head(b"GET /a%20b/%C3%A9/case-000 HTTP/1.1", HOST),
+    present=(b"/a%20b/%C3%A9/case-000",),
+)
 passes("RFC 9110, 9.3", "PUT, with a body", head(b"PUT /case-000 HTTP/1.1", HOST, FIVE) + b"hello")
 passes("RFC 9110, 9.3", "DELETE, without a body", head(b"DELETE /case-000 HTTP/1.1", HOST))
 passes("RFC 5789", "PATCH, with a body", head(b"PATCH /case-000 HTTP/1.1", HOST, FIVE) + b"hello")
@@ -909,10 +1446,8 @@ passes("RFC 9110, 9.3.7", "OPTIONS of one resource", head(b"OPTIONS /case-000 HT
 passes("RFC 9110, 15.5.15", "a target of 8,000 bytes", head(long_target(8000), HOST))
 passes("RFC 6585, 5", "a hundred fields", head(GET, HOST, *(b"X-%d: y" % n for n in range(99))))
 passes("RFC 6585, 5", "a head of 15 KiB", head(GET, HOST, b"X: " + b"y" * 15000))
-passes("RFC 9110, 15.5.14", "a body of 64 KiB",
-       head(POST, HOST, b"Content-Length: 65536") + b"a" * 65536)
-passes("RFC 9110, 15.5.14", "chunks of 64 KiB together",
-       head(POST, HOST, CHUNKED) + chunks(*[b"a" * 4096] * 16))
+passes("RFC 9110, 15.5.14", "a body of 64 KiB", head(POST, HOST, b"Content-Length: 65536") + b"a" * 65536)
+passes("RFC 9110, 15.5.14", "chunks of 64 KiB together", head(POST, HOST, CHUNKED) + chunks(*[b"a" * 4096] * 16))
 passes("RFC 9110, 14.2", "a range is asked for", head(GET, HOST, b"Range: bytes=0-3"))
 
 CASES: tuple[Case, ...] = tuple(_cases)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Iterable, NamedTuple
+from typing import NamedTuple
 
 from corpus import CASES, Case, numbered, tag
 from origin import Origin, Seen
@@ -65,10 +66,7 @@ def run(
     for origin in origins:
         for one in origin.seen:
             seen.setdefault(one.tag, []).append(one)
-    return [
-        Result(CASES[number], number, outcomes[number], tuple(seen.get(tag(number), ())))
-        for number in numbers
-    ]
+    return [Result(CASES[number], number, outcomes[number], tuple(seen.get(tag(number), ()))) for number in numbers]
 
 
 def attempt(
@@ -89,9 +87,7 @@ def attempt(
     return number, outcome._replace(seconds=time.monotonic() - begun)
 
 
-def _converse(
-    stream: socket.socket, reader: Reader, case: Case, number: int, pieces: int | None
-) -> Outcome:
+def _converse(stream: socket.socket, reader: Reader, case: Case, number: int, pieces: int | None) -> Outcome:
     try:
         _send(stream, numbered(case, number), pieces)
         if case.half_closes:

@@ -16,9 +16,7 @@ FIELD = re.compile(rb"(" + TOKEN + rb"):[ \t]*((?:" + VALUE + rb")?)[ \t]*")
 HOST = re.compile(rb"(?:(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
 DOTS = re.compile(rb"(?:\.|%2e){1,2}(?:;.*)?", re.IGNORECASE)
 # Bytes that some parsers treat as a separator or an end, escaped or not, also in overlong encodings.
-ODD = re.compile(
-    rb"\\|%2f|%5c|%[01][0-9a-f]|%7f|%c0|%c1|%e0%[89]|%f0%8|%(?![0-9a-f]{2})", re.IGNORECASE
-)
+ODD = re.compile(rb"\\|%2f|%5c|%[01][0-9a-f]|%7f|%c0|%c1|%e0%[89]|%f0%8|%(?![0-9a-f]{2})", re.IGNORECASE)
 # RFC 9110, 7.6.1: only for the next one on the way.
 ONE_HOP = {b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"http2-settings"}
 SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
@@ -45,7 +43,7 @@ def faults(raw: bytes) -> list[str]:
 
 
 def _target(target: bytes) -> list[str]:
-    path, _, query = target.partition(b"?")
+    path = target.partition(b"?")[0]
     if not path.startswith(b"/"):
         return [f"the target is no path: {target[:80]!r}"]
     found = []
@@ -66,10 +64,7 @@ def _fields(fields) -> list[str]:
         found.append(f"the hosts are {hosts}")
     present = {name for name, _ in fields}
     nominated = {
-        name.strip().lower()
-        for field, value in fields
-        if field == b"connection"
-        for name in value.split(b",")
+        name.strip().lower() for field, value in fields if field == b"connection" for name in value.split(b",")
     }
     for name in sorted(present & (ONE_HOP | nominated) - {b"connection"}):
         found.append(f"a field of one hop passed: {name.decode('latin-1')}")

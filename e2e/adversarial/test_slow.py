@@ -14,14 +14,15 @@ import threading
 import time
 from pathlib import Path
 
-import services
 import pytest
 from load import Load, outcomes, p99_seconds
 from upstream import Upstream
 
+import services
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tools.common import debian_program  # noqa: E402
+from tools.common import debian_program
 
 SLOW_CLIENTS = 1000
 ATTACK_SECONDS = 10
@@ -74,7 +75,8 @@ class Single(threading.Thread):
                         self.said += part
                         self.told = self.told or time.monotonic() - begun
                         if not part:
-                            return self._ends(begun)
+                            self._ends(begun)
+                            return
             if time.monotonic() < begun + 2 * TRICKLE_SECONDS:
                 self._ends(begun)
 
@@ -161,8 +163,18 @@ def raise_file_limit():
 
 @pytest.mark.parametrize(
     "name",
-    ["request line", "head", "fields", "half a head", "body", "half a body", "chunks", "chunk size",
-     "extension", "trailers"],
+    [
+        "request line",
+        "head",
+        "fields",
+        "half a head",
+        "body",
+        "half a body",
+        "chunks",
+        "chunk size",
+        "extension",
+        "trailers",
+    ],
 )
 def test_a_trickling_client_is_disconnected_within_ten_seconds(singles, name):
     single = singles[name]

@@ -6,6 +6,7 @@ is created, and there are no deployments that fail, shift traffic or are rolled 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -84,10 +85,8 @@ def pour(source: socket.socket, goal: socket.socket, errors: list[float] | None 
     except OSError:
         pass
     for end in (source, goal):
-        try:
+        with contextlib.suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
 
 
 class Task:

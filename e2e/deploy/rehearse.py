@@ -2,8 +2,9 @@
 
     python3 e2e/deploy/rehearse.py BINARIES
 
-run under a fake of Terraform's provider. AWS is fake_aws.py, the registry is Debian's; everything else, from the make targets and Terraform to the images, the services and the
-smoke test, is real. BINARIES is the folder of the three finished static binaries.
+run under a fake of Terraform's provider. AWS is fake_aws.py, the registry is Debian's; everything
+else, from the make targets and Terraform to the images, the services and the smoke test, is real.
+BINARIES is the folder of the three finished static binaries.
 """
 
 from __future__ import annotations
@@ -24,16 +25,14 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+# This one puts the root on the path.
 from fake_aws import ACCOUNT, HERE, REGION, Account, Environment
 
-from tools.common import catalog  # fake_aws.py has put the root on the path
 from tools.build import commit
-from tools.supply import oci
-from tools.supply import sbom
-from tools.common import toolchain
-from tools.supply import verify
-from tools.supply.images import MACHINES
+from tools.common import catalog, toolchain
 from tools.common.toolchain import ROOT
+from tools.supply import oci, sbom, verify
+from tools.supply.images import MACHINES
 
 BUCKET = f"system-stats-state-{ACCOUNT}-{REGION}"
 # One target takes 10 to 60 s; a rollback takes twice that.
@@ -64,8 +63,8 @@ class Rehearsal:
         registry = free_port()
         settings = self.folder / "registry.yaml"
         settings.write_text(
-            "version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: %s}\nhttp: {addr: '127.0.0.1:%d'}\n"
-            % (self.folder / "registry", registry)
+            "version: 0.1\nlog: {level: error}\nstorage:\n"
+            f"  filesystem: {{rootdirectory: {self.folder / 'registry'}}}\nhttp: {{addr: '127.0.0.1:{registry}'}}\n"
         )
         program = toolchain.program("docker-registry") or "docker-registry"
         self.serve("registry", [program, "serve", str(settings)], registry)
@@ -111,9 +110,8 @@ class Rehearsal:
                 return
             except OSError:
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(
-                        f"rehearsal: {name} does not start: {(self.folder / f'{name}.log').read_text()[-500:]}"
-                    )
+                    said = (self.folder / f"{name}.log").read_text()[-500:]
+                    raise SystemExit(f"rehearsal: {name} does not start: {said}") from None
                 time.sleep(0.1)
 
     def clone(self) -> None:
@@ -220,14 +218,13 @@ class Rehearsal:
         if code != expect or missing or self.account.trouble:
             print(text)
             print(
-                f"rehearsal: {target} ended with {code}, expected {expect}; not said: {missing}; trouble: {self.account.trouble[:3]}"
+                f"rehearsal: {target} ended with {code}, expected {expect};"
+                f" not said: {missing}; trouble: {self.account.trouble[:3]}"
             )
             raise SystemExit(1)
         self.passed += 1
-        print(
-            f"rehearsal: {target:<9} exit code {code:>3} after {time.monotonic() - begun:5.1f} s: {' | '.join(needles)}",
-            flush=True,
-        )
+        spent = f"{time.monotonic() - begun:5.1f} s"
+        print(f"rehearsal: {target:<9} exit code {code:>3} after {spent}: {' | '.join(needles)}", flush=True)
         return text
 
     def play(self) -> None:
@@ -311,9 +308,7 @@ class Rehearsal:
 
         # A second version that is good, and back from it.
         staging.write_text(
-            staging.read_text().replace(
-                "log_retention_days = 14", 'log_retention_days = 14\nlog_level = "debug"'
-            )
+            staging.read_text().replace("log_retention_days = 14", 'log_retention_days = 14\nlog_level = "debug"')
         )
         second = self.commit("a second version, with a setting of its own")
         make("deploy", 0, "Plan:", f"{second[:12]} runs in staging")
@@ -347,8 +342,7 @@ class Rehearsal:
         # A version that starts, and does not work: the smoke test fails. Its settings are restored
         # with it.
         staging.write_text(
-            staging.read_text()
-            + '\nservices = {\n  gateway = { environment = { GATEWAY_STATS = "127.0.0.1:9" } }\n}\n'
+            staging.read_text() + '\nservices = {\n  gateway = { environment = { GATEWAY_STATS = "127.0.0.1:9" } }\n}\n'
         )
         staging.write_text(
             re.sub(
@@ -624,9 +618,7 @@ def free_port() -> int:
 
 
 def run(command: list[str], cwd: Path = ROOT) -> str:
-    done = subprocess.run(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
-    )
+    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
     if done.returncode:
         raise SystemExit(f"rehearsal: {' '.join(command)}: {done.stdout}")
     return done.stdout

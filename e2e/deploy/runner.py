@@ -25,15 +25,13 @@ from fake_aws import ACCOUNT, HERE, REGION
 from fake_github import FakeGitHub
 from rehearse import Rehearsal, run
 
-from tools.common import catalog
-from tools.ci import policies
-from tools.ci.workflows import expressions
-from tools.common import toolchain
-from tools.ci import workflows
+from tools.ci import policies, workflows
 from tools.ci.ci import MARKER
+from tools.ci.workflows import expressions
+from tools.common import catalog, toolchain
+from tools.common.toolchain import ROOT
 from tools.supply.images import MACHINES
 from tools.supply.oci import Registry
-from tools.common.toolchain import ROOT
 
 REPOSITORY = "acme/system-stats"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
@@ -44,7 +42,19 @@ TIME = "%Y-%m-%dT%H:%M:%SZ"
 # An approval comes after a weekend.
 REVIEW_DAYS = 4
 # Targets that contain this test, or that need more than the fakes; only their existence is checked.
-ELSEWHERE = {"check", "test", "cold", "conform", "exporter", "bench-check", "fuzz", "audit", "reproducible", "test-arm64", "outdated"}
+ELSEWHERE = {
+    "check",
+    "test",
+    "cold",
+    "conform",
+    "exporter",
+    "bench-check",
+    "fuzz",
+    "audit",
+    "reproducible",
+    "test-arm64",
+    "outdated",
+}
 # Programs that a job may start only after an action has installed them.
 INSTALLED_BY = {"hashicorp/setup-terraform": "terraform"}
 # Services whose actions have another prefix in IAM.
@@ -103,10 +113,7 @@ class Runner:
         outputs: dict[str, dict] = {}
         for name in workflows.run_order(workflow.jobs):
             job = workflow.jobs[name]
-            needed = {
-                other: {"result": results[other], "outputs": outputs[other]}
-                for other in workflows.needs(job)
-            }
+            needed = {other: {"result": results[other], "outputs": outputs[other]} for other in workflows.needs(job)}
             context = {"github": self.github, "inputs": inputs, "needs": needed}
             context["vars"] = self._variables("")
             if workflows.decided(workflow.jobs, name, context, results):
@@ -150,13 +157,8 @@ class Runner:
             seen = {**context, "matrix": entry}
             callee = workflows.called(job)
             if callee:
-                inputs = {
-                    k: v.get("default", "")
-                    for k, v in self.workflows[callee].call.get("inputs", {}).items()
-                }
-                inputs.update(
-                    {k: expressions.fill(v, seen) for k, v in job.get("with", {}).items()}
-                )
+                inputs = {k: v.get("default", "") for k, v in self.workflows[callee].call.get("inputs", {}).items()}
+                inputs.update({k: expressions.fill(v, seen) for k, v in job.get("with", {}).items()})
                 result, outputs = self._jobs(self.workflows[callee], inputs, f"{one} / ")
             else:
                 result, outputs = Job(self, job, seen, one).play()
@@ -280,7 +282,8 @@ class Job:
             timeout=STEP_SECONDS,
         )
         if target == "test":
-            told = "from pathlib import Path; from tools.ci import report; report.report({'a part': 1.0}, '', Path('target'))"
+            report = "report.report({'a part': 1.0}, '', Path('target'))"
+            told = f"from pathlib import Path; from tools.ci import report; {report}"
             run([sys.executable, "-c", told], cwd=self.place)
         if target == "screenshot":
             (self.place / "target" / "report").mkdir(parents=True, exist_ok=True)
@@ -439,9 +442,7 @@ class Scene:
     def pushed(self) -> Runner:
         return Runner(self, "push", "main", {}).play("main.yaml")
 
-    def pull_request(
-        self, file: str = "main.yaml", head: str = REPOSITORY, login: str = "a"
-    ) -> Runner:
+    def pull_request(self, file: str = "main.yaml", head: str = REPOSITORY, login: str = "a") -> Runner:
         sha = self.scene.git("rev-parse", "HEAD").strip()
         about = {
             "number": 7,
@@ -547,9 +548,7 @@ def play(scene: Scene) -> None:
     # A pull request of a fork, and of Dependabot: tests and a plan, without a role or a token.
     tokens = set(scene.github.tokens)
     for head, login in workflows.FORKS:
-        stranger = scene.pull_request(
-            head=head.replace("acme/system-stats", REPOSITORY), login=login
-        )
+        stranger = scene.pull_request(head=head.replace("acme/system-stats", REPOSITORY), login=login)
         ran = {name.split(" ")[0] for name in stranger.order}
         expect(f"what runs for {login}", ran, {"test", "plan-offline"})
         expect(f"the roles of {login}", stranger.roles, {})
@@ -580,11 +579,7 @@ def play(scene: Scene) -> None:
     wrong = '\n  gateway = { environment = { GATEWAY_STATS = "127.0.0.1:9" } }\n'
     text = staging.read_text()
     staging.write_text(
-        text[: text.index("services = {")]
-        + "services = {"
-        + wrong
-        + "}\n"
-        + f'architecture = "{HERE}"\n'
+        text[: text.index("services = {")] + "services = {" + wrong + "}\n" + f'architecture = "{HERE}"\n'
     )
     scene.push("main", "a gateway that looks for stats in the wrong place")
     broken = scene.pushed()
@@ -592,9 +587,7 @@ def play(scene: Scene) -> None:
     expect("its images", broken.results["images"], "skipped")
     expect("its prod", broken.results["prod"], "skipped")
     says("its smoke test", broken.said["staging / apply: smoke"], "gave no good answer")
-    says(
-        "rollback", broken.said["staging / apply: rollback"], f"{first.sha[:12]} runs in staging"
-    )
+    says("rollback", broken.said["staging / apply: rollback"], f"{first.sha[:12]} runs in staging")
     expect("whether it was marked as good", "staging / apply: mark-good" in broken.said, False)
 
     # A plan of another commit is not applied.

@@ -58,9 +58,7 @@ class NameServer:
         known = name.lower() == self._name
         code = self.code if known else NO_SUCH_NAME
         addresses = self.addresses if known and code == NO_ERROR and kind == A else []
-        head = struct.pack(
-            "!HHHHHH", identity, 0x8480 | (flags & 0x0100) | code, 1, len(addresses), 0, 0
-        )
+        head = struct.pack("!HHHHHH", identity, 0x8480 | (flags & 0x0100) | code, 1, len(addresses), 0, 0)
         records = b"".join(
             struct.pack("!HHHIH", 0xC00C, A, 1, TIME_TO_LIVE_SECONDS, 4) + socket.inet_aton(address)
             for address in addresses

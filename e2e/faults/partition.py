@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from upstream import Upstream  # noqa: E402
+from upstream import Upstream
 
 # Of networks for examples (RFC 5737); it exists in these namespaces only.
 HERE, THERE = "192.0.2.1", "192.0.2.2"

@@ -10,10 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-import services
 import pytest
 from load import Load, outcomes
 from upstream import Upstream
+
+import services
 
 TIMEOUT_SECONDS = 2
 SLACK_SECONDS = 2

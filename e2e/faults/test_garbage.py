@@ -6,10 +6,11 @@ import struct
 import threading
 import time
 
-import services
 import pytest
 from raw_http import CLOSED, Reader, Unreadable
 from upstream import Upstream
+
+import services
 
 TIMEOUT_SECONDS = 2
 # The timeout, and what a busy machine adds.
@@ -35,38 +36,39 @@ BROKEN = {
     "gives half a head": (HEAD + b"Content-Le", CLOSE, REFUSED),
     "gives half a head and waits": (HEAD + b"X: y\r\n", WAIT, {502, 504}),
     "gives a head without an end": (HEAD + b"X: " + b"y" * 2_000_000, CLOSE, REFUSED),
-    "gives ten thousand fields": (
-        HEAD + b"X: y\r\n" * 10_000 + b"Content-Length: 0\r\n\r\n", WAIT, REFUSED),
+    "gives ten thousand fields": (HEAD + b"X: y\r\n" * 10_000 + b"Content-Length: 0\r\n\r\n", WAIT, REFUSED),
     "gives no status": (b"HTTP/1.1 OK\r\nContent-Length: 0\r\n\r\n", CLOSE, REFUSED),
     "gives a status of four digits": (b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n", CLOSE, REFUSED),
     "gives the status 99": (b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n", CLOSE, REFUSED),
     "gives a field with a NUL": (HEAD + b"X: a\0b\r\nContent-Length: 0\r\n\r\n", WAIT, REFUSED),
     "gives a field without a colon": (HEAD + b"X\r\nContent-Length: 0\r\n\r\n", WAIT, REFUSED),
     "gives a name with a space": (HEAD + b"X Y: z\r\nContent-Length: 0\r\n\r\n", WAIT, REFUSED),
-    "gives two lengths": (
-        HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", WAIT, REFUSED),
+    "gives two lengths": (HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", WAIT, REFUSED),
     "gives a negative length": (HEAD + b"Content-Length: -5\r\n\r\nhello", CLOSE, REFUSED),
     "gives a length that is no number": (HEAD + b"Content-Length: five\r\n\r\nhello", CLOSE, REFUSED),
     "gives an unknown coding": (HEAD + b"Transfer-Encoding: cow\r\n\r\nhello", CLOSE, REFUSED),
     "gives less than its length": (HEAD + b"Content-Length: 100\r\n\r\nhello", CLOSE, REFUSED),
     "gives less than its length and resets": (HEAD + b"Content-Length: 100\r\n\r\nhello", RESET, REFUSED),
-    "gives less than its length and waits": (
-        HEAD + b"Content-Length: 100\r\n\r\nhello", WAIT, {502, 504}),
-    "ends within the chunks": (
-        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", CLOSE, REFUSED),
+    "gives less than its length and waits": (HEAD + b"Content-Length: 100\r\n\r\nhello", WAIT, {502, 504}),
+    "ends within the chunks": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", CLOSE, REFUSED),
     "ends within a chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nff\r\nhello", CLOSE, REFUSED),
-    "ends within the chunks and waits": (
-        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", WAIT, {502, 504}),
-    "gives a chunk without a size": (
-        HEAD + b"Transfer-Encoding: chunked\r\n\r\nhello\r\n0\r\n\r\n", CLOSE, REFUSED),
+    "ends within the chunks and waits": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", WAIT, {502, 504}),
+    "gives a chunk without a size": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nhello\r\n0\r\n\r\n", CLOSE, REFUSED),
     "gives a chunk longer than its size": (
-        HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhello\r\n0\r\n\r\n", CLOSE, REFUSED),
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhello\r\n0\r\n\r\n",
+        CLOSE,
+        REFUSED,
+    ),
     "gives a chunk size of 2^64": (
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello\r\n0\r\n\r\n",
-        CLOSE, REFUSED),
+        CLOSE,
+        REFUSED,
+    ),
     "switches protocols unasked": (
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nhello",
-        CLOSE, REFUSED),
+        CLOSE,
+        REFUSED,
+    ),
     "sends 100 Continue, for ever": (b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, WAIT, {502, 504}),
 }
 
@@ -74,20 +76,30 @@ BROKEN = {
 ODD = {
     "ends its body by closing": (HEAD + b"\r\nhello", CLOSE, b"hello"),
     "ends its body by closing one half": (HEAD + b"\r\nhello", HALF_CLOSE, b"hello"),
-    "closes one half after a whole answer": (
-        HEAD + b"Content-Length: 5\r\n\r\nhello", HALF_CLOSE, b"hello"),
+    "closes one half after a whole answer": (HEAD + b"Content-Length: 5\r\n\r\nhello", HALF_CLOSE, b"hello"),
     "closes after a whole answer": (HEAD + b"Content-Length: 5\r\n\r\nhello", CLOSE, b"hello"),
     "speaks HTTP/1.0": (b"HTTP/1.0 200 OK\r\n\r\nhello", CLOSE, b"hello"),
     "sends 100 Continue, once": (
-        b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"Content-Length: 5\r\n\r\nhello", WAIT, b"hello"),
+        b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"Content-Length: 5\r\n\r\nhello",
+        WAIT,
+        b"hello",
+    ),
     "gives more than its length": (
         HEAD + b"Content-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
-        WAIT, b"hello"),
+        WAIT,
+        b"hello",
+    ),
     "gives more than its chunks": (
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
-        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", WAIT, b"hello"),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        WAIT,
+        b"hello",
+    ),
     "sends chunks with extensions": (
-        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0;c\r\n\r\n", WAIT, b"hello"),
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0;c\r\n\r\n",
+        WAIT,
+        b"hello",
+    ),
 }
 
 

@@ -12,16 +12,17 @@ import sys
 import time
 from pathlib import Path
 
-import services
 import pytest
 from conftest import eventually
 from load import TURNED_AWAY, Load, outcomes, p99_seconds
 from raw_http import Reader
 from upstream import Upstream
 
+import services
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tools.common import debian_program  # noqa: E402
+from tools.common import debian_program
 
 PER_SECOND = 500
 DRAIN_SECONDS = 5
@@ -135,8 +136,12 @@ def test_a_flood_of_connections_does_not_affect_open_connections(pytestconfig, u
 
 def test_connections_that_come_and_go_leave_nothing_behind(pytestconfig, upstreams):
     """Two thousand: closed at once, reset at once, or left in the middle of a request."""
-    parts = [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-             b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhello"]
+    parts = [
+        b"",
+        b"GET / HT",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhello",
+    ]
     with services.gateway(pytestconfig, *upstreams, LOG_LEVEL="error") as gateway:
         gateway.fetch("/stats")
         idle = descriptors(gateway)
@@ -197,7 +202,11 @@ def test_a_machine_that_has_been_up_for_long_is_nothing_special(pytestconfig, up
     if tried.returncode:
         pytest.skip(f"needs leave to make time namespaces: {tried.stderr.decode().strip()}")
     with services.gateway(
-        pytestconfig, *upstreams, (*offsets, *parent), PATH=os.defpath, LOG_LEVEL="error",
+        pytestconfig,
+        *upstreams,
+        (*offsets, *parent),
+        PATH=os.defpath,
+        LOG_LEVEL="error",
         GATEWAY_UPSTREAM_TIMEOUT_SECONDS="1",
     ) as gateway:
         assert gateway.fetch("/stats").status == 200
@@ -212,8 +221,10 @@ def test_a_jump_of_the_wall_clock_has_no_effect(pytestconfig, upstreams, tmp_pat
     if not folder:
         pytest.skip("needs --binaries with the folder of the binaries")
     if b"/ld-linux" not in (Path(folder) / "gateway").read_bytes()[:8192]:
-        pytest.skip("needs a binary that is linked dynamically, such as a debug build: no library"
-                    " can give a static one another clock")
+        pytest.skip(
+            "needs a binary that is linked dynamically, such as a debug build: no library"
+            " can give a static one another clock"
+        )
     library = "usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
     try:
         path = debian_program.find("libfaketime", library)[-1]

@@ -10,12 +10,13 @@ import shutil
 import subprocess
 import time
 
-import services
 import pytest
 from conftest import eventually
 from load import Load, outcomes
 from name_server import NO_ERROR, NO_SUCH_NAME, SERVER_FAILURE, NameServer
 from upstream import Upstream
+
+import services
 
 NAME_SERVER, ONE, TWO = "127.88.0.53", "127.88.0.1", "127.88.0.2"
 NAME = "stats.gateway.test"
@@ -61,8 +62,12 @@ def world(config, folder, addresses):
         frontend = stack.enter_context(Upstream("frontend"))
         gateway = stack.enter_context(
             services.gateway(
-                config, f"{NAME}:{one.port}", frontend.address, prefix,
-                PATH=os.defpath, LOG_LEVEL="error",
+                config,
+                f"{NAME}:{one.port}",
+                frontend.address,
+                prefix,
+                PATH=os.defpath,
+                LOG_LEVEL="error",
             )
         )
         yield World(gateway, names, one, two)

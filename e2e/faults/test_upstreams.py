@@ -8,11 +8,12 @@ may add is in `SLACK_SECONDS`.
 
 import time
 
-import services
 import pytest
 from conftest import eventually
 from load import Load, outcomes
 from upstream import Upstream
+
+import services
 
 # How long the gateway waits for an upstream in these tests.
 TIMEOUT_SECONDS = 2

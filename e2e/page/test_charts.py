@@ -9,12 +9,14 @@ from dashboard import (
     backend,
     button,
     frontend,
-    hover as hover_in_view,
     opened,
     panel,
     plot,
     settled,
     wait_for_sequence,
+)
+from dashboard import (
+    hover as hover_in_view,
 )
 
 
@@ -226,9 +228,14 @@ def test_memory_adds_up_to_the_total(opened, backend):
 
     def shared(sample):
         memory = {
-            "total_bytes": 24 * gib, "used_bytes": 14 * gib, "free_bytes": 4 * gib,
-            "cached_bytes": 9 * gib, "buffers_bytes": 0, "slab_reclaimable_bytes": 0,
-            "swap_total_bytes": 2 * gib, "swap_used_bytes": gib,
+            "total_bytes": 24 * gib,
+            "used_bytes": 14 * gib,
+            "free_bytes": 4 * gib,
+            "cached_bytes": 9 * gib,
+            "buffers_bytes": 0,
+            "slab_reclaimable_bytes": 0,
+            "swap_total_bytes": 2 * gib,
+            "swap_used_bytes": gib,
         }
         return {**sample, "memory": memory}
 
@@ -265,9 +272,9 @@ def test_a_picture_of_a_chart_is_named_and_stands_alone(opened):
     page = opened(accept_downloads=True, color_scheme="dark")
     with page.expect_download() as download:
         button(page, "download-svg-load").click()
-    assert re.fullmatch(
-        r"system-stats-load-\d{8}T\d{6}Z\.svg", download.value.suggested_filename
-    ), download.value.suggested_filename
+    assert re.fullmatch(r"system-stats-load-\d{8}T\d{6}Z\.svg", download.value.suggested_filename), (
+        download.value.suggested_filename
+    )
     with open(download.value.path(), encoding="utf-8") as file:
         text = file.read()
     assert re.search(r"Load, .*\d{2}:\d{2}:\d{2}.*\d{2}:\d{2}:\d{2}", text), text[:400]

@@ -28,8 +28,10 @@ HIDE = """(hidden) => {
 
 def strokes(page, name):
     """Strokes of the lines of a chart: each gap begins a new one."""
-    return plot(page, name).locator("path.line, path.area").evaluate_all(
-        "(paths) => paths.map((path) => (path.getAttribute('d') || '').split('M').length - 1)"
+    return (
+        plot(page, name)
+        .locator("path.line, path.area")
+        .evaluate_all("(paths) => paths.map((path) => (path.getAttribute('d') || '').split('M').length - 1)")
     )
 
 
@@ -50,8 +52,10 @@ def test_a_refused_stream_leaves_charts_with_history_and_without_gaps(opened, ba
         eventually(lambda: any("/stats/history" in path for path in backend.asked))
         eventually(lambda: backend.sequence > 8, seconds=12)
         wait_for_sequence(page, backend.sequence + 1)
-    lengths = plot(page, "load").locator("path.line").evaluate_all(
-        "(paths) => paths.map((path) => path.getAttribute('d').length)"
+    lengths = (
+        plot(page, "load")
+        .locator("path.line")
+        .evaluate_all("(paths) => paths.map((path) => path.getAttribute('d').length)")
     )
     assert max(lengths) > 500, "the history is not drawn"
     assert strokes(page, "load") == [1]
@@ -202,9 +206,7 @@ def test_a_corrected_clock_brings_the_history_again(opened, backend):
     backend._time_unix_ms -= 7_200_000
     backend.tick()
     eventually(lambda: "/stats/history" in backend.asked, seconds=5)
-    eventually(
-        lambda: len(plot(page, "load").locator("path.line").get_attribute("d")) > 500, seconds=5
-    )
+    eventually(lambda: len(plot(page, "load").locator("path.line").get_attribute("d")) > 500, seconds=5)
 
 
 @pytest.mark.parametrize("end", ["_bg.wasm", ".js"])

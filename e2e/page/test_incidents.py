@@ -6,10 +6,11 @@ import time
 from types import SimpleNamespace
 
 import pytest
-import services
 from conftest import eventually
 from dashboard import TOO_WIDE, button, frontend, opened, panel, picture, settled, state
 from staged_machine import Machine, Process
+
+import services
 
 # Those of the service without their durations, so that a test need not wait for minutes.
 RULES = """

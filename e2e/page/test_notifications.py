@@ -5,7 +5,9 @@ from dashboard import NOTICE_MS, WATCH, backend, button, frontend, opened, settl
 from test_states import calm, incident
 
 # Records notifications instead of showing them, in a browser whose viewer looks elsewhere.
-RECORD = WATCH + """
+RECORD = (
+    WATCH
+    + """
 window.told = [];
 document.hasFocus = () => false;
 {
@@ -22,6 +24,7 @@ document.hasFocus = () => false;
   };
 }
 """
+)
 ASKS = RECORD + 'window.allowed = "default";'
 
 

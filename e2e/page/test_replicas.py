@@ -82,9 +82,7 @@ def test_minutes_that_are_missing_are_named(opened, backend):
     backend.scene.answered_by = mostly_other("/stats/history", 1_000)
     page = opened(trouble=True)
     with backend.ticking(1):
-        page.get_by_text("earlier minutes are missing: another instance answered").wait_for(
-            timeout=NOTICE_MS
-        )
+        page.get_by_text("earlier minutes are missing: another instance answered").wait_for(timeout=NOTICE_MS)
         assert sum(path == "/stats/history" for path in backend.asked) == 4
         backend.scene.answered_by = lambda path: None
         eventually(lambda: "missing" not in page.locator(".status").inner_text(), seconds=15)

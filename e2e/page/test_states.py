@@ -25,14 +25,34 @@ def incident(sample):
     """A full filesystem, reported by the service."""
     at = sample["time_unix_ms"]
     sample["filesystems"].append(
-        {"mount": "/var/log", "kind": "ext4", "total_bytes": 20 * GIB, "available_bytes": GIB // 7,
-         "used_bytes": 20 * GIB - GIB // 7}
+        {
+            "mount": "/var/log",
+            "kind": "ext4",
+            "total_bytes": 20 * GIB,
+            "available_bytes": GIB // 7,
+            "used_bytes": 20 * GIB - GIB // 7,
+        }
     )
     alerts = [
-        {"subject": "filesystem", "target": "/var/log", "state": "critical", "value": 99.3,
-         "unit": "percent", "threshold": 95, "since_unix_ms": at - 19 * 60_000, "cause": "postgres (812)"},
-        {"subject": "core", "target": "3", "state": "warning", "value": 97.2, "unit": "percent",
-         "threshold": 95, "since_unix_ms": at - 180_000},
+        {
+            "subject": "filesystem",
+            "target": "/var/log",
+            "state": "critical",
+            "value": 99.3,
+            "unit": "percent",
+            "threshold": 95,
+            "since_unix_ms": at - 19 * 60_000,
+            "cause": "postgres (812)",
+        },
+        {
+            "subject": "core",
+            "target": "3",
+            "state": "warning",
+            "value": 97.2,
+            "unit": "percent",
+            "threshold": 95,
+            "since_unix_ms": at - 180_000,
+        },
     ]
     return {**sample, "state": "critical", "since_unix_ms": at - 19 * 60_000, "alerts": alerts}
 

@@ -24,8 +24,7 @@ from fake_backend import traffic
 
 def many_interfaces(sample):
     sample["networks"] = [
-        {"name": f"veth{place:03}", "receive": traffic(1000), "transmit": traffic(500)}
-        for place in range(300)
+        {"name": f"veth{place:03}", "receive": traffic(1000), "transmit": traffic(500)} for place in range(300)
     ]
     sample["networks"][212]["receive"] = traffic(5e8)
     return sample
@@ -75,8 +74,12 @@ def test_a_table_in_use_stands_still(opened, backend):
     def moving(sample):
         shift["by"] += 1
         sample["disks"] = [
-            {"name": f"sd{letter}", "read_bytes_per_second": 1.0, "write_bytes_per_second": 1.0,
-             "utilisation": (place * 10 + shift["by"] * 30) % 100}
+            {
+                "name": f"sd{letter}",
+                "read_bytes_per_second": 1.0,
+                "write_bytes_per_second": 1.0,
+                "utilisation": (place * 10 + shift["by"] * 30) % 100,
+            }
             for place, letter in enumerate("abcdef")
         ]
         return sample
@@ -248,9 +251,7 @@ def test_the_icon_and_the_cores_have_the_colors_of_the_page(opened, backend):
     page = opened(color_scheme="dark")
     backend.tick()
     wait_for_sequence(page, backend.sequence)
-    color = page.evaluate(
-        "getComputedStyle(document.documentElement).getPropertyValue('--critical')"
-    ).replace(" ", "")
+    color = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--critical')").replace(" ", "")
     icon = page.evaluate("decodeURIComponent(document.querySelector('link[rel=icon]').href)")
     assert color in icon.replace(" ", "")
     assert "rgb(" in color
@@ -263,7 +264,5 @@ def test_forced_colors_show_the_range_and_the_series(opened):
     other = button(page, "range-1h")
     outline = "(one) => getComputedStyle(one).outlineStyle"
     assert current.evaluate(outline) == "solid" != other.evaluate(outline)
-    fills = plot(page, "cpu").locator("path.area").evaluate_all(
-        "(all) => all.map((one) => getComputedStyle(one).fill)"
-    )
+    fills = plot(page, "cpu").locator("path.area").evaluate_all("(all) => all.map((one) => getComputedStyle(one).fill)")
     assert len(set(fills)) == 6

@@ -18,6 +18,8 @@ from tools.common import catalog, toolchain
 from tools.common.toolchain import ROOT
 
 LINT_SECONDS = 1200
+# Folders of Python.
+SCRIPTS = ("tools", "e2e", "bench")
 
 CRATES = {"wire", "semantics", "service", "server", "testing"}
 SERVICES = {*catalog.NAMES, "app"}
@@ -95,8 +97,8 @@ def check() -> int:
         "security of the workflows": [*(lint("zizmor"), "--offline", "--persona", "pedantic", "--quiet", ".github")],
         "rules of the workflows": [lint("python"), "-m", "tools.ci.workflows.rules"],
         "Dockerfile": [lint("hadolint"), "Dockerfile"],
-        "lints of the scripts": [lint("ruff"), "check", "--quiet", "tools"],
-        "format of the scripts": [lint("ruff"), "format", "--check", "--quiet", "tools"],
+        "lints of the scripts": [lint("ruff"), "check", "--quiet", *SCRIPTS],
+        "format of the scripts": [lint("ruff"), "format", "--check", "--quiet", *SCRIPTS],
         "types of the scripts": [lint("mypy"), "--no-error-summary", "tools"],
         "documents": [sys.executable, "-m", "tools.ci.documents"],
         "wording of comments": [sys.executable, "-m", "tools.ci.comments"],

@@ -3,9 +3,10 @@
     python3 -m tools.ci.infrastructure check
     python3 -m tools.ci.infrastructure deployments|workflows BINARIES
 
-All of them run with a fake of Terraform's AWS provider (e2e/deploy/aws_provider), which plans and applies without an account. Where the provider
-itself can be downloaded, `check` also validates and plans with it; the plan takes Terraform's own
-mocks in place of AWS. Terraform is not installed by the tools: no package registry has it.
+All of them run with a fake of Terraform's AWS provider (e2e/deploy/aws_provider), which plans and applies
+without an account. Where the provider itself can be downloaded, `check` also validates and plans with it;
+the plan takes Terraform's own mocks in place of AWS. Terraform is not installed by the tools: no package
+registry has it.
 """
 
 from __future__ import annotations

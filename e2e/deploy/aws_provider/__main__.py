@@ -20,7 +20,7 @@ from pathlib import Path
 # The server has no part in the command, so gRPC need not prepare for the fork and report it.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
-from server import load, serve, types_in  # noqa: E402
+from server import load, serve, types_in
 
 SCHEMA = Path(sys.prefix) / "schema.pb"
 PROVIDER = "hashicorp/aws"

@@ -62,9 +62,7 @@ def _rule_of_security_group() -> Known:
 
 def _part_of_vpc(noun: str, prefix: str, replaced_by: tuple[str, ...], **computed: str) -> Known:
     arn = "arn:aws:ec2:{region}:{account}:" + noun + "/{id}"
-    return Known(
-        computed={"id": prefix + "-{digest:.17}", "arn": arn, **computed}, replaced_by=replaced_by
-    )
+    return Known(computed={"id": prefix + "-{digest:.17}", "arn": arn, **computed}, replaced_by=replaced_by)
 
 
 def _part_of_bucket() -> Known:
@@ -187,9 +185,7 @@ RESOURCES: dict[str, Known] = {
         replaced_by=("path",),
     ),
     "aws_iam_role_policy": Known(computed={"id": "{role}:{name}"}, replaced_by=("role",)),
-    "aws_iam_role_policy_attachment": Known(
-        computed={"id": "{role}/{policy_arn}"}, replaced_by=("role", "policy_arn")
-    ),
+    "aws_iam_role_policy_attachment": Known(computed={"id": "{role}/{policy_arn}"}, replaced_by=("role", "policy_arn")),
     "aws_internet_gateway": _part_of_vpc("internet-gateway", "igw", ()),
     "aws_kms_alias": Known(
         computed={

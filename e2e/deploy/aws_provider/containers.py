@@ -6,7 +6,8 @@ Source: the API reference of Amazon ECS (ContainerDefinition, RegisterTaskDefini
 from __future__ import annotations
 
 import json
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from values import Object, is_unknown
 

@@ -20,8 +20,9 @@ import re
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple
+from typing import Any, NamedTuple
 
 import tfplugin6_pb2 as protocol
 
@@ -33,9 +34,7 @@ SOURCE_MAP = b"sourceMappingURL=data:application/json;base64,"
 
 CLASS = re.compile(r"^export class (\w+) extends cdktn\.(\w+) \{", re.MULTILINE)
 INTERFACE = re.compile(r"^export interface (\w+).*?^\}", re.MULTILINE | re.DOTALL)
-ANNOUNCEMENT = re.compile(
-    r"^  // (\w+) - computed: (\w+), optional: (\w+), required: (\w+)\n", re.MULTILINE
-)
+ANNOUNCEMENT = re.compile(r"^  // (\w+) - computed: (\w+), optional: (\w+), required: (\w+)\n", re.MULTILINE)
 # Where the table of a block begins: a function per nested block, and a method for the outermost.
 TABLE = re.compile(r"ToHclTerraform\(struct\?: (?:\w+\.)?(\w+)|protected (synthesizeHclAttributes)")
 ENTRY = re.compile(

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from concurrent import futures
 from pathlib import Path
-from typing import Any, Iterable
-
-import grpc
-import tfplugin6_pb2 as protocol
+from typing import Any
 
 import checks
+import grpc
 import resources
+import tfplugin6_pb2 as protocol
 from policy import PolicyError
 from values import absent, decode, encode, is_known
 

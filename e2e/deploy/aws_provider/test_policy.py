@@ -48,7 +48,7 @@ class Documents(unittest.TestCase):
                 ],
             },
         )
-        self.assertEqual([key for key in written["Statement"][0]], [p for p in policy.PARTS if "Not" not in p])
+        self.assertEqual(list(written["Statement"][0]), [p for p in policy.PARTS if "Not" not in p])
 
     def test_everybody_is_a_star(self) -> None:
         given = statement(actions=["s3:*"], principals=[{"type": "*", "identifiers": ["*"]}])

@@ -14,7 +14,6 @@ import zipfile
 from pathlib import Path
 
 import tfplugin6_pb2 as protocol
-
 from schema import SOURCE_MAP, Module, main, modules
 from server import load, types_in
 
@@ -104,7 +103,6 @@ class Extraction(unittest.TestCase):
         [rule] = block.block_types
         self.assertEqual((rule.type_name, rule.nesting, rule.max_items), ("rule", protocol.Schema.NestedBlock.SET, 0))
         self.assertEqual([each.name for each in rule.block.attributes], ["action"])
-
 
     def test_a_wheel_of_another_version_is_refused(self) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ mod below;
 mod event;
 mod member;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -79,8 +79,8 @@ pub(super) struct Merge {
     members: BTreeMap<Name, Member>,
     /// Those of them that are members of other gateways.
     below: usize,
-    /// The member that has an instance; it may have another one by now.
-    holders: HashMap<Box<str>, Name>,
+    /// The member that has an instance, in the order of the instances; it may have another one by now.
+    holders: Vec<(Box<str>, Name)>,
     /// Names that viewers may have, and that are not shown any more.
     left: Vec<Name>,
     /// The number of the last batch.
@@ -214,7 +214,7 @@ impl Merge {
             self.change(&other, |member| member.hide(name.clone()));
         }
         if let Some(instance) = &instance {
-            self.holders.insert(instance.clone(), name.clone());
+            self.hold(instance, name);
         }
         self.change(name, |member| member.connected(attempt, instance, now));
         true
@@ -222,10 +222,23 @@ impl Merge {
 
     /// The name of a member that is not gone and has this instance, other than `name`.
     fn holder(&self, instance: &str, name: &Name) -> Option<Name> {
-        let other = self.holders.get(instance).filter(|other| *other != name)?;
+        let place = self.place_held(instance).ok()?;
+        let other = Some(&self.holders[place].1).filter(|other| *other != name)?;
         let member = self.members.get(other)?;
         let holds = member.is_usable() && member.instance.as_deref() == Some(instance);
         holds.then(|| other.clone())
+    }
+
+    fn place_held(&self, instance: &str) -> Result<usize, usize> {
+        self.holders.binary_search_by(|(held, _)| (**held).cmp(instance))
+    }
+
+    #[inline(never)]
+    fn hold(&mut self, instance: &str, name: &Name) {
+        match self.place_held(instance) {
+            Ok(place) => self.holders[place].1 = name.clone(),
+            Err(place) => self.holders.insert(place, (instance.into(), name.clone())),
+        }
     }
 
     /// Time between attempts.
@@ -306,7 +319,7 @@ impl Merge {
         self.over.retain(|(_, listed)| is_recent(*listed));
         if self.holders.len() > 2 * self.members.len() + MOST_MEMBERS {
             let members = &self.members;
-            self.holders.retain(|instance, name| {
+            self.holders.retain(|(instance, name)| {
                 members.get(name).is_some_and(|it| it.instance.as_ref() == Some(instance))
             });
         }

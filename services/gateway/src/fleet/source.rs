@@ -80,15 +80,9 @@ async fn read(target: &Target, report: &impl Fn(Event) -> bool) -> End {
     if !report(Event::Connected(instance)) {
         return End::Closed;
     }
-    let read = async {
-        if target.via.is_some() {
-            read_lines(response, report).await
-        } else {
-            read_blocks(response, report).await
-        }
-    };
+    let parser = if target.via.is_some() { Parser::gateway() } else { Parser::member() };
     // The hub replaces a connection that is silent for too long.
-    let _ = read.await;
+    let _ = read_stream(response, parser, report).await;
     End::Closed
 }
 
@@ -117,52 +111,84 @@ impl Rate {
     }
 }
 
-/// Reports the blocks of a member, until its stream ends or no more are wanted.
-async fn read_blocks(mut response: EventStream, report: &impl Fn(Event) -> bool) -> io::Result<()> {
-    let (mut parser, mut rate) = (Blocks::default(), Rate::new());
+/// Reports what comes, until the stream ends or no more is wanted.
+async fn read_stream(
+    mut response: EventStream,
+    mut parser: Parser,
+    report: &impl Fn(Event) -> bool,
+) -> io::Result<()> {
+    let mut rate = Rate::new();
     while let Some(piece) = response.next().await? {
         rate.bytes += piece.len();
-        let mut rest = &piece[..];
-        while let Some((kind, data)) = parser.next(&mut rest) {
-            rate.blocks += 1;
-            if !report(Event::Block(kind, data)) {
-                return Ok(());
-            }
+        if !parser.take(&piece, &mut rate.blocks, report) {
+            return Ok(());
         }
-        rate.limit(MOST_BYTES).await;
+        rate.limit(parser.most_bytes()).await;
     }
     Ok(())
 }
 
-/// Reports the lines of a gateway. All of a member in one event stay together: of the past of a
-/// member, only the last block is new.
-async fn read_lines(mut response: EventStream, report: &impl Fn(Event) -> bool) -> io::Result<()> {
-    let (mut parser, mut rate) = (MergedLines::default(), Rate::new());
-    let (mut lines, mut bytes) = (Vec::<Line>::new(), 0);
-    while let Some(piece) = response.next().await? {
-        rate.bytes += piece.len();
-        if !report(Event::Alive) {
-            return Ok(());
-        }
-        let mut rest = &piece[..];
-        while let Some(next) = parser.next(&mut rest) {
-            let is_other = match (&next, lines.last()) {
-                (Merged::Line(line), Some(last)) => line.name != last.name,
-                (_, last) => last.is_some(),
-            };
-            let is_end = next == Merged::End;
-            if is_other && (is_end || bytes >= LINES_BYTES) {
-                bytes = 0;
-                if !report(Event::Lines(std::mem::take(&mut lines))) {
-                    return Ok(());
-                }
-            }
-            if let Merged::Line(line) = next {
-                bytes += line.bytes();
-                lines.push(line);
-            }
-        }
-        rate.limit(MOST_GATEWAY_BYTES).await;
+/// What is read of a stream.
+enum Parser {
+    Member(Blocks),
+    /// The lines that are not reported yet, and their bytes.
+    Gateway(MergedLines, Vec<Line>, usize),
+}
+
+impl Parser {
+    fn member() -> Self {
+        Self::Member(Blocks::default())
     }
-    Ok(())
+
+    fn gateway() -> Self {
+        Self::Gateway(MergedLines::default(), Vec::new(), 0)
+    }
+
+    const fn most_bytes(&self) -> usize {
+        match self {
+            Self::Member(_) => MOST_BYTES,
+            Self::Gateway(..) => MOST_GATEWAY_BYTES,
+        }
+    }
+
+    /// Reports what is whole with this piece, and counts the blocks of a member. False if no more is
+    /// wanted.
+    fn take(&mut self, piece: &[u8], blocks: &mut u32, report: &dyn Fn(Event) -> bool) -> bool {
+        let mut rest = piece;
+        match self {
+            Self::Member(parser) => {
+                while let Some((kind, data)) = parser.next(&mut rest) {
+                    *blocks += 1;
+                    if !report(Event::Block(kind, data)) {
+                        return false;
+                    }
+                }
+                true
+            }
+            Self::Gateway(parser, lines, bytes) => {
+                if !report(Event::Alive) {
+                    return false;
+                }
+                while let Some(next) = parser.next(&mut rest) {
+                    // All of a member in one event stay together: of its past, only the last block
+                    // is new.
+                    let is_other = match (&next, lines.last()) {
+                        (Merged::Line(line), Some(last)) => line.name != last.name,
+                        (_, last) => last.is_some(),
+                    };
+                    if is_other && (next == Merged::End || *bytes >= LINES_BYTES) {
+                        *bytes = 0;
+                        if !report(Event::Lines(std::mem::take(lines))) {
+                            return false;
+                        }
+                    }
+                    if let Merged::Line(line) = next {
+                        *bytes += line.bytes();
+                        lines.push(line);
+                    }
+                }
+                true
+            }
+        }
+    }
 }

@@ -83,7 +83,7 @@ impl Merge {
             self.change(&other, |member| member.hide(name.clone()));
         }
         if let Some(instance) = known.filter(|_| nearer.is_none()) {
-            self.holders.insert(instance.into(), name.clone());
+            self.hold(instance, &name);
         }
         self.change(&name, |member| {
             member.mention(said, instance, now);
@@ -116,7 +116,7 @@ impl Merge {
             if let Some(other) = self.holder(&instance, &name) {
                 self.change(&name, |member| member.hide(other));
             } else {
-                self.holders.insert(instance, name);
+                self.hold(&instance, &name);
             }
         }
     }

@@ -325,10 +325,13 @@ impl Fleet {
                 shared.stop();
                 return;
             }
-            let mut parents = shared.parents.clone();
-            parents.sort_unstable();
-            parents.dedup();
-            parents.truncate(MOST_PARENTS);
+            // Few, and a sort would be as much code as all that is done with them.
+            let mut parents = Vec::new();
+            for parent in &shared.parents {
+                if parents.len() < MOST_PARENTS && !parents.contains(parent) {
+                    parents.push(*parent);
+                }
+            }
             for address in sources.unnamed(&parents) {
                 shared.merge.reopen(address, now());
             }

@@ -133,9 +133,13 @@ impl Merge {
 
     /// Removes all members of a gateway.
     pub(super) fn remove_below(&mut self, address: SocketAddr) {
-        let behind = self.members.range(Name::from(address)..).skip(1);
-        let names = behind.map(|(name, _)| name).take_while(|name| name.address == address);
-        for name in names.cloned().collect::<Vec<_>>() {
+        let mut names = Vec::new();
+        for name in self.members.keys() {
+            if name.address == address && name.below.is_some() {
+                names.push(name.clone());
+            }
+        }
+        for name in names {
             self.remove(&name);
         }
     }

@@ -8,19 +8,19 @@ from test_states import calm, incident
 RECORD = (
     WATCH
     + """
-window.told = [];
+window.calls = [];
 document.hasFocus = () => false;
 {
   const real = Notification;
   window.Notification = class {
     static get permission() { return window.allowed ?? real.permission; }
     static requestPermission() {
-      told.push({ asked: true });
+      calls.push({ asked: true });
       window.allowed = window.answer ?? "granted";
       return Promise.resolve(window.allowed);
     }
-    constructor(title, { tag, body }) { told.push({ title, tag, body }); this.tag = tag; }
-    close() { told.push({ closed: this.tag }); }
+    constructor(title, { tag, body }) { calls.push({ title, tag, body }); this.tag = tag; }
+    close() { calls.push({ closed: this.tag }); }
   };
 }
 """
@@ -46,7 +46,7 @@ def tell(backend):
         backend.scene.change = change
         backend.tick()
         wait_for_sequence(page, backend.sequence)
-        return page.evaluate("told.splice(0)")
+        return page.evaluate("calls.splice(0)")
 
     return tell
 
@@ -58,7 +58,7 @@ def allowed(opened, watch=RECORD):
 def turn_on(page):
     button(page, "notify").click()
     button(page, "mute").wait_for(state="attached")
-    page.evaluate("told.splice(0)")
+    page.evaluate("calls.splice(0)")
 
 
 def words(told):
@@ -105,7 +105,7 @@ def test_tabs_use_the_same_tag(opened, backend, tell):
         tell(page)
     told = tell(first, alert("critical"))
     wait_for_sequence(second, backend.sequence)
-    assert [one["tag"] for one in second.evaluate("told")] == [one["tag"] for one in told] != []
+    assert [one["tag"] for one in second.evaluate("calls")] == [one["tag"] for one in told] != []
 
 
 def test_it_is_off_until_the_viewer_allows_it(opened, backend, tell):
@@ -132,7 +132,7 @@ def test_the_viewer_is_asked_by_the_click_alone(opened, tell):
     assert tell(page) == []
     button(page, "notify").click()
     button(page, "mute").wait_for(state="attached", timeout=NOTICE_MS)
-    assert page.evaluate("told") == [{"asked": True}]
+    assert page.evaluate("calls") == [{"asked": True}]
 
 
 @pytest.mark.parametrize("answer", ["denied", "default"])
@@ -165,8 +165,8 @@ def test_a_click_leads_to_the_page(opened, tell):
     turn_on(page)
     page.evaluate("""() => { const real = Notification;
       window.Notification = class extends real { constructor(...given) { super(...given); window.last = this; } };
-      Notification.allowed = true; window.focus = () => told.push({ focused: true }); }""")
+      Notification.allowed = true; window.focus = () => calls.push({ focused: true }); }""")
     tell(page)
     tell(page, alert("warning"))
     page.evaluate("last.onclick()")
-    assert page.evaluate("told") == [{"focused": True}]
+    assert page.evaluate("calls") == [{"focused": True}]

@@ -132,7 +132,7 @@ def test_the_file_follows_the_readers_theme_and_screen(opened, backend, saved, s
     picture(file, f"report-{scheme}-{width}")
 
 
-def test_a_lost_connection_is_told_by_the_file(opened, backend, saved):
+def test_a_lost_connection_stays_in_the_file(opened, backend, saved):
     page = opened(trouble=True)
     backend.scene.is_down = True
     backend.cut()

@@ -231,7 +231,7 @@ def infrastructure() -> None:
 
 
 def deployments() -> None:
-    """What `make deploy` does, from an empty account to a rollback."""
+    """`make deploy` and the other targets, from an empty account to a rollback."""
     rehearse("deployments")
 
 

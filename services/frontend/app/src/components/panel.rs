@@ -270,7 +270,7 @@ fn axis(page: &mut Page, dashboard: &Dashboard, times: &[Time]) {
         let begin = page.begin();
         let mut now = String::from("now");
         for (share, label, is_date) in times {
-            // The right end has a word of its own, and a day that has just begun is told there.
+            // The right end has a word of its own, and shows a day that has just begun.
             if *share > if is_live { 0.88 } else { 1.0 } {
                 if *is_date {
                     now = [label, ", now"].concat();

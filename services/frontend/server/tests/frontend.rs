@@ -20,10 +20,13 @@ fn start(variables: &[(&str, &str)]) -> Service {
 /// The paths of the page and of all the files it names.
 fn paths(server: &Service) -> Vec<String> {
     let page = server.get("/");
-    let named = page
-        .text()
-        .split(['"', '\''])
-        .filter(|text| text.starts_with('/') && text.contains('.') && !text.contains("//"));
+    // Quotes are also around pieces of scripts.
+    let is_of_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    let is_path = |text: &&str| {
+        let is_local = text.starts_with('/') && !text.contains("//");
+        is_local && text.contains('.') && text.bytes().all(is_of_path)
+    };
+    let named = page.text().split(['"', '\'']).filter(is_path);
     let mut paths: Vec<_> = named.map(str::to_owned).chain(["/".to_owned()]).collect();
     paths.sort();
     paths.dedup();

@@ -18,9 +18,13 @@ struct Bench {
 
 impl Bench {
     fn new(members: u8) -> Self {
+        Self::of(members, Lister::Setting)
+    }
+
+    fn of(members: u8, lister: Lister) -> Self {
         let now = Now { instant: Instant::now(), unix_ms: 1_000_000 };
         let mut merge = Merge::default();
-        assert!(merge.list((1..=members).map(address), Lister::Setting, now));
+        assert!(merge.list((1..=members).map(address), lister, now));
         Self { merge, now }
     }
 

@@ -5,30 +5,21 @@ use crate::fleet::event_stream::{Merged, MergedLines};
 use crate::fleet::name::MOST_LEVELS;
 
 /// A gateway that merges gateways.
-struct Tree {
-    merge: Merge,
-    now: Now,
-}
-
-impl Tree {
-    fn new(gateways: u8) -> Self {
-        let now = Now { instant: Instant::now(), unix_ms: 1_000_000 };
-        let mut merge = Merge::default();
-        assert!(merge.list((1..=gateways).map(address), Lister::Gateway, now));
-        Self { merge, now }
+impl Bench {
+    fn of_gateways(gateways: u8) -> Self {
+        Self::of(gateways, Lister::Gateway)
     }
 
     /// In steps, as the hub does.
-    fn wait(&mut self, milliseconds: u64) {
+    fn run(&mut self, milliseconds: u64) {
         for _ in 0..milliseconds / 250 {
-            self.now.instant += Duration::from_millis(250);
-            self.now.unix_ms += 250;
+            self.wait(250);
             let commands = self.merge.step(self.now);
             assert!(commands.len() < 10);
         }
     }
 
-    fn connect(&mut self, number: u8) -> u64 {
+    fn connect_gateway(&mut self, number: u8) -> u64 {
         self.merge.reopen(address(number), self.now);
         let commands = self.merge.step(self.now);
         let attempt = commands.iter().find_map(|command| match command {
@@ -44,10 +35,6 @@ impl Tree {
         attempt
     }
 
-    fn event(&mut self, number: u8, attempt: u64, event: Event) -> bool {
-        self.merge.event(address(number), attempt, event, self.now)
-    }
-
     /// Lines of an event of a gateway.
     fn lines(&mut self, number: u8, attempt: u64, lines: &[&str]) {
         let text = lines.iter().map(|line| format!("data: {line}\n")).collect::<Vec<_>>().concat();
@@ -56,10 +43,6 @@ impl Tree {
             attempt,
             Event::Lines(parsed(&format!("event: merge\n{text}\n")))
         ));
-    }
-
-    fn flush(&mut self) -> String {
-        self.merge.flush(self.now).map_or_else(String::new, |it| text(&it))
     }
 
     fn states(&self) -> Vec<String> {
@@ -82,9 +65,9 @@ const A_UP: &str = "10.9.0.7:80 member {\"state\":\"up\",\"instance\":\"a\",\"si
 
 #[test]
 fn members_with_one_address_behind_two_gateways_are_two() {
-    let mut tree = Tree::new(2);
+    let mut tree = Bench::of_gateways(2);
     for (number, instance) in [(1, "a"), (2, "b")] {
-        let attempt = tree.connect(number);
+        let attempt = tree.connect_gateway(number);
         let up = A_UP.replace("\"a\"", &format!("\"{instance}\""));
         tree.lines(
             number,
@@ -109,8 +92,8 @@ fn members_with_one_address_behind_two_gateways_are_two() {
 
 #[test]
 fn the_states_of_a_gateway_pass_through_and_those_of_its_loss_have_its_time() {
-    let mut tree = Tree::new(1);
-    let attempt = tree.connect(1);
+    let mut tree = Bench::of_gateways(1);
+    let attempt = tree.connect_gateway(1);
     let silent =
         "10.9.0.8:80 member {\"state\":\"silent\",\"instance\":\"b\",\"since_unix_ms\":600}";
     let gone = "10.9.0.9:80 member {\"state\":\"gone\",\"instance\":\"c\",\"since_unix_ms\":700}";
@@ -123,9 +106,9 @@ fn the_states_of_a_gateway_pass_through_and_those_of_its_loss_have_its_time() {
         .map(|state| format!("10.0.0.1:8080_10.9.0.{state}"));
     // What is old is not taken for a sign of life.
     assert_eq!(tree.states(), [up.clone(), silent.clone(), gone.clone()]);
-    tree.wait(2_750);
+    tree.run(2_750);
     assert_eq!(tree.states()[0], up, "a gateway's word holds");
-    tree.wait(250);
+    tree.run(250);
     let away = "10.0.0.1:8080 silent 1000000".to_owned();
     let lost = up.replace("up 500", "silent 1000000");
     assert_eq!(tree.states(), [away, lost, silent.clone(), gone.clone()]);
@@ -138,7 +121,7 @@ fn the_states_of_a_gateway_pass_through_and_those_of_its_loss_have_its_time() {
     tree.lines(1, attempt, &["10.9.0.7:80 summary {\"n\":2}"]);
     assert_eq!(tree.states()[0], up.replace("500", "1003000"));
     assert!(!tree.event(1, attempt, Event::Ended(End::Unreachable)));
-    tree.wait(250);
+    tree.run(250);
     let all: Vec<_> =
         tree.states().iter().map(|it| it.rsplit_once(' ').unwrap().1.to_owned()).collect();
     assert_eq!(all, ["1003000", "1003000", "1003000", "700"]);
@@ -157,26 +140,26 @@ fn the_states_of_a_gateway_pass_through_and_those_of_its_loss_have_its_time() {
 
 #[test]
 fn what_a_gateway_does_not_list_again_is_gone_and_forgotten() {
-    let mut tree = Tree::new(1);
-    let attempt = tree.connect(1);
+    let mut tree = Bench::of_gateways(1);
+    let attempt = tree.connect_gateway(1);
     let other = A_UP.replace("0.7", "0.8").replace("\"a\"", "\"b\"");
     tree.lines(1, attempt, &[A_UP, &other, "10.9.0.7:80 summary {\"n\":1}"]);
     tree.flush();
-    let again = tree.connect(1);
+    let again = tree.connect_gateway(1);
     assert!(!tree.event(1, attempt, Event::Alive), "its attempt is over");
     tree.lines(1, again, &["10.9.0.7:80 summary {\"n\":2}"]);
     assert_eq!(tree.flush(), "", "whose it is has not been said");
     tree.lines(1, again, &[A_UP, "10.9.0.7:80 summary {\"n\":0}", "10.9.0.7:80 summary {\"n\":1}"]);
     assert_eq!(tree.flush(), "", "all of it is known");
     for _ in 0..12 {
-        tree.wait(1_000);
+        tree.run(1_000);
         tree.lines(1, again, &["10.9.0.7:80 summary {\"n\":3}"]);
     }
     assert_eq!(tree.states()[0], "10.0.0.1:8080_10.9.0.7:80 up 500");
     assert_eq!(tree.states()[1], "10.0.0.1:8080_10.9.0.8:80 gone 1010000");
     for _ in 0..700 {
         tree.merge.list([address(1)], Lister::Gateway, tree.now);
-        tree.wait(1_000);
+        tree.run(1_000);
         assert!(tree.event(1, again, Event::Alive));
     }
     assert_eq!(tree.states().len(), 1);
@@ -203,8 +186,8 @@ fn a_member_that_is_gone_is_repeated_for_gateways_above() {
 
 #[test]
 fn an_instance_is_shown_by_its_shortest_way_and_by_another_when_that_is_gone() {
-    let mut tree = Tree::new(2);
-    let [one, two] = [tree.connect(1), tree.connect(2)];
+    let mut tree = Bench::of_gateways(2);
+    let [one, two] = [tree.connect_gateway(1), tree.connect_gateway(2)];
     let deep = A_UP.replace("10.9.0.7:80", "10.5.0.1:1_10.9.0.7:80");
     tree.lines(1, one, &[&deep, "10.5.0.1:1_10.9.0.7:80 summary {\"n\":1}"]);
     assert!(tree.flush().contains("\"n\":1"));
@@ -225,7 +208,7 @@ fn an_instance_is_shown_by_its_shortest_way_and_by_another_when_that_is_gone() {
     assert!(tree.merge.event(to, attempt, Event::Connected(Some("a".into())), tree.now));
     assert_eq!(tree.states(), ["10.0.0.9:8080 up 1000000"]);
     tree.merge.event(to, attempt, Event::Ended(End::Unreachable), tree.now);
-    tree.wait(250);
+    tree.run(250);
     let states = tree.states();
     assert_eq!(states.iter().filter(|state| state.contains(" up ")).count(), 1, "{states:?}");
     assert!(tree.flush().contains("\"instance\":\"a\""));
@@ -233,8 +216,8 @@ fn an_instance_is_shown_by_its_shortest_way_and_by_another_when_that_is_gone() {
 
 #[test]
 fn a_gateway_with_two_addresses_is_one_and_its_members_are_there_once() {
-    let mut tree = Tree::new(2);
-    let one = tree.connect(1);
+    let mut tree = Bench::of_gateways(2);
+    let one = tree.connect_gateway(1);
     tree.lines(1, one, &[A_UP]);
     let [Command::Connect(to, two, _)] = tree.merge.step(tree.now)[..] else { return };
     assert!(!tree.merge.event(to, two, Event::Connected(Some("fleet-1".into())), tree.now));
@@ -243,8 +226,8 @@ fn a_gateway_with_two_addresses_is_one_and_its_members_are_there_once() {
 
 #[test]
 fn names_levels_and_members_are_bounded_and_the_rest_is_counted() {
-    let mut tree = Tree::new(1);
-    let attempt = tree.connect(1);
+    let mut tree = Bench::of_gateways(1);
+    let attempt = tree.connect_gateway(1);
     let deep = ["10.9.0.7:80"; MOST_LEVELS].join("_");
     let news = "member {\"state\":\"up\",\"since_unix_ms\":5}";
     tree.lines(1, attempt, &[&format!("{deep} {news}"), &format!("{} {news}", &deep[12..])]);

@@ -183,3 +183,10 @@ def test_the_keyboard_saves(opened):
     found.focus()
     with page.expect_download():
         page.keyboard.press("Enter")
+
+
+def test_an_absurd_time_does_not_hold_a_file_back(opened):
+    page = opened()
+    with page.expect_download() as download:
+        page.evaluate("take('download', 'x', 'web-1', 'json', 'NaN')")
+    assert download.value.suggested_filename == "system-stats-web-1-0.json"

@@ -1,28 +1,28 @@
-//! An in-memory shared cache (RFC 9111) that lets requests for the same answer wait for one fetch.
-//! It knows neither sockets nor upstreams: it decides what to do with a request, and receives
-//! the answer if the request went to the upstream.
+//! In-memory shared cache (RFC 9111) with request coalescing: concurrent requests for the same
+//! response share one fetch. The cache has no access to sockets or upstreams. It decides what
+//! happens to a request, and receives the response if the request goes to the upstream.
 //!
-//! [`Cache::ask`] says one of three things: here is the answer; go to the upstream and feed what
-//! comes to this [`Fill`], perhaps beside an answer; or the request is none of the cache's business. Choices that the RFC
-//! leaves open:
+//! [`Cache::ask`] returns a stored response, or a [`Fill`] that receives the upstream's response
+//! (possibly together with a stale one to send meanwhile), or states that the request bypasses the
+//! cache. Choices that the RFC leaves open:
 //!
-//! - Nothing is kept that does not name its time or sets a cookie, and nothing whose
-//!   `Cache-Control` cannot be read. Server errors are kept for the time that they name, at most
-//!   ten seconds, and never in the place of a success. What has `no-cache` is kept if it has a tag,
-//!   and the upstream is asked each time whether it is good still.
-//! - Clients cannot make an answer be fetched anew: see [`CacheRequest::limit`].
-//! - One range of a response that is here is answered with that part; what is not here is passed
-//!   by, and parts are not kept.
-//! - Where `stale-while-revalidate` allows it, all get the old answer while the upstream is asked.
-//! - `Accept-Encoding` is one of eight sets, and the upstream is asked with just that set.
+//! - A response without an explicit lifetime, with `Set-Cookie`, or with a malformed
+//!   `Cache-Control` is not stored. Server errors are stored for their explicit lifetime, at most
+//!   ten seconds, and never replace a success. A response with `no-cache` is stored if it has an
+//!   `ETag`, and is revalidated for each request.
+//! - Clients cannot force a fetch: see [`CacheRequest::limit`].
+//! - A single range of a stored response is answered with 206. A range request that misses bypasses
+//!   the cache, and partial responses are not stored.
+//! - Where `stale-while-revalidate` allows it, all clients get the stale response during the fetch.
+//! - `Accept-Encoding` is normalized to one of eight sets, and the upstream gets exactly that set.
 //!   `Accept-Language` is compared without the order of equal weights.
-//! - Requests with `Authorization` get and bring only what is said to be for all.
-//! - The upstream's `Date` does not make an answer older, only its `Age` and the time it took.
-//! - `immutable` (RFC 8246) changes nothing: what is fresh is not asked about in any case.
+//! - Requests with `Authorization` use and store only responses that explicitly allow sharing.
+//! - The age of a response comes from its `Age` and the response delay, not from `Date`.
+//! - `immutable` (RFC 8246) has no effect: fresh responses are never revalidated anyway.
 //!
-//! A hit takes a read lock on one of [`SHARDS`] parts and a few reference counts. Bytes are
-//! counted before they are taken, the bodies included that are still coming in, so the bound
-//! holds always; only answers that are being sent may live on a little longer.
+//! A hit takes a read lock on one of [`SHARDS`] shards and a few reference counts. Bytes are
+//! reserved before they are used, also for bodies in transfer, so the limit always holds. Only
+//! responses that are still being sent can outlive their reservation.
 
 mod answer;
 mod cache_control;
@@ -69,26 +69,27 @@ pub(crate) use self::lookup::{CacheRequest, Pass, Reason};
 pub(crate) use self::memory_budget::{MemoryBudget, MemoryPermit};
 pub(crate) use self::vary::Codings;
 
-/// Parts of the cache with a lock each; a power of two. Enough that 256 threads that store seldom
-/// meet.
+/// Shards of the cache with a lock each; a power of two. With 64, even 256 threads that store
+/// rarely contend.
 const SHARDS: usize = 64;
 
-/// Which part of all bytes may belong to answers that are still coming in. Slow clients hold
-/// these, and must not be able to push out everything that is stored.
+/// Divisor of the total size that yields the limit for responses in transfer. Slow clients hold
+/// this memory, and must not be able to evict everything that is stored.
 const COMING_PART: usize = 4;
 
 /// Settings of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CacheSettings {
-    /// Bytes of all that is kept, names and fields included; 0 for no cache.
+    /// Maximum size of all entries in bytes, names and fields included; 0 disables the cache.
     pub(crate) bytes: usize,
-    /// Bytes of the largest body that is kept; never more than a quarter of all.
+    /// Maximum body size in bytes; the effective limit is at most a quarter of the total.
     pub(crate) entry_bytes: usize,
-    /// How long a request waits for another's answer before it asks the upstream itself. Longer
-    /// than an upstream usually takes, and short enough that a person still waits for the rest.
+    /// Time that a request waits for another request's fetch before it goes to the upstream itself.
+    /// Longer than an upstream usually takes, and short enough that a user still waits for the
+    /// rest.
     pub(crate) wait: Duration,
-    /// How long an answer that could not be kept keeps requests for the same from waiting for each
-    /// other, and how long an upstream that failed is not asked where an old answer may be used.
+    /// Time during which requests for an uncacheable response are not coalesced, and during which a
+    /// failed upstream is not contacted where a stale response may be used.
     pub(crate) uncacheable: Duration,
 }
 
@@ -98,14 +99,14 @@ impl Default for CacheSettings {
             bytes: 32 << 20,
             entry_bytes: 2 << 20,
             wait: Duration::from_secs(5),
-            // Longer than a tick of stats, so that a queue does not form at each tick; short
-            // enough that a start or a deployment is forgotten at once.
+            // Longer than a tick of stats, so that a queue does not form at each tick; short enough
+            // that a startup or a deployment has no lasting effect.
             uncacheable: Duration::from_secs(2),
         }
     }
 }
 
-/// A number of bytes, plain or with KiB, MiB or GiB behind it.
+/// Parses a number of bytes, plain or with the unit KiB, MiB or GiB.
 pub(crate) fn parse_bytes(text: &str) -> Option<usize> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = match text.get(digits.len()..)?.trim_start() {
@@ -120,27 +121,26 @@ pub(crate) fn parse_bytes(text: &str) -> Option<usize> {
     number.checked_mul(unit)
 }
 
-/// The cache. Clones are the same cache.
+/// Shared cache. Clones refer to the same cache.
 #[derive(Clone, Debug)]
 pub(crate) struct Cache(Arc<Inner>);
 
-/// The result of a lookup.
+/// Result of a lookup.
 #[derive(Debug)]
 pub(crate) enum Lookup {
-    /// Send this.
+    /// Send this response.
     Hit(Answer),
-    /// Another request fetches the answer: wait, then look again. [`Cache::ask`] does both.
+    /// Another request fetches the response: wait, then look again. [`Cache::ask`] does both.
     Wait(Ticket),
-    /// Ask the upstream, and feed its answer to this.
+    /// Contact the upstream, and pass its response to this fill.
     Fill(Box<Fill>),
-    /// Send this, which may be used although it is stale, and ask the upstream meanwhile as with
-    /// [`Lookup::Fill`].
+    /// Send this stale response, and contact the upstream meanwhile as with [`Lookup::Fill`].
     Stale(Answer, Box<Fill>),
-    /// Ask the upstream; the cache has nothing to do with it.
+    /// Contact the upstream; the cache is bypassed.
     Pass(Pass),
 }
 
-/// A place in the queue for an answer.
+/// Place in the queue for a response that another request fetches.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     ended: watch::Receiver<()>,
@@ -149,37 +149,37 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    /// Waits until the fetch ended, took too long, or this deadline has come.
+    /// Waits until the fetch ends, its time limit expires, or the deadline passes.
     pub(crate) async fn wait(mut self, deadline: Instant) {
         let until = time::Instant::from_std(self.until.min(deadline));
-        // However it ends: the next look tells.
+        // The next lookup determines the outcome, so the reason does not matter.
         let _ = time::timeout_at(until, self.ended.changed()).await;
     }
 }
 
 struct Inner {
     settings: CacheSettings,
-    /// Bytes of the largest body.
+    /// Maximum body size in bytes.
     entry_bytes: usize,
     space: Arc<MemoryBudget>,
-    /// The part of that space which is for answers that are still coming in.
+    /// The share of `space` for responses in transfer.
     coming: Arc<MemoryBudget>,
     shards: Box<[Part; SHARDS]>,
     secret: RandomState,
-    /// How often everything was forgotten.
+    /// Number of times that the cache was cleared.
     epoch: AtomicU64,
-    /// The shard that was last asked to drop something.
+    /// Counter that selects the next shard for eviction.
     evicting: AtomicUsize,
     counters: Counters,
 }
 
-/// A shard on cache lines of its own.
+/// A shard, aligned so that it shares no cache line with another.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Part(RwLock<Shard>);
 
 impl Cache {
-    /// An empty cache.
+    /// Creates an empty cache.
     pub(crate) fn new(settings: &CacheSettings) -> Self {
         let coming = settings.bytes / COMING_PART;
         Self(Arc::new(Inner {
@@ -195,7 +195,8 @@ impl Cache {
         }))
     }
 
-    /// What to do with a request; waits, where another fetches the same. Never `Wait`.
+    /// Looks up a request; waits while another request fetches the same response. Never returns
+    /// `Wait`.
     pub(crate) async fn ask(&self, question: &CacheRequest<'_>) -> Lookup {
         let begun = time::Instant::now().into_std();
         let deadline = begun + self.0.settings.wait;
@@ -218,8 +219,8 @@ impl Cache {
         }
     }
 
-    /// What to do now with a request that may have waited, and why the fetch that it waited for
-    /// was made.
+    /// Looks up a request without waiting. `waited` is the reason for the fetch that the request
+    /// has waited for, if any.
     fn look(&self, question: &CacheRequest<'_>, now: Instant, waited: Option<Forward>) -> Lookup {
         let inner = &self.0;
         if inner.settings.bytes == 0 {
@@ -240,27 +241,27 @@ impl Cache {
         };
         let judged = read(inner.shard(ask.hash)).judge(&ask);
         let judged = match (judged, question.limit()) {
-            // A HEAD brings no body that could be kept.
+            // A response to HEAD has no body that could be stored.
             (Judgment::Open(opening) | Judgment::FetchUncollapsed(opening), Some(Reason::Head)) => {
                 return inner.pass(Pass { reason: Reason::Head, why: opening.why });
             }
             (Judgment::Open(_) | Judgment::FetchUncollapsed(_), Some(reason)) => {
                 return inner.pass(Pass::of(reason));
             }
-            // What turns out to be a stream would have made it wait in vain.
+            // If the response is an event stream, the wait would only delay its start.
             (Judgment::Wait(..), Some(Reason::Events)) => {
                 return inner.pass(Pass::of(Reason::Events));
             }
             (judged, _) => judged,
         };
         let judged = match judged {
-            // Its answer, a 304 perhaps, may be of use to none of those who would wait for it.
+            // The response, possibly a 304, may be useless to the requests that would wait for it.
             Judgment::Open(opening) if opening.stale.is_none() && question.is_conditional() => {
                 Judgment::FetchUncollapsed(opening)
             }
             Judgment::Open(_) => {
                 let mut shard = write(inner.shard(ask.hash));
-                // Between the two locks, another request may have begun, or even have finished.
+                // Between the two locks, another request may have begun or even finished a fetch.
                 match shard.judge(&ask) {
                     Judgment::Open(opening) => {
                         let usable = opening.stale.clone();
@@ -296,20 +297,20 @@ impl Cache {
         }
     }
 
-    /// What a request must have noted before it looks its route up.
+    /// Current epoch. A request must read it before it looks up its route.
     pub(crate) fn epoch(&self) -> u64 {
         self.0.epoch.load(Ordering::Acquire)
     }
 
-    /// Forgets a target, also what is on its way for it: after a request that may have changed it
-    /// and was not refused (RFC 9111, section 4.4).
+    /// Removes a target and the fetches in flight for it: after a successful unsafe request (RFC
+    /// 9111, section 4.4).
     pub(crate) fn invalidate(&self, site: &str, target: &str) {
         let hash = self.0.hash(site, target, self.epoch());
         write(self.0.shard(hash)).forget(hash);
     }
 
-    /// Forgets everything, also what is on its way: when the routes have changed. Requests that began
-    /// by the routes before them, and still wait for a response or fetch it, keep theirs apart.
+    /// Removes all entries and fetches in flight: after the routes change. Requests that began with
+    /// the previous routes, and still wait or fetch, use keys with the previous epoch.
     pub(crate) fn clear(&self) {
         self.0.epoch.fetch_add(1, Ordering::Release);
         for part in self.0.shards.iter() {
@@ -317,7 +318,7 @@ impl Cache {
         }
     }
 
-    /// What it did and holds.
+    /// Counters and current size.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let inner = &self.0;
         let entries = inner.shards.iter().map(|part| read(part).entries()).sum();
@@ -339,7 +340,7 @@ impl Cache {
     }
 }
 
-/// Without what is in it, which belongs in no log.
+/// Omits the contents, which do not belong in a log.
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache").field("settings", &self.settings).finish_non_exhaustive()
@@ -351,9 +352,9 @@ impl Inner {
         self.secret.hash_one((site, target, epoch))
     }
 
-    /// The shard that a hash belongs to.
+    /// The shard of a hash.
     fn shard(&self, hash: u64) -> &Part {
-        // The map inside takes the lowest and the highest bits.
+        // The map inside the shard uses the lowest and the highest bits.
         let place = usize::try_from(hash >> 24 & 0xffff).unwrap_or_default();
         &self.shards[place % SHARDS]
     }
@@ -383,8 +384,8 @@ impl Inner {
         Lookup::Pass(pass)
     }
 
-    /// Makes a room larger, and drops what was not asked for lately where that is needed. No lock
-    /// may be held.
+    /// Grows a reservation, and evicts rarely used targets where necessary. The caller must not
+    /// hold a lock.
     fn grow(&self, room: &mut MemoryPermit, bytes: usize) -> bool {
         if bytes > self.space.bytes() {
             return false;
@@ -397,7 +398,7 @@ impl Inner {
         true
     }
 
-    /// Takes out one target, of one shard after the other.
+    /// Evicts one target, and tries the shards in turn.
     fn evict(&self) -> Option<Record> {
         let turns = [false, true].into_iter().flat_map(|force| [force; SHARDS]);
         let evicted = turns.into_iter().find_map(|force| {
@@ -411,12 +412,13 @@ impl Inner {
     }
 }
 
-/// A shard is whole between any two steps, whatever became of the thread that had it.
+/// Locks a shard for reading. A shard is consistent between any two operations, so a poisoned lock
+/// is usable.
 fn read(part: &Part) -> RwLockReadGuard<'_, Shard> {
     part.0.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// As [`read`].
+/// Locks a shard for writing; see [`read`].
 fn write(part: &Part) -> RwLockWriteGuard<'_, Shard> {
     part.0.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! An answer from memory to one request.
+//! Response from the cache to one request.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use super::entry::CacheEntry;
 use super::range::Part;
 use crate::fields::Fields;
 
-/// An answer from memory to one request. It stays what it is when the cache forgets it.
+/// Response from the cache to one request. It stays valid after the entry is evicted.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     stored: Arc<CacheEntry>,
@@ -20,15 +20,15 @@ pub(crate) struct Answer {
     age_seconds: u64,
     seconds_left: i64,
     stale: bool,
-    /// The client has it already: 304.
+    /// The client already has the response: send 304.
     not_modified: bool,
-    /// It asked with HEAD.
+    /// The request method is HEAD.
     head_only: bool,
     part: Part,
 }
 
 impl Answer {
-    /// The answer to a request with these fields.
+    /// Creates the response to a request with these fields.
     pub(super) fn new(
         stored: Arc<CacheEntry>,
         how: How,
@@ -37,7 +37,7 @@ impl Answer {
         now: Instant,
     ) -> Self {
         let head = stored.head();
-        // RFC 9110, section 13.2.1: only what would be a success is conditional.
+        // RFC 9110, section 13.2.1: conditions apply only to a response that would be a success.
         let is_ok = head.status() == StatusCode::OK;
         let not_modified = is_ok && client_has_it(request, head.etag(), head.modified());
         let part = if is_ok && !not_modified && !head_only {
@@ -57,7 +57,7 @@ impl Answer {
         }
     }
 
-    /// The status to send.
+    /// Status code to send.
     pub(crate) fn status(&self) -> StatusCode {
         match self.part {
             _ if self.not_modified => StatusCode::NOT_MODIFIED,
@@ -67,10 +67,9 @@ impl Answer {
         }
     }
 
-    /// Appends status line and fields, each with its line end, but not the empty line: the caller
-    /// that sends it has fields of its own. Neither `Connection` nor `Transfer-Encoding` is among
-    /// them;
-    /// `Content-Length` is, where there may be one.
+    /// Appends status line and fields, each with its line end, without the final empty line: the
+    /// caller adds its own fields. `Connection` and `Transfer-Encoding` are not included;
+    /// `Content-Length` is, where it is allowed.
     pub(crate) fn write_head(&self, out: &mut Vec<u8>) {
         out.reserve(self.stored.full().len() + 128);
         match self.part {
@@ -79,7 +78,7 @@ impl Answer {
             Part::Bytes { first, last } => self.write_part_head(out, first, last),
             Part::Unsatisfiable => {
                 let length = self.stored.body().len();
-                // It is about this request alone.
+                // Applies to this request only.
                 out.extend_from_slice(
                     format!(
                         "HTTP/1.1 416 Range Not Satisfiable\r\ncache-control: no-store\r\n\
@@ -96,7 +95,7 @@ impl Answer {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// What to send behind the head; empty for HEAD and for 304.
+    /// Body to send; empty for HEAD and for 304.
     pub(crate) fn body(&self) -> Bytes {
         match self.part {
             _ if self.not_modified || self.head_only => Bytes::new(),
@@ -106,17 +105,17 @@ impl Answer {
         }
     }
 
-    /// Whether it has `Strict-Transport-Security`.
+    /// Whether the response has `Strict-Transport-Security`.
     pub(crate) fn has_hsts(&self) -> bool {
         self.stored.head().has_hsts()
     }
 
-    /// Whether it is older than it should be.
+    /// Whether the response is stale.
     pub(crate) fn is_stale(&self) -> bool {
         self.stale
     }
 
-    /// RFC 9110, section 15.3.7.
+    /// Writes the head of a 206 (RFC 9110, section 15.3.7).
     fn write_part_head(&self, out: &mut Vec<u8>, first: usize, last: usize) {
         out.extend_from_slice(b"HTTP/1.1 206 Partial Content\r\n");
         out.extend_from_slice(self.stored.fields());

@@ -1,4 +1,5 @@
-//! `Cache-Control` (RFC 9111, section 5.2), read so that a doubt keeps an answer out of the cache.
+//! Parser for `Cache-Control` (RFC 9111, section 5.2). Malformed input never makes a response
+//! cacheable.
 
 use std::time::Duration;
 
@@ -6,28 +7,27 @@ use http::header::CACHE_CONTROL;
 
 use crate::fields::Fields;
 
-/// The longest time that a directive can name, seconds: what RFC 9111 (section 1.2.2) makes of
-/// anything longer.
+/// Maximum of a directive's value in seconds; RFC 9111 (section 1.2.2) clamps larger values to it.
 const LONGEST_SECONDS: u32 = 1 << 31;
 
-/// The `Cache-Control` field of a response.
+/// Parsed `Cache-Control` field of a response.
 #[expect(clippy::struct_excessive_bools, reason = "each is a directive that is there or not")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Control {
     /// `no-store`.
     pub(super) no_store: bool,
-    /// A field that is not written as it must be.
+    /// At least one line is malformed.
     pub(super) is_unreadable: bool,
     /// `must-understand` (RFC 9111, section 5.2.2.3).
     pub(super) must_understand: bool,
-    /// `no-cache`. Its form with field names counts as the plain one, which is stricter.
+    /// `no-cache`. The form with field names is treated as the unqualified form, which is stricter.
     pub(super) no_cache: bool,
-    /// `private`. Its form with field names counts as the plain one, which is stricter.
+    /// `private`. The form with field names is treated as the unqualified form, which is stricter.
     pub(super) private: bool,
     /// `public`.
     pub(super) public: bool,
-    /// `must-revalidate`, which also allows a shared cache to keep answers to those who
-    /// authenticate.
+    /// `must-revalidate`, which also allows a shared cache to store responses to requests with
+    /// `Authorization`.
     pub(super) must_revalidate: bool,
     /// `proxy-revalidate`.
     pub(super) proxy_revalidate: bool,
@@ -39,12 +39,12 @@ pub(super) struct Control {
     pub(super) stale_while_revalidate: Option<Duration>,
     /// `stale-if-error` (RFC 5861).
     pub(super) stale_if_error: Option<Duration>,
-    /// Any directive at all.
+    /// The field has at least one directive.
     pub(super) present: bool,
 }
 
 impl Control {
-    /// Reads all lines of the field.
+    /// Parses all lines of the field.
     pub(super) fn of(headers: &Fields) -> Self {
         let mut control = Self::default();
         for line in headers.get_all(CACHE_CONTROL) {
@@ -52,7 +52,7 @@ impl Control {
             for directive in Directives(line.as_bytes()) {
                 match directive {
                     Some((name, value)) => control.hear(name, value),
-                    // Whatever was meant, it may have been a prohibition.
+                    // The malformed directive may have been a prohibition.
                     None => control.is_unreadable = true,
                 }
             }
@@ -62,7 +62,7 @@ impl Control {
 
     fn hear(&mut self, name: &[u8], value: Option<&[u8]>) {
         let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
-        // A prohibition counts whatever its value is; a permission only in its exact form.
+        // A prohibition applies with any value; a permission only in its exact form.
         if is("no-store") {
             self.no_store = true;
         } else if is("no-cache") {
@@ -89,8 +89,8 @@ impl Control {
     }
 }
 
-/// Whether a request's `Cache-Control` says `no-store`. A line that is not written as it must be
-/// counts as far as it can be read.
+/// Whether a request's `Cache-Control` contains `no-store`. A malformed line is evaluated up to the
+/// error.
 pub(super) fn asks_not_to_store(headers: &Fields) -> bool {
     headers
         .get_all(CACHE_CONTROL)
@@ -99,8 +99,8 @@ pub(super) fn asks_not_to_store(headers: &Fields) -> bool {
         .any(|(name, _)| name.eq_ignore_ascii_case(b"no-store"))
 }
 
-/// Two values that contradict each other, or one that is no number, are no time at all
-/// (RFC 9111, section 4.2.1).
+/// Sets a lifetime. Conflicting or invalid values mean a lifetime of zero (RFC 9111, section
+/// 4.2.1).
 fn set(time: &mut Option<Duration>, value: Option<&[u8]>) {
     let told = value.and_then(seconds).unwrap_or_default();
     *time = match *time {
@@ -109,7 +109,7 @@ fn set(time: &mut Option<Duration>, value: Option<&[u8]>) {
     };
 }
 
-/// Whole seconds (RFC 9111, section 1.2.2): digits, nothing else.
+/// Parses whole seconds (RFC 9111, section 1.2.2): digits only.
 pub(super) fn seconds(text: &[u8]) -> Option<Duration> {
     let mut seconds = 0_u32;
     for &byte in text {
@@ -119,15 +119,15 @@ pub(super) fn seconds(text: &[u8]) -> Option<Duration> {
     (!text.is_empty()).then(|| Duration::from_secs(seconds.into()))
 }
 
-/// The directives of one line, with their values freed of quotes; `None` ends them where the line
-/// is not written as RFC 9111 says.
+/// Iterator over the directives of one line, with unquoted values. `None` marks a syntax error and
+/// ends the iteration.
 struct Directives<'a>(&'a [u8]);
 
 impl<'a> Iterator for Directives<'a> {
     type Item = Option<(&'a [u8], Option<&'a [u8]>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Members of a list may be empty (RFC 9110, section 5.6.1.2).
+        // List members may be empty (RFC 9110, section 5.6.1.2).
         let empty = self.0.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b','));
         self.0 = self.0.get(empty.count()..).filter(|rest| !rest.is_empty())?;
         let directive = directive(self.0);
@@ -136,7 +136,7 @@ impl<'a> Iterator for Directives<'a> {
     }
 }
 
-/// The directive in front, its value, and what comes behind it.
+/// Splits off the first directive: its name, its value, and the remaining text.
 #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
 fn directive(text: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
     let (name, rest) = token(text)?;
@@ -156,8 +156,7 @@ fn token(text: &[u8]) -> Option<(&[u8], &[u8])> {
     text.split_at_checked(length).filter(|(token, _)| !token.is_empty())
 }
 
-/// What is between here and the closing quote. An escaped character stays as it is: no value that
-/// means something has one.
+/// Splits at the closing quote. Escaped characters are not unescaped: no known value contains one.
 fn quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut escaped = false;
     let end = text.iter().position(|&byte| {
@@ -168,7 +167,7 @@ fn quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((text.get(..end)?, text.get(end + 1..)?))
 }
 
-/// The characters of RFC 9110, section 5.6.2.
+/// Token characters (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn directives_are_read_in_any_case_and_over_several_lines() {
+    fn directives_are_parsed_in_any_case_and_from_several_lines() {
         let told = control(&["Public,, max-AGE=60", " s-maxage=\"5\" ,\tstale-if-error=9", ""]);
         let expected = Control {
             public: true,
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prohibition_counts_whatever_its_value_is() {
+    fn a_prohibition_applies_with_any_value() {
         assert!(control(&["no-store=\"x\""]).no_store);
         assert!(control(&["no-cache=\"set-cookie, etag\", max-age=5"]).no_cache);
         assert!(control(&["private=\"a\\\"b\", max-age=5"]).private);
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_written_as_it_must_be_is_not_stored() {
+    fn a_malformed_field_prevents_storing() {
         for odd in [
             "max-age = 60",
             "max-age=60 public",
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_is_no_number_is_no_time() {
+    fn an_invalid_lifetime_is_zero() {
         for odd in
             ["max-age", "max-age=-1", "max-age=+1", "max-age=1.5", "max-age=\"\"", "max-age=x"]
         {
@@ -251,14 +250,14 @@ mod tests {
     }
 
     #[test]
-    fn times_that_contradict_each_other_are_no_time() {
+    fn conflicting_lifetimes_are_zero() {
         assert_eq!(control(&["max-age=5, max-age=5"]).max_age, Some(seconds(5)));
         assert_eq!(control(&["max-age=5", "max-age=6"]).max_age, Some(seconds(0)));
         assert_eq!(control(&["max-age=5, max-age=6, max-age=5"]).max_age, Some(seconds(0)));
     }
 
     #[test]
-    fn a_time_too_long_is_the_longest() {
+    fn a_lifetime_is_clamped_to_the_maximum() {
         for long in ["2147483648", "4294967295", "4294967296", "99999999999999999999999999"] {
             let told = control(&[&format!("max-age={long}")]);
             assert_eq!(told.max_age, Some(seconds(1 << 31)), "{long}");
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_heard_when_it_asks_not_to_store() {
+    fn no_store_of_a_request_is_detected() {
         for (line, asked) in [
             ("no-store", true),
             ("max-age=0, No-Store", true),
@@ -295,14 +294,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic_or_go_on_for_ever(
+        fn no_input_causes_a_panic_or_an_endless_loop(
             bytes in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
             prop_assert!(Directives(&bytes).count() <= bytes.len());
         }
 
         #[test]
-        fn neither_order_nor_lines_matter(
+        fn order_and_line_breaks_do_not_matter(
             directives in proptest::collection::vec(proptest::sample::select(&DIRECTIVES[..]), 0..8)
                 .prop_shuffle(),
             apart in any::<bool>(),
@@ -316,7 +315,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_cut_off_never_allows_more(
+        fn a_truncated_field_never_allows_more(
             directives in proptest::collection::vec(proptest::sample::select(&DIRECTIVES[..]), 1..6),
             garbage in "[\"=;()<>@]{1,5}",
         ) {

@@ -4,21 +4,21 @@ use std::io::Write;
 
 use http::{HeaderValue, StatusCode};
 
-/// The name of this cache.
+/// Name of this cache.
 const NAME: &str = "gateway";
 
-/// Why a request went to the upstream (RFC 9211, section 2.2).
+/// Reason why a request was forwarded to the upstream (RFC 9211, section 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Forward {
-    /// The cache was not asked.
+    /// The cache was bypassed.
     Bypass,
-    /// The method cannot be answered from a cache.
+    /// The method is not cacheable.
     Method,
-    /// Nothing was there for this target.
+    /// No entry exists for the target.
     UriMiss,
-    /// Something was there, but for other requests.
+    /// Entries exist for the target, but none matches the request.
     VaryMiss,
-    /// What was there is too old.
+    /// The stored response is stale.
     Stale,
 }
 
@@ -34,19 +34,19 @@ impl Forward {
     }
 }
 
-/// A request that went to the upstream.
+/// Cache status of a request that was forwarded to the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Forwarded {
-    /// Why.
+    /// Reason for forwarding.
     pub(crate) why: Forward,
-    /// Whether it waited for another request's answer, in vain.
+    /// Whether it waited for another request's fetch without getting a response.
     pub(crate) waited: bool,
-    /// Whether the answer is being stored.
+    /// Whether the response is being stored.
     pub(crate) stored: bool,
 }
 
 impl Forwarded {
-    /// The value of the field, to be added to those of the caches behind.
+    /// Field value, for the caller to append to those of caches closer to the origin.
     pub(crate) fn field(self) -> HeaderValue {
         let mut text = Vec::with_capacity(48);
         push(&mut text, &[NAME, "; fwd=", self.why.name()]);
@@ -60,19 +60,19 @@ impl Forwarded {
     }
 }
 
-/// How an answer came out of memory.
+/// Origin of a response that the cache served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum How {
-    /// It was there.
+    /// It was stored.
     Hit,
-    /// Another request brought it.
+    /// Another request fetched it.
     Collapsed(Forward),
-    /// It is old, but the upstream was asked and failed with this, or did not answer.
+    /// It is stale; the upstream failed with this status, or did not respond.
     Asked(Option<StatusCode>),
 }
 
 impl How {
-    /// Writes the value of the field.
+    /// Writes the field value.
     pub(super) fn write(self, text: &mut Vec<u8>, seconds_left: i64) {
         push(text, &[NAME]);
         match self {
@@ -91,7 +91,7 @@ impl How {
     }
 }
 
-/// Writes a number in decimal digits; a third of the time that `write!` takes.
+/// Writes a decimal number; takes a third of the time of `write!`.
 pub(super) fn push_number(text: &mut Vec<u8>, number: u64) {
     if let Ok(digit @ 0..10) = u8::try_from(number) {
         text.push(b'0' + digit);
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_forwarded_says_why() {
+    fn a_forwarded_request_states_the_reason() {
         let field = |why, waited, stored| Forwarded { why, waited, stored }.field();
         assert_eq!(field(Forward::UriMiss, false, true), "gateway; fwd=uri-miss; stored");
         assert_eq!(field(Forward::VaryMiss, false, false), "gateway; fwd=vary-miss");
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_from_memory_says_how_long_it_is_fresh() {
+    fn a_cached_response_states_its_remaining_lifetime() {
         let written = |how: How, seconds_left| {
             let mut text = Vec::new();
             how.write(&mut text, seconds_left);

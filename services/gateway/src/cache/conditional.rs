@@ -1,5 +1,5 @@
-//! Whether a client has the answer already: `If-None-Match` and `If-Modified-Since`
-//! (RFC 9110, section 13; RFC 9111, section 4.3.2).
+//! Evaluation of a client's `If-None-Match` and `If-Modified-Since` (RFC 9110, section 13; RFC
+//! 9111, section 4.3.2).
 
 use std::time::SystemTime;
 
@@ -9,14 +9,14 @@ use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use super::freshness::date;
 use crate::fields::Fields;
 
-/// Whether the client has what is known by this tag and was changed last at this time.
+/// Whether the client already has the representation with this entity tag and modification time.
 pub(super) fn client_has_it(
     request: &Fields,
     tag: Option<&HeaderValue>,
     modified: Option<SystemTime>,
 ) -> bool {
     if request.contains_key(IF_NONE_MATCH) {
-        // The date does not count then (RFC 9110, section 13.1.3).
+        // `If-Modified-Since` is ignored then (RFC 9110, section 13.1.3).
         return tag.is_some_and(|tag| {
             let mut lines = request.get_all(IF_NONE_MATCH);
             lines.any(|line| names(line.as_bytes(), opaque(tag.as_bytes())))
@@ -26,13 +26,13 @@ pub(super) fn client_has_it(
     modified.is_some_and(|modified| since().is_some_and(|since| modified <= since))
 }
 
-/// The tag without the mark of its weakness.
+/// The entity tag without the weakness prefix.
 fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
-/// Whether a list names this tag. It is read up to the first thing that is no tag; a tag may have
-/// a comma inside.
+/// Whether a list contains this entity tag. Parsing stops at the first syntax error. A tag may
+/// contain a comma.
 fn names(list: &[u8], wanted: &[u8]) -> bool {
     let mut rest = list.trim_ascii();
     if rest == b"*" {
@@ -87,14 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_tag_none_matches() {
+    fn without_an_etag_nothing_matches() {
         let mut request = Fields::new();
         request.insert(IF_NONE_MATCH, HeaderValue::from_static("\"a\""));
         assert!(!client_has_it(&request, None, Some(SystemTime::UNIX_EPOCH)));
     }
 
     #[test]
-    fn a_date_counts_only_without_tags() {
+    fn a_date_is_evaluated_only_without_tags() {
         let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         let since = |text: &str| {
             let mut request = Fields::new();
@@ -113,7 +113,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_tag_is_found_where_it_is(
+        fn a_tag_is_found_at_any_position(
             before in proptest::collection::vec("[ab,]{0,3}", 0..4),
             tag in "[ab,]{0,3}",
         ) {

@@ -1,12 +1,11 @@
-//! What the cache did since it was made.
+//! Counters of the cache since its creation.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Threads that count hits beside each other without writing to the same line of the processors'
-/// caches; more of them share.
+/// Number of hit counters on separate cache lines; threads beyond that number share one.
 const STRIPES: usize = 16;
 
-/// Counts, as they go on.
+/// Live counters.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     hits: [Stripe; STRIPES],
@@ -22,40 +21,40 @@ pub(super) struct Counters {
     pub(super) evicted: Count,
 }
 
-/// What the cache did since it was made, and what is in it.
+/// Counters since the cache's creation, and its current size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
-    /// Requests answered from memory, those included that waited for another's answer.
+    /// Requests served from the cache, those included that waited for another request's fetch.
     pub(crate) hits: u64,
-    /// Requests that went to the upstream and might have stored an answer.
+    /// Requests forwarded to the upstream whose response could have been stored.
     pub(crate) misses: u64,
-    /// Requests that went past the cache.
+    /// Requests that bypassed the cache.
     pub(crate) passes: u64,
-    /// Times that a request began to wait for another's answer.
+    /// Number of times that a request began to wait for another request's fetch.
     pub(crate) waits: u64,
-    /// Requests that waited in vain until their time was up.
+    /// Requests whose wait timed out.
     pub(crate) waited_too_long: u64,
-    /// Requests that waited and were answered from memory.
+    /// Requests that waited and were served from the cache.
     pub(crate) collapsed: u64,
-    /// Answers from memory that were older than they should be, where the upstream allows it.
+    /// Stale responses served where the upstream allows it.
     pub(crate) stale: u64,
-    /// Stale responses that the upstream confirmed with 304.
+    /// Stale responses that the upstream revalidated with 304.
     pub(crate) revalidated: u64,
-    /// Answers stored.
+    /// Responses stored.
     pub(crate) stored: u64,
-    /// Answers of the upstream that were not stored.
+    /// Upstream responses not stored.
     pub(crate) refused: u64,
-    /// Targets dropped with all their answers to make room.
+    /// Targets evicted with all their responses.
     pub(crate) evicted: u64,
-    /// Bytes in memory, answers that are coming in included.
+    /// Bytes in use, responses in transfer included.
     pub(crate) bytes: usize,
-    /// Bytes that there may be.
+    /// Maximum bytes.
     pub(crate) most_bytes: usize,
-    /// Answers in memory.
+    /// Stored responses.
     pub(crate) entries: usize,
 }
 
-/// One count.
+/// One counter.
 #[derive(Debug, Default)]
 pub(super) struct Count(AtomicU64);
 
@@ -69,7 +68,7 @@ impl Count {
     }
 }
 
-/// A count on a line of its own, and on the next, which processors fetch with it.
+/// A counter that shares neither its cache line nor the adjacent line, which processors prefetch.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Stripe(Count);
@@ -101,7 +100,7 @@ impl Counters {
     }
 }
 
-/// This thread's stripe.
+/// This thread's counter.
 fn stripe() -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(0);
     thread_local! {

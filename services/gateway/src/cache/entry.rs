@@ -1,4 +1,4 @@
-//! An answer as it is kept: its head ready to be sent, its body, and what is known of both.
+//! Stored response: its serialized head, its body, and their metadata.
 
 use std::time::SystemTime;
 
@@ -14,8 +14,7 @@ use super::freshness::{Moment, Terms, date};
 use crate::fields::Fields;
 use crate::routing::fields::FieldRules;
 
-/// Fields that belong to a connection (RFC 9110, section 7.6.1), and those that are made anew for
-/// each answer.
+/// Hop-by-hop fields (RFC 9110, section 7.6.1), and fields that are generated for each response.
 pub(super) const NOT_KEPT: [HeaderName; 13] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -29,22 +28,22 @@ pub(super) const NOT_KEPT: [HeaderName; 13] = [
     UPGRADE,
     AGE,
     CONTENT_LENGTH,
-    // Names the one request that brought the answer here.
+    // Identifies the one request that fetched the response.
     HeaderName::from_static("x-request-id"),
 ];
 
-/// Fields that describe the content and not the answer: a 304 does not have them.
+/// Fields that describe the content; a 304 does not include them.
 const OF_CONTENT: [HeaderName; 4] =
     [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE, CONTENT_TYPE];
 
-/// Status line and fields as they are sent.
+/// Serialized status line and fields.
 #[derive(Debug)]
 struct Text {
-    /// Of the response, without the empty line.
+    /// Head of the response, without the empty line.
     full: Vec<u8>,
-    /// Where in it the fields end; the length of the body follows.
+    /// Offset in `full` where the fields end; `Content-Length` follows.
     fields_end: usize,
-    /// Of the 304 to a client that has the response.
+    /// Head of the 304 to a client that has the response.
     not_modified: Vec<u8>,
     has_hsts: bool,
 }
@@ -62,7 +61,7 @@ impl Text {
             if NOT_KEPT.contains(name) || nominated.contains(name) {
                 continue;
             }
-            // RFC 6797, section 7.1: one field.
+            // RFC 6797, section 7.1: only one field.
             if name == STRICT_TRANSPORT_SECURITY && std::mem::replace(&mut has_hsts, true) {
                 continue;
             }
@@ -74,7 +73,8 @@ impl Text {
             }
         }
         if !headers.contains_key(DATE) {
-            // RFC 9110, section 6.6.1: who keeps an answer says when it came.
+            // RFC 9110, section 6.6.1: a recipient that stores a response without `Date` adds the
+            // time of receipt.
             let date = httpdate::fmt_http_date(now.unix);
             line(&mut full, &DATE, date.as_bytes());
             line(&mut not_modified, &DATE, date.as_bytes());
@@ -82,7 +82,7 @@ impl Text {
         Self { fields_end: full.len(), full, not_modified, has_hsts }
     }
 
-    /// With the changes of a route.
+    /// Serializes the head with a route's field rules applied.
     fn edited(status: StatusCode, headers: &Fields, now: Moment, edits: &FieldRules) -> Self {
         let mut headers = headers.clone();
         for name in nominated(&headers) {
@@ -97,7 +97,7 @@ impl Text {
         self.full.len() + self.not_modified.len()
     }
 
-    /// Adds the length of the body, which is complete.
+    /// Appends the length of the complete body.
     fn finish(&mut self, status: StatusCode, length: usize) {
         // RFC 9110, section 8.6.
         if status != StatusCode::NO_CONTENT {
@@ -108,7 +108,7 @@ impl Text {
     }
 }
 
-/// An answer without its body.
+/// Head of a stored response.
 #[derive(Debug)]
 pub(super) struct Head {
     status: StatusCode,
@@ -118,18 +118,18 @@ pub(super) struct Head {
     edited: Option<Box<Text>>,
     etag: Option<HeaderValue>,
     modified: Option<SystemTime>,
-    /// It has a content coding, perhaps the gateway's own.
+    /// It has a content coding, possibly applied by the gateway.
     is_coded: bool,
-    /// Its only language, in lower case.
+    /// Its language in lower case, if there is exactly one.
     language: Option<Box<str>>,
-    /// `Last-Modified` as it came, for a revalidation.
+    /// Original `Last-Modified`, for revalidation.
     last_modified: Option<HeaderValue>,
     terms: Terms,
 }
 
 impl Head {
-    /// Of an answer that may be kept. Nothing of what came is referred to: that would keep whole
-    /// buffers alive.
+    /// Head of a response that may be stored. It copies all values: a reference would keep whole
+    /// receive buffers alive.
     pub(super) fn new(
         status: StatusCode,
         headers: &Fields,
@@ -151,7 +151,7 @@ impl Head {
         }
     }
 
-    /// What clients receive.
+    /// The head that clients receive.
     fn sent(&self) -> &Text {
         self.edited.as_deref().unwrap_or(&self.text)
     }
@@ -161,7 +161,7 @@ impl Head {
         self.sent().has_hsts
     }
 
-    /// What it takes in memory.
+    /// Memory in bytes.
     pub(super) fn bytes(&self) -> usize {
         let length = |value: &Option<HeaderValue>| value.as_ref().map_or(0, HeaderValue::len);
         let language = self.language.as_ref().map_or(0, |language| language.len());
@@ -213,7 +213,7 @@ impl Head {
         self.status
     }
 
-    /// With its body, which is complete.
+    /// Combines the head with its complete body.
     pub(super) fn with(mut self, body: Bytes) -> CacheEntry {
         self.text.finish(self.status, body.len());
         if let Some(edited) = &mut self.edited {
@@ -223,7 +223,7 @@ impl Head {
     }
 }
 
-/// An answer as it is kept.
+/// Stored response.
 #[derive(Debug)]
 pub(super) struct CacheEntry {
     head: Head,
@@ -243,7 +243,7 @@ impl CacheEntry {
         &self.head.sent().full
     }
 
-    /// The fields, without status line and length of the body.
+    /// The serialized fields, without status line and `Content-Length`.
     pub(super) fn fields(&self) -> &[u8] {
         let Text { full, fields_end, .. } = self.head.sent();
         let line_end = full.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1);
@@ -258,13 +258,13 @@ impl CacheEntry {
         &self.body
     }
 
-    /// What it takes in memory.
+    /// Memory in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.head.bytes() + self.body.len()
     }
 }
 
-/// The language of a response that has only one.
+/// The language of a response that has exactly one.
 fn language(headers: &Fields) -> Option<Box<str>> {
     let mut lines = headers.get_all(CONTENT_LANGUAGE);
     let line = lines.next().filter(|_| lines.next().is_none())?.to_str().ok()?.trim();
@@ -293,7 +293,7 @@ fn line(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     head.extend_from_slice(b"\r\n");
 }
 
-/// The fields that `Connection` names.
+/// The fields that `Connection` lists.
 pub(super) fn nominated(headers: &Fields) -> Vec<HeaderName> {
     headers
         .get_all(CONNECTION)

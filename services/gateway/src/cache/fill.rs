@@ -1,4 +1,4 @@
-//! A request that brings an answer into the cache: fed with the upstream's answer as it comes.
+//! A cache fill: a request whose response from the upstream is stored while it is transferred.
 
 use bytes::Bytes;
 use http::header::{
@@ -23,22 +23,22 @@ use super::{Inner, write};
 use crate::fields::Fields;
 use crate::routing::fields::FieldRules;
 
-/// Room that is taken at once for a body whose length is not known.
+/// Initial reservation for a body of unknown length.
 const FIRST_BYTES: usize = 16 * 1024;
 
-/// What to do with the upstream's answer.
+/// Handling of the upstream's response.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// Pass it on, and feed the body to [`Fill::body`].
+    /// Forward it, and pass the body to [`Fill::body`].
     Storing,
-    /// Pass it on; it is not kept, for this reason.
+    /// Forward it; it is not stored, for this reason.
     Forward(Refusal),
-    /// Send this instead: the stored answer, which may be used while the upstream fails.
+    /// Send the stored response instead; it is stale but usable while the upstream fails.
     Instead(Answer),
 }
 
-/// A request that brings an answer into the cache. Others wait for it: when it is dropped before
-/// the answer is complete, one of them takes its place.
+/// A request whose response is stored. Other requests wait for it: if it is dropped before the
+/// response is complete, one of them takes over.
 #[derive(Debug)]
 pub(crate) struct Fill {
     inner: Arc<Inner>,
@@ -47,23 +47,24 @@ pub(crate) struct Fill {
     request: Fields,
     begun: Instant,
     forwarded: Forwarded,
-    /// Its entry among the fetches, and what wakes the others when it is dropped.
+    /// Its entry among the fetches in flight, and the sender that wakes the waiting requests when
+    /// dropped.
     flight: Option<(u64, Option<watch::Sender<()>>)>,
     /// No request waits for it.
     loose: bool,
     noted_until: Option<Instant>,
     generation: u64,
     stale: Option<Arc<CacheEntry>>,
-    /// Changes to the fields that clients receive. What the response means to the cache is what the
-    /// upstream says.
+    /// Changes to the fields that clients receive. Cacheability depends on the upstream's fields
+    /// only.
     pub(crate) edits: Option<Arc<FieldRules>>,
     state: State,
 }
 
-/// A body that was collected in vain, with its room until the client has it.
+/// A collected body that is not stored, with its reservation until the client has received it.
 #[derive(Debug)]
 pub(crate) struct Leftover {
-    /// What had been collected.
+    /// The body up to this point.
     pub(crate) bytes: Bytes,
     _room: MemoryPermit,
     _coming: MemoryPermit,
@@ -82,10 +83,10 @@ struct Storing {
     vary: Vary,
     class: Class,
     body: Vec<u8>,
-    /// What the upstream said of the length of the body.
+    /// The body length that the upstream announced.
     length: Option<usize>,
     room: MemoryPermit,
-    /// Room among all that comes in at the same time.
+    /// Reservation in the limit for responses in transfer.
     coming: MemoryPermit,
 }
 
@@ -116,8 +117,8 @@ impl Fill {
     }
 
     /// Fields to set, or to remove where there is no value, in the request to the upstream. The
-    /// answer may be for others too, so it must be in a coding that all of them take. Where others
-    /// wait for it, it must be whole; no request waits for the response to a condition.
+    /// response may be shared, so its coding must be acceptable to all requests of the class. While
+    /// other requests wait, the response must be complete; a conditional request has no waiters.
     pub(crate) fn changes(&self) -> impl Iterator<Item = (HeaderName, Option<HeaderValue>)> {
         let codings = Codings::of(&self.request).field();
         let conditions = match &self.stale {
@@ -128,18 +129,17 @@ impl Fill {
         conditions.into_iter().flatten().chain([(ACCEPT_ENCODING, Some(codings))])
     }
 
-    /// Whether the upstream is to judge the client's conditions: nothing is stored, and no request
-    /// waits.
+    /// Whether the upstream evaluates the client's conditions: the fill is not coalesced.
     fn asks_conditionally(&self) -> bool {
         self.loose && self.stale.is_none()
     }
 
-    /// Whether it takes the body in.
+    /// Whether it collects the body.
     pub(crate) fn is_storing(&self) -> bool {
         matches!(self.state, State::Storing(_))
     }
 
-    /// The body as far as it has been taken in.
+    /// The body collected up to this point.
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.state {
             State::Storing(storing) => &storing.body,
@@ -147,13 +147,13 @@ impl Fill {
         }
     }
 
-    /// What to say in `Cache-Status`, if the answer is passed on.
+    /// `Cache-Status` of the response, if it is forwarded.
     pub(crate) fn forwarded(&self) -> Forwarded {
         Forwarded { stored: matches!(self.state, State::Storing(_)), ..self.forwarded }
     }
 
-    /// The upstream answers; the head is as it came, before anything of the gateway's is added.
-    /// Informational answers (1xx) are not passed in.
+    /// Processes the upstream's response head, before the gateway adds its own fields. The caller
+    /// does not pass informational responses (1xx).
     pub(crate) fn response(
         &mut self,
         status: StatusCode,
@@ -169,7 +169,7 @@ impl Fill {
             return Verdict::Instead(self.freshen(&stale, headers, now));
         }
         if status == StatusCode::NOT_MODIFIED {
-            // It answers one client's condition and says nothing of what others would get.
+            // The 304 answers one client's condition and does not apply to other requests.
             self.state = State::Over;
             self.leave();
             return Verdict::Forward(Refusal::Status);
@@ -190,23 +190,24 @@ impl Fill {
         }
     }
 
-    /// Whether the client, whose conditions the upstream did not see, has this very answer, and may
-    /// be told 304.
+    /// Whether the client, whose conditions were not forwarded, already has this response, so that
+    /// 304 is correct.
     pub(crate) fn client_has_it(&self, status: StatusCode, headers: &Fields) -> bool {
         let modified = date(headers, LAST_MODIFIED);
         status == StatusCode::OK && client_has_it(&self.request, headers.get(ETAG), modified)
     }
 
-    /// The upstream did not answer. The stored answer, where it may be used then; the others get
-    /// it too, for a while without asking the upstream.
+    /// Handles a missing response from the upstream. Returns the stored response where
+    /// `stale-if-error` allows it; other requests get it too, for a while without contacting the
+    /// upstream.
     pub(crate) fn failed(&mut self, now: Instant) -> Option<Answer> {
         self.instead_of_failure(None, now)
     }
 
-    /// Takes in a piece of the body.
+    /// Collects a piece of the body.
     ///
     /// # Errors
-    /// With what was taken in before, when the answer is not kept after all.
+    /// Returns the body collected before, if the response cannot be stored after all.
     pub(crate) fn body(&mut self, piece: &[u8], now: Instant) -> Result<(), Leftover> {
         let State::Storing(storing) = &mut self.state else { return Ok(()) };
         let most = storing.length.unwrap_or(self.inner.entry_bytes);
@@ -228,7 +229,7 @@ impl Fill {
         Ok(())
     }
 
-    /// Stops storing, and hands out what was taken in.
+    /// Stops storing, and returns the body collected up to this point.
     fn give_up(&mut self, refusal: Refusal, now: Instant) -> Result<(), Leftover> {
         let State::Storing(storing) = std::mem::replace(&mut self.state, State::Over) else {
             return Ok(());
@@ -238,13 +239,13 @@ impl Fill {
         Err(Leftover { bytes: body.into(), _room: room, _coming: coming })
     }
 
-    /// The body is complete, and handed out. It is not stored after all where it is shorter than
-    /// announced, or something else came in between.
+    /// Completes the fill and returns the body. It is not stored if it is shorter than announced,
+    /// or if the fill has been superseded.
     pub(crate) fn finish(self, now: Instant) -> Bytes {
         self.end(now).0
     }
 
-    /// As [`Self::finish`]; whether it was stored.
+    /// Completes the fill like [`Self::finish`]; returns whether the response was stored.
     #[cfg(test)]
     pub(super) fn complete(self, now: Instant) -> bool {
         self.end(now).1
@@ -257,7 +258,7 @@ impl Fill {
         let Storing { head, vary, class, body, length, room, coming } = *storing;
         let body = Bytes::from(body.into_boxed_slice());
         if length.is_some_and(|length| length != body.len()) {
-            // Who comes next may have more luck.
+            // The next request may succeed.
             return (body, false);
         }
         let stored = Arc::new(head.with(body.clone()));
@@ -266,14 +267,15 @@ impl Fill {
         (body, is_stored)
     }
 
-    /// Takes what is known of the answer.
+    /// Starts to store a response with this head.
     fn start(&mut self, status: StatusCode, headers: &Fields, now: Moment) -> Result<(), Refusal> {
         let delay = now.instant.saturating_duration_since(self.begun);
         let terms = Terms::of(status, headers, self.class.authorised, delay, now)?;
         if status.is_server_error()
             && self.stale.as_ref().is_some_and(|stale| !stale.head().status().is_server_error())
         {
-            // One client may have provoked it, and it would take the place of what all others get.
+            // One client may have provoked the error, and it would replace the response that all
+            // others get.
             return Err(Refusal::Failure);
         }
         let vary = Vary::of(headers).ok_or(Refusal::Vary)?;
@@ -301,13 +303,13 @@ impl Fill {
             coming,
         }));
         if !terms.may_be_stale_while_revalidated(now.instant) {
-            // It is kept for when the upstream fails, but it answers none of those who wait.
+            // The response is stored for upstream failures, but cannot answer the waiting requests.
             self.wake();
         }
         Ok(())
     }
 
-    /// Becomes the one that stores, if it was not.
+    /// Registers this fill as the one that stores, if it is not registered yet.
     fn enter(&mut self, class: &Class, now: Instant) -> Result<(), Refusal> {
         if self.flight.is_some() {
             return Ok(());
@@ -321,8 +323,8 @@ impl Fill {
         Ok(())
     }
 
-    /// Answers with a stored response that the upstream has confirmed, and stores it anew where it
-    /// may be kept.
+    /// Returns a stored response that the upstream has revalidated, and stores it again where
+    /// allowed.
     fn freshen(&mut self, stale: &CacheEntry, update: &Fields, now: Moment) -> Answer {
         let fields = revalidation::freshened(stale.head(), update);
         let status = stale.head().status();
@@ -336,7 +338,7 @@ impl Fill {
         if let Err(refusal) = terms.and_then(|_| self.keep(&fresh, &fields, now.instant)) {
             self.refuse(refusal, false, now.instant);
             if refusal == Refusal::Forbidden {
-                // The upstream has withdrawn what it allowed before.
+                // The upstream has withdrawn the permission to store.
                 write(self.inner.shard(self.key.hash)).forget(self.key.hash);
             }
         }
@@ -344,7 +346,7 @@ impl Fill {
         Answer::new(fresh, how, &self.request, false, now.instant)
     }
 
-    /// Stores a response that was confirmed.
+    /// Stores a revalidated response.
     fn keep(
         &mut self,
         fresh: &Arc<CacheEntry>,
@@ -363,7 +365,7 @@ impl Fill {
         Ok(())
     }
 
-    /// Stores the answer, then lets the others go on; false if it may not be stored any more.
+    /// Stores the response, then wakes the waiting requests; false if it may not be stored anymore.
     fn store(
         &mut self,
         stored: Arc<CacheEntry>,
@@ -377,7 +379,8 @@ impl Fill {
         let answers_others = stored.terms().may_be_stale_while_revalidated(now);
         let result = {
             let mut shard = write(self.inner.shard(self.key.hash));
-            // Struck off: another request fetches it, or it is to be forgotten.
+            // If the flight is no longer registered, another request fetches the response or it has
+            // been invalidated.
             if shard.end(self.key.hash, id) {
                 shard.store(&self.key, vary, class, stored, room, now)
             } else {
@@ -389,7 +392,7 @@ impl Fill {
             Err(_) => self.inner.counters.refused.add(),
         }
         if result.is_ok() && !answers_others {
-            // Those who wait would fetch it one after the other.
+            // Otherwise the waiting requests would fetch it one after the other.
             self.note(class, false, now);
         }
         drop(sender);
@@ -411,7 +414,7 @@ impl Fill {
         Some(Answer::new(stale, How::Asked(status), &self.request, false, now))
     }
 
-    /// The response is not stored: no request waits for it, nor for the next.
+    /// Marks the response as not stored: neither waiting nor later requests wait for it.
     fn refuse(&mut self, refusal: Refusal, error: bool, now: Instant) {
         self.state = State::Over;
         self.inner.counters.refused.add();
@@ -421,11 +424,11 @@ impl Fill {
         self.leave();
     }
 
-    /// Where no request waits and nothing is known, a note would only take room; and where there is
-    /// one, it is enough to write it anew now and then.
+    /// Whether a note is useful. Without waiting requests or an existing record, a note would only
+    /// use memory; an existing note is renewed only when half of its time has passed.
     fn is_worth_a_note(&self, now: Instant) -> bool {
         let sender = self.flight.as_ref().and_then(|(_, sender)| sender.as_ref());
-        // One receiver is the list of fetches.
+        // The list of fetches holds one receiver.
         let others_wait = sender.is_some_and(|sender| sender.receiver_count() > 1);
         let noted = self.noted_until.is_some_and(|until| {
             until.saturating_duration_since(now) > self.inner.settings.uncacheable / 2
@@ -442,14 +445,14 @@ impl Fill {
         }
     }
 
-    /// Lets the others go on, but stays the one that stores.
+    /// Wakes the waiting requests, but remains the registered fetch.
     fn wake(&mut self) {
         if let Some((_, sender)) = &mut self.flight {
             *sender = None;
         }
     }
 
-    /// Strikes itself off, then lets the others go on.
+    /// Deregisters this fetch, then wakes the waiting requests.
     fn leave(&mut self) {
         if let Some((id, sender)) = self.flight.take() {
             write(self.inner.shard(self.key.hash)).end(self.key.hash, id);
@@ -464,7 +467,7 @@ impl Drop for Fill {
     }
 }
 
-/// How long the body will be; none where its end is marked in it.
+/// Length of the body; `None` if chunked framing marks its end.
 fn body_length(status: StatusCode, headers: &Fields) -> Result<Option<usize>, Refusal> {
     if status == StatusCode::NO_CONTENT {
         return Ok(Some(0));

@@ -1,5 +1,5 @@
-//! Whether an answer may be kept, and for how long (RFC 9111, sections 3 and 4.2). Nothing is
-//! guessed: an answer that names no time is not kept.
+//! Cacheability and freshness of a response (RFC 9111, sections 3 and 4.2). There is no heuristic
+//! freshness: a response without an explicit lifetime is not stored.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,67 +10,68 @@ use super::cache_control::{Control, seconds};
 use super::http_date;
 use crate::fields::Fields;
 
-/// The longest time that is reckoned with; a date can name one a thousand times as long.
+/// Upper limit of all durations; a date can be a thousand times as far away.
 const LONGEST: Duration = Duration::from_secs(1 << 31);
 
-/// The longest time for a server error, whatever it names. A client may have provoked it, and the
-/// upstream may have recovered; long enough to keep a crowd from an upstream that says when to come
-/// back.
+/// Upper limit of a server error's lifetime. A client may have provoked it, and the upstream may
+/// have recovered; the limit is long enough to keep a burst of requests from an overloaded
+/// upstream.
 const LONGEST_ERROR: Duration = Duration::from_secs(10);
 
-/// Now, by both clocks: the one that only goes forward, and the one that dates are compared with.
+/// The current time on the monotonic and the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
-    /// For everything that takes time.
+    /// For durations.
     pub(crate) instant: Instant,
     /// For `Date` and `Expires`.
     pub(crate) unix: SystemTime,
 }
 
-/// Why an answer is not kept.
+/// Reason why a response is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// An error of the upstream that names no time, or would replace a success.
+    /// An upstream error that has no explicit lifetime, or would replace a success.
     Failure,
-    /// Another status that is not kept: partial, informational, or one whose meaning is not known.
+    /// Another status that is not stored: partial, informational, or unknown.
     Status,
-    /// `no-store`, `private`, `no-cache` without a tag, or a `Cache-Control` that cannot be read.
+    /// `no-store`, `private`, `no-cache` without an `ETag`, or a malformed `Cache-Control`.
     Forbidden,
-    /// No time is named, or it is over already.
+    /// It has no explicit lifetime, or the lifetime is already over.
     NoLifetime,
-    /// `Set-Cookie`, which is for one client.
+    /// `Set-Cookie`, which is meant for one client.
     Cookie,
-    /// The request had `Authorization`, and the answer does not say that it is for all.
+    /// The request has `Authorization`, and the response does not allow sharing.
     Authorization,
-    /// `Vary` says that no other request is like this one.
+    /// `Vary` matches no other request.
     Vary,
-    /// An event stream, which has no end.
+    /// An event stream, which does not end.
     Endless,
-    /// Its end could not be told from a connection that broke, or its length is odd.
+    /// The end of the body cannot be distinguished from a broken connection, or its length is
+    /// invalid.
     Framing,
-    /// More than an entry, or than there is room for.
+    /// Larger than the limit for an entry, or than the available memory.
     TooLarge,
-    /// Another request stores the same answer, or may not any more.
+    /// Another request stores the same response, or the target was invalidated.
     Superseded,
-    /// The target has too many answers that are asked for already.
+    /// The target has too many variants that are in use.
     TooManyVariants,
 }
 
-/// How an answer may be used.
+/// Freshness of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terms {
     received: Instant,
-    /// The age that it came with.
+    /// Age at the time of receipt.
     initial_age: Duration,
     lifetime: Duration,
     stale_while_revalidate: Duration,
     stale_if_error: Duration,
-    /// Whether requests with `Authorization` may have it.
+    /// Whether requests with `Authorization` may use it.
     pub(super) for_all: bool,
 }
 
 impl Terms {
-    /// Of an answer that came `delay` after the request for it went out.
+    /// Computes the freshness of a response that arrived `delay` after its request was sent.
     pub(super) fn of(
         status: StatusCode,
         headers: &Fields,
@@ -84,9 +85,10 @@ impl Terms {
             return Err(Refusal::Status);
         }
         let old_prohibition = !control.present && headers.contains_key(PRAGMA);
-        // RFC 9111, section 5.2.2.3: the prohibition is for caches that do not know the status.
+        // RFC 9111, section 5.2.2.3: `no-store` then applies only to caches that do not know the
+        // status.
         let no_store = control.no_store && !control.must_understand;
-        // A date alone could be the same for two clients whose responses differ.
+        // A modification date alone may be the same for two clients whose responses differ.
         let cannot_be_confirmed = control.no_cache && !headers.contains_key(ETAG);
         if no_store
             || control.is_unreadable
@@ -137,7 +139,7 @@ impl Terms {
         Err(if status.is_server_error() { Refusal::Failure } else { Refusal::NoLifetime })
     }
 
-    /// Of a response that may be used once, and not again.
+    /// Freshness of a response that may be used once and must then be revalidated.
     pub(super) fn spent(now: Moment) -> Self {
         Self {
             received: now.instant,
@@ -149,7 +151,7 @@ impl Terms {
         }
     }
 
-    /// RFC 9111, section 4.2.3.
+    /// Current age (RFC 9111, section 4.2.3).
     pub(super) fn age(&self, now: Instant) -> Duration {
         self.initial_age + now.saturating_duration_since(self.received)
     }
@@ -166,16 +168,16 @@ impl Terms {
         self.age(now) < self.lifetime + self.stale_if_error
     }
 
-    /// Whole seconds that it stays fresh, less than 0 when it is stale.
+    /// Whole seconds until the response becomes stale; negative if it is stale.
     pub(super) fn seconds_left(&self, now: Instant) -> i64 {
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         seconds(self.lifetime) - seconds(self.age(now))
     }
 }
 
-/// Whether a response holds for one request only: a part, an answer to a condition, or an error
-/// that a client provokes by what it sends. The lifetime that such an error names is not used: one
-/// malformed request would be answered to all others.
+/// Whether a response applies to one request only: a part, the response to a condition, or an error
+/// that a client provokes with its request. An explicit lifetime of such an error is ignored:
+/// otherwise one malformed request would determine the response to all others.
 fn is_for_one_request(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
@@ -183,12 +185,12 @@ fn is_for_one_request(status: StatusCode) -> bool {
     )
 }
 
-/// Statuses whose meaning is known, for `must-understand` (RFC 9111, section 5.2.2.3).
+/// Whether the status is known, for `must-understand` (RFC 9111, section 5.2.2.3).
 fn is_understood(status: StatusCode) -> bool {
     status.canonical_reason().is_some()
 }
 
-/// RFC 9111, section 4.2.1, for a shared cache.
+/// Freshness lifetime for a shared cache (RFC 9111, section 4.2.1).
 fn lifetime(control: &Control, headers: &Fields, now: Moment) -> Duration {
     let told = control.shared_max_age.or(control.max_age).or_else(|| {
         let expires = date(headers, EXPIRES)?;
@@ -197,9 +199,10 @@ fn lifetime(control: &Control, headers: &Fields, now: Moment) -> Duration {
     told.unwrap_or_default().min(LONGEST)
 }
 
-/// RFC 9111, section 4.2.3. The upstream's `Date` has whole seconds and its own clock, so it would
-/// make an answer that is kept for one second stale at once; as that section allows, it counts
-/// only where a cache on the way is too old to know `Age`.
+/// Initial age (RFC 9111, section 4.2.3). The upstream's `Date` has a resolution of one second and
+/// comes from another clock, so it would make a response with a lifetime of one second stale
+/// immediately. As that section allows, `Date` is used only if a cache on the path does not support
+/// `Age`.
 fn initial_age(headers: &Fields, delay: Duration, now: Moment) -> Duration {
     let told = headers
         .get(AGE)
@@ -215,7 +218,7 @@ fn initial_age(headers: &Fields, delay: Duration, now: Moment) -> Duration {
     told.max(apparent.unwrap_or_default()).min(LONGEST)
 }
 
-/// The date in a field that is there once.
+/// The date in a field that occurs exactly once.
 pub(super) fn date(headers: &Fields, name: HeaderName) -> Option<SystemTime> {
     let mut lines = headers.get_all(name);
     let line = lines.next().filter(|_| lines.next().is_none())?;
@@ -235,7 +238,7 @@ mod tests {
 
     use super::*;
 
-    /// 1994-11-06 08:49:37, the date of the RFC's examples.
+    /// 1994-11-06 08:49:37, the date in the RFC's examples.
     const NOW: Duration = Duration::from_secs(784_111_777);
     const NOW_TEXT: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
@@ -258,7 +261,7 @@ mod tests {
         Terms::of(status, &headers(lines), authorised, Duration::ZERO, now())
     }
 
-    /// Seconds fresh, stale while revalidated, stale on error.
+    /// Seconds fresh, stale while revalidating, and stale on error.
     fn timeouts(lines: &[&str]) -> Result<(u64, u64, u64), Refusal> {
         let timeouts = |terms: Terms| {
             (
@@ -271,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_is_that_of_the_most_exact_field() {
+    fn the_most_specific_field_determines_the_lifetime() {
         const EXPIRES: &str = "expires: Sun, 06 Nov 1994 08:50:37 GMT";
         const DATE: &str = "date: Sun, 06 Nov 1994 08:50:07 GMT";
         for (lines, expected) in [
@@ -290,7 +293,7 @@ mod tests {
             (&["expires: Fri, 31 Dec 9999 23:59:59 GMT"], Ok(1 << 31)),
             (&[EXPIRES, "pragma: no-cache"], Err(Refusal::Forbidden)),
             (&["cache-control: max-age=5", "pragma: no-cache"], Ok(5)),
-            // No guess: neither a status nor a date of change makes a time.
+            // No heuristic: neither a status nor a modification date implies a lifetime.
             (&["last-modified: Sun, 06 Nov 1990 08:50:37 GMT"], Err(Refusal::NoLifetime)),
             (&["cache-control: public"], Err(Refusal::NoLifetime)),
             (&[], Err(Refusal::NoLifetime)),
@@ -300,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_for_everybody_is_not_kept() {
+    fn private_responses_are_not_stored() {
         for (line, refusal) in [
             ("cache-control: no-store, max-age=5", Refusal::Forbidden),
             ("cache-control: private, max-age=5", Refusal::Forbidden),
@@ -317,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_are_kept_for_an_explicit_time_unless_one_request_provokes_them() {
+    fn statuses_are_stored_for_an_explicit_lifetime_unless_one_request_provokes_them() {
         for status in 200..600 {
             let told = terms(status, false, &["cache-control: max-age=5"]).map(|_| ());
             let expected = match status {
@@ -330,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn server_errors_are_kept_for_some_seconds_and_never_used_old() {
+    fn server_errors_are_stored_for_some_seconds_and_never_used_stale() {
         const LONG: &str =
             "cache-control: max-age=31536000, stale-if-error=9, stale-while-revalidate=9";
         let lifetime = |status, line| {
@@ -349,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_confirmed_is_kept_with_a_tag_and_never_fresh() {
+    fn a_no_cache_response_is_stored_with_an_etag_and_never_fresh() {
         let kept =
             ["cache-control: no-cache, max-age=60, stale-while-revalidate=60", "etag: \"1\""];
         let terms = terms(200, false, &kept).unwrap();
@@ -361,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_understood_is_kept_only_where_the_status_is_known() {
+    fn must_understand_is_stored_only_with_a_known_status() {
         let lines = ["cache-control: max-age=5, must-understand"];
         assert!(terms(200, false, &lines).is_ok());
         let forbidden = ["cache-control: max-age=5, no-store, must-understand"];
@@ -371,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_somebody_is_for_all_only_if_it_says_so() {
+    fn a_response_to_an_authenticated_request_is_shared_only_if_explicitly_allowed() {
         for (line, allowed) in [
             ("max-age=5", false),
             ("max-age=5, proxy-revalidate", false),
@@ -387,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn stale_answers_are_used_only_where_that_is_allowed() {
+    fn stale_responses_are_used_only_where_allowed() {
         const ALLOWED: &str =
             "cache-control: max-age=5, stale-while-revalidate=6, stale-if-error=7";
         assert_eq!(timeouts(&["cache-control: max-age=5"]), Ok((5, 0, 0)));
@@ -401,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn age_is_what_the_upstream_says_and_what_passed_since() {
+    fn age_is_the_upstream_age_plus_the_resident_time() {
         let at = now();
         let later = |seconds| at.instant + Duration::from_secs(seconds);
         let delay = Duration::from_millis(500);
@@ -417,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_makes_old_only_behind_a_proxy_that_knows_no_age() {
+    fn date_affects_age_only_behind_a_proxy_without_age() {
         const OLD: &str = "date: Sun, 06 Nov 1994 08:48:37 GMT";
         const MINUTES: &str = "cache-control: max-age=120";
         let age = |via: &str| {
@@ -431,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_old_when_it_comes_is_not_kept() {
+    fn a_response_that_arrives_stale_is_not_stored() {
         let lines = ["cache-control: max-age=10", "age: 10"];
         assert_eq!(timeouts(&lines), Err(Refusal::NoLifetime));
         let lines = ["cache-control: max-age=10", "age: x"];

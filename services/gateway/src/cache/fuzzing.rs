@@ -1,4 +1,4 @@
-//! What the cache decides about a response, for the fuzz targets.
+//! Entry point to the cache's decisions about a response, for the fuzz targets.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,7 +9,7 @@ use super::freshness::{Moment, Terms};
 use super::vary::Vary;
 use crate::fields::Fields;
 
-/// Decides whether a response is stored, and by which fields of the request it is selected.
+/// Evaluates cacheability and `Vary` of a response.
 pub(crate) fn decide(status: StatusCode, response: &Fields, request: &Fields) {
     let now = Moment { instant: Instant::now(), unix: SystemTime::UNIX_EPOCH + YEAR * 50 };
     let [for_one, for_all] =

@@ -1,15 +1,15 @@
-//! Dates in fields (RFC 9110, section 5.6.7).
+//! Parser for HTTP dates (RFC 9110, section 5.6.7).
 
 use std::time::SystemTime;
 
 const DAYS: [&str; 7] =
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
-/// Bytes of the longest form.
+/// Length of the longest form in bytes.
 const LONGEST: usize = "Wednesday, 06-Nov-94 08:49:37 GMT".len();
 
-/// A date in one of the three forms, its letters in any case (RFC 9111, section 4.2). Nothing hangs
-/// on the day of the week, so one that does not belong to the date is not a fault.
+/// Parses a date in one of the three forms, in any case (RFC 9111, section 4.2). The day of the
+/// week is redundant, so a wrong one is not an error.
 pub(super) fn parse(text: &str) -> Option<SystemTime> {
     let text = text.trim();
     if text.len() > LONGEST {
@@ -25,14 +25,14 @@ fn parse_loosely(text: &str) -> Option<SystemTime> {
     if !is_full && !DAYS.iter().any(|day| day.get(..3) == Some(named)) {
         return None;
     }
-    // One of the seven is the right one.
+    // Exactly one of the seven days is correct.
     DAYS.iter().find_map(|day| {
         let day = if is_full { day } else { day.get(..3)? };
         httpdate::parse_http_date(&format!("{day}{rest}")).ok()
     })
 }
 
-/// Words as dates have them: `Nov`, `GMT`.
+/// Capitalizes words as dates require: `Nov`, `GMT`.
 fn capitalized(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut is_first = true;
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_is_the_same_date_in_any_case_and_with_any_day() {
+    fn every_form_yields_the_same_date_in_any_case_and_with_any_day() {
         let expected = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         for text in [
             "Sun, 06 Nov 1994 08:49:37 GMT",
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_stays_none() {
+    fn invalid_dates_are_rejected() {
         for text in [
             "",
             "0",
@@ -95,7 +95,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "\\PC{0,40}") {
+        fn no_text_causes_a_panic(text in "\\PC{0,40}") {
             let _ = parse(&text);
         }
     }

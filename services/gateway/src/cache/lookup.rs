@@ -1,4 +1,4 @@
-//! What the cache is asked, and what keeps it from answering at all.
+//! Input of a cache lookup, and the conditions under which a request bypasses the cache.
 
 use http::Method;
 use http::header::{
@@ -11,73 +11,73 @@ use super::cache_control::asks_not_to_store;
 use super::cache_status::{Forward, Forwarded};
 use crate::fields::Fields;
 
-/// Bytes of site and target together. What is asked for often is short.
+/// Maximum bytes of site and target together. Frequently requested targets are short.
 const MOST_BYTES: usize = 4096;
 
-/// A request, as far as the cache wants to know it.
+/// The parts of a request that the cache uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CacheRequest<'a> {
-    /// The method.
+    /// Request method.
     pub(crate) method: &'a Method,
-    /// Scheme and authority in one form, or one name for all where they do not matter.
+    /// Scheme and authority in normalized form, or one common name where they do not matter.
     pub(crate) site: &'a str,
-    /// Path and query as the upstream will read them.
+    /// Path and query as the upstream receives them.
     pub(crate) target: &'a str,
-    /// [`Cache::epoch`](super::Cache::epoch) when the request's route was looked up, or before.
+    /// [`Cache::epoch`](super::Cache::epoch), read before the request's route is looked up.
     pub(crate) epoch: u64,
-    /// The client's fields, before anything is added for the upstream.
+    /// Fields of the client, before the gateway adds fields for the upstream.
     pub(crate) headers: &'a Fields,
 }
 
-/// Why a request goes past the cache.
+/// Reason why a request bypasses the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// There is no cache.
+    /// The cache is disabled.
     Off,
-    /// Neither GET nor HEAD.
+    /// The method is neither GET nor HEAD.
     Method,
-    /// HEAD, and nothing is there; the answer to it has no body that could be kept.
+    /// HEAD without a usable stored response; the response has no body that could be stored.
     Head,
-    /// It has content.
+    /// The request has content.
     Content,
-    /// It wants a part.
+    /// The request has `Range`.
     Range,
-    /// It has a condition that only the upstream can judge (RFC 9111, section 4.3.2).
+    /// The request has a condition that only the upstream can evaluate (RFC 9111, section 4.3.2).
     Condition,
-    /// It wants another protocol.
+    /// The request asks for a protocol upgrade.
     Upgrade,
-    /// It wants events.
+    /// The request accepts an event stream.
     Events,
-    /// It says `no-store`.
+    /// The request has `no-store`.
     NoStore,
-    /// It has `Authorization`, and the stored answer is not for all.
+    /// The request has `Authorization`, and the stored response is not shared.
     Authorization,
-    /// Its target or a field that selects the answer is too long to be a key.
+    /// The target or a selecting field is too long for a key.
     LongKey,
-    /// Too many different answers of this target are being fetched.
+    /// Too many variants of this target are being fetched.
     TooManyVariants,
-    /// Another target has the same hash, which does not happen twice in a lifetime.
+    /// Another target has the same hash, which is practically impossible.
     Collision,
-    /// The request that it waited for took too long.
+    /// The fetch that the request waited for took too long.
     WaitedTooLong,
 }
 
-/// A request that goes past the cache.
+/// A request that bypasses the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pass {
-    /// Why.
+    /// Reason for the bypass.
     pub(crate) reason: Reason,
     pub(super) why: Forward,
 }
 
 impl Pass {
-    /// A request that the cache has nothing to do with.
+    /// A bypass for this reason.
     pub(super) fn of(reason: Reason) -> Self {
         let why = if reason == Reason::Method { Forward::Method } else { Forward::Bypass };
         Self { reason, why }
     }
 
-    /// What to say in `Cache-Status`.
+    /// `Cache-Status` of the response.
     pub(crate) fn forwarded(self) -> Forwarded {
         let waited = self.reason == Reason::WaitedTooLong;
         Forwarded { why: self.why, waited, stored: false }
@@ -85,7 +85,7 @@ impl Pass {
 }
 
 impl CacheRequest<'_> {
-    /// What keeps this request from the cache, whatever is in there.
+    /// Reason for an unconditional bypass, regardless of the cache's content.
     pub(super) fn obstacle(&self) -> Option<Reason> {
         let Self { method, site, target, headers, .. } = self;
         if *method != Method::GET && *method != Method::HEAD {
@@ -97,15 +97,15 @@ impl CacheRequest<'_> {
         (site.len() + target.len() > MOST_BYTES).then_some(Reason::LongKey)
     }
 
-    /// Why this request brings nothing into the cache. It is answered with what is there while that
-    /// is fresh, and goes past the cache otherwise.
+    /// Reason why this request cannot fill the cache. A fresh stored response answers it; otherwise
+    /// it bypasses the cache.
     ///
-    /// Heard as orders, `no-cache` and `no-store`, conditions, ranges and the like would give every
-    /// client a way to make each request one of the upstream's. They are no orders: `no-cache`,
-    /// `max-age=0` and `Pragma` are advice (RFC 9111, section 5.2.1), `no-store` is about storing,
-    /// a range may be answered with all (RFC 9110, section 14.2), and a cache may ignore
-    /// `If-Match` and `If-Unmodified-Since` (sections 13.1.1 and 13.1.4). What is here is never
-    /// older than the upstream allows.
+    /// If `no-cache`, `no-store`, conditions and ranges were honored, each client could force a
+    /// request to the upstream. The RFCs do not require it: `no-cache`, `max-age=0` and `Pragma`
+    /// are advisory (RFC 9111, section 5.2.1), `no-store` is about storing, a range may be answered
+    /// with the whole representation (RFC 9110, section 14.2), and a cache may ignore `If-Match`
+    /// and `If-Unmodified-Since` (sections 13.1.1 and 13.1.4). A stored response is never older
+    /// than the upstream allows.
     pub(super) fn limit(&self) -> Option<Reason> {
         let Self { method, headers, .. } = self;
         let has = |name| headers.contains_key(name);
@@ -128,7 +128,7 @@ impl CacheRequest<'_> {
         (*method == Method::HEAD).then_some(Reason::Head)
     }
 
-    /// Whether the client has an answer already and asks whether it is good still.
+    /// Whether the client has a response and revalidates it.
     pub(super) fn is_conditional(&self) -> bool {
         self.headers.contains_key(IF_NONE_MATCH) || self.headers.contains_key(IF_MODIFIED_SINCE)
     }
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_bring_nothing_take_what_is_there() {
+    fn requests_that_cannot_fill_the_cache_use_stored_responses() {
         for (line, reason) in [
             ("content-length: 1", Reason::Content),
             ("transfer-encoding: chunked", Reason::Content),
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_is_an_ordinary_request() {
+    fn a_reload_is_a_normal_request() {
         for line in [
             "cache-control: no-cache",
             "cache-control: max-age=0",
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_is_too_long_is_no_key() {
+    fn a_target_that_is_too_long_is_not_a_key() {
         let (headers, target) = (Fields::new(), "x".repeat(MOST_BYTES));
         let mut question = CacheRequest {
             method: &Method::GET,

@@ -1,9 +1,9 @@
-//! Bytes that something may take, counted before it takes them.
+//! Memory budget: bytes are reserved before they are used.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A number of bytes that is never exceeded.
+/// A budget of bytes that is never exceeded.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     bytes: usize,
@@ -23,7 +23,7 @@ impl MemoryBudget {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// A room without bytes, to grow.
+    /// Creates an empty permit, for [`MemoryPermit::grow`].
     pub(crate) fn room(self: &Arc<Self>) -> MemoryPermit {
         MemoryPermit { space: self.clone(), bytes: 0 }
     }
@@ -36,7 +36,7 @@ impl MemoryBudget {
     }
 }
 
-/// Bytes taken; given back when it is dropped.
+/// Reserved bytes; released on drop.
 #[derive(Debug)]
 pub(crate) struct MemoryPermit {
     space: Arc<MemoryBudget>,
@@ -44,12 +44,12 @@ pub(crate) struct MemoryPermit {
 }
 
 impl MemoryPermit {
-    /// How many they are.
+    /// Number of reserved bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Takes more; false if there is no more.
+    /// Reserves more bytes; false if the budget is exhausted.
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let grown = self.space.take(bytes);
         if grown {
@@ -58,7 +58,7 @@ impl MemoryPermit {
         grown
     }
 
-    /// Gives back all but so many.
+    /// Releases all but this number of bytes.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let spare = self.bytes.saturating_sub(bytes);
         self.bytes -= spare;
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_is_given_back_and_never_too_much() {
+    fn reserved_bytes_are_released_and_the_limit_holds() {
         let space = MemoryBudget::new(10);
         let (mut one, mut other) = (space.room(), space.room());
         assert!(one.grow(7) && other.grow(3));

@@ -1,4 +1,4 @@
-//! The part of a stored response that a request asks for (RFC 9110, section 14).
+//! Range requests for a stored response (RFC 9110, section 14).
 
 use http::HeaderValue;
 use http::header::{IF_RANGE, RANGE};
@@ -6,25 +6,25 @@ use http::header::{IF_RANGE, RANGE};
 use super::http_date;
 use crate::fields::Fields;
 
-/// What to send of a complete body.
+/// Part of a complete body to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// All of it: no range is asked for, or it need not be heeded.
+    /// The whole body: `Range` is absent or ignored.
     Whole,
-    /// From the first to the last of these bytes.
+    /// This range of bytes.
     Bytes {
-        /// The first one.
+        /// First byte.
         first: usize,
-        /// The last one, which is part of it.
+        /// Last byte, inclusive.
         last: usize,
     },
-    /// None of it: the range begins behind its end.
+    /// No part: the range starts beyond the end.
     Unsatisfiable,
 }
 
 impl Part {
-    /// What a request with these fields gets of a body with these validators. Several ranges at once
-    /// are answered with the whole body, as section 14.2 allows.
+    /// Evaluates the range of a request against a body with these validators. A request for several
+    /// ranges gets the whole body, as section 14.2 allows.
     pub(super) fn of(
         request: &Fields,
         etag: Option<&HeaderValue>,
@@ -41,7 +41,7 @@ impl Part {
     }
 }
 
-/// Whether `If-Range` names this very body, where the field is there (section 13.1.5).
+/// Whether `If-Range`, if present, matches this representation (section 13.1.5).
 fn holds(
     request: &Fields,
     etag: Option<&HeaderValue>,
@@ -60,7 +60,7 @@ fn holds(
     date(condition).is_some_and(|asked| last_modified.and_then(date) == Some(asked))
 }
 
-/// One range; none where the field is to be ignored.
+/// Parses a single range; `None` if the field must be ignored.
 fn parse(line: &str, length: usize) -> Option<Part> {
     let (unit, range) = line.split_once('=')?;
     let (first, last) = range.trim().split_once('-')?;
@@ -86,7 +86,7 @@ fn parse(line: &str, length: usize) -> Option<Part> {
     })
 }
 
-/// A number of digits alone; more of them than fit are as good as the largest number.
+/// Parses digits only; saturates on overflow.
 fn number(text: &str) -> Option<usize> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(usize::MAX))
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn one_range_of_bytes_is_a_part() {
+    fn a_single_byte_range_is_satisfied() {
         for (range, first, last) in [
             ("bytes=0-0", 0, 0),
             ("bytes=2-4", 2, 4),
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_gets_the_whole_body() {
+    fn any_other_range_gets_the_whole_body() {
         for range in [
             "bytes=0-1,3-4",
             "bytes=4-2",
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_of_another_body_is_not_heeded() {
+    fn a_range_of_another_representation_is_ignored() {
         let asked = |condition| part(&[("range", "bytes=0-1"), ("if-range", condition)], 10);
         let some = Part::Bytes { first: 0, last: 1 };
         assert_eq!(asked("\"a\""), some);

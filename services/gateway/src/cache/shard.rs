@@ -1,5 +1,5 @@
-//! A part of the stored answers, under one lock: what is there, what is being fetched, and what is
-//! known not to be worth waiting for.
+//! Part of the stored responses under one lock: records, fetches in flight, and notes about
+//! responses that are not worth waiting for.
 
 mod key;
 
@@ -19,100 +19,98 @@ use super::lookup::Reason;
 use super::memory_budget::MemoryPermit;
 use super::vary::{Variant, Vary};
 
-/// Answers that a target may have side by side. Three codings, with one origin and with none, are
-/// six; the rest is for clients that ask oddly, whose answers push out each other.
+/// Maximum variants of a target. Three codings, each with and without one origin, are six; the rest
+/// is for unusual requests, whose responses evict each other.
 const MOST_VARIANTS: usize = 8;
 
-/// Notes that a target may have side by side.
+/// Maximum notes of a target.
 const MOST_NOTES: usize = 8;
 
-/// Fetches of a target at the same time for variants that are not there. A client that invents
-/// variants bypasses the cache then; each look reads the whole list.
+/// Maximum concurrent fetches of a target for variants that are not stored. Beyond it, a client
+/// that invents variants bypasses the cache; each lookup scans the whole list.
 const MOST_FETCHES: usize = 64;
 
-/// Errors in succession that a target may answer with before its requests stop waiting for each
-/// other, when it has been stored before. One request that provokes an error must not send all
-/// others to the upstream at once.
+/// Consecutive errors of a target that has been stored before, until its requests stop waiting for
+/// each other. One request that provokes an error must not send all others to the upstream at once.
 const STRIKES: u8 = 3;
 
-/// Places in the queue that are looked at to find a target to drop: a bound on how long the lock
-/// is held.
+/// Maximum places in the queue that one eviction examines; limits the time that the lock is held.
 const MOST_SECOND_CHANCES: usize = 32;
 
-/// What to do with a question.
+/// Outcome of a lookup.
 #[derive(Debug)]
 pub(super) enum Judgment {
-    /// Answer with this.
+    /// Serve this entry.
     Hit(Arc<CacheEntry>),
-    /// Wait for the fetch to end, or for its time to be up.
+    /// Wait until the fetch ends or its time limit expires.
     Wait(watch::Receiver<()>, Instant, Forward),
     /// Fetch: no other request does.
     Open(Opening),
     /// Fetch, even if other requests do.
     FetchUncollapsed(Opening),
-    /// Go past the cache.
+    /// Bypass the cache.
     Pass(Reason),
 }
 
-/// What is known where something is to be fetched.
+/// Data for a fetch.
 #[derive(Debug)]
 pub(super) struct Opening {
     pub(super) class: Class,
     pub(super) why: Forward,
     pub(super) stale: Option<Arc<CacheEntry>>,
-    /// Until then it is known that waiting is in vain.
+    /// Until then, waiting is known to be useless.
     pub(super) noted_until: Option<Instant>,
 }
 
-/// A part of the stored answers.
+/// Part of the stored responses.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     records: HashMap<u64, Record, BuildHasherDefault<AsItIs>>,
-    /// The records by hash and birth, the next to be dropped in front.
+    /// Hash and birth of the records; the front is the next candidate for eviction.
     order: VecDeque<(u64, u64)>,
     flights: HashMap<u64, Vec<InFlight>, BuildHasherDefault<AsItIs>>,
-    /// Goes on whenever something is forgotten that must not come back.
+    /// Incremented when a record is removed that a fill in flight must not restore.
     pub(super) generation: u64,
     births: u64,
 }
 
-/// What is known of one target.
+/// Data of one target.
 #[derive(Debug)]
 pub(super) struct Record {
     key: Arc<Key>,
     birth: u64,
-    /// What its answers vary with; none until there was one.
+    /// Fields that select the response; `None` before the first response.
     vary: Option<Vary>,
     slots: Vec<Slot>,
     notes: Vec<Note>,
 }
 
-/// One answer of a target.
+/// One stored variant of a target.
 #[derive(Debug)]
 pub(super) struct Slot {
     variant: Variant,
     stored: Arc<CacheEntry>,
-    /// Asked for since it was last looked at for dropping.
+    /// Used since the last eviction pass.
     visited: AtomicBool,
-    /// Until then the upstream counts as failing.
+    /// Until then, the upstream counts as failing.
     troubled_until: Option<Instant>,
-    /// Held, so that it counts.
+    /// Held for the accounting.
     #[cfg_attr(not(test), expect(dead_code, reason = "held for its drop"))]
     room: MemoryPermit,
 }
 
-/// That waiting for an answer of this class is in vain.
+/// Marks a class of requests as not worth waiting for.
 #[derive(Debug)]
 struct Note {
     class: Class,
     until: Instant,
     strikes_left: u8,
-    /// Held, so that it counts.
+    /// Held for the accounting.
     #[cfg_attr(not(test), expect(dead_code, reason = "held for its drop"))]
     room: MemoryPermit,
 }
 
-/// A fetch.
+/// A fetch in flight.
 #[derive(Debug)]
 struct InFlight {
     id: u64,
@@ -122,7 +120,7 @@ struct InFlight {
 }
 
 impl Shard {
-    /// What to do with a question. Changes nothing but the mark of an answer that was used.
+    /// Evaluates a lookup. Only changes the mark of an entry that is used.
     pub(super) fn judge(&self, ask: &Ask<'_>) -> Judgment {
         let record = self.records.get(&ask.hash);
         if record.is_some_and(|record| !record.key.is(ask)) {
@@ -172,7 +170,7 @@ impl Shard {
             return Judgment::FetchUncollapsed(opening(class, Some(until)));
         }
         match flight {
-            // Its response is for no other request.
+            // Its response is of no use to other requests.
             Some(flight) if flight.has_ended() => Judgment::FetchUncollapsed(opening(class, None)),
             Some(flight) => Judgment::Wait(flight.ended.clone(), flight.begun + ask.wait, why),
             None if slot.is_none() && self.is_crowded(ask.hash) => {
@@ -182,7 +180,7 @@ impl Shard {
         }
     }
 
-    /// Enters a fetch; those that it takes the place of may not store any more.
+    /// Registers a fetch; the fetches that it replaces may not store anymore.
     pub(super) fn begin(
         &mut self,
         hash: u64,
@@ -198,7 +196,7 @@ impl Shard {
         (id, sender)
     }
 
-    /// Whether a request fetches an answer of this class, or too many fetch others.
+    /// Whether a fetch for this class is in flight, or too many fetches for others.
     pub(super) fn is_fetched(&self, hash: u64, class: &Class) -> bool {
         let flights = self.flights.get(&hash);
         flights.is_some_and(|flights| flights.iter().any(|flight| flight.class.may_be(class)))
@@ -209,7 +207,7 @@ impl Shard {
         self.flights.get(&hash).is_some_and(|flights| flights.len() >= MOST_FETCHES)
     }
 
-    /// Strikes a fetch off; false if that has been done.
+    /// Deregisters a fetch; false if it was not registered.
     pub(super) fn end(&mut self, hash: u64, id: u64) -> bool {
         let Some(flights) = self.flights.get_mut(&hash) else { return false };
         let before = flights.len();
@@ -221,7 +219,8 @@ impl Shard {
         ended
     }
 
-    /// Stores an answer, and hands out what it replaces, to be dropped without the lock.
+    /// Stores a response, and returns the entries that it replaces, so that the caller drops them
+    /// without the lock.
     pub(super) fn store(
         &mut self,
         key: &Arc<Key>,
@@ -236,7 +235,7 @@ impl Shard {
         let record = self.record(key).ok_or(Refusal::Superseded)?;
         let mut replaced = Vec::new();
         if record.vary.as_ref() != Some(vary) {
-            // Keys made of other fields say nothing any more.
+            // Keys that were made from other fields are invalid now.
             replaced.append(&mut record.slots);
             record.notes.clear();
             record.vary = Some(vary.clone());
@@ -263,8 +262,8 @@ impl Shard {
         Ok(replaced)
     }
 
-    /// Notes that an answer of this class was not worth waiting for. An error of what has been
-    /// stored before may be one client's doing, and is believed only when it comes again.
+    /// Notes that a response of this class was not worth waiting for. A client may have provoked an
+    /// error of a target that was stored before, so such an error takes effect only when it recurs.
     pub(super) fn note(
         &mut self,
         key: &Arc<Key>,
@@ -291,7 +290,8 @@ impl Shard {
         record.notes.push(note);
     }
 
-    /// Notes that the upstream fails, so that old answers are used without asking it each time.
+    /// Notes that the upstream fails, so that stale responses are used without contacting it each
+    /// time.
     pub(super) fn trouble(&mut self, hash: u64, variant: &Variant, until: Instant) {
         let record = self.records.get_mut(&hash);
         let slot =
@@ -301,14 +301,15 @@ impl Shard {
         }
     }
 
-    /// Drops a target and what is on its way for it.
+    /// Removes a target and its fetches in flight.
     pub(super) fn forget(&mut self, hash: u64) {
         self.generation += 1;
         self.flights.remove(&hash);
         self.remove_record(hash);
     }
 
-    /// Its place in the queue stays until it is passed, or until half of the places are such.
+    /// Removes a record. Its place in the queue remains until eviction reaches it, or until half of
+    /// the places are unused.
     fn remove_record(&mut self, hash: u64) {
         self.records.remove(&hash);
         let records = &self.records;
@@ -319,13 +320,13 @@ impl Shard {
         }
     }
 
-    /// Drops everything and what is on its way.
+    /// Removes all records and fetches in flight.
     pub(super) fn clear(&mut self) {
         *self = Self { generation: self.generation + 1, births: self.births, ..Self::default() };
     }
 
-    /// Takes out a target that was not asked for since this last came by, to be dropped without
-    /// the lock. Only with `force` it takes one that was.
+    /// Evicts a target that was not used since the last pass, and returns it, so that the caller
+    /// drops it without the lock. Evicts a used target only with `force`.
     pub(super) fn evict(&mut self, force: bool) -> Option<Record> {
         for _ in 0..self.order.len().min(MOST_SECOND_CHANCES) {
             let (hash, birth) = self.order.pop_front()?;
@@ -341,12 +342,12 @@ impl Shard {
         None
     }
 
-    /// Answers in this part.
+    /// Number of stored responses.
     pub(super) fn entries(&self) -> usize {
         self.records.values().map(|record| record.slots.len()).sum()
     }
 
-    /// The record of a target, new if there is none; none if another target is in its place.
+    /// Finds or creates the record of a target; `None` on a hash collision.
     fn record(&mut self, key: &Arc<Key>) -> Option<&mut Record> {
         let births = &mut self.births;
         let order = &mut self.order;
@@ -364,7 +365,7 @@ impl Shard {
         (record.key == *key).then_some(record)
     }
 
-    /// The bytes of all rooms in this part.
+    /// Total bytes of all permits in this shard.
     #[cfg(test)]
     pub(super) fn room_bytes(&self) -> usize {
         let slots = self.records.values().flat_map(|record| &record.slots);
@@ -373,7 +374,7 @@ impl Shard {
             + notes.map(|note| note.room.bytes()).sum::<usize>()
     }
 
-    /// Records, places in the queue, and fetches.
+    /// Number of records, queue places and fetches.
     #[cfg(test)]
     pub(super) fn lengths(&self) -> (usize, usize, usize) {
         (self.records.len(), self.order.len(), self.flights.len())
@@ -385,8 +386,8 @@ impl Record {
         self.slots.iter().find(|slot| slot.variant == *variant)
     }
 
-    /// A fresh answer in the one language that the request wants most. It was selected for another
-    /// list of languages, and would be for this one.
+    /// A fresh response in the single preferred language of the request. It was selected for a
+    /// different language list, and would be selected for this one.
     fn by_language(&self, ask: &Ask<'_>) -> Option<&Slot> {
         let vary = self.vary.as_ref()?;
         let language = vary.language(ask.headers)?;
@@ -398,24 +399,24 @@ impl Record {
         })
     }
 
-    /// Until when it is known that waiting for this class is in vain.
+    /// Time until which waiting for this class is known to be useless.
     fn noted_until(&self, class: &Class, now: Instant) -> Option<Instant> {
         let note = self.notes.iter().find(|note| note.class == *class)?;
         (note.strikes_left == 0 && now < note.until).then_some(note.until)
     }
 
-    /// Whether any of its answers was asked for since this was last called.
+    /// Whether any of its responses was used since the previous call.
     fn was_visited(&self) -> bool {
         let visited = self.slots.iter().filter(|slot| slot.visited.swap(false, Ordering::Relaxed));
-        // Counted, for each of them loses its mark.
+        // `count` visits every slot, because each must lose its mark.
         visited.count() > 0
     }
 
-    /// The answer that a new one may replace: one that is old, or that was not requested since
-    /// another one looked for a place.
+    /// The response that a new one may replace: a stale one, or one that was not used since the
+    /// previous search.
     fn least_wanted(&self, now: Instant) -> Result<usize, Refusal> {
         let old = self.slots.iter().position(|slot| !slot.stored.terms().is_fresh(now));
-        // Each loses its mark, so that the next that looks here may find a place.
+        // Each loses its mark, so that the next search may find a place.
         let idle = || {
             (0..).zip(&self.slots).fold(None, |idle, (place, slot)| {
                 let visited = slot.visited.swap(false, Ordering::Relaxed);
@@ -435,7 +436,7 @@ impl Slot {
     }
 
     fn visit(&self) -> Arc<CacheEntry> {
-        // To write what is there already would take the line from the other processors.
+        // An unconditional store would invalidate the cache line of other processors.
         if !self.visited.load(Ordering::Relaxed) {
             self.visited.store(true, Ordering::Relaxed);
         }
@@ -448,13 +449,13 @@ impl InFlight {
         ask.now.saturating_duration_since(self.begun) < ask.wait
     }
 
-    /// Whether those who wait have been told to go on.
+    /// Whether the waiting requests have been woken.
     fn has_ended(&self) -> bool {
         self.ended.has_changed().is_err()
     }
 }
 
-/// For keys that are hashes.
+/// Identity hasher for keys that are hashes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct AsItIs(u64);
 

@@ -1,4 +1,4 @@
-//! The cache as a whole: what it answers, what it keeps, who waits for whom, and how much it takes.
+//! Tests of the whole cache: reuse, storage, coalescing and memory.
 
 mod bounds;
 mod coalescing;
@@ -17,10 +17,10 @@ use super::freshness::Refusal;
 use super::*;
 use crate::fields::Fields;
 
-/// Kept for ten seconds.
+/// A lifetime of ten seconds.
 const TEN: &str = "cache-control: max-age=10";
 
-/// A cache, and a clock that goes when it is told to.
+/// A cache with a manual clock.
 struct World {
     cache: Cache,
     start: Instant,
@@ -63,7 +63,7 @@ impl World {
         answer(self.get(target, lines))
     }
 
-    /// A request, its answer of 200, and whether that is stored.
+    /// Sends a request that gets a response of 200; returns whether it is stored.
     fn fetch(&self, target: &str, request: &[&str], response: &[&str], body: &str) -> bool {
         let mut filling = self.fill(target, request);
         let verdict = self.respond(&mut filling, 200, response, body.len());
@@ -80,7 +80,7 @@ impl World {
         filling.response(StatusCode::from_u16(status).unwrap(), &headers, self.moment())
     }
 
-    /// What is counted is what is there, when no answer is coming in.
+    /// The counted bytes equal the stored bytes while no response is in transfer.
     fn check(&self) {
         let inner = &self.cache.0;
         let rooms: usize = inner.shards.iter().map(|part| read(part).room_bytes()).sum();
@@ -90,8 +90,8 @@ impl World {
         }
     }
 
-    /// What is there is counted. An answer that is coming in without a body has taken room for its
-    /// head alone.
+    /// All stored bytes are counted. A response in transfer without a body has reserved bytes for
+    /// its head only.
     fn check_bounds(&self) {
         let inner = &self.cache.0;
         let rooms: usize = inner.shards.iter().map(|part| read(part).room_bytes()).sum();
@@ -101,7 +101,7 @@ impl World {
         assert!(rooms + coming <= taken, "{rooms} + {coming} > {taken}");
     }
 
-    /// Records, places in the queue, and fetches.
+    /// Number of records, queue places and fetches.
     fn lengths(&self) -> (usize, usize, usize) {
         self.cache.0.shards.iter().fold((0, 0, 0), |sum, part| {
             let part = read(part).lengths();
@@ -151,7 +151,7 @@ fn head(answer: &Answer) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// The value of a line of the head.
+/// The value of a field of the head.
 fn field(answer: &Answer, name: &str) -> Option<String> {
     let head = head(answer);
     let mut lines = head.split("\r\n").filter_map(|line| line.split_once(": "));

@@ -1,5 +1,5 @@
-//! Which requests an answer is for: `Vary` (RFC 9110, section 12.5.5) and the part of the key that
-//! it makes (RFC 9111, section 4.1).
+//! Selection of responses: `Vary` (RFC 9110, section 12.5.5) and the part of the key that it
+//! determines (RFC 9111, section 4.1).
 
 use std::sync::Arc;
 
@@ -12,27 +12,28 @@ use semantics::negotiation::coding;
 
 use crate::fields::Fields;
 
-/// Fields that may select an answer. The upstreams name two or three; who names many has answers
-/// for one request each.
+/// Maximum fields that select a response. The upstreams list two or three; a longer list matches
+/// hardly any other request.
 const MOST_FIELDS: usize = 8;
 
-/// Bytes of the values that select an answer. They come from clients, and a list of media types
-/// or languages has a few hundred.
+/// Maximum bytes of the values that select a response. They come from clients; a list of media
+/// types or languages has a few hundred.
 const MOST_BYTES: usize = 1024;
 
-/// The request fields that select an answer, in a fixed order.
+/// The request fields that select a response, in a fixed order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Vary {
-    /// `Accept-Encoding`, whose values are known.
+    /// `Accept-Encoding`, whose values are normalized.
     codings: bool,
     /// All others.
     fields: Arc<[HeaderName]>,
 }
 
 impl Vary {
-    /// Reads the field; `None` if every request is different (`*`), or if it cannot be said.
+    /// Parses the field; `None` if every request differs (`*`), or if the field is malformed.
     pub(super) fn of(headers: &Fields) -> Option<Self> {
-        // Who sends a coding and forgets to say that it was negotiated has negotiated it.
+        // A response with a content coding counts as negotiated even if `Vary` does not list
+        // `Accept-Encoding`.
         let mut codings = headers.contains_key(CONTENT_ENCODING);
         let mut fields = Vec::new();
         for line in headers.get_all(VARY) {
@@ -56,14 +57,14 @@ impl Vary {
         Some(Self { codings, fields: fields.into() })
     }
 
-    /// What a request has in these fields; `None` if that is too long to be a key.
+    /// The values of these fields in a request; `None` if they are too long for a key.
     pub(super) fn variant(&self, request: &Fields) -> Option<Variant> {
         let codings = if self.codings { Codings::of(request) } else { Codings::default() };
         let mut values = Vec::new();
         for (place, name) in (0_u8..).zip(self.fields.iter()) {
             let mut lines = request.get_all(name);
-            // A field that is not there leaves no trace, so that the most usual request needs no
-            // allocation; the place keeps the others apart.
+            // An absent field adds nothing, so that the most common request needs no allocation;
+            // the place distinguishes the others.
             let Some(first) = lines.next() else { continue };
             values.push(place);
             let start = values.len();
@@ -88,8 +89,8 @@ impl Vary {
 }
 
 impl Vary {
-    /// The one language that a request wants most, in lower case, where nothing but languages and
-    /// codings select the response.
+    /// The single preferred language of a request in lower case, where only languages and codings
+    /// select the response.
     pub(super) fn language(&self, request: &Fields) -> Option<String> {
         if *self.fields != [ACCEPT_LANGUAGE] {
             return None;
@@ -102,18 +103,18 @@ impl Vary {
         (is_only && weight > 0 && first != "*").then_some(first)
     }
 
-    /// Whether a response for this variant has a coding that the request takes.
+    /// Whether a response for this variant has a coding that the request accepts.
     pub(super) fn takes_coding_of(&self, request: &Fields, variant: &Variant) -> bool {
         !self.codings || Codings::of(request) == variant.codings
     }
 }
 
-/// Fields whose commas separate nothing.
+/// Fields that are not comma-separated lists.
 const NO_LISTS: [HeaderName; 5] = [AUTHORIZATION, COOKIE, ORIGIN, REFERER, USER_AGENT];
 
-/// The form of a value that all values with the same meaning have (RFC 9111, section 4.1); none where
-/// it is as it came. A list has no white space around its commas; where white space, quotes or
-/// comments are inside its members, it is not certain to be a list.
+/// Canonical form of a value, equal for all values with the same meaning (RFC 9111, section 4.1);
+/// `None` if the value is already canonical. A list has no white space around its commas. With
+/// white space, quotes or comments inside its members, a value is not certain to be a list.
 fn normalized(name: &HeaderName, value: &[u8]) -> Option<Vec<u8>> {
     if *name == ACCEPT_LANGUAGE
         && let Some(languages) = languages(value)
@@ -130,8 +131,8 @@ fn normalized(name: &HeaderName, value: &[u8]) -> Option<Vec<u8>> {
     is_list.then(|| members.join(&b','))
 }
 
-/// Languages with their weights in thousandths (RFC 9110, section 12.5.4), the heaviest first, equal
-/// ones by name: their order means nothing. None where the list cannot be read.
+/// Languages with their weights in thousandths (RFC 9110, section 12.5.4), the heaviest first,
+/// equal ones by name, because their order has no meaning. `None` if the list is malformed.
 fn languages(value: &[u8]) -> Option<Vec<(u16, String)>> {
     let text = std::str::from_utf8(value).ok()?;
     let mut languages = Vec::new();
@@ -150,7 +151,7 @@ fn languages(value: &[u8]) -> Option<Vec<(u16, String)>> {
     Some(languages)
 }
 
-/// A weight such as `q=0.5`.
+/// Parses a weight such as `q=0.5`.
 fn thousandths(text: &str) -> Option<u16> {
     let value = text.strip_prefix(['q', 'Q'])?.strip_prefix('=')?;
     let (whole, digits) = value.split_once('.').unwrap_or((value, ""));
@@ -163,23 +164,23 @@ fn thousandths(text: &str) -> Option<u16> {
     }
 }
 
-/// The part of the key that `Vary` makes.
+/// The part of the key that `Vary` determines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Variant {
     codings: Codings,
-    /// Place, length and value of each other field that is there.
+    /// Place, length and value of each other field that is present.
     values: Vec<u8>,
 }
 
 impl Variant {
-    /// What it takes beside its own size.
+    /// Heap memory in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.values.capacity()
     }
 }
 
-/// Which content codings a client takes: one of eight sets, however many ways there are to say it.
-/// Weights are left out, for with a choice the upstream may choose.
+/// Content codings that a client accepts: one of eight sets, however they are written. Weights are
+/// ignored, because the upstream may choose among the accepted codings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Codings {
     brotli: bool,
@@ -188,13 +189,13 @@ pub(crate) struct Codings {
 }
 
 impl Codings {
-    /// Reads `Accept-Encoding` (RFC 9110, section 12.5.3). A client that says nothing gets no
-    /// coding, and a member that cannot be read is not there.
+    /// Parses `Accept-Encoding` (RFC 9110, section 12.5.3). Without the field no coding is
+    /// accepted, and malformed members are ignored.
     pub(crate) fn of(request: &Fields) -> Self {
         let mut lines = request.get_all(ACCEPT_ENCODING);
         match (lines.next().map(HeaderValue::as_bytes), lines.next()) {
             (None, _) => Self::default(),
-            // What browsers send needs no reading, which takes half of the time of a hit.
+            // The usual values of browsers skip the parser, which takes half of the time of a hit.
             (Some(b"gzip, deflate, br, zstd" | b"gzip, deflate, br"), None) => {
                 Self { brotli: true, gzip: true, not_identity: false }
             }
@@ -214,12 +215,13 @@ impl Codings {
         }
     }
 
-    /// Whether gzip is among them.
+    /// Whether gzip is accepted.
     pub(crate) fn takes_gzip(self) -> bool {
         self.gzip
     }
 
-    /// The field to ask an upstream with, so that its answer is one for all requests of this kind.
+    /// The `Accept-Encoding` to send to the upstream, so that its response suits all requests of
+    /// the class.
     pub(super) fn field(self) -> HeaderValue {
         HeaderValue::from_static(match (self.brotli, self.gzip, self.not_identity) {
             (true, true, false) => "br, gzip",
@@ -259,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_case_nor_order_nor_repetition_matters() {
+    fn case_order_and_repetition_do_not_matter() {
         let expected = vary(&["accept-encoding, origin, accept"]);
         assert!(expected.is_some());
         for lines in [
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_one_request_only_has_no_key() {
+    fn a_response_to_one_request_only_has_no_key() {
         assert_eq!(vary(&["*"]), None);
         assert_eq!(vary(&["accept, *"]), None);
         assert_eq!(vary(&["a b"]), None);
@@ -281,13 +283,13 @@ mod tests {
     }
 
     #[test]
-    fn a_coding_varies_even_if_nobody_said_so() {
+    fn a_content_coding_implies_vary() {
         let silent = Vary::of(&headers(&[("content-encoding", "gzip")]));
         assert_eq!(silent, vary(&["accept-encoding"]));
     }
 
     #[test]
-    fn requests_are_alike_when_the_named_fields_are() {
+    fn requests_match_if_the_selecting_fields_match() {
         let vary = vary(&["accept-encoding, origin, x"]).unwrap();
         let variant = |fields: &[(&str, &str)]| vary.variant(&headers(fields)).unwrap();
         assert_eq!(variant(&[("y", "1")]), variant(&[]));
@@ -310,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn values_with_the_same_meaning_are_one_key() {
+    fn values_with_the_same_meaning_have_the_same_key() {
         const LANGUAGE: &str = "accept-language";
         let same = |name: &str, one: &str, other: &str| {
             let vary = vary(&[name]).unwrap();
@@ -348,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn one_language_is_wanted_most_or_none_is() {
+    fn at_most_one_language_is_preferred() {
         let wanted = |line: &str| {
             let vary = vary(&["accept-language, accept-encoding"]).unwrap();
             vary.language(&headers(&[("accept-language", line)]))
@@ -363,14 +365,14 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_request_needs_no_allocation() {
+    fn the_common_request_needs_no_allocation() {
         let vary = vary(&["accept-encoding, origin"]).unwrap();
         let variant = vary.variant(&headers(&[("accept-encoding", "gzip")])).unwrap();
         assert_eq!(variant.bytes(), 0);
     }
 
     #[test]
-    fn what_browsers_send_means_what_is_written() {
+    fn the_shortcut_for_browsers_equals_the_parser() {
         for line in ["gzip, deflate, br, zstd", "gzip, deflate, br", "gzip, deflate"] {
             let request = headers(&[("accept-encoding", line)]);
             assert_eq!(Codings::of(&request), Codings::read(&request), "{line}");
@@ -381,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_name_codings_is_one_of_eight() {
+    fn every_list_of_codings_is_one_of_eight_sets() {
         for (line, expected) in [
             ("gzip, deflate, br, zstd", "br, gzip"),
             ("br;q=1.0, gzip;q=0.8, *;q=0.1", "br, gzip"),
@@ -405,13 +407,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_asked_upstream_means_the_same(line in "[brgzip*;q=01., a-z]{0,40}") {
+        fn the_upstream_field_has_the_same_meaning(line in "[brgzip*;q=01., a-z]{0,40}") {
             let asked = codings(&line);
             prop_assert_eq!(codings(asked.to_str().unwrap()), asked);
         }
 
         #[test]
-        fn no_bytes_make_it_panic(
+        fn no_input_causes_a_panic(
             lines in proptest::collection::vec(proptest::collection::vec(32_u8..=255, 0..60), 0..4),
         ) {
             let mut headers = Fields::new();

@@ -5,21 +5,21 @@ use std::time::{Duration, Instant};
 use super::Variant;
 use crate::fields::Fields;
 
-/// What a stored answer takes beside its own bytes: a record, places in map and queue that are
-/// half empty, and what an allocator adds. A test adds it up.
+/// Memory overhead of a stored response in bytes: a record, places in map and queue at half load,
+/// and allocator overhead. A test verifies the sum.
 pub(super) const SLOT_BYTES: usize = 1024;
 
-/// What a note takes beside its own bytes, with a record for it alone.
+/// Memory overhead of a note in bytes, with its own record.
 pub(super) const NOTE_BYTES: usize = 768;
 
-/// The key of a stored response: site and target.
+/// Key of a stored response: site and target.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::cache) struct Key {
-    /// Keyed with a secret, so that a client cannot choose targets that collide.
+    /// Keyed hash with a random secret, so that clients cannot provoke collisions.
     pub(in crate::cache) hash: u64,
     pub(in crate::cache) site: Box<str>,
     pub(in crate::cache) target: Box<str>,
-    /// A response that was asked for by routes of the past answers none of the requests after them.
+    /// A response that was fetched with previous routes does not answer later requests.
     pub(in crate::cache) epoch: u64,
 }
 
@@ -28,12 +28,12 @@ impl Key {
         *self.target == *ask.target && *self.site == *ask.site && self.epoch == ask.epoch
     }
 
-    /// What a stored answer with this key takes beside its own bytes.
+    /// Overhead of a stored response with this key in bytes.
     pub(in crate::cache) fn slot_bytes(&self, class: &Class) -> usize {
         SLOT_BYTES + self.bytes() + class.bytes()
     }
 
-    /// What a note with this key takes.
+    /// Memory of a note with this key in bytes.
     pub(in crate::cache) fn note_bytes(&self, class: &Class) -> usize {
         NOTE_BYTES + self.bytes() + class.bytes()
     }
@@ -43,18 +43,18 @@ impl Key {
     }
 }
 
-/// Requests of which one can bring the answer for all.
+/// Class of requests that share one fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cache) struct Class {
-    /// With `Authorization`: the answer may be for one of them only, and what is learnt of it
-    /// says nothing about the others.
+    /// The request has `Authorization`: the response may be for one of them only, and notes about
+    /// it do not apply to the others.
     pub(in crate::cache) authorised: bool,
-    /// None where it is not known yet what the answer varies with.
+    /// `None` until the selecting fields are known.
     pub(in crate::cache) variant: Option<Variant>,
 }
 
 impl Class {
-    /// What is not known may be the same.
+    /// Whether the classes may be equal; an unknown variant matches any.
     pub(super) fn may_be(&self, other: &Self) -> bool {
         self.authorised == other.authorised
             && (self.variant.is_none() || other.variant.is_none() || self.variant == other.variant)
@@ -65,7 +65,7 @@ impl Class {
     }
 }
 
-/// A request, ready for a lookup.
+/// A request, prepared for a lookup.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cache) struct Ask<'a> {
     pub(in crate::cache) hash: u64,
@@ -75,12 +75,12 @@ pub(in crate::cache) struct Ask<'a> {
     pub(in crate::cache) authorised: bool,
     pub(in crate::cache) headers: &'a Fields,
     pub(in crate::cache) now: Instant,
-    /// How old a fetch may be that is waited for.
+    /// Maximum age of a fetch that requests wait for.
     pub(in crate::cache) wait: Duration,
 }
 
 impl Ask<'_> {
-    /// Its key, to be kept.
+    /// An owned key.
     pub(in crate::cache) fn key(&self) -> Key {
         let Self { hash, site, target, epoch, .. } = *self;
         Key { hash, site: site.into(), target: target.into(), epoch }

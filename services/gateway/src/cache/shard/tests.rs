@@ -2,8 +2,8 @@ use super::key::{NOTE_BYTES, SLOT_BYTES};
 use super::*;
 
 #[test]
-fn what_is_counted_for_one_answer_is_what_it_takes() {
-    // What an allocator adds to each of at most eight pieces.
+fn the_overhead_of_a_response_covers_its_memory() {
+    // Allocator overhead of at most eight allocations.
     const PIECES: usize = 8 * 16;
     let places = 2 * (size_of::<(u64, Record)>() + 1 + size_of::<(u64, u64)>());
     let record = places + size_of::<Key>() + 2 * size_of::<usize>() + PIECES;

@@ -1,4 +1,4 @@
-//! How much the cache takes, and how long.
+//! Memory limits and lookup time.
 
 use std::hint::black_box;
 use std::thread;
@@ -58,7 +58,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn no_steps_make_it_exceed_its_bytes_or_lose_count(
+    fn no_sequence_of_steps_exceeds_the_limit_or_breaks_the_accounting(
         bytes in 0..60_000_usize,
         steps in proptest::collection::vec(step(), 1..150),
     ) {
@@ -113,7 +113,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_asked_for_outlives_what_is_not() {
+fn used_entries_outlive_unused_ones() {
     let world = World::with(&CacheSettings { bytes: 4 << 20, ..CacheSettings::default() });
     let body = "x".repeat(10_000);
     for number in 0..20 {
@@ -131,7 +131,7 @@ fn what_is_asked_for_outlives_what_is_not() {
 }
 
 #[test]
-fn answers_that_come_in_slowly_do_not_push_out_all_others() {
+fn slow_responses_do_not_evict_all_others() {
     let settings = CacheSettings { bytes: 1 << 20, ..CacheSettings::default() };
     let world = World::with(&settings);
     assert!(world.fetch("/a", &[], &[TEN], &"x".repeat(100_000)));
@@ -150,7 +150,7 @@ fn answers_that_come_in_slowly_do_not_push_out_all_others() {
 }
 
 #[test]
-fn an_answer_as_large_as_the_cache_is_not_kept() {
+fn a_response_as_large_as_the_cache_is_not_stored() {
     let world = World::with(&CacheSettings { bytes: 1 << 20, ..CacheSettings::default() });
     assert!(world.fetch("/a", &[], &[TEN], "abc"));
     assert!(!world.fetch("/b", &[], &[TEN], &"x".repeat((1 << 18) + 1)));
@@ -159,7 +159,7 @@ fn an_answer_as_large_as_the_cache_is_not_kept() {
 }
 
 #[test]
-fn threads_do_not_lose_count() {
+fn the_accounting_is_exact_across_threads() {
     let world = World::with(&CacheSettings { bytes: 100_000, ..CacheSettings::default() });
     thread::scope(|scope| {
         for thread in 0..4_u64 {
@@ -191,7 +191,7 @@ fn threads_do_not_lose_count() {
     assert_eq!(world.lengths().2, 0);
 }
 
-/// What a browser sends.
+/// Request fields of a browser.
 const BROWSER: [&str; 10] = [
     "host: localhost:3050",
     "user-agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
@@ -205,8 +205,8 @@ const BROWSER: [&str; 10] = [
     "sec-fetch-site: same-origin",
 ];
 
-/// Run with optimisation: `cargo test --release -p gateway -- --ignored --nocapture hit`. The
-/// quickest of many rounds counts: what else the machine does is not the cache's.
+/// Run with optimization: `cargo test --release -p gateway -- --ignored --nocapture hit`. The
+/// fastest of many rounds counts, which excludes other load on the machine.
 #[test]
 #[ignore = "a measurement"]
 #[expect(clippy::print_stderr, reason = "what it measured")]

@@ -1,4 +1,4 @@
-//! Many requests at once.
+//! Concurrent requests.
 
 use tokio::task::JoinSet;
 
@@ -19,7 +19,7 @@ async fn ask(cache: &Cache, lines: &[&str]) -> Lookup {
     cache.ask(&question).await
 }
 
-/// So many requests that are told what to do one day; all of them are looking when this returns.
+/// Starts this number of requests; all of them wait when this returns.
 async fn crowd(cache: &Cache, number: u64) -> JoinSet<Lookup> {
     let mut crowd = JoinSet::new();
     let before = cache.snapshot().waits;
@@ -33,7 +33,7 @@ async fn crowd(cache: &Cache, number: u64) -> JoinSet<Lookup> {
     crowd
 }
 
-/// Lets all tasks that can go on do so.
+/// Runs all tasks that are ready.
 async fn settle() {
     for _ in 0..10 {
         tokio::task::yield_now().await;
@@ -45,7 +45,7 @@ fn respond(filling: &mut Fill, status: u16, line: &str) -> Verdict {
     filling.response(StatusCode::from_u16(status).unwrap(), &headers, moment(now()))
 }
 
-/// Brings the answer.
+/// Completes the fetch.
 fn land(mut filling: Box<Fill>, line: &str) {
     assert!(matches!(respond(&mut filling, 200, line), Verdict::Storing));
     drop(filling.body(b"abc", now()));
@@ -53,7 +53,7 @@ fn land(mut filling: Box<Fill>, line: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_wait_for_one_and_get_its_answer() {
+async fn a_thousand_requests_share_one_fetch() {
     let cache = cache();
     let first = filling(ask(&cache, &[]).await);
     let mut crowd = crowd(&cache, 1000).await;
@@ -74,13 +74,13 @@ async fn a_thousand_wait_for_one_and_get_its_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_one_gives_up_another_takes_its_place_and_the_rest_wait_on() {
+async fn when_a_fetch_is_dropped_one_waiting_request_takes_over() {
     let cache = cache();
     let first = filling(ask(&cache, &[]).await);
     let mut crowd = crowd(&cache, 1000).await;
     let mut first = Some(first);
     for remaining in (0..1000).rev() {
-        // Before the answer, or in the midst of it.
+        // Before the response, or in the middle of it.
         let mut failing = first.take().unwrap();
         if remaining % 2 == 0 {
             respond(&mut failing, 200, TEN);
@@ -108,7 +108,7 @@ async fn when_one_gives_up_another_takes_its_place_and_the_rest_wait_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_kept_is_waited_for_once_and_then_not_for_a_while() {
+async fn an_uncacheable_response_suspends_coalescing_for_a_while() {
     let cache = cache();
     let mut first = filling(ask(&cache, &[]).await);
     let mut crowd = crowd(&cache, 100).await;
@@ -119,7 +119,7 @@ async fn what_is_not_kept_is_waited_for_once_and_then_not_for_a_while() {
         respond(&mut filling, 200, "cache-control: no-store");
     }
     assert_eq!(now(), begun);
-    // So far nobody waits for anybody.
+    // Until now, requests do not wait for each other.
     let one = filling(ask(&cache, &[]).await);
     let other = filling(ask(&cache, &[]).await);
     drop((one, other));
@@ -130,7 +130,7 @@ async fn what_is_not_kept_is_waited_for_once_and_then_not_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_never_kept_is_not_waited_for_as_long_as_it_is_asked_for() {
+async fn coalescing_stays_suspended_while_responses_are_uncacheable() {
     let cache = cache();
     let mut first = filling(ask(&cache, &[]).await);
     let mut waiting = crowd(&cache, 1).await;
@@ -146,7 +146,7 @@ async fn what_is_never_kept_is_not_waited_for_as_long_as_it_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_invents_variants_goes_past_the_cache_and_leaves_the_others_alone() {
+async fn invented_variants_bypass_the_cache_without_affecting_others() {
     let cache = cache();
     let respond = |filling: &mut Fill| {
         let line = "cache-control: max-age=1";
@@ -162,7 +162,7 @@ async fn who_invents_variants_goes_past_the_cache_and_leaves_the_others_alone() 
     }
     assert_eq!(reason(ask(&cache, &["origin: x"]).await), Reason::TooManyVariants);
     assert!(time::timeout(Duration::from_secs(1), ask(&cache, &["origin: 1"])).await.is_err());
-    // What is there and old may be fetched nevertheless.
+    // A stale stored response may be fetched nevertheless.
     let mut again = filling(ask(&cache, &[]).await);
     respond(&mut again);
     assert!(again.complete(now()));
@@ -170,14 +170,14 @@ async fn who_invents_variants_goes_past_the_cache_and_leaves_the_others_alone() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_answer_that_can_be_kept_makes_requests_wait_again() {
+async fn the_first_cacheable_response_resumes_coalescing() {
     let cache = cache();
     let mut first = filling(ask(&cache, &[]).await);
     let _crowd = crowd(&cache, 2).await;
     respond(&mut first, 200, "cache-control: no-store");
     let (mut one, mut other) = (filling(ask(&cache, &[]).await), filling(ask(&cache, &[]).await));
     assert!(matches!(respond(&mut one, 200, TEN), Verdict::Storing));
-    // One is enough.
+    // One store is enough.
     let verdict = respond(&mut other, 200, TEN);
     assert!(matches!(verdict, Verdict::Forward(Refusal::Superseded)));
     drop(one.body(b"abc", now()));
@@ -189,7 +189,7 @@ async fn the_first_answer_that_can_be_kept_makes_requests_wait_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_error_does_not_send_all_to_the_upstream_at_once() {
+async fn a_single_error_does_not_send_all_requests_to_the_upstream() {
     let cache = cache();
     land(filling(ask(&cache, &[]).await), "cache-control: s-maxage=1");
     time::advance(Duration::from_secs(1)).await;
@@ -199,10 +199,10 @@ async fn one_error_does_not_send_all_to_the_upstream_at_once() {
         respond(&mut first, status, "cache-control: no-store");
         first = filling(crowd.join_next().await.unwrap().unwrap());
         settle().await;
-        // One for the answer of a second ago, one for each that tried since.
+        // One for the response of a second ago, and one for each retry since then.
         assert_eq!(cache.snapshot().misses, misses);
     }
-    // The third in succession is no accident.
+    // The third consecutive error takes effect.
     respond(&mut first, 503, "cache-control: no-store");
     while let Some(looked) = crowd.join_next().await {
         filling(looked.unwrap());
@@ -210,7 +210,7 @@ async fn one_error_does_not_send_all_to_the_upstream_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_get_the_old_answer_when_the_upstream_fails_where_that_is_allowed() {
+async fn all_waiting_requests_get_the_stale_response_when_the_upstream_fails() {
     let cache = cache();
     let line = "cache-control: max-age=1, stale-if-error=60";
     land(filling(ask(&cache, &[]).await), line);
@@ -225,7 +225,7 @@ async fn all_get_the_old_answer_when_the_upstream_fails_where_that_is_allowed() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_has_a_bound_and_then_one_more_tries_and_the_rest_pass() {
+async fn after_the_wait_limit_one_request_retries_and_the_rest_bypass() {
     let cache = cache();
     let slow = filling(ask(&cache, &[]).await);
     let begun = now();
@@ -247,7 +247,7 @@ async fn waiting_has_a_bound_and_then_one_more_tries_and_the_rest_pass() {
     assert!((5.0..5.1).contains(&waited.as_secs_f64()), "{waited:?}");
     assert_eq!((fills.len(), passes), (1, 999));
     assert_eq!(cache.snapshot().waited_too_long, 999);
-    // The one that took over stores; the slow one may not any more.
+    // The request that took over stores; the slow one is superseded.
     land(fills.remove(0), TEN);
     let mut slow = slow;
     respond(&mut slow, 200, TEN);
@@ -257,7 +257,7 @@ async fn waiting_has_a_bound_and_then_one_more_tries_and_the_rest_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_are_let_go_as_soon_as_the_answer_is_too_large() {
+async fn waiting_requests_are_woken_as_soon_as_the_response_is_too_large() {
     let settings = CacheSettings { entry_bytes: 10_000, ..CacheSettings::default() };
     let cache = Cache::new(&settings);
     let mut first = filling(ask(&cache, &[]).await);
@@ -274,13 +274,13 @@ async fn those_who_wait_are_let_go_as_soon_as_the_answer_is_too_large() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_only_for_failures_is_not_waited_for() {
+async fn requests_do_not_wait_for_a_response_that_is_only_usable_on_errors() {
     let cache = cache();
     let line = "cache-control: max-age=0, stale-if-error=60";
     let mut first = filling(ask(&cache, &[]).await);
     let mut waiting = crowd(&cache, 10).await;
     respond(&mut first, 200, line);
-    // Its head is enough to see that.
+    // The response head already shows it.
     let mut others = Vec::new();
     while let Some(looked) = waiting.join_next().await {
         others.push(filling(looked.unwrap()));
@@ -297,7 +297,7 @@ async fn an_answer_that_is_only_for_failures_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_need_another_variant_fetch_it_once() {
+async fn requests_for_another_variant_share_one_fetch() {
     let cache = cache();
     let respond = |mut filling: Box<Fill>| {
         let response = headers(&[TEN, "vary: accept-encoding", "content-length: 0"]);
@@ -331,7 +331,7 @@ async fn those_who_need_another_variant_fetch_it_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_authenticates_neither_waits_for_nor_holds_up_the_others() {
+async fn authenticated_requests_are_coalesced_separately() {
     const SOMEBODY: [&str; 1] = ["authorization: x"];
     let cache = cache();
     let mut somebody = filling(ask(&cache, &SOMEBODY).await);
@@ -345,7 +345,7 @@ async fn who_authenticates_neither_waits_for_nor_holds_up_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_pollers_cost_the_upstream_one_request_a_second() {
+async fn ten_thousand_pollers_cause_one_upstream_request_per_second() {
     let cache = cache();
     let mut pollers = JoinSet::new();
     for number in 0..10_000_u64 {
@@ -356,7 +356,7 @@ async fn ten_thousand_pollers_cost_the_upstream_one_request_a_second() {
             for _ in 0..10 {
                 match ask(&cache, &lines).await {
                     Lookup::Fill(filling) => {
-                        // The upstream takes its time.
+                        // The upstream takes 50 ms.
                         time::sleep(Duration::from_millis(50)).await;
                         land(filling, "cache-control: max-age=0, s-maxage=1");
                     }

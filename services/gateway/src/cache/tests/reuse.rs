@@ -1,10 +1,10 @@
-//! One request after the other.
+//! Sequential requests.
 
 use super::*;
 use crate::fields::Fields;
 
 #[test]
-fn what_was_fetched_is_answered_from_memory_until_its_time_is_over() {
+fn a_stored_response_is_served_until_it_expires() {
     let mut world = World::new();
     let date = "date: Sun, 06 Nov 1994 08:49:37 GMT";
     assert!(world.fetch("/a", &[], &[TEN, date, "etag: \"1\"", "content-type: text/plain"], "abc"));
@@ -31,7 +31,7 @@ fn what_was_fetched_is_answered_from_memory_until_its_time_is_over() {
 }
 
 #[test]
-fn a_fresh_answer_serves_requests_that_would_bring_none_and_a_stale_one_does_not() {
+fn requests_that_cannot_fill_the_cache_use_fresh_but_not_stale_responses() {
     let mut world = World::new();
     assert!(world.fetch("/a", &[], &[TEN], "abc"));
     let limited = [
@@ -54,19 +54,19 @@ fn a_fresh_answer_serves_requests_that_would_bring_none_and_a_stale_one_does_not
 }
 
 #[test]
-fn requests_that_would_bring_none_wait_for_one_that_does() {
+fn requests_that_cannot_fill_the_cache_wait_for_one_that_can() {
     let world = World::new();
     let filling = world.fill("/a", &[]);
     for line in ["cache-control: no-store", "range: bytes=0-", "if-match: *"] {
         assert!(matches!(world.get("/a", &[line]), Lookup::Wait(_)), "{line}");
     }
-    // A stream would begin too late.
+    // Waiting would delay the start of a stream.
     assert_eq!(reason(world.get("/a", &["accept: text/event-stream"])), Reason::Events);
     drop(filling);
 }
 
 #[test]
-fn target_and_site_are_the_key() {
+fn site_and_target_are_the_key() {
     let world = World::new();
     assert!(world.fetch("/a?x", &[], &[TEN], "abc"));
     world.hit("/a?x", &[]);
@@ -82,13 +82,13 @@ fn target_and_site_are_the_key() {
         headers: &none,
     };
     filling(world.cache.look(&question, world.now(), None));
-    // Nothing moves from the one into the other.
+    // The boundary between site and target is part of the key.
     (question.site, question.target) = ("http://a/", "a?x");
     filling(world.cache.look(&question, world.now(), None));
 }
 
 #[test]
-fn fields_of_a_connection_or_of_one_request_are_not_kept() {
+fn fields_of_a_connection_or_of_one_request_are_not_stored() {
     let world = World::new();
     let response = [
         TEN,
@@ -120,7 +120,7 @@ fn fields_of_a_connection_or_of_one_request_are_not_kept() {
 }
 
 #[test]
-fn head_shares_what_get_has_stored_and_stores_nothing() {
+fn head_uses_the_stored_response_to_get_and_stores_nothing() {
     let world = World::new();
     assert_eq!(reason(world.look(&Method::HEAD, "/a", &[])), Reason::Head);
     assert!(world.fetch("/a", &[], &[TEN], "abc"));
@@ -130,7 +130,7 @@ fn head_shares_what_get_has_stored_and_stores_nothing() {
 }
 
 #[test]
-fn a_client_that_has_it_is_told_so() {
+fn a_client_that_has_the_response_gets_a_304() {
     let world = World::new();
     let response = [
         TEN,
@@ -185,7 +185,7 @@ fn no_content_has_no_length() {
     assert_eq!(field(&world.hit("/a", &[]), "content-length"), None);
 }
 
-/// The fields of a request to the upstream.
+/// The fields of the request to the upstream.
 fn asked(filling: &Fill, request: &[&str]) -> Fields {
     let mut asked = headers(request);
     for (name, value) in filling.changes() {
@@ -204,7 +204,7 @@ const CONDITIONS: [&str; 3] = [
 ];
 
 #[test]
-fn an_answer_that_others_wait_for_is_asked_for_whole() {
+fn a_fetch_with_waiting_requests_asks_for_the_complete_response() {
     let mut world = World::new();
     assert!(world.fetch("/a", &CONDITIONS, &[TEN], "abc"));
     world.seconds = 10;
@@ -216,12 +216,12 @@ fn an_answer_that_others_wait_for_is_asked_for_whole() {
 }
 
 #[test]
-fn conditions_go_to_the_upstream_where_nothing_is_stored() {
+fn conditions_are_forwarded_if_no_response_is_stored() {
     let world = World::new();
     let mut filling = world.fill("/a", &CONDITIONS);
     let expected = [CONDITIONS[1], CONDITIONS[2], "accept-encoding: br, gzip"];
     assert_eq!(asked(&filling, &CONDITIONS), headers(&expected));
-    // Nobody waits for it meanwhile, and its 304 says nothing to the next one.
+    // No request waits for it meanwhile, and its 304 does not apply to the next one.
     let other = world.fill("/a", &[]);
     let verdict = world.respond(&mut filling, 304, &[TEN, "etag: \"1\""], 0);
     assert!(matches!(verdict, Verdict::Forward(Refusal::Status)));
@@ -231,14 +231,14 @@ fn conditions_go_to_the_upstream_where_nothing_is_stored() {
 }
 
 #[test]
-fn a_whole_answer_to_a_condition_is_kept_for_all() {
+fn a_complete_response_to_a_conditional_request_is_stored() {
     let world = World::new();
     assert!(world.fetch("/a", &CONDITIONS, &[TEN, "etag: \"2\""], "abc"));
     assert_eq!(world.hit("/a", &[]).body(), "abc");
 }
 
 #[test]
-fn each_variant_has_its_answer() {
+fn each_variant_has_its_own_response() {
     let world = World::new();
     let vary = "vary: accept-encoding, origin";
     assert!(world.fetch("/a", &[], &[TEN, vary], "plain"));
@@ -256,14 +256,14 @@ fn each_variant_has_its_answer() {
     }
     world.fill("/a", &["accept-encoding: br, gzip"]);
     assert_eq!(world.cache.snapshot().entries, 3);
-    // Other fields select now, so what is there cannot be told apart any more.
+    // Other fields select now, so the stored variants are indistinguishable.
     assert!(world.fetch("/a", &["accept-encoding: br"], &[TEN, "vary: accept"], "new"));
     assert_eq!(world.hit("/a", &gzip).body(), "new");
     assert_eq!(world.cache.snapshot().entries, 1);
 }
 
 #[test]
-fn odd_variants_do_not_push_out_those_that_are_asked_for() {
+fn unusual_variants_do_not_evict_those_in_use() {
     let mut world = World::new();
     let response = [TEN, "vary: origin"];
     assert!(world.fetch("/a", &[], &response, "plain"));
@@ -274,7 +274,7 @@ fn odd_variants_do_not_push_out_those_that_are_asked_for() {
     }
     assert_eq!(world.hit("/a", &[]).body(), "plain");
     assert_eq!(world.cache.snapshot().entries, 8);
-    // When all are asked for, the next one finds no place, once.
+    // If all are in use, the next variant finds no place, once.
     for number in 93..100 {
         world.hit("/a", &[&format!("origin: http://{number}")]);
     }
@@ -287,7 +287,7 @@ fn odd_variants_do_not_push_out_those_that_are_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_kept_is_not() {
+fn uncacheable_responses_are_not_stored() {
     for (response, refusal) in [
         (&["cache-control: no-store"][..], Refusal::Forbidden),
         (&[], Refusal::NoLifetime),
@@ -303,14 +303,14 @@ fn what_cannot_be_kept_is_not() {
         assert!(matches!(verdict, Verdict::Forward(told) if told == refusal), "{verdict:?}");
         drop(filling.body(b"abc", world.now()));
         assert!(!filling.complete(world.now()));
-        // Nobody waited, so nothing is left of it.
+        // No request waited, so no note remains.
         assert_eq!(world.lengths(), (0, 0, 0));
         assert_eq!(world.cache.snapshot().bytes, 0);
     }
 }
 
 #[test]
-fn an_answer_whose_end_is_not_certain_is_not_kept() {
+fn a_response_without_reliable_framing_is_not_stored() {
     let world = World::new();
     let starts = |lines: &[&str]| {
         let verdict =
@@ -328,7 +328,7 @@ fn an_answer_whose_end_is_not_certain_is_not_kept() {
 }
 
 #[test]
-fn a_body_is_kept_only_as_long_as_it_was_announced() {
+fn a_body_is_stored_only_with_its_announced_length() {
     for (body, stored) in [("abc", true), ("ab", false), ("abcd", false), ("", false)] {
         let world = World::new();
         let mut filling = world.fill("/a", &[]);
@@ -343,7 +343,7 @@ fn a_body_is_kept_only_as_long_as_it_was_announced() {
 }
 
 #[test]
-fn a_body_without_a_length_is_kept_up_to_the_bound() {
+fn a_body_of_unknown_length_is_stored_up_to_the_limit() {
     let world = World::with(&CacheSettings { entry_bytes: 100_000, ..CacheSettings::default() });
     for (pieces, stored) in [(100, true), (101, false)] {
         let mut filling = world.fill("/a", &[]);
@@ -367,7 +367,7 @@ fn a_body_without_a_length_is_kept_up_to_the_bound() {
 }
 
 #[test]
-fn requests_with_authorization_get_and_bring_only_what_is_for_all() {
+fn requests_with_authorization_use_and_store_only_shared_responses() {
     const SOMEBODY: [&str; 1] = ["authorization: Bearer x"];
     let world = World::new();
     assert!(!world.fetch("/a", &SOMEBODY, &[TEN], "mine"));
@@ -404,7 +404,7 @@ fn one_range_of_a_stored_response_is_answered_with_that_part() {
 }
 
 #[test]
-fn a_response_in_the_language_that_is_wanted_most_is_used_for_other_lists() {
+fn a_response_in_the_preferred_language_serves_other_language_lists() {
     let world = World::new();
     let german = [TEN, "vary: accept-language", "content-language: de"];
     assert!(world.fetch("/a", &["accept-language: en, de"], &german, "hallo"));
@@ -416,7 +416,7 @@ fn a_response_in_the_language_that_is_wanted_most_is_used_for_other_lists() {
     {
         drop(world.fill("/a", &[line]));
     }
-    // Something else selects it as well.
+    // Another field selects as well.
     let more = [TEN, "vary: accept-language, x", "content-language: de"];
     assert!(world.fetch("/b", &["accept-language: en, de"], &more, "hallo"));
     drop(world.fill("/b", &["accept-language: de"]));

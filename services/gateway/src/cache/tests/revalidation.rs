@@ -1,9 +1,9 @@
-//! Stale responses that the upstream confirms.
+//! Revalidation of stale responses.
 
 use super::*;
 use crate::fields::Fields;
 
-/// A 304 to the conditions of a revalidation.
+/// Passes a 304 to a revalidation.
 fn not_modified(world: &World, filling: &mut Fill, lines: &[&str]) -> Answer {
     let status = StatusCode::NOT_MODIFIED;
     match filling.response(status, &headers(lines), world.moment()) {
@@ -40,7 +40,7 @@ fn a_stale_response_is_revalidated_with_its_own_validators() {
 }
 
 #[test]
-fn a_confirmed_response_is_fresh_again_with_the_fields_of_the_304() {
+fn a_revalidated_response_is_fresh_again_with_the_fields_of_the_304() {
     let mut world = World::new();
     let stored = [TEN, "etag: \"1\"", "x-a: old", "x-b: kept", "content-type: text/plain"];
     assert!(world.fetch("/a", &[], &stored, "abc"));
@@ -69,7 +69,7 @@ fn a_confirmed_response_is_fresh_again_with_the_fields_of_the_304() {
 }
 
 #[test]
-fn a_304_that_forbids_storing_ends_what_was_stored() {
+fn a_304_that_forbids_storing_removes_the_stored_response() {
     let mut world = World::new();
     assert!(world.fetch("/a", &[], &[TEN, "etag: \"1\""], "abc"));
     world.seconds = 10;
@@ -82,7 +82,7 @@ fn a_304_that_forbids_storing_ends_what_was_stored() {
 }
 
 #[test]
-fn a_304_without_a_stored_validator_answers_the_client_alone() {
+fn a_304_without_a_stored_validator_is_forwarded_only() {
     let mut world = World::new();
     assert!(world.fetch("/a", &[], &[TEN], "abc"));
     world.seconds = 10;
@@ -92,14 +92,14 @@ fn a_304_without_a_stored_validator_answers_the_client_alone() {
 }
 
 #[test]
-fn what_must_be_confirmed_is_kept_and_confirmed_each_time() {
+fn a_no_cache_response_is_stored_and_revalidated_each_time() {
     let mut world = World::new();
     let response = ["cache-control: no-cache, max-age=60", "etag: \"1\""];
     assert!(world.fetch("/a", &[], &response, "abc"));
     for _ in 0..3 {
         let mut filling = world.fill("/a", &[]);
         assert!(conditions(&filling).contains(&("if-none-match".into(), Some("\"1\"".into()))));
-        // It is no answer to those that come meanwhile, and they do not wait long.
+        // It does not answer concurrent requests, and they do not wait long.
         let answer = not_modified(&world, &mut filling, &response);
         assert_eq!((answer.status(), answer.body()), (StatusCode::OK, Bytes::from("abc")));
         drop(filling);
@@ -114,7 +114,7 @@ fn what_must_be_confirmed_is_kept_and_confirmed_each_time() {
 }
 
 #[test]
-fn a_server_error_is_kept_for_seconds_and_never_in_the_place_of_a_success() {
+fn a_server_error_is_stored_for_seconds_and_never_replaces_a_success() {
     const LONG: &str = "cache-control: max-age=3600";
     let mut world = World::new();
     let mut filling = world.fill("/a", &[]);

@@ -4,7 +4,7 @@ use super::*;
 use crate::fields::Fields;
 
 #[test]
-fn while_the_upstream_is_asked_all_get_the_old_answer_where_that_is_allowed() {
+fn during_revalidation_all_requests_get_the_stale_response_where_allowed() {
     let mut world = World::new();
     let response = ["cache-control: max-age=10, stale-while-revalidate=5"];
     assert!(world.fetch("/a", &[], &response, "abc"));
@@ -24,7 +24,7 @@ fn while_the_upstream_is_asked_all_get_the_old_answer_where_that_is_allowed() {
 }
 
 #[test]
-fn an_answer_that_is_never_fresh_is_shared_while_it_is_asked_anew() {
+fn a_response_that_is_never_fresh_is_shared_during_revalidation() {
     let world = World::new();
     let response = ["cache-control: max-age=0, stale-while-revalidate=5"];
     assert!(world.fetch("/a", &[], &response, "abc"));
@@ -36,7 +36,7 @@ fn an_answer_that_is_never_fresh_is_shared_while_it_is_asked_anew() {
 }
 
 #[test]
-fn while_the_upstream_fails_the_old_answer_is_used_where_that_is_allowed() {
+fn while_the_upstream_fails_the_stale_response_is_used_where_allowed() {
     let mut world = World::new();
     let response = ["cache-control: max-age=10, stale-if-error=100"];
     assert!(world.fetch("/a", &[], &response, "abc"));
@@ -49,7 +49,7 @@ fn while_the_upstream_fails_the_old_answer_is_used_where_that_is_allowed() {
         field(&answer, "cache-status").as_deref(),
         Some("gateway; fwd=stale; fwd-status=503; ttl=-40")
     );
-    // For two seconds nobody has to find out again.
+    // For two seconds, requests do not contact the upstream again.
     let hit = world.hit("/a", &[]);
     assert_eq!(field(&hit, "cache-status").as_deref(), Some("gateway; hit; ttl=-40"));
     world.seconds = 52;
@@ -66,7 +66,7 @@ fn while_the_upstream_fails_the_old_answer_is_used_where_that_is_allowed() {
 }
 
 #[test]
-fn what_must_be_asked_about_is_never_used_old() {
+fn must_revalidate_forbids_stale_responses() {
     for directives in
         ["max-age=10, must-revalidate", "max-age=10, proxy-revalidate", "s-maxage=10", "max-age=10"]
     {
@@ -86,7 +86,7 @@ fn what_must_be_asked_about_is_never_used_old() {
 }
 
 #[test]
-fn what_is_forgotten_does_not_come_back() {
+fn an_invalidated_response_is_not_restored() {
     let world = World::new();
     assert!(world.fetch("/a", &[], &[TEN], "old"));
     world.cache.invalidate("http://a", "/b");
@@ -102,7 +102,7 @@ fn what_is_forgotten_does_not_come_back() {
         let mut old = world.fill("/a", &[]);
         world.respond(&mut old, 200, &[TEN], 3);
         forget(&world);
-        // Nobody waits for what is on its way.
+        // Requests do not wait for the invalidated fetch.
         let mut new = world.fill("/a", &[]);
         drop(old.body(b"old", world.now()));
         assert!(!old.complete(world.now()));
@@ -115,10 +115,10 @@ fn what_is_forgotten_does_not_come_back() {
 }
 
 #[test]
-fn who_waited_since_before_everything_was_forgotten_brings_nothing_for_others() {
+fn a_request_that_waited_before_a_clear_stores_nothing_for_later_requests() {
     let world = World::new();
     let none = Fields::new();
-    // As a request has it that waits for the first fetch.
+    // The lookup of a request that waits for the first fetch.
     let waiting = CacheRequest {
         method: &Method::GET,
         site: "http://a",
@@ -139,7 +139,7 @@ fn who_waited_since_before_everything_was_forgotten_brings_nothing_for_others() 
 }
 
 #[test]
-fn forgetting_again_and_again_leaves_nothing_behind() {
+fn repeated_invalidation_leaks_nothing() {
     let world = World::new();
     for _ in 0..1000 {
         assert!(world.fetch("/a", &[], &[TEN], "abc"));
@@ -151,7 +151,7 @@ fn forgetting_again_and_again_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_cache_of_no_bytes_is_none() {
+fn a_cache_of_zero_bytes_is_disabled() {
     let world = World::with(&CacheSettings { bytes: 0, ..CacheSettings::default() });
     let looked = world.get("/a", &[]);
     assert!(
@@ -165,7 +165,7 @@ fn a_cache_of_no_bytes_is_none() {
 }
 
 #[test]
-fn what_it_hands_out_may_go_to_another_thread() {
+fn the_results_can_be_sent_to_another_thread() {
     fn is_shared<T: Send + Sync + 'static>() {}
     is_shared::<Cache>();
     is_shared::<Lookup>();
@@ -173,7 +173,7 @@ fn what_it_hands_out_may_go_to_another_thread() {
 }
 
 #[test]
-fn sizes_are_read_with_their_units() {
+fn sizes_are_parsed_with_their_units() {
     for (text, bytes) in [
         ("0", Some(0)),
         ("1048576", Some(1 << 20)),

@@ -1,4 +1,4 @@
-//! The route of a request: the table of routes, and the paths that it is safe to route.
+//! Routing: the route table, and validation of request paths.
 
 pub(crate) mod attributes;
 pub(crate) mod fields;

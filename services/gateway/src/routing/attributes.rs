@@ -1,4 +1,4 @@
-//! What holds for one route alone: its time limits, the size of bodies, the host, and fields. Pure.
+//! Per-route attributes: time limits, body size, host, and field rules. Pure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,31 +7,31 @@ use super::fields::FieldRules;
 use crate::cache::parse_bytes;
 use crate::upstream::Origin;
 
-/// Bytes of a body that a route may allow, as with `GATEWAY_BODY_BYTES`.
+/// Maximum of a route's `body` attribute in bytes, as with `GATEWAY_BODY_BYTES`.
 const MOST_BODY_BYTES: usize = 64 << 20;
 
-/// What a route says of itself; what it does not say is the same for all routes.
+/// Attributes of a route; a default applies to each one that is absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Attributes {
-    /// Longest silence of the upstream, before and during its response.
+    /// Maximum silence of the upstream, before and during its response.
     pub(crate) timeout: Option<Duration>,
-    /// Longest time for the whole response.
+    /// Maximum time for the whole response.
     pub(crate) total: Option<Duration>,
-    /// Bytes of a request's body.
+    /// Maximum size of a request body in bytes.
     pub(crate) body_bytes: Option<usize>,
-    /// The host that the upstream is asked for, in lower case.
+    /// `Host` that the upstream receives, in lower case.
     pub(crate) host: Option<String>,
-    /// Changes to requests.
+    /// Field rules for requests.
     pub(crate) request: FieldRules,
-    /// Changes to responses.
+    /// Field rules for responses.
     pub(crate) response: Arc<FieldRules>,
 }
 
 impl Attributes {
-    /// Takes `NAME=VALUE` in; false when the name is none of an attribute.
+    /// Parses `NAME=VALUE`; returns false if the name is not an attribute.
     ///
     /// # Errors
-    /// With what is wrong with the value.
+    /// Returns the fault in the value.
     pub(super) fn take(&mut self, name: &str, value: &str) -> Result<bool, String> {
         match name {
             "timeout" => self.timeout = Some(seconds(name, value)?),
@@ -53,7 +53,7 @@ impl Attributes {
         Ok(true)
     }
 
-    /// Its parts as text, without the values of fields, which may be secrets.
+    /// Textual form of the attributes, without field values, which may be secrets.
     pub(crate) fn describe(&self) -> impl Iterator<Item = String> {
         let names = |what: &str, names: Vec<&str>| {
             (!names.is_empty()).then(|| format!("{what} {}", names.join(" and ")))

@@ -1,4 +1,4 @@
-//! Fields that a route sets or removes, toward its upstreams and in their responses. Pure.
+//! Fields that a route sets or removes in requests to its upstreams and in their responses. Pure.
 
 use http::HeaderValue;
 use http::header::{
@@ -12,14 +12,13 @@ use crate::request::forwarded::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, 
 use crate::request::hop_by_hop::never_passes;
 use crate::request::trace_context::{TRACEPARENT, TRACESTATE};
 
-/// Fields that one route may set and remove, in each direction.
+/// Maximum number of fields that one route may set and remove, in each direction.
 const MOST_FIELDS: usize = 32;
 
-/// Bytes of a value: a content security policy has one or two thousand.
+/// Maximum size of a value in bytes: a content security policy has one or two thousand.
 const MOST_VALUE_BYTES: usize = 4096;
 
-/// Fields of a request that the gateway computes, or that decide what the cache may do with the
-/// response.
+/// Request fields that the gateway computes, or that determine how the cache handles the response.
 const OF_THE_REQUEST: [HeaderName; 20] = [
     ACCEPT_ENCODING,
     CONTENT_LENGTH,
@@ -43,7 +42,7 @@ const OF_THE_REQUEST: [HeaderName; 20] = [
     TRACESTATE,
 ];
 
-/// Fields of a response that frame or describe its content, or that the gateway writes.
+/// Response fields that frame or describe the content, or that the gateway generates.
 const OF_THE_RESPONSE: [HeaderName; 10] = [
     AGE,
     CONTENT_ENCODING,
@@ -57,7 +56,7 @@ const OF_THE_RESPONSE: [HeaderName; 10] = [
     REQUEST_ID,
 ];
 
-/// Fields that belong to one response: one value for all of them is wrong.
+/// Fields that differ between responses, so a fixed value is wrong.
 const OF_ONE_RESPONSE: [HeaderName; 3] = [DATE, ETAG, LAST_MODIFIED];
 
 /// Fields to set and to remove.
@@ -68,12 +67,12 @@ pub(crate) struct FieldRules {
 }
 
 impl FieldRules {
-    /// Whether nothing changes.
+    /// Whether there are no rules.
     pub(crate) fn is_empty(&self) -> bool {
         self.set.is_empty() && self.removed.is_empty()
     }
 
-    /// Fields to set, each of them once.
+    /// Fields to set, each name once.
     pub(crate) fn set(&self) -> &[(HeaderName, HeaderValue)] {
         &self.set
     }
@@ -83,14 +82,14 @@ impl FieldRules {
         &self.removed
     }
 
-    /// Whether the field is replaced or removed. Hyphens and underscores are the same: programs that
-    /// read fields as environment variables cannot tell them apart.
+    /// Whether the rules replace or remove the field. Hyphens and underscores are equivalent:
+    /// programs that receive fields as environment variables (CGI, WSGI) cannot distinguish them.
     pub(crate) fn covers(&self, name: &HeaderName) -> bool {
         let names = self.set.iter().map(|(name, _)| name).chain(&self.removed);
         names.into_iter().any(|known| is_same(known.as_str(), name.as_str()))
     }
 
-    /// Applies them to a message.
+    /// Applies the rules to a message.
     pub(crate) fn apply(&self, fields: &mut Fields) {
         self.remove(fields);
         for (name, value) in &self.set {
@@ -98,14 +97,14 @@ impl FieldRules {
         }
     }
 
-    /// Removes what is to be removed, and sets nothing.
+    /// Applies only the removals.
     pub(crate) fn remove(&self, fields: &mut Fields) {
         for name in &self.removed {
             fields.remove(name);
         }
     }
 
-    /// Adds `NAME:VALUE` of a request; without a value the field is removed.
+    /// Adds a request rule `NAME:VALUE`; an empty value removes the field.
     pub(super) fn add_to_request(&mut self, text: &str) -> Result<(), String> {
         let (name, value) = parse(text)?;
         let named = name.as_str();
@@ -124,7 +123,7 @@ impl FieldRules {
         Ok(())
     }
 
-    /// Adds `NAME:VALUE` of a response.
+    /// Adds a response rule `NAME:VALUE`.
     pub(super) fn add_to_response(&mut self, text: &str) -> Result<(), String> {
         let (name, value) = parse(text)?;
         if OF_ONE_RESPONSE.contains(&name) {
@@ -138,7 +137,7 @@ impl FieldRules {
         Ok(())
     }
 
-    /// Adds names of fields that no response has, with commas between them.
+    /// Adds comma-separated names of fields to remove from responses.
     pub(super) fn hide(&mut self, names: &str) -> Result<(), String> {
         for text in names.split(',') {
             let name = name_of(text)?;
@@ -166,17 +165,17 @@ impl FieldRules {
     }
 }
 
-/// Whether two names (in lower case) are the same but for hyphens and underscores.
+/// Whether two lower-case names are equal apart from hyphens and underscores.
 fn is_same(one: &str, other: &str) -> bool {
     let folded = |byte: u8| if byte == b'_' { b'-' } else { byte };
     one.len() == other.len() && one.bytes().map(folded).eq(other.bytes().map(folded))
 }
 
-/// A name and its value, whose escapes are undone.
+/// Parses a name and its percent-encoded value.
 fn parse(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) =
         text.split_once(':').ok_or("a field must be NAME:VALUE such as X-Team:web")?;
-    // It may be part of a value.
+    // The text may contain part of a value, so the message omits it.
     let name = name_of(name).map_err(|_| "the name in NAME:VALUE is not a field name")?;
     let value = unescaped(value)
         .filter(|value| value.len() <= MOST_VALUE_BYTES)
@@ -196,7 +195,7 @@ fn name_of(text: &str) -> Result<HeaderName, String> {
     HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("{text:?} is not a field name"))
 }
 
-/// Undoes percent escapes; none where a percent sign begins no escape.
+/// Percent-decodes a text; `None` on an invalid escape.
 fn unescaped(text: &str) -> Option<Vec<u8>> {
     let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_what_its_escapes_stand_for() {
+    fn values_are_percent_decoded() {
         let rules = request(&["X-A:a%20b%3B%23%25:c", "X-B:"]).unwrap();
         assert_eq!(rules.set(), [("x-a".parse().unwrap(), HeaderValue::from_static("a b;#%:c"))]);
         assert_eq!(rules.removed(), [HeaderName::from_static("x-b")]);
@@ -294,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_changed_once_and_there_are_not_too_many() {
+    fn a_field_is_changed_once_and_the_number_of_fields_is_limited() {
         assert!(request(&["X-A:1", "x_a:2"]).unwrap_err().contains("twice"));
         let many: Vec<String> = (0..=MOST_FIELDS).map(|n| format!("X-{n}:1")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
@@ -322,7 +321,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "[A-Za-z-]{0,4}:?[%0-9a-f\\PC]{0,12}") {
+        fn no_text_causes_a_panic(text in "[A-Za-z-]{0,4}:?[%0-9a-f\\PC]{0,12}") {
             let _ = (request(&[&text]), response(&[&text]), hidden(&text));
         }
     }

@@ -1,14 +1,15 @@
-//! Whether some server behind the gateway could read a path as one of a guarded route.
+//! Detection of paths that an upstream server could interpret as a path of a protected route.
 //!
-//! Servers normalise more than the RFCs say: letter case (IIS, Express), path parameters (Tomcat,
-//! Jetty), characters at the end of a segment (Windows), streams of files (NTFS), a second
-//! decoding, compatibility characters of Unicode. A path that plainly belongs to an open route, but
-//! would belong to a guarded one after any of this, is refused where a table has guarded routes.
+//! Servers normalize more than the RFCs require: letter case (IIS, Express), path parameters
+//! (Tomcat, Jetty), trailing characters of a segment (Windows), alternate data streams (NTFS),
+//! double decoding, and compatibility characters of Unicode. If the table has protected routes, the
+//! gateway rejects a path that belongs to an open route, but would belong to a protected one after
+//! any of these normalizations.
 
-/// Rounds of percent-decoding that some chain of servers could do.
+/// Rounds of percent-decoding that a chain of servers could apply.
 const DECODINGS: usize = 4;
 
-/// A path as the most eager server would read it.
+/// A path after the most aggressive normalization.
 #[derive(Debug)]
 pub(crate) struct Reading {
     segments: Vec<Vec<char>>,
@@ -16,7 +17,7 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Of a plain path (see `routes::plain`), or of a route's prefix.
+    /// Normalizes a plain path (see `routes::plain`) or a route's prefix.
     pub(crate) fn of(path: &str) -> Self {
         let mut bytes = path.as_bytes().to_vec();
         for _ in 0..DECODINGS {
@@ -27,11 +28,11 @@ impl Reading {
             bytes = decoded;
         }
         let text = String::from_utf8_lossy(&bytes);
-        // A server that decodes before it looks for a query.
+        // Some servers decode the path before they split off the query.
         let text = text.split(['?', '#']).next().unwrap_or_default();
         let mut reading = Self { segments: Vec::new(), has_dots: false };
         for segment in text.split(['/', '\\']) {
-            // Path parameters, and streams of files.
+            // Path parameters and alternate data streams.
             let name = segment.split([';', ':']).next().unwrap_or_default();
             let blank = |c: char| c.is_whitespace() || c.is_control() || c == '+';
             let name = name.trim_matches(blank);
@@ -46,12 +47,12 @@ impl Reading {
         reading
     }
 
-    /// Whether a segment leads back after decoding.
+    /// Whether a dot segment appears after decoding.
     pub(crate) const fn has_dots(&self) -> bool {
         self.has_dots
     }
 
-    /// Whether it could be `prefix` or below it.
+    /// Whether the path could equal `prefix` or be below it.
     pub(crate) fn may_be_below(&self, prefix: &Self) -> bool {
         self.segments.len() >= prefix.segments.len()
             && self
@@ -62,7 +63,7 @@ impl Reading {
     }
 }
 
-/// Undoes one round of percent-encoding, where it is one.
+/// Applies one round of percent-decoding; invalid escapes stay as they are.
 fn decoded(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
@@ -81,10 +82,10 @@ fn decoded(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether a segment could be the wanted one, where each compatibility character may stand for any
-/// few.
+/// Whether a segment could match the wanted one, where each compatibility character may stand for
+/// several others.
 fn matches(read: &[char], wanted: &[char]) -> bool {
-    // Which beginnings of `wanted` the part that was looked at could be.
+    // `ends[n]`: whether the characters so far could match the first `n` of `wanted`.
     let mut ends = vec![false; wanted.len() + 1];
     ends[0] = true;
     for &c in read {
@@ -105,11 +106,11 @@ fn matches(read: &[char], wanted: &[char]) -> bool {
     ends.last() == Some(&true)
 }
 
-/// How many ASCII characters some normalisation (NFKC, NFKD without marks, best fit of a code page)
-/// could make of a character, at least and at most; an empty range where none does.
+/// Minimum and maximum number of ASCII characters into which a normalization (NFKC, NFKD without
+/// marks, best fit of a code page) could convert a character; an empty range if none does.
 const fn stands_for(c: char) -> (usize, usize) {
     match c as u32 {
-        // Marks, the soft hyphen and characters without a width vanish.
+        // Combining marks, the soft hyphen and zero-width characters disappear.
         0x00ad
         | 0x0300..=0x036f
         | 0x200b..=0x200f
@@ -119,7 +120,7 @@ const fn stands_for(c: char) -> (usize, usize) {
         // Latin letters with marks, ligatures, fractions.
         0x00a0..=0x024f | 0x1e00..=0x1eff => (1, 3),
         0xfeff | 0xe0000..=0xe01ef => (0, 1),
-        // Phonetic letters, punctuation, superscripts, letterlike symbols, Roman numbers.
+        // Phonetic letters, punctuation, superscripts, letterlike symbols, Roman numerals.
         0x1d00..=0x1dbf | 0x2000..=0x218f => (0, 4),
         // Enclosed and squared letters, ligatures, small and full-width forms.
         0x2460..=0x24ff
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_that_some_server_normalises_is_seen() {
+    fn every_form_that_some_server_normalizes_is_detected() {
         for path in [
             "/admin",
             "/admin/users",
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn other_paths_are_other_paths() {
+    fn unrelated_paths_do_not_match() {
         for path in [
             "/",
             "/administrator",
@@ -204,14 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn dots_that_a_second_decoding_brings_out_are_seen() {
+    fn dots_that_appear_after_double_decoding_are_detected() {
         for path in ["/public/%252e%252e/x", "/a/%2e%2e;x/b", "/a/..%20/b", "/a/%252e./b"] {
             assert!(Reading::of(path).has_dots(), "{path}");
         }
         assert!(!Reading::of("/a/.../b").has_dots());
     }
 
-    /// One way to write a segment that some server reads as the segment.
+    /// One way to write a segment that some server normalizes to the segment.
     fn disguised() -> impl Strategy<Value = String> {
         ("[ab]{1,6}", 0..9_u8, any::<u16>()).prop_map(|(segment, way, bits)| {
             let each = |change: fn(char) -> String| -> String {
@@ -237,7 +238,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_disguise_is_seen_wherever_it_is(
+        fn a_disguised_segment_is_detected_at_any_position(
             segments in proptest::collection::vec(disguised(), 1..4),
             more in "(/[a-z]{1,5}){0,2}",
         ) {
@@ -249,7 +250,7 @@ mod tests {
         }
 
         #[test]
-        fn plain_lower_case_paths_are_read_as_they_are_routed(
+        fn plain_lower_case_paths_match_as_they_are_routed(
             path in "(/[a-c]{1,3}){1,4}",
             prefix in "(/[a-c]{1,3}){1,3}",
         ) {
@@ -259,7 +260,7 @@ mod tests {
         }
 
         #[test]
-        fn no_path_makes_it_panic(path in "\\PC{0,60}", prefix in "\\PC{0,20}") {
+        fn no_path_causes_a_panic(path in "\\PC{0,60}", prefix in "\\PC{0,20}") {
             let _ = may_be(&path, &prefix);
         }
     }

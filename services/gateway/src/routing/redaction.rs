@@ -1,14 +1,14 @@
-//! Lines of the table as messages show them: without what may be a secret. Pure.
+//! Redaction of table lines in messages: field values may be secrets. Pure.
 
-/// Words whose values are shown.
+/// Attributes whose values are shown.
 const KNOWN: [&str; 8] = ["check", "auth", "upgrade", "timeout", "total", "body", "host", "hide"];
 
-/// What stands in the place of a secret.
+/// Placeholder for a redacted value.
 pub(super) const HIDDEN: &str = "...";
 
-/// The words of a line. The values of fields are hidden, and what may be part of one: a field that is
-/// not written as it must be, or what follows an unescaped space or semicolon in a value. `is_rest`
-/// says that the line may begin with such a part.
+/// The words of a line for a message. Field values are redacted, and so is any text that may be
+/// part of one: a malformed field, or the text after an unescaped space or semicolon in a value.
+/// `is_rest` means that the line may begin with such a part.
 pub(super) fn shown(line: &str, is_rest: bool) -> Vec<String> {
     let mut in_value = is_rest && !line.trim_start().starts_with('/');
     line.split_whitespace()
@@ -32,12 +32,12 @@ pub(super) fn shown(line: &str, is_rest: bool) -> Vec<String> {
         .collect()
 }
 
-/// Whether a line has a word that sets a field, or was meant to.
+/// Whether a line has a word that sets a field, or probably should.
 pub(super) fn has_field(line: &str) -> bool {
     line.split_whitespace().enumerate().any(|(place, word)| sets_field(place, word))
 }
 
-/// Also where an attribute is misspelled, or stands in the place of the addresses.
+/// Also detects a misspelled attribute, or one in the position of the addresses.
 fn sets_field(place: usize, word: &str) -> bool {
     let name = word.split(['=', ':']).next().unwrap_or_default().to_ascii_lowercase();
     let is_address = place == 1 && !word.contains('=') && !name.contains("-head");
@@ -45,7 +45,7 @@ fn sets_field(place: usize, word: &str) -> bool {
     place > 0 && !is_address && parts.iter().any(|part| name.contains(part))
 }
 
-/// Letters and hyphens alone: what has other characters may be a value.
+/// Letters, digits, hyphens and underscores only; a word with other characters may be a value.
 fn is_field_name(text: &str) -> bool {
     let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     !text.is_empty() && text.bytes().all(is_of_name)
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_may_be_a_value_is_shown() {
+    fn possible_values_are_redacted() {
         for (line, expected) in [
             ("/a b:1 request-header=A:secret timeout=x", "/a b:1 request-header=A:... timeout=x"),
             ("/a b:1 request-header=A=secret", "/a b:1 request-header..."),

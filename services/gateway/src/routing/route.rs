@@ -1,5 +1,4 @@
-//! From a request's path to the service behind it: which path is plain, and the table of routes.
-//! Pure.
+//! Parser of the route table, and validation of request paths. Pure.
 
 use std::borrow::Cow;
 
@@ -8,48 +7,49 @@ use super::redaction::{HIDDEN, has_field, shown};
 use crate::request::auth::Scheme;
 use crate::upstream::{CheckPath, Origin, server_name};
 
-/// Paths of the gateway's own.
+/// Paths that the gateway serves itself.
 const RESERVED: [&str; 2] = ["/healthz", "/readyz"];
 
-/// Routes that there may be; a table that a person keeps has a dozen.
+/// Maximum number of routes; a table that is maintained by hand has a dozen.
 const MOST_ROUTES: usize = 256;
 
-/// A line of the table, as it is written down.
+/// A parsed line of the route table.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RouteLine {
-    /// What a path begins with: whole segments.
+    /// Path prefix of whole segments.
     pub(crate) prefix: String,
-    /// Where those requests go.
+    /// Upstreams.
     pub(crate) origins: Vec<Origin>,
-    /// The path of the health check.
+    /// Path of the health check.
     pub(crate) check: Option<CheckPath>,
-    /// Whether the gateway asks for a secret first, and how.
+    /// Authentication scheme, if the gateway requires authentication.
     pub(crate) auth: Option<Scheme>,
     /// Protocols that a connection may be upgraded to (RFC 9110, section 7.8), in lower case.
     pub(crate) upgrade: Vec<String>,
-    /// What differs from other routes.
+    /// Per-route attributes.
     pub(crate) attributes: Attributes,
 }
 
 impl RouteLine {
-    /// Its name in logs, metrics and error answers: its path.
+    /// Name in logs, metrics and error responses: the prefix.
     pub(crate) fn name(&self) -> &str {
         &self.prefix
     }
 }
 
-/// Reads a table: a route a line, or several with semicolons between them; what follows `#` is a
-/// comment. `PREFIX ORIGIN[,ORIGIN...] [check=PATH] [auth=bearer|basic] [upgrade[=PROTOCOL,...]]`,
-/// where `upgrade` alone is `upgrade=websocket`, and the words of [`Attributes`].
+/// Parses a route table: one route per line, or several separated by semicolons; `#` begins a
+/// comment. The syntax is `PREFIX ORIGIN[,ORIGIN...] [check=PATH] [auth=bearer|basic]
+/// [upgrade[=PROTOCOL,...]]`, followed by [`Attributes`]. `upgrade` alone means
+/// `upgrade=websocket`.
 ///
 /// # Errors
-/// With a clause for each fault.
+/// Returns a message for each fault.
 pub(crate) fn parse(text: &str) -> Result<Vec<RouteLine>, Vec<String>> {
     let mut routes: Vec<RouteLine> = Vec::new();
     let mut faults = Vec::new();
     let uncommented = text.lines().map(|line| line.split('#').next().unwrap_or_default());
     for line in uncommented {
-        // A semicolon in a value that is not escaped.
+        // A value may contain an unescaped semicolon.
         let mut may_be_rest = false;
         for line in line.split(';').map(str::trim).filter(|line| !line.is_empty()) {
             let words = shown(line, may_be_rest);
@@ -73,7 +73,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<RouteLine>, Vec<String>> {
     if faults.is_empty() { Ok(routes) } else { Err(faults) }
 }
 
-/// Reads a line, whose words are shown like this in messages.
+/// Parses a line. `shown` are its redacted words for messages.
 fn parse_line(line: &str, shown: &[String]) -> Result<RouteLine, Vec<String>> {
     const ORIGINS: &str =
         "an upstream must be HOST:PORT or https://HOST:PORT, several with commas between them";
@@ -110,7 +110,7 @@ fn parse_line(line: &str, shown: &[String]) -> Result<RouteLine, Vec<String>> {
 
 fn prefix_fault(prefix: &str) -> Option<&'static str> {
     let whole = prefix == "/" || (prefix.starts_with('/') && !prefix.ends_with('/'));
-    // It stands in logs, metrics and error answers as it is.
+    // The prefix appears verbatim in logs, metrics and error responses.
     let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$()*+,=:@%/".contains(&byte);
     if !whole || plain(prefix).ok().as_deref() != Some(prefix) || !prefix.bytes().all(letters) {
         return Some("a prefix must be a plain path such as / or /api, without a slash at its end");
@@ -120,12 +120,12 @@ fn prefix_fault(prefix: &str) -> Option<&'static str> {
 }
 
 impl RouteLine {
-    /// Whether its upstreams are asked over TLS.
+    /// Whether the gateway connects to the upstreams over TLS.
     pub(crate) fn is_tls(&self) -> bool {
         self.origins.iter().any(Origin::is_tls)
     }
 
-    /// Finds the host that upstreams are asked for over TLS, which their certificates are for.
+    /// Determines the host name for TLS, which the upstream's certificate must match.
     fn use_tls(&mut self) -> Result<(), &'static str> {
         if !self.is_tls() {
             return Ok(());
@@ -145,7 +145,7 @@ impl RouteLine {
         Ok(())
     }
 
-    /// Takes in a word behind the upstreams, which is shown like this in messages.
+    /// Parses one word after the upstreams. `shown` is its redacted form for messages.
     fn take(&mut self, word: &str, shown: &str) -> Result<(), String> {
         match word.split_once('=').unwrap_or((word, "")) {
             ("check", path) => {
@@ -178,8 +178,8 @@ impl RouteLine {
     }
 }
 
-/// Names of protocols, perhaps with a version. None of those that carry requests of their own: they
-/// would pass by the guards of other routes.
+/// Parses protocol names with optional versions. Protocols that carry requests are rejected: those
+/// requests would bypass the authentication of other routes.
 fn protocols(names: &str) -> Option<Vec<String>> {
     names
         .split(',')
@@ -193,8 +193,8 @@ fn protocols(names: &str) -> Option<Vec<String>> {
         .collect()
 }
 
-/// The place of the longest prefix that covers a plain path (see [`plain`]), whole segments only.
-/// The prefixes are sorted, the longest first.
+/// Index of the longest prefix that matches a plain path (see [`plain`]) by whole segments. The
+/// prefixes are sorted by descending length.
 pub(crate) fn longest<'a>(
     path: &str,
     prefixes: impl IntoIterator<Item = &'a str>,
@@ -202,19 +202,19 @@ pub(crate) fn longest<'a>(
     prefixes.into_iter().position(|prefix| covers(prefix, path))
 }
 
-/// Whether a plain path is this prefix or below it.
+/// Whether a plain path equals this prefix or is below it.
 pub(crate) fn covers(prefix: &str, path: &str) -> bool {
     let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
     prefix == "/" || path.strip_prefix(prefix).is_some_and(below)
 }
 
-/// A path that two readers could take for two different resources, and why.
+/// Reason why two parsers could resolve a path to different resources.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Ambiguous(pub(crate) &'static str);
 
-/// The path (without query) as every reader must understand it: escaped characters that need no
-/// escape are unescaped, which RFC 3986, section 6.2.2.2, calls equivalent. What a server behind
-/// could resolve to another resource than the gateway routed is refused, not repaired.
+/// Canonical path (without query): unnecessary percent-encoding is decoded, which RFC 3986, section
+/// 6.2.2.2, calls equivalent. A path that an upstream could resolve to another resource than the
+/// gateway is rejected, not repaired.
 pub(crate) fn plain(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
     let plain = unescaped(path)?;
     let Some(segments) = plain.strip_prefix('/') else {
@@ -229,7 +229,7 @@ pub(crate) fn plain(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
     let mut segments = segments.split('/').peekable();
     while let Some(segment) = segments.next() {
         let last = segments.peek().is_none();
-        // Some servers take what follows a semicolon for a parameter, and the rest for the name.
+        // Some servers treat the text after a semicolon as a parameter, and the rest as the name.
         match segment.split(';').next().unwrap_or_default() {
             "." | ".." => return Err(Ambiguous("it has a dot segment")),
             "" if segment.is_empty() && !last => return Err(Ambiguous("it has an empty segment")),
@@ -244,8 +244,8 @@ fn unescaped(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
         return Ok(Cow::Borrowed(path));
     };
     let mut plain = path[..first].to_owned();
-    // What is beyond ASCII must be UTF-8 (RFC 3986, section 2.5): in other codings, and in too many
-    // bytes, there are slashes and dots that only some readers see.
+    // Bytes beyond ASCII must be UTF-8 (RFC 3986, section 2.5): other encodings and overlong
+    // sequences can contain slashes and dots that only some parsers see.
     let mut bytes = Vec::new();
     for part in path[first + 1..].split('%') {
         let byte = part
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_read_line_by_line() {
+    fn a_table_is_parsed_line_by_line() {
         let text = "/api api:9000,10.0.0.1:9000 check=/healthz auth=bearer # ours\n\n/ws ws:1 upgrade;/ x:2";
         let routes = parse(text).unwrap();
         assert_eq!(routes.len(), 3);
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_that_is_none_is_named() {
+    fn every_invalid_line_is_reported() {
         let wrong = [
             "api api:9000",
             "/api/ api:9000",
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn upstreams_with_tls_are_asked_for_the_name_of_their_certificate() {
+    fn tls_upstreams_receive_the_host_of_their_certificate() {
         for (line, host) in [
             ("/a https://Api.internal:443", "api.internal"),
             ("/a https://api:8443", "api:8443"),
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_a_line_is_named_and_no_value_of_a_field() {
+    fn every_fault_of_a_line_is_reported_without_field_values() {
         let line = "/a/ api timeout=0 host=a/b request-header=Host:secret fast=1";
         let faults = parse(line).unwrap_err();
         assert_eq!(faults.len(), 6, "{faults:?}");
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn no_fault_shows_what_may_be_the_value_of_a_field() {
+    fn no_message_shows_a_possible_field_value() {
         for word in [
             "request-header=secret",
             "request-header=Authorization=secret",
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_are_read_and_described_without_values() {
+    fn attributes_are_parsed_and_described_without_values() {
         let text = "/a api:9000 timeout=2 total=60 body=1MiB host=API.internal:8443 \
                     request-header=Authorization:Basic%20c2VjcmV0 request-header=X-B: \
                     response-header=X-Frame-Options:DENY hide=Server,X-Powered-By";
@@ -424,26 +424,26 @@ mod tests {
     }
 
     #[test]
-    fn a_needless_escape_changes_nothing() {
+    fn an_unnecessary_escape_changes_nothing() {
         assert_eq!(plain("/%73tats").unwrap(), "/stats");
         assert_eq!(plain("/stats%2Fx").unwrap_err().0, "it has an escaped slash");
         assert_eq!(plain("/a%7Eb").unwrap(), "/a~b");
     }
 
     #[test]
-    fn a_needed_escape_is_kept_as_it_came() {
+    fn a_necessary_escape_is_preserved() {
         for path in ["/a%20b", "/%C3%A9", "/a%25b", "/%3Fx", "/100%25"] {
             assert_eq!(plain(path).unwrap(), path);
         }
     }
 
     #[test]
-    fn an_escaped_percent_is_not_unescaped_twice() {
+    fn an_escaped_percent_sign_is_not_decoded_twice() {
         assert_eq!(plain("/%252e%252e/stats").unwrap(), "/%252e%252e/stats");
     }
 
     #[test]
-    fn ambiguous_paths_are_refused() {
+    fn ambiguous_paths_are_rejected() {
         for path in [
             "",
             "*",
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn dots_inside_a_name_are_only_dots() {
+    fn dots_inside_a_name_are_allowed() {
         for path in ["/a.b", "/...", "/.well-known/x", "/a..b/", "/", "/a;b=c/d", "/;x"] {
             assert_eq!(plain(path).unwrap(), path);
         }

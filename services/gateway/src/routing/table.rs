@@ -1,5 +1,5 @@
-//! The routes in force, each with its pool of addresses. They are replaced as a whole when they
-//! are read again; pools whose target stays the same are kept.
+//! Active routes, each with its upstream pool. A reload replaces the whole table and keeps the
+//! pools whose target is unchanged.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,27 +13,27 @@ use crate::routing::route::{RouteLine, covers, longest};
 use crate::telemetry::exposition::RouteMetrics;
 use crate::upstream::{Origin, Pool, PoolSettings, Target, UpstreamTls};
 
-/// A route in force.
+/// An active route.
 #[derive(Debug)]
 pub(crate) struct Route {
-    /// In logs, metrics and error answers.
+    /// Name in logs, metrics and error responses.
     pub(crate) name: String,
     prefix: String,
-    /// Where its requests go.
+    /// Upstream pool.
     pub(crate) pool: Arc<Pool>,
-    /// What must be known to use it.
+    /// Required authentication, if any.
     pub(crate) auth: Option<Auth>,
     /// Protocols that a connection may be upgraded to.
     pub(crate) upgrade: Vec<String>,
-    /// What differs from other routes.
+    /// Per-route attributes.
     pub(crate) attributes: Attributes,
-    /// What became of its requests.
+    /// Request metrics.
     pub(crate) metrics: Arc<RouteMetrics>,
 }
 
 impl Route {
-    /// A route with the same policies to one address, which `is_own` or another one. What this route
-    /// sends to its upstreams alone, TLS and secrets perhaps, is not for another one.
+    /// A route with the same policies to a single address. `is_own` means that the address belongs
+    /// to this route's pool; TLS and secrets are only used for such an address.
     pub(crate) fn toward(
         &self,
         address: SocketAddr,
@@ -60,25 +60,25 @@ impl Route {
     }
 }
 
-/// All routes, the longest prefix first.
+/// All routes, sorted by descending prefix length.
 #[derive(Debug, Default)]
 pub(crate) struct RouteTable {
     routes: Vec<Arc<Route>>,
 }
 
-/// A line of the table with its guard.
+/// A line of the table with its authentication.
 #[derive(Clone, Debug)]
 pub(crate) struct AuthenticatedRoute {
-    /// The line.
+    /// Parsed line.
     pub(crate) line: RouteLine,
-    /// Its guard, if it asks for one.
+    /// Authentication, if the route requires it.
     pub(crate) auth: Option<Auth>,
-    /// TLS toward its upstreams, if their addresses ask for it.
+    /// TLS to the upstreams, if they use it.
     pub(crate) tls: Option<UpstreamTls>,
 }
 
 impl RouteTable {
-    /// Starts what is new in the table, and takes the rest from `before`. Must be called inside a
+    /// Starts new routes, and reuses unchanged pools from `before`. Must be called inside a
     /// runtime.
     pub(crate) fn start(
         table: &[AuthenticatedRoute],
@@ -119,30 +119,30 @@ impl RouteTable {
         self.routes.get(place)
     }
 
-    /// Whether some server could read a plain path, whose route is this one, as a path of a guarded
-    /// route.
+    /// Whether a server could interpret a plain path of this route as a path of a protected route.
     pub(crate) fn may_bypass_auth(&self, path: &str, route: &Route) -> bool {
         let mut guarded = self.routes.iter().filter(|other| other.auth.is_some()).peekable();
         if route.auth.is_some() || guarded.peek().is_none() {
             return false;
         }
         let reading = Reading::of(path);
-        // An open route below a guarded one was meant to be open, but nothing leads out of it.
+        // An open route below a protected one is intentional, but a dot segment must not lead out
+        // of it.
         reading.has_dots()
             || guarded
                 .filter(|other| !covers(&other.prefix, path))
                 .any(|other| reading.may_be_below(&Reading::of(&other.prefix)))
     }
 
-    /// All of them.
+    /// All routes.
     pub(crate) fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }
 
-    /// Waits for the first lookups, at most for `bound`.
+    /// Waits for the first DNS lookups, at most for `bound` per route.
     pub(crate) async fn wait_for_lookups(&self, bound: Duration) {
         for route in &self.routes {
-            // One after the other, but they look at the same time.
+            // The lookups run concurrently, although the waits are sequential.
             route.pool.wait_for_lookups(bound).await;
         }
     }

@@ -1,4 +1,4 @@
-//! Client connections: accepting, worker threads, TLS, HTTP/1.1 and HTTP/2.
+//! Client connections: accept loop, worker threads, TLS, HTTP/1.1 and HTTP/2.
 
 pub(crate) mod connection;
 pub(crate) mod http1;

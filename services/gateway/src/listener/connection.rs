@@ -1,5 +1,5 @@
-//! A client's connection that speaks HTTP/1: strict reading of requests, and writing of answers
-//! without a wait inside, so that the caller can do something else meanwhile.
+//! HTTP/1 client connection: strict parsing of requests, and buffered, nonblocking writes of
+//! responses, so that the caller can make progress elsewhere meanwhile.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -20,50 +20,50 @@ use crate::request::trusted_proxies::Scheme;
 use crate::response::problem::Problem;
 use crate::response::relay::BodyFault;
 
-/// Bytes of one read. A request's usual head fits.
+/// Bytes of one read. A typical request head fits.
 const READ_BYTES: usize = 8 * 1024;
 
-/// Bytes that are collected before the kernel gets them: an answer's head and a small body.
+/// Bytes that are buffered before a write: a response head and a small body.
 const WRITE_BYTES: usize = 16 * 1024;
 
-/// Bytes that an answer's head mostly needs, and those of a body that is collected with it.
+/// Bytes of a typical response head, and of a body that is buffered with it.
 const HEAD_BYTES: usize = 1024;
 const SMALL_BYTES: usize = 8 * 1024;
 
-/// Bytes of further requests that are taken in while one is answered.
+/// Maximum bytes of pipelined requests that are buffered while a request is handled.
 const AHEAD_BYTES: usize = 32 * 1024;
 
-/// Longest wait for a client that accepts nothing of what is sent to it. A radio cell or a
-/// sleeping lid takes seconds to come back.
+/// Maximum time without write progress. A client on a mobile network or waking from sleep needs
+/// seconds to recover.
 pub(crate) const TAKES_NOTHING: Duration = Duration::from_secs(30);
 
-/// Reading on after a refusal, so that the client is not reset before it has read why (RFC 9112,
-/// section 9.6): the longest pause, and all in all.
+/// Lingering close after an error response, so that the client can read it before a reset (RFC
+/// 9112, section 9.6): the maximum pause between reads, and the total time.
 const LINGER_PAUSE: Duration = Duration::from_secs(1);
 const LINGER_TIME: Duration = Duration::from_secs(10);
 
-/// An accepted connection.
+/// Accepted client connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Socket,
     peer: SocketAddr,
-    /// Received bytes that belong to no request yet.
+    /// Received bytes that are not parsed yet.
     inbox: BytesMut,
-    /// Bytes to be written, in this order: collected ones, a piece too large to be copied, and the
-    /// end of that piece's chunk.
+    /// Pending output, in this order: buffered bytes, a piece too large to be copied, and the end
+    /// of that piece's chunk.
     outbox: Vec<u8>,
     tail: Bytes,
     tail_end: &'static [u8],
-    /// The client will send no more.
+    /// The client has closed its write side.
     has_closed: bool,
 }
 
 /// Reason why no request was read.
 #[derive(Debug)]
 pub(crate) enum ReadError {
-    /// It must be answered by this alone, and the connection ends.
+    /// The request is rejected with this response, and the connection closes.
     Refused(Refused),
-    /// The client has left.
+    /// The client has disconnected.
     Left,
 }
 
@@ -74,7 +74,7 @@ impl From<Refused> for ReadError {
 }
 
 impl Connection {
-    /// The connection with `peer`.
+    /// Creates a connection.
     pub(crate) fn new(stream: Socket, peer: SocketAddr) -> Self {
         Self {
             stream,
@@ -87,18 +87,19 @@ impl Connection {
         }
     }
 
-    /// The other end.
+    /// Address of the peer.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
     }
 
-    /// The scheme of the client's URL.
+    /// Scheme of the client's URL.
     pub(crate) fn scheme(&self) -> Scheme {
         self.stream.scheme()
     }
 
-    /// Waits for the first byte of a request, without a buffer; `may_skip` is whether an empty line
-    /// may come before it (RFC 9112, section 2.2). False when the client has closed.
+    /// Waits for the first byte of a request, without a buffer. `may_skip` allows an empty line
+    /// before the request (RFC 9112, section 2.2). Returns false if the client has closed the
+    /// connection.
     pub(crate) fn poll_speaks(
         &mut self,
         context: &mut Context<'_>,
@@ -106,7 +107,8 @@ impl Connection {
     ) -> Poll<bool> {
         loop {
             if *may_skip && self.inbox[..] == *b"\r\n" {
-                // Some clients send one behind a body. It is no request that could be too slow.
+                // Some clients send an empty line after a body. It does not start the timeout of
+                // the head.
                 *may_skip = false;
                 self.inbox.clear();
             }
@@ -122,22 +124,22 @@ impl Connection {
         }
     }
 
-    /// Whether bytes of another request are here already.
+    /// Whether bytes of another request are buffered.
     pub(crate) fn has_more(&self) -> bool {
         !self.inbox.is_empty()
     }
 
-    /// Whether nothing of a request is here but line ends.
+    /// Whether only line ends are buffered.
     pub(crate) fn has_said_nothing(&self) -> bool {
         self.inbox.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
     }
 
-    /// A whole head.
+    /// Reads a complete request head.
     pub(crate) async fn head(&mut self) -> Result<Bytes, ReadError> {
         let mut seen = 0;
         loop {
             if let Some(end) = parse::end_of_head(&self.inbox, seen)? {
-                // What is split off shares its memory with what is left.
+                // A split-off part shares its memory with the rest.
                 let is_all = end == self.inbox.len();
                 let head =
                     if is_all { std::mem::take(&mut self.inbox) } else { self.inbox.split_to(end) };
@@ -146,7 +148,7 @@ impl Connection {
             seen = self.inbox.len();
             match poll_fn(|context| self.poll_more(context)).await {
                 Ok(count) if count > 0 => {}
-                // A client that closed in the middle of a head may still listen.
+                // A client that closed its write side within a head may still read the response.
                 _ if !self.has_said_nothing() => {
                     let detail = "the connection was closed within the head";
                     return Err(Problem::new(StatusCode::BAD_REQUEST, detail).into());
@@ -156,7 +158,7 @@ impl Connection {
         }
     }
 
-    /// The next piece of a request's body; none when it is complete.
+    /// Reads the next piece of a request body; `None` at its end.
     pub(crate) fn poll_body(
         &mut self,
         context: &mut Context<'_>,
@@ -178,12 +180,12 @@ impl Connection {
         }
     }
 
-    /// Buffer for heads, to be appended to.
+    /// Output buffer for response heads.
     pub(crate) fn outbox(&mut self) -> &mut Vec<u8> {
         &mut self.outbox
     }
 
-    /// The same, with room for a small body of this length behind the head.
+    /// Output buffer for a response head, with capacity for a small body of this length.
     pub(crate) fn outbox_before(&mut self, length: Option<&HeaderValue>) -> &mut Vec<u8> {
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         let small = length.filter(|&length: &usize| length <= SMALL_BYTES).unwrap_or(0);
@@ -191,8 +193,8 @@ impl Connection {
         &mut self.outbox
     }
 
-    /// Adds a piece behind all that is to be written, as a chunk of its own or as it is. There must
-    /// be none that is too large to be copied: see [`Self::poll_ready`].
+    /// Appends a piece to the output, optionally framed as a chunk. The previous large piece must
+    /// be sent: see [`Self::poll_ready`].
     pub(crate) fn push(&mut self, piece: Bytes, is_chunked: bool) {
         if is_chunked {
             push_size(&mut self.outbox, piece.len());
@@ -207,17 +209,17 @@ impl Connection {
         }
     }
 
-    /// Adds the end of a body in chunks.
+    /// Appends the end of a chunked body.
     pub(crate) fn push_end(&mut self) {
         if self.tail_end.is_empty() {
             self.outbox.extend_from_slice(b"0\r\n\r\n");
         } else {
-            // Behind the end of the piece that waits.
+            // After the chunk end of the pending piece.
             self.tail_end = b"\r\n0\r\n\r\n";
         }
     }
 
-    /// Ready when another piece can be pushed.
+    /// Ready when the connection accepts another piece.
     pub(crate) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.tail.is_empty() && self.tail_end.is_empty() && self.outbox.len() < WRITE_BYTES {
             return Poll::Ready(Ok(()));
@@ -225,7 +227,7 @@ impl Connection {
         self.poll_flush(context)
     }
 
-    /// Ready when everything has been handed to the kernel.
+    /// Ready when all output is written to the kernel.
     pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut written = 0;
         let result = loop {
@@ -256,20 +258,20 @@ impl Connection {
         };
         self.outbox.drain(..written);
         if self.tail.is_empty() {
-            // It would keep the buffer alive that it was a part of.
+            // An empty slice would keep the original buffer alive.
             self.tail = Bytes::new();
         }
         result
     }
 
-    /// Bytes that the kernel has not taken yet.
+    /// Bytes that are not written to the kernel yet.
     pub(crate) fn unsent(&self) -> usize {
         self.outbox.len() + self.tail.len() + self.tail_end.len()
     }
 
-    /// Takes in what the client sends ahead. Ready when it was reset: a client that has closed its
-    /// side may still listen, and if it does not, writing the answer shows it. A client that sends
-    /// much ahead is not read until it is its turn.
+    /// Buffers pipelined bytes while a request is handled. Ready on a reset. A half-closed client
+    /// may still read, and a failed write reveals a client that does not. Reading stops at a limit,
+    /// so a client that sends far ahead has to wait.
     pub(crate) fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while !self.has_closed && self.inbox.len() < AHEAD_BYTES {
             match ready!(self.poll_more(context)) {
@@ -280,7 +282,7 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Closes, after what was sent had a chance to be read.
+    /// Lingering close: gives the client time to read the response.
     pub(crate) async fn part(&mut self) {
         let parted = async {
             self.stream.shutdown().await?;
@@ -292,24 +294,24 @@ impl Connection {
                 self.inbox.clear();
             }
         };
-        // However it ends, it is over.
+        // The connection ends in any case.
         let _ = timeout(LINGER_TIME, parted).await;
     }
 
-    /// Has the connection reset when it is dropped, so that an answer that ends with it is not
-    /// taken for a whole one.
+    /// Resets the connection on drop, so that the client does not take a truncated response for a
+    /// complete one.
     pub(crate) fn break_off(&mut self) {
         self.stream.reset_on_close();
     }
 
-    /// The bare connection and what has come on it, for another protocol.
+    /// Splits into the socket and the bytes already received, for another protocol.
     pub(crate) fn into_parts(self) -> (Socket, BytesMut) {
-        // A copy, which does not keep the memory of the head.
+        // A copy, which does not keep the buffer of the head alive.
         (self.stream, BytesMut::from(&self.inbox[..]))
     }
 
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        // On the stack, so that a connection that waits has no buffer.
+        // On the stack, so that a waiting connection owns no buffer.
         let mut bytes = [const { MaybeUninit::uninit() }; READ_BYTES];
         let mut bytes = ReadBuf::uninit(&mut bytes);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut bytes))?;

@@ -1,4 +1,4 @@
-//! The accept loop, and one request after the other on each connection of HTTP/1.
+//! Accept loop, and request loop of HTTP/1 connections.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -38,28 +38,27 @@ use crate::response::tunnel::Tunnel;
 use crate::state::Gateway;
 use crate::upstream::client::{Frame, UpstreamResponse};
 
-/// From a request's first byte to the end of its head, and for the handshake of TLS: a client that
-/// trickles is cut off.
+/// Timeout of a request head from its first byte, and of the TLS handshake; it limits slow clients
+/// (slowloris).
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
 
-/// How long a connection may be idle between requests, and before the first. Longer than the 60 s
-/// of AWS's load balancer, which answers 502 when it uses a connection that is just closing.
+/// Idle timeout of a connection, also before its first request. Longer than the 60 s of AWS's load
+/// balancer, which returns 502 when it reuses a connection that is just closing.
 pub(crate) const IDLE_TIME: Duration = Duration::from_secs(75);
 
-/// How long a new connection may say nothing. Browsers open some ahead, and use or close them
-/// within 10 s.
+/// Timeout for the first byte of a new connection. Browsers open some in advance, and use or close
+/// them within 10 s.
 const FIRST_BYTE_TIME: Duration = Duration::from_secs(10);
 
-/// How long idle connections stay open when the gateway ends: a request that is on its way already
-/// is answered, with `Connection: close`.
+/// Time that idle connections stay open during a shutdown: a request that is already in transit
+/// gets a response with `Connection: close`.
 const LAST_CALL: Duration = Duration::from_millis(300);
 
-/// How long to look for connections that the kernel has accepted before the door is closed.
+/// Time to accept connections that are still in the kernel's backlog at shutdown.
 const LAST_ACCEPT: Duration = Duration::from_millis(10);
 
-/// Accepts connections and answers them until `shutdown` resolves. Then idle connections and event
-/// streams end, other requests in flight get at most `drain`, and what is left after that is cut
-/// off.
+/// Accepts and serves connections until `shutdown` resolves. Then idle connections and event
+/// streams close, other requests in flight get at most `drain`, and the remaining ones are aborted.
 pub(crate) async fn run(
     listener: TcpListener,
     gateway: Arc<Gateway>,
@@ -76,7 +75,7 @@ pub(crate) async fn run(
     let mut shutdown = pin!(shutdown);
     let begin = |(stream, peer, permit): (TcpStream, _, _)| {
         let handler = ConnectionHandler { gateway: gateway.clone(), closing: watch.clone() };
-        // From here on, another thread polls the socket.
+        // From here on, a worker thread polls the socket.
         let Ok(stream) = stream.into_std() else { return };
         workers.serve(move |place| async move {
             if let Ok(stream) = TcpStream::from_std(stream) {
@@ -95,7 +94,7 @@ pub(crate) async fn run(
         }
     }
     gateway.close();
-    // The kernel has shaken hands with them: to close now would reset them.
+    // The kernel has completed their handshakes: closing the listener now would reset them.
     while let Ok(accepted) = timeout(LAST_ACCEPT, acceptor.accept()).await {
         begin(accepted);
     }
@@ -111,21 +110,21 @@ pub(crate) async fn run(
     }
 }
 
-/// What a connection needs.
+/// Serves one client connection.
 struct ConnectionHandler {
     gateway: Arc<Gateway>,
     closing: Closing,
 }
 
-/// The next state of a connection.
+/// Next state of a connection.
 enum ConnectionState {
-    /// Another request may come.
+    /// Ready for another request.
     Go,
-    /// The client speaks HTTP/2 from here on.
+    /// The client has switched to HTTP/2.
     Http2,
-    /// It belongs to one answer from here on.
+    /// A tunnel for one response.
     Tunnel(Box<RequestContext>, Box<UpstreamResponse>, Option<Permit>),
-    /// It is over.
+    /// Closed.
     End,
 }
 
@@ -137,7 +136,7 @@ impl ConnectionHandler {
         let permit = if self.gateway.config.counts_connections(peer.ip()) {
             let permit = self.gateway.clients.connect(bounds, peer.ip(), Instant::now());
             if permit.is_none() {
-                // Without a response: a client with so many connections does not read it.
+                // No response: a client with that many connections would not read it.
                 metrics.over_connections.add();
                 return;
             }
@@ -154,12 +153,12 @@ impl ConnectionHandler {
         drop(permit);
     }
 
-    /// Shakes hands where TLS is on. None when nothing came of it: a scanner, a client that does
-    /// not trust the certificate. A client that speaks clear text on a port for TLS is answered:
-    /// a health check that needs no certificate with its status, others with 400.
+    /// Completes the TLS handshake, if TLS is enabled. Returns `None` if it fails, for example
+    /// because of a scanner or a client that does not trust the certificate. A plaintext client on
+    /// the TLS port gets a response: a health check gets its status, other requests get 400.
     async fn open(&self, stream: TcpStream) -> Option<Socket> {
         let Some(tls) = &self.gateway.config.tls else { return Some(Socket::Plain(stream)) };
-        // In a box: larger than all that clear text needs, and only there for a moment.
+        // Boxed: the state is larger than everything that plaintext needs, and short-lived.
         let shaken = Box::pin(async {
             tokio::select! {
                 shaken = timeout(HEAD_TIME, tls.accept(stream)) => Some(shaken),
@@ -175,10 +174,10 @@ impl ConnectionHandler {
         None
     }
 
-    /// One request after the other.
+    /// Serves one request after the other.
     async fn keep_alive(&self, mut client: Box<Connection>, entry: &Entry) {
-        // Both are made once and go on from request to request: to begin and end a wait for each
-        // request costs more than to read it.
+        // Both are reused for all requests: creating and dropping a timer per request costs more
+        // than parsing the request.
         let mut timer = Timer::new(IDLE_TIME);
         let mut closing = pin!(entry.closes());
         let mut is_first = true;
@@ -196,7 +195,7 @@ impl ConnectionHandler {
                 break;
             }
             entry.works();
-            // In a box, so that a connection between two requests does not carry it.
+            // Boxed, so that an idle connection does not carry the state.
             match Box::pin(self.handle_request(&mut client, is_first, &mut timer)).await {
                 ConnectionState::Go => {}
                 ConnectionState::Http2 => {
@@ -215,7 +214,7 @@ impl ConnectionHandler {
         }
     }
 
-    /// One request and its answer.
+    /// Handles one request.
     async fn handle_request(
         &self,
         client: &mut Connection,
@@ -225,11 +224,11 @@ impl ConnectionHandler {
         let bytes = match timer.within(HEAD_TIME, client.head()).await {
             Some(Ok(bytes)) => bytes,
             Some(Err(lost)) => return self.reject(client, lost).await,
-            // Nothing was asked, so an answer would be taken for that to the next request.
+            // No request has begun, so the client would match a response with its next request.
             None if client.has_said_nothing() => return ConnectionState::End,
             None => return self.reject(client, Problem::too_slow("head").into()).await,
         };
-        // Anywhere else it is an unknown method.
+        // Later on a connection, `PRI` is just an unknown method.
         if is_first && self.gateway.config.http2 && bytes == http2::PREFACE {
             return ConnectionState::Http2;
         }
@@ -268,7 +267,7 @@ impl ConnectionHandler {
         }
     }
 
-    /// Passes on what comes, as it comes: events, or another protocol.
+    /// Tunnels a response: an event stream, or another protocol after an upgrade.
     async fn tunnel(
         &self,
         mut client: Connection,
@@ -278,7 +277,7 @@ impl ConnectionHandler {
         let changes = upstream_response.changes_protocol();
         let UpstreamResponse { status, mut fields, body, .. } = upstream_response;
         request_context.status = status.as_u16();
-        // A stream's end is its connection's.
+        // An event stream ends with its connection.
         request_context.closes = !changes;
         let protocol = fields.remove(UPGRADE).filter(|_| changes);
         let is_chunked = body.frame() == Frame::Size;
@@ -324,7 +323,7 @@ impl ConnectionHandler {
         request_context.ended();
     }
 
-    /// Ends a connection on which no whole request came.
+    /// Rejects a malformed or incomplete request, and closes the connection.
     async fn reject(&self, client: &mut Connection, lost: ReadError) -> ConnectionState {
         let ReadError::Refused(problem) = lost else { return ConnectionState::End };
         let id = new_request_id();
@@ -354,32 +353,32 @@ impl ConnectionHandler {
     }
 }
 
-/// A client that speaks HTTP/1, during one request.
+/// HTTP/1 client during one request.
 struct Http1<'a> {
     client: &'a mut Connection,
-    /// The request's body; the reason where it cannot be taken.
+    /// Request body, or the reason why it is rejected.
     body: Result<parse::Body, Problem>,
     length: Length,
     framing: Framing,
-    /// It understands informational answers.
+    /// The client supports informational responses (1xx).
     informs: bool,
 }
 
-/// How the client knows the end of an answer (RFC 9112, section 6.3).
+/// Framing of a response body (RFC 9112, section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Framing {
-    /// By its length, or because it has no body.
+    /// By length, or without a body.
     Length,
-    /// In chunks.
+    /// Chunked.
     Chunked,
     /// By the end of the connection.
     Close,
 }
 
 impl Http1<'_> {
-    /// Ends an answer that is not complete where it stands, and visibly so.
+    /// Aborts an incomplete response so that the client detects the truncation.
     fn break_off(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        // If the kernel takes it at once: the client may have left.
+        // A single attempt: the client may have disconnected.
         let _ = self.client.poll_flush(context);
         if self.framing == Framing::Close {
             self.client.break_off();
@@ -391,7 +390,7 @@ impl Http1<'_> {
 impl Downstream for Http1<'_> {
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
         if self.client.unsent() > 0 {
-            // Leave to send the body, or a hint. What goes wrong with it shows in what is read.
+            // A pending 100 or 103. A failure shows up in the following read.
             let _ = self.client.poll_flush(context);
         }
         match &mut self.body {
@@ -405,7 +404,7 @@ impl Downstream for Http1<'_> {
     }
 
     fn send_continue(&mut self) {
-        // A client that sends already does not wait.
+        // A client that is already sending does not wait for it.
         if self.body.is_ok() && !self.client.has_more() {
             self.client.outbox().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
@@ -433,7 +432,7 @@ impl Downstream for Http1<'_> {
         self.framing = if ends || fields.contains_key(CONTENT_LENGTH) {
             Framing::Length
         } else if request_context.is_http10 {
-            // RFC 9112, section 6.1: there are no chunks in HTTP/1.0.
+            // RFC 9112, section 6.1: HTTP/1.0 has no chunked coding.
             request_context.closes = true;
             Framing::Close
         } else {
@@ -467,7 +466,7 @@ impl Downstream for Http1<'_> {
     }
 
     fn push(&mut self, piece: Bytes) -> Result<(), ClientGone> {
-        // An empty chunk would be the end.
+        // An empty chunk would end the body.
         if !piece.is_empty() {
             self.client.push(piece, self.framing == Framing::Chunked);
         }
@@ -494,7 +493,7 @@ impl Downstream for Http1<'_> {
     }
 }
 
-/// Whatever went wrong with it, the client is gone.
+/// Maps any write error to a client disconnect.
 fn left(_: io::Error) -> ClientGone {
     ClientGone
 }

@@ -1,6 +1,6 @@
-//! HTTP/2 with prior knowledge (RFC 9113, section 3.3), in clear text or over TLS. The frames are
-//! h2's business. Each stream is a request like any other: it goes through the same gate and the
-//! same admission, and what has to be fetched comes as it does for HTTP/1.1.
+//! HTTP/2 with prior knowledge (RFC 9113, section 3.3), in plaintext or over TLS. The h2 crate
+//! handles the frames. Each stream passes the same parser and request pipeline as an HTTP/1.1
+//! request.
 
 mod heads;
 
@@ -38,26 +38,27 @@ use crate::response::problem::Problem;
 use crate::response::relay::{BodyFault, ClientGone, Closing, Downstream, strip, until_closing};
 use crate::state::Gateway;
 
-/// A client's first word, as far as it looks like a request's head.
+/// The part of the client preface that resembles a request head.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 
-/// Requests of one connection at once: as many as RFC 9113, section 6.5.2, asks for at least.
+/// Maximum concurrent streams per connection: the minimum that RFC 9113, section 6.5.2, recommends.
 const STREAMS: u32 = 100;
 
-/// Bytes of a body that a client may send before they are taken.
+/// Flow-control window of a request body in bytes.
 const WINDOW_BYTES: u32 = 16 * 1024;
 
-/// Bodies of one connection that are taken in at once; the window of the others waits. Otherwise a
-/// connection could hold a hundred times what one of HTTP/1 can.
+/// Maximum request bodies of a connection that are received concurrently; the windows of the others
+/// stay closed. Otherwise a connection could buffer a hundred times as much as an HTTP/1
+/// connection.
 const BODIES: usize = 4;
 
-/// Bytes of an answer that wait for the client to take them: a hundred streams are three MiB.
+/// Maximum buffered bytes of a response per stream: a hundred streams are three MiB.
 const SEND_BYTES: usize = 32 * 1024;
 
-/// How long a client has to say goodbye once nothing is under way: one round trip.
+/// Time for the client to close the connection after the last stream: one round trip.
 const GOODBYE_TIME: Duration = Duration::from_secs(1);
 
-/// What all streams of a connection share.
+/// State shared by all streams of a connection.
 struct Session {
     gateway: Arc<Gateway>,
     closing: Closing,
@@ -66,8 +67,9 @@ struct Session {
     bodies: Semaphore,
 }
 
-/// Answers the requests of a connection whose preface has come, until it is idle for too long, the
-/// client leaves, or the gateway ends; then it says GOAWAY and brings to an end what is under way.
+/// Serves the streams of a connection after its preface, until it is idle for too long, the client
+/// disconnects, or the gateway shuts down; then it sends GOAWAY and completes the streams in
+/// flight.
 pub(crate) async fn serve_connection(
     gateway: &Arc<Gateway>,
     closing: &Closing,
@@ -98,7 +100,7 @@ pub(crate) async fn serve_connection(
     });
     let mut streams = JoinSet::new();
     session.accept(connection, &mut streams, entry).await;
-    // Without their connection they end by themselves, each with its line in the log.
+    // The streams end without the connection, each with its line in the access log.
     let ended = async { while streams.join_next().await.is_some() {} };
     let _ = timeout(GOODBYE_TIME, ended).await;
 }
@@ -116,8 +118,8 @@ impl Session {
         let mut closing = pin!(until_closing(self.closing.clone()));
         let mut leaves = false;
         loop {
-            // A client may take a request back and send another one at once; what the first one has
-            // started needs a moment to end.
+            // A client may reset a stream and open another one immediately, before the work for the
+            // first one has ended.
             let is_full = streams.len() >= STREAMS as usize;
             tokio::select! {
                 biased;
@@ -150,7 +152,7 @@ impl Session {
         }
     }
 
-    /// One request and its answer.
+    /// Handles one request.
     async fn handle_request(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         let (parts, body) = request.into_parts();
         let mut head = match heads::question(&parts) {
@@ -165,7 +167,7 @@ impl Session {
         let turn = if body.is_end_stream() {
             None
         } else {
-            // Those in front of it have their time bounded as well.
+            // The requests ahead have time limits as well.
             tokio::select! {
                 biased;
                 () = left(&mut respond) => return,
@@ -189,12 +191,12 @@ impl Session {
         let outcome =
             handle(&mut request_context, head, &mut client, &mut timer, &self.closing).await;
         if let (Outcome::Broken, Some(answer)) = (outcome, &mut client.answer) {
-            // So that half an answer is not taken for a whole one.
+            // The reset marks the response as truncated.
             answer.send_reset(Reason::INTERNAL_ERROR);
         }
     }
 
-    /// Answers what is no request.
+    /// Rejects a malformed request.
     fn reject_with(&self, respond: &mut SendResponse<Bytes>, problem: &Problem) {
         let id = new_request_id();
         let (mut fields, body) = problem.answer("", &id);
@@ -206,7 +208,7 @@ impl Session {
         let mut response = Response::new(());
         *response.status_mut() = problem.status;
         *response.headers_mut() = fields.into();
-        // When it fails, the client has left. So few bytes may wait for room.
+        // An error means that the client has disconnected. The body is small enough to be buffered.
         let sent = match respond.send_response(response, false) {
             Ok(mut answer) => answer.send_data(body, true).is_ok(),
             Err(_) => false,
@@ -215,25 +217,25 @@ impl Session {
     }
 }
 
-/// A client that speaks HTTP/2, during one request.
+/// HTTP/2 client during one request.
 struct Http2<'a> {
     respond: &'a mut SendResponse<Bytes>,
-    /// The stream behind the head of the answer, while there is more to come.
+    /// Send stream of the response body, until the body ends.
     answer: Option<SendStream<Bytes>>,
-    /// A piece of the answer that the client has not made room for.
+    /// Response data that exceeds the client's window.
     pending: Bytes,
-    /// The request's body, its place among those of the connection, and the bytes that may come.
+    /// Request body, its permit among the bodies of the connection, and its byte limits.
     body: RecvStream,
     turn: Option<SemaphorePermit<'a>>,
     room_bytes: usize,
     most_bytes: usize,
     length: Length,
-    /// Nothing comes behind what is pending.
+    /// The pending data ends the body.
     is_last: bool,
 }
 
 impl Http2<'_> {
-    /// Sends as the client makes room for it.
+    /// Sends pending data as the client's window allows.
     fn poll_pending(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
         if self.pending.is_empty() {
             return Poll::Ready(Ok(()));
@@ -241,7 +243,7 @@ impl Http2<'_> {
         let Some(answer) = &mut self.answer else { return Poll::Ready(Err(ClientGone)) };
         while !self.pending.is_empty() {
             answer.reserve_capacity(self.pending.len());
-            // Capacity that is there already is not reported again.
+            // `poll_capacity` does not report existing capacity again.
             let room = match answer.capacity() {
                 0 => match ready!(answer.poll_capacity(context)) {
                     Some(Ok(room)) => room,
@@ -304,11 +306,11 @@ impl Downstream for Http2<'_> {
     fn send_continue(&mut self) {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::CONTINUE;
-        // When it fails, so does what follows.
+        // A failure recurs in the next operation.
         let _ = self.respond.send_informational(response);
     }
 
-    /// A stream is a part of its connection.
+    /// Tunnels need a connection of their own.
     fn can_tunnel(&self) -> bool {
         false
     }
@@ -317,7 +319,7 @@ impl Downstream for Http2<'_> {
         let mut response = Response::new(());
         *response.status_mut() = status;
         *response.headers_mut() = fields.into();
-        // When it fails, so does what follows.
+        // A failure recurs in the next operation.
         let _ = self.respond.send_informational(response);
     }
 
@@ -361,7 +363,7 @@ impl Downstream for Http2<'_> {
         if self.is_last
             && let Some(mut answer) = self.answer.take()
         {
-            // When it fails, the client has left with all that there is.
+            // An error means that the client disconnected after it received all data.
             let _ = answer.send_data(Bytes::new(), true);
         }
         Poll::Ready(Ok(()))
@@ -384,10 +386,10 @@ impl Downstream for Http2<'_> {
     }
 }
 
-/// A request with the way to answer it.
+/// A request and its response handle.
 type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 
-/// The next request; while there are too many, the connection is driven without one.
+/// Accepts the next request; at the stream limit, only drives the connection.
 fn accept(
     connection: &mut Connection<Line, Bytes>,
     context: &mut Context<'_>,
@@ -399,12 +401,12 @@ fn accept(
     connection.poll_accept(context)
 }
 
-/// Resolves when the client takes its request back, or is gone.
+/// Resolves when the client resets the stream or disconnects.
 async fn left(respond: &mut SendResponse<Bytes>) {
     let _ = poll_fn(|context| respond.poll_reset(context)).await;
 }
 
-/// A connection on which something was read ahead.
+/// A socket with bytes that were already read.
 struct Line {
     ahead: Bytes,
     socket: Socket,

@@ -1,5 +1,5 @@
-//! Client connections that wait for a request. When a new one finds no place, one of them is closed
-//! for it, so that silent connections cannot shut others out: first those that never sent a
+//! Idle client connections. When a new connection exceeds the limit, one of them is closed in its
+//! favor, so that silent connections cannot exhaust the limit: first those that never sent a
 //! request, then the one that has been idle longest.
 
 use std::collections::HashMap;
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// How long a new connection is safe from being closed for another: its request may be on its way.
+/// Time during which a new connection is not closed for another: its request may be in transit.
 const FIRST_REQUEST_TIME: Duration = Duration::from_millis(250);
 
-/// The open connections.
+/// Open connections.
 #[derive(Debug)]
 pub(crate) struct Connections {
     open: Mutex<Open>,
@@ -23,20 +23,20 @@ pub(crate) struct Connections {
 struct Open {
     connections: HashMap<u64, Arc<State>>,
     next: u64,
-    /// All are to close, also those that come yet.
+    /// All connections close, also new ones.
     is_over: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Nanoseconds after the beginning; 0 while a request is under way.
+    /// Nanoseconds since `begun`; 0 while a request is in flight.
     waits_since: AtomicU64,
-    /// Whether a request came on it.
+    /// Whether the connection has sent a request.
     has_sent: AtomicBool,
     closes: Notify,
 }
 
-/// One of them; it leaves the list when this is dropped.
+/// Registration of a connection; removed on drop.
 #[derive(Debug)]
 pub(crate) struct Entry {
     list: Arc<Connections>,
@@ -45,12 +45,12 @@ pub(crate) struct Entry {
 }
 
 impl Connections {
-    /// None is open.
+    /// An empty list.
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { open: Mutex::default(), begun: Instant::now() })
     }
 
-    /// Takes one in that has just been opened, and waits.
+    /// Registers a new, idle connection.
     pub(crate) fn enter(self: &Arc<Self>) -> Entry {
         let state = Arc::<State>::default();
         let mut open = self.open();
@@ -66,8 +66,8 @@ impl Connections {
         entry
     }
 
-    /// Closes the one that has been idle longest; false if there is none.
-    /// Called only where there is no place, so that it may look at all of them.
+    /// Closes the connection that has been idle longest; false if none is idle. It scans the whole
+    /// list, because it is called only at the connection limit.
     pub(crate) fn close_longest(&self) -> bool {
         let open = self.open();
         let waiting = open.connections.values().filter_map(|state| {
@@ -80,13 +80,13 @@ impl Connections {
         if !has_sent && waited < FIRST_REQUEST_TIME {
             return false;
         }
-        // It is not looked at again before its next request.
+        // Not a candidate again before its next request.
         state.waits_since.store(0, Ordering::Relaxed);
         state.closes.notify_one();
         true
     }
 
-    /// Closes all, each when it waits for a request.
+    /// Closes each connection as soon as it is idle.
     pub(crate) fn close_all(&self) {
         let mut open = self.open();
         open.is_over = true;
@@ -96,27 +96,27 @@ impl Connections {
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
-        // Nothing that is done under the lock can be half done.
+        // No operation under the lock leaves an inconsistent state, so a poisoned lock is usable.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Entry {
-    /// It waits for a request from now on.
+    /// Marks the connection as idle.
     pub(crate) fn waits(&self) {
         let since = self.list.begun.elapsed().as_nanos();
-        // Enough for 584 years; 0 means something else.
+        // Sufficient for 584 years; 0 is reserved.
         let since = u64::try_from(since).unwrap_or(u64::MAX).max(1);
         self.state.waits_since.store(since, Ordering::Relaxed);
     }
 
-    /// A request has begun.
+    /// Marks a request as in flight.
     pub(crate) fn works(&self) {
         self.state.has_sent.store(true, Ordering::Relaxed);
         self.state.waits_since.store(0, Ordering::Relaxed);
     }
 
-    /// Resolves when it is to close.
+    /// Resolves when the connection must close.
     pub(crate) async fn closes(&self) {
         self.state.closes.notified().await;
     }
@@ -139,14 +139,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_one_that_was_idle_longest_is_closed_once() {
+    async fn the_longest_idle_connection_is_closed_once() {
         let list = Connections::new();
         let entries: Vec<_> = (0..3).map(|_| list.enter()).collect();
         for entry in &entries {
             entry.works();
             entry.waits();
         }
-        // Its next request came and went: now it has waited for the shortest time.
+        // After another request, its idle time is the shortest.
         entries[0].works();
         entries[0].waits();
         assert!(list.close_longest());
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn at_the_end_all_are_closed_and_those_that_come_later_too() {
+    async fn shutdown_closes_all_connections_and_new_ones() {
         let list = Connections::new();
         let entries = [list.enter(), list.enter()];
         entries[1].works();
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_works_or_has_gone_is_not_told() {
+    async fn busy_and_closed_connections_are_not_notified() {
         let list = Connections::new();
         let (gone, works) = (list.enter(), list.enter());
         works.works();

@@ -1,4 +1,4 @@
-//! The listener for clear text beside TLS: a permanent redirect of every request to HTTPS.
+//! Plaintext listener beside TLS: a permanent redirect of every request to HTTPS.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -14,28 +14,28 @@ use tokio::net::TcpListener;
 
 use semantics::hosts::Hosts;
 
-/// A client comes once, and then uses HTTPS.
+/// A client sends one request, and then uses HTTPS.
 const LIMITS: Limits =
     Limits { connections: 1024, request_head: Duration::from_secs(10), drain: Duration::ZERO };
 
-/// How long a browser goes to HTTPS by itself before it asks again. A day of a wrong redirect can
-/// be repaired; a year cannot.
+/// Time that browsers cache the redirect. A wrong redirect can be fixed after a day, but not after
+/// a year.
 const CACHED: &str = "max-age=86400";
 
-/// Where requests are redirected to.
+/// Redirect to HTTPS.
 pub(crate) struct Redirect {
     hosts: Hosts,
-    /// The port that speaks TLS.
+    /// TLS port.
     port: u16,
 }
 
 impl Redirect {
-    /// A redirect to a port, for these hosts only: others could be sent anywhere.
+    /// Creates a redirect to a port for these hosts only: it must not become an open redirect.
     pub(crate) fn new(hosts: Hosts, port: u16) -> Self {
         Self { hosts, port }
     }
 
-    /// Answers until the process ends.
+    /// Serves redirects until the process ends.
     pub(crate) async fn run(self, listener: TcpListener) {
         let redirect = Arc::new(self);
         let handler = move |request: Request<_>| {
@@ -69,7 +69,7 @@ impl Redirect {
         let authority: Authority = host.parse().ok()?;
         let name = authority.host();
         let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-        // Of `OPTIONS *` there is nothing to redirect to.
+        // `OPTIONS *` has no location.
         if name.is_empty() || host.contains('@') || !path.starts_with('/') {
             return None;
         }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_host_is_refused() {
+    fn requests_without_a_host_are_rejected() {
         for host in [None, Some(""), Some("a b"), Some("user@a.test"), Some("a/b")] {
             assert_eq!(redirected(443, host, "/"), (400, String::new()), "{host:?}");
         }

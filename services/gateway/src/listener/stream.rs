@@ -1,4 +1,4 @@
-//! The bytes to and from a client: the connection itself, or TLS on it.
+//! Byte stream of a client connection: TCP or TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -9,17 +9,17 @@ use tokio::net::TcpStream;
 
 use crate::request::trusted_proxies::Scheme;
 
-/// A client's connection. What has been written to TLS is only on its way when it is flushed.
+/// Client stream. TLS may buffer written data until a flush.
 #[derive(Debug)]
 pub(crate) enum Socket {
-    /// In clear text.
+    /// Plaintext.
     Plain(TcpStream),
-    /// Encrypted. In a box, because its state is a kilobyte that clear text need not carry.
+    /// TLS. Boxed, because its state is a kilobyte that plaintext does not need.
     Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
 }
 
 impl Socket {
-    /// How the client reached the gateway.
+    /// Scheme of the connection.
     pub(crate) fn scheme(&self) -> Scheme {
         match self {
             Self::Plain(_) => Scheme::Http,
@@ -27,14 +27,14 @@ impl Socket {
         }
     }
 
-    /// Has the connection reset instead of closed when it is dropped. TLS shows by itself whether
-    /// its end was meant.
+    /// Resets the connection instead of closing it on drop. TLS clients detect a truncation by the
+    /// missing close_notify.
     pub(crate) fn reset_on_close(&self) {
-        // When it cannot be set, the client is gone already.
+        // An error means that the client has disconnected.
         let _ = self.tcp().set_zero_linger();
     }
 
-    /// The connection below.
+    /// The underlying TCP stream.
     pub(crate) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,

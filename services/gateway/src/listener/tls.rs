@@ -1,4 +1,4 @@
-//! TLS in front of everything else: the certificate, and that it is read again when it changes.
+//! TLS for client connections: certificate loading and reload.
 
 use std::fmt;
 use std::fs;
@@ -16,40 +16,41 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::listener::stream::Socket;
 
-/// How often to look whether the files have changed. Certificates are renewed weeks before they
-/// end, so it could be rarer; an operator who has just replaced them wants to see it.
+/// Interval at which the files are checked for changes. Certificates are renewed weeks before they
+/// expire, so a longer interval would suffice; but an operator who replaces them wants to see the
+/// effect.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// The first byte of a TLS connection (RFC 8446, section 5.1).
+/// First byte of a TLS connection (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 22;
 
-/// The certificate in force.
+/// Active certificate.
 pub(crate) struct Tls {
     certificate: PathBuf,
     key: PathBuf,
     offers_http2: bool,
     config: RwLock<Arc<ServerConfig>>,
-    /// The files when they were last read.
+    /// State of the files at the last load.
     seen: Mutex<Seen>,
 }
 
-/// When a file was changed, and its size; nothing where it is not there.
+/// Modification time and size of a file; `None` if it does not exist.
 type Stamp = Option<(SystemTime, u64)>;
 
-/// The certificate's file and the key's.
+/// Stamps of certificate and key.
 type Seen = [Stamp; 2];
 
 impl Tls {
-    /// Reads the pair. ALPN offers HTTP/2 where it is on.
+    /// Loads certificate and key. ALPN offers HTTP/2 if it is enabled.
     ///
     /// # Errors
-    /// With a sentence that begins with the setting to look at.
+    /// Returns a message that begins with the name of the setting.
     pub(crate) fn read(
         certificate: PathBuf,
         key: PathBuf,
         offers_http2: bool,
     ) -> Result<Self, String> {
-        // Before the files are read: what changes in between is read again.
+        // Before the files are read: a change in between causes another load.
         let seen = [stamp(&certificate), stamp(&key)];
         let config = load(&certificate, &key, offers_http2)?;
         Ok(Self {
@@ -61,8 +62,8 @@ impl Tls {
         })
     }
 
-    /// Shakes hands with a client; one whose first byte begins no handshake speaks clear text. The
-    /// caller bounds the time.
+    /// Performs the handshake with a client; a client whose first byte is not a handshake is
+    /// treated as plaintext. The caller limits the time.
     pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<Socket> {
         let mut first = [HANDSHAKE];
         stream.peek(&mut first).await?;
@@ -74,7 +75,7 @@ impl Tls {
         Ok(Socket::Tls(Box::new(stream)))
     }
 
-    /// Looks at the files for as long as the gateway runs.
+    /// Checks the files for changes until the process ends.
     pub(crate) async fn watch(&self) {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -87,7 +88,7 @@ impl Tls {
         }
     }
 
-    /// Reads the pair again. Connections that are there go on; a pair with a fault changes nothing.
+    /// Reloads certificate and key. Existing connections continue; an invalid pair changes nothing.
     pub(crate) fn reload(&self) {
         let now = [stamp(&self.certificate), stamp(&self.key)];
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
@@ -96,8 +97,8 @@ impl Tls {
                 *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
                 tracing::info!("certificate read again");
             }
-            // Between the exchange of the one file and the other it is no pair; then the other
-            // file changes as well, and it is read once more.
+            // While only one of the two files is replaced, the pair is invalid. The change of the
+            // other file causes another load.
             Err(fault) => tracing::error!(%fault, "the certificate stays as it was"),
         }
     }
@@ -127,7 +128,7 @@ fn load(certificate: &Path, key: &Path, offers_http2: bool) -> Result<Arc<Server
     let text = fs::read(key).map_err(|error| of_key(&error.to_string()))?;
     let secret = PrivateKeyDer::from_pem_slice(&text)
         .map_err(|error| of_key(&explain(&error, "private key")))?;
-    // TLS 1.2 and 1.3, with what rustls believes to be safe.
+    // TLS 1.2 and 1.3 with the safe defaults of rustls.
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| of_certificate(&error.to_string()))?
@@ -141,7 +142,7 @@ fn load(certificate: &Path, key: &Path, offers_http2: bool) -> Result<Arc<Server
     Ok(Arc::new(config))
 }
 
-/// What is wrong with a file, without anything of what is in it.
+/// The error of a PEM file without any of its content.
 fn explain(error: &PemError, what: &str) -> String {
     match error {
         PemError::NoItemsFound => format!("there is no {what} in it"),

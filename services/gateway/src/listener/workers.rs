@@ -1,6 +1,6 @@
-//! The threads: the first accepts connections and looks after the upstreams, and each of the others
-//! has connections of its own from their first byte to their last. Nothing of a request is handed
-//! from one to another, which costs more than most requests.
+//! Threads: the first one accepts connections and manages the upstreams; each worker serves its own
+//! connections from the first byte to the last. A request never moves between threads, which would
+//! cost more than handling most requests.
 
 use std::cell::Cell;
 use std::future::{Future, pending};
@@ -16,17 +16,17 @@ thread_local! {
     static NUMBER: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Which of the workers this is; 0 on any other thread.
+/// Number of the current worker; 0 on any other thread.
 pub(crate) fn number() -> usize {
     NUMBER.get()
 }
 
-/// Runs `main` on this thread and leaves without waiting for what it left behind.
+/// Runs `main` on this thread, and returns without waiting for background tasks.
 pub(crate) fn run(main: impl Future<Output = ExitCode>) -> ExitCode {
     match Builder::new_current_thread().enable_all().build() {
         Ok(threads) => {
             let code = threads.block_on(main);
-            // A lookup that hangs in the resolver must not hold the process.
+            // A DNS lookup that hangs in the resolver must not delay the exit.
             threads.shutdown_background();
             code
         }
@@ -34,29 +34,29 @@ pub(crate) fn run(main: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-/// Says so, and gives the exit code.
+/// Logs the error and returns the exit code.
 pub(crate) fn cannot_start(error: &io::Error) -> ExitCode {
     tracing::error!(%error, "cannot start the worker threads");
     service::exit::FAILURE.into()
 }
 
-/// The threads that serve connections.
+/// Worker threads.
 pub(crate) struct Workers(Vec<Worker>);
 
 struct Worker {
     handle: Handle,
-    /// Connections that it has.
+    /// Number of its connections.
     busy: Arc<AtomicUsize>,
 }
 
-/// A connection's place on a worker.
+/// Registration of a connection with a worker.
 pub(crate) struct Place(Arc<AtomicUsize>);
 
 impl Workers {
-    /// Starts so many; they end with the process.
+    /// Starts this number of workers; they end with the process.
     ///
     /// # Errors
-    /// When the system gives no more threads.
+    /// Returns the error if a thread cannot be created.
     pub(crate) fn start(count: usize) -> io::Result<Self> {
         let start = |number| {
             let threads = Builder::new_current_thread().enable_all().build()?;
@@ -70,8 +70,8 @@ impl Workers {
         (0..count).map(start).collect::<io::Result<_>>().map(Self)
     }
 
-    /// Gives a connection to the one that has the fewest. It has the connection until the place is
-    /// dropped: a future around the connection's would hold that twice.
+    /// Assigns a connection to the worker with the fewest. `Place` marks the connection as active
+    /// until it is dropped; a wrapper around the connection's future would store that future twice.
     pub(crate) fn serve<F>(&self, connection: impl FnOnce(Place) -> F)
     where
         F: Future<Output = ()> + Send + 'static,

@@ -1,5 +1,5 @@
-//! Heads from one protocol to the other: what a client asks in HTTP/2 is written as HTTP/1.1 would
-//! have it and goes through the same gate, and what was written for HTTP/1.1 becomes fields again.
+//! Conversion of heads between HTTP/2 and HTTP/1.1: a request is serialized as HTTP/1.1 and passes
+//! the same parser, and a serialized response head is converted back into fields.
 
 use bytes::Bytes;
 use http::header::{
@@ -13,10 +13,10 @@ use crate::request::context::field;
 use crate::request::parse::{self, Head, Refused};
 use crate::response::problem::Problem;
 
-/// Fields of an answer: those of an upstream and the gateway's own.
+/// Maximum response fields: those of the upstream and those of the gateway.
 const FIELDS: usize = 128;
 
-/// Fields about a connection, of which HTTP/2 has its own ways (RFC 9113, section 8.2.2).
+/// Connection-specific fields, which HTTP/2 does not allow (RFC 9113, section 8.2.2).
 const ABOUT_CONNECTION: [HeaderName; 5] = [
     CONNECTION,
     TRANSFER_ENCODING,
@@ -25,18 +25,19 @@ const ABOUT_CONNECTION: [HeaderName; 5] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// An answer's head.
+/// Response head.
 #[derive(Debug)]
 pub(super) struct Answered {
     pub(super) status: StatusCode,
-    /// As they came.
+    /// Fields in their original order.
     pub(super) fields: Fields,
 }
 
-/// What is asked, beyond doubt.
+/// Validates a request and converts it to a head.
 ///
 /// # Errors
-/// With what the gate would refuse in HTTP/1.1, and what only HTTP/2 has (RFC 9113, section 8.3.1).
+/// Returns the same errors as the HTTP/1.1 parser, and those specific to HTTP/2 (RFC 9113, section
+/// 8.3.1).
 pub(super) fn question(parts: &Parts) -> Result<Head, Refused> {
     let wrong = |detail: &'static str| Problem::new(StatusCode::BAD_REQUEST, detail);
     let fields = &parts.headers;
@@ -48,7 +49,7 @@ pub(super) fn question(parts: &Parts) -> Result<Head, Refused> {
     let mut text = Vec::with_capacity(1024);
     text.extend_from_slice(parts.method.as_str().as_bytes());
     text.extend_from_slice(b" ");
-    // Only CONNECT has none, and that is refused by its name.
+    // Only CONNECT has no path, and the parser rejects that method.
     text.extend_from_slice(
         parts.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes(),
     );
@@ -66,7 +67,7 @@ pub(super) fn question(parts: &Parts) -> Result<Head, Refused> {
             field(&mut text, name.as_str(), value.as_bytes());
         }
     }
-    // HTTP/2 may cut it into pieces (RFC 9113, section 8.2.3).
+    // HTTP/2 allows several Cookie fields (RFC 9113, section 8.2.3).
     let cookies: Vec<_> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if !cookies.is_empty() {
         field(&mut text, COOKIE.as_str(), &cookies.join(&b"; "[..]));
@@ -78,8 +79,8 @@ pub(super) fn question(parts: &Parts) -> Result<Head, Refused> {
     Ok(head)
 }
 
-/// An answer's head as it was written for HTTP/1.1, the last empty line included; none when it is
-/// no head.
+/// Parses a response head serialized as HTTP/1.1, with its final empty line; `None` if it is
+/// invalid.
 pub(super) fn answer(head: &[u8]) -> Option<Answered> {
     let mut lines = [httparse::EMPTY_HEADER; FIELDS];
     let mut response = httparse::Response::new(&mut lines);
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_what_it_would_be_in_http_1() {
+    fn a_request_is_the_same_as_in_http_1() {
         let fields = [("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("host", "A:1")];
         let head = ask("http://a:1/stats?x=1", &fields).unwrap();
         assert_eq!(&head.target[..], b"/stats?x=1");
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_gate_would_refuse_is_refused() {
+    fn requests_that_http_1_would_reject_are_rejected() {
         assert_eq!(ask("/", &[]).unwrap_err(), 400, "no host");
         assert_eq!(ask("http://a/", &[("host", "b")]).unwrap_err(), 400);
         assert_eq!(ask("http://user@a/", &[]).unwrap_err(), 400);

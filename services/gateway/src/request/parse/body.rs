@@ -1,61 +1,61 @@
-//! A request's body, out of the frame that the client gave it (RFC 9112, sections 6 and 7.1). Pure:
-//! bytes in, pieces of the body out. An upstream gets a frame of the gateway's own, so it never sees
-//! chunks that it could read differently.
+//! Request body decoder (RFC 9112, sections 6 and 7.1). Pure: bytes in, body data out. The gateway
+//! frames the body again for the upstream, so the upstream never sees the client's chunks.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Length, Refused, malformed};
 use crate::response::problem::Problem;
 
-/// Bytes of a line between chunks: a size and perhaps an extension, which is not used.
+/// Maximum size of a line between chunks in bytes: a size and possibly an extension, which is
+/// ignored.
 const LINE_BYTES: usize = 256;
 
-/// Bytes of all extensions, and of all trailer fields, of a body together; they are read and dropped.
+/// Maximum bytes of all chunk extensions and trailer fields of a body together; they are discarded.
 const DROPPED_BYTES: usize = 4 * 1024;
 
 /// Decoder of one body.
 #[derive(Debug)]
 pub(crate) struct Body {
-    /// Bytes of the body so far.
+    /// Decoded bytes.
     taken_bytes: usize,
     most: usize,
     state: State,
-    /// Of extensions and trailer fields.
+    /// Bytes of extensions and trailer fields.
     dropped_bytes: usize,
 }
 
-/// The next part of a body.
+/// Result of one decoding step.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Progress {
-    /// Some of it, never empty.
+    /// Body data, never empty.
     Data(Bytes),
-    /// More bytes of the connection are needed.
+    /// More bytes from the connection are required.
     More,
-    /// The body is complete; what is left of the bytes belongs to the next request.
+    /// The body is complete; the remaining bytes belong to the next request.
     Complete,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
-    /// So many bytes are left, of a body or, if `chunked`, of a chunk.
+    /// Remaining bytes of a body or, if `chunked`, of a chunk.
     Data {
         left: u64,
         chunked: bool,
     },
-    /// The line end behind a chunk.
+    /// Line end after a chunk.
     AfterChunk,
-    /// The line with a chunk's size.
+    /// Line with a chunk's size.
     Size,
-    /// The fields behind the last chunk.
+    /// Fields after the last chunk.
     Trailer,
     Done,
 }
 
 impl Body {
-    /// A body of that length.
+    /// Creates a decoder for a body.
     ///
     /// # Errors
-    /// When it is larger than `most` bytes: 413.
+    /// Returns 413 if the length exceeds `most` bytes.
     pub(crate) fn new(length: Length, most: usize) -> Result<Self, Refused> {
         let state = match length {
             Length::Known(0) => State::Done,
@@ -66,10 +66,10 @@ impl Body {
         Ok(Self { taken_bytes: 0, most, state, dropped_bytes: 0 })
     }
 
-    /// Takes the next part of the body from the front of `bytes`.
+    /// Decodes the next part of the body from the front of `bytes`.
     ///
     /// # Errors
-    /// When the chunks are not framed exactly as they must be, or are too many.
+    /// Returns an error if the chunks are malformed, or the body exceeds the limit.
     pub(crate) fn take(&mut self, bytes: &mut BytesMut) -> Result<Progress, Refused> {
         loop {
             match self.state {
@@ -85,7 +85,7 @@ impl Body {
                     self.taken_bytes += count;
                     let left = left - count as u64;
                     self.state = match (left, chunked) {
-                        // The end of a body of known length is seen with its last part.
+                        // A body of known length is complete together with its last data.
                         (0, false) => State::Done,
                         _ => State::Data { left, chunked },
                     };
@@ -130,7 +130,7 @@ impl Body {
         }
     }
 
-    /// Counts bytes that are not needed.
+    /// Counts discarded bytes.
     fn drop_bytes(&mut self, count: usize) -> Result<(), Refused> {
         self.dropped_bytes += count;
         if self.dropped_bytes > DROPPED_BYTES {
@@ -140,7 +140,7 @@ impl Body {
     }
 }
 
-/// A line without its end, when it is there.
+/// Splits off a line and removes its line end; `None` if the line is incomplete.
 fn take_line(bytes: &mut BytesMut, most: usize) -> Result<Option<Bytes>, Refused> {
     match memchr::memchr(b'\n', bytes) {
         Some(end) if end > 0 && bytes[end - 1] == b'\r' && end <= most => {
@@ -154,12 +154,12 @@ fn take_line(bytes: &mut BytesMut, most: usize) -> Result<Option<Bytes>, Refused
     }
 }
 
-/// The size in a chunk's first line, and the bytes of its extensions, which are dropped, as they
-/// may be.
+/// Parses the first line of a chunk into its size and the number of extension bytes. Extensions may
+/// be discarded.
 fn chunk_size(line: &[u8]) -> Result<(u64, usize), Refused> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (size, extension) = line.split_at(digits);
-    // Eight digits are four gigabytes.
+    // Eight digits allow four gigabytes.
     if !(1..=8).contains(&digits) {
         return Err(malformed("the size of a chunk is not a number of one to eight digits"));
     }
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_behind_a_body_is_the_next_request() {
+    fn bytes_after_a_body_belong_to_the_next_request() {
         for piece in [1, 3, 1000] {
             let read = taken(Length::Known(5), b"helloGET", piece).unwrap();
             assert_eq!(read, (b"hello".to_vec(), b"GET".to_vec()));
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_bounded_however_it_comes() {
+    fn the_body_limit_applies_to_every_framing() {
         assert_eq!(taken(Length::Known(101), b"", 1), Err(413));
         assert_eq!(taken(Length::Known(u64::MAX), b"", 1), Err(413));
         assert_eq!(taken(Length::Chunked, b"65\r\n", 1), Err(413));
@@ -254,7 +254,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_is_chunked_comes_out_the_same(parts: Vec<u8>, piece in 1_usize..9) {
+        fn chunked_data_is_decoded_unchanged(parts: Vec<u8>, piece in 1_usize..9) {
             let parts = &parts[..parts.len().min(100)];
             let mut sent = Vec::new();
             for part in parts.chunks(7) {
@@ -268,7 +268,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_are_too_odd(bytes: Vec<u8>) {
+        fn no_input_causes_a_panic(bytes: Vec<u8>) {
             let _ = taken(Length::Chunked, &bytes, 3);
         }
     }

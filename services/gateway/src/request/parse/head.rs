@@ -1,4 +1,4 @@
-//! A request's head (RFC 9112, sections 2 to 6), read strictly.
+//! Strict parser for request heads (RFC 9112, sections 2 to 6).
 
 use bytes::Bytes;
 use http::header::{
@@ -10,45 +10,45 @@ use super::{FIELDS, HEAD_BYTES, Refused, TARGET_BYTES, malformed};
 use crate::fields::Fields;
 use crate::response::problem::Problem;
 
-/// The methods that may pass, as in `Allow` of a 405.
+/// Supported methods, as in `Allow` of a 405.
 pub(crate) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 const UNREADABLE: &str = "a field cannot be read";
 
-/// A request's head, beyond doubt.
+/// A validated request head.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     /// One of [`METHODS`].
     pub(crate) method: Method,
-    /// 1.0 or 1.1.
+    /// HTTP/1.0 or HTTP/1.1.
     pub(crate) version: Version,
-    /// Path and perhaps query, in origin form.
+    /// Path and optional query, in origin form.
     pub(crate) target: Bytes,
-    /// Every field as it came.
+    /// All fields in their original order.
     pub(crate) fields: Fields,
-    /// How the end of the body is known.
+    /// Framing of the body.
     pub(crate) length: Length,
-    /// The client waits for a word before it sends the body.
+    /// The client waits for 100 (Continue) before it sends the body.
     pub(crate) expects_continue: bool,
-    /// Whether the client will send another request on this connection.
+    /// Whether the connection persists after this request.
     pub(crate) keeps_alive: bool,
 }
 
-/// How the end of a body is known.
+/// Framing of a body.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Length {
-    /// So many bytes; none for most requests.
+    /// Number of bytes; 0 for most requests.
     Known(u64),
-    /// In chunks.
+    /// Chunked.
     Chunked,
 }
 
-/// Where the head ends, when it does within `bytes`; `seen` of them were looked at before.
+/// Finds the end of the head in `bytes`; the first `seen` bytes were searched before.
 ///
 /// # Errors
-/// A line that ends otherwise than by CRLF, or more bytes than a head may have.
+/// Returns an error if a line does not end with CRLF, or the head exceeds its maximum size.
 pub(crate) fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refused> {
-    // A line end may stand astride what was seen and what is new.
+    // A line end may span the old and the new bytes.
     let mut from = seen.saturating_sub(3);
     while let Some(offset) = bytes.get(from..).and_then(|rest| memchr::memchr(b'\n', rest)) {
         let end = from + offset;
@@ -72,28 +72,28 @@ pub(crate) fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, Re
     Ok(None)
 }
 
-/// Whether the first line has the three words of a request line but names no protocol. Where HTTP/2
-/// is spoken too, that is a wrong preface, and the connection ends without a word: a client of HTTP/2
-/// would take an answer of HTTP/1.1 for a frame (RFC 9113, section 3.4).
+/// Whether the first line has the three parts of a request line, but no protocol name. If HTTP/2 is
+/// enabled, that is an invalid preface, and the connection closes without a response: an HTTP/2
+/// client would interpret an HTTP/1.1 response as a frame (RFC 9113, section 3.4).
 pub(crate) fn is_of_no_protocol(head: &[u8]) -> bool {
     let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
     let words: Vec<_> = line.splitn(4, |&byte| byte == b' ').collect();
     matches!(words[..], [_, _, version] if !version.is_empty() && !version.contains(&b'/'))
 }
 
-/// Reads a head that is complete, its last empty line included.
+/// Parses a complete head, including its final empty line.
 ///
 /// # Errors
-/// With what is wrong with it.
+/// Returns the fault in the head.
 pub(crate) fn read(head: &Bytes) -> Result<Head, Refused> {
     let mut rest = head.strip_prefix(b"\r\n").unwrap_or(head);
     let line = take_line(&mut rest)?;
     let (method, target, version) = request_line(line)?;
-    // As many as there are lines: a request that waits for its upstream holds no more.
+    // Exact capacity: a request that waits for its upstream holds no excess memory.
     let lines = memchr::memchr_iter(b'\n', rest).count();
     let mut fields = Fields::with_capacity(lines.min(FIELDS));
     let mut count = 0;
-    // To see a name costs less than to look for it afterwards.
+    // Detecting these names during parsing is cheaper than a search afterwards.
     let (mut is_framed, mut expects, mut is_about_connection) = (false, false, false);
     loop {
         let line = take_line(&mut rest)?;
@@ -123,7 +123,7 @@ pub(crate) fn read(head: &Bytes) -> Result<Head, Refused> {
     Ok(Head { method, version, target, fields, length, expects_continue, keeps_alive })
 }
 
-/// The next line without its end.
+/// Splits off the next line, and removes its line end.
 fn take_line<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Refused> {
     let end = memchr::memchr(b'\n', rest).filter(|&end| end > 0 && rest[end - 1] == b'\r');
     let Some(end) = end else {
@@ -179,7 +179,7 @@ fn field(line: &[u8]) -> Result<(HeaderName, &[u8]), Refused> {
         ));
     }
     let value = trim(value);
-    // To the end in any case, so that many bytes are looked at in one step.
+    // No early exit, so that the compiler can vectorize the loop.
     let is_control = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
     if value.iter().fold(false, |found, &byte| found | is_control(byte)) {
         return Err(malformed("a field has a control character"));
@@ -188,7 +188,7 @@ fn field(line: &[u8]) -> Result<(HeaderName, &[u8]), Refused> {
     Ok((name, value))
 }
 
-/// RFC 9110, section 5.5: white space around a value is none of it.
+/// Trims optional white space (RFC 9110, section 5.5).
 fn trim(value: &[u8]) -> &[u8] {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let Some(first) = value.iter().position(|byte| !blank(byte)) else { return &value[..0] };
@@ -196,7 +196,7 @@ fn trim(value: &[u8]) -> &[u8] {
     &value[first..=last]
 }
 
-/// RFC 9110, section 5.6.2.
+/// Token characters (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
     const TOKEN: [bool; 256] = {
         let mut token = [false; 256];
@@ -228,7 +228,7 @@ fn allowed(method: &[u8]) -> Result<Method, Refused> {
     })
 }
 
-/// Checks Host, and makes a target that names a host (RFC 9112, section 3.2.2) one that does not.
+/// Validates Host, and converts an absolute-form target (RFC 9112, section 3.2.2) to origin form.
 fn origin_form(
     method: &Method,
     target: Bytes,
@@ -293,8 +293,9 @@ fn split_once<'a>(text: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     Some((&text[..place], &text[place + at.len()..]))
 }
 
-/// A host and perhaps a port (RFC 3986, section 3.2), without user information. The letters are
-/// those of names, addresses and what Docker and tests put into names.
+/// Whether the text is a host with an optional port (RFC 3986, section 3.2) and without user
+/// information. The allowed characters are those of names and addresses, and those that Docker and
+/// tests use in names.
 fn is_authority(text: &[u8]) -> bool {
     let (host, port) = match text.strip_prefix(b"[") {
         Some(rest) => {
@@ -318,7 +319,7 @@ fn is_authority(text: &[u8]) -> bool {
         && host.len() <= 255
         && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte));
     let is_port = |port: &[u8]| match std::str::from_utf8(port) {
-        // A colon alone is allowed.
+        // The port may be empty after the colon.
         Ok("") => true,
         Ok(digits) => {
             digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
@@ -333,7 +334,7 @@ fn length(version: Version, fields: &Fields) -> Result<Length, Refused> {
     let mut lengths = fields.get_all(CONTENT_LENGTH);
     match (codings.next(), lengths.next()) {
         (None, None) => Ok(Length::Known(0)),
-        // RFC 9112, section 6.1: an attempt at request smuggling.
+        // RFC 9112, section 6.1: potential request smuggling.
         (Some(_), Some(_)) => {
             Err(malformed("the request has both Content-Length and Transfer-Encoding"))
         }
@@ -352,7 +353,7 @@ fn length(version: Version, fields: &Fields) -> Result<Length, Refused> {
             if lengths.next().is_some() || !number {
                 return Err(malformed("the Content-Length is not one number"));
             }
-            // More digits than a number has are more bytes than there can be.
+            // A number that overflows exceeds every limit.
             let length = length.to_str().ok().and_then(|digits| digits.parse().ok());
             Ok(Length::Known(length.unwrap_or(u64::MAX)))
         }
@@ -366,7 +367,7 @@ fn expectation(version: Version, fields: &Fields) -> Result<bool, Refused> {
             let detail = "the only expectation that can be met is 100-continue";
             return Err(Problem::new(StatusCode::EXPECTATION_FAILED, detail));
         }
-        // RFC 9110, section 10.1.1: that of an older client means nothing.
+        // RFC 9110, section 10.1.1: the expectation of an HTTP/1.0 client is ignored.
         expected = version == Version::HTTP_11;
     }
     Ok(expected)

@@ -9,7 +9,7 @@ fn status(lines: &[&str]) -> u16 {
 }
 
 #[test]
-fn a_plain_request_is_read() {
+fn a_simple_request_is_parsed() {
     let head = read(&head(&["GET /stats?x=1 HTTP/1.1", "Host: a:80", "X: \t y "])).unwrap();
     assert_eq!((head.method, &head.target[..]), (Method::GET, &b"/stats?x=1"[..]));
     assert_eq!(head.fields["x"], "y");
@@ -18,7 +18,7 @@ fn a_plain_request_is_read() {
 }
 
 #[test]
-fn the_end_is_found_however_the_bytes_come() {
+fn the_end_is_found_for_any_split_of_the_bytes() {
     let whole = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET";
     for cut in 0..26 {
         assert_eq!(end_of_head(&whole[..cut], cut.saturating_sub(1)).unwrap(), None, "{cut}");
@@ -30,14 +30,14 @@ fn the_end_is_found_however_the_bytes_come() {
 }
 
 #[test]
-fn a_line_feed_alone_ends_nothing() {
+fn a_bare_line_feed_is_rejected() {
     assert!(end_of_head(b"GET / HTTP/1.1\nHost: a\n\n", 0).is_err());
     assert!(end_of_head(b"\n", 0).is_err());
     assert!(read(&Bytes::from_static(b"GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n")).is_err());
 }
 
 #[test]
-fn what_is_too_long_has_its_own_status() {
+fn oversized_parts_have_their_own_status() {
     let long = "a".repeat(HEAD_BYTES);
     let unended = |text: &str| end_of_head(text.as_bytes(), 0).unwrap_err().status.as_u16();
     assert_eq!(unended(&long), 414);
@@ -52,7 +52,7 @@ fn what_is_too_long_has_its_own_status() {
 }
 
 #[test]
-fn request_lines_have_three_parts_and_nothing_else() {
+fn a_request_line_has_exactly_three_parts() {
     for (line, wanted) in [
         ("GET  / HTTP/1.1", 400),
         (" GET / HTTP/1.1", 400),
@@ -78,7 +78,7 @@ fn request_lines_have_three_parts_and_nothing_else() {
 }
 
 #[test]
-fn the_host_is_one_and_a_host() {
+fn exactly_one_valid_host_is_required() {
     assert_eq!(status(&["GET / HTTP/1.1"]), 400);
     assert_eq!(status(&["GET / HTTP/1.0"]), 200);
     assert_eq!(status(&["GET / HTTP/1.1", "Host: a", "Host: a"]), 400);
@@ -103,7 +103,7 @@ fn the_host_is_one_and_a_host() {
 }
 
 #[test]
-fn the_end_of_a_body_is_known_in_one_way() {
+fn a_body_has_exactly_one_framing() {
     let length = |lines: &[&str]| {
         let mut all = vec!["POST / HTTP/1.1", "Host: a"];
         all.extend(lines);
@@ -134,7 +134,7 @@ fn the_end_of_a_body_is_known_in_one_way() {
 }
 
 #[test]
-fn a_connection_goes_on_as_its_version_says() {
+fn persistence_depends_on_the_version() {
     let keeps = |version: &str, value: &str| {
         let line = format!("GET / HTTP/{version}");
         read(&head(&[&line, "Host: a", &format!("Connection: {value}")])).unwrap().keeps_alive
@@ -146,7 +146,7 @@ fn a_connection_goes_on_as_its_version_says() {
 }
 
 #[test]
-fn only_one_expectation_can_be_met() {
+fn only_100_continue_is_supported() {
     let expects = |value: &str| {
         read(&head(&["POST / HTTP/1.1", "Host: a", &format!("Expect: {value}")]))
             .map(|head| head.expects_continue)
@@ -158,13 +158,13 @@ fn only_one_expectation_can_be_met() {
 
 proptest::proptest! {
     #[test]
-    fn no_bytes_are_too_odd(bytes: Vec<u8>) {
+    fn no_input_causes_a_panic(bytes: Vec<u8>) {
         let _ = end_of_head(&bytes, 0);
         let _ = read(&Bytes::from(bytes));
     }
 
     #[test]
-    fn what_is_read_has_one_host_and_one_length(text in "GET /[a-z%.]{0,9} HTTP/1\\.[01]\r\n((Host|Content-Length|Transfer-Encoding|X): ?[a-z0-9, ]{0,8}\r\n){0,4}\r\n") {
+    fn a_parsed_head_has_one_host_and_one_length(text in "GET /[a-z%.]{0,9} HTTP/1\\.[01]\r\n((Host|Content-Length|Transfer-Encoding|X): ?[a-z0-9, ]{0,8}\r\n){0,4}\r\n") {
         if let Ok(head) = read(&Bytes::from(text)) {
             proptest::prop_assert!(head.fields.get_all(HOST).count() <= 1);
             let lengths = head.fields.get_all(CONTENT_LENGTH).count();

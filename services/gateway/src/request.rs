@@ -1,10 +1,10 @@
-//! A request before it is forwarded: the strict parser, the identity of the client, and the
-//! policies. Policies are values in, values out: no socket, no clock and nothing of Pingora's.
+//! Request processing before forwarding: the strict parser, the identity of the client, and the
+//! policies. Policies are pure functions: no sockets, no clocks, no types of Pingora.
 //!
-//! In the order in which a request meets them: [`rate_limit`] gives its connection a permit,
-//! [`parse`] reads the head, [`trusted_proxies`] finds the client, [`hop_by_hop`] removes the fields
-//! of one connection, [`cidr`] and [`hosts`] restrict access, [`auth`] authenticates,
-//! [`trace_context`] finds the trace. [`forwarded`] informs the upstream.
+//! In the order of processing: [`rate_limit`] issues a permit for the connection, [`parse`] parses
+//! the head, [`trusted_proxies`] identifies the client, [`hop_by_hop`] removes connection-specific
+//! fields, [`cidr`] and [`hosts`] restrict access, [`auth`] authenticates, [`trace_context`]
+//! continues the trace. [`forwarded`] adds fields for the upstream.
 
 pub(crate) mod auth;
 pub(crate) mod authority;
@@ -23,7 +23,7 @@ use std::fmt;
 
 use http::HeaderValue;
 
-/// Everything that is wrong with a setting's value, a clause for each.
+/// All faults of a setting's value, one clause each.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Faults(pub(crate) Vec<String>);
 
@@ -35,14 +35,14 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// A field's value from text that the gateway composed of visible ASCII, which cannot fail.
+/// A field value from text that the gateway generated from visible ASCII, which cannot fail.
 pub(crate) fn value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Whether a field's name (in lower case) begins so. Programs that get their fields as environment
-/// variables (RFC 3875, section 4.1.18) cannot tell an underscore from a hyphen, so what is done to
-/// `x-forwarded-for` is done to `x_forwarded_for`.
+/// Whether a field name (in lower case) begins with this prefix. Programs that receive fields as
+/// environment variables (RFC 3875, section 4.1.18) cannot distinguish an underscore from a hyphen,
+/// so both match: `x_forwarded_for` is treated like `x-forwarded-for`.
 pub(crate) fn begins(name: &str, beginning: &str) -> bool {
     name.len() >= beginning.len()
         && name
@@ -51,7 +51,7 @@ pub(crate) fn begins(name: &str, beginning: &str) -> bool {
             .all(|(byte, wanted)| byte == wanted || (byte == b'_' && wanted == b'-'))
 }
 
-/// Whether this is the field's name, hyphens and underscores alike.
+/// Whether the field has this name; hyphens and underscores are equivalent.
 pub(crate) fn is(name: &str, wanted: &str) -> bool {
     name.len() == wanted.len() && begins(name, wanted)
 }

@@ -1,6 +1,6 @@
-//! Authentication of a route: a bearer token (RFC 6750) or a name and a password (RFC 7617) for
-//! a route. The secret is for the gateway alone: the `Authorization` field of a guarded route is
-//! not forwarded (`forwarded.rs` drops it).
+//! Authentication of a route by a bearer token (RFC 6750) or by user name and password (RFC 7617).
+//! The credentials are meant for the gateway only: the `Authorization` field of a protected route
+//! is not forwarded (`forwarded.rs` drops it).
 
 use std::fmt;
 
@@ -13,31 +13,31 @@ use subtle::{Choice, ConstantTimeEq};
 use super::Faults;
 use crate::fields::Fields;
 
-/// Bytes of a secret as it comes in the field: base64 of a name and a password, or a token. Longer
-/// ones are wrong before they are looked at.
+/// Maximum size of the credentials in the field in bytes: base64 of user name and password, or a
+/// token. Longer ones are rejected without a comparison.
 const LONGEST: usize = 512;
 
-/// The same in words, and one for the length.
+/// `LONGEST` in words, plus one for the length.
 const WORDS: usize = LONGEST / 8 + 1;
 
-/// Characters that a token must have: 16 random ones of the base64 alphabet are 96 bits, which
-/// cannot be found by guessing.
+/// Minimum characters of a token: 16 random characters of the base64 alphabet have 96 bits, which
+/// prevents guessing.
 const SHORTEST_TOKEN: usize = 16;
 
-/// Characters that a password must have (NIST SP 800-63B); the rate of requests bounds guessing.
+/// Minimum characters of a password (NIST SP 800-63B); the rate limit slows guessing.
 const SHORTEST_PASSWORD: usize = 8;
 
-/// How the secret is presented.
+/// Authentication scheme.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Scheme {
-    /// For programs.
+    /// Bearer token, for programs.
     Bearer,
-    /// For people with browsers.
+    /// Basic authentication, for browsers.
     Basic,
 }
 
 impl Scheme {
-    /// Reads `bearer` or `basic`.
+    /// Parses `bearer` or `basic`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         [Self::Bearer, Self::Basic].into_iter().find(|scheme| scheme.is(text))
     }
@@ -49,7 +49,7 @@ impl Scheme {
         })
     }
 
-    /// The value of `WWW-Authenticate` with a 401.
+    /// Value of `WWW-Authenticate` in a 401.
     fn challenge(self, presented: bool) -> HeaderValue {
         HeaderValue::from_static(match (self, presented) {
             (Self::Bearer, false) => "Bearer realm=\"gateway\"",
@@ -59,24 +59,24 @@ impl Scheme {
     }
 }
 
-/// What guards a route.
+/// Authentication of a route.
 #[derive(Clone)]
 pub(crate) struct Auth {
     scheme: Scheme,
     secrets: Vec<Secret>,
 }
 
-/// What a client has to present, padded, so that comparing takes the same time whatever it is.
+/// Expected credentials, padded, so that a comparison takes the same time for any input.
 #[derive(Clone)]
 struct Secret([u64; WORDS]);
 
 impl Auth {
-    /// Reads secrets from the text of a setting or a file: a token or `name:password` on each line,
-    /// any of which opens. So a secret is changed without a moment in which neither the old nor the
-    /// new one is right. Blank lines do not count, nor does white space around a secret.
+    /// Parses credentials from the text of a setting or a file: one token or `name:password` per
+    /// line, each of which is valid. This allows rotation: the old and the new secret are valid at
+    /// the same time. Blank lines and surrounding white space are ignored.
     ///
     /// # Errors
-    /// Every line that is no secret, by its number: its content is never printed.
+    /// Returns each invalid line by its number; messages never contain its text.
     pub(crate) fn parse(scheme: Scheme, text: &str) -> Result<Self, Faults> {
         let (mut secrets, mut faults) = (Vec::new(), Vec::new());
         for (index, line) in text.lines().enumerate() {
@@ -99,27 +99,27 @@ impl Auth {
         if faults.is_empty() { Ok(Self { scheme, secrets }) } else { Err(Faults(faults)) }
     }
 
-    /// Whether the request may pass.
+    /// Authenticates a request.
     ///
     /// # Errors
-    /// With the value of `WWW-Authenticate` for the 401.
+    /// Returns the value of `WWW-Authenticate` for the 401.
     pub(crate) fn check(&self, headers: &Fields) -> Result<(), HeaderValue> {
         let mut values = headers.get_all(AUTHORIZATION);
         let Some(value) = values.next() else { return Err(self.scheme.challenge(false)) };
-        // Two fields could be read as one secret here and as another behind.
+        // The gateway and an upstream could each use another one of several fields.
         let presented = if values.next().is_none() { self.presented(value) } else { None };
         let right = presented.is_some_and(|presented| self.opens_with(&presented));
         if right { Ok(()) } else { Err(self.scheme.challenge(true)) }
     }
 
-    /// What comes behind the scheme's name.
+    /// The credentials after the scheme.
     fn presented(&self, value: &HeaderValue) -> Option<Secret> {
         let (name, secret) = value.to_str().ok()?.split_once(' ')?;
         if self.scheme.is(name) { Secret::new(secret.trim().as_bytes()) } else { None }
     }
 
-    /// Every secret is compared to its end, so the time reveals neither which one nor how much of
-    /// it was right.
+    /// Compares all secrets completely, so that the time reveals neither which one matches nor how
+    /// much of it.
     fn opens_with(&self, presented: &Secret) -> bool {
         let none = Choice::from(0);
         self.secrets.iter().fold(none, |any, secret| any | secret.0.ct_eq(&presented.0)).into()
@@ -138,7 +138,7 @@ impl fmt::Debug for Auth {
 }
 
 impl Secret {
-    /// `None` if it is too long to be one.
+    /// `None` if the text is too long for credentials.
     fn new(text: &[u8]) -> Option<Self> {
         if text.len() > LONGEST {
             return None;
@@ -149,14 +149,15 @@ impl Secret {
             bytes.iter_mut().zip(chunk).for_each(|(byte, &given)| *byte = given);
             u64::from_le_bytes(bytes)
         });
-        // Padding alone would make one of a secret and the same secret with a zero byte.
+        // With padding alone, a secret and the same secret with a trailing zero byte would be
+        // equal.
         let length = std::iter::once(text.len() as u64);
         words.iter_mut().zip(length.chain(chunks)).for_each(|(word, given)| *word = given);
         Some(Self(words))
     }
 }
 
-/// A token: what RFC 6750, section 2.1, lets into the field.
+/// Parses a token (RFC 6750, section 2.1).
 fn token(line: &str) -> Result<Secret, String> {
     let stem = line.trim_end_matches('=');
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
@@ -171,7 +172,7 @@ fn token(line: &str) -> Result<Secret, String> {
     Secret::new(line.as_bytes()).ok_or_else(|| format!("has more than {LONGEST} characters"))
 }
 
-/// A name and a password, as a client presents them.
+/// Parses user name and password into the encoded form that a client sends.
 fn password(line: &str) -> Result<Secret, String> {
     let Some((name, password)) = line.split_once(':') else {
         return Err("is not a name, a colon and a password".to_owned());
@@ -199,12 +200,12 @@ mod tests {
         Auth::parse(Scheme::Bearer, &format!("{OLD}\n\n  {NEW}\r\n")).unwrap()
     }
 
-    /// "Aladdin:open sesame", RFC 7617's own example.
+    /// "Aladdin:open sesame", the example in RFC 7617.
     fn basic() -> Auth {
         Auth::parse(Scheme::Basic, "Aladdin:open sesame\n").unwrap()
     }
 
-    /// The challenge, if it does not open.
+    /// The challenge, if authentication fails.
     fn refused(auth: &Auth, presented: &[&str]) -> Option<String> {
         let mut headers = Fields::new();
         for value in presented {
@@ -214,21 +215,21 @@ mod tests {
     }
 
     #[test]
-    fn the_old_and_the_new_token_open_while_one_is_being_changed() {
+    fn the_old_and_the_new_token_are_valid_during_rotation() {
         for value in [format!("Bearer {OLD}"), format!("bearer {NEW}"), format!("BEARER   {OLD}")] {
             assert_eq!(refused(&bearer(), &[&value]), None, "{value}");
         }
     }
 
     #[test]
-    fn a_name_and_a_password_open_as_a_browser_sends_them() {
+    fn basic_credentials_are_accepted_as_a_browser_sends_them() {
         assert_eq!(refused(&basic(), &["Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="]), None);
         let colons = Auth::parse(Scheme::Basic, "a:b:c:defgh").unwrap();
         assert_eq!(refused(&colons, &["basic YTpiOmM6ZGVmZ2g="]), None);
     }
 
     #[test]
-    fn everything_else_is_told_what_is_needed() {
+    fn all_other_requests_get_a_challenge() {
         let wrong = Some("Bearer realm=\"gateway\", error=\"invalid_token\"".to_owned());
         let longest = format!("Bearer {}", "x".repeat(LONGEST));
         let too_long = format!("Bearer {OLD}{}", "x".repeat(LONGEST));
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_that_is_no_secret_is_named_without_what_is_in_it() {
+    fn invalid_lines_are_reported_by_number_without_their_text() {
         let faults =
             Auth::parse(Scheme::Bearer, "short\nwith space 0123456789\n\né\n").unwrap_err();
         assert_eq!(faults.0.len(), 3);
@@ -283,20 +284,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_tells_nothing_of_a_secret() {
+    fn debug_output_does_not_reveal_secrets() {
         assert_eq!(format!("{:?}", bearer()), "Guard { scheme: Bearer, secrets: 2 }");
         assert_eq!(format!("{:?}", basic()), "Guard { scheme: Basic, secrets: 1 }");
     }
 
     #[test]
-    fn a_scheme_is_one_of_two() {
+    fn a_scheme_is_bearer_or_basic() {
         assert_eq!(Scheme::parse("Basic"), Some(Scheme::Basic));
         assert_eq!(Scheme::parse("bearer"), Some(Scheme::Bearer));
         assert_eq!(Scheme::parse("digest"), None);
     }
 
-    /// Whether the time depends on how much is right: run with
-    /// `cargo test --profile quick -p gateway auth -- --ignored --nocapture`.
+    /// Measures whether the time depends on the number of correct bytes: run with `cargo test
+    /// --profile quick -p gateway auth -- --ignored --nocapture`.
     #[test]
     #[ignore = "a measurement, not a test"]
     #[expect(clippy::print_stderr, reason = "that is all it does")]
@@ -327,14 +328,14 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in "\\PC{0,80}", value in "\\PC{0,80}") {
+        fn no_text_causes_a_panic(text in "\\PC{0,80}", value in "\\PC{0,80}") {
             let _ = Auth::parse(Scheme::Bearer, &text);
             let _ = Auth::parse(Scheme::Basic, &text);
             prop_assert!(refused(&bearer(), &[&value]).is_some());
         }
 
         #[test]
-        fn what_was_read_opens(name in "[a-zé]{1,20}", password in "[!-~é]{8,40}") {
+        fn parsed_credentials_are_accepted(name in "[a-zé]{1,20}", password in "[!-~é]{8,40}") {
             let auth = Auth::parse(Scheme::Basic, &format!("{name}:{password}")).unwrap();
             let value = format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
             prop_assert_eq!(refused(&auth, &[&value]), None);

@@ -1,12 +1,12 @@
-//! One form for all ways to write an authority (RFC 3986, sections 6.2.2.1 and 6.2.3; RFC 9110,
-//! section 4.2.3): lower case, without the scheme's default port.
+//! Normalization of an authority (RFC 3986, sections 6.2.2.1 and 6.2.3; RFC 9110, section 4.2.3):
+//! lower case, without the scheme's default port.
 
 use std::net::Ipv6Addr;
 
 use super::trusted_proxies::Scheme;
 
-/// The canonical form of a host and perhaps a port. Whatever differs only in letter case, in the
-/// default port or in how a port or an IPv6 address is written becomes the same.
+/// Canonical form of a host with an optional port. Authorities that differ only in letter case, in
+/// the default port, or in the notation of a port or an IPv6 address become equal.
 pub(crate) fn canonical(authority: &str, scheme: Scheme) -> String {
     let (host, port) = match authority.rfind(':') {
         Some(colon) if !authority.ends_with(']') => {
@@ -27,7 +27,7 @@ pub(crate) fn canonical(authority: &str, scheme: Scheme) -> String {
             text.push_str(&number.to_string());
         }
         Err(_) if port.is_empty() => {}
-        // Not a port, so not the same as anything else.
+        // Not a valid port, so it stays distinct.
         Err(_) => {
             text.push(':');
             text.push_str(port);
@@ -49,7 +49,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn every_way_to_write_an_authority_is_one() {
+    fn equivalent_authorities_have_one_canonical_form() {
         for (text, scheme, expected) in [
             ("Example.ORG", Scheme::Http, "example.org"),
             ("example.org:80", Scheme::Http, "example.org"),
@@ -71,7 +71,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_canonical_form_is_its_own_and_different_ports_stay_different(
+        fn normalization_is_idempotent_and_preserves_different_ports(
             host in "[a-zA-Z0-9.-]{1,20}",
             port in any::<u16>(),
             other in any::<u16>(),

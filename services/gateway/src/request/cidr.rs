@@ -1,4 +1,4 @@
-//! Lists of networks: who is trusted, who may ask and who may not.
+//! CIDR lists for trusted proxies and access control.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,18 +8,17 @@ use ipnet::{IpNet, Ipv4Net};
 use super::Faults;
 use super::trusted_proxies::Client;
 
-/// Some networks; an address is in the list when it is in one of them. An IPv4 client that an IPv6
-/// socket shows as `::ffff:192.0.2.1` is an IPv4 client; beyond that no network of IPv6 contains an
-/// address of IPv4.
+/// Set of networks; it contains an address if one of its networks does. An IPv4-mapped address such
+/// as `::ffff:192.0.2.1` counts as IPv4; apart from that, no IPv6 network contains an IPv4 address.
 ///
-/// Two networks are either apart or one inside the other. What is inside another is left out, so
-/// the rest is found by a binary search: a list of a whole country costs a dozen comparisons.
+/// Two networks are either disjoint or nested. Nested ones are removed, so a binary search finds
+/// the only candidate: a lookup in a list of a whole country costs a dozen comparisons.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Networks(Vec<IpNet>);
 
 impl Networks {
-    /// Reads `10.0.0.0/8, fd00::/8, 192.0.2.1`. Blank text is the empty list; an empty place
-    /// between commas is a fault, because it may be what is left of a variable that was not set.
+    /// Parses `10.0.0.0/8, fd00::/8, 192.0.2.1`. Blank text is the empty list. An empty member is
+    /// an error, because it may come from an unset variable.
     pub(crate) fn parse(text: &str) -> Result<Self, Faults> {
         if text.trim().is_empty() {
             return Ok(Self::default());
@@ -39,7 +38,7 @@ impl Networks {
         Ok(Self(networks))
     }
 
-    /// Whether the address is in one of them.
+    /// Whether one of the networks contains the address.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let after = self.0.partition_point(|network| network.addr() <= address);
@@ -47,7 +46,7 @@ impl Networks {
         nearest.is_some_and(|network| network.contains(&address))
     }
 
-    /// Whether there is no network in the list.
+    /// Whether the list is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -63,7 +62,7 @@ impl fmt::Display for Networks {
     }
 }
 
-/// Reads a network, or an address as the network of it alone.
+/// Parses a network, or an address as a network of one.
 fn parse(text: &str) -> Result<IpNet, String> {
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
@@ -81,7 +80,7 @@ fn parse(text: &str) -> Result<IpNet, String> {
     if whole != network {
         return Err(format!("has bits behind its prefix: {whole} or {address}/{all} is meant"));
     }
-    // With fewer than 96 bits there would have been bits behind the prefix.
+    // With fewer than 96 bits, the check for host bits would have failed.
     match address.to_canonical() {
         IpAddr::V4(first) if all == 128 => {
             let prefix = network.prefix_len().saturating_sub(96);
@@ -91,25 +90,25 @@ fn parse(text: &str) -> Result<IpNet, String> {
     }
 }
 
-/// Decimal digits and nothing else: `parse` would take a plus sign, and others read 010 as 8.
+/// Parses decimal digits only: `parse` accepts a plus sign, and other parsers read 010 as octal.
 fn number(digits: &str) -> Option<u8> {
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
     let plain = plain && (digits == "0" || !digits.starts_with('0'));
     if plain { digits.parse().ok() } else { None }
 }
 
-/// Who may ask at all.
+/// Access control by client address.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Access {
-    /// Who may; empty means everyone.
+    /// Clients with access; empty allows all.
     pub(crate) allow: Networks,
-    /// Who may not, even if allowed.
+    /// Clients without access, even if `allow` contains them.
     pub(crate) deny: Networks,
 }
 
 impl Access {
-    /// Whether this client has access. The address of a client can be unknown, because a proxy
-    /// hides it; then it has access only where all have.
+    /// Whether this client has access. If a proxy hides the client's address, the client has access
+    /// only if there are no restrictions.
     pub(crate) fn admits(&self, client: Client) -> bool {
         match client {
             Client::Known(address) => {
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_ends_where_its_prefix_says() {
+    fn a_network_ends_at_its_prefix_length() {
         let list = networks("10.0.0.0/8, fd00::/8, 192.0.2.1");
         for inside in ["10.0.0.0", "10.255.255.255", "fd00::", "fdff::1", "192.0.2.1"] {
             assert!(list.contains(ip(inside)), "{inside}");
@@ -149,14 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn a_mapped_address_is_an_ipv4_address_on_either_side() {
+    fn a_mapped_address_is_an_ipv4_address_in_lists_and_lookups() {
         assert!(networks("10.0.0.0/8").contains(ip("::ffff:10.1.2.3")));
         assert!(networks("::ffff:10.0.0.0/104").contains(ip("10.1.2.3")));
         assert_eq!(networks("::ffff:0:0/96").to_string(), "0.0.0.0/0");
     }
 
     #[test]
-    fn everything_of_one_family_is_nothing_of_the_other() {
+    fn all_addresses_of_one_family_exclude_the_other() {
         assert!(networks("::/0").contains(ip("2001:db8::1")));
         assert!(!networks("::/0").contains(ip("10.0.0.1")));
         assert!(!networks("::/0").contains(ip("::ffff:10.0.0.1")));
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_named() {
+    fn every_fault_is_reported() {
         let faults = Networks::parse("10.0.0.0/8, 10.0.0.1/8,, x, 1.2.3.4/33, ::1/64, 1.2.3.4/+8")
             .unwrap_err();
         assert_eq!(faults.0.len(), 6, "{faults}");
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_is_the_empty_list_and_a_lone_comma_is_not() {
+    fn blank_text_is_the_empty_list_and_a_lone_comma_is_not() {
         assert!(networks("").is_empty());
         assert!(networks(" ").is_empty());
         for text in [",", "10.0.0.0/8,", ",10.0.0.0/8", "10.0.0.0/8,,::1"] {
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_network_is_refused() {
+    fn malformed_networks_are_rejected() {
         for text in [
             "010.0.0.0/8",
             "10.0.0/8",
@@ -217,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn denied_wins_over_allowed_and_nothing_allowed_means_everyone() {
+    fn deny_overrides_allow_and_an_empty_allow_list_allows_all() {
         let known = |text| Client::Known(ip(text));
         let everyone = Access::default();
         assert!(everyone.admits(known("192.0.2.1")));
@@ -231,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_may_be_anybody_is_admitted_only_where_everybody_is() {
+    fn an_unknown_client_has_access_only_without_restrictions() {
         let hidden = Client::Behind(ip("10.0.0.1"));
         let ten = || networks("10.0.0.0/8");
         assert!(Access::default().admits(hidden));
@@ -239,7 +238,7 @@ mod tests {
         assert!(!Access { allow: Networks::default(), deny: networks("::1") }.admits(hidden));
     }
 
-    /// A network with no bit behind its prefix. Few different ones, so that they meet.
+    /// A network without host bits. Few different ones, so that they overlap.
     fn any_network() -> impl Strategy<Value = IpNet> {
         (any::<bool>(), any::<u128>(), 0..=128_u8).prop_map(|(four, random, prefix)| {
             let crowded = random & (0xc3 << 120 | 0x3);
@@ -248,7 +247,7 @@ mod tests {
         })
     }
 
-    /// An address out of the first bits.
+    /// An address from the leading bits.
     fn address(four: bool, bits: u128) -> IpAddr {
         if four {
             IpAddr::from(bits.to_be_bytes().first_chunk::<4>().copied().unwrap())
@@ -257,7 +256,7 @@ mod tests {
         }
     }
 
-    /// The bits of an address, from the left.
+    /// The bits of an address, left-aligned.
     fn bits(address: IpAddr) -> u128 {
         match address {
             IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
@@ -271,12 +270,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "[0-9a-f:./, x%-]{0,60}") {
+        fn no_text_causes_a_panic(text in "[0-9a-f:./, x%-]{0,60}") {
             let _ = Networks::parse(&text);
         }
 
         #[test]
-        fn what_was_read_can_be_written_and_read_again(
+        fn a_parsed_list_can_be_written_and_parsed_again(
             list in proptest::collection::vec(any_network(), 1..20),
         ) {
             let read = networks(&text_of(&list));
@@ -284,7 +283,7 @@ mod tests {
         }
 
         #[test]
-        fn the_search_finds_what_looking_at_each_would_find(
+        fn the_binary_search_equals_a_linear_search(
             list in proptest::collection::vec(any_network(), 1..20),
             random in any::<u128>(),
             inside in any::<proptest::sample::Index>(),

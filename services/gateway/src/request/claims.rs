@@ -1,13 +1,12 @@
-//! Request fields that never reach an upstream as the client wrote them: fields that change the
-//! method or the URL behind the gateway's back, and fields that claim something about the client,
-//! the host, the user or the certificate. Proxies and frameworks write such fields behind their
-//! own checks, so an upstream that reads one believes it.
+//! Request fields that are never forwarded as the client sent them: fields that override the method
+//! or the URL, and fields that make claims about the client, the host, the user or the certificate.
+//! Proxies and frameworks set such fields after their own checks, so upstreams trust them.
 
 use std::cmp::Ordering;
 
 use super::begins;
 
-/// Whole names, sorted.
+/// Complete names, sorted.
 const NAMES: [&str; 106] = [
     "ali-cdn-real-ip",
     "base-url",
@@ -117,7 +116,7 @@ const NAMES: [&str; 106] = [
     "x-username",
 ];
 
-/// Beginnings of names.
+/// Prefixes of names.
 const BEGINNINGS: [&str; 24] = [
     "cf-access-",
     "impersonate-",
@@ -145,18 +144,19 @@ const BEGINNINGS: [&str; 24] = [
     "x-webauth-",
 ];
 
-/// What AWS's load balancer says of a user who signed in, and of a client's certificate. Nothing
-/// else writes these names, so a trusted proxy may.
+/// Fields in which AWS's load balancer reports the authenticated user and the client certificate.
+/// Nothing else sets these names, so a trusted proxy may.
 const OF_THE_LOAD_BALANCER: [&str; 2] = ["x-amzn-mtls-", "x-amzn-oidc-"];
 
-/// Whether a field (its name in lower case) is such a claim. Hyphens and underscores are the same.
+/// Whether a field (its name in lower case) is such a claim. Hyphens and underscores are
+/// equivalent.
 pub(crate) fn is_claim(name: &str, from_trusted_proxy: bool) -> bool {
     let first = name.as_bytes().first();
     let begins_with = |list: &[&str]| {
         list.iter()
             .any(|beginning| beginning.as_bytes().first() == first && begins(name, beginning))
     };
-    // Most fields of most requests begin with another letter.
+    // Most fields of a typical request begin with another letter.
     matches!(first, Some(b'a' | b'b' | b'c' | b'f' | b'h' | b'i' | b'p'..=b'x'))
         && (NAMES.binary_search_by(|known| compare(known, name)).is_ok()
             || begins_with(&BEGINNINGS)
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_request_needs_is_no_claim() {
+    fn common_request_fields_are_not_claims() {
         for name in [
             "accept",
             "accept-encoding",
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_trusted_proxy_says_what_aws_load_balancer_says() {
+    fn only_a_trusted_proxy_may_set_fields_of_the_aws_load_balancer() {
         for name in ["x-amzn-oidc-identity", "x-amzn-mtls-clientcert"] {
             assert!(is_claim(name, false) && !is_claim(name, true), "{name}");
         }
@@ -220,7 +220,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hyphens_and_underscores_are_the_same(
+        fn hyphens_and_underscores_are_equivalent(
             name in select(NAMES.as_slice()),
             beginning in select(BEGINNINGS.as_slice()),
             rest in "[a-z0-9_-]{0,10}",

@@ -1,5 +1,5 @@
-//! The fields that the gateway adds to a request for an upstream: client, host, request id, as
-//! part of which trace. Everything that was said about that before is dropped and said anew.
+//! Fields that the gateway adds for an upstream: client, host, request id and trace context.
+//! Existing fields of the kind are dropped.
 
 use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
@@ -17,26 +17,26 @@ use crate::request::is;
 use crate::request::trace_context::{TRACEPARENT, TRACESTATE, Trace};
 use crate::request::trusted_proxies::{Client, ClientInfo};
 
-/// The id of a request, in logs, answers and towards the upstreams.
+/// Request id in logs, responses and upstream requests.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The way of a request, the client first.
+/// Addresses of the client and the proxies, the client first.
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The host that the client asked for.
+/// Host that the client requested.
 pub(crate) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// How the client came.
+/// Scheme that the client used.
 pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The name of this process in `Via`. The number distinguishes replicas, so that only a request
-/// that comes back here is taken for a loop.
+/// Name of this process in `Via`. The number distinguishes replicas, so that only a request that
+/// returns to the same process counts as a loop.
 static VIA_NAME: LazyLock<String> = LazyLock::new(|| {
     let [number, _] = new_bits();
     format!("gateway-{:08x}", number >> 32)
 });
 
-/// Whether the request has passed this process before (RFC 9110, section 7.6.3).
+/// Whether this process has already forwarded the request (RFC 9110, section 7.6.3).
 pub(crate) fn is_loop(headers: &Fields) -> bool {
     via(headers).any(|name| name == VIA_NAME.as_bytes())
 }
@@ -49,7 +49,7 @@ fn via(headers: &Fields) -> impl Iterator<Item = &[u8]> {
     members.flatten()
 }
 
-/// The gateways in `Via`, at most as many as given, by the numbers in their names.
+/// Numbers of the gateways in `Via`, at most `most`.
 pub(crate) fn gateways(headers: &Fields, most: usize) -> Vec<u32> {
     let number = |name: &[u8]| {
         let digits = std::str::from_utf8(name.strip_prefix(b"gateway-")?).ok()?;
@@ -59,7 +59,7 @@ pub(crate) fn gateways(headers: &Fields, most: usize) -> Vec<u32> {
     via(headers).filter_map(number).take(most).collect()
 }
 
-/// The field `Via` of a request of this process's own that is made for these gateways.
+/// `Via` of a request that this process makes on behalf of these gateways.
 pub(crate) fn via_of(gateways: &[u32]) -> String {
     let mut text = String::new();
     for gateway in gateways {
@@ -69,24 +69,25 @@ pub(crate) fn via_of(gateways: &[u32]) -> String {
     text + "1.1 " + &VIA_NAME
 }
 
-/// The forwarded fields. They replace every field of the kind; the rest of a
-/// head passes as it is.
+/// Forwarded fields of a request. They replace all fields of the kind; other fields are forwarded
+/// unchanged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForwardedHeaders<'a> {
-    /// Who asks.
+    /// Client identity.
     pub(crate) client_info: &'a ClientInfo,
-    /// The gateway's step of a trace.
+    /// Trace context of the gateway.
     pub(crate) trace: &'a Trace,
-    /// The route is guarded: its secret is for the gateway alone.
+    /// The route requires authentication, so its credentials are not forwarded.
     pub(crate) guarded: bool,
-    /// Say it in RFC 7239's words as well.
+    /// Also send `Forwarded` (RFC 7239).
     pub(crate) standard: bool,
-    /// The version of HTTP in which the request came.
+    /// HTTP version of the client's request.
     pub(crate) version: Version,
 }
 
 impl ForwardedHeaders<'_> {
-    /// Whether a field of the request is dropped; [`ForwardedHeaders::each_field`] may set it anew.
+    /// Whether a field of the request is dropped; [`ForwardedHeaders::each_field`] may set it
+    /// again.
     pub(crate) fn replace(&self, name: &HeaderName) -> bool {
         let text = name.as_str();
         is_claim(text, self.client_info.is_trusted)
@@ -96,8 +97,7 @@ impl ForwardedHeaders<'_> {
             || (*name == AUTHORIZATION && self.guarded)
     }
 
-    /// Passes the fields to set to `set`, each of them once. `Via` comes behind those that are there
-    /// already.
+    /// Passes the fields to set to `set`, each once. `Via` is appended to the existing ones.
     pub(crate) fn each_field(&self, mut set: impl FnMut(&HeaderName, &[u8])) {
         let ClientInfo { scheme, host, request_id, .. } = self.client_info;
         let mut text = Vec::with_capacity(64);
@@ -135,7 +135,7 @@ impl ForwardedHeaders<'_> {
         }
     }
 
-    /// The first element has what the client asked for; the others are only the way.
+    /// The first element describes the client's request; the others are only addresses.
     fn standard_way(&self) -> String {
         let mut way = String::new();
         if let Client::Behind(_) = self.client_info.client {
@@ -166,15 +166,15 @@ impl ForwardedHeaders<'_> {
     }
 }
 
-/// A new id: 128 bits in hexadecimal, unique and not to be guessed.
+/// Creates a request id: 128 bits in hexadecimal, unique and unpredictable.
 pub(crate) fn new_request_id() -> String {
     let [left, right] = new_bits();
     let id = hexadecimal_128(u128::from(left) << 64 | u128::from(right));
     String::from_utf8(id.to_vec()).unwrap_or_default()
 }
 
-/// 128 bits for ids. A counter under two secret keys (`SipHash`) costs less than a random number
-/// generator's lock.
+/// 128 bits for ids. A counter hashed with two secret keys (`SipHash`) costs less than the lock of
+/// a random number generator.
 pub(crate) fn new_bits() -> [u64; 2] {
     static KEYS: LazyLock<[RandomState; 2]> =
         LazyLock::new(|| [RandomState::new(), RandomState::new()]);
@@ -215,7 +215,7 @@ mod tests {
         set
     }
 
-    /// The request as the upstream gets it.
+    /// The request that the upstream receives.
     fn said(words: ForwardedHeaders<'_>, request: &Fields) -> Fields {
         let hop = HopByHop::of(request).unwrap();
         let kept = request.iter().filter(|(name, _)| !words.replace(name) && !hop.drops(name));
@@ -231,7 +231,7 @@ mod tests {
 
     const VERSION: Version = Version::HTTP_11;
 
-    /// The request as the upstream gets it, from a peer whom 10.0.0.0/8 makes trusted or not.
+    /// The request that the upstream receives from a peer, with 10.0.0.0/8 as trusted proxies.
     fn told(peer: &str, fields: &[(&'static str, &str)]) -> Fields {
         let request = request(fields);
         let trust = TrustedProxies { proxies: Networks::parse("10.0.0.0/8").unwrap(), host: true };
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_claims_is_replaced() {
+    fn claims_of_the_client_are_replaced() {
         let request = untrusted(
             "10.0.0.7",
             &[
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_the_request_behind_the_gateway_never_passes() {
+    fn overrides_of_method_and_url_are_dropped() {
         for peer in ["192.0.2.1", "10.0.0.1"] {
             let fields = [
                 ("X-HTTP-Method-Override", "DELETE"),
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_comes_back_is_a_loop() {
+    fn a_request_that_returns_is_a_loop() {
         let first = told("192.0.2.1", &[("Host", "a"), ("Via", "1.0 fred, 1.1 p.example.net")]);
         assert_eq!(all(&first, "via").len(), 2);
         assert!(!is_loop(&request(&[("via", "1.1 gateway, 1.1 gateway-00000000x")])));
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_of_trusted_proxies_is_kept_and_the_peer_added() {
+    fn the_chain_of_trusted_proxies_is_kept_and_the_peer_appended() {
         let request = told(
             "10.0.0.1",
             &[
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_is_not_named_is_unknown() {
+    fn an_unnamed_client_is_unknown() {
         let request = told("10.0.0.1", &[("Host", "a"), ("X-Forwarded-For", "1.1.1.1, x")]);
         assert_eq!(all(&request, "x-forwarded-for"), ["10.0.0.1"]);
         let said = ["for=unknown;proto=http;host=\"a\", for=10.0.0.1"];
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_cannot_end_its_quotes() {
+    fn a_host_cannot_escape_its_quotes() {
         let request = told("192.0.2.1", &[("Host", "a\";for=\"1.1.1.1\\")]);
         assert_eq!(
             all(&request, "forwarded"),
@@ -391,14 +391,14 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_of_a_guarded_route_stays_here() {
+    fn the_credentials_of_a_protected_route_are_not_forwarded() {
         let request = told("192.0.2.1", &[("Authorization", "Bearer x"), ("Accept", "*/*")]);
         assert_eq!(all(&request, "authorization"), [""; 0]);
         assert_eq!(all(&request, "accept"), ["*/*"]);
     }
 
     #[test]
-    fn what_is_about_the_clients_connection_stays_here() {
+    fn connection_specific_fields_are_not_forwarded() {
         let request = told(
             "192.0.2.1",
             &[
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn the_state_of_a_trace_goes_with_it_or_not_at_all() {
+    fn tracestate_is_forwarded_only_with_its_trace() {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let request = told("192.0.2.1", &[("traceparent", parent), ("tracestate", "a=1")]);
         assert_eq!(all(&request, "tracestate"), ["a=1"]);
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_written_by_hand_says_the_same() {
+    fn a_handwritten_head_has_the_same_meaning() {
         let request = request(&[("Host", "a"), ("X-Forwarded-For", "1.1.1.1"), ("Accept", "*/*")]);
         let peer = "192.0.2.1".parse().unwrap();
         let client_info = TrustedProxies::default().client_info(peer, Scheme::Https, &request);
@@ -460,12 +460,12 @@ mod tests {
         assert_eq!(set[1].1, "https");
     }
 
-    /// What a request costs: run with
-    /// `cargo test --profile quick -p gateway forwarded -- --ignored --nocapture`.
+    /// Measures the cost per request: run with `cargo test --profile quick -p gateway forwarded --
+    /// --ignored --nocapture`.
     #[test]
     #[ignore = "a measurement, not a test"]
     #[expect(clippy::print_stderr, reason = "that is all it does")]
-    fn measure_what_is_said() {
+    fn measure_forwarded_fields() {
         let request = request(&[
             ("Host", "example.org"),
             ("User-Agent", "x"),

@@ -1,4 +1,4 @@
-//! What ends at the gateway: fields that are about one connection (RFC 9110, section 7.6.1).
+//! Hop-by-hop fields (RFC 9110, section 7.6.1).
 
 use http::HeaderValue;
 use http::header::{
@@ -9,30 +9,30 @@ use http::header::{
 use super::{begins, is};
 use crate::fields::Fields;
 
-/// Connection options that one message may have. Each is looked for among all fields, so without a
-/// bound the largest head would be compared with itself; honest clients send up to three.
+/// Maximum connection options of one message. Each one is compared with all fields, so without a
+/// limit the cost is quadratic; legitimate clients send up to three.
 const MOST_OPTIONS: usize = 16;
 
-/// A Connection field that must not be obeyed, and why; the answer is 400.
+/// Reason why a Connection field is rejected with 400.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Abuse(pub(crate) &'static str);
 
-/// The fields of one message that must not go further. Transfer-Encoding is not among them: the
-/// code that writes the message's body anew writes it or Content-Length, and a head in which only
-/// one of the two was taken out would be another message.
+/// Hop-by-hop fields of one message. Transfer-Encoding is excluded: the code that frames the body
+/// again replaces it together with Content-Length, because a head with only one of them removed
+/// would have another meaning.
 #[derive(Debug, Default)]
 pub(crate) struct HopByHop {
-    /// Fields of the message that Connection names, beside those that never pass.
+    /// Fields that Connection lists, in addition to those that are never forwarded.
     nominated: Vec<HeaderName>,
 }
 
 impl HopByHop {
-    /// Of the message with these fields.
+    /// Determines the hop-by-hop fields of a message.
     ///
     /// # Errors
-    /// When Connection is no list of names, or names a field that the upstream needs: dropping that
-    /// would let a client take from a request what the gateway, or a proxy in front of it, has put
-    /// there or has decided by.
+    /// Returns an error if Connection is malformed, or lists an end-to-end field: otherwise a
+    /// client could remove fields that the gateway, or a proxy in front of it, has set or
+    /// evaluated.
     pub(crate) fn of(headers: &Fields) -> Result<Self, Abuse> {
         let mut nominated = Vec::new();
         let mut options = 0;
@@ -54,19 +54,19 @@ impl HopByHop {
         Ok(Self { nominated })
     }
 
-    /// Whether the field ends here.
+    /// Whether the field is not forwarded.
     pub(crate) fn drops(&self, name: &HeaderName) -> bool {
         never_passes(name) || self.nominated.contains(name)
     }
 }
 
-/// The non-empty members of a list (RFC 9110, section 5.6.1).
+/// Non-empty list members (RFC 9110, section 5.6.1).
 fn options_of(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|o| !o.is_empty())
 }
 
-/// Fields about one connection, whether Connection names them or not. `Proxy` is in no standard: a
-/// CGI program would read it as its setting `HTTP_PROXY`.
+/// Fields that are never forwarded, even if Connection does not list them. `Proxy` is not
+/// standardized: a CGI program would receive it as `HTTP_PROXY` (httpoxy).
 pub(crate) fn never_passes(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
@@ -83,7 +83,7 @@ pub(crate) fn never_passes(name: &HeaderName) -> bool {
     )
 }
 
-/// Fields for the one at the end of the way.
+/// End-to-end fields that Connection must not list.
 fn is_needed(name: &HeaderName) -> bool {
     [
         HOST,
@@ -150,7 +150,7 @@ mod tests {
         headers
     }
 
-    /// The names that are left.
+    /// Names of the remaining fields.
     fn passed(fields: &[(&str, &str)]) -> Vec<String> {
         let mut headers = headers(fields);
         HopByHop::of(&headers).unwrap().remove_from(&mut headers);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_about_one_connection_ends_here() {
+    fn hop_by_hop_fields_are_removed() {
         let left = passed(&[
             ("Host", "a"),
             ("Connection", "keep-alive, Upgrade, HTTP2-Settings"),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_connection_names_ends_here_in_every_spelling_and_field() {
+    fn fields_listed_in_connection_are_removed_in_any_spelling() {
         let left = passed(&[
             ("Connection", "close,X-One , ,"),
             ("connection", "\tx-two"),
@@ -191,13 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn the_framing_stays_with_who_writes_the_body() {
+    fn framing_fields_are_left_to_the_body_writer() {
         let left = passed(&[("Transfer-Encoding", "chunked"), ("Connection", "close")]);
         assert_eq!(left, ["transfer-encoding"]);
     }
 
     #[test]
-    fn a_field_that_has_to_pass_cannot_be_nominated_away() {
+    fn an_end_to_end_field_cannot_be_removed_by_connection() {
         for name in [
             "Host",
             "Content-Length",
@@ -221,7 +221,7 @@ mod tests {
             "Last-Event-ID",
             "Set-Cookie",
         ] {
-            // Whether it is there or not: a proxy behind may obey as well.
+            // Regardless of its presence: a proxy closer to the origin may comply as well.
             let refused = HopByHop::of(&headers(&[("Connection", &format!("close, {name}"))]));
             assert_eq!(
                 refused.unwrap_err().0,
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_names_is_refused() {
+    fn a_malformed_connection_field_is_rejected() {
         for value in ["a b", "close; x", "\"close\"", "é", "close, (x)", "x:y"] {
             let mut fields = Fields::new();
             fields.insert(CONNECTION, HeaderValue::from_bytes(value.as_bytes()).unwrap());
@@ -248,7 +248,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic_and_what_is_needed_stays(
+        fn no_input_causes_a_panic_and_end_to_end_fields_stay(
             value in proptest::collection::vec(32..=255_u8, 0..80),
         ) {
             let mut fields = headers(&[("Host", "a"), ("X-Forwarded-For", "b"), ("Cookie", "c")]);

@@ -1,15 +1,15 @@
-//! How much one client may have: open connections, open event streams, requests per second.
+//! Per-client limits: open connections, open event streams, and requests per second.
 //!
-//! A client is an IPv4 address or an IPv6 /64, which is what one customer gets at least. Whatever
-//! clients do, memory is bounded: a client is forgotten, without loss, as soon as it has nothing
-//! open and its allowance is whole again, and at most so many are remembered at once.
+//! A client is an IPv4 address or an IPv6 /64, which is the smallest allocation of a customer.
+//! Memory is bounded for any behavior of clients: an entry is removed, without loss, as soon as the
+//! client has nothing open and its allowance is full again, and the number of entries is limited.
 //!
-//! **When there is no room for a newcomer** because all that are remembered are active, newcomers
-//! share one allowance (in each of the table's parts): together they get what one client gets.
-//! No client is without limits, and no client that is remembered loses anything. A client that has
-//! nothing open is active for as long as its requests take to be earned back, so no more than
-//! (requests per second in all) / (requests per second of a client) are: at 40,000 a second in all
-//! and one per client that is fewer than the 65,536 that are remembered by default.
+//! **If the table is full of active clients**, further clients share an overflow bucket (one per
+//! shard): together they get the limits of one client. No client is unlimited, and no client in the
+//! table loses anything. A client without open connections is active until its requests are
+//! replenished, so at most (total requests per second) / (requests per second of a client) are
+//! active: at 40,000 per second in total and one per client, that is fewer than the default of
+//! 65,536 entries.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -24,50 +24,49 @@ use super::cidr::Networks;
 use super::trusted_proxies::Client;
 use super::value;
 
-/// Clients remembered at once by default: 3 MB when the table is full, and next to
-/// nothing while it is not.
+/// Default number of entries: 3 MB if the table is full, and almost nothing if it is not.
 pub(crate) const REMEMBERED: usize = 65_536;
 
-/// Parts of the table, each with a lock of its own, so that threads seldom meet.
+/// Shards of the table with a lock each, so that threads rarely contend.
 const SHARDS: usize = 64;
 
-/// With fewer clients than this a table has one part: the parts would be too small to be even.
+/// Smaller tables have one shard: otherwise the shards would be too small to fill evenly.
 const SMALLEST_SHARDED: usize = 64 * SHARDS;
 
-/// A part is not searched for idle clients before it has so many.
+/// Minimum number of entries before a shard is swept for idle clients.
 const WORTH_SWEEPING: usize = 32;
 
-/// A full part is searched for idle clients at most this often, in nanoseconds: a search takes some
-/// microseconds.
+/// Minimum time between two sweeps of a full shard in nanoseconds: a sweep takes some microseconds.
 const SWEEP_PAUSE: u64 = 1_000_000;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// What one client may have; 0 means that it is not bounded.
+/// Limits of one client; 0 means unlimited.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Bounds {
-    /// Connections at once.
+    /// Concurrent connections.
     pub(crate) connections: u32,
-    /// Requests.
+    /// Request rate.
     pub(crate) requests: Rate,
-    /// Event streams at once.
+    /// Concurrent event streams.
     pub(crate) streams: u32,
-    /// Who is not bounded: health checks of a load balancer, and, for its connections, the load
-    /// balancer itself.
+    /// Exempt clients: health checks of a load balancer, and, for connections, the load balancer
+    /// itself.
     pub(crate) exempt: Networks,
 }
 
-/// So many requests a second in the long run, and so many at once after a pause.
+/// Sustained requests per second, with a burst.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Rate {
-    /// In the long run; 0 means any number.
+    /// Sustained rate; 0 means unlimited.
     pub(crate) per_second: u32,
-    /// At once; taken for 1 if 0.
+    /// Burst; 0 means 1.
     pub(crate) burst: u32,
 }
 
 impl Rate {
-    /// Reads `50` or `50 burst 200`; without a burst it is what two seconds give. `0` is off.
+    /// Parses `50` or `50 burst 200`; the default burst is the rate of two seconds. `0` disables
+    /// the limit.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let number = |text: &str| {
             let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -84,30 +83,29 @@ impl Rate {
         (burst > 0 || per_second == 0).then_some(Self { per_second, burst })
     }
 
-    /// How long one request takes to be earned back, and all of them.
+    /// Time to replenish one request, and the whole burst.
     fn nanoseconds(self) -> (u64, u64) {
         let one = SECOND.div_ceil(self.per_second.max(1).into());
         (one, one * u64::from(self.burst.max(1)))
     }
 }
 
-/// What is left to a client.
+/// Remaining quota of a client.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Quota {
-    /// Requests at once after a pause.
+    /// Burst.
     pub(crate) limit: u32,
-    /// Seconds in which they come back.
+    /// Seconds in which the burst is replenished.
     pub(crate) window_seconds: u64,
-    /// Requests that may come now.
+    /// Requests that are allowed now.
     pub(crate) remaining: u32,
-    /// Seconds until there is one more. After a refusal that is the value of `Retry-After`.
+    /// Seconds until one more request is allowed; after a rejection, the value of `Retry-After`.
     pub(crate) reset_seconds: u64,
 }
 
 impl Quota {
-    /// The values of the fields `RateLimit-Policy` and `RateLimit`
-    /// (draft-ietf-httpapi-ratelimit-headers-10). `t` is the time until there is more, which is the
-    /// same moment as that of `Retry-After`.
+    /// Values of `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10). `t`
+    /// is the time until more requests are allowed, which equals `Retry-After`.
     pub(crate) fn fields(&self) -> (HeaderValue, HeaderValue) {
         let Self { limit, window_seconds, remaining, reset_seconds } = self;
         (
@@ -117,35 +115,35 @@ impl Quota {
     }
 }
 
-/// The answer to one more request.
+/// Decision about one more request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum RateDecision {
-    /// Nothing is counted.
+    /// No limit applies.
     Unbounded,
-    /// It may come.
+    /// Allowed.
     Within(Quota),
-    /// It may not: 429.
+    /// Rejected with 429.
     Over(Quota),
 }
 
-/// The clients that are remembered. Cheap to clone; the same for the whole life of the process,
-/// while [`Bounds`] may change from one call to the next.
+/// Client table. Clones refer to the same table, which lives as long as the process, while
+/// [`Bounds`] may change from one call to the next.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientTable(Arc<Table>);
 
 #[derive(Debug)]
 struct Table {
     shards: Vec<Shard>,
-    /// Clients that each part may remember.
+    /// Maximum entries of each shard.
     most: usize,
-    /// Secret, so that a client cannot choose addresses that collide.
+    /// Secret, so that clients cannot provoke collisions.
     keys: RandomState,
     begun: Instant,
-    /// Times that a newcomer found no room.
+    /// Number of requests that used the overflow bucket.
     crowded: AtomicU64,
 }
 
-/// On cache lines of its own, so that a lock does not slow its neighbour.
+/// Aligned, so that a lock does not share a cache line with its neighbor.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard(Mutex<Part>);
@@ -153,26 +151,26 @@ struct Shard(Mutex<Part>);
 #[derive(Debug, Default)]
 struct Part {
     clients: HashMap<u64, Entry, BuildHasherDefault<AlreadyHashed>>,
-    /// What newcomers have together when there is no room for them.
+    /// Overflow bucket.
     newcomers: Entry,
-    /// With so many clients, look for idle ones before another is added. Grows with those that are
-    /// active, so that the memory is theirs, and not that of all that ever came.
+    /// Number of entries at which idle ones are removed before another is added. It scales with the
+    /// number of active clients, so that memory depends on those, and not on all clients ever seen.
     sweep_at: usize,
-    /// Full of active clients until then.
+    /// Until then, all entries are known to be active.
     full_until: u64,
 }
 
-/// What is known of a client. Times are nanoseconds since the table was made.
+/// State of a client. Times are nanoseconds since the table was created.
 #[derive(Debug, Default)]
 struct Entry {
-    /// When all its requests will be earned back: the theoretical arrival time of the generic cell
+    /// Time at which all requests are replenished: the theoretical arrival time of the generic cell
     /// rate algorithm.
     owes_until: u64,
     connections: u32,
     streams: u32,
 }
 
-/// What a place is for.
+/// Kind of a permit.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Connection,
@@ -180,7 +178,7 @@ enum Kind {
 }
 
 impl ClientTable {
-    /// A table that remembers at most so many.
+    /// Creates a table with this maximum number of entries.
     pub(crate) fn new(remembered: usize, now: Instant) -> Self {
         let shards = if remembered < SMALLEST_SHARDED { 1 } else { SHARDS };
         Self(Arc::new(Table {
@@ -192,18 +190,18 @@ impl ClientTable {
         }))
     }
 
-    /// A place for a connection of this peer; `None` when it has too many.
+    /// Permit for a connection of this peer; `None` at the limit.
     pub(crate) fn connect(&self, bounds: &Bounds, peer: IpAddr, now: Instant) -> Option<Permit> {
         self.permit(Kind::Connection, bounds.connections, bounds, Client::Known(peer), now)
     }
 
-    /// A place for an event stream; `None` when the client has too many.
+    /// Permit for an event stream; `None` at the limit.
     pub(crate) fn stream(&self, bounds: &Bounds, client: Client, now: Instant) -> Option<Permit> {
         self.permit(Kind::Stream, bounds.streams, bounds, client, now)
     }
 
-    /// Counts one more request, unless it is one too many: refused requests cost nothing, so a
-    /// client that goes on asking gets its rate all the same.
+    /// Counts a request, unless it exceeds the limit: rejected requests cost nothing, so a client
+    /// that continues to send still gets its rate.
     pub(crate) fn ask(&self, bounds: &Bounds, client: Client, now: Instant) -> RateDecision {
         let rate = bounds.requests;
         if rate.per_second == 0 || bounds.exempts(client) {
@@ -222,8 +220,8 @@ impl ClientTable {
         }
         drop(part);
         let remaining = all.saturating_sub(owed) / one;
-        // One more request is earned in at most a second, so that only a client that owes from the
-        // time of a greater bound waits for longer.
+        // One more request is replenished within a second; only a client that consumed a larger
+        // burst, before the limit was lowered, waits longer.
         let more = owed.saturating_add(one).saturating_sub(all);
         let quota = Quota {
             limit: rate.burst.max(1),
@@ -235,12 +233,12 @@ impl ClientTable {
         if within { RateDecision::Within(quota) } else { RateDecision::Over(quota) }
     }
 
-    /// Clients that are remembered now. Takes every lock once: for metrics.
+    /// Current number of entries. Takes every lock once: for metrics.
     pub(crate) fn remembered(&self) -> usize {
         self.0.shards.iter().map(|shard| shard.lock().clients.len()).sum()
     }
 
-    /// Times that a newcomer had to share with others because there was no room.
+    /// Number of requests that used the overflow bucket because the table was full.
     pub(crate) fn crowded(&self) -> u64 {
         self.0.crowded.load(Ordering::Relaxed)
     }
@@ -269,7 +267,7 @@ impl ClientTable {
 }
 
 impl Bounds {
-    /// A client that a proxy keeps to itself is not the proxy, and not exempt with it.
+    /// A client that a proxy hides is distinct from the proxy, and not exempt with it.
     fn exempts(&self, client: Client) -> bool {
         matches!(client, Client::Known(address) if self.exempt.contains(address))
     }
@@ -277,23 +275,23 @@ impl Bounds {
 
 impl Table {
     fn nanoseconds(&self, now: Instant) -> u64 {
-        // Enough for 584 years.
+        // Sufficient for 584 years.
         u64::try_from(now.saturating_duration_since(self.begun).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// The client under the secret keys. Two clients meet in one number once in 2^64.
+    /// Keyed hash of the client. Two clients collide with a probability of 2^-64.
     fn hashed(&self, client: Client) -> u64 {
         self.keys.hash_one(network_of(client.address()))
     }
 
     fn part(&self, who: u64) -> MutexGuard<'_, Part> {
-        // The map of a part uses the lowest and the highest bits. There is at least one part, and a
-        // remainder is less than the divisor.
+        // The map of a shard uses the lowest and the highest bits. There is at least one shard, and
+        // a remainder is less than the divisor.
         let index = (who >> 32) as usize % self.shards.len();
         self.shards[index].lock()
     }
 
-    /// The client's entry, and whether it is its own.
+    /// The client's entry or the overflow bucket; true if it is the client's own.
     fn entry<'a>(&self, part: &'a mut Part, who: u64, now: u64) -> (&'a mut Entry, bool) {
         if !part.clients.contains_key(&who) && !part.has_room(self.most, now) {
             self.crowded.fetch_add(1, Ordering::Relaxed);
@@ -305,13 +303,13 @@ impl Table {
 
 impl Shard {
     fn lock(&self) -> MutexGuard<'_, Part> {
-        // Nothing that is done under the lock can be half done.
+        // No operation under the lock leaves an inconsistent state, so a poisoned lock is usable.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Part {
-    /// Whether one more client can be remembered; forgets idle ones if that helps.
+    /// Whether another entry fits; removes idle ones if necessary.
     fn has_room(&mut self, most: usize, now: u64) -> bool {
         if self.clients.len() < self.sweep_at.max(WORTH_SWEEPING).min(most) {
             return true;
@@ -346,13 +344,13 @@ impl Entry {
         self.connections > 0 || self.streams > 0
     }
 
-    /// Whether forgetting it changes no decision.
+    /// Whether its removal changes no decision.
     fn is_idle(&self, now: u64) -> bool {
         !self.has_open() && self.owes_until <= now
     }
 }
 
-/// A client's place; it is free again when this is dropped.
+/// Permit of a client; released on drop.
 #[derive(Debug)]
 #[must_use = "the place is free again when this is dropped"]
 pub(crate) struct Permit {
@@ -364,7 +362,7 @@ struct Taken {
     table: Arc<Table>,
     kind: Kind,
     who: u64,
-    /// Counted with the client, and not with the newcomers.
+    /// Counted in the client's entry, not in the overflow bucket.
     own: bool,
 }
 
@@ -386,13 +384,13 @@ impl Drop for Taken {
         if entry.owes_until == 0 {
             part.clients.remove(&self.who);
         }
-        // Another search may find this one.
+        // Another sweep may find this idle entry.
         part.full_until = 0;
     }
 }
 
-/// What counts as one client: the /64 of an IPv6 address, or an IPv4 address, in whichever shape an
-/// IPv6 socket shows it: mapped, or translated (RFC 6052's well-known prefix).
+/// Normalized client: the /64 of an IPv6 address, or an IPv4 address, also in its IPv4-mapped or
+/// translated form (the well-known prefix of RFC 6052).
 fn network_of(address: IpAddr) -> IpAddr {
     let IpAddr::V6(address) = address.to_canonical() else { return address.to_canonical() };
     let bits = address.to_bits();
@@ -403,7 +401,7 @@ fn network_of(address: IpAddr) -> IpAddr {
     Ipv6Addr::from_bits(bits & !u128::from(u64::MAX)).into()
 }
 
-/// The keys of a map are hashes already.
+/// Identity hasher for keys that are hashes.
 #[derive(Debug, Default)]
 struct AlreadyHashed(u64);
 

@@ -1,5 +1,5 @@
-//! W3C Trace Context (<https://www.w3.org/TR/trace-context/>): a trace that a client began goes on,
-//! with the gateway's own step in it.
+//! W3C Trace Context (<https://www.w3.org/TR/trace-context/>): continues the client's trace with a
+//! span of the gateway.
 
 use http::header::HeaderName;
 
@@ -8,36 +8,36 @@ use crate::digits::{hexadecimal, hexadecimal_128};
 use crate::fields::Fields;
 use crate::request::forwarded::new_bits;
 
-/// Which step of which trace a request is.
+/// Trace id and parent id of a request.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What vendors add to it; it means nothing without the trace that it came with.
+/// Vendor-specific data of the trace; meaningless without its `traceparent`.
 pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Length of a `traceparent` of version 00, and of what later versions must begin with.
+/// Length of a `traceparent` of version 00, and of the prefix of later versions.
 const LENGTH: usize = 55;
 
-/// The flags that are defined: sampled, and (level 2) that the trace's id is random. Others "MUST"
-/// be set to zero, because their meaning is not known yet.
+/// Defined flags: sampled, and (level 2) random trace id. The standard requires all others to be
+/// zero ("MUST"), because their meaning is not defined yet.
 const FLAGS: u8 = 0b11;
 
-/// The gateway's step of a trace.
+/// Trace context of the gateway's span.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Trace {
     id: u128,
-    /// The parent's id for what comes next.
+    /// Parent id for the upstream.
     step: u64,
     flags: u8,
-    /// It began before the gateway, and its `tracestate` is valid.
+    /// The client's trace continues, and its `tracestate` is valid.
     keeps_state: bool,
 }
 
 impl Trace {
-    /// A new step of the trace that the fields tell of, or of a new trace. A new one is not
-    /// sampled, which is what the standard wants of someone who leaves that to others.
+    /// Continues the trace in the fields, or starts a new one. A new trace is not sampled, as the
+    /// standard requires of a component that defers this decision.
     pub(crate) fn of(headers: &Fields) -> Self {
         let [step, _] = new_bits();
-        // Zero is not an id.
+        // Zero is not a valid id.
         let step = step.max(1);
         if let Some((id, flags)) = told(headers) {
             let keeps_state = trace_state::is_valid(headers);
@@ -48,7 +48,7 @@ impl Trace {
         Self { id, step, flags: 0, keeps_state: false }
     }
 
-    /// The field `traceparent` for the upstream.
+    /// `traceparent` for the upstream.
     pub(crate) fn parent(&self) -> [u8; LENGTH] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         text[3..35].copy_from_slice(&hexadecimal_128(self.id));
@@ -57,18 +57,18 @@ impl Trace {
         text
     }
 
-    /// The trace's id, for logs.
+    /// Trace id, for logs.
     pub(crate) fn id(&self) -> [u8; 32] {
         hexadecimal_128(self.id)
     }
 
-    /// Whether `tracestate` belongs to it; if not, that field is dropped.
+    /// Whether `tracestate` is forwarded.
     pub(crate) fn keeps_state(&self) -> bool {
         self.keeps_state
     }
 }
 
-/// The trace's id and flags, if there is one valid field.
+/// Trace id and flags, if there is exactly one valid field.
 fn told(headers: &Fields) -> Option<(u128, u8)> {
     let mut values = headers.get_all(TRACEPARENT);
     let (Some(parent), None) = (values.next(), values.next()) else { return None };
@@ -82,7 +82,7 @@ fn parse(text: &str) -> Option<(u128, u8)> {
     let id = parts.next().and_then(|digits| number(digits, 32))?;
     let parent = parts.next().and_then(|digits| number(digits, 16))?;
     let flags = parts.next().and_then(|digits| number(digits, 2))?;
-    // A later version may have more to say, behind another hyphen.
+    // A later version may append parts after another hyphen.
     let whole = match version {
         0 => rest.is_empty(),
         0xff => false,
@@ -92,7 +92,7 @@ fn parse(text: &str) -> Option<(u128, u8)> {
     valid.then_some((id, u8::try_from(flags).ok()? & FLAGS))
 }
 
-/// So many hexadecimal digits, in lower case as the standard wants them.
+/// Parses this number of hexadecimal digits, in lower case as the standard requires.
 fn number(digits: &str, count: usize) -> Option<u128> {
     let plain = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if plain && digits.len() == count { u128::from_str_radix(digits, 16).ok() } else { None }
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_goes_on_with_a_step_of_the_gateways_own() {
+    fn a_trace_continues_with_a_span_of_the_gateway() {
         let trace = Trace::of(&headers(&[EXAMPLE]));
         assert!(trace.keeps_state());
         assert_eq!(trace.id(), *b"4bf92f3577b34da6a3ce929d0e0e4736");
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_valid_is_replaced_by_a_new_trace() {
+    fn an_invalid_trace_is_replaced() {
         let zeros = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
         let no_parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01";
         let upper = EXAMPLE.to_uppercase();
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_is_read_as_far_as_it_is_known() {
+    fn the_known_part_of_a_later_version_is_parsed() {
         for later in [EXAMPLE.replacen("00-", "01-", 1), EXAMPLE.replacen("00-", "cc-", 1) + "-x"] {
             let trace = Trace::of(&headers(&[&later]));
             assert!(trace.keeps_state(), "{later}");
@@ -173,13 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn flags_without_a_meaning_are_not_passed_on() {
+    fn undefined_flags_are_not_forwarded() {
         let trace = Trace::of(&headers(&[&EXAMPLE.replace("-01", "-ff")]));
         assert!(said(&trace).ends_with("-03"));
     }
 
     #[test]
-    fn every_step_and_every_new_trace_has_an_id_of_its_own() {
+    fn every_span_and_every_new_trace_has_a_unique_id() {
         let none = headers(&[]);
         let traces: Vec<_> = (0..1000).map(|_| Trace::of(&none)).collect();
         let of = |id: fn(&Trace) -> u128| traces.iter().map(id).collect::<HashSet<_>>().len();
@@ -189,7 +189,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic_and_what_is_said_is_valid(text in "\\PC{0,70}") {
+        fn no_text_causes_a_panic_and_the_output_is_valid(text in "\\PC{0,70}") {
             if let Ok(parent) = HeaderValue::from_str(&text) {
                 let headers = Fields::from_iter([(TRACEPARENT, parent)]);
                 prop_assert!(parse(&said(&Trace::of(&headers))).is_some());
@@ -197,7 +197,7 @@ mod tests {
         }
 
         #[test]
-        fn a_valid_one_keeps_its_trace(id in 1..=u128::MAX, step in 1..=u64::MAX, flags in 0..4_u8) {
+        fn a_valid_trace_is_kept(id in 1..=u128::MAX, step in 1..=u64::MAX, flags in 0..4_u8) {
             let text = format!("00-{id:032x}-{step:016x}-{flags:02x}");
             let trace = Trace::of(&headers(&[&text]));
             prop_assert_eq!(parse(&said(&trace)), Some((id, flags)));

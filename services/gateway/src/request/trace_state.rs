@@ -1,16 +1,16 @@
-//! `tracestate` of W3C Trace Context Level 2 (section 3.3): a list of at most 32 members `key=value`. What is
-//! not one is dropped as a whole, which is what the standard allows and expects.
+//! Validation of `tracestate` (W3C Trace Context Level 2, section 3.3): a list of at most 32
+//! members `key=value`. An invalid list is dropped as a whole, as the standard allows.
 
 use super::trace_context::TRACESTATE;
 use crate::fields::Fields;
 
-/// Members of the list.
+/// Maximum list members.
 const MOST_MEMBERS: usize = 32;
 
-/// Characters of a key, and of a value.
+/// Maximum characters of a key and of a value.
 const LONGEST: usize = 256;
 
-/// Whether all fields together are one valid list; none is.
+/// Whether all fields together form one valid list; no field is valid.
 pub(super) fn is_valid(headers: &Fields) -> bool {
     let members = headers.get_all(TRACESTATE).flat_map(|value| {
         let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
@@ -21,7 +21,7 @@ pub(super) fn is_valid(headers: &Fields) -> bool {
         })
     });
     let mut count = 0;
-    // Empty members are allowed, and count as none.
+    // Empty members are allowed and not counted.
     for member in members.filter(|member| !member.is_empty()) {
         let Some(equals) = member.iter().position(|&byte| byte == b'=') else { return false };
         let (key, value) = (&member[..equals], &member[equals + 1..]);
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_as_vendors_write_them_are_valid() {
+    fn lists_of_known_vendors_are_valid() {
         let longest = format!("{}={}", "z".repeat(256), "v".repeat(256));
         for lines in [
             &[][..],
@@ -72,11 +72,11 @@ mod tests {
             &["foo=1,bar=2"],
             &["foo=1 \t , \t bar=2,,"],
             &["foo=1", "bar=2"],
-            // A vendor's mistake that the standard says to pass on.
+            // Duplicate keys are a vendor's mistake that the standard requires to pass on.
             &["foo=1,foo=1"],
             &["a-_*/9@s=a b!"],
             &["9=1"],
-            // Level 1 allowed one `@`, with a system of 14 characters behind it.
+            // Level 1 allows one `@`, followed by a system id of 14 characters.
             &["foo@=1,bar=2"],
             &["foo@@bar@9=1"],
             &[&longest],
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_illegal_or_too_long_is_not() {
+    fn malformed_or_long_lists_are_invalid() {
         let key = format!("{}=1", "z".repeat(257));
         let value = format!("k={}", "v".repeat(257));
         for lines in [
@@ -113,7 +113,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(line in proptest::collection::vec(32..=255_u8, 0..80)) {
+        fn no_input_causes_a_panic(line in proptest::collection::vec(32..=255_u8, 0..80)) {
             if let Ok(value) = HeaderValue::from_bytes(&line) {
                 is_valid(&Fields::from_iter([(TRACESTATE, value)]));
             }

@@ -1,11 +1,10 @@
-//! The address of the client: the peer, or the address that trusted proxies in front of the gateway
-//! report. Only fields of trusted proxies are used, and of those only what proxies write
-//! themselves.
+//! Client identity: the peer, or the address that trusted proxies in front of the gateway report.
+//! Only fields of trusted proxies are used, and only the parts that proxies write themselves.
 //!
-//! The proxies to trust are those that append their peer to `X-Forwarded-For` or replace the field,
-//! and replace `X-Forwarded-Proto`, as AWS's load balancer and nginx's usual settings do. Where it
-//! is there, `X-Forwarded-For` is read and `Forwarded` (RFC 7239) is not: most proxies write only
-//! the former and pass the latter as it came from the client.
+//! A trusted proxy must append its peer to `X-Forwarded-For` or replace the field, and must replace
+//! `X-Forwarded-Proto`, as AWS's load balancer and the usual nginx configuration do. If
+//! `X-Forwarded-For` is present, `Forwarded` (RFC 7239) is ignored: most proxies write only the
+//! former, and pass the client's `Forwarded` through.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,24 +19,23 @@ use crate::request::forwarded::{
     FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REQUEST_ID, new_request_id,
 };
 
-/// Proxies in a row. A longer way is a loop, or made up.
+/// Maximum proxies in a chain. A longer one is a loop or forged.
 const MOST_HOPS: usize = 16;
 
-/// Characters of a request id that is believed; a UUID has 36.
+/// Maximum characters of an accepted request id; a UUID has 36.
 const LONGEST_REQUEST_ID: usize = 128;
 
-/// Whom a request comes from.
+/// Identity of the client.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Client {
-    /// This address.
+    /// Known address.
     Known(IpAddr),
-    /// A client that the trusted proxy at this address does not name, or not so that it could be
-    /// understood.
+    /// A client that the trusted proxy at this address does not identify in a valid form.
     Behind(IpAddr),
 }
 
 impl Client {
-    /// The nearest that is known of the client's address.
+    /// The client's address, or that of the closest known proxy.
     pub(crate) fn address(self) -> IpAddr {
         match self {
             Self::Known(address) | Self::Behind(address) => address,
@@ -45,17 +43,17 @@ impl Client {
     }
 }
 
-/// How a client reached the first of the proxies that are trusted, or the gateway.
+/// Scheme between the client and the first trusted proxy, or the gateway.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Scheme {
-    /// In clear text.
+    /// Plaintext.
     Http,
-    /// Encrypted.
+    /// TLS.
     Https,
 }
 
 impl Scheme {
-    /// As in a URL.
+    /// Scheme name in a URL.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -69,39 +67,39 @@ impl Scheme {
     }
 }
 
-/// Whom to believe.
+/// Trusted proxies, and the fields that they set.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct TrustedProxies {
-    /// The proxies. List them as narrowly as possible: a client inside these networks can choose
-    /// what address it is taken for.
+    /// Networks of the proxies. Keep them as narrow as possible: a client inside these networks can
+    /// forge its address.
     pub(crate) proxies: Networks,
-    /// Whether they write `X-Forwarded-Host` (or `host` in `Forwarded`). AWS's load balancer does
-    /// not, and passes what the client has written there.
+    /// Whether they set `X-Forwarded-Host` (or `host` in `Forwarded`). AWS's load balancer does
+    /// not, and passes the client's field through.
     pub(crate) host: bool,
 }
 
-/// Who asks, and what for.
+/// Client, scheme, host and id of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ClientInfo {
-    /// The other end of the connection.
+    /// Address of the peer.
     pub(crate) peer: IpAddr,
-    /// The peer is a trusted proxy.
+    /// Whether the peer is a trusted proxy.
     pub(crate) is_trusted: bool,
     /// The client.
     pub(crate) client: Client,
-    /// The way from the client to the peer, without the peer.
+    /// Addresses from the client to the last proxy before the peer.
     pub(crate) way: Vec<IpAddr>,
-    /// How the client came.
+    /// Scheme that the client used.
     pub(crate) scheme: Scheme,
-    /// The host that the client asked for.
+    /// Host that the client requested.
     pub(crate) host: Option<HeaderValue>,
-    /// The request's id.
+    /// Request id.
     pub(crate) request_id: String,
 }
 
 impl TrustedProxies {
-    /// Who sends a request with these fields over a connection from `peer`, which is encrypted or
-    /// not.
+    /// Identifies the client of a request with these fields from `peer`; `arrived` is the scheme of
+    /// the connection.
     pub(crate) fn client_info(
         &self,
         peer: IpAddr,
@@ -125,13 +123,13 @@ impl TrustedProxies {
             (self.walk(peer, members(headers, &FORWARDED_FOR).map(|hop| address(hop?))), None)
         } else {
             let walk = self.walk(peer, elements(headers).map(|element| address(&element?.node?)));
-            // What the proxy next to the client says belongs together.
+            // All parameters come from one element: that of the proxy next to the client.
             let told = walk.hops.checked_sub(1).and_then(|index| elements(headers).nth(index));
             (walk, told.flatten())
         };
         let element = element.unwrap_or_default();
         let scheme = match (&element.scheme, members(headers, &FORWARDED_PROTO).next()) {
-            // What is no scheme must not pass for encrypted.
+            // An invalid scheme must not count as encrypted.
             (Some(text), _) => Scheme::parse(text).unwrap_or(Scheme::Http),
             (None, Some(text)) => text.and_then(Scheme::parse).unwrap_or(Scheme::Http),
             (None, None) => arrived,
@@ -156,8 +154,8 @@ impl TrustedProxies {
         }
     }
 
-    /// From the peer towards the client, as far as one trusted proxy names the next. An address
-    /// that cannot be read ends it, for whatever is beyond might be made up.
+    /// Follows the chain from the peer to the client, as long as a trusted proxy names the next
+    /// address. An invalid address ends the walk, because everything beyond it might be forged.
     fn walk(&self, peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>) -> Walk {
         let mut walk = Walk { client: Client::Known(peer), way: Vec::new(), hops: 0 };
         for hop in hops {
@@ -184,8 +182,8 @@ struct Walk {
     hops: usize,
 }
 
-/// The members of a list that may be spread over several fields, last first. `None` is one that is
-/// not text; it does not spoil those behind it, which a proxy has appended.
+/// Members of a list that may span several fields, in reverse order. `None` is a member that is not
+/// text; it does not invalidate the later ones, which a proxy has appended.
 fn members<'a>(headers: &'a Fields, name: &HeaderName) -> impl Iterator<Item = Option<&'a str>> {
     let values = headers.get_all(name).rev();
     values.flat_map(|value| value.as_bytes().rsplit(|&byte| byte == b',')).map(text_of)
@@ -195,14 +193,14 @@ fn text_of(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes.trim_ascii()).ok()
 }
 
-/// The field's value if there is exactly one.
+/// The field value, if there is exactly one.
 fn only<'a>(headers: &'a Fields, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name);
     let value = values.next()?;
     values.next().is_none().then_some(value)
 }
 
-/// An address as proxies write it, with or without a port: `192.0.2.1:80`, `2001:db8::1`,
+/// Parses an address with an optional port, as proxies write it: `192.0.2.1:80`, `2001:db8::1`,
 /// `[2001:db8::1]:80`.
 fn address(text: &str) -> Option<IpAddr> {
     if let Ok(address) = text.parse::<IpAddr>() {
@@ -219,7 +217,7 @@ fn address(text: &str) -> Option<IpAddr> {
     port.is_none_or(is_port).then(|| address.to_canonical())
 }
 
-/// A number, or an obfuscated one (RFC 7239, section 6.2).
+/// Whether the text is a port number, or an obfuscated port (RFC 7239, section 6.2).
 fn is_port(text: &str) -> bool {
     let hidden = text.strip_prefix('_').is_some_and(|name| {
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
@@ -228,7 +226,7 @@ fn is_port(text: &str) -> bool {
     hidden || number
 }
 
-/// What one proxy says in `Forwarded`.
+/// One element of `Forwarded`.
 #[derive(Debug, Default)]
 struct Element<'a> {
     node: Option<Cow<'a, str>>,
@@ -236,7 +234,7 @@ struct Element<'a> {
     host: Option<Cow<'a, str>>,
 }
 
-/// The elements of `Forwarded`, last first.
+/// Elements of `Forwarded`, in reverse order.
 fn elements(headers: &Fields) -> impl Iterator<Item = Option<Element<'_>>> {
     headers.get_all(FORWARDED).rev().flat_map(|value| {
         let mut rest = Some(value.as_bytes());
@@ -248,8 +246,8 @@ fn elements(headers: &Fields) -> impl Iterator<Item = Option<Element<'_>>> {
     })
 }
 
-/// Cuts at the last comma that is not inside quotes. It is found from the right, because there the
-/// text is the trusted proxy's; an open quote in what a client has sent cannot reach over it.
+/// Splits at the last comma outside quotes. The search starts at the right, where the text comes
+/// from the trusted proxy; an open quote sent by a client cannot extend into it.
 fn split_last(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
     let mut quoted = false;
     for (index, byte) in text.iter().enumerate().rev() {
@@ -265,15 +263,15 @@ fn split_last(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
     (None, text)
 }
 
-/// Whether an odd number of backslashes comes before.
+/// Whether an odd number of backslashes precedes.
 fn is_escaped(text: &[u8], index: usize) -> bool {
     let before = text.get(..index).unwrap_or_default();
     before.iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1
 }
 
 impl<'a> Element<'a> {
-    /// Reads `for="[2001:db8::1]:80";proto=https;host=example.org`. Of what it cannot read, or what
-    /// is there twice, nothing is believed.
+    /// Parses `for="[2001:db8::1]:80";proto=https;host=example.org`. A malformed element, or one
+    /// with duplicate parameters, is ignored.
     fn parse(text: &'a str) -> Option<Self> {
         let mut element = Self::default();
         let mut rest = text;
@@ -305,7 +303,7 @@ impl<'a> Element<'a> {
     }
 }
 
-/// The value at the beginning of the text, and what comes behind it.
+/// Parses the value at the beginning of the text, and returns the remaining text.
 fn unquoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find([';', '"', ' ', '\t']).unwrap_or(text.len());
@@ -329,7 +327,7 @@ fn unquoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
     Some((plain.into(), after))
 }
 
-/// A host with or without a port, and no user before it.
+/// Whether the value is a host with an optional port and without user information.
 fn is_host(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|text| !text.contains('@') && text.parse::<Authority>().is_ok())
 }

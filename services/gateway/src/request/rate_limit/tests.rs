@@ -27,7 +27,7 @@ fn quota(asked: RateDecision) -> Quota {
 }
 
 #[test]
-fn a_burst_is_let_through_and_then_the_rate() {
+fn a_burst_passes_and_then_the_rate_applies() {
     let start = Instant::now();
     let clients = ClientTable::new(REMEMBERED, start);
     let bounds = bounds(0, "10 burst 20", 0);
@@ -43,12 +43,12 @@ fn a_burst_is_let_through_and_then_the_rate() {
     assert_eq!(ask(99), RateDecision::Over(over));
     assert!(is_within(ask(100)));
     assert!(!is_within(ask(150)));
-    // Refused requests have cost nothing.
+    // Rejected requests cost nothing.
     assert_eq!(quota(ask(2100)).remaining, 19);
 }
 
 #[test]
-fn clients_do_not_pay_for_one_another() {
+fn clients_are_limited_independently() {
     let start = Instant::now();
     let clients = ClientTable::new(REMEMBERED, start);
     let bounds = bounds(1, "1 burst 1", 1);
@@ -61,7 +61,7 @@ fn clients_do_not_pay_for_one_another() {
 }
 
 #[test]
-fn one_client_has_one_allowance_in_whatever_shape_its_address_comes() {
+fn all_forms_of_an_address_share_one_allowance() {
     for (one, same) in [
         ("192.0.2.1", "::ffff:192.0.2.1"),
         ("192.0.2.1", "64:ff9b::192.0.2.1"),
@@ -81,7 +81,7 @@ fn one_client_has_one_allowance_in_whatever_shape_its_address_comes() {
 }
 
 #[test]
-fn a_place_is_free_again_when_it_is_dropped() {
+fn a_permit_is_released_on_drop() {
     let start = Instant::now();
     let clients = ClientTable::new(REMEMBERED, start);
     let bounds = bounds(2, "0", 1);
@@ -100,7 +100,7 @@ fn a_place_is_free_again_when_it_is_dropped() {
 }
 
 #[test]
-fn a_place_survives_a_thread_that_panics() {
+fn permits_work_after_a_thread_panics() {
     let start = Instant::now();
     let clients = ClientTable::new(REMEMBERED, start);
     let bounds = bounds(1, "0", 0);
@@ -114,7 +114,7 @@ fn a_place_survives_a_thread_that_panics() {
 }
 
 #[test]
-fn what_is_off_counts_and_remembers_nothing() {
+fn disabled_limits_create_no_entries() {
     let start = Instant::now();
     let clients = ClientTable::new(REMEMBERED, start);
     let off = Bounds::default();
@@ -127,7 +127,7 @@ fn what_is_off_counts_and_remembers_nothing() {
 }
 
 #[test]
-fn who_is_exempt_is_not_counted_but_whoever_hides_behind_it_is() {
+fn exempt_clients_are_not_counted_but_hidden_ones_behind_them_are() {
     let start = Instant::now();
     let clients = ClientTable::new(REMEMBERED, start);
     let exempt = Networks::parse("10.0.0.0/8").unwrap();
@@ -143,7 +143,7 @@ fn who_is_exempt_is_not_counted_but_whoever_hides_behind_it_is() {
 }
 
 #[test]
-fn idle_clients_are_forgotten_while_others_come() {
+fn idle_clients_are_removed_as_others_arrive() {
     let start = Instant::now();
     let clients = ClientTable::new(1000, start);
     let bounds = bounds(1, "1000 burst 1", 0);
@@ -158,7 +158,7 @@ fn idle_clients_are_forgotten_while_others_come() {
 }
 
 #[test]
-fn newcomers_to_a_full_table_share_what_one_client_has() {
+fn new_clients_of_a_full_table_share_the_limits_of_one() {
     let start = Instant::now();
     let clients = ClientTable::new(2, start);
     let bounds = bounds(1, "1 burst 10", 0);
@@ -180,7 +180,7 @@ fn newcomers_to_a_full_table_share_what_one_client_has() {
 }
 
 #[test]
-fn newcomers_share_places_and_give_them_back() {
+fn new_clients_share_and_release_overflow_permits() {
     let start = Instant::now();
     let clients = ClientTable::new(1, start);
     let bounds = bounds(1, "0", 0);
@@ -197,7 +197,7 @@ fn newcomers_share_places_and_give_them_back() {
 }
 
 #[test]
-fn a_table_that_is_full_of_connections_has_room_as_soon_as_one_closes() {
+fn a_table_full_of_connections_has_room_as_soon_as_one_closes() {
     let start = Instant::now();
     let clients = ClientTable::new(2, start);
     let bounds = bounds(1, "1 burst 1", 0);
@@ -212,7 +212,7 @@ fn a_table_that_is_full_of_connections_has_room_as_soon_as_one_closes() {
 }
 
 #[test]
-fn the_table_never_remembers_more_than_it_may() {
+fn the_table_never_exceeds_its_maximum_size() {
     let start = Instant::now();
     let clients = ClientTable::new(SMALLEST_SHARDED, start);
     let bounds = bounds(0, "1 burst 1", 0);
@@ -224,7 +224,7 @@ fn the_table_never_remembers_more_than_it_may() {
 }
 
 #[test]
-fn bounds_may_change_while_requests_are_owed() {
+fn limits_may_change_while_requests_are_owed() {
     let start = Instant::now();
     let clients = ClientTable::new(REMEMBERED, start);
     let large = bounds(0, "1 burst 1000000", 0);
@@ -241,7 +241,7 @@ fn bounds_may_change_while_requests_are_owed() {
 }
 
 #[test]
-fn the_fields_say_policy_and_state() {
+fn the_fields_contain_policy_and_state() {
     let quota = Quota { limit: 100, window_seconds: 2, remaining: 7, reset_seconds: 1 };
     let (policy, state) = quota.fields();
     assert_eq!(policy, "\"client\";q=100;w=2");
@@ -272,8 +272,8 @@ fn a_rate_is_a_number_with_or_without_a_burst() {
     }
 }
 
-/// What a hundred nanoseconds look like: run with
-/// `cargo test --profile quick -p gateway limits -- --ignored --nocapture`.
+/// Measures the cost per request, which is about a hundred nanoseconds: run with `cargo test
+/// --profile quick -p gateway limits -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement, not a test"]
 #[expect(clippy::print_stderr, reason = "that is all it does")]
@@ -294,7 +294,7 @@ fn measure_a_request() {
 
 proptest! {
     #[test]
-    fn never_more_than_the_burst_and_the_rate(
+    fn the_burst_and_the_rate_are_never_exceeded(
         per_second in 1..200_u32,
         burst in 1..50_u32,
         pauses in proptest::collection::vec(0..50_000_000_u64, 1..300),
@@ -315,7 +315,7 @@ proptest! {
     }
 
     #[test]
-    fn whoever_waits_as_told_is_let_through(
+    fn a_client_that_obeys_retry_after_is_allowed(
         per_second in 1..2000_u32,
         burst in 1..50_u32,
         asks in 1..100,
@@ -334,7 +334,7 @@ proptest! {
     }
 
     #[test]
-    fn forgetting_changes_no_verdict(
+    fn removing_idle_clients_changes_no_decision(
         asks in proptest::collection::vec((0..200_u32, 0..3_000_000_u64), 1..1000),
     ) {
         let start = Instant::now();
@@ -352,7 +352,7 @@ proptest! {
     }
 
     #[test]
-    fn places_are_never_more_than_the_bound_nor_lost(
+    fn permits_never_exceed_the_limit_and_are_never_lost(
         steps in proptest::collection::vec((0..5_u32, any::<bool>(), any::<bool>()), 1..300),
         remembered in 1..6_usize,
     ) {
@@ -375,7 +375,7 @@ proptest! {
                 let of = |wanted| open.iter().filter(|(whose, stream, _)| {
                     *whose == number && *stream == wanted
                 }).count();
-                // Its own and all of the newcomers'.
+                // Its own permits and all those of the overflow bucket.
                 prop_assert!(of(false) <= 4 && of(true) <= 6);
             }
             prop_assert!(clients.remembered() <= remembered);

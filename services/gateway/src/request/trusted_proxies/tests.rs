@@ -38,7 +38,7 @@ fn behind(text: &str) -> Client {
 }
 
 #[test]
-fn nothing_is_believed_of_a_stranger() {
+fn fields_of_untrusted_peers_are_ignored() {
     let fields = [
         ("host", "example.org"),
         ("x-forwarded-for", "10.0.0.1"),
@@ -66,7 +66,7 @@ fn the_rightmost_address_that_is_not_trusted_is_the_client() {
         ("[2001:db8::1]:4711, fd00::2", "2001:db8::1"),
         ("192.0.2.1:4711", "192.0.2.1"),
         ("::ffff:192.0.2.1, ::ffff:10.0.0.2", "192.0.2.1"),
-        // A request from inside.
+        // A request from inside the trusted networks.
         ("10.0.0.9, 10.0.0.2", "10.0.0.9"),
     ] {
         assert_eq!(client("10.0.0.1", &[("x-forwarded-for", chain)]), known(expected), "{chain}");
@@ -82,12 +82,12 @@ fn several_fields_are_one_list() {
 }
 
 #[test]
-fn a_proxy_that_asks_by_itself_is_the_client() {
+fn a_proxy_that_sends_its_own_request_is_the_client() {
     assert_eq!(client("10.0.0.1", &[]), known("10.0.0.1"));
 }
 
 #[test]
-fn garbage_ends_the_walk_and_the_client_is_somebody_behind_the_last_proxy() {
+fn an_invalid_address_ends_the_walk_and_the_client_is_unknown() {
     for garbage in [
         "",
         " ",
@@ -122,7 +122,7 @@ fn garbage_ends_the_walk_and_the_client_is_somebody_behind_the_last_proxy() {
 }
 
 #[test]
-fn what_is_left_of_the_client_does_not_matter() {
+fn addresses_before_the_client_do_not_matter() {
     for made_up in ["é", "\"", ",,,", "10.0.0.1", "a\\\""] {
         let fields = [("x-forwarded-for", made_up), ("x-forwarded-for", "192.0.2.1, 10.0.0.2")];
         assert_eq!(client("10.0.0.1", &fields), known("192.0.2.1"), "{made_up}");
@@ -133,7 +133,7 @@ fn what_is_left_of_the_client_does_not_matter() {
 }
 
 #[test]
-fn the_walk_has_a_bound() {
+fn the_walk_has_a_limit() {
     let long = |hops| ["10.0.0.2"].repeat(hops).join(",");
     let walk = |hops| client("10.0.0.1", &[("x-forwarded-for", &long(hops))]);
     assert_eq!(walk(MOST_HOPS), known("10.0.0.2"));
@@ -142,7 +142,7 @@ fn the_walk_has_a_bound() {
 }
 
 #[test]
-fn forwarded_is_read_where_there_is_no_x_forwarded_for() {
+fn forwarded_is_used_without_x_forwarded_for() {
     for (value, expected) in [
         ("for=192.0.2.1", known("192.0.2.1")),
         ("For=\"192.0.2.1:80\";Proto=https", known("192.0.2.1")),
@@ -171,7 +171,7 @@ fn forwarded_is_read_where_there_is_no_x_forwarded_for() {
 }
 
 #[test]
-fn an_open_quote_of_a_client_does_not_swallow_what_the_proxy_says() {
+fn an_open_quote_of_a_client_does_not_hide_the_element_of_the_proxy() {
     for made_up in ["for=\"", "for=\"x", "for=\"\\", "\"\"\"", "for=\"a\\\"", "\\", "é"] {
         let value = format!("{made_up}, for=192.0.2.1;host=\"example.org\"");
         assert_eq!(client("10.0.0.1", &[("forwarded", &value)]), known("192.0.2.1"), "{value}");
@@ -179,7 +179,7 @@ fn an_open_quote_of_a_client_does_not_swallow_what_the_proxy_says() {
 }
 
 #[test]
-fn the_scheme_is_what_the_nearest_proxy_says() {
+fn the_scheme_comes_from_the_nearest_proxy() {
     let scheme = |fields: &[(&'static str, &str)]| client_info("10.0.0.1", fields).scheme;
     let proto = |value| scheme(&[("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", value)]);
     assert_eq!(proto("https"), Scheme::Https);
@@ -190,7 +190,7 @@ fn the_scheme_is_what_the_nearest_proxy_says() {
     }
     let element = "for=192.0.2.1;proto=https, for=10.0.0.2;proto=http";
     assert_eq!(scheme(&[("forwarded", element)]), Scheme::Https);
-    // What the client may have sent is not believed over what the proxy said.
+    // A field that the client may have sent does not override the proxy's.
     let mixed = [("forwarded", "for=192.0.2.1;proto=http"), ("x-forwarded-proto", "https")];
     assert_eq!(scheme(&mixed), Scheme::Http);
     let unread = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=1.1.1.1;proto=https")];
@@ -200,7 +200,7 @@ fn the_scheme_is_what_the_nearest_proxy_says() {
 }
 
 #[test]
-fn the_host_is_believed_only_of_proxies_that_are_said_to_write_it() {
+fn the_host_is_accepted_only_from_proxies_configured_to_set_it() {
     let fields = [("host", "inner"), ("x-forwarded-host", "example.org:8443")];
     assert_eq!(client_info("10.0.0.1", &fields).host.unwrap(), "example.org:8443");
     let careful = TrustedProxies { host: false, ..trust() };
@@ -209,7 +209,7 @@ fn the_host_is_believed_only_of_proxies_that_are_said_to_write_it() {
 }
 
 #[test]
-fn what_is_no_host_is_not_believed() {
+fn an_invalid_host_is_ignored() {
     for odd in ["", "a b", "a, b", "user@a", "a/b", "é", "a\"", "http://a"] {
         let fields = [("host", "inner"), ("x-forwarded-host", odd)];
         assert_eq!(client_info("10.0.0.1", &fields).host.unwrap(), "inner", "{odd}");
@@ -221,7 +221,7 @@ fn what_is_no_host_is_not_believed() {
 }
 
 #[test]
-fn a_proxys_request_id_is_kept_if_it_is_one() {
+fn a_valid_request_id_of_a_proxy_is_kept() {
     let id = |value: &str| client_info("10.0.0.1", &[("x-request-id", value)]).request_id;
     let longest = "x".repeat(LONGEST_REQUEST_ID);
     for good in ["1", "a-B_c.9", "Root=1".trim_start_matches("Root="), &longest] {
@@ -236,12 +236,12 @@ fn a_proxys_request_id_is_kept_if_it_is_one() {
     assert_eq!(client_info("10.0.0.1", &twice).request_id.len(), 32);
 }
 
-/// Text made of what the parsers look at.
+/// Text composed of the parsers' syntax.
 const PARTS: &str = "(for=|proto=|host=|by=|https|[\"\\\\;,:= _\\[\\]]|192\\.0\\.2\\.1|10\\.0\\.0\\.2|::1|x|é){0,20}";
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic_and_the_way_ends_at_the_client(
+    fn no_text_causes_a_panic_and_the_chain_ends_at_the_client(
         chain in PARTS,
         forwarded in PARTS,
         has_chain in any::<bool>(),
@@ -259,7 +259,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_client_writes_before_a_proxys_word_changes_nothing(
+    fn text_of_a_client_before_the_element_of_a_proxy_changes_nothing(
         made_up in PARTS,
         client_bits in any::<u128>(),
     ) {
@@ -274,7 +274,7 @@ proptest! {
     }
 
     #[test]
-    fn quoting_can_be_undone(plain in "[ -~]{0,30}", after in "[;, ]?") {
+    fn quoting_is_reversible(plain in "[ -~]{0,30}", after in "[;, ]?") {
         let quoted = plain.replace('\\', "\\\\").replace('"', "\\\"");
         let text = format!("\"{quoted}\"{after}");
         prop_assert_eq!(unquoted(&text), Some((plain.into(), after.as_str())));

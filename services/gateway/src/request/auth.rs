@@ -72,7 +72,7 @@ struct Secret([u64; WORDS]);
 
 impl Auth {
     /// Parses credentials from the text of a setting or a file: one token or `name:password` per
-    /// line, each of which is valid. This allows rotation: the old and the new secret are valid at
+    /// line; all of them are valid. This allows rotation: the old and the new secret are valid at
     /// the same time. Blank lines and surrounding white space are ignored.
     ///
     /// # Errors

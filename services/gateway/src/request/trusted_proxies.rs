@@ -178,7 +178,7 @@ impl TrustedProxies {
 struct Walk {
     client: Client,
     way: Vec<IpAddr>,
-    /// Members of the field that were looked at.
+    /// Number of list members that the walk visited.
     hops: usize,
 }
 

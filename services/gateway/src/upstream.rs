@@ -1,5 +1,5 @@
-//! Upstreams and their health: addresses are looked up beside the requests,
-//! load is spread over those that are well, and what fails is left alone for a while.
+//! Upstreams: background DNS lookups, load balancing over healthy endpoints, health checks and
+//! circuit breakers.
 
 mod balance;
 mod breaker;
@@ -33,37 +33,38 @@ pub(crate) use pingora_core::protocols::Stream;
 pub(crate) use pool::{AddressSnapshot, Pool, Snapshot};
 pub(crate) use tls::{Roots, UpstreamTls, server_name};
 
-/// What is behind one route: its name in logs and metrics, where it is, and what to ask it to see
-/// whether it is well. A pool can be kept for as long as its target stays equal.
+/// Upstream of a route: its name in logs and metrics, its origins, and its health check. A pool can
+/// be reused as long as its target stays equal.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Target {
-    /// In logs, metrics and error answers.
+    /// Name in logs, metrics and error responses.
     pub(crate) name: String,
-    /// All of them are used, and of a name all addresses.
+    /// Origins. All of them are used, with all addresses of a name.
     pub(crate) origins: Vec<Origin>,
-    /// The path of the health check. Without it, only requests show whether an address is healthy.
+    /// Path of the health check. Without it, only requests determine whether an address is healthy.
     pub(crate) check: Option<CheckPath>,
-    /// TLS toward all of them, or clear text.
+    /// TLS to all origins; plaintext if absent.
     pub(crate) tls: Option<UpstreamTls>,
 }
 
-/// How a pool finds, chooses and gives up addresses. The same for all upstreams.
+/// Settings for discovery, load balancing and ejection of addresses, the same for all upstreams.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PoolSettings {
-    /// From the end of one lookup to the next, so that new replicas take traffic, and removed
-    /// ones are left, within so much.
+    /// Interval between the end of one lookup and the next; new replicas receive traffic, and
+    /// removed ones lose it, within that time.
     pub(crate) resolve_every: Duration,
-    /// How long an address that fails is kept after a name has stopped to lead there. Name servers
-    /// may answer with a part of what they have (Cloud Map: 8 addresses), so an address that is
-    /// missing in an answer is not gone, and one that is gone stops answering soon.
+    /// Time that a failing address is kept after it disappears from DNS. Name servers may return a
+    /// subset of the addresses (Cloud Map: 8), so an address that is missing in a response may
+    /// still exist, and one that is removed soon fails.
     pub(crate) keep_unseen: Duration,
-    /// When requests give an address up.
+    /// Circuit breaker settings.
     pub(crate) breaker: BreakerSettings,
-    /// How active checks are made, for targets that have a path for them.
+    /// Settings of active health checks, for targets with a check path.
     pub(crate) check: CheckSettings,
-    /// With fewer well addresses than this share, all are used as if they were well: more likely
-    /// than all of them being broken is that the judgement is, and the few that are left would
-    /// not survive the load of all. 0 means never; then requests fail while no address is healthy.
+    /// Panic threshold: if the share of healthy addresses is lower, all addresses are used. Wrong
+    /// health information is more likely than an outage of all addresses, and the few healthy ones
+    /// could not sustain the whole load. 0 disables it; then requests fail while no address is
+    /// healthy.
     pub(crate) panic_below_percent: u8,
 }
 
@@ -79,29 +80,29 @@ impl Default for PoolSettings {
     }
 }
 
-/// How a try at an address ended badly.
+/// Failure of an attempt at an address.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Failure {
-    /// The connection was refused.
+    /// Connection refused.
     Refused,
-    /// The address is unreachable.
+    /// Address unreachable.
     Unreachable,
-    /// No connection, or no answer, in time.
+    /// Timeout of the connection or the response.
     Timeout,
-    /// The connection ended before the answer did.
+    /// Connection closed before the end of the response.
     Reset,
-    /// What came is not HTTP.
+    /// Invalid HTTP response.
     Invalid,
-    /// The certificate is not for this host, or not to be believed.
+    /// Certificate does not match the host, or is not trusted.
     Certificate,
-    /// TLS failed otherwise.
+    /// Another TLS error.
     Tls,
-    /// A response with a status of failure.
+    /// Response with an error status.
     Status(u16),
 }
 
 impl Failure {
-    /// What an error of a socket means.
+    /// Classifies a socket error.
     pub(crate) fn of(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused,
@@ -113,7 +114,7 @@ impl Failure {
         }
     }
 
-    /// Its name without the particulars: a label for metrics.
+    /// Name without details: a label for metrics.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Refused => "refused",

@@ -1,22 +1,22 @@
-//! Which of several addresses a request goes to. Pure.
+//! Load balancing: choice of an address for a request. Pure.
 
 use std::net::SocketAddr;
 
 use super::jitter::mix;
 
-/// What the choice looks at.
+/// Properties that the choice depends on.
 pub(super) trait Candidate {
-    /// Who it is.
+    /// Address of the candidate.
     fn address(&self) -> SocketAddr;
-    /// Whether it counts as well; all do, unless the panic threshold is reached.
+    /// Whether it counts as healthy; all do if the panic threshold is reached.
     fn is_healthy(&self) -> bool;
-    /// Requests it is busy with.
+    /// Requests in flight.
     fn in_flight(&self) -> usize;
 }
 
-/// The one whose turn it is, or another one by chance if that is better: well, or with fewer
-/// requests in flight. So equal load goes round, unequal load evens out, and two looks are enough
-/// however many there are (the power of two choices). Never one of `except`.
+/// Chooses the next candidate in turn, or a random other one if that is better: healthy, or with
+/// fewer requests in flight. Equal load is distributed round robin, unequal load evens out, and two
+/// candidates suffice for any pool size (power of two choices). Never returns a member of `except`.
 pub(super) fn choose<'a, C: Candidate>(
     candidates: &'a [C],
     turn: usize,
@@ -27,7 +27,7 @@ pub(super) fn choose<'a, C: Candidate>(
     let (passed, coming) = candidates.split_at(turn.checked_rem(count)?);
     let mut round = coming.iter().chain(passed);
     let in_turn = round.find(free)?;
-    // One of those that are left of the round.
+    // One of the remaining candidates of the round.
     let chance = usize::try_from(mix(turn as u64) >> 33).unwrap_or(0);
     let distance = chance % count.saturating_sub(1).max(1);
     let Some(by_chance) = round.nth(distance).filter(free) else { return Some(in_turn) };
@@ -70,28 +70,28 @@ mod tests {
     }
 
     #[test]
-    fn under_equal_load_everyone_gets_its_turn() {
+    fn equal_load_is_distributed_round_robin() {
         let stubs = idle(5);
         let chosen: Vec<_> = (0..10).filter_map(|turn| number(&stubs, turn, &[])).collect();
         assert_eq!(chosen, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
     }
 
     #[test]
-    fn of_two_the_idle_one_is_chosen() {
+    fn the_idle_one_of_two_is_chosen() {
         let mut stubs = idle(2);
         stubs[0].in_flight = 1;
         assert!((0..100).all(|turn| number(&stubs, turn, &[]) == Some(1)));
     }
 
     #[test]
-    fn a_slow_one_of_many_keeps_a_fair_share_of_the_load_and_not_of_the_requests() {
+    fn a_slow_endpoint_gets_a_fair_share_of_load_but_fewer_requests() {
         let mut stubs = idle(10);
         stubs[3].in_flight = 1000;
         assert!((0..1000).all(|turn| number(&stubs, turn, &[]) != Some(3)));
     }
 
     #[test]
-    fn the_busy_ones_requests_go_to_all_others() {
+    fn requests_of_a_busy_endpoint_go_to_all_others() {
         let mut stubs = idle(4);
         stubs[0].in_flight = 1;
         let mut count = [0_u32; 4];
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_are_used_the_well_one_of_two_is_chosen_even_if_it_is_busier() {
+    fn in_panic_mode_the_healthy_one_of_two_is_chosen_even_if_busier() {
         let mut stubs = idle(2);
         stubs[0].well = false;
         stubs[1].in_flight = 50;
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn without_candidates_there_is_no_choice() {
+    fn without_candidates_nothing_is_chosen() {
         assert_eq!(number(&[], 7, &[]), None);
         let one = idle(1);
         assert_eq!(number(&one, usize::MAX, &[]), Some(0));
@@ -120,7 +120,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_excepted_one_is_never_chosen_and_another_one_always(
+        fn excluded_endpoints_are_never_chosen_and_another_one_always_is(
             loads in proptest::collection::vec((any::<bool>(), 0_usize..3), 0..40),
             turn in any::<usize>(),
             excepted in proptest::collection::vec(0_u8..40, 0..4),

@@ -1,4 +1,4 @@
-//! The circuit breaker of one address, fed by what becomes of requests. Pure: time and chance are
+//! Circuit breaker of one address, driven by request outcomes. Pure: time and randomness are
 //! parameters.
 //!
 //! ```text
@@ -9,36 +9,36 @@
 //!      └────────────────────────────────────────────────────────────┘ succeeded
 //! ```
 //!
-//! While all are used in spite of being open (see `health`), any success closes it.
+//! In panic mode, when requests use open addresses too (see `health`), any success closes it.
 
 use std::time::{Duration, Instant};
 
 use super::Failure;
 
-/// For so long a breaker must stay closed to count as steady. One that opens sooner was closed too
-/// early, and is held open for a growing while: half of the requests may succeed on a bad address,
-/// and each of them must not close it.
+/// Minimum time that a breaker stays closed to count as stable. A breaker that reopens sooner was
+/// closed too early, and is held open for an increasing time: half of the requests to a bad address
+/// may succeed, and a single success must not close the breaker each time.
 const STEADY: Duration = Duration::from_secs(10);
 
-/// A probe without an outcome after so long is given up, and another one may go: it may be a
-/// request whose answer never ends. As long as the longest backoff.
+/// Timeout of a probe, after which another one may start: the request may have an endless response.
+/// Equal to the maximum backoff.
 const PROBE_TIME: Duration = Duration::from_secs(30);
 
-/// When requests give an address up, and for how long.
+/// Settings of the circuit breaker.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct BreakerSettings {
-    /// So many failures without a success between them open it. Answers with a bad status do not
-    /// count here: a client that finds one URL that fails could shut off an address with it.
+    /// Consecutive failures that open it. Error statuses do not count here: otherwise a client that
+    /// finds one failing URL could take an address out of service.
     pub(crate) failures_in_a_row: u32,
-    /// So many of the requests in `window` failing, bad statuses included, open it too.
+    /// Failure percentage within `window` that also opens it; error statuses count.
     pub(crate) failure_percent: u8,
-    /// But only of so many requests: two of three are no ratio.
+    /// Minimum requests in the window for that: two of three are no meaningful ratio.
     pub(crate) requests_at_least: u32,
-    /// The time in which that share is counted.
+    /// Window for the failure percentage.
     pub(crate) window: Duration,
-    /// The first backoff.
+    /// First backoff.
     pub(crate) shortest_backoff: Duration,
-    /// What doubling ends at.
+    /// Maximum backoff.
     pub(crate) longest_backoff: Duration,
 }
 
@@ -55,21 +55,23 @@ impl Default for BreakerSettings {
     }
 }
 
-/// When a request went out: what is known since must not be judged by what was known before.
+/// Snapshot of the breaker when a request starts, so that an old request does not affect a newer
+/// state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Attempt {
-    /// The breaker's era at that time.
+    /// The breaker's generation at that time.
     pub(super) generation: u32,
-    /// Set if this request is what the half-open breaker waits for.
+    /// Id of the probe, if this request is the half-open breaker's probe.
     pub(super) probe: Option<u32>,
 }
 
-/// Whether a breaker is open in this era: each change begins another one, and the first is 0.
+/// Whether a breaker is open in this generation: each transition increments it, and the first one
+/// is 0.
 pub(super) const fn is_open_in(generation: u32) -> bool {
     generation % 2 == 1
 }
 
-/// The breaker of one address.
+/// Circuit breaker of one address.
 #[derive(Debug)]
 pub(super) struct Breaker {
     state: State,
@@ -77,12 +79,12 @@ pub(super) struct Breaker {
     /// Failures since the last success.
     in_a_row: u32,
     window: Option<Window>,
-    /// How often the backoff is doubled.
+    /// Number of doublings of the backoff.
     doublings: u32,
-    /// How often it opened again soon after it had closed.
+    /// Number of times that it reopened soon after it closed.
     relapses: u32,
     closed_at: Option<Instant>,
-    /// Probes so far: the name of the next one.
+    /// Number of probes; the id of the next one.
     probes: u32,
 }
 
@@ -90,16 +92,16 @@ pub(super) struct Breaker {
 enum State {
     Closed,
     Open {
-        /// From then on one request at a time may try.
+        /// From then on, one probe at a time may start.
         probe_at: Instant,
-        /// No success closes it before.
+        /// A success does not close it before.
         held_until: Instant,
-        /// The one that tries, and when it is given up.
+        /// The probe in flight, and its timeout.
         probe: Option<(u32, Instant)>,
     },
 }
 
-/// Requests since a first failure.
+/// Request counts since a first failure.
 #[derive(Debug)]
 struct Window {
     since: Instant,
@@ -108,7 +110,7 @@ struct Window {
 }
 
 impl Breaker {
-    /// A closed one: nothing is known against the address.
+    /// A closed breaker without failures.
     pub(super) const fn new() -> Self {
         Self {
             state: State::Closed,
@@ -122,17 +124,17 @@ impl Breaker {
         }
     }
 
-    /// The number of changes so far.
+    /// Number of transitions.
     pub(super) const fn generation(&self) -> u32 {
         self.generation
     }
 
-    /// Whether requests may go.
+    /// Whether requests may pass.
     pub(super) const fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
     }
 
-    /// Whether one request may go, or has gone and is waited for.
+    /// Whether a probe may start, or is in flight.
     pub(super) fn is_half_open(&self, now: Instant) -> bool {
         match self.state {
             State::Closed => false,
@@ -140,7 +142,7 @@ impl Breaker {
         }
     }
 
-    /// When the next probe may go; `None` when it is closed.
+    /// Time at which the next probe may start; `None` if the breaker is closed.
     pub(super) const fn probe_due(&self) -> Option<Instant> {
         match self.state {
             State::Closed => None,
@@ -149,8 +151,8 @@ impl Breaker {
         }
     }
 
-    /// Takes the one place that a half-open breaker has. It is free again after an outcome,
-    /// `abandoned`, or too long a time.
+    /// Starts the single probe of a half-open breaker. The next one may start after an outcome,
+    /// `abandoned`, or a timeout.
     pub(super) fn try_probe(&mut self, now: Instant) -> Option<Attempt> {
         if now < self.probe_due()? {
             return None;
@@ -162,19 +164,19 @@ impl Breaker {
         Some(Attempt { generation: self.generation, probe: Some(name) })
     }
 
-    /// A request was answered. Only worth a call while open; a caller that counts successes of a
-    /// closed breaker tells them with the next failure. Returns whether this closed it.
+    /// Reports a successful request. Only needed while the breaker is open; successes of a closed
+    /// breaker are passed with the next failure. Returns whether the breaker closes.
     pub(super) fn succeeded(&mut self, tried: Attempt, now: Instant) -> bool {
         tried.generation == self.generation && self.close(now)
     }
 
-    /// A check found the address well. Returns whether this closed the breaker.
+    /// Reports a successful health check. Returns whether the breaker closes.
     pub(super) fn checked(&mut self, now: Instant) -> bool {
         self.close(now)
     }
 
-    /// A request failed, `successes` after the last one that did. Returns for how long the address
-    /// is left alone, if this opened it.
+    /// Reports a failed request, with the number of `successes` since the previous failure. Returns
+    /// the backoff, if the breaker opens.
     pub(super) fn failed(
         &mut self,
         tried: Attempt,
@@ -207,7 +209,7 @@ impl Breaker {
         }
     }
 
-    /// A request ended without telling anything about the address.
+    /// Reports a request that ended without a result for the address.
     pub(super) fn abandoned(&mut self, tried: Attempt) {
         if let State::Open { probe, .. } = &mut self.state
             && tried.generation == self.generation
@@ -228,7 +230,7 @@ impl Breaker {
         closes
     }
 
-    /// Returns whether it is too much now.
+    /// Counts a failure; returns whether a threshold is reached.
     fn count(
         &mut self,
         failure: Failure,
@@ -247,7 +249,7 @@ impl Breaker {
                 window.successes = window.successes.saturating_add(successes);
                 window
             }
-            // The successes before were at any time, so they do not count.
+            // The earlier successes have no known time, so they are not counted.
             over => over.insert(Window { since: now, failures: 0, successes: 0 }),
         };
         window.failures = window.failures.saturating_add(1);
@@ -271,7 +273,8 @@ impl Breaker {
     }
 }
 
-/// Up to a quarter shorter by chance, so that what failed together is not tried together.
+/// Backoff, reduced by up to a quarter at random, so that addresses that fail together are not
+/// probed together.
 fn backoff(settings: &BreakerSettings, doublings: u32, chance: u8) -> Duration {
     let doubled = settings.shortest_backoff.saturating_mul(1 << doublings.min(16));
     let whole = doubled.min(settings.longest_backoff);
@@ -284,7 +287,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// One with the usual settings and no chance in it.
+    /// A breaker with default settings and no randomness.
     struct Tester {
         breaker: Breaker,
         now: Instant,
@@ -320,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn five_failures_in_a_row_open_it() {
+    fn five_consecutive_failures_open_it() {
         let mut it = Tester::new();
         it.refuse(4);
         assert!(it.breaker.is_closed());
@@ -329,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_between_begins_the_row_anew() {
+    fn a_success_resets_the_consecutive_failures() {
         let mut it = Tester::new();
         it.refuse(4);
         it.fail(it.tried(), Failure::Refused, 1);
@@ -340,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_many_requests_open_it_and_half_of_few_do_not() {
+    fn a_failure_rate_of_half_opens_it_only_with_enough_requests() {
         let mut it = Tester::new();
         for _ in 0..10 {
             assert!(it.breaker.is_closed());
@@ -363,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_statuses_open_it_only_by_their_share() {
+    fn error_statuses_open_it_only_by_their_rate() {
         let mut it = Tester::new();
         for _ in 0..19 {
             it.fail(it.tried(), Failure::Status(503), 0);
@@ -374,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_far_apart_are_no_share() {
+    fn failures_in_different_windows_do_not_add_up() {
         let mut it = Tester::new();
         for _ in 0..100 {
             it.now += SECOND;
@@ -384,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_backoff_one_probe_at_a_time_may_go() {
+    fn after_the_backoff_one_probe_at_a_time_may_start() {
         let mut it = Tester::new();
         it.refuse(5);
         assert_eq!(it.probe(), None);
@@ -397,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_probe_doubles_the_backoff_up_to_its_bound() {
+    fn a_failed_probe_doubles_the_backoff_up_to_its_maximum() {
         let mut it = Tester::new();
         it.refuse(5);
         for seconds in [1, 2, 4, 8, 16, 30, 30] {
@@ -410,21 +413,21 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_tells_nothing_makes_room_for_the_next() {
+    fn an_abandoned_probe_allows_the_next() {
         let mut it = Tester::new();
         it.refuse(5);
         it.now += SECOND;
         let probe = it.probe().unwrap();
         it.breaker.abandoned(probe);
         let next = it.probe().unwrap();
-        // Telling it twice must not free the next one's place.
+        // A second report must not free the next probe's slot.
         it.breaker.abandoned(probe);
         assert_eq!(it.probe(), None);
         assert_ne!(probe, next);
     }
 
     #[test]
-    fn a_probe_that_never_ends_is_given_up() {
+    fn a_probe_that_never_ends_times_out() {
         let mut it = Tester::new();
         it.refuse(5);
         it.now += SECOND;
@@ -438,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_out_before_it_opened_tells_nothing_any_more() {
+    fn requests_from_before_a_transition_have_no_effect() {
         let mut it = Tester::new();
         let before = it.tried();
         it.refuse(5);
@@ -449,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_ends_with_the_first_success_however_long_it_was() {
+    fn the_first_success_ends_an_outage_of_any_length() {
         let mut it = Tester::new();
         it.refuse(5);
         for _ in 0..600 {
@@ -460,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_relapses_is_held_open_for_longer_and_longer() {
+    fn a_flapping_breaker_is_held_open_for_increasing_times() {
         let mut it = Tester::new();
         it.refuse(5);
         assert!(it.succeed());
@@ -478,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_check_closes_it() {
+    fn a_successful_check_closes_it() {
         let mut it = Tester::new();
         it.refuse(5);
         assert!(it.breaker.checked(it.now));
@@ -486,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_shortens_a_backoff_by_a_quarter_at_most() {
+    fn jitter_shortens_a_backoff_by_a_quarter_at_most() {
         let settings = BreakerSettings::default();
         for doublings in [0, 3, 5, u32::MAX] {
             let whole = backoff(&settings, doublings, 0);

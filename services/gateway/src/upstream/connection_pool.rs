@@ -1,4 +1,4 @@
-//! Connections to one address that wait for the next request.
+//! Idle connections to one address.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -18,49 +18,49 @@ use tokio::time::sleep;
 use super::{Failure, UpstreamTls};
 use crate::listener::workers;
 
-/// The services close connections that were idle for 30 s; one that is about to be closed must not
-/// carry a request.
+/// The services close connections after 30 s of idle time; a connection that is about to close must
+/// not carry a request.
 const IDLE_TIME: Duration = Duration::from_secs(15);
 
-/// Of one thread. As many as busy clients on a large day: with fewer, a burst opens and closes a
-/// connection for each request.
+/// Maximum idle connections per thread. Sized for the number of busy clients at peak: with fewer, a
+/// burst opens and closes a connection for each request.
 const MOST_IDLE: usize = 512;
 
-/// More threads than that share lists.
+/// Number of lists; with more threads than that, some share one.
 const LISTS: usize = 16;
 
-/// Silence after which the kernel asks whether an upstream is there still, the time between two
-/// such probes, and how many of them may fail: one that vanished is noticed after two minutes.
+/// TCP keepalive: idle time before the first probe, the interval between probes, and their number.
+/// A vanished upstream is detected after two minutes.
 const PROBE_AFTER: Duration = Duration::from_mins(1);
 const PROBE_EVERY: Duration = Duration::from_secs(15);
 const PROBES: usize = 4;
 
-/// Pingora's connector. Of its own pool nothing is used: see [`Connections`].
+/// Pingora's connector. Its connection pool is not used: see [`Connections`].
 static CONNECTOR: LazyLock<TransportConnector> =
     LazyLock::new(|| TransportConnector::new(Some(ConnectorOptions::new(1))));
 
-/// A connection to an upstream, between two requests or in one.
+/// Connection to an upstream, idle or in use.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// The bytes.
+    /// Byte stream.
     pub(crate) stream: Stream,
-    /// An answer has come on it before. That it ends without one then may only mean that the
-    /// upstream was about to close it.
+    /// The connection has carried a response before. If it closes before the next one, the upstream
+    /// may just have reached its idle timeout.
     pub(crate) is_used: bool,
 }
 
 impl Connection {
-    /// A new one. The caller bounds the time: Pingora would start a thread that wakes up a hundred
-    /// times a second for it.
+    /// Opens a connection. The caller limits the time: for its own timeouts, Pingora starts a
+    /// thread that wakes up a hundred times per second.
     ///
     /// # Errors
-    /// When the connection is refused, or TLS fails.
+    /// Returns an error if the connection is refused, or TLS fails.
     pub(crate) async fn open(
         address: SocketAddr,
         tls: Option<&UpstreamTls>,
     ) -> Result<Self, Failure> {
-        // From an address alone: given a name, Pingora resolves it here and now, and panics when
-        // there is none.
+        // From an address only: given a name, Pingora resolves it synchronously, and panics if that
+        // fails.
         let mut peer = HttpPeer::new(address, false, String::new());
         peer.options.connection_timeout = None;
         peer.options.total_connection_timeout = None;
@@ -84,12 +84,12 @@ impl Connection {
         Ok(Self { stream, is_used: false })
     }
 
-    /// Whether nothing has come on it since: neither an end nor unexpected bytes. The reactor
-    /// knows, so this asks the kernel only when something did.
+    /// Whether the idle connection has received neither an end of stream nor unexpected bytes. It
+    /// only makes a system call if the reactor has seen an event.
     fn is_silent(&mut self) -> bool {
         let mut byte = [0];
         let mut byte = ReadBuf::new(&mut byte);
-        // It must not be taken for silent because the task has had its turn.
+        // An exhausted task budget must not make it appear silent.
         let read = unconstrained(poll_fn(|context| {
             Pin::new(&mut self.stream).poll_read(context, &mut byte)
         }));
@@ -97,26 +97,27 @@ impl Connection {
     }
 }
 
-/// Those that wait, by the thread that waits for what comes on them: to tell another costs more
-/// than the request.
+/// Idle connections, in lists per thread, because waking another thread costs more than the
+/// request.
 #[derive(Debug, Default)]
 pub(super) struct Connections([List; LISTS]);
 
-/// On a cache line of its own.
+/// Aligned to a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct List(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// The one that was used last is at the end, and goes first: the others grow old and go.
+    /// The most recently used connection is at the end and is reused first, so that surplus ones
+    /// expire.
     idle: Vec<(Instant, Connection)>,
-    /// A task closes those that grow old.
+    /// A task that closes expired connections is running.
     is_watched: bool,
 }
 
 impl Connections {
-    /// One that is good still, and has been idle for less than `idle_time` if there is one.
+    /// Takes a usable connection, idle for less than `idle_time` if given.
     pub(super) fn take(&self, idle_time: Option<Duration>) -> Option<Connection> {
         let mut waiting = self.list().waiting();
         if let Some(bound) = idle_time
@@ -133,7 +134,7 @@ impl Connections {
         None
     }
 
-    /// Keeps one whose answer is complete. Must be called inside a runtime.
+    /// Keeps a connection whose response is complete. Must be called inside a runtime.
     pub(super) fn keep(self: &Arc<Self>, mut connection: Connection) {
         connection.is_used = true;
         let mut waiting = self.list().waiting();
@@ -147,25 +148,25 @@ impl Connections {
         }
     }
 
-    /// How many there are.
+    /// Number of idle connections.
     pub(super) fn count(&self) -> usize {
         self.0.iter().map(|list| list.waiting().idle.len()).sum()
     }
 
-    /// That of this thread.
+    /// The list of this thread.
     fn list(&self) -> &List {
         &self.0[workers::number() % LISTS]
     }
 }
 
 impl List {
-    /// Whole between any two steps, whatever became of the thread that had it.
+    /// The list is consistent between any two operations, so a poisoned lock is usable.
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Closes what has grown old, until there is none left.
+/// Closes expired connections, until none is left.
 async fn let_go(connections: Weak<Connections>, number: usize) {
     loop {
         sleep(IDLE_TIME / 3).await;
@@ -187,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection and its other end.
+    /// A connection and its peer.
     async fn pair() -> (Connection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let connection = Connection::open(listener.local_addr().unwrap(), None).await.unwrap();
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_kept_is_given_again_once() {
+    async fn a_kept_connection_is_reused_once() {
         let kept = Arc::new(Connections::default());
         assert!(kept.take(None).is_none());
         let (connection, _other) = pair().await;
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_was_closed_or_speaks_unasked_is_not_given() {
+    async fn closed_connections_and_those_with_unexpected_bytes_are_not_reused() {
         for says in [&b""[..], b"HTTP/1.1 408 Too Late\r\n\r\n"] {
             let kept = Arc::new(Connections::default());
             let (connection, mut other) = pair().await;
@@ -222,7 +223,7 @@ mod tests {
             while kept.count() > 0 {
                 assert!(Instant::now() < bound, "{says:?} goes unnoticed");
                 let given = kept.take(None);
-                // The news is a moment on its way.
+                // The event takes a moment to arrive.
                 if let Some(connection) = given {
                     kept.keep(connection);
                     tokio::task::yield_now().await;
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn there_are_never_too_many() {
+    async fn the_number_of_idle_connections_is_limited() {
         let kept = Arc::new(Connections::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,5 +1,4 @@
-//! Looks up names in the background, so that no request waits for a name server and none fails
-//! because of one.
+//! Background DNS lookups, so that no request waits for a name server or fails because of one.
 
 use std::future::Future;
 use std::io;
@@ -15,12 +14,12 @@ use super::Origin;
 use super::pool::Shared;
 use super::resolution::Family;
 
-/// A lookup that takes longer is worth a warning: resolvers give a query up after 5 s, or 10.
+/// Duration of a lookup after which a warning is logged: resolvers time out after 5 s or 10 s.
 const SLOW: Duration = Duration::from_secs(11);
 
-/// How addresses are found; another one in tests.
+/// Source of addresses; tests replace it.
 pub(super) trait Lookup: Clone + Send + 'static {
-    /// All addresses of a name in one family, in any order; none is an answer as well.
+    /// Returns all addresses of a name in one family, in any order; an empty list is valid.
     fn lookup(
         &self,
         origin: &Origin,
@@ -28,13 +27,13 @@ pub(super) trait Lookup: Clone + Send + 'static {
     ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
 }
 
-/// The system's resolver.
+/// System resolver.
 #[derive(Clone)]
 pub(super) struct System;
 
 impl Lookup for System {
-    /// Each family on its own: musl's resolver asks for both at once and gives both up where a name
-    /// server fails for one of them.
+    /// Looks up each family separately: the resolver of musl queries both together and fails if a
+    /// name server fails for one of them.
     async fn lookup(&self, origin: &Origin, family: Family) -> io::Result<Vec<SocketAddr>> {
         let (host, port) = (origin.host().to_owned(), origin.port());
         let found = tokio::task::spawn_blocking(move || resolve(&host, port, family));
@@ -42,10 +41,10 @@ impl Lookup for System {
     }
 }
 
-/// All addresses of an origin, of both families.
+/// All addresses of an origin in both families.
 ///
 /// # Errors
-/// When the lookups of both families fail.
+/// Returns an error if the lookups of both families fail.
 pub(crate) async fn resolve_origin(origin: &Origin) -> io::Result<Vec<SocketAddr>> {
     if let Some(address) = origin.literal() {
         return Ok(vec![address]);
@@ -89,10 +88,10 @@ fn resolve(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAddr>>
     }
 }
 
-/// Keeps what `pool` knows of `origin`, its `index`th, up to date for one family. One lookup at a
-/// time, each waited for: `getaddrinfo` occupies a thread until its own time is up, and a second one
-/// beside it would occupy another. Each name and family has a task of its own, so one that hangs
-/// holds up no other.
+/// Keeps the addresses of `origin` (at `index` in `pool`) up to date for one family. Each lookup is
+/// awaited before the next: `getaddrinfo` blocks a thread until its timeout, and a second one would
+/// block another. Each name and family has its own task, so that a hanging lookup does not delay
+/// others.
 pub(super) async fn keep_looking_up(
     pool: Arc<Shared>,
     index: usize,

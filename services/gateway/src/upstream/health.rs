@@ -1,5 +1,5 @@
-//! Whether an address is well, from what becomes of requests (the breaker) and of checks, and who
-//! is used when too few are. Pure: time and chance are parameters.
+//! Health of an address, derived from requests (circuit breaker) and health checks, and the panic
+//! threshold. Pure: time and randomness are parameters.
 
 use std::time::{Duration, Instant};
 
@@ -7,21 +7,21 @@ use super::Failure;
 use super::breaker::{Attempt, Breaker, BreakerSettings};
 use super::health_check::CheckSettings;
 
-/// How an address stands, for people and metrics.
+/// State of an address, for logs and metrics.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum State {
-    /// Takes requests.
+    /// Receives requests.
     Healthy,
-    /// Too many checks in a row failed.
+    /// Ejected by consecutive failed checks.
     Unhealthy,
-    /// Too many requests failed; left alone for a while.
+    /// Ejected by failed requests; the backoff is running.
     Open,
-    /// That while is over: one request at a time may try.
+    /// The backoff is over: one probe request at a time.
     HalfOpen,
 }
 
 impl State {
-    /// Its name: a label for metrics.
+    /// Name of the state: a label for metrics.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -32,48 +32,48 @@ impl State {
     }
 }
 
-/// What is new about an address, for the log.
+/// State change of an address, for the log.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Change {
-    /// Too many requests failed, the last one so; for so long it is left alone.
+    /// Failed requests opened the breaker: the last failure and the backoff.
     Opened(Failure, Duration),
-    /// A request, or a check, succeeded.
+    /// A successful request or check closed the breaker.
     Closed,
-    /// Too many checks failed, the last one so.
+    /// Too many checks failed; the last failure.
     Unhealthy(Failure),
     /// Enough checks succeeded.
     Healthy,
 }
 
-/// What is known of one address.
+/// Health of one address.
 #[derive(Debug)]
 pub(super) struct Health {
     breaker: Breaker,
-    /// False after too many bad checks, and never without checks: a new address takes traffic
+    /// False after too many failed checks, and never without checks: a new address receives traffic
     /// before the first request or check.
     healthy: bool,
-    /// Checks in a row that speak against `healthy` as it is.
+    /// Consecutive checks that contradict `healthy`.
     contrary_checks: u32,
     last_failure: Option<(Failure, Instant)>,
 }
 
 impl Health {
-    /// Nothing is known against it.
+    /// A healthy address without failures.
     pub(super) const fn new() -> Self {
         Self { breaker: Breaker::new(), healthy: true, contrary_checks: 0, last_failure: None }
     }
 
-    /// Whether requests may go there. Does not change with time alone.
+    /// Whether requests may use the address. Does not change with time alone.
     pub(super) const fn is_healthy(&self) -> bool {
         self.healthy && self.breaker.is_closed()
     }
 
-    /// The breaker's era.
+    /// The breaker's generation.
     pub(super) const fn generation(&self) -> u32 {
         self.breaker.generation()
     }
 
-    /// How it stands.
+    /// Current state.
     pub(super) fn state(&self, now: Instant) -> State {
         if !self.healthy {
             State::Unhealthy
@@ -86,28 +86,28 @@ impl Health {
         }
     }
 
-    /// The last request or check that failed, and when.
+    /// The last failed request or check, and its time.
     pub(super) const fn last_failure(&self) -> Option<(Failure, Instant)> {
         self.last_failure
     }
 
-    /// When a request may probe it; `None` when it needs no probe, or the checks must be content
-    /// first.
+    /// Time at which a request may probe it; `None` if no probe is necessary, or the checks must
+    /// succeed first.
     pub(super) fn probe_due(&self) -> Option<Instant> {
         self.breaker.probe_due().filter(|_| self.healthy)
     }
 
-    /// Takes the one place for a probe.
+    /// Starts the single probe.
     pub(super) fn try_probe(&mut self, now: Instant) -> Option<Attempt> {
         if self.healthy { self.breaker.try_probe(now) } else { None }
     }
 
-    /// A request was answered; see [`Breaker::succeeded`].
+    /// Reports a successful request; see [`Breaker::succeeded`].
     pub(super) fn succeeded(&mut self, tried: Attempt, now: Instant) -> Option<Change> {
         self.breaker.succeeded(tried, now).then_some(Change::Closed)
     }
 
-    /// A request failed; see [`Breaker::failed`].
+    /// Reports a failed request; see [`Breaker::failed`].
     pub(super) fn failed(
         &mut self,
         tried: Attempt,
@@ -122,12 +122,12 @@ impl Health {
         backoff.map(|backoff| Change::Opened(failure, backoff))
     }
 
-    /// A request ended without a result.
+    /// Reports a request without a result.
     pub(super) fn abandoned(&mut self, tried: Attempt) {
         self.breaker.abandoned(tried);
     }
 
-    /// A check has ended. A good one closes the breaker, too.
+    /// Reports the outcome of a check. A successful one also closes the breaker.
     pub(super) fn checked(
         &mut self,
         outcome: Result<(), Failure>,
@@ -157,10 +157,10 @@ impl Health {
     }
 }
 
-/// Whether so few are well that all are used: see
+/// Whether the panic threshold is reached: see
 /// [`PoolSettings::panic_below_percent`](super::PoolSettings::panic_below_percent).
 pub(super) const fn is_panic(well: usize, all: usize, panic_below_percent: u8) -> bool {
-    // No pool has 2^57 addresses.
+    // No pool has 2^57 addresses, so this does not overflow.
     well * 100 < all * panic_below_percent as usize
 }
 
@@ -172,7 +172,7 @@ mod tests {
     const LONGEST: Duration = Duration::from_secs(30);
 
     #[test]
-    fn three_bad_checks_make_it_unhealthy_and_one_good_one_well_again() {
+    fn three_failed_checks_make_it_unhealthy_and_one_success_healthy_again() {
         let (settings, now) = (CheckSettings::default(), Instant::now());
         let mut it = Health::new();
         let bad = Err(Failure::Status(500));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_check_between_begins_the_count_of_bad_ones_anew() {
+    fn a_successful_check_resets_the_count_of_failed_ones() {
         let (settings, now) = (CheckSettings::default(), Instant::now());
         let mut it = Health::new();
         for _ in 0..10 {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_check_closes_an_open_breaker() {
+    fn a_successful_check_closes_an_open_breaker() {
         let now = Instant::now();
         let mut it = Health::new();
         refuse(&mut it, 5, now);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn panic_begins_below_the_share_and_not_at_it() {
+    fn panic_mode_begins_below_the_threshold() {
         assert!(!is_panic(1, 2, 50) && !is_panic(2, 4, 50) && !is_panic(2, 3, 50));
         assert!(is_panic(0, 1, 50) && is_panic(1, 3, 50) && is_panic(499, 1000, 50));
         assert!(!is_panic(0, 0, 50) && !is_panic(0, 5, 0) && is_panic(4, 5, 100));
@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    /// What can happen to an address; numbers choose among the requests that are out.
+    /// Events of an address; numbers select a request in flight.
     #[derive(Clone, Debug)]
     enum Event {
         Wait(u64),
@@ -259,7 +259,7 @@ mod tests {
         ]
     }
 
-    /// An address, and the requests that are out to it.
+    /// An address and its requests in flight.
     struct World {
         it: Health,
         now: Instant,
@@ -308,7 +308,7 @@ mod tests {
             }
         }
 
-        /// Probes of this era that are neither ended nor given up.
+        /// Probes of the current generation that have neither ended nor timed out.
         fn probes_out(&self) -> usize {
             let is_probe = |(tried, since): &&(Attempt, Instant)| {
                 tried.probe.is_some()
@@ -352,11 +352,12 @@ mod tests {
         }
 
         #[test]
-        fn none_is_stuck(mut world in worlds()) {
-            // A good check is all that an unhealthy one needs.
+        fn no_address_stays_unusable(mut world in worlds()) {
+            // A single successful check makes an unhealthy address healthy.
             world.happens(&Event::Check(true), 0);
             prop_assert!(world.it.healthy);
-            // Whatever happened, after the longest backoff a probe may go, and ends it.
+            // In any state, a probe may start after the maximum backoff, and a success closes the
+            // breaker.
             world.now += LONGEST;
             if !world.it.is_healthy() {
                 prop_assert_eq!(world.it.state(world.now), State::HalfOpen);
@@ -369,7 +370,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_used_is_all_or_the_well_ones_and_never_nobody(
+        fn either_all_or_only_healthy_addresses_are_used_and_never_none(
             worlds in proptest::collection::vec(worlds(), 1..5),
             percent in 0_u8..=100,
         ) {

@@ -1,4 +1,4 @@
-//! Asks an address whether it is well, beside the requests.
+//! Active health checks.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use tokio::time::{sleep, timeout};
 use super::lease::Endpoint;
 use super::{Failure, UpstreamTls, jitter, tls};
 
-/// A status line fits; what follows it is not read.
+/// Maximum bytes of a status line; the rest of the response is not read.
 const LINE_BYTES: usize = 512;
 
-/// How active checks are made.
+/// Settings of active health checks.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CheckSettings {
-    /// From the end of one to the next, up to a quarter less by chance.
+    /// Interval between the end of one check and the next, reduced by up to a quarter at random.
     pub(crate) every: Duration,
-    /// For connection and answer together.
+    /// Timeout for connection and response together.
     pub(crate) bound: Duration,
-    /// So many good ones make an unhealthy address healthy.
+    /// Consecutive successes that make an unhealthy address healthy.
     pub(crate) good_in_a_row: u32,
-    /// So many bad ones make a healthy address unhealthy.
+    /// Consecutive failures that make a healthy address unhealthy.
     pub(crate) bad_in_a_row: u32,
 }
 
@@ -37,7 +37,7 @@ impl Default for CheckSettings {
     }
 }
 
-/// Where to ask, such as `/healthz`.
+/// Path of the health check, such as `/healthz`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CheckPath(Arc<str>);
 
@@ -48,15 +48,16 @@ impl std::fmt::Display for CheckPath {
 }
 
 impl CheckPath {
-    /// A path, perhaps with a query: what may stand in a request line.
+    /// Parses a path with an optional query, as allowed in a request line.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
         (text.starts_with('/') && visible && text.len() <= 1024).then(|| Self(text.into()))
     }
 }
 
-/// Checks `endpoint` until its pool is gone, one check at a time. The first comes at any time within
-/// the interval, so that a thousand addresses of one answer are not asked at once.
+/// Checks `endpoint` until its pool is dropped, one check at a time. The first check is at a random
+/// time within the interval, so that a thousand addresses of one DNS response are not checked at
+/// once.
 pub(super) async fn keep_checking(
     endpoint: Arc<Endpoint>,
     path: CheckPath,
@@ -75,7 +76,7 @@ pub(super) async fn keep_checking(
     }
 }
 
-/// One GET over a connection of its own, at most for `bound`.
+/// Sends one GET over a new connection, within `bound`.
 pub(super) async fn check(
     address: SocketAddr,
     tls: Option<&UpstreamTls>,
@@ -97,8 +98,8 @@ async fn status_of(
 ) -> Result<u16, Failure> {
     let failure = |error| Failure::of(&error);
     let mut stream = tls::open(address, tls).await?;
-    // Named by its address: it is one replica that is asked, not the service. With TLS, the host is
-    // that of the certificate.
+    // Host is the address, because the check is for one replica, not for the service. With TLS, it
+    // is the host of the certificate.
     let host = tls.map_or_else(|| address.to_string(), |tls| tls.host().to_owned());
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: gateway-check\r\n\
@@ -116,7 +117,7 @@ async fn status_of(
     status(&line).ok_or(Failure::Invalid)
 }
 
-/// The status in a status line (RFC 9112, section 4), with or without a reason.
+/// Parses the status code of a status line (RFC 9112, section 4), with or without a reason phrase.
 fn status(line: &[u8]) -> Option<u16> {
     let rest = line.strip_prefix(b"HTTP/1.")?;
     let (&[version, space, a, b, c], rest) = rest.split_first_chunk()?;
@@ -142,7 +143,7 @@ mod tests {
         CheckPath::parse("/healthz").unwrap()
     }
 
-    /// Answers one connection with `answer` and gives back what it was asked.
+    /// Serves one connection with `answer` and returns the request.
     async fn server(answer: Vec<u8>) -> (SocketAddr, JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -152,7 +153,7 @@ mod tests {
             while !request.ends_with(b"\r\n\r\n") {
                 assert!(stream.read_buf(&mut request).await.unwrap() > 0, "it ended");
             }
-            // It may be gone before all is written.
+            // The peer may close before everything is written.
             let _ = stream.write_all(&answer).await;
             String::from_utf8(request).unwrap()
         });
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_check_is_a_plain_get_over_a_connection_of_its_own() {
+    async fn a_check_is_a_plain_get_over_a_new_connection() {
         let (address, asked) = server("HTTP/1.1 204 No Content\r\n\r\n".into()).await;
         assert_eq!(check(address, None, &path(), BOUND).await, Ok(()));
         let asked = asked.await.unwrap();
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_and_three_hundreds_are_well_and_nothing_else_is() {
+    async fn only_2xx_and_3xx_are_healthy() {
         assert_eq!(outcome("HTTP/1.0 200\n").await, Ok(()));
         assert_eq!(outcome("HTTP/1.1 399 Odd\r\n").await, Ok(()));
         assert_eq!(outcome("HTTP/1.1 400 \r\n").await, Err(Failure::Status(400)));
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_there_is_refused() {
+    async fn a_closed_port_is_refused() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_listens_and_says_nothing_is_too_late() {
+    async fn a_silent_server_times_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let outcome = check(address, None, &path(), Duration::from_millis(50)).await;
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_what_fits_into_a_request_line() {
+    fn a_path_must_be_valid_in_a_request_line() {
         for text in ["/", "/healthz", "/a?b=c&d", "/%20"] {
             assert!(CheckPath::parse(text).is_some(), "{text}");
         }
@@ -220,7 +221,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_line_makes_it_panic(line in proptest::collection::vec(any::<u8>(), 0..30)) {
+        fn no_line_causes_a_panic(line in proptest::collection::vec(any::<u8>(), 0..30)) {
             let _ = status(&line);
             let _ = status(&[b"HTTP/1.", line.as_slice()].concat());
         }

@@ -1,4 +1,4 @@
-//! One address, and one request's hold on it.
+//! One address of a pool, and a request's lease on it.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -11,19 +11,19 @@ use super::connection_pool::{Connection, Connections};
 use super::pool::Shared;
 use super::tls::UpstreamTls;
 
-/// What all requests to one address share. Everything that every request touches is an atomic of
-/// its own; what decides is behind the pool's lock, which only failures and probes take.
+/// Endpoint state shared by all requests to one address. Everything that each request touches is an
+/// atomic of its own; the rest is behind the pool's lock, which only failures and probes take.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     address: SocketAddr,
     tls: Option<UpstreamTls>,
     pool: Weak<Shared>,
     in_flight: AtomicUsize,
-    /// Since the last failure. Counted here, and passed to the breaker with the next failure.
+    /// Successes since the last failure, passed to the breaker with the next failure.
     successes: AtomicU64,
-    /// The breaker's, so that a request need not ask it.
+    /// Copy of the breaker's generation, so that requests do not lock the breaker.
     generation: AtomicU32,
-    /// Closed when the address is left.
+    /// Idle connections, closed when the address is removed.
     connections: Arc<Connections>,
 }
 
@@ -52,7 +52,7 @@ impl Endpoint {
         self.tls.as_ref()
     }
 
-    /// Connections that wait for a request.
+    /// Number of idle connections.
     pub(super) fn waiting(&self) -> usize {
         self.connections.count()
     }
@@ -71,14 +71,15 @@ impl Endpoint {
         self.generation.store(generation, Ordering::Relaxed);
     }
 
-    /// Records the result of a check. False when the address is not in use any more.
+    /// Records the result of a check. Returns false if the address was removed.
     pub(super) fn checked(&self, outcome: Result<(), Failure>) -> bool {
         self.pool.upgrade().is_some_and(|pool| pool.checked(self, outcome))
     }
 }
 
-/// An address for one request, counted as in flight until this is dropped. Tell what became of the
-/// request, best at its answer's head; one that tells nothing (the client left) counts neither way.
+/// Lease on an address for one request, which counts as in flight until the drop. The request
+/// reports its outcome, ideally when the response head arrives; without a report (the client
+/// disconnected), it counts neither as a success nor as a failure.
 #[derive(Debug)]
 pub(crate) struct Lease {
     endpoint: Arc<Endpoint>,
@@ -94,47 +95,47 @@ enum Told {
 }
 
 impl Lease {
-    /// For an ordinary request.
+    /// Lease of an ordinary request.
     pub(super) fn new(endpoint: &Arc<Endpoint>) -> Self {
         let tried =
             Attempt { generation: endpoint.generation.load(Ordering::Relaxed), probe: None };
         Self::probe(endpoint, tried)
     }
 
-    /// For one that the pool has noted.
+    /// Lease of a probe that the pool has registered.
     pub(super) fn probe(endpoint: &Arc<Endpoint>, tried: Attempt) -> Self {
         endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
         Self { endpoint: Arc::clone(endpoint), tried, told: Told::Nothing }
     }
 
-    /// Where to go.
+    /// Address of the endpoint.
     pub(crate) fn address(&self) -> SocketAddr {
         self.endpoint.address
     }
 
-    /// How to go there, unless in clear text.
+    /// TLS settings; plaintext if absent.
     pub(crate) fn tls(&self) -> Option<&UpstreamTls> {
         self.endpoint.tls()
     }
 
-    /// A connection that waits there for a request, for less than `idle_time` if there is one.
+    /// Takes an idle connection, idle for less than `idle_time` if given.
     pub(crate) fn waiting(&self, idle_time: Option<Duration>) -> Option<Connection> {
         self.endpoint.connections.take(idle_time)
     }
 
-    /// Keeps a connection whose answer is complete for the next request.
+    /// Keeps a connection whose response is complete for the next request.
     pub(crate) fn keep(&self, connection: Connection) {
         self.endpoint.connections.keep(connection);
     }
 
-    /// The upstream answered.
+    /// Reports a success.
     pub(crate) fn succeeded(&mut self) {
         if self.told != Told::Nothing {
             return;
         }
         self.told = Told::Success;
         if is_open_in(self.tried.generation) {
-            // Rare: it was a probe, or all are used. Only this can close the breaker.
+            // Rare: a probe, or a request in panic mode. Only this call can close the breaker.
             if let Some(pool) = self.endpoint.pool.upgrade() {
                 pool.succeeded(&self.endpoint, self.tried);
             }
@@ -143,7 +144,7 @@ impl Lease {
         }
     }
 
-    /// It did not, or, after `succeeded`, its answer broke off.
+    /// Reports a failure, also after `succeeded` if the response is truncated.
     pub(crate) fn failed(&mut self, failure: Failure) {
         if self.told == Told::Failure {
             return;

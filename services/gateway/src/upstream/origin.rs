@@ -1,4 +1,4 @@
-//! A host and a port, as a setting gives them.
+//! Host and port of an upstream, as configured.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,13 +12,13 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// The origin of a name that is known to be one.
+    /// An origin from a valid host.
     pub(crate) fn new(host: &str, port: u16) -> Self {
         let host = host.to_owned();
         Self { host, port, is_tls: false }
     }
 
-    /// `name:port`, `1.2.3.4:port` or `[::1]:port`; nothing else.
+    /// Parses `name:port`, `1.2.3.4:port` or `[::1]:port`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
@@ -32,38 +32,39 @@ impl Origin {
         Some(Self::new(host, port))
     }
 
-    /// A name or an address with or without a port, in lower case, as in a Host field.
+    /// Parses a name or an address with an optional port, as in a Host field, and converts it to
+    /// lower case.
     pub(crate) fn parse_authority(text: &str) -> Option<String> {
         Self::parse(text).or_else(|| Self::parse(&format!("{text}:80")))?;
         Some(text.to_ascii_lowercase())
     }
 
-    /// One or several, with commas between them.
+    /// Parses a comma-separated list of origins.
     #[cfg(test)]
     pub(crate) fn parse_all(text: &str) -> Option<Vec<Self>> {
         text.split(',').map(|origin| Self::parse(origin.trim())).collect()
     }
 
-    /// As [`Self::parse`], or `https://name:443`, whose port may be missing.
+    /// Parses like [`Self::parse`], and also `https://name:443` with an optional port.
     pub(crate) fn parse_upstream(text: &str) -> Option<Self> {
         let Some(rest) = text.strip_prefix("https://") else { return Self::parse(text) };
         let origin = Self::parse(rest).or_else(|| Self::parse(&format!("{rest}:443")))?;
         Some(Self { is_tls: true, ..origin })
     }
 
-    /// Whether it is asked over TLS.
+    /// Whether the gateway connects over TLS.
     pub(crate) const fn is_tls(&self) -> bool {
         self.is_tls
     }
 
-    /// As in a Host field: without the port of its scheme.
+    /// Authority for a Host field, without the default port of the scheme.
     pub(crate) fn authority(&self) -> String {
         let plain = Self { is_tls: false, ..self.clone() }.to_string().to_ascii_lowercase();
         let port = if self.is_tls { ":443" } else { ":80" };
         plain.strip_suffix(port).map(str::to_owned).unwrap_or(plain)
     }
 
-    /// The name or the address, without brackets.
+    /// Name or address, without brackets.
     pub(super) fn host(&self) -> &str {
         &self.host
     }
@@ -72,7 +73,7 @@ impl Origin {
         self.port
     }
 
-    /// Its address, where no name has to be looked up.
+    /// The address, if the host is not a name.
     pub(super) fn literal(&self) -> Option<SocketAddr> {
         let ip: IpAddr = self.host.parse().ok()?;
         Some(SocketAddr::new(ip, self.port))
@@ -89,8 +90,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Names as resolvers take them: RFC 1123, and the underscore that compose projects use. A name
-/// of digits and dots alone must be an IPv4 address.
+/// Whether resolvers accept the name: RFC 1123, and the underscore that compose projects use. A
+/// name of only digits and dots must be an IPv4 address.
 fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     let looks_like_ipv4 = name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_may_be_asked_over_tls() {
+    fn an_upstream_may_use_tls() {
         for (text, shown, authority) in [
             ("api:80", "api:80", "api"),
             ("https://Api", "https://Api:443", "api"),
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_address_is_known_without_a_lookup() {
+    fn only_a_literal_address_needs_no_lookup() {
         let literal = |text: &str| Origin::parse(text).unwrap().literal();
         assert_eq!(literal("[::1]:80"), Some("[::1]:80".parse().unwrap()));
         assert_eq!(literal("127.0.0.1:80"), Some("127.0.0.1:80".parse().unwrap()));

@@ -1,4 +1,4 @@
-//! The addresses of one upstream: found, watched, and given to requests.
+//! Endpoint pool of one upstream: discovery, health, and selection for requests.
 
 mod log;
 mod membership;
@@ -23,59 +23,59 @@ use super::retry_budget::Budget;
 use super::tls::UpstreamTls;
 use super::{CheckPath, Failure, Origin, PoolSettings, State, Target, jitter};
 
-/// Addresses of one upstream. Beyond, those that were missing for the longest time are left.
+/// Maximum addresses of one upstream. Beyond that, those that were missing for the longest time are
+/// removed.
 const MOST_ADDRESSES: usize = 1024;
 
 /// No probe is due.
 const NEVER: u64 = u64::MAX;
 
-/// One upstream. What it does beside requests ends when it is dropped; picks that are out outlive
-/// it.
+/// Pool of one upstream. A drop ends its background tasks; leases outlive it.
 #[derive(Debug)]
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     target: Target,
-    /// Aborted when dropped.
+    /// Aborted on drop.
     _lookups: JoinSet<()>,
 }
 
-/// How one upstream stands.
+/// State of one upstream.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Snapshot {
-    /// Its addresses, in order.
+    /// Addresses, in order.
     pub(crate) addresses: Vec<AddressSnapshot>,
-    /// So few are well that all are used.
+    /// Whether the panic threshold is reached.
     pub(crate) panic: bool,
-    /// Addresses given up by requests, so far.
+    /// Total number of times that a breaker opened.
     pub(crate) opened_total: u64,
-    /// Retries allowed, so far.
+    /// Total retries allowed.
     pub(crate) retries_total: u64,
-    /// Retries refused by the budget, so far.
+    /// Total retries rejected by the retry budget.
     pub(crate) retries_refused_total: u64,
 }
 
-/// How one address stands.
+/// State of one address.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AddressSnapshot {
-    /// Which one.
+    /// Address of the endpoint.
     pub(crate) address: SocketAddr,
-    /// Whether it is used.
+    /// Health state.
     pub(crate) state: State,
-    /// Requests it is busy with.
+    /// Requests in flight.
     pub(crate) in_flight: usize,
-    /// Connections that wait there for a request.
+    /// Idle connections.
     pub(crate) waiting: usize,
-    /// The last request or check that failed, and how long ago.
+    /// The last failed request or check, and the time since then.
     pub(crate) last_failure: Option<(Failure, Duration)>,
 }
 
 impl Pool {
-    /// Begins to look the origins up and to check what is found. Must be called inside a runtime.
+    /// Starts lookups and health checks. Must be called inside a runtime.
     pub(crate) fn start(target: &Target, settings: &PoolSettings) -> Arc<Self> {
         Self::start_with(target, settings, &System)
     }
 
-    /// The same, with addresses from elsewhere.
+    /// Starts a pool with another source of addresses.
     pub(super) fn start_with(
         target: &Target,
         settings: &PoolSettings,
@@ -127,24 +127,25 @@ impl Pool {
         Arc::new(Self { shared, target: target.clone(), _lookups: lookups })
     }
 
-    /// What it was started for.
+    /// Target of the pool.
     pub(crate) const fn target(&self) -> &Target {
         &self.target
     }
 
-    /// Waits for the end of the first lookup of each name, at most for `bound`.
+    /// Waits for the first lookup of each name, at most for `bound`.
     pub(crate) async fn wait_for_lookups(&self, bound: Duration) {
         let mut unanswered = self.shared.unanswered.subscribe();
-        // Too late: the requests will say so.
+        // After a timeout, the requests report the error.
         let _ = timeout(bound, unanswered.wait_for(|&count| count == 0)).await;
     }
 
-    /// An address for a request: a well one in turn, or of two the one with less to do. Never one
-    /// of `except`, where a retry names what has been tried. `None` when nothing is left.
+    /// Selects an address for a request: a healthy one in turn, or the less busy one of two. Never
+    /// returns a member of `except`, which lists the addresses that a request has already tried.
+    /// `None` if none is left.
     pub(crate) fn pick(&self, except: &[SocketAddr]) -> Option<Lease> {
         if except.is_empty() {
             self.shared.budget.deposit();
-            // Who has failed once already is not sent to where it will probably fail again.
+            // A retry must not be a probe, which is likely to fail again.
             if let Some(probe) = self.shared.probe() {
                 return Some(probe);
             }
@@ -155,13 +156,13 @@ impl Pool {
         Some(Lease::new(&slot.endpoint))
     }
 
-    /// Whether a retry would find another address than those tried.
+    /// Whether a retry has an address other than those tried.
     pub(crate) fn has_other_than(&self, tried: &[SocketAddr]) -> bool {
         let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner);
         view.slots.iter().any(|slot| !tried.contains(&slot.address()))
     }
 
-    /// Whether the budget allows one more retry; takes it out of the budget if so.
+    /// Withdraws one retry from the budget; returns whether it is allowed.
     pub(crate) fn may_retry(&self) -> bool {
         let may = self.shared.budget.withdraw(now());
         let count = if may { &self.shared.retries } else { &self.shared.retries_refused };
@@ -169,19 +170,18 @@ impl Pool {
         may
     }
 
-    /// Whether a healthy address is known. While all are used because too few are healthy,
-    /// requests may still succeed without it.
+    /// Whether at least one address is healthy. In panic mode, requests may succeed nevertheless.
     pub(crate) fn is_ready(&self) -> bool {
         let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner);
         view.slots.iter().any(|slot| slot.well)
     }
 
-    /// All addresses that are known.
+    /// All known addresses.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.shared.pool_state().entries.iter().map(|entry| entry.endpoint.address()).collect()
     }
 
-    /// How it stands now.
+    /// Current state.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let now = now();
         let pool_state = self.shared.pool_state();
@@ -205,7 +205,7 @@ impl Pool {
     }
 }
 
-/// What the pool, its tasks and, through their members, its picks see.
+/// State shared by the pool, its tasks and, through the endpoints, its leases.
 #[derive(Debug)]
 pub(super) struct Shared {
     this: Weak<Self>,
@@ -214,14 +214,14 @@ pub(super) struct Shared {
     check: Option<CheckPath>,
     tls: Option<UpstreamTls>,
     started: Instant,
-    /// What requests choose from. Written only when the state of an address changes.
+    /// Candidates for requests. Written only when the state of an address changes.
     view: RwLock<View>,
-    /// When the next probe may go, in nanoseconds after `started`. Requests read it instead of
-    /// asking every breaker, and need no clock while it is `NEVER`.
+    /// Time of the next probe in nanoseconds since `started`. Requests read it instead of locking
+    /// every breaker, and need no clock while it is `NEVER`.
     probe_due: AtomicU64,
     turn: AtomicUsize,
     pool_state: Mutex<PoolState>,
-    /// Names whose first lookup has not ended.
+    /// Number of names whose first lookup has not ended.
     unanswered: watch::Sender<usize>,
     budget: Budget,
     retries: AtomicU64,
@@ -253,12 +253,12 @@ impl Candidate for EndpointSlot {
     }
 }
 
-/// What is behind the lock.
+/// State behind the lock.
 #[derive(Debug)]
 struct PoolState {
-    /// How the lookups stand.
+    /// State of the lookups.
     names: Names,
-    /// All of them, each address once, in order.
+    /// All addresses, unique and sorted.
     entries: Vec<Entry>,
     panic: bool,
     seed: u64,
@@ -269,15 +269,16 @@ struct PoolState {
 struct Entry {
     endpoint: Arc<Endpoint>,
     health: Health,
-    /// The lookup that led here last, by name and family; none where no name is looked up.
+    /// The name and family whose lookup returned it last; `None` for a literal address.
     source: Option<(usize, Family)>,
-    /// Since then that lookup leads elsewhere.
+    /// Time since which that lookup no longer returns it.
     unseen_since: Option<Instant>,
     _checks: Option<AbortOnDrop>,
 }
 
 impl Entry {
-    /// Whether it counts: one that fails after its name has left it is as good as gone.
+    /// Whether it counts for the panic threshold: a failing address that DNS no longer returns has
+    /// probably been removed.
     fn counts(&self) -> bool {
         self.unseen_since.is_none() || self.health.is_healthy()
     }
@@ -316,13 +317,13 @@ impl Shared {
         });
     }
 
-    /// False when the address is not in use any more.
+    /// Returns false if the address was removed.
     pub(super) fn checked(&self, endpoint: &Endpoint, outcome: Result<(), Failure>) -> bool {
         let settings = &self.settings.check;
         self.judge(endpoint, |health, now, _| health.checked(outcome, settings, now))
     }
 
-    /// Applies `event` to one address, and publishes the result. False when the address was
+    /// Applies `event` to one address, and publishes the result. Returns false if the address was
     /// removed: a new one with the same address is another endpoint.
     fn judge(
         &self,
@@ -346,7 +347,8 @@ impl Shared {
         }
         let (is_healthy, is_due) = (entry.health.is_healthy(), entry.health.probe_due());
         let panic = if is_healthy == was_well {
-            // Most failures change nothing, and there may be a thousand addresses to look at.
+            // Most failures do not change the state, and a publication visits up to a thousand
+            // addresses.
             if is_due != was_due {
                 self.plan_probe(&pool_state);
             }
@@ -362,7 +364,7 @@ impl Shared {
         true
     }
 
-    /// A probe, if one is due.
+    /// Lease of a probe, if one is due.
     fn probe(&self) -> Option<Lease> {
         let due = self.probe_due.load(Ordering::Relaxed);
         if due == NEVER {
@@ -381,8 +383,7 @@ impl Shared {
         probe
     }
 
-    /// Shows the requests what has changed. Under the lock, so that the last change is the one
-    /// that is shown.
+    /// Publishes the candidates. Called under the lock, so that the last change is published last.
     fn publish(&self, pool_state: &mut PoolState) -> Option<News> {
         let counted = || pool_state.entries.iter().filter(|entry| entry.counts());
         let all = counted().count();
@@ -405,7 +406,7 @@ impl Shared {
 
     fn plan_probe(&self, pool_state: &PoolState) {
         let due = pool_state.entries.iter().filter_map(|entry| entry.health.probe_due()).min();
-        // While all are used, every request is a probe.
+        // In panic mode, every request acts as a probe.
         let due = due.filter(|_| !pool_state.panic);
         self.probe_due.store(due.map_or(NEVER, |due| self.since_start(due)), Ordering::Relaxed);
     }
@@ -420,7 +421,7 @@ impl Shared {
     }
 }
 
-/// The clock that tests can turn.
+/// Current time; tests can control this clock.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -1,6 +1,6 @@
-//! How the lookups of a pool's names stand: which names resolve, and when that changes. Pure.
+//! State of the lookups of a pool's names: which names resolve, and when that changes. Pure.
 
-/// A family of addresses, looked up by itself.
+/// Address family; each one is looked up separately.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Family {
     /// A records.
@@ -10,7 +10,7 @@ pub(super) enum Family {
 }
 
 impl Family {
-    /// Both.
+    /// Both families.
     pub(super) const ALL: [Self; 2] = [Self::V4, Self::V6];
 
     const fn place(self) -> usize {
@@ -25,30 +25,30 @@ impl Family {
     }
 }
 
-/// How a lookup ended.
+/// Outcome of a lookup.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) enum Outcome {
-    /// It has not, yet.
+    /// Not ended yet.
     #[default]
     Pending,
-    /// With addresses.
+    /// At least one address.
     Found,
-    /// Without, or not at all.
+    /// Empty, failed, or timed out.
     Nothing,
 }
 
-/// What follows from the end of a lookup.
+/// State changes caused by the end of a lookup.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Report {
     /// The name has addresses now, or both of its lookups have ended for the first time.
     pub(super) first_ended: bool,
-    /// It does not resolve any more, or never did.
+    /// The name no longer resolves, or never has.
     pub(super) fails: bool,
-    /// It resolves again.
+    /// The name resolves again.
     pub(super) recovers: bool,
 }
 
-/// The names of a pool.
+/// Names of a pool.
 #[derive(Debug)]
 pub(super) struct Names(Vec<Name>);
 
@@ -60,12 +60,12 @@ struct Name {
 }
 
 impl Names {
-    /// So many, none of which has been looked up.
+    /// Creates this number of names without lookups.
     pub(super) fn new(count: usize) -> Self {
         Self(vec![Name::default(); count])
     }
 
-    /// A lookup has ended, or taken too long.
+    /// Records a lookup that has ended or is slow.
     pub(super) fn note(&mut self, index: usize, family: Family, outcome: Outcome) -> Report {
         let Some(name) = self.0.get_mut(index) else { return Report::default() };
         name.outcomes[family.place()] = outcome;

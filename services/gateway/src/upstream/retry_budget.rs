@@ -1,47 +1,47 @@
-//! How many requests may be tried again. Without a bound, an upstream that fails under its load
-//! gets twice the load.
+//! Retry budget. Without it, retries would double the load on an upstream that fails because of
+//! overload.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// One retry, in the unit that is counted.
+/// One retry, in units of the budget.
 const RETRY: u64 = 1000;
 
-/// What a request brings in: one retry for five requests.
+/// Deposit of a request: one retry per five requests.
 const PER_REQUEST: u64 = RETRY / 5;
 
-/// What a millisecond brings in: three retries a second, so that an upstream with few requests
-/// has some too.
+/// Deposit per millisecond: three retries per second, so that upstreams with few requests can retry
+/// as well.
 const PER_MILLISECOND: u64 = 3 * RETRY / 1000;
 
-/// What is saved at most: when one of two replicas dies under a thousand busy clients, all of its
-/// requests find the other one.
+/// Maximum balance: if one of two replicas fails under a thousand busy clients, all of its requests
+/// can be retried.
 const AT_MOST: u64 = 500 * RETRY;
 
-/// A bucket that requests and time fill and retries empty. Over any time there are at most a fifth
-/// as many retries as requests, and three a second, and what had been saved.
+/// Token bucket that requests and time fill and retries drain. In any period, retries are limited
+/// to a fifth of the requests, plus three per second, plus the initial balance.
 #[derive(Debug)]
 pub(super) struct Budget {
     saved: AtomicU64,
-    /// Up to when time has been counted. Only retries take this lock.
+    /// Time up to which deposits are counted. Only retries take this lock.
     counted: Mutex<Instant>,
 }
 
 impl Budget {
-    /// A full one.
+    /// A full budget.
     pub(super) fn new(now: Instant) -> Self {
         Self { saved: AtomicU64::new(AT_MOST), counted: Mutex::new(now) }
     }
 
-    /// Counts a request. While nothing fails, the bucket is full and this only reads.
+    /// Counts a request. Without failures the bucket is full, and this call only reads.
     pub(super) fn deposit(&self) {
         if self.saved.load(Ordering::Relaxed) < AT_MOST {
             self.saved.fetch_add(PER_REQUEST, Ordering::Relaxed);
         }
     }
 
-    /// Takes one retry out, if there is one.
+    /// Withdraws one retry, if available.
     pub(super) fn withdraw(&self, now: Instant) -> bool {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let since = now.saturating_duration_since(*counted).as_millis();
@@ -52,7 +52,7 @@ impl Budget {
             let room = AT_MOST.saturating_sub(self.saved.load(Ordering::Relaxed));
             self.saved.fetch_add(earned.min(room), Ordering::Relaxed);
         }
-        // No other task withdraws while the lock is held, so it cannot fall below zero.
+        // No other task withdraws while the lock is held, so the balance cannot become negative.
         let enough = self.saved.load(Ordering::Relaxed) >= RETRY;
         if enough {
             self.saved.fetch_sub(RETRY, Ordering::Relaxed);
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn five_requests_pay_for_one_retry() {
+    fn five_requests_earn_one_retry() {
         let now = Instant::now();
         let budget = empty(now);
         (0..4).for_each(|_| budget.deposit());
@@ -89,14 +89,14 @@ mod tests {
     }
 
     #[test]
-    fn time_pays_for_a_few_retries() {
+    fn time_earns_a_few_retries() {
         let now = Instant::now();
         let budget = empty(now);
         assert_eq!(granted(&budget, now + Duration::from_secs(2)), 6);
     }
 
     #[test]
-    fn a_long_quiet_time_saves_no_more_than_the_bucket_holds() {
+    fn a_long_idle_time_earns_no_more_than_the_maximum() {
         let now = Instant::now();
         let budget = empty(now);
         (0..1_000_000).for_each(|_| budget.deposit());
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_takes_nothing_away() {
+    fn a_clock_that_moves_backward_withdraws_nothing() {
         let now = Instant::now();
         let budget = empty(now + Duration::from_secs(5));
         budget.withdraw(now);

@@ -1,4 +1,4 @@
-//! Pools with scripted lookups and a turned clock; checks and requests go to real sockets.
+//! Pools with scripted lookups and a paused clock; checks and requests use real sockets.
 
 mod checking;
 mod choice;
@@ -25,26 +25,26 @@ use super::{CheckPath, CheckSettings, Failure, Lease, Origin, Pool, PoolSettings
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a name server that is scripted says.
+/// Response of a scripted name server.
 #[derive(Clone)]
 enum Answer {
     Addresses(Vec<SocketAddr>),
-    /// Eight of these, other ones with each lookup.
+    /// Eight of these, different ones for each lookup.
     Eight(Vec<SocketAddr>),
-    /// These, while the lookup of the other family fails.
+    /// These; the lookup of the other family fails.
     OneFamily(Vec<SocketAddr>),
-    /// These, while the lookup of the other family never ends.
+    /// These; the lookup of the other family never ends.
     OtherHangs(Vec<SocketAddr>),
     NoSuchName,
-    /// Never.
+    /// The lookup never ends.
     Nothing,
 }
 
-/// A name server that says what it is told to.
+/// A scripted name server.
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<HashMap<String, Answer>>>,
-    /// Lookups that are waited for.
+    /// Lookups in progress.
     pending: Arc<AtomicUsize>,
     lookups: Arc<AtomicUsize>,
 }
@@ -99,20 +99,20 @@ fn target(origins: &str) -> Target {
     Target { name: "app".to_owned(), origins, check: None, tls: None }
 }
 
-/// Started, and first lookups ended where they end.
+/// Starts a pool and waits for its first lookups.
 async fn pool(origins: &str, script: &Script) -> Arc<Pool> {
     let pool = Pool::start_with(&target(origins), &PoolSettings::default(), script);
     pool.wait_for_lookups(SECOND).await;
     pool
 }
 
-/// Of literal addresses.
+/// A pool of literal addresses.
 fn fixed(count: u8) -> Arc<Pool> {
     let origins: Vec<_> = (1..=count).map(|number| address(number).to_string()).collect();
     Pool::start(&target(&origins.join(",")), &PoolSettings::default())
 }
 
-/// Where requests go.
+/// The addresses that requests use.
 fn used(pool: &Pool) -> Vec<u8> {
     let numbers: BTreeSet<_> = (0..50).filter_map(|_| pool.pick(&[])).map(|p| number(&p)).collect();
     numbers.into_iter().collect()
@@ -125,11 +125,11 @@ fn number(pick: &Lease) -> u8 {
     }
 }
 
-/// A request to this address, however others stand.
+/// A lease on this address, regardless of the others.
 fn pick_of(pool: &Pool, number: u8) -> Lease {
     let others: Vec<_> = pool.snapshot().addresses.into_iter().map(|it| it.address).collect();
     let others: Vec<_> = others.into_iter().filter(|&it| it != address(number)).collect();
-    // An exception that is nobody keeps this from being a probe.
+    // A nonexistent excluded address makes this a retry, which is never a probe.
     pool.pick(&[others, vec![address(0)]].concat()).unwrap()
 }
 
@@ -139,7 +139,7 @@ fn refuse(pool: &Pool, number: u8, timeouts: usize) {
     }
 }
 
-/// Makes it fail as long as it is there.
+/// Makes the address fail, if the pool has it.
 fn refuse_if_known(pool: &Pool, number: u8) {
     let others: Vec<_> = pool.snapshot().addresses.into_iter().map(|it| it.address).collect();
     let others: Vec<_> = others.into_iter().filter(|&it| it != address(number)).collect();
@@ -150,7 +150,7 @@ fn refuse_if_known(pool: &Pool, number: u8) {
     }
 }
 
-/// Where requests go that are no probes.
+/// The addresses that requests use without probes.
 fn used_by_retries(pool: &Pool) -> Vec<u8> {
     let pick = |_| pool.pick(&[address(0)]);
     let numbers: BTreeSet<_> = (0..50).filter_map(pick).map(|p| number(&p)).collect();

@@ -1,4 +1,4 @@
-//! TLS toward upstreams: which certificates are believed, and connections on which they were.
+//! TLS to upstreams: trusted certificate authorities, and verified connections.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
@@ -29,27 +29,27 @@ use tokio_rustls::rustls::{ClientConfig, Error as TlsError, RootCertStore};
 
 use super::Failure;
 
-/// The least time between two log lines about failed handshakes of a route: each request may have
-/// one, and the access log has them all.
+/// Minimum time between two log lines about failed handshakes of a route: each request may cause
+/// one, and the access log has all of them.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// Bundles of certificate authorities: of Debian and Alpine, of Fedora, and of others.
+/// Bundles of certificate authorities on Debian and Alpine, on Fedora, and on other systems.
 const BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-/// The certificate authorities that upstreams are verified against.
+/// Certificate authorities that the gateway trusts for upstreams.
 pub(crate) struct Roots {
     file: PathBuf,
-    /// Of the file: pools are kept while it stays the same.
+    /// Digest of the file: pools are reused while it stays the same.
     digest: u64,
     config: Arc<ClientConfig>,
 }
 
 impl Roots {
-    /// Reads this file, or the system's bundle.
+    /// Loads this file, or the system's bundle.
     ///
     /// # Errors
-    /// With a sentence that names the setting.
+    /// Returns a message that names the setting.
     pub(crate) fn read(file: Option<&Path>) -> Result<Arc<Self>, String> {
         let Some(file) = file else {
             let bundle = BUNDLES.iter().map(Path::new).find(|bundle| bundle.exists());
@@ -67,7 +67,7 @@ impl Roots {
         let mut roots = RootCertStore::empty();
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
         let certificates = certificates.map_err(|_| fault("it is not a PEM file"))?;
-        // Bundles have certificates that no verifier accepts any more.
+        // Bundles contain certificates that verifiers no longer accept.
         let (added, ignored) = roots.add_parsable_certificates(certificates);
         if added == 0 {
             return Err(fault("there is no certificate in it"));
@@ -86,7 +86,7 @@ impl Roots {
         Ok(Arc::new(Self { file, digest, config: Arc::new(config) }))
     }
 
-    /// The file that they were read from.
+    /// The file that they were loaded from.
     pub(crate) fn file(&self) -> &Path {
         &self.file
     }
@@ -98,15 +98,15 @@ impl fmt::Debug for Roots {
     }
 }
 
-/// TLS toward the upstreams of one route.
+/// TLS to the upstreams of one route.
 #[derive(Clone, Debug)]
 pub(crate) struct UpstreamTls {
-    /// The host that upstreams are asked for, perhaps with a port.
+    /// Host with an optional port for the Host field.
     host: Arc<str>,
-    /// The name that a certificate must be for; it is sent as SNI, unless it is an address.
+    /// Name that the certificate must match; also sent as SNI, unless it is an address.
     name: ServerName<'static>,
     roots: Arc<Roots>,
-    /// When a fault was logged last.
+    /// Time of the last logged failure.
     logged: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -117,23 +117,23 @@ impl PartialEq for UpstreamTls {
 }
 
 impl UpstreamTls {
-    /// For upstreams that are asked for this host.
+    /// TLS settings for upstreams with this host.
     pub(crate) fn new(host: &str, roots: &Arc<Roots>) -> Option<Self> {
         let name = server_name(host)?;
         Some(Self { host: host.into(), name, roots: roots.clone(), logged: Arc::default() })
     }
 
-    /// The host that upstreams are asked for.
+    /// Host for the Host field.
     pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
-    /// The certificate authorities that are believed.
+    /// Trusted certificate authorities.
     pub(crate) fn roots(&self) -> &Roots {
         &self.roots
     }
 
-    /// Shakes hands on a new connection. The caller bounds the time.
+    /// Performs the handshake on a new connection. The caller limits the time.
     async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         address: SocketAddr,
@@ -159,7 +159,7 @@ impl UpstreamTls {
         }
     }
 
-    /// Shakes hands on a connection that is to carry requests.
+    /// Performs the handshake on a connection for requests.
     pub(super) async fn secure(
         &self,
         address: SocketAddr,
@@ -171,7 +171,7 @@ impl UpstreamTls {
     }
 }
 
-/// The name that a certificate must be for, out of a host and perhaps a port.
+/// Name that the certificate must match, from a host with an optional port.
 pub(crate) fn server_name(host: &str) -> Option<ServerName<'static>> {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next()?,
@@ -180,12 +180,12 @@ pub(crate) fn server_name(host: &str) -> Option<ServerName<'static>> {
     ServerName::try_from(name.to_owned()).ok()
 }
 
-/// A connection for a request of the gateway's own.
+/// Connection for a request that the gateway itself originates.
 pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
-/// Opens a connection, with TLS or without. The caller bounds the time.
+/// Opens a connection, with or without TLS. The caller limits the time.
 pub(super) async fn open(
     address: SocketAddr,
     tls: Option<&UpstreamTls>,
@@ -197,12 +197,12 @@ pub(super) async fn open(
     })
 }
 
-/// A connection with TLS, of the type of all connections to upstreams.
+/// A TLS connection in the type that Pingora uses for all upstream connections.
 #[derive(Debug)]
 struct Secured {
     stream: TlsStream<Stream>,
     id: UniqueIDType,
-    /// Not all that was written is on its way.
+    /// Written data is not flushed completely.
     is_behind: bool,
 }
 
@@ -222,8 +222,8 @@ impl AsyncRead for Secured {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // The response is waited for when the request has been written, which a plain connection
-        // need not flush. What goes wrong with it shows in what is read.
+        // A caller that waits for the response has written the request, and plain connections need
+        // no flush. An error shows up in the following read.
         let _ = self.poll_behind(context);
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
@@ -268,7 +268,7 @@ impl Shutdown for Secured {
         Self: 'b,
     {
         Box::pin(async {
-            // However it ends, it is over.
+            // The connection ends in any case.
             let _ = tokio::io::AsyncWriteExt::shutdown(&mut self.stream).await;
         })
     }
@@ -307,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_of_a_certificate_is_the_host_without_its_port() {
+    fn the_certificate_name_is_the_host_without_its_port() {
         let name = |host: &str| server_name(host).map(|name| name.to_str().into_owned());
         for (host, expected) in [
             ("api.internal", Some("api.internal")),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{Change, Shared};
 
-/// To be logged when the lock is free again.
+/// Event that is logged after the lock is released.
 pub(super) enum News {
     Address(SocketAddr, Change),
     Panic { well: usize, all: usize },

@@ -1,4 +1,4 @@
-//! The endpoints of a pool: what lookups add, and what is removed.
+//! Membership of a pool: addresses that lookups add, and their removal.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -12,16 +12,17 @@ use super::super::resolution::{Family, Outcome};
 use super::{AbortOnDrop, Entry, MOST_ADDRESSES, PoolState, Shared, now};
 
 impl Shared {
-    /// Addresses that need no lookup.
+    /// Adds literal addresses.
     pub(super) fn begin_with(&self, addresses: &[SocketAddr]) {
         let mut pool_state = self.pool_state();
         pool_state.entries = addresses.iter().map(|&it| self.new_entry(it, None)).collect();
         self.publish(&mut pool_state);
     }
 
-    /// A lookup of the origin at `index` has an answer. New addresses are used at once; others stay
-    /// until they have been missing for [`PoolSettings::keep_unseen`] and fail. An answer without addresses is
-    /// none: a name server that is just starting says the same.
+    /// Processes the result of a lookup of the origin at `index`. New addresses are used at once;
+    /// others stay until they have been missing for [`PoolSettings::keep_unseen`] and fail. An
+    /// empty result is treated as a failure, because a name server that is starting returns the
+    /// same.
     pub(in crate::upstream) fn found(
         &self,
         index: usize,
@@ -63,7 +64,7 @@ impl Shared {
         self.end_first_wait(report.first_ended);
     }
 
-    /// A lookup has failed, or takes too long. What was known is kept.
+    /// Processes a failed or slow lookup. Known addresses are kept.
     pub(in crate::upstream) fn not_found(
         &self,
         index: usize,
@@ -90,8 +91,8 @@ impl Shared {
         }
     }
 
-    /// Takes in what a lookup found, and out what may go; who stays keeps what is known of it. Tells
-    /// whether anything has changed for requests.
+    /// Adds the addresses that a lookup found, and removes expired ones; those that stay keep their
+    /// state. Returns whether the candidates for requests have changed.
     pub(super) fn merge(
         &self,
         pool_state: &mut PoolState,

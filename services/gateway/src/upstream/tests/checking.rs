@@ -1,6 +1,6 @@
 use super::*;
 
-/// Answers checks, well or badly as it is told, and counts them.
+/// A replica that responds to checks with a configurable result, and counts them.
 #[derive(Clone)]
 struct Replica {
     address: SocketAddr,
@@ -56,7 +56,7 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn bad_checks_take_an_address_out_and_a_good_one_brings_it_back() {
+async fn failed_checks_eject_an_address_and_a_success_restores_it() {
     let (one, two) = (replica().await, replica().await);
     let pool = start(&[&one, &two]);
     one.well.store(false, Ordering::SeqCst);
@@ -71,7 +71,7 @@ async fn bad_checks_take_an_address_out_and_a_good_one_brings_it_back() {
 }
 
 #[tokio::test]
-async fn checks_that_all_fail_eject_nobody() {
+async fn no_address_is_ejected_if_all_checks_fail() {
     let (one, two) = (replica().await, replica().await);
     one.well.store(false, Ordering::SeqCst);
     two.well.store(false, Ordering::SeqCst);
@@ -83,10 +83,10 @@ async fn checks_that_all_fail_eject_nobody() {
 }
 
 #[tokio::test]
-async fn a_good_check_ends_the_rest_of_an_address_that_failed() {
+async fn a_successful_check_ends_the_backoff_of_a_failed_address() {
     let (one, two) = (replica().await, replica().await);
     let pool = start(&[&one, &two]);
-    // Within one poll, so that no check comes between.
+    // Within one poll, so that no check happens in between.
     for _ in 0..5 {
         pool.pick(&[two.address]).unwrap().failed(Failure::Timeout);
     }
@@ -95,13 +95,13 @@ async fn a_good_check_ends_the_rest_of_an_address_that_failed() {
 }
 
 #[tokio::test]
-async fn a_dropped_pool_checks_nobody_any_more() {
+async fn a_dropped_pool_stops_its_checks() {
     let one = replica().await;
     let pool = start(&[&one]);
     until("a first check", || one.asked.load(Ordering::SeqCst) > 0).await;
     let pick = pool.pick(&[]);
     drop(pool);
-    // The task is dropped when the runtime comes to it.
+    // The runtime drops the aborted task at the next opportunity.
     tokio::task::yield_now().await;
     sleep(Duration::from_millis(50)).await;
     let asked = one.asked.load(Ordering::SeqCst);
@@ -111,7 +111,7 @@ async fn a_dropped_pool_checks_nobody_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_pool_leaves_no_task_behind_however_long_its_waits_are() {
+async fn a_dropped_pool_leaves_no_tasks_behind() {
     let settings = PoolSettings {
         check: CheckSettings { every: SECOND * 3600, ..CheckSettings::default() },
         ..PoolSettings::default()
@@ -123,7 +123,7 @@ async fn a_dropped_pool_leaves_no_task_behind_however_long_its_waits_are() {
     let pool = Pool::start_with(&target, &settings, &script);
     pool.wait_for_lookups(SECOND).await;
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    // Three checks, and a lookup for each family of the name.
+    // Three checks, and one lookup per family of the name.
     assert_eq!(tasks(), 5);
     drop(pool);
     sleep(Duration::from_millis(1)).await;
@@ -131,7 +131,7 @@ async fn a_dropped_pool_leaves_no_task_behind_however_long_its_waits_are() {
 }
 
 #[tokio::test]
-async fn an_address_that_left_is_not_checked_any_more() {
+async fn a_removed_address_is_no_longer_checked() {
     let (one, two) = (replica().await, replica().await);
     let script = Script::default();
     script.say("app", Answer::Addresses(vec![one.address, two.address]));
@@ -150,6 +150,6 @@ async fn an_address_that_left_is_not_checked_any_more() {
     until("one is gone", || pool.snapshot().addresses.len() == 1).await;
     let (before, others) = (one.asked.load(Ordering::SeqCst), two.asked.load(Ordering::SeqCst));
     until("two goes on", || two.asked.load(Ordering::SeqCst) > others + 5).await;
-    // One may have been under way.
+    // One check may have been in progress.
     assert!(one.asked.load(Ordering::SeqCst) <= before + 1);
 }

@@ -1,14 +1,14 @@
 use super::*;
 
 #[tokio::test]
-async fn requests_one_after_the_other_go_round() {
+async fn sequential_requests_are_distributed_round_robin() {
     let pool = fixed(3);
     let numbers: Vec<_> = (0..6).filter_map(|_| pool.pick(&[])).map(|p| number(&p)).collect();
     assert_eq!(numbers, [1, 2, 3, 1, 2, 3]);
 }
 
 #[tokio::test]
-async fn requests_at_once_are_spread_evenly() {
+async fn concurrent_requests_are_spread_evenly() {
     let pool = fixed(4);
     let picks: Vec<_> = (0..400).filter_map(|_| pool.pick(&[])).collect();
     let in_flight = |pool: &Pool| -> Vec<_> {
@@ -20,7 +20,7 @@ async fn requests_at_once_are_spread_evenly() {
 }
 
 #[tokio::test]
-async fn a_retry_never_goes_where_it_has_been() {
+async fn a_retry_never_uses_a_tried_address() {
     let pool = fixed(2);
     assert!(pool.has_other_than(&[address(1)]));
     for _ in 0..10 {
@@ -31,7 +31,7 @@ async fn a_retry_never_goes_where_it_has_been() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_given_up_is_no_other_one() {
+async fn an_open_address_is_no_alternative_for_a_retry() {
     let pool = fixed(2);
     refuse(&pool, 2, 5);
     assert!(!pool.has_other_than(&[address(1)]));

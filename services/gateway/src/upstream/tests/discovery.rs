@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn new_addresses_are_used_within_one_interval_and_others_while_they_answer() {
+async fn new_addresses_are_used_within_one_interval_and_old_ones_while_they_respond() {
     let script = Script::default();
     script.lead("app", &[1, 2]);
     let pool = pool("app:80", &script).await;
@@ -14,16 +14,16 @@ async fn new_addresses_are_used_within_one_interval_and_others_while_they_answer
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_goes_when_it_was_unseen_for_a_minute_and_fails() {
+async fn an_address_is_removed_if_it_fails_and_was_unseen_for_a_minute() {
     let script = Script::default();
     script.lead("app", &[1, 2, 3]);
     let pool = pool("app:80", &script).await;
     let known = |pool: &Pool| pool.snapshot().addresses.len();
-    // Fails, but is seen.
+    // Fails, but DNS still returns it.
     refuse(&pool, 1, 5);
     sleep(SECOND * 120).await;
     assert_eq!((known(&pool), used_by_retries(&pool)), (3, vec![2, 3]));
-    // Neither is seen; one of them fails.
+    // DNS returns neither of them; one of them fails.
     script.lead("app", &[3]);
     sleep(SECOND * 3).await;
     refuse_if_known(&pool, 1);
@@ -37,7 +37,7 @@ async fn an_address_goes_when_it_was_unseen_for_a_minute_and_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_unseen_and_fails_does_not_make_all_be_used() {
+async fn unseen_failing_addresses_do_not_trigger_panic_mode() {
     let script = Script::default();
     script.lead("app", &[1, 2, 3]);
     let pool = pool("app:80", &script).await;
@@ -51,7 +51,7 @@ async fn what_is_unseen_and_fails_does_not_make_all_be_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_tells_eight_of_many_leads_to_all_and_loses_none() {
+async fn a_name_server_that_returns_eight_of_many_addresses_reveals_all_and_loses_none() {
     for count in [8, 12, 24, 100] {
         let script = Script::default();
         let all: Vec<_> = (1..=count).map(address).collect();
@@ -77,7 +77,7 @@ async fn a_name_that_tells_eight_of_many_leads_to_all_and_loses_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_family_is_looked_up_by_itself() {
+async fn each_family_is_looked_up_separately() {
     let six: SocketAddr = "[2001:db8::1]:80".parse().unwrap();
     for addresses in [vec![address(1)], vec![six]] {
         for answer in [Answer::OneFamily(addresses.clone()), Answer::OtherHangs(addresses.clone())]
@@ -95,14 +95,14 @@ async fn each_family_is_looked_up_by_itself() {
     let pool = pool("app:80", &script).await;
     sleep(SECOND).await;
     assert_eq!(pool.snapshot().addresses.len(), 2);
-    // The lookups of one family begin to fail: what was known is kept.
+    // The lookups of one family begin to fail: known addresses are kept.
     script.say("app", Answer::OneFamily(vec![address(1)]));
     sleep(SECOND * 600).await;
     assert_eq!(pool.snapshot().addresses.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_good_answer_outlives_failures_empty_answers_and_silence() {
+async fn known_addresses_outlive_failed_empty_and_hanging_lookups() {
     let script = Script::default();
     script.lead("app", &[1]);
     let pool = pool("app:80", &script).await;
@@ -114,7 +114,7 @@ async fn the_last_good_answer_outlives_failures_empty_answers_and_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_comes_back_is_used_within_one_interval() {
+async fn a_name_that_resolves_again_is_used_within_one_interval() {
     let script = Script::default();
     script.lead("app", &[1]);
     let pool = pool("app:80", &script).await;
@@ -126,7 +126,7 @@ async fn a_name_that_comes_back_is_used_within_one_interval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_never_resolved_leaves_nobody_to_pick_and_ends_the_wait() {
+async fn a_name_that_never_resolves_has_no_addresses_and_ends_the_wait() {
     let script = Script::default();
     let begun = Instant::now();
     let pool = pool("app:80", &script).await;
@@ -140,7 +140,7 @@ async fn a_name_that_never_resolved_leaves_nobody_to_pick_and_ends_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lookup_that_hangs_is_the_only_one_of_its_name_and_stops_no_other() {
+async fn a_hanging_lookup_is_not_repeated_and_blocks_no_other() {
     let script = Script::default();
     script.say("hangs", Answer::Nothing);
     script.lead("app", &[1]);
@@ -155,7 +155,7 @@ async fn a_lookup_that_hangs_is_the_only_one_of_its_name_and_stops_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_lookup_that_hangs_does_not_hold_those_who_wait_for_ever() {
+async fn the_wait_for_a_hanging_first_lookup_times_out() {
     let script = Script::default();
     script.say("app", Answer::Nothing);
     let pool = Pool::start_with(&target("app:80"), &PoolSettings::default(), &script);
@@ -166,7 +166,7 @@ async fn a_first_lookup_that_hangs_does_not_hold_those_who_wait_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_addresses_of_all_origins_are_used_each_once() {
+async fn all_addresses_of_all_origins_are_used_once_each() {
     let script = Script::default();
     script.lead("a", &[3, 1, 3]);
     script.lead("b", &[2, 1]);
@@ -174,7 +174,7 @@ async fn all_addresses_of_all_origins_are_used_each_once() {
     assert_eq!(used(&pool), [1, 2, 3, 9]);
     assert_eq!(pool.snapshot().addresses.len(), 4);
     assert_eq!(script.lookups.load(Ordering::SeqCst), 4, "a name is looked up once a family");
-    // One of the two that led there does not any more.
+    // One of its two names no longer returns it.
     script.lead("a", &[3]);
     script.lead("b", &[2]);
     sleep(Duration::from_millis(2001)).await;
@@ -182,7 +182,7 @@ async fn all_addresses_of_all_origins_are_used_each_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_stays_keeps_what_is_known_of_it() {
+async fn an_address_that_stays_keeps_its_state() {
     let script = Script::default();
     script.lead("app", &[1, 2, 4]);
     let pool = pool("app:80", &script).await;
@@ -198,7 +198,7 @@ async fn an_address_that_stays_keeps_what_is_known_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_request_tells_of_an_address_that_left_is_not_told_to_its_successor() {
+async fn an_outcome_of_a_removed_address_does_not_affect_its_successor() {
     let script = Script::default();
     script.lead("app", &[1]);
     let pool = pool("app:80", &script).await;
@@ -219,7 +219,7 @@ async fn what_a_request_tells_of_an_address_that_left_is_not_told_to_its_success
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_pool_looks_nothing_up_any_more_and_its_picks_can_still_end() {
+async fn a_dropped_pool_stops_its_lookups_and_its_leases_can_still_end() {
     let script = Script::default();
     script.lead("app", &[1]);
     script.say("hangs", Answer::Nothing);
@@ -235,8 +235,8 @@ async fn a_dropped_pool_looks_nothing_up_any_more_and_its_picks_can_still_end() 
 }
 
 #[tokio::test]
-async fn the_systems_resolver_knows_localhost_and_not_what_is_invalid() {
-    // RFC 6761: the one always leads here, the other never anywhere.
+async fn the_system_resolver_finds_localhost_and_not_an_invalid_name() {
+    // RFC 6761: `localhost` always resolves to this machine, `.invalid` never resolves.
     let settings = PoolSettings::default();
     let here = Pool::start(&target("localhost:80"), &settings);
     let nowhere = Pool::start(&target("no-such-name.invalid:80"), &settings);
@@ -247,7 +247,7 @@ async fn the_systems_resolver_knows_localhost_and_not_what_is_invalid() {
 }
 
 #[tokio::test]
-async fn a_literal_address_is_known_at_once() {
+async fn a_literal_address_is_known_immediately() {
     let pool = Pool::start(&target("[::1]:80"), &PoolSettings::default());
     assert_eq!(pool.pick(&[]).unwrap().address(), "[::1]:80".parse().unwrap());
     assert!(pool.is_ready());

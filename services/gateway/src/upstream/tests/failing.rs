@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn who_fails_is_left_alone_then_tried_once_and_used_again() {
+async fn a_failing_address_is_ejected_then_probed_once_and_used_again() {
     let pool = fixed(2);
     refuse(&pool, 1, 4);
     assert_eq!(used(&pool), [1, 2]);
@@ -22,7 +22,7 @@ async fn who_fails_is_left_alone_then_tried_once_and_used_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_probe_is_followed_by_a_longer_rest() {
+async fn a_failed_probe_is_followed_by_a_longer_backoff() {
     let pool = fixed(2);
     refuse(&pool, 1, 5);
     advance(SECOND).await;
@@ -37,7 +37,7 @@ async fn a_failed_probe_is_followed_by_a_longer_rest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_whose_client_left_is_followed_by_another() {
+async fn a_probe_whose_client_disconnected_is_followed_by_another() {
     let pool = fixed(2);
     refuse(&pool, 1, 5);
     advance(SECOND).await;
@@ -57,7 +57,7 @@ async fn a_retry_is_never_a_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_single_address_is_always_used_and_well_with_its_first_success() {
+async fn a_single_address_is_always_used_and_healthy_after_its_first_success() {
     let pool = fixed(1);
     for _ in 0..6000 {
         refuse(&pool, 1, 1);
@@ -72,7 +72,7 @@ async fn a_single_address_is_always_used_and_well_with_its_first_success() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn below_the_threshold_all_are_used_and_the_well_one_first() {
+async fn below_the_threshold_all_are_used_and_the_healthy_one_is_preferred() {
     let pool = fixed(3);
     refuse(&pool, 1, 5);
     assert_eq!(used(&pool), [2, 3]);
@@ -81,14 +81,14 @@ async fn below_the_threshold_all_are_used_and_the_well_one_first() {
     assert_eq!(used(&pool), [1, 2, 3]);
     let to_well = (0..3000).filter_map(|_| pool.pick(&[])).filter(|p| number(p) == 3).count();
     assert!((1800..2200).contains(&to_well), "{to_well} of 3000");
-    // One success is enough to be better than the threshold.
+    // One success suffices to exceed the threshold.
     pick_of(&pool, 1).succeeded();
     assert!(!pool.snapshot().panic);
     assert_eq!(used(&pool), [1, 3]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_all_are_used_they_take_turns_without_probes() {
+async fn in_panic_mode_all_addresses_take_turns_without_probes() {
     let pool = fixed(2);
     refuse(&pool, 1, 5);
     refuse(&pool, 2, 5);
@@ -98,7 +98,7 @@ async fn while_all_are_used_they_take_turns_without_probes() {
 }
 
 #[tokio::test]
-async fn without_a_threshold_nobody_well_is_nobody_to_ask() {
+async fn without_a_threshold_no_healthy_address_means_no_candidate() {
     let settings = PoolSettings { panic_below_percent: 0, ..PoolSettings::default() };
     let pool = Pool::start(&target("10.0.0.1:80"), &settings);
     refuse(&pool, 1, 5);
@@ -106,9 +106,9 @@ async fn without_a_threshold_nobody_well_is_nobody_to_ask() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_breaks_off_counts_against_the_address() {
+async fn a_truncated_response_counts_as_a_failure() {
     let pool = fixed(2);
-    // Of 21 requests 11 did, because the success before the first failure is too old to count.
+    // 11 of 21 requests failed, because the success before the first failure is too old to count.
     for _ in 0..11 {
         assert_eq!(state(&pool, 1), State::Healthy);
         let mut pick = pick_of(&pool, 1);
@@ -120,7 +120,7 @@ async fn an_answer_that_breaks_off_counts_against_the_address() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_snapshot_tells_what_failed_and_when() {
+async fn the_snapshot_reports_the_last_failure_and_its_time() {
     let pool = fixed(2);
     refuse(&pool, 1, 1);
     advance(SECOND * 7).await;
@@ -136,7 +136,7 @@ async fn retries_have_a_budget() {
     assert!(!pool.may_retry());
     (0..5).for_each(|_| drop(pool.pick(&[])));
     assert!(pool.may_retry());
-    // A retry earns none.
+    // A retry earns nothing.
     (0..50).for_each(|_| drop(pool.pick(&[address(1)])));
     assert!(!pool.may_retry());
     let snapshot = pool.snapshot();

@@ -1,14 +1,14 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_addresses_can_come_fail_and_go() {
+async fn a_thousand_addresses_can_be_added_fail_and_be_removed() {
     let origins: Vec<_> =
         (0..1000).map(|n| format!("10.1.{}.{}:80", n / 250, n % 250 + 1)).collect();
     let pool = Pool::start(&target(&origins.join(",")), &PoolSettings::default());
     let addresses: BTreeSet<_> =
         (0..1000).filter_map(|_| pool.pick(&[])).map(|pick| pick.address()).collect();
     assert_eq!(addresses.len(), 1000);
-    // Every other one fails for as long as it takes.
+    // Every other one fails permanently.
     let is_bad = |address: SocketAddr| address.to_string().ends_with("1:80");
     for _ in 0..10_000 {
         let mut pick = pool.pick(&[]).unwrap();
@@ -16,7 +16,7 @@ async fn a_thousand_addresses_can_come_fail_and_go() {
     }
     assert!(!pool.snapshot().panic);
     assert!((0..1000).filter_map(|_| pool.pick(&[])).all(|pick| !is_bad(pick.address())));
-    // They are well again: probes find out, one request each.
+    // They are healthy again: one probe request each detects it.
     advance(SECOND * 30).await;
     for _ in 0..1000 {
         pool.pick(&[]).unwrap().succeeded();
@@ -25,7 +25,7 @@ async fn a_thousand_addresses_can_come_fail_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_threads_lose_no_count_while_addresses_come_and_go() {
+async fn counters_are_exact_across_threads_while_addresses_change() {
     let script = Script::default();
     script.lead("app", &[1, 2, 3, 4]);
     let settings =
@@ -37,7 +37,7 @@ async fn many_threads_lose_no_count_while_addresses_come_and_go() {
             let pool = Arc::clone(&pool);
             thread::spawn(move || {
                 for round in 0..20_000 {
-                    // Somebody is always known, so somebody is always given.
+                    // At least one address is always known, so the pool always returns one.
                     let mut pick = pool.pick(&[]).unwrap();
                     match (round + thread) % 7 {
                         0 => {}

@@ -1,4 +1,4 @@
-//! Telemetry: the access log, counters, their exposition, and the port that serves it.
+//! Telemetry: access log, metrics and their exposition, and the admin port.
 
 pub(crate) mod access_log;
 pub(crate) mod admin;

@@ -1,5 +1,5 @@
-//! The access log: a JSON line for each request, written by a thread of its own, so that no request
-//! waits for a disk or a reader that is slow. What it cannot write in time is counted and dropped.
+//! Access log: one JSON line per request, written by a dedicated thread, so that no request waits
+//! for a slow disk or reader. Lines that cannot be written in time are counted and dropped.
 
 use std::cell::Cell;
 use std::io::Write;
@@ -11,21 +11,22 @@ use std::time::{Duration, SystemTime};
 use crate::digits::{padded, push_decimal, push_ip, push_socket};
 use crate::telemetry::exposition::Counter;
 
-/// Bytes of lines that may wait: some twenty thousand, half a second of a machine's most requests.
+/// Maximum bytes of buffered lines: about twenty thousand lines, half a second at the peak rate of
+/// a machine.
 const WAITING_BYTES: usize = 8 << 20;
 
-/// How long lines are collected once there is one: a thread that was woken for each would cost the
-/// requests more than all the rest of the log.
+/// Time during which lines are collected after the first one: waking the thread for each line would
+/// cost more than the rest of the log.
 const COLLECTED: Duration = Duration::from_millis(20);
 
-/// Where lines go; nothing is written before it is opened.
+/// Access log of the process; lines are dropped before it is opened.
 static JOURNAL: OnceLock<AccessLog> = OnceLock::new();
 
 struct AccessLog {
     lines: Mutex<Lines>,
-    /// There is a line after there was none, or nothing will come any more.
+    /// Signals the first line after an empty buffer, or the end of the log.
     news: Condvar,
-    /// JSON, or words for eyes.
+    /// JSON format; otherwise text for a terminal.
     json: bool,
     percent: u8,
     turn: AtomicU32,
@@ -35,45 +36,45 @@ struct AccessLog {
 struct Lines {
     waiting: Vec<u8>,
     closed: bool,
-    /// The writer has written everything and is gone.
+    /// The writer has written everything and stopped.
     over: bool,
 }
 
-/// One request and what became of it.
+/// Log entry of one request.
 pub(crate) struct Entry<'a> {
-    /// Its method; empty, as the path, where the request could not be read.
+    /// Method; empty, like the path, if the request is malformed.
     pub(crate) method: &'a str,
-    /// Its path, without the query, which may have secrets in it.
+    /// Path without the query, which may contain secrets.
     pub(crate) path: &'a [u8],
-    /// The status of the answer; 0 where the client left before there was one.
+    /// Status of the response; 0 if the client disconnected before it.
     pub(crate) status: u16,
-    /// How long it took, where that is known.
+    /// Duration of the request, if known.
     pub(crate) took: Option<Duration>,
-    /// Bytes of the answer's body.
+    /// Size of the response body in bytes.
     pub(crate) sent_bytes: u64,
-    /// Who asked.
+    /// Client address.
     pub(crate) client: IpAddr,
-    /// Its id.
+    /// Request id.
     pub(crate) request_id: &'a str,
-    /// The id of its trace.
+    /// Trace id.
     pub(crate) trace_id: &'a str,
-    /// The route, if it has one.
+    /// Route, or empty.
     pub(crate) route: &'a str,
-    /// The address that answered, or failed to.
+    /// Address of the upstream that was used last.
     pub(crate) upstream: Option<SocketAddr>,
-    /// What the cache did.
+    /// Cache status.
     pub(crate) cache: &'a str,
-    /// What went wrong.
+    /// Error message.
     pub(crate) error: Option<&'a str>,
 }
 
-/// Begins to write; `percent` of the requests that went well.
+/// Starts the log; `percent` is the share of successful requests in it.
 pub(crate) fn open(json: bool, percent: u8) {
     if !tracing::enabled!(target: "access", tracing::Level::INFO) {
         return;
     }
     let (lines, news, turn) = (Mutex::default(), Condvar::new(), AtomicU32::new(0));
-    // A second call in one process keeps the first.
+    // A second call in one process keeps the first log.
     let journal = JOURNAL.get_or_init(|| AccessLog { lines, news, json, percent, turn });
     let writer = std::thread::Builder::new().name("journal".to_owned());
     if let Err(error) = writer.spawn(|| journal.write_all()) {
@@ -82,23 +83,23 @@ pub(crate) fn open(json: bool, percent: u8) {
     }
 }
 
-/// Writes what is left, for at most a second: a reader that is gone must not hold the process.
+/// Flushes the log within a second: a reader that has stopped must not delay the exit.
 pub(crate) fn close() {
     let Some(journal) = JOURNAL.get() else { return };
     let mut lines = journal.lock();
     lines.closed = true;
     journal.news.notify_all();
-    // Poisoned or too late: the process ends in any case.
+    // Poisoned or timed out: the process ends in any case.
     drop(journal.news.wait_timeout_while(lines, Duration::from_secs(1), |lines| !lines.over));
 }
 
-/// Whether a request that went well, or failed, is to be written: what failed always is.
+/// Whether a request is logged: failed ones always are.
 pub(crate) fn wants(failed: bool) -> bool {
     let Some(journal) = JOURNAL.get() else { return false };
     if failed || journal.percent >= 100 {
         return true;
     }
-    // Evenly, and with the same share for every client that comes in any order.
+    // Distributes the sample evenly, independent of the order in which clients send.
     let turn = journal.turn.fetch_add(1, Ordering::Relaxed) % 100;
     turn * 37 % 100 < u32::from(journal.percent)
 }
@@ -108,7 +109,7 @@ impl AccessLog {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes until nothing will come any more.
+    /// Writes lines until the log is closed.
     fn write_all(&self) {
         let mut batch = Vec::new();
         let mut lines = self.lock();
@@ -116,10 +117,11 @@ impl AccessLog {
             std::mem::swap(&mut lines.waiting, &mut batch);
             if !batch.is_empty() {
                 drop(lines);
-                // A full disk or a closed pipe must not end the service; the next batch tries again.
+                // A full disk or a closed pipe must not stop the service; the next batch tries
+                // again.
                 let _ = std::io::stdout().lock().write_all(&batch);
                 batch.clear();
-                // After a burst.
+                // Releases memory after a burst.
                 batch.shrink_to(1 << 20);
                 lines = self.lock();
                 continue;
@@ -142,7 +144,7 @@ impl AccessLog {
 }
 
 impl Entry<'_> {
-    /// Hands it to the writer.
+    /// Queues the entry for the writer.
     pub(crate) fn write(&self, unlogged: &Counter) {
         let Some(journal) = JOURNAL.get() else { return };
         let now = SystemTime::now();
@@ -235,11 +237,11 @@ fn push_number(line: &mut Vec<u8>, name: &[u8], number: u64) {
     push_decimal(line, number);
 }
 
-/// A member of an object, whose name comes with its punctuation; whatever the bytes are, the line
-/// is JSON in ASCII.
+/// Appends a member of a JSON object; `name` includes its punctuation. The output is valid ASCII
+/// JSON for any input.
 fn push_text(line: &mut Vec<u8>, name: &[u8], text: &[u8]) {
     line.extend_from_slice(name);
-    // To the end in any case, so that many bytes are looked at in one step.
+    // No early exit, so that the compiler can vectorize the loop.
     if text.iter().fold(true, |plain, &byte| plain & is_plain(byte)) {
         line.extend_from_slice(text);
     } else {
@@ -261,15 +263,15 @@ fn push_escaped(line: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// Whether JSON has the byte as it is.
+/// Whether JSON needs no escape for the byte.
 const fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
-/// RFC 3339 in UTC, with microseconds, as the other lines have it.
+/// Appends the time in RFC 3339 format in UTC with microseconds, as in the other log lines.
 fn push_time(line: &mut Vec<u8>, now: SystemTime) {
     thread_local! {
-        /// The last second that was written, and its text: most lines are of the same.
+        /// The last formatted second and its text: most lines have the same second.
         static SECOND: Cell<(u64, [u8; 20])> = const { Cell::new((0, *b"1970-01-01T00:00:00.")) };
     }
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -284,7 +286,7 @@ fn push_time(line: &mut Vec<u8>, now: SystemTime) {
     line.push(b'Z');
 }
 
-/// Date and time of a second since 1970, up to the point before its fractions.
+/// Date and time of a second since 1970, up to and including the decimal point.
 fn second(seconds: u64) -> [u8; 20] {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(days);
@@ -297,8 +299,8 @@ fn second(seconds: u64) -> [u8; 20] {
     text
 }
 
-/// The date of a day since 1970, in the calendar that repeats every 400 years (146,097 days); the
-/// year is taken to begin in March, so that the leap day is its last.
+/// Date of a day since 1970. The Gregorian calendar repeats every 400 years (146,097 days); the
+/// year starts in March, so that the leap day is its last day.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (generation, day) = (days / 146_097, days % 146_097);
@@ -332,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_json_whatever_is_in_it() {
+    fn a_line_is_valid_json_for_any_content() {
         let line = entry(b"/a\"b\\c\n\xff").line(SystemTime::UNIX_EPOCH);
         assert!(line.is_ascii() && line.ends_with(b"\n"));
         let json: serde_json::Value = serde_json::from_slice(&line).unwrap();
@@ -344,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_left_out() {
+    fn unknown_values_are_omitted() {
         let entry = Entry { method: "", took: None, ..entry(b"") };
         let json: serde_json::Value =
             serde_json::from_slice(&entry.line(SystemTime::UNIX_EPOCH)).unwrap();
@@ -360,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_written_with_its_date() {
+    fn a_time_is_formatted_with_its_date() {
         for (micros, expected) in [
             (0, "1970-01-01T00:00:00.000000Z"),
             (1_795_876_871_000_042, "2026-11-28T14:41:11.000042Z"),
@@ -374,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn days_become_dates() {
+    fn days_are_converted_to_dates() {
         assert_eq!(date(0), (1970, 1, 1));
         assert_eq!(date(11_016), (2000, 2, 29));
         assert_eq!(date(20_781), (2026, 11, 24));

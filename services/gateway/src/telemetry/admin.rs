@@ -1,4 +1,4 @@
-//! The operator's port, by default on loopback: metrics and readiness.
+//! Admin port, by default on loopback: metrics and readiness.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -17,23 +17,23 @@ use crate::state::Gateway;
 use crate::telemetry::exposition::exposition;
 use semantics::hosts::Hosts;
 
-/// A scraper or two and an operator. A silent connection is closed when the time for a
-/// request's head is up.
+/// One or two scrapers and an operator. A silent connection closes after the timeout of the request
+/// head.
 const LIMITS: Limits = Limits {
     connections: 64,
-    // Prometheus keeps its connection and scrapes every 15 to 60 s by default; it opens another one
-    // where it finds it closed.
+    // Prometheus keeps its connection and scrapes every 15 to 60 s by default; it reconnects if the
+    // connection is closed.
     request_head: Duration::from_secs(10),
     drain: Duration::ZERO,
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Answers until the process ends.
+/// Serves requests until the process ends.
 pub(crate) async fn run(listener: TcpListener, gateway: Arc<Gateway>) {
     let hosts = match listener.local_addr() {
         Ok(address) => Arc::new(gateway.config.admin_hosts(address)),
-        // A listener that has no address accepts nothing either.
+        // A listener without an address cannot accept connections.
         Err(_) => return,
     };
     let handler = move |request: Request<_>| {
@@ -46,7 +46,7 @@ pub(crate) async fn run(listener: TcpListener, gateway: Arc<Gateway>) {
 /// Binds the port.
 ///
 /// # Errors
-/// When one that was asked for cannot be had.
+/// Returns an error if a configured address cannot be bound.
 pub(crate) fn listen(admin: Admin) -> Result<Option<TcpListener>, service::ListenError> {
     match admin {
         Admin::At(address) => service::listen(address).map(Some),

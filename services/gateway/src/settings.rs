@@ -1,4 +1,4 @@
-//! Gateway configuration, besides the settings that every service has.
+//! Gateway configuration, in addition to the settings common to all services.
 
 mod announce;
 mod explain;
@@ -25,29 +25,29 @@ use crate::request::trusted_proxies::TrustedProxies;
 use crate::upstream::PoolSettings;
 use semantics::hosts::{HostList, Hosts};
 
-/// The gateway's own settings.
+/// Gateway configuration.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(crate) struct Config {
-    /// Where requests go.
+    /// Route table.
     pub(crate) table: Table,
-    /// The members of the fleet.
+    /// Members of the fleet.
     pub(crate) fleet: FleetMembers,
-    /// Members that name themselves.
+    /// Settings for members that announce themselves.
     pub(crate) announcing: Announcing,
-    /// How addresses are found and given up.
+    /// Discovery and ejection of upstream addresses.
     pub(crate) pools: PoolSettings,
-    /// How long each part of an exchange with an upstream may take.
+    /// Timeouts for upstream requests.
     pub(crate) timeouts: Timeouts,
-    /// Client connections at once; more of them wait in the kernel's backlog.
+    /// Maximum concurrent client connections; further ones wait in the kernel's backlog.
     pub(crate) max_connections: u32,
-    /// Bytes of a request's body.
+    /// Maximum size of a request body in bytes.
     pub(crate) body_bytes: usize,
-    /// Bytes of all requests' bodies that are in memory at once.
+    /// Maximum memory of all request bodies in bytes.
     pub(crate) body_memory_bytes: usize,
-    /// What one client may have.
+    /// Limits of one client.
     pub(crate) bounds: Bounds,
-    /// The bound of connections is the default one, which does not hold for shared addresses.
+    /// Whether the connection limit is the default, which does not apply to shared addresses.
     is_default_connections: bool,
     /// Proxies whose forwarded headers are used.
     pub(crate) trust: TrustedProxies,
@@ -55,57 +55,55 @@ pub(crate) struct Config {
     pub(crate) forwarded: bool,
     /// Networks that are allowed or denied.
     pub(crate) access: Access,
-    /// The hosts that the gateway answers, as configured; see [`Config::hosts`].
+    /// Configured host names; see [`Config::hosts`].
     hosts: HostList,
-    /// The address that clients connect to, where that differs from the listening address.
+    /// Address that clients connect to, if it differs from the listening address.
     published: Option<IpAddr>,
-    /// The answers that are kept.
+    /// Response cache.
     pub(crate) cache: CacheSettings,
-    /// Whether answers that came plain are compressed.
+    /// Whether uncompressed responses are compressed.
     pub(crate) compress: bool,
-    /// Of a hundred requests so many are in the access log; those that failed always are.
+    /// Percentage of successful requests in the access log; failed ones are always logged.
     pub(crate) log_percent: u8,
     /// Address of the metrics endpoint.
     pub(crate) admin: Admin,
-    /// Whether clients may speak HTTP/2.
+    /// Whether HTTP/2 is enabled for clients.
     pub(crate) http2: bool,
     /// Worker threads.
     pub(crate) threads: usize,
-    /// What clients are shown before they may speak; clear text where there is none.
+    /// TLS for clients; plaintext if absent.
     pub(crate) tls: Option<Arc<Tls>>,
-    /// Address of the listener that redirects clear text to HTTPS.
+    /// Address of the listener that redirects plaintext to HTTPS.
     pub(crate) redirect: Option<SocketAddr>,
-    /// The port that it names, where clients reach the gateway by another one than its own.
+    /// Port in the redirect, if clients reach the gateway by another port than its own.
     pub(crate) redirect_port: Option<u16>,
 }
 
-/// How long each part of an exchange with an upstream may take.
+/// Timeouts for upstream requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
-    /// Until there is a connection. Upstreams are on the same host or network, where it takes
-    /// milliseconds; one that takes a second leads nowhere, and a second try still fits into a
-    /// person's patience.
+    /// Connect timeout. Upstreams are on the same host or network, where a connection takes
+    /// milliseconds. After one second a retry is more useful, and still acceptable for a user.
     pub(crate) connect: Duration,
-    /// From the request to the head of the answer, and from one piece of the answer to the next.
-    /// Longer than the 15 s after which a stream sends something in any case.
+    /// Timeout for the response head, and between two reads of the response. Longer than the 15 s
+    /// after which a stream sends a keepalive.
     pub(crate) silence: Duration,
-    /// For the whole answer, if it is no event stream.
+    /// Timeout for the whole response, except for event streams.
     pub(crate) total: Duration,
 }
 
 /// Address of the metrics endpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Admin {
-    /// At this address, as configured.
+    /// Configured address.
     At(SocketAddr),
-    /// At this address, unless the port is in use: it is only a default, and another gateway may
-    /// run on this machine.
+    /// Default address, unless the port is in use: another gateway may run on this machine.
     Unless(SocketAddr),
-    /// Nowhere.
+    /// Disabled.
     Off,
 }
 
-/// The bounds of a client, and whether that on its connections is the default: half of all.
+/// Limits of one client, and whether the connection limit is the default: half of all connections.
 fn bounds(settings: &mut Settings, max_connections: u32) -> (Bounds, bool) {
     const NUMBER: &str = "a whole number from 0 to 1000000, 0 for no bound";
     let count = |text: &str| text.parse().ok().filter(|n| *n <= 1_000_000_u32);
@@ -126,7 +124,7 @@ fn bounds(settings: &mut Settings, max_connections: u32) -> (Bounds, bool) {
 }
 
 impl Config {
-    /// Reads them; the faults stay in `settings`.
+    /// Reads the configuration; faults are collected in `settings`.
     pub(crate) fn read(settings: &mut Settings) -> Self {
         let table = Table::read(settings);
         let max_connections = settings.get_with(
@@ -163,7 +161,7 @@ impl Config {
                 "GATEWAY_BODY_MEMORY_BYTES",
                 "a number of bytes from 128 KiB such as 67108864 or 64 MiB",
                 64 << 20,
-                // One body needs that much.
+                // Minimum for one body.
                 |text| parse_bytes(text).filter(|n| *n >= 128 << 10),
             ),
             bounds,
@@ -217,7 +215,7 @@ impl Config {
             threads: settings.get_with(
                 "GATEWAY_THREADS",
                 "a whole number from 1 to 256",
-                // Known from the processors this process may use and the cgroup's quota.
+                // Based on the CPU affinity of the process and the cgroup's CPU quota.
                 available_parallelism().map_or(1, NonZero::get),
                 |text| text.parse().ok().filter(|n| (1..=256).contains(n)),
             ),
@@ -229,13 +227,13 @@ impl Config {
 }
 
 impl Config {
-    /// The hosts that a gateway with this listening address answers.
+    /// Host names that a gateway with this listening address accepts.
     pub(crate) fn hosts(&self, listen: SocketAddr) -> Hosts {
         Hosts::new(&self.hosts, self.published.unwrap_or(listen.ip()))
     }
 
-    /// Whether the connections of this peer are counted. By default those are not that may be many
-    /// clients' under one address: a trusted proxy's, and those of this machine.
+    /// Whether the connection limit applies to this peer. The default limit does not apply to
+    /// addresses that many clients may share: trusted proxies and loopback.
     pub(crate) fn counts_connections(&self, peer: IpAddr) -> bool {
         let is_shared = || {
             let peer = peer.to_canonical();
@@ -244,7 +242,7 @@ impl Config {
         self.bounds.connections > 0 && !(self.is_default_connections && is_shared())
     }
 
-    /// The hosts that the operator's port answers: on loopback its own and those that are named,
+    /// Host names that the admin port accepts: on loopback its own and the configured ones,
     /// elsewhere any, because scrapers use addresses.
     pub(crate) fn admin_hosts(&self, listen: SocketAddr) -> Hosts {
         if listen.ip().to_canonical().is_loopback() {
@@ -267,7 +265,7 @@ fn path(settings: &mut Settings, name: &'static str) -> Option<PathBuf> {
     settings.get_with(name, "a path", None, |text| Some(Some(text.into())))
 }
 
-/// The settings of TLS and of what comes with it.
+/// Settings for TLS and HTTP/2.
 struct Https {
     http2: bool,
     tls: Option<Arc<Tls>>,
@@ -299,12 +297,12 @@ impl Https {
                     .to_owned(),
             );
         }
-        // Every browser speaks HTTP/2 over TLS; in clear text it needs prior knowledge.
+        // Every browser supports HTTP/2 over TLS; in plaintext it requires prior knowledge.
         Self { http2: http2.unwrap_or(tls.is_some()), tls, redirect, redirect_port }
     }
 }
 
-/// The pair of files; a fault of either stays in `settings`.
+/// Loads certificate and key; faults are collected in `settings`.
 fn tls(settings: &mut Settings, http2: bool) -> Option<Arc<Tls>> {
     let certificate = path(settings, "GATEWAY_TLS_CERTIFICATE");
     let key = path(settings, "GATEWAY_TLS_KEY");

@@ -1,4 +1,4 @@
-//! The settings of announcements: members of the fleet that name themselves.
+//! Settings for announcements: fleet members that register themselves.
 
 use semantics::signature::Key;
 use service::{Secret, Settings};
@@ -7,11 +7,11 @@ use super::networks;
 use crate::fleet::FleetMembers;
 use crate::request::cidr::Networks;
 
-/// Who may announce which addresses.
+/// Authentication and allowed networks of announcements.
 #[derive(Clone, Debug)]
 pub(crate) struct Announcing {
     secret: Secret,
-    /// Networks whose addresses may be announced by other hosts.
+    /// Networks whose addresses other hosts may announce.
     pub(crate) allow: Networks,
 }
 
@@ -40,10 +40,10 @@ impl Announcing {
         announcing
     }
 
-    /// The secrets as they are now; none where announcements are off.
+    /// Current signing keys; empty if announcements are disabled.
     ///
     /// # Errors
-    /// With a sentence, without anything of a secret.
+    /// Returns a message that contains no part of a secret.
     pub(crate) fn keys(&self) -> Result<Vec<Key>, String> {
         let Some((name, text)) = self.secret.text()? else { return Ok(Vec::new()) };
         Key::parse_all(&text).map_err(|faults| format!("{name}: {}", faults.join("; ")))

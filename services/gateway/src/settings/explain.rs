@@ -1,4 +1,4 @@
-//! The configuration in force as text, for `gateway check`.
+//! Text form of the active configuration, for `gateway check`.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use crate::request::rate_limit::{Bounds, Rate};
 use crate::routing::table::AuthenticatedRoute;
 
 impl Config {
-    /// The configuration in force, for `gateway check`, without secrets.
+    /// Active configuration without secrets, for `gateway check`.
     pub(crate) fn explain(process: &service::Process, config: &Self) -> String {
         let mut lines = vec![format!("listens at {}", process.listen)];
         for AuthenticatedRoute { line, auth, tls } in config.table.lines().unwrap_or_default() {

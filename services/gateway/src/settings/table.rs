@@ -1,4 +1,4 @@
-//! The sources of the route table: settings and files.
+//! Sources of the route table: settings and files.
 
 use std::path::PathBuf;
 
@@ -11,14 +11,14 @@ use crate::routing::route::{self, RouteLine};
 use crate::routing::table::AuthenticatedRoute;
 use crate::upstream::{CheckPath, Origin, Roots, UpstreamTls};
 
-/// Where the table of routes comes from.
+/// Sources of the route table.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     own: Vec<RouteLine>,
     told: Vec<RouteLine>,
     file: Option<PathBuf>,
     secret: Secret,
-    /// The file of the certificate authorities of upstreams.
+    /// File with the certificate authorities for upstreams.
     authorities: Option<PathBuf>,
 }
 
@@ -58,11 +58,11 @@ impl Table {
         table
     }
 
-    /// The table as it is now: files are read each time. What was told takes the place of the
-    /// gateway's own routes of the same prefix, and the file of both.
+    /// Builds the current table: files are read each time. `GATEWAY_ROUTES` replaces built-in
+    /// routes with the same prefix, and the routes file replaces both.
     ///
     /// # Errors
-    /// With a sentence for each fault.
+    /// Returns a message for each fault.
     pub(crate) fn lines(&self) -> Result<Vec<AuthenticatedRoute>, Vec<String>> {
         let mut faults = Vec::new();
         let mut lines = self.own.clone();
@@ -103,7 +103,7 @@ impl Table {
     }
 }
 
-/// The guard of a route.
+/// Authentication of a route.
 fn auth(secrets: &Secret, scheme: Scheme) -> Result<Auth, String> {
     let Some((name, text)) = secrets.text()? else {
         return Err("a route has auth=, but neither GATEWAY_SECRET nor GATEWAY_SECRET_FILE is set"

@@ -13,7 +13,7 @@ fn prefixes(config: &Config) -> Vec<String> {
 }
 
 #[test]
-fn without_settings_the_upstreams_are_the_names_of_the_compose_file() {
+fn the_default_upstreams_are_the_names_in_the_compose_file() {
     let (config, faults) = read(&[]);
     assert!(faults.is_empty(), "{faults:?}");
     let table = config.table.lines().unwrap();
@@ -26,14 +26,14 @@ fn without_settings_the_upstreams_are_the_names_of_the_compose_file() {
 }
 
 #[test]
-fn what_is_told_is_added_or_takes_the_place_of_the_own_routes() {
+fn configured_routes_extend_or_replace_built_in_ones() {
     let (config, faults) = read(&[("GATEWAY_ROUTES", "/api api:1; / page:2")]);
     assert!(faults.is_empty(), "{faults:?}");
     assert_eq!(prefixes(&config), ["/stats", "/", "/api"]);
 }
 
 #[test]
-fn a_guarded_route_wants_a_secret() {
+fn a_route_with_authentication_requires_a_secret() {
     let routes = ("GATEWAY_ROUTES", "/api api:1 auth=bearer");
     let (_, faults) = read(&[routes]);
     assert_eq!(faults.len(), 1, "{faults:?}");
@@ -46,7 +46,7 @@ fn a_guarded_route_wants_a_secret() {
 }
 
 #[test]
-fn the_published_address_decides_which_hosts_are_answered() {
+fn the_published_address_determines_the_accepted_hosts() {
     let hosts = |variables: &[(&str, &str)], listen: &str| {
         let (config, faults) = read(variables);
         assert!(faults.is_empty(), "{faults:?}");
@@ -65,7 +65,7 @@ fn the_published_address_decides_which_hosts_are_answered() {
 }
 
 #[test]
-fn by_default_one_client_has_half_of_the_connections_unless_it_is_many() {
+fn the_default_connection_limit_is_half_and_excludes_shared_addresses() {
     let proxies = ("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8");
     let counts = |config: &Config, peer: &str| config.counts_connections(peer.parse().unwrap());
     let (config, _) = read(&[proxies, ("GATEWAY_MAX_CONNECTIONS", "1001")]);
@@ -79,7 +79,7 @@ fn by_default_one_client_has_half_of_the_connections_unless_it_is_many() {
 }
 
 #[test]
-fn every_wrong_setting_is_named() {
+fn every_invalid_setting_is_reported() {
     let wrong = [
         ("GATEWAY_STATS", "stats"),
         ("GATEWAY_FRONTEND", "http://frontend:3000"),

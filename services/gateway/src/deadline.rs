@@ -1,5 +1,5 @@
-//! A bound on waits that costs next to nothing while it holds: the timer stays set from wait to
-//! wait, and only when it goes off is it looked whether the time is up.
+//! Timeouts with negligible cost in the normal case: the timer stays armed across waits, and the
+//! deadline is checked only when it fires.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{Sleep, sleep};
 
-/// The timer of one task, for one wait after the other.
+/// Timer of one task, for sequential waits.
 #[derive(Debug)]
 pub(crate) struct Timer {
     timer: Pin<Box<Sleep>>,
@@ -16,12 +16,12 @@ pub(crate) struct Timer {
 }
 
 impl Timer {
-    /// For waits of mostly about `usual`.
+    /// Creates a timer for waits of typically `usual`.
     pub(crate) fn new(usual: Duration) -> Self {
         Self { timer: Box::pin(sleep(usual)), until: Instant::now() + usual }
     }
 
-    /// Begins a wait of at most `bound`.
+    /// Starts a wait of at most `bound`.
     pub(crate) fn set(&mut self, bound: Duration) {
         self.until = Instant::now() + bound;
         if self.timer.deadline().into_std() > self.until {
@@ -29,7 +29,7 @@ impl Timer {
         }
     }
 
-    /// Ready when the wait is over.
+    /// Ready when the wait has timed out.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(context));
@@ -40,7 +40,7 @@ impl Timer {
         }
     }
 
-    /// What comes of `what` within the bound; none when it takes longer.
+    /// Output of `what`, or `None` after a timeout.
     pub(crate) async fn within<T>(
         &mut self,
         bound: Duration,
@@ -53,7 +53,7 @@ impl Timer {
                 return Poll::Ready(Some(got));
             }
             if !waits {
-                // What is there at once needs no clock.
+                // A future that is immediately ready needs no clock.
                 self.set(bound);
                 waits = true;
             }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn each_wait_has_its_own_bound() {
+    async fn each_wait_has_its_own_timeout() {
         let begun = tokio::time::Instant::now();
         let mut timer = Timer::new(Duration::from_secs(7));
         assert_eq!(timer.within(Duration::from_secs(1), ready(7)).await, Some(7));
@@ -78,14 +78,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bound_holds_whatever_the_timer_was_set_to() {
+    async fn a_timeout_holds_for_any_previous_timer() {
         for usual in [1, 60_000] {
             let mut timer = Timer::new(Duration::from_millis(usual));
             let begun = Instant::now();
             assert_eq!(timer.within(Duration::from_millis(50), pending::<()>()).await, None);
             let took = begun.elapsed().as_millis();
             assert!((50..5000).contains(&took), "{took} ms");
-            // And again, with the timer that has gone off.
+            // Again, with a timer that has already fired.
             let begun = Instant::now();
             assert_eq!(timer.within(Duration::from_millis(50), pending::<()>()).await, None);
             assert!(begun.elapsed().as_millis() >= 50);

@@ -1,20 +1,20 @@
-//! Numbers and addresses as text, without the machinery of `format!`: every request writes some
-//! twenty of them.
+//! Formatting of numbers and addresses without the overhead of `format!`: every request formats
+//! about twenty.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
-/// Bytes of `255.255.255.255`.
+/// Length of `255.255.255.255`.
 const LONGEST_IPV4: usize = 15;
 
 const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
 
-/// Appends a number in decimal.
+/// Appends a decimal number.
 pub(crate) fn push_decimal(text: &mut Vec<u8>, number: u64) {
     text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// The last `N` decimal digits of a number, with leading zeros.
+/// The last `N` decimal digits of a number, zero-padded.
 pub(crate) fn padded<const N: usize>(number: u64) -> [u8; N] {
     let mut digits = [b'0'; N];
     let mut rest = number;
@@ -25,7 +25,7 @@ pub(crate) fn padded<const N: usize>(number: u64) -> [u8; N] {
     digits
 }
 
-/// All digits of a number in hexadecimal, in lower case.
+/// All digits of a number in lower-case hexadecimal.
 pub(crate) fn hexadecimal(number: u64) -> [u8; 16] {
     let mut digits = [0; 16];
     for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(number.to_be_bytes()) {
@@ -34,7 +34,7 @@ pub(crate) fn hexadecimal(number: u64) -> [u8; 16] {
     digits
 }
 
-/// All digits of a number of 128 bits in hexadecimal, in lower case.
+/// All digits of a 128-bit number in lower-case hexadecimal.
 pub(crate) fn hexadecimal_128(number: u128) -> [u8; 32] {
     let mut digits = [0; 32];
     digits[..16].copy_from_slice(&hexadecimal(low_word(number >> 64)));
@@ -64,7 +64,7 @@ pub(crate) fn push_ip(text: &mut Vec<u8>, address: IpAddr) {
     }
 }
 
-/// Appends an address and a port.
+/// Appends an address with a port.
 pub(crate) fn push_socket(text: &mut Vec<u8>, address: SocketAddr) {
     if address.is_ipv6() {
         let _ = write!(text, "{address}");
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_a_range_are_written() {
+    fn the_limits_of_each_range_are_formatted() {
         assert_eq!(decimal(0), "0");
         assert_eq!(decimal(u64::MAX), u64::MAX.to_string());
         assert_eq!(padded::<2>(0), *b"00");
@@ -110,7 +110,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_is_as_the_standard_library_writes_it(
+        fn the_output_equals_that_of_the_standard_library(
             number: u64,
             wide: u128,
             address: SocketAddr,

@@ -1,12 +1,12 @@
-//! The header fields of a message, in the order in which they came.
+//! Header fields of a message, in their original order.
 //!
-//! A list in place of `http::HeaderMap`: a message has about a dozen fields, and comparing that many
+//! A list instead of `http::HeaderMap`: a message has about a dozen fields, and comparing that many
 //! names takes fewer instructions than hashing each of them once.
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
-/// Header fields of a request or a response. The parsers limit how many there are.
+/// Header fields of a request or a response. The parsers limit their number.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fields {
     lines: Vec<(HeaderName, HeaderValue)>,
@@ -18,7 +18,7 @@ impl Fields {
         Self { lines: Vec::new() }
     }
 
-    /// With room for so many fields.
+    /// An empty list with capacity for this number of fields.
     pub(crate) fn with_capacity(lines: usize) -> Self {
         Self { lines: Vec::with_capacity(lines) }
     }
@@ -27,7 +27,7 @@ impl Fields {
         self.lines.len()
     }
 
-    /// The first field of this name.
+    /// The first field with this name.
     pub(crate) fn get<N>(&self, name: N) -> Option<&HeaderValue>
     where
         HeaderName: PartialEq<N>,
@@ -35,7 +35,7 @@ impl Fields {
         self.lines.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
-    /// The fields of this name, in their order.
+    /// All fields with this name, in order.
     pub(crate) fn get_all<N>(
         &self,
         name: N,
@@ -54,12 +54,12 @@ impl Fields {
         self.get(name).is_some()
     }
 
-    /// Adds a field behind those of the same name.
+    /// Adds a field after those with the same name.
     pub(crate) fn append(&mut self, name: HeaderName, value: HeaderValue) {
         self.lines.push((name, value));
     }
 
-    /// Sets the only field of this name, in the place of the first.
+    /// Replaces all fields with this name by one, at the position of the first.
     pub(crate) fn insert(&mut self, name: HeaderName, value: HeaderValue) {
         let mut value = Some(value);
         self.lines.retain_mut(|(other, old)| {
@@ -68,7 +68,7 @@ impl Fields {
         self.lines.extend(value.map(|value| (name, value)));
     }
 
-    /// Removes the fields of this name; the first of them.
+    /// Removes all fields with this name, and returns the first.
     pub(crate) fn remove<N>(&mut self, name: N) -> Option<HeaderValue>
     where
         HeaderName: PartialEq<N>,
@@ -79,7 +79,7 @@ impl Fields {
         Some(value)
     }
 
-    /// Keeps the fields for which `keeps` holds.
+    /// Keeps the fields for which `keeps` returns true.
     pub(crate) fn retain(&mut self, mut keeps: impl FnMut(&HeaderName) -> bool) {
         self.lines.retain(|(name, _)| keeps(name));
     }
@@ -88,7 +88,7 @@ impl Fields {
         self.lines.iter().map(|(name, value)| (name, value))
     }
 
-    /// The name of each field; one that occurs twice is there twice.
+    /// Name of each field; duplicates are included.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &HeaderName> {
         self.lines.iter().map(|(name, _)| name)
     }

@@ -1,5 +1,5 @@
-//! Entry points of the fuzz targets (`fuzz/`), one for each kind of input. Compiled with the feature
-//! `fuzzing` only. Each panics if what the comment promises does not hold.
+//! Entry points of the fuzz targets (`fuzz/`), one per kind of input. Compiled with the feature
+//! `fuzzing` only. Each one panics if the property in its comment does not hold.
 
 #![expect(clippy::missing_panics_doc, reason = "a panic is what a fuzz target has to say")]
 
@@ -12,8 +12,8 @@ use crate::upstream::client;
 
 const BODY_BYTES: usize = 256;
 
-/// Reads the bytes of a client: the same is made of them however they are split, and an accepted head
-/// is the same when it is written and read again.
+/// Parses the bytes of a client: the result does not depend on how they are split, and an accepted
+/// head survives serialization and parsing.
 pub fn request(bytes: &[u8]) {
     let Some(end) = same_end(bytes) else { return };
     let (head, rest) = bytes.split_at(end);
@@ -30,8 +30,8 @@ pub fn request(bytes: &[u8]) {
     }
 }
 
-/// Reads a path and a table of routes: a plain path stays the same when it is made plain again, and no
-/// reader can resolve it to another resource.
+/// Parses a path and a route table: normalization of a path is idempotent, and no parser resolves a
+/// plain path to another resource.
 pub fn route(path: &str) {
     let _ = parse(path);
     let Ok(once) = plain(path) else { return };
@@ -49,7 +49,8 @@ pub fn route(path: &str) {
     }
 }
 
-/// Reads the bytes of an upstream, head and body: the same is made of them however they are split.
+/// Parses the bytes of an upstream, head and body: the result does not depend on how they are
+/// split.
 pub fn response(bytes: &[u8]) {
     assert_eq!(
         client::fuzzing::read(bytes, usize::MAX),
@@ -58,8 +59,8 @@ pub fn response(bytes: &[u8]) {
     );
 }
 
-/// Decides whether a response is stored and for which requests: the head of a response, and behind it
-/// that of a request.
+/// Evaluates cacheability and `Vary`: the input is the head of a response followed by that of a
+/// request.
 pub fn cache(bytes: &[u8]) {
     let mut bytes = BytesMut::from(bytes);
     let Some((status, fields)) = client::fuzzing::head(&mut bytes) else { return };
@@ -70,7 +71,7 @@ pub fn cache(bytes: &[u8]) {
     cache::fuzzing::decide(status, &fields, &request.map(|head| head.fields).unwrap_or_default());
 }
 
-/// The end of the head, found at once and byte by byte.
+/// Finds the end of the head in the whole input and byte by byte.
 fn same_end(bytes: &[u8]) -> Option<usize> {
     let whole = end_of_head(bytes, 0);
     for count in 0..=bytes.len().min(1024) {
@@ -102,7 +103,7 @@ fn check(head: &Head) {
 }
 
 fn written(head: &Head) -> Vec<u8> {
-    // One of HTTP/1.0 needs no host.
+    // HTTP/1.0 does not require Host.
     let version: &[u8] = if head.fields.contains_key("host") { b"HTTP/1.1" } else { b"HTTP/1.0" };
     let mut text = [head.method.as_str().as_bytes(), &head.target, version].join(&b' ');
     text.extend(b"\r\n");
@@ -113,7 +114,7 @@ fn written(head: &Head) -> Vec<u8> {
     text
 }
 
-/// The body and the bytes behind it, or the status of the refusal; 0 when more must come.
+/// The body and the remaining bytes, or the status of the rejection; 0 if the body is incomplete.
 fn body(length: Length, sent: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<u8>), u16> {
     let mut body = Body::new(length, BODY_BYTES).map_err(|problem| problem.status.as_u16())?;
     let (mut bytes, mut out) = (BytesMut::new(), Vec::new());
@@ -136,7 +137,7 @@ fn body(length: Length, sent: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<u8>),
     if is_complete { Ok((out, bytes.to_vec())) } else { Err(0) }
 }
 
-/// The reading of one that unescapes everything.
+/// The path for a parser that decodes everything.
 fn unescaped(path: &[u8]) -> Vec<u8> {
     let mut read = Vec::with_capacity(path.len());
     let mut rest = path;

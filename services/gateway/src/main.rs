@@ -1,8 +1,8 @@
-//! The process of the gateway.
+//! Gateway process.
 
 use std::process::ExitCode;
 
-/// musl's own allocator takes one lock for all threads, and every request allocates.
+/// The allocator of musl uses one lock for all threads, and every request allocates.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,9 +1,9 @@
-//! The merged state of all members. Pure: events and the time come in, connection commands and
-//! batches go out, so that tests can simulate schedules.
+//! Merged state of all members. Pure: events and times are inputs, connection commands and batches
+//! are outputs, so that tests can simulate schedules.
 //!
-//! Memory is bounded: at most [`MOST_MEMBERS`] addresses, [`MOST_BELOW`] members of gateways among
-//! them, and for each one block of every kind that waits for the next batch and at most
-//! [`KEPT_BYTES`] of older ones.
+//! Memory is bounded: at most [`MOST_MEMBERS`] direct addresses and [`MOST_BELOW`] members of
+//! gateways, and for each one a pending block of every kind and at most [`KEPT_BYTES`] of older
+//! ones.
 
 mod below;
 mod event;
@@ -21,47 +21,48 @@ pub(crate) use self::event::{Lister, State};
 use self::member::{Link, Member};
 use super::name::Name;
 
-/// Addresses that a gateway connects to, members and gateways: what a page can show, and a gateway
-/// can follow for 10 % of a core.
+/// Maximum addresses that a gateway connects to, members and gateways: a page can display them, and
+/// a gateway can follow them with 10 % of a core.
 pub(super) const MOST_MEMBERS: usize = 1_000;
 
-/// Members of other gateways, all together: ten times as many as of a gateway's own, because they
+/// Maximum members of other gateways in total: ten times as many as direct members, because they
 /// need no connection each.
 pub(super) const MOST_BELOW: usize = 10_000;
 
-/// Addresses that are counted beyond these.
+/// Maximum addresses that are counted beyond these.
 const MOST_OVER: usize = 9_000;
 
-/// Bytes of one block. A summary has about 350.
+/// Maximum size of one block in bytes. A summary has about 350.
 pub(super) const BLOCK_BYTES: usize = 8 * 1024;
 
-/// Bytes of blocks that are kept for late viewers, of one member: a minute of summaries.
+/// Maximum bytes of blocks kept for late viewers per member: one minute of summaries.
 const KEPT_BYTES: usize = 16 * 1024;
 
-/// The same for all members together.
+/// Maximum bytes of kept blocks of all members together.
 const ALL_KEPT_BYTES: usize = 8 << 20;
 
-/// Time without a block after which a member is silent; a healthy one sends a block a second.
+/// Time without a block after which a member is silent; a healthy one sends a block per second.
 const SILENT_AFTER: Duration = Duration::from_secs(3);
 
 /// Time without a block after which the connection is replaced: the peer may have vanished without
 /// closing it.
 const RECONNECT_AFTER: Duration = Duration::from_secs(10);
 
-/// Time between two attempts to connect: a member that returns is seen within two seconds.
+/// Minimum time between two connection attempts: a member that returns is detected within two
+/// seconds.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// The same per member that is gone, so that many of them cost at most 200 attempts a second.
+/// Additional time per gone member, so that all together cause at most 200 attempts per second.
 const RETRY_PER_GONE: Duration = Duration::from_millis(5);
 
-/// Time that a member that is gone and no longer listed stays visible.
+/// Time that a gone member stays visible after it is no longer listed.
 const GONE_KEPT: Duration = Duration::from_mins(10);
 
-/// A member counts as listed for so long after a lookup named it: name servers may answer with a
-/// random part of what they have.
+/// Time that a member counts as listed after a lookup returned it: name servers may return a random
+/// subset of the addresses.
 const LISTED_FOR: Duration = Duration::from_mins(1);
 
-/// Time after which an address that led to an instance already known is tried again.
+/// Time after which an address of an already connected instance is tried again.
 const ALIAS_RETRY: Duration = Duration::from_secs(30);
 
 /// A part of the state for a viewer that is behind.
@@ -69,7 +70,7 @@ const ALIAS_RETRY: Duration = Duration::from_secs(30);
 pub(super) struct Part {
     /// Events; empty if nothing has changed.
     pub(super) bytes: Bytes,
-    /// The last member in it, if there are more.
+    /// The last member of this part, if there are more.
     pub(super) next: Option<Name>,
 }
 
@@ -77,23 +78,23 @@ pub(super) struct Part {
 #[derive(Debug, Default)]
 pub(super) struct Merge {
     members: BTreeMap<Name, Member>,
-    /// Those of them that are members of other gateways.
+    /// Number of members that belong to other gateways.
     below: usize,
-    /// The member that has an instance, in the order of the instances; it may have another one by now.
+    /// Member of each instance, sorted by instance; the member may have another instance by now.
     holders: Vec<(Box<str>, Name)>,
-    /// Names that viewers may have, and that are not shown any more.
+    /// Names that viewers may have, and that are no longer shown.
     left: Vec<Name>,
-    /// The number of the last batch.
+    /// Number of the last batch.
     sequence: u64,
     attempts: u64,
-    /// Names beyond [`MOST_MEMBERS`] and [`MOST_BELOW`], and when they were listed last.
-    /// In the order of the names: a map would be as much code as that of the members.
+    /// Names beyond [`MOST_MEMBERS`] and [`MOST_BELOW`], with the time of their last listing,
+    /// sorted by name. A map would add as much code as the one of the members.
     over: Vec<(Name, Instant)>,
 }
 
 impl Merge {
-    /// These addresses are listed; members are added, and none is removed.
-    /// False when there are more than [`MOST_MEMBERS`], the first time.
+    /// Adds listed addresses; none is removed. Returns false when the number exceeds
+    /// [`MOST_MEMBERS`] for the first time.
     pub(super) fn list(
         &mut self,
         addresses: impl IntoIterator<Item = SocketAddr>,
@@ -140,13 +141,13 @@ impl Merge {
         }
     }
 
-    /// Names that are listed and are no members, because there are too many.
+    /// Number of listed names that are not members because of the limits.
     pub(super) fn not_shown(&self) -> usize {
         self.over.len()
     }
 
-    /// Takes an event of an attempt in. False when the attempt is of no use any more: another one
-    /// has replaced it, or the instance is known by another address.
+    /// Processes an event of a connection attempt. Returns false if the attempt is obsolete:
+    /// another one has replaced it, or the instance is connected by another address.
     pub(super) fn event(
         &mut self,
         address: SocketAddr,
@@ -175,7 +176,7 @@ impl Merge {
         true
     }
 
-    /// Changes a member, and notes if a viewer has to forget it.
+    /// Changes a member, and records whether viewers must remove it.
     fn change(&mut self, name: &Name, change: impl FnOnce(&mut Member)) {
         let Some(member) = self.member(name) else { return };
         let was_shown = member.was_shown();
@@ -220,7 +221,7 @@ impl Merge {
         true
     }
 
-    /// The name of a member that is not gone and has this instance, other than `name`.
+    /// Name of a member other than `name` that is not gone and has this instance.
     fn holder(&self, instance: &str, name: &Name) -> Option<Name> {
         let place = self.place_held(instance).ok()?;
         let other = Some(&self.holders[place].1).filter(|other| *other != name)?;
@@ -241,7 +242,7 @@ impl Merge {
         }
     }
 
-    /// Time between attempts.
+    /// Time between connection attempts.
     fn retry(&self) -> Duration {
         let is_gone = |(name, member): &(&Name, &Member)| {
             name.below.is_none() && member.state == Some(State::Gone)
@@ -250,17 +251,17 @@ impl Merge {
         RETRY.max(RETRY_PER_GONE * u32::try_from(gone).unwrap_or(u32::MAX))
     }
 
-    /// Opens the connection to this address again.
+    /// Reopens the connection to this address.
     pub(super) fn reopen(&mut self, address: SocketAddr, now: Now) {
         self.change(&address.into(), |member| member.link = Link::Idle(now.instant));
     }
 
-    /// Advances the clocks: to be called some times a second.
+    /// Advances the timers; the caller runs it several times per second.
     pub(super) fn step(&mut self, now: Now) -> Vec<Command> {
         let mut commands = Vec::new();
         self.forget(now.instant, &mut commands);
         self.release(now.instant);
-        // The members of a gateway are behind it.
+        // The order of names puts the members of a gateway after it.
         let mut above = None;
         for (name, member) in &mut self.members {
             if name.below.is_some() {
@@ -293,7 +294,7 @@ impl Merge {
         commands
     }
 
-    /// Removes what is gone and not listed for long.
+    /// Removes members that are gone and have not been listed for a long time.
     fn forget(&mut self, now: Instant, commands: &mut Vec<Command>) {
         let is_recent = |listed: Instant| now.duration_since(listed) < LISTED_FOR;
         let (mut above, mut lost): (Option<(SocketAddr, bool)>, Vec<Name>) = (None, Vec::new());
@@ -305,7 +306,7 @@ impl Merge {
                 }
                 above = is_kept.then_some((name.address, member.state == Some(State::Up)));
             } else {
-                // While a gateway is away, it cannot list its members.
+                // While a gateway is disconnected, it cannot list its members.
                 let above = above.filter(|(address, _)| *address == name.address);
                 is_kept = above.is_some_and(|(_, is_up)| is_kept || !is_up);
             }
@@ -325,7 +326,7 @@ impl Merge {
         }
     }
 
-    /// The next batch, if anything has changed: for viewers that have the one before.
+    /// Returns the next batch, if anything has changed: for viewers that have the one before.
     pub(super) fn flush(&mut self, now: Now) -> Option<Bytes> {
         let sequence = self.sequence + 1;
         let keep = KEPT_BYTES.min(ALL_KEPT_BYTES / self.members.len().max(1));
@@ -346,13 +347,13 @@ impl Merge {
         Some(text.freeze())
     }
 
-    /// The number of the last batch.
+    /// Number of the last batch.
     pub(super) const fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// The state at the batch `until` of the members behind `after`, for a viewer that has
-    /// everything up to the batch `since` (0: nothing), in events of about `limit` bytes.
+    /// State at batch `until` of the members after `after`, for a viewer that has everything up to
+    /// batch `since` (0: nothing), in events of about `limit` bytes.
     pub(super) fn catch_up(
         &self,
         since: u64,
@@ -366,7 +367,7 @@ impl Merge {
         let behind = (after.map_or(Unbounded, Excluded), Unbounded);
         for (name, member) in self.members.range::<Name, _>(behind) {
             if text.len() >= limit {
-                // The one before; there is one, because something was written.
+                // `next` is the previous member; it exists, because something was written.
                 break;
             }
             next = Some(name);
@@ -385,7 +386,7 @@ impl Merge {
         Part { bytes: text.freeze(), next: next.filter(|_| next != last).cloned() }
     }
 
-    /// The members that are shown, with their state and its beginning.
+    /// Visible members, with their state and its start.
     pub(super) fn members(&self) -> impl Iterator<Item = (&Name, Option<&str>, State, u64)> + '_ {
         self.members.iter().filter(|(_, member)| !member.is_hidden()).filter_map(
             |(name, member)| {
@@ -394,7 +395,7 @@ impl Merge {
         )
     }
 
-    /// The member with this instance or name.
+    /// Finds the member with this instance or name.
     pub(super) fn find(&self, id: &str) -> Option<(&Name, State)> {
         let asked = Name::parse(id);
         let mut gone = None;
@@ -409,18 +410,18 @@ impl Merge {
         gone
     }
 
-    /// What lists this member, or the gateway that it is a member of.
+    /// Source that lists this member, or its gateway.
     pub(super) fn lister(&self, name: &Name) -> Lister {
         let direct = self.members.get(&name.address.into());
         direct.map_or(Lister::Announcement, |member| member.lister)
     }
 
-    /// Whether there are members, and something is known of each.
+    /// Whether there are members, and the state of each one is known.
     pub(super) fn is_settled(&self) -> bool {
         !self.members.is_empty() && self.members.values().all(Member::is_settled)
     }
 
-    /// Forgets all members.
+    /// Removes all members.
     pub(super) fn clear(&mut self) {
         self.members.clear();
         self.below = 0;

@@ -1,4 +1,4 @@
-//! Members of other gateways, by the lines of their streams.
+//! Members of other gateways, from the lines of their streams.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,16 +10,16 @@ use super::{Kind, Lister, MOST_BELOW, Merge, Name, Now, RECONNECT_AFTER, SILENT_
 use crate::fleet::event_stream::{Line, News};
 use crate::fleet::name::MOST_LEVELS;
 
-/// Time after which a gateway that is connected again has listed what it has: its own members need
-/// a second or two.
+/// Time after which a reconnected gateway has listed its members; they need a second or two to
+/// connect.
 const LISTS_WITHIN: Duration = Duration::from_secs(10);
 
-/// The gateway of a member.
+/// State of a member's gateway.
 pub(super) struct Above {
     state: Option<State>,
     since_unix_ms: u64,
     last_unix_ms: u64,
-    /// The attempt that is open, and since when.
+    /// The open attempt and its start.
     open: Option<(u64, Instant)>,
 }
 
@@ -34,7 +34,7 @@ impl Above {
     }
 }
 
-/// What a gateway says of a member, and on which attempt.
+/// State of a member that a gateway reports, and the attempt of the report.
 #[derive(Clone, Copy)]
 struct Said {
     attempt: u64,
@@ -43,7 +43,7 @@ struct Said {
 }
 
 impl Merge {
-    /// Takes in lines of a gateway's stream.
+    /// Processes lines of a gateway's stream.
     pub(super) fn take(&mut self, address: SocketAddr, attempt: u64, lines: Vec<Line>, now: Now) {
         for Line { name, news } in lines {
             let name = Name::below(address, name);
@@ -54,7 +54,7 @@ impl Merge {
                 }
                 News::Block(kind, data) => {
                     if let Some(member) = self.member(&name) {
-                        // Only behind the state that says whose it is.
+                        // Only after the state, which identifies the instance.
                         if member.attempt == attempt && member.alias_of.is_none() {
                             member.block_below(kind, data, now);
                         }
@@ -95,7 +95,7 @@ impl Merge {
         });
     }
 
-    /// Shows names again whose instance is not there any more by another name.
+    /// Shows aliases again whose instance is no longer available under the other name.
     pub(super) fn release(&mut self, now: Instant) {
         let is_lost = |member: &Member| {
             let other = member.alias_of.as_ref();
@@ -121,7 +121,7 @@ impl Merge {
         }
     }
 
-    /// Removes a name that is none any more.
+    /// Removes a name that is no longer a member.
     pub(super) fn remove(&mut self, name: &Name) {
         self.remove_over(name);
         let Some(member) = self.members.remove(name) else { return };
@@ -146,7 +146,7 @@ impl Merge {
 }
 
 impl Member {
-    /// Hides the member behind another name of the same instance.
+    /// Marks the member as an alias of another name of the same instance.
     pub(super) fn hide(&mut self, other: Name) {
         self.clear();
         self.alias_of = Some(other);
@@ -155,7 +155,7 @@ impl Member {
     fn mention(&mut self, said: Said, instance: Option<Box<str>>, now: Now) {
         let Said { attempt, state, since_unix_ms } = said;
         (self.attempt, self.said, self.listed) = (attempt, state, now.instant);
-        // One without a name may be another one when it comes up.
+        // Without an instance, a member that comes up may be a different one.
         let is_same = self.instance == instance && (instance.is_some() || state != State::Up);
         if !is_same {
             self.clear();
@@ -175,7 +175,7 @@ impl Member {
     }
 
     fn block_below(&mut self, kind: Kind, data: Bytes, now: Now) {
-        // One that is silent or gone has old blocks for late viewers.
+        // A silent or gone member only has old blocks for late viewers.
         if self.said == State::Up {
             self.last_block = now.instant;
             self.last_block_unix_ms = now.unix_ms;
@@ -183,17 +183,17 @@ impl Member {
                 self.set_state(State::Up, now.unix_ms);
             }
         }
-        // A gateway that is connected again repeats what is known.
+        // A reconnected gateway repeats known blocks.
         match kind {
             Kind::Minute if self.has_blocks() => {}
-            // Its past came in front of it.
+            // The repeated history ended with this block.
             Kind::Summary if self.last(kind) == Some(&data) => self.summary = None,
             Kind::Minute => self.minute = Some(data),
             Kind::Summary => self.summary = Some(data),
         }
     }
 
-    /// Takes over what happens to its gateway.
+    /// Applies a state change of the member's gateway.
     pub(super) fn follow(&mut self, above: &Above, now: Now) {
         match above.state {
             Some(State::Up) => {}

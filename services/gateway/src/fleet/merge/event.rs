@@ -1,4 +1,4 @@
-//! What the merge takes in and gives out.
+//! Inputs and outputs of the merge.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -7,24 +7,24 @@ use bytes::Bytes;
 
 use crate::fleet::event_stream::Line;
 
-/// The time, by both clocks: durations use the monotonic one.
+/// The time on both clocks: durations use the monotonic one.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::fleet) struct Now {
     pub(in crate::fleet) instant: Instant,
     pub(in crate::fleet) unix_ms: u64,
 }
 
-/// The kind of a block: the name of its event.
+/// Kind of a block: the name of its event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::fleet) enum Kind {
-    /// The values of the last minute, sent once per connection.
+    /// Values of the last minute, sent once per connection.
     Minute,
-    /// The values of one tick.
+    /// Values of one tick.
     Summary,
 }
 
 impl Kind {
-    /// The kind of an event with this name.
+    /// Parses an event name.
     pub(in crate::fleet) fn parse(name: &[u8]) -> Option<Self> {
         match name {
             b"minute" => Some(Self::Minute),
@@ -44,43 +44,43 @@ impl Kind {
 /// An event on one attempt to follow a member.
 #[derive(Clone, Debug)]
 pub(in crate::fleet) enum Event {
-    /// The response has begun; the instance is absent if the member does not name it.
+    /// The response has begun; the instance is absent if the member does not report it.
     Connected(Option<Box<str>>),
-    /// A block, its data in one line.
+    /// A block with one line of data.
     Block(Kind, Bytes),
     /// Lines of a gateway's stream: whole events, or a part between two members.
     Lines(Vec<Line>),
-    /// Something came of a gateway.
+    /// A gateway has sent something.
     Alive,
-    /// The attempt is over.
+    /// The attempt has ended.
     Ended(End),
 }
 
-/// The end of an attempt.
+/// Reason for the end of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::fleet) enum End {
     /// The address refuses connections, is unreachable, or does not serve summaries.
     Unreachable,
-    /// The connection was accepted, and no response came in time.
+    /// The connection was accepted, but no response arrived in time.
     NoResponse,
     /// The stream ended.
     Closed,
-    /// The gateway there is fed by this one.
+    /// The gateway there receives this one's stream.
     Loop,
 }
 
-/// What lists a member.
+/// Source that lists a member.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Lister {
-    /// A setting, and the lookup of a name in it.
+    /// A setting, or the lookup of a name in it.
     Setting,
-    /// The member itself. It is an upstream of no route.
+    /// The member itself. It is not an upstream of any route.
     Announcement,
-    /// A setting, as a gateway whose members are merged.
+    /// A setting that lists a gateway whose members are merged.
     Gateway,
 }
 
-/// A change of connections.
+/// Change of connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::fleet) enum Command {
     /// Connect to this address; events carry the number of the attempt.
@@ -89,24 +89,24 @@ pub(in crate::fleet) enum Command {
     Disconnect(SocketAddr),
 }
 
-/// The state of a member.
+/// State of a member.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum State {
     /// Connected, and its blocks arrive.
     Up,
-    /// No block arrives.
+    /// Connected, but no block arrives.
     Silent,
-    /// The connection is refused, or ended and could not be opened again.
+    /// Connection refused, or closed and not reopened.
     Gone,
 }
 
 impl State {
-    /// The state with this name.
+    /// Parses a state name.
     pub(in crate::fleet) fn parse(name: &str) -> Option<Self> {
         [Self::Up, Self::Silent, Self::Gone].into_iter().find(|state| state.name() == name)
     }
 
-    /// Its name in messages.
+    /// Name in messages.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Up => "up",

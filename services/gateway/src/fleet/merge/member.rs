@@ -1,4 +1,4 @@
-//! One member: its connection, its state, and the blocks that are kept.
+//! One member: its connection, its state, and its kept blocks.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -9,17 +9,17 @@ use bytes::{Bytes, BytesMut};
 use super::{ALIAS_RETRY, End, Kind, Lister, Now, State};
 use crate::fleet::name::Name;
 
-/// Age after which a block is not kept for late viewers, unless it is the last one.
+/// Age after which a block is no longer kept for late viewers, unless it is the last one.
 const KEPT_FOR: Duration = Duration::from_mins(1);
 
-/// Time after which the state of a member that is gone is sent again: gateways that merge this one
-/// keep it as long as it is listed.
+/// Interval at which the state of a gone member is sent again: gateways that merge this one keep
+/// the member as long as it is listed.
 const REPEAT_GONE: Duration = Duration::from_secs(30);
 
-/// The connection to a member.
+/// Connection to a member.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Link {
-    /// None; the next attempt is due at this time.
+    /// Disconnected; the next attempt is due at this time.
     Idle(Instant),
     /// The attempt with this number has no response yet.
     Connecting(u64),
@@ -41,22 +41,22 @@ pub(super) struct Member {
     pub(super) lister: Lister,
     pub(super) link: Link,
     pub(super) instance: Option<Box<str>>,
-    /// None until the first attempt has ended.
+    /// `None` until the first attempt has ended.
     pub(super) state: Option<State>,
     pub(super) since_unix_ms: u64,
     since: Instant,
     pub(super) listed: Instant,
-    /// The member that has the same instance.
+    /// Another member with the same instance.
     pub(super) alias_of: Option<Name>,
     pub(super) last_block: Instant,
     pub(super) last_block_unix_ms: u64,
     pub(super) connected: Instant,
-    /// Of a gateway: something of its stream has come.
+    /// For a gateway: its stream has delivered something.
     pub(super) has_lines: bool,
-    /// Of a gateway's member: what it said last, and on which attempt.
+    /// For a gateway's member: the last reported state, and its attempt.
     pub(super) said: State,
     pub(super) attempt: u64,
-    /// When its state was sent last.
+    /// Time at which its state was last sent.
     sent: Instant,
     /// The state has changed since the last batch.
     pub(super) is_dirty: bool,
@@ -64,9 +64,9 @@ pub(super) struct Member {
     pub(super) summary: Option<Bytes>,
     kept: VecDeque<Kept>,
     kept_bytes: usize,
-    /// The last batch with something of it.
+    /// Number of the last batch that contains the member.
     pub(super) changed: u64,
-    /// The first batch with this instance.
+    /// Number of the first batch with this instance.
     pub(super) began: u64,
 }
 
@@ -102,18 +102,18 @@ impl Member {
         matches!(self.link, Link::Connecting(it) | Link::Open(it) if it == attempt)
     }
 
-    /// Whether it is connected, or may be again.
+    /// Whether it is connected, or may recover.
     pub(super) fn is_usable(&self) -> bool {
         self.alias_of.is_none() && matches!(self.state, Some(State::Up | State::Silent))
     }
 
-    /// Whether viewers do not see it: the same instance is there by another name, or it is a gateway
-    /// and stands for itself only while its members cannot.
+    /// Whether viewers do not see it: its instance is visible under another name, or it is a
+    /// gateway, which is only visible while its members cannot be.
     pub(super) fn is_hidden(&self) -> bool {
         self.alias_of.is_some() || (self.is_gateway() && self.state == Some(State::Up))
     }
 
-    /// Whether a viewer may have it.
+    /// Whether viewers may have it.
     pub(super) fn was_shown(&self) -> bool {
         self.began > 0
     }
@@ -122,7 +122,7 @@ impl Member {
         self.lister == Lister::Gateway
     }
 
-    /// Whether something is known of it.
+    /// Whether its state is known.
     pub(super) fn is_settled(&self) -> bool {
         let waits = self.is_gateway() && self.state == Some(State::Up) && !self.has_lines;
         self.alias_of.is_some() || (self.state.is_some() && !waits)
@@ -136,7 +136,7 @@ impl Member {
         }
     }
 
-    /// Hides the member behind another address of the same instance.
+    /// Marks the member as an alias of another address of the same instance.
     pub(super) fn become_alias(&mut self, other: Name, retry: Instant) {
         let listed = self.listed;
         *self = Self::new(self.lister, retry);
@@ -163,14 +163,14 @@ impl Member {
         }
     }
 
-    /// Removes all blocks: those of an instance must not appear under another one.
+    /// Removes all blocks: those of one instance must not appear under another.
     pub(super) fn clear(&mut self) {
         (self.minute, self.summary) = (None, None);
         self.kept.clear();
         self.kept_bytes = 0;
     }
 
-    /// Something of a gateway's stream has come.
+    /// A gateway's stream has delivered something.
     pub(super) fn alive(&mut self, now: Now) {
         self.last_block = now.instant;
         self.last_block_unix_ms = now.unix_ms;
@@ -182,7 +182,7 @@ impl Member {
         !self.kept.is_empty()
     }
 
-    /// The last block of a kind that is kept.
+    /// The last kept block of a kind.
     pub(super) fn last(&self, kind: Kind) -> Option<&Bytes> {
         self.kept.iter().rev().find(|kept| kept.kind == kind).map(|kept| &kept.data)
     }
@@ -191,7 +191,7 @@ impl Member {
         self.last_block = now.instant;
         self.last_block_unix_ms = now.unix_ms;
         self.set_state(State::Up, now.unix_ms);
-        // The last one wins: a member has one block of a kind in a batch.
+        // The last one wins: a batch contains one block of a kind per member.
         match kind {
             Kind::Minute => self.minute = Some(data),
             Kind::Summary => self.summary = Some(data),
@@ -202,7 +202,7 @@ impl Member {
         let was_brief = now.instant.duration_since(self.connected) < Duration::from_secs(1);
         let wait = match end {
             End::Closed if !was_brief => Duration::ZERO,
-            // Somebody has to change a setting.
+            // An operator must change a setting.
             End::Loop => ALIAS_RETRY,
             _ => retry,
         };
@@ -221,7 +221,7 @@ impl Member {
         self.set_state(State::Gone, unix_ms);
     }
 
-    /// Whether it is gone for so long, or was never there.
+    /// Whether it has been gone for this time, or was never connected.
     pub(super) fn is_forgotten(&self, kept: Duration, now: Instant) -> bool {
         match self.state {
             Some(State::Gone) => now.duration_since(self.since) >= kept,
@@ -230,7 +230,7 @@ impl Member {
         }
     }
 
-    /// Writes what is new, and keeps it for late viewers.
+    /// Writes pending blocks, and keeps them for late viewers.
     pub(super) fn flush(
         &mut self,
         name: &Name,
@@ -273,14 +273,14 @@ impl Member {
         }
     }
 
-    /// Whether it was part of the batch `until` with the instance that it has now.
+    /// Whether batch `until` showed the member with its current instance.
     pub(super) fn is_shown(&self, until: u64) -> bool {
         !self.is_hidden() && self.state.is_some() && (1..=until).contains(&self.began)
     }
 
-    /// Writes the state at the batch `until` for a viewer that has everything up to the batch
-    /// `since`: all that is kept if the instance is new to it, otherwise the minute if it is new,
-    /// and the last block.
+    /// Writes the state at batch `until` for a viewer that has everything up to batch `since`: all
+    /// kept blocks if the instance is new to it, otherwise the minute if it is new, and the last
+    /// block.
     pub(super) fn write_state(&self, name: &Name, since: u64, until: u64, text: &mut BytesMut) {
         self.write_member(name, text);
         let is_whole = since == 0 || self.began > since;
@@ -295,7 +295,7 @@ impl Member {
 
     fn write_member(&self, name: &Name, text: &mut BytesMut) {
         let Some(state) = self.state else { return };
-        // Writing to it cannot fail. The instance has no character that JSON escapes.
+        // Writing to BytesMut cannot fail. The instance contains no character that JSON escapes.
         let _ = write!(text, "data: {name} member {{\"state\":\"{}\"", state.name());
         if let Some(instance) = &self.instance {
             let _ = write!(text, ",\"instance\":\"{instance}\"");
@@ -304,14 +304,15 @@ impl Member {
     }
 }
 
-/// Writes that a name is none any more: a member that is gone since 1970 stays in no table.
+/// Writes that a name is no longer a member: viewers do not display a member that is gone since
+/// 1970.
 pub(super) fn write_left(name: &Name, text: &mut BytesMut) {
-    // Writing to it cannot fail.
+    // Writing to BytesMut cannot fail.
     let _ = writeln!(text, "data: {name} member {{\"state\":\"gone\",\"since_unix_ms\":0}}");
 }
 
 fn write_block(name: &Name, kind: Kind, data: &Bytes, text: &mut BytesMut) {
-    // Writing to it cannot fail.
+    // Writing to BytesMut cannot fail.
     let _ = write!(text, "data: {name} {} ", kind.name());
     text.extend_from_slice(data);
     text.extend_from_slice(b"\n");

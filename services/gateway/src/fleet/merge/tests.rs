@@ -1,4 +1,4 @@
-//! The merge, with injected time: single rules, and a simulation of random schedules.
+//! The merge with injected time: single rules, and a simulation of random schedules.
 
 mod below;
 mod simulation;
@@ -10,7 +10,7 @@ fn address(number: u8) -> SocketAddr {
     ([10, 0, 0, number], 8080).into()
 }
 
-/// A merge with a clock of its own.
+/// A merge with its own clock.
 struct Bench {
     merge: Merge,
     now: Now,
@@ -33,7 +33,7 @@ impl Bench {
         self.now.unix_ms += milliseconds;
     }
 
-    /// The attempt that is due for this member.
+    /// The due attempt for this member.
     fn attempt(&mut self, number: u8) -> u64 {
         let commands = self.merge.step(self.now);
         let attempt = commands.iter().find_map(|command| match command {
@@ -87,7 +87,7 @@ fn a_batch_is_one_event_with_a_line_for_each_block() {
 }
 
 #[test]
-fn a_refused_member_is_gone_and_a_quiet_one_is_silent_since_its_last_block() {
+fn a_refused_member_is_gone_and_a_stalled_one_is_silent_since_its_last_block() {
     let mut bench = Bench::new(2);
     let first = bench.attempt(1);
     let second = bench.event(1, first, Event::Connected(None));
@@ -112,7 +112,7 @@ fn a_refused_member_is_gone_and_a_quiet_one_is_silent_since_its_last_block() {
 }
 
 #[test]
-fn a_restart_at_the_same_address_brings_nothing_of_the_old_instance() {
+fn a_restart_at_the_same_address_shows_no_block_of_the_old_instance() {
     let mut bench = Bench::new(1);
     let old = bench.connect(1, "old");
     assert!(bench.block(1, old, "{\"old\":1}"));
@@ -140,7 +140,7 @@ fn an_instance_with_two_addresses_is_one_member() {
     assert!(!bench.event(2, 2, connected()), "the second connection is of no use");
     assert_eq!(bench.merge.members().count(), 1);
     assert!(!bench.all().contains("10.0.0.2"));
-    // When the first address goes, the second one is used.
+    // After the first address fails, the second one is used.
     bench.wait(2_000);
     bench.event(1, 1, Event::Ended(End::Closed));
     let again = bench.attempt(1);
@@ -151,7 +151,7 @@ fn an_instance_with_two_addresses_is_one_member() {
 }
 
 #[test]
-fn a_late_viewer_gets_a_bounded_past_and_one_that_is_behind_the_last_block_only() {
+fn a_late_viewer_gets_a_limited_history_and_a_slow_one_only_the_last_block() {
     let mut bench = Bench::new(1);
     let attempt = bench.connect(1, "a");
     let data: String = "x".repeat(BLOCK_BYTES);
@@ -171,7 +171,7 @@ fn a_late_viewer_gets_a_bounded_past_and_one_that_is_behind_the_last_block_only(
     let behind = bench.merge.catch_up(last - 2, last, None, usize::MAX);
     let behind = text(&behind.bytes);
     assert!(behind.contains("{\"n\":3}") && !behind.contains("{\"n\":2}"), "{behind}");
-    // A minute that it has not seen comes as well.
+    // The viewer also receives a minute that it has not seen.
     assert!(bench.event(1, attempt, Event::Block(Kind::Minute, "{\"m\":1}".into())));
     bench.flush();
     assert!(bench.block(1, attempt, "{\"n\":4}"));
@@ -179,7 +179,7 @@ fn a_late_viewer_gets_a_bounded_past_and_one_that_is_behind_the_last_block_only(
     let behind = bench.merge.catch_up(last, last + 2, None, usize::MAX);
     let behind = text(&behind.bytes);
     assert!(behind.contains(" minute {\"m\":1}") && behind.contains("{\"n\":4}"), "{behind}");
-    // What is older than a minute is not kept, unless it is the last.
+    // Blocks older than a minute are not kept, except for the last one.
     bench.wait(120_000);
     assert!(bench.block(1, attempt, "{\"n\":5}"));
     bench.flush();
@@ -187,7 +187,7 @@ fn a_late_viewer_gets_a_bounded_past_and_one_that_is_behind_the_last_block_only(
 }
 
 #[test]
-fn the_state_comes_in_parts_and_each_member_once() {
+fn the_state_is_sent_in_parts_with_each_member_once() {
     let mut bench = Bench::new(100);
     for command in bench.merge.step(bench.now) {
         let Command::Connect(to, attempt, _) = command else { panic!("{command:?}") };
@@ -214,7 +214,7 @@ fn the_state_comes_in_parts_and_each_member_once() {
 }
 
 #[test]
-fn the_number_of_members_is_bounded_and_one_that_is_gone_is_forgotten_in_the_end() {
+fn the_number_of_members_is_limited_and_gone_ones_are_removed() {
     let mut bench = Bench::new(1);
     let many = (0..=MOST_MEMBERS).map(|n| {
         let [high, low] = u16::try_from(n).unwrap().to_be_bytes();
@@ -250,7 +250,7 @@ fn the_number_of_members_is_bounded_and_one_that_is_gone_is_forgotten_in_the_end
 }
 
 #[test]
-fn attempts_have_a_bounded_rate_however_many_members_are_gone() {
+fn the_rate_of_attempts_is_limited_for_any_number_of_gone_members() {
     let many = |count: u16| {
         let mut bench = Bench::new(0);
         let addresses = (0..count)

@@ -1,4 +1,4 @@
-//! Members of gateways that are merged: single rules.
+//! Members of merged gateways: single rules.
 
 use super::*;
 use crate::fleet::event_stream::{Merged, MergedLines};
@@ -10,7 +10,7 @@ impl Bench {
         Self::of(gateways, Lister::Gateway)
     }
 
-    /// In steps, as the hub does.
+    /// Runs in steps like the hub.
     fn run(&mut self, milliseconds: u64) {
         for _ in 0..milliseconds / 250 {
             self.wait(250);
@@ -91,7 +91,7 @@ fn members_with_one_address_behind_two_gateways_are_two() {
 }
 
 #[test]
-fn the_states_of_a_gateway_pass_through_and_those_of_its_loss_have_its_time() {
+fn states_of_a_gateway_pass_through_and_its_loss_sets_the_time() {
     let mut tree = Bench::of_gateways(1);
     let attempt = tree.connect_gateway(1);
     let silent =
@@ -104,7 +104,7 @@ fn the_states_of_a_gateway_pass_through_and_those_of_its_loss_have_its_time() {
     );
     let [up, silent, gone] = ["7:80 up 500", "8:80 silent 600", "9:80 gone 700"]
         .map(|state| format!("10.0.0.1:8080_10.9.0.{state}"));
-    // What is old is not taken for a sign of life.
+    // Old blocks do not count as activity.
     assert_eq!(tree.states(), [up.clone(), silent.clone(), gone.clone()]);
     tree.run(2_750);
     assert_eq!(tree.states()[0], up, "a gateway's word holds");
@@ -113,7 +113,8 @@ fn the_states_of_a_gateway_pass_through_and_those_of_its_loss_have_its_time() {
     let lost = up.replace("up 500", "silent 1000000");
     assert_eq!(tree.states(), [away, lost, silent.clone(), gone.clone()]);
     tree.flush();
-    // It goes on: the gateway is none of the members any more, and each is up with its block.
+    // The gateway reconnects: it is no longer shown as a member, and each of its members is up with
+    // its block.
     assert!(tree.event(1, attempt, Event::Alive));
     assert!(tree.flush().starts_with(
         "event: merge\ndata: 10.0.0.1:8080 member {\"state\":\"gone\",\"since_unix_ms\":0}\n"
@@ -126,7 +127,7 @@ fn the_states_of_a_gateway_pass_through_and_those_of_its_loss_have_its_time() {
         tree.states().iter().map(|it| it.rsplit_once(' ').unwrap().1.to_owned()).collect();
     assert_eq!(all, ["1003000", "1003000", "1003000", "700"]);
     assert_eq!(tree.merge.find("a").map(|it| it.1), Some(State::Gone));
-    // It stays so for as long as the gateway is listed, however long that is.
+    // The state persists as long as the gateway is listed, for any time.
     for _ in 0..800 {
         tree.now.instant += Duration::from_secs(1);
         tree.merge.list([address(1)], Lister::Gateway, tree.now);
@@ -139,7 +140,7 @@ fn the_states_of_a_gateway_pass_through_and_those_of_its_loss_have_its_time() {
 }
 
 #[test]
-fn what_a_gateway_does_not_list_again_is_gone_and_forgotten() {
+fn members_that_a_gateway_no_longer_lists_are_gone_and_removed() {
     let mut tree = Bench::of_gateways(1);
     let attempt = tree.connect_gateway(1);
     let other = A_UP.replace("0.7", "0.8").replace("\"a\"", "\"b\"");
@@ -163,7 +164,7 @@ fn what_a_gateway_does_not_list_again_is_gone_and_forgotten() {
         assert!(tree.event(1, again, Event::Alive));
     }
     assert_eq!(tree.states().len(), 1);
-    // The gateway can remove one at once.
+    // The gateway can remove one immediately.
     tree.flush();
     tree.lines(1, again, &["10.9.0.7:80 member {\"state\":\"gone\",\"since_unix_ms\":0}"]);
     assert_eq!(tree.states(), [""; 0]);
@@ -185,7 +186,7 @@ fn a_member_that_is_gone_is_repeated_for_gateways_above() {
 }
 
 #[test]
-fn an_instance_is_shown_by_its_shortest_way_and_by_another_when_that_is_gone() {
+fn an_instance_is_shown_by_its_shortest_path_and_then_by_another() {
     let mut tree = Bench::of_gateways(2);
     let [one, two] = [tree.connect_gateway(1), tree.connect_gateway(2)];
     let deep = A_UP.replace("10.9.0.7:80", "10.5.0.1:1_10.9.0.7:80");
@@ -199,7 +200,7 @@ fn an_instance_is_shown_by_its_shortest_way_and_by_another_when_that_is_gone() {
     ));
     assert_eq!(batch.matches("summary").count(), 1, "{batch}");
     assert_eq!(tree.states(), ["10.0.0.2:8080_10.9.0.7:80 up 500"]);
-    // A connection of its own is shorter still.
+    // A direct connection is even shorter.
     tree.merge.list([address(9)], Lister::Setting, tree.now);
     let commands = tree.merge.step(tree.now);
     let [Command::Connect(to, attempt, Lister::Setting)] = commands[..] else {
@@ -215,7 +216,7 @@ fn an_instance_is_shown_by_its_shortest_way_and_by_another_when_that_is_gone() {
 }
 
 #[test]
-fn a_gateway_with_two_addresses_is_one_and_its_members_are_there_once() {
+fn a_gateway_with_two_addresses_and_its_members_are_shown_once() {
     let mut tree = Bench::of_gateways(2);
     let one = tree.connect_gateway(1);
     tree.lines(1, one, &[A_UP]);
@@ -225,7 +226,7 @@ fn a_gateway_with_two_addresses_is_one_and_its_members_are_there_once() {
 }
 
 #[test]
-fn names_levels_and_members_are_bounded_and_the_rest_is_counted() {
+fn names_levels_and_members_are_limited_and_the_rest_is_counted() {
     let mut tree = Bench::of_gateways(1);
     let attempt = tree.connect_gateway(1);
     let deep = ["10.9.0.7:80"; MOST_LEVELS].join("_");
@@ -240,12 +241,12 @@ fn names_levels_and_members_are_bounded_and_the_rest_is_counted() {
     assert!(tree.event(1, attempt, Event::Lines(lines)));
     assert_eq!(tree.merge.members().count(), MOST_BELOW);
     assert_eq!(tree.merge.not_shown(), 12);
-    // They take the place of nothing that is listed here.
+    // They do not replace members that are listed here.
     assert!(
         !tree.merge.list([address(5)], Lister::Setting, tree.now) || tree.merge.not_shown() > 0
     );
     assert!(tree.merge.members.contains_key(&address(5).into()));
-    // Memory of their blocks is bounded for all together.
+    // Kept blocks are limited for all members together.
     let block = "x".repeat(BLOCK_BYTES - 10);
     for round in 0..3 {
         let many: Vec<String> = (0..2_000)

@@ -1,12 +1,12 @@
-//! Random schedules of join, leave, freeze, clock steps and restarts at the same address, against a
-//! model of the world. Deterministic: a failure names its seed.
+//! Random schedules of join, leave, freeze, clock steps and restarts at the same address, compared
+//! with a model. Deterministic: a failure reports its seed.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::*;
 use crate::fleet::cursor::{Batch, Cursor, Next};
 
-/// Schedules; each is 16 s in steps of 250 ms.
+/// Number of schedules; each is 16 s in steps of 250 ms.
 const SCHEDULES: u64 = 10_000;
 const STEPS: u64 = 64;
 const STEP_MS: u64 = 250;
@@ -32,18 +32,18 @@ impl Random {
     }
 }
 
-/// What runs at an address.
+/// Process at an address.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Process {
     instance: u64,
     is_frozen: bool,
 }
 
-/// A connection in progress or open, with what is on its way on it.
+/// A connection in progress or open, and the events in transit.
 struct Wire {
     attempt: u64,
     is_connected: bool,
-    /// The process that accepted has ended.
+    /// The process that accepted it has ended.
     is_cut: bool,
     queue: Vec<(u64, Event)>,
 }
@@ -54,14 +54,14 @@ struct World {
     /// The last address leads to the process of the first.
     has_alias: bool,
     merge: Merge,
-    /// The last one.
+    /// The last batch.
     batch: Batch,
     step: u64,
     start: Instant,
     /// Offset of the wall clock.
     skew_ms: i64,
     processes: HashMap<SocketAddr, Process>,
-    /// The step of the last change of a process.
+    /// Step of the last change of a process.
     changed: HashMap<SocketAddr, u64>,
     wires: BTreeMap<SocketAddr, Wire>,
     /// The last number that an instance has sent.
@@ -70,13 +70,13 @@ struct World {
     viewers: Vec<View>,
 }
 
-/// A viewer, and what it was told.
+/// A viewer and its received state.
 #[derive(Default)]
 struct View {
     cursor: Cursor,
-    /// The instance by address.
+    /// Instance by address.
     members: HashMap<String, u64>,
-    /// The newest number of an instance.
+    /// Newest number of an instance.
     newest: HashMap<u64, u64>,
 }
 
@@ -108,12 +108,12 @@ impl World {
         }
     }
 
-    /// The address at which the process behind `to` is kept.
+    /// The address under which the process at `to` is stored.
     fn home(&self, to: SocketAddr) -> SocketAddr {
         if self.has_alias && to == address(ADDRESSES) { address(1) } else { to }
     }
 
-    /// Something happens to a process, or to the clock.
+    /// Changes a process or the clock at random.
     fn shake(&mut self) {
         let to = address(1 + u8::try_from(self.random.below(ADDRESSES.into())).unwrap());
         let to = self.home(to);
@@ -161,7 +161,7 @@ impl World {
             if wire.queue.iter().any(|(_, event)| matches!(event, Event::Ended(_))) {
                 continue;
             }
-            // On the wire for none to two steps, in order.
+            // In transit for zero to two steps, in order.
             let earliest = wire.queue.last().map_or(self.step, |(at, _)| *at);
             let at = earliest.max(self.step + self.random.below(3));
             match process {
@@ -176,7 +176,7 @@ impl World {
                         let name = format!("i{}", process.instance);
                         wire.queue.push((at, Event::Connected(Some(name.into()))));
                     }
-                    // A block at once, and one a second.
+                    // One block immediately, then one per second.
                     if is_new || self.step.is_multiple_of(4) {
                         let number = self.sent.entry(process.instance).or_default();
                         *number += 1;
@@ -223,7 +223,7 @@ impl World {
             self.batch = Batch { sequence: self.merge.sequence(), bytes, link: None };
         }
         for view in &mut self.viewers {
-            // One that is slow does not read each time, and small parts.
+            // A slow viewer skips reads, and gets small parts.
             if self.random.one_in(3) {
                 continue;
             }
@@ -241,7 +241,7 @@ impl World {
         }
     }
 
-    /// The states are right in time, whatever the wall clock did.
+    /// The states are correct in time, regardless of the wall clock.
     fn check(&self) {
         let members: Vec<_> = self.merge.members().collect();
         for number in 1..=ADDRESSES {
@@ -284,7 +284,7 @@ impl World {
 }
 
 impl View {
-    /// Takes events in; nothing in them may be foreign or older than before.
+    /// Processes events; they must contain no value of another instance and none older than before.
     fn read(&mut self, bytes: &[u8], seed: u64) {
         let text = std::str::from_utf8(bytes).unwrap();
         for line in text.lines().filter_map(|line| line.strip_prefix("data: ")) {
@@ -310,7 +310,7 @@ impl View {
 }
 
 #[test]
-fn no_schedule_brings_a_stale_or_foreign_value_or_a_late_state() {
+fn no_schedule_produces_a_stale_or_foreign_value_or_a_late_state() {
     for seed in 0..SCHEDULES {
         let mut world = World::new(seed);
         let calm = 1 + world.random.below(24);

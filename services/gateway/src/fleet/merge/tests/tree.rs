@@ -1,7 +1,7 @@
-//! A tree of gateways on three levels under random schedules: members join, leave, freeze and restart,
-//! and so do gateways below the top. Deterministic: a failure names its seed.
+//! A tree of gateways on three levels under random schedules: members join, leave, freeze and
+//! restart, and so do gateways below the top. Deterministic: a failure reports its seed.
 //!
-//! Each gateway is a real merge. What one gateway sends another is the text that viewers get.
+//! Each gateway is a real merge, and gateways exchange the same text that viewers get.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -12,32 +12,33 @@ use crate::fleet::event_stream::{Merged, MergedLines};
 
 const STEP_MS: u64 = 250;
 
-/// Steps after which an attempt to connect ends without a response: 3 s.
+/// Steps after which a connection attempt ends without a response: 3 s.
 const NO_RESPONSE_STEPS: u64 = 12;
 
-/// Time within which the top knows: each level has a second for its batch, a member is silent after
-/// 3 s, and a gateway that was frozen for long is connected again after 3 s more.
+/// Time within which the top has the correct state: each level takes a second for its batch, a
+/// member is silent after 3 s, and a gateway that was frozen for long is reconnected after 3 s
+/// more.
 const KNOWN_MS: u64 = 10_000;
 
-/// Time within which what is gone is not only silent: a gateway that was restarted lists nothing of
-/// it, and has 10 s to do so.
+/// Time within which a gone member is reported as gone rather than silent: a restarted gateway no
+/// longer lists it, and has 10 s to list its members.
 const GONE_MS: u64 = 15_000;
 
-/// Something that can be connected to.
+/// A process that accepts connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Process {
-    /// 0: it does not run.
+    /// 0 if it is not running.
     instance: u64,
     is_frozen: bool,
-    /// The step of its last change.
+    /// Step of its last change.
     changed: u64,
 }
 
-/// A connection in progress or open, with what is on its way on it.
+/// A connection in progress or open, and the events in transit.
 struct Wire {
     attempt: u64,
     begun: u64,
-    /// The process that has accepted it.
+    /// Instance of the process that accepted it.
     instance: Option<u64>,
     cursor: Cursor,
     parser: MergedLines,
@@ -49,11 +50,11 @@ struct Gateway {
     process: Process,
     merge: Merge,
     batch: Batch,
-    /// By the place of the child.
+    /// By index of the child.
     wires: BTreeMap<usize, Wire>,
 }
 
-/// The top is the first gateway; its children follow, and theirs.
+/// The top is the first gateway, followed by its children and grandchildren.
 struct Tree {
     random: Random,
     seed: u64,
@@ -68,11 +69,11 @@ struct Tree {
     homes: HashMap<u64, usize>,
     instances: u64,
     viewers: Vec<View>,
-    /// Bytes that a viewer that is behind gets in a step.
+    /// Bytes per step for a viewer that is behind.
     part: usize,
 }
 
-/// A viewer of the top, and what it was told.
+/// A viewer of the top and its received state.
 #[derive(Default)]
 struct View {
     cursor: Cursor,
@@ -142,7 +143,7 @@ impl Tree {
         }
     }
 
-    /// The address of a child. Those of members are the same behind each gateway.
+    /// Address of a child. Members have the same addresses behind each gateway.
     fn address(&self, child: usize, is_gateway: bool) -> SocketAddr {
         if is_gateway {
             ([10, 0, 0, u8::try_from(child).unwrap()], 3050).into()
@@ -164,7 +165,7 @@ impl Tree {
         format!("{middle}_{leaf}_{}", self.address(member, false))
     }
 
-    /// Something happens to a member, or to a gateway below the top.
+    /// Changes a member, or a gateway below the top, at random.
     fn shake(&mut self, is_gateway: bool) {
         let count = if is_gateway { self.gateways.len() - 1 } else { self.members.len() };
         let mut place = usize::try_from(self.random.below(count as u64)).unwrap();
@@ -174,7 +175,7 @@ impl Tree {
             let instance = self.next_instance();
             let gateway = &mut self.gateways[place];
             match event {
-                // Killed, or started again in the same step.
+                // Killed, or restarted in the same step.
                 0 | 1 => {
                     let instance = if event == 0 { 0 } else { instance };
                     *gateway = Gateway {
@@ -244,7 +245,7 @@ impl Tree {
                 }
             }
             self.gateways[gateway].wires = wires;
-            // Each has its own phase.
+            // Each gateway has its own phase.
             if (step + gateway as u64).is_multiple_of(4) {
                 let Gateway { merge, batch, .. } = &mut self.gateways[gateway];
                 if let Some(bytes) = merge.flush(now) {
@@ -253,7 +254,7 @@ impl Tree {
             }
         }
         for place in 0..self.viewers.len() {
-            // One that is slow does not read each time.
+            // A slow viewer skips reads.
             if self.random.one_in(3) {
                 continue;
             }
@@ -271,7 +272,7 @@ impl Tree {
         }
     }
 
-    /// Whether the process answers; what ends the connection is on its way otherwise.
+    /// Whether the process responds; otherwise the end of the connection is put in transit.
     fn accept(process: Process, wire: &mut Wire, step: u64) -> bool {
         if wire.queue.iter().any(|(_, event)| matches!(event, Event::Ended(_))) {
             return false;
@@ -286,7 +287,7 @@ impl Tree {
         false
     }
 
-    /// When something that is sent now arrives: in order, after none to two steps.
+    /// Arrival time of an event that is sent now: in order, after zero to two steps.
     fn due(&mut self, wire: &Wire) -> u64 {
         let earliest = wire.queue.back().map_or(self.step, |(due, _)| *due);
         earliest.max(self.step + self.random.below(3))
@@ -303,7 +304,7 @@ impl Tree {
             let name = format!("i{}", process.instance);
             wire.queue.push_back((due, Event::Connected(Some(name.into()))));
         }
-        // A block at once, and one a second.
+        // One block immediately, then one per second.
         if is_new || (self.step + member as u64).is_multiple_of(4) {
             let number = self.sent.entry(process.instance).or_default();
             *number += 1;
@@ -343,7 +344,8 @@ impl Tree {
         assert!(lines.is_empty(), "an event without an end");
     }
 
-    /// A viewer takes events in; nothing in them may be foreign or older than before.
+    /// Processes events for a viewer; they must contain no value of another instance and none older
+    /// than before.
     fn view(&mut self, viewer: usize, bytes: &[u8]) {
         let text = std::str::from_utf8(bytes).unwrap();
         let (seed, step) = (self.seed, self.step);
@@ -380,7 +382,7 @@ impl Tree {
         }
     }
 
-    /// The first viewer knows the state of each member in time.
+    /// The first viewer has the correct state of each member in time.
     fn check(&self) {
         let quiet_ms = |process: &Process| (self.step - process.changed) * STEP_MS;
         for (place, member) in self.members.iter().enumerate() {
@@ -397,7 +399,7 @@ impl Tree {
             if all.iter().all(|process| process.instance > 0 && !process.is_frozen) {
                 let (state, instance, number) = known.unwrap_or_else(|| panic!("{}", why()));
                 assert_eq!((state.as_str(), *instance), ("up", member.instance), "{}", why());
-                // Two seconds on the way for each connection, and a viewer that does not read.
+                // Two seconds of latency per connection, and a viewer that skips reads.
                 assert!(number + 8 >= self.sent[instance], "{}, {}", why(), self.sent[instance]);
             } else if let Some((state, ..)) = known {
                 assert_ne!(state, "up", "{}", why());
@@ -420,7 +422,7 @@ impl Tree {
                 self.shake(true);
             }
             self.advance();
-            // Ten thousand names are long in the making.
+            // A check of ten thousand names takes long.
             if self.members.len() < 1_000 || self.step.is_multiple_of(16) {
                 self.check();
             }
@@ -429,7 +431,7 @@ impl Tree {
 }
 
 #[test]
-fn no_schedule_brings_a_stale_or_foreign_value_or_a_late_state_through_three_levels() {
+fn no_schedule_produces_a_stale_or_foreign_value_or_a_late_state_on_three_levels() {
     for seed in 0..300 {
         let mut tree = Tree::new(seed, [2, 2, 3]);
         let (calm, calm_gateways) = (1 + tree.random.below(24), 1 + tree.random.below(80));
@@ -440,14 +442,14 @@ fn no_schedule_brings_a_stale_or_foreign_value_or_a_late_state_through_three_lev
 #[test]
 fn ten_thousand_members_are_merged_on_three_levels() {
     let mut tree = Tree::new(1, [10, 10, 100]);
-    // Some change in each step, and a gateway each second.
+    // Some members change in each step, and a gateway each second.
     for _ in 0..64 {
         for _ in 0..5 {
             tree.shake(false);
         }
         tree.run(1, 1, 4);
     }
-    // Everything comes back.
+    // Everything recovers.
     for member in 0..tree.members.len() {
         tree.members[member].is_frozen = false;
         if tree.members[member].instance == 0 {

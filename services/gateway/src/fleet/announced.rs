@@ -1,8 +1,8 @@
-//! Members that announced themselves. Pure: addresses and times come in.
+//! Members that announce themselves. Pure: addresses and times are parameters.
 //!
-//! An address is kept for [`KEPT`] after its last announcement. The time of that announcement is
-//! remembered for as long as a signature of it could be valid, and a later one must be newer: a
-//! captured request is of no use a second time, before and after a withdrawal.
+//! An address stays a member for [`KEPT`] after its last announcement. The time of that
+//! announcement is stored for as long as its signature could be valid, and the next one must be
+//! newer: this prevents replay of a captured request, before and after a withdrawal.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,40 +11,40 @@ use std::time::{Duration, Instant};
 use super::merge::MOST_MEMBERS;
 use crate::request::cidr::Networks;
 
-/// Time that a member is kept: three announcements, two of which may be lost.
+/// Time that a member is kept: three announcements, so that two may be lost.
 pub(crate) const KEPT: Duration = Duration::from_secs(30);
 
-/// Seconds by which the clocks of a member and the gateway may differ.
+/// Maximum clock skew between a member and the gateway in seconds.
 pub(crate) const MOST_SKEW_SECONDS: u64 = 60;
 
-/// Time after which no signature of an earlier announcement is valid: it may have been made by a
-/// clock that is ahead.
+/// Time after which no signature of an earlier announcement is valid: its clock may have been
+/// ahead.
 const REMEMBERED: Duration = Duration::from_secs(2 * MOST_SKEW_SECONDS);
 
-/// Addresses that are remembered, those that are no members any more included.
+/// Maximum stored addresses, including former members.
 const MOST_REMEMBERED: usize = 2 * MOST_MEMBERS;
 
-/// Why an announcement is not accepted.
+/// Reason for rejecting an announcement.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Refusal {
     /// It is not newer than the last one of this address.
     Old,
-    /// There are too many members.
+    /// The maximum number of members is reached.
     Full,
 }
 
-/// What an announcement or withdrawal has changed.
+/// Effect of an announcement or withdrawal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Change {
-    /// The address was no member before.
+    /// The address is a new member.
     New,
-    /// Nothing but its time.
+    /// The membership is unchanged.
     Kept,
-    /// It is no member any more.
+    /// The address is no longer a member.
     Withdrawn,
 }
 
-/// The addresses that were announced.
+/// Announced addresses.
 #[derive(Debug, Default)]
 pub(super) struct Announced(HashMap<SocketAddr, Entry>);
 
@@ -63,7 +63,7 @@ impl Entry {
 }
 
 impl Announced {
-    /// Takes in an announcement, or a withdrawal, that was signed at `created`.
+    /// Processes an announcement or a withdrawal that was signed at `created`.
     pub(super) fn update(
         &mut self,
         address: SocketAddr,
@@ -94,17 +94,17 @@ impl Announced {
         })
     }
 
-    /// The members.
+    /// Current members.
     pub(super) fn addresses(&self, now: Instant) -> impl Iterator<Item = SocketAddr> + '_ {
         self.0.iter().filter(move |(_, entry)| entry.is_current(now)).map(|(address, _)| *address)
     }
 }
 
-/// Whether the gateway may connect to an address because this client announced it: the client's
-/// own, or one of these networks.
+/// Whether this client may announce an address: its own, or one in the allowed networks. The
+/// gateway connects to announced addresses, so this limits server-side request forgery.
 ///
 /// # Errors
-/// With a sentence.
+/// Returns the reason for the rejection.
 pub(crate) fn check(
     address: SocketAddr,
     client: Option<IpAddr>,
@@ -122,7 +122,8 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// Whether a host can have this address, other than one that serves credentials on its own link.
+/// Whether a host can have this address. Link-local addresses and metadata services are excluded,
+/// because they may serve credentials.
 fn is_host(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
@@ -136,7 +137,8 @@ fn is_host(ip: IpAddr) -> bool {
         }
         IpAddr::V6(ip) => {
             let segments = ip.segments();
-            // Addresses that stand for one of IPv4 (RFC 6052, RFC 8215, RFC 5214, RFC 3056, RFC 4291).
+            // Addresses that embed an IPv4 address (RFC 6052, RFC 8215, RFC 5214, RFC 3056, RFC
+            // 4291).
             let inner = match segments {
                 [0x64, 0xff9b, .., high, low]
                 | [.., 0x5efe, high, low]
@@ -150,7 +152,7 @@ fn is_host(ip: IpAddr) -> bool {
             !ip.is_unspecified()
                 && !ip.is_multicast()
                 && !ip.is_unicast_link_local()
-                // AWS: instance metadata, task metadata, name server and time.
+                // AWS: instance metadata, task metadata, name server and time service.
                 && segments[..3] != [0xfd00, 0x0ec2, 0]
                 // Google Cloud's metadata server.
                 && ip != Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)
@@ -185,13 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_counts_twice_and_a_withdrawal_holds() {
+    fn replays_are_rejected_also_after_a_withdrawal() {
         let (mut announced, start) = (Announced::default(), Instant::now());
         assert_eq!(announced.update(address(1), true, 100, start), Ok(Change::New));
         for created in [100, 99, 0] {
             assert_eq!(announced.update(address(1), true, created, start), Err(Refusal::Old));
         }
-        // Another address has times of its own.
+        // Another address has its own times.
         assert_eq!(announced.update(address(2), true, 50, start), Ok(Change::New));
         assert_eq!(announced.update(address(1), false, 101, start), Ok(Change::Withdrawn));
         assert_eq!(announced.addresses(start).collect::<Vec<_>>(), [address(2)]);
@@ -199,13 +201,13 @@ mod tests {
         let soon = start + seconds(119);
         assert_eq!(announced.update(address(1), true, 101, soon), Err(Refusal::Old));
         assert_eq!(announced.update(address(1), true, 102, soon), Ok(Change::New));
-        // What was no member is not remembered.
+        // A withdrawal of an unknown address is not stored.
         assert_eq!(announced.update(address(3), false, 1, start), Ok(Change::Kept));
         assert!(!announced.0.contains_key(&address(3)));
     }
 
     #[test]
-    fn members_and_what_is_remembered_are_bounded() {
+    fn members_and_stored_addresses_are_limited() {
         let (mut announced, mut now) = (Announced::default(), Instant::now());
         let mut accepted = 0;
         for number in 0..2_000 {
@@ -215,7 +217,7 @@ mod tests {
             }
         }
         assert_eq!(accepted, MOST_MEMBERS);
-        // One that is known goes on.
+        // A known member can be renewed.
         assert_eq!(announced.update(address(1), true, 2, now), Ok(Change::Kept));
         for number in 0..3_000 {
             // The same with withdrawals in between.
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_no_host_is_refused_even_to_itself_and_in_an_allowed_network() {
+    fn an_address_that_is_not_a_host_is_rejected_even_if_allowed() {
         let all = Networks::parse("0.0.0.0/0, ::/0").unwrap();
         for ip in [
             "0.0.0.0",

@@ -1,4 +1,4 @@
-//! The position of a viewer in the merged stream. Pure.
+//! Position of a viewer in the merged stream. Pure.
 
 use bytes::Bytes;
 use server::gzip::Link;
@@ -11,39 +11,39 @@ use super::name::Name;
 pub(super) struct Batch {
     pub(super) sequence: u64,
     pub(super) bytes: Bytes,
-    /// The same compressed, if there were viewers that accept it.
+    /// Compressed form, if any viewer accepts it.
     pub(super) link: Option<Link>,
 }
 
-/// The position of a viewer.
+/// Position of a viewer.
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
-    /// The last batch that it has; 0 for none.
+    /// The last batch that it has received; 0 for none.
     seen: u64,
     pass: Option<Pass>,
 }
 
-/// A reading of the state, member by member.
+/// A pass over the state, member by member.
 #[derive(Clone, Debug)]
 struct Pass {
-    /// The last batch when it began.
+    /// The last batch at the start of the pass.
     until: u64,
     after: Option<Name>,
 }
 
-/// What a viewer gets next.
+/// Next output for a viewer.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
-    /// Nothing: it has the last batch.
+    /// Nothing: the viewer is up to date.
     Nothing,
-    /// The last batch, because it has the one before.
+    /// The last batch: the viewer has the one before.
     Batch(Bytes),
     /// A part of the state: see [`Cursor::read`].
     State,
 }
 
 impl Cursor {
-    /// What follows, where `batch` is the last one.
+    /// Determines the next output; `batch` is the last one.
     pub(super) fn next(&mut self, batch: &Batch) -> Next {
         if self.pass.is_some() {
             return Next::State;
@@ -58,7 +58,7 @@ impl Cursor {
         Next::State
     }
 
-    /// The next part of the state, of about `limit` bytes; it may be empty.
+    /// Reads the next part of the state, of about `limit` bytes; it may be empty.
     pub(super) fn read(&mut self, merge: &Merge, limit: usize) -> Bytes {
         let pass = self.pass.take().unwrap_or(Pass { until: merge.sequence(), after: None });
         let part = merge.catch_up(self.seen, pass.until, pass.after.as_ref(), limit);
@@ -66,8 +66,8 @@ impl Cursor {
             self.pass = Some(Pass { after: part.next, ..pass });
         } else {
             self.seen = pass.until;
-            // A batch that came meanwhile may have blocks of an instance that was replaced since, and
-            // was left out for that reason.
+            // A batch that arrived meanwhile may contain blocks of an instance that has been
+            // replaced since, and was skipped for that reason.
             let until = merge.sequence();
             self.pass = (until > pass.until).then_some(Pass { until, after: None });
         }

@@ -1,4 +1,5 @@
-//! Parsers of event streams (HTML standard, section 9.2.6): of a member's, and of another gateway's.
+//! Parsers for event streams (HTML standard, section 9.2.6): that of a member, and the merged
+//! stream of another gateway.
 
 use std::sync::Arc;
 
@@ -8,13 +9,13 @@ use memchr::memchr2;
 use super::merge::{BLOCK_BYTES, Kind, State};
 use super::name::is_name;
 
-/// Bytes of a line: a block, behind a name and a kind.
+/// Maximum bytes of a line: a block after a name and a kind.
 const LINE_BYTES: usize = BLOCK_BYTES + 512;
 
-/// Characters of an instance.
+/// Maximum characters of an instance.
 const INSTANCE_CHARS: usize = 64;
 
-/// Whether it can stand in a message as it is.
+/// Whether the instance can be embedded in a message without escaping.
 pub(super) fn is_instance(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     (1..=INSTANCE_CHARS).contains(&text.len()) && text.bytes().all(allowed)
@@ -24,14 +25,14 @@ pub(super) fn is_instance(text: &str) -> bool {
 #[derive(Debug, Default)]
 struct Lines {
     line: Vec<u8>,
-    /// A line has ended with CR; LF right behind it belongs to it.
+    /// The last line ended with CR; a following LF belongs to it.
     after_cr: bool,
     has_ended: bool,
 }
 
 impl Lines {
-    /// The next line in `input`, of which what is parsed is removed. A line that is too long is cut
-    /// behind its limit: it has one byte more.
+    /// Returns the next line of `input`, and removes the parsed bytes from it. A line that is too
+    /// long is truncated to one byte more than its limit.
     #[inline(never)]
     fn next(&mut self, input: &mut &[u8]) -> Option<&[u8]> {
         if std::mem::take(&mut self.has_ended) {
@@ -52,7 +53,7 @@ impl Lines {
     }
 }
 
-/// Name and value of a field.
+/// Splits a line into field name and value.
 fn field(line: &[u8]) -> (&[u8], &[u8]) {
     let colon = line.iter().position(|&byte| byte == b':').unwrap_or(line.len());
     let (name, value) = line.split_at(colon);
@@ -60,18 +61,18 @@ fn field(line: &[u8]) -> (&[u8], &[u8]) {
     (name, value.strip_prefix(b" ").unwrap_or(value))
 }
 
-/// A parser that takes blocks of the known kinds with one line of data.
+/// Parser for blocks of known kinds with one line of data.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     lines: Lines,
     kind: Option<Kind>,
     data: Option<Bytes>,
-    /// The block cannot be used: too long, or of several lines.
+    /// The block is unusable: too long, or more than one line.
     is_bad: bool,
 }
 
 impl Blocks {
-    /// The next block in `input`, of which what is parsed is removed.
+    /// Returns the next block of `input`, and removes the parsed bytes from it.
     pub(super) fn next(&mut self, input: &mut &[u8]) -> Option<(Kind, Bytes)> {
         while let Some(line) = self.lines.next(input) {
             if line.is_empty() {
@@ -101,38 +102,38 @@ impl Blocks {
 /// A line of another gateway's merged stream.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Line {
-    /// The member's name there.
+    /// The member's name at that gateway.
     pub(super) name: Arc<str>,
     pub(super) news: News,
 }
 
 impl Line {
-    /// Bytes that it holds, about.
+    /// Approximate memory in bytes.
     pub(super) fn bytes(&self) -> usize {
         let data = if let News::Block(_, data) = &self.news { data.len() } else { 0 };
         size_of::<Self>() + self.name.len() + data
     }
 }
 
-/// What a line says of a member.
+/// Content of a line.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum News {
-    /// Its state, and when that began by the clock of the gateway that saw it.
+    /// State of a member, and its start by the clock of the gateway that observed it.
     State { state: State, instance: Option<Box<str>>, since_unix_ms: u64 },
     /// A block.
     Block(Kind, Bytes),
 }
 
-/// What a merged stream has next.
+/// Next item of a merged stream.
 #[derive(Debug, PartialEq)]
 pub(super) enum Merged {
     /// A line.
     Line(Line),
-    /// The end of an event.
+    /// End of an event.
     End,
 }
 
-/// A parser of merged streams. Lines that it does not know are left out.
+/// Parser for merged streams. It skips unknown lines.
 #[derive(Debug, Default)]
 pub(super) struct MergedLines {
     lines: Lines,
@@ -140,7 +141,7 @@ pub(super) struct MergedLines {
 }
 
 impl MergedLines {
-    /// What comes next in `input`, of which what is parsed is removed.
+    /// Returns the next item of `input`, and removes the parsed bytes from it.
     pub(super) fn next(&mut self, input: &mut &[u8]) -> Option<Merged> {
         while let Some(line) = self.lines.next(input) {
             if line.is_empty() {
@@ -165,7 +166,7 @@ fn parse(line: &[u8]) -> Option<Line> {
     let mut parts = std::str::from_utf8(line).ok()?.splitn(3, ' ');
     let (name, kind, data) = (parts.next()?, parts.next()?, parts.next()?);
     let news = if kind == "member" {
-        // A block of a name that is none finds no member.
+        // No check is necessary for blocks: an invalid name matches no member.
         if !is_name(name) {
             return None;
         }
@@ -177,7 +178,7 @@ fn parse(line: &[u8]) -> Option<Line> {
     Some(Line { name: name.into(), news })
 }
 
-/// The state as gateways write it; what a later version may append is left out.
+/// Parses the state as gateways write it, and ignores parts that a later version may append.
 fn state(text: &str) -> Option<News> {
     let (state, mut rest) = text.strip_prefix("{\"state\":\"")?.split_once('"')?;
     let mut instance = None;
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_the_same_however_the_bytes_come() {
+    fn blocks_do_not_depend_on_how_the_bytes_are_split() {
         let text = b": hello\n\nevent: minute\ndata: {\"a\":1}\n\nid: 7\r\nevent:summary\r\n\
                      data:{}\r\n\r\nevent: other\ndata: x\n\ndata: unnamed\n\nevent: summary\rdata: z\r\r";
         let expected =
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_blocks_are_dropped_and_the_next_one_is_read() {
+    fn unusable_blocks_are_dropped_and_the_next_one_is_parsed() {
         let good = b"event: summary\ndata: good\n\n";
         for bad in [
             format!("event: summary\ndata: {}\n\n", "x".repeat(BLOCK_BYTES + 1)).into_bytes(),
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_a_gateway_are_read_and_unknown_ones_left_out() {
+    fn lines_of_a_gateway_are_parsed_and_unknown_ones_skipped() {
         let state = |name: &str, state, instance: Option<&str>, since_unix_ms| {
             let news = News::State { state, instance: instance.map(Box::from), since_unix_ms };
             Merged::Line(Line { name: name.into(), news })
@@ -287,7 +288,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_block_has_a_line_end_and_memory_is_bounded(
+        fn no_block_contains_a_line_end_and_memory_is_limited(
             text in proptest::collection::vec(
                 prop_oneof![Just(b'\n'), Just(b'\r'), Just(b':'), any::<u8>()], 0..300),
             piece in 1_usize..40,
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_has_no_character_that_needs_an_escape() {
+    fn an_instance_contains_no_character_that_needs_an_escape() {
         assert!(is_instance("0a1b-2c.d_E"));
         for text in ["", "a b", "a\"b", "a\\b", "é", &"a".repeat(65)] {
             assert!(!is_instance(text), "{text}");

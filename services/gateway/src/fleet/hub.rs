@@ -1,4 +1,4 @@
-//! The task that runs the fleet while it is watched: lookups, connections, clocks and batches.
+//! Fleet task: lookups, connections, timers and batches, while there are viewers.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -23,35 +23,35 @@ use crate::routing::table::Route;
 use crate::state::Gateway;
 use crate::upstream::{self, PoolSettings, UpstreamTls};
 
-/// Time between two looks at the clocks: states change within it.
+/// Interval of the timers: states change within it.
 const STEP: Duration = Duration::from_millis(250);
 
-/// Steps from one batch to the next: a second, as the members' ticks.
+/// Steps per batch: one second, like the interval of the members.
 const STEPS_PER_BATCH: u32 = 4;
 
-/// Time without viewers after which the connections are closed: a page that is loaded again finds
-/// them open.
+/// Time after the last viewer until the connections close: a page reload finds them open.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Time that a request waits for the first attempts to connect. Longer than a connect may take.
+/// Time that a request waits for the first connection attempts. Longer than the connect timeout.
 const SETTLE_TIME: Duration = Duration::from_millis(1_500);
 
-/// The same where there are gateways, which wait themselves.
+/// The same with gateways among the members, which wait themselves.
 const TREE_SETTLE_TIME: Duration = Duration::from_secs(4);
 
-/// Gateways that may be named in one request; more are no tree.
+/// Maximum gateways in one request; a tree does not have more.
 const MOST_PARENTS: usize = 64;
 
-/// Time after which a connection that does not name all of them is opened again. A loop that was
-/// closed from both sides at once is found then; viewers cannot have it done more often.
+/// Time after which a connection whose `Via` does not list all current parents is reopened. This
+/// detects a loop that was created from both sides at the same time; the limit prevents viewers
+/// from causing it more often.
 const RENAME_AFTER: Duration = Duration::from_secs(30);
 
-/// Viewers at once; each costs a connection and a task.
+/// Maximum concurrent viewers; each one costs a connection and a task.
 const MOST_VIEWERS: usize = 10_000;
 
-/// The fleet of this gateway.
+/// Fleet of this gateway.
 pub(crate) struct Fleet {
-    /// A random name, by which two addresses of this gateway are known as one.
+    /// Random id that identifies two addresses of this gateway as one.
     instance: String,
     members: FleetMembers,
     pools: PoolSettings,
@@ -59,40 +59,40 @@ pub(crate) struct Fleet {
     batches: watch::Sender<Batch>,
     routes: Mutex<HashMap<SocketAddr, MemberRoute>>,
     announced: Mutex<Announced>,
-    /// The thread that accepts: a viewer's own may be busy with a large response.
+    /// Runtime of the accepting thread: a viewer's worker may be busy with a large response.
     handle: Handle,
 }
 
-/// The route to a single member.
+/// Route to a single member.
 struct MemberRoute {
     route: Arc<Route>,
     is_own: bool,
-    /// The route whose policies it has.
+    /// Route that provides the policies.
     policies: Arc<Route>,
 }
 
 struct Shared {
     merge: Merge,
     viewers: usize,
-    /// Those of them whose streams are compressed.
+    /// Number of viewers with compressed streams.
     compressed: usize,
     is_running: bool,
-    /// The last time that there was a viewer or a request.
+    /// Time of the last viewer or request.
     used: Instant,
-    /// The members when the fleet was watched last, to find them without connections.
+    /// Members at the end of the last run, to find them without connections.
     known: Vec<(Name, Option<Box<str>>, Lister)>,
-    /// The gateways that get the stream, once for each viewer.
+    /// Gateways that receive the stream, once per viewer.
     parents: Vec<u32>,
 }
 
-/// The result of a search for a member.
+/// Result of a search for a member.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Found {
-    /// It is here, for this reason.
+    /// A current member, and the source that lists it.
     Member(Name, Lister),
-    /// It was here.
+    /// A former member.
     Gone,
-    /// It was never here.
+    /// An unknown member.
     Unknown,
 }
 
@@ -103,12 +103,12 @@ pub(crate) struct FleetCounts {
     pub(crate) viewers: usize,
     /// Members by state: up, silent, gone.
     pub(crate) members: [usize; 3],
-    /// Listed addresses beyond the members that there may be.
+    /// Listed addresses beyond the maximum number of members.
     pub(crate) not_shown: usize,
 }
 
 impl Fleet {
-    /// The fleet with these members; none if it is off. Must be called inside a runtime.
+    /// Creates the fleet; `None` if it is disabled. Must be called inside a runtime.
     pub(crate) fn new(members: &FleetMembers, pools: &PoolSettings) -> Option<Arc<Self>> {
         if *members == FleetMembers::Off {
             return None;
@@ -134,7 +134,8 @@ impl Fleet {
         }))
     }
 
-    /// A new viewer, compressed or not, which feeds these gateways; none when there are too many.
+    /// Adds a viewer, optionally compressed, that feeds these gateways; `None` at the maximum
+    /// number of viewers.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         gateway: &Arc<Gateway>,
@@ -153,7 +154,7 @@ impl Fleet {
         Some(Viewer::new(self, self.batches.subscribe(), is_gzip, parents))
     }
 
-    /// A viewer has gone.
+    /// Removes a viewer.
     pub(super) fn leave(&self, is_gzip: bool, parents: &[u32]) {
         let mut shared = self.shared();
         for parent in parents {
@@ -170,7 +171,7 @@ impl Fleet {
         &self.instance
     }
 
-    /// The members as JSON, after their first attempts to connect.
+    /// Members as JSON, after their first connection attempts.
     pub(crate) async fn list(self: &Arc<Self>, gateway: &Arc<Gateway>) -> String {
         self.settle(gateway).await;
         let shared = self.shared();
@@ -190,7 +191,7 @@ impl Fleet {
         format!("{{\"members\":[{}]{not_shown}}}\n", members.join(","))
     }
 
-    /// The member with this instance or name.
+    /// Finds the member with this instance or name.
     pub(crate) async fn find(self: &Arc<Self>, gateway: &Arc<Gateway>, id: &str) -> Found {
         if let Some(found) = self.shared().lookup(id) {
             return found;
@@ -199,14 +200,15 @@ impl Fleet {
         self.shared().lookup(id).unwrap_or(Found::Unknown)
     }
 
-    /// The route to one member, with the policies of another route.
+    /// Route to one member, with the policies of another route.
     pub(crate) fn route(
         &self,
         address: SocketAddr,
         lister: Lister,
         policies: &Arc<Route>,
     ) -> Arc<Route> {
-        // What the route's upstreams receive is not for a member that named itself.
+        // A member that announced itself must not receive the credentials for the route's
+        // upstreams.
         let is_own = self.members == FleetMembers::Route && lister == Lister::Setting;
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = routes.get(&address)
@@ -224,10 +226,10 @@ impl Fleet {
         route
     }
 
-    /// Takes in an announcement of this address, or its withdrawal, signed at `created`.
+    /// Processes an announcement of this address or its withdrawal, signed at `created`.
     ///
     /// # Errors
-    /// It is not newer than the last one, or there are too many members.
+    /// Returns an error if it is not newer than the last one, or there are too many members.
     pub(crate) fn announce(
         &self,
         address: SocketAddr,
@@ -253,22 +255,22 @@ impl Fleet {
         read(&self.shared().merge)
     }
 
-    /// Takes an event of a member in; false when no more are wanted.
+    /// Processes an event of a member; returns false if the attempt is obsolete.
     pub(super) fn event(&self, address: SocketAddr, attempt: u64, event: Event) -> bool {
         self.shared().merge.event(address, attempt, event, now())
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
-        // Whole between any two steps.
+        // The state is consistent between any two operations, so a poisoned lock is usable.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn announced(&self) -> MutexGuard<'_, Announced> {
-        // Whole between any two steps.
+        // The state is consistent between any two operations, so a poisoned lock is usable.
         self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until something is known of every member, for a bounded time.
+    /// Waits until the state of every member is known, for a limited time.
     async fn settle(self: &Arc<Self>, gateway: &Arc<Gateway>) {
         let begun = Instant::now();
         let time = if self.has_gateways() { TREE_SETTLE_TIME } else { SETTLE_TIME };
@@ -296,7 +298,7 @@ impl Fleet {
         }
     }
 
-    /// Runs until there was no viewer for [`LINGER`].
+    /// Runs until there has been no viewer for [`LINGER`].
     async fn run(self: Arc<Self>, gateway: Arc<Gateway>) {
         let mut sources = Sources::default();
         let mut lookups = JoinSet::new();
@@ -325,7 +327,7 @@ impl Fleet {
                 shared.stop();
                 return;
             }
-            // Few, and a sort would be as much code as all that is done with them.
+            // There are few, and sorting them would add more code than it saves time.
             let mut parents = Vec::new();
             for parent in &shared.parents {
                 if parents.len() < MOST_PARENTS && !parents.contains(parent) {
@@ -337,7 +339,7 @@ impl Fleet {
             }
             let commands = shared.merge.step(now());
             since_batch += 1;
-            // The first one as soon as there is something to show.
+            // The first batch is sent as soon as there is something to show.
             let is_first = !has_begun && shared.merge.is_settled();
             let mut batch = None;
             if since_batch >= STEPS_PER_BATCH || is_first {
@@ -354,7 +356,7 @@ impl Fleet {
             }
             drop(shared);
             if let Some(mut batch) = batch {
-                // Without the lock: a thousand members take milliseconds.
+                // Without the lock: compressing a thousand members takes milliseconds.
                 batch.link = chain.as_mut().and_then(|chain| chain.next(&batch.bytes));
                 self.batches.send_replace(batch);
             }
@@ -370,7 +372,7 @@ impl Fleet {
 }
 
 impl Shared {
-    /// The member, if it is known or certainly not there.
+    /// The member, if it is known or certainly unknown.
     fn lookup(&self, id: &str) -> Option<Found> {
         if self.is_running {
             return match self.merge.find(id) {
@@ -399,10 +401,10 @@ impl Shared {
     }
 }
 
-/// The tasks that follow members.
+/// Tasks that follow members.
 #[derive(Default)]
 struct Sources {
-    /// TLS toward the members.
+    /// TLS to the members.
     tls: Option<UpstreamTls>,
     tasks: JoinSet<()>,
     followed: HashMap<SocketAddr, Followed>,
@@ -410,12 +412,12 @@ struct Sources {
 
 struct Followed {
     handle: AbortHandle,
-    /// Of a gateway: the gateways that its connection names, and since when.
+    /// For a gateway: the gateways in `Via` of its connection, and its start.
     named: Option<(Instant, Vec<u32>)>,
 }
 
 impl Sources {
-    /// The connections to gateways that do not name all of these.
+    /// Connections to gateways whose `Via` lacks one of these.
     fn unnamed(&self, parents: &[u32]) -> Vec<SocketAddr> {
         let is_unnamed = |(since, named): &(Instant, Vec<u32>)| {
             since.elapsed() >= RENAME_AFTER && parents.iter().any(|parent| !named.contains(parent))
@@ -431,7 +433,7 @@ impl Sources {
         for command in commands {
             match *command {
                 Command::Connect(address, attempt, lister) => {
-                    // stats itself has no TLS.
+                    // stats itself does not support TLS.
                     let tls = self.tls.clone().filter(|_| lister == Lister::Setting);
                     let mut target = Target { address, tls, via: None };
                     let mut named = None;
@@ -456,7 +458,7 @@ impl Sources {
     }
 }
 
-/// Looks up what is listed again and again.
+/// Looks up a listed name periodically.
 async fn keep_listing(fleet: Arc<Fleet>, listed: Listed, every: Duration) {
     loop {
         match upstream::resolve(&listed.origin).await {
@@ -467,7 +469,7 @@ async fn keep_listing(fleet: Arc<Fleet>, listed: Listed, every: Duration) {
     }
 }
 
-/// The time by both clocks.
+/// Current time on both clocks.
 fn now() -> Now {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let unix_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);

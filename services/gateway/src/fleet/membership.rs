@@ -1,19 +1,19 @@
-//! The setting that names the members of the fleet.
+//! Setting for the members of the fleet.
 
 use std::fmt;
 
 use super::merge::{Lister, MOST_MEMBERS};
 use crate::upstream::Origin;
 
-/// The sources of the fleet's members.
+/// Source of the fleet's members.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum FleetMembers {
-    /// The addresses of the `/stats` route.
+    /// Addresses of the `/stats` route.
     #[default]
     Route,
     /// These addresses, and all addresses of these names.
     Listed(Vec<Listed>),
-    /// No fleet.
+    /// Disabled.
     Off,
 }
 
@@ -21,11 +21,11 @@ pub(crate) enum FleetMembers {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Listed {
     pub(crate) origin: Origin,
-    /// It is a gateway, whose members are merged.
+    /// The origin is a gateway whose members are merged.
     pub(crate) is_gateway: bool,
 }
 
-/// What stands behind the address of a gateway: the path of its fleet.
+/// Suffix that marks a gateway: the path of its fleet.
 const GATEWAY_PATH: &str = "/fleet";
 
 impl Listed {

@@ -1,8 +1,8 @@
-//! The name of a member: its address, behind those of the gateways that lead to it.
+//! Name of a member: its address, prefixed by those of the gateways that lead to it.
 //!
-//! The parts are joined by `_`, which no address has and the page takes for a part of a name:
-//! `10.0.0.1:3050_10.0.0.7:8080` is the member `10.0.0.7:8080` of the gateway `10.0.0.1:3050`. Members
-//! with the same address behind two gateways have two names.
+//! The parts are joined by `_`, which addresses do not contain and the page accepts in names:
+//! `10.0.0.1:3050_10.0.0.7:8080` is the member `10.0.0.7:8080` of the gateway `10.0.0.1:3050`.
+//! Members with the same address behind two gateways have different names.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -11,28 +11,29 @@ use std::sync::Arc;
 
 const SEPARATOR: char = '_';
 
-/// Addresses of a name: three gateways and the member. Deeper trees are loops, or better made wide.
+/// Maximum addresses in a name: three gateways and the member. A deeper tree is a loop, or should
+/// be flattened.
 pub(crate) const MOST_LEVELS: usize = 4;
 
-/// Addresses of a name that is counted, although it is too deep.
+/// Maximum addresses in a name that is counted, although it is too deep.
 const MOST_PARTS: usize = 2 * MOST_LEVELS;
 
-/// The name of a member. The members of a gateway follow it in the order.
+/// Name of a member. In sort order, the members of a gateway follow it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Name {
-    /// The address that this gateway connects to.
+    /// Address that this gateway connects to.
     pub(crate) address: SocketAddr,
-    /// The name of the member at the gateway with this address; none for the address itself.
+    /// Name of the member at the gateway with this address; `None` for the address itself.
     pub(crate) below: Option<Arc<str>>,
 }
 
 impl Name {
-    /// The name of a member as its own gateway sends it, behind the gateway with this address.
+    /// Name of a member at the gateway with this address; `name` is the one that the gateway sends.
     pub(super) const fn below(address: SocketAddr, name: Arc<str>) -> Self {
         Self { address, below: Some(name) }
     }
 
-    /// Parses a name as a viewer writes it.
+    /// Parses a name from a viewer's request.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (address, below) = match text.split_once(SEPARATOR) {
             Some((address, below)) => (address, Some(below.into())),
@@ -48,7 +49,7 @@ impl Name {
 }
 
 impl Ord for Name {
-    // Inlined into each search of a map, it would be a tenth of the fleet's code.
+    // Inlined into each map search, it would be a tenth of the fleet's code.
     #[inline(never)]
     fn cmp(&self, other: &Self) -> Ordering {
         self.address.cmp(&other.address).then_with(|| self.below.cmp(&other.below))
@@ -76,10 +77,10 @@ impl fmt::Display for Name {
     }
 }
 
-/// Whether it is a name as a gateway writes it.
+/// Whether the text is a canonical name.
 pub(super) fn is_name(text: &str) -> bool {
     let is_address = |part: &str| {
-        // The scope of an address holds on one host only.
+        // The scope of an address is only valid on one host.
         let address: Option<SocketAddr> = part.parse().ok().filter(|_| !part.contains('%'));
         address.is_some_and(|address| address.to_string() == part)
     };
@@ -91,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_what_it_was_parsed_from() {
+    fn a_name_equals_its_parsed_text() {
         for (text, levels) in [
             ("10.0.0.7:8080", 1),
             ("10.0.0.1:3050_10.0.0.7:8080", 2),

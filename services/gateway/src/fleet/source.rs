@@ -1,4 +1,4 @@
-//! The connection to one member: one event stream of summaries, or a gateway's merged stream.
+//! Connection to one member: an event stream of summaries, or a gateway's merged stream.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,39 +14,39 @@ use super::merge::{End, Event};
 use crate::upstream::client::{EventStream, open_stream};
 use crate::upstream::{Failure, UpstreamTls};
 
-/// Time to connect: members are on the same network, where it takes milliseconds.
+/// Connect timeout: members are on the same network, where a connection takes milliseconds.
 const CONNECT_TIME: Duration = Duration::from_secs(1);
 
-/// Time for the head of the response; stats sends it at once.
+/// Timeout for the response head; stats sends it immediately.
 const HEAD_TIME: Duration = Duration::from_secs(3);
 
-/// Blocks and bytes that are read of a member within [`WINDOW`]. It sends one block a second, and
-/// a minute in front of them; the rest waits in the kernel.
+/// Maximum blocks and bytes that are read from a member within [`WINDOW`]. It sends one block per
+/// second, after a minute; the rest waits in the kernel.
 const MOST_BLOCKS: u32 = 16;
 const MOST_BYTES: usize = 64 * 1024;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// The same of a gateway: [`MOST_BELOW`](super::merge) members with a block a second.
+/// The same for a gateway: [`MOST_BELOW`](super::merge) members with a block per second.
 const MOST_GATEWAY_BYTES: usize = 4 << 20;
 
-/// Bytes of lines that are taken in at once.
+/// Maximum bytes of lines in one event.
 const LINES_BYTES: usize = 64 * 1024;
 
-/// The field that names a member's instance.
+/// Field with a member's instance.
 const INSTANCE: &str = "stats-instance";
 
-/// The field that names a gateway's fleet.
+/// Field with a gateway's fleet instance.
 pub(super) const FLEET_INSTANCE: &str = "fleet-instance";
 
-/// What is followed.
+/// Target of a connection.
 pub(super) struct Target {
     pub(super) address: SocketAddr,
     pub(super) tls: Option<UpstreamTls>,
-    /// Of a gateway: the field `Via`, with all gateways that are fed by this one.
+    /// For a gateway: the field `Via`, with all gateways that receive this one's stream.
     pub(super) via: Option<String>,
 }
 
-/// Follows a member until its stream ends, or the attempt is of no use any more.
+/// Follows a member until its stream ends, or the attempt is obsolete.
 pub(super) async fn follow(fleet: Arc<Fleet>, target: Target, attempt: u64) {
     let report = |event| fleet.event(target.address, attempt, event);
     let end = read(&target, &report).await;
@@ -58,7 +58,7 @@ async fn read(target: &Target, report: &impl Fn(Event) -> bool) -> End {
     let host = tls.as_ref().map_or_else(|| address.to_string(), |tls| tls.host().to_owned());
     let path = if via.is_some() { "/fleet/stream" } else { "/stats/stream?view=summary" };
     let via = via.as_ref().map_or_else(String::new, |via| format!("via: {via}\r\n"));
-    // Nothing of a viewer's request is in it.
+    // The request contains nothing from a viewer's request.
     let request = format!(
         "GET {path} HTTP/1.1\r\nhost: {host}\r\n{via}\
          accept: text/event-stream\r\nuser-agent: gateway-fleet\r\nconnection: close\r\n\r\n"
@@ -86,7 +86,7 @@ async fn read(target: &Target, report: &impl Fn(Event) -> bool) -> End {
     End::Closed
 }
 
-/// What was read within [`WINDOW`].
+/// Amounts read within [`WINDOW`].
 struct Rate {
     window: Instant,
     blocks: u32,
@@ -98,7 +98,7 @@ impl Rate {
         Self { window: Instant::now(), blocks: 0, bytes: 0 }
     }
 
-    /// Waits where it is too much.
+    /// Waits if the limits are exceeded.
     async fn limit(&mut self, most_bytes: usize) {
         let is_over = self.blocks >= MOST_BLOCKS || self.bytes >= most_bytes;
         if self.window.elapsed() < WINDOW {
@@ -111,7 +111,7 @@ impl Rate {
     }
 }
 
-/// Reports what comes, until the stream ends or no more is wanted.
+/// Reports events until the stream ends or the attempt is obsolete.
 async fn read_stream(
     mut response: EventStream,
     mut parser: Parser,
@@ -128,10 +128,10 @@ async fn read_stream(
     Ok(())
 }
 
-/// What is read of a stream.
+/// Parser of a stream.
 enum Parser {
     Member(Blocks),
-    /// The lines that are not reported yet, and their bytes.
+    /// Lines that are not reported yet, and their size in bytes.
     Gateway(MergedLines, Vec<Line>, usize),
 }
 
@@ -151,8 +151,8 @@ impl Parser {
         }
     }
 
-    /// Reports what is whole with this piece, and counts the blocks of a member. False if no more is
-    /// wanted.
+    /// Reports everything that is complete with this piece, and counts the blocks of a member.
+    /// Returns false if the attempt is obsolete.
     fn take(&mut self, piece: &[u8], blocks: &mut u32, report: &dyn Fn(Event) -> bool) -> bool {
         let mut rest = piece;
         match self {
@@ -170,8 +170,8 @@ impl Parser {
                     return false;
                 }
                 while let Some(next) = parser.next(&mut rest) {
-                    // All of a member in one event stay together: of its past, only the last block
-                    // is new.
+                    // All lines of a member in one event stay together: of its history, only the
+                    // last block is new.
                     let is_other = match (&next, lines.last()) {
                         (Merged::Line(line), Some(last)) => line.name != last.name,
                         (_, last) => last.is_some(),

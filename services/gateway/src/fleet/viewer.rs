@@ -1,5 +1,5 @@
-//! A reader of the merged stream. It has no queue: one that is up to date gets the batch that all
-//! get, and one that is behind gets the current state in parts.
+//! Viewer of the merged stream. It has no queue: a viewer that is up to date gets the common batch,
+//! and one that is behind gets the current state in parts.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -24,30 +24,30 @@ use crate::response::relay::{
     ClientGone, Closing, Downstream, End, LEAST_BYTES, flush, until_closing,
 };
 
-/// Bytes of a part of the state. Small, because a slow viewer holds one.
+/// Maximum bytes of a part of the state. Small, because a slow viewer holds one.
 const PART_BYTES: usize = 16 * 1024;
 
-/// Time for a viewer to take a batch or a part. One that needs longer connects again; until then
-/// it holds a batch that the others do not need any more.
+/// Timeout for writing a batch or a part. A slower viewer must reconnect; until then it keeps a
+/// batch in memory that the others no longer need.
 const WRITE_TIME: Duration = Duration::from_secs(10);
 
 const COMMENT: &[u8] = b":\n\n";
 
-/// Silence after which a comment is sent. A gateway that merges this one takes it for silent after
+/// Idle time after which a comment is sent. A gateway that merges this one marks it as silent after
 /// 3 s, and there is no batch while all members are gone.
 const KEEP_ALIVE: Duration = Duration::from_millis(1_500);
 
-/// Time for the end of the stream to be sent.
+/// Timeout for sending the end of the stream.
 const END_TIME: Duration = Duration::from_millis(200);
 
-/// A reader of the merged stream.
+/// Viewer of the merged stream.
 pub(crate) struct Viewer {
     fleet: Arc<Fleet>,
     batches: watch::Receiver<Batch>,
     cursor: Cursor,
-    /// Where the stream is compressed.
+    /// Compression state, if the stream is compressed.
     gzip: Option<gzip::Stream>,
-    /// The gateways that get this stream.
+    /// Gateways that receive this stream.
     gateways: Vec<u32>,
 }
 
@@ -62,7 +62,7 @@ impl Viewer {
         Self { fleet: fleet.clone(), batches, cursor: Cursor::default(), gzip, gateways }
     }
 
-    /// The next events, if there are new ones.
+    /// Next events, if there are any.
     fn next(&mut self) -> Option<Bytes> {
         loop {
             let batch = self.batches.borrow_and_update();
@@ -82,7 +82,7 @@ impl Viewer {
         }
     }
 
-    /// A batch, which follows the one before it.
+    /// Encodes a batch that follows the previous one.
     fn batch(&mut self, bytes: Bytes, link: Option<&gzip::Link>) -> Bytes {
         if let Some((stream, link)) = self.gzip.as_mut().zip(link)
             && stream.takes(link, &bytes, true)
@@ -92,7 +92,7 @@ impl Viewer {
         self.alone(bytes)
     }
 
-    /// Text that only this viewer gets.
+    /// Encodes text that only this viewer gets.
     fn alone(&mut self, text: Bytes) -> Bytes {
         let Some(stream) = &mut self.gzip else { return text };
         stream.alone(&text);
@@ -101,7 +101,7 @@ impl Viewer {
 
     /// Waits for the next batch.
     async fn changed(&mut self) {
-        // The sender is in the fleet, which this holds.
+        // The viewer holds the fleet, which owns the sender.
         let _ = self.batches.changed().await;
     }
 }
@@ -112,7 +112,7 @@ impl Drop for Viewer {
     }
 }
 
-/// Sends the merged stream to a client until one of both ends.
+/// Sends the merged stream to a client until one of them ends.
 pub(crate) async fn send<D: Downstream>(
     request_context: &mut RequestContext,
     mut viewer: Viewer,
@@ -123,7 +123,7 @@ pub(crate) async fn send<D: Downstream>(
     let mut fields = Fields::new();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // For a proxy in front that follows nginx, which holds responses back otherwise.
+    // Disables buffering in proxies that support this field of nginx.
     fields.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     fields.insert(VARY, HeaderValue::from_static("accept-encoding"));
     if let Ok(instance) = HeaderValue::try_from(viewer.fleet.instance()) {
@@ -162,7 +162,7 @@ async fn stream<D: Downstream>(
         return End::ClientGone;
     }
     loop {
-        // The head goes out at once.
+        // Sends the head immediately.
         let sent = tokio::select! {
             biased;
             () = &mut closing => break,

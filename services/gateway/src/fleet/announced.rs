@@ -50,7 +50,7 @@ pub(super) struct Announced(HashMap<SocketAddr, Entry>);
 
 #[derive(Debug)]
 struct Entry {
-    /// The time of the last signature, in seconds since 1970.
+    /// Time of the last signature, in seconds since 1970.
     created: u64,
     received: Instant,
     is_member: bool,

@@ -211,7 +211,7 @@ impl Merge {
                 self.remove_below(name.address);
                 return false;
             }
-            // A member's own connection is the shorter way.
+            // The member's direct connection is shorter.
             self.change(&other, |member| member.hide(name.clone()));
         }
         if let Some(instance) = &instance {

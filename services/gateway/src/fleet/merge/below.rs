@@ -204,7 +204,8 @@ impl Member {
             _ => return,
         }
         let is_mentioned = above.open.is_some_and(|(attempt, _)| attempt == self.attempt);
-        // A gateway knows better than this one, which may get two blocks in one batch.
+        // The gateway has more precise information than this one, which may receive two blocks in
+        // one batch.
         let patience = if is_mentioned { RECONNECT_AFTER } else { SILENT_AFTER };
         if self.state == Some(State::Up) && now.instant.duration_since(self.last_block) >= patience
         {

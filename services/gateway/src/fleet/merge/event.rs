@@ -41,7 +41,7 @@ impl Kind {
     }
 }
 
-/// An event on one attempt to follow a member.
+/// Event of a connection attempt.
 #[derive(Clone, Debug)]
 pub(in crate::fleet) enum Event {
     /// The response has begun; the instance is absent if the member does not report it.

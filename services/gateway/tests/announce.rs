@@ -1,4 +1,4 @@
-//! Members that announce themselves: the real binary, with signatures made here.
+//! Announcements of fleet members: tests of the gateway binary, with signatures made here.
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
@@ -39,7 +39,7 @@ fn send(gateway: &Service, method: &str, path: &str, signed: &Signed) -> Answer 
     gateway.ask(method, path, &fields)
 }
 
-/// Signs and sends it.
+/// Signs an announcement and sends it.
 fn announce(gateway: &Service, method: &str, address: &str, created: u64) -> Answer {
     let path = format!("/fleet/{address}");
     send(gateway, method, &path, &signed(SECRET, method, &path, created))
@@ -49,7 +49,7 @@ fn detail(answer: &Answer) -> String {
     answer.json()["detail"].as_str().unwrap().to_owned()
 }
 
-/// A stand-in for stats: its address.
+/// Starts a fake stats and returns its address.
 fn member(instance: &'static str) -> String {
     let serve = move |stream: TcpStream| {
         let mut reader = BufReader::new(stream);
@@ -77,7 +77,7 @@ fn member(instance: &'static str) -> String {
     testing::accept(serve).to_string()
 }
 
-/// The state of a member, none if it is not listed.
+/// The state of a member; `None` if it is not listed.
 fn state(gateway: &Service, address: &str) -> Option<(String, String)> {
     let list = gateway.get("/fleet").json();
     let members = list["members"].as_array().unwrap();
@@ -104,13 +104,13 @@ fn a_member_that_announces_itself_is_followed_and_reached() {
 }
 
 #[test]
-fn it_receives_nothing_that_is_for_the_upstreams_of_stats() {
+fn an_announced_member_receives_no_credentials_of_the_stats_upstreams() {
     let own = member("own");
     let route = format!("/stats {own} host=internal request-header=X-Key:secret");
     let gateway = start(&[("GATEWAY_ROUTES", &route)]);
     let address = member("announced");
     assert_eq!(announce(&gateway, "PUT", &address, now()).status, 200);
-    // An upstream that announces itself stays one.
+    // An upstream that announces itself remains an upstream.
     assert_eq!(announce(&gateway, "PUT", &own, now()).status, 200);
     for (id, keys) in [("own", &["secret"][..]), ("announced", &[])] {
         let path = format!("/fleet/{id}/stats");
@@ -121,7 +121,7 @@ fn it_receives_nothing_that_is_for_the_upstreams_of_stats() {
 }
 
 #[test]
-fn a_viewers_secret_is_not_needed_and_does_not_help() {
+fn the_secret_of_viewers_is_neither_required_nor_sufficient() {
     let viewers = "a-secret-of-viewers-0123";
     let route = format!("/stats {} auth=bearer", member("own"));
     let gateway = start(&[("GATEWAY_ROUTES", &route), ("GATEWAY_SECRET", viewers)]);
@@ -162,12 +162,12 @@ fn a_wrong_or_missing_signature_is_unauthorized() {
     let (input, code) = ("signature-input", "signature");
     let twice = [(input, &*right.input), (code, &right.signature), (code, "sig=:AAAA:")];
     assert_eq!(gateway.ask("PUT", path, &twice).status, 401);
-    // All of that was not it.
+    // All of the above were rejected.
     assert_eq!(status("PUT", path, &right), 200);
 }
 
 #[test]
-fn a_request_counts_once_and_clocks_may_differ_by_a_minute() {
+fn a_replay_is_rejected_and_clocks_may_differ_by_a_minute() {
     let gateway = start(&[]);
     let (one, other) = ("127.0.0.1:9", "127.0.0.1:10");
     assert_eq!(announce(&gateway, "PUT", one, now()).status, 200);
@@ -189,7 +189,7 @@ fn a_request_counts_once_and_clocks_may_differ_by_a_minute() {
 }
 
 #[test]
-fn only_the_clients_own_address_and_allowed_networks_are_accepted() {
+fn only_the_address_of_the_client_and_allowed_networks_are_accepted() {
     let gateway = start(&[("GATEWAY_ANNOUNCE_ALLOW", "10.0.0.0/8,169.254.0.0/16,fd00::/8")]);
     for (address, expected) in [
         ("127.0.0.1:9", 200),
@@ -215,7 +215,7 @@ fn only_the_clients_own_address_and_allowed_networks_are_accepted() {
         let answer = announce(&gateway, "PUT", &escaped, now());
         assert_eq!(answer.status, expected, "{address}: {}", answer.text());
     }
-    // A client that only a trusted proxy knows is that client, and the proxy is not.
+    // The client is the one that the trusted proxy reports, not the proxy.
     let gateway = start(&[("GATEWAY_TRUSTED_PROXIES", "127.0.0.0/8")]);
     let path = "/fleet/192.0.2.1:80";
     let Signed { input, signature } = signed(SECRET, "PUT", path, now());
@@ -252,7 +252,7 @@ fn a_body_a_query_and_other_methods_are_rejected() {
 }
 
 #[test]
-fn two_thousand_announcements_make_a_thousand_members_and_counts() {
+fn two_thousand_announcements_are_limited_to_a_thousand_members() {
     let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let gateway = start(&[
         ("GATEWAY_ADMIN_LISTEN", &admin.to_string()),
@@ -278,7 +278,7 @@ fn two_thousand_announcements_make_a_thousand_members_and_counts() {
         }
     }
     assert_eq!(counts, [1_000, 1_000]);
-    // With the upstream of stats there is one address too many.
+    // Together with the upstream of stats, the limit is exceeded by one address.
     let list = gateway.get("/fleet").json();
     assert_eq!(list["not_shown"], 1, "{list}");
     let mut metrics = Connection { reader: BufReader::new(TcpStream::connect(admin).unwrap()) };
@@ -292,7 +292,7 @@ fn two_thousand_announcements_make_a_thousand_members_and_counts() {
 }
 
 #[test]
-fn the_rate_of_a_client_bounds_its_announcements() {
+fn the_rate_limit_of_a_client_applies_to_its_announcements() {
     let gateway = start(&[("GATEWAY_CLIENT_RATE", "1 burst 3")]);
     let status = |port: u16| {
         let address = format!("127.0.0.1:{port}");
@@ -304,7 +304,7 @@ fn the_rate_of_a_client_bounds_its_announcements() {
 }
 
 #[test]
-fn a_changed_secret_is_read_on_sighup_and_faults_do_not_print_it() {
+fn a_changed_secret_is_loaded_on_sighup_and_errors_do_not_print_it() {
     let file = std::env::temp_dir().join(format!("announce-secret-{}", std::process::id()));
     std::fs::write(&file, format!("{SECRET}\n")).unwrap();
     let path = file.to_str().unwrap().to_owned();
@@ -328,7 +328,7 @@ fn a_changed_secret_is_read_on_sighup_and_faults_do_not_print_it() {
 }
 
 #[test]
-fn check_names_the_faults_and_prints_no_secret() {
+fn check_reports_the_faults_and_prints_no_secret() {
     let check = |variables: &[(&str, &str)]| {
         let output = run(GATEWAY, &["check"], variables);
         let text = [output.stdout, output.stderr].concat();

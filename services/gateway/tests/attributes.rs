@@ -1,5 +1,5 @@
-//! The real binary and what its routes say of themselves: time limits, sizes of bodies, the host
-//! that an upstream is asked for, and fields that are set and removed.
+//! Route attributes: tests of the gateway binary with time limits, body limits, the host of an
+//! upstream, and field rules.
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
@@ -14,7 +14,8 @@ use testing::{BOUND, Service, accept, fields, read_head, run};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
-/// An upstream that answers with the request that it received; the path decides how. It counts.
+/// An upstream that returns the request it received, in a way that depends on the path, and counts
+/// requests.
 struct Upstream {
     address: SocketAddr,
     asked: Arc<AtomicUsize>,
@@ -41,7 +42,7 @@ impl Upstream {
     }
 }
 
-/// Answers a request; whether the connection goes on.
+/// Serves a request; returns whether the connection persists.
 fn serve(request: &str, reader: &mut BufReader<TcpStream>) -> bool {
     const OWN: &str = "Server: secret\r\nX-Powered-By: secret\r\nX-Frame-Options: ALLOW\r\n";
     let path = request.split(' ').nth(1).unwrap();
@@ -103,7 +104,7 @@ fn start(routes: &str, more: &[(&str, &str)]) -> Service {
 }
 
 #[test]
-fn an_upstream_receives_the_fields_of_its_route_whatever_the_client_sends() {
+fn an_upstream_receives_the_fields_of_its_route_for_any_request() {
     let upstream = Upstream::start().address;
     let gateway = start(
         &format!(
@@ -127,7 +128,7 @@ fn an_upstream_receives_the_fields_of_its_route_whatever_the_client_sends() {
         assert_eq!(fields(received, "x-own"), ["1"]);
         assert!(!received.contains("evil") && fields(received, "cookie").is_empty(), "{received}");
     }
-    // A client cannot have the field dropped.
+    // A client cannot remove the field with Connection.
     let mut client = gateway.connect();
     client.send("GET /x HTTP/1.1\r\nHost: a\r\nConnection: x-user\r\nX-User: evil\r\n\r\n");
     assert_eq!(fields(client.answer().text(), "x-user"), ["the gateway"]);
@@ -137,7 +138,7 @@ fn an_upstream_receives_the_fields_of_its_route_whatever_the_client_sends() {
 }
 
 #[test]
-fn an_upstream_is_asked_for_the_host_of_its_route() {
+fn an_upstream_receives_the_host_of_its_route() {
     let upstream = Upstream::start();
     let address = upstream.address;
     let routes = format!("/ {address}; /api {address} host=API.internal:8443");
@@ -154,7 +155,7 @@ fn an_upstream_is_asked_for_the_host_of_its_route() {
     let mut old = gateway.connect();
     old.send("GET /api/x HTTP/1.0\r\n\r\n");
     assert_eq!(fields(old.answer().text(), "host"), ["api.internal:8443"]);
-    // The upstream receives the client's host as well, so each has its own stored response.
+    // The upstream also receives the client's host, so each host has its own stored response.
     let before = upstream.asked();
     for host in ["one.example", "two.example", "one.example"] {
         let answer = asked("/api/kept", host);
@@ -180,7 +181,7 @@ fn the_fields_that_an_upstream_receives_select_the_stored_response() {
 }
 
 #[test]
-fn every_response_has_the_fields_of_its_route_and_none_that_are_hidden() {
+fn every_response_has_the_fields_of_its_route_and_no_hidden_ones() {
     let upstream = Upstream::start();
     let address = upstream.address;
     let routes = format!(
@@ -226,13 +227,13 @@ fn every_response_has_the_fields_of_its_route_and_none_that_are_hidden() {
 }
 
 #[test]
-fn a_route_has_time_limits_of_its_own() {
+fn a_route_has_its_own_time_limits() {
     let upstream = Upstream::start().address;
     let routes = format!("/ {upstream}; /short {upstream} timeout=1; /whole {upstream} total=1");
     let gateway = start(&routes, &[]);
     let begun = Instant::now();
     assert_eq!(gateway.get("/short/slow").status, 504);
-    // It is never silent for so long, but its head takes longer.
+    // No silence exceeds the limit, but the head takes longer in total.
     assert_eq!(gateway.get("/short/trickles").status, 504);
     assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
     assert_eq!(gateway.get("/slow").text(), "slow");
@@ -244,7 +245,7 @@ fn a_route_has_time_limits_of_its_own() {
 }
 
 #[test]
-fn a_route_has_a_limit_of_bodies_of_its_own() {
+fn a_route_has_its_own_body_limit() {
     let upstream = Upstream::start();
     let address = upstream.address;
     let routes = format!("/ {address}; /few {address} body=4; /many {address} body=256KiB");
@@ -263,14 +264,14 @@ fn a_route_has_a_limit_of_bodies_of_its_own() {
     let chunked = "Transfer-Encoding: chunked\r\n";
     assert_eq!(post("/few", chunked, "5\r\nhello\r\n0\r\n\r\n").status, 413);
     assert_eq!(post("/few", chunked, "2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n").status, 200);
-    // The client is not asked for a body that is refused.
+    // A rejected request gets no 100 (Continue).
     let waiting = post("/few", "Content-Length: 5\r\nExpect: 100-continue\r\n", "");
     assert_eq!(waiting.status, 413);
     assert_eq!(upstream.asked(), 4);
 }
 
 #[test]
-fn every_fault_of_a_routes_value_is_told_with_exit_code_64() {
+fn every_invalid_attribute_is_reported_with_exit_code_64() {
     let routes = "/a a:1 timeout=0 body=x host=a/b; /b b:1 fast request-header=Connection:secret \
                   response-header=Vary:a hide=Age more";
     let output = run(GATEWAY, &[], &[("GATEWAY_ROUTES", routes)]);
@@ -292,7 +293,7 @@ fn every_fault_of_a_routes_value_is_told_with_exit_code_64() {
 }
 
 #[test]
-fn the_configuration_in_force_names_fields_without_their_values() {
+fn the_printed_configuration_contains_fields_without_their_values() {
     let routes =
         "/a a:1 timeout=2 host=b request-header=Authorization:Basic%20c2VjcmV0 hide=Server";
     let output = run(GATEWAY, &["check"], &[("GATEWAY_ROUTES", routes)]);

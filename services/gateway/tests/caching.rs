@@ -1,5 +1,5 @@
-//! The real binary and what it keeps: ranges, responses that must be confirmed, stale ones that are
-//! fetched anew in the background, and errors.
+//! Cache: tests of the gateway binary with ranges, revalidation, background refreshes of stale
+//! responses, and errors.
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
@@ -15,16 +15,16 @@ use testing::{BOUND, Service, accept, fields, read_head};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
-/// An upstream that answers the conditions it knows with 304, and everything else with the number of
-/// the request as its body. It remembers the requests.
+/// An upstream that responds to matching conditions with 304, and to all other requests with the
+/// request number as body. It records the requests.
 struct Upstream {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Upstream {
-    /// With this status and these fields; each response but the first takes so long, unless the
-    /// request has the field `Fast`.
+    /// Starts an upstream with this status and these fields; each response except the first is
+    /// delayed by `takes`, unless the request has the field `Fast`.
     fn start(status: &'static str, more: &'static str, takes: Duration) -> Self {
         let requests = Arc::<Mutex<Vec<String>>>::default();
         let (kept, count) = (requests.clone(), AtomicUsize::new(0));
@@ -70,7 +70,7 @@ fn before(upstream: &Upstream) -> Service {
 }
 
 #[test]
-fn a_range_comes_out_of_the_stored_response() {
+fn a_range_is_served_from_the_stored_response() {
     let more = "Cache-Control: max-age=60\r\nETag: \"a\"\r\n";
     let upstream = Upstream::start("200 OK", more, Duration::ZERO);
     let gateway = before(&upstream);
@@ -94,7 +94,7 @@ fn a_range_comes_out_of_the_stored_response() {
 }
 
 #[test]
-fn what_must_be_confirmed_is_asked_for_each_time_and_sent_once() {
+fn a_no_cache_response_is_revalidated_each_time_and_transferred_once() {
     let more = "Cache-Control: no-cache\r\nETag: \"same\"\r\n";
     let upstream = Upstream::start("200 OK", more, Duration::ZERO);
     let gateway = before(&upstream);
@@ -111,7 +111,7 @@ fn what_must_be_confirmed_is_asked_for_each_time_and_sent_once() {
 }
 
 #[test]
-fn a_stale_response_is_sent_at_once_and_fetched_anew_in_the_background() {
+fn a_stale_response_is_sent_immediately_and_refreshed_in_the_background() {
     let takes = Duration::from_millis(1500);
     let more = "Cache-Control: max-age=1, stale-while-revalidate=60\r\n";
     let upstream = Upstream::start("200 OK", more, takes);
@@ -124,7 +124,7 @@ fn a_stale_response_is_sent_at_once_and_fetched_anew_in_the_background() {
     assert!(begun.elapsed() < takes, "{:?}", begun.elapsed());
     let status = stale.field("cache-status").unwrap();
     assert!(status.starts_with("gateway; hit; ttl="), "{status}");
-    // One request for all, and its response takes the place of the old one.
+    // One request for all, and its response replaces the old one.
     while gateway.get("/x").text() != "response 2" {
         assert!(begun.elapsed() < BOUND, "it is not fetched anew");
         assert!(upstream.asked() <= 2);
@@ -133,7 +133,7 @@ fn a_stale_response_is_sent_at_once_and_fetched_anew_in_the_background() {
 }
 
 #[test]
-fn responses_that_are_fetched_anew_at_once_are_bounded() {
+fn concurrent_background_refreshes_are_limited() {
     const TARGETS: usize = 300;
     let more = "Cache-Control: max-age=1, stale-while-revalidate=60\r\n";
     let upstream = Upstream::start("200 OK", more, Duration::from_secs(6));
@@ -148,7 +148,7 @@ fn responses_that_are_fetched_anew_at_once_are_bounded() {
     ask_all("Fast: 1\r\n");
     assert_eq!(upstream.asked(), TARGETS);
     thread::sleep(Duration::from_millis(1100));
-    // One client that waits for none of them.
+    // A single client that waits for none of them.
     ask_all("");
     thread::sleep(Duration::from_millis(300));
     let anew = upstream.asked() - TARGETS;
@@ -156,7 +156,7 @@ fn responses_that_are_fetched_anew_at_once_are_bounded() {
 }
 
 #[test]
-fn requests_of_the_routes_before_store_nothing_for_those_after() {
+fn requests_from_before_a_reload_store_nothing_for_later_ones() {
     let takes = Duration::from_millis(700);
     let more = "Cache-Control: max-age=60\r\nX-Secret: s\r\n";
     let upstream = Upstream::start("200 OK", more, takes);
@@ -170,9 +170,9 @@ fn requests_of_the_routes_before_store_nothing_for_those_after() {
         ("GATEWAY_HOSTS", "*"),
     ];
     let mut gateway = Service::start(GATEWAY, "GATEWAY_LISTEN", &variables);
-    // The first response takes no time.
+    // The first response is not delayed.
     assert_eq!(gateway.get("/").field("x-secret"), Some("s"));
-    // One fetches, and the other waits for it.
+    // One request fetches, and the other one waits for it.
     let request = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut clients = [gateway.connect(), gateway.connect()];
     for client in &mut clients {
@@ -192,7 +192,7 @@ fn requests_of_the_routes_before_store_nothing_for_those_after() {
 }
 
 #[test]
-fn an_error_is_kept_where_it_names_a_time() {
+fn an_error_with_an_explicit_lifetime_is_stored() {
     let upstream =
         Upstream::start("503 Service Unavailable", "Cache-Control: max-age=60\r\n", Duration::ZERO);
     let gateway = before(&upstream);

@@ -1,4 +1,5 @@
-//! The real binary before an upstream that compresses nothing, or not everything.
+//! Compression: tests of the gateway binary with an upstream that compresses nothing, or only some
+//! responses.
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
@@ -14,10 +15,10 @@ const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
 const GZIP: (&str, &str) = ("accept-encoding", "gzip");
 
-/// The client has seen the beginning of `/slow`.
+/// The client has received the beginning of `/slow`.
 static SEEN: Barrier = Barrier::new(2);
 
-/// What the upstream sends as long answers.
+/// Body of the upstream's long responses.
 fn text() -> String {
     let numbers: Vec<_> = (0..500).map(|number: u32| number.to_string()).collect();
     numbers.join(" is the number of this line.\n")
@@ -102,7 +103,7 @@ fn start(origin: &Origin, settings: &[(&str, &str)]) -> Service {
     Service::start(GATEWAY, "GATEWAY_LISTEN", &[&own, settings].concat())
 }
 
-/// A chunked body's content, and whether it has its end.
+/// Decodes a chunked body; returns whether it is complete.
 fn unchunked(mut body: &[u8]) -> (Vec<u8>, bool) {
     let mut content = Vec::new();
     loop {
@@ -131,7 +132,7 @@ fn unpacked(answer: &Answer) -> String {
 }
 
 #[test]
-fn what_came_plain_goes_on_compressed() {
+fn an_uncompressed_response_is_compressed() {
     let gateway = start(&Origin::start(), &[]);
     for path in ["/page", "/chunked"] {
         for method in ["GET", "POST"] {
@@ -150,7 +151,7 @@ fn what_came_plain_goes_on_compressed() {
 }
 
 #[test]
-fn a_connection_goes_on_behind_a_compressed_answer() {
+fn a_connection_persists_after_a_compressed_response() {
     let gateway = start(&Origin::start(), &[]);
     let mut client = gateway.connect();
     for _ in 0..3 {
@@ -161,7 +162,7 @@ fn a_connection_goes_on_behind_a_compressed_answer() {
 }
 
 #[test]
-fn the_rest_goes_on_as_it_came() {
+fn other_responses_are_forwarded_unchanged() {
     let gateway = start(&Origin::start(), &[]);
     for path in ["/small", "/events", "/picture", "/fixed"] {
         let answer = gateway.ask("GET", path, &[GZIP]);
@@ -175,7 +176,7 @@ fn the_rest_goes_on_as_it_came() {
 }
 
 #[test]
-fn who_takes_no_gzip_gets_none() {
+fn a_client_that_does_not_accept_gzip_gets_none() {
     let gateway = start(&Origin::start(), &[]);
     for takes in ["gzip;q=0", "br", "identity", "*, gzip;q=0"] {
         let answer = gateway.ask("GET", "/page", &[("accept-encoding", takes)]);
@@ -192,7 +193,7 @@ fn who_takes_no_gzip_gets_none() {
 }
 
 #[test]
-fn it_can_be_turned_off() {
+fn compression_can_be_disabled() {
     let gateway = start(&Origin::start(), &[("GATEWAY_COMPRESS", "off")]);
     let answer = gateway.ask("GET", "/page", &[GZIP]);
     assert_eq!((answer.text(), answer.field("vary")), (&*text(), None));
@@ -200,7 +201,7 @@ fn it_can_be_turned_off() {
 }
 
 #[test]
-fn a_head_does_not_lie_about_its_get() {
+fn a_head_response_matches_that_to_get() {
     let gateway = start(&Origin::start(), &[]);
     let head = gateway.ask("HEAD", "/page", &[GZIP]);
     let get = gateway.ask("GET", "/page", &[GZIP]);
@@ -213,7 +214,7 @@ fn a_head_does_not_lie_about_its_get() {
 }
 
 #[test]
-fn what_is_kept_is_compressed_once() {
+fn a_stored_response_is_compressed_once() {
     let origin = Origin::start();
     let gateway = start(&origin, &[]);
     let first = gateway.ask("GET", "/asset", &[GZIP]);
@@ -241,11 +242,12 @@ fn what_is_kept_is_compressed_once() {
 }
 
 #[test]
-fn who_has_it_is_told_so_by_the_tag_from_here() {
+fn the_etag_of_a_compressed_response_matches_a_condition() {
     let origin = Origin::start();
     let gateway = start(&origin, &[]);
     let known = [GZIP, ("if-none-match", "W/\"a\"")];
-    // Nothing is kept yet; then from memory; what is never kept; and by the upstream itself.
+    // Nothing is stored yet; then a stored response; one that is never stored; and one that the
+    // upstream evaluates itself.
     for (method, path) in
         [("GET", "/asset"), ("GET", "/asset"), ("GET", "/asked"), ("HEAD", "/page")]
     {
@@ -266,7 +268,7 @@ fn who_has_it_is_told_so_by_the_tag_from_here() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_is_not_made_whole() {
+fn a_truncated_response_is_not_completed() {
     let origin = Origin::start();
     let gateway = start(&origin, &[]);
     let answer = gateway.ask("GET", "/broken", &[GZIP]);
@@ -279,7 +281,7 @@ fn an_answer_that_breaks_off_is_not_made_whole() {
 }
 
 #[test]
-fn a_slow_answer_is_seen_as_it_comes() {
+fn a_slow_response_is_flushed_as_it_arrives() {
     let gateway = start(&Origin::start(), &[]);
     let mut client = gateway.connect();
     client.send(
@@ -303,7 +305,7 @@ fn a_slow_answer_is_seen_as_it_comes() {
 }
 
 #[test]
-fn a_guarded_route_is_not_compressed() {
+fn a_protected_route_is_not_compressed() {
     let origin = Origin::start();
     let route = format!("/private {} auth=bearer", origin.address);
     let gateway =

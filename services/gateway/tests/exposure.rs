@@ -1,5 +1,5 @@
-//! What the real binary answers to whom by default, and what it says of its own answers in the
-//! access log and in the metrics.
+//! Default exposure: tests of the gateway binary with hosts and health checks, and with the log
+//! lines and metrics of the responses that it generates.
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
@@ -10,7 +10,7 @@ use testing::{Answer, BOUND, Service};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
-/// A gateway without upstreams.
+/// Starts a gateway without upstreams.
 fn start(settings: &[(&str, &str)]) -> Service {
     let nowhere = free();
     let upstreams = [("GATEWAY_STATS", nowhere.as_str()), ("GATEWAY_FRONTEND", nowhere.as_str())];
@@ -20,7 +20,7 @@ fn start(settings: &[(&str, &str)]) -> Service {
     Service::start(GATEWAY, "GATEWAY_LISTEN", &[&upstreams, admin, settings].concat())
 }
 
-/// An address where nothing listens.
+/// An address without a listener.
 fn free() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
@@ -55,7 +55,7 @@ fn on_loopback_a_foreign_host_is_misdirected_on_every_path() {
 }
 
 #[test]
-fn the_published_address_or_an_asterisk_opens_it_to_every_host() {
+fn the_published_address_or_an_asterisk_allows_every_host() {
     for setting in [("GATEWAY_PUBLISHED_ADDRESS", "0.0.0.0"), ("GATEWAY_HOSTS", "*")] {
         let gateway = start(&[setting]);
         assert_eq!(ask(&gateway, "GET", "/", "any.test").status, 502, "{setting:?}");
@@ -63,7 +63,7 @@ fn the_published_address_or_an_asterisk_opens_it_to_every_host() {
 }
 
 #[test]
-fn health_checks_tell_everyone_the_status_and_only_others_the_details() {
+fn health_checks_return_the_status_to_all_hosts_and_details_only_to_accepted_ones() {
     let bare = |answer: &Answer| answer.text() == "{\"status\":\"ok\"}\n";
     let gateway = start(&[]);
     let own = ask(&gateway, "GET", "/healthz", "localhost");
@@ -72,7 +72,7 @@ fn health_checks_tell_everyone_the_status_and_only_others_the_details() {
     assert!(foreign.status == 200 && bare(&foreign), "{}", foreign.text());
     let own = ask(&gateway, "GET", "/readyz", "localhost");
     let foreign = ask(&gateway, "GET", "/readyz", "evil.test");
-    // Nothing has been asked of the upstreams yet, or a check has failed.
+    // The upstreams have no requests yet, or a check has failed.
     assert_eq!(own.status, foreign.status);
     assert!(!foreign.text().contains("route"), "{}", foreign.text());
 
@@ -87,7 +87,7 @@ fn health_checks_tell_everyone_the_status_and_only_others_the_details() {
 }
 
 #[test]
-fn its_own_answers_have_their_status_and_size_in_log_and_metrics() {
+fn generated_responses_are_logged_and_counted_with_status_and_size() {
     let admin = free();
     let gateway = start(&[("GATEWAY_ADMIN_LISTEN", &admin)]);
     let expected = [
@@ -148,12 +148,12 @@ fn a_failed_health_check_is_logged() {
 }
 
 #[test]
-fn the_operators_port_is_read_by_its_own_hosts_and_not_kept_by_silent_ones() {
+fn the_admin_port_serves_accepted_hosts_despite_silent_connections() {
     let admin = free();
     let gateway = start(&[("GATEWAY_ADMIN_LISTEN", &admin)]);
-    // The operator's port is open when the other one answers.
+    // The admin port is open as soon as the main port responds.
     assert_eq!(ask(&gateway, "GET", "/healthz", "localhost").status, 200);
-    // As many as were places before, and some.
+    // More than the former connection limit.
     let silent: Vec<_> = (0..40).map(|_| TcpStream::connect(&admin).unwrap()).collect();
     let read = |line: &str, host: &str| {
         let mut stream = TcpStream::connect(&admin).unwrap();

@@ -1,5 +1,5 @@
-//! The real binary and what upstreams do to it: which connections it keeps, where an answer ends,
-//! and who is asked again.
+//! Upstream connections: tests of the gateway binary with connection reuse, response framing, and
+//! retries.
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
@@ -14,7 +14,7 @@ use testing::{BOUND, Service, accept, read_head};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
-/// An upstream that counts.
+/// An upstream with counters.
 struct Upstream {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -22,7 +22,8 @@ struct Upstream {
 }
 
 impl Upstream {
-    /// `script` answers a path on a connection, and returns whether that stays open.
+    /// Starts an upstream. `script` serves a path on a connection, and returns whether that
+    /// persists.
     fn start(script: impl Fn(&str, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
         let (connections, requests) =
             (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
@@ -48,7 +49,7 @@ impl Upstream {
         Self { address, connections, requests }
     }
 
-    /// One that answers everything with the same bytes.
+    /// Starts an upstream that returns the same bytes for every request.
     fn saying(answer: &'static str, stays: bool) -> Self {
         Self::start(move |_, stream| {
             let _ = stream.write_all(answer.as_bytes());
@@ -61,7 +62,7 @@ impl Upstream {
     }
 }
 
-/// Everything goes to these.
+/// Starts a gateway that forwards all requests to these upstreams.
 fn before(upstreams: &str, more: &[(&str, &str)]) -> Service {
     let routes = format!("/ {upstreams}");
     let mut variables =
@@ -75,17 +76,17 @@ const GET: &str = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
 #[test]
 fn requests_share_a_connection_to_the_upstream() {
     let upstream = Upstream::saying("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true);
-    // Each thread has its own.
+    // Each thread has its own connections.
     let gateway = before(&upstream.address.to_string(), &[("GATEWAY_THREADS", "1")]);
     for _ in 0..10 {
-        // From clients of their own.
+        // Each request from a new client.
         assert_eq!(gateway.get("/x").text(), "ok");
     }
     assert_eq!(upstream.counts(), (1, 10));
 }
 
 #[test]
-fn what_comes_behind_an_answer_is_nobodys_answer() {
+fn bytes_after_a_response_are_discarded() {
     for (first, length) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 2),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 12),
@@ -107,7 +108,7 @@ fn what_comes_behind_an_answer_is_nobodys_answer() {
 }
 
 #[test]
-fn whatever_frames_it_upstream_an_answer_is_framed_anew() {
+fn the_gateway_frames_every_response_itself() {
     for (answer, stays) in [
         ("Content-Length: 5\r\n\r\nhello", true),
         (
@@ -140,7 +141,7 @@ fn whatever_frames_it_upstream_an_answer_is_framed_anew() {
 }
 
 #[test]
-fn half_an_answer_is_not_a_whole_one() {
+fn a_truncated_response_is_not_complete() {
     for answer in [
         "Content-Length: 6\r\n\r\nhello",
         "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
@@ -163,7 +164,7 @@ fn half_an_answer_is_not_a_whole_one() {
 }
 
 #[test]
-fn who_breaks_off_without_an_answer_is_not_the_only_one_asked() {
+fn a_connection_closed_without_a_response_is_retried_elsewhere() {
     let broken = Upstream::start(|_, _| false);
     let well = Upstream::saying("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true);
     let both = format!("{},{}", broken.address, well.address);
@@ -175,7 +176,7 @@ fn who_breaks_off_without_an_answer_is_not_the_only_one_asked() {
 }
 
 #[test]
-fn who_is_too_slow_is_not_asked_twice() {
+fn a_timeout_is_not_retried() {
     let slow = || {
         Upstream::start(|_, _| {
             thread::sleep(BOUND);
@@ -190,7 +191,7 @@ fn who_is_too_slow_is_not_asked_twice() {
 }
 
 #[test]
-fn informational_answers_are_passed_on_are_few_and_end_in_an_answer() {
+fn informational_responses_are_forwarded_up_to_a_limit() {
     let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     for (count, status) in [(1, 200), (8, 200), (9, 502)] {
@@ -199,7 +200,7 @@ fn informational_answers_are_passed_on_are_few_and_end_in_an_answer() {
             true
         });
         let gateway = before(&upstream.address.to_string(), &[]);
-        // A client of HTTP/1.0 knows none of them.
+        // HTTP/1.0 clients do not support 1xx responses.
         for (version, informed) in [("1.1", count.min(8)), ("1.0", 0)] {
             for method in ["GET", "POST"] {
                 let mut client = gateway.connect();
@@ -225,7 +226,7 @@ fn informational_answers_are_passed_on_are_few_and_end_in_an_answer() {
 }
 
 #[test]
-fn requests_that_come_at_once_are_answered_in_turn() {
+fn pipelined_requests_are_answered_in_order() {
     let upstream = Upstream::start(|path, stream| {
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len());
         stream.write_all(answer.as_bytes()).is_ok()
@@ -240,10 +241,10 @@ fn requests_that_come_at_once_are_answered_in_turn() {
 }
 
 #[test]
-fn a_client_that_is_gone_takes_its_request_along() {
+fn a_disconnected_client_cancels_its_upstream_request() {
     let (told, ended) = channel();
     let upstream = Upstream::start(move |_, stream| {
-        // The gateway closes when it gives up.
+        // The gateway closes the connection when it cancels the request.
         let _ = told.send("asked");
         let _ = stream.read(&mut [0]);
         let _ = told.send("given up");
@@ -254,7 +255,7 @@ fn a_client_that_is_gone_takes_its_request_along() {
     client.send(GET);
     assert_eq!(ended.recv_timeout(BOUND), Ok("asked"));
     let stream = client.reader.into_inner();
-    // To close it is to reset it.
+    // Closing the socket resets the connection.
     let socket = tokio::net::TcpSocket::from_std_stream(stream);
     socket.set_zero_linger().unwrap();
     drop(socket);

@@ -1,4 +1,4 @@
-//! The merged stream of the fleet: the real binary between viewers and fake members.
+//! Merged stream of the fleet: tests of the gateway binary between viewers and fake members.
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
@@ -13,7 +13,7 @@ use testing::{BOUND, Connection, Service, eventually, fields, read_head, run};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
-/// A stand-in for stats.
+/// A fake stats.
 struct Member {
     address: SocketAddr,
     state: Arc<State>,
@@ -23,13 +23,13 @@ struct State {
     instance: String,
     is_frozen: AtomicBool,
     is_dead: AtomicBool,
-    /// Merged streams, so far and now.
+    /// Summary streams in total, and currently open.
     opened: AtomicUsize,
     open: AtomicUsize,
-    /// Heads of the requests for it.
+    /// Heads of the received requests.
     heads: Mutex<Vec<String>>,
     connections: Mutex<Vec<TcpStream>>,
-    /// Written in front of each summary.
+    /// Written before each summary.
     noise: String,
 }
 
@@ -65,16 +65,16 @@ impl Member {
         Self { address, state }
     }
 
-    /// Ends it as SIGKILL would: connections are closed, and new ones are refused.
+    /// Ends the member like SIGKILL: connections are closed, and new ones are refused.
     fn kill(&self) -> Instant {
         self.state.is_dead.store(true, Ordering::SeqCst);
-        // Wakes the loop that accepts.
+        // Wakes the accept loop.
         drop(TcpStream::connect(self.address));
         while TcpStream::connect(self.address).is_ok() {
             thread::sleep(Duration::from_millis(1));
         }
         for connection in self.state.connections.lock().unwrap().drain(..) {
-            // It may be closed already.
+            // It may already be closed.
             let _ = connection.shutdown(Shutdown::Both);
         }
         Instant::now()
@@ -155,7 +155,7 @@ impl State {
     }
 }
 
-/// A reader of the merged stream.
+/// A viewer of the merged stream.
 struct Viewer {
     connection: Connection,
     lines: Vec<String>,
@@ -190,7 +190,7 @@ impl Viewer {
         }
     }
 
-    /// Reads on to a line that begins so and has this in it.
+    /// Reads until a line has this beginning and this part.
     fn until(&mut self, begin: &str, part: &str) -> String {
         let deadline = Instant::now() + BOUND;
         loop {
@@ -202,7 +202,7 @@ impl Viewer {
         }
     }
 
-    /// The same, unless there was such a line already.
+    /// Like `until`, but includes lines that were already read.
     fn find(&mut self, begin: &str, part: &str) -> String {
         let is_it = |line: &&String| line.starts_with(begin) && line.contains(part);
         match self.lines.iter().find(is_it) {
@@ -232,7 +232,7 @@ fn start(members: &[&Member], more: &[(&str, &str)]) -> Service {
 }
 
 #[test]
-fn each_member_has_one_connection_however_many_view_and_none_when_they_have_left() {
+fn each_member_has_one_connection_for_all_viewers_and_none_after_they_left() {
     let members = [Member::start("a"), Member::start("b")];
     let gateway = start(&[&members[0], &members[1]], &[]);
     assert_eq!((members[0].opened(), members[1].opened()), (0, 0), "nobody views");
@@ -245,14 +245,14 @@ fn each_member_has_one_connection_however_many_view_and_none_when_they_have_left
                 viewer.find(&format!("{to} summary "), "sequence"),
             ];
             assert!(lines[0].contains(&format!("\"instance\":\"{instance}\"")), "{lines:?}");
-            // As it came, byte by byte.
+            // Unchanged, byte by byte.
             let data = lines[1].rsplit(' ').next().unwrap();
             let json: serde_json::Value = serde_json::from_str(data).unwrap();
             assert_eq!(json["instance"], instance.as_str());
             viewer.find(&format!("{to} minute "), "null");
         }
     }
-    // A late one gets what is kept: the minute, and what came after it.
+    // A late viewer gets the kept blocks: the minute, and the summaries after it.
     let mut late = Viewer::open(&gateway);
     late.find(&format!("{} minute ", members[0].address), "null");
     late.find(&format!("{} summary ", members[0].address), "\"sequence\":");
@@ -269,7 +269,7 @@ fn each_member_has_one_connection_however_many_view_and_none_when_they_have_left
 }
 
 #[test]
-fn a_killed_member_is_gone_a_frozen_one_silent_and_either_comes_back_in_time() {
+fn a_killed_member_is_gone_a_frozen_one_silent_and_both_recover_in_time() {
     let killed = Member::start("a");
     let frozen = Member::start("b");
     let gateway = start(&[&killed, &frozen], &[]);
@@ -286,7 +286,7 @@ fn a_killed_member_is_gone_a_frozen_one_silent_and_either_comes_back_in_time() {
     let lines = viewer.lines.len();
     viewer.state(&back, "up");
     assert!(since.elapsed() <= Duration::from_secs(2), "{:?}", since.elapsed());
-    // The new instance brings nothing of the old one.
+    // The new instance shows no blocks of the old one.
     viewer.until(&format!("{} summary ", back.address), "\"instance\":\"c\"");
     let of_it = |line: &&String| line.starts_with(&format!("{} ", back.address));
     let after: Vec<_> = viewer.lines[lines..].iter().filter(of_it).collect();
@@ -304,7 +304,7 @@ fn a_killed_member_is_gone_a_frozen_one_silent_and_either_comes_back_in_time() {
 }
 
 #[test]
-fn unusable_blocks_reach_no_viewer_and_an_instance_with_two_addresses_is_one_member() {
+fn unusable_blocks_are_dropped_and_an_instance_with_two_addresses_is_one_member() {
     let noise = format!(
         "event: summary\ndata: {}\n\nevent: evil\ndata: evil\n\nevent: summary\ndata: evil\ndata: evil\n\n",
         "evil".repeat(4_000)
@@ -324,7 +324,7 @@ fn unusable_blocks_reach_no_viewer_and_an_instance_with_two_addresses_is_one_mem
 }
 
 #[test]
-fn a_member_is_reached_by_its_instance_or_address_and_no_credential_goes_there() {
+fn a_member_is_reached_by_its_instance_or_address_without_credentials() {
     let (one, two) = (Member::start("one"), Member::start("two"));
     let gateway = start(&[&one, &two], &[]);
     let escaped = two.address.to_string().replace(':', "%3A");
@@ -344,13 +344,13 @@ fn a_member_is_reached_by_its_instance_or_address_and_no_credential_goes_there()
     assert_eq!(status("/fleet/two/stats/../metrics"), 400);
     assert_eq!(gateway.ask("POST", "/fleet", &[]).status, 405);
     assert_eq!(gateway.ask("POST", "/fleet/stream", &[]).status, 405);
-    // Answers of two members are not mixed up by the cache.
+    // The cache does not mix up the responses of two members.
     assert!(two.heads().len() >= 3);
     assert!(one.heads().iter().all(|head| !head.contains("/stats/top")));
 }
 
 #[test]
-fn what_stats_alone_receives_does_not_reach_members_that_are_named() {
+fn credentials_of_the_stats_route_are_not_sent_to_listed_members() {
     let member = Member::start("a");
     let route = format!(
         "/stats {} host=internal request-header=Authorization:Basic%20c2VjcmV0 hide=Server",
@@ -368,7 +368,7 @@ fn what_stats_alone_receives_does_not_reach_members_that_are_named() {
 }
 
 #[test]
-fn the_policies_of_stats_hold_for_the_fleet() {
+fn the_policies_of_stats_apply_to_the_fleet() {
     let member = Member::start("a");
     let route = format!("/stats {} auth=bearer", member.address);
     let secret = "0123456789abcdef";
@@ -402,7 +402,7 @@ fn the_policies_of_stats_hold_for_the_fleet() {
 }
 
 #[test]
-fn the_default_is_the_upstream_of_stats_and_it_can_be_off() {
+fn the_default_is_the_upstream_of_stats_and_the_fleet_can_be_disabled() {
     let member = Member::start("a");
     let gateway = start(&[&member], &[("GATEWAY_FLEET", "")]);
     let list = gateway.get("/fleet");
@@ -422,7 +422,7 @@ fn the_default_is_the_upstream_of_stats_and_it_can_be_off() {
 }
 
 #[test]
-fn a_stream_does_not_keep_the_head_of_its_request() {
+fn a_stream_does_not_retain_the_head_of_its_request() {
     const STREAMS: u64 = 600;
     let member = Member::start("a");
     let gateway = start(&[&member], &[]);
@@ -444,7 +444,7 @@ fn a_stream_does_not_keep_the_head_of_its_request() {
 }
 
 #[test]
-fn the_streams_end_at_once_when_the_gateway_does() {
+fn the_streams_end_immediately_on_shutdown() {
     let member = Member::start("a");
     let mut gateway = start(&[&member], &[]);
     let mut viewer = Viewer::open(&gateway);
@@ -457,7 +457,7 @@ fn the_streams_end_at_once_when_the_gateway_does() {
         last = std::mem::take(&mut line);
     }
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-    // The end of the last chunk: it is a whole response.
+    // The last chunk: the response is complete.
     assert_eq!(last, "\r\n");
     let ended = gateway.end();
     assert_eq!(ended.code, Some(0));
@@ -465,10 +465,10 @@ fn the_streams_end_at_once_when_the_gateway_does() {
 }
 
 #[test]
-fn a_compressed_stream_has_the_same_text_and_a_whole_end() {
+fn a_compressed_stream_has_the_same_text_and_a_complete_end() {
     let members = [Member::start("a"), Member::start("b")];
     let mut gateway = start(&[&members[0], &members[1]], &[]);
-    // HTTP/1.0 has no chunks: the body is all until the connection closes.
+    // HTTP/1.0 has no chunked coding: the body ends with the connection.
     let mut compressed = gateway.connect();
     compressed
         .send("GET /fleet/stream HTTP/1.0\r\nhost: test\r\naccept-encoding: br, gzip\r\n\r\n");
@@ -487,7 +487,7 @@ fn a_compressed_stream_has_the_same_text_and_a_whole_end() {
     gateway.terminate();
     let bytes = reading.join().unwrap();
     let mut text = String::new();
-    // Checks the length and the checksum too.
+    // Also verifies the length and the checksum.
     flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
     assert!(text.starts_with("event: merge\ndata: "), "{text}");
     assert!(text.ends_with("\n\n"));
@@ -498,7 +498,7 @@ fn a_compressed_stream_has_the_same_text_and_a_whole_end() {
 }
 
 #[tokio::test]
-async fn it_is_the_same_over_http_2() {
+async fn the_stream_is_the_same_over_http_2() {
     let member = Member::start("a");
     let gateway = start(&[&member], &[("GATEWAY_HTTP2", "on")]);
     let stream = tokio::net::TcpStream::connect(gateway.address).await.unwrap();

@@ -1,5 +1,5 @@
-//! The real binary between raw sockets: what it passes on, what it refuses, how it fails and how
-//! it ends.
+//! Basic behavior: tests of the gateway binary between raw sockets with forwarding, rejection,
+//! failures and shutdown.
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
@@ -32,7 +32,7 @@ fn stats_goes_to_stats_and_the_rest_to_the_frontend() {
 }
 
 #[test]
-fn method_query_body_and_host_pass_unchanged() {
+fn method_query_body_and_host_are_forwarded_unchanged() {
     let gateway = between(echo("stats"), echo("frontend"));
     let answer = ask(
         &gateway,
@@ -45,7 +45,7 @@ fn method_query_body_and_host_pass_unchanged() {
 }
 
 #[test]
-fn an_escaped_path_is_routed_and_passed_on_as_what_it_means() {
+fn an_escaped_path_is_routed_and_forwarded_in_canonical_form() {
     let gateway = between(echo("stats"), echo("frontend"));
     let answer = get(&gateway, "/%73tats?q=%73");
     assert_eq!(answer.field("from"), Some("stats"));
@@ -63,8 +63,8 @@ fn several_requests_share_one_connection() {
 }
 
 #[test]
-fn a_connection_over_the_cap_waits_for_a_place() {
-    // It takes requests and never answers.
+fn a_connection_over_the_limit_waits_for_a_slot() {
+    // It accepts requests and never responds.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let upstream = silent.local_addr().unwrap().to_string();
     let gateway = start(&[
@@ -77,7 +77,7 @@ fn a_connection_over_the_cap_waits_for_a_place() {
     first.send(request);
     assert_eq!(first.answer().status, 200);
     first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    // The request is at the upstream, whose health is checked on connections of their own.
+    // The request has reached the upstream; health checks use their own connections.
     let mut upstream = loop {
         let (stream, _) = silent.accept().unwrap();
         let head = read_head(&mut BufReader::new(&stream)).unwrap();
@@ -97,14 +97,14 @@ fn a_connection_over_the_cap_waits_for_a_place() {
 }
 
 #[test]
-fn silent_connections_make_room_for_those_who_ask() {
+fn silent_connections_are_closed_for_new_clients() {
     let gateway = start(&[
         ("GATEWAY_STATS", &nobody().to_string()),
         ("GATEWAY_FRONTEND", &nobody().to_string()),
         ("GATEWAY_MAX_CONNECTIONS", "8"),
     ]);
     let request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
-    // Some have never said a word, others have had their answer.
+    // Some have never sent anything, others have received a response.
     let mut silent: Vec<_> = (0..8).map(|_| gateway.connect()).collect();
     for client in &mut silent[4..] {
         client.send(request);
@@ -118,7 +118,7 @@ fn silent_connections_make_room_for_those_who_ask() {
         assert!(asked.elapsed() < Duration::from_secs(2), "{round}: {:?}", asked.elapsed());
         silent.push(client);
     }
-    // Those that had waited longest were closed, and the newest were not.
+    // Those that were idle longest are closed, and the newest are not.
     assert!(silent[..8].iter_mut().all(testing::Connection::is_closed));
     let newest = silent.last_mut().unwrap();
     newest.send(request);
@@ -126,7 +126,7 @@ fn silent_connections_make_room_for_those_who_ask() {
 }
 
 #[test]
-fn healthz_is_the_gateways_own() {
+fn healthz_is_served_by_the_gateway() {
     let gateway = between(nobody(), nobody());
     let answer = get(&gateway, "/healthz");
     assert_eq!((answer.status, answer.field("content-type")), (200, Some("application/json")));
@@ -140,7 +140,7 @@ fn healthz_is_the_gateways_own() {
 }
 
 #[test]
-fn a_stopped_upstream_is_502_at_once_and_the_other_one_still_serves() {
+fn a_stopped_upstream_is_502_immediately_and_the_other_one_still_serves() {
     let gateway = between(nobody(), echo("frontend"));
     let asked = Instant::now();
     let answer = get(&gateway, "/stats");
@@ -165,7 +165,7 @@ fn a_browser_gets_a_page_for_an_error() {
 }
 
 #[test]
-fn an_upstream_that_closes_without_an_answer_is_502() {
+fn an_upstream_that_closes_without_a_response_is_502() {
     let closing = upstream(|_, _| false);
     let gateway = between(closing, nobody());
     assert_eq!(get(&gateway, "/stats").status, 502);
@@ -192,7 +192,7 @@ fn an_upstream_that_hangs_is_504_after_the_timeout() {
 }
 
 #[test]
-fn a_name_that_does_not_resolve_is_503_and_harms_nobody_else() {
+fn a_name_that_does_not_resolve_is_503_and_does_not_affect_other_routes() {
     let mut gateway = start(&[
         ("GATEWAY_STATS", "no-such-name.invalid:8080"),
         ("GATEWAY_FRONTEND", &echo("frontend").to_string()),
@@ -209,8 +209,8 @@ fn a_name_that_does_not_resolve_is_503_and_harms_nobody_else() {
 }
 
 #[test]
-fn a_kept_connection_that_the_upstream_closed_costs_no_request() {
-    // It keeps the connection for one answer only, without saying so.
+fn an_idle_connection_that_the_upstream_closed_fails_no_request() {
+    // It closes the connection after one response, without announcing it.
     let forgetful = upstream(|_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
         false
@@ -222,7 +222,7 @@ fn a_kept_connection_that_the_upstream_closed_costs_no_request() {
 }
 
 #[test]
-fn the_gateway_speaks_its_own_version_of_http() {
+fn the_gateway_sends_its_own_http_version() {
     let old = upstream(|_, stream| {
         let answer = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok";
         stream.write_all(answer).unwrap();
@@ -235,7 +235,7 @@ fn the_gateway_speaks_its_own_version_of_http() {
 }
 
 #[test]
-fn a_request_with_two_lengths_is_refused_and_reaches_nobody() {
+fn a_request_with_two_lengths_is_rejected_and_not_forwarded() {
     let (seen, requests) = channel();
     let stats = upstream(move |head, stream| {
         seen.send(head.to_owned()).unwrap();
@@ -254,7 +254,7 @@ fn a_request_with_two_lengths_is_refused_and_reaches_nobody() {
 }
 
 #[test]
-fn ambiguous_requests_are_refused() {
+fn ambiguous_requests_are_rejected() {
     let gateway = between(nobody(), nobody());
     for path in ["/./stats", "//stats", "/stats/../x", "/foo%2f..%2fstats", "/a\\b", "/%00"] {
         assert_eq!(get(&gateway, path).status, 400, "{path}");
@@ -286,7 +286,7 @@ fn a_body_over_the_limit_is_413_with_and_without_a_length() {
 }
 
 #[test]
-fn what_a_client_claims_about_itself_is_replaced() {
+fn claims_of_a_client_about_itself_are_replaced() {
     let gateway = between(echo("stats"), nobody());
     let answer = ask(
         &gateway,
@@ -307,7 +307,7 @@ fn what_a_client_claims_about_itself_is_replaced() {
 }
 
 #[test]
-fn events_pass_while_the_upstream_keeps_the_stream_open() {
+fn events_are_forwarded_while_the_stream_is_open() {
     let (go, wait) = channel::<()>();
     let wait = Mutex::new(wait);
     let stats = upstream(move |_, stream| {
@@ -328,7 +328,7 @@ fn events_pass_while_the_upstream_keeps_the_stream_open() {
 }
 
 #[test]
-fn sigterm_ends_an_idle_gateway_at_once() {
+fn sigterm_ends_an_idle_gateway_immediately() {
     let mut gateway = between(echo("stats"), echo("frontend"));
     let mut client = gateway.connect();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -367,7 +367,7 @@ fn sigterm_lets_a_request_in_flight_end() {
 }
 
 #[test]
-fn an_endless_answer_is_cut_after_the_drain_time() {
+fn an_endless_response_is_aborted_after_the_drain_time() {
     let gateway = start(&[
         ("GATEWAY_STATS", &endless("text/plain").to_string()),
         ("GATEWAY_FRONTEND", &nobody().to_string()),
@@ -383,8 +383,8 @@ fn an_endless_answer_is_cut_after_the_drain_time() {
 }
 
 #[test]
-fn sigterm_ends_an_event_stream_at_once_and_cleanly() {
-    // Whether it was asked for as one, or only turned out to be one.
+fn sigterm_ends_an_event_stream_immediately_and_cleanly() {
+    // Requested as an event stream, or detected by the response.
     for accept in ["Accept: text/event-stream\r\n", ""] {
         let gateway = between(endless("text/event-stream; charset=utf-8"), nobody());
         let mut client = gateway.connect();
@@ -405,7 +405,7 @@ fn a_head_without_end_is_431_and_the_connection_closes() {
     let gateway = between(echo("stats"), nobody());
     let mut client = gateway.connect();
     let large = "x".repeat(12 * 1024);
-    // Each request counts for itself.
+    // The limit applies to each request separately.
     for _ in 0..3 {
         client.send(&format!("GET /stats HTTP/1.1\r\nHost: a\r\nX: {large}\r\n\r\n"));
         assert_eq!(client.answer().status, 200);
@@ -418,7 +418,7 @@ fn a_head_without_end_is_431_and_the_connection_closes() {
 }
 
 #[test]
-fn what_is_not_http_is_refused_in_the_gateways_own_words_and_logged() {
+fn malformed_requests_get_problem_details_and_are_logged() {
     let gateway = between(nobody(), nobody());
     let mut ids = Vec::new();
     for request in ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\nHo st: a\r\n\r\n"] {
@@ -435,7 +435,7 @@ fn what_is_not_http_is_refused_in_the_gateways_own_words_and_logged() {
 }
 
 #[test]
-fn a_taken_port_is_one_sentence_and_exit_code_1() {
+fn a_port_in_use_is_reported_in_one_sentence_with_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = run(GATEWAY, &[], &[("GATEWAY_LISTEN", &address)]);
@@ -445,7 +445,7 @@ fn a_taken_port_is_one_sentence_and_exit_code_1() {
 }
 
 #[test]
-fn wrong_settings_are_told_all_at_once_with_exit_code_64() {
+fn all_invalid_settings_are_reported_together_with_exit_code_64() {
     let output = run(
         GATEWAY,
         &[],
@@ -464,7 +464,7 @@ fn wrong_settings_are_told_all_at_once_with_exit_code_64() {
 }
 
 #[test]
-fn the_health_check_asks_the_running_gateway() {
+fn the_health_check_contacts_the_running_gateway() {
     let gateway = between(nobody(), nobody());
     let listen = gateway.address.to_string();
     let check =
@@ -484,7 +484,7 @@ fn start(settings: &[(&str, &str)]) -> Service {
     Service::start(GATEWAY, "GATEWAY_LISTEN", &[settings, hosts].concat())
 }
 
-/// The answer to this request, on a connection that the client would keep.
+/// The response to this request, on a persistent connection.
 fn ask(gateway: &Service, request: &str) -> Answer {
     let mut client = gateway.connect();
     client.send(request);
@@ -495,12 +495,12 @@ fn get(gateway: &Service, path: &str) -> Answer {
     ask(gateway, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 }
 
-/// The values of a field of the request that [`echo`] saw.
+/// Values of a field in the request that [`echo`] received.
 fn echoed<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {
     fields(answer.text(), name)
 }
 
-/// An upstream that answers with the request it saw.
+/// An upstream that returns the received request.
 fn echo(name: &'static str) -> SocketAddr {
     upstream(move |request, stream| {
         let length = request.len();
@@ -510,7 +510,7 @@ fn echo(name: &'static str) -> SocketAddr {
     })
 }
 
-/// An upstream whose answers do not end.
+/// An upstream with endless responses.
 fn endless(kind: &'static str) -> SocketAddr {
     upstream(move |_, stream| {
         let head = format!(
@@ -524,8 +524,8 @@ fn endless(kind: &'static str) -> SocketAddr {
     })
 }
 
-/// An upstream on a port of its own; `answer` gets each request as text and says whether to keep
-/// the connection.
+/// An upstream on its own port; `answer` serves each request, and returns whether the connection
+/// persists.
 fn upstream(answer: impl Fn(&str, &mut TcpStream) -> bool + Send + Sync + 'static) -> SocketAddr {
     accept(move |stream| {
         let mut reader = BufReader::new(stream);
@@ -541,7 +541,7 @@ fn upstream(answer: impl Fn(&str, &mut TcpStream) -> bool + Send + Sync + 'stati
     })
 }
 
-/// An address where nobody listens, and nobody can until the tests are over: it is bound.
+/// An address without a listener, which stays reserved until the tests end: it is bound.
 fn nobody() -> SocketAddr {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();

@@ -1,4 +1,4 @@
-//! The real binary between an HTTP/2 client with prior knowledge and raw sockets.
+//! HTTP/2: tests of the gateway binary between a client with prior knowledge and raw sockets.
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
-/// An upstream; `serve` gets a connection and the request on it, body and all.
+/// An upstream; `serve` gets a connection, and the request with its body.
 fn upstream(serve: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static) -> SocketAddr {
     accept(move |stream| {
         let mut reader = BufReader::new(stream);
@@ -31,14 +31,14 @@ fn upstream(serve: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static) -> Soc
                 let well = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
                 reader.get_mut().write_all(well.as_bytes()).unwrap();
             } else {
-                // One request on a connection.
+                // One request per connection.
                 return serve(reader.get_mut(), &request);
             }
         }
     })
 }
 
-/// Answers with what it was asked.
+/// Returns the received request.
 fn echo(stream: &mut TcpStream, request: &str) {
     let length = request.len();
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{request}");
@@ -59,8 +59,7 @@ fn start(upstream: SocketAddr, more: &[(&str, &str)]) -> Service {
     Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
 }
 
-/// A connection; the task resolves when the gateway has closed it, true when that was without a
-/// fault.
+/// Opens a connection. The task resolves when the gateway closes it; true means without an error.
 async fn connect(gateway: &Service) -> (SendRequest<Bytes>, tokio::task::JoinHandle<bool>) {
     let stream = tokio::net::TcpStream::connect(gateway.address).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
@@ -85,7 +84,7 @@ async fn ask(
     client.send_request(request, is_all).unwrap()
 }
 
-/// An answer with its whole body.
+/// A response with its complete body.
 struct Answer {
     status: u16,
     fields: HeaderMap,
@@ -115,7 +114,7 @@ async fn get(client: &SendRequest<Bytes>, path: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn requests_are_answered_one_after_the_other_on_one_connection() {
+async fn sequential_requests_share_one_connection() {
     let gateway = start(upstream(echo), &[]);
     let (client, _task) = connect(&gateway).await;
     let own = get(&client, "/healthz").await;
@@ -137,7 +136,7 @@ async fn requests_are_answered_one_after_the_other_on_one_connection() {
 }
 
 #[tokio::test]
-async fn what_is_kept_is_answered_from_memory_in_both_protocols() {
+async fn stored_responses_are_served_in_both_protocols() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
     let gateway = start(
@@ -159,7 +158,7 @@ async fn what_is_kept_is_answered_from_memory_in_both_protocols() {
     let known = answer(ask(&client, known, true).await.0).await;
     assert_eq!((known.status, &*known.body), (304, ""));
     assert_eq!(asked.load(Ordering::SeqCst), 1);
-    // The first to ask has it already: the answer is kept all the same.
+    // The first client already has the representation; the response is stored nevertheless.
     let known = request("GET", "/other", &[("if-none-match", "\"a\"")]);
     let known = answer(ask(&client, known, true).await.0).await;
     assert_eq!((known.status, &*known.body), (304, ""));
@@ -168,7 +167,7 @@ async fn what_is_kept_is_answered_from_memory_in_both_protocols() {
 }
 
 #[tokio::test]
-async fn a_body_larger_than_the_window_comes_whole_and_one_too_large_is_refused() {
+async fn a_body_larger_than_the_window_is_complete_and_one_over_the_limit_is_rejected() {
     let gateway = start(upstream(echo), &[]);
     let (client, _task) = connect(&gateway).await;
     let (response, mut body) = ask(&client, request("POST", "/form", &[]), false).await;
@@ -187,7 +186,7 @@ async fn a_body_larger_than_the_window_comes_whole_and_one_too_large_is_refused(
 }
 
 #[tokio::test]
-async fn what_the_gate_refuses_is_refused() {
+async fn requests_that_the_parser_rejects_are_rejected() {
     let gateway = start(upstream(echo), &[]);
     let (client, _task) = connect(&gateway).await;
     for (asked, status) in [
@@ -205,8 +204,8 @@ async fn what_the_gate_refuses_is_refused() {
 }
 
 #[tokio::test]
-async fn nobody_behind_is_a_problem_and_half_an_answer_is_broken_off() {
-    // Bound, so that nobody else can listen there.
+async fn a_missing_upstream_is_a_problem_and_a_truncated_response_is_reset() {
+    // Bound, so that no other process can listen there.
     let nobody = tokio::net::TcpSocket::new_v4().unwrap();
     nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let gateway = start(nobody.local_addr().unwrap(), &[]);
@@ -221,7 +220,7 @@ async fn nobody_behind_is_a_problem_and_half_an_answer_is_broken_off() {
         );
         let (client, _task) = connect(&gateway).await;
         let (response, _) = ask(&client, request("GET", "/", &[]), true).await;
-        // It may be so quick that the head does not come any more.
+        // The reset may arrive before the head.
         let error = match timeout(BOUND, response).await.unwrap() {
             Err(error) => error,
             Ok(response) => {
@@ -240,7 +239,7 @@ async fn nobody_behind_is_a_problem_and_half_an_answer_is_broken_off() {
 }
 
 #[tokio::test]
-async fn what_came_plain_is_compressed_for_who_takes_it() {
+async fn an_uncompressed_response_is_compressed_if_accepted() {
     let plain = upstream(|stream, _| {
         let text = "all the same ".repeat(1000);
         let length = text.len();
@@ -262,7 +261,7 @@ async fn what_came_plain_is_compressed_for_who_takes_it() {
 }
 
 #[tokio::test]
-async fn who_breaks_off_without_an_answer_is_not_the_only_one_asked() {
+async fn a_connection_closed_without_a_response_is_retried_elsewhere() {
     let (broken, well) = (upstream(|_, _| ()), upstream(echo));
     let routes = format!("/ {broken},{well}");
     let gateway = start(well, &[("GATEWAY_ROUTES", &routes)]);
@@ -273,7 +272,7 @@ async fn who_breaks_off_without_an_answer_is_not_the_only_one_asked() {
 }
 
 #[tokio::test]
-async fn a_large_answer_comes_whole_through_a_small_window() {
+async fn a_large_response_is_complete_through_a_small_window() {
     let gateway = start(
         upstream(|stream, _| {
             let chunk = format!("10000\r\n{}\r\n", "x".repeat(1 << 16));
@@ -288,7 +287,7 @@ async fn a_large_answer_comes_whole_through_a_small_window() {
     assert!(!large.fields.contains_key("transfer-encoding"));
 }
 
-/// An upstream whose events come when they are told to, and that tells when the gateway is gone.
+/// An upstream that sends events on command, and reports when the gateway disconnects.
 fn events() -> (SocketAddr, Sender<()>, Receiver<()>) {
     let (go, goes_on) = channel::<()>();
     let (gone, is_gone) = channel();
@@ -300,7 +299,7 @@ fn events() -> (SocketAddr, Sender<()>, Receiver<()>) {
         for (count, ()) in goes_on.lock().unwrap().iter().take(3).enumerate() {
             stream.write_all(format!("9\r\ndata: {count}\n\n\r\n").as_bytes()).unwrap();
         }
-        // Nothing comes but the end.
+        // The gateway sends nothing, so this waits for its disconnect.
         let _ = stream.read(&mut [0]);
         let _ = gone.send(());
     });
@@ -315,7 +314,7 @@ async fn hear(gateway: &Service, go: &Sender<()>) -> (RecvStream, tokio::task::J
     assert_eq!(response.status(), StatusCode::OK);
     let mut body = response.into_body();
     for count in 0..3 {
-        // The next one is not sent before this one is here.
+        // The next event is not sent before this one arrives.
         go.send(()).unwrap();
         let event = piece(&mut body).await.unwrap().unwrap();
         assert_eq!(event, format!("data: {count}\n\n"));
@@ -324,7 +323,7 @@ async fn hear(gateway: &Service, go: &Sender<()>) -> (RecvStream, tokio::task::J
 }
 
 #[tokio::test]
-async fn events_come_at_once_and_end_with_the_gateway() {
+async fn events_are_forwarded_immediately_and_end_with_the_gateway() {
     let (upstream, go, _is_gone) = events();
     let mut gateway = start(upstream, &[]);
     let (mut body, task) = hear(&gateway, &go).await;
@@ -339,37 +338,37 @@ async fn events_come_at_once_and_end_with_the_gateway() {
 }
 
 #[tokio::test]
-async fn who_leaves_a_stream_leaves_no_upstream_behind() {
+async fn resetting_a_stream_closes_its_upstream_connection() {
     let (upstream, go, is_gone) = events();
     let gateway = start(upstream, &[]);
     let (body, _task) = hear(&gateway, &go).await;
-    // The stream alone is reset.
+    // Resets only the stream.
     drop(body);
     let gone = tokio::task::spawn_blocking(move || is_gone.recv_timeout(BOUND));
     assert!(gone.await.unwrap().is_ok(), "the upstream still has a viewer");
 }
 
 #[tokio::test]
-async fn requests_that_are_taken_back_are_given_up() {
+async fn streams_that_are_reset_are_canceled() {
     let (begun, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (all, count) = (begun.clone(), open.clone());
     let gateway = start(
         upstream(move |stream, _| {
             all.fetch_add(1, Ordering::SeqCst);
             count.fetch_add(1, Ordering::SeqCst);
-            // No answer; only an end.
+            // No response; waits for the disconnect.
             let _ = stream.read(&mut [0]);
             count.fetch_sub(1, Ordering::SeqCst);
         }),
         &[],
     );
-    // More than may be under way at once: what is taken back makes room for others.
+    // More than the stream limit: streams that are reset make room for others.
     for _ in 0..3 {
         let (client, _task) = connect(&gateway).await;
         let mut responses = Vec::new();
         let before = begun.load(Ordering::SeqCst);
         for number in 0..100 {
-            // Requests for the same would wait for one another.
+            // Requests for the same target would be coalesced.
             let asked = request("GET", &format!("/{number}"), &[]);
             responses.push(ask(&client, asked, true).await);
         }
@@ -379,7 +378,7 @@ async fn requests_that_are_taken_back_are_given_up() {
         until(|| open.load(Ordering::SeqCst) == 0).await;
         assert_eq!(get(&client, "/healthz").await.status, 200, "the connection goes on");
     }
-    // As fast as it can be done: the connection may be ended for it, and nothing else.
+    // At maximum speed: the gateway may close the connection for it, but nothing else.
     let (client, _task) = connect(&gateway).await;
     for number in 0..1000 {
         let Ok(Ok(mut client)) = timeout(BOUND, client.clone().ready()).await else { break };
@@ -392,7 +391,7 @@ async fn requests_that_are_taken_back_are_given_up() {
     assert_eq!(gateway.get("/healthz").status, 200);
 }
 
-/// Waits for what is to come.
+/// Waits until the condition is true.
 async fn until(is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
@@ -402,11 +401,11 @@ async fn until(is_so: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_hundred_requests_are_under_way_at_once() {
+async fn a_hundred_requests_are_in_flight_concurrently() {
     let together = Arc::new(Barrier::new(100));
     let gateway = start(
         upstream(move |stream, request| {
-            // Nobody is answered before all are there.
+            // No request is answered before all have arrived.
             together.wait();
             echo(stream, request);
         }),
@@ -426,7 +425,7 @@ async fn a_hundred_requests_are_under_way_at_once() {
 }
 
 #[test]
-fn the_preface_means_something_only_where_it_is_on_and_only_at_the_beginning() {
+fn the_preface_is_recognized_only_if_enabled_and_only_at_the_start() {
     let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let off = start(upstream(echo), &[("GATEWAY_HTTP2", "off")]);
     let mut client = off.connect();
@@ -438,11 +437,11 @@ fn the_preface_means_something_only_where_it_is_on_and_only_at_the_beginning() {
     assert_eq!(client.answer().status, 200);
     client.send(preface);
     assert_eq!(client.answer().status, 505);
-    // What only begins like it is no HTTP/2 either.
+    // A preface that only begins correctly is not HTTP/2 either.
     let mut client = on.connect();
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\rxxxxxxxxxxxxxxxx");
     assert!(client.is_closed() || client.reader.buffer().first() != Some(&b'H'));
-    // Neither protocol: a client of HTTP/2 would take an answer for a frame.
+    // Neither protocol: an HTTP/2 client would interpret a response as a frame.
     let mut client = on.connect();
     client.send("INVALID CONNECTION PREFACE\r\n\r\n");
     assert!(client.is_closed());
@@ -457,11 +456,11 @@ fn the_preface_means_something_only_where_it_is_on_and_only_at_the_beginning() {
 }
 
 #[tokio::test]
-async fn an_upstream_may_answer_before_the_body_is_complete() {
+async fn an_upstream_may_respond_before_the_body_is_complete() {
     let upstream = upstream(|stream, _| {
         let answer = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig";
         stream.write_all(answer.as_bytes()).unwrap();
-        // It stays, and reads nothing.
+        // It keeps the connection open without reading.
         thread::sleep(Duration::from_secs(3));
     });
     let gateway = start(upstream, &[("GATEWAY_BODY_BYTES", "16 MiB")]);
@@ -483,12 +482,12 @@ async fn an_upstream_may_answer_before_the_body_is_complete() {
     assert!(answer.fields.contains_key("date"));
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     sending.abort();
-    // And the connection goes on.
+    // The connection persists.
     assert_eq!(get(&client, "/healthz").await.status, 200);
 }
 
 #[tokio::test]
-async fn hints_come_before_the_answer() {
+async fn early_hints_precede_the_response() {
     let upstream = upstream(|stream, _| {
         let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: close\r\n\r\n";
         let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -506,14 +505,14 @@ async fn hints_come_before_the_answer() {
 }
 
 #[tokio::test]
-async fn a_client_that_makes_room_for_a_byte_at_a_time_has_no_more_time_than_others() {
+async fn a_client_with_a_window_of_one_byte_gets_no_extra_time() {
     let upstream = upstream(|stream, _| {
         let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 100000\r\n\r\n";
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(&vec![b'x'; 100_000]).unwrap();
     });
     let gateway = start(upstream, &[("GATEWAY_TOTAL_TIMEOUT_SECONDS", "1")]);
-    // Once from the upstream, once from memory.
+    // Once from the upstream, once from the cache.
     for _ in 0..2 {
         let stream = tokio::net::TcpStream::connect(gateway.address).await.unwrap();
         let (client, connection) = h2::client::Builder::new()
@@ -539,7 +538,7 @@ async fn a_client_that_makes_room_for_a_byte_at_a_time_has_no_more_time_than_oth
 }
 
 #[tokio::test]
-async fn the_attributes_of_a_route_hold_for_streams_of_http2() {
+async fn the_attributes_of_a_route_apply_to_http_2() {
     let address = upstream(|stream, request| {
         let events = request.starts_with("GET /events");
         if events {

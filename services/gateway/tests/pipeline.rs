@@ -1,5 +1,5 @@
-//! The real binary on the one path of every request: bodies on their way to an upstream, answers on
-//! their way back, and what happens when either side is slow, early, silent or gone.
+//! Request pipeline: tests of the gateway binary with request bodies, responses, and peers that are
+//! slow, early, silent or disconnected.
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
@@ -15,7 +15,7 @@ use testing::{Answer, BOUND, Connection, Service, accept, fields, read_head};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
-/// An upstream; `serve` gets the head of a request, and returns whether the connection stays.
+/// An upstream; `serve` gets the head of a request, and returns whether the connection persists.
 fn upstream(
     serve: impl Fn(&str, &mut BufReader<TcpStream>) -> bool + Send + Sync + 'static,
 ) -> SocketAddr {
@@ -38,7 +38,7 @@ fn say(reader: &mut BufReader<TcpStream>, text: &str) -> bool {
     reader.get_mut().write_all(text.as_bytes()).is_ok()
 }
 
-/// The length of the body that comes, read and dropped; chunks are counted as they come.
+/// Reads and discards a body; returns its length, which includes the framing of chunks.
 fn read_body(head: &str, reader: &mut BufReader<TcpStream>) -> u64 {
     let lengths = fields(head, "content-length");
     if let Some(length) = lengths.first() {
@@ -77,7 +77,7 @@ fn ask(gateway: &Service, request: &str) -> Answer {
     client.answer()
 }
 
-/// All that comes until the gateway closes.
+/// Everything until the gateway closes the connection.
 fn rest(mut client: Connection) -> String {
     let mut bytes = Vec::new();
     // A reset is an end as well.
@@ -86,7 +86,7 @@ fn rest(mut client: Connection) -> String {
 }
 
 #[test]
-fn every_method_and_version_goes_the_same_way() {
+fn every_method_and_version_uses_the_same_pipeline() {
     let upstream = upstream(|head, reader| {
         let (line, length) = (head.lines().next().unwrap().to_owned(), read_body(head, reader));
         let text = format!("{line} {length}");
@@ -104,7 +104,7 @@ fn every_method_and_version_goes_the_same_way() {
                         body.len()
                     ),
                 );
-                // RFC 9110, section 2.5: the gateway's own version.
+                // RFC 9110, section 2.5: the gateway sends its own version.
                 let seen = format!("{method} /x HTTP/1.1 {}", body.len());
                 assert_eq!((answer.status, answer.text()), (200, &*seen), "{version} {body}");
                 assert!(answer.field("date").is_some(), "RFC 9110, section 6.6.1");
@@ -114,7 +114,7 @@ fn every_method_and_version_goes_the_same_way() {
 }
 
 #[test]
-fn http_1_0_knows_no_chunks() {
+fn http_1_0_gets_no_chunked_coding() {
     let upstream = upstream(|head, reader| {
         let framed = if head.contains("/close") {
             "\r\nhello"
@@ -143,7 +143,7 @@ fn http_1_0_knows_no_chunks() {
 }
 
 #[test]
-fn a_long_body_is_passed_on_as_it_comes_and_within_the_limit() {
+fn a_long_body_is_streamed_within_the_limit() {
     let (seen, saw) = channel();
     let upstream = upstream(move |head, reader| {
         let _ = seen.send(0);
@@ -160,13 +160,13 @@ fn a_long_body_is_passed_on_as_it_comes_and_within_the_limit() {
         let mut client = gateway.connect();
         let part = format!("{before}{half}{after}");
         client.send(&format!("POST /x HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n{part}"));
-        // The upstream hears of it before the body is complete.
+        // The upstream receives the head before the body is complete.
         assert_eq!(saw.recv_timeout(BOUND), Ok(0), "{head}");
         client.send(&part);
         client.send(if before.is_empty() { "" } else { "0\r\n\r\n" });
         assert_eq!(client.answer().text(), "ok", "{head}");
         assert_eq!(saw.recv_timeout(BOUND), Ok(1_000_000), "{head}");
-        // And the connection goes on.
+        // The connection persists.
         client.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(client.answer().status, 200, "{head}");
     }
@@ -179,7 +179,7 @@ fn a_long_body_is_passed_on_as_it_comes_and_within_the_limit() {
 }
 
 #[test]
-fn a_body_that_breaks_off_is_not_taken_for_a_whole_one() {
+fn a_truncated_body_is_not_treated_as_complete() {
     let (seen, saw) = channel();
     let upstream = upstream(move |_, reader| {
         let _ = seen.send(reader.read_to_end(&mut Vec::new()).is_ok());
@@ -197,7 +197,7 @@ fn a_body_that_breaks_off_is_not_taken_for_a_whole_one() {
 }
 
 #[test]
-fn all_bodies_together_have_a_bound() {
+fn the_total_memory_of_bodies_is_limited() {
     let upstream = upstream(|head, reader| {
         read_body(head, reader);
         say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -209,7 +209,8 @@ fn all_bodies_together_have_a_bound() {
         client.send(&format!("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n{part}"));
         client
     };
-    // Two half-sent bodies take all there is. One of them may have come second to a whole one.
+    // Two half-sent bodies exhaust the memory limit. One of them may have been preceded by a
+    // complete one.
     let is_refused = |client: &mut Connection| {
         let stream = client.reader.get_ref();
         stream.set_nonblocking(true).unwrap();
@@ -239,7 +240,7 @@ fn all_bodies_together_have_a_bound() {
 }
 
 #[test]
-fn an_upstream_may_answer_before_it_has_read_everything() {
+fn an_upstream_may_respond_before_it_has_read_the_body() {
     for stays in [false, true] {
         let upstream = upstream(move |_, reader| {
             say(
@@ -264,8 +265,8 @@ fn an_upstream_may_answer_before_it_has_read_everything() {
 }
 
 #[test]
-fn an_answer_and_the_rest_of_its_request_may_cross() {
-    // It echoes as it reads.
+fn a_response_and_the_rest_of_its_request_may_overlap() {
+    // It echoes while it reads.
     let upstream = upstream(|_, reader| {
         say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n");
         let mut bytes = vec![0; 10_000];
@@ -285,13 +286,13 @@ fn an_answer_and_the_rest_of_its_request_may_cross() {
 }
 
 #[test]
-fn what_can_be_repeated_is_repeated_on_a_connection_that_was_closing() {
+fn retryable_requests_are_retried_after_a_closing_connection() {
     for (method, body, repeats) in
         [("PUT", "x", true), ("DELETE", "", true), ("GET", "x", true), ("POST", "x", false)]
     {
         let count = Arc::new(AtomicUsize::new(0));
         let counter = count.clone();
-        // Every second request meets a connection that ends without an answer.
+        // Every second request uses a connection that closes without a response.
         let upstream = upstream(move |head, reader| {
             read_body(head, reader);
             let number = counter.fetch_add(1, Ordering::SeqCst);
@@ -311,7 +312,7 @@ fn what_can_be_repeated_is_repeated_on_a_connection_that_was_closing() {
 }
 
 #[test]
-fn an_answer_with_two_lengths_is_none_for_any_method() {
+fn a_response_with_two_lengths_is_invalid_for_any_method() {
     let upstream = upstream(|head, reader| {
         read_body(head, reader);
         say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello")
@@ -324,7 +325,7 @@ fn an_answer_with_two_lengths_is_none_for_any_method() {
 }
 
 #[test]
-fn a_condition_is_for_the_upstream_where_nothing_is_stored() {
+fn a_condition_is_forwarded_if_no_response_is_stored() {
     let (seen, saw) = channel();
     let upstream = upstream(move |head, reader| {
         let _ = seen.send(fields(head, "if-none-match").len());
@@ -338,10 +339,10 @@ fn a_condition_is_for_the_upstream_where_nothing_is_stored() {
 }
 
 #[test]
-fn a_body_that_nobody_needs_is_not_read() {
+fn a_body_that_is_not_needed_is_not_read() {
     let (told, ended) = channel();
     let upstream = upstream(move |_, reader| {
-        // It knows no conditions, and its body does not end.
+        // It ignores conditions, and its body is endless.
         say(reader, "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nContent-Length: 10000000000\r\n\r\n");
         let zeros = vec![0; 65536];
         let mut sent = 0_u64;
@@ -362,7 +363,7 @@ fn a_body_that_nobody_needs_is_not_read() {
 }
 
 #[test]
-fn who_does_not_read_keeps_nobody_waiting() {
+fn a_client_that_does_not_read_delays_no_others() {
     let body = "x".repeat(1_900_000);
     let count = Arc::new(AtomicUsize::new(0));
     let counter = count.clone();
@@ -379,21 +380,21 @@ fn who_does_not_read_keeps_nobody_waiting() {
     let gateway = start(upstream, &[]);
     let mut idler = gateway.connect();
     idler.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    // Its answer has begun.
+    // Its response has begun.
     assert_eq!(idler.head().status, 200);
     let begun = Instant::now();
     let answer = gateway.get("/x");
     assert_eq!((answer.status, answer.body.len()), (200, 1_900_000));
     assert_eq!(count.load(Ordering::SeqCst), 1, "{}", answer.head);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-    // And gets it whole when it reads.
+    // The client gets the complete response when it reads.
     let mut all = vec![0; 1_900_000];
     idler.reader.read_exact(&mut all).unwrap();
     assert!(all.iter().all(|&byte| byte == b'x'));
 }
 
 #[test]
-fn an_answer_whose_end_is_uncertain_is_not_stored() {
+fn a_response_without_reliable_framing_is_not_stored() {
     let count = Arc::new(AtomicUsize::new(0));
     let counter = count.clone();
     let text = "a text that is long enough to be compressed ".repeat(100);
@@ -428,7 +429,7 @@ fn an_answer_whose_end_is_uncertain_is_not_stored() {
 }
 
 #[test]
-fn an_empty_line_is_no_request() {
+fn an_empty_line_is_not_a_request() {
     let upstream = upstream(|head, reader| {
         read_body(head, reader);
         say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -439,7 +440,7 @@ fn an_empty_line_is_no_request() {
         client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello\r\n");
         assert_eq!(client.answer().text(), "ok");
     }
-    // Longer than a head may take: nothing is said to it.
+    // Longer than the timeout of a head: the client gets no response.
     let stream = client.reader.get_ref();
     stream.set_read_timeout(Some(Duration::from_secs(11))).unwrap();
     let waited = stream.peek(&mut [0]);
@@ -449,7 +450,7 @@ fn an_empty_line_is_no_request() {
 }
 
 #[test]
-fn another_protocol_follows_only_where_both_sides_agree_on_it() {
+fn a_protocol_upgrade_requires_agreement_of_both_sides() {
     let upstream = upstream(|head, reader| {
         let upgrade = match head.split(' ').nth(1).unwrap() {
             "/ws/other" => "Connection: upgrade\r\nUpgrade: evil/9\r\n",
@@ -483,7 +484,7 @@ fn another_protocol_follows_only_where_both_sides_agree_on_it() {
 }
 
 #[test]
-fn a_stream_that_falls_silent_ends_in_time_and_visibly() {
+fn a_silent_stream_times_out_with_an_abort() {
     for (accept, method) in [("text/event-stream", "GET"), ("*/*", "GET"), ("*/*", "POST")] {
         let upstream = upstream(|head, reader| {
             read_body(head, reader);
@@ -513,7 +514,7 @@ fn a_stream_that_falls_silent_ends_in_time_and_visibly() {
 }
 
 #[test]
-fn the_log_says_what_was_sent() {
+fn the_log_contains_the_bytes_that_were_sent() {
     let upstream = upstream(|_, reader| {
         let body = "x".repeat(8_000_000);
         let cache = "Cache-Control: max-age=60";
@@ -524,7 +525,7 @@ fn the_log_says_what_was_sent() {
     let mut client = gateway.connect();
     client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.head().status, 200);
-    // It reads nothing until the total time is over.
+    // The client reads nothing until the total timeout.
     let mut gateway = gateway;
     let line = gateway.log_line("request");
     let sent = line["sent_bytes"].as_u64().unwrap();

@@ -1,5 +1,5 @@
-//! The real binary against what a client may try: to take an answer away from others, to make the
-//! upstream work, to get past a guard, to claim to be somebody, to run in circles.
+//! Protection against clients: tests of the gateway binary with cache busting, unnecessary upstream
+//! load, authentication bypass, forged identity, and loops.
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
@@ -13,7 +13,7 @@ use testing::{Answer, Service, accept, fields, read_head};
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 const SECRET: &str = "0123456789abcdef";
 
-/// An upstream that keeps the requests it got, and answers each with its number.
+/// An upstream that records requests, and returns the number of each.
 struct Origin {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
@@ -68,7 +68,7 @@ fn start(origin: &Origin, settings: &[(&str, &str)]) -> Service {
     Service::start(GATEWAY, "GATEWAY_LISTEN", &[&own, settings].concat())
 }
 
-/// The answer to this request, whose lines are given without their ends.
+/// The response to this request, whose lines are given without line ends.
 fn ask(gateway: &Service, lines: &[&str], body: &str) -> Answer {
     let mut client = gateway.connect();
     client.send(&format!("{}\r\nConnection: close\r\n\r\n{body}", lines.join("\r\n")));
@@ -80,7 +80,7 @@ fn ask(gateway: &Service, lines: &[&str], body: &str) -> Answer {
 const CACHED: &str = "Cache-Control: s-maxage=600\r\nETag: \"a\"\r\n";
 
 #[test]
-fn a_fresh_answer_is_never_fetched_again_whatever_a_client_adds() {
+fn a_fresh_response_is_never_fetched_again_for_any_request_field() {
     let origin = Origin::start(CACHED);
     let gateway = start(&origin, &[]);
     let get = "GET /s HTTP/1.1";
@@ -103,7 +103,7 @@ fn a_fresh_answer_is_never_fetched_again_whatever_a_client_adds() {
             let line = format!("{method} /s HTTP/1.1");
             let answer = ask(&gateway, &[&line, "Host: a.test", extra], "");
             let expected = if method == "GET" { "1" } else { "" };
-            // All of it, as a part.
+            // A range that covers the whole body.
             let is_part = method == "GET" && extra.starts_with("Range");
             let status = if is_part { 206 } else { 200 };
             assert_eq!((answer.status, answer.text()), (status, expected), "{method} {extra}");
@@ -112,7 +112,7 @@ fn a_fresh_answer_is_never_fetched_again_whatever_a_client_adds() {
     let with_body = ask(&gateway, &[get, "Host: a.test", "Content-Length: 1"], "x");
     assert_eq!(with_body.text(), "1");
     assert_eq!(origin.count(), 1);
-    // What is not there still goes to the upstream, and is not kept where that is asked for.
+    // A response that is not stored is still fetched, and not stored if the request forbids it.
     for (extra, numbers) in
         [("Cache-Control: no-store", ["2", "3"]), ("Range: bytes=0-", ["4", "5"])]
     {
@@ -124,7 +124,7 @@ fn a_fresh_answer_is_never_fetched_again_whatever_a_client_adds() {
 }
 
 #[test]
-fn all_forms_of_a_host_share_one_answer_and_one_invalidation() {
+fn all_forms_of_a_host_share_one_stored_response_and_invalidation() {
     let origin = Origin::start(CACHED);
     let gateway = start(&origin, &[]);
     let forms = ["a.test", "A.Test", "a.test:80", "a.test:", "a.TEST:0080"];
@@ -146,7 +146,7 @@ fn all_forms_of_a_host_share_one_answer_and_one_invalidation() {
 }
 
 #[test]
-fn what_the_upstream_was_told_of_scheme_and_host_keeps_answers_apart() {
+fn stored_responses_are_separate_for_each_forwarded_scheme_and_host() {
     let origin = Origin::start(CACHED);
     let trusting = [("GATEWAY_TRUSTED_PROXIES", "127.0.0.1"), ("GATEWAY_TRUST_HOST", "on")];
     let gateway = start(&origin, &trusting);
@@ -171,7 +171,7 @@ fn what_the_upstream_was_told_of_scheme_and_host_keeps_answers_apart() {
 }
 
 #[test]
-fn no_claim_of_a_client_reaches_the_upstream() {
+fn claims_of_a_client_are_not_forwarded() {
     let origin = Origin::start("");
     let gateway = start(&origin, &[]);
     let claims = [
@@ -204,7 +204,7 @@ fn no_claim_of_a_client_reaches_the_upstream() {
 }
 
 #[test]
-fn no_form_of_a_path_gets_past_a_guard() {
+fn no_form_of_a_path_bypasses_authentication() {
     let origin = Origin::start("");
     let routes = format!("/Admin/Area {0} auth=bearer; /Admin/Area/open {0}", origin.address);
     let gateway = start(&origin, &[("GATEWAY_ROUTES", &routes), ("GATEWAY_SECRET", SECRET)]);
@@ -236,13 +236,13 @@ fn no_form_of_a_path_gets_past_a_guard() {
     {
         assert_eq!(status(path), 200, "{path}");
     }
-    // Without guarded routes such paths are a matter between client and upstream.
+    // Without protected routes, the interpretation of such paths is up to the upstream.
     let open = start(&origin, &[]);
     assert_eq!(ask(&open, &["GET /ADMIN;x=1 HTTP/1.1", "Host: a"], "").status, 200);
 }
 
 #[test]
-fn an_answer_has_one_policy_of_https_and_one_id_and_the_upstreams_policy_wins() {
+fn a_response_has_one_hsts_field_and_one_id_and_the_upstream_hsts_wins() {
     const POLICY: &str = "Strict-Transport-Security: max-age=1; includeSubDomains\r\n";
     let own = "max-age=31536000";
     for (more, expected) in [
@@ -271,9 +271,9 @@ fn an_answer_has_one_policy_of_https_and_one_id_and_the_upstreams_policy_wins() 
 }
 
 #[test]
-fn the_way_of_a_request_is_told_and_a_loop_ends_at_its_first_return() {
+fn via_is_extended_and_a_loop_ends_at_its_first_return() {
     let origin = Origin::start("");
-    // A route back to itself: the port must be known before it starts.
+    // A route back to the gateway itself: the port must be known before the start.
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let route = format!("/loop {free}");
     let address = free.to_string();
@@ -283,7 +283,7 @@ fn the_way_of_a_request_is_told_and_a_loop_ends_at_its_first_return() {
     assert!(via.starts_with("1.0 fred, 1.1 gateway-"), "{via}");
     ask(&gateway, &["GET / HTTP/1.0", "Host: a.test"], "");
     assert!(fields(&origin.last(), "via")[0].starts_with("1.0 gateway-"), "{}", origin.last());
-    // Whoever sends its own name back to it is taken for the loop.
+    // A client that sends the gateway's own name in Via is treated as a loop.
     let own = format!("Via: 1.1 x, {}", via.rsplit(", ").next().unwrap());
     for method in ["GET", "POST", "OPTIONS"] {
         let line = format!("{method} /x HTTP/1.1");
@@ -318,7 +318,7 @@ fn the_way_of_a_request_is_told_and_a_loop_ends_at_its_first_return() {
 }
 
 #[test]
-fn options_goes_only_so_far() {
+fn max_forwards_limits_options() {
     let origin = Origin::start("");
     let gateway = start(&origin, &[]);
     let options = |left: &str| {
@@ -342,7 +342,7 @@ fn options_goes_only_so_far() {
 }
 
 #[test]
-fn a_broken_trace_state_ends_here() {
+fn an_invalid_tracestate_is_dropped() {
     let origin = Origin::start("");
     let gateway = start(&origin, &[]);
     let parent = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -1,5 +1,5 @@
-//! The real binary and what it can be told: routes, limits, whom to believe, what to keep, and what
-//! it tells of itself.
+//! Configuration: tests of the gateway binary with routes, limits, trusted proxies, cache settings,
+//! logs and metrics.
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
@@ -16,7 +16,7 @@ use testing::{Answer, Service, accept, eventually, fields, read_head, run};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
-/// An upstream that answers with what it saw, and with fields of the test's choice; it counts.
+/// An upstream that returns the received request with configurable fields, and counts requests.
 struct Origin {
     address: SocketAddr,
     asked: Arc<AtomicUsize>,
@@ -84,7 +84,7 @@ fn plain() -> Origin {
     Origin::start("", Duration::ZERO)
 }
 
-/// A file of this test's own.
+/// Creates a file for one test.
 fn file(name: &str, text: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, text).unwrap();
@@ -96,7 +96,7 @@ fn seen(answer: &Answer, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_asset_is_fetched_once_and_then_comes_from_memory() {
+fn an_asset_is_fetched_once_and_then_served_from_the_cache() {
     let origin = Origin::start(
         "Cache-Control: public, max-age=31536000, immutable\r\nETag: \"a\"\r\n",
         Duration::ZERO,
@@ -115,7 +115,7 @@ fn an_asset_is_fetched_once_and_then_comes_from_memory() {
 }
 
 #[test]
-fn many_who_ask_for_the_same_at_once_cost_the_upstream_one_request() {
+fn concurrent_requests_for_the_same_target_cause_one_upstream_request() {
     let origin =
         Origin::start("Cache-Control: max-age=0, s-maxage=60\r\n", Duration::from_millis(300));
     let gateway = start(&origin, &[]);
@@ -130,7 +130,7 @@ fn many_who_ask_for_the_same_at_once_cost_the_upstream_one_request() {
 }
 
 #[test]
-fn what_must_be_asked_about_is_304_for_who_has_it_and_never_kept() {
+fn a_response_that_must_be_revalidated_is_304_for_a_matching_condition_and_never_stored() {
     let origin = Origin::start("Cache-Control: no-cache\r\nETag: \"a\"\r\n", Duration::ZERO);
     let gateway = start(&origin, &[]);
     for asked in 1..4 {
@@ -141,7 +141,7 @@ fn what_must_be_asked_about_is_304_for_who_has_it_and_never_kept() {
 }
 
 #[test]
-fn requests_behind_each_other_are_answered_in_their_order() {
+fn pipelined_requests_are_answered_in_order() {
     let gateway = start(&plain(), &[]);
     let mut client = gateway.connect();
     let one = |n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -157,7 +157,7 @@ fn requests_behind_each_other_are_answered_in_their_order() {
 }
 
 #[test]
-fn whoever_asks_too_often_is_429_with_the_time_to_wait() {
+fn a_client_over_its_rate_gets_429_with_retry_after() {
     let origin = plain();
     let gateway = start(&origin, &[("GATEWAY_CLIENT_RATE", "1 burst 3")]);
     let statuses: Vec<_> = (0..5).map(|_| gateway.get("/").status).collect();
@@ -170,7 +170,7 @@ fn whoever_asks_too_often_is_429_with_the_time_to_wait() {
 }
 
 #[test]
-fn a_client_has_so_many_connections_and_streams() {
+fn connections_and_streams_of_a_client_are_limited() {
     let gateway = start(&plain(), &[("GATEWAY_CLIENT_CONNECTIONS", "1")]);
     let mut first = gateway.connect();
     first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -181,7 +181,7 @@ fn a_client_has_so_many_connections_and_streams() {
 }
 
 #[test]
-fn only_those_who_are_allowed_are_answered() {
+fn only_allowed_clients_have_access() {
     let denied = start(&plain(), &[("GATEWAY_DENY", "127.0.0.0/8")]);
     assert_eq!((denied.get("/").status, denied.get("/healthz").status), (403, 200));
     let others = start(&plain(), &[("GATEWAY_ALLOW", "10.0.0.0/8")]);
@@ -193,7 +193,7 @@ fn only_those_who_are_allowed_are_answered() {
 }
 
 #[test]
-fn a_trusted_proxy_is_believed_and_nobody_else() {
+fn only_trusted_proxies_may_set_forwarded_fields() {
     let claims = [("x-forwarded-for", "203.0.113.7"), ("x-forwarded-proto", "https")];
     let trusting = start(&plain(), &[("GATEWAY_TRUSTED_PROXIES", "127.0.0.1")]);
     let answer = trusting.ask("GET", "/", &claims);
@@ -208,7 +208,7 @@ fn a_trusted_proxy_is_believed_and_nobody_else() {
 }
 
 #[test]
-fn a_trace_goes_on_and_an_id_goes_through() {
+fn a_trace_continues_and_a_request_id_is_forwarded() {
     let gateway = start(&plain(), &[]);
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let answer = gateway.ask("GET", "/", &[("traceparent", parent)]);
@@ -217,7 +217,7 @@ fn a_trace_goes_on_and_an_id_goes_through() {
 }
 
 #[test]
-fn a_guarded_route_wants_its_secret_and_keeps_it() {
+fn a_protected_route_requires_credentials_and_does_not_forward_them() {
     let origin = plain();
     let secret = file("secret", "0123456789abcdef\n");
     let route = format!("/private {} auth=bearer", origin.address);
@@ -237,7 +237,7 @@ fn a_guarded_route_wants_its_secret_and_keeps_it() {
 }
 
 #[test]
-fn another_protocol_is_for_routes_that_allow_it() {
+fn a_protocol_upgrade_requires_a_route_that_allows_it() {
     let origin = plain();
     let route = format!("/ws {} upgrade=websocket,echo", origin.address);
     let gateway = start(&origin, &[("GATEWAY_ROUTES", &route)]);
@@ -257,7 +257,7 @@ fn another_protocol_is_for_routes_that_allow_it() {
 }
 
 #[test]
-fn routes_are_read_again_and_a_wrong_table_changes_nothing() {
+fn routes_are_reloaded_and_an_invalid_table_changes_nothing() {
     let (one, other) = (plain(), plain());
     let table = file("routes", &format!("/api {}\n", one.address));
     let mut gateway = start(&one, &[("GATEWAY_ROUTES_FILE", table.to_str().unwrap())]);
@@ -276,7 +276,7 @@ fn routes_are_read_again_and_a_wrong_table_changes_nothing() {
 }
 
 #[test]
-fn metrics_are_told_at_the_operators_door_alone() {
+fn metrics_are_served_only_on_the_admin_port() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let origin = Origin::start("Cache-Control: s-maxage=60\r\n", Duration::ZERO);
     let gateway = start(&origin, &[("GATEWAY_ADMIN_LISTEN", &free)]);
@@ -304,7 +304,7 @@ fn metrics_are_told_at_the_operators_door_alone() {
 }
 
 #[test]
-fn it_is_ready_when_somebody_is_behind_every_route() {
+fn the_gateway_is_ready_when_every_route_has_a_healthy_upstream() {
     let gateway = start(&plain(), &[]);
     eventually(|| gateway.get("/readyz").status == 200);
     let alone = start(&plain(), &[("GATEWAY_STATS", "no-such-name.invalid:80")]);
@@ -315,7 +315,7 @@ fn it_is_ready_when_somebody_is_behind_every_route() {
 }
 
 #[test]
-fn every_request_is_in_the_log_once_and_nothing_secret_is() {
+fn every_request_is_logged_once_without_secrets() {
     let origin = plain();
     let gateway = start(&origin, &[]);
     let answer = gateway.ask("GET", "/page?token=hidden", &[("authorization", "Bearer hidden")]);
@@ -333,7 +333,7 @@ fn every_request_is_in_the_log_once_and_nothing_secret_is() {
 }
 
 #[test]
-fn check_tells_what_is_in_force_or_what_is_wrong() {
+fn check_prints_the_configuration_or_its_faults() {
     let right = run(GATEWAY, &["check"], &[("GATEWAY_ROUTES", "/api api:1")]);
     let text = String::from_utf8(right.stdout).unwrap();
     assert_eq!(right.status.code(), Some(0));

@@ -1,5 +1,5 @@
-//! The real binary with a certificate: requests and streams over TLS, a certificate that is
-//! renewed, and pairs that are none.
+//! TLS for clients: tests of the gateway binary with requests and streams over TLS, certificate
+//! renewal, and invalid certificates.
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
@@ -23,10 +23,10 @@ use tokio_rustls::rustls::{
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
-/// The gateway looks at the files every 10 s.
+/// The gateway checks the files every 10 s.
 const SEES_CHANGES: Duration = Duration::from_secs(20);
 
-/// A certificate for `localhost` and its key, as files in a folder of their own.
+/// A certificate for `localhost` and its key, as files in their own directory.
 struct Pair {
     folder: PathBuf,
     trusted: CertificateDer<'static>,
@@ -80,7 +80,7 @@ fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Puts a new pair into the folder.
+/// Writes a new pair to the directory.
 fn renew(folder: &Path) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
@@ -88,7 +88,7 @@ fn renew(folder: &Path) -> CertificateDer<'static> {
     made.cert.der().clone()
 }
 
-/// A client that trusts this certificate and no other.
+/// A client that trusts only this certificate.
 fn connect(
     gateway: &Service,
     trusted: &CertificateDer<'static>,
@@ -116,7 +116,7 @@ fn client_config(
         .with_no_client_auth()
 }
 
-/// Head and body of one answer on a connection of its own, or why there is none.
+/// Head and body of one response on a new connection, or the reason for a failure.
 fn get(
     gateway: &Service,
     trusted: &CertificateDer<'static>,
@@ -130,8 +130,7 @@ fn get(
     Ok(answer)
 }
 
-/// An upstream that answers with the head that it was asked with, or with events one after the
-/// other, as it is told to go on.
+/// An upstream that returns the received head, or sends events on command.
 fn upstream(goes_on: Option<std::sync::mpsc::Receiver<()>>) -> SocketAddr {
     let goes_on = goes_on.map(std::sync::Mutex::new);
     accept(move |stream| {
@@ -159,7 +158,7 @@ fn upstream(goes_on: Option<std::sync::mpsc::Receiver<()>>) -> SocketAddr {
 }
 
 #[test]
-fn requests_come_over_tls_of_both_versions_one_after_the_other() {
+fn sequential_requests_work_over_both_tls_versions() {
     let pair = Pair::new("request");
     let gateway = pair.start(upstream(None));
     for (version, name) in [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)]
@@ -187,7 +186,7 @@ fn requests_come_over_tls_of_both_versions_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_client_that_can_speaks_http_2_where_it_is_on() {
+async fn http_2_is_negotiated_if_enabled() {
     let pair = Pair::new("http2");
     let gateway = pair.start_with(upstream(None), &[("GATEWAY_HTTP2", "on")]);
     let mut config = client_config(&pair.trusted, &[&TLS13]);
@@ -204,14 +203,14 @@ async fn a_client_that_can_speaks_http_2_where_it_is_on() {
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["strict-transport-security"], "max-age=31536000");
     drop((response, client));
-    // The client has said goodbye.
+    // The client has closed the connection.
     tokio::time::timeout(BOUND, connection).await.unwrap().unwrap().unwrap();
-    // Who does not know it still speaks HTTP/1.1.
+    // A client without HTTP/2 support still gets HTTP/1.1.
     assert!(get(&gateway, &pair.trusted, "/healthz").unwrap().starts_with("HTTP/1.1 200 "));
 }
 
 #[test]
-fn a_large_answer_comes_whole_to_a_slow_reader() {
+fn a_large_response_to_a_slow_reader_is_complete() {
     let pair = Pair::new("large");
     let gateway = pair.start(upstream(None));
     let mut client = connect(&gateway, &pair.trusted, &[&TLS13]);
@@ -226,7 +225,7 @@ fn a_large_answer_comes_whole_to_a_slow_reader() {
             break;
         }
         answer.extend_from_slice(&piece[..count]);
-        // So slowly that the kernel's buffers are full.
+        // Slowly enough to fill the kernel's buffers.
         thread::sleep(Duration::from_millis(1));
     }
     let filled = answer.iter().rev().take_while(|byte| **byte == b'x').count();
@@ -234,7 +233,7 @@ fn a_large_answer_comes_whole_to_a_slow_reader() {
 }
 
 #[test]
-fn events_come_over_tls_at_once_and_end_with_the_gateway() {
+fn events_over_tls_are_forwarded_immediately_and_end_with_the_gateway() {
     let pair = Pair::new("stream");
     let (go, goes_on) = std::sync::mpsc::channel();
     let mut gateway = pair.start(upstream(Some(goes_on)));
@@ -245,7 +244,7 @@ fn events_come_over_tls_at_once_and_end_with_the_gateway() {
     let mut reader = BufReader::new(&mut client);
     assert!(read_head(&mut reader).unwrap().starts_with("HTTP/1.1 200 "));
     for count in 0..3 {
-        // The next one is not sent before this one is here.
+        // The next event is not sent before this one arrives.
         go.send(()).unwrap();
         let expected = format!("9\r\ndata: {count}\n\n\r\n");
         let mut event = vec![0; expected.len()];
@@ -254,14 +253,14 @@ fn events_come_over_tls_at_once_and_end_with_the_gateway() {
     }
     gateway.terminate();
     let mut rest = String::new();
-    // It fails where TLS is not ended properly.
+    // This fails without a proper TLS close.
     reader.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "0\r\n\r\n");
     assert_eq!(gateway.end().code, Some(0));
 }
 
 #[test]
-fn a_client_that_says_nothing_does_no_harm() {
+fn a_silent_client_does_not_affect_others() {
     let pair = Pair::new("silent");
     let gateway = pair.start(upstream(None));
     let silent = TcpStream::connect_timeout(&gateway.address, BOUND).unwrap();
@@ -273,18 +272,18 @@ fn a_client_that_says_nothing_does_no_harm() {
 }
 
 #[test]
-fn a_new_certificate_is_in_force_without_a_restart_and_a_broken_one_is_not() {
+fn a_new_certificate_is_activated_without_a_restart_and_an_invalid_one_is_not() {
     let pair = Pair::new("reload");
     let mut gateway = pair.start(upstream(None));
     assert!(get(&gateway, &pair.trusted, "/healthz").is_ok());
-    // By a signal, at once: half a pair stays out.
+    // A signal reloads immediately: a mismatched pair is not activated.
     let good = fs::read(pair.certificate()).unwrap();
     fs::write(pair.certificate(), "no certificate").unwrap();
     gateway.signal("HUP");
     gateway.log_line("the certificate stays as it was");
     assert!(get(&gateway, &pair.trusted, "/healthz").is_ok());
     fs::write(pair.certificate(), good).unwrap();
-    // By itself, after a while.
+    // Without a signal, the change is detected after a while.
     let renewed = renew(&pair.folder);
     let begun = Instant::now();
     while get(&gateway, &renewed, "/healthz").is_err() {
@@ -295,7 +294,7 @@ fn a_new_certificate_is_in_force_without_a_restart_and_a_broken_one_is_not() {
 }
 
 #[test]
-fn a_pair_that_is_none_is_refused_at_the_start() {
+fn an_invalid_pair_is_rejected_at_startup() {
     let (one, other) = (Pair::new("one"), Pair::new("other"));
     let nothing = text(&one.folder.join("nothing.pem"));
     let empty = text(&one.folder.join("empty.pem"));
@@ -319,11 +318,11 @@ fn a_pair_that_is_none_is_refused_at_the_start() {
     }
 }
 
-/// Status line and fields of the answer to a request in clear text.
+/// Status line and fields of the response to a plaintext request.
 fn clear_text(address: SocketAddr, path: &str) -> String {
     let begun = Instant::now();
     let mut client = loop {
-        // The listener of redirects is there a moment after the other one.
+        // The redirect listener opens a moment after the main one.
         match TcpStream::connect_timeout(&address, BOUND) {
             Ok(client) => break client,
             Err(error) => assert!(begun.elapsed() < BOUND, "{error}"),
@@ -339,7 +338,7 @@ fn clear_text(address: SocketAddr, path: &str) -> String {
 }
 
 #[test]
-fn clear_text_gets_a_health_check_and_nothing_else() {
+fn plaintext_gets_only_health_checks() {
     let pair = Pair::new("clear");
     let gateway = pair.start(upstream(None));
     let health = clear_text(gateway.address, "/healthz");
@@ -355,7 +354,7 @@ fn clear_text_gets_a_health_check_and_nothing_else() {
 }
 
 #[test]
-fn a_second_listener_redirects_clear_text() {
+fn a_second_listener_redirects_plaintext() {
     let pair = Pair::new("redirect");
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let gateway = pair.start_with(
@@ -369,7 +368,7 @@ fn a_second_listener_redirects_clear_text() {
 }
 
 #[test]
-fn a_redirect_needs_a_certificate() {
+fn a_redirect_requires_a_certificate() {
     let told = run(GATEWAY, &["check"], &[("GATEWAY_REDIRECT_LISTEN", "127.0.0.1:0")]);
     assert_eq!(told.status.code(), Some(64));
     let told = String::from_utf8(told.stderr).unwrap();

@@ -1,5 +1,5 @@
-//! The real binary and upstreams that speak TLS: whose certificates are believed, which name they
-//! are for, and what is said when they are not.
+//! TLS to upstreams: tests of the gateway binary with trusted authorities, certificate names, and
+//! error messages.
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
@@ -20,7 +20,7 @@ use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
-/// A certificate authority of the test, and its certificate as a file.
+/// A certificate authority for the test, and its certificate as a file.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     file: PathBuf,
@@ -42,7 +42,7 @@ impl Authority {
         self.file.to_str().unwrap()
     }
 
-    /// A server's side of TLS, with a certificate for this name.
+    /// TLS configuration of a server with a certificate for this name.
     fn server(&self, name: &str) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -60,7 +60,7 @@ impl Drop for Authority {
     }
 }
 
-/// An upstream with TLS that answers with the name that it was asked for, and the request.
+/// An upstream with TLS that returns the received SNI name and the request.
 struct Upstream {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -141,7 +141,7 @@ fn start(route: &str, authority: &Authority, more: &[(&str, &str)]) -> Service {
 }
 
 #[test]
-fn requests_of_every_kind_go_over_tls_to_the_name_of_the_route() {
+fn all_kinds_of_requests_use_tls_with_the_host_of_the_route() {
     let authority = Authority::new("kinds");
     let upstream = Upstream::start(&authority.server("api.internal"));
     let address = upstream.address;
@@ -172,7 +172,7 @@ fn requests_of_every_kind_go_over_tls_to_the_name_of_the_route() {
 }
 
 #[test]
-fn without_a_host_the_address_is_the_name() {
+fn without_a_host_the_certificate_must_match_the_address() {
     let authority = Authority::new("address");
     let upstream = Upstream::start(&authority.server("127.0.0.1"));
     let gateway = start(&format!("/ https://{}", upstream.address), &authority, &[]);
@@ -183,7 +183,7 @@ fn without_a_host_the_address_is_the_name() {
 }
 
 #[test]
-fn an_upstream_without_a_valid_certificate_is_502_and_the_log_says_why() {
+fn an_upstream_without_a_valid_certificate_is_502_and_the_reason_is_logged() {
     let (authority, other) = (Authority::new("valid"), Authority::new("other"));
     for (server, reason) in [
         (other.server("api.internal"), "UnknownIssuer"),
@@ -205,7 +205,7 @@ fn an_upstream_without_a_valid_certificate_is_502_and_the_log_says_why() {
 }
 
 #[test]
-fn an_upstream_in_clear_text_is_not_asked_over_tls() {
+fn a_plaintext_upstream_of_a_tls_route_is_502() {
     let authority = Authority::new("clear");
     let address = accept(|mut stream| {
         let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
@@ -217,7 +217,7 @@ fn an_upstream_in_clear_text_is_not_asked_over_tls() {
 }
 
 #[test]
-fn health_checks_go_over_tls_and_ask_for_the_name() {
+fn health_checks_use_tls_with_the_host_of_the_route() {
     let authority = Authority::new("checks");
     let upstream = Upstream::start(&authority.server("api.internal"));
     let route = format!("/ https://{} host=api.internal check=/well", upstream.address);
@@ -235,7 +235,7 @@ fn health_checks_go_over_tls_and_ask_for_the_name() {
 }
 
 #[test]
-fn the_authorities_are_read_again_on_sighup() {
+fn the_authorities_are_reloaded_on_sighup() {
     let (authority, other) = (Authority::new("before"), Authority::new("after"));
     let upstream = Upstream::start(&other.server("api.internal"));
     let route = format!("/ https://{} host=api.internal", upstream.address);
@@ -250,7 +250,7 @@ fn the_authorities_are_read_again_on_sighup() {
 }
 
 #[test]
-fn a_file_that_has_no_certificate_is_a_fault() {
+fn a_file_without_a_certificate_is_an_error() {
     let key = std::env::temp_dir().join(format!("gateway-no-ca-{}.pem", std::process::id()));
     fs::write(&key, "nothing").unwrap();
     for file in ["/no/such/file", key.to_str().unwrap()] {

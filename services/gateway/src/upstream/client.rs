@@ -1,5 +1,5 @@
-//! Asks an upstream for an answer: on a connection that waits for work where there is one, at
-//! another address where that may help, and in one place for every method and protocol.
+//! Upstream client: sends a request over an idle or a new connection, and retries at another
+//! address where that is safe. The same code serves every method and protocol.
 
 mod body;
 #[cfg(feature = "fuzzing")]
@@ -30,37 +30,37 @@ use crate::response::relay::{BodyFault, Downstream, strip};
 use crate::routing::fields::FieldRules;
 use crate::upstream::{Connection, Failure, Lease};
 
-/// Bytes of an upstream's head.
+/// Maximum size of a response head in bytes.
 const HEAD_BYTES: usize = 32 * 1024;
 
-/// Informational answers before the answer; more of them are a loop.
+/// Maximum informational responses before the final one; more are treated as a loop.
 const INFORMATIONAL: u8 = 8;
 
-/// Tries in all, where trying again cannot do harm.
+/// Maximum attempts in total, where a retry is safe.
 const TRIES: usize = 3;
 
-/// Longest time that a connection may have been idle to carry a request that must not be sent
-/// twice. Upstreams close idle connections after some seconds, without a word, and a request that
-/// meets this cannot be told from one that was lost after it had its effect.
+/// Maximum idle time of a connection for a request that must not be sent twice. Upstreams close
+/// idle connections after some seconds without a notice; a request on such a connection is
+/// indistinguishable from one that was lost after it took effect.
 const SAFE_IDLE_TIME: Duration = Duration::from_secs(1);
 
-/// An answer of an upstream, its head read.
+/// A response of an upstream with its parsed head.
 #[derive(Debug)]
 pub(crate) struct UpstreamResponse {
-    /// Of the answer.
+    /// Status code.
     pub(crate) status: StatusCode,
-    /// As they came.
+    /// Fields in their original order.
     pub(crate) fields: Fields,
-    /// The rest of it.
+    /// Body, which is still to be read.
     pub(crate) body: Body,
-    /// The rest of the request, for an upstream that answers before it has read all of it.
+    /// The rest of the upload, if the upstream responds before it has read the whole request.
     pub(crate) sending: Option<UploadState>,
-    /// The connection may have another request when the body is complete.
+    /// The connection can be reused after the body is complete.
     pub(crate) is_lasting: bool,
 }
 
 impl UpstreamResponse {
-    /// Whether it is one that need not end.
+    /// Whether the response is an event stream, which may be endless.
     pub(crate) fn is_event_stream(&self) -> bool {
         let kind = || self.fields.get(CONTENT_TYPE)?.to_str().ok();
         self.status == StatusCode::OK
@@ -68,20 +68,20 @@ impl UpstreamResponse {
             && kind().is_some_and(names_events)
     }
 
-    /// Whether what follows is another protocol.
+    /// Whether the connection switches to another protocol.
     pub(crate) fn changes_protocol(&self) -> bool {
         self.status == StatusCode::SWITCHING_PROTOCOLS
     }
 }
 
-/// Reason why there is no answer.
+/// Reason why there is no response.
 #[derive(Debug)]
 pub(crate) enum UpstreamError {
-    /// The upstream failed: say this.
+    /// The upstream failed: respond with this problem.
     Problem(Problem),
-    /// The client's body is at fault: say this, and read no more.
+    /// The client's body is invalid: respond with this problem, and read no more.
     Refused(Problem),
-    /// The client has gone.
+    /// The client has disconnected.
     ClientGone,
 }
 
@@ -94,11 +94,12 @@ impl From<BodyFault> for UpstreamError {
     }
 }
 
-/// Sends the request and reads the head of its answer, which may say that `protocol` follows.
+/// Sends the request and reads the response head. A 101 is only accepted for `protocol`.
 ///
-/// A request is sent again, at most [`TRIES`] times in all and within the budget, when the upstream
-/// cannot have acted upon it: there was no connection, or none of its body has been sent. Beyond
-/// that only when its method is idempotent and its body is still held, and never after a timeout.
+/// A request is retried within the retry budget, with at most [`TRIES`] attempts in total, if the
+/// upstream cannot have processed it: the connection failed, or no part of the body was sent. In
+/// other cases, it is retried only if its method is idempotent and its body is still in memory, and
+/// never after a timeout.
 pub(crate) async fn ask(
     request_context: &mut RequestContext,
     head: &Bytes,
@@ -115,7 +116,7 @@ pub(crate) async fn ask(
     let idle_time = if is_idempotent { None } else { Some(SAFE_IDLE_TIME) };
     let mut is_new = false;
     loop {
-        // The one that failed before.
+        // Releases the lease of the previous attempt.
         request_context.pick = None;
         let Some(mut pick) = route.pool.pick(&request_context.tried) else {
             return Err(UpstreamError::Problem(Problem::no_upstream(&route.name)));
@@ -123,7 +124,8 @@ pub(crate) async fn ask(
         let waiting = if is_new { None } else { pick.waiting(idle_time) };
         let connected = match waiting {
             Some(connection) => Ok(connection),
-            // In a box: few requests need a new connection, and every future would have room for it.
+            // Boxed: few requests need a new connection, but every future would reserve the space
+            // for it.
             None => Box::pin(connect(&pick, timeouts.connect)).await,
         };
         let (failure, may_repeat) = match connected {
@@ -142,7 +144,8 @@ pub(crate) async fn ask(
                     (is_idempotent && upload.can_be_repeated()) || sending.is_unsent(upload);
                 match exchanged {
                     Err(Failed::Client(fault)) => return Err(fault.into()),
-                    // It was about to be closed. Whether there is more to it, a new one tells.
+                    // The idle connection was about to be closed. A retry on a new connection
+                    // reveals any other error.
                     Err(Failed::Upstream(Failure::Reset)) if connection.is_used && may_repeat => {
                         is_new = true;
                         continue;
@@ -159,12 +162,13 @@ pub(crate) async fn ask(
                             request_context.pick = Some(pick);
                             let response_head::Head { status, fields, is_lasting } = head;
                             let is_done = sending.is_done();
-                            // Who cannot read the whole request cannot tell where the next begins.
+                            // The position of the next request is unknown until the whole request
+                            // is read.
                             request_context.closes |= !is_done;
                             if is_done {
                                 upload.release();
                             }
-                            // An upstream that refuses the request does not want the rest.
+                            // An upstream that rejects the request does not need the rest.
                             let goes_on = !is_done
                                 && sending.error().is_none()
                                 && !(status.is_client_error() || status.is_server_error());
@@ -196,7 +200,7 @@ async fn connect(pick: &Lease, bound: Duration) -> Result<Connection, Failure> {
     }
 }
 
-/// Reason why an exchange ended without an answer.
+/// Reason why an exchange ended without a response.
 #[derive(Debug)]
 enum Failed {
     Upstream(Failure),
@@ -209,8 +213,8 @@ impl From<Failure> for Failed {
     }
 }
 
-/// A request and the head of its answer on one connection, both at the same time: an upstream may
-/// answer before it has read everything.
+/// Transfer of a request and its response head on one connection, both concurrently: an upstream
+/// may respond before it has read the whole request.
 struct Exchange<'a> {
     sending: UploadState,
     held: BytesMut,
@@ -235,7 +239,8 @@ impl Exchange<'_> {
                 return polled;
             }
             let client_time = self.sending.client_time(upload);
-            // Once the head has begun, all of it has this time: an upstream could send it byte by byte.
+            // The timeout covers the whole head from its first byte, because an upstream could send
+            // it byte by byte.
             let head = (self.informed, self.held.is_empty());
             let now = (self.sending.progress(), head, client_time.is_some());
             if before != Some(now) {
@@ -292,7 +297,8 @@ impl Exchange<'_> {
                     return Poll::Ready(Err(Failure::Invalid.into()));
                 }
                 if head.status != StatusCode::CONTINUE {
-                    // RFC 9110, section 15.2. The body was not held back, so 100 was not asked for.
+                    // RFC 9110, section 15.2. The gateway never waits for 100 (Continue), so it
+                    // does not forward one.
                     let response_head::Head { status, mut fields, .. } = head;
                     strip(&mut fields, status);
                     self.rules.remove(&mut fields);
@@ -304,7 +310,7 @@ impl Exchange<'_> {
             }
         }
         if self.informed > 0 {
-            // A client that is gone shows below.
+            // The check below detects a disconnected client.
             let _ = client.poll_flush(context);
         }
         if !self.sending.pulls() && client.poll_left(context).is_ready() {
@@ -314,7 +320,7 @@ impl Exchange<'_> {
     }
 }
 
-/// Whether a 101 names the protocol that was asked for, and no other (RFC 9110, section 7.8).
+/// Whether a 101 names the requested protocol, and no other (RFC 9110, section 7.8).
 fn agrees(fields: &Fields, protocol: &HeaderValue) -> bool {
     let mut named = fields.get_all(UPGRADE);
     let is_named =
@@ -328,7 +334,7 @@ fn agrees(fields: &Fields, protocol: &HeaderValue) -> bool {
 }
 
 impl RequestContext {
-    /// Counts a failed try; whether another address may be asked.
+    /// Counts a failed attempt; returns whether a retry at another address is allowed.
     pub(crate) fn fails(&mut self, failure: Failure) -> bool {
         let Some(route) = &self.route else { return false };
         route.metrics.upstream_failures.add();

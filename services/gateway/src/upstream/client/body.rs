@@ -1,5 +1,5 @@
-//! The body of an upstream's answer, out of the frame that HTTP/1.1 gave it (RFC 9112, section 6):
-//! clients get one of the gateway's own.
+//! Decoder for HTTP/1.1 response bodies (RFC 9112, section 6). The gateway frames the body again
+//! for the client.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -14,10 +14,10 @@ use crate::upstream::{Connection, Stream};
 /// Bytes of one read.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// Bytes of a line between chunks, and of all trailer fields together, which are dropped.
+/// Maximum bytes of a line between chunks, and of all trailer fields together, which are discarded.
 const LINE_BYTES: usize = 4 * 1024;
 
-/// A body that is on its way.
+/// A response body in transfer.
 #[derive(Debug)]
 pub(crate) struct Body {
     connection: Connection,
@@ -25,51 +25,51 @@ pub(crate) struct Body {
     frame: Frame,
 }
 
-/// How the end of a body is known, and where in it the reader is.
+/// Framing of a body, and the decoder's position in it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Frame {
-    /// So many bytes are left.
+    /// Number of remaining bytes.
     Known(u64),
-    /// All that comes.
+    /// Until the connection closes.
     UntilClosed,
-    /// The line with a chunk's size.
+    /// Line with a chunk's size.
     Size,
-    /// So many bytes of a chunk are left.
+    /// Number of remaining bytes of a chunk.
     Chunk(u64),
-    /// The line end behind a chunk.
+    /// Line end after a chunk.
     AfterChunk,
-    /// The fields behind the last chunk; so many bytes of them were dropped.
+    /// Fields after the last chunk; the number of bytes discarded before.
     Trailer(usize),
-    /// There is no more.
+    /// The body is complete.
     Done,
 }
 
-/// What is there of a body.
+/// Available data of a body.
 #[derive(Debug)]
 pub(crate) enum Data {
-    /// Some of it.
+    /// A piece of the body.
     Some(Bytes),
-    /// Nothing yet: see [`Body::poll_more`].
+    /// No data yet: see [`Body::poll_more`].
     None,
-    /// It was complete before.
+    /// The body is complete.
     End,
 }
 
 impl Body {
-    /// Of an answer on that connection; some of it is held already.
+    /// Body of a response on this connection; `held` are bytes that were already received.
     pub(super) fn new(connection: Connection, held: BytesMut, frame: Frame) -> Self {
         Self { connection, held, frame }
     }
 
-    /// Where in it the reader is.
+    /// Current position.
     pub(crate) const fn frame(&self) -> Frame {
         self.frame
     }
 
-    /// What is there of it.
+    /// Returns the available data.
     ///
     /// # Errors
-    /// When it is not framed as it must be.
+    /// Returns an error if the framing is malformed.
     pub(crate) fn take(&mut self) -> io::Result<Data> {
         Ok(match self.frame.take(&mut self.held)? {
             Some(piece) => Data::Some(piece),
@@ -78,13 +78,13 @@ impl Body {
         })
     }
 
-    /// Waits for more. Nothing is lost when it is not waited for to the end.
+    /// Waits for more data. It is cancel-safe.
     ///
     /// # Errors
-    /// When the body ends before its end.
+    /// Returns an error if the body is truncated.
     pub(crate) fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.held.is_empty() {
-            // While nothing is on its way, there is no buffer.
+            // An idle body owns no buffer.
             self.held = BytesMut::new();
         }
         let Self { connection, held, .. } = self;
@@ -98,29 +98,28 @@ impl Body {
         Poll::Ready(Ok(()))
     }
 
-    /// The connection, for the rest of the request.
+    /// The connection, to send the rest of the request.
     pub(crate) fn stream(&mut self) -> &mut Stream {
         &mut self.connection.stream
     }
 
-    /// Whether it could end here for one who only sees pieces.
+    /// Whether the stream may end here without a truncated piece.
     pub(crate) fn is_between(&self) -> bool {
         self.held.is_empty() && matches!(self.frame, Frame::Size | Frame::UntilClosed | Frame::Done)
     }
 
-    /// The connection, for another request; none unless the body is complete and nothing came
-    /// behind it.
+    /// The connection, for reuse; `None` unless the body is complete and no bytes follow it.
     pub(crate) fn into_connection(self) -> Option<Connection> {
         (self.frame == Frame::Done && self.held.is_empty()).then_some(self.connection)
     }
 
-    /// The connection and what came on it, for what is passed on as it comes.
+    /// The connection and the bytes already received, for a tunnel.
     pub(crate) fn into_parts(self) -> (Stream, BytesMut) {
         (self.connection.stream, self.held)
     }
 }
 
-/// Reads what is there to the end of `bytes`, whose room is made when it is.
+/// Reads available bytes into `bytes`, and allocates its capacity only when there are any.
 pub(super) fn poll_some(
     stream: &mut (impl AsyncRead + Unpin),
     context: &mut Context<'_>,
@@ -134,7 +133,7 @@ pub(super) fn poll_some(
 }
 
 impl Frame {
-    /// Takes a piece of the body from the front of `held`; none when there is none in it.
+    /// Decodes a piece of the body from the front of `held`; `None` if there is none.
     pub(super) fn take(&mut self, held: &mut BytesMut) -> io::Result<Option<Bytes>> {
         loop {
             match *self {
@@ -154,7 +153,7 @@ impl Frame {
                         _ => Self::Chunk(left),
                     };
                     if left == 0 {
-                        // Goes on at once, so that the end is seen with the last piece.
+                        // Continues, so that the end is detected together with the last piece.
                         let piece = held.split_to(count).freeze();
                         if *self == Self::Known(0) {
                             *self = Self::Done;
@@ -190,7 +189,7 @@ impl Frame {
     }
 }
 
-/// The next line without its end, if it is there.
+/// Splits off the next line and removes its line end; `None` if the line is incomplete.
 fn take_line(held: &mut BytesMut) -> io::Result<Option<Bytes>> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     let Some(end) = memchr::memchr(b'\n', held) else {
@@ -202,10 +201,10 @@ fn take_line(held: &mut BytesMut) -> io::Result<Option<Bytes>> {
     line_end.map(|last| Some(line.slice(..last))).ok_or_else(invalid)
 }
 
-/// The size of a chunk; an extension behind it means nothing (RFC 9112, section 7.1.1).
+/// Parses the size of a chunk; extensions are ignored (RFC 9112, section 7.1.1).
 fn size(line: &[u8]) -> io::Result<u64> {
     let digits = line.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii_end();
-    // `from_str_radix` takes a sign as well.
+    // `from_str_radix` also accepts a sign.
     let is_plain = digits.iter().all(u8::is_ascii_hexdigit);
     let text = std::str::from_utf8(digits).ok().filter(|_| is_plain);
     let size = text.and_then(|text| u64::from_str_radix(text, 16).ok());
@@ -216,7 +215,7 @@ fn size(line: &[u8]) -> io::Result<u64> {
 mod tests {
     use super::*;
 
-    /// What comes out when the bytes come in pieces of this size, and where it ends.
+    /// The decoded bytes for input in pieces of this size, and the final position.
     fn unframed(frame: Frame, bytes: &[u8], piece: usize) -> io::Result<(Vec<u8>, Frame)> {
         let (mut frame, mut held, mut out) = (frame, BytesMut::new(), Vec::new());
         for part in bytes.chunks(piece) {
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_the_same_however_its_bytes_come() {
+    fn a_body_does_not_depend_on_how_the_bytes_are_split() {
         let chunks = b"5\r\nhello\r\nA;x=b\r\n0123456789\r\n0\r\nDate: now\r\n\r\n";
         for piece in 1..=chunks.len() {
             let read = |frame, bytes| unframed(frame, bytes, piece).unwrap();
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_body_is_not_taken_for_a_whole_one() {
+    fn a_truncated_body_is_not_complete() {
         let chunks = b"5\r\nhello\r\n0\r\n\r\n";
         for cut in 0..chunks.len() {
             let (_, frame) = unframed(Frame::Size, &chunks[..cut], 3).unwrap();
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_that_are_none_are_refused() {
+    fn malformed_chunks_are_rejected() {
         for chunks in [
             "x\r\n",
             "\r\n",

@@ -1,4 +1,4 @@
-//! Reads the bytes of an upstream for the fuzz targets.
+//! Response parsers for the fuzz targets.
 
 use bytes::BytesMut;
 use http::{Method, StatusCode};
@@ -7,11 +7,10 @@ use super::body::Frame;
 use super::response_head;
 use crate::fields::Fields;
 
-/// A response: its status, its body as far as it came, and where in the body the bytes end.
+/// A response: status, decoded body, and final position in the body.
 type Read = (StatusCode, Vec<u8>, Frame);
 
-/// Reads a response that comes in pieces of that size; none if it is refused or its head is not
-/// complete.
+/// Parses a response in pieces of this size; `None` if it is invalid or its head is incomplete.
 pub(crate) fn read(bytes: &[u8], piece: usize) -> Option<Read> {
     let mut held = BytesMut::new();
     let mut response: Option<Read> = None;
@@ -33,7 +32,7 @@ pub(crate) fn read(bytes: &[u8], piece: usize) -> Option<Read> {
     response
 }
 
-/// Takes the head of a response.
+/// Parses a response head.
 pub(crate) fn head(bytes: &mut BytesMut) -> Option<(StatusCode, Fields)> {
     let head = response_head::take(bytes).ok()??;
     Some((head.status, head.fields))

@@ -1,4 +1,4 @@
-//! The head of an upstream's answer.
+//! Parser for response heads of upstreams.
 
 use std::mem::MaybeUninit;
 
@@ -9,24 +9,24 @@ use http::{Method, StatusCode};
 use super::Frame;
 use crate::fields::Fields;
 
-/// Fields of a head.
+/// Maximum fields of a head.
 const FIELDS: usize = 100;
 
-/// A head.
+/// A parsed head.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) status: StatusCode,
-    /// As they came.
+    /// Fields in their original order.
     pub(super) fields: Fields,
-    /// Another request may follow on the connection.
+    /// The connection persists after this response.
     pub(super) is_lasting: bool,
 }
 
-/// What came is none.
+/// The head is malformed.
 #[derive(Debug)]
 pub(super) struct NoHead;
 
-/// Takes a head from the front of `held`, if all of it is there.
+/// Parses a head from the front of `held`; `None` if it is incomplete.
 pub(super) fn take(held: &mut BytesMut) -> Result<Option<Head>, NoHead> {
     let mut lines = [const { MaybeUninit::uninit() }; FIELDS];
     let mut response = httparse::Response::new(&mut []);
@@ -43,7 +43,8 @@ pub(super) fn take(held: &mut BytesMut) -> Result<Option<Head>, NoHead> {
     let code = response.code.filter(|code| (100..600).contains(code)).ok_or(NoHead)?;
     let status = StatusCode::from_u16(code).map_err(|_| NoHead)?;
     let is_http11 = response.version == Some(1);
-    // Values stay where they are: a copy of each would cost more than to read the head.
+    // Values refer to the received buffer: copying each of them would cost more than parsing the
+    // head.
     let begin = held.as_ptr().addr();
     let mut lines = Vec::with_capacity(response.headers.len());
     for line in response.headers.iter() {
@@ -68,15 +69,14 @@ pub(super) fn take(held: &mut BytesMut) -> Result<Option<Head>, NoHead> {
     Ok(Some(Head { status, fields, is_lasting }))
 }
 
-/// Whether the end of a body with these codings is defined: there is none, or `chunked` alone.
+/// Whether the framing by these codings is defined: none, or only `chunked`.
 fn has_known_end<'a>(mut codings: impl Iterator<Item = &'a HeaderValue>) -> bool {
     codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
         && codings.next().is_none()
 }
 
 impl Head {
-    /// How the end of the body is known that follows it (RFC 9112, section 6.3); none when that
-    /// cannot be told.
+    /// Framing of the body (RFC 9112, section 6.3); `None` if it cannot be determined.
     pub(super) fn frame(&self, method: &Method) -> Option<Frame> {
         if self.status == StatusCode::SWITCHING_PROTOCOLS {
             return Some(Frame::UntilClosed);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_taken_when_all_of_it_is_there() {
+    fn a_head_is_parsed_when_it_is_complete() {
         let text = "HTTP/1.1 200 Fine\r\nA: b\r\na: c\r\n\r\n";
         for cut in 0..text.len() {
             assert!(head(&text[..cut]).unwrap().is_none(), "{cut}");
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_head_is_refused() {
+    fn a_malformed_head_is_rejected() {
         for text in [
             "SSH-2.0-x\r\n\r\n",
             "HTTP/1.1 999 x\r\n\r\n",
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_body_is_known_or_it_is_no_answer() {
+    fn a_response_without_defined_framing_is_rejected() {
         let get = &Method::GET;
         assert_eq!(frame("Content-Length: 5\r\n", get), Some(Frame::Known(5)));
         assert_eq!(frame("Content-Length: 0\r\n", get), Some(Frame::Done));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_lasts_unless_one_side_says_otherwise() {
+    fn a_connection_persists_unless_one_side_closes_it() {
         for (text, lasts) in [
             ("HTTP/1.1 200 OK\r\n\r\n", true),
             ("HTTP/1.1 200 OK\r\nConnection: x, Close\r\n\r\n", false),

@@ -1,4 +1,4 @@
-//! A request of the gateway's own for a response without an end, on a connection of its own with
+//! Client for endless responses that the gateway itself requests, each on its own connection with
 //! small buffers: there may be a thousand of them.
 
 use std::future::poll_fn;
@@ -19,21 +19,21 @@ use crate::request::context::names_events;
 use crate::upstream::tls::{self, Io};
 use crate::upstream::{Failure, UpstreamTls};
 
-/// The response, its head read.
+/// A response with its parsed head.
 pub(crate) struct EventStream {
-    /// The fields of the head.
+    /// Fields of the head.
     pub(crate) fields: Fields,
     stream: Box<dyn Io>,
     held: BytesMut,
     frame: Frame,
 }
 
-/// Sends a GET on a new connection and reads the head of the response.
+/// Sends a GET on a new connection and reads the response head.
 ///
 /// # Errors
-/// [`Failure::Unreachable`] when there is no connection within `connect_time`,
-/// [`Failure::Timeout`] when there is one and no head comes within `head_time`, and others when the
-/// response is no event stream.
+/// [`Failure::Unreachable`] if the connection is not established within `connect_time`,
+/// [`Failure::Timeout`] if no head arrives within `head_time`, and others if the response is not an
+/// event stream.
 pub(crate) async fn open_stream(
     address: SocketAddr,
     tls: Option<&UpstreamTls>,
@@ -68,7 +68,7 @@ pub(crate) async fn open_stream(
     if response.status != StatusCode::OK || !kind.is_some_and(names_events) {
         return Err(Failure::Status(response.status.as_u16()));
     }
-    // Copied, because they are parts of a buffer that the stream would keep for all its life.
+    // Copied, because they refer to a buffer that they would keep alive as long as the stream.
     let copied = |(name, value): (&HeaderName, &HeaderValue)| {
         Some((name.clone(), HeaderValue::from_bytes(value.as_bytes()).ok()?))
     };
@@ -77,10 +77,10 @@ pub(crate) async fn open_stream(
 }
 
 impl EventStream {
-    /// The next piece; none at the end.
+    /// Returns the next piece; `None` at the end.
     ///
     /// # Errors
-    /// When the body is not framed as it must be, or ends before its end.
+    /// Returns an error if the body is malformed or truncated.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Bytes>> {
         let Self { stream, held, frame, .. } = self;
         loop {
@@ -91,7 +91,7 @@ impl EventStream {
                 return Ok(None);
             }
             if held.is_empty() {
-                // While nothing is on its way, there is no buffer.
+                // An idle stream owns no buffer.
                 *held = BytesMut::new();
             }
             if poll_fn(|context| poll_some(stream, context, held)).await? == 0 {

@@ -1,7 +1,6 @@
-//! A request's body on its way to an upstream. The beginning is held in memory, within one budget
-//! for all connections: a body that fits there is sent with its length and can be sent again; of a
-//! longer one only a piece at a time is in memory, and the client sends as fast as the upstream
-//! takes it.
+//! Upload of a request body to an upstream. The beginning is buffered in memory, within one budget
+//! for all connections. A body that fits is sent with its length and can be retried. A longer one
+//! is streamed piece by piece, so the client sends as fast as the upstream reads.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -24,32 +23,33 @@ use crate::response::problem::Problem;
 use crate::response::relay::{BodyFault, Downstream};
 use crate::upstream::Stream;
 
-/// Bytes of a body that are held before an upstream is asked: the default limit of bodies, so that
-/// by default no slow client ever occupies an upstream.
+/// Bytes of a body that are buffered before the request is sent to an upstream: the default body
+/// limit, so that by default a slow client never occupies an upstream.
 pub(crate) const HELD_BYTES: usize = 64 * 1024;
 
-/// The smallest step of the budget.
+/// Smallest step in which the budget is reserved.
 const STEP_BYTES: usize = 4 * 1024;
 
-/// A request's body as far as it has been read.
+/// A request body, as far as it has been read.
 #[derive(Debug)]
 pub(crate) struct Upload {
     held: Bytes,
-    /// The held bytes are all of it.
+    /// The buffer contains the whole body.
     is_whole: bool,
     length: Length,
-    /// Something behind the held bytes has been read, so it cannot be sent again.
+    /// Data beyond the buffer has been read, so the body cannot be retried.
     is_streamed: bool,
-    /// What is left of the time that the client has for the rest.
+    /// Remaining time for the client to send the rest.
     time_left: Duration,
     room: MemoryPermit,
 }
 
 impl Upload {
-    /// Reads the body, or as much of it as is held.
+    /// Reads the body, or as much of it as the buffer holds.
     ///
     /// # Errors
-    /// A body that is malformed, too slow or beyond the budget, or a client that is gone.
+    /// Returns an error if the body is malformed, too slow or beyond the budget, or the client has
+    /// disconnected.
     pub(crate) async fn hold(
         client: &mut dyn Downstream,
         length: Length,
@@ -70,8 +70,8 @@ impl Upload {
         }
         let begun = Instant::now();
         let mut gathered = BytesMut::new();
-        // Up to one piece beyond the limit: only then is it known that a body has no more than that, and
-        // a body that is refused has never reached an upstream.
+        // Up to one piece beyond the limit, to detect a body larger than that. A body that is
+        // rejected here has not reached an upstream.
         while !upload.is_whole && gathered.len() <= HELD_BYTES {
             let left = time.saturating_sub(begun.elapsed());
             let piece = timer.within(left, poll_fn(|context| client.poll_body(context))).await;
@@ -85,7 +85,7 @@ impl Upload {
             }
             let is_all = length == Length::Known(piece.len() as u64);
             if is_all {
-                // It came in one piece and need not be copied.
+                // A single piece need not be copied.
                 upload.held = piece;
                 upload.is_whole = true;
                 return Ok(upload);
@@ -98,18 +98,18 @@ impl Upload {
         Ok(upload)
     }
 
-    /// Counts so many bytes in the budget, in steps; false when there is no room for them.
+    /// Reserves bytes from the budget, in steps; false if it is exhausted.
     fn reserve(&mut self, bytes: usize) -> bool {
         let wanted = bytes.next_power_of_two().max(STEP_BYTES);
         let more = wanted.saturating_sub(self.room.bytes());
         more == 0 || self.room.grow(more)
     }
 
-    /// Ends the head of the request with how its body is framed.
+    /// Completes the head of the request with the framing of its body.
     pub(crate) fn finish_head(&self, mut head: Vec<u8>, method: &Method) -> Bytes {
         let means_body = [Method::POST, Method::PUT, Method::PATCH].contains(method);
         match self.known_length() {
-            // RFC 9110, section 8.6: methods that have a meaning for a body tell its length.
+            // RFC 9110, section 8.6: methods that define a meaning for a body send its length.
             Some(0) if !means_body => {}
             Some(length) => {
                 let mut digits = itoa::Buffer::new();
@@ -129,28 +129,28 @@ impl Upload {
         }
     }
 
-    /// Whether all that an upstream may have got can be sent again.
+    /// Whether everything that an upstream may have received can be sent again.
     pub(crate) fn can_be_repeated(&self) -> bool {
         !self.is_streamed
     }
 
-    /// Gives the memory back: nothing will be sent again.
+    /// Releases the memory: there are no more retries.
     pub(crate) fn release(&mut self) {
         self.held = Bytes::new();
         self.room.shrink_to(0);
     }
 
-    /// Whether the client's part is over: all of the body has been read.
+    /// Whether the client has sent the whole body.
     pub(crate) fn is_read(&self) -> bool {
         self.is_whole
     }
 
-    /// Whether there is no body at all.
+    /// Whether there is no body.
     pub(crate) fn is_empty(&self) -> bool {
         self.is_whole && self.held.is_empty()
     }
 
-    /// Begins to send the request.
+    /// Starts to send the request.
     pub(crate) fn begin(&self, head: &Bytes) -> UploadState {
         let is_chunked = self.known_length().is_none();
         let mut sending = UploadState {
@@ -168,32 +168,33 @@ impl Upload {
     }
 }
 
-/// A client that does not send its body in time.
+/// Error for a client that does not send its body in time.
 fn too_slow() -> BodyFault {
     BodyFault::Refused(Problem::too_slow("body"))
 }
 
-/// A request on its way to one upstream.
+/// Progress of a request to one upstream.
 #[derive(Debug)]
 pub(crate) struct UploadState {
-    /// What is written first, and what comes behind it.
+    /// The part that is written first, and the rest of the queue.
     front: Bytes,
     queue: VecDeque<Bytes>,
-    /// Bytes of the head that the kernel has not taken.
+    /// Bytes of the head that are not written to the kernel yet.
     head_left: usize,
     is_chunked: bool,
-    /// There is more to come from the client.
+    /// The client has more data to send.
     pulls: bool,
-    /// Bytes behind the head that the kernel has taken.
+    /// Bytes after the head that are written to the kernel.
     body_sent: u64,
-    /// Why nothing more can be sent.
+    /// Write error that ended the upload.
     error: Option<io::Error>,
-    /// Since when the client is waited for.
+    /// Start of the current wait for the client.
     waiting: Option<Instant>,
 }
 
 impl UploadState {
-    /// Whether nothing of the body has left, so that the upstream cannot have acted upon it.
+    /// Whether no part of the body has been sent, so the upstream cannot have processed the
+    /// request.
     pub(crate) fn is_unsent(&self, upload: &Upload) -> bool {
         if upload.is_empty() { self.head_left > 0 } else { self.body_sent == 0 }
     }
@@ -203,28 +204,27 @@ impl UploadState {
         !self.pulls && self.front.is_empty() && self.error.is_none()
     }
 
-    /// Whether the client is read for more of the body.
+    /// Whether more of the body is read from the client.
     pub(crate) fn pulls(&self) -> bool {
         self.pulls && self.error.is_none()
     }
 
-    /// Whether the client is waited for, and for how long it may be.
+    /// Remaining time for the client, if it is being waited for.
     pub(crate) fn client_time(&self, upload: &Upload) -> Option<Duration> {
         self.waiting.map(|since| upload.time_left.saturating_sub(since.elapsed()))
     }
 
-    /// Bytes that the kernel has taken, of all that there will be.
+    /// Bytes of the head that are left, and of the body that are written to the kernel.
     pub(crate) fn progress(&self) -> (usize, u64) {
         (self.head_left, self.body_sent)
     }
 
-    /// Why it cannot be sent.
+    /// Write error that ended the upload.
     pub(crate) fn error(&self) -> Option<&io::Error> {
         self.error.as_ref()
     }
 
-    /// Sends what there is and what comes; ready when there is no more to send, or nothing more can
-    /// be sent.
+    /// Sends available data. Ready when everything is sent, or nothing more can be sent.
     pub(crate) fn poll(
         &mut self,
         context: &mut Context<'_>,
@@ -252,7 +252,7 @@ impl UploadState {
                     Poll::Pending => return Poll::Pending,
                 }
                 if self.error.is_some() {
-                    // An upstream that takes no more may still say why.
+                    // An upstream that stopped reading may still send the reason.
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -282,7 +282,7 @@ impl UploadState {
         }
     }
 
-    /// Adds a piece of the body in its frame.
+    /// Adds a piece of the body with its framing.
     fn push(&mut self, piece: Bytes) {
         if piece.is_empty() {
             return;

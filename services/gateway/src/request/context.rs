@@ -1,6 +1,6 @@
-//! The state of one request, and the decision about it before it is forwarded: client, access,
-//! rate, route, authentication, cache. In this order, so that cheap checks that reject most come
-//! first, and authentication before any response from the cache.
+//! State of one request, and the decision about it before it is forwarded: client, access, rate
+//! limit, route, authentication, cache. In this order, so that cheap checks that reject most
+//! requests come first, and authentication precedes any response from the cache.
 
 mod announce;
 mod authorize;
@@ -42,96 +42,96 @@ use crate::settings::Timeouts;
 use crate::state::Gateway;
 use crate::upstream::Lease;
 
-/// One request in progress: what the access log and the response need to know of it.
+/// A request in progress: the data that the access log and the response need.
 #[expect(clippy::struct_excessive_bools, reason = "each is true or not whatever the others are")]
 pub(crate) struct RequestContext {
-    /// The shared state: settings and counters.
+    /// Shared state: configuration and metrics.
     pub(crate) gateway: Arc<Gateway>,
-    /// When its head was complete.
+    /// Time at which its head was complete.
     pub(crate) begun: Instant,
-    /// Its method.
+    /// Request method.
     pub(crate) method: Method,
-    /// Path and query as the upstream will read them.
+    /// Path and query as the upstream receives them.
     pub(crate) target: String,
-    /// Path and query as a member of the fleet reads them, where they differ from `target`.
+    /// Path and query for a member of the fleet, if they differ from `target`.
     pub(crate) upstream_target: Option<String>,
-    /// The host of its Host field, in canonical form; empty where there is none.
+    /// Canonical host of the Host field; empty if there is none.
     host: String,
-    /// Scheme and host as the upstream receives them, in canonical form: a part of the cache's key.
+    /// Canonical scheme and host as the upstream receives them: a part of the cache key.
     site: String,
-    /// Of the cache when it came.
+    /// Epoch of the cache at the start of the request.
     epoch: u64,
     /// Its `Accept` field.
     accept: Option<HeaderValue>,
-    /// The client.
+    /// Client identity.
     pub(crate) client_info: ClientInfo,
     trace: Trace,
     quota: Option<Quota>,
     /// The `Cache-Status` field, if one is sent.
     pub(crate) cache_status: Option<HeaderValue>,
-    /// What brings the answer into the cache.
+    /// Cache fill for the response.
     pub(crate) filling: Option<Box<Fill>>,
-    /// The client has the upstream's response already: 304.
+    /// The client already has the upstream's response: send 304.
     pub(crate) not_modified: bool,
-    /// Where it goes.
+    /// Route of the request.
     pub(crate) route: Option<Arc<Route>>,
-    /// The address that is asked.
+    /// Lease on the current upstream address.
     pub(crate) pick: Option<Lease>,
-    /// The address that was asked, where the hold on it was given up before the end.
+    /// Upstream address, if the lease was released before the end of the request.
     pub(crate) asked: Option<SocketAddr>,
-    /// The addresses of the tries that failed.
+    /// Addresses of failed attempts.
     pub(crate) tried: Vec<SocketAddr>,
-    /// The client wants, or has, no further answer on this connection.
+    /// The connection closes after the response.
     pub(crate) closes: bool,
     /// HTTP/1.0.
     pub(crate) is_http10: bool,
     version: Version,
-    /// What is left of `Max-Forwards`.
+    /// `Max-Forwards` for the upstream.
     forwards_left: Option<u64>,
-    /// The answer has a policy of HTTPS of its own.
+    /// The response already has `Strict-Transport-Security`.
     has_hsts: bool,
-    /// The answer turned out to be an event stream, which has no end.
+    /// The response is an event stream, which may be endless.
     pub(crate) streams: bool,
-    /// A health check of the gateway itself, which is logged only when it fails.
+    /// A health check of the gateway, which is logged only on failure.
     is_health_check: bool,
-    /// What went wrong.
+    /// Error message for the log.
     pub(crate) error: Option<String>,
-    /// Status and bytes of the answer.
+    /// Status of the response.
     pub(crate) status: u16,
-    /// Bytes of the answer's body.
+    /// Size of the response body in bytes.
     pub(crate) sent_bytes: u64,
 }
 
-/// What to do with a request.
+/// Decision about a request.
 pub(crate) enum Decision {
-    /// Send this, which is the gateway's own, or from memory.
+    /// Send this response, which the gateway generated or the cache returned.
     Answer(FullResponse),
     /// Send the merged stream of the fleet.
     Stream(Viewer, Option<Permit>),
-    /// Have the answer fetched.
+    /// Forward the request to an upstream.
     Forward(UpstreamRequest),
 }
 
 /// A request for an upstream, without its body.
 pub(crate) struct UpstreamRequest {
-    /// Request line and fields, but for those that frame the body, and the empty line.
+    /// Request line and fields, without framing fields and the final empty line.
     pub(crate) head: Vec<u8>,
-    /// Another protocol that the client asks for, and may have.
+    /// Protocol that the client asks to upgrade to and that the route allows.
     pub(crate) protocol: Option<HeaderValue>,
-    /// Of a connection that stays: its place among those of the same client.
+    /// Permit for a long-lived connection of the client.
     pub(crate) permit: Option<Permit>,
 }
 
-/// An answer that is complete.
+/// A complete response.
 pub(crate) struct FullResponse {
     /// Status line and fields.
     pub(crate) head: Vec<u8>,
-    /// What comes behind.
+    /// Body.
     pub(crate) body: Bytes,
 }
 
 impl RequestContext {
-    /// Of a request whose head has been read.
+    /// Creates the context of a request with a parsed head.
     pub(crate) fn new(
         gateway: &Arc<Gateway>,
         head: &Head,
@@ -186,7 +186,7 @@ impl RequestContext {
         }
     }
 
-    /// Decides what to do with it, before its body is read.
+    /// Decides about the request, before its body is read.
     pub(crate) async fn decide(&mut self, head: &Head) -> Decision {
         match self.try_to_decide(head).await {
             Ok(admission) => admission,
@@ -228,7 +228,7 @@ impl RequestContext {
             return self.decide_fleet(&path, query, head, &hop).await;
         }
         let rules = self.gateway.rules();
-        // There always is a route for `/`.
+        // The built-in table has a route for `/`.
         let route = rules
             .route(&path)
             .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))?
@@ -237,7 +237,7 @@ impl RequestContext {
             let detail = "the path is ambiguous: it could be read as one that needs authentication";
             return Err(bad(detail.to_owned()));
         }
-        // The upstream reads the very path that was routed.
+        // The upstream receives the same path that was routed.
         if let Cow::Owned(path) = path {
             self.target = match query {
                 Some(query) => format!("{path}?{query}"),
@@ -253,7 +253,7 @@ impl RequestContext {
         self.forward(head, &hop, upgrade).await
     }
 
-    /// The time limits of its route.
+    /// Timeouts of its route.
     pub(crate) fn timeouts(&self) -> Timeouts {
         let timeouts = self.gateway.config.timeouts;
         let Some(attributes) = self.attributes() else { return timeouts };
@@ -264,7 +264,7 @@ impl RequestContext {
         }
     }
 
-    /// Bytes of its body, where its route has a limit of its own.
+    /// Body limit of its route in bytes, if the route has one.
     pub(crate) fn body_limit(&self) -> Option<usize> {
         self.attributes()?.body_bytes
     }
@@ -273,7 +273,7 @@ impl RequestContext {
         self.route.as_ref().map(|route| &route.attributes)
     }
 
-    /// Changes the fields of an upstream's response as the route says.
+    /// Applies the route's field rules to the upstream's response.
     pub(crate) fn edit_response(&mut self, fields: &mut Fields) {
         let Some(route) = &self.route else { return };
         if !route.attributes.response.is_empty() {
@@ -282,7 +282,7 @@ impl RequestContext {
         }
     }
 
-    /// Checks what the route allows, and forwards the request if the cache has no response to it.
+    /// Checks the restrictions of the route, and forwards the request if the cache has no response.
     async fn forward(
         &mut self,
         head: &Head,
@@ -297,7 +297,7 @@ impl RequestContext {
             return Err(bad("this route does not allow this protocol"));
         }
         if let Some(host) = self.attributes().and_then(|it| it.host.as_deref()) {
-            // The upstream receives this name, and the client's beside it.
+            // The upstream receives this host, and the client's host as well.
             let public = self.client_info.host.as_ref().map(|host| text_of(Some(host)));
             self.site = site(self.client_info.scheme, host, public);
         }
@@ -309,7 +309,7 @@ impl RequestContext {
         let permit = if upgrade.is_some() {
             self.stream_permit()?
         } else if is_event_stream(&head.method, self.accept.as_ref()) {
-            // A fresh answer is not fetched again by asking for events.
+            // A request for events does not force a fetch while a fresh response is stored.
             if let Some(answer) = self.look_into_cache(head).await {
                 return Ok(Decision::Answer(self.answer(&answer)));
             }
@@ -324,12 +324,12 @@ impl RequestContext {
         Ok(Decision::Forward(UpstreamRequest { head, protocol: upgrade, permit }))
     }
 
-    /// The answer, if it is here or on its way.
+    /// Returns the response, if it is stored or being fetched.
     async fn look_into_cache(&mut self, head: &Head) -> Option<Answer> {
         let mut headers = Cow::Borrowed(&head.fields);
         let rules = self.attributes().map(|it| (&it.request, &it.response));
         if let Some((request, _)) = rules.filter(|(request, _)| !request.is_empty()) {
-            // What selects the response is what the upstream receives.
+            // The fields that the upstream receives select the response.
             request.apply(headers.to_mut());
         }
         let question = CacheRequest {
@@ -358,8 +358,8 @@ impl RequestContext {
         None
     }
 
-    /// Fetches a stored response anew, beside this request; a later request does where too many are
-    /// fetched already.
+    /// Refreshes a stored response in the background; a later request does it if too many refreshes
+    /// are running.
     fn refill(&self, head: &Head, filling: Box<Fill>) {
         let Ok(permit) = self.gateway.refills.clone().try_acquire_owned() else { return };
         let peer = SocketAddr::new(self.client_info.peer, 0);
@@ -371,19 +371,19 @@ impl RequestContext {
         beside.upstream_target.clone_from(&self.upstream_target);
         beside.route.clone_from(&self.route);
         beside.filling = Some(filling);
-        // It was read before.
+        // The same field was parsed successfully before.
         let hop = HopByHop::of(&head.fields).unwrap_or_default();
         let request = beside.request(head, &hop, None);
         tokio::spawn(refill(beside, head.clone(), request, permit));
     }
 
-    /// What an unsafe request may have changed must not be answered from memory.
+    /// Invalidates the target, which an unsafe request may have changed.
     fn forget(&self) {
         self.gateway.cache.invalidate(&self.site, &self.target);
     }
 
-    /// The upstream has answered, with the head as it came: what the cache makes of it. An answer
-    /// that is to be sent instead, if there is one.
+    /// Passes the unmodified response head of the upstream to the cache. Returns a stored response
+    /// if it must be sent instead.
     pub(crate) fn on_response_head(
         &mut self,
         status: StatusCode,
@@ -409,20 +409,20 @@ impl RequestContext {
         None
     }
 
-    /// Lets go of the values of the request's head, each of which keeps the memory of all of it. None
-    /// of them is needed once the response has begun.
+    /// Drops the values of the request head, because each one keeps the whole buffer alive. None of
+    /// them is needed after the response has begun.
     pub(crate) fn forget_head(&mut self) {
         (self.accept, self.client_info.host) = (None, None);
     }
 
-    /// Notes that the answer has a policy of HTTPS of its own.
+    /// Records whether the response has `Strict-Transport-Security`.
     pub(crate) fn note_policy(&mut self, fields: &Fields) {
         self.has_hsts = fields.contains_key(STRICT_TRANSPORT_SECURITY);
     }
 }
 
-/// Scheme and host as the upstream receives them, and the client's host where that is another one:
-/// the upstream receives both, and may answer for either.
+/// Scheme and host as the upstream receives them, and the client's host if it differs: the upstream
+/// receives both, and its response may depend on either.
 fn site(scheme: Scheme, host: &str, public: Option<&str>) -> String {
     let scheme = scheme.name();
     let mut site = String::with_capacity(scheme.len() + 3 + host.len());
@@ -436,12 +436,12 @@ fn site(scheme: Scheme, host: &str, public: Option<&str>) -> String {
     site
 }
 
-/// Whether a plain path is one of the gateway's own health checks.
+/// Whether a plain path is a health check of the gateway.
 fn is_health_path(path: &str) -> bool {
     ["/healthz", "/readyz"].contains(&path)
 }
 
-/// A field's value, empty where there is none that is text.
+/// A field value; empty if it is absent or not text.
 fn text_of(value: Option<&HeaderValue>) -> &str {
     value.and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
@@ -450,7 +450,7 @@ fn split_target(target: &str) -> (&str, Option<&str>) {
     target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
 }
 
-/// Whether a media type, with parameters or not, is that of event streams.
+/// Whether a media type, with or without parameters, is that of event streams.
 pub(crate) fn names_events(kind: &str) -> bool {
     let kind = kind.split(';').next().unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("text/event-stream")

@@ -1,4 +1,4 @@
-//! Announcements: a member of the fleet puts its own address among the members, with a signature.
+//! Announcements: a fleet member registers its own address with a signed request.
 
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,8 +21,8 @@ use crate::response::problem::Problem;
 const ACCEPT_SIGNATURE: HeaderName = HeaderName::from_static("accept-signature");
 
 impl RequestContext {
-    /// Takes in `PUT /fleet/ADDRESS`, or `DELETE` of the same. The signature takes the place of the
-    /// authentication of the `/stats` route, which is for viewers.
+    /// Handles `PUT` and `DELETE` of `/fleet/ADDRESS`. The signature replaces the authentication of
+    /// the `/stats` route, which is for viewers.
     pub(super) fn decide_announcement(
         &mut self,
         fleet: &Fleet,
@@ -59,7 +59,7 @@ impl RequestContext {
         let address = address.filter(|_| query.is_none()).ok_or_else(|| {
             bad("an address and a port are expected behind /fleet/, such as 10.0.0.7:8080")
         })?;
-        // An address has one form in the list, without a zone.
+        // The list stores canonical addresses without a zone.
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let created = self.signed_at(keys, head)?;
         let client = match self.client_info.client {
@@ -86,16 +86,16 @@ impl RequestContext {
         Ok(())
     }
 
-    /// When a request was signed, which was a moment ago.
+    /// Time at which the request was signed; rejects signatures that are not recent.
     fn signed_at(&self, keys: &[Key], head: &Head) -> Result<u64, Problem> {
         let only = |name: &str| {
             let mut values = head.fields.get_all(name);
             let value = values.next();
-            // A second one could be the one that the signer meant.
+            // Of several fields, the signer may have meant any.
             text_of(value.filter(|_| values.next().is_none()))
         };
         let (input, code) = (only(signature::INPUT), only(signature::SIGNATURE));
-        // As it was sent, which is what was signed.
+        // The signature covers the target as it was sent.
         let target = String::from_utf8_lossy(&head.target);
         let (path, _) = split_target(&target);
         let created = signature::verify(keys, self.method.as_str(), path, input, code);

@@ -1,4 +1,4 @@
-//! Access checks of a request: networks, hosts, rates, authentication, protocols.
+//! Access checks: networks, hosts, rate limits, authentication, protocols.
 
 use bytes::Bytes;
 use http::header::{
@@ -19,8 +19,8 @@ use crate::state::Gateway;
 use super::{FullResponse, RequestContext, text_of};
 
 impl RequestContext {
-    /// Answers a health check of the gateway itself: the bare status to everyone, so that a load
-    /// balancer needs no permission, and details to those who may send other requests.
+    /// Responds to a health check of the gateway: the bare status for all clients, so that a load
+    /// balancer needs no access, and details for clients that have access.
     pub(super) fn health(&mut self, ready: bool, details: bool) -> Result<FullResponse, Problem> {
         let (kind, body) = if ready {
             if let Some(why) = self.gateway.not_ready() {
@@ -40,7 +40,7 @@ impl RequestContext {
         Ok(self.reply(StatusCode::OK, &fields, body))
     }
 
-    /// Why this client, or a request for this host, is refused whatever it asks for.
+    /// Reason why this client, or any request for this host, is rejected.
     pub(super) fn barred(&self) -> Option<Problem> {
         if self.gateway.config.tls.is_some() && self.client_info.scheme == Scheme::Http {
             return Some(Problem::new(StatusCode::BAD_REQUEST, "this port expects TLS"));
@@ -57,7 +57,8 @@ impl RequestContext {
         None
     }
 
-    /// Counts a request that is answered in any case.
+    /// Counts a request that is not rejected by the rate limit; returns whether it is within the
+    /// limit.
     pub(super) fn is_within_rate(&self) -> bool {
         let Gateway { clients, config, .. } = &*self.gateway;
         !matches!(
@@ -66,7 +67,8 @@ impl RequestContext {
         )
     }
 
-    /// RFC 9110, section 7.6.2: the answer where the request may go no further.
+    /// Evaluates `Max-Forwards` (RFC 9110, section 7.6.2). Returns a response if the request must
+    /// not be forwarded.
     pub(super) fn count_forward(&mut self, head: &Head) -> Result<Option<FullResponse>, Problem> {
         let mut values = head.fields.get_all(MAX_FORWARDS);
         let Some(value) = values.next() else { return Ok(None) };
@@ -76,7 +78,7 @@ impl RequestContext {
             let detail = "Max-Forwards is not one number";
             return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
         }
-        // A number with more digits than these is as good as the largest.
+        // Larger numbers are clamped.
         let number: u64 = text_of(Some(value)).parse().unwrap_or(u64::MAX);
         self.forwards_left = number.checked_sub(1);
         if self.forwards_left.is_some() {
@@ -117,7 +119,7 @@ impl RequestContext {
         })
     }
 
-    /// A place for a connection that stays; `None` where they are not counted.
+    /// Permit for a long-lived connection; `None` if they are not limited.
     pub(super) fn stream_permit(&self) -> Result<Option<Permit>, Problem> {
         let gateway = &self.gateway;
         let bounds = &gateway.config.bounds;
@@ -135,7 +137,7 @@ impl RequestContext {
     }
 }
 
-/// The protocol that the client wants instead, if it wants one.
+/// Protocol of an upgrade request, if it is one.
 pub(super) fn upgrade_of(head: &Head) -> Result<Option<HeaderValue>, Problem> {
     let mut protocols = head.fields.get_all(UPGRADE);
     let Some(protocol) = protocols.next() else { return Ok(None) };
@@ -154,7 +156,7 @@ pub(super) fn upgrade_of(head: &Head) -> Result<Option<HeaderValue>, Problem> {
     Ok(Some(protocol.clone()))
 }
 
-/// Whether the client wants an event stream, which has no end.
+/// Whether the client accepts an event stream, which may be endless.
 pub(super) fn is_event_stream(method: &Method, accept: Option<&HeaderValue>) -> bool {
     *method == Method::GET && named([text_of(accept)], "text/event-stream") > 0
 }
@@ -164,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn event_streams_are_asked_for_by_accept() {
+    fn event_streams_are_requested_by_accept() {
         let asks = |method: &Method, accept: &'static str| {
             is_event_stream(method, Some(&HeaderValue::from_static(accept)))
         };

@@ -16,7 +16,7 @@ use crate::request::hop_by_hop::HopByHop;
 use crate::request::parse::Head;
 use crate::response::problem::Problem;
 
-/// The only paths of a member that can be reached, and the route whose policies hold for the fleet.
+/// The only accessible paths of a member; the policies of this route apply to the fleet.
 const MEMBER_PATH: &str = "/stats";
 
 /// A path of the fleet.
@@ -28,14 +28,14 @@ pub(super) enum FleetPath {
     Stream,
     /// A path below [`MEMBER_PATH`] of the member with this instance or name.
     Member { id: String, path: String },
-    /// A member itself, which is announced there: its address.
+    /// A member itself, for announcements: its address.
     Entry { id: String },
-    /// Anything else below `/fleet`.
+    /// Any other path below `/fleet`.
     Unknown,
 }
 
 impl FleetPath {
-    /// The path of the fleet that a plain path is, if it is one.
+    /// Parses a plain path; `None` if it is not below `/fleet`.
     pub(super) fn parse(path: &str) -> Option<Self> {
         let rest = path.strip_prefix("/fleet")?;
         let Some(rest) = rest.strip_prefix('/') else {
@@ -58,12 +58,12 @@ impl FleetPath {
     }
 }
 
-/// As a part of a path, which has no brackets (RFC 3986, section 3.3).
+/// Escapes brackets, which are not allowed in a path (RFC 3986, section 3.3).
 fn escaped(name: &str) -> String {
     name.replace('[', "%5B").replace(']', "%5D")
 }
 
-/// With the characters of an address that may be escaped.
+/// Decodes escaped characters of an address.
 fn unescaped(id: &str) -> String {
     let id = id.replace("%3A", ":").replace("%3a", ":");
     let id = id.replace("%5B", "[").replace("%5b", "[");
@@ -71,7 +71,7 @@ fn unescaped(id: &str) -> String {
 }
 
 impl RequestContext {
-    /// Decides about a request for the fleet. The policies of the `/stats` route hold.
+    /// Decides about a request for the fleet. The policies of the `/stats` route apply.
     pub(super) async fn decide_fleet(
         &mut self,
         path: &FleetPath,

@@ -11,7 +11,7 @@ use crate::upstream::Lease;
 use super::{RequestContext, split_target};
 
 impl RequestContext {
-    /// Notes what became of it.
+    /// Records the request in metrics and access log.
     pub(crate) fn ended(&self) {
         let took = self.begun.elapsed();
         let metrics =
@@ -51,7 +51,7 @@ impl RequestContext {
     }
 }
 
-/// Counts and logs a request that could not be read, and was answered with this problem.
+/// Records a malformed request that was rejected with this problem.
 pub(crate) fn record_unread(
     gateway: &Gateway,
     client: IpAddr,

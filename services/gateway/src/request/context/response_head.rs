@@ -1,4 +1,4 @@
-//! Heads of responses, and the responses that the gateway composes.
+//! Serialization of response heads, and responses that the gateway generates.
 
 use std::time::{Instant, SystemTime};
 
@@ -18,14 +18,14 @@ use super::{FullResponse, RequestContext, text_of};
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// A year, as hstspreload.org asks for; sent only over HTTPS (RFC 6797).
+/// One year, as hstspreload.org requires; sent only over HTTPS (RFC 6797).
 const HSTS: &[u8] = b"max-age=31536000";
 
-/// Bytes that a head mostly needs, so that its buffer does not grow line by line.
+/// Capacity for a typical head, so that its buffer does not grow line by line.
 const USUAL_HEAD_BYTES: usize = 1024;
 
 impl RequestContext {
-    /// An answer from memory.
+    /// A response from the cache.
     pub(crate) fn answer(&mut self, answer: &Answer) -> FullResponse {
         self.cache_status = None;
         self.has_hsts = answer.has_hsts();
@@ -38,8 +38,8 @@ impl RequestContext {
         FullResponse { head, body }
     }
 
-    /// The gateway's own answer to what cannot be met; the connection goes on, because the whole
-    /// request has been read.
+    /// A response for a rejected request; the connection persists, because the whole request has
+    /// been read.
     pub(crate) fn reject_with(&mut self, problem: &Problem) -> FullResponse {
         self.error = Some(problem.detail.clone());
         self.has_hsts = false;
@@ -47,7 +47,8 @@ impl RequestContext {
         self.reply(problem.status, &fields, body)
     }
 
-    /// What is said when no upstream could be asked: the old answer where that may be used, or why.
+    /// A response for a failed upstream request: the stale one from the cache where allowed, or the
+    /// problem.
     pub(crate) fn fail(&mut self, problem: &Problem) -> FullResponse {
         let stale = self.filling.as_mut().and_then(|filling| filling.failed(Instant::now()));
         let reply = match stale {
@@ -63,7 +64,7 @@ impl RequestContext {
         problem.answer(text_of(self.accept.as_ref()), &self.client_info.request_id)
     }
 
-    /// A complete answer of the gateway's own.
+    /// A complete response that the gateway generates.
     pub(super) fn reply(
         &mut self,
         status: StatusCode,
@@ -82,7 +83,7 @@ impl RequestContext {
         FullResponse { head, body }
     }
 
-    /// Adds what every answer has, and the empty line.
+    /// Adds the fields of every response, and the empty line.
     pub(crate) fn finish(&self, head: &mut Vec<u8>) {
         self.each_field(|name, value| field(head, name.as_str(), value));
         if self.closes {
@@ -93,13 +94,13 @@ impl RequestContext {
         head.extend_from_slice(b"\r\n");
     }
 
-    /// Passes the fields that every answer has to `set`.
+    /// Passes the fields of every response to `set`.
     pub(crate) fn each_field(&self, mut set: impl FnMut(&HeaderName, &[u8])) {
         set(&REQUEST_ID, self.client_info.request_id.as_bytes());
         if let Some(status) = &self.cache_status {
             set(&CACHE_STATUS, status.as_bytes());
         }
-        // The upstream's policy comes first.
+        // The upstream's field has precedence.
         if self.client_info.scheme == Scheme::Https && !self.has_hsts {
             set(&STRICT_TRANSPORT_SECURITY, HSTS);
         }
@@ -110,7 +111,7 @@ impl RequestContext {
     }
 }
 
-/// Takes out of an upstream's answer what is said once, and by the gateway.
+/// Removes duplicates of fields that must occur once, and fields that the gateway sets.
 pub(crate) fn keep_one_of_each(fields: &mut Fields) {
     fields.remove(REQUEST_ID);
     // RFC 6797, section 7.1: one field.
@@ -121,7 +122,7 @@ pub(crate) fn keep_one_of_each(fields: &mut Fields) {
     }
 }
 
-/// Writes the first lines of an answer's head.
+/// Writes the status line and these fields.
 pub(crate) fn begin_head(text: &mut Vec<u8>, status: StatusCode, fields: &Fields) {
     text.reserve(USUAL_HEAD_BYTES);
     text.extend_from_slice(b"HTTP/1.1 ");
@@ -134,9 +135,9 @@ pub(crate) fn begin_head(text: &mut Vec<u8>, status: StatusCode, fields: &Fields
     }
 }
 
-/// Writes a field as a line of a head.
+/// Writes a field line.
 pub(crate) fn field(text: &mut Vec<u8>, name: &str, value: &[u8]) {
-    // Once for all of the line.
+    // One reservation for the whole line.
     text.reserve(name.len() + value.len() + 4);
     text.extend_from_slice(name.as_bytes());
     text.extend_from_slice(b": ");

@@ -1,4 +1,4 @@
-//! The head of the request as the upstream receives it.
+//! Serialization of the request head for the upstream.
 
 use http::header::{EXPECT, HOST, HeaderValue, MAX_FORWARDS};
 
@@ -9,13 +9,13 @@ use crate::request::parse::Head;
 
 use super::{RequestContext, field};
 
-/// Bytes that the gateway's own fields mostly need, and those of a client's field.
+/// Capacity for the gateway's own fields, and for one field of the client.
 const OWN_BYTES: usize = 448;
 const FIELD_BYTES: usize = 48;
 
 impl RequestContext {
-    /// The request as the upstream reads it: nothing that is about the client's connection, and
-    /// the gateway's own values in place of the client's claims.
+    /// Serializes the request for the upstream: without connection-specific fields, and with the
+    /// gateway's values in place of the client's claims.
     pub(super) fn request(
         &self,
         head: &Head,
@@ -38,7 +38,7 @@ impl RequestContext {
         text.extend_from_slice(self.method.as_str().as_bytes());
         text.extend_from_slice(b" ");
         text.extend_from_slice(self.upstream_target.as_ref().unwrap_or(&self.target).as_bytes());
-        // RFC 9110, section 2.5: the gateway's own version, whatever the client speaks.
+        // RFC 9110, section 2.5: the gateway sends its own version, regardless of the client's.
         text.extend_from_slice(b" HTTP/1.1\r\n");
         let attributes = self.attributes();
         let fixed_host = attributes.and_then(|attributes| attributes.host.as_deref());
@@ -47,7 +47,7 @@ impl RequestContext {
         if let Some(host) = fixed_host {
             field(&mut text, "host", host.as_bytes());
         } else if !head.fields.contains_key(HOST) {
-            // HTTP/1.0. An upstream of 1.1 wants one.
+            // An HTTP/1.0 request may lack Host, but an HTTP/1.1 upstream requires it.
             let target = self.route.as_ref().map(|route| route.pool.target());
             let origin = target.and_then(|target| target.origins.first());
             let host = origin.map_or_else(|| "localhost".to_owned(), ToString::to_string);
@@ -55,13 +55,14 @@ impl RequestContext {
         }
         for (name, value) in head.fields.iter() {
             if *name == HOST {
-                // As the cache's key has it, so that one answer is right for all who share it.
+                // In the form of the cache key, so that one response is correct for all requests
+                // with the key.
                 if fixed_host.is_none() {
                     field(&mut text, "host", self.host.as_bytes());
                 }
                 continue;
             }
-            // A member of the fleet may be another host than the one that the viewer trusts.
+            // A member of the fleet may be on a host that the viewer does not trust.
             let is_credential = self.upstream_target.is_some()
                 && (is(name.as_str(), "authorization") || is(name.as_str(), "cookie"));
             let dropped = is_credential

@@ -1,4 +1,4 @@
-//! A response on its way to the client: relay, compression, tunnels and problem details.
+//! Responses to clients: relay, compression, tunnels and problem details.
 
 pub(crate) mod compression;
 pub(crate) mod problem;

@@ -1,11 +1,11 @@
-//! gzip for what an upstream sent plain. Upstreams know best what is worth compressing, and one
-//! that does it keeps the first word: an answer with any `Content-Encoding` passes as it is.
+//! gzip compression of responses. Upstreams know best what is worth compressing, so a response with
+//! any `Content-Encoding` is forwarded unchanged.
 //!
-//! It happens before the cache takes the answer, so that what comes from memory is compressed once
-//! for all who take it. Answers that are short, whose bytes are vouched for by a digest, that
-//! must not be changed (`no-transform`), that are event streams or whose type does not shrink pass
-//! as they are, and so does everything of a guarded route: a length that depends on a secret and
-//! on what an attacker may add tells the secret (BREACH).
+//! Compression precedes the cache, so a stored response is compressed once for all clients that
+//! accept it. These responses are forwarded unchanged: short ones, those with a digest or
+//! `no-transform`, event streams, and media types that do not shrink. The same applies to all
+//! responses of a protected route: a length that depends on a secret and on attacker-controlled
+//! data reveals the secret (BREACH).
 
 use std::io::{self, Write};
 use std::mem;
@@ -25,17 +25,17 @@ use crate::cache::Codings;
 use crate::fields::Fields;
 use crate::request::context::names_events;
 
-/// A shorter answer fits into one packet in any case.
+/// A shorter response fits into one packet anyway.
 const LEAST_BYTES: u64 = 1024;
 
-/// Answers that are compressed at the same time. Each takes 280 kB for as long as its client takes
-/// to read it, so without a bound slow clients could fill the memory; more answers pass plain.
+/// Maximum concurrent encoders. Each one takes 280 kB until its client has read the response, so
+/// without a limit slow clients could exhaust the memory; further responses are not compressed.
 const MOST_ENCODERS: usize = 64;
 
-/// Text shrinks to within 2 % of what the usual 6 does, in half of the time: 180 MB/s.
+/// The output is within 2 % of the size of the default level 6, in half of the time: 180 MB/s.
 const LEVEL: Compression = Compression::new(3);
 
-/// Beside `text/`, `+json` and `+xml`.
+/// In addition to `text/`, `+json` and `+xml`.
 const COMPRESSIBLE: [&str; 9] = [
     "application/javascript",
     "application/json",
@@ -48,54 +48,54 @@ const COMPRESSIBLE: [&str; 9] = [
     "font/ttf",
 ];
 
-/// Fields with a digest of the very bytes that are sent (RFC 9530, and what was before it).
+/// Fields with a digest of the transferred bytes (RFC 9530, and its predecessors).
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
 
-/// The parts of a request that decide about compression.
+/// Properties of a request that affect compression.
 pub(crate) struct Asked<'a> {
-    /// Its method.
+    /// Request method.
     pub(crate) method: &'a Method,
-    /// Its fields.
+    /// Request fields.
     pub(crate) fields: &'a Fields,
-    /// HTTP/1.0, where a body whose length is not known ends with the connection.
+    /// HTTP/1.0, where a body of unknown length ends with the connection.
     pub(crate) is_http10: bool,
-    /// It had to know a secret.
+    /// The route requires authentication.
     pub(crate) requires_auth: bool,
 }
 
-/// How an answer goes on.
+/// Form of a response.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Form {
-    /// As it came.
+    /// Unchanged.
     AsIs,
-    /// As it came, but others get it compressed.
+    /// Unchanged, but other clients get it compressed.
     Varies,
     /// Compressed.
     Gzip,
 }
 
-/// The encoders that may be at work at once.
+/// Pool of encoders.
 pub(crate) struct Encoders {
     places: Arc<Semaphore>,
     are_on: bool,
 }
 
-/// What compresses one body.
+/// Encoder of one body.
 pub(crate) struct Encoder {
     gzip: GzEncoder<Vec<u8>>,
-    /// The length was not known, so the body may come in its own time: each piece goes on at once.
+    /// The length is unknown, so the body may arrive slowly: each piece is flushed.
     flushes: bool,
     _place: OwnedSemaphorePermit,
 }
 
 impl Encoders {
-    /// None are at work; none ever will be, where they are off.
+    /// Creates a pool; with `are_on` false, it never compresses.
     pub(crate) fn new(are_on: bool) -> Self {
         Self { places: Arc::new(Semaphore::new(MOST_ENCODERS)), are_on }
     }
 
-    /// Decides, writes the head anew where needed, and gives the encoder for the body if it is to
-    /// be compressed. A HEAD has no body, but the fields that a GET would have.
+    /// Decides about compression, adjusts the response head, and returns the encoder if the body
+    /// must be compressed. The head of a response to HEAD equals that to GET.
     pub(crate) fn begin(
         &self,
         asked: &Asked<'_>,
@@ -121,10 +121,10 @@ impl Encoders {
         let encoder = if *asked.method == Method::HEAD {
             None
         } else {
-            // Or all are at work.
+            // Without a free encoder, the response is not compressed.
             let place = self.places.clone().try_acquire_owned().ok()?;
-            // Where the upstream has marked no end, none can be promised: such an answer is not
-            // kept.
+            // Without framing by the upstream the end is not reliable, so chunked coding is not
+            // added: such a response is not stored.
             if answer.remove(CONTENT_LENGTH).is_some() {
                 answer.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
@@ -132,7 +132,7 @@ impl Encoders {
         };
         answer.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         answer.remove(CONTENT_LENGTH);
-        // Ranges would be of the plain form.
+        // Ranges would refer to the uncompressed form.
         answer.remove(ACCEPT_RANGES);
         weaken(answer);
         encoder
@@ -140,10 +140,10 @@ impl Encoders {
 }
 
 impl Encoder {
-    /// Takes a piece of the body; what is to be sent now, if there is something.
+    /// Compresses a piece of the body; returns the output to send now, if any.
     ///
     /// # Errors
-    /// None that memory could have; the encoder's interface knows them.
+    /// Never occurs with an output in memory; the encoder's interface requires it.
     pub(crate) fn piece(
         &mut self,
         piece: Option<&[u8]>,
@@ -164,7 +164,7 @@ impl Encoder {
 }
 
 fn form(asked: &Asked<'_>, status: StatusCode, answer: &Fields) -> Form {
-    // Most answers of upstreams that compress by themselves need no further look.
+    // Most responses of upstreams that compress themselves need no further check.
     let passes = status != StatusCode::OK
         || answer.contains_key(CONTENT_ENCODING)
         || asked.requires_auth
@@ -172,8 +172,8 @@ fn form(asked: &Asked<'_>, status: StatusCode, answer: &Fields) -> Form {
         || !is_worthwhile(answer)
         || !answer.get(CONTENT_TYPE).is_some_and(is_compressible)
         || must_stay(answer);
-    // A HEAD tells no length when its GET does not, but also when the upstream did not care to find
-    // it out: the GET may turn out short.
+    // A response to HEAD may omit Content-Length because GET does, or because the upstream did not
+    // compute it: the GET response may be short.
     let is_unsure = *asked.method == Method::HEAD && !answer.contains_key(CONTENT_LENGTH);
     if passes {
         Form::AsIs
@@ -203,19 +203,19 @@ fn is_worthwhile(answer: &Fields) -> bool {
             let length = length.to_str().ok().and_then(|length| length.parse::<u64>().ok());
             length.is_some_and(|length| length >= LEAST_BYTES)
         }
-        // How long it is is in doubt.
+        // The length is ambiguous.
         _ => false,
     }
 }
 
-/// Whether the upstream said that the bytes must be these.
+/// Whether the upstream forbids a transformation.
 fn must_stay(answer: &Fields) -> bool {
     let mut directives = members(answer.get_all(CACHE_CONTROL));
     directives.any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
         || DIGESTS.iter().any(|digest| answer.contains_key(*digest))
 }
 
-/// Says that the answer depends on what the client takes.
+/// Adds `Accept-Encoding` to `Vary`.
 fn vary(answer: &mut Fields) {
     let known = members(answer.get_all(VARY))
         .any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"));
@@ -224,7 +224,8 @@ fn vary(answer: &mut Fields) {
     }
 }
 
-/// The same tag may not name two forms byte for byte (RFC 9110, section 8.8.1).
+/// Weakens the entity tag: a strong tag must not identify two representations with different bytes
+/// (RFC 9110, section 8.8.1).
 fn weaken(answer: &mut Fields) {
     let strong = answer.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
     if let Some(tag) = strong.and_then(|tag| HeaderValue::try_from(weak(tag)).ok()) {
@@ -232,8 +233,8 @@ fn weaken(answer: &mut Fields) {
     }
 }
 
-/// An upstream that says "not modified" knows nothing of the weak tag that it was asked about; by
-/// its own, a client would not find what it has (RFC 9111, section 4.3.4).
+/// An upstream that responds with 304 does not know the weak tag in the condition. With the
+/// upstream's strong tag, the client would not find its stored response (RFC 9111, section 4.3.4).
 fn revalidate(asked: &Asked<'_>, answer: &mut Fields) {
     let Some(tag) = answer.get(ETAG) else { return };
     let tag = weak(tag);
@@ -248,7 +249,7 @@ fn weak(tag: &HeaderValue) -> Vec<u8> {
     [b"W/", tag.as_bytes()].concat()
 }
 
-/// The members of a list in all its lines.
+/// List members in all lines.
 fn members<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> impl Iterator<Item = &'a [u8]> {
     lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
 }

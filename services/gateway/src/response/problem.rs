@@ -1,4 +1,4 @@
-//! The gateway's own error answers: problem details (RFC 9457), or a small page for a browser.
+//! Error responses of the gateway: problem details (RFC 9457), or a small HTML page for a browser.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -8,31 +8,31 @@ use semantics::negotiation::named;
 use crate::fields::Fields;
 use crate::upstream::Failure;
 
-/// Something that kept the gateway from an upstream's answer. Texts are the gateway's own and
-/// without characters that JSON or HTML would have to escape.
+/// A problem that prevents a response from the upstream. Texts come from the gateway and contain no
+/// characters that JSON or HTML must escape.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Problem {
-    /// The answer's status.
+    /// Status of the response.
     pub(crate) status: StatusCode,
-    /// A sentence about this case.
+    /// A sentence about this occurrence.
     pub(crate) detail: String,
     /// Fields that belong to the status: `Allow`, `Retry-After`, `WWW-Authenticate`.
     fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
-    /// A problem with a sentence about it.
+    /// Creates a problem with a sentence about it.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into(), fields: Vec::new() }
     }
 
-    /// With one more field.
+    /// Adds a field.
     pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.fields.push((name, value));
         self
     }
 
-    /// Another method is needed.
+    /// The method is not allowed.
     pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here")
             .with(ALLOW, HeaderValue::from_static(allow))
@@ -49,21 +49,21 @@ impl Problem {
         Self::new(StatusCode::REQUEST_TIMEOUT, format!("the {what} did not come in time"))
     }
 
-    /// The memory for request bodies is used up.
+    /// The memory for request bodies is exhausted.
     pub(crate) fn busy() -> Self {
         let detail = "the memory for request bodies is used up";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             .with(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
-    /// No address is known for a route; the next lookup is at most a second away.
+    /// No address is known for a route; the next lookup is at most one second away.
     pub(crate) fn no_upstream(route: &str) -> Self {
         let detail = format!("no upstream available for route {route}");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             .with(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
-    /// An upstream of a route gave no answer that could be used.
+    /// An upstream of a route did not return a valid response.
     pub(crate) fn upstream_failed(failure: Failure, route: &str) -> Self {
         let (status, what) = match failure {
             Failure::Timeout => (StatusCode::GATEWAY_TIMEOUT, "did not answer in time"),
@@ -77,7 +77,7 @@ impl Problem {
         Self::new(status, format!("the upstream of route {route} {what}"))
     }
 
-    /// Fields and body of the answer to a request with this `Accept` field.
+    /// Fields and body of the response to a request with this `Accept` field.
     pub(crate) fn answer(&self, accept: &str, request_id: &str) -> (Fields, Bytes) {
         let Self { status, detail, fields } = self;
         let (number, title) = (status.as_u16(), status.canonical_reason().unwrap_or("Error"));
@@ -103,8 +103,8 @@ impl Problem {
     }
 }
 
-/// Whether `Accept` (RFC 9110, section 12.5.1) names HTML with a greater weight than JSON. A client
-/// that takes anything is a program.
+/// Whether `Accept` (RFC 9110, section 12.5.1) contains HTML with a greater weight than JSON. A
+/// client that accepts anything is a program.
 fn prefers_html(accept: &str) -> bool {
     let weight = |kinds: [&str; 2]| kinds.map(|kind| named([accept], kind)).into_iter().max();
     weight(["text/html", "application/xhtml+xml"])
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn unavailable_says_when_to_come_back_and_not_allowed_says_what_is() {
+    fn a_503_has_retry_after_and_a_405_has_allow() {
         let (head, _) = Problem::no_upstream("stats").answer("text/html", "0");
         assert_eq!(head["retry-after"], "1");
         let problem = Problem::method_not_allowed("GET, HEAD");

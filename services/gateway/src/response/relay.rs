@@ -1,5 +1,5 @@
-//! Passes an upstream's answer on to a client, whatever protocol that speaks: what the cache makes
-//! of it, what ends at the gateway, what is compressed, and how long it may take.
+//! Relay of an upstream's response to a client of any protocol: cache, hop-by-hop fields,
+//! compression, and timeouts.
 
 mod refill;
 mod transfer;
@@ -28,39 +28,40 @@ use crate::response::problem::Problem;
 use crate::upstream::Lease;
 use crate::upstream::client::{Data, Upload, UpstreamResponse};
 
-/// Log text for a client that did not wait.
+/// Log text for a client that disconnected.
 pub(crate) const LEFT: &str = "client disconnected";
 
-/// Log text for an answer that took longer than an answer may take.
+/// Log text for a response that exceeded its total timeout.
 const CUT: &str = "response interrupted";
 
-/// Bytes that a client must take within [`TAKES_NOTHING`]: less is as good as nothing, because a
-/// client could otherwise hold an answer with a byte now and then.
+/// Minimum bytes that a client must read within [`TAKES_NOTHING`]. Otherwise a client could keep a
+/// response open by reading a byte from time to time.
 pub(crate) const LEAST_BYTES: usize = 16 * 1024;
 
-/// Becomes true when the gateway begins to end.
+/// Becomes true when the gateway shuts down.
 pub(crate) type Closing = watch::Receiver<bool>;
 
-/// A client while one request is answered: the source of the request's body and the sink of the
-/// answer. Nothing in it waits, so that both directions and the upstream can be served by one task.
+/// A client during one request: the source of the request body and the sink of the response. No
+/// method blocks, so that one task can serve both directions and the upstream.
 pub(crate) trait Downstream: Send {
-    /// The next piece of the request's body; none when it is complete.
+    /// Reads the next piece of the request body; `None` at its end.
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>>;
 
-    /// Sets how many bytes the request's body may have, before any of it is taken.
+    /// Sets the maximum size of the request body, before any of it is read.
     fn limit_body(&mut self, most: usize);
 
-    /// Asks for the body that the client holds back (RFC 9110, section 10.1.1).
+    /// Sends 100 (Continue), if the client waits for it (RFC 9110, section 10.1.1).
     fn send_continue(&mut self);
 
-    /// Whether the connection can be given to an answer without an end.
+    /// Whether the connection can become a tunnel.
     fn can_tunnel(&self) -> bool;
 
-    /// Takes an informational answer, for a client that understands it.
+    /// Sends an informational response, if the client supports it.
     fn inform(&mut self, status: StatusCode, fields: Fields);
 
-    /// Takes status and fields, to which those of every answer are added. Content-Length is among
-    /// them where it is known, and nothing about the connection; nothing follows where `ends`.
+    /// Writes status and fields, and adds the fields of every response. Content-Length is included
+    /// where it is known, and connection-specific fields are not. If `ends` is true, no body
+    /// follows.
     fn head(
         &mut self,
         request_context: &mut RequestContext,
@@ -69,51 +70,51 @@ pub(crate) trait Downstream: Send {
         ends: bool,
     ) -> Result<(), ClientGone>;
 
-    /// Takes an answer that is complete.
+    /// Writes a complete response.
     fn reply(&mut self, reply: FullResponse) -> Result<(), ClientGone>;
 
-    /// Ready when another piece can be taken.
+    /// Ready when the client accepts another piece.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
-    /// Takes some of the body.
+    /// Writes a piece of the body.
     fn push(&mut self, piece: Bytes) -> Result<(), ClientGone>;
 
-    /// Ready when everything that was taken has been sent.
+    /// Ready when everything that was written has been sent.
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
-    /// The answer is complete.
+    /// Completes the response.
     fn finish(&mut self) -> Result<(), ClientGone>;
 
-    /// Bytes that have been taken and not sent.
+    /// Bytes that were written and not sent.
     fn unsent(&self) -> usize;
 
-    /// Ready when the client is gone.
+    /// Ready when the client has disconnected.
     fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()>;
 }
 
-/// The client has gone, or takes nothing.
+/// The client has disconnected, or stopped reading.
 #[derive(Debug)]
 pub(crate) struct ClientGone;
 
-/// Reason why a request's body is not complete.
+/// Reason why a request body is incomplete.
 #[derive(Debug)]
 pub(crate) enum BodyFault {
     /// It is malformed, too large or too slow.
     Refused(Problem),
-    /// The client has gone.
+    /// The client has disconnected.
     ClientGone,
 }
 
-/// The end of an answer.
+/// Outcome of a relay.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// It is complete.
+    /// The response is complete.
     Whole,
-    /// The client did not wait for it.
+    /// The client disconnected.
     ClientGone,
-    /// It must not look as if it was complete.
+    /// The response is truncated, and the client must be able to detect it.
     Broken(&'static str),
-    /// Nothing was sent: this is to be sent instead.
+    /// Nothing was sent: send this response instead.
     Instead(Answer),
 }
 
@@ -123,8 +124,8 @@ impl From<ClientGone> for End {
     }
 }
 
-/// Passes the answer to a request with these fields on. The connection to the upstream is kept
-/// where it can be.
+/// Relays the response to a request with these fields. The connection to the upstream is kept if
+/// possible.
 pub(crate) async fn deliver<D: Downstream>(
     request_context: &mut RequestContext,
     upstream_response: UpstreamResponse,
@@ -141,7 +142,7 @@ pub(crate) async fn deliver<D: Downstream>(
         is_http10: request_context.is_http10,
         requires_auth: request_context.route.as_ref().is_some_and(|route| route.auth.is_some()),
     };
-    // Before the cache takes the answer, which then has what is sent.
+    // Before the cache, which stores the compressed form.
     let mut encoder =
         request_context.gateway.encoders.begin(&asked, status, &mut fields).map(Box::new);
     if let Some(answer) = request_context.on_response_head(status, &fields) {
@@ -176,7 +177,7 @@ pub(crate) async fn deliver<D: Downstream>(
         && let Ok(permit) = request_context.gateway.refills.clone().try_acquire_owned()
         && let Some(source) = source.take()
     {
-        // The client has its answer, and the rest is for the cache alone.
+        // The client has its response, and only the cache needs the rest.
         let timeouts = request_context.timeouts();
         request_context.asked = request_context.pick.as_ref().map(Lease::address);
         let (encoder, pick) = (encoder.take(), request_context.pick.take());
@@ -190,7 +191,7 @@ pub(crate) async fn deliver<D: Downstream>(
     if request_context.not_modified
         && let Some(mut source) = source.take()
     {
-        // The rest is not needed: what has not come with the head is not read.
+        // The rest is not needed: only the part that arrived with the head is consumed.
         while let Ok(Data::Some(_)) = source.body.take() {}
         source.keep(request_context.pick.as_ref());
     }
@@ -215,7 +216,7 @@ pub(crate) async fn deliver<D: Downstream>(
     end
 }
 
-/// Sends an answer that is complete.
+/// Sends a complete response.
 pub(crate) async fn respond<D: Downstream>(
     request_context: &mut RequestContext,
     reply: FullResponse,
@@ -235,8 +236,8 @@ pub(crate) async fn respond<D: Downstream>(
     End::ClientGone
 }
 
-/// Sends what was taken, within `total`, and not to a client that takes less than so many bytes of
-/// it within `silence`.
+/// Sends buffered data within `total`. A client that reads less than `least_bytes` of it within
+/// `silence` is disconnected.
 pub(crate) async fn flush<D: Downstream>(
     client: &mut D,
     timer: &mut Timer,
@@ -261,18 +262,19 @@ pub(crate) async fn flush<D: Downstream>(
     .await
 }
 
-/// Resolves when the gateway begins to end.
+/// Resolves when the gateway shuts down.
 pub(crate) async fn until_closing(mut closing: Closing) {
-    // An error means that the accept loop is gone, which is an end as well.
+    // An error means that the accept loop has ended, which is a shutdown as well.
     let _ = closing.wait_for(|&closing| closing).await;
 }
 
-/// Takes out what is about the upstream's connection, and how its body was framed there.
+/// Removes connection-specific fields, and the upstream's framing of the body.
 pub(crate) fn strip(fields: &mut Fields, status: StatusCode) {
-    // A nomination that must not be obeyed is not obeyed; the rest goes as usual.
+    // An invalid Connection field is ignored; the other fields are handled as usual.
     let hop = HopByHop::of(fields).unwrap_or_default();
     fields.retain(|name| !hop.drops(name));
-    // RFC 9112, section 6.3: beside a coding, a length means nothing. RFC 9110, section 8.6.
+    // RFC 9112, section 6.3: Transfer-Encoding overrides Content-Length. RFC 9110, section 8.6: no
+    // length with 204.
     if fields.remove(TRANSFER_ENCODING).is_some() || status == StatusCode::NO_CONTENT {
         fields.remove(CONTENT_LENGTH);
     }
@@ -282,7 +284,7 @@ pub(crate) fn strip(fields: &mut Fields, status: StatusCode) {
 mod tests {
     use super::*;
 
-    /// A client that takes a byte every so often.
+    /// A client that reads one byte at regular intervals.
     struct Slow {
         unsent: usize,
         every: tokio::time::Interval,
@@ -350,9 +352,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_limit_is_on_silence_and_on_the_whole_not_on_a_part() {
+    async fn the_limits_apply_to_silence_and_to_the_total_time() {
         let (silence, hour) = (Duration::from_millis(400), Duration::from_hours(1));
-        // Twenty bytes, one every so many milliseconds; the first comes at once.
+        // Twenty bytes at this interval in milliseconds; the first one immediately.
         for (every, total, is_sent) in
             [(40, hour, true), (4000, hour, false), (40, Duration::from_millis(300), false)]
         {
@@ -362,7 +364,7 @@ mod tests {
             let begun = Instant::now();
             let sent = flush(&mut client, &mut timer, 1, silence, total).await;
             assert_eq!(sent.is_ok(), is_sent, "{:?}", begun.elapsed());
-            // Longer than the silence that it may keep, where it is sent.
+            // A complete transfer takes longer than the limit for silence.
             assert_eq!(begun.elapsed() > silence + Duration::from_millis(200), is_sent);
         }
     }
@@ -377,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_loses_what_is_about_the_connection() {
+    fn connection_specific_fields_of_a_response_are_removed() {
         let fields = [
             ("connection", "close, x-own"),
             ("x-own", "1"),
@@ -390,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_stays_where_there_may_be_a_body() {
+    fn content_length_is_kept_where_a_body_is_possible() {
         let fields = [("content-length", "5")];
         assert_eq!(stripped(StatusCode::OK, &fields), ["content-length: 5"]);
         assert_eq!(stripped(StatusCode::NOT_MODIFIED, &fields), ["content-length: 5"]);

@@ -1,5 +1,5 @@
-//! Answers without an end, on bare connections: an event stream is two sockets and a few hundred
-//! bytes of task, and an upgraded connection two sockets and their buffers.
+//! Tunnels for endless responses on bare connections: an event stream costs two sockets and a few
+//! hundred bytes of task state, and an upgraded connection two sockets and their buffers.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -20,66 +20,66 @@ use crate::listener::stream::Socket;
 use crate::upstream::Stream;
 use crate::upstream::client::Body;
 
-/// Bytes that are passed on at once: some ten events.
+/// Bytes that are forwarded at once: about ten events.
 const PIECE_BYTES: usize = 8 * 1024;
 
-/// Longest silence in both directions of an upgraded connection. WebSocket clients and servers that
-/// want to keep a connection send pings every minute at the latest.
+/// Idle timeout of an upgraded connection in both directions. WebSocket peers that keep a
+/// connection open send pings at least every minute.
 const IDLE_TIME: Duration = Duration::from_mins(10);
 
-/// Silence after which the kernel asks whether the other end is there still, the time between two
-/// such probes, and how many of them may fail: a peer that vanished is noticed after two minutes.
+/// TCP keepalive: idle time before the first probe, the interval between probes, and their number.
+/// A vanished peer is detected after two minutes.
 const PROBE_AFTER: Duration = Duration::from_mins(1);
 const PROBE_EVERY: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
 
-/// The end of a body in chunks (RFC 9112, section 7.1).
+/// End of a chunked body (RFC 9112, section 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// An upstream and a client.
+/// Tunnel between an upstream and a client.
 pub(crate) struct Tunnel {
     from: Stream,
     to: Socket,
-    /// What has come already.
+    /// Bytes that were already received.
     held: BytesMut,
     chunks: Option<Chunks>,
 }
 
-/// What went through a tunnel.
+/// Statistics of a tunnel.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Passed {
     /// Bytes to the client.
     pub(crate) bytes: u64,
-    /// The reason, where it ended otherwise than by one side's wish.
+    /// Reason for an end that neither side requested.
     pub(crate) error: Option<&'static str>,
 }
 
-/// Reason why a stream ended.
+/// Reason for the end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Ended {
-    /// The upstream ended it, or the client.
+    /// The upstream or the client closed it.
     Closed,
-    /// The gateway ends.
+    /// The gateway shuts down.
     Closing,
-    /// The client takes nothing.
+    /// The client stopped reading.
     ClientSilent,
-    /// The upstream sends nothing.
+    /// The upstream stopped sending.
     UpstreamSilent,
 }
 
 impl Tunnel {
-    /// From an answer whose head has been sent on, in chunks or not, to the client.
+    /// Creates a tunnel for a response whose head has been sent to the client, chunked or not.
     pub(crate) fn new(body: Body, is_chunked: bool, to: Socket) -> Self {
         let (from, held) = body.into_parts();
-        // Without it, a client that vanished would hold the connection for as long as it may be
-        // idle; the other bounds hold in any case. Connections to upstreams are probed anyway.
+        // Without keepalive, a vanished client would hold the connection until the idle timeout;
+        // the other limits apply anyway. Connections to upstreams have keepalive already.
         let _ = probe(to.tcp());
         Self { from, to, held, chunks: is_chunked.then(Chunks::default) }
     }
 
-    /// Passes on what comes until it ends, the client leaves, one side is silent for too long, or
-    /// `closing` resolves; then a body in chunks is ended properly, where it stands between two of
-    /// them.
+    /// Forwards data until the upstream ends, the client disconnects, one side is silent for too
+    /// long, or `closing` resolves. In the last case a chunked body is ended properly if it is
+    /// between two chunks.
     pub(crate) async fn pass_on(
         self,
         silence: Duration,
@@ -96,7 +96,7 @@ impl Tunnel {
         let Relay { mut to, held, is_behind, chunks, passed, .. } = relay;
         let is_level = held.is_empty() && !is_behind;
         if ended == Ended::Closing && is_level && chunks.is_some_and(Chunks::is_between) {
-            // Only if the kernel takes it at once: a break would be understood as well.
+            // A single attempt: the client also detects the end by the missing last chunk.
             poll_fn(|context| {
                 let _ = Pin::new(&mut to).poll_write(context, LAST_CHUNK);
                 Poll::Ready(())
@@ -105,7 +105,7 @@ impl Tunnel {
         }
         let is_silent = matches!(ended, Ended::ClientSilent | Ended::UpstreamSilent);
         if is_silent && chunks.is_none() {
-            // Its end would look like the end of the answer.
+            // A close would look like the end of the response.
             to.reset_on_close();
         } else {
             let _ = timeout(Duration::from_secs(1), to.shutdown()).await;
@@ -118,9 +118,9 @@ impl Tunnel {
         Passed { bytes: passed, error }
     }
 
-    /// Passes on what comes in both directions until both sides have closed, both are silent for
-    /// too long, or one of them is for `silence` after the other has closed. The client has sent
-    /// the first bytes already.
+    /// Forwards data in both directions until both sides have closed, both are silent for too long,
+    /// or one is silent for `silence` after the other has closed. `ahead` are the first bytes from
+    /// the client.
     pub(crate) async fn join(
         self,
         ahead: &[u8],
@@ -146,9 +146,9 @@ impl Tunnel {
             tokio::select! {
                 biased;
                 () = &mut closing => break None,
-                // A reset is an end like any other.
+                // A reset ends the tunnel like a close.
                 _ = &mut copied => break None,
-                // A timer for each piece would cost more than the piece.
+                // A timer per piece would cost more than the piece.
                 () = sleep(silence.min(IDLE_TIME)) => {}
             }
             let moved = activity.moved.load(Ordering::Relaxed);
@@ -166,7 +166,7 @@ impl Tunnel {
     }
 }
 
-/// Has the kernel find out whether the other end is there still.
+/// Enables TCP keepalive.
 fn probe(stream: &TcpStream) -> rustix::io::Result<()> {
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, PROBE_AFTER)?;
@@ -174,7 +174,7 @@ fn probe(stream: &TcpStream) -> rustix::io::Result<()> {
     sockopt::set_tcp_keepcnt(stream, PROBES)
 }
 
-/// What goes on in a tunnel.
+/// Activity of a tunnel.
 #[derive(Debug, Default)]
 struct Activity {
     /// Bytes in both directions, and those to the client.
@@ -229,13 +229,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
     }
 }
 
-/// One direction, without a buffer while nothing is on its way.
+/// One direction, which owns no buffer while it is idle.
 struct Relay {
     from: Stream,
     to: Socket,
-    /// What the client has not taken yet.
+    /// Data that the client has not accepted yet.
     held: Bytes,
-    /// What TLS has taken has not all gone to the client yet.
+    /// TLS has buffered data that is not sent to the client yet.
     is_behind: bool,
     chunks: Option<Chunks>,
     passed: u64,
@@ -244,7 +244,7 @@ struct Relay {
 impl Relay {
     async fn run(&mut self, silence: Duration, closing: impl Future<Output = ()>) -> Ended {
         let mut closing = pin!(closing);
-        // One timer for both bounds, because a timer for each piece would cost more than the piece.
+        // One timer for both limits, because a timer per piece would cost more than the piece.
         let mut timer = pin!(sleep(silence));
         let mut clock: Option<(Instant, u64, usize)> = None;
         poll_fn(|context| {
@@ -277,7 +277,7 @@ impl Relay {
             match timer.as_mut().poll(context) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(()) => {
-                    // It was set for an earlier wait.
+                    // The timer was armed for an earlier wait.
                     timer.as_mut().reset(until.into());
                     timer.as_mut().poll(context).map(|()| ended)
                 }
@@ -287,7 +287,7 @@ impl Relay {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What a viewer says behind its request means nothing; that it closes does.
+        // Data from a viewer after its request is ignored; a close is not.
         let mut said = [MaybeUninit::uninit(); 256];
         loop {
             let mut said = ReadBuf::uninit(&mut said);
@@ -305,14 +305,14 @@ impl Relay {
             self.is_behind = true;
             ready!(Pin::new(&mut self.to).poll_flush(context))?;
             self.is_behind = false;
-            // It kept the piece that it was a part of.
+            // The slice kept its buffer alive.
             self.held = Bytes::new();
             let mut piece = [const { MaybeUninit::uninit() }; PIECE_BYTES];
             let mut piece = ReadBuf::uninit(&mut piece);
             ready!(Pin::new(&mut self.from).poll_read(context, &mut piece))?;
             let piece = piece.filled();
             if piece.is_empty() {
-                // As it came, so the client sees whether the answer was complete.
+                // Closes like the upstream, so the client can detect a truncated response.
                 return Poll::Ready(Ok(()));
             }
             if let Some(chunks) = &mut self.chunks {
@@ -329,21 +329,21 @@ impl Relay {
     }
 }
 
-/// Where in its chunks a body is, without keeping it.
+/// Position within a chunked body, without its data.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Chunks {
-    /// Bytes of the chunk that are to come, its line end included.
+    /// Remaining bytes of the chunk, including its line end.
     left: u64,
-    /// The size as far as it has been read.
+    /// The size parsed so far.
     size: u64,
-    /// Something of the size's line has been read.
+    /// Part of the size line has been parsed.
     in_size: bool,
     in_extension: bool,
     is_over: bool,
 }
 
 impl Chunks {
-    /// Goes over the next bytes.
+    /// Advances over the next bytes.
     fn follow(&mut self, mut bytes: &[u8]) {
         while let Some(&byte) = bytes.first() {
             if self.left > 0 {
@@ -379,7 +379,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_known_where_one_chunk_ends_and_the_next_begins() {
+    fn chunk_boundaries_are_detected() {
         let body = b"5\r\nhello\r\na;x=b\r\n0123456789\r\n0\r\n\r\n";
         let ends = [0, 10, 29];
         assert!(body[10..].starts_with(b"a;") && body[29..].starts_with(b"0\r\n"));

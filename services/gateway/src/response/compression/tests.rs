@@ -30,7 +30,7 @@ fn form_of(lines: &[&str]) -> Form {
     form(&asked, StatusCode::OK, &self::fields(lines))
 }
 
-/// The head that goes on, and whether the body is compressed.
+/// The resulting head, and whether the body is compressed.
 fn sent(
     method: &Method,
     asked: &[&str],
@@ -43,7 +43,7 @@ fn sent(
 }
 
 #[test]
-fn text_that_is_long_or_may_be_is_compressed() {
+fn text_of_sufficient_or_unknown_length_is_compressed() {
     for kind in [
         "text/html; charset=utf-8",
         "Text/Plain",
@@ -63,7 +63,7 @@ fn text_that_is_long_or_may_be_is_compressed() {
 }
 
 #[test]
-fn what_does_not_gain_or_must_stay_passes_as_it_is() {
+fn unsuitable_responses_are_forwarded_unchanged() {
     let text = "content-type: text/html";
     for lines in [
         &[LONG][..],
@@ -87,7 +87,7 @@ fn what_does_not_gain_or_must_stay_passes_as_it_is() {
 }
 
 #[test]
-fn it_depends_on_the_request_too() {
+fn compression_depends_on_the_request() {
     let answer = fields(&["content-type: text/html", LONG]);
     let ask = |method: &Method, coding: &str, is_http10, requires_auth| {
         let fields = fields(&[&format!("accept-encoding: {coding}")]);
@@ -120,7 +120,7 @@ fn only_a_success_is_compressed() {
 }
 
 #[test]
-fn the_head_tells_the_new_form() {
+fn the_head_describes_the_compressed_form() {
     let lines =
         ["content-type: text/css", LONG, "etag: \"a\"", "accept-ranges: bytes", "vary: origin"];
     let (fields, compressed) = sent(&Method::GET, &["accept-encoding: gzip"], head(200, &lines));
@@ -134,7 +134,7 @@ fn the_head_tells_the_new_form() {
 }
 
 #[test]
-fn who_takes_no_gzip_is_told_that_others_do() {
+fn vary_is_added_for_clients_that_do_not_accept_gzip() {
     let lines = ["content-type: text/css", LONG, "etag: \"a\"", "accept-ranges: bytes"];
     let (fields, compressed) = sent(&Method::GET, &[], head(200, &lines));
     assert!(!compressed && !fields.contains_key(CONTENT_ENCODING));
@@ -147,7 +147,7 @@ fn who_takes_no_gzip_is_told_that_others_do() {
 }
 
 #[test]
-fn what_varies_already_is_not_said_twice() {
+fn vary_is_not_duplicated() {
     for known in ["*", "origin, Accept-Encoding"] {
         let lines = ["content-type: text/css", LONG, &format!("vary: {known}")];
         let (fields, _) = sent(&Method::GET, &["accept-encoding: gzip"], head(200, &lines));
@@ -156,7 +156,7 @@ fn what_varies_already_is_not_said_twice() {
 }
 
 #[test]
-fn a_head_has_the_fields_of_its_get_and_no_body() {
+fn a_response_to_head_has_the_fields_of_get_and_no_body() {
     let lines = ["content-type: text/css", LONG, "etag: \"a\""];
     let (fields, compressed) = sent(&Method::HEAD, &["accept-encoding: gzip"], head(200, &lines));
     assert!(!compressed);
@@ -172,7 +172,7 @@ fn a_head_has_the_fields_of_its_get_and_no_body() {
 }
 
 #[test]
-fn not_modified_names_the_tag_that_the_client_has() {
+fn a_304_contains_the_tag_of_the_client() {
     let answer = || head(304, &["etag: \"a\""]);
     let (fields, _) = sent(&Method::GET, &["if-none-match: \"b\", W/\"a\""], answer());
     assert_eq!(
@@ -185,7 +185,7 @@ fn not_modified_names_the_tag_that_the_client_has() {
 }
 
 #[test]
-fn when_all_encoders_are_at_work_answers_pass_plain() {
+fn without_a_free_encoder_responses_are_not_compressed() {
     let encoders = Encoders::new(true);
     let fields = fields(&["accept-encoding: gzip"]);
     let asked =
@@ -203,7 +203,7 @@ fn when_all_encoders_are_at_work_answers_pass_plain() {
 }
 
 #[test]
-fn a_piece_of_unknown_length_goes_on_at_once() {
+fn pieces_of_a_body_of_unknown_length_are_flushed() {
     let encoders = Encoders::new(true);
     let fields = fields(&["accept-encoding: gzip"]);
     let asked =
@@ -219,7 +219,7 @@ fn a_piece_of_unknown_length_goes_on_at_once() {
 
 proptest! {
     #[test]
-    fn what_is_unpacked_is_what_came(
+    fn decompression_restores_the_body(
         pieces in proptest::collection::vec("[a-f]{0,3000}", 0..6),
         is_known: bool,
         ends_with_the_last: bool,

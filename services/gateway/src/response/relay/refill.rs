@@ -1,5 +1,5 @@
-//! A stored response that is fetched anew while its clients get the old one (RFC 5861, section 3):
-//! the same request, without a client that waits for it.
+//! Background refresh of a stored response while clients get the stale one (RFC 5861, section 3):
+//! the same request, without a client.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::request::parse::{Head, Length};
 use crate::response::compression::Asked;
 use crate::upstream::client::{self, Upload, UpstreamResponse};
 
-/// Sends the request, whose head is complete but for its end, and feeds the response to the cache.
-/// What goes wrong is found out anew by the next request.
+/// Sends the request, whose head lacks only its final lines, and passes the response to the cache.
+/// Errors are ignored, because the next request detects them as well.
 pub(crate) async fn refill(
     mut request_context: RequestContext,
     head: Head,
@@ -61,7 +61,7 @@ pub(crate) async fn refill(
     }
 }
 
-/// No client: it sends nothing, takes nothing and never leaves.
+/// Placeholder for a client: it sends nothing, reads nothing and never disconnects.
 struct NoClient;
 
 impl Downstream for NoClient {

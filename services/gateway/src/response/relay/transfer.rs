@@ -1,5 +1,5 @@
-//! An answer on its way from an upstream to a client: both are served at once, and neither a slow
-//! client nor a slow upstream is waited for longer than it may take.
+//! Transfer of a response from an upstream to a client, with both served concurrently and separate
+//! timeouts for a slow client and a slow upstream.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -18,10 +18,10 @@ use crate::response::compression::Encoder;
 use crate::upstream::Lease;
 use crate::upstream::client::{Body, Data, Frame, Upload, UploadState};
 
-/// Bytes that are copied at once out of an answer that is still coming in.
+/// Maximum bytes that are copied at once from a response that is being stored.
 const COPIED_BYTES: usize = 16 * 1024;
 
-/// An upstream's answer behind its head.
+/// An upstream's response after its head.
 pub(super) struct Source {
     pub(super) body: Body,
     pub(super) is_lasting: bool,
@@ -32,7 +32,7 @@ impl Source {
         self.body.frame() == Frame::Done
     }
 
-    /// Keeps the connection for another request where it can be.
+    /// Keeps the connection for reuse if possible.
     pub(super) fn keep(self, pick: Option<&Lease>) {
         if self.is_lasting
             && let Some(pick) = pick
@@ -43,7 +43,7 @@ impl Source {
     }
 }
 
-/// Reads an answer for the cache when no client waits for it.
+/// Reads a response for the cache without a client.
 pub(super) async fn fill_alone(
     mut source: Source,
     mut encoder: Option<Box<Encoder>>,
@@ -79,7 +79,7 @@ pub(super) async fn fill_alone(
     }
 }
 
-/// What comes of a piece of the body, or of its end, when it is compressed.
+/// Compresses a piece of the body, or ends the compression.
 fn encode(encoder: &mut Option<Box<Encoder>>, piece: Option<Bytes>) -> Result<Option<Bytes>, End> {
     let Some(gzip) = encoder else { return Ok(piece) };
     let packed = gzip.piece(piece.as_deref(), piece.is_none());
@@ -89,32 +89,32 @@ fn encode(encoder: &mut Option<Box<Encoder>>, piece: Option<Bytes>) -> Result<Op
     packed.map_err(|_| End::Broken(CUT))
 }
 
-/// What a relay waits for.
+/// Pending waits of a relay.
 #[derive(Debug, Default)]
 struct Waits {
     upstream: bool,
     client: bool,
-    /// Something has come from the upstream since this was looked at.
+    /// Data has arrived from the upstream since the last check.
     upstream_moved: bool,
 }
 
-/// An answer on its way from an upstream to a client, and the rest of the request on its way back.
+/// Relay of a response to a client, and of the rest of the request to the upstream.
 pub(super) struct Relay<'a, D> {
     client: &'a mut D,
     upload: &'a mut Upload,
     sending: Option<UploadState>,
-    /// None when it is over and its connection was given back.
+    /// `None` after the end, when the connection has been returned to the pool.
     source: Option<Source>,
-    /// Nothing more comes from the source.
+    /// The source has ended.
     is_over: bool,
     encoder: Option<Box<Encoder>>,
-    /// While it stores, it has the body, and `given` bytes of it were handed to the client: so the
-    /// cache never waits for a client.
+    /// While the fill stores, it owns the body, and `given` bytes of it have been passed to the
+    /// client: the cache never waits for a client.
     filling: Option<Box<Fill>>,
     given: usize,
     /// The whole body, from the cache.
     stored: Option<Bytes>,
-    /// What was collected for the cache in vain.
+    /// Data that was collected for the cache, but is not stored.
     backlog: VecDeque<Bytes>,
     leftover: Option<Leftover>,
     /// The end of the response was sent.
@@ -125,7 +125,7 @@ pub(super) struct Relay<'a, D> {
 }
 
 impl<'a, D: Downstream> Relay<'a, D> {
-    /// Of an answer whose head was taken; without a source nothing follows.
+    /// Creates a relay after the response head is written; without a source, no body follows.
     pub(super) fn new(client: &'a mut D, upload: &'a mut Upload, source: Option<Source>) -> Self {
         Self {
             client,
@@ -146,13 +146,13 @@ impl<'a, D: Downstream> Relay<'a, D> {
         }
     }
 
-    /// With the rest of the request.
+    /// Adds the rest of the upload.
     pub(super) fn sending(mut self, sending: Option<UploadState>) -> Self {
         self.sending = sending;
         self
     }
 
-    /// With what changes and keeps the body.
+    /// Adds the encoder and the cache fill of the body.
     pub(super) fn through(
         mut self,
         encoder: Option<Box<Encoder>>,
@@ -162,13 +162,13 @@ impl<'a, D: Downstream> Relay<'a, D> {
         self
     }
 
-    /// Of a stream, which ends when this resolves.
+    /// Ends an event stream when this future resolves.
     pub(super) fn until(mut self, closing: impl Future<Output = ()> + Send + 'static) -> Self {
         self.closing = Some(Box::pin(closing));
         self
     }
 
-    /// Bytes of the body that the client has taken.
+    /// Bytes of the body that the client has received.
     pub(super) fn sent_bytes(&self, end: &End) -> u64 {
         match end {
             End::Whole => self.pushed_bytes,
@@ -176,10 +176,10 @@ impl<'a, D: Downstream> Relay<'a, D> {
         }
     }
 
-    /// Passes the answer on.
+    /// Runs the relay.
     pub(super) async fn run(&mut self, request_context: &RequestContext, timer: &mut Timer) -> End {
         let timeouts = request_context.timeouts();
-        // An event stream has no such time, but ends with the gateway.
+        // An event stream has no total timeout, but ends when the gateway shuts down.
         let total = (!request_context.streams).then_some(timeouts.total);
         let mut clock: Option<(Instant, Instant, Instant, u64)> = None;
         poll_fn(|context| {
@@ -269,7 +269,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
         Ok(())
     }
 
-    /// Takes in for the cache what there is.
+    /// Passes available data to the cache.
     fn poll_filling(
         &mut self,
         context: &mut Context<'_>,
@@ -304,7 +304,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
         Ok(())
     }
 
-    /// What the client gets next.
+    /// Next piece for the client.
     fn next(&mut self, request_context: &RequestContext) -> Result<Next, End> {
         if let Some(filling) = &self.filling {
             let rest = filling.bytes().get(self.given..).unwrap_or_default();
@@ -335,13 +335,13 @@ impl<'a, D: Downstream> Relay<'a, D> {
         Ok(taken)
     }
 
-    /// What comes next from the upstream, compressed where it is.
+    /// Next piece from the upstream, compressed if necessary.
     fn take(&mut self) -> Result<Next, End> {
         let Some(source) = &mut self.source else { return Ok(Next::End) };
         loop {
             let piece = match source.body.take().map_err(broken)? {
                 Data::Some(piece) => Some(piece),
-                // The encoder's last piece comes first.
+                // The encoder's last piece comes before the end.
                 Data::End if self.encoder.is_some() => None,
                 Data::End => return Ok(Next::End),
                 Data::None => return Ok(Next::Nothing),
@@ -352,7 +352,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
         }
     }
 
-    /// Waits for more from the upstream, if more is to come now.
+    /// Waits for more data from the upstream, if it is needed now.
     fn poll_more(
         &mut self,
         context: &mut Context<'_>,
@@ -375,7 +375,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
         more
     }
 
-    /// The upstream has said everything.
+    /// Marks the source as ended.
     fn end_source(&mut self, request_context: &RequestContext) {
         self.is_over = true;
         if self.sending.is_none()
@@ -385,7 +385,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
         }
     }
 
-    /// Whether the answer ends although more could come.
+    /// Checks for an early end of the response.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<End, End>> {
         let closing = self.closing.as_mut().map(|closing| closing.as_mut().poll(context));
         if closing.is_some_and(|closing| closing.is_ready()) {
@@ -394,7 +394,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
             }
             self.closing = None;
             self.is_over = true;
-            // It is looked at again at once.
+            // Schedules another poll.
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -406,7 +406,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
     }
 }
 
-/// The next part of an answer.
+/// Next part of a response.
 enum Next {
     Data(Bytes),
     Nothing,

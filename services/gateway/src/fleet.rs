@@ -1,8 +1,9 @@
-//! The fleet: every instance of stats that the gateway can find, as one stream.
+//! Fleet: every instance of stats that the gateway can find, as one stream.
 //!
 //! While a viewer is connected, the gateway holds one stream to each member and writes the members'
-//! blocks, which are opaque to it, into one stream per viewer. [`merge`] decides, without I/O and
-//! clocks; [`hub`] runs it; [`source`] is a connection to a member; [`viewer`] is a reader.
+//! blocks, which are opaque to it, into one stream per viewer. [`merge`] contains the logic,
+//! without I/O and clocks; [`hub`] runs it; [`source`] is a connection to a member; [`viewer`]
+//! serves one viewer.
 //!
 //! A member may be another gateway, whose own members are merged under its address: see [`name`].
 

@@ -1,5 +1,5 @@
-//! The gateway: the reverse proxy in front of the services. `/stats` and below goes to stats,
-//! everything else to the frontend; `/healthz` and `/readyz` are its own.
+//! The gateway: reverse proxy in front of the services. `/stats` and below goes to stats,
+//! everything else to the frontend; the gateway itself serves `/healthz` and `/readyz`.
 
 mod cache;
 mod deadline;
@@ -77,7 +77,7 @@ async fn serve(
     let gateway = match Gateway::start(config, hosts) {
         Ok(gateway) => gateway,
         Err(faults) => {
-            // They were not there a moment ago.
+            // The table was valid during the check before.
             for fault in &faults {
                 tracing::error!(%fault, "no routes");
             }

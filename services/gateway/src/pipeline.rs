@@ -1,5 +1,5 @@
-//! One request and its answer, in the same steps for every method and protocol: admission, the
-//! request's body, an upstream, the answer.
+//! Request pipeline, the same for every method and protocol: decision, request body, upstream
+//! request, response.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -17,27 +17,27 @@ use crate::response::problem::Problem;
 use crate::response::relay::{BodyFault, Closing, Downstream, End, LEFT, deliver, respond};
 use crate::upstream::client::{self, HELD_BYTES, Upload, UpstreamError, UpstreamResponse};
 
-/// Time for a request's body, and, where more than [`BODY_BYTES`] are allowed, a second more for
-/// every [`BODY_FLOOR_BYTES`].
+/// Timeout for a request body. If more than [`BODY_BYTES`] are allowed, each [`BODY_FLOOR_BYTES`]
+/// add one second.
 const BODY_TIME: Duration = Duration::from_secs(8);
 
-/// The body that this time is enough for.
+/// Body size that this timeout covers.
 const BODY_BYTES: usize = 64 * 1024;
 
-/// Bytes of a body that a client must manage in a second: half of what a slow radio cell gives.
+/// Minimum transfer rate of a body in bytes per second: half of the rate of a slow mobile network.
 const BODY_FLOOR_BYTES: usize = 16 * 1024;
 
-/// The end of a request.
+/// Outcome of a request.
 pub(crate) enum Outcome {
-    /// The answer is complete.
+    /// The response is complete.
     Whole,
-    /// The answer broke off, or the client did.
+    /// The response is truncated, or the client disconnected.
     Broken,
-    /// The connection belongs to this answer from now on.
+    /// The connection becomes a tunnel for this response.
     Tunnel(Box<UpstreamResponse>, Option<Permit>),
 }
 
-/// Answers a request whose head has been read.
+/// Handles a request with a parsed head.
 pub(crate) async fn handle<D: Downstream>(
     request_context: &mut RequestContext,
     head: Head,
@@ -108,7 +108,7 @@ async fn answer<D: Downstream>(
             return Ok(reject(request_context, &problem, client, timer).await);
         }
         Err(UpstreamError::Problem(problem)) => {
-            // What is left of the body is not read for an answer that has nothing to do with it.
+            // The response does not depend on the rest of the body, so the rest is not read.
             request_context.closes |= !upload.is_read();
             let reply = request_context.fail(&problem);
             return Ok(respond(request_context, reply, client, timer).await);
@@ -120,7 +120,7 @@ async fn answer<D: Downstream>(
         && upstream_response.sending.is_none()
         && upstream_response.is_event_stream();
     if upstream_response.changes_protocol() || is_viewer {
-        // The cache has to hear that nothing comes for it.
+        // The cache must know that there is no response to store.
         if upstream_response.status == StatusCode::OK {
             drop(
                 request_context
@@ -162,8 +162,8 @@ async fn take_body<D: Downstream>(
     Upload::hold(client, head.length, &gateway.bodies, body_time(most), timer).await
 }
 
-/// Reads a body that is not needed, so that the next request is found behind it; the connection ends
-/// where that would take too long.
+/// Reads and discards a body that is not needed, so that the next request can follow; closes the
+/// connection if that would take too long.
 async fn skip_body<D: Downstream>(
     request_context: &mut RequestContext,
     head: &Head,
@@ -175,7 +175,7 @@ async fn skip_body<D: Downstream>(
         Length::Known(length) => length > HELD_BYTES as u64,
         Length::Chunked => false,
     };
-    // A client that waits to be asked for the body need not send it.
+    // A client that waits for 100 (Continue) need not send the body.
     if too_much || head.expects_continue {
         request_context.closes = true;
         return;
@@ -193,8 +193,7 @@ async fn skip_body<D: Downstream>(
     request_context.closes |= timer.within(BODY_TIME, skipped).await != Some(true);
 }
 
-/// Answers a request whose body cannot be taken; what comes next on the connection is not certain
-/// to be a request.
+/// Rejects a request with an invalid body; the start of the next request is not certain.
 async fn reject<D: Downstream>(
     request_context: &mut RequestContext,
     problem: &Problem,
@@ -207,7 +206,7 @@ async fn reject<D: Downstream>(
     respond(request_context, reply, client, timer).await
 }
 
-/// What comes of `what`, or none when the client leaves before.
+/// Output of `what`, or `None` if the client disconnects before.
 async fn until_left<T, D: Downstream>(what: impl Future<Output = T>, client: &mut D) -> Option<T> {
     let mut what = pin!(what);
     poll_fn(|context| match what.as_mut().poll(context) {
@@ -217,7 +216,7 @@ async fn until_left<T, D: Downstream>(what: impl Future<Output = T>, client: &mu
     .await
 }
 
-/// Time for a body where so many bytes are allowed.
+/// Timeout for a body with this limit.
 fn body_time(most: usize) -> Duration {
     let more = most.saturating_sub(BODY_BYTES) / BODY_FLOOR_BYTES;
     BODY_TIME + Duration::from_secs(more as u64)

@@ -1,5 +1,4 @@
-//! What all connections share: the settings, the routes in force, the cache, what is known of
-//! clients, and what is counted.
+//! State shared by all connections: configuration, active routes, cache, clients and metrics.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,35 +17,35 @@ use crate::telemetry::exposition::Metrics;
 use semantics::hosts::Hosts;
 use semantics::signature::Key;
 
-/// How long the start waits for the names of the upstreams; compose's name server answers within
-/// milliseconds.
+/// Time that the startup waits for DNS lookups of the upstreams; the name server of compose
+/// responds within milliseconds.
 const FIRST_LOOKUP_TIME: Duration = Duration::from_millis(500);
 
-/// Responses that are fetched for the cache alone at the same time. No client waits for them, so no
-/// limit of clients bounds them.
+/// Maximum concurrent background refreshes of the cache. They have no client, so client limits do
+/// not apply.
 const MOST_REFILLS: usize = 256;
 
-/// What all connections share.
+/// State shared by all connections.
 pub(crate) struct Gateway {
-    /// The settings.
+    /// Configuration.
     pub(crate) config: Config,
-    /// The hosts that are answered.
+    /// Accepted host names.
     pub(crate) hosts: Hosts,
-    /// The answers that are kept.
+    /// Response cache.
     pub(crate) cache: Cache,
-    /// The connections that are open.
+    /// Open client connections.
     pub(crate) connections: Arc<Connections>,
-    /// What clients have used up.
+    /// Per-client limits.
     pub(crate) clients: ClientTable,
-    /// The merged stream of all members; none if it is off.
+    /// Merged stream of all members; `None` if it is disabled.
     pub(crate) fleet: Option<Arc<Fleet>>,
-    /// What makes answers smaller.
+    /// Encoders for compression.
     pub(crate) encoders: Encoders,
-    /// Memory for the bodies of requests, of all connections together.
+    /// Memory budget for request bodies of all connections.
     pub(crate) bodies: Arc<MemoryBudget>,
-    /// For responses that are fetched for the cache alone.
+    /// Permits for background refreshes.
     pub(crate) refills: Arc<Semaphore>,
-    /// What is counted.
+    /// Metrics.
     pub(crate) metrics: Metrics,
     rules: RwLock<Arc<RouteTable>>,
     announce_keys: RwLock<Arc<[Key]>>,
@@ -54,15 +53,15 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Starts to find the upstreams. Must be called inside a runtime.
+    /// Starts the upstream pools. Must be called inside a runtime.
     ///
     /// # Errors
-    /// With a sentence for each fault of the table, which may have changed since it was checked.
+    /// Returns a message for each fault of the table, which may have changed since it was checked.
     pub(crate) fn start(config: Config, hosts: Hosts) -> Result<Arc<Self>, Vec<String>> {
         let table = config.table.lines()?;
         let keys = config.announcing.keys().map_err(|fault| vec![fault])?;
         let rules = RouteTable::start(&table, &config.pools, &RouteTable::default());
-        // Who waits for another's answer waits no longer than for one of his own.
+        // A request waits for another's fetch no longer than for its own upstream.
         let wait = config.cache.wait.min(config.timeouts.silence);
         Ok(Arc::new(Self {
             cache: Cache::new(&CacheSettings { wait, ..config.cache.clone() }),
@@ -81,24 +80,23 @@ impl Gateway {
         }))
     }
 
-    /// Gives the upstreams' names a moment to be found.
+    /// Waits for the first DNS lookups of the upstreams, for a limited time.
     pub(crate) async fn wait_for_lookups(&self) {
         self.rules().wait_for_lookups(FIRST_LOOKUP_TIME).await;
     }
 
-    /// The routes in force.
+    /// Active routes.
     pub(crate) fn rules(&self) -> Arc<RouteTable> {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The secrets that announcements are signed with; none where there are no announcements.
+    /// Keys that verify announcements; empty if announcements are disabled.
     pub(crate) fn announce_keys(&self) -> Arc<[Key]> {
         self.announce_keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the table and the secrets of announcements again. Requests that are under way end by
-    /// the routes they began with; a table with a fault changes nothing. What was stored under other
-    /// routes is forgotten.
+    /// Reloads the route table and the signing keys. Requests in flight complete with their
+    /// previous routes; an invalid table changes nothing. The cache is cleared.
     pub(crate) fn reload(&self) {
         match self.config.table.lines() {
             Ok(table) => {
@@ -124,17 +122,17 @@ impl Gateway {
         }
     }
 
-    /// From now on it is not ready.
+    /// Marks the gateway as not ready.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is about to end.
+    /// Whether the gateway is shutting down.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
     }
 
-    /// Why it cannot serve, if it cannot.
+    /// Reason why the gateway is not ready, if it is not.
     pub(crate) fn not_ready(&self) -> Option<String> {
         if self.is_closing() {
             return Some("the gateway is shutting down".to_owned());

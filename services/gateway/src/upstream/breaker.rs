@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use super::Failure;
 
-/// Minimum time that a breaker stays closed to count as stable. A breaker that reopens sooner was
-/// closed too early, and is held open for an increasing time: half of the requests to a bad address
-/// may succeed, and a single success must not close the breaker each time.
+/// Minimum time that a breaker stays closed to count as stable. One that reopens sooner is held
+/// open for an increasing time: half of the requests to a bad address may succeed, and a single
+/// success must not close it each time.
 const STEADY: Duration = Duration::from_secs(10);
 
 /// Timeout of a probe, after which another one may start: the request may have an endless response.
@@ -30,7 +30,7 @@ pub(crate) struct BreakerSettings {
     /// Consecutive failures that open it. Error statuses do not count here: otherwise a client that
     /// finds one failing URL could take an address out of service.
     pub(crate) failures_in_a_row: u32,
-    /// Failure percentage within `window` that also opens it; error statuses count.
+    /// Failure percentage within `window`, error statuses included, that also opens it.
     pub(crate) failure_percent: u8,
     /// Minimum requests in the window for that: two of three are no meaningful ratio.
     pub(crate) requests_at_least: u32,
@@ -55,8 +55,7 @@ impl Default for BreakerSettings {
     }
 }
 
-/// Snapshot of the breaker when a request starts, so that an old request does not affect a newer
-/// state.
+/// State of the breaker when a request starts; an old request must not affect a newer state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Attempt {
     /// The breaker's generation at that time.
@@ -164,8 +163,8 @@ impl Breaker {
         Some(Attempt { generation: self.generation, probe: Some(name) })
     }
 
-    /// Reports a successful request. Only needed while the breaker is open; successes of a closed
-    /// breaker are passed with the next failure. Returns whether the breaker closes.
+    /// Reports a successful request; only needed while the breaker is open, because a failure
+    /// reports earlier successes. Returns whether the breaker closes.
     pub(super) fn succeeded(&mut self, tried: Attempt, now: Instant) -> bool {
         tried.generation == self.generation && self.close(now)
     }
@@ -273,8 +272,7 @@ impl Breaker {
     }
 }
 
-/// Backoff, reduced by up to a quarter at random, so that addresses that fail together are not
-/// probed together.
+/// Backoff, reduced by up to a quarter at random, which spreads the probes of addresses.
 fn backoff(settings: &BreakerSettings, doublings: u32, chance: u8) -> Duration {
     let doubled = settings.shortest_backoff.saturating_mul(1 << doublings.min(16));
     let whole = doubled.min(settings.longest_backoff);

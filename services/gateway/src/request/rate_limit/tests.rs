@@ -273,7 +273,7 @@ fn a_rate_is_a_number_with_or_without_a_burst() {
 }
 
 /// Measures the cost per request, which is about a hundred nanoseconds: run with `cargo test
-/// --profile quick -p gateway limits -- --ignored --nocapture`.
+/// --profile quick -p gateway rate_limit -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement, not a test"]
 #[expect(clippy::print_stderr, reason = "that is all it does")]

@@ -21,4 +21,4 @@ pub(crate) use hub::{Fleet, FleetCounts, Found};
 pub(crate) use membership::FleetMembers;
 pub(crate) use merge::State;
 pub(crate) use name::{MOST_LEVELS, Name};
-pub(crate) use viewer::{Viewer, send};
+pub(crate) use viewer::Viewer;

@@ -10,7 +10,7 @@ pub(crate) mod auth;
 pub(crate) mod authority;
 pub(crate) mod cidr;
 pub(crate) mod claims;
-pub(crate) mod context;
+pub(crate) mod field_rules;
 pub(crate) mod forwarded;
 pub(crate) mod hop_by_hop;
 pub(crate) mod parse;

@@ -1,6 +1,7 @@
-//! A response on its way to the client: relay, compression, tunnels and problem details.
+//! A response on its way to the client: relay, tunnels and the stream of the fleet.
 
-pub(crate) mod compression;
-pub(crate) mod problem;
+mod fleet_stream;
 pub(crate) mod relay;
 pub(crate) mod tunnel;
+
+pub(crate) use fleet_stream::send_fleet;

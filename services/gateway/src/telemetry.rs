@@ -1,5 +1,4 @@
-//! Telemetry: the access log, counters, their exposition, and the port that serves it.
+//! Telemetry: the access log and counters. [`crate::admin`] serves the counters.
 
 pub(crate) mod access_log;
-pub(crate) mod admin;
-pub(crate) mod exposition;
+pub(crate) mod counters;

@@ -22,6 +22,10 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use http::StatusCode;
+
+use crate::message::problem::Problem;
+
 pub(crate) use breaker::BreakerSettings;
 pub(crate) use connection_pool::Connection;
 pub(crate) use discovery::resolve_origin as resolve;
@@ -125,6 +129,18 @@ impl Failure {
             Self::Tls => "tls",
             Self::Status(_) => "status",
         }
+    }
+
+    /// The response to a client after this failure of an upstream of `route`.
+    pub(crate) fn problem(self, route: &str) -> Problem {
+        let (status, what) = match self {
+            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "did not answer in time"),
+            Self::Refused | Self::Unreachable => (StatusCode::BAD_GATEWAY, "cannot be reached"),
+            Self::Certificate => (StatusCode::BAD_GATEWAY, "has no valid certificate"),
+            Self::Tls => (StatusCode::BAD_GATEWAY, "does not speak TLS as it must"),
+            _ => (StatusCode::BAD_GATEWAY, "sent an invalid response"),
+        };
+        Problem::new(status, format!("the upstream of route {route} {what}"))
     }
 }
 

@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::freshness::{Moment, Terms, date};
 use crate::fields::Fields;
-use crate::routing::fields::FieldRules;
+use crate::request::field_rules::FieldRules;
 
 /// Fields that belong to a connection (RFC 9110, section 7.6.1), and those that are made anew for
 /// each answer.

@@ -15,13 +15,13 @@ use super::cache_status::{Forwarded, How};
 use super::conditional::client_has_it;
 use super::entry::{CacheEntry, Head};
 use super::freshness::{Moment, Refusal, Terms, date};
-use super::memory_budget::MemoryPermit;
 use super::revalidation;
 use super::shard::{Ask, Class, Key, Opening};
 use super::vary::{Codings, Vary};
 use super::{Inner, write};
 use crate::fields::Fields;
-use crate::routing::fields::FieldRules;
+use crate::memory_budget::MemoryPermit;
+use crate::request::field_rules::FieldRules;
 
 /// Room that is taken at once for a body whose length is not known.
 const FIRST_BYTES: usize = 16 * 1024;

@@ -16,8 +16,8 @@ use super::cache_status::Forward;
 use super::entry::CacheEntry;
 use super::freshness::Refusal;
 use super::lookup::Reason;
-use super::memory_budget::MemoryPermit;
 use super::vary::{Variant, Vary};
+use crate::memory_budget::MemoryPermit;
 
 /// Answers that a target may have side by side. Three codings, with one origin and with none, are
 /// six; the rest is for clients that ask oddly, whose answers push out each other.

@@ -19,8 +19,8 @@ use super::name::Name;
 use super::source::{self, Target};
 use super::viewer::Viewer;
 use crate::request::forwarded::{new_bits, via_of};
+use crate::routing::table::CurrentRoutes;
 use crate::routing::table::Route;
-use crate::state::Gateway;
 use crate::upstream::{self, PoolSettings, UpstreamTls};
 
 /// Time between two looks at the clocks: states change within it.
@@ -137,7 +137,7 @@ impl Fleet {
     /// A new viewer, compressed or not, which feeds these gateways; none when there are too many.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
-        gateway: &Arc<Gateway>,
+        routes: &Arc<CurrentRoutes>,
         is_gzip: bool,
         parents: Vec<u32>,
     ) -> Option<Viewer> {
@@ -148,7 +148,7 @@ impl Fleet {
         shared.viewers += 1;
         shared.compressed += usize::from(is_gzip);
         shared.parents.extend_from_slice(&parents);
-        self.start(&mut shared, gateway);
+        self.start(&mut shared, routes);
         drop(shared);
         Some(Viewer::new(self, self.batches.subscribe(), is_gzip, parents))
     }
@@ -171,8 +171,8 @@ impl Fleet {
     }
 
     /// The members as JSON, after their first attempts to connect.
-    pub(crate) async fn list(self: &Arc<Self>, gateway: &Arc<Gateway>) -> String {
-        self.settle(gateway).await;
+    pub(crate) async fn list(self: &Arc<Self>, routes: &Arc<CurrentRoutes>) -> String {
+        self.settle(routes).await;
         let shared = self.shared();
         let members: Vec<_> = shared
             .merge
@@ -191,11 +191,11 @@ impl Fleet {
     }
 
     /// The member with this instance or name.
-    pub(crate) async fn find(self: &Arc<Self>, gateway: &Arc<Gateway>, id: &str) -> Found {
+    pub(crate) async fn find(self: &Arc<Self>, routes: &Arc<CurrentRoutes>, id: &str) -> Found {
         if let Some(found) = self.shared().lookup(id) {
             return found;
         }
-        self.settle(gateway).await;
+        self.settle(routes).await;
         self.shared().lookup(id).unwrap_or(Found::Unknown)
     }
 
@@ -269,13 +269,13 @@ impl Fleet {
     }
 
     /// Waits until something is known of every member, for a bounded time.
-    async fn settle(self: &Arc<Self>, gateway: &Arc<Gateway>) {
+    async fn settle(self: &Arc<Self>, routes: &Arc<CurrentRoutes>) {
         let begun = Instant::now();
         let time = if self.has_gateways() { TREE_SETTLE_TIME } else { SETTLE_TIME };
         while begun.elapsed() < time {
             {
                 let mut shared = self.shared();
-                self.start(&mut shared, gateway);
+                self.start(&mut shared, routes);
                 if shared.merge.is_settled() {
                     return;
                 }
@@ -288,16 +288,16 @@ impl Fleet {
         matches!(&self.members, FleetMembers::Listed(all) if all.iter().any(|it| it.is_gateway))
     }
 
-    fn start(self: &Arc<Self>, shared: &mut Shared, gateway: &Arc<Gateway>) {
+    fn start(self: &Arc<Self>, shared: &mut Shared, routes: &Arc<CurrentRoutes>) {
         shared.used = Instant::now();
         if !shared.is_running {
             shared.is_running = true;
-            self.handle.spawn(self.clone().run(gateway.clone()));
+            self.handle.spawn(self.clone().run(routes.clone()));
         }
     }
 
     /// Runs until there was no viewer for [`LINGER`].
-    async fn run(self: Arc<Self>, gateway: Arc<Gateway>) {
+    async fn run(self: Arc<Self>, routes: Arc<CurrentRoutes>) {
         let mut sources = Sources::default();
         let mut lookups = JoinSet::new();
         if let FleetMembers::Listed(all) = &self.members {
@@ -312,7 +312,7 @@ impl Fleet {
         loop {
             steps.tick().await;
             if self.members == FleetMembers::Route {
-                let rules = gateway.rules();
+                let rules = routes.get();
                 let route = rules.route("/stats");
                 let addresses = route.map(|route| route.pool.addresses());
                 sources.tls = route.and_then(|route| route.pool.target().tls.clone());

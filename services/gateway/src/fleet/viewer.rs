@@ -1,44 +1,23 @@
 //! A reader of the merged stream. It has no queue: one that is up to date gets the batch that all
 //! get, and one that is behind gets the current state in parts.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
-use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
 use server::gzip;
 use tokio::sync::watch;
-use tokio::time::sleep;
 
 use super::cursor::{Batch, Cursor, Next};
 use super::hub::Fleet;
 use super::source::FLEET_INSTANCE;
-use crate::deadline::Timer;
 use crate::fields::Fields;
-use crate::request::context::RequestContext;
-use crate::response::relay::{
-    ClientGone, Closing, Downstream, End, LEAST_BYTES, flush, until_closing,
-};
 
 /// Bytes of a part of the state. Small, because a slow viewer holds one.
 const PART_BYTES: usize = 16 * 1024;
 
-/// Time for a viewer to take a batch or a part. One that needs longer connects again; until then
-/// it holds a batch that the others do not need any more.
-const WRITE_TIME: Duration = Duration::from_secs(10);
-
 const COMMENT: &[u8] = b":\n\n";
-
-/// Silence after which a comment is sent. A gateway that merges this one takes it for silent after
-/// 3 s, and there is no batch while all members are gone.
-const KEEP_ALIVE: Duration = Duration::from_millis(1_500);
-
-/// Time for the end of the stream to be sent.
-const END_TIME: Duration = Duration::from_millis(200);
 
 /// A reader of the merged stream.
 pub(crate) struct Viewer {
@@ -62,8 +41,40 @@ impl Viewer {
         Self { fleet: fleet.clone(), batches, cursor: Cursor::default(), gzip, gateways }
     }
 
+    /// The header fields of the stream.
+    pub(crate) fn fields(&self) -> Fields {
+        let mut fields = Fields::new();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // For a proxy in front that follows nginx, which holds responses back otherwise.
+        fields.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+        fields.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        if let Ok(instance) = HeaderValue::try_from(self.fleet.instance()) {
+            fields.insert(HeaderName::from_static(FLEET_INSTANCE), instance);
+        }
+        if self.gzip.is_some() {
+            fields.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        fields
+    }
+
+    /// The bytes before the first event.
+    pub(crate) fn beginning(&self) -> Option<Bytes> {
+        self.gzip.is_some().then(|| Bytes::from_static(gzip::HEAD))
+    }
+
+    /// The bytes after the last event.
+    pub(crate) fn end(&self) -> Option<Bytes> {
+        self.gzip.as_ref().map(gzip::Stream::tail)
+    }
+
+    /// A comment, which keeps the connection alive.
+    pub(crate) fn comment(&mut self) -> Bytes {
+        self.alone(Bytes::from_static(COMMENT))
+    }
+
     /// The next events, if there are new ones.
-    fn next(&mut self) -> Option<Bytes> {
+    pub(crate) fn next(&mut self) -> Option<Bytes> {
         loop {
             let batch = self.batches.borrow_and_update();
             let next = self.cursor.next(&batch);
@@ -100,7 +111,7 @@ impl Viewer {
     }
 
     /// Waits for the next batch.
-    async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         // The sender is in the fleet, which this holds.
         let _ = self.batches.changed().await;
     }
@@ -110,99 +121,4 @@ impl Drop for Viewer {
     fn drop(&mut self) {
         self.fleet.leave(self.gzip.is_some(), &self.gateways);
     }
-}
-
-/// Sends the merged stream to a client until one of both ends.
-pub(crate) async fn send<D: Downstream>(
-    request_context: &mut RequestContext,
-    mut viewer: Viewer,
-    client: &mut D,
-    timer: &mut Timer,
-    closing: &Closing,
-) -> End {
-    let mut fields = Fields::new();
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // For a proxy in front that follows nginx, which holds responses back otherwise.
-    fields.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    fields.insert(VARY, HeaderValue::from_static("accept-encoding"));
-    if let Ok(instance) = HeaderValue::try_from(viewer.fleet.instance()) {
-        fields.insert(HeaderName::from_static(FLEET_INSTANCE), instance);
-    }
-    if viewer.gzip.is_some() {
-        fields.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    request_context.status = StatusCode::OK.as_u16();
-    request_context.streams = true;
-    let metrics = request_context.route.as_ref().map(|route| route.metrics.clone());
-    if let Some(metrics) = &metrics {
-        metrics.streams.add();
-    }
-    let end = match client.head(request_context, StatusCode::OK, fields, false) {
-        Ok(()) => stream(request_context, &mut viewer, client, timer, closing).await,
-        Err(ClientGone) => End::ClientGone,
-    };
-    if let Some(metrics) = &metrics {
-        metrics.streams.remove();
-    }
-    end
-}
-
-async fn stream<D: Downstream>(
-    request_context: &mut RequestContext,
-    viewer: &mut Viewer,
-    client: &mut D,
-    timer: &mut Timer,
-    closing: &Closing,
-) -> End {
-    let mut closing = pin!(until_closing(closing.clone()));
-    if viewer.gzip.is_some()
-        && push(request_context, client, Bytes::from_static(gzip::HEAD)).is_err()
-    {
-        return End::ClientGone;
-    }
-    loop {
-        // The head goes out at once.
-        let sent = tokio::select! {
-            biased;
-            () = &mut closing => break,
-            sent = flush(client, timer, LEAST_BYTES, WRITE_TIME, WRITE_TIME) => sent,
-        };
-        if sent.is_err() {
-            return End::ClientGone;
-        }
-        let events = if let Some(events) = viewer.next() {
-            events
-        } else {
-            tokio::select! {
-                biased;
-                () = &mut closing => break,
-                () = poll_fn(|context| client.poll_left(context)) => return End::ClientGone,
-                () = viewer.changed() => continue,
-                () = sleep(KEEP_ALIVE) => viewer.alone(Bytes::from_static(COMMENT)),
-            }
-        };
-        if push(request_context, client, events).is_err() {
-            return End::ClientGone;
-        }
-    }
-    if let Some(stream) = &viewer.gzip
-        && push(request_context, client, stream.tail()).is_err()
-    {
-        return End::ClientGone;
-    }
-    let ended = client.finish();
-    match flush(client, timer, LEAST_BYTES, END_TIME, END_TIME).await.and(ended) {
-        Ok(()) => End::Whole,
-        Err(ClientGone) => End::ClientGone,
-    }
-}
-
-fn push<D: Downstream>(
-    request_context: &mut RequestContext,
-    client: &mut D,
-    bytes: Bytes,
-) -> Result<(), ClientGone> {
-    request_context.sent_bytes += bytes.len() as u64;
-    client.push(bytes)
 }

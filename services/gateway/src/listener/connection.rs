@@ -14,11 +14,12 @@ use http::{HeaderValue, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use crate::listener::stream::Socket;
+use crate::message::client::BodyFault;
+use crate::message::head::push_size;
+use crate::message::problem::Problem;
 use crate::request::parse::{self, Body, Progress, Refused};
 use crate::request::trusted_proxies::Scheme;
-use crate::response::problem::Problem;
-use crate::response::relay::BodyFault;
+use crate::transport::socket::Socket;
 
 /// Bytes of one read. A request's usual head fits.
 const READ_BYTES: usize = 8 * 1024;
@@ -32,10 +33,6 @@ const SMALL_BYTES: usize = 8 * 1024;
 
 /// Bytes of further requests that are taken in while one is answered.
 const AHEAD_BYTES: usize = 32 * 1024;
-
-/// Longest wait for a client that accepts nothing of what is sent to it. A radio cell or a
-/// sleeping lid takes seconds to come back.
-pub(crate) const TAKES_NOTHING: Duration = Duration::from_secs(30);
 
 /// Reading on after a refusal, so that the client is not reset before it has read why (RFC 9112,
 /// section 9.6): the longest pause, and all in all.
@@ -317,10 +314,4 @@ impl Connection {
         self.has_closed |= bytes.filled().is_empty();
         Poll::Ready(Ok(bytes.filled().len()))
     }
-}
-
-/// Writes the first line of a chunk (RFC 9112, section 7.1).
-pub(crate) fn push_size(out: &mut Vec<u8>, size: usize) {
-    // Writing to a Vec cannot fail.
-    let _ = io::Write::write_fmt(out, format_args!("{size:x}\r\n"));
 }

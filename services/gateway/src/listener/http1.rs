@@ -16,26 +16,27 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use crate::context::keep_one_of_each;
+use crate::context::{RequestContext, record_unread};
 use crate::deadline::Timer;
 use crate::fields::Fields;
-use crate::listener::connection::{Connection, ReadError, TAKES_NOTHING};
+use crate::listener::connection::{Connection, ReadError};
 use crate::listener::http2;
-use crate::listener::idle::Entry;
-use crate::listener::stream::Socket;
-use crate::listener::workers::Workers;
+use crate::message::client::TAKES_NOTHING;
+use crate::message::client::{BodyFault, Client, ClientGone};
+use crate::message::head::{FullResponse, begin_head, field};
+use crate::message::problem::Problem;
 use crate::pipeline::{Outcome, handle};
-use crate::request::context::{
-    FullResponse, RequestContext, begin_head, field, keep_one_of_each, record_unread,
-};
 use crate::request::forwarded::new_request_id;
+use crate::request::hop_by_hop::strip;
 use crate::request::parse::{self, Length};
 use crate::request::rate_limit::Permit;
-use crate::response::problem::Problem;
-use crate::response::relay::{
-    BodyFault, ClientGone, Closing, Downstream, LEFT, strip, until_closing,
-};
+use crate::response::relay::{Closing, Downstream, LEFT, until_closing};
 use crate::response::tunnel::Tunnel;
 use crate::state::Gateway;
+use crate::state::connections::Entry;
+use crate::transport::socket::Socket;
+use crate::transport::workers::Workers;
 use crate::upstream::client::{Frame, UpstreamResponse};
 
 /// From a request's first byte to the end of its head, and for the handshake of TLS: a client that
@@ -388,7 +389,7 @@ impl Http1<'_> {
     }
 }
 
-impl Downstream for Http1<'_> {
+impl Client for Http1<'_> {
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
         if self.client.unsent() > 0 {
             // Leave to send the body, or a hint. What goes wrong with it shows in what is read.
@@ -400,6 +401,24 @@ impl Downstream for Http1<'_> {
         }
     }
 
+    fn inform(&mut self, status: StatusCode, fields: Fields) {
+        if self.informs {
+            let head = self.client.outbox();
+            begin_head(head, status, &fields);
+            head.extend_from_slice(b"\r\n");
+        }
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+        self.client.poll_flush(context).map_err(left)
+    }
+
+    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.client.poll_left(context)
+    }
+}
+
+impl Downstream for Http1<'_> {
     fn limit_body(&mut self, most: usize) {
         self.body = parse::Body::new(self.length, most);
     }
@@ -413,14 +432,6 @@ impl Downstream for Http1<'_> {
 
     fn can_tunnel(&self) -> bool {
         true
-    }
-
-    fn inform(&mut self, status: StatusCode, fields: Fields) {
-        if self.informs {
-            let head = self.client.outbox();
-            begin_head(head, status, &fields);
-            head.extend_from_slice(b"\r\n");
-        }
     }
 
     fn head(
@@ -474,10 +485,6 @@ impl Downstream for Http1<'_> {
         Ok(())
     }
 
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
-        self.client.poll_flush(context).map_err(left)
-    }
-
     fn finish(&mut self) -> Result<(), ClientGone> {
         if self.framing == Framing::Chunked {
             self.client.push_end();
@@ -487,10 +494,6 @@ impl Downstream for Http1<'_> {
 
     fn unsent(&self) -> usize {
         self.client.unsent()
-    }
-
-    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.client.poll_left(context)
     }
 }
 

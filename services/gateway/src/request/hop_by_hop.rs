@@ -1,10 +1,11 @@
 //! What ends at the gateway: fields that are about one connection (RFC 9110, section 7.6.1).
 
-use http::HeaderValue;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, COOKIE, DATE, EXPECT, FORWARDED, HOST, HeaderName,
-    MAX_FORWARDS, ORIGIN, PRAGMA, RANGE, REFERER, TRANSFER_ENCODING, USER_AGENT, VIA,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, DATE, EXPECT, FORWARDED,
+    HOST, HeaderName, MAX_FORWARDS, ORIGIN, PRAGMA, RANGE, REFERER, TRANSFER_ENCODING, USER_AGENT,
+    VIA,
 };
+use http::{HeaderValue, StatusCode};
 
 use super::{begins, is};
 use crate::fields::Fields;
@@ -127,6 +128,17 @@ fn is_needed(name: &HeaderName) -> bool {
         .any(|needed| is(name.as_str(), needed))
 }
 
+/// Takes out what is about the upstream's connection, and how its body was framed there.
+pub(crate) fn strip(fields: &mut Fields, status: StatusCode) {
+    // A nomination that must not be obeyed is not obeyed; the rest goes as usual.
+    let hop = HopByHop::of(fields).unwrap_or_default();
+    fields.retain(|name| !hop.drops(name));
+    // RFC 9112, section 6.3: beside a coding, a length means nothing. RFC 9110, section 8.6.
+    if fields.remove(TRANSFER_ENCODING).is_some() || status == StatusCode::NO_CONTENT {
+        fields.remove(CONTENT_LENGTH);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,6 +256,36 @@ mod tests {
         let of = |count| HopByHop::of(&headers(&vec![("Connection", "x"); count]));
         assert!(of(MOST_OPTIONS).is_ok());
         assert!(of(MOST_OPTIONS + 1).is_err());
+    }
+
+    fn stripped(status: StatusCode, text: &[(&'static str, &'static str)]) -> Vec<String> {
+        let mut fields = Fields::new();
+        for (name, value) in text {
+            fields.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        strip(&mut fields, status);
+        fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn an_answer_loses_what_is_about_the_connection() {
+        let fields = [
+            ("connection", "close, x-own"),
+            ("x-own", "1"),
+            ("keep-alive", "5"),
+            ("content-type", "text/plain"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "5"),
+        ];
+        assert_eq!(stripped(StatusCode::OK, &fields), ["content-type: text/plain"]);
+    }
+
+    #[test]
+    fn a_length_stays_where_there_may_be_a_body() {
+        let fields = [("content-length", "5")];
+        assert_eq!(stripped(StatusCode::OK, &fields), ["content-length: 5"]);
+        assert_eq!(stripped(StatusCode::NOT_MODIFIED, &fields), ["content-length: 5"]);
+        assert!(stripped(StatusCode::NO_CONTENT, &fields).is_empty());
     }
 
     proptest! {

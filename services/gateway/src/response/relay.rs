@@ -10,21 +10,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue, TRANSFER_ENCODING,
-};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue};
 use tokio::sync::watch;
 
 pub(crate) use self::refill::refill;
 use self::transfer::{Relay, Source, fill_alone};
 use crate::cache::Answer;
+use crate::compression::Asked;
+use crate::context::RequestContext;
+use crate::context::keep_one_of_each;
 use crate::deadline::Timer;
 use crate::fields::Fields;
-use crate::listener::connection::TAKES_NOTHING;
-use crate::request::context::{FullResponse, RequestContext, keep_one_of_each};
-use crate::request::hop_by_hop::HopByHop;
-use crate::response::compression::Asked;
-use crate::response::problem::Problem;
+use crate::message::client::{Client, ClientGone, TAKES_NOTHING};
+use crate::message::head::FullResponse;
+use crate::request::hop_by_hop::strip;
 use crate::upstream::Lease;
 use crate::upstream::client::{Data, Upload, UpstreamResponse};
 
@@ -41,12 +40,8 @@ pub(crate) const LEAST_BYTES: usize = 16 * 1024;
 /// Becomes true when the gateway begins to end.
 pub(crate) type Closing = watch::Receiver<bool>;
 
-/// A client while one request is answered: the source of the request's body and the sink of the
-/// answer. Nothing in it waits, so that both directions and the upstream can be served by one task.
-pub(crate) trait Downstream: Send {
-    /// The next piece of the request's body; none when it is complete.
-    fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>>;
-
+/// A client while its request is answered.
+pub(crate) trait Downstream: Client {
     /// Sets how many bytes the request's body may have, before any of it is taken.
     fn limit_body(&mut self, most: usize);
 
@@ -55,9 +50,6 @@ pub(crate) trait Downstream: Send {
 
     /// Whether the connection can be given to an answer without an end.
     fn can_tunnel(&self) -> bool;
-
-    /// Takes an informational answer, for a client that understands it.
-    fn inform(&mut self, status: StatusCode, fields: Fields);
 
     /// Takes status and fields, to which those of every answer are added. Content-Length is among
     /// them where it is known, and nothing about the connection; nothing follows where `ends`.
@@ -78,30 +70,11 @@ pub(crate) trait Downstream: Send {
     /// Takes some of the body.
     fn push(&mut self, piece: Bytes) -> Result<(), ClientGone>;
 
-    /// Ready when everything that was taken has been sent.
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
-
     /// The answer is complete.
     fn finish(&mut self) -> Result<(), ClientGone>;
 
     /// Bytes that have been taken and not sent.
     fn unsent(&self) -> usize;
-
-    /// Ready when the client is gone.
-    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()>;
-}
-
-/// The client has gone, or takes nothing.
-#[derive(Debug)]
-pub(crate) struct ClientGone;
-
-/// Reason why a request's body is not complete.
-#[derive(Debug)]
-pub(crate) enum BodyFault {
-    /// It is malformed, too large or too slow.
-    Refused(Problem),
-    /// The client has gone.
-    ClientGone,
 }
 
 /// The end of an answer.
@@ -134,7 +107,8 @@ pub(crate) async fn deliver<D: Downstream>(
     timer: &mut Timer,
     closing: &Closing,
 ) -> End {
-    let UpstreamResponse { mut status, mut fields, body, sending, is_lasting } = upstream_response;
+    let UpstreamResponse { mut status, mut fields, body, sending, is_lasting, .. } =
+        upstream_response;
     let asked = Asked {
         method: &request_context.method,
         fields: asked,
@@ -147,7 +121,7 @@ pub(crate) async fn deliver<D: Downstream>(
     if let Some(answer) = request_context.on_response_head(status, &fields) {
         let source = Source { body, is_lasting };
         if source.is_over() && sending.is_none() {
-            source.keep(request_context.pick.as_ref());
+            source.keep(request_context.attempts.lease.as_ref());
         }
         return End::Instead(answer);
     }
@@ -178,8 +152,8 @@ pub(crate) async fn deliver<D: Downstream>(
     {
         // The client has its answer, and the rest is for the cache alone.
         let timeouts = request_context.timeouts();
-        request_context.asked = request_context.pick.as_ref().map(Lease::address);
-        let (encoder, pick) = (encoder.take(), request_context.pick.take());
+        request_context.asked = request_context.attempts.lease.as_ref().map(Lease::address);
+        let (encoder, pick) = (encoder.take(), request_context.attempts.lease.take());
         let fill = fill_alone(source, encoder, *filling, pick, timeouts.silence);
         let bounded = tokio::time::timeout(timeouts.total, fill);
         tokio::spawn(async {
@@ -192,7 +166,7 @@ pub(crate) async fn deliver<D: Downstream>(
     {
         // The rest is not needed: what has not come with the head is not read.
         while let Ok(Data::Some(_)) = source.body.take() {}
-        source.keep(request_context.pick.as_ref());
+        source.keep(request_context.attempts.lease.as_ref());
     }
     let metrics = request_context.route.as_ref().map(|route| route.metrics.clone());
     let counted = metrics.filter(|_| request_context.streams);
@@ -267,20 +241,10 @@ pub(crate) async fn until_closing(mut closing: Closing) {
     let _ = closing.wait_for(|&closing| closing).await;
 }
 
-/// Takes out what is about the upstream's connection, and how its body was framed there.
-pub(crate) fn strip(fields: &mut Fields, status: StatusCode) {
-    // A nomination that must not be obeyed is not obeyed; the rest goes as usual.
-    let hop = HopByHop::of(fields).unwrap_or_default();
-    fields.retain(|name| !hop.drops(name));
-    // RFC 9112, section 6.3: beside a coding, a length means nothing. RFC 9110, section 8.6.
-    if fields.remove(TRANSFER_ENCODING).is_some() || status == StatusCode::NO_CONTENT {
-        fields.remove(CONTENT_LENGTH);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::client::BodyFault;
 
     /// A client that takes a byte every so often.
     struct Slow {
@@ -288,11 +252,29 @@ mod tests {
         every: tokio::time::Interval,
     }
 
-    impl Downstream for Slow {
+    impl Client for Slow {
         fn poll_body(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
             Poll::Ready(Ok(None))
         }
 
+        fn inform(&mut self, _: StatusCode, _: Fields) {}
+
+        fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+            while self.unsent > 0 {
+                if self.every.poll_tick(context).is_pending() {
+                    return Poll::Pending;
+                }
+                self.unsent -= 1;
+            }
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_left(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+
+    impl Downstream for Slow {
         fn limit_body(&mut self, _: usize) {}
 
         fn send_continue(&mut self) {}
@@ -300,8 +282,6 @@ mod tests {
         fn can_tunnel(&self) -> bool {
             false
         }
-
-        fn inform(&mut self, _: StatusCode, _: Fields) {}
 
         fn head(
             &mut self,
@@ -326,26 +306,12 @@ mod tests {
             Ok(())
         }
 
-        fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
-            while self.unsent > 0 {
-                if self.every.poll_tick(context).is_pending() {
-                    return Poll::Pending;
-                }
-                self.unsent -= 1;
-            }
-            Poll::Ready(Ok(()))
-        }
-
         fn finish(&mut self) -> Result<(), ClientGone> {
             Ok(())
         }
 
         fn unsent(&self) -> usize {
             self.unsent
-        }
-
-        fn poll_left(&mut self, _: &mut Context<'_>) -> Poll<()> {
-            Poll::Pending
         }
     }
 
@@ -365,35 +331,5 @@ mod tests {
             // Longer than the silence that it may keep, where it is sent.
             assert_eq!(begun.elapsed() > silence + Duration::from_millis(200), is_sent);
         }
-    }
-
-    fn stripped(status: StatusCode, text: &[(&'static str, &'static str)]) -> Vec<String> {
-        let mut fields = Fields::new();
-        for (name, value) in text {
-            fields.append(http::HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        strip(&mut fields, status);
-        fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
-    }
-
-    #[test]
-    fn an_answer_loses_what_is_about_the_connection() {
-        let fields = [
-            ("connection", "close, x-own"),
-            ("x-own", "1"),
-            ("keep-alive", "5"),
-            ("content-type", "text/plain"),
-            ("transfer-encoding", "chunked"),
-            ("content-length", "5"),
-        ];
-        assert_eq!(stripped(StatusCode::OK, &fields), ["content-type: text/plain"]);
-    }
-
-    #[test]
-    fn a_length_stays_where_there_may_be_a_body() {
-        let fields = [("content-length", "5")];
-        assert_eq!(stripped(StatusCode::OK, &fields), ["content-length: 5"]);
-        assert_eq!(stripped(StatusCode::NOT_MODIFIED, &fields), ["content-length: 5"]);
-        assert!(stripped(StatusCode::NO_CONTENT, &fields).is_empty());
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::digits::{padded, push_decimal, push_ip, push_socket};
-use crate::telemetry::exposition::Counter;
+use crate::telemetry::counters::Counter;
 
 /// Bytes of lines that may wait: some twenty thousand, half a second of a machine's most requests.
 const WAITING_BYTES: usize = 8 << 20;

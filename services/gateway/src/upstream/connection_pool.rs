@@ -16,7 +16,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::sleep;
 
 use super::{Failure, UpstreamTls};
-use crate::listener::workers;
+use crate::transport::workers;
 
 /// The services close connections that were idle for 30 s; one that is about to be closed must not
 /// carry a request.

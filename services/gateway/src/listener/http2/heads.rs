@@ -9,9 +9,9 @@ use http::request::Parts;
 use http::{StatusCode, Version};
 
 use crate::fields::Fields;
-use crate::request::context::field;
+use crate::message::head::field;
+use crate::message::problem::Problem;
 use crate::request::parse::{self, Head, Refused};
-use crate::response::problem::Problem;
 
 /// Fields of an answer: those of an upstream and the gateway's own.
 const FIELDS: usize = 128;

@@ -5,7 +5,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Length, Refused, malformed};
-use crate::response::problem::Problem;
+use crate::message::problem::Problem;
 
 /// Bytes of a line between chunks: a size and perhaps an extension, which is not used.
 const LINE_BYTES: usize = 256;

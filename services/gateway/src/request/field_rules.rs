@@ -106,7 +106,7 @@ impl FieldRules {
     }
 
     /// Adds `NAME:VALUE` of a request; without a value the field is removed.
-    pub(super) fn add_to_request(&mut self, text: &str) -> Result<(), String> {
+    pub(crate) fn add_to_request(&mut self, text: &str) -> Result<(), String> {
         let (name, value) = parse(text)?;
         let named = name.as_str();
         if name == HOST {
@@ -125,7 +125,7 @@ impl FieldRules {
     }
 
     /// Adds `NAME:VALUE` of a response.
-    pub(super) fn add_to_response(&mut self, text: &str) -> Result<(), String> {
+    pub(crate) fn add_to_response(&mut self, text: &str) -> Result<(), String> {
         let (name, value) = parse(text)?;
         if OF_ONE_RESPONSE.contains(&name) {
             return Err(format!("{name} cannot be the same in all responses"));
@@ -139,7 +139,7 @@ impl FieldRules {
     }
 
     /// Adds names of fields that no response has, with commas between them.
-    pub(super) fn hide(&mut self, names: &str) -> Result<(), String> {
+    pub(crate) fn hide(&mut self, names: &str) -> Result<(), String> {
         for text in names.split(',') {
             let name = name_of(text)?;
             self.check_response(&name)?;

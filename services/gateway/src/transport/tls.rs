@@ -14,7 +14,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::listener::stream::Socket;
+use crate::transport::socket::Socket;
 
 /// How often to look whether the files have changed. Certificates are renewed weeks before they
 /// end, so it could be rarer; an operator who has just replaced them wants to see it.

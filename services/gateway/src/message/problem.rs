@@ -6,7 +6,6 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, 
 use semantics::negotiation::named;
 
 use crate::fields::Fields;
-use crate::upstream::Failure;
 
 /// Something that kept the gateway from an upstream's answer. Texts are the gateway's own and
 /// without characters that JSON or HTML would have to escape.
@@ -61,20 +60,6 @@ impl Problem {
         let detail = format!("no upstream available for route {route}");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             .with(RETRY_AFTER, HeaderValue::from_static("1"))
-    }
-
-    /// An upstream of a route gave no answer that could be used.
-    pub(crate) fn upstream_failed(failure: Failure, route: &str) -> Self {
-        let (status, what) = match failure {
-            Failure::Timeout => (StatusCode::GATEWAY_TIMEOUT, "did not answer in time"),
-            Failure::Refused | Failure::Unreachable => {
-                (StatusCode::BAD_GATEWAY, "cannot be reached")
-            }
-            Failure::Certificate => (StatusCode::BAD_GATEWAY, "has no valid certificate"),
-            Failure::Tls => (StatusCode::BAD_GATEWAY, "does not speak TLS as it must"),
-            _ => (StatusCode::BAD_GATEWAY, "sent an invalid response"),
-        };
-        Self::new(status, format!("the upstream of route {route} {what}"))
     }
 
     /// Fields and body of the answer to a request with this `Accept` field.
@@ -159,22 +144,5 @@ mod tests {
             (problem.status.as_u16(), &problem.answer("", "0").0["allow"]),
             (405, &HeaderValue::from_static("GET, HEAD"))
         );
-    }
-
-    #[test]
-    fn timeouts_are_504_and_other_failures_of_an_upstream_502() {
-        for (failure, status) in [
-            (Failure::Timeout, 504),
-            (Failure::Refused, 502),
-            (Failure::Unreachable, 502),
-            (Failure::Reset, 502),
-            (Failure::Invalid, 502),
-            (Failure::Certificate, 502),
-            (Failure::Tls, 502),
-        ] {
-            let problem = Problem::upstream_failed(failure, "stats");
-            assert_eq!(problem.status.as_u16(), status);
-            assert!(problem.detail.contains("stats"), "{problem:?}");
-        }
     }
 }

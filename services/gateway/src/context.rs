@@ -14,17 +14,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::{Method, StatusCode, Version};
 
 use self::authorize::{is_event_stream, upgrade_of};
 use self::fleet::FleetPath;
 pub(crate) use self::record::record_unread;
-pub(crate) use self::response_head::{begin_head, field, keep_one_of_each};
+pub(crate) use self::response_head::keep_one_of_each;
 use crate::cache::{Answer, CacheRequest, Fill, Lookup, Moment, Verdict};
 use crate::fields::Fields;
 use crate::fleet::Viewer;
+use crate::message::head::FullResponse;
+use crate::message::names_events;
+use crate::message::problem::Problem;
 use crate::request::authority::canonical;
 use crate::request::forwarded::is_loop;
 use crate::request::hop_by_hop::HopByHop;
@@ -33,14 +35,13 @@ use crate::request::parse::Head;
 use crate::request::rate_limit::{Permit, Quota};
 use crate::request::trace_context::Trace;
 use crate::request::trusted_proxies::{ClientInfo, Scheme};
-use crate::response::problem::Problem;
-use crate::response::relay::refill;
 use crate::routing::attributes::Attributes;
 use crate::routing::route::plain;
 use crate::routing::table::Route;
 use crate::settings::Timeouts;
 use crate::state::Gateway;
-use crate::upstream::Lease;
+use crate::upstream::client::{Attempts, Call};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// One request in progress: what the access log and the response need to know of it.
 #[expect(clippy::struct_excessive_bools, reason = "each is true or not whatever the others are")]
@@ -69,18 +70,18 @@ pub(crate) struct RequestContext {
     quota: Option<Quota>,
     /// The `Cache-Status` field, if one is sent.
     pub(crate) cache_status: Option<HeaderValue>,
+    /// A stored response to fetch again beside this request.
+    pub(crate) refill: Option<Box<Refill>>,
     /// What brings the answer into the cache.
     pub(crate) filling: Option<Box<Fill>>,
     /// The client has the upstream's response already: 304.
     pub(crate) not_modified: bool,
     /// Where it goes.
     pub(crate) route: Option<Arc<Route>>,
-    /// The address that is asked.
-    pub(crate) pick: Option<Lease>,
+    /// The attempts at its upstream.
+    pub(crate) attempts: Attempts,
     /// The address that was asked, where the hold on it was given up before the end.
     pub(crate) asked: Option<SocketAddr>,
-    /// The addresses of the tries that failed.
-    pub(crate) tried: Vec<SocketAddr>,
     /// The client wants, or has, no further answer on this connection.
     pub(crate) closes: bool,
     /// HTTP/1.0.
@@ -112,6 +113,18 @@ pub(crate) enum Decision {
     Forward(UpstreamRequest),
 }
 
+/// A stored response that is fetched again while its clients get the old one (RFC 5861, section 3).
+pub(crate) struct Refill {
+    /// The same request, without a client.
+    pub(crate) context: RequestContext,
+    /// As the client sent it.
+    pub(crate) head: Head,
+    /// As the upstream receives it, without the end.
+    pub(crate) request: Vec<u8>,
+    /// A place among the refills.
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
 /// A request for an upstream, without its body.
 pub(crate) struct UpstreamRequest {
     /// Request line and fields, but for those that frame the body, and the empty line.
@@ -120,14 +133,6 @@ pub(crate) struct UpstreamRequest {
     pub(crate) protocol: Option<HeaderValue>,
     /// Of a connection that stays: its place among those of the same client.
     pub(crate) permit: Option<Permit>,
-}
-
-/// An answer that is complete.
-pub(crate) struct FullResponse {
-    /// Status line and fields.
-    pub(crate) head: Vec<u8>,
-    /// What comes behind.
-    pub(crate) body: Bytes,
 }
 
 impl RequestContext {
@@ -169,9 +174,9 @@ impl RequestContext {
             filling: None,
             not_modified: false,
             route: None,
-            pick: None,
+            attempts: Attempts::default(),
             asked: None,
-            tried: Vec::new(),
+            refill: None,
             closes: !head.keeps_alive,
             is_http10: head.version == Version::HTTP_10,
             version: head.version,
@@ -261,6 +266,26 @@ impl RequestContext {
             silence: attributes.timeout.unwrap_or(timeouts.silence),
             total: attributes.total.unwrap_or(timeouts.total),
             ..timeouts
+        }
+    }
+
+    /// The call of the upstream of `route`, which is its own.
+    pub(crate) fn call<'a>(
+        &self,
+        route: &'a Route,
+        method: &'a Method,
+        protocol: Option<&'a HeaderValue>,
+    ) -> Call<'a> {
+        let timeouts = self.timeouts();
+        Call {
+            pool: &route.pool,
+            route: &route.name,
+            rules: &route.attributes.response,
+            failures: &route.metrics.upstream_failures,
+            method,
+            protocol,
+            connect_time: timeouts.connect,
+            silence: timeouts.silence,
         }
     }
 
@@ -360,7 +385,7 @@ impl RequestContext {
 
     /// Fetches a stored response anew, beside this request; a later request does where too many are
     /// fetched already.
-    fn refill(&self, head: &Head, filling: Box<Fill>) {
+    fn refill(&mut self, head: &Head, filling: Box<Fill>) {
         let Ok(permit) = self.gateway.refills.clone().try_acquire_owned() else { return };
         let peer = SocketAddr::new(self.client_info.peer, 0);
         let scheme = self.client_info.scheme;
@@ -374,7 +399,8 @@ impl RequestContext {
         // It was read before.
         let hop = HopByHop::of(&head.fields).unwrap_or_default();
         let request = beside.request(head, &hop, None);
-        tokio::spawn(refill(beside, head.clone(), request, permit));
+        self.refill =
+            Some(Box::new(Refill { context: beside, head: head.clone(), request, permit }));
     }
 
     /// What an unsafe request may have changed must not be answered from memory.
@@ -448,10 +474,4 @@ fn text_of(value: Option<&HeaderValue>) -> &str {
 
 fn split_target(target: &str) -> (&str, Option<&str>) {
     target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
-}
-
-/// Whether a media type, with parameters or not, is that of event streams.
-pub(crate) fn names_events(kind: &str) -> bool {
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    kind.eq_ignore_ascii_case("text/event-stream")
 }

@@ -1,5 +1,7 @@
 //! The operator's port, by default on loopback: metrics and readiness.
 
+mod exposition;
+
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +13,10 @@ use http_body_util::Full;
 use server::Limits;
 use tokio::net::TcpListener;
 
+use self::exposition::exposition;
 use crate::BUILD;
 use crate::settings::Admin;
 use crate::state::Gateway;
-use crate::telemetry::exposition::exposition;
 use semantics::hosts::Hosts;
 
 /// A scraper or two and an operator. A silent connection is closed when the time for a

@@ -7,7 +7,8 @@ use crate::request::hop_by_hop::HopByHop;
 use crate::request::is;
 use crate::request::parse::Head;
 
-use super::{RequestContext, field};
+use super::RequestContext;
+use crate::message::head::field;
 
 /// Bytes that the gateway's own fields mostly need, and those of a client's field.
 const OWN_BYTES: usize = 448;

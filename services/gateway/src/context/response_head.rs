@@ -8,21 +8,19 @@ use http::{Method, StatusCode};
 
 use crate::cache::Answer;
 use crate::fields::Fields;
+use crate::message::problem::Problem;
 use crate::request::forwarded::REQUEST_ID;
 use crate::request::rate_limit::Quota;
 use crate::request::trusted_proxies::Scheme;
-use crate::response::problem::Problem;
 
-use super::{FullResponse, RequestContext, text_of};
+use super::{RequestContext, text_of};
+use crate::message::head::{FullResponse, begin_head, field};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// A year, as hstspreload.org asks for; sent only over HTTPS (RFC 6797).
 const HSTS: &[u8] = b"max-age=31536000";
-
-/// Bytes that a head mostly needs, so that its buffer does not grow line by line.
-const USUAL_HEAD_BYTES: usize = 1024;
 
 impl RequestContext {
     /// An answer from memory.
@@ -119,27 +117,4 @@ pub(crate) fn keep_one_of_each(fields: &mut Fields) {
     {
         fields.insert(STRICT_TRANSPORT_SECURITY, first);
     }
-}
-
-/// Writes the first lines of an answer's head.
-pub(crate) fn begin_head(text: &mut Vec<u8>, status: StatusCode, fields: &Fields) {
-    text.reserve(USUAL_HEAD_BYTES);
-    text.extend_from_slice(b"HTTP/1.1 ");
-    text.extend_from_slice(status.as_str().as_bytes());
-    text.push(b' ');
-    text.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    text.extend_from_slice(b"\r\n");
-    for (name, value) in fields.iter() {
-        field(text, name.as_str(), value.as_bytes());
-    }
-}
-
-/// Writes a field as a line of a head.
-pub(crate) fn field(text: &mut Vec<u8>, name: &str, value: &[u8]) {
-    // Once for all of the line.
-    text.reserve(name.len() + value.len() + 4);
-    text.extend_from_slice(name.as_bytes());
-    text.extend_from_slice(b": ");
-    text.extend_from_slice(value);
-    text.extend_from_slice(b"\r\n");
 }

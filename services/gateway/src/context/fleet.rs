@@ -11,10 +11,10 @@ use super::{Decision, RequestContext};
 use crate::cache::Codings;
 use crate::fields::Fields;
 use crate::fleet::{Fleet, Found, MOST_LEVELS, Name};
+use crate::message::problem::Problem;
 use crate::request::forwarded::gateways;
 use crate::request::hop_by_hop::HopByHop;
 use crate::request::parse::Head;
-use crate::response::problem::Problem;
 
 /// The only paths of a member that can be reached, and the route whose policies hold for the fleet.
 const MEMBER_PATH: &str = "/stats";
@@ -112,7 +112,7 @@ impl RequestContext {
                 let mut fields = Fields::new();
                 fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                let body = Bytes::from(fleet.list(&gateway).await);
+                let body = Bytes::from(fleet.list(&gateway.routes).await);
                 Ok(Decision::Answer(self.reply(StatusCode::OK, &fields, body)))
             }
             FleetPath::Stream if self.method != Method::GET => {
@@ -122,10 +122,14 @@ impl RequestContext {
                 let permit = self.stream_permit()?;
                 let is_gzip = Codings::of(&head.fields).takes_gzip();
                 let parents = gateways(&head.fields, MOST_LEVELS);
-                let viewer = fleet.subscribe(&gateway, is_gzip, parents).ok_or_else(|| {
-                    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many viewers of the fleet")
+                let viewer =
+                    fleet.subscribe(&gateway.routes, is_gzip, parents).ok_or_else(|| {
+                        Problem::new(
+                            StatusCode::SERVICE_UNAVAILABLE,
+                            "too many viewers of the fleet",
+                        )
                         .with(RETRY_AFTER, HeaderValue::from_static("5"))
-                })?;
+                    })?;
                 Ok(Decision::Stream(viewer, permit))
             }
             FleetPath::Member { id, path } => {
@@ -150,7 +154,7 @@ impl RequestContext {
 
     /// Sets the route to the member with this instance or name, or to its gateway.
     async fn member_route(&mut self, fleet: &Arc<Fleet>, id: &str) -> Result<Name, Problem> {
-        match fleet.find(&self.gateway, id).await {
+        match fleet.find(&self.gateway.routes, id).await {
             Found::Member(name, lister) => {
                 let route = self.route.as_ref();
                 self.route = route.map(|route| fleet.route(name.address, lister, route));

@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::cache::Codings;
 use crate::fields::Fields;
-use crate::request::context::names_events;
+use crate::message::names_events;
 
 /// A shorter answer fits into one packet in any case.
 const LEAST_BYTES: u64 = 1024;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::response::problem::Problem;
+use crate::message::problem::Problem;
 use crate::state::Gateway;
 use crate::telemetry::access_log::{self, Entry};
 use crate::upstream::Lease;
@@ -27,7 +27,9 @@ impl RequestContext {
         }
         let trace_id = self.trace.id();
         let cache = self.cache_status.as_ref().and_then(|status| status.to_str().ok());
-        let was_asked = self.pick.is_some() || self.asked.is_some() || !self.tried.is_empty();
+        let was_asked = self.attempts.lease.is_some()
+            || self.asked.is_some()
+            || !self.attempts.failed.is_empty();
         let from_memory = !was_asked && self.error.is_none();
         let entry = Entry {
             method: self.method.as_str(),
@@ -39,7 +41,7 @@ impl RequestContext {
             request_id: &self.client_info.request_id,
             trace_id: str::from_utf8(&trace_id).unwrap_or_default(),
             route: self.route.as_ref().map_or("", |route| &route.name),
-            upstream: self.pick.as_ref().map(Lease::address).or(self.asked),
+            upstream: self.attempts.lease.as_ref().map(Lease::address).or(self.asked),
             cache: match cache {
                 Some(status) => status,
                 None if from_memory && self.route.is_some() => "hit",

@@ -7,9 +7,7 @@ pub(crate) mod client;
 mod connection_pool;
 mod discovery;
 mod health;
-mod health_check;
 mod jitter;
-mod lease;
 mod origin;
 mod pool;
 mod resolution;
@@ -29,12 +27,10 @@ use crate::message::problem::Problem;
 pub(crate) use breaker::BreakerSettings;
 pub(crate) use connection_pool::Connection;
 pub(crate) use discovery::resolve_origin as resolve;
-pub(crate) use health::State;
-pub(crate) use health_check::{CheckPath, CheckSettings};
-pub(crate) use lease::Lease;
+pub(crate) use health::{CheckPath, CheckSettings, State};
 pub(crate) use origin::Origin;
 pub(crate) use pingora_core::protocols::Stream;
-pub(crate) use pool::{AddressSnapshot, Pool, Snapshot};
+pub(crate) use pool::{AddressSnapshot, Lease, Pool, Snapshot};
 pub(crate) use tls::{Roots, UpstreamTls, server_name};
 
 /// What is behind one route: its name in logs and metrics, where it is, and what to ask it to see

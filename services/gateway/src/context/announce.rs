@@ -14,8 +14,8 @@ use super::{Decision, RequestContext, split_target, text_of};
 use crate::fields::Fields;
 use crate::fleet::{self, Change, Fleet, KEPT, MOST_SKEW_SECONDS, Refusal};
 use crate::message::problem::Problem;
+use crate::request::client_info::Client;
 use crate::request::parse::{Head, Length};
-use crate::request::trusted_proxies::Client;
 
 /// RFC 9421, section 5.1.
 const ACCEPT_SIGNATURE: HeaderName = HeaderName::from_static("accept-signature");

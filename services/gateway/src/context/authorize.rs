@@ -11,9 +11,9 @@ use semantics::negotiation::named;
 use crate::BUILD;
 use crate::fields::Fields;
 use crate::message::problem::Problem;
+use crate::request::client_info::Scheme;
 use crate::request::parse::{Head, METHODS};
 use crate::request::rate_limit::{Permit, RateDecision};
-use crate::request::trusted_proxies::Scheme;
 use crate::state::Gateway;
 
 use super::{FullResponse, RequestContext, text_of};

@@ -9,9 +9,9 @@ use http::{Method, StatusCode};
 use crate::cache::Answer;
 use crate::fields::Fields;
 use crate::message::problem::Problem;
+use crate::request::client_info::Scheme;
 use crate::request::forwarded::REQUEST_ID;
 use crate::request::rate_limit::Quota;
-use crate::request::trusted_proxies::Scheme;
 
 use super::{RequestContext, text_of};
 use crate::message::head::{FullResponse, begin_head, field};

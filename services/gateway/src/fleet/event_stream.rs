@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memchr::memchr2;
 
-use super::merge::{BLOCK_BYTES, Kind, State};
+use super::block::{BLOCK_BYTES, Kind, State};
 use super::name::is_name;
 
 /// Bytes of a line: a block, behind a name and a kind.

@@ -1,5 +1,8 @@
 //! The task that runs the fleet while it is watched: lookups, connections, clocks and batches.
 
+mod source;
+mod viewer;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,14 +14,16 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use self::source::Target;
+pub(crate) use self::viewer::Viewer;
 use super::announced::{Announced, Change, Refusal};
+use super::block::State;
 use super::cursor::Batch;
 use super::membership::{FleetMembers, Listed};
-use super::merge::{Command, Event, Lister, MOST_MEMBERS, Merge, Now, State};
+use super::merge::{Command, Event, Lister, MOST_MEMBERS, Merge, Now};
 use super::name::Name;
-use super::source::{self, Target};
-use super::viewer::Viewer;
-use crate::request::forwarded::{new_bits, via_of};
+use crate::request::forwarded::via_of;
+use crate::request::identifier::new_bits;
 use crate::routing::table::CurrentRoutes;
 use crate::routing::table::Route;
 use crate::upstream::{self, PoolSettings, UpstreamTls};

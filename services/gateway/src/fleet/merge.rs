@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use self::below::Above;
-pub(super) use self::event::{Command, End, Event, Kind, Now};
-pub(crate) use self::event::{Lister, State};
+pub(crate) use self::event::Lister;
+pub(super) use self::event::{Command, End, Event, Now};
 use self::member::{Link, Member};
+use super::block::{Kind, State};
 use super::name::Name;
 
 /// Addresses that a gateway connects to, members and gateways: what a page can show, and a gateway
@@ -31,9 +32,6 @@ pub(super) const MOST_BELOW: usize = 10_000;
 
 /// Addresses that are counted beyond these.
 const MOST_OVER: usize = 9_000;
-
-/// Bytes of one block. A summary has about 350.
-pub(super) const BLOCK_BYTES: usize = 8 * 1024;
 
 /// Bytes of blocks that are kept for late viewers, of one member: a minute of summaries.
 const KEPT_BYTES: usize = 16 * 1024;

@@ -17,8 +17,8 @@ use tokio::time::timeout;
 use crate::message::client::BodyFault;
 use crate::message::head::push_size;
 use crate::message::problem::Problem;
+use crate::request::client_info::Scheme;
 use crate::request::parse::{self, Body, Progress, Refused};
-use crate::request::trusted_proxies::Scheme;
 use crate::transport::socket::Socket;
 
 /// Bytes of one read. A request's usual head fits.
@@ -33,6 +33,14 @@ const SMALL_BYTES: usize = 8 * 1024;
 
 /// Bytes of further requests that are taken in while one is answered.
 const AHEAD_BYTES: usize = 32 * 1024;
+
+/// From a request's first byte to the end of its head, and for the handshake of TLS: a client that
+/// trickles is cut off.
+pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// How long a connection may be idle between requests, and before the first. Longer than the 60 s
+/// of AWS's load balancer, which answers 502 when it uses a connection that is just closing.
+pub(crate) const IDLE_TIME: Duration = Duration::from_secs(75);
 
 /// Reading on after a refusal, so that the client is not reset before it has read why (RFC 9112,
 /// section 9.6): the longest pause, and all in all.

@@ -20,15 +20,15 @@ use crate::context::keep_one_of_each;
 use crate::context::{RequestContext, record_unread};
 use crate::deadline::Timer;
 use crate::fields::Fields;
-use crate::listener::connection::{Connection, ReadError};
+use crate::listener::connection::{Connection, HEAD_TIME, IDLE_TIME, ReadError};
 use crate::listener::http2;
 use crate::message::client::TAKES_NOTHING;
 use crate::message::client::{BodyFault, Client, ClientGone};
 use crate::message::head::{FullResponse, begin_head, field};
 use crate::message::problem::Problem;
 use crate::pipeline::{Outcome, handle};
-use crate::request::forwarded::new_request_id;
 use crate::request::hop_by_hop::strip;
+use crate::request::identifier::new_request_id;
 use crate::request::parse::{self, Length};
 use crate::request::rate_limit::Permit;
 use crate::response::relay::{Closing, Downstream, LEFT, until_closing};
@@ -38,14 +38,6 @@ use crate::state::connections::Entry;
 use crate::transport::socket::Socket;
 use crate::transport::workers::Workers;
 use crate::upstream::client::{Frame, UpstreamResponse};
-
-/// From a request's first byte to the end of its head, and for the handshake of TLS: a client that
-/// trickles is cut off.
-pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
-
-/// How long a connection may be idle between requests, and before the first. Longer than the 60 s
-/// of AWS's load balancer, which answers 502 when it uses a connection that is just closing.
-pub(crate) const IDLE_TIME: Duration = Duration::from_secs(75);
 
 /// How long a new connection may say nothing. Browsers open some ahead, and use or close them
 /// within 10 s.

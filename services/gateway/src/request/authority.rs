@@ -3,7 +3,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::trusted_proxies::Scheme;
+use super::client_info::Scheme;
 
 /// The canonical form of a host and perhaps a port. Whatever differs only in letter case, in the
 /// default port or in how a port or an IPv6 address is written becomes the same.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::Faults;
-use super::trusted_proxies::Client;
+use super::client_info::Client;
 
 /// Some networks; an address is in the list when it is in one of them. An IPv4 client that an IPv6
 /// socket shows as `::ffff:192.0.2.1` is an IPv4 client; beyond that no network of IPv6 contains an

@@ -10,7 +10,8 @@ use http::header::{
 use crate::fields::Fields;
 use crate::request::forwarded::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REQUEST_ID};
 use crate::request::hop_by_hop::never_passes;
-use crate::request::trace_context::{TRACEPARENT, TRACESTATE};
+use crate::request::trace_context::TRACEPARENT;
+use crate::request::trace_state::TRACESTATE;
 
 /// Fields that one route may set and remove, in each direction.
 const MOST_FIELDS: usize = 32;

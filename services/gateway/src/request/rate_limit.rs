@@ -21,7 +21,7 @@ use std::time::Instant;
 use http::HeaderValue;
 
 use super::cidr::Networks;
-use super::trusted_proxies::Client;
+use super::client_info::Client;
 use super::value;
 
 /// Clients remembered at once by default: 3 MB when the table is full, and next to

@@ -6,13 +6,10 @@ use http::header::HeaderName;
 use super::trace_state;
 use crate::digits::{hexadecimal, hexadecimal_128};
 use crate::fields::Fields;
-use crate::request::forwarded::new_bits;
+use crate::request::identifier::new_bits;
 
 /// Which step of which trace a request is.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-/// What vendors add to it; it means nothing without the trace that it came with.
-pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Length of a `traceparent` of version 00, and of what later versions must begin with.
 const LENGTH: usize = 55;

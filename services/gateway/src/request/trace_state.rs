@@ -1,8 +1,12 @@
 //! `tracestate` of W3C Trace Context Level 2 (section 3.3): a list of at most 32 members `key=value`. What is
 //! not one is dropped as a whole, which is what the standard allows and expects.
 
-use super::trace_context::TRACESTATE;
+use http::HeaderName;
+
 use crate::fields::Fields;
+
+/// State of vendors, which has no meaning without its `traceparent`.
+pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Members of the list.
 const MOST_MEMBERS: usize = 32;

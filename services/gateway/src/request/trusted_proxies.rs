@@ -15,59 +15,16 @@ use http::header::{FORWARDED, HOST, HeaderName};
 use http::uri::Authority;
 
 use super::cidr::Networks;
+use super::client_info::{Client, ClientInfo, Scheme};
 use crate::fields::Fields;
-use crate::request::forwarded::{
-    FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REQUEST_ID, new_request_id,
-};
+use crate::request::forwarded::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REQUEST_ID};
+use crate::request::identifier::new_request_id;
 
 /// Proxies in a row. A longer way is a loop, or made up.
 const MOST_HOPS: usize = 16;
 
 /// Characters of a request id that is believed; a UUID has 36.
 const LONGEST_REQUEST_ID: usize = 128;
-
-/// Whom a request comes from.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Client {
-    /// This address.
-    Known(IpAddr),
-    /// A client that the trusted proxy at this address does not name, or not so that it could be
-    /// understood.
-    Behind(IpAddr),
-}
-
-impl Client {
-    /// The nearest that is known of the client's address.
-    pub(crate) fn address(self) -> IpAddr {
-        match self {
-            Self::Known(address) | Self::Behind(address) => address,
-        }
-    }
-}
-
-/// How a client reached the first of the proxies that are trusted, or the gateway.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Scheme {
-    /// In clear text.
-    Http,
-    /// Encrypted.
-    Https,
-}
-
-impl Scheme {
-    /// As in a URL.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let is = |scheme: &Self| text.eq_ignore_ascii_case(scheme.name());
-        [Self::Http, Self::Https].into_iter().find(is)
-    }
-}
 
 /// Whom to believe.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -78,25 +35,6 @@ pub(crate) struct TrustedProxies {
     /// Whether they write `X-Forwarded-Host` (or `host` in `Forwarded`). AWS's load balancer does
     /// not, and passes what the client has written there.
     pub(crate) host: bool,
-}
-
-/// Who asks, and what for.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ClientInfo {
-    /// The other end of the connection.
-    pub(crate) peer: IpAddr,
-    /// The peer is a trusted proxy.
-    pub(crate) is_trusted: bool,
-    /// The client.
-    pub(crate) client: Client,
-    /// The way from the client to the peer, without the peer.
-    pub(crate) way: Vec<IpAddr>,
-    /// How the client came.
-    pub(crate) scheme: Scheme,
-    /// The host that the client asked for.
-    pub(crate) host: Option<HeaderValue>,
-    /// The request's id.
-    pub(crate) request_id: String,
 }
 
 impl TrustedProxies {

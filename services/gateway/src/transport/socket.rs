@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::request::trusted_proxies::Scheme;
+use crate::request::client_info::Scheme;
 
 /// A client's connection. What has been written to TLS is only on its way when it is flushed.
 #[derive(Debug)]

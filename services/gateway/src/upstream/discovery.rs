@@ -4,19 +4,11 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
 
 use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
-use tokio::time::{sleep, timeout};
 
 use super::Origin;
-use super::pool::Shared;
 use super::resolution::Family;
-
-/// A lookup that takes longer is worth a warning: resolvers give a query up after 5 s, or 10.
-const SLOW: Duration = Duration::from_secs(11);
 
 /// How addresses are found; another one in tests.
 pub(super) trait Lookup: Clone + Send + 'static {
@@ -86,33 +78,5 @@ fn resolve(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAddr>>
             LookupErrorKind::NoName | LookupErrorKind::NoData => Ok(Vec::new()),
             _ => Err(error.into()),
         },
-    }
-}
-
-/// Keeps what `pool` knows of `origin`, its `index`th, up to date for one family. One lookup at a
-/// time, each waited for: `getaddrinfo` occupies a thread until its own time is up, and a second one
-/// beside it would occupy another. Each name and family has a task of its own, so one that hangs
-/// holds up no other.
-pub(super) async fn keep_looking_up(
-    pool: Arc<Shared>,
-    index: usize,
-    family: Family,
-    origin: Origin,
-    every: Duration,
-    lookup: impl Lookup,
-) {
-    loop {
-        let mut answer = pin!(lookup.lookup(&origin, family));
-        let answer = if let Ok(answer) = timeout(SLOW, &mut answer).await {
-            answer
-        } else {
-            pool.not_found(index, family, &origin, "no answer yet");
-            answer.await
-        };
-        match answer {
-            Ok(addresses) => pool.found(index, family, &origin, addresses),
-            Err(error) => pool.not_found(index, family, &origin, &error.to_string()),
-        }
-        sleep(every).await;
     }
 }

@@ -1,11 +1,53 @@
 //! Whether an address is well, from what becomes of requests (the breaker) and of checks, and who
 //! is used when too few are. Pure: time and chance are parameters.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Failure;
 use super::breaker::{Attempt, Breaker, BreakerSettings};
-use super::health_check::CheckSettings;
+
+/// How active checks are made.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CheckSettings {
+    /// From the end of one to the next, up to a quarter less by chance.
+    pub(crate) every: Duration,
+    /// For connection and answer together.
+    pub(crate) bound: Duration,
+    /// So many good ones make an unhealthy address healthy.
+    pub(crate) good_in_a_row: u32,
+    /// So many bad ones make a healthy address unhealthy.
+    pub(crate) bad_in_a_row: u32,
+}
+
+impl Default for CheckSettings {
+    fn default() -> Self {
+        Self {
+            every: Duration::from_secs(5),
+            bound: Duration::from_secs(1),
+            good_in_a_row: 1,
+            bad_in_a_row: 3,
+        }
+    }
+}
+
+/// Where to ask, such as `/healthz`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CheckPath(Arc<str>);
+
+impl std::fmt::Display for CheckPath {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl CheckPath {
+    /// A path, perhaps with a query: what may stand in a request line.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let visible = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        (text.starts_with('/') && visible && text.len() <= 1024).then(|| Self(text.into()))
+    }
+}
 
 /// How an address stands, for people and metrics.
 #[derive(Clone, Copy, Debug, PartialEq)]

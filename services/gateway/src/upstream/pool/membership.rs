@@ -1,15 +1,23 @@
 //! The endpoints of a pool: what lookups add, and what is removed.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
 
 use super::super::Origin;
+use super::super::discovery::Lookup;
 use super::super::health::Health;
-use super::super::health_check;
-use super::super::lease::Endpoint;
 use super::super::resolution::{Family, Outcome};
 
+use super::health_check;
+use super::lease::Endpoint;
 use super::{AbortOnDrop, Entry, MOST_ADDRESSES, PoolState, Shared, now};
+
+/// A lookup that takes longer is worth a warning: resolvers give a query up after 5 s, or 10.
+const SLOW: Duration = Duration::from_secs(11);
 
 impl Shared {
     /// Addresses that need no lookup.
@@ -146,5 +154,33 @@ impl Shared {
             AbortOnDrop(tokio::spawn(checks).abort_handle())
         });
         Entry { endpoint, health: Health::new(), source, unseen_since: None, _checks: checks }
+    }
+}
+
+/// Keeps what `pool` knows of `origin`, its `index`th, up to date for one family. One lookup at a
+/// time, each waited for: `getaddrinfo` occupies a thread until its own time is up, and a second one
+/// beside it would occupy another. Each name and family has a task of its own, so one that hangs
+/// holds up no other.
+pub(super) async fn keep_looking_up(
+    pool: Arc<Shared>,
+    index: usize,
+    family: Family,
+    origin: Origin,
+    every: Duration,
+    lookup: impl Lookup,
+) {
+    loop {
+        let mut answer = pin!(lookup.lookup(&origin, family));
+        let answer = if let Ok(answer) = timeout(SLOW, &mut answer).await {
+            answer
+        } else {
+            pool.not_found(index, family, &origin, "no answer yet");
+            answer.await
+        };
+        match answer {
+            Ok(addresses) => pool.found(index, family, &origin, addresses),
+            Err(error) => pool.not_found(index, family, &origin, &error.to_string()),
+        }
+        sleep(every).await;
     }
 }

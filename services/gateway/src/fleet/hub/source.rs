@@ -8,9 +8,9 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::{Instant, sleep_until};
 
-use super::event_stream::{Blocks, Line, Merged, MergedLines, is_instance};
-use super::hub::Fleet;
-use super::merge::{End, Event};
+use super::super::event_stream::{Blocks, Line, Merged, MergedLines, is_instance};
+use super::super::merge::{End, Event};
+use super::Fleet;
 use crate::upstream::client::{EventStream, open_stream};
 use crate::upstream::{Failure, UpstreamTls};
 
@@ -26,7 +26,7 @@ const MOST_BLOCKS: u32 = 16;
 const MOST_BYTES: usize = 64 * 1024;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// The same of a gateway: [`MOST_BELOW`](super::merge) members with a block a second.
+/// The same of a gateway: [`MOST_BELOW`](crate::fleet::merge) members with a block a second.
 const MOST_GATEWAY_BYTES: usize = 4 << 20;
 
 /// Bytes of lines that are taken in at once.

@@ -7,53 +7,12 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
+use super::super::health::{CheckPath, CheckSettings};
+use super::super::{Failure, UpstreamTls, jitter, tls};
 use super::lease::Endpoint;
-use super::{Failure, UpstreamTls, jitter, tls};
 
 /// A status line fits; what follows it is not read.
 const LINE_BYTES: usize = 512;
-
-/// How active checks are made.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct CheckSettings {
-    /// From the end of one to the next, up to a quarter less by chance.
-    pub(crate) every: Duration,
-    /// For connection and answer together.
-    pub(crate) bound: Duration,
-    /// So many good ones make an unhealthy address healthy.
-    pub(crate) good_in_a_row: u32,
-    /// So many bad ones make a healthy address unhealthy.
-    pub(crate) bad_in_a_row: u32,
-}
-
-impl Default for CheckSettings {
-    fn default() -> Self {
-        Self {
-            every: Duration::from_secs(5),
-            bound: Duration::from_secs(1),
-            good_in_a_row: 1,
-            bad_in_a_row: 3,
-        }
-    }
-}
-
-/// Where to ask, such as `/healthz`.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct CheckPath(Arc<str>);
-
-impl std::fmt::Display for CheckPath {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl CheckPath {
-    /// A path, perhaps with a query: what may stand in a request line.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let visible = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
-        (text.starts_with('/') && visible && text.len() <= 1024).then(|| Self(text.into()))
-    }
-}
 
 /// Checks `endpoint` until its pool is gone, one check at a time. The first comes at any time within
 /// the interval, so that a thousand addresses of one answer are not asked at once.
@@ -93,7 +52,7 @@ pub(super) async fn check(
 async fn status_of(
     address: SocketAddr,
     tls: Option<&UpstreamTls>,
-    CheckPath(path): &CheckPath,
+    path: &CheckPath,
 ) -> Result<u16, Failure> {
     let failure = |error| Failure::of(&error);
     let mut stream = tls::open(address, tls).await?;

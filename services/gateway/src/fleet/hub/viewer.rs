@@ -9,8 +9,8 @@ use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, He
 use server::gzip;
 use tokio::sync::watch;
 
-use super::cursor::{Batch, Cursor, Next};
-use super::hub::Fleet;
+use super::super::cursor::{Batch, Cursor, Next};
+use super::Fleet;
 use super::source::FLEET_INSTANCE;
 use crate::fields::Fields;
 

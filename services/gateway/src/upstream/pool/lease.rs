@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::Failure;
-use super::breaker::{Attempt, is_open_in};
-use super::connection_pool::{Connection, Connections};
-use super::pool::Shared;
-use super::tls::UpstreamTls;
+use super::super::Failure;
+use super::super::breaker::{Attempt, is_open_in};
+use super::super::connection_pool::{Connection, Connections};
+use super::super::tls::UpstreamTls;
+use super::Shared;
 
 /// What all requests to one address share. Everything that every request touches is an atomic of
 /// its own; what decides is behind the pool's lock, which only failures and probes take.

@@ -1,17 +1,45 @@
-//! The lines of a merged event: `ADDRESS KIND JSON`.
+//! The blocks of members, as a scanner reads them.
 
 use super::json::{Scalar, scan};
-use super::member::{METRICS, Member, Metric};
-use super::state::Fleet;
+
+macro_rules! metrics {
+    ($($metric:ident $parent:literal $name:literal,)*) => {
+        /// A number of a member; its place in [`Block`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Metric {
+            $(
+                #[doc = concat!("`", $parent, " ", $name, "`")]
+                $metric,
+            )*
+        }
+
+        /// The path of each metric in a block.
+        pub(crate) const METRICS: &[[&str; 2]] = &[$([$parent, $name],)*];
+    };
+}
+
+// In the order in which a block has them: the search for a path begins behind the last hit.
+metrics! {
+    Since "since_unix_ms" "",
+    AlertValue "alert" "value",
+    Time "time_unix_ms" "",
+    Sequence "sequence" "",
+    Cpu "cpu" "",
+    Ram "ram" "",
+    PressureCpu "pressure" "cpu",
+    PressureMemory "pressure" "memory",
+    PressureIo "pressure" "io",
+    Received "network" "received",
+    Sent "network" "sent",
+    Read "disk" "read",
+    Written "disk" "written",
+    Cpus "limits" "cpus",
+    MemoryBytes "limits" "memory_bytes",
+    Uptime "uptime_seconds" "",
+}
 
 /// Labels of a member that are kept.
 const MAX_LABELS: usize = 16;
-
-/// Points of a minute that are read: ten a second.
-const MAX_POINTS: usize = 600;
-
-/// Longest address: a name of DNS with a port.
-const MAX_ADDRESS: usize = 261;
 
 /// What the gateway says about its connection to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +70,7 @@ pub(crate) struct Block<'a> {
 impl<'a> Block<'a> {
     /// The block, or `None` where the text is not JSON. A field that is absent or of another type
     /// stays unknown.
-    fn read(text: &'a str) -> Option<Self> {
+    pub(super) fn read(text: &'a str) -> Option<Self> {
         let mut block = Self {
             instance: "",
             name: "",
@@ -101,65 +129,5 @@ impl<'a> Block<'a> {
 
     pub(crate) fn labels(&self) -> &[(&'a str, &'a str)] {
         self.labels.get(..self.count).unwrap_or_default()
-    }
-}
-
-/// Takes in all lines of an event. What cannot be read changes nothing.
-pub(crate) fn merge(fleet: &mut Fleet, data: &str, now_ms: f64) {
-    for line in data.split('\n') {
-        let mut parts = line.splitn(3, ' ');
-        let (Some(address), Some(kind), Some(text)) = (parts.next(), parts.next(), parts.next())
-        else {
-            continue;
-        };
-        if address.len() > MAX_ADDRESS {
-            continue;
-        }
-        match kind {
-            "member" => {
-                let Some(block) = Block::read(text) else { continue };
-                let presence = match block.state {
-                    "up" => Presence::Up,
-                    "silent" => Presence::Silent,
-                    "gone" => Presence::Gone,
-                    _ => continue,
-                };
-                if let Some(member) = fleet.member(address, now_ms) {
-                    let since = block.metric(Metric::Since);
-                    member.set_presence(block.instance, presence, since, now_ms);
-                }
-            }
-            "summary" => {
-                let Some(block) = Block::read(text) else { continue };
-                let member = fleet.member(address, now_ms);
-                if member.is_some_and(|member| member.update(&block, now_ms)) {
-                    fleet.relabel();
-                }
-            }
-            "minute" => {
-                if let Some(member) = fleet.member(address, now_ms) {
-                    minute(member, text);
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Draws the small line anew from the last minute.
-fn minute(member: &mut Member, text: &str) {
-    let (mut times, mut values) = (Vec::new(), Vec::new());
-    scan(text, &mut |path, scalar| {
-        let list = match path[0] {
-            "times_unix_ms" => &mut times,
-            "cpu" => &mut values,
-            _ => return,
-        };
-        if list.len() < MAX_POINTS {
-            list.push(if let Scalar::Number(value) = scalar { value } else { f64::NAN });
-        }
-    });
-    for (time, value) in times.into_iter().zip(values) {
-        member.push_point(time, value);
     }
 }

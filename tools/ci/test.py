@@ -88,7 +88,8 @@ def main(arguments: list[str]) -> int:
         return 64
     begun = time.monotonic()
     try:
-        build.ensure_tools(*(("dev",) if arguments else ("build", "test")))
+        # The other tools are installed beside the release: mostly downloads beside a compiler.
+        build.ensure_tools("dev" if arguments else "build")
         if run_local.running_stacks():
             raise stack.StackError("the system is running already; `make down` first")
     except (build.BuildError, stack.StackError) as error:
@@ -203,6 +204,10 @@ def one(name: str) -> int:
     return 0
 
 
+def tools() -> None:
+    build.ensure_tools("build", "test", "check")
+
+
 def scripts() -> None:
     """The tests of the scripts, in the virtual environments that have what they import."""
     # This one can read YAML.
@@ -296,19 +301,20 @@ def smoke() -> None:
 # computes beside what waits, and what measures times in a browser when no compiler runs any more.
 PARTS = {
     "release": Part(release, alone_with=frozenset({"cargo"})),
-    "scripts": Part(scripts),
-    "infrastructure": Part(infrastructure, alone_with=frozenset({"terraform"})),
-    "check": Part(check, alone_with=frozenset({"cargo"})),
-    "workflows": Part(workflows, ("release",)),
+    "tools": Part(tools),
+    "scripts": Part(scripts, ("tools",)),
+    "infrastructure": Part(infrastructure, ("tools",), frozenset({"terraform"})),
+    "check": Part(check, ("tools",), frozenset({"cargo"})),
+    "workflows": Part(workflows, ("release", "tools")),
     "unit": Part(unit, alone_with=frozenset({"cargo"})),
-    "deployments": Part(deployments, ("release",)),
-    "panels": Part(panels, ("release",)),
-    "containers": Part(containers, ("release",), frozenset({"ports"})),
-    "gateway": Part(gateway, ("release",)),
-    "page": Part(page, ("release",)),
-    "services": Part(services, ("release",)),
-    "processes": Part(processes, ("release",), frozenset({"ports"})),
-    "bench": Part(bench, ("release",)),
+    "deployments": Part(deployments, ("release", "tools")),
+    "panels": Part(panels, ("release", "tools")),
+    "containers": Part(containers, ("release", "tools"), frozenset({"ports"})),
+    "gateway": Part(gateway, ("release", "tools")),
+    "page": Part(page, ("release", "tools")),
+    "services": Part(services, ("release", "tools")),
+    "processes": Part(processes, ("release", "tools"), frozenset({"ports"})),
+    "bench": Part(bench, ("release", "tools")),
     "smoke": Part(smoke, alone_with=frozenset({"cargo", "ports"})),
 }
 FAST = ("unit", "smoke")

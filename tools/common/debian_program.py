@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from tools.common import toolchain
@@ -31,10 +34,23 @@ def unpacked(name: str, inside: str, *more: str) -> list[str]:
     """
     folder = toolchain.TOOLS / name
     if not (folder / inside).exists():
-        _unpack(name, folder, more)
+        with _locked(name):
+            # Another thread or process may have fetched it meanwhile.
+            if not (folder / inside).exists():
+                _unpack(name, folder, more)
     libraries = ":".join(str(path) for path in folder.glob("usr/lib/*-linux-gnu*"))
     # Its own exec and no shell's, so that the process is the program.
     return ["env", f"LD_LIBRARY_PATH={libraries}", str(folder / inside)]
+
+
+@contextlib.contextmanager
+def _locked(name: str) -> Iterator[None]:
+    """Only one thread of one process at a time; apt cannot share a folder."""
+    cache = toolchain.TOOLS / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"apt-{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _unpack(name: str, folder: Path, more: tuple[str, ...]) -> None:

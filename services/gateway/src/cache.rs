@@ -36,7 +36,6 @@ mod freshness;
 pub(crate) mod fuzzing;
 mod http_date;
 mod lookup;
-mod memory_budget;
 mod range;
 mod revalidation;
 mod shard;
@@ -66,8 +65,8 @@ pub(crate) use self::counters::Snapshot;
 pub(crate) use self::fill::{Fill, Leftover, Verdict};
 pub(crate) use self::freshness::Moment;
 pub(crate) use self::lookup::{CacheRequest, Pass, Reason};
-pub(crate) use self::memory_budget::{MemoryBudget, MemoryPermit};
 pub(crate) use self::vary::Codings;
+use crate::memory_budget::{MemoryBudget, MemoryPermit};
 
 /// Shards of the cache with a lock each; a power of two. With 64, even 256 threads that store
 /// rarely contend.
@@ -104,21 +103,6 @@ impl Default for CacheSettings {
             uncacheable: Duration::from_secs(2),
         }
     }
-}
-
-/// Parses a number of bytes, plain or with the unit KiB, MiB or GiB.
-pub(crate) fn parse_bytes(text: &str) -> Option<usize> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = match text.get(digits.len()..)?.trim_start() {
-        "" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return None,
-    };
-    let number: usize =
-        digits.bytes().all(|c| c.is_ascii_digit()).then(|| digits.parse().ok())??;
-    number.checked_mul(unit)
 }
 
 /// Shared cache. Clones refer to the same cache.

@@ -85,6 +85,21 @@ const fn low_word(number: u128) -> u64 {
     number as u64
 }
 
+/// Parses a number of bytes, plain or with the unit KiB, MiB or GiB.
+pub(crate) fn parse_bytes(text: &str) -> Option<usize> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text.get(digits.len()..)?.trim_start() {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    let number: usize =
+        digits.bytes().all(|c| c.is_ascii_digit()).then(|| digits.parse().ok())??;
+    number.checked_mul(unit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +139,27 @@ mod tests {
             push_socket(&mut socket, address);
             prop_assert_eq!(text(&ip), address.ip().to_string());
             prop_assert_eq!(text(&socket), address.to_string());
+        }
+    }
+
+    #[test]
+    fn sizes_are_parsed_with_their_units() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("1048576", Some(1 << 20)),
+            ("512KiB", Some(512 << 10)),
+            ("32 MiB", Some(32 << 20)),
+            ("1GiB", Some(1 << 30)),
+            ("", None),
+            ("MiB", None),
+            ("1MB", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.5MiB", None),
+            ("99999999999999999999", None),
+            ("17179869184GiB", None),
+        ] {
+            assert_eq!(parse_bytes(text), bytes, "{text}");
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The gateway: reverse proxy in front of the services. `/stats` and below goes to stats,
 //! everything else to the frontend; the gateway itself serves `/healthz` and `/readyz`.
 
+mod admin;
 mod cache;
+mod compression;
+mod context;
 mod deadline;
 mod digits;
 mod fields;
@@ -9,6 +12,8 @@ mod fleet;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod listener;
+mod memory_budget;
+mod message;
 mod pipeline;
 mod request;
 mod response;
@@ -16,6 +21,7 @@ mod routing;
 mod settings;
 mod state;
 mod telemetry;
+mod transport;
 mod upstream;
 
 use std::future::Future;
@@ -25,10 +31,10 @@ use service::{Build, Launch, ListenError, Process, ServiceInfo};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::listener::redirect::Redirect;
-use crate::listener::workers::{self, Workers};
 use crate::settings::Config;
 use crate::state::Gateway;
-use crate::telemetry::{access_log, admin};
+use crate::telemetry::access_log;
+use crate::transport::workers::{self, Workers};
 
 /// Version and revision of this program.
 const BUILD: Build = service::build!();

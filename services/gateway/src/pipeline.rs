@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
 
+use crate::context::{Decision, RequestContext, UpstreamRequest};
 use crate::deadline::Timer;
-use crate::fleet;
-use crate::request::context::{Decision, FullResponse, RequestContext, UpstreamRequest};
+use crate::message::client::BodyFault;
+use crate::message::head::FullResponse;
+use crate::message::problem::Problem;
 use crate::request::parse::{Head, Length};
 use crate::request::rate_limit::Permit;
-use crate::response::problem::Problem;
-use crate::response::relay::{BodyFault, Closing, Downstream, End, LEFT, deliver, respond};
+use crate::response::relay::{Closing, Downstream, End, LEFT, deliver, refill, respond};
+use crate::response::send_fleet;
 use crate::upstream::client::{self, HELD_BYTES, Upload, UpstreamError, UpstreamResponse};
 
 /// Timeout for a request body. If more than [`BODY_BYTES`] are allowed, each [`BODY_FLOOR_BYTES`]
@@ -74,6 +76,9 @@ async fn answer<D: Downstream>(
     let Some(admission) = until_left(request_context.decide(&head), client).await else {
         return Ok(End::ClientGone);
     };
+    if let Some(again) = request_context.refill.take() {
+        tokio::spawn(refill(*again));
+    }
     let UpstreamRequest { head: text, protocol, permit } = match admission {
         Decision::Answer(reply) => {
             skip_body(request_context, &head, client, timer).await;
@@ -84,7 +89,7 @@ async fn answer<D: Downstream>(
             // The stream may last for days.
             drop(head);
             request_context.forget_head();
-            let end = fleet::send(request_context, viewer, client, timer, closing).await;
+            let end = send_fleet(request_context, viewer, client, timer, closing).await;
             drop(permit);
             return Ok(end);
         }
@@ -98,11 +103,21 @@ async fn answer<D: Downstream>(
         }
     };
     let text = upload.finish_head(text, &head.method);
-    let asked =
-        client::ask(request_context, &text, &mut upload, protocol.as_ref(), timer, client).await;
+    let asked = match &request_context.route.clone() {
+        Some(route) => {
+            let call = request_context.call(route, &head.method, protocol.as_ref());
+            let attempts = &mut request_context.attempts;
+            client::ask(&call, attempts, &text, &mut upload, timer, client).await
+        }
+        None => Err(UpstreamError::Problem(Problem::no_upstream("/"))),
+    };
     drop(text);
     let upstream_response = match asked {
-        Ok(upstream_response) => upstream_response,
+        Ok(upstream_response) => {
+            // The rest of the request precedes the next request on the connection.
+            request_context.closes |= !upstream_response.is_request_sent;
+            upstream_response
+        }
         Err(UpstreamError::ClientGone) => return Ok(End::ClientGone),
         Err(UpstreamError::Refused(problem)) => {
             return Ok(reject(request_context, &problem, client, timer).await);

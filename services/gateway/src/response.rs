@@ -1,6 +1,7 @@
-//! Responses to clients: relay, compression, tunnels and problem details.
+//! Responses to clients: relay, tunnels and the stream of the fleet.
 
-pub(crate) mod compression;
-pub(crate) mod problem;
+mod fleet_stream;
 pub(crate) mod relay;
 pub(crate) mod tunnel;
+
+pub(crate) use fleet_stream::send_fleet;

@@ -1,7 +1,6 @@
 //! Routing: the route table, and validation of request paths.
 
 pub(crate) mod attributes;
-pub(crate) mod fields;
 pub(crate) mod reading;
 mod redaction;
 pub(crate) mod route;

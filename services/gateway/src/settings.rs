@@ -16,12 +16,13 @@ use service::Settings;
 pub(crate) use self::announce::Announcing;
 use self::table::Table;
 
-use crate::cache::{CacheSettings, parse_bytes};
+use crate::cache::CacheSettings;
+use crate::digits::parse_bytes;
 use crate::fleet::FleetMembers;
-use crate::listener::tls::Tls;
 use crate::request::cidr::{Access, Networks};
 use crate::request::rate_limit::{Bounds, Rate};
 use crate::request::trusted_proxies::TrustedProxies;
+use crate::transport::tls::Tls;
 use crate::upstream::PoolSettings;
 use semantics::hosts::{HostList, Hosts};
 

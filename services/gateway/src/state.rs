@@ -1,19 +1,22 @@
 //! State shared by all connections: configuration, active routes, cache, clients and metrics.
 
+pub(crate) mod connections;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use crate::cache::{Cache, CacheSettings, MemoryBudget};
+use crate::cache::{Cache, CacheSettings};
+use crate::compression::Encoders;
 use crate::fleet::Fleet;
-use crate::listener::idle::Connections;
+use crate::memory_budget::MemoryBudget;
 use crate::request::rate_limit::{ClientTable, REMEMBERED};
-use crate::response::compression::Encoders;
-use crate::routing::table::RouteTable;
+use crate::routing::table::{CurrentRoutes, RouteTable};
 use crate::settings::Config;
-use crate::telemetry::exposition::Metrics;
+use crate::state::connections::Connections;
+use crate::telemetry::counters::Metrics;
 use semantics::hosts::Hosts;
 use semantics::signature::Key;
 
@@ -47,7 +50,8 @@ pub(crate) struct Gateway {
     pub(crate) refills: Arc<Semaphore>,
     /// Metrics.
     pub(crate) metrics: Metrics,
-    rules: RwLock<Arc<RouteTable>>,
+    /// Active routes.
+    pub(crate) routes: Arc<CurrentRoutes>,
     announce_keys: RwLock<Arc<[Key]>>,
     closing: AtomicBool,
 }
@@ -72,7 +76,7 @@ impl Gateway {
             bodies: MemoryBudget::new(config.body_memory_bytes),
             refills: Arc::new(Semaphore::new(MOST_REFILLS)),
             metrics: Metrics::default(),
-            rules: RwLock::new(Arc::new(rules)),
+            routes: CurrentRoutes::new(rules),
             announce_keys: RwLock::new(keys.into()),
             closing: AtomicBool::new(false),
             config,
@@ -87,7 +91,7 @@ impl Gateway {
 
     /// Active routes.
     pub(crate) fn rules(&self) -> Arc<RouteTable> {
-        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.routes.get()
     }
 
     /// Keys that verify announcements; empty if announcements are disabled.
@@ -102,7 +106,7 @@ impl Gateway {
             Ok(table) => {
                 let rules = RouteTable::start(&table, &self.config.pools, &self.rules());
                 let routes = rules.routes().len();
-                *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+                self.routes.replace(rules);
                 self.cache.clear();
                 tracing::info!(routes, "routes read again");
             }

@@ -1,5 +1,4 @@
-//! Telemetry: access log, metrics and their exposition, and the admin port.
+//! Telemetry: the access log and metrics. [`crate::admin`] serves the metrics.
 
 pub(crate) mod access_log;
-pub(crate) mod admin;
-pub(crate) mod exposition;
+pub(crate) mod counters;

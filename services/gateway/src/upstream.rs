@@ -7,9 +7,7 @@ pub(crate) mod client;
 mod connection_pool;
 mod discovery;
 mod health;
-mod health_check;
 mod jitter;
-mod lease;
 mod origin;
 mod pool;
 mod resolution;
@@ -22,15 +20,17 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use http::StatusCode;
+
+use crate::message::problem::Problem;
+
 pub(crate) use breaker::BreakerSettings;
 pub(crate) use connection_pool::Connection;
 pub(crate) use discovery::resolve_origin as resolve;
-pub(crate) use health::State;
-pub(crate) use health_check::{CheckPath, CheckSettings};
-pub(crate) use lease::Lease;
+pub(crate) use health::{CheckPath, CheckSettings, State};
 pub(crate) use origin::Origin;
 pub(crate) use pingora_core::protocols::Stream;
-pub(crate) use pool::{AddressSnapshot, Pool, Snapshot};
+pub(crate) use pool::{AddressSnapshot, Lease, Pool, Snapshot};
 pub(crate) use tls::{Roots, UpstreamTls, server_name};
 
 /// Upstream of a route: its name in logs and metrics, its origins, and its health check. A pool can
@@ -126,6 +126,18 @@ impl Failure {
             Self::Tls => "tls",
             Self::Status(_) => "status",
         }
+    }
+
+    /// Problem for the client after this failure of an upstream of `route`.
+    pub(crate) fn problem(self, route: &str) -> Problem {
+        let (status, what) = match self {
+            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "did not answer in time"),
+            Self::Refused | Self::Unreachable => (StatusCode::BAD_GATEWAY, "cannot be reached"),
+            Self::Certificate => (StatusCode::BAD_GATEWAY, "has no valid certificate"),
+            Self::Tls => (StatusCode::BAD_GATEWAY, "does not speak TLS as it must"),
+            _ => (StatusCode::BAD_GATEWAY, "sent an invalid response"),
+        };
+        Problem::new(status, format!("the upstream of route {route} {what}"))
     }
 }
 

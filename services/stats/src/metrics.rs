@@ -5,16 +5,15 @@
 //! named `stats_`.
 
 mod containers;
-pub(crate) mod exposition;
 mod processes;
 mod state;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use exposition::{Kind, Label, Value, Writer};
+use crate::exposition::{Kind, Label, Value, Writer};
 
-pub(crate) use exposition::{Format, end};
+pub(crate) use crate::exposition::{Format, end};
 
 use crate::BUILD;
 use crate::collect::cpu::{Stat, Times};

@@ -5,6 +5,7 @@ mod host;
 mod task;
 
 use crate::reading::Reading;
+use crate::rounding::hundredths;
 use crate::scope::{self, Capacity, ScopePreference, Unknown};
 
 /// What a sample may tell beyond figures (`STATS_EXPOSE`).
@@ -85,16 +86,6 @@ fn apart(before: Option<f64>, after: Option<f64>, readings: f64) -> f64 {
     difference.filter(|&seconds| seconds > 0.0).unwrap_or(readings)
 }
 
-/// A share in percent with two decimals, which is finer than the kernel's ticks resolve; at most
-/// 100, for the two clocks of a rate are not quite the same. None of nothing.
-pub(crate) fn percent(part: f64, whole: f64) -> Option<f64> {
-    (whole > 0.0).then(|| hundredths(part / whole * 100.0).clamp(0.0, 100.0))
-}
-
-fn hundredths(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
-}
-
 /// How far a counter went, per second, with two decimals. One that stepped back was reset and has no
 /// rate.
 fn per_second(before: u64, after: u64, seconds: f64) -> Option<f64> {
@@ -126,13 +117,6 @@ mod tests {
         assert_eq!(advance_32_bits((1 << 32) - 10, 20), Some(30));
         assert_eq!(advance_32_bits((1 << 32) + 10, 20), None);
         assert_eq!(advance_32_bits(u64::MAX, 0), None);
-    }
-
-    #[test]
-    fn a_share_is_between_0_and_100_and_nothing_has_none() {
-        assert_eq!(percent(1.0, 3.0), Some(33.33));
-        assert_eq!(percent(3.1, 3.0), Some(100.0));
-        assert_eq!(percent(0.0, 0.0), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use server::Answer;
 use crate::body::Body;
 use crate::broadcast::Feed;
 use crate::cors::Origins;
+use crate::headers::{JSON, VARY, fields};
 use crate::metrics::{self, Format};
 use crate::query::{self, Span, View};
 use crate::reading::Scrape;
@@ -235,17 +236,6 @@ fn stats(headers: &HeaderMap, newest: &Snapshot) -> Response<Body> {
     response
 }
 
-/// The header fields of the newest sample, which are the same for all who ask.
-pub(crate) fn fields_of_sample(etag: HeaderValue) -> HeaderMap {
-    let mut fields = fields(JSON);
-    fields.insert(header::ETAG, etag);
-    // Whoever keeps it for himself asks whether it is the newest still. A cache in front of many may
-    // give it to all who ask within a second: a sample is no older than that, and its age is in it.
-    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=0, s-maxage=1"));
-    fields.insert(header::VARY, VARY);
-    fields
-}
-
 fn stream(headers: &HeaderMap, query: Option<&str>, feed: &Feed) -> Answer<Body> {
     if !accepts(headers, EVENTS) {
         return Answer::Whole(not_acceptable(EVENTS));
@@ -379,11 +369,9 @@ fn text(text: &'static str) -> Response<Body> {
     with_type("text/plain; charset=utf-8", text.into())
 }
 
-const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 /// Keeps nginx, and proxies that follow it, from holding events back.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-const VARY: HeaderValue = HeaderValue::from_static("accept, accept-encoding");
 
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
@@ -413,15 +401,6 @@ fn with_type<B>(content_type: &'static str, body: B) -> Response<B> {
     let mut response = Response::new(body);
     *response.headers_mut() = fields(content_type);
     response
-}
-
-fn fields(content_type: &'static str) -> HeaderMap {
-    let mut fields = HeaderMap::with_capacity(8);
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // Figures are old after a second, and the state of health at once.
-    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    fields
 }
 
 fn accepts(headers: &HeaderMap, content_type: &str) -> bool {

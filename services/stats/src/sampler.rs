@@ -33,8 +33,9 @@ use crate::scope::ScopePreference;
 use crate::snapshot::Snapshot;
 use machine::Machine;
 
-pub(crate) use machine::{Metadata, Roots};
+pub(crate) use machine::Metadata;
 pub(crate) use scrape::Scraper;
+pub(crate) use view::Roots;
 
 pub(crate) use announcer::{Announcements, Announcing, announce};
 pub(crate) use emf::write as write_emf;

@@ -2,7 +2,7 @@
 
 use wire::{Scope, ScopeKind};
 
-use crate::rates::percent;
+use crate::rounding::percent;
 
 /// What `STATS_SCOPE` asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

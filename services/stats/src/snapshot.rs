@@ -11,11 +11,11 @@ use flate2::write::GzEncoder;
 use hyper::header::{HeaderMap, HeaderValue};
 use server::Chunk;
 
+use crate::headers::fields_of_sample;
 use crate::metrics::{self, Format};
 use crate::query::Span;
 use crate::rates::Exposure;
 use crate::reading::Reading;
-use crate::routes::fields_of_sample;
 use crate::{BUILD, summary};
 
 /// One tick. What few ask for (compressed forms, metrics, the history) is made when the first one

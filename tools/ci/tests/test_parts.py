@@ -92,7 +92,7 @@ class Parts(unittest.TestCase):
 
     def test_parts_bring_what_they_need_and_unknown_ones_are_refused(self) -> None:
         with mock.patch.dict(os.environ, {"PARTS": "gateway"}):
-            self.assertEqual(set(parts.chosen(())), {"release", "gateway"})
+            self.assertEqual(set(parts.chosen(())), {"release", "tools", "gateway"})
         with mock.patch.dict(os.environ, {"PARTS": "gatewy"}):
             with self.assertRaisesRegex(ValueError, "gatewy.*expected some of"):
                 parts.chosen(())

@@ -1,9 +1,19 @@
 //! Alerts and events: decoding, sentences, and the tiles they belong to.
 
-use crate::decode::Fields;
+use crate::fields::Fields;
 use crate::number::Format;
-use crate::panels::Unit;
-use crate::state::Level;
+use crate::unit::Unit;
+
+/// Severity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// Nothing to do.
+    Normal,
+    /// Worth a look.
+    Warning,
+    /// Needs action.
+    Critical,
+}
 
 /// Alerts kept of a sample, and events kept of an instance. The service sends no more.
 const MOST_ALERTS: usize = 32;

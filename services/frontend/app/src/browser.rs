@@ -5,7 +5,7 @@ use js_sys::{Array, Date, Function, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Document, Element, Event, Window};
 
-use crate::decode::Fields;
+use crate::fields::Fields;
 use crate::state;
 
 /// Events of the document by which the page opens and closes the table, which is another program.

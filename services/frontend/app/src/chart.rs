@@ -4,7 +4,7 @@
 use crate::decode::Row;
 use crate::metrics::Metric;
 use crate::number::push_whole;
-use crate::panels::Unit;
+use crate::unit::Unit;
 
 /// Units from the left edge (the window's beginning) to the right (its end).
 pub(crate) const WIDTH: i64 = 6_000;

@@ -15,15 +15,16 @@ use web_sys::{
     ImageData, Performance, Window,
 };
 
+use crate::alerts::Level;
 use crate::browser;
 use crate::controller::feed::Feed;
-use crate::decode::Fields;
+use crate::fields::Fields;
 use crate::heatmap;
 use crate::labels::{level_labels, title};
 use crate::number::plain;
 use crate::places::Places;
 use crate::preferences::{Settings, ViewState};
-use crate::state::{Dashboard, Event, Level};
+use crate::state::{Dashboard, Event};
 
 /// Interval in which the age of the figures and the connection are checked.
 const TICK_MS: i32 = 1_000;

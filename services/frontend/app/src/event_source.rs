@@ -9,8 +9,8 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{AbortController, ReadableStreamDefaultReader, Window};
 
-use crate::decode::Fields;
 use crate::fetch::{self, Failure};
+use crate::fields::Fields;
 
 /// Bytes of one event: ten minutes of history take 90 kB, so more is not from the service.
 const LONGEST_EVENT: usize = 4 << 20;

@@ -5,7 +5,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Response, Window};
 
-use crate::decode::Fields;
+use crate::fields::Fields;
 
 /// Bound of a request for figures: a slow line needs several seconds for a day of history.
 const TIMEOUT_MS: u32 = 30_000;

@@ -2,12 +2,14 @@
 
 use wire::ScopeKind;
 
+use crate::alerts::Level;
 use crate::decode::Reading;
 use crate::fetch::Failure;
 use crate::metrics::Metric;
 use crate::number::{Format, UNKNOWN, decimals, push_whole, scaled, short};
-use crate::panels::{Tile, Unit};
-use crate::state::{Dashboard, Level, Link};
+use crate::panels::Tile;
+use crate::state::{Dashboard, Link};
+use crate::unit::Unit;
 
 /// What the figures are of, as a sentence.
 pub(crate) fn scope_text(latest: &Reading, format: Format) -> String {

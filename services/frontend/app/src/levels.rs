@@ -1,16 +1,28 @@
 //! Levels of the tiles and the alerts of the page. The service judges; where it does not, as an
 //! older one, the viewer's thresholds do.
 
-use crate::alerts::Alert;
-use crate::decode::Cell;
+use crate::alerts::{Alert, Level};
 use crate::metrics::Metric;
-use crate::panels::{TABLES, TILES, Tile, Unit};
-use crate::state::{Dashboard, Level};
+use crate::number::Cell;
+use crate::panels::{Panel, TABLES, TILES, Tile};
+use crate::state::Dashboard;
+use crate::unit::Unit;
 
 /// Percent of a filesystem from which on it is nearly full, and full.
 const FULL: [f64; 2] = [90.0, 95.0];
 
 impl Dashboard {
+    /// The most that there can be of the values of a panel, NaN where there is no limit.
+    pub(crate) fn limit(&self, panel: &Panel) -> f64 {
+        match panel.id {
+            "cpu" => 100.0,
+            "memory" => self.figure(Metric::MemoryTotal),
+            "swap" => self.figure(Metric::SwapTotal),
+            "container" => self.figure(Metric::ContainerCpuLimit),
+            _ => f64::NAN,
+        }
+    }
+
     /// The newest figure of a tile; `None` where it is not known.
     pub(crate) fn tile_value(&self, tile: &Tile) -> Option<f64> {
         together(tile, |metric| self.figure(metric))

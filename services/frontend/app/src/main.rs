@@ -11,9 +11,11 @@ mod chart;
 mod components;
 mod controller;
 mod decode;
+mod drawing;
 mod event_source;
 mod export;
 mod fetch;
+mod fields;
 mod heatmap;
 mod labels;
 mod levels;
@@ -24,6 +26,7 @@ mod places;
 mod preferences;
 mod state;
 mod timeline;
+mod unit;
 
 use components::App;
 

@@ -1,8 +1,16 @@
 //! Numbers as text, and text as numbers. Numbers are written through integers: the standard
 //! library's formatting of floats is some 20 kB of code, which every viewer would load.
 
-use crate::decode::Cell;
-use crate::panels::Unit;
+use crate::unit::Unit;
+
+/// A cell of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Cell {
+    /// A name.
+    Text(String),
+    /// A number, NaN where it is not known.
+    Number(f64),
+}
 
 /// What stands for a figure that is not known.
 pub(crate) const UNKNOWN: &str = "\u{2013}";

@@ -3,30 +3,7 @@
 use wire::ScopeKind;
 
 use crate::metrics::Metric;
-use crate::state::Dashboard;
-
-/// In what a figure is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
-    /// A name.
-    Text,
-    /// Of a hundred.
-    Percent,
-    /// Of a hundred, with a bar.
-    Bar,
-    /// Bytes.
-    Bytes,
-    /// Bytes a second.
-    Rate,
-    /// Things, with two decimals.
-    Number,
-    /// Things, whole.
-    Count,
-    /// Seconds.
-    Seconds,
-    /// Things, with the decimals that they have.
-    Short,
-}
+use crate::unit::Unit;
 
 /// A large figure.
 pub(crate) struct Tile {
@@ -92,17 +69,6 @@ impl Panel {
             return Shape { unit, stacked, min_scale, series };
         }
         Shape { unit: Unit::Percent, stacked: false, min_scale: 100.0, series }
-    }
-
-    /// The most that there can be, NaN where there is no limit.
-    pub(crate) fn limit(&self, dashboard: &Dashboard) -> f64 {
-        match self.id {
-            "cpu" => 100.0,
-            "memory" => dashboard.figure(Metric::MemoryTotal),
-            "swap" => dashboard.figure(Metric::SwapTotal),
-            "container" => dashboard.figure(Metric::ContainerCpuLimit),
-            _ => f64::NAN,
-        }
     }
 }
 

@@ -10,8 +10,8 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{Document, Event, Performance, Window};
 
 use crate::browser;
-use crate::decode::Fields;
 use crate::fetch::{self, Failure};
+use crate::fields::Fields;
 
 /// How often it is looked at whether to ask again.
 const TICK_MS: i32 = 1_000;

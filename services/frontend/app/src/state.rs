@@ -1,10 +1,11 @@
 //! State of the page, as a reducer over events: no browser, no clock. Times are parameters,
 //! milliseconds of the browser's own clock unless a name says otherwise.
 
-use crate::alerts::{Alert, MOST_MARKS, Mark};
-use crate::decode::{Cell, History, Reading, Row};
+use crate::alerts::{Alert, Level, MOST_MARKS, Mark};
+use crate::decode::{History, Reading, Row};
 use crate::fetch::Failure;
 use crate::metrics::Metric;
+use crate::number::Cell;
 use crate::panels::{PANELS, TABLES, TILES};
 use crate::preferences::{RANGES, Settings, ViewState};
 use crate::timeline::Timeline;
@@ -146,17 +147,6 @@ pub(crate) enum Event {
     Cancel,
     /// A key was pressed on a chart.
     Key(String),
-}
-
-/// Severity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
-    /// Nothing to do.
-    Normal,
-    /// Worth a look.
-    Warning,
-    /// Needs action.
-    Critical,
 }
 
 impl Dashboard {

@@ -14,6 +14,7 @@ mod decode;
 mod event_source;
 #[allow(dead_code, reason = "the page uses the rest")]
 mod fetch;
+mod fields;
 mod fleet;
 #[allow(dead_code, reason = "the page uses the rest")]
 mod labels;
@@ -31,6 +32,7 @@ mod preferences;
 mod state;
 #[allow(dead_code, reason = "the page uses the rest")]
 mod timeline;
+mod unit;
 
 /// As in the page.
 #[global_allocator]

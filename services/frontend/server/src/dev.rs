@@ -23,6 +23,11 @@ use crate::routes;
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
+/// The path of the script that listens to it.
+const SCRIPT_PATH: &str = "/dev/reload.js";
+/// The script.
+const SCRIPT: &str = include_str!("dev/reload.js");
+
 /// Serves the page in `folder` until `signal`, and reloads it where it is open.
 pub(crate) async fn run(
     listener: TcpListener,

@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::freshness::{Moment, Terms, date};
 use crate::fields::Fields;
-use crate::routing::fields::FieldRules;
+use crate::request::field_rules::FieldRules;
 
 /// Hop-by-hop fields (RFC 9110, section 7.6.1), and fields that are generated for each response.
 pub(super) const NOT_KEPT: [HeaderName; 13] = [

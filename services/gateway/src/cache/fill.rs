@@ -15,13 +15,13 @@ use super::cache_status::{Forwarded, How};
 use super::conditional::client_has_it;
 use super::entry::{CacheEntry, Head};
 use super::freshness::{Moment, Refusal, Terms, date};
-use super::memory_budget::MemoryPermit;
 use super::revalidation;
 use super::shard::{Ask, Class, Key, Opening};
 use super::vary::{Codings, Vary};
 use super::{Inner, write};
 use crate::fields::Fields;
-use crate::routing::fields::FieldRules;
+use crate::memory_budget::MemoryPermit;
+use crate::request::field_rules::FieldRules;
 
 /// Initial reservation for a body of unknown length.
 const FIRST_BYTES: usize = 16 * 1024;

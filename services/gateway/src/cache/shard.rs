@@ -16,8 +16,8 @@ use super::cache_status::Forward;
 use super::entry::CacheEntry;
 use super::freshness::Refusal;
 use super::lookup::Reason;
-use super::memory_budget::MemoryPermit;
 use super::vary::{Variant, Vary};
+use crate::memory_budget::MemoryPermit;
 
 /// Maximum variants of a target. Three codings, each with and without one origin, are six; the rest
 /// is for unusual requests, whose responses evict each other.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memchr::memchr2;
 
-use super::merge::{BLOCK_BYTES, Kind, State};
+use super::block::{BLOCK_BYTES, Kind, State};
 use super::name::is_name;
 
 /// Maximum bytes of a line: a block after a name and a kind.

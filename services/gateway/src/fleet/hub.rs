@@ -1,5 +1,8 @@
 //! Fleet task: lookups, connections, timers and batches, while there are viewers.
 
+mod source;
+mod viewer;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,16 +14,18 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use self::source::Target;
+pub(crate) use self::viewer::Viewer;
 use super::announced::{Announced, Change, Refusal};
+use super::block::State;
 use super::cursor::Batch;
 use super::membership::{FleetMembers, Listed};
-use super::merge::{Command, Event, Lister, MOST_MEMBERS, Merge, Now, State};
+use super::merge::{Command, Event, Lister, MOST_MEMBERS, Merge, Now};
 use super::name::Name;
-use super::source::{self, Target};
-use super::viewer::Viewer;
-use crate::request::forwarded::{new_bits, via_of};
+use crate::request::forwarded::via_of;
+use crate::request::identifier::new_bits;
+use crate::routing::table::CurrentRoutes;
 use crate::routing::table::Route;
-use crate::state::Gateway;
 use crate::upstream::{self, PoolSettings, UpstreamTls};
 
 /// Interval of the timers: states change within it.
@@ -138,7 +143,7 @@ impl Fleet {
     /// number of viewers.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
-        gateway: &Arc<Gateway>,
+        routes: &Arc<CurrentRoutes>,
         is_gzip: bool,
         parents: Vec<u32>,
     ) -> Option<Viewer> {
@@ -149,7 +154,7 @@ impl Fleet {
         shared.viewers += 1;
         shared.compressed += usize::from(is_gzip);
         shared.parents.extend_from_slice(&parents);
-        self.start(&mut shared, gateway);
+        self.start(&mut shared, routes);
         drop(shared);
         Some(Viewer::new(self, self.batches.subscribe(), is_gzip, parents))
     }
@@ -172,8 +177,8 @@ impl Fleet {
     }
 
     /// Members as JSON, after their first connection attempts.
-    pub(crate) async fn list(self: &Arc<Self>, gateway: &Arc<Gateway>) -> String {
-        self.settle(gateway).await;
+    pub(crate) async fn list(self: &Arc<Self>, routes: &Arc<CurrentRoutes>) -> String {
+        self.settle(routes).await;
         let shared = self.shared();
         let members: Vec<_> = shared
             .merge
@@ -192,11 +197,11 @@ impl Fleet {
     }
 
     /// Finds the member with this instance or name.
-    pub(crate) async fn find(self: &Arc<Self>, gateway: &Arc<Gateway>, id: &str) -> Found {
+    pub(crate) async fn find(self: &Arc<Self>, routes: &Arc<CurrentRoutes>, id: &str) -> Found {
         if let Some(found) = self.shared().lookup(id) {
             return found;
         }
-        self.settle(gateway).await;
+        self.settle(routes).await;
         self.shared().lookup(id).unwrap_or(Found::Unknown)
     }
 
@@ -271,13 +276,13 @@ impl Fleet {
     }
 
     /// Waits until the state of every member is known, for a limited time.
-    async fn settle(self: &Arc<Self>, gateway: &Arc<Gateway>) {
+    async fn settle(self: &Arc<Self>, routes: &Arc<CurrentRoutes>) {
         let begun = Instant::now();
         let time = if self.has_gateways() { TREE_SETTLE_TIME } else { SETTLE_TIME };
         while begun.elapsed() < time {
             {
                 let mut shared = self.shared();
-                self.start(&mut shared, gateway);
+                self.start(&mut shared, routes);
                 if shared.merge.is_settled() {
                     return;
                 }
@@ -290,16 +295,16 @@ impl Fleet {
         matches!(&self.members, FleetMembers::Listed(all) if all.iter().any(|it| it.is_gateway))
     }
 
-    fn start(self: &Arc<Self>, shared: &mut Shared, gateway: &Arc<Gateway>) {
+    fn start(self: &Arc<Self>, shared: &mut Shared, routes: &Arc<CurrentRoutes>) {
         shared.used = Instant::now();
         if !shared.is_running {
             shared.is_running = true;
-            self.handle.spawn(self.clone().run(gateway.clone()));
+            self.handle.spawn(self.clone().run(routes.clone()));
         }
     }
 
     /// Runs until there has been no viewer for [`LINGER`].
-    async fn run(self: Arc<Self>, gateway: Arc<Gateway>) {
+    async fn run(self: Arc<Self>, routes: Arc<CurrentRoutes>) {
         let mut sources = Sources::default();
         let mut lookups = JoinSet::new();
         if let FleetMembers::Listed(all) = &self.members {
@@ -314,7 +319,7 @@ impl Fleet {
         loop {
             steps.tick().await;
             if self.members == FleetMembers::Route {
-                let rules = gateway.rules();
+                let rules = routes.get();
                 let route = rules.route("/stats");
                 let addresses = route.map(|route| route.pool.addresses());
                 sources.tls = route.and_then(|route| route.pool.target().tls.clone());

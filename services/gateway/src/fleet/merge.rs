@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use self::below::Above;
-pub(super) use self::event::{Command, End, Event, Kind, Now};
-pub(crate) use self::event::{Lister, State};
+pub(crate) use self::event::Lister;
+pub(super) use self::event::{Command, End, Event, Now};
 use self::member::{Link, Member};
+use super::block::{Kind, State};
 use super::name::Name;
 
 /// Maximum addresses that a gateway connects to, members and gateways: a page can display them, and
@@ -31,9 +32,6 @@ pub(super) const MOST_BELOW: usize = 10_000;
 
 /// Maximum addresses that are counted beyond these.
 const MOST_OVER: usize = 9_000;
-
-/// Maximum size of one block in bytes. A summary has about 350.
-pub(super) const BLOCK_BYTES: usize = 8 * 1024;
 
 /// Maximum bytes of blocks kept for late viewers per member: one minute of summaries.
 const KEPT_BYTES: usize = 16 * 1024;

@@ -14,11 +14,12 @@ use http::{HeaderValue, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use crate::listener::stream::Socket;
+use crate::message::client::BodyFault;
+use crate::message::head::push_size;
+use crate::message::problem::Problem;
+use crate::request::client_info::Scheme;
 use crate::request::parse::{self, Body, Progress, Refused};
-use crate::request::trusted_proxies::Scheme;
-use crate::response::problem::Problem;
-use crate::response::relay::BodyFault;
+use crate::transport::socket::Socket;
 
 /// Bytes of one read. A typical request head fits.
 const READ_BYTES: usize = 8 * 1024;
@@ -33,9 +34,13 @@ const SMALL_BYTES: usize = 8 * 1024;
 /// Maximum bytes of pipelined requests that are buffered while a request is handled.
 const AHEAD_BYTES: usize = 32 * 1024;
 
-/// Maximum time without write progress. A client on a mobile network or waking from sleep needs
-/// seconds to recover.
-pub(crate) const TAKES_NOTHING: Duration = Duration::from_secs(30);
+/// Timeout of a request head from its first byte, and of the TLS handshake; it limits slow clients
+/// (slowloris).
+pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// Idle timeout of a connection, also before its first request. Longer than the 60 s of AWS's load
+/// balancer, which returns 502 when it reuses a connection that is just closing.
+pub(crate) const IDLE_TIME: Duration = Duration::from_secs(75);
 
 /// Lingering close after an error response, so that the client can read it before a reset (RFC
 /// 9112, section 9.6): the maximum pause between reads, and the total time.
@@ -319,10 +324,4 @@ impl Connection {
         self.has_closed |= bytes.filled().is_empty();
         Poll::Ready(Ok(bytes.filled().len()))
     }
-}
-
-/// Writes the first line of a chunk (RFC 9112, section 7.1).
-pub(crate) fn push_size(out: &mut Vec<u8>, size: usize) {
-    // Writing to a Vec cannot fail.
-    let _ = io::Write::write_fmt(out, format_args!("{size:x}\r\n"));
 }

@@ -16,35 +16,28 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use crate::context::keep_one_of_each;
+use crate::context::{RequestContext, record_unread};
 use crate::deadline::Timer;
 use crate::fields::Fields;
-use crate::listener::connection::{Connection, ReadError, TAKES_NOTHING};
+use crate::listener::connection::{Connection, HEAD_TIME, IDLE_TIME, ReadError};
 use crate::listener::http2;
-use crate::listener::idle::Entry;
-use crate::listener::stream::Socket;
-use crate::listener::workers::Workers;
+use crate::message::client::TAKES_NOTHING;
+use crate::message::client::{BodyFault, Client, ClientGone};
+use crate::message::head::{FullResponse, begin_head, field};
+use crate::message::problem::Problem;
 use crate::pipeline::{Outcome, handle};
-use crate::request::context::{
-    FullResponse, RequestContext, begin_head, field, keep_one_of_each, record_unread,
-};
-use crate::request::forwarded::new_request_id;
+use crate::request::hop_by_hop::strip;
+use crate::request::identifier::new_request_id;
 use crate::request::parse::{self, Length};
 use crate::request::rate_limit::Permit;
-use crate::response::problem::Problem;
-use crate::response::relay::{
-    BodyFault, ClientGone, Closing, Downstream, LEFT, strip, until_closing,
-};
+use crate::response::relay::{Closing, Downstream, LEFT, until_closing};
 use crate::response::tunnel::Tunnel;
 use crate::state::Gateway;
+use crate::state::connections::Entry;
+use crate::transport::socket::Socket;
+use crate::transport::workers::Workers;
 use crate::upstream::client::{Frame, UpstreamResponse};
-
-/// Timeout of a request head from its first byte, and of the TLS handshake; it limits slow clients
-/// (slowloris).
-pub(crate) const HEAD_TIME: Duration = Duration::from_secs(10);
-
-/// Idle timeout of a connection, also before its first request. Longer than the 60 s of AWS's load
-/// balancer, which returns 502 when it reuses a connection that is just closing.
-pub(crate) const IDLE_TIME: Duration = Duration::from_secs(75);
 
 /// Timeout for the first byte of a new connection. Browsers open some in advance, and use or close
 /// them within 10 s.
@@ -387,7 +380,7 @@ impl Http1<'_> {
     }
 }
 
-impl Downstream for Http1<'_> {
+impl Client for Http1<'_> {
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
         if self.client.unsent() > 0 {
             // A pending 100 or 103. A failure shows up in the following read.
@@ -399,6 +392,24 @@ impl Downstream for Http1<'_> {
         }
     }
 
+    fn inform(&mut self, status: StatusCode, fields: Fields) {
+        if self.informs {
+            let head = self.client.outbox();
+            begin_head(head, status, &fields);
+            head.extend_from_slice(b"\r\n");
+        }
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+        self.client.poll_flush(context).map_err(left)
+    }
+
+    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.client.poll_left(context)
+    }
+}
+
+impl Downstream for Http1<'_> {
     fn limit_body(&mut self, most: usize) {
         self.body = parse::Body::new(self.length, most);
     }
@@ -412,14 +423,6 @@ impl Downstream for Http1<'_> {
 
     fn can_tunnel(&self) -> bool {
         true
-    }
-
-    fn inform(&mut self, status: StatusCode, fields: Fields) {
-        if self.informs {
-            let head = self.client.outbox();
-            begin_head(head, status, &fields);
-            head.extend_from_slice(b"\r\n");
-        }
     }
 
     fn head(
@@ -473,10 +476,6 @@ impl Downstream for Http1<'_> {
         Ok(())
     }
 
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
-        self.client.poll_flush(context).map_err(left)
-    }
-
     fn finish(&mut self) -> Result<(), ClientGone> {
         if self.framing == Framing::Chunked {
             self.client.push_end();
@@ -486,10 +485,6 @@ impl Downstream for Http1<'_> {
 
     fn unsent(&self) -> usize {
         self.client.unsent()
-    }
-
-    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.client.poll_left(context)
     }
 }
 

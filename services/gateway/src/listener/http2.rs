@@ -23,20 +23,24 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use self::heads::Answered;
+use crate::context::{RequestContext, record_unread};
 use crate::deadline::Timer;
 use crate::fields::Fields;
 use crate::listener::connection;
-use crate::listener::http1::{HEAD_TIME, IDLE_TIME};
-use crate::listener::idle::Entry;
-use crate::listener::stream::Socket;
+use crate::listener::connection::{HEAD_TIME, IDLE_TIME};
+use crate::message::client::{BodyFault, Client, ClientGone};
+use crate::message::head::FullResponse;
+use crate::message::problem::Problem;
 use crate::pipeline::{Outcome, handle};
-use crate::request::context::{FullResponse, RequestContext, record_unread};
-use crate::request::forwarded::{REQUEST_ID, new_request_id};
+use crate::request::client_info::Scheme;
+use crate::request::forwarded::REQUEST_ID;
+use crate::request::hop_by_hop::strip;
+use crate::request::identifier::new_request_id;
 use crate::request::parse::{self, Length};
-use crate::request::trusted_proxies::Scheme;
-use crate::response::problem::Problem;
-use crate::response::relay::{BodyFault, ClientGone, Closing, Downstream, strip, until_closing};
+use crate::response::relay::{Closing, Downstream, until_closing};
 use crate::state::Gateway;
+use crate::state::connections::Entry;
+use crate::transport::socket::Socket;
 
 /// The part of the client preface that resembles a request head.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
@@ -269,7 +273,7 @@ impl Http2<'_> {
     }
 }
 
-impl Downstream for Http2<'_> {
+impl Client for Http2<'_> {
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
         let most = self.most_bytes;
         if matches!(self.length, Length::Known(length) if length > most as u64) {
@@ -299,6 +303,34 @@ impl Downstream for Http2<'_> {
         }
     }
 
+    fn inform(&mut self, status: StatusCode, fields: Fields) {
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.headers_mut() = fields.into();
+        // A failure recurs in the next operation.
+        let _ = self.respond.send_informational(response);
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+        ready!(self.poll_pending(context))?;
+        if self.is_last
+            && let Some(mut answer) = self.answer.take()
+        {
+            // An error means that the client disconnected after it received all data.
+            let _ = answer.send_data(Bytes::new(), true);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.answer {
+            Some(answer) => answer.poll_reset(context).map(|_| ()),
+            None => self.respond.poll_reset(context).map(|_| ()),
+        }
+    }
+}
+
+impl Downstream for Http2<'_> {
     fn limit_body(&mut self, most: usize) {
         (self.room_bytes, self.most_bytes) = (most, most);
     }
@@ -313,14 +345,6 @@ impl Downstream for Http2<'_> {
     /// Tunnels need a connection of their own.
     fn can_tunnel(&self) -> bool {
         false
-    }
-
-    fn inform(&mut self, status: StatusCode, fields: Fields) {
-        let mut response = Response::new(());
-        *response.status_mut() = status;
-        *response.headers_mut() = fields.into();
-        // A failure recurs in the next operation.
-        let _ = self.respond.send_informational(response);
     }
 
     fn head(
@@ -358,17 +382,6 @@ impl Downstream for Http2<'_> {
         Ok(())
     }
 
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
-        ready!(self.poll_pending(context))?;
-        if self.is_last
-            && let Some(mut answer) = self.answer.take()
-        {
-            // An error means that the client disconnected after it received all data.
-            let _ = answer.send_data(Bytes::new(), true);
-        }
-        Poll::Ready(Ok(()))
-    }
-
     fn finish(&mut self) -> Result<(), ClientGone> {
         self.is_last = true;
         Ok(())
@@ -376,13 +389,6 @@ impl Downstream for Http2<'_> {
 
     fn unsent(&self) -> usize {
         self.pending.len()
-    }
-
-    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        match &mut self.answer {
-            Some(answer) => answer.poll_reset(context).map(|_| ()),
-            None => self.respond.poll_reset(context).map(|_| ()),
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::trusted_proxies::Scheme;
+use super::client_info::Scheme;
 
 /// Canonical form of a host with an optional port. Authorities that differ only in letter case, in
 /// the default port, or in the notation of a port or an IPv6 address become equal.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::Faults;
-use super::trusted_proxies::Client;
+use super::client_info::Client;
 
 /// Set of networks; it contains an address if one of its networks does. An IPv4-mapped address such
 /// as `::ffff:192.0.2.1` counts as IPv4; apart from that, no IPv6 network contains an IPv4 address.

@@ -2,20 +2,20 @@
 //! Existing fields of the kind are dropped.
 
 use std::fmt::Write;
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::Version;
 use http::header::{AUTHORIZATION, FORWARDED, HeaderName, VIA};
 
-use crate::digits::{hexadecimal_128, push_ip};
+use crate::digits::push_ip;
 use crate::fields::Fields;
 use crate::request::claims::is_claim;
+use crate::request::client_info::{Client, ClientInfo};
+use crate::request::identifier::new_bits;
 use crate::request::is;
-use crate::request::trace_context::{TRACEPARENT, TRACESTATE, Trace};
-use crate::request::trusted_proxies::{Client, ClientInfo};
+use crate::request::trace_context::{TRACEPARENT, Trace};
+use crate::request::trace_state::TRACESTATE;
 
 /// Request id in logs, responses and upstream requests.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -166,29 +166,14 @@ impl ForwardedHeaders<'_> {
     }
 }
 
-/// Creates a request id: 128 bits in hexadecimal, unique and unpredictable.
-pub(crate) fn new_request_id() -> String {
-    let [left, right] = new_bits();
-    let id = hexadecimal_128(u128::from(left) << 64 | u128::from(right));
-    String::from_utf8(id.to_vec()).unwrap_or_default()
-}
-
-/// 128 bits for ids. A counter hashed with two secret keys (`SipHash`) costs less than the lock of
-/// a random number generator.
-pub(crate) fn new_bits() -> [u64; 2] {
-    static KEYS: LazyLock<[RandomState; 2]> =
-        LazyLock::new(|| [RandomState::new(), RandomState::new()]);
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    KEYS.each_ref().map(|key| key.hash_one(count))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::request::cidr::Networks;
+    use crate::request::client_info::Scheme;
     use crate::request::hop_by_hop::HopByHop;
-    use crate::request::trusted_proxies::{Scheme, TrustedProxies};
+    use crate::request::identifier::new_request_id;
+    use crate::request::trusted_proxies::TrustedProxies;
     use http::HeaderValue;
     use std::collections::HashSet;
 

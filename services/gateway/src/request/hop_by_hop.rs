@@ -1,10 +1,11 @@
 //! Hop-by-hop fields (RFC 9110, section 7.6.1).
 
-use http::HeaderValue;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, COOKIE, DATE, EXPECT, FORWARDED, HOST, HeaderName,
-    MAX_FORWARDS, ORIGIN, PRAGMA, RANGE, REFERER, TRANSFER_ENCODING, USER_AGENT, VIA,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, DATE, EXPECT, FORWARDED,
+    HOST, HeaderName, MAX_FORWARDS, ORIGIN, PRAGMA, RANGE, REFERER, TRANSFER_ENCODING, USER_AGENT,
+    VIA,
 };
+use http::{HeaderValue, StatusCode};
 
 use super::{begins, is};
 use crate::fields::Fields;
@@ -127,6 +128,18 @@ fn is_needed(name: &HeaderName) -> bool {
         .any(|needed| is(name.as_str(), needed))
 }
 
+/// Removes connection-specific fields, and the upstream's framing of the body.
+pub(crate) fn strip(fields: &mut Fields, status: StatusCode) {
+    // An invalid Connection field is ignored; the other fields are handled as usual.
+    let hop = HopByHop::of(fields).unwrap_or_default();
+    fields.retain(|name| !hop.drops(name));
+    // RFC 9112, section 6.3: Transfer-Encoding overrides Content-Length. RFC 9110, section 8.6: no
+    // length with 204.
+    if fields.remove(TRANSFER_ENCODING).is_some() || status == StatusCode::NO_CONTENT {
+        fields.remove(CONTENT_LENGTH);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,6 +257,36 @@ mod tests {
         let of = |count| HopByHop::of(&headers(&vec![("Connection", "x"); count]));
         assert!(of(MOST_OPTIONS).is_ok());
         assert!(of(MOST_OPTIONS + 1).is_err());
+    }
+
+    fn stripped(status: StatusCode, text: &[(&'static str, &'static str)]) -> Vec<String> {
+        let mut fields = Fields::new();
+        for (name, value) in text {
+            fields.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        strip(&mut fields, status);
+        fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn connection_specific_fields_of_a_response_are_removed() {
+        let fields = [
+            ("connection", "close, x-own"),
+            ("x-own", "1"),
+            ("keep-alive", "5"),
+            ("content-type", "text/plain"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "5"),
+        ];
+        assert_eq!(stripped(StatusCode::OK, &fields), ["content-type: text/plain"]);
+    }
+
+    #[test]
+    fn content_length_is_kept_where_a_body_is_possible() {
+        let fields = [("content-length", "5")];
+        assert_eq!(stripped(StatusCode::OK, &fields), ["content-length: 5"]);
+        assert_eq!(stripped(StatusCode::NOT_MODIFIED, &fields), ["content-length: 5"]);
+        assert!(stripped(StatusCode::NO_CONTENT, &fields).is_empty());
     }
 
     proptest! {

@@ -7,7 +7,7 @@ mod head;
 
 use http::StatusCode;
 
-use crate::response::problem::Problem;
+use crate::message::problem::Problem;
 
 pub(crate) use body::{Body, Progress};
 pub(crate) use head::{Head, Length, METHODS, end_of_head, is_of_no_protocol, read};

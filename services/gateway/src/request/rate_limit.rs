@@ -21,7 +21,7 @@ use std::time::Instant;
 use http::HeaderValue;
 
 use super::cidr::Networks;
-use super::trusted_proxies::Client;
+use super::client_info::Client;
 use super::value;
 
 /// Default number of entries: 3 MB if the table is full, and almost nothing if it is not.

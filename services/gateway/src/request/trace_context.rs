@@ -6,13 +6,10 @@ use http::header::HeaderName;
 use super::trace_state;
 use crate::digits::{hexadecimal, hexadecimal_128};
 use crate::fields::Fields;
-use crate::request::forwarded::new_bits;
+use crate::request::identifier::new_bits;
 
 /// Trace id and parent id of a request.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-/// Vendor-specific data of the trace; meaningless without its `traceparent`.
-pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Length of a `traceparent` of version 00, and of the prefix of later versions.
 const LENGTH: usize = 55;

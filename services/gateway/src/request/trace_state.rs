@@ -1,8 +1,12 @@
 //! Validation of `tracestate` (W3C Trace Context Level 2, section 3.3): a list of at most 32
 //! members `key=value`. An invalid list is dropped as a whole, as the standard allows.
 
-use super::trace_context::TRACESTATE;
+use http::HeaderName;
+
 use crate::fields::Fields;
+
+/// Vendor-specific data of the trace; meaningless without its `traceparent`.
+pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Maximum list members.
 const MOST_MEMBERS: usize = 32;

@@ -14,58 +14,16 @@ use http::header::{FORWARDED, HOST, HeaderName};
 use http::uri::Authority;
 
 use super::cidr::Networks;
+use super::client_info::{Client, ClientInfo, Scheme};
 use crate::fields::Fields;
-use crate::request::forwarded::{
-    FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REQUEST_ID, new_request_id,
-};
+use crate::request::forwarded::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REQUEST_ID};
+use crate::request::identifier::new_request_id;
 
 /// Maximum proxies in a chain. A longer one is a loop or forged.
 const MOST_HOPS: usize = 16;
 
 /// Maximum characters of an accepted request id; a UUID has 36.
 const LONGEST_REQUEST_ID: usize = 128;
-
-/// Identity of the client.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Client {
-    /// Known address.
-    Known(IpAddr),
-    /// A client that the trusted proxy at this address does not identify in a valid form.
-    Behind(IpAddr),
-}
-
-impl Client {
-    /// The client's address, or that of the closest known proxy.
-    pub(crate) fn address(self) -> IpAddr {
-        match self {
-            Self::Known(address) | Self::Behind(address) => address,
-        }
-    }
-}
-
-/// Scheme between the client and the first trusted proxy, or the gateway.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Scheme {
-    /// Plaintext.
-    Http,
-    /// TLS.
-    Https,
-}
-
-impl Scheme {
-    /// Scheme name in a URL.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let is = |scheme: &Self| text.eq_ignore_ascii_case(scheme.name());
-        [Self::Http, Self::Https].into_iter().find(is)
-    }
-}
 
 /// Trusted proxies, and the fields that they set.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,25 +34,6 @@ pub(crate) struct TrustedProxies {
     /// Whether they set `X-Forwarded-Host` (or `host` in `Forwarded`). AWS's load balancer does
     /// not, and passes the client's field through.
     pub(crate) host: bool,
-}
-
-/// Client, scheme, host and id of a request.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ClientInfo {
-    /// Address of the peer.
-    pub(crate) peer: IpAddr,
-    /// Whether the peer is a trusted proxy.
-    pub(crate) is_trusted: bool,
-    /// The client.
-    pub(crate) client: Client,
-    /// Addresses from the client to the last proxy before the peer.
-    pub(crate) way: Vec<IpAddr>,
-    /// Scheme that the client used.
-    pub(crate) scheme: Scheme,
-    /// Host that the client requested.
-    pub(crate) host: Option<HeaderValue>,
-    /// Request id.
-    pub(crate) request_id: String,
 }
 
 impl TrustedProxies {

@@ -10,21 +10,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue, TRANSFER_ENCODING,
-};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue};
 use tokio::sync::watch;
 
 pub(crate) use self::refill::refill;
 use self::transfer::{Relay, Source, fill_alone};
 use crate::cache::Answer;
+use crate::compression::Asked;
+use crate::context::RequestContext;
+use crate::context::keep_one_of_each;
 use crate::deadline::Timer;
 use crate::fields::Fields;
-use crate::listener::connection::TAKES_NOTHING;
-use crate::request::context::{FullResponse, RequestContext, keep_one_of_each};
-use crate::request::hop_by_hop::HopByHop;
-use crate::response::compression::Asked;
-use crate::response::problem::Problem;
+use crate::message::client::{Client, ClientGone, TAKES_NOTHING};
+use crate::message::head::FullResponse;
+use crate::request::hop_by_hop::strip;
 use crate::upstream::Lease;
 use crate::upstream::client::{Data, Upload, UpstreamResponse};
 
@@ -41,12 +40,8 @@ pub(crate) const LEAST_BYTES: usize = 16 * 1024;
 /// Becomes true when the gateway shuts down.
 pub(crate) type Closing = watch::Receiver<bool>;
 
-/// A client during one request: the source of the request body and the sink of the response. No
-/// method blocks, so that one task can serve both directions and the upstream.
-pub(crate) trait Downstream: Send {
-    /// Reads the next piece of the request body; `None` at its end.
-    fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>>;
-
+/// A client while it receives the response.
+pub(crate) trait Downstream: Client {
     /// Sets the maximum size of the request body, before any of it is read.
     fn limit_body(&mut self, most: usize);
 
@@ -55,9 +50,6 @@ pub(crate) trait Downstream: Send {
 
     /// Whether the connection can become a tunnel.
     fn can_tunnel(&self) -> bool;
-
-    /// Sends an informational response, if the client supports it.
-    fn inform(&mut self, status: StatusCode, fields: Fields);
 
     /// Writes status and fields, and adds the fields of every response. Content-Length is included
     /// where it is known, and connection-specific fields are not. If `ends` is true, no body
@@ -79,30 +71,11 @@ pub(crate) trait Downstream: Send {
     /// Writes a piece of the body.
     fn push(&mut self, piece: Bytes) -> Result<(), ClientGone>;
 
-    /// Ready when everything that was written has been sent.
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
-
     /// Completes the response.
     fn finish(&mut self) -> Result<(), ClientGone>;
 
     /// Bytes that were written and not sent.
     fn unsent(&self) -> usize;
-
-    /// Ready when the client has disconnected.
-    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()>;
-}
-
-/// The client has disconnected, or stopped reading.
-#[derive(Debug)]
-pub(crate) struct ClientGone;
-
-/// Reason why a request body is incomplete.
-#[derive(Debug)]
-pub(crate) enum BodyFault {
-    /// It is malformed, too large or too slow.
-    Refused(Problem),
-    /// The client has disconnected.
-    ClientGone,
 }
 
 /// Outcome of a relay.
@@ -135,7 +108,8 @@ pub(crate) async fn deliver<D: Downstream>(
     timer: &mut Timer,
     closing: &Closing,
 ) -> End {
-    let UpstreamResponse { mut status, mut fields, body, sending, is_lasting } = upstream_response;
+    let UpstreamResponse { mut status, mut fields, body, sending, is_lasting, .. } =
+        upstream_response;
     let asked = Asked {
         method: &request_context.method,
         fields: asked,
@@ -148,7 +122,7 @@ pub(crate) async fn deliver<D: Downstream>(
     if let Some(answer) = request_context.on_response_head(status, &fields) {
         let source = Source { body, is_lasting };
         if source.is_over() && sending.is_none() {
-            source.keep(request_context.pick.as_ref());
+            source.keep(request_context.attempts.lease.as_ref());
         }
         return End::Instead(answer);
     }
@@ -179,8 +153,8 @@ pub(crate) async fn deliver<D: Downstream>(
     {
         // The client has its response, and only the cache needs the rest.
         let timeouts = request_context.timeouts();
-        request_context.asked = request_context.pick.as_ref().map(Lease::address);
-        let (encoder, pick) = (encoder.take(), request_context.pick.take());
+        request_context.asked = request_context.attempts.lease.as_ref().map(Lease::address);
+        let (encoder, pick) = (encoder.take(), request_context.attempts.lease.take());
         let fill = fill_alone(source, encoder, *filling, pick, timeouts.silence);
         let bounded = tokio::time::timeout(timeouts.total, fill);
         tokio::spawn(async {
@@ -193,7 +167,7 @@ pub(crate) async fn deliver<D: Downstream>(
     {
         // The rest is not needed: only the part that arrived with the head is consumed.
         while let Ok(Data::Some(_)) = source.body.take() {}
-        source.keep(request_context.pick.as_ref());
+        source.keep(request_context.attempts.lease.as_ref());
     }
     let metrics = request_context.route.as_ref().map(|route| route.metrics.clone());
     let counted = metrics.filter(|_| request_context.streams);
@@ -268,21 +242,10 @@ pub(crate) async fn until_closing(mut closing: Closing) {
     let _ = closing.wait_for(|&closing| closing).await;
 }
 
-/// Removes connection-specific fields, and the upstream's framing of the body.
-pub(crate) fn strip(fields: &mut Fields, status: StatusCode) {
-    // An invalid Connection field is ignored; the other fields are handled as usual.
-    let hop = HopByHop::of(fields).unwrap_or_default();
-    fields.retain(|name| !hop.drops(name));
-    // RFC 9112, section 6.3: Transfer-Encoding overrides Content-Length. RFC 9110, section 8.6: no
-    // length with 204.
-    if fields.remove(TRANSFER_ENCODING).is_some() || status == StatusCode::NO_CONTENT {
-        fields.remove(CONTENT_LENGTH);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::client::BodyFault;
 
     /// A client that reads one byte at regular intervals.
     struct Slow {
@@ -290,11 +253,29 @@ mod tests {
         every: tokio::time::Interval,
     }
 
-    impl Downstream for Slow {
+    impl Client for Slow {
         fn poll_body(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
             Poll::Ready(Ok(None))
         }
 
+        fn inform(&mut self, _: StatusCode, _: Fields) {}
+
+        fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+            while self.unsent > 0 {
+                if self.every.poll_tick(context).is_pending() {
+                    return Poll::Pending;
+                }
+                self.unsent -= 1;
+            }
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_left(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+
+    impl Downstream for Slow {
         fn limit_body(&mut self, _: usize) {}
 
         fn send_continue(&mut self) {}
@@ -302,8 +283,6 @@ mod tests {
         fn can_tunnel(&self) -> bool {
             false
         }
-
-        fn inform(&mut self, _: StatusCode, _: Fields) {}
 
         fn head(
             &mut self,
@@ -328,26 +307,12 @@ mod tests {
             Ok(())
         }
 
-        fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
-            while self.unsent > 0 {
-                if self.every.poll_tick(context).is_pending() {
-                    return Poll::Pending;
-                }
-                self.unsent -= 1;
-            }
-            Poll::Ready(Ok(()))
-        }
-
         fn finish(&mut self) -> Result<(), ClientGone> {
             Ok(())
         }
 
         fn unsent(&self) -> usize {
             self.unsent
-        }
-
-        fn poll_left(&mut self, _: &mut Context<'_>) -> Poll<()> {
-            Poll::Pending
         }
     }
 
@@ -367,35 +332,5 @@ mod tests {
             // A complete transfer takes longer than the limit for silence.
             assert_eq!(begun.elapsed() > silence + Duration::from_millis(200), is_sent);
         }
-    }
-
-    fn stripped(status: StatusCode, text: &[(&'static str, &'static str)]) -> Vec<String> {
-        let mut fields = Fields::new();
-        for (name, value) in text {
-            fields.append(http::HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        strip(&mut fields, status);
-        fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
-    }
-
-    #[test]
-    fn connection_specific_fields_of_a_response_are_removed() {
-        let fields = [
-            ("connection", "close, x-own"),
-            ("x-own", "1"),
-            ("keep-alive", "5"),
-            ("content-type", "text/plain"),
-            ("transfer-encoding", "chunked"),
-            ("content-length", "5"),
-        ];
-        assert_eq!(stripped(StatusCode::OK, &fields), ["content-type: text/plain"]);
-    }
-
-    #[test]
-    fn content_length_is_kept_where_a_body_is_possible() {
-        let fields = [("content-length", "5")];
-        assert_eq!(stripped(StatusCode::OK, &fields), ["content-length: 5"]);
-        assert_eq!(stripped(StatusCode::NOT_MODIFIED, &fields), ["content-length: 5"]);
-        assert!(stripped(StatusCode::NO_CONTENT, &fields).is_empty());
     }
 }

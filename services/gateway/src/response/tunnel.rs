@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectiona
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::listener::connection::TAKES_NOTHING;
-use crate::listener::stream::Socket;
+use crate::message::client::TAKES_NOTHING;
+use crate::transport::socket::Socket;
 use crate::upstream::Stream;
 use crate::upstream::client::Body;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fields::FieldRules;
-use crate::cache::parse_bytes;
+use crate::digits::parse_bytes;
+use crate::request::field_rules::FieldRules;
 use crate::upstream::Origin;
 
 /// Maximum of a route's `body` attribute in bytes, as with `GATEWAY_BODY_BYTES`.

@@ -2,15 +2,15 @@
 //! pools whose target is unchanged.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::request::auth::Auth;
+use crate::request::field_rules::FieldRules;
 use crate::routing::attributes::Attributes;
-use crate::routing::fields::FieldRules;
 use crate::routing::reading::Reading;
 use crate::routing::route::{RouteLine, covers, longest};
-use crate::telemetry::exposition::RouteMetrics;
+use crate::telemetry::counters::RouteMetrics;
 use crate::upstream::{Origin, Pool, PoolSettings, Target, UpstreamTls};
 
 /// An active route.
@@ -64,6 +64,24 @@ impl Route {
 #[derive(Debug, Default)]
 pub(crate) struct RouteTable {
     routes: Vec<Arc<Route>>,
+}
+
+/// The active route table; a reload replaces it as a whole.
+#[derive(Debug)]
+pub(crate) struct CurrentRoutes(RwLock<Arc<RouteTable>>);
+
+impl CurrentRoutes {
+    pub(crate) fn new(table: RouteTable) -> Arc<Self> {
+        Arc::new(Self(RwLock::new(Arc::new(table))))
+    }
+
+    pub(crate) fn get(&self) -> Arc<RouteTable> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn replace(&self, table: RouteTable) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+    }
 }
 
 /// A line of the table with its authentication.

@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::digits::{padded, push_decimal, push_ip, push_socket};
-use crate::telemetry::exposition::Counter;
+use crate::telemetry::counters::Counter;
 
 /// Maximum bytes of buffered lines: about twenty thousand lines, half a second at the peak rate of
 /// a machine.

@@ -9,12 +9,13 @@ mod stream;
 mod upload;
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
+use http::{Method, StatusCode};
 use tokio::time::timeout;
 
 use self::body::poll_some;
@@ -24,11 +25,13 @@ pub(crate) use self::upload::{HELD_BYTES, Upload, UploadState};
 
 use crate::deadline::Timer;
 use crate::fields::Fields;
-use crate::request::context::{RequestContext, names_events};
-use crate::response::problem::Problem;
-use crate::response::relay::{BodyFault, Downstream, strip};
-use crate::routing::fields::FieldRules;
-use crate::upstream::{Connection, Failure, Lease};
+use crate::message::client::{BodyFault, Client};
+use crate::message::names_events;
+use crate::message::problem::Problem;
+use crate::request::field_rules::FieldRules;
+use crate::request::hop_by_hop::strip;
+use crate::telemetry::counters::Counter;
+use crate::upstream::{Connection, Failure, Lease, Pool};
 
 /// Maximum size of a response head in bytes.
 const HEAD_BYTES: usize = 32 * 1024;
@@ -55,6 +58,9 @@ pub(crate) struct UpstreamResponse {
     pub(crate) body: Body,
     /// The rest of the upload, if the upstream responds before it has read the whole request.
     pub(crate) sending: Option<UploadState>,
+    /// The whole request has been sent. Otherwise the rest of it is still on the client's
+    /// connection.
+    pub(crate) is_request_sent: bool,
     /// The connection can be reused after the body is complete.
     pub(crate) is_lasting: bool,
 }
@@ -94,39 +100,78 @@ impl From<BodyFault> for UpstreamError {
     }
 }
 
-/// Sends the request and reads the response head. A 101 is only accepted for `protocol`.
+/// An upstream request, without its head and body.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    /// Upstream pool.
+    pub(crate) pool: &'a Pool,
+    /// Route name, for problem details.
+    pub(crate) route: &'a str,
+    /// Field rules for responses.
+    pub(crate) rules: &'a FieldRules,
+    /// Counter of failed attempts.
+    pub(crate) failures: &'a Counter,
+    /// Request method.
+    pub(crate) method: &'a Method,
+    /// Protocol that the client asks to upgrade to.
+    pub(crate) protocol: Option<&'a HeaderValue>,
+    /// Connect timeout.
+    pub(crate) connect_time: Duration,
+    /// Maximum silence of the upstream.
+    pub(crate) silence: Duration,
+}
+
+/// Attempts of one request.
+#[derive(Default)]
+pub(crate) struct Attempts {
+    /// Lease of the current or the last attempt.
+    pub(crate) lease: Option<Lease>,
+    /// Addresses of failed attempts.
+    pub(crate) failed: Vec<SocketAddr>,
+}
+
+impl Attempts {
+    /// Records a failed attempt. Returns whether the retry budget allows another one at a different
+    /// address.
+    fn fail(&mut self, pool: &Pool, failure: Failure) -> bool {
+        if let Some(lease) = &mut self.lease {
+            lease.failed(failure);
+            self.failed.push(lease.address());
+        }
+        self.failed.len() < TRIES && pool.has_other_than(&self.failed) && pool.may_retry()
+    }
+}
+
+/// Sends the request and reads the response head. A 101 is only accepted for [`Call::protocol`].
 ///
 /// A request is retried within the retry budget, with at most [`TRIES`] attempts in total, if the
 /// upstream cannot have processed it: the connection failed, or no part of the body was sent. In
 /// other cases, it is retried only if its method is idempotent and its body is still in memory, and
 /// never after a timeout.
 pub(crate) async fn ask(
-    request_context: &mut RequestContext,
+    call: &Call<'_>,
+    attempts: &mut Attempts,
     head: &Bytes,
     upload: &mut Upload,
-    protocol: Option<&HeaderValue>,
     timer: &mut Timer,
-    client: &mut dyn Downstream,
+    client: &mut dyn Client,
 ) -> Result<UpstreamResponse, UpstreamError> {
-    let timeouts = request_context.timeouts();
-    let Some(route) = request_context.route.clone() else {
-        return Err(UpstreamError::Problem(Problem::no_upstream("/")));
-    };
-    let is_idempotent = request_context.method.is_idempotent();
+    let Call { pool, route, method, protocol, .. } = *call;
+    let is_idempotent = method.is_idempotent();
     let idle_time = if is_idempotent { None } else { Some(SAFE_IDLE_TIME) };
     let mut is_new = false;
     loop {
         // Releases the lease of the previous attempt.
-        request_context.pick = None;
-        let Some(mut pick) = route.pool.pick(&request_context.tried) else {
-            return Err(UpstreamError::Problem(Problem::no_upstream(&route.name)));
+        attempts.lease = None;
+        let Some(mut pick) = pool.pick(&attempts.failed) else {
+            return Err(UpstreamError::Problem(Problem::no_upstream(route)));
         };
         let waiting = if is_new { None } else { pick.waiting(idle_time) };
         let connected = match waiting {
             Some(connection) => Ok(connection),
             // Boxed: few requests need a new connection, but every future would reserve the space
             // for it.
-            None => Box::pin(connect(&pick, timeouts.connect)).await,
+            None => Box::pin(connect(&pick, call.connect_time)).await,
         };
         let (failure, may_repeat) = match connected {
             Ok(mut connection) => {
@@ -135,10 +180,10 @@ pub(crate) async fn ask(
                     held: BytesMut::new(),
                     informed: 0,
                     protocol,
-                    rules: &route.attributes.response,
+                    rules: call.rules,
                 };
                 let exchanged =
-                    exchange.run(&mut connection, upload, client, timer, timeouts.silence).await;
+                    exchange.run(&mut connection, upload, client, timer, call.silence).await;
                 let Exchange { sending, held, .. } = exchange;
                 let may_repeat =
                     (is_idempotent && upload.can_be_repeated()) || sending.is_unsent(upload);
@@ -158,13 +203,10 @@ pub(crate) async fn ask(
                             status @ 502..=504 => pick.failed(Failure::Status(status)),
                             _ => pick.succeeded(),
                         }
-                        if let Some(frame) = head.frame(&request_context.method) {
-                            request_context.pick = Some(pick);
+                        if let Some(frame) = head.frame(method) {
+                            attempts.lease = Some(pick);
                             let response_head::Head { status, fields, is_lasting } = head;
                             let is_done = sending.is_done();
-                            // The position of the next request is unknown until the whole request
-                            // is read.
-                            request_context.closes |= !is_done;
                             if is_done {
                                 upload.release();
                             }
@@ -177,6 +219,7 @@ pub(crate) async fn ask(
                                 fields,
                                 body: Body::new(connection, held, frame),
                                 sending: goes_on.then_some(sending),
+                                is_request_sent: is_done,
                                 is_lasting: is_lasting && is_done,
                             });
                         }
@@ -186,9 +229,10 @@ pub(crate) async fn ask(
             }
             Err(failure) => (failure, upload.can_be_repeated()),
         };
-        request_context.pick = Some(pick);
-        if !(request_context.fails(failure) && may_repeat) {
-            return Err(UpstreamError::Problem(Problem::upstream_failed(failure, &route.name)));
+        attempts.lease = Some(pick);
+        call.failures.add();
+        if !(attempts.fail(pool, failure) && may_repeat) {
+            return Err(UpstreamError::Problem(failure.problem(route)));
         }
     }
 }
@@ -228,7 +272,7 @@ impl Exchange<'_> {
         &mut self,
         connection: &mut Connection,
         upload: &mut Upload,
-        client: &mut dyn Downstream,
+        client: &mut dyn Client,
         timer: &mut Timer,
         silence: Duration,
     ) -> Result<response_head::Head, Failed> {
@@ -263,7 +307,7 @@ impl Exchange<'_> {
         context: &mut Context<'_>,
         connection: &mut Connection,
         upload: &mut Upload,
-        client: &mut dyn Downstream,
+        client: &mut dyn Client,
     ) -> Poll<Result<response_head::Head, Failed>> {
         let stream = &mut connection.stream;
         if let Poll::Ready(Err(fault)) = self.sending.poll(context, stream, upload, client) {
@@ -331,17 +375,4 @@ fn agrees(fields: &Fields, protocol: &HeaderValue) -> bool {
     is_named
         && named.next().is_none()
         && options.into_iter().any(|option| option.eq_ignore_ascii_case(b"upgrade"))
-}
-
-impl RequestContext {
-    /// Counts a failed attempt; returns whether a retry at another address is allowed.
-    pub(crate) fn fails(&mut self, failure: Failure) -> bool {
-        let Some(route) = &self.route else { return false };
-        route.metrics.upstream_failures.add();
-        if let Some(pick) = &mut self.pick {
-            pick.failed(failure);
-            self.tried.push(pick.address());
-        }
-        self.tried.len() < TRIES && route.pool.has_other_than(&self.tried) && route.pool.may_retry()
-    }
 }

@@ -16,7 +16,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::sleep;
 
 use super::{Failure, UpstreamTls};
-use crate::listener::workers;
+use crate::transport::workers;
 
 /// The services close connections after 30 s of idle time; a connection that is about to close must
 /// not carry a request.

@@ -3,19 +3,11 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
 
 use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
-use tokio::time::{sleep, timeout};
 
 use super::Origin;
-use super::pool::Shared;
 use super::resolution::Family;
-
-/// Duration of a lookup after which a warning is logged: resolvers time out after 5 s or 10 s.
-const SLOW: Duration = Duration::from_secs(11);
 
 /// Source of addresses; tests replace it.
 pub(super) trait Lookup: Clone + Send + 'static {
@@ -85,33 +77,5 @@ fn resolve(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAddr>>
             LookupErrorKind::NoName | LookupErrorKind::NoData => Ok(Vec::new()),
             _ => Err(error.into()),
         },
-    }
-}
-
-/// Keeps the addresses of `origin` (at `index` in `pool`) up to date for one family. Each lookup is
-/// awaited before the next: `getaddrinfo` blocks a thread until its timeout, and a second one would
-/// block another. Each name and family has its own task, so that a hanging lookup does not delay
-/// others.
-pub(super) async fn keep_looking_up(
-    pool: Arc<Shared>,
-    index: usize,
-    family: Family,
-    origin: Origin,
-    every: Duration,
-    lookup: impl Lookup,
-) {
-    loop {
-        let mut answer = pin!(lookup.lookup(&origin, family));
-        let answer = if let Ok(answer) = timeout(SLOW, &mut answer).await {
-            answer
-        } else {
-            pool.not_found(index, family, &origin, "no answer yet");
-            answer.await
-        };
-        match answer {
-            Ok(addresses) => pool.found(index, family, &origin, addresses),
-            Err(error) => pool.not_found(index, family, &origin, &error.to_string()),
-        }
-        sleep(every).await;
     }
 }

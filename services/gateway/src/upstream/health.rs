@@ -1,11 +1,53 @@
 //! Health of an address, derived from requests (circuit breaker) and health checks, and the panic
 //! threshold. Pure: time and randomness are parameters.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Failure;
 use super::breaker::{Attempt, Breaker, BreakerSettings};
-use super::health_check::CheckSettings;
+
+/// Settings of active health checks.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CheckSettings {
+    /// Interval between the end of one check and the next, reduced by up to a quarter at random.
+    pub(crate) every: Duration,
+    /// Timeout for connection and response together.
+    pub(crate) bound: Duration,
+    /// Consecutive successes that make an unhealthy address healthy.
+    pub(crate) good_in_a_row: u32,
+    /// Consecutive failures that make a healthy address unhealthy.
+    pub(crate) bad_in_a_row: u32,
+}
+
+impl Default for CheckSettings {
+    fn default() -> Self {
+        Self {
+            every: Duration::from_secs(5),
+            bound: Duration::from_secs(1),
+            good_in_a_row: 1,
+            bad_in_a_row: 3,
+        }
+    }
+}
+
+/// Path of the health check, such as `/healthz`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CheckPath(Arc<str>);
+
+impl std::fmt::Display for CheckPath {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl CheckPath {
+    /// Parses a path with an optional query, as allowed in a request line.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let visible = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        (text.starts_with('/') && visible && text.len() <= 1024).then(|| Self(text.into()))
+    }
+}
 
 /// State of an address, for logs and metrics.
 #[derive(Clone, Copy, Debug, PartialEq)]

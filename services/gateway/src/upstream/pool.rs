@@ -1,5 +1,7 @@
 //! Endpoint pool of one upstream: discovery, health, and selection for requests.
 
+mod health_check;
+mod lease;
 mod log;
 mod membership;
 
@@ -12,12 +14,14 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
+use self::lease::Endpoint;
+pub(crate) use self::lease::Lease;
 use self::log::News;
+use self::membership::keep_looking_up;
 use super::balance::{self, Candidate};
 use super::breaker::Attempt;
-use super::discovery::{Lookup, System, keep_looking_up};
+use super::discovery::{Lookup, System};
 use super::health::{self, Change, Health};
-use super::lease::{Endpoint, Lease};
 use super::resolution::{Family, Names};
 use super::retry_budget::Budget;
 use super::tls::UpstreamTls;
@@ -294,15 +298,15 @@ impl Drop for AbortOnDrop {
 }
 
 impl Shared {
-    pub(super) fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.name
     }
 
-    pub(super) fn succeeded(&self, endpoint: &Endpoint, tried: Attempt) {
+    fn succeeded(&self, endpoint: &Endpoint, tried: Attempt) {
         self.judge(endpoint, |health, now, _| health.succeeded(tried, now));
     }
 
-    pub(super) fn failed(&self, endpoint: &Endpoint, tried: Attempt, failure: Failure) {
+    fn failed(&self, endpoint: &Endpoint, tried: Attempt, failure: Failure) {
         let settings = &self.settings.breaker;
         self.judge(endpoint, |health, now, chance| {
             let successes = endpoint.take_successes();
@@ -310,7 +314,7 @@ impl Shared {
         });
     }
 
-    pub(super) fn abandoned(&self, endpoint: &Endpoint, tried: Attempt) {
+    fn abandoned(&self, endpoint: &Endpoint, tried: Attempt) {
         self.judge(endpoint, |health, _, _| {
             health.abandoned(tried);
             None
@@ -318,7 +322,7 @@ impl Shared {
     }
 
     /// Returns false if the address was removed.
-    pub(super) fn checked(&self, endpoint: &Endpoint, outcome: Result<(), Failure>) -> bool {
+    fn checked(&self, endpoint: &Endpoint, outcome: Result<(), Failure>) -> bool {
         let settings = &self.settings.check;
         self.judge(endpoint, |health, now, _| health.checked(outcome, settings, now))
     }

@@ -161,3 +161,20 @@ fn state(pool: &Pool, number: u8) -> State {
     let addresses = pool.snapshot().addresses;
     addresses.iter().find(|it| it.address == address(number)).unwrap().state
 }
+
+#[test]
+fn timeouts_are_504_and_other_failures_of_an_upstream_502() {
+    for (failure, status) in [
+        (Failure::Timeout, 504),
+        (Failure::Refused, 502),
+        (Failure::Unreachable, 502),
+        (Failure::Reset, 502),
+        (Failure::Invalid, 502),
+        (Failure::Certificate, 502),
+        (Failure::Tls, 502),
+    ] {
+        let problem = failure.problem("stats");
+        assert_eq!(problem.status.as_u16(), status);
+        assert!(problem.detail.contains("stats"), "{problem:?}");
+    }
+}

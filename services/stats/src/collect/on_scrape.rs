@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 pub(crate) use timex::TEXT as CLOCK;
 
-use crate::metrics::exposition::{Kind, Label, Value, Writer};
+use crate::exposition::{Kind, Label, Value, Writer};
 
 /// One subject.
 pub(crate) struct Subject {
@@ -151,7 +151,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::metrics::exposition::Format;
+    use crate::exposition::Format;
 
     /// What a subject writes for these files.
     pub(super) fn written(subject: &Subject, files: &[(&str, &str)]) -> String {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::exposition::{Kind, Label, Value, Writer};
 use super::{MICRO, NANO, Row, counter, gauge, table};
 use crate::collect::cgroup::Container;
 use crate::collect::ecs_task::Usage;
+use crate::exposition::{Kind, Label, Value, Writer};
 use crate::reading::TaskReading;
 
 /// The service's own control group, as the one at the top.

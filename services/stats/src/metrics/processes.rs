@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::exposition::{Kind, Writer};
+use crate::exposition::{Kind, Writer};
 use crate::reading::Scan;
 
 pub(super) fn processes(writer: &mut Writer, scan: &Scan) {

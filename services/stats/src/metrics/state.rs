@@ -3,7 +3,7 @@
 use wire::State;
 
 use super::MILLI;
-use super::exposition::{Kind, Value, Writer};
+use crate::exposition::{Kind, Value, Writer};
 
 /// 0 is normal, 1 warning, 2 critical. Alerts have a series while they are active.
 pub(super) fn state(writer: &mut Writer, sample: &wire::Sample) {

@@ -1,7 +1,7 @@
 //! The figures of the control group that the service runs in.
 
-use super::{hundredths, percent};
 use crate::collect::cgroup::Container;
+use crate::rounding::{hundredths, percent};
 
 /// The group's figures; its rates need an earlier reading.
 pub(super) fn container(

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Exposure, advance_32_bits, hundredths, per_second, percent};
+use super::{Exposure, advance_32_bits, per_second};
 use crate::collect::cpu::{Stat, Times};
 use crate::collect::disk::Disk;
 use crate::collect::memory::Memory;
@@ -10,6 +10,7 @@ use crate::collect::network::{Counters, Interface};
 use crate::collect::pressure::{Stall, Stalls};
 use crate::collect::process::Process;
 use crate::reading::{Filesystem, Pressure, Reading, Scan};
+use crate::rounding::{hundredths, percent};
 
 /// `USER_HZ`, which is the same on every architecture that Rust has Linux for but Alpha.
 const TICKS_PER_SECOND: f64 = 100.0;

@@ -1,10 +1,11 @@
 //! The figures of the ECS task that the service is part of.
 
 use super::host::traffic;
-use super::{hundredths, per_second};
+use super::per_second;
 use crate::collect::ecs_task::{Container, Usage};
 use crate::collect::network::Counters;
 use crate::reading::TaskReading;
+use crate::rounding::hundredths;
 
 /// The task's figures. Its rates are over the endpoint's own two readings, whose times it tells.
 pub(super) fn task(reading: &TaskReading) -> wire::Task {

@@ -16,21 +16,12 @@ use super::fault_log::FaultLog;
 use super::metadata::Answers;
 use super::scan::Scanner;
 use super::source::Source;
-use super::view::{MountTable, Network, View};
+use super::view::{MountTable, Network, Roots, View};
 use crate::collect::filesystem::Mount;
 use crate::collect::network::{Interface, Links};
 use crate::collect::{ParseError, cpu, disk, load, memory, network, pressure, uptime, vmstat};
 use crate::glob::Selections;
 use crate::reading::{Filesystem, Reading, TaskReading};
-
-/// Where the machine's files are.
-#[derive(Clone, Debug)]
-pub(crate) struct Roots {
-    /// The mount point of a proc filesystem.
-    pub(crate) proc: PathBuf,
-    /// The folder that is the root of the system to be measured.
-    pub(crate) root: PathBuf,
-}
 
 /// The answers of the task metadata endpoint, in an ECS task.
 pub(crate) type Metadata = Option<watch::Receiver<Option<Answers>>>;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use wire::ScopeKind;
 
 use super::bounded_reader::SourceState;
-use super::machine::Roots;
 use super::source::Source;
 use crate::collect::filesystem::{self, Mount};
 
@@ -17,6 +16,15 @@ const READS_PER_LOOK: u32 = 10;
 
 /// The name of the initial process namespace, which no container has (`include/linux/proc_ns.h`).
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// Where the machine's files are.
+#[derive(Clone, Debug)]
+pub(crate) struct Roots {
+    /// The mount point of a proc filesystem.
+    pub(crate) proc: PathBuf,
+    /// The folder that is the root of the system to be measured.
+    pub(crate) root: PathBuf,
+}
 
 /// The interfaces of a network namespace.
 pub(super) struct Network {

@@ -3,8 +3,9 @@
 
 use std::rc::Rc;
 
-use yew::{Component, Context, Properties};
+use yew::{Component, Context};
 
+use super::AppProps;
 use super::controls::{button, controls};
 use super::fleet;
 use super::markup::Page;
@@ -21,15 +22,6 @@ use crate::number::{Format, plain};
 use crate::panels::{PANELS, TILES};
 use crate::places::{Place, Places};
 use crate::state::{Dashboard, Link};
-
-/// Where the figures come from, and how they are shown.
-#[derive(Clone, PartialEq, Properties)]
-pub(crate) struct AppProps {
-    /// The address of the service, empty for the page's own.
-    pub(crate) backend: String,
-    /// Only the large figures, for a wall.
-    pub(crate) kiosk: bool,
-}
 
 /// The page as a whole.
 pub(crate) struct App {

@@ -1,6 +1,6 @@
 //! The way from the page of one service to the table of all.
 
-use super::app::AppProps;
+use super::AppProps;
 use super::markup::Page;
 use crate::number::plain;
 use crate::places::{Place, Places};

@@ -226,6 +226,19 @@ fn split(text: &'static str, ends: [u8; 2]) -> (&'static str, &'static str) {
     text.split_at(end.unwrap_or(text.len()))
 }
 
+/// A shape in a box of twelve; without a name it only repeats what a word says.
+pub(super) fn shape(page: &mut Page, class: &'static str, path: &'static str, name: &'static str) {
+    let is_named = !name.is_empty();
+    page.add(class);
+    page.maybe(is_named.then_some("img"));
+    page.maybe(is_named.then_some(name));
+    page.maybe((!is_named).then_some("true"));
+    page.add(path);
+    page.fill(
+        r#"<svg class=? viewBox="0 0 12 12" role=? aria-label=? aria-hidden=?><path d=?/></svg>"#,
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,5 +10,15 @@ mod summary;
 mod table;
 mod tile;
 
-pub(crate) use app::{App, AppProps};
-pub(crate) use controls::text_of;
+use yew::Properties;
+
+pub(crate) use app::App;
+
+/// Where the figures come from, and how they are shown.
+#[derive(Clone, PartialEq, Properties)]
+pub(crate) struct AppProps {
+    /// The address of the service, empty for the page's own.
+    pub(crate) backend: String,
+    /// Only the large figures, for a wall.
+    pub(crate) kiosk: bool,
+}

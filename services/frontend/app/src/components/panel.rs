@@ -1,18 +1,19 @@
 //! A panel: a chart with its legend, and what is known besides.
 
-use super::controls::drawing;
 use super::markup::Page;
 use super::table;
 use crate::browser::{full_text, time_text};
 use crate::chart::{Drawing, HEIGHT, WIDTH};
 use crate::decode::Row;
+use crate::drawing::drawing;
 use crate::heatmap::COLUMNS;
 use crate::labels::{container_facts, failure_text, level_labels, scope_label};
 use crate::metrics::Metric;
 use crate::number::{Format, UNKNOWN, plain, push_whole};
-use crate::panels::{CORES, PANELS, Panel, Shape, TABLES, Unit};
+use crate::panels::{CORES, PANELS, Panel, Shape, TABLES};
 use crate::preferences::ViewState;
 use crate::state::Dashboard;
+use crate::unit::Unit;
 use wire::ScopeKind;
 
 const SERIES: [&str; 6] = ["s0", "s1", "s2", "s3", "s4", "s5"];
@@ -228,7 +229,7 @@ fn grid(drawing: &Drawing) -> String {
 
 /// The line of a limit that is not the top, as the container's processors.
 fn limit(dashboard: &Dashboard, panel: &Panel, shape: &Shape, drawing: &Drawing) -> Option<String> {
-    let most = panel.limit(dashboard);
+    let most = dashboard.limit(panel);
     if shape.stacked || most.is_nan() || most > drawing.top {
         return None;
     }

@@ -1,15 +1,15 @@
 //! The state in words, and the events behind it.
 
-use super::markup::Page;
+use super::markup::{Page, shape};
 use super::table;
-use super::tile::shape;
 use crate::alerts::Alert;
+use crate::alerts::Level;
 use crate::browser::{full_text, minute_text};
 use crate::labels::level_labels;
 use crate::number::{Format, plain};
 use crate::panels::PANELS;
 use crate::preferences::ViewState;
-use crate::state::{Dashboard, Level};
+use crate::state::Dashboard;
 
 /// Events that are listed.
 const MOST_EVENTS: usize = 20;

@@ -2,10 +2,11 @@
 
 use super::markup::Page;
 use crate::browser::time_text;
-use crate::decode::Cell;
+use crate::number::Cell;
 use crate::number::{Format, contains, plain};
-use crate::panels::{Column, Shape, TABLES, Unit};
+use crate::panels::{Column, Shape, TABLES};
 use crate::state::Dashboard;
+use crate::unit::Unit;
 
 /// Rows of a chart that are shown as a table: more would be read by nobody, and all can be
 /// downloaded.

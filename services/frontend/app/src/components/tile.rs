@@ -1,14 +1,15 @@
 //! One large figure with everything that belongs to it.
 
-use super::markup::Page;
+use super::markup::{Page, shape};
 use super::summary::{link, since_text};
 use crate::alerts::Alert;
 use crate::chart::{Plan, draw};
 use crate::decode::Row;
 use crate::labels::{level_labels, tile_details};
 use crate::number::Format;
-use crate::panels::{TILES, Unit};
+use crate::panels::TILES;
 use crate::state::Dashboard;
+use crate::unit::Unit;
 
 /// How far the small line looks back.
 const WINDOW_MS: f64 = 60_000.0;
@@ -107,17 +108,4 @@ pub(super) fn tile(page: &mut Page, dashboard: &Dashboard, place: usize, format:
     }
     page.list(begin);
     page.fill(TILE);
-}
-
-/// A shape in a box of twelve; without a name it only repeats what a word says.
-pub(super) fn shape(page: &mut Page, class: &'static str, path: &'static str, name: &'static str) {
-    let is_named = !name.is_empty();
-    page.add(class);
-    page.maybe(is_named.then_some("img"));
-    page.maybe(is_named.then_some(name));
-    page.maybe((!is_named).then_some("true"));
-    page.add(path);
-    page.fill(
-        r#"<svg class=? viewBox="0 0 12 12" role=? aria-label=? aria-hidden=?><path d=?/></svg>"#,
-    );
 }

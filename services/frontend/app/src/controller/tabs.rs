@@ -6,9 +6,10 @@ use js_sys::Array;
 use wasm_bindgen::JsValue;
 
 use super::Controller;
-use crate::decode::{self, Fields};
+use crate::decode;
 use crate::event_source::Message;
 use crate::fetch;
+use crate::fields::Fields;
 use crate::state::Event;
 
 impl Controller {

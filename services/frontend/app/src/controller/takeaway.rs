@@ -2,7 +2,7 @@
 
 use super::Controller;
 use crate::browser;
-use crate::components::text_of;
+use crate::drawing::text_of;
 use crate::export::Colors;
 use crate::number::plain;
 

@@ -1,9 +1,9 @@
 //! One member of the fleet: what its last blocks said, and how old that is.
 
-use super::decode::{Block, Presence};
+use super::block::{Block, METRICS, Metric, Presence};
 use super::json;
+use crate::alerts::Level;
 use crate::number::scaled;
-use crate::state::Level;
 
 /// Points of the small line: one a second.
 pub(crate) const MINUTE: usize = 60;
@@ -20,42 +20,6 @@ const KEPT_MS: f64 = 600_000.0;
 
 /// Longest name, version and label value that is kept, in characters.
 const MAX_TEXT: usize = 64;
-
-macro_rules! metrics {
-    ($($metric:ident $parent:literal $name:literal,)*) => {
-        /// A number of a member; its place in [`Member::metrics`].
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Metric {
-            $(
-                #[doc = concat!("`", $parent, " ", $name, "`")]
-                $metric,
-            )*
-        }
-
-        /// The path of each metric in a block.
-        pub(crate) const METRICS: &[[&str; 2]] = &[$([$parent, $name],)*];
-    };
-}
-
-// In the order in which a block has them: the search for a path begins behind the last hit.
-metrics! {
-    Since "since_unix_ms" "",
-    AlertValue "alert" "value",
-    Time "time_unix_ms" "",
-    Sequence "sequence" "",
-    Cpu "cpu" "",
-    Ram "ram" "",
-    PressureCpu "pressure" "cpu",
-    PressureMemory "pressure" "memory",
-    PressureIo "pressure" "io",
-    Received "network" "received",
-    Sent "network" "sent",
-    Read "disk" "read",
-    Written "disk" "written",
-    Cpus "limits" "cpus",
-    MemoryBytes "limits" "memory_bytes",
-    Uptime "uptime_seconds" "",
-}
 
 /// State of a member as a row shows it, in the order of severity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,8 +1,9 @@
 //! What the viewer wants to see of the fleet, kept in the entry of the browser's history.
 
-use crate::panels::Unit;
+use crate::unit::Unit;
 
-use super::member::{Member, Metric, STATUSES};
+use super::block::Metric;
+use super::member::{Member, STATUSES};
 
 /// Longest text of a search, in bytes.
 const MAX_SEARCH: usize = 200;

@@ -1,11 +1,11 @@
 //! The fleet as a reducer over merged events: no browser, no clock. Times are parameters.
 
-use super::decode;
-use super::member::{MINUTE, Member, Metric, STATUSES, Status, UNKNOWN_POINT};
+use super::block::Metric;
+use super::member::{MINUTE, Member, STATUSES, Status, UNKNOWN_POINT};
 use super::query::{BY_STATE, COLUMNS, Query, value};
 use crate::number::push_whole;
-use crate::panels::Unit;
 use crate::state::Link;
+use crate::unit::Unit;
 
 /// Members that are kept: what one gateway merges, and some that are gone.
 const MAX_MEMBERS: usize = 1_100;
@@ -87,7 +87,7 @@ impl Fleet {
     pub(crate) fn merge(&mut self, data: &str, now_ms: f64, now_unix_ms: f64) {
         self.received_ms = now_ms;
         self.link = Link::Live;
-        decode::merge(self, data, now_ms);
+        self.merge_lines(data, now_ms);
         self.refresh(now_ms, now_unix_ms);
     }
 

@@ -1,6 +1,7 @@
 //! The fleet from the lines of an event to the lines of the table.
 
-use super::member::{MINUTE, Metric, Status, UNKNOWN_POINT};
+use super::block::Metric;
+use super::member::{MINUTE, Status, UNKNOWN_POINT};
 use super::query::{COLUMNS, Query, value};
 use super::state::{Fleet, Line, line};
 use super::text::{alert_text, change_text, csv, labels_text, span_text, summary_text, title};

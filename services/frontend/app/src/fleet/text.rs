@@ -1,13 +1,15 @@
 //! Texts of the fleet page.
 
-use super::member::{Alert, Member, Metric, STATUSES, Status};
+use super::block::Metric;
+use super::member::{Alert, Member, STATUSES, Status};
 use super::query::COLUMNS;
 use super::state::{Fleet, Line};
 use crate::alerts;
+use crate::alerts::Level;
 use crate::labels::link_text;
 use crate::number::{Format, plain, push_whole, scaled};
-use crate::panels::Unit;
-use crate::state::{Level, Link};
+use crate::state::Link;
+use crate::unit::Unit;
 
 /// An alert in words: "/var/log is 99.3 % full"; empty where there is none.
 pub(crate) fn alert_text(alert: &Alert, value: f64, format: Format) -> String {

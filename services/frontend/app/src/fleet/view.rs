@@ -3,7 +3,8 @@
 
 use web_sys::{Document, Element};
 
-use super::member::{Member, Metric, STATUSES, Status};
+use super::block::Metric;
+use super::member::{Member, STATUSES, Status};
 use super::query::{COLUMNS, value};
 use super::state::{Fleet, Group, Line, is_descending, line};
 use super::template::Instance;
@@ -13,8 +14,8 @@ use super::text::{
 use crate::browser::time_text;
 use crate::labels::{age_text, link_name, link_text};
 use crate::number::{Format, plain};
-use crate::panels::Unit;
 use crate::state::Link;
+use crate::unit::Unit;
 
 const PAGE: [&str; 4] = [
     r#"<div v="data-state data-theme data-kiosk" class="page fleet"><header class="top"><h1>Fleet</h1><div class="counts" role="group" aria-label="State">"#,

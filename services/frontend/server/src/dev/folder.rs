@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use super::{SCRIPT, SCRIPT_PATH};
 use crate::backend::Backend;
-use crate::dev::reload::{SCRIPT, SCRIPT_PATH};
 use crate::page;
 use crate::site::{Asset, Inline, Site, hash_of};
 

@@ -19,10 +19,6 @@ use super::folder::Folder;
 
 /// The path of the stream.
 pub(crate) const STREAM_PATH: &str = "/dev/reload";
-/// The path of the script that listens to it.
-pub(crate) const SCRIPT_PATH: &str = "/dev/reload.js";
-/// The script.
-pub(crate) const SCRIPT: &str = include_str!("reload.js");
 
 /// Interval of checks of the folder while a page is open: a fifth of a second is not noticeable,
 /// and reading one small file is cheap.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::fleet::block::Kind;
 use crate::fleet::event_stream::Line;
 
 /// The time on both clocks: durations use the monotonic one.
@@ -12,33 +13,6 @@ use crate::fleet::event_stream::Line;
 pub(in crate::fleet) struct Now {
     pub(in crate::fleet) instant: Instant,
     pub(in crate::fleet) unix_ms: u64,
-}
-
-/// Kind of a block: the name of its event.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::fleet) enum Kind {
-    /// Values of the last minute, sent once per connection.
-    Minute,
-    /// Values of one tick.
-    Summary,
-}
-
-impl Kind {
-    /// Parses an event name.
-    pub(in crate::fleet) fn parse(name: &[u8]) -> Option<Self> {
-        match name {
-            b"minute" => Some(Self::Minute),
-            b"summary" => Some(Self::Summary),
-            _ => None,
-        }
-    }
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Minute => "minute",
-            Self::Summary => "summary",
-        }
-    }
 }
 
 /// Event of a connection attempt.
@@ -87,31 +61,4 @@ pub(in crate::fleet) enum Command {
     Connect(SocketAddr, u64, Lister),
     /// Close the connection to this address.
     Disconnect(SocketAddr),
-}
-
-/// State of a member.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum State {
-    /// Connected, and its blocks arrive.
-    Up,
-    /// Connected, but no block arrives.
-    Silent,
-    /// Connection refused, or closed and not reopened.
-    Gone,
-}
-
-impl State {
-    /// Parses a state name.
-    pub(in crate::fleet) fn parse(name: &str) -> Option<Self> {
-        [Self::Up, Self::Silent, Self::Gone].into_iter().find(|state| state.name() == name)
-    }
-
-    /// Name in messages.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Silent => "silent",
-            Self::Gone => "gone",
-        }
-    }
 }

@@ -5,6 +5,7 @@ mod simulation;
 mod tree;
 
 use super::*;
+use crate::fleet::block::BLOCK_BYTES;
 
 fn address(number: u8) -> SocketAddr {
     ([10, 0, 0, number], 8080).into()

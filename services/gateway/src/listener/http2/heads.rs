@@ -9,9 +9,9 @@ use http::request::Parts;
 use http::{StatusCode, Version};
 
 use crate::fields::Fields;
-use crate::request::context::field;
+use crate::message::head::field;
+use crate::message::problem::Problem;
 use crate::request::parse::{self, Head, Refused};
-use crate::response::problem::Problem;
 
 /// Maximum response fields: those of the upstream and those of the gateway.
 const FIELDS: usize = 128;

@@ -4,7 +4,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Length, Refused, malformed};
-use crate::response::problem::Problem;
+use crate::message::problem::Problem;
 
 /// Maximum size of a line between chunks in bytes: a size and possibly an extension, which is
 /// ignored.

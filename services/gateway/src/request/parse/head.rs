@@ -8,7 +8,7 @@ use http::{Method, StatusCode, Version};
 
 use super::{FIELDS, HEAD_BYTES, Refused, TARGET_BYTES, malformed};
 use crate::fields::Fields;
-use crate::response::problem::Problem;
+use crate::message::problem::Problem;
 
 /// Supported methods, as in `Allow` of a 405.
 pub(crate) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

@@ -6,25 +6,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::Downstream;
 use super::transfer::{Source, fill_alone};
-use super::{BodyFault, ClientGone, Downstream};
+use crate::compression::Asked;
+use crate::context::{Refill, RequestContext};
 use crate::deadline::Timer;
 use crate::fields::Fields;
-use crate::request::context::{FullResponse, RequestContext};
-use crate::request::parse::{Head, Length};
-use crate::response::compression::Asked;
+use crate::message::client::{BodyFault, Client, ClientGone};
+use crate::message::head::FullResponse;
+use crate::request::parse::Length;
 use crate::upstream::client::{self, Upload, UpstreamResponse};
 
 /// Sends the request, whose head lacks only its final lines, and passes the response to the cache.
 /// Errors are ignored, because the next request detects them as well.
-pub(crate) async fn refill(
-    mut request_context: RequestContext,
-    head: Head,
-    request: Vec<u8>,
-    _permit: OwnedSemaphorePermit,
-) {
+pub(crate) async fn refill(refill: Refill) {
+    let Refill { context: mut request_context, head, request, permit: _permit } = refill;
+    let Some(route) = request_context.route.clone() else { return };
     let (timeouts, gateway) = (request_context.timeouts(), request_context.gateway.clone());
     let mut client = NoClient;
     let mut timer = Timer::new(timeouts.silence);
@@ -32,8 +30,9 @@ pub(crate) async fn refill(
     let begun = Upload::hold(&mut client, length, budget, Duration::ZERO, &mut timer).await;
     let Ok(mut upload) = begun else { return };
     let text = upload.finish_head(request, &head.method);
-    let asked =
-        client::ask(&mut request_context, &text, &mut upload, None, &mut timer, &mut client).await;
+    let call = request_context.call(&route, &head.method, None);
+    let attempts = &mut request_context.attempts;
+    let asked = client::ask(&call, attempts, &text, &mut upload, &mut timer, &mut client).await;
     let response = match asked {
         Ok(response) if !response.is_event_stream() && !response.changes_protocol() => response,
         _ => return,
@@ -49,14 +48,19 @@ pub(crate) async fn refill(
     let source = Source { body, is_lasting };
     if request_context.on_response_head(status, &fields).is_some() {
         if source.is_over() {
-            source.keep(request_context.pick.as_ref());
+            source.keep(request_context.attempts.lease.as_ref());
         }
         return;
     }
     let filling = request_context.filling.take().filter(|filling| filling.is_storing());
     if let Some(filling) = filling {
-        let fill =
-            fill_alone(source, encoder, *filling, request_context.pick.take(), timeouts.silence);
+        let fill = fill_alone(
+            source,
+            encoder,
+            *filling,
+            request_context.attempts.lease.take(),
+            timeouts.silence,
+        );
         let _ = tokio::time::timeout(timeouts.total, fill).await;
     }
 }
@@ -64,11 +68,23 @@ pub(crate) async fn refill(
 /// Placeholder for a client: it sends nothing, reads nothing and never disconnects.
 struct NoClient;
 
-impl Downstream for NoClient {
+impl Client for NoClient {
     fn poll_body(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
         Poll::Ready(Ok(None))
     }
 
+    fn inform(&mut self, _: StatusCode, _: Fields) {}
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_left(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+impl Downstream for NoClient {
     fn limit_body(&mut self, _: usize) {}
 
     fn send_continue(&mut self) {}
@@ -76,8 +92,6 @@ impl Downstream for NoClient {
     fn can_tunnel(&self) -> bool {
         false
     }
-
-    fn inform(&mut self, _: StatusCode, _: Fields) {}
 
     fn head(
         &mut self,
@@ -101,19 +115,11 @@ impl Downstream for NoClient {
         Err(ClientGone)
     }
 
-    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
-        Poll::Ready(Ok(()))
-    }
-
     fn finish(&mut self) -> Result<(), ClientGone> {
         Ok(())
     }
 
     fn unsent(&self) -> usize {
         0
-    }
-
-    fn poll_left(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
     }
 }

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{BodyFault, CUT, Downstream, End, LEAST_BYTES};
+use super::{CUT, Downstream, End, LEAST_BYTES};
 use crate::cache::{Fill, Leftover};
+use crate::compression::Encoder;
+use crate::context::RequestContext;
 use crate::deadline::Timer;
-use crate::listener::connection::TAKES_NOTHING;
-use crate::request::context::RequestContext;
-use crate::response::compression::Encoder;
+use crate::message::client::BodyFault;
+use crate::message::client::TAKES_NOTHING;
 use crate::upstream::Lease;
 use crate::upstream::client::{Body, Data, Frame, Upload, UploadState};
 
@@ -381,7 +382,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
         if self.sending.is_none()
             && let Some(source) = self.source.take()
         {
-            source.keep(request_context.pick.as_ref());
+            source.keep(request_context.attempts.lease.as_ref());
         }
     }
 

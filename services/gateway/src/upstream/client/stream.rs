@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::body::{Frame, poll_some};
 use super::{HEAD_BYTES, response_head};
 use crate::fields::Fields;
-use crate::request::context::names_events;
+use crate::message::names_events;
 use crate::upstream::tls::{self, Io};
 use crate::upstream::{Failure, UpstreamTls};
 

@@ -14,13 +14,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::Method;
 use tokio::io::AsyncWrite;
 
-use crate::cache::{MemoryBudget, MemoryPermit};
 use crate::deadline::Timer;
-use crate::listener::connection::push_size;
-use crate::request::context::field;
+use crate::memory_budget::{MemoryBudget, MemoryPermit};
+use crate::message::client::BodyFault;
+use crate::message::client::Client;
+use crate::message::head::field;
+use crate::message::head::push_size;
+use crate::message::problem::Problem;
 use crate::request::parse::Length;
-use crate::response::problem::Problem;
-use crate::response::relay::{BodyFault, Downstream};
 use crate::upstream::Stream;
 
 /// Bytes of a body that are buffered before the request is sent to an upstream: the default body
@@ -51,7 +52,7 @@ impl Upload {
     /// Returns an error if the body is malformed, too slow or beyond the budget, or the client has
     /// disconnected.
     pub(crate) async fn hold(
-        client: &mut dyn Downstream,
+        client: &mut dyn Client,
         length: Length,
         budget: &Arc<MemoryBudget>,
         time: Duration,
@@ -230,7 +231,7 @@ impl UploadState {
         context: &mut Context<'_>,
         stream: &mut Stream,
         upload: &mut Upload,
-        client: &mut dyn Downstream,
+        client: &mut dyn Client,
     ) -> Poll<Result<(), BodyFault>> {
         loop {
             if self.error.is_some() {

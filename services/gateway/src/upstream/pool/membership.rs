@@ -1,15 +1,23 @@
 //! Membership of a pool: addresses that lookups add, and their removal.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
 
 use super::super::Origin;
+use super::super::discovery::Lookup;
 use super::super::health::Health;
-use super::super::health_check;
-use super::super::lease::Endpoint;
 use super::super::resolution::{Family, Outcome};
 
+use super::health_check;
+use super::lease::Endpoint;
 use super::{AbortOnDrop, Entry, MOST_ADDRESSES, PoolState, Shared, now};
+
+/// Duration of a lookup after which a warning is logged: resolvers time out after 5 s or 10 s.
+const SLOW: Duration = Duration::from_secs(11);
 
 impl Shared {
     /// Adds literal addresses.
@@ -147,5 +155,33 @@ impl Shared {
             AbortOnDrop(tokio::spawn(checks).abort_handle())
         });
         Entry { endpoint, health: Health::new(), source, unseen_since: None, _checks: checks }
+    }
+}
+
+/// Keeps the addresses of `origin` (at `index` in `pool`) up to date for one family. Each lookup is
+/// awaited before the next: `getaddrinfo` blocks a thread until its timeout, and a second one would
+/// block another. Each name and family has its own task, so that a hanging lookup does not delay
+/// others.
+pub(super) async fn keep_looking_up(
+    pool: Arc<Shared>,
+    index: usize,
+    family: Family,
+    origin: Origin,
+    every: Duration,
+    lookup: impl Lookup,
+) {
+    loop {
+        let mut answer = pin!(lookup.lookup(&origin, family));
+        let answer = if let Ok(answer) = timeout(SLOW, &mut answer).await {
+            answer
+        } else {
+            pool.not_found(index, family, &origin, "no answer yet");
+            answer.await
+        };
+        match answer {
+            Ok(addresses) => pool.found(index, family, &origin, addresses),
+            Err(error) => pool.not_found(index, family, &origin, &error.to_string()),
+        }
+        sleep(every).await;
     }
 }

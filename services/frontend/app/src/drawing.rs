@@ -1,0 +1,56 @@
+//! The values that are shown now, as a chart or as text to export.
+
+use wire::ScopeKind;
+
+use crate::browser::full_text;
+use crate::chart::{Drawing, Plan, draw};
+use crate::export::{self, Colors};
+use crate::metrics::Metric;
+use crate::number::Format;
+use crate::panels::{PANELS, Shape};
+use crate::state::Dashboard;
+
+/// The chart of the panel at that place, of what is shown.
+pub(crate) fn drawing(dashboard: &Dashboard, place: usize) -> (Shape, Drawing) {
+    let panel = &PANELS[place];
+    let scope = dashboard.latest.as_ref().map_or(ScopeKind::Host, |latest| latest.scope);
+    let shape = panel.shape(scope);
+    let series: Vec<Metric> = shape.series.iter().map(|(metric, _)| *metric).collect();
+    // Shares of a limit end at all of it.
+    let is_share = !std::ptr::eq(shape.series, panel.series);
+    let limit = if is_share { f64::NAN } else { dashboard.limit(panel) };
+    let drawing = draw(&Plan {
+        rows: dashboard.rows().unwrap_or_default(),
+        window: dashboard.window(),
+        series: &series,
+        value: &|row, metric| dashboard.value(row, metric),
+        stacked: shape.stacked,
+        unit: shape.unit,
+        decimal: dashboard.settings.decimal,
+        min_scale: shape.min_scale.max(limit),
+        limit,
+    });
+    (shape, drawing)
+}
+
+/// Text to take away: `json`, `csv`, or `svg-` and a panel's name.
+pub(crate) fn text_of(dashboard: &Dashboard, what: &str, colors: &Colors) -> String {
+    let (begin, end) = dashboard.window();
+    let rows = dashboard.rows().unwrap_or_default();
+    let first = rows.partition_point(|row| row.time_ms < begin);
+    let last = rows.partition_point(|row| row.time_ms <= end);
+    let rows = rows.get(first..last).unwrap_or_default();
+    let panel = what.strip_prefix("svg-");
+    if let Some(place) = PANELS.iter().position(|one| Some(one.id) == panel) {
+        let (shape, drawing) = drawing(dashboard, place);
+        let format = Format { point: '.', decimal: dashboard.settings.decimal };
+        let tick = |&tick: &f64| (tick, format.tick(tick, shape.unit));
+        let ticks: Vec<_> = drawing.ticks.iter().map(tick).collect();
+        let title = [PANELS[place].title, ", ", &full_text(begin), " \u{2013} ", &full_text(end)];
+        return export::svg(&shape, &drawing, &title.concat(), &ticks, colors);
+    }
+    match what {
+        "csv" => export::csv(rows),
+        _ => export::json(dashboard.latest.as_ref().map_or("", |latest| &latest.instance), rows),
+    }
+}

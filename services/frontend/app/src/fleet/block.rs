@@ -1,0 +1,133 @@
+//! The blocks of members, as a scanner reads them.
+
+use super::json::{Scalar, scan};
+
+macro_rules! metrics {
+    ($($metric:ident $parent:literal $name:literal,)*) => {
+        /// A number of a member; its place in [`Block`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Metric {
+            $(
+                #[doc = concat!("`", $parent, " ", $name, "`")]
+                $metric,
+            )*
+        }
+
+        /// The path of each metric in a block.
+        pub(crate) const METRICS: &[[&str; 2]] = &[$([$parent, $name],)*];
+    };
+}
+
+// In the order in which a block has them: the search for a path begins behind the last hit.
+metrics! {
+    Since "since_unix_ms" "",
+    AlertValue "alert" "value",
+    Time "time_unix_ms" "",
+    Sequence "sequence" "",
+    Cpu "cpu" "",
+    Ram "ram" "",
+    PressureCpu "pressure" "cpu",
+    PressureMemory "pressure" "memory",
+    PressureIo "pressure" "io",
+    Received "network" "received",
+    Sent "network" "sent",
+    Read "disk" "read",
+    Written "disk" "written",
+    Cpus "limits" "cpus",
+    MemoryBytes "limits" "memory_bytes",
+    Uptime "uptime_seconds" "",
+}
+
+/// Labels of a member that are kept.
+const MAX_LABELS: usize = 16;
+
+/// What the gateway says about its connection to a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// Blocks come in.
+    Up,
+    /// No block for some seconds.
+    Silent,
+    /// The connection was refused or has ended.
+    Gone,
+}
+
+/// A member's block as it was read; texts with their escapes.
+#[derive(Debug)]
+pub(crate) struct Block<'a> {
+    pub(crate) instance: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) state: &'a str,
+    pub(crate) subject: &'a str,
+    pub(crate) target: &'a str,
+    pub(crate) unit: &'a str,
+    pub(crate) metrics: [f64; METRICS.len()],
+    labels: [(&'a str, &'a str); MAX_LABELS],
+    count: usize,
+}
+
+impl<'a> Block<'a> {
+    /// The block, or `None` where the text is not JSON. A field that is absent or of another type
+    /// stays unknown.
+    pub(super) fn read(text: &'a str) -> Option<Self> {
+        let mut block = Self {
+            instance: "",
+            name: "",
+            version: "",
+            state: "",
+            subject: "",
+            target: "",
+            unit: "",
+            metrics: [f64::NAN; METRICS.len()],
+            labels: [("", ""); MAX_LABELS],
+            count: 0,
+        };
+        let mut next = 0;
+        let is_whole = scan(text, &mut |path, scalar| match scalar {
+            Scalar::Text(text) => block.set_text(path, text),
+            Scalar::Number(value) => {
+                let all = METRICS.len();
+                let place = (next..next + all).map(|place| place % all);
+                let place = place.into_iter().find(|&place| METRICS[place] == path);
+                if let Some(place) = place {
+                    next = place + 1;
+                    // No metric is negative, and the absurd is not known.
+                    let is_known = (0.0..f64::INFINITY).contains(&value);
+                    block.metrics[place] = if is_known { value } else { f64::NAN };
+                }
+            }
+            Scalar::Other => {}
+        });
+        is_whole.then_some(block)
+    }
+
+    fn set_text(&mut self, path: [&'a str; 2], text: &'a str) {
+        let place = match path {
+            ["instance", ""] => &mut self.instance,
+            ["name", ""] => &mut self.name,
+            ["version", ""] => &mut self.version,
+            ["state", ""] => &mut self.state,
+            ["alert", "subject"] => &mut self.subject,
+            ["alert", "target"] => &mut self.target,
+            ["alert", "unit"] => &mut self.unit,
+            ["labels", key] => {
+                if let Some(label) = self.labels.get_mut(self.count) {
+                    *label = (key, text);
+                    self.count += 1;
+                }
+                return;
+            }
+            _ => return,
+        };
+        *place = text;
+    }
+
+    pub(crate) fn metric(&self, metric: Metric) -> f64 {
+        self.metrics[metric as usize]
+    }
+
+    pub(crate) fn labels(&self) -> &[(&'a str, &'a str)] {
+        self.labels.get(..self.count).unwrap_or_default()
+    }
+}

@@ -1,0 +1,75 @@
+//! The lines of a merged event: `ADDRESS KIND JSON`.
+
+use super::block::{Block, Metric, Presence};
+use super::json::{Scalar, scan};
+use super::member::Member;
+use super::state::Fleet;
+
+/// Points of a minute that are read: ten a second.
+const MAX_POINTS: usize = 600;
+
+/// Longest address: a name of DNS with a port.
+const MAX_ADDRESS: usize = 261;
+
+impl Fleet {
+    /// Takes in all lines of an event. What cannot be read changes nothing.
+    pub(super) fn merge_lines(&mut self, data: &str, now_ms: f64) {
+        for line in data.split('\n') {
+            let mut parts = line.splitn(3, ' ');
+            let (Some(address), Some(kind), Some(text)) =
+                (parts.next(), parts.next(), parts.next())
+            else {
+                continue;
+            };
+            if address.len() > MAX_ADDRESS {
+                continue;
+            }
+            match kind {
+                "member" => {
+                    let Some(block) = Block::read(text) else { continue };
+                    let presence = match block.state {
+                        "up" => Presence::Up,
+                        "silent" => Presence::Silent,
+                        "gone" => Presence::Gone,
+                        _ => continue,
+                    };
+                    if let Some(member) = self.member(address, now_ms) {
+                        let since = block.metric(Metric::Since);
+                        member.set_presence(block.instance, presence, since, now_ms);
+                    }
+                }
+                "summary" => {
+                    let Some(block) = Block::read(text) else { continue };
+                    let member = self.member(address, now_ms);
+                    if member.is_some_and(|member| member.update(&block, now_ms)) {
+                        self.relabel();
+                    }
+                }
+                "minute" => {
+                    if let Some(member) = self.member(address, now_ms) {
+                        minute(member, text);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Draws the small line anew from the last minute.
+fn minute(member: &mut Member, text: &str) {
+    let (mut times, mut values) = (Vec::new(), Vec::new());
+    scan(text, &mut |path, scalar| {
+        let list = match path[0] {
+            "times_unix_ms" => &mut times,
+            "cpu" => &mut values,
+            _ => return,
+        };
+        if list.len() < MAX_POINTS {
+            list.push(if let Scalar::Number(value) = scalar { value } else { f64::NAN });
+        }
+    });
+    for (time, value) in times.into_iter().zip(values) {
+        member.push_point(time, value);
+    }
+}

@@ -1,0 +1,477 @@
+//! State of one request, and the decision about it before it is forwarded: client, access, rate
+//! limit, route, authentication, cache. In this order, so that cheap checks that reject most
+//! requests come first, and authentication precedes any response from the cache.
+
+mod announce;
+mod authorize;
+mod fleet;
+mod record;
+mod response_head;
+mod upstream_head;
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use http::{Method, StatusCode, Version};
+
+use self::authorize::{is_event_stream, upgrade_of};
+use self::fleet::FleetPath;
+pub(crate) use self::record::record_unread;
+pub(crate) use self::response_head::keep_one_of_each;
+use crate::cache::{Answer, CacheRequest, Fill, Lookup, Moment, Verdict};
+use crate::fields::Fields;
+use crate::fleet::Viewer;
+use crate::message::head::FullResponse;
+use crate::message::names_events;
+use crate::message::problem::Problem;
+use crate::request::authority::canonical;
+use crate::request::client_info::{ClientInfo, Scheme};
+use crate::request::forwarded::is_loop;
+use crate::request::hop_by_hop::HopByHop;
+use crate::request::is;
+use crate::request::parse::Head;
+use crate::request::rate_limit::{Permit, Quota};
+use crate::request::trace_context::Trace;
+use crate::routing::attributes::Attributes;
+use crate::routing::route::plain;
+use crate::routing::table::Route;
+use crate::settings::Timeouts;
+use crate::state::Gateway;
+use crate::upstream::client::{Attempts, Call};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// A request in progress: the data that the access log and the response need.
+#[expect(clippy::struct_excessive_bools, reason = "each is true or not whatever the others are")]
+pub(crate) struct RequestContext {
+    /// Shared state: configuration and metrics.
+    pub(crate) gateway: Arc<Gateway>,
+    /// Time at which its head was complete.
+    pub(crate) begun: Instant,
+    /// Request method.
+    pub(crate) method: Method,
+    /// Path and query as the upstream receives them.
+    pub(crate) target: String,
+    /// Path and query for a member of the fleet, if they differ from `target`.
+    pub(crate) upstream_target: Option<String>,
+    /// Canonical host of the Host field; empty if there is none.
+    host: String,
+    /// Canonical scheme and host as the upstream receives them: a part of the cache key.
+    site: String,
+    /// Epoch of the cache at the start of the request.
+    epoch: u64,
+    /// Its `Accept` field.
+    accept: Option<HeaderValue>,
+    /// Client identity.
+    pub(crate) client_info: ClientInfo,
+    trace: Trace,
+    quota: Option<Quota>,
+    /// The `Cache-Status` field, if one is sent.
+    pub(crate) cache_status: Option<HeaderValue>,
+    /// Background refresh of a stale stored response.
+    pub(crate) refill: Option<Box<Refill>>,
+    /// Cache fill for the response.
+    pub(crate) filling: Option<Box<Fill>>,
+    /// The client already has the upstream's response: send 304.
+    pub(crate) not_modified: bool,
+    /// Route of the request.
+    pub(crate) route: Option<Arc<Route>>,
+    /// Attempts at the upstream.
+    pub(crate) attempts: Attempts,
+    /// Upstream address, if the lease was released before the end of the request.
+    pub(crate) asked: Option<SocketAddr>,
+    /// The connection closes after the response.
+    pub(crate) closes: bool,
+    /// HTTP/1.0.
+    pub(crate) is_http10: bool,
+    version: Version,
+    /// `Max-Forwards` for the upstream.
+    forwards_left: Option<u64>,
+    /// The response already has `Strict-Transport-Security`.
+    has_hsts: bool,
+    /// The response is an event stream, which may be endless.
+    pub(crate) streams: bool,
+    /// A health check of the gateway, which is logged only on failure.
+    is_health_check: bool,
+    /// Error message for the log.
+    pub(crate) error: Option<String>,
+    /// Status of the response.
+    pub(crate) status: u16,
+    /// Size of the response body in bytes.
+    pub(crate) sent_bytes: u64,
+}
+
+/// Decision about a request.
+pub(crate) enum Decision {
+    /// Send this response, which the gateway generated or the cache returned.
+    Answer(FullResponse),
+    /// Send the merged stream of the fleet.
+    Stream(Viewer, Option<Permit>),
+    /// Forward the request to an upstream.
+    Forward(UpstreamRequest),
+}
+
+/// Background refresh of a stored response while clients get the stale one (RFC 5861, section 3).
+pub(crate) struct Refill {
+    /// Context of the same request, without a client.
+    pub(crate) context: RequestContext,
+    /// Request head as the client sent it.
+    pub(crate) head: Head,
+    /// Request head for the upstream, without its final lines.
+    pub(crate) request: Vec<u8>,
+    /// Permit for a background refresh.
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+/// A request for an upstream, without its body.
+pub(crate) struct UpstreamRequest {
+    /// Request line and fields, without framing fields and the final empty line.
+    pub(crate) head: Vec<u8>,
+    /// Protocol that the client asks to upgrade to and that the route allows.
+    pub(crate) protocol: Option<HeaderValue>,
+    /// Permit for a long-lived connection of the client.
+    pub(crate) permit: Option<Permit>,
+}
+
+impl RequestContext {
+    /// Creates the context of a request with a parsed head.
+    pub(crate) fn new(
+        gateway: &Arc<Gateway>,
+        head: &Head,
+        peer: SocketAddr,
+        scheme: Scheme,
+    ) -> Self {
+        let mut client_info = gateway.config.trust.client_info(peer.ip(), scheme, &head.fields);
+        let told = head.fields.get(HOST);
+        let host = canonical(text_of(told), client_info.scheme);
+        let site;
+        if client_info.host.as_ref() == told {
+            site = self::site(client_info.scheme, &host, None);
+            if told.is_some_and(|told| told != host.as_str()) {
+                client_info.host = HeaderValue::try_from(host.as_str()).ok();
+            }
+        } else {
+            let public = text_of(client_info.host.as_ref());
+            let public = client_info.host.is_some().then(|| canonical(public, client_info.scheme));
+            site = self::site(client_info.scheme, &host, public.as_deref());
+            client_info.host = public.and_then(|public| HeaderValue::try_from(public).ok());
+        }
+        Self {
+            begun: Instant::now(),
+            method: head.method.clone(),
+            target: String::from_utf8_lossy(&head.target).into_owned(),
+            upstream_target: None,
+            host,
+            site,
+            epoch: gateway.cache.epoch(),
+            accept: head.fields.get(ACCEPT).cloned(),
+            client_info,
+            trace: Trace::of(&head.fields),
+            quota: None,
+            cache_status: None,
+            filling: None,
+            not_modified: false,
+            route: None,
+            attempts: Attempts::default(),
+            asked: None,
+            refill: None,
+            closes: !head.keeps_alive,
+            is_http10: head.version == Version::HTTP_10,
+            version: head.version,
+            forwards_left: None,
+            has_hsts: false,
+            streams: false,
+            is_health_check: false,
+            error: None,
+            status: 0,
+            sent_bytes: 0,
+            gateway: gateway.clone(),
+        }
+    }
+
+    /// Decides about the request, before its body is read.
+    pub(crate) async fn decide(&mut self, head: &Head) -> Decision {
+        match self.try_to_decide(head).await {
+            Ok(admission) => admission,
+            Err(problem) => Decision::Answer(self.reject_with(&problem)),
+        }
+    }
+
+    async fn try_to_decide(&mut self, head: &Head) -> Result<Decision, Problem> {
+        let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
+        let came = self.target.clone();
+        let (path, query) = split_target(&came);
+        let path = plain(path);
+        let is_own = path.as_ref().is_ok_and(|path| is_health_path(path));
+        let barred = self.barred();
+        if is_own && [Method::GET, Method::HEAD].contains(&self.method) {
+            self.is_health_check = true;
+            let details = barred.is_none() && self.is_within_rate();
+            let ready = path.is_ok_and(|path| path == "/readyz");
+            return self.health(ready, details).map(Decision::Answer);
+        }
+        if let Some(problem) = barred {
+            self.gateway.metrics.denied.add();
+            return Err(problem);
+        }
+        let path = path.map_err(|why| bad(format!("the path is ambiguous: {}", why.0)))?;
+        if query.is_some_and(|query| query.contains('#')) || path.contains('#') {
+            return Err(bad("the target has a fragment".to_owned()));
+        }
+        let hop = HopByHop::of(&head.fields).map_err(|abuse| bad(abuse.0.to_owned()))?;
+        if is_loop(&head.fields) {
+            let detail = "the request has passed this gateway before: its route leads back here";
+            return Err(Problem::new(StatusCode::LOOP_DETECTED, detail));
+        }
+        self.check_rate()?;
+        if is_own {
+            return Err(Problem::method_not_allowed("GET, HEAD"));
+        }
+        if let Some(path) = FleetPath::parse(&path) {
+            return self.decide_fleet(&path, query, head, &hop).await;
+        }
+        let rules = self.gateway.rules();
+        // The built-in table has a route for `/`.
+        let route = rules
+            .route(&path)
+            .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))?
+            .clone();
+        if rules.may_bypass_auth(&path, &route) {
+            let detail = "the path is ambiguous: it could be read as one that needs authentication";
+            return Err(bad(detail.to_owned()));
+        }
+        // The upstream receives the same path that was routed.
+        if let Cow::Owned(path) = path {
+            self.target = match query {
+                Some(query) => format!("{path}?{query}"),
+                None => path,
+            };
+        }
+        let auth = route.auth.clone();
+        let upgrade = upgrade_of(head)?;
+        self.route = Some(route.clone());
+        if let Some(auth) = auth {
+            self.check_auth(&auth, head)?;
+        }
+        self.forward(head, &hop, upgrade).await
+    }
+
+    /// Timeouts of its route.
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        let timeouts = self.gateway.config.timeouts;
+        let Some(attributes) = self.attributes() else { return timeouts };
+        Timeouts {
+            silence: attributes.timeout.unwrap_or(timeouts.silence),
+            total: attributes.total.unwrap_or(timeouts.total),
+            ..timeouts
+        }
+    }
+
+    /// Upstream call for this request; `route` is its route.
+    pub(crate) fn call<'a>(
+        &self,
+        route: &'a Route,
+        method: &'a Method,
+        protocol: Option<&'a HeaderValue>,
+    ) -> Call<'a> {
+        let timeouts = self.timeouts();
+        Call {
+            pool: &route.pool,
+            route: &route.name,
+            rules: &route.attributes.response,
+            failures: &route.metrics.upstream_failures,
+            method,
+            protocol,
+            connect_time: timeouts.connect,
+            silence: timeouts.silence,
+        }
+    }
+
+    /// Body limit of its route in bytes, if the route has one.
+    pub(crate) fn body_limit(&self) -> Option<usize> {
+        self.attributes()?.body_bytes
+    }
+
+    fn attributes(&self) -> Option<&Attributes> {
+        self.route.as_ref().map(|route| &route.attributes)
+    }
+
+    /// Applies the route's field rules to the upstream's response.
+    pub(crate) fn edit_response(&mut self, fields: &mut Fields) {
+        let Some(route) = &self.route else { return };
+        if !route.attributes.response.is_empty() {
+            route.attributes.response.apply(fields);
+            self.note_policy(fields);
+        }
+    }
+
+    /// Checks the restrictions of the route, and forwards the request if the cache has no response.
+    async fn forward(
+        &mut self,
+        head: &Head,
+        hop: &HopByHop,
+        upgrade: Option<HeaderValue>,
+    ) -> Result<Decision, Problem> {
+        let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, detail);
+        if let Some(protocol) = &upgrade
+            && let Some(route) = &self.route
+            && !route.upgrade.iter().any(|it| is(&String::from_utf8_lossy(protocol.as_bytes()), it))
+        {
+            return Err(bad("this route does not allow this protocol"));
+        }
+        if let Some(host) = self.attributes().and_then(|it| it.host.as_deref()) {
+            // The upstream receives this host, and the client's host as well.
+            let public = self.client_info.host.as_ref().map(|host| text_of(Some(host)));
+            self.site = site(self.client_info.scheme, host, public);
+        }
+        if self.method == Method::OPTIONS
+            && let Some(reply) = self.count_forward(head)?
+        {
+            return Ok(Decision::Answer(reply));
+        }
+        let permit = if upgrade.is_some() {
+            self.stream_permit()?
+        } else if is_event_stream(&head.method, self.accept.as_ref()) {
+            // A request for events does not force a fetch while a fresh response is stored.
+            if let Some(answer) = self.look_into_cache(head).await {
+                return Ok(Decision::Answer(self.answer(&answer)));
+            }
+            (self.filling, self.cache_status) = (None, None);
+            self.stream_permit()?
+        } else if let Some(answer) = self.look_into_cache(head).await {
+            return Ok(Decision::Answer(self.answer(&answer)));
+        } else {
+            None
+        };
+        let head = self.request(head, hop, upgrade.as_ref());
+        Ok(Decision::Forward(UpstreamRequest { head, protocol: upgrade, permit }))
+    }
+
+    /// Returns the response, if it is stored or being fetched.
+    async fn look_into_cache(&mut self, head: &Head) -> Option<Answer> {
+        let mut headers = Cow::Borrowed(&head.fields);
+        let rules = self.attributes().map(|it| (&it.request, &it.response));
+        if let Some((request, _)) = rules.filter(|(request, _)| !request.is_empty()) {
+            // The fields that the upstream receives select the response.
+            request.apply(headers.to_mut());
+        }
+        let question = CacheRequest {
+            method: &self.method,
+            site: &self.site,
+            target: &self.target,
+            epoch: self.epoch,
+            headers: &headers,
+        };
+        let response = rules.map(|(_, response)| response).filter(|rules| !rules.is_empty());
+        match self.gateway.cache.ask(&question).await {
+            Lookup::Hit(answer) => return Some(answer),
+            Lookup::Fill(mut filling) => {
+                filling.edits = response.cloned();
+                self.filling = Some(filling);
+            }
+            Lookup::Stale(answer, mut filling) => {
+                filling.edits = response.cloned();
+                self.refill(head, filling);
+                return Some(answer);
+            }
+            Lookup::Pass(pass) => self.cache_status = Some(pass.forwarded().field()),
+            // `ask` has waited.
+            Lookup::Wait(_) => {}
+        }
+        None
+    }
+
+    /// Refreshes a stored response in the background; a later request does it if too many refreshes
+    /// are running.
+    fn refill(&mut self, head: &Head, filling: Box<Fill>) {
+        let Ok(permit) = self.gateway.refills.clone().try_acquire_owned() else { return };
+        let peer = SocketAddr::new(self.client_info.peer, 0);
+        let scheme = self.client_info.scheme;
+        let mut beside = Self::new(&self.gateway, head, peer, scheme);
+        beside.client_info = self.client_info.clone();
+        beside.site.clone_from(&self.site);
+        beside.target.clone_from(&self.target);
+        beside.upstream_target.clone_from(&self.upstream_target);
+        beside.route.clone_from(&self.route);
+        beside.filling = Some(filling);
+        // The same field was parsed successfully before.
+        let hop = HopByHop::of(&head.fields).unwrap_or_default();
+        let request = beside.request(head, &hop, None);
+        self.refill =
+            Some(Box::new(Refill { context: beside, head: head.clone(), request, permit }));
+    }
+
+    /// Invalidates the target, which an unsafe request may have changed.
+    fn forget(&self) {
+        self.gateway.cache.invalidate(&self.site, &self.target);
+    }
+
+    /// Passes the unmodified response head of the upstream to the cache. Returns a stored response
+    /// if it must be sent instead.
+    pub(crate) fn on_response_head(
+        &mut self,
+        status: StatusCode,
+        fields: &Fields,
+    ) -> Option<Answer> {
+        self.status = status.as_u16();
+        self.note_policy(fields);
+        if let Some(filling) = &mut self.filling {
+            self.not_modified = filling.client_has_it(status, fields);
+            let now = Moment { instant: Instant::now(), unix: SystemTime::now() };
+            match filling.response(status, fields, now) {
+                Verdict::Instead(answer) => return Some(answer),
+                Verdict::Forward(why) => {
+                    tracing::debug!(request_id = self.client_info.request_id, ?why, "not kept");
+                }
+                Verdict::Storing => {}
+            }
+            self.cache_status = Some(filling.forwarded().field());
+        } else if !self.method.is_safe() && self.status < 400 {
+            self.forget();
+        }
+        self.streams |= names_events(text_of(fields.get(CONTENT_TYPE)));
+        None
+    }
+
+    /// Drops the values of the request head, because each one keeps the whole buffer alive. None of
+    /// them is needed after the response has begun.
+    pub(crate) fn forget_head(&mut self) {
+        (self.accept, self.client_info.host) = (None, None);
+    }
+
+    /// Records whether the response has `Strict-Transport-Security`.
+    pub(crate) fn note_policy(&mut self, fields: &Fields) {
+        self.has_hsts = fields.contains_key(STRICT_TRANSPORT_SECURITY);
+    }
+}
+
+/// Scheme and host as the upstream receives them, and the client's host if it differs: the upstream
+/// receives both, and its response may depend on either.
+fn site(scheme: Scheme, host: &str, public: Option<&str>) -> String {
+    let scheme = scheme.name();
+    let mut site = String::with_capacity(scheme.len() + 3 + host.len());
+    for part in [scheme, "://", host] {
+        site.push_str(part);
+    }
+    if let Some(public) = public.filter(|public| *public != host) {
+        site.push(' ');
+        site.push_str(public);
+    }
+    site
+}
+
+/// Whether a plain path is a health check of the gateway.
+fn is_health_path(path: &str) -> bool {
+    ["/healthz", "/readyz"].contains(&path)
+}
+
+/// A field value; empty if it is absent or not text.
+fn text_of(value: Option<&HeaderValue>) -> &str {
+    value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn split_target(target: &str) -> (&str, Option<&str>) {
+    target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
+}

@@ -1,0 +1,180 @@
+//! Access checks: networks, hosts, rate limits, authentication, protocols.
+
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, MAX_FORWARDS, RETRY_AFTER, UPGRADE,
+    WWW_AUTHENTICATE,
+};
+use http::{Method, StatusCode, Version};
+use semantics::negotiation::named;
+
+use crate::BUILD;
+use crate::fields::Fields;
+use crate::message::problem::Problem;
+use crate::request::client_info::Scheme;
+use crate::request::parse::{Head, METHODS};
+use crate::request::rate_limit::{Permit, RateDecision};
+use crate::state::Gateway;
+
+use super::{FullResponse, RequestContext, text_of};
+
+impl RequestContext {
+    /// Responds to a health check of the gateway: the bare status for all clients, so that a load
+    /// balancer needs no access, and details for clients that have access.
+    pub(super) fn health(&mut self, ready: bool, details: bool) -> Result<FullResponse, Problem> {
+        let (kind, body) = if ready {
+            if let Some(why) = self.gateway.not_ready() {
+                let detail = if details { why } else { "not ready".to_owned() };
+                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+                    .with(RETRY_AFTER, HeaderValue::from_static("1")));
+            }
+            ("text/plain; charset=utf-8", Bytes::from_static(b"ok\n"))
+        } else if details {
+            ("application/json", BUILD.health().into())
+        } else {
+            ("application/json", Bytes::from_static(b"{\"status\":\"ok\"}\n"))
+        };
+        let mut fields = Fields::new();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        fields.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(self.reply(StatusCode::OK, &fields, body))
+    }
+
+    /// Reason why this client, or any request for this host, is rejected.
+    pub(super) fn barred(&self) -> Option<Problem> {
+        if self.gateway.config.tls.is_some() && self.client_info.scheme == Scheme::Http {
+            return Some(Problem::new(StatusCode::BAD_REQUEST, "this port expects TLS"));
+        }
+        if !self.gateway.config.access.admits(self.client_info.client) {
+            let detail = "access denied for this address";
+            return Some(Problem::new(StatusCode::FORBIDDEN, detail));
+        }
+        if !self.gateway.hosts.contain(&self.host) {
+            // RFC 9110, section 15.5.20.
+            let detail = "this host is not served here; GATEWAY_HOSTS names the hosts that are";
+            return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
+        }
+        None
+    }
+
+    /// Counts a request that is not rejected by the rate limit; returns whether it is within the
+    /// limit.
+    pub(super) fn is_within_rate(&self) -> bool {
+        let Gateway { clients, config, .. } = &*self.gateway;
+        !matches!(
+            clients.ask(&config.bounds, self.client_info.client, self.begun),
+            RateDecision::Over(_)
+        )
+    }
+
+    /// Evaluates `Max-Forwards` (RFC 9110, section 7.6.2). Returns a response if the request must
+    /// not be forwarded.
+    pub(super) fn count_forward(&mut self, head: &Head) -> Result<Option<FullResponse>, Problem> {
+        let mut values = head.fields.get_all(MAX_FORWARDS);
+        let Some(value) = values.next() else { return Ok(None) };
+        let digits = value.as_bytes();
+        let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+        if !is_number || values.next().is_some() {
+            let detail = "Max-Forwards is not one number";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        }
+        // Larger numbers are clamped.
+        let number: u64 = text_of(Some(value)).parse().unwrap_or(u64::MAX);
+        self.forwards_left = number.checked_sub(1);
+        if self.forwards_left.is_some() {
+            return Ok(None);
+        }
+        let mut fields = Fields::new();
+        fields.insert(ALLOW, HeaderValue::from_static(METHODS));
+        Ok(Some(self.reply(StatusCode::OK, &fields, Bytes::new())))
+    }
+
+    pub(super) fn check_rate(&mut self) -> Result<(), Problem> {
+        let gateway = &self.gateway;
+        match gateway.clients.ask(&gateway.config.bounds, self.client_info.client, self.begun) {
+            RateDecision::Unbounded => Ok(()),
+            RateDecision::Within(quota) => {
+                self.quota = Some(quota);
+                Ok(())
+            }
+            RateDecision::Over(quota) => {
+                gateway.metrics.over_rate.add();
+                self.quota = Some(quota);
+                let detail = "rate limit exceeded";
+                Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
+                    .with(RETRY_AFTER, quota.reset_seconds.max(1).into()))
+            }
+        }
+    }
+
+    pub(super) fn check_auth(
+        &self,
+        auth: &crate::request::auth::Auth,
+        head: &Head,
+    ) -> Result<(), Problem> {
+        auth.check(&head.fields).map_err(|challenge| {
+            self.gateway.metrics.denied.add();
+            Problem::new(StatusCode::UNAUTHORIZED, "authentication required")
+                .with(WWW_AUTHENTICATE, challenge)
+        })
+    }
+
+    /// Permit for a long-lived connection; `None` if they are not limited.
+    pub(super) fn stream_permit(&self) -> Result<Option<Permit>, Problem> {
+        let gateway = &self.gateway;
+        let bounds = &gateway.config.bounds;
+        if bounds.streams == 0 {
+            return Ok(None);
+        }
+        let permit = gateway.clients.stream(bounds, self.client_info.client, self.begun);
+        if permit.is_none() {
+            gateway.metrics.over_streams.add();
+            let detail = "this client has too many streams open";
+            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
+                .with(RETRY_AFTER, HeaderValue::from_static("1")));
+        }
+        Ok(permit)
+    }
+}
+
+/// Protocol of an upgrade request, if it is one.
+pub(super) fn upgrade_of(head: &Head) -> Result<Option<HeaderValue>, Problem> {
+    let mut protocols = head.fields.get_all(UPGRADE);
+    let Some(protocol) = protocols.next() else { return Ok(None) };
+    let asks = head.fields.get_all(CONNECTION).any(|value| {
+        let mut options = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+    });
+    if protocols.next().is_some()
+        || !asks
+        || head.method != Method::GET
+        || head.version != Version::HTTP_11
+    {
+        let detail = "the request for another protocol is not complete";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    }
+    Ok(Some(protocol.clone()))
+}
+
+/// Whether the client accepts an event stream, which may be endless.
+pub(super) fn is_event_stream(method: &Method, accept: Option<&HeaderValue>) -> bool {
+    *method == Method::GET && named([text_of(accept)], "text/event-stream") > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_streams_are_requested_by_accept() {
+        let asks = |method: &Method, accept: &'static str| {
+            is_event_stream(method, Some(&HeaderValue::from_static(accept)))
+        };
+        assert!(asks(&Method::GET, "text/event-stream"));
+        assert!(asks(&Method::GET, "application/json, Text/Event-Stream;q=0.5"));
+        assert!(!asks(&Method::POST, "text/event-stream"));
+        assert!(!asks(&Method::GET, "*/*"));
+        assert!(!asks(&Method::GET, "text/event-stream;q=0"));
+        assert!(!is_event_stream(&Method::GET, None));
+    }
+}

@@ -1,0 +1,100 @@
+//! Serialization of the request head for the upstream.
+
+use http::header::{EXPECT, HOST, HeaderValue, MAX_FORWARDS};
+
+use crate::request::forwarded::ForwardedHeaders;
+use crate::request::hop_by_hop::HopByHop;
+use crate::request::is;
+use crate::request::parse::Head;
+
+use super::RequestContext;
+use crate::message::head::field;
+
+/// Capacity for the gateway's own fields, and for one field of the client.
+const OWN_BYTES: usize = 448;
+const FIELD_BYTES: usize = 48;
+
+impl RequestContext {
+    /// Serializes the request for the upstream: without connection-specific fields, and with the
+    /// gateway's values in place of the client's claims.
+    pub(super) fn request(
+        &self,
+        head: &Head,
+        hop: &HopByHop,
+        protocol: Option<&HeaderValue>,
+    ) -> Vec<u8> {
+        let guarded = self.route.as_ref().is_some_and(|route| route.auth.is_some());
+        let standard = self.gateway.config.forwarded;
+        let version = self.version;
+        let words = ForwardedHeaders {
+            client_info: &self.client_info,
+            trace: &self.trace,
+            guarded,
+            standard,
+            version,
+        };
+        let changes: Vec<_> = self.filling.iter().flat_map(|filling| filling.changes()).collect();
+        let usual = OWN_BYTES + head.fields.len() * FIELD_BYTES;
+        let mut text = Vec::with_capacity(usual + self.target.len());
+        text.extend_from_slice(self.method.as_str().as_bytes());
+        text.extend_from_slice(b" ");
+        text.extend_from_slice(self.upstream_target.as_ref().unwrap_or(&self.target).as_bytes());
+        // RFC 9110, section 2.5: the gateway sends its own version, regardless of the client's.
+        text.extend_from_slice(b" HTTP/1.1\r\n");
+        let attributes = self.attributes();
+        let fixed_host = attributes.and_then(|attributes| attributes.host.as_deref());
+        let rules = attributes.map(|attributes| &attributes.request);
+        let rules = rules.filter(|rules| !rules.is_empty());
+        if let Some(host) = fixed_host {
+            field(&mut text, "host", host.as_bytes());
+        } else if !head.fields.contains_key(HOST) {
+            // An HTTP/1.0 request may lack Host, but an HTTP/1.1 upstream requires it.
+            let target = self.route.as_ref().map(|route| route.pool.target());
+            let origin = target.and_then(|target| target.origins.first());
+            let host = origin.map_or_else(|| "localhost".to_owned(), ToString::to_string);
+            field(&mut text, "host", host.as_bytes());
+        }
+        for (name, value) in head.fields.iter() {
+            if *name == HOST {
+                // In the form of the cache key, so that one response is correct for all requests
+                // with the key.
+                if fixed_host.is_none() {
+                    field(&mut text, "host", self.host.as_bytes());
+                }
+                continue;
+            }
+            // A member of the fleet may be on a host that the viewer does not trust.
+            let is_credential = self.upstream_target.is_some()
+                && (is(name.as_str(), "authorization") || is(name.as_str(), "cookie"));
+            let dropped = is_credential
+                || hop.drops(name)
+                || (*name == MAX_FORWARDS && self.forwards_left.is_some())
+                || words.replace(name)
+                || *name == EXPECT
+                || rules.is_some_and(|rules| rules.covers(name))
+                || is(name.as_str(), "content-length")
+                || is(name.as_str(), "transfer-encoding")
+                || changes.iter().any(|(changed, _)| changed == name);
+            if !dropped {
+                field(&mut text, name.as_str(), value.as_bytes());
+            }
+        }
+        for (name, value) in &changes {
+            if let Some(value) = value {
+                field(&mut text, name.as_str(), value.as_bytes());
+            }
+        }
+        for (name, value) in rules.iter().flat_map(|rules| rules.set()) {
+            field(&mut text, name.as_str(), value.as_bytes());
+        }
+        words.each_field(|name, value| field(&mut text, name.as_str(), value));
+        if let Some(left) = self.forwards_left {
+            field(&mut text, MAX_FORWARDS.as_str(), left.to_string().as_bytes());
+        }
+        if let Some(protocol) = protocol {
+            field(&mut text, "connection", b"upgrade");
+            field(&mut text, "upgrade", protocol.as_bytes());
+        }
+        text
+    }
+}

@@ -1,0 +1,148 @@
+//! Error responses of the gateway: problem details (RFC 9457), or a small HTML page for a browser.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use semantics::negotiation::named;
+
+use crate::fields::Fields;
+
+/// A problem that prevents a response from the upstream. Texts come from the gateway and contain no
+/// characters that JSON or HTML must escape.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Problem {
+    /// Status of the response.
+    pub(crate) status: StatusCode,
+    /// A sentence about this occurrence.
+    pub(crate) detail: String,
+    /// Fields that belong to the status: `Allow`, `Retry-After`, `WWW-Authenticate`.
+    fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// Creates a problem with a sentence about it.
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), fields: Vec::new() }
+    }
+
+    /// Adds a field.
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.fields.push((name, value));
+        self
+    }
+
+    /// The method is not allowed.
+    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here")
+            .with(ALLOW, HeaderValue::from_static(allow))
+    }
+
+    /// The body is too large.
+    pub(crate) fn too_large(most: usize) -> Self {
+        let detail = format!("the body has more than {most} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
+    /// The client did not send this part of its request in time.
+    pub(crate) fn too_slow(what: &str) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, format!("the {what} did not come in time"))
+    }
+
+    /// The memory for request bodies is exhausted.
+    pub(crate) fn busy() -> Self {
+        let detail = "the memory for request bodies is used up";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .with(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    /// No address is known for a route; the next lookup is at most one second away.
+    pub(crate) fn no_upstream(route: &str) -> Self {
+        let detail = format!("no upstream available for route {route}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .with(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    /// Fields and body of the response to a request with this `Accept` field.
+    pub(crate) fn answer(&self, accept: &str, request_id: &str) -> (Fields, Bytes) {
+        let Self { status, detail, fields } = self;
+        let (number, title) = (status.as_u16(), status.canonical_reason().unwrap_or("Error"));
+        let (kind, body) = if prefers_html(accept) {
+            let body = format!(
+                "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
+                 <title>{number} {title}</title>\n<h1>{title}</h1>\n<p>{detail}</p>\n\
+                 <p><small>request {request_id}</small></p>\n</html>\n"
+            );
+            ("text/html; charset=utf-8", body)
+        } else {
+            let body = format!(
+                "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{number},\
+                 \"detail\":\"{detail}\",\"request_id\":\"{request_id}\"}}\n"
+            );
+            ("application/problem+json", body)
+        };
+        let mut head = Fields::with_capacity(8);
+        head.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        head.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        head.extend(fields.iter().cloned());
+        (head, body.into())
+    }
+}
+
+/// Whether `Accept` (RFC 9110, section 12.5.1) contains HTML with a greater weight than JSON. A
+/// client that accepts anything is a program.
+fn prefers_html(accept: &str) -> bool {
+    let weight = |kinds: [&str; 2]| kinds.map(|kind| named([accept], kind)).into_iter().max();
+    weight(["text/html", "application/xhtml+xml"])
+        > weight(["application/problem+json", "application/json"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_gets_a_page_and_a_program_gets_json() {
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        assert!(prefers_html(browser));
+        assert!(prefers_html("application/json;q=0.5, text/html"));
+        for program in [
+            "",
+            "*/*",
+            "application/json",
+            "text/event-stream",
+            "application/json, text/html;q=0.9",
+            "text/html;q=0",
+            "text/html;q=x",
+        ] {
+            assert!(!prefers_html(program), "{program}");
+        }
+    }
+
+    #[test]
+    fn problem_details_are_json_with_the_members_of_rfc_9457() {
+        let problem = Problem::new(StatusCode::BAD_GATEWAY, "stats refused the connection");
+        let (head, body) = problem.answer("*/*", "0123");
+        assert_eq!(head["content-type"], "application/problem+json");
+        assert_eq!(head["cache-control"], "no-store");
+        let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let expected = serde_json::json!({
+            "type": "about:blank",
+            "title": "Bad Gateway",
+            "status": 502,
+            "detail": "stats refused the connection",
+            "request_id": "0123",
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn a_503_has_retry_after_and_a_405_has_allow() {
+        let (head, _) = Problem::no_upstream("stats").answer("text/html", "0");
+        assert_eq!(head["retry-after"], "1");
+        let problem = Problem::method_not_allowed("GET, HEAD");
+        assert_eq!(
+            (problem.status.as_u16(), &problem.answer("", "0").0["allow"]),
+            (405, &HeaderValue::from_static("GET, HEAD"))
+        );
+    }
+}

@@ -17,7 +17,7 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Normalizes a plain path (see `routes::plain`) or a route's prefix.
+    /// Normalizes a plain path (see `route::plain`) or a route's prefix.
     pub(crate) fn of(path: &str) -> Self {
         let mut bytes = path.as_bytes().to_vec();
         for _ in 0..DECODINGS {

@@ -52,7 +52,7 @@ const STREAMS: u32 = 100;
 const WINDOW_BYTES: u32 = 16 * 1024;
 
 /// Maximum request bodies of a connection that are received concurrently; the windows of the others
-/// stay closed. Otherwise a connection could buffer a hundred times as much as an HTTP/1
+/// are not extended. Otherwise a connection could buffer a hundred times as much as an HTTP/1
 /// connection.
 const BODIES: usize = 4;
 

@@ -4,13 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
 use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use testing::{BOUND, Service, accept, read_head};
+use testing::{BOUND, Service, accept, eventually, read_head};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
@@ -185,9 +185,41 @@ fn a_timeout_is_not_retried() {
     };
     let (one, other) = (slow(), slow());
     let both = format!("{},{}", one.address, other.address);
-    let gateway = before(&both, &[("GATEWAY_UPSTREAM_TIMEOUT_SECONDS", "1")]);
+    let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let settings =
+        [("GATEWAY_UPSTREAM_TIMEOUT_SECONDS", "1"), ("GATEWAY_ADMIN_LISTEN", admin.as_str())];
+    let gateway = before(&both, &settings);
     assert_eq!(gateway.get("/x").status, 504);
     assert_eq!(one.counts().1 + other.counts().1, 1);
+    // The budget is for failures that can be retried.
+    let mut stream = TcpStream::connect(&admin).unwrap();
+    stream.set_read_timeout(Some(BOUND)).unwrap();
+    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    for name in ["gateway_upstream_retries_total", "gateway_upstream_retries_refused_total"] {
+        let value = text.lines().find(|line| line.starts_with(&format!("{name}{{route=\"/\"")));
+        assert!(value.is_some_and(|line| line.ends_with(" 0")), "{value:?} of {text}");
+    }
+}
+
+#[test]
+fn the_log_names_the_upstream_of_an_incomplete_request() {
+    let slow = Upstream::start(|_, _| {
+        thread::sleep(BOUND);
+        false
+    });
+    let gateway = before(&slow.address.to_string(), &[("GATEWAY_BODY_BYTES", "1MiB")]);
+    let mut client = gateway.connect();
+    client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n");
+    client.send(&"x".repeat(100_000));
+    eventually(|| slow.counts().1 > 0);
+    drop(client);
+    let log = gateway.stop().log;
+    let line = log.lines().find(|line| line.contains("closed within the body"));
+    let upstream = format!("\"upstream\":\"{}\"", slow.address);
+    assert!(line.is_some_and(|line| line.contains(&upstream)), "{log}");
 }
 
 #[test]

@@ -131,13 +131,16 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
-    /// Records a failed attempt. Returns whether the retry budget allows another one at a different
-    /// address.
-    fn fail(&mut self, pool: &Pool, failure: Failure) -> bool {
+    /// Records a failed attempt.
+    fn fail(&mut self, failure: Failure) {
         if let Some(lease) = &mut self.lease {
             lease.failed(failure);
             self.failed.push(lease.address());
         }
+    }
+
+    /// Whether another address may be tried. Withdraws a retry from the budget.
+    fn may_retry(&self, pool: &Pool) -> bool {
         self.failed.len() < TRIES && pool.has_other_than(&self.failed) && pool.may_retry()
     }
 }
@@ -188,7 +191,11 @@ pub(crate) async fn ask(
                 let may_repeat =
                     (is_idempotent && upload.can_be_repeated()) || sending.is_unsent(upload);
                 match exchanged {
-                    Err(Failed::Client(fault)) => return Err(fault.into()),
+                    Err(Failed::Client(fault)) => {
+                        // For the access log.
+                        attempts.lease = Some(pick);
+                        return Err(fault.into());
+                    }
                     // The idle connection was about to be closed. A retry on a new connection
                     // reveals any other error.
                     Err(Failed::Upstream(Failure::Reset)) if connection.is_used && may_repeat => {
@@ -231,7 +238,8 @@ pub(crate) async fn ask(
         };
         attempts.lease = Some(pick);
         call.failures.add();
-        if !(attempts.fail(pool, failure) && may_repeat) {
+        attempts.fail(failure);
+        if !(may_repeat && attempts.may_retry(pool)) {
             return Err(UpstreamError::Problem(failure.problem(route)));
         }
     }

@@ -284,7 +284,9 @@ fn origin_form(
     match path.first() {
         Some(b'/') => Ok(target.slice_ref(path)),
         None => Ok(Bytes::from_static(b"/")),
-        Some(_) => Err(malformed("the target has no path")),
+        // RFC 9112, section 3.2.1: an empty path is sent as "/".
+        Some(b'?') => Ok([b"/", path].concat().into()),
+        Some(_) => Err(malformed("the target has a fragment")),
     }
 }
 

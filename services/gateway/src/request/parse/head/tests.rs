@@ -69,6 +69,8 @@ fn a_request_line_has_exactly_three_parts() {
         ("OPTIONS * HTTP/1.1", 405),
         ("GET http://a/x HTTP/1.1", 200),
         ("GET http://a:80 HTTP/1.1", 200),
+        ("GET http://a?x=/y HTTP/1.1", 200),
+        ("GET http://a#x HTTP/1.1", 400),
         ("GET http://b/ HTTP/1.1", 400),
         ("GET http://u@a/ HTTP/1.1", 400),
         ("GET ftp://a/ HTTP/1.1", 400),

@@ -31,6 +31,7 @@ from pathlib import Path
 
 import scenario  # isort: skip (makes the modules of tools known)
 import conformance
+import incidents
 import servers
 from processes import Failed, NotToBeHad, free_port, started, wait_for_answer
 
@@ -95,6 +96,8 @@ class Item:
 
     title: str
     expressions: tuple[str, ...]
+    # The whole expression of an alert.
+    rule: str = ""
 
 
 def main(arguments: list[str]) -> int:
@@ -144,12 +147,29 @@ def measured(bench: scenario.Bench) -> tuple[str, list[str]]:
                 for expression in {expression for item in items for expression in item.expressions}:
                     answers[name][expression] = results_of(port, expression)
         live = compared(ports[OURS], ports[THEIRS])
+    faults = of_incidents(bench, [item for items in sets.values() for item in items if item.rule])
     trees = {}
     for tree in recorded_trees():
         with of_tree(bench, tree) as (ours, theirs):
             trees[tree.name] = compared(ours, theirs)
     lost = [line for title, items in sets.items() for line in missing(title, items, answers)]
-    return document(bench, sets, answers, live, trees), lost
+    # What needs a metric that only node_exporter has is in the other budgets.
+    known = {name for items in sets.values() for name in unanswered(items, answers)}
+    lost += [
+        f"incidents: {name} has no result" for name, counts in faults.items() if not counts[OURS] and name not in known
+    ]
+    return document(bench, sets, answers, live, trees, faults), lost
+
+
+def of_incidents(bench: scenario.Bench, alerts: list[Item]) -> dict[str, dict[str, int]]:
+    """The alerts with a result during incidents; fresh servers, so that rates see only those."""
+    with contextlib.ExitStack() as stack:
+        ports = {
+            OURS: stack.enter_context(servers.stats(bench, STATS_EXPOSE=EXPOSED)).port,
+            THEIRS: stack.enter_context(servers.node_exporter(bench, None, *COLLECTORS)).port,
+        }
+        queries = {name: stack.enter_context(prometheus(bench, name, port)) for name, port in ports.items()}
+        return incidents.results(bench, {item.title: item.rule for item in alerts}, queries, results_of)
 
 
 def panels(checkout: Path) -> list[Item]:
@@ -188,14 +208,15 @@ def mixin_alerts(checkout: Path) -> list[Item]:
         raise Failed(f"jsonnet: {done.stderr.decode()[-500:]}")
     groups = json.loads(done.stdout)["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
-    return [Item(rule["alert"], selectors(rule["expr"])) for rule in rules]
+    return [Item(rule["alert"], selectors(rule["expr"]), rule["expr"]) for rule in rules]
 
 
 def host_alerts(checkout: Path) -> list[Item]:
     """The rules for hosts; the file is read line by line, because there is no YAML without a package."""
     path = checkout / "dist" / "rules" / "host-and-hardware" / "node-exporter.yml"
     rules = re.findall(r"- alert: (\w+)\n\s+expr: '(.*)'\n", path.read_text(encoding="utf-8"))
-    return [Item(name, selectors(expression.replace("''", "'"))) for name, expression in rules]
+    whole = {name: expression.replace("''", "'") for name, expression in rules}
+    return [Item(name, selectors(expression), expression) for name, expression in whole.items()]
 
 
 def selectors(expression: str) -> tuple[str, ...]:
@@ -361,6 +382,7 @@ def document(
     answers: dict[str, dict[str, int]],
     live: Comparison,
     trees: dict[str, Comparison],
+    faults: dict[str, dict[str, int]],
 ) -> str:
     """docs/node_exporter.md."""
     rows, lists = [], []
@@ -376,6 +398,7 @@ def document(
         others = ", ".join(f"{subject} {count}" for subject, count in comparison.unmatched.items()) or "none"
         different = ", ".join(f"`{one}`" for one in sorted(comparison.different)) or "none"
         series.append(f"| {name} | {comparison.total} | {comparison.same} | {others} | {different} |")
+    fired = [f"| {name} | {counts[OURS]} | {counts[THEIRS]} |" for name, counts in sorted(faults.items())]
     absent = sorted(live.absent)
     versions = ", ".join(f"{name} {version}" for name, version in sorted(bench.versions.items()))
     return f"""# Metrics beside node_exporter
@@ -391,6 +414,14 @@ Prometheus answers every expression of [Node Exporter Full](https://github.com/r
 {chr(10).join(rows)}
 
 {chr(10).join(lists) or "Nothing is answered by node_exporter only."}
+
+## Alerts during incidents
+
+Series that Prometheus finds for the whole expression of each alert (without its waiting time `for`), {incidents.LASTING_SECONDS} s after the start of: stress-ng on all processors and a disk, a full filesystem, one without free inodes, one that is read-only, and an interface that lost its link. All other alerts have no result from either.
+
+| alert | stats | node_exporter |
+| --- | ---: | ---: |
+{chr(10).join(fired)}
 
 ## Values
 

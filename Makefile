@@ -93,7 +93,7 @@ screenshot: ## a screenshot of the page: `make screenshot URL=http://localhost:3
 
 ## Measure
 
-bench: ## measure this system and its peers: all of it into docs/benchmarks, or some: S=gateway-proxy
+bench: ## measure this system and its peers: all of it into docs/benchmarks.md, or some: S=gateway-proxy
 	@$(PYTHON) bench/run.py $(S)
 
 conform: ## public suites of HTTP against the gateway, beside nginx and haproxy; one with S=h2spec

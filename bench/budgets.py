@@ -69,6 +69,18 @@ def verdict(rules: list[dict], results: dict[str, dict]) -> int:
     return 1 if broken else 0
 
 
+def unsupported(claims: list[dict], results: dict[str, dict]) -> list[str]:
+    """The claims of documents that the results do not support."""
+    found = []
+    for claim in claims:
+        value = measured(claim, results)
+        if value is None:
+            found.append(f"{claim['file']}: {claim['text']}: not measured")
+        elif value > claim[FIGURE]:
+            found.append(f"{claim['file']}: {claim['text']}: {value:,.0f} measured, {claim[FIGURE]:,} claimed")
+    return found
+
+
 def sentence(rule: dict) -> str:
     what = f"{rule['ours']}, {rule['case']}, {rule['figure']}"
     return f"{what}, against {rule['peer']} at least" if RATIO in rule else f"{what} at most"

@@ -1,6 +1,6 @@
 """`make bench`: this system and its peers, on the same work, on the same machine, in one run.
 
-    python3 bench/run.py                 everything; writes docs/benchmarks
+    python3 bench/run.py                 everything; writes target/bench/report and docs/benchmarks.md
     python3 bench/run.py SCENARIO...     some; writes target/bench/SCENARIO.json and shows it
     python3 bench/run.py --check         what bench/budgets.json holds; fails when something is below
 
@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import budgets
@@ -32,7 +33,8 @@ from tools.install import progress  # isort: skip
 from tools.common import toolchain  # isort: skip
 
 RESULTS = ROOT / "target" / "bench"
-REPORT = ROOT / "docs" / "benchmarks"
+DOCS = ROOT / "docs"
+CLAIMS = ROOT / "bench" / "documented_claims.json"
 BUDGETS = ROOT / "bench" / "budgets.json"
 # Errors of one scenario that do not affect the others.
 FAULTS = (BenchError, processes.Failed, processes.NotToBeHad, subprocess.TimeoutExpired, OSError)
@@ -67,6 +69,13 @@ def main(arguments: list[str]) -> int:
         report.show(results)
     else:
         write_report(results, told)
+        unsupported = (
+            [] if told.quick else budgets.unsupported(json.loads(CLAIMS.read_text("utf-8")), results["scenarios"])
+        )
+        for claim in unsupported:
+            print(f"bench: NOT SUPPORTED: {claim}", file=sys.stderr)
+        if unsupported:
+            return 1
     # Scenarios without a result are listed again at the end, and are a failure.
     for name, why in results["failed"].items():
         print(f"bench: NOT MEASURED: {name}: {why}", file=sys.stderr)
@@ -126,8 +135,11 @@ def measured_all(wanted: list[Scenario], told: argparse.Namespace, binaries: Pat
         print(f"bench: [{number}/{len(wanted)}] {scenario.name}: {scenario.title}{about}", flush=True)
         try:
             result = measured(scenario, told, binaries, results)
-        except FAULTS as error:
-            results["failed"][scenario.name] = str(error).strip()
+        except Exception as error:
+            # Whatever it is, the other scenarios have taken minutes.
+            if not isinstance(error, FAULTS):
+                traceback.print_exc()
+            results["failed"][scenario.name] = str(error).strip() or type(error).__name__
             print(f"bench: NOT MEASURED: {scenario.name}: {error}", flush=True)
             continue
         results["scenarios"][scenario.name] = result
@@ -199,13 +211,15 @@ def recorded(name: str) -> dict | None:
 
 
 def write_report(results: dict, told: argparse.Namespace) -> None:
-    """The report, with what was recorded apart because it takes too long for every time."""
+    """The report, with scenarios that are measured separately because they take too long. A trial run, and one of
+    other binaries, leaves the documents as they are."""
     for scenario in ALL:
         kept = None if scenario.usual else recorded(scenario.name)
         if kept:
             results["scenarios"][scenario.name] = kept
-    folder = told.report or (RESULTS / "report" if told.quick or told.binaries else REPORT)
+    folder = told.report or RESULTS / "report"
     report.write(results, folder)
+    report.write_summary(results, folder if told.quick or told.binaries else DOCS)
     print(f"bench: {os.path.relpath(folder)}/README.md after {spoken(results['seconds'])}")
 
 

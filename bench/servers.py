@@ -63,7 +63,13 @@ def frontend(bench: Bench, core: int | None = None) -> Iterator[Server]:
 @contextlib.contextmanager
 def service(bench: Bench, name: str, core: int | None, **settings: str) -> Iterator[Server]:
     """One of ours, once it listens."""
-    variables = {f"{name.upper()}_LISTEN": "127.0.0.1:0", "LOG_FORMAT": "json", **settings}
+    # On loopback it answers loopback's names only, and load generators have others.
+    variables = {
+        f"{name.upper()}_LISTEN": "127.0.0.1:0",
+        f"{name.upper()}_HOSTS": "*",
+        "LOG_FORMAT": "json",
+        **settings,
+    }
     command = [str(bench.binaries / name)]
     with started(command, core, variables, subprocess.PIPE) as process:
         for line in process.stdout:
@@ -105,14 +111,14 @@ def at(server: Server) -> str:
 
 
 @contextlib.contextmanager
-def floor(bench: Bench, answer: Path, core: int | None) -> Iterator[Server]:
+def baseline(bench: Bench, answer: Path, core: int | None) -> Iterator[Server]:
     """One read and one write."""
-    command = [str(bench.binaries / "floor"), "127.0.0.1:0", str(answer)]
+    command = [str(bench.binaries / "baseline"), "127.0.0.1:0", str(answer)]
     with started(command, core, output=subprocess.PIPE) as process:
         yield Server(process.pid, int(process.stdout.readline().rsplit(b":", 1)[1]))
 
 
-def floor_answer(bench: Bench) -> Path:
+def baseline_answer(bench: Bench) -> Path:
     """The response of the baseline server: one of stats, byte by byte."""
     path = bench.folder / "stats.http"
     with stats(bench) as server:

@@ -1,4 +1,4 @@
-"""The page, the pictures and the table of what was promised, from figures that are known."""
+"""The report, its pictures and its table of targets, from known values."""
 
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ REQUESTS = result(
     Measurement("nginx", "page", {"requests_per_second": 100.0, "server_us_per_request": 6.0}),
     noise=("other programs took 12.0 % of the machine",),
 )
+PROXIED = result(
+    "gateway-proxy",
+    Measurement("gateway", "page, 64 connections", {"requests_per_second": 90.0}),
+    Measurement("nginx", "page, 64 connections", {"requests_per_second": 100.0}),
+)
 CORES = result(
     "growth-cores",
     *(Measurement("stats", "one sample", {"sample_us": 2.0 * x, "answer_bytes": 2_000.0 + x}, x) for x in (1, 16, 512)),
@@ -72,10 +77,10 @@ class Report(unittest.TestCase):
             self.assertIn(part, text)
         self.assertIn("**Noisy:** other programs took 12.0 %", text)
         self.assertIn("| frontend | page | requests per second | 1.2 |", text)
-        self.assertNotIn("trial run", text)
+        self.assertNotIn("Trial run", text)
 
     def test_a_trial_says_so(self) -> None:
-        self.assertIn("its figures mean nothing", report.page(results(quick=True)))
+        self.assertIn("the values are meaningless", report.page(results(quick=True)))
 
     def test_slopes_are_in_the_page(self) -> None:
         self.assertRegex(
@@ -105,6 +110,17 @@ class Report(unittest.TestCase):
             for picture in pictures:
                 xml.etree.ElementTree.fromstring((folder / picture).read_text(encoding="utf-8"))
 
+    def test_the_summary_is_one_page_with_its_pictures(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            report.write_summary(results(page_requests=REQUESTS, gateway_proxy=PROXIED), folder)
+            self.assertEqual({file.name for file in folder.iterdir()}, {"benchmarks.md", "benchmarks-proxy.svg"})
+            text = (folder / "benchmarks.md").read_text(encoding="utf-8")
+            self.assertIn("(benchmarks-proxy.svg)", text)
+            self.assertIn("| gateway | proxied page, 64 connections: requests per second | >= 1 of nginx | 90 |", text)
+            self.assertNotIn("results.json", text)
+            self.assertLess(len(text.splitlines()), 120)
+
 
 class Pictures(unittest.TestCase):
     def test_the_same_figures_are_the_same_picture(self) -> None:
@@ -130,10 +146,10 @@ class Pictures(unittest.TestCase):
         self.assertGreater(places[0][1], places[-1][1])
 
 
-class Promises(unittest.TestCase):
+class Targets(unittest.TestCase):
     def test_met_and_not_met_and_why(self) -> None:
         rows = list(targets.rows({"page-requests": REQUESTS}))
-        (page,) = [row for row in rows if row[1] == "file server, page: requests a second"]
+        (page,) = [row for row in rows if row[1] == "file server, page: requests per second"]
         self.assertEqual(page[2:], [">= 1 of nginx", "120", "nginx", "1.20", "yes (noisy)"])
         slow = result(
             "page-requests",
@@ -147,16 +163,16 @@ class Promises(unittest.TestCase):
     def test_what_was_not_measured_is_not_met(self) -> None:
         rows = [row for row in targets.rows({}) if row[2] != "a test"]
         self.assertEqual(len(rows), len(targets.TARGETS))
-        self.assertEqual({row[6] for row in rows}, {"**not known**"})
+        self.assertEqual({row[6] for row in rows}, {"**unknown**"})
 
     def test_bounds_are_in_their_unit(self) -> None:
         idle = result("idle", Measurement("stats", "idle", {"processor_ms_per_second": 0.5, "resident_bytes": 4e6}))
         rows = {row[1]: row for row in targets.rows({"idle": idle}) if row[0] == "stats"}
-        self.assertEqual(rows["a sample a second: of one core"][3:], ["0.05 %", "node_exporter", "", "yes"])
+        self.assertEqual(rows["processor time, one sample a second"][3:], ["0.05 %", "node_exporter", "", "yes"])
         self.assertEqual(rows["memory, idle"][3], "4 MB")
         self.assertTrue(rows["memory, idle"][6].startswith("**no**"))
 
-    def test_every_promise_is_of_a_scenario_that_is_usual(self) -> None:
+    def test_every_target_is_of_a_scenario_that_is_usual(self) -> None:
         for target in targets.TARGETS:
             self.assertTrue(BY_NAME[target.scenario].usual, target)
 

@@ -66,7 +66,7 @@ def timed(target: Path | None = None) -> float:
 SCENARIOS = (
     Scenario(
         name="build-warm",
-        title="A release build of everything, warm",
+        title="Release build, warm",
         work="`make build`",
         load="none",
         warm_up="one build",
@@ -78,8 +78,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="build-cold",
-        title="A release build of everything, cold",
-        work="`make build` into an empty folder: tools and downloads are there, nothing is compiled",
+        title="Release build, cold",
+        work="`make build` into an empty folder, with tools and downloads present",
         load="none",
         warm_up="none",
         compared="seconds",

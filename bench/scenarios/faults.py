@@ -49,7 +49,7 @@ def killed(bench: Bench) -> Iterator[Measurement]:
 
 @contextlib.contextmanager
 def stats_at(bench: Bench, port: int) -> Iterator[subprocess.Popen]:
-    listen = {"STATS_LISTEN": f"127.0.0.1:{port}"}
+    listen = {"STATS_LISTEN": f"127.0.0.1:{port}", "STATS_HOSTS": "*"}
     with started([str(bench.binaries / "stats")], None, listen) as process:
         wait_for_answer(port, "/stats")
         yield process
@@ -130,7 +130,7 @@ def moved(bench: Bench) -> Iterator[Measurement]:
         names.addresses = ["127.88.0.1"]
         other = stack.enter_context(servers.frontend(bench))
         for address in ("127.88.0.1", "127.88.0.2"):
-            listen = {"STATS_LISTEN": f"{address}:{port}"}
+            listen = {"STATS_LISTEN": f"{address}:{port}", "STATS_HOSTS": "*"}
             stack.enter_context(started([str(bench.binaries / "stats")], None, listen))
         variables = servers.gateway_settings(front, f"{NAME}:{port}", servers.at(other), False)
         command = ["unshare", "-m", "sh", "-c", mount, "sh", str(bench.binaries / "gateway")]
@@ -162,12 +162,12 @@ def all_faults(bench: Bench) -> Iterator[Measurement]:
 SCENARIOS = (
     Scenario(
         name="recovery",
-        title="Effects of faults",
+        title="Recovery from faults",
         work="`/stats` through each proxy while stats is killed and started again; through the gateway"
         " while it drains, and while the name of stats moves to another address",
-        load="200 requests a second, 500 while the gateway ends",
+        load="200 requests a second, 500 while the gateway shuts down",
         warm_up="50 requests",
-        compared="the last answer that is no 200, counted from when stats has a sample again; requests lost",
+        compared="time of the last failure after stats has a sample again; lost requests",
         measure=all_faults,
         seconds=3,
         rounds=1,
@@ -176,12 +176,11 @@ SCENARIOS = (
     ),
     Scenario(
         name="slow-clients",
-        title="Beside a thousand clients that never finish",
+        title="Beside 1,000 slow clients",
         work="`/stats`, fetched from its upstream every time",
-        load="200 requests a second in an open loop, alone and beside 1,000 connections that have sent"
-        " the beginning of a request",
+        load="200 requests a second in an open loop, alone and beside 1,000 connections with an incomplete request",
         warm_up="1 s",
-        compared="99th percentile of the others",
+        compared="99th percentile of the complete requests",
         measure=slow,
         seconds=3,
         rounds=1,

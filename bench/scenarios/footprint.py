@@ -192,11 +192,11 @@ def counted(bench: Bench, one: str, other: str, files: Path, paths: dict[str, st
 
         return job
 
-    answer = servers.floor_answer(bench)
+    answer = servers.baseline_answer(bench)
     yield (
-        "floor",
+        "baseline",
         "GET /stats",
-        peer(lambda port: [str(bench.binaries / "floor"), f"127.0.0.1:{port}", str(answer)], "/stats"),
+        peer(lambda port: [str(bench.binaries / "baseline"), f"127.0.0.1:{port}", str(answer)], "/stats"),
     )
     for cores in (1, 512):
         tree = servers.fresh_folder(bench, f"tree-{cores}")
@@ -256,7 +256,7 @@ def price(bench: Bench) -> Iterator[Measurement]:
     for scenario in ("stats-requests", "page-requests", "gateway-proxy", "gateway-cached"):
         for row in bench.results.get(scenario, {}).get("rows", []):
             used = row["figures"].get("server_us_per_request", {}).get("median")
-            if used and row["subject"] != "floor":
+            if used and row["subject"] != "baseline":
                 dollars = used * 1e9 / 1e6 / 3600 * processor
                 figures = {"dollars_per_billion_requests": dollars}
                 yield Measurement(row["subject"], f"{scenario}: {row['case']}", figures)
@@ -264,42 +264,42 @@ def price(bench: Bench) -> Iterator[Measurement]:
 
 SIZES = Scenario(
     name="sizes",
-    title="Sizes, and what is in them",
+    title="Sizes",
     work="each program, started",
     load="none",
     warm_up="none",
-    compared="ours: the one file that the image holds, by section. Peers: program and libraries that it has"
-    " loaded; of Python the environment too, without the interpreter's own library",
+    compared="this project: the only file of the image, by section. Peers: the program and its loaded libraries;"
+    " for Python also the virtual environment, without the standard library",
     measure=sizes,
     seconds=0,
     rounds=1,
     steady=True,
     estimate=6,
     ratios=(Ratio("all_bytes", "all three", LESS),),
-    plots=(Plot("all_bytes", "What must be there for it to run", "bytes", logarithmic=True),),
+    plots=(Plot("all_bytes", "Files needed to run", "bytes", logarithmic=True),),
 )
 STARTS = Scenario(
     name="start",
-    title="From exec to the first answer",
+    title="Start",
     work="each program; ours answer `/stats` (which needs two readings, 0.25 s apart), `/`, `/healthz`",
-    load="asked again after a millisecond until it answers 200",
-    warm_up="none; the programs' files are in memory already, and the result is the median of four",
+    load="one request a millisecond until the first 200",
+    warm_up="none; the files are in the page cache",
     compared="milliseconds",
     measure=starts,
     seconds=0,
     rounds=4,
     estimate=18,
     ratios=(Ratio("first_answer_ms", "gateway", LESS),),
-    plots=(Plot("first_answer_ms", "From exec to the first answer", "ms", logarithmic=True),),
+    plots=(Plot("first_answer_ms", "From exec to the first response", "ms", logarithmic=True),),
 )
 IDLE = Scenario(
     name="idle",
-    title="Doing nothing",
-    work="each program, all at once; those that take figures only when asked (Flask, gunicorn,"
-    " node_exporter) are requested once a second, the others never",
+    title="Idle",
+    work="each program, all at once; those that sample on request (Flask, gunicorn, node_exporter) get one"
+    " request a second, the others none",
     load="none",
     warm_up="5 s",
-    compared="processor time in a second and memory; of several processes the proportional share of each",
+    compared="processor time per second and memory; for several processes the proportional set size",
     measure=idle,
     seconds=20,
     rounds=1,
@@ -310,18 +310,18 @@ IDLE = Scenario(
         Ratio("resident_bytes", "whole stack", LESS),
     ),
     plots=(
-        Plot("processor_ms_per_second", "Processor time of doing nothing", "ms a second", logarithmic=True),
-        Plot("resident_bytes", "Memory of doing nothing", "bytes", logarithmic=True),
+        Plot("processor_ms_per_second", "Processor time, idle", "ms per second", logarithmic=True),
+        Plot("resident_bytes", "Memory, idle", "bytes", logarithmic=True),
     ),
 )
 INSTRUCTIONS = Scenario(
     name="instructions",
-    title="Instructions for a request",
-    work="1,000 requests (400 where an upstream is asked) one after the other under valgrind's callgrind. The"
-    " program's own instructions, not the kernel's; of stats those of the thread that serves",
+    title="Instructions per request",
+    work="1,000 requests (400 with an upstream) one after the other under valgrind's callgrind. Instructions"
+    " of the program without the kernel; for stats those of the serving thread",
     load="one connection; of viewers 100 and then 300 for four samples each, and the difference",
-    warm_up="50 requests, whose count is cut off",
-    compared="instructions; nothing else on the machine changes them, so `make bench-check` relies on them",
+    warm_up="50 requests, not counted",
+    compared="instructions; the load of the machine does not change them, so `make bench-check` has limits for them",
     measure=instructions,
     seconds=0,
     rounds=1,
@@ -332,17 +332,17 @@ INSTRUCTIONS = Scenario(
         Ratio("instructions", "frontend", LESS),
         Ratio("instructions", "gateway", LESS),
     ),
-    plots=(Plot("instructions", "Instructions for a request", "instructions", logarithmic=True),),
+    plots=(Plot("instructions", "Instructions per request", "instructions", logarithmic=True),),
 )
 PRICE = Scenario(
     name="cost",
-    title="On Fargate, by arithmetic",
+    title="Price on Fargate, calculated",
     work="list prices of us-east-1, November 2026 (tools/cloud/cost.py): an hour of one vCPU 0.03238 dollars on"
     " ARM64 and 0.04048 on x86-64, of one GB 0.00356 and 0.004445; 730 hours a month",
     load="none",
     warm_up="none",
-    compared="dollars a month of the smallest tasks; dollars for a billion requests: processor time for a"
-    " request as measured here times the price of a vCPU (ARM64), as if a task were always full",
+    compared="dollars a month of the smallest tasks; dollars per billion requests: measured processor"
+    " time per request times the price of a vCPU (ARM64), for a task at full load",
     measure=price,
     seconds=0,
     rounds=1,

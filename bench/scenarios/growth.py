@@ -133,10 +133,12 @@ def history(bench: Bench) -> Iterator[Measurement]:
 
 
 def fill(file: Path) -> None:
-    """A history file of the service with the largest number of rows (history/file.rs)."""
+    """A history file of the service with the largest number of rows (history/format.rs)."""
     old = file.read_bytes()
-    series, _, _ = struct.unpack_from("<3I", old, 12)
-    end = 24
+    # Magic bytes, format, and the service's version behind its length.
+    head = 12 + 1 + old[12]
+    series, _, _ = struct.unpack_from("<3I", old, head)
+    end = names = head + 12
     for _ in range(series):
         end += 1 + old[end]
     now = int(time.time() * 1000)
@@ -147,7 +149,7 @@ def fill(file: Path) -> None:
     summary = struct.pack("<3fI", 1.0, 2.0, 3.0, 60) * series
     rows = b"".join(struct.pack("<Q", at) + values for at in seconds)
     rows += b"".join(struct.pack("<Q", at) + summary for at in minutes)
-    new = old[:12] + struct.pack("<3I", series, 600, 1440) + old[24:end] + rows
+    new = old[:head] + struct.pack("<3I", series, 600, 1440) + old[names:end] + rows
     file.write_bytes(new + struct.pack("<I", zlib.crc32(new)))
 
 
@@ -164,10 +166,10 @@ def growing(name: str, what: str, each: str, measure, most: str) -> Scenario:
     return Scenario(
         name=name,
         title=f"Cost by {what}",
-        work=f"a synthetic /proc with {most}, counters that move, a sample a second",
+        work=f"a synthetic /proc with {most}, moving counters, one sample a second",
         load="no requests",
         warm_up="1.5 s",
-        compared="processor time for a sample, bytes of an answer, memory",
+        compared="processor time per sample, bytes of a response, memory",
         measure=measure,
         seconds=10,
         rounds=1,
@@ -189,27 +191,27 @@ SCENARIOS = (
         title="Cost by viewers",
         work="`/stats/stream` of samples of 1 and of 512 cores",
         load="1 to 10,000 connections of one client on the same two cores",
-        warm_up="3 s after the last has joined",
-        compared="processor time of stats in a second, memory for a viewer",
+        warm_up="3 s after the last connection",
+        compared="processor time of stats per second, memory per viewer",
         measure=viewers,
         seconds=4,
         rounds=1,
         estimate=86,
-        plots=(Plot("processor_ms_per_second", "Processor time by viewers", "ms a second", "viewers", True),),
+        plots=(Plot("processor_ms_per_second", "Processor time by viewers", "ms per second", "viewers", True),),
         slopes=(Slope("processor_ms_per_second", "viewer"),),
     ),
     Scenario(
         name="growth-history",
-        title="Cost by length of the past",
-        work="`/stats/history` of 10 to 600 s out of a full memory of ten minutes and a day",
-        load="4 kept connections, closed loop",
+        title="Cost by length of the history",
+        work="`/stats/history` of 10 to 600 s, from a full history",
+        load="4 keep-alive connections, closed loop",
         warm_up="1 s",
-        compared="processor time for an answer, its bytes, memory with and without a past",
+        compared="processor time per response, its bytes, memory with and without a history",
         measure=history,
         seconds=2,
         rounds=1,
         estimate=14,
-        plots=(Plot("answer_us", "One answer by seconds asked for", "microseconds", "seconds", True),),
+        plots=(Plot("answer_us", "One response by requested seconds", "microseconds", "seconds", True),),
         slopes=(Slope("answer_us", "second"), Slope("answer_bytes", "second")),
     ),
 )

@@ -76,7 +76,7 @@ def browser(bench: Bench) -> Iterator[Measurement]:
 SCENARIOS = (
     Scenario(
         name="page-weight",
-        title="What a browser loads",
+        title="Page weight",
         work="page, script, program, style and icon, each as brotli",
         load="one request each",
         warm_up="none",
@@ -89,27 +89,27 @@ SCENARIOS = (
     ),
     Scenario(
         name="page-requests",
-        title="The page and its files, as often as one core can hand them out",
+        title="Throughput of the file server, one core",
         work="the page, its script and its program, each as gzip, the same bytes from every server",
-        load="64 kept connections, closed loop (wrk on a core of its own)",
+        load="64 keep-alive connections, closed loop (wrk on a core of its own)",
         warm_up="1 s",
-        compared="requests a second of one core, and processor time for a request where the client is the busier side",
+        compared="requests per second of one core, and processor time per request where the client is the bottleneck",
         measure=requests,
         seconds=3,
         rounds=3,
         estimate=113,
         ratios=(Ratio("requests_per_second", "frontend"), Ratio("server_us_per_request", "frontend", LESS)),
-        plots=(Plot("requests_per_second", "The page's files, one core", "requests a second"),),
+        plots=(Plot("requests_per_second", "Files of the page, one core", "requests per second"),),
     ),
     Scenario(
         name="page-browser",
         title="The page in Chromium",
-        work="the real page on a backend that sends samples of 64 processors: loaded at full and at a"
-        " quarter of the speed, with the program held back a second; then ticks ten times a second; then"
-        " a drag across a chart",
+        work="the real page on a backend that sends samples of 64 processors: loaded at full speed, at a"
+        " quarter of it, and with the program delayed by a second; then ten ticks a second; then a drag"
+        " across a chart",
         load="one headless browser without a GPU on the same two cores",
-        warm_up="one load that does not count",
-        compared="with the aims",
+        warm_up="one page load",
+        compared="with the targets",
         measure=browser,
         seconds=5,
         rounds=1,

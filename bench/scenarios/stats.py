@@ -9,8 +9,8 @@ import servers
 from load_generators import CLIENT_CORE, SERVER_CORE
 from scenario import LESS, Bench, Measurement, Plot, Ratio, Scenario
 
-CLIENTS = "64 kept connections, closed loop: each asks again when it is answered (wrk on a core of its own)"
-NEWEST = "newest figures"
+CLIENTS = "64 keep-alive connections, closed loop: one request at a time on each (wrk on a core of its own)"
+NEWEST = "current values"
 # The request of each: all current figures of the machine.
 PATHS = {
     "node_exporter": "/metrics",
@@ -31,17 +31,17 @@ def subjects(bench: Bench, core: int | None) -> dict:
 
 
 def requests(bench: Bench) -> Iterator[Measurement]:
-    answer = servers.floor_answer(bench)
-    floor = {"floor": lambda: servers.floor(bench, answer, SERVER_CORE)}
-    for name, server in bench.each({**floor, **subjects(bench, SERVER_CORE)}):
+    answer = servers.baseline_answer(bench)
+    baseline = {"baseline": lambda: servers.baseline(bench, answer, SERVER_CORE)}
+    for name, server in bench.each({**baseline, **subjects(bench, SERVER_CORE)}):
         figures = load_generators.closed(bench, server, PATHS.get(name, "/stats"))
         yield Measurement(name, NEWEST, figures)
 
 
 def latency(bench: Bench) -> Iterator[Measurement]:
-    answer = servers.floor_answer(bench)
+    answer = servers.baseline_answer(bench)
     both = {
-        "floor": lambda: servers.floor(bench, answer, SERVER_CORE),
+        "baseline": lambda: servers.baseline(bench, answer, SERVER_CORE),
         "stats": lambda: servers.stats(bench, SERVER_CORE),
         "gunicorn": lambda: servers.gunicorn(bench, SERVER_CORE),
     }
@@ -63,42 +63,42 @@ def streams(bench: Bench) -> Iterator[Measurement]:
 SCENARIOS = (
     Scenario(
         name="stats-requests",
-        title="The newest figures of the machine, as often as one core can hand them out",
-        work="each server's answer with all that it knows of the machine now: `/stats`; node_exporter's"
-        " `/metrics`, Glances' `/api/4/all`, Netdata's `allmetrics`. The floor sends the bytes of a"
-        " `/stats` answer for whatever is asked: one read, one write, epoll",
+        title="Throughput of stats, one core",
+        work="the response with all current values: `/stats`; node_exporter's `/metrics`, Glances'"
+        " `/api/4/all`, Netdata's `allmetrics`. The baseline answers every request with the bytes of a"
+        " `/stats` response: one read, one write, epoll",
         load=CLIENTS,
         warm_up="1 s",
-        compared="requests a second of one core, and processor time for a request where the client is the busier side",
+        compared="requests per second of one core, and processor time per request where the client is the bottleneck",
         measure=requests,
         seconds=3,
         rounds=3,
         estimate=122,
         ratios=(Ratio("requests_per_second", "stats"), Ratio("server_us_per_request", "stats", LESS)),
-        plots=(Plot("requests_per_second", "Newest figures, one core", "requests a second", logarithmic=True),),
+        plots=(Plot("requests_per_second", "Current values, one core", "requests per second", logarithmic=True),),
     ),
     Scenario(
         name="stats-latency",
-        title="The newest figures, asked for at a fixed rate",
+        title="Latency of stats at a fixed rate",
         work="`/stats`",
-        load="an open loop over 64 kept connections: requests are sent when they are due, not when the"
-        " answers before have come, and their time counts from then (coordinated omission avoided)",
+        load="an open loop over 64 keep-alive connections: requests are sent when they are due, not after the"
+        " previous response, and latency counts from then (no coordinated omission)",
         warm_up="1 s",
-        compared="time from due to answered",
+        compared="time from due to response",
         measure=latency,
         seconds=3,
         rounds=2,
         estimate=60,
         ratios=(Ratio("p99_ms", "stats", LESS),),
-        plots=(Plot("p99_ms", "Newest figures at a fixed rate, 99th percentile", "ms", logarithmic=True),),
+        plots=(Plot("p99_ms", "Current values at a fixed rate, 99th percentile", "ms", logarithmic=True),),
     ),
     Scenario(
         name="stats-streams",
-        title="Ten thousand viewers",
+        title="10,000 viewers of stats",
         work="`/stats/stream`: the history, then a sample a second",
         load="10,000 connections of one client on the same two cores, all reading",
-        warm_up="3 s after the last has joined",
-        compared="how late each sample comes after its own time, memory for a viewer, how even the sampler is",
+        warm_up="3 s after the last connection",
+        compared="delay of each sample after its own time, memory per viewer, jitter of the sampler",
         measure=streams,
         seconds=15,
         rounds=1,

@@ -47,6 +47,7 @@ ELSEWHERE = {
     "test",
     "cold",
     "conform",
+    "bench",
     "exporter",
     "bench-check",
     "fuzz",

@@ -15,7 +15,7 @@ from tools.ci.check import CRATES, SERVICES
 from tools.common.toolchain import ROOT
 
 # Written by scripts: their wording is checked where they are written.
-GENERATED = {"docs/adversarial.md", "docs/benchmarks/README.md", "docs/plan.md"}
+GENERATED = {"docs/adversarial.md", "docs/benchmarks.md", "docs/plan.md"}
 GENERATED_PART = re.compile(r"<!-- made by .*?<!-- until here -->", re.DOTALL)
 
 # The largest number of lines and words of a document; None for no limit.

@@ -1,6 +1,6 @@
 //! The baseline of a request: one thread, one read and one write, always the same bytes.
 //!
-//! `floor ADDRESS FILE` answers every request with the content of FILE, a complete HTTP response.
+//! `baseline ADDRESS FILE` answers every request with the content of FILE, a complete HTTP response.
 //! The difference to a service is the cost of the service itself; the rest is the kernel's. The
 //! program prints its address.
 
@@ -21,13 +21,13 @@ const READ_BYTES: usize = 4096;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [address, file] = arguments.as_slice() else {
-        let _ = writeln!(io::stderr(), "usage: floor ADDRESS FILE");
+        let _ = writeln!(io::stderr(), "usage: baseline ADDRESS FILE");
         return ExitCode::from(64);
     };
     match std::fs::read(file).and_then(|answer| serve(address, &answer)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "floor: {error}");
+            let _ = writeln!(io::stderr(), "baseline: {error}");
             ExitCode::FAILURE
         }
     }

@@ -37,7 +37,7 @@ def copy_repository(goal: Path) -> None:
     listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     for path in filter(None, listed):
         # Fixtures and results are not needed.
-        if (ROOT / path).is_file() and not path.startswith(("docs/benchmarks", "services/stats/fixtures")):
+        if (ROOT / path).is_file() and not path.startswith("services/stats/fixtures"):
             file = goal / path
             file.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / path, file)

@@ -103,4 +103,4 @@ def test_a_taken_port_is_one_sentence_and_exit_code_1(service):
         refused = subprocess.run([program], env=environment, capture_output=True, timeout=10)
     assert refused.returncode == 1
     assert refused.stderr.decode().count("\n") == 1
-    assert "another process has this port" in refused.stderr.decode()
+    assert "the port is in use by another process" in refused.stderr.decode()

@@ -125,6 +125,6 @@ where
         return Drained::Complete;
     }
     let left = permits.taken();
-    tracing::warn!(connections = left, "drain time is up, cutting off");
+    tracing::warn!(connections = left, "drain time exceeded; closing the remaining connections");
     Drained::CutOff(left)
 }

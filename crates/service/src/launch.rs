@@ -51,7 +51,7 @@ pub enum Launch<C> {
 /// Reads arguments and environment and does what can be done without serving: `--help`,
 /// `--version`, `healthcheck`, and the report of a wrong configuration (exit code 64).
 pub fn launch<C>(info: &ServiceInfo, read: impl FnOnce(&mut Settings) -> C) -> Launch<C> {
-    launch_or_explain(info, read, |_, _| "the configuration is right".to_owned())
+    launch_or_explain(info, read, |_, _| "the configuration is valid".to_owned())
 }
 
 /// Like [`launch`], with the output of `check` for a valid configuration.

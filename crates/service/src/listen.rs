@@ -42,9 +42,9 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
 
 fn reason(error: &io::Error) -> String {
     match error.kind() {
-        ErrorKind::AddrInUse => "another process has this port".to_owned(),
+        ErrorKind::AddrInUse => "the port is in use by another process".to_owned(),
         ErrorKind::PermissionDenied => "ports below 1024 need a privilege".to_owned(),
-        ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        ErrorKind::AddrNotAvailable => "this machine does not have this address".to_owned(),
         _ => error.to_string(),
     }
 }
@@ -60,7 +60,7 @@ mod tests {
         let error = listen(address).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("cannot listen on {address}: another process has this port")
+            format!("cannot listen on {address}: the port is in use by another process")
         );
     }
 }

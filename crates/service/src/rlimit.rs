@@ -11,7 +11,7 @@ pub(crate) fn raise_limit() {
         return;
     }
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        Ok(()) => tracing::debug!(from = current, to = maximum, "may open more files"),
+        Ok(()) => tracing::debug!(from = current, to = maximum, "limit of open files raised"),
         Err(error) => {
             tracing::warn!(%error, limit = current, "cannot raise the limit of open files");
         }

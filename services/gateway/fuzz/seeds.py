@@ -20,5 +20,13 @@ def main(folder: Path) -> None:
             (folder / "route" / f"{number:03}").write_bytes(path)
 
 
+    (folder / "fleet").mkdir(parents=True, exist_ok=True)
+    (folder / "fleet" / "member").write_bytes(b"event: summary\ndata: {\"cpu\":1}\n\nevent: minute\r\ndata: {}\r\n\r\n")
+    (folder / "fleet" / "gateway").write_bytes(
+        b'event: merge\ndata: 10.0.0.7:8080 member {"state":"up","instance":"a","since_unix_ms":1}\n'
+        b"data: 10.0.0.7:8080 summary {}\n\n"
+    )
+
+
 if __name__ == "__main__":
     main(Path(sys.argv[1]))

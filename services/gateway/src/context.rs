@@ -222,7 +222,7 @@ impl RequestContext {
         }
         let hop = HopByHop::of(&head.fields).map_err(|abuse| bad(abuse.0.to_owned()))?;
         if is_loop(&head.fields) {
-            let detail = "the request has passed this gateway before: its route leads back here";
+            let detail = "loop detected: the route leads back to this gateway";
             return Err(Problem::new(StatusCode::LOOP_DETECTED, detail));
         }
         self.check_rate()?;
@@ -236,10 +236,10 @@ impl RequestContext {
         // The built-in table has a route for `/`.
         let route = rules
             .route(&path)
-            .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))?
+            .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no such resource"))?
             .clone();
         if rules.may_bypass_auth(&path, &route) {
-            let detail = "the path is ambiguous: it could be read as one that needs authentication";
+            let detail = "the path is ambiguous: an upstream could read it as one that requires authentication";
             return Err(bad(detail.to_owned()));
         }
         // The upstream receives the same path that was routed.

@@ -10,6 +10,8 @@ mod announced;
 mod block;
 mod cursor;
 mod event_stream;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod hub;
 mod membership;
 mod merge;

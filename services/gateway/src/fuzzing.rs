@@ -6,6 +6,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::cache;
+use crate::fleet;
 use crate::request::parse::{Body, Head, Length, Progress, end_of_head, read};
 use crate::routing::route::{longest, parse, plain};
 use crate::upstream::client;
@@ -69,6 +70,15 @@ pub fn cache(bytes: &[u8]) {
         read(&head).ok()
     });
     cache::fuzzing::decide(status, &fields, &request.map(|head| head.fields).unwrap_or_default());
+}
+
+/// Parses the event stream of a member and the merged stream of a gateway: the items are the same
+/// for every split, and no block exceeds its limit.
+pub fn fleet(bytes: &[u8]) {
+    let whole = fleet::fuzzing::parsed(bytes, bytes.len().max(1));
+    for piece in [1, 7] {
+        assert_eq!(whole, fleet::fuzzing::parsed(bytes, piece), "the split changes the items");
+    }
 }
 
 /// Finds the end of the head in the whole input and byte by byte.

@@ -85,7 +85,7 @@ async fn serve(
         Err(faults) => {
             // The table was valid during the check before.
             for fault in &faults {
-                tracing::error!(%fault, "no routes");
+                tracing::error!(%fault, "cannot load the routes");
             }
             return Ok(());
         }

@@ -114,7 +114,7 @@ fn bounds(settings: &mut Settings, max_connections: u32) -> (Bounds, bool) {
         connections: connections.unwrap_or_else(|| max_connections.div_ceil(2)),
         requests: settings.get_with(
             "GATEWAY_CLIENT_RATE",
-            "requests a second and perhaps a burst such as \"50\" or \"50 burst 200\"",
+            "requests per second and an optional burst such as \"50\" or \"50 burst 200\"",
             Rate::default(),
             Rate::parse,
         ),

@@ -108,11 +108,11 @@ impl Gateway {
                 let routes = rules.routes().len();
                 self.routes.replace(rules);
                 self.cache.clear();
-                tracing::info!(routes, "routes read again");
+                tracing::info!(routes, "routes reloaded");
             }
             Err(faults) => {
                 for fault in faults {
-                    tracing::error!(%fault, "the routes stay as they were");
+                    tracing::error!(%fault, "cannot reload the routes; keeping the current ones");
                 }
             }
         }
@@ -121,7 +121,7 @@ impl Gateway {
                 *self.announce_keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
             }
             Err(fault) => {
-                tracing::error!(%fault, "the secrets of announcements stay as they were");
+                tracing::error!(%fault, "cannot reload the announcement secrets; keeping the current ones");
             }
         }
     }

@@ -131,10 +131,10 @@ impl Failure {
     /// Problem for the client after this failure of an upstream of `route`.
     pub(crate) fn problem(self, route: &str) -> Problem {
         let (status, what) = match self {
-            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "did not answer in time"),
+            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "did not respond in time"),
             Self::Refused | Self::Unreachable => (StatusCode::BAD_GATEWAY, "cannot be reached"),
             Self::Certificate => (StatusCode::BAD_GATEWAY, "has no valid certificate"),
-            Self::Tls => (StatusCode::BAD_GATEWAY, "does not speak TLS as it must"),
+            Self::Tls => (StatusCode::BAD_GATEWAY, "failed the TLS handshake"),
             _ => (StatusCode::BAD_GATEWAY, "sent an invalid response"),
         };
         Problem::new(status, format!("the upstream of route {route} {what}"))

@@ -313,7 +313,7 @@ fn a_changed_secret_is_loaded_on_sighup_and_errors_do_not_print_it() {
     assert_eq!(announce(&gateway, "PUT", "127.0.0.1:9", now()).status, 200);
     std::fs::write(&file, "short\n").unwrap();
     gateway.signal("HUP");
-    let line = gateway.log_line("the secrets of announcements stay as they were");
+    let line = gateway.log_line("cannot reload the announcement secrets; keeping the current ones");
     assert!(!line.to_string().contains("short"), "{line}");
     assert_eq!(announce(&gateway, "PUT", "127.0.0.1:10", now()).status, 200);
     std::fs::write(&file, format!("{SECRET}-new\n{SECRET}\n")).unwrap();

@@ -181,7 +181,7 @@ fn requests_from_before_a_reload_store_nothing_for_later_ones() {
     }
     write(" hide=X-Secret");
     gateway.signal("HUP");
-    gateway.log_line("routes read again");
+    gateway.log_line("routes reloaded");
     for mut client in clients {
         assert_eq!(client.answer().field("x-secret"), Some("s"));
     }

@@ -188,7 +188,7 @@ fn an_upstream_that_hangs_is_504_after_the_timeout() {
     assert_eq!(answer.status, 504);
     let waited = asked.elapsed();
     assert!(waited >= Duration::from_millis(900) && waited < Duration::from_secs(3), "{waited:?}");
-    assert!(answer.text().contains("the upstream of route /stats did not answer in time"));
+    assert!(answer.text().contains("the upstream of route /stats did not respond in time"));
 }
 
 #[test]
@@ -198,13 +198,13 @@ fn a_name_that_does_not_resolve_is_503_and_does_not_affect_other_routes() {
         ("GATEWAY_FRONTEND", &echo("frontend").to_string()),
         ("GATEWAY_RESOLVE_SECONDS", "1"),
     ]);
-    gateway.log_line("does not resolve");
+    gateway.log_line("name resolution failed");
     let answer = get(&gateway, "/stats");
     assert_eq!((answer.status, answer.field("retry-after")), (503, Some("1")));
     assert_eq!(get(&gateway, "/").status, 200);
     let ended = gateway.stop();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(ended.log.matches("does not resolve").count(), 1, "{ended:?}");
+    assert_eq!(ended.log.matches("name resolution failed").count(), 1, "{ended:?}");
     assert!(!ended.log.contains("panic"), "{ended:?}");
 }
 
@@ -393,7 +393,7 @@ fn sigterm_ends_an_event_stream_immediately_and_cleanly() {
         let ended = gateway.stop();
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(ended.took < Duration::from_millis(900), "{ended:?}");
-        assert!(!ended.log.contains("cutting off"), "{ended:?}");
+        assert!(!ended.log.contains("drain time exceeded"), "{ended:?}");
         let mut rest = String::new();
         client.reader.read_to_string(&mut rest).unwrap();
         assert!(rest.ends_with("\r\n0\r\n\r\n"), "{rest:?}");
@@ -440,7 +440,8 @@ fn a_port_in_use_is_reported_in_one_sentence_with_exit_code_1() {
     let address = taken.local_addr().unwrap().to_string();
     let output = run(GATEWAY, &[], &[("GATEWAY_LISTEN", &address)]);
     assert_eq!(output.status.code(), Some(1));
-    let sentence = format!("gateway: cannot listen on {address}: another process has this port\n");
+    let sentence =
+        format!("gateway: cannot listen on {address}: the port is in use by another process\n");
     assert_eq!(String::from_utf8_lossy(&output.stderr), sentence);
 }
 

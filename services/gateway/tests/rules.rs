@@ -265,13 +265,13 @@ fn routes_are_reloaded_and_an_invalid_table_changes_nothing() {
     let mut kept = gateway.connect();
     fs::write(&table, format!("/api {} # moved\n", other.address)).unwrap();
     gateway.signal("HUP");
-    gateway.log_line("routes read again");
+    gateway.log_line("routes reloaded");
     assert_eq!((gateway.get("/api").status, one.asked(), other.asked()), (200, 1, 1));
     kept.send("GET /api HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!((kept.answer().status, other.asked()), (200, 2));
     fs::write(&table, "/api nowhere\n").unwrap();
     gateway.signal("HUP");
-    gateway.log_line("the routes stay as they were");
+    gateway.log_line("cannot reload the routes; keeping the current ones");
     assert_eq!((gateway.get("/api").status, other.asked()), (200, 3));
 }
 

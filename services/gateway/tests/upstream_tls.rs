@@ -198,7 +198,7 @@ fn an_upstream_without_a_valid_certificate_is_502_and_the_reason_is_logged() {
             let detail = "the upstream of route / has no valid certificate";
             assert_eq!(answer.json()["detail"], detail);
         }
-        let line = gateway.log_line("no TLS with an upstream").to_string();
+        let line = gateway.log_line("TLS handshake with an upstream failed").to_string();
         assert!(line.contains(&reason.replace('"', "\\\"")), "{line}");
         assert_eq!(upstream.connections.load(Ordering::SeqCst), 0);
     }

@@ -34,7 +34,7 @@ pub(crate) fn parse(text: &str) -> Result<Labels, Vec<String>> {
         } else if value.chars().count() > VALUE_CHARACTERS || value.chars().any(char::is_control) {
             faults.push(format!("the value of {name:?} must have at most 64 printable characters"));
         } else if labels.insert(name.to_owned(), value.to_owned()).is_some() {
-            faults.push(format!("{name:?} is there twice"));
+            faults.push(format!("{name:?} is given twice"));
         }
     }
     if labels.len() > LABELS {

@@ -29,7 +29,7 @@ impl View {
         match (views.next(), views.next()) {
             (None, _) => Ok(Self::Full),
             (Some("summary"), None) => Ok(Self::Summary),
-            (Some(_), Some(_)) => Err("view is there twice".to_owned()),
+            (Some(_), Some(_)) => Err("view is given twice".to_owned()),
             (Some(other), None) => {
                 Err(format!("view is {other:?}, but must be summary or left out"))
             }
@@ -66,7 +66,7 @@ impl Span {
                 }
             };
             if place.is_some() {
-                faults.push(format!("{name} is there twice"));
+                faults.push(format!("{name} is given twice"));
             }
             match whole(value).filter(|value| (1..=most).contains(value)) {
                 Some(value) => *place = Some(value),
@@ -91,7 +91,7 @@ pub(crate) fn seconds(query: &str, most: u32) -> Result<u32, String> {
     let mut faults = Vec::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         match parameter.split_once('=').unwrap_or((parameter, "")) {
-            ("seconds", _) if seconds.is_some() => faults.push("seconds is there twice".to_owned()),
+            ("seconds", _) if seconds.is_some() => faults.push("seconds is given twice".to_owned()),
             ("seconds", value) => match whole(value).filter(|value| (1..=most).contains(value)) {
                 Some(value) => seconds = Some(value),
                 None => faults.push(format!(

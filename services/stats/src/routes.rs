@@ -102,7 +102,7 @@ fn resource<B: http_body::Body>(
         return Err(problem::response(StatusCode::MISDIRECTED_REQUEST, detail));
     }
     let Some(resource) = Resource::at(request.uri().path()) else {
-        let detail = "there is nothing here; /openapi.json tells what there is";
+        let detail = "no such resource; /openapi.json lists all";
         return Err(problem::response(StatusCode::NOT_FOUND, detail));
     };
     match *request.method() {
@@ -110,7 +110,7 @@ fn resource<B: http_body::Body>(
         Method::OPTIONS => return Err(options()),
         _ => {
             let status = StatusCode::METHOD_NOT_ALLOWED;
-            let mut response = problem::response(status, "this path can only be read");
+            let mut response = problem::response(status, "this resource is read-only");
             response.headers_mut().insert(header::ALLOW, METHODS);
             return Err(response);
         }
@@ -214,7 +214,7 @@ fn with_fresh_sample(
 }
 
 fn warming_up() -> Response<Body> {
-    let detail = "a rate needs two readings; the second is on its way";
+    let detail = "a rate needs two readings; retry in a second";
     let mut response = problem::response(StatusCode::SERVICE_UNAVAILABLE, detail);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response

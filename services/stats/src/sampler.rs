@@ -82,7 +82,7 @@ impl Sampler {
         let thread = thread::Builder::new().name("sampler".to_owned());
         let run = move || sample_until_stopped(&sampling, metadata, monitor, &publisher);
         if let Err(error) = thread.spawn(run) {
-            tracing::error!(%error, "cannot start the sampler, there will be no figures");
+            tracing::error!(%error, "cannot start the sampler thread");
         }
         sampler
     }

@@ -334,7 +334,10 @@ fn a_taken_port_is_one_sentence_and_exit_1() {
     let refused = run(STATS, &[], &[("STATS_LISTEN", &address)]);
     let told = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(1));
-    assert_eq!(told, format!("stats: cannot listen on {address}: another process has this port\n"));
+    assert_eq!(
+        told,
+        format!("stats: cannot listen on {address}: the port is in use by another process\n")
+    );
 }
 
 /// The data of the next event with this name.

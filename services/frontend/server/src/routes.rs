@@ -81,7 +81,7 @@ fn file(asset: &Asset, headers: &HeaderMap, site: &Site) -> Response<Full<Bytes>
 }
 
 fn not_allowed(site: &Site) -> Response<Full<Bytes>> {
-    let words = "this server can only be read from\n";
+    let words = "this server is read-only\n";
     let mut response = short(StatusCode::METHOD_NOT_ALLOWED, TEXT, words, site);
     set(response.headers_mut(), header::ALLOW, "GET, HEAD");
     response

@@ -169,7 +169,8 @@ fn a_taken_port_is_one_sentence_and_1() {
     let output = run(FRONTEND, &[], &[("FRONTEND_LISTEN", &address)]);
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{complaint}");
-    let sentence = format!("frontend: cannot listen on {address}: another process has this port\n");
+    let sentence =
+        format!("frontend: cannot listen on {address}: the port is in use by another process\n");
     assert_eq!(complaint, sentence);
 }
 

@@ -57,7 +57,7 @@ impl RequestContext {
         }
         let address: Option<SocketAddr> = id.parse().ok();
         let address = address.filter(|_| query.is_none()).ok_or_else(|| {
-            bad("an address and a port are expected behind /fleet/, such as 10.0.0.7:8080")
+            bad("expected an address and a port after /fleet/, such as 10.0.0.7:8080")
         })?;
         // The list stores canonical addresses without a zone.
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
@@ -78,7 +78,7 @@ impl RequestContext {
                 ));
             }
             Err(Refusal::Full) => {
-                let detail = "there are too many announced fleet members";
+                let detail = "too many announced fleet members";
                 return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
                     .with(RETRY_AFTER, KEPT.as_secs().into()));
             }

@@ -75,7 +75,7 @@ impl RequestContext {
         let digits = value.as_bytes();
         let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
         if !is_number || values.next().is_some() {
-            let detail = "Max-Forwards is not one number";
+            let detail = "Max-Forwards is not a single number";
             return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
         }
         // Larger numbers are clamped.
@@ -150,7 +150,7 @@ pub(super) fn upgrade_of(head: &Head) -> Result<Option<HeaderValue>, Problem> {
         || head.method != Method::GET
         || head.version != Version::HTTP_11
     {
-        let detail = "the request for another protocol is not complete";
+        let detail = "the upgrade request is incomplete";
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
     }
     Ok(Some(protocol.clone()))

@@ -81,7 +81,7 @@ impl RequestContext {
     ) -> Result<Decision, Problem> {
         let not_found = |detail: &str| Problem::new(StatusCode::NOT_FOUND, detail);
         let gateway = self.gateway.clone();
-        let Some(fleet) = &gateway.fleet else { return Err(not_found("there is nothing here")) };
+        let Some(fleet) = &gateway.fleet else { return Err(not_found("no such resource")) };
         if let FleetPath::Entry { id } = path
             && [Method::PUT, Method::DELETE].contains(&self.method)
         {
@@ -95,9 +95,9 @@ impl RequestContext {
             FleetPath::Member { path, .. } => path,
             _ => MEMBER_PATH,
         };
-        let route = rules.route(member_path).ok_or_else(|| not_found("there is nothing here"))?;
+        let route = rules.route(member_path).ok_or_else(|| not_found("no such resource"))?;
         if rules.may_bypass_auth(member_path, route) {
-            let detail = "the path is ambiguous: it could be read as one that needs authentication";
+            let detail = "the path is ambiguous: an upstream could read it as one that requires authentication";
             return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
         }
         self.route = Some(route.clone());
@@ -106,7 +106,7 @@ impl RequestContext {
         }
         let is_read = [Method::GET, Method::HEAD].contains(&self.method);
         match path {
-            FleetPath::Unknown | FleetPath::Entry { .. } => Err(not_found("there is nothing here")),
+            FleetPath::Unknown | FleetPath::Entry { .. } => Err(not_found("no such resource")),
             FleetPath::List if !is_read => Err(Problem::method_not_allowed("GET, HEAD")),
             FleetPath::List => {
                 let mut fields = Fields::new();

@@ -99,7 +99,10 @@ pub(crate) async fn run(
         connections.close_all();
     });
     if timeout(drain, permits.all_free()).await.is_err() {
-        tracing::warn!(connections = permits.taken(), "drain time is up, cutting off");
+        tracing::warn!(
+            connections = permits.taken(),
+            "drain time exceeded; closing the remaining connections"
+        );
     }
 }
 
@@ -160,8 +163,8 @@ impl ConnectionHandler {
         });
         match shaken.await? {
             Ok(Ok(socket)) => return Some(socket),
-            Ok(Err(error)) => tracing::debug!(%error, "no handshake"),
-            Err(_) => tracing::debug!("no handshake in time"),
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake timed out"),
         }
         self.gateway.metrics.malformed.add();
         None

@@ -45,12 +45,12 @@ impl Problem {
 
     /// The client did not send this part of its request in time.
     pub(crate) fn too_slow(what: &str) -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, format!("the {what} did not come in time"))
+        Self::new(StatusCode::REQUEST_TIMEOUT, format!("timeout while reading the {what}"))
     }
 
     /// The memory for request bodies is exhausted.
     pub(crate) fn busy() -> Self {
-        let detail = "the memory for request bodies is used up";
+        let detail = "the memory for request bodies is exhausted";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             .with(RETRY_AFTER, HeaderValue::from_static("1"))
     }

@@ -163,7 +163,7 @@ fn token(line: &str) -> Result<Secret, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
     if stem.is_empty() || !stem.bytes().all(plain) {
         return Err(
-            "is no token: letters, digits and - . _ ~ + / are, with = at the end".to_owned()
+            "is not a token (letters, digits and - . _ ~ + /, with = at the end)".to_owned()
         );
     }
     if line.len() < SHORTEST_TOKEN {

@@ -157,7 +157,7 @@ impl FieldRules {
 
     fn check(&self, name: &HeaderName) -> Result<(), String> {
         if self.covers(name) {
-            return Err(format!("{name} is there twice"));
+            return Err(format!("{name} is given twice"));
         }
         if self.set.len() + self.removed.len() >= MOST_FIELDS {
             return Err(format!("there are more than {MOST_FIELDS} fields"));

@@ -46,7 +46,9 @@ impl HopByHop {
                 return Err(Abuse("the Connection field has too many options"));
             }
             if is_needed(&name) {
-                return Err(Abuse("the Connection field names a field that has to pass"));
+                return Err(Abuse(
+                    "the Connection field names a field that must reach the upstream",
+                ));
             }
             if !never_passes(&name) && headers.contains_key(&name) {
                 nominated.push(name);
@@ -238,7 +240,7 @@ mod tests {
             let refused = HopByHop::of(&headers(&[("Connection", &format!("close, {name}"))]));
             assert_eq!(
                 refused.unwrap_err().0,
-                "the Connection field names a field that has to pass"
+                "the Connection field names a field that must reach the upstream"
             );
         }
     }

@@ -112,7 +112,7 @@ impl Tunnel {
         }
         let error = match ended {
             Ended::ClientSilent => Some("the client takes nothing"),
-            Ended::UpstreamSilent => Some("the upstream fell silent within its answer"),
+            Ended::UpstreamSilent => Some("the upstream stopped sending during its response"),
             Ended::Closed | Ended::Closing => None,
         };
         Passed { bytes: passed, error }

@@ -99,7 +99,7 @@ fn parse_line(line: &str, shown: &[String]) -> Result<RouteLine, Vec<String>> {
         let may_be_repeated = ["request-header", "response-header", "hide"].contains(&name);
         if !may_be_repeated && seen.contains(&name) {
             let name = shown.split('=').next().unwrap_or_default();
-            faults.push(format!("{name} is there twice"));
+            faults.push(format!("{name} is given twice"));
         }
         seen.push(name);
         faults.extend(route.take(word, shown).err());

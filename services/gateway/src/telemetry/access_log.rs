@@ -78,7 +78,7 @@ pub(crate) fn open(json: bool, percent: u8) {
     let journal = JOURNAL.get_or_init(|| AccessLog { lines, news, json, percent, turn });
     let writer = std::thread::Builder::new().name("journal".to_owned());
     if let Err(error) = writer.spawn(|| journal.write_all()) {
-        tracing::error!(%error, "there will be no access log");
+        tracing::error!(%error, "access log unavailable");
         journal.lock().over = true;
     }
 }

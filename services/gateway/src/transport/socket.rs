@@ -28,7 +28,7 @@ impl Socket {
     }
 
     /// Resets the connection instead of closing it on drop. TLS clients detect a truncation by the
-    /// missing close_notify.
+    /// missing `close_notify`.
     pub(crate) fn reset_on_close(&self) {
         // An error means that the client has disconnected.
         let _ = self.tcp().set_zero_linger();

@@ -95,11 +95,13 @@ impl Tls {
         match load(&self.certificate, &self.key, self.offers_http2) {
             Ok(config) => {
                 *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
-                tracing::info!("certificate read again");
+                tracing::info!("certificate reloaded");
             }
             // While only one of the two files is replaced, the pair is invalid. The change of the
             // other file causes another load.
-            Err(fault) => tracing::error!(%fault, "the certificate stays as it was"),
+            Err(fault) => {
+                tracing::error!(%fault, "cannot reload the certificate; keeping the current one");
+            }
         }
     }
 }

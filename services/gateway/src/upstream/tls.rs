@@ -154,7 +154,7 @@ impl UpstreamTls {
     fn log(&self, address: SocketAddr, error: &io::Error) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
-            tracing::warn!(%address, name = %self.host, %error, "no TLS with an upstream");
+            tracing::warn!(%address, name = %self.host, %error, "TLS handshake with an upstream failed");
             *logged = Some(Instant::now());
         }
     }

@@ -60,7 +60,7 @@ impl Persistence {
             drop::<Sender<()>>(finished);
         });
         if let Err(error) = result {
-            tracing::error!(%error, "cannot start the keeper, the history will not be saved");
+            tracing::error!(%error, "cannot start the history thread; the history will not be saved");
         }
         Self { order, done }
     }
@@ -73,7 +73,7 @@ impl Persistence {
     fn finish_within(self, bound: Duration) {
         drop(self.order);
         if self.done.recv_timeout(bound) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!("the disk does not answer, the last of the history is not saved");
+            tracing::warn!("the disk does not respond; the end of the history is not saved");
         }
     }
 }
@@ -98,7 +98,7 @@ pub(crate) fn load(path: &Path) -> History {
         Err(LoadError::Damaged(damage)) => {
             tracing::warn!(path = %shown, %damage, "the history is damaged, starting a new one");
             if let Err(error) = fs::rename(path, beside(path, ".damaged")) {
-                tracing::warn!(path = %shown, %error, "cannot put the damaged history aside");
+                tracing::warn!(path = %shown, %error, "cannot rename the damaged history");
             }
         }
     }

@@ -159,7 +159,7 @@ impl Announcer {
             Ok(addresses) => {
                 self.lookup.succeeded();
                 if self.lookup.log.has_ended() {
-                    tracing::info!(gateway = %self.endpoint, "the gateway's name is found again");
+                    tracing::info!(gateway = %self.endpoint, "the gateway's name resolves again");
                 }
                 for target in self.targets.values_mut() {
                     target.is_listed = false;

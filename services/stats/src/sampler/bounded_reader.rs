@@ -186,7 +186,7 @@ impl<R: Default + Send + 'static> BoundedReader<R> {
             slot.unit = Some(unit);
             slot.state = outcome.state;
             if slot.log.has_ended() {
-                tracing::info!(source = &*slot.name, "read again");
+                tracing::info!(source = &*slot.name, "source readable again");
             }
             (outcome.update)(reading, (at - self.epoch).as_secs_f64());
         }
@@ -218,7 +218,7 @@ impl<R: Default + Send + 'static> BoundedReader<R> {
                 tracing::warn!(
                     source = &*slot.name,
                     seconds,
-                    "a read does not return, figures absent"
+                    "a read does not return; its values are absent"
                 );
             }
             self.hanging.push(worker);

@@ -391,7 +391,7 @@ impl FilesystemUnit {
             self.last = None;
             if self.log.is_due() {
                 let path = self.mount.path.display();
-                tracing::warn!(%path, %error, "filesystem without figures");
+                tracing::warn!(%path, %error, "filesystem values absent");
             }
             SourceState::Down
         })?;

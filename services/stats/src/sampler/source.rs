@@ -122,7 +122,7 @@ impl Source {
                 self.state = SourceState::Down;
                 if self.log.is_due() {
                     let path = self.path.display();
-                    tracing::warn!(%path, %error, "figures absent");
+                    tracing::warn!(%path, %error, "values absent");
                 }
                 None
             }

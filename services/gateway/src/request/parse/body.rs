@@ -99,7 +99,7 @@ impl Body {
                     None if matches!(bytes.first(), None | Some(b'\r')) => {
                         return Ok(Progress::More);
                     }
-                    _ => return Err(malformed("a chunk is longer or shorter than it says")),
+                    _ => return Err(malformed("the length of a chunk differs from its size")),
                 },
                 State::Size => {
                     let Some(line) = take_line(bytes, LINE_BYTES)? else {
@@ -134,7 +134,7 @@ impl Body {
     fn drop_bytes(&mut self, count: usize) -> Result<(), Refused> {
         self.dropped_bytes += count;
         if self.dropped_bytes > DROPPED_BYTES {
-            return Err(malformed("there is too much between the chunks and behind them"));
+            return Err(malformed("chunk extensions and trailers are too large"));
         }
         Ok(())
     }
@@ -148,8 +148,8 @@ fn take_line(bytes: &mut BytesMut, most: usize) -> Result<Option<Bytes>, Refused
             line.truncate(end - 1);
             Ok(Some(line))
         }
-        Some(_) => Err(malformed("a line between chunks is too long or has no CR at its end")),
-        None if bytes.len() > most => Err(malformed("a line between chunks is too long")),
+        Some(_) => Err(malformed("a chunk line is too long or does not end with CR and LF")),
+        None if bytes.len() > most => Err(malformed("a chunk line is too long")),
         None => Ok(None),
     }
 }
@@ -165,7 +165,7 @@ fn chunk_size(line: &[u8]) -> Result<(u64, usize), Refused> {
     }
     let is_extension = extension.is_empty() || extension.starts_with(b";");
     if !is_extension || !extension.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') {
-        return Err(malformed("there is something else than an extension behind a chunk's size"));
+        return Err(malformed("malformed chunk extension"));
     }
     let size = std::str::from_utf8(size).ok().and_then(|size| u64::from_str_radix(size, 16).ok());
     let size = size.ok_or_else(|| malformed("the size of a chunk is not a number"))?;
@@ -177,7 +177,7 @@ fn trailer_field(line: &[u8]) -> Result<(), Refused> {
     let (name, value) = line.split_at(colon);
     let named = http::HeaderName::from_bytes(name).is_ok();
     let plain = value.iter().all(|&byte| (byte >= b' ' || byte == b'\t') && byte != 0x7f);
-    if named && plain { Ok(()) } else { Err(malformed("a field behind the chunks is none")) }
+    if named && plain { Ok(()) } else { Err(malformed("malformed trailer field")) }
 }
 
 #[cfg(test)]

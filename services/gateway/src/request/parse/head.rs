@@ -143,13 +143,13 @@ fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), Refused> {
         return Err(wrong());
     };
     if method.is_empty() || !method.iter().copied().all(is_token) {
-        return Err(malformed("the method is no word"));
+        return Err(malformed("the method is not a token"));
     }
     if target.len() > TARGET_BYTES {
         return Err(target_too_long());
     }
     if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
-        return Err(malformed("the target has a character that is none of a URL"));
+        return Err(malformed("the target has a character that is invalid in a URL"));
     }
     let version = match version {
         b"HTTP/1.1" => Version::HTTP_11,
@@ -157,7 +157,7 @@ fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), Refused> {
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
-            let detail = "the gateway speaks HTTP/1.1 and HTTP/1.0 here";
+            let detail = "unsupported version: this port speaks HTTP/1.0 and HTTP/1.1";
             return Err(Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, detail));
         }
         _ => return Err(wrong()),
@@ -167,16 +167,14 @@ fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), Refused> {
 
 fn field(line: &[u8]) -> Result<(HeaderName, &[u8]), Refused> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
-        return Err(malformed("a field goes on in a second line"));
+        return Err(malformed("a field has a second line (obsolete line folding)"));
     }
     let Some(colon) = memchr::memchr(b':', line) else {
         return Err(malformed("a field has no colon"));
     };
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     if name.is_empty() || !name.iter().copied().all(is_token) {
-        return Err(malformed(
-            "the name of a field is no word, or a space stands before its colon",
-        ));
+        return Err(malformed("the name of a field is not a token, or a space precedes its colon"));
     }
     let value = trim(value);
     // No early exit, so that the compiler can vectorize the loop.
@@ -244,7 +242,7 @@ fn origin_form(
         return Err(malformed("the request has no Host"));
     }
     if host.is_some_and(|host| !is_authority(host.as_bytes())) {
-        return Err(malformed("the Host is not a host and perhaps a port"));
+        return Err(malformed("Host is not a host name with an optional port"));
     }
     if target.starts_with(b"/") {
         return Ok(target);
@@ -264,12 +262,12 @@ fn origin_form(
     } else if scheme.eq_ignore_ascii_case(b"https") {
         ":443"
     } else {
-        return Err(malformed("the target is neither a path nor a URL of HTTP"));
+        return Err(malformed("the target is neither a path nor an HTTP URL"));
     };
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     if authority.is_empty() || !is_authority(authority) {
-        return Err(malformed("the target names no host"));
+        return Err(malformed("the target has no valid host"));
     }
     let plain = |authority: &[u8]| {
         let mut authority = authority.to_ascii_lowercase();
@@ -345,7 +343,7 @@ fn length(version: Version, fields: &Fields) -> Result<Length, Refused> {
                 return Err(malformed("HTTP/1.0 has no Transfer-Encoding"));
             }
             if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-                return Err(malformed("the only Transfer-Encoding here is chunked, once"));
+                return Err(malformed("the only supported Transfer-Encoding is chunked, once"));
             }
             Ok(Length::Chunked)
         }
@@ -353,7 +351,7 @@ fn length(version: Version, fields: &Fields) -> Result<Length, Refused> {
             let digits = length.as_bytes();
             let number = digits.iter().all(u8::is_ascii_digit) && !digits.is_empty();
             if lengths.next().is_some() || !number {
-                return Err(malformed("the Content-Length is not one number"));
+                return Err(malformed("Content-Length is not a single number"));
             }
             // A number that overflows exceeds every limit.
             let length = length.to_str().ok().and_then(|digits| digits.parse().ok());
@@ -366,7 +364,7 @@ fn expectation(version: Version, fields: &Fields) -> Result<bool, Refused> {
     let mut expected = false;
     for value in fields.get_all(EXPECT) {
         if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") {
-            let detail = "the only expectation that can be met is 100-continue";
+            let detail = "the only supported expectation is 100-continue";
             return Err(Problem::new(StatusCode::EXPECTATION_FAILED, detail));
         }
         // RFC 9110, section 10.1.1: the expectation of an HTTP/1.0 client is ignored.

@@ -201,7 +201,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
                 total.map(|total| (*begun + total, End::Broken(CUT))),
                 self.waits.client.then(|| (*client + TAKES_NOTHING, End::ClientGone)),
                 self.waits.upstream.then(|| {
-                    let why = "the upstream fell silent within its answer";
+                    let why = "the upstream stopped sending during its response";
                     (*upstream + timeouts.silence, End::Broken(why))
                 }),
             ];
@@ -415,5 +415,5 @@ enum Next {
 }
 
 fn broken(_: std::io::Error) -> End {
-    End::Broken("the upstream broke its answer off")
+    End::Broken("the upstream closed the connection during its response")
 }

@@ -29,13 +29,23 @@ impl Shared {
                 tracing::warn!(upstream, %address, %failure, "too many checks failed");
             }
             News::Address(address, Change::Closed | Change::Healthy) => {
-                tracing::info!(upstream, %address, "answers again");
+                tracing::info!(upstream, %address, "endpoint healthy again");
             }
             News::Panic { well, all } => {
-                tracing::warn!(upstream, well, all, "panic threshold reached; using all endpoints");
+                tracing::warn!(
+                    upstream,
+                    healthy = well,
+                    all,
+                    "panic threshold reached; using all endpoints"
+                );
             }
             News::Calm { well, all } => {
-                tracing::info!(upstream, well, all, "enough are well again");
+                tracing::info!(
+                    upstream,
+                    healthy = well,
+                    all,
+                    "panic mode ended; using healthy endpoints only"
+                );
             }
         }
     }

@@ -58,7 +58,7 @@ impl Shared {
         let upstream = self.name();
         if report.fails {
             let error = "the name has no address";
-            tracing::warn!(upstream, name = %origin, error, kept, "does not resolve");
+            tracing::warn!(upstream, name = %origin, error, kept, "name resolution failed");
         }
         if report.recovers || !added.is_empty() {
             tracing::info!(upstream, name = %origin, addresses = ?added, all = kept, "resolved");
@@ -86,7 +86,7 @@ impl Shared {
         drop(pool_state);
         let upstream = self.name();
         if report.fails {
-            tracing::warn!(upstream, name = %origin, error, kept, "does not resolve");
+            tracing::warn!(upstream, name = %origin, error, kept, "name resolution failed");
         } else {
             tracing::debug!(upstream, name = %origin, ?family, error, "a lookup failed");
         }

@@ -16,6 +16,9 @@ from processes import Failed, NotToBeHad, Server
 from scenario import Bench, Measurement
 from scenarios import BY_NAME
 
+# The tests have folders of their own.
+DEFAULT_RESULTS = run.RESULTS
+
 
 def quiet(call, *arguments):
     """The result and the output of a call."""
@@ -43,6 +46,12 @@ class Runner(unittest.TestCase):
         self.assertEqual(code, 64)
         self.assertIn("there is no gateway-prox; there are", printed)
         self.assertIn("gateway-proxy", printed)
+
+    def test_the_report_is_where_the_workflows_upload_it(self) -> None:
+        self.assertEqual(DEFAULT_RESULTS / "report", run.ROOT / "target" / "bench" / "report")
+        for name in ("weekly", "release"):
+            text = (run.ROOT / ".github" / "workflows" / f"{name}.yaml").read_text(encoding="utf-8")
+            self.assertIn("path: target/bench/report/", text)
 
     def test_every_round_is_measured_and_kept(self) -> None:
         turns = []

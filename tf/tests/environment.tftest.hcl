@@ -63,8 +63,8 @@ run "waits_are_in_order" {
     error_message = "a task would be killed while it drains"
   }
   assert {
-    # The gateway's own: IDLE_TIME in services/gateway/src/listener/http1.rs.
-    condition     = local.idle_timeout_seconds < tonumber(regex("IDLE_TIME: Duration = Duration::from_secs\\(([0-9]+)\\)", file("../services/gateway/src/listener/http1.rs"))[0])
+    # The gateway's own: IDLE_TIME in services/gateway/src/listener/connection.rs.
+    condition     = local.idle_timeout_seconds < tonumber(regex("IDLE_TIME: Duration = Duration::from_secs\\(([0-9]+)\\)", file("../services/gateway/src/listener/connection.rs"))[0])
     error_message = "the gateway closes connections that the load balancer still uses"
   }
 }

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
 from tools.ci import github
 from tools.common.files import write
 from tools.common.toolchain import ROOT
+
+# Of the output of a part that failed.
+LAST_LINES = 40
 
 
 def report(seconds: dict[str, float], failure: str, results: Path) -> None:
@@ -41,3 +45,10 @@ def counted(file: Path) -> str:
     failed = number["failures"] + number["errors"]
     passed = number["tests"] - number["skipped"] - failed
     return f"{passed:,d} passed, {number['skipped']} skipped, {failed} failed"
+
+
+def repeat_ends(failed: Iterable[str], logs: Path) -> None:
+    """Print the end of each failed part again, below the output of the parts that ran beside it."""
+    for name in failed:
+        lines = (logs / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        print(f"\ntest: == {name}: its last lines", *lines[-LAST_LINES:], "", sep="\n", flush=True)

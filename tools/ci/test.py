@@ -108,6 +108,7 @@ def main(arguments: list[str]) -> int:
     report.report(run.seconds, failure, LOGS)
     for what, seconds in run.seconds.items():
         print(f"test: {what:<20} {seconds:6.0f} s")
+    report.repeat_ends(run.failed, LOGS)
     print(f"test: {failure or 'all passed'}", file=sys.stderr if failure else sys.stdout)
     return 1 if failure else 0
 

@@ -14,6 +14,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
+from tools.ci import report
 from tools.ci import test as parts
 from tools.ci.test import Part, Run
 
@@ -89,6 +90,19 @@ class Parts(unittest.TestCase):
         lines = [line for line in self.output.getvalue().splitlines() if line.startswith("from")]
         self.assertEqual(sorted(lines, key=lines.index), lines)
         self.assertEqual(len(lines), 40)
+
+    def test_the_last_lines_of_a_failed_part_are_at_the_end(self) -> None:
+        known = {"bad": Part(nothing), "slow": Part(nothing)}
+        scripts = {
+            "bad": "import sys; print('first'); print('x\\n' * 100); sys.exit('why')",
+            "slow": "import time; time.sleep(0.5); print('unrelated')",
+        }
+        run = self.perform(known, scripts)
+        with contextlib.redirect_stdout(self.output):
+            report.repeat_ends(run.failed, self.folder)
+        end = self.output.getvalue().rsplit("unrelated", 1)[1]
+        self.assertIn("why", end)
+        self.assertNotIn("first", end)
 
     def test_parts_bring_what_they_need_and_unknown_ones_are_refused(self) -> None:
         with mock.patch.dict(os.environ, {"PARTS": "gateway"}):

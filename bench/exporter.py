@@ -6,7 +6,7 @@ Prometheus scrapes stats and node_exporter side by side while this machine has w
 answers every expression of a public dashboard and of two public sets of alerts for each of them.
 Then both are scraped at the same moment, and their series are compared by name, labels and value.
 Writes docs/node_exporter.md. Fails when stats has less than BUDGETS. Dashboard and alerts come from
-pinned checkouts (see conformance.py); nothing of them is kept in this repository.
+pinned checkouts (see suites/); nothing of them is kept in this repository.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ import conformance
 import incidents
 import servers
 from processes import Failed, NotToBeHad, free_port, started, wait_for_answer
+from suites.suite import Checkout, checkout_of
 
 from tools.build import build  # isort: skip (in tools)
 from tools.common import toolchain  # isort: skip
@@ -64,17 +65,17 @@ TOLERANCE = 0.02
 NOT_COMPARED = re.compile(r"(go|promhttp|process|node_scrape_collector|node_exporter)_")
 
 
-DASHBOARD = conformance.Checkout(
+DASHBOARD = Checkout(
     "grafana-dashboards",
     "https://github.com/rfrail3/grafana-dashboards",
     "7d61c79619e5749e629758ecd96748c010028120",
 )
-HOST_ALERTS = conformance.Checkout(
+HOST_ALERTS = Checkout(
     "awesome-prometheus-alerts",
     "https://github.com/samber/awesome-prometheus-alerts",
     "a8533189af0246de5e21a6d8d25bd37816894f07",
 )
-MIXIN = conformance.Checkout(
+MIXIN = Checkout(
     "node_exporter",
     "https://github.com/prometheus/node_exporter",
     "a7dcc3a01545180d4f2087db70994cbc3abfed13",
@@ -126,7 +127,7 @@ def main(arguments: list[str]) -> int:
 def measured(bench: scenario.Bench) -> tuple[str, list[str]]:
     """The report, and what is below its budget."""
     servers.python_with(PYTHON, REQUIREMENTS, "jsonnet for the mixin")
-    checkouts = {one.name: conformance.checkout_of(one) for one in (DASHBOARD, HOST_ALERTS, MIXIN)}
+    checkouts = {one.name: checkout_of(one) for one in (DASHBOARD, HOST_ALERTS, MIXIN)}
     sets = {
         "Panels of Node Exporter Full": panels(checkouts[DASHBOARD.name]),
         "Alerts of node-mixin": mixin_alerts(checkouts[MIXIN.name]),

@@ -1,0 +1,75 @@
+"""RFC 9111: cache-tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from processes import Failed, NotToBeHad, answer_of
+
+from .suite import SUITE_SECONDS, Figure, Subject, Suite
+
+
+def cache_tests(subject: Subject, checkout: Path) -> dict[str, Figure]:
+    """RFC 9111, by kinds: what is required, and what a good cache does."""
+    score = """
+import fs from 'node:fs'
+import suites from './tests/index.mjs'
+import { determineTestResult, resultTypes } from './test-engine/lib/results.mjs'
+const results = JSON.parse(fs.readFileSync(process.argv[2]))
+const kinds = {}
+for (const suite of suites) for (const test of suite.tests) {
+  if (test.browser_only || test.cdn_only) continue
+  const kind = test.kind ?? 'required'
+  // Tests of interim responses need a package of npm.
+  if (String(results[test.id]?.[1]).includes("Cannot find package 'undici'")) continue
+  const result = determineTestResult(suites, test.id, results)
+  const [name] = Object.entries(resultTypes).find(([, value]) => value === result);
+  (kinds[kind] ??= []).push([test.id, name])
+}
+console.log(JSON.stringify(kinds))
+"""
+    node = shutil.which("node")
+    if not node:
+        raise NotToBeHad("needs Node.js (Debian: nodejs)")
+    # Variables that npm would set from package.json; an empty id means every test.
+    base = {"npm_config_base": f"http://127.0.0.1:{subject.port}", "npm_package_config_id": ""}
+    variables = {**os.environ, **base}
+    done = subprocess.run(
+        [node, "--no-warnings", "test-engine/cli.mjs"],
+        cwd=checkout,
+        env=variables,
+        capture_output=True,
+        timeout=SUITE_SECONDS,
+        check=False,
+    )
+    text = done.stdout.decode()
+    if done.returncode or "{" not in text:
+        raise Failed(f"cache-tests ended with {done.returncode}: {done.stderr.decode()[-500:]}")
+    with tempfile.TemporaryDirectory() as folder:
+        results, script = Path(folder) / "results.json", checkout / "score.built.mjs"
+        results.write_text(text[text.index("{") :])
+        script.write_text(score)
+        kinds = json.loads(answer_of([node, "--no-warnings", str(script), str(results)], 60))
+    figures = {}
+    for kind in ("required", "optimal"):
+        # Tests that depend on a failed test, and tests without a setup, were skipped.
+        tried = [(name, result) for name, result in kinds[kind] if result != "untested"]
+        passed = [name for name, result in tried if result == "pass"]
+        others = tuple(f"{name} ({result})" for name, result in tried if result != "pass")
+        figures[kind] = Figure(len(passed), len(tried), others)
+    return figures
+
+
+SUITE = Suite(
+    "cache-tests",
+    "https://github.com/http-tests/cache-tests",
+    "b55b8bda3dbb8c927c04e85bd8d496a8caa3e4ba",
+    "[cache-tests](https://github.com/http-tests/cache-tests)",
+    cache_tests,
+    None,
+)

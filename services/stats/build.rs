@@ -1,4 +1,4 @@
-//! Turns the description of the interface, written in YAML for people, into compact JSON.
+//! Converts the YAML description of the API to compact JSON.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -26,7 +26,7 @@ fn convert() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Appends `node`, its keys in the order of the file.
+/// Appends `node`; keys keep the order of the file.
 fn write(node: &Yaml<'_>, json: &mut String) -> Result<(), Box<dyn Error>> {
     match node {
         Yaml::Mapping(entries) => {

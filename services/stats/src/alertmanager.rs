@@ -1,8 +1,8 @@
-//! What Alertmanager is told, and when: pure, with the time given.
+//! Messages to Alertmanager, and when they are due. Pure: time is a parameter.
 //!
-//! Two replicas of the service on the same host send the same labels, and Alertmanager sees one
-//! alert. An active alert is sent again every minute, and each time with an end in the future: it
-//! ends by itself when the service is gone.
+//! Two replicas of the service on the same host send the same labels, so Alertmanager deduplicates
+//! their alerts. An active alert is sent again every minute, each time with an end in the future:
+//! if the service stops, the alert expires.
 
 mod message;
 
@@ -10,29 +10,30 @@ use wire::{Alert, Sample, State, Subject};
 
 use crate::alerts::Moment;
 
-/// The time between two messages about an alert that lasts.
+/// Interval between two messages about an active alert.
 const RESEND_MS: u64 = 60_000;
 
-/// How long an alert must be over before it is reported as resolved. Replicas of the same host do
-/// not see its end in the same second, and one that still sends it would raise it again.
+/// Minimum time since the end of an alert before it is reported as resolved. Replicas of the same
+/// host do not detect the end in the same second, and one that still sends the alert would reopen
+/// it.
 const SETTLE_MS: u64 = 10_000;
 
-/// The end of an active alert, seen from its last message.
+/// Time from the last message about an active alert to its `endsAt`.
 const LIFETIME_MS: u64 = 3 * RESEND_MS;
 
-/// Alerts that are remembered, those that ended included.
+/// Maximum number of tracked alerts, including ended ones.
 const ALERTS: usize = 64;
 
-/// Who sends.
+/// Source of the alerts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sender {
-    /// The same in all replicas of the same host.
+    /// Host, identical in all replicas on the same host.
     pub(crate) host: String,
-    /// The container that the service runs in, where it measures that.
+    /// Container that the service runs in; empty if the service does not measure one.
     pub(crate) container: String,
 }
 
-/// What Alertmanager knows of.
+/// Alerts that were sent to Alertmanager, or are due.
 #[derive(Debug)]
 pub(crate) struct Tracker {
     sender: Sender,
@@ -42,16 +43,16 @@ pub(crate) struct Tracker {
 #[derive(Debug)]
 struct Known {
     alert: Alert,
-    /// When it was sent last.
+    /// Time of the last message, if one was accepted.
     sent_ms: Option<u64>,
-    /// Since when it is over.
+    /// Time at which the alert ended.
     ended: Option<Moment>,
 }
 
-/// A message, and what it reports.
+/// Body of a request, and the alerts that it reports.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Message {
-    /// The body of a request to `/api/v2/alerts`.
+    /// Body of a request to `/api/v2/alerts`.
     pub(crate) json: String,
     reports: Vec<Report>,
 }
@@ -62,16 +63,16 @@ struct Report {
     is_end: bool,
 }
 
-/// What makes an alert another one for Alertmanager.
+/// Identity of an alert in Alertmanager.
 type Key = (Subject, Option<String>, State);
 
 impl Tracker {
-    /// Nothing was sent yet.
+    /// Tracker without alerts.
     pub(crate) fn new(sender: Sender) -> Self {
         Self { sender, known: Vec::new() }
     }
 
-    /// Takes the alerts of the newest sample.
+    /// Applies the alerts of the newest sample.
     pub(crate) fn update(&mut self, sample: &Sample, now: Moment) {
         for known in &mut self.known {
             let key = known.key();
@@ -83,7 +84,8 @@ impl Tracker {
                 None => drop(known.ended.get_or_insert(now)),
             }
         }
-        // One that was never sent need not be resolved, and one that cannot be sent ends by itself.
+        // An alert that was never sent needs no resolution. One that cannot be sent expires by
+        // itself.
         self.known.retain(|known| {
             known.ended.is_none_or(|ended| {
                 let over_ms = now.monotonic_ms.saturating_sub(ended.monotonic_ms);
@@ -98,12 +100,12 @@ impl Tracker {
         }
     }
 
-    /// The message that is due, if there is one.
+    /// The message that is due, if any.
     pub(crate) fn due(&self, sample: &Sample, now: Moment) -> Option<Message> {
         if !self.known.iter().any(|known| known.is_due(now)) {
             return None;
         }
-        // What is due soon goes along: one message a minute is enough.
+        // Active alerts that are not due yet are included: one message a minute is enough.
         let goes = |known: &&Known| known.is_due(now) || known.ended.is_none();
         let reports = self.known.iter().filter(goes);
         let alerts: Vec<_> = reports
@@ -121,7 +123,7 @@ impl Tracker {
         })
     }
 
-    /// Notes that a message was accepted.
+    /// Records that Alertmanager accepted a message.
     pub(crate) fn sent(&mut self, message: &Message, now: Moment) {
         for Report { key, is_end } in &message.reports {
             let Some(place) = self.known.iter().position(|known| known.key() == *key) else {
@@ -178,7 +180,7 @@ mod tests {
         Tracker::new(Sender { host: "host".to_owned(), container: String::new() })
     }
 
-    /// The subjects and ends of the message that is due, which is accepted.
+    /// Subjects and ends in the message that is due, which is marked as accepted.
     fn next(tracker: &mut Tracker, sample: &Sample, second: u64) -> Vec<(String, String)> {
         tracker.update(sample, at(second));
         let Some(message) = tracker.due(sample, at(second)) else { return Vec::new() };
@@ -194,7 +196,7 @@ mod tests {
     const CPU: (Subject, State) = (Subject::Cpu, State::Critical);
 
     #[test]
-    fn an_alert_is_sent_at_once_again_every_minute_and_resolved_a_moment_after_its_end() {
+    fn an_alert_is_sent_immediately_then_every_minute_and_resolved_after_its_end() {
         let mut tracker = tracker();
         let (active, calm) = (sample(&[CPU]), sample(&[]));
         let mut sent = Vec::new();
@@ -206,14 +208,15 @@ mod tests {
         }
         let seconds: Vec<_> = sent.iter().map(|(second, ..)| *second).collect();
         assert_eq!(seconds, [5, 65, 125, 140]);
-        // The first one ends three minutes later if nothing follows, the last one has ended.
+        // Without another message, the first alert expires after three minutes; the last one is
+        // resolved.
         assert_eq!(sent[0].2, message::rfc3339(at(185).unix_ms));
         assert_eq!(sent[3].2, message::rfc3339(at(130).unix_ms));
         assert!(tracker.known.is_empty());
     }
 
     #[test]
-    fn an_alert_that_comes_back_within_a_moment_was_never_over() {
+    fn an_alert_that_returns_before_it_settles_is_not_resolved() {
         let mut tracker = tracker();
         assert_eq!(next(&mut tracker, &sample(&[CPU]), 0).len(), 1);
         for second in 1..9 {
@@ -226,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_accepted_is_sent_again_and_what_was_never_sent_is_not_resolved() {
+    fn a_rejected_message_is_sent_again_and_an_unsent_alert_is_not_resolved() {
         let mut tracker = tracker();
         let active = sample(&[CPU]);
         for second in 0..3 {
@@ -239,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_severity_is_an_alert_of_its_own_and_a_message_carries_all_that_are_active() {
+    fn each_severity_is_a_separate_alert_and_a_message_contains_all_active_alerts() {
         let mut tracker = tracker();
         next(&mut tracker, &sample(&[(Subject::Cpu, State::Warning)]), 0);
         let both = sample(&[CPU, (Subject::Memory, State::Warning)]);
@@ -249,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_number_of_tracked_alerts_is_limited() {
         let mut tracker = tracker();
         for number in 0..200_u64 {
             let alert = Alert { target: Some(number.to_string()), ..Alert::default() };

@@ -1,7 +1,7 @@
-//! What is out of its limits, and since when: pure, with the time given.
+//! Alert rules and their state. Pure: time is a parameter.
 //!
-//! [`rules`] parses `STATS_ALERTS`, [`signals`] keeps what a value needs of the past (the OOM kills
-//! of the last minutes), [`values`] takes the values out of a sample, and [`evaluator`] holds the
+//! [`rules`] parses `STATS_ALERTS`, [`signals`] keeps the past that some values need (OOM kills of
+//! the last minutes), [`values`] extracts the values from a sample, and [`evaluator`] holds the
 //! state of each rule and target.
 
 mod defaults;
@@ -14,25 +14,25 @@ pub(crate) use evaluator::{Change, Evaluator};
 pub(crate) use rules::Rules;
 pub(crate) use signals::Signals;
 
-/// A moment on two clocks.
+/// Time on two clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moment {
-    /// Of a clock that never steps, milliseconds: durations are measured with it.
+    /// Monotonic clock, milliseconds: for durations.
     pub(crate) monotonic_ms: u64,
-    /// Since the Unix epoch, milliseconds: what is shown.
+    /// Time since the Unix epoch, milliseconds: for display.
     pub(crate) unix_ms: u64,
 }
 
-/// What is measured of a subject that has several quantities.
+/// Quantity of a subject that has several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Quantity {
-    /// The one that the subject is known for.
+    /// Main quantity of the subject.
     Main,
-    /// Bytes per second, of disks and interfaces.
+    /// Bytes per second, for disks and interfaces.
     Throughput,
 }
 
-/// The unit of a quantity.
+/// Unit of a quantity.
 fn unit(subject: wire::Subject, quantity: Quantity) -> wire::Unit {
     use wire::Subject as S;
     use wire::Unit;

@@ -1,4 +1,4 @@
-//! What an answer carries: bytes that exist already.
+//! Response bodies: bytes that already exist.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-/// The body of an answer, all of it at once; none when it was handed out.
+/// Response body in one frame; `None` after the frame was returned.
 pub(crate) struct Body(Option<Bytes>);
 
 impl<T: Into<Bytes>> From<T> for Body {

@@ -1,4 +1,4 @@
-//! Where the sampler puts samples and requests take them from.
+//! Channel from the sampler to requests and event streams.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,17 +13,17 @@ use crate::recorder::Recorder;
 use crate::replay_buffer::ReplayBuffer;
 use crate::snapshot::{Snapshot, parse_event_id};
 
-/// How long a stream may be silent: proxies on the way close connections that are silent for
+/// Maximum silence of a stream. Proxies and load balancers close connections that are idle for
 /// longer (load balancers from 30 s, nginx after 60 s).
 const SILENCE: Duration = Duration::from_secs(15);
 
-/// How long a browser waits before it asks again after the stream ended.
+/// Reconnection delay of browsers after the stream ends.
 const RETRY: &[u8] = b"retry: 1000\n\n";
 
-/// The reader's side.
+/// Receiving side, for requests.
 #[derive(Clone)]
 pub(crate) struct Feed {
-    /// None until two readings were taken, for a rate needs both.
+    /// `None` until the sampler has taken two readings, because a rate needs both.
     newest: watch::Receiver<Option<Arc<Snapshot>>>,
     samples: server::Feed,
     summaries: server::Feed,
@@ -32,7 +32,7 @@ pub(crate) struct Feed {
     recorder: Arc<Mutex<Recorder>>,
 }
 
-/// The sampler's side. Every stream ends when it is dropped.
+/// Sending side, for the sampler. Every stream ends when it is dropped.
 pub(crate) struct Publisher {
     newest: watch::Sender<Option<Arc<Snapshot>>>,
     history: Arc<Mutex<History>>,
@@ -40,8 +40,8 @@ pub(crate) struct Publisher {
     recorder: Arc<Mutex<Recorder>>,
 }
 
-/// The two sides, and what passes samples on to the streams; the past begins with `history`, which
-/// another may look at too.
+/// Creates both sides, and the task that passes samples to the streams. `history` may have rows of
+/// an earlier process, and other components may share it.
 pub(crate) fn feed(
     history: Arc<Mutex<History>>,
 ) -> (Publisher, Feed, impl Future<Output = ()> + Send + 'static) {
@@ -63,7 +63,7 @@ pub(crate) fn feed(
 }
 
 impl Publisher {
-    /// The past comes first: who hears of a sample finds all before it.
+    /// Updates the history first: a request that sees a sample also finds all earlier ones.
     pub(crate) fn publish(&self, published: Snapshot) {
         lock(&self.history).push(&published.sample);
         lock(&self.recorder).push(&published.sample);
@@ -73,7 +73,7 @@ impl Publisher {
 }
 
 impl Feed {
-    /// What is told of every new sample, or of the newest of those that were missed.
+    /// Receiver of new samples; a slow receiver skips to the newest one.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
         self.newest.clone()
     }
@@ -83,23 +83,23 @@ impl Feed {
         self.newest.borrow().clone()
     }
 
-    /// What is remembered of the last so many seconds.
+    /// History of a time span.
     pub(crate) fn rows(&self, span: Span) -> wire::History {
         lock(&self.history).rows(span.seconds, span.step)
     }
 
-    /// The events of the last so many seconds.
+    /// Events of the last `seconds`.
     pub(crate) fn events(&self, seconds: u32) -> wire::Events {
         lock(&self.recorder).events(seconds)
     }
 
-    /// What used most in the last so many seconds.
+    /// Top consumers of the last `seconds`.
     pub(crate) fn top(&self, seconds: u32) -> wire::TopHistory {
         lock(&self.recorder).top(seconds)
     }
 
-    /// A stream that brings its viewer up to `newest` and goes on from there: with the events after
-    /// the one it saw last, or else with the whole past as one event and the newest sample.
+    /// Stream that catches up to `newest` and continues from there. It begins with the events after
+    /// `last_event_id`; without them, with the history as one event and the newest sample.
     pub(crate) fn viewer(&self, newest: &Snapshot, last_event_id: Option<&str>) -> Viewer {
         let sequence = newest.sample.sequence;
         let missed = last_event_id
@@ -114,7 +114,7 @@ impl Feed {
         self.samples.viewer(preamble, sequence)
     }
 
-    /// A stream of summaries that begins with the last minute.
+    /// Stream of summaries that begins with the last minute.
     pub(crate) fn summary_viewer(&self, newest: &Snapshot) -> Viewer {
         let sequence = newest.sample.sequence;
         let minute = newest.minute(|| lock(&self.history).minute(sequence));
@@ -122,8 +122,8 @@ impl Feed {
     }
 }
 
-/// Passes samples on to the streams on the thread that serves them, and comments while the sampler
-/// hangs; ends with the sampling.
+/// Passes samples to the streams, on the thread that serves them. Sends heartbeat comments while
+/// the sampler is stalled, and returns when sampling ends.
 async fn pass_on(
     mut newest: watch::Receiver<Option<Arc<Snapshot>>>,
     mut samples: server::Publisher,
@@ -148,7 +148,8 @@ async fn pass_on(
     }
 }
 
-/// A panic elsewhere leaves figures that are whole, for each is written in one go.
+/// Locks a mutex. The data stays consistent after a panic in another thread, because each update is
+/// one write.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,14 +1,14 @@
-//! Which other origins' pages may read the answers (Fetch standard, "CORS protocol").
+//! Origins of other sites whose pages may read responses (Fetch standard, "CORS protocol").
 
 use hyper::Method;
 use hyper::header::{self, HeaderMap, HeaderValue};
 
-/// The origins of `STATS_ALLOWED_ORIGINS`; none by default.
+/// Origins in `STATS_ALLOWED_ORIGINS`; none by default.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Origins(Vec<HeaderValue>);
 
 impl Origins {
-    /// What the setting must be.
+    /// Expected syntax of the setting.
     pub(crate) const EXPECTED: &str =
         "origins such as https://status.example.org, separated by commas";
 
@@ -18,7 +18,7 @@ impl Origins {
         origins.map(origin).collect::<Option<_>>().map(Self)
     }
 
-    /// Adds what a browser wants to see before it shows the answer to a page of another origin.
+    /// Adds the CORS header fields, if the request's origin is allowed.
     pub(crate) fn apply(&self, method: &Method, request: &HeaderMap, response: &mut HeaderMap) {
         if self.0.is_empty() {
             return;
@@ -42,7 +42,7 @@ impl Origins {
     }
 }
 
-/// Scheme, host and perhaps port, in the form in which browsers send it: nothing behind.
+/// Parses scheme, host and optional port in the form that browsers send, without a path.
 fn origin(text: &str) -> Option<HeaderValue> {
     let uri: hyper::Uri = text.parse().ok()?;
     let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme))?;
@@ -67,14 +67,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_allowed_by_default() {
+    fn no_origin_is_allowed_by_default() {
         let mut response = HeaderMap::new();
         Origins::default().apply(&Method::GET, &HeaderMap::new(), &mut response);
         assert!(response.is_empty());
     }
 
     #[test]
-    fn a_named_origin_is_allowed_and_another_is_not() {
+    fn only_a_configured_origin_is_allowed() {
         let setting = "https://a.example, http://LOCALHOST:3000";
         let allowed = answered(setting, &Method::GET, "http://localhost:3000");
         assert_eq!(allowed[header::ACCESS_CONTROL_ALLOW_ORIGIN], "http://localhost:3000");
@@ -85,13 +85,13 @@ mod tests {
     }
 
     #[test]
-    fn a_preflight_is_told_the_methods() {
+    fn a_preflight_response_lists_the_methods() {
         let allowed = answered("https://a.example", &Method::OPTIONS, "https://a.example");
         assert_eq!(allowed[header::ACCESS_CONTROL_ALLOW_METHODS], "GET, HEAD");
     }
 
     #[test]
-    fn what_is_not_an_origin_is_refused() {
+    fn a_value_that_is_not_an_origin_is_rejected() {
         for wrong in [
             "*",
             "a.example",

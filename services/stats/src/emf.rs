@@ -1,20 +1,20 @@
-//! The embedded metric format of `CloudWatch`: a log line that becomes metrics. Pure.
+//! Embedded metric format of `CloudWatch`: a log line that becomes metrics. Pure.
 
 use serde_json::{Map, Value, json};
 use wire::{EventKind, Sample, ScopeKind};
 
 use crate::history::whole_disks;
 
-/// The namespace of the metrics.
+/// Namespace of the metrics.
 const NAMESPACE: &str = "system-stats";
 
-/// Values of one metric that a line may have.
+/// Maximum number of values per metric in one line (limit of the format).
 const VALUES: u32 = 100;
 
-/// Labels that become dimensions, for each set of values of which `CloudWatch` charges.
+/// Labels that become dimensions. `CloudWatch` charges for each combination of values.
 const DIMENSIONS: [&str; 2] = ["family", "service"];
 
-/// A metric, its unit and its value in a sample.
+/// Name of a metric, its unit, and its value in a sample.
 type Metric = (&'static str, &'static str, fn(&Sample) -> Option<f64>);
 
 const METRICS: [Metric; 6] = [
@@ -28,11 +28,11 @@ const METRICS: [Metric; 6] = [
     }),
 ];
 
-/// Collects the values of a line.
+/// Collects the values of one line.
 #[derive(Debug)]
 pub(crate) struct Collector {
     seconds: u32,
-    /// Every how many samples a value is taken.
+    /// Number of samples per collected value.
     stride: u32,
     samples: u32,
     values: [Vec<f64>; METRICS.len()],
@@ -40,7 +40,7 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// A collector for lines of so many samples.
+    /// Collector for lines of `seconds` samples each.
     pub(crate) fn new(seconds: u32) -> Self {
         let stride = seconds.div_ceil(VALUES).max(1);
         Self {
@@ -52,7 +52,7 @@ impl Collector {
         }
     }
 
-    /// The line that ends with this sample, without its end.
+    /// Adds a sample; returns the line that it completes, without a line break.
     pub(crate) fn push(&mut self, sample: &Sample) -> Option<String> {
         if self.samples.is_multiple_of(self.stride) {
             for ((.., value), values) in METRICS.iter().zip(&mut self.values) {
@@ -89,7 +89,7 @@ impl Collector {
         fields.insert("instance".to_owned(), sample.instance.as_str().into());
         let mut dimensions = vec!["scope"];
         for name in DIMENSIONS {
-            // A dimension cannot be empty.
+            // `CloudWatch` does not allow empty dimensions.
             if let Some(value) = sample.labels.get(name).filter(|value| !value.is_empty()) {
                 dimensions.push(name);
                 fields.insert(name.to_owned(), Value::from(value.as_str()));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_the_values_of_its_samples_and_names_what_is_known() {
+    fn a_line_has_the_values_of_its_samples_and_lists_the_available_metrics() {
         let mut collector = Collector::new(3);
         assert_eq!(collector.push(&sample(Some(1.5))), None);
         let kill = wire::Event { kind: EventKind::OomKill, ..wire::Event::default() };
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_at_most_a_hundred_values_of_a_metric() {
+    fn a_line_has_at_most_a_hundred_values_per_metric() {
         let mut collector = Collector::new(300);
         let lines: Vec<_> = (0..300).filter_map(|_| collector.push(&sample(Some(1.0)))).collect();
         assert_eq!(lines.len(), 1);

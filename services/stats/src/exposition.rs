@@ -1,21 +1,21 @@
-//! The two text formats that scrapers read: Prometheus' 0.0.4 and `OpenMetrics` 1.0.0.
+//! Text formats for scrapers: Prometheus 0.0.4 and `OpenMetrics` 1.0.0.
 
 use std::fmt::Write as _;
 
 use semantics::negotiation::media_type;
 
-/// How the metrics are written.
+/// Text format of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// Prometheus' text format, version 0.0.4.
+    /// Prometheus text format, version 0.0.4.
     Text,
     /// `OpenMetrics`, version 1.0.0.
     OpenMetrics,
 }
 
 impl Format {
-    /// The format that a scraper likes best; none where it takes neither. Between equals the one
-    /// that it named more exactly wins, then the plain text.
+    /// Format with the scraper's highest preference; `None` if it accepts neither. If both are
+    /// equal, the more specific media range wins, then plain text.
     pub(crate) fn preferred<'a, I: Iterator<Item = &'a str>>(
         accept: impl Fn() -> I,
     ) -> Option<Self> {
@@ -24,7 +24,7 @@ impl Format {
         if open_metrics > text { Some(Self::OpenMetrics) } else { text.map(|_| Self::Text) }
     }
 
-    /// The media type to answer with.
+    /// Media type of the response.
     pub(crate) const fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
@@ -33,27 +33,27 @@ impl Format {
     }
 }
 
-/// What a family's values do.
+/// Type of a metric family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Only grows. The name must end in `_total`: `OpenMetrics` knows no other.
+    /// Increases only. The name must end in `_total`, because `OpenMetrics` requires this suffix.
     Counter,
     Gauge,
-    /// Either of the two.
+    /// Counter or gauge.
     Untyped,
 }
 
-/// The value of one sample.
+/// Value of one sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Value {
     Whole(u64),
-    /// `units` over `scale`, a power of ten: written without rounding.
+    /// `units` divided by `scale`, a power of ten; written without rounding.
     Scaled {
         units: u64,
         scale: u32,
     },
     Real(f64),
-    /// Not written.
+    /// Unknown: the sample is not written.
     Unknown,
 }
 
@@ -70,12 +70,12 @@ impl From<Option<u64>> for Value {
 }
 
 impl Value {
-    /// A count of parts of a second as seconds.
+    /// Converts a count of fractions of a second to seconds.
     pub(crate) fn seconds(units: impl Into<Option<u64>>, scale: u32) -> Self {
         units.into().map_or(Self::Unknown, |units| Self::Scaled { units, scale })
     }
 
-    /// A figure that is left out when unknown or not a number.
+    /// Value that is omitted if it is unknown or not finite.
     pub(crate) fn real(number: Option<f64>) -> Self {
         number.filter(|number| number.is_finite()).map_or(Self::Unknown, Self::Real)
     }
@@ -109,10 +109,10 @@ fn write_scaled(out: &mut String, units: u64, scale: u32) {
     }
 }
 
-/// A name and a value.
+/// Label name and value.
 pub(crate) type Label<'a> = (&'static str, &'a str);
 
-/// Writes families one after the other.
+/// Writes metric families one after the other.
 pub(crate) struct Writer {
     out: String,
     format: Format,
@@ -123,8 +123,8 @@ impl Writer {
         Self { out: String::with_capacity(capacity), format }
     }
 
-    /// Starts a family. Nothing is written before its first sample, and no other family can be
-    /// started before its last.
+    /// Starts a family. The header is written together with the first sample. No other family can
+    /// start while this one is borrowed.
     pub(crate) fn family<'w>(
         &'w mut self,
         name: &'w str,
@@ -134,20 +134,20 @@ impl Writer {
         Samples { writer: self, name, kind, help, headed: false }
     }
 
-    /// The text so far, without the mark of its end.
+    /// The text so far, without the end marker.
     pub(crate) fn finish(self) -> String {
         self.out
     }
 }
 
-/// Ends a text that was put together.
+/// Appends the end marker to a complete text.
 pub(crate) fn end(text: &mut String, format: Format) {
     if format == Format::OpenMetrics {
         text.push_str("# EOF\n");
     }
 }
 
-/// The samples of one family.
+/// Samples of one family.
 pub(crate) struct Samples<'w> {
     writer: &'w mut Writer,
     name: &'w str,
@@ -194,7 +194,7 @@ impl Samples<'_> {
         };
         let name = match self.writer.format {
             Format::Text => self.name,
-            // There the family is what its samples' names begin with.
+            // In `OpenMetrics`, the family name is the sample name without the suffix.
             Format::OpenMetrics => self.name.strip_suffix(suffix).unwrap_or(self.name),
         };
         let out = &mut self.writer.out;
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_of_parts_of_a_second_are_written_without_rounding() {
+    fn fractions_of_a_second_are_written_without_rounding() {
         assert_eq!(written(Value::seconds(1234, 100)), "12.34");
         assert_eq!(written(Value::seconds(1205, 100)), "12.05");
         assert_eq!(written(Value::seconds(1250, 100)), "12.5");
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_are_exact_and_reals_are_plain() {
+    fn integers_are_exact_and_reals_have_no_exponent() {
         assert_eq!(written(Value::from(u64::MAX)), "18446744073709551615");
         assert_eq!(written(Value::real(Some(0.25))), "0.25");
         assert_eq!(written(Value::real(Some(1e-7))), "0.0000001");
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_is_unknown() {
+    fn a_value_that_is_not_a_number_is_unknown() {
         for odd in [None, Some(f64::NAN), Some(f64::INFINITY), Some(f64::NEG_INFINITY)] {
             assert_eq!(Value::real(odd), Value::Unknown);
         }
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_of_openmetrics_is_named_without_its_suffix() {
+    fn an_openmetrics_counter_family_has_no_suffix() {
         let mut writer = Writer::new(Format::OpenMetrics, 0);
         writer.family("a_total", Kind::Counter, "A.").add(&[], 1.into());
         writer.family("b_total", Kind::Gauge, "B.").add(&[], 2.into());
@@ -290,11 +290,11 @@ mod tests {
     }
 
     #[test]
-    fn a_scraper_gets_the_format_that_it_likes_best() {
+    fn a_scraper_receives_its_preferred_format() {
         let preferred = |accept: &'static str| Format::preferred(|| [accept].into_iter());
         assert_eq!(preferred(""), Some(Format::Text));
         assert_eq!(preferred("*/*"), Some(Format::Text));
-        // What Prometheus 2 and 3 send.
+        // `Accept` of Prometheus 2 and 3.
         let prometheus = "application/openmetrics-text;version=1.0.0;q=0.6,\
             application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
         assert_eq!(preferred(prometheus), Some(Format::OpenMetrics));

@@ -63,18 +63,18 @@ pub fn alerts(text: &str) {
     let _ = Rules::parse(text);
 }
 
-/// Parses the answer of `/task`.
+/// Parses the response of `/task`.
 pub fn task(json: &[u8]) {
     let _ = ecs_task::parse(json);
 }
 
-/// Parses the answer of `/task/stats`.
+/// Parses the response of `/task/stats`.
 pub fn task_stats(json: &[u8]) {
     let _ = ecs_task::parse_stats(json);
 }
 
-/// Locates control groups and parses their files. The part before an empty line is of
-/// `/proc/self/cgroup`, the part after it of mountinfo; the whole text is also the content of every
+/// Locates control groups and parses their files. The part before an empty line is
+/// `/proc/self/cgroup`, the part after it mountinfo. The whole text is also the content of every
 /// file of a group.
 pub fn cgroup(text: &str) {
     let (membership, mounts) = text.split_once("\n\n").unwrap_or((text, ""));

@@ -1,11 +1,11 @@
-//! Patterns with `*` and `?`.
+//! Patterns with the wildcards `*` and `?`.
 
-/// Whether the whole text is what the pattern describes: `*` is any text, `?` one character.
+/// Whether the pattern matches the whole text: `*` matches any text, `?` one character.
 ///
-/// Takes at most the product of both lengths.
+/// The time is at most proportional to the product of both lengths.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let (mut pattern, mut text) = (pattern.chars(), text.chars());
-    // Where to go on when the rest does not match: behind the last `*`, one character later.
+    // Position to resume from after a mismatch: behind the last `*`, one character later.
     let mut retry = None;
     loop {
         let mut rest = pattern.clone();
@@ -34,29 +34,29 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// Names that are wanted and names that are not: `eth*,!eth1`.
+/// Patterns that include and exclude names: `eth*,!eth1`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
-    /// In their order; whether the pattern excludes.
+    /// Patterns in their order, each with a flag that is true for an exclusion.
     patterns: Vec<(bool, String)>,
 }
 
-/// What of the devices and mounts of a machine is shown.
+/// Devices and mounts that the service reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selections {
     /// Interfaces, by name.
     pub(crate) interfaces: Selection,
     /// Disks, by name.
     pub(crate) disks: Selection,
-    /// Filesystems, by the place of their mount.
+    /// Filesystems, by mount point.
     pub(crate) mounts: Selection,
 }
 
-/// Patterns of a setting.
+/// Maximum number of patterns in a setting.
 const PATTERNS: usize = 64;
 
 impl Selection {
-    /// What the setting must be.
+    /// Expected syntax of the setting.
     pub(crate) const EXPECTED: &str =
         "at most 64 patterns with * and ?, separated by commas; ! excludes";
 
@@ -73,13 +73,13 @@ impl Selection {
         is_sound.then_some(Self { patterns })
     }
 
-    /// Whether nothing was selected: what is shown is the service's choice.
+    /// Whether the operator has set no patterns, and the service's defaults apply.
     pub(crate) fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
 
-    /// Whether the name is wanted: the last pattern that matches it decides, and without one it is
-    /// wanted if no pattern includes.
+    /// Whether the name is selected. The last matching pattern decides. Without a match, the name
+    /// is selected if no pattern includes.
     pub(crate) fn contains(&self, name: &str) -> bool {
         let decides = self.patterns.iter().rev().find(|(_, pattern)| matches(pattern, name));
         match decides {
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_is_any_text_and_a_question_mark_one_character() {
+    fn a_star_matches_any_text_and_a_question_mark_one_character() {
         for (pattern, text) in [
             ("", ""),
             ("*", ""),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_pattern_that_matches_decides() {
+    fn the_last_matching_pattern_decides() {
         let selection = Selection::parse("eth*, !eth1").unwrap();
         assert!(selection.contains("eth0") && !selection.contains("eth1"));
         assert!(!selection.contains("wlan0"));
@@ -137,7 +137,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_matches_itself_and_its_own_ends(text in "[a-c]{0,8}", cut in 0_usize..8) {
+        fn a_text_matches_itself_its_prefix_and_suffix(text in "[a-c]{0,8}", cut in 0_usize..8) {
             let cut = cut.min(text.len());
             let pattern = format!("{}*", &text[..cut]);
             let end = format!("*{}", &text[cut..]);
@@ -145,7 +145,7 @@ mod tests {
         }
 
         #[test]
-        fn every_pattern_comes_to_an_end(pattern in "[ab*?]{0,20}", text in "[ab]{0,40}") {
+        fn matching_ends_for_every_pattern(pattern in "[ab*?]{0,20}", text in "[ab]{0,40}") {
             let _ = matches(&pattern, &text);
         }
     }

@@ -1,11 +1,11 @@
-//! The past of the figures: pure, no clock and no files.
+//! History of the metrics. Pure: no clock and no files.
 //!
-//! Every sample of the last 10 minutes, and every minute of the last 24 hours as minimum, mean and
-//! maximum. The memory is reserved once and never grows: 600 rows of 112 bytes and 1440 rows of
-//! 376 bytes, 608,640 bytes in all; a row that was not used yet costs address space only.
+//! It has every sample of the last 10 minutes, and the minimum, mean and maximum of every minute of
+//! the last 24 hours. The memory is reserved once and never grows: 600 rows of 112 bytes and 1440
+//! rows of 376 bytes, 608,640 bytes in total. An unused row takes only address space.
 //!
-//! Rows are in the order of time, always. They are chosen by their time, counted back from the
-//! newest, never by their number: after a pause, old rows do not pass for recent ones.
+//! Rows are always sorted by time. Queries select them by time, counted back from the newest row,
+//! and never by index: after a pause, old rows are not reported as recent ones.
 
 mod figures;
 pub(crate) mod format;
@@ -17,34 +17,34 @@ use self::figures::{COUNT, FIGURES};
 
 pub(crate) use self::figures::{outer_networks, whole_disks};
 
-/// Samples that are kept, at one a second 10 minutes.
+/// Maximum number of samples: 10 minutes at one per second.
 const SECOND_ROWS: usize = 600;
 
-/// The furthest back that samples are given out, seconds.
+/// Maximum age of returned samples, seconds.
 const SECONDS_KEPT: u32 = 600;
 
-/// Minutes that are kept: 24 hours.
+/// Maximum number of minutes: 24 hours.
 const MINUTE_ROWS: usize = 1440;
 
-/// The furthest back that minutes are given out, seconds.
+/// Maximum age of returned minutes, seconds.
 const DAY_SECONDS: u32 = 86_400;
 
 const MINUTE_SECONDS: u32 = 60;
 
 const MINUTE_MS: u64 = 60_000;
 
-/// What the service remembers.
+/// Stored samples and minutes.
 #[derive(Debug)]
 pub(crate) struct History {
-    /// Who took the newest sample.
+    /// Instance that took the newest sample.
     instance: String,
-    /// The version of the service that saved the rows it began with.
+    /// Version of the service that saved the loaded rows.
     version_before: Option<String>,
-    /// The number of the newest sample.
+    /// Sequence number of the newest sample.
     sequence: u64,
-    /// Never longer than [`SECOND_ROWS`].
+    /// At most [`SECOND_ROWS`].
     seconds: VecDeque<Second>,
-    /// Never longer than [`MINUTE_ROWS`]; the newest is under way and holds the newest second.
+    /// At most [`MINUTE_ROWS`]; the newest is incomplete and contains the newest sample.
     minutes: VecDeque<Row>,
 }
 
@@ -52,33 +52,33 @@ pub(crate) struct History {
 #[derive(Clone, Debug)]
 struct Second {
     time_unix_ms: u64,
-    /// Its number; 0 when a former process took it.
+    /// Sequence number; 0 if an earlier process took the sample.
     sequence: u64,
-    /// In the order of [`FIGURES`]; NaN is not known.
+    /// In the order of [`FIGURES`]; NaN is unknown.
     values: [f32; COUNT],
 }
 
-/// The samples of some time, together.
+/// Aggregate of the samples of a time span.
 #[derive(Clone, Debug)]
 struct Row {
-    /// The end of its time, a multiple of its length; that moment belongs to it.
+    /// End of the time span, a multiple of its length. The span includes its end.
     end_unix_ms: u64,
     /// In the order of [`FIGURES`].
     values: [Summary; COUNT],
 }
 
-/// One figure of some samples.
+/// Aggregate of one metric.
 #[derive(Clone, Copy, Debug, Default)]
 struct Summary {
     minimum: f32,
     mean: f32,
     maximum: f32,
-    /// The samples in which it was known; without any, the rest means nothing.
+    /// Number of samples with a known value; if 0, the other fields have no meaning.
     count: u32,
 }
 
 impl History {
-    /// A history of nothing, with the memory for all that is to come.
+    /// Empty history that reserves all of its memory.
     pub(crate) fn new() -> Self {
         Self {
             instance: String::new(),
@@ -89,15 +89,15 @@ impl History {
         }
     }
 
-    /// The version of the service that saved the rows with which it began, where they were loaded.
+    /// Version of the service that saved the loaded rows, if any.
     pub(crate) fn version_before(&self) -> Option<&str> {
         self.version_before.as_deref()
     }
 
     /// Adds the newest sample.
     ///
-    /// When it is not newer than the rows, the machine's clock was set back: the rows that are in
-    /// the future now are dropped.
+    /// If it is not newer than the last row, the system clock was set back. The rows that are now
+    /// in the future are dropped.
     pub(crate) fn push(&mut self, sample: &wire::Sample) {
         self.instance.clone_from(&sample.instance);
         self.sequence = sample.sequence;
@@ -111,11 +111,12 @@ impl History {
         push_bounded(&mut self.seconds, second, SECOND_ROWS);
     }
 
-    /// The last `seconds`, in rows of `step` seconds that end at multiples of it; the newest row
-    /// ends at the newest sample.
+    /// The last `seconds` in rows of `step` seconds, which end at multiples of the step. The newest
+    /// row ends at the newest sample.
     ///
-    /// Up to 10 minutes in steps below a minute are made of samples, and step 1 is the samples
-    /// themselves. Everything else is made of minutes, its step rounded up to whole minutes.
+    /// For up to 10 minutes in steps below a minute, the rows are aggregated from samples; step 1
+    /// returns the samples themselves. All other rows are aggregated from minutes, with the step
+    /// rounded up to whole minutes.
     pub(crate) fn rows(&self, seconds: u32, step: u32) -> wire::History {
         let step = step.clamp(1, DAY_SECONDS);
         if step >= MINUTE_SECONDS || seconds > SECONDS_KEPT {
@@ -128,8 +129,8 @@ impl History {
         }
     }
 
-    /// The samples of the last 10 minutes that were taken before the one with this number: what a
-    /// viewer needs who gets that one next.
+    /// Samples of the last 10 minutes before `sequence`, for a viewer that receives `sequence`
+    /// next.
     pub(crate) fn before(&self, sequence: u64) -> wire::History {
         let later = self.seconds.iter().rev().take_while(|row| row.sequence >= sequence).count();
         let count = self.seconds.len() - later;
@@ -137,7 +138,7 @@ impl History {
         self.samples(count, SECONDS_KEPT, newest)
     }
 
-    /// `cpu` and `ram` of the last minute, of samples before the one with this number.
+    /// `cpu` and `ram` of the last minute, from the samples before `sequence`.
     pub(crate) fn minute(&self, sequence: u64) -> wire::Minute {
         let newest = self.newest_unix_ms();
         let first =
@@ -153,7 +154,7 @@ impl History {
         minute
     }
 
-    /// Those of the first `count` samples that are of the last `seconds`.
+    /// The samples of the last `seconds` among the first `count` ones.
     fn samples(&self, count: usize, seconds: u32, sequence: u64) -> wire::History {
         let newest = self.newest_unix_ms();
         let first = self.seconds.partition_point(|row| !within(row.time_unix_ms, newest, seconds));
@@ -173,7 +174,7 @@ impl History {
         }
     }
 
-    /// The rows of the last `seconds`, put together to rows of `step` seconds.
+    /// Merges the rows of the last `seconds` into rows of `step` seconds.
     fn summed_up(&self, rows: impl Iterator<Item = Row>, seconds: u32, step: u32) -> wire::History {
         let step_ms = u64::from(step) * 1000;
         let newest = self.newest_unix_ms();
@@ -207,7 +208,7 @@ impl History {
             instance: self.instance.clone(),
             sequence: self.sequence,
             step_seconds: step,
-            // The newest row is under way: the rest of its time is still to come.
+            // The newest row is incomplete, so it ends at the newest sample.
             time_unix_ms: sums.iter().map(|row| row.end_unix_ms.min(newest)).collect(),
             series: series.collect(),
         }
@@ -217,7 +218,7 @@ impl History {
         self.seconds.back().map_or(0, |row| row.time_unix_ms)
     }
 
-    /// Drops the samples of this moment and later, and the minutes that they are in.
+    /// Drops the samples of this time and later, and the minutes that contain them.
     fn drop_from(&mut self, time_unix_ms: u64) {
         if self.seconds.back().is_none_or(|newest| newest.time_unix_ms < time_unix_ms) {
             return;
@@ -225,7 +226,7 @@ impl History {
         let minute = end_of_row(time_unix_ms, MINUTE_MS);
         self.seconds.truncate(self.seconds.partition_point(|row| row.time_unix_ms < time_unix_ms));
         self.minutes.truncate(self.minutes.partition_point(|row| row.end_unix_ms < minute));
-        // A sum cannot be undone: the minute in which the clock is now is made anew.
+        // A sum cannot be reverted, so the current minute is aggregated again.
         let in_minute = |row: &Second| end_of_row(row.time_unix_ms, MINUTE_MS) < minute;
         let first = self.seconds.partition_point(in_minute);
         self.seconds.range(first..).for_each(|row| add_to_minutes(&mut self.minutes, row));
@@ -284,13 +285,13 @@ fn push_bounded<T>(rows: &mut VecDeque<T>, row: T, most: usize) {
     rows.push_back(row);
 }
 
-/// The end of the row that a moment is in. A sample covers the time before it, so the moment at
-/// which one row ends and another begins belongs to the one that ends.
+/// End of the row that contains a time. A sample covers the time before it, so a boundary between
+/// two rows belongs to the earlier row.
 fn end_of_row(time_unix_ms: u64, step_ms: u64) -> u64 {
     time_unix_ms.max(1).div_ceil(step_ms).saturating_mul(step_ms)
 }
 
-/// Whether a moment is one of the last `seconds`, seen from the newest.
+/// Whether a time is within the last `seconds` before the newest sample.
 fn within(time_unix_ms: u64, newest_unix_ms: u64, seconds: u32) -> bool {
     newest_unix_ms.saturating_sub(time_unix_ms) < u64::from(seconds) * 1000
 }

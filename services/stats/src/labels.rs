@@ -1,23 +1,23 @@
-//! What the operator calls this instance: `STATS_LABELS`.
+//! Labels of this instance: `STATS_LABELS`.
 
 use std::collections::BTreeMap;
 
-/// Names and values.
+/// Names and values of labels.
 pub(crate) type Labels = BTreeMap<String, String>;
 
-/// Labels of one instance.
+/// Maximum number of labels.
 const LABELS: usize = 16;
 
-/// The longest name, bytes.
+/// Maximum length of a name, bytes.
 const NAME_BYTES: usize = 32;
 
-/// The longest value, characters.
+/// Maximum length of a value, characters.
 const VALUE_CHARACTERS: usize = 64;
 
 /// Parses `team=web,az=eu-1`.
 ///
 /// # Errors
-/// A clause for each fault.
+/// Returns a message for each fault.
 pub(crate) fn parse(text: &str) -> Result<Labels, Vec<String>> {
     let mut labels = Labels::new();
     let mut faults = Vec::new();
@@ -43,7 +43,7 @@ pub(crate) fn parse(text: &str) -> Result<Labels, Vec<String>> {
     if faults.is_empty() { Ok(labels) } else { Err(faults) }
 }
 
-/// The labels of an instance in an ECS task: what ECS calls it, unless the operator uses the name.
+/// Adds labels of the ECS task, unless the operator has set a label of the same name.
 pub(crate) fn with_task(labels: &Labels, task: &[(&'static str, &str)]) -> Labels {
     let mut all = labels.clone();
     for (name, value) in task.iter().filter(|(_, value)| !value.is_empty()) {
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_labels_come_before_those_of_the_task() {
+    fn the_operators_labels_take_precedence_over_those_of_the_task() {
         let own = parse("task=mine").unwrap();
         let all = with_task(&own, &[("task", "theirs"), ("az", "eu-1a"), ("service", "")]);
         assert_eq!(all, parse("task=mine,az=eu-1a").unwrap());

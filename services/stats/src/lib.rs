@@ -59,8 +59,8 @@ const INFO: ServiceInfo = ServiceInfo {
     port: 8080,
 };
 
-/// Time for gateways to take the withdrawal of this instance, after the drain, beside which it has
-/// begun.
+/// Maximum time after the drain for gateways to accept this instance's withdrawal, which begins
+/// together with the drain.
 const WITHDRAWAL_TIME: Duration = Duration::from_millis(1_500);
 
 /// Runs the service until it is terminated.
@@ -102,7 +102,7 @@ async fn run_until(
     tokio::spawn(pass_on);
     let shutdown = async {
         signal.await;
-        // Only when the streams have ended can the drain complete.
+        // The drain cannot complete before the streams have ended.
         sampler.stop();
     };
     let limits = Limits { drain: process.drain, ..Limits::default() };

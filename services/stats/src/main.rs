@@ -1,8 +1,8 @@
-//! The stats service: a table of contents of `stats::run`.
+//! Stats process.
 
 use std::process::ExitCode;
 
-// One thread is enough beside the sampler: a request is a copied pointer.
+// One thread is enough besides the sampler: a request copies a pointer.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     stats::run().await

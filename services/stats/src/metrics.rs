@@ -1,8 +1,8 @@
-//! A reading as metrics for scrapers: pure.
+//! A reading as metrics for scrapers. Pure.
 //!
-//! Names, types, labels and units are those of `node_exporter` and, for the control group and the
-//! containers of a task, of cAdvisor, so that dashboards made for these work. What is our own is
-//! named `stats_`.
+//! Names, types, labels and units are those of `node_exporter`, and those of cAdvisor for the
+//! control group and the containers of a task, so that existing dashboards work. Metrics without a
+//! counterpart there are named `stats_`.
 
 mod containers;
 mod processes;
@@ -23,7 +23,7 @@ use crate::collect::pressure::Stalls;
 use crate::rates::Exposure;
 use crate::reading::{Filesystem, Pressure, Reading, Scrape};
 
-/// The newest reading, and what was made of it, in the given format.
+/// Renders the newest reading and its sample.
 pub(crate) fn render(
     reading: &Reading,
     sample: &wire::Sample,
@@ -55,7 +55,7 @@ pub(crate) fn render(
     writer.finish()
 }
 
-/// Enough for ordinary names, so that the text is not copied as it grows.
+/// Estimated size for names of usual length, which avoids reallocations.
 fn expected_length(reading: &Reading) -> usize {
     const OF_ALL_ELSE: usize = 16 << 10;
     let cores = reading.stat.as_ref().map_or(0, |stat| stat.cores.len());
@@ -66,7 +66,7 @@ fn expected_length(reading: &Reading) -> usize {
     OF_ALL_ELSE + lines * 72
 }
 
-/// One family of a table, and where its values are.
+/// Row of a table: one metric family and the accessor of its value.
 struct Row<T> {
     name: &'static str,
     kind: Kind,
@@ -82,8 +82,8 @@ const fn gauge<T>(name: &'static str, help: &'static str, value: fn(&T) -> Value
     Row { name, kind: Kind::Gauge, help, value }
 }
 
-/// Every row as a family with one sample per item.
-// Inlined, it would be there once per table and not once per type.
+/// Writes each row as a family with one sample per item.
+// Inlining would copy it for each table instead of each type.
 #[inline(never)]
 fn table<T, const N: usize>(writer: &mut Writer, rows: &[Row<T>], items: &[([Label; N], &T)]) {
     for row in rows {
@@ -99,8 +99,8 @@ const MILLI: u32 = 1000;
 const MICRO: u32 = 1_000_000;
 const NANO: u32 = 1_000_000_000;
 
-/// The service, the age of its newest sample, and its announcements to gateways that were accepted
-/// and that failed. It holds even when sampling has stalled.
+/// The service, the age of its newest sample, and the numbers of announcements to gateways that
+/// were accepted and that failed. Valid even if sampling has stalled.
 pub(crate) fn service(
     sequence: u64,
     age_seconds: f64,
@@ -126,7 +126,7 @@ pub(crate) fn service(
     writer.finish()
 }
 
-/// The figures of the scope.
+/// Metrics of the scope.
 fn scope(writer: &mut Writer, sample: &wire::Sample) {
     let scope = match sample.scope.kind {
         wire::ScopeKind::Host => "host",
@@ -157,7 +157,7 @@ fn sources(writer: &mut Writer, reading: &Reading) {
     }
 }
 
-/// When the sample was taken.
+/// Time of the sample.
 fn time(writer: &mut Writer, sample: &wire::Sample) {
     writer
         .family("node_time_seconds", Kind::Gauge, "When the figures were read, Unix time.")
@@ -242,7 +242,8 @@ fn pressure(writer: &mut Writer, pressure: Pressure) {
     let stalled = |stalls: Option<Stalls>| {
         Value::seconds(stalls.and_then(|stalls| stalls.full).map(|full| full.total_us), MICRO)
     };
-    // Not for processors: for the whole system the kernel counts no time in which all waited.
+    // CPU has no such family: for the whole system, the kernel does not account time in which all
+    // tasks waited.
     let families = [
         (
             "node_pressure_cpu_waiting_seconds_total",
@@ -296,7 +297,7 @@ fn filesystems(writer: &mut Writer, reading: &Reading, exposed: Exposure) {
             filesystem.files_free.into()
         }),
     ];
-    // Two mounts on the same place would be the same series twice, which scrapers refuse.
+    // Two mounts at the same mount point would be a duplicate series, which scrapers reject.
     let mut seen = BTreeSet::new();
     let items: Vec<_> = reading
         .filesystems
@@ -322,12 +323,12 @@ fn filesystems(writer: &mut Writer, reading: &Reading, exposed: Exposure) {
 }
 
 fn labels_of(mount: &Mount, exposed: Exposure) -> [Label<'_>; 3] {
-    // An empty label keeps the shape of the series.
+    // An empty label keeps the label set of the series.
     let source = if exposed.mounts { mount.source.as_str() } else { "" };
     [("device", source), ("fstype", mount.kind.as_str()), ("mountpoint", mount.point.as_str())]
 }
 
-/// The subjects that are read for a scrape, and how their reading went.
+/// Metrics that are collected during a scrape, and the outcome of each collector.
 pub(crate) fn on_scrape(scrape: &Scrape, format: Format) -> String {
     let mut writer = Writer::new(format, 64 << 10);
     for (index, collected) in &scrape.collected {

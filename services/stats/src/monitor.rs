@@ -1,4 +1,4 @@
-//! One tick's state, alerts and events: pure, with the time given.
+//! State, alerts and events of one tick. Pure: time is a parameter.
 
 mod cause;
 mod marks;
@@ -9,7 +9,7 @@ use crate::alerts::{Evaluator, Moment, Rules, Signals};
 use crate::reading::Reading;
 use marks::Marks;
 
-/// What is kept from tick to tick.
+/// State that is kept between ticks.
 #[derive(Debug)]
 pub(crate) struct Monitor {
     signals: Signals,
@@ -18,8 +18,8 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    /// A monitor of a service that starts; `version_before` is that of the process before it, where
-    /// that is known.
+    /// Monitor of a service that starts; `version_before` is the version of the previous process,
+    /// if known.
     pub(crate) fn new(rules: Rules, version_before: Option<String>) -> Self {
         Self {
             signals: Signals::default(),
@@ -28,7 +28,8 @@ impl Monitor {
         }
     }
 
-    /// Puts state, alerts and events into the sample of this tick, which was made of two readings.
+    /// Adds state, alerts and events to the sample of this tick, which is derived from two
+    /// readings.
     pub(crate) fn observe(
         &mut self,
         sample: &mut Sample,
@@ -55,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_gets_its_state_its_alerts_and_its_events() {
+    fn a_sample_receives_its_state_alerts_and_events() {
         let mut monitor = Monitor::new(Rules::default(), None);
         let nothing = Reading::default();
         let mut sample = Sample { cpu: Some(99.0), ..Sample::default() };
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn without_rules_there_is_no_state_and_there_are_still_events() {
+    fn without_rules_there_are_events_but_no_state() {
         let mut monitor = Monitor::new(Rules::parse("off").unwrap(), None);
         let nothing = Reading::default();
         let mut sample = Sample { cpu: Some(99.0), ..Sample::default() };

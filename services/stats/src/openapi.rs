@@ -1,4 +1,4 @@
-//! The description of the interface, for programs and people.
+//! OpenAPI description of the API.
 
 use std::sync::LazyLock;
 
@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use crate::snapshot::Encoded;
 
-/// `openapi.yaml` as compact JSON; made by `build.rs`.
+/// `openapi.yaml` as compact JSON, created by `build.rs`.
 const JSON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
-/// The description, in the forms in which it is handed out.
+/// The description, with its encodings.
 pub(crate) fn document() -> &'static Encoded {
     static DOCUMENT: LazyLock<Encoded> = LazyLock::new(|| Bytes::from_static(JSON).into());
     &DOCUMENT

@@ -1,11 +1,11 @@
-//! What is refused, as problem details (RFC 9457).
+//! Error responses as problem details (RFC 9457).
 
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use crate::body::Body;
 
-/// An answer with this status that says why.
+/// Response with this status and reason.
 pub(crate) fn response(status: StatusCode, detail: &str) -> Response<Body> {
     let title = status.canonical_reason().unwrap_or_default();
     let problem = serde_json::json!({

@@ -1,28 +1,28 @@
-//! The queries of the paths below `/stats`.
+//! Query parameters of the paths below `/stats`.
 
-/// How far back, and how finely.
+/// Time span and resolution of a history query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
-    /// The time to look back, seconds.
+    /// Length of the span, seconds.
     pub(crate) seconds: u32,
-    /// The time that a row covers, seconds.
+    /// Length of a row, seconds.
     pub(crate) step: u32,
 }
 
-/// How much of each sample a stream carries.
+/// Content of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
-    /// The whole sample.
+    /// Whole samples.
     Full,
-    /// Its summary.
+    /// Summaries.
     Summary,
 }
 
 impl View {
-    /// Parses `view=summary`, which may be left out; other parameters are ignored.
+    /// Parses the optional parameter `view=summary`; other parameters are ignored.
     ///
     /// # Errors
-    /// A sentence with the fault.
+    /// Returns a sentence with the fault.
     pub(crate) fn parse(query: &str) -> Result<Self, String> {
         let parameters = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         let mut views = parameters.filter(|(name, _)| *name == "view").map(|(_, value)| value);
@@ -37,21 +37,21 @@ impl View {
     }
 }
 
-/// The longest time that is remembered, seconds.
+/// Maximum length of a span, seconds.
 const DAY: u32 = 24 * 60 * 60;
 
-/// The longest time for which every second is remembered.
+/// Maximum length of a span with one row per second, in seconds.
 const FINE: u32 = 10 * 60;
 
-/// The coarsest step, seconds.
+/// Maximum step, seconds.
 const HOUR: u32 = 60 * 60;
 
 impl Span {
-    /// Parses `seconds=N&step=M`, both of which may be left out: ten minutes, and the finest step
-    /// that is remembered for so long.
+    /// Parses `seconds=N&step=M`. Both are optional; the defaults are ten minutes and the finest
+    /// step that is stored for the span.
     ///
     /// # Errors
-    /// A sentence with every fault.
+    /// Returns a sentence with all faults.
     pub(crate) fn parse(query: &str) -> Result<Self, String> {
         let (mut seconds, mut step) = (None, None);
         let mut faults = Vec::new();
@@ -82,10 +82,10 @@ impl Span {
     }
 }
 
-/// Parses `seconds=N`, which may be left out: then it is the most that is possible.
+/// Parses the optional parameter `seconds=N`; the default is the maximum.
 ///
 /// # Errors
-/// A sentence with every fault.
+/// Returns a sentence with all faults.
 pub(crate) fn seconds(query: &str, most: u32) -> Result<u32, String> {
     let mut seconds = None;
     let mut faults = Vec::new();
@@ -104,7 +104,7 @@ pub(crate) fn seconds(query: &str, most: u32) -> Result<u32, String> {
     if faults.is_empty() { Ok(seconds.unwrap_or(most)) } else { Err(faults.join("; ")) }
 }
 
-/// Digits and nothing else; `parse` alone would take a sign.
+/// Accepts digits only; `parse` alone would accept a sign.
 fn whole(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
@@ -114,14 +114,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_out_is_the_finest_of_ten_minutes() {
+    fn the_default_is_the_finest_step_of_ten_minutes() {
         assert_eq!(Span::parse(""), Ok(Span { seconds: 600, step: 1 }));
         assert_eq!(Span::parse("seconds=601"), Ok(Span { seconds: 601, step: 60 }));
         assert_eq!(Span::parse("step=5&seconds=60"), Ok(Span { seconds: 60, step: 5 }));
     }
 
     #[test]
-    fn seconds_have_a_bound_and_no_company() {
+    fn seconds_are_limited_and_exclude_other_parameters() {
         assert_eq!(seconds("", 600), Ok(600));
         assert_eq!(seconds("seconds=60", 600), Ok(60));
         for wrong in ["seconds=601", "seconds=0", "seconds", "step=1", "seconds=1&seconds=1"] {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_is_named_or_left_out() {
+    fn the_view_is_optional() {
         assert_eq!(View::parse(""), Ok(View::Full));
         assert_eq!(View::parse("other=1"), Ok(View::Full));
         assert_eq!(View::parse("other=1&view=summary"), Ok(View::Summary));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_told() {
+    fn every_fault_is_reported() {
         let told = Span::parse("seconds=0&step=x&page=1&step=2").unwrap_err();
         for part in ["seconds is \"0\"", "step is \"x\"", "\"page\" is not a parameter"] {
             assert!(told.contains(part), "{told}");

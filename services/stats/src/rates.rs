@@ -1,4 +1,4 @@
-//! Two readings and the time between them to a sample: pure.
+//! Derivation of a sample from two readings and the time between them. Pure.
 
 mod container;
 mod host;
@@ -8,19 +8,19 @@ use crate::reading::Reading;
 use crate::rounding::hundredths;
 use crate::scope::{self, Capacity, ScopePreference, Unknown};
 
-/// What a sample may tell beyond figures (`STATS_EXPOSE`).
+/// Optional content of a sample (`STATS_EXPOSE`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Exposure {
-    /// The host's name.
+    /// Host name.
     pub(crate) hostname: bool,
-    /// What is mounted, not only where.
+    /// Source of each mount, in addition to its mount point.
     pub(crate) mounts: bool,
-    /// The names of processes.
+    /// Process names.
     pub(crate) processes: bool,
 }
 
-/// The figures of a sample that follow from its readings, `seconds` apart; who, when and which
-/// number it is, the sampler adds.
+/// Derives the metrics of a sample from two readings that are `seconds` apart. The sampler adds
+/// instance, time and sequence number.
 pub(crate) fn sample(
     before: &Reading,
     after: &Reading,
@@ -79,21 +79,21 @@ pub(crate) fn sample(
     }
 }
 
-/// The time between two reads of the same source. A source that hangs makes those after it late, so
-/// that it is not that of the readings.
+/// Time between two reads of the same source. It can differ from the time between the readings,
+/// because a slow source delays the ones after it.
 fn apart(before: Option<f64>, after: Option<f64>, readings: f64) -> f64 {
     let difference = after.zip(before).map(|(after, before)| after - before);
     difference.filter(|&seconds| seconds > 0.0).unwrap_or(readings)
 }
 
-/// How far a counter went, per second, with two decimals. One that stepped back was reset and has no
-/// rate.
+/// Increase of a counter per second, with two decimals; `None` after a counter reset.
 fn per_second(before: u64, after: u64, seconds: f64) -> Option<f64> {
     Some(hundredths(after.checked_sub(before)? as f64 / seconds))
 }
 
-/// How far a counter of 32 bits went that wraps (the milliseconds of `/proc/diskstats`): it fell from
-/// the last quarter of its range into the first. None after a reset.
+/// Increase of a counter that wraps at 32 bits (the milliseconds of `/proc/diskstats`). A decrease
+/// from the last quarter of the range to the first one is a wrap; any other decrease is a counter
+/// reset, which yields `None`.
 fn advance_32_bits(before: u64, after: u64) -> Option<u64> {
     const RANGE: u64 = 1 << 32;
     match after.checked_sub(before) {
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_that_steps_back_has_no_rate_and_one_of_32_bits_wraps() {
+    fn a_counter_reset_has_no_rate_and_a_32_bit_counter_wraps() {
         assert_eq!(per_second(100, 150, 2.0), Some(25.0));
         assert_eq!(per_second(3_500_000_000, 1500, 1.0), None);
         assert_eq!(advance_32_bits(100, 150), Some(50));
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn of_nothing_a_sample_is_nothing_but_its_scope() {
+    fn a_sample_of_empty_readings_has_only_a_scope() {
         let nothing = Reading::default();
         let sample = sample(&nothing, &nothing, 1.0, ScopePreference::Auto, Exposure::default());
         let scope = sample.scope.clone();

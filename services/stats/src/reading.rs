@@ -1,4 +1,4 @@
-//! What one look at the machine gave, as counters: the raw material of samples and of metrics.
+//! Counters of one reading: the input of samples and of metrics.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::collect::pressure::Stalls;
 use crate::collect::process::Process;
 use crate::glob::Selection;
 
-/// One look; absent or empty is what could not be read.
+/// One reading. A value that could not be read is absent or empty.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Reading {
     pub(crate) stat: Option<Stat>,
@@ -26,38 +26,38 @@ pub(crate) struct Reading {
     pub(crate) load: Option<Load>,
     pub(crate) uptime_seconds: Option<f64>,
     pub(crate) pressure: Pressure,
-    /// Processes killed because memory ran out, since boot; none where the kernel does not count.
+    /// Processes killed by the OOM killer since boot; `None` if the kernel does not count them.
     pub(crate) oom_kills: Option<u64>,
     pub(crate) disks: Vec<Disk>,
     pub(crate) networks: Vec<Interface>,
-    /// Whose interfaces they are, where that is known.
+    /// Scope of the interfaces, if known.
     pub(crate) network_scope: Option<ScopeKind>,
     pub(crate) filesystems: Vec<Filesystem>,
-    /// Whose mounts they are, where that is known.
+    /// Scope of the mounts, if known.
     pub(crate) mounts_scope: Option<ScopeKind>,
-    /// Mounts whose filesystem gave no sizes: an error, or no answer in time.
+    /// Mounts whose filesystem returned an error instead of its size, or did not respond in time.
     pub(crate) faulty_filesystems: Vec<Arc<Mount>>,
-    /// When counters were read that rates are made of.
+    /// Times at which the counters of rates were read.
     pub(crate) times: Times,
-    /// The sources that the system has, and whether each could be read.
+    /// Sources that the system has, and whether each could be read.
     pub(crate) sources: Vec<(Arc<str>, bool)>,
-    /// None outside of a control group below the root.
+    /// `None` in the root control group.
     pub(crate) container: Option<Container>,
-    /// Whether there may be a control group that could not be read.
+    /// Whether a control group may exist that could not be read.
     pub(crate) container_is_unknown: bool,
-    /// None outside of ECS, and before the endpoint's first answer.
+    /// `None` outside of ECS, and before the endpoint's first response.
     pub(crate) task: Option<TaskReading>,
-    /// Whether that first answer may still come.
+    /// Whether the first response may still arrive.
     pub(crate) task_is_awaited: bool,
-    /// Whether there is a task whose endpoint has not answered at all.
+    /// Whether a task exists whose endpoint has never responded.
     pub(crate) task_is_unknown: bool,
-    /// None unless processes are shown; the newest scan, which several readings share.
+    /// `None` unless processes are exposed; several readings share the newest scan.
     pub(crate) processes: Option<Arc<Scan>>,
 }
 
 impl Reading {
-    /// Leaves out interfaces and disks that are not wanted. One that the operator names counts in
-    /// sums, unless it is made of others that are there as well.
+    /// Removes interfaces and disks that are not selected. If all remaining ones are stacked, their
+    /// parts are not selected, so sums include the stacked ones.
     pub(crate) fn select(&mut self, interfaces: &Selection, disks: &Selection) {
         if !interfaces.is_empty() {
             self.networks.retain(|interface| interfaces.contains(&interface.name));
@@ -82,7 +82,8 @@ pub(crate) struct Pressure {
     pub(crate) io: Option<Stalls>,
 }
 
-/// When counters were read, seconds since the start of the sampler; none where they were not.
+/// Times at which counters were read, seconds since the start of the sampler; `None` if they were
+/// not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Times {
     pub(crate) stat: Option<f64>,
@@ -91,46 +92,46 @@ pub(crate) struct Times {
     pub(crate) container: Option<f64>,
 }
 
-/// A mount and its sizes (`statvfs(3)`).
+/// A mount and its size (`statvfs(3)`).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Filesystem {
     pub(crate) mount: Arc<Mount>,
-    /// Whether nothing can be written.
+    /// Whether the filesystem is read-only.
     pub(crate) read_only: bool,
     pub(crate) size_bytes: u64,
-    /// Free for everybody.
+    /// Space available to unprivileged users.
     pub(crate) available_bytes: u64,
-    /// Free for root, what is reserved included.
+    /// Free space, including the space reserved for root.
     pub(crate) free_bytes: u64,
     pub(crate) files: u64,
     pub(crate) files_free: u64,
 }
 
-/// The newest answers of the task metadata endpoint.
+/// Newest responses of the task metadata endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TaskReading {
     pub(crate) task: Arc<Task>,
-    /// The newest answer of `/task/stats`.
+    /// Newest response of `/task/stats`.
     pub(crate) usage: Arc<Vec<Usage>>,
-    /// The one before it.
+    /// Previous response of `/task/stats`.
     pub(crate) usage_before: Arc<Vec<Usage>>,
-    /// How old the newest answer was when this reading was taken.
+    /// Age of the newest response at the time of this reading.
     pub(crate) age_ms: u64,
 }
 
-/// What was read for one scrape, by the place of the subject.
+/// Data collected for one scrape, by the index of the collector.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Scrape {
     pub(crate) collected: BTreeMap<usize, Collected>,
 }
 
-/// The files of one subject.
+/// Files of one collector.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Collected {
     pub(crate) name: &'static str,
-    /// Whether there was anything to read.
+    /// Whether any data could be read.
     pub(crate) is_up: bool,
-    /// How long it took; none when it did not end in time.
+    /// Duration of the read; `None` after a timeout.
     pub(crate) seconds: Option<f64>,
     pub(crate) texts: Texts,
 }
@@ -138,13 +139,13 @@ pub(crate) struct Collected {
 /// One scan of all processes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Scan {
-    /// Processes that there were.
+    /// Processes that exist.
     pub(crate) processes: Vec<Process>,
-    /// The scan before, for rates.
+    /// Previous scan, for rates.
     pub(crate) before: Vec<Process>,
-    /// Bytes of a page of memory.
+    /// Size of a memory page, bytes.
     pub(crate) page_bytes: u64,
-    /// The time between the two, milliseconds.
+    /// Time between the two scans, milliseconds.
     pub(crate) interval_ms: u64,
 }
 
@@ -153,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_wanted_is_left_out_and_a_bridge_alone_counts() {
+    fn unselected_devices_are_left_out_and_a_bridge_alone_counts() {
         let interface = |name: &str, stacked| Interface {
             name: name.to_owned(),
             stacked,

@@ -1,4 +1,4 @@
-//! Who used most in each second, and what happened: pure, in bounded memory.
+//! Top consumers of each second, and events. Pure, in bounded memory.
 
 mod events;
 mod top;
@@ -8,7 +8,7 @@ use wire::Sample;
 use events::EventLog;
 use top::TopLog;
 
-/// The last ten minutes of what used most, and the last hour of events.
+/// Top consumers of the last ten minutes, and events of the last hour.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     instance: String,
@@ -24,12 +24,12 @@ impl Recorder {
         self.top.push(sample);
     }
 
-    /// The events of the last `seconds`.
+    /// Events of the last `seconds`.
     pub(crate) fn events(&self, seconds: u32) -> wire::Events {
         wire::Events { instance: self.instance.clone(), events: self.events.last(seconds) }
     }
 
-    /// What used most in the last `seconds`.
+    /// Top consumers of the last `seconds`.
     pub(crate) fn top(&self, seconds: u32) -> wire::TopHistory {
         wire::TopHistory { instance: self.instance.clone(), ..self.top.last(seconds) }
     }

@@ -1,16 +1,18 @@
-//! The newest samples' events, for viewers whose connection broke for a moment.
+//! Events of the newest samples, for viewers that reconnect after a short interruption.
 
 use std::collections::VecDeque;
 
 use server::Chunk;
 
-/// Events kept: a minute of them. A viewer that was away for longer begins with the history again.
+/// Maximum number of events: one minute. A viewer that was away for longer receives the history
+/// again.
 const EVENTS: usize = 60;
 
-/// Bytes kept: a sample of 512 processors has about 60 kB, and the minute is then cut short.
+/// Maximum size in bytes. A sample of 512 processors has about 60 kB, so fewer events are kept
+/// there.
 const BYTES: usize = 256 * 1024;
 
-/// The newest events, oldest first, without gaps.
+/// Newest events, oldest first, without gaps.
 #[derive(Default)]
 pub(crate) struct ReplayBuffer {
     events: VecDeque<(u64, Chunk)>,
@@ -28,8 +30,8 @@ impl ReplayBuffer {
         }
     }
 
-    /// The events after the sample `seen` up to the sample `newest`; none where one of them is not
-    /// kept any more, or where nobody can have seen that sample yet.
+    /// Events after the sample `seen`, up to the sample `newest`. Returns `None` if one of them is
+    /// no longer stored, or if `seen` is newer than `newest`.
     pub(crate) fn between(&self, seen: u64, newest: u64) -> Option<Vec<Chunk>> {
         if seen == newest {
             return Some(Vec::new());
@@ -61,17 +63,17 @@ mod tests {
     }
 
     #[test]
-    fn what_was_missed_is_given_without_gap_or_repetition() {
+    fn missed_events_are_returned_without_gap_or_repetition() {
         let recent = recent(1..=10, 0);
         assert_eq!(texts(recent.between(7, 10)), ["8", "9", "10"]);
         assert_eq!(texts(recent.between(0, 2)), ["1", "2"]);
         assert!(recent.between(10, 10).unwrap().is_empty());
-        // The newest may be here before it was published.
+        // The buffer may already contain an event that is newer than the published sample.
         assert_eq!(texts(recent.between(8, 9)), ["9"]);
     }
 
     #[test]
-    fn what_is_not_kept_or_not_yet_made_cannot_be_given() {
+    fn dropped_and_future_events_are_not_returned() {
         let recent = recent(1..=100, 0);
         assert_eq!(recent.between(39, 100), None);
         assert_eq!(recent.between(40, 100).unwrap().len(), 60);

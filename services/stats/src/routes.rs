@@ -1,4 +1,4 @@
-//! Request to response, over values: no socket, no clock, no file.
+//! Conversion of requests to responses. Pure: no sockets, clocks or files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,30 +20,29 @@ use crate::sampler::Announcements;
 use crate::snapshot::{Encoded, Past, Snapshot};
 use crate::{BUILD, openapi, problem};
 
-/// The longest target that is looked at, bytes. The longest that means anything has forty.
+/// Maximum length of a request target, bytes. The longest valid one has about forty.
 const TARGET_BYTES: usize = 2048;
 
-/// Bytes that the header fields may have. A browser's through a proxy have about 1 KiB.
+/// Maximum size of the header fields, bytes. Those of a browser behind a proxy have about 1 KiB.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// Header fields that a request may have.
+/// Maximum number of header fields.
 const HEAD_FIELDS: usize = 64;
 
-/// What answers depend on besides the samples.
+/// Inputs of a response besides the samples.
 pub(crate) struct Access {
-    /// The names under which the service is asked.
+    /// Host names that the service accepts.
     pub(crate) hosts: Hosts,
-    /// The origins whose pages may read.
+    /// Origins whose pages may read responses.
     pub(crate) origins: Origins,
-    /// The announcements to gateways, if there are any.
+    /// Announcements to gateways, if enabled.
     pub(crate) announcements: Option<Arc<Announcements>>,
 }
 
-/// The methods that every path has.
+/// Methods of every path.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
-/// The answer to a request, as `openapi.yaml` describes it. Whatever is refused is refused with
-/// problem details (RFC 9457).
+/// Responds to a request, as `openapi.yaml` describes. Errors are problem details (RFC 9457).
 pub(crate) fn respond<B: http_body::Body>(
     request: &Request<B>,
     feed: &Feed,
@@ -59,7 +58,7 @@ pub(crate) fn respond<B: http_body::Body>(
     answer
 }
 
-/// Whether the answer needs what is read for a scrape.
+/// Whether the response needs data that is collected during a scrape.
 pub(crate) fn wants_scrape<B: http_body::Body>(request: &Request<B>, access: &Access) -> bool {
     resource(request, &access.hosts).is_ok_and(|resource| resource == Resource::Metrics)
 }
@@ -77,7 +76,7 @@ fn answer<B: http_body::Body>(
     }
 }
 
-/// What is asked for, if it can be answered at all.
+/// Resource of a valid request.
 #[expect(clippy::result_large_err, reason = "it is taken apart at once")]
 fn resource<B: http_body::Body>(
     request: &Request<B>,
@@ -93,7 +92,7 @@ fn resource<B: http_body::Body>(
             format!("there may be {HEAD_FIELDS} header fields and {HEAD_BYTES} bytes of them");
         return Err(problem::response(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &detail));
     }
-    // A line that is not text is a host that is not answered.
+    // A host that is not text becomes an empty one, which is rejected.
     let named = headers.get_all(header::HOST).into_iter();
     let named = named.map(|host| host.to_str().unwrap_or_default());
     let target = request.uri().authority().map(hyper::http::uri::Authority::as_str);
@@ -153,7 +152,7 @@ fn whole<B>(
     }
 }
 
-/// What can be asked for.
+/// Resources of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resource {
     Stats,
@@ -184,7 +183,7 @@ impl Resource {
     }
 }
 
-/// How much the names and values of the header fields have together.
+/// Total size of the names and values of the header fields.
 fn head_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
@@ -193,7 +192,8 @@ fn with_sample(feed: &Feed, respond: impl FnOnce(&Snapshot) -> Response<Body>) -
     feed.newest().map_or_else(warming_up, |newest| respond(&newest))
 }
 
-/// A sample that is older is not shown as if it were of now: sampling has stalled.
+/// Maximum age of a sample that is reported as current. An older one means that sampling has
+/// stalled.
 const FRESH: Duration = Duration::from_secs(5);
 
 fn with_fresh_sample(
@@ -225,7 +225,7 @@ fn stats(headers: &HeaderMap, newest: &Snapshot) -> Response<Body> {
         return not_acceptable(JSON);
     }
     let mut response = Response::new(Body::from(""));
-    // A copy of a few words; to build them anew would be a tenth of the whole request.
+    // The copy is cheap; building the fields again would take a tenth of the request's time.
     *response.headers_mut() = newest.fields.clone();
     if matches(headers, &newest.etag) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -260,14 +260,14 @@ fn stream(headers: &HeaderMap, query: Option<&str>, feed: &Feed) -> Answer<Body>
         response.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
     }
     response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    // Hexadecimal digits, and what ECS gives a task: a header can hold it.
+    // The instance has hexadecimal digits and an ECS task ID, which a header field can contain.
     if let Ok(instance) = HeaderValue::try_from(newest.sample.instance.as_str()) {
         response.headers_mut().insert(INSTANCE, instance);
     }
     Answer::Events(response)
 }
 
-/// The header field with the instance whose samples a stream carries.
+/// Header field with the instance that a stream's samples come from.
 const INSTANCE: HeaderName = HeaderName::from_static("stats-instance");
 
 fn history(
@@ -287,10 +287,10 @@ fn history(
     encoded(headers, JSON, &newest.past(Past::Rows(span), json))
 }
 
-/// The longest time for which events are kept, seconds.
+/// Maximum age of stored events, seconds.
 const EVENTS_SECONDS: u32 = 60 * 60;
 
-/// The longest time for which it is kept what used most, seconds.
+/// Maximum age of stored top consumers, seconds.
 const TOP_SECONDS: u32 = 10 * 60;
 
 fn events(
@@ -340,7 +340,7 @@ fn metrics(
     let age = newest.age();
     let mut text =
         metrics::service(newest.sample.sequence, age.as_secs_f64(), announcements, format);
-    // Old counters would be stored as if they were of now.
+    // A scraper would store old counters as current ones.
     if age <= FRESH {
         text.push_str(newest.metrics(format));
     }
@@ -370,7 +370,7 @@ fn text(text: &'static str) -> Response<Body> {
 }
 
 const EVENTS: &str = "text/event-stream";
-/// Keeps nginx, and proxies that follow it, from holding events back.
+/// Disables response buffering in nginx and compatible proxies.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
@@ -380,7 +380,7 @@ fn wants_gzip(headers: &HeaderMap) -> bool {
         && coding(values(headers, header::ACCEPT_ENCODING), "gzip") > 0
 }
 
-/// The form of an answer that the client wants.
+/// Response in the encoding that the client accepts.
 fn encoded(headers: &HeaderMap, content_type: &'static str, forms: &Encoded) -> Response<Body> {
     let mut response = with_type(content_type, Body::from(""));
     response.headers_mut().insert(header::VARY, VARY);
@@ -388,7 +388,7 @@ fn encoded(headers: &HeaderMap, content_type: &'static str, forms: &Encoded) -> 
     response
 }
 
-/// Puts the compressed form into the answer where the client wants it and there is one.
+/// Sets the compressed body if the client accepts it and it exists.
 fn put(response: &mut Response<Body>, headers: &HeaderMap, forms: &Encoded) {
     let gzip = wants_gzip(headers).then(|| forms.gzip()).flatten();
     if gzip.is_some() {
@@ -412,7 +412,7 @@ fn not_acceptable(offer: &str) -> Response<Body> {
     problem::response(StatusCode::NOT_ACCEPTABLE, &format!("this path offers {offer}"))
 }
 
-/// Whether the client has this version already (RFC 9110, section 13.1.2): the weak comparison.
+/// Whether `If-None-Match` has this version: weak comparison (RFC 9110, section 13.1.2).
 fn matches(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let Some(own) = etag.to_str().ok().map(opaque) else { return false };
@@ -421,7 +421,7 @@ fn matches(headers: &HeaderMap, etag: &HeaderValue) -> bool {
         .any(|tag| tag.trim() == "*" || opaque(tag) == own)
 }
 
-/// The values of a field's lines; a line that is not text says nothing.
+/// Values of a field's lines; lines that are not text are ignored.
 fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
 }

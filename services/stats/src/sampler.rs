@@ -1,4 +1,5 @@
-//! The only clock and the only reader of files: one tick a second, however many viewers there are.
+//! Sampling: one tick a second, independent of the number of viewers. Its clocks and file reads are
+//! here.
 
 mod announcer;
 mod bounded_reader;
@@ -43,14 +44,14 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use metadata::watch as watch_metadata;
 pub(crate) use notifier::notify;
 
-/// The time between samples.
+/// Interval between samples.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The first sample comes sooner, so that a start is not a second of nothing. A quarter of a second
-/// is 25 ticks of each processor: enough to tell busy from idle.
+/// Interval before the first sample, shorter so that the service is ready sooner. A quarter of a
+/// second is 25 clock ticks per processor, which is enough to distinguish busy from idle.
 const FIRST_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What is sampled, and how much of it is told.
+/// Sampling settings.
 #[derive(Clone, Debug)]
 pub(crate) struct Sampling {
     pub(crate) roots: Roots,
@@ -60,17 +61,17 @@ pub(crate) struct Sampling {
     pub(crate) selections: Selections,
 }
 
-/// The running sampler.
+/// Running sampler.
 pub(crate) struct Sampler {
     publisher: Shared,
 }
 
-/// Where samples are put; empty once the sampling was stopped.
+/// Publisher of samples; empty after sampling was stopped.
 type Shared = Arc<Mutex<Option<Publisher>>>;
 
 impl Sampler {
-    /// Starts sampling on a thread of its own: a file that hangs (a FUSE mount without its server)
-    /// then holds up no request and not the end of the process.
+    /// Starts sampling on a separate thread. A read that blocks (a FUSE mount without its server)
+    /// then delays neither requests nor the shutdown.
     pub(crate) fn start(
         sampling: Sampling,
         metadata: Metadata,
@@ -87,7 +88,7 @@ impl Sampler {
         sampler
     }
 
-    /// Stops sampling. All streams end, because their publisher is gone.
+    /// Stops sampling. All streams end, because their publisher is dropped.
     pub(crate) fn stop(&self) {
         self.publisher.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
@@ -102,8 +103,8 @@ fn sample_until_stopped(
     let started = Instant::now();
     let mut machine = Machine::new(sampling, metadata);
     let hostname = sampling.exposed.hostname.then(|| machine::hostname(&sampling.roots)).flatten();
-    // A restarted process of the same task must be told from the one before it: its samples are
-    // counted from 1 again.
+    // Distinguishes a restarted process from an earlier one of the same task: the sequence starts
+    // at 1 again.
     let random = format!("{:016x}", RandomState::new().build_hasher().finish());
     let mut instance = None;
     let mut before = (Instant::now(), Arc::new(machine.read()));
@@ -116,12 +117,13 @@ fn sample_until_stopped(
             now.clamp_monotonic(earlier);
         }
         let after = (Instant::now(), Arc::new(reading));
-        // At the same moment, for the difference of the two clocks is looked at. A clock before 1970
-        // reads as 1970.
+        // Both clocks are read together, because their difference is compared. A clock before 1970
+        // is reported as 1970.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let moment =
             Moment { monotonic_ms: milliseconds(after.0 - started), unix_ms: milliseconds(now) };
-        // After a stall (a stopped container) one sample covers the gap; there is no catching up.
+        // After a stall (a stopped container), one sample covers the gap instead of several late
+        // ones.
         due += INTERVAL;
         if due <= after.0 {
             due = after.0 + INTERVAL;
@@ -136,7 +138,7 @@ fn sample_until_stopped(
         );
         let reading = after.1.clone();
         let reading_before = std::mem::replace(&mut before, after).1;
-        // A first sample without either figure would call a service ready that has nothing to say.
+        // The service would report ready without any value to show.
         if sequence == 1 && figures.cpu.is_none() && figures.ram.is_none() {
             if !is_running(publisher) {
                 return;

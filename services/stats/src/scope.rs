@@ -1,13 +1,13 @@
-//! Whose `cpu` and `ram` a sample shows: the tightest real limit's, unless told otherwise. Pure.
+//! Scope of `cpu` and `ram` in a sample: the tightest effective limit, unless configured. Pure.
 
 use wire::{Scope, ScopeKind};
 
 use crate::rounding::percent;
 
-/// What `STATS_SCOPE` asks for.
+/// Setting `STATS_SCOPE`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ScopePreference {
-    /// The task if it is limited, else the container if it is limited, else the host.
+    /// The task if it has a limit, else the container if it has a limit, else the host.
     #[default]
     Auto,
     Host,
@@ -16,10 +16,10 @@ pub(crate) enum ScopePreference {
 }
 
 impl ScopePreference {
-    /// Every value of the setting.
+    /// Expected values of the setting.
     pub(crate) const EXPECTED: &str = "one of auto, host, container, task";
 
-    /// The value of the setting.
+    /// Parses the setting.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "auto" => Self::Auto,
@@ -31,7 +31,7 @@ impl ScopePreference {
     }
 }
 
-/// What the host has and uses: its own figures, and the bound of every limit.
+/// Capacity and use of the host: the values of the host scope, and the upper bound of every limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Capacity {
     /// Busy share of all processors, percent.
@@ -41,25 +41,25 @@ pub(crate) struct Capacity {
     pub(crate) memory_bytes: Option<u64>,
 }
 
-/// The two figures of a scope, percent.
+/// Use of a scope, percent.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Figures {
     pub(crate) cpu: Option<f64>,
     pub(crate) ram: Option<f64>,
 }
 
-/// What could not be read.
+/// Scopes that could not be read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Unknown {
-    /// There is a task whose first figures may still come.
+    /// A task exists whose first metrics may still arrive.
     pub(crate) task_is_awaited: bool,
-    /// There is a task whose endpoint has not answered.
+    /// A task exists whose endpoint has not responded.
     pub(crate) task: bool,
-    /// There may be a control group.
+    /// A control group may exist.
     pub(crate) container: bool,
 }
 
-/// The scope in force and its figures.
+/// Selects the effective scope and its values.
 pub(crate) fn choose(
     wanted: ScopePreference,
     host: Capacity,
@@ -101,7 +101,7 @@ pub(crate) fn choose(
     }
 }
 
-/// Why the figures are the host's: nothing is said of what could not be read.
+/// Reason for the host scope, without claims about scopes that could not be read.
 fn no_limit(unknown: Unknown) -> &'static str {
     match (unknown.task, unknown.container) {
         (false, false) => "neither a task nor a control group has a limit below the host's",
@@ -127,7 +127,7 @@ struct Confined {
 }
 
 impl Confined {
-    /// Use over the limit; where there is no limit, the host's size is the limit.
+    /// Use divided by the limit; without a limit, by the host's capacity.
     fn figures(&self, host: Capacity) -> Figures {
         let processors = host.processors.map(f64::from);
         let cores = [self.cpu_limit_cores, processors].into_iter().flatten().reduce(f64::min);
@@ -140,7 +140,7 @@ impl Confined {
         }
     }
 
-    /// The limits that are real, which is below what the host has, in words.
+    /// Description of the effective limits, which are those below the host's capacity.
     fn limits(&self, host: Capacity) -> Option<String> {
         let cores = self
             .cpu_limit_cores
@@ -176,7 +176,8 @@ fn of_host(reason: &str, host: Capacity) -> (Scope, Figures) {
     (Scope { kind: ScopeKind::Host, reason: reason.to_owned() }, figures)
 }
 
-/// A scope that was asked for has no figures where it does not exist: others would pass for them.
+/// A configured scope that does not exist has no values, because those of another scope would be
+/// mistaken for its own.
 fn asked_for(
     kind: ScopeKind,
     who: &str,
@@ -195,7 +196,7 @@ fn awaited() -> Scope {
     Scope { kind: ScopeKind::Task, reason }
 }
 
-/// Bytes in the largest binary unit that they reach, to a tenth.
+/// Size in the largest binary unit, with one decimal.
 fn in_words(bytes: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     let unit = UNITS.into_iter().find(|(_, size)| bytes >= *size);
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_the_figures_are_the_hosts() {
+    fn without_a_limit_the_scope_is_the_host() {
         let (kind, host, _) = chosen(ScopePreference::Auto, None);
         assert_eq!((kind, host), (ScopeKind::Host, figures(40.0, 25.0)));
         let unlimited = container(None, None);
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn the_task_goes_before_the_container_and_is_waited_for() {
+    fn the_task_takes_precedence_over_the_container_and_is_awaited() {
         let limited = container(Some(0.5), None);
         let (scope, used) =
             choose(ScopePreference::Auto, HOST, Some(&limited), Some(&task()), Unknown::default());
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_for_is_given_or_left_out_but_never_replaced() {
+    fn a_configured_scope_is_used_or_left_out_but_never_replaced() {
         let limited = container(Some(0.5), None);
         assert_eq!(chosen(ScopePreference::Host, Some(&limited)).0, ScopeKind::Host);
         let (kind, used, _) = chosen(ScopePreference::Container, Some(&container(None, None)));
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_claims_nothing_about_what_could_not_be_read() {
+    fn the_reason_claims_nothing_about_unreadable_scopes() {
         let reason = |task, container| {
             let unknown = Unknown { task_is_awaited: false, task, container };
             choose(ScopePreference::Auto, HOST, None, None, unknown).0.reason
@@ -321,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_without_figures_keeps_its_scope() {
+    fn a_task_without_metrics_keeps_its_scope() {
         let task = wire::Task { cpu_used_cores: None, memory_used_bytes: None, ..task() };
         let unknown = Unknown::default();
         let (scope, used) = choose(ScopePreference::Auto, HOST, None, Some(&task), unknown);
@@ -329,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn use_above_the_limit_is_a_hundred_percent() {
+    fn use_above_the_limit_is_100_percent() {
         let mut burst = container(Some(0.2), None);
         burst.cpu_used_cores = Some(0.21);
         assert_eq!(chosen(ScopePreference::Auto, Some(&burst)).1.cpu, Some(100.0));

@@ -1,4 +1,4 @@
-//! What only this service can be told.
+//! Settings of the stats service.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,23 +15,23 @@ use crate::rates::Exposure;
 use crate::sampler::{Announcing, Endpoint, Roots, Sampling};
 use crate::scope::ScopePreference;
 
-/// The settings of this service.
+/// Settings of this service.
 pub(crate) struct Config {
     pub(crate) sampling: Sampling,
-    /// When alerts are raised.
+    /// Alert rules.
     pub(crate) rules: Rules,
-    /// Where alerts are sent; nowhere by default.
+    /// Alertmanager endpoint; none by default.
     pub(crate) alertmanager: Option<Endpoint>,
-    /// The gateways that this instance announces itself to; none by default.
+    /// Gateways that this instance announces itself to; none by default.
     pub(crate) announcing: Option<Announcing>,
-    /// The time between two lines of metrics for `CloudWatch`; none by default.
+    /// Interval between two lines of `CloudWatch` metrics, seconds; none by default.
     pub(crate) emf_seconds: Option<u32>,
     pub(crate) origins: Origins,
-    /// Hosts that are answered besides those of loopback.
+    /// Accepted hosts besides loopback.
     pub(crate) hosts: HostList,
-    /// Where the history is kept; nowhere by default.
+    /// File of the history; none by default.
     pub(crate) history_file: Option<PathBuf>,
-    /// Where the ECS agent answers, in an ECS task.
+    /// Task metadata endpoint of the ECS agent, in an ECS task.
     pub(crate) task_metadata: Option<Endpoint>,
 }
 
@@ -113,7 +113,7 @@ impl Config {
     }
 }
 
-/// Gateways that can be announced to.
+/// Maximum number of gateways to announce to.
 const MOST_GATEWAYS: usize = 8;
 
 fn announcing(settings: &mut Settings) -> Option<Announcing> {
@@ -148,7 +148,7 @@ fn announcing(settings: &mut Settings) -> Option<Announcing> {
         let (name, text) = text.ok_or_else(|| {
             "STATS_ANNOUNCE needs STATS_ANNOUNCE_SECRET or STATS_ANNOUNCE_SECRET_FILE".to_owned()
         })?;
-        // Gateways may know several; the first one signs.
+        // Gateways accept several keys; the first one signs.
         let keys = Key::parse_all(&text);
         let keys = keys.map_err(|faults| format!("{name}: {}", faults.join("; ")))?;
         keys.into_iter().next().ok_or_else(|| format!("{name}: there is no secret in it"))
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_needs_to_be_set() {
+    fn all_settings_are_optional() {
         let (config, faults) = read(&[]);
         assert_eq!(faults, Ok(()));
         assert_eq!(config.sampling.exposed, Exposure::default());
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_told_is_named() {
+    fn exposed_content_is_listed_by_name() {
         let (config, faults) = read(&[("STATS_EXPOSE", "hostname, processes")]);
         assert_eq!(faults, Ok(()));
         let exposed = Exposure { hostname: true, mounts: false, processes: true };
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_setting_is_named() {
+    fn every_invalid_setting_is_reported() {
         let (_, faults) = read(&[
             ("STATS_EXPOSE", "everything"),
             ("STATS_SCOPE", "galaxy"),

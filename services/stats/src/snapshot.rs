@@ -1,4 +1,4 @@
-//! A sample in the forms in which it is handed out, each made once and shared by all who ask.
+//! A sample in its response forms, each created once and shared by all clients.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -18,18 +18,18 @@ use crate::rates::Exposure;
 use crate::reading::Reading;
 use crate::{BUILD, summary};
 
-/// One tick. What few ask for (compressed forms, metrics, the history) is made when the first one
-/// asks: a service that nobody watches spends nothing on it.
+/// One tick. Rarely requested forms (compressed, metrics, history) are created on first use, so a
+/// service without clients does not spend time on them.
 pub(crate) struct Snapshot {
-    /// The figures.
+    /// Metrics of the tick.
     pub(crate) sample: wire::Sample,
     /// The sample as JSON.
     pub(crate) json: Encoded,
-    /// The sample as a server-sent event.
+    /// Sample as a server-sent event.
     pub(crate) event: Chunk,
-    /// The sample's entity tag: weak, for the compressed forms have the same.
+    /// Entity tag of the sample. It is weak, because compressed forms have the same tag.
     pub(crate) etag: HeaderValue,
-    /// The header fields of the answer that carries it.
+    /// Header fields of the sample's response.
     pub(crate) fields: HeaderMap,
     reading: Arc<Reading>,
     exposed: Exposure,
@@ -42,32 +42,33 @@ pub(crate) struct Snapshot {
     past: Mutex<Vec<(Past, Arc<Encoded>)>>,
 }
 
-/// An answer about the past.
+/// Query for past data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Past {
-    /// The history.
+    /// History rows.
     Rows(Span),
-    /// Events of the last so many seconds.
+    /// Events of the last seconds.
     Events(u32),
-    /// What used most in the last so many seconds.
+    /// Top consumers of the last seconds.
     Top(u32),
 }
 
-/// Answers about the past that are kept until the next sample: a page asks for one of three spans.
+/// Maximum number of history responses that are cached until the next sample. The page requests one
+/// of three spans.
 const ANSWERS: usize = 6;
 
-/// Bytes, and the same compressed where that is worth it.
+/// Bytes, and their compressed form if it is smaller.
 #[derive(Default)]
 pub(crate) struct Encoded {
-    /// As they are.
+    /// Uncompressed bytes.
     pub(crate) identity: Bytes,
     gzip: OnceLock<Option<Bytes>>,
 }
 
-/// Larger answers are compressed with less care: everybody waits while one is.
+/// Larger responses use a faster compression level, because compression blocks all requests.
 const LARGE_BYTES: usize = 64 * 1024;
 
-/// Smaller answers fit one packet anyway.
+/// Smaller responses fit into one packet without compression.
 const WORTH_COMPRESSING_BYTES: usize = 1024;
 
 impl Snapshot {
@@ -78,8 +79,8 @@ impl Snapshot {
     ) -> serde_json::Result<Self> {
         let json = serde_json::to_string(&sample)?;
         let id = event_id(&sample.instance, sample.sequence);
-        // An instance is made of hexadecimal digits and what ECS gives a task: a tag can hold it.
-        // One that it cannot matches nothing, which is safe.
+        // An instance has hexadecimal digits and an ECS task ID, so a tag can contain it. Otherwise
+        // the tag is empty and matches no other, which is safe.
         let etag = HeaderValue::try_from(format!("W/\"{id}\""))
             .unwrap_or(HeaderValue::from_static("W/\"\""));
         Ok(Self {
@@ -100,7 +101,7 @@ impl Snapshot {
         })
     }
 
-    /// How old the sample is.
+    /// Age of the sample.
     pub(crate) fn age(&self) -> Duration {
         self.taken.elapsed()
     }
@@ -112,13 +113,13 @@ impl Snapshot {
         self
     }
 
-    /// Whether the summary was made.
+    /// Whether the summary was created.
     #[cfg(test)]
     pub(crate) fn has_summary(&self) -> bool {
         self.summary.get().is_some()
     }
 
-    /// The reading as Prometheus wants it, without the mark of the end.
+    /// Reading in a Prometheus format, without the end marker.
     pub(crate) fn metrics(&self, format: Format) -> &str {
         let form = match format {
             Format::Text => &self.text,
@@ -127,8 +128,8 @@ impl Snapshot {
         form.get_or_init(|| metrics::render(&self.reading, &self.sample, format, self.exposed))
     }
 
-    /// An answer about the past as JSON. `json` is asked once for each: a day has 800 kB, which take
-    /// milliseconds to write and to compress.
+    /// Response about the past as JSON. `json` is called once per query: a day has 800 kB, which
+    /// take milliseconds to serialize and to compress.
     pub(crate) fn past(
         &self,
         past: Past,
@@ -138,7 +139,7 @@ impl Snapshot {
         if let Some((_, form)) = kept.iter().find(|(other, _)| *other == past) {
             return form.clone();
         }
-        // Columns of numbers and names always are JSON.
+        // Columns of numbers and names are always valid JSON.
         let form: Arc<Encoded> = Arc::new(json().unwrap_or_default().into());
         if kept.len() == ANSWERS {
             kept.remove(0);
@@ -147,28 +148,28 @@ impl Snapshot {
         form
     }
 
-    /// Whether the service shows what used most: processes, or the containers of a task.
+    /// Whether the service reports top consumers: processes, or the containers of a task.
     pub(crate) fn shows_top(&self) -> bool {
         self.exposed.processes || self.sample.task.is_some()
     }
 
-    /// The event that goes before this sample's at the beginning of a stream: all that was before
-    /// it. `rows` is asked once.
+    /// Event with the history before this sample, at the beginning of a stream. `rows` is called
+    /// once.
     pub(crate) fn history(&self, rows: impl FnOnce() -> wire::History) -> Chunk {
         let event_of_rows = || {
             let rows = rows();
             let id = event_id(&rows.instance, rows.sequence);
-            // Columns of numbers and names always are JSON.
+            // Columns of numbers and names are always valid JSON.
             event("history", &id, &serde_json::to_string(&rows).unwrap_or_default())
         };
         self.history.get_or_init(event_of_rows).clone()
     }
 
-    /// The summary as an event of the summary view. Made when there is a viewer of that view.
+    /// Summary as an event of the summary view, created when the view has a viewer.
     pub(crate) fn summary(&self) -> Chunk {
         let event_of_summary = || {
             let summary = summary::summary(&self.sample, BUILD.version);
-            // Numbers and texts always are JSON.
+            // Numbers and texts are always valid JSON.
             let json = serde_json::to_string(&summary).unwrap_or_default();
             let id = self.sample.sequence;
             Chunk::new(format!("event: summary\nid: {id}\ndata: {json}\n\n").as_bytes())
@@ -176,8 +177,7 @@ impl Snapshot {
         self.summary.get_or_init(event_of_summary).clone()
     }
 
-    /// The event with which the summary view begins: the minute before this sample. `minute` is
-    /// asked once.
+    /// First event of the summary view: the minute before this sample. `minute` is called once.
     pub(crate) fn minute(&self, minute: impl FnOnce() -> wire::Minute) -> Chunk {
         let event_of_minute = || {
             let json = serde_json::to_string(&minute()).unwrap_or_default();
@@ -188,7 +188,7 @@ impl Snapshot {
 }
 
 impl Encoded {
-    /// Compressed; none where that would not be worth it.
+    /// Compressed form; `None` if it would not be smaller.
     pub(crate) fn gzip(&self) -> Option<&Bytes> {
         let compress = || {
             if self.identity.len() < WORTH_COMPRESSING_BYTES {
@@ -200,7 +200,7 @@ impl Encoded {
                 Compression::default()
             };
             let mut encoder = GzEncoder::new(Vec::new(), level);
-            // Writing into memory cannot fail.
+            // Writing to memory cannot fail.
             encoder.write_all(&self.identity).ok()?;
             let bytes = encoder.finish().ok()?;
             (bytes.len() < self.identity.len()).then(|| bytes.into())
@@ -215,12 +215,12 @@ impl<T: Into<Bytes>> From<T> for Encoded {
     }
 }
 
-/// What identifies a sample among those of all instances, for `Last-Event-ID` and for tags.
+/// Identifier of a sample across all instances, for `Last-Event-ID` and entity tags.
 pub(crate) fn event_id(instance: &str, sequence: u64) -> String {
     format!("{instance}-{sequence}")
 }
 
-/// The two parts of [`event_id`].
+/// Splits an [`event_id`] into its parts.
 pub(crate) fn parse_event_id(id: &str) -> Option<(&str, u64)> {
     let (instance, sequence) = id.rsplit_once('-')?;
     Some((instance, sequence.parse().ok()?))
@@ -229,7 +229,7 @@ pub(crate) fn parse_event_id(id: &str) -> Option<(&str, u64)> {
 /// A server-sent event (WHATWG HTML, section 9.2) with one line of data.
 fn event(name: &str, id: &str, data: &str) -> Chunk {
     let mut event = String::with_capacity(data.len() + 96);
-    // Writing into a string cannot fail.
+    // Writing to a string cannot fail.
     let _ = write!(event, "id: {id}\nevent: {name}\ndata: {data}\n\n");
     Chunk::new(event.as_bytes())
 }
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_read_back_whatever_the_instance_is_called() {
+    fn an_id_is_parsed_for_every_instance_name() {
         let id = event_id("0123-abc", 7);
         assert_eq!(parse_event_id(&id), Some(("0123-abc", 7)));
         for foreign in ["", "7", "a-", "a-b", "a--1"] {
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_asked_for_once_and_few_are_kept() {
+    fn each_span_is_created_once_and_few_are_cached() {
         let published =
             Snapshot::new(wire::Sample::default(), Arc::default(), Exposure::default()).unwrap();
         let mut asked = 0;
@@ -276,12 +276,12 @@ mod tests {
             let rows: wire::History = serde_json::from_slice(&form.identity).unwrap();
             assert_eq!(rows.step_seconds, seconds);
         }
-        // The first was given up for the seventh.
+        // The seventh span evicted the first one.
         assert_eq!(asked, 8);
     }
 
     #[test]
-    fn only_what_shrinks_is_compressed() {
+    fn only_compressible_content_is_compressed() {
         assert_eq!(Encoded::from("short").gzip(), None);
         let long = Encoded::from("long ".repeat(1000));
         let gzip = long.gzip().unwrap();

@@ -1,4 +1,4 @@
-//! A sample in about 250 bytes, for lists of many machines: pure.
+//! Summary of a sample in about 250 bytes, for lists of many machines. Pure.
 
 use wire::{
     Sample, ScopeKind, Summary, SummaryDisk, SummaryLimits, SummaryNetwork, SummaryPressure,
@@ -6,7 +6,7 @@ use wire::{
 
 use crate::history::{outer_networks, whole_disks};
 
-/// The summary of a sample, as this version of the service writes it.
+/// Summary of a sample, with the version of this service.
 pub(crate) fn summary(sample: &Sample, version: &str) -> Summary {
     Summary {
         instance: sample.instance.clone(),
@@ -40,7 +40,8 @@ fn pressure(sample: &Sample) -> Option<SummaryPressure> {
     })
 }
 
-/// In a task the interfaces that its containers share, elsewhere those that lead out of the machine.
+/// Traffic of the interfaces that a task's containers share; otherwise of the outer interfaces of
+/// the machine.
 fn network(sample: &Sample) -> Option<SummaryNetwork> {
     let task = sample.task.as_ref().and_then(|task| task.receive.zip(task.transmit));
     let mut directions = outer_networks(sample).map(|network| (network.receive, network.transmit));
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_leave_out_what_is_made_of_others_and_the_busiest_disk_counts() {
+    fn sums_leave_out_stacked_devices_and_use_the_busiest_disk() {
         let summary = summary(&busy_sample(), "0.1.0");
         assert_eq!(summary.network, Some(SummaryNetwork { received: 300.0, sent: 30.0 }));
         assert_eq!(summary.disk, Some(SummaryDisk { read: 3.0, written: 0.0, busy: 99.0 }));
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_absent() {
+    fn unknown_values_are_absent() {
         let json = serde_json::to_value(summary(&Sample::default(), "1")).unwrap();
         let fields: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(fields, ["instance", "scope", "sequence", "time_unix_ms", "version"]);

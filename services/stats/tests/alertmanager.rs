@@ -1,4 +1,4 @@
-//! Alerts of the real binary at an Alertmanager: a fake one, and Debian's where it is installed.
+//! Alerts of the real binary at an Alertmanager: a fake one, and Debian's if it is installed.
 #![expect(clippy::unwrap_used, reason = "in a test a failed unwrap is the test's failure")]
 
 mod support;
@@ -16,12 +16,13 @@ use serde_json::Value;
 use support::{STATS, Tree, stat, stats_once};
 use testing::Service;
 
-/// Longer than an alert takes to be resolved.
+/// Longer than the time to resolve an alert.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 const RULES: &str = "memory > 80 for 1s critical; cpu off; core off; load off; source off";
 
-/// A server that answers every request with this status and hands out their contents.
+/// Starts a server that responds to every request with this status; returns its address and the
+/// request bodies.
 fn receiver(status: &'static str) -> (String, Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -51,7 +52,7 @@ fn memory(tree: &Tree, available: u64) {
     tree.write("meminfo", &format!("MemTotal: 4000 kB\nMemAvailable: {available} kB\n"));
 }
 
-/// A tree with memory to spare, of a host that has a name by lot.
+/// Tree of a host with free memory and a boot ID.
 fn host(name: &str) -> Tree {
     let tree = Tree::new(name);
     memory(&tree, 3000);
@@ -70,7 +71,7 @@ fn serve(tree: &Tree, alertmanager: &str) -> Service {
 }
 
 #[test]
-fn two_replicas_of_a_host_send_the_same_alert_and_its_end() {
+fn two_replicas_on_a_host_send_the_same_alert_and_its_end() {
     let tree = host("alertmanager");
     let (address, contents) = receiver("200 OK");
     let replicas = [serve(&tree, &address), serve(&tree, &address)];
@@ -102,7 +103,7 @@ fn two_replicas_of_a_host_send_the_same_alert_and_its_end() {
 }
 
 #[test]
-fn a_server_that_refuses_is_asked_again_and_holds_up_nothing() {
+fn a_server_that_rejects_messages_receives_them_again_and_delays_nothing() {
     let tree = host("refusing");
     let (address, contents) = receiver("500 Internal Server Error");
     let service = serve(&tree, &address);
@@ -120,7 +121,7 @@ fn a_server_that_refuses_is_asked_again_and_holds_up_nothing() {
 }
 
 #[test]
-fn a_line_of_metrics_is_json_between_those_of_the_log() {
+fn metrics_are_json_lines_between_the_log_lines() {
     let tree = host("emf");
     let service = tree.serve_with(&[("STATS_EMF", "10")]);
     stats_once(&service, |sample| sample["sequence"].as_u64() > Some(1));
@@ -139,7 +140,7 @@ fn a_line_of_metrics_is_json_between_those_of_the_log() {
     assert!(line["ram"].as_array().unwrap().iter().all(|ram| *ram == 25.0), "{line}");
 }
 
-/// Debian's Alertmanager; stopped when it is dropped.
+/// Debian's Alertmanager; stopped on drop.
 struct Alertmanager {
     process: Child,
     folder: PathBuf,
@@ -149,7 +150,7 @@ struct Alertmanager {
 impl Alertmanager {
     const PROGRAM: &str = "prometheus-alertmanager";
 
-    /// None where it is not installed.
+    /// Returns `None` if it is not installed.
     fn start(webhook: &str) -> Option<Self> {
         let folder = std::env::temp_dir().join(format!("stats-am-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
@@ -159,7 +160,7 @@ impl Alertmanager {
              send_resolved: true\n"
         );
         fs::write(folder.join("config.yml"), config).unwrap();
-        // A port that was free a moment ago.
+        // A port that has just been free.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let process = Command::new(Self::PROGRAM)
             .arg(format!("--config.file={}", folder.join("config.yml").display()))
@@ -189,11 +190,11 @@ impl Drop for Alertmanager {
 }
 
 #[test]
-fn a_real_alertmanager_notifies_once_of_two_replicas_and_once_of_the_end() {
+fn a_real_alertmanager_notifies_once_about_two_replicas_and_once_about_the_end() {
     let (webhook, notifications) = receiver("200 OK");
     let Some(alertmanager) = Alertmanager::start(&webhook) else {
         let program = Alertmanager::PROGRAM;
-        // In the test's output, and in nextest's with `--no-capture`.
+        // Visible in the output of the test, and of nextest with `--no-capture`.
         writeln!(
             std::io::stderr(),
             "SKIPPED: {program} is not installed; {STATS} was not tested with it"
@@ -214,7 +215,7 @@ fn a_real_alertmanager_notifies_once_of_two_replicas_and_once_of_the_end() {
     );
     assert_eq!(first["alerts"][0]["labels"]["instance"], "boot-0123abcd456789ab");
     assert_eq!(first["alerts"].as_array().unwrap().len(), 1);
-    // Longer than three intervals of the group: nothing comes twice.
+    // Longer than three group intervals: no notification is sent twice.
     let twice = notifications.recv_timeout(Duration::from_secs(7));
     assert!(twice.is_err(), "{twice:?}");
     memory(&tree, 3000);

@@ -1,4 +1,4 @@
-//! State, alerts and events of the real binary over a proc tree of the test's making.
+//! State, alerts and events of the real binary with a synthetic proc tree.
 #![expect(clippy::unwrap_used, reason = "in a test a failed unwrap is the test's failure")]
 
 mod support;
@@ -18,7 +18,7 @@ fn kinds(events: &Value) -> Vec<String> {
 }
 
 #[test]
-fn an_alert_is_raised_since_its_beginning_and_ends_everywhere() {
+fn an_alert_has_its_start_time_and_ends_in_all_responses() {
     let tree = Tree::new("alerts");
     memory(&tree, 3000);
     let rules = "memory > 80 for 1s critical; cpu off; core off; load off; source off";
@@ -32,7 +32,7 @@ fn an_alert_is_raised_since_its_beginning_and_ends_everywhere() {
     let alert = &raised["alerts"][0];
     assert_eq!((&alert["subject"], &alert["value"]), (&"memory".into(), &90.0.into()));
     assert_eq!((&alert["threshold"], &alert["unit"]), (&80.0.into(), &"percent".into()));
-    // Polling may have skipped the first sample, so that it began at that one or just before.
+    // Polling may have missed the first sample, so the alert starts at this one or just before it.
     let since = alert["since_unix_ms"].as_u64().unwrap();
     assert!(since <= begun["time_unix_ms"].as_u64().unwrap(), "{raised}");
     assert!(since > calm["since_unix_ms"].as_u64().unwrap(), "{raised}");
@@ -78,7 +78,7 @@ fn a_kill_a_lost_source_and_a_changed_size_are_events() {
 }
 
 #[test]
-fn what_used_most_is_shown_only_with_processes() {
+fn top_consumers_are_reported_only_if_processes_are_exposed() {
     let tree = Tree::new("top");
     let service = tree.serve_with(&[]);
     stats_once(&service, |_| true);
@@ -95,7 +95,7 @@ fn what_used_most_is_shown_only_with_processes() {
     tree.write("stat", &stat(1100, 1100));
     stats_once(&exposed, |_| true);
     assert_eq!(exposed.get("/stats/top?seconds=601").status, 400);
-    // The second scan comes after five seconds.
+    // The second scan is after five seconds.
     stats_once(&exposed, |sample| {
         tree.write("7/stat", &process(600));
         sample.get("top").is_some_and(|top| top.to_string().contains("leak"))

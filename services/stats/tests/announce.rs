@@ -15,8 +15,8 @@ use testing::{BOUND, Service, fields, read_head, run};
 
 const SECRET: &str = "a-secret-of-the-fleet-0123";
 
-/// A gateway that answers with these statuses, the last one for ever, and hands out the heads of
-/// the requests.
+/// Starts a gateway that responds with these statuses and then repeats the last one; returns its
+/// address and the request heads.
 fn gateway(statuses: &'static [u16]) -> (String, Receiver<String>) {
     let (sender, heads) = channel();
     let state = Mutex::new((statuses.iter().peekable(), sender));
@@ -41,7 +41,7 @@ fn serve(tree: &Tree, gateways: &str, more: &[(&str, &str)]) -> Service {
     tree.serve_with(&[&own, more].concat())
 }
 
-/// Method, path and time of a request with a right signature.
+/// Method, path and time of a request, after a check of its signature.
 fn check(head: &str) -> (String, String, u64) {
     let mut words = head.split(' ');
     let (method, path) = (words.next().unwrap(), words.next().unwrap());
@@ -53,7 +53,7 @@ fn check(head: &str) -> (String, String, u64) {
 }
 
 #[test]
-fn it_announces_its_address_again_and_again_and_withdraws_at_the_end() {
+fn the_service_announces_its_address_repeatedly_and_withdraws_at_the_end() {
     let tree = Tree::new("announce");
     let (one, ones) = gateway(&[200]);
     let (two, twos) = gateway(&[200]);
@@ -84,7 +84,7 @@ fn it_announces_its_address_again_and_again_and_withdraws_at_the_end() {
 }
 
 #[test]
-fn a_gateway_that_fails_is_tried_again_and_logged_when_that_begins_and_ends() {
+fn a_failing_gateway_is_retried_and_logged_at_the_start_and_the_end_of_the_fault() {
     let tree = Tree::new("announce-fails");
     let (address, heads) = gateway(&[401, 503, 200]);
     let mut service = serve(&tree, &address, &[("STATS_ANNOUNCE_ADDRESS", "192.0.2.1")]);
@@ -105,7 +105,7 @@ fn a_gateway_that_fails_is_tried_again_and_logged_when_that_begins_and_ends() {
 }
 
 #[test]
-fn a_gateway_that_is_frozen_or_missing_delays_neither_samples_nor_the_end() {
+fn a_frozen_or_missing_gateway_delays_neither_samples_nor_the_shutdown() {
     let tree = Tree::new("announce-frozen");
     let frozen = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let gateways = format!("http://{},http://no-such-host.invalid", frozen.local_addr().unwrap());
@@ -117,7 +117,7 @@ fn a_gateway_that_is_frozen_or_missing_delays_neither_samples_nor_the_end() {
 }
 
 #[test]
-fn check_names_what_is_missing() {
+fn check_reports_a_missing_setting() {
     let output = run(STATS, &["check"], &[("STATS_ANNOUNCE", "http://gateway:3050")]);
     assert_eq!(output.status.code(), Some(64));
     let text = String::from_utf8_lossy(&output.stderr);

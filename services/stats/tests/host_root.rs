@@ -1,4 +1,4 @@
-//! The host's root and proc filesystem mounted below a folder, in a mount namespace of its own.
+//! Root and proc filesystem of the host, mounted below a folder in a separate mount namespace.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
@@ -16,8 +16,8 @@ use testing::{BOUND, Service};
 
 const STATS: &str = env!("CARGO_BIN_EXE_stats");
 
-/// A root of 9 MB of memory, with the host's root at /host, as a container engine makes it. What is
-/// mounted besides is only there for the dynamic linker.
+/// Script that creates a root of 9 MB in memory with the host's root at /host, like a container
+/// engine. The other mounts are only for the dynamic linker.
 const CONTAINER: &str = r#"
 set -e
 mount --make-rprivate /
@@ -38,7 +38,7 @@ mount --bind "$STATS" stats
 exec chroot . /stats "$@"
 "#;
 
-/// The way to a mount namespace that this user has.
+/// Arguments with which this user can create a mount namespace.
 fn unshare() -> Option<&'static [&'static str]> {
     let ways: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
     ways.into_iter().find(|way| {
@@ -62,7 +62,7 @@ impl Container {
         fs::write(&disk, []).unwrap();
         fs::File::options().write(true).open(&disk).unwrap().set_len(8 << 20).unwrap();
         let is_formatted = Command::new("mkfs.ext4").arg("-q").arg(&disk).status();
-        // Loop devices are root's.
+        // Loop devices require root.
         let has_disk = way.len() == 1 && is_formatted.is_ok_and(|status| status.success());
         let program = folder.join("container");
         let disk = if has_disk { disk.to_str().unwrap() } else { "" };
@@ -105,7 +105,7 @@ fn places(sample: &serde_json::Value) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_hosts_filesystems_have_their_own_places_and_sizes() {
+fn the_hosts_filesystems_have_their_mount_points_and_sizes() {
     let Some(way) = unshare() else {
         eprintln!("skipped: this user may not make mount namespaces");
         return;

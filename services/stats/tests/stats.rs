@@ -1,4 +1,4 @@
-//! The real binary as a process, over a proc tree of the test's making and over the real one.
+//! The real binary as a process, with a synthetic proc tree and with the real one.
 #![expect(clippy::unwrap_used, reason = "in a test a failed unwrap is the test's failure")]
 
 mod support;
@@ -21,10 +21,10 @@ fn start_on_real_proc() -> Service {
 }
 
 #[test]
-fn the_figures_are_those_of_the_proc_tree() {
+fn the_values_are_those_of_the_proc_tree() {
     let tree = Tree::new("figures");
     let service = tree.serve_with(&[]);
-    // No tick has gone by in this tree: memory is known, the processor's share is not.
+    // The tick counters of this tree do not change, so memory is known, but CPU use is not.
     let sample = stats_once(&service, |_| true);
     assert_eq!(sample["ram"], 75.0);
     assert_eq!(sample["memory"]["total_bytes"], 4_096_000);
@@ -38,7 +38,7 @@ fn the_figures_are_those_of_the_proc_tree() {
 }
 
 #[test]
-fn a_missing_file_takes_its_own_figures_along_and_no_others() {
+fn a_missing_file_affects_only_its_own_values() {
     let tree = Tree::new("missing");
     fs::remove_file(tree.0.join("loadavg")).unwrap();
     let service = tree.serve_with(&[]);
@@ -53,13 +53,13 @@ fn a_missing_file_takes_its_own_figures_along_and_no_others() {
 }
 
 #[test]
-fn a_service_without_any_figure_is_not_ready_until_it_has_one() {
+fn a_service_without_any_value_is_not_ready_until_it_has_one() {
     let tree = Tree::new("empty");
     tree.write("meminfo", "");
     tree.write("stat", "");
     let service = tree.serve_with(&[]);
     let begun = Instant::now();
-    // Longer than it takes to be ready in a whole tree.
+    // Longer than the time to become ready with a complete tree.
     while begun.elapsed() < Duration::from_millis(1500) {
         assert_eq!(service.get("/readyz").status, 503);
         assert_eq!(service.get("/healthz").status, 200);
@@ -71,15 +71,15 @@ fn a_service_without_any_figure_is_not_ready_until_it_has_one() {
 }
 
 #[test]
-fn a_file_that_hangs_holds_up_neither_requests_nor_the_end() {
+fn a_hanging_file_delays_neither_requests_nor_the_shutdown() {
     let tree = Tree::new("hanging");
     fs::remove_file(tree.0.join("stat")).unwrap();
-    // Opening a pipe that nobody writes to waits for ever.
+    // Opening a pipe without a writer blocks forever.
     let made = Command::new("mkfifo").arg(tree.0.join("stat")).status().unwrap();
     assert!(made.success());
     let service = tree.serve_with(&[]);
     assert_eq!(service.get("/healthz").status, 200);
-    // The other sources continue.
+    // The other sources are still read.
     let sample = stats_once(&service, |_| true);
     assert_eq!(sample["ram"], 75.0);
     assert!(sample.get("cpu").is_none(), "{sample}");
@@ -89,14 +89,14 @@ fn a_file_that_hangs_holds_up_neither_requests_nor_the_end() {
 }
 
 #[test]
-fn a_source_that_begins_to_hang_loses_its_figures_and_the_others_continue() {
+fn a_source_that_starts_to_hang_loses_its_values_and_the_others_continue() {
     let tree = Tree::new("begins-to-hang");
     fs::create_dir_all(tree.0.join("pressure")).unwrap();
     let io = tree.0.join("pressure/io");
     tree.write("pressure/io", "some avg10=1.00 avg60=1.00 avg300=1.00 total=1\n");
     let service = tree.serve_with(&[]);
     stats_once(&service, |sample| sample["pressure"].get("io").is_some());
-    // A parse error makes the service open the file again, which from then on waits for ever.
+    // A parse error makes the service open the file again, which then blocks forever.
     tree.write("pressure/io", "nonsense");
     fs::remove_file(&io).unwrap();
     assert!(Command::new("mkfifo").arg(&io).status().unwrap().success());
@@ -134,7 +134,7 @@ fn the_network_of_a_mounted_proc_filesystem_is_that_of_its_first_process() {
 }
 
 #[test]
-fn on_this_machine_both_figures_are_percentages_and_come_first() {
+fn on_this_machine_cpu_and_ram_are_percentages_and_come_first() {
     let service = start_on_real_proc();
     let sample = stats_once(&service, |_| true);
     for name in ["cpu", "ram"] {
@@ -146,7 +146,7 @@ fn on_this_machine_both_figures_are_percentages_and_come_first() {
 }
 
 #[test]
-fn the_first_answer_already_sees_a_busy_processor() {
+fn the_first_response_already_includes_a_busy_processor() {
     let busy = Arc::new(AtomicBool::new(true));
     let spinner = thread::spawn({
         let busy = busy.clone();
@@ -157,13 +157,13 @@ fn the_first_answer_already_sees_a_busy_processor() {
     busy.store(false, Ordering::Relaxed);
     spinner.join().unwrap();
     assert_eq!(first["sequence"], 1);
-    // One processor was busy all the time; half of its share allows for a coarse first interval.
+    // One processor was always busy; half of its share allows for a coarse first interval.
     let share = 100.0 / first["processors"]["online"].as_f64().unwrap();
     assert!(first["cpu"].as_f64().unwrap() > share / 2.0, "{first}");
 }
 
 #[test]
-fn a_stream_carries_one_sample_a_second_and_ends_when_the_service_stops() {
+fn a_stream_has_one_sample_a_second_and_ends_when_the_service_stops() {
     let service = start_on_real_proc();
     stats_once(&service, |_| true);
     let mut lines = service.stream("/stats/stream");
@@ -185,7 +185,7 @@ fn a_stream_carries_one_sample_a_second_and_ends_when_the_service_stops() {
 }
 
 #[test]
-fn the_head_of_a_stream_can_be_asked_for() {
+fn a_stream_supports_head_requests() {
     let service = start_on_real_proc();
     stats_once(&service, |_| true);
     let answer = service.ask("HEAD", "/stats/stream", &[]);
@@ -196,7 +196,7 @@ fn the_head_of_a_stream_can_be_asked_for() {
 }
 
 #[test]
-fn in_a_limited_container_the_figures_are_the_containers() {
+fn in_a_limited_container_the_scope_is_the_container() {
     let tree = Tree::new("container");
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/cgroup-v2-limited");
     std::os::unix::fs::symlink(format!("{fixture}/proc/self"), tree.0.join("self")).unwrap();
@@ -208,7 +208,7 @@ fn in_a_limited_container_the_figures_are_the_containers() {
     assert_eq!(sample["scope"]["kind"], "container", "{sample}");
     let reason = "the control group is limited to 128 MiB of memory";
     assert_eq!(sample["scope"]["reason"], reason);
-    // 9 MiB are charged, 2 of them cache that would be given back first.
+    // Of 9 MiB charged memory, 2 MiB are reclaimable cache.
     assert_eq!(sample["container"]["memory_used_bytes"], 7 << 20);
     assert_eq!(sample["ram"], 5.47);
     let metrics = service.get("/metrics");
@@ -219,7 +219,8 @@ fn in_a_limited_container_the_figures_are_the_containers() {
     assert_eq!((&sample["scope"]["kind"], &sample["ram"]), (&"host".into(), &75.0.into()));
 }
 
-/// Answers like the ECS agent; `/task/stats` counts on by a tenth of a processor a second.
+/// Starts a fake ECS agent; CPU time in `/task/stats` grows by 0.1 s per request, and its clock by
+/// a second.
 fn ecs_agent() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -250,7 +251,7 @@ fn ecs_agent() -> String {
 }
 
 #[test]
-fn in_an_ecs_task_the_figures_are_the_tasks() {
+fn in_an_ecs_task_the_scope_is_the_task() {
     let agent = ecs_agent();
     let variables = [("ECS_CONTAINER_METADATA_URI_V4", agent.as_str())];
     let service = Service::start(STATS, "STATS_LISTEN", &variables);
@@ -259,13 +260,13 @@ fn in_an_ecs_task_the_figures_are_the_tasks() {
     assert!(sample["task"]["containers"].as_array().unwrap().len() > 1, "{sample}");
     assert_eq!(sample["task"]["memory_used_bytes"], 64 << 20);
     assert!(sample["task"]["cpu_used_cores"].as_f64().unwrap() <= 0.1, "{sample}");
-    // The first sample waits for the task, or it would be the host's.
+    // The first sample waits for the task; otherwise its scope would be the host.
     let history = service.get("/stats/history").json();
     assert!(history["instance"].as_str().unwrap().contains('-'), "{history}");
 }
 
 #[test]
-fn an_agent_that_does_not_answer_leaves_the_figures_of_the_host() {
+fn without_a_response_of_the_agent_the_scope_is_not_the_task() {
     let variables = [("ECS_CONTAINER_METADATA_URI_V4", "http://127.0.0.1:9/v4/abc")];
     let service = Service::start(STATS, "STATS_LISTEN", &variables);
     let sample = stats_once(&service, |_| true);
@@ -273,7 +274,7 @@ fn an_agent_that_does_not_answer_leaves_the_figures_of_the_host() {
 }
 
 #[test]
-fn a_history_file_outlives_the_process_and_a_damaged_one_is_put_aside() {
+fn a_history_file_survives_a_restart_and_a_damaged_one_is_renamed() {
     let folder = std::env::temp_dir().join(format!("stats-history-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let file = folder.join("history");
@@ -301,7 +302,7 @@ fn a_history_file_outlives_the_process_and_a_damaged_one_is_put_aside() {
 }
 
 #[test]
-fn the_health_check_follows_the_service() {
+fn the_health_check_reports_the_state_of_the_service() {
     let service = start_on_real_proc();
     let address = service.address.to_string();
     stats_once(&service, |_| true);
@@ -317,7 +318,7 @@ fn the_health_check_follows_the_service() {
 }
 
 #[test]
-fn wrong_settings_are_all_told_at_once_and_exit_64() {
+fn all_invalid_settings_are_reported_at_once_with_exit_status_64() {
     let variables = [("STATS_LISTEN", "everywhere"), ("STATS_PROC", "/no/such/folder")];
     let refused = run(STATS, &[], &variables);
     let told = String::from_utf8(refused.stderr).unwrap();
@@ -328,7 +329,7 @@ fn wrong_settings_are_all_told_at_once_and_exit_64() {
 }
 
 #[test]
-fn a_taken_port_is_one_sentence_and_exit_1() {
+fn a_port_in_use_is_reported_in_one_sentence_with_exit_status_1() {
     let service = start_on_real_proc();
     let address = service.address.to_string();
     let refused = run(STATS, &[], &[("STATS_LISTEN", &address)]);
@@ -340,7 +341,7 @@ fn a_taken_port_is_one_sentence_and_exit_1() {
     );
 }
 
-/// The data of the next event with this name.
+/// Data of the next event with this name.
 fn next_event(lines: &mut impl Iterator<Item = String>, name: &str) -> serde_json::Value {
     let heading = format!("event: {name}");
     lines.find(|line| *line == heading).unwrap();
@@ -370,7 +371,7 @@ fn the_summary_view_has_a_minute_then_one_summary_a_tick_with_labels() {
 }
 
 #[test]
-fn on_loopback_a_foreign_host_gets_421_unless_it_is_configured() {
+fn on_loopback_an_unknown_host_gets_421_unless_it_is_configured() {
     let status = |variables: &[(&str, &str)], host: &str| {
         let service = Service::start(STATS, "STATS_LISTEN", variables);
         let mut connection = service.connect();
@@ -383,7 +384,7 @@ fn on_loopback_a_foreign_host_gets_421_unless_it_is_configured() {
 }
 
 #[test]
-fn interfaces_and_disks_are_those_that_are_selected() {
+fn only_selected_interfaces_and_disks_are_reported() {
     let tree = Tree::new("selected");
     fs::create_dir_all(tree.0.join("net")).unwrap();
     let interface = |name: &str| format!(" {name}: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n");

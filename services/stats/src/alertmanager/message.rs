@@ -1,11 +1,11 @@
-//! An alert as Alertmanager's API wants it (`/api/v2/alerts`).
+//! JSON form of an alert for Alertmanager's API (`/api/v2/alerts`).
 
 use serde_json::{Map, Value, json};
 use wire::{Alert, Sample, ScopeKind, State, Subject, Unit};
 
 use super::Sender;
 
-/// One alert of a message.
+/// Formats one alert.
 pub(super) fn alert(alert: &Alert, sample: &Sample, sender: &Sender, ends_unix_ms: u64) -> Value {
     let severity = if alert.state == State::Critical { "critical" } else { "warning" };
     let subject = alert.subject.name();
@@ -37,7 +37,7 @@ pub(super) fn alert(alert: &Alert, sample: &Sample, sender: &Sender, ends_unix_m
     })
 }
 
-/// The host; a container of it, if the alert is about the container that the service runs in.
+/// The host, or `host/container` if the alert is about the container that the service runs in.
 fn instance(subject: Subject, sample: &Sample, sender: &Sender) -> String {
     let of_scope = matches!(subject, Subject::Cpu | Subject::Memory)
         && sample.scope.kind == ScopeKind::Container;
@@ -51,7 +51,7 @@ fn instance(subject: Subject, sample: &Sample, sender: &Sender) -> String {
     sender.host.clone()
 }
 
-/// A name of Prometheus' data model: letters, digits and `_`, and no digit first.
+/// Label name in Prometheus' data model: letters, digits and `_`, without a leading digit.
 fn label_name(name: &str) -> String {
     let allowed =
         name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' });
@@ -59,7 +59,7 @@ fn label_name(name: &str) -> String {
     start.chars().chain(allowed).collect()
 }
 
-/// `filesystem /var: 99.31 %, limit 95`.
+/// Summary such as `filesystem /var: 99.31 %, limit 95`.
 fn summary(alert: &Alert) -> String {
     let target = alert.target.as_ref().map(|target| format!(" {target}")).unwrap_or_default();
     let unit = match alert.unit {
@@ -72,12 +72,12 @@ fn summary(alert: &Alert) -> String {
     format!("{}{target}: {}{unit}, limit {}", alert.subject.name(), alert.value, alert.threshold)
 }
 
-/// A moment as in RFC 3339, in UTC with milliseconds.
+/// Formats a time as RFC 3339, in UTC with milliseconds.
 pub(super) fn rfc3339(unix_ms: u64) -> String {
     const DAY_SECONDS: u64 = 86_400;
     let (seconds, milliseconds) = (unix_ms / 1000, unix_ms % 1000);
     let (days, second) = (seconds / DAY_SECONDS, seconds % DAY_SECONDS);
-    // Days are counted in years that begin in March, so that the leap day is the last one.
+    // Years begin in March here, so that the leap day is the last day of a year.
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era =
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_written_in_utc() {
+    fn times_are_formatted_in_utc() {
         for (unix_ms, expected) in [
             (0, "1970-01-01T00:00:00.000Z"),
             (951_782_400_000, "2000-02-29T00:00:00.000Z"),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_of_a_host_differ_only_in_what_is_of_their_container() {
+    fn replicas_on_a_host_differ_only_in_the_labels_of_their_container() {
         let mut sample = Sample::default();
         assert_eq!(instance(Subject::Cpu, &sample, &host()), "host");
         assert_eq!(instance(Subject::Throttling, &sample, &host()), "host/box");

@@ -1,10 +1,12 @@
-//! The rules in force without `STATS_ALERTS`.
+//! Default rules, used without `STATS_ALERTS`.
 
-/// In the language of the setting. The levels of `cpu`, `memory`, `load`, `interface`, `disk` and
-/// the pressures are those of the page; durations keep a peak from being an alert.
+/// Rules in the syntax of the setting. The thresholds of `cpu`, `memory`, `load`, `interface`,
+/// `disk` and the pressures are those of the page. Durations keep a short peak from raising an
+/// alert.
 ///
 /// A filesystem does not fill up and empty within seconds, so its rules have no duration. A single
-/// busy processor is a warning at most, and so are sources, whose values are merely absent.
+/// busy processor is at most a warning. Sources are at most a warning too, because only their
+/// values are missing.
 pub(super) const DEFAULTS: &str = "
     cpu > 75 for 30s warning; cpu > 90 for 1m critical;
     core > 95 for 2m warning;

@@ -1,4 +1,4 @@
-//! The state of each rule and target over time.
+//! State of each rule and target over time.
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
@@ -11,36 +11,35 @@ use super::values::{self, Measurement, Target};
 use super::{Moment, unit};
 use crate::reading::Reading;
 
-/// Alerts that are shown.
+/// Maximum number of alerts in a sample.
 const SHOWN: usize = 32;
 
-/// Rules and targets that are out of their limits at once: more are not looked at.
+/// Maximum number of rules and targets that exceed their limits; further ones are ignored.
 const ENTRIES: usize = 1024;
 
-/// The longest time for which a value must be back before its alert ends.
+/// Maximum time that a value must be back before its alert ends.
 const LONGEST_HOLD_MS: u64 = 30_000;
 
-/// The time after which an alert ends whose value is not known any more: longer than a source that
-/// hangs for a moment.
+/// Time after which an alert without a value ends; longer than the delay of a slow source.
 const ABSENT_HOLD_MS: u64 = 10_000;
 
-/// The share of a rule's duration for which a value may be back within it, at most 5 s: a processor
-/// that is busy for two minutes has a quiet second in between.
+/// Fraction of a rule's duration for which a value may be back within that duration, at most 5 s: a
+/// processor that is busy for two minutes still has a quiet second.
 const DIP_SHARE: u64 = 10;
 const LONGEST_DIP_MS: u64 = 5000;
 
-/// The share of the time for which the value must have been out of its limit, in fifths.
+/// Minimum share of the time for which the value must exceed the limit, in fifths.
 const FIFTHS: u64 = 4;
 
-/// Holds the state of each rule and target.
+/// Evaluates the rules, and holds the state of each rule and target.
 #[derive(Debug)]
 pub(crate) struct Evaluator {
     rules: Rules,
-    /// In the order of rule and target.
+    /// Sorted by rule and target.
     entries: Vec<Entry>,
-    /// Entries of each rule.
+    /// Number of entries of each rule.
     counts: Vec<u16>,
-    /// What was active at the tick before, in the order of subject and target.
+    /// Active alerts of the previous tick, sorted by subject and target.
     active: Vec<Active>,
     state: State,
     since_unix_ms: u64,
@@ -48,19 +47,19 @@ pub(crate) struct Evaluator {
     name: String,
 }
 
-/// A value that is out of its limit, or was until a moment ago.
+/// A value that exceeds its limit, or did recently.
 #[derive(Debug)]
 struct Entry {
     rule: usize,
-    /// Empty where there is only one.
+    /// Target; empty if the subject has only one.
     target: Box<str>,
     value: f64,
     is_active: bool,
     begun: Moment,
-    /// For how long it was out of its limit since then.
+    /// Total time above the limit since `begun`.
     over_ms: u64,
     is_over: bool,
-    /// Since when it is back.
+    /// Time at which the value was back.
     back_ms: Option<u64>,
     seen_ms: u64,
     seen_tick: u64,
@@ -74,19 +73,19 @@ struct Active {
     state: State,
 }
 
-/// A change of one alert, for the events.
+/// Change of one alert, for the events.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Change {
     pub(crate) subject: Subject,
     pub(crate) target: Option<String>,
-    /// Normal when it ended.
+    /// New state; normal if the alert ended.
     pub(crate) state: State,
-    /// The alert; none when it ended.
+    /// Alert; `None` if it ended.
     pub(crate) alert: Option<Alert>,
 }
 
 impl Evaluator {
-    /// Nothing is active yet.
+    /// Evaluator without active alerts.
     pub(crate) fn new(rules: Rules) -> Self {
         Self {
             rules,
@@ -100,7 +99,7 @@ impl Evaluator {
         }
     }
 
-    /// Evaluates one sample, and puts state and alerts into it. `cause` names what uses most of a
+    /// Evaluates one sample, and adds state and alerts to it. `cause` returns the top consumer of a
     /// subject.
     pub(crate) fn evaluate(
         &mut self,
@@ -138,11 +137,11 @@ impl Evaluator {
         match value.target {
             Target::Only => {}
             Target::Name(text) => name.push_str(text),
-            // Writing into a string cannot fail.
+            // Writing to a string cannot fail.
             Target::Number(number) => drop(write!(name, "{number}")),
         }
-        // The operator's rules replace the defaults for the targets that they match, and of several
-        // of one severity the first counts.
+        // The operator's rules replace the defaults for the targets that they match. Of several
+        // rules with the same severity, the first one applies.
         let mut is_replaced = false;
         let mut taken = [false; 2];
         for number in first..first + count {
@@ -195,7 +194,7 @@ impl Evaluator {
         }
     }
 
-    /// Raises and ends what is due.
+    /// Raises and ends alerts that are due.
     fn advance(&mut self, now: Moment, cause: impl Fn(Subject) -> Option<String>) {
         let mut ended = Vec::new();
         let (rules, tick) = (&self.rules, self.tick);
@@ -214,7 +213,7 @@ impl Evaluator {
             if !stays {
                 ended.push(entry.rule);
             } else if entry.is_over
-                // Who was killed does not use most any more.
+                // A killed process is no longer the top consumer.
                 && (rule.subject != Subject::Oom || entry.cause.is_none())
                 && let Some(cause) = cause(rule.subject)
             {
@@ -227,7 +226,7 @@ impl Evaluator {
         }
     }
 
-    /// The active alerts, worst first, then oldest; and what changed.
+    /// Active alerts, sorted by severity and age, and the changes.
     fn collect(&mut self) -> (Vec<Alert>, Vec<Change>) {
         let mut alerts: Vec<Alert> = Vec::new();
         for entry in self.entries.iter().filter(|entry| entry.is_active) {
@@ -279,13 +278,13 @@ impl Evaluator {
         changes
     }
 
-    /// The overall state begins with the alert that caused it.
+    /// Updates the overall state, which starts with the alert that caused it.
     fn follow_state(&mut self, alerts: &[Alert], now: Moment) {
         let worst = alerts.first();
         let state = worst.map_or(State::Normal, |alert| alert.state);
         if state != self.state {
             self.since_unix_ms = match worst {
-                // One that is older was a lesser alert until now.
+                // An older alert had a lower severity until now.
                 Some(alert) if state > self.state => alert.since_unix_ms,
                 _ => now.unix_ms,
             };
@@ -326,7 +325,7 @@ impl Entry {
         self.seen_tick = tick;
     }
 
-    /// Whether there is still something to remember.
+    /// Advances the state; returns whether the entry is still needed.
     fn advance(&mut self, condition: Condition, is_absent: bool, now: Moment) -> bool {
         let back_ms = self.back_ms.map(|since| now.monotonic_ms.saturating_sub(since));
         if self.is_active {
@@ -346,7 +345,7 @@ impl Entry {
             if self.over_ms * 5 >= lasted * FIFTHS {
                 self.is_active = true;
             } else if lasted >= condition.duration_ms.saturating_mul(2) {
-                // It comes and goes: what was long ago does not count.
+                // The value fluctuates, so the measurement starts again.
                 self.begun = now;
                 self.over_ms = 0;
             }

@@ -1,4 +1,4 @@
-//! The language of `STATS_ALERTS`.
+//! Parser of `STATS_ALERTS`.
 //!
 //! ```text
 //! rules   = "off" | rule *( ";" rule )
@@ -6,21 +6,21 @@
 //! op      = ">" | ">=" | "<" | "<="
 //! ```
 //!
-//! A rule replaces the defaults of its subject for the targets that it matches; of several rules of
-//! one severity the first that matches counts.
+//! A rule replaces the defaults of its subject for the targets that it matches. Of several rules
+//! with the same severity, the first matching one applies.
 
 use wire::{State, Subject, Unit};
 
 use super::defaults::DEFAULTS;
 use super::{Quantity, unit};
 
-/// Rules of a setting: a bound of the work at each tick.
+/// Maximum number of rules in a setting, which limits the work per tick.
 const RULES: usize = 64;
 
-/// The longest time that a rule may wait, seconds.
+/// Maximum duration of a rule, seconds.
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-/// The rules in force, by subject; those of the operator come before the defaults.
+/// Active rules, sorted by subject; the operator's rules precede the defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rules(Vec<Rule>);
 
@@ -29,21 +29,21 @@ pub(crate) struct Rules(Vec<Rule>);
 pub(super) struct Rule {
     pub(super) subject: Subject,
     pub(super) quantity: Quantity,
-    /// A pattern with `*` and `?`; none for every target.
+    /// Pattern with `*` and `?`; `None` matches every target.
     target: Option<String>,
     pub(super) is_default: bool,
-    /// None to switch the subject off.
+    /// Condition; `None` disables the subject.
     pub(super) condition: Option<Condition>,
 }
 
-/// When a rule raises an alert.
+/// Condition that raises an alert.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Condition {
     op: Op,
     pub(super) threshold: f64,
-    /// How far the value must come back before the alert can end.
+    /// Distance from the threshold that the value must reach before the alert can end.
     margin: f64,
-    /// How long it must hold.
+    /// Time for which the condition must hold.
     pub(super) duration_ms: u64,
     pub(super) severity: State,
 }
@@ -66,7 +66,7 @@ impl Rules {
     /// Parses the setting.
     ///
     /// # Errors
-    /// A clause for each fault.
+    /// Returns a message for each fault.
     pub(crate) fn parse(text: &str) -> Result<Self, Vec<String>> {
         if text.trim() == "off" {
             return Ok(Self(Vec::new()));
@@ -90,23 +90,23 @@ impl Rules {
     }
 
     fn with_defaults(mut rules: Vec<Rule>) -> Self {
-        // The tests parse each of them.
+        // The tests parse all of them.
         rules.extend(clauses(DEFAULTS).filter_map(|clause| Rule::parse(clause, true).ok()));
         rules.sort_by_key(|rule| rule.subject);
         Self(rules)
     }
 
-    /// Whether there are none: alerts are off.
+    /// Whether there are no rules, so alerts are off.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The rule with this number.
+    /// Rule with this index.
     pub(super) fn get(&self, number: usize) -> Option<&Rule> {
         self.0.get(number)
     }
 
-    /// The rules of a subject, and the number of the first.
+    /// Rules of a subject, and the index of the first one.
     pub(super) fn of(&self, subject: Subject) -> (usize, &[Rule]) {
         let start = self.0.partition_point(|rule| rule.subject < subject);
         let rest = self.0.get(start..).unwrap_or_default();
@@ -179,19 +179,19 @@ impl Rule {
         Ok(Self { subject, quantity, target, is_default, condition })
     }
 
-    /// Whether the rule is for this target.
+    /// Whether the rule matches this target.
     pub(super) fn matches(&self, target: &str) -> bool {
         self.target.as_deref().is_none_or(|pattern| crate::glob::matches(pattern, target))
     }
 }
 
 impl Condition {
-    /// Whether the value is out of its limit.
+    /// Whether the value exceeds the limit.
     pub(super) fn holds(&self, value: f64) -> bool {
         self.op.compare(value, self.threshold)
     }
 
-    /// Whether the value is back, with the margin that keeps an alert from flapping.
+    /// Whether the value is back, including the margin that prevents flapping.
     pub(super) fn is_released(&self, value: f64) -> bool {
         let limit = match self.op {
             Op::Above | Op::AtLeast => self.threshold - self.margin,
@@ -212,7 +212,7 @@ impl Op {
     }
 }
 
-/// The comparison at the beginning of a text, and the rest.
+/// Comparison operator at the start of a text, and the rest.
 fn op(text: &str) -> (Op, &str) {
     for (sign, op) in [(">=", Op::AtLeast), ("<=", Op::AtMost), (">", Op::Above), ("<", Op::Below)]
     {
@@ -240,8 +240,8 @@ fn subject(name: &str) -> Result<Subject, String> {
     })
 }
 
-/// The value that a rule compares with, what it is a value of, and how many words it took: the unit
-/// may be a word of its own.
+/// Threshold of a rule, its quantity, and the number of words used: the unit can be a separate
+/// word.
 fn value(subject: Subject, words: &[&str]) -> Result<(f64, Quantity, usize), String> {
     let first = *words.first().ok_or("a value is missing after the comparison")?;
     let digits = first.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(first.len());
@@ -299,8 +299,8 @@ fn duration_ms(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text:?} is not a duration such as 30s, 2m or 1h, at most 24h"))
 }
 
-/// A tenth of the threshold, and of percentages at most 5 points: 1 of filesystems, which fill up
-/// slowly.
+/// Margin of a threshold: a tenth of it. For percentages it is at most 5 points; for filesystems,
+/// which fill up slowly, at most 1.
 fn margin(subject: Subject, quantity: Quantity, threshold: f64) -> f64 {
     let tenth = threshold.abs() / 10.0;
     match (subject, unit(subject, quantity)) {
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn the_unit_decides_what_of_a_device_is_compared() {
+    fn the_unit_selects_the_quantity_of_a_device() {
         let throughput = rule("disk nvme* > 100 MB/s for 1m");
         assert_eq!(throughput.quantity, Quantity::Throughput);
         assert_eq!(throughput.condition.map(|condition| condition.threshold), Some(1e8));
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_must_come_back_by_the_margin() {
+    fn a_value_must_return_by_the_margin() {
         let above = condition("cpu > 90");
         assert!(above.holds(90.1) && !above.holds(90.0));
         assert!(!above.is_released(86.0) && above.is_released(85.0));
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn every_default_is_a_rule_and_every_subject_has_one() {
+    fn every_default_is_valid_and_every_subject_has_one() {
         for clause in clauses(DEFAULTS) {
             assert!(Rule::parse(clause, true).is_ok(), "{clause}: {:?}", Rule::parse(clause, true));
         }
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn off_is_no_rules_and_own_rules_come_before_the_defaults() {
+    fn off_disables_all_rules_and_own_rules_precede_the_defaults() {
         assert!(Rules::parse(" off ").unwrap().is_empty());
         let rules = Rules::parse("cpu > 50; disk sda off;").unwrap();
         let (_, own) = rules.of(Subject::Cpu);

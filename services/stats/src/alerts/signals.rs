@@ -1,30 +1,30 @@
-//! What values need of the past: kills, steps of the clock, filesystems that were writable.
+//! Past events that some values need: kills, clock steps, and filesystems that were writable.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use super::Moment;
 use crate::reading::{Filesystem, Reading};
 
-/// How long a kill and a step of the clock are remembered: what happens in a moment would never be
-/// seen otherwise.
+/// Time for which a kill or a clock step counts. Both are momentary, and no rule would detect them
+/// otherwise.
 const MEMORY_MS: u64 = 5 * 60 * 1000;
 
-/// The smallest difference between the two clocks that is a step, milliseconds. A clock that is
-/// adjusted slowly moves by half a millisecond a second.
+/// Minimum difference between the two clocks that counts as a step, milliseconds. A clock that is
+/// slewed moves by half a millisecond per second.
 const STEP_MS: u64 = 1000;
 
-/// Filesystems that are remembered as writable.
+/// Maximum number of filesystems recorded as writable.
 const FILESYSTEMS: usize = 1024;
 
-/// Kills that are remembered, one entry a tick.
+/// Maximum number of recorded kills, one entry per tick.
 const KILLS: usize = 300;
 
-/// What happened lately.
+/// Recent events.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
     before: Option<Moment>,
     kills_before: Kills,
-    /// Whether it is known how many kills there were.
+    /// Whether the number of kills is known.
     knows_kills: bool,
     kills: VecDeque<(u64, u64)>,
     new_kills: u64,
@@ -33,7 +33,7 @@ pub(crate) struct Signals {
     writable: BTreeSet<Box<str>>,
 }
 
-/// The kernel's counters of processes that were killed because memory ran out.
+/// Counters of processes that the OOM killer has killed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Kills {
     machine: Option<u64>,
@@ -41,7 +41,7 @@ struct Kills {
 }
 
 impl Signals {
-    /// Takes the readings of one tick.
+    /// Updates the events from the readings of one tick.
     pub(crate) fn update(&mut self, reading: &Reading, now: Moment) {
         self.update_kills(reading, now.monotonic_ms);
         self.update_clock(now);
@@ -53,29 +53,29 @@ impl Signals {
         }
     }
 
-    /// Kills of this tick.
+    /// Number of kills in this tick.
     pub(crate) fn new_oom_kills(&self) -> u64 {
         self.new_kills
     }
 
-    /// The step of the clock at this tick, milliseconds; negative if it was set back.
+    /// Clock step in this tick, milliseconds; negative if the clock was set back.
     pub(crate) fn new_clock_step_ms(&self) -> Option<i64> {
         self.new_step_ms
     }
 
-    /// Kills of the last five minutes; none where the kernel does not count them.
+    /// Kills of the last five minutes; `None` if the kernel does not count them.
     pub(super) fn oom_kills(&self) -> Option<f64> {
         let sum: u64 = self.kills.iter().map(|(_, count)| count).sum();
         self.knows_kills.then_some(sum as f64)
     }
 
-    /// The size of the last step of the clock, if it was in the last five minutes, else 0.
+    /// Size of the last clock step, or 0 if there was none in the last five minutes.
     pub(super) fn clock_step_seconds(&self) -> Option<f64> {
         self.before?;
         Some(self.step.map_or(0.0, |(_, step)| step.unsigned_abs() as f64 / 1000.0))
     }
 
-    /// Whether the filesystem was writable earlier and is not any more, or the kernel gave it up.
+    /// Whether the filesystem was writable earlier and no longer is, or the kernel shut it down.
     pub(super) fn became_read_only(&self, filesystem: &Filesystem) -> bool {
         let gave_up = filesystem.mount.options.split(',').any(|option| option == "emergency_ro");
         gave_up || filesystem.read_only && self.writable.contains(filesystem.mount.point.as_str())
@@ -90,7 +90,7 @@ impl Signals {
             now.zip(before).and_then(|(now, before)| now.checked_sub(before)).unwrap_or_default()
         };
         let machine = advance(kills.machine, self.kills_before.machine);
-        // A kill in the group is one of the machine as well, where that is counted.
+        // The machine's counter, if available, includes kills in the group.
         self.new_kills = machine.max(advance(kills.group, self.kills_before.group));
         self.knows_kills |= kills != Kills::default();
         self.kills_before = Kills {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn kills_are_counted_once_and_forgotten_after_five_minutes() {
+    fn kills_are_counted_once_and_expire_after_five_minutes() {
         let mut signals = Signals::default();
         signals.update(&Reading::default(), at(0));
         assert_eq!(signals.oom_kills(), None);
@@ -147,11 +147,11 @@ mod tests {
         assert_eq!((signals.oom_kills(), signals.new_oom_kills()), (Some(0.0), 0));
         signals.update(&kills(8, 3), at(2));
         assert_eq!((signals.oom_kills(), signals.new_oom_kills()), (Some(1.0), 1));
-        // A reading without the counter costs nothing.
+        // A reading without the counter changes nothing.
         signals.update(&Reading::default(), at(3));
         signals.update(&kills(10, 3), at(4));
         assert_eq!((signals.oom_kills(), signals.new_oom_kills()), (Some(3.0), 2));
-        // A counter that was reset is no kill.
+        // A counter reset is not a kill.
         signals.update(&kills(0, 0), at(5));
         assert_eq!(signals.new_oom_kills(), 0);
         signals.update(&kills(0, 0), at(304));
@@ -162,7 +162,7 @@ mod tests {
     fn only_a_difference_between_the_clocks_is_a_step() {
         let mut signals = Signals::default();
         signals.update(&Reading::default(), at(0));
-        // A stall moves both clocks.
+        // A stall affects both clocks.
         signals.update(&Reading::default(), at(90));
         assert_eq!((signals.new_clock_step_ms(), signals.clock_step_seconds()), (None, Some(0.0)));
         let back = Moment { unix_ms: at(91).unix_ms - 3_600_000, ..at(91) };
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filesystem_that_was_writable_became_read_only_and_an_image_did_not() {
+    fn a_filesystem_that_was_writable_became_read_only_but_an_image_did_not() {
         let filesystem = |point: &str, options: &str, read_only| Filesystem {
             mount: Arc::new(Mount {
                 point: point.to_owned(),

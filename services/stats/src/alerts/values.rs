@@ -1,4 +1,4 @@
-//! The values of a sample that rules look at.
+//! Values of a sample that rules evaluate.
 
 use wire::{Sample, ScopeKind, Subject};
 
@@ -7,10 +7,10 @@ use super::signals::Signals;
 use crate::history::{outer_networks, whole_disks};
 use crate::reading::Reading;
 
-/// What a value belongs to.
+/// Target of a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Target<'a> {
-    /// There is only one.
+    /// The subject has only one target.
     Only,
     Name(&'a str),
     Number(u32),
@@ -25,7 +25,7 @@ pub(super) struct Measurement<'a> {
     pub(super) value: f64,
 }
 
-/// Visits every value that is known; what is absent is not visited.
+/// Visits every known value; absent values are skipped.
 pub(super) fn visit<'a>(
     sample: &'a Sample,
     reading: &'a Reading,
@@ -73,7 +73,7 @@ pub(super) fn visit<'a>(
     devices(sample, &mut visit);
 }
 
-/// Of a single processor `cpu` says the same.
+/// Visits the processors, unless there is only one, where `cpu` has the same value.
 fn cores<'a>(sample: &'a Sample, add: &mut impl FnMut(Subject, Target<'a>, Option<f64>)) {
     let Some(processors) = sample.processors.as_ref().filter(|all| all.online > 1) else { return };
     for core in &processors.cores {
@@ -81,7 +81,8 @@ fn cores<'a>(sample: &'a Sample, add: &mut impl FnMut(Subject, Target<'a>, Optio
     }
 }
 
-/// Used space as `df` has it: of what programs without privileges can use.
+/// Visits the state, space and inodes of each filesystem. Used space is computed as by `df`: as a
+/// share of the space that unprivileged processes can use.
 fn filesystems<'a>(
     reading: &'a Reading,
     signals: &Signals,
@@ -108,7 +109,7 @@ fn filesystems<'a>(
     }
 }
 
-/// The task's ephemeral storage, which its containers fill, as a filesystem.
+/// Visits the task's ephemeral storage, which its containers share, as a filesystem.
 fn ephemeral_storage<'a>(
     sample: &'a Sample,
     add: &mut impl FnMut(Subject, Target<'a>, Option<f64>),
@@ -121,8 +122,8 @@ fn ephemeral_storage<'a>(
     add(Subject::Filesystem, Target::Name("ephemeral storage"), share);
 }
 
-/// Containers of the task with limits of their own, and the control group where `cpu` and `ram` are
-/// not its.
+/// Visits the task's containers with their own limits, or the control group if `cpu` and `ram` have
+/// another scope.
 fn containers<'a>(sample: &'a Sample, add: &mut impl FnMut(Subject, Target<'a>, Option<f64>)) {
     let mut share =
         |target, cpu: (Option<f64>, Option<f64>), memory: (Option<u64>, Option<u64>)| {

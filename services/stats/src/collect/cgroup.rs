@@ -4,66 +4,66 @@
 use super::ParseError;
 use super::filesystem::Mount;
 
-/// What one look at the group's files gave. Limits are the tightest over the group and the groups
-/// around it; counters are the group's own.
+/// Values of one reading of the group's files. Limits are the tightest ones of the group and its
+/// ancestors; counters are the group's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Container {
-    /// 1 or 2.
+    /// cgroup version, 1 or 2.
     pub(crate) version: u8,
-    /// Processors it may use (quota over period).
+    /// CPU limit in processors (quota divided by period).
     pub(crate) cpu_limit_cores: Option<f64>,
-    /// Processors it may run on (`cpuset`), where fewer than the host has online.
+    /// Number of allowed processors (`cpuset`), if fewer than the host has online.
     pub(crate) cpuset_cores: Option<u32>,
-    /// Processor time used in the group that has that limit, microseconds.
+    /// CPU time of the group that has the CPU limit, microseconds.
     pub(crate) cpu_us_in_limit: InLimit,
-    /// Processor time used, microseconds.
+    /// CPU time, microseconds.
     pub(crate) cpu_us: Option<u64>,
-    /// The part of it in programs, microseconds.
+    /// User part of the CPU time, microseconds.
     pub(crate) cpu_user_us: Option<u64>,
-    /// The part of it in the kernel, microseconds.
+    /// System part of the CPU time, microseconds.
     pub(crate) cpu_system_us: Option<u64>,
-    /// Periods of the limit that went by with work to do.
+    /// Enforcement periods with runnable tasks.
     pub(crate) periods: Option<u64>,
-    /// Periods of them in which it was held up.
+    /// Throttled periods.
     pub(crate) throttled_periods: Option<u64>,
-    /// Time for which it was held up, microseconds.
+    /// Throttled time, microseconds.
     pub(crate) throttled_us: Option<u64>,
-    /// Memory it may use, bytes.
+    /// Memory limit, bytes.
     pub(crate) memory_limit_bytes: Option<u64>,
-    /// Memory in use in the group that has that limit, without what would be given back first, bytes.
+    /// Memory use of the group that has the memory limit, without `inactive_file`, bytes.
     pub(crate) memory_bytes_in_limit: InLimit,
-    /// Memory as the kernel charges it, file cache included, bytes.
+    /// Memory charged by the kernel, including page cache, bytes.
     pub(crate) memory_usage_bytes: Option<u64>,
-    /// The part of it that would be given back first (`inactive_file`), bytes.
+    /// Page cache that the kernel reclaims first (`inactive_file`), bytes.
     pub(crate) memory_inactive_file_bytes: Option<u64>,
-    /// File cache, bytes.
+    /// Page cache, bytes.
     pub(crate) memory_cache_bytes: Option<u64>,
     /// Anonymous memory, bytes.
     pub(crate) memory_rss_bytes: Option<u64>,
     /// Swap in use, bytes.
     pub(crate) swap_bytes: Option<u64>,
-    /// Processes killed for want of memory.
+    /// Processes killed by the OOM killer.
     pub(crate) oom_kills: Option<u64>,
-    /// Processes and threads in it.
+    /// Number of processes and threads.
     pub(crate) pids: Option<u64>,
-    /// Processes and threads it may have.
+    /// Limit of processes and threads.
     pub(crate) pids_limit: Option<u64>,
-    /// Processes and threads in the group that has that limit.
+    /// Number of processes and threads in the group that has the limit.
     pub(crate) pids_in_limit: InLimit,
 }
 
-/// The use of the group whose limit is the tightest: only that can be compared with it.
+/// Use of the group that has the tightest limit; only this use is comparable with the limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) enum InLimit {
-    /// It is the process's own group, or there is no limit.
+    /// The process's own group has the limit, or there is no limit.
     #[default]
     Own,
-    /// It is a group around it, with this use, where that can be read.
+    /// An ancestor has the limit; contains its use, if readable.
     Around(Option<u64>),
 }
 
 impl InLimit {
-    /// The use to be compared with the limit, where `own` is that of the process's own group.
+    /// Use to compare with the limit; `own` is the use of the process's own group.
     pub(crate) fn or_own(self, own: Option<u64>) -> Option<u64> {
         match self {
             Self::Own => own,
@@ -72,33 +72,33 @@ impl InLimit {
     }
 }
 
-/// Where the files of the process's groups are; none where there are none to be seen.
+/// Folders of the process's groups, by controller; `None` if no group is visible.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Places {
     pub(crate) cpu: Option<Place>,
-    /// Version 1 only: in version 2 `cpu` tells it.
+    /// Version 1 only: version 2 reports it in `cpu`.
     pub(crate) cpuacct: Option<Place>,
     pub(crate) memory: Option<Place>,
     pub(crate) pids: Option<Place>,
     pub(crate) cpuset: Option<Place>,
 }
 
-/// Where the files of one resource are.
+/// Folders of one controller.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Place {
     pub(crate) version: Version,
-    /// The process's own group, then the groups around it up to the mount point; never empty.
+    /// The process's own group, then its ancestors up to the mount point; never empty.
     pub(crate) folders: Vec<String>,
 }
 
-/// Which interface a hierarchy of groups has.
+/// cgroup version of a hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     One,
     Two,
 }
 
-/// The processor time of `cpu.stat`.
+/// Counters in `cpu.stat`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct CpuStat {
     pub(crate) usage_us: Option<u64>,
@@ -109,7 +109,7 @@ pub(crate) struct CpuStat {
     pub(crate) throttled_us: Option<u64>,
 }
 
-/// The parts of `memory.stat`, the groups inside the group included.
+/// Fields of `memory.stat`, including descendant groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[expect(clippy::struct_field_names, reason = "the unit is in the name")]
 pub(crate) struct MemoryStat {
@@ -118,20 +118,20 @@ pub(crate) struct MemoryStat {
     pub(crate) rss_bytes: Option<u64>,
     /// Version 1 only.
     pub(crate) swap_bytes: Option<u64>,
-    /// Version 1 only: the tightest limit, of groups that cannot be seen too.
+    /// Version 1 only: the tightest limit, including ancestors that are not visible.
     pub(crate) limit_bytes: Option<u64>,
 }
 
-/// What no machine has (4 EiB): a limit as high is none.
+/// Limits from 4 EiB mean that there is no limit, because no machine has as much.
 const UNREACHABLE: u64 = 1 << 62;
 
-/// The most groups around one another that are looked at; the kernel's paths allow 2000.
+/// Maximum number of ancestors that are read; the kernel's path lengths allow 2000.
 const DEPTH: usize = 64;
 
-/// Where the groups of `/proc/self/cgroup` are in the mounts.
+/// Locates the groups of `/proc/self/cgroup` in the mounts.
 ///
-/// A controller is bound to one hierarchy at a time: where a line of version 1 names it, it is
-/// read there and nowhere else, which decides in hybrid setups too.
+/// A controller belongs to one hierarchy at a time. If a version 1 line lists it, it is read only
+/// there, also in hybrid setups.
 pub(crate) fn places(membership: &str, mounts: &[Mount]) -> Places {
     let place = |controller| place(controller, membership, mounts);
     Places {
@@ -147,7 +147,7 @@ fn place(controller: &str, membership: &str, mounts: &[Mount]) -> Option<Place> 
     let names = |list: &str| list.split(',').any(|name| name == controller);
     let group_of = |wanted: &dyn Fn(&str) -> bool| {
         membership.lines().find_map(|line| {
-            // Paths may hold colons.
+            // Paths may contain colons.
             let (_, controllers_and_path) = line.split_once(':')?;
             let (controllers, path) = controllers_and_path.split_once(':')?;
             wanted(controllers).then_some(path)
@@ -159,20 +159,21 @@ fn place(controller: &str, membership: &str, mounts: &[Mount]) -> Option<Place> 
     };
     let (mount, inside) = mounts
         .iter()
-        // Of mounts at one point the last hides the others.
+        // A later mount at the same point hides the earlier ones.
         .rev()
         .filter(|mount| match version {
             Version::One => mount.kind == "cgroup" && names(&mount.options),
             Version::Two => mount.kind == "cgroup2",
         })
         .filter_map(|mount| Some((mount, inside(&mount.root, group)?)))
-        // The one that shows most of the groups around.
+        // Selects the mount that shows the most ancestors.
         .min_by_key(|(mount, _)| mount.root.len())?;
     Some(Place { version, folders: folders(&mount.point, inside) })
 }
 
-/// The path of a group below the folder of the hierarchy that is mounted; none when it is not in
-/// there: a group outside of the process's namespace starts with `/..`, as its mount may.
+/// Path of a group relative to the mounted folder of the hierarchy; `None` if it is not below that
+/// folder. The path of a group outside of the cgroup namespace begins with `/..`, and so can the
+/// root of its mount.
 fn inside<'a>(mount_root: &str, group: &'a str) -> Option<&'a str> {
     let path = group.strip_prefix(mount_root.trim_end_matches('/'))?;
     let outside = path.split('/').any(|part| part == "..");
@@ -196,17 +197,17 @@ fn folders(mount: &str, inside: &str) -> Vec<String> {
     folders
 }
 
-/// Parses a file of one number, such as `memory.current` and `cpuacct.usage`.
+/// Parses a file with one number, such as `memory.current` or `cpuacct.usage`.
 pub(crate) fn number(text: &str) -> Result<u64, ParseError> {
     let text = text.trim();
     text.parse().map_err(|_| ParseError::Odd(format!("{} is not a number", shortened(text))))
 }
 
-/// Parses a file of one limit; none is no limit.
+/// Parses a file with one limit; `None` is unlimited.
 ///
-/// That is `max` in version 2 and -1 for `cpu.cfs_quota_us`. `memory.limit_in_bytes` then has the
-/// largest whole number of pages, 9223372036854771712 where they have 4 KiB: whatever the size of
-/// pages, what no machine has is no limit.
+/// Unlimited is `max` in version 2, and -1 in `cpu.cfs_quota_us`. In `memory.limit_in_bytes` it is
+/// the largest multiple of the page size, 9223372036854771712 for pages of 4 KiB. A limit that no
+/// machine can reach is treated as unlimited for every page size.
 pub(crate) fn limit(text: &str) -> Result<Option<u64>, ParseError> {
     let text = text.trim();
     if text == "max" || text.parse().is_ok_and(|value: i64| value < 0) {
@@ -215,19 +216,19 @@ pub(crate) fn limit(text: &str) -> Result<Option<u64>, ParseError> {
     Ok(Some(number(text)?).filter(|&value| value < UNREACHABLE))
 }
 
-/// Parses `cpu.max`: the processors that a group may use.
+/// Parses `cpu.max`: the CPU limit in processors.
 pub(crate) fn cpu_max(text: &str) -> Result<Option<f64>, ParseError> {
     let (quota, period) = text.trim().split_once(' ').ok_or(ParseError::Missing("period"))?;
     Ok(cores(limit(quota)?, number(period)?))
 }
 
-/// The processors that a quota gives, of `cpu.cfs_quota_us` and `cpu.cfs_period_us`.
+/// CPU limit in processors, from `cpu.cfs_quota_us` and `cpu.cfs_period_us`.
 pub(crate) fn cores(quota_us: Option<u64>, period_us: u64) -> Option<f64> {
     let quota_us = quota_us.filter(|_| period_us > 0)?;
     Some(quota_us as f64 / period_us as f64)
 }
 
-/// Parses `cpu.stat` of either version. Version 2 without the controller has times only.
+/// Parses `cpu.stat` of either version. Version 2 without the controller has only CPU times.
 pub(crate) fn cpu_stat(text: &str) -> CpuStat {
     let [usage_us, user_us, system_us, periods, throttled_periods, throttled_us, nanoseconds] =
         fields(
@@ -246,7 +247,7 @@ pub(crate) fn cpu_stat(text: &str) -> CpuStat {
     CpuStat { usage_us, user_us, system_us, periods, throttled_periods, throttled_us }
 }
 
-/// Parses `cpuacct.stat` of version 1: time in programs and in the kernel, microseconds.
+/// Parses `cpuacct.stat` of version 1: user and system time, microseconds.
 pub(crate) fn cpuacct_stat(text: &str) -> [Option<u64>; 2] {
     const TICK_US: u64 = 10_000;
     fields(text, ["user", "system"]).map(|ticks| ticks.map(|ticks| ticks.saturating_mul(TICK_US)))
@@ -254,7 +255,7 @@ pub(crate) fn cpuacct_stat(text: &str) -> [Option<u64>; 2] {
 
 /// Parses `memory.stat` of either version.
 pub(crate) fn memory_stat(text: &str) -> MemoryStat {
-    // The group's own part of version 1 leaves out the groups inside it, which its use includes.
+    // In version 1, only the `total_` fields include descendant groups, as the memory use does.
     let [inactive_file, cache, rss, swap] =
         fields(text, ["total_inactive_file", "total_cache", "total_rss", "total_swap"]);
     let [own_inactive_file, own_cache, own_rss, own_swap, file, anonymous, limit_bytes] = fields(
@@ -270,14 +271,14 @@ pub(crate) fn memory_stat(text: &str) -> MemoryStat {
     }
 }
 
-/// Parses `memory.events` of version 2 and `memory.oom_control` of version 1: the processes that
-/// were killed, where the kernel counts them (4.13).
+/// Parses the number of OOM kills from `memory.events` of version 2 or `memory.oom_control` of
+/// version 1. Kernels before 4.13 do not count them.
 pub(crate) fn oom_kills(text: &str) -> Option<u64> {
     let [kills] = fields(text, ["oom_kill"]);
     kills
 }
 
-/// Parses a list of processors, such as `0-3,7` of `cpuset.cpus.effective`: how many they are.
+/// Parses a list of processors, such as `0-3,7` in `cpuset.cpus.effective`; returns their number.
 pub(crate) fn processors(text: &str) -> Result<u32, ParseError> {
     let mut count: u32 = 0;
     for range in text.trim().split(',').filter(|range| !range.is_empty()) {
@@ -291,7 +292,7 @@ pub(crate) fn processors(text: &str) -> Result<u32, ParseError> {
     Ok(count)
 }
 
-/// The values of lines `name value`, in the order of the names.
+/// Values of lines `name value`, in the order of the names.
 fn fields<const COUNT: usize>(text: &str, names: [&str; COUNT]) -> [Option<u64>; COUNT] {
     let mut values = [None; COUNT];
     for line in text.lines() {
@@ -303,7 +304,7 @@ fn fields<const COUNT: usize>(text: &str, names: [&str; COUNT]) -> [Option<u64>;
     values
 }
 
-/// What an error shows of an odd text.
+/// Start of an invalid text, for an error.
 fn shortened(text: &str) -> String {
     text.chars().take(32).collect()
 }

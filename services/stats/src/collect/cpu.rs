@@ -1,27 +1,27 @@
-//! Processor time: `/proc/stat` (`proc(5)`).
+//! CPU time: `/proc/stat` (`proc(5)`).
 
 use super::ParseError;
 
-/// The counters of `/proc/stat` since boot; what a kernel does not tell is absent.
+/// Counters of `/proc/stat` since boot; a counter that the kernel does not report is absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Stat {
-    /// All processors together.
+    /// All processors combined.
     pub(crate) total: Times,
-    /// Each processor that is online, by number.
+    /// Online processors, by number.
     pub(crate) cores: Vec<(u32, Times)>,
-    /// When the kernel started, seconds since the Unix epoch.
+    /// Boot time, seconds since the Unix epoch.
     pub(crate) boot_time_unix_seconds: Option<u64>,
-    /// Changes from one thread to another.
+    /// Context switches.
     pub(crate) context_switches: Option<u64>,
-    /// Processes and threads made.
+    /// Processes and threads created.
     pub(crate) forks: Option<u64>,
-    /// Threads that run or could run, now.
+    /// Runnable threads.
     pub(crate) running: Option<u64>,
-    /// Threads that wait for a disk, now.
+    /// Threads blocked on I/O.
     pub(crate) blocked: Option<u64>,
 }
 
-/// Where processor time went, in ticks of 1/100 s (`USER_HZ`).
+/// CPU time by mode, in ticks of 1/100 s (`USER_HZ`).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Times {
     pub(crate) user: u64,
@@ -32,17 +32,17 @@ pub(crate) struct Times {
     pub(crate) irq: u64,
     pub(crate) softirq: u64,
     pub(crate) steal: u64,
-    /// Already inside `user`.
+    /// Included in `user`.
     pub(crate) guest: u64,
-    /// Already inside `nice`.
+    /// Included in `nice`.
     pub(crate) guest_nice: u64,
-    /// Whether `idle` or `iowait` stepped back and was held where it was.
+    /// Whether `idle` or `iowait` decreased and was clamped.
     pub(crate) idle_stood_still: bool,
 }
 
 impl Stat {
-    /// Holds counters where they were in an earlier reading that stepped back a little since:
-    /// `idle` and `iowait` do so (`proc(5)`), and whoever takes rates would see a restart.
+    /// Keeps counters from decreasing slightly against an earlier reading, as `idle` and `iowait`
+    /// do (`proc(5)`). Scrapers would interpret a decrease as a counter reset.
     pub(crate) fn clamp_monotonic(&mut self, before: &Self) {
         self.total.clamp_monotonic(&before.total);
         let mut earlier = before.cores.iter().peekable();
@@ -55,11 +55,12 @@ impl Stat {
     }
 }
 
-/// Idle time that a processor loses when it was taken offline and put back; small steps are less.
+/// Minimum decrease of idle time that means a processor was taken offline and online again. Other
+/// decreases are smaller.
 const RESTART_TICKS: u64 = 300;
 
 impl Times {
-    /// Whether the processor was taken offline and put back.
+    /// Whether the processor was taken offline and online again.
     pub(crate) fn has_restarted_since(&self, before: &Self) -> bool {
         before.idle.saturating_sub(self.idle) >= RESTART_TICKS
     }
@@ -88,16 +89,18 @@ impl Times {
 
 /// Parses the text of `/proc/stat`.
 ///
-/// Not by procfs: its parser wants fields that some kernels do not have, and would lose the
-/// processors for one of them.
+/// The procfs crate is not used: its parser requires fields that some kernels do not have, and
+/// would reject the whole file.
 pub(crate) fn parse(text: &str) -> Result<Stat, ParseError> {
     let mut stat = Stat::default();
     let mut total = None;
     for line in text.lines() {
-        // The `intr` line can have thousands of columns; no line is read beyond what is needed.
+        // The `intr` line can have thousands of columns; only the first word of a line is split
+        // off.
         let Some((key, rest)) = line.split_once(' ') else { continue };
         match key {
-            // A line that is odd is followed by the right one, or the processors' own lines do.
+            // A later valid line, or the lines of the single processors, can replace an invalid
+            // one.
             "cpu" if !matches!(total, Some(Ok(_))) => total = Some(times(rest)),
             "ctxt" => stat.context_switches = counter(rest),
             "btime" => stat.boot_time_unix_seconds = counter(rest),
@@ -106,7 +109,7 @@ pub(crate) fn parse(text: &str) -> Result<Stat, ParseError> {
             "procs_blocked" => stat.blocked = counter(rest),
             _ => {
                 let Some(number) = key.strip_prefix("cpu") else { continue };
-                // One odd line costs one processor's figures, not all of them.
+                // An invalid line affects only its processor.
                 if let (Ok(number), Ok(times)) = (number.parse(), times(rest)) {
                     stat.cores.push((number, times));
                 }
@@ -119,14 +122,14 @@ pub(crate) fn parse(text: &str) -> Result<Stat, ParseError> {
         None if stat.cores.is_empty() => return Err(ParseError::Missing("cpu")),
         _ => {}
     }
-    // The kernel writes them in order; who looks one up may rely on it.
+    // The kernel writes processors in order; lookups rely on it.
     stat.cores.sort_by_key(|(number, _)| *number);
     stat.cores.dedup_by_key(|(number, _)| *number);
     Ok(stat)
 }
 
 fn times(columns: &str) -> Result<Times, ParseError> {
-    // Kernels before 2.6.11 end before steal, those before 2.6.33 before guest_nice.
+    // Kernels before 2.6.11 have no `steal`, those before 2.6.33 no `guest_nice`.
     let mut ticks = [0; 10];
     let mut known = 0;
     for (tick, column) in ticks.iter_mut().zip(columns.split_ascii_whitespace()) {
@@ -165,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_small_step_back_is_held_and_a_processor_that_came_back_begins_anew() {
+    fn a_small_decrease_is_clamped_and_a_processor_that_returned_is_not() {
         let times = |idle, iowait| Times { idle, iowait, ..Times::default() };
         let before = Stat {
             cores: vec![(0, times(1000, 50)), (1, times(5000, 7)), (3, times(1, 1))],
@@ -181,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_first_line_costs_itself_and_the_second_of_two_counts() {
+    fn an_invalid_total_line_is_skipped_and_the_first_valid_one_counts() {
         let stat = parse("cpu  1 2\ncpu  1 2 3 4\nctxt 5\n").unwrap();
         assert_eq!((stat.total.idle, stat.context_switches), (4, Some(5)));
         let stat = parse("cpu  x 2 3 4\ncpu0 1 2 3 4\n").unwrap();
@@ -205,7 +208,7 @@ mod tests {
     };
 
     #[test]
-    fn every_column_and_every_counter_has_its_place() {
+    fn every_column_and_counter_is_assigned_to_its_field() {
         let text = "cpu  11 12 13 14 15 16 17 18 19 20\ncpu0 1 2 3 4 0 0 0 0 0 0\n\
                     intr 5 1 2\nctxt 21\nbtime 22\nprocesses 23\nprocs_running 24\n\
                     procs_blocked 25\nsoftirq 9 8 7\n";
@@ -235,45 +238,45 @@ mod tests {
     }
 
     #[test]
-    fn an_old_kernel_with_four_columns_is_understood() {
+    fn an_old_kernel_with_four_columns_is_supported() {
         let stat = parse("cpu  1 2 3 4\ncpu0 1 2 3 4\n").unwrap();
         assert_eq!(stat, Stat { total: FOUR, cores: vec![(0, FOUR)], ..Stat::default() });
     }
 
     #[test]
-    fn numbers_of_processors_may_have_gaps() {
+    fn processor_numbers_may_have_gaps() {
         let stat = parse("cpu  1 2 3 4\ncpu0 1 2 3 4\ncpu3 1 2 3 4\nctxt 1\n").unwrap();
         assert_eq!(stat.cores, [(0, FOUR), (3, FOUR)]);
     }
 
     #[test]
-    fn an_odd_line_of_one_processor_costs_only_that_one() {
+    fn an_invalid_line_affects_only_its_processor() {
         let text = "cpu  1 2 3 4\ncpu0 1 2 3\ncpu1 1 x 3 4\ncpu2 1 2 3 4\ncpuX 1 2 3 4\n\
                     cpu99999999999 1 2 3 4\ncpu4\n";
         assert_eq!(parse(text).unwrap().cores, [(2, FOUR)]);
     }
 
     #[test]
-    fn processors_come_in_order_and_once() {
+    fn processors_are_sorted_and_unique() {
         let stat = parse("cpu  1 2 3 4\ncpu2 1 2 3 4\ncpu0 1 2 3 4\ncpu2 9 9 9 9\n").unwrap();
         assert_eq!(stat.cores, [(0, FOUR), (2, FOUR)]);
     }
 
     #[test]
-    fn fields_that_are_not_there_or_odd_are_absent() {
+    fn missing_and_invalid_fields_are_absent() {
         let stat = parse("cpu  1 2 3 4\nprocs_running many\nctxt\nbtime -1\n").unwrap();
         assert_eq!(stat, Stat { total: FOUR, ..Stat::default() });
     }
 
     #[test]
-    fn text_that_is_not_stat_is_an_error_and_no_panic() {
+    fn text_in_another_format_is_an_error_without_panic() {
         for text in ["", "cpu", "cpu  1 2 3", "cpu  a b c d\n", "cpu  1 2 3 -4\n", "\u{1F980}"] {
             assert!(parse(text).is_err(), "{text:?}");
         }
     }
 
     #[test]
-    fn an_error_does_not_repeat_endless_text() {
+    fn an_error_message_is_truncated() {
         let error = parse(&format!("cpu  {}", "x".repeat(100_000))).unwrap_err();
         assert_eq!(error.to_string(), r#"cpu has "xxxxxxxxxxxxxxxxxxxx""#);
     }

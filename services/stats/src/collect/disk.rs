@@ -4,38 +4,39 @@ use std::collections::HashSet;
 
 use super::ParseError;
 
-/// Whatever the disk's own sectors are.
+/// Unit of the sector counters, independent of the disk's own sector size.
 const SECTOR_BYTES: u64 = 512;
 
-/// One disk's counters since boot.
+/// Counters of one disk since boot.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Disk {
-    /// The kernel's name of it.
+    /// Kernel name.
     pub(crate) name: String,
-    /// Read requests completed.
+    /// Completed read requests.
     pub(crate) reads: u64,
     /// Bytes read.
     pub(crate) read_bytes: u64,
-    /// Write requests completed.
+    /// Completed write requests.
     pub(crate) writes: u64,
     /// Bytes written.
     pub(crate) write_bytes: u64,
-    /// Time with at least one request under way, milliseconds.
+    /// Time with at least one request in flight, milliseconds.
     pub(crate) busy_ms: u64,
-    /// Whether it is made of other disks of the list (`dm-`, `md`): sums leave it out.
+    /// Whether the disk consists of other disks in the list (`dm-`, `md`); sums exclude it.
     pub(crate) stacked: bool,
 }
 
-/// Parses the text of `/proc/diskstats`, without partitions, loop devices and memory disks. A line
-/// that cannot be understood is left out.
+/// Parses the text of `/proc/diskstats`, without partitions, loop devices and RAM disks. Invalid
+/// lines are skipped.
 ///
-/// Not by procfs: one odd line would cost all disks.
+/// The procfs crate is not used: one invalid line would make it reject the whole file.
 pub(crate) fn parse(text: &str) -> Result<Vec<Disk>, ParseError> {
     let names: HashSet<&str> = text.lines().filter_map(name_of).collect();
     if names.is_empty() && !text.trim_ascii().is_empty() {
         return Err(ParseError::Missing("device name"));
     }
-    // On Xen a partition can be all there is of a disk, so only its disk's presence tells it.
+    // On Xen, a partition can exist without its disk, so a name is a partition only if its disk is
+    // listed.
     let is_partition = |name| disk_of(name).is_some_and(|disk| names.contains(disk));
     let whole = text
         .lines()
@@ -44,8 +45,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Disk>, ParseError> {
     Ok(paths_or_heads(disks.collect()))
 }
 
-/// An `NVMe` disk with several paths (`nvme3c33n1`) has its counters in its head (`nvme3n1`), since
-/// Linux 6.4 or so; before that the head's stay 0, and the paths have them.
+/// Removes duplicates of multipath `NVMe` disks. Since about Linux 6.4, the counters of the paths
+/// (`nvme3c33n1`) are also in the head (`nvme3n1`); in earlier kernels, the head's counters stay 0.
 fn paths_or_heads(mut disks: Vec<Disk>) -> Vec<Disk> {
     let is_active = |disk: &Disk| disk.reads > 0 || disk.writes > 0;
     let active_heads: HashSet<String> = disks
@@ -65,7 +66,7 @@ fn paths_or_heads(mut disks: Vec<Disk>) -> Vec<Disk> {
     disks
 }
 
-/// The head of a path by its name.
+/// Name of the head of a path.
 fn head_of(name: &str) -> Option<String> {
     let (controller, rest) = name.strip_prefix("nvme")?.split_once('c')?;
     let (_, namespace) = rest.split_once('n')?;
@@ -76,7 +77,7 @@ fn name_of(line: &str) -> Option<&str> {
     line.split_ascii_whitespace().nth(2)
 }
 
-/// The name of the disk that a partition of this name is on: `sda` of `sda1`, `nvme0n1` of
+/// Name of the disk that a partition with this name would be on: `sda` for `sda1`, `nvme0n1` for
 /// `nvme0n1p1`.
 fn disk_of(name: &str) -> Option<&str> {
     let start = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
@@ -88,20 +89,20 @@ fn disk_of(name: &str) -> Option<&str> {
     Some(numbered.unwrap_or(start))
 }
 
-/// Memory, files and removable media, and areas of a card that are no storage.
+/// RAM disks, loop devices, removable media, and areas of a card that are not storage.
 fn is_left_out(name: &str) -> bool {
     let numbered = |start: &str| name.strip_prefix(start).is_some_and(is_number);
     let is_area = name.starts_with("mmcblk") && (name.contains("boot") || name.contains("rpmb"));
     is_area || ["ram", "loop", "fd", "zram", "sr"].into_iter().any(numbered)
 }
 
-/// Network block devices come in sixteens, in use or not.
+/// The kernel creates 16 network block devices in advance, used or not.
 fn is_unused_network_disk(disk: &Disk) -> bool {
     disk.name.starts_with("nbd") && disk.reads == 0 && disk.writes == 0
 }
 
-/// What is made of disks that are in the list too: device mapper, RAID, DRBD, bcache, volumes of
-/// ZFS. Network disks are not: their storage is elsewhere.
+/// Devices that consist of other listed disks: device mapper, RAID, DRBD, bcache, ZFS volumes.
+/// Network disks are not among them: their storage is elsewhere.
 fn is_stacked(name: &str) -> bool {
     let numbered = |start: &str| name.strip_prefix(start).is_some_and(is_number);
     name.starts_with("md_d") || ["dm-", "md", "drbd", "bcache", "zd"].into_iter().any(numbered)
@@ -113,10 +114,10 @@ fn is_number(text: &str) -> bool {
 
 fn disk(line: &str) -> Option<Disk> {
     let mut columns = line.split_ascii_whitespace();
-    // Before the name come the major and the minor number.
+    // The major and minor number precede the name.
     let numbers = [columns.next()?, columns.next()?];
     let name = columns.next()?;
-    // After these, kernels since 4.18 tell discards and those since 5.5 flushes.
+    // Later columns are discards (since Linux 4.18) and flushes (since 5.5).
     let mut figures = [0_u64; 11];
     for figure in &mut figures {
         *figure = columns.next()?.parse().ok()?;
@@ -141,14 +142,14 @@ mod tests {
         parse(text).unwrap().into_iter().map(|disk| disk.name).collect()
     }
 
-    /// Lines of disks of these names, with something read.
+    /// Lines of disks with these names that have been read from.
     fn lines(names: &[&str]) -> String {
         let line = |name| format!("8 0 {name} 1 0 8 1 0 0 0 0 0 1 1\n");
         names.iter().map(line).collect::<Vec<_>>().concat()
     }
 
     #[test]
-    fn every_column_has_its_place_and_a_sector_is_512_bytes() {
+    fn every_column_is_assigned_to_its_field_and_a_sector_is_512_bytes() {
         let expected = Disk {
             name: "sda".to_owned(),
             reads: 1,
@@ -158,7 +159,7 @@ mod tests {
             busy_ms: 10,
             stacked: false,
         };
-        // Kernels before 4.18, before 5.5, and later ones.
+        // Columns before Linux 4.18, before 5.5, and later.
         for more in ["", " 12 13 14 15", " 12 13 14 15 16 17", " 12 13 14 15 16 17 18 19 20"] {
             let text = format!("   8       0 sda 1 2 3 4 5 6 7 8 9 10 11{more}\n");
             assert_eq!(parse(&text), Ok(vec![expected.clone()]), "{text}");
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_paths_of_a_disk_are_told_where_its_head_does_not_count() {
+    fn the_paths_of_a_disk_are_listed_if_its_head_has_no_counts() {
         let idle = "259 0 nvme3n1 0 0 0 0 0 0 0 0 0 0 0\n";
         let path = |name| format!("259 1 {name} 5 0 8 1 0 0 0 0 0 1 1\n");
         let both = [path("nvme3c33n1"), path("nvme3c34n1")].concat();
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_disk_is_left_out() {
+    fn devices_that_are_not_disks_are_left_out() {
         let text = lines(&[
             "ram0",
             "loop7",
@@ -225,13 +226,13 @@ mod tests {
     }
 
     #[test]
-    fn a_network_disk_is_told_when_it_is_in_use() {
+    fn an_unused_network_disk_is_left_out() {
         let text = format!("{}43 0 nbd1 0 0 0 0 0 0 0 0 0 0 0\n", lines(&["nbd0"]));
         assert_eq!(names(&text), ["nbd0"]);
     }
 
     #[test]
-    fn disks_that_are_made_of_others_are_marked() {
+    fn disks_that_consist_of_others_are_marked() {
         let stacked = ["dm-0", "md127", "md_d1", "drbd1", "bcache0", "zd16"];
         assert!(parse(&lines(&stacked)).unwrap().iter().all(|disk| disk.stacked));
         let alone = ["sda", "nvme0n1", "rbd0", "nbd0", "pmem0", "mmcblk0"];
@@ -239,21 +240,21 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_line_is_left_out_and_the_others_stand() {
+    fn an_invalid_line_is_skipped() {
         let text = "8 0 sda 1 2 3\n8 16 sdb 1 2 x 4 5 6 7 8 9 10 11\nx 0 sdc 1 2 3 4 5 6 7 8 9 1 1\n\
                     8 16 sdd 1 2 -3 4 5 6 7 8 9 10 11\n8\n\n";
         assert_eq!(names(&format!("{text}{}", lines(&["sde"]))), ["sde"]);
     }
 
     #[test]
-    fn no_text_is_no_disk_and_other_text_is_an_error() {
+    fn empty_text_has_no_disks_and_other_text_is_an_error() {
         assert_eq!(parse(""), Ok(Vec::new()));
         assert_eq!(parse("\n"), Ok(Vec::new()));
         assert!(parse("nothing\nhere\n").is_err());
     }
 
     #[test]
-    fn more_sectors_than_bytes_can_be_counted_are_no_overflow() {
+    fn byte_counts_do_not_overflow() {
         let text = format!("8 0 sda 1 2 {0} 4 5 6 {0} 8 9 10 11\n", u64::MAX);
         assert_eq!(parse(&text).unwrap()[0].read_bytes, u64::MAX);
     }

@@ -6,63 +6,64 @@ use serde_json::Value;
 use super::ParseError;
 use super::network::Counters;
 
-/// The task, as `/task` describes it.
+/// A task in the response of `/task`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Task {
-    /// The last part of its ARN.
+    /// Last part of its ARN.
     pub(crate) id: String,
-    /// The name of its definition.
+    /// Name of its task definition.
     pub(crate) family: String,
-    /// The revision of its definition.
+    /// Revision of its task definition.
     pub(crate) revision: String,
-    /// The name of its service; empty for a task without one, and from older agents.
+    /// Name of its service; empty for a task without one, and with older agents.
     pub(crate) service: String,
-    /// Where it runs; empty where the agent does not know.
+    /// Availability zone; empty if the agent does not report it.
     pub(crate) availability_zone: String,
-    /// `Limits.CPU`, processors.
+    /// Limit `Limits.CPU`, processors.
     pub(crate) cpu_limit_cores: Option<f64>,
-    /// `Limits.Memory`, bytes.
+    /// Limit `Limits.Memory`, bytes.
     pub(crate) memory_limit_bytes: Option<u64>,
-    /// `EphemeralStorageMetrics.Reserved`, bytes; on Fargate.
+    /// Size `EphemeralStorageMetrics.Reserved`, bytes; on Fargate.
     pub(crate) storage_bytes: Option<u64>,
-    /// `EphemeralStorageMetrics.Utilized`, bytes.
+    /// Use `EphemeralStorageMetrics.Utilized`, bytes.
     pub(crate) storage_used_bytes: Option<u64>,
-    /// Whether its containers share the interfaces of the task (`NetworkMode` awsvpc): each of them
-    /// then counts the task's traffic.
+    /// Whether its containers share the task's interfaces (`NetworkMode` awsvpc). The counters of
+    /// each container then include the traffic of the whole task.
     pub(crate) shares_network: bool,
-    /// Its containers, by name; the ones that ECS adds itself (`Type` other than `NORMAL`) too.
+    /// Its containers, by name, including those that ECS adds (`Type` other than `NORMAL`).
     pub(crate) containers: Vec<Container>,
 }
 
-/// One container, as `/task` describes it.
+/// A container in the response of `/task`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Container {
-    /// The runtime's id of it: the key of `/task/stats`.
+    /// Runtime ID, the key in `/task/stats`.
     pub(crate) id: String,
-    /// Its name in the task definition.
+    /// Name in the task definition.
     pub(crate) name: String,
-    /// `KnownStatus`.
+    /// Value of `KnownStatus`.
     pub(crate) status: String,
-    /// `Limits.CPU`, processors: a share and no cap, unless the task has no limit of its own.
+    /// Limit `Limits.CPU`, processors. It is a CPU share, not a hard limit, unless the task has no
+    /// limit of its own.
     pub(crate) cpu_limit_cores: Option<f64>,
-    /// `Limits.Memory`, bytes.
+    /// Limit `Limits.Memory`, bytes.
     pub(crate) memory_limit_bytes: Option<u64>,
 }
 
-/// One container's counters, as `/task/stats` gives them.
+/// Counters of a container in the response of `/task/stats`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Usage {
-    /// The runtime's id of the container.
+    /// Runtime ID of the container.
     pub(crate) id: String,
-    /// When they were read, milliseconds since the Unix epoch (`read`).
+    /// Time of the reading, milliseconds since the Unix epoch (`read`).
     pub(crate) read_unix_ms: u64,
-    /// Processor time used, nanoseconds.
+    /// CPU time, nanoseconds.
     pub(crate) cpu_ns: Option<u64>,
-    /// Memory in use without `inactive_file` (v1: `total_inactive_file`), bytes.
+    /// Memory use without `inactive_file` (version 1: `total_inactive_file`), bytes.
     pub(crate) memory_used_bytes: Option<u64>,
-    /// Sums over all interfaces.
+    /// Received traffic of all interfaces.
     pub(crate) receive: Option<Counters>,
-    /// Sums over all interfaces.
+    /// Sent traffic of all interfaces.
     pub(crate) transmit: Option<Counters>,
     /// Bytes read from block devices.
     pub(crate) read_bytes: Option<u64>,
@@ -70,10 +71,10 @@ pub(crate) struct Usage {
     pub(crate) write_bytes: Option<u64>,
 }
 
-/// Parses the answer of `/task`.
+/// Parses the response of `/task`.
 ///
-/// Field by field and not by derived types: a field that is missing, null or odd is absent, and
-/// the rest of the answer stands.
+/// Reads single fields instead of a derived type: a field that is missing, null or invalid is
+/// absent, and the rest of the response stays valid.
 pub(crate) fn parse(json: &[u8]) -> Result<Task, ParseError> {
     let answer: Value = serde_json::from_slice(json).map_err(|error| odd(&error))?;
     let arn = answer["TaskARN"].as_str().ok_or(ParseError::Missing("TaskARN"))?;
@@ -101,8 +102,8 @@ pub(crate) fn parse(json: &[u8]) -> Result<Task, ParseError> {
     })
 }
 
-/// Parses the answer of `/task/stats`, in the order of the ids. Containers without figures (null,
-/// before they run) are left out.
+/// Parses the response of `/task/stats`, sorted by ID. Containers without metrics (null before they
+/// run) are left out.
 pub(crate) fn parse_stats(json: &[u8]) -> Result<Vec<Usage>, ParseError> {
     let answer: Value = serde_json::from_slice(json).map_err(|error| odd(&error))?;
     let answer = answer.as_object().ok_or(ParseError::Missing("stats"))?;
@@ -116,10 +117,11 @@ fn odd(error: &serde_json::Error) -> ParseError {
 }
 
 fn container(container: &Value) -> Option<Container> {
-    /// The task's processors are whole ones, its containers' are units of which 1024 are one.
+    /// CPU units per processor. Only limits of containers have this unit; limits of tasks are in
+    /// processors.
     const UNITS_PER_CORE: f64 = 1024.0;
     Some(Container {
-        // A container that was not made yet has none.
+        // A container has no ID until it is created.
         id: text(&container["DockerId"]),
         name: container["Name"].as_str()?.to_owned(),
         status: text(&container["KnownStatus"]),
@@ -130,7 +132,7 @@ fn container(container: &Value) -> Option<Container> {
     })
 }
 
-/// A text, or a number as one; empty for anything else.
+/// Text, or a number as text; empty for other values.
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -139,8 +141,8 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// The fewest units that the container runtime knows: what a container without a limit of its own
-/// is given.
+/// Minimum number of CPU units in the container runtime, which a container without a limit
+/// receives.
 const FEWEST_UNITS: f64 = 2.0;
 
 fn cpu_limit(limited: &Value) -> Option<f64> {
@@ -151,14 +153,14 @@ fn memory_limit(limited: &Value) -> Option<u64> {
     mebibytes(&limited["Limits"]["Memory"]).filter(|&limit| limit > 0)
 }
 
-/// A number of mebibytes, in bytes.
+/// Converts mebibytes to bytes.
 fn mebibytes(value: &Value) -> Option<u64> {
     const MEBIBYTE: u64 = 1024 * 1024;
     value.as_u64()?.checked_mul(MEBIBYTE)
 }
 
 fn usage(id: &str, stats: &Value) -> Option<Usage> {
-    // A container that does not run has the year 1 here.
+    // For a container that does not run, this time is in the year 1.
     let read_unix_ms = unix_milliseconds(stats["read"].as_str()?)?;
     let (receive, transmit) = network(&stats["networks"]).unzip();
     let operations = &stats["blkio_stats"]["io_service_bytes_recursive"];
@@ -176,12 +178,12 @@ fn usage(id: &str, stats: &Value) -> Option<Usage> {
 
 fn memory_used(memory: &Value) -> Option<u64> {
     let stats = &memory["stats"];
-    // Version 1 has both: the one without `total_` leaves out the groups inside the container's.
+    // Version 1 has both fields; the one without `total_` excludes descendant groups.
     let cache = stats["total_inactive_file"].as_u64().or(stats["inactive_file"].as_u64());
     Some(memory["usage"].as_u64()?.saturating_sub(cache.unwrap_or(0)))
 }
 
-/// Received and sent over all interfaces.
+/// Received and sent traffic of all interfaces.
 fn network(networks: &Value) -> Option<(Counters, Counters)> {
     let direction = |network: &Value, prefix: &str| {
         let counter = |name: &str| network[format!("{prefix}_{name}")].as_u64();
@@ -206,8 +208,8 @@ fn sum(a: Counters, b: Counters) -> Counters {
     }
 }
 
-/// The sum of one operation over all devices; the version of the host's control groups decides
-/// whether it starts with a capital. Before the first one the list may be empty.
+/// Sum of one operation over all devices. Depending on the cgroup version of the host, the name of
+/// the operation is capitalized. The list can be empty before the first operation.
 fn block_bytes(operations: &Value, wanted: &str) -> Option<u64> {
     let bytes = operations.as_array()?.iter().filter_map(|operation| {
         let matches = operation["op"].as_str()?.eq_ignore_ascii_case(wanted);
@@ -216,7 +218,8 @@ fn block_bytes(operations: &Value, wanted: &str) -> Option<u64> {
     Some(bytes.fold(0, u64::saturating_add))
 }
 
-/// Parses a time of RFC 3339 to milliseconds since the Unix epoch; none when it is odd or before.
+/// Parses an RFC 3339 time to milliseconds since the Unix epoch; `None` if it is invalid or
+/// earlier.
 fn unix_milliseconds(text: &str) -> Option<u64> {
     let (date, rest) = text.split_at_checked(10)?;
     let (time, rest) = rest.strip_prefix(['T', 't', ' '])?.split_at_checked(8)?;
@@ -226,7 +229,7 @@ fn unix_milliseconds(text: &str) -> Option<u64> {
         Some(rest) => fraction_milliseconds(rest)?,
         None => (0, rest),
     };
-    // A leap second reads as the one after it.
+    // A leap second counts as the following second.
     let odd = hour > 23 || minute > 59 || second > 60;
     let days = days_since_epoch(year, month, day).filter(|_| !odd)?;
     let local = ((days * 24 + hour) * 60 + minute) * 60 + second;
@@ -234,7 +237,7 @@ fn unix_milliseconds(text: &str) -> Option<u64> {
     u64::try_from(seconds * 1000 + fraction_ms).ok()
 }
 
-/// Numbers of so many digits each.
+/// Parses numbers with the given digit counts.
 fn numbers<const COUNT: usize>(
     text: &str,
     separator: char,
@@ -250,7 +253,7 @@ fn numbers<const COUNT: usize>(
     parts.next().is_none().then_some(numbers)
 }
 
-/// The digits after the point, cut to milliseconds, and what comes after them.
+/// Parses the digits after the decimal point, truncated to milliseconds; returns the rest as well.
 fn fraction_milliseconds(text: &str) -> Option<(i64, &str)> {
     let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
@@ -258,7 +261,7 @@ fn fraction_milliseconds(text: &str) -> Option<(i64, &str)> {
     (end > 0).then(|| (value(0) * 100 + value(1) * 10 + value(2), rest))
 }
 
-/// How far a zone is ahead of UTC.
+/// Offset of a time zone from UTC, seconds.
 fn offset_seconds(zone: &str) -> Option<i64> {
     if zone.eq_ignore_ascii_case("z") {
         return Some(0);
@@ -272,14 +275,14 @@ fn offset_seconds(zone: &str) -> Option<i64> {
     (hours < 24 && minutes < 60).then_some(sign * (hours * 60 + minutes) * 60)
 }
 
-/// Days from 1970-01-01 to a day of the Gregorian calendar.
+/// Days from 1970-01-01 to a date in the Gregorian calendar.
 fn days_since_epoch(year: i64, month: i64, day: i64) -> Option<i64> {
     let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     let february = if leap { 29 } else { 28 };
     let months = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let before = usize::try_from(month - 1).ok()?;
     let length = *months.get(before)?;
-    // Leap days of the years before this one.
+    // Leap days of earlier years.
     let past = year - 1;
     let leap_days = past / 4 - past / 100 + past / 400;
     let days = year * 365 + leap_days + months[..before].iter().sum::<i64>() + day - 1;
@@ -299,7 +302,7 @@ mod tests {
         include_bytes!("../../fixtures/fargate/task-stats-cgroup-v2.json");
 
     #[test]
-    fn a_fargate_task_has_whole_processors_and_mebibytes() {
+    fn a_fargate_task_has_limits_in_processors_and_mebibytes() {
         let task = parse(TASK).unwrap();
         assert_eq!(task.id, "e9028f8d5d8e4f258373e7b93ce9a3c3");
         assert_eq!((task.family.as_str(), task.revision.as_str()), ("stats", "3"));
@@ -311,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ephemeral_storage_is_in_mebibytes_and_absent_where_there_is_none() {
+    fn the_ephemeral_storage_is_in_mebibytes_and_optional() {
         let task = |metrics: &str| {
             let text = format!(r#"{{"TaskARN":"a/b"{metrics}}}"#);
             let task = parse(text.as_bytes()).unwrap();
@@ -326,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_has_units_of_processors_and_no_limit_where_none_is_told() {
+    fn a_container_has_cpu_units_and_an_optional_limit() {
         let task = parse(TASK).unwrap();
         let [frontend, gateway, stats] = task.containers.as_slice() else { panic!("three") };
         assert_eq!(frontend.cpu_limit_cores, Some(128.0 / 1024.0));
@@ -337,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fewest_units_are_no_limit_of_the_container() {
+    fn the_minimum_of_cpu_units_is_not_a_limit() {
         let limit = |units| {
             let json = format!(
                 r#"{{"TaskARN":"a/b","Containers":[{{"Name":"a","Limits":{{"CPU":{units}}}}}]}}"#
@@ -355,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_without_figures_is_left_out() {
+    fn a_container_without_metrics_is_left_out() {
         let usage = parse_stats(STATS).unwrap();
         let ids: Vec<&str> = usage.iter().map(|usage| usage.id.as_str()).collect();
         let task = "e9028f8d5d8e4f258373e7b93ce9a3c3";
@@ -363,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn the_counters_of_version_one_are_those_of_the_whole_container() {
+    fn version_one_counters_include_the_whole_container() {
         let usage = parse_stats(STATS).unwrap();
         let expected = Usage {
             id: "e9028f8d5d8e4f258373e7b93ce9a3c3-2495160603".to_owned(),
@@ -379,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn the_counters_of_version_two_have_small_letters() {
+    fn version_two_operations_are_lower_case() {
         let usage = parse_stats(STATS_VERSION_TWO).unwrap();
         assert_eq!(usage.len(), 1);
         assert_eq!(usage[0].memory_used_bytes, Some(8_650_752 - 2_330_624));
@@ -388,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_fields_are_absent_and_the_rest_stands() {
+    fn invalid_fields_are_absent_and_the_rest_stays_valid() {
         let json = br#"{"TaskARN":"arn:x/y","Family":null,"Revision":7,"Limits":{"CPU":"1",
             "Memory":-5},"Containers":[null,7,{"DockerId":null,"Name":"a","Limits":null}]}"#;
         let task = parse(json).unwrap();
@@ -413,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_no_task_is_an_error() {
+    fn a_response_without_a_task_is_an_error() {
         assert_eq!(parse(b"{}"), Err(ParseError::Missing("TaskARN")));
         assert_eq!(parse(b"null"), Err(ParseError::Missing("TaskARN")));
         assert_eq!(parse_stats(b"[]"), Err(ParseError::Missing("stats")));
@@ -456,13 +459,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_answer_makes_a_parser_panic(bytes in any::<Vec<u8>>(), text in any::<String>()) {
+        fn no_response_makes_a_parser_panic(bytes in any::<Vec<u8>>(), text in any::<String>()) {
             let _ = (parse(&bytes), parse_stats(&bytes), unix_milliseconds(&text));
             let _ = unix_milliseconds(&format!("2020-10-08T21:24:44{text}"));
         }
 
         #[test]
-        fn any_value_in_the_place_of_another_costs_at_most_its_figure(
+        fn any_replaced_value_affects_at_most_its_own_field(
             value in prop_oneof![
                 Just("null"), Just("{}"), Just("[]"), Just("-1"), Just("1e300"), Just("\"x\""),
                 Just("18446744073709551615"), Just("[{}]"), Just("{\"a\":{}}"), Just("true"),
@@ -470,7 +473,7 @@ mod tests {
             place in 0_usize..400,
         ) {
             for json in [TASK, STATS, STATS_VERSION_TWO] {
-                // The value after one of the colons of the recorded answer is replaced.
+                // Replaces the value after one colon of the recorded response.
                 let text = std::str::from_utf8(json).unwrap();
                 let Some((colon, _)) = text.match_indices("\": ").nth(place) else { continue };
                 let (before, after) = text.split_at(colon + 3);
@@ -484,7 +487,7 @@ mod tests {
         }
 
         #[test]
-        fn times_come_back(milliseconds in 0_u64..253_402_300_800_000) {
+        fn formatted_times_are_parsed_exactly(milliseconds in 0_u64..253_402_300_800_000) {
             let seconds = milliseconds / 1000;
             let (days, second) = (seconds / 86_400, seconds % 86_400);
             let (mut year, mut left) = (1970_i64, days);

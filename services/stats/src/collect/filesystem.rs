@@ -7,60 +7,60 @@ use std::path::{Path, PathBuf};
 
 use super::ParseError;
 
-/// Filesystems with storage on this machine or, for those of clusters, shared by several; images
-/// that are read-only are always full.
+/// Filesystems with storage on this machine, or shared by the machines of a cluster. Read-only
+/// images are not listed, because they are always full.
 const LOCAL_KINDS: [&str; 20] = [
     "bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "fuseblk", "gfs2", "hfsplus",
     "jfs", "nilfs2", "ntfs", "ntfs3", "ocfs2", "reiserfs", "ubifs", "vfat", "xfs", "zfs",
 ];
 
-/// Filesystems whose storage is another's or memory, or a server's: shown only as the root, where
-/// programs see nothing else.
+/// Filesystems whose storage belongs to another filesystem, memory or a server. They are reported
+/// only as the root, where processes have no other one.
 const ROOT_KINDS: [&str; 9] =
     ["9p", "aufs", "fuse.fuse-overlayfs", "nfs", "nfs4", "overlay", "ramfs", "tmpfs", "virtiofs"];
 
-/// Folders below which no data is mounted, but single files are.
+/// Folders below which container engines mount single files, but no data.
 const SYSTEM_FOLDERS: [&str; 9] =
     ["/bin/", "/dev/", "/etc/", "/proc/", "/sbin/", "/sys/", "/usr/bin/", "/usr/lib", "/usr/sbin/"];
 
-/// Files that container engines mount elsewhere.
+/// Files that container engines mount outside of these folders.
 const SYSTEM_FILES: [&str; 3] = ["/.dockerenv", "/run/.containerenv", "/run/podman-init"];
 
-/// More filesystems than any real host has: a bound of memory.
+/// Maximum number of filesystems, more than any real host has; limits memory use.
 pub(crate) const MAXIMUM: usize = 1024;
 
 /// One mount.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Mount {
-    /// Number of the mount, unique on the machine while it lasts.
+    /// Mount ID, unique on the machine during the lifetime of the mount.
     pub(crate) id: u64,
-    /// Major and minor number of the filesystem's device, as text: equal for the same filesystem.
+    /// Major and minor number of the device, as text; equal for the same filesystem.
     pub(crate) device: String,
-    /// The folder of the filesystem that is mounted.
+    /// Folder of the filesystem that is mounted.
     pub(crate) root: String,
-    /// Where it is mounted, as text.
+    /// Mount point, as text.
     pub(crate) point: String,
-    /// Where it is mounted, byte for byte: what the kernel is asked for.
+    /// Mount point as exact bytes, for system calls.
     pub(crate) path: PathBuf,
-    /// The filesystem's type.
+    /// Type of the filesystem.
     pub(crate) kind: String,
-    /// The device, or a word.
+    /// Device, or a word.
     pub(crate) source: String,
-    /// The options of this mount, separated by commas.
+    /// Options of this mount, separated by commas.
     pub(crate) own_options: String,
-    /// The options of the filesystem itself, separated by commas; of a version 1 control group
+    /// Options of the filesystem, separated by commas; for a version 1 control group they include
     /// its controllers.
     pub(crate) options: String,
 }
 
 impl Mount {
-    /// Whether the filesystem itself cannot be written to: since its first mount, or because the
-    /// kernel gave it up after errors.
+    /// Whether the filesystem itself is read-only: since its first mount, or because the kernel
+    /// remounted it after errors.
     pub(crate) fn filesystem_is_read_only(&self) -> bool {
         has_option(&self.options, "ro")
     }
 
-    /// Whether nothing can be written through this mount.
+    /// Whether this mount is read-only.
     pub(crate) fn is_read_only(&self) -> bool {
         has_option(&self.own_options, "ro") || self.filesystem_is_read_only()
     }
@@ -70,8 +70,8 @@ fn has_option(options: &str, wanted: &str) -> bool {
     options.split(',').any(|option| option == wanted)
 }
 
-/// Parses the text of `/proc/PID/mountinfo`, in its order. A line that cannot be understood is
-/// left out. Paths are bytes, which need not be UTF-8.
+/// Parses the text of `/proc/PID/mountinfo`, in its order. Invalid lines are skipped. Paths are
+/// bytes, which may not be UTF-8.
 pub(crate) fn parse(text: &[u8]) -> Result<Vec<Mount>, ParseError> {
     let mounts: Vec<Mount> = text.split(|byte| *byte == b'\n').filter_map(mount).collect();
     if mounts.is_empty() && !text.trim_ascii().is_empty() {
@@ -80,11 +80,11 @@ pub(crate) fn parse(text: &[u8]) -> Result<Vec<Mount>, ParseError> {
     Ok(mounts)
 }
 
-/// The mounts below a folder, as a system would see them that has this folder as its root: the
-/// points of the mounts begin at the folder, their paths stay. The filesystem of the folder is the
-/// root's.
+/// Mounts below a folder, as seen by a system with this folder as its root. Mount points are
+/// relative to the folder; paths do not change. The filesystem that contains the folder is mounted
+/// at the root.
 pub(crate) fn below(mounts: Vec<Mount>, folder: &Path) -> Vec<Mount> {
-    // What was mounted last hides what was there.
+    // The last mount at a path hides the earlier ones.
     let covers = |(index, mount): &(usize, &Mount)| (mount.path.as_os_str().len(), *index);
     let covering = mounts
         .iter()
@@ -105,10 +105,10 @@ pub(crate) fn below(mounts: Vec<Mount>, folder: &Path) -> Vec<Mount> {
     mounts.into_iter().enumerate().filter_map(visible).collect()
 }
 
-/// The mounts whose use of storage is shown: with storage of their own, each filesystem once, where
-/// its path is shortest, and folders only. `is_folder` is asked for mounts that may be single files.
+/// Mounts whose storage use is reported: folders with their own storage, each filesystem once, at
+/// its shortest path. `is_folder` is called for mounts that may be single files.
 pub(crate) fn with_storage(mounts: &[Mount], is_folder: impl Fn(&Mount) -> bool) -> Vec<&Mount> {
-    // What was mounted last on a folder hides what was there; asking for the one tells the other.
+    // The last mount on a folder hides the earlier ones, and `statvfs(3)` would return its size.
     let top: HashMap<&Path, usize> =
         mounts.iter().enumerate().map(|(index, mount)| (mount.path.as_path(), index)).collect();
     let is_candidate = |(index, mount): &(usize, &Mount)| {
@@ -139,16 +139,16 @@ fn is_local_storage(mount: &Mount) -> bool {
     LOCAL_KINDS.contains(&kind) || (ROOT_KINDS.contains(&kind) && mount.point == "/")
 }
 
-/// Whether container engines mount single files there: names, secrets, logs, programs. A file's
-/// filesystem is some folder of the host, which says nothing about the container.
+/// Whether container engines mount single files at the path: names, secrets, logs, programs. The
+/// filesystem of such a file is a folder of the host, which is not storage of the container.
 fn is_system_file(path: &str) -> bool {
     SYSTEM_FOLDERS.into_iter().any(|folder| path.starts_with(folder))
         || SYSTEM_FILES.contains(&path)
 }
 
 fn mount(line: &[u8]) -> Option<Mount> {
-    // Before the separator come fields of any number, none of which is a lone hyphen; after it
-    // three, of which the second can be empty.
+    // A variable number of fields precedes the separator, and none of them is a single hyphen.
+    // Three fields follow it. The second one can be empty.
     let separator = line.windows(3).position(|window| window == b" - ")?;
     let (place, filesystem) = (line.get(..separator)?, line.get(separator + 3..)?);
     let mut place = place.split(|byte| *byte == b' ');
@@ -181,7 +181,8 @@ fn is_device(text: &str) -> bool {
     text.split_once(':').is_some_and(|(major, minor)| is_number(major) && is_number(minor))
 }
 
-/// The kernel writes space, tab, line feed and backslash as a backslash and three octal digits.
+/// Resolves escapes: the kernel writes space, tab, line feed and backslash as a backslash with
+/// three octal digits.
 fn unescaped(text: &[u8]) -> Vec<u8> {
     let mut parts = text.split(|byte| *byte == b'\\');
     let mut bytes = parts.next().unwrap_or_default().to_vec();
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_has_its_place_whatever_optional_fields_there_are() {
+    fn every_field_is_parsed_regardless_of_optional_fields() {
         let expected = Mount {
             id: 36,
             device: "98:0".to_owned(),
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_resolved_and_what_is_no_escape_is_kept() {
+    fn escapes_are_resolved_and_other_backslashes_are_kept() {
         assert_eq!(unescaped(br"/a\040b\011c\134d\012e"), b"/a b\tc\\d\ne");
         assert_eq!(unescaped(br"/\303\274"), "/\u{fc}".as_bytes());
         assert_eq!(unescaped(br"/\04"), br"/\04");
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_text_stay_bytes_and_cost_no_other_line() {
+    fn bytes_that_are_not_utf8_are_kept_and_affect_no_other_line() {
         let text = b"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
                      2 0 8:2 / /media/user/M\xfcller rw - vfat /dev/sdb1 rw\n";
         let mounts = parse(text).unwrap();
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_filesystem_folders_are_told_and_single_files_are_not() {
+    fn folders_of_a_filesystem_are_listed_and_single_files_are_not() {
         let text = b"1 0 8:1 /v/pg.conf /pg.conf rw - ext4 /dev/sda1 rw\n\
                      2 0 8:1 /v/data /var/lib/postgresql/data rw - ext4 /dev/sda1 rw\n\
                      3 0 8:2 /c /app/config.yaml ro - ext4 /dev/sdb1 rw\n";
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn filesystems_of_clusters_blocks_and_virtual_machines_are_told() {
+    fn filesystems_of_clusters_blocks_and_virtual_machines_are_listed() {
         for kind in ["fuseblk", "hfsplus", "gfs2", "ocfs2"] {
             assert_eq!(told(&format!("1 0 8:1 / /data rw - {kind} /dev/sda1 rw\n")), ["/data"]);
         }
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn below_a_folder_the_hosts_mounts_have_the_hosts_places() {
+    fn below_a_folder_mount_points_are_those_of_the_host() {
         let text = b"1 0 0:50 / / ro - overlay overlay rw\n\
                      2 1 254:0 / /host ro - ext4 /dev/vda rw\n\
                      3 2 254:16 / /host/data rw - xfs /dev/vdb rw\n\
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filesystem_that_the_kernel_gave_up_is_read_only() {
+    fn a_filesystem_that_the_kernel_remounted_after_errors_is_read_only() {
         let mounts = parse(
             b"1 0 8:1 / /a rw - ext4 /dev/a ro,errors=remount-ro\n\
               2 0 8:2 / /b ro,relatime - ext4 /dev/b rw\n3 0 8:3 / /c rw - ext4 /dev/c rw,x=ro\n",
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_line_is_left_out_and_other_text_is_an_error() {
+    fn an_invalid_line_is_skipped_and_other_text_is_an_error() {
         let text = "36 35 98:0 /mnt1\nnothing\n1 0 x / / rw - ext4 /dev/sda rw\n\
                     1 0 8:1 / / rw - ext4\n1 0 8:1 / /x rw - ext4 /dev/sda1 rw\n";
         assert_eq!(told(text), ["/x"]);
@@ -318,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn only_local_filesystems_with_storage_of_their_own_are_told() {
+    fn only_local_filesystems_with_their_own_storage_are_listed() {
         let text = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:5 / /run rw - tmpfs tmpfs rw\n\
                     3 1 0:6 / /proc rw - proc proc rw\n4 1 0:7 / /nfs rw - nfs4 server:/ rw\n\
                     5 1 0:8 / /fuse rw - fuse.sshfs host: rw\n6 1 7:1 / /snap/x ro - squashfs x ro\n\
@@ -328,13 +329,13 @@ mod tests {
     }
 
     #[test]
-    fn a_root_in_memory_or_of_layers_is_told() {
+    fn a_root_in_memory_or_on_overlayfs_is_listed() {
         assert_eq!(told("1 0 0:5 / / rw - tmpfs tmpfs rw\n"), ["/"]);
         assert_eq!(told("1 0 0:5 / / rw - overlay overlay rw,lowerdir=/a\n"), ["/"]);
     }
 
     #[test]
-    fn each_device_is_told_once_where_its_path_is_shortest_and_in_order() {
+    fn each_device_is_listed_once_at_its_shortest_path_and_in_order() {
         let text = "1 0 8:1 /a /long/path rw - ext4 /dev/sda1 rw\n\
                     2 0 8:2 / /data rw - ext4 /dev/sda2 rw\n3 0 8:1 / /short rw - ext4 /dev/sda1 rw\n\
                     4 0 8:1 /b /other rw - ext4 /dev/sda1 rw\n";
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hidden_by_a_later_mount_is_not_asked_for() {
+    fn a_mount_hidden_by_a_later_one_is_left_out() {
         let text = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /data rw - ext4 /dev/sda2 rw\n\
                     3 2 0:7 / /data rw - nfs4 server:/ rw\n";
         assert_eq!(told(text), ["/"]);
@@ -367,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_are_told_as_a_large_host_has() {
+    fn the_number_of_filesystems_is_limited() {
         let line = |number| format!("1 0 8:{number} / /data{number} rw - ext4 /dev/sda rw\n");
         let text: String = (0..1800).map(line).collect();
         assert_eq!(told(&text).len(), MAXIMUM);

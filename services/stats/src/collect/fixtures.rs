@@ -1,5 +1,4 @@
-//! The parsers over whole trees of /proc (`fixtures/README.md` says what each is), figure by
-//! figure.
+//! Tests of the parsers with whole trees of /proc (`fixtures/README.md` describes each).
 
 #![cfg(test)]
 
@@ -23,13 +22,13 @@ const UNPLUGGED: &str = "linux-6.1-unplugged";
 
 const TREES: [&str; 6] = [RECORDED, OLD, CONTAINER, LARGE, SMALL, UNPLUGGED];
 
-/// One file of a tree, or none where that kernel has none.
+/// One file of a tree; `None` if that kernel does not have it.
 fn read(tree: &str, file: &str) -> Option<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(tree);
     std::fs::read_to_string(folder.join("proc").join(file)).ok()
 }
 
-/// All files of all trees that a parser here reads.
+/// All files of all trees that have a parser here.
 pub(super) fn all() -> Vec<String> {
     let files = [
         "1/stat",
@@ -97,7 +96,7 @@ fn kib(kibibytes: u64) -> u64 {
 }
 
 #[test]
-fn the_recorded_machine_has_its_figures() {
+fn the_recorded_machine_has_the_expected_values() {
     let expected = Stat {
         total: times([65100, 2854, 14532, 416_960, 1065, 0, 341, 62]),
         cores: vec![
@@ -155,7 +154,7 @@ fn the_recorded_machine_has_its_figures() {
 }
 
 #[test]
-fn an_old_kernel_has_no_pressure_and_its_available_memory_is_reckoned() {
+fn an_old_kernel_has_no_pressure_and_its_available_memory_is_estimated() {
     let stat = stat(OLD);
     assert_eq!(stat.total, times([191_205, 1204, 60311, 8_123_457, 40210, 3, 1877, 5120]));
     assert_eq!(stat.cores, [(0, stat.total)]);
@@ -188,7 +187,7 @@ fn on_xen_a_partition_can_be_the_disk() {
 }
 
 #[test]
-fn in_a_container_the_mounted_files_are_no_filesystems() {
+fn in_a_container_mounted_files_are_not_filesystems() {
     let expected = ["/ overlay overlay", "/data xfs /dev/nvme0n1p1"];
     assert_eq!(filesystems(CONTAINER), expected);
     let mounts = filesystem::parse(read(CONTAINER, "self/mountinfo").unwrap().as_bytes()).unwrap();
@@ -197,7 +196,7 @@ fn in_a_container_the_mounted_files_are_no_filesystems() {
 }
 
 #[test]
-fn a_disk_of_14_columns_is_understood() {
+fn a_disk_with_14_columns_is_supported() {
     let nvme = Disk {
         name: "nvme0n1".to_owned(),
         reads: 101_233,
@@ -234,7 +233,7 @@ fn the_cores_of_a_large_machine_add_up() {
 }
 
 #[test]
-fn volumes_and_arrays_are_marked_as_made_of_other_disks() {
+fn volumes_and_arrays_are_marked_as_stacked() {
     let disks = disks(LARGE);
     let told: Vec<_> = disks.iter().map(|disk| (disk.name.as_str(), disk.stacked)).collect();
     assert_eq!(told, [("nvme0n1", false), ("sda", false), ("dm-0", true), ("md127", true)]);
@@ -250,7 +249,7 @@ fn volumes_and_arrays_are_marked_as_made_of_other_disks() {
 }
 
 #[test]
-fn before_5_13_processors_have_no_full_pressure() {
+fn before_5_13_cpu_has_no_full_pressure() {
     let some = Stall { avg10: 12.4, avg60: 10.02, avg300: 9.88, total_us: 812_044_822_011 };
     assert_eq!(stalls(LARGE, "cpu"), Some(Stalls { some, full: None }));
     let full = Stall { avg10: 1.1, avg60: 0.9, avg300: 1.04, total_us: 44_220_448_112 };
@@ -259,7 +258,7 @@ fn before_5_13_processors_have_no_full_pressure() {
 }
 
 #[test]
-fn a_small_machine_of_today_has_its_figures() {
+fn a_small_recent_machine_has_the_expected_values() {
     let stat = stat(SMALL);
     assert_eq!(stat.total, times([238_668, 400, 79668, 118_340_896, 4214, 0, 1644, 1750]));
     let memory = memory(SMALL);
@@ -277,7 +276,7 @@ fn a_small_machine_of_today_has_its_figures() {
 }
 
 #[test]
-fn a_processor_that_is_unplugged_leaves_a_gap_and_stays_in_the_total() {
+fn an_unplugged_processor_leaves_a_gap_and_stays_in_the_total() {
     let stat = stat(UNPLUGGED);
     let numbers: Vec<u32> = stat.cores.iter().map(|(number, _)| *number).collect();
     assert_eq!(numbers, [0, 2, 3]);
@@ -286,7 +285,7 @@ fn a_processor_that_is_unplugged_leaves_a_gap_and_stays_in_the_total() {
 }
 
 #[test]
-fn a_machine_of_512_cores_with_a_long_line_of_interrupts_is_read_whole() {
+fn a_machine_with_512_cores_and_a_long_interrupt_line_is_parsed() {
     use std::fmt::Write as _;
 
     let mut text = "cpu  51200 0 5120 512000 0 0 0 0 0 0\n".to_owned();

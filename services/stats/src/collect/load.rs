@@ -4,12 +4,12 @@ use procfs::{FromRead, LoadAverage};
 
 use super::ParseError;
 
-/// How much wants to run.
+/// Load averages and number of tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Load {
     /// Averages over 1, 5 and 15 minutes.
     pub(crate) averages: [f64; 3],
-    /// Processes and threads that exist.
+    /// Existing processes and threads.
     pub(crate) total: u64,
 }
 
@@ -19,7 +19,7 @@ pub(crate) fn parse(text: &str) -> Result<Load, ParseError> {
     if ![one, five, fifteen].into_iter().all(|load| load.is_finite() && load >= 0.0) {
         return Err(ParseError::Odd(format!("{one} {five} {fifteen} are not averages")));
     }
-    // The kernel prints two decimals; widening from f32 would show its rounding.
+    // The kernel prints two decimals; the conversion from f32 would show rounding errors.
     let averages = [one, five, fifteen].map(|load| (f64::from(load) * 100.0).round() / 100.0);
     Ok(Load { averages, total: max.into() })
 }
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_three_averages_keep_their_two_decimals_and_everything_that_exists_is_counted() {
+    fn the_averages_keep_two_decimals_and_all_tasks_are_counted() {
         let load = parse("0.42 1.10 15.03 1/234 5678\n");
         assert_eq!(load, Ok(Load { averages: [0.42, 1.10, 15.03], total: 234 }));
     }
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_does_not_tell_where_the_program_was_compiled() {
+    fn an_error_does_not_contain_a_path_of_the_build_machine() {
         let error = parse("a b c 1/2 3").unwrap_err().to_string();
         assert!(!error.contains(".rs") && !error.contains('/'), "{error}");
     }

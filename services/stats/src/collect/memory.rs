@@ -1,7 +1,7 @@
 //! Memory: `/proc/meminfo` (`proc(5)`).
 //!
-//! Parsed here and not by procfs: its parser wants twenty fields to be there, some of which gVisor
-//! and small kernels leave out, and would lose all of memory for one of them.
+//! The procfs crate is not used: its parser requires twenty fields, and would reject the whole file
+//! for one that is missing. gVisor and small kernels leave out some of them.
 
 use super::ParseError;
 
@@ -9,9 +9,9 @@ use super::ParseError;
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(clippy::struct_field_names, reason = "the unit is in the name")]
 pub(crate) struct Memory {
-    /// Usable memory in all.
+    /// Total usable memory.
     pub(crate) total_bytes: u64,
-    /// What programs could still get without swapping; never more than the total.
+    /// Memory that processes can allocate without swapping; at most the total.
     pub(crate) available_bytes: u64,
     pub(crate) free_bytes: Option<u64>,
     pub(crate) buffers_bytes: Option<u64>,
@@ -44,8 +44,8 @@ pub(crate) fn parse(text: &str) -> Result<Memory, ParseError> {
         *field = bytes(value);
     }
     memory.total_bytes = total.ok_or(ParseError::Missing("MemTotal"))?;
-    // More than there is, is another system's: a container in which the total is the limit of its
-    // control group and the rest is the host's.
+    // A larger value belongs to another system: some containers see the limit of their control
+    // group as the total, and other fields of the host.
     let available = available.filter(|&available| available <= memory.total_bytes);
     let available = available.or_else(|| estimate(&memory));
     let available = available.ok_or(ParseError::Missing("MemAvailable"))?;
@@ -53,12 +53,12 @@ pub(crate) fn parse(text: &str) -> Result<Memory, ParseError> {
     Ok(memory)
 }
 
-/// What `free(1)` took for available where the kernel does not say it (before 3.14).
+/// Estimates available memory like `free(1)` did, for kernels that do not report it (before 3.14).
 fn estimate(memory: &Memory) -> Option<u64> {
     let Memory { buffers_bytes, cached_bytes, slab_reclaimable_bytes, .. } = *memory;
     let reclaimable = [buffers_bytes, cached_bytes, slab_reclaimable_bytes];
     let sum = reclaimable.into_iter().flatten().fold(memory.free_bytes?, u64::saturating_add);
-    // Shared memory is counted as cache, but has nowhere to be given back to.
+    // Shared memory is part of the cache, but cannot be reclaimed.
     Some(sum.saturating_sub(memory.shared_bytes.unwrap_or(0)))
 }
 
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn available_memory_is_what_the_kernel_says() {
+    fn available_memory_is_the_kernels_value() {
         let text = "MemTotal:       16384 kB\nMemFree:         100 kB\nMemAvailable:    4096 kB\n";
         let expected = Memory {
             total_bytes: 16384 * 1024,
@@ -84,14 +84,14 @@ mod tests {
     }
 
     #[test]
-    fn an_old_kernel_counts_free_and_reclaimable_memory_as_available() {
+    fn on_an_old_kernel_free_and_reclaimable_memory_is_available() {
         let text = "MemTotal: 1000 kB\nMemFree: 100 kB\nBuffers: 10 kB\nCached: 200 kB\n\
                     SwapCached: 5000 kB\nShmem: 50 kB\nSReclaimable: 40 kB\n";
         assert_eq!(parse(text).unwrap().available_bytes, 300 * 1024);
     }
 
     #[test]
-    fn every_field_has_its_place() {
+    fn every_field_is_parsed() {
         let named = "MemTotal: 1 kB\nMemAvailable: 1 kB\nMemFree: 2 kB\nBuffers: 3 kB\n\
                      Cached: 4 kB\nSReclaimable: 5 kB\nSwapTotal: 6 kB\nSwapFree: 7 kB\nShmem: 8 kB\n";
         let expected = Memory {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn more_available_than_there_is_is_not_believed() {
+    fn an_available_value_above_the_total_is_ignored() {
         let text = "MemTotal: 2097152 kB\nMemFree: 262144 kB\nMemAvailable: 104857600 kB\n";
         assert_eq!(parse(text).unwrap().available_bytes, 262_144 * 1024);
         let unknown = parse("MemTotal: 10 kB\nMemAvailable: 20 kB\n");
@@ -117,14 +117,14 @@ mod tests {
     }
 
     #[test]
-    fn a_field_without_a_unit_or_of_another_name_is_not_taken() {
+    fn a_field_without_a_unit_or_with_another_name_is_ignored() {
         let text = "MemTotal: 10 kB\nMemAvailable: 5 kB\nCached: 7\nShmem(x): 3 kB\n";
         let memory = parse(text).unwrap();
         assert_eq!((memory.cached_bytes, memory.shared_bytes), (None, None));
     }
 
     #[test]
-    fn a_missing_or_odd_field_is_named() {
+    fn a_missing_or_invalid_field_is_reported() {
         assert_eq!(parse(""), Err(ParseError::Missing("MemTotal")));
         assert_eq!(parse("MemTotal: 1 kB"), Err(ParseError::Missing("MemAvailable")));
         assert_eq!(parse("MemTotal: many kB"), Err(ParseError::Missing("MemTotal")));

@@ -1,4 +1,4 @@
-//! Text to counters: pure, one file per source, no I/O and no clock.
+//! Parsers from text to counters. Pure: one file per source, no I/O and no clock.
 
 pub(crate) mod cgroup;
 pub(crate) mod cpu;
@@ -18,13 +18,13 @@ pub(crate) mod vmstat;
 mod fixtures;
 mod properties;
 
-/// Why a file of /proc could not be understood.
+/// Parse error of a file in /proc.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum ParseError {
-    /// A line or a field is not there.
+    /// A line or a field is missing.
     #[error("field {0} is missing")]
     Missing(&'static str),
-    /// The text is not of the form that its documentation gives.
+    /// The text does not have the documented format.
     #[error("{0}")]
     Odd(String),
 }
@@ -32,7 +32,7 @@ pub(crate) enum ParseError {
 impl From<procfs::ProcError> for ParseError {
     fn from(error: procfs::ProcError) -> Self {
         match error {
-            // Its full text names a source file of the machine that compiled the program.
+            // The full text contains a path from the build machine.
             procfs::ProcError::InternalError(internal) => Self::Odd(internal.msg),
             other => Self::Odd(other.to_string()),
         }

@@ -4,20 +4,20 @@ use std::collections::HashMap;
 
 use super::ParseError;
 
-/// One interface's counters since it was made.
+/// Counters of one interface since its creation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Interface {
-    /// Its name.
+    /// Name.
     pub(crate) name: String,
-    /// Whether what it carries goes through another interface as well: sums leave it out.
+    /// Whether another interface carries the same traffic; sums exclude this one.
     pub(crate) stacked: bool,
-    /// What came in.
+    /// Received traffic.
     pub(crate) receive: Counters,
-    /// What went out.
+    /// Sent traffic.
     pub(crate) transmit: Counters,
 }
 
-/// One direction of an interface.
+/// Counters of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Counters {
     pub(crate) bytes: u64,
@@ -26,8 +26,8 @@ pub(crate) struct Counters {
     pub(crate) drops: u64,
 }
 
-/// Parses the text of `/proc/net/dev`: sorted by name, without loopback. A line that cannot be
-/// understood is left out.
+/// Parses the text of `/proc/net/dev`; the result is sorted by name and has no loopback interface.
+/// Invalid lines are skipped.
 pub(crate) fn parse(text: &str) -> Result<Vec<Interface>, ParseError> {
     if !text.lines().any(is_heading) {
         return Err(ParseError::Missing("bytes"));
@@ -38,13 +38,13 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Interface>, ParseError> {
     Ok(interfaces)
 }
 
-/// Whether it is the second line, which names the columns.
+/// Whether a line is the second one of the heading, which has the column names.
 fn is_heading(line: &str) -> bool {
     line.split_once('|').is_some_and(|(_, columns)| columns.trim_ascii_start().starts_with("bytes"))
 }
 
 fn interface(line: &str) -> Option<Interface> {
-    // Older kernels leave no space before a large number, and aliases have a colon of their own.
+    // Older kernels write no space before a large number, and aliases contain a colon.
     let (name, columns) = line.rsplit_once(':')?;
     let name = name.trim_ascii();
     let mut figures = [0_u64; 16];
@@ -52,8 +52,8 @@ fn interface(line: &str) -> Option<Interface> {
     for figure in &mut figures {
         *figure = columns.next()?.parse().ok()?;
     }
-    // Between these are fifo, frame, compressed and multicast; after them fifo, collisions,
-    // carrier and compressed.
+    // The columns in between are fifo, frame, compressed and multicast; the last ones are fifo,
+    // collisions, carrier and compressed.
     let [bytes, packets, errors, drops, _, _, _, _, ..] = figures;
     let receive = Counters { bytes, packets, errors, drops };
     let [.., bytes, packets, errors, drops, _, _, _, _] = figures;
@@ -66,27 +66,28 @@ fn interface(line: &str) -> Option<Interface> {
     })
 }
 
-/// What `/sys/class/net` says of an interface (Documentation/ABI/testing/sysfs-class-net).
+/// Attributes of an interface in `/sys/class/net` (Documentation/ABI/testing/sysfs-class-net).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Links {
-    /// Whether a device is behind it, hardware or one of a virtual machine (`device`).
+    /// Whether it has a physical or virtual device (`device`).
     pub(crate) has_device: bool,
-    /// Whether it is made of other interfaces (`lower_*`).
+    /// Whether it consists of other interfaces (`lower_*`).
     pub(crate) has_lower: bool,
-    /// The interface that it is a part of (`master`).
+    /// Interface that it is a part of (`master`).
     pub(crate) master: Option<String>,
 }
 
-/// Marks the interfaces whose traffic goes through another of the list as well. `links` has those
-/// of which the system tells something; where it tells nothing, names decide.
+/// Marks interfaces whose traffic another listed interface carries as well. `links` contains the
+/// interfaces found in sysfs; without any, the marks by name stay.
 pub(crate) fn mark_stacked(interfaces: &mut [Interface], links: &HashMap<String, Links>) {
     let of = |name: &str| links.get(name).cloned().unwrap_or_default();
     if !interfaces.iter().any(|interface| links.contains_key(&interface.name)) {
         return;
     }
     if interfaces.iter().any(|interface| of(&interface.name).has_device) {
-        // What has no device sends through one that has: bridges, bonds, tunnels, VLANs. A device
-        // can be a part of another one (the fast path of a virtual interface), which counts both.
+        // Interfaces without a device send through one that has a device: bridges, bonds, tunnels,
+        // VLANs. A device can be a part of another one (the fast path of a virtual interface),
+        // which counts the traffic of both.
         for interface in interfaces {
             let own = of(&interface.name);
             let is_part = own.master.is_some_and(|master| of(&master).has_device);
@@ -94,7 +95,7 @@ pub(crate) fn mark_stacked(interfaces: &mut [Interface], links: &HashMap<String,
         }
         return;
     }
-    // In a container no interface has a device: the outermost count.
+    // In a container, no interface has a device, so the outermost ones count.
     for interface in &mut *interfaces {
         interface.stacked |= of(&interface.name).has_lower;
     }
@@ -105,8 +106,9 @@ pub(crate) fn mark_stacked(interfaces: &mut [Interface], links: &HashMap<String,
     }
 }
 
-/// Whether it is made of others by its name, which is all that this file tells: bridges, bonds,
-/// tunnels and virtual networks, the host's ends of containers and machines, and VLANs.
+/// Whether the name means that the interface consists of others: bridges, bonds, tunnels, virtual
+/// networks, host ends of containers and virtual machines, and VLANs. `/proc/net/dev` has only
+/// names.
 fn is_stacked(name: &str) -> bool {
     const KINDS: [&str; 18] = [
         "bond", "br", "cali", "cilium", "cni", "docker", "dummy", "flannel", "ifb", "lxc", "tap",
@@ -130,7 +132,7 @@ Inter-|   Receive                                                |  Transmit
     }
 
     #[test]
-    fn every_column_has_its_place() {
+    fn every_column_is_assigned_to_its_field() {
         let text = format!("{HEADING}  eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n");
         let expected = Interface {
             name: "eth0".to_owned(),
@@ -142,7 +144,7 @@ Inter-|   Receive                                                |  Transmit
     }
 
     #[test]
-    fn interfaces_come_by_name_without_loopback() {
+    fn interfaces_are_sorted_by_name_without_loopback() {
         let lines = "    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n\
                      wlan0: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n\
                      br-1: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n";
@@ -150,7 +152,7 @@ Inter-|   Receive                                                |  Transmit
     }
 
     #[test]
-    fn what_is_made_of_other_interfaces_is_marked() {
+    fn interfaces_that_consist_of_others_are_marked() {
         for name in ["docker0", "br-0a1b", "veth12ab", "eth0.100", "bond0", "ifb0", "wg0"] {
             assert!(is_stacked(name), "{name}");
         }
@@ -173,7 +175,7 @@ Inter-|   Receive                                                |  Transmit
     }
 
     #[test]
-    fn where_there_are_devices_only_they_count() {
+    fn only_devices_count_if_there_are_any() {
         let device = Links { has_device: true, ..Links::default() };
         let part = |master: &str| Links { master: Some(master.to_owned()), ..device.clone() };
         let lower = Links { has_lower: true, ..Links::default() };
@@ -182,12 +184,12 @@ Inter-|   Receive                                                |  Transmit
             vec![("enp1s0", part("vmbr0")), ("vmbr0", lower.clone()), ("macvlan0", lower)];
         all.extend(virtual_ones.map(|name| (name, Links::default())));
         assert_eq!(counted(&all), ["enp1s0"]);
-        // Hyper-V: the synthetic interface counts what its fast path carries.
+        // On Hyper-V, the counters of the synthetic interface include its fast path.
         assert_eq!(counted(&[("eth0", device.clone()), ("enP1s1", part("eth0"))]), ["eth0"]);
     }
 
     #[test]
-    fn without_devices_the_outermost_count_and_one_that_is_alone_does() {
+    fn without_devices_the_outermost_interfaces_count() {
         let lower = Links { has_lower: true, ..Links::default() };
         let container = [("eth0", Links::default()), ("eth0.5", lower), ("wg0", Links::default())];
         assert_eq!(counted(&container), ["eth0"]);
@@ -195,7 +197,7 @@ Inter-|   Receive                                                |  Transmit
     }
 
     #[test]
-    fn a_number_may_touch_the_name_and_an_alias_keeps_its_colon() {
+    fn a_number_may_follow_the_name_directly_and_an_alias_keeps_its_colon() {
         let lines = "  eth0:123 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n\
                      eth0:1: 4 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n\
                      eth0:2:5 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n";
@@ -203,7 +205,7 @@ Inter-|   Receive                                                |  Transmit
     }
 
     #[test]
-    fn an_odd_line_is_left_out_and_the_others_stand() {
+    fn an_invalid_line_is_skipped() {
         let lines = "eth0: 1 2 3\neth1: 1 1 0 0 0 0 0 0 x 1 0 0 0 0 0 0\nnothing\n\
                      : 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n\
                      eth2: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n";
@@ -211,7 +213,7 @@ Inter-|   Receive                                                |  Transmit
     }
 
     #[test]
-    fn a_namespace_without_interfaces_is_no_error_and_other_text_is() {
+    fn a_namespace_without_interfaces_is_valid_and_other_text_is_an_error() {
         assert_eq!(parse(HEADING), Ok(Vec::new()));
         assert_eq!(parse(""), Err(ParseError::Missing("bytes")));
         assert_eq!(parse("eth0: 1 2 3\n"), Err(ParseError::Missing("bytes")));

@@ -1,7 +1,7 @@
-//! Subjects that only `/metrics` has: their files are read when a scraper asks.
+//! Collectors for `/metrics` only: their files are read during a scrape.
 //!
-//! Each is one function from the text of its files to families with the names of `node_exporter`.
-//! A figure that cannot be parsed is left out; the others stand.
+//! Each is one function from the text of its files to families with the names of `node_exporter`. A
+//! value that cannot be parsed is left out without an effect on the others.
 
 mod hardware;
 mod kernel;
@@ -19,32 +19,33 @@ pub(crate) use timex::TEXT as CLOCK;
 
 use crate::exposition::{Kind, Label, Value, Writer};
 
-/// One subject.
+/// One collector.
 pub(crate) struct Subject {
-    /// Its name, as `node_exporter` calls its collector.
+    /// Name of the collector in `node_exporter`.
     pub(crate) name: &'static str,
     pub(crate) source: Source,
-    /// Writes the families. Pure.
+    /// Writes the metric families. Pure.
     pub(crate) write: fn(&Texts, &mut Writer),
 }
 
-/// The files of a subject.
+/// Files of a collector.
 #[derive(Clone, Copy)]
 pub(crate) enum Source {
-    /// Files below the proc filesystem. The text of a folder (`self/fd/`) is its names, one a line.
+    /// Files below the proc filesystem. The text of a folder (`self/fd/`) is the list of its names,
+    /// one per line.
     Proc(&'static [&'static str]),
-    /// Files of the network namespace, below the folder of `net/dev`.
+    /// Files of the network namespace, relative to the folder of `net/dev`.
     Network(&'static [&'static str]),
-    /// Files below the root.
+    /// Files relative to the root.
     Root(&'static [&'static str]),
-    /// The kernel's clock (`adjtimex(2)`), as one text of `sampler::clock`.
+    /// Kernel clock (`adjtimex(2)`), as one text of `sampler::clock`.
     Clock,
-    /// The attributes of each device of a class: files `FOLDER/DEVICE/INNER/FILE` below `sys`, those
-    /// whose name is wanted.
+    /// Attributes of each device of a class: files `FOLDER/DEVICE/INNER/FILE` below `sys` whose
+    /// name is wanted.
     Devices { folder: &'static str, inner: &'static [&'static str], is_wanted: fn(&str) -> bool },
 }
 
-/// Every subject, in the order of the exposition.
+/// All collectors, in the order of the exposition.
 pub(crate) const SUBJECTS: [Subject; 26] = [
     memory::MEMINFO,
     memory::VMSTAT,
@@ -74,25 +75,25 @@ pub(crate) const SUBJECTS: [Subject; 26] = [
     own_process::PROCESS,
 ];
 
-/// The bytes of a page of memory, among the texts of the network.
+/// Key of the memory page size in bytes, among the texts of the network collectors.
 pub(crate) const PAGE_SIZE: &str = "page_size";
 
-/// The content of files by their path: as the subject names it, or `DEVICE/FILE`.
+/// Contents of files by path: the path in the collector, or `DEVICE/FILE`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Texts(pub(crate) BTreeMap<String, String>);
 
 impl Texts {
-    /// The content of one file, without the space around it.
+    /// Content of one file, trimmed.
     pub(crate) fn get(&self, path: &str) -> Option<&str> {
         self.0.get(path).map(|text| text.trim())
     }
 
-    /// A file that is one number.
+    /// Content of a file with one number.
     pub(crate) fn number(&self, path: &str) -> Option<u64> {
         self.get(path)?.parse().ok()
     }
 
-    /// The devices, each with its attributes.
+    /// Devices with their attributes.
     pub(crate) fn devices(&self) -> Vec<Device<'_>> {
         let mut devices: Vec<Device> = Vec::new();
         for (path, text) in &self.0 {
@@ -122,7 +123,7 @@ impl Device<'_> {
     }
 }
 
-/// Writes a family of one sample without labels.
+/// Writes a family with one sample without labels.
 fn single(writer: &mut Writer, name: &str, kind: Kind, help: &'static str, value: Value) {
     writer.family(name, kind, help).add(&[], value);
 }
@@ -141,7 +142,7 @@ fn per_item<'a, const N: usize>(
     }
 }
 
-/// Letters, digits and underscores: what the name of a family may have.
+/// Whether the text is valid in a family name: letters, digits and underscores.
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
@@ -153,7 +154,7 @@ mod tests {
     use super::*;
     use crate::exposition::Format;
 
-    /// What a subject writes for these files.
+    /// Output of a collector for these files.
     pub(super) fn written(subject: &Subject, files: &[(&str, &str)]) -> String {
         let owned = |(path, text): &(&str, &str)| ((*path).to_owned(), (*text).to_owned());
         let mut writer = Writer::new(Format::Text, 0);
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_and_without_files_nothing_is_written() {
+    fn names_are_unique_and_nothing_is_written_without_files() {
         let names: std::collections::BTreeSet<_> = SUBJECTS.iter().map(|one| one.name).collect();
         assert_eq!(names.len(), SUBJECTS.len());
         for subject in &SUBJECTS {
@@ -173,7 +174,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_a_subject_panic(text in "[ -~\n]{0,200}", words in "([A-Za-z]{1,8}:? ?|[0-9]{1,20} ?|\n){0,60}") {
+        fn no_text_makes_a_collector_panic(text in "[ -~\n]{0,200}", words in "([A-Za-z]{1,8}:? ?|[0-9]{1,20} ?|\n){0,60}") {
             for text in [&text, &words] {
                 for subject in &SUBJECTS {
                     let paths: Vec<String> = match subject.source {

@@ -2,16 +2,16 @@
 
 use super::ParseError;
 
-/// The pressure on one resource.
+/// Pressure on one resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Stalls {
     /// At least one task waited.
     pub(crate) some: Stall,
-    /// All tasks waited at once; kernels before 5.13 do not say so for processors.
+    /// All tasks waited at the same time; kernels before 5.13 do not report it for CPU.
     pub(crate) full: Option<Stall>,
 }
 
-/// Share of time lost, percent, and the time lost since boot.
+/// Share of lost time, percent, and total lost time since boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Stall {
     pub(crate) avg10: f64,
@@ -24,7 +24,7 @@ pub(crate) struct Stall {
 pub(crate) fn parse(text: &str) -> Result<Stalls, ParseError> {
     let line = |start| text.lines().find_map(|line| line.strip_prefix(start));
     let some = stall(line("some ").ok_or(ParseError::Missing("some"))?)?;
-    // What is odd here costs only itself.
+    // An invalid line affects only its own values.
     let full = line("full ").and_then(|line| stall(line).ok());
     Ok(Stalls { some, full })
 }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_lines_are_read() {
+    fn both_lines_are_parsed() {
         let text = "some avg10=1.25 avg60=0.50 avg300=0.07 total=123456789\n\
                     full avg10=0.75 avg60=0.25 avg300=0.00 total=98765\n";
         let some = Stall { avg10: 1.25, avg60: 0.5, avg300: 0.07, total_us: 123_456_789 };
@@ -68,13 +68,13 @@ mod tests {
     }
 
     #[test]
-    fn kernels_before_5_13_have_no_full_line_for_processors() {
+    fn kernels_before_5_13_have_no_full_line_for_cpu() {
         let stalls = parse("some avg10=0.00 avg60=0.00 avg300=0.00 total=1\n").unwrap();
         assert_eq!(stalls.full, None);
     }
 
     #[test]
-    fn an_odd_full_line_costs_only_itself() {
+    fn an_invalid_full_line_affects_only_itself() {
         let text = "some avg10=1.00 avg60=0.00 avg300=0.00 total=1\nfull avg10=x\n";
         assert_eq!(parse(text).unwrap().full, None);
     }

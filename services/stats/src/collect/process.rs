@@ -2,20 +2,20 @@
 
 use super::ParseError;
 
-/// What one process has used.
+/// Identity and resource use of one process.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Process {
-    /// Its number.
+    /// Process ID.
     pub(crate) pid: u32,
-    /// The file name of its program, cut to 15 bytes; it may hold any byte, even parentheses.
+    /// File name of its program, truncated to 15 bytes; it may contain any byte, even parentheses.
     pub(crate) name: String,
-    /// What it does, as one letter: R runs, S sleeps, D waits for a disk, Z is a zombie.
+    /// State as one letter: R is running, S sleeping, D blocked on I/O, Z a zombie.
     pub(crate) state: char,
-    /// Its threads.
+    /// Number of threads.
     pub(crate) threads: u64,
-    /// Processor time, user and system, ticks of 1/100 s.
+    /// User and system CPU time, ticks of 1/100 s.
     pub(crate) ticks: u64,
-    /// When it started, ticks of 1/100 s after the kernel: tells a number that was used again.
+    /// Start time, ticks of 1/100 s since boot; distinguishes processes that reuse an ID.
     pub(crate) started: u64,
     /// Resident memory, pages.
     pub(crate) resident_pages: u64,
@@ -25,7 +25,7 @@ pub(crate) struct Process {
 pub(crate) fn parse(text: &str) -> Result<Process, ParseError> {
     let (pid, rest) = text.split_once(" (").ok_or(ParseError::Missing("comm"))?;
     let pid = pid.parse().map_err(|_| ParseError::Odd("pid is not a number".to_owned()))?;
-    // After the name's end no column has a parenthesis.
+    // No column after the name contains a parenthesis.
     let (name, columns) = rest.rsplit_once(')').ok_or(ParseError::Missing("comm"))?;
     let mut columns = columns.split_ascii_whitespace();
     let state = columns.next().and_then(|state| state.chars().next());
@@ -34,7 +34,7 @@ pub(crate) fn parse(text: &str) -> Result<Process, ParseError> {
     let threads = number(columns.nth(4), "num_threads")?;
     let started = number(columns.nth(1), "starttime")?;
     let resident = columns.nth(1).ok_or(ParseError::Missing("rss"))?;
-    // The kernel's sum over processors can be below zero for a moment.
+    // The kernel's sum over processors can be negative for a short time.
     let resident_pages = if resident.starts_with('-') { 0 } else { number(Some(resident), "rss")? };
     Ok(Process {
         pid,
@@ -52,7 +52,8 @@ fn number(column: Option<&str>, name: &'static str) -> Result<u64, ParseError> {
     column.parse().map_err(|_| ParseError::Odd(format!("{name} is not a number")))
 }
 
-/// A process names itself: nothing in it may steer a terminal or break a line.
+/// Replaces control characters, because a process chooses its name: it must not control a terminal
+/// or break a line.
 fn printable(name: &str) -> String {
     name.replace(char::is_control, "\u{FFFD}")
 }
@@ -65,7 +66,7 @@ mod tests {
                         321 18446744073709551615 1 2 3 4 5";
 
     #[test]
-    fn the_columns_in_use_have_their_place() {
+    fn the_parsed_columns_are_assigned_to_their_fields() {
         let expected = Process {
             pid: 42,
             name: "nginx".to_owned(),
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_hold_spaces_and_parentheses() {
+    fn a_name_may_contain_spaces_and_parentheses() {
         for name in ["a b", ") S 1 (", "((", "))", "", " ", "(sd-pam)", "42 (x)"] {
             let process = parse(&format!("42 ({name}) {REST}\n")).unwrap();
             assert_eq!((process.name.as_str(), process.ticks), (name, 200));
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn resident_memory_below_zero_is_none() {
+    fn negative_resident_memory_is_zero() {
         let text = format!("42 (x) {REST}").replace(" 321 ", " -3 ");
         assert_eq!(parse(&text).unwrap().resident_pages, 0);
     }

@@ -1,5 +1,5 @@
-//! What holds for the parsers whatever the text: none panics, and what a kernel would write is
-//! read back exactly.
+//! Properties of the parsers for arbitrary text: none panics, and text in the kernel's format is
+//! parsed exactly.
 
 #![cfg(test)]
 
@@ -13,10 +13,10 @@ use super::network::Counters;
 use super::pressure::Stall;
 use super::{cpu, disk, filesystem, fixtures, load, memory, network, pressure, process, uptime};
 
-/// Enough to meet every branch, few enough to run with every test.
+/// Number of cases: enough to reach every branch, and few enough to run with every test.
 const CASES: u32 = 500;
 
-/// Every parser over one text.
+/// Runs every parser on one text.
 fn parse_with_all(text: &str) {
     let _ = cpu::parse(text);
     let _ = disk::parse(text);
@@ -31,12 +31,12 @@ fn parse_with_all(text: &str) {
     }
 }
 
-/// Any text: letters of all alphabets, control characters, line ends.
+/// Arbitrary text: letters of all alphabets, control characters, line breaks.
 fn any_text() -> impl Strategy<Value = String> {
     proptest::collection::vec(any::<char>(), 0..200).prop_map(String::from_iter)
 }
 
-/// Text of words that the parsers look for and numbers of all sizes, in any order.
+/// Keywords of the parsers and numbers of all sizes, in any order.
 fn likely_text() -> impl Strategy<Value = String> {
     let words = proptest::sample::select(vec![
         "cpu",
@@ -88,7 +88,7 @@ fn likely_text() -> impl Strategy<Value = String> {
     proptest::collection::vec(word, 0..60).prop_map(|words| words.concat())
 }
 
-/// A file of a tree with some bytes replaced, and cut.
+/// A file of a tree, with some bytes replaced, and truncated.
 fn changed_fixture() -> impl Strategy<Value = String> {
     let changes = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8);
     let file = proptest::sample::select(fixtures::all());
@@ -133,7 +133,7 @@ fn written(times: &Times) -> String {
     format!("{user} {nice} {system} {idle} {iowait} {irq} {softirq} {steal} {guest} {guest_nice}")
 }
 
-/// As the kernel prints an average: hundredths.
+/// Formats an average like the kernel, with two decimals.
 fn hundredths(value: u32) -> String {
     format!("{}.{:02}", value / 100, value % 100)
 }
@@ -156,17 +156,17 @@ proptest! {
     }
 
     #[test]
-    fn no_order_of_likely_words_makes_a_parser_panic(text in likely_text()) {
+    fn no_order_of_keywords_makes_a_parser_panic(text in likely_text()) {
         parse_with_all(&text);
     }
 
     #[test]
-    fn no_change_of_a_real_file_makes_a_parser_panic(text in changed_fixture()) {
+    fn no_change_to_a_real_file_makes_a_parser_panic(text in changed_fixture()) {
         parse_with_all(&text);
     }
 
     #[test]
-    fn processor_times_are_read_as_they_were_written(
+    fn formatted_processor_times_are_parsed_exactly(
         total in any_times(),
         cores in proptest::collection::btree_map(any::<u32>(), any_times(), 0..20),
         counters in any::<[u64; 5]>(),
@@ -191,7 +191,7 @@ proptest! {
     }
 
     #[test]
-    fn memory_is_read_as_it_was_written_and_available_is_part_of_it(
+    fn formatted_memory_is_parsed_exactly_and_available_is_within_the_total(
         total in 0..u64::MAX / 1024,
         available in proptest::option::of(0..u64::MAX / 1024),
         free in 0..u64::MAX / 1024,
@@ -209,7 +209,7 @@ proptest! {
     }
 
     #[test]
-    fn load_and_uptime_are_read_as_they_were_written(
+    fn formatted_load_and_uptime_are_parsed_exactly(
         averages in proptest::array::uniform3(0..10_000_000_u32),
         total in any::<u32>(),
         up in any::<u32>(),
@@ -225,7 +225,7 @@ proptest! {
     }
 
     #[test]
-    fn pressure_is_read_as_it_was_written(
+    fn formatted_pressure_is_parsed_exactly(
         shares in proptest::array::uniform3(0..=10_000_u32),
         total in any::<u64>(),
         has_full in any::<bool>(),
@@ -243,7 +243,7 @@ proptest! {
     }
 
     #[test]
-    fn disks_are_read_as_they_were_written_whatever_the_kernel(
+    fn formatted_disks_are_parsed_exactly_for_every_kernel(
         figures in proptest::collection::vec(any::<[u32; 11]>(), 0..8),
         more in 0..8_usize,
     ) {
@@ -264,11 +264,11 @@ proptest! {
     }
 
     #[test]
-    fn interfaces_are_read_as_they_were_written_and_come_by_name(
+    fn formatted_interfaces_are_parsed_exactly_and_sorted_by_name(
         interfaces in proptest::collection::btree_map("e[a-z0-9@-]{2,14}", any::<[u64; 8]>(), 0..8),
     ) {
         let mut text = "Inter-|   Receive\n face |bytes packets|bytes packets\n".to_owned();
-        // Backwards, so that the order is the parser's.
+        // Written in reverse, so that the parser must sort.
         for (name, [a, b, c, d, e, f, g, h]) in interfaces.iter().rev() {
             writeln!(text, "{name:>6}:{a:8} {b} {c} {d} 0 0 0 0 {e} {f} {g} {h} 0 0 0 0").unwrap();
         }
@@ -282,7 +282,7 @@ proptest! {
     }
 
     #[test]
-    fn any_name_of_a_process_is_read_with_its_figures(
+    fn any_process_name_is_parsed_with_its_fields(
         name in "[^\\p{Cc}]{0,15}",
         pid in any::<u32>(),
         ticks in any::<[u32; 2]>(),
@@ -300,11 +300,11 @@ proptest! {
     }
 
     #[test]
-    fn any_mount_point_is_read_as_it_was_before_its_escapes(
+    fn any_escaped_mount_point_is_parsed_exactly(
         points in proptest::collection::vec("/[^\\p{Cc}\u{85}\u{2028}]{0,20}", 1..8),
     ) {
         let escaped = |point: &str| {
-            // As the kernel's seq_path does it.
+            // Escapes like the kernel's `seq_path`.
             let point = point.replace('\\', r"\134").replace(' ', r"\040");
             point.replace('\t', r"\011").replace('\n', r"\012")
         };

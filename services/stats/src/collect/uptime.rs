@@ -4,7 +4,7 @@ use procfs::{FromRead, Uptime};
 
 use super::ParseError;
 
-/// Parses the text of `/proc/uptime`: seconds since boot, suspended time included.
+/// Parses the text of `/proc/uptime`: seconds since boot, including suspended time.
 pub(crate) fn parse(text: &str) -> Result<f64, ParseError> {
     let Uptime { uptime, .. } = Uptime::from_read(text.as_bytes())?;
     if uptime.is_finite() && uptime >= 0.0 {

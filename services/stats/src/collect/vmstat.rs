@@ -2,10 +2,10 @@
 
 use super::ParseError;
 
-/// Parses the text of `/proc/vmstat`: processes killed because memory ran out, since boot. None
-/// before Linux 4.13, which does not count them.
+/// Parses the text of `/proc/vmstat`: processes killed by the OOM killer since boot. `None` before
+/// Linux 4.13, which does not count them.
 pub(crate) fn oom_kills(text: &str) -> Result<Option<u64>, ParseError> {
-    // A line a tick is needed of some hundred, so nothing else is split into words.
+    // Only one of more than a hundred lines is needed every tick, so the other ones are not split.
     let Some(at) = text.find("\noom_kill ") else {
         return if text.is_empty() { Err(ParseError::Missing("oom_kill")) } else { Ok(None) };
     };
@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_counter_is_found_by_its_whole_name() {
+    fn the_counter_is_found_by_its_exact_name() {
         let text = "nr_free_pages 1\noom_kill_other 3\noom_kill 7\nnuma_pte_updates 0\n";
         assert_eq!(oom_kills(text), Ok(Some(7)));
         assert_eq!(oom_kills("nr_free_pages 1\n"), Ok(None));

@@ -1,26 +1,26 @@
-//! Which figures of a sample are remembered: the one list of them.
+//! Metrics of a sample that have a history.
 
-/// A figure with a history.
+/// A metric with a history.
 pub(super) struct Figure {
-    /// Its name in answers and in the history file.
+    /// Name in responses and in the history file.
     pub(super) name: &'static str,
-    /// Its value in a sample.
+    /// Value in a sample.
     value: fn(&wire::Sample) -> Option<f64>,
-    /// Steps to the unit that are kept: 100 is two decimals.
+    /// Resolution: steps per unit, 100 for two decimals.
     scale: f64,
 }
 
-/// How many there are.
+/// Number of metrics.
 pub(super) const COUNT: usize = FIGURES.len();
 
-/// The place of `cpu`.
+/// Index of `cpu`.
 pub(super) const CPU: usize = 0;
 
-/// The place of `ram`.
+/// Index of `ram`.
 pub(super) const RAM: usize = 1;
 
-/// Every figure with a history. A new one may be put anywhere after the first two: the file goes by
-/// name.
+/// All metrics with a history. A new metric can have any position after the first two, because the
+/// file refers to metrics by name.
 pub(super) const FIGURES: &[Figure] = &[
     percent("cpu", |sample| sample.cpu),
     percent("ram", |sample| sample.ram),
@@ -50,7 +50,7 @@ pub(super) const FIGURES: &[Figure] = &[
     percent("pressure_cpu", |sample| Some(sample.pressure?.cpu?.some.avg10)),
     percent("pressure_memory", |sample| Some(sample.pressure?.memory?.some.avg10)),
     percent("pressure_io", |sample| Some(sample.pressure?.io?.some.avg10)),
-    // Four decimals: a small container keeps some thousandths of a processor busy.
+    // Four decimals: a small container uses only a few thousandths of a processor.
     Figure {
         name: "container_cpu_cores",
         value: |sample| sample.container.as_ref()?.cpu_used_cores,
@@ -63,13 +63,13 @@ pub(super) const FIGURES: &[Figure] = &[
 ];
 
 impl Figure {
-    /// The figure of this sample; NaN when it is not known.
+    /// Value in this sample; NaN if it is unknown.
     pub(super) fn of(&self, sample: &wire::Sample) -> f32 {
         let value = (self.value)(sample).map_or(f32::NAN, |value| self.rounded(value));
         if value.is_finite() { value } else { f32::NAN }
     }
 
-    /// The value with the decimals that this figure has.
+    /// Value rounded to the decimals of this metric.
     #[expect(clippy::cast_possible_truncation, reason = "seven digits are enough for a chart")]
     pub(super) fn rounded(&self, value: f64) -> f32 {
         ((value * self.scale).round() / self.scale) as f32
@@ -88,23 +88,24 @@ fn shares(sample: &wire::Sample) -> Option<wire::Shares> {
     sample.processors.as_ref()?.total
 }
 
-/// All that is kept of devices, files and the kernel's own data. Old kernels do not say the last.
+/// Cached memory: page cache, buffers, and reclaimable kernel memory, which old kernels do not
+/// report.
 fn cached_bytes(memory: wire::Memory) -> Option<f64> {
     let around = [memory.buffers_bytes, memory.slab_reclaimable_bytes].into_iter().flatten();
     Some(around.fold(memory.cached_bytes?, u64::saturating_add) as f64)
 }
 
-/// The disks that are made of no others: what goes through a stacked one would count twice.
+/// Disks that do not consist of others. Stacked disks would count the same data twice.
 pub(crate) fn whole_disks(sample: &wire::Sample) -> impl Iterator<Item = &wire::Disk> {
     sample.disks.iter().filter(|disk| !disk.stacked)
 }
 
-/// The interfaces that lead out of the machine, for the same reason.
+/// Interfaces that lead out of the machine, for the same reason.
 pub(crate) fn outer_networks(sample: &wire::Sample) -> impl Iterator<Item = &wire::Network> {
     sample.networks.iter().filter(|network| !network.stacked)
 }
 
-/// The sum; not known when there is nothing to sum up.
+/// Sum of the values; `None` without values.
 fn sum(values: impl Iterator<Item = f64>) -> Option<f64> {
     values.reduce(|sum, value| sum + value)
 }
@@ -118,25 +119,25 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_sample_has_no_figures() {
+    fn an_empty_sample_has_no_values() {
         for figure in FIGURES {
             assert!(figure.of(&wire::Sample::default()).is_nan(), "{}", figure.name);
         }
     }
 
     #[test]
-    fn the_places_of_cpu_and_ram_are_theirs() {
+    fn the_indexes_of_cpu_and_ram_are_correct() {
         assert_eq!((FIGURES[CPU].name, FIGURES[RAM].name), ("cpu", "ram"));
     }
 
     #[test]
-    fn no_two_figures_have_the_same_name() {
+    fn metric_names_are_unique() {
         let names: std::collections::BTreeSet<_> = FIGURES.iter().map(|f| f.name).collect();
         assert_eq!(names.len(), COUNT);
     }
 
     #[test]
-    fn every_figure_is_found_in_a_full_sample() {
+    fn every_metric_has_a_value_in_a_full_sample() {
         let stall = |avg10| wire::Stalls {
             some: wire::Stall { avg10, ..wire::Stall::default() },
             full: None,
@@ -234,14 +235,14 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_is_known_without_the_parts_that_old_kernels_do_not_say() {
+    fn cached_memory_is_known_without_fields_that_old_kernels_lack() {
         let memory = wire::Memory { cached_bytes: Some(20), ..wire::Memory::default() };
         let sample = wire::Sample { memory: Some(memory), ..wire::Sample::default() };
         assert_eq!(of("memory_cached_bytes", &sample).to_bits(), 20_f32.to_bits());
     }
 
     #[test]
-    fn values_that_are_no_number_are_not_known() {
+    fn values_that_are_not_numbers_are_unknown() {
         for cpu in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
             let sample = wire::Sample { cpu: Some(cpu), ..wire::Sample::default() };
             assert!(of("cpu", &sample).is_nan(), "{cpu}");

@@ -1,20 +1,20 @@
-//! The history as the bytes of a file, and back: pure.
+//! File format of the history. Pure.
 //!
 //! All numbers are little-endian:
 //!
-//! | what | bytes |
+//! | content | bytes |
 //! | --- | --- |
 //! | `statshis` | 8 |
 //! | version of the format: 2 | 4 |
-//! | version of the service that wrote it: its length and itself; not in format 1 | 1 and that many |
-//! | series, samples, minutes: how many of each | 3 times 4 |
-//! | the name of each series: its length and itself | 1 and that many |
-//! | each sample: milliseconds since 1970, a value per series | 8 and 4 each |
-//! | each minute: the same of its end; minimum, mean, maximum, count per series | 8 and 16 each |
-//! | CRC-32 (that of zlib) of all the bytes before | 4 |
+//! | version of the service: length and text; not in format 1 | 1 and the length |
+//! | number of series, of samples and of minutes | 3 times 4 |
+//! | name of each series: length and text | 1 and the length |
+//! | each sample: milliseconds since 1970, one value per series | 8 and 4 each |
+//! | each minute: its end; minimum, mean, maximum and count per series | 8 and 16 each |
+//! | CRC-32 (as in zlib) of all preceding bytes | 4 |
 //!
-//! Values go by the name of their series, so a service whose list is longer, shorter or in another
-//! order still loads what it knows. The newest minute holds the newest sample.
+//! Values are assigned by the names of their series, so a service with more, fewer or reordered
+//! series loads the ones that it has. The newest minute contains the newest sample.
 
 use super::figures::{COUNT, FIGURES};
 use super::{History, MINUTE_MS, MINUTE_ROWS, Row, SECOND_ROWS, Second, Summary, end_of_row};
@@ -24,15 +24,15 @@ const MAGIC: [u8; 8] = *b"statshis";
 
 const FORMAT: u32 = 2;
 
-/// The format without the version of the service.
+/// Format without the version of the service.
 const WITHOUT_VERSION: u32 = 1;
 
-/// Series that a file may have: room for those of later versions.
+/// Maximum number of series in a file, with room for later versions.
 const SERIES_MOST: usize = 64;
 
 const SUMMARY_BYTES: usize = 16;
 
-/// The longest that a file can be.
+/// Maximum length of a file.
 pub(crate) const BYTES_MOST: usize = MAGIC.len()
     + 5 * size_of::<u32>()
     + 1
@@ -41,7 +41,7 @@ pub(crate) const BYTES_MOST: usize = MAGIC.len()
     + SECOND_ROWS * second_bytes(SERIES_MOST)
     + MINUTE_ROWS * minute_bytes(SERIES_MOST);
 
-/// Why bytes are not a history.
+/// Fault in a history file.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum DamagedHistory {
     #[error("it does not begin as a history does")]
@@ -66,7 +66,7 @@ pub(crate) enum DamagedHistory {
     Newest,
 }
 
-/// The history as the content of a file.
+/// Serializes the history.
 pub(crate) fn to_bytes(history: &History) -> Vec<u8> {
     let names: usize = FIGURES.iter().map(|figure| 1 + figure.name.len()).sum();
     let version = BUILD.version.as_bytes();
@@ -102,11 +102,12 @@ pub(crate) fn to_bytes(history: &History) -> Vec<u8> {
     bytes
 }
 
-/// The history that a file contains; whoever took its samples is not in it.
+/// Parses a history file. The file does not contain the instance that took the samples.
 ///
 /// # Errors
 ///
-/// When the bytes are not exactly what [`to_bytes`] of some version of the service wrote.
+/// Returns an error if the bytes are not the exact output of [`to_bytes`] in some version of the
+/// service.
 pub(crate) fn from_bytes(bytes: &[u8]) -> Result<History, DamagedHistory> {
     if bytes.len() > BYTES_MOST {
         return Err(DamagedHistory::TooLong);
@@ -173,7 +174,7 @@ fn summary_bytes(summary: Summary) -> [u8; SUMMARY_BYTES] {
     bytes
 }
 
-/// The bytes that were not read yet.
+/// Remaining bytes.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -187,7 +188,7 @@ impl<'a> Reader<'a> {
         self.take().map(u32::from_le_bytes)
     }
 
-    /// Compares the last four bytes with the checksum of `whole` before them, and drops them.
+    /// Checks the checksum in the last four bytes against the rest of `whole`, and removes it.
     fn check_and_drop_checksum(&mut self, whole: &[u8]) -> Result<(), DamagedHistory> {
         let (rest, found) = self.0.split_last_chunk().ok_or(DamagedHistory::CutOff)?;
         let found = u32::from_le_bytes(*found);
@@ -205,7 +206,7 @@ impl<'a> Reader<'a> {
         count.ok_or(DamagedHistory::TooMany { what, found, most })
     }
 
-    /// A text behind its length.
+    /// Reads a text and its length prefix.
     fn text(&mut self) -> Result<&'a [u8], DamagedHistory> {
         let [length] = self.take()?;
         let (text, rest) = self.0.split_at_checked(length.into()).ok_or(DamagedHistory::CutOff)?;
@@ -213,7 +214,7 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
-    /// For each series of the file, where it is in [`FIGURES`]; none when this service has no such
+    /// Index in [`FIGURES`] for each series of the file; `None` if this service does not have the
     /// series.
     fn figures(&mut self, count: usize) -> Result<Vec<Option<usize>>, DamagedHistory> {
         let mut figure = || {

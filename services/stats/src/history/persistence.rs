@@ -1,8 +1,8 @@
-//! Keeps the history in a file, so that it outlives the process.
+//! Persistence of the history in a file.
 //!
-//! The file is written beside the one that it replaces and then takes its name, so that at any
-//! moment the name stands for a whole file. Nothing here ends the service: a history that cannot be
-//! kept is a warning.
+//! Each save writes a new file beside the current one, and then renames it, so that the path always
+//! refers to a complete file. No fault ends the service: a history that cannot be saved is a
+//! warning.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -17,22 +17,24 @@ use std::time::Duration;
 use crate::history::History;
 use crate::history::format::{BYTES_MOST, DamagedHistory, from_bytes, to_bytes};
 
-/// How much of the past a crash may cost. A full file has 600 kB: 10 kB/s for the disk.
+/// Interval between saves, and the maximum loss after a crash. A full file has 600 kB, so the disk
+/// writes 10 kB/s.
 const INTERVAL: Duration = Duration::from_mins(1);
 
-/// How long the end of the process waits for the last save: a disk needs milliseconds, and one that
-/// hangs must not use up the time in which the process has to end.
+/// Maximum time that the shutdown waits for the last save. A disk needs milliseconds; one that
+/// hangs must not use up the shutdown time.
 const LAST_SAVE: Duration = Duration::from_secs(2);
 
-/// Saves the history every minute, on a thread of its own: the sampler never waits for the disk.
+/// Saves the history every minute on a separate thread, so that the sampler never waits for the
+/// disk.
 pub(crate) struct Persistence {
-    /// Dropped to ask for the last save.
+    /// Dropped to request the last save.
     order: Sender<()>,
-    /// Hung up when the last save is done.
+    /// Disconnected after the last save.
     done: Receiver<()>,
 }
 
-/// Why a file gave no history.
+/// Reason why a file has no usable history.
 #[derive(Debug, thiserror::Error)]
 enum LoadError {
     #[error(transparent)]
@@ -42,7 +44,7 @@ enum LoadError {
 }
 
 impl Persistence {
-    /// Saves the history under this name every minute from now on.
+    /// Starts to save the history to this path every minute.
     pub(crate) fn start(path: PathBuf, history: Arc<Mutex<History>>) -> Self {
         Self::start_every(INTERVAL, path, history)
     }
@@ -65,7 +67,7 @@ impl Persistence {
         Self { order, done }
     }
 
-    /// Saves a last time, and returns when that is done or has taken 2 seconds.
+    /// Saves a last time; waits for at most 2 seconds.
     pub(crate) fn finish(self) {
         self.finish_within(LAST_SAVE);
     }
@@ -78,10 +80,10 @@ impl Persistence {
     }
 }
 
-/// The history in the file of this name, or a new one.
+/// Loads the history from a file, or creates a new one.
 ///
-/// No file is how it begins. A damaged one is put aside as `<name>.damaged`, for whoever wants to
-/// know; one that cannot be read is left to the next save.
+/// A missing file is normal at the first start. A damaged file is renamed to `<name>.damaged` for
+/// analysis. An unreadable file stays until the next save replaces it.
 pub(crate) fn load(path: &Path) -> History {
     let shown = path.display();
     match read(path) {
@@ -106,26 +108,26 @@ pub(crate) fn load(path: &Path) -> History {
 }
 
 fn read(path: &Path) -> Result<History, LoadError> {
-    // Opening a pipe or a device could wait for ever.
+    // Opening a pipe or a device can block forever.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a regular file").into());
     }
     let mut bytes = Vec::new();
-    // A byte more than possible shows that there are too many.
+    // One byte above the maximum shows that the file is too long.
     File::open(path)?.take(BYTES_MOST as u64 + 1).read_to_end(&mut bytes)?;
     Ok(from_bytes(&bytes)?)
 }
 
-/// Where the history is saved.
+/// Destination of the saves.
 struct Target {
     path: PathBuf,
-    /// Whether the last save failed, so that a fault is logged when it comes and when it goes.
+    /// Whether the last save failed, so that a fault is logged when it begins and when it ends.
     faulty: bool,
 }
 
 impl Target {
     fn save(&mut self, history: &Mutex<History>) {
-        // Unlocked again before the disk has its turn.
+        // The lock is released before the disk is used.
         let bytes = to_bytes(&history.lock().unwrap_or_else(PoisonError::into_inner));
         let path = self.path.display();
         match save(&self.path, &bytes) {
@@ -142,23 +144,24 @@ impl Target {
     }
 }
 
-/// Writes a file that is there as a whole or not at all, even after a loss of power.
+/// Writes a file atomically, even if the power fails.
 fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = beside(path, ".new");
     let result = write_new(&new, bytes).and_then(|()| fs::rename(&new, path));
     if result.is_err() {
-        // What is left of it may be what fills the disk. If it stays, the next save removes it.
+        // A partial file can be the one that fills the disk. If it cannot be removed, the next save
+        // removes it.
         let _ = fs::remove_file(&new);
     }
     result?;
-    // The new name is on the disk only when its folder is.
+    // The new name is durable only after the folder is synchronized.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Writes a file that nobody else can read, on the disk when this returns.
+/// Writes a file that only its owner can read, and synchronizes it to the disk.
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A file that was left behind has an owner and a mode of its own, or is a link elsewhere.
+    // A leftover file can have another owner or mode, or be a link.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -168,7 +171,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The path with this at the end of its name.
+/// Appends a suffix to the file name.
 fn beside(path: &Path, suffix: impl AsRef<OsStr>) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -182,10 +185,10 @@ mod tests {
 
     use super::*;
 
-    /// No wait is longer.
+    /// Limit of each wait.
     const BOUND: Duration = Duration::from_secs(10);
 
-    /// An empty folder that is removed with its content in the end.
+    /// Empty folder that is removed with its content at the end.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -228,7 +231,7 @@ mod tests {
         history.rows(600, 1).time_unix_ms.len()
     }
 
-    /// Waits until it is so.
+    /// Waits for a condition.
     fn wait_until(so: impl Fn() -> bool) {
         let deadline = Instant::now() + BOUND;
         while !so() {
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_is_loaded_and_nobody_else_can_read_it() {
+    fn a_saved_history_is_loaded_and_only_its_owner_can_read_it() {
         let folder = Folder::new("kept");
         let path = folder.0.join("history");
         assert_eq!(count(&load(&path)), 0);
@@ -250,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_saved_again_and_again_until_the_end() {
+    fn the_history_is_saved_repeatedly_until_the_end() {
         let folder = Folder::new("again");
         let path = folder.0.join("history");
         let history = history(1);
@@ -265,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_put_aside_in_place_of_an_older_one() {
+    fn a_damaged_file_is_renamed_and_replaces_an_older_one() {
         let folder = Folder::new("damaged");
         let path = folder.0.join("history");
         for content in ["first", "second"] {
@@ -277,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_an_end_is_damaged_and_is_not_read_to_it() {
+    fn a_file_that_is_too_long_is_damaged_and_not_read_completely() {
         let folder = Folder::new("endless");
         let path = folder.0.join("history");
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
@@ -287,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_left_where_it_is() {
+    fn a_path_that_is_not_a_regular_file_stays_in_place() {
         let folder = Folder::new("folder");
         let path = folder.0.join("history");
         fs::create_dir(&path).unwrap();
@@ -298,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_save_that_fails_is_tried_again_and_works_when_it_can() {
+    fn a_failed_save_is_retried_until_it_succeeds() {
         let folder = Folder::new("fails");
         let inner = folder.0.join("inner");
         let mut target = Target { path: inner.join("history"), faulty: false };
@@ -314,11 +317,11 @@ mod tests {
     }
 
     #[test]
-    fn a_save_that_fails_leaves_the_old_file_as_it_is() {
+    fn a_failed_save_keeps_the_old_file() {
         let folder = Folder::new("old");
         let path = folder.0.join("history");
         save(&path, &to_bytes(&history(5).lock().unwrap())).unwrap();
-        // A folder in place of the new file: nothing can be written there.
+        // A folder in place of the new file makes the write fail.
         let new = folder.0.join("history.new");
         fs::create_dir(&new).unwrap();
         assert!(save(&path, b"bytes").is_err());
@@ -328,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_that_was_left_behind_is_replaced_and_a_link_is_not_followed() {
+    fn a_leftover_file_is_replaced_and_a_link_is_not_followed() {
         let folder = Folder::new("left");
         let path = folder.0.join("history");
         let other = folder.0.join("other");
@@ -341,10 +344,10 @@ mod tests {
     }
 
     #[test]
-    fn a_save_that_hangs_does_not_hold_up_the_end() {
+    fn a_hanging_save_does_not_delay_the_shutdown() {
         let folder = Folder::new("hangs");
         let history = history(5);
-        // The keeper waits for this lock as it would for a disk.
+        // The thread waits for this lock as it would for a disk.
         let lock = history.lock().unwrap();
         let keeper = Persistence::start(folder.0.join("history"), Arc::clone(&history));
         let start = Instant::now();

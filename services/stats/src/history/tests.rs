@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A moment at which a minute, an hour and a day begin.
+/// A time at which a minute, an hour and a day begin.
 const START: u64 = 1_700_006_400_000 / 86_400_000 * 86_400_000;
 
 fn sample(sequence: u64, time_unix_ms: u64, cpu: Option<f64>) -> wire::Sample {
@@ -12,8 +12,8 @@ fn sample(sequence: u64, time_unix_ms: u64, cpu: Option<f64>) -> wire::Sample {
     wire::Sample { cpu, instance, sequence, time_unix_ms, ..wire::Sample::default() }
 }
 
-/// One sample a second; the first is that of the first second of a minute, and `cpu` is its
-/// number.
+/// History of one sample per second, from the first second of a minute. The value of `cpu` is the
+/// number of the sample.
 fn seconds(count: u32) -> History {
     let mut history = History::new();
     for number in 1..=count {
@@ -32,7 +32,7 @@ fn some(values: &[f32]) -> Vec<Option<f32>> {
 }
 
 #[test]
-fn the_memory_is_what_the_documentation_says_and_never_grows() {
+fn the_memory_use_is_as_documented_and_constant() {
     assert_eq!((size_of::<Second>(), size_of::<Row>()), (112, 376));
     let mut history = History::new();
     let reserved = |history: &History| {
@@ -48,7 +48,7 @@ fn the_memory_is_what_the_documentation_says_and_never_grows() {
 }
 
 #[test]
-fn a_history_of_nothing_has_no_rows() {
+fn an_empty_history_has_no_rows() {
     let history = History::new();
     for rows in [history.rows(600, 1), history.rows(600, 5), history.rows(86_400, 60)] {
         assert!(rows.time_unix_ms.is_empty() && rows.series.is_empty());
@@ -57,7 +57,7 @@ fn a_history_of_nothing_has_no_rows() {
 }
 
 #[test]
-fn step_one_is_the_samples_themselves() {
+fn step_one_returns_the_samples() {
     let rows = seconds(700).rows(3, 1);
     assert_eq!(rows.instance, "this one");
     assert_eq!((rows.sequence, rows.step_seconds), (700, 1));
@@ -76,7 +76,7 @@ fn ten_minutes_are_600_samples() {
 }
 
 #[test]
-fn samples_are_put_together_to_rows_that_end_at_multiples_of_the_step() {
+fn samples_are_merged_into_rows_that_end_at_multiples_of_the_step() {
     let rows = seconds(23).rows(30, 10);
     assert_eq!(rows.step_seconds, 10);
     assert_eq!(rows.time_unix_ms, [10, 20, 23].map(|second| START + second * 1000));
@@ -87,7 +87,7 @@ fn samples_are_put_together_to_rows_that_end_at_multiples_of_the_step() {
 }
 
 #[test]
-fn longer_than_ten_minutes_is_made_of_minutes_with_the_step_rounded_up() {
+fn more_than_ten_minutes_consist_of_minutes_with_the_step_rounded_up() {
     let history = seconds(3630);
     for (asked, step, count) in [(1, 60, 61), (59, 60, 61), (61, 120, 31), (300, 300, 13)] {
         let rows = history.rows(86_400, asked);
@@ -103,7 +103,7 @@ fn longer_than_ten_minutes_is_made_of_minutes_with_the_step_rounded_up() {
 }
 
 #[test]
-fn odd_questions_have_bounded_answers() {
+fn extreme_queries_have_bounded_results() {
     let history = seconds(100);
     assert_eq!(history.rows(u32::MAX, u32::MAX).step_seconds, 86_400);
     assert_eq!(history.rows(u32::MAX, u32::MAX).time_unix_ms.len(), 1);
@@ -112,7 +112,7 @@ fn odd_questions_have_bounded_answers() {
 }
 
 #[test]
-fn a_day_later_old_rows_are_neither_minutes_nor_samples() {
+fn a_day_later_old_rows_are_not_returned() {
     let mut history = seconds(100);
     history.push(&sample(101, START + 2 * 86_400_000, Some(7.0)));
     for rows in [
@@ -128,7 +128,7 @@ fn a_day_later_old_rows_are_neither_minutes_nor_samples() {
 }
 
 #[test]
-fn the_time_in_which_nothing_was_recorded_has_no_rows() {
+fn a_gap_in_the_recording_has_no_rows() {
     let mut history = seconds(10);
     history.push(&sample(11, START + 100_000, Some(1.0)));
     let times = history.rows(600, 10).time_unix_ms;
@@ -138,7 +138,7 @@ fn the_time_in_which_nothing_was_recorded_has_no_rows() {
 }
 
 #[test]
-fn a_figure_that_is_not_known_is_null_and_not_part_of_means() {
+fn an_unknown_value_is_null_and_not_part_of_means() {
     let mut history = History::new();
     for (number, value) in [(1, Some(10.0)), (2, None), (3, Some(20.0)), (11, None)] {
         history.push(&sample(number, START + number * 1000, value));
@@ -161,13 +161,13 @@ fn means_have_two_decimals() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_takes_the_rows_of_the_future_along() {
+fn a_clock_that_is_set_back_drops_the_rows_of_the_future() {
     let mut history = seconds(200);
     history.push(&sample(201, START + 90_500, Some(1000.0)));
     let rows = history.rows(600, 1);
     assert_eq!(rows.time_unix_ms.len(), 91);
     assert_eq!(rows.time_unix_ms[90], START + 90_500);
-    // The second minute is made anew, of the 30 samples before and of the new one.
+    // The second minute is aggregated again from the 30 samples before and the new one.
     let rows = history.rows(3600, 60);
     assert_eq!(rows.time_unix_ms, [START + 60_000, START + 90_500]);
     assert_eq!(cpu(&rows).mean[1], Some(105.32));
@@ -175,7 +175,7 @@ fn a_clock_that_is_set_back_takes_the_rows_of_the_future_along() {
 }
 
 #[test]
-fn a_sample_of_the_same_moment_takes_the_place_of_the_one_before() {
+fn a_sample_with_the_same_time_replaces_the_previous_one() {
     let mut history = seconds(2);
     history.push(&sample(3, START + 2000, Some(50.0)));
     assert_eq!(history.rows(600, 1).series["cpu"].mean, some(&[1.0, 50.0]));
@@ -183,7 +183,7 @@ fn a_sample_of_the_same_moment_takes_the_place_of_the_one_before() {
 }
 
 #[test]
-fn a_clock_that_is_wrong_for_a_moment_costs_nothing_but_that_moment() {
+fn a_clock_that_is_wrong_for_a_moment_affects_only_that_sample() {
     let mut history = seconds(20);
     history.push(&sample(21, START * 2, Some(0.0)));
     history.push(&sample(22, START + 22_000, Some(22.0)));
@@ -192,7 +192,7 @@ fn a_clock_that_is_wrong_for_a_moment_costs_nothing_but_that_moment() {
 }
 
 #[test]
-fn what_is_before_a_sample_ends_with_the_one_before_it() {
+fn the_history_before_a_sample_ends_with_the_previous_one() {
     let history = seconds(700);
     let rows = history.before(699);
     assert_eq!((rows.sequence, rows.step_seconds), (698, 1));
@@ -203,7 +203,7 @@ fn what_is_before_a_sample_ends_with_the_one_before_it() {
     assert_eq!(history.before(1).sequence, 0);
 }
 
-/// What the history should say, from a plain list of samples.
+/// Expected history, computed from a plain list of samples.
 struct Model(Vec<(u64, Option<f64>)>);
 
 impl Model {
@@ -232,7 +232,7 @@ impl Model {
     }
 }
 
-/// Steps of a clock that mostly goes on by a second, and values that are mostly known.
+/// Clock steps of mostly one second, and values that are mostly known.
 fn ticks() -> impl Strategy<Value = Vec<(i64, Option<f64>)>> {
     let step = prop_oneof![
         20 => 900..1100_i64,
@@ -245,7 +245,7 @@ fn ticks() -> impl Strategy<Value = Vec<(i64, Option<f64>)>> {
     proptest::collection::vec((step, value), 0..300)
 }
 
-/// Times and sequences without any sense.
+/// Arbitrary times and sequence numbers.
 fn nonsense() -> impl Strategy<Value = Vec<(u64, u64, Option<f64>)>> {
     let time = prop_oneof![any::<u64>(), Just(0), Just(u64::MAX), 0..200_000_u64];
     proptest::collection::vec((any::<u64>(), time, any::<Option<f64>>()), 0..100)
@@ -269,7 +269,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
-    fn rows_are_in_order_and_columns_equally_long_whatever_is_pushed(
+    fn rows_are_sorted_and_columns_have_equal_lengths_for_any_input(
         samples in nonsense(),
         asked in (any::<u32>(), any::<u32>()),
     ) {
@@ -285,7 +285,7 @@ proptest! {
     }
 
     #[test]
-    fn rows_are_those_of_a_plain_list_of_samples(
+    fn rows_match_those_of_a_plain_list_of_samples(
         ticks in ticks(),
         step in 2..60_u32,
         minutes in 1..60_u32,
@@ -323,7 +323,7 @@ proptest! {
 }
 
 #[test]
-fn a_minute_has_the_samples_before_one_and_null_for_what_is_not_known() {
+fn a_minute_has_the_samples_before_one_and_null_for_unknown_values() {
     let mut history = seconds(100);
     history.push(&sample(101, START + 101_000, None));
     let minute = history.minute(102);

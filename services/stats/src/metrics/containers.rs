@@ -1,4 +1,4 @@
-//! The control group of the service, and the containers of its task.
+//! Control group of the service, and containers of its task.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::collect::ecs_task::Usage;
 use crate::exposition::{Kind, Label, Value, Writer};
 use crate::reading::TaskReading;
 
-/// The service's own control group, as the one at the top.
+/// Writes the service's own control group with the ID of the root.
 pub(super) fn container(writer: &mut Writer, group: &Container) {
     const ROWS: [Row<Container>; 16] = [
         counter("container_cpu_user_seconds_total", "Processor time used in programs.", |group| {
@@ -72,7 +72,7 @@ pub(super) fn container(writer: &mut Writer, group: &Container) {
     table(writer, &ROWS, &[([label], group)]);
 }
 
-/// The containers of the task, by name, as far as they have figures.
+/// Writes the containers of the task that have metrics, by name.
 pub(super) fn task(writer: &mut Writer, reading: &TaskReading) {
     const NETWORK: [Row<Usage>; 8] = [
         counter("container_network_receive_bytes_total", "Bytes received.", |usage| {
@@ -122,7 +122,7 @@ pub(super) fn task(writer: &mut Writer, reading: &TaskReading) {
         .iter()
         .filter_map(|container| {
             let usage = &reading.usage;
-            // The usage is in the order of the ids.
+            // The usage is sorted by ID.
             let at = usage.binary_search_by(|usage| usage.id.cmp(&container.id)).ok()?;
             Some((("name", container.name.as_str()), container, usage.get(at)?))
         })
@@ -151,7 +151,7 @@ pub(super) fn task(writer: &mut Writer, reading: &TaskReading) {
         writer.family(name, Kind::Gauge, help).add(&[], bytes.into());
     }
     if reading.task.shares_network {
-        // Every container counts the same interfaces: one series for the task.
+        // All containers report the same interfaces, so the task has one series.
         let newest = items.iter().filter(|(_, usage)| usage.receive.is_some());
         let newest = newest.max_by_key(|(_, usage)| usage.read_unix_ms);
         let items: Vec<_> = newest.map(|(_, usage)| ([("id", "/")], *usage)).into_iter().collect();
@@ -161,7 +161,7 @@ pub(super) fn task(writer: &mut Writer, reading: &TaskReading) {
     }
 }
 
-/// Families of groups and of tasks alike.
+/// Families that groups and tasks share.
 const WORKING_SET: (&str, &str) = (
     "container_memory_working_set_bytes",
     "Memory in use without the file cache that would be given back first.",
@@ -177,8 +177,8 @@ fn cpu_usage(writer: &mut Writer, used: &[(Label, Value)]) {
     }
 }
 
-/// The kernel's usual period of the processor limit. The reading has quota over period only, and
-/// dashboards take no more of the two than that.
+/// Default CFS period of the kernel. The reading has only quota divided by period, which is also
+/// all that dashboards use.
 const PERIOD_US: u64 = 100_000;
 
 fn quota(limit_cores: Option<f64>) -> Value {

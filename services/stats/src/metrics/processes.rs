@@ -1,4 +1,4 @@
-//! All processes together, of the newest scan.
+//! Aggregates of all processes in the newest scan.
 
 use std::collections::BTreeMap;
 

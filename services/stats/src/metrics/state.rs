@@ -1,11 +1,11 @@
-//! The state of the service's subject, and its alerts.
+//! Overall state, and active alerts.
 
 use wire::State;
 
 use super::MILLI;
 use crate::exposition::{Kind, Value, Writer};
 
-/// 0 is normal, 1 warning, 2 critical. Alerts have a series while they are active.
+/// Writes the state: 0 is normal, 1 warning, 2 critical. An alert has a series while it is active.
 pub(super) fn state(writer: &mut Writer, sample: &wire::Sample) {
     let Some(state) = sample.state else { return };
     writer
@@ -51,7 +51,7 @@ mod tests {
     use crate::metrics::Format;
 
     #[test]
-    fn every_active_alert_has_its_state_and_its_beginning() {
+    fn every_active_alert_has_its_state_and_its_start() {
         let alert = wire::Alert {
             subject: wire::Subject::Filesystem,
             target: Some("/var".to_owned()),

@@ -18,7 +18,7 @@ use crate::reading::TaskReading;
 const OPEN: Exposure = Exposure { hostname: true, mounts: true, processes: true };
 pub(super) const HIDDEN: Exposure = Exposure { hostname: false, mounts: false, processes: false };
 
-/// The whole answer to a scraper, but for what is read when it asks.
+/// Complete response to a scraper, except for the data that is collected during a scrape.
 pub(super) fn render(
     reading: &Reading,
     sample: &wire::Sample,
@@ -146,7 +146,7 @@ pub(super) fn task_reading(members: Vec<ecs_task::Container>, usage: Vec<Usage>)
     }
 }
 
-/// Everything that can be there outside of a task.
+/// Reading with everything that exists outside of a task.
 fn whole() -> Reading {
     let stall = Stall { total_us: 1_000_001, ..Stall::default() };
     let stalls = Some(Stalls { some: stall, full: Some(stall) });
@@ -230,13 +230,13 @@ node_filesystem_device_error{device="/dev/vda",fstype="ext4",mountpoint="/"} 0
 "#;
 
 #[test]
-fn a_small_reading_as_plain_text() {
+fn a_small_reading_in_the_text_format() {
     let expected = SMALL.replace("VERSION", env!("CARGO_PKG_VERSION"));
     assert_eq!(render(&small(), &sample(), Format::Text, OPEN), expected);
 }
 
 #[test]
-fn openmetrics_differs_in_the_names_of_counters_and_ends_with_eof() {
+fn openmetrics_has_other_counter_names_and_ends_with_eof() {
     let mut expected = String::new();
     for line in SMALL.replace("VERSION", env!("CARGO_PKG_VERSION")).lines() {
         match line.strip_prefix('#') {
@@ -253,7 +253,7 @@ fn openmetrics_differs_in_the_names_of_counters_and_ends_with_eof() {
 }
 
 #[test]
-fn an_empty_reading_is_valid_too() {
+fn an_empty_reading_is_valid() {
     let text = render(&Reading::default(), &wire::Sample::default(), Format::Text, HIDDEN);
     let names: Vec<_> = series(&text).into_iter().map(|series| series.name).collect();
     let expected = [
@@ -266,7 +266,7 @@ fn an_empty_reading_is_valid_too() {
 }
 
 #[test]
-fn hidden_sources_leave_an_empty_label_and_hide_nothing_else() {
+fn hidden_sources_have_an_empty_label_and_hide_nothing_else() {
     let text = render(&small(), &sample(), Format::Text, HIDDEN);
     assert!(!text.contains("/dev/vda"), "{text}");
     let expected = SMALL.replace("VERSION", env!("CARGO_PKG_VERSION")).replace("/dev/vda", "");
@@ -274,7 +274,7 @@ fn hidden_sources_leave_an_empty_label_and_hide_nothing_else() {
 }
 
 #[test]
-fn a_filesystem_without_sizes_is_an_error_and_one_that_cannot_be_written_is_told() {
+fn a_filesystem_without_a_size_is_an_error_and_a_read_only_one_is_reported() {
     let mut reading = small();
     reading.filesystems[0].read_only = true;
     let hung = Mount { point: "/hung".to_owned(), kind: "ext4".to_owned(), ..Mount::default() };
@@ -291,7 +291,7 @@ fn a_filesystem_without_sizes_is_an_error_and_one_that_cannot_be_written_is_told
 }
 
 #[test]
-fn every_subject_of_a_scrape_is_well_formed_and_says_how_it_went() {
+fn every_collector_is_well_formed_and_reports_its_success() {
     let mut scrape = Scrape::default();
     for (index, subject) in SUBJECTS.iter().enumerate() {
         let file = ("meminfo".to_owned(), "MemTotal: 1 kB\nDirty: 2 kB\n".to_owned());
@@ -311,7 +311,7 @@ fn every_subject_of_a_scrape_is_well_formed_and_says_how_it_went() {
 }
 
 #[test]
-fn mounts_on_the_same_place_are_one_series() {
+fn mounts_at_the_same_point_are_one_series() {
     let mut reading = small();
     reading.filesystems = vec![filesystem("/a", "x"), filesystem("/a", "y")];
     let count = |shown| {
@@ -322,19 +322,19 @@ fn mounts_on_the_same_place_are_one_series() {
 }
 
 #[test]
-fn every_family_of_a_whole_reading_is_well_formed() {
+fn every_family_of_a_full_reading_is_well_formed() {
     for format in [Format::Text, Format::OpenMetrics] {
         check_form(&render(&whole(), &sample(), format, OPEN), format);
     }
 }
 
-/// The lines of samples whose names begin so.
+/// Lines of samples whose names start with `start`.
 pub(super) fn lines_of<'t>(text: &'t str, start: &str) -> Vec<&'t str> {
     text.lines().filter(|line| line.starts_with(start)).collect()
 }
 
 #[test]
-fn pressure_is_told_as_node_exporter_tells_it() {
+fn pressure_has_the_families_of_node_exporter() {
     let stall = |total_us| Stall { total_us, ..Stall::default() };
     let stalls = |some, full| Some(Stalls { some: stall(some), full: Some(stall(full)) });
     let pressure = Pressure {
@@ -355,7 +355,7 @@ fn pressure_is_told_as_node_exporter_tells_it() {
 }
 
 #[test]
-fn the_kernel_figures_are_in_their_families() {
+fn the_kernel_metrics_are_in_their_families() {
     let text = render(&whole(), &sample(), Format::Text, HIDDEN);
     for line in [
         "node_boot_time_seconds 1",
@@ -372,7 +372,7 @@ fn the_kernel_figures_are_in_their_families() {
 }
 
 #[test]
-fn what_has_no_number_is_left_out() {
+fn values_that_are_not_numbers_are_left_out() {
     let reading = Reading {
         load: Some(crate::collect::load::Load {
             averages: [f64::NAN, f64::INFINITY, 1.0],
@@ -387,7 +387,7 @@ fn what_has_no_number_is_left_out() {
 }
 
 #[test]
-fn a_machine_with_512_processors_fits_the_text_that_was_made_room_for() {
+fn the_metrics_of_512_processors_fit_the_reserved_capacity() {
     let mut reading = whole();
     let cores = (0..512).map(|number| (number, times())).collect();
     reading.stat = Some(Stat { cores, ..Stat::default() });
@@ -403,7 +403,7 @@ fn a_machine_with_512_processors_fits_the_text_that_was_made_room_for() {
 
 proptest! {
     #[test]
-    fn any_label_value_reads_back(
+    fn any_label_value_is_read_back_exactly(
         mount in any::<String>(),
         source in "[\\\\\"\nnx]{0,12}",
         name in any::<String>(),

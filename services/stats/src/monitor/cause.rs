@@ -1,17 +1,17 @@
-//! Which process, or container of a task, uses most: the cause that an alert names.
+//! Top consumer among processes or containers of a task, which an alert reports as its cause.
 
 use wire::{Sample, Subject};
 
-/// The share of what is in use that a process must have to be named for processor time.
+/// Minimum share of the CPU time in use for a process to be reported.
 const CPU_SHARE: f64 = 0.25;
 
-/// The same for memory, which many processes share.
+/// Minimum share of the memory in use, lower because many processes share it.
 const MEMORY_SHARE: f64 = 0.1;
 
-/// The processors that a process keeps busy if it keeps one busy.
+/// Minimum use of a process that keeps one processor busy, in processors.
 const ONE_CORE: f64 = 0.8;
 
-/// The causes of one sample.
+/// Causes in one sample.
 #[derive(Debug, Default)]
 pub(super) struct Causes {
     cpu: Option<String>,
@@ -20,7 +20,7 @@ pub(super) struct Causes {
 }
 
 impl Causes {
-    /// Those that the sample shows; none where neither processes nor containers are shown.
+    /// Causes in a sample; none if neither processes nor containers are exposed.
     pub(super) fn of(sample: &Sample) -> Self {
         match (&sample.top, &sample.task) {
             (Some(top), _) => Self::of_processes(sample, top),
@@ -59,7 +59,7 @@ impl Causes {
         Self { core: cpu.clone(), cpu, memory }
     }
 
-    /// The cause of an alert about this subject.
+    /// Cause of an alert about this subject.
     pub(super) fn of_subject(&self, subject: Subject) -> Option<String> {
         match subject {
             Subject::Cpu | Subject::Load | Subject::PressureCpu | Subject::Throttling => {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_named_if_it_uses_a_good_part() {
+    fn a_process_is_reported_if_its_share_is_large() {
         let causes = Causes::of(&sample(0.5, 100));
         assert_eq!(causes.of_subject(Subject::Cpu).as_deref(), Some("postgres (812)"));
         assert_eq!(causes.of_subject(Subject::Memory).as_deref(), Some("postgres (812)"));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_task_the_container_is_named_and_elsewhere_nothing() {
+    fn in_a_task_the_container_is_reported() {
         let container = |name: &str, cores, bytes| wire::TaskContainer {
             name: name.to_owned(),
             cpu_used_cores: Some(cores),

@@ -1,4 +1,4 @@
-//! What happened at a tick: the marks on the time axis.
+//! Events of a tick, which are the marks on the time axis.
 
 use wire::{Event, EventKind, Sample, State, Subject, Unit};
 
@@ -7,19 +7,20 @@ use crate::BUILD;
 use crate::alerts::{Change, Moment, Signals};
 use crate::reading::Reading;
 
-/// Events of one tick.
+/// Maximum number of events per tick.
 const EVENTS: usize = 32;
 
-/// The share of periods from which on the processor limit holds work up, percent.
+/// Minimum share of throttled periods for an event, percent.
 const THROTTLED: f64 = 10.0;
 
-/// The time without throttling after which it begins again.
+/// Time without throttling after which it counts as new.
 const QUIET_MS: u64 = 30_000;
 
-/// The share by which the memory of a machine must change: a balloon moves it all the time.
+/// Minimum relative change of a memory limit. Smaller changes are frequent because of memory
+/// ballooning.
 const MEMORY_SHARE: f64 = 0.01;
 
-/// What is kept from tick to tick.
+/// State that is kept between ticks.
 #[derive(Debug)]
 pub(super) struct Marks {
     version_before: Option<String>,
@@ -28,7 +29,7 @@ pub(super) struct Marks {
     throttled_ms: Option<u64>,
 }
 
-/// The limits that were known last.
+/// Last known limits.
 #[derive(Clone, Copy, Debug, Default)]
 struct Limits {
     online: Option<f64>,
@@ -40,12 +41,12 @@ struct Limits {
 }
 
 impl Marks {
-    /// Nothing has happened yet.
+    /// Detector without a history.
     pub(super) fn new(version_before: Option<String>) -> Self {
         Self { version_before, has_started: false, limits: Limits::default(), throttled_ms: None }
     }
 
-    /// The events of a tick.
+    /// Events of a tick.
     pub(super) fn detect(
         &mut self,
         sample: &Sample,
@@ -136,7 +137,7 @@ impl Limits {
             ("CPU limit of the task", &mut self.task_cpu, new.task_cpu, false),
             ("memory limit of the task", &mut self.task_memory, new.task_memory, true),
         ] {
-            // What cannot be read at a tick has not changed.
+            // A limit that cannot be read at a tick counts as unchanged.
             let Some(new) = new else { continue };
             let Some(old) = old.replace(new) else { continue };
             let least = if is_memory { old * MEMORY_SHARE } else { f64::EPSILON };
@@ -182,7 +183,7 @@ fn sources(
     }
 }
 
-/// `filesystem /var/log critical: 99.3 %`.
+/// Text such as `filesystem /var/log critical: 99.3 %`.
 fn text_of(change: &Change) -> String {
     let target = change.target.as_ref().map(|target| format!(" {target}")).unwrap_or_default();
     let subject = change.subject.name().replace('_', " ");
@@ -213,7 +214,7 @@ mod tests {
         events.iter().map(|event| (event.kind, event.text.as_str())).collect()
     }
 
-    /// The events of samples, one a second.
+    /// Events of samples that are one second apart.
     fn events(samples: &[Sample]) -> Vec<Event> {
         let mut marks = Marks::new(Some(BUILD.version.to_owned()));
         let nothing = Reading::default();
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn throttling_begins_once_and_again_after_a_quiet_time() {
+    fn throttling_is_reported_once_and_again_after_a_pause() {
         let mut samples =
             vec![group(0.0, None), group(40.0, None), group(5.0, None), group(60.0, None)];
         samples.extend((0..30).map(|_| group(0.0, None)));
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_changes_is_an_event_and_one_that_cannot_be_read_is_not() {
+    fn a_changed_limit_is_an_event_and_an_unreadable_one_is_not() {
         let limits = [Some(512 << 20), None, Some(512 << 20), Some(256 << 20)];
         let samples = limits.map(|limit| group(0.0, limit));
         let events = events(&samples);
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_sources_and_kills_and_alerts_are_events() {
+    fn lost_sources_kills_and_alerts_are_events() {
         let reading = |is_up, kills| Reading {
             sources: vec![("diskstats".into(), is_up)],
             oom_kills: Some(kills),

@@ -7,14 +7,14 @@ use super::*;
 const SCHEMAS: &str = "#/components/schemas/";
 
 #[test]
-fn it_is_small_json_that_says_its_version() {
+fn the_document_is_small_and_has_a_version() {
     assert_eq!(described()["openapi"], "3.1.0");
     assert!(JSON.starts_with(br#"{"openapi":"3.1.0","info":"#), "the order is the file's");
     assert!(JSON.len() < 38_000, "{} bytes", JSON.len());
 }
 
 #[test]
-fn every_field_on_the_wire_is_described_and_nothing_else_is() {
+fn exactly_the_fields_in_responses_are_described() {
     let document = described();
     let mut visited = BTreeSet::new();
     let mut faults = Vec::new();
@@ -30,7 +30,7 @@ fn every_field_on_the_wire_is_described_and_nothing_else_is() {
 }
 
 #[test]
-fn exactly_those_fields_are_required_that_are_never_absent() {
+fn exactly_the_fields_that_are_never_absent_are_required() {
     let document = described();
     for (name, empty) in empty_values() {
         let schema = &document["components"]["schemas"][name];
@@ -47,14 +47,14 @@ fn exactly_those_fields_are_required_that_are_never_absent() {
 fn every_required_field_is_checked() {
     let document = described();
     let checked = empty_values().into_keys().chain(["Problem"]).collect::<BTreeSet<_>>();
-    // Without properties there is nothing that could be required.
+    // A schema without properties has no required fields.
     let schemas = object(&document["components"]["schemas"]);
     let with_fields = schemas.iter().filter(|(_, schema)| !schema["properties"].is_null());
     assert_eq!(with_fields.map(|(name, _)| name.as_str()).collect::<BTreeSet<_>>(), checked);
 }
 
 #[test]
-fn every_reference_leads_somewhere() {
+fn every_reference_is_valid() {
     fn visit(document: &Value, node: &Value) {
         if let Some(target) = node["$ref"].as_str() {
             assert!(!resolve(document, target).is_null(), "{target}");
@@ -72,7 +72,7 @@ fn described() -> Value {
     serde_json::from_slice(JSON).unwrap()
 }
 
-/// Compares a value in which nothing is absent with its schema.
+/// Compares a value without absent fields with its schema.
 struct Check<'a> {
     document: &'a Value,
     visited: &'a mut BTreeSet<String>,
@@ -159,7 +159,7 @@ fn names(list: &Value) -> BTreeSet<String> {
     names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
 }
 
-/// Each type with everything absent that can be.
+/// Values of each type with all optional fields absent.
 fn empty_values() -> BTreeMap<&'static str, Value> {
     macro_rules! empty {
         ($($name:ident)*) => {
@@ -176,7 +176,7 @@ fn empty_values() -> BTreeMap<&'static str, Value> {
     }
 }
 
-/// What answers and events carry.
+/// Types of responses and events.
 fn roots() -> [(&'static str, Value); 6] {
     [
         ("Sample", full_sample()),
@@ -266,7 +266,7 @@ fn full_history() -> Value {
     .unwrap()
 }
 
-/// No field may be left to its default here that could be absent: the compiler names a new one.
+/// No optional field may use its default here, so that a new field is a compile error.
 fn full_sample() -> Value {
     to_value(wire::Sample {
         cpu: Some(1.5),

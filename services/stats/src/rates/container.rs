@@ -1,9 +1,9 @@
-//! The figures of the control group that the service runs in.
+//! Metrics of the control group that the service runs in.
 
 use crate::collect::cgroup::Container;
 use crate::rounding::{hundredths, percent};
 
-/// The group's figures; its rates need an earlier reading.
+/// Metrics of the group; its rates need an earlier reading.
 pub(super) fn container(
     before: Option<&Container>,
     after: &Container,
@@ -39,7 +39,7 @@ mod tests {
     use crate::collect::cgroup::InLimit;
 
     #[test]
-    fn use_is_over_time_and_throttling_over_periods() {
+    fn cpu_use_is_per_second_and_throttling_per_period() {
         let before = Container {
             cpu_us: Some(1_000_000),
             periods: Some(10),
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_had_nothing_to_do_was_not_throttled() {
+    fn an_idle_group_was_not_throttled() {
         let still =
             Container { periods: Some(1), throttled_periods: Some(1), ..Container::default() };
         assert_eq!(container(Some(&still), &still, 1.0).throttled, Some(0.0));
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn cache_that_would_be_given_back_is_not_in_use() {
+    fn reclaimable_cache_is_not_in_use() {
         let group = Container {
             memory_usage_bytes: Some(100),
             memory_inactive_file_bytes: Some(30),
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_a_group_around_is_compared_with_the_use_of_that_group() {
+    fn a_limit_of_an_ancestor_is_compared_with_the_use_of_that_ancestor() {
         let group = |cpu_us| Container {
             cpu_limit_cores: Some(2.0),
             cpu_us: Some(0),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tighter_of_quota_and_processor_set_limits() {
+    fn the_tighter_of_quota_and_cpuset_applies() {
         let group =
             Container { cpu_limit_cores: Some(1.5), cpuset_cores: Some(1), ..Container::default() };
         assert_eq!(container(None, &group, 1.0).cpu_limit_cores, Some(1.0));

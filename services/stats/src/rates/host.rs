@@ -1,4 +1,4 @@
-//! The host's figures.
+//! Metrics of the host.
 
 use std::cmp::Ordering;
 
@@ -12,13 +12,13 @@ use crate::collect::process::Process;
 use crate::reading::{Filesystem, Pressure, Reading, Scan};
 use crate::rounding::{hundredths, percent};
 
-/// `USER_HZ`, which is the same on every architecture that Rust has Linux for but Alpha.
+/// Value of `USER_HZ`, which is the same on all Linux architectures of Rust except Alpha.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Entries of each list of the processes that use most.
+/// Number of entries in each list of top processes.
 const TOP: usize = 10;
 
-/// Where processor time went between two readings, `seconds` apart.
+/// CPU time by mode between two readings that are `seconds` apart.
 pub(super) fn processors(
     before: Option<&Stat>,
     after: Option<&Stat>,
@@ -36,8 +36,9 @@ pub(super) fn processors(
             cores.extend(ticks.shares().map(|shares| wire::Core { id: *id, shares }));
         }
     }
-    // The first line of the file steps when a processor goes offline or comes back: it keeps the
-    // time of those that are away. It counts only where there are no lines of processors.
+    // The total line decreases when a processor goes offline and increases when it returns, because
+    // it includes the time of offline processors. It is used only if the file has no lines of
+    // single processors.
     let total = if after.cores.is_empty() {
         before.and_then(|before| Ticks::between(&before.total, &after.total, seconds))
     } else {
@@ -50,7 +51,7 @@ pub(super) fn processors(
     })
 }
 
-/// Where the ticks between two readings went.
+/// CPU ticks by mode between two readings.
 #[derive(Default)]
 struct Ticks {
     user: u64,
@@ -63,15 +64,16 @@ struct Ticks {
 }
 
 impl Ticks {
-    /// None for a processor that began anew. `idle` and `iowait` may step back a little
-    /// (`proc(5)`) and stand still then: what the clock has more than the counters was idle.
+    /// Ticks between two readings; `None` for a processor that restarted. `idle` and `iowait` can
+    /// decrease slightly (`proc(5)`), and are clamped then. Elapsed time that the counters do not
+    /// include counts as idle.
     fn between(before: &Times, after: &Times, seconds: f64) -> Option<Self> {
         if after.has_restarted_since(before) {
             return None;
         }
         let advance = |counter: fn(&Times) -> u64| counter(after).saturating_sub(counter(before));
         let mut ticks = Self {
-            // Guest time is already inside user time; adding it would count twice.
+            // User time already includes guest time.
             user: advance(|times| times.user),
             nice: advance(|times| times.nice),
             system: advance(|times| times.system),
@@ -112,7 +114,7 @@ impl Ticks {
         parts.into_iter().fold(0, u64::saturating_add)
     }
 
-    /// None when no tick went by.
+    /// Shares of the modes; `None` if no tick has passed.
     fn shares(&self) -> Option<wire::Shares> {
         let all = self.busy().saturating_add(self.iowait).saturating_add(self.idle) as f64;
         let share = |ticks: u64| percent(ticks as f64, all);
@@ -144,7 +146,7 @@ pub(super) fn memory(memory: &Memory) -> wire::Memory {
     }
 }
 
-/// Pressure, where the kernel tells any.
+/// Pressure, if the kernel reports it.
 pub(super) fn pressure(pressure: Pressure) -> Option<wire::Pressure> {
     let pressure = wire::Pressure {
         cpu: pressure.cpu.map(stalls),
@@ -159,7 +161,7 @@ fn stalls(stalls: Stalls) -> wire::Stalls {
     wire::Stalls { some: stall(stalls.some), full: stalls.full.map(stall) }
 }
 
-/// The rates of the disks that both readings have, in the order of the later one.
+/// Rates of the disks in both readings, in the order of the later one.
 pub(super) fn disks(before: &[Disk], after: &[Disk], seconds: f64) -> Vec<wire::Disk> {
     let earlier = by_name(before, |disk| &disk.name);
     let rates = |after: &Disk| {
@@ -180,7 +182,7 @@ pub(super) fn disks(before: &[Disk], after: &[Disk], seconds: f64) -> Vec<wire::
     after.iter().filter_map(rates).collect()
 }
 
-/// The rates of the interfaces that both readings have.
+/// Rates of the interfaces in both readings.
 pub(super) fn networks(
     before: &[Interface],
     after: &[Interface],
@@ -199,7 +201,7 @@ pub(super) fn networks(
     after.iter().filter_map(rates).collect()
 }
 
-/// None when a counter was reset.
+/// Rates of one direction; `None` after a counter reset.
 pub(super) fn traffic(before: &Counters, after: &Counters, seconds: f64) -> Option<wire::Traffic> {
     Some(wire::Traffic {
         bytes_per_second: per_second(before.bytes, after.bytes, seconds)?,
@@ -240,10 +242,10 @@ pub(super) fn processes(
     (processes != wire::Processes::default()).then_some(processes)
 }
 
-/// The processes that use most of one scan.
+/// Top processes of a scan.
 pub(super) fn top(scan: &Scan) -> wire::Top {
     let cpu_cores = |process: &Process| {
-        // A number that was given to another program since has another start.
+        // A reused process ID has another start time.
         let earlier = scan.before.binary_search_by_key(&process.pid, |earlier| earlier.pid);
         let earlier = earlier.ok().and_then(|place| scan.before.get(place));
         let ticks = earlier.filter(|earlier| earlier.started == process.started)?.ticks;
@@ -274,11 +276,11 @@ pub(super) fn top(scan: &Scan) -> wire::Top {
     }
 }
 
-/// A process and the processors it kept busy.
+/// A process and its CPU use, in processors.
 type Used<'a> = (&'a Process, Option<f64>);
 
-/// A way to find what had a name in the earlier reading. Devices keep their order, so the search
-/// begins where the last one ended and is linear over all.
+/// Returns a lookup by name in the earlier reading. Devices keep their order, so each search starts
+/// where the last one ended, and all searches together are linear.
 fn by_name<'a, T>(
     earlier: &'a [T],
     name: fn(&T) -> &String,
@@ -293,7 +295,7 @@ fn by_name<'a, T>(
     }
 }
 
-/// The pairs of what is in both of two sorted lists.
+/// Pairs of the elements in both of two sorted lists.
 fn in_both<'a, T>(
     before: &'a [T],
     after: &'a [T],
@@ -328,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn one_busy_processor_of_two_is_fifty_percent() {
+    fn one_busy_processor_of_two_is_50_percent() {
         let before = [(0, 1000, 0), (1, 0, 1000)];
         let after = [(0, 1100, 0), (1, 0, 1100)];
         assert_eq!(busy(&before, &after), Some(50.0));
@@ -338,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn all_kinds_of_time_together_are_a_hundred() {
+    fn all_modes_add_up_to_100_percent() {
         let after = Times {
             user: 10,
             nice: 20,
@@ -359,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unplugged_processor_is_left_out_and_a_new_one_waits_for_its_second_reading() {
+    fn an_unplugged_processor_is_left_out_and_a_new_one_needs_two_readings() {
         let before = [(0, 0, 0), (1, 500, 500), (2, 0, 0)];
         let after = [(0, 50, 50), (2, 100, 0), (3, 9, 9)];
         let processors = processors(Some(&stat(&before)), Some(&stat(&after)), 1.0).unwrap();
@@ -368,9 +370,9 @@ mod tests {
     }
 
     #[test]
-    fn a_processor_that_goes_offline_and_comes_back_changes_no_other_figure() {
-        // Four processors at 5 %; the first line of the file loses 268 s of idle time and gets them
-        // back, and the processor itself begins anew.
+    fn a_processor_that_goes_offline_and_returns_affects_no_other_value() {
+        // Four processors have a load of 5 %. The total line loses 268 s of idle time and regains
+        // them, and the counters of the processor start again.
         let line = |cores: &[(u32, u64, u64)], idle| {
             let mut stat = stat(cores);
             stat.total.idle = idle;
@@ -392,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn idle_time_that_steps_back_is_reckoned_by_the_clock() {
+    fn idle_time_that_decreases_is_derived_from_the_clock() {
         let mut readings = [(0, 0, 1000), (0, 5, 990), (0, 10, 1085)].map(|core| stat(&[core]));
         for later in 1..3 {
             let (before, after) = readings.split_at_mut(later);
@@ -404,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_was_reset_has_no_rate() {
+    fn a_counter_reset_has_no_rate() {
         let interface = |bytes| Interface {
             name: "eth0".to_owned(),
             receive: Counters { bytes, ..Counters::default() },
@@ -427,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn disks_that_change_their_order_come_or_go_keep_their_own_rates() {
+    fn reordered_added_and_removed_disks_keep_their_rates() {
         let disk = |name: &str, reads| Disk { name: name.to_owned(), reads, ..Disk::default() };
         let before = [disk("a", 0), disk("b", 100), disk("gone", 5)];
         let after = [disk("b", 110), disk("new", 7), disk("a", 30)];
@@ -437,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_is_busy_all_the_time_is_at_a_hundred_percent() {
+    fn a_disk_that_is_always_busy_is_at_100_percent() {
         let disk = |busy_ms| Disk { busy_ms, ..Disk::default() };
         let utilisation = |busy_ms| disks(&[disk(10)], &[disk(busy_ms)], 1.0)[0].utilisation;
         assert_eq!(Some([utilisation(260), utilisation(1013)]), Some([25.0, 100.0]));
@@ -457,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn the_source_of_a_mount_is_told_only_when_it_may_be() {
+    fn the_source_of_a_mount_is_reported_only_if_exposed() {
         let mount = Arc::new(Mount { source: "/dev/secret".to_owned(), ..Mount::default() });
         let filesystem =
             Filesystem { mount, size_bytes: 100, free_bytes: 30, ..Filesystem::default() };
@@ -469,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn the_top_of_the_processes_is_by_what_they_use() {
+    fn the_top_processes_are_sorted_by_use() {
         let process = |pid, ticks, started, resident_pages| Process {
             pid,
             name: format!("p{pid}"),
@@ -481,7 +483,7 @@ mod tests {
         let scan = Scan {
             page_bytes: 4096,
             before: vec![process(1, 0, 1, 0), process(2, 0, 1, 0), process(3, 1000, 1, 0)],
-            // The third is another program that got a number again.
+            // The third process is another program with a reused ID.
             processes: vec![process(1, 100, 1, 5), process(2, 250, 1, 1), process(3, 900, 9, 9)],
             interval_ms: 5000,
         };

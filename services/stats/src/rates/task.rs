@@ -1,4 +1,4 @@
-//! The figures of the ECS task that the service is part of.
+//! Metrics of the ECS task that the service is part of.
 
 use super::host::traffic;
 use super::per_second;
@@ -7,11 +7,12 @@ use crate::collect::network::Counters;
 use crate::reading::TaskReading;
 use crate::rounding::hundredths;
 
-/// The task's figures. Its rates are over the endpoint's own two readings, whose times it tells.
+/// Metrics of the task. Rates use the times of the endpoint's own two readings.
 pub(super) fn task(reading: &TaskReading) -> wire::Task {
     let mut containers: Vec<_> =
         reading.task.containers.iter().map(|container| figures(container, reading)).collect();
-    // Each container counts the interfaces that all of them share; the newest figures are the task's.
+    // With a shared network, each container counts the traffic of all; the first one that reports
+    // any counts as the task's.
     let shared = |direction: fn(&wire::TaskContainer) -> Option<wire::Traffic>| {
         reading.task.shares_network.then(|| containers.iter().find_map(direction)).flatten()
     };
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_over_the_endpoints_own_times_and_sums_over_the_containers() {
+    fn rates_use_the_endpoints_times_and_sums_include_all_containers() {
         let before = vec![usage("b", 500, 0), usage("a", 1000, 0)];
         let now = vec![usage("a", 2000, 100_000_000), usage("b", 2500, 100_000_000)];
         let task = task(&reading(before, now));
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_the_containers_share_is_counted_once() {
+    fn a_shared_network_is_counted_once() {
         let with_bytes = |id: &str, read_unix_ms, bytes| Usage {
             receive: Some(Counters { bytes, ..Counters::default() }),
             transmit: Some(Counters::default()),
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_just_started_has_no_rate_yet() {
+    fn a_container_that_has_just_started_has_no_rate() {
         let task = task(&reading(vec![], vec![usage("a", 2000, 5)]));
         assert_eq!(task.containers[0].cpu_used_cores, None);
         assert_eq!(task.containers[0].memory_used_bytes, Some(1000));

@@ -1,19 +1,19 @@
-//! The events of the last hour.
+//! Events of the last hour.
 
 use std::collections::VecDeque;
 
 use wire::{Event, Sample};
 
-/// Events that are kept.
+/// Maximum number of events.
 const EVENTS: usize = 512;
 
-/// The time for which they are kept, milliseconds.
+/// Maximum age of an event, milliseconds.
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
-/// The longest text that is kept, bytes: names of mounts and devices have no other bound.
+/// Maximum length of a text, bytes: names of mounts and devices have no other limit.
 const TEXT_BYTES: usize = 256;
 
-/// The events, oldest first.
+/// Events, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct EventLog {
     events: VecDeque<Event>,
@@ -42,13 +42,14 @@ impl EventLog {
         self.events.iter().filter(|event| self.is_within(event, milliseconds)).cloned().collect()
     }
 
-    /// A clock that was set back leaves events of the future, which are recent all the same.
+    /// Whether an event is recent. After the clock was set back, events of the future count as
+    /// recent.
     fn is_within(&self, event: &Event, milliseconds: u64) -> bool {
         self.newest_unix_ms.saturating_sub(event.time_unix_ms) < milliseconds
     }
 }
 
-/// Cuts a text at a character.
+/// Truncates a text at a character boundary.
 fn cut(text: &mut String) {
     if text.len() > TEXT_BYTES {
         let end = (0..=TEXT_BYTES).rev().find(|&end| text.is_char_boundary(end));
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_kept_for_an_hour_and_given_out_in_their_order() {
+    fn events_are_kept_for_an_hour_and_returned_in_order() {
         let mut log = EventLog::default();
         log.push(&sample(0, &["a", "b"]));
         log.push(&sample(10, &["c"]));
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn their_number_and_their_length_are_bounded() {
+    fn the_number_and_the_length_of_events_are_limited() {
         let mut log = EventLog::default();
         let text = "ü".repeat(1000);
         for _ in 0..100 {

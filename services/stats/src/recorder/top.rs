@@ -1,22 +1,22 @@
-//! The three that used most of processor and memory, second by second.
+//! Top three consumers of CPU and memory per second.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use wire::{Sample, TopHistory, TopProcess};
 
-/// Seconds that are kept. With the names, a second has at most 700 bytes, and those between two
-/// scans of the processes share them: 0.1 MB for processes, 0.3 for the containers of a task, and
-/// nothing where neither is shown.
+/// Number of seconds. With the names, a second has at most 700 bytes; the seconds between two
+/// process scans share them. The total is 0.1 MB for processes, 0.3 MB for the containers of a
+/// task, and nothing if neither is exposed.
 const SECONDS: usize = 600;
 
-/// Processes of each list.
+/// Number of entries in each list.
 const FIRST: usize = 3;
 
-/// The longest name that is kept, bytes; the kernel's have 15.
+/// Maximum length of a name, bytes; names from the kernel have at most 15.
 const NAME_BYTES: usize = 64;
 
-/// What used most, oldest first.
+/// Top consumers, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct TopLog {
     seconds: VecDeque<(u64, Arc<Second>)>,
@@ -35,7 +35,7 @@ impl TopLog {
             (None, Some(task)) => of_containers(sample, task),
             (None, None) => return,
         };
-        // A clock that was set back: what is in the future now is dropped.
+        // After the clock was set back, entries of the future are dropped.
         let time = sample.time_unix_ms;
         while self.seconds.back().is_some_and(|(newest, _)| *newest >= time) {
             self.seconds.pop_back();
@@ -50,7 +50,7 @@ impl TopLog {
         self.seconds.push_back((time, second));
     }
 
-    /// The last `seconds`, seen from the newest.
+    /// Entries of the last `seconds` before the newest one.
     pub(super) fn last(&self, seconds: u32) -> TopHistory {
         let newest = self.seconds.back().map_or(0, |(time, _)| *time);
         let is_shown = |time: u64| newest.saturating_sub(time) < u64::from(seconds) * 1000;
@@ -104,7 +104,7 @@ fn of_containers(sample: &Sample, task: &wire::Task) -> Second {
     Second { cpu, memory }
 }
 
-/// Nothing is said of what did not run.
+/// Share in percent; `None` if nothing was used.
 fn percent(cores: f64, all: f64) -> Option<f64> {
     (cores > 0.0 && all > 0.0).then(|| (cores / all * 10_000.0).round() / 100.0)
 }
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn three_are_kept_by_their_place_in_the_list_of_names() {
+    fn three_are_kept_as_indexes_into_the_list_of_names() {
         let mut log = TopLog::default();
         log.push(&sample(1, (1..=5).map(|pid| process(pid, 2.0, 10)).collect()));
         log.push(&sample(2, vec![process(9, 1.0, 7), process(2, 0.0, 5)]));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_is_bounded_and_seconds_of_one_scan_share_theirs() {
+    fn the_memory_is_bounded_and_the_seconds_of_a_scan_share_it() {
         let mut log = TopLog::default();
         for second in 0..2000 {
             log.push(&sample(second, vec![process(1, 1.0, second / 5)]));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_task_they_are_containers_of_its_limit() {
+    fn in_a_task_the_top_consumers_are_its_containers() {
         let container = |name: &str, cores, bytes| wire::TaskContainer {
             name: name.to_owned(),
             cpu_used_cores: Some(cores),

@@ -26,7 +26,7 @@ fn publish(publisher: &Publisher, sequence: u64) {
         sequence,
         time_unix_ms: 1_700_000_000_000 + sequence * 1000,
         interval_ms: 1000,
-        // Long enough to be worth compressing.
+        // Long enough to be compressed.
         hostname: Some("h".repeat(2000)),
         ..wire::Sample::default()
     };
@@ -68,7 +68,7 @@ async fn problem(response: Response<Body>) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn stats_hands_out_the_newest_sample() {
+async fn stats_returns_the_newest_sample() {
     let (_publisher, feed) = world(2);
     let response = get(&feed, "/stats", &[]);
     assert_eq!(response.status(), StatusCode::OK);
@@ -79,7 +79,7 @@ async fn stats_hands_out_the_newest_sample() {
 }
 
 #[tokio::test]
-async fn before_the_first_sample_whatever_needs_one_says_when_to_come_again() {
+async fn before_the_first_sample_responses_have_a_retry_delay() {
     let (_publisher, feed) = world(0);
     for path in ["/stats", "/stats/stream", "/stats/history", "/metrics", "/readyz"] {
         let response = get(&feed, path, &[]);
@@ -93,7 +93,7 @@ async fn before_the_first_sample_whatever_needs_one_says_when_to_come_again() {
 }
 
 #[tokio::test]
-async fn a_sample_that_is_too_old_is_not_shown_as_if_it_were_of_now() {
+async fn a_sample_that_is_too_old_is_not_reported_as_current() {
     let (publisher, feed, pass_on) = feed(Arc::new(Mutex::new(History::new())));
     tokio::spawn(pass_on);
     let publish = |age| {
@@ -131,7 +131,7 @@ async fn a_sample_that_the_client_has_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn answers_are_compressed_for_those_who_ask() {
+async fn responses_are_compressed_if_the_client_accepts_it() {
     let (_publisher, feed) = world(1);
     for (fields, coding) in [
         (&[("accept-encoding", "br, gzip")][..], Some("gzip")),
@@ -147,7 +147,7 @@ async fn answers_are_compressed_for_those_who_ask() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_answered_is_refused_with_its_status() {
+async fn invalid_requests_are_rejected_with_their_status() {
     let (_publisher, feed) = world(1);
     let long = format!("/stats?{}", "x".repeat(TARGET_BYTES));
     let large = "x".repeat(HEAD_BYTES);
@@ -168,7 +168,7 @@ async fn what_cannot_be_answered_is_refused_with_its_status() {
 }
 
 #[tokio::test]
-async fn only_reading_is_allowed() {
+async fn only_read_methods_are_allowed() {
     let (_publisher, feed) = world(1);
     for path in ["/stats", "/stats/stream", "/metrics", "/healthz", "/openapi.json"] {
         for method in [Method::POST, Method::DELETE, Method::TRACE] {
@@ -183,7 +183,7 @@ async fn only_reading_is_allowed() {
 }
 
 #[tokio::test]
-async fn content_is_refused() {
+async fn request_content_is_rejected() {
     let (_publisher, feed) = world(1);
     let request = Request::get("/stats").body(Full::new(&b"x"[..])).unwrap();
     let Answer::Whole(response) = respond(&request, &feed, &anywhere(), None) else {
@@ -207,7 +207,7 @@ fn watch(feed: &Feed, last_event_id: Option<&str>) -> Viewer {
     }
 }
 
-/// The name and the id of the next event; of what is none, its text.
+/// Name and ID of the next event; if it has none, its text.
 async fn next(viewer: &mut Viewer) -> String {
     let text = viewer.next().await.unwrap().text();
     let text = std::str::from_utf8(&text).unwrap();
@@ -219,7 +219,7 @@ async fn next(viewer: &mut Viewer) -> String {
 }
 
 #[tokio::test]
-async fn a_stream_begins_with_the_past_and_goes_on_with_the_newest() {
+async fn a_stream_begins_with_the_history_and_continues_with_the_newest_samples() {
     let (publisher, feed) = world(3);
     let mut viewer = watch(&feed, None);
     for expected in ["retry: 1000\n\n", "history abc-2", "sample abc-3"] {
@@ -232,7 +232,7 @@ async fn a_stream_begins_with_the_past_and_goes_on_with_the_newest() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_comes_back_gets_what_it_missed_and_nothing_twice() {
+async fn a_viewer_that_reconnects_receives_every_missed_event_once() {
     let (publisher, feed) = world(5);
     let mut viewer = watch(&feed, Some("abc-3"));
     for expected in ["retry: 1000\n\n", "sample abc-4", "sample abc-5"] {
@@ -243,7 +243,7 @@ async fn a_viewer_that_comes_back_gets_what_it_missed_and_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_viewer_of_another_instance_or_of_long_ago_begins_anew() {
+async fn a_viewer_of_another_instance_or_after_a_long_pause_receives_the_history() {
     for id in ["xyz-3", "abc-1", "abc-9000", "abc", "", "-"] {
         let (_publisher, feed) = world(100);
         let mut viewer = watch(&feed, Some(id));
@@ -254,7 +254,7 @@ async fn a_viewer_of_another_instance_or_of_long_ago_begins_anew() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_sleeps_misses_samples_and_gets_the_newest() {
+async fn a_slow_viewer_misses_samples_and_receives_the_newest() {
     let (publisher, feed) = world(1);
     let mut viewer = watch(&feed, Some("abc-1"));
     assert_eq!(next(&mut viewer).await, "retry: 1000\n\n");
@@ -265,7 +265,7 @@ async fn a_viewer_that_sleeps_misses_samples_and_gets_the_newest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_sampler_leaves_viewers_a_sign_of_life() {
+async fn a_silent_sampler_causes_heartbeats() {
     let (_publisher, feed) = world(1);
     let mut viewer = watch(&feed, Some("abc-1"));
     assert_eq!(next(&mut viewer).await, "retry: 1000\n\n");
@@ -275,7 +275,7 @@ async fn a_silent_sampler_leaves_viewers_a_sign_of_life() {
 }
 
 #[tokio::test]
-async fn a_stream_in_gzip_has_the_same_text_for_a_tenth_of_the_bytes() {
+async fn a_gzip_stream_has_the_same_text_in_a_tenth_of_the_bytes() {
     let (publisher, feed) = world(1);
     let request = Request::get("/stats/stream").header("accept-encoding", "br, gzip");
     let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
@@ -318,7 +318,7 @@ fn watch_summaries(feed: &Feed) -> Response<Viewer> {
 }
 
 #[tokio::test]
-async fn the_summary_view_begins_with_a_minute_and_names_the_instance() {
+async fn the_summary_view_begins_with_a_minute_and_has_the_instance() {
     let (publisher, feed) = world(3);
     let response = watch_summaries(&feed);
     assert_eq!(response.headers()["stats-instance"], "abc");
@@ -342,12 +342,12 @@ async fn the_summary_view_begins_with_a_minute_and_names_the_instance() {
 }
 
 #[tokio::test]
-async fn a_summary_that_nobody_receives_is_not_encoded() {
+async fn a_summary_without_a_viewer_is_not_encoded() {
     let (publisher, feed) = world(1);
     let mut samples = watch(&feed, Some("abc-1"));
     next(&mut samples).await;
     publish(&publisher, 2);
-    // The streams have it when the viewer of samples has it.
+    // When the viewer has the sample, the other streams have been updated too.
     assert_eq!(next(&mut samples).await, "sample abc-2");
     assert!(!feed.newest().unwrap().has_summary());
     let mut summaries = watch_summaries(&feed).into_body();
@@ -360,7 +360,7 @@ async fn a_summary_that_nobody_receives_is_not_encoded() {
 }
 
 #[tokio::test]
-async fn a_view_that_does_not_exist_is_refused() {
+async fn an_unknown_view_is_rejected() {
     let (_publisher, feed) = world(1);
     for path in ["/stats/stream?view=all", "/stats/stream?view", "/stats/stream?view=summary&view="]
     {
@@ -369,7 +369,7 @@ async fn a_view_that_does_not_exist_is_refused() {
 }
 
 #[tokio::test]
-async fn on_loopback_a_foreign_host_is_refused_whatever_is_asked_for() {
+async fn on_loopback_an_unknown_host_is_rejected_for_every_path() {
     let (_publisher, feed) = world(1);
     let hosts = Hosts::new(&semantics::hosts::HostList::default(), [127, 0, 0, 1].into());
     let access = Access { hosts, origins: Origins::default(), announcements: None };

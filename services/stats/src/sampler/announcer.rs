@@ -1,6 +1,6 @@
-//! Announces this instance to gateways, in a task for each of them: neither the sampler nor a
-//! request waits. Every address of a gateway's name receives the announcements, because gateways
-//! tell each other nothing.
+//! Announcements of this instance to gateways, in one task per gateway, so that neither the sampler
+//! nor a request waits. Every address of a gateway's name receives the announcements, because
+//! gateways do not share them.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -19,41 +19,43 @@ use super::fault_log::FaultLog;
 use super::http::AnswerError;
 use crate::snapshot::Snapshot;
 
-/// The time after which an announcement is due again. With a [`TICK`] it is at most ten seconds,
-/// and gateways keep a member for thirty.
+/// Interval between announcements. Together with a [`TICK`] it is at most ten seconds; gateways
+/// keep a member for thirty.
 const INTERVAL: Duration = Duration::from_secs(9);
 
-/// Up to so much earlier, so that instances that started together do not stay together.
+/// Maximum random reduction of the interval, so that instances that started together do not stay
+/// synchronized.
 const SPREAD_MS: u64 = 1_000;
 
-/// The time between two looks at what is due.
+/// Interval between checks for due announcements.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The longest that one announcement, or a lookup, may take.
+/// Timeout of one announcement or lookup.
 const REQUEST_TIME: Duration = Duration::from_secs(3);
 
-/// The same for a withdrawal: the process is about to end.
+/// Timeout of a withdrawal, shorter because the process is about to exit.
 const WITHDRAWAL_TIME: Duration = Duration::from_secs(1);
 
-/// Addresses of one name.
+/// Maximum number of addresses per name.
 const ADDRESSES: usize = 16;
 
-/// Seconds by which a signature may be ahead of the clock, to be newer than the one before.
+/// Maximum time in seconds that a signature may be ahead of the clock, to be newer than the
+/// previous one.
 const AHEAD_SECONDS: u64 = 5;
 
-/// What is announced, and to which gateways.
+/// Content of the announcements, and the gateways that receive them.
 #[derive(Clone, Debug)]
 pub(crate) struct Announcing {
     pub(crate) gateways: Vec<Endpoint>,
-    /// The secret that the gateways know.
+    /// Key shared with the gateways.
     pub(crate) key: Key,
-    /// The address under which gateways reach this service, if it is not that of the connection.
+    /// Advertised IP address, if it is neither the listener's nor the connection's.
     pub(crate) ip: Option<IpAddr>,
-    /// The port, if it is not that of the listener.
+    /// Advertised port, if it is not the listener's.
     pub(crate) port: Option<u16>,
 }
 
-/// Announcements so far.
+/// Announcement counters.
 #[derive(Debug, Default)]
 pub(crate) struct Announcements {
     sent: AtomicU64,
@@ -61,14 +63,14 @@ pub(crate) struct Announcements {
 }
 
 impl Announcements {
-    /// Those that were accepted, and those that failed.
+    /// Numbers of accepted and failed announcements.
     pub(crate) fn counts(&self) -> [u64; 2] {
         [&self.sent, &self.failed].map(|count| count.load(Ordering::Relaxed))
     }
 }
 
-/// Announces from the first sample until the sampling ends, and withdraws then. The tasks end with
-/// the withdrawal.
+/// Announces from the first sample until sampling ends, and then withdraws. The tasks end after the
+/// withdrawal.
 pub(crate) fn announce(
     announcing: Announcing,
     listen: SocketAddr,
@@ -100,16 +102,16 @@ struct Announcer {
     targets: HashMap<SocketAddr, Target>,
 }
 
-/// One address of a gateway.
+/// State of one gateway address.
 #[derive(Default)]
 struct Target {
     schedule: Schedule,
-    /// The time of the last signature that was accepted.
+    /// Time of the last accepted signature.
     accepted: u64,
     is_listed: bool,
 }
 
-/// When the next try is due.
+/// Time of the next attempt.
 #[derive(Default)]
 struct Schedule {
     next: Option<Instant>,
@@ -130,7 +132,8 @@ impl Schedule {
     }
 
     fn failed(&mut self) {
-        // No longer than without a failure: a gateway that is back has its members in that time.
+        // The delay is not longer than after a success, so that a restarted gateway receives its
+        // members within that time.
         let pause = Duration::from_secs(1 << self.failures.min(4)).min(INTERVAL);
         self.failures = self.failures.saturating_add(1);
         self.next = Some(Instant::now() + pause);
@@ -167,7 +170,7 @@ impl Announcer {
                 for address in addresses.into_iter().take(ADDRESSES) {
                     self.targets.entry(address).or_default().is_listed = true;
                 }
-                // A name server may answer with a part of what it has.
+                // A name server may return only a part of the addresses.
                 self.targets.retain(|_, target| target.is_listed || target.schedule.failures == 0);
             }
             Err(error) => {
@@ -179,7 +182,7 @@ impl Announcer {
         }
     }
 
-    /// Sends what is due: announcements, or a withdrawal to those that have one.
+    /// Sends announcements that are due, or withdrawals to gateways that accepted an announcement.
     async fn send(&mut self, method: &'static str, bound: Duration) {
         let is_end = method == "DELETE";
         let mut requests = JoinSet::new();
@@ -230,7 +233,7 @@ impl Announcer {
 }
 
 impl Announcing {
-    /// Method, path and fields of a request on a connection with this own address.
+    /// Method, path and fields of a request; `local` is the local address of the connection.
     fn request(
         &self,
         method: &'static str,
@@ -241,7 +244,7 @@ impl Announcing {
         let own = if listen.ip().is_unspecified() { local.ip() } else { listen.ip() };
         let ip = self.ip.unwrap_or(own).to_canonical();
         let address = SocketAddr::new(ip, self.port.unwrap_or(listen.port())).to_string();
-        // No character of a path (RFC 3986, section 3.3).
+        // A path cannot contain brackets (RFC 3986, section 3.3).
         let path = format!("/fleet/{}", address.replace('[', "%5B").replace(']', "%5D"));
         let Signed { input, signature } = self.key.sign(method, &path, created);
         let fields =
@@ -250,7 +253,8 @@ impl Announcing {
     }
 }
 
-/// The time of the next signature: now, or newer than the last one, where the clock allows that.
+/// Time of the next signature: now, or later than the last accepted one if that is close to the
+/// clock.
 fn next_time(now: u64, accepted: u64) -> u64 {
     if accepted < now + AHEAD_SECONDS { now.max(accepted + 1) } else { now }
 }
@@ -259,7 +263,7 @@ fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// What to look at.
+/// Hint for a failed announcement.
 fn hint(error: &ExchangeError) -> &'static str {
     let ExchangeError::Answer(AnswerError::Status(status)) = error else { return "" };
     match status {
@@ -289,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_is_that_of_the_connection_of_the_listener_or_of_the_settings() {
+    fn the_address_is_that_of_the_connection_the_listener_or_the_settings() {
         let mut announcing = announcing();
         let any = "0.0.0.0:8080";
         assert_eq!(path(&announcing, "10.0.0.7:40000", any), "/fleet/10.0.0.7:8080");
@@ -303,16 +307,16 @@ mod tests {
     }
 
     #[test]
-    fn times_of_signatures_grow_unless_the_clock_was_set_back() {
+    fn signature_times_increase_unless_the_clock_was_set_back() {
         assert_eq!(next_time(1_000, 0), 1_000);
         assert_eq!(next_time(1_000, 1_000), 1_001);
         assert_eq!(next_time(1_000, 1_004), 1_005);
-        // It was an hour ahead.
+        // The clock was an hour ahead.
         assert_eq!(next_time(1_000, 4_600), 1_000);
     }
 
     #[test]
-    fn a_gateway_that_fails_is_tried_as_often_as_one_that_does_not() {
+    fn the_delay_after_a_failure_is_at_most_the_interval() {
         let mut schedule = Schedule::default();
         let mut pauses = Vec::new();
         for _ in 0..6 {

@@ -1,8 +1,8 @@
-//! Reads that cannot hang their caller.
+//! Reads that cannot block their caller.
 //!
 //! A worker thread reads one unit after another. A unit that does not return in time (a FUSE mount
-//! without its server, a FIFO in place of a file) is left behind together with its thread, another
-//! thread reads the rest, and the unit is read again once it has returned.
+//! without its server, a FIFO in place of a file) is abandoned together with its thread. Another
+//! thread reads the other units. The unit is read again after it has returned.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -13,64 +13,64 @@ use std::time::{Duration, Instant};
 
 use super::fault_log::FaultLog;
 
-/// What is read as one: a file, a group of files, a filesystem.
+/// Unit of reading: a file, a group of files, or a filesystem.
 pub(super) trait Unit<R>: Send {
-    /// Reads once. May block.
+    /// Reads once; may block.
     fn read(&mut self) -> Outcome<R>;
 }
 
-/// The result of one read.
+/// Result of one read.
 pub(super) struct Outcome<R> {
     pub(super) state: SourceState,
-    /// Puts the figures into a reading, with the time at which they were read: seconds since the
-    /// epoch of the reader.
+    /// Stores the values in a reading, with the time of the read in seconds since the epoch of the
+    /// reader.
     pub(super) update: Update<R>,
 }
 
-/// Puts the figures of one read into a reading.
+/// Stores the values of one read in a reading.
 pub(super) type Update<R> = Box<dyn FnOnce(&mut R, f64) + Send>;
 
-/// Whether a source has figures.
+/// Availability of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SourceState {
     Up,
-    /// It cannot be read or parsed, or its read does not return.
+    /// The source cannot be read or parsed, or the read does not return.
     Down,
-    /// The system does not have it.
+    /// The system does not have the source.
     Absent,
 }
 
-/// How long reads may take.
+/// Limits of reads.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
-    /// The longest time for one unit.
+    /// Maximum time for one unit.
     pub(super) unit: Duration,
-    /// No unit is begun after this; those left over come first at the next read.
+    /// Time after which no unit is started; the remaining ones come first in the next read.
     pub(super) all: Duration,
-    /// Units that may hang at once, each with a thread. While there are more, nothing is read.
+    /// Maximum number of units that hang, each with a thread. Beyond that, nothing is read.
     pub(super) hanging: usize,
 }
 
-/// Identifies a unit of a reader.
+/// Identifier of a unit in a reader.
 pub(super) type UnitId = u64;
 
-/// Reads its units in the order in which they were added, within bounds.
+/// Reads its units in the order of their addition, within the bounds.
 pub(super) struct BoundedReader<R> {
     name: &'static str,
     bounds: Bounds,
     epoch: Instant,
     slots: BTreeMap<UnitId, Slot<R>>,
     next_id: UnitId,
-    /// The unit that is read first.
+    /// First unit of the next read.
     first: UnitId,
     worker: Option<Worker<R>>,
-    /// Workers whose unit did not return in time.
+    /// Workers with a unit that did not return in time.
     hanging: Vec<Worker<R>>,
 }
 
 struct Slot<R> {
     name: Arc<str>,
-    /// None while a worker has it.
+    /// `None` while a worker has the unit.
     unit: Option<Box<dyn Unit<R>>>,
     state: SourceState,
     log: FaultLog,
@@ -80,18 +80,18 @@ type Worker<R> = Arc<Shared<R>>;
 
 struct Shared<R> {
     state: Mutex<State<R>>,
-    /// Work was added, or the worker was retired.
+    /// Signals that work was added, or that the worker was retired.
     work: Condvar,
-    /// The last unit of the queue was read.
+    /// Signals that the last unit of the queue was read.
     idle: Condvar,
 }
 
 struct State<R> {
     queue: VecDeque<(UnitId, Box<dyn Unit<R>>)>,
-    /// The unit that is being read, and since when.
+    /// Unit that is being read, and the start of the read.
     current: Option<(UnitId, Instant)>,
     done: Vec<Done<R>>,
-    /// The thread ends when the current unit returns.
+    /// Whether the thread ends when the current unit returns.
     retired: bool,
 }
 
@@ -103,13 +103,13 @@ struct Done<R> {
 }
 
 impl<R: Default + Send + 'static> BoundedReader<R> {
-    /// A reader without units; `name` is that of its threads.
+    /// Reader without units; `name` is the name of its threads.
     pub(super) fn new(name: &'static str, bounds: Bounds, epoch: Instant) -> Self {
         let (slots, hanging) = (BTreeMap::new(), Vec::new());
         Self { name, bounds, epoch, slots, next_id: 0, first: 0, worker: None, hanging }
     }
 
-    /// Adds a unit that is read after the others.
+    /// Adds a unit at the end.
     pub(super) fn add(&mut self, name: String, unit: Box<dyn Unit<R>>) -> UnitId {
         let id = self.next_id;
         self.next_id += 1;
@@ -118,22 +118,22 @@ impl<R: Default + Send + 'static> BoundedReader<R> {
         id
     }
 
-    /// Removes a unit. One that hangs keeps its thread until it returns.
+    /// Removes a unit. The thread of a hanging unit remains until the unit returns.
     pub(super) fn remove(&mut self, id: UnitId) {
         self.slots.remove(&id);
     }
 
-    /// The name and the state of each unit.
+    /// Name and state of each unit.
     pub(super) fn states(&self) -> impl Iterator<Item = (&Arc<str>, SourceState)> {
         self.slots.values().map(|slot| (&slot.name, slot.state))
     }
 
-    /// The state of one unit.
+    /// State of one unit.
     pub(super) fn state(&self, id: UnitId) -> SourceState {
         self.slots.get(&id).map_or(SourceState::Absent, |slot| slot.state)
     }
 
-    /// Reads every unit that does not hang. Takes at most the two bounds together.
+    /// Reads every unit that does not hang, within the sum of both bounds.
     pub(super) fn read(&mut self) -> R {
         let mut reading = R::default();
         self.recover();
@@ -200,8 +200,8 @@ impl<R: Default + Send + 'static> BoundedReader<R> {
         }
     }
 
-    /// Takes units back from workers that returned, and logs those that did not. Figures that came
-    /// late are dropped: their time is unknown.
+    /// Recovers units from workers that returned, and logs those that still hang. Values that came
+    /// late are dropped, because their time is unknown.
     fn recover(&mut self) {
         for worker in mem::take(&mut self.hanging) {
             let (done, current) = {
@@ -246,8 +246,8 @@ impl<R> Drop for BoundedReader<R> {
 
 type Queue<R> = VecDeque<(UnitId, Box<dyn Unit<R>>)>;
 
-/// Has a worker read a queue: the units that it read, those that it did not begin, and the one that
-/// it hangs in.
+/// Runs a queue on a worker. Returns the units that were read, the units that were not started, and
+/// the unit that hangs.
 fn run<R>(
     worker: &Shared<R>,
     queue: Queue<R>,
@@ -270,7 +270,7 @@ fn run<R>(
             rest.append(&mut state.queue);
             return (mem::take(&mut state.done), rest, Some(id));
         }
-        // One unit is begun at least, or slow reads would keep the others from ever being read.
+        // At least one unit is started, because slow reads could otherwise starve the other units.
         let has_begun = state.current.is_some() || !state.done.is_empty();
         let wait_for_all = if has_begun { bounds.all } else { bounds.all + bounds.unit };
         if now - started >= wait_for_all {
@@ -290,7 +290,7 @@ fn run<R>(
 }
 
 fn start<R: Send + 'static>(name: &'static str) -> io::Result<Worker<R>> {
-    /// Parsing needs a few KiB; the memory is only taken as it is used.
+    /// Stack size: parsing needs a few KiB, and unused pages take no memory.
     const STACK_BYTES: usize = 256 * 1024;
     let (queue, done) = (VecDeque::new(), Vec::new());
     let worker = Arc::new(Shared {
@@ -337,7 +337,7 @@ mod tests {
     const BOUNDS: Bounds =
         Bounds { unit: Duration::from_millis(60), all: Duration::from_secs(5), hanging: 2 };
 
-    /// A unit that reads its name; before that it waits for its gate, where it has one.
+    /// Unit that reads its name; if it has a gate, it waits for the gate first.
     struct Gated(&'static str, Option<Receiver<()>>);
 
     impl Unit<Vec<&'static str>> for Gated {
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn units_are_read_in_their_order() {
+    fn units_are_read_in_order() {
         let mut reader = reader(BOUNDS);
         assert_eq!(reader.read(), [""; 0]);
         for name in ["a", "b", "c"] {
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_that_hangs_is_left_out_until_it_returns_and_the_others_are_read() {
+    fn a_hanging_unit_is_left_out_until_it_returns_and_the_others_are_read() {
         let mut reader = reader(BOUNDS);
         add(&mut reader, "a");
         let gate = add_gated(&mut reader, "b");
@@ -388,7 +388,7 @@ mod tests {
         assert!(begun.elapsed() >= BOUNDS.unit);
         assert_eq!(reader.read(), ["a", "c"]);
         assert_eq!(reader.states().nth(1), Some((&"b".into(), SourceState::Down)));
-        // The read that hung returns now, and the next one finds its gate open.
+        // The hanging read returns now, and the next one finds an open gate.
         gate.send(()).unwrap();
         gate.send(()).unwrap();
         drop(gate);
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn while_too_many_hang_nothing_is_read() {
+    fn nothing_is_read_while_too_many_units_hang() {
         let mut reader = reader(BOUNDS);
         let gates = [add_gated(&mut reader, "a"), add_gated(&mut reader, "b")];
         add(&mut reader, "c");
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_begun_in_time_comes_first_at_the_next_read() {
+    fn units_that_were_not_started_come_first_in_the_next_read() {
         let mut reader = reader(Bounds { all: Duration::ZERO, ..BOUNDS });
         let gate = add_gated(&mut reader, "a");
         add(&mut reader, "b");

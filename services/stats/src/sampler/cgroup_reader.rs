@@ -1,4 +1,4 @@
-//! The files of the process's control groups.
+//! Reader of the process's control groups.
 
 use std::path::{Path, PathBuf};
 
@@ -8,13 +8,13 @@ use crate::collect::ParseError;
 use crate::collect::cgroup::{self, Container, InLimit, Place, Version};
 use crate::collect::filesystem;
 
-/// Readings between two looks for where the groups are: a process that is moved, and a controller
-/// that is switched on, are rare, and looking costs some forty system calls.
+/// Readings between two searches for the groups. A process is rarely moved, and a controller rarely
+/// enabled; a search costs about forty system calls.
 const READS_PER_LOOK: u32 = 60;
 
-/// The control groups that the process is in.
+/// Control groups of the process.
 pub(crate) struct CgroupReader {
-    /// Beneath it the mount points are looked up.
+    /// Root of the mount points.
     root: PathBuf,
     membership: Source,
     mountinfo: Source,
@@ -25,7 +25,7 @@ pub(crate) struct CgroupReader {
 
 impl CgroupReader {
     /// Finds the groups of the process in the proc filesystem at `proc_root`; their mount points
-    /// are beneath `root`.
+    /// are below `root`.
     pub(crate) fn find(proc_root: &Path, root: &Path) -> Self {
         let mut groups = Self {
             root: root.to_owned(),
@@ -39,13 +39,13 @@ impl CgroupReader {
         groups
     }
 
-    /// What the group's files say now; none outside of a group below the root.
+    /// Current values of the group; `None` in the root group.
     pub(crate) fn read(&mut self) -> Option<Container> {
         if self.reads_left == 0 {
             self.look();
         }
         let (container, complete) = self.files.read();
-        // A file that was there and cannot be read: the group is gone.
+        // A file that existed and cannot be read means that the group was removed.
         self.reads_left = if complete { self.reads_left - 1 } else { 0 };
         let container =
             Container { cpuset_cores: self.cpuset(container.cpuset_cores), ..container };
@@ -53,7 +53,7 @@ impl CgroupReader {
         (container != empty).then_some(container)
     }
 
-    /// What the last look for the groups found.
+    /// State of the last search for the groups.
     pub(crate) fn state(&self) -> SourceState {
         match (self.membership.state(), self.mountinfo.state()) {
             (SourceState::Down, _) | (_, SourceState::Down) => SourceState::Down,
@@ -61,7 +61,7 @@ impl CgroupReader {
         }
     }
 
-    /// Processors of the set, where they are fewer than there are.
+    /// Processors of the cpuset, if fewer than the host has online.
     fn cpuset(&self, cores: Option<u32>) -> Option<u32> {
         cores.filter(|&cores| cores > 0 && self.layout.online.is_some_and(|online| cores < online))
     }
@@ -69,7 +69,7 @@ impl CgroupReader {
     fn look(&mut self) {
         self.reads_left = READS_PER_LOOK;
         let layout = self.layout();
-        // Files that are where they were stay open, and their faults stay logged once.
+        // Files in the same places stay open, and their faults are not logged again.
         if layout != self.layout {
             self.files = Files::of(&layout);
             self.layout = layout;
@@ -77,7 +77,7 @@ impl CgroupReader {
     }
 
     fn layout(&mut self) -> Layout {
-        // Kernels without control groups have no such file.
+        // Kernels without control groups do not have this file.
         let Some(membership) = self.membership.read_optional(|text| Ok(text.to_owned())) else {
             return Layout::default();
         };
@@ -97,18 +97,18 @@ impl CgroupReader {
     }
 }
 
-/// The files of one resource by version.
+/// Names of the files of one resource, by version.
 struct Names {
     one: VersionNames,
     two: VersionNames,
 }
 
 struct VersionNames {
-    /// Those that are read in the groups around too.
+    /// Files that are also read in the ancestors.
     limits: &'static [&'static str],
-    /// Those that are read in the group around that has the tightest limit.
+    /// Files that are read in the ancestor with the tightest limit.
     used: &'static [&'static str],
-    /// Those that are read in the process's own group only.
+    /// Files that are read only in the process's own group.
     own: &'static [&'static str],
 }
 
@@ -139,13 +139,13 @@ const PIDS: &Names = &Names {
     one: VersionNames { limits: &["pids.max"], used: &["pids.current"], own: &[] },
     two: VersionNames { limits: &["pids.max"], used: &["pids.current"], own: &[] },
 };
-// A set is always within those of the groups around.
+// A cpuset is always a subset of the ancestors' cpusets.
 const CPUSET: &Names = &Names {
     one: VersionNames { limits: &[], used: &[], own: &["cpuset.effective_cpus", "cpuset.cpus"] },
     two: VersionNames { limits: &[], used: &[], own: &["cpuset.cpus.effective"] },
 };
 
-/// Which files there are.
+/// Existing files.
 #[derive(Default, PartialEq)]
 struct Layout {
     cpu: Option<ResourceLayout>,
@@ -153,14 +153,14 @@ struct Layout {
     memory: Option<ResourceLayout>,
     pids: Option<ResourceLayout>,
     cpuset: Option<ResourceLayout>,
-    /// Processors of the host.
+    /// Online processors of the host.
     online: Option<u32>,
 }
 
 #[derive(PartialEq)]
 struct ResourceLayout {
     version: Version,
-    /// By group, the process's own first.
+    /// Files by group, the process's own group first.
     groups: Vec<Vec<(&'static str, PathBuf)>>,
 }
 
@@ -189,8 +189,8 @@ impl ResourceLayout {
     }
 }
 
-/// Whether a group is a real one; the kernel's root group, whose figures are the host's, looks the
-/// same from outside and from inside a namespace, but for its files.
+/// Whether a group is not the kernel's root group, whose values are those of the host. Inside and
+/// outside of a namespace, only its files distinguish it.
 fn is_below_the_root(folder: &Path, version: Version) -> bool {
     match version {
         Version::One => folder.exists() && !folder.join("release_agent").exists(),
@@ -200,10 +200,10 @@ fn is_below_the_root(folder: &Path, version: Version) -> bool {
     }
 }
 
-/// Reads one resource's files into what the group's files say.
+/// Reads the files of one resource into a container.
 type ReadResource = fn(&mut Resource, &mut Container);
 
-/// The files themselves.
+/// Open files.
 #[derive(Default)]
 struct Files {
     cpu: Option<Resource>,
@@ -225,7 +225,7 @@ impl Files {
         }
     }
 
-    /// What they say, and whether all of them could be read.
+    /// Values of the files, and whether all files could be read.
     fn read(&mut self) -> (Container, bool) {
         let mut container = Container { version: 2, ..Container::default() };
         let mut complete = true;
@@ -259,7 +259,8 @@ fn read_cpu(cpu: &mut Resource, container: &mut Container) {
     container.cpu_limit_cores = tightest.map(|(_, limit)| limit);
     container.cpu_us_in_limit = match (cpu.version, tightest) {
         (_, None | Some((0, _))) => InLimit::Own,
-        // The use is in another hierarchy, `cpuacct`, most often mounted together with this one.
+        // The use is in another hierarchy, `cpuacct`, which is usually mounted together with this
+        // one.
         (Version::One, Some((around, _))) => {
             let folder = cpu.folder(around);
             let usage = folder.map(|folder| Source::at(folder.join("cpuacct.usage")));
@@ -297,7 +298,7 @@ fn read_memory(memory: &mut Resource, container: &mut Container) {
     let limit_bytes = tightest.map(|(_, limit)| limit);
     container.memory_limit_bytes = limit_bytes.into_iter().chain(stat.limit_bytes).min();
     container.memory_bytes_in_limit = match tightest {
-        // A tighter limit is one of a group that cannot be seen: its use is not known.
+        // A tighter limit belongs to an ancestor that is not visible, so its use is unknown.
         _ if container.memory_limit_bytes != limit_bytes => InLimit::Around(None),
         None | Some((0, _)) => InLimit::Own,
         Some((around, _)) => {
@@ -331,10 +332,10 @@ fn read_cpuset(cpuset: &mut Resource, container: &mut Container) {
         names.into_iter().find_map(|name| cpuset.own(name, cgroup::processors));
 }
 
-/// One resource's files.
+/// Files of one resource.
 struct Resource {
     version: Version,
-    /// The process's own group first.
+    /// Groups, the process's own group first.
     groups: Vec<Group>,
 }
 
@@ -348,7 +349,7 @@ impl Resource {
         Self { version: layout.version, groups }
     }
 
-    /// Whether all files could be read since this was last asked.
+    /// Whether all files could be read since the last call.
     fn was_complete(&mut self) -> bool {
         let mut complete = true;
         for group in &mut self.groups {
@@ -357,7 +358,7 @@ impl Resource {
         complete
     }
 
-    /// The value of a file of the process's own group.
+    /// Value of a file in the process's own group.
     fn own<T>(
         &mut self,
         name: &str,
@@ -366,7 +367,7 @@ impl Resource {
         self.in_group(0, name, parse)
     }
 
-    /// The value of a file of one of the groups.
+    /// Value of a file in one of the groups.
     fn in_group<T>(
         &mut self,
         group: usize,
@@ -376,12 +377,12 @@ impl Resource {
         self.groups.get_mut(group)?.read(name, parse)
     }
 
-    /// The folder of one of the groups.
+    /// Folder of one of the groups.
     fn folder(&self, group: usize) -> Option<&Path> {
         self.groups.get(group)?.files.first()?.1.path().parent()
     }
 
-    /// The smallest of the groups' values and the innermost group that has it.
+    /// Minimum over the groups, and the innermost group that has it.
     fn tightest<T: PartialOrd>(
         &mut self,
         mut read: impl FnMut(&mut Group) -> Option<T>,
@@ -393,15 +394,15 @@ impl Resource {
     }
 }
 
-/// One group's files.
+/// Files of one group.
 struct Group {
     files: Vec<(&'static str, Source)>,
-    /// Whether all files could be read since that was last asked.
+    /// Whether all files could be read since the last query.
     complete: bool,
 }
 
 impl Group {
-    /// The value of a file, or none when there is no such file.
+    /// Value of a file; `None` if the file does not exist.
     fn read<T>(
         &mut self,
         name: &str,

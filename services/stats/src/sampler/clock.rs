@@ -1,4 +1,4 @@
-//! Reads the kernel's clock.
+//! Reads the kernel clock.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use rtime_clock::adjtime::{Timex, adjtimex};
 
 use crate::collect::on_scrape::CLOCK;
 
-/// The fields of `adjtimex(2)` by name; none where the call is not allowed.
+/// Fields of `adjtimex(2)` by name; empty if the call is not permitted.
 pub(super) fn texts() -> BTreeMap<String, String> {
-    // Without modes nothing is set.
+    // Without modes, the call changes nothing.
     let mut timex = Timex::new();
     let Ok(state) = adjtimex(&mut timex) else { return BTreeMap::new() };
     let clock = &timex.0;

@@ -1,8 +1,8 @@
-//! Requests to other servers, one connection each: the little of HTTP that this service needs.
+//! HTTP client for other servers, with one connection per request and a minimum of features.
 //!
-//! By hand and not by hyper's client: a second state machine for connections would be the largest
-//! part of this service, for requests without a redirect or a kept connection. HTTP/1.0 asks for the
-//! plainest answer; one of HTTP/1.1 is understood as well.
+//! It does not use hyper's client: a second connection state machine would be the largest part of
+//! this service, for requests without redirects and keep-alive. HTTP/1.0 requests the simplest
+//! response; an HTTP/1.1 response is accepted as well.
 
 use std::fmt;
 use std::io;
@@ -16,29 +16,29 @@ use tokio::time::timeout;
 
 use super::http::{Answer, AnswerError};
 
-/// A server of plain HTTP and a path: the task metadata endpoint, an Alertmanager.
+/// Plain HTTP server with a path: the task metadata endpoint, or an Alertmanager.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// A name or an address.
+    /// Name or address.
     host: String,
     port: u16,
-    /// Without a slash at its end.
+    /// Path without a trailing slash.
     path: String,
 }
 
-/// Why a text is not the address of the endpoint.
+/// Fault in an endpoint address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EndpointError {
-    /// Another protocol, or none.
+    /// Another scheme, or none.
     #[error("it does not start with http://")]
     Scheme,
-    /// The part between the slashes.
+    /// Invalid host.
     #[error("its host is odd: a name, an IPv4 address or an IPv6 address in brackets is expected")]
     Host,
-    /// The part after the colon.
+    /// Invalid port.
     #[error("its port is not a number from 1 to 65535")]
     Port,
-    /// The rest.
+    /// Invalid path.
     #[error("its path has a query, a fragment, spaces or letters that are not ASCII")]
     Path,
 }
@@ -85,27 +85,27 @@ fn host_and_port(authority: &str) -> Result<(&str, u16), EndpointError> {
     Ok((host, port))
 }
 
-/// Why a request has no answer.
+/// Failure of a request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExchangeError {
-    /// The whole exchange took too long.
+    /// The whole exchange exceeded the timeout.
     #[error("no answer within {} seconds", .0.as_secs())]
     TooSlow(Duration),
-    /// The server could not be reached, or closed the connection.
+    /// The server was not reachable, or closed the connection.
     #[error(transparent)]
     Connection(#[from] io::Error),
-    /// The answer cannot be used.
+    /// The response is not usable.
     #[error(transparent)]
     Answer(#[from] AnswerError),
 }
 
 impl Endpoint {
-    /// Asks for a path below the endpoint's.
+    /// Requests a path below the endpoint's path.
     pub(crate) async fn get(&self, path: &str, bound: Duration) -> Result<Vec<u8>, ExchangeError> {
         self.within(bound, &self.request("GET", path, "")).await
     }
 
-    /// Posts JSON to a path below the endpoint's.
+    /// Posts JSON to a path below the endpoint's path.
     pub(crate) async fn post(
         &self,
         path: &str,
@@ -118,7 +118,7 @@ impl Endpoint {
         self.within(bound, &request).await
     }
 
-    /// The addresses of its host.
+    /// Resolves the addresses of the host.
     pub(crate) async fn addresses(
         &self,
         bound: Duration,
@@ -127,8 +127,8 @@ impl Endpoint {
         Ok(lookup.map_err(|_| ExchangeError::TooSlow(bound))??.collect())
     }
 
-    /// Sends a request without content to one of its addresses. The method, the path and the
-    /// fields can depend on the own address of the connection.
+    /// Sends a request without content to one of the addresses. Its method, path and fields can
+    /// depend on the local address of the connection.
     pub(crate) async fn send(
         &self,
         address: SocketAddr,
@@ -142,7 +142,7 @@ impl Endpoint {
         .await
     }
 
-    /// Whether it is a server without a path.
+    /// Whether the endpoint has no path.
     pub(crate) fn is_root(&self) -> bool {
         self.path.is_empty()
     }
@@ -155,7 +155,7 @@ impl Endpoint {
         )
     }
 
-    /// Host and port, as in a URL.
+    /// Host and port as in a URL.
     fn authority(&self) -> String {
         let Self { host, port, .. } = self;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
@@ -173,7 +173,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Connects, sends the request, which can depend on the own address, and reads the answer: all of it
+/// Connects, sends the request, which can depend on the local address, and reads the response, all
 /// within the bound.
 async fn exchange(
     address: impl ToSocketAddrs,
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_that_ecs_gives_is_understood() {
+    fn the_address_format_of_ecs_is_accepted() {
         let parse = |text: &str| text.parse::<Endpoint>();
         assert_eq!(
             parse("http://169.254.170.2/v4/e902-2495"),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn other_addresses_are_refused_with_a_reason() {
+    fn other_addresses_are_rejected_with_a_reason() {
         let error = |text: &str| text.parse::<Endpoint>().unwrap_err();
         for text in ["", "http:/", "https://169.254.170.2/v4", "169.254.170.2/v4"] {
             assert_eq!(error(text), EndpointError::Scheme, "{text}");
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_names_its_host_and_the_length_of_its_content() {
+    fn a_request_has_the_host_and_the_length_of_its_content() {
         let endpoint: Endpoint = "http://[::1]:9093/prefix/".parse().unwrap();
         let request = endpoint.request("POST", "/api", "Content-Length: 2\r\n");
         assert_eq!(
@@ -263,7 +263,7 @@ mod tests {
         }
 
         #[test]
-        fn addresses_come_back(host in "[a-z0-9][a-z0-9.-]{0,20}", port in 1_u16.., path in "(/[a-z0-9-]{1,9}){0,4}") {
+        fn formatted_addresses_are_parsed_exactly(host in "[a-z0-9][a-z0-9.-]{0,20}", port in 1_u16.., path in "(/[a-z0-9-]{1,9}){0,4}") {
             let parsed = format!("http://{host}:{port}{path}").parse::<Endpoint>();
             prop_assert_eq!(parsed, Ok(endpoint(&host, port, &path)));
         }

@@ -1,19 +1,20 @@
-//! When a fault that lasts is logged: when it begins, once in a while, and when it ends.
+//! Rate limit for log lines of a persistent fault: one when it begins, one per interval, and one
+//! when it ends.
 
 use std::time::{Duration, Instant};
 
-/// The time between two log lines about the same fault.
+/// Interval between two log lines about the same fault.
 const REPEAT: Duration = Duration::from_mins(10);
 
-/// The log of one source.
+/// Fault state of one source.
 #[derive(Debug, Default)]
 pub(super) struct FaultLog {
-    /// When the fault was logged last; none without a fault.
+    /// Time of the last log line; `None` without a fault.
     logged: Option<Instant>,
 }
 
 impl FaultLog {
-    /// Whether a fault that is there now is to be logged.
+    /// Whether a current fault must be logged now.
     pub(super) fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let due = self.logged.is_none_or(|logged| now - logged >= REPEAT);
@@ -23,7 +24,7 @@ impl FaultLog {
         due
     }
 
-    /// Whether there was a fault until now.
+    /// Whether a fault has just ended.
     pub(super) fn has_ended(&mut self) -> bool {
         self.logged.take().is_some()
     }
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_that_lasts_is_logged_again_every_ten_minutes() {
+    fn a_persistent_fault_is_logged_every_ten_minutes() {
         let mut log = FaultLog::default();
         assert!(log.is_due() && !log.is_due());
         log.age(REPEAT);

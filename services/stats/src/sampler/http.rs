@@ -1,43 +1,43 @@
-//! The answer to one request of HTTP/1 (RFC 9112), as its bytes come in: pure.
+//! Incremental parser of one HTTP/1 response (RFC 9112). Pure.
 
 use std::str;
 
-/// The longest head of an answer; the endpoint's has about 150 bytes.
+/// Maximum length of a response head; that of the metadata endpoint has about 150 bytes.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// The longest body: the figures of a container have about 6 kB.
+/// Maximum length of a body; the metrics of a container have about 6 kB.
 const BODY_BYTES: usize = 1024 * 1024;
 
-/// The longest line that starts a chunk, extensions included.
+/// Maximum length of a chunk header, including extensions.
 const CHUNK_LINE_BYTES: usize = 256;
 
-/// Why an answer cannot be used.
+/// Fault in a response.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum AnswerError {
-    /// It is no answer of HTTP/1.
+    /// It is not an HTTP/1 response.
     #[error("the answer is not HTTP: {0}")]
     Odd(&'static str),
-    /// It has another status than 200.
+    /// Its status is not 200.
     #[error("the status is {0}")]
     Status(u16),
-    /// It is longer than any that the endpoint gives.
+    /// It is longer than any expected response.
     #[error("the answer is too long")]
     TooLong,
-    /// The connection ended before the answer.
+    /// The connection closed before the end of the response.
     #[error("the answer is cut off")]
     CutOff,
 }
 
-/// An answer that is coming in.
+/// A partially received response.
 #[derive(Default)]
 pub(crate) struct Answer {
-    /// What was received and not used yet: the head, then the body or the rest of a chunk.
+    /// Unparsed bytes: the head, then the body or the remainder of a chunk.
     received: Vec<u8>,
     state: State,
 }
 
 enum State {
-    /// Up to here the end of the head was looked for.
+    /// Reading the head; the first `searched` bytes do not contain its end.
     Head {
         searched: usize,
     },
@@ -52,7 +52,7 @@ impl Default for State {
     }
 }
 
-/// A chunked body; what was received is decoded from `at` on.
+/// A chunked body; unparsed bytes start at `at`.
 #[derive(Default)]
 struct Chunks {
     at: usize,
@@ -60,7 +60,7 @@ struct Chunks {
 }
 
 impl Answer {
-    /// Takes the bytes that came in; gives the body once it is complete.
+    /// Adds received bytes; returns the body when it is complete.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, AnswerError> {
         self.received.extend_from_slice(bytes);
         if let State::Head { searched } = self.state {
@@ -79,7 +79,7 @@ impl Answer {
         match &mut self.state {
             State::Chunks(chunks) => {
                 let ended = chunks.decode(&self.received)?;
-                // What was decoded is let go, so that nothing is decoded twice.
+                // Decoded bytes are dropped, so that they are not decoded again.
                 self.received.drain(..chunks.at);
                 chunks.at = 0;
                 Ok(ended.then(|| std::mem::take(&mut chunks.body)))
@@ -93,7 +93,7 @@ impl Answer {
         }
     }
 
-    /// The body of an answer that ends with the connection.
+    /// Returns a body that ends with the connection.
     pub(crate) fn closed(self) -> Result<Vec<u8>, AnswerError> {
         match self.state {
             State::UntilClose => Ok(self.received),
@@ -102,13 +102,13 @@ impl Answer {
     }
 }
 
-/// The length of the head, looked for from `from` on.
+/// Length of the head; the search starts at `from`.
 fn end_of_head(received: &[u8], from: usize) -> Option<usize> {
     let found = received.get(from..)?.windows(4).position(|window| window == b"\r\n\r\n")?;
     Some(from + found + 4).filter(|&end| end <= HEAD_BYTES)
 }
 
-/// How the body of an answer ends.
+/// Determines the framing of the body.
 fn framing(head: &str) -> Result<State, AnswerError> {
     let mut lines = head.split("\r\n");
     let status_line = lines.next().unwrap_or_default();
@@ -138,7 +138,7 @@ fn framing(head: &str) -> Result<State, AnswerError> {
         }
     }
     match length {
-        // Chunks count where both are told (RFC 9112, section 6.3).
+        // Chunked encoding takes precedence over a length (RFC 9112, section 6.3).
         _ if chunked => Ok(State::Chunks(Chunks::default())),
         Some(length) if length > BODY_BYTES => Err(AnswerError::TooLong),
         Some(length) => Ok(State::Length(length)),
@@ -147,7 +147,7 @@ fn framing(head: &str) -> Result<State, AnswerError> {
 }
 
 impl Chunks {
-    /// Decodes the whole chunks that were received; whether the last one was among them.
+    /// Decodes all complete chunks; returns whether the last one was among them.
     fn decode(&mut self, received: &[u8]) -> Result<bool, AnswerError> {
         loop {
             let rest = &received[self.at..];
@@ -160,7 +160,7 @@ impl Chunks {
             };
             let length = chunk_length(&rest[..line])?;
             if length == 0 {
-                // What may follow are trailers, which say nothing that is wanted.
+                // Trailers may follow, and are ignored.
                 return Ok(true);
             }
             if self.body.len() + length > BODY_BYTES {
@@ -177,14 +177,14 @@ impl Chunks {
     }
 }
 
-/// The length in the line that starts a chunk, hexadecimal and maybe followed by an extension.
+/// Parses a chunk header: the length in hexadecimal, and an optional extension.
 fn chunk_length(line: &[u8]) -> Result<usize, AnswerError> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let ends = matches!(line.get(digits), Some(b'\r' | b';' | b' ' | b'\t'));
     str::from_utf8(&line[..digits])
         .ok()
         .and_then(|digits| usize::from_str_radix(digits, 16).ok())
-        // Nothing longer is taken, and sums with it stay small.
+        // The limit also keeps sums with the length small.
         .filter(|&length| ends && length <= BODY_BYTES)
         .ok_or(AnswerError::Odd("the length of a chunk is odd"))
 }
@@ -195,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    /// The body of an answer that comes in pieces of a size, and then the connection ends.
+    /// Body of a response that arrives in pieces of this size before the connection closes.
     fn body(answer: &[u8], piece: usize) -> Result<Vec<u8>, AnswerError> {
         let mut state = Answer::default();
         for bytes in answer.chunks(piece) {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_wanted_answer_is_an_error() {
+    fn an_unexpected_response_is_an_error() {
         let error = |answer: &str| body(answer.as_bytes(), 5).unwrap_err();
         assert_eq!(error("HTTP/1.1 404 Not Found\r\n\r\n"), AnswerError::Status(404));
         assert_eq!(error("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"), AnswerError::CutOff);
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_an_end_is_given_up() {
+    fn a_response_without_an_end_is_limited() {
         let endless = |start: &str| {
             let mut state = Answer::default();
             let mut result = state.push(start.as_bytes());
@@ -278,7 +278,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_answer_makes_the_parser_panic(
+        fn no_response_makes_the_parser_panic(
             bytes in any::<Vec<u8>>(),
             text in "[0-9a-fA-F;: \r\n]{0,40}",
             piece in 1_usize..9,
@@ -290,7 +290,7 @@ mod tests {
         }
 
         #[test]
-        fn any_body_comes_back_however_it_is_cut(
+        fn any_body_is_parsed_exactly_for_every_split(
             chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..8),
             piece in 1_usize..50,
         ) {

@@ -1,4 +1,4 @@
-//! Everything that is read of the machine at a tick.
+//! Reader of all sources at a tick.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -23,39 +23,40 @@ use crate::collect::{ParseError, cpu, disk, load, memory, network, pressure, upt
 use crate::glob::Selections;
 use crate::reading::{Filesystem, Reading, TaskReading};
 
-/// The answers of the task metadata endpoint, in an ECS task.
+/// Responses of the task metadata endpoint, in an ECS task.
 pub(crate) type Metadata = Option<watch::Receiver<Option<Answers>>>;
 
-/// How long after the start the endpoint's first answer is waited for: it comes about a second
-/// after a container's start.
+/// Maximum time after the start to wait for the endpoint's first response, which arrives about a
+/// second after the start of a container.
 const METADATA_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Older answers are not shown as if they were of now.
+/// Maximum age of responses that are reported as current.
 const METADATA_AGE: Duration = Duration::from_secs(10);
 
-/// Reads of files take microseconds each; a machine under full load delays a thread by tens of
-/// milliseconds. With those of the filesystems a reading ends within the second.
+/// Bounds for files. A read takes microseconds, but a fully loaded machine delays a thread by tens
+/// of milliseconds. Together with the filesystems, a reading ends within a second.
 const SOURCES: Bounds = Bounds {
     unit: Duration::from_millis(300),
     all: Duration::from_millis(300),
-    // More than there are sources.
+    // Higher than the number of sources.
     hanging: 64,
 };
 
-/// The same for filesystems. The memory of a thread that hangs is about 16 KiB.
+/// Bounds for filesystems. A hanging thread takes about 16 KiB of memory.
 const FILESYSTEMS: Bounds =
     Bounds { unit: Duration::from_millis(200), all: Duration::from_millis(100), hanging: 32 };
 
-/// Filesystems that are asked for their size at one tick; with more, each is asked more rarely.
+/// Maximum number of `statvfs(3)` calls per tick; with more filesystems, each one is read less
+/// often.
 const FILESYSTEMS_PER_TICK: usize = 64;
 
-/// The sources of a reading.
+/// Sources of a reading.
 pub(super) struct Machine {
     started: Instant,
     sources: BoundedReader<Gathered>,
     cgroup: UnitId,
     filesystems: BoundedReader<BTreeMap<u64, Filesystem>>,
-    /// The filesystems in the order of their mounts, each with the key of its result.
+    /// Filesystems in the order of their mounts, each with the key of its result.
     mounts: Vec<(Arc<Mount>, UnitId, u64)>,
     next_key: u64,
     metadata: Metadata,
@@ -63,15 +64,15 @@ pub(super) struct Machine {
     selections: Selections,
 }
 
-/// What the sources fill in.
+/// Results of the sources.
 #[derive(Default)]
 struct Gathered {
     reading: Reading,
-    /// The mount table, when it was read.
+    /// Mount table, if it was read.
     mounts: Option<Vec<Mount>>,
 }
 
-/// One file, its parser and the place of its figures.
+/// A file, its parser, and the setter of its values.
 struct FileUnit<T> {
     source: Source,
     is_optional: bool,
@@ -120,7 +121,7 @@ impl Machine {
         }
     }
 
-    /// Reads everything once. Takes less than a second, whatever hangs.
+    /// Reads all sources once, in less than a second even if some of them hang.
     pub(super) fn read(&mut self) -> Reading {
         let Gathered { mut reading, mounts } = self.sources.read();
         let Selections { interfaces, disks, mounts: points } = &self.selections;
@@ -145,7 +146,7 @@ impl Machine {
         reading
     }
 
-    /// Makes the filesystems those of the mount table.
+    /// Updates the list of filesystems from the mount table.
     fn follow(&mut self, mounts: Vec<Mount>) {
         if self.mounts.iter().map(|(mount, ..)| &**mount).eq(&mounts) {
             return;
@@ -182,7 +183,7 @@ impl Machine {
     }
 }
 
-/// The files whose place is fixed.
+/// Adds the files with fixed paths.
 fn add_files(sources: &mut BoundedReader<Gathered>, proc: &Path) {
     let mut files = Files { sources, proc };
     files.required("stat", cpu::parse, |reading, stat, at| {
@@ -249,7 +250,7 @@ impl Files<'_> {
     }
 }
 
-/// The interfaces of the network namespace that the view names.
+/// Interfaces of the network namespace that the view selects.
 struct NetworkUnit {
     view: Arc<View>,
     chosen: Option<ChosenNetwork>,
@@ -264,7 +265,7 @@ struct ChosenNetwork {
     age: u32,
 }
 
-/// Readings between two looks at the links of the interfaces, unless interfaces come or go.
+/// Readings between two reads of the interfaces' links, unless interfaces are added.
 const LINKS_READINGS: u32 = 60;
 
 impl NetworkUnit {
@@ -298,7 +299,7 @@ impl Unit<Gathered> for NetworkUnit {
 }
 
 impl ChosenNetwork {
-    /// Reads the links of the interfaces, when they are other ones or now and then.
+    /// Reads the links of the interfaces, if interfaces were added or the last read is too old.
     fn follow(&mut self, interfaces: &[Interface]) {
         let is_known = |interface: &Interface| self.links.contains_key(&interface.name);
         self.age = (self.age + 1) % LINKS_READINGS;
@@ -322,7 +323,7 @@ impl ChosenNetwork {
     }
 }
 
-/// The control groups of the process.
+/// Control groups of the process.
 struct CgroupUnit {
     view: Arc<View>,
     reader: Option<CgroupReader>,
@@ -336,7 +337,7 @@ impl CgroupUnit {
 
 impl Unit<Gathered> for CgroupUnit {
     fn read(&mut self) -> Outcome<Gathered> {
-        // Found here and not at the start, for the search may hang as well.
+        // The search is not done at the start, because it can hang as well.
         let reader = self
             .reader
             .get_or_insert_with(|| CgroupReader::find(self.view.proc(), self.view.own_root()));
@@ -353,7 +354,7 @@ impl Unit<Gathered> for CgroupUnit {
     }
 }
 
-/// The mount table.
+/// Mount table.
 struct MountsUnit(MountTable);
 
 impl Unit<Gathered> for MountsUnit {
@@ -368,11 +369,11 @@ impl Unit<Gathered> for MountsUnit {
     }
 }
 
-/// The size of one filesystem.
+/// Size of one filesystem.
 struct FilesystemUnit {
     mount: Arc<Mount>,
     key: u64,
-    /// Ticks between two questions, and those since the last one.
+    /// Ticks between two `statvfs(3)` calls, and ticks since the last one.
     period: usize,
     age: usize,
     last: Option<Filesystem>,
@@ -381,7 +382,7 @@ struct FilesystemUnit {
 
 impl FilesystemUnit {
     fn new(mount: Arc<Mount>, key: u64, period: usize) -> Self {
-        // Not all in the same tick.
+        // Spreads the filesystems over the ticks.
         let age = usize::try_from(key).unwrap_or_default() % period.max(1);
         Self { mount, key, period, age, last: None, log: FaultLog::default() }
     }
@@ -425,8 +426,8 @@ impl Unit<BTreeMap<u64, Filesystem>> for FilesystemUnit {
     }
 }
 
-/// The host's name: as its root has it, where that is mounted, for a container has a name of its
-/// own; else as the service's namespace knows it. May block.
+/// Host name. If the host's root is mounted, its file is used, because a container has its own
+/// name; otherwise the name of the service's namespace. May block.
 pub(super) fn hostname(roots: &Roots) -> Option<String> {
     let name = |text: &str| Ok(text.trim().to_owned());
     let mounted = || {
@@ -444,7 +445,7 @@ fn newest_answers(answers: &watch::Receiver<Option<Answers>>) -> Option<TaskRead
     let answers = answers.borrow();
     let answers = answers.as_ref()?;
     let age = answers.changed.elapsed();
-    // The task stays what it is, without figures: those of the host would pass for its own.
+    // The task stays, without metrics; those of the host would be mistaken for its own.
     let is_fresh = age <= METADATA_AGE;
     let fresh = |usage: &Arc<_>| if is_fresh { Arc::clone(usage) } else { Arc::default() };
     Some(TaskReading {
@@ -469,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_that_did_not_change_for_ten_seconds_are_absent_and_the_task_remains() {
+    fn metrics_that_did_not_change_for_ten_seconds_are_absent_and_the_task_remains() {
         let fresh = newest_answers(&answers(Duration::from_secs(9))).unwrap();
         assert_eq!(fresh.usage.len(), 1);
         assert!(fresh.age_ms >= 9000);

@@ -1,4 +1,4 @@
-//! The ECS task metadata endpoint, version 4, asked again and again.
+//! Polling of the ECS task metadata endpoint, version 4.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,37 +11,37 @@ use super::fault_log::FaultLog;
 use crate::collect::ParseError;
 use crate::collect::ecs_task::{self, Task, Usage};
 
-/// The longest that one request may take: an agent under load has needed seconds, and its figures
-/// are good for ten.
+/// Timeout of one request. An agent under load can need seconds, and its metrics are reported for
+/// ten.
 const REQUEST_TIME: Duration = Duration::from_secs(4);
 
-/// The time between two looks at the counters, which the endpoint renews about once a second.
+/// Interval between reads of the counters, which the endpoint updates about once a second.
 const STATS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The time between two looks at the task: limits never change, states and ids do at its start.
+/// Interval between reads of the task: limits never change, and states and IDs change at its start.
 const TASK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The same while containers have counters that the task does not name yet.
+/// Shorter interval while containers have counters but are missing in the task.
 const NEW_TASK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The longest time between two tries at an endpoint that fails.
+/// Maximum delay between two attempts at a failing endpoint.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What the endpoint said last.
+/// Newest responses of the endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Answers {
     pub(crate) task: Arc<Task>,
-    /// The newest counters.
+    /// Newest counters.
     pub(crate) usage: Arc<Vec<Usage>>,
-    /// The newest counters of each container that were read at another time than those.
+    /// Newest counters of each container with an earlier read time.
     pub(crate) usage_before: Arc<Vec<Usage>>,
-    /// When the counters were other ones than before: the age of the figures counts from here.
+    /// Time of the last change of the counters, from which their age counts.
     pub(crate) changed: Instant,
 }
 
-/// Asks the endpoint from now on until the last receiver is gone, in a task of the runtime.
+/// Polls the endpoint in a task of the runtime, until the last receiver is dropped.
 ///
-/// There is nothing to be received until both the task and its counters were answered once.
+/// The value stays `None` until both the task and its counters have been received.
 pub(crate) fn watch(endpoint: Endpoint) -> watch::Receiver<Option<Answers>> {
     let (sender, receiver) = watch::channel(None);
     tokio::spawn(async move {
@@ -90,11 +90,11 @@ async fn ask_forever(endpoint: &Endpoint, sender: &watch::Sender<Option<Answers>
     }
 }
 
-/// What comes before the counters of an answer: for each container the last ones, or, where they
-/// were read at the same time, the ones before those.
+/// Previous counters for a response: for each container the last ones or, if they have the same
+/// read time, the ones before them.
 fn before(last: &[Usage], before_last: &[Usage], answer: &[Usage]) -> Vec<Usage> {
     let find = |list: &[Usage], usage: &Usage| {
-        // In the order of the ids, as they were parsed.
+        // The parser has sorted them by ID.
         let index = list.binary_search_by(|listed| listed.id.cmp(&usage.id)).ok()?;
         list.get(index).filter(|listed| listed.read_unix_ms != usage.read_unix_ms).cloned()
     };
@@ -102,12 +102,12 @@ fn before(last: &[Usage], before_last: &[Usage], answer: &[Usage]) -> Vec<Usage>
     answer.iter().filter_map(earlier).collect()
 }
 
-/// When one path of the endpoint is asked.
+/// Schedule of one path of the endpoint.
 struct Schedule {
     path: &'static str,
     due: Instant,
     asked: Instant,
-    /// Tries that failed in a row.
+    /// Consecutive failures.
     failures: u32,
     log: FaultLog,
 }
@@ -118,7 +118,7 @@ impl Schedule {
         Self { path, due: now, asked: now, failures: 0, log: FaultLog::default() }
     }
 
-    /// The parsed answer; a fault is logged when it comes and when it goes.
+    /// Returns the parsed response. A fault is logged when it begins and when it ends.
     async fn ask<T>(
         &mut self,
         endpoint: &Endpoint,
@@ -149,7 +149,7 @@ impl Schedule {
         }
     }
 
-    /// Brings the next try forward, if no fault holds it back.
+    /// Moves the next attempt forward, unless the last one failed.
     fn be_due_within(&mut self, interval: Duration) {
         if self.failures == 0 {
             self.due = self.due.min(self.asked + interval);
@@ -157,15 +157,15 @@ impl Schedule {
     }
 }
 
-/// The time between a try that failed and the next one: 1, 1, 2, 2, so that four in a row cost no
-/// figure, then 4, 8, 16 and 30 seconds.
+/// Delay after a failed attempt: 1, 1, 2 and 2 seconds, so that four consecutive failures lose no
+/// metrics, then 4, 8, 16 and 30 seconds.
 fn pause(failures: u32) -> Duration {
     let doublings = if failures <= 4 { failures.saturating_sub(1) / 2 } else { failures - 3 };
     let seconds = 1_u64.checked_shl(doublings).unwrap_or(u64::MAX);
     Duration::from_secs(seconds).min(LONGEST_PAUSE)
 }
 
-/// Why there are no new figures.
+/// Failure of a request to the endpoint.
 #[derive(Debug, thiserror::Error)]
 enum RequestError {
     #[error(transparent)]
@@ -192,17 +192,17 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_that_fails_is_asked_less_and_less_often() {
+    fn a_failing_endpoint_is_polled_less_often() {
         let pauses =
             [1, 2, 3, 4, 5, 6, 7, 64, 65, u32::MAX].map(|failures| pause(failures).as_secs());
         assert_eq!(pauses, [1, 1, 2, 2, 4, 8, 16, 30, 30, 30]);
-        // The fifth try comes before the figures of the last good answer are too old.
+        // The fifth attempt comes before the last metrics are too old.
         let four: u64 = (1..=4).map(|failures| pause(failures).as_secs()).sum();
         assert!(four < 10);
     }
 
     #[test]
-    fn counters_that_were_read_at_the_same_time_do_not_replace_earlier_ones() {
+    fn counters_with_the_same_read_time_do_not_replace_earlier_ones() {
         let usage =
             |id: &str, read_unix_ms| Usage { id: id.to_owned(), read_unix_ms, ..Usage::default() };
         let before_last = [usage("a", 1), usage("b", 1), usage("gone", 1)];
@@ -216,7 +216,7 @@ mod tests {
         format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
     }
 
-    /// Answers each request with what the function makes of its path, and tells its address.
+    /// Starts a server that responds to each path with the function's result; returns its address.
     async fn serve(respond: impl Fn(&str) -> String + Send + 'static) -> SocketAddr {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -255,21 +255,21 @@ mod tests {
         assert_eq!(*first.task, ecs_task::parse(TASK.as_bytes()).unwrap());
         assert_eq!(*first.usage, ecs_task::parse_stats(STATS.as_bytes()).unwrap());
         assert_eq!(*first.usage_before, []);
-        // The same counters again, as the endpoint's cache gives them: their figures have aged.
+        // The endpoint's cache returns the same counters again, so their age increases.
         let second = next(&mut receiver).await;
         assert!(Arc::ptr_eq(&first.usage, &second.usage));
         assert_eq!(second.changed, first.changed);
     }
 
     #[tokio::test]
-    async fn new_counters_keep_the_ones_before_them() {
+    async fn new_counters_keep_the_previous_ones() {
         let count = std::sync::atomic::AtomicU32::new(0);
         let address = serve(move |path| {
             if path == "/task" {
                 return answer(TASK);
             }
             let count = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            // The second answer is the first again, as the endpoint's cache gives it.
+            // The endpoint's cache returns the first response again.
             answer(&STATS.replace(
                 "21:24:44.938",
                 ["21:24:44.938", "21:24:44.938", "21:24:45.938"][count.min(2) as usize],
@@ -287,10 +287,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_endpoint_that_is_late_is_asked_again() {
+    async fn an_endpoint_that_starts_late_is_polled_again() {
         let count = std::sync::atomic::AtomicU32::new(0);
         let address = serve(move |path| match path {
-            // The first answer is one of a server that still starts.
+            // The server is still starting at the first request.
             "/task" if count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 => {
                 "HTTP/1.1 503 Service Unavailable\r\n\r\n".to_owned()
             }
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_says_nothing_does_not_hold_up_for_longer_than_four_seconds() {
+    async fn a_silent_server_delays_for_at_most_four_seconds() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let endpoint = endpoint("127.0.0.1", listener.local_addr().unwrap().port(), "");
         let start = Instant::now();
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn asking_ends_with_the_last_receiver() {
+    async fn polling_ends_with_the_last_receiver() {
         let receiver = watch(endpoint("127.0.0.1", 1, ""));
         let metrics = tokio::runtime::Handle::current().metrics();
         assert_eq!(metrics.num_alive_tasks(), 1);

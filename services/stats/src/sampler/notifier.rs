@@ -1,4 +1,5 @@
-//! Sends alerts to Alertmanager, in a task of the runtime: neither the sampler nor a request waits.
+//! Delivery of alerts to Alertmanager in a task of the runtime, so that neither the sampler nor a
+//! request waits.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,17 +15,17 @@ use crate::alertmanager::{Sender, Tracker};
 use crate::alerts::Moment;
 use crate::snapshot::Snapshot;
 
-/// The path of Alertmanager's API.
+/// Path of Alertmanager's API.
 const PATH: &str = "/api/v2/alerts";
 
-/// The longest that one message may take.
+/// Timeout of one message.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 
-/// The longest time between two tries.
+/// Maximum delay between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Sends the alerts of each sample until the sampling ends. A message that cannot be delivered is
-/// made anew at the next try: nothing queues up.
+/// Sends the alerts of each sample until sampling ends. A message that cannot be delivered is
+/// created again for the next attempt, so messages do not queue up.
 pub(crate) async fn notify(
     endpoint: Endpoint,
     roots: Roots,
@@ -32,7 +33,7 @@ pub(crate) async fn notify(
     mut newest: watch::Receiver<Option<Arc<Snapshot>>>,
 ) {
     let started = Instant::now();
-    // Reading a file may block.
+    // Reading a file can block.
     let sender = tokio::task::spawn_blocking(move || sender(&roots, shows_hostname));
     let mut sender = sender.await.unwrap_or_default();
     let mut tracker: Option<Tracker> = None;
@@ -44,7 +45,7 @@ pub(crate) async fn notify(
             Moment { monotonic_ms: milliseconds(started.elapsed()), unix_ms: sample.time_unix_ms };
         let tracker = tracker.get_or_insert_with(|| {
             if let Some((task, _)) = sample.instance.rsplit_once('-') {
-                // A task is a machine of its own.
+                // A task counts as a separate machine.
                 task.clone_into(&mut sender.host);
             } else if sender.host.is_empty() {
                 sender.host.clone_from(&sample.instance);
@@ -64,7 +65,7 @@ pub(crate) async fn notify(
     }
 }
 
-/// When the next try is due.
+/// Time of the next attempt.
 #[derive(Default)]
 struct Delivery {
     failures: u32,
@@ -77,7 +78,7 @@ impl Delivery {
         self.next.is_none_or(|next| next <= Instant::now())
     }
 
-    /// Whether the message was accepted.
+    /// Records a result; returns whether the message was accepted.
     fn note<T>(&mut self, result: Result<T, super::endpoint::ExchangeError>) -> bool {
         match result {
             Ok(_) => {
@@ -100,8 +101,8 @@ impl Delivery {
     }
 }
 
-/// What replicas of one host have in common: its name, if that is shown, or what the kernel drew by
-/// lot when it started. Containers of a host have the same kernel, each with a name of its own.
+/// Identity that the replicas on a host share: its name, if it is exposed, or the kernel's random
+/// boot ID. Containers on a host share the kernel, and each has its own name.
 fn sender(roots: &Roots, shows_hostname: bool) -> Sender {
     let name = shows_hostname.then(|| machine::hostname(roots)).flatten();
     let boot = || first_of(&roots.proc.join("sys/kernel/random/boot_id"));
@@ -115,7 +116,7 @@ fn sender(roots: &Roots, shows_hostname: bool) -> Sender {
     Sender { host, container: container.unwrap_or_default() }
 }
 
-/// The first line of a file.
+/// First line of a file.
 fn first_of(path: &Path) -> Option<String> {
     let mut source = Source::at(path.to_owned());
     let line = source.read_optional(|text| Ok(text.lines().next().unwrap_or_default().to_owned()));

@@ -1,4 +1,4 @@
-//! All processes, looked at rarely: a walk costs tens of microseconds for each of them.
+//! Scan of all processes at long intervals: it takes tens of microseconds per process.
 
 use std::fs;
 use std::io;
@@ -10,19 +10,19 @@ use std::time::{Duration, Instant};
 use crate::collect::process::{self, Process};
 use crate::reading::Scan;
 
-/// The time between scans.
+/// Interval between scans.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Processes that are looked at; a machine with more shows its first ones.
+/// Maximum number of processes; on a machine with more, the remaining ones are not reported.
 const PROCESSES: usize = 20_000;
 
-/// The newest scan and when it ended.
+/// Newest scan, and the time of its end.
 type Newest = Mutex<Option<(Instant, Arc<Scan>)>>;
 
-/// An older scan is not shown: the walk hangs.
+/// Maximum age of a reported scan; an older one means that scanning hangs.
 const SCAN_AGE: Duration = Duration::from_secs(20);
 
-/// Scans on a thread of its own, so that a long walk makes no sample late.
+/// Scans on a separate thread, so that a long scan does not delay a sample.
 pub(super) struct Scanner {
     newest: Arc<Newest>,
 }
@@ -39,7 +39,7 @@ impl Scanner {
         Self { newest }
     }
 
-    /// The newest scan; none before the second, for its rates need both.
+    /// Newest scan; `None` before the second one, because rates need both.
     pub(super) fn newest(&self) -> Option<Arc<Scan>> {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         newest.as_ref().filter(|(at, _)| at.elapsed() <= SCAN_AGE).map(|(_, scan)| scan.clone())
@@ -62,7 +62,7 @@ fn scan_until_dropped(root: &Path, newest: &Weak<Newest>) {
     }
 }
 
-/// All processes by number. One that ends in between is left out.
+/// All processes, sorted by ID. A process that ends during the scan is left out.
 fn processes(root: &Path) -> Vec<Process> {
     let stat_of = |entry: io::Result<fs::DirEntry>| -> Option<PathBuf> {
         let entry = entry.ok()?;
@@ -73,7 +73,7 @@ fn processes(root: &Path) -> Vec<Process> {
     let mut processes: Vec<_> = entries
         .filter_map(stat_of)
         .take(PROCESSES)
-        // A name need not be UTF-8.
+        // A name may not be UTF-8.
         .filter_map(|path| process::parse(&String::from_utf8_lossy(&fs::read(path).ok()?)).ok())
         .collect();
     processes.sort_by_key(|process| process.pid);

@@ -1,4 +1,4 @@
-//! Reads what only `/metrics` has, when a scraper asks.
+//! Reader of the data that only `/metrics` has, during a scrape.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,27 +14,28 @@ use super::{Roots, Sampling};
 use crate::collect::on_scrape::{PAGE_SIZE, SUBJECTS, Source, Texts};
 use crate::reading::{Collected, Scrape};
 
-/// A scraper waits 10 s by default; drivers of sensors need tens of milliseconds each.
+/// Bounds of a scrape. A scraper waits 10 s by default; sensor drivers need tens of milliseconds
+/// each.
 const BOUNDS: Bounds =
     Bounds { unit: Duration::from_millis(500), all: Duration::from_millis(1500), hanging: 8 };
 
-/// The age up to which a scrape is used again: several scrapers ask at the same time.
+/// Maximum age of a reused scrape, for several scrapers at the same time.
 const AGE: Duration = Duration::from_millis(900);
 
-/// The longest file of a subject, bytes: `schedstat` of 4096 processors has 1 MB.
+/// Maximum length of a collector's file, bytes: `schedstat` of 4096 processors has 1 MB.
 const FILE_BYTES: u64 = 4 << 20;
 
-/// The longest attribute of a device: sysfs has pages.
+/// Maximum length of a device attribute; sysfs limits it to a page.
 const ATTRIBUTE_BYTES: u64 = 4096;
 
-/// Devices of a class that are looked at.
+/// Maximum number of devices in a class.
 const DEVICES: usize = 4096;
 
-/// Reads for scrapers. Clones share it.
+/// Reader for scrapers, shared by its clones.
 #[derive(Clone)]
 pub(crate) struct Scraper {
     state: Arc<Mutex<State>>,
-    /// One scrape at a time has a thread; others wait here without one.
+    /// Allows one scrape at a time, so that waiting ones do not occupy a thread.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -44,7 +45,7 @@ struct State {
 }
 
 impl Scraper {
-    /// Nothing is read before the first scrape.
+    /// Reader that reads nothing before the first scrape.
     pub(crate) fn new(sampling: &Sampling) -> Self {
         let mut reader = BoundedReader::new("scrape", BOUNDS, Instant::now());
         let view = Arc::new(View::new(&sampling.roots));
@@ -62,12 +63,12 @@ impl Scraper {
         Self { state: Arc::new(Mutex::new(State { reader, newest: None })), turn: Arc::default() }
     }
 
-    /// The newest figures; none when they could not be read. A scrape takes at most two
-    /// seconds, and its figures serve those who waited for it.
+    /// Newest data; `None` if it could not be read. A scrape takes at most two seconds, and waiting
+    /// scrapers reuse its result.
     pub(crate) async fn scrape(&self) -> Option<Arc<Scrape>> {
         let state = self.state.clone();
         let _turn = self.turn.lock().await;
-        // On a thread of its own: requests are served meanwhile.
+        // A separate thread keeps other requests from waiting.
         tokio::task::spawn_blocking(move || {
             state.lock().unwrap_or_else(PoisonError::into_inner).scrape()
         })
@@ -86,7 +87,7 @@ impl State {
         let mut scrape = self.reader.read();
         for ((index, subject), (_, state)) in SUBJECTS.iter().enumerate().zip(self.reader.states())
         {
-            // A read that hung or was not begun has no entry.
+            // A read that hangs or was not started has no entry.
             scrape.collected.entry(index).or_insert_with(|| Collected {
                 name: subject.name,
                 is_up: false,
@@ -103,14 +104,14 @@ impl State {
     }
 }
 
-/// The files of one subject.
+/// Files of one collector.
 struct SubjectUnit {
     index: usize,
     source: Source,
     view: Arc<View>,
     roots: Roots,
     shows_hostname: bool,
-    /// The folder of `net/dev`, once it was found.
+    /// Folder of `net/dev`, once found.
     network: Option<PathBuf>,
 }
 
@@ -190,7 +191,7 @@ fn read_devices(
                 if !is_wanted(&attribute) {
                     continue;
                 }
-                // Many attributes cannot be read while a device is down.
+                // Many attributes are not readable while a device is down.
                 if let Some(text) = read(&file.path(), ATTRIBUTE_BYTES) {
                     texts.entry(format!("{name}/{attribute}")).or_insert(text);
                 }
@@ -200,7 +201,7 @@ fn read_devices(
     texts
 }
 
-/// The names in a folder, one a line.
+/// Names in a folder, one per line.
 fn names(folder: &Path) -> Option<String> {
     let mut text = String::new();
     for entry in fs::read_dir(folder).ok()?.flatten() {
@@ -210,7 +211,7 @@ fn names(folder: &Path) -> Option<String> {
     Some(text)
 }
 
-/// The text of a file; bytes that are not UTF-8 become U+FFFD.
+/// Text of a file; bytes that are not UTF-8 become U+FFFD.
 fn read(path: &Path, longest: u64) -> Option<String> {
     let mut bytes = Vec::new();
     fs::File::open(path).ok()?.take(longest).read_to_end(&mut bytes).ok()?;
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_hangs_costs_its_subject_and_the_host_name_stays_hidden() {
+    async fn a_hanging_file_affects_only_its_collector_and_the_host_name_stays_hidden() {
         let root = std::env::temp_dir().join(format!("stats-scrape-{}", std::process::id()));
         let write = |name: &str, text: &str| {
             let path = root.join(name);
@@ -258,7 +259,7 @@ mod tests {
         assert_eq!(of("uname").texts.get("sys/kernel/osrelease"), Some("6.1.0"));
         assert_eq!(of("uname").texts.get("sys/kernel/hostname"), None);
         assert_eq!(of("netclass").texts.number("eth0/speed"), Some(1000));
-        // Another scraper at the same time gets the same figures.
+        // Another scraper at the same time receives the same result.
         assert!(Arc::ptr_eq(&scrape, &scraper.scrape().await.unwrap()));
         fs::remove_dir_all(&root).unwrap();
     }

@@ -1,4 +1,4 @@
-//! One file that is read again and again.
+//! A file that is read repeatedly.
 
 use std::fs::File;
 use std::io;
@@ -9,16 +9,16 @@ use super::bounded_reader::SourceState;
 use super::fault_log::FaultLog;
 use crate::collect::ParseError;
 
-/// The longest file that is read: the mount table of a host with 10,000 containers has 8 MB.
+/// Maximum length of a file: the mount table of a host with 10,000 containers has 8 MB.
 const FILE_BYTES: usize = 16 * 1024 * 1024;
 
-/// Buffers larger than this are given back after each read.
+/// Maximum size of a buffer that is kept after a read.
 const KEPT_BYTES: usize = 256 * 1024;
 
-/// A file of /proc that is read again and again.
+/// A file of /proc that is read repeatedly.
 ///
-/// It stays open, and each reading is a `pread` from its start, which makes the kernel write it
-/// anew at about half the cost of opening it (10 us of 21 for `stat`).
+/// It stays open, and each reading is a `pread` from its start. The kernel then generates the
+/// content again at about half the cost of opening the file (10 us instead of 21 for `stat`).
 pub(crate) struct Source {
     path: PathBuf,
     file: Option<File>,
@@ -27,7 +27,7 @@ pub(crate) struct Source {
     log: FaultLog,
 }
 
-/// Why a source has no value.
+/// Reason for a missing value.
 #[derive(Debug, thiserror::Error)]
 enum SourceError {
     #[error(transparent)]
@@ -39,24 +39,24 @@ enum SourceError {
 }
 
 impl Source {
-    /// The file at `path`; it is opened when it is read.
+    /// Source for the file at `path`, which is opened at the first read.
     pub(crate) fn at(path: PathBuf) -> Self {
         let (buffer, state) = (Vec::new(), SourceState::Absent);
         Self { path, file: None, buffer, state, log: FaultLog::default() }
     }
 
-    /// Where it is.
+    /// Path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the last read found.
+    /// State after the last read.
     pub(crate) fn state(&self) -> SourceState {
         self.state
     }
 
-    /// The parsed content, or none when the file is missing or cannot be parsed. Bytes that are not
-    /// UTF-8 reach the parser as U+FFFD: they cost one name and not the file.
+    /// Parsed content; `None` if the file is missing or cannot be parsed. Bytes that are not UTF-8
+    /// become U+FFFD, so they affect one name instead of the whole file.
     pub(crate) fn read<T>(
         &mut self,
         parse: impl FnOnce(&str) -> Result<T, ParseError>,
@@ -64,7 +64,7 @@ impl Source {
         self.read_bytes(|bytes| parse(&String::from_utf8_lossy(bytes)))
     }
 
-    /// The same for a file that not every system has: its absence is no fault.
+    /// Like [`Source::read`], for a file that not every system has: its absence is not a fault.
     pub(crate) fn read_optional<T>(
         &mut self,
         parse: impl FnOnce(&str) -> Result<T, ParseError>,
@@ -72,7 +72,7 @@ impl Source {
         self.read_optional_bytes(|bytes| parse(&String::from_utf8_lossy(bytes)))
     }
 
-    /// [`Source::read`] for a parser of bytes.
+    /// Like [`Source::read`], for a parser of bytes.
     pub(crate) fn read_bytes<T>(
         &mut self,
         parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
@@ -81,7 +81,7 @@ impl Source {
         self.take_down(result)
     }
 
-    /// [`Source::read_optional`] for a parser of bytes.
+    /// Like [`Source::read_optional`], for a parser of bytes.
     pub(crate) fn read_optional_bytes<T>(
         &mut self,
         parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
@@ -155,9 +155,9 @@ impl Source {
     }
 }
 
-/// Whether the file is not there, or not any more: a control group's files are gone, even while
-/// open, once it was removed (`ENODEV`). A kernel started with `psi=0` has the files of pressure and
-/// refuses to open them (`EOPNOTSUPP`).
+/// Whether the file does not exist, or no longer exists. The open files of a removed control group
+/// return `ENODEV`. A kernel with the parameter `psi=0` has the pressure files, but opening them
+/// fails with `EOPNOTSUPP`.
 fn is_absence(error: &io::Error) -> bool {
     const ENODEV: i32 = 19;
     const EOPNOTSUPP: i32 = 95;
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_optional_file_is_no_fault_and_an_odd_one_is() {
+    fn a_missing_optional_file_is_valid_and_an_invalid_one_is_a_fault() {
         let mut source = Source::at(PathBuf::from("/nonexistent/file"));
         assert_eq!(source.read_optional(number), None);
         assert!(!source.log.is_faulty());
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_vanishes_makes_its_figure_absent_and_one_that_comes_back_is_read() {
+    fn a_removed_file_has_no_value_and_a_restored_one_is_read() {
         let path = std::env::temp_dir().join(format!("stats-source-{}", std::process::id()));
         let mut source = Source::at(path.clone());
         assert_eq!(source.read(number), None);
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(source.read(number), None);
         std::fs::write(&path, [0xff, 0xfe]).unwrap();
         assert_eq!(source.read(number), None);
-        // A parser that does not need those bytes keeps the rest of the file.
+        // A parser that does not use these bytes can still read the file.
         std::fs::write(&path, b"12 \xff").unwrap();
         assert_eq!(source.read(|text| number(text.split(' ').next().unwrap())), Some(12));
         std::fs::write(&path, "13").unwrap();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_longer_than_the_buffer_is_read_to_its_end() {
+    fn a_file_longer_than_the_buffer_is_read_completely() {
         let path = std::env::temp_dir().join(format!("stats-long-{}", std::process::id()));
         let text = "x".repeat(100_000);
         std::fs::write(&path, &text).unwrap();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_an_end_is_given_up() {
+    fn a_file_without_an_end_is_limited() {
         let mut source = Source::at(PathBuf::from("/dev/zero"));
         assert_eq!(source.read(|text| Ok(text.len())), None);
         assert!(source.buffer.capacity() == 0);

@@ -1,5 +1,5 @@
-//! Which system is measured: the one that the process itself sees, or the one whose proc filesystem
-//! and root are mounted for it.
+//! Selection of the measured system: the one that the process sees, or the one whose proc
+//! filesystem and root are mounted for the service.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,31 +11,32 @@ use super::bounded_reader::SourceState;
 use super::source::Source;
 use crate::collect::filesystem::{self, Mount};
 
-/// Readings between two looks at the mount table: a node of a cluster has thousands of lines in it.
+/// Readings between two reads of the mount table, which has thousands of lines on a node of a
+/// cluster.
 const READS_PER_LOOK: u32 = 10;
 
-/// The name of the initial process namespace, which no container has (`include/linux/proc_ns.h`).
+/// Name of the initial PID namespace, which containers do not have (`include/linux/proc_ns.h`).
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
-/// Where the machine's files are.
+/// Locations of the machine's files.
 #[derive(Clone, Debug)]
 pub(crate) struct Roots {
-    /// The mount point of a proc filesystem.
+    /// Mount point of a proc filesystem.
     pub(crate) proc: PathBuf,
-    /// The folder that is the root of the system to be measured.
+    /// Root folder of the measured system.
     pub(crate) root: PathBuf,
 }
 
-/// The interfaces of a network namespace.
+/// Interfaces of a network namespace.
 pub(super) struct Network {
-    /// `net/dev`.
+    /// Path of `net/dev`.
     pub(super) file: PathBuf,
-    /// A folder for each interface.
+    /// Folder with a subfolder for each interface.
     pub(super) devices: PathBuf,
     pub(super) scope: Option<ScopeKind>,
 }
 
-/// Places of files. Each method may block.
+/// Paths of files. Each method may block.
 pub(super) struct View {
     proc: PathBuf,
     root: PathBuf,
@@ -50,21 +51,22 @@ impl View {
         &self.proc
     }
 
-    /// Whether it is a proc filesystem and not a recorded tree: there `self` leads to a number.
+    /// Whether this is a proc filesystem, where `self` is a link to a number, and not a recorded
+    /// tree.
     fn is_real(&self) -> bool {
         fs::read_link(self.proc.join("self")).is_ok_and(|target| {
             target.as_os_str().as_encoded_bytes().iter().all(u8::is_ascii_digit)
         })
     }
 
-    /// The folder at which the paths of the process's own mount table begin.
+    /// Folder that the paths in the process's own mount table are relative to.
     pub(super) fn own_root(&self) -> &Path {
         if self.is_real() { Path::new("/") } else { &self.root }
     }
 
-    /// The interfaces to read, and whose they are. A proc filesystem other than the process's own
-    /// was mounted for it to measure that system, whose first process has its network. Where that
-    /// cannot be read, the process's own is what there is.
+    /// Interfaces to read, and their scope. A proc filesystem other than `/proc` is mounted to
+    /// measure another system; the first process there is in that system's network namespace. If
+    /// its file is not readable, the process's own interfaces are used.
     pub(super) fn network(&self) -> Network {
         let first = self.proc.join("1/net/dev");
         if self.proc != Path::new("/proc") && fs::read(&first).is_ok() {
@@ -78,7 +80,8 @@ impl View {
         }
     }
 
-    /// Some settings of the network exist in the host's namespace only, others in each.
+    /// Determines the scope by settings that exist only in the host's network namespace, or in all
+    /// of them.
     fn own_network_scope(&self) -> Option<ScopeKind> {
         let settings = self.proc.join("sys/net/core");
         if settings.join("netdev_max_backlog").exists() {
@@ -88,7 +91,8 @@ impl View {
         }
     }
 
-    /// Whose the process's own mounts are. The mount table of the host's first process is the host's.
+    /// Scope of the process's own mounts. In the initial PID namespace, the first process has the
+    /// host's mount table.
     fn own_mounts_scope(&self, own: &[Mount]) -> Option<ScopeKind> {
         let namespace = fs::read_link(self.proc.join("self/ns/pid")).ok()?;
         if namespace != Path::new(INITIAL_PID_NAMESPACE) {
@@ -102,11 +106,11 @@ impl View {
     }
 }
 
-/// The mount table, read now and then.
+/// Mount table, read at intervals.
 pub(super) struct MountTable {
     view: Arc<View>,
     source: Source,
-    /// Readings since the table was read.
+    /// Readings since the last read of the table.
     age: u32,
     scope: Option<ScopeKind>,
     scope_is_found: bool,
@@ -118,17 +122,17 @@ impl MountTable {
         Self { view, source, age: 0, scope: None, scope_is_found: false }
     }
 
-    /// What the last read of the table found.
+    /// State after the last read of the table.
     pub(super) fn state(&self) -> SourceState {
         self.source.state()
     }
 
-    /// Whose mounts they are, where that is known.
+    /// Scope of the mounts, if known.
     pub(super) fn scope(&self) -> Option<ScopeKind> {
         self.scope
     }
 
-    /// The mounts with storage, when the table was read.
+    /// Mounts with storage, if the table was read.
     pub(super) fn read(&mut self) -> Option<Vec<Mount>> {
         let is_due = self.age == 0;
         self.age = (self.age + 1) % READS_PER_LOOK;
@@ -138,11 +142,13 @@ impl MountTable {
         let mut mounts = self.source.read_optional_bytes(filesystem::parse).unwrap_or_default();
         let is_real = self.view.is_real();
         if is_real && self.view.root != Path::new("/") {
-            // The process's own table has what is mounted below the folder, and nothing else can be
-            // asked for its size: a disk that the host mounted later would show another's.
+            // The process's own table lists the mounts that are visible below the folder. For a
+            // disk that the host mounted later, `statvfs(3)` would return the size of another
+            // filesystem.
             mounts = filesystem::below(mounts, &self.view.root);
             for mount in &mut mounts {
-                // The folder was mounted read-only for the process; the host may write.
+                // The folder is mounted read-only for the process, while the host may be able to
+                // write.
                 if !mount.filesystem_is_read_only() {
                     "rw".clone_into(&mut mount.own_options);
                 }

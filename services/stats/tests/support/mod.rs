@@ -1,4 +1,4 @@
-//! A proc tree of a test's making, and the service over it.
+//! Synthetic proc tree, and the service that reads it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use testing::{BOUND, Service};
 
-/// The program under test.
+/// Program under test.
 pub(crate) const STATS: &str = env!("CARGO_BIN_EXE_stats");
 
-/// A proc tree that the test writes; removed when it is dropped.
+/// Synthetic proc tree; removed on drop.
 pub(crate) struct Tree(pub(crate) PathBuf);
 
 impl Tree {
-    /// A tree in which memory is three quarters full and no tick goes by.
+    /// Tree with 75 % of its memory in use and constant tick counters.
     pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("stats-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
@@ -26,12 +26,12 @@ impl Tree {
         tree
     }
 
-    /// In place, as the kernel does it: the file that is held open shows the new text.
+    /// Writes in place, so that an open file returns the new text, as with the kernel.
     pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.0.join(name), text).unwrap();
     }
 
-    /// The service over it, with these settings as well.
+    /// Starts the service with this tree and additional settings.
     pub(crate) fn serve_with(&self, variables: &[(&str, &str)]) -> Service {
         let proc = [("STATS_PROC", self.0.to_str().unwrap())];
         Service::start(STATS, "STATS_LISTEN", &[&proc, variables].concat())
@@ -44,7 +44,7 @@ impl Drop for Tree {
     }
 }
 
-/// `/proc/stat` of one processor.
+/// Content of `/proc/stat` for one processor.
 pub(crate) fn stat(busy: u64, idle: u64) -> String {
     format!(
         "cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu0 {busy} 0 0 {idle} 0 0 0 0 0 0\n\
@@ -52,7 +52,7 @@ pub(crate) fn stat(busy: u64, idle: u64) -> String {
     )
 }
 
-/// The first answer that satisfies, within the bound.
+/// First accepted response, within the bound.
 pub(crate) fn stats_once(
     service: &Service,
     accept: impl Fn(&serde_json::Value) -> bool,

@@ -19,7 +19,7 @@ impl World {
         Self { evaluator, signals: Signals::default(), second: 0, changes: Vec::new() }
     }
 
-    /// The sample of the next second, evaluated.
+    /// Evaluates the sample of the next second.
     fn next(&mut self, sample: Sample) -> Sample {
         self.next_with(sample, &Reading::default())
     }
@@ -34,7 +34,7 @@ impl World {
         sample
     }
 
-    /// Seconds with these values of `cpu`; the states after each.
+    /// Evaluates one sample per second with these values of `cpu`; returns the states.
     fn cpu(&mut self, values: impl IntoIterator<Item = Option<f64>>) -> Vec<State> {
         let states = values
             .into_iter()
@@ -64,10 +64,10 @@ fn the_ephemeral_storage_of_a_task_is_a_filesystem() {
 }
 
 #[test]
-fn a_second_over_the_limit_is_no_alert_and_the_whole_duration_is_one_since_its_beginning() {
+fn an_alert_is_raised_after_the_whole_duration_and_starts_at_its_beginning() {
     let mut world = World::new("cpu > 90 for 10s critical");
     assert_eq!(world.cpu([10.0, 99.0, 10.0, 10.0].map(Some)), [State::Normal; 4]);
-    // It begins at second 4.
+    // The value exceeds the limit from second 4.
     let states = world.cpu(times(95.0, 11));
     assert_eq!(states[..10], [State::Normal; 10]);
     assert_eq!(states[10], State::Critical);
@@ -87,10 +87,10 @@ fn a_second_over_the_limit_is_no_alert_and_the_whole_duration_is_one_since_its_b
 }
 
 #[test]
-fn an_alert_ends_when_the_value_was_back_by_the_margin_for_the_duration() {
+fn an_alert_ends_when_the_value_is_back_by_the_margin_for_the_duration() {
     let mut world = World::new("cpu > 90 for 10s");
     world.cpu(times(95.0, 11));
-    // 88 is below the limit and within the margin of 5.
+    // The value 88 is below the limit, but within the margin of 5.
     assert_eq!(world.cpu(times(88.0, 60)).last(), Some(&State::Warning));
     assert_eq!(world.cpu(times(80.0, 5)).last(), Some(&State::Warning));
     assert_eq!(world.cpu(times(95.0, 1)).last(), Some(&State::Warning));
@@ -104,18 +104,18 @@ fn an_alert_ends_when_the_value_was_back_by_the_margin_for_the_duration() {
 }
 
 #[test]
-fn a_dip_within_the_duration_is_tolerated_and_rare_peaks_are_no_alert() {
+fn a_dip_within_the_duration_is_tolerated_and_rare_peaks_raise_no_alert() {
     let mut world = World::new("cpu > 90 for 1m");
     let busy = (0..62).map(|second| Some(if second % 20 == 7 { 60.0 } else { 99.0 }));
     assert_eq!(world.cpu(busy).last(), Some(&State::Warning));
     let mut world = World::new("cpu > 90 for 1m");
-    // Every third second is over the limit; it never comes back below it for long.
+    // Every third second exceeds the limit; the value is never back for long.
     let peaks = (0..600).map(|second| Some(if second % 3 == 0 { 99.0 } else { 10.0 }));
     assert!(world.cpu(peaks).iter().all(|state| *state == State::Normal));
 }
 
 #[test]
-fn absent_figures_never_raise_and_an_alert_without_a_figure_ends() {
+fn absent_values_never_raise_an_alert_and_end_an_active_one() {
     let mut world = World::new("cpu < 10");
     assert!(world.cpu(std::iter::repeat_n(None, 100)).iter().all(|state| *state == State::Normal));
     let mut world = World::new("cpu > 90");
@@ -125,7 +125,7 @@ fn absent_figures_never_raise_and_an_alert_without_a_figure_ends() {
 }
 
 #[test]
-fn without_a_duration_an_alert_is_immediate_and_so_is_its_end() {
+fn without_a_duration_an_alert_is_raised_and_ended_immediately() {
     let mut world = World::new("cpu > 90");
     assert_eq!(
         world.cpu([Some(91.0), Some(89.0), Some(85.0)]),
@@ -134,7 +134,7 @@ fn without_a_duration_an_alert_is_immediate_and_so_is_its_end() {
 }
 
 #[test]
-fn the_worse_of_two_rules_counts_and_the_worst_comes_first_then_the_oldest() {
+fn the_higher_severity_applies_and_alerts_are_sorted_by_severity_and_age() {
     let mut world = World::new("cpu > 50; cpu > 90 critical; memory > 50; swap off");
     let sample = |cpu, ram| Sample { cpu: Some(cpu), ram: Some(ram), ..Sample::default() };
     world.next(sample(10.0, 60.0));
@@ -149,7 +149,7 @@ fn the_worse_of_two_rules_counts_and_the_worst_comes_first_then_the_oldest() {
     let worse = world.next(sample(95.0, 60.0));
     assert_eq!(subjects(&worse), [(Subject::Cpu, State::Critical), (Subject::Memory, warning)]);
     assert_eq!(worse.since_unix_ms, Some(at(3).unix_ms));
-    // Back to a warning: the overall state begins now.
+    // After the return to a warning, the overall state starts now.
     let better = world.next(sample(60.0, 60.0));
     assert_eq!(better.state, Some(warning));
     assert_eq!(better.since_unix_ms, Some(at(4).unix_ms));
@@ -171,7 +171,7 @@ fn each_target_has_its_own_alert_and_its_own_rules() {
 }
 
 #[test]
-fn filesystems_sources_and_kills_are_seen_in_readings() {
+fn filesystems_sources_and_kills_are_read_from_readings() {
     use crate::collect::filesystem::Mount;
     use crate::reading::Filesystem;
     let filesystem = |point: &str, free: u64, files_free, read_only| Filesystem {
@@ -224,7 +224,7 @@ fn filesystems_sources_and_kills_are_seen_in_readings() {
 }
 
 #[test]
-fn what_is_remembered_and_shown_is_bounded() {
+fn the_numbers_of_entries_and_of_reported_alerts_are_limited() {
     let network = |number: usize| wire::Network {
         name: format!("eth{number}"),
         receive: wire::Traffic { errors_per_second: 5.0, ..wire::Traffic::default() },
@@ -250,9 +250,9 @@ fn without_rules_nothing_is_evaluated() {
 }
 
 proptest! {
-    /// Whatever the values, an alert was preceded by its duration with mostly higher ones.
+    /// For any values, an alert follows a full duration in which many values exceed the limit.
     #[test]
-    fn no_alert_comes_without_its_duration(
+    fn no_alert_is_raised_before_its_duration(
         values in proptest::collection::vec(proptest::option::of(0.0..100.0_f64), 1..200),
     ) {
         let mut world = World::new("cpu > 50 for 10s critical; memory off");

@@ -7,14 +7,14 @@ fn mount(kind: &str, root: &str, point: &str, options: &str) -> Mount {
     Mount { root, point, kind, options, ..Mount::default() }
 }
 
-/// None without folders.
+/// Expected place; `None` without folders.
 fn at(version: Version, folders: &[&str]) -> Option<Place> {
     let folders: Vec<String> = folders.iter().map(|&folder| folder.to_owned()).collect();
     (!folders.is_empty()).then_some(Place { version, folders })
 }
 
 #[test]
-fn a_container_of_version_one_sees_its_group_at_the_mount_point() {
+fn a_version_one_container_sees_its_group_at_the_mount_point() {
     let membership = "4:memory:/docker/5ed8\n1:cpu,cpuacct:/docker/5ed8\n0::/docker/5ed8\n";
     let mounts = [
         mount("tmpfs", "/", "/sys/fs/cgroup", "rw,mode=755"),
@@ -25,12 +25,12 @@ fn a_container_of_version_one_sees_its_group_at_the_mount_point() {
     assert_eq!(places.cpu, at(Version::One, &["/sys/fs/cgroup/cpu,cpuacct"]));
     assert_eq!(places.cpuacct, places.cpu);
     assert_eq!(places.memory, at(Version::One, &["/sys/fs/cgroup/memory"]));
-    // No line of version 1 names it, and version 2 is not mounted.
+    // No version 1 line lists it, and version 2 is not mounted.
     assert_eq!(places.pids, None);
 }
 
 #[test]
-fn a_group_inside_the_container_comes_before_the_container() {
+fn a_group_inside_the_container_precedes_the_container() {
     let mounts = [mount("cgroup", "/docker/5ed8", "/sys/fs/cgroup/memory", "rw,memory")];
     let places = places("4:memory:/docker/5ed8/a/b\n", &mounts);
     let folders = ["/sys/fs/cgroup/memory/a/b", "/sys/fs/cgroup/memory/a", "/sys/fs/cgroup/memory"];
@@ -38,7 +38,7 @@ fn a_group_inside_the_container_comes_before_the_container() {
 }
 
 #[test]
-fn a_namespace_of_version_two_shows_its_root_at_the_mount_point() {
+fn a_version_two_namespace_shows_its_root_at_the_mount_point() {
     let places = places("0::/\n", &[mount("cgroup2", "/", "/sys/fs/cgroup", "rw")]);
     assert_eq!(places.cpu, at(Version::Two, &["/sys/fs/cgroup"]));
     assert_eq!(places.cpuacct, None);
@@ -47,7 +47,7 @@ fn a_namespace_of_version_two_shows_its_root_at_the_mount_point() {
 }
 
 #[test]
-fn a_service_of_systemd_is_inside_its_slices() {
+fn a_systemd_service_is_inside_its_slices() {
     let membership = "0::/system.slice/stats.service\n";
     let places = places(membership, &[mount("cgroup2", "/", "/sys/fs/cgroup", "rw")]);
     let folders = [
@@ -59,7 +59,7 @@ fn a_service_of_systemd_is_inside_its_slices() {
 }
 
 #[test]
-fn a_hybrid_host_is_read_where_each_controller_is_bound() {
+fn in_a_hybrid_setup_each_controller_is_read_from_its_hierarchy() {
     let membership = "4:memory:/app\n1:name=systemd:/app\n0::/app\n";
     let mounts = [
         mount("cgroup", "/", "/sys/fs/cgroup/systemd", "rw,name=systemd"),
@@ -80,13 +80,13 @@ fn a_group_outside_of_the_namespace_or_the_mount_has_no_place() {
     assert_eq!(places("0::/../other\n", &mounts("/")).cpu, None);
     assert_eq!(places("0::/dock\n", &mounts("/do")).cpu, None);
     assert_eq!(places("0::/\n", &mounts("/docker/5ed8")).cpu, None);
-    // The mount and the group were made outside, and the mount shows the group.
+    // The mount and the group were created outside, and the mount shows the group.
     let seen = places("0::/../other\n", &mounts("/..")).cpu;
     assert_eq!(seen, at(Version::Two, &["/sys/fs/cgroup/other", "/sys/fs/cgroup"]));
 }
 
 #[test]
-fn of_several_mounts_the_one_that_shows_most_groups_counts() {
+fn the_mount_that_shows_the_most_groups_is_selected() {
     let mounts = [
         mount("cgroup2", "/docker/5ed8", "/sys/fs/cgroup", "rw"),
         mount("cgroup2", "/", "/host/cgroup", "rw"),
@@ -97,7 +97,7 @@ fn of_several_mounts_the_one_that_shows_most_groups_counts() {
 }
 
 #[test]
-fn a_path_may_hold_colons_and_be_as_deep_as_it_likes() {
+fn a_path_may_contain_colons_and_have_any_depth() {
     let mounts = [mount("cgroup2", "/", "/sys/fs/cgroup", "rw")];
     let places_of = |path: &str| places(&format!("0::{path}\n"), &mounts).cpu.unwrap().folders;
     assert_eq!(places_of("/a:b")[0], "/sys/fs/cgroup/a:b");
@@ -108,7 +108,7 @@ fn a_path_may_hold_colons_and_be_as_deep_as_it_likes() {
 }
 
 #[test]
-fn a_quota_over_a_period_is_a_number_of_processors() {
+fn a_quota_divided_by_a_period_is_a_number_of_processors() {
     assert_eq!(cpu_max("max 100000\n"), Ok(None));
     assert_eq!(cpu_max("50000 100000\n"), Ok(Some(0.5)));
     assert_eq!(cpu_max("250000 100000"), Ok(Some(2.5)));
@@ -119,7 +119,7 @@ fn a_quota_over_a_period_is_a_number_of_processors() {
 }
 
 #[test]
-fn the_largest_limit_is_none_whatever_the_size_of_pages() {
+fn the_maximum_limit_means_unlimited_for_every_page_size() {
     for page_bytes in [1_u64, 4096, 16 << 10, 64 << 10, 256 << 10] {
         let largest = (u64::MAX / 2) / page_bytes * page_bytes;
         assert_eq!(limit(&format!("{largest}\n")), Ok(None), "{page_bytes}");
@@ -133,7 +133,7 @@ fn the_largest_limit_is_none_whatever_the_size_of_pages() {
 }
 
 #[test]
-fn both_versions_of_cpu_stat_give_microseconds() {
+fn both_versions_of_cpu_stat_yield_microseconds() {
     let two = "usage_usec 5000\nuser_usec 3000\nsystem_usec 2000\nnr_periods 10\n\
                nr_throttled 4\nthrottled_usec 700\nnr_bursts 0\nburst_usec 0\n";
     let expected = CpuStat {
@@ -153,7 +153,7 @@ fn both_versions_of_cpu_stat_give_microseconds() {
 }
 
 #[test]
-fn version_one_counts_the_memory_of_groups_inside() {
+fn version_one_includes_the_memory_of_descendants() {
     let one = "cache 1\nrss 2\nswap 3\ninactive_file 4\nhierarchical_memory_limit 67108864\n\
                total_cache 10\ntotal_rss 20\ntotal_swap 30\ntotal_inactive_file 40\n";
     let expected = MemoryStat {
@@ -170,7 +170,7 @@ fn version_one_counts_the_memory_of_groups_inside() {
 }
 
 #[test]
-fn version_two_names_the_parts_of_memory_differently() {
+fn version_two_has_other_field_names_for_memory() {
     let expected = MemoryStat {
         inactive_file_bytes: Some(5),
         cache_bytes: Some(8),
@@ -188,7 +188,7 @@ fn kills_are_counted_in_both_versions_and_absent_on_old_kernels() {
 }
 
 #[test]
-fn lists_of_processors_are_counted() {
+fn processors_in_lists_are_counted() {
     assert_eq!(processors("0-3,7\n"), Ok(5));
     assert_eq!(processors("0\n"), Ok(1));
     assert_eq!(processors("\n"), Ok(0));
@@ -211,7 +211,7 @@ proptest! {
     }
 
     #[test]
-    fn odd_values_of_fields_do_not_panic(value in "[0-9+. -]{0,24}") {
+    fn invalid_field_values_do_not_panic(value in "[0-9+. -]{0,24}") {
         let text = format!("throttled_time {value}\nuser {value}\nsystem {value}\n\
             hierarchical_memory_limit {value}\noom_kill {value}\n");
         let _ = (cpu_stat(&text), cpuacct_stat(&text), memory_stat(&text), oom_kills(&text));
@@ -219,7 +219,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_kernel_writes_comes_back(
+    fn values_in_the_kernels_format_are_parsed_exactly(
         value in 0..UNREACHABLE,
         period_us in 1_u64..1_000_000,
         sizes in proptest::collection::vec(1_u32..100, 1..20),

@@ -2,7 +2,7 @@
 
 use super::{Device, Kind, Source, Subject, Texts, Value, Writer, per_item};
 
-/// Documentation/admin-guide/pm/cpufreq.rst.
+/// Processor frequencies (Documentation/admin-guide/pm/cpufreq.rst).
 pub(super) const CPU_FREQUENCY: Subject = Subject {
     name: "cpufreq",
     source: Source::Devices {
@@ -13,14 +13,14 @@ pub(super) const CPU_FREQUENCY: Subject = Subject {
     write: cpu_frequency,
 };
 
-/// Documentation/hwmon/sysfs-interface.rst.
+/// Hardware monitors (Documentation/hwmon/sysfs-interface.rst).
 pub(super) const HWMON: Subject = Subject {
     name: "hwmon",
     source: Source::Devices { folder: "class/hwmon", inner: &["", "device"], is_wanted: is_sensor },
     write: hwmon,
 };
 
-/// Documentation/driver-api/thermal/sysfs-api.rst.
+/// Thermal zones (Documentation/driver-api/thermal/sysfs-api.rst).
 pub(super) const THERMAL_ZONES: Subject = Subject {
     name: "thermal_zone",
     source: Source::Devices {
@@ -31,7 +31,7 @@ pub(super) const THERMAL_ZONES: Subject = Subject {
     write: thermal_zones,
 };
 
-/// Documentation/driver-api/thermal/sysfs-api.rst.
+/// Cooling devices (Documentation/driver-api/thermal/sysfs-api.rst).
 pub(super) const COOLING_DEVICES: Subject = Subject {
     name: "cooling_device",
     source: Source::Devices {
@@ -62,7 +62,7 @@ fn cpu_frequency(texts: &Texts, writer: &mut Writer) {
     }
 }
 
-/// The readings of a sensor: kind and ending of the file, family, thousandths in one unit.
+/// Sensor values: prefix and suffix of the file name, family, and divisor to the unit.
 const SENSORS: [(&str, &str, &str, i32); 9] = [
     ("temp", "_input", "node_hwmon_temp_celsius", 1000),
     ("temp", "_max", "node_hwmon_temp_max_celsius", 1000),
@@ -81,7 +81,7 @@ fn is_sensor(name: &str) -> bool {
         || SENSORS.iter().any(|(kind, end, ..)| sensor_of(name, kind, end).is_some())
 }
 
-/// The sensor that a file is of: `temp1` of `temp1_input`.
+/// Sensor of a file: `temp1` for `temp1_input`.
 fn sensor_of<'a>(file: &'a str, kind: &str, end: &str) -> Option<&'a str> {
     let sensor = file.strip_suffix(end)?;
     let number = sensor.strip_prefix(kind)?;
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sensors_are_in_their_units() {
+    fn sensor_values_are_converted_to_their_units() {
         let files = [("cpu0/scaling_cur_freq", "2400000\n"), ("cpufreq/boost", "1\n")];
         let expected = "node_cpu_scaling_frequency_hertz{cpu=\"0\"} 2400000000\n";
         assert_eq!(written(&CPU_FREQUENCY, &files), expected);

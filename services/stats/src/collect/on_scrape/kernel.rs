@@ -1,28 +1,29 @@
-//! Counters of the kernel: interrupts, scheduling, open files, entropy, tracked connections, and the
-//! pressure of interrupts.
+//! Kernel counters: interrupts, scheduling, open files, entropy, connection tracking, and IRQ
+//! pressure.
 
 use super::{Kind, Source, Subject, Texts, Value, Writer, per_item, single};
 
-/// The interrupts of `/proc/stat` (`proc_stat(5)`).
+/// Interrupts in `/proc/stat` (`proc_stat(5)`).
 pub(super) const STAT: Subject =
     Subject { name: "stat", source: Source::Proc(&["stat"]), write: stat };
 
-/// `/proc/schedstat` (Documentation/scheduler/sched-stats.rst).
+/// Scheduler statistics: `/proc/schedstat` (Documentation/scheduler/sched-stats.rst).
 pub(super) const SCHEDSTAT: Subject =
     Subject { name: "schedstat", source: Source::Proc(&["schedstat"]), write: schedstat };
 
-/// `/proc/sys/fs/file-nr` (`proc_sys_fs(5)`).
+/// File handles: `/proc/sys/fs/file-nr` (`proc_sys_fs(5)`).
 pub(super) const FILEFD: Subject =
     Subject { name: "filefd", source: Source::Proc(&["sys/fs/file-nr"]), write: filefd };
 
-/// `/proc/sys/kernel/random` (`random(4)`).
+/// Entropy pool: `/proc/sys/kernel/random` (`random(4)`).
 pub(super) const ENTROPY: Subject = Subject {
     name: "entropy",
     source: Source::Proc(&["sys/kernel/random/entropy_avail", "sys/kernel/random/poolsize"]),
     write: entropy,
 };
 
-/// `/proc/sys/net/netfilter` (Documentation/networking/nf_conntrack-sysctl.rst).
+/// Connection tracking: `/proc/sys/net/netfilter`
+/// (Documentation/networking/nf_conntrack-sysctl.rst).
 pub(super) const CONNTRACK: Subject = Subject {
     name: "conntrack",
     source: Source::Proc(&[
@@ -32,11 +33,11 @@ pub(super) const CONNTRACK: Subject = Subject {
     write: conntrack,
 };
 
-/// `/proc/pressure/irq` (Documentation/accounting/psi.rst).
+/// IRQ pressure: `/proc/pressure/irq` (Documentation/accounting/psi.rst).
 pub(super) const PRESSURE: Subject =
     Subject { name: "pressure", source: Source::Proc(&["pressure/irq"]), write: pressure };
 
-/// `/proc/sys/kernel/pid_max` and `threads-max` (`proc_sys_kernel(5)`).
+/// Task limits: `/proc/sys/kernel/pid_max` and `threads-max` (`proc_sys_kernel(5)`).
 pub(super) const LIMITS: Subject = Subject {
     name: "processes",
     source: Source::Proc(&["sys/kernel/pid_max", "sys/kernel/threads-max"]),
@@ -48,7 +49,7 @@ const MICRO: u32 = 1_000_000;
 
 fn stat(texts: &Texts, writer: &mut Writer) {
     let mut lines = texts.get("stat").into_iter().flat_map(str::lines);
-    // The line has thousands of columns, the first is the sum.
+    // The line has thousands of columns; the first one is the total.
     let sum = lines.find_map(|line| line.strip_prefix("intr "));
     let sum = sum.and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
     single(writer, "node_intr_total", Kind::Counter, "Interrupts serviced.", sum.into());
@@ -95,7 +96,7 @@ fn filefd(texts: &Texts, writer: &mut Writer) {
     let Some(text) = texts.get("sys/fs/file-nr") else { return };
     let figures: Vec<&str> = text.split_ascii_whitespace().collect();
     let &[allocated, _, maximum] = figures.as_slice() else { return };
-    // The maximum can be 2^63 - 1, which a float rounds.
+    // The maximum can be 2^63 - 1, which is not exact as a float.
     let real = |text: &str| Value::real(text.parse::<f64>().ok());
     let help = "File handles allocated.";
     single(writer, "node_filefd_allocated", Kind::Gauge, help, real(allocated));
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_file_becomes_its_families() {
+    fn each_file_yields_its_families() {
         assert_eq!(written(&STAT, &[("stat", "cpu 1\nintr 77 0 1\n")]), "node_intr_total 77\n");
         let schedstat = "version 17\ntimestamp 1\ncpu0 0 0 0 0 0 0 1500000000 250 9\n\
                          domain0 0\ncpu1 0 0 0 0 0 0 x 1 2\n";

@@ -1,12 +1,12 @@
-//! Every field of `/proc/meminfo`, and the paging counters of `/proc/vmstat`.
+//! All fields of `/proc/meminfo`, and the paging counters of `/proc/vmstat`.
 
 use super::{Kind, Source, Subject, Texts, Value, Writer, is_name, single};
 
-/// `/proc/meminfo` (`proc_meminfo(5)`).
+/// Memory: `/proc/meminfo` (`proc_meminfo(5)`).
 pub(super) const MEMINFO: Subject =
     Subject { name: "meminfo", source: Source::Proc(&["meminfo"]), write: meminfo };
 
-/// `/proc/vmstat` (`proc_vmstat(5)`).
+/// Paging: `/proc/vmstat` (`proc_vmstat(5)`).
 pub(super) const VMSTAT: Subject =
     Subject { name: "vmstat", source: Source::Proc(&["vmstat"]), write: vmstat };
 
@@ -14,7 +14,7 @@ fn meminfo(texts: &Texts, writer: &mut Writer) {
     let Some(text) = texts.get("meminfo") else { return };
     for line in text.lines() {
         let Some((name, value)) = line.split_once(':') else { continue };
-        // `Active(anon)` is `Active_anon`, as node_exporter has it.
+        // The name of `Active(anon)` is `Active_anon`, as in `node_exporter`.
         let name = name.replace('(', "_").replace(')', "");
         let mut value = value.split_ascii_whitespace();
         let Some(number) = value.next().and_then(|number| number.parse::<u64>().ok()) else {
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_field_is_shown_under_the_name_of_node_exporter() {
+    fn every_field_has_its_node_exporter_name() {
         let text = "MemTotal:       16384 kB\nActive(anon):     12 kB\nHugePages_Total:       3\n\
                     Odd field: 1 kB\nBroken: x kB\n";
         let expected = "node_memory_MemTotal_bytes 16777216\nnode_memory_Active_anon_bytes 12288\n\
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn of_vmstat_paging_faults_and_kills_are_shown() {
+    fn paging_faults_and_oom_kills_of_vmstat_are_written() {
         let text = "nr_free_pages 5\npgpgin 1\npswpout 2\npgfault 3\npgmajfault 4\noom_kill 0\n";
         let expected = "node_vmstat_pgpgin 1\nnode_vmstat_pswpout 2\nnode_vmstat_pgfault 3\n\
                         node_vmstat_pgmajfault 4\nnode_vmstat_oom_kill 0\n";

@@ -1,37 +1,38 @@
-//! The network namespace: every column of `net/dev`, protocols, sockets, the receive queues of the
-//! processors, and neighbors.
+//! Network namespace: all columns of `net/dev`, protocols, sockets, receive queues per processor,
+//! and neighbors.
 
 use std::collections::BTreeMap;
 
 use super::{Kind, PAGE_SIZE, Source, Subject, Texts, Value, Writer, is_name, per_item, single};
 
-/// `/proc/net/dev`, with all columns and loopback.
+/// Interfaces: `/proc/net/dev`, with all columns and loopback.
 pub(super) const DEVICES: Subject =
     Subject { name: "netdev", source: Source::Network(&["dev"]), write: devices };
 
-/// `/proc/net/netstat`, `snmp` and `snmp6` (`Documentation/networking/snmp_counter.rst`).
+/// Protocol counters: `/proc/net/netstat`, `snmp` and `snmp6`
+/// (`Documentation/networking/snmp_counter.rst`).
 pub(super) const NETSTAT: Subject = Subject {
     name: "netstat",
     source: Source::Network(&["netstat", "snmp", "snmp6"]),
     write: netstat,
 };
 
-/// `/proc/net/sockstat` and `sockstat6` (`proc_pid_net(5)`).
+/// Sockets: `/proc/net/sockstat` and `sockstat6` (`proc_pid_net(5)`).
 pub(super) const SOCKSTAT: Subject = Subject {
     name: "sockstat",
     source: Source::Network(&["sockstat", "sockstat6"]),
     write: sockstat,
 };
 
-/// `/proc/net/softnet_stat` (`net/core/net-procfs.c`).
+/// Receive queues: `/proc/net/softnet_stat` (`net/core/net-procfs.c`).
 pub(super) const SOFTNET: Subject =
     Subject { name: "softnet", source: Source::Network(&["softnet_stat"]), write: softnet };
 
-/// `/proc/net/arp` (`proc_pid_net(5)`).
+/// Neighbors: `/proc/net/arp` (`proc_pid_net(5)`).
 pub(super) const ARP: Subject =
     Subject { name: "arp", source: Source::Network(&["arp"]), write: arp };
 
-/// The columns of `net/dev` as `node_exporter` calls them.
+/// Columns of `net/dev` with their names in `node_exporter`.
 const COLUMNS: [&str; 16] = [
     "receive_bytes",
     "receive_packets",
@@ -70,7 +71,7 @@ fn devices(texts: &Texts, writer: &mut Writer) {
     }
 }
 
-/// The counters that `node_exporter` shows unless told otherwise.
+/// Whether `node_exporter` has the counter by default.
 fn is_shown(protocol: &str, name: &str) -> bool {
     if ["InErrors", "InErrs"].contains(&name) {
         return true;
@@ -114,7 +115,7 @@ fn netstat(texts: &Texts, writer: &mut Writer) {
     };
     for file in ["netstat", "snmp"] {
         let lines: Vec<&str> = texts.get(file).into_iter().flat_map(str::lines).collect();
-        // A line of names, then one of values.
+        // A line of names precedes each line of values.
         for pair in lines.chunks(2) {
             let &[names, values] = pair else { continue };
             let Some((protocol, names)) = names.split_once(':') else { continue };
@@ -126,7 +127,7 @@ fn netstat(texts: &Texts, writer: &mut Writer) {
         }
     }
     for line in texts.get("snmp6").into_iter().flat_map(str::lines) {
-        // `Udp6InDatagrams    5`
+        // Lines have the form `Udp6InDatagrams    5`.
         let Some((name, value)) = line.split_once(char::is_whitespace) else { continue };
         let Some(digit) = name.find('6') else { continue };
         let (protocol, name) = name.split_at(digit + 1);
@@ -177,7 +178,8 @@ fn softnet(texts: &Texts, writer: &mut Writer) {
             let columns = line.split_ascii_whitespace();
             let columns: Vec<u64> =
                 columns.map_while(|column| u64::from_str_radix(column, 16).ok()).collect();
-            // Since Linux 5.10 the thirteenth column is the processor; offline ones have no line.
+            // Since Linux 5.10, the thirteenth column is the processor; offline processors have no
+            // line.
             (columns.get(12).copied().unwrap_or(position).to_string(), columns)
         })
         .collect();
@@ -211,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_column_of_every_device_is_shown_with_loopback() {
+    fn every_column_of_every_device_is_written_including_loopback() {
         let text = "Inter-| Receive | Transmit\n face |bytes |bytes\n\
                     lo: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n  eth0: 1 2 3\n";
         let written = written(&DEVICES, &[("dev", text)]);
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn protocols_have_the_counters_that_dashboards_draw() {
+    fn the_default_protocol_counters_are_written() {
         let snmp = "Tcp: RtoMin MaxConn ActiveOpens CurrEstab\nTcp: 200 -1 7 3\n\
                     Udp: InDatagrams InErrors\nUdp: 5 1\n";
         let netstat = "TcpExt: SyncookiesSent ListenDrops PruneCalled\nTcpExt: 1 2 3\n";

@@ -1,15 +1,15 @@
-//! Network devices as `/sys/class/net` describes them (Documentation/ABI/testing/sysfs-class-net).
+//! Attributes of network devices in `/sys/class/net` (Documentation/ABI/testing/sysfs-class-net).
 
 use super::{Device, Kind, Source, Subject, Texts, Value, Writer, per_item};
 
-/// State, speed and queue of each device.
+/// State, speed and queue length of each device.
 pub(super) const CLASS: Subject = Subject {
     name: "netclass",
     source: Source::Devices { folder: "class/net", inner: &[""], is_wanted: is_attribute },
     write: class,
 };
 
-/// The devices of each bond (Documentation/networking/bonding.rst).
+/// Devices of each bond (Documentation/networking/bonding.rst).
 pub(super) const BONDING: Subject = Subject {
     name: "bonding",
     source: Source::Devices {
@@ -20,7 +20,7 @@ pub(super) const BONDING: Subject = Subject {
     write: bonding,
 };
 
-/// The numbers, with the unit of each and the family that it becomes.
+/// Numeric attributes, and the family of each.
 const NUMBERS: [(&str, &str, Kind, &str); 10] = [
     ("carrier", "node_network_carrier", Kind::Gauge, "Whether there is a link."),
     (
@@ -82,13 +82,13 @@ fn class(texts: &Texts, writer: &mut Writer) {
     });
     per_item(writer, "node_network_up", Kind::Gauge, "Whether the device is up.", up);
     let speed = labeled().map(|(label, device)| {
-        // Mbit/s; -1 where there is none.
+        // The unit is Mbit/s; -1 means unknown.
         let speed = device.number("speed").filter(|&speed| speed >= 0);
         let bytes = speed.and_then(|speed| u64::try_from(speed).ok()?.checked_mul(125_000));
         ([("device", label)], bytes.into())
     });
     per_item(writer, "node_network_speed_bytes", Kind::Gauge, "Bytes per second.", speed);
-    // Addresses and aliases are private.
+    // Addresses and aliases are private, so they are not labels.
     let information = labeled().map(|(label, device)| {
         let state = device.get("operstate");
         let labels = [
@@ -121,7 +121,7 @@ fn bonding(texts: &Texts, writer: &mut Writer) {
         "Devices configured in the bond.",
         bonds.iter().map(|(bond, slaves)| ([("master", *bond)], count(*slaves))),
     );
-    // Each device below says of itself whether it is up.
+    // Each slave reports its own state.
     let active = bonds.iter().map(|(master, _)| {
         let slaves = devices.iter().find(|bond| bond.name == *master);
         let slaves = slaves.and_then(|bond| bond.get("slaves")).unwrap_or("");
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_has_state_speed_and_size() {
+    fn a_device_has_a_state_a_speed_and_an_mtu() {
         let files = [
             ("eth0/operstate", "up\n"),
             ("eth0/speed", "1000\n"),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bond_counts_its_devices_and_those_that_are_up() {
+    fn a_bond_counts_its_slaves_and_the_active_ones() {
         let files = [
             ("bond0/slaves", "eth0 eth1\n"),
             ("bond0/mii_status", "up\n"),

@@ -1,8 +1,9 @@
-//! The service's own process, as the client libraries of Prometheus show it.
+//! This process, with the metrics of Prometheus client libraries.
 
 use super::{Kind, Source, Subject, Texts, Value, Writer, single};
 
-/// `/proc/self` (`proc_pid_stat(5)`, `proc_pid_limits(5)`, `proc_pid_status(5)`, `proc_pid_fd(5)`).
+/// Own process: `/proc/self` (`proc_pid_stat(5)`, `proc_pid_limits(5)`, `proc_pid_status(5)`,
+/// `proc_pid_fd(5)`).
 pub(super) const PROCESS: Subject = Subject {
     name: "process",
     source: Source::Proc(&["self/stat", "self/status", "self/limits", "self/fd/", "stat"]),
@@ -50,12 +51,12 @@ fn process(texts: &Texts, writer: &mut Writer) {
     let limit = |name: &str| {
         let line = texts.get("self/limits")?.lines().find_map(|line| line.strip_prefix(name))?;
         match line.split_ascii_whitespace().next()? {
-            // As the client libraries write it.
+            // The value that client libraries use.
             "unlimited" => Some(u64::MAX),
             limit => limit.parse::<u64>().ok(),
         }
     };
-    // The list has the descriptor that it was read with.
+    // The list includes the descriptor that was used to read it.
     let open = texts.get("self/fd/").map(|names| (names.lines().count() as u64).saturating_sub(1));
     single(
         writer,
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_process_has_its_time_memory_and_limits() {
+    fn the_process_has_its_cpu_time_memory_and_limits() {
         let stat = "42 (st) S ) S 1 42 42 0 -1 4194560 100 200 3 4 150 50 7 8 20 0 5 0 1050 \
                     12345678 321 18446744073709551615";
         let files = [

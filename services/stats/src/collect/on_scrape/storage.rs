@@ -1,20 +1,20 @@
-//! Disks with all counters of `/proc/diskstats`, and software RAID.
+//! All counters of `/proc/diskstats`, and software RAID.
 
 use super::{Kind, Source, Subject, Texts, Value, Writer, per_item};
 use crate::collect::disk;
 
-/// `/proc/diskstats` (Documentation/admin-guide/iostats.rst).
+/// Disks: `/proc/diskstats` (Documentation/admin-guide/iostats.rst).
 pub(super) const DISKSTATS: Subject =
     Subject { name: "diskstats", source: Source::Proc(&["diskstats"]), write: diskstats };
 
-/// `/proc/mdstat` (Documentation/admin-guide/md.rst).
+/// Software RAID: `/proc/mdstat` (Documentation/admin-guide/md.rst).
 pub(super) const MDADM: Subject =
     Subject { name: "mdadm", source: Source::Proc(&["mdstat"]), write: mdstat };
 
 const MILLI: u32 = 1000;
 const SECTOR_BYTES: u64 = 512;
 
-/// What a column counts.
+/// Unit of a column.
 #[derive(Clone, Copy)]
 enum Unit {
     One,
@@ -22,7 +22,7 @@ enum Unit {
     Milliseconds,
 }
 
-/// Each column behind the name, in the order of the file.
+/// Columns after the name, in the order of the file.
 const COLUMNS: [(&str, Kind, Unit, &str); 17] = [
     ("reads_completed_total", Kind::Counter, Unit::One, "Reads completed."),
     ("reads_merged_total", Kind::Counter, Unit::One, "Reads merged with others."),
@@ -58,12 +58,12 @@ const COLUMNS: [(&str, Kind, Unit, &str); 17] = [
     ),
 ];
 
-/// The name of a disk, its major and minor number, and what comes behind them.
+/// Name of a disk, its major and minor number, and the following columns.
 type Row<'a> = (&'a str, [&'a str; 2], Vec<Option<u64>>);
 
 fn diskstats(texts: &Texts, writer: &mut Writer) {
     let Some(text) = texts.get("diskstats") else { return };
-    // The disks of the sample, so that both agree.
+    // The disks are those of the sample, so that both are consistent.
     let Ok(shown) = disk::parse(text) else { return };
     let rows: Vec<Row<'_>> = text
         .lines()
@@ -93,7 +93,7 @@ fn diskstats(texts: &Texts, writer: &mut Writer) {
     }
 }
 
-/// One array.
+/// One RAID array.
 struct Array<'a> {
     name: &'a str,
     is_active: bool,
@@ -158,7 +158,7 @@ fn arrays(text: &str) -> Vec<Array<'_>> {
                 is_recovering: false,
             });
         } else if let Some(array) = arrays.last_mut() {
-            // `... [3/2] [UU_]`: disks of the whole array, and those that work.
+            // The line contains `[3/2]`: required and active disks.
             let counts = line.split_ascii_whitespace().find_map(|word| {
                 let (required, active) =
                     word.strip_prefix('[')?.strip_suffix(']')?.split_once('/')?;
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_column_of_every_kernel_is_shown() {
+    fn every_column_of_every_kernel_is_written() {
         let text = "8 0 sda 1 2 3 4000 5 6 7 8 9 10 11 12 13 14 15 16 17\n8 1 sda1 1 2 3 4 5 6 7 8 9 10 11\n";
         let written_all = written(&DISKSTATS, &[("diskstats", text)]);
         assert_eq!(written_all.lines().count(), 18, "{written_all}");
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn an_array_that_lost_a_disk_is_told_from_a_whole_one() {
+    fn a_degraded_array_is_distinguished_from_a_complete_one() {
         let text = "Personalities : [raid1] [raid5]\n\
                     md0 : active raid1 sdb1[1] sda1[0]\n      10 blocks [2/2] [UU]\n\n\
                     md1 : active raid5 sdc1[2] sdd1[3](F) sde1[4](S) sda2[0]\n      \

@@ -1,8 +1,8 @@
-//! The kernel and the distribution.
+//! Kernel and distribution.
 
 use super::{Kind, Source, Subject, Texts, Value, Writer, per_item, single};
 
-/// `/proc/sys/kernel` (`uname(2)`). The host's name is among the texts only when it may be shown.
+/// Kernel: `/proc/sys/kernel` (`uname(2)`). The host name is only included if it is exposed.
 pub(super) const UNAME: Subject = Subject {
     name: "uname",
     source: Source::Proc(&[
@@ -14,14 +14,14 @@ pub(super) const UNAME: Subject = Subject {
     write: uname,
 };
 
-/// `/etc/os-release` (`os-release(5)`).
+/// Distribution: `/etc/os-release` (`os-release(5)`).
 pub(super) const OS: Subject = Subject {
     name: "os",
     source: Source::Root(&["etc/os-release", "usr/lib/os-release"]),
     write: os,
 };
 
-/// The kernel's own word for what has no name.
+/// Placeholder of the kernel for a missing name.
 const UNNAMED: &str = "(none)";
 
 const MACHINE: &str = if cfg!(target_arch = "x86_64") {
@@ -40,7 +40,7 @@ fn uname(texts: &Texts, writer: &mut Writer) {
     let labels = [
         ("domainname", UNNAMED),
         ("machine", MACHINE),
-        // Dashboards find their machines by this label.
+        // Dashboards select machines by this label.
         ("nodename", texts.get("sys/kernel/hostname").unwrap_or(UNNAMED)),
         ("release", field("sys/kernel/osrelease")),
         ("sysname", texts.get("sys/kernel/ostype").unwrap_or("Linux")),
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_and_the_distribution_are_named() {
+    fn the_kernel_and_the_distribution_are_written() {
         let files = [("sys/kernel/osrelease", "6.1.0\n"), ("sys/kernel/version", "#1 SMP\n")];
         let hidden = written(&UNAME, &files);
         assert!(

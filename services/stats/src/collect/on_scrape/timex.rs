@@ -1,14 +1,14 @@
-//! The kernel's clock: how far it is from the time servers' time, and how it is corrected.
+//! Kernel clock: its offset from the time server, and its correction.
 
 use super::{Kind, Source, Subject, Texts, Value, Writer, single};
 
-/// The fields of `adjtimex(2)`, which works without a privilege as long as nothing is set.
+/// Fields of `adjtimex(2)`, which requires no privilege for reading.
 pub(super) const TIMEX: Subject = Subject { name: "timex", source: Source::Clock, write: timex };
 
-/// The name of the text: lines of a field's name and its number.
+/// Key of the text, which has a line with name and number for each field.
 pub(crate) const TEXT: &str = "timex";
 
-/// `TIME_ERROR` and `STA_NANO` of `linux/timex.h`.
+/// Constants of `linux/timex.h`.
 const TIME_ERROR: i64 = 5;
 const STA_NANO: i64 = 0x2000;
 
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_has_its_offset_errors_and_state() {
+    fn the_clock_has_offset_errors_and_state() {
         let synchronized = of(0, 0x2001);
         for line in [
             "node_timex_offset_seconds -0.0000015\n",

@@ -3,7 +3,7 @@ use proptest::sample::Index;
 
 use super::*;
 
-/// A moment at which a minute begins.
+/// A time at which a minute begins.
 const START: u64 = 1_700_006_400_000;
 
 fn sample(sequence: u64, time_unix_ms: u64, cpu: Option<f64>) -> wire::Sample {
@@ -20,7 +20,7 @@ fn seconds(count: u32) -> History {
     history
 }
 
-/// The bytes with the checksum that they should have.
+/// Appends the correct checksum.
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
     bytes
@@ -32,7 +32,7 @@ fn unsealed(history: &History) -> Vec<u8> {
     bytes
 }
 
-/// A file of these series without any rows but those that follow.
+/// Header of a file with these series and row counts.
 fn beginning(names: &[&str], seconds: u32, minutes: u32) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     let count = u32::try_from(names.len()).unwrap();
@@ -51,7 +51,7 @@ fn error(bytes: &[u8]) -> DamagedHistory {
 }
 
 #[test]
-fn what_was_saved_is_there_after_loading_and_goes_on() {
+fn a_saved_history_is_complete_after_loading_and_continues() {
     let before = seconds(150);
     let mut after = from_bytes(&to_bytes(&before)).unwrap();
     for (seconds, step) in [(600, 1), (600, 10), (86_400, 60)] {
@@ -70,7 +70,7 @@ fn what_was_saved_is_there_after_loading_and_goes_on() {
 }
 
 #[test]
-fn after_a_long_pause_the_loaded_samples_are_not_the_last_ten_minutes() {
+fn after_a_long_pause_loaded_samples_are_not_recent() {
     let mut history = from_bytes(&to_bytes(&seconds(150))).unwrap();
     history.push(&sample(1, START + 7_200_000, Some(1.0)));
     assert_eq!(history.rows(600, 1).time_unix_ms, [START + 7_200_000]);
@@ -79,7 +79,7 @@ fn after_a_long_pause_the_loaded_samples_are_not_the_last_ten_minutes() {
 }
 
 #[test]
-fn loaded_rows_of_the_future_are_dropped_by_the_first_sample() {
+fn the_first_sample_drops_loaded_rows_of_the_future() {
     let mut history = from_bytes(&to_bytes(&seconds(150))).unwrap();
     history.push(&sample(1, START + 500, Some(1.0)));
     assert_eq!(history.rows(86_400, 60).time_unix_ms, [START + 500]);
@@ -87,13 +87,13 @@ fn loaded_rows_of_the_future_are_dropped_by_the_first_sample() {
 }
 
 #[test]
-fn an_empty_history_is_a_file_too() {
+fn an_empty_history_is_a_valid_file() {
     let loaded = from_bytes(&to_bytes(&History::new())).unwrap();
     assert!(loaded.rows(86_400, 60).time_unix_ms.is_empty());
 }
 
 #[test]
-fn the_fullest_history_is_a_file_of_the_announced_length_and_reserves_no_more_memory() {
+fn a_full_history_has_the_computed_length_and_reserves_no_more_memory() {
     let mut history = seconds(0);
     for number in 1..3000 {
         history.push(&sample(number, START + number * 60_000, Some(1.0)));
@@ -108,7 +108,7 @@ fn the_fullest_history_is_a_file_of_the_announced_length_and_reserves_no_more_me
 }
 
 #[test]
-fn series_go_by_name_and_unknown_ones_are_left_out() {
+fn series_are_assigned_by_name_and_unknown_ones_are_ignored() {
     let mut bytes = beginning(&["ram", "from_the_future", "cpu"], 1, 1);
     bytes.extend((START + 1000).to_le_bytes());
     bytes.extend([1.0_f32, 2.0, 3.0].map(f32::to_le_bytes).as_flattened());
@@ -125,7 +125,7 @@ fn series_go_by_name_and_unknown_ones_are_left_out() {
 }
 
 #[test]
-fn values_that_are_no_number_are_not_known() {
+fn values_that_are_not_numbers_are_unknown() {
     let mut bytes = beginning(&["cpu"], 1, 1);
     bytes.extend((START + 1000).to_le_bytes());
     bytes.extend(f32::INFINITY.to_le_bytes());
@@ -137,7 +137,7 @@ fn values_that_are_no_number_are_not_known() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn every_fault_is_reported() {
     assert_eq!(error(b""), DamagedHistory::NotHistory);
     assert_eq!(error(b"#!/bin/sh\n"), DamagedHistory::NotHistory);
     assert_eq!(error(&MAGIC), DamagedHistory::CutOff);
@@ -158,7 +158,7 @@ fn what_is_wrong_is_said() {
 }
 
 #[test]
-fn rows_out_of_order_and_minutes_that_are_none_are_damage() {
+fn unsorted_rows_and_invalid_minutes_are_damage() {
     let times = |seconds: &[u64], minutes: &[u64]| {
         let length = |rows: &[u64]| u32::try_from(rows.len()).unwrap();
         let mut bytes = beginning(&[], length(seconds), length(minutes));
@@ -178,7 +178,7 @@ fn rows_out_of_order_and_minutes_that_are_none_are_damage() {
 }
 
 #[test]
-fn every_flipped_bit_and_every_cut_is_noticed() {
+fn every_flipped_bit_and_every_truncation_is_detected() {
     let mut bytes = to_bytes(&seconds(3));
     for length in 0..bytes.len() {
         assert!(from_bytes(&bytes[..length]).is_err(), "{length}");
@@ -197,7 +197,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+    fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
         let _ = from_bytes(&bytes);
         let mut announced = MAGIC.to_vec();
         announced.extend(FORMAT.to_le_bytes());
@@ -206,13 +206,14 @@ proptest! {
     }
 
     #[test]
-    fn a_file_that_was_made_up_is_refused_or_is_a_history_like_any_other(
+    fn a_forged_file_is_rejected_or_behaves_like_any_other_history(
         changes in proptest::collection::vec((any::<Index>(), any::<u8>()), 1..4),
         time in any::<u64>(),
     ) {
         let mut bytes = unsealed(&seconds(70));
         for (index, byte) in changes {
-            // Behind the magic, the format and the counts, which would be refused at once.
+            // After the magic, the format and the counts, where a change would be rejected
+            // immediately.
             let index = 24 + index.index(bytes.len() - 24);
             bytes[index] = byte;
         }

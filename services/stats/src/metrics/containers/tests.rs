@@ -9,7 +9,7 @@ use crate::metrics::Format;
 use crate::reading::Reading;
 
 #[test]
-fn the_control_group_is_the_one_at_the_top() {
+fn the_control_group_has_the_id_of_the_root() {
     let reading = Reading { container: Some(group()), ..Reading::default() };
     let text = render(&reading, &sample(), Format::Text, HIDDEN);
     let found = lines_of(&text, "container_");
@@ -36,7 +36,7 @@ fn the_control_group_is_the_one_at_the_top() {
 }
 
 #[test]
-fn without_limits_there_is_nothing_to_divide_by() {
+fn without_limits_there_are_no_limit_metrics() {
     let group =
         Container { cpu_limit_cores: None, memory_limit_bytes: None, pids_limit: None, ..group() };
     let reading = Reading { container: Some(group), ..Reading::default() };
@@ -45,7 +45,7 @@ fn without_limits_there_is_nothing_to_divide_by() {
 }
 
 #[test]
-fn the_containers_of_a_task_take_the_place_of_the_own_group() {
+fn the_containers_of_a_task_replace_the_own_group() {
     let members = vec![member("2", "app"), member("1", "proxy"), member("9", "not started")];
     let reading = Reading {
         container: Some(group()),
@@ -80,7 +80,7 @@ fn the_containers_of_a_task_take_the_place_of_the_own_group() {
 }
 
 #[test]
-fn a_network_that_the_containers_share_is_one_series() {
+fn a_shared_network_is_one_series() {
     let members = vec![member("1", "app"), member("2", "proxy")];
     let mut task = task_reading(members, vec![usage("1"), usage("2")]);
     task.task = Arc::new(Task { shares_network: true, ..(*task.task).clone() });
@@ -91,7 +91,7 @@ fn a_network_that_the_containers_share_is_one_series() {
 }
 
 #[test]
-fn containers_of_the_same_name_are_one_series() {
+fn containers_with_the_same_name_are_one_series() {
     let members = vec![member("1", "app"), member("2", "app")];
     let reading = Reading {
         task: Some(task_reading(members, vec![usage("1"), usage("2")])),

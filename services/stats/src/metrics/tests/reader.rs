@@ -1,10 +1,10 @@
-//! A reader of both formats that shares nothing with the writer.
+//! Reader of both text formats, independent of the writer.
 
 use std::collections::BTreeSet;
 
 use crate::metrics::Format;
 
-/// One sample, as a reader of the format sees it.
+/// One sample.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Series {
     pub(super) name: String,
@@ -12,7 +12,7 @@ pub(super) struct Series {
     pub(super) value: String,
 }
 
-/// What a text holds; shares nothing with the writer.
+/// Parses the samples of a text.
 pub(super) fn series(text: &str) -> Vec<Series> {
     let lines = text.strip_suffix('\n').unwrap().split('\n');
     lines.filter(|line| !line.starts_with('#')).map(read_line).collect()
@@ -52,7 +52,7 @@ fn read_line(line: &str) -> Series {
     Series { name: name.to_owned(), labels, value }
 }
 
-/// Checks what both formats demand of a text as a whole.
+/// Checks the requirements of both formats on a whole text.
 #[track_caller]
 pub(crate) fn check_form(text: &str, format: Format) {
     let body = match format {

@@ -38,7 +38,7 @@ fn version_one_with_limits() {
 }
 
 #[test]
-fn the_top_of_a_namespace_is_told_from_the_root_group_by_its_files() {
+fn a_namespace_root_is_distinguished_from_the_root_group_by_its_files() {
     let container = container("cgroup-v1-namespace").unwrap();
     assert_eq!(container.cpu_limit_cores, Some(0.25));
     assert_eq!(container.memory_limit_bytes, Some(32 << 20));
@@ -72,7 +72,7 @@ fn version_two_with_limits() {
 }
 
 #[test]
-fn containers_without_limits_are_counted_all_the_same() {
+fn containers_without_limits_have_counters() {
     for (name, version) in [("cgroup-v1-unlimited", 1), ("cgroup-v2-unlimited", 2)] {
         let container = container(name).unwrap();
         assert_eq!(container.version, version);
@@ -84,7 +84,7 @@ fn containers_without_limits_are_counted_all_the_same() {
 }
 
 #[test]
-fn the_limits_of_the_groups_around_hold_and_their_counters_do_not() {
+fn the_limits_of_ancestors_apply_and_their_counters_do_not() {
     let container = container("cgroup-v2-nested").unwrap();
     assert_eq!(container.cpu_limit_cores, Some(2.0));
     assert_eq!(container.memory_limit_bytes, Some(256 << 20));
@@ -95,7 +95,7 @@ fn the_limits_of_the_groups_around_hold_and_their_counters_do_not() {
 }
 
 #[test]
-fn a_service_of_systemd_has_its_own_counters() {
+fn a_systemd_service_has_its_own_counters() {
     let container = container("cgroup-v2-systemd").unwrap();
     assert_eq!(container.memory_usage_bytes, Some(9_437_184));
     assert_eq!((container.cpu_limit_cores, container.memory_limit_bytes), (None, None));
@@ -103,12 +103,12 @@ fn a_service_of_systemd_has_its_own_counters() {
 }
 
 #[test]
-fn in_a_hybrid_host_only_groups_below_a_root_count() {
+fn on_a_hybrid_host_only_groups_below_a_root_count() {
     let container = container("cgroup-hybrid").unwrap();
     let expected = Container {
         version: 1,
         memory_limit_bytes: Some(1 << 30),
-        // The limit is one of a group that cannot be seen.
+        // The limit belongs to a group that is not visible.
         memory_bytes_in_limit: InLimit::Around(None),
         memory_usage_bytes: container.memory_usage_bytes,
         memory_inactive_file_bytes: container.memory_inactive_file_bytes,
@@ -123,12 +123,12 @@ fn in_a_hybrid_host_only_groups_below_a_root_count() {
 }
 
 #[test]
-fn the_root_group_is_no_container_and_neither_is_a_kernel_without_groups() {
+fn the_root_group_and_a_missing_tree_are_not_containers() {
     assert_eq!(container("cgroup-v2-root"), None);
     assert_eq!(container("no-such-tree"), None);
 }
 
-/// A tree that is removed when the test ends.
+/// Tree that is removed at the end of the test.
 struct Tree(PathBuf);
 
 impl Tree {
@@ -162,7 +162,7 @@ impl Drop for Tree {
 }
 
 #[test]
-fn a_limit_of_the_pod_comes_with_the_use_of_the_pod() {
+fn a_limit_of_the_pod_is_compared_with_the_use_of_the_pod() {
     let tree = Tree::of("pod");
     tree.write("proc/self/cgroup", "0::/pod/own\n");
     for (group, limit, usage) in [("pod", "268435456", "262144000"), ("pod/own", "max", "10")] {
@@ -183,7 +183,7 @@ fn a_limit_of_the_pod_comes_with_the_use_of_the_pod() {
 }
 
 #[test]
-fn a_child_without_the_memory_controller_has_the_limit_and_the_use_of_the_group_around() {
+fn a_child_without_the_memory_controller_has_the_limit_and_the_use_of_its_parent() {
     let tree = Tree::of("threaded");
     tree.write("proc/self/cgroup", "0::/domain/threads\n");
     tree.write("cgroup/memory.max", "max\n");
@@ -199,7 +199,7 @@ fn a_child_without_the_memory_controller_has_the_limit_and_the_use_of_the_group_
 }
 
 #[test]
-fn limits_that_change_are_seen_at_once() {
+fn changed_limits_apply_immediately() {
     let tree = Tree::of("limits");
     let mut groups = tree.groups();
     assert_eq!(groups.read().unwrap().memory_limit_bytes, Some(1000));
@@ -210,7 +210,7 @@ fn limits_that_change_are_seen_at_once() {
 }
 
 #[test]
-fn a_controller_that_is_switched_on_is_seen_within_a_minute() {
+fn an_enabled_controller_is_found_within_a_minute() {
     let tree = Tree::of("controller");
     let mut groups = tree.groups();
     tree.write("cgroup/pids.current", "7\n");
@@ -221,14 +221,14 @@ fn a_controller_that_is_switched_on_is_seen_within_a_minute() {
 }
 
 #[test]
-fn a_group_that_vanishes_is_looked_for_at_the_next_reading() {
+fn a_removed_group_is_searched_for_at_the_next_reading() {
     let tree = Tree::of("vanishes");
     let mut groups = tree.groups();
     assert_eq!(groups.read().unwrap().memory_usage_bytes, Some(500));
     tree.write("proc/self/cgroup", "0::/moved\n");
     tree.write("cgroup/moved/cgroup.events", "populated 1\n");
     tree.write("cgroup/moved/memory.current", "600\n");
-    // What is open stays readable on an ordinary filesystem, unlike in a control group.
+    // On an ordinary filesystem, open files stay readable, unlike in a control group.
     tree.write("cgroup/memory.current", "");
     assert_eq!(groups.read().unwrap().memory_usage_bytes, None);
     let moved = groups.read().unwrap();

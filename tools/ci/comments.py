@@ -20,7 +20,7 @@ from tools.common.toolchain import ROOT
 
 CLEAN = (
     *(".github/", "bench/", "crates/", "e2e/", "tf/", "tools/"),
-    *("services/frontend/server/", "services/gateway/", "services/stats/"),
+    *("services/frontend/", "services/gateway/", "services/stats/"),
     *("Dockerfile", "Makefile", "docker-bake.hcl", "docker-compose"),
 )
 # The first four contain the phrases as data. The others do not follow the rules yet.

@@ -1,4 +1,4 @@
-//! Alerts and events: decoding, sentences, and the tiles they belong to.
+//! Alerts and events: decoding, sentences, and the panels and tiles that show them.
 
 use crate::fields::Fields;
 use crate::number::Format;
@@ -7,57 +7,57 @@ use crate::unit::Unit;
 /// Severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
-    /// Nothing to do.
+    /// No action needed.
     Normal,
-    /// Worth a look.
+    /// May need action.
     Warning,
     /// Needs action.
     Critical,
 }
 
-/// Alerts kept of a sample, and events kept of an instance. The service sends no more.
+/// Maximum number of alerts of a sample; the service sends no more.
 const MOST_ALERTS: usize = 32;
-/// Events kept of an instance.
+/// Maximum number of events of an instance; the service sends no more.
 pub(crate) const MOST_MARKS: usize = 512;
 
-/// A state that needs attention.
+/// State that needs attention.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Alert {
-    /// The kind of thing, such as `filesystem`.
+    /// Kind of object, such as `filesystem`.
     pub(crate) subject: String,
-    /// Which of them, such as `/var/log`; empty where there is one.
+    /// Object, such as `/var/log`; empty if there is only one.
     pub(crate) target: String,
-    /// How bad it is.
+    /// Severity.
     pub(crate) level: Level,
-    /// The figure, NaN where it is not known.
+    /// Measured value, NaN if it is unknown.
     pub(crate) value: f64,
-    /// Its unit.
+    /// Unit of the value.
     pub(crate) unit: Unit,
-    /// When the state began, by the clock of the machine; NaN where it is not known.
+    /// Time at which the state began, by the machine's clock; NaN if it is unknown.
     pub(crate) since_ms: f64,
-    /// The process that causes it; empty where it is not known.
+    /// Process that causes the state; empty if it is unknown.
     pub(crate) cause: String,
 }
 
-/// Something that happened, drawn as a line in every chart.
+/// Event, drawn as a line in every chart.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Mark {
-    /// When, by the clock of the machine.
+    /// Time by the machine's clock.
     pub(crate) time_ms: f64,
-    /// The kind, such as `oom_kill`.
+    /// Kind, such as `oom_kill`.
     pub(crate) kind: String,
-    /// A short text for people.
+    /// Displayed text.
     pub(crate) text: String,
 }
 
-/// Texts and places of a subject.
+/// Sentence, panel and tile of a subject.
 struct Subject {
     name: &'static str,
-    /// The sentence: `@` is the target, `#` the value.
+    /// Sentence in which `@` stands for the target and `#` for the value.
     sentence: &'static str,
-    /// The panel that shows it.
+    /// Panel that shows it; empty if there is none.
     panel: &'static str,
-    /// The tile that shows its level; empty where there is none.
+    /// Tile that shows its level; empty if there is none.
     tile: &'static str,
 }
 
@@ -96,7 +96,7 @@ const SUBJECTS: [Subject; 22] = [
 ];
 
 impl Alert {
-    /// Decodes the alerts of a sample, worst first as the service sends them.
+    /// Decodes the alerts of a sample. The service sends the most severe first.
     pub(crate) fn list(fields: &impl Fields) -> Vec<Self> {
         let alerts = fields.get("alerts").map(|list| list.list()).unwrap_or_default();
         alerts.iter().take(MOST_ALERTS).filter_map(Self::decode).collect()
@@ -119,7 +119,7 @@ impl Alert {
         })
     }
 
-    /// The state as a sentence: "/var/log is 99.3 % full".
+    /// Describes the alert in a sentence: "/var/log is 99.3 % full".
     pub(crate) fn sentence(&self, format: Format) -> String {
         let Some(subject) = self.known() else {
             return [&self.subject, " ", &self.target].concat();
@@ -129,7 +129,7 @@ impl Alert {
             match letter {
                 '@' => text.push_str(&self.target),
                 '#' => text.push_str(&format.text(self.value, self.unit)),
-                // A subject may lack its target, as the busiest of several disks.
+                // An alert for the busiest of several disks has no target.
                 ' ' if text.is_empty() || text.ends_with(' ') => {}
                 letter => text.push(letter),
             }
@@ -137,17 +137,17 @@ impl Alert {
         text
     }
 
-    /// The id of the panel that shows it.
+    /// Identifier of the panel that shows the alert.
     pub(crate) fn panel(&self) -> &'static str {
         self.known().map_or("", |subject| subject.panel)
     }
 
-    /// The id of the tile that shows it.
+    /// Identifier of the tile that shows the alert.
     pub(crate) fn tile(&self) -> &'static str {
         self.known().map_or("", |subject| subject.tile)
     }
 
-    /// Whether it is about the large figure of its tile.
+    /// Whether the alert is about the value of its tile.
     pub(crate) fn is_of_figure(&self) -> bool {
         let is_pressure = self.subject.starts_with("pressure");
         is_pressure
@@ -160,7 +160,7 @@ impl Alert {
 }
 
 impl Mark {
-    /// Decodes a list of events.
+    /// Decodes the events of a sample or of a response.
     pub(crate) fn list(fields: &impl Fields) -> Vec<Self> {
         let events = fields.get("events").map(|list| list.list()).unwrap_or_default();
         let mark = |event: &_| Self::decode(event);
@@ -175,7 +175,7 @@ impl Mark {
     }
 }
 
-/// The level that the service calls by this name.
+/// Parses the service's name of a level.
 pub(crate) fn level(name: &str) -> Option<Level> {
     Some(match name {
         "normal" => Level::Normal,
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_alert_is_left_out() {
+    fn malformed_alerts_are_skipped_and_their_number_is_limited() {
         for value in [json!({}), json!({"alerts": 7}), json!({"alerts": [{}, 1, null, []]})] {
             assert!(alerts(&value).is_empty(), "{value}");
         }

@@ -1,38 +1,36 @@
-//! Round times for the axis of a chart, by the viewer's clock.
+//! Ticks of a chart's time axis, at round times in the viewer's time zone.
 
-/// Seconds between two ticks.
+/// Possible intervals between two ticks, in seconds.
 const STEPS: [f64; 18] = [
     1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0, 7_200.0,
     10_800.0, 21_600.0, 43_200.0, 86_400.0,
 ];
 
-/// Ticks of a window at most.
+/// Maximum number of intervals in a window.
 const MOST_TICKS: f64 = 5.0;
 
 const DAY_MS: f64 = 86_400_000.0;
 
-/// A tick.
+/// Tick of the axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Tick {
-    /// Its time.
     pub(crate) time_ms: f64,
-    /// Its label.
     pub(crate) label: Label,
 }
 
-/// The precision of a tick's label.
+/// Precision of a tick's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Label {
     /// Hours, minutes and seconds.
     Second,
     /// Hours and minutes.
     Minute,
-    /// The date: the day changes here.
+    /// Month and day: the first tick of a day.
     Day,
 }
 
-/// The ticks of a window. `offset_ms` is what local time is behind of UTC at a moment; it changes
-/// with daylight saving time.
+/// Returns the ticks of a window. `offset_ms` returns the time by which local time is behind UTC at
+/// a given time; it changes with daylight saving time.
 pub(crate) fn ticks(window: (f64, f64), offset_ms: impl Fn(f64) -> f64) -> Vec<Tick> {
     let (begin, end) = window;
     let fits = |step: &&f64| **step * 1_000.0 * MOST_TICKS >= end - begin;
@@ -69,7 +67,7 @@ mod tests {
 
     #[test]
     fn ticks_are_at_round_local_times() {
-        // Half an hour ahead of UTC, as in some zones.
+        // Some zones differ from UTC by half an hour.
         let ticks = ticks((HOUR, 2.0 * HOUR), |_| -HOUR / 2.0);
         assert_eq!(ticks.len(), 5);
         assert!(ticks.iter().all(|tick| ((tick.time_ms + HOUR / 2.0) % (HOUR / 4.0)).abs() < 1.0));
@@ -85,8 +83,8 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_are_set_back_keep_ticks_round_and_in_order() {
-        // Local time is an hour ahead until the 10th hour.
+    fn ticks_stay_round_and_in_order_when_clocks_are_set_back() {
+        // Local time is one hour ahead of UTC until the 10th hour.
         let offset = |time: f64| if time < 10.0 * HOUR { -HOUR } else { 0.0 };
         let ticks = ticks((0.0, 24.0 * HOUR), offset);
         assert!(ticks.windows(2).all(|pair| pair[0].time_ms < pair[1].time_ms));
@@ -97,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_of_seconds_shows_seconds_and_an_absurd_one_nothing() {
+    fn a_window_of_seconds_shows_seconds_and_an_absurd_window_has_no_ticks() {
         assert_eq!(ticks((0.0, 5_000.0), |_| 0.0)[0].label, Label::Second);
         assert!(ticks((0.0, f64::INFINITY), |_| 0.0).is_empty());
         assert!(ticks((0.0, 1e300), |_| 0.0).is_empty());

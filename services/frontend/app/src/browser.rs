@@ -8,7 +8,7 @@ use web_sys::{Document, Element, Event, Window};
 use crate::fields::Fields;
 use crate::state;
 
-/// Events of the document by which the page opens and closes the table, which is another program.
+/// Events of the document with which the page opens and closes the table, a separate module.
 pub(crate) const OPEN_TABLE: &str = "opentable";
 pub(crate) const CLOSE_TABLE: &str = "closetable";
 
@@ -31,8 +31,8 @@ impl Fields for JsValue {
     }
 }
 
-/// The address of the service, empty for the page's own, and whether only the large figures are to be
-/// shown.
+/// Address of the service (empty for the page's own origin), and whether kiosk mode is on. Kiosk
+/// mode shows only the tiles.
 pub(crate) fn given(document: &Document) -> (String, bool) {
     let meta = document.query_selector("meta[name=backend-service-url]").ok().flatten();
     let backend = meta.and_then(|meta| meta.get_attribute("content")).unwrap_or_default();
@@ -40,7 +40,8 @@ pub(crate) fn given(document: &Document) -> (String, bool) {
     (backend, page.get("isKiosk").is_some_and(|value| value.is_truthy()))
 }
 
-/// The viewer's formats. Making one takes longer than a whole tick, so they are kept.
+/// Time formats of the viewer's language. Creating one takes longer than a whole tick, so they are
+/// cached.
 struct Formats {
     minute: Function,
     second: Function,
@@ -57,8 +58,8 @@ thread_local! {
     };
 }
 
-/// A format of the viewer's language with these parts. Latin digits everywhere: the numbers beside
-/// the times have them too.
+/// Creates a format of the viewer's language with these parts. It has Latin digits, as the numbers
+/// beside the times do.
 fn time_format(parts: &[&str]) -> Function {
     let options = Object::new();
     let set = |name: &str, value: &str| {
@@ -80,45 +81,45 @@ fn time_format(parts: &[&str]) -> Function {
 }
 
 fn formatted(time_unix_ms: f64, choose: impl Fn(&Formats) -> &Function) -> String {
-    // What is no date is not shown.
+    // An invalid date becomes an empty text.
     FORMATS.with(|formats| {
         let text = choose(formats).call1(&JsValue::UNDEFINED, &time_unix_ms.into());
         text.ok().and_then(|text| text.as_string()).unwrap_or_default()
     })
 }
 
-/// The decimal separator of the viewer's language, among Latin digits.
+/// Decimal separator of the viewer's language, for Latin digits.
 pub(crate) fn decimal_point(window: &Window) -> char {
     let text = call(window, "point", &[]).ok().and_then(|text| text.as_string());
     text.and_then(|text| text.chars().next()).unwrap_or('.')
 }
 
-/// Hours, minutes and seconds.
+/// Formats hours, minutes and seconds.
 pub(crate) fn time_text(time_unix_ms: f64) -> String {
     formatted(time_unix_ms, |formats| &formats.second)
 }
 
-/// Hours and minutes.
+/// Formats hours and minutes.
 pub(crate) fn minute_text(time_unix_ms: f64) -> String {
     formatted(time_unix_ms, |formats| &formats.minute)
 }
 
-/// Month and day.
+/// Formats month and day.
 pub(crate) fn day_text(time_unix_ms: f64) -> String {
     formatted(time_unix_ms, |formats| &formats.day)
 }
 
-/// Date, time and zone: an hour that is repeated is told apart.
+/// Formats date, time and zone. The zone distinguishes an hour that occurs twice.
 pub(crate) fn full_text(time_unix_ms: f64) -> String {
     formatted(time_unix_ms, |formats| &formats.full)
 }
 
-/// The time that local time is behind UTC at a moment.
+/// Time by which local time is behind UTC at a given time.
 pub(crate) fn offset_ms(time_unix_ms: f64) -> f64 {
     Date::new(&time_unix_ms.into()).get_timezone_offset() * 60_000.0
 }
 
-/// A color of the style sheet, as the browser computes it.
+/// Color of the style sheet, as computed by the browser.
 pub(crate) fn color(window: &Window, name: &str) -> String {
     let root = window.document().and_then(|document| document.document_element());
     let style = root.and_then(|root| window.get_computed_style(&root).ok().flatten());
@@ -126,12 +127,12 @@ pub(crate) fn color(window: &Window, name: &str) -> String {
     value.unwrap_or_default().trim().to_owned()
 }
 
-/// The settings that were stored, if there are any and the browser lets them be read.
+/// Stored settings; `None` if there are none or the browser denies access.
 pub(crate) fn stored(window: &Window) -> Option<String> {
     call(window, "stored", &[]).ok()?.as_string()
 }
 
-/// Stores the settings, where the browser lets it.
+/// Stores the settings if the browser allows it.
 pub(crate) fn store(window: &Window, text: &str) {
     let _ = call(window, "stored", &[text]);
 }
@@ -143,19 +144,19 @@ pub(crate) fn call(window: &Window, name: &str, texts: &[&str]) -> Result<JsValu
     function.unchecked_into::<Function>().apply(&JsValue::UNDEFINED, &texts)
 }
 
-/// Whether the browser shows notifications of this page: `granted`, `default` before the viewer was
-/// asked, `denied`; empty where it has none.
+/// Permission for notifications: `granted`, `denied`, or `default` before the viewer has decided;
+/// empty if the browser does not support notifications.
 pub(crate) fn permission() -> String {
     let window = web_sys::window().map_or(JsValue::UNDEFINED, JsValue::from);
     window.text_at("Notification.permission")
 }
 
-/// The action of the button that was pressed.
+/// Action of the button that was pressed.
 pub(crate) fn action(event: &Event) -> Option<String> {
     near(event, "button")?.get_attribute("data-action")
 }
 
-/// The state event of a user event; `None` where it has none.
+/// Converts a user event to a state event; `None` if there is none.
 pub(crate) fn to_event(event: &Event, kind: &str) -> Option<state::Event> {
     let plot = || near(event, ".plot");
     let fields: &JsValue = event.as_ref();
@@ -172,13 +173,13 @@ pub(crate) fn to_event(event: &Event, kind: &str) -> Option<state::Event> {
     Some(match kind {
         "pointermove" => state::Event::Point(plot().as_ref().and_then(share)),
         "pointerdown" => {
-            // A finger scrolls and points; only a mouse has a hand free to drag.
+            // Touches scroll and point; only a mouse drags.
             if !is_mouse() {
                 return Some(state::Event::Point(plot().as_ref().and_then(share)));
             }
             let plot = plot()?;
             let share = share(&plot)?;
-            // The primary button alone, and no menu of the browser.
+            // Only the primary button drags. With Ctrl, the click opens the context menu on macOS.
             if fields.number_at("button") != Some(0.0) || fields.get("ctrlKey")?.is_truthy() {
                 return None;
             }
@@ -188,13 +189,13 @@ pub(crate) fn to_event(event: &Event, kind: &str) -> Option<state::Event> {
         }
         "pointerup" => state::Event::Drop,
         "pointercancel" | "blur" => state::Event::Cancel,
-        // The mouse left the page; a finger that was lifted leaves its crosshair.
+        // The mouse left the page. After a touch, the crosshair stays.
         "pointerout" if is_mouse() && fields.get("relatedTarget").is_none() => state::Event::Cancel,
         "focusin" => state::Event::InTable(is_in_table(event)),
         "keydown" => {
             plot()?;
             let is_held = |key: &str| fields.get(key).is_some_and(|value| value.is_truthy());
-            // Shortcuts of the browser stay its own.
+            // Shortcuts of the browser keep their meaning.
             if ["altKey", "ctrlKey", "metaKey"].into_iter().any(is_held) {
                 return None;
             }
@@ -203,7 +204,7 @@ pub(crate) fn to_event(event: &Event, kind: &str) -> Option<state::Event> {
             if moves && is_held("shiftKey") {
                 return None;
             }
-            // Up and down scroll the page.
+            // The up and down keys scroll the page.
             if moves && key != "ArrowUp" && key != "ArrowDown" {
                 event.prevent_default();
             }
@@ -221,15 +222,15 @@ pub(crate) fn to_event(event: &Event, kind: &str) -> Option<state::Event> {
     })
 }
 
-/// Whether the event is in a table of things.
+/// Whether the target of the event is in a list.
 pub(crate) fn is_in_table(event: &Event) -> bool {
     near(event, ".things").is_some()
 }
 
-/// The element that the event is in.
+/// Closest element to the event's target that matches the selector.
 pub(crate) fn near(event: &Event, selector: &str) -> Option<Element> {
     let target: JsValue = event.target()?.into();
-    // The document is a target too, and in no element.
+    // The target can be the document, which has no `closest`.
     target.get("closest")?;
     let target: Element = target.unchecked_into();
     target.closest(selector).ok()?

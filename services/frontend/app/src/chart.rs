@@ -1,66 +1,66 @@
-//! From rows to the paths of a chart, in a box of [`WIDTH`] by [`HEIGHT`] units. Coordinates are
-//! whole numbers: the box is finer than any screen shows it.
+//! Conversion of rows to the paths of a chart, in a box of [`WIDTH`] by [`HEIGHT`] units.
+//! Coordinates are integers: the box has a higher resolution than any screen.
 
 use crate::decode::Row;
 use crate::metrics::Metric;
 use crate::number::push_whole;
 use crate::unit::Unit;
 
-/// Units from the left edge (the window's beginning) to the right (its end).
+/// Units from the left edge (start of the window) to the right edge (end of the window).
 pub(crate) const WIDTH: i64 = 6_000;
-/// Units from nothing (at the bottom) to the most.
+/// Units from zero (bottom) to the upper bound of the scale.
 pub(crate) const HEIGHT: i64 = 1_000;
 
-/// Points of a line: more than a chart is wide on most screens are drawn by nobody.
+/// Maximum number of points of a line: on most screens, a chart has about as many pixels.
 const MOST_POINTS: usize = 400;
 
-/// The paths of a chart and its scale.
+/// Paths of a chart and its scale.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Drawing {
-    /// A path for each series; of a stack the areas down to the bottom, to be drawn from the last
-    /// to the first, each over the one above it.
+    /// Path of each series. In a stack, it is an area down to the bottom; areas are drawn from the
+    /// last to the first, each over the one above it.
     pub(crate) paths: Vec<String>,
-    /// Areas between minimum and maximum of each series; of a stack one line, the highest sum.
+    /// Areas between minimum and maximum of each series. In a stack, one line for the highest sum.
     pub(crate) bands: Vec<String>,
-    /// The value at the top.
+    /// Value at the top.
     pub(crate) top: f64,
     /// Round values from 0 on, for the grid.
     pub(crate) ticks: Vec<f64>,
     /// Minimum, mean and maximum of each series in the window.
     pub(crate) totals: Vec<[f64; 3]>,
-    /// Whether there is anything to see.
+    /// Whether all values are unknown.
     pub(crate) is_empty: bool,
 }
 
-/// A chart that is to be drawn.
+/// Input of a chart.
 pub(crate) struct Plan<'a> {
-    /// The rows, oldest first.
+    /// Rows, oldest first.
     pub(crate) rows: &'a [Row],
-    /// The beginning and the end of the window, by the clock of the rows.
+    /// Start and end of the window, by the clock of the rows.
     pub(crate) window: (f64, f64),
-    /// The series, the lowest first.
+    /// Series, from the bottom of the stack.
     pub(crate) series: &'a [Metric],
-    /// The figure of a row.
+    /// Function that returns the value of a row.
     pub(crate) value: &'a dyn Fn(&Row, Metric) -> f64,
-    /// Whether they add up.
+    /// Whether the series are stacked.
     pub(crate) stacked: bool,
-    /// Their unit.
+    /// Unit of the values.
     pub(crate) unit: Unit,
-    /// Whether bytes are counted in units of 1,000.
+    /// Whether units of bytes are multiples of 1,000.
     pub(crate) decimal: bool,
-    /// The smallest value at the top of the scale.
+    /// Minimum for the upper bound of the scale.
     pub(crate) min_scale: f64,
-    /// The most that there can be, as all of the memory; NaN where there is no limit.
+    /// Upper limit of the values, such as the total memory; NaN if there is none.
     pub(crate) limit: f64,
 }
 
 /// Mean, minimum and maximum of a series in a row.
 type Value = [f64; 3];
 
-/// Draws a chart. Nothing is drawn where nothing is known: a gap ends the stroke.
+/// Draws a chart. Unknown values and gaps interrupt the stroke.
 pub(crate) fn draw(plan: &Plan) -> Drawing {
     let (begin, end) = plan.window;
-    // One row on each side lets the lines enter and leave at the edges.
+    // One row on each side extends the lines to the edges.
     let first = plan.rows.partition_point(|row| row.time_ms < begin).saturating_sub(1);
     let last = plan.rows.partition_point(|row| row.time_ms <= end) + 1;
     let rows = plan.rows.get(first..last.min(plan.rows.len())).unwrap_or_default();
@@ -99,7 +99,7 @@ pub(crate) fn draw(plan: &Plan) -> Drawing {
     }
 }
 
-/// The values of each series, of a stack with what is below.
+/// Values of each series; in a stack, each one includes the series below it.
 fn lines(plan: &Plan, rows: &[Row]) -> Vec<Vec<Value>> {
     let limit = if plan.stacked { plan.limit } else { f64::NAN };
     let mut lines: Vec<Vec<Value>> = Vec::new();
@@ -107,7 +107,7 @@ fn lines(plan: &Plan, rows: &[Row]) -> Vec<Vec<Value>> {
         let below = if plan.stacked { lines.last() } else { None };
         let value = |(place, row): (usize, &Row)| {
             let mean = (plan.value)(row, metric);
-            // The cache is a rest, which has no bounds of its own.
+            // Cached memory is computed from other values and has no bounds of its own.
             let (least, most) = if row.value(metric).to_bits() == mean.to_bits() {
                 row.bounds(metric)
             } else {
@@ -115,9 +115,10 @@ fn lines(plan: &Plan, rows: &[Row]) -> Vec<Vec<Value>> {
             };
             let below = below.and_then(|line| line.get(place)).copied();
             match below {
-                // Of a sum, what is not known is nothing.
+                // In a sum, an unknown value counts as zero.
                 Some(below) if mean.is_nan() => below,
-                // The peaks of two series need not be at one moment: the higher one counts.
+                // The peaks of two series can occur at different times, so only the higher one
+                // counts.
                 Some(below) if !below[0].is_nan() => {
                     let sum = below[0] + mean;
                     let peak = (below[2] + mean).max(below[0] + most);
@@ -131,7 +132,7 @@ fn lines(plan: &Plan, rows: &[Row]) -> Vec<Vec<Value>> {
     lines
 }
 
-/// Minimum, mean and maximum of each series by itself.
+/// Minimum, mean and maximum of each series on its own.
 fn totals(plan: &Plan, rows: &[Row]) -> Vec<[f64; 3]> {
     let total = |&metric: &Metric| {
         let (mut least, mut sum, mut most, mut count) = (f64::NAN, 0.0, f64::NAN, 0.0);
@@ -150,7 +151,7 @@ fn totals(plan: &Plan, rows: &[Row]) -> Vec<[f64; 3]> {
     plan.series.iter().map(total).collect()
 }
 
-/// The values of a span as one.
+/// Combines the values of a span.
 fn fold(line: &[Value], span: &Span) -> Value {
     let (mut sum, mut count) = (0.0, 0.0);
     let mut bounds = [f64::NAN; 2];
@@ -178,7 +179,8 @@ struct Point {
     follows_a_gap: bool,
 }
 
-/// Neighbours that share a point do so by the clock, so that a line does not tremble as it moves.
+/// Groups adjacent rows into points. The groups are aligned to the clock, so that a line does not
+/// jitter as it moves.
 fn spans(rows: &[Row]) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     let step_ms = rows.last().map_or(1.0, |row| row.time_ms - row.begun_ms);
@@ -204,7 +206,7 @@ fn spans(rows: &[Row]) -> Vec<Span> {
     spans
 }
 
-/// The areas between two lines; empty where the lines are one.
+/// Areas between two lines; empty if the lines are equal.
 fn band(low: &[Point], high: &[Point]) -> String {
     let mut text = String::new();
     if low.iter().zip(high).all(|(low, high)| low.y == high.y) {
@@ -232,7 +234,7 @@ fn band(low: &[Point], high: &[Point]) -> String {
 
 fn path(points: Vec<Point>, is_area: bool) -> String {
     let mut text = String::new();
-    // Where the stroke began and where its pen is.
+    // The x coordinate where the stroke began, and the current position of its pen.
     let mut stroke: Option<(i64, i64, i64)> = None;
     for Point { x, y, follows_a_gap } in points {
         if y.is_none() || follows_a_gap {
@@ -260,7 +262,8 @@ fn path(points: Vec<Point>, is_area: bool) -> String {
     text
 }
 
-/// Ends a stroke: an area goes down to the bottom; a point alone becomes a dot under round caps.
+/// Ends a stroke. An area is closed at the bottom; a single point becomes a dot because of round
+/// line caps.
 fn finish(text: &mut String, stroke: Option<(i64, i64, i64)>, is_area: bool) {
     match stroke {
         Some(_) if is_area => {
@@ -281,15 +284,15 @@ fn push(text: &mut String, command: char, x: i64, y: i64) {
     }
 }
 
-/// The top of the scale and its ticks: at most five, at round values.
+/// Upper bound of the scale and its ticks: at most five, at round values.
 fn scale(most: f64, plan: &Plan) -> (f64, Vec<f64>) {
     let is_binary = matches!(plan.unit, Unit::Bytes | Unit::Rate) && !plan.decimal;
-    // What there is no more of ends the scale: memory, and all of the processors' time.
+    // In a stack, the limit ends the scale, such as the total memory or all CPU time.
     let fixed = if plan.stacked { plan.limit } else { f64::NAN };
     let most = if fixed.is_nan() { most } else { fixed };
     let (mut step, factors): (f64, &[f64]) =
         if is_binary { (1.0, &[2.0]) } else { (0.01, &[2.0, 1.25, 2.0, 2.0]) };
-    // Four hundred steps lead beyond any number of bytes.
+    // 400 steps exceed any number of bytes.
     for factor in factors.iter().cycle().take(400) {
         if step * 4.000_1 >= most {
             break;
@@ -328,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_at_the_right_edge_and_the_most_at_the_top() {
+    fn the_end_is_at_the_right_edge_and_the_maximum_at_the_top() {
         let drawing = drawn(&[row(59, 0.0), row(60, 100.0)], false);
         assert_eq!(drawing.paths[0], "M5900 1000l100 -1000");
         assert!((drawing.top - 100.0).abs() < 0.01, "{}", drawing.top);
@@ -336,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_adds_up_and_what_is_not_known_of_it_is_nothing() {
+    fn a_stack_adds_up_and_unknown_values_count_as_zero() {
         let mut rows = [row(59, 20.0), row(60, 20.0)];
         rows[1].values[Metric::CpuSystem as usize] = 30.0;
         let drawing = drawn(&rows, true);
@@ -345,20 +348,20 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_begins_a_new_stroke_and_a_point_alone_is_a_dot() {
+    fn a_gap_begins_a_new_stroke_and_a_single_point_is_a_dot() {
         let rows = [row(55, 50.0), row(56, 50.0), row(59, 50.0)];
         assert_eq!(drawn(&rows, false).paths[0], "M5500 500l100 0M5900 500l0 0");
     }
 
     #[test]
-    fn a_row_without_the_figure_is_a_gap() {
+    fn a_row_without_the_value_is_a_gap() {
         let mut rows = [56, 57, 58, 59, 60].map(|second| row(second, 50.0));
         rows[2].values[Metric::CpuUser as usize] = f32::NAN;
         assert_eq!(drawn(&rows, false).paths[0], "M5600 500l100 0M5900 500l100 0");
     }
 
     #[test]
-    fn of_many_rows_the_peaks_are_drawn() {
+    fn peaks_are_drawn_when_rows_are_grouped() {
         let mut rows: Vec<_> = (1..=900).map(|second| row(second, 10.0)).collect();
         rows[500].values[Metric::CpuUser as usize] = 90.0;
         assert_eq!(spans(&rows).len(), 301);
@@ -379,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_at_all_is_empty() {
+    fn a_chart_without_known_values_is_empty() {
         assert!(drawn(&[], true).is_empty);
         let mut rows = [row(60, 0.0)];
         rows[0].values = [f32::NAN; crate::metrics::CHARTED];
@@ -396,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_peak_is_seen_in_a_long_window() {
+    fn a_short_peak_is_visible_in_a_long_window() {
         let mut peak = row(60, 11.3);
         let mut bounds = Box::new([[f32::NAN; crate::metrics::CHARTED]; 2]);
         bounds[1][Metric::CpuUser as usize] = 100.0;

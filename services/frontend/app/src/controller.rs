@@ -26,17 +26,17 @@ use crate::places::Places;
 use crate::preferences::{Settings, ViewState};
 use crate::state::{Dashboard, Event};
 
-/// Interval in which the age of the figures and the connection are checked.
+/// Interval at which the connection and the age of the values are checked.
 const TICK_MS: i32 = 1_000;
 
-/// Time for which selected text is left alone: long enough to copy it, and a forgotten selection
-/// does not hold the figures for ever.
+/// Time for which selected text pauses updates: long enough to copy it, and limited so that a
+/// forgotten selection does not stop them forever.
 const HELD_MS: f64 = 60_000.0;
 
-/// Time after which the colors of the heat map are read again: the theme of the system may change.
+/// Time after which the colors of the heat map are read again, because the system theme may change.
 const COLORS_MS: f64 = 5_000.0;
 
-/// Events of the user, with one listener for the whole page.
+/// User events, with one listener for the whole page.
 const USER_EVENTS: [&str; 12] = [
     "visibilitychange",
     "selectionchange",
@@ -55,27 +55,29 @@ const USER_EVENTS: [&str; 12] = [
 /// Events of the window.
 const WINDOW_EVENTS: [&str; 4] = ["online", "hashchange", "storage", "blur"];
 
-/// The page's connection and listeners; dropping it ends both.
+/// Connection and listeners of the page. Dropping it closes the connection and removes the
+/// listeners.
 pub(crate) struct Controller {
     window: Window,
     document: Document,
-    /// Counts up whatever happens to the time of day.
+    /// Monotonic clock: changes of the system time do not affect it.
     clock: Performance,
     dashboard: RefCell<Dashboard>,
     show: Box<dyn Fn()>,
     feed: Feed,
-    /// The way to the other tabs; `None` where the browser has none.
+    /// Channel to the other tabs; `None` if the browser does not support it.
     channel: Option<BroadcastChannel>,
-    /// Number of this tab; of two that have a stream, the smaller keeps it.
+    /// Random number of this tab. Of two tabs with a stream, the one with the smaller number keeps
+    /// it.
     tab: f64,
-    /// The decimal separator of the viewer.
+    /// Decimal separator of the viewer.
     point: char,
-    /// Colors of the heat map, and when they were read.
+    /// Colors of the heat map, and the time at which they were read.
     colors: Cell<[[u8; 3]; 2]>,
     colors_ms: Cell<f64>,
-    /// When text was selected, which holds the figures.
+    /// Time at which text was selected; a selection pauses updates.
     selected_ms: Cell<Option<f64>>,
-    /// Whether the address was changed to a panel that may be out of view.
+    /// Whether the address changed to a panel that may be outside of the viewport.
     wants_scroll: Cell<bool>,
     ticker: Cell<Option<i32>>,
     on_event: Closure<dyn Fn(web_sys::Event)>,
@@ -85,8 +87,8 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
-    /// Begins; `show` is called whenever there is something new to show. `base` is the address of
-    /// the service, empty for the page's own.
+    /// Starts the controller. `show` is called when the page must be drawn again. `base` is the
+    /// address of the service, empty for the page's own origin.
     pub(crate) fn start(
         window: Window,
         base: &str,
@@ -94,7 +96,7 @@ impl Controller {
         show: impl Fn() + 'static,
     ) -> Option<Rc<Self>> {
         let (document, clock) = (window.document()?, window.performance()?);
-        // Callbacks hold the controller weakly: it may be gone by then.
+        // Callbacks hold weak references because the controller may already be dropped.
         let controller = Rc::new_cyclic(|me: &Weak<Self>| {
             let (event, tick, retry) = (me.clone(), me.clone(), me.clone());
             Self {
@@ -130,7 +132,8 @@ impl Controller {
                 window,
             }
         });
-        // Of the service whose page was loaded; a member that is shown later has its own.
+        // These values belong to the service of the loaded page; a member that is shown later has
+        // others.
         let page = JsValue::from(&controller.window);
         controller.dashboard.borrow_mut().early =
             ["early.cpu", "early.ram"].map(|path| page.number_at(path).unwrap_or(f64::NAN));
@@ -212,7 +215,7 @@ impl Controller {
         if let Some((act @ ("copy" | "download"), what)) = action.split_once('-') {
             return self.take(act, what);
         }
-        // What is no setting is not stored: another tab's must not be overwritten.
+        // Only settings are stored, so that the ones of another tab are not overwritten.
         let is_setting = matches!(action.as_str(), "theme" | "units" | "reset" | "notify" | "mute");
         let asks = action == "notify";
         self.colors_ms.set(f64::NEG_INFINITY);
@@ -236,7 +239,7 @@ impl Controller {
         self.show_thresholds();
     }
 
-    /// Puts the thresholds in force into the fields: a field that was edited ignores its attribute.
+    /// Writes the current thresholds to the input fields. An edited field ignores its attribute.
     fn show_thresholds(&self) {
         let dashboard = self.dashboard.borrow();
         for (place, limit) in dashboard.settings.thresholds.as_flattened().iter().enumerate() {
@@ -249,7 +252,7 @@ impl Controller {
 
     fn close_settings(&self) {
         let Some(sheet) = self.element("details[open]") else { return };
-        // The focus would be lost with what it is in.
+        // Closing the settings would lose a focus inside of them.
         if sheet.query_selector(":focus").is_ok_and(|focus| focus.is_some())
             && let Some(summary) = self.element("details[open] > summary")
         {
@@ -265,7 +268,7 @@ impl Controller {
     }
 
     fn apply(&self, event: Event) {
-        // A press or a key draws at once; news wait while text is selected.
+        // User actions are drawn at once; data waits while text is selected.
         let is_news = matches!(
             event,
             Event::Sample(_) | Event::Polled(_) | Event::History(_) | Event::Tick | Event::Past(..)
@@ -281,7 +284,7 @@ impl Controller {
         }
     }
 
-    /// Whether text of the page is selected, which a change would undo.
+    /// Whether text of the page is selected. Drawing would clear the selection.
     fn is_selected(&self) -> bool {
         let selection = self.window.get_selection().ok().flatten();
         let is_range = selection.is_some_and(|selection| selection.text_at("type") == "Range");
@@ -308,7 +311,7 @@ impl Controller {
         }
     }
 
-    /// Draws the page while it is seen.
+    /// Draws the page if the tab is visible.
     fn draw(&self) {
         self.draw_title();
         if !self.document.hidden() {
@@ -316,7 +319,7 @@ impl Controller {
         }
     }
 
-    /// The title and the icon are seen in a tab that is not, so they are always true.
+    /// The title and the icon are visible in a hidden tab too, so they are always updated.
     fn draw_title(&self) {
         let dashboard = self.dashboard.borrow();
         let title = title(&dashboard, self.point);
@@ -341,12 +344,12 @@ impl Controller {
         self.dashboard.borrow()
     }
 
-    /// The decimal separator of the viewer.
+    /// Decimal separator of the viewer.
     pub(crate) fn point(&self) -> char {
         self.point
     }
 
-    /// Fills in what markup cannot say: the picture of the cores.
+    /// Paints the heat map of the cores, which markup cannot express.
     pub(crate) fn paint(&self) -> Option<()> {
         let canvas: HtmlCanvasElement = self.element("canvas")?.dyn_into().ok()?;
         let context: CanvasRenderingContext2d = canvas.get_context("2d").ok()??.dyn_into().ok()?;
@@ -355,7 +358,7 @@ impl Controller {
         let rows = dashboard.rows().filter(|_| dashboard.frozen.is_some());
         let rows = rows.unwrap_or(dashboard.live());
         let now = self.clock.now();
-        // To ask for a color makes the browser compute all styles.
+        // Reading a color makes the browser compute all styles.
         if now - self.colors_ms.get() > COLORS_MS {
             let color = |name| heatmap::parts(&browser::color(&self.window, name));
             self.colors.set([color("--s0"), color("--critical")]);
@@ -368,7 +371,7 @@ impl Controller {
         context.put_image_data(&image, 0.0, 0.0).ok()
     }
 
-    /// Brings the panel that the address names into view, once for each address.
+    /// Scrolls to the panel that the address names, once per address.
     pub(crate) fn scroll_to_panel(&self, is_first: bool) {
         if (self.wants_scroll.replace(false) || is_first)
             && let Some(panel) = self.element("[data-focus]")

@@ -1,6 +1,6 @@
-//! A sample or a history out of what the browser's JSON parser made of it, by the tables of
-//! [`metrics`](crate::metrics) and [`panels`](crate::panels): a deserialiser that can read any type
-//! is 11 kB of code after brotli, which every viewer would load.
+//! Decoding of samples and histories from the values of the browser's JSON parser, by the tables of
+//! [`metrics`](crate::metrics) and [`panels`](crate::panels). A deserializer for arbitrary types is
+//! 11 kB of code after brotli, which every viewer would download.
 
 use wire::ScopeKind;
 
@@ -11,71 +11,71 @@ use crate::number::Cell;
 use crate::panels::{TABLES, Table};
 use crate::unit::Unit;
 
-/// What the page keeps of a sample.
+/// Data of a sample that the page keeps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Reading {
-    /// Who took it.
+    /// Instance that took the sample.
     pub(crate) instance: String,
-    /// Its number, counted from 1.
+    /// Sequence number, counted from 1.
     pub(crate) sequence: f64,
-    /// When it was taken, by the clock of the machine that took it.
+    /// Time of the sample, by the clock of its machine.
     pub(crate) time_ms: f64,
-    /// How long before that its interval began.
+    /// Duration of the interval that ends at this time.
     pub(crate) interval_ms: f64,
-    /// Whose `cpu` and `ram` are.
+    /// Scope of `cpu` and `ram`.
     pub(crate) scope: ScopeKind,
-    /// Why.
+    /// Reason for the scope.
     pub(crate) reason: String,
-    /// The machine's name, where it may be shown.
+    /// Name of the machine, if it is exposed.
     pub(crate) hostname: String,
-    /// Whose the network's figures are.
+    /// Scope of the network's values.
     pub(crate) network_scope: ScopeKind,
-    /// Whose the filesystems are.
+    /// Scope of the filesystems.
     pub(crate) mounts_scope: ScopeKind,
-    /// Whether there are figures of a container.
+    /// Whether the sample contains values of a container.
     pub(crate) has_container: bool,
-    /// The state that the service tells; an older one tells none.
+    /// State according to the service; an older service sends none.
     pub(crate) state: Option<Level>,
-    /// Since when.
+    /// Time at which the state began, NaN if it is unknown.
     pub(crate) since_ms: f64,
-    /// What needs attention, worst first.
+    /// Alerts, most severe first.
     pub(crate) alerts: Vec<Alert>,
-    /// What happened in its interval.
+    /// Events of the interval.
     pub(crate) marks: Vec<Mark>,
-    /// The figures by number, NaN where they are not known.
+    /// Values of the [`METRICS`], NaN if they are unknown.
     pub(crate) figures: Vec<f64>,
-    /// Percent of each processor's time, by place.
+    /// Busy time of each processor in percent, by index.
     pub(crate) cores: Vec<u8>,
-    /// The rows of each of the [`TABLES`].
+    /// Rows of each of the [`TABLES`].
     pub(crate) tables: Vec<Vec<Vec<Cell>>>,
 }
 
-/// What the charts keep of a moment.
+/// Data of the charts for one interval.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
-    /// When its time began.
+    /// Start of the interval.
     pub(crate) begun_ms: f64,
-    /// When its time ended.
+    /// End of the interval.
     pub(crate) time_ms: f64,
-    /// The charted figures by number, NaN where they are not known.
+    /// Values of the charted metrics, NaN if they are unknown.
     pub(crate) values: [f32; CHARTED],
-    /// Minimum and maximum of each, where the row covers several samples.
+    /// Minimum and maximum of each metric, if the row covers several samples.
     pub(crate) bounds: Option<Box<[[f32; CHARTED]; 2]>>,
-    /// Percent of each processor's time; a history has none.
+    /// Busy time of each processor in percent; empty in a history.
     pub(crate) cores: Vec<u8>,
 }
 
-/// What a service remembers.
+/// History of a service.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct History {
-    /// Who remembers.
+    /// Instance of the service.
     pub(crate) instance: String,
-    /// The rows, oldest first.
+    /// Rows, oldest first.
     pub(crate) rows: Vec<Row>,
 }
 
-/// The sample that the fields are of, or `None` where they are no sample's. What is absent stays
-/// absent; what is of another type counts as absent.
+/// Decodes a sample; `None` if a required field is missing. A field of another type counts as
+/// missing.
 pub(crate) fn reading(fields: &impl Fields) -> Option<Reading> {
     let cores = fields.at("processors.cores").map(|cores| cores.list()).unwrap_or_default();
     let scope = |path| match fields.text_at(path).as_str() {
@@ -85,7 +85,7 @@ pub(crate) fn reading(fields: &impl Fields) -> Option<Reading> {
     };
     Some(Reading {
         instance: fields.get("instance")?.text()?,
-        // Samples are counted from 1: JSON without a count is somebody else's.
+        // Samples are counted from 1, so JSON without a sequence number is not a sample.
         sequence: fields.number_at("sequence").filter(|&sequence| sequence >= 1.0)?,
         time_ms: fields.number_at("time_unix_ms")?,
         interval_ms: fields.number_at("interval_ms")?.max(1.0),
@@ -105,7 +105,7 @@ pub(crate) fn reading(fields: &impl Fields) -> Option<Reading> {
     })
 }
 
-/// The history that the fields are of.
+/// Decodes a history.
 pub(crate) fn history(fields: &impl Fields) -> Option<History> {
     let step_ms = fields.number_at("step_seconds")? * 1_000.0;
     let mut rows: Vec<_> = numbers(&fields.get("time_unix_ms")?)
@@ -136,12 +136,12 @@ pub(crate) fn history(fields: &impl Fields) -> Option<History> {
 }
 
 impl Reading {
-    /// The figure, NaN where it is not known.
+    /// Value of a metric, NaN if it is unknown.
     pub(crate) fn figure(&self, figure: Metric) -> f64 {
         self.figures.get(figure as usize).copied().unwrap_or(f64::NAN)
     }
 
-    /// Whose the figures of a panel or tile are.
+    /// Scope of a panel or tile.
     pub(crate) fn scope_of(&self, panel: &str) -> ScopeKind {
         match panel {
             "cpu" | "ram" | "memory" => self.scope,
@@ -153,7 +153,7 @@ impl Reading {
         }
     }
 
-    /// What the charts keep of it.
+    /// Row of the charts for this sample.
     pub(crate) fn row(&self) -> Row {
         let mut values = [f32::NAN; CHARTED];
         for (value, &figure) in values.iter_mut().zip(&self.figures) {
@@ -169,7 +169,7 @@ impl Reading {
     }
 }
 
-/// The rows of a table, the highest of its sort columns first.
+/// Decodes the rows of a table, sorted by the sum of its sort columns, largest first.
 fn rows(fields: &impl Fields, table: &Table) -> Vec<Vec<Cell>> {
     let rows = fields.at(table.list).map(|list| list.list()).unwrap_or_default();
     let mut rows: Vec<_> = rows.iter().map(|row| cells(row, table)).collect();
@@ -181,7 +181,7 @@ fn rows(fields: &impl Fields, table: &Table) -> Vec<Vec<Cell>> {
         numbers.fold(-1.0, |sum: f64, number| sum.max(0.0) + number)
     };
     if !table.sort.is_empty() {
-        // A sort of the standard library is a kilobyte of code; this one takes 0.1 ms for 300 rows.
+        // The standard library's sort is 1 kB of code; this one takes 0.1 ms for 300 rows.
         for place in 1..rows.len() {
             let own = key(&rows[place]);
             let before = rows[..place].partition_point(|row| key(row) >= own);
@@ -199,14 +199,14 @@ fn cells(row: &impl Fields, table: &Table) -> Vec<Cell> {
     table.columns.iter().map(cell).collect()
 }
 
-/// The value of a path as [`METRICS`] describes it.
+/// Value at a path in the format of [`METRICS`].
 fn value(fields: &impl Fields, path: &str) -> f64 {
     let value = match path.split_once('/') {
         Some((part, whole)) => 100.0 * value(fields, part) / value(fields, whole),
-        // Old kernels tell only parts of some sums.
+        // Old kernels report only some parts of a sum.
         None => path.split('|').filter_map(|path| single(fields, path)).fold(f64::NAN, sum),
     };
-    // The absurd is not known.
+    // Negative and infinite values count as unknown.
     if value.is_finite() && value >= 0.0 { value } else { f64::NAN }
 }
 
@@ -218,12 +218,12 @@ fn single(fields: &impl Fields, path: &str) -> Option<f64> {
     };
     let (list, path) = path.get(1..)?.split_once('.')?;
     let entries = fields.get(list)?.list();
-    // What goes through a stacked one would count twice.
+    // The traffic of a stacked device is also counted at the devices below it.
     let whole = entries.iter().filter(|entry| entry.get("stacked").is_none());
     whole.filter_map(|entry| entry.number_at(path)).reduce(fold)
 }
 
-/// The sum; the first of all is added to "not known".
+/// Adds two values; an unknown first value is ignored.
 fn sum(one: f64, other: f64) -> f64 {
     if one.is_nan() { other } else { one + other }
 }
@@ -313,7 +313,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn figures_are_found_by_their_paths() {
+    fn metrics_are_found_by_their_paths() {
         let reading = read(&a_sample("a", 7));
         let near = |figure, wanted: f64| {
             let found = reading.figure(figure);
@@ -330,7 +330,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_field_that_is_named_is_one_of_a_sample() {
+    fn every_path_consists_of_fields_of_a_sample() {
         let text = serde_json::to_string(&json!({
             "sample": Sample {
                 cpu: Some(0.0), ram: Some(0.0), uptime_seconds: Some(0.0), ..a_sample("a", 1)
@@ -364,7 +364,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_panel_has_the_scope_of_its_figures() {
+    fn every_panel_has_the_scope_of_its_values() {
         use wire::{Container, Scope, ScopeKind};
         let mut sample = Sample {
             network_scope: Some(ScopeKind::Container),
@@ -383,7 +383,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn odd_types_count_as_absent_and_foreign_json_is_no_sample() {
+    fn fields_of_other_types_count_as_missing_and_other_json_is_not_a_sample() {
         let mut value = serde_json::to_value(a_sample("a", 1)).unwrap();
         value["cpu"] = json!("much");
         value["ram"] = json!(-1e300);
@@ -405,13 +405,13 @@ pub(crate) mod tests {
         let reading = read(&a_sample("a", 1));
         let disks = TABLES.iter().position(|table| table.list == "disks").unwrap();
         assert_eq!(reading.tables[disks].len(), 3);
-        // The busiest first.
+        // The busiest disk (`dm-0`) is first.
         assert_eq!(reading.tables[disks][1][0], Cell::Text("sdb".to_owned()));
         assert_eq!(reading.tables[disks][1][3], Cell::Number(60.0));
     }
 
     #[test]
-    fn a_history_is_read_by_rows_and_null_is_not_known() {
+    fn a_history_is_decoded_into_rows_and_null_is_unknown() {
         let value = json!({
             "instance": "a", "step_seconds": 1, "time_unix_ms": [1_000, 2_000],
             "series": {

@@ -1,4 +1,4 @@
-//! The values that are shown now, as a chart or as text to export.
+//! Values of the current view, as a chart or as text for exports.
 
 use wire::ScopeKind;
 
@@ -10,13 +10,13 @@ use crate::number::Format;
 use crate::panels::{PANELS, Shape};
 use crate::state::Dashboard;
 
-/// The chart of the panel at that place, of what is shown.
+/// Draws the chart of a panel, by its index.
 pub(crate) fn drawing(dashboard: &Dashboard, place: usize) -> (Shape, Drawing) {
     let panel = &PANELS[place];
     let scope = dashboard.latest.as_ref().map_or(ScopeKind::Host, |latest| latest.scope);
     let shape = panel.shape(scope);
     let series: Vec<Metric> = shape.series.iter().map(|(metric, _)| *metric).collect();
-    // Shares of a limit end at all of it.
+    // The scale of shares already ends at the limit.
     let is_share = !std::ptr::eq(shape.series, panel.series);
     let limit = if is_share { f64::NAN } else { dashboard.limit(panel) };
     let drawing = draw(&Plan {
@@ -33,7 +33,7 @@ pub(crate) fn drawing(dashboard: &Dashboard, place: usize) -> (Shape, Drawing) {
     (shape, drawing)
 }
 
-/// Text to take away: `json`, `csv`, or `svg-` and a panel's name.
+/// Formats an export: `json`, `csv`, or `svg-` and the identifier of a panel.
 pub(crate) fn text_of(dashboard: &Dashboard, what: &str, colors: &Colors) -> String {
     let (begin, end) = dashboard.window();
     let rows = dashboard.rows().unwrap_or_default();

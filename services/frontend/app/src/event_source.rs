@@ -1,5 +1,5 @@
-//! An event stream (HTML Standard, section 9.2) read with `fetch`. The browser's own `EventSource`
-//! hides the status of a refusal and the bytes of an event that is still on its way.
+//! Event stream (HTML Standard, section 9.2), read with `fetch`. The browser's own `EventSource`
+//! hides the status of an error response and the bytes of an incomplete event.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,38 +12,40 @@ use web_sys::{AbortController, ReadableStreamDefaultReader, Window};
 use crate::fetch::{self, Failure};
 use crate::fields::Fields;
 
-/// Bytes of one event: ten minutes of history take 90 kB, so more is not from the service.
+/// Maximum size of an event in bytes. Ten minutes of history take 90 kB, so a larger event does not
+/// come from the service.
 const LONGEST_EVENT: usize = 4 << 20;
 
-/// News of a stream.
+/// Signal of an event stream.
 pub(crate) enum Signal {
-    /// Bytes came in.
+    /// Bytes arrived.
     Bytes,
     /// An event is complete.
     Event(Message),
-    /// The stream ended, or was never there.
+    /// The stream ended or could not be opened.
     Closed(Failure),
 }
 
-/// An event of a stream.
+/// Event of the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Message {
-    /// The name of the event.
+    /// Name of the event.
     pub(crate) name: String,
-    /// Its data; several lines are joined by line feeds.
+    /// Data of the event; several lines are joined by line feeds.
     pub(crate) data: String,
-    /// Its id.
+    /// ID of the event.
     pub(crate) id: String,
 }
 
-/// An open connection; dropping it closes it.
+/// Open connection. Dropping it closes the connection.
 pub(crate) struct EventSource {
     is_open: Rc<Cell<bool>>,
     abort: AbortController,
 }
 
 impl EventSource {
-    /// Connects. An id is sent to the page's own origin only: elsewhere it would need a preflight.
+    /// Connects. The ID is sent only to the page's own origin: a cross-origin request with it would
+    /// need a preflight.
     pub(crate) fn open(
         window: &Window,
         url: &str,
@@ -103,7 +105,7 @@ async fn read(reader: ReadableStreamDefaultReader, emit: &impl Fn(Signal) -> boo
     }
 }
 
-/// Splits bytes into events.
+/// Parser that splits bytes into events.
 #[derive(Default)]
 struct Parser {
     line: Vec<u8>,
@@ -111,7 +113,7 @@ struct Parser {
 }
 
 impl Parser {
-    /// The events that these bytes complete.
+    /// Returns the events that these bytes complete.
     fn push(&mut self, bytes: &[u8]) -> Vec<Message> {
         let mut complete = Vec::new();
         let mut parts = bytes.split(|&byte| byte == b'\n');
@@ -119,7 +121,7 @@ impl Parser {
         for next in parts {
             self.line.extend_from_slice(part);
             part = next;
-            // A line that is not UTF-8 is not from the service.
+            // A line that is not UTF-8 does not come from the service.
             let line = String::from_utf8(std::mem::take(&mut self.line)).unwrap_or_default();
             complete.extend(self.line(line.trim_end_matches('\r')));
         }
@@ -178,14 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_counts_as_long() {
+    fn an_unterminated_line_counts_toward_the_length() {
         let mut parser = Parser::default();
         assert!(parser.push(&[b'x'; 1_000]).is_empty());
         assert_eq!(parser.len(), 1_000);
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_no_event() {
+    fn invalid_utf8_is_not_an_event() {
         assert!(Parser::default().push(b"data: \xff\n\n").is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! What is shown, to take away: as JSON, as CSV, and a chart as SVG.
+//! Exports of the current view: JSON, CSV, and a chart as SVG.
 
 use crate::chart::{Drawing, HEIGHT};
 use crate::decode::Row;
@@ -6,19 +6,19 @@ use crate::metrics::{CHARTED, METRICS};
 use crate::number::{plain, push_whole};
 use crate::panels::Shape;
 
-/// Colors of a picture, as the page shows them.
+/// Colors of an image, as on the page.
 pub(crate) struct Colors {
-    /// The background.
+    /// Background.
     pub(crate) paper: String,
     /// Titles.
     pub(crate) ink: String,
     /// Axes.
     pub(crate) muted: String,
-    /// The series, in their order.
+    /// Series, in their order.
     pub(crate) series: [String; 6],
 }
 
-/// The rows as comma-separated values, with a head.
+/// Formats the rows as comma-separated values with a header.
 pub(crate) fn csv(rows: &[Row]) -> String {
     let mut text = String::from("time_unix_ms");
     for (name, _) in METRICS.iter().take(CHARTED) {
@@ -33,9 +33,9 @@ pub(crate) fn csv(rows: &[Row]) -> String {
     text
 }
 
-/// The rows as JSON: the names of the columns, and rows of numbers and nulls.
+/// Formats the rows as JSON: the names of the columns, and rows of numbers and nulls.
 pub(crate) fn json(instance: &str, rows: &[Row]) -> String {
-    // An instance is hexadecimal digits; what would break the text is nobody's.
+    // An instance consists of hexadecimal digits. Other characters could break the JSON text.
     let instance: String = instance.chars().filter(char::is_ascii_alphanumeric).collect();
     let mut text = ["{\"instance\":\"", &instance, "\",\"columns\":[\"time_unix_ms\""].concat();
     for (name, _) in METRICS.iter().take(CHARTED) {
@@ -53,7 +53,7 @@ pub(crate) fn json(instance: &str, rows: &[Row]) -> String {
     text
 }
 
-/// A chart as a picture of its own: title, time, scale and the names of its series.
+/// Renders a chart as a standalone image: title, time, scale and the names of its series.
 pub(crate) fn svg(
     shape: &Shape,
     drawing: &Drawing,
@@ -123,7 +123,7 @@ mod tests {
     use crate::state::tests::row;
 
     #[test]
-    fn json_is_read_back_with_nulls_for_what_is_not_known() {
+    fn json_has_null_for_unknown_values() {
         let text = json("ab\"c", &[row(60, 1.5), row(61, 2.0)]);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["instance"], "abc");
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn csv_has_a_head_and_a_line_for_each_row() {
+    fn csv_has_a_header_and_a_line_for_each_row() {
         let text = csv(&[row(60, 1.5)]);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 2);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_stands_alone() {
+    fn an_image_needs_no_style_sheet() {
         let drawing = Drawing { paths: vec!["M0 0".to_owned()], top: 100.0, ..Drawing::default() };
         let color = || "rgb(1, 2, 3)".to_owned();
         let colors = Colors {

@@ -1,4 +1,4 @@
-//! HTTP requests, and the reasons for which they fail.
+//! HTTP requests, and the reasons why they fail.
 
 use js_sys::{JSON, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
@@ -7,29 +7,29 @@ use web_sys::{AbortSignal, Response, Window};
 
 use crate::fields::Fields;
 
-/// Bound of a request for figures: a slow line needs several seconds for a day of history.
+/// Timeout of a request. A slow connection needs several seconds for a day of history.
 const TIMEOUT_MS: u32 = 30_000;
 
-/// The reason why there is no answer.
+/// Reason why there is no valid response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// No connection, or it ended.
+    /// The connection failed or ended.
     Network,
-    /// A status other than success.
+    /// The status is not a success.
     Status(u16),
-    /// A sign-in page, or a redirect to one.
+    /// The response is 401, a sign-in page, or a redirect to one.
     SignedOut,
-    /// A body that is not what was requested.
+    /// The body cannot be decoded.
     Unreadable,
-    /// Another instance answered.
+    /// Another instance responded.
     OtherInstance,
 }
 
-/// Classifies an answer by the type of the response, its status and its media type.
+/// Classifies a response by its `Response.type`, its status and its media type.
 pub(crate) fn outcome(kind: &str, status: u16, media_type: &str) -> Result<(), Failure> {
     let is_html = media_type.starts_with("text/html");
     match status {
-        // Redirects are not followed: nothing redirects these paths except a sign-in.
+        // Redirects are not followed: only a sign-in redirects these paths.
         _ if kind == "opaqueredirect" => Err(Failure::SignedOut),
         401 => Err(Failure::SignedOut),
         200..300 if is_html => Err(Failure::SignedOut),
@@ -39,7 +39,7 @@ pub(crate) fn outcome(kind: &str, status: u16, media_type: &str) -> Result<(), F
     }
 }
 
-/// Sends a request; an answer other than success is a failure.
+/// Sends a request. A response that [`outcome`] rejects is a failure.
 pub(crate) async fn request(
     window: &Window,
     url: &str,
@@ -53,7 +53,7 @@ pub(crate) async fn request(
     let init = Object::new();
     set(&init, "headers", &fields);
     set(&init, "signal", signal);
-    // Another origin may redirect; its sign-in could not be told from it.
+    // Another origin may use redirects, which look the same as a redirect to a sign-in page.
     if url.starts_with('/') {
         set(&init, "redirect", &"manual".into());
     }
@@ -73,7 +73,8 @@ pub(crate) async fn request(
     Ok(response)
 }
 
-/// The text at an address; a page is one where HTML is no sign of a sign-in.
+/// Fetches the text at an address. In a response to a request for a page, HTML does not indicate a
+/// sign-in page.
 pub(crate) async fn text(window: &Window, url: &str, is_page: bool) -> Result<String, Failure> {
     let accept = [("accept", if is_page { "text/html" } else { "application/json" })];
     let signal = AbortSignal::timeout_with_u32(TIMEOUT_MS);
@@ -83,7 +84,7 @@ pub(crate) async fn text(window: &Window, url: &str, is_page: bool) -> Result<St
     text.as_string().ok_or(Failure::Unreadable)
 }
 
-/// Parses with the browser's JSON parser: another one would have to be loaded.
+/// Parses with the browser's JSON parser, because viewers would have to download another one.
 pub(crate) fn parse(text: &str) -> Option<JsValue> {
     JSON::parse(text).ok()
 }
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn other_answers_keep_their_status() {
+    fn other_responses_keep_their_status() {
         assert_eq!(outcome("basic", 200, "application/json"), Ok(()));
         assert_eq!(outcome("basic", 502, "text/html"), Err(Failure::Status(502)));
         assert_eq!(outcome("error", 0, ""), Err(Failure::Network));

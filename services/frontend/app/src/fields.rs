@@ -1,29 +1,29 @@
-//! Values of JSON, whatever parsed them.
+//! Access to JSON values, independent of their parser.
 
-/// A value as JSON has them.
+/// JSON value.
 pub(crate) trait Fields: Sized {
-    /// The value of that name, or at that place of a list.
+    /// Value of a field, or of an element of a list by its index.
     fn get(&self, name: &str) -> Option<Self>;
-    /// The number that it is.
+    /// The value as a number.
     fn number(&self) -> Option<f64>;
-    /// The text that it is.
+    /// The value as a text.
     fn text(&self) -> Option<String>;
-    /// The values of the list that it is; none where it is no list.
+    /// Elements of a list; empty if the value is not a list.
     fn list(&self) -> Vec<Self>;
 
-    /// The value at the end of a path.
+    /// Value at the end of a path.
     fn at(&self, path: &str) -> Option<Self> {
         let mut names = path.split('.');
         let first = self.get(names.next()?)?;
         names.try_fold(first, |value, name| value.get(name))
     }
 
-    /// The number at the end of a path.
+    /// Number at the end of a path.
     fn number_at(&self, path: &str) -> Option<f64> {
         self.at(path)?.number()
     }
 
-    /// The text at the end of a path, empty where there is none.
+    /// Text at the end of a path; empty if there is none.
     fn text_at(&self, path: &str) -> String {
         self.at(path).and_then(|value| value.text()).unwrap_or_default()
     }

@@ -1,12 +1,11 @@
-//! The cores as a picture: a line for each, a column for each moment, the busier the stronger.
+//! Heat map of the cores: a line per core, a column per moment. A busier core has a stronger color.
 
 use crate::decode::Row;
 
-/// Columns of the picture: one for each second of ten minutes.
+/// Columns of the image: one for each second of ten minutes.
 pub(crate) const COLUMNS: u32 = 600;
 
-/// The picture's pixels (red, green, blue, opacity), line by line. Nothing is drawn where nothing
-/// is known.
+/// Computes the pixels (red, green, blue, opacity), line by line. Unknown values are transparent.
 pub(crate) fn pixels(
     rows: &[Row],
     window: (f64, f64),
@@ -31,7 +30,8 @@ pub(crate) fn pixels(
     pixels
 }
 
-/// From the first color to the second, and stronger: the strength alone is read without colors.
+/// Mixes the two colors and increases the opacity with the load. The opacity alone is readable
+/// without colors.
 fn color(busy: u8, [low, high]: [[u8; 3]; 2]) -> [u8; 4] {
     let hot = u16::from(busy.saturating_sub(50).min(50));
     let mix = |place: usize| {
@@ -41,7 +41,7 @@ fn color(busy: u8, [low, high]: [[u8; 3]; 2]) -> [u8; 4] {
     [mix(0), mix(1), mix(2), 12 + busy.min(100) * 2]
 }
 
-/// The parts of a computed color, as "rgb(11, 122, 107)".
+/// Parses the components of a computed color, such as "rgb(11, 122, 107)".
 pub(crate) fn parts(color: &str) -> [u8; 3] {
     let mut parts = [0; 3];
     let numbers = color.split(|letter: char| !letter.is_ascii_digit());
@@ -59,7 +59,7 @@ mod tests {
     const COLORS: [[u8; 3]; 2] = [[10, 100, 100], [200, 0, 0]];
 
     #[test]
-    fn the_busier_the_hotter() {
+    fn a_busier_core_has_a_stronger_color() {
         assert_eq!(color(0, COLORS), [10, 100, 100, 12]);
         assert_eq!(color(100, COLORS), [200, 0, 0, 212]);
         assert_eq!(parts("rgb(11, 122, 107)"), [11, 122, 107]);
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_core_more_than_there_were_stays_empty() {
+    fn a_core_without_values_stays_empty() {
         let pixels = pixels(&[row(600, 0.0)], (0.0, 600_000.0), 3, COLORS);
         assert!(pixels.iter().all(|&value| value == 0));
     }

@@ -11,7 +11,7 @@ use crate::panels::Tile;
 use crate::state::{Dashboard, Link};
 use crate::unit::Unit;
 
-/// What the figures are of, as a sentence.
+/// Describes the scope of the values in a sentence.
 pub(crate) fn scope_text(latest: &Reading, format: Format) -> String {
     let (who, cores, memory) = match latest.scope {
         ScopeKind::Host => ("The host", Metric::Cores, Metric::MemoryTotal),
@@ -50,7 +50,7 @@ pub(crate) fn scope_text(latest: &Reading, format: Format) -> String {
     text
 }
 
-/// What stands under a large figure; its parts are kept in one piece each.
+/// Details below the value of a tile. Each part stays on one line.
 pub(crate) fn tile_details(dashboard: &Dashboard, tile: &Tile, format: Format) -> Vec<String> {
     let Some(latest) = &dashboard.latest else { return Vec::new() };
     let figure = |name: &str, figure: Metric, unit: Unit| {
@@ -59,7 +59,7 @@ pub(crate) fn tile_details(dashboard: &Dashboard, tile: &Tile, format: Format) -
     };
     let is_host = latest.scope == ScopeKind::Host;
     let two = match tile.id {
-        // The parts of the host's time are not those of the container's.
+        // The breakdown of the host's CPU time does not apply to the container.
         "cpu" if is_host => [
             figure("system\u{a0}", Metric::CpuSystem, Unit::Percent),
             figure("I/O\u{a0}wait\u{a0}", Metric::CpuIowait, Unit::Percent),
@@ -100,7 +100,7 @@ pub(crate) fn tile_details(dashboard: &Dashboard, tile: &Tile, format: Format) -
     two.into_iter().chain([scope]).flatten().collect()
 }
 
-/// What `ram` is the share of: used and total bytes.
+/// Used and total bytes of the `ram` percentage.
 fn memory_in_scope(latest: &Reading) -> (f64, f64) {
     let (used, limit) = match latest.scope {
         ScopeKind::Host => (Metric::MemoryUsed, Metric::MemoryTotal),
@@ -110,7 +110,7 @@ fn memory_in_scope(latest: &Reading) -> (f64, f64) {
     (latest.figure(used), latest.figure(limit).min(latest.figure(Metric::MemoryTotal)))
 }
 
-/// What is known of the container, as names and texts, with the share of a limit where there is one.
+/// Names and texts of the container's values, each with a percentage for a bar (NaN for no bar).
 pub(crate) fn container_facts(
     latest: &Reading,
     format: Format,
@@ -146,7 +146,7 @@ pub(crate) fn container_facts(
     facts.into_iter().filter(|(_, text, _)| !text.is_empty()).collect()
 }
 
-/// "up 3 h 12 min".
+/// Formats an uptime: "up 3 h 12 min".
 pub(crate) fn uptime_text(seconds: f64) -> String {
     let minutes = scaled(seconds, 1.0) / 60;
     let mut text = String::from("up ");
@@ -163,7 +163,7 @@ pub(crate) fn uptime_text(seconds: f64) -> String {
     text
 }
 
-/// "12 s old".
+/// Formats an age: "12 s old".
 pub(crate) fn age_text(age_ms: f64) -> String {
     let seconds = scaled(age_ms / 1_000.0, 1.0).cast_signed();
     let (count, unit) = match seconds {
@@ -176,7 +176,7 @@ pub(crate) fn age_text(age_ms: f64) -> String {
     text + unit
 }
 
-/// The name of a state, for attributes.
+/// Name of a connection state in attributes.
 pub(crate) fn link_name(link: Link) -> &'static str {
     match link {
         Link::Connecting => "connecting",
@@ -187,7 +187,7 @@ pub(crate) fn link_name(link: Link) -> &'static str {
     }
 }
 
-/// The name of a state, for people.
+/// Displayed name of a connection state.
 pub(crate) fn link_text(link: Link) -> &'static str {
     match link {
         Link::Connecting => "Connecting",
@@ -198,7 +198,7 @@ pub(crate) fn link_text(link: Link) -> &'static str {
     }
 }
 
-/// The reason of a failure.
+/// Description of a failure.
 pub(crate) fn failure_text(failure: Failure) -> String {
     match failure {
         Failure::Network => "no connection".to_owned(),
@@ -213,7 +213,7 @@ pub(crate) fn failure_text(failure: Failure) -> String {
     }
 }
 
-/// The name of a scope.
+/// Displayed name of a scope.
 pub(crate) fn scope_label(scope: ScopeKind) -> &'static str {
     match scope {
         ScopeKind::Host => "Host",
@@ -222,8 +222,8 @@ pub(crate) fn scope_label(scope: ScopeKind) -> &'static str {
     }
 }
 
-/// The name of a level, for attributes and for people, and the shape that stands for it in a box of
-/// twelve: a disc, a triangle, a diamond.
+/// Name of a level in attributes, its displayed name, and its shape in a box of 12 by 12: a disc, a
+/// triangle, a diamond.
 pub(crate) fn level_labels(level: Level) -> (&'static str, &'static str, &'static str) {
     match level {
         Level::Normal => ("normal", "Normal", "M6 1.5a4.5 4.5 0 1 1 0 9a4.5 4.5 0 0 1 0-9z"),
@@ -232,7 +232,7 @@ pub(crate) fn level_labels(level: Level) -> (&'static str, &'static str, &'stati
     }
 }
 
-/// The title of the tab: the worst state, or the figures where all is normal, or the state of the
+/// Title of the tab: the most severe alert, CPU and memory if there is none, or the state of the
 /// connection.
 pub(crate) fn title(dashboard: &Dashboard, point: char) -> String {
     if dashboard.link != Link::Live || dashboard.latest.is_none() {
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_said_what_the_figures_are_of() {
+    fn the_scope_is_described_in_a_sentence() {
         let mut sample = a_sample("a", 1);
         assert_eq!(scope_text(&read(&sample), BINARY), "The host, 2\u{a0}cores, 24\u{a0}GiB");
         sample.scope = Scope { kind: ScopeKind::Container, reason: String::new() };
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_is_told_against_its_limits() {
+    fn container_values_are_shown_with_their_limits() {
         let mut sample = a_sample("a", 1);
         sample.container = Some(Container {
             cpu_limit_cores: Some(0.5),
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn uptime_and_age_are_said_in_their_units() {
+    fn uptime_and_age_have_suitable_units() {
         assert_eq!(uptime_text(59.0), "up 0 min");
         assert_eq!(uptime_text(11_520.0), "up 3 h 12 min");
         assert_eq!(uptime_text(90_060.0), "up 1 d 1 h 1 min");
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn the_title_shows_figures_only_while_they_are_true() {
+    fn the_title_shows_values_only_while_they_are_current() {
         let mut dashboard = Dashboard::default();
         assert_eq!(title(&dashboard, '.'), "Connecting\u{2026}");
         dashboard.apply(Event::Sample(read(&a_sample("a", 1))), 0.0);

@@ -1,5 +1,5 @@
-//! Levels of the tiles and the alerts of the page. The service judges; where it does not, as an
-//! older one, the viewer's thresholds do.
+//! Levels of the tiles and the alerts of the page. The service determines them. An older service
+//! sends no state; the page then compares the values with the viewer's thresholds.
 
 use crate::alerts::{Alert, Level};
 use crate::metrics::Metric;
@@ -8,11 +8,11 @@ use crate::panels::{Panel, TABLES, TILES, Tile};
 use crate::state::Dashboard;
 use crate::unit::Unit;
 
-/// Percent of a filesystem from which on it is nearly full, and full.
+/// Used percentage of a filesystem for warning and critical.
 const FULL: [f64; 2] = [90.0, 95.0];
 
 impl Dashboard {
-    /// The most that there can be of the values of a panel, NaN where there is no limit.
+    /// Upper limit of a panel's values, NaN if there is none.
     pub(crate) fn limit(&self, panel: &Panel) -> f64 {
         match panel.id {
             "cpu" => 100.0,
@@ -23,12 +23,12 @@ impl Dashboard {
         }
     }
 
-    /// The newest figure of a tile; `None` where it is not known.
+    /// Latest value of a tile; `None` if it is unknown.
     pub(crate) fn tile_value(&self, tile: &Tile) -> Option<f64> {
         together(tile, |metric| self.figure(metric))
     }
 
-    /// The level of a tile.
+    /// Level of a tile.
     pub(crate) fn level(&self, place: usize) -> Option<Level> {
         let tile = TILES.get(place)?;
         self.tile_value(tile)?;
@@ -38,22 +38,22 @@ impl Dashboard {
         Some(self.own_levels[place].map_or(Level::Normal, |(level, _)| level))
     }
 
-    /// The worst alert of a tile.
+    /// Most severe alert of a tile.
     pub(crate) fn alert_of(&self, tile: &str) -> Option<&Alert> {
         self.alerts.iter().filter(|alert| alert.tile() == tile).max_by(|one, other| {
-            // Of equals, the first.
+            // Of equal alerts, the first one counts.
             one.level.cmp(&other.level).then(std::cmp::Ordering::Greater)
         })
     }
 
-    /// The worst level of all.
+    /// Most severe level of the page.
     pub(crate) fn worst(&self) -> Level {
         let state = self.latest.as_ref().and_then(|latest| latest.state);
         let alerts = self.alerts.iter().map(|alert| alert.level).max();
         state.max(alerts).unwrap_or(Level::Normal)
     }
 
-    /// Finds the alerts of the newest sample.
+    /// Updates the alerts from the latest sample.
     pub(crate) fn judge(&mut self) {
         let Some(latest) = &self.latest else { return };
         if latest.state.is_some() {
@@ -70,7 +70,7 @@ impl Dashboard {
             let known = self.own_levels[place];
             let since_ms = match known {
                 Some((before, since)) if before == level => since,
-                // The first sample does not show since when.
+                // The first sample does not show when the level began.
                 None => f64::NAN,
                 Some(_) => latest.time_ms,
             };
@@ -100,14 +100,15 @@ impl Dashboard {
                 }
             }
         }
-        // The worst first.
+        // Critical alerts come first.
         let (mut worst, rest): (Vec<_>, Vec<_>) =
             alerts.into_iter().partition(|alert| alert.level == Level::Critical);
         worst.extend(rest);
         self.alerts = worst;
     }
 
-    /// Whether a tile's figure rises or falls: the last ten seconds against the twenty before.
+    /// Trend of a tile's value: 1 (rising), -1 (falling) or 0 (steady). Compares the mean of the
+    /// last 10 seconds with that of the 20 seconds before.
     pub(crate) fn trend(&self, tile: &Tile) -> i8 {
         let end = self.live().last().map_or(0.0, |row| row.time_ms);
         let mean = |from_ms: f64, to_ms: f64| {
@@ -123,7 +124,7 @@ impl Dashboard {
             sum / count
         };
         let (now, before) = (mean(0.0, 10_000.0), mean(10_000.0, 30_000.0));
-        // What moves by less is noise.
+        // Smaller changes are noise.
         let noise = match tile.unit {
             Unit::Percent => 2.0,
             Unit::Rate => 4_096.0_f64.max(before * 0.2),
@@ -148,7 +149,7 @@ fn own(subject: &str, target: &str, level: Level, value: f64, unit: Unit, since_
     Alert { subject, target, level, value, unit, since_ms, cause: String::new() }
 }
 
-/// Rates add up; of anything else the largest counts.
+/// Combines the metrics of a tile: the sum of rates, otherwise the largest value.
 fn together(tile: &Tile, value: impl Fn(Metric) -> f64) -> Option<f64> {
     let known = tile.metrics.iter().map(|&metric| value(metric)).filter(|value| !value.is_nan());
     match tile.unit {

@@ -1,8 +1,9 @@
-//! Metrics of the page: the path of each in a sample, and its series in a history. A table of paths is a tenth of the code of a reader per field, and every viewer loads it.
+//! Metrics of the page: the path of each in a sample, and its series in a history. A table of paths
+//! takes a tenth of the code of a reader per field, and every viewer downloads it.
 
 macro_rules! metrics {
     ($($metric:ident $series:literal $path:literal,)*) => {
-        /// A metric of a sample; its number is its index in every table.
+        /// Metric of a sample. Its number is its index in every table.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Metric {
             $(
@@ -11,9 +12,9 @@ macro_rules! metrics {
             )*
         }
 
-        /// The name of the figure's column in a history (empty: it has none), and its path in a
-        /// sample: `a.b` is a field, `a|b` a sum, `a/b` a percentage; behind a `+` it is summed up
-        /// over a list, behind a `^` the largest of the list is taken.
+        /// Name of each metric's series in a history (empty if it has none), and its path in a
+        /// sample: `a.b` is a field, `a|b` a sum, `a/b` a percentage. A `+` adds up the values of a
+        /// list, a `^` takes the largest of them.
         pub(crate) const METRICS: &[(&str, &str)] = &[$(($series, $path),)*];
     };
 }
@@ -63,5 +64,5 @@ metrics! {
     TaskMemoryLimit "" "task.memory_limit_bytes",
 }
 
-/// How many have a history: they stand first.
+/// Number of metrics that can have a history; they come first.
 pub(crate) const CHARTED: usize = Metric::Load5 as usize;

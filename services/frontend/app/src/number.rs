@@ -1,31 +1,31 @@
-//! Numbers as text, and text as numbers. Numbers are written through integers: the standard
-//! library's formatting of floats is some 20 kB of code, which every viewer would load.
+//! Formatting and parsing of numbers. Numbers are formatted as integers: the standard library's
+//! formatting of floats is about 20 kB of code, which every viewer would download.
 
 use crate::unit::Unit;
 
-/// A cell of a table.
+/// Cell of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Cell {
-    /// A name.
+    /// Text, such as a name.
     Text(String),
-    /// A number, NaN where it is not known.
+    /// Number, NaN if it is unknown.
     Number(f64),
 }
 
-/// What stands for a figure that is not known.
+/// Placeholder for an unknown value.
 pub(crate) const UNKNOWN: &str = "\u{2013}";
 
-/// How the viewer reads numbers.
+/// Number format of the viewer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Format {
-    /// What stands before the decimals.
+    /// Decimal separator.
     pub(crate) point: char,
-    /// Units of 1,000 instead of 1,024.
+    /// Whether units are multiples of 1,000 instead of 1,024.
     pub(crate) decimal: bool,
 }
 
 impl Format {
-    /// A value as number and unit, to be set in different sizes: "3.1" and "GiB".
+    /// Formats a value as number and unit, for display in different sizes: "3.1" and "GiB".
     pub(crate) fn parts(self, value: f64, unit: Unit) -> (String, &'static str) {
         if value.is_nan() {
             return (UNKNOWN.to_owned(), "");
@@ -40,7 +40,7 @@ impl Format {
         }
     }
 
-    /// A value at an axis: no decimals that say nothing.
+    /// Formats a value for an axis, without trailing zeros.
     pub(crate) fn tick(self, value: f64, unit: Unit) -> String {
         let (mut number, name) = self.parts(value, unit);
         if number.contains(self.point) {
@@ -50,13 +50,13 @@ impl Format {
         if name.is_empty() { number } else { [&number, "\u{a0}", name].concat() }
     }
 
-    /// A value with its unit: "3.1 GiB".
+    /// Formats a value with its unit: "3.1 GiB".
     pub(crate) fn text(self, value: f64, unit: Unit) -> String {
         let (number, unit) = self.parts(value, unit);
         if unit.is_empty() { number } else { [&number, "\u{a0}", unit].concat() }
     }
 
-    /// The text of a table's cell.
+    /// Formats a cell of a table.
     pub(crate) fn cell(self, cell: &Cell, unit: Unit) -> String {
         match cell {
             Cell::Text(text) => text.clone(),
@@ -78,23 +78,24 @@ impl Format {
         let names = UNITS[usize::from(self.decimal) * 2 + usize::from(rate)];
         let step = if self.decimal { 1_000.0 } else { 1_024.0 };
         let mut place = 0;
-        // At 999.5 three digits would become four.
+        // From 999.5 on, rounding would produce four digits.
         while value >= 999.5 && place + 1 < names.len() {
             value /= step;
             place += 1;
         }
-        // Three digits say enough: 3.1, 24.0, 512.
+        // Three digits are enough: 3.1, 24.0, 512.
         (self.number(value, u32::from(place > 0 && value < 99.95)), names[place])
     }
 }
 
-/// A number as programs read it: at most three decimals, none that say nothing.
+/// Formats a number for programs: at most three decimals, no trailing zeros.
 pub(crate) fn plain(value: f64) -> String {
     let text = decimals(value, 3, '.');
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// The number that a text is, with at most three decimals; none where it is no such number.
+/// Parses a number that is not negative and has at most six digits before and three after the
+/// decimal separator.
 pub(crate) fn parse(text: &str) -> Option<f64> {
     let (whole, rest) = text.split_once(['.', ',']).unwrap_or((text, ""));
     let digits = |text: &str| {
@@ -102,7 +103,7 @@ pub(crate) fn parse(text: &str) -> Option<f64> {
             byte.is_ascii_digit().then(|| number * 10.0 + f64::from(byte - b'0'))
         })
     };
-    // Thresholds are percentages or counts: what has more digits is a slip.
+    // Thresholds are percentages or counts; a longer number is a typing error.
     if whole.is_empty() || whole.len() > 6 || rest.len() > 3 {
         return None;
     }
@@ -110,12 +111,12 @@ pub(crate) fn parse(text: &str) -> Option<f64> {
     Some(digits(whole)? + digits(rest)? / scale)
 }
 
-/// Whether one text is in another: the standard library's search is a kilobyte of code.
+/// Whether a text contains another one. The standard library's search is 1 kB of code.
 pub(crate) fn contains(text: &str, part: &str) -> bool {
     text.as_bytes().windows(part.len().max(1)).any(|window| window == part.as_bytes())
 }
 
-/// Adds a whole number to a text.
+/// Appends an integer to a text.
 pub(crate) fn push_whole(text: &mut String, value: i64) {
     if value < 0 {
         text.push('-');
@@ -132,7 +133,7 @@ pub(crate) fn push_whole(text: &mut String, value: i64) {
     }
 }
 
-/// A number with so many decimals.
+/// Formats a number with a fixed number of decimals.
 pub(crate) fn decimals(value: f64, digits: u32, point: char) -> String {
     let unit = 10_u64.pow(digits);
     let value = scaled(value, unit as f64).min(u64::MAX / 4);
@@ -140,7 +141,7 @@ pub(crate) fn decimals(value: f64, digits: u32, point: char) -> String {
     push_whole(&mut text, (value / unit).cast_signed());
     if digits > 0 {
         text.push(point);
-        // The one in front keeps the zeros behind the point, and is taken away again.
+        // A leading 1 keeps the zeros after the decimal separator and is removed again.
         let mut rest = String::new();
         push_whole(&mut rest, (unit + value % unit).cast_signed());
         text.push_str(rest.get(1..).unwrap_or_default());
@@ -148,13 +149,13 @@ pub(crate) fn decimals(value: f64, digits: u32, point: char) -> String {
     text
 }
 
-/// A number with the decimals that it needs, at most two: "2", "0.5".
+/// Formats a number with at most two decimals and no trailing zeros: "2", "0.5".
 pub(crate) fn short(value: f64, point: char) -> String {
     let text = decimals(value, 2, point);
     text.trim_end_matches('0').trim_end_matches(point).to_owned()
 }
 
-/// `value` times `scale`, rounded; what is negative or no number is 0.
+/// Returns `value` times `scale`, rounded. Negative values and NaN become 0.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -171,7 +172,7 @@ mod tests {
     const BINARY: Format = Format { point: '.', decimal: false };
 
     #[test]
-    fn amounts_have_three_digits_in_the_unit_that_fits() {
+    fn byte_values_have_three_digits_and_a_fitting_unit() {
         let text = |value| BINARY.text(value, Unit::Bytes);
         assert_eq!(text(0.0), "0\u{a0}B");
         assert_eq!(text(999.0), "999\u{a0}B");
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_read_back_and_nothing_else() {
+    fn only_decimal_numbers_are_parsed() {
         assert_eq!(parse("95.5"), Some(95.5));
         assert_eq!(parse("0"), Some(0.0));
         for text in ["", "-1", "1e3", "NaN", ".", "1.2.3", "99999999", "\u{664}"] {

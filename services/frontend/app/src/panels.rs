@@ -1,62 +1,63 @@
-//! What is on the page, as tables: the tiles, the charts and the lists. A panel more is a line more.
+//! Layout of the page as tables: tiles, charts and lists. A new panel needs only a new entry.
 
 use wire::ScopeKind;
 
 use crate::metrics::Metric;
 use crate::unit::Unit;
 
-/// A large figure.
+/// Tile: a large value with a sparkline.
 pub(crate) struct Tile {
-    /// Its name for machines.
+    /// Identifier in the markup.
     pub(crate) id: &'static str,
-    /// Its name for people.
+    /// Displayed name.
     pub(crate) name: &'static str,
-    /// In what it is counted.
+    /// Unit of the value.
     pub(crate) unit: Unit,
-    /// What it is made of: rates are summed up, of the others the largest counts.
+    /// Metrics of the value: rates are added; for other units, the largest one is shown.
     pub(crate) metrics: &'static [Metric],
-    /// The level follows the largest of these.
+    /// Metrics whose largest value determines the level.
     pub(crate) level_from: &'static [Metric],
     /// Label of the thresholds in the settings.
     pub(crate) level_label: &'static str,
-    /// The smallest value at the top of its small line.
+    /// Minimum for the upper bound of the sparkline's scale.
     pub(crate) min_scale: f64,
-    /// Where warning and critical begin, unless the viewer says otherwise.
+    /// Default thresholds for warning and critical; the viewer can change them.
     pub(crate) thresholds: [f64; 2],
 }
 
-/// A chart.
+/// Panel: a chart, a list, or both.
 pub(crate) struct Panel {
-    /// Its name for machines.
+    /// Identifier in the markup and in the address.
     pub(crate) id: &'static str,
-    /// Its name for people.
+    /// Displayed name.
     pub(crate) title: &'static str,
-    /// In what it is counted.
+    /// Unit of the values.
     pub(crate) unit: Unit,
-    /// Whether its series add up.
+    /// Whether the series are stacked.
     pub(crate) stacked: bool,
-    /// The smallest value at the top of the scale.
+    /// Minimum for the upper bound of the scale.
     pub(crate) min_scale: f64,
-    /// Its series and their names.
+    /// Metrics of the series and their displayed names.
     pub(crate) series: &'static [(Metric, &'static str)],
-    /// What is said where there are no figures.
+    /// Message that replaces missing data.
     pub(crate) missing: &'static str,
 }
 
-/// The series of a chart in one scope.
+/// Chart of a panel in one scope.
 pub(crate) struct Shape {
-    /// The unit.
+    /// Unit of the values.
     pub(crate) unit: Unit,
-    /// Whether its series add up.
+    /// Whether the series are stacked.
     pub(crate) stacked: bool,
-    /// The smallest value at the top of the scale.
+    /// Minimum for the upper bound of the scale.
     pub(crate) min_scale: f64,
-    /// Its series and their names.
+    /// Metrics of the series and their displayed names.
     pub(crate) series: &'static [(Metric, &'static str)],
 }
 
 impl Panel {
-    /// The chart of a page of this scope: of a container, CPU and memory are shares of its limits.
+    /// Returns the chart for a scope. In a container or task, CPU and memory are shares of the
+    /// limits.
     pub(crate) fn shape(&self, scope: ScopeKind) -> Shape {
         let series: &[_] = match (scope, self.id) {
             (ScopeKind::Host, _) => &[],
@@ -72,31 +73,31 @@ impl Panel {
     }
 }
 
-/// A list of things.
+/// List in a panel.
 pub(crate) struct Table {
-    /// The panel that it stands in.
+    /// Identifier of the panel that contains the list.
     pub(crate) panel: &'static str,
-    /// Its name for people.
+    /// Displayed name.
     pub(crate) title: &'static str,
-    /// Where it is in a sample.
+    /// Path of the list in a sample.
     pub(crate) list: &'static str,
-    /// What is told of each.
+    /// Columns of the list.
     pub(crate) columns: &'static [Column],
-    /// The columns whose sum sorts the rows; none keeps the order of the sample.
+    /// Columns whose sum sorts the rows, largest first; if empty, the order of the sample is kept.
     pub(crate) sort: &'static [usize],
 }
 
-/// One thing that is told of each.
+/// Column of a list.
 pub(crate) struct Column {
-    /// Its name for people.
+    /// Displayed name.
     pub(crate) title: &'static str,
-    /// Where it is in an entry, as [`METRICS`](crate::metrics::METRICS) describes it.
+    /// Path in an entry, in the format of [`METRICS`](crate::metrics::METRICS).
     pub(crate) path: &'static str,
-    /// In what it is counted.
+    /// Unit of the values.
     pub(crate) unit: Unit,
 }
 
-/// The large figures, in the order of the page.
+/// Tiles, in the order of the page.
 pub(crate) const TILES: [Tile; 6] = [
     Tile {
         id: "cpu",
@@ -160,7 +161,8 @@ pub(crate) const TILES: [Tile; 6] = [
     },
 ];
 
-/// The panels, in the order of the page. One without series shows what its name says.
+/// Panels, in the order of the page. A panel without series contains lists, or the heat map of the
+/// cores.
 pub(crate) const PANELS: [Panel; 12] = [
     Panel {
         id: "cpu",
@@ -287,7 +289,7 @@ pub(crate) const PANELS: [Panel; 12] = [
     },
 ];
 
-/// The panel of the cores.
+/// Index of the panel with the heat map of the cores.
 pub(crate) const CORES: usize = 1;
 
 const PROCESS: &[Column] = &[
@@ -297,7 +299,7 @@ const PROCESS: &[Column] = &[
     column("Memory", "memory_bytes", Unit::Bytes),
 ];
 
-/// The lists.
+/// Lists of the panels.
 pub(crate) const TABLES: [Table; 6] = [
     Table {
         panel: "network",

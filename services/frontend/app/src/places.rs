@@ -1,5 +1,6 @@
-//! Which view the address names: the page of this service, that of a member of the fleet, or the table
-//! of all members. The table is a program of its own, loaded when it is first shown.
+//! Views of the page and navigation between them. The address selects the page of this service, the
+//! page of a fleet member, or the table of all members. The table is a separate WebAssembly module
+//! that is loaded when the table is first shown.
 
 use std::cell::{Cell, Ref, RefCell};
 
@@ -13,51 +14,53 @@ use crate::browser;
 use crate::fetch::{self, Failure};
 use crate::fields::Fields;
 
-/// How often it is looked at whether to ask again.
+/// Interval of the check for the next request.
 const TICK_MS: i32 = 1_000;
 
-/// How often the page of one service asks whether there are more.
+/// Interval of requests for the list of members, while the table is not shown.
 const ASK_MS: f64 = 60_000.0;
 
-/// What is shown.
+/// View of the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// The page of the service behind this address, as without a fleet.
+    /// Page of the service at the backend's address, as without a fleet.
     Own,
-    /// The table.
+    /// Table of all members.
     Table,
-    /// The page of one member, by the gateway's path to it.
+    /// Page of one member, with the gateway's path to it.
     Member(String),
 }
 
-/// What is shown, and the way to another view.
+/// Current view, and navigation to another one.
 pub(crate) struct Places {
     window: Window,
     document: Document,
     clock: Performance,
     backend: String,
     place: RefCell<Place>,
-    /// Path and name of the member that was last chosen in the table.
+    /// Path and name of the member that was last selected in the table.
     chosen: RefCell<(String, String)>,
-    /// Members of the gateway's list; 0 where there is no fleet.
+    /// Number of members in the gateway's list; 0 without a fleet.
     listed: Cell<usize>,
-    /// Whether asking again makes sense: a gateway without a fleet has none later.
+    /// Whether further requests are useful. A gateway without a fleet responds with 404 and does
+    /// not get a fleet later.
     asks: Cell<bool>,
     asked_ms: Cell<f64>,
-    /// Whether the table's program could not be loaded: the browser caches that until a reload.
+    /// Whether the table's module could not be loaded. The browser caches the failure until a
+    /// reload.
     has_failed: Cell<bool>,
     show: Box<dyn Fn()>,
 }
 
 impl Places {
-    /// Begins; `show` is called whenever another view is to be seen.
+    /// Starts the navigation. `show` is called when the page must be drawn again.
     pub(crate) fn start(
         window: Window,
         backend: &str,
         show: impl Fn() + 'static,
     ) -> Option<&'static Self> {
         let (document, clock) = (window.document()?, window.performance()?);
-        // It lives as long as the page, of which it is a part.
+        // It lives as long as the page.
         let places: &'static Self = Box::leak(Box::new(Self {
             document,
             clock,
@@ -86,19 +89,19 @@ impl Places {
         Some(places)
     }
 
-    /// What is shown.
+    /// Current view.
     pub(crate) fn place(&self) -> Ref<'_, Place> {
         self.place.borrow()
     }
 
-    /// The name of the member at an address, where it is known.
+    /// Name of the member at an address; the address itself if the name is unknown.
     pub(crate) fn title_of(&self, address: &str) -> String {
         let chosen = self.chosen.borrow();
         let is_it = chosen.0.strip_prefix("/fleet/") == Some(address) && !chosen.1.is_empty();
         if is_it { chosen.1.clone() } else { address.to_owned() }
     }
 
-    /// Members of the gateway's list, where this is the page of one.
+    /// Number of members in the gateway's list; 0 without a fleet.
     pub(crate) fn listed(&self) -> usize {
         self.listed.get()
     }
@@ -111,24 +114,25 @@ impl Places {
         }
     }
 
-    /// The path of the member that the address names.
+    /// Path of the member that the address names.
     fn member(&self) -> Option<String> {
         let search = self.window.location().search().unwrap_or_default();
         search.trim_start_matches('?').split('&').find_map(|pair| {
             let id = pair.strip_prefix("member=")?;
             let id = String::from(js_sys::decode_uri_component(id).ok()?);
-            // An address or an instance; anything else would be another path of the gateway.
+            // Only an address or an instance is valid. Other values could be other paths of the
+            // gateway.
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":.-_[]".contains(&byte);
             let is_id = id.bytes().all(is_plain) && id.bytes().any(|byte| byte != b'.');
             (is_id && id.len() < 300).then(|| ["/fleet/", &id].concat())
         })
     }
 
-    /// Chooses the view that the address names.
+    /// Switches to the view that the address names.
     fn look_at_address(&'static self) {
         match self.member() {
             Some(path) => {
-                // The name was written down with the way to the member.
+                // The entry of the browser's history contains the name of the member.
                 let state = self.window.history().ok().and_then(|history| history.state().ok());
                 if let Some(name) = state.and_then(|state| state.as_string()) {
                     *self.chosen.borrow_mut() = (path.clone(), name);
@@ -138,13 +142,13 @@ impl Places {
                 }
                 (self.show)();
             }
-            // Without a list of members there is no table to go back to.
+            // Without a member, the address names the page that is already shown.
             None if *self.place.borrow() != Place::Own => self.open_table(),
             None => {}
         }
     }
 
-    /// Shows the table, once its program is here.
+    /// Shows the table after its module is loaded.
     fn open_table(&'static self) {
         spawn_local(async move {
             let program = match browser::call(&self.window, "loadTable", &[]) {
@@ -152,7 +156,8 @@ impl Places {
                 failed => failed,
             };
             self.has_failed.set(program.is_err());
-            // The viewer may be elsewhere by now; without the program, a link loads the page again.
+            // The viewer may have navigated in the meantime. Without the module, links load the
+            // page again.
             if program.is_ok() && self.member().is_none() {
                 *self.place.borrow_mut() = Place::Table;
                 self.say(browser::OPEN_TABLE);
@@ -161,14 +166,14 @@ impl Places {
         });
     }
 
-    /// Sends an event to the table's program.
+    /// Sends an event to the table's module.
     fn say(&self, what: &str) {
         if let Ok(event) = Event::new(what) {
             let _ = self.document.dispatch_event(&event);
         }
     }
 
-    /// Asks the gateway for its list of members.
+    /// Requests the gateway's list of members.
     fn ask(&'static self) {
         self.asked_ms.set(self.clock.now());
         let url = [&self.backend, "/fleet"].concat();
@@ -188,7 +193,8 @@ impl Places {
         if *self.place.borrow() != Place::Own || members < 2 {
             return;
         }
-        // Later the viewer is in the middle of something: a link is offered instead.
+        // After the first minute the viewer may be using the page, so it shows a link to the table
+        // instead.
         if is_first && self.clock.now() < ASK_MS {
             self.open_table();
         } else {
@@ -211,7 +217,7 @@ impl Places {
         let Some(link) = browser::near(event, "a[data-place]") else { return };
         let fields: &JsValue = event.as_ref();
         let holds = |name: &&str| fields.get(name).is_some_and(|key| key.is_truthy());
-        // A new tab or window is the browser's.
+        // A click with a modifier key opens a new tab or window.
         let is_other = ["ctrlKey", "metaKey", "shiftKey", "altKey"].iter().any(holds);
         if is_other || self.has_failed.get() {
             return;

@@ -1,37 +1,37 @@
-//! What the viewer chose: what part of the time, which units, which theme, from where on a figure
-//! is too high. The address carries the first, the browser's storage the rest.
+//! Preferences of the viewer. The address contains the time range and the panel; the browser's
+//! storage contains theme, units, notifications and thresholds.
 
 use crate::panels::{PANELS, TILES};
 
-/// How far the charts look back: name in addresses, name for people, and seconds.
+/// Time ranges of the charts: name in addresses, displayed name, and seconds.
 pub(crate) const RANGES: [(&str, &str, u32); 3] =
     [("10m", "10 min", 600), ("1h", "1 hour", 3_600), ("24h", "24 hours", 86_400)];
 
-/// The names of the themes, in the order in which a click goes through them.
+/// Names of the themes, in the order in which the button switches them.
 pub(crate) const THEMES: [&str; 3] = ["system", "light", "dark"];
 
-/// The last word of stored settings with notifications.
+/// Last word of stored settings if notifications are enabled.
 const NOTIFIES: &str = " notify";
 
-/// What the address says.
+/// State of the view in the address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ViewState {
-    /// Which of the [`RANGES`].
+    /// Index in [`RANGES`].
     pub(crate) range: usize,
-    /// Which of the [`PANELS`] is shown large.
+    /// Index in [`PANELS`] of the panel that is enlarged.
     pub(crate) panel: Option<usize>,
 }
 
-/// What the viewer set once and for all.
+/// Settings in the browser's storage.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
-    /// Which of the [`THEMES`].
+    /// Index in [`THEMES`].
     pub(crate) theme: usize,
-    /// Units of 1,000 instead of 1,024.
+    /// Whether units are multiples of 1,000 instead of 1,024.
     pub(crate) decimal: bool,
     /// Whether alerts are shown as notifications, if the browser allows it.
     pub(crate) notifies: bool,
-    /// Where warning and critical begin, of each of the [`TILES`].
+    /// Thresholds for warning and critical, for each of the [`TILES`].
     pub(crate) thresholds: [[f64; 2]; TILES.len()],
 }
 
@@ -47,7 +47,8 @@ impl Default for Settings {
 }
 
 impl ViewState {
-    /// What `#range=1h&panel=cpu` means; what it does not say is as at first.
+    /// Parses a fragment such as `#range=1h&panel=cpu`. Missing and unknown values are the
+    /// defaults.
     pub(crate) fn parse(hash: &str) -> Self {
         let mut view = Self::default();
         for pair in hash.trim_start_matches('#').split('&') {
@@ -65,7 +66,7 @@ impl ViewState {
         view
     }
 
-    /// The address of this view.
+    /// Formats the view as a fragment.
     pub(crate) fn hash(self) -> String {
         let range = RANGES.get(self.range).map_or("", |range| range.0);
         match self.panel.and_then(|panel| PANELS.get(panel)) {
@@ -76,14 +77,14 @@ impl ViewState {
 }
 
 impl Settings {
-    /// The settings that were stored; what cannot be read is as at first.
+    /// Parses stored settings. Malformed values are replaced by the defaults.
     pub(crate) fn parse(text: &str) -> Self {
         let mut settings = Self::default();
         let mut parts = text.split(' ');
         let theme = parts.next().and_then(|name| THEMES.iter().position(|theme| *theme == name));
         settings.theme = theme.unwrap_or_default();
         settings.decimal = parts.next() == Some("decimal");
-        // Behind the thresholds, where older pages ignore it.
+        // The word follows the thresholds because older versions of the page ignore it there.
         settings.notifies = text.ends_with(NOTIFIES);
         for (place, number) in parts.enumerate() {
             settings.set_threshold(place, number);
@@ -91,7 +92,7 @@ impl Settings {
         settings
     }
 
-    /// The settings as they are stored.
+    /// Formats the settings for the storage.
     pub(crate) fn text(&self) -> String {
         let mut text =
             [self.theme_name(), if self.decimal { " decimal" } else { " binary" }].concat();
@@ -105,18 +106,19 @@ impl Settings {
         text
     }
 
-    /// The theme's name.
+    /// Name of the theme.
     pub(crate) fn theme_name(&self) -> &'static str {
         THEMES.get(self.theme).copied().unwrap_or_default()
     }
 
-    /// Takes the theme behind this one.
+    /// Switches to the next theme.
     pub(crate) fn next_theme(&mut self) {
         self.theme = (self.theme + 1) % THEMES.len();
     }
 
-    /// Sets a threshold by its index in the row of all; returns whether the text is a number. A
-    /// warning begins at or below its critical threshold: the other one moves along.
+    /// Sets a threshold by its index in the flattened array. Returns whether the text is a valid
+    /// number. A warning threshold never exceeds the critical one; if necessary, the other one is
+    /// adjusted.
     pub(crate) fn set_threshold(&mut self, place: usize, number: &str) -> bool {
         let pair = self.thresholds.get_mut(place / 2);
         let (Some(pair), Some(number)) = (pair, crate::number::parse(number)) else {
@@ -134,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_carries_the_view() {
+    fn a_link_contains_the_view() {
         let view = ViewState::parse("#range=1h&panel=cpu");
         assert_eq!(view, ViewState { range: 1, panel: Some(0) });
         assert_eq!(view.hash(), "#range=1h&panel=cpu");
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strange_address_is_the_first_view() {
+    fn a_malformed_address_is_the_default_view() {
         for hash in ["", "#", "#range=9y&panel=nothing", "#&&=", "#range"] {
             assert_eq!(ViewState::parse(hash), ViewState::default(), "{hash}");
         }
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_make_no_sense_change_nothing() {
+    fn malformed_settings_are_the_defaults() {
         for text in ["", "pink", "system binary x y z", "\0 \0", "system binary -1 NaN 1e999"] {
             assert_eq!(Settings::parse(text), Settings::default(), "{text}");
         }

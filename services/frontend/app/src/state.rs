@@ -1,5 +1,5 @@
-//! State of the page, as a reducer over events: no browser, no clock. Times are parameters,
-//! milliseconds of the browser's own clock unless a name says otherwise.
+//! State of the page, as a reducer over events without browser and clock. Times are parameters, in
+//! milliseconds of the browser's monotonic clock unless a name says otherwise.
 
 use crate::alerts::{Alert, Level, MOST_MARKS, Mark};
 use crate::decode::{History, Reading, Row};
@@ -10,24 +10,24 @@ use crate::panels::{PANELS, TABLES, TILES};
 use crate::preferences::{RANGES, Settings, ViewState};
 use crate::timeline::Timeline;
 
-/// Silence after which figures are old, unless the sampler's own interval is longer: five ticks of
-/// one second, so that one late packet does not grey the page.
+/// Time without a sample after which values are stale, unless the sampler's own interval is longer:
+/// five ticks of one second, so that one late packet does not gray out the page.
 const STALE_AFTER_MS: f64 = 5_000.0;
 
-/// The same in a hidden tab, whose timers the browser runs once a minute.
+/// The same for a hidden tab, where browsers limit timers to one run per minute.
 const HIDDEN_STALE_AFTER_MS: f64 = 90_000.0;
 
-/// Time for which a change of the instance is shown: long enough to be read after a look away.
+/// Duration of the notice that the instance changed: long enough for a viewer who looks away.
 const NOTICE_MS: f64 = 60_000.0;
 
-/// Time after which another instance's answers to polls count: two replicas behind one address
-/// answer in turns, and their figures must not mix.
+/// Time after which polled samples of another instance are accepted. Two replicas behind one
+/// address respond in turn, and their values must not be mixed.
 const OTHER_AFTER_MS: f64 = 10_000.0;
 
-/// Time without a sample that polling leaves between two of them.
+/// Longest time without a sample between two polls that is not shown as a gap.
 const POLL_GAP_MS: f64 = 6_000.0;
 
-/// The shortest window: fewer rows are no line.
+/// Shortest window. A shorter one has too few rows for a line.
 const SHORTEST_MS: f64 = 5_000.0;
 
 /// State of the page for one instance.
@@ -35,122 +35,123 @@ const SHORTEST_MS: f64 = 5_000.0;
 pub(crate) struct Dashboard {
     /// State of the connection.
     pub(crate) link: Link,
-    /// The reason why there is no connection.
+    /// Reason why there is no connection.
     pub(crate) failure: Option<Failure>,
-    /// The newest sample.
+    /// Latest sample.
     pub(crate) latest: Option<Reading>,
-    /// Processor and memory as the page had them before the program was there, NaN if not.
+    /// CPU and memory that the script in `index.html` has fetched before the module starts, NaN if
+    /// it has none.
     pub(crate) early: [f64; 2],
-    /// The time of the last event.
+    /// Time of the last event.
     pub(crate) now_ms: f64,
-    /// State in the address.
+    /// View state in the address.
     pub(crate) view: ViewState,
     /// Settings in the browser's storage.
     pub(crate) settings: Settings,
-    /// The last input that was refused, by the index of its threshold.
+    /// Index of the threshold whose last input was invalid.
     pub(crate) refused: Option<usize>,
-    /// The window that is shown instead of the last minutes.
+    /// Window of a paused or zoomed view, which replaces the live window.
     pub(crate) frozen: Option<(f64, f64)>,
-    /// The time under the pointer, by the machine's clock.
+    /// Time under the pointer, by the machine's clock.
     pub(crate) hover: Option<f64>,
-    /// Where a drag began, by the machine's clock.
+    /// Time at which a drag began, by the machine's clock.
     pub(crate) drag: Option<f64>,
     /// Whether each panel's table is open.
     pub(crate) tables: [bool; PANELS.len()],
-    /// The text that the names in each table are searched for.
+    /// Search text for the names in each table.
     pub(crate) searches: [String; TABLES.len()],
-    /// States that need attention, worst first.
+    /// Alerts, most severe first.
     pub(crate) alerts: Vec<Alert>,
     /// Events of this instance, oldest first.
     pub(crate) marks: Vec<Mark>,
-    /// Whether the server has another version of the page.
+    /// Whether the server has a different version of the page.
     pub(crate) is_outdated: bool,
-    /// The reason why the longer time is not here.
+    /// Reason why the history is missing.
     pub(crate) past_failure: Option<Failure>,
-    /// Whether the service's last minutes are not known, although it answers.
+    /// Whether the history of the last minutes is missing although the service responds.
     pub(crate) wants_history: bool,
     /// Whether the tab is hidden.
     pub(crate) is_hidden: bool,
-    /// Level of each tile by the viewer's thresholds, and since when.
+    /// Level of each tile by the viewer's thresholds, and the time at which it began.
     pub(crate) own_levels: [Option<(Level, f64)>; TILES.len()],
-    /// Rows of the tables while the viewer points at one.
+    /// Snapshot of the tables while the pointer or the focus is in one.
     held: Option<Vec<Vec<Vec<Cell>>>>,
-    /// When the newest sample came in.
+    /// Time at which the latest sample arrived.
     received_ms: f64,
-    /// When another instance took over.
+    /// Time at which the instance changed.
     changed_ms: Option<f64>,
     live: Timeline,
-    /// A longer time, or the rows of a paused view.
+    /// Rows of a longer range or of a paused view.
     past: Option<Vec<Row>>,
 }
 
 /// State of the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Link {
-    /// The first connection is on its way.
+    /// The first connection is being opened.
     #[default]
     Connecting,
-    /// The service answers, but has no sample yet (503).
+    /// The service responds with 503: it has no sample yet.
     Starting,
-    /// Samples come in.
+    /// Samples arrive.
     Live,
-    /// There is no connection, or it is silent; another try is under way.
+    /// The connection has failed or is silent; the page reconnects.
     Reconnecting,
-    /// A sign-in page answers.
+    /// The service requires a sign-in.
     SignedOut,
 }
 
-/// An event.
+/// Event that the reducer applies.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event {
-    /// A sample of the stream.
+    /// A sample of the event stream.
     Sample(Reading),
-    /// A sample of an ordinary request; the ones before it were not requested.
+    /// A polled sample. There are no samples between two polls.
     Polled(Reading),
-    /// The last minutes came in.
+    /// The history of the last minutes.
     History(History),
-    /// A longer time came in, for that range.
+    /// The history of a longer range, with the index of the range.
     Past(usize, History),
-    /// The longer time could not be fetched.
+    /// A history could not be fetched.
     PastFailed(Failure),
-    /// The events of an instance came in.
+    /// The events of an instance.
     Marks(String, Vec<Mark>),
     /// The service has no sample yet.
     Starting,
     /// The connection failed or ended.
     Lost(Failure),
-    /// Time went by.
+    /// Periodic timer event.
     Tick,
     /// The tab was hidden or shown.
     Hidden(bool),
-    /// The server has another version of the page.
+    /// The server has a different version of the page.
     Outdated,
     /// The address changed.
     View(ViewState),
     /// The settings were changed in another tab.
     Settings(Settings),
-    /// A button was pressed.
+    /// A button with this action was pressed.
     Press(String),
-    /// A threshold was set, by its index.
+    /// A threshold was entered, with its index.
     Threshold(usize, String),
-    /// A search in the table of that index.
+    /// A search text was entered, with the index of the table.
     Search(usize, String),
-    /// The pointer or the focus is in a table of things, or left it.
+    /// The pointer or the focus entered or left a list.
     InTable(bool),
-    /// The pointer is at that share of a chart's width, or at none.
+    /// The pointer is at this fraction of a chart's width; `None` outside of charts.
     Point(Option<f64>),
-    /// A drag began at that share of a chart's width.
+    /// A drag began at this fraction of a chart's width.
     Grab(f64),
     /// The drag ended.
     Drop,
-    /// The drag was taken away, or the pointer left the page.
+    /// The browser canceled the drag, or the pointer left the page.
     Cancel,
     /// A key was pressed on a chart.
     Key(String),
 }
 
 impl Dashboard {
-    /// Applies an event; returns whether there is something new to show.
+    /// Applies an event. Returns whether the page must be drawn again.
     pub(crate) fn apply(&mut self, event: Event, now_ms: f64) -> bool {
         self.now_ms = now_ms;
         match event {
@@ -182,7 +183,7 @@ impl Dashboard {
                 self.failure = Some(failure);
             }
             Event::Tick => {
-                // While samples come in, they are the clock.
+                // While samples arrive, they drive the clock.
                 if self.link == Link::Live {
                     if !self.is_stale() {
                         return false;
@@ -246,19 +247,19 @@ impl Dashboard {
         true
     }
 
-    /// The age of the figures, or `None` while there are none.
+    /// Age of the latest sample; `None` if there is none.
     pub(crate) fn age_ms(&self) -> Option<f64> {
         self.latest.as_ref()?;
         Some((self.now_ms - self.received_ms).max(0.0))
     }
 
-    /// The newest figure, NaN where it is not known.
+    /// Latest value of a metric, NaN if it is unknown.
     pub(crate) fn figure(&self, metric: Metric) -> f64 {
         self.latest.as_ref().map_or(f64::NAN, |latest| latest.figure(metric))
     }
 
-    /// The figure of a row. Cached memory is what is neither used nor free, so that the parts add
-    /// up: the kernel counts shared memory as cache too.
+    /// Value of a row. Cached memory is the part that is neither used nor free, so that the stack
+    /// adds up: the kernel counts shared memory as cache too.
     pub(crate) fn value(&self, row: &Row, metric: Metric) -> f64 {
         let value = row.value(metric);
         if metric != Metric::MemoryCached || value.is_nan() {
@@ -269,29 +270,29 @@ impl Dashboard {
         if rest.is_nan() { value } else { rest.max(0.0) }
     }
 
-    /// The rows of a table: as they are, or as they were when the viewer pointed at one.
+    /// Rows of a table: the snapshot while the viewer points at one, otherwise the latest.
     pub(crate) fn table(&self, place: usize) -> &[Vec<Cell>] {
         let latest = self.latest.as_ref().map(|latest| &latest.tables);
         let rows = self.held.as_ref().or(latest).and_then(|tables| tables.get(place));
         rows.map_or(&[], Vec::as_slice)
     }
 
-    /// Whether another instance took over a short time ago.
+    /// Whether the instance changed recently.
     pub(crate) fn is_changed(&self) -> bool {
         self.changed_ms.is_some_and(|changed| self.now_ms - changed < NOTICE_MS)
     }
 
-    /// Whether the longer time that the charts show has to be fetched.
+    /// Whether the charts show a longer range whose history is missing.
     pub(crate) fn wants_past(&self) -> bool {
         self.view.range > 0 && self.frozen.is_none() && self.past.is_none()
     }
 
-    /// The rows of the last minutes, whatever is shown.
+    /// Rows of the last minutes, independent of the view.
     pub(crate) fn live(&self) -> &[Row] {
         self.live.rows()
     }
 
-    /// The rows that the charts show; `None` while they are fetched.
+    /// Rows that the charts show; `None` while they are being fetched.
     pub(crate) fn rows(&self) -> Option<&[Row]> {
         match &self.past {
             Some(rows) => Some(rows),
@@ -299,8 +300,8 @@ impl Dashboard {
         }
     }
 
-    /// Now, by the clock of the machine that is looked at. While samples come in, it is the newest
-    /// of them, so that lines do not tremble by the time they spend on their way.
+    /// Current time by the clock of the monitored machine. While samples arrive, it is the time of
+    /// the latest one, so that network delays do not make the lines jitter.
     pub(crate) fn end_ms(&self) -> f64 {
         let Some(latest) = &self.latest else {
             return self.live.rows().last().map_or(0.0, |row| row.time_ms);
@@ -309,21 +310,21 @@ impl Dashboard {
         latest.time_ms + if age > latest.interval_ms * 2.0 { age } else { 0.0 }
     }
 
-    /// The beginning and the end of what the charts show, by the machine's clock.
+    /// Start and end of the charts, by the machine's clock.
     pub(crate) fn window(&self) -> (f64, f64) {
         let range_ms = RANGES.get(self.view.range).map_or(0, |range| range.2);
         let end = self.end_ms();
         self.frozen.unwrap_or((end - f64::from(range_ms) * 1_000.0, end))
     }
 
-    /// The row at the time under the pointer, or the newest.
+    /// Row at the time under the pointer; the latest row if there is no pointer.
     pub(crate) fn row_in_hand(&self) -> Option<&Row> {
         let rows = self.rows()?;
         let Some(hover) = self.hover else { return rows.last() };
         rows.iter().find(|row| row.begun_ms < hover && hover <= row.time_ms)
     }
 
-    /// Whether the newest sample should have been followed by another long ago.
+    /// Whether the next sample is long overdue.
     fn is_stale(&self) -> bool {
         let interval_ms = self.latest.as_ref().map_or(0.0, |latest| latest.interval_ms);
         let patience = if self.is_hidden { HIDDEN_STALE_AFTER_MS } else { STALE_AFTER_MS };
@@ -341,20 +342,20 @@ impl Dashboard {
             }
             self.start_anew();
         } else if let Some(latest) = before {
-            // A connection that was lost and found may repeat what is known already.
+            // After a reconnect, the stream may repeat samples.
             if reading.sequence <= latest.sequence {
                 return;
             }
             let ahead = reading.time_ms - latest.time_ms;
             if ahead <= 0.0 {
-                // The other machine's clock was set back: its old times mean nothing any more.
+                // The machine's clock was set back, so earlier times are invalid.
                 self.live.clear();
                 self.wants_history = true;
             } else if is_polled && ahead < POLL_GAP_MS.max(reading.interval_ms * 3.0) {
                 row.begun_ms = row.begun_ms.min(latest.time_ms);
             }
             let kills = reading.figure(Metric::OomKills) - latest.figure(Metric::OomKills);
-            // An older service tells the count alone.
+            // An older service sends only the count.
             if kills > 0.0 && reading.state.is_none() {
                 reading.marks.push(Mark {
                     time_ms: reading.time_ms,
@@ -375,7 +376,7 @@ impl Dashboard {
         self.judge();
     }
 
-    /// Takes the service's last minutes in place of the page's own.
+    /// Replaces the rows of the page by the service's history.
     fn remember(&mut self, history: History) {
         if self.latest.as_ref().is_some_and(|latest| latest.instance != history.instance) {
             self.start_anew();
@@ -386,7 +387,7 @@ impl Dashboard {
         self.live.replace(history);
     }
 
-    /// Forgets one instance for another; a paused view stays.
+    /// Resets the state for another instance. A paused view is kept.
     fn start_anew(&mut self) {
         self.live.clear();
         self.marks.clear();
@@ -419,7 +420,7 @@ impl Dashboard {
         }
     }
 
-    /// Holds what is seen, together with its rows: the ring goes on without it.
+    /// Pauses the view with a copy of its rows, because the timeline advances.
     fn freeze(&mut self) {
         if self.frozen.is_none() {
             self.frozen = Some(self.window());
@@ -430,18 +431,18 @@ impl Dashboard {
     fn resume(&mut self) {
         self.frozen = None;
         self.drag = None;
-        // The rows of a paused view may be another instance's.
+        // The rows of a paused view may belong to another instance.
         if self.view.range == 0 || self.is_changed() {
             self.past = None;
         }
     }
 
-    /// Shows what was dragged over. A drag of nothing was a click.
+    /// Zooms to the range of the drag. A drag without distance is a click.
     fn end_drag(&mut self) -> bool {
         let Some(from) = self.drag.take() else { return false };
         let to = self.hover.unwrap_or(from);
         let (begin, end) = self.window();
-        // A hand that clicks may move by some pixels.
+        // The pointer may move by a few pixels during a click.
         if (to - from).abs() * 50.0 > end - begin {
             let missing = (SHORTEST_MS - (to - from).abs()).max(0.0) / 2.0;
             self.frozen = Some((from.min(to) - missing, from.max(to) + missing));

@@ -1,5 +1,5 @@
-//! The table of the fleet: a program of its own, so that the page of one service does not load it.
-//! What it shares with the page is compiled into both.
+//! Table of the fleet, a separate WebAssembly module: viewers of a single service do not load it.
+//! Modules that it shares with the page are compiled into both.
 
 #[allow(dead_code, reason = "the page uses the rest")]
 mod alerts;
@@ -34,7 +34,7 @@ mod state;
 mod timeline;
 mod unit;
 
-/// As in the page.
+/// The same allocator as in the page.
 #[global_allocator]
 static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 

@@ -1,35 +1,36 @@
-//! The last minutes of one instance, a row for each sample.
+//! Rows of one instance for the last ten minutes.
 
 use crate::decode::{History, Row};
 use crate::metrics::Metric;
 
-/// Rows kept: ten minutes at one a second, and room for two clocks that differ.
+/// Maximum number of rows: ten minutes at one row per second, and a reserve for clocks that differ.
 pub(crate) const RING: usize = 660;
 
-/// The shortest time that a row covers: samples that come faster share one.
+/// Shortest duration of a row. Samples at a shorter interval share a row.
 const ROW_MS: f64 = 1_000.0;
 
-/// The time that is kept.
+/// Duration of the timeline.
 const LIVE_MS: f64 = 600_000.0;
 
-/// Rows, oldest first.
+/// Timeline of rows, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Timeline {
     rows: Vec<Row>,
 }
 
 impl Timeline {
-    /// All rows.
+    /// Rows, oldest first.
     pub(crate) fn rows(&self) -> &[Row] {
         &self.rows
     }
 
-    /// Forgets every row.
+    /// Removes all rows.
     pub(crate) fn clear(&mut self) {
         self.rows.clear();
     }
 
-    /// Takes the service's rows in place of these; what only the page knows stays.
+    /// Replaces the rows by those of the service. Values of single cores are kept, because a
+    /// history does not contain them.
     pub(crate) fn replace(&mut self, history: History) {
         let mut rows = history.rows;
         for row in &mut rows {
@@ -44,10 +45,11 @@ impl Timeline {
         }
     }
 
-    /// Adds the newest row.
+    /// Appends the newest row.
     pub(crate) fn push(&mut self, mut row: Row) {
         if let Some(last) = self.rows.last_mut() {
-            // A history holds the newest sample, which follows it; a fast sampler's share a row.
+            // A history contains the newest sample, which the stream sends again. Samples at a
+            // short interval share a row.
             if row.time_ms <= last.time_ms || row.time_ms - last.begun_ms <= ROW_MS {
                 row.begun_ms = last.begun_ms.min(row.begun_ms);
                 row.time_ms = last.time_ms.max(row.time_ms);
@@ -57,7 +59,7 @@ impl Timeline {
         }
         let horizon = row.time_ms - LIVE_MS;
         let old = self.rows.iter().take_while(|row| row.time_ms < horizon).count();
-        // The row before the window lets the line enter at its edge.
+        // The row before the window extends the line to the edge of the chart.
         let old = old.saturating_sub(1).max((self.rows.len() + 1).saturating_sub(RING));
         self.rows.drain(..old);
         self.rows.push(row);
@@ -65,25 +67,25 @@ impl Timeline {
 }
 
 impl Row {
-    /// The charted figure, NaN where it is not known.
+    /// Charted value, NaN if it is unknown.
     pub(crate) fn value(&self, metric: Metric) -> f64 {
         self.values.get(metric as usize).map_or(f64::NAN, |&value| f64::from(value))
     }
 
-    /// Minimum and maximum of the figure in the time of the row.
+    /// Minimum and maximum of a metric in the time of the row.
     pub(crate) fn bounds(&self, metric: Metric) -> (f64, f64) {
         let mean = self.value(metric);
         let bound = |side: usize| {
             let bounds = self.bounds.as_ref()?;
             bounds[side].get(metric as usize).map(|&value| f64::from(value))
         };
-        // Where a bound is missing, the mean is the best that is known.
+        // The mean replaces a missing bound.
         (mean.min(bound(0).unwrap_or(mean)), mean.max(bound(1).unwrap_or(mean)))
     }
 
-    /// Whether something is missing between `before` and this row: their times do not touch.
+    /// Whether there is a gap between `before` and this row: their intervals do not touch.
     pub(crate) fn follows_a_gap(&self, before: &Self) -> bool {
-        // Timers are late by fractions of a tick; half a tick is no missing sample.
+        // Timers are late by fractions of a tick, so up to half a tick is not a gap.
         self.begun_ms - (self.time_ms - self.begun_ms) / 2.0 > before.time_ms
     }
 }
@@ -94,7 +96,7 @@ mod tests {
     use crate::state::tests::row;
 
     #[test]
-    fn the_ring_is_bounded_however_fast_the_sampler_is() {
+    fn the_timeline_is_bounded_at_any_sampling_rate() {
         let mut timeline = Timeline::default();
         for second in 0..2_000 {
             timeline.push(row(second, 1.0));
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_at_least_as_wide_as_the_mean() {
+    fn bounds_include_the_mean() {
         let mut row = row(60, 50.0);
         assert_eq!(row.bounds(Metric::CpuUser), (50.0, 50.0));
         let mut bounds = Box::new([[f32::NAN; crate::metrics::CHARTED]; 2]);

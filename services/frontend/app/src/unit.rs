@@ -1,24 +1,24 @@
 //! Units of values.
 
-/// In what a figure is counted.
+/// Unit of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// A name.
+    /// None: the value is a text.
     Text,
-    /// Of a hundred.
+    /// Percent.
     Percent,
-    /// Of a hundred, with a bar.
+    /// Percent, with a bar.
     Bar,
     /// Bytes.
     Bytes,
-    /// Bytes a second.
+    /// Bytes per second.
     Rate,
-    /// Things, with two decimals.
+    /// Number with two decimals.
     Number,
-    /// Things, whole.
+    /// Integer.
     Count,
     /// Seconds.
     Seconds,
-    /// Things, with the decimals that they have.
+    /// Number with at most two decimals and no trailing zeros.
     Short,
 }

@@ -1,5 +1,5 @@
-//! The page as a whole. Its markup before the first sample is also written in `index.html`, where
-//! it is seen while the program is on its way: whoever changes one changes the other.
+//! The page as a whole. The markup before the first sample is also in `index.html`, where it is
+//! visible while the module loads. Changes must be made in both places.
 
 use std::rc::Rc;
 
@@ -23,10 +23,10 @@ use crate::panels::{PANELS, TILES};
 use crate::places::{Place, Places};
 use crate::state::{Dashboard, Link};
 
-/// The page as a whole.
+/// Root component of the page.
 pub(crate) struct App {
     controller: Option<Rc<Controller>>,
-    /// Address of the service that the controller is of.
+    /// Address of the controller's service.
     base: String,
     places: Option<&'static Places>,
 }
@@ -45,14 +45,14 @@ impl Component for App {
         app
     }
 
-    /// Connects to the service whose page is shown, to none while the table is.
+    /// Connects to the service whose page is shown, and to none while the table is shown.
     fn update(&mut self, context: &Context<Self>, (): ()) -> bool {
         let Some(places) = &self.places else { return false };
         let base = places.base();
         if *places.place() == Place::Table {
             self.controller = None;
         } else if self.controller.is_none() || self.base != base {
-            // The one before ends first.
+            // The previous controller is dropped first.
             self.controller = None;
             let link = context.link().clone();
             let show = move || link.send_message(());
@@ -111,7 +111,7 @@ fn draw(page: &mut Page, controller: &Controller, base: &str, places: &Places, p
     }
     page.list(begin);
     let begin = page.begin();
-    // On a wall, what is not seen is not made.
+    // In kiosk mode, hidden parts are not rendered.
     if !props.kiosk {
         controls(page, dashboard);
         panels(page, dashboard, format);
@@ -132,7 +132,7 @@ fn draw(page: &mut Page, controller: &Controller, base: &str, places: &Places, p
 
 fn panels(page: &mut Page, dashboard: &Dashboard, format: Format) {
     let (begin, end) = dashboard.window();
-    // One axis for all charts: a label costs a call of the browser.
+    // All charts share one axis, because each label is a call into the browser.
     let time = |tick: &Tick| {
         let label = match tick.label {
             Label::Second => time_text(tick.time_ms),
@@ -151,8 +151,8 @@ fn panels(page: &mut Page, dashboard: &Dashboard, format: Format) {
     page.fill(r#"<div class="panels">{}</div>"#);
 }
 
-/// State of the connection. The state is a live region and changes rarely; the age changes every
-/// second and is not in it.
+/// State of the connection. The state is a live region and changes rarely. The age changes every
+/// second and is outside of the live region.
 fn status(page: &mut Page, dashboard: &Dashboard) {
     page.add(link_text(dashboard.link));
     page.put(match (dashboard.link, dashboard.failure) {

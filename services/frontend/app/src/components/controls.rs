@@ -1,4 +1,4 @@
-//! What the viewer can do: choose the time, pause, take the figures away, and the settings.
+//! Controls of the page: time range, pause, exports and settings.
 
 use super::markup::Page;
 use crate::browser::permission;
@@ -9,7 +9,7 @@ use crate::state::Dashboard;
 
 const CONTROLS: &str = r#"<div class="controls"><nav class="ranges" aria-label="Time">{}</nav>{}<details class="settings" data-testid="settings"><summary>Settings</summary><div class="sheet"><div class="row">{}{}{}</div>{}<div class="row">{}{}{}{}</div></div></details></div>"#;
 
-/// The bar above the charts.
+/// Renders the bar above the charts.
 pub(super) fn controls(page: &mut Page, dashboard: &Dashboard) {
     let settings = &dashboard.settings;
     let begin = page.begin();
@@ -47,14 +47,14 @@ pub(super) fn controls(page: &mut Page, dashboard: &Dashboard) {
     page.fill(CONTROLS);
 }
 
-/// A button that the page hears by its name.
+/// Renders a button; the page handles its `data-action`.
 pub(super) fn button(page: &mut Page, id: &'static str, name: &'static str) {
     page.add(id);
     page.add(name);
     page.fill(r#"<button type="button" data-action=?>{}</button>"#);
 }
 
-/// The thresholds, unless the service judges by its own.
+/// Renders the thresholds, unless the service sets its own.
 fn limits(page: &mut Page, dashboard: &Dashboard) {
     if dashboard.latest.as_ref().is_some_and(|latest| latest.state.is_some()) {
         return page.fill(r#"<p class="small">The service sets the thresholds.</p>"#);

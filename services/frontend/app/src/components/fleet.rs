@@ -1,11 +1,11 @@
-//! The way from the page of one service to the table of all.
+//! Navigation from the page of one service to the table of all members.
 
 use super::AppProps;
 use super::markup::Page;
 use crate::number::plain;
 use crate::places::{Place, Places};
 
-/// The way from a member's page to the table, and the offer of it where members came later.
+/// Renders the link to the table: on a member's page, or when the gateway lists several members.
 pub(super) fn way_to_table(page: &mut Page, places: &Places, props: &AppProps) {
     let place = places.place();
     let member = match &*place {

@@ -1,9 +1,9 @@
-//! Markup with places for values, as nodes of Yew. `html!` writes out three hundred bytes of code for
-//! each element, and every viewer loads them all. Here the markup is a text, a value is one call, and
-//! what reads the text exists once.
+//! Markup with placeholders for values, rendered as nodes of Yew. `html!` generates 300 bytes of
+//! code for each element, and every viewer downloads all of them. Here, the markup is a text, a
+//! value is one call, and the parser exists once.
 //!
-//! Values are put on a stack in the order in which the markup has places for them, and
-//! [`Page::fill`] takes them from there:
+//! Values are pushed on a stack in the order of the placeholders in the markup, and [`Page::fill`]
+//! takes them from there:
 //!
 //! ```text
 //! page.add("small");
@@ -17,24 +17,24 @@ use std::vec::IntoIter;
 use yew::AttrValue;
 use yew::virtual_dom::{AttributeOrProperty, Attributes, VList, VNode, VTag, VText};
 
-/// A value or a node that waits for the markup around it.
+/// Value or node that waits for the markup around it.
 enum Slot {
-    /// The value of an attribute, or a text; without it an attribute is left out.
+    /// Value of an attribute, or a text. An attribute without a value is omitted.
     Value(Option<AttrValue>),
     Node(VNode),
 }
 
-/// A piece of markup. Texts are those of the markup itself.
+/// Step of parsed markup. Its texts are parts of the markup.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Step {
-    /// An element with the names of its attributes and their values, `None` for a place.
+    /// Element with the names and values of its attributes; `None` is a placeholder.
     Open(&'static str, &'static [&'static str], &'static [Option<&'static str>]),
     Close,
     Text(&'static str),
     Place,
 }
 
-/// What is known of a markup that was used before: its steps and the number of its places.
+/// Parsed markup: its steps, and the number of its placeholders.
 #[derive(Clone, Copy)]
 struct Known {
     markup: &'static str,
@@ -43,16 +43,16 @@ struct Known {
 }
 
 thread_local! {
-    /// There are some forty markups, each of which is read once.
+    /// There are about forty markups; each one is parsed once.
     static KNOWN: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A page that is being put together.
+/// Page under construction.
 #[derive(Default)]
 pub(super) struct Page(Vec<Slot>);
 
 impl Page {
-    /// A value that is known to the compiler.
+    /// Pushes a static value.
     #[inline(never)]
     pub(super) fn add(&mut self, text: &'static str) {
         self.maybe(Some(text));
@@ -63,7 +63,7 @@ impl Page {
         self.maybe_put(Some(text));
     }
 
-    /// Nothing: an attribute that is left out, or a child that does not exist.
+    /// Pushes nothing: an attribute is omitted, or a child does not exist.
     #[inline(never)]
     pub(super) fn skip(&mut self) {
         self.maybe(None);
@@ -79,25 +79,25 @@ impl Page {
         self.0.push(Slot::Value(text.map(AttrValue::from)));
     }
 
-    /// An attribute without a value.
+    /// Pushes a boolean attribute.
     #[inline(never)]
     pub(super) fn flag(&mut self, is_set: bool) {
         self.maybe(is_set.then_some(""));
     }
 
-    /// The begin of a list, for [`Self::list`].
+    /// Start of a list, for [`Self::list`].
     pub(super) fn begin(&self) -> usize {
         self.0.len()
     }
 
-    /// Makes one node of all since the begin.
+    /// Combines all values since the start into one node.
     #[inline(never)]
     pub(super) fn list(&mut self, begin: usize) {
         let nodes = self.0.drain(begin.min(self.0.len())..).map(node).collect();
         self.0.push(Slot::Node(VList::with_children(nodes, None).into()));
     }
 
-    /// Puts the last values into the markup, which becomes one of them.
+    /// Puts the last values into the markup, and pushes the result.
     #[inline(never)]
     pub(super) fn fill(&mut self, markup: &'static str) {
         let known = known(markup);
@@ -114,13 +114,13 @@ impl Page {
         self.0.push(Slot::Node(node));
     }
 
-    /// The page for Yew.
+    /// The page as a node of Yew.
     pub(super) fn finish(mut self) -> yew::Html {
         self.0.pop().map(node).unwrap_or_default()
     }
 }
 
-/// A value as a child.
+/// Converts a value to a child.
 fn node(slot: Slot) -> VNode {
     match slot {
         Slot::Value(Some(text)) => VText::new(text).into(),
@@ -129,7 +129,7 @@ fn node(slot: Slot) -> VNode {
     }
 }
 
-/// The nodes up to the end of the element that they are in.
+/// Nodes up to the end of the current element.
 fn nodes(steps: &mut std::slice::Iter<Step>, slots: &mut IntoIter<Slot>) -> Vec<VNode> {
     let mut found = Vec::new();
     while let Some(step) = steps.next() {
@@ -156,7 +156,7 @@ fn nodes(steps: &mut std::slice::Iter<Step>, slots: &mut IntoIter<Slot>) -> Vec<
     found
 }
 
-/// The steps of a markup; they are kept for as long as the page runs.
+/// Steps of a markup. They are kept as long as the page runs.
 fn known(markup: &'static str) -> Known {
     KNOWN.with_borrow_mut(|all| {
         if let Some(known) = all.iter().find(|known| std::ptr::eq(known.markup, markup)) {
@@ -174,8 +174,8 @@ fn known(markup: &'static str) -> Known {
     })
 }
 
-/// Reads a markup: elements as in XML, with `?` in the place of an attribute's value and `{}` in that
-/// of a child.
+/// Parses markup: elements as in XML, with `?` as placeholder for the value of an attribute, and
+/// `{}` for a child.
 fn steps(markup: &'static str) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut rest = markup;
@@ -204,7 +204,7 @@ fn steps(markup: &'static str) -> Vec<Step> {
     steps
 }
 
-/// Reads the attributes of an element, each behind a space.
+/// Parses the attributes of an element; a space precedes each.
 fn open(name: &'static str, mut attributes: &'static str) -> Step {
     let (mut keys, mut values) = (Vec::new(), Vec::new());
     while attributes.starts_with(' ') {
@@ -219,14 +219,15 @@ fn open(name: &'static str, mut attributes: &'static str) -> Step {
     Step::Open(name, Vec::leak(keys), Vec::leak(values))
 }
 
-/// What is before the first of the two bytes, and the rest from there.
+/// Splits a text before the first of the two bytes.
 #[inline(never)]
 fn split(text: &'static str, ends: [u8; 2]) -> (&'static str, &'static str) {
     let end = text.bytes().position(|byte| ends.contains(&byte));
     text.split_at(end.unwrap_or(text.len()))
 }
 
-/// A shape in a box of twelve; without a name it only repeats what a word says.
+/// Renders a shape in a box of 12 by 12. A shape without a name repeats a text and is hidden from
+/// screen readers.
 pub(super) fn shape(page: &mut Page, class: &'static str, path: &'static str, name: &'static str) {
     let is_named = !name.is_empty();
     page.add(class);
@@ -244,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_markup_is_read_with_its_places() {
+    fn markup_is_parsed_with_its_placeholders() {
         assert_eq!(
             steps(r#"<p class="a b" title=? hidden="">one {}<b/></p>{}"#),
             [
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn values_fill_the_places_in_their_order() {
+    fn values_fill_the_placeholders_in_order() {
         let mut page = Page::default();
         page.add("outer");
         let begin = page.begin();
@@ -281,7 +282,7 @@ mod tests {
         let Some(VNode::VList(list)) = outer.children() else { unreachable!() };
         let Some(VNode::VList(inner)) = list.first() else { unreachable!() };
         let Some(VNode::VTag(last)) = inner.last() else { unreachable!() };
-        // What is skipped is left out.
+        // A skipped attribute is omitted.
         assert_eq!(named(last), ["class=y"]);
         let Some(VNode::VList(texts)) = last.children() else { unreachable!() };
         let Some(VNode::VText(text)) = texts.first() else { unreachable!() };
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_markup_of_several_elements_is_one_value() {
+    fn markup_of_several_elements_is_one_value() {
         let mut page = Page::default();
         page.fill("<i/>and<b/>");
         assert_eq!(page.0.len(), 1);

@@ -1,5 +1,5 @@
-//! What is on the screen: what is known in, markup out. Only the page as a whole is a component of
-//! its own; the parts are functions, because each component is some kilobytes of its own code.
+//! Rendering: state in, markup out. Only the page as a whole is a component. Its parts are
+//! functions, because each component takes several kilobytes of code.
 
 mod app;
 mod controls;
@@ -14,11 +14,11 @@ use yew::Properties;
 
 pub(crate) use app::App;
 
-/// Where the figures come from, and how they are shown.
+/// Source and presentation of the values.
 #[derive(Clone, PartialEq, Properties)]
 pub(crate) struct AppProps {
-    /// The address of the service, empty for the page's own.
+    /// Address of the service, empty for the page's own origin.
     pub(crate) backend: String,
-    /// Only the large figures, for a wall.
+    /// Kiosk mode for wall displays: only the tiles.
     pub(crate) kiosk: bool,
 }

@@ -1,4 +1,4 @@
-//! A panel: a chart with its legend, and what is known besides.
+//! Panel: a chart with its legend, and related values.
 
 use super::markup::Page;
 use super::table;
@@ -17,10 +17,10 @@ use crate::unit::Unit;
 use wire::ScopeKind;
 
 const SERIES: [&str; 6] = ["s0", "s1", "s2", "s3", "s4", "s5"];
-/// A label of the axis, its place, and whether it is a date: 0 is the left end, 1 the right one.
+/// Label of the axis, its position (0 is the left end, 1 the right one), and whether it is a date.
 pub(super) type Time = (f64, String, bool);
 
-/// What stands above figures that are not the host's.
+/// Text above values that are not the host's.
 const OF_CONTAINER: &str = "Of the stats container, not of the host";
 
 const PANEL: &str = r#"<section class="panel" data-panel=? data-focus=? data-level=? aria-labelledby=?><div class="head"><h2 id=?><a href=?>{}</a></h2>{}</div>{}</section>"#;
@@ -29,7 +29,7 @@ const PLOT: &str = r#"<div class=? role="slider" tabindex="0" aria-label=? aria-
 
 const BELOW: &str = r#"<div class="row"><span class="aside" title=?>{}</span><button type="button" data-action=? aria-expanded=?>Table</button><button type="button" data-action=?>SVG</button></div>"#;
 
-/// The panel at that place; nothing where there is nothing that it could ever show.
+/// Renders a panel, by its index. A panel that can never have data is omitted.
 pub(super) fn panel(
     page: &mut Page,
     dashboard: &Dashboard,
@@ -42,7 +42,7 @@ pub(super) fn panel(
     let tables: Vec<usize> = (0..TABLES.len())
         .filter(|&table| TABLES[table].panel == panel.id && !dashboard.table(table).is_empty())
         .collect();
-    // What does not exist has no panel.
+    // Without a container or swap, its panel is omitted.
     let exists = match panel.id {
         "container" => latest.is_some_and(|latest| latest.has_container),
         "swap" => dashboard.figure(Metric::SwapTotal) > 0.0,
@@ -141,7 +141,7 @@ fn chart(page: &mut Page, dashboard: &Dashboard, place: usize, format: Format, t
     page.add(if is_told { "plot" } else { "plot drawn" });
     page.put([panel.title, " over time"].concat());
     page.put(plain(dashboard.hover.map_or(100.0, |hover| x(hover) * 100.0 / WIDTH as f64)));
-    // A reader would read new figures every second.
+    // A screen reader would read new values every second.
     page.put(match dashboard.hover {
         Some(_) => spoken(dashboard, &shape, row, format),
         None => "now".to_owned(),
@@ -205,7 +205,7 @@ fn chart(page: &mut Page, dashboard: &Dashboard, place: usize, format: Format, t
     }
 }
 
-/// The paths of one kind, by series.
+/// Renders the paths of one kind, by series.
 fn series(page: &mut Page, kind: &str, paths: &mut dyn Iterator<Item = (usize, String)>) {
     let begin = page.begin();
     for (place, path) in paths {
@@ -216,7 +216,7 @@ fn series(page: &mut Page, kind: &str, paths: &mut dyn Iterator<Item = (usize, S
     page.list(begin);
 }
 
-/// Horizontal lines at the ticks.
+/// Path of horizontal lines at the ticks.
 fn grid(drawing: &Drawing) -> String {
     let mut path = String::new();
     for tick in &drawing.ticks {
@@ -227,7 +227,7 @@ fn grid(drawing: &Drawing) -> String {
     path
 }
 
-/// The line of a limit that is not the top, as the container's processors.
+/// Path of a limit that is not above the scale, such as the CPU limit of the container.
 fn limit(dashboard: &Dashboard, panel: &Panel, shape: &Shape, drawing: &Drawing) -> Option<String> {
     let most = dashboard.limit(panel);
     if shape.stacked || most.is_nan() || most > drawing.top {
@@ -239,13 +239,14 @@ fn limit(dashboard: &Dashboard, panel: &Panel, shape: &Shape, drawing: &Drawing)
     Some(path)
 }
 
-/// The values at the ticks. Percentages of SVG place them: the policy allows no inline style.
+/// Renders the values at the ticks. SVG attributes in percent position them, because the page's
+/// Content Security Policy allows no inline style.
 fn scale(page: &mut Page, drawing: &Drawing, shape: &Shape, format: Format) {
     let begin = page.begin();
     for tick in &drawing.ticks {
         let height = 1.0 - tick / drawing.top;
         page.put(plain(height * 100.0) + "%");
-        // The label at the top hangs below its line.
+        // The topmost label is below its line.
         page.add(if height < 0.1 { "11" } else { "-3" });
         page.put(format.tick(*tick, shape.unit));
         page.fill(r#"<text x="4" y=? dy=?>{}</text>"#);
@@ -254,7 +255,7 @@ fn scale(page: &mut Page, drawing: &Drawing, shape: &Shape, format: Format) {
     page.fill(r#"<svg class="scale" aria-hidden="true">{}</svg>"#);
 }
 
-/// Round times below a chart, or the time under the pointer and what happened there.
+/// Renders round times below a chart, or the time under the pointer and its events.
 fn axis(page: &mut Page, dashboard: &Dashboard, times: &[Time]) {
     let (begin, end) = dashboard.window();
     let is_live = dashboard.frozen.is_none();
@@ -271,7 +272,7 @@ fn axis(page: &mut Page, dashboard: &Dashboard, times: &[Time]) {
         let begin = page.begin();
         let mut now = String::from("now");
         for (share, label, is_date) in times {
-            // The right end has a word of its own, and shows a day that has just begun.
+            // The label of the right end is "now", with the date of a day that has just begun.
             if *share > if is_live { 0.88 } else { 1.0 } {
                 if *is_date {
                     now = [label, ", now"].concat();
@@ -294,7 +295,7 @@ fn axis(page: &mut Page, dashboard: &Dashboard, times: &[Time]) {
     page.fill(r#"<div class="axis">{}</div>"#);
 }
 
-/// The names of the series with their values at the time under the pointer, or now.
+/// Renders the names of the series with their values at the time under the pointer, or now.
 fn legend(
     page: &mut Page,
     dashboard: &Dashboard,
@@ -333,7 +334,7 @@ fn busiest(page: &mut Page, row: Option<&Row>, format: Format) {
     page.fill(r#"<ul class="legend"><li class="s0">busiest<b>{}</b></li></ul>"#);
 }
 
-/// Time and values under the crosshair, to be read aloud.
+/// Time and values under the crosshair, for screen readers.
 fn spoken(dashboard: &Dashboard, shape: &Shape, row: Option<&Row>, format: Format) -> String {
     let Some(row) = row else { return "no data".to_owned() };
     let mut text = time_text(row.time_ms);

@@ -1,4 +1,4 @@
-//! The state in words, and the events behind it.
+//! Summary of the state, and the events.
 
 use super::markup::{Page, shape};
 use super::table;
@@ -11,12 +11,12 @@ use crate::panels::PANELS;
 use crate::preferences::ViewState;
 use crate::state::Dashboard;
 
-/// Events that are listed.
+/// Maximum number of listed events.
 const MOST_EVENTS: usize = 20;
 
 const DAY_MS: f64 = 86_400_000.0;
 
-/// The worst state as a sentence, and the next ones below it.
+/// Renders the most severe alert as a sentence, and the others below it.
 pub(super) fn summary(page: &mut Page, dashboard: &Dashboard, format: Format) {
     let worst = dashboard.worst();
     let (level, name, mark) = level_labels(worst);
@@ -33,18 +33,19 @@ pub(super) fn summary(page: &mut Page, dashboard: &Dashboard, format: Format) {
         (None, None) => page.fill(r#"<span class="blank">All normal</span>"#),
     }
     others(page, dashboard, format);
-    // What is read aloud has no figure: it changes with the state alone.
+    // The text for screen readers has no value, so it changes only with the state.
     page.put(match alerts.first() {
         Some(alert) => [name, ": ", &alert.subject, " ", &alert.target].concat(),
         None => String::new(),
     });
-    // A paragraph cannot hold the list of the others.
+    // A `<p>` cannot contain the list of the others.
     page.fill(
         r#"<section class="summary" aria-label="State" data-level=?><div class="state" data-testid="state">{}{}{}</div><p class="unseen" role="status">{}</p></section>"#,
     );
 }
 
-/// The other states, behind their count: the page below keeps its place when one comes or goes.
+/// Renders the other alerts behind their count, so that the page below does not move when one
+/// begins or ends.
 fn others(page: &mut Page, dashboard: &Dashboard, format: Format) {
     let others = dashboard.alerts.get(1..).unwrap_or_default();
     if others.is_empty() {
@@ -65,7 +66,7 @@ fn others(page: &mut Page, dashboard: &Dashboard, format: Format) {
     );
 }
 
-/// A state: what, since when, and why.
+/// Renders an alert: sentence, start time and cause.
 fn state(page: &mut Page, dashboard: &Dashboard, alert: &Alert, format: Format) {
     let begin = page.begin();
     let there = link(dashboard, alert.panel(), alert.since_ms);
@@ -91,7 +92,7 @@ fn since(page: &mut Page, dashboard: &Dashboard, since_ms: f64) {
     }
 }
 
-/// "since 12:41", with the date of another day.
+/// Formats a start time: "since 12:41", with the date after 12 hours.
 pub(super) fn since_text(dashboard: &Dashboard, since_ms: f64) -> Option<String> {
     if since_ms.is_nan() {
         return None;
@@ -101,7 +102,7 @@ pub(super) fn since_text(dashboard: &Dashboard, since_ms: f64) -> Option<String>
     (!time.is_empty()).then(|| ["since ", &time].concat())
 }
 
-/// The address of a panel, with a range that reaches back to a time.
+/// Link to a panel, with a range that includes a time.
 pub(super) fn link(dashboard: &Dashboard, panel: &str, since_ms: f64) -> Option<String> {
     let place = PANELS.iter().position(|one| one.id == panel)?;
     let minutes = (dashboard.end_ms() - since_ms) / 60_000.0;
@@ -113,7 +114,7 @@ pub(super) fn link(dashboard: &Dashboard, panel: &str, since_ms: f64) -> Option<
     Some(ViewState { range, panel: Some(place) }.hash())
 }
 
-/// The panel of what happened, the newest first.
+/// Renders the panel of the events, newest first.
 pub(super) fn events(page: &mut Page, dashboard: &Dashboard) {
     if dashboard.marks.is_empty() {
         return page.skip();

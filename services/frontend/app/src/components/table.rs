@@ -1,4 +1,4 @@
-//! Tables: lists of things, and the rows behind a chart.
+//! Tables: lists, and the rows of a chart.
 
 use super::markup::Page;
 use crate::browser::time_text;
@@ -8,19 +8,18 @@ use crate::panels::{Column, Shape, TABLES};
 use crate::state::Dashboard;
 use crate::unit::Unit;
 
-/// Rows of a chart that are shown as a table: more would be read by nobody, and all can be
-/// downloaded.
+/// Maximum number of a chart's rows in its table. Exports contain all rows.
 const MOST_ROWS: usize = 30;
 
-/// Rows of a list that are shown: the highest, and the others by a search.
+/// Maximum number of a list's rows. A search finds the others.
 const MOST_THINGS: usize = 20;
 
 const SEARCH: &str = r#"<div class="row"><input type="search" placeholder="Search" aria-label=? data-search=?/><span class="small">{}</span></div>"#;
 
-/// Percent from which on a bar shows a warning, and a critical state.
+/// Percentages from which a bar shows warning and critical.
 const FULL: [f64; 2] = [90.0, 95.0];
 
-/// A list of things; a share has a bar.
+/// Renders a list. Values with [`Unit::Bar`] have a bar.
 pub(super) fn list(page: &mut Page, dashboard: &Dashboard, place: usize, format: Format) {
     let table = &TABLES[place];
     let rows = dashboard.table(place);
@@ -70,7 +69,7 @@ pub(super) fn list(page: &mut Page, dashboard: &Dashboard, place: usize, format:
     page.fill(r#"<div class="things">{}{}</div>"#);
 }
 
-/// The name and the figure of the highest of several things.
+/// Name and value of the busiest of several entries.
 pub(super) fn highest(dashboard: &Dashboard, panel: &str, format: Format) -> Option<String> {
     let place = TABLES.iter().position(|table| table.panel == panel)?;
     let (table, rows) = (&TABLES[place], dashboard.table(place));
@@ -80,7 +79,7 @@ pub(super) fn highest(dashboard: &Dashboard, panel: &str, format: Format) -> Opt
     (rows.len() > 1).then(|| ["busiest: ", name, " ", &format.cell(cell, unit)].concat())
 }
 
-/// The rows of a chart, newest first, evenly picked, below minimum, mean and maximum.
+/// Renders rows of a chart at equal steps, newest first, below minimum, mean and maximum.
 pub(super) fn of_chart(
     page: &mut Page,
     dashboard: &Dashboard,
@@ -116,7 +115,8 @@ pub(super) fn of_chart(
     end(page);
 }
 
-/// A bar from 0 to 100. Its size is an attribute of SVG: the page's policy allows no inline style.
+/// Renders a bar from 0 to 100. Its size is an SVG attribute, because the page's Content Security
+/// Policy allows no inline style.
 pub(super) fn bar(page: &mut Page, share: f64) {
     let share = if share.is_nan() { 0.0 } else { share.min(100.0) };
     let level = FULL.iter().filter(|limit| share >= **limit).count();
@@ -127,10 +127,10 @@ pub(super) fn bar(page: &mut Page, share: f64) {
     );
 }
 
-/// The head of a column, and whether the column has texts.
+/// Header of a column, and whether the column contains texts.
 type Head = (&'static str, bool);
 
-/// Begins a table: its rows follow as a list, and [`end`].
+/// Begins a table. Its rows follow as a list, and then [`end`].
 pub(super) fn begin(page: &mut Page, title: &'static str, heads: &[Head]) {
     page.add(title);
     page.add(title);
@@ -143,7 +143,7 @@ pub(super) fn begin(page: &mut Page, title: &'static str, heads: &[Head]) {
     page.list(begin);
 }
 
-/// A table in a box that scrolls, by keys too.
+/// Ends a table, in a box that scrolls with the keyboard too.
 pub(super) fn end(page: &mut Page) {
     page.fill(
         r#"<div class="scroll" tabindex="0" role="group" aria-label=?><table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"#,

@@ -1,4 +1,4 @@
-//! One large figure with everything that belongs to it.
+//! Tile: a large value with its details.
 
 use super::markup::{Page, shape};
 use super::summary::{link, since_text};
@@ -11,13 +11,13 @@ use crate::panels::TILES;
 use crate::state::Dashboard;
 use crate::unit::Unit;
 
-/// How far the small line looks back.
+/// Duration of the sparkline.
 const WINDOW_MS: f64 = 60_000.0;
 
-// A group and not a section: a panel may have the same name, and landmarks must differ.
+// A group instead of a section: a panel may have the same name, and landmarks need unique names.
 const TILE: &str = r#"<div class="tile" role="group" data-tile=? data-level=? data-other=? aria-labelledby=?><div class="head"><h2 id=?><a href=?>{}</a></h2>{}</div><p class="figure">{}</p><p class="words">{}</p><svg class="spark" viewBox="0 0 6000 1000" preserveAspectRatio="none" aria-hidden="true">{}</svg></div>"#;
 
-/// The tile at that place, with name, level, figure, trend and the line of the last minute.
+/// Renders a tile, by its index, with name, level, value, trend and sparkline.
 pub(super) fn tile(page: &mut Page, dashboard: &Dashboard, place: usize, format: Format) {
     let tile = &TILES[place];
     let value = dashboard.tile_value(tile);
@@ -72,7 +72,7 @@ pub(super) fn tile(page: &mut Page, dashboard: &Dashboard, place: usize, format:
     }
     page.list(begin);
     let words = match alert {
-        // Since when and why, in place of the details: the height stays.
+        // The start time and the cause of an alert replace the details, so that the height stays.
         Some(alert) if !alert.since_ms.is_nan() || !alert.cause.is_empty() => {
             let since = since_text(dashboard, since_ms).unwrap_or_default();
             vec![alert.sentence(format), since, alert.cause.clone()]

@@ -1,7 +1,7 @@
-//! Samples and history: the event stream, and ordinary requests where there is none.
+//! Samples and history: the event stream, and requests when the stream does not deliver them.
 //!
-//! Requests take over whenever samples are late, so that a proxy that holds the stream back costs
-//! freshness and nothing else. A stream that is refused, or silent twice, is left alone for minutes.
+//! Requests take over whenever samples are late, so that a proxy that buffers the stream costs only
+//! freshness. A stream that is refused, or silent twice, is suspended for minutes.
 
 use std::cell::{Cell, RefCell};
 
@@ -20,54 +20,54 @@ use crate::places::Places;
 use crate::preferences::RANGES;
 use crate::state::{Event, Link};
 
-/// Silence after which a connection is taken for dead and replaced: a cable that was pulled says
-/// nothing. Twice the time after which figures are shown as old.
+/// Silence after which a connection counts as dead and is replaced: a pulled cable does not close
+/// it. It is twice the time after which values are shown as stale.
 const DEAD_AFTER_MS: f64 = 10_000.0;
 
-/// Silent connections in a row after which the stream is left alone.
+/// Consecutive silent connections after which the stream is suspended.
 const MOST_SILENT: u32 = 2;
 
-/// Time for which a stream that does not work is left alone.
+/// Duration of a suspension of the stream.
 const BLOCKED_MS: f64 = 300_000.0;
 
-/// Samples in a row, each in its time, after which the stream is trusted again.
+/// Consecutive samples in time after which the stream counts as reliable again.
 const STEADY: u32 = 3;
 
 /// Time after which a sample is late, unless the sampler's interval is longer.
 const LATE_MS: f64 = 2_500.0;
 
-/// Interval of requests while samples are late, and while bytes of the stream still come in: the
-/// line is slow then, and half as many requests leave it to the stream.
+/// Interval of requests while samples are late, and while bytes of the stream still arrive. In that
+/// case the connection is slow, and half as many requests leave it to the stream.
 const POLL_MS: [f64; 2] = [2_000.0, 4_000.0];
 
-/// Time after which a hidden tab releases its stream: a browser opens six connections to an origin,
-/// and each stream holds one.
+/// Time after which a hidden tab closes its stream: a browser opens six connections to an origin,
+/// and each stream uses one.
 const RELEASE_AFTER_MS: f64 = 10_000.0;
 
 /// Interval of requests for the title of a hidden tab.
 const HIDDEN_POLL_MS: f64 = 10_000.0;
 
-/// Interval in which a longer time is fetched again: its rows are minutes.
+/// Interval at which the history of a longer range is fetched again; its rows cover a minute each.
 const PAST_MS: f64 = 60_000.0;
 
-/// Interval in which another version of the page is looked for.
+/// Interval of the check for a different version of the page.
 const VERSION_MS: f64 = 600_000.0;
 
-/// Tries in a row, at once, to reach the instance whose page this is: behind a load balancer others
-/// answer too.
+/// Maximum number of immediate retries to reach the instance of the page: behind a load balancer,
+/// other instances respond too.
 const MOST_STRAYS: u32 = 3;
 
-/// The events of an hour: as many as a service keeps.
+/// Path of the events of one hour; a service does not keep them longer.
 const MARKS_PATH: &str = "/stats/events?seconds=3600";
 
-/// A request, by what its answer is for.
+/// Kind of request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Request {
     /// One sample.
     Sample,
-    /// The last minutes.
+    /// The history of the last minutes.
     History,
-    /// The longer time of a range.
+    /// The history of a longer range, by its index.
     Past(usize),
     /// The events of the instance.
     Marks,
@@ -80,23 +80,23 @@ enum Request {
 pub(super) struct Feed {
     base: String,
     places: Option<&'static Places>,
-    /// Whether requests take the gateway's path to the instance whose page this is.
+    /// Whether requests use the gateway's path to the instance of the page.
     is_pinned: Cell<bool>,
-    /// Answers of other instances in a row, to requests for the stream.
+    /// Consecutive responses of other instances to requests for the stream.
     strays: Cell<u32>,
-    /// Whether the stream has told nothing yet.
+    /// Whether the stream has not delivered an event yet.
     is_fresh: Cell<bool>,
     source: RefCell<Option<EventSource>>,
     last_event_id: RefCell<String>,
     /// Failures since the last sample.
     attempt: Cell<u32>,
-    /// Connections in a row that were silent.
+    /// Consecutive silent connections.
     silent: Cell<u32>,
-    /// Samples in a row that came in time.
+    /// Consecutive samples that arrived in time.
     steady: Cell<u32>,
-    /// When the stream last gave a sign of life.
+    /// Time at which bytes of the stream last arrived.
     heard_ms: Cell<f64>,
-    /// When it last gave a sample.
+    /// Time at which a sample last arrived.
     sample_ms: Cell<f64>,
     blocked_until_ms: Cell<f64>,
     retry_at_ms: Cell<f64>,
@@ -106,7 +106,7 @@ pub(super) struct Feed {
     history_at_ms: Cell<f64>,
     past_at_ms: Cell<f64>,
     past_attempt: Cell<u32>,
-    /// The range that is being fetched.
+    /// Index of the range that is being fetched.
     past_range: Cell<usize>,
     version_ms: Cell<f64>,
     /// Whether the events of the instance have to be fetched.
@@ -118,7 +118,7 @@ impl Feed {
         Self { base: base.to_owned(), places: Some(places), ..Self::default() }
     }
 
-    /// Whether this tab needs no stream of its own beside that of another tab.
+    /// Whether this tab uses the stream of another tab instead of its own.
     pub(super) fn yields(&self, is_other_first: bool) -> bool {
         self.source.borrow().is_none() || (is_other_first && !self.is_fresh.get())
     }
@@ -129,7 +129,7 @@ impl Feed {
 }
 
 impl Controller {
-    /// Opens a new connection in place of the one there is.
+    /// Opens a connection that replaces the current one.
     pub(super) fn connect(&self) {
         self.disconnect();
         let now = self.clock.now();
@@ -153,7 +153,7 @@ impl Controller {
         self.feed.source.take();
     }
 
-    /// The address of a path of the service, or of the instance if others answer for it.
+    /// Address of a path of the service, or of the pinned instance.
     fn url(&self, path: &str) -> String {
         let dashboard = self.dashboard.borrow();
         match &dashboard.latest {
@@ -164,13 +164,13 @@ impl Controller {
         }
     }
 
-    /// Sends the next requests to the instance itself, where a gateway has a path to each.
+    /// Pins the next requests to the instance, if the gateway has a path to it.
     fn pin(&self) {
         let is_listed = self.feed.places.is_some_and(|places| places.listed() > 1);
         self.feed.is_pinned.set(is_listed && !contains(&self.feed.base, "/fleet/"));
     }
 
-    /// Whether this is of another instance than the page is.
+    /// Whether a value belongs to an instance other than that of the page.
     pub(super) fn is_stray(&self, value: &JsValue) -> bool {
         let dashboard = self.dashboard.borrow();
         let latest = dashboard.latest.as_ref();
@@ -186,7 +186,7 @@ impl Controller {
     }
 
     fn on_message(&self, message: &Message) {
-        // What cannot be read is nothing; the age of the figures will tell.
+        // Malformed data is ignored; the age of the values shows the problem.
         let Some(value) = fetch::parse(&message.data) else { return };
         let strays = self.feed.strays.get();
         if self.feed.is_fresh.replace(false) && strays < MOST_STRAYS && self.is_stray(&value) {
@@ -218,12 +218,12 @@ impl Controller {
         }
     }
 
-    /// Keeps account of how steady the stream is.
+    /// Tracks the reliability of the stream.
     pub(super) fn on_sample(&self, reading: &Reading) {
         let feed = &self.feed;
         let now = self.clock.now();
         let gap = (now - feed.sample_ms.replace(now)) / reading.interval_ms;
-        // A proxy that holds the stream back lets several samples through at once.
+        // A proxy that buffers the stream delivers several samples at once.
         let is_steady = gap > 0.3 && gap < 3.0;
         feed.steady.set(if is_steady { feed.steady.get() + 1 } else { 0 });
         if feed.steady.get() >= STEADY {
@@ -237,7 +237,7 @@ impl Controller {
     fn on_closed(&self, failure: Failure) {
         self.disconnect();
         let now = self.clock.now();
-        // The instance is gone, or the gateway does not know it.
+        // The pinned instance is gone, or the gateway has no path to it.
         let was_pinned = self.feed.is_pinned.replace(false);
         let is_refused = match failure {
             _ if was_pinned => false,
@@ -260,14 +260,14 @@ impl Controller {
     pub(super) fn retry_after(&self, delay_ms: i32) {
         let until_ms = self.clock.now() + f64::from(delay_ms);
         self.feed.retry_at_ms.set(until_ms.max(self.feed.blocked_until_ms.get()));
-        // The ticker would find it too, up to a second later.
+        // The ticker would trigger the retry up to a second later.
         let _ = self.window.set_timeout_with_callback_and_timeout_and_arguments_0(
             function(&self.on_retry),
             delay_ms,
         );
     }
 
-    /// Opens a connection if it is time to, in a tab that is seen.
+    /// Opens a connection if a retry is due and the tab is visible.
     pub(super) fn on_retry(&self) {
         let is_due = self.clock.now() + 1.0 >= self.feed.retry_at_ms.get();
         if is_due && self.feed.source.borrow().is_none() && !self.document.hidden() {
@@ -275,7 +275,7 @@ impl Controller {
         }
     }
 
-    /// The tab was hidden or shown, or the network is back.
+    /// Handles a change of the tab's visibility, and the return of the network.
     pub(super) fn on_wake(&self) {
         let is_hidden = self.document.hidden();
         self.feed.hidden_ms.set(is_hidden.then(|| self.clock.now()));
@@ -286,7 +286,7 @@ impl Controller {
         let now = self.clock.now();
         let is_blocked = now < self.feed.blocked_until_ms.get();
         let link = self.dashboard.borrow().link;
-        // Another tab's samples come in.
+        // The samples of another tab arrive.
         let is_following =
             self.feed.retry_at_ms.get().is_finite() && now - self.feed.sample_ms.get() < LATE_MS;
         let is_closed = self.feed.source.borrow().is_none() && !is_following;
@@ -329,7 +329,7 @@ impl Controller {
         } else {
             POLL_MS[usize::from(is_open && silence_ms < POLL_MS[0])]
         };
-        // The ticker is not exact.
+        // The ticker is not exact, so there is a tolerance.
         if is_late && now - feed.polled_ms.get() > pause_ms - 100.0 {
             self.poll();
         }
@@ -348,7 +348,8 @@ impl Controller {
         self.apply(Event::Tick);
     }
 
-    /// Requests one sample. Its failure says why a stream was refused: 503 means "not yet".
+    /// Requests one sample. Its failure shows why a stream was refused: 503 means that the service
+    /// has no sample yet.
     fn poll(&self) {
         if self.feed.is_polling.replace(true) {
             return;
@@ -357,13 +358,13 @@ impl Controller {
         self.request(Request::Sample, 0);
     }
 
-    /// Requests the last minutes, which a stream would have sent.
+    /// Requests the history of the last minutes, which the stream would have sent.
     fn fetch_history(&self) {
         self.feed.history_at_ms.set(self.clock.now() + DEAD_AFTER_MS);
         self.request(Request::History, 0);
     }
 
-    /// Requests the longer time that is looked at, if it is time to.
+    /// Requests the history of a longer range, if it is due.
     pub(super) fn fetch_past(&self) {
         let feed = &self.feed;
         let now = self.clock.now();
@@ -375,7 +376,7 @@ impl Controller {
             return;
         }
         let is_due = now >= feed.past_at_ms.get() && !self.document.hidden() && !is_frozen;
-        // Another range, or another instance: at once.
+        // A new range or instance is fetched at once.
         let is_new = wants_past && feed.past_attempt.get() == 0 && feed.past_range.get() == 0;
         if !(is_due || is_new || (wants_past && feed.past_range.get() != range)) {
             return;
@@ -385,7 +386,7 @@ impl Controller {
         self.request(Request::Past(range), 0);
     }
 
-    /// Requests the events of the instance, if its service tells states: an older one has none.
+    /// Requests the events of the instance. An older service, which sends no state, has none.
     fn fetch_marks(&self) {
         let has_states = {
             let dashboard = self.dashboard.borrow();
@@ -396,7 +397,7 @@ impl Controller {
         }
     }
 
-    /// Looks whether the server has another version of the page.
+    /// Checks for a different version of the page.
     fn check_version(&self) {
         self.request(Request::Page, 0);
     }
@@ -415,7 +416,7 @@ impl Controller {
         }
     }
 
-    /// Every request takes this one way: each future is a kilobyte of code.
+    /// Sends a request. All requests share this function, because each future is 1 kB of code.
     fn request(&self, request: Request, strays: u32) {
         let (me, window) = (self.me.clone(), self.window.clone());
         let url = self.url_of(request);
@@ -432,7 +433,7 @@ impl Controller {
         if request == Request::Page {
             let own = self.element("link[rel=modulepreload]");
             let own = own.and_then(|own| own.get_attribute("href"));
-            // A sign-in page is no version.
+            // A sign-in page is not a version of the page.
             if let (Ok(text), Some(own)) = (answer, own)
                 && contains(&text, "backend-service-url")
                 && !contains(&text, &own)
@@ -465,7 +466,7 @@ impl Controller {
                     Err(Failure::Status(503)) => Event::Starting,
                     Err(failure) => Event::Lost(failure),
                 });
-                // The service is back: the stream need not wait for its turn.
+                // The service is available again, so the stream is retried at once.
                 if is_there && !was_live && feed.retry_at_ms.get().is_finite() {
                     self.retry_after(0);
                 }
@@ -485,7 +486,7 @@ impl Controller {
                 let attempt = if is_failed { feed.past_attempt.get().saturating_add(1) } else { 0 };
                 feed.past_attempt.set(attempt);
                 if is_failed {
-                    // From a second on.
+                    // The first delay is one second.
                     let delay_ms = f64::from(delay_ms(attempt, 1.0));
                     feed.past_at_ms.set(self.clock.now() + delay_ms);
                 }

@@ -1,4 +1,4 @@
-//! Alerts as notifications of the browser.
+//! Alerts as browser notifications.
 
 use super::Controller;
 use crate::browser;
@@ -6,7 +6,8 @@ use crate::labels::{level_labels, scope_text};
 use crate::number::Format;
 
 impl Controller {
-    /// Hands the alerts to the script, which knows those before: their names, levels and sentences.
+    /// Passes the alerts to the script, which compares them with the previous ones: their names,
+    /// levels and sentences.
     pub(super) fn notify(&self) {
         let dashboard = self.dashboard.borrow();
         let Some(latest) = &dashboard.latest else { return };

@@ -1,6 +1,6 @@
-//! One stream for all tabs of a browser: it opens six connections to an origin, and each stream holds
-//! one. A tab with a stream passes its samples on, and they are its signs of life, too: where none
-//! comes in time, another tab opens a stream. Tabs with other instances are left to themselves.
+//! One stream for all tabs of a browser: it opens six connections to an origin, and each stream
+//! uses one. A tab with a stream forwards its samples. If none arrives in time, another tab opens a
+//! stream. Samples of other instances are ignored.
 
 use js_sys::Array;
 use wasm_bindgen::JsValue;
@@ -13,7 +13,7 @@ use crate::fields::Fields;
 use crate::state::Event;
 
 impl Controller {
-    /// Passes a sample of this tab's stream on.
+    /// Forwards a sample of this tab's stream to the other tabs.
     pub(super) fn share(&self, message: &Message) {
         if let Some(channel) = &self.channel {
             let [id, data] = [&message.id, &message.data].map(|text| text.as_str().into());
@@ -21,7 +21,7 @@ impl Controller {
         }
     }
 
-    /// Takes a sample of another tab's stream.
+    /// Handles a sample of another tab's stream.
     pub(super) fn on_shared(&self, message: &JsValue) {
         let Some(value) = fetch::parse(&message.text_at("2")) else { return };
         let Some(reading) = decode::reading(&value) else { return };
@@ -29,11 +29,12 @@ impl Controller {
             return;
         }
         self.on_sample(&reading);
-        // Of two tabs that have a stream and its history, one goes on.
+        // Of two tabs with a stream and its history, one closes its stream.
         let is_other = message.number_at("0") < Some(self.tab);
         if self.feed.yields(is_other) {
             self.disconnect();
-            // Not all others at the same time; the second one is told before it connects.
+            // The delay is random, so that the other tabs receive a sample of the first one that
+            // connects.
             let share = 1.5 + js_sys::Math::random() / 4.0;
             let delay_ms = crate::number::scaled(reading.interval_ms, share);
             self.retry_after(delay_ms.try_into().unwrap_or(i32::MAX));

@@ -1,4 +1,4 @@
-//! Figures and charts to copy or download.
+//! Copies and downloads of values and charts.
 
 use super::Controller;
 use crate::browser;
@@ -7,7 +7,7 @@ use crate::export::Colors;
 use crate::number::plain;
 
 impl Controller {
-    /// Copies or saves what is named: `json`, `csv`, `html`, or `svg-` and a panel's name.
+    /// Copies or saves an export: `json`, `csv`, `html`, or `svg-` and the identifier of a panel.
     pub(super) fn take(&self, action: &str, what: &str) {
         let dashboard = self.dashboard.borrow();
         let (suffix, panel) = what.split_once('-').unwrap_or((what, ""));
@@ -19,7 +19,7 @@ impl Controller {
         } else if let Some(latest) = &dashboard.latest {
             let host = &latest.hostname;
             of = if host.is_empty() { &latest.instance } else { host };
-            // The page is of now, also while its charts are paused.
+            // A saved page has the current time, even while its charts are paused.
             time_ms = dashboard.end_ms();
         }
         let texts = [action, &text, of, suffix, &plain(time_ms)];

@@ -1,10 +1,10 @@
-//! The blocks of members, as a scanner reads them.
+//! Decoding of a member's blocks.
 
 use super::json::{Scalar, scan};
 
 macro_rules! metrics {
     ($($metric:ident $parent:literal $name:literal,)*) => {
-        /// A number of a member; its place in [`Block`].
+        /// Metric of a member. Its number is its index in [`Block::metrics`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Metric {
             $(
@@ -13,12 +13,12 @@ macro_rules! metrics {
             )*
         }
 
-        /// The path of each metric in a block.
+        /// Path of each metric in a block.
         pub(crate) const METRICS: &[[&str; 2]] = &[$([$parent, $name],)*];
     };
 }
 
-// In the order in which a block has them: the search for a path begins behind the last hit.
+// The order of a block: the search for a path begins after the last match.
 metrics! {
     Since "since_unix_ms" "",
     AlertValue "alert" "value",
@@ -38,21 +38,21 @@ metrics! {
     Uptime "uptime_seconds" "",
 }
 
-/// Labels of a member that are kept.
+/// Maximum number of labels of a member.
 const MAX_LABELS: usize = 16;
 
-/// What the gateway says about its connection to a member.
+/// State of the gateway's connection to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
-    /// Blocks come in.
+    /// Blocks arrive.
     Up,
-    /// No block for some seconds.
+    /// No block for several seconds.
     Silent,
     /// The connection was refused or has ended.
     Gone,
 }
 
-/// A member's block as it was read; texts with their escapes.
+/// Decoded block of a member. Its texts still contain escapes.
 #[derive(Debug)]
 pub(crate) struct Block<'a> {
     pub(crate) instance: &'a str,
@@ -68,7 +68,7 @@ pub(crate) struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// The block, or `None` where the text is not JSON. A field that is absent or of another type
+    /// Decodes a block; `None` if the text is not JSON. A field that is missing or of another type
     /// stays unknown.
     pub(super) fn read(text: &'a str) -> Option<Self> {
         let mut block = Self {
@@ -92,7 +92,7 @@ impl<'a> Block<'a> {
                 let place = place.into_iter().find(|&place| METRICS[place] == path);
                 if let Some(place) = place {
                     next = place + 1;
-                    // No metric is negative, and the absurd is not known.
+                    // Negative and infinite values count as unknown.
                     let is_known = (0.0..f64::INFINITY).contains(&value);
                     block.metrics[place] = if is_known { value } else { f64::NAN };
                 }

@@ -1,5 +1,4 @@
-//! The fleet page in the browser: the merged stream, and the one tab of a browser that holds it for
-//! all.
+//! Controller of the fleet page. One tab of a browser holds the merged stream for all of them.
 
 use std::cell::{Cell, RefCell};
 
@@ -21,16 +20,16 @@ use crate::number::Format;
 use crate::preferences::Settings;
 use crate::state::Link;
 
-/// How often connections and ages are looked at.
+/// Interval at which connections and ages are checked.
 const TICK_MS: i32 = 1_000;
 
-/// Rows above and below the window that are drawn, for a scroll that is quicker than a frame.
+/// Additional rows above and below the viewport, for scrolling that is faster than a frame.
 const SPARE_ROWS: usize = 3;
 
-/// Rows that are drawn at most: a wall of four screens.
+/// Maximum number of drawn rows: a wall of four screens.
 const MAX_ROWS: usize = 240;
 
-/// Rows that are drawn before the height of a row is known.
+/// Number of drawn rows before the height of a row is known.
 const FIRST_ROWS: usize = 40;
 
 const USER_EVENTS: [&str; 8] = [
@@ -45,7 +44,7 @@ const USER_EVENTS: [&str; 8] = [
 ];
 const WINDOW_EVENTS: [&str; 3] = ["scroll", "resize", "online"];
 
-/// The fleet's stream, its listeners and its state.
+/// Stream, listeners and state of the fleet page.
 pub(crate) struct FleetController {
     pub(super) window: Window,
     pub(super) document: Document,
@@ -57,32 +56,33 @@ pub(crate) struct FleetController {
     is_kiosk: bool,
     view: RefCell<Option<View>>,
     is_open: Cell<bool>,
-    /// What the entry of the history would say, for a way back by a link.
+    /// Copy of the state in the history entry, for a return to the table by a link.
     remembered: RefCell<String>,
-    /// First drawn line, number of lines, and the height of one in pixels (0: not known yet).
+    /// First drawn line, number of drawn lines, and height of a line in pixels (0: unknown).
     rows: Cell<(usize, usize, f64)>,
     pub(super) source: RefCell<Option<EventSource>>,
     pub(super) channel: Option<BroadcastChannel>,
-    /// Number of this tab; the smallest of two that both hold a stream keeps it.
+    /// Random number of this tab. Of two tabs with a stream, the one with the smaller number keeps
+    /// it.
     pub(super) id: f64,
     pub(super) is_leader: Cell<bool>,
-    /// When a tab without a stream last said that it is there.
+    /// Time of the last message of a tab without a stream.
     pub(super) followed_ms: Cell<f64>,
-    /// When another tab last sent a beat or data.
+    /// Time of another tab's last heartbeat or data.
     pub(super) led_ms: Cell<f64>,
     pub(super) heard_ms: Cell<f64>,
     pub(super) attempt: Cell<u32>,
-    /// When to connect again.
+    /// Time of the next connection attempt.
     pub(super) retry_ms: Cell<f64>,
     pub(super) on_tick: RefCell<Option<Function>>,
 }
 
 impl FleetController {
-    /// Begins; what is shown is the caller's to say, by [`browser::OPEN_TABLE`].
+    /// Starts the controller. The table is shown at [`browser::OPEN_TABLE`].
     pub(crate) fn start(window: Window) -> Option<&'static Self> {
         let (document, clock) = (window.document()?, window.performance()?);
         let (backend, is_kiosk) = browser::given(&document);
-        // It lives as long as the page, of which it is a part.
+        // It lives as long as the page.
         let controller: &'static Self = Box::leak(Box::new(Self {
             document,
             clock,
@@ -112,7 +112,7 @@ impl FleetController {
         let listener: Function = Closure::wrap(on_event).into_js_value().unchecked_into();
         let tick: Function = Closure::wrap(on_tick).into_js_value().unchecked_into();
         for name in USER_EVENTS {
-            // Before the page follows a link: what is seen is written down first.
+            // The capture phase precedes the page's navigation, so that the view is saved first.
             let _ = controller
                 .document
                 .add_event_listener_with_callback_and_bool(name, &listener, true);
@@ -130,7 +130,7 @@ impl FleetController {
         Some(controller)
     }
 
-    /// Draws the table, where it is what is shown.
+    /// Draws the table if it is shown.
     fn update(&self) {
         if !self.is_open.get() {
             return;
@@ -152,7 +152,7 @@ impl FleetController {
         if look.rows.2 == 0.0 {
             let Some(row) = self.element("[data-key]") else { return };
             look.rows.2 = row.get_bounding_client_rect().height();
-            // The space above and below is known now.
+            // The height of the space above and below is known now.
             view.update(&fleet, look);
             self.rows.set(look.rows);
         } else {
@@ -169,7 +169,7 @@ impl FleetController {
         self.view.take();
     }
 
-    /// Shows the table with what the entry of the history says.
+    /// Shows the table with the view of the history entry.
     fn open(&'static self) {
         if let Some(text) = browser::stored(&self.window) {
             *self.settings.borrow_mut() = Settings::parse(&text);
@@ -194,7 +194,7 @@ impl FleetController {
         self.look_at_window();
     }
 
-    /// Writes down what is seen, for the way back.
+    /// Saves the view in the history entry, for a return to the table.
     fn remember(&self) {
         let mut text = String::new();
         let y = crate::number::scaled(self.window.scroll_y().unwrap_or_default(), 1.0);
@@ -285,7 +285,7 @@ impl FleetController {
         self.look_at_window();
     }
 
-    /// Draws the rows that are in the window.
+    /// Draws the rows in the viewport.
     fn look_at_window(&self) {
         let (first, count, height) = self.rows.get();
         if height <= 0.0 {
@@ -320,7 +320,7 @@ impl FleetController {
         }
     }
 
-    /// The title and the icon are seen in a hidden tab too.
+    /// Updates the page. The title and the icon are visible in a hidden tab too.
     pub(super) fn draw(&self) {
         let fleet = self.fleet.borrow();
         let title = if self.document.hidden() && fleet.link != Link::Live {

@@ -1,25 +1,26 @@
-//! A scanner for one line of JSON. A tick of a thousand members has 25,000 fields: a call into the
-//! browser's objects for each takes longer than a frame, a pass over the bytes a millisecond.
+//! Scanner for one line of JSON. A tick of a thousand members has 25,000 fields. A call into the
+//! browser's objects for each one takes longer than a frame; a pass over the bytes takes a
+//! millisecond.
 
-/// Nesting beyond which a text is rejected: a member's line has two levels.
+/// Maximum nesting; a member's line has two levels.
 const MAX_DEPTH: usize = 8;
 
-/// Names of a path that are compared; what is nested deeper has the same path.
+/// Number of names in a path. Values with deeper nesting have the same path.
 const PATH: usize = 2;
 
-/// A value without parts.
+/// Scalar value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Scalar<'a> {
-    /// A number; infinite where the text is beyond the range.
+    /// Number; infinite if it exceeds the range.
     Number(f64),
-    /// A string as it is written, with its escapes.
+    /// Raw string, with its escapes.
     Text(&'a str),
-    /// `null`, `true` or `false`: unknown to every reader of this page.
+    /// `null`, `true` or `false`: unknown to all callers.
     Other,
 }
 
-/// Calls `found` with the path and the value of each scalar, the members of a list under the name of
-/// the list. Returns whether the text was one complete JSON value; `found` may have been called
+/// Calls `found` with the path and the value of each scalar. Elements of a list have the path of
+/// the list. Returns whether the text is one complete JSON value; `found` may have been called
 /// before an error.
 pub(crate) fn scan<'a>(text: &'a str, found: &mut dyn FnMut([&'a str; PATH], Scalar<'a>)) -> bool {
     let mut scanner = Scanner { text, at: 0, path: [""; PATH], found };
@@ -34,12 +35,12 @@ struct Scanner<'a, 'f> {
 }
 
 impl<'a> Scanner<'a, '_> {
-    /// The next byte, 0 at the end; a NUL in the text is rejected like the end.
+    /// Next byte, 0 at the end. A NUL in the text is rejected like the end.
     fn byte(&self) -> u8 {
         self.text.as_bytes().get(self.at).copied().unwrap_or(0)
     }
 
-    /// The next byte that is not white space.
+    /// Skips white space and returns the next byte.
     fn peek(&mut self) -> u8 {
         while matches!(self.byte(), b' ' | b'\t' | b'\r' | b'\n') {
             self.at += 1;
@@ -73,7 +74,7 @@ impl<'a> Scanner<'a, '_> {
             return None;
         }
         self.at += 1;
-        // In ASCII both closing brackets are two behind the opening ones.
+        // In ASCII, the code of a closing bracket is that of the opening one plus 2.
         let close = open + 2;
         if self.peek() == close {
             self.at += 1;
@@ -146,7 +147,7 @@ impl<'a> Scanner<'a, '_> {
             exponent += if is_small { -power } else { power };
         }
         let mut scale = 1.0_f64;
-        // A power of ten beyond 400 is 0 or infinite in any case.
+        // A power of ten beyond 400 gives 0 or infinity in any case.
         for _ in 0..exponent.unsigned_abs().min(400) {
             scale *= 10.0;
         }
@@ -155,15 +156,15 @@ impl<'a> Scanner<'a, '_> {
     }
 }
 
-/// Puts a string as it is written into `text`, at most `limit` characters, without its escapes and
-/// control characters. Does nothing where that is its value already; returns whether it was not.
+/// Sets `text` to the content of a raw string: at most `limit` characters, without escapes and
+/// control characters. Returns `false`, without a change, if `text` already equals the raw string.
 pub(crate) fn set(text: &mut String, raw: &str, limit: usize) -> bool {
     if text == raw {
         return false;
     }
     text.clear();
     let mut chars = raw.chars();
-    // A byte holds at least half a character of a surrogate pair.
+    // High surrogate that precedes a low one; 0 if there is none.
     let mut high = 0;
     let mut room = limit;
     while let Some(mut char) = chars.next() {
@@ -188,12 +189,12 @@ pub(crate) fn set(text: &mut String, raw: &str, limit: usize) -> bool {
                     char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
                 }
                 Some(escaped @ ('"' | '\\' | '/')) => escaped,
-                // Line breaks and tabs.
+                // Line breaks and tabs become spaces.
                 _ => ' ',
             };
         }
         high = 0;
-        // Marks of direction would turn around the text beside a name.
+        // Bidirectional control characters would change the direction of the text beside a name.
         let is_hidden = char.is_control()
             || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         text.push(if is_hidden { ' ' } else { char });
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_their_value() {
+    fn numbers_are_parsed() {
         for (text, value) in
             [("0", 0.0), ("-12.5", -12.5), ("99.37", 99.37), ("1e3", 1_000.0), ("25E-1", 2.5)]
         {
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_one_complete_value_is_rejected() {
+    fn text_that_is_not_one_complete_value_is_rejected() {
         let deep = "[".repeat(100_000);
         for text in [
             "",
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_text_is_never_a_value_and_never_a_panic() {
+    fn a_truncated_text_is_rejected_without_a_panic() {
         let line = r#"{"name":"\u00e4b\\","labels":{"a":"b"},"cpu":[1.5e2,null],"x":{"y":{}}}"#;
         assert!(scanned(line).is_some());
         for end in 0..line.len() {
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_lose_escapes_control_characters_and_their_tail() {
+    fn strings_are_unescaped_sanitized_and_truncated() {
         assert_eq!(text(r#"a\"b\\c\/d\ne"#, 99), "a\"b\\c/d e");
         assert_eq!(text(r"\u00e4 \ud83d\ude00 \ud83d \ude00 \uzzzz", 99), "ä 😀  \u{fffd}  ");
         assert_eq!(text("<b>\u{202e}evil\u{7}", 99), "<b> evil ");

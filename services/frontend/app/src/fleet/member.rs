@@ -1,37 +1,37 @@
-//! One member of the fleet: what its last blocks said, and how old that is.
+//! Member of the fleet: the content and the age of its last blocks.
 
 use super::block::{Block, METRICS, Metric, Presence};
 use super::json;
 use crate::alerts::Level;
 use crate::number::scaled;
 
-/// Points of the small line: one a second.
+/// Points of the sparkline: one per second.
 pub(crate) const MINUTE: usize = 60;
 
-/// A point of the small line that is not known.
+/// Unknown point of the sparkline.
 pub(crate) const UNKNOWN_POINT: u8 = 255;
 
-/// Silence after which a member's figures are old although the gateway has not said so: longer than
-/// the gateway's own 3 s, so that a single late batch greys nothing.
+/// Time without a block after which a member counts as silent even if the gateway does not report
+/// it. It is longer than the gateway's own 3 s, so that a single late batch has no effect.
 const SILENT_AFTER_MS: f64 = 5_000.0;
 
-/// How long a member that is gone or silent stays in the table.
+/// Time for which a gone or silent member stays in the table.
 const KEPT_MS: f64 = 600_000.0;
 
-/// Longest name, version and label value that is kept, in characters.
+/// Maximum length of a name, version or label value, in characters.
 const MAX_TEXT: usize = 64;
 
-/// State of a member as a row shows it, in the order of severity.
+/// State of a member's row, in the order of severity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Status {
     /// No alert.
     Normal,
-    /// No block came in yet.
+    /// No block has arrived yet.
     #[default]
     Unknown,
     /// At least one warning.
     Warning,
-    /// No block for some seconds.
+    /// No block for several seconds.
     Silent,
     /// The gateway's connection was refused or ended.
     Gone,
@@ -49,48 +49,48 @@ pub(crate) const STATUSES: [Status; 6] = [
     Status::Critical,
 ];
 
-/// The worst alert of a member.
+/// Most severe alert of a member.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Alert {
-    /// What is measured; empty where there is no alert.
+    /// Measured quantity; empty if there is no alert.
     pub(crate) subject: String,
-    /// Of which thing.
+    /// Object, such as `/var/log`.
     pub(crate) target: String,
     /// Unit of the value.
     pub(crate) unit: String,
 }
 
-/// A member.
+/// Member of the fleet.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
-    /// Number of its row, never used again for another member.
+    /// Key of its row, never reused for another member.
     pub(crate) key: u64,
-    /// Address at which the gateway reaches it.
+    /// Address at which the gateway reaches the member.
     pub(crate) address: String,
-    /// Name of the host, where it is exposed.
+    /// Name of the host, if it is exposed.
     pub(crate) name: String,
     /// Version of the service.
     pub(crate) version: String,
-    /// Labels in the order of the block.
+    /// Labels, in the order of the block.
     pub(crate) labels: Vec<(String, String)>,
-    /// The worst alert.
+    /// Most severe alert.
     pub(crate) alert: Alert,
-    /// The numbers by [`Metric`], NaN where they are not known.
+    /// Values by [`Metric`], NaN if they are unknown.
     pub(crate) metrics: [f64; METRICS.len()],
-    /// CPU of the last minute in percent, a point a second, the newest last.
+    /// CPU of the last minute in percent: one point per second, the newest last.
     pub(crate) minute: [u8; MINUTE],
-    /// Number of its group.
+    /// Index of the member's group.
     pub(crate) group: usize,
-    /// State when the table was last looked through.
+    /// State when the table was last refreshed.
     pub(crate) shown: Status,
     instance: String,
     level: Option<Level>,
     presence: Presence,
-    /// Begin of the presence, by the browser's time of day.
+    /// Time at which the presence began, by the browser's wall clock.
     presence_unix_ms: f64,
-    /// When a new block last came in.
+    /// Time at which the last new block arrived.
     heard_ms: f64,
-    /// When the gateway last said that the member is there.
+    /// Time at which the gateway last reported its connection to the member.
     listed_ms: f64,
     /// Time of the newest point, by the member's clock.
     minute_ms: f64,
@@ -119,7 +119,7 @@ impl Member {
         }
     }
 
-    /// Takes what the gateway says about the connection.
+    /// Sets the state of the gateway's connection to the member.
     pub(crate) fn set_presence(
         &mut self,
         instance: &str,
@@ -133,8 +133,8 @@ impl Member {
         self.listed_ms = now_ms;
     }
 
-    /// Takes a block, unless it is older than the one that is shown. Returns whether its labels are
-    /// others.
+    /// Applies a block, unless it is older than the current one. Returns whether the labels have
+    /// changed.
     pub(crate) fn update(&mut self, block: &Block, now_ms: f64) -> bool {
         self.restart_if_other(block.instance);
         let [before, sequence, time] = [
@@ -142,7 +142,7 @@ impl Member {
             block.metric(Metric::Sequence),
             block.metric(Metric::Time),
         ];
-        // A connection that was lost and found repeats what is known.
+        // After a reconnect, the stream repeats blocks.
         if sequence.is_nan() || time.is_nan() || sequence <= before {
             return false;
         }
@@ -175,7 +175,7 @@ impl Member {
         is_other
     }
 
-    /// Adds a point to the small line; seconds without one stay unknown.
+    /// Adds a point to the sparkline. Seconds without a point stay unknown.
     pub(crate) fn push_point(&mut self, time_ms: f64, cpu: f64) {
         let seconds = ((time_ms - self.minute_ms) / 1_000.0).round();
         // The first point, or a clock that was set back.
@@ -193,19 +193,20 @@ impl Member {
         self.minute_ms = time_ms;
     }
 
-    /// The number, NaN where it is not known.
+    /// Value of a metric, NaN if it is unknown.
     pub(crate) fn metric(&self, metric: Metric) -> f64 {
         self.metrics[metric as usize]
     }
 
-    /// The highest level that older services' figures reach, or the state as the service says.
+    /// Level according to the service; for an older service, the highest level that a value
+    /// reaches.
     fn level(&self, thresholds: &[[f64; 2]]) -> Level {
         if let Some(level) = self.level {
             return level;
         }
         let pressure = self.pressure();
         let mut worst = Level::Normal;
-        // The places of CPU, memory and pressure among the tiles.
+        // Indexes of CPU, memory and pressure among the tiles.
         for (place, value) in
             [(0, self.metric(Metric::Cpu)), (1, self.metric(Metric::Ram)), (5, pressure)]
         {
@@ -220,14 +221,14 @@ impl Member {
         worst
     }
 
-    /// The largest of the three pressures.
+    /// Largest of the three pressures.
     pub(crate) fn pressure(&self) -> f64 {
         self.metric(Metric::PressureCpu)
             .max(self.metric(Metric::PressureMemory))
             .max(self.metric(Metric::PressureIo))
     }
 
-    /// State of the row at that time.
+    /// State of the row at a given time.
     pub(crate) fn status(&self, thresholds: &[[f64; 2]], now_ms: f64) -> Status {
         match self.presence {
             Presence::Gone => Status::Gone,
@@ -242,18 +243,18 @@ impl Member {
         }
     }
 
-    /// Whether its figures are of this moment.
+    /// Whether the member's values are current.
     pub(crate) fn is_live(&self) -> bool {
         !matches!(self.shown, Status::Silent | Status::Gone | Status::Unknown)
     }
 
-    /// Begin of the shown state by the browser's time of day, NaN where it is not known.
+    /// Time at which the shown state began, by the browser's wall clock; NaN if it is unknown.
     pub(crate) fn since_unix_ms(&self, now_ms: f64, now_unix_ms: f64) -> f64 {
         match (self.shown, self.presence) {
             (Status::Unknown, _) => f64::NAN,
             (Status::Silent, Presence::Up) => now_unix_ms - (now_ms - self.heard_ms),
             (Status::Silent | Status::Gone, _) => self.presence_unix_ms.min(now_unix_ms),
-            // Both by the member's clock: how far it is off changes nothing.
+            // Both times are by the member's clock, so its error cancels out.
             _ => {
                 let age = self.metric(Metric::Time) - self.metric(Metric::Since);
                 now_unix_ms - (now_ms - self.heard_ms) - age.max(0.0)
@@ -261,26 +262,26 @@ impl Member {
         }
     }
 
-    /// Whether nothing was heard of it for so long that it is left out.
+    /// Whether the member has been gone or silent for so long that it is removed.
     pub(crate) fn is_over(&self, now_ms: f64, now_unix_ms: f64) -> bool {
         let is_gone = self.presence == Presence::Gone
             && now_unix_ms - self.presence_unix_ms.min(now_unix_ms) > KEPT_MS;
         is_gone || now_ms - self.heard_ms.max(self.listed_ms) > KEPT_MS
     }
 
-    /// What the row is called: a label `name`, the host's name, or the address.
+    /// Title of the row: a label `name`, the host's name, or the address.
     pub(crate) fn title(&self) -> &str {
         let label = self.labels.iter().find(|(key, _)| key == "name").map(|(_, value)| value);
         let name = label.unwrap_or(&self.name);
         if name.is_empty() { &self.address } else { name }
     }
 
-    /// The value of a label, empty where there is none.
+    /// Value of a label, empty if there is none.
     pub(crate) fn label(&self, key: &str) -> &str {
         self.labels.iter().find(|label| label.0 == key).map_or("", |label| &label.1)
     }
 
-    /// Another instance at the same address has other figures.
+    /// Removes the values of another instance at the same address.
     fn restart_if_other(&mut self, instance: &str) {
         if instance.is_empty() || self.instance == instance {
             return;

@@ -1,18 +1,18 @@
-//! The lines of a merged event: `ADDRESS KIND JSON`.
+//! Parsing of a merged event. Its lines are `ADDRESS KIND JSON`.
 
 use super::block::{Block, Metric, Presence};
 use super::json::{Scalar, scan};
 use super::member::Member;
 use super::state::Fleet;
 
-/// Points of a minute that are read: ten a second.
+/// Maximum number of points of a minute: ten per second.
 const MAX_POINTS: usize = 600;
 
-/// Longest address: a name of DNS with a port.
+/// Maximum length of an address: a DNS name with a port.
 const MAX_ADDRESS: usize = 261;
 
 impl Fleet {
-    /// Takes in all lines of an event. What cannot be read changes nothing.
+    /// Applies all lines of an event. Malformed lines are ignored.
     pub(super) fn merge_lines(&mut self, data: &str, now_ms: f64) {
         for line in data.split('\n') {
             let mut parts = line.splitn(3, ' ');
@@ -56,7 +56,7 @@ impl Fleet {
     }
 }
 
-/// Draws the small line anew from the last minute.
+/// Rebuilds the sparkline from the last minute.
 fn minute(member: &mut Member, text: &str) {
     let (mut times, mut values) = (Vec::new(), Vec::new());
     scan(text, &mut |path, scalar| {

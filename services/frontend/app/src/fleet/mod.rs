@@ -1,8 +1,8 @@
-//! The fleet: every member of the gateway's merged stream in one table, and the way to each
-//! member's own page.
+//! Fleet: all members of the gateway's merged stream in one table, with links to their pages.
 //!
-//! An event travels from [`controller`] through [`merge`] and [`block`] (a scanner of its own, [`json`]) and
-//! [`state`] to [`view`]. Everything but the controller and the view is pure.
+//! An event passes through [`controller`], [`merge`], [`block`] (with the scanner [`json`]) and
+//! [`state`] to [`view`]. All modules except [`controller`], [`tabs`], [`template`] and [`view`]
+//! are pure.
 
 mod block;
 mod controller;

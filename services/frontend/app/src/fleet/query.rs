@@ -1,24 +1,24 @@
-//! What the viewer wants to see of the fleet, kept in the entry of the browser's history.
+//! Query of the viewer, stored in the entry of the browser's history.
 
 use crate::unit::Unit;
 
 use super::block::Metric;
 use super::member::{Member, STATUSES};
 
-/// Longest text of a search, in bytes.
+/// Maximum length of a search text, in bytes.
 const MAX_SEARCH: usize = 200;
 
-/// A column of the table.
+/// Column of the table.
 pub(crate) struct Column {
-    /// Name for machines.
+    /// Identifier.
     pub(crate) id: &'static str,
-    /// Name for people.
+    /// Displayed name.
     pub(crate) title: &'static str,
-    /// Unit of the values; [`Unit::Text`] where the column is no number.
+    /// Unit of the values; [`Unit::Text`] if the column is not numeric.
     pub(crate) unit: Unit,
 }
 
-/// The columns in the order of the table.
+/// Columns, in the order of the table.
 pub(crate) const COLUMNS: [Column; 10] = [
     Column { id: "name", title: "Name", unit: Unit::Text },
     Column { id: "state", title: "State", unit: Unit::Text },
@@ -32,23 +32,23 @@ pub(crate) const COLUMNS: [Column; 10] = [
     Column { id: "version", title: "Version", unit: Unit::Text },
 ];
 
-/// Place of the column of the state, by which the table is sorted at first.
+/// Index of the state column, by which the table is sorted by default.
 pub(crate) const BY_STATE: usize = 1;
 
-/// What is shown, and in which order.
+/// Filter and order of the table.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Query {
-    /// Place of the column.
+    /// Index of the column that sorts the table.
     pub(crate) sort: usize,
-    /// Whether the order is turned around.
+    /// Whether the order is reversed.
     pub(crate) reversed: bool,
-    /// Whether rows of each of the [`STATUSES`] are shown; all if none is chosen.
+    /// Whether each of the [`STATUSES`] is shown; if none is selected, all are shown.
     pub(crate) states: [bool; STATUSES.len()],
-    /// `key=value` of a label, or empty.
+    /// Label as `key=value`, or empty.
     pub(crate) label: String,
-    /// Key of a label, or empty.
+    /// Key of the label that groups the table, or empty.
     pub(crate) group: String,
-    /// Part of a name, address, label, version or target of an alert.
+    /// Part of a name, address, label, version or alert's target, or empty.
     pub(crate) search: String,
 }
 
@@ -66,7 +66,7 @@ impl Default for Query {
 }
 
 impl Query {
-    /// The query of a text; what it does not say is as at first.
+    /// Parses a query. Missing and unknown values are the defaults.
     pub(crate) fn parse(text: &str) -> Self {
         let mut query = Self::default();
         let mut lines = text.split('\n');
@@ -88,7 +88,7 @@ impl Query {
         query
     }
 
-    /// The text of the query.
+    /// Formats the query as a text.
     pub(crate) fn text(&self) -> String {
         let sign = if self.reversed { "-" } else { "" };
         let states: String =
@@ -98,7 +98,7 @@ impl Query {
             .concat()
     }
 
-    /// Sorts by a column; the second time the other way around.
+    /// Sorts by a column. A second call reverses the order.
     pub(crate) fn sort_by(&mut self, id: &str) {
         if let Some(place) = COLUMNS.iter().position(|column| column.id == id) {
             self.reversed = self.sort == place && !self.reversed;
@@ -106,19 +106,19 @@ impl Query {
         }
     }
 
-    /// Shows or hides the rows of a state.
+    /// Shows or hides the rows in a state.
     pub(crate) fn toggle(&mut self, place: usize) {
         if let Some(state) = self.states.get_mut(place) {
             *state = !*state;
         }
     }
 
-    /// Sets the search.
+    /// Sets the search text. A text that is too long is discarded.
     pub(crate) fn set_search(&mut self, text: &str) {
         self.search = if text.len() > MAX_SEARCH { String::new() } else { text.replace('\n', " ") };
     }
 
-    /// Whether a member is shown.
+    /// Whether a member matches the query.
     pub(crate) fn matches(&self, member: &Member) -> bool {
         let is_chosen = self.states.get(member.shown as usize).copied().unwrap_or_default();
         if !is_chosen && self.states.contains(&true) {
@@ -139,7 +139,7 @@ impl Query {
     }
 }
 
-/// The value of a column that is a number, NaN where it is not known or no number.
+/// Value of a numeric column; NaN if it is unknown or the column is not numeric.
 pub(crate) fn value(member: &Member, column: usize) -> f64 {
     let sum = |one: Metric, other: Metric| {
         let (one, other) = (member.metric(one), member.metric(other));
@@ -156,7 +156,7 @@ pub(crate) fn value(member: &Member, column: usize) -> f64 {
     }
 }
 
-/// Whether the text contains the part, whatever the case of ASCII letters; the tables of all
+/// Whether the text contains the part, ignoring the case of ASCII letters. The tables of all
 /// alphabets are larger than this page.
 fn contains(text: &str, part: &str) -> bool {
     part.is_empty()
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strange_text_is_the_first_view() {
+    fn a_malformed_text_is_the_default_query() {
         for text in ["", "\n\n\n\n\n\n", "nothing", "-", "-x\n2222222222"] {
             assert_eq!(Query::parse(text), Query::default(), "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! The fleet as a reducer over merged events: no browser, no clock. Times are parameters.
+//! Fleet as a reducer over merged events, without browser and clock. Times are parameters.
 
 use super::block::Metric;
 use super::member::{MINUTE, Member, STATUSES, Status, UNKNOWN_POINT};
@@ -7,83 +7,84 @@ use crate::number::push_whole;
 use crate::state::Link;
 use crate::unit::Unit;
 
-/// Members that are kept: what one gateway merges, and some that are gone.
+/// Maximum number of members: those of one gateway, and some that are gone.
 const MAX_MEMBERS: usize = 1_100;
 
-/// Groups that are shown; members beyond share the last.
+/// Maximum number of groups with a name; further members share one more group.
 const MAX_GROUPS: usize = 200;
 
 /// Silence after which the stream counts as lost: the gateway writes every second.
 const STALE_AFTER_MS: f64 = 5_000.0;
 
-/// How often the order follows the figures: rows that move each second cannot be read.
+/// Interval at which the order follows the values. Rows that move every second are not readable.
 const ORDER_MS: f64 = 3_000.0;
 
-/// How long the order stays after the pointer or a key was used in the table, so that a click hits
-/// the row that was aimed at.
+/// Time for which the order is fixed after the pointer moved or the focus changed in the table, so
+/// that a click hits the intended row.
 const HELD_MS: f64 = 2_000.0;
 
-/// A line of the table.
+/// Line of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// Place of a group.
+    /// Index of a group.
     Group(usize),
-    /// Place of a member.
+    /// Index of a member.
     Member(usize),
 }
 
 /// Members with the same value of a label.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Group {
-    /// The value; empty where the label is absent.
+    /// Value of the label; empty if a member does not have it.
     pub(crate) name: String,
     /// Number of members in each of the [`STATUSES`].
     pub(crate) counts: [usize; STATUSES.len()],
-    /// Per column the sum of rates, the share of all processors or memory, the largest pressure.
+    /// Per column: the sum of rates, the percentage of all processors or memory, the largest
+    /// pressure.
     pub(crate) values: [f64; COLUMNS.len()],
-    /// The parts of the shares: used and total, of CPU and memory.
+    /// Used and total amounts of CPU and memory, for the percentages.
     shares: [[f64; 2]; 2],
     worst: Status,
 }
 
-/// Everything that the fleet page shows.
+/// State of the fleet page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fleet {
     /// State of the stream.
     pub(crate) link: Link,
-    /// The members in the order of their first event.
+    /// Members, in the order of their first event.
     pub(crate) members: Vec<Member>,
-    /// What the viewer wants to see.
+    /// Query of the viewer.
     pub(crate) query: Query,
-    /// The lines of the table.
+    /// Lines of the table.
     pub(crate) lines: Vec<Line>,
-    /// The groups, empty unless the query groups.
+    /// Groups; empty unless the query groups the table.
     pub(crate) groups: Vec<Group>,
     /// Number of members in each of the [`STATUSES`].
     pub(crate) counts: [usize; STATUSES.len()],
     /// Thresholds of the viewer, for services that do not send a state.
     pub(crate) thresholds: Vec<[f64; 2]>,
-    /// The labels that can be chosen, as `key=value`, and their keys.
+    /// Labels that can be selected, as `key=value`, and their keys.
     pub(crate) labels: Vec<String>,
     pub(crate) keys: Vec<String>,
-    /// Last change of state: place of the member, and how many changed with it.
+    /// Last change of state: index of the last changed member, and number of changed members.
     pub(crate) change: Option<(usize, usize)>,
-    /// Time of the last event, and the time of day.
+    /// Time of the last event by the monotonic clock, and by the wall clock.
     pub(crate) now_ms: f64,
     pub(crate) now_unix_ms: f64,
     next_key: u64,
-    /// Place where the next line's member is expected: blocks come in the same order each tick.
+    /// Index of the member that the next line is expected for: all ticks have the same order.
     cursor: usize,
     received_ms: f64,
     ordered_ms: f64,
     held_ms: f64,
     must_order: bool,
-    /// Whether a label is new.
+    /// Whether a member's labels have changed.
     must_choose: bool,
 }
 
 impl Fleet {
-    /// Takes a merged event in.
+    /// Applies a merged event.
     pub(crate) fn merge(&mut self, data: &str, now_ms: f64, now_unix_ms: f64) {
         self.received_ms = now_ms;
         self.link = Link::Live;
@@ -91,10 +92,10 @@ impl Fleet {
         self.refresh(now_ms, now_unix_ms);
     }
 
-    /// Lets time go by. Returns whether there is something new to see.
+    /// Advances the time. Returns whether the page must be drawn again.
     pub(crate) fn tick(&mut self, now_ms: f64, now_unix_ms: f64) -> bool {
         if self.link == Link::Live {
-            // While events come in, they are the clock.
+            // While events arrive, they drive the clock.
             if now_ms - self.received_ms <= STALE_AFTER_MS {
                 return false;
             }
@@ -104,38 +105,38 @@ impl Fleet {
         true
     }
 
-    /// Notes that the connection failed.
+    /// Sets the state of the stream after its connection failed.
     pub(crate) fn lose(&mut self) {
         self.link = Link::Reconnecting;
     }
 
-    /// Age of the newest event.
+    /// Age of the latest event.
     pub(crate) fn age_ms(&self) -> f64 {
         (self.now_ms - self.received_ms).max(0.0)
     }
 
-    /// The most severe state of all members.
+    /// Most severe state of all members.
     pub(crate) fn worst(&self) -> Status {
         let known = |status: &&Status| self.counts[**status as usize] > 0;
         STATUSES.iter().rfind(known).copied().unwrap_or_default()
     }
 
-    /// Shows what another query asks for.
+    /// Applies another query.
     pub(crate) fn ask(&mut self, query: Query) {
         self.query = query;
         self.order();
     }
 
-    /// Keeps the order while the viewer's hand is in the table.
+    /// Keeps the order while the pointer or the focus is in the table.
     pub(crate) fn hold(&mut self, now_ms: f64) {
         self.held_ms = now_ms + HELD_MS;
     }
 
-    /// The member at the address, a new one if there is room.
+    /// Member at the address; a new one if there is room.
     pub(crate) fn member(&mut self, address: &str, now_ms: f64) -> Option<&mut Member> {
         let is_there = |member: &Member| member.address == address;
         let mut place = self.cursor;
-        // A member may have several lines in a row.
+        // A member may have several consecutive lines.
         if !self.members.get(place).is_some_and(is_there) {
             place += 1;
         }
@@ -155,13 +156,13 @@ impl Fleet {
         self.members.get_mut(place)
     }
 
-    /// The lines from `first` on, at most `count`.
+    /// Lines from `first` on, at most `count`.
     pub(crate) fn window(&self, first: usize, count: usize) -> &[Line] {
         let first = first.min(self.lines.len());
         self.lines.get(first..(first + count).min(self.lines.len())).unwrap_or_default()
     }
 
-    /// Notes that a member's labels are others.
+    /// Records that a member's labels have changed.
     pub(crate) fn relabel(&mut self) {
         self.must_choose = true;
     }
@@ -180,7 +181,7 @@ impl Fleet {
             let status = member.status(&self.thresholds, now_ms);
             if status != member.shown {
                 self.must_order = true;
-                // What appears is no change.
+                // The first state of a member is not a change.
                 if member.shown != Status::Unknown {
                     changed += 1;
                     self.change = Some((place, changed));
@@ -194,14 +195,14 @@ impl Fleet {
             self.choose();
         }
         let is_due = self.must_order || now_ms - self.ordered_ms > ORDER_MS;
-        // Places are no longer those of the lines where a member went away.
+        // After a member was removed, the indexes in the lines are invalid.
         if self.members.len() != before || (is_due && now_ms >= self.held_ms) {
             self.order();
         }
         self.sum_up();
     }
 
-    /// Collects the labels that can be chosen.
+    /// Collects the labels that can be selected.
     fn choose(&mut self) {
         let (mut labels, mut keys) = (Vec::new(), Vec::new());
         for (key, value) in self.members.iter().flat_map(|member| &member.labels) {
@@ -257,7 +258,7 @@ impl Fleet {
         self.sum_up();
     }
 
-    /// Adds up the figures of each group; old ones do not count.
+    /// Combines the values of each group, without stale ones.
     fn sum_up(&mut self) {
         for group in &mut self.groups {
             group.counts = [0; STATUSES.len()];
@@ -290,7 +291,8 @@ impl Fleet {
                     }
                     _ => continue,
                 };
-                // A share counts by the size of its whole, where that is known.
+                // Percentages are weighted by the number of processors or the memory, if it is
+                // known.
                 let size = member.metric(whole);
                 let size = if size.is_nan() { 1.0 } else { size };
                 let [used, total] = &mut group.shares[place];
@@ -302,7 +304,7 @@ impl Fleet {
     }
 }
 
-/// Adds a choice that is not there yet, up to what can be chosen from a list.
+/// Adds a choice that does not exist yet, up to the maximum length of a list.
 fn add_choice(choices: &mut Vec<String>, parts: &[&str]) {
     const MAX_CHOICES: usize = 100;
     let is_known = |choice: &String| {
@@ -322,7 +324,7 @@ fn add_choice(choices: &mut Vec<String>, parts: &[&str]) {
     }
 }
 
-/// Whether a member's row stands before the other's, or is equal to it.
+/// Whether a member's row precedes the other's, or is equal to it.
 fn precedes(query: &Query, one: &Member, other: &Member) -> bool {
     use std::cmp::Ordering;
     let column = &COLUMNS[query.sort.min(COLUMNS.len() - 1)];
@@ -335,7 +337,7 @@ fn precedes(query: &Query, one: &Member, other: &Member) -> bool {
         "since" => ascending(since(other), since(one)),
         _ => {
             let (one, other) = (value(one, query.sort), value(other, query.sort));
-            // What is not known stands last, whichever way the others are sorted.
+            // Unknown values come last, in either direction.
             if one.is_nan() || other.is_nan() {
                 let order = one.is_nan().cmp(&other.is_nan());
                 if query.reversed { order.reverse() } else { order }
@@ -350,8 +352,8 @@ fn precedes(query: &Query, one: &Member, other: &Member) -> bool {
     order.then_with(|| one.address.cmp(&other.address)) != Ordering::Greater
 }
 
-/// The list in the order that `before` says. Most lists were sorted a moment ago: this is quick for
-/// them, and a tenth of the code of the standard library's sort.
+/// Sorts a list by `before`. Most lists were sorted a moment ago: an insertion sort is fast for
+/// them, and takes a tenth of the code of the standard library's sort.
 fn insertion_sorted(places: Vec<usize>, before: &dyn Fn(&usize, &usize) -> bool) -> Vec<usize> {
     let mut sorted: Vec<usize> = Vec::with_capacity(places.len());
     for place in places {
@@ -366,7 +368,7 @@ fn insertion_sorted(places: Vec<usize>, before: &dyn Fn(&usize, &usize) -> bool)
     sorted
 }
 
-/// The small line as the path of a picture of 600 by 180 units.
+/// Path of the sparkline in a box of 600 by 180 units.
 pub(crate) fn line(minute: &[u8; MINUTE]) -> String {
     let mut path = String::with_capacity(256);
     let mut command = 'M';
@@ -380,7 +382,7 @@ pub(crate) fn line(minute: &[u8; MINUTE]) -> String {
         path.push(' ');
         push_whole(&mut path, 180 - i64::from(point) * 9 / 5);
         if command == 'M' {
-            // A point alone becomes a dot under round caps.
+            // A single point becomes a dot because of round line caps.
             path.push_str("h0");
         }
         command = 'L';
@@ -388,7 +390,7 @@ pub(crate) fn line(minute: &[u8; MINUTE]) -> String {
     path
 }
 
-/// Whether a column is sorted from the largest value down at first.
+/// Whether the default order of a column begins with the largest value.
 pub(crate) fn is_descending(column: usize) -> bool {
     column == BY_STATE || COLUMNS.get(column).is_some_and(|column| column.unit != Unit::Text)
 }

@@ -1,5 +1,5 @@
-//! The merged stream, and the one tab of a browser that holds it for all: a browser opens six
-//! connections to an origin, and each stream holds one.
+//! Merged stream, which one tab of a browser holds for all of them: a browser opens six connections
+//! to an origin, and each stream uses one.
 
 use wasm_bindgen::JsValue;
 
@@ -7,21 +7,22 @@ use super::controller::FleetController;
 use crate::backoff::delay_ms;
 use crate::event_source::{EventSource, Signal};
 
-/// How long a tab waits for another that holds the stream already; messages between tabs take a
-/// millisecond.
+/// Time for which a tab waits for a response of the tab that holds the stream; messages between
+/// tabs take a millisecond.
 const GREETING_MS: i32 = 150;
 
-/// Silence after which the tab that holds the stream is taken for closed: three of its beats.
+/// Silence after which the tab that holds the stream counts as closed: three of its heartbeats.
 const LEADER_LOST_MS: f64 = 3_000.0;
 
 /// Silence after which the connection is replaced.
 const DEAD_AFTER_MS: f64 = 10_000.0;
 
-/// A message to the other tabs that this one holds no stream any more.
+/// Message to the other tabs that this tab has closed its stream.
 const FAREWELL: f64 = -1.0;
 
 impl FleetController {
-    /// Takes the lead where no other tab has it, and tells the others; asks for it otherwise.
+    /// Sends the leader's heartbeat. A visible tab without a leader takes the lead; other tabs
+    /// announce that they follow.
     pub(super) fn lead(&'static self, now: f64, is_visible: bool) {
         if self.is_leader.get() {
             self.post(&self.id.into());
@@ -41,7 +42,7 @@ impl FleetController {
         let url = [&self.backend, "/fleet/stream"].concat();
         self.retry_ms.set(f64::INFINITY);
         self.heard_ms.set(self.clock.now());
-        // The one before is closed first.
+        // The previous connection is closed first.
         self.source.take();
         let source =
             EventSource::open(&self.window, &url, "", Box::new(|signal| self.on_signal(signal)));
@@ -64,7 +65,7 @@ impl FleetController {
             Signal::Event(message) => {
                 self.attempt.set(0);
                 self.merge(&message.data);
-                // To send half a megabyte to no one takes a millisecond too.
+                // Sending half a megabyte takes a millisecond even without a receiver.
                 if self.clock.now() - self.followed_ms.get() < LEADER_LOST_MS {
                     self.post(&message.data.into());
                 }
@@ -73,10 +74,10 @@ impl FleetController {
         }
     }
 
-    /// Asks the other tabs whether one of them holds the stream.
+    /// Requests the stream from the tab that holds it.
     pub(super) fn greet(&'static self) {
         self.post(&JsValue::NULL);
-        // The next tick after the time for an answer takes the lead.
+        // Without a response in time, the next tick takes the lead.
         self.led_ms.set(if self.channel.is_some() {
             self.clock.now() + f64::from(GREETING_MS) - LEADER_LOST_MS - 50.0
         } else {
@@ -89,8 +90,8 @@ impl FleetController {
         }
     }
 
-    /// Messages: `null` asks for the stream, `true` says that a tab goes on using it, a number is the
-    /// beat of the tab that holds it, a text is its data.
+    /// Handles a message: `null` requests the stream, `true` announces a follower, a number is the
+    /// heartbeat of the leader, a text is its data.
     pub(super) fn on_message(&'static self, message: &JsValue) {
         let is_leader = self.is_leader.get();
         if let Some(text) = message.as_string() {
@@ -111,7 +112,7 @@ impl FleetController {
             self.followed_ms.set(self.clock.now());
             if message.is_null() {
                 self.post(&self.id.into());
-                // A stream begins with everything that a newcomer has to know.
+                // A new stream begins with the complete state, which the new tab needs.
                 self.connect();
             }
         }
@@ -123,7 +124,7 @@ impl FleetController {
         }
     }
 
-    /// Leaves the stream to another tab.
+    /// Closes the stream, so that another tab takes the lead.
     pub(super) fn resign(&self) {
         if self.is_leader.replace(false) {
             self.source.take();

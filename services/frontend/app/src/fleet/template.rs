@@ -1,21 +1,21 @@
-//! Markup that is written once and changed in places. The rows of a fleet change each second: to
-//! compare trees of a thousand elements for that takes longer than to set what differs, and needs
-//! code for each element.
+//! Markup that is written once and then updated in place. The rows of a fleet change every second:
+//! comparing trees of a thousand elements takes longer than setting the differences, and needs code
+//! for each element.
 
 use web_sys::{Document, Element};
 
-/// The text of an element, as the name of a spot.
+/// Name of the spot for an element's text.
 const TEXT: &str = ".";
 
-/// An element whose spots can be set. In its markup, `v="name …"` names the attributes of an element
-/// that are spots, `.` its text.
+/// Element with spots that can be set. In its markup, `v="name …"` lists the spots of an element:
+/// names of attributes, and `.` for its text.
 pub(crate) struct Instance {
     pub(crate) root: Element,
     spots: Vec<(Element, String, String)>,
 }
 
 impl Instance {
-    /// Writes the markup. No value of a member is part of it.
+    /// Writes the markup. It never contains a value of a member.
     pub(crate) fn new(document: &Document, tag: &str, markup: &str) -> Option<Self> {
         let holder = document.create_element(tag).ok()?;
         holder.set_inner_html(markup);
@@ -30,8 +30,8 @@ impl Instance {
         Some(Self { root, spots })
     }
 
-    /// Sets the spots, in the order of the markup, as far as they differ. An attribute without a
-    /// value is left out.
+    /// Sets the spots that differ, in the order of the markup. An attribute with an empty value is
+    /// removed.
     pub(crate) fn set(&mut self, values: Vec<String>) {
         for ((element, name, known), value) in self.spots.iter_mut().zip(values) {
             if *known == value {

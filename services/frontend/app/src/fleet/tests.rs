@@ -1,4 +1,4 @@
-//! The fleet from the lines of an event to the lines of the table.
+//! Tests of the fleet, from the lines of an event to the lines of the table.
 
 use super::block::Metric;
 use super::member::{MINUTE, Status, UNKNOWN_POINT};
@@ -10,7 +10,7 @@ use crate::state::Link;
 
 const FORMAT: Format = Format { point: '.', decimal: false };
 
-/// The time of day at the beginning of the browser's clock.
+/// Wall-clock time at zero of the browser's monotonic clock.
 const BEGIN_UNIX_MS: f64 = 1_800_000_000_000.0;
 
 struct Stage {
@@ -25,7 +25,7 @@ impl Stage {
         Self { fleet, now_ms: 0.0 }
     }
 
-    /// Sends lines, a second later.
+    /// Merges lines, a second after the previous ones.
     fn send(&mut self, lines: &[String]) {
         self.now_ms += 1_000.0;
         self.fleet.merge(&lines.join("\n"), self.now_ms, BEGIN_UNIX_MS + self.now_ms);
@@ -48,7 +48,7 @@ fn up(member: &str) -> String {
     [member, r#" member {"state":"up","instance":"i","since_unix_ms":1}"#].concat()
 }
 
-/// A block of that second, with more fields.
+/// Builds the block of a second, with further fields.
 fn block(member: &str, sequence: u32, more: &str) -> String {
     let time = BEGIN_UNIX_MS + f64::from(sequence) * 1_000.0;
     format!(
@@ -81,7 +81,7 @@ fn a_block_becomes_a_row() {
 }
 
 #[test]
-fn rows_are_sorted_by_severity_and_the_oldest_first() {
+fn rows_are_sorted_by_severity_and_age() {
     let mut stage = Stage::new();
     let judged = |member: &str, level: &str, since: f64| {
         format!(
@@ -103,7 +103,7 @@ fn rows_are_sorted_by_severity_and_the_oldest_first() {
 }
 
 #[test]
-fn older_services_are_judged_by_the_viewers_thresholds() {
+fn older_services_get_levels_from_the_viewers_thresholds() {
     let mut stage = Stage::new();
     stage.send(&[
         block("a", 1, r#""cpu":95,"#),
@@ -125,23 +125,23 @@ fn silence_is_never_shown_as_live() {
     for sequence in 2..8 {
         stage.send(&[block("b", sequence, "")]);
     }
-    // The gateway has not said so.
+    // The gateway has not reported the silence.
     assert_eq!((stage.status(0), stage.status(1)), (Status::Silent, Status::Normal));
     let since = stage.fleet.members[0].since_unix_ms(stage.now_ms, BEGIN_UNIX_MS + stage.now_ms);
     assert!((since - BEGIN_UNIX_MS - 1_000.0).abs() < 1.0, "{since}");
-    // What was known already is no sign of life.
+    // A repeated block does not end the silence.
     stage.send(&[block("a", 1, "")]);
     assert_eq!(stage.status(0), Status::Silent);
     stage.send(&[block("a", 2, "")]);
     assert_eq!(stage.status(0), Status::Normal);
-    // Nor is a stream that ended.
+    // A stream without events is not live either.
     assert!(!stage.fleet.tick(stage.now_ms + 5_000.0, BEGIN_UNIX_MS));
     assert!(stage.fleet.tick(stage.now_ms + 5_001.0, BEGIN_UNIX_MS));
     assert_eq!((stage.fleet.link, stage.status(1)), (Link::Reconnecting, Status::Silent));
 }
 
 #[test]
-fn a_member_that_is_gone_stays_ten_minutes() {
+fn a_gone_member_is_kept_for_ten_minutes() {
     let mut stage = Stage::new();
     stage.send(&[up("a"), up("b"), block("a", 1, "")]);
     let gone =
@@ -169,7 +169,7 @@ fn another_instance_at_the_same_address_has_no_old_values() {
 }
 
 #[test]
-fn a_minute_fills_the_small_line_and_gaps_stay_gaps() {
+fn a_minute_fills_the_sparkline_and_keeps_gaps() {
     let mut stage = Stage::new();
     let minute =
         r#"a minute {"instance":"i","times_unix_ms":[1000,2000,4000],"cpu":[10,null,30],"ram":[]}"#;
@@ -177,7 +177,7 @@ fn a_minute_fills_the_small_line_and_gaps_stay_gaps() {
     let tail = |stage: &Stage| stage.fleet.members[0].minute[MINUTE - 4..].to_vec();
     assert_eq!(tail(&stage), [10, UNKNOWN_POINT, UNKNOWN_POINT, 30]);
     assert_eq!(line(&stage.fleet.members[0].minute), "M560 162h0M590 126h0");
-    // A second time it is the same, and a clock that was set back begins anew.
+    // Repeated points change nothing, and a clock that was set back restarts the line.
     stage.send(&[minute.to_owned()]);
     assert_eq!(tail(&stage), [10, UNKNOWN_POINT, UNKNOWN_POINT, 30]);
     stage.fleet.members[0].push_point(500.0, 50.0);
@@ -224,7 +224,7 @@ fn a_query_filters_sorts_and_groups() {
     );
     let web = stage.fleet.groups.iter().find(|group| group.name == "web").unwrap();
     assert_eq!(web.counts[Status::Normal as usize], 2);
-    // A mean by the number of processors, and a sum.
+    // CPU is a mean weighted by the number of processors; the network is a sum.
     assert!((web.values[3] - (10.0 * 10.0 + 20.0 * 20.0) / 30.0).abs() < 1e-9);
     assert!((web.values[6] - 200.0).abs() < 1e-9);
     assert_eq!(stage.fleet.labels, ["team=db", "team=web"]);
@@ -232,7 +232,7 @@ fn a_query_filters_sorts_and_groups() {
 }
 
 #[test]
-fn the_order_follows_figures_slowly_and_stays_under_a_hand() {
+fn the_order_follows_values_slowly_and_is_fixed_under_the_pointer() {
     let mut stage = Stage::new();
     let mut query = Query::default();
     query.sort_by("cpu");
@@ -258,7 +258,7 @@ fn the_order_follows_figures_slowly_and_stays_under_a_hand() {
 }
 
 #[test]
-fn changes_of_state_are_told_and_nothing_else() {
+fn only_changes_of_state_are_announced() {
     let mut stage = Stage::new();
     stage.send(&[block("a", 1, r#""state":"normal","#), block("b", 1, r#""state":"normal","#)]);
     assert_eq!(change_text(&stage.fleet, FORMAT), "");
@@ -300,7 +300,7 @@ fn hostile_lines_are_bounded_and_change_nothing_else() {
 }
 
 #[test]
-fn csv_quotes_and_leaves_out_what_is_old() {
+fn csv_quotes_fields_and_omits_stale_values() {
     let mut stage = Stage::new();
     stage.send(&[
         block(
@@ -324,7 +324,7 @@ fn csv_quotes_and_leaves_out_what_is_old() {
 }
 
 #[test]
-fn spans_are_in_their_largest_unit() {
+fn durations_are_in_their_largest_unit() {
     let texts = [0.0, 119_000.0, 120_000.0, 7_200_000.0, 172_800_000.0, 1e300, f64::NAN];
     let texts = texts.map(|span| span_text(span).replace('\u{a0}', " "));
     assert_eq!(texts[..5], ["0 s", "119 s", "2 min", "2 h", "2 d"]);

@@ -11,7 +11,7 @@ use crate::number::{Format, plain, push_whole, scaled};
 use crate::state::Link;
 use crate::unit::Unit;
 
-/// An alert in words: "/var/log is 99.3 % full"; empty where there is none.
+/// Describes an alert: "/var/log is 99.3 % full"; empty if there is none.
 pub(crate) fn alert_text(alert: &Alert, value: f64, format: Format) -> String {
     if alert.subject.is_empty() {
         return String::new();
@@ -33,7 +33,7 @@ pub(crate) fn alert_text(alert: &Alert, value: f64, format: Format) -> String {
     alert.sentence(format)
 }
 
-/// A duration in its largest unit: "12 s", "4 min", "3 h", "5 d".
+/// Formats a duration in its largest unit: "12 s", "4 min", "3 h", "5 d".
 pub(crate) fn span_text(ms: f64) -> String {
     let seconds = scaled(ms / 1_000.0, 1.0).min(1 << 40).cast_signed();
     let (count, unit) = match seconds {
@@ -47,7 +47,7 @@ pub(crate) fn span_text(ms: f64) -> String {
     text + unit
 }
 
-/// The name of a state for machines and for people, and its shape in a box of twelve: a disc, a
+/// Name of a state in attributes, its displayed name, and its shape in a box of 12 by 12: a disc, a
 /// dash, a triangle, a ring, a cross, a diamond.
 pub(crate) fn status_labels(status: Status) -> (&'static str, &'static str, &'static str) {
     match status {
@@ -66,10 +66,11 @@ pub(crate) fn status_labels(status: Status) -> (&'static str, &'static str, &'st
     }
 }
 
-/// The states that need attention, the worst first: "3 critical, 5 warning, 1 gone, of 214".
+/// Counts of the states that need attention, most severe first: "3 critical, 5 warning, 1 gone, of
+/// 214".
 pub(crate) fn summary_text(fleet: &Fleet) -> String {
     let mut text = String::new();
-    // From the last to the first.
+    // `count` reverses this order.
     let shown = [Status::Silent, Status::Gone, Status::Warning, Status::Critical];
     count(&mut text, &fleet.counts, &shown);
     text.push_str(if text.is_empty() { "all normal, of " } else { ", of " });
@@ -77,7 +78,7 @@ pub(crate) fn summary_text(fleet: &Fleet) -> String {
     text
 }
 
-/// The title of the tab: the summary while it is true, else the state of the stream.
+/// Title of the tab: the summary while the stream is live, otherwise the state of the stream.
 pub(crate) fn title(fleet: &Fleet) -> String {
     if fleet.link != Link::Live {
         return [link_text(fleet.link), "\u{2026}"].concat();
@@ -90,7 +91,7 @@ pub(crate) fn title(fleet: &Fleet) -> String {
     [mark, &summary_text(fleet)].concat()
 }
 
-/// The last change of state for a screen reader.
+/// Last change of state, for a screen reader.
 pub(crate) fn change_text(fleet: &Fleet, format: Format) -> String {
     let Some((place, count)) = fleet.change else { return String::new() };
     let Some(member) = fleet.members.get(place) else { return String::new() };
@@ -105,7 +106,7 @@ pub(crate) fn change_text(fleet: &Fleet, format: Format) -> String {
     [member.title(), " is now ", status_labels(member.shown).0, colon, alert].concat()
 }
 
-/// The labels of a member, one behind the other.
+/// Labels of a member, in one line.
 pub(crate) fn labels_text(member: &Member) -> String {
     let mut text = String::new();
     for (key, value) in &member.labels {
@@ -116,8 +117,7 @@ pub(crate) fn labels_text(member: &Member) -> String {
     text
 }
 
-/// The rows that are shown as comma-separated values, with a head. Figures of silent and gone
-/// members are left out.
+/// Formats the rows of the table as comma-separated values with a header. Stale values are omitted.
 pub(crate) fn csv(fleet: &Fleet) -> String {
     let mut text = String::from("member,labels,alert,time_unix_ms");
     for column in &COLUMNS {
@@ -147,7 +147,7 @@ pub(crate) fn csv(fleet: &Fleet) -> String {
             };
             push_field(&mut text, &field);
         }
-        // Each field ends with a comma.
+        // Each field ends with a comma; the last one is removed.
         text.pop();
     }
     text.push('\n');
@@ -158,7 +158,8 @@ fn number(value: f64) -> String {
     if value.is_nan() { String::new() } else { plain(value) }
 }
 
-/// A field in quotes; what a spreadsheet would take for a formula stands behind an apostrophe.
+/// Appends a quoted field. A field that a spreadsheet would interpret as a formula begins with an
+/// apostrophe.
 fn push_field(text: &mut String, field: &str) {
     text.push('"');
     if field.starts_with(['=', '+', '-', '@']) {
@@ -173,7 +174,7 @@ fn push_field(text: &mut String, field: &str) {
     text.push_str("\",");
 }
 
-/// Adds the number of members in each of the states that occur, the last first.
+/// Appends the number of members in each of the states that occur, in reverse order.
 pub(crate) fn count(text: &mut String, counts: &[usize; STATUSES.len()], statuses: &[Status]) {
     for &status in statuses.iter().rev() {
         let count = counts[status as usize];
@@ -186,7 +187,7 @@ pub(crate) fn count(text: &mut String, counts: &[usize; STATUSES.len()], statuse
     }
 }
 
-/// Adds a number.
+/// Appends a number.
 pub(crate) fn push_count(text: &mut String, count: usize) {
     push_whole(text, i64::try_from(count).unwrap_or(i64::MAX));
 }

@@ -1,5 +1,5 @@
-//! The table of the fleet in the document. Only the rows in the window are elements; the space of
-//! the others is held by two rows of their height.
+//! Table of the fleet in the document. Only the rows in the viewport are elements; two rows take
+//! the space of those above and below.
 
 use web_sys::{Document, Element};
 
@@ -21,24 +21,24 @@ const PAGE: [&str; 4] = [
     r#"<div v="data-state data-theme data-kiosk" class="page fleet"><header class="top"><h1>Fleet</h1><div class="counts" role="group" aria-label="State">"#,
     r#"<span class="of" v="."></span></div><div class="status"><svg class="lamp" viewBox="0 0 12 12" aria-hidden="true"><circle cx="6" cy="6" r="4"/></svg><p role="status" data-testid="status" v="."></p><p class="age" v="hidden ."></p></div></header><main><div class="controls"><input type="search" data-field="search" maxlength="200" placeholder="Search" aria-label="Search names, addresses, labels"><select data-field="label" aria-label="Label"></select><select data-field="group" aria-label="Group"></select><span class="small" data-testid="shown" v="."></span><div class="row end"><button type="button" data-action="theme" v="."></button><button type="button" data-action="download-csv">CSV</button></div></div><table class="members" aria-label="Members" v="aria-rowcount"><thead><tr aria-rowindex="1">"#,
     r#"</tr></thead><tbody><tr class="space" aria-hidden="true"><td v="height"></td></tr><tr class="space" aria-hidden="true"><td v="height"></td></tr></tbody></table><p class="missing" v="."></p>"#,
-    // A screen reader hears changes of state, not figures.
+    // A screen reader announces changes of state, not values.
     r#"<p class="hidden" role="status" data-testid="change" v="."></p></main></div>"#,
 ];
 
-/// Where rows are cards, a cell has its name beside it.
+/// `data-title` labels a cell when rows are displayed as cards.
 const ROW: &str = r#"<tr data-key v="class data-status data-old aria-rowindex"><th scope="row" class="m-name"><a data-place v="href ."></a><span class="sub" v="."></span></th><td class="m-state"><span class="level"><svg class="mark" viewBox="0 0 12 12" aria-hidden="true"><path v="d"/></svg><span v="."></span></span><span class="sub" v="."></span></td><td class="m-since" v="."></td><td class="m-cpu" data-title="CPU"><span class="value" v="."></span><svg class="minute" viewBox="0 0 600 180" aria-hidden="true"><path class="line" v="d"/></svg></td><td class="m-memory" data-title="Memory"><span class="value" v="."></span><svg class="bar" aria-hidden="true"><rect class="track" width="100%" height="100%"/><rect class="fill" v="width" height="100%"/></svg></td><td class="m-pressure" data-title="Pressure"><span class="value" v="."></span></td><td class="m-network" data-title="Network"><span class="value" v="."></span></td><td class="m-disk" data-title="Disk"><span class="value" v="."></span></td><td class="m-uptime"><span class="value" v="."></span></td><td class="m-version"><span class="value" v="."></span></td></tr>"#;
 
-/// How the page is to be shown.
+/// Presentation of the page.
 #[derive(Clone, Copy)]
 pub(crate) struct Look {
     pub(crate) format: Format,
     pub(crate) theme: &'static str,
     pub(crate) is_kiosk: bool,
-    /// First row in the window, number of rows, and the height of one in pixels.
+    /// First row in the viewport, number of rows, and height of a row in pixels.
     pub(crate) rows: (usize, usize, f64),
 }
 
-/// The elements of the table; dropping it takes them away.
+/// Elements of the table. Dropping it removes them.
 pub(crate) struct View {
     document: Document,
     page: Instance,
@@ -94,7 +94,7 @@ impl View {
         Some(Self { document: document.clone(), page, body, rows: Vec::new(), choices })
     }
 
-    /// Shows the fleet as it is.
+    /// Updates the page.
     pub(crate) fn update(&mut self, fleet: &Fleet, look: Look) {
         let (first, count, height) = look.rows;
         let lines = fleet.window(first, count);
@@ -123,7 +123,7 @@ impl View {
             Line::Group(place) => u64::MAX - place as u64,
             Line::Member(place) => fleet.members[place].key,
         };
-        // What is not in the window any more goes first, so that what stays need not be moved.
+        // Rows outside of the viewport are removed first, so that the others need not be moved.
         before.retain(|(known, row)| {
             let stays = lines.iter().any(|line| key(line) == *known);
             if !stays {
@@ -169,7 +169,8 @@ impl Drop for View {
     }
 }
 
-/// The values of an instance's spots. Each call is code that every viewer loads: none is inlined.
+/// Values of an instance's spots. Every viewer downloads the code of each call, so it is not
+/// inlined.
 struct Values(Vec<String>);
 
 impl Values {
@@ -280,7 +281,7 @@ fn group_values(values: &mut Values, fleet: &Fleet, group: &Group, look: Look, i
     figures(values, look.format, &|place| group.values[place], None);
 }
 
-/// The cells from the figures on, of a member or a group.
+/// Adds the cells from CPU on, for a member or a group.
 fn figures(
     values: &mut Values,
     format: Format,
@@ -303,7 +304,7 @@ fn figures(
     }
 }
 
-/// Writes the choices of a list anew.
+/// Replaces the choices of a list.
 fn choose(document: &Document, select: &Element, none: &str, choices: &[String], chosen: &str) {
     select.set_inner_html("");
     let add = |text: &str, value: Option<&str>| {
@@ -317,7 +318,7 @@ fn choose(document: &Document, select: &Element, none: &str, choices: &[String],
         let _ = select.append_child(&option);
     };
     add(none, Some(""));
-    // What was chosen before the labels are there stays chosen.
+    // A choice from before the labels arrived is kept.
     if !chosen.is_empty() && !choices.iter().any(|choice| choice == chosen) {
         add(chosen, None);
     }

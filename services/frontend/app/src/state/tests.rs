@@ -5,7 +5,7 @@ use crate::decode::reading;
 use crate::decode::tests::a_sample;
 use crate::metrics::CHARTED;
 
-/// A row of one second that ends at that second, with that much user and no system time.
+/// Row of one second that ends at `second`, with `user` as user time and no system time.
 pub(crate) fn row(second: u32, user: f32) -> Row {
     let mut values = [f32::NAN; CHARTED];
     values[Metric::CpuUser as usize] = user;
@@ -14,7 +14,7 @@ pub(crate) fn row(second: u32, user: f32) -> Row {
     Row { begun_ms: time_ms - 1_000.0, time_ms, values, bounds: None, cores: Vec::new() }
 }
 
-/// The `sequence`th sample of an instance that ticks once a second.
+/// Sample number `sequence` of an instance with one tick per second.
 fn sample(instance: &str, sequence: u64) -> Event {
     let value = serde_json::to_value(a_sample(instance, sequence)).unwrap();
     Event::Sample(reading(&value).unwrap())
@@ -43,7 +43,7 @@ fn the_first_sample_makes_the_page_live() {
 }
 
 #[test]
-fn a_lost_connection_keeps_the_figures_and_counts_their_age() {
+fn a_lost_connection_keeps_the_values_and_their_age_grows() {
     let mut dashboard = live(1..=3);
     dashboard.apply(Event::Lost(Failure::Network), 4_000.0);
     dashboard.apply(Event::Tick, 15_000.0);
@@ -52,7 +52,7 @@ fn a_lost_connection_keeps_the_figures_and_counts_their_age() {
 }
 
 #[test]
-fn silence_on_an_open_stream_is_noticed() {
+fn a_silent_stream_is_detected() {
     let mut dashboard = live(1..=1);
     assert!(!dashboard.apply(Event::Tick, 6_000.0), "nothing new");
     assert!(dashboard.apply(Event::Tick, 6_001.0));
@@ -60,7 +60,7 @@ fn silence_on_an_open_stream_is_noticed() {
 }
 
 #[test]
-fn what_is_known_already_is_no_news() {
+fn a_repeated_sample_is_ignored() {
     let mut dashboard = live(1..=5);
     dashboard.apply(Event::Lost(Failure::Network), 6_000.0);
     dashboard.apply(sample("a", 5), 7_000.0);
@@ -69,7 +69,7 @@ fn what_is_known_already_is_no_news() {
 }
 
 #[test]
-fn another_instance_starts_the_charts_anew_and_it_is_said() {
+fn another_instance_restarts_the_charts_with_a_notice() {
     let mut dashboard = live(1..=5);
     assert!(!dashboard.is_changed());
     dashboard.apply(sample("b", 1), 6_000.0);
@@ -92,7 +92,7 @@ fn a_history_fills_the_charts_and_the_sample_after_it_is_not_drawn_twice() {
 }
 
 #[test]
-fn a_history_keeps_what_only_the_page_knows_of_the_cores() {
+fn a_history_does_not_remove_the_values_of_cores() {
     let mut dashboard = live(1..=3);
     let rows = (1..=4).map(|second| row(1_700_000_000 + second, 1.0)).collect();
     dashboard.apply(Event::History(History { instance: "a".to_owned(), rows }), 0.0);
@@ -101,7 +101,7 @@ fn a_history_keeps_what_only_the_page_knows_of_the_cores() {
 }
 
 #[test]
-fn a_clock_that_was_set_back_starts_the_ring_anew() {
+fn a_clock_that_is_set_back_restarts_the_timeline() {
     let mut dashboard = live(1..=5);
     let mut earlier = a_sample("a", 6);
     earlier.time_unix_ms = 1_000;
@@ -111,7 +111,7 @@ fn a_clock_that_was_set_back_starts_the_ring_anew() {
 }
 
 #[test]
-fn a_pause_holds_what_is_seen() {
+fn a_pause_keeps_the_window_and_its_rows() {
     let mut dashboard = live(1..=5);
     let window = dashboard.window();
     press(&mut dashboard, "pause");
@@ -153,7 +153,7 @@ fn keys_move_the_crosshair_within_the_window() {
 }
 
 #[test]
-fn a_longer_time_is_shown_once_it_is_there() {
+fn a_longer_range_is_shown_once_its_history_arrives() {
     let mut dashboard = live(1..=5);
     dashboard.apply(Event::View(ViewState { range: 2, panel: None }), 0.0);
     assert_eq!(dashboard.rows(), None);
@@ -177,7 +177,7 @@ fn levels_begin_at_their_thresholds() {
 }
 
 #[test]
-fn a_figure_that_is_not_known_has_no_level() {
+fn an_unknown_value_has_no_level() {
     let mut dashboard = Dashboard::default();
     assert_eq!(dashboard.level(0), None);
     let value = serde_json::json!(
@@ -195,20 +195,20 @@ fn polled(instance: &str, sequence: u64) -> Event {
 }
 
 #[test]
-fn samples_that_were_requested_follow_each_other_without_a_gap() {
+fn polled_samples_follow_each_other_without_a_gap() {
     let mut dashboard = live(1..=1);
     dashboard.apply(polled("a", 3), 3_000.0);
     dashboard.apply(polled("a", 6), 6_000.0);
     let rows = dashboard.live();
     assert!(rows.windows(2).all(|pair| !pair[1].follows_a_gap(&pair[0])));
-    // A pause is one.
+    // A longer pause is a gap.
     dashboard.apply(polled("a", 60), 60_000.0);
     let rows = dashboard.live();
     assert!(rows[rows.len() - 1].follows_a_gap(&rows[rows.len() - 2]));
 }
 
 #[test]
-fn another_replicas_answer_counts_only_where_the_own_is_gone() {
+fn samples_of_another_replica_are_accepted_only_after_silence() {
     let mut dashboard = live(1..=5);
     dashboard.apply(polled("b", 900), 7_000.0);
     assert_eq!(dashboard.latest.as_ref().unwrap().instance, "a");
@@ -218,7 +218,7 @@ fn another_replicas_answer_counts_only_where_the_own_is_gone() {
 }
 
 #[test]
-fn a_history_of_another_instance_is_refused_with_its_reason() {
+fn a_history_of_another_instance_is_rejected_with_its_reason() {
     let mut dashboard = live(1..=5);
     dashboard.apply(Event::View(ViewState { range: 2, panel: None }), 0.0);
     let history = History { instance: "b".to_owned(), rows: vec![row(60, 1.0)] };
@@ -255,7 +255,7 @@ fn a_sign_in_is_a_state_of_its_own() {
 }
 
 #[test]
-fn cached_memory_is_what_is_neither_used_nor_free() {
+fn cached_memory_is_neither_used_nor_free() {
     let mut dashboard = live(1..=1);
     let mut row = row(60, 0.0);
     let gib = |count: u8| f32::from(count) * 1_073_741_824.0;
@@ -268,7 +268,7 @@ fn cached_memory_is_what_is_neither_used_nor_free() {
 }
 
 #[test]
-fn the_states_of_the_service_win_over_thresholds() {
+fn the_state_of_the_service_overrides_thresholds() {
     let mut value = serde_json::to_value(a_sample("a", 1)).unwrap();
     value["cpu"] = serde_json::json!(99.0);
     value["state"] = serde_json::json!("warning");

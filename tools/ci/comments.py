@@ -19,8 +19,7 @@ from tools.ci import documents
 from tools.common.toolchain import ROOT
 
 CLEAN = (
-    *(".github/", "bench/", "crates/", "e2e/", "tf/", "tools/"),
-    *("services/frontend/", "services/gateway/", "services/stats/"),
+    *(".github/", "bench/", "crates/", "e2e/", "services/", "tf/", "tools/"),
     *("Dockerfile", "Makefile", "docker-bake.hcl", "docker-compose"),
 )
 # The first four contain the phrases as data. The others do not follow the rules yet.

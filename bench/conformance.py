@@ -21,8 +21,8 @@ import scenario  # isort: skip (makes the modules of tools known)
 import servers
 import suites
 from processes import Failed, NotToBeHad
-from suites import redbot
-from suites.proxies import PROXIES, origin
+from suites import garden, redbot
+from suites.proxies import PROXIES
 from suites.suite import OURS, PYTHON, REQUIREMENTS, Figure, Suite, checkout_of
 
 from tools.build import build  # isort: skip (in tools)
@@ -34,6 +34,7 @@ REPORT = scenario.ROOT / "docs" / "conformance.md"
 BUDGETS = {
     ("h2spec", "tests"): 147,
     ("h1spec", "tests"): 33,
+    ("http-garden", "tests"): 1712,
     ("cache-tests", "required"): 141,
     ("cache-tests", "optimal"): 76,
     ("trace-context", "tests"): 41,
@@ -101,7 +102,7 @@ def measure(bench: scenario.Bench, suite: Suite, outcome: Outcome) -> None:
     servers.python_with(PYTHON, REQUIREMENTS, "what the suites need")
     for name in suite.subjects:
         try:
-            with origin(suite, folder) as port, PROXIES[name](bench, port) as subject:
+            with suite.origin(folder) as port, PROXIES[name](bench, port) as subject:
                 figures = suite.run(subject, folder)
         except NotToBeHad as error:
             if name == OURS:
@@ -174,6 +175,8 @@ Written by `make conform`, which runs public test suites of HTTP against the rel
 Rules of cache-tests that let a cache guess a lifetime, keep a `400`, store `Set-Cookie` or combine partial responses are not used on purpose ([decision 0021](decisions/0021-the-cache-follows-cache-control-only.md)).
 
 [REDbot](https://redbot.org/) has {len(outcome.warnings) or "no"} warnings for {outcome.addresses} addresses of the gateway, stats and the frontend.
+
+Each payload of HTTP Garden's list of bugs is sent to the proxy, as it is and with a valid Host field. The bytes that the proxy forwards go to {len(garden.ORIGINS)} origins: {", ".join(garden.ORIGINS)}. A test is a payload and an origin; it passes if the origin reports the requests that the strict parser h11 finds in these bytes, or rejects them.
 
 In cache-tests, `optional_fail` is a test of good but not required behavior, and `dependency_fail` a test that was not counted because one that it depends on did not pass.
 

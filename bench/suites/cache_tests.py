@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from processes import Failed, NotToBeHad, answer_of
+import processes
+from processes import Failed, NotToBeHad, answer_of, free_port, started
 
 from .suite import SUITE_SECONDS, Figure, Subject, Suite
 
@@ -65,11 +68,32 @@ console.log(JSON.stringify(kinds))
     return figures
 
 
+@contextlib.contextmanager
+def origin(checkout: Path) -> Iterator[int]:
+    """The suite's own server."""
+    if not (node := shutil.which("node")):
+        raise NotToBeHad("needs Node.js (Debian: nodejs)")
+    port = free_port()
+    pid_file = Path(tempfile.gettempdir()) / f"cache-tests-{port}.pid"
+    command = [node, "--no-warnings", str(checkout / "test-engine" / "server" / "server.mjs")]
+    variables = {
+        "npm_config_protocol": "http",
+        "npm_config_port": str(port),
+        "npm_config_pidfile": str(pid_file),
+    }
+    try:
+        with started(command, None, variables, folder=checkout) as process:
+            processes.wait_for_listener(port, process)
+            yield port
+    finally:
+        pid_file.unlink(missing_ok=True)
+
+
 SUITE = Suite(
     "cache-tests",
     "https://github.com/http-tests/cache-tests",
     "b55b8bda3dbb8c927c04e85bd8d496a8caa3e4ba",
     "[cache-tests](https://github.com/http-tests/cache-tests)",
     cache_tests,
-    None,
+    origin,
 )

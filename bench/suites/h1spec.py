@@ -9,7 +9,7 @@ from pathlib import Path
 
 from processes import Failed, NotToBeHad
 
-from .suite import PYTHON, SUITE_SECONDS, Figure, Subject, Suite
+from .suite import PYTHON, SUITE_SECONDS, Figure, Subject, Suite, aiohttp_origin
 
 
 def h1spec(subject: Subject, checkout: Path) -> dict[str, Figure]:
@@ -40,5 +40,5 @@ SUITE = Suite(
     "f0a5650a20c575fbea0f7179a3a9cfa50f20ba6e",
     "[h1spec](https://github.com/uNetworking/h1spec)",
     h1spec,
-    "echo",
+    aiohttp_origin("echo"),
 )

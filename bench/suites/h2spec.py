@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from processes import Failed, NotToBeHad
 
-from .suite import SUITE_SECONDS, Figure, Subject, Suite
+from .suite import SUITE_SECONDS, Figure, Subject, Suite, aiohttp_origin
 
 BUILD_SECONDS = 600
 
@@ -71,5 +71,5 @@ SUITE = Suite(
     "af83a65f0b6273ef38bf778d400d98892e7653d8",
     "[h2spec](https://github.com/summerwind/h2spec), strict",
     h2spec,
-    "text",
+    aiohttp_origin("text"),
 )

@@ -1,47 +1,17 @@
-"""The proxies that the suites test, and the origins behind them."""
+"""The proxies that the suites test."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import processes
 import scenario
 import servers
-from processes import NotToBeHad, free_port, started
+from processes import free_port, started
 
-from .suite import OURS, PYTHON, Subject, Suite
-
-ORIGINS = Path(__file__).resolve().with_name("origins.py")
-
-
-@contextlib.contextmanager
-def origin(suite: Suite, checkout: Path) -> Iterator[int]:
-    """The origin behind the proxy: the suite's own server, or one of origins.py."""
-    port = free_port()
-    if suite.origin is None:
-        if not (node := shutil.which("node")):
-            raise NotToBeHad("needs Node.js (Debian: nodejs)")
-        command = [node, "--no-warnings", str(checkout / "test-engine" / "server" / "server.mjs")]
-        pid_file = Path(tempfile.gettempdir()) / f"cache-tests-{port}.pid"
-        variables = {
-            "npm_config_protocol": "http",
-            "npm_config_port": str(port),
-            "npm_config_pidfile": str(pid_file),
-        }
-    else:
-        command = [str(PYTHON / "bin" / "python"), str(ORIGINS), suite.origin, str(port)]
-        pid_file, variables = None, {}
-    try:
-        with started(command, None, variables, folder=checkout) as process:
-            processes.wait_for_listener(port, process)
-            yield port
-    finally:
-        if pid_file:
-            pid_file.unlink(missing_ok=True)
+from .suite import OURS, Subject
 
 
 @contextlib.contextmanager
@@ -54,7 +24,7 @@ def gateway(bench: scenario.Bench, origin_port: int) -> Iterator[Subject]:
         del variables[name]
     with started([str(bench.binaries / "gateway")], None, variables) as process:
         processes.wait_for_listener(port, process)
-        yield Subject(OURS, port, port)
+        yield Subject(OURS, port, port, origin_port)
 
 
 @contextlib.contextmanager
@@ -79,7 +49,7 @@ def haproxy(bench: scenario.Bench, origin_port: int) -> Iterator[Subject]:
 def peer(
     bench: scenario.Bench, origin_port: int, name: str, configuration: str
 ) -> Iterator[tuple[Subject, Path, Path]]:
-    subject = Subject(name, free_port(), free_port())
+    subject = Subject(name, free_port(), free_port(), origin_port)
     folder = servers.fresh_folder(bench, f"{name}-conformance")
     places = {"PORT": subject.port, "HTTP2": subject.http2_port, "ORIGIN": f"127.0.0.1:{origin_port}"}
     yield subject, folder, servers.filled(configuration, folder, **places)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from processes import Failed, NotToBeHad, answer_of
+import processes
+from processes import Failed, NotToBeHad, answer_of, free_port, started
 
 from tools.common import toolchain  # isort: skip (in tools)
 from tools.install import pypi  # isort: skip
@@ -21,6 +24,7 @@ CLONE_SECONDS = 300
 # cache-tests waits for answers to become stale; the others take seconds.
 SUITE_SECONDS = 600
 OURS = "gateway"
+ORIGINS = Path(__file__).resolve().with_name("origins.py")
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class Suite(Checkout):
 
     title: str
     run: Callable[[Subject, Path], dict[str, Figure]]
-    # The origin behind the proxy, of origins.py; None where the suite has its own.
-    origin: str | None
+    # Starts the origin behind the proxy, and gives its port.
+    origin: Callable[[Path], AbstractContextManager[int]]
     subjects: tuple[str, ...] = (OURS, "nginx", "haproxy")
 
 
@@ -59,6 +63,7 @@ class Subject:
     name: str
     port: int
     http2_port: int
+    origin_port: int
 
 
 def checkout_of(suite: Checkout) -> Path:
@@ -83,3 +88,16 @@ def checkout_of(suite: Checkout) -> Path:
         raise NotToBeHad(f"{source} {hint} ({str(error).strip().splitlines()[-1]})") from None
     fresh.rename(folder)
     return folder
+
+
+def aiohttp_origin(kind: str) -> Callable[[Path], AbstractContextManager[int]]:
+    """An origin of origins.py."""
+
+    @contextmanager
+    def origin(_checkout: Path) -> Iterator[int]:
+        port = free_port()
+        with started([str(PYTHON / "bin" / "python"), str(ORIGINS), kind, str(port)]) as process:
+            processes.wait_for_listener(port, process)
+            yield port
+
+    return origin

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from processes import Failed
 
-from .suite import OURS, PYTHON, SUITE_SECONDS, Figure, Subject, Suite
+from .suite import OURS, PYTHON, SUITE_SECONDS, Figure, Subject, Suite, aiohttp_origin
 
 
 def trace_context(subject: Subject, checkout: Path) -> dict[str, Figure]:
@@ -45,7 +45,7 @@ SUITE = Suite(
     "acab820be9db7b3433668baa5cdd43f57f4c4be0",
     "[trace-context](https://github.com/w3c/trace-context)",
     trace_context,
-    "callback",
+    aiohttp_origin("callback"),
     # The others pass the fields on as they are.
     (OURS,),
 )
